@@ -1,0 +1,1 @@
+"""Wire formats: the bytes and registers of the specifications, without state or I/O."""

@@ -1,0 +1,1 @@
+"""The privileged software of both worlds, as pure state machines."""

@@ -1,0 +1,1 @@
+"""NS-EL2: virtual machines."""

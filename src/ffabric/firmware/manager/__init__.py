@@ -1,0 +1,1 @@
+"""What the two EL2s share: a partition manager."""

@@ -1,0 +1,1 @@
+"""EL3: the SPMD, PSCI and EL3 logical partitions."""

@@ -1,0 +1,1 @@
+"""S-EL2: the secure partition manager core."""

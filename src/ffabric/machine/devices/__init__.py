@@ -1,0 +1,1 @@
+"""Devices on the physical bus that a platform can name."""

@@ -1,0 +1,1 @@
+"""Engines: what executes the software at EL1 and EL0."""

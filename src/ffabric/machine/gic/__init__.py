@@ -1,0 +1,1 @@
+"""The GICv3 interrupt controller."""

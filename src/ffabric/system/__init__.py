@@ -1,0 +1,1 @@
+"""From configuration, manifests and packages to a booted system."""
