@@ -1,0 +1,38 @@
+"""An execution context: the registers and translation of one vCPU, whatever executes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ffabric.machine.engines.runner import Fault, Runner
+    from ffabric.machine.machine import PE
+    from ffabric.machine.stage2 import Stage2
+
+REGISTERS = 18
+"""x0 to x17: the registers a call passes (SMCCC 1.2)."""
+
+
+class Context:
+    """One vCPU as the exception levels above it see it.
+
+    ``x`` holds x0 to x17: the call the context made, and after the firmware has run, the values
+    it resumes with. It is one list for life, changed in place. ``fault`` and ``crash`` say more
+    about the last abort or crash exit.
+    """
+
+    __slots__ = ("crash", "fault", "index", "name", "pe", "runner", "secure", "stage2", "x")
+
+    def __init__(self, name: str, index: int, *, secure: bool, stage2: Stage2 | None = None) -> None:
+        self.name = name
+        self.index = index
+        self.secure = secure
+        self.stage2 = stage2
+        self.x: list[int] = [0] * REGISTERS
+        self.runner: Runner | None = None
+        self.pe: PE | None = None
+        self.fault: Fault | None = None
+        self.crash = ""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"

@@ -1,0 +1,188 @@
+"""The machine: PEs that run execution contexts until they exit to the firmware.
+
+A PE runs one context on its engine. Each exit (a call, an abort, idle, the end of a slice) goes to
+the firmware, which answers by leaving in ``pe.current`` the context that the PE runs next, with the
+registers it resumes with. The machine then lets virtual time pass, delivers what has fallen due and
+goes on; when several PEs could be next it asks ``choices``. Nothing here is a thread: one loop, one
+list of choices, the same run every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+
+if TYPE_CHECKING:
+    from ffabric.machine.bus import Bus
+    from ffabric.machine.choices import Choices
+    from ffabric.machine.clock import Clock
+    from ffabric.machine.context import Context
+    from ffabric.machine.gic import Gic
+    from ffabric.machine.memory import PhysicalMemory
+
+EXIT_COST = 500
+"""Virtual nanoseconds that pass for one exit to the firmware and back."""
+
+
+class Stalled(RuntimeError):
+    """Nothing can run and nothing is due: whoever waits, waits for ever."""
+
+
+class OutOfExits(RuntimeError):
+    """The run used up the exits it was allowed: something spins."""
+
+
+class Firmware(Protocol):
+    """What the machine asks of the privileged software."""
+
+    def trap(self, pe: PE, ctx: Context, exit_: int) -> None:
+        """Handle an exit of ``ctx``; leave in ``pe.current`` what runs next (None: nothing)."""
+
+    def interrupt(self, pe: PE, pending: tuple[int, int] | None) -> bool:
+        """The most urgent pending interrupt of ``pe`` is now ``pending`` (INTID, group).
+
+        True if it was acknowledged, so that another may be behind it. Firmware that defers an
+        interrupt sets ``interrupts_changed`` when it could take it.
+        """
+
+
+class PE:
+    """A processing element: its number, its affinity and the context it runs."""
+
+    __slots__ = ("current", "idle", "index", "mpidr", "on")
+
+    def __init__(self, index: int, mpidr: int) -> None:
+        self.index = index
+        self.mpidr = mpidr
+        self.current: Context | None = None
+        self.on = False
+        self.idle = False
+
+    def __repr__(self) -> str:
+        return f"<PE {self.index}>"
+
+
+class Machine:
+    """PEs, memory, bus, interrupts, time and choices, and the loop that drives them."""
+
+    def __init__(
+        self,
+        *,
+        memory: PhysicalMemory,
+        bus: Bus,
+        gic: Gic,
+        clock: Clock,
+        choices: Choices,
+        mpidrs: Sequence[int],
+    ) -> None:
+        self.memory = memory
+        self.bus = bus
+        self.gic = gic
+        self.clock = clock
+        self.choices = choices
+        self.pes = [PE(index, mpidr) for index, mpidr in enumerate(mpidrs)]
+        self.runnable: list[PE] = []
+        self.firmware: Firmware | None = None
+        self.exits = 0
+        self.exit_limit: int | None = None
+        self.stopping = False
+        self.interrupts_changed = False
+        gic.on_change = self._gic_changed
+
+    def _gic_changed(self) -> None:
+        self.interrupts_changed = True
+
+    def schedule(self, pe: PE, ctx: Context | None) -> None:
+        """Let ``pe`` run ``ctx`` next (None: it has nothing to run)."""
+        pe.current = ctx
+        pe.idle = False
+        if ctx is None:
+            self.park(pe)
+        else:
+            ctx.pe = pe
+            self.unpark(pe)
+
+    def park(self, pe: PE) -> None:
+        """Take ``pe`` out of the loop: it is idle, off, or waits for the program that drives it."""
+        if pe in self.runnable:
+            self.runnable.remove(pe)
+
+    def unpark(self, pe: PE) -> None:
+        """Put ``pe`` back into the loop."""
+        if pe not in self.runnable:
+            self.runnable.append(pe)
+            self.runnable.sort(key=lambda each: each.index)
+
+    def idle(self, pe: PE) -> None:
+        """``pe`` waits for an interrupt (WFI)."""
+        pe.idle = True
+        self.park(pe)
+
+    def wake(self, pe: PE) -> None:
+        """An interrupt ends the wait of ``pe``."""
+        if pe.idle:
+            pe.idle = False
+            self.unpark(pe)
+
+    def trap(self, ctx: Context, exit_: int) -> bool:
+        """Take an exit of ``ctx`` to the firmware; True if its engine goes straight on with it."""
+        pe = ctx.pe
+        assert pe is not None
+        assert self.firmware is not None
+        self.exits += 1
+        self.firmware.trap(pe, ctx, exit_)
+        self.clock.advance(EXIT_COST)
+        if self.interrupts_changed:
+            self.deliver_interrupts()
+        if self.exit_limit is not None and self.exits >= self.exit_limit:
+            self._out_of_exits(ctx)
+        return pe.current is ctx and len(self.runnable) == 1 and not pe.idle and not self.stopping
+
+    def _out_of_exits(self, ctx: Context) -> None:
+        limit, self.exit_limit = self.exit_limit, None
+        raise OutOfExits(f"{limit} exits used up; {ctx.name} made the last one")
+
+    def deliver_interrupts(self) -> None:
+        """Offer each PE its most urgent pending interrupt until none can be taken."""
+        assert self.firmware is not None
+        interrupt = self.firmware.interrupt
+        self.interrupts_changed = False
+        for pe in self.pes:
+            if pe.on:
+                while interrupt(pe, self.gic.pending(pe.index)):
+                    pass
+
+    def stop(self) -> None:
+        """End the run after the present exit."""
+        self.stopping = True
+
+    def run(self) -> None:
+        """Run until something calls :meth:`stop`, or until nothing can run and nothing is due."""
+        self.stopping = False
+        runnable = self.runnable
+        trap = self.trap
+        pick = self.choices.pick
+        while not self.stopping:
+            count = len(runnable)
+            if count == 0:
+                if not self._sleep():
+                    return
+                continue
+            pe = runnable[0] if count == 1 else runnable[pick(count, "pe")]
+            ctx = pe.current
+            assert ctx is not None
+            assert ctx.runner is not None
+            ctx.runner.run(ctx, trap)
+
+    def _sleep(self) -> bool:
+        """Nothing is runnable: let time jump to the next deadline. False if there is none."""
+        deadline = self.clock.next_deadline()
+        if deadline is None:
+            return False
+        self.clock.advance(max(0, deadline - self.clock.now))
+        if self.interrupts_changed:
+            self.deliver_interrupts()
+        return True
+
+
