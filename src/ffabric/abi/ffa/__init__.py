@@ -1,1 +1,1 @@
-"""The Firmware Framework for Arm A-profile (DEN0077) and its memory management protocol (DEN0140)."""
+"""The Firmware Framework for Arm A-profile (DEN0077) and its memory management (DEN0140)."""
