@@ -1,0 +1,159 @@
+"""Physical memory: banks of RAM over memfd, each in one physical address space.
+
+A bank belongs to the Secure or to the Non-secure physical address space, as a TZC-400 region does
+(Arm DDI 0504, 3.2), and an access names the space it is made in: it succeeds only in the bank's
+own. The memory behind a bank is a sparse shared file, so a bank costs what was written to it, and
+engines map the same bytes into their own address space through `Bank.fd` or `Bank.mapping`.
+"""
+
+import mmap
+import os
+import sys
+from bisect import bisect_right, insort
+from contextlib import suppress
+
+PAGE_SIZE = 4096
+
+# From this many bytes on, clearing gives the pages back to the host instead of writing zeroes.
+_PUNCH_FROM = 16 * PAGE_SIZE
+
+
+class MemoryFault(Exception):  # noqa: N818 (the architecture's word)
+    """A physical access that nothing answers: the address `pa` and the `reason`."""
+
+    def __init__(self, pa: int, reason: str) -> None:
+        super().__init__(f"{pa:#x}: {reason}")
+        self.pa = pa
+        self.reason = reason
+
+
+class Bank:
+    """`size` bytes of RAM at physical address `base`, Secure or not.
+
+    `data` is the memory as bytes, `words` the same memory as 64-bit words, `mapping` the same as
+    an mmap (whose slices are bytes), `fd` the memfd behind them. All become invalid with `close`.
+    """
+
+    __slots__ = ("base", "data", "end", "fd", "mapping", "name", "secure", "size", "words")
+
+    def __init__(self, name: str, base: int, size: int, *, secure: bool) -> None:
+        if base < 0 or size <= 0 or (base | size) % PAGE_SIZE:
+            raise ValueError(f"bank {name}: base {base:#x} and size {size:#x} must be whole pages")
+        if sys.byteorder != "little":
+            raise OSError("guest memory is little-endian: a little-endian host is needed")
+        self.name = name
+        self.base = base
+        self.size = size
+        self.end = base + size
+        self.secure = secure
+        self.fd = os.memfd_create(f"ffabric:{name}")
+        try:
+            os.ftruncate(self.fd, size)
+            self.mapping = mmap.mmap(self.fd, size)
+        except BaseException:
+            os.close(self.fd)
+            raise
+        self.data = memoryview(self.mapping)
+        self.words = self.data.cast("Q")
+
+    def __repr__(self) -> str:
+        world = "secure" if self.secure else "non-secure"
+        return f"<Bank {self.name} {self.base:#x}-{self.end:#x} {world}>"
+
+    def close(self) -> None:
+        """Give the memory back. Memory that somebody still views goes with its last view."""
+        if self.fd < 0:
+            return
+        for view in (self.words, self.data):
+            with suppress(BufferError):
+                view.release()
+        with suppress(BufferError):
+            self.mapping.close()
+        os.close(self.fd)
+        self.fd = -1
+
+
+def _by_base(bank: Bank) -> int:
+    return bank.base
+
+
+class PhysicalMemory:
+    """The banks of a machine. Every access raises `MemoryFault` where no bank answers it."""
+
+    __slots__ = ("_last", "banks")
+
+    def __init__(self) -> None:
+        self.banks: list[Bank] = []
+        self._last: Bank | None = None
+
+    def add(self, name: str, base: int, size: int, *, secure: bool) -> Bank:
+        """Add a bank of `size` bytes at `base`, all zero; ValueError if it overlaps another."""
+        for other in self.banks:
+            if base < other.end and other.base < base + size:
+                raise ValueError(f"bank {name} at {base:#x} overlaps {other}")
+        bank = Bank(name, base, size, secure=secure)
+        insort(self.banks, bank, key=_by_base)
+        self._last = self._last or bank
+        return bank
+
+    def bank_at(self, pa: int) -> Bank | None:
+        """The bank that holds the byte at `pa`."""
+        last = self._last
+        if last is not None and last.base <= pa < last.end:
+            return last
+        index = bisect_right(self.banks, pa, key=_by_base) - 1
+        if index < 0 or pa >= self.banks[index].end:
+            return None
+        self._last = self.banks[index]
+        return self._last
+
+    def locate(self, pa: int, n: int, *, secure: bool) -> tuple[Bank, int]:
+        """The bank and the offset in it of the `n` bytes at `pa`."""
+        bank = self.bank_at(pa)
+        if bank is None:
+            raise MemoryFault(pa, "no memory there")
+        if bank.secure != secure:
+            space = "Secure" if secure else "Non-secure"
+            raise MemoryFault(pa, f"{space} access to bank {bank.name} of the other space")
+        if n < 0 or pa + n > bank.end:
+            raise MemoryFault(pa, f"{n} bytes run over the end of bank {bank.name}")
+        return bank, pa - bank.base
+
+    def read(self, pa: int, n: int, *, secure: bool) -> bytes:
+        """A copy of the `n` bytes at `pa`."""
+        bank, start = self.locate(pa, n, secure=secure)
+        return bank.mapping[start : start + n]
+
+    def write(self, pa: int, data: bytes | bytearray | memoryview, *, secure: bool) -> None:
+        """Store `data`, a buffer of bytes, at `pa`."""
+        n = len(data)
+        bank, start = self.locate(pa, n, secure=secure)
+        bank.mapping[start : start + n] = data
+
+    def read64(self, pa: int, *, secure: bool) -> int:
+        """The little-endian 64-bit word at `pa`, aligned or not."""
+        return int.from_bytes(self.read(pa, 8, secure=secure), "little")
+
+    def write64(self, pa: int, value: int, *, secure: bool) -> None:
+        """Store the little-endian 64-bit word at `pa`, aligned or not."""
+        self.write(pa, value.to_bytes(8, "little"), secure=secure)
+
+    def zero(self, pa: int, n: int, *, secure: bool) -> None:
+        """Clear `n` bytes at `pa`; large ranges are given back to the host."""
+        bank, start = self.locate(pa, n, secure=secure)
+        end = start + n
+        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        last = end // mmap.PAGESIZE * mmap.PAGESIZE
+        if last - first < _PUNCH_FROM:
+            bank.mapping[start:end] = bytes(n)
+            return
+        bank.mapping[start:first] = bytes(first - start)
+        bank.mapping.madvise(mmap.MADV_REMOVE, first, last - first)
+        bank.mapping[last:end] = bytes(end - last)
+
+    def close(self) -> None:
+        """Give all banks back; the memory holds nothing afterwards. May be called twice."""
+        for bank in self.banks:
+            bank.close()
+        self.banks.clear()
+        self._last = None

@@ -1,0 +1,78 @@
+"""A pool of 4 KiB pages: where translation tables come from."""
+
+from ffabric.machine.memory import PAGE_SIZE, Bank, PhysicalMemory
+
+_ZERO_PAGE = bytes(PAGE_SIZE)
+
+
+class NoPages(Exception):  # noqa: N818 (a condition to answer, seldom an error)
+    """The pool has no page left, or no run of pages of the size asked for."""
+
+
+class PagePool:
+    """`pages` pages of one bank from physical address `base` on, given out zeroed.
+
+    Which page is given out depends on nothing but the calls made before: a replay gets the same.
+    """
+
+    __slots__ = ("_free", "_next", "_used", "bank", "base", "in_use", "pages")
+
+    def __init__(self, memory: PhysicalMemory, base: int, pages: int) -> None:
+        bank = memory.bank_at(base)
+        if bank is None or pages <= 0 or base % PAGE_SIZE or base + pages * PAGE_SIZE > bank.end:
+            raise ValueError(f"{pages} pages at {base:#x} are not whole pages of one bank")
+        self.bank: Bank = bank
+        self.base = base
+        self.pages = pages
+        self.in_use = 0
+        self._used = bytearray(pages)
+        self._free: list[int] = []  # page numbers given back, last in first out
+        self._next = 0  # pages from this number on were never given out
+
+    def alloc(self) -> int:
+        """The physical address of a page, zeroed; NoPages if all are in use."""
+        if self._free:
+            page = self._free.pop()
+        elif self._next < self.pages:
+            page = self._next
+            self._next = page + 1
+        else:
+            raise NoPages(f"all {self.pages} pages of the pool are in use")
+        return self._take(page, 1)
+
+    def alloc_contiguous(self, n: int, align: int = 1) -> int:
+        """The address of `n` adjoining zeroed pages, aligned to `align` pages (a power of two)."""
+        if n <= 0 or align <= 0 or align & (align - 1):
+            raise ValueError(f"cannot align {n} pages to {align}")
+        bias = self.base // PAGE_SIZE % align
+        for first in range(-bias % align, self.pages - n + 1, align):
+            if not any(self._used[first : first + n]):
+                break
+        else:
+            raise NoPages(f"no {n} adjoining pages aligned to {align} are free")
+        if first + n > self._next:
+            self._free.extend(range(self._next, first))
+            self._next = max(self._next, first + n)
+        self._free = [page for page in self._free if not first <= page < first + n]
+        return self._take(first, n)
+
+    def free(self, pa: int) -> None:
+        """Give back one page; ValueError if it is not one that is in use."""
+        page, rest = divmod(pa - self.base, PAGE_SIZE)
+        if rest or not 0 <= page < self.pages or not self._used[page]:
+            raise ValueError(f"{pa:#x} is no page in use of this pool")
+        self._used[page] = 0
+        self._free.append(page)
+        self.in_use -= 1
+
+    def _take(self, page: int, n: int) -> int:
+        pa = self.base + page * PAGE_SIZE
+        start = pa - self.bank.base
+        if n == 1:
+            self._used[page] = 1
+            self.bank.mapping[start : start + PAGE_SIZE] = _ZERO_PAGE
+        else:
+            self._used[page : page + n] = b"\1" * n
+            self.bank.mapping[start : start + n * PAGE_SIZE] = bytes(n * PAGE_SIZE)
+        self.in_use += n
+        return pa

@@ -1,0 +1,404 @@
+"""Stage-2 translation: VMSAv8-64 tables in simulated memory, their one editor and one walker.
+
+The tables are what Arm DDI 0487 (D8.3, "Translation table descriptor formats") says they are:
+4 KiB granule, initial lookup at level 1 with up to 16 concatenated tables, 1 GiB and 2 MiB blocks,
+4 KiB pages. Engines hand `vttbr` and `vtcr` to an MMU that walks the same words; nothing of the
+tables is kept outside them.
+
+Three kinds of descriptor occur, told apart by bits 1:0 as by the hardware, with one addition:
+
+    0b11  level 1, 2: table        level 3: page
+    0b01  level 1, 2: block
+    0b10  any level: a leaf that is not VALID but remembered: its address and attributes stay
+          (the hardware reads bit 0 only and faults), as memory lent away is remembered
+    zero  nothing there
+
+So bit 1 is set in every leaf but a valid block, and no leaf is ever zero.
+
+A stretch of a table is edited as one integer: d * _ONES has the descriptor d in every entry,
+and + _RAMP * step advances its address from entry to entry. That is one operation of the host
+for up to 512 entries.
+
+Changes take the tables they need first and write leaves last: when the pool runs out (NoPages),
+every translation is what it was.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ffabric.machine.memory import PAGE_SIZE, PhysicalMemory
+from ffabric.machine.pages import NoPages, PagePool
+
+# Stage-2 block and page descriptors: Arm DDI 0487, D8.3.2.
+VALID = 1 << 0
+TABLE = 1 << 1
+MEMATTR_DEVICE_NGNRNE = 0b0000 << 2
+MEMATTR_DEVICE_NGNRE = 0b0001 << 2
+MEMATTR_DEVICE_NGRE = 0b0010 << 2
+MEMATTR_DEVICE_GRE = 0b0011 << 2
+MEMATTR_NORMAL_NC = 0b0101 << 2
+MEMATTR_NORMAL_WB = 0b1111 << 2
+MEMATTR_MASK = 0b1111 << 2
+S2AP_R = 1 << 6
+S2AP_W = 1 << 7
+SH_OUTER = 0b10 << 8
+SH_INNER = 0b11 << 8
+SH_MASK = 0b11 << 8
+AF = 1 << 10
+XN_EL1 = 0b01 << 53  # FEAT_XNX: EL0 may execute, EL1 may not
+XN = 0b10 << 53  # neither may
+XN_EL0 = 0b11 << 53  # FEAT_XNX: EL1 may execute, EL0 may not
+XN_MASK = 0b11 << 53
+SW_NS = 1 << 55  # the output address is in the Non-secure space (software's bit here)
+SW1 = 1 << 56
+SW2 = 1 << 57
+SW3 = 1 << 58
+
+ADDRESS = 0x0000_FFFF_FFFF_F000
+ATTRIBUTES = 0xFFF8_0000_0000_0FFD  # bit 1 is the tables' own, bits 50:48 are reserved
+
+# VTCR_EL2: Arm DDI 0487, D19.2.153. Write-back walks, inner shareable, 4 KiB granule, 48-bit PA.
+_VTCR = 1 << 31 | 0b101 << 16 | 0b00 << 14 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8
+_VTCR_SL0_LEVEL1 = 0b01 << 6
+_VTCR_VS = 1 << 19
+
+_PAGE = 12
+_LEVEL1 = 30
+_KIND = VALID | TABLE
+_ENTRIES = 512
+_ONES = sum(1 << 64 * n for n in range(_ENTRIES))
+_RAMP = sum(n << 64 * n for n in range(_ENTRIES))
+_EMPTY_TABLE = bytes(PAGE_SIZE)
+
+Run = tuple[int, int, int, int]
+Span = tuple[int, int, int, int]
+
+
+class Stage2Error(ValueError):
+    """A change that the tables cannot hold: the `ipa` and the `reason`."""
+
+    def __init__(self, ipa: int, reason: str) -> None:
+        super().__init__(f"IPA {ipa:#x}: {reason}")
+        self.ipa = ipa
+        self.reason = reason
+
+
+class Stage2:
+    """The stage-2 translation of one partition, with its tables in pages of `pool`.
+
+    `ipa_bits` (31 to 43) is the size of the intermediate physical address space. Addresses are
+    bytes, lengths are 4 KiB pages. `generation` grows with every change, and every dict in `tlbs`
+    is emptied by it: whoever keeps translations keeps them there, or compares generations.
+    """
+
+    __slots__ = (
+        "_bias", "_limit", "_mapping", "_root", "_roots", "_words",
+        "generation", "ipa_bits", "pool", "tlbs", "vmid", "vtcr", "vttbr",
+    )  # fmt: skip
+
+    def __init__(
+        self, memory: PhysicalMemory, pool: PagePool, *, vmid: int, ipa_bits: int = 40
+    ) -> None:
+        if not 31 <= ipa_bits <= 43:
+            raise ValueError(f"a walk from level 1 takes 31 to 43 bits of IPA, not {ipa_bits}")
+        if not 0 <= vmid < 1 << 16:
+            raise ValueError(f"VMID {vmid:#x} has more than 16 bits")
+        bank = memory.bank_at(pool.base)
+        if bank is not pool.bank:
+            raise ValueError("the pool is not in this memory")
+        self._roots = 1 << max(0, ipa_bits - 39)
+        root = pool.alloc_contiguous(self._roots, self._roots)
+        self.pool = pool
+        self.vmid = vmid
+        self.ipa_bits = ipa_bits
+        self.vttbr = vmid << 48 | root
+        self.vtcr = _VTCR | _VTCR_SL0_LEVEL1 | 64 - ipa_bits | (_VTCR_VS if vmid > 0xFF else 0)
+        self.generation = 0
+        self.tlbs: list[dict[Any, Any]] = []
+        self._words = bank.words
+        self._mapping = bank.mapping
+        self._bias = bank.base + _KIND  # a table descriptor less this is the table's offset
+        self._root = (root - bank.base) >> 3
+        self._limit = 1 << ipa_bits
+
+    # Looking
+
+    def translate(self, ipa: int) -> int:
+        """The leaf that governs `ipa`, as a page descriptor of its page; 0 if there is none.
+
+        The page may be not VALID and only remembered.
+        """
+        if not 0 <= ipa < self._limit:
+            return 0
+        words = self._words
+        desc = words[self._root + (ipa >> 30)]
+        if desc & 3 == 3:
+            desc = words[(desc - self._bias >> 3) + (ipa >> 21 & 511)]
+            if desc & 3 == 3:
+                return words[(desc - self._bias >> 3) + (ipa >> 12 & 511)]
+            return desc and desc | ipa & 0x1FF000 | TABLE
+        return desc and desc | ipa & 0x3FFFF000 | TABLE
+
+    def pa_of(self, ipa: int) -> int:
+        """The physical address that `ipa` translates to, -1 if it does not."""
+        desc = self.translate(ipa)
+        return desc & ADDRESS | ipa & 0xFFF if desc & VALID else -1
+
+    def level_of(self, ipa: int) -> int:
+        """The level (1 to 3) of the descriptor that ends the walk for `ipa`; 0 if out of range."""
+        if not 0 <= ipa < self._limit:
+            return 0
+        _, _, shift, _ = next(self._spans(ipa & -PAGE_SIZE, (ipa & -PAGE_SIZE) + PAGE_SIZE))
+        return (39 - shift) // 9
+
+    def runs(self, ipa: int, pages: int) -> list[Run]:
+        """The range as maximal runs (ipa, pa, pages, attributes) of adjoining equal pages.
+
+        Pages that are only remembered count (their attributes lack VALID); holes, and whatever
+        lies beyond the address space, are runs with pa -1 and attributes 0.
+        """
+        if pages == 1:
+            desc = 0 if ipa & 0xFFF else self.translate(ipa)
+            if desc:
+                return [(ipa, desc & ADDRESS, 1, desc & ATTRIBUTES)]
+        if ipa < 0 or pages < 0 or ipa & 0xFFF:
+            raise Stage2Error(ipa, f"{pages} pages from there are no range of pages")
+        found: list[Run] = []
+        end = ipa + (pages << _PAGE)
+        for start, desc, length in self._pieces(ipa, min(end, self._limit)):
+            pa = desc & ADDRESS if desc else -1
+            attrs = desc & ATTRIBUTES
+            if found:
+                first, first_pa, before, first_attrs = found[-1]
+                joins = first_pa == -1 if pa == -1 else first_pa == pa - (before << _PAGE)
+                if joins and attrs == first_attrs:
+                    found[-1] = (first, first_pa, before + length, attrs)
+                    continue
+            found.append((start, pa, length, attrs))
+        beyond = end - max(ipa, self._limit) >> _PAGE
+        if beyond > 0:
+            if found and found[-1][1] == -1:
+                first, _, before, _ = found[-1]
+                found[-1] = (first, -1, before + beyond, 0)
+            else:
+                found.append((end - (beyond << _PAGE), -1, beyond, 0))
+        return found
+
+    # Changing
+
+    def map(self, ipa: int, pa: int, pages: int, attrs: int) -> None:
+        """Map `pages` pages at `ipa` to `pa` with `attrs`, in the largest blocks that fit.
+
+        What was mapped there before is forgotten. `attrs` without VALID remembers the range only.
+        """
+        first = pa | attrs
+        if pages == 1 and not pa & ~ADDRESS and not attrs & ~ATTRIBUTES:
+            index = self._page_index(ipa)
+            if index >= 0:
+                self._words[index] = first | TABLE
+                self._changed()
+                return
+        end = self._end_of(ipa, pages)
+        if pa & ~ADDRESS or pa + (pages << _PAGE) > ADDRESS + PAGE_SIZE or attrs & ~ATTRIBUTES:
+            raise Stage2Error(ipa, f"no descriptor holds PA {pa:#x} with attributes {attrs:#x}")
+        for index, count, shift, start in self._places(ipa, end, pa - ipa):
+            desc = first + (start - ipa)
+            if shift == _PAGE:
+                self._fill(index, count, desc | TABLE, PAGE_SIZE)
+            else:
+                self._free_below(self._words[index], shift)
+                self._words[index] = desc if attrs & VALID else desc | TABLE
+        self._changed()
+
+    def unmap(self, ipa: int, pages: int) -> None:
+        """Forget the range, and give back the tables that become empty."""
+        end = self._end_of(ipa, pages)
+        for index, count, shift, _ in list(self._spans(ipa, end, split=True)):
+            if shift == _PAGE:
+                self._mapping[index << 3 : index + count << 3] = bytes(count << 3)
+            else:
+                self._words[index] = 0
+        self._prune(ipa, end)
+        self._changed()
+
+    def update(self, ipa: int, pages: int, clear: int, set_: int) -> None:
+        """Make every leaf of the range `leaf & ~clear | set_`; Stage2Error if there is a hole."""
+        if (clear | set_) & ~ATTRIBUTES:
+            raise Stage2Error(ipa, f"bits {clear:#x}, {set_:#x} are not all attributes")
+        words = self._words
+        if pages == 1:
+            index = self._page_index(ipa)
+            if index >= 0:
+                old = words[index]
+                if not old:
+                    raise Stage2Error(ipa, "no page there to update")
+                new = old & ~clear | set_
+                if new != old:
+                    words[index] = new
+                    self._changed()
+                return
+        spans = list(self._spans(ipa, self._end_of(ipa, pages), split=True))
+        edits: list[tuple[int, int, int]] = []
+        for index, count, shift, start in spans:
+            if shift == _PAGE:
+                ones = _ONES & (1 << 64 * count) - 1
+                old = int.from_bytes(self._mapping[index << 3 : index + count << 3], "little")
+                whole = old & TABLE * ones == TABLE * ones
+                new = old & ~(clear * ones) | set_ * ones
+            else:
+                old = words[index]
+                whole = old != 0
+                new = (old | TABLE) & ~clear | set_
+                new = new & ~TABLE if new & VALID else new
+            if not whole:
+                raise Stage2Error(start, f"a hole within {count << shift:#x} bytes from there")
+            edits.append((index, count, new))
+        for index, count, new in edits:
+            self._mapping[index << 3 : index + count << 3] = new.to_bytes(count << 3, "little")
+        self._changed()
+
+    def free(self) -> None:
+        """Give all tables back. Nothing is mapped afterwards, and nothing can be."""
+        if not self._limit:
+            return
+        for index in range(self._root, self._root + (self._limit >> _LEVEL1)):
+            self._free_below(self._words[index], _LEVEL1)
+        for n in range(self._roots):
+            self.pool.free((self.vttbr & ADDRESS) + n * PAGE_SIZE)
+        self._limit = 0
+        self._changed()
+
+    # Tables
+
+    def _changed(self) -> None:
+        self.generation += 1
+        for tlb in self.tlbs:
+            tlb.clear()
+
+    def _end_of(self, ipa: int, pages: int) -> int:
+        end = ipa + (pages << _PAGE)
+        if ipa & 0xFFF or not 0 <= ipa <= end <= self._limit:
+            raise Stage2Error(ipa, f"{pages} pages from there are no range of this address space")
+        return end
+
+    def _page_index(self, ipa: int) -> int:
+        """The word index of the level 3 descriptor of the page at `ipa`, -1 if it has none."""
+        if ipa & 0xFFF or not 0 <= ipa < self._limit:
+            return -1
+        words = self._words
+        desc = words[self._root + (ipa >> 30)]
+        if desc & 3 != 3:
+            return -1
+        desc = words[(desc - self._bias >> 3) + (ipa >> 21 & 511)]
+        if desc & 3 != 3:
+            return -1
+        return (desc - self._bias >> 3) + (ipa >> 12 & 511)
+
+    def _spans(self, ipa: int, end: int, *, split: bool = False) -> Iterator[Span]:
+        """The descriptors that end the walks of a range, as (word index, count, shift, ipa).
+
+        `shift` is the log2 of what one of them covers. With `split`, blocks that stick out of the
+        range become tables, so that the descriptors cover exactly what is mapped of the range.
+        """
+        words = self._words
+        while ipa < end:
+            shift = _LEVEL1
+            index = self._root + (ipa >> _LEVEL1)
+            while shift > _PAGE:
+                desc = words[index]
+                if desc & 3 != 3:
+                    inside = not ipa & (1 << shift) - 1 and end - ipa >= 1 << shift
+                    if inside or not split or not desc:
+                        break
+                    desc = self._table(index, shift)
+                shift -= 9
+                index = (desc - self._bias >> 3) + (ipa >> shift & 511)
+            count = 1 if shift > _PAGE else min(end - ipa >> 12, 512 - (ipa >> 12 & 511))
+            yield index, count, shift, ipa
+            ipa = (ipa >> shift) + count << shift
+
+    def _places(self, ipa: int, end: int, delta: int) -> list[Span]:
+        """The descriptors, as of `_spans`, that map a range to IPA + delta; makes the tables."""
+        places: list[Span] = []
+        at = ipa
+        try:
+            while at < end:
+                shift = _LEVEL1
+                index = self._root + (at >> _LEVEL1)
+                while shift > _PAGE:
+                    size = 1 << shift
+                    if not (at | at + delta) & size - 1 and end - at >= size:
+                        break
+                    desc = self._table(index, shift)
+                    shift -= 9
+                    index = (desc - self._bias >> 3) + (at >> shift & 511)
+                count = 1 if shift > _PAGE else min(end - at >> 12, 512 - (at >> 12 & 511))
+                places.append((index, count, shift, at))
+                at += count << shift
+        except NoPages:
+            self._prune(ipa, end)
+            raise
+        return places
+
+    def _pieces(self, ipa: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """The range as (ipa, leaf descriptor in page form, pages), each of one table at most."""
+        for index, count, shift, start in self._spans(ipa, end):
+            if shift > _PAGE:
+                stop = min((start >> shift) + 1 << shift, end)
+                yield start, self.translate(start), stop - start >> _PAGE
+                continue
+            data = self._mapping[index << 3 : index + count << 3]
+            first = self._words[index]
+            ones = _ONES & (1 << 64 * count) - 1
+            ramp = _RAMP & (1 << 64 * count) - 1 if first else 0
+            if int.from_bytes(data, "little") == first * ones + ramp * PAGE_SIZE:
+                yield start, first, count
+                continue
+            for n, desc in enumerate(self._words[index : index + count].tolist()):
+                yield start + (n << _PAGE), desc, 1
+
+    def _table(self, index: int, shift: int) -> int:
+        """The table descriptor at `index`, made of the block, or of the nothing, that is there."""
+        desc = self._words[index]
+        if desc & 3 == 3:
+            return desc
+        table = self.pool.alloc() | _KIND
+        if desc:
+            leaf = desc | TABLE if shift - 9 == _PAGE else desc
+            self._fill(table - self._bias >> 3, _ENTRIES, leaf, 1 << shift - 9)
+        self._words[index] = table
+        return table
+
+    def _fill(self, index: int, count: int, first: int, step: int) -> None:
+        """Write `count` descriptors, each `step` further in address than the one before."""
+        below = (1 << 64 * count) - 1
+        new = (_ONES & below) * first + (_RAMP & below) * step
+        self._mapping[index << 3 : index + count << 3] = new.to_bytes(count << 3, "little")
+
+    def _free_below(self, desc: int, shift: int) -> None:
+        """Give back the table that `desc`, a descriptor of that level, may name, and its tables."""
+        if shift == _PAGE or desc & 3 != 3:
+            return
+        if shift == _LEVEL1:
+            start = desc - self._bias >> 3
+            for below in self._words[start : start + _ENTRIES].tolist():
+                self._free_below(below, shift - 9)
+        self.pool.free(desc & ADDRESS)
+
+    def _prune(self, ipa: int, end: int) -> None:
+        """Give back the tables below the descriptors of a range that have become empty."""
+        for top in range(ipa >> 30, (end - 1 >> 30) + 1):
+            desc = self._words[self._root + top]
+            if desc & 3 == 3:
+                start = desc - self._bias >> 3
+                low, high = max(ipa, top << 30), min(end, top + 1 << 30)
+                for middle in range(low >> 21, (high - 1 >> 21) + 1):
+                    self._drop_if_empty(start + (middle & 511))
+                self._drop_if_empty(self._root + top)
+
+    def _drop_if_empty(self, index: int) -> None:
+        desc = self._words[index]
+        below = desc - self._bias
+        if desc & 3 == 3 and self._mapping[below : below + PAGE_SIZE] == _EMPTY_TABLE:
+            self._words[index] = 0
+            self.pool.free(desc & ADDRESS)
