@@ -1,0 +1,89 @@
+"""The bus: devices in the physical address spaces.
+
+A device is seen in the Secure space, in the Non-secure one, or in both; two devices may stand at
+one address if their spaces differ, as the views of a GIC do.
+"""
+
+from bisect import bisect_right
+from typing import NamedTuple, Protocol
+
+from ffabric.machine.memory import MemoryFault
+
+
+class Device(Protocol):
+    """Registers of a device. `size` is 1, 2, 4 or 8 bytes, and values fit in it.
+
+    An engine may split an access of 8 bytes into two of 4.
+    """
+
+    def read(self, offset: int, size: int) -> int:
+        """The value of the `size` bytes at `offset`."""
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """Store `value` in the `size` bytes at `offset`."""
+
+
+class Region(NamedTuple):
+    """Where a device stands: `secure` None is both spaces."""
+
+    base: int
+    end: int
+    device: Device
+    secure: bool | None
+
+
+def _base(region: Region) -> int:
+    return region.base
+
+
+class Bus:
+    """The devices of a machine."""
+
+    __slots__ = ("_spaces", "regions")
+
+    def __init__(self) -> None:
+        self.regions: list[Region] = []
+        self._spaces: dict[bool, list[Region]] = {False: [], True: []}
+
+    def add(self, base: int, size: int, device: Device, *, secure: bool | None) -> Region:
+        """Put `device` at `base` in one space (None: in both); ValueError if it overlaps there."""
+        if base < 0 or size <= 0:
+            raise ValueError(f"no device can take {size:#x} bytes at {base:#x}")
+        region = Region(base, base + size, device, secure)
+        spaces = [self._spaces[space] for space in (False, True) if secure in {None, space}]
+        for other in (other for space in spaces for other in space):
+            if base < other.end and other.base < region.end:
+                raise ValueError(f"device at {base:#x} overlaps the one at {other.base:#x}")
+        for space in spaces:
+            space.append(region)
+            space.sort(key=_base)
+        self.regions.append(region)
+        return region
+
+    def find(self, pa: int, *, secure: bool | None = None) -> Region | None:
+        """The device region at `pa` in a space (None: in any, the Non-secure one first)."""
+        for space in (False, True) if secure is None else (secure,):
+            regions = self._spaces[space]
+            index = bisect_right(regions, pa, key=_base) - 1
+            if index >= 0 and pa < regions[index].end:
+                return regions[index]
+        return None
+
+    def read(self, pa: int, size: int, *, secure: bool) -> int:
+        """Read `size` bytes of the device at `pa`; MemoryFault if there is none in that space."""
+        region = self._region(pa, size, secure=secure)
+        return region.device.read(pa - region.base, size)
+
+    def write(self, pa: int, size: int, value: int, *, secure: bool) -> None:
+        """Write `size` bytes of the device at `pa`; MemoryFault if there is none in that space."""
+        region = self._region(pa, size, secure=secure)
+        region.device.write(pa - region.base, size, value)
+
+    def _region(self, pa: int, size: int, *, secure: bool) -> Region:
+        region = self.find(pa, secure=secure)
+        if region is None:
+            space = "Secure" if secure else "Non-secure"
+            raise MemoryFault(pa, f"no device there in the {space} space")
+        if pa + size > region.end:
+            raise MemoryFault(pa, f"{size} bytes run over the end of the device")
+        return region
