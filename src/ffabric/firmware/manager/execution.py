@@ -1,0 +1,197 @@
+"""CPU cycles: FFA_RUN lends them, FFA_MSG_WAIT and FFA_YIELD give them back.
+
+FFA_RUN resumes a PREEMPTED or yielding context where it stopped, and wakes a WAITING one with
+FFA_RUN as the answer to its FFA_MSG_WAIT. A call chain never spans PEs, so a context that serves a
+request is resumed only on the PE where the request was made (DEN0077A 1.2, sections 8.2 and 14).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import V1_2
+from ffabric.firmware.manager import mailbox, reply, runtime
+from ffabric.firmware.manager.partition import ExecutionContext, Model, Partition, State
+from ffabric.firmware.rules import refuse, rule
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.manager import Handler, Manager
+    from ffabric.machine.machine import PE
+
+RUN_TARGET = rule(
+    "run.target",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 14.4",
+    "The target in w1 names an endpoint and one of its execution contexts.",
+)
+RUN_PE = rule(
+    "run.pinned",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 4.11.1",
+    "The context of an MP endpoint runs on the PE it is pinned to.",
+)
+RUN_BUSY = rule(
+    "run.target_busy",
+    Status.BUSY,
+    "DEN0077A 1.2, section 14.4",
+    "The target context is not already RUNNING.",
+)
+RUN_ABORTED = rule(
+    "run.target_aborted",
+    Status.ABORTED,
+    "DEN0077A 1.2, section 14.4",
+    "The target context has not aborted.",
+)
+RUN_STATE = rule(
+    "run.target_state",
+    Status.DENIED,
+    "DEN0077A 1.2, section 8.2",
+    "The target context is WAITING, PREEMPTED or has yielded; from an SP, not WAITING.",
+)
+RUN_CHAIN = rule(
+    "run.call_chain",
+    Status.DENIED,
+    "DEN0077A 1.2, section 8.3",
+    "A call chain does not span PEs.",
+)
+WAIT_FLAGS = rule(
+    "wait.flags_mbz",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, table 14.4",
+    "Reserved bits of the flags in w2 are zero.",
+    since=V1_2,
+)
+YIELD_MBZ = rule(
+    "yield.mbz",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 14.3",
+    "w4 to w7 are zero.",
+)
+
+RETAIN_RX = 1 << 0
+
+
+def run(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """FFA_RUN."""
+    x = caller.x
+    word = x[1]
+    target = pm.partitions.get(word >> 16 & 0xFFFF)
+    if target is None:
+        return pm.forward_run(pe, caller, word)
+    index = word & 0xFFFF
+    if target is caller.partition or index >= len(target.contexts):
+        refuse(RUN_TARGET, got=word, expected=f"{target.name} context < {len(target.contexts)}")
+    if not target.up and index != pe.index:
+        refuse(RUN_PE, got=index, expected=pe.index)
+    ctx = target.contexts[index]
+    runtime.check(caller, runtime.RUN)
+    _check_runnable(pe, caller, ctx)
+    if ctx.state is State.WAITING:
+        ctx.x[0:8] = (fid.FFA_RUN, word, 0, 0, 0, 0, 0, 0)
+        ctx.model = Model.RUN
+        ctx.caller = caller
+    elif ctx.yielded:
+        reply.success(ctx.x)
+        ctx.yielded = False
+    ctx.state = State.RUNNING
+    ctx.pe = pe
+    caller.state = State.BLOCKED
+    if target.signals:
+        pm.entering(pe, ctx)
+    return ctx
+
+
+def _check_runnable(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
+    state = ctx.state
+    if state is State.RUNNING:
+        refuse(RUN_BUSY, got=state.value, expected="WAITING, PREEMPTED or yielded")
+    if state is State.ABORTED:
+        refuse(RUN_ABORTED, got=state.value, expected="WAITING, PREEMPTED or yielded")
+    waiting = state is State.WAITING and caller.partition.may_schedule
+    if not waiting and state is not State.PREEMPTED and not ctx.yielded:
+        refuse(RUN_STATE, got=state.value, expected="WAITING, PREEMPTED or yielded")
+    if ctx.caller is not None and ctx.pe is not pe:
+        refuse(RUN_CHAIN, got=pe.index, expected=ctx.pe.index if ctx.pe else None)
+
+
+def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """FFA_MSG_WAIT: release RX (unless retained) and become WAITING."""
+    flags = caller.x[2]
+    if flags & ~RETAIN_RX and WAIT_FLAGS.holds(caller.partition.version):
+        refuse(WAIT_FLAGS, got=flags, expected=RETAIN_RX)
+    runtime.check(caller, runtime.WAIT)
+    box = caller.partition.mailbox
+    if box is not None and box.full and not flags & RETAIN_RX:
+        mailbox.release(pm, pe, caller.partition)
+    return pm.wait(pe, caller)
+
+
+def yield_(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """FFA_YIELD: the cycles go back to whoever lent them, who may FFA_RUN the context later."""
+    x = caller.x
+    if x[4] | x[5] | x[6] | x[7]:
+        refuse(YIELD_MBZ, got=x[4:8], expected=0)
+    runtime.check(caller, runtime.YIELD)
+    asker = caller.caller
+    if asker is None:
+        reply.success(x)
+        return pm.yielded(pe, caller)
+    asker.x[0:8] = (fid.FFA_YIELD, _word(caller), x[2], x[3], 0, 0, 0, 0)
+    caller.state = State.BLOCKED
+    caller.yielded = True
+    asker.state = State.RUNNING
+    asker.pe = pe
+    return asker
+
+
+def error(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """FFA_ERROR made as a call: initialisation or a request has failed, the partition gives up.
+
+    Answering it with another error would let a partition that reports each error loop for ever.
+    """
+    status = caller.x[2] & 0xFFFFFFFF
+    return abort(
+        pm, pe, caller, f"reported FFA_ERROR {status - (1 << 32) if status >> 31 else status}"
+    )
+
+
+def abort(pm: Manager, pe: PE, ctx: ExecutionContext, reason: str) -> ExecutionContext:
+    """The partition of ``ctx`` cannot go on: every context is ABORTED and whoever waits is told."""
+    partition = ctx.partition
+    kill(pm, partition, reason)
+    asker = ctx.caller
+    ctx.caller = None
+    if asker is None:
+        return pm.aborted(pe, ctx)
+    if asker.state is State.BLOCKED:
+        reply.error(asker.x, Status.ABORTED)
+    asker.state = State.RUNNING
+    asker.pe = pe
+    return asker
+
+
+def kill(pm: Manager, partition: Partition, reason: str) -> None:
+    """Mark every context of ``partition`` ABORTED."""
+    partition.alive = False
+    partition.fate = reason
+    for each in partition.contexts:
+        each.state = State.ABORTED
+        each.model = Model.NONE
+        each.request = 0
+        each.yielded = False
+    if pm.tracer is not None:
+        pm.tracer.event(None, "aborted", partition=partition.name, reason=reason)
+
+
+def _word(ctx: ExecutionContext) -> int:
+    return ctx.partition.id << 16 | ctx.index
+
+
+HANDLERS: dict[int, Handler] = {
+    fid.FFA_RUN: run,
+    fid.FFA_MSG_WAIT: wait,
+    fid.FFA_YIELD: yield_,
+    fid.FFA_ERROR: error,
+}

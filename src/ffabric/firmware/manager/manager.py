@@ -1,0 +1,190 @@
+"""The partition manager: what the SPMC and the hypervisor share.
+
+A manager owns endpoints and answers their calls. A call is a function from the machine's state to
+the context that runs next: a handler reads the caller's registers, changes state, writes the answer
+into the registers of whoever is resumed, and returns that context. The other side of a manager (the
+normal world for the SPMC, EL3 and the secure world for the hypervisor) is a context too, one per PE:
+a *gate*. Returning a gate means leaving through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa.functions import FUNCTIONS
+from ffabric.abi.ffa.status import Status
+from ffabric.firmware.manager import reply
+from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
+from ffabric.firmware.rules import Refused, rule
+from ffabric.machine import exits
+
+if TYPE_CHECKING:
+    from ffabric.machine.context import Context
+    from ffabric.machine.machine import PE, Machine
+    from ffabric.machine.pages import PagePool
+
+UNKNOWN = rule(
+    "abi.unknown_function",
+    Status.NOT_SUPPORTED,
+    "DEN0077A 1.2, section 11.3",
+    "The function id is one that the callee implements at this FF-A instance.",
+)
+TOO_NEW = rule(
+    "abi.newer_than_negotiated",
+    Status.NOT_SUPPORTED,
+    "DEN0077A 1.2, section 13.2",
+    "The function exists in the version of the Framework that the caller negotiated.",
+)
+MALFORMED = rule(
+    "abi.malformed_descriptor",
+    Status.INVALID_PARAMETERS,
+    "DEN0140 1.2, section 1.10",
+    "The descriptor's counts, sizes and offsets lie inside what was transmitted.",
+)
+
+MASK32 = 0xFFFFFFFF
+SMC64 = 0x40000000
+
+
+class Tracer(Protocol):
+    """Who listens to a manager. Without one nothing is recorded and nothing is spent."""
+
+    def call(self, pe: PE, ctx: ExecutionContext, x: list[int]) -> None:
+        """``ctx`` makes the call in its registers."""
+
+    def refused(self, pe: PE, ctx: ExecutionContext, refusal: Refused) -> None:
+        """A rule refused the call of ``ctx``."""
+
+    def resume(self, pe: PE, ctx: Context) -> None:
+        """``ctx`` runs next, with the registers it holds."""
+
+    def event(self, pe: PE | None, kind: str, **fields: Any) -> None:
+        """Anything else worth a line: a world switch, an abort, an interrupt, a page range."""
+
+
+Handler = Callable[[Any, "PE", ExecutionContext], ExecutionContext]
+"""(manager, PE, caller) -> the context that runs next."""
+
+
+class CallTable:
+    """The handlers of one FF-A instance, by function id."""
+
+    def __init__(self, *rooms: dict[int, Handler], without: frozenset[int] = frozenset()) -> None:
+        self.entries: dict[int, tuple[Handler, int]] = {}
+        for room in rooms:
+            for function, handler in room.items():
+                if function not in without:
+                    known = FUNCTIONS.get(function)
+                    self.entries[function] = (handler, known.since if known else 0)
+
+    def __contains__(self, function: object) -> bool:
+        return function in self.entries
+
+    def offers(self, function: int, version: int) -> bool:
+        """Whether a caller at ``version`` may use ``function`` at this instance."""
+        entry = self.entries.get(function)
+        return entry is not None and entry[1] <= version
+
+
+class Manager:
+    """Endpoints, their calls, and the gates to the other world."""
+
+    name = "manager"
+
+    def __init__(self, machine: Machine, pool: PagePool, version: int) -> None:
+        self.machine = machine
+        self.memory = machine.memory
+        self.pool = pool
+        self.version = version
+        self.partitions: dict[int, Partition] = {}
+        self.gates: list[ExecutionContext] = []
+        self.tracer: Tracer | None = None
+        self.refusals: dict[str, int] = {}
+
+    def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> ExecutionContext:
+        """An endpoint's context has exited to this exception level."""
+        if exit_ <= exits.SVC:
+            return self.call(pe, ctx)
+        return self.exception(pe, ctx, exit_)
+
+    def exception(self, pe: PE, ctx: ExecutionContext, exit_: int) -> ExecutionContext:
+        """An exit that is no call: an abort, idle, the end of a slice, a crash."""
+        raise NotImplementedError
+
+    def call(self, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+        """Answer the call in the registers of ``caller``."""
+        x = caller.x
+        function = x[0] & MASK32
+        tracer = self.tracer
+        if tracer is not None:
+            tracer.call(pe, caller, x)
+        partition = caller.partition
+        table: CallTable = partition.owner
+        entry = table.entries.get(function)
+        if entry is None:
+            return self.foreign(pe, caller, function)
+        handler, since = entry
+        if not function & SMC64 and (x[1] | x[2] | x[3] | x[4] | x[5] | x[6] | x[7]) > MASK32:
+            x[1:8] = [value & MASK32 for value in x[1:8]]
+        try:
+            if since > partition.version:
+                raise Refused(TOO_NEW, since, partition.version)
+            return handler(self, pe, caller)
+        except Refused as refusal:
+            self.refuse(pe, caller, refusal)
+        except DecodeError as error:
+            self.refuse(pe, caller, Refused(MALFORMED, str(error), "a well-formed descriptor"))
+        return caller
+
+    def foreign(self, pe: PE, caller: ExecutionContext, function: int) -> ExecutionContext:
+        """A function id that no room of this manager handles."""
+        self.refuse(pe, caller, Refused(UNKNOWN, function, "a function of this instance"))
+        return caller
+
+    def refuse(self, pe: PE, caller: ExecutionContext, refusal: Refused) -> None:
+        """Answer FFA_ERROR with the status of the rule, and count and show the rule."""
+        broken = refusal.rule
+        self.refusals[broken.id] = self.refusals.get(broken.id, 0) + 1
+        if self.tracer is not None:
+            self.tracer.refused(pe, caller, refusal)
+        reply.error(caller.x, broken.status)
+
+    def wait(self, pe: PE, ctx: ExecutionContext) -> ExecutionContext:
+        """``ctx`` has nothing more to do (FFA_MSG_WAIT): who runs next?"""
+        raise NotImplementedError
+
+    def forward_request(self, pe: PE, caller: ExecutionContext, receiver: int) -> ExecutionContext:
+        """A direct request to an endpoint that another manager owns."""
+        raise NotImplementedError
+
+    def forward_run(self, pe: PE, caller: ExecutionContext, target: int) -> ExecutionContext:
+        """FFA_RUN of a context that another manager owns."""
+        raise NotImplementedError
+
+    def yielded(self, pe: PE, ctx: ExecutionContext) -> ExecutionContext:
+        """``ctx`` yields though nobody lent it cycles: who runs next?"""
+        return ctx
+
+    def aborted(self, pe: PE, ctx: ExecutionContext) -> ExecutionContext:
+        """``ctx`` has aborted and nobody waits for it: who runs next?"""
+        raise NotImplementedError
+
+    def mailbox_changed(
+        self, pe: PE, caller: ExecutionContext, *, mapped: bool
+    ) -> ExecutionContext:
+        """The caller's RX/TX pair has come or gone; another manager may have to know."""
+        return caller
+
+    def released(self, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+        """The caller has released its RX; another producer may have to know."""
+        return caller
+
+    def entering(self, pe: PE, ctx: ExecutionContext) -> None:
+        """``ctx`` is given cycles: the moment to signal what is pending for it."""
+
+    def resume(self, ctx: ExecutionContext) -> ExecutionContext:
+        """Give the cycles back to ``ctx``, whose answer is in its registers."""
+        ctx.state = State.RUNNING
+        return ctx

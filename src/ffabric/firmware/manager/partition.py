@@ -1,0 +1,188 @@
+"""Endpoints and their execution contexts, as a partition manager keeps them.
+
+States of an execution context (DEN0077A 1.2, section 4.11 and table 8.1)::
+
+    OFF -> STARTING -> WAITING <-> RUNNING <-> BLOCKED
+                                   RUNNING <-> PREEMPTED
+    any -> ABORTED
+
+STARTING is a context in its initialisation (runtime model SP_INIT); it becomes WAITING with its
+first FFA_MSG_WAIT. A context runs under the *runtime model* of the event that gave it its cycles:
+the model, not the state, decides which calls it may make next (``runtime.py``).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ffabric.abi.ffa.version import LATEST
+from ffabric.machine.context import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ffabric.firmware.manager.mailbox import Mailbox
+    from ffabric.firmware.manager.notifications import NotificationState
+    from ffabric.machine.machine import PE
+    from ffabric.machine.stage2 import Stage2
+
+
+class State(enum.Enum):
+    """States of an execution context."""
+
+    OFF = "OFF"
+    STARTING = "STARTING"
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    BLOCKED = "BLOCKED"
+    PREEMPTED = "PREEMPTED"
+    ABORTED = "ABORTED"
+
+
+class Model(enum.Enum):
+    """Runtime models (DEN0077A 1.2, chapter 8)."""
+
+    NONE = "none"
+    RUN = "RTM_FFA_RUN"
+    DIR_REQ = "RTM_FFA_DIR_REQ"
+    SEC_INTERRUPT = "RTM_SEC_INTERRUPT"
+    SP_INIT = "RTM_SP_INIT"
+
+
+class Action(enum.IntEnum):
+    """What an SP asks to happen on a non-secure interrupt (manifest: ns-interrupts-action)."""
+
+    QUEUED = 0
+    MANAGED_EXIT = 1
+    SIGNALED = 2
+
+
+class ExecutionContext(Context):
+    """A vCPU of an endpoint, with its place in the call chain.
+
+    ``caller`` is the context that waits for this one's answer, ``request`` the function id of the
+    direct request it serves, ``sender`` the endpoint id the request came from, ``interrupted`` the
+    context that a secure interrupt took the PE from, ``yielded`` that it is BLOCKED by FFA_YIELD.
+    """
+
+    __slots__ = (
+        "caller",
+        "gate",
+        "interrupted",
+        "manager",
+        "model",
+        "partition",
+        "request",
+        "sender",
+        "state",
+        "virq",
+        "yielded",
+    )
+
+    def __init__(self, partition: Partition, index: int, manager: Any) -> None:
+        super().__init__(
+            f"{partition.name}.{index}", index, secure=partition.secure, stage2=partition.stage2
+        )
+        self.partition = partition
+        self.manager = manager
+        self.state = State.OFF
+        self.model = Model.NONE
+        self.caller: ExecutionContext | None = None
+        self.request = 0
+        self.sender = 0
+        self.gate: Callable[[PE, ExecutionContext], ExecutionContext] | None = None
+        self.interrupted: ExecutionContext | None = None
+        self.yielded = False
+        self.virq: Any = None
+
+
+class Partition:
+    """An FF-A endpoint: identity, properties, contexts, mailbox and translation."""
+
+    __slots__ = (
+        "action",
+        "alive",
+        "booting",
+        "boot_order",
+        "contexts",
+        "el",
+        "entry",
+        "fate",
+        "gateway",
+        "gp_register",
+        "id",
+        "mailbox",
+        "managed_exit_fiq",
+        "may_schedule",
+        "messages",
+        "name",
+        "negotiated",
+        "notifications",
+        "owner",
+        "properties",
+        "secondary_entry",
+        "secure",
+        "signals",
+        "stage2",
+        "up",
+        "uuids",
+        "version",
+    )
+
+    def __init__(
+        self,
+        *,
+        id: int,  # noqa: A002 - the specification's word
+        name: str,
+        secure: bool,
+        uuids: Sequence[UUID] = (),
+        properties: int = 0,
+        version: int = LATEST,
+        up: bool = False,
+        stage2: Stage2 | None = None,
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.secure = secure
+        self.uuids = tuple(uuids)
+        self.properties = properties
+        self.version = version
+        self.negotiated = False
+        self.up = up
+        self.stage2 = stage2
+        self.contexts: list[ExecutionContext] = []
+        self.mailbox: Mailbox | None = None
+        self.notifications: NotificationState | None = None
+        self.entry = 0
+        self.secondary_entry: int | None = None
+        self.gp_register = 0
+        self.boot_order = 0
+        self.el = 1
+        self.action = Action.SIGNALED
+        self.managed_exit_fiq = True
+        self.messages = 0
+        self.alive = True
+        self.booting = True
+        self.owner: Any = None
+        self.gateway = False
+        """It stands for a whole world and speaks for all endpoints there."""
+        self.may_schedule = False
+        """It schedules others: FFA_RUN may wake a WAITING context."""
+        self.fate = ""
+        """Why it is no longer alive."""
+        self.signals = False
+        """Interrupts or notifications may be pending for it: look before it runs."""
+
+    def context_on(self, pe: PE) -> ExecutionContext | None:
+        """The context that serves ``pe``: the pinned one of an MP endpoint, the only one of a UP."""
+        contexts = self.contexts
+        if self.up:
+            return contexts[0]
+        index = pe.index
+        return contexts[index] if index < len(contexts) else None
+
+    def __repr__(self) -> str:
+        return f"<Partition {self.name} {self.id:#06x}>"
