@@ -1,0 +1,405 @@
+"""Memory management descriptors: transactions, their constituents, relinquish (DEN0140 v1.2, 1).
+
+A transaction is a header, an array of receivers and, for all but most retrieve requests, a
+composite descriptor with the address ranges. What differs between versions is the header (v1.1
+says where the receivers are and how long each is) and the receiver (v1.2 added 16 bytes of
+IMPLEMENTATION DEFINED information). Parsing checks structure only: what is inside the data and
+where; whether the values make sense is for the rules of the partition manager.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Final
+
+from msgspec import Struct
+from msgspec import field as msgspec_field
+
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
+from ffabric.abi.layout import Layout, mbz, sbz, u8, u16, u32, u64
+
+PAGE_SIZE: Final = 4096
+HANDLE_INVALID: Final = 0xFFFF_FFFF_FFFF_FFFF
+HANDLE_HYPERVISOR: Final = 1 << 63  # who allocated a handle: the hypervisor, else the SPMC
+
+TRANSACTION: Final = Layout(
+    "memory transaction descriptor",
+    "DEN0140 v1.2, table 1.20; DEN0077A v1.1, table 10.20; DEN0077A v1.0, table 45",
+    u16("sender", "ID of the owner endpoint"),
+    u8("attributes", "Memory region attributes", until=V1_0),
+    mbz(1, until=V1_0),
+    u16("attributes", "Memory region attributes", since=V1_1),
+    u32("flags", "Flags of the transaction"),
+    u64("handle", "Globally unique handle of the memory region"),
+    u64("tag", "Tag"),
+    mbz(4, until=V1_0),
+    u32("receiver_size", "Size of an endpoint memory access descriptor", since=V1_1),
+    u32("receiver_count", "Count of endpoint memory access descriptors"),
+    u32("receivers_offset", "Offset of the first one, a multiple of 16", since=V1_1),
+    sbz(12, since=V1_1),
+)
+RECEIVER: Final = Layout(
+    "endpoint memory access descriptor",
+    "DEN0140 v1.2, tables 1.15 and 1.16; DEN0077A v1.1, tables 10.15 and 10.16",
+    u16("endpoint", "ID of the endpoint to which the permissions apply"),
+    u8("permissions", "Memory access permissions"),
+    u8("flags", "Flags of the ABI that uses the descriptor"),
+    u32("composite_offset", "Offset of the composite descriptor; 0: named by the handle"),
+    u64("impdef_low", "IMPLEMENTATION DEFINED value, first half", since=V1_2),
+    u64("impdef_high", "IMPLEMENTATION DEFINED value, second half", since=V1_2),
+    sbz(8),
+)
+COMPOSITE: Final = Layout(
+    "composite memory region descriptor",
+    "DEN0140 v1.2, table 1.13; DEN0077A v1.1, table 10.13",
+    u32("total_pages", "Size of the memory region in 4K pages"),
+    u32("range_count", "Count of constituent memory region descriptors"),
+    sbz(8),
+)
+CONSTITUENT: Final = Layout(
+    "constituent memory region descriptor",
+    "DEN0140 v1.2, table 1.14; DEN0077A v1.1, table 10.14",
+    u64("address", "Base address, a multiple of 4K"),
+    u32("pages", "Count of 4K pages"),
+    sbz(4),
+)
+RELINQUISH: Final = Layout(
+    "descriptor to relinquish a memory region",
+    "DEN0140 v1.2, table 2.25; DEN0077A v1.1, table 16.25",
+    u64("handle", "Globally unique handle of the memory region"),
+    u32("flags", "Flags"),
+    u32("endpoint_count", "Count of the 16-bit endpoint IDs that follow"),
+)
+
+# Memory region attributes (DEN0140 v1.2, table 1.18; DEN0077A v1.1, table 10.18).
+MEM_ATTR_SHAREABILITY_MASK: Final = 0b11
+MEM_ATTR_NON_SHAREABLE: Final = 0b00
+MEM_ATTR_OUTER_SHAREABLE: Final = 0b10
+MEM_ATTR_INNER_SHAREABLE: Final = 0b11
+MEM_ATTR_CACHEABILITY_MASK: Final = 0b11 << 2
+MEM_ATTR_NON_CACHEABLE: Final = 0b01 << 2
+MEM_ATTR_WRITE_BACK: Final = 0b11 << 2
+MEM_ATTR_DEVICE_NGNRNE: Final = 0b00 << 2
+MEM_ATTR_DEVICE_NGNRE: Final = 0b01 << 2
+MEM_ATTR_DEVICE_NGRE: Final = 0b10 << 2
+MEM_ATTR_DEVICE_GRE: Final = 0b11 << 2
+MEM_ATTR_TYPE_MASK: Final = 0b11 << 4
+MEM_ATTR_TYPE_NOT_SPECIFIED: Final = 0b00 << 4
+MEM_ATTR_TYPE_DEVICE: Final = 0b01 << 4
+MEM_ATTR_TYPE_NORMAL: Final = 0b10 << 4
+MEM_ATTR_NS: Final = 1 << 6
+MEM_ATTR_NORMAL_WB_INNER: Final = 0b10_11_11
+
+# Memory access permissions (DEN0140 v1.2, table 1.15).
+PERM_DATA_MASK: Final = 0b11
+PERM_DATA_NOT_SPECIFIED: Final = 0b00
+PERM_DATA_RO: Final = 0b01
+PERM_DATA_RW: Final = 0b10
+PERM_INSTRUCTION_MASK: Final = 0b11 << 2
+PERM_INSTRUCTION_NOT_SPECIFIED: Final = 0b00 << 2
+PERM_INSTRUCTION_NX: Final = 0b01 << 2
+PERM_INSTRUCTION_X: Final = 0b10 << 2
+
+# Receiver flags (DEN0140 v1.2, table 1.15, offset 3).
+RECEIVER_FLAG_NON_RETRIEVAL: Final = 1 << 0
+
+# Transaction flags (DEN0140 v1.2, tables 1.21 to 1.23); relinquish and reclaim use the first two.
+FLAG_CLEAR: Final = 1 << 0
+FLAG_TIME_SLICE: Final = 1 << 1
+FLAG_CLEAR_RELINQUISH: Final = 1 << 2
+FLAG_TYPE_MASK: Final = 0b11 << 3
+FLAG_TYPE_UNSPECIFIED: Final = 0b00 << 3
+FLAG_TYPE_SHARE: Final = 0b01 << 3
+FLAG_TYPE_LEND: Final = 0b10 << 3
+FLAG_TYPE_DONATE: Final = 0b11 << 3
+FLAG_ALIGN_HINT_MASK: Final = 0b1111 << 5
+FLAG_ALIGN_HINT_VALID: Final = 1 << 9
+FLAG_BYPASS_BORROWERS_CHECK: Final = 1 << 10
+
+# Permissions of FFA_MEM_PERM_GET and FFA_MEM_PERM_SET (DEN0140 v1.2, 2.8).
+MEM_PERM_DATA_MASK: Final = 0b11
+MEM_PERM_NO_ACCESS: Final = 0b00
+MEM_PERM_RW: Final = 0b01
+MEM_PERM_RO: Final = 0b11
+MEM_PERM_XN: Final = 1 << 2
+
+
+class Receiver(Struct, gc=False):
+    """An endpoint memory access descriptor; `impdef` are its two words of v1.2."""
+
+    endpoint: int
+    permissions: int = 0
+    flags: int = 0
+    composite_offset: int = 0
+    impdef: tuple[int, int] = (0, 0)
+
+
+class Transaction(Struct):
+    """A memory transaction descriptor, whole or its first fragment.
+
+    `total_pages` and `range_count` are what the composite header declares, `constituents` the
+    (address, pages) pairs that the parsed bytes contain. `header_length` is where the first of
+    them stands, so that `header_length + 16 * range_count` is the length of the whole.
+    """
+
+    sender: int
+    attributes: int = 0
+    flags: int = 0
+    handle: int = 0
+    tag: int = 0
+    receivers: list[Receiver] = msgspec_field(default_factory=list)
+    total_pages: int = 0
+    range_count: int = 0
+    constituents: list[tuple[int, int]] = msgspec_field(default_factory=list)
+    has_composite: bool = False
+    header_length: int = 0
+
+
+class Relinquish(Struct):
+    """A descriptor to relinquish a memory region."""
+
+    handle: int
+    flags: int = 0
+    endpoints: list[int] = msgspec_field(default_factory=list)
+
+
+_COMPOSITE = COMPOSITE.at()
+_CONSTITUENT = CONSTITUENT.at()
+_RELINQUISH = RELINQUISH.at()
+_RANGE_SIZE: Final = _CONSTITUENT.size
+_CONSTITUENT_CODE = "".join(field.code for field in _CONSTITUENT.fields)
+
+_RECEIVER_16 = RECEIVER.at(V1_0)
+_RECEIVER_32 = RECEIVER.at(V1_2)
+
+
+def _receivers_16(data: bytes) -> list[Receiver]:
+    return [Receiver(*fields) for fields in _RECEIVER_16.struct.iter_unpack(data)]
+
+
+def _receivers_32(data: bytes) -> list[Receiver]:
+    return [
+        Receiver(endpoint, permissions, flags, offset, (low, high))
+        for endpoint, permissions, flags, offset, low, high in _RECEIVER_32.struct.iter_unpack(data)
+    ]
+
+
+_ReadReceivers = Callable[[bytes], list[Receiver]]
+
+
+class _Shape:
+    """A version's header, where it says what the receivers look like, and which may occur.
+
+    `placement` picks size, count and offset of the receiver array out of the unpacked header.
+    """
+
+    def __init__(
+        self,
+        version: int,
+        placement: Callable[[tuple[Any, ...]], tuple[int, int, int]],
+        readers: dict[int, _ReadReceivers],
+    ) -> None:
+        self.record = TRANSACTION.at(version)
+        self.receiver = RECEIVER.at(version)
+        self.unpack = self.record.struct.unpack_from
+        self.placement = placement
+        self.readers = readers
+
+
+_HEADER_V1_0_SIZE = TRANSACTION.at(V1_0).size
+
+
+def _placement_v1_0(header: tuple[Any, ...]) -> tuple[int, int, int]:
+    return _RECEIVER_16.size, header[5], _HEADER_V1_0_SIZE
+
+
+_V1_0_READERS: dict[int, _ReadReceivers] = {_RECEIVER_16.size: _receivers_16}
+_V1_2_READERS: dict[int, _ReadReceivers] = {**_V1_0_READERS, _RECEIVER_32.size: _receivers_32}
+
+
+class _Shapes(dict[int, _Shape]):
+    def __missing__(self, version: int) -> _Shape:
+        raise ValueError(f"{version:#x} is no FF-A version")
+
+
+_SHAPES: Final = _Shapes(
+    {
+        V1_0: _Shape(V1_0, _placement_v1_0, _V1_0_READERS),
+        V1_1: _Shape(V1_1, itemgetter(5, 6, 7), _V1_0_READERS),
+        V1_2: _Shape(V1_2, itemgetter(5, 6, 7), _V1_2_READERS),
+        V1_3: _Shape(V1_3, itemgetter(5, 6, 7), _V1_2_READERS),
+    }
+)
+
+
+def _refuse(name: str, at: int | None, value: int, reason: str) -> DecodeError:
+    return DecodeError(f"transaction.{name}", at, value, reason)
+
+
+def _parse_receivers(
+    data: bytes, shape: _Shape, size: int, count: int, start: int
+) -> list[Receiver]:
+    offsets = shape.record.offsets
+    read = shape.readers.get(size)
+    if read is None:
+        sizes = ", ".join(map(str, shape.readers))
+        raise _refuse("receiver_size", offsets.get("receiver_size"), size, f"not one of {sizes}")
+    if start < shape.record.size or start % 16:
+        at = offsets.get("receivers_offset")
+        raise _refuse("receivers_offset", at, start, "inside the header or not a multiple of 16")
+    end = start + size * count
+    if end > len(data):
+        reason = f"the receivers end at {end:#x}, the data at {len(data):#x}"
+        raise _refuse("receiver_count", offsets["receiver_count"], count, reason)
+    return read(data[start:end])
+
+
+def _composite_offset(receivers: list[Receiver], size: int, start: int) -> int:
+    """The one offset that all receivers name (0: none does); DecodeError if two differ."""
+    composite = 0
+    for index, receiver in enumerate(receivers):
+        offset = receiver.composite_offset
+        if offset != composite and offset:
+            if composite:
+                raise _refuse(
+                    f"receivers[{index}].composite_offset",
+                    start + index * size + _RECEIVER_16.offsets["composite_offset"],
+                    offset,
+                    f"another receiver has {composite:#x}",
+                )
+            composite = offset
+    return composite
+
+
+def parse_transaction(data: bytes, version: int) -> Transaction:
+    """The transaction in `data`, a snapshot of its first (or only) fragment.
+
+    DecodeError if the structure is not that of `version`: something lies outside the data,
+    overlaps the header, is misaligned or contradicts itself.
+    """
+    shape = _SHAPES[version]
+    length = len(data)
+    if length < shape.record.size:
+        raise DecodeError("transaction", 0, length, f"shorter than {shape.record.size} bytes")
+    header = shape.unpack(data)
+    size, count, start = shape.placement(header)
+    transaction = Transaction(*header[:5])
+    if not count:
+        transaction.header_length = shape.record.size
+        return transaction
+    receivers = transaction.receivers = _parse_receivers(data, shape, size, count, start)
+    end = start + size * count
+    composite = _composite_offset(receivers, size, start)
+    if not composite:
+        transaction.header_length = end
+        return transaction
+    ranges = composite + _COMPOSITE.size
+    if composite < end or composite % 8 or ranges > length:
+        index = next(i for i, r in enumerate(receivers) if r.composite_offset)
+        at = start + index * size + _RECEIVER_16.offsets["composite_offset"]
+        reason = f"not a multiple of 8 between {end:#x} and {length - _COMPOSITE.size:#x}"
+        raise _refuse(f"receivers[{index}].composite_offset", at, composite, reason)
+    total_pages, range_count = _COMPOSITE.struct.unpack_from(data, composite)
+    stop = ranges + _RANGE_SIZE * range_count
+    if stop > length:
+        stop = length
+        if (stop - ranges) % _RANGE_SIZE:
+            raise _refuse("constituents", ranges, stop - ranges, "the data ends inside of one")
+    transaction.total_pages = total_pages
+    transaction.range_count = range_count
+    transaction.constituents = list(_CONSTITUENT.struct.iter_unpack(data[ranges:stop]))
+    transaction.has_composite = True
+    transaction.header_length = ranges
+    return transaction
+
+
+def parse_constituents(data: bytes) -> list[tuple[int, int]]:
+    """The (address, pages) pairs of a later fragment; DecodeError if one is cut off."""
+    if len(data) % _RANGE_SIZE:
+        raise DecodeError("fragment", 0, len(data), f"not a multiple of {_RANGE_SIZE} bytes")
+    return list(_CONSTITUENT.struct.iter_unpack(data))
+
+
+def build_constituents(constituents: Iterable[tuple[int, int]]) -> bytes:
+    """The bytes of (address, pages) pairs; ValueError if one does not fit its field."""
+    flat = list(chain.from_iterable(constituents))
+    try:
+        return struct.pack("<" + _CONSTITUENT_CODE * (len(flat) // 2), *flat)
+    except struct.error as error:
+        raise ValueError(f"{CONSTITUENT.name}: {error}") from None
+
+
+def build_transaction(transaction: Transaction, version: int) -> bytes:
+    """The whole descriptor in the layout of `version`; ValueError if a value does not fit.
+
+    With constituents (or `has_composite`) a composite descriptor follows the receivers and all
+    of them name it; `total_pages` and `range_count` are counted unless they are set. Without
+    receivers the header is that of a hypervisor's retrieve request: handle and zeros.
+    """
+    shape = _SHAPES[version]
+    record = shape.receiver
+    count = len(transaction.receivers)
+    start = shape.record.size if count else 0
+    size = record.size if count else 0
+    with_composite = transaction.has_composite or bool(transaction.constituents)
+    composite = start + size * count if with_composite else 0
+    placement = {"receiver_size": size, "receiver_count": count, "receivers_offset": start}
+    parts = [
+        shape.record.pack(
+            transaction.sender,
+            transaction.attributes,
+            transaction.flags,
+            transaction.handle,
+            transaction.tag,
+            *(placement[name] for name in shape.record.names[5:]),
+        )
+    ]
+    impdef = len(record.names) - 4
+    parts += [
+        record.pack(r.endpoint, r.permissions, r.flags, composite, *r.impdef[:impdef])
+        for r in transaction.receivers
+    ]
+    if with_composite:
+        ranges = transaction.constituents
+        total = transaction.total_pages or sum(pages for _, pages in ranges)
+        parts.append(_COMPOSITE.pack(total, transaction.range_count or len(ranges)))
+        parts.append(build_constituents(ranges))
+    return b"".join(parts)
+
+
+def fragments(data: bytes, header_length: int, limit: int) -> list[bytes]:
+    """A built transaction cut into fragments of at most `limit` bytes, each of whole constituents.
+
+    `header_length` is that of the parsed transaction. ValueError if the first fragment cannot
+    hold the header.
+    """
+    if limit < header_length or limit < _RANGE_SIZE:
+        raise ValueError(f"a fragment of {limit} bytes does not hold the header")
+    first = limit - (limit - header_length) % _RANGE_SIZE
+    step = limit - limit % _RANGE_SIZE
+    return [data[:first], *(data[at : at + step] for at in range(first, len(data), step))]
+
+
+def parse_relinquish(data: bytes) -> Relinquish:
+    """The relinquish descriptor at the start of `data`; DecodeError if it does not fit."""
+    handle, flags, count = _RELINQUISH.unpack(data, 0, "relinquish")
+    end = _RELINQUISH.size + 2 * count
+    if end > len(data):
+        at = _RELINQUISH.offsets["endpoint_count"]
+        raise DecodeError("relinquish.endpoint_count", at, count, f"beyond {len(data)} bytes")
+    endpoints = data[_RELINQUISH.size : end]
+    ids = [low | high << 8 for low, high in zip(endpoints[::2], endpoints[1::2], strict=True)]
+    return Relinquish(handle, flags, ids)
+
+
+def build_relinquish(relinquish: Relinquish) -> bytes:
+    """The bytes of a relinquish descriptor; ValueError if a value does not fit."""
+    ids = relinquish.endpoints
+    if any(not 0 <= endpoint <= 0xFFFF for endpoint in ids):
+        raise ValueError(f"not all 16-bit endpoint IDs: {ids}")
+    head = _RELINQUISH.pack(relinquish.handle, relinquish.flags, len(ids))
+    return head + b"".join([endpoint.to_bytes(2, "little") for endpoint in ids])

@@ -1,0 +1,133 @@
+"""Byte layouts as the specifications' tables state them, per version, compiled to `struct`.
+
+A `Layout` is one table: a line per field with its width and meaning, `since` and `until` where
+versions differ. `Layout.at(version)` is the `Record` of that version. All is little-endian.
+Reserved fields are pad bytes of the compiled struct: packing writes zeros there, unpacking
+skips them, and `Record.dirty` looks at them.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+from msgspec import Struct
+
+from ffabric.abi.errors import DecodeError
+
+ALWAYS: Final = 1 << 32  # later than every version number
+
+
+class Field(Struct, frozen=True):
+    """One line of a table; `code` is its `struct` format, `reserved` is "", "MBZ" or "SBZ"."""
+
+    name: str
+    code: str
+    size: int
+    doc: str
+    since: int = 0
+    until: int = ALWAYS
+    reserved: str = ""
+
+
+def u8(name: str, doc: str, *, since: int = 0, until: int = ALWAYS) -> Field:
+    """A byte."""
+    return Field(name, "B", 1, doc, since, until)
+
+
+def u16(name: str, doc: str, *, since: int = 0, until: int = ALWAYS) -> Field:
+    """Two bytes, unsigned."""
+    return Field(name, "H", 2, doc, since, until)
+
+
+def u32(name: str, doc: str, *, since: int = 0, until: int = ALWAYS) -> Field:
+    """Four bytes, unsigned."""
+    return Field(name, "I", 4, doc, since, until)
+
+
+def u64(name: str, doc: str, *, since: int = 0, until: int = ALWAYS) -> Field:
+    """Eight bytes, unsigned."""
+    return Field(name, "Q", 8, doc, since, until)
+
+
+def raw(name: str, size: int, doc: str, *, since: int = 0, until: int = ALWAYS) -> Field:
+    """`size` bytes as they stand."""
+    return Field(name, f"{size}s", size, doc, since, until)
+
+
+def mbz(size: int, *, since: int = 0, until: int = ALWAYS) -> Field:
+    """`size` reserved bytes that must be zero."""
+    return Field("reserved", f"{size}x", size, "Reserved (MBZ)", since, until, "MBZ")
+
+
+def sbz(size: int, *, since: int = 0, until: int = ALWAYS) -> Field:
+    """`size` reserved bytes that should be zero."""
+    return Field("reserved", f"{size}x", size, "Reserved (SBZ)", since, until, "SBZ")
+
+
+class Record:
+    """The layout of one version: its fields in order, `size` in bytes and the compiled `struct`."""
+
+    def __init__(self, name: str, fields: tuple[Field, ...]) -> None:
+        self.name = name
+        self.fields = fields
+        self.struct: Final = struct.Struct("<" + "".join(field.code for field in fields))
+        self.size: Final = self.struct.size
+        self.names: Final = tuple(field.name for field in fields if not field.reserved)
+        self.offsets: Final[dict[str, int]] = {}
+        self._reserved: list[tuple[Field, int]] = []
+        offset = 0
+        for field in fields:
+            if field.reserved:
+                self._reserved.append((field, offset))
+            else:
+                self.offsets[field.name] = offset
+            offset += field.size
+
+    def pack(self, *values: object) -> bytes:
+        """The values of all fields but the reserved ones, in order; ValueError if one misfits."""
+        try:
+            return self.struct.pack(*values)
+        except struct.error as error:
+            raise ValueError(f"{self.name}: {error}: {self.names} = {values}") from None
+
+    def unpack(self, data: bytes, at: int = 0, path: str = "") -> tuple[Any, ...]:
+        """All fields but the reserved ones, in order; DecodeError if `data` is too short."""
+        if at + self.size > len(data):
+            raise DecodeError(
+                path or self.name, at, len(data), f"{self.size} bytes do not fit into the data"
+            )
+        return self.struct.unpack_from(data, at)
+
+    def read(self, data: bytes, at: int = 0, path: str = "") -> dict[str, Any]:
+        """As `unpack`, by name."""
+        return dict(zip(self.names, self.unpack(data, at, path), strict=True))
+
+    def dirty(self, data: bytes, at: int = 0) -> list[tuple[Field, int, bytes]]:
+        """The reserved fields that are not zero: field, byte offset in `data`, content."""
+        return [
+            (field, at + offset, content)
+            for field, offset in self._reserved
+            if any(content := data[at + offset : at + offset + field.size])
+        ]
+
+
+class Layout:
+    """A table of a specification.
+
+    `source` names document, version and table. A field name may occur twice when the versions
+    of the two do not overlap.
+    """
+
+    def __init__(self, name: str, source: str, *fields: Field) -> None:
+        self.name = name
+        self.source = source
+        self.fields = fields
+        self._records: dict[tuple[Field, ...], Record] = {}
+
+    def at(self, version: int = 0) -> Record:
+        """The record of a version; versions with the same fields share one."""
+        fields = tuple(field for field in self.fields if field.since <= version <= field.until)
+        if fields not in self._records:
+            self._records[fields] = Record(self.name, fields)
+        return self._records[fields]
