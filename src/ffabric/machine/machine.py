@@ -184,5 +184,3 @@ class Machine:
         if self.interrupts_changed:
             self.deliver_interrupts()
         return True
-
-

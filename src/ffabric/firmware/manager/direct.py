@@ -20,7 +20,7 @@ from ffabric.firmware.manager.partition import ExecutionContext, Model, Partitio
 from ffabric.firmware.rules import refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Handler, Manager
+    from ffabric.firmware.manager.manager import Handler, Manager, Next
     from ffabric.machine.machine import PE
 
 SECTION = "DEN0077A 1.2, section 15.2"
@@ -132,7 +132,7 @@ def uuid_of(x2: int, x3: int) -> UUID:
     return UUID(bytes=x2.to_bytes(8, "little") + x3.to_bytes(8, "little"))
 
 
-def request(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND_DIRECT_REQ (32- and 64-bit)."""
     x = caller.x
     mine = caller.partition
@@ -156,7 +156,7 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     return _deliver(pm, pe, caller, callee)
 
 
-def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND_DIRECT_REQ2 (64-bit): 14 payload registers and the UUID of a service."""
     x = caller.x
     mine = caller.partition

@@ -17,7 +17,7 @@ from ffabric.firmware.manager.partition import ExecutionContext, Model, Partitio
 from ffabric.firmware.rules import refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Handler, Manager
+    from ffabric.firmware.manager.manager import Handler, Manager, Next
     from ffabric.machine.machine import PE
 
 RUN_TARGET = rule(
@@ -73,7 +73,7 @@ YIELD_MBZ = rule(
 RETAIN_RX = 1 << 0
 
 
-def run(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RUN."""
     x = caller.x
     word = x[1]
@@ -116,7 +116,7 @@ def _check_runnable(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> 
         refuse(RUN_CHAIN, got=pe.index, expected=ctx.pe.index if ctx.pe else None)
 
 
-def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_WAIT: release RX (unless retained) and become WAITING."""
     flags = caller.x[2]
     if flags & ~RETAIN_RX and WAIT_FLAGS.holds(caller.partition.version):
@@ -128,7 +128,7 @@ def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     return pm.wait(pe, caller)
 
 
-def yield_(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+def yield_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_YIELD: the cycles go back to whoever lent them, who may FFA_RUN the context later."""
     x = caller.x
     if x[4] | x[5] | x[6] | x[7]:
@@ -146,7 +146,7 @@ def yield_(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     return asker
 
 
-def error(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+def error(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_ERROR made as a call: initialisation or a request has failed, the partition gives up.
 
     Answering it with another error would let a partition that reports each error loop for ever.
@@ -157,7 +157,7 @@ def error(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     )
 
 
-def abort(pm: Manager, pe: PE, ctx: ExecutionContext, reason: str) -> ExecutionContext:
+def abort(pm: Manager, pe: PE, ctx: ExecutionContext, reason: str) -> Next:
     """The partition of ``ctx`` cannot go on: every context is ABORTED and whoever waits is told."""
     partition = ctx.partition
     kill(pm, partition, reason)

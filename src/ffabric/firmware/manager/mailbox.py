@@ -17,7 +17,7 @@ from ffabric.firmware.rules import refuse, rule
 from ffabric.machine.stage2 import S2AP_R, S2AP_W, VALID
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Handler, Manager
+    from ffabric.firmware.manager.manager import Handler, Manager, Next
     from ffabric.firmware.manager.partition import ExecutionContext, Partition
     from ffabric.machine.machine import PE
 
@@ -132,7 +132,7 @@ class Mailbox:
         """The other manager owns RX (a VM's, between hypervisor and SPMC)."""
 
 
-def map_(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+def map_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RXTX_MAP at a virtual instance."""
     tx, rx, count = caller.x[1:4]
     partition = caller.partition
@@ -151,7 +151,25 @@ def make(pm: Manager, partition: Partition, tx: int, rx: int, count: int) -> Mai
         refuse(ALIGNED, got=(tx, rx), expected="multiples of 0x1000")
     if tx < rx + count * PAGE and rx < tx + count * PAGE:
         refuse(OVERLAP, got=(tx, rx), expected=f"{count} pages apart")
-    return Mailbox(_buffer(pm, partition, tx, count), _buffer(pm, partition, rx, count))
+    box = Mailbox(_buffer(pm, partition, tx, count), _buffer(pm, partition, rx, count))
+    _set_ownership(partition, box, ownership.SHARED)
+    return box
+
+
+def drop(partition: Partition) -> None:
+    """The endpoint has no RX/TX pair any more and owns its pages exclusively again."""
+    assert partition.mailbox is not None
+    _set_ownership(partition, partition.mailbox, ownership.OWNED)
+    partition.mailbox = None
+
+
+def _set_ownership(partition: Partition, box: Mailbox, held: ownership.Ownership) -> None:
+    """The pages are shared with the partition manager while they are a mailbox."""
+    stage2 = partition.stage2
+    assert stage2 is not None
+    for buffer in (box.tx, box.rx):
+        pages = buffer.size // PAGE
+        stage2.update(buffer.ipa, pages, ownership.MASK, ownership.BITS[held])
 
 
 def _buffer(pm: Manager, partition: Partition, ipa: int, pages: int) -> Buffer:
@@ -171,19 +189,19 @@ def _buffer(pm: Manager, partition: Partition, ipa: int, pages: int) -> Buffer:
     return Buffer(ipa, views)
 
 
-def unmap(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+def unmap(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RXTX_UNMAP at a virtual instance."""
     partition = caller.partition
     if caller.x[1] & 0xFFFFFFFF:
         refuse(UNMAP_ID, got=caller.x[1], expected=0)
     if partition.mailbox is None:
         refuse(UNMAPPED, got="no pair", expected="an RX/TX pair")
-    partition.mailbox = None
+    drop(partition)
     reply.success(caller.x)
     return pm.mailbox_changed(pe, caller, mapped=False)
 
 
-def rx_release(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+def rx_release(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RX_RELEASE at a virtual instance."""
     if caller.x[1] & 0xFFFF:
         refuse(RELEASE_ID, got=caller.x[1], expected=0)

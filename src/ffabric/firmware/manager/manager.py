@@ -1,10 +1,10 @@
 """The partition manager: what the SPMC and the hypervisor share.
 
 A manager owns endpoints and answers their calls. A call is a function from the machine's state to
-the context that runs next: a handler reads the caller's registers, changes state, writes the answer
-into the registers of whoever is resumed, and returns that context. The other side of a manager (the
-normal world for the SPMC, EL3 and the secure world for the hypervisor) is a context too, one per PE:
-a *gate*. Returning a gate means leaving through it.
+the context that runs next: a handler reads the caller's registers, changes state, writes the
+answer into the registers of whoever is resumed, and returns that context. The other side of a
+manager (the normal world for the SPMC, EL3 and the secure world for the hypervisor) is a context
+too, one per PE: a *gate*. Returning a gate means leaving through it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.functions import FUNCTIONS
 from ffabric.abi.ffa.status import Status
 from ffabric.firmware.manager import reply
+from ffabric.firmware.manager.memory.relayer import Relayer
 from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
-from ffabric.firmware.rules import Refused, rule
+from ffabric.firmware.rules import Refused, refuse, rule
 from ffabric.machine import exits
+from ffabric.machine.pages import NoPages
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
@@ -44,6 +46,13 @@ MALFORMED = rule(
     "The descriptor's counts, sizes and offsets lie inside what was transmitted.",
 )
 
+NO_TABLES = rule(
+    "abi.no_memory_for_tables",
+    Status.NO_MEMORY,
+    "DEN0077A 1.2, table 11.2",
+    "The partition manager has memory left for its translation tables.",
+)
+
 MASK32 = 0xFFFFFFFF
 SMC64 = 0x40000000
 
@@ -64,7 +73,10 @@ class Tracer(Protocol):
         """Anything else worth a line: a world switch, an abort, an interrupt, a page range."""
 
 
-Handler = Callable[[Any, "PE", ExecutionContext], ExecutionContext]
+Next = ExecutionContext | None
+"""The context that a PE runs next; None: there is nothing for it to run."""
+
+Handler = Callable[[Any, "PE", ExecutionContext], Next]
 """(manager, PE, caller) -> the context that runs next."""
 
 
@@ -88,12 +100,15 @@ class CallTable:
         return entry is not None and entry[1] <= version
 
 
-class Manager:
+class Manager(Relayer):
     """Endpoints, their calls, and the gates to the other world."""
 
     name = "manager"
 
-    def __init__(self, machine: Machine, pool: PagePool, version: int) -> None:
+    def __init__(
+        self, machine: Machine, pool: PagePool, version: int, *, allocator_bit: int = 0
+    ) -> None:
+        super().__init__(allocator_bit)
         self.machine = machine
         self.memory = machine.memory
         self.pool = pool
@@ -103,17 +118,17 @@ class Manager:
         self.tracer: Tracer | None = None
         self.refusals: dict[str, int] = {}
 
-    def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> ExecutionContext:
+    def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
         """An endpoint's context has exited to this exception level."""
         if exit_ <= exits.SVC:
             return self.call(pe, ctx)
         return self.exception(pe, ctx, exit_)
 
-    def exception(self, pe: PE, ctx: ExecutionContext, exit_: int) -> ExecutionContext:
+    def exception(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
         """An exit that is no call: an abort, idle, the end of a slice, a crash."""
         raise NotImplementedError
 
-    def call(self, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    def call(self, pe: PE, caller: ExecutionContext) -> Next:
         """Answer the call in the registers of ``caller``."""
         x = caller.x
         function = x[0] & MASK32
@@ -130,15 +145,17 @@ class Manager:
             x[1:8] = [value & MASK32 for value in x[1:8]]
         try:
             if since > partition.version:
-                raise Refused(TOO_NEW, since, partition.version)
+                refuse(TOO_NEW, got=since, expected=partition.version)
             return handler(self, pe, caller)
         except Refused as refusal:
             self.refuse(pe, caller, refusal)
         except DecodeError as error:
             self.refuse(pe, caller, Refused(MALFORMED, str(error), "a well-formed descriptor"))
+        except NoPages as error:
+            self.refuse(pe, caller, Refused(NO_TABLES, str(error), "a page for tables"))
         return caller
 
-    def foreign(self, pe: PE, caller: ExecutionContext, function: int) -> ExecutionContext:
+    def foreign(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
         """A function id that no room of this manager handles."""
         self.refuse(pe, caller, Refused(UNKNOWN, function, "a function of this instance"))
         return caller
@@ -151,33 +168,31 @@ class Manager:
             self.tracer.refused(pe, caller, refusal)
         reply.error(caller.x, broken.status)
 
-    def wait(self, pe: PE, ctx: ExecutionContext) -> ExecutionContext:
+    def wait(self, pe: PE, ctx: ExecutionContext) -> Next:
         """``ctx`` has nothing more to do (FFA_MSG_WAIT): who runs next?"""
         raise NotImplementedError
 
-    def forward_request(self, pe: PE, caller: ExecutionContext, receiver: int) -> ExecutionContext:
+    def forward_request(self, pe: PE, caller: ExecutionContext, receiver: int) -> Next:
         """A direct request to an endpoint that another manager owns."""
         raise NotImplementedError
 
-    def forward_run(self, pe: PE, caller: ExecutionContext, target: int) -> ExecutionContext:
+    def forward_run(self, pe: PE, caller: ExecutionContext, target: int) -> Next:
         """FFA_RUN of a context that another manager owns."""
         raise NotImplementedError
 
-    def yielded(self, pe: PE, ctx: ExecutionContext) -> ExecutionContext:
+    def yielded(self, pe: PE, ctx: ExecutionContext) -> Next:
         """``ctx`` yields though nobody lent it cycles: who runs next?"""
         return ctx
 
-    def aborted(self, pe: PE, ctx: ExecutionContext) -> ExecutionContext:
+    def aborted(self, pe: PE, ctx: ExecutionContext) -> Next:
         """``ctx`` has aborted and nobody waits for it: who runs next?"""
         raise NotImplementedError
 
-    def mailbox_changed(
-        self, pe: PE, caller: ExecutionContext, *, mapped: bool
-    ) -> ExecutionContext:
+    def mailbox_changed(self, pe: PE, caller: ExecutionContext, *, mapped: bool) -> Next:
         """The caller's RX/TX pair has come or gone; another manager may have to know."""
         return caller
 
-    def released(self, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    def released(self, pe: PE, caller: ExecutionContext) -> Next:
         """The caller has released its RX; another producer may have to know."""
         return caller
 

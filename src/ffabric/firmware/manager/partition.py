@@ -105,8 +105,8 @@ class Partition:
     __slots__ = (
         "action",
         "alive",
-        "booting",
         "boot_order",
+        "booting",
         "contexts",
         "el",
         "entry",
@@ -114,6 +114,7 @@ class Partition:
         "gateway",
         "gp_register",
         "id",
+        "identity",
         "mailbox",
         "managed_exit_fiq",
         "may_schedule",
@@ -130,6 +131,7 @@ class Partition:
         "up",
         "uuids",
         "version",
+        "window",
     )
 
     def __init__(
@@ -171,13 +173,17 @@ class Partition:
         """It stands for a whole world and speaks for all endpoints there."""
         self.may_schedule = False
         """It schedules others: FFA_RUN may wake a WAITING context."""
+        self.identity = True
+        """Memory it retrieves appears at the memory's own address, if that is free."""
+        self.window = (0, 0)
+        """(IPA, pages) where memory appears otherwise."""
         self.fate = ""
         """Why it is no longer alive."""
         self.signals = False
         """Interrupts or notifications may be pending for it: look before it runs."""
 
     def context_on(self, pe: PE) -> ExecutionContext | None:
-        """The context that serves ``pe``: the pinned one of an MP endpoint, the only one of a UP."""
+        """The context that serves ``pe``: pinned for an MP endpoint, the only one of a UP."""
         contexts = self.contexts
         if self.up:
             return contexts[0]

@@ -1,0 +1,1 @@
+"""Memory management: donate, lend, share, and the way back (DEN0140)."""

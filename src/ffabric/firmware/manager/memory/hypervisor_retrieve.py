@@ -1,0 +1,46 @@
+"""The hypervisor's retrieve: a description of a transaction, without borrowing it.
+
+Before a hypervisor forwards FFA_MEM_RECLAIM for memory whose handle the SPMC allocated, it may ask
+what the handle stands for: a FFA_MEM_RETRIEVE_REQ without receivers (DEN0140 1.2, section 2.7.3).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import memory as abi
+from ffabric.firmware.manager import mailbox
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.manager import Manager
+    from ffabric.firmware.manager.memory.region import Region
+    from ffabric.firmware.manager.partition import ExecutionContext
+
+
+def describe(pm: Manager, caller: ExecutionContext, region: Region) -> ExecutionContext:
+    """Answer with the transaction as its sender described it."""
+    me = caller.partition
+    box = mailbox.receiver_box(me)
+    response = abi.build_transaction(
+        abi.Transaction(
+            sender=region.sender,
+            attributes=region.attributes,
+            flags=region.flags | region.kind.type_flag,
+            handle=region.handle,
+            tag=region.tag,
+            receivers=[
+                abi.Receiver(each.endpoint, each.permissions, 0, 0, each.impdef)
+                for each in region.borrowers
+            ],
+            total_pages=region.total_pages,
+            constituents=region.constituents,
+        ),
+        me.version,
+    )
+    first = response[: box.rx.size & ~15]
+    mailbox.deliver(pm, me, box, first)
+    if len(first) < len(response):
+        pm.hypervisor_responses[region.handle] = response
+    caller.x[0:8] = (fid.FFA_MEM_RETRIEVE_RESP, len(response), len(first), 0, 0, 0, 0, 0)
+    return caller

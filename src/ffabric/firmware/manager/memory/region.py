@@ -1,0 +1,194 @@
+"""Memory transactions in progress: what was sent, by whom, to whom, and who has it now.
+
+A *region* lives from FFA_MEM_DONATE, LEND or SHARE until FFA_MEM_RECLAIM (or, donated, until it is
+retrieved). Its state is the states of its borrowers (DEN0140 1.2, section 2.3)::
+
+    sent -> retrieved by some -> relinquished by all -> reclaimed
+
+The owner's descriptors carry the other half of the state, see ``ownership``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa.status import Status
+from ffabric.firmware.manager.ownership import BITS, DONATING, LENT, SHARED
+from ffabric.firmware.rules import refuse, rule
+from ffabric.machine.stage2 import VALID
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.partition import Partition
+
+HANDLE = rule(
+    "mem.handle",
+    Status.INVALID_PARAMETERS,
+    "DEN0140 1.2, section 1.10.2",
+    "The handle identifies a memory transaction in progress.",
+)
+TOO_MANY = rule(
+    "mem.too_many_regions",
+    Status.NO_MEMORY,
+    "DEN0140 1.2, section 2.4",
+    "The relayer has room to track one more transaction of the sender.",
+)
+
+MAX_REGIONS = 1024
+"""Transactions a sender may have in progress."""
+HANDLE_OF_HYPERVISOR = 1 << 63
+"""Bit 63 of a handle tells its allocator: 1 the hypervisor, 0 the SPMC (DEN0140, table 1.17)."""
+
+
+class Kind:
+    """DONATE, LEND or SHARE: what it does to the owner's descriptors, and its type flag."""
+
+    __slots__ = ("functions", "name", "owner_clear", "owner_set", "type_flag")
+
+    def __init__(
+        self, name: str, functions: tuple[int, int], type_flag: int, clear: int, set_: int
+    ) -> None:
+        self.name = name
+        self.functions = functions
+        self.type_flag = type_flag
+        self.owner_clear = clear
+        self.owner_set = set_
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+DONATE = Kind(
+    "donate",
+    (fid.FFA_MEM_DONATE_32, fid.FFA_MEM_DONATE_64),
+    abi.FLAG_TYPE_DONATE,
+    VALID,
+    BITS[DONATING],
+)
+LEND = Kind(
+    "lend", (fid.FFA_MEM_LEND_32, fid.FFA_MEM_LEND_64), abi.FLAG_TYPE_LEND, VALID, BITS[LENT]
+)
+SHARE = Kind(
+    "share", (fid.FFA_MEM_SHARE_32, fid.FFA_MEM_SHARE_64), abi.FLAG_TYPE_SHARE, 0, BITS[SHARED]
+)
+KINDS = {function: kind for kind in (DONATE, LEND, SHARE) for function in kind.functions}
+
+
+class Borrower:
+    """A receiver of a region: what it was offered and where it has it."""
+
+    __slots__ = ("clear_after", "endpoint", "held", "impdef", "permissions", "response", "sent")
+
+    def __init__(self, receiver: abi.Receiver) -> None:
+        self.endpoint = receiver.endpoint
+        self.permissions = receiver.permissions
+        self.impdef = receiver.impdef
+        self.held: list[tuple[int, int, int]] | None = None
+        """(IPA, PA, pages) of each range it has mapped; None: not retrieved."""
+        self.clear_after = False
+        self.response = b""
+        """A retrieve response that did not fit RX, until its last fragment is read."""
+        self.sent = 0
+
+
+class Region:
+    """A memory transaction in progress."""
+
+    __slots__ = (
+        "attributes",
+        "borrowers",
+        "constituents",
+        "declared_ranges",
+        "flags",
+        "handle",
+        "kind",
+        "length",
+        "owner",
+        "received",
+        "remote",
+        "runs",
+        "sender",
+        "tag",
+        "total_pages",
+        "version",
+    )
+
+    def __init__(
+        self, kind: Kind, owner: Partition, sent: abi.Transaction, length: int, received: int
+    ) -> None:
+        self.kind = kind
+        self.owner = owner
+        self.sender = sent.sender
+        self.attributes = sent.attributes
+        self.flags = sent.flags
+        self.tag = sent.tag
+        self.borrowers = [Borrower(receiver) for receiver in sent.receivers]
+        self.constituents = sent.constituents
+        self.declared_ranges = sent.range_count
+        self.total_pages = sent.total_pages
+        self.length = length
+        self.received = received
+        self.handle = 0
+        self.runs: list[tuple[int, int, int, int]] = []
+        """(owner's IPA, PA, pages, attributes) as they were before the transaction."""
+        self.remote = False
+        """Another manager relays it too and allocated its handle."""
+        self.version = owner.version
+
+    def borrower(self, endpoint: int) -> Borrower | None:
+        """The receiver with this endpoint id."""
+        for each in self.borrowers:
+            if each.endpoint == endpoint:
+                return each
+        return None
+
+    @property
+    def retrieved(self) -> list[int]:
+        """Endpoint ids that have it mapped."""
+        return [each.endpoint for each in self.borrowers if each.held is not None]
+
+
+class Regions:
+    """The transactions a manager tracks, by handle; ``pending`` ones lack fragments."""
+
+    def __init__(self, allocator_bit: int) -> None:
+        self.allocator_bit = allocator_bit
+        self.live: dict[int, Region] = {}
+        self.pending: dict[int, Region] = {}
+        self.counts: dict[int, int] = {}
+        self._next = 1
+
+    def allocate(self) -> int:
+        """A handle that was never used before."""
+        handle = self._next | self.allocator_bit
+        self._next += 1
+        return handle
+
+    def check_room(self, sender: int) -> None:
+        """Refuse unless ``sender`` may have one more transaction."""
+        count = self.counts.get(sender, 0)
+        if count >= MAX_REGIONS:
+            refuse(TOO_MANY, got=count, expected=f"below {MAX_REGIONS}")
+
+    def add(self, region: Region, *, pending: bool = False) -> None:
+        """Track ``region`` under its handle."""
+        (self.pending if pending else self.live)[region.handle] = region
+        self.counts[region.sender] = self.counts.get(region.sender, 0) + 1
+
+    def remove(self, region: Region) -> None:
+        """Forget ``region``."""
+        table = self.live if region.handle in self.live else self.pending
+        del table[region.handle]
+        count = self.counts[region.sender] - 1
+        if count:
+            self.counts[region.sender] = count
+        else:
+            del self.counts[region.sender]
+
+    def get(self, handle: int) -> Region:
+        """The complete transaction with this handle; refuses an unknown one."""
+        region = self.live.get(handle)
+        if region is None:
+            refuse(HANDLE, got=handle, expected="a handle of a complete transaction")
+        return region

@@ -1,0 +1,112 @@
+"""The relayer of memory transactions: what a partition manager decides for its own endpoints."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import memory as abi
+from ffabric.firmware.manager import reply
+from ffabric.firmware.manager.memory import giveback, send
+from ffabric.firmware.manager.memory.region import Region, Regions
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.manager import Next, Tracer
+    from ffabric.firmware.manager.partition import ExecutionContext, Partition
+    from ffabric.machine.machine import PE
+    from ffabric.machine.memory import PhysicalMemory
+
+PAGE = 4096
+
+
+class Relayer(abc.ABC):
+    """The decisions that differ between the SPMC and the hypervisor, with their common answers."""
+
+    memory: PhysicalMemory
+    partitions: dict[int, Partition]
+    tracer: Tracer | None
+
+    def __init__(self, allocator_bit: int) -> None:
+        self.regions = Regions(allocator_bit)
+        self.hypervisor_responses: dict[int, bytes] = {}
+        """Descriptions that did not fit the hypervisor's RX, by handle."""
+
+    def speaks_for(self, partition: Partition, sender: int) -> bool:
+        """Whether ``partition`` may send in the name of endpoint ``sender``."""
+        return sender == partition.id
+
+    def owner_of(self, partition: Partition, sender: int) -> Partition:
+        """The endpoint whose stage-2 says what ``sender`` owns."""
+        return partition
+
+    def is_remote(self, endpoint: int) -> bool:
+        """Whether another partition manager has an endpoint with this id."""
+        return False
+
+    def commit(self, pe: PE, caller: ExecutionContext, region: Region) -> Next:
+        """The transaction is judged: let it take effect and answer with its handle."""
+        send.transfer(self, region)
+        region.handle = self.regions.allocate()
+        self.regions.add(region)
+        send.answer(caller, region)
+        return caller
+
+    def reclaim(self, pe: PE, caller: ExecutionContext, region: Region, flags: int) -> Next:
+        """The reclaim is judged: let it take effect."""
+        giveback.take_back(self, region, clear=bool(flags & abi.FLAG_CLEAR))
+        reply.success(caller.x)
+        return caller
+
+    def zero(self, runs: list[tuple[int, int, int, int]]) -> None:
+        """Clear the physical pages of ``runs`` (IPA, PA, pages, attributes)."""
+        for _, pa, pages, _ in runs:
+            bank = self.memory.bank_at(pa)
+            assert bank is not None
+            self.memory.zero(pa, pages * PAGE, secure=bank.secure)
+
+    def addresses_for(
+        self, borrower: Partition, region: Region
+    ) -> list[tuple[int, int, int]] | None:
+        """Where ``borrower`` gets the region: (IPA, PA, pages) of each run; None: no room.
+
+        The address of the memory itself, if the borrower has nothing there; else the first hole
+        in its window. The stage-2 tables are the allocator: what they do not map is free.
+        """
+        stage2 = borrower.stage2
+        assert stage2 is not None
+        runs = region.runs
+        if borrower.identity and all(
+            stage2.runs(pa, pages)[0][1:3] == (-1, pages) for _, pa, pages, _ in runs
+        ):
+            return [(pa, pa, pages) for _, pa, pages, _ in runs]
+        base, pages = borrower.window
+        total = region.total_pages
+        for ipa, pa, count, _ in stage2.runs(base, pages) if pages else ():
+            if pa < 0 and count >= total:
+                held = []
+                at = ipa
+                for _, run_pa, run_pages, _ in runs:
+                    held.append((at, run_pa, run_pages))
+                    at += run_pages * PAGE
+                return held
+        return None
+
+    def forget_endpoint(self, partition: Partition) -> None:
+        """An endpoint is gone: nothing of it stays borrowed, and nothing it sent stays away.
+
+        What it had borrowed goes back to its owners; what it sent is withdrawn from borrowers of
+        this manager, who fault from then on, so that its memory can be given to somebody else.
+        """
+        for region in [*self.regions.live.values()]:
+            borrower = region.borrower(partition.id)
+            if borrower is not None and borrower.held is not None:
+                giveback.take_from(self, partition, region, borrower, clear=False)
+            if region.owner is partition and region.sender == partition.id:
+                for each in region.borrowers:
+                    holder = self.partitions.get(each.endpoint)
+                    if each.held is not None and holder is not None:
+                        giveback.take_from(self, holder, region, each, clear=False)
+                giveback.take_back(self, region, clear=False)
+        for region in [*self.regions.pending.values()]:
+            if region.sender == partition.id:
+                self.regions.remove(region)

@@ -1,0 +1,370 @@
+"""FFA_MEM_RETRIEVE_REQ: the borrower's side (DEN0140 1.2, section 2.7).
+
+The borrower repeats what it was told of the transaction; everything it says is compared with what
+the owner said. Then the pages appear in its stage-2: at the address of the memory itself where that
+is free (SPs see an identity map), else in the partition's window. Nobody ever gets execute
+permission on memory whose owner keeps access, or on non-secure memory in the secure world.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import V1_2
+from ffabric.firmware.manager import mailbox
+from ffabric.firmware.manager.memory import hypervisor_retrieve, send
+from ffabric.firmware.manager.memory.region import DONATE, LEND, SHARE, Borrower, Region
+from ffabric.firmware.manager.ownership import BITS, BORROWED, OWNED
+from ffabric.firmware.rules import refuse, rule
+from ffabric.machine.pages import NoPages
+from ffabric.machine.stage2 import (
+    AF,
+    MEMATTR_MASK,
+    MEMATTR_NORMAL_WB,
+    S2AP_R,
+    S2AP_W,
+    SH_MASK,
+    SW_NS,
+    VALID,
+    XN,
+)
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.manager import Handler, Manager
+    from ffabric.firmware.manager.memory.relayer import Relayer
+    from ffabric.firmware.manager.partition import ExecutionContext, Partition
+    from ffabric.machine.machine import PE
+
+SECTION = "DEN0140 1.2, section 2.7"
+_INVALID = Status.INVALID_PARAMETERS
+_DENIED = Status.DENIED
+
+SENDER = rule("mem.retrieve.sender", _DENIED, SECTION, "The sender is the transaction's.")
+BORROWER = rule("mem.retrieve.borrower", _DENIED, SECTION, "The caller is one of the receivers.")
+TYPE_FLAG = rule(
+    "mem.retrieve.type", _INVALID, "DEN0140 1.2, table 1.23", "The transaction type, if given."
+)
+TAG = rule("mem.retrieve.tag", _INVALID, SECTION, "The tag is the sender's.")
+LENGTH = rule(
+    "mem.retrieve.length",
+    _INVALID,
+    SECTION,
+    "The request ends with its last receiver, in one piece.",
+)
+RECEIVERS = rule(
+    "mem.retrieve.receivers",
+    _INVALID,
+    SECTION,
+    "The receivers are those of the sender, or the caller alone with the bypass flag.",
+)
+FLAGS = rule(
+    "mem.retrieve.flags",
+    _INVALID,
+    "DEN0140 1.2, table 1.23",
+    "Reserved bits of the flags are zero.",
+)
+HINT = rule(
+    "mem.retrieve.alignment_hint",
+    _INVALID,
+    "DEN0140 1.2, table 1.23",
+    "No alignment hint is given; this relayer chooses the address.",
+)
+RANGES = rule(
+    "mem.retrieve.address_ranges",
+    _INVALID,
+    "DEN0140 1.2, section 2.7",
+    "No address ranges are given; this relayer chooses them.",
+)
+SHARE_CLEAR = rule(
+    "mem.retrieve.share_clear", _INVALID, "DEN0140 1.2, table 1.23", "Shared memory is not cleared."
+)
+CLEAR = rule(
+    "mem.retrieve.clear",
+    _DENIED,
+    "DEN0140 1.2, table 1.23",
+    "The memory is cleared for the borrower only if the sender cleared it too.",
+)
+CLEAR_RO = rule(
+    "mem.retrieve.clear_read_only",
+    _DENIED,
+    "DEN0140 1.2, table 1.23",
+    "A borrower with read-only access does not have the memory cleared.",
+)
+NS_BIT = rule(
+    "mem.retrieve.ns_bit",
+    _INVALID,
+    "DEN0140 1.2, table 1.18",
+    "The security state attribute is zero in a retrieve request.",
+)
+ATTRIBUTES = rule(
+    "mem.retrieve.attributes",
+    _DENIED,
+    "DEN0140 1.2, section 1.10.4",
+    "The attributes, if given, are those the relayer maps the memory with.",
+)
+DATA = rule(
+    "mem.retrieve.data_access",
+    _DENIED,
+    "DEN0140 1.2, section 1.10.3",
+    "The borrower asks for no more data access than it was given.",
+)
+RESERVED_PERMISSION = rule(
+    "mem.retrieve.permission_reserved",
+    _INVALID,
+    "DEN0140 1.2, table 1.14",
+    "Data and instruction access have no reserved value.",
+)
+INSTRUCTION_GIVEN = rule(
+    "mem.retrieve.instruction_access",
+    _INVALID,
+    "DEN0140 1.2, section 1.10.3",
+    "Instruction access is left unspecified for shared memory and for several borrowers.",
+)
+INSTRUCTION_MISSING = rule(
+    "mem.retrieve.instruction_access_missing",
+    _INVALID,
+    "DEN0140 1.2, section 1.10.3",
+    "The only borrower of lent or donated memory says X or NX.",
+)
+EXECUTE_NS = rule(
+    "mem.retrieve.execute_non_secure",
+    _INVALID,
+    "DEN0140 1.2, section 1.10.3",
+    "An SP does not execute non-secure memory.",
+)
+IMPDEF = rule(
+    "mem.retrieve.impdef",
+    _INVALID,
+    "DEN0140 1.2, table 1.16",
+    "The implementation defined word is the sender's.",
+    since=V1_2,
+)
+AGAIN = rule(
+    "mem.retrieve.again", _DENIED, SECTION, "The borrower has not retrieved the memory already."
+)
+NO_ROOM = rule(
+    "mem.retrieve.no_address", _DENIED, SECTION, "The borrower's address space has room for it."
+)
+
+_KNOWN_FLAGS = (
+    abi.FLAG_CLEAR
+    | abi.FLAG_TIME_SLICE
+    | abi.FLAG_CLEAR_RELINQUISH
+    | abi.FLAG_TYPE_MASK
+    | abi.FLAG_BYPASS_BORROWERS_CHECK
+)
+_HINT_FLAGS = abi.FLAG_ALIGN_HINT_MASK | abi.FLAG_ALIGN_HINT_VALID
+
+
+def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """FFA_MEM_RETRIEVE_REQ (32- and 64-bit)."""
+    x = caller.x
+    me = caller.partition
+    total, length = x[1] & 0xFFFFFFFF, x[2] & 0xFFFFFFFF
+    data = send.transmitted(me, x, total, length)
+    if length != total:
+        refuse(LENGTH, got=(length, total), expected="one fragment")
+    wanted = abi.parse_transaction(data, me.version)
+    region = pm.regions.get(wanted.handle)
+    if not wanted.receivers and me.gateway:
+        return hypervisor_retrieve.describe(pm, caller, region)
+    box = mailbox.receiver_box(me)
+    borrower, permissions = judge(me, region, wanted, total)
+    if borrower.held is not None:
+        refuse(AGAIN, got=wanted.handle, expected="not retrieved yet")
+    descriptor = _descriptor(region, permissions)
+    borrower.held = place(pm, me, region, descriptor)
+    borrower.clear_after = bool(wanted.flags & abi.FLAG_CLEAR_RELINQUISH)
+    if wanted.flags & abi.FLAG_CLEAR:
+        pm.zero(region.runs)
+    if pm.tracer is not None:
+        pm.tracer.event(pe, "retrieve", borrower=me.name, ranges=borrower.held)
+    response = _response(me, region, borrower, permissions, wanted)
+    first = response[: _first_fragment(len(response), box.rx.size)]
+    mailbox.deliver(pm, me, box, first)
+    if len(first) < len(response):
+        borrower.response = response
+        borrower.sent = len(first)
+    elif region.kind is DONATE:
+        finish_donation(pm, region)
+    x[0:8] = (fid.FFA_MEM_RETRIEVE_RESP, len(response), len(first), 0, 0, 0, 0, 0)
+    return caller
+
+
+def finish_donation(pm: Relayer, region: Region) -> None:
+    """The receiver of donated memory has it: the former owner loses its last trace of it."""
+    stage2 = region.owner.stage2
+    assert stage2 is not None
+    for address, count in region.constituents:
+        stage2.unmap(address, count)
+    pm.regions.remove(region)
+
+
+def judge(
+    me: Partition, region: Region, wanted: abi.Transaction, total: int
+) -> tuple[Borrower, int]:
+    """Compare the request with the transaction; the borrower and the permissions it gets."""
+    if total != wanted.header_length:
+        refuse(LENGTH, got=total, expected=wanted.header_length)
+    if wanted.sender != region.sender:
+        refuse(SENDER, got=wanted.sender, expected=region.sender)
+    borrower = region.borrower(me.id)
+    if borrower is None:
+        refuse(BORROWER, got=me.id, expected=[each.endpoint for each in region.borrowers])
+    _judge_flags(region, wanted)
+    if wanted.tag != region.tag:
+        refuse(TAG, got=wanted.tag, expected=region.tag)
+    _judge_attributes(region, wanted.attributes)
+    _judge_receivers(me, region, wanted)
+    permissions = 0
+    for each in wanted.receivers:
+        if each.composite_offset:
+            refuse(RANGES, got=each.composite_offset, expected=0)
+        offered = region.borrower(each.endpoint)
+        if offered is None:
+            refuse(BORROWER, got=each.endpoint, expected=[b.endpoint for b in region.borrowers])
+        granted = _permissions(region, offered, each)
+        if (
+            IMPDEF.holds(me.version)
+            and region.version >= V1_2
+            and tuple(each.impdef) != tuple(offered.impdef)
+        ):
+            refuse(IMPDEF, got=each.impdef, expected=offered.impdef)
+        if each.endpoint == me.id:
+            permissions = granted
+    clears = wanted.flags & (abi.FLAG_CLEAR | abi.FLAG_CLEAR_RELINQUISH)
+    if clears and permissions & abi.PERM_DATA_MASK == abi.PERM_DATA_RO:
+        refuse(CLEAR_RO, got=wanted.flags, expected=wanted.flags & ~clears)
+    return borrower, permissions
+
+
+def _judge_flags(region: Region, wanted: abi.Transaction) -> None:
+    flags = wanted.flags
+    type_flag = flags & abi.FLAG_TYPE_MASK
+    if type_flag and type_flag != region.kind.type_flag:
+        refuse(TYPE_FLAG, got=type_flag, expected=region.kind.type_flag)
+    if flags & _HINT_FLAGS:
+        refuse(HINT, got=flags & _HINT_FLAGS, expected=0)
+    if flags & ~_KNOWN_FLAGS:
+        refuse(FLAGS, got=flags, expected=_KNOWN_FLAGS)
+    if region.kind is SHARE and flags & (abi.FLAG_CLEAR | abi.FLAG_CLEAR_RELINQUISH):
+        refuse(SHARE_CLEAR, got=flags, expected=0)
+    if flags & abi.FLAG_CLEAR and not region.flags & abi.FLAG_CLEAR:
+        refuse(CLEAR, got=flags, expected=flags & ~abi.FLAG_CLEAR)
+
+
+def _judge_attributes(region: Region, attributes: int) -> None:
+    if attributes & abi.MEM_ATTR_NS:
+        refuse(NS_BIT, got=attributes, expected=attributes & ~abi.MEM_ATTR_NS)
+    if not attributes & abi.MEM_ATTR_TYPE_MASK:
+        return
+    device = region.runs[0][3] & MEMATTR_MASK != MEMATTR_NORMAL_WB
+    expected = send.DEVICE_SHARED if device else send.NORMAL_SHARED
+    if attributes != expected:
+        refuse(ATTRIBUTES, got=attributes, expected=expected)
+
+
+def _judge_receivers(me: Partition, region: Region, wanted: abi.Transaction) -> None:
+    count, sent = len(wanted.receivers), len(region.borrowers)
+    bypass = bool(wanted.flags & abi.FLAG_BYPASS_BORROWERS_CHECK)
+    if bypass and (count != 1 or sent == 1):
+        refuse(RECEIVERS, got=count, expected="1 of several")
+    if not bypass and count != sent:
+        refuse(RECEIVERS, got=count, expected=sent)
+    if all(each.endpoint != me.id for each in wanted.receivers):
+        refuse(RECEIVERS, got=[each.endpoint for each in wanted.receivers], expected=me.id)
+
+
+def _permissions(region: Region, offered: Borrower, asked: abi.Receiver) -> int:
+    """The permissions a borrower gets: what it asks for, within what it was offered."""
+    data = asked.permissions & abi.PERM_DATA_MASK
+    instruction = asked.permissions & abi.PERM_INSTRUCTION_MASK
+    if data == abi.PERM_DATA_MASK or instruction == abi.PERM_INSTRUCTION_MASK:
+        refuse(RESERVED_PERMISSION, got=asked.permissions, expected="no reserved value")
+    most = offered.permissions & abi.PERM_DATA_MASK or abi.PERM_DATA_RW
+    if data > most:
+        refuse(DATA, got=data, expected=most)
+    if region.kind is SHARE or (region.kind is LEND and len(region.borrowers) > 1):
+        if instruction:
+            refuse(INSTRUCTION_GIVEN, got=instruction, expected=0)
+        instruction = abi.PERM_INSTRUCTION_NX
+    elif not instruction:
+        refuse(INSTRUCTION_MISSING, got=0, expected="X or NX")
+    elif (
+        instruction == abi.PERM_INSTRUCTION_X
+        and region.runs[0][3] & SW_NS
+        and asked.endpoint & send.SECURE_ID
+    ):
+        refuse(EXECUTE_NS, got=instruction, expected=abi.PERM_INSTRUCTION_NX)
+    return (data or most) | instruction
+
+
+def _descriptor(region: Region, permissions: int) -> int:
+    """The attributes of the borrower's stage-2 descriptors."""
+    attrs = region.runs[0][3] & (MEMATTR_MASK | SH_MASK | SW_NS) | VALID | AF | S2AP_R
+    if permissions & abi.PERM_DATA_MASK == abi.PERM_DATA_RW:
+        attrs |= S2AP_W
+    if permissions & abi.PERM_INSTRUCTION_MASK != abi.PERM_INSTRUCTION_X:
+        attrs |= XN
+    return attrs | (BITS[OWNED] if region.kind is DONATE else BITS[BORROWED])
+
+
+def place(
+    pm: Relayer, me: Partition, region: Region, descriptor: int
+) -> list[tuple[int, int, int]]:
+    """Map the region into the borrower's address space: (IPA, PA, pages) of each run."""
+    stage2 = me.stage2
+    assert stage2 is not None
+    held = pm.addresses_for(me, region)
+    if held is None:
+        refuse(NO_ROOM, got=region.total_pages, expected="room for the pages")
+    done = 0
+    try:
+        for ipa, pa, pages in held:
+            stage2.map(ipa, pa, pages, descriptor)
+            done += 1
+    except NoPages:
+        for ipa, _, pages in held[:done]:
+            stage2.unmap(ipa, pages)
+        raise
+    return held
+
+
+def _response(
+    me: Partition, region: Region, borrower: Borrower, permissions: int, wanted: abi.Transaction
+) -> bytes:
+    assert borrower.held is not None
+    attributes = region.attributes
+    if not attributes & abi.MEM_ATTR_TYPE_MASK:
+        device = region.runs[0][3] & MEMATTR_MASK != MEMATTR_NORMAL_WB
+        attributes |= send.DEVICE_SHARED if device else send.NORMAL_SHARED
+    if region.runs[0][3] & SW_NS and me.secure:
+        attributes |= abi.MEM_ATTR_NS
+    return abi.build_transaction(
+        abi.Transaction(
+            sender=region.sender,
+            attributes=attributes,
+            flags=region.kind.type_flag | region.flags & abi.FLAG_CLEAR,
+            handle=region.handle,
+            tag=region.tag,
+            receivers=[
+                abi.Receiver(me.id, permissions, wanted.receivers[0].flags, 0, borrower.impdef)
+            ],
+            total_pages=region.total_pages,
+            constituents=[(ipa, pages) for ipa, _, pages in borrower.held],
+        ),
+        me.version,
+    )
+
+
+def _first_fragment(total: int, room: int) -> int:
+    return total if total <= room else room & ~15
+
+
+HANDLERS: dict[int, Handler] = {
+    fid.FFA_MEM_RETRIEVE_REQ_32: retrieve,
+    fid.FFA_MEM_RETRIEVE_REQ_64: retrieve,
+}
