@@ -1,0 +1,136 @@
+"""Notifications: flags, bitmaps and the lists of FFA_NOTIFICATION_INFO_GET (DEN0077A v1.2, 16)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from ffabric.abi.bits import Bit, Bits, Word
+from ffabric.abi.errors import DecodeError
+
+MAX_NOTIFICATIONS: Final = 64
+
+# Flags of BIND and SET (DEN0077A v1.2, 16.3 and 16.5); SET has the vCPU ID in 31:16.
+PER_VCPU: Final = 1 << 0
+DELAY_SCHEDULE_RECEIVER: Final = 1 << 1
+
+# Flags of GET: which bitmaps to return (16.6).
+GET_FROM_SP: Final = 1 << 0
+GET_FROM_VM: Final = 1 << 1
+GET_FROM_SPM: Final = 1 << 2
+GET_FROM_HYPERVISOR: Final = 1 << 3
+
+# Framework notifications (DEN0077A v1.2, 10.7): bits of the low half from the SPM, of the high
+# half from the hypervisor.
+RX_BUFFER_FULL_SPM: Final = 1 << 0
+RX_BUFFER_FULL_HYPERVISOR: Final = 1 << 32
+
+# The answer to INFO_GET (16.7): flag word in register 2, IDs in registers 3 to 7.
+INFO_MORE_PENDING: Final = 1 << 0
+INFO_LIST_COUNT_SHIFT: Final = 7
+INFO_LIST_COUNT_MASK: Final = 0x1F
+INFO_ID_COUNT_SHIFT: Final = 12
+INFO_ID_COUNT_MASK: Final = 0b11
+INFO_MAX_VCPUS: Final = 3
+INFO_MAX_IDS_32: Final = 10
+INFO_MAX_IDS_64: Final = 20
+
+_ID_REGISTERS = 5
+
+
+class BindFlags(Word):
+    """Flags of FFA_NOTIFICATION_BIND."""
+
+    PER_VCPU = Bit(0)
+
+
+class SetFlags(Word):
+    """Flags of FFA_NOTIFICATION_SET."""
+
+    VCPU = Bits(31, 16)
+    DELAY_SCHEDULE_RECEIVER = Bit(1)
+    PER_VCPU = Bit(0)
+
+
+class GetFlags(Word):
+    """Flags of FFA_NOTIFICATION_GET."""
+
+    HYPERVISOR = Bit(3)
+    SPM = Bit(2)
+    VM = Bit(1)
+    SP = Bit(0)
+
+
+class PendingList(Struct, frozen=True):
+    """A partition with pending notifications: for all of it, or for at most three vCPUs."""
+
+    endpoint: int
+    vcpus: tuple[int, ...] = ()
+
+
+class PendingInfo(Struct, frozen=True):
+    """The answer of FFA_NOTIFICATION_INFO_GET; `more` says that lists were left out."""
+
+    lists: tuple[PendingList, ...]
+    more: bool = False
+
+
+def bitmap(low: int, high: int) -> int:
+    """The 64-bit bitmap in two w registers."""
+    return low & 0xFFFF_FFFF | (high & 0xFFFF_FFFF) << 32
+
+
+def halves(value: int) -> tuple[int, int]:
+    """A 64-bit bitmap as two w registers, low half first."""
+    return value & 0xFFFF_FFFF, value >> 32
+
+
+def _ids(smc64: bool) -> struct.Struct:
+    return struct.Struct(f"<{INFO_MAX_IDS_64 if smc64 else INFO_MAX_IDS_32}H")
+
+
+def _registers(smc64: bool) -> struct.Struct:
+    return struct.Struct(f"<{_ID_REGISTERS}{'Q' if smc64 else 'I'}")
+
+
+def build_pending(info: PendingInfo, *, smc64: bool) -> list[int]:
+    """Registers 2 to 7 of the answer; ValueError if the lists do not fit."""
+    ids: list[int] = []
+    word = (INFO_MORE_PENDING if info.more else 0) | len(info.lists) << INFO_LIST_COUNT_SHIFT
+    for index, pending in enumerate(info.lists):
+        if len(pending.vcpus) > INFO_MAX_VCPUS:
+            raise ValueError(f"a list names at most {INFO_MAX_VCPUS} vCPUs: {pending}")
+        word |= len(pending.vcpus) << INFO_ID_COUNT_SHIFT + 2 * index
+        ids += (pending.endpoint, *pending.vcpus)
+    fields = _ids(smc64)
+    room = fields.size // 2
+    if len(ids) > room:
+        raise ValueError(f"{len(ids)} IDs, there is room for {room}")
+    try:
+        packed = fields.pack(*ids, *[0] * (room - len(ids)))
+    except struct.error as error:
+        raise ValueError(f"not all 16-bit IDs: {ids}") from error
+    return [word, *_registers(smc64).unpack(packed)]
+
+
+def parse_pending(registers: Sequence[int], *, smc64: bool) -> PendingInfo:
+    """Registers 2 to 7 of the answer; DecodeError if they name more IDs than they can hold.
+
+    Of a 32-bit answer the upper halves are not looked at.
+    """
+    mask = 0xFFFF_FFFF_FFFF_FFFF if smc64 else 0xFFFF_FFFF
+    word, *rest = (register & mask for register in registers[: _ID_REGISTERS + 1])
+    ids = _ids(smc64).unpack(_registers(smc64).pack(*rest))
+    count = word >> INFO_LIST_COUNT_SHIFT & INFO_LIST_COUNT_MASK
+    lists = []
+    at = 0
+    for index in range(count):
+        vcpus = word >> INFO_ID_COUNT_SHIFT + 2 * index & INFO_ID_COUNT_MASK
+        if at + 1 + vcpus > len(ids):
+            raise DecodeError(f"lists[{index}]", None, word, f"more than {len(ids)} IDs")
+        lists.append(PendingList(ids[at], ids[at + 1 : at + 1 + vcpus]))
+        at += 1 + vcpus
+    return PendingInfo(tuple(lists), bool(word & INFO_MORE_PENDING))

@@ -1,0 +1,38 @@
+"""UUIDs as FF-A carries them: 16 bytes in memory, little-endian words of those in registers.
+
+Byte 0 of the UUID is bits 7:0 of the first register. w registers hold four bytes each
+(FFA_PARTITION_INFO_GET), x registers eight (FFA_PARTITION_INFO_GET_REGS, direct requests 2).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+from uuid import UUID
+
+NIL: Final = UUID(int=0)
+
+_WORDS = struct.Struct("<4I")
+_PAIR = struct.Struct("<2Q")
+
+
+def to_words(uuid: UUID) -> tuple[int, int, int, int]:
+    """Four 32-bit registers."""
+    first, second, third, fourth = _WORDS.unpack(uuid.bytes)
+    return first, second, third, fourth
+
+
+def to_pair(uuid: UUID) -> tuple[int, int]:
+    """Two 64-bit registers."""
+    low, high = _PAIR.unpack(uuid.bytes)
+    return low, high
+
+
+def from_words(*words: int) -> UUID:
+    """The UUID in four registers; their upper halves are not looked at."""
+    return UUID(bytes=_WORDS.pack(*(word & 0xFFFF_FFFF for word in words)))
+
+
+def from_pair(low: int, high: int) -> UUID:
+    """The UUID in two 64-bit registers."""
+    return UUID(bytes=_PAIR.pack(low, high))
