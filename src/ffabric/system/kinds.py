@@ -125,7 +125,14 @@ def _texts_from_toml(value: object) -> tuple[str, ...]:
 
 
 def _shown(value: object) -> str:
-    names = {bool: "true or false", str: "text", list: "a list", dict: "a table", float: "a float"}
+    names = {
+        bool: "true or false",
+        int: "a number",
+        str: "text",
+        list: "a list",
+        dict: "a table",
+        float: "a float",
+    }
     return names.get(type(value), f"a {type(value).__name__}") if value != "" else "empty text"
 
 
