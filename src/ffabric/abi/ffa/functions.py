@@ -12,6 +12,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from ffabric.abi.ffa.call_layouts import ARGS, RESULTS
+from ffabric.abi.ffa.registers import Arg
 from ffabric.abi.ffa.version import LATEST, V1_0, V1_1, V1_2, V1_3, format_version
 
 FFA_ERROR: Final = 0x8400_0060
@@ -128,6 +130,7 @@ class Function(Struct, frozen=True):
     `since` and `until` are the first and the last version that define it. `called_at` are the
     instances where the lower exception level may invoke it, `delivered_at` those where the
     higher one may by ERET. `section` is the document, version and section of its definition.
+    `args` are the fields of its registers, `replies` those of the FFA_SUCCESS that answers it.
     """
 
     id: int
@@ -137,6 +140,8 @@ class Function(Struct, frozen=True):
     called_at: frozenset[Instance]
     delivered_at: frozenset[Instance]
     section: str
+    args: tuple[Arg, ...]
+    replies: tuple[Arg, ...]
 
     @property
     def is_64(self) -> bool:
@@ -251,7 +256,15 @@ _SINCE = dict.fromkeys(
 
 FUNCTIONS: Final[dict[int, Function]] = {
     _IDS[name]: Function(
-        _IDS[name], name, _SINCE.get(_IDS[name], since), until, called_at, delivered_at, section
+        _IDS[name],
+        name,
+        _SINCE.get(_IDS[name], since),
+        until,
+        called_at,
+        delivered_at,
+        section,
+        ARGS[base],
+        RESULTS.get(base, ()),
     )
     for base, since, until, called_at, delivered_at, section in _ROWS
     for name in (base, base + "_32", base + "_64")

@@ -93,3 +93,10 @@ class MemPerm(Word):
 
     XN = Bit(2)
     DATA = Bits(1, 0, PermAccess)
+
+
+class ReclaimFlags(Word):
+    """Flags of FFA_MEM_RECLAIM and of a relinquish descriptor (DEN0140 v1.2, 2.6 and 2.7)."""
+
+    TIME_SLICE = Bit(1)
+    CLEAR = Bit(0)
