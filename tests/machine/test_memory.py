@@ -142,6 +142,13 @@ def test_a_bank_too_large_for_the_host_leaves_no_file_open():
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_big_endian_host_cannot_hold_guest_memory(monkeypatch):
+    monkeypatch.setattr("sys.byteorder", "big")
+
+    with pytest.raises(OSError, match="little-endian host"):
+        Bank("ram", 0, 0x1000, secure=False)
+
+
 def test_close_gives_everything_back_and_may_be_repeated():
     memory = PhysicalMemory()
     bank = memory.add("ram", RAM, MIB, secure=False)

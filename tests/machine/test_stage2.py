@@ -216,6 +216,9 @@ def test_runs_beyond_the_address_space_are_a_hole(stage2):
     assert stage2.runs(top, 1 << 32) == [(top, 0x1000, 1, RW), (1 << 40, -1, (1 << 32) - 1, 0)]
     assert stage2.runs(top - 0x1000, 1) == [(top - 0x1000, -1, 1, 0)]
     assert stage2.runs(1 << 45, 7) == [(1 << 45, -1, 7, 0)]
+    stage2.unmap(top, 1)
+    assert stage2.runs(top, 3) == [(top, -1, 3, 0)]
+    stage2.map(top, 0x1000, 1, RW)
     assert stage2.runs(0, (1 << 64) >> 12)[-1] == (1 << 40, -1, (1 << 52) - SPACE, 0)
     assert stage2.runs(0, 0) == []
 

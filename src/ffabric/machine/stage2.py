@@ -23,7 +23,8 @@ Changes take the tables they need first and write leaves last: when the pool run
 every translation is what it was.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from ffabric.machine.memory import PAGE_SIZE, PhysicalMemory
@@ -163,7 +164,12 @@ class Stage2:
             raise Stage2Error(ipa, f"{pages} pages from there are no range of pages")
         found: list[Run] = []
         end = ipa + (pages << _PAGE)
-        for start, desc, length in self._pieces(ipa, min(end, self._limit)):
+        inside = min(end, self._limit)
+        outside = max(ipa, inside)
+        pieces: Iterable[tuple[int, int, int]] = self._pieces(ipa, inside)
+        if outside < end:
+            pieces = chain(pieces, [(outside, 0, end - outside >> _PAGE)])
+        for start, desc, length in pieces:
             pa = desc & ADDRESS if desc else -1
             attrs = desc & ATTRIBUTES
             if found:
@@ -173,13 +179,6 @@ class Stage2:
                     found[-1] = (first, first_pa, before + length, attrs)
                     continue
             found.append((start, pa, length, attrs))
-        beyond = end - max(ipa, self._limit) >> _PAGE
-        if beyond > 0:
-            if found and found[-1][1] == -1:
-                first, _, before, _ = found[-1]
-                found[-1] = (first, -1, before + beyond, 0)
-            else:
-                found.append((end - (beyond << _PAGE), -1, beyond, 0))
         return found
 
     # Changing
@@ -210,6 +209,15 @@ class Stage2:
 
     def unmap(self, ipa: int, pages: int) -> None:
         """Forget the range, and give back the tables that become empty."""
+        if pages == 1:
+            index = self._page_index(ipa)
+            if index >= 0:
+                self._words[index] = 0
+                table = index << 3 & -PAGE_SIZE
+                if self._mapping[table : table + PAGE_SIZE] == _EMPTY_TABLE:
+                    self._prune(ipa, ipa + PAGE_SIZE)
+                self._changed()
+                return
         end = self._end_of(ipa, pages)
         for index, count, shift, _ in list(self._spans(ipa, end, split=True)):
             if shift == _PAGE:
