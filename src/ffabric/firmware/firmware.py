@@ -1,0 +1,113 @@
+"""The privileged software of both worlds as the machine sees it: one state machine.
+
+An exit goes to the exception level that owns the context; its answer is the context that runs next,
+or a gate to another exception level, which answers in turn. The loop in :meth:`Firmware.route` walks
+these hops; nothing calls upwards or waits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.firmware.manager.partition import ExecutionContext
+from ffabric.firmware.spmc import interrupts
+from ffabric.machine.gic import GROUP1NS
+
+if TYPE_CHECKING:
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.manager.manager import Next, Tracer
+    from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.firmware.spmc.spmc import Spmc
+    from ffabric.machine.context import Context
+    from ffabric.machine.machine import PE, Machine
+
+IRQ = 0
+
+
+class Firmware:
+    """Monitor, SPMC and (maybe) hypervisor on one machine."""
+
+    def __init__(
+        self, machine: Machine, monitor: Monitor, spmc: Spmc, hypervisor: Hypervisor | None
+    ) -> None:
+        self.machine = machine
+        self.monitor = monitor
+        self.spmc = spmc
+        self.hypervisor = hypervisor
+        self.tracer: Tracer | None = None
+        machine.firmware = self
+
+    def attach(self, tracer: Tracer | None) -> None:
+        """Let ``tracer`` listen (None: nobody)."""
+        self.tracer = tracer
+        self.monitor.tracer = tracer
+        self.spmc.tracer = tracer
+        if self.hypervisor is not None:
+            self.hypervisor.tracer = tracer
+
+    def trap(self, pe: PE, ctx: Context, exit_: int) -> None:
+        """Take an exit to its exception level and find what the PE runs next."""
+        assert isinstance(ctx, ExecutionContext)
+        nxt = ctx.manager.trap(pe, ctx, exit_)
+        while nxt is not None and nxt.gate is not None:
+            nxt = nxt.gate(pe, nxt)
+        if nxt is not ctx or pe.current is not ctx:
+            self.machine.schedule(pe, nxt)
+        if self.tracer is not None and nxt is not None:
+            self.tracer.resume(pe, nxt)
+
+    def route(self, pe: PE, nxt: Next) -> None:
+        """Follow gates until a context (or nothing) is to run, and schedule it."""
+        while nxt is not None and nxt.gate is not None:
+            nxt = nxt.gate(pe, nxt)
+        self.machine.schedule(pe, nxt)
+        if self.tracer is not None and nxt is not None:
+            self.tracer.resume(pe, nxt)
+
+    def power_on(self) -> None:
+        """Release the primary PE from reset."""
+        self.monitor.power_on(self.machine.pes[0])
+
+    def interrupt(self, pe: PE, pending: tuple[int, int] | None) -> bool:
+        """The most urgent physical interrupt of ``pe`` changed (see the machine)."""
+        ctx = pe.current
+        assert ctx is None or isinstance(ctx, ExecutionContext)
+        in_secure = ctx is not None and ctx.secure
+        if pending is None or pending[1] == GROUP1NS:
+            if in_secure:
+                return pending is not None and self._preempt(pe, ctx)
+            return self._normal_world(pe, ctx, pending)
+        return self._secure(pe, ctx, pending[0])
+
+    def _preempt(self, pe: PE, ctx: ExecutionContext) -> bool:
+        nxt = interrupts.non_secure(self.spmc, pe, ctx)
+        if nxt is ctx:
+            self.machine.wake(pe)
+            return False
+        self.route(pe, nxt)
+        return True
+
+    def _normal_world(
+        self, pe: PE, ctx: ExecutionContext | None, pending: tuple[int, int] | None
+    ) -> bool:
+        if self.hypervisor is not None:
+            return pending is not None and self.hypervisor.interrupt(pe, pending[0])
+        if ctx is not None and ctx.runner is not None:
+            ctx.runner.interrupt(IRQ, pending is not None)
+            if pending is not None:
+                self.machine.wake(pe)
+        return False
+
+    def _secure(self, pe: PE, ctx: ExecutionContext | None, intid: int) -> bool:
+        secure = ctx is not None and ctx.secure
+        running = ctx if secure else self.spmc.gates[pe.index]
+        if not secure:
+            self.monitor.to_secure(pe)
+        self.machine.wake(pe)
+        nxt = interrupts.secure(self.spmc, pe, intid, running)
+        if nxt is running:
+            if not secure:
+                self.monitor.to_normal(pe)
+            return True
+        self.route(pe, nxt)
+        return True

@@ -1,0 +1,66 @@
+"""How the hypervisor starts: version, buffers, partitions, the other PEs, then the VMs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi import psci
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import partition_info as info
+from ffabric.firmware.hypervisor import relay
+from ffabric.firmware.manager.mailbox import Buffer, Mailbox
+from ffabric.firmware.manager.partition import Partition, State
+
+if TYPE_CHECKING:
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script
+    from ffabric.machine.machine import PE
+
+MASK32 = 0xFFFFFFFF
+PAGE = 4096
+MAILBOX_PAGES = 4
+
+
+def primary(hypervisor: Hypervisor, pe: PE) -> Script:
+    """The primary PE: everything that is done once."""
+    yield [fid.FFA_VERSION, hypervisor.version]
+    tx = hypervisor.mailbox_base
+    rx = tx + MAILBOX_PAGES * PAGE
+    bank = hypervisor.memory.bank_at(tx)
+    assert bank is not None
+    views = [
+        bank.data[at - bank.base : at - bank.base + MAILBOX_PAGES * PAGE] for at in (tx, rx)
+    ]
+    hypervisor.mailbox = Mailbox(Buffer(tx, [views[0]]), Buffer(rx, [views[1]]))
+    yield [fid.FFA_RXTX_MAP_64, tx, rx, MAILBOX_PAGES]
+    answer = yield [fid.FFA_PARTITION_INFO_GET]
+    if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
+        count, size = answer[2], answer[3]
+        data = hypervisor.mailbox.rx.snapshot(count * size)
+        hypervisor.secure_partitions = info.parse_partition_info(data, size, count)
+        yield [fid.FFA_RX_RELEASE]
+    for other in hypervisor.machine.pes[1:]:
+        yield [psci.CPU_ON_64, other.mpidr]
+    for vm in [*hypervisor.partitions.values()]:
+        yield from announce_created(hypervisor, vm)
+    return hypervisor.schedule(pe)
+
+
+def announce_created(hypervisor: Hypervisor, vm: Partition) -> Script:
+    """A VM comes into being: its notifications, the SPs that want to know, its first vCPU."""
+    yield [fid.FFA_NOTIFICATION_BITMAP_CREATE, vm.id, len(vm.contexts)]
+    yield from relay.announce(hypervisor, vm, relay.VM_CREATED)
+    ctx = vm.contexts[0]
+    start(hypervisor, vm, ctx.index, vm.entry, vm.boot_information)
+    return None
+
+
+def start(hypervisor: Hypervisor, vm: Partition, index: int, entry: int, argument: int) -> None:
+    """Let vCPU ``index`` begin at ``entry``."""
+    ctx = vm.contexts[index]
+    pes = hypervisor.machine.pes
+    home = vm.home if vm.up else index
+    ctx.pe = pes[home % len(pes)]
+    ctx.state = State.RUNNING
+    assert ctx.runner is not None
+    ctx.runner.start(entry, argument)
+    hypervisor.wake(ctx)

@@ -1,0 +1,263 @@
+"""The hypervisor at NS-EL2: VMs, their vCPUs on PEs, and the relay to the secure world.
+
+A call of a VM is answered here if it concerns VMs alone; what concerns SPs is repainted (IPA to PA,
+the VM's id verified) and made as the hypervisor's own SMC. On each PE at most one such SMC is under
+way: the *gate*. While it is, the vCPU that asked is BLOCKED. A call that needs several SMCs is a
+*script*: a generator that yields the registers of an SMC and is resumed with its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import partition_info as info
+from ffabric.firmware.hypervisor import boot, interrupts, relay, vcpu
+from ffabric.firmware.hypervisor.calls import VM_CALLS
+from ffabric.firmware.hypervisor.frames import Frames
+from ffabric.firmware.manager import direct
+from ffabric.firmware.manager.mailbox import Mailbox
+from ffabric.firmware.manager.manager import Manager, Next
+from ffabric.firmware.manager.memory.region import HANDLE_OF_HYPERVISOR, Region
+from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
+from ffabric.firmware.rules import Refused, refuse
+
+if TYPE_CHECKING:
+    from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.machine.machine import PE, Machine
+    from ffabric.machine.pages import PagePool
+
+HYPERVISOR_ID = 0
+SECURE_ID = 1 << 15
+
+Script = Generator[list[int], list[int], Next]
+"""Yields the registers of an SMC, is sent its answer, returns what the PE runs next."""
+
+
+class Hypervisor(Manager):
+    """The non-secure partition manager."""
+
+    name = "hypervisor"
+
+    def __init__(
+        self, machine: Machine, pool: PagePool, version: int, monitor: Monitor, frames: Frames
+    ) -> None:
+        super().__init__(machine, pool, version, allocator_bit=HANDLE_OF_HYPERVISOR)
+        self.monitor = monitor
+        self.frames = frames
+        self.mailbox: Mailbox | None = None
+        """The hypervisor's own RX/TX pair with the SPMC."""
+        self.mailbox_base = 0
+        self.secure_partitions: list[info.PartitionInfo] = []
+        """What the SPMC says of its partitions, asked once at boot."""
+        self.shared_mailboxes: set[int] = set()
+        """VMs whose RX/TX pair the SPMC knows."""
+        self.zombies: list[Region] = []
+        """Memory of dead VMs that an SP has not relinquished yet."""
+        self.ready: list[list[ExecutionContext]] = [[] for _ in machine.pes]
+        """vCPUs that could run, per PE."""
+        self.preempted: list[ExecutionContext | None] = [None] * len(machine.pes)
+        """The vCPU from which the secure world took the PE."""
+        self._scripts: list[Script | None] = [None] * len(machine.pes)
+        self._askers: list[ExecutionContext | None] = [None] * len(machine.pes)
+        world = Partition(id=HYPERVISOR_ID, name="hypervisor", secure=False, version=version)
+        self.gates = [ExecutionContext(world, index, self) for index in range(len(machine.pes))]
+        for gate in self.gates:
+            gate.gate = monitor.from_normal
+        monitor.hypervisor = self
+
+    def boot(self, pe: PE) -> Next:
+        """The normal world of ``pe`` starts: the primary sets up, every PE then schedules."""
+        if pe.index == 0:
+            return self.script(pe, None, boot.primary(self, pe))
+        return self.schedule(pe)
+
+    # SMCs to EL3 and the secure world.
+
+    def forward(self, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+        """Make the call of ``caller`` as an SMC; its answer becomes the caller's."""
+        gate = self.gates[pe.index]
+        gate.x[:] = caller.x
+        self._askers[pe.index] = caller
+        caller.state = State.BLOCKED
+        return gate
+
+    def script(self, pe: PE, caller: ExecutionContext | None, steps: Script) -> Next:
+        """Run ``steps`` on behalf of ``caller``, up to its first SMC."""
+        self._scripts[pe.index] = steps
+        self._askers[pe.index] = caller
+        if caller is not None:
+            caller.state = State.BLOCKED
+        return self._advance(pe, None)
+
+    def _advance(self, pe: PE, answer: list[int] | None) -> Next:
+        steps = self._scripts[pe.index]
+        caller = self._askers[pe.index]
+        assert steps is not None
+        try:
+            x = next(steps) if answer is None else steps.send(answer)
+        except StopIteration as stop:
+            nxt: Next = stop.value
+        except Refused as refusal:
+            assert caller is not None
+            self.refuse(pe, caller, refusal)
+            nxt = caller
+        else:
+            gate = self.gates[pe.index]
+            gate.x[:] = x + [0] * (18 - len(x))
+            return gate
+        self._scripts[pe.index] = None
+        self._askers[pe.index] = None
+        return self._resume(pe, nxt) if nxt is caller else nxt
+
+    def returned(self, pe: PE, gate: ExecutionContext) -> Next:
+        """The SMC under way on ``pe`` has its answer in the gate's registers."""
+        if self._scripts[pe.index] is not None:
+            return self._advance(pe, list(gate.x))
+        caller, self._askers[pe.index] = self._askers[pe.index], None
+        if caller is None:
+            return self.resumed(pe)
+        caller.x[:] = gate.x
+        if self.zombies:
+            return self.script(pe, caller, relay.bury(self, caller))
+        return self._resume(pe, caller)
+
+    def _resume(self, pe: PE, caller: ExecutionContext | None) -> Next:
+        if caller is None or not caller.partition.alive:
+            return self.schedule(pe)
+        caller.state = State.RUNNING
+        caller.pe = pe
+        return caller
+
+    def resumed(self, pe: PE) -> Next:
+        """The secure world took the PE for its own purposes and gives it back."""
+        ctx, self.preempted[pe.index] = self.preempted[pe.index], None
+        if ctx is not None and ctx.partition.alive:
+            return ctx
+        return self.schedule(pe)
+
+    # vCPUs.
+
+    def schedule(self, pe: PE) -> Next:
+        """Choose the vCPU that ``pe`` runs next; None: nothing is ready."""
+        queue = self.ready[pe.index]
+        if not queue:
+            return None
+        ctx = queue.pop(self.machine.choices.pick(len(queue), "vcpu"))
+        ctx.state = State.RUNNING
+        ctx.pe = pe
+        return ctx
+
+    def wake(self, ctx: ExecutionContext) -> None:
+        """``ctx`` can run again: queue it on its PE, and give it the PE if that has nothing."""
+        pe = ctx.pe
+        assert pe is not None
+        queue = self.ready[pe.index]
+        if ctx not in queue and pe.current is not ctx:
+            queue.append(ctx)
+        if pe.on and pe.current is None and self.monitor.started[pe.index]:
+            self.machine.schedule(pe, self.schedule(pe))
+
+    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """The scheduler takes ``pe`` from the vCPU it runs and gives it to ``ctx``."""
+        queue = self.ready[pe.index]
+        if ctx in queue:
+            queue.remove(ctx)
+        elif ctx.state is not State.WAITING:
+            return None
+        current = pe.current
+        if isinstance(current, ExecutionContext) and not current.secure:
+            queue.append(current)
+        ctx.state = State.RUNNING
+        ctx.pe = pe
+        return ctx
+
+    def exception(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
+        """A vCPU aborted, idles, used up its slice or crashed."""
+        return vcpu.EXCEPTIONS[exit_](self, pe, ctx)
+
+    def wait(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """FFA_MSG_WAIT of a VM: the vCPU waits for a request, another one runs."""
+        ctx.state = State.WAITING
+        asker, ctx.caller = ctx.caller, None
+        if asker is not None:
+            asker.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
+            return self.resume(asker)
+        return self.schedule(pe)
+
+    def yielded(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """FFA_YIELD of a VM: the other vCPUs of the PE have their turn."""
+        if not self.ready[pe.index]:
+            return ctx
+        self.ready[pe.index].append(ctx)
+        return self.schedule(pe)
+
+    def aborted(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """A VM failed: it is destroyed and the PE goes on with another."""
+        return self.script(pe, None, relay.destroy(self, pe, ctx.partition))
+
+    def foreign(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
+        """Calls that are not of the Framework: PSCI and SMCCC for the VM."""
+        if fid.is_ffa(function):
+            return super().foreign(pe, caller, function)
+        return vcpu.call(self, pe, caller, function)
+
+    def interrupt(self, pe: PE, intid: int) -> bool:
+        """A physical non-secure interrupt: the hypervisor takes it for the VM that owns it."""
+        return interrupts.physical(self, pe, intid)
+
+    # What concerns the secure world.
+
+    def is_remote(self, endpoint: int) -> bool:
+        """SPs are the SPMC's."""
+        return any(each.id == endpoint for each in self.secure_partitions)
+
+    def forward_request(self, pe: PE, caller: ExecutionContext, receiver: int) -> Next:
+        """A direct request to an SP."""
+        if not receiver & SECURE_ID:
+            refuse(direct.RECEIVER, got=receiver, expected="a known endpoint")
+        two = caller.x[0] & 0xFFFFFFFF == fid.FFA_MSG_SEND_DIRECT_REQ2
+        needed = info.DIRECT_REQ2_SEND if two else info.DIRECT_REQ_SEND
+        if not caller.partition.properties & needed:
+            refuse(direct.SEND_PROPERTY, got=caller.partition.properties, expected=needed)
+        return self.forward(pe, caller)
+
+    def forward_run(self, pe: PE, caller: ExecutionContext, target: int) -> Next:
+        """FFA_RUN of an SP's context."""
+        return self.forward(pe, caller)
+
+    def commit(self, pe: PE, caller: ExecutionContext, region: Region) -> Next:
+        """Memory for VMs alone is relayed here; memory for an SP goes to the SPMC, repainted."""
+        if any(self.is_remote(each.endpoint) for each in region.borrowers):
+            return self.script(pe, caller, relay.send_memory(self, caller, region))
+        return super().commit(pe, caller, region)
+
+    def reclaim(self, pe: PE, caller: ExecutionContext, region: Region, flags: int) -> Next:
+        """Memory that the SPMC relays comes back from there first."""
+        if region.remote:
+            return self.script(pe, caller, relay.reclaim_memory(self, caller, region, flags))
+        return super().reclaim(pe, caller, region, flags)
+
+    def mailbox_changed(self, pe: PE, caller: ExecutionContext, *, mapped: bool) -> Next:
+        """The SPMC fills the RX of VMs that take indirect messages, so it must know them."""
+        vm = caller.partition
+        if mapped and vm.properties & info.INDIRECT_MESSAGES:
+            return self.script(pe, caller, relay.map_mailbox(self, caller))
+        if not mapped and vm.id in self.shared_mailboxes:
+            return self.script(pe, caller, relay.unmap_mailbox(self, caller))
+        return caller
+
+    def released(self, pe: PE, caller: ExecutionContext) -> Next:
+        """A VM's RX goes back to its producer, which is the SPMC if it knows the buffer."""
+        if caller.partition.id in self.shared_mailboxes:
+            return self.script(pe, caller, relay.release_mailbox(self, caller))
+        return caller
+
+    def add(self, partition: Partition, contexts: int) -> None:
+        """Create a VM with ``contexts`` vCPUs; its memory and properties are set."""
+        partition.owner = VM_CALLS
+        partition.contexts = [
+            ExecutionContext(partition, index, self) for index in range(contexts)
+        ]
+        self.partitions[partition.id] = partition

@@ -1,0 +1,47 @@
+"""Physical non-secure interrupts: the hypervisor takes them and passes them to a VM's own GIC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.manager.partition import ExecutionContext, Partition
+    from ffabric.machine.machine import PE
+
+IRQ = 0
+
+
+def physical(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
+    """Acknowledge ``intid`` and make it pending for the VM that owns it."""
+    gic = hypervisor.machine.gic
+    gic.acknowledge(pe.index, intid)
+    gic.deactivate(pe.index, intid)
+    for vm in hypervisor.partitions.values():
+        if intid in vm.interrupts:
+            inject(hypervisor, vm, intid)
+    return True
+
+
+def inject(hypervisor: Hypervisor, vm: Partition, intid: int, vcpu: int | None = None) -> None:
+    """Make ``intid`` pending in the VM's virtual GIC, or straight on its vIRQ without one."""
+    if vm.gic is not None:
+        vm.gic.set_pending(intid, vcpu)
+        for ctx in vm.contexts:
+            refresh(hypervisor, ctx)
+        return
+    ctx = vm.contexts[vcpu or 0]
+    assert ctx.runner is not None
+    ctx.runner.interrupt(IRQ, True)
+    hypervisor.wake(ctx)
+
+
+def refresh(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
+    """Set the vIRQ line of ``ctx`` to what its virtual GIC says."""
+    gic = ctx.partition.gic
+    if gic is None or ctx.runner is None:
+        return
+    pending = gic.pending(ctx.index) is not None
+    ctx.runner.interrupt(IRQ, pending)
+    if pending:
+        hypervisor.wake(ctx)

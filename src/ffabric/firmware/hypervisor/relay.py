@@ -1,0 +1,231 @@
+"""Scripts of the hypervisor: what it asks of the SPMC for its VMs, one SMC after the other.
+
+Memory descriptors are *repainted*: the VM's addresses (IPA) become physical ones, a range splitting
+where the physical memory is not contiguous, and the hypervisor's version of the layout replaces the
+VM's. What a VM has sent leaves its stage-2 before the SPMC is asked, and comes back if the SPMC
+refuses, so that no other vCPU of the VM can use or send it in between.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import memory as abi
+from ffabric.firmware.manager import mailbox
+from ffabric.firmware.manager.memory import giveback, send
+from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
+from ffabric.firmware.manager.reply import success
+
+if TYPE_CHECKING:
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script
+    from ffabric.firmware.manager.mailbox import Buffer, Mailbox
+    from ffabric.firmware.manager.manager import Next
+    from ffabric.firmware.manager.memory.region import Region
+    from ffabric.machine.machine import PE
+
+MASK32 = 0xFFFFFFFF
+PAGE = 4096
+Step = Generator[list[int], list[int], list[int]]
+"""Part of a script that ends with the last answer."""
+
+FRAMEWORK = 1 << 31
+VM_CREATED = 0b100
+VM_DESTROYED = 0b110
+
+_PAIR = struct.Struct("<HHII")
+_RANGES = struct.Struct("<II8x")
+_RANGE = struct.Struct("<QI4x")
+
+
+def own(hypervisor: Hypervisor) -> Mailbox:
+    """The hypervisor's own RX/TX pair."""
+    assert hypervisor.mailbox is not None
+    return hypervisor.mailbox
+
+
+def send_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Region) -> Script:
+    """Donate, lend or share to an SP: the SPMC relays it and allocates the handle."""
+    send.transfer(hypervisor, region)
+    answer = yield from _transmit(hypervisor, region)
+    if answer[0] & MASK32 != fid.FFA_SUCCESS_32:
+        send.restore(hypervisor, region)
+        caller.x[0:8] = answer[0:8]
+        return caller
+    region.handle = answer[2] & MASK32 | (answer[3] & MASK32) << 32
+    region.remote = True
+    hypervisor.regions.add(region)
+    send.answer(caller, region)
+    return caller
+
+
+def _transmit(hypervisor: Hypervisor, region: Region) -> Step:
+    """Send the repainted descriptor through the hypervisor's TX, in as many pieces as it takes."""
+    tx = own(hypervisor).tx
+    data = abi.build_transaction(
+        abi.Transaction(
+            sender=region.sender,
+            attributes=region.attributes,
+            flags=region.flags,
+            tag=region.tag,
+            receivers=[
+                abi.Receiver(each.endpoint, each.permissions, 0, 0, each.impdef)
+                for each in region.borrowers
+            ],
+            total_pages=region.total_pages,
+            constituents=[(pa, pages) for _, pa, pages, _ in region.runs],
+        ),
+        hypervisor.version,
+    )
+    first, *rest = abi.fragments(data, len(data) - 16 * len(region.runs), tx.size)
+    tx.write(first)
+    answer = yield [region.kind.functions[0], len(data), len(first)]
+    for part in rest:
+        if answer[0] & MASK32 != fid.FFA_MEM_FRAG_RX:
+            break
+        tx.write(part)
+        answer = yield [
+            fid.FFA_MEM_FRAG_TX,
+            answer[1],
+            answer[2],
+            len(part),
+            region.sender << 16,
+        ]
+    return answer
+
+
+def reclaim_memory(
+    hypervisor: Hypervisor, caller: ExecutionContext, region: Region, flags: int
+) -> Script:
+    """FFA_MEM_RECLAIM of memory that the SPMC relays."""
+    answer = yield _reclaim(region, flags)
+    if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
+        giveback.take_back(hypervisor, region, clear=False)
+        success(caller.x)
+    else:
+        caller.x[0:8] = answer[0:8]
+    return caller
+
+
+def _reclaim(region: Region, flags: int) -> list[int]:
+    return [fid.FFA_MEM_RECLAIM, *send.handle_words(region.handle), flags]
+
+
+def map_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
+    """Tell the SPMC where a VM's RX/TX pair is (DEN0077A 1.2, table 13.27)."""
+    vm = caller.partition
+    box = vm.mailbox
+    assert box is not None
+    rx, tx = _ranges(hypervisor, vm, box.rx), _ranges(hypervisor, vm, box.tx)
+    own(hypervisor).tx.write(
+        _PAIR.pack(vm.id, 0, 16, 16 + len(rx)).ljust(16, b"\0") + rx + tx
+    )
+    answer = yield [fid.FFA_RXTX_MAP_64]
+    if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
+        hypervisor.shared_mailboxes.add(vm.id)
+    else:
+        mailbox.drop(vm)
+        caller.x[0:8] = answer[0:8]
+    return caller
+
+
+def _ranges(hypervisor: Hypervisor, vm: Partition, buffer: Buffer) -> bytes:
+    assert vm.stage2 is not None
+    runs = vm.stage2.runs(buffer.ipa, buffer.size // PAGE)
+    head = _RANGES.pack(len(runs), buffer.size // PAGE)
+    return head + b"".join(_RANGE.pack(pa, pages) for _, pa, pages, _ in runs)
+
+
+def unmap_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
+    """The SPMC forgets a VM's RX/TX pair."""
+    hypervisor.shared_mailboxes.discard(caller.partition.id)
+    yield [fid.FFA_RXTX_UNMAP, caller.partition.id << 16]
+    return caller
+
+
+def release_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
+    """A VM's RX goes back to the SPMC."""
+    yield [fid.FFA_RX_RELEASE, caller.partition.id]
+    return caller
+
+
+def announce(hypervisor: Hypervisor, vm: Partition, message: int) -> Generator[list[int], list[int], None]:
+    """Tell every SP that subscribed that ``vm`` was created or destroyed (section 18.3)."""
+    for sp in hypervisor.secure_partitions:
+        if sp.properties & _SUBSCRIBED[message]:
+            request = [fid.FFA_MSG_SEND_DIRECT_REQ_32, sp.id, FRAMEWORK | message, 0, 0, vm.id]
+            yield from run_to_response(request)
+
+
+def run_to_response(request: list[int]) -> Step:
+    """Make a direct request and give the SP cycles until it responds."""
+    answer = yield request
+    while answer[0] & MASK32 in (fid.FFA_INTERRUPT, fid.FFA_YIELD):
+        answer = yield [fid.FFA_RUN, answer[1]]
+    return answer
+
+
+def bury(hypervisor: Hypervisor, caller: ExecutionContext | None) -> Script:
+    """Try again to reclaim what dead VMs had lent to SPs."""
+    for region in [*hypervisor.zombies]:
+        answer = yield _reclaim(region, abi.FLAG_CLEAR)
+        if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
+            hypervisor.zombies.remove(region)
+            for _, pa, pages, _ in region.runs:
+                hypervisor.frames.release(pa, pages)
+    return caller
+
+
+def destroy(hypervisor: Hypervisor, pe: PE, vm: Partition) -> Script:
+    """End a VM: its vCPUs never run again and everything it has or gave away comes back."""
+    vm.alive = False
+    hypervisor.partitions.pop(vm.id, None)
+    for ctx in vm.contexts:
+        ctx.state = State.ABORTED
+        for queue in hypervisor.ready:
+            if ctx in queue:
+                queue.remove(ctx)
+        if ctx.runner is not None:
+            ctx.runner.close()
+    if hypervisor.tracer is not None:
+        hypervisor.tracer.event(pe, "vm_destroyed", partition=vm.name, reason=vm.fate)
+    if vm.id in hypervisor.shared_mailboxes:
+        hypervisor.shared_mailboxes.discard(vm.id)
+        yield [fid.FFA_RXTX_UNMAP, vm.id << 16]
+    yield from announce(hypervisor, vm, VM_DESTROYED)
+    yield [fid.FFA_NOTIFICATION_BITMAP_DESTROY, vm.id]
+    remote = [
+        region
+        for region in hypervisor.regions.live.values()
+        if region.remote and region.sender == vm.id
+    ]
+    for region in remote:
+        hypervisor.regions.remove(region)
+    hypervisor.zombies += remote
+    hypervisor.forget_endpoint(vm)
+    _free_memory(hypervisor, vm, remote)
+    yield from bury(hypervisor, None)
+    return hypervisor.schedule(pe)
+
+
+def _free_memory(hypervisor: Hypervisor, vm: Partition, away: list[Region]) -> None:
+    """Return the VM's pages to the frames, cleared, but for those an SP still holds."""
+    stage2 = vm.stage2
+    assert stage2 is not None
+    held = {pa for region in away for _, run_pa, pages, _ in region.runs
+            for pa in range(run_pa, run_pa + pages * PAGE, PAGE)}
+    for base, pages in vm.memory:
+        for _, pa, count, _ in stage2.runs(base, pages):
+            if pa < 0:
+                continue
+            kept = [at for at in range(pa, pa + count * PAGE, PAGE) if at not in held] if held else None
+            if kept is None:
+                hypervisor.memory.zero(pa, count * PAGE, secure=False)
+                hypervisor.frames.release(pa, count)
+            else:
+                for at in kept:
+                    hypervisor.memory.zero(at, PAGE, secure=False)
+                    hypervisor.frames.release(at, 1)
+    stage2.free()

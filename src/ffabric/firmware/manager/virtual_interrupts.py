@@ -1,0 +1,115 @@
+"""Virtual interrupts of an execution context, through Hafnium's para-virtual controller.
+
+An S-EL1 partition under an SPMC has no GIC. It enables virtual interrupts by number, is signalled
+by its vIRQ or vFIQ line, asks which one it is (HF_INTERRUPT_GET) and deactivates it. A line stays
+asserted while an enabled interrupt of its pin is pending.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi import hafnium
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.manager import Handler, Manager
+    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.machine.machine import PE
+
+IRQ, FIQ = 0, 1
+FAILURE = 0xFFFFFFFFFFFFFFFF
+MAX_INTID = 1024
+
+
+class VirtualInterrupts:
+    """Enabled, pending and active virtual interrupts of one context."""
+
+    __slots__ = ("active", "enabled", "pending")
+
+    def __init__(self) -> None:
+        self.enabled: dict[int, int] = {}
+        """INTID -> pin (IRQ or FIQ)."""
+        self.pending: list[int] = []
+        self.active: set[int] = set()
+
+    def waiting(self, pin: int) -> bool:
+        """Whether an enabled interrupt of ``pin`` is pending."""
+        return any(self.enabled.get(intid) == pin for intid in self.pending)
+
+    def take(self) -> int:
+        """The oldest pending and enabled interrupt becomes active."""
+        for intid in self.pending:
+            if intid in self.enabled:
+                self.pending.remove(intid)
+                self.active.add(intid)
+                return intid
+        return hafnium.INVALID_INTID
+
+
+def pend(ctx: ExecutionContext, intid: int, pin: int | None = None) -> None:
+    """Make ``intid`` pending for ``ctx``; with ``pin``, it is enabled there as well."""
+    state = ctx.virq
+    if pin is not None:
+        state.enabled[intid] = pin
+    if intid not in state.pending:
+        state.pending.append(intid)
+    drive(ctx)
+
+
+def drive(ctx: ExecutionContext) -> None:
+    """Set the lines of ``ctx`` to what its virtual interrupts demand."""
+    assert ctx.runner is not None
+    for pin in (IRQ, FIQ):
+        ctx.runner.interrupt(pin, ctx.virq.waiting(pin))
+
+
+def enable(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """HF_INTERRUPT_ENABLE(intid, enable, pin): 0, or -1 for an unknown interrupt."""
+    x = caller.x
+    intid, on, pin = x[1] & 0xFFFFFFFF, x[2] & 0xFFFFFFFF, x[3] & 0xFFFFFFFF
+    if intid >= MAX_INTID or pin > FIQ:
+        x[0] = FAILURE
+        return caller
+    if on:
+        caller.virq.enabled[intid] = pin
+    else:
+        caller.virq.enabled.pop(intid, None)
+    pm.interrupt_enabled(caller, intid, bool(on))
+    drive(caller)
+    x[0] = 0
+    return caller
+
+
+def get(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """HF_INTERRUPT_GET: the pending interrupt's number, or 0xffffffff."""
+    caller.x[0] = caller.virq.take()
+    drive(caller)
+    return caller
+
+
+def deactivate(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """HF_INTERRUPT_DEACTIVATE(physical, virtual): 0, or -1 if it was not active."""
+    x = caller.x
+    intid = x[1] & 0xFFFFFFFF
+    if intid != x[2] & 0xFFFFFFFF or intid not in caller.virq.active:
+        x[0] = FAILURE
+        return caller
+    caller.virq.active.discard(intid)
+    pm.interrupt_deactivated(pe, caller, intid)
+    x[0] = 0
+    return caller
+
+
+def reconfigure(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """HF_INTERRUPT_RECONFIGURE(intid, command, value): 0; target and security are the SPMC's."""
+    x = caller.x
+    x[0] = 0 if x[1] & 0xFFFFFFFF < MAX_INTID else FAILURE
+    return caller
+
+
+HANDLERS: dict[int, Handler] = {
+    hafnium.HF_INTERRUPT_ENABLE: enable,
+    hafnium.HF_INTERRUPT_GET: get,
+    hafnium.HF_INTERRUPT_DEACTIVATE: deactivate,
+    hafnium.HF_INTERRUPT_RECONFIGURE: reconfigure,
+}

@@ -1,0 +1,50 @@
+"""Logical partitions at EL3: services of the monitor with an endpoint id of their own.
+
+They have no execution context: a direct request to one is a function call at EL3 (DEN0077A 1.2,
+section 4.2). Their ids lie from 0xffc0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import partition_info as info
+
+FIRST_ID = 0xFFC0
+_RESPONSES = {
+    fid.FFA_MSG_SEND_DIRECT_REQ_32: fid.FFA_MSG_SEND_DIRECT_RESP_32,
+    fid.FFA_MSG_SEND_DIRECT_REQ_64: fid.FFA_MSG_SEND_DIRECT_RESP_64,
+    fid.FFA_MSG_SEND_DIRECT_REQ2: fid.FFA_MSG_SEND_DIRECT_RESP2,
+}
+
+
+class LogicalPartition:
+    """A service at EL3; ``serve`` maps the payload of a request to that of the response."""
+
+    def __init__(
+        self,
+        partition_id: int,
+        name: str,
+        uuid: UUID,
+        serve: Callable[[list[int]], list[int]],
+        properties: int = info.DIRECT_REQ_SEND | info.AARCH64,
+    ) -> None:
+        self.id = partition_id
+        self.name = name
+        self.uuid = uuid
+        self.serve = serve
+        self.properties = properties
+
+    def request(self, x: list[int]) -> None:
+        """Answer the direct request in ``x`` in place."""
+        function = x[0] & 0xFFFFFFFF
+        sender = x[1] >> 16 & 0xFFFF
+        last = 18 if function == fid.FFA_MSG_SEND_DIRECT_REQ2 else 8
+        first = 4 if last == 18 else 3
+        payload = self.serve(x[first:last])[: last - first]
+        x[0] = _RESPONSES[function]
+        x[1] = self.id << 16 | sender
+        x[2:first] = [0] * (first - 2)
+        x[first:last] = payload + [0] * (last - first - len(payload))

@@ -1,0 +1,208 @@
+"""EL3: the SPMD between the worlds, PSCI, and EL3 logical partitions.
+
+The monitor switches worlds: an FF-A call of the normal world that it does not answer itself goes to
+the SPMC with its registers, and the SPMC's answer goes back. A reply that is no extended one leaves
+x8 to x17 of the caller as they were (DEN0077A 1.2, section 11.2; SMCCC 1.2). Every switch is counted:
+it is what a real system pays for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ffabric.abi import smccc
+from ffabric.abi.ffa import functions as fid
+from ffabric.firmware.manager import reply
+from ffabric.firmware.manager.manager import Next
+from ffabric.firmware.manager.partition import ExecutionContext
+from ffabric.firmware.monitor.psci import Psci
+from ffabric.machine import exits
+
+if TYPE_CHECKING:
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.manager.manager import Tracer
+    from ffabric.firmware.monitor.logical import LogicalPartition
+    from ffabric.firmware.spmc.spmc import Spmc
+    from ffabric.machine.machine import PE, Machine
+
+MASK32 = 0xFFFFFFFF
+NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF
+
+
+class Monitor:
+    """The secure monitor."""
+
+    name = "monitor"
+
+    def __init__(self, machine: Machine, spmc: Spmc) -> None:
+        self.machine = machine
+        self.spmc = spmc
+        self.hypervisor: Hypervisor | None = None
+        self.kernel: list[ExecutionContext] = []
+        """Without a hypervisor: the OS kernel's contexts, one per PE."""
+        self.logical: dict[int, LogicalPartition] = {}
+        self.tracer: Tracer | None = None
+        self.world_switches = 0
+        self.started = [False] * len(machine.pes)
+        """PEs whose normal world runs."""
+        self.power_state = "on"
+        self.psci = Psci(machine, self)
+        spmc.monitor = self
+        for gate in spmc.gates:
+            gate.gate = self.from_secure
+
+    def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
+        """An exit of the OS kernel, where there is no hypervisor beneath it."""
+        if exit_ == exits.SMC:
+            if self.tracer is not None:
+                self.tracer.call(pe, ctx, ctx.x)
+            return self.from_normal(pe, ctx)
+        return _KERNEL_EXITS[exit_](self, pe, ctx)
+
+    def from_normal(self, pe: PE, caller: ExecutionContext) -> Next:
+        """An SMC of the normal world (its EL2, or the OS kernel)."""
+        x = caller.x
+        function = x[0] & MASK32
+        local = _LOCAL.get(function)
+        if local is not None:
+            local(self, pe, x)
+            return self._answered(pe, caller)
+        if not fid.is_ffa(function):
+            handler = self.psci.handlers.get(function)
+            if handler is None:
+                x[0] = NOT_SUPPORTED
+            elif handler(pe, x) is False:
+                return None
+            return self._answered(pe, caller)
+        if function in fid.DIRECT_REQUESTS and x[1] & 0xFFFF in self.logical:
+            self.logical_request(pe, x)
+            return self._answered(pe, caller)
+        gate = self.spmc.gates[pe.index]
+        gate.x[:] = x
+        self._switch(pe, "secure")
+        return self.spmc.call(pe, gate)
+
+    def _answered(self, pe: PE, caller: ExecutionContext) -> Next:
+        if self.hypervisor is not None:
+            return self.hypervisor.returned(pe, caller)
+        return caller
+
+    def from_secure(self, pe: PE, gate: ExecutionContext) -> Next:
+        """The SPMC returns to the normal world of ``pe``."""
+        if self.spmc.deferred[pe.index]:
+            self.spmc.deferred[pe.index] = False
+            self.machine.interrupts_changed = True
+        self._switch(pe, "normal")
+        if not self.started[pe.index]:
+            self.started[pe.index] = True
+            return self._enter_normal(pe)
+        resuming = gate.x[0] == fid.FFA_NORMAL_WORLD_RESUME
+        if self.hypervisor is not None:
+            if resuming:
+                return self.hypervisor.resumed(pe)
+            back = self.hypervisor.gates[pe.index]
+            back.x[:] = gate.x
+            return self.hypervisor.returned(pe, back)
+        kernel = self.kernel[pe.index]
+        if not resuming:
+            kernel.x[:] = gate.x
+        return kernel
+
+    def _enter_normal(self, pe: PE) -> Next:
+        if self.hypervisor is not None:
+            return self.hypervisor.boot(pe)
+        kernel = self.kernel[pe.index]
+        entry, argument = self.psci.entries[pe.index]
+        kernel.pe = pe
+        assert kernel.runner is not None
+        kernel.runner.start(entry, argument)
+        return kernel
+
+    def power_on(self, pe: PE) -> None:
+        """Start ``pe``: the secure world initialises first, then the normal world is entered."""
+        pe.on = True
+        self._switch(pe, "secure")
+        nxt: Next = self.spmc.boot(pe)
+        while nxt is not None and nxt.gate is not None:
+            nxt = nxt.gate(pe, nxt)
+        self.machine.schedule(pe, nxt)
+
+    def logical_request(self, pe: PE, x: list[int]) -> None:
+        """A direct request to a logical partition at EL3: answered here."""
+        partition = self.logical[x[1] & 0xFFFF]
+        partition.request(x)
+        if self.tracer is not None:
+            self.tracer.event(pe, "logical", partition=partition.name)
+
+    def _switch(self, pe: PE, world: str) -> None:
+        self.world_switches += 1
+        if self.tracer is not None:
+            self.tracer.event(pe, "world", to=world)
+
+
+def _id_get(monitor: Monitor, pe: PE, x: list[int]) -> None:
+    reply.success(x, monitor.spmc.normal_world.id)
+
+
+def _spm_id_get(monitor: Monitor, pe: PE, x: list[int]) -> None:
+    reply.success(x, monitor.spmc.id)
+
+
+def _smccc_version(monitor: Monitor, pe: PE, x: list[int]) -> None:
+    x[0] = smccc.VERSION_1_2
+
+
+def _arch_features(monitor: Monitor, pe: PE, x: list[int]) -> None:
+    known = (smccc.SMCCC_VERSION, smccc.SMCCC_ARCH_FEATURES)
+    x[0] = 0 if x[1] & MASK32 in known else NOT_SUPPORTED
+
+
+_LOCAL: dict[int, Callable[[Monitor, PE, list[int]], None]] = {
+    fid.FFA_ID_GET: _id_get,
+    fid.FFA_SPM_ID_GET: _spm_id_get,
+    smccc.SMCCC_VERSION: _smccc_version,
+    smccc.SMCCC_ARCH_FEATURES: _arch_features,
+}
+
+
+def _hvc(monitor: Monitor, pe: PE, ctx: ExecutionContext) -> Next:
+    ctx.x[0] = NOT_SUPPORTED
+    return ctx
+
+
+def _idle(monitor: Monitor, pe: PE, ctx: ExecutionContext) -> Next:
+    monitor.machine.idle(pe)
+    return ctx
+
+
+def _slice(monitor: Monitor, pe: PE, ctx: ExecutionContext) -> Next:
+    return ctx
+
+
+def _abort(monitor: Monitor, pe: PE, ctx: ExecutionContext) -> Next:
+    fault = ctx.fault
+    assert fault is not None
+    assert ctx.runner is not None
+    ctx.runner.inject_abort(fault.syndrome, fault.va)
+    return ctx
+
+
+def _crash(monitor: Monitor, pe: PE, ctx: ExecutionContext) -> Next:
+    if monitor.tracer is not None:
+        monitor.tracer.event(pe, "crash", context=ctx.name, reason=ctx.crash)
+    ctx.partition.alive = False
+    ctx.partition.fate = ctx.crash
+    pe.on = False
+    return None
+
+
+_KERNEL_EXITS: dict[int, Callable[[Monitor, PE, ExecutionContext], Next]] = {
+    exits.HVC: _hvc,
+    exits.SVC: _hvc,
+    exits.IDLE: _idle,
+    exits.SLICE: _slice,
+    exits.ABORT: _abort,
+    exits.CRASH: _crash,
+}
+

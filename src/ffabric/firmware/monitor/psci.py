@@ -1,0 +1,104 @@
+"""PSCI at EL3: PEs on and off, the system's power (DEN0022)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ffabric.abi import psci
+
+if TYPE_CHECKING:
+    from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.machine.machine import PE, Machine
+
+VERSION = 1 << 16 | 1
+AFFINITY = 0xFF00FFFFFF
+SUCCESS = 0
+TRUSTED_OS_NOT_PRESENT = 2
+
+
+def status(value: int) -> int:
+    """A PSCI return code as a register."""
+    return value & 0xFFFFFFFFFFFFFFFF
+
+
+class Psci:
+    """The PSCI calls of the normal world. A handler that answers False does not return."""
+
+    def __init__(self, machine: Machine, monitor: Monitor) -> None:
+        self.machine = machine
+        self.monitor = monitor
+        self.entries: list[tuple[int, int]] = [(0, 0)] * len(machine.pes)
+        """(entry point, context id) of the normal world, per PE."""
+        self.handlers: dict[int, Callable[[PE, list[int]], bool | None]] = {
+            psci.PSCI_VERSION: self._version,
+            psci.PSCI_FEATURES: self._features,
+            psci.CPU_ON_32: self._cpu_on,
+            psci.CPU_ON_64: self._cpu_on,
+            psci.CPU_OFF: self._cpu_off,
+            psci.CPU_SUSPEND_32: self._cpu_suspend,
+            psci.CPU_SUSPEND_64: self._cpu_suspend,
+            psci.AFFINITY_INFO_32: self._affinity_info,
+            psci.AFFINITY_INFO_64: self._affinity_info,
+            psci.MIGRATE_INFO_TYPE: self._migrate_info_type,
+            psci.SYSTEM_OFF: self._system_off,
+            psci.SYSTEM_RESET: self._system_reset,
+        }
+
+    def _find(self, affinity: int) -> PE | None:
+        for pe in self.machine.pes:
+            if pe.mpidr & AFFINITY == affinity & AFFINITY:
+                return pe
+        return None
+
+    def _version(self, pe: PE, x: list[int]) -> None:
+        x[0] = VERSION
+
+    def _features(self, pe: PE, x: list[int]) -> None:
+        known = x[1] & 0xFFFFFFFF in self.handlers
+        x[0] = SUCCESS if known else status(psci.NOT_SUPPORTED)
+
+    def _cpu_on(self, pe: PE, x: list[int]) -> None:
+        target = self._find(x[1])
+        if target is None:
+            x[0] = status(psci.INVALID_PARAMETERS)
+        elif target.on:
+            x[0] = status(psci.ALREADY_ON)
+        else:
+            self.entries[target.index] = (x[2], x[3])
+            x[0] = SUCCESS
+            self.monitor.power_on(target)
+
+    def _cpu_off(self, pe: PE, x: list[int]) -> bool:
+        pe.on = False
+        self.monitor.started[pe.index] = False
+        return False
+
+    def _cpu_suspend(self, pe: PE, x: list[int]) -> None:
+        x[0] = SUCCESS
+        self.machine.idle(pe)
+
+    def _affinity_info(self, pe: PE, x: list[int]) -> None:
+        target = self._find(x[1])
+        if target is None:
+            x[0] = status(psci.INVALID_PARAMETERS)
+        else:
+            x[0] = 0 if target.on else 1
+
+    def _migrate_info_type(self, pe: PE, x: list[int]) -> None:
+        x[0] = TRUSTED_OS_NOT_PRESENT
+
+    def _system_off(self, pe: PE, x: list[int]) -> bool:
+        return self._power("off")
+
+    def _system_reset(self, pe: PE, x: list[int]) -> bool:
+        return self._power("reset")
+
+    def _power(self, state: str) -> bool:
+        self.monitor.power_state = state
+        for each in self.machine.pes:
+            each.on = False
+            if each.current is not None:
+                self.machine.schedule(each, None)
+        self.machine.stop()
+        return False

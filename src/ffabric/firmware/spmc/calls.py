@@ -1,0 +1,59 @@
+"""Which calls the SPMC answers at which FF-A instance."""
+
+from __future__ import annotations
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.firmware.manager import (
+    console,
+    direct,
+    discovery,
+    execution,
+    features,
+    indirect,
+    mailbox,
+    notifications,
+    secondary,
+    version,
+    virtual_interrupts,
+)
+from ffabric.firmware.manager.manager import CallTable
+from ffabric.firmware.manager.memory import fragments, giveback, permissions, retrieve, send
+from ffabric.firmware.spmc import physical
+
+_COMMON = (
+    version.HANDLERS,
+    features.HANDLERS,
+    discovery.HANDLERS,
+    mailbox.HANDLERS,
+    direct.HANDLERS,
+    indirect.HANDLERS,
+    execution.HANDLERS,
+    notifications.HANDLERS,
+    send.HANDLERS,
+    retrieve.HANDLERS,
+    fragments.HANDLERS,
+    giveback.HANDLERS,
+    console.HANDLERS,
+)
+
+SECURE_CALLS = CallTable(
+    *_COMMON,
+    permissions.HANDLERS,
+    secondary.HANDLERS,
+    virtual_interrupts.HANDLERS,
+    without=frozenset(
+        {fid.FFA_NOTIFICATION_BITMAP_CREATE, fid.FFA_NOTIFICATION_BITMAP_DESTROY}
+        | {fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64}
+    ),
+)
+"""The secure virtual instance: SPs."""
+
+NORMAL_WORLD_CALLS = CallTable(
+    *_COMMON,
+    physical.HANDLERS,
+    without=frozenset(
+        {fid.FFA_MSG_WAIT, fid.FFA_YIELD, fid.FFA_ERROR, fid.FFA_MEM_RELINQUISH}
+        | set(direct.RESPONSES)
+    ),
+)
+"""The physical instances: the hypervisor or the OS kernel, through the SPMD."""

@@ -1,0 +1,152 @@
+"""RX/TX buffers at the non-secure physical instance (DEN0077A 1.2, sections 13.2, 13.4, 13.6).
+
+The caller is the hypervisor or the OS kernel. It maps its own buffers by address, and a hypervisor
+maps those of its VMs by a descriptor in its TX. The buffers are non-secure memory; a VM's RX may be
+filled by the SPMC while the SPMC owns it, so the hypervisor acquires it before writing there itself.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.status import Status
+from ffabric.firmware.manager import mailbox, reply
+from ffabric.firmware.manager.mailbox import PAGE, Buffer, Mailbox
+from ffabric.firmware.rules import refuse, rule
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.manager import Handler
+    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.firmware.spmc.spmc import Spmc
+    from ffabric.machine.machine import PE
+
+VM = rule(
+    "rxtx.unknown_vm",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, sections 13.2 and 13.7",
+    "The SPMC knows the VM's RX/TX pair.",
+)
+TWICE = rule(
+    "rxtx.map.vm_mapped",
+    Status.DENIED,
+    "DEN0077A 1.2, section 13.6",
+    "The VM has no RX/TX pair at the SPMC yet.",
+)
+ACQUIRED = rule(
+    "rx.acquire.not_free",
+    Status.DENIED,
+    "DEN0077A 1.2, section 13.2",
+    "The VM's RX buffer is free: nobody has acquired or filled it.",
+)
+RANGE = rule(
+    "rxtx.map.vm_memory",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, table 13.27",
+    "The buffers in the descriptor are pages of non-secure memory.",
+)
+
+_HEADER = struct.Struct("<HHII")
+_RANGES = struct.Struct("<II8x")
+_RANGE = struct.Struct("<QI4x")
+
+
+def map_(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """FFA_RXTX_MAP: the caller's own buffers, or, with addresses zero, a VM's by descriptor."""
+    tx, rx = caller.x[1:3]
+    if tx or rx:
+        world = caller.partition
+        world.mailbox = mailbox.make(spmc, world, tx, rx, caller.x[3] & 0xFFFFFFFF)
+    else:
+        _map_vm(spmc, caller)
+    reply.success(caller.x)
+    return caller
+
+
+def _map_vm(spmc: Spmc, caller: ExecutionContext) -> None:
+    box = caller.partition.mailbox
+    if box is None:
+        refuse(mailbox.NO_MAILBOX, got="no buffers", expected="the hypervisor's RX/TX pair")
+    data = box.tx.snapshot(box.tx.size)
+    vm, _, rx_at, tx_at = _HEADER.unpack_from(data)
+    if vm in spmc.vm_mailboxes:
+        refuse(TWICE, got=vm, expected="a VM without a pair")
+    spmc.vm_mailboxes[vm] = Mailbox(
+        Buffer(0, _views(spmc, data, tx_at)), Buffer(0, _views(spmc, data, rx_at))
+    )
+
+
+def _views(spmc: Spmc, data: bytes, offset: int) -> list[memoryview]:
+    """The memory of the address ranges that ``data`` describes at ``offset``."""
+    if offset + _RANGES.size > len(data):
+        raise DecodeError("rxtx.ranges", offset, offset, "outside the buffer")
+    count, pages = _RANGES.unpack_from(data, offset)
+    end = offset + _RANGES.size + count * _RANGE.size
+    if not count or end > len(data):
+        raise DecodeError("rxtx.ranges.count", offset, count, "outside the buffer")
+    views = []
+    for address, size in _RANGE.iter_unpack(data[offset + _RANGES.size : end]):
+        bank = spmc.memory.bank_at(address)
+        stop = address + size * PAGE
+        if bank is None or bank.secure or stop > bank.base + bank.size or address % PAGE:
+            refuse(RANGE, got=(address, size), expected="non-secure memory")
+        views.append(bank.data[address - bank.base : stop - bank.base])
+        pages -= size
+    if pages or not 0 < sum(len(view) for view in views) <= mailbox.MAX_PAGES * PAGE:
+        refuse(RANGE, got=pages, expected="the total of the ranges")
+    return views
+
+
+def unmap(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """FFA_RXTX_UNMAP: the caller's own buffers (id 0), or a VM's (id in w1 bits 31:16)."""
+    vm = caller.x[1] >> 16 & 0xFFFF
+    if vm:
+        _vm_mailbox(spmc, vm)
+        del spmc.vm_mailboxes[vm]
+    elif caller.partition.mailbox is None:
+        refuse(mailbox.UNMAPPED, got="no pair", expected="an RX/TX pair")
+    else:
+        mailbox.drop(caller.partition)
+    reply.success(caller.x)
+    return caller
+
+
+def acquire(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """FFA_RX_ACQUIRE: the hypervisor wants to write into a VM's RX."""
+    box = _vm_mailbox(spmc, caller.x[1] & 0xFFFF)
+    if box.full or box.foreign:
+        refuse(ACQUIRED, got="taken", expected="free")
+    box.foreign = True
+    reply.success(caller.x)
+    return caller
+
+
+def release(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """FFA_RX_RELEASE: of the caller's own RX (id 0), or of a VM's."""
+    vm = caller.x[1] & 0xFFFF
+    if not vm:
+        return mailbox.release_own(spmc, pe, caller)
+    box = _vm_mailbox(spmc, vm)
+    if not box.full and not box.foreign:
+        refuse(mailbox.RELEASE_EMPTY, got="free", expected="owned by the VM or the hypervisor")
+    box.full = box.foreign = False
+    reply.success(caller.x)
+    return caller
+
+
+def _vm_mailbox(spmc: Spmc, vm: int) -> Mailbox:
+    box = spmc.vm_mailboxes.get(vm)
+    if box is None:
+        refuse(VM, got=vm, expected="a VM with an RX/TX pair")
+    return box
+
+
+HANDLERS: dict[int, Handler] = {
+    fid.FFA_RXTX_MAP_32: map_,
+    fid.FFA_RXTX_MAP_64: map_,
+    fid.FFA_RXTX_UNMAP: unmap,
+    fid.FFA_RX_ACQUIRE: acquire,
+    fid.FFA_RX_RELEASE: release,
+}

@@ -1,0 +1,251 @@
+"""The SPMC at S-EL2: secure partitions, and the normal world behind a gate.
+
+To the SPMC the normal world is an endpoint with one context per PE, the *gate*, RUNNING while the PE
+executes there. Its stage-2 table is never walked by hardware: it is the SPMC's ledger of non-secure
+memory, in which what the normal world sends is no longer its own (DEN0077A 1.2, section 4.1).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.status import Status
+from ffabric.firmware.manager import execution, reply
+from ffabric.firmware.manager.manager import Manager, Next
+from ffabric.firmware.manager.partition import ExecutionContext, Model, Partition, State
+from ffabric.firmware.manager.virtual_interrupts import VirtualInterrupts
+from ffabric.firmware.rules import refuse, rule
+from ffabric.firmware.spmc import interrupts
+from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
+from ffabric.machine import exits
+from ffabric.machine.machine import PE, Machine
+
+if TYPE_CHECKING:
+    from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.machine.pages import PagePool
+    from ffabric.machine.stage2 import Stage2
+
+SPMC_ID = 0x8000
+NORMAL_WORLD_ID = 0
+SECURE_ID = 1 << 15
+
+NOT_AN_SP = rule(
+    "direct.req.to_normal_world",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 7.4",
+    "An SP sends direct requests to SPs; the normal world is reached by responses and messages.",
+)
+RUN_NOT_SP = rule(
+    "run.not_an_sp",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 14.4",
+    "The target of FFA_RUN in the secure world is an SP.",
+)
+
+
+class Spmc(Manager):
+    """The secure partition manager core."""
+
+    name = "spmc"
+
+    def __init__(
+        self,
+        machine: Machine,
+        pool: PagePool,
+        version: int,
+        *,
+        spmc_id: int = SPMC_ID,
+        other_world: Stage2,
+        properties: int,
+    ) -> None:
+        super().__init__(machine, pool, version)
+        self.id = spmc_id
+        self.monitor: Monitor | None = None
+        self.boot_order: list[Partition] = []
+        self.normal_world = self._make_normal_world(other_world, properties)
+        self.deferred = [False] * len(machine.pes)
+        """PEs where a non-secure interrupt waits until the PE leaves the secure world."""
+        self.interrupt_owners: dict[int, Partition] = {}
+        """Secure physical interrupts and the SP that each belongs to."""
+
+    def _make_normal_world(self, table: Stage2, properties: int) -> Partition:
+        world = Partition(
+            id=NORMAL_WORLD_ID,
+            name="normal-world",
+            secure=False,
+            properties=properties,
+            version=self.version,
+            stage2=table,
+        )
+        world.gateway = True
+        world.may_schedule = True
+        world.owner = NORMAL_WORLD_CALLS
+        world.contexts = [
+            ExecutionContext(world, index, self) for index in range(len(self.machine.pes))
+        ]
+        for gate in world.contexts:
+            gate.state = State.RUNNING
+        self.gates = world.contexts
+        return world
+
+    def add(self, partition: Partition, contexts: int) -> None:
+        """Create a secure partition with ``contexts`` execution contexts."""
+        partition.owner = SECURE_CALLS
+        partition.contexts = [
+            ExecutionContext(partition, index, self) for index in range(contexts)
+        ]
+        for ctx in partition.contexts:
+            ctx.virq = VirtualInterrupts()
+        self.partitions[partition.id] = partition
+        self.boot_order.append(partition)
+        self.boot_order.sort(key=lambda each: each.boot_order)
+
+    # Boot: each SP runs on the PE until its first FFA_MSG_WAIT, in boot order.
+
+    def boot(self, pe: PE) -> ExecutionContext:
+        """The next context to initialise on ``pe``; the gate when all have been."""
+        for partition in self.boot_order:
+            ctx = self._to_boot(pe, partition)
+            if ctx is not None:
+                self._start(pe, ctx)
+                return ctx
+        gate = self.gates[pe.index]
+        gate.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
+        return gate
+
+    def _to_boot(self, pe: PE, partition: Partition) -> ExecutionContext | None:
+        ctx = partition.context_on(pe)
+        if ctx is None or ctx.state is not State.OFF or not partition.alive:
+            return None
+        primary = ctx.index == 0
+        if not primary and partition.secondary_entry is None:
+            return None
+        return ctx
+
+    def _start(self, pe: PE, ctx: ExecutionContext) -> None:
+        partition = ctx.partition
+        ctx.pe = pe
+        ctx.state = State.STARTING
+        ctx.model = Model.SP_INIT
+        entry = partition.entry if ctx.index == 0 else partition.secondary_entry
+        assert entry is not None
+        assert ctx.runner is not None
+        ctx.runner.start(entry, partition.boot_information)
+        if self.tracer is not None:
+            self.tracer.event(pe, "start", context=ctx.name, entry=entry)
+
+    # The answers that only an SPMC gives.
+
+    def exception(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
+        """An SP's context aborted, idles, used up its slice or crashed."""
+        return _EXCEPTIONS[exit_](self, pe, ctx)
+
+    def wait(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """FFA_MSG_WAIT of an SP: what follows depends on why it ran."""
+        model, asker = ctx.model, ctx.caller
+        if model is Model.RUN and self._retained(ctx):
+            return ctx
+        ctx.state = State.WAITING
+        ctx.model = Model.NONE
+        ctx.caller = None
+        if model is Model.SP_INIT:
+            ctx.partition.booting = False
+            return self.boot(pe)
+        if model is Model.SEC_INTERRUPT:
+            return interrupts.done(self, pe, ctx)
+        assert asker is not None
+        asker.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
+        return self.resume(asker)
+
+    def _retained(self, ctx: ExecutionContext) -> bool:
+        """A virtual interrupt is pending: FFA_MSG_WAIT returns FFA_INTERRUPT at once."""
+        if ctx.virq.waiting(0) or ctx.virq.waiting(1):
+            reply.interrupt(ctx.x)
+            return True
+        return False
+
+    def aborted(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """An SP failed: booting goes on with the next, an interrupted context goes on."""
+        if ctx.interrupted is not None:
+            return interrupts.done(self, pe, ctx)
+        return self.boot(pe)
+
+    def forward_request(self, pe: PE, caller: ExecutionContext, receiver: int) -> Next:
+        """A direct request to an EL3 logical partition goes up; to anybody else it is wrong."""
+        assert self.monitor is not None
+        if receiver in self.monitor.logical:
+            self.monitor.logical_request(pe, caller.x)
+            return caller
+        refuse(NOT_AN_SP, got=receiver, expected="an SP")
+
+    def forward_run(self, pe: PE, caller: ExecutionContext, target: int) -> Next:
+        """FFA_RUN of something that is no SP."""
+        refuse(RUN_NOT_SP, got=target >> 16, expected="an SP")
+
+    def foreign(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
+        """Calls that are not of the Framework."""
+        if fid.is_ffa(function):
+            return super().foreign(pe, caller, function)
+        caller.x[0] = 0xFFFFFFFFFFFFFFFF
+        return caller
+
+    def speaks_for(self, partition: Partition, sender: int) -> bool:
+        """The gate speaks for every endpoint of the normal world."""
+        if partition.gateway:
+            return not sender & SECURE_ID
+        return sender == partition.id
+
+    def is_remote(self, endpoint: int) -> bool:
+        """Endpoints of the normal world are its own business."""
+        return not endpoint & SECURE_ID
+
+    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """The normal world's scheduler lends cycles to ``ctx`` of an SP (FFA_RUN)."""
+        gate = self.gates[pe.index]
+        if ctx.state is State.WAITING:
+            ctx.model = Model.RUN
+            ctx.caller = gate
+        elif ctx.state is not State.PREEMPTED:
+            return None
+        ctx.state = State.RUNNING
+        ctx.pe = pe
+        gate.state = State.BLOCKED
+        return ctx
+
+
+def _crash(spmc: Spmc, pe: PE, ctx: ExecutionContext) -> Next:
+    return execution.abort(spmc, pe, ctx, ctx.crash)
+
+
+def _abort(spmc: Spmc, pe: PE, ctx: ExecutionContext) -> Next:
+    """A stage-2 fault: an S-EL1 partition takes it as an abort of its own, S-EL0 cannot."""
+    fault = ctx.fault
+    assert fault is not None
+    if spmc.tracer is not None:
+        spmc.tracer.event(
+            pe, "abort", context=ctx.name, ipa=fault.ipa, write=fault.write, fault=fault.kind
+        )
+    if ctx.partition.el == 0:
+        return execution.abort(spmc, pe, ctx, f"{fault.kind} abort at {fault.ipa:#x}")
+    assert ctx.runner is not None
+    ctx.runner.inject_abort(fault.syndrome, fault.va)
+    return ctx
+
+
+def _idle(spmc: Spmc, pe: PE, ctx: ExecutionContext) -> Next:
+    spmc.machine.idle(pe)
+    return ctx
+
+
+def _slice(spmc: Spmc, pe: PE, ctx: ExecutionContext) -> Next:
+    return ctx
+
+
+_EXCEPTIONS = {
+    exits.ABORT: _abort,
+    exits.IDLE: _idle,
+    exits.SLICE: _slice,
+    exits.CRASH: _crash,
+}
+

@@ -1,0 +1,89 @@
+"""The driven engine: a vCPU whose software is whoever holds the machine (a test, a file of calls).
+
+Such a vCPU, once its PE runs it, *has control* and keeps it until somebody makes its next call with
+:meth:`DrivenRunner.call`. The machine then runs until the vCPU has control again, or until nothing
+else can run: the call is blocked in whoever has control instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ffabric.machine import exits
+
+if TYPE_CHECKING:
+    from ffabric.machine.context import Context
+    from ffabric.machine.engines.runner import Trap
+    from ffabric.machine.machine import Machine
+
+
+class DrivenRunner:
+    """One vCPU driven from outside; ``greeting`` is the call it makes by itself when it starts."""
+
+    def __init__(self, ctx: Context, machine: Machine, greeting: Sequence[int] = ()) -> None:
+        self.ctx = ctx
+        self.machine = machine
+        self.instructions = 0
+        self.in_control = False
+        self.lines = 0
+        self._greeting = greeting
+        self._greet = False
+        self._awaited = False
+
+    def start(self, entry: int, x0: int) -> None:
+        """Begin: make the greeting call, if there is one."""
+        self._greet = bool(self._greeting)
+        self.in_control = False
+
+    def run(self, ctx: Context, trap: Trap) -> None:
+        """Take control, and take the PE out of the machine's loop until the next call."""
+        if self._greet:
+            self._greet = False
+            ctx.x[:] = [*self._greeting, *[0] * (18 - len(self._greeting))]
+            trap(ctx, exits.SMC)
+            return
+        self.in_control = True
+        assert ctx.pe is not None
+        self.machine.park(ctx.pe)
+        if self._awaited:
+            self.machine.stop()
+
+    def call(self, exit_: int = exits.SMC) -> bool:
+        """Make the call in ``ctx.x``; True when the vCPU has control again, with the answer there.
+
+        False: it is blocked, and nothing runs any more; see ``wait``.
+        """
+        pe = self.ctx.pe
+        assert pe is not None
+        assert self.in_control
+        self.in_control = False
+        self.machine.unpark(pe)
+        self.machine.trap(self.ctx, exit_)
+        return self.wait()
+
+    def wait(self) -> bool:
+        """Run the machine until the vCPU has control (True) or nothing runs (False)."""
+        if not self.in_control:
+            self._awaited = True
+            try:
+                self.machine.run()
+            finally:
+                self._awaited = False
+        return self.in_control
+
+    def kick(self) -> None:
+        """Nothing to do: nothing executes."""
+
+    def interrupt(self, kind: int, asserted: bool) -> None:  # noqa: FBT001 - the line's level
+        """Drive the IRQ or FIQ line; ``lines`` shows them to whoever drives."""
+        if asserted:
+            self.lines |= 1 << kind
+        else:
+            self.lines &= ~(1 << kind)
+
+    def inject_abort(self, syndrome: int, far: int) -> None:
+        """Aborts reach whoever drives as the exception its load or store raises."""
+
+    def close(self) -> None:
+        """Nothing to give back."""

@@ -1,0 +1,97 @@
+"""The Python engine: a vCPU whose software is a coroutine.
+
+The coroutine writes the registers of a call into ``ctx.x`` and yields the exit's number; when it is
+resumed, ``ctx.x`` holds the answer. It is never awaited by an event loop: the machine's loop resumes
+it when its PE runs it. An interrupt that is asserted when the vCPU is resumed runs the interrupt
+coroutine on top of the main one, as a vector would, and the answer the main one waits for is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from ffabric.machine import exits
+
+if TYPE_CHECKING:
+    from ffabric.machine.context import Context
+    from ffabric.machine.engines.runner import Trap
+
+Program = Callable[["PythonRunner", int, int], Coroutine[int, None, None]]
+"""(runner, entry, x0) -> the main coroutine of a vCPU."""
+
+Handler = Callable[[int], Coroutine[int, None, None]]
+"""(IRQ or FIQ) -> the coroutine that handles an interrupt."""
+
+
+class PythonRunner:
+    """One vCPU in Python."""
+
+    def __init__(self, ctx: Context, program: Program) -> None:
+        self.ctx = ctx
+        self.instructions = 0
+        self.on_interrupt: Handler | None = None
+        self.masked = False
+        """The software has masked interrupts (DAIF)."""
+        self._program = program
+        self._main: Coroutine[int, None, None] | None = None
+        self._vector: Coroutine[int, None, None] | None = None
+        self._kept: list[int] = []
+        self._lines = 0
+
+    def start(self, entry: int, x0: int) -> None:
+        """Begin the program anew."""
+        self.close()
+        self._main = self._program(self, entry, x0)
+        self._lines = 0
+
+    def run(self, ctx: Context, trap: Trap) -> None:
+        """Resume the program until the trap says stop."""
+        going = True
+        while going:
+            if self._lines and not self.masked and self._vector is None and self.on_interrupt:
+                self._kept = list(ctx.x)
+                self._vector = self.on_interrupt(self._lines >> 1)
+            going = trap(ctx, self._step(ctx))
+
+    def _step(self, ctx: Context) -> int:
+        current = self._vector or self._main
+        assert current is not None
+        try:
+            return current.send(None)
+        except StopIteration:
+            return self._returned(ctx)
+        except Exception as error:  # noqa: BLE001 - whatever a partition raises is its own crash
+            ctx.crash = f"{type(error).__name__}: {error}"
+            return exits.CRASH
+
+    def _returned(self, ctx: Context) -> int:
+        if self._vector is None:
+            return exits.IDLE
+        self._vector = None
+        if self._lines:
+            self.masked = True
+            ctx.crash = "an interrupt handler returned with its interrupt still pending"
+            return exits.CRASH
+        ctx.x[:] = self._kept
+        return self._step(ctx)
+
+    def kick(self) -> None:
+        """Nothing to do: a coroutine runs from exit to exit."""
+
+    def interrupt(self, kind: int, asserted: bool) -> None:  # noqa: FBT001 - the line's level
+        """Drive the IRQ or FIQ line."""
+        if asserted:
+            self._lines |= 1 << kind
+        else:
+            self._lines &= ~(1 << kind)
+
+    def inject_abort(self, syndrome: int, far: int) -> None:
+        """Aborts reach Python software as the exception its load or store raises."""
+
+    def close(self) -> None:
+        """Drop the coroutines."""
+        for coroutine in (self._vector, self._main):
+            if coroutine is not None:
+                coroutine.close()
+        self._vector = self._main = None
