@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ffabric.abi import hafnium
 from ffabric.abi.errors import DecodeError
-from ffabric.abi.ffa.functions import FUNCTIONS
+from ffabric.abi.ffa.functions import FFA_VERSION, FUNCTIONS
 from ffabric.abi.ffa.status import Status
 from ffabric.firmware.manager import reply
 from ffabric.firmware.manager.memory.relayer import Relayer
@@ -23,6 +24,10 @@ from ffabric.machine import exits
 from ffabric.machine.pages import NoPages
 
 if TYPE_CHECKING:
+    from ffabric.abi.ffa.messages import Message
+    from ffabric.abi.ffa.partition_info import PartitionInfo
+    from ffabric.firmware.manager.mailbox import Mailbox
+    from ffabric.firmware.manager.notification_state import NotificationState
     from ffabric.machine.context import Context
     from ffabric.machine.machine import PE, Machine
     from ffabric.machine.pages import PagePool
@@ -81,14 +86,18 @@ Handler = Callable[[Any, "PE", ExecutionContext], Next]
 
 
 class CallTable:
-    """The handlers of one FF-A instance, by function id."""
+    """The handlers of one FF-A instance, by function id.
+
+    Beside each stands the first version of the Framework that has the function. It is 0 for what is
+    not subject to negotiation and does not end it: FFA_VERSION itself, and what is not of FF-A.
+    """
 
     def __init__(self, *rooms: dict[int, Handler], without: frozenset[int] = frozenset()) -> None:
         self.entries: dict[int, tuple[Handler, int]] = {}
         for room in rooms:
             for function, handler in room.items():
                 if function not in without:
-                    known = FUNCTIONS.get(function)
+                    known = None if function == FFA_VERSION else FUNCTIONS.get(function)
                     self.entries[function] = (handler, known.since if known else 0)
 
     def __contains__(self, function: object) -> bool:
@@ -104,6 +113,11 @@ class Manager(Relayer):
     """Endpoints, their calls, and the gates to the other world."""
 
     name = "manager"
+    spm_id = 0x8000
+    """The endpoint id of the SPMC."""
+    npi = hafnium.NOTIFICATION_PENDING_INTID
+    sri = hafnium.SCHEDULE_RECEIVER_INTID
+    mei = hafnium.MANAGED_EXIT_INTID
 
     def __init__(
         self, machine: Machine, pool: PagePool, version: int, *, allocator_bit: int = 0
@@ -117,6 +131,8 @@ class Manager(Relayer):
         self.gates: list[ExecutionContext] = []
         self.tracer: Tracer | None = None
         self.refusals: dict[str, int] = {}
+        self.remote_notifications: dict[int, NotificationState] = {}
+        """What the SPMC keeps for VMs (FFA_NOTIFICATION_BITMAP_CREATE), by VM id."""
 
     def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
         """An endpoint's context has exited to this exception level."""
@@ -143,6 +159,8 @@ class Manager(Relayer):
         handler, since = entry
         if not function & SMC64 and (x[1] | x[2] | x[3] | x[4] | x[5] | x[6] | x[7]) > MASK32:
             x[1:8] = [value & MASK32 for value in x[1:8]]
+        if since:
+            partition.negotiated = True
         try:
             if since > partition.version:
                 refuse(TOO_NEW, got=since, expected=partition.version)
@@ -195,6 +213,39 @@ class Manager(Relayer):
     def released(self, pe: PE, caller: ExecutionContext) -> Next:
         """The caller has released its RX; another producer may have to know."""
         return caller
+
+    def foreign_partitions(self, asker: Partition) -> list[PartitionInfo]:
+        """What ``asker`` may discover of another manager's partitions, one entry per UUID."""
+        return []
+
+    def mailbox_of(self, partition: Partition, sender: int) -> Mailbox | None:
+        """The RX/TX pair of ``sender``, for whom ``partition`` may speak."""
+        return partition.mailbox if sender == partition.id else None
+
+    def forward_message(
+        self, pe: PE, caller: ExecutionContext, message: Message, *, delayed: bool
+    ) -> Next:
+        """A partition message to an endpoint of another manager (``is_remote``)."""
+        raise NotImplementedError
+
+    def notifies_elsewhere(self, endpoint: int) -> bool:
+        """Whether another manager keeps the notifications that ``endpoint`` sets or gets."""
+        return False
+
+    def forward_notification(self, pe: PE, caller: ExecutionContext) -> Next:
+        """A notification call that concerns another manager's state."""
+        raise NotImplementedError
+
+    def notify_pending(
+        self, pe: PE, state: NotificationState, vcpu: int | None, *, delayed: bool
+    ) -> None:
+        """Notifications became pending (``vcpu`` None: global ones); tell whoever schedules.
+
+        ``delayed``: the setter asks to wait with that until the PE leaves its world.
+        """
+
+    def console(self, partition: Partition, text: str) -> None:
+        """``partition`` has logged a line."""
 
     def entering(self, pe: PE, ctx: ExecutionContext) -> None:
         """``ctx`` is given cycles: the moment to signal what is pending for it."""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ffabric.firmware.manager.mailbox import Mailbox
-    from ffabric.firmware.manager.notifications import NotificationState
+    from ffabric.firmware.manager.notification_state import NotificationState
+    from ffabric.machine.gic import Gic
     from ffabric.machine.machine import PE
     from ffabric.machine.stage2 import Stage2
 
@@ -65,13 +66,15 @@ class ExecutionContext(Context):
 
     ``caller`` is the context that waits for this one's answer, ``request`` the function id of the
     direct request it serves, ``sender`` the endpoint id the request came from, ``interrupted`` the
-    context that a secure interrupt took the PE from, ``yielded`` that it is BLOCKED by FFA_YIELD.
+    context that a secure interrupt took the PE from, ``yielded`` that it is BLOCKED by FFA_YIELD,
+    ``line`` the characters it has logged since its last line ended.
     """
 
     __slots__ = (
         "caller",
         "gate",
         "interrupted",
+        "line",
         "manager",
         "model",
         "partition",
@@ -96,6 +99,7 @@ class ExecutionContext(Context):
         self.gate: Callable[[PE, ExecutionContext], ExecutionContext] | None = None
         self.interrupted: ExecutionContext | None = None
         self.yielded = False
+        self.line = bytearray()
         self.virq: Any = None
 
 
@@ -105,6 +109,7 @@ class Partition:
     __slots__ = (
         "action",
         "alive",
+        "boot_information",
         "boot_order",
         "booting",
         "contexts",
@@ -112,12 +117,16 @@ class Partition:
         "entry",
         "fate",
         "gateway",
+        "gic",
         "gp_register",
+        "home",
         "id",
         "identity",
+        "interrupts",
         "mailbox",
         "managed_exit_fiq",
         "may_schedule",
+        "memory",
         "messages",
         "name",
         "negotiated",
@@ -161,6 +170,16 @@ class Partition:
         self.entry = 0
         self.secondary_entry: int | None = None
         self.gp_register = 0
+        self.boot_information = 0
+        """What the first context starts with in x0: the IPA of the boot information."""
+        self.memory: list[tuple[int, int]] = []
+        """(IPA, pages) of its own memory."""
+        self.home = 0
+        """The PE on which the only vCPU of a UP VM starts."""
+        self.gic: Gic | None = None
+        """A VM's own virtual interrupt controller."""
+        self.interrupts: frozenset[int] = frozenset()
+        """Physical interrupts that are passed to it."""
         self.boot_order = 0
         self.el = 1
         self.action = Action.SIGNALED
