@@ -66,7 +66,7 @@ def _texts(args: Sequence[Arg], regs: Sequence[int], *, is_64: bool) -> list[Fie
     for arg in args:
         if arg.kind is Kind.PAYLOAD:
             width = (1 << arg.width(is_64=is_64)) - 1
-            numbers = range(arg.register, arg.register + arg.count)
+            numbers = arg.span(is_64=is_64)
             fields += [(f"{prefix}{n}", regs[n] & width, f"{regs[n] & width:#x}") for n in numbers]
         elif arg.name:
             value = arg.get(regs, is_64=is_64)
@@ -200,7 +200,7 @@ def reserved_reply(call_id: int, reply_id: int, version: int) -> tuple[Reserved,
     return tuple(registers.reserved(args, last, version, is_64=is_64, virtual=False))
 
 
-def encode(function_id: int, version: int = LATEST, **fields: int) -> list[int]:
+def encode(function_id: int, version: int = LATEST, /, **fields: int) -> list[int]:
     """x0 to x17 of a call with the named fields, zeros elsewhere.
 
     `payload` and other fields that span registers take one integer, lowest register first.
@@ -214,7 +214,7 @@ def encode(function_id: int, version: int = LATEST, **fields: int) -> list[int]:
 
 
 def encode_success(
-    call_id: int, version: int = LATEST, *, smc64: bool = False, **fields: int
+    call_id: int, version: int = LATEST, /, *, smc64: bool = False, **fields: int
 ) -> list[int]:
     """x0 to x17 of the FFA_SUCCESS that answers `call_id`, its fields by name."""
     regs = [fid.FFA_SUCCESS_64 if smc64 else fid.FFA_SUCCESS_32, *[0] * 17]

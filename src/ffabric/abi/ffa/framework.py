@@ -123,7 +123,7 @@ def message_of(w2: int) -> Message | None:
 
 
 def build(
-    function_id: int, sender: int, receiver: int, message_id: int, **fields: int
+    function_id: int, sender: int, receiver: int, message_id: int, /, **fields: int
 ) -> list[int]:
     """x0 to x17 of a direct request or response with a framework message.
 

@@ -63,27 +63,31 @@ class Arg(Struct, frozen=True):
     reserved: str = ""
     physical_only: bool = False
 
+    def span(self, *, is_64: bool) -> range:
+        """Its registers; a 32-bit call has none past w7."""
+        return range(self.register, min(self.register + self.count, 18 if is_64 else 8))
+
     def width(self, *, is_64: bool) -> int:
-        """The bits that each of its registers contributes."""
-        return (self.hi if is_64 else min(self.hi, 31)) - self.lo + 1
+        """The bits that each of its registers contributes; none if they are past a w register."""
+        return max(0, (self.hi if is_64 else min(self.hi, 31)) - self.lo + 1)
 
     def get(self, regs: Sequence[int], *, is_64: bool) -> int:
         """The content of the field; its first register holds the lowest bits."""
         width = self.width(is_64=is_64)
         mask = (1 << width) - 1
         value = 0
-        for index in range(self.count):
-            value |= (regs[self.register + index] >> self.lo & mask) << index * width
+        for index, register in enumerate(self.span(is_64=is_64)):
+            value |= (regs[register] >> self.lo & mask) << index * width
         return value
 
     def put(self, regs: list[int], value: int, *, is_64: bool) -> None:
         """Or `value` into its registers; ValueError if it does not fit."""
         width = self.width(is_64=is_64)
-        if not 0 <= value < 1 << width * self.count:
-            raise ValueError(f"{self.name}: {value:#x} does not fit into {width * self.count} bits")
-        for index in range(self.count):
-            part = value >> index * width & (1 << width) - 1
-            regs[self.register + index] |= part << self.lo
+        span = self.span(is_64=is_64)
+        if not 0 <= value < 1 << width * len(span):
+            raise ValueError(f"{self.name}: {value:#x} does not fit into {width * len(span)} bits")
+        for index, register in enumerate(span):
+            regs[register] |= (value >> index * width & (1 << width) - 1) << self.lo
 
 
 class Reserved(Struct, frozen=True):
@@ -162,7 +166,7 @@ def _covered(arg: Arg, version: int, *, is_64: bool, virtual: bool) -> tuple[int
         inside = mask & ~arg.word.defined(version)
     if not inside:
         return mask, []
-    return mask, [Reserved(arg.register + i, inside, rule) for i in range(arg.count)]
+    return mask, [Reserved(register, inside, rule) for register in arg.span(is_64=is_64)]
 
 
 def reserved(
@@ -174,21 +178,22 @@ def reserved(
     part of the call. `virtual` is whether the FF-A instance is a virtual one.
     """
     result = []
-    covered = dict.fromkeys(range(1, last + 1), 0)
+    covered = dict.fromkeys(range(1, 18), 0)
     width = dict.fromkeys(covered, 64 if is_64 else 32)
     fields = at_version(args, version)
     for arg in fields:
         mask, inside = _covered(arg, version, is_64=is_64, virtual=virtual)
         result += inside
-        for register in range(arg.register, arg.register + arg.count):
+        for register in arg.span(is_64=is_64):
             width[register] = 32
             covered[register] |= mask
     for arg in fields:
         if is_64 and arg.hi > 31:
-            width.update(dict.fromkeys(range(arg.register, arg.register + arg.count), 64))
+            width.update(dict.fromkeys(arg.span(is_64=is_64), 64))
     rule = "MBZ" if version < V1_1 else "SBZ"
     for register, mask in covered.items():
-        if rest := (1 << width[register]) - 1 & ~mask:
+        rest = (1 << width[register]) - 1 & ~mask
+        if rest and register <= last:
             result.append(Reserved(register, rest, rule))
     return sorted(result, key=lambda item: (item.register, item.mask))
 
