@@ -47,3 +47,4 @@ def test_psci_numbers():
     assert low == set(range(0x18))
     assert psci.FUNCTIONS[psci.CPU_ON_32].args == ("target_cpu", "entry_point", "context_id")
     assert psci.Return.ALREADY_ON.register == 0xFFFF_FFFC
+    assert psci.Return.ALREADY_ON.register64 == 0xFFFF_FFFF_FFFF_FFFC

@@ -72,6 +72,11 @@ class Return(IntEnum):
         """The code as a 32-bit register value, zero-extended."""
         return self & 0xFFFF_FFFF
 
+    @property
+    def register64(self) -> int:
+        """The code as a 64-bit register value, sign-extended: callers compare w0 or x0."""
+        return self & 0xFFFF_FFFF_FFFF_FFFF
+
 
 class AffinityState(IntEnum):
     """What AFFINITY_INFO answers (DEN0022, 5.7.3)."""

@@ -45,12 +45,11 @@ class Call(Struct):
 
 _SIBLINGS: Final = (smccc.FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS)
 _SUCCESS: Final = (fid.FFA_SUCCESS_32, fid.FFA_SUCCESS_64)
-_DIRECT: Final = (
-    fid.FFA_MSG_SEND_DIRECT_REQ_32,
-    fid.FFA_MSG_SEND_DIRECT_REQ_64,
-    fid.FFA_MSG_SEND_DIRECT_RESP_32,
-    fid.FFA_MSG_SEND_DIRECT_RESP_64,
-)
+# The direct messages that may be framework messages: x2 of the other two is not a flag word.
+_FRAMEWORK: Final = (fid.DIRECT_REQUESTS | fid.DIRECT_RESPONSES) - {
+    fid.FFA_MSG_SEND_DIRECT_REQ2,
+    fid.FFA_MSG_SEND_DIRECT_RESP2,
+}
 _TARGET: Final = ARGS["FFA_SUCCESS"]
 _VERSION_CALLS: Final = (fid.FFA_VERSION, psci.PSCI_VERSION, smccc.SMCCC_VERSION)
 
@@ -118,7 +117,7 @@ def decode(regs: Sequence[int], version: int = LATEST) -> Call:
         span = format_version(function.since), format_version(function.until)
         notes.append(f"not in v{format_version(version)}, but in v{span[0]} to v{span[1]}")
     args = registers.at_version(function.args, version)
-    if function_id in _DIRECT:
+    if function_id in _FRAMEWORK:
         args = _with_message(args, regs[2], notes)
     elif function_id in _SUCCESS:
         args = (*args, registers.payload(2, registers.last_register(version, is_64=function.is_64)))

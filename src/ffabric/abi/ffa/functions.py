@@ -92,6 +92,13 @@ _IDS: Final = {
     if name.startswith("FFA_") and isinstance(value, int)
 }
 
+DIRECT_REQUESTS: Final = frozenset(
+    {FFA_MSG_SEND_DIRECT_REQ_32, FFA_MSG_SEND_DIRECT_REQ_64, FFA_MSG_SEND_DIRECT_REQ2}
+)
+DIRECT_RESPONSES: Final = frozenset(
+    {FFA_MSG_SEND_DIRECT_RESP_32, FFA_MSG_SEND_DIRECT_RESP_64, FFA_MSG_SEND_DIRECT_RESP2}
+)
+
 # FF-A's window of the Standard Secure Service function numbers (DEN0077A v1.2, 11).
 FIRST_NUMBER: Final = 0x60
 LAST_NUMBER: Final = 0xEF
