@@ -23,11 +23,12 @@ class KindError(ValueError):
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A type of value: how it is read from a property, from TOML, and its JSON Schema."""
+    """A type of value: how it is read from a property and from TOML, and written as a property."""
 
     name: str
     node: Callable[[Node, str], object]
     toml: Callable[[Any], object]
+    encode: Callable[[Any], bytes]
     schema: dict[str, object]
     most: int | None = None
 
@@ -151,23 +152,69 @@ def _list_of(schema: dict[str, object]) -> dict[str, object]:
     return {"anyOf": [schema, {"type": "array", "items": schema}]}
 
 
-U16 = Kind("u16", Node.u32, number_from_toml, _NUMBER, 0xFFFF)
-U32 = Kind("u32", Node.u32, number_from_toml, _NUMBER, 0xFFFF_FFFF)
-U64 = Kind("u64", Node.u64, number_from_toml, _NUMBER, 2**64 - 1)
-SIZE = Kind("size", Node.u64, size_from_toml, _NUMBER, 2**64 - 1)
-FLAG = Kind("flag", _flag_from_node, _of_type(bool, "true or false"), {"type": "boolean"})
-TEXT = Kind("text", Node.string, _text, {"type": "string"})
-TEXTS = Kind("texts", Node.strings, _texts_from_toml, _list_of({"type": "string"}))
-NUMBERS = Kind("u32 list", Node.cells, _numbers_from_toml, _list_of(_NUMBER))
-UUIDS = Kind("UUIDs", _uuids_from_node, _uuids_from_toml, _list_of(_UUID))
+def _cells(*values: int) -> bytes:
+    return b"".join(value.to_bytes(4, "big") for value in values)
+
+
+def _wide(value: int) -> bytes:
+    return value.to_bytes(8, "big")
+
+
+def _texts(*values: str) -> bytes:
+    return b"".join(value.encode() + b"\0" for value in values)
+
+
+def _not_written(value: object) -> bytes:
+    raise AssertionError(f"{value!r} is not written to a devicetree")
+
+
+U16 = Kind("u16", Node.u32, number_from_toml, _cells, _NUMBER, 0xFFFF)
+U32 = Kind("u32", Node.u32, number_from_toml, _cells, _NUMBER, 0xFFFF_FFFF)
+U64 = Kind("u64", Node.u64, number_from_toml, _wide, _NUMBER, 2**64 - 1)
+SIZE = Kind("size", Node.u64, size_from_toml, _wide, _NUMBER, 2**64 - 1)
+FLAG = Kind(
+    "flag",
+    _flag_from_node,
+    _of_type(bool, "true or false"),
+    lambda _: b"",
+    {"type": "boolean"},
+)
+TEXT = Kind("text", Node.string, _text, _texts, {"type": "string"})
+TEXTS = Kind(
+    "texts",
+    Node.strings,
+    _texts_from_toml,
+    lambda values: _texts(*values),
+    _list_of({"type": "string"}),
+)
+NUMBERS = Kind(
+    "u32 list",
+    Node.cells,
+    _numbers_from_toml,
+    lambda values: _cells(*values),
+    _list_of(_NUMBER),
+)
+UUIDS = Kind(
+    "UUIDs",
+    _uuids_from_node,
+    _uuids_from_toml,
+    lambda values: _cells(*(word for uuid in values for word in uuid_to_words(uuid))),
+    _list_of(_UUID),
+)
 UUID_TEXT = Kind(
-    "UUID text", lambda node, name: uuid_from_text(node.string(name)), uuid_from_text, _UUID
+    "UUID text",
+    lambda node, name: uuid_from_text(node.string(name)),
+    uuid_from_text,
+    lambda uuid: _texts(str(uuid)),
+    _UUID,
 )
 VERSION = Kind(
     "version",
     Node.u32,
     _version_from_toml,
+    _cells,
     {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^v?[0-9]+\.[0-9]+$"}]},
+    0xFFFF_FFFF,
 )
-PATH = Kind("path", _not_in_a_node, _text, {"type": "string"})
-PATHS = Kind("paths", _not_in_a_node, _texts_from_toml, _list_of({"type": "string"}))
+PATH = Kind("path", _not_in_a_node, _text, _not_written, {"type": "string"})
+PATHS = Kind("paths", _not_in_a_node, _texts_from_toml, _not_written, _list_of({"type": "string"}))

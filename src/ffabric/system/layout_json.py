@@ -14,11 +14,12 @@ from uuid import UUID
 
 import msgspec
 
+from ffabric.system.files import read_file
 from ffabric.system.keys import Key, Table, TableReader, read
 from ffabric.system.kinds import FLAG, PATH, SIZE, TEXT, U64, UUID_TEXT
 from ffabric.system.manifest import PAGE
 from ffabric.system.package import IMAGE_OFFSET, MANIFEST_OFFSET
-from ffabric.system.problems import LayoutErrors, Problem, Problems, did_you_mean
+from ffabric.system.problems import LayoutErrors, Problem, Problems
 
 PARTITION: tuple[Key, ...] = (
     Key("image", PATH, "The image: a path, or an object of file and offset.", required=True),
@@ -113,7 +114,7 @@ def _entry(folder: Path, name: str, member: object, problems: Problems) -> Layou
     for key, field in (("image", "image"), ("pm", "manifest")):
         if fields.get(field):
             fields[field] = folder / fields[field]
-            _exists(fields[field], name, key, problems)
+            read_file(fields[field], name, key, problems)
     if not fields.get("image") or not fields["manifest"]:
         return None
     entry = LayoutEntry(name=name, **fields, **offsets)
@@ -124,10 +125,3 @@ def _entry(folder: Path, name: str, member: object, problems: Problems) -> Layou
             f"offset {entry.manifest_offset:#x} is not below the image's {entry.image_offset:#x}",
         )
     return entry
-
-
-def _exists(path: Path, where: str, key: str, problems: Problems) -> None:
-    if path.is_file():
-        return
-    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    problems.add(where, key, f"no such file: {path}{did_you_mean(path.name, beside)}")

@@ -1,0 +1,53 @@
+"""From what somebody asks for to a `SystemSpec`: ids, places, and what cannot be."""
+
+from __future__ import annotations
+
+from ffabric.system.identity import check_names, check_partition, find_ids, find_mpidrs
+from ffabric.system.places import Places, settle
+from ffabric.system.problems import Problems, SystemErrors
+from ffabric.system.sharing import check_boot_order, check_device_regions, check_devices
+from ffabric.system.spec import SP, VM, FirmwareSpec, SystemDraft, SystemSpec
+
+
+def assemble(draft: SystemDraft, problems: Problems | None = None) -> SystemSpec:
+    """Give everything its id and its place.
+
+    Raises SystemErrors with all that cannot be, and with the `problems` that were found before.
+    """
+    if problems is None:
+        problems = Problems(draft.file)
+    check_names(draft, problems)
+    mpidrs = find_mpidrs(draft, problems)
+    for partition in draft.partitions:
+        check_partition(draft, partition, len(mpidrs), problems)
+    ids = find_ids(draft, problems)
+    partitions = [settle(partition, problems) for partition in draft.partitions]
+    places = Places(draft, problems)
+    places.take_fixed(partitions)
+    version = draft.ffa_version
+    spmc = FirmwareSpec(draft.spmc_id, version, places.take_tables("spmc", secure=True))
+    hypervisor = None
+    if draft.with_hypervisor:
+        tables = places.take_tables("hypervisor", secure=False)
+        hypervisor = FirmwareSpec(0, version, tables)
+    places.take_floating(partitions)
+    specs = [places.place(partition, ids[partition.name]) for partition in partitions]
+    check_boot_order(partitions, problems)
+    check_device_regions(partitions, problems)
+    check_devices(draft.devices, places.space.banks, problems)
+    problems.check(SystemErrors)
+    sps = [spec for spec in specs if spec.kind == SP]
+    return SystemSpec(
+        name=draft.name,
+        mpidrs=mpidrs,
+        memory=tuple(places.space.banks),
+        spmc=spmc,
+        hypervisor=hypervisor,
+        sps=tuple(sorted(sps, key=lambda spec: spec.manifest.boot_order)),
+        vms=tuple(spec for spec in specs if spec.kind == VM),
+        devices=draft.devices,
+        gic=draft.gic,
+        run=draft.run,
+        seed=draft.seed,
+        warnings=tuple(problems.found),
+    )

@@ -1,0 +1,157 @@
+"""A system described in Python: `describe(sps=[Adder()], vms=["client"])`.
+
+A partition is an object or a class (Python code), a name (a partition without code of its own,
+driven from outside), or what `sp` and `vm` make when more has to be said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ffabric.abi.ffa.version import LATEST
+from ffabric.system.assemble import assemble
+from ffabric.system.config_partition import default_fields
+from ffabric.system.dts import read_tree
+from ffabric.system.images import parse_image
+from ffabric.system.manifest import PAGE, Manifest
+from ffabric.system.manifest_binding import read_manifest
+from ffabric.system.manifest_checks import check_manifest
+from ffabric.system.package import IMAGE_OFFSET, MANIFEST_OFFSET
+from ffabric.system.problems import Problems, SystemErrors
+from ffabric.system.python_target import as_uuids, target_fields, target_name
+from ffabric.system.spec import (
+    SP,
+    VM,
+    DeviceSpec,
+    GicSpec,
+    ImageSource,
+    MemoryBank,
+    PartitionDraft,
+    PythonSource,
+    RunSpec,
+    Source,
+    SystemDraft,
+    SystemSpec,
+)
+
+_DRAFT_FIELDS = ("id", "engine", "el", "physical_address", "manifest_offset")
+_SHORT = {"vcpus": "execution_ctx_count"}
+
+
+def sp(target: object = None, **given: Any) -> PartitionDraft:
+    """A secure partition: Python code, or `image=` a path or bytes, or neither.
+
+    `given`: `name`, `manifest` (a `Manifest` or the path of one), `image_offset`; `id`, `engine`,
+    `physical_address`; `uuid`, `vcpus`, and any field of `Manifest`, over what the manifest says.
+    Raises ManifestErrors for a manifest, DecodeError for an image, TypeError for an unknown name.
+    """
+    return _partition(SP, target, given)
+
+
+def vm(target: object = None, **given: Any) -> PartitionDraft:
+    """A virtual machine; as `sp`, and `el`: 2 for a kernel without a hypervisor."""
+    return _partition(VM, target, given)
+
+
+def describe(
+    *,
+    sps: Iterable[object] = (),
+    vms: Iterable[object] = (),
+    name: str = "system",
+    pes: int | None = None,
+    seed: int | None = None,
+    ffa_version: int = LATEST,
+    hypervisor: bool = True,
+    memory: Iterable[MemoryBank] = (),
+    devices: Iterable[DeviceSpec] = (),
+    gic: GicSpec | None = None,
+    run: RunSpec | None = None,
+) -> SystemSpec:
+    """The system of these partitions. Raises SystemErrors with everything that cannot be."""
+    drafts = [
+        each if isinstance(each, PartitionDraft) else _partition(kind, each, {})
+        for kind, group in ((SP, sps), (VM, vms))
+        for each in group
+    ]
+    _tell_apart(drafts)
+    problems = Problems()
+    for draft in drafts:
+        check_manifest(draft.manifest, problems, draft.name)
+        draft.where = draft.name
+    problems.check(SystemErrors)
+    return assemble(
+        SystemDraft(
+            name=name,
+            pes=pes,
+            seed=seed,
+            ffa_version=ffa_version,
+            with_hypervisor=hypervisor,
+            memory=tuple(memory),
+            partitions=drafts,
+            devices=tuple(devices),
+            gic=gic or GicSpec(),
+            run=run or RunSpec(),
+        )
+    )
+
+
+def _partition(kind: str, target: object, given: dict[str, Any]) -> PartitionDraft:
+    given = {_SHORT.get(key, key): value for key, value in given.items()}
+    name, image = given.pop("name", None), given.pop("image", None)
+    if isinstance(target, str):
+        name, target = name or target, None
+    if image is not None and target is not None:
+        raise TypeError("a partition is Python code or an image, not both")
+    tree, manifest = None, given.pop("manifest", None)
+    if isinstance(manifest, str | Path):
+        tree = read_tree(Path(manifest)).root
+        manifest = read_manifest(tree, str(manifest))
+    fields = {key: given.pop(key) for key in Manifest.__struct_fields__ if key in given}
+    if "uuid" in given:
+        fields["uuids"] = as_uuids(given.pop("uuid"))
+    rest = {key: given.pop(key) for key in _DRAFT_FIELDS if key in given}
+    if "id" in fields:
+        rest["id"] = fields.pop("id")
+    offset = given.pop("image_offset", None)
+    if given:
+        raise TypeError(f"unknown: {', '.join(sorted(given))}")
+    own = {} if target is None else target_fields(target)
+    base: dict[str, Any] = default_fields(kind)
+    if manifest is not None:
+        base = {key: getattr(manifest, key) for key in Manifest.__struct_fields__}
+    whole = Manifest(**{**base, **own, **fields})
+    source: Source = PythonSource(target)
+    if image is not None:
+        source = _image(kind, image, offset, whole)
+        rest.setdefault("manifest_offset", MANIFEST_OFFSET)
+    return PartitionDraft(
+        name=name or ("" if target is None else target_name(target)) or whole.description or kind,
+        kind=kind,
+        manifest=whole,
+        source=source,
+        tree=tree,
+        **rest,
+    )
+
+
+def _image(kind: str, image: object, offset: int | None, manifest: Manifest) -> ImageSource:
+    data = image if isinstance(image, bytes) else Path(str(image)).read_bytes()
+    entry = manifest.entrypoint_offset
+    if offset is None:
+        floor = IMAGE_OFFSET if kind == SP and entry is None else 0
+        offset = max((entry or 0) // PAGE * PAGE, floor)
+    return ImageSource(
+        "" if isinstance(image, bytes) else str(image),
+        parse_image(data).moved(offset).entered(entry),
+    )
+
+
+def _tell_apart(drafts: list[PartitionDraft]) -> None:
+    """Number partitions of one name: adder, adder2, adder3."""
+    counts: dict[str, int] = {}
+    for draft in drafts:
+        count = counts[draft.name] = counts.get(draft.name, 0) + 1
+        if count > 1:
+            draft.name = f"{draft.name}{count}"

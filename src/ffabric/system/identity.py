@@ -1,0 +1,89 @@
+"""Who is who in a system: names, endpoint ids, PEs, and where each partition runs."""
+
+from __future__ import annotations
+
+import itertools
+
+from ffabric.system.manifest import ExecutionState
+from ffabric.system.problems import Problems
+from ffabric.system.spec import SP, VM, ImageSource, PartitionDraft, SystemDraft
+from ffabric.system.spmc_manifest import SP_ID_BASE
+
+PES_PER_CLUSTER = 4
+
+
+def check_names(draft: SystemDraft, problems: Problems) -> None:
+    """No two partitions of one name."""
+    seen: set[str] = set()
+    for partition in draft.partitions:
+        if partition.name in seen:
+            problems.add(partition.where, "name", "another partition has this name")
+        seen.add(partition.name)
+
+
+def find_mpidrs(draft: SystemDraft, problems: Problems) -> tuple[int, ...]:
+    """The PEs' affinity values; without a list, clusters of four as on Arm's FVPs."""
+    known, wanted = draft.mpidrs, draft.pes
+    if wanted is None:
+        most = max((p.manifest.execution_ctx_count for p in draft.partitions), default=1)
+        wanted = len(known) or most
+    if not known:
+        return tuple(
+            pe // PES_PER_CLUSTER << 16 | pe % PES_PER_CLUSTER << 8 for pe in range(wanted)
+        )
+    if wanted > len(known):
+        problems.add("", "pes", f"{wanted}, but the SPMC manifest lists {len(known)} CPUs")
+    return known[:wanted]
+
+
+def check_partition(
+    draft: SystemDraft, partition: PartitionDraft, pes: int, problems: Problems
+) -> None:
+    """The partition can run where and how it says."""
+    manifest, where = partition.manifest, partition.where
+    level, count = manifest.exception_level, manifest.execution_ctx_count
+    if level.secure is not (partition.kind == SP):
+        kind = "an SP" if partition.kind == SP else "a VM"
+        problems.add(where, "exception-level", f"{kind} does not run at {level.name}")
+    if partition.kind == SP and count not in (1, pes):
+        problems.add(
+            where, "execution-ctx-count", f"{count}: an SP has 1, or one for each of {pes} PEs"
+        )
+    if partition.el == 2 and draft.with_hypervisor:
+        problems.add(where, "el", "2 is the hypervisor's: say hypervisor = false")
+    image = isinstance(partition.source, ImageSource)
+    if partition.engine is not None and (partition.engine == "python") is image:
+        what = "an image" if image else "Python code"
+        problems.add(where, "engine", f"{partition.engine!r} does not run {what}")
+    if image and manifest.execution_state is ExecutionState.AARCH32:
+        problems.add(where, "execution-state", "AArch32 images cannot be run")
+
+
+def find_ids(draft: SystemDraft, problems: Problems) -> dict[str, int]:
+    """Every partition's endpoint id: what it asks for, or the next free one of its world."""
+    found: dict[str, int] = {}
+    owners = {draft.spmc_id: "the SPMC"}
+    if draft.with_hypervisor:
+        owners[0] = "the hypervisor"
+    else:
+        for extra in [p for p in draft.partitions if p.kind == VM][1:]:
+            problems.add(extra.where, "", "without a hypervisor there is only one VM")
+    for partition in sorted(draft.partitions, key=lambda entry: _wanted_id(entry) is None):
+        wanted = _wanted_id(partition)
+        if wanted is None:
+            first = SP_ID_BASE + 1 if partition.kind == SP else 0
+            wanted = next(number for number in itertools.count(first) if number not in owners)
+        if wanted in owners:
+            problems.add(partition.where, "id", f"{wanted:#x} is the id of {owners[wanted]}")
+        elif bool(wanted & SP_ID_BASE) is not (partition.kind == SP):
+            bit = "set" if partition.kind == SP else "clear"
+            problems.add(partition.where, "id", f"{wanted:#x}: bit 15 must be {bit}")
+        owners[wanted] = partition.name
+        found[partition.name] = wanted
+    return found
+
+
+def _wanted_id(partition: PartitionDraft) -> int | None:
+    if partition.id is not None or partition.manifest.id is None:
+        return partition.id
+    return partition.manifest.id | (SP_ID_BASE if partition.kind == SP else 0)

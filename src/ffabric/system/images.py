@@ -1,0 +1,113 @@
+"""Images of partitions: raw binaries and AArch64 ELF files, as parts to put into memory.
+
+Sources: ELF-64 Object File Format v1.5; "ELF for the Arm 64-bit Architecture". Of an ELF file only
+the header and the program headers matter here; `p_paddr` says where a segment goes.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from ffabric.abi.errors import DecodeError
+
+ELF_MAGIC = b"\x7fELF"
+
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SEGMENT = struct.Struct("<IIQQQQQQ")
+_ELF64_LITTLE_ENDIAN = b"\x02\x01"
+_ET_EXEC, _ET_DYN = 2, 3
+_EM_AARCH64 = 183
+_PT_LOAD = 1
+
+
+class ImagePart(msgspec.Struct, frozen=True):
+    """Bytes at an offset from the load address; `size` counts the zeros after them too."""
+
+    offset: int
+    data: bytes
+    size: int
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image: its parts, where it is entered, counted as they are, and where it must be.
+
+    `base` is the address of offset 0 if the image was linked to one place, else None.
+    """
+
+    parts: tuple[ImagePart, ...]
+    entry: int
+    base: int | None = None
+    is_elf: bool = False
+
+    @property
+    def end(self) -> int:
+        """The offset after the last byte, zeros included."""
+        return max((part.offset + part.size for part in self.parts), default=0)
+
+    def moved(self, offset: int) -> Image:
+        """The same image `offset` further from the load address, unless it is tied to a place."""
+        if not offset or self.base is not None:
+            return self
+        parts = tuple(ImagePart(part.offset + offset, part.data, part.size) for part in self.parts)
+        return Image(parts, self.entry + offset, None, self.is_elf)
+
+    def entered(self, offset: int | None) -> Image:
+        """The same image entered elsewhere, as a manifest says; an ELF file knows better.
+
+        Raises DecodeError if the offset is not in the image.
+        """
+        if offset is None or self.is_elf:
+            return self
+        (part,) = self.parts
+        if not part.offset <= offset < self.end:
+            span = f"{part.offset:#x}-{self.end - 1:#x}"
+            raise DecodeError("entrypoint-offset", None, offset, f"not in the image, {span}")
+        return Image(self.parts, offset, self.base)
+
+
+def parse_image(data: bytes) -> Image:
+    """Read an image: ELF if it looks like one, else raw with its entry at the first byte.
+
+    Raises DecodeError for an empty file and for an ELF file that is broken or not for AArch64.
+    """
+    if not data:
+        raise DecodeError("image", 0, 0, "the file is empty")
+    if not data.startswith(ELF_MAGIC):
+        return Image((ImagePart(0, data, len(data)),), 0)
+    return _parse_elf(data)
+
+
+def _parse_elf(data: bytes) -> Image:
+    if len(data) < _HEADER.size:
+        raise DecodeError("elf", 0, len(data), "shorter than an ELF header")
+    ident, kind, machine, _, entry, phoff, _, _, _, phentsize, phnum, _, _, _ = _HEADER.unpack_from(
+        data
+    )
+    if ident[4:6] != _ELF64_LITTLE_ENDIAN or machine != _EM_AARCH64:
+        raise DecodeError("elf.e_machine", 18, machine, "not a little-endian AArch64 ELF file")
+    if kind not in (_ET_EXEC, _ET_DYN):
+        raise DecodeError("elf.e_type", 16, kind, "neither an executable nor a shared object")
+    if phentsize != _SEGMENT.size or phoff + phnum * phentsize > len(data):
+        raise DecodeError("elf.e_phoff", 32, phoff, "the program headers leave the file")
+    loads = []
+    for index in range(phnum):
+        at = phoff + index * phentsize
+        tag, _, offset, vaddr, paddr, filesz, memsz, _ = _SEGMENT.unpack_from(data, at)
+        if tag != _PT_LOAD or not memsz:
+            continue
+        if offset + filesz > len(data) or filesz > memsz or paddr + memsz > 1 << 48:
+            raise DecodeError(f"elf.segment[{index}]", at, filesz, "the segment leaves the file")
+        loads.append((vaddr, paddr, data[offset : offset + filesz], memsz))
+    base = min((paddr for _, paddr, _, _ in loads), default=None)
+    if base is None:
+        raise DecodeError("elf.e_phnum", 56, phnum, "no segment to load")
+    base &= ~0xFFF
+    entries = [
+        paddr + entry - vaddr for vaddr, paddr, _, size in loads if 0 <= entry - vaddr < size
+    ]
+    if not entries:
+        raise DecodeError("elf.e_entry", 24, entry, "the entry point is in no segment")
+    parts = tuple(ImagePart(paddr - base, content, size) for _, paddr, content, size in loads)
+    return Image(parts, entries[0] - base, base if kind == _ET_EXEC else None, is_elf=True)

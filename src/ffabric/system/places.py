@@ -1,0 +1,230 @@
+"""Where every partition lies in memory.
+
+Partitions that must be at an address get it, then the partition managers get memory for their
+tables from the end of each world's memory, then the others are placed where there is room. An SP's
+IPAs are physical addresses; a VM's begin at `VM_IPA` unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+import itertools
+from uuid import UUID, uuid5
+
+from msgspec.structs import replace
+
+from ffabric.system.dtb import build_dtb
+from ffabric.system.manifest import Manifest, MemoryRegion, RegionAttributes
+from ffabric.system.manifest_writer import manifest_node, update_node
+from ffabric.system.placement import BLOCK, Space
+from ffabric.system.problems import Problems
+from ffabric.system.spec import (
+    RWX,
+    SP,
+    VM,
+    ImageSource,
+    MemoryBank,
+    MemoryMap,
+    PartitionDraft,
+    PartitionSpec,
+    PythonSource,
+    SystemDraft,
+)
+
+VM_IPA = 0x4000_0000
+DEFAULT_MEMORY = (
+    MemoryBank("secure", 0x0600_0000, 0x0200_0000, secure=True),
+    MemoryBank("secure-high", 0xFD00_0000, 0x0300_0000, secure=True),
+    MemoryBank("normal", 0x8000_0000, 0x4000_0000, secure=False),
+)
+DEFAULT_SIZE = {SP: BLOCK, VM: 8 * BLOCK}
+
+_NAMESPACE = UUID("0f0a3f6e-57a1-5c39-9d0c-3f8f5a5d7a11")
+_NON_SECURE = int(RegionAttributes.NON_SECURE)
+_SMALL_ALIGN = 0x1_0000
+
+
+def _world(*, secure: bool) -> str:
+    return "secure" if secure else "non-secure"
+
+
+def settle(partition: PartitionDraft, problems: Problems) -> PartitionDraft:
+    """The partition with a size, a UUID if it is an SP, and its place if its image is tied to one.
+
+    Notes an image that does not fit.
+    """
+    manifest, source, end = partition.manifest, partition.source, 0
+    if isinstance(source, ImageSource):
+        image = source.image
+        if image.base is not None:
+            load = image.base if manifest.load_address is None else manifest.load_address
+            if load > image.base:
+                message = f"linked to {image.base:#x}, below the load address {load:#x}"
+                problems.add(partition.where, "image", f"{source.path}: {message}")
+                load = image.base
+            manifest = replace(manifest, load_address=load)
+            image = replace(image, base=None).moved(image.base - load)
+            source = ImageSource(source.path, image)
+        end = image.end
+    size = manifest.mem_size or partition.size
+    if size is None:
+        size = max(-(-end // BLOCK) * BLOCK, DEFAULT_SIZE[partition.kind])
+    elif end > size and isinstance(source, ImageSource):
+        message = f"{end:#x} bytes from the load address do not fit in {size:#x}"
+        problems.add(partition.where, "image", f"{source.path}: {message}")
+    if partition.kind == SP and not manifest.uuids:
+        manifest = replace(manifest, uuids=(uuid5(_NAMESPACE, partition.name),))
+    return replace(partition, manifest=replace(manifest, mem_size=size), source=source)
+
+
+class Places:
+    """The physical memory of a system while partitions and partition managers take theirs."""
+
+    def __init__(self, draft: SystemDraft, problems: Problems) -> None:
+        self.draft, self.problems = draft, problems
+        self.space = Space(draft.memory or DEFAULT_MEMORY)
+        self.bases: dict[str, int] = {}
+        for before, after in itertools.pairwise(self.space.banks):
+            if after.base < before.end:
+                problems.add(
+                    f"[[memory]] {after.name}",
+                    "base",
+                    f"{after.base:#x} lies in {before.name}, which ends at {before.end:#x}",
+                )
+        for bank in draft.reserved:
+            self.space.take(bank.base, bank.size, bank.name)
+
+    def take_fixed(self, partitions: list[PartitionDraft]) -> None:
+        """Give those that must be at an address theirs."""
+        for partition in partitions:
+            base = self._fixed_base(partition)
+            if base is not None:
+                self.bases[partition.name] = base
+                secure = partition.kind == SP
+                self._take(partition, "", base, _size(partition), secure=secure)
+        for partition in partitions:
+            for region in partition.manifest.memory_regions:
+                if region.base_address is not None and region.relative_offset is None:
+                    size = region.pages * partition.manifest.xlat_granule.bytes
+                    self._take(
+                        partition, region.name, region.base_address, size, secure=region.secure
+                    )
+
+    def take_floating(self, partitions: list[PartitionDraft]) -> None:
+        """Find room for the others."""
+        for partition in partitions:
+            if partition.name not in self.bases:
+                size, secure = _size(partition), partition.kind == SP
+                self.bases[partition.name] = self._find(partition, "memory", size, secure=secure)
+
+    def take_tables(self, name: str, *, secure: bool) -> MemoryBank:
+        """Memory for a partition manager's translation tables."""
+        size = self.draft.firmware_size
+        base = self.space.find(size, secure=secure, last=True)
+        if base is None:
+            world = _world(secure=secure)
+            self.problems.add("", "memory", f"no room for the {name} in {world} memory")
+            return MemoryBank(name, 0, size, secure)
+        self.space.take(base, size, name)
+        return MemoryBank(name, base, size, secure)
+
+    def place(self, partition: PartitionDraft, number: int) -> PartitionSpec:
+        """The partition, placed; `number` is its endpoint id."""
+        base, manifest = self.bases[partition.name], partition.manifest
+        load = manifest.load_address
+        if load is None:
+            load = base if self._is_identity(partition) else VM_IPA
+        regions = tuple(self._placed(partition, region, load) for region in manifest.memory_regions)
+        manifest = replace(manifest, load_address=load, memory_regions=regions)
+        blob = build_dtb(
+            update_node(partition.tree, manifest) if partition.tree else manifest_node(manifest)
+        )
+        ram = RWX | (0 if partition.kind == SP else _NON_SECURE)
+        level = 0 if manifest.exception_level.unprivileged else 1
+        runs_python = isinstance(partition.source, PythonSource)
+        return PartitionSpec(
+            name=partition.name,
+            kind=partition.kind,
+            id=number,
+            manifest=manifest,
+            source=partition.source,
+            engine=partition.engine or ("python" if runs_python else "unicorn"),
+            el=level if partition.el is None else partition.el,
+            load_address=load,
+            memory=(
+                MemoryMap("ram", load, base, _size(partition), ram),
+                *(_mapped(manifest, region, base - load) for region in regions),
+            ),
+            dtb=blob,
+            manifest_offset=self._manifest_offset(partition, manifest, len(blob)),
+        )
+
+    def _manifest_offset(
+        self, partition: PartitionDraft, manifest: Manifest, size: int
+    ) -> int | None:
+        """Where the manifest goes; None if an image leaves no room and nobody asks for it."""
+        offset, source = partition.manifest_offset, partition.source
+        if isinstance(source, ImageSource):
+            first = min(part.offset for part in source.image.parts)
+            if offset is not None and offset + size > first:
+                offset = None
+        if offset is None and manifest.gp_register_num is not None and manifest.boot_info:
+            message = f"no room for {size:#x} bytes of manifest below the image"
+            self.problems.add(partition.where, "image_offset", message)
+        return offset
+
+    def _is_identity(self, partition: PartitionDraft) -> bool:
+        return partition.kind == SP or not self.draft.with_hypervisor
+
+    def _fixed_base(self, partition: PartitionDraft) -> int | None:
+        if partition.physical_address is not None:
+            return partition.physical_address
+        return partition.manifest.load_address if self._is_identity(partition) else None
+
+    def _take(
+        self, partition: PartitionDraft, region: str, base: int, size: int, *, secure: bool
+    ) -> None:
+        span = f"{base:#x}-{base + size - 1:#x}"
+        name = f"{partition.name}/{region}" if region else partition.name
+        key = region or "load_address"
+        if self.space.bank(base, size, secure=secure) is None:
+            world = _world(secure=secure)
+            self.problems.add(partition.where, key, f"{span} is not in {world} memory")
+        elif owner := self.space.take(base, size, name):
+            self.problems.add(partition.where, key, f"{span} overlaps {owner}")
+
+    def _find(self, partition: PartitionDraft, key: str, size: int, *, secure: bool) -> int:
+        align = BLOCK if size >= BLOCK else _SMALL_ALIGN
+        base = self.space.find(size, secure=secure, align=align)
+        if base is None:
+            world = _world(secure=secure)
+            self.problems.add(
+                partition.where, key, f"no room for {size:#x} bytes in {world} memory"
+            )
+            return 0
+        self.space.take(base, size, f"{partition.name}/{key}")
+        return base
+
+    def _placed(self, partition: PartitionDraft, region: MemoryRegion, load: int) -> MemoryRegion:
+        size = region.pages * partition.manifest.xlat_granule.bytes
+        if region.relative_offset is not None:
+            if region.relative_offset + size > _size(partition):
+                self.problems.add(
+                    partition.where, region.name, "the region ends above the partition's memory"
+                )
+            return replace(region, base_address=load + region.relative_offset)
+        if region.base_address is not None:
+            return region
+        base = self._find(partition, region.name, size, secure=region.secure)
+        return replace(region, base_address=base)
+
+
+def _mapped(manifest: Manifest, region: MemoryRegion, delta: int) -> MemoryMap:
+    """A region's map; one that is relative to the load address moves with the RAM."""
+    ipa = region.base_address or 0
+    pa = ipa if region.relative_offset is None else ipa + delta
+    size = region.pages * manifest.xlat_granule.bytes
+    return MemoryMap(region.name, ipa, pa, size, region.attributes)
+
+
+def _size(partition: PartitionDraft) -> int:
+    return partition.manifest.mem_size or 0

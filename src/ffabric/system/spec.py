@@ -1,0 +1,225 @@
+"""A system, described: everything `boot` needs, with nothing left to look up.
+
+`read_system` makes a `SystemSpec` from a TOML file, `describe` from Python objects; both go through
+`assemble`, which gives every partition an id and a place and refuses what cannot be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ffabric.abi.ffa.version import LATEST
+from ffabric.system.dtb import Node
+from ffabric.system.images import Image
+from ffabric.system.manifest import Manifest, RegionAttributes
+from ffabric.system.problems import Problem
+from ffabric.system.spmc_manifest import SP_ID_BASE
+
+SP, VM = "sp", "vm"
+ENGINES = ("python", "unicorn")
+
+RWX = int(RegionAttributes.READ | RegionAttributes.WRITE | RegionAttributes.EXECUTE)
+
+
+class PythonSource(msgspec.Struct, frozen=True):
+    """A partition written in Python.
+
+    `target` is the object or class itself, None for a partition that is driven from outside, or
+    a name: "module:attribute" or "file.py:attribute", the file relative to `folder`. A class is
+    called with `options`.
+    """
+
+    target: object = None
+    folder: Path = Path()
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+
+class ImageSource(msgspec.Struct, frozen=True):
+    """A partition that is an AArch64 image; offsets count from the partition's load address."""
+
+    path: str
+    image: Image
+
+
+Source = PythonSource | ImageSource
+
+
+class MemoryBank(msgspec.Struct, frozen=True):
+    """Physical memory of one world."""
+
+    name: str
+    base: int
+    size: int
+    secure: bool
+
+    @property
+    def end(self) -> int:
+        """The address after the last byte."""
+        return self.base + self.size
+
+
+class MemoryMap(msgspec.Struct, frozen=True):
+    """Physical memory in a partition's stage 2; `attributes` are `RegionAttributes`."""
+
+    name: str
+    ipa: int
+    pa: int
+    size: int
+    attributes: int = RWX
+
+    @property
+    def secure(self) -> bool:
+        """Whether the physical memory is the secure world's."""
+        return not self.attributes & RegionAttributes.NON_SECURE
+
+
+class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A partition with its id and its place.
+
+    `memory` begins with the partition's own RAM, the manifest's regions follow. `load_address` is
+    an IPA, like the regions' addresses in `manifest`. `dtb` is the manifest as a blob, which lies
+    `manifest_offset` above the load address if there is room for it (None: there is none), the boot
+    information blob then below it. `el` is the architectural exception level, 0 to 2.
+    """
+
+    name: str
+    kind: str
+    id: int
+    manifest: Manifest
+    source: Source
+    engine: str
+    el: int
+    load_address: int
+    memory: tuple[MemoryMap, ...]
+    dtb: bytes = b""
+    manifest_offset: int | None = None
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is a secure partition."""
+        return self.kind == SP
+
+    @property
+    def vcpus(self) -> int:
+        """How many execution contexts it has."""
+        return self.manifest.execution_ctx_count
+
+    @property
+    def entry(self) -> int:
+        """The IPA where an image is entered."""
+        offset = self.source.image.entry if isinstance(self.source, ImageSource) else 0
+        return self.load_address + offset
+
+
+class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A device on the bus. `secure` None: both worlds reach it. `options` are its type's own."""
+
+    type: str
+    name: str
+    base: int
+    size: int
+    secure: bool | None
+    interrupt: int | None = None
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+
+class FirmwareSpec(msgspec.Struct, frozen=True):
+    """A partition manager: its id, its version, and the memory for its translation tables."""
+
+    id: int
+    ffa_version: int
+    memory: MemoryBank
+
+
+class GicSpec(msgspec.Struct, frozen=True):
+    """Where the GIC is: the distributor, and the redistributors of all PEs in one row."""
+
+    distributor: int = 0x2F00_0000
+    redistributors: int = 0x2F10_0000
+
+
+class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """When a run ends by itself: at a crash, after so many events, at a text on any console."""
+
+    stop_on_crash: bool = True
+    max_events: int | None = None
+    stop_on: str = ""
+
+
+class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole system. `hypervisor` None: the first VM is the normal world's kernel, endpoint 0."""
+
+    name: str
+    mpidrs: tuple[int, ...]
+    memory: tuple[MemoryBank, ...]
+    spmc: FirmwareSpec
+    hypervisor: FirmwareSpec | None
+    sps: tuple[PartitionSpec, ...] = ()
+    vms: tuple[PartitionSpec, ...] = ()
+    devices: tuple[DeviceSpec, ...] = ()
+    gic: GicSpec = GicSpec()
+    run: RunSpec = RunSpec()
+    seed: int | None = None
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def pes(self) -> int:
+        """How many PEs there are."""
+        return len(self.mpidrs)
+
+    @property
+    def partitions(self) -> tuple[PartitionSpec, ...]:
+        """The SPs in boot order, then the VMs."""
+        return (*self.sps, *self.vms)
+
+    def partition(self, name: str) -> PartitionSpec:
+        """The partition of that name; KeyError if there is none."""
+        for partition in self.partitions:
+            if partition.name == name:
+                return partition
+        raise KeyError(name)
+
+
+class PartitionDraft(msgspec.Struct, kw_only=True):
+    """A partition as somebody asks for it; what is None is chosen by `assemble`.
+
+    `where` says where it is described. `size` is the memory that its package suggests, `tree` the
+    devicetree that its manifest was read from.
+    """
+
+    name: str
+    kind: str
+    manifest: Manifest
+    source: Source
+    where: str = ""
+    id: int | None = None
+    engine: str | None = None
+    el: int | None = None
+    physical_address: int | None = None
+    size: int | None = None
+    tree: Node | None = None
+    manifest_offset: int | None = None
+
+
+class SystemDraft(msgspec.Struct, kw_only=True):
+    """A system as somebody asks for it; what is None or empty is chosen by `assemble`."""
+
+    name: str = "system"
+    file: str = ""
+    pes: int | None = None
+    mpidrs: tuple[int, ...] = ()
+    seed: int | None = None
+    ffa_version: int = LATEST
+    with_hypervisor: bool = True
+    spmc_id: int = SP_ID_BASE
+    firmware_size: int = 8 << 20
+    memory: tuple[MemoryBank, ...] = ()
+    reserved: tuple[MemoryBank, ...] = ()
+    partitions: list[PartitionDraft] = []
+    devices: tuple[DeviceSpec, ...] = ()
+    gic: GicSpec = GicSpec()
+    run: RunSpec = RunSpec()
