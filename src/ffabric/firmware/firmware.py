@@ -1,21 +1,21 @@
 """The privileged software of both worlds as the machine sees it: one state machine.
 
 An exit goes to the exception level that owns the context; its answer is the context that runs next,
-or a gate to another exception level, which answers in turn. The loop in :meth:`Firmware.route` walks
-these hops; nothing calls upwards or waits.
+or a gate to another exception level, which answers in turn. The loop in :meth:`Firmware.route`
+walks these hops; nothing calls upwards or waits.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ffabric.firmware.manager.partition import ExecutionContext
+from ffabric.firmware.manager.partition import ExecutionContext, State
 from ffabric.firmware.spmc import interrupts
 from ffabric.machine.gic import GROUP1NS
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.manager.manager import Next, Tracer
+    from ffabric.firmware.manager.manager import Manager, Next, Tracer
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.machine.context import Context
@@ -36,6 +36,11 @@ class Firmware:
         self.hypervisor = hypervisor
         self.tracer: Tracer | None = None
         machine.firmware = self
+
+    @property
+    def managers(self) -> list[Manager]:
+        """The partition managers: the SPMC, and the hypervisor if there is one."""
+        return [self.spmc] if self.hypervisor is None else [self.spmc, self.hypervisor]
 
     def attach(self, tracer: Tracer | None) -> None:
         """Let ``tracer`` listen (None: nobody)."""
@@ -64,6 +69,28 @@ class Firmware:
         if self.tracer is not None and nxt is not None:
             self.tracer.resume(pe, nxt)
 
+    def give(self, ctx: ExecutionContext) -> None:
+        """Let the scheduler of its world give ``ctx`` a PE.
+
+        The normal world schedules both: VMs as hypervisor or kernel, SPs with FFA_RUN. An SP that
+        runs when the normal world wants the PE is preempted, as by a timer interrupt.
+        """
+        index = ctx.index if not ctx.partition.up else 0
+        pe = ctx.pe or self.machine.pes[index]
+        current = pe.current
+        if isinstance(current, ExecutionContext) and current.secure and current is not ctx:
+            if current.caller is not self.spmc.gates[pe.index] or current.request:
+                return
+            current.state = State.PREEMPTED
+            self.spmc.gates[pe.index].state = State.RUNNING
+            back = self.monitor.preempted(pe)
+            self.route(pe, back)
+        nxt = ctx.manager.give(pe, ctx)
+        if nxt is not None:
+            if ctx.secure:
+                self.monitor.lend(pe)
+            self.route(pe, nxt)
+
     def power_on(self) -> None:
         """Release the primary PE from reset."""
         self.monitor.power_on(self.machine.pes[0])
@@ -72,9 +99,8 @@ class Firmware:
         """The most urgent physical interrupt of ``pe`` changed (see the machine)."""
         ctx = pe.current
         assert ctx is None or isinstance(ctx, ExecutionContext)
-        in_secure = ctx is not None and ctx.secure
         if pending is None or pending[1] == GROUP1NS:
-            if in_secure:
+            if ctx is not None and ctx.secure:
                 return pending is not None and self._preempt(pe, ctx)
             return self._normal_world(pe, ctx, pending)
         return self._secure(pe, ctx, pending[0])

@@ -27,16 +27,14 @@ def primary(hypervisor: Hypervisor, pe: PE) -> Script:
     rx = tx + MAILBOX_PAGES * PAGE
     bank = hypervisor.memory.bank_at(tx)
     assert bank is not None
-    views = [
-        bank.data[at - bank.base : at - bank.base + MAILBOX_PAGES * PAGE] for at in (tx, rx)
-    ]
+    views = [bank.data[at - bank.base : at - bank.base + MAILBOX_PAGES * PAGE] for at in (tx, rx)]
     hypervisor.mailbox = Mailbox(Buffer(tx, [views[0]]), Buffer(rx, [views[1]]))
     yield [fid.FFA_RXTX_MAP_64, tx, rx, MAILBOX_PAGES]
     answer = yield [fid.FFA_PARTITION_INFO_GET]
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
         count, size = answer[2], answer[3]
         data = hypervisor.mailbox.rx.snapshot(count * size)
-        hypervisor.secure_partitions = info.parse_partition_info(data, size, count)
+        hypervisor.secure_partitions = info.parse_partition_info(data, count, size)
         yield [fid.FFA_RX_RELEASE]
     for other in hypervisor.machine.pes[1:]:
         yield [psci.CPU_ON_64, other.mpidr]

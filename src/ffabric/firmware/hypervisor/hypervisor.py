@@ -137,6 +137,12 @@ class Hypervisor(Manager):
             return ctx
         return self.schedule(pe)
 
+    def leave(self, pe: PE) -> None:
+        """The PE goes to an SP: remember the vCPU that it is taken from."""
+        current = pe.current
+        if isinstance(current, ExecutionContext) and not current.secure:
+            self.preempted[pe.index] = current
+
     # vCPUs.
 
     def schedule(self, pe: PE) -> Next:
@@ -257,7 +263,5 @@ class Hypervisor(Manager):
     def add(self, partition: Partition, contexts: int) -> None:
         """Create a VM with ``contexts`` vCPUs; its memory and properties are set."""
         partition.owner = VM_CALLS
-        partition.contexts = [
-            ExecutionContext(partition, index, self) for index in range(contexts)
-        ]
+        partition.contexts = [ExecutionContext(partition, index, self) for index in range(contexts)]
         self.partitions[partition.id] = partition

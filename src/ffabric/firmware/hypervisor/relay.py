@@ -8,12 +8,13 @@ refuses, so that no other vCPU of the VM can use or send it in between.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.firmware.manager import mailbox
 from ffabric.firmware.manager.memory import giveback, send
 from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
@@ -22,7 +23,6 @@ from ffabric.firmware.manager.reply import success
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script
     from ffabric.firmware.manager.mailbox import Buffer, Mailbox
-    from ffabric.firmware.manager.manager import Next
     from ffabric.firmware.manager.memory.region import Region
     from ffabric.machine.machine import PE
 
@@ -34,10 +34,7 @@ Step = Generator[list[int], list[int], list[int]]
 FRAMEWORK = 1 << 31
 VM_CREATED = 0b100
 VM_DESTROYED = 0b110
-
-_PAIR = struct.Struct("<HHII")
-_RANGES = struct.Struct("<II8x")
-_RANGE = struct.Struct("<QI4x")
+_SUBSCRIBED = {VM_CREATED: info.VM_CREATED, VM_DESTROYED: info.VM_DESTROYED}
 
 
 def own(hypervisor: Hypervisor) -> Mailbox:
@@ -118,10 +115,8 @@ def map_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
     vm = caller.partition
     box = vm.mailbox
     assert box is not None
-    rx, tx = _ranges(hypervisor, vm, box.rx), _ranges(hypervisor, vm, box.tx)
-    own(hypervisor).tx.write(
-        _PAIR.pack(vm.id, 0, 16, 16 + len(rx)).ljust(16, b"\0") + rx + tx
-    )
+    buffers = EndpointBuffers(vm.id, _ranges(vm, box.rx), _ranges(vm, box.tx))
+    own(hypervisor).tx.write(build_endpoint_buffers(buffers))
     answer = yield [fid.FFA_RXTX_MAP_64]
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
         hypervisor.shared_mailboxes.add(vm.id)
@@ -131,11 +126,10 @@ def map_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
     return caller
 
 
-def _ranges(hypervisor: Hypervisor, vm: Partition, buffer: Buffer) -> bytes:
+def _ranges(vm: Partition, buffer: Buffer) -> list[tuple[int, int]]:
     assert vm.stage2 is not None
     runs = vm.stage2.runs(buffer.ipa, buffer.size // PAGE)
-    head = _RANGES.pack(len(runs), buffer.size // PAGE)
-    return head + b"".join(_RANGE.pack(pa, pages) for _, pa, pages, _ in runs)
+    return [(pa, pages) for _, pa, pages, _ in runs]
 
 
 def unmap_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
@@ -151,7 +145,9 @@ def release_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
     return caller
 
 
-def announce(hypervisor: Hypervisor, vm: Partition, message: int) -> Generator[list[int], list[int], None]:
+def announce(
+    hypervisor: Hypervisor, vm: Partition, message: int
+) -> Generator[list[int], list[int], None]:
     """Tell every SP that subscribed that ``vm`` was created or destroyed (section 18.3)."""
     for sp in hypervisor.secure_partitions:
         if sp.properties & _SUBSCRIBED[message]:
@@ -214,13 +210,21 @@ def _free_memory(hypervisor: Hypervisor, vm: Partition, away: list[Region]) -> N
     """Return the VM's pages to the frames, cleared, but for those an SP still holds."""
     stage2 = vm.stage2
     assert stage2 is not None
-    held = {pa for region in away for _, run_pa, pages, _ in region.runs
-            for pa in range(run_pa, run_pa + pages * PAGE, PAGE)}
+    held = {
+        pa
+        for region in away
+        for _, run_pa, pages, _ in region.runs
+        for pa in range(run_pa, run_pa + pages * PAGE, PAGE)
+    }
     for base, pages in vm.memory:
         for _, pa, count, _ in stage2.runs(base, pages):
             if pa < 0:
                 continue
-            kept = [at for at in range(pa, pa + count * PAGE, PAGE) if at not in held] if held else None
+            kept = (
+                [at for at in range(pa, pa + count * PAGE, PAGE) if at not in held]
+                if held
+                else None
+            )
             if kept is None:
                 hypervisor.memory.zero(pa, count * PAGE, secure=False)
                 hypervisor.frames.release(pa, count)

@@ -9,7 +9,7 @@ from ffabric.abi import psci, smccc
 from ffabric.firmware.hypervisor import boot
 from ffabric.firmware.manager import execution
 from ffabric.firmware.manager.partition import ExecutionContext, State
-from ffabric.firmware.monitor.psci import SUCCESS, TRUSTED_OS_NOT_PRESENT, VERSION, status
+from ffabric.abi.psci import AffinityState, MigrateType, Return
 from ffabric.machine import exits
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _value(value: int) -> Call:
 
 def _features(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     known = caller.x[1] & MASK32 in _CALLS
-    caller.x[0] = SUCCESS if known else NOT_SUPPORTED
+    caller.x[0] = Return.SUCCESS if known else NOT_SUPPORTED
     return caller
 
 
@@ -86,11 +86,11 @@ def _cpu_on(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     vm = caller.partition
     target = _find(hypervisor, caller, x[1])
     if target is None:
-        x[0] = status(psci.INVALID_PARAMETERS)
+        x[0] = Return.INVALID_PARAMETERS.register64
     elif target.state is not State.OFF:
-        x[0] = status(psci.ALREADY_ON)
+        x[0] = Return.ALREADY_ON.register64
     else:
-        x[0] = SUCCESS
+        x[0] = Return.SUCCESS
         boot.start(hypervisor, vm, target.index, x[2], x[3])
     return caller
 
@@ -110,16 +110,16 @@ def _cpu_off(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
 
 
 def _cpu_suspend(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
-    caller.x[0] = SUCCESS
+    caller.x[0] = Return.SUCCESS
     return hypervisor.schedule(pe)
 
 
 def _affinity_info(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     target = _find(hypervisor, caller, caller.x[1])
     if target is None:
-        caller.x[0] = status(psci.INVALID_PARAMETERS)
+        caller.x[0] = Return.INVALID_PARAMETERS.register64
     else:
-        caller.x[0] = 1 if target.state is State.OFF else 0
+        caller.x[0] = AffinityState.OFF if target.state is State.OFF else AffinityState.ON
     return caller
 
 
@@ -128,9 +128,9 @@ def _system_off(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Nex
 
 
 _CALLS: dict[int, Call] = {
-    psci.PSCI_VERSION: _value(VERSION),
+    psci.PSCI_VERSION: _value(psci.VERSION_1_1),
     psci.PSCI_FEATURES: _features,
-    psci.MIGRATE_INFO_TYPE: _value(TRUSTED_OS_NOT_PRESENT),
+    psci.MIGRATE_INFO_TYPE: _value(MigrateType.NOT_REQUIRED),
     psci.CPU_ON_32: _cpu_on,
     psci.CPU_ON_64: _cpu_on,
     psci.CPU_OFF: _cpu_off,

@@ -116,6 +116,10 @@ _REPLIES = {
     ),
     fid.FFA_MSG_SEND_DIRECT_REQ2: (fid.FFA_MSG_SEND_DIRECT_RESP2,),
 }
+RESPONSES = frozenset(reply for replies in _REPLIES.values() for reply in replies)
+"""Function ids of direct responses."""
+REQUESTS = frozenset(_REPLIES)
+"""Function ids of direct requests."""
 FRAMEWORK_FLAG = 1 << 31
 SECURE_ID = 1 << 15
 """Endpoint ids of the secure world have bit 15 set."""

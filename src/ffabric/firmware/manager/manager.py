@@ -244,6 +244,16 @@ class Manager(Relayer):
         ``delayed``: the setter asks to wait with that until the PE leaves its world.
         """
 
+    def add(self, partition: Partition, contexts: int) -> None:
+        """Create an endpoint with ``contexts`` execution contexts."""
+        raise NotImplementedError
+
+    def interrupt_enabled(self, ctx: ExecutionContext, intid: int, on: bool) -> None:  # noqa: FBT001
+        """``ctx`` has enabled or disabled its virtual interrupt ``intid``."""
+
+    def interrupt_deactivated(self, pe: PE, ctx: ExecutionContext, intid: int) -> None:
+        """``ctx`` has handled its virtual interrupt ``intid``."""
+
     def console(self, partition: Partition, text: str) -> None:
         """``partition`` has logged a line."""
 

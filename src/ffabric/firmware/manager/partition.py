@@ -96,7 +96,7 @@ class ExecutionContext(Context):
         self.caller: ExecutionContext | None = None
         self.request = 0
         self.sender = 0
-        self.gate: Callable[[PE, ExecutionContext], ExecutionContext] | None = None
+        self.gate: Callable[[PE, ExecutionContext], ExecutionContext | None] | None = None
         self.interrupted: ExecutionContext | None = None
         self.yielded = False
         self.line = bytearray()

@@ -37,6 +37,10 @@ class LogicalPartition:
         self.serve = serve
         self.properties = properties
 
+    def describe(self) -> info.PartitionInfo:
+        """What discovery tells about it."""
+        return info.PartitionInfo(self.id, 1, self.properties, self.uuid)
+
     def request(self, x: list[int]) -> None:
         """Answer the direct request in ``x`` in place."""
         function = x[0] & 0xFFFFFFFF

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import smccc
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.manager import reply
+from ffabric.firmware.manager import direct, reply
 from ffabric.firmware.manager.manager import Next
 from ffabric.firmware.manager.partition import ExecutionContext
 from ffabric.firmware.monitor.psci import Psci
@@ -75,7 +75,7 @@ class Monitor:
             elif handler(pe, x) is False:
                 return None
             return self._answered(pe, caller)
-        if function in fid.DIRECT_REQUESTS and x[1] & 0xFFFF in self.logical:
+        if function in direct.REQUESTS and x[1] & 0xFFFF in self.logical:
             self.logical_request(pe, x)
             return self._answered(pe, caller)
         gate = self.spmc.gates[pe.index]
@@ -135,6 +135,31 @@ class Monitor:
         if self.tracer is not None:
             self.tracer.event(pe, "logical", partition=partition.name)
 
+    def to_secure(self, pe: PE) -> None:
+        """A secure interrupt takes ``pe`` from the normal world."""
+        self._switch(pe, "secure")
+
+    def to_normal(self, pe: PE) -> None:
+        """The SPMC had nothing to run for it: back at once."""
+        self._switch(pe, "normal")
+
+    def lend(self, pe: PE) -> None:
+        """The scheduler of the normal world gives ``pe`` to an SP (FFA_RUN on its own account)."""
+        if self.hypervisor is not None:
+            self.hypervisor.leave(pe)
+        self._switch(pe, "secure")
+
+    def preempted(self, pe: PE) -> Next:
+        """The normal world takes ``pe`` back from an SP it had given cycles."""
+        self._switch(pe, "normal")
+        if self.hypervisor is not None:
+            return self.hypervisor.resumed(pe)
+        return self.kernel[pe.index]
+
+    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """The OS kernel's context runs whenever the normal world has the PE."""
+        return ctx if pe.current is ctx else None
+
     def _switch(self, pe: PE, world: str) -> None:
         self.world_switches += 1
         if self.tracer is not None:
@@ -146,7 +171,7 @@ def _id_get(monitor: Monitor, pe: PE, x: list[int]) -> None:
 
 
 def _spm_id_get(monitor: Monitor, pe: PE, x: list[int]) -> None:
-    reply.success(x, monitor.spmc.id)
+    reply.success(x, monitor.spmc.spm_id)
 
 
 def _smccc_version(monitor: Monitor, pe: PE, x: list[int]) -> None:
@@ -205,4 +230,3 @@ _KERNEL_EXITS: dict[int, Callable[[Monitor, PE, ExecutionContext], Next]] = {
     exits.ABORT: _abort,
     exits.CRASH: _crash,
 }
-

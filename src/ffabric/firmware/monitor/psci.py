@@ -6,20 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ffabric.abi import psci
+from ffabric.abi.psci import AffinityState, MigrateType, Return
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.machine.machine import PE, Machine
 
-VERSION = 1 << 16 | 1
 AFFINITY = 0xFF00FFFFFF
-SUCCESS = 0
-TRUSTED_OS_NOT_PRESENT = 2
-
-
-def status(value: int) -> int:
-    """A PSCI return code as a register."""
-    return value & 0xFFFFFFFFFFFFFFFF
 
 
 class Psci:
@@ -52,21 +45,21 @@ class Psci:
         return None
 
     def _version(self, pe: PE, x: list[int]) -> None:
-        x[0] = VERSION
+        x[0] = psci.VERSION_1_1
 
     def _features(self, pe: PE, x: list[int]) -> None:
         known = x[1] & 0xFFFFFFFF in self.handlers
-        x[0] = SUCCESS if known else status(psci.NOT_SUPPORTED)
+        x[0] = Return.SUCCESS if known else Return.NOT_SUPPORTED.register64
 
     def _cpu_on(self, pe: PE, x: list[int]) -> None:
         target = self._find(x[1])
         if target is None:
-            x[0] = status(psci.INVALID_PARAMETERS)
+            x[0] = Return.INVALID_PARAMETERS.register64
         elif target.on:
-            x[0] = status(psci.ALREADY_ON)
+            x[0] = Return.ALREADY_ON.register64
         else:
             self.entries[target.index] = (x[2], x[3])
-            x[0] = SUCCESS
+            x[0] = Return.SUCCESS
             self.monitor.power_on(target)
 
     def _cpu_off(self, pe: PE, x: list[int]) -> bool:
@@ -75,18 +68,18 @@ class Psci:
         return False
 
     def _cpu_suspend(self, pe: PE, x: list[int]) -> None:
-        x[0] = SUCCESS
+        x[0] = Return.SUCCESS
         self.machine.idle(pe)
 
     def _affinity_info(self, pe: PE, x: list[int]) -> None:
         target = self._find(x[1])
         if target is None:
-            x[0] = status(psci.INVALID_PARAMETERS)
+            x[0] = Return.INVALID_PARAMETERS.register64
         else:
-            x[0] = 0 if target.on else 1
+            x[0] = AffinityState.ON if target.on else AffinityState.OFF
 
     def _migrate_info_type(self, pe: PE, x: list[int]) -> None:
-        x[0] = TRUSTED_OS_NOT_PRESENT
+        x[0] = MigrateType.NOT_REQUIRED
 
     def _system_off(self, pe: PE, x: list[int]) -> bool:
         return self._power("off")

@@ -7,18 +7,17 @@ filled by the SPMC while the SPMC owns it, so the hypervisor acquires it before 
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
-from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.rxtx import parse_endpoint_buffers
 from ffabric.abi.ffa.status import Status
 from ffabric.firmware.manager import mailbox, reply
 from ffabric.firmware.manager.mailbox import PAGE, Buffer, Mailbox
 from ffabric.firmware.rules import refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Handler
+    from ffabric.firmware.manager.manager import Handler, Next
     from ffabric.firmware.manager.partition import ExecutionContext
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.machine.machine import PE
@@ -48,10 +47,6 @@ RANGE = rule(
     "The buffers in the descriptor are pages of non-secure memory.",
 )
 
-_HEADER = struct.Struct("<HHII")
-_RANGES = struct.Struct("<II8x")
-_RANGE = struct.Struct("<QI4x")
-
 
 def map_(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_RXTX_MAP: the caller's own buffers, or, with addresses zero, a VM's by descriptor."""
@@ -69,33 +64,25 @@ def _map_vm(spmc: Spmc, caller: ExecutionContext) -> None:
     box = caller.partition.mailbox
     if box is None:
         refuse(mailbox.NO_MAILBOX, got="no buffers", expected="the hypervisor's RX/TX pair")
-    data = box.tx.snapshot(box.tx.size)
-    vm, _, rx_at, tx_at = _HEADER.unpack_from(data)
-    if vm in spmc.vm_mailboxes:
-        refuse(TWICE, got=vm, expected="a VM without a pair")
-    spmc.vm_mailboxes[vm] = Mailbox(
-        Buffer(0, _views(spmc, data, tx_at)), Buffer(0, _views(spmc, data, rx_at))
+    buffers = parse_endpoint_buffers(box.tx.snapshot(box.tx.size))
+    if buffers.endpoint in spmc.vm_mailboxes:
+        refuse(TWICE, got=buffers.endpoint, expected="a VM without a pair")
+    spmc.vm_mailboxes[buffers.endpoint] = Mailbox(
+        Buffer(0, _views(spmc, buffers.tx)), Buffer(0, _views(spmc, buffers.rx))
     )
 
 
-def _views(spmc: Spmc, data: bytes, offset: int) -> list[memoryview]:
-    """The memory of the address ranges that ``data`` describes at ``offset``."""
-    if offset + _RANGES.size > len(data):
-        raise DecodeError("rxtx.ranges", offset, offset, "outside the buffer")
-    count, pages = _RANGES.unpack_from(data, offset)
-    end = offset + _RANGES.size + count * _RANGE.size
-    if not count or end > len(data):
-        raise DecodeError("rxtx.ranges.count", offset, count, "outside the buffer")
+def _views(spmc: Spmc, ranges: list[tuple[int, int]]) -> list[memoryview]:
+    """The memory of the address ranges that the hypervisor gave for a buffer."""
     views = []
-    for address, size in _RANGE.iter_unpack(data[offset + _RANGES.size : end]):
+    for address, pages in ranges:
         bank = spmc.memory.bank_at(address)
-        stop = address + size * PAGE
+        stop = address + pages * PAGE
         if bank is None or bank.secure or stop > bank.base + bank.size or address % PAGE:
-            refuse(RANGE, got=(address, size), expected="non-secure memory")
+            refuse(RANGE, got=(address, pages), expected="non-secure memory")
         views.append(bank.data[address - bank.base : stop - bank.base])
-        pages -= size
-    if pages or not 0 < sum(len(view) for view in views) <= mailbox.MAX_PAGES * PAGE:
-        refuse(RANGE, got=pages, expected="the total of the ranges")
+    if not 0 < sum(len(view) for view in views) <= mailbox.MAX_PAGES * PAGE:
+        refuse(RANGE, got=ranges, expected=f"1 to {mailbox.MAX_PAGES} pages")
     return views
 
 
@@ -123,11 +110,11 @@ def acquire(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     return caller
 
 
-def release(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+def release(spmc: Spmc, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RX_RELEASE: of the caller's own RX (id 0), or of a VM's."""
     vm = caller.x[1] & 0xFFFF
     if not vm:
-        return mailbox.release_own(spmc, pe, caller)
+        return mailbox.rx_release(spmc, pe, caller)
     box = _vm_mailbox(spmc, vm)
     if not box.full and not box.foreign:
         refuse(mailbox.RELEASE_EMPTY, got="free", expected="owned by the VM or the hypervisor")

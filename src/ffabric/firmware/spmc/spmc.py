@@ -19,9 +19,12 @@ from ffabric.firmware.rules import refuse, rule
 from ffabric.firmware.spmc import interrupts
 from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
 from ffabric.machine import exits
+from ffabric.machine.gic import FIRST_SPI
 from ffabric.machine.machine import PE, Machine
 
 if TYPE_CHECKING:
+    from ffabric.abi.ffa.partition_info import PartitionInfo
+    from ffabric.firmware.manager.mailbox import Mailbox
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.machine.pages import PagePool
     from ffabric.machine.stage2 import Stage2
@@ -60,9 +63,11 @@ class Spmc(Manager):
         properties: int,
     ) -> None:
         super().__init__(machine, pool, version)
-        self.id = spmc_id
+        self.spm_id = spmc_id
         self.monitor: Monitor | None = None
         self.boot_order: list[Partition] = []
+        self.vm_mailboxes: dict[int, Mailbox] = {}
+        """RX/TX pairs of VMs, which the hypervisor described."""
         self.normal_world = self._make_normal_world(other_world, properties)
         self.deferred = [False] * len(machine.pes)
         """PEs where a non-secure interrupt waits until the PE leaves the secure world."""
@@ -92,14 +97,29 @@ class Spmc(Manager):
     def add(self, partition: Partition, contexts: int) -> None:
         """Create a secure partition with ``contexts`` execution contexts."""
         partition.owner = SECURE_CALLS
-        partition.contexts = [
-            ExecutionContext(partition, index, self) for index in range(contexts)
-        ]
+        partition.contexts = [ExecutionContext(partition, index, self) for index in range(contexts)]
         for ctx in partition.contexts:
             ctx.virq = VirtualInterrupts()
         self.partitions[partition.id] = partition
         self.boot_order.append(partition)
         self.boot_order.sort(key=lambda each: each.boot_order)
+
+    def own_interrupt(self, intid: int, partition: Partition) -> None:
+        """A device of ``partition`` raises the physical interrupt ``intid``."""
+        self.interrupt_owners[intid] = partition
+
+    def interrupt_deactivated(self, pe: PE, ctx: ExecutionContext, intid: int) -> None:
+        """An SP has handled the interrupt of its device: the GIC may signal it again."""
+        if self.interrupt_owners.get(intid) is ctx.partition:
+            self.machine.gic.deactivate(pe.index, intid)
+
+    def interrupt_enabled(self, ctx: ExecutionContext, intid: int, on: bool) -> None:  # noqa: FBT001
+        """An SP enables the interrupt of its device: so does the GIC, for the SP's PE."""
+        if self.interrupt_owners.get(intid) is ctx.partition:
+            assert ctx.pe is not None
+            self.machine.gic.configure(
+                intid, pe=ctx.pe.index if intid < FIRST_SPI else None, enabled=on
+            )
 
     # Boot: each SP runs on the PE until its first FFA_MSG_WAIT, in boot order.
 
@@ -190,6 +210,18 @@ class Spmc(Manager):
         caller.x[0] = 0xFFFFFFFFFFFFFFFF
         return caller
 
+    def foreign_partitions(self, asker: Partition) -> list[PartitionInfo]:
+        """The logical partitions at EL3, which SPs may discover."""
+        if asker.gateway or self.monitor is None:
+            return []
+        return [each.describe() for each in self.monitor.logical.values()]
+
+    def mailbox_of(self, partition: Partition, sender: int) -> Mailbox | None:
+        """The gate sends messages for the VMs whose buffers it has described."""
+        if partition.gateway and sender:
+            return self.vm_mailboxes.get(sender)
+        return super().mailbox_of(partition, sender)
+
     def speaks_for(self, partition: Partition, sender: int) -> bool:
         """The gate speaks for every endpoint of the normal world."""
         if partition.gateway:
@@ -248,4 +280,3 @@ _EXCEPTIONS = {
     exits.SLICE: _slice,
     exits.CRASH: _crash,
 }
-

@@ -75,7 +75,7 @@ class DrivenRunner:
     def kick(self) -> None:
         """Nothing to do: nothing executes."""
 
-    def interrupt(self, kind: int, asserted: bool) -> None:  # noqa: FBT001 - the line's level
+    def interrupt(self, kind: int, asserted: bool) -> None:
         """Drive the IRQ or FIQ line; ``lines`` shows them to whoever drives."""
         if asserted:
             self.lines |= 1 << kind

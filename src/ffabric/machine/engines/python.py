@@ -9,7 +9,7 @@ coroutine on top of the main one, as a vector would, and the answer the main one
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
 
@@ -79,7 +79,7 @@ class PythonRunner:
     def kick(self) -> None:
         """Nothing to do: a coroutine runs from exit to exit."""
 
-    def interrupt(self, kind: int, asserted: bool) -> None:  # noqa: FBT001 - the line's level
+    def interrupt(self, kind: int, asserted: bool) -> None:
         """Drive the IRQ or FIQ line."""
         if asserted:
             self._lines |= 1 << kind

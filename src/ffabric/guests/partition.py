@@ -1,0 +1,102 @@
+"""A partition in Python: subclass :class:`Partition` and answer requests.
+
+The base class is the software every partition has: it initialises, waits for messages, and calls the
+methods below. A subclass overrides what it cares about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from types import coroutine
+from typing import ClassVar
+from uuid import UUID
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.guests.ffa import DirectMessage, Ffa, direct_message
+from ffabric.system.vcpu import Vcpu
+
+MASK32 = 0xFFFFFFFF
+_REQUESTS = frozenset(
+    {
+        fid.FFA_MSG_SEND_DIRECT_REQ_32,
+        fid.FFA_MSG_SEND_DIRECT_REQ_64,
+        fid.FFA_MSG_SEND_DIRECT_REQ2,
+    }
+)
+
+
+class Partition:
+    """Software of a partition. One object serves all vCPUs; each has its own ``ffa``.
+
+    ``uuid`` (or ``uuids``) names its services, ``name`` the partition (default: the class's name in
+    lower case), ``manifest`` any further keys of the FF-A manifest (`Manifest`) by keyword.
+    """
+
+    name: str = ""
+    uuid: str | UUID | None = None
+    uuids: ClassVar[tuple[str | UUID, ...]] = ()
+    manifest: ClassVar[dict[str, object]] = {}
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name or self.name or type(self).__name__.lower()
+        self._calls: dict[Vcpu, Ffa] = {}
+
+    async def program(self, vcpu: Vcpu, entry: int, x0: int) -> None:
+        """The program of a vCPU, from its cold boot on."""
+        ffa = self.ffa_of(vcpu)
+        await ffa.id_get()
+        await self.main(ffa)
+
+    async def vector(self, vcpu: Vcpu, kind: int) -> None:
+        """The interrupt vector of a vCPU."""
+        await self.on_interrupt(kind, self.ffa_of(vcpu))
+
+    def ffa_of(self, vcpu: Vcpu) -> Ffa:
+        """The calls of a vCPU; one object for its whole life."""
+        calls = self._calls.get(vcpu)
+        if calls is None:
+            calls = self._calls[vcpu] = Ffa(vcpu)
+        return calls
+
+    async def main(self, ffa: Ffa) -> None:
+        """Initialise, then answer messages for ever."""
+        await self.on_boot(ffa)
+        x = ffa.x
+        x[:] = _WAIT
+        while True:
+            await _exit(ffa)
+            function = x[0] & MASK32
+            if function in _REQUESTS:
+                answer = await self.on_direct_request(direct_message(x), ffa)
+                x[:] = answer + [0] * (18 - len(answer))
+                continue
+            if function == fid.FFA_RUN:
+                await self.on_run(ffa)
+            elif function == fid.FFA_INTERRUPT:
+                await self.on_wake(ffa)
+            x[:] = _WAIT
+
+    async def on_boot(self, ffa: Ffa) -> None:
+        """Called once per vCPU, before its first FFA_MSG_WAIT."""
+
+    async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
+        """Answer a direct request: return ``request.respond(...)``."""
+        return request.respond()
+
+    async def on_run(self, ffa: Ffa) -> None:
+        """The scheduler gave the vCPU cycles with FFA_RUN."""
+
+    async def on_wake(self, ffa: Ffa) -> None:
+        """FFA_MSG_WAIT returned FFA_INTERRUPT; pending interrupts have been handled."""
+
+    async def on_interrupt(self, kind: int, ffa: Ffa) -> None:
+        """A virtual interrupt (0: IRQ, 1: FIQ) is asserted; the handler must end it."""
+
+
+_WAIT = [fid.FFA_MSG_WAIT] + [0] * 17
+
+
+@coroutine
+def _exit(ffa: Ffa) -> Generator[int, None, None]:
+    """One call, with the registers as they are."""
+    yield ffa.conduit

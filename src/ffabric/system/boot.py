@@ -1,0 +1,276 @@
+"""From a `SystemSpec` to a booted `System`: memory, stage-2, contexts, engines, then power on.
+
+Everything a partition owns is laid out here once, in the order a boot loader would: banks, page
+pools, translation tables, images and boot information in memory, execution contexts on engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.boot_info import BootInfo, build_boot_info
+from ffabric.abi.ffa.version import V1_1
+from ffabric.firmware.firmware import Firmware
+from ffabric.firmware.hypervisor.frames import Frames
+from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+from ffabric.firmware.manager.mailbox import PAGE
+from ffabric.firmware.manager.manager import Manager
+from ffabric.firmware.manager.partition import Action, ExecutionContext, Partition
+from ffabric.firmware.monitor.monitor import Monitor
+from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
+from ffabric.machine.bus import Bus
+from ffabric.machine.choices import Choices
+from ffabric.machine.clock import Clock
+from ffabric.machine.gic import Gic, set_up
+from ffabric.machine.machine import Machine
+from ffabric.machine.memory import PhysicalMemory
+from ffabric.machine.pages import PagePool
+from ffabric.machine.stage2 import (
+    AF,
+    MEMATTR_DEVICE_NGNRNE,
+    MEMATTR_NORMAL_WB,
+    S2AP_R,
+    S2AP_W,
+    SH_INNER,
+    SW_NS,
+    VALID,
+    XN,
+    Stage2,
+)
+from ffabric.system.engines import make_runner
+from ffabric.system.manifest import NsInterruptsAction, RegionAttributes
+from ffabric.system.spec import ImageSource, MemoryMap, PartitionSpec, SystemSpec
+from ffabric.system.system import Endpoint, System
+
+NORMAL_WORLD_PROPERTIES = (
+    info.DIRECT_REQ_SEND
+    | info.DIRECT_REQ2_SEND
+    | info.INDIRECT_MESSAGES
+    | info.NOTIFICATIONS
+    | info.AARCH64
+)
+MAILBOX_BYTES = 8 * PAGE
+"""The hypervisor's own RX/TX pair, at the start of its memory."""
+WINDOW_IPA = 0x40_0000_0000
+WINDOW_PAGES = 1 << 16
+"""Where a VM finds memory it retrieves: 256 MiB at 256 GiB of its address space."""
+RAM = VALID | AF | SH_INNER | MEMATTR_NORMAL_WB
+DEVICE = VALID | AF | MEMATTR_DEVICE_NGNRNE | S2AP_R | S2AP_W | XN
+_ACTIONS = {
+    NsInterruptsAction.QUEUED: Action.QUEUED,
+    NsInterruptsAction.MANAGED_EXIT: Action.MANAGED_EXIT,
+    NsInterruptsAction.SIGNALED: Action.SIGNALED,
+}
+
+
+def boot(
+    spec: SystemSpec, *, seed: int | None = None, replay: Sequence[int] | None = None
+) -> System:
+    """Build the system of ``spec`` and release its primary PE from reset; nothing has run yet."""
+    return _Builder(spec, Choices(spec.seed if seed is None else seed, replay)).build()
+
+
+class _Builder:
+    def __init__(self, spec: SystemSpec, choices: Choices) -> None:
+        self.spec = spec
+        self.memory = PhysicalMemory()
+        for bank in spec.memory:
+            self.memory.add(bank.name, bank.base, bank.size, secure=bank.secure)
+        self.bus = Bus()
+        self.clock = Clock()
+        self.gic = Gic(spec.pes, spec.mpidrs)
+        self.machine = Machine(
+            memory=self.memory,
+            bus=self.bus,
+            gic=self.gic,
+            clock=self.clock,
+            choices=choices,
+            mpidrs=spec.mpidrs,
+        )
+        self.vmids = iter(range(1, 1 << 16))
+
+    def build(self) -> System:
+        spec = self.spec
+        set_up(self.gic, [d.interrupt for d in spec.devices if d.secure and d.interrupt])
+        self._frames()
+        spmc = self._spmc()
+        monitor = Monitor(self.machine, spmc)
+        hypervisor = self._hypervisor(monitor) if spec.hypervisor else None
+        firmware = Firmware(self.machine, monitor, spmc, hypervisor)
+        system = System(spec, self.machine, firmware, self.add_partition)
+        for each in spec.sps:
+            system.adopt(self.add_partition(spmc, each, system))
+        for each in spec.vms:
+            if hypervisor is None:
+                system.adopt(self._kernel(monitor, each, system))
+            else:
+                system.adopt(self.add_partition(hypervisor, each, system))
+        firmware.power_on()
+        return system
+
+    def _frames(self) -> None:
+        gic = self.spec.gic
+        for secure in (True, False):
+            self.bus.add(
+                gic.distributor, 0x10000, self.gic.distributor_frame(secure=secure), secure=secure
+            )
+            self.bus.add(
+                gic.redistributors,
+                0x20000 * self.spec.pes,
+                self.gic.redistributor_frame(secure=secure),
+                secure=secure,
+            )
+
+    def _spmc(self) -> Spmc:
+        spec = self.spec.spmc
+        pool = PagePool(self.memory, spec.memory.base, spec.memory.size // PAGE)
+        world = self._stage2(pool)
+        for bank in self.spec.memory:
+            if not bank.secure:
+                pages = bank.size // PAGE
+                world.map(bank.base, bank.base, pages, RAM | S2AP_R | S2AP_W | XN | SW_NS)
+        return Spmc(
+            self.machine,
+            pool,
+            spec.ffa_version,
+            spmc_id=spec.id,
+            other_world=world,
+            properties=NORMAL_WORLD_PROPERTIES,
+        )
+
+    def _hypervisor(self, monitor: Monitor) -> Hypervisor:
+        spec = self.spec.hypervisor
+        assert spec is not None
+        base = spec.memory.base + MAILBOX_BYTES
+        pool = PagePool(self.memory, base, (spec.memory.size - MAILBOX_BYTES) // PAGE)
+        frames = Frames(self._unused(spec.memory.base, spec.memory.size))
+        hypervisor = Hypervisor(self.machine, pool, spec.ffa_version, monitor, frames)
+        hypervisor.mailbox_base = spec.memory.base
+        return hypervisor
+
+    def _unused(self, base: int, size: int) -> list[tuple[int, int]]:
+        """Ranges of non-secure memory that nobody was given."""
+        taken = [(base, size)]
+        taken += [(m.pa, m.size) for p in self.spec.partitions for m in p.memory if not m.secure]
+        free = []
+        for bank in self.spec.memory:
+            if bank.secure:
+                continue
+            at = bank.base
+            for start, length in sorted(taken):
+                if bank.base <= start < bank.end:
+                    if start > at:
+                        free.append((at, (start - at) // PAGE))
+                    at = max(at, start + length)
+            if at < bank.end:
+                free.append((at, (bank.end - at) // PAGE))
+        return free
+
+    def _stage2(self, pool: PagePool) -> Stage2:
+        return Stage2(self.memory, pool, vmid=next(self.vmids))
+
+    def add_partition(self, manager: Manager, spec: PartitionSpec, system: System) -> Endpoint:
+        """Create the endpoint of ``spec`` under ``manager``, its memory laid out and loaded."""
+        stage2 = self._stage2(manager.pool)
+        partition = _partition(spec, stage2)
+        for each in spec.memory:
+            stage2.map(each.ipa, each.pa, each.size // PAGE, _attributes(spec, each))
+        for device in spec.manifest.device_regions:
+            stage2.map(
+                device.base_address, device.base_address, device.pages, _device(device.secure)
+            )
+        self._load(spec)
+        if spec.manifest_offset is not None:
+            partition.boot_information = self._boot_information(spec)
+        manager.add(partition, spec.vcpus)
+        if isinstance(manager, Spmc):
+            for device in spec.manifest.device_regions:
+                for interrupt in device.interrupts:
+                    manager.own_interrupt(interrupt.id, partition)
+        return self._endpoint(system, spec, partition)
+
+    def _kernel(self, monitor: Monitor, spec: PartitionSpec, system: System) -> Endpoint:
+        """Without a hypervisor the first VM is the OS kernel: endpoint 0, no stage 2."""
+        partition = _partition(spec, None)
+        partition.id = NORMAL_WORLD_ID
+        partition.contexts = [
+            ExecutionContext(partition, index, monitor) for index in range(self.spec.pes)
+        ]
+        monitor.kernel = partition.contexts
+        monitor.psci.entries[0] = (spec.entry, partition.boot_information)
+        self._load(spec)
+        return self._endpoint(system, spec, partition)
+
+    def _endpoint(self, system: System, spec: PartitionSpec, partition: Partition) -> Endpoint:
+        endpoint = Endpoint(system, spec, partition)
+        for ctx in partition.contexts:
+            ctx.runner = make_runner(endpoint, ctx)
+        return endpoint
+
+    def _load(self, spec: PartitionSpec) -> None:
+        if isinstance(spec.source, ImageSource):
+            for part in spec.source.image.parts:
+                self._write(spec, part.offset, part.data)
+        if spec.manifest_offset is not None:
+            self._write(spec, spec.manifest_offset, spec.dtb)
+
+    def _write(self, spec: PartitionSpec, offset: int, data: bytes) -> None:
+        own = spec.memory[0]
+        self.memory.write(own.pa + offset, data, secure=own.secure)
+
+    def _boot_information(self, spec: PartitionSpec) -> int:
+        """Put the boot information blob at the load address; its IPA (DEN0077A 1.2, 5.4)."""
+        assert spec.manifest_offset is not None
+        at = spec.load_address
+        entry = BootInfo("FDT", contents=at + spec.manifest_offset, size=len(spec.dtb))
+        version = max(spec.manifest.ffa_version, V1_1)
+        self._write(spec, 0, build_boot_info([entry], version, at))
+        return at
+
+
+def _partition(spec: PartitionSpec, stage2: Stage2 | None) -> Partition:
+    manifest = spec.manifest
+    properties = manifest.messaging_method | info.AARCH64
+    if manifest.notification_support:
+        properties |= info.NOTIFICATIONS
+    properties |= (manifest.vm_availability_messages & 3) << 6
+    partition = Partition(
+        id=spec.id,
+        name=spec.name,
+        secure=spec.secure,
+        uuids=manifest.uuids,
+        properties=properties,
+        version=manifest.ffa_version,
+        up=spec.vcpus == 1,
+        stage2=stage2,
+    )
+    partition.el = spec.el
+    partition.entry = spec.entry
+    partition.boot_order = manifest.boot_order
+    partition.action = _ACTIONS[manifest.ns_interrupts_action]
+    partition.managed_exit_fiq = not manifest.managed_exit_virq
+    partition.memory = [(each.ipa, each.size // PAGE) for each in spec.memory]
+    partition.home = spec.id
+    if not spec.secure:
+        partition.identity = False
+        partition.window = (WINDOW_IPA, WINDOW_PAGES)
+    return partition
+
+
+def _attributes(spec: PartitionSpec, region: MemoryMap) -> int:
+    rights = RegionAttributes(region.attributes)
+    attrs = RAM
+    if rights & RegionAttributes.READ:
+        attrs |= S2AP_R
+    if rights & RegionAttributes.WRITE:
+        attrs |= S2AP_W
+    if not rights & RegionAttributes.EXECUTE:
+        attrs |= XN
+    if not spec.secure or not region.secure:
+        attrs |= SW_NS
+    return attrs
+
+
+def _device(secure: bool) -> int:
+    return DEVICE if secure else DEVICE | SW_NS

@@ -1,0 +1,77 @@
+"""Which engine executes a context: the only place that knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Protocol
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.machine import exits
+from ffabric.machine.access import GuestAccess
+from ffabric.machine.engines.driven import DrivenRunner
+from ffabric.machine.engines.python import PythonRunner
+from ffabric.system.python_target import resolve_target
+from ffabric.system.spec import PythonSource
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.machine.engines.runner import Runner
+    from ffabric.system.system import Endpoint
+    from ffabric.system.vcpu import Vcpu
+
+
+class Program(Protocol):
+    """What a system asks of a partition's Python software; the coroutines yield exits."""
+
+    def program(self, vcpu: Vcpu, entry: int, x0: int) -> Coroutine[int, None, None]:
+        """The program of a vCPU, from its cold boot on."""
+
+    def vector(self, vcpu: Vcpu, kind: int) -> Coroutine[int, None, None]:
+        """Handle a virtual interrupt: 0 IRQ, 1 FIQ."""
+
+
+def make_runner(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
+    """The engine's runner for ``ctx``, as the partition's spec names it."""
+    return _ENGINES[endpoint.spec.engine](endpoint, ctx)
+
+
+def _python(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
+    source = endpoint.spec.source
+    assert isinstance(source, PythonSource)
+    machine = endpoint.system.machine
+    if source.target is None:
+        greeting = (fid.FFA_MSG_WAIT,) if endpoint.spec.secure else ()
+        return DrivenRunner(ctx, machine, greeting)
+    if endpoint.software is None:
+        endpoint.software = resolve_target(source)
+    software: Program = endpoint.software
+    vcpu = endpoint.vcpu(ctx)
+
+    def program(runner: PythonRunner, entry: int, x0: int) -> Coroutine[int, None, None]:
+        runner.on_interrupt = lambda kind: software.vector(vcpu, kind)
+        return software.program(vcpu, entry, x0)
+
+    return PythonRunner(ctx, program)
+
+
+def _unicorn(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
+    from ffabric.machine.engines.unicorn import UnicornRunner  # noqa: PLC0415 - an extra
+
+    return UnicornRunner.for_endpoint(endpoint, ctx)
+
+
+def access_for(endpoint: Endpoint) -> GuestAccess:
+    """How Python software of ``endpoint`` reaches memory: through its stage-2."""
+    machine = endpoint.system.machine
+    stage2 = endpoint.partition.stage2
+    assert stage2 is not None
+    return GuestAccess(stage2, machine.memory, secure=endpoint.spec.secure, bus=machine.bus)
+
+
+_ENGINES: dict[str, Callable[[Endpoint, ExecutionContext], Runner]] = {
+    "python": _python,
+    "unicorn": _unicorn,
+}
+
+CONDUITS = {0: exits.SVC, 1: exits.SMC, 2: exits.SMC}
+"""Exception level of a partition -> the conduit its calls take."""

@@ -1,0 +1,151 @@
+"""A booted system: run it, look at it, drive its partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ffabric.machine.engines.driven import DrivenRunner
+from ffabric.machine.machine import Machine, Stalled
+from ffabric.system.engines import CONDUITS, access_for
+from ffabric.system.spec import PartitionSpec, SystemSpec
+from ffabric.system.vcpu import Ram, Vcpu
+
+if TYPE_CHECKING:
+    from ffabric.firmware.firmware import Firmware
+    from ffabric.firmware.manager.manager import Manager, Tracer
+    from ffabric.firmware.manager.partition import ExecutionContext, Partition
+    from ffabric.machine.access import GuestAccess
+
+    AddPartition = Callable[[Manager, PartitionSpec, "System"], "Endpoint"]
+
+
+class Endpoint:
+    """A partition of a booted system, from outside: its spec, its firmware side, its software."""
+
+    def __init__(self, system: System, spec: PartitionSpec, partition: Partition) -> None:
+        self.system = system
+        self.spec = spec
+        self.partition = partition
+        self.software: Any = None
+        self._memory: GuestAccess | None = None
+        self._ram: Ram | None = None
+
+    @property
+    def id(self) -> int:
+        """The endpoint id."""
+        return self.partition.id
+
+    @property
+    def name(self) -> str:
+        """The partition's name."""
+        return self.spec.name
+
+    @property
+    def memory(self) -> GuestAccess:
+        """Loads and stores as the partition's software makes them, through its stage-2."""
+        if self._memory is None:
+            self._memory = access_for(self)
+        return self._memory
+
+    @property
+    def ram(self) -> Ram:
+        """The pages of its memory that have no purpose yet."""
+        if self._ram is None:
+            own = self.spec.memory[0]
+            self._ram = Ram(own.ipa, own.size)
+        return self._ram
+
+    def vcpu(self, ctx: ExecutionContext) -> Vcpu:
+        """One of its vCPUs as software finds it."""
+        return Vcpu(self, ctx, CONDUITS[self.spec.el])
+
+    def take(self, index: int = 0) -> DrivenRunner:
+        """Give the PE to vCPU ``index`` of a driven partition; its runner, in control."""
+        ctx = self.partition.contexts[index]
+        runner = ctx.runner
+        if not isinstance(runner, DrivenRunner):
+            raise TypeError(f"{self.name} is not driven: it runs by itself")
+        if not runner.in_control:
+            self.system.give(ctx)
+        return runner
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.name} {self.id:#06x}>"
+
+
+class System:
+    """A booted system. ``run`` lets it go on; ``close`` gives everything back."""
+
+    def __init__(
+        self, spec: SystemSpec, machine: Machine, firmware: Firmware, add: AddPartition
+    ) -> None:
+        self.spec = spec
+        self.machine = machine
+        self.firmware = firmware
+        self.endpoints: dict[str, Endpoint] = {}
+        self._add = add
+
+    def adopt(self, endpoint: Endpoint) -> Endpoint:
+        """Know ``endpoint`` by its name."""
+        self.endpoints[endpoint.name] = endpoint
+        return endpoint
+
+    def endpoint(self, name: str) -> Endpoint:
+        """The partition called ``name``."""
+        return self.endpoints[name]
+
+    def resolve(self, what: object) -> int:
+        """The endpoint id of a name, an endpoint, or a partition's Python object or class."""
+        if isinstance(what, int):
+            return what
+        if isinstance(what, Endpoint):
+            return what.id
+        if isinstance(what, str):
+            return self.endpoints[what].id
+        for each in self.endpoints.values():
+            software = each.software
+            if software is what or (isinstance(what, type) and type(software) is what):
+                return each.id
+        raise LookupError(f"no partition of this system is {what!r}")
+
+    def attach(self, tracer: Tracer | None) -> None:
+        """Let ``tracer`` listen to the firmware (None: nobody)."""
+        self.firmware.attach(tracer)
+
+    def run(self) -> None:
+        """Run until something stops the machine, or nothing can run any more."""
+        self.machine.run()
+
+    def give(self, ctx: ExecutionContext) -> None:
+        """Let the scheduler of its world give ``ctx`` a PE, and run until it has control."""
+        runner = ctx.runner
+        assert isinstance(runner, DrivenRunner)
+        if runner.wait():
+            return
+        self.firmware.give(ctx)
+        if not runner.wait():
+            raise Stalled(f"{ctx.name} is {ctx.state.value} and nothing can run")
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """How often each rule has refused a call, by rule id."""
+        counts: dict[str, int] = {}
+        for manager in self.firmware.managers:
+            for rule_id, count in manager.refusals.items():
+                counts[rule_id] = counts.get(rule_id, 0) + count
+        return counts
+
+    def close(self) -> None:
+        """Stop every engine and give the memory back."""
+        for endpoint in self.endpoints.values():
+            for ctx in endpoint.partition.contexts:
+                if ctx.runner is not None:
+                    ctx.runner.close()
+        self.machine.memory.close()
+
+    def __enter__(self) -> System:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,71 @@
+"""What the software of a Python partition has in hand on one vCPU: registers, memory, a conduit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.machine.access import GuestAccess
+    from ffabric.system.system import Endpoint
+
+PAGE = 4096
+
+
+class OutOfMemory(Exception):  # noqa: N818 - an answer, as malloc gives
+    """The partition's own memory has no run of free pages that long."""
+
+
+class Ram:
+    """The pages of a partition's memory that its software has not given a purpose yet.
+
+    Addresses are IPAs. One allocator serves all vCPUs of the partition.
+    """
+
+    def __init__(self, base: int, size: int) -> None:
+        self.base = base
+        self.size = size
+        self._used = bytearray(size // PAGE)
+
+    def allocate(self, pages: int = 1) -> int:
+        """The IPA of ``pages`` free pages in a row."""
+        at = self._used.find(bytes(pages))
+        if at < 0:
+            raise OutOfMemory(f"{pages} pages of {len(self._used)}")
+        self._used[at : at + pages] = b"\1" * pages
+        return self.base + at * PAGE
+
+    def free(self, ipa: int, pages: int = 1) -> None:
+        """Give pages back."""
+        at = (ipa - self.base) // PAGE
+        self._used[at : at + pages] = bytes(pages)
+
+
+class Vcpu:
+    """One vCPU of a partition as its software finds it when it starts."""
+
+    def __init__(self, endpoint: Endpoint, ctx: ExecutionContext, conduit: int) -> None:
+        self.ctx = ctx
+        self.conduit = conduit
+        self.version = endpoint.spec.manifest.ffa_version
+        self.name = endpoint.spec.name
+        self._endpoint = endpoint
+
+    @property
+    def index(self) -> int:
+        """Which vCPU of the partition it is."""
+        return self.ctx.index
+
+    @property
+    def memory(self) -> GuestAccess:
+        """Loads and stores through the partition's stage-2."""
+        return self._endpoint.memory
+
+    @property
+    def ram(self) -> Ram:
+        """The partition's free pages."""
+        return self._endpoint.ram
+
+    def resolve(self, endpoint: object) -> int:
+        """The id of what the program calls an endpoint: an id, a name, a partition object."""
+        return endpoint if isinstance(endpoint, int) else self._endpoint.system.resolve(endpoint)
