@@ -117,7 +117,12 @@ class Firmware:
         self, pe: PE, ctx: ExecutionContext | None, pending: tuple[int, int] | None
     ) -> bool:
         if self.hypervisor is not None:
-            return pending is not None and self.hypervisor.interrupt(pe, pending[0])
+            if pending is None:
+                return False
+            nxt = self.hypervisor.interrupt(pe, pending[0], ctx)
+            if nxt is not pe.current:
+                self.route(pe, nxt)
+            return True
         if ctx is not None and ctx.runner is not None:
             ctx.runner.interrupt(IRQ, pending is not None)
             if pending is not None:

@@ -15,8 +15,8 @@ class Frames:
     """Free page ranges of a stretch of non-secure memory.
 
     Allocation takes chunks from the top of the free ranges downwards, so that a VM whose addresses
-    ascend sits on chunks that descend: its IPAs are not its PAs and long buffers are not contiguous,
-    as on a machine that has been up for a while.
+    ascend sits on chunks that descend: its IPAs are not its PAs and long buffers are not
+    contiguous, as on a machine that has been up for a while.
     """
 
     def __init__(self, ranges: list[tuple[int, int]]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
-from ffabric.firmware.hypervisor import boot, interrupts, relay, vcpu
+from ffabric.firmware.hypervisor import boot, interrupts, notifications, relay, vcpu
 from ffabric.firmware.hypervisor.calls import VM_CALLS
 from ffabric.firmware.hypervisor.frames import Frames
 from ffabric.firmware.manager import direct
@@ -24,6 +24,10 @@ from ffabric.firmware.manager.partition import ExecutionContext, Partition, Stat
 from ffabric.firmware.rules import Refused, refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ffabric.abi.ffa.messages import Message
+    from ffabric.firmware.manager.notification_state import NotificationState
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.machine.machine import PE, Machine
     from ffabric.machine.pages import PagePool
@@ -53,6 +57,8 @@ class Hypervisor(Manager):
         """What the SPMC says of its partitions, asked once at boot."""
         self.shared_mailboxes: set[int] = set()
         """VMs whose RX/TX pair the SPMC knows."""
+        self.vmm: Callable[[Partition, int, int], None] | None = None
+        """Who injects the interrupts of VMs (VM, vCPU, INTID), as a VMM behind an eventfd does."""
         self.zombies: list[Region] = []
         """Memory of dead VMs that an SP has not relinquished yet."""
         self.ready: list[list[ExecutionContext]] = [[] for _ in machine.pes]
@@ -209,9 +215,14 @@ class Hypervisor(Manager):
             return super().foreign(pe, caller, function)
         return vcpu.call(self, pe, caller, function)
 
-    def interrupt(self, pe: PE, intid: int) -> bool:
+    def interrupt(self, pe: PE, intid: int, running: ExecutionContext | None) -> Next:
         """A physical non-secure interrupt: the hypervisor takes it for the VM that owns it."""
-        return interrupts.physical(self, pe, intid)
+        return interrupts.physical(self, pe, intid, running)
+
+    def schedule_receivers(self, pe: PE, running: ExecutionContext | None) -> Next:
+        """The SRI: give cycles to whoever has notifications."""
+        steps = notifications.schedule_receivers(self, pe, running)
+        return self.script(pe, None, steps)
 
     # What concerns the secure world.
 
@@ -232,6 +243,30 @@ class Hypervisor(Manager):
     def forward_run(self, pe: PE, caller: ExecutionContext, target: int) -> Next:
         """FFA_RUN of an SP's context."""
         return self.forward(pe, caller)
+
+    def foreign_partitions(self, asker: Partition) -> list[info.PartitionInfo]:
+        """The SPs, as the SPMC described them."""
+        return self.secure_partitions
+
+    def forward_message(
+        self, pe: PE, caller: ExecutionContext, message: Message, *, delayed: bool
+    ) -> Next:
+        """FFA_MSG_SEND2 to an SP: the SPMC reads it from the VM's own TX."""
+        return self.script(pe, caller, relay.send_message(caller))
+
+    def notifies_elsewhere(self, endpoint: int) -> bool:
+        """What SPs set and get is kept by the SPMC."""
+        return bool(endpoint & SECURE_ID)
+
+    def forward_notification(self, pe: PE, caller: ExecutionContext) -> Next:
+        """A VM's notification call that concerns SPs."""
+        return self.script(pe, caller, notifications.relay(self, caller))
+
+    def notify_pending(
+        self, pe: PE, state: NotificationState, vcpu: int | None, *, delayed: bool
+    ) -> None:
+        """A VM has notified a VM."""
+        notifications.pending(self, state, vcpu)
 
     def commit(self, pe: PE, caller: ExecutionContext, region: Region) -> Next:
         """Memory for VMs alone is relayed here; memory for an SP goes to the SPMC, repainted."""

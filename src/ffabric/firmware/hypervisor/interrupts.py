@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffabric.firmware.manager.partition import ExecutionContext
+
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.manager.partition import ExecutionContext, Partition
+    from ffabric.firmware.manager.manager import Next
+    from ffabric.firmware.manager.partition import Partition
     from ffabric.machine.machine import PE
 
 IRQ = 0
 
 
-def physical(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
-    """Acknowledge ``intid`` and make it pending for the VM that owns it."""
+def physical(hypervisor: Hypervisor, pe: PE, intid: int, running: ExecutionContext | None) -> Next:
+    """Acknowledge ``intid`` and make it pending for the VM that owns it; what ``pe`` runs next."""
     gic = hypervisor.machine.gic
     gic.acknowledge(pe.index, intid)
     gic.deactivate(pe.index, intid)
+    if intid == hypervisor.sri:
+        return hypervisor.schedule_receivers(pe, running)
     for vm in hypervisor.partitions.values():
         if intid in vm.interrupts:
             inject(hypervisor, vm, intid)
-    return True
+    return running if running is not None else pe_next(hypervisor, pe)
+
+
+def pe_next(hypervisor: Hypervisor, pe: PE) -> Next:
+    """An idle PE looks whether an interrupt has made something ready."""
+    current = pe.current
+    return current if isinstance(current, ExecutionContext) else hypervisor.schedule(pe)
 
 
 def inject(hypervisor: Hypervisor, vm: Partition, intid: int, vcpu: int | None = None) -> None:
@@ -32,7 +43,7 @@ def inject(hypervisor: Hypervisor, vm: Partition, intid: int, vcpu: int | None =
         return
     ctx = vm.contexts[vcpu or 0]
     assert ctx.runner is not None
-    ctx.runner.interrupt(IRQ, True)
+    ctx.runner.interrupt(IRQ, asserted=True)
     hypervisor.wake(ctx)
 
 
@@ -42,6 +53,6 @@ def refresh(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
     if gic is None or ctx.runner is None:
         return
     pending = gic.pending(ctx.index) is not None
-    ctx.runner.interrupt(IRQ, pending)
+    ctx.runner.interrupt(IRQ, asserted=pending)
     if pending:
         hypervisor.wake(ctx)

@@ -11,18 +11,22 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.firmware.manager import mailbox
 from ffabric.firmware.manager.memory import giveback, send
 from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
 from ffabric.firmware.manager.reply import success
+from ffabric.firmware.rules import Refused, refuse
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script
     from ffabric.firmware.manager.mailbox import Buffer, Mailbox
+    from ffabric.firmware.manager.manager import Handler, Next
     from ffabric.firmware.manager.memory.region import Region
     from ffabric.machine.machine import PE
 
@@ -145,6 +149,29 @@ def release_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
     return caller
 
 
+def send_message(caller: ExecutionContext) -> Script:
+    """FFA_MSG_SEND2 to an SP, in the name of the VM."""
+    answer = yield [fid.FFA_MSG_SEND2, caller.partition.id << 16, caller.x[2]]
+    caller.x[0:8] = answer[0:8]
+    return caller
+
+
+def fill_rx(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler) -> Script:
+    """Answer a call whose result goes to the VM's RX, which the SPMC may be filling."""
+    vm = caller.partition
+    answer = yield [fid.FFA_RX_ACQUIRE, vm.id]
+    if answer[0] & MASK32 != fid.FFA_SUCCESS_32:
+        refuse(mailbox.RX_BUSY, got="owned by the SPMC", expected="free")
+    try:
+        nxt: Next = handler(hypervisor, pe, caller)
+    except (Refused, DecodeError):
+        yield [fid.FFA_RX_RELEASE, vm.id]
+        raise
+    if vm.mailbox is not None and not vm.mailbox.full:
+        yield [fid.FFA_RX_RELEASE, vm.id]
+    return nxt
+
+
 def announce(
     hypervisor: Hypervisor, vm: Partition, message: int
 ) -> Generator[list[int], list[int], None]:
@@ -191,6 +218,11 @@ def destroy(hypervisor: Hypervisor, pe: PE, vm: Partition) -> Script:
         hypervisor.shared_mailboxes.discard(vm.id)
         yield [fid.FFA_RXTX_UNMAP, vm.id << 16]
     yield from announce(hypervisor, vm, VM_DESTROYED)
+    yield [
+        fid.FFA_NOTIFICATION_GET,
+        vm.id,
+        notifications.GET_FROM_SP | notifications.GET_FROM_SPM,
+    ]
     yield [fid.FFA_NOTIFICATION_BITMAP_DESTROY, vm.id]
     remote = [
         region

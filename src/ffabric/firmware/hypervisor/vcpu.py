@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ffabric.abi import psci, smccc
+from ffabric.abi.psci import AffinityState, MigrateType, Return
 from ffabric.firmware.hypervisor import boot
 from ffabric.firmware.manager import execution
 from ffabric.firmware.manager.partition import ExecutionContext, State
-from ffabric.abi.psci import AffinityState, MigrateType, Return
 from ffabric.machine import exits
 
 if TYPE_CHECKING:

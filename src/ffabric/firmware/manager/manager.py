@@ -248,7 +248,7 @@ class Manager(Relayer):
         """Create an endpoint with ``contexts`` execution contexts."""
         raise NotImplementedError
 
-    def interrupt_enabled(self, ctx: ExecutionContext, intid: int, on: bool) -> None:  # noqa: FBT001
+    def interrupt_enabled(self, ctx: ExecutionContext, intid: int, on: bool) -> None:
         """``ctx`` has enabled or disabled its virtual interrupt ``intid``."""
 
     def interrupt_deactivated(self, pe: PE, ctx: ExecutionContext, intid: int) -> None:

@@ -90,9 +90,7 @@ class Monitor:
 
     def from_secure(self, pe: PE, gate: ExecutionContext) -> Next:
         """The SPMC returns to the normal world of ``pe``."""
-        if self.spmc.deferred[pe.index]:
-            self.spmc.deferred[pe.index] = False
-            self.machine.interrupts_changed = True
+        self.spmc.leaving(pe)
         self._switch(pe, "normal")
         if not self.started[pe.index]:
             self.started[pe.index] = True

@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
-from ffabric.firmware.manager import execution, reply
+from ffabric.firmware.manager import execution, indirect, mailbox, reply
 from ffabric.firmware.manager.manager import Manager, Next
 from ffabric.firmware.manager.partition import ExecutionContext, Model, Partition, State
 from ffabric.firmware.manager.virtual_interrupts import VirtualInterrupts
 from ffabric.firmware.rules import refuse, rule
-from ffabric.firmware.spmc import interrupts
+from ffabric.firmware.spmc import interrupts, notifications
 from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
 from ffabric.machine import exits
 from ffabric.machine.gic import FIRST_SPI
 from ffabric.machine.machine import PE, Machine
 
 if TYPE_CHECKING:
+    from ffabric.abi.ffa.messages import Message
     from ffabric.abi.ffa.partition_info import PartitionInfo
     from ffabric.firmware.manager.mailbox import Mailbox
+    from ffabric.firmware.manager.notification_state import NotificationState
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.machine.pages import PagePool
     from ffabric.machine.stage2 import Stage2
@@ -71,6 +73,8 @@ class Spmc(Manager):
         self.normal_world = self._make_normal_world(other_world, properties)
         self.deferred = [False] * len(machine.pes)
         """PEs where a non-secure interrupt waits until the PE leaves the secure world."""
+        self.delayed_sri = [False] * len(machine.pes)
+        """PEs where an SP asked to raise the SRI when the PE leaves the secure world."""
         self.interrupt_owners: dict[int, Partition] = {}
         """Secure physical interrupts and the SP that each belongs to."""
 
@@ -113,7 +117,7 @@ class Spmc(Manager):
         if self.interrupt_owners.get(intid) is ctx.partition:
             self.machine.gic.deactivate(pe.index, intid)
 
-    def interrupt_enabled(self, ctx: ExecutionContext, intid: int, on: bool) -> None:  # noqa: FBT001
+    def interrupt_enabled(self, ctx: ExecutionContext, intid: int, on: bool) -> None:
         """An SP enables the interrupt of its device: so does the GIC, for the SP's PE."""
         if self.interrupt_owners.get(intid) is ctx.partition:
             assert ctx.pe is not None
@@ -222,6 +226,38 @@ class Spmc(Manager):
             return self.vm_mailboxes.get(sender)
         return super().mailbox_of(partition, sender)
 
+    def notify_pending(
+        self, pe: PE, state: NotificationState, vcpu: int | None, *, delayed: bool
+    ) -> None:
+        """A notification is pending for an SP or a VM: its scheduler has to know."""
+        notifications.pending(self, pe, delayed=delayed)
+
+    def entering(self, pe: PE, ctx: ExecutionContext) -> None:
+        """An SP gets cycles: signal what is pending for it."""
+        notifications.entering(self, ctx)
+
+    def forward_message(
+        self, pe: PE, caller: ExecutionContext, message: Message, *, delayed: bool
+    ) -> Next:
+        """FFA_MSG_SEND2 of an SP to the normal world: into the VM's RX, or the kernel's."""
+        vm = message.receiver
+        box = self.vm_mailboxes.get(vm) if vm else self.normal_world.mailbox
+        if box is None:
+            refuse(mailbox.NO_MAILBOX, got=vm, expected="a VM with an RX/TX pair")
+        if box.full or box.foreign:
+            refuse(mailbox.RX_BUSY, got=vm, expected="RX owned by the producer")
+        indirect.deliver(
+            self,
+            pe,
+            message,
+            self.normal_world,
+            box=box,
+            state=self.remote_notifications.get(vm),
+            delayed=delayed,
+        )
+        reply.success(caller.x)
+        return caller
+
     def speaks_for(self, partition: Partition, sender: int) -> bool:
         """The gate speaks for every endpoint of the normal world."""
         if partition.gateway:
@@ -231,6 +267,14 @@ class Spmc(Manager):
     def is_remote(self, endpoint: int) -> bool:
         """Endpoints of the normal world are its own business."""
         return not endpoint & SECURE_ID
+
+    def leaving(self, pe: PE) -> None:
+        """``pe`` goes to the normal world: what was put off until then happens."""
+        if self.deferred[pe.index]:
+            self.deferred[pe.index] = False
+            self.machine.interrupts_changed = True
+        if self.delayed_sri[pe.index]:
+            notifications.leaving(self, pe)
 
     def give(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The normal world's scheduler lends cycles to ``ctx`` of an SP (FFA_RUN)."""

@@ -1,0 +1,102 @@
+"""Notifications of VMs: joined from the two managers that keep them, and turned into interrupts.
+
+What VMs send to VMs is kept here, what SPs send to VMs by the SPMC. A VM's call that concerns SPs
+is passed on; FFA_NOTIFICATION_GET joins both. The SPMC announces pending notifications with the
+Schedule Receiver Interrupt: the hypervisor, as the scheduler of the normal world, asks whom it is
+for (FFA_NOTIFICATION_INFO_GET), gives SPs cycles with FFA_RUN and raises the Notification Pending
+Interrupt of VMs (DEN0077A 1.2, sections 10.3 to 10.5).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import notifications as abi
+from ffabric.firmware.hypervisor import interrupts
+from ffabric.firmware.manager import notifications
+from ffabric.firmware.manager.partition import ExecutionContext, State
+
+if TYPE_CHECKING:
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script
+    from ffabric.firmware.manager.notification_state import NotificationState
+    from ffabric.machine.machine import PE
+
+MASK32 = 0xFFFFFFFF
+MAX_ROUNDS = 64
+"""Answers of FFA_NOTIFICATION_INFO_GET that one SRI may take."""
+
+
+def relay(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
+    """Pass a notification call of a VM on; join what is pending here to FFA_NOTIFICATION_GET."""
+    x = list(caller.x)
+    getting = x[0] & MASK32 == fid.FFA_NOTIFICATION_GET
+    flags = x[2]
+    if getting:
+        x[2] = flags & notifications.FROM_SECURE_WORLD
+    answer = yield x
+    if not getting or answer[0] & MASK32 != fid.FFA_SUCCESS_32:
+        caller.x[0:8] = answer[0:8]
+        return caller
+    notifications.finish_get(
+        caller.partition.notifications,
+        caller,
+        x[1] >> 16 & 0xFFFF,
+        flags,
+        from_sps=abi.bitmap(answer[2] & MASK32, answer[3] & MASK32),
+        framework=abi.bitmap(answer[6] & MASK32, answer[7] & MASK32),
+    )
+    return caller
+
+
+def schedule_receivers(
+    hypervisor: Hypervisor, pe: PE, interrupted: ExecutionContext | None
+) -> Script:
+    """The Schedule Receiver Interrupt: find the receivers and let them know."""
+    for _ in range(MAX_ROUNDS):
+        answer = yield [fid.FFA_NOTIFICATION_INFO_GET_64]
+        if answer[0] & MASK32 != fid.FFA_SUCCESS_64:
+            break
+        pending = abi.parse_pending(answer[2:8], smc64=True)
+        for receiver in pending.lists:
+            vcpus = receiver.vcpus or (None,)
+            if receiver.endpoint in hypervisor.partitions:
+                for vcpu in vcpus:
+                    raise_npi(hypervisor, receiver.endpoint, vcpu)
+            elif receiver.vcpus or not _multiprocessor(hypervisor, receiver.endpoint):
+                for vcpu in receiver.vcpus or (0,):
+                    yield from _run(receiver.endpoint << 16 | vcpu)
+            else:
+                yield from _run(receiver.endpoint << 16 | pe.index)
+        if not pending.more:
+            break
+    if interrupted is not None and interrupted.partition.alive:
+        interrupted.state = State.RUNNING
+        return interrupted
+    return hypervisor.schedule(pe)
+
+
+def _multiprocessor(hypervisor: Hypervisor, endpoint: int) -> bool:
+    return any(sp.id == endpoint and sp.contexts > 1 for sp in hypervisor.secure_partitions)
+
+
+def _run(target: int) -> Script:
+    answer = yield [fid.FFA_RUN, target]
+    while answer[0] & MASK32 in (fid.FFA_INTERRUPT, fid.FFA_YIELD):
+        answer = yield [fid.FFA_RUN, answer[1]]
+    return None
+
+
+def raise_npi(hypervisor: Hypervisor, vm_id: int, vcpu: int | None) -> None:
+    """Raise the Notification Pending Interrupt of a VM; tell its VMM, if one listens."""
+    vm = hypervisor.partitions[vm_id]
+    if hypervisor.vmm is not None:
+        hypervisor.vmm(vm, vcpu or 0, hypervisor.npi)
+        return
+    interrupts.inject(hypervisor, vm, hypervisor.npi, vcpu or 0)
+
+
+def pending(hypervisor: Hypervisor, state: NotificationState, vcpu: int | None) -> None:
+    """A VM's notification from another VM became pending."""
+    if state.endpoint in hypervisor.partitions:
+        raise_npi(hypervisor, state.endpoint, vcpu)
