@@ -174,7 +174,7 @@ def test_both_need_the_property(bench, pair):
 
 def test_a_receiver_of_v1_0_knows_no_header(bench, pair):
     pair[1].version = V1_0
-    refuse(bench, pair, "message.receiver_property")
+    refuse(bench, pair, "message.receiver_version")
 
 
 def test_a_uuid_that_the_receiver_lacks_is_refused(bench, pair):

@@ -82,7 +82,14 @@ RECEIVE_PROPERTY = rule(
     "message.receiver_property",
     Status.DENIED,
     SECTION,
-    "The receiver has the property to receive indirect messages, and is of v1.1 or later.",
+    "The receiver has the property to receive indirect messages.",
+    since=V1_1,
+)
+RECEIVER_VERSION = rule(
+    "message.receiver_version",
+    Status.DENIED,
+    SECTION,
+    "The receiver is of v1.1 or later: v1.0 has no message header.",
     since=V1_1,
 )
 UUID_UNKNOWN = rule(
@@ -121,7 +128,7 @@ def send2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         if not pm.is_remote(message.receiver):
             refuse(RECEIVER, got=message.receiver, expected="a known endpoint")
         return pm.forward_message(pe, caller, message, delayed=delayed)
-    if not target.properties & info.INDIRECT_MESSAGES or target.version < V1_1:
+    if not target.properties & info.INDIRECT_MESSAGES:
         refuse(RECEIVE_PROPERTY, got=target.name, expected="one that receives messages")
     if message.uuid != uuids.NIL and message.uuid not in target.uuids:
         refuse(UUID_UNKNOWN, got=message.uuid, expected=target.uuids)
@@ -160,6 +167,8 @@ def deliver(
 
     For a VM the SPMC passes the normal world as ``target``, with the VM's own buffers and state.
     """
+    if target.version < V1_1:
+        refuse(RECEIVER_VERSION, got=target.version, expected=V1_1)
     data = abi.build_message(message, target.version)
     if len(data) > box.rx.size:
         refuse(ROOM, got=len(data), expected=box.rx.size)
