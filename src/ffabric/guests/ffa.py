@@ -1,8 +1,8 @@
 """FF-A as software at EL1 or EL0 uses it: every call as a step.
 
-:class:`Ffa` is for a Python partition (``await ffa.share(...)``), :class:`DrivenFfa` for a test that
-drives a vCPU (``ffa.share(...)``); both are :class:`Calls`. Nothing here knows more than the ABI
-tells: an FFA_ERROR raises :class:`FfaError` with its status.
+:class:`Ffa` is for a Python partition (``await ffa.share(...)``), :class:`DrivenFfa` for a test
+that drives a vCPU (``ffa.share(...)``); both are :class:`Calls`. Nothing here knows more than the
+ABI tells: an FFA_ERROR raises :class:`FfaError` with its status.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class Retrieved(msgspec.Struct, frozen=True):
 class Calls:
     """The FF-A calls of one vCPU.
 
-    ``endpoint`` is its endpoint id once it has asked, ``tx`` and ``rx`` the IPAs of its buffers once
-    it has mapped them.
+    ``endpoint`` is its endpoint id once it has asked, ``tx`` and ``rx`` the IPAs of its buffers
+    once it has mapped them.
     """
 
     def __init__(self, vcpu: Vcpu) -> None:
@@ -328,7 +328,7 @@ class Calls:
         tag: int = 0,
         impdef: tuple[int, int] = (0, 0),
     ) -> Steps[int]:
-        """Send ``ranges`` of (IPA, pages), or ``pages`` from ``ipa``, to one or several receivers."""
+        """Send ``ranges`` of (IPA, pages), or ``pages`` from ``ipa``, to one or more receivers."""
         yield from self._buffers()
         receivers = to if isinstance(to, (list, tuple)) else (to,)
         if attributes is None:
@@ -366,7 +366,7 @@ class Calls:
         impdef: tuple[int, int] = (0, 0),
         others: Sequence[tuple[object, int]] = (),
     ) -> Steps[Retrieved]:
-        """FFA_MEM_RETRIEVE_REQ, all fragments read; ``others`` are further (receiver, permissions)."""
+        """FFA_MEM_RETRIEVE_REQ, all fragments read; ``others``: more (receiver, permissions)."""
         yield from self._buffers()
         receivers = [abi.Receiver(self.endpoint, permissions, 0, 0, impdef)]
         receivers += [

@@ -1,7 +1,7 @@
 """A partition in Python: subclass :class:`Partition` and answer requests.
 
-The base class is the software every partition has: it initialises, waits for messages, and calls the
-methods below. A subclass overrides what it cares about.
+The base class is the software every partition has: it initialises, waits for messages, and calls
+the methods below. A subclass overrides what it cares about.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ RELINQUISH = "DEN0140 1.2, section 2.9"
 RECLAIM = "DEN0140 1.2, section 2.10"
 _INVALID = Status.INVALID_PARAMETERS
 
+NO_BUFFER = rule("mem.relinquish.no_buffer", _INVALID, RELINQUISH, "The caller has an RX/TX pair.")
 ENDPOINTS = rule(
     "mem.relinquish.endpoints", _INVALID, RELINQUISH, "The one endpoint named is the caller."
 )
@@ -68,7 +69,7 @@ def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
     me = caller.partition
     box = me.mailbox
     if box is None:
-        refuse(send.NO_BUFFER, got="no buffers", expected="an RX/TX pair")
+        refuse(NO_BUFFER, got="no buffers", expected="an RX/TX pair")
     wanted = abi.parse_relinquish(box.tx.snapshot(min(box.tx.size, _SNAPSHOT)))
     if wanted.endpoints != [me.id]:
         refuse(ENDPOINTS, got=wanted.endpoints, expected=[me.id])

@@ -49,7 +49,7 @@ TYPE_FLAG = rule(
 )
 TAG = rule("mem.retrieve.tag", _INVALID, SECTION, "The tag is the sender's.")
 LENGTH = rule(
-    "mem.retrieve.length",
+    "mem.retrieve.total_length",
     _INVALID,
     SECTION,
     "The request ends with its last receiver, in one piece.",
@@ -164,7 +164,7 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     x = caller.x
     me = caller.partition
     total, length = x[1] & 0xFFFFFFFF, x[2] & 0xFFFFFFFF
-    data = send.transmitted(me, x, total, length)
+    data = send.transmitted(me, x, total, length, None)
     if length != total:
         refuse(LENGTH, got=(length, total), expected="one fragment")
     wanted = abi.parse_transaction(data, me.version)

@@ -14,7 +14,7 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
 from ffabric.firmware.manager import ownership, reply
 from ffabric.firmware.manager.memory.region import DONATE, KINDS, LEND, SHARE, Kind, Region
-from ffabric.firmware.rules import refuse, rule
+from ffabric.firmware.rules import Rule, refuse, rule
 from ffabric.machine.pages import NoPages
 from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, VALID
 
@@ -28,34 +28,50 @@ if TYPE_CHECKING:
 SECTION = "DEN0140 1.2, section 2.4"
 _INVALID = Status.INVALID_PARAMETERS
 
-NO_BUFFER = rule("mem.send.no_buffer", _INVALID, SECTION, "The caller has an RX/TX pair.")
-DYNAMIC = rule(
-    "mem.send.dynamic_buffer",
+
+def family(name: str, status: Status, section: str, text: str) -> dict[Kind | None, Rule]:
+    """The same rule for each kind of transaction: ``mem.share.NAME``, ``mem.lend.NAME`` ..."""
+    return {
+        kind: rule(f"mem.{kind.name}.{name}", status, section, text)
+        for kind in (DONATE, LEND, SHARE)
+    }
+
+
+def with_retrieve(name: str, status: Status, section: str, text: str) -> dict[Kind | None, Rule]:
+    """A family of which retrieve requests are members too (kind None)."""
+    rules = family(name, status, section, text)
+    rules[None] = rule(f"mem.retrieve.{name}", status, section, text)
+    return rules
+
+
+NO_BUFFER = with_retrieve("no_buffer", _INVALID, SECTION, "The caller has an RX/TX pair.")
+DYNAMIC = with_retrieve(
+    "dynamic_buffer",
     _INVALID,
     SECTION,
     "x3 and w4 are zero: only the TX buffer carries descriptors.",
 )
-LENGTH = rule(
-    "mem.send.length",
+LENGTH = with_retrieve(
+    "length",
     _INVALID,
     SECTION,
     "The fragment fits TX, is not longer than the total, and both are multiples of 16.",
 )
-TOTAL = rule(
-    "mem.send.total_length",
+TOTAL = family(
+    "total_length",
     _INVALID,
     SECTION,
     "The total length ends with the last declared address range.",
 )
-SENDER = rule("mem.send.sender", Status.DENIED, SECTION, "The sender in the descriptor calls.")
-NO_RECEIVER = rule("mem.send.no_receiver", _INVALID, SECTION, "There is at least one receiver.")
-RECEIVER_SELF = rule("mem.send.to_self", _INVALID, SECTION, "The sender is not a receiver.")
-RECEIVER_TWICE = rule("mem.send.receiver_twice", _INVALID, SECTION, "No receiver is named twice.")
-RECEIVER_UNKNOWN = rule(
-    "mem.send.receiver_unknown", _INVALID, SECTION, "Each receiver is a known endpoint."
+SENDER = family("sender", Status.DENIED, SECTION, "The sender in the descriptor calls.")
+NO_RECEIVER = family("no_receiver", _INVALID, SECTION, "There is at least one receiver.")
+RECEIVER_SELF = family("to_self", _INVALID, SECTION, "The sender is not a receiver.")
+RECEIVER_TWICE = family("receiver_twice", _INVALID, SECTION, "No receiver is named twice.")
+RECEIVER_UNKNOWN = family(
+    "receiver_unknown", _INVALID, SECTION, "Each receiver is a known endpoint."
 )
-RECEIVER_WORLD = rule(
-    "mem.send.receiver_world",
+RECEIVER_WORLD = family(
+    "receiver_world",
     Status.DENIED,
     "DEN0140 1.2, section 1.3",
     "An SP sends memory to SPs only.",
@@ -66,35 +82,33 @@ DONATE_MANY = rule(
     "DEN0140 1.2, section 1.5",
     "Memory is donated to one receiver.",
 )
-COMPOSITE = rule(
-    "mem.send.composite_offset",
+COMPOSITE = family(
+    "composite_offset",
     _INVALID,
     "DEN0140 1.2, table 1.16",
     "Each receiver refers to the one composite descriptor, on a 16-byte boundary.",
 )
-FLAGS = rule(
-    "mem.send.flags", _INVALID, "DEN0140 1.2, table 1.22", "Reserved bits of the flags are zero."
-)
+FLAGS = family("flags", _INVALID, "DEN0140 1.2, table 1.22", "Reserved bits of the flags are zero.")
 SHARE_CLEAR = rule(
     "mem.share.clear_flag",
     _INVALID,
     "DEN0140 1.2, table 1.22",
     "Shared memory is not cleared: its owner still uses it.",
 )
-RESERVED_PERMISSION = rule(
-    "mem.send.permission_reserved",
+RESERVED_PERMISSION = family(
+    "permission_reserved",
     _INVALID,
     "DEN0140 1.2, table 1.14",
     "Data and instruction access have no reserved value; bits 7:4 are zero.",
 )
-INSTRUCTION = rule(
-    "mem.send.instruction_access",
+INSTRUCTION = family(
+    "instruction_access",
     _INVALID,
     "DEN0140 1.2, section 1.10.3",
     "The sender leaves instruction access unspecified.",
 )
-DATA_UNSPECIFIED = rule(
-    "mem.send.data_access_unspecified",
+DATA_UNSPECIFIED = family(
+    "data_access_unspecified",
     _INVALID,
     "DEN0140 1.2, section 1.10.3",
     "To lend or share, the sender says RO or RW.",
@@ -105,80 +119,80 @@ DONATE_DATA = rule(
     "DEN0140 1.2, section 1.10.3",
     "To donate, the sender leaves data access unspecified.",
 )
-NS_BIT = rule(
-    "mem.send.ns_bit",
+NS_BIT = family(
+    "ns_bit",
     _INVALID,
     "DEN0140 1.2, table 1.18",
     "The security state attribute is zero in a request of the sender.",
 )
-TYPE = rule(
-    "mem.send.type_specified",
+TYPE = family(
+    "type_specified",
     _INVALID,
     "DEN0140 1.2, section 1.10.4",
     "To donate, or to lend to one borrower, the sender leaves the memory type unspecified.",
 )
-ATTRIBUTES = rule(
-    "mem.send.attributes",
+ATTRIBUTES = family(
+    "attributes",
     Status.DENIED,
     "DEN0140 1.2, section 1.10.4",
     "Shared memory is Normal, Inner Write-Back, Inner Shareable, or Device-nGnRnE.",
 )
-HANDLE_MBZ = rule(
-    "mem.send.handle_mbz", _INVALID, "DEN0140 1.2, table 1.20", "The sender's handle is zero."
+HANDLE_MBZ = family(
+    "handle_mbz", _INVALID, "DEN0140 1.2, table 1.20", "The sender's handle is zero."
 )
-ALIGNMENT = rule(
-    "mem.send.unaligned_base",
+ALIGNMENT = family(
+    "unaligned_base",
     _INVALID,
     "DEN0140 1.2, table 1.13",
     "Each address range starts on a page (4 KiB).",
 )
-EMPTY = rule(
-    "mem.send.empty_range", _INVALID, "DEN0140 1.2, table 1.13", "Each range has at least one page."
+EMPTY = family(
+    "empty_range", _INVALID, "DEN0140 1.2, table 1.13", "Each range has at least one page."
 )
-RANGE_END = rule(
-    "mem.send.range_end",
+RANGE_END = family(
+    "range_end",
     _INVALID,
     "DEN0140 1.2, table 1.13",
     "Each range ends inside the sender's address space.",
 )
-OVERLAP = rule(
-    "mem.send.overlapping_constituents",
+OVERLAP = family(
+    "overlapping_constituents",
     _INVALID,
     "DEN0140 1.2, section 1.10.1",
     "Address ranges do not overlap.",
 )
-PAGES = rule(
-    "mem.send.page_count",
+PAGES = family(
+    "page_count",
     _INVALID,
     "DEN0140 1.2, table 1.12",
     "The total page count is the sum over the ranges.",
 )
-OWNED = rule(
-    "mem.send.not_owned",
+OWNED = family(
+    "not_owned",
     Status.DENIED,
     "DEN0140 1.2, section 1.4",
     "The sender owns each page and has exclusive access to it.",
 )
-UNIFORM = rule(
-    "mem.send.mixed_attributes",
+UNIFORM = family(
+    "mixed_attributes",
     Status.DENIED,
     "DEN0140 1.2, section 1.4",
     "All pages have the same permissions, type and security state.",
 )
-PERMISSION = rule(
-    "mem.send.permission",
+PERMISSION = family(
+    "permission",
     Status.DENIED,
     "DEN0140 1.2, section 1.10.3",
     "The sender gives no more access than it has.",
 )
-CLEAR_RO = rule(
-    "mem.send.clear_read_only",
+CLEAR_RO = family(
+    "clear_read_only",
     Status.DENIED,
     "DEN0140 1.2, table 1.22",
     "Only memory that the sender may write is cleared.",
 )
-DEVICE = rule(
-    "mem.send.device",
+DEVICE = family(
+    "device",
     Status.DENIED,
     "DEN0140 1.2, section 1.10.4",
     "Device memory is lent, to one borrower, and not as Normal memory.",
@@ -196,7 +210,7 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     sender = caller.partition
     kind = KINDS[x[0] & 0xFFFFFFFF]
     total, length = x[1] & 0xFFFFFFFF, x[2] & 0xFFFFFFFF
-    data = transmitted(sender, x, total, length)
+    data = transmitted(sender, x, total, length, kind)
     sent = abi.parse_transaction(data, sender.version)
     judge(pm, sender, kind, sent, total)
     pm.regions.check_room(sent.sender)
@@ -217,31 +231,38 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     return complete(pm, pe, caller, region)
 
 
-def transmitted(sender: Partition, x: list[int], total: int, length: int) -> bytes:
-    """The snapshot of a descriptor's first fragment in TX, its lengths judged."""
+def transmitted(
+    sender: Partition, x: list[int], total: int, length: int, what: Kind | None
+) -> bytes:
+    """The snapshot of a descriptor's first fragment in TX, its lengths judged.
+
+    ``what`` is the kind of transaction that is sent, None for a retrieve request.
+    """
     box: Mailbox | None = sender.mailbox
     if box is None:
-        refuse(NO_BUFFER, got="no buffers", expected="an RX/TX pair")
+        refuse(NO_BUFFER[what], got="no buffers", expected="an RX/TX pair")
     if x[3] or x[4] & 0xFFFFFFFF:
-        refuse(DYNAMIC, got=(x[3], x[4]), expected=(0, 0))
+        refuse(DYNAMIC[what], got=(x[3], x[4]), expected=(0, 0))
     if length > total or length > box.tx.size or not length or (length | total) & 15:
-        refuse(LENGTH, got=(length, total), expected=f"16-byte multiples up to {box.tx.size:#x}")
+        refuse(
+            LENGTH[what], got=(length, total), expected=f"16-byte multiples up to {box.tx.size:#x}"
+        )
     return box.tx.snapshot(length)
 
 
 def judge(pm: Manager, sender: Partition, kind: Kind, sent: abi.Transaction, total: int) -> None:
     """Everything that can be said of the first fragment without looking at memory."""
     if not pm.speaks_for(sender, sent.sender):
-        refuse(SENDER, got=sent.sender, expected=sender.id)
+        refuse(SENDER[kind], got=sent.sender, expected=sender.id)
     receivers = sent.receivers
     if not receivers:
-        refuse(NO_RECEIVER, got=0, expected="1 or more")
+        refuse(NO_RECEIVER[kind], got=0, expected="1 or more")
     if sent.handle:
-        refuse(HANDLE_MBZ, got=sent.handle, expected=0)
+        refuse(HANDLE_MBZ[kind], got=sent.handle, expected=0)
     if sent.header_length + sent.range_count * 16 != total:
-        refuse(TOTAL, got=total, expected=sent.header_length + sent.range_count * 16)
+        refuse(TOTAL[kind], got=total, expected=sent.header_length + sent.range_count * 16)
     if sent.flags & ~abi.FLAG_CLEAR & ~abi.FLAG_TIME_SLICE & ~kind.type_flag:
-        refuse(FLAGS, got=sent.flags, expected=abi.FLAG_CLEAR)
+        refuse(FLAGS[kind], got=sent.flags, expected=abi.FLAG_CLEAR)
     if kind is SHARE and sent.flags & abi.FLAG_CLEAR:
         refuse(SHARE_CLEAR, got=sent.flags, expected=0)
     for receiver in receivers:
@@ -249,7 +270,7 @@ def judge(pm: Manager, sender: Partition, kind: Kind, sent: abi.Transaction, tot
     if len(receivers) > 1:
         ids = [receiver.endpoint for receiver in receivers]
         if len(set(ids)) != len(ids):
-            refuse(RECEIVER_TWICE, got=ids, expected="distinct ids")
+            refuse(RECEIVER_TWICE[kind], got=ids, expected="distinct ids")
         if kind is DONATE:
             refuse(DONATE_MANY, got=len(ids), expected=1)
     _judge_attributes(kind, sent)
@@ -258,9 +279,9 @@ def judge(pm: Manager, sender: Partition, kind: Kind, sent: abi.Transaction, tot
 def _judge_receiver(pm: Manager, sent: abi.Transaction, kind: Kind, receiver: abi.Receiver) -> None:
     endpoint = receiver.endpoint
     if endpoint == sent.sender:
-        refuse(RECEIVER_SELF, got=endpoint, expected="another endpoint")
+        refuse(RECEIVER_SELF[kind], got=endpoint, expected="another endpoint")
     if receiver.composite_offset & 15 or not sent.has_composite:
-        refuse(COMPOSITE, got=receiver.composite_offset, expected="a multiple of 16")
+        refuse(COMPOSITE[kind], got=receiver.composite_offset, expected="a multiple of 16")
     permissions = receiver.permissions
     data = permissions & abi.PERM_DATA_MASK
     if (
@@ -268,29 +289,29 @@ def _judge_receiver(pm: Manager, sent: abi.Transaction, kind: Kind, receiver: ab
         or permissions & abi.PERM_INSTRUCTION_MASK == abi.PERM_INSTRUCTION_MASK
         or permissions & 0xF0
     ):
-        refuse(RESERVED_PERMISSION, got=permissions, expected="no reserved value")
+        refuse(RESERVED_PERMISSION[kind], got=permissions, expected="no reserved value")
     if permissions & abi.PERM_INSTRUCTION_MASK:
-        refuse(INSTRUCTION, got=permissions, expected="not specified")
+        refuse(INSTRUCTION[kind], got=permissions, expected="not specified")
     if kind is DONATE:
         if data:
             refuse(DONATE_DATA, got=permissions, expected="not specified")
     elif not data:
-        refuse(DATA_UNSPECIFIED, got=permissions, expected="RO or RW")
+        refuse(DATA_UNSPECIFIED[kind], got=permissions, expected="RO or RW")
     if sent.sender & SECURE_ID and not endpoint & SECURE_ID:
-        refuse(RECEIVER_WORLD, got=endpoint, expected="an SP")
+        refuse(RECEIVER_WORLD[kind], got=endpoint, expected="an SP")
     if endpoint not in pm.partitions and not pm.is_remote(endpoint):
-        refuse(RECEIVER_UNKNOWN, got=endpoint, expected="a known endpoint")
+        refuse(RECEIVER_UNKNOWN[kind], got=endpoint, expected="a known endpoint")
 
 
 def _judge_attributes(kind: Kind, sent: abi.Transaction) -> None:
     attributes = sent.attributes
     if attributes & abi.MEM_ATTR_NS:
-        refuse(NS_BIT, got=attributes, expected=attributes & ~abi.MEM_ATTR_NS)
+        refuse(NS_BIT[kind], got=attributes, expected=attributes & ~abi.MEM_ATTR_NS)
     if kind is DONATE or (kind is LEND and len(sent.receivers) == 1):
         if attributes & abi.MEM_ATTR_TYPE_MASK:
-            refuse(TYPE, got=attributes, expected="not specified")
+            refuse(TYPE[kind], got=attributes, expected="not specified")
     elif attributes not in (NORMAL_SHARED, DEVICE_SHARED):
-        refuse(ATTRIBUTES, got=attributes, expected=(NORMAL_SHARED, DEVICE_SHARED))
+        refuse(ATTRIBUTES[kind], got=attributes, expected=(NORMAL_SHARED, DEVICE_SHARED))
 
 
 def complete(pm: Manager, pe: PE, caller: ExecutionContext, region: Region) -> Next:
@@ -308,22 +329,24 @@ def judge_ranges(region: Region) -> None:
     pages = 0
     for address, count in constituents:
         if address & (PAGE - 1):
-            refuse(ALIGNMENT, got=address, expected="a multiple of 0x1000")
+            refuse(ALIGNMENT[region.kind], got=address, expected="a multiple of 0x1000")
         if not count:
-            refuse(EMPTY, got=count, expected="1 or more")
+            refuse(EMPTY[region.kind], got=count, expected="1 or more")
         if (address + count * PAGE) >> stage2.ipa_bits:
-            refuse(RANGE_END, got=(address, count), expected=f"below 2^{stage2.ipa_bits}")
+            refuse(
+                RANGE_END[region.kind], got=(address, count), expected=f"below 2^{stage2.ipa_bits}"
+            )
         pages += count
     if not constituents:
-        refuse(EMPTY, got=0, expected="1 or more ranges")
+        refuse(EMPTY[region.kind], got=0, expected="1 or more ranges")
     if len(constituents) > 1:
         end = -1
         for address, count in sorted(constituents):
             if address < end:
-                refuse(OVERLAP, got=address, expected=f"{end:#x} or above")
+                refuse(OVERLAP[region.kind], got=address, expected=f"{end:#x} or above")
             end = address + count * PAGE
     if pages != region.total_pages:
-        refuse(PAGES, got=region.total_pages, expected=pages)
+        refuse(PAGES[region.kind], got=region.total_pages, expected=pages)
 
 
 def judge_ownership(region: Region) -> None:
@@ -336,21 +359,23 @@ def judge_ownership(region: Region) -> None:
     attrs = runs[0][3]
     for ipa, pa, _, found in runs:
         if pa < 0 or found & ownership.MASK or not found & VALID:
-            refuse(OWNED, got=(ipa, ownership.name(found)), expected="OWNED")
+            refuse(OWNED[region.kind], got=(ipa, ownership.name(found)), expected="OWNED")
         if found != attrs:
-            refuse(UNIFORM, got=ownership.name(found), expected=ownership.name(attrs))
+            refuse(UNIFORM[region.kind], got=ownership.name(found), expected=ownership.name(attrs))
     region.runs = runs
     writable = attrs & S2AP_W
     if region.flags & abi.FLAG_CLEAR and not writable:
-        refuse(CLEAR_RO, got=ownership.name(attrs), expected="RW")
+        refuse(CLEAR_RO[region.kind], got=ownership.name(attrs), expected="RW")
     for borrower in region.borrowers:
         data = borrower.permissions & abi.PERM_DATA_MASK
         if (data == abi.PERM_DATA_RW and not writable) or not attrs & S2AP_R:
-            refuse(PERMISSION, got=borrower.permissions, expected=ownership.name(attrs))
+            refuse(
+                PERMISSION[region.kind], got=borrower.permissions, expected=ownership.name(attrs)
+            )
     if attrs & MEMATTR_MASK != MEMATTR_NORMAL_WB and (
         region.kind is not LEND or len(region.borrowers) > 1
     ):
-        refuse(DEVICE, got=region.kind.name, expected="lend to one borrower")
+        refuse(DEVICE[region.kind], got=region.kind.name, expected="lend to one borrower")
 
 
 def transfer(pm: Relayer, region: Region) -> None:
