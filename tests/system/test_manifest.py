@@ -199,6 +199,7 @@ def test_regions() -> None:
     watchdog, dma = manifest.device_regions
     assert watchdog.interrupts == (Interrupt(56, 0x900), Interrupt(57, 0xB10, 1 << 32 | 0x100))
     assert watchdog.exclusive_access
+    assert watchdog.secure
     assert (dma.smmu_id, dma.stream_ids) == (0, (1,))
     assert not watchdog.interrupts[0].level_triggered
     assert watchdog.interrupts[0].secure
@@ -228,6 +229,12 @@ def buffers(rx_pages: int = 1, tx_pages: int = 1) -> Node:
 def test_rx_and_tx_buffers_are_memory_regions() -> None:
     manifest = read_manifest(root(rx_tx(1, 2), buffers()))
     assert (manifest.rx_buffer, manifest.tx_buffer) == ("rx", "tx")
+
+
+def test_a_buffer_that_is_missing_is_said_once() -> None:
+    node = rx_tx(1, 2)
+    del node.props["tx-buffer"]
+    assert problems_of(root(node, buffers())) == ["sp.dts: /rx_tx-info: tx-buffer: missing"]
 
 
 def test_boot_info() -> None:

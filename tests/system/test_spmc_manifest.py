@@ -57,7 +57,8 @@ def cpus(*mpidrs: int) -> Node:
         [
             Node(f"cpu@{n}", {"device_type": b"cpu\0", "reg": cells(0, mpidr)})
             for n, mpidr in enumerate(mpidrs)
-        ],
+        ]
+        + [Node("cpu-map")],
     )
 
 

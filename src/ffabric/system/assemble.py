@@ -9,13 +9,11 @@ from ffabric.system.sharing import check_boot_order, check_device_regions, check
 from ffabric.system.spec import SP, VM, FirmwareSpec, SystemDraft, SystemSpec
 
 
-def assemble(draft: SystemDraft, problems: Problems | None = None) -> SystemSpec:
+def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     """Give everything its id and its place.
 
-    Raises SystemErrors with all that cannot be, and with the `problems` that were found before.
+    Raises SystemErrors with all that cannot be, after the `problems` that were found before.
     """
-    if problems is None:
-        problems = Problems(draft.file)
     check_names(draft, problems)
     mpidrs = find_mpidrs(draft, problems)
     for partition in draft.partitions:

@@ -101,7 +101,6 @@ class _System:
         if "id" in spmc:
             spmc["spmc_id"] = spmc.pop("id")
         return SystemDraft(
-            file=str(self.path),
             partitions=partitions,
             memory=self._memory() or banks(manifest.memory if manifest else ()),
             reserved=_reserved(manifest),
@@ -187,7 +186,7 @@ class _System:
     ) -> list[PartitionDraft]:
         """The SPs of the layout, a [[sp]] of the same name laid over each, then the others."""
         tables = self._array("sp")
-        own = {table.get("name"): table for _, table in tables}
+        own = {str(table.get("name")): table for _, table in tables}
         drafts = []
         for entry in layout:
             table = {**_layout_table(entry), **own.pop(entry.name, {})}
@@ -199,7 +198,7 @@ class _System:
             drafts.append(self._partition(SP, f"[[sp]] {entry.name}", table, extra))
         listed = {entry.name for entry in layout}
         for where, table in tables:
-            if table.get("name") not in listed:
+            if str(table.get("name")) not in listed:
                 drafts.append(self._partition(SP, where, table, Extra()))
         found = [draft for draft in drafts if draft]
         return self._matched(found, manifest) if manifest else found

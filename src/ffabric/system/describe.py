@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from ffabric.abi.ffa.version import LATEST
 from ffabric.system.assemble import assemble
 from ffabric.system.config_partition import default_fields
@@ -18,8 +20,9 @@ from ffabric.system.images import parse_image
 from ffabric.system.manifest import PAGE, Manifest
 from ffabric.system.manifest_binding import read_manifest
 from ffabric.system.manifest_checks import check_manifest
+from ffabric.system.manifest_keys import PROPERTIES
 from ffabric.system.package import IMAGE_OFFSET, MANIFEST_OFFSET
-from ffabric.system.problems import Problems, SystemErrors
+from ffabric.system.problems import Problems
 from ffabric.system.python_target import as_uuids, target_fields, target_name
 from ffabric.system.spec import (
     SP,
@@ -70,17 +73,12 @@ def describe(
     run: RunSpec | None = None,
 ) -> SystemSpec:
     """The system of these partitions. Raises SystemErrors with everything that cannot be."""
-    drafts = [
-        each if isinstance(each, PartitionDraft) else _partition(kind, each, {})
-        for kind, group in ((SP, sps), (VM, vms))
-        for each in group
-    ]
-    _tell_apart(drafts)
+    drafts = _told_apart(
+        [_draft(kind, each) for kind, group in ((SP, sps), (VM, vms)) for each in group]
+    )
     problems = Problems()
     for draft in drafts:
-        check_manifest(draft.manifest, problems, draft.name)
-        draft.where = draft.name
-    problems.check(SystemErrors)
+        check_manifest(draft.manifest, problems, draft.where)
     return assemble(
         SystemDraft(
             name=name,
@@ -93,8 +91,17 @@ def describe(
             devices=tuple(devices),
             gic=gic or GicSpec(),
             run=run or RunSpec(),
-        )
+        ),
+        problems,
     )
+
+
+def _draft(kind: str, each: object) -> PartitionDraft:
+    if not isinstance(each, PartitionDraft):
+        return _partition(kind, each, {})
+    if each.kind != kind:
+        raise TypeError(f"{each.name!r} is made by {each.kind}(), not by {kind}()")
+    return each
 
 
 def _partition(kind: str, target: object, given: dict[str, Any]) -> PartitionDraft:
@@ -121,7 +128,7 @@ def _partition(kind: str, target: object, given: dict[str, Any]) -> PartitionDra
     base: dict[str, Any] = default_fields(kind)
     if manifest is not None:
         base = {key: getattr(manifest, key) for key in Manifest.__struct_fields__}
-    whole = Manifest(**{**base, **own, **fields})
+    whole = Manifest(**_members({**base, **own, **fields}))
     source: Source = PythonSource(target)
     if image is not None:
         source = _image(kind, image, offset, whole)
@@ -143,15 +150,25 @@ def _image(kind: str, image: object, offset: int | None, manifest: Manifest) -> 
         floor = IMAGE_OFFSET if kind == SP and entry is None else 0
         offset = max((entry or 0) // PAGE * PAGE, floor)
     return ImageSource(
-        "" if isinstance(image, bytes) else str(image),
+        "the image" if isinstance(image, bytes) else str(image),
         parse_image(data).moved(offset).entered(entry),
     )
 
 
-def _tell_apart(drafts: list[PartitionDraft]) -> None:
-    """Number partitions of one name: adder, adder2, adder3."""
+def _members(fields: dict[str, Any]) -> dict[str, Any]:
+    """Numbers as the members of their enumerations; ValueError if there is no such member."""
+    for key in PROPERTIES:
+        if fields.get(key.attribute) is not None:
+            fields[key.attribute] = key.convert(fields[key.attribute])
+    return fields
+
+
+def _told_apart(drafts: list[PartitionDraft]) -> list[PartitionDraft]:
+    """Copies of the drafts; those of one name numbered: adder, adder2, adder3."""
     counts: dict[str, int] = {}
+    named = []
     for draft in drafts:
         count = counts[draft.name] = counts.get(draft.name, 0) + 1
-        if count > 1:
-            draft.name = f"{draft.name}{count}"
+        name = draft.name if count == 1 else f"{draft.name}{count}"
+        named.append(replace(draft, name=name, where=name))
+    return named

@@ -36,7 +36,7 @@ class Key(_Named, frozen=True, kw_only=True):
     default: str = ""
     most: int | None = None
     align: int = 1
-    bits: int | None = None
+    bits: type[enum.IntFlag] | None = None
     values: type[enum.IntEnum] | tuple[str, ...] | None = None
     section: str = ""
 
@@ -59,8 +59,8 @@ class Key(_Named, frozen=True, kw_only=True):
         if self.values:
             known = {int(entry): f"{entry.value} ({entry.name})" for entry in self.values}
             return "" if value in known else f"{value} is not {_one_of(known.values())}"
-        if self.bits is not None and value & ~self.bits:
-            return f"{value:#x}: bits {value & ~self.bits:#x} must be zero"
+        if wrong := value & ~_mask(self.bits):
+            return f"{value:#x}: bits {wrong:#x} must be zero"
         most = self.kind.most if self.most is None else self.most
         if most is not None and value > most:
             return f"{value:#x} is more than {most:#x}"
@@ -73,6 +73,10 @@ class Key(_Named, frozen=True, kw_only=True):
         if isinstance(self.values, type) and isinstance(value, int):
             return self.values(value)
         return value
+
+
+def _mask(bits: type[enum.IntFlag] | None) -> int:
+    return -1 if bits is None else sum(bits)
 
 
 def _one_of(names: Iterable[str]) -> str:
@@ -92,9 +96,6 @@ class Reader(Protocol):
 
     def value(self, key: Key) -> object:
         """One of them; ValueError if it is not of the key's kind."""
-
-    def child(self, name: str) -> Reader | None:
-        """The child node or table of that name."""
 
     def children(self) -> list[tuple[str, Reader]]:
         """All of them, with their names."""
@@ -155,11 +156,6 @@ class TableReader:
     def value(self, key: Key) -> object:
         """The key's value."""
         return key.kind.toml(self.table[key.name])
-
-    def child(self, name: str) -> TableReader | None:
-        """The table under that key."""
-        below = self.table.get(name)
-        return TableReader(below, f"{self.where}.{name}") if isinstance(below, dict) else None
 
     def children(self) -> list[tuple[str, Reader]]:
         """The tables in this table."""
@@ -260,8 +256,8 @@ def _allowed(key: Key) -> str:
         return ", ".join(key.values)
     if key.values:
         return ", ".join(f"{entry.value}: {entry.name}" for entry in key.values)
-    if key.bits is not None:
-        return f"bits {key.bits:#x}"
+    if key.bits:
+        return ", ".join(f"bit {bit.bit_length() - 1}: {bit.name}" for bit in key.bits)
     parts = [f"at most {key.most:#x}"] if key.most is not None else []
     if key.align > 1:
         parts.append(f"a multiple of {key.align:#x}")

@@ -15,6 +15,7 @@ from ffabric.system.dtb import Node
 
 _UNITS = {"": 1, "k": 1 << 10, "ki": 1 << 10, "m": 1 << 20, "mi": 1 << 20, "g": 1 << 30,
           "gi": 1 << 30}  # fmt: skip
+_CELL = 0xFFFF_FFFF
 _SIZE = re.compile(r"(0x[0-9a-f_]+|[0-9][0-9_]*)\s*(|[kmg]i?)b?", re.ASCII | re.IGNORECASE)
 
 
@@ -117,7 +118,11 @@ def _of_type(expected: type, name: str) -> Callable[[object], object]:
 
 def _numbers_from_toml(value: object) -> tuple[int, ...]:
     entries = value if isinstance(value, list) else [value]
-    return tuple(number_from_toml(entry) for entry in entries)
+    numbers = tuple(number_from_toml(entry) for entry in entries)
+    for number in numbers:
+        if number > _CELL:
+            raise KindError(f"{number:#x} is more than {_CELL:#x}")
+    return numbers
 
 
 def _texts_from_toml(value: object) -> tuple[str, ...]:
@@ -169,7 +174,7 @@ def _not_written(value: object) -> bytes:
 
 
 U16 = Kind("u16", Node.u32, number_from_toml, _cells, _NUMBER, 0xFFFF)
-U32 = Kind("u32", Node.u32, number_from_toml, _cells, _NUMBER, 0xFFFF_FFFF)
+U32 = Kind("u32", Node.u32, number_from_toml, _cells, _NUMBER, _CELL)
 U64 = Kind("u64", Node.u64, number_from_toml, _wide, _NUMBER, 2**64 - 1)
 SIZE = Kind("size", Node.u64, size_from_toml, _wide, _NUMBER, 2**64 - 1)
 FLAG = Kind(
@@ -214,7 +219,7 @@ VERSION = Kind(
     _version_from_toml,
     _cells,
     {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^v?[0-9]+\.[0-9]+$"}]},
-    0xFFFF_FFFF,
+    _CELL,
 )
 PATH = Kind("path", _not_in_a_node, _text, _not_written, {"type": "string"})
 PATHS = Kind("paths", _not_in_a_node, _texts_from_toml, _not_written, _list_of({"type": "string"}))

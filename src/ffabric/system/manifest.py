@@ -92,13 +92,7 @@ class Messaging(enum.IntFlag):
     DIRECT_REQ2_SEND = 1 << 10
 
 
-ALL_MESSAGING = int(
-    Messaging.DIRECT_REQ_RECV
-    | Messaging.DIRECT_REQ_SEND
-    | Messaging.INDIRECT
-    | Messaging.DIRECT_REQ2_RECV
-    | Messaging.DIRECT_REQ2_SEND
-)
+ALL_MESSAGING = sum(Messaging)
 
 
 class RegionAttributes(enum.IntFlag):

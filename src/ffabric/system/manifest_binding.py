@@ -96,7 +96,7 @@ def _binding_version(reader: Reader, problems: Problems) -> int:
             "compatible",
             f"{names[0]!r} is none of {', '.join(PARTITION)}{did_you_mean(names[0], PARTITION)}",
         )
-    return 1 if reader.child("services") else 0
+    return 1 if "services" in dict(reader.children()) else 0
 
 
 def _compatible(reader: Reader, problems: Problems) -> tuple[str, ...]:

@@ -20,14 +20,18 @@ from ffabric.system.kinds import (
     VERSION,
 )
 from ffabric.system.manifest import (
-    ALL_MESSAGING,
     PAGE,
     AbortAction,
     ExceptionLevel,
     ExecutionState,
     Granule,
+    Messaging,
     NsInterruptsAction,
     OtherSInterruptsAction,
+    PowerMessages,
+    RegionAttributes,
+    SriPolicy,
+    VmMessages,
 )
 
 PARTITION = ("arm,ffa-manifest-1.0", "arm,ffa-manifest-1.1")
@@ -114,19 +118,17 @@ PROPERTIES: tuple[Key, ...] = (
     ),
     Key(
         "sri-interrupts-policy", U32,
-        "Pend an SRI instead of running the partition for its secure interrupt: bit 0 while it "
-        "waits, bit 1 when it goes to wait with one pending.",
-        default="0", bits=0x3, section="TF-A binding",
+        "When a secure interrupt pends an SRI instead of running the waiting partition.",
+        default="0", bits=SriPolicy, section="TF-A binding",
     ),
     Key("notification-support", FLAG, "The partition receives notifications."),
     Key(
-        "vm-availability-messages", U32, "Bit 0: VM created; bit 1: VM destroyed.",
-        default="0", bits=0x3,
+        "vm-availability-messages", U32, "VM availability messages it subscribes to.",
+        default="0", bits=VmMessages,
     ),
     Key(
-        "power-management-messages", U32,
-        "Bit 0: CPU_OFF; bit 1: CPU_SUSPEND; bit 2: resume from suspend; bit 3: CPU_ON.",
-        default="0", bits=0xF,
+        "power-management-messages", U32, "Power management messages it subscribes to.",
+        default="0", bits=PowerMessages,
     ),
     Key("has-primary-scheduler", FLAG, "The partition implements the primary scheduler."),
     Key("time-slice-mem", FLAG, "Do not time-slice long memory management operations."),
@@ -166,7 +168,7 @@ SERVICE: tuple[Key, ...] = (
         doc="A protocol UUID in canonical form.",
     ),
     Key(
-        "messaging-method", U32, required=True, bits=ALL_MESSAGING,
+        "messaging-method", U32, required=True, bits=Messaging,
         doc="How the service is reached; bits as in binding version 1.0.",
     ),
 )  # fmt: skip
@@ -181,8 +183,7 @@ _REGION: tuple[Key, ...] = (
         doc="The region's size in translation granules.",
     ),
     Key(
-        "attributes", U32, required=True, bits=0xF,
-        doc="Bit 0: read; bit 1: write; bit 2: execute; bit 3: non-secure.",
+        "attributes", U32, "How the region is mapped.", required=True, bits=RegionAttributes,
     ),
     Key("smmu-id", U32, "The SMMU in front of the device."),
     Key("stream-ids", NUMBERS, "Stream ids of a device that reaches the memory."),

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+_SHORT = 5  # two letters swapped weigh more in a short name
+
 
 class Problem(msgspec.Struct, frozen=True):
     """One mistake: the file, the node path or table in it, the property or key, what is wrong.
@@ -87,5 +89,6 @@ class Problems:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A tail for a message: " (did you mean 'x'?)", or nothing if no known name is close."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    cutoff = 0.6 if len(name) < _SHORT else 0.75
+    close = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -209,7 +209,6 @@ class SystemDraft(msgspec.Struct, kw_only=True):
     """A system as somebody asks for it; what is None or empty is chosen by `assemble`."""
 
     name: str = "system"
-    file: str = ""
     pes: int | None = None
     mpidrs: tuple[int, ...] = ()
     seed: int | None = None
