@@ -164,8 +164,8 @@ class Bench(Manager):
     def is_remote(self, endpoint):
         return not endpoint & 0x8000
 
-    def foreign_partitions(self, asker):
-        return self.foreign
+    def foreign_partitions(self, asker, *, in_registers):
+        return self.foreign if in_registers else [each for each in self.foreign if each.id < 0xFFC0]
 
     def forward_message(self, pe, caller, message, *, delayed):
         self.forwarded.append((message, delayed))

@@ -83,9 +83,15 @@ def test_a_partition_without_uuid_is_found_by_nil_only(bench):
 
 
 def test_what_another_manager_knows_comes_after(bench, sp):
-    bench.foreign = [PartitionInfo(0xFFC0, 1, info.DIRECT_REQ_SEND | info.AARCH64, MORE)]
-    assert [each.id for each in get(bench, sp)[0]] == [0x8001, 0xFFC0]
+    bench.foreign = [PartitionInfo(0x8000, 1, info.DIRECT_REQ_SEND | info.AARCH64, MORE)]
+    assert [each.id for each in get(bench, sp)[0]] == [0x8001, 0x8000]
     assert get(bench, sp, MORE)[0][0].properties == 0x102
+
+
+def test_the_other_manager_knows_how_it_is_asked(bench, sp):
+    bench.foreign = [PartitionInfo(0xFFC0, 1, info.DIRECT_REQ_SEND | info.AARCH64, MORE)]
+    assert [each.id for each in get(bench, sp)[0]] == [0x8001]
+    assert [each.id for each in regs(bench, sp).infos] == [0x8001, 0xFFC0]
 
 
 # Properties

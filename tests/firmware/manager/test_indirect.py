@@ -177,8 +177,13 @@ def test_a_receiver_of_v1_0_knows_no_header(bench, pair):
     refuse(bench, pair, "message.receiver_version")
 
 
-def test_a_uuid_that_the_receiver_lacks_is_refused(bench, pair):
+def test_a_uuid_that_the_receiver_lacks_is_refused_by_a_manager_that_looks(bench, pair):
+    bench.checks_message_uuids = True
     refuse(bench, pair, "message.uuid", uuid=UUID(int=5))
+    bench.checks_message_uuids = False
+    write(pair[0], hello(uuid=UUID(int=5)))
+    bench.ok(pair[0], fid.FFA_MSG_SEND2)
+    assert received(pair[1]).uuid == UUID(int=5)
 
 
 def test_rx_must_be_there_and_free(bench, pair):

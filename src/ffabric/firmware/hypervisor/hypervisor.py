@@ -244,7 +244,9 @@ class Hypervisor(Manager):
         """FFA_RUN of an SP's context."""
         return self.forward(pe, caller)
 
-    def foreign_partitions(self, asker: Partition) -> list[info.PartitionInfo]:
+    def foreign_partitions(
+        self, asker: Partition, *, in_registers: bool
+    ) -> list[info.PartitionInfo]:
         """The SPs, as the SPMC described them."""
         return self.secure_partitions
 

@@ -67,7 +67,7 @@ _SENDS = info.DIRECT_REQ_SEND | info.DIRECT_REQ2_SEND
 _VM_AVAILABILITY = info.VM_CREATED | info.VM_DESTROYED
 
 
-def entries(pm: Manager, asker: Partition) -> list[PartitionInfo]:
+def entries(pm: Manager, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
     """What ``asker`` may discover: an entry per partition and UUID, by id, ours before others'."""
     found: list[PartitionInfo] = []
     for _, each in sorted(pm.partitions.items()):
@@ -77,7 +77,7 @@ def entries(pm: Manager, asker: Partition) -> list[PartitionInfo]:
             PartitionInfo(each.id, count, properties, uuid, ffa_version=each.version)
             for uuid in each.uuids or (uuids.NIL,)
         ]
-    return found + pm.foreign_partitions(asker)
+    return found + pm.foreign_partitions(asker, in_registers=in_registers)
 
 
 def properties_for(asker: Partition, target: Partition) -> int:
@@ -96,12 +96,14 @@ def properties_for(asker: Partition, target: Partition) -> int:
     return properties
 
 
-def matching(pm: Manager, asker: Partition, wanted: UUID) -> list[PartitionInfo]:
+def matching(
+    pm: Manager, asker: Partition, wanted: UUID, *, in_registers: bool
+) -> list[PartitionInfo]:
     """The entries of ``wanted`` (nil: all) as ``asker`` gets them; never none.
 
     To a request that names a UUID the answer does not repeat it.
     """
-    found = entries(pm, asker)
+    found = entries(pm, asker, in_registers=in_registers)
     if wanted != uuids.NIL:
         found = [
             msgspec.structs.replace(each, uuid=uuids.NIL) for each in found if each.uuid == wanted
@@ -123,7 +125,7 @@ def partition_info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     flags = x[5] if FLAGS.holds(asker.version) else 0
     if flags & ~info.COUNT_ONLY:
         refuse(FLAGS, got=flags, expected=info.COUNT_ONLY)
-    found = matching(pm, asker, uuids.from_words(*x[1:5]))
+    found = matching(pm, asker, uuids.from_words(*x[1:5]), in_registers=False)
     if flags & info.COUNT_ONLY:
         reply.success(x, len(found))
         return caller
@@ -144,7 +146,7 @@ def partition_info_get_regs(pm: Manager, pe: PE, caller: ExecutionContext) -> Ne
     start, tag = x[3] & 0xFFFF, x[3] >> 16 & 0xFFFF
     if tag:
         refuse(TAG, got=tag, expected=0)
-    found = matching(pm, asker, uuids.from_pair(x[1], x[2]))
+    found = matching(pm, asker, uuids.from_pair(x[1], x[2]), in_registers=True)
     if start >= len(found):
         refuse(INDEX, got=start, expected=f"below {len(found)}")
     x[0:18] = info.build_registers(found, start, 0, asker.version)

@@ -118,6 +118,11 @@ class Manager(Relayer):
     npi = hafnium.NOTIFICATION_PENDING_INTID
     sri = hafnium.SCHEDULE_RECEIVER_INTID
     mei = hafnium.MANAGED_EXIT_INTID
+    checks_message_uuids = False
+    """Whether a message to a UUID that its receiver lacks is refused (`message.uuid`).
+
+    Hafnium looks at no UUID, and senders exist that leave stale bytes there.
+    """
 
     def __init__(
         self, machine: Machine, pool: PagePool, version: int, *, allocator_bit: int = 0
@@ -214,7 +219,7 @@ class Manager(Relayer):
         """The caller has released its RX; another producer may have to know."""
         return caller
 
-    def foreign_partitions(self, asker: Partition) -> list[PartitionInfo]:
+    def foreign_partitions(self, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
         """What ``asker`` may discover of another manager's partitions, one entry per UUID."""
         return []
 

@@ -214,9 +214,9 @@ class Spmc(Manager):
         caller.x[0] = 0xFFFFFFFFFFFFFFFF
         return caller
 
-    def foreign_partitions(self, asker: Partition) -> list[PartitionInfo]:
-        """The logical partitions at EL3, which SPs may discover."""
-        if asker.gateway or self.monitor is None:
+    def foreign_partitions(self, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
+        """The logical partitions at EL3: SPs may discover them, and EL3 writes into no RX."""
+        if asker.gateway or not in_registers or self.monitor is None:
             return []
         return [each.describe() for each in self.monitor.logical.values()]
 
