@@ -214,7 +214,7 @@ class Spmc(Manager):
         caller.x[0] = 0xFFFFFFFFFFFFFFFF
         return caller
 
-    def foreign_partitions(self, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
+    def logical_partitions(self, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
         """The logical partitions at EL3: SPs may discover them, and EL3 writes into no RX."""
         if asker.gateway or not in_registers or self.monitor is None:
             return []

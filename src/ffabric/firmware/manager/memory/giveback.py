@@ -104,7 +104,7 @@ def take_from(
         pm.tracer.event(None, "relinquish", borrower=partition.name, ranges=borrower.held)
     borrower.held = None
     borrower.response = b""
-    if (clear or borrower.clear_after) and not region.retrieved:
+    if clear and not region.retrieved:
         pm.zero(region.runs)
     borrower.clear_after = False
 

@@ -100,7 +100,7 @@ class Relayer(abc.ABC):
         for region in [*self.regions.live.values()]:
             borrower = region.borrower(partition.id)
             if borrower is not None and borrower.held is not None:
-                giveback.take_from(self, partition, region, borrower, clear=False)
+                giveback.take_from(self, partition, region, borrower, clear=borrower.clear_after)
             if region.owner is partition and region.sender == partition.id:
                 for each in region.borrowers:
                     holder = self.partitions.get(each.endpoint)

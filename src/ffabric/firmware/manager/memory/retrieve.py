@@ -17,6 +17,7 @@ from ffabric.abi.ffa.version import V1_2
 from ffabric.firmware.manager import mailbox
 from ffabric.firmware.manager.memory import hypervisor_retrieve, send
 from ffabric.firmware.manager.memory.region import DONATE, LEND, SHARE, Borrower, Region
+from ffabric.firmware.manager.memory.send import ATTRIBUTE_BITS
 from ffabric.firmware.manager.ownership import BITS, BORROWED, OWNED
 from ffabric.firmware.rules import refuse, rule
 from ffabric.machine.pages import NoPages
@@ -43,7 +44,13 @@ _INVALID = Status.INVALID_PARAMETERS
 _DENIED = Status.DENIED
 
 SENDER = rule("mem.retrieve.sender", _DENIED, SECTION, "The sender is the transaction's.")
-BORROWER = rule("mem.retrieve.borrower", _DENIED, SECTION, "The caller is one of the receivers.")
+BORROWER = rule("mem.retrieve.borrower", _INVALID, SECTION, "The caller is one of the receivers.")
+OTHER_BORROWER = rule(
+    "mem.retrieve.other_borrower",
+    _DENIED,
+    SECTION,
+    "Every receiver in the request is one of the sender's.",
+)
 TYPE_FLAG = rule(
     "mem.retrieve.type", _INVALID, "DEN0140 1.2, table 1.23", "The transaction type, if given."
 )
@@ -225,7 +232,9 @@ def judge(
             refuse(RANGES, got=each.composite_offset, expected=0)
         offered = region.borrower(each.endpoint)
         if offered is None:
-            refuse(BORROWER, got=each.endpoint, expected=[b.endpoint for b in region.borrowers])
+            refuse(
+                OTHER_BORROWER, got=each.endpoint, expected=[b.endpoint for b in region.borrowers]
+            )
         granted = _permissions(region, offered, each)
         if (
             IMPDEF.holds(me.version)
@@ -257,6 +266,7 @@ def _judge_flags(region: Region, wanted: abi.Transaction) -> None:
 
 
 def _judge_attributes(region: Region, attributes: int) -> None:
+    attributes &= ATTRIBUTE_BITS
     if attributes & abi.MEM_ATTR_NS:
         refuse(NS_BIT, got=attributes, expected=attributes & ~abi.MEM_ATTR_NS)
     if not attributes & abi.MEM_ATTR_TYPE_MASK:
@@ -337,7 +347,7 @@ def _response(
     me: Partition, region: Region, borrower: Borrower, permissions: int, wanted: abi.Transaction
 ) -> bytes:
     assert borrower.held is not None
-    attributes = region.attributes
+    attributes = region.attributes & ATTRIBUTE_BITS
     if not attributes & abi.MEM_ATTR_TYPE_MASK:
         device = region.runs[0][3] & MEMATTR_MASK != MEMATTR_NORMAL_WB
         attributes |= send.DEVICE_SHARED if device else send.NORMAL_SHARED

@@ -200,6 +200,8 @@ DEVICE = family(
 
 PAGE = 4096
 SECURE_ID = 1 << 15
+ATTRIBUTE_BITS = 0x7F
+"""The attributes that have a meaning: senders of v1.0 and after leave noise in the others."""
 NORMAL_SHARED = abi.MEM_ATTR_NORMAL_WB_INNER
 DEVICE_SHARED = abi.MEM_ATTR_TYPE_DEVICE | abi.MEM_ATTR_DEVICE_NGNRNE | abi.MEM_ATTR_INNER_SHAREABLE
 
@@ -304,7 +306,7 @@ def _judge_receiver(pm: Manager, sent: abi.Transaction, kind: Kind, receiver: ab
 
 
 def _judge_attributes(kind: Kind, sent: abi.Transaction) -> None:
-    attributes = sent.attributes
+    attributes = sent.attributes & ATTRIBUTE_BITS
     if attributes & abi.MEM_ATTR_NS:
         refuse(NS_BIT[kind], got=attributes, expected=attributes & ~abi.MEM_ATTR_NS)
     if kind is DONATE or (kind is LEND and len(sent.receivers) == 1):
