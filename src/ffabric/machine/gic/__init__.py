@@ -1,1 +1,27 @@
-"""The GICv3 interrupt controller."""
+"""The GICv3 interrupt controller (Arm IHI 0069)."""
+
+from ffabric.machine.gic.cpu_interface import NAMES, SPURIOUS, SYSTEM_REGISTERS
+from ffabric.machine.gic.gic import Gic
+from ffabric.machine.gic.interrupts import (
+    FIRST_SPI,
+    GROUP0,
+    GROUP1NS,
+    GROUP1S,
+    InterruptBank,
+    State,
+)
+from ffabric.machine.gic.setup import set_up
+
+__all__ = [
+    "FIRST_SPI",
+    "GROUP0",
+    "GROUP1NS",
+    "GROUP1S",
+    "NAMES",
+    "SPURIOUS",
+    "SYSTEM_REGISTERS",
+    "Gic",
+    "InterruptBank",
+    "State",
+    "set_up",
+]
