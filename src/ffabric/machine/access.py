@@ -52,6 +52,21 @@ class DataAbort(Exception):  # noqa: N818 (the architecture's word)
         return _DFSC[self.reason] | (self.level if self.reason in _HAS_LEVEL else 0)
 
 
+class NoTranslation:
+    """Stands for stage 2 where there is none: a kernel without a hypervisor beneath it."""
+
+    def __init__(self) -> None:
+        self.tlbs: list[dict[int, tuple[mmap, int]]] = []
+
+    def translate(self, ipa: int) -> int:
+        """The identity, with every permission."""
+        return ipa & ADDRESS | VALID | AF | S2AP_R | S2AP_W
+
+    def level_of(self, ipa: int) -> int:
+        """No walk ends anywhere."""
+        return 0
+
+
 class GuestAccess:
     """The memory of a partition as it sees it: addresses are intermediate physical ones.
 
@@ -62,7 +77,12 @@ class GuestAccess:
     __slots__ = ("_bus", "_memory", "_reads", "_stage2", "_writes", "secure")
 
     def __init__(
-        self, stage2: Stage2, memory: PhysicalMemory, *, secure: bool, bus: Bus | None = None
+        self,
+        stage2: Stage2 | NoTranslation,
+        memory: PhysicalMemory,
+        *,
+        secure: bool,
+        bus: Bus | None = None,
     ) -> None:
         self.secure = secure
         self._stage2 = stage2

@@ -14,6 +14,7 @@ from ffabric.abi.ffa.version import V1_1
 from ffabric.firmware.firmware import Firmware
 from ffabric.firmware.hypervisor.frames import Frames
 from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+from ffabric.firmware.manager import notifications
 from ffabric.firmware.manager.mailbox import PAGE
 from ffabric.firmware.manager.manager import Manager
 from ffabric.firmware.manager.partition import Action, ExecutionContext, Partition
@@ -22,7 +23,7 @@ from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
 from ffabric.machine.bus import Bus
 from ffabric.machine.choices import Choices
 from ffabric.machine.clock import Clock
-from ffabric.machine.gic import Gic, set_up
+from ffabric.machine.gic import FIRST_SPI, Gic, set_up
 from ffabric.machine.machine import Machine
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
@@ -55,6 +56,9 @@ MAILBOX_BYTES = 8 * PAGE
 WINDOW_IPA = 0x40_0000_0000
 WINDOW_PAGES = 1 << 16
 """Where a VM finds memory it retrieves: 256 MiB at 256 GiB of its address space."""
+VIRTUAL_GICS = 0x80_0000_0000
+VIRTUAL_GIC_SIZE = 0x100_0000
+"""Where on the bus the virtual GICs of VMs are, by VMID: 16 MiB each from 512 GiB."""
 RAM = VALID | AF | SH_INNER | MEMATTR_NORMAL_WB
 DEVICE = VALID | AF | MEMATTR_DEVICE_NGNRNE | S2AP_R | S2AP_W | XN
 _ACTIONS = {
@@ -92,7 +96,14 @@ class _Builder:
 
     def build(self) -> System:
         spec = self.spec
-        set_up(self.gic, [d.interrupt for d in spec.devices if d.secure and d.interrupt])
+        secure = {
+            each.id
+            for sp in spec.sps
+            for device in sp.manifest.device_regions
+            for each in device.interrupts
+            if each.secure
+        }
+        set_up(self.gic, secure)
         self._frames()
         spmc = self._spmc()
         monitor = Monitor(self.machine, spmc)
@@ -127,7 +138,7 @@ class _Builder:
         pool = PagePool(self.memory, spec.memory.base, spec.memory.size // PAGE)
         world = self._stage2(pool)
         for bank in self.spec.memory:
-            if not bank.secure:
+            if not bank.secure and bank.end <= 1 << world.ipa_bits:
                 pages = bank.size // PAGE
                 world.map(bank.base, bank.base, pages, RAM | S2AP_R | S2AP_W | XN | SW_NS)
         return Spmc(
@@ -178,17 +189,52 @@ class _Builder:
             stage2.map(each.ipa, each.pa, each.size // PAGE, _attributes(spec, each))
         for device in spec.manifest.device_regions:
             stage2.map(
-                device.base_address, device.base_address, device.pages, _device(device.secure)
+                device.base_address,
+                device.base_address,
+                device.pages,
+                _device(secure=device.secure),
             )
         self._load(spec)
         if spec.manifest_offset is not None:
             partition.boot_information = self._boot_information(spec)
         manager.add(partition, spec.vcpus)
+        if partition.properties & info.NOTIFICATIONS:
+            notifications.enable(partition)
+        if isinstance(manager, Hypervisor):
+            self._virtual_gic(manager, partition, stage2)
+        interrupts = [line for d in spec.manifest.device_regions for line in d.interrupts]
         if isinstance(manager, Spmc):
-            for device in spec.manifest.device_regions:
-                for interrupt in device.interrupts:
-                    manager.own_interrupt(interrupt.id, partition)
+            for line in interrupts:
+                manager.own_interrupt(line.id, partition)
+        else:
+            partition.interrupts = frozenset(line.id for line in interrupts)
+        for line in interrupts:
+            if line.id >= FIRST_SPI:
+                self.gic.configure(
+                    line.id, edge=not line.level_triggered, enabled=not spec.secure, target=0
+                )
         return self._endpoint(system, spec, partition)
+
+    def _virtual_gic(self, hypervisor: Hypervisor, vm: Partition, stage2: Stage2) -> None:
+        """A GIC of the VM's own, where the machine has its: the VM sees no other interrupts."""
+        gic = Gic(self.spec.pes, self.spec.mpidrs)
+        set_up(gic)
+        vm.gic = gic
+        gic.on_change = lambda: hypervisor.virtual_interrupts_changed(vm)
+        at = self.spec.gic
+        base = VIRTUAL_GICS + stage2.vmid * VIRTUAL_GIC_SIZE
+        frames = (
+            (at.distributor, base, 0x10000, gic.distributor_frame(secure=False)),
+            (
+                at.redistributors,
+                base + 0x10000,
+                0x20000 * self.spec.pes,
+                gic.redistributor_frame(secure=False),
+            ),
+        )
+        for ipa, pa, size, frame in frames:
+            self.bus.add(pa, size, frame, secure=False)
+            stage2.map(ipa, pa, size // PAGE, _device(secure=False))
 
     def _kernel(self, monitor: Monitor, spec: PartitionSpec, system: System) -> Endpoint:
         """Without a hypervisor the first VM is the OS kernel: endpoint 0, no stage 2."""
@@ -272,5 +318,5 @@ def _attributes(spec: PartitionSpec, region: MemoryMap) -> int:
     return attrs
 
 
-def _device(secure: bool) -> int:
+def _device(*, secure: bool) -> int:
     return DEVICE if secure else DEVICE | SW_NS

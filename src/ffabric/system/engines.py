@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING, Protocol
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.machine import exits
-from ffabric.machine.access import GuestAccess
+from ffabric.machine.access import GuestAccess, NoTranslation
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
+from ffabric.system.cpu_registers import CpuRegisters
+from ffabric.system.extras import MissingExtra
 from ffabric.system.python_target import resolve_target
 from ffabric.system.spec import PythonSource
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.partition import ExecutionContext
     from ffabric.machine.engines.runner import Runner
-    from ffabric.system.system import Endpoint
+    from ffabric.machine.engines.unicorn import UnicornEngine
+    from ffabric.system.system import Endpoint, System
     from ffabric.system.vcpu import Vcpu
+
+
+MPIDR_RES1 = 1 << 31
 
 
 class Program(Protocol):
@@ -55,16 +61,35 @@ def _python(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
 
 
 def _unicorn(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
-    from ffabric.machine.engines.unicorn import UnicornRunner  # noqa: PLC0415 - an extra
+    system = endpoint.system
+    return system.unicorn.runner(
+        level=endpoint.spec.el,
+        mpidr=MPIDR_RES1 | system.machine.pes[ctx.index].mpidr,
+        secure=endpoint.spec.secure,
+        stage2=endpoint.partition.stage2,
+        gic=not endpoint.spec.secure,
+    )
 
-    return UnicornRunner.for_endpoint(endpoint, ctx)
+
+def make_unicorn(system: System) -> UnicornEngine:
+    """The Unicorn engine of a system; needs the extra ``aarch64``."""
+    try:
+        from ffabric.machine.engines.unicorn import UnicornEngine  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "unicorn", "aarch64") from error
+    machine = system.machine
+    return UnicornEngine(
+        memory=machine.memory,
+        bus=machine.bus,
+        clock=machine.clock,
+        sysreg=CpuRegisters(machine).access,
+    )
 
 
 def access_for(endpoint: Endpoint) -> GuestAccess:
     """How Python software of ``endpoint`` reaches memory: through its stage-2."""
     machine = endpoint.system.machine
-    stage2 = endpoint.partition.stage2
-    assert stage2 is not None
+    stage2 = endpoint.partition.stage2 or NoTranslation()
     return GuestAccess(stage2, machine.memory, secure=endpoint.spec.secure, bus=machine.bus)
 
 

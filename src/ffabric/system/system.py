@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import Machine, Stalled
-from ffabric.system.engines import CONDUITS, access_for
+from ffabric.system.engines import CONDUITS, access_for, make_unicorn
 from ffabric.system.spec import PartitionSpec, SystemSpec
 from ffabric.system.vcpu import Ram, Vcpu
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Manager, Tracer
     from ffabric.firmware.manager.partition import ExecutionContext, Partition
     from ffabric.machine.access import GuestAccess
+    from ffabric.machine.engines.unicorn import UnicornEngine
 
     AddPartition = Callable[[Manager, PartitionSpec, "System"], "Endpoint"]
 
@@ -86,6 +88,11 @@ class System:
         self.endpoints: dict[str, Endpoint] = {}
         self._add = add
 
+    @cached_property
+    def unicorn(self) -> UnicornEngine:
+        """The engine that all AArch64 images of the system share."""
+        return make_unicorn(self)
+
     def adopt(self, endpoint: Endpoint) -> Endpoint:
         """Know ``endpoint`` by its name."""
         self.endpoints[endpoint.name] = endpoint
@@ -144,7 +151,7 @@ class System:
                     ctx.runner.close()
         self.machine.memory.close()
 
-    def __enter__(self) -> System:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -219,6 +219,11 @@ class Hypervisor(Manager):
         """A physical non-secure interrupt: the hypervisor takes it for the VM that owns it."""
         return interrupts.physical(self, pe, intid, running)
 
+    def virtual_interrupts_changed(self, vm: Partition) -> None:
+        """The virtual GIC of ``vm`` changed: bring its vCPUs' lines up to date."""
+        for ctx in vm.contexts:
+            interrupts.refresh(self, ctx)
+
     def schedule_receivers(self, pe: PE, running: ExecutionContext | None) -> Next:
         """The SRI: give cycles to whoever has notifications."""
         steps = notifications.schedule_receivers(self, pe, running)

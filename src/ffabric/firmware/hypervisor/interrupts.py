@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ffabric.firmware.manager.partition import ExecutionContext
+from ffabric.firmware.manager.partition import ExecutionContext, State
+from ffabric.machine.gic import FIRST_SPI
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
@@ -37,9 +38,7 @@ def pe_next(hypervisor: Hypervisor, pe: PE) -> Next:
 def inject(hypervisor: Hypervisor, vm: Partition, intid: int, vcpu: int | None = None) -> None:
     """Make ``intid`` pending in the VM's virtual GIC, or straight on its vIRQ without one."""
     if vm.gic is not None:
-        vm.gic.set_pending(intid, vcpu)
-        for ctx in vm.contexts:
-            refresh(hypervisor, ctx)
+        vm.gic.set_pending(intid, vcpu if intid < FIRST_SPI else None)
         return
     ctx = vm.contexts[vcpu or 0]
     assert ctx.runner is not None
@@ -54,5 +53,5 @@ def refresh(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
         return
     pending = gic.pending(ctx.index) is not None
     ctx.runner.interrupt(IRQ, asserted=pending)
-    if pending:
+    if pending and ctx.state is State.RUNNING:
         hypervisor.wake(ctx)

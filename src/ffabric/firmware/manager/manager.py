@@ -223,10 +223,6 @@ class Manager(Relayer):
         """What ``asker`` may discover of another manager's partitions, one entry per UUID."""
         return []
 
-    def logical_partitions(self, asker: Partition) -> list[PartitionInfo]:
-        """Logical partitions, which have no buffers and are discovered through registers."""
-        return []
-
     def mailbox_of(self, partition: Partition, sender: int) -> Mailbox | None:
         """The RX/TX pair of ``sender``, for whom ``partition`` may speak."""
         return partition.mailbox if sender == partition.id else None

@@ -1,9 +1,9 @@
 """EL3: the SPMD between the worlds, PSCI, and EL3 logical partitions.
 
-The monitor switches worlds: an FF-A call of the normal world that it does not answer itself goes to
-the SPMC with its registers, and the SPMC's answer goes back. A reply that is no extended one leaves
-x8 to x17 of the caller as they were (DEN0077A 1.2, section 11.2; SMCCC 1.2). Every switch is counted:
-it is what a real system pays for.
+The monitor switches worlds: an FF-A call of the normal world that it does not answer itself goes
+to the SPMC with its registers, and the SPMC's answer goes back. A reply that is no extended one
+leaves x8 to x17 of the caller as they were (DEN0077A 1.2, section 11.2; SMCCC 1.2). Every switch
+is counted: it is what a real system pays for.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Physical interrupts while the secure world runs, or for it (DEN0077A 1.2, chapter 9).
 
-A non-secure interrupt while an SP runs is answered by the SP's *action*: queued until the PE leaves
-the secure world, a managed exit (the SP is told by a virtual interrupt and brings itself to an
-end), or signaled (the SP is PREEMPTED and the normal world gets FFA_INTERRUPT). Along a call chain the
-most conservative action of the chain holds.
+A non-secure interrupt while an SP runs is answered by the SP's *action*: queued until the PE
+leaves the secure world, a managed exit (the SP is told by a virtual interrupt and brings itself to
+an end), or signaled (the SP is PREEMPTED and the normal world gets FFA_INTERRUPT). Along a call
+chain the most conservative action of the chain holds.
 
 A secure interrupt goes to the SP that owns the device. If that SP is WAITING it runs under
 RTM_SEC_INTERRUPT on top of whatever was running, which goes on when it calls FFA_MSG_WAIT; if it

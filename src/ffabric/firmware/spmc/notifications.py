@@ -1,9 +1,10 @@
 """Notifications that the SPMC keeps: when the scheduler is told, and when the receiver is.
 
-The scheduler of the normal world hears of a pending notification by the Schedule Receiver Interrupt
-(SRI), a non-secure SGI that the secure world donates. An SP that sets notifications may ask to delay
-it until its PE leaves the secure world. A receiving SP hears of it by its Notification Pending
-Interrupt (NPI), which is pended when it next runs (DEN0077A 1.2, sections 10.4 and 10.5).
+The scheduler of the normal world hears of a pending notification by the Schedule Receiver
+Interrupt (SRI), a non-secure SGI that the secure world donates. An SP that sets notifications may
+ask to delay it until its PE leaves the secure world. A receiving SP hears of it by its
+Notification Pending Interrupt (NPI), which is pended when it next runs (DEN0077A 1.2, sections
+10.4 and 10.5).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """RX/TX buffers at the non-secure physical instance (DEN0077A 1.2, sections 13.2, 13.4, 13.6).
 
 The caller is the hypervisor or the OS kernel. It maps its own buffers by address, and a hypervisor
-maps those of its VMs by a descriptor in its TX. The buffers are non-secure memory; a VM's RX may be
-filled by the SPMC while the SPMC owns it, so the hypervisor acquires it before writing there itself.
+maps those of its VMs by a descriptor in its TX. The buffers are non-secure memory; a VM's RX may
+be filled by the SPMC while the SPMC owns it, so the hypervisor acquires it before writing there
+itself.
 """
 
 from __future__ import annotations

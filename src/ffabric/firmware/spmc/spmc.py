@@ -1,8 +1,9 @@
 """The SPMC at S-EL2: secure partitions, and the normal world behind a gate.
 
-To the SPMC the normal world is an endpoint with one context per PE, the *gate*, RUNNING while the PE
-executes there. Its stage-2 table is never walked by hardware: it is the SPMC's ledger of non-secure
-memory, in which what the normal world sends is no longer its own (DEN0077A 1.2, section 4.1).
+To the SPMC the normal world is an endpoint with one context per PE, the *gate*, RUNNING while the
+PE executes there. Its stage-2 table is never walked by hardware: it is the SPMC's ledger of
+non-secure memory, in which what the normal world sends is no longer its own (DEN0077A 1.2, section
+4.1).
 """
 
 from __future__ import annotations
@@ -214,7 +215,7 @@ class Spmc(Manager):
         caller.x[0] = 0xFFFFFFFFFFFFFFFF
         return caller
 
-    def logical_partitions(self, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
+    def foreign_partitions(self, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
         """The logical partitions at EL3: SPs may discover them, and EL3 writes into no RX."""
         if asker.gateway or not in_registers or self.monitor is None:
             return []
