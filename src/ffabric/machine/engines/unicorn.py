@@ -1,0 +1,84 @@
+"""The Unicorn engine: AArch64 software at EL1, EL0, or EL2 as a bare-metal normal world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ffabric.machine.engines import unicorn_native as native
+from ffabric.machine.engines.unicorn_runner import Siblings, UnicornRunner
+
+if TYPE_CHECKING:
+    from ffabric.machine.bus import Bus
+    from ffabric.machine.clock import Clock
+    from ffabric.machine.context import Context
+    from ffabric.machine.memory import PhysicalMemory
+    from ffabric.machine.stage2 import Stage2
+
+Sysreg = Callable[["Context", str, bool, int], int | None]
+"""(context, name, write, value) -> the value read, or any for a write; None: it is undefined."""
+
+SLICE = 100_000
+"""Instructions until a SLICE exit, unless the engine is told otherwise."""
+
+COUNTER_STEP = 1_000
+"""Virtual nanoseconds that reading a counter takes, unless the engine is told otherwise."""
+
+
+class UnicornEngine:
+    """What the vCPUs of a machine share: memory, devices, time, and the handler of registers.
+
+    `sysreg` answers for the registers of GIC (ICC_*, ICH_*) and generic timer (CNTP_*, CNTV_*, ...)
+    and may know others; without it they are undefined. `slice_` is in instructions, `counter_step`
+    in nanoseconds, `model` one of `unicorn_native.MODELS`. Memory and devices are those that are
+    there when a vCPU starts.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory: PhysicalMemory,
+        bus: Bus,
+        clock: Clock,
+        sysreg: Sysreg | None = None,
+        slice_: int = SLICE,
+        counter_step: int = COUNTER_STEP,
+        model: str = "max",
+    ) -> None:
+        if model not in native.MODELS:
+            raise ValueError(f"no processor {model!r}: Unicorn has {', '.join(native.MODELS)}")
+        if slice_ <= 0 or counter_step < 0:
+            raise ValueError(f"a slice of {slice_} instructions, {counter_step} ns a counter read")
+        self.memory = memory
+        self.bus = bus
+        self.clock = clock
+        self.sysreg = sysreg
+        self.slice = slice_
+        self.counter_step = counter_step
+        self.model = model
+        self._siblings: list[Siblings] = []
+
+    def runner(
+        self,
+        *,
+        level: int,
+        mpidr: int,
+        secure: bool,
+        stage2: Stage2 | None = None,
+        gic: bool = True,
+    ) -> UnicornRunner:
+        """A vCPU that starts at exception level `level` (0, 1 or 2).
+
+        At level 0 the partition has no EL1: its SVCs are exits, and only stage 2 translates. At
+        level 2, a bare-metal normal world, there is no stage 2. `gic`: ID_AA64PFR0_EL1 reports a
+        GICv3 CPU interface.
+        """
+        if level not in {0, 1, 2} or (level == 2 and stage2 is not None):
+            raise ValueError(f"no vCPU at EL{level} with stage 2 {stage2}")
+        for siblings in self._siblings:
+            if siblings.stage2 is stage2:
+                break
+        else:
+            siblings = Siblings(stage2)
+            self._siblings.append(siblings)
+        return UnicornRunner(self, siblings, level=level, mpidr=mpidr, secure=secure, gic=gic)

@@ -1,0 +1,312 @@
+"""Unicorn's C interface, as directly as Python can call it.
+
+The binding that comes with Unicorn builds objects for each register it moves, which costs many
+times what the call itself does. Here registers move through memory that is allocated once
+(`Registers`), and hooks are called with plain numbers.
+
+Unicorn exposes neither the syndrome of an exception nor how many instructions of a run have been
+executed. Both stand at fixed places of its own structures, which `layout` finds once per process by
+running probes whose answers are known, so that no offset is written down here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+import weakref
+from ctypes import POINTER, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from typing import NamedTuple
+
+from unicorn import arm64_const as arm
+from unicorn import unicorn_const as uc
+from unicorn.unicorn_py3.unicorn import uclib
+
+InterruptHook = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
+"""(engine, exception number, user)"""
+
+SystemHook = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_int, POINTER(c_uint32), c_void_p)
+"""(engine, general register, words of CRn CRm op0 op1 op2 - and the value, user) -> handled"""
+
+MmioRead = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, c_uint32, c_void_p)
+"""(engine, offset, size, user) -> value"""
+
+MmioWrite = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_uint64, c_void_p)
+"""(engine, offset, size, value, user)"""
+
+SystemRegister = tuple[int, int, int, int, int]
+"""op0, op1, CRn, CRm, op2: in the order of the architecture's S3_0_C1_C0_0."""
+
+MODELS = {
+    "cortex-a53": arm.UC_CPU_ARM64_A53,
+    "cortex-a57": arm.UC_CPU_ARM64_A57,
+    "cortex-a72": arm.UC_CPU_ARM64_A72,
+    "max": arm.UC_CPU_ARM64_MAX,
+}
+"""The processors that Unicorn knows, by the names that QEMU gives them."""
+
+UNMAPPED = {
+    uc.UC_ERR_READ_UNMAPPED: "read",
+    uc.UC_ERR_WRITE_UNMAPPED: "write",
+    uc.UC_ERR_FETCH_UNMAPPED: "fetch",
+}
+"""The results of `Emulator.run` that mean: nothing is at the physical address."""
+
+EXCEPTION_SVC = 2  # QEMU's exception numbers, as an `InterruptHook` gets them
+
+_CODE_BUFFER = 64 << 20  # bytes for translated code: address space, paid for when used
+_CP_WORDS = 4  # 64-bit words of uc_arm64_cp_reg, the last of them the value
+_STRUCTURE = 4096  # bytes of uc_struct that are searched; it has more than twice as many
+_PROBE_PC = 0x1000
+_NOP = 0xD503201F
+_SVC = 0xD4000001  # | immediate << 5
+_EC_SVC64 = 0x15 << 26 | 1 << 25  # | immediate: the syndrome of an SVC
+
+_slow = ctypes.CDLL(uclib._name)  # lets other threads run meanwhile
+_fast = ctypes.PyDLL(uclib._name)
+_emu_start = _slow.uc_emu_start
+_emu_start.argtypes = (c_void_p, c_uint64, c_uint64, c_uint64, c_size_t)
+_emu_stop = _fast.uc_emu_stop
+_emu_stop.argtypes = (c_void_p,)
+_reg_read = _fast.uc_reg_read
+_reg_read.argtypes = (c_void_p, c_int, c_void_p)
+_reg_write = _fast.uc_reg_write
+_reg_write.argtypes = (c_void_p, c_int, c_void_p)
+_read_batch = _fast.uc_reg_read_batch  # the hot ones: called with ready C objects only
+_write_batch = _fast.uc_reg_write_batch
+_context_save = _fast.uc_context_save
+_context_save.argtypes = (c_void_p, c_void_p)
+_context_size = _fast.uc_context_size
+_context_size.argtypes = (c_void_p,)
+_context_size.restype = c_size_t
+_mem_map = _fast.uc_mem_map
+_mem_map.argtypes = (c_void_p, c_uint64, c_size_t, c_uint32)
+_mem_write = _fast.uc_mem_write
+_mem_write.argtypes = (c_void_p, c_uint64, c_void_p, c_size_t)
+_map_ptr = _fast.uc_mem_map_ptr
+_map_ptr.argtypes = (c_void_p, c_uint64, c_size_t, c_uint32, c_void_p)
+_mmio_map = _fast.uc_mmio_map
+_mmio_map.argtypes = (c_void_p, c_uint64, c_size_t, MmioRead, c_void_p, MmioWrite, c_void_p)
+_vmem_read = _fast.uc_vmem_read
+_vmem_read.argtypes = (c_void_p, c_uint64, c_int, c_void_p, c_size_t)
+_strerror = _fast.uc_strerror
+_strerror.argtypes = (c_int,)
+_strerror.restype = ctypes.c_char_p
+
+
+class UnicornError(RuntimeError):
+    """Unicorn refused a call, or is not built as this module expects."""
+
+
+class Layout(NamedTuple):
+    """Where Unicorn keeps what it does not expose.
+
+    `counter`: byte offset in uc_struct of the instruction counter, with the limit behind it;
+    `exception`: byte offset in a saved context of syndrome, -, address (64 bits), target level.
+    """
+
+    counter: int
+    exception: int
+
+
+class Registers:
+    """Registers that are read and written together, through memory allocated once.
+
+    A register is a number of Unicorn's or a `SystemRegister`. ``words[place[i]]`` is the value of
+    the i-th one; without system registers `place` is 0, 1, 2, ...
+    """
+
+    __slots__ = ("_keep", "ids", "place", "read", "words", "write")
+
+    def __init__(self, handle: c_void_p, *registers: int | SystemRegister) -> None:
+        count = len(registers)
+        stride = 1 if all(isinstance(register, int) for register in registers) else _CP_WORDS
+        values = (c_uint64 * (count * stride))()
+        start = ctypes.addressof(values)
+        pointers = (c_void_p * count)(*(start + 8 * stride * n for n in range(count)))
+        self.ids = (c_int * count)()
+        self.place: list[int] = []
+        for n, register in enumerate(registers):
+            if isinstance(register, int):
+                self.ids[n] = register
+                self.place.append(n * stride)
+            else:
+                self.ids[n] = arm.UC_ARM64_REG_CP_REG
+                self.place.append(n * stride + 3)
+                op0, op1, crn, crm, op2 = register
+                struct.pack_into("<5I", values, 8 * stride * n, crn, crm, op0, op1, op2)
+        self.words = memoryview(values).cast("B").cast("Q")
+        self._keep = pointers
+        ids = c_void_p(ctypes.addressof(self.ids))
+        where = (ids, c_void_p(ctypes.addressof(pointers)), c_int(count))
+        self.read = functools.partial(_read_batch, handle, *where)
+        self.write = functools.partial(_write_batch, handle, *where)
+
+
+class Emulator:
+    """One Unicorn engine: an AArch64 processor with EL0 to EL3.
+
+    `executed` and `limit` are the instruction counter of the present run and its end, both alive:
+    a run ends before the instruction that would exceed ``limit.value``, and lowering it from a
+    hook ends the run sooner. `executed` counts an instruction when it begins. `run` takes the
+    address to begin at, 0, 0 and the limit; `stop` ends the run from a hook; `close` frees the
+    engine, while the memory stays with who mapped it.
+    """
+
+    def __init__(self, model: str, found: Layout) -> None:
+        self.handle = c_void_p()
+        _check("uc_open", _fast.uc_open(uc.UC_ARCH_ARM64, uc.UC_MODE_ARM, _ref(self.handle)))
+        self._keep: list[object] = []
+        self._context = c_void_p()
+        self._control(uc.UC_CTL_CPU_MODEL, MODELS[model])
+        self._control(uc.UC_CTL_TCG_BUFFER_SIZE, _CODE_BUFFER)
+        self._control(uc.UC_CTL_UC_USE_EXITS, 1)  # and none is set: address 0 is like any other
+        _check("uc_context_alloc", _fast.uc_context_alloc(self.handle, _ref(self._context)))
+        counter = _address(self.handle) + found.counter
+        self.executed = c_size_t.from_address(counter)
+        self.limit = c_size_t.from_address(counter + ctypes.sizeof(c_size_t))
+        self._exception = (c_uint32 * 5).from_address(_address(self._context) + found.exception)
+        self._value = c_uint64()
+        self._value_at = ctypes.addressof(self._value)
+        self._instruction = c_uint32()
+        self.stop = functools.partial(_emu_stop, self.handle)
+        self.run = functools.partial(_emu_start, self.handle)
+        self.close = weakref.finalize(self, _close, self.handle, self._context)
+
+    # Memory
+
+    def map_memory(self, base: int, size: int, host: int) -> None:
+        """Map `size` bytes at host address `host` as RAM at physical address `base`."""
+        _check(f"memory at {base:#x}", _map_ptr(self.handle, base, size, uc.UC_PROT_ALL, host))
+
+    def map_device(self, base: int, size: int, read: object, write: object) -> None:
+        """Call `read` (`MmioRead`) and `write` for accesses; their user argument is `base`."""
+        error = _mmio_map(self.handle, base, size, read, base, write, base)
+        _check(f"device at {base:#x}", error)
+        self._keep += (read, write)
+
+    def instruction(self, va: int) -> int | None:
+        """The instruction at a virtual address, in the present translation regime."""
+        at = ctypes.addressof(self._instruction)
+        if va & 3 or _vmem_read(self.handle, va, uc.UC_PROT_EXEC, at, 4):
+            return None
+        return self._instruction.value
+
+    # Hooks
+
+    def hook(self, kind: int, callback: object, instruction: int = 0) -> None:
+        """Install a hook for all addresses (UC_HOOK_INTR, or UC_HOOK_INSN of an instruction)."""
+        installed = c_size_t()
+        everywhere = (c_uint64(1), c_uint64(0))
+        error = _fast.uc_hook_add(
+            self.handle, _ref(installed), kind, callback, None, *everywhere, instruction
+        )
+        _check(f"hook {kind}", error)
+        self._keep.append(callback)
+
+    # Registers
+
+    def read(self, register: int) -> int:
+        """The value of a register, by Unicorn's number for it."""
+        self._value.value = 0
+        _reg_read(self.handle, register, self._value_at)
+        return self._value.value
+
+    def write(self, register: int, value: int) -> None:
+        """Set a register, by Unicorn's number for it."""
+        self._value.value = value
+        _reg_write(self.handle, register, self._value_at)
+
+    def read_system(self, register: SystemRegister) -> int:
+        """The value of a system register, without its side effects."""
+        batch = Registers(self.handle, register)
+        batch.read()
+        return batch.words[batch.place[0]]
+
+    def write_system(self, register: SystemRegister, value: int) -> None:
+        """Set a system register; Unicorn then also notices what was changed in PSTATE."""
+        batch = Registers(self.handle, register)
+        batch.words[batch.place[0]] = value
+        batch.write()
+
+    def exception(self) -> tuple[int, int, int]:
+        """The syndrome (ESR_ELx form), address and target level of the last exception."""
+        _context_save(self.handle, self._context)
+        syndrome, _, low, high, target = self._exception
+        return syndrome, high << 32 | low, target
+
+    # Caches
+
+    def flush_tlb(self) -> None:
+        """Forget all translations of addresses."""
+        self._control(uc.UC_CTL_TLB_FLUSH)
+
+    def flush_code(self) -> None:
+        """Forget all translated code. Not from a hook of an instruction."""
+        self._control(uc.UC_CTL_TB_FLUSH)
+
+    def _control(self, what: int, *arguments: int) -> None:
+        code = what | len(arguments) << 26 | uc.UC_CTL_IO_WRITE << 30
+        _check(f"uc_ctl {what}", _fast.uc_ctl(self.handle, code, *arguments))
+
+
+def _close(handle: c_void_p, context: c_void_p) -> None:
+    _fast.uc_context_free(context)
+    _fast.uc_close(handle)
+
+
+def _ref(value: object) -> object:
+    return ctypes.byref(value)  # type: ignore[arg-type]
+
+
+def _address(pointer: c_void_p) -> int:
+    assert pointer.value is not None
+    return pointer.value
+
+
+def _check(what: str, error: int) -> None:
+    if error:
+        raise UnicornError(f"{what}: {_strerror(error).decode()}")
+
+
+@functools.cache
+def layout() -> Layout:
+    """Find the `Layout` of the Unicorn library at hand; UnicornError if it has another form."""
+    probes = [_probe(nops, limit) for nops, limit in ((3, 0x12345), (17, 0xABCDE))]
+    counters = set.intersection(*(counters for counters, _ in probes))
+    exceptions = set.intersection(*(exceptions for _, exceptions in probes))
+    if len(counters) != 1 or len(exceptions) != 1:
+        raise UnicornError(f"Unicorn's structures are not as expected: {counters}, {exceptions}")
+    return Layout(counters.pop(), exceptions.pop())
+
+
+def _probe(nops: int, limit: int) -> tuple[set[int], set[int]]:
+    """Run `nops` NOPs and an SVC: where the instruction count, and where its syndrome is found."""
+    code = struct.pack(f"<{nops + 1}I", *[_NOP] * nops, _SVC | nops << 5)
+    count = struct.pack("@2N", nops + 1, limit)
+    syndrome = struct.pack("<IIQI", _EC_SVC64 | nops, 0, 0, 1)
+    counters: set[int] = set()
+    exceptions: set[int] = set()
+    emulator = Emulator("max", Layout(0, 0))
+    handle = emulator.handle
+
+    def look(_engine: int, _number: int, _user: int) -> None:
+        _context_save(handle, emulator._context)
+        structure = ctypes.string_at(_address(handle), _STRUCTURE)
+        context = ctypes.string_at(_address(emulator._context), _context_size(handle))
+        counters.update(_places(structure, count))
+        exceptions.update(_places(context, syndrome))
+        emulator.stop()
+
+    try:
+        _check("probe", _mem_map(handle, _PROBE_PC, 0x1000, uc.UC_PROT_ALL))
+        _check("probe", _mem_write(handle, _PROBE_PC, code, len(code)))
+        emulator.hook(uc.UC_HOOK_INTR, InterruptHook(look))
+        _check("probe", emulator.run(_PROBE_PC, 0, 0, limit))
+    finally:
+        emulator.close()
+    return counters, exceptions
+
+
+def _places(haystack: bytes, needle: bytes) -> set[int]:
+    return {n for n in range(0, len(haystack), 4) if haystack.startswith(needle, n)}

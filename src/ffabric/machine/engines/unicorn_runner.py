@@ -1,0 +1,472 @@
+"""One vCPU under Unicorn.
+
+What stands above the partition (EL2, EL3, the GIC's CPU interface, time) is not in the emulator:
+its instructions end in a hook.
+
+    SMC, HVC; SVC without an EL1       -> the call exits
+    stage-2 fault                      -> ABORT
+    WFI (SCR_EL3.TWI traps it)         -> IDLE, unless an interrupt line is asserted
+    exception to the partition itself  -> taken here (`Exceptions`), execution goes on
+    MRS, MSR of counters, timers, GIC  -> answered by `SystemRegisters`
+    instruction budget, `kick`         -> SLICE
+
+A call that is answered at once never leaves the emulator. Everything else that changes where
+execution goes on (interrupts, injected aborts, dropping translated code) happens in `_settle`,
+between two stretches of execution; a hook that needs it ends the stretch by lowering its
+instruction limit, which is exact.
+
+Time is what was executed: one instruction is one nanosecond, and reading a counter takes
+`counter_step` more, so that a loop on a counter ends soon. A stretch never runs over the next
+deadline of the clock, hence timers are exact to the instruction.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from unicorn import arm64_const as arm
+from unicorn import unicorn_const as uc
+
+from ffabric.machine import exits
+from ffabric.machine.engines import unicorn_exceptions as el
+from ffabric.machine.engines import unicorn_native as native
+from ffabric.machine.engines.runner import DATA, FETCH, FIQ, IRQ, Fault, Trap
+from ffabric.machine.engines.unicorn_boot import HCR_EL2, HPFAR_EL2, power_on
+from ffabric.machine.engines.unicorn_devices import Devices
+from ffabric.machine.engines.unicorn_system import GENERAL, SystemRegisters
+
+if TYPE_CHECKING:
+    from ffabric.machine.context import Context
+    from ffabric.machine.engines.unicorn import UnicornEngine
+    from ffabric.machine.stage2 import Stage2
+
+_MASKED_STRETCH = 500  # instructions after which a masked interrupt is looked at again
+_LOOP = 16  # exceptions in a row without one instruction between them: no vectors are there
+
+_SVC, _HVC, _SMC = 2, 11, 13  # QEMU's exception numbers
+_UNDEFINED = 1
+
+_HCR_ROUTES = {FIQ: 1 << 27 | 1 << 3, IRQ: 1 << 27 | 1 << 4}  # TGE, FMO or IMO
+_MASKS = {FIQ: el.PSTATE_F, IRQ: el.PSTATE_I}
+_VECTORS = {FIQ: el.FIQ, IRQ: el.IRQ}
+
+_X0_TO_X17 = struct.Struct("<18Q")
+
+
+class Siblings:
+    """What the vCPUs of one partition owe each other: counts of invalidations."""
+
+    __slots__ = ("code", "stage2", "tlb")
+
+    def __init__(self, stage2: Stage2 | None) -> None:
+        self.stage2 = stage2
+        self.tlb = 0
+        self.code = 0
+
+
+class UnicornRunner:
+    """One vCPU: a `Runner`. Made by `UnicornEngine.runner`."""
+
+    _emulator: native.Emulator  # from the first `start` on
+    _exceptions: el.Exceptions
+    _registers: SystemRegisters
+    _x: native.Registers
+    _context: Context  # while `run` runs
+    _trap: Trap
+
+    def __init__(
+        self,
+        engine: UnicornEngine,
+        siblings: Siblings,
+        *,
+        level: int,
+        mpidr: int,
+        secure: bool,
+        gic: bool,
+    ) -> None:
+        self.level = level
+        self.mpidr = mpidr
+        self.counter_step = engine.counter_step
+        self.instructions = 0
+        self._engine = engine
+        self._clock = engine.clock
+        self._siblings = siblings
+        self._stage2 = siblings.stage2
+        self._secure = secure
+        self._gic = gic
+        self._calls = {_SVC: exits.SVC} if level == 0 else {_SMC: exits.SMC, _HVC: exits.HVC}
+        self._started = False
+        self._dead = f"{self} was never started"
+        self._lines = 0
+        self._inside = False
+
+    def __repr__(self) -> str:
+        return f"<UnicornRunner {self.mpidr:#x} EL{self.level}>"
+
+    # Life
+
+    def start(self, entry: int, x0: int) -> None:
+        """See `Runner.start`. The emulator is a new one: nothing of the past is left in it."""
+        if self._started:
+            self._emulator.close()
+        engine = self._engine
+        self._emulator = emulator = power_on(
+            engine.memory,
+            engine.model,
+            level=self.level,
+            mpidr=self.mpidr,
+            stage2=self._stage2,
+            secure=self._secure,
+        )
+        self._started = True
+        Devices(self, emulator, engine.bus, secure=self._secure)
+        self._x = native.Registers(emulator.handle, *GENERAL[:18])
+        self._exceptions = el.Exceptions(emulator)
+        emulator.hook(uc.UC_HOOK_INTR, native.InterruptHook(self._intercept))
+        self._registers = SystemRegisters(
+            self, emulator, self._exceptions, self._clock, gic=self._gic
+        )
+        emulator.write(arm.UC_ARM64_REG_X0, x0)
+        emulator.write(arm.UC_ARM64_REG_PC, entry)
+        self._dead = ""
+        self._lines = 0
+        self._abort: tuple[int, int] | None = None
+        self._refused = False
+        self._kicked = False
+        self._answer = False
+        self._error: BaseException | None = None
+        self._counted = 0
+        self._loop = (-1, 0)
+        self._generation = self._stage2.generation if self._stage2 else 0
+        self._tlb = self._siblings.tlb
+        self._code = self._siblings.code
+        self._fresh = False
+
+    def close(self) -> None:
+        """See `Runner.close`."""
+        if self._started:
+            self._emulator.close()
+            self._started = False
+        self._dead = f"{self} is closed"
+
+    def registers(self) -> dict[str, int]:
+        """All general registers, sp, pc and pstate, for whoever wants to look at them."""
+        read = self._emulator.read
+        found = {f"x{n}": read(register) for n, register in enumerate(GENERAL[:31])}
+        pc, pstate = self._exceptions.pc_pstate()
+        return found | {"sp": read(arm.UC_ARM64_REG_SP), "pc": pc, "pstate": pstate}
+
+    # What others ask of it
+
+    def kick(self) -> None:
+        """See `Runner.kick`."""
+        if self._inside:
+            self._kicked = True
+            self.end_within(0)
+
+    def interrupt(self, kind: int, asserted: bool) -> None:
+        """See `Runner.interrupt`. A partition without an EL1 takes no interrupts."""
+        bit = 1 << kind
+        if not asserted:
+            self._lines &= ~bit
+        elif self.level and not self._lines & bit:
+            self._lines |= bit
+            if self._inside:
+                self.end_within(0)
+
+    def inject_abort(self, syndrome: int, far: int) -> None:
+        """See `Runner.inject_abort`. What only a stage-2 syndrome says is cleared."""
+        self._abort = (syndrome & ~el.ISS_STAGE2, far)
+        if self._inside:
+            self.end_within(0)
+
+    # Execution
+
+    def run(self, ctx: Context, trap: Trap) -> None:
+        """See `Runner.run`."""
+        if self._dead:
+            ctx.crash = self._dead
+            trap(ctx, exits.CRASH)
+            return
+        self._context = ctx
+        self._trap = trap
+        if self._answer:
+            self._give_answer()
+        self._kicked = False
+        self._going = True
+        self._slice_end = self.instructions + self._engine.slice
+        while self._going:
+            self._settle()
+            if self._going:
+                self._stretch()
+
+    def _stretch(self) -> None:
+        """Execute until something ends it, and see what that was."""
+        budget = self._budget()
+        pc, _ = self._exceptions.pc_pstate()
+        self._counted = 0
+        self._inside = True
+        error = self._emulator.run(pc, 0, 0, budget)
+        self.spend(0)
+        self._inside = False
+        if self._error is not None:
+            raised, self._error = self._error, None
+            raise raised
+        if not self._going:
+            return
+        if error:
+            self._nothing_there(error)
+        elif self._refused:
+            self._refused = False
+            self._deliver(el.IL, None, back=4)
+        if self._going and (self._kicked or self.instructions >= self._slice_end):
+            self._kicked = False
+            self._slice_end = self.instructions + self._engine.slice
+            self._leave(exits.SLICE)
+
+    def _budget(self) -> int:
+        budget = self._slice_end - self.instructions
+        due = self._clock.next_deadline()
+        if due is not None:
+            if due <= self._clock.now:
+                self._clock.advance(0)
+                due = self._clock.next_deadline() or self._clock.now + budget
+            budget = min(budget, due - self._clock.now)
+        if self._lines:
+            budget = min(budget, _MASKED_STRETCH)
+        return max(budget, 1)
+
+    def _settle(self) -> None:
+        """Bring about what must not change while code executes."""
+        self._sync_tlb()
+        if self._code != self._siblings.code:
+            self._code = self._siblings.code
+            self._emulator.flush_code()
+            self._fresh = True
+        if self._abort is not None:
+            (syndrome, far), self._abort = self._abort, None
+            self._deliver(syndrome, far)
+        if self._lines:
+            self._take_interrupt()
+
+    def _sync_tlb(self) -> None:
+        stage2 = self._stage2
+        if stage2 is not None and stage2.generation != self._generation:
+            self._generation = stage2.generation
+            self._emulator.flush_tlb()
+        elif self._tlb != self._siblings.tlb:
+            self._emulator.flush_tlb()
+        self._tlb = self._siblings.tlb
+
+    def _take_interrupt(self) -> None:
+        _, pstate = self._exceptions.pc_pstate()
+        source = pstate >> 2 & 3
+        for kind in (FIQ, IRQ):
+            if not self._lines >> kind & 1:
+                continue
+            target = 1
+            if self.level == 2 and self._emulator.read_system(HCR_EL2) & _HCR_ROUTES[kind]:
+                target = 2
+            masked = pstate & _MASKS[kind] and target <= max(source, 1)
+            if source <= target and not masked:
+                self._exceptions.take(target, _VECTORS[kind])
+                return
+
+    # Accounts. They are called from hooks, too.
+
+    def spend(self, ns: int) -> None:
+        """Account for what was executed, and let `ns` more pass."""
+        executed = min(self._emulator.executed.value, self._emulator.limit.value)
+        clock = self._clock
+        due = clock.next_deadline()
+        done = executed - self._counted
+        self._counted = executed
+        self._fresh = False
+        self.instructions += done
+        clock.advance(done + ns)
+        if due is not None and due <= clock.now:
+            self.kick()
+
+    def end_within(self, instructions: int) -> None:
+        """End the present stretch after so many more instructions."""
+        limit = self._emulator.limit
+        limit.value = min(limit.value, self._emulator.executed.value + instructions)
+
+    def invalidate_tlb(self) -> None:
+        """A TLBI was executed, which took effect here."""
+        self._siblings.tlb += 1
+        self._tlb = self._siblings.tlb
+
+    def invalidate_code(self) -> None:
+        """An IC was executed, which Unicorn ignores: it only knows its own stores to code.
+
+        Code may have been stored by others since execution last left the emulator; once dropped,
+        translated code is fresh until it does so again, however many IC follow.
+        """
+        self._siblings.code += 1
+        if self._fresh:
+            self._code = self._siblings.code
+        else:
+            self.end_within(0)
+
+    def refuse(self) -> None:
+        """The instruction that is being executed is undefined."""
+        self._refused = True
+        self.end_within(0)
+
+    def fail(self, error: BaseException) -> None:
+        """Something went wrong in a hook: raise it outside the emulator."""
+        self._error = self._error or error
+        self._going = False
+        self._emulator.stop()
+
+    def sysreg(self, name: str, value: int, *, write: bool) -> int | None:
+        """Ask whoever models the register; None: it is undefined."""
+        handler = self._engine.sysreg
+        answer = None if handler is None else handler(self._context, name, write, value)
+        self.keep_deadline()
+        return answer
+
+    def keep_deadline(self) -> None:
+        """End the present stretch at the next deadline of the clock."""
+        due = self._clock.next_deadline()
+        if due is not None:
+            self.end_within(max(0, due - self._clock.now))
+
+    # Exits
+
+    def _leave(self, exit_: int) -> None:
+        """Take an exit that is no call to the trap."""
+        ctx = self._context
+        self._x.read()
+        ctx.x[:] = self._x.words.tolist()
+        if self._trap(ctx, exit_):
+            self._go_on()
+        else:
+            self._going = False
+            self._emulator.stop()
+
+    def _go_on(self) -> None:
+        """Before execution goes on within a hook."""
+        self._sync_tlb()
+        if self._lines or self._abort is not None:
+            self.end_within(0)
+        else:
+            self.keep_deadline()
+
+    def _give_answer(self) -> None:
+        self._answer = False
+        _X0_TO_X17.pack_into(self._x.words, 0, *self._context.x)
+        self._x.write()
+
+    def _intercept(self, _engine: int, number: int, _user: int) -> None:
+        """Unicorn's hook for all exceptions."""
+        try:
+            exit_ = self._calls.get(number)
+            if exit_ is None or self._refused:
+                self.spend(0)
+                self._exception(number)
+                return
+            self.spend(0)
+            x, ctx = self._x, self._context
+            x.read()
+            ctx.x[:] = x.words.tolist()
+            self._answer = True
+            if self._trap(ctx, exit_):
+                self._give_answer()
+                self._go_on()
+            else:
+                self._going = False
+                self._emulator.stop()
+        except BaseException as error:  # noqa: BLE001 - raised again outside the emulator
+            self.fail(error)
+
+    def _exception(self, number: int) -> None:
+        """Everything but calls."""
+        if self._refused:
+            self._refused = False
+            self._deliver(el.IL, None, back=4)
+            return
+        syndrome, address, target = self._emulator.exception()
+        kind = syndrome >> el.EC_SHIFT
+        if target == 2 and kind in el.ABORTS and self._stage2 is not None:
+            self._stage2_fault(syndrome, address)
+        elif kind == el.EC_WFX and target == 3:
+            self._wait()
+        elif number == _UNDEFINED and (kind == el.EC_UNKNOWN or target > max(self.level, 1)):
+            self._undefined()
+        elif target > max(self.level, 1):
+            self._crash(f"exception {number} to EL{target}, syndrome {syndrome:#x}")
+        else:
+            self._deliver(syndrome, address if kind in el.WITH_ADDRESS else None, target=target)
+        if self._going:
+            self._go_on()
+
+    def _wait(self) -> None:
+        pc, _ = self._exceptions.pc_pstate()
+        self._emulator.write(arm.UC_ARM64_REG_PC, pc + 4)
+        if not self._lines:
+            self._leave(exits.IDLE)
+
+    def _undefined(self) -> None:
+        pc, _ = self._exceptions.pc_pstate()
+        word = self._emulator.instruction(pc)
+        if word is not None and self._registers.emulate(word):
+            self._emulator.write(arm.UC_ARM64_REG_PC, pc + 4)
+        else:
+            self._deliver(el.IL, None)
+
+    def _stage2_fault(self, syndrome: int, va: int) -> None:
+        page = self._emulator.read_system(HPFAR_EL2) >> 4 << 12
+        fetch = syndrome >> el.EC_SHIFT in el.FETCHES
+        walk = bool(syndrome & el.ISS_WALK)
+        self._context.fault = Fault(
+            kind=FETCH if fetch else DATA,
+            ipa=page if walk else page | va & 0xFFF,
+            va=va,
+            write=bool(syndrome & el.ISS_WRITE) and not fetch and not walk,
+            syndrome=syndrome,
+        )
+        self._leave(exits.ABORT)
+
+    def _nothing_there(self, error: int) -> None:
+        """An access to a physical address without memory: a synchronous external abort."""
+        access = native.UNMAPPED.get(error)
+        if access is None:
+            self._crash(f"Unicorn's error {error}")
+            return
+        kind = el.EC_FETCH_LOWER if access == "fetch" else el.EC_DATA_LOWER
+        iss = el.ISS_EXTERNAL | el.ISS_FAR_INVALID | (el.ISS_WRITE if access == "write" else 0)
+        self._deliver(kind << el.EC_SHIFT | el.IL | iss, 0)
+
+    def _deliver(
+        self, syndrome: int, far: int | None, *, target: int | None = None, back: int = 0
+    ) -> None:
+        """Take a synchronous exception to the partition itself; a crash if it has no EL1."""
+        pc, pstate = self._exceptions.pc_pstate()
+        source = pstate >> 2 & 3
+        if self.level == 0:
+            self._crash(f"exception at EL0, syndrome {syndrome:#x}", pc - back)
+            return
+        at, times = self._loop
+        times = times + 1 if at == self.instructions else 1
+        self._loop = (self.instructions, times)
+        if times > _LOOP:
+            self._crash(f"exceptions without end, the last with syndrome {syndrome:#x}", pc)
+            return
+        target = target or max(source, 1)
+        if syndrome >> el.EC_SHIFT in el.ABORTS:
+            same = el.EC_SAME_LEVEL if source == target else 0
+            syndrome = syndrome & ~el.EC_SAME_LEVEL | same
+        self._exceptions.take(target, el.SYNCHRONOUS, syndrome=syndrome, far=far, back=back)
+
+    def _crash(self, why: str, pc: int | None = None) -> None:
+        if pc is None:
+            pc, _ = self._exceptions.pc_pstate()
+        self._dead = self._context.crash = f"{why}, at {pc:#x}"
+        self._x.read()
+        self._context.x[:] = self._x.words.tolist()
+        self._going = False
+        self._emulator.stop()
+        self._trap(self._context, exits.CRASH)
