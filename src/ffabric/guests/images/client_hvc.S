@@ -1,0 +1,7 @@
+// The client as a virtual machine whose conduit is HVC.
+
+        .macro  call
+        hvc     #0
+        .endm
+
+        .include "client.inc"
