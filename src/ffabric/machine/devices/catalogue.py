@@ -1,0 +1,24 @@
+"""The devices that a system configuration can name."""
+
+from __future__ import annotations
+
+from ffabric.machine.devices import generic_timer, generic_watchdog, pl011, sp805
+from ffabric.machine.devices.description import DeviceDescription
+
+TYPES: dict[str, DeviceDescription] = {
+    description.type: description
+    for description in (
+        generic_timer.DESCRIPTION,
+        generic_watchdog.DESCRIPTION,
+        pl011.DESCRIPTION,
+        sp805.DESCRIPTION,
+    )
+}
+"""By type, such as ``pl011``."""
+
+DEVICES: dict[str, DeviceDescription] = {
+    compatible: description
+    for description in TYPES.values()
+    for compatible in description.compatible
+}
+"""By compatible string, such as ``arm,pl011``."""
