@@ -36,7 +36,7 @@ IDENTIFICATION = (
     *(0x92, 0xB4, 0x3B, 0x00),  # PIDR0 to PIDR3: Arm; PIDR2.ArchRev = 3 (GICv3)
     *(0x0D, 0xF0, 0x05, 0xB1),  # CIDR0 to CIDR3
 )
-"""The words from 0xFFD0 on of every frame (12.1.6)."""
+"""The words from 0xFFD0 on of every frame (12.1)."""
 
 
 def identification_registers(prefix: str, base: int) -> tuple[Register, ...]:

@@ -93,7 +93,7 @@ class CpuInterface:
         return intid
 
     def end(self, group: int, intid: int, *, secure: bool) -> None:
-        """Priority drop, and deactivation unless EOImode separates them (4.7)."""
+        """Priority drop, and deactivation unless EOImode separates them (4.1.1)."""
         if not self.gic.implemented(intid) or self.gic.group(intid, self.pe) != group:
             return
         running = self.running_priority()

@@ -105,7 +105,7 @@ class Gic:
         self.changed(pe if intid < FIRST_SPI else None)
 
     def generate_sgi(self, source: int, group: int, value: int, *, secure: bool) -> None:
-        """Carry out a write of ``value`` to the ICC_SGI*R that asks for ``group`` (12.2.20).
+        """Carry out a write of ``value`` to the ICC_SGI*R that asks for ``group`` (12.2).
 
         A target receives the SGI if it has it in that group, or in Group 0 when Secure Group 1 is
         asked for, and if its GICR_NSACR allows it to a Non-secure sender.
