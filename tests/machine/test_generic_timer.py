@@ -167,6 +167,18 @@ def test_architected_timers(clock):
         timers.sysreg_read("CNTHP_CTL_EL2")
 
 
+def test_a_count_that_wraps_lowers_the_line(clock, levels):
+    timer = Timer(clock, levels.append)
+    timer.compare = 5
+    timer.offset = 3  # ahead of the counter: the count is 2**64 - 3
+    timer.control = ENABLE
+    assert levels == [True]
+    clock.advance(ticks(3))
+    assert (levels, timer.count, timer.control) == ([True, False], 0, ENABLE)
+    clock.advance(ticks(5))
+    assert levels == [True, False, True]
+
+
 def test_encodings_name_the_registers():
     assert len(NAMES) == len(SYSTEM_REGISTERS)
     assert NAMES[3, 3, 14, 2, 1] == "CNTP_CTL_EL0"

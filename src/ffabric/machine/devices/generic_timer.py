@@ -2,16 +2,17 @@
 
 A timer is a comparator: with ``count`` = system counter - offset,
 
-* the condition is met when ``count >= CVAL``, and goes away when CVAL moves past the count;
+* the condition is met when ``count >= CVAL``, unsigned, and goes away when CVAL moves past the
+  count, or when the count wraps (which takes an offset ahead of the counter: it is 64 bits wide);
 * CTL.ISTATUS is the condition while CTL.ENABLE is set;
 * the interrupt line is ISTATUS and not CTL.IMASK: a level, so that moving CVAL, masking or
   disabling lowers it;
 * TVAL is a view of CVAL: it reads CVAL - count and writes CVAL = count + TVAL, signed, 32 bits.
 
-So nothing happens between two accesses but one edge, when the count reaches CVAL: that is the one
-deadline on the clock, and only if it can change the line. The same comparator serves the physical
-and virtual timers of a PE (system registers) and those of a memory-mapped CNTBase frame such as
-AP_REFCLK.
+So nothing happens between two accesses but the edge where the count reaches CVAL, or wraps: that is
+the one deadline on the clock, and only if it can change the line. The same comparator serves the
+physical and virtual timers of a PE (system registers) and those of a memory-mapped CNTBase frame
+such as AP_REFCLK.
 """
 
 from __future__ import annotations
@@ -111,11 +112,13 @@ class Timer:
             self._clock.cancel(self._event)
             self._event = None
         unmasked = self._control == CTL_ENABLE
-        remaining = self._compare - self.count
-        if unmasked and 0 < remaining < FAR_TICKS:
-            deadline = (self._clock.counter() + remaining) * NS_PER_TICK
+        count = self.count
+        met = count >= self._compare
+        to_next = U64 + 1 - count if met else self._compare - count
+        if unmasked and to_next < FAR_TICKS:
+            deadline = (self._clock.counter() + to_next) * NS_PER_TICK
             self._event = self._clock.at(deadline, self._update)
-        level = unmasked and remaining <= 0
+        level = unmasked and met
         if level != self._level:
             self._level = level
             self._raise_irq(level)
