@@ -86,6 +86,12 @@ NOT_ASKED = rule(
     "DEN0077A 1.2, section 15.3",
     "The responder serves a direct request.",
 )
+RESPONSE_MBZ = rule(
+    "direct.resp.flags_mbz",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, table 15.7",
+    "w2 of a response is zero, or that of a framework message.",
+)
 KIND = rule(
     "direct.resp.kind",
     Status.DENIED,
@@ -192,6 +198,8 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     if ids != caller.partition.id << 16 | caller.sender:
         refuse(RESPONDENT, got=ids, expected=caller.partition.id << 16 | caller.sender)
     function = x[0] & 0xFFFFFFFF
+    if x[2] and function != fid.FFA_MSG_SEND_DIRECT_RESP2 and not x[2] & FRAMEWORK_FLAG:
+        refuse(RESPONSE_MBZ, got=x[2], expected=0)
     if function not in _REPLIES[caller.request]:
         refuse(KIND, got=function, expected=_REPLIES[caller.request])
     if function == fid.FFA_MSG_SEND_DIRECT_RESP2:

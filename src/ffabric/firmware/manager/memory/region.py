@@ -10,6 +10,7 @@ The owner's descriptors carry the other half of the state, see ``ownership``.
 
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
@@ -157,13 +158,15 @@ class Regions:
         self.live: dict[int, Region] = {}
         self.pending: dict[int, Region] = {}
         self.counts: dict[int, int] = {}
-        self._next = 1
+        self._free: list[int] = []
+        self._next = 0
 
     def allocate(self) -> int:
-        """A handle that was never used before."""
-        handle = self._next | self.allocator_bit
+        """The lowest number that no transaction has: handles are small, and used again."""
+        if self._free:
+            return heapq.heappop(self._free) | self.allocator_bit
         self._next += 1
-        return handle
+        return (self._next - 1) | self.allocator_bit
 
     def check_room(self, sender: int) -> None:
         """Refuse unless ``sender`` may have one more transaction."""
@@ -180,6 +183,8 @@ class Regions:
         """Forget ``region``."""
         table = self.live if region.handle in self.live else self.pending
         del table[region.handle]
+        if region.handle & HANDLE_OF_HYPERVISOR == self.allocator_bit:
+            heapq.heappush(self._free, region.handle & ~HANDLE_OF_HYPERVISOR)
         count = self.counts[region.sender] - 1
         if count:
             self.counts[region.sender] = count
