@@ -238,6 +238,42 @@ user:   mov     x20, sp
 0:      add     x19, x19, #1
         b       0b
 
+        case    24              // CNTKCTL_EL1 = x0, then counter and timer at EL0
+        set_vectors el1
+        msr     cntkctl_el1, x0
+        adr     x10, 0f
+        msr     elr_el1, x10
+        msr     spsr_el1, xzr
+        eret
+0:      mrs     x20, cntvct_el0
+        mrs     x21, cntv_ctl_el0
+        msr     cntv_ctl_el0, x21
+        mrs     x22, pmccntr_el0
+        svc     #1
+
+        case    25              // cycles
+        msr     pmuserenr_el0, xzr
+        mrs     x0, pmccntr_el0
+        hvc     #0
+
+        case    26              // EL2: virtual and physical counter
+        mov     x2, #100
+        msr     cntvoff_el2, x2
+        mrs     x0, cntpct_el0
+        mrs     x1, cntvct_el0
+        hvc     #0
+
+        case    27              // SVC on SP_EL0, with SCTLR_EL1.SPAN clear
+        set_vectors el1
+        mrs     x10, sctlr_el1
+        bic     x10, x10, #0x800000
+        msr     sctlr_el1, x10
+        isb
+        msr     spsel, #0
+        adr     x10, user_stack_top
+        mov     sp, x10
+        svc     #3
+
 // Vectors: report x0 = vector, ESR, ELR, FAR, SPSR, SP; go on at the ELR that comes back in x2.
 
         .macro  report level, vector

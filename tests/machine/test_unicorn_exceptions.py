@@ -50,6 +50,19 @@ def test_undefined_brk_and_svc_come_to_the_vectors(board):
     assert vcpu.step()[0] == "SMC"
 
 
+@pytest.mark.parametrize(("model", "pan"), [("max", 1), ("cortex-a72", 0)])
+def test_an_exception_on_sp_el0_and_the_setting_of_pan(model, pan):
+    board = Board(model=model)
+    vcpu = board.vcpu(27)
+    vector, esr, _, _, spsr, sp = report(vcpu.step())
+    assert (vector, esr) == (0x000, 0x15 << EC | IL | 3)
+    assert (spsr & ~NZCV, sp) == (DAIF | 0x4, IPA + STACK)
+    registers = vcpu.runner.registers()
+    assert registers["pstate"] & ~NZCV == pan << 22 | DAIF | EL1H
+    assert registers["sp"] == IPA + STACK
+    board.close()
+
+
 def test_el0_under_an_el1_reaches_it_by_the_lower_vectors(board):
     vcpu = board.vcpu(8)
     user = IPA + 0x800 + 4 * 10

@@ -226,6 +226,17 @@ def test_an_error_of_a_device_comes_out_of_run(board):
         vcpu.step()
 
 
+def test_an_error_of_a_device_on_a_store_comes_out_of_run_too(board):
+    class Broken(Scratch):
+        def write(self, offset, size, value):
+            raise LookupError("broken")
+
+    board.bus.add(DEVICE, 0x1000, Broken(), secure=False)
+    vcpu = board.vcpu(12, x0=DEVICE, stage2=None)
+    with pytest.raises(LookupError, match="broken"):
+        vcpu.step()
+
+
 def test_code_that_another_vcpu_changed_is_fresh_after_ic(board):
     writer = board.vcpu(4, x0=PAGE, mpidr=0)
     reader = board.vcpu(16, x0=PAGE, mpidr=1)
@@ -244,6 +255,18 @@ def test_ic_of_one_vcpu_reaches_the_others(board):
     board.memory.write(PAGE_PA, function(2), secure=False)
     first.ctx.x[1] = 1
     assert [vcpu.step()[1][0] for vcpu in (first, second)] == [2, 2]
+
+
+def test_one_drop_of_code_serves_many_ic(board, monkeypatch):
+    vcpu = board.vcpu(16, x0=PAGE)
+    code = struct.pack("<5I", *[0xD50B7534] * 3, 0xD2800040, RET)  # IC IVAU, X20 three times
+    board.memory.write(PAGE_PA, code, secure=False)
+    emulator = vcpu.runner._emulator
+    drops = []
+    flush = emulator.flush_code
+    monkeypatch.setattr(emulator, "flush_code", lambda: (drops.append(1), flush()))
+    assert vcpu.step()[1][0] == 2
+    assert len(drops) == 1
 
 
 def test_tlbi_of_one_vcpu_reaches_the_others(board):

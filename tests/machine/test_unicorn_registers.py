@@ -120,6 +120,53 @@ def test_a_deadline_within_a_counter_read_ends_the_run(board):
     assert vcpu.step()[0] == "HVC"
 
 
+def test_el0_reads_what_its_el1_allows(board):
+    Handler(board, CNTV_CTL_EL0=5)
+    board.clock.advance(16_000_000)
+    vcpu = board.vcpu(24, x0=1 << 8 | 1 << 1)
+    code = IPA + 0x1800 + 4 * 9
+    name, x = vcpu.step()  # the PMU's counter is not allowed
+    assert (name, x[0], x[2]) == ("HVC", 0x400, code + 4 * 3)
+    registers = vcpu.runner.registers()
+    assert 1_000_000 < registers["x20"] < 1_000_100
+    assert registers["x21"] == 5
+
+
+@pytest.mark.parametrize(("allowed", "refused"), [(0, 0), (1 << 1, 1)])
+def test_el0_is_trapped_to_its_el1_elsewhere(board, allowed, refused):
+    handler = Handler(board, CNTV_CTL_EL0=5)
+    name, x = board.vcpu(24, x0=allowed).step()
+    assert (name, x[0], x[1] >> 26) == ("HVC", 0x400, 0x18)
+    assert x[2] == IPA + 0x1800 + 4 * (9 + refused)
+    assert handler.log == []
+
+
+def test_cycles_are_virtual_nanoseconds(board):
+    board.clock.advance(7_000)
+    assert board.vcpu(25).step() == ("HVC", [7_002] + [0] * 17)
+
+
+def test_el2_can_offset_its_virtual_counter(board):
+    board.engine.counter_step = 160
+    board.clock.advance(32_000)
+    _, x = board.vcpu(26, level=2).step()
+    assert x[:2] == [2_010, 1_920]
+
+
+def test_an_undefined_register_at_the_end_of_mapped_memory(board):
+    end = IPA + 0x10_1000
+    board.memory.write(0x9010_0FFC, (0xD53BE200).to_bytes(4, "little"), secure=False)
+    board.stage2.unmap(end, 1)
+    name, x = board.vcpu(22, x0=end - 4).step()  # MRS X0, CNTP_TVAL_EL0
+    assert (name, x[:3]) == ("HVC", [0x200, IL, end - 4])
+
+
+def test_sve_is_undefined(board):
+    board.memory.write(0x9010_0000, (0x04A0_0000).to_bytes(4, "little"), secure=False)
+    name, x = board.vcpu(22, x0=IPA + 0x10_0000).step()  # SVE
+    assert (name, x[:3]) == ("HVC", [0x200, IL, IPA + 0x10_0000])
+
+
 def test_identification_hides_what_is_not_there(board):
     def identify(**options):
         name, x = board.vcpu(13, **options).step()

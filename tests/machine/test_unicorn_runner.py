@@ -175,6 +175,23 @@ def test_an_answer_that_no_register_holds_is_an_error(board):
         vcpu.runner.run(vcpu.ctx, trap)
 
 
+def test_an_error_of_the_handler_comes_out_of_run(board):
+    def sysreg(ctx, name, write, value):
+        raise LookupError(name)
+
+    board.engine.sysreg = sysreg
+    for case, name in ((9, "ICC_IAR1_EL1"), (15, "CNTV_CVAL_EL0")):
+        with pytest.raises(LookupError, match=name):
+            board.vcpu(case).step()
+
+
+def test_an_error_of_unicorn_is_a_crash(board, monkeypatch):
+    vcpu = board.vcpu(0)
+    monkeypatch.setattr(vcpu.runner._emulator, "run", lambda *_: 21)
+    assert vcpu.step()[0] == "CRASH"
+    assert f"error 21, at {IPA:#x}" in vcpu.ctx.crash
+
+
 def test_runs_are_equal(board):
     def trace():
         other = Board()

@@ -20,8 +20,7 @@ _FROM_LOWER = 0x400
 
 EC_UNKNOWN = 0x00  # exception classes (DDI 0487, D19.2.40 ESR_ELx.EC)
 EC_WFX = 0x01
-EC_SVC64 = 0x15
-EC_SYSTEM = 0x18
+EC_SVE = 0x19
 EC_FETCH_LOWER = 0x20
 EC_DATA_LOWER = 0x24
 EC_SHIFT = 26
@@ -34,6 +33,7 @@ ISS_FAR_INVALID = 1 << 10  # FnV
 ISS_EXTERNAL = 0x10  # synchronous external abort, not on a walk
 
 ABORTS = frozenset((EC_FETCH_LOWER, EC_FETCH_LOWER | 1, EC_DATA_LOWER, EC_DATA_LOWER | 1))
+UNDEFINED = frozenset((EC_UNKNOWN, EC_SVE))  # SVE is not reported to be there
 FETCHES = frozenset((EC_FETCH_LOWER, EC_FETCH_LOWER | 1))
 WITH_ADDRESS = ABORTS | {0x22, 0x34, 0x35}  # PC alignment and watchpoints also set FAR
 

@@ -45,7 +45,6 @@ _MASKED_STRETCH = 500  # instructions after which a masked interrupt is looked a
 _LOOP = 16  # exceptions in a row without one instruction between them: no vectors are there
 
 _SVC, _HVC, _SMC = 2, 11, 13  # QEMU's exception numbers
-_UNDEFINED = 1
 
 _HCR_ROUTES = {FIQ: 1 << 27 | 1 << 3, IRQ: 1 << 27 | 1 << 4}  # TGE, FMO or IMO
 _MASKS = {FIQ: el.PSTATE_F, IRQ: el.PSTATE_I}
@@ -364,11 +363,10 @@ class UnicornRunner:
         """Unicorn's hook for all exceptions."""
         try:
             exit_ = self._calls.get(number)
-            if exit_ is None or self._refused:
-                self.spend(0)
-                self._exception(number)
-                return
             self.spend(0)
+            if exit_ is None:
+                self._exception()
+                return
             x, ctx = self._x, self._context
             x.read()
             ctx.x[:] = x.words.tolist()
@@ -382,9 +380,9 @@ class UnicornRunner:
         except BaseException as error:  # noqa: BLE001 - raised again outside the emulator
             self.fail(error)
 
-    def _exception(self, number: int) -> None:
+    def _exception(self) -> None:
         """Everything but calls."""
-        if self._refused:
+        if self._refused:  # and the next instruction could not even be fetched
             self._refused = False
             self._deliver(el.IL, None, back=4)
             return
@@ -394,10 +392,8 @@ class UnicornRunner:
             self._stage2_fault(syndrome, address)
         elif kind == el.EC_WFX and target == 3:
             self._wait()
-        elif number == _UNDEFINED and (kind == el.EC_UNKNOWN or target > max(self.level, 1)):
-            self._undefined()
-        elif target > max(self.level, 1):
-            self._crash(f"exception {number} to EL{target}, syndrome {syndrome:#x}")
+        elif kind in el.UNDEFINED or target > max(self.level, 1):
+            self._undefined()  # or trapped to a level that this vCPU does not have
         else:
             self._deliver(syndrome, address if kind in el.WITH_ADDRESS else None, target=target)
         if self._going:

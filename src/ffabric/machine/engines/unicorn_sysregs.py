@@ -22,7 +22,6 @@ PMCCNTR_EL0 = key(3, 3, 9, 13, 0)
 CNTFRQ_EL0 = key(3, 3, 14, 0, 0)
 CNTPCT_EL0 = key(3, 3, 14, 0, 1)
 CNTVCT_EL0 = key(3, 3, 14, 0, 2)
-VBAR_EL2 = key(3, 4, 12, 0, 0)
 
 TIMERS = {
     key(3, op1, 14, crm, op2): f"{timer}_{what}_{level}"

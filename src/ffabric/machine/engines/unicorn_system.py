@@ -134,14 +134,7 @@ class SystemRegisters:
             return False
         register = GENERAL[xt]
         value = self._emulator.read(register) if write else 0
-        answer: int | None
-        if number == sysregs.VBAR_EL2:
-            if write:
-                self._emulator.write(arm.UC_ARM64_REG_VBAR_EL2, value & ~0x7FF)
-            answer = self._emulator.read(arm.UC_ARM64_REG_VBAR_EL2)
-        else:
-            self._owner.spend(0)
-            answer = self._owner.sysreg(name, value, write=write)
+        answer = self._owner.sysreg(name, value, write=write)
         if answer is None:
             return False
         if not write:
