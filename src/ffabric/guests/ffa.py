@@ -467,6 +467,9 @@ class DrivenFfa(Calls):
     def exit(self, kind: int) -> None:
         """Make an exit; raises Blocked if the vCPU does not get control back."""
         if not self._take().call(kind):
+            failure = self.vcpu.failure
+            if failure is not None:
+                raise failure
             raise Blocked(f"{self.ctx.name} waits for the answer to its call")
 
 

@@ -18,6 +18,7 @@ from ffabric.firmware.manager import notifications
 from ffabric.firmware.manager.mailbox import PAGE
 from ffabric.firmware.manager.manager import Manager
 from ffabric.firmware.manager.partition import Action, ExecutionContext, Partition
+from ffabric.firmware.monitor.logical import LOGICAL_PARTITIONS
 from ffabric.firmware.monitor.monitor import Monitor
 from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
 from ffabric.machine.bus import Bus
@@ -39,6 +40,7 @@ from ffabric.machine.stage2 import (
     XN,
     Stage2,
 )
+from ffabric.system.devices import add_devices
 from ffabric.system.engines import make_runner
 from ffabric.system.manifest import NsInterruptsAction, RegionAttributes
 from ffabric.system.spec import ImageSource, MemoryMap, PartitionSpec, SystemSpec
@@ -110,6 +112,9 @@ class _Builder:
         hypervisor = self._hypervisor(monitor) if spec.hypervisor else None
         firmware = Firmware(self.machine, monitor, spmc, hypervisor)
         system = System(spec, self.machine, firmware, self.add_partition)
+        add_devices(self.machine, spec.devices, on_line=system.on_line, on_reset=system.on_reset)
+        for partition in LOGICAL_PARTITIONS:
+            monitor.logical[partition.id] = partition
         for each in spec.sps:
             system.adopt(self.add_partition(spmc, each, system))
         for each in spec.vms:

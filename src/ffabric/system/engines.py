@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ffabric.system.vcpu import Vcpu
 
 
-MPIDR_RES1 = 1 << 31
+MPIDR_FIXED = 1 << 31 | 1 << 24
+"""RES1, and MT: the lowest affinity level is threads, as in the cores that Arm's FVPs model."""
 
 
 class Program(Protocol):
@@ -64,7 +65,7 @@ def _unicorn(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     system = endpoint.system
     return system.unicorn.runner(
         level=endpoint.spec.el,
-        mpidr=MPIDR_RES1 | system.machine.pes[ctx.index].mpidr,
+        mpidr=MPIDR_FIXED | system.machine.pes[ctx.index].mpidr,
         secure=endpoint.spec.secure,
         stage2=endpoint.partition.stage2,
         gic=not endpoint.spec.secure,

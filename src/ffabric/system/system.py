@@ -76,6 +76,15 @@ class Endpoint:
         return f"<Endpoint {self.name} {self.id:#06x}>"
 
 
+class PartitionCrashed(RuntimeError):  # noqa: N818 - what happened
+    """A partition crashed, and the system stops then (``run.stop_on_crash``)."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
 class System:
     """A booted system. ``run`` lets it go on; ``close`` gives everything back."""
 
@@ -86,7 +95,34 @@ class System:
         self.machine = machine
         self.firmware = firmware
         self.endpoints: dict[str, Endpoint] = {}
+        self.listeners: list[Callable[[str, str], None]] = []
+        """Get the name of a partition or device and each line that its console prints."""
+        self.failure: PartitionCrashed | None = None
+        """Why the run was stopped, if a partition's crash stopped it."""
         self._add = add
+        self.machine.exit_limit = spec.run.max_events
+        for manager in firmware.managers:
+            manager.on_line = self.on_line
+            manager.on_death = self.on_death
+
+    def on_line(self, name: str, line: str) -> None:
+        """A console has printed ``line``."""
+        for listener in self.listeners:
+            listener(name, line)
+        stop_on = self.spec.run.stop_on
+        if stop_on and stop_on in line:
+            self.machine.stop()
+
+    def on_reset(self, name: str) -> None:
+        """A watchdog wants the system reset."""
+        self.on_line(name, "the watchdog resets the system")
+        self.machine.stop()
+
+    def on_death(self, partition: Partition) -> None:
+        """A partition has crashed: the system goes on or stops, as described."""
+        if self.spec.run.stop_on_crash and self.failure is None:
+            self.failure = PartitionCrashed(partition.name, partition.fate)
+            self.machine.stop()
 
     @cached_property
     def unicorn(self) -> UnicornEngine:
@@ -121,8 +157,13 @@ class System:
         self.firmware.attach(tracer)
 
     def run(self) -> None:
-        """Run until something stops the machine, or nothing can run any more."""
+        """Run until something stops the machine, or nothing can run any more.
+
+        Raises PartitionCrashed if a partition crashed and the system is to stop then.
+        """
         self.machine.run()
+        if self.failure is not None:
+            raise self.failure
 
     def give(self, ctx: ExecutionContext) -> None:
         """Let the scheduler of its world give ``ctx`` a PE, and run until it has control."""
@@ -132,6 +173,8 @@ class System:
             return
         self.firmware.give(ctx)
         if not runner.wait():
+            if self.failure is not None:
+                raise self.failure
             raise Stalled(f"{ctx.name} is {ctx.state.value} and nothing can run")
 
     @property

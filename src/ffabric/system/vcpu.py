@@ -66,6 +66,11 @@ class Vcpu:
         """The partition's free pages."""
         return self._endpoint.ram
 
+    @property
+    def failure(self) -> Exception | None:
+        """Why the system has stopped, if a crash stopped it."""
+        return self._endpoint.system.failure
+
     def resolve(self, endpoint: object) -> int:
         """The id of what the program calls an endpoint: an id, a name, a partition object."""
         return endpoint if isinstance(endpoint, int) else self._endpoint.system.resolve(endpoint)

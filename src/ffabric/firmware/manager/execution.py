@@ -183,6 +183,7 @@ def kill(pm: Manager, partition: Partition, reason: str) -> None:
         each.yielded = False
     if pm.tracer is not None:
         pm.tracer.event(None, "aborted", partition=partition.name, reason=reason)
+    pm.died(partition)
 
 
 def _word(ctx: ExecutionContext) -> int:

@@ -135,6 +135,10 @@ class Manager(Relayer):
         self.partitions: dict[int, Partition] = {}
         self.gates: list[ExecutionContext] = []
         self.tracer: Tracer | None = None
+        self.on_line: Callable[[str, str], None] | None = None
+        """Gets the name of a partition and each line that it logs."""
+        self.on_death: Callable[[Partition], None] | None = None
+        """Gets each partition that crashes or gives up."""
         self.refusals: dict[str, int] = {}
         self.remote_notifications: dict[int, NotificationState] = {}
         """What the SPMC keeps for VMs (FFA_NOTIFICATION_BITMAP_CREATE), by VM id."""
@@ -253,6 +257,11 @@ class Manager(Relayer):
         """Create an endpoint with ``contexts`` execution contexts."""
         raise NotImplementedError
 
+    def died(self, partition: Partition) -> None:
+        """``partition`` has crashed or given up; ``partition.fate`` says why."""
+        if self.on_death is not None:
+            self.on_death(partition)
+
     def interrupt_enabled(self, ctx: ExecutionContext, intid: int, on: bool) -> None:
         """``ctx`` has enabled or disabled its virtual interrupt ``intid``."""
 
@@ -261,6 +270,8 @@ class Manager(Relayer):
 
     def console(self, partition: Partition, text: str) -> None:
         """``partition`` has logged a line."""
+        if self.on_line is not None:
+            self.on_line(partition.name, text)
 
     def entering(self, pe: PE, ctx: ExecutionContext) -> None:
         """``ctx`` is given cycles: the moment to signal what is pending for it."""

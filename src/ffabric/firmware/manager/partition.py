@@ -47,6 +47,7 @@ class Model(enum.Enum):
     """Runtime models (DEN0077A 1.2, chapter 8)."""
 
     NONE = "none"
+    NORMAL_WORLD = "normal world"
     RUN = "RTM_FFA_RUN"
     DIR_REQ = "RTM_FFA_DIR_REQ"
     SEC_INTERRUPT = "RTM_SEC_INTERRUPT"

@@ -18,13 +18,22 @@ TRANSITION = rule(
     "The runtime model of the calling context allows the call.",
 )
 
-REQUEST = frozenset({Model.NONE, Model.RUN, Model.DIR_REQ, Model.SEC_INTERRUPT, Model.SP_INIT})
+REQUEST = frozenset(
+    {
+        Model.NONE,
+        Model.NORMAL_WORLD,
+        Model.RUN,
+        Model.DIR_REQ,
+        Model.SEC_INTERRUPT,
+        Model.SP_INIT,
+    }
+)
 """Models that allow a direct request (the context becomes BLOCKED)."""
 
 RESPONSE = frozenset({Model.DIR_REQ})
 """Models that allow a direct response (the context becomes WAITING)."""
 
-RUN = frozenset({Model.NONE, Model.RUN, Model.DIR_REQ, Model.SEC_INTERRUPT})
+RUN = frozenset({Model.NONE, Model.NORMAL_WORLD, Model.RUN, Model.DIR_REQ, Model.SEC_INTERRUPT})
 """Models that allow FFA_RUN (the context becomes BLOCKED)."""
 
 WAIT = frozenset({Model.NONE, Model.RUN, Model.SEC_INTERRUPT, Model.SP_INIT})

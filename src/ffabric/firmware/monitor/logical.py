@@ -21,21 +21,25 @@ _RESPONSES = {
 
 
 class LogicalPartition:
-    """A service at EL3; ``serve`` maps the payload of a request to that of the response."""
+    """A service at EL3; ``serve`` maps the payload of a request to that of the response.
+
+    Without ``serve`` it receives no requests: it is there to be discovered, and to send.
+    """
 
     def __init__(
         self,
         partition_id: int,
         name: str,
         uuid: UUID,
-        serve: Callable[[list[int]], list[int]],
-        properties: int = info.DIRECT_REQ_SEND | info.AARCH64,
+        serve: Callable[[list[int]], list[int]] | None = None,
     ) -> None:
         self.id = partition_id
         self.name = name
         self.uuid = uuid
         self.serve = serve
-        self.properties = properties
+        self.properties = info.DIRECT_REQ_SEND | info.AARCH64
+        if serve is not None:
+            self.properties |= info.DIRECT_REQ_RECEIVE | info.DIRECT_REQ2_RECEIVE
 
     def describe(self) -> info.PartitionInfo:
         """What discovery tells about it."""
@@ -43,6 +47,7 @@ class LogicalPartition:
 
     def request(self, x: list[int]) -> None:
         """Answer the direct request in ``x`` in place."""
+        assert self.serve is not None
         function = x[0] & 0xFFFFFFFF
         sender = x[1] >> 16 & 0xFFFF
         last = 18 if function == fid.FFA_MSG_SEND_DIRECT_REQ2 else 8
@@ -52,3 +57,9 @@ class LogicalPartition:
         x[1] = self.id << 16 | sender
         x[2:first] = [0] * (first - 2)
         x[first:last] = payload + [0] * (last - first - len(payload))
+
+
+LOGICAL_PARTITIONS = (
+    LogicalPartition(FIRST_ID, "spmd-lp", UUID("ad438ee9-4f52-dbb7-57bf-a347e3f48815")),
+)
+"""What EL3 has by itself: the SPMD's logical partition, with the id and UUID that TF-A gives it."""

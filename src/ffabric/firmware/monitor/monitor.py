@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import smccc
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.status import Status
 from ffabric.firmware.manager import direct, reply
 from ffabric.firmware.manager.manager import Next
 from ffabric.firmware.manager.partition import ExecutionContext
@@ -129,6 +130,9 @@ class Monitor:
     def logical_request(self, pe: PE, x: list[int]) -> None:
         """A direct request to a logical partition at EL3: answered here."""
         partition = self.logical[x[1] & 0xFFFF]
+        if partition.serve is None:
+            reply.error(x, Status.DENIED)
+            return
         partition.request(x)
         if self.tracer is not None:
             self.tracer.event(pe, "logical", partition=partition.name)

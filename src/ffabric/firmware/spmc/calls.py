@@ -51,6 +51,6 @@ SECURE_CALLS = CallTable(
 NORMAL_WORLD_CALLS = CallTable(
     *_COMMON,
     physical.HANDLERS,
-    without=frozenset({fid.FFA_MSG_WAIT, fid.FFA_YIELD, fid.FFA_ERROR} | direct.RESPONSES),
+    without=frozenset({fid.FFA_ERROR} | direct.RESPONSES),
 )
 """The physical instances: the hypervisor or the OS kernel, through the SPMD."""

@@ -96,6 +96,7 @@ class Spmc(Manager):
         ]
         for gate in world.contexts:
             gate.state = State.RUNNING
+            gate.model = Model.NORMAL_WORLD
         self.gates = world.contexts
         return world
 

@@ -1,0 +1,43 @@
+"""The devices that a system's description names, created and put on the bus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ffabric.machine.devices.catalogue import TYPES
+from ffabric.machine.devices.description import Wiring
+
+if TYPE_CHECKING:
+    from ffabric.machine.machine import Machine
+    from ffabric.system.spec import DeviceSpec
+
+
+def add_devices(
+    machine: Machine,
+    specs: tuple[DeviceSpec, ...],
+    *,
+    on_line: Callable[[str, str], None],
+    on_reset: Callable[[str], None],
+) -> None:
+    """Create the devices of ``specs``: their frames on the bus, their interrupts at the GIC.
+
+    ``on_line`` gets the device's name and each line that its console prints, ``on_reset`` the name
+    of a watchdog that wants the system reset.
+    """
+    for spec in specs:
+        irqs = [partial(machine.gic.set_level, spec.interrupt)] if spec.interrupt else []
+        frequency = spec.options.get("frequency")
+        frames = TYPES[spec.type].create(
+            Wiring(
+                clock=machine.clock,
+                irqs=irqs,
+                on_line=partial(on_line, spec.name),
+                on_reset=partial(on_reset, spec.name),
+                frequency=frequency,
+            )
+        )
+        bases = (spec.base, spec.options.get("refresh_base", spec.base + spec.size))
+        for base, frame in zip(bases, frames, strict=False):
+            machine.bus.add(base, spec.size, frame, secure=spec.secure)
