@@ -416,8 +416,11 @@ class Calls:
 
     @step
     def mem_perm_get(self, ipa: int, pages: int = 1) -> Steps[tuple[int, int]]:
-        """FFA_MEM_PERM_GET: the permissions and how many pages from ``ipa`` have them."""
-        x = yield from self._ffa(fid.FFA_MEM_PERM_GET_64, ipa, pages)
+        """FFA_MEM_PERM_GET: the permissions and how many pages from ``ipa`` have them.
+
+        Before v1.3 the answer is of one page only.
+        """
+        x = yield from self._ffa(fid.FFA_MEM_PERM_GET_64, ipa, pages - 1)
         return x[2] & MASK32, (x[3] & MASK32) + 1
 
     @step

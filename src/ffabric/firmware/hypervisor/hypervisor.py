@@ -18,10 +18,10 @@ from ffabric.firmware.hypervisor.calls import VM_CALLS
 from ffabric.firmware.hypervisor.frames import Frames
 from ffabric.firmware.manager import direct
 from ffabric.firmware.manager.mailbox import Mailbox
-from ffabric.firmware.manager.manager import Manager, Next
+from ffabric.firmware.manager.manager import REFUSALS, Manager, Next, as_refused
 from ffabric.firmware.manager.memory.region import HANDLE_OF_HYPERVISOR, Region
 from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
-from ffabric.firmware.rules import Refused, refuse
+from ffabric.firmware.rules import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,9 +105,9 @@ class Hypervisor(Manager):
             x = next(steps) if answer is None else steps.send(answer)
         except StopIteration as stop:
             nxt: Next = stop.value
-        except Refused as refusal:
+        except REFUSALS as error:
             assert caller is not None
-            self.refuse(pe, caller, refusal)
+            self.refuse(pe, caller, as_refused(error))
             nxt = caller
         else:
             gate = self.gates[pe.index]
@@ -168,7 +168,8 @@ class Hypervisor(Manager):
         queue = self.ready[pe.index]
         if ctx not in queue and pe.current is not ctx:
             queue.append(ctx)
-        if pe.on and pe.current is None and self.monitor.started[pe.index]:
+        busy = pe.current is not None or self._scripts[pe.index] is not None
+        if pe.on and not busy and self.monitor.started[pe.index]:
             self.machine.schedule(pe, self.schedule(pe))
 
     def give(self, pe: PE, ctx: ExecutionContext) -> Next:
@@ -278,6 +279,8 @@ class Hypervisor(Manager):
     def commit(self, pe: PE, caller: ExecutionContext, region: Region) -> Next:
         """Memory for VMs alone is relayed here; memory for an SP goes to the SPMC, repainted."""
         if any(self.is_remote(each.endpoint) for each in region.borrowers):
+            if self.regions.pending.get(region.handle) is region:
+                self.regions.remove(region)
             return self.script(pe, caller, relay.send_memory(self, caller, region))
         return super().commit(pe, caller, region)
 

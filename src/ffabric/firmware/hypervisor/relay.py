@@ -11,17 +11,19 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
-from ffabric.firmware.manager import mailbox
-from ffabric.firmware.manager.memory import giveback, send
+from ffabric.abi.ffa.status import Status, from_register
+from ffabric.firmware.manager import mailbox, ownership
+from ffabric.firmware.manager.manager import REFUSALS
+from ffabric.firmware.manager.memory import giveback, retrieve, send
+from ffabric.firmware.manager.memory.region import DONATE
 from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
 from ffabric.firmware.manager.reply import success
-from ffabric.firmware.rules import Refused, refuse
+from ffabric.firmware.rules import refuse
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script
@@ -57,9 +59,24 @@ def send_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Region
         return caller
     region.handle = answer[2] & MASK32 | (answer[3] & MASK32) << 32
     region.remote = True
+    _forget_donated(hypervisor, region.handle)
     hypervisor.regions.add(region)
     send.answer(caller, region)
     return caller
+
+
+def _forget_donated(hypervisor: Hypervisor, handle: int) -> None:
+    """The SPMC hands out a handle again: what it stood for, an SP has taken for good."""
+    former = hypervisor.regions.live.get(handle)
+    if former is not None:
+        retrieve.finish_donation(hypervisor, former)
+    hypervisor.zombies = [each for each in hypervisor.zombies if each.handle != handle]
+
+
+def _donated(region: Region, answer: list[int]) -> bool:
+    """Whether a reclaim was refused because an SP has taken the donation."""
+    status = from_register(answer[2])
+    return region.kind is DONATE and status is Status.INVALID_PARAMETERS
 
 
 def _transmit(hypervisor: Hypervisor, region: Region) -> Step:
@@ -106,6 +123,8 @@ def reclaim_memory(
         giveback.take_back(hypervisor, region, clear=False)
         success(caller.x)
     else:
+        if _donated(region, answer):
+            retrieve.finish_donation(hypervisor, region)
         caller.x[0:8] = answer[0:8]
     return caller
 
@@ -164,7 +183,7 @@ def fill_rx(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: H
         refuse(mailbox.RX_BUSY, got="owned by the SPMC", expected="free")
     try:
         nxt: Next = handler(hypervisor, pe, caller)
-    except (Refused, DecodeError):
+    except REFUSALS:
         yield [fid.FFA_RX_RELEASE, vm.id]
         raise
     if vm.mailbox is not None and not vm.mailbox.full:
@@ -198,6 +217,8 @@ def bury(hypervisor: Hypervisor, caller: ExecutionContext | None) -> Script:
             hypervisor.zombies.remove(region)
             for _, pa, pages, _ in region.runs:
                 hypervisor.frames.release(pa, pages)
+        elif _donated(region, answer):
+            hypervisor.zombies.remove(region)
     return caller
 
 
@@ -224,44 +245,31 @@ def destroy(hypervisor: Hypervisor, pe: PE, vm: Partition) -> Script:
         notifications.GET_FROM_SP | notifications.GET_FROM_SPM,
     ]
     yield [fid.FFA_NOTIFICATION_BITMAP_DESTROY, vm.id]
-    remote = [
-        region
-        for region in hypervisor.regions.live.values()
-        if region.remote and region.sender == vm.id
-    ]
-    for region in remote:
-        hypervisor.regions.remove(region)
-    hypervisor.zombies += remote
+    if vm.mailbox is not None:
+        mailbox.drop(vm)
+    _withdraw(hypervisor, vm)
     hypervisor.forget_endpoint(vm)
-    _free_memory(hypervisor, vm, remote)
+    _free_memory(hypervisor, vm)
     yield from bury(hypervisor, None)
     return hypervisor.schedule(pe)
 
 
-def _free_memory(hypervisor: Hypervisor, vm: Partition, away: list[Region]) -> None:
+def _withdraw(hypervisor: Hypervisor, vm: Partition) -> None:
+    """What ``vm`` gave to SPs leaves the VMs that have it too, and waits for the SPs."""
+    for region in [*hypervisor.regions.live.values()]:
+        if region.remote and region.sender == vm.id:
+            hypervisor.withdraw(region)
+            hypervisor.regions.remove(region)
+            hypervisor.zombies.append(region)
+
+
+def _free_memory(hypervisor: Hypervisor, vm: Partition) -> None:
     """Return the VM's pages to the frames, cleared, but for those an SP still holds."""
     stage2 = vm.stage2
     assert stage2 is not None
-    held = {
-        pa
-        for region in away
-        for _, run_pa, pages, _ in region.runs
-        for pa in range(run_pa, run_pa + pages * PAGE, PAGE)
-    }
-    for base, pages in vm.memory:
-        for _, pa, count, _ in stage2.runs(base, pages):
-            if pa < 0:
-                continue
-            kept = (
-                [at for at in range(pa, pa + count * PAGE, PAGE) if at not in held]
-                if held
-                else None
-            )
-            if kept is None:
+    for base, pages in (*vm.memory, vm.window):
+        for _, pa, count, attrs in stage2.runs(base, pages):
+            if ownership.state(attrs) is ownership.OWNED:
                 hypervisor.memory.zero(pa, count * PAGE, secure=False)
                 hypervisor.frames.release(pa, count)
-            else:
-                for at in kept:
-                    hypervisor.memory.zero(at, PAGE, secure=False)
-                    hypervisor.frames.release(at, 1)
     stage2.free()

@@ -58,6 +58,8 @@ NO_TABLES = rule(
     "The partition manager has memory left for its translation tables.",
 )
 
+REFUSALS = (Refused, DecodeError, NoPages)
+"""What ends the handling of a call with FFA_ERROR."""
 MASK32 = 0xFFFFFFFF
 SMC64 = 0x40000000
 
@@ -76,6 +78,15 @@ class Tracer(Protocol):
 
     def event(self, pe: PE | None, kind: str, **fields: Any) -> None:
         """Anything else worth a line: a world switch, an abort, an interrupt, a page range."""
+
+
+def as_refused(error: Exception) -> Refused:
+    """One of REFUSALS as the rule that it stands for."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, DecodeError):
+        return Refused(MALFORMED, str(error), "a well-formed descriptor")
+    return Refused(NO_TABLES, str(error), "a page for tables")
 
 
 Next = ExecutionContext | None
@@ -174,12 +185,8 @@ class Manager(Relayer):
             if since > partition.version:
                 refuse(TOO_NEW, got=since, expected=partition.version)
             return handler(self, pe, caller)
-        except Refused as refusal:
-            self.refuse(pe, caller, refusal)
-        except DecodeError as error:
-            self.refuse(pe, caller, Refused(MALFORMED, str(error), "a well-formed descriptor"))
-        except NoPages as error:
-            self.refuse(pe, caller, Refused(NO_TABLES, str(error), "a page for tables"))
+        except REFUSALS as error:
+            self.refuse(pe, caller, as_refused(error))
         return caller
 
     def foreign(self, pe: PE, caller: ExecutionContext, function: int) -> Next:

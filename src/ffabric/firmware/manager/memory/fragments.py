@@ -3,7 +3,7 @@
 Towards the relayer, the sender transmits fragments until the declared total is reached; each is
 judged when it arrives and ownership changes only with the last, so an abandoned transaction leaves
 nothing behind but its place in the table. Towards a borrower, the relayer keeps the response it has
-begun and hands out the rest by offset.
+begun and hands out the rest by offset; the memory is the borrower's from the first fragment on.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
 from ffabric.firmware.manager import mailbox
-from ffabric.firmware.manager.memory import retrieve, send
-from ffabric.firmware.manager.memory.region import DONATE, Region
+from ffabric.firmware.manager.memory import send
 from ffabric.firmware.rules import Refused, refuse, rule
+from ffabric.machine.pages import NoPages
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager, Next
+    from ffabric.firmware.manager.memory.region import Region
     from ffabric.firmware.manager.partition import ExecutionContext
     from ffabric.machine.machine import PE
 
@@ -60,22 +61,14 @@ def frag_tx(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         refuse(ENDPOINT, got=x[4], expected=expected)
     try:
         _append(region, x[3] & 0xFFFFFFFF, caller)
-        if region.received < region.length:
-            x[0:8] = (
-                fid.FFA_MEM_FRAG_RX,
-                *send.handle_words(handle),
-                region.received,
-                expected,
-                0,
-                0,
-                0,
-            )
-            return caller
-    except Refused:
+        if region.received == region.length:
+            return send.complete(pm, pe, caller, region)
+    except (Refused, NoPages):
         pm.regions.remove(region)
         raise
-    pm.regions.remove(region)
-    return send.complete(pm, pe, caller, region)
+    words = send.handle_words(handle)
+    x[0:8] = (fid.FFA_MEM_FRAG_RX, *words, region.received, expected, 0, 0, 0)
+    return caller
 
 
 def _append(region: Region, length: int, caller: ExecutionContext) -> None:
@@ -93,43 +86,22 @@ def frag_rx(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     me = caller.partition
     handle = x[1] & 0xFFFFFFFF | (x[2] & 0xFFFFFFFF) << 32
     offset = x[3] & 0xFFFFFFFF
-    region = pm.regions.live.get(handle)
-    if me.gateway:
-        response = pm.hypervisor_responses.get(handle, b"")
-        sent = offset if offset & 15 == 0 else -1
-    else:
-        borrower = region.borrower(me.id) if region else None
-        response = borrower.response if borrower else b""
-        sent = borrower.sent if borrower else 0
-    if region is None or not response:
+    response = pm.regions.responses.get((handle, me.id))
+    if response is None:
         refuse(HANDLE, got=handle, expected="a response in pieces")
-    expected = region.sender << 16 if me.gateway else 0
+    expected = response.sender << 16 if me.gateway else 0
     if x[4] & 0xFFFFFFFF != expected:
         refuse(ENDPOINT, got=x[4], expected=expected)
-    if offset != sent or offset >= len(response):
-        refuse(OFFSET, got=offset, expected=sent)
+    if offset != response.sent:
+        refuse(OFFSET, got=offset, expected=response.sent)
     box = mailbox.receiver_box(me)
-    part = response[offset : offset + (box.rx.size & ~15)]
+    part = response.data[offset : offset + (box.rx.size & ~15)]
     mailbox.deliver(pm, me, box, part)
+    response.sent += len(part)
+    if response.sent == len(response.data):
+        del pm.regions.responses[handle, me.id]
     x[0:8] = (fid.FFA_MEM_FRAG_TX, *send.handle_words(handle), len(part), expected, 0, 0, 0)
-    _advance(pm, region, me.id, gateway=me.gateway, end=offset + len(part), total=len(response))
     return caller
-
-
-def _advance(
-    pm: Manager, region: Region, endpoint: int, *, gateway: bool, end: int, total: int
-) -> None:
-    if gateway:
-        if end == total:
-            del pm.hypervisor_responses[region.handle]
-        return
-    borrower = region.borrower(endpoint)
-    assert borrower is not None
-    borrower.sent = end
-    if end == total:
-        borrower.response = b""
-        if region.kind is DONATE:
-            retrieve.finish_donation(pm, region)
 
 
 HANDLERS: dict[int, Handler] = {

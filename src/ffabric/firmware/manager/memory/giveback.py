@@ -45,6 +45,12 @@ CLEAR_RO = rule(
     RELINQUISH,
     "Memory is cleared only for a borrower that may write it.",
 )
+CLEAR_DEVICE = rule(
+    "mem.relinquish.clear_device",
+    Status.DENIED,
+    RELINQUISH,
+    "Device memory is not cleared.",
+)
 NOT_OWNER = rule("mem.reclaim.owner", _INVALID, RECLAIM, "The caller sent the memory.")
 RETRIEVED = rule(
     "mem.reclaim.retrieved", Status.DENIED, RECLAIM, "No borrower has the memory any more."
@@ -57,6 +63,9 @@ RECLAIM_CLEAR = rule(
     Status.DENIED,
     RECLAIM,
     "Memory is cleared only for an owner that may write it.",
+)
+RECLAIM_DEVICE = rule(
+    "mem.reclaim.clear_device", Status.DENIED, RECLAIM, "Device memory is not cleared."
 )
 
 _SNAPSHOT = 64
@@ -82,10 +91,8 @@ def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
     if wanted.flags & ~_RELINQUISH_FLAGS:
         refuse(RELINQUISH_FLAGS, got=wanted.flags, expected=_RELINQUISH_FLAGS)
     clear = bool(wanted.flags & abi.FLAG_CLEAR)
-    if clear and region.kind is SHARE:
-        refuse(SHARE_CLEAR, got=wanted.flags, expected=0)
-    if clear and not _writable(me, borrower):
-        refuse(CLEAR_RO, got="RO", expected="RW")
+    if clear:
+        _judge_clear(me, region, borrower)
     take_from(pm, me, region, borrower, clear=clear)
     reply.success(caller.x)
     return caller
@@ -103,16 +110,21 @@ def take_from(
     if pm.tracer is not None:
         pm.tracer.event(None, "relinquish", borrower=partition.name, ranges=borrower.held)
     borrower.held = None
-    borrower.response = b""
+    pm.regions.responses.pop((region.handle, borrower.endpoint), None)
     if clear and not region.retrieved:
         pm.zero(region.runs)
     borrower.clear_after = False
 
 
-def _writable(partition: Partition, borrower: Borrower) -> bool:
+def _judge_clear(partition: Partition, region: Region, borrower: Borrower) -> None:
     assert borrower.held is not None
     assert partition.stage2 is not None
-    return bool(partition.stage2.translate(borrower.held[0][0]) & S2AP_W)
+    if region.kind is SHARE:
+        refuse(SHARE_CLEAR, got=abi.FLAG_CLEAR, expected=0)
+    if region.device:
+        refuse(CLEAR_DEVICE, got=abi.FLAG_CLEAR, expected=0)
+    if not partition.stage2.translate(borrower.held[0][0]) & S2AP_W:
+        refuse(CLEAR_RO, got="RO", expected="RW")
 
 
 def reclaim(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -134,8 +146,11 @@ def judge_reclaim(pm: Manager, owner: Partition, handle: int, flags: int) -> Reg
     holders = region.retrieved
     if holders:
         refuse(RETRIEVED, got=holders, expected=[])
-    if flags & abi.FLAG_CLEAR and not region.runs[0][3] & S2AP_W:
-        refuse(RECLAIM_CLEAR, got="RO", expected="RW")
+    if flags & abi.FLAG_CLEAR:
+        if region.device:
+            refuse(RECLAIM_DEVICE, got=flags, expected=flags & ~abi.FLAG_CLEAR)
+        if not region.runs[0][3] & S2AP_W:
+            refuse(RECLAIM_CLEAR, got="RO", expected="RW")
     return region
 
 

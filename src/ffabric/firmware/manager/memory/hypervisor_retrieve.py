@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.firmware.manager import mailbox
+from ffabric.firmware.manager.memory.region import Response
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Manager
@@ -41,6 +42,7 @@ def describe(pm: Manager, caller: ExecutionContext, region: Region) -> Execution
     first = response[: box.rx.size & ~15]
     mailbox.deliver(pm, me, box, first)
     if len(first) < len(response):
-        pm.hypervisor_responses[region.handle] = response
+        rest = Response(response, len(first), region.sender)
+        pm.regions.responses[region.handle, me.id] = rest
     caller.x[0:8] = (fid.FFA_MEM_RETRIEVE_RESP, len(response), len(first), 0, 0, 0, 0, 0)
     return caller

@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import V1_3
 from ffabric.firmware.manager import ownership, reply
 from ffabric.firmware.rules import refuse, rule
-from ffabric.machine.stage2 import S2AP_R, S2AP_W, VALID, XN, XN_MASK
+from ffabric.machine.stage2 import (
+    MEMATTR_MASK,
+    MEMATTR_NORMAL_WB,
+    S2AP_R,
+    S2AP_W,
+    VALID,
+    XN,
+    XN_MASK,
+)
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
@@ -39,6 +48,12 @@ WRITE_EXECUTE = rule(
     SECTION,
     "Memory is not writable and executable at once.",
 )
+EXECUTE_DEVICE = rule(
+    "mem.perm.execute_device",
+    Status.INVALID_PARAMETERS,
+    SECTION,
+    "Device memory is not executable.",
+)
 OWNED = rule(
     "mem.perm.not_owned",
     Status.INVALID_PARAMETERS,
@@ -52,13 +67,15 @@ _EL0_FIELDS = {
     abi.MEM_PERM_RO: S2AP_R,
 }
 """Data access field of w3 -> S2AP bits."""
+_DATA_ACCESS = {bits: field for field, bits in _EL0_FIELDS.items()}
 
 
 def get(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
-    """FFA_MEM_PERM_GET (32- and 64-bit)."""
+    """FFA_MEM_PERM_GET (32- and 64-bit): of one page, since v1.3 of w2 more that are alike."""
     x = caller.x
     stage2 = _stage2(caller)
-    address, count = x[1], max(1, x[2] & 0xFFFFFFFF)
+    address = x[1]
+    more = x[2] & 0xFFFFFFFF if caller.partition.version >= V1_3 else 0
     if address & 0xFFF or address >> stage2.ipa_bits:
         refuse(ALIGNMENT, got=address, expected="a multiple of 0x1000")
     descriptor = stage2.translate(address)
@@ -66,7 +83,7 @@ def get(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
         refuse(OWNED, got=ownership.name(descriptor), expected="mapped")
     permission = _encode(descriptor)
     same = 0
-    for _, _, pages, attrs in stage2.runs(address, min(count, 1 << 20)):
+    for _, _, pages, attrs in stage2.runs(address, more + 1):
         if not attrs & VALID or _encode(attrs) != permission:
             break
         same += pages
@@ -91,6 +108,8 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     for ipa, pa, _, attrs in stage2.runs(address, count):
         if pa < 0 or attrs & ownership.MASK:
             refuse(OWNED, got=(ipa, ownership.name(attrs)), expected="OWNED")
+        if not wanted & abi.MEM_PERM_XN and attrs & MEMATTR_MASK != MEMATTR_NORMAL_WB:
+            refuse(EXECUTE_DEVICE, got=wanted, expected=wanted | abi.MEM_PERM_XN)
     bits = _EL0_FIELDS[data] | (XN if wanted & abi.MEM_PERM_XN else 0)
     stage2.update(address, count, S2AP_R | S2AP_W | XN_MASK, bits)
     if pm.tracer is not None:
@@ -109,8 +128,7 @@ def _stage2(caller: ExecutionContext) -> Stage2:
 
 
 def _encode(descriptor: int) -> int:
-    rights = descriptor & (S2AP_R | S2AP_W)
-    data = next(field for field, bits in _EL0_FIELDS.items() if bits == rights)
+    data = _DATA_ACCESS[descriptor & (S2AP_R | S2AP_W)]
     return data | (abi.MEM_PERM_XN if descriptor & XN else 0)
 
 

@@ -18,7 +18,7 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
 from ffabric.firmware.manager.ownership import BITS, DONATING, LENT, SHARED
 from ffabric.firmware.rules import refuse, rule
-from ffabric.machine.stage2 import VALID
+from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, VALID
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.partition import Partition
@@ -38,6 +38,12 @@ TOO_MANY = rule(
 
 MAX_REGIONS = 1024
 """Transactions a sender may have in progress."""
+MAX_RANGES = 1 << 18
+"""Address ranges that they may have in all: 1 GiB in single pages."""
+ATTRIBUTE_BITS = 0x7F
+"""The attributes that have a meaning: senders of v1.0 and after leave noise in the others."""
+DESCRIBED = 0
+"""In place of an endpoint: the normal world, whose hypervisor asks what a handle stands for."""
 HANDLE_OF_HYPERVISOR = 1 << 63
 """Bit 63 of a handle tells its allocator: 1 the hypervisor, 0 the SPMC (DEN0140, table 1.17)."""
 
@@ -79,7 +85,7 @@ KINDS = {function: kind for kind in (DONATE, LEND, SHARE) for function in kind.f
 class Borrower:
     """A receiver of a region: what it was offered and where it has it."""
 
-    __slots__ = ("clear_after", "endpoint", "held", "impdef", "permissions", "response", "sent")
+    __slots__ = ("clear_after", "endpoint", "held", "impdef", "permissions")
 
     def __init__(self, receiver: abi.Receiver) -> None:
         self.endpoint = receiver.endpoint
@@ -88,9 +94,17 @@ class Borrower:
         self.held: list[tuple[int, int, int]] | None = None
         """(IPA, PA, pages) of each range it has mapped; None: not retrieved."""
         self.clear_after = False
-        self.response = b""
-        """A retrieve response that did not fit RX, until its last fragment is read."""
-        self.sent = 0
+
+
+class Response:
+    """A retrieve response that did not fit RX, until its last fragment is read."""
+
+    __slots__ = ("data", "sender", "sent")
+
+    def __init__(self, data: bytes, sent: int, sender: int) -> None:
+        self.data = data
+        self.sent = sent
+        self.sender = sender
 
 
 class Region:
@@ -121,7 +135,7 @@ class Region:
         self.kind = kind
         self.owner = owner
         self.sender = sent.sender
-        self.attributes = sent.attributes
+        self.attributes = sent.attributes & ATTRIBUTE_BITS
         self.flags = sent.flags
         self.tag = sent.tag
         self.borrowers = [Borrower(receiver) for receiver in sent.receivers]
@@ -145,6 +159,11 @@ class Region:
         return None
 
     @property
+    def device(self) -> bool:
+        """Whether it is device memory."""
+        return self.runs[0][3] & MEMATTR_MASK != MEMATTR_NORMAL_WB
+
+    @property
     def retrieved(self) -> list[int]:
         """Endpoint ids that have it mapped."""
         return [each.endpoint for each in self.borrowers if each.held is not None]
@@ -157,7 +176,10 @@ class Regions:
         self.allocator_bit = allocator_bit
         self.live: dict[int, Region] = {}
         self.pending: dict[int, Region] = {}
-        self.counts: dict[int, int] = {}
+        self.responses: dict[tuple[int, int], Response] = {}
+        """What remains to be read of retrieve responses, by handle and endpoint."""
+        self.counts: dict[int, tuple[int, int]] = {}
+        """Transactions of each sender, and the address ranges in them."""
         self._free: list[int] = []
         self._next = 0
 
@@ -168,16 +190,29 @@ class Regions:
         self._next += 1
         return (self._next - 1) | self.allocator_bit
 
-    def check_room(self, sender: int) -> None:
-        """Refuse unless ``sender`` may have one more transaction."""
-        count = self.counts.get(sender, 0)
-        if count >= MAX_REGIONS:
-            refuse(TOO_MANY, got=count, expected=f"below {MAX_REGIONS}")
+    def check_room(self, sender: int, ranges: int) -> None:
+        """Refuse unless ``sender`` may have one more transaction, of so many ``ranges``."""
+        count, held = self.counts.get(sender, (0, 0))
+        if count >= MAX_REGIONS or held + ranges > MAX_RANGES:
+            refuse(
+                TOO_MANY,
+                got=(count + 1, held + ranges),
+                expected=f"up to {MAX_REGIONS} of {MAX_RANGES} ranges",
+            )
 
     def add(self, region: Region, *, pending: bool = False) -> None:
         """Track ``region`` under its handle."""
         (self.pending if pending else self.live)[region.handle] = region
-        self.counts[region.sender] = self.counts.get(region.sender, 0) + 1
+        count, ranges = self.counts.get(region.sender, (0, 0))
+        self.counts[region.sender] = (count + 1, ranges + region.declared_ranges)
+
+    def settle(self, region: Region) -> None:
+        """Track ``region`` as complete: under the handle that its fragments had, or a new one."""
+        if self.pending.get(region.handle) is region:
+            self.live[region.handle] = self.pending.pop(region.handle)
+        else:
+            region.handle = self.allocate()
+            self.add(region)
 
     def remove(self, region: Region) -> None:
         """Forget ``region``."""
@@ -185,11 +220,10 @@ class Regions:
         del table[region.handle]
         if region.handle & HANDLE_OF_HYPERVISOR == self.allocator_bit:
             heapq.heappush(self._free, region.handle & ~HANDLE_OF_HYPERVISOR)
-        count = self.counts[region.sender] - 1
-        if count:
-            self.counts[region.sender] = count
-        else:
-            del self.counts[region.sender]
+        count, ranges = self.counts.pop(region.sender)
+        if count > 1:
+            self.counts[region.sender] = (count - 1, ranges - region.declared_ranges)
+        self.responses.pop((region.handle, DESCRIBED), None)
 
     def get(self, handle: int) -> Region:
         """The complete transaction with this handle; refuses an unknown one."""

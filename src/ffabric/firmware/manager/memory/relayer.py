@@ -28,8 +28,6 @@ class Relayer(abc.ABC):
 
     def __init__(self, allocator_bit: int) -> None:
         self.regions = Regions(allocator_bit)
-        self.hypervisor_responses: dict[int, bytes] = {}
-        """Descriptions that did not fit the hypervisor's RX, by handle."""
 
     def speaks_for(self, partition: Partition, sender: int) -> bool:
         """Whether ``partition`` may send in the name of endpoint ``sender``."""
@@ -46,8 +44,9 @@ class Relayer(abc.ABC):
     def commit(self, pe: PE, caller: ExecutionContext, region: Region) -> Next:
         """The transaction is judged: let it take effect and answer with its handle."""
         send.transfer(self, region)
-        region.handle = self.regions.allocate()
-        self.regions.add(region)
+        if region.flags & abi.FLAG_CLEAR:
+            self.zero(region.runs)
+        self.regions.settle(region)
         send.answer(caller, region)
         return caller
 
@@ -58,11 +57,11 @@ class Relayer(abc.ABC):
         return caller
 
     def zero(self, runs: list[tuple[int, int, int, int]]) -> None:
-        """Clear the physical pages of ``runs`` (IPA, PA, pages, attributes)."""
+        """Clear the physical pages of ``runs`` (IPA, PA, pages, attributes), if they are memory."""
         for _, pa, pages, _ in runs:
             bank = self.memory.bank_at(pa)
-            assert bank is not None
-            self.memory.zero(pa, pages * PAGE, secure=bank.secure)
+            if bank is not None:
+                self.memory.zero(pa, pages * PAGE, secure=bank.secure)
 
     def addresses_for(
         self, borrower: Partition, region: Region
@@ -102,11 +101,18 @@ class Relayer(abc.ABC):
             if borrower is not None and borrower.held is not None:
                 giveback.take_from(self, partition, region, borrower, clear=borrower.clear_after)
             if region.owner is partition and region.sender == partition.id:
-                for each in region.borrowers:
-                    holder = self.partitions.get(each.endpoint)
-                    if each.held is not None and holder is not None:
-                        giveback.take_from(self, holder, region, each, clear=False)
+                self.withdraw(region)
                 giveback.take_back(self, region, clear=False)
         for region in [*self.regions.pending.values()]:
             if region.sender == partition.id:
                 self.regions.remove(region)
+        for key in [*self.regions.responses]:
+            if key[1] == partition.id:
+                del self.regions.responses[key]
+
+    def withdraw(self, region: Region) -> None:
+        """Take ``region`` from the borrowers of this manager that have it."""
+        for each in region.borrowers:
+            holder = self.partitions.get(each.endpoint)
+            if each.held is not None and holder is not None:
+                giveback.take_from(self, holder, region, each, clear=False)

@@ -16,15 +16,21 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
 from ffabric.firmware.manager import mailbox
 from ffabric.firmware.manager.memory import hypervisor_retrieve, send
-from ffabric.firmware.manager.memory.region import DONATE, LEND, SHARE, Borrower, Region
-from ffabric.firmware.manager.memory.send import ATTRIBUTE_BITS
+from ffabric.firmware.manager.memory.region import (
+    ATTRIBUTE_BITS,
+    DONATE,
+    LEND,
+    SHARE,
+    Borrower,
+    Region,
+    Response,
+)
 from ffabric.firmware.manager.ownership import BITS, BORROWED, OWNED
 from ffabric.firmware.rules import refuse, rule
 from ffabric.machine.pages import NoPages
 from ffabric.machine.stage2 import (
     AF,
     MEMATTR_MASK,
-    MEMATTR_NORMAL_WB,
     S2AP_R,
     S2AP_W,
     SH_MASK,
@@ -193,9 +199,9 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     first = response[: _first_fragment(len(response), box.rx.size)]
     mailbox.deliver(pm, me, box, first)
     if len(first) < len(response):
-        borrower.response = response
-        borrower.sent = len(first)
-    elif region.kind is DONATE:
+        rest = Response(response, len(first), region.sender)
+        pm.regions.responses[region.handle, me.id] = rest
+    if region.kind is DONATE:
         finish_donation(pm, region)
     x[0:8] = (fid.FFA_MEM_RETRIEVE_RESP, len(response), len(first), 0, 0, 0, 0, 0)
     return caller
@@ -271,8 +277,7 @@ def _judge_attributes(region: Region, attributes: int) -> None:
         refuse(NS_BIT, got=attributes, expected=attributes & ~abi.MEM_ATTR_NS)
     if not attributes & abi.MEM_ATTR_TYPE_MASK:
         return
-    device = region.runs[0][3] & MEMATTR_MASK != MEMATTR_NORMAL_WB
-    expected = send.DEVICE_SHARED if device else send.NORMAL_SHARED
+    expected = send.DEVICE_SHARED if region.device else send.NORMAL_SHARED
     if attributes != expected:
         refuse(ATTRIBUTES, got=attributes, expected=expected)
 
@@ -284,7 +289,8 @@ def _judge_receivers(me: Partition, region: Region, wanted: abi.Transaction) -> 
         refuse(RECEIVERS, got=count, expected="1 of several")
     if not bypass and count != sent:
         refuse(RECEIVERS, got=count, expected=sent)
-    if all(each.endpoint != me.id for each in wanted.receivers):
+    ids = {each.endpoint for each in wanted.receivers}
+    if len(ids) != count or me.id not in ids:
         refuse(RECEIVERS, got=[each.endpoint for each in wanted.receivers], expected=me.id)
 
 
@@ -294,7 +300,8 @@ def _permissions(region: Region, offered: Borrower, asked: abi.Receiver) -> int:
     instruction = asked.permissions & abi.PERM_INSTRUCTION_MASK
     if data == abi.PERM_DATA_MASK or instruction == abi.PERM_INSTRUCTION_MASK:
         refuse(RESERVED_PERMISSION, got=asked.permissions, expected="no reserved value")
-    most = offered.permissions & abi.PERM_DATA_MASK or abi.PERM_DATA_RW
+    owned = abi.PERM_DATA_RW if region.runs[0][3] & S2AP_W else abi.PERM_DATA_RO
+    most = offered.permissions & abi.PERM_DATA_MASK or owned
     if data > most:
         refuse(DATA, got=data, expected=most)
     if region.kind is SHARE or (region.kind is LEND and len(region.borrowers) > 1):
@@ -347,10 +354,9 @@ def _response(
     me: Partition, region: Region, borrower: Borrower, permissions: int, wanted: abi.Transaction
 ) -> bytes:
     assert borrower.held is not None
-    attributes = region.attributes & ATTRIBUTE_BITS
+    attributes = region.attributes
     if not attributes & abi.MEM_ATTR_TYPE_MASK:
-        device = region.runs[0][3] & MEMATTR_MASK != MEMATTR_NORMAL_WB
-        attributes |= send.DEVICE_SHARED if device else send.NORMAL_SHARED
+        attributes |= send.DEVICE_SHARED if region.device else send.NORMAL_SHARED
     if region.runs[0][3] & SW_NS and me.secure:
         attributes |= abi.MEM_ATTR_NS
     return abi.build_transaction(

@@ -13,10 +13,18 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
 from ffabric.firmware.manager import ownership, reply
-from ffabric.firmware.manager.memory.region import DONATE, KINDS, LEND, SHARE, Kind, Region
+from ffabric.firmware.manager.memory.region import (
+    ATTRIBUTE_BITS,
+    DONATE,
+    KINDS,
+    LEND,
+    SHARE,
+    Kind,
+    Region,
+)
 from ffabric.firmware.rules import Rule, refuse, rule
 from ffabric.machine.pages import NoPages
-from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, VALID
+from ffabric.machine.stage2 import S2AP_R, S2AP_W, VALID
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.mailbox import Mailbox
@@ -29,12 +37,15 @@ SECTION = "DEN0140 1.2, section 2.4"
 _INVALID = Status.INVALID_PARAMETERS
 
 
-def family(name: str, status: Status, section: str, text: str) -> dict[Kind | None, Rule]:
-    """The same rule for each kind of transaction: ``mem.share.NAME``, ``mem.lend.NAME`` ..."""
-    return {
-        kind: rule(f"mem.{kind.name}.{name}", status, section, text)
-        for kind in (DONATE, LEND, SHARE)
-    }
+def family(
+    name: str,
+    status: Status,
+    section: str,
+    text: str,
+    kinds: tuple[Kind, ...] = (DONATE, LEND, SHARE),
+) -> dict[Kind | None, Rule]:
+    """The same rule for several kinds of transaction: ``mem.share.NAME``, ``mem.lend.NAME`` ..."""
+    return {kind: rule(f"mem.{kind.name}.{name}", status, section, text) for kind in kinds}
 
 
 def with_retrieve(name: str, status: Status, section: str, text: str) -> dict[Kind | None, Rule]:
@@ -112,6 +123,7 @@ DATA_UNSPECIFIED = family(
     _INVALID,
     "DEN0140 1.2, section 1.10.3",
     "To lend or share, the sender says RO or RW.",
+    (LEND, SHARE),
 )
 DONATE_DATA = rule(
     "mem.donate.data_access",
@@ -130,12 +142,14 @@ TYPE = family(
     _INVALID,
     "DEN0140 1.2, section 1.10.4",
     "To donate, or to lend to one borrower, the sender leaves the memory type unspecified.",
+    (DONATE, LEND),
 )
 ATTRIBUTES = family(
     "attributes",
     Status.DENIED,
     "DEN0140 1.2, section 1.10.4",
     "Shared memory is Normal, Inner Write-Back, Inner Shareable, or Device-nGnRnE.",
+    (LEND, SHARE),
 )
 HANDLE_MBZ = family(
     "handle_mbz", _INVALID, "DEN0140 1.2, table 1.20", "The sender's handle is zero."
@@ -190,18 +204,17 @@ CLEAR_RO = family(
     Status.DENIED,
     "DEN0140 1.2, table 1.22",
     "Only memory that the sender may write is cleared.",
+    (DONATE, LEND),
 )
 DEVICE = family(
     "device",
     Status.DENIED,
     "DEN0140 1.2, section 1.10.4",
-    "Device memory is lent, to one borrower, and not as Normal memory.",
+    "Device memory is lent, to one borrower, and not cleared.",
 )
 
 PAGE = 4096
 SECURE_ID = 1 << 15
-ATTRIBUTE_BITS = 0x7F
-"""The attributes that have a meaning: senders of v1.0 and after leave noise in the others."""
 NORMAL_SHARED = abi.MEM_ATTR_NORMAL_WB_INNER
 DEVICE_SHARED = abi.MEM_ATTR_TYPE_DEVICE | abi.MEM_ATTR_DEVICE_NGNRNE | abi.MEM_ATTR_INNER_SHAREABLE
 
@@ -215,7 +228,7 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     data = transmitted(sender, x, total, length, kind)
     sent = abi.parse_transaction(data, sender.version)
     judge(pm, sender, kind, sent, total)
-    pm.regions.check_room(sent.sender)
+    pm.regions.check_room(sent.sender, sent.range_count)
     region = Region(kind, pm.owner_of(sender, sent.sender), sent, total, length)
     if length < total:
         region.handle = pm.regions.allocate()
@@ -263,7 +276,7 @@ def judge(pm: Manager, sender: Partition, kind: Kind, sent: abi.Transaction, tot
         refuse(HANDLE_MBZ[kind], got=sent.handle, expected=0)
     if sent.header_length + sent.range_count * 16 != total:
         refuse(TOTAL[kind], got=total, expected=sent.header_length + sent.range_count * 16)
-    if sent.flags & ~abi.FLAG_CLEAR & ~abi.FLAG_TIME_SLICE & ~kind.type_flag:
+    if sent.flags & ~abi.FLAG_CLEAR & ~abi.FLAG_TIME_SLICE not in (0, kind.type_flag):
         refuse(FLAGS[kind], got=sent.flags, expected=abi.FLAG_CLEAR)
     if kind is SHARE and sent.flags & abi.FLAG_CLEAR:
         refuse(SHARE_CLEAR, got=sent.flags, expected=0)
@@ -282,7 +295,7 @@ def _judge_receiver(pm: Manager, sent: abi.Transaction, kind: Kind, receiver: ab
     endpoint = receiver.endpoint
     if endpoint == sent.sender:
         refuse(RECEIVER_SELF[kind], got=endpoint, expected="another endpoint")
-    if receiver.composite_offset & 15 or not sent.has_composite:
+    if receiver.composite_offset & 15 or not receiver.composite_offset:
         refuse(COMPOSITE[kind], got=receiver.composite_offset, expected="a multiple of 16")
     permissions = receiver.permissions
     data = permissions & abi.PERM_DATA_MASK
@@ -334,7 +347,7 @@ def judge_ranges(region: Region) -> None:
             refuse(ALIGNMENT[region.kind], got=address, expected="a multiple of 0x1000")
         if not count:
             refuse(EMPTY[region.kind], got=count, expected="1 or more")
-        if (address + count * PAGE) >> stage2.ipa_bits:
+        if (address + count * PAGE - 1) >> stage2.ipa_bits:
             refuse(
                 RANGE_END[region.kind], got=(address, count), expected=f"below 2^{stage2.ipa_bits}"
             )
@@ -374,14 +387,17 @@ def judge_ownership(region: Region) -> None:
             refuse(
                 PERMISSION[region.kind], got=borrower.permissions, expected=ownership.name(attrs)
             )
-    if attrs & MEMATTR_MASK != MEMATTR_NORMAL_WB and (
-        region.kind is not LEND or len(region.borrowers) > 1
-    ):
+    if region.device:
+        _judge_device(region)
+
+
+def _judge_device(region: Region) -> None:
+    if region.kind is not LEND or len(region.borrowers) > 1 or region.flags & abi.FLAG_CLEAR:
         refuse(DEVICE[region.kind], got=region.kind.name, expected="lend to one borrower")
 
 
 def transfer(pm: Relayer, region: Region) -> None:
-    """Change the owner's descriptors as the transaction demands, and clear the pages if asked."""
+    """Change the owner's descriptors as the transaction demands."""
     kind = region.kind
     stage2 = region.owner.stage2
     assert stage2 is not None
@@ -394,8 +410,6 @@ def transfer(pm: Relayer, region: Region) -> None:
         for address, count in region.constituents[:done]:
             stage2.update(address, count, ownership.MASK, VALID)
         raise
-    if region.flags & abi.FLAG_CLEAR:
-        pm.zero(region.runs)
     if pm.tracer is not None:
         pm.tracer.event(None, kind.name, owner=region.owner.name, ranges=region.constituents)
 
