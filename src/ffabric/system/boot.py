@@ -267,8 +267,14 @@ class _Builder:
             self._write(spec, spec.manifest_offset, spec.dtb)
 
     def _write(self, spec: PartitionSpec, offset: int, data: bytes) -> None:
-        own = spec.memory[0]
-        self.memory.write(own.pa + offset, data, secure=own.secure)
+        """Write ``data`` at ``offset`` from the load address, wherever its pieces are."""
+        at = spec.load_address + offset
+        for piece in spec.memory:
+            if piece.ipa <= at < piece.ipa + piece.size and data:
+                part = data[: piece.ipa + piece.size - at]
+                self.memory.write(piece.pa + at - piece.ipa, part, secure=piece.secure)
+                at += len(part)
+                data = data[len(part) :]
 
     def _boot_information(self, spec: PartitionSpec) -> int:
         """Put the boot information blob at the load address; its IPA (DEN0077A 1.2, 5.4)."""

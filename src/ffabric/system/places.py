@@ -8,6 +8,7 @@ IPAs are physical addresses; a VM's begin at `VM_IPA` unless it says otherwise.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from uuid import UUID, uuid5
 
 from msgspec.structs import replace
@@ -83,6 +84,9 @@ class Places:
         self.draft, self.problems = draft, problems
         self.space = Space(draft.memory or DEFAULT_MEMORY)
         self.bases: dict[str, int] = {}
+        self.blocks: dict[str, list[int]] = {}
+        """VMs that float: the blocks of their memory. They descend while the IPAs ascend, so that
+        no VM relies on addresses that are physical, or contiguous beyond a block."""
         for before, after in itertools.pairwise(self.space.banks):
             if after.base < before.end:
                 problems.add(
@@ -102,6 +106,8 @@ class Places:
                 secure = partition.kind == SP
                 self._take(partition, "", base, _size(partition), secure=secure)
         for partition in partitions:
+            if not self._is_identity(partition):
+                continue
             for region in partition.manifest.memory_regions:
                 if region.base_address is not None and region.relative_offset is None:
                     size = region.pages * partition.manifest.xlat_granule.bytes
@@ -114,7 +120,14 @@ class Places:
         for partition in partitions:
             if partition.name not in self.bases:
                 size, secure = _size(partition), partition.kind == SP
-                self.bases[partition.name] = self._find(partition, "memory", size, secure=secure)
+                if self._is_identity(partition):
+                    base = self._find(partition, "memory", size, secure=secure)
+                    self.bases[partition.name] = base
+                else:
+                    self.blocks[partition.name] = [
+                        self._find(partition, "memory", min(BLOCK, size - at), secure=secure)
+                        for at in range(0, size, BLOCK)
+                    ][::-1]
 
     def take_tables(self, name: str, *, secure: bool) -> MemoryBank:
         """Memory for a partition manager's translation tables."""
@@ -129,7 +142,7 @@ class Places:
 
     def place(self, partition: PartitionDraft, number: int) -> PartitionSpec:
         """The partition, placed; `number` is its endpoint id."""
-        base, manifest = self.bases[partition.name], partition.manifest
+        base, manifest = self.bases.get(partition.name, 0), partition.manifest
         load = manifest.load_address
         if load is None:
             load = base if self._is_identity(partition) else VM_IPA
@@ -151,12 +164,38 @@ class Places:
             el=level if partition.el is None else partition.el,
             load_address=load,
             memory=(
-                MemoryMap("ram", load, base, _size(partition), ram),
-                *(_mapped(manifest, region, base - load) for region in regions),
+                *self._ram(partition, load, base, ram),
+                *(self._mapped(partition, manifest, region, base - load) for region in regions),
             ),
             dtb=blob,
             manifest_offset=self._manifest_offset(partition, manifest, len(blob)),
         )
+
+    def _ram(
+        self, partition: PartitionDraft, load: int, base: int, attributes: int
+    ) -> Iterator[MemoryMap]:
+        """The partition's own memory: in one piece, or in the blocks that it floats on."""
+        size = _size(partition)
+        blocks = self.blocks.get(partition.name)
+        if blocks is None:
+            yield MemoryMap("ram", load, base, size, attributes)
+            return
+        for at, block in zip(range(0, size, BLOCK), blocks, strict=True):
+            yield MemoryMap("ram", load + at, block, min(BLOCK, size - at), attributes)
+
+    def _mapped(
+        self, partition: PartitionDraft, manifest: Manifest, region: MemoryRegion, delta: int
+    ) -> MemoryMap:
+        """A region's map; one that is relative to the load address moves with the RAM."""
+        ipa = region.base_address or 0
+        size = region.pages * manifest.xlat_granule.bytes
+        if region.relative_offset is not None:
+            pa = ipa + delta
+        elif self._is_identity(partition):
+            pa = ipa
+        else:
+            pa = self._find(partition, region.name, size, secure=region.secure)
+        return MemoryMap(region.name, ipa, pa, size, region.attributes)
 
     def _manifest_offset(
         self, partition: PartitionDraft, manifest: Manifest, size: int
@@ -212,18 +251,10 @@ class Places:
                     partition.where, region.name, "the region ends above the partition's memory"
                 )
             return replace(region, base_address=load + region.relative_offset)
-        if region.base_address is not None:
+        if region.base_address is not None or not self._is_identity(partition):
             return region
         base = self._find(partition, region.name, size, secure=region.secure)
         return replace(region, base_address=base)
-
-
-def _mapped(manifest: Manifest, region: MemoryRegion, delta: int) -> MemoryMap:
-    """A region's map; one that is relative to the load address moves with the RAM."""
-    ipa = region.base_address or 0
-    pa = ipa if region.relative_offset is None else ipa + delta
-    size = region.pages * manifest.xlat_granule.bytes
-    return MemoryMap(region.name, ipa, pa, size, region.attributes)
 
 
 def _size(partition: PartitionDraft) -> int:

@@ -23,7 +23,10 @@ def check_boot_order(partitions: Iterable[PartitionDraft], problems: Problems) -
 
 
 def check_device_regions(partitions: Iterable[PartitionDraft], problems: Problems) -> None:
-    """A device's registers and interrupts belong to one partition."""
+    """A secure device's registers belong to one partition, and so does every interrupt.
+
+    The registers of a non-secure device may be mapped in both worlds.
+    """
     taken: list[tuple[int, int, str]] = []
     interrupts: dict[int, str] = {}
     for partition in partitions:
@@ -31,7 +34,7 @@ def check_device_regions(partitions: Iterable[PartitionDraft], problems: Problem
         for region in partition.manifest.device_regions:
             base, end = region.base_address, region.base_address + region.pages * granule
             for start, stop, owner in taken:
-                if start < end and base < stop and owner != partition.name:
+                if start < end and base < stop and owner != partition.name and region.secure:
                     problems.add(
                         partition.where, region.name, f"{owner} has the device at {start:#x}"
                     )

@@ -54,8 +54,8 @@ class Endpoint:
     def ram(self) -> Ram:
         """The pages of its memory that have no purpose yet."""
         if self._ram is None:
-            own = self.spec.memory[0]
-            self._ram = Ram(own.ipa, own.size)
+            pieces = [each for each in self.spec.memory if each.name == "ram"]
+            self._ram = Ram(pieces[0].ipa, sum(each.size for each in pieces))
         return self._ram
 
     def vcpu(self, ctx: ExecutionContext) -> Vcpu:
