@@ -309,6 +309,7 @@ def _partition(spec: PartitionSpec, stage2: Stage2 | None) -> Partition:
     partition.managed_exit_fiq = not manifest.managed_exit_virq
     partition.memory = [(each.ipa, each.size // PAGE) for each in spec.memory]
     partition.home = spec.id
+    partition.may_schedule = manifest.has_primary_scheduler and not spec.secure
     if not spec.secure:
         partition.identity = False
         partition.window = (WINDOW_IPA, WINDOW_PAGES)

@@ -19,6 +19,8 @@ from ffabric.firmware.manager import (
 )
 from ffabric.firmware.manager.manager import CallTable, Handler, Next
 from ffabric.firmware.manager.memory import fragments, giveback, retrieve, send
+from ffabric.firmware.manager.notification_rules import BITMAP_VM
+from ffabric.firmware.rules import refuse
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
@@ -47,7 +49,25 @@ _RX = {
     if function not in (fid.FFA_PARTITION_INFO_GET_REGS, fid.FFA_MEM_FRAG_TX)
 }
 
-VM_CALLS = CallTable(
+
+def _rx_release(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_RX_RELEASE of a VM whose RX the SPMC may have filled: then it goes back to the SPMC."""
+    vm = caller.partition
+    if vm.id not in hypervisor.shared_mailboxes or caller.x[1] & 0xFFFF:
+        return mailbox.rx_release(hypervisor, pe, caller)
+    if vm.mailbox is not None and vm.mailbox.full:
+        return mailbox.rx_release(hypervisor, pe, caller)
+    return hypervisor.script(pe, caller, relay.release_foreign(caller))
+
+
+def _bitmap(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_NOTIFICATION_BITMAP_CREATE and _DESTROY by a VM that schedules: for itself."""
+    if caller.x[1] & 0xFFFFFFFF != caller.partition.id:
+        refuse(BITMAP_VM, got=caller.x[1], expected=caller.partition.id)
+    return hypervisor.forward_notification(pe, caller)
+
+
+_ROOMS: tuple[dict[int, Handler], ...] = (
     version.HANDLERS,
     features.HANDLERS,
     discovery.HANDLERS,
@@ -62,8 +82,13 @@ VM_CALLS = CallTable(
     giveback.HANDLERS,
     console.HANDLERS,
     _filling_rx(_RX),
-    without=frozenset(
-        {fid.FFA_NOTIFICATION_BITMAP_CREATE, fid.FFA_NOTIFICATION_BITMAP_DESTROY}
-        | {fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64}
-    ),
+    {fid.FFA_RX_RELEASE: _rx_release},
 )
+_BITMAPS = frozenset({fid.FFA_NOTIFICATION_BITMAP_CREATE, fid.FFA_NOTIFICATION_BITMAP_DESTROY})
+_INFO = frozenset({fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64})
+
+VM_CALLS = CallTable(*_ROOMS, without=_BITMAPS | _INFO)
+"""Any VM."""
+
+SCHEDULER_CALLS = CallTable(*_ROOMS, dict.fromkeys(_BITMAPS, _bitmap))
+"""The VM that is the primary scheduler (manifest: has-primary-scheduler): it gets the SRI."""

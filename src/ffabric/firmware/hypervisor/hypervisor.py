@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.firmware.hypervisor import boot, interrupts, notifications, relay, vcpu
-from ffabric.firmware.hypervisor.calls import VM_CALLS
+from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
 from ffabric.firmware.hypervisor.frames import Frames
-from ffabric.firmware.manager import direct
+from ffabric.firmware.manager import direct, execution
 from ffabric.firmware.manager.mailbox import Mailbox
 from ffabric.firmware.manager.manager import REFUSALS, Manager, Next, as_refused
 from ffabric.firmware.manager.memory.region import HANDLE_OF_HYPERVISOR, Region
@@ -192,6 +192,12 @@ class Hypervisor(Manager):
 
     def wait(self, pe: PE, ctx: ExecutionContext) -> Next:
         """FFA_MSG_WAIT of a VM: the vCPU waits for a request, another one runs."""
+        if ctx.partition.id in self.shared_mailboxes and not ctx.x[2] & execution.RETAIN_RX:
+            return self.script(pe, ctx, relay.wait(self, pe, ctx))
+        return self.waits(pe, ctx)
+
+    def waits(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """``ctx`` is WAITING from now on: who runs next?"""
         ctx.state = State.WAITING
         asker, ctx.caller = ctx.caller, None
         if asker is not None:
@@ -307,6 +313,6 @@ class Hypervisor(Manager):
 
     def add(self, partition: Partition, contexts: int) -> None:
         """Create a VM with ``contexts`` vCPUs; its memory and properties are set."""
-        partition.owner = VM_CALLS
+        partition.owner = SCHEDULER_CALLS if partition.may_schedule else VM_CALLS
         partition.contexts = [ExecutionContext(partition, index, self) for index in range(contexts)]
         self.partitions[partition.id] = partition

@@ -22,7 +22,10 @@ def physical(hypervisor: Hypervisor, pe: PE, intid: int, running: ExecutionConte
     gic.acknowledge(pe.index, intid)
     gic.deactivate(pe.index, intid)
     if intid == hypervisor.sri:
-        return hypervisor.schedule_receivers(pe, running)
+        scheduler = next((vm for vm in hypervisor.partitions.values() if vm.may_schedule), None)
+        if scheduler is None:
+            return hypervisor.schedule_receivers(pe, running)
+        inject(hypervisor, scheduler, intid, pe.index % len(scheduler.contexts))
     for vm in hypervisor.partitions.values():
         if intid in vm.interrupts:
             inject(hypervisor, vm, intid)

@@ -168,6 +168,19 @@ def release_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
     return caller
 
 
+def release_foreign(caller: ExecutionContext) -> Script:
+    """A VM gives back an RX that the SPMC filled; the SPMC says whether it was full."""
+    answer = yield [fid.FFA_RX_RELEASE, caller.partition.id]
+    caller.x[0:8] = answer[0:8]
+    return caller
+
+
+def wait(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Script:
+    """FFA_MSG_WAIT releases an RX that the SPMC filled, too."""
+    yield [fid.FFA_RX_RELEASE, ctx.partition.id]
+    return hypervisor.waits(pe, ctx)
+
+
 def send_message(caller: ExecutionContext) -> Script:
     """FFA_MSG_SEND2 to an SP, in the name of the VM."""
     answer = yield [fid.FFA_MSG_SEND2, caller.partition.id << 16, caller.x[2]]

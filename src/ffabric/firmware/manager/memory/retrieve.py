@@ -220,8 +220,9 @@ def judge(
     me: Partition, region: Region, wanted: abi.Transaction, total: int
 ) -> tuple[Borrower, int]:
     """Compare the request with the transaction; the borrower and the permissions it gets."""
-    if total != wanted.header_length:
-        refuse(LENGTH, got=total, expected=wanted.header_length)
+    end = wanted.header_length + 16 * wanted.range_count
+    if total != end:
+        refuse(LENGTH, got=total, expected=end)
     if wanted.sender != region.sender:
         refuse(SENDER, got=wanted.sender, expected=region.sender)
     borrower = region.borrower(me.id)
