@@ -158,18 +158,27 @@ class Machine:
         self.stopping = True
 
     def run(self) -> None:
-        """Run until something calls :meth:`stop`, or until nothing can run and nothing is due."""
+        """Run until something calls :meth:`stop`, or until nothing can run and nothing is due.
+
+        Of several PEs the first choice is always the next in turn, so that without a seed they
+        share the time evenly.
+        """
         self.stopping = False
         runnable = self.runnable
         trap = self.trap
         pick = self.choices.pick
+        turn = -1
         while not self.stopping:
             count = len(runnable)
             if count == 0:
                 if not self._sleep():
                     return
                 continue
-            pe = runnable[0] if count == 1 else runnable[pick(count, "pe")]
+            if count == 1:
+                pe = runnable[0]
+            else:
+                turn = (turn + 1 + pick(count, "pe")) % count
+                pe = runnable[turn]
             ctx = pe.current
             assert ctx is not None
             assert ctx.runner is not None

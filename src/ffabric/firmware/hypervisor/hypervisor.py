@@ -75,6 +75,7 @@ class Hypervisor(Manager):
 
     def boot(self, pe: PE) -> Next:
         """The normal world of ``pe`` starts: the primary sets up, every PE then schedules."""
+        interrupts.enable(self, pe)
         if pe.index == 0:
             return self.script(pe, None, boot.primary(self, pe))
         return self.schedule(pe)

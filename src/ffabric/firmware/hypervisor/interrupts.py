@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 IRQ = 0
 
 
+def enable(hypervisor: Hypervisor, pe: PE) -> None:
+    """Let ``pe`` take non-secure interrupts, the SRI among them."""
+    gic = hypervisor.machine.gic
+    gic.sysreg_write(pe.index, "ICC_IGRPEN1_EL1", 1, secure=False)
+    gic.configure(hypervisor.sri, pe=pe.index, enabled=True)
+
+
 def physical(hypervisor: Hypervisor, pe: PE, intid: int, running: ExecutionContext | None) -> Next:
     """Acknowledge ``intid`` and make it pending for the VM that owns it; what ``pe`` runs next."""
     gic = hypervisor.machine.gic
