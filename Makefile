@@ -1,0 +1,53 @@
+# Every target sets up what it needs in .venv, once, and then only runs.
+#
+#   make demo     a system with both worlds, its calls and refusals explained
+#   make test     the tests           (ARGS="-k share" to choose)
+#   make bench    how fast the calls are
+#   make docs     the documentation   -> docs/_build/html/index.html
+#   make lint     style, types, floors
+#   make clean    take everything away again
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DELETE_ON_ERROR:
+.PHONY: demo test bench docs lint format clean
+
+demo: $(VENV)/.has-all
+	$(BIN)/ffabric demo $(ARGS)
+
+test: $(VENV)/.has-all,test
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+bench: $(VENV)/.has-all
+	$(BIN)/ffabric bench $(ARGS)
+
+docs: $(VENV)/.has-all,docs
+	$(BIN)/python -m sphinx -W --keep-going -b html $(ARGS) docs docs/_build/html
+
+lint: $(VENV)/.has-all,test,lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.has-all,test,lint
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) build dist docs/_build
+
+# The package with the extras named after "has-"; done again when pyproject.toml changes.
+$(VENV)/.has-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch '$@'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "$(PYTHON) is older than 3.11: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "Python cannot make virtual environments: sudo apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
