@@ -1,0 +1,68 @@
+"""Sphinx extension: reference pages made from the tables of the code, and inline pictures.
+
+    {ffa-rules}           every rule, by room
+    {ffa-calls}           every call: ids, versions, instances, registers
+    {ffa-manifest-keys}   every property of a partition manifest
+    {ffa-system-keys}     every key of a system's TOML file
+    {ffa-devices}         every device a system can name
+    {picture} NAME        pictures/NAME.svg, inline, with its caption
+
+The roles {ffa:rule} and {ffa:call} link to a rule and a call; a name that does not exist is an
+error of the build.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ffabric.guests.ffa import Calls
+from ffabric.guests.steps import step
+from ffabric.system.config_keys import config_schema
+from ffabric_docs.calls import CallTables
+from ffabric_docs.domain import FfaDomain
+from ffabric_docs.keys import Devices, ManifestKeys, SystemKeys
+from ffabric_docs.picture import Picture
+from ffabric_docs.rules import Rules
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+
+def write_schema(app: Sphinx, error: Exception | None) -> None:
+    """Put the JSON Schema of a system's TOML file beside the pages."""
+    if error is None and app.builder.format == "html":
+        path = Path(app.outdir) / "system.schema.json"
+        path.write_text(json.dumps(config_schema(), indent=2) + "\n", encoding="utf-8")
+
+
+def show_steps_as_methods() -> None:
+    """Let autodoc see the functions that the calls of a partition are written as."""
+    for name, member in list(vars(Calls).items()):
+        if isinstance(member, step):
+            setattr(Calls, name, member.function)
+
+
+def hide_steps(*event: Any) -> tuple[str, str] | None:
+    """Of what a step's annotation says, what it returns to whoever makes the call."""
+    signature, returns = event[-2:]
+    if returns and (match := re.fullmatch(r".*Generator\[int, None, (.*)\]", returns)):
+        return signature, match[1]
+    return None
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register everything above."""
+    app.add_domain(FfaDomain)
+    app.add_directive("ffa-rules", Rules)
+    app.add_directive("ffa-calls", CallTables)
+    app.add_directive("ffa-manifest-keys", ManifestKeys)
+    app.add_directive("ffa-system-keys", SystemKeys)
+    app.add_directive("ffa-devices", Devices)
+    app.add_directive("picture", Picture)
+    app.connect("build-finished", write_schema)
+    app.connect("autodoc-process-signature", hide_steps)
+    show_steps_as_methods()
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
