@@ -73,6 +73,8 @@ def test_a_record_of_another_run_is_refused(recorded):
     assert choices.log == []
 
 
-def test_seed_and_record_exclude_each_other():
-    with pytest.raises(ValueError, match="not both"):
-        Choices(1, [0])
+def test_a_record_decides_and_the_seed_is_only_remembered():
+    choices = Choices(1, [2, 0, 2])
+
+    assert [choices.pick(3) for _ in range(3)] == [2, 0, 2]
+    assert choices.seed == 1

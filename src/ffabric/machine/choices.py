@@ -27,15 +27,15 @@ class Choices:
     """Decides by a record, by a seed, or (with neither) always for the first possibility.
 
     The same seed decides alike on every version of Python. `log` is what was decided so far and
-    `position` its length; a choice with one possibility is none and is not counted.
+    `position` its length; a choice with one possibility is none and is not counted. With a record
+    the `seed` decides nothing: it is what the recorded run had.
     """
 
-    __slots__ = ("_random", "_replay", "log")
+    __slots__ = ("_random", "_replay", "log", "seed")
 
     def __init__(self, seed: int | None = None, replay: Sequence[int] | None = None) -> None:
-        if seed is not None and replay is not None:
-            raise ValueError("choices follow a seed or a record, not both")
-        self._random = None if seed is None else random.Random(seed)  # noqa: S311
+        self.seed = seed
+        self._random = None if seed is None or replay is not None else random.Random(seed)  # noqa: S311
         self._replay = replay
         self.log: list[int] = []
 
