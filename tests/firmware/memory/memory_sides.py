@@ -16,13 +16,15 @@ KINDS = {"share": SHARE, "lend": LEND, "donate": DONATE}
 class Side:
     """An endpoint that a test drives, with its buffers mapped."""
 
-    def __init__(self, handle, pages=1):
+    def __init__(self, handle, *, negotiate=False):
         self.handle = handle
         self.ffa = handle.ffa
+        if negotiate:
+            self.ffa.negotiate(self.ffa.version)
         self.id = handle.id
         self.memory = handle.memory
         self.version = self.ffa.version
-        self.ffa.map_buffers(pages)
+        self.ffa.map_buffers()
 
     def pages(self, count=1):
         """The IPA of so many fresh pages in a row."""
@@ -174,10 +176,11 @@ WORLDS = {
 class World:
     """A system in which ``a`` owns memory and ``b`` and ``c`` may borrow it."""
 
-    def __init__(self, ffabric, kind, **options):
+    def __init__(self, ffabric, kind, *, negotiate=False, spec=None, **options):
         self.kind = kind
-        self.session = ffabric.boot(**{**WORLDS[kind], **options})
-        self.a, self.b, self.c = (Side(self.find(name)) for name in "abc")
+        described = {} if spec else {**WORLDS[kind], **options}
+        self.session = ffabric.boot(spec, **described)
+        self.a, self.b, self.c = (Side(self.find(name), negotiate=negotiate) for name in "abc")
 
     @property
     def manager(self):

@@ -22,7 +22,8 @@ MAILBOX_PAGES = 4
 
 def primary(hypervisor: Hypervisor, pe: PE) -> Script:
     """The primary PE: everything that is done once."""
-    yield [fid.FFA_VERSION, hypervisor.version]
+    answer = yield [fid.FFA_VERSION, hypervisor.version]
+    hypervisor.link_version = min(hypervisor.version, answer[0] & MASK32)
     tx = hypervisor.mailbox_base
     rx = tx + MAILBOX_PAGES * PAGE
     bank = hypervisor.memory.bank_at(tx)
@@ -32,7 +33,7 @@ def primary(hypervisor: Hypervisor, pe: PE) -> Script:
     yield [fid.FFA_RXTX_MAP_64, tx, rx, MAILBOX_PAGES]
     answer = yield [fid.FFA_PARTITION_INFO_GET]
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
-        count, size = answer[2], answer[3]
+        count, size = answer[2], answer[3] or info.descriptor_size(hypervisor.link_version)
         data = hypervisor.mailbox.rx.snapshot(count * size)
         hypervisor.secure_partitions = info.parse_partition_info(data, count, size)
         yield [fid.FFA_RX_RELEASE]

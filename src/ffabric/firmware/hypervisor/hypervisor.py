@@ -50,6 +50,8 @@ class Hypervisor(Manager):
         super().__init__(machine, pool, version, allocator_bit=HANDLE_OF_HYPERVISOR)
         self.monitor = monitor
         self.frames = frames
+        self.link_version = version
+        """What the SPMC and it speak: the lower of their versions."""
         self.mailbox: Mailbox | None = None
         """The hypervisor's own RX/TX pair with the SPMC."""
         self.mailbox_base = 0

@@ -95,7 +95,7 @@ def _transmit(hypervisor: Hypervisor, region: Region) -> Step:
             total_pages=region.total_pages,
             constituents=[(pa, pages) for _, pa, pages, _ in region.runs],
         ),
-        hypervisor.version,
+        hypervisor.link_version,
     )
     first, *rest = abi.fragments(data, len(data) - 16 * len(region.runs), tx.size)
     tx.write(first)
