@@ -23,7 +23,9 @@ class Context:
 
     __slots__ = ("crash", "fault", "index", "name", "pe", "runner", "secure", "stage2", "x")
 
-    def __init__(self, name: str, index: int, *, secure: bool, stage2: Stage2 | None = None) -> None:
+    def __init__(
+        self, name: str, index: int, *, secure: bool, stage2: Stage2 | None = None
+    ) -> None:
         self.name = name
         self.index = index
         self.secure = secure

@@ -1,9 +1,10 @@
 """The Python engine: a vCPU whose software is a coroutine.
 
-The coroutine writes the registers of a call into ``ctx.x`` and yields the exit's number; when it is
-resumed, ``ctx.x`` holds the answer. It is never awaited by an event loop: the machine's loop resumes
-it when its PE runs it. An interrupt that is asserted when the vCPU is resumed runs the interrupt
-coroutine on top of the main one, as a vector would, and the answer the main one waits for is kept.
+The coroutine writes the registers of a call into ``ctx.x`` and yields the exit's number; when it
+is resumed, ``ctx.x`` holds the answer. It is never awaited by an event loop: the machine's loop
+resumes it when its PE runs it. An interrupt that is asserted when the vCPU is resumed runs the
+interrupt coroutine on top of the main one, as a vector would, and the answer the main one waits
+for is kept.
 """
 
 from __future__ import annotations
