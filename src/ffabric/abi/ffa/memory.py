@@ -9,11 +9,12 @@ where; whether the values make sense is for the rules of the partition manager.
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 from msgspec import field as msgspec_field
@@ -191,6 +192,16 @@ def _receivers_32(data: bytes) -> list[Receiver]:
 _ReadReceivers = Callable[[bytes], list[Receiver]]
 
 
+class _Head(NamedTuple):
+    """All of a built transaction before its address ranges, as one struct."""
+
+    pack: Callable[..., bytes]
+    placement: tuple[int, ...]
+    """What the header says of the receivers."""
+    composite: int
+    """What the receivers say of the composite descriptor."""
+
+
 class _Shape:
     """A version's header, where it says what the receivers look like, and which may occur.
 
@@ -204,10 +215,23 @@ class _Shape:
         readers: dict[int, _ReadReceivers],
     ) -> None:
         self.record = TRANSACTION.at(version)
+        self.size = self.record.size
         self.receiver = RECEIVER.at(version)
+        self.has_impdef = "impdef_low" in self.receiver.names
         self.unpack = self.record.struct.unpack_from
         self.placement = placement
         self.readers = readers
+        self.head = functools.lru_cache(maxsize=64)(self._make_head)
+
+    def _make_head(self, count: int, with_composite: bool) -> _Head:
+        records = [self.record, *[self.receiver] * count, *[_COMPOSITE] * with_composite]
+        code = "<" + "".join(field.code for record in records for field in record.fields)
+        whole = struct.Struct(code)
+        start = self.size if count else 0
+        size = self.receiver.size if count else 0
+        said = {"receiver_size": size, "receiver_count": count, "receivers_offset": start}
+        placement = tuple(said[name] for name in self.record.names[5:])
+        return _Head(whole.pack, placement, start + size * count if with_composite else 0)
 
 
 _HEADER_V1_0_SIZE = TRANSACTION.at(V1_0).size
@@ -240,22 +264,17 @@ def _refuse(name: str, at: int | None, value: int, reason: str) -> DecodeError:
     return DecodeError(f"transaction.{name}", at, value, reason)
 
 
-def _parse_receivers(
-    data: bytes, shape: _Shape, size: int, count: int, start: int
-) -> list[Receiver]:
+def _bad_receivers(data: bytes, shape: _Shape, size: int, count: int, start: int) -> DecodeError:
+    """What is wrong with where the header says that the receivers are."""
     offsets = shape.record.offsets
-    read = shape.readers.get(size)
-    if read is None:
+    if size not in shape.readers:
         sizes = ", ".join(map(str, shape.readers))
-        raise _refuse("receiver_size", offsets.get("receiver_size"), size, f"not one of {sizes}")
-    if start < shape.record.size or start % 16:
+        return _refuse("receiver_size", offsets.get("receiver_size"), size, f"not one of {sizes}")
+    if start < shape.size or start % 16:
         at = offsets.get("receivers_offset")
-        raise _refuse("receivers_offset", at, start, "inside the header or not a multiple of 16")
-    end = start + size * count
-    if end > len(data):
-        reason = f"the receivers end at {end:#x}, the data at {len(data):#x}"
-        raise _refuse("receiver_count", offsets["receiver_count"], count, reason)
-    return read(data[start:end])
+        return _refuse("receivers_offset", at, start, "inside the header or not a multiple of 16")
+    reason = f"the receivers end at {start + size * count:#x}, the data at {len(data):#x}"
+    return _refuse("receiver_count", offsets["receiver_count"], count, reason)
 
 
 def _composite_offset(receivers: list[Receiver], size: int, start: int) -> int:
@@ -283,17 +302,22 @@ def parse_transaction(data: bytes, version: int) -> Transaction:
     """
     shape = _SHAPES[version]
     length = len(data)
-    if length < shape.record.size:
-        raise DecodeError("transaction", 0, length, f"shorter than {shape.record.size} bytes")
+    if length < shape.size:
+        raise DecodeError("transaction", 0, length, f"shorter than {shape.size} bytes")
     header = shape.unpack(data)
     size, count, start = shape.placement(header)
     transaction = Transaction(*header[:5])
     if not count:
-        transaction.header_length = shape.record.size
+        transaction.header_length = shape.size
         return transaction
-    receivers = transaction.receivers = _parse_receivers(data, shape, size, count, start)
+    read = shape.readers.get(size)
     end = start + size * count
-    composite = _composite_offset(receivers, size, start)
+    if read is None or start < shape.size or start & 15 or end > length:
+        raise _bad_receivers(data, shape, size, count, start)
+    receivers = transaction.receivers = read(data[start:end])
+    composite = receivers[0].composite_offset
+    if count > 1:
+        composite = _composite_offset(receivers, size, start)
     if not composite:
         transaction.header_length = end
         return transaction
@@ -324,11 +348,15 @@ def parse_constituents(data: bytes) -> list[tuple[int, int]]:
     return list(_CONSTITUENT.struct.iter_unpack(data))
 
 
-def build_constituents(constituents: Iterable[tuple[int, int]]) -> bytes:
+@functools.lru_cache(maxsize=16)
+def _ranges_packer(count: int) -> Callable[..., bytes]:
+    return struct.Struct("<" + _CONSTITUENT_CODE * count).pack
+
+
+def build_constituents(constituents: Sequence[tuple[int, int]]) -> bytes:
     """The bytes of (address, pages) pairs; ValueError if one does not fit its field."""
-    flat = list(chain.from_iterable(constituents))
     try:
-        return struct.pack("<" + _CONSTITUENT_CODE * (len(flat) // 2), *flat)
+        return _ranges_packer(len(constituents))(*chain.from_iterable(constituents))
     except struct.error as error:
         raise ValueError(f"{CONSTITUENT.name}: {error}") from None
 
@@ -341,34 +369,29 @@ def build_transaction(transaction: Transaction, version: int) -> bytes:
     receivers the header is that of a hypervisor's retrieve request: handle and zeros.
     """
     shape = _SHAPES[version]
-    record = shape.receiver
-    count = len(transaction.receivers)
-    start = shape.record.size if count else 0
-    size = record.size if count else 0
-    with_composite = transaction.has_composite or bool(transaction.constituents)
-    composite = start + size * count if with_composite else 0
-    placement = {"receiver_size": size, "receiver_count": count, "receivers_offset": start}
-    parts = [
-        shape.record.pack(
-            transaction.sender,
-            transaction.attributes,
-            transaction.flags,
-            transaction.handle,
-            transaction.tag,
-            *(placement[name] for name in shape.record.names[5:]),
-        )
+    receivers, ranges = transaction.receivers, transaction.constituents
+    with_composite = transaction.has_composite or bool(ranges)
+    pack, placement, composite = shape.head(len(receivers), with_composite)
+    values = [
+        transaction.sender,
+        transaction.attributes,
+        transaction.flags,
+        transaction.handle,
+        transaction.tag,
+        *placement,
     ]
-    impdef = len(record.names) - 4
-    parts += [
-        record.pack(r.endpoint, r.permissions, r.flags, composite, *r.impdef[:impdef])
-        for r in transaction.receivers
-    ]
+    for receiver in receivers:
+        values += (receiver.endpoint, receiver.permissions, receiver.flags, composite)
+        if shape.has_impdef:
+            values += receiver.impdef
     if with_composite:
-        ranges = transaction.constituents
-        total = transaction.total_pages or sum(pages for _, pages in ranges)
-        parts.append(_COMPOSITE.pack(total, transaction.range_count or len(ranges)))
-        parts.append(build_constituents(ranges))
-    return b"".join(parts)
+        total = transaction.total_pages or sum([pages for _, pages in ranges])
+        values += (total, transaction.range_count or len(ranges))
+    try:
+        head = pack(*values)
+    except struct.error as error:
+        raise ValueError(f"{TRANSACTION.name}: {error}: {values}") from None
+    return head + build_constituents(ranges) if ranges else head
 
 
 def fragments(data: bytes, header_length: int, limit: int) -> list[bytes]:
@@ -379,6 +402,8 @@ def fragments(data: bytes, header_length: int, limit: int) -> list[bytes]:
     """
     if limit < header_length or limit < _RANGE_SIZE:
         raise ValueError(f"a fragment of {limit} bytes does not hold the header")
+    if len(data) <= limit:
+        return [data]
     first = limit - (limit - header_length) % _RANGE_SIZE
     step = limit - limit % _RANGE_SIZE
     return [data[:first], *(data[at : at + step] for at in range(first, len(data), step))]
@@ -391,15 +416,15 @@ def parse_relinquish(data: bytes) -> Relinquish:
     if end > len(data):
         at = _RELINQUISH.offsets["endpoint_count"]
         raise DecodeError("relinquish.endpoint_count", at, count, f"beyond {len(data)} bytes")
-    endpoints = data[_RELINQUISH.size : end]
-    ids = [low | high << 8 for low, high in zip(endpoints[::2], endpoints[1::2], strict=True)]
-    return Relinquish(handle, flags, ids)
+    ids = struct.unpack_from(f"<{count}H", data, _RELINQUISH.size)
+    return Relinquish(handle, flags, list(ids))
 
 
 def build_relinquish(relinquish: Relinquish) -> bytes:
     """The bytes of a relinquish descriptor; ValueError if a value does not fit."""
     ids = relinquish.endpoints
-    if any(not 0 <= endpoint <= 0xFFFF for endpoint in ids):
-        raise ValueError(f"not all 16-bit endpoint IDs: {ids}")
     head = _RELINQUISH.pack(relinquish.handle, relinquish.flags, len(ids))
-    return head + b"".join([endpoint.to_bytes(2, "little") for endpoint in ids])
+    try:
+        return head + struct.pack(f"<{len(ids)}H", *ids)
+    except struct.error:
+        raise ValueError(f"not all 16-bit endpoint IDs: {ids}") from None
