@@ -12,6 +12,7 @@ from typing import Any
 from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.version import LATEST
+from ffabric.observe.descriptor import describe
 
 Styled = tuple[str, str]
 """(style, text)"""
@@ -61,6 +62,10 @@ class Reader:
         registers = _numbers(line)
         self._asked[line["endpoint"], line["vcpu"]] = registers
         yield "call", _stamp(line) + f"{_who(line)}   {calls.decode(registers, self._version)}"
+        for _, data in line.get("write", ()):
+            carried = describe(registers[0] & 0xFFFFFFFF, bytes.fromhex(data), self._version)
+            if carried:
+                yield "call", f"{_GAP}{'':14}   {carried}"
 
     def _hop(self, line: dict[str, Any]) -> Iterator[Styled]:
         if self._hops:

@@ -1,0 +1,74 @@
+"""The descriptor that a memory call carries in TX, in a line."""
+
+from __future__ import annotations
+
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import memory, messages
+from ffabric.abi.ffa.memory_words import Attributes, Permissions, TransactionFlags
+
+_TRANSACTIONS = frozenset(
+    {
+        *(fid.FFA_MEM_DONATE_32, fid.FFA_MEM_DONATE_64),
+        *(fid.FFA_MEM_LEND_32, fid.FFA_MEM_LEND_64),
+        *(fid.FFA_MEM_SHARE_32, fid.FFA_MEM_SHARE_64),
+        *(fid.FFA_MEM_RETRIEVE_REQ_32, fid.FFA_MEM_RETRIEVE_REQ_64),
+    }
+)
+_RANGES_SHOWN = 4
+
+
+def describe(function: int, data: bytes, version: int) -> str:
+    """What ``data`` in TX says to ``function``; empty if it reads nothing there."""
+    describer = _transaction if function in _TRANSACTIONS else _OTHERS.get(function)
+    if describer is None:
+        return ""
+    try:
+        return describer(data, version)
+    except (DecodeError, ValueError) as error:
+        return f"malformed: {error}"
+
+
+def _transaction(data: bytes, version: int) -> str:
+    sent = memory.parse_transaction(data, version)
+    to = ", ".join(f"{r.endpoint:#06x} {Permissions(r.permissions)}" for r in sent.receivers)
+    words = [f"from {sent.sender:#06x}", f"to {to or 'nobody'}"]
+    if sent.constituents:
+        words.append(_ranges(sent.constituents))
+    if sent.attributes:
+        words.append(f"attributes {Attributes(sent.attributes)}")
+    if sent.flags:
+        words.append(f"flags {TransactionFlags(sent.flags)}")
+    if sent.handle:
+        words.append(f"handle {sent.handle:#x}")
+    if sent.tag:
+        words.append(f"tag {sent.tag:#x}")
+    return "; ".join(words)
+
+
+def _ranges(ranges: list[tuple[int, int]]) -> str:
+    shown = ", ".join(f"{at:#x}+{pages}" for at, pages in ranges[:_RANGES_SHOWN])
+    more = len(ranges) - _RANGES_SHOWN
+    return f"pages {shown}" + (f" and {more} more ranges" if more > 0 else "")
+
+
+def _fragment(data: bytes, _version: int) -> str:
+    return _ranges(memory.parse_constituents(data))
+
+
+def _relinquish(data: bytes, _version: int) -> str:
+    given = memory.parse_relinquish(data)
+    ids = ", ".join(f"{each:#06x}" for each in given.endpoints)
+    return f"handle {given.handle:#x}; endpoints {ids}; flags {given.flags:#x}"
+
+
+def _message(data: bytes, version: int) -> str:
+    sent = messages.parse_message(data, version)
+    return f"from {sent.sender:#06x} to {sent.receiver:#06x}: {sent.payload[:32].hex(' ')}"
+
+
+_OTHERS = {
+    fid.FFA_MEM_FRAG_TX: _fragment,
+    fid.FFA_MEM_RELINQUISH: _relinquish,
+    fid.FFA_MSG_SEND2: _message,
+}
