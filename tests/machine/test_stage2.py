@@ -305,14 +305,30 @@ def test_a_change_empties_the_tlbs_and_starts_a_generation(stage2, change):
     assert stage2.generation == generation + 1
 
 
-def test_an_update_that_changes_nothing_keeps_the_tlbs(stage2):
-    stage2.map(0, 0x1000, 1, RW)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.update(0, 1, SW1, RW),
+        lambda s: s.update(0, 1, SW1, SW2),
+        lambda s: s.update(0, 2, SW1, SW2),
+        lambda s: s.map(0x3000, 0x1000, 1, RW),
+        lambda s: s.map(8 * GIB, 0x1000, 1, RW),
+        lambda s: s.update(0x2000, 1, 0, VALID),
+        lambda s: s.map(0x2000, 0x1000, 1, RW),
+        lambda s: s.unmap(0x2000, 1),
+    ],
+)
+def test_what_no_tlb_can_hide_keeps_the_tlbs(stage2, change):
+    stage2.map(0, 0x1000, 2, RW)
+    stage2.map(0x2000, 0x1000, 1, RW & ~VALID)
     tlb = {0: 1}
     stage2.tlbs.append(tlb)
+    generation = stage2.generation
 
-    stage2.update(0, 1, SW1, RW)
+    change(stage2)
 
     assert tlb == {0: 1}
+    assert stage2.generation == generation
 
 
 def test_a_pool_that_runs_out_leaves_everything_as_it_was():

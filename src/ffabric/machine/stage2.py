@@ -52,6 +52,7 @@ SW_NS = 1 << 55  # the output address is in the Non-secure space (software's bit
 SW1 = 1 << 56
 SW2 = 1 << 57
 SW3 = 1 << 58
+_UNSEEN = SW1 | SW2 | SW3  # by whoever translates
 
 ADDRESS = 0x0000_FFFF_FFFF_F000
 ATTRIBUTES = 0xFFF8_0000_0000_0FFD  # bit 1 is the tables' own, bits 50:48 are reserved
@@ -86,8 +87,10 @@ class Stage2:
     """The stage-2 translation of one partition, with its tables in pages of `pool`.
 
     `ipa_bits` (31 to 43) is the size of the intermediate physical address space. Addresses are
-    bytes, lengths are 4 KiB pages. `generation` grows with every change, and every dict in `tlbs`
-    is emptied by it: whoever keeps translations keeps them there, or compares generations.
+    bytes, lengths are 4 KiB pages. `generation` grows with every change that a TLB could hide, and
+    every dict in `tlbs` is emptied by it: whoever keeps translations keeps them there, or compares
+    generations. A TLB keeps no faults and no bits of software's, so that to map where nothing was,
+    to give back what was remembered, or to change ownership alone invalidates nothing.
     """
 
     __slots__ = (
@@ -156,10 +159,9 @@ class Stage2:
         Pages that are only remembered count (their attributes lack VALID); holes, and whatever
         lies beyond the address space, are runs with pa -1 and attributes 0.
         """
-        if pages == 1:
-            desc = 0 if ipa & 0xFFF else self.translate(ipa)
-            if desc:
-                return [(ipa, desc & ADDRESS, 1, desc & ATTRIBUTES)]
+        if pages == 1 and ipa >= 0 and not ipa & 0xFFF:
+            desc = self.translate(ipa)
+            return [(ipa, desc & ADDRESS, 1, desc & ATTRIBUTES) if desc else (ipa, -1, 1, 0)]
         if ipa < 0 or pages < 0 or ipa & 0xFFF:
             raise Stage2Error(ipa, f"{pages} pages from there are no range of pages")
         found: list[Run] = []
@@ -189,13 +191,14 @@ class Stage2:
         What was mapped there before is forgotten. `attrs` without VALID remembers the range only.
         """
         first = pa | attrs
-        if pages == 1 and not pa & ~ADDRESS and not attrs & ~ATTRIBUTES:
-            index = self._page_index(ipa)
-            if index >= 0:
-                self._words[index] = first | TABLE
-                self._changed()
-                return
         end = self._end_of(ipa, pages)
+        if pages == 1 and not pa & ~ADDRESS and not attrs & ~ATTRIBUTES:
+            index = self._page_place(ipa)
+            old = self._words[index]
+            self._words[index] = first | TABLE
+            if old & VALID:
+                self._changed()
+            return
         if pa & ~ADDRESS or pa + (pages << _PAGE) > ADDRESS + PAGE_SIZE or attrs & ~ATTRIBUTES:
             raise Stage2Error(ipa, f"no descriptor holds PA {pa:#x} with attributes {attrs:#x}")
         for index, count, shift, start in self._places(ipa, end, pa - ipa):
@@ -212,11 +215,13 @@ class Stage2:
         if pages == 1:
             index = self._page_index(ipa)
             if index >= 0:
+                old = self._words[index]
                 self._words[index] = 0
                 table = index << 3 & -PAGE_SIZE
                 if self._mapping[table : table + PAGE_SIZE] == _EMPTY_TABLE:
                     self._prune(ipa, ipa + PAGE_SIZE)
-                self._changed()
+                if old & VALID:
+                    self._changed()
                 return
         end = self._end_of(ipa, pages)
         for index, count, shift, _ in list(self._spans(ipa, end, split=True)):
@@ -238,9 +243,8 @@ class Stage2:
                 old = words[index]
                 if not old:
                     raise Stage2Error(ipa, "no page there to update")
-                new = old & ~clear | set_
-                if new != old:
-                    words[index] = new
+                words[index] = new = old & ~clear | set_
+                if old & VALID and (old ^ new) & ~_UNSEEN:
                     self._changed()
                 return
         spans = list(self._spans(ipa, self._end_of(ipa, pages), split=True))
@@ -261,7 +265,8 @@ class Stage2:
             edits.append((index, count, new))
         for index, count, new in edits:
             self._mapping[index << 3 : index + count << 3] = new.to_bytes(count << 3, "little")
-        self._changed()
+        if (clear | set_) & ~_UNSEEN:
+            self._changed()
 
     def free(self) -> None:
         """Give all tables back. Nothing is mapped afterwards, and nothing can be."""
@@ -298,6 +303,23 @@ class Stage2:
         desc = words[(desc - self._bias >> 3) + (ipa >> 21 & 511)]
         if desc & 3 != 3:
             return -1
+        return (desc - self._bias >> 3) + (ipa >> 12 & 511)
+
+    def _page_place(self, ipa: int) -> int:
+        """As `_page_index` of a page in the address space; makes the tables that it takes."""
+        words = self._words
+        index = self._root + (ipa >> 30)
+        desc = words[index]
+        if desc & 3 != 3:
+            desc = self._table(index, _LEVEL1)
+        index = (desc - self._bias >> 3) + (ipa >> 21 & 511)
+        desc = words[index]
+        if desc & 3 != 3:
+            try:
+                desc = self._table(index, _LEVEL1 - 9)
+            except NoPages:
+                self._prune(ipa, ipa + PAGE_SIZE)
+                raise
         return (desc - self._bias >> 3) + (ipa >> 12 & 511)
 
     def _spans(self, ipa: int, end: int, *, split: bool = False) -> Iterator[Span]:
