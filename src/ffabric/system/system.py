@@ -104,6 +104,7 @@ class System:
         for manager in firmware.managers:
             manager.on_line = self.on_line
             manager.on_death = self.on_death
+        firmware.monitor.on_death = self.on_death
 
     def on_line(self, name: str, line: str) -> None:
         """A console has printed ``line``."""

@@ -16,7 +16,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.firmware.manager import direct, reply
 from ffabric.firmware.manager.manager import Next
-from ffabric.firmware.manager.partition import ExecutionContext
+from ffabric.firmware.manager.partition import ExecutionContext, Partition
 from ffabric.firmware.monitor.psci import Psci
 from ffabric.machine import exits
 
@@ -44,6 +44,8 @@ class Monitor:
         """Without a hypervisor: the OS kernel's contexts, one per PE."""
         self.logical: dict[int, LogicalPartition] = {}
         self.tracer: Tracer | None = None
+        self.on_death: Callable[[Partition], None] | None = None
+        """Gets the OS kernel when it crashes."""
         self.world_switches = 0
         self.started = [False] * len(machine.pes)
         """PEs whose normal world runs."""
@@ -221,6 +223,8 @@ def _crash(monitor: Monitor, pe: PE, ctx: ExecutionContext) -> Next:
     ctx.partition.alive = False
     ctx.partition.fate = ctx.crash
     pe.on = False
+    if monitor.on_death is not None:
+        monitor.on_death(ctx.partition)
     return None
 
 
