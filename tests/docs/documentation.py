@@ -18,21 +18,18 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from ffabric.cli.main import main
 from ffabric.pytest_plugin.plugin import Fixture
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"(`{3,}|:{3,})\s*(\{code-block\}\s*)?([\w+-]*)\s*")
 _OPTION = re.compile(r":(\w+):\s*(.*)")
-_PYTEST = [
-    "-m",
-    "pytest",
-    *(f"-pno:{name}" for name in ("cacheprovider", "hypothesispytest", "xdist")),
-]
-_PROGRAMS = {"ffabric": ["-m", "ffabric"], "pytest": _PYTEST}
 
 
 @dataclass
@@ -119,15 +116,43 @@ class Page:
 
     def _execute(self, command: str) -> str:
         program, *arguments = shlex.split(command)
-        done = subprocess.run(
-            [sys.executable, *_PROGRAMS[program], *arguments],
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        return done.stdout
+        return _PROGRAMS[program](arguments, self.folder)
+
+
+def run_ffabric(arguments: list[str], folder: Path) -> str:
+    """What the command line prints, to either stream; "< FILE" at its end is its input."""
+    out, read = io.StringIO(), ""
+    if "<" in arguments:
+        *arguments, _, name = arguments
+        read = (folder / name).read_text(encoding="utf-8")
+    with (
+        mock.patch.object(sys, "stdin", io.StringIO(read)),
+        mock.patch.object(sys, "argv", ["ffabric", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(out),
+        contextlib.suppress(SystemExit),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # cyclopts wonders whether a test means sys.argv
+        main()
+    return out.getvalue()
+
+
+def run_pytest(arguments: list[str], folder: Path) -> str:
+    """What a pytest of its own prints."""
+    without = [f"-pno:{name}" for name in ("cacheprovider", "hypothesispytest", "xdist")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *without, *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+_PROGRAMS = {"ffabric": run_ffabric, "pytest": run_pytest}
 
 
 def assert_shown(printed: str, block: Block, path: Path) -> None:

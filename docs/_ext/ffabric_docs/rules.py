@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from itertools import groupby
 from typing import cast
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-import ffabric.firmware
+from ffabric.firmware import catalogue
 from ffabric.firmware.rules import RULES, Rule
 from ffabric_docs import markup
 from ffabric_docs.domain import FfaDomain
@@ -18,8 +16,7 @@ from ffabric_docs.domain import FfaDomain
 
 def all_rules() -> list[Rule]:
     """The rules that all rooms declare, by id."""
-    for room in pkgutil.walk_packages(ffabric.firmware.__path__, "ffabric.firmware."):
-        importlib.import_module(room.name)
+    catalogue.load()
     return sorted(RULES, key=lambda rule: (room_of(rule), rule.id))
 
 
