@@ -9,9 +9,8 @@ list of choices, the same run every time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
-
 
 if TYPE_CHECKING:
     from ffabric.machine.bus import Bus
@@ -88,6 +87,8 @@ class Machine:
         self.exit_limit: int | None = None
         self.stopping = False
         self.interrupts_changed = False
+        self._running = False
+        self._posted: list[Callable[[], object]] = []
         gic.on_change = self._gic_changed
 
     def _gic_changed(self) -> None:
@@ -137,7 +138,9 @@ class Machine:
             self.deliver_interrupts()
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)
-        return pe.current is ctx and len(self.runnable) == 1 and not pe.idle and not self.stopping
+        if self.stopping or self._posted:
+            return False
+        return pe.current is ctx and len(self.runnable) == 1 and not pe.idle
 
     def _out_of_exits(self, ctx: Context) -> None:
         limit, self.exit_limit = self.exit_limit, None
@@ -157,6 +160,21 @@ class Machine:
         """End the run after the present exit."""
         self.stopping = True
 
+    def post(self, action: Callable[[], object]) -> None:
+        """Do ``action`` when no engine executes: now, or after the exit that is being handled.
+
+        What takes PEs from contexts or frees engines must not happen while one is executing, in
+        the callback of a clock or of a device for instance.
+        """
+        if self._running:
+            self._posted.append(action)
+        else:
+            action()
+
+    def _do_posted(self) -> None:
+        while self._posted:
+            self._posted.pop(0)()
+
     def run(self) -> None:
         """Run until something calls :meth:`stop`, or until nothing can run and nothing is due.
 
@@ -164,11 +182,21 @@ class Machine:
         share the time evenly.
         """
         self.stopping = False
+        self._running = True
+        try:
+            self._loop()
+        finally:
+            self._running = False
+        self._do_posted()
+
+    def _loop(self) -> None:
         runnable = self.runnable
         trap = self.trap
         pick = self.choices.pick
         turn = -1
         while not self.stopping:
+            if self._posted:
+                self._do_posted()
             count = len(runnable)
             if count == 0:
                 if not self._sleep():

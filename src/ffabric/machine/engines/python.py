@@ -10,6 +10,7 @@ for is kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
@@ -91,8 +92,9 @@ class PythonRunner:
         """Aborts reach Python software as the exception its load or store raises."""
 
     def close(self) -> None:
-        """Drop the coroutines."""
+        """Drop the coroutines. What they raise in their last moments concerns nobody."""
         for coroutine in (self._vector, self._main):
             if coroutine is not None:
-                coroutine.close()
+                with suppress(Exception):
+                    coroutine.close()
         self._vector = self._main = None
