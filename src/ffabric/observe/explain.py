@@ -1,75 +1,76 @@
 """What registers or a log line mean, offline.
 
-A line is searched for a known message (``log_messages``) and for a list of registers: a function id
-of SMCCC's ranges followed by further numbers, however they are separated, as people print them.
+A line is searched for a known message (``messages``) and for a list of registers: a function id and
+the numbers that follow it, however they are separated and labelled, as people print them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 
+from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import calls
-from ffabric.abi.ffa.status import from_register
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.ffa.version import LATEST
 from ffabric.firmware import catalogue
-from ffabric.firmware.rules import RULES
-from ffabric.observe.log_messages import MESSAGES
+from ffabric.firmware.rules import RULES, Rule
+from ffabric.observe.messages import MESSAGES
 
-_NUMBER = re.compile(r"(?<![0-9a-zA-Z_.])(?:0[xX])?([0-9a-fA-F]{1,16})(?![0-9a-zA-Z_.])")
-_FUNCTION = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?(0{0,8}[8cC][0-9a-fA-F]{7})(?![0-9a-zA-Z])")
+_LABEL = re.compile(r"\b[axwrAXWR]\d{1,2}\s*(?:[:=]\s*|(?=\s0[xX]))")
+_ID = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?0{0,8}([8cC][0-9a-fA-F]{7})(?![0-9a-zA-Z])")
+_NUMBER = re.compile(
+    r"(?<![\w.])(-?)(?:0[xX]([0-9a-fA-F]{1,16})|(?=[a-fA-F]*\d)([0-9a-fA-F]{1,16}))(?![\w])"
+)
+_MASK = (1 << 64) - 1
 _MAX_REGISTERS = 18
+_SENDS = ("share", "lend", "donate")
+
+_ERRNO = {
+    -95: ("EOPNOTSUPP", Status.NOT_SUPPORTED),
+    -22: ("EINVAL", Status.INVALID_PARAMETERS),
+    -12: ("ENOMEM", Status.NO_MEMORY),
+    -16: ("EBUSY", Status.BUSY),
+    -4: ("EINTR", Status.INTERRUPTED),
+    -13: ("EACCES", Status.DENIED),
+    -11: ("EAGAIN", Status.RETRY),
+    -125: ("ECANCELED", Status.ABORTED),
+    -61: ("ENODATA", Status.NO_DATA),
+}
+"""Linux's arm_ffa driver: error -> its name, the FF-A status that it stands for."""
 
 
 def registers(values: Sequence[int], version: int = LATEST) -> list[str]:
-    """The call or reply in ``values`` (x0 and on), a line for it and one for each field."""
+    """The call or reply in ``values`` (x0 and on): a line for it and one for each field."""
     call = calls.decode(values, version)
     lines = [f"{call.name} ({call.id:#010x})"]
     lines += [f"  {name} = {text}" for name, _, text in call.fields]
     lines += [f"  note: {note}" for note in call.notes]
-    lines += _status(values)
+    if call.id == fid.FFA_ERROR and len(values) > 2:
+        lines.append(_reasons(values[2] & 0xFFFFFFFF))
     return lines
 
 
-def _status(values: Sequence[int]) -> Iterator[str]:
-    """For an error: what the status is commonly returned for."""
-    if values[0] & 0xFFFFFFFF != 0x84000060 or len(values) < 3:
-        return
-    status = from_register(values[2])
+@cache
+def _reasons(word: int) -> str:
+    """How many rules are answered with the status in ``word``."""
+    status = from_register(word)
     if status is None:
-        yield f"  {values[2] & 0xFFFFFFFF:#x} is no status of FF-A"
-        return
+        return f"  {word:#x} is no status of FF-A"
     catalogue.load()
-    rules = [rule for rule in RULES if rule.status is status]
-    yield f"  {len(rules)} rules answer {status.name}; `--trace` of a run names the one that did"
+    count = sum(rule.status is status for rule in RULES)
+    return f"  {count} rules answer {status.name}; the trace of a run names the one that did"
 
 
 def line(text: str, version: int = LATEST) -> list[str]:
     """What is known of a log line; empty if nothing is."""
-    catalogue.load()
-    found: list[str] = []
-    for message in MESSAGES:
-        match = message.pattern.search(text)
-        if match is not None:
-            found.append(f"{message.source}: {message.meaning.format(**match.groupdict())}")
-            if message.rule:
-                rule = RULES[message.rule]
-                found.append(f"  rule {rule.id}: {rule.text}")
-                found.append(f"  answered with {rule.status.name} ({rule.section})")
-            break
+    found = _message(text)
     values = find_registers(text)
     if values:
         found += registers(values, version)
     return found
-
-
-def find_registers(text: str) -> list[int]:
-    """The registers printed in ``text``: from the first function id on."""
-    start = _FUNCTION.search(text)
-    if start is None:
-        return []
-    values = [int(match.group(1), 16) for match in _NUMBER.finditer(text, start.start())]
-    return values[:_MAX_REGISTERS]
 
 
 def lines(texts: Iterable[str], version: int = LATEST) -> Iterator[tuple[str, list[str]]]:
@@ -77,4 +78,88 @@ def lines(texts: Iterable[str], version: int = LATEST) -> Iterator[tuple[str, li
     for text in texts:
         explained = line(text, version)
         if explained:
-            yield text.rstrip("\n"), explained
+            yield text.rstrip("\r\n"), explained
+
+
+def _message(text: str) -> list[str]:
+    for message in MESSAGES:
+        words = message.match(text)
+        if words is not None:
+            found = [f"{message.source}: {message.meaning.format(**words)}"]
+            found += [_WORDS[name](word) for name, word in words.items() if name in _WORDS]
+            if message.rule:
+                found += _rule_lines(message.rule)
+            return [each for each in found if each]
+    return []
+
+
+def find_registers(text: str) -> list[int]:
+    """The registers printed in ``text``: a known function id and the numbers behind it."""
+    for start in _ID.finditer(text):
+        if _is_known(int(start.group(1), 16)):
+            rest = _LABEL.sub(" ", text[start.start() :])
+            return [_value(match) for match in _NUMBER.finditer(rest)][:_MAX_REGISTERS]
+    return []
+
+
+def _is_known(function: int) -> bool:
+    return fid.is_ffa(function) or function in psci.FUNCTIONS or function in hafnium.FUNCTIONS
+
+
+def _value(match: re.Match[str]) -> int:
+    sign, prefixed, bare = match.groups()
+    if prefixed is not None:
+        value = int(prefixed, 16)
+    else:
+        value = int(bare, 10 if sign and bare.isdigit() else 16)
+    return -value & _MASK if sign else value
+
+
+@cache
+def rules_of(name: str) -> tuple[Rule, ...]:
+    """The rules that a message's rule id names: one, or those of share, lend and donate."""
+    catalogue.load()
+    prefix, _, rest = name.partition(".send.")
+    names = [f"{prefix}.{send}.{rest}" for send in _SENDS] if rest else [name]
+    return tuple(RULES[each] for each in names if each in RULES)
+
+
+def _rule_lines(name: str) -> list[str]:
+    first, *others = rules_of(name)
+    also = f" (and {', '.join(rule.id for rule in others)})" if others else ""
+    return [
+        f"  rule {first.id}{also}: {first.text}",
+        f"  ffabric answers {first.status.name} ({first.section})",
+    ]
+
+
+def _errno(word: str) -> str:
+    known = _ERRNO.get(_number(word) or 0)
+    return "" if known is None else f"  {word} ({known[0]}) stands for {known[1].name}"
+
+
+def _status(word: str) -> str:
+    status = from_register((_number(word) or 0) & 0xFFFFFFFF)
+    return "" if status is None else f"  {word} is {status.name}"
+
+
+def _function(word: str) -> str:
+    number = _number(word)
+    if number is None or not _is_known(number & 0xFFFFFFFF):
+        return ""
+    return f"  {word} is {calls.decode([number]).name}"
+
+
+def _number(word: str) -> int | None:
+    try:
+        return int(word, 0)
+    except ValueError:
+        return None
+
+
+_WORDS: dict[str, Callable[[str], str]] = {
+    "errno": _errno,
+    "status": _status,
+    "function": _function,
+}
+"""Names in templates that say more than their word -> what."""
