@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.status import Status, from_register
 from ffabric.firmware.hypervisor import boot, interrupts, notifications, relay, vcpu
 from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
 from ffabric.firmware.hypervisor.frames import Frames
@@ -69,6 +70,10 @@ class Hypervisor(Manager):
         """The vCPU from which the secure world took the PE."""
         self._scripts: list[Script | None] = [None] * len(machine.pes)
         self._askers: list[ExecutionContext | None] = [None] * len(machine.pes)
+        self._forwarded: list[tuple[int, int]] = [(0, 0)] * len(machine.pes)
+        """Function id and x1 of the call that a vCPU waits for, per PE."""
+        self.unfinished: dict[int, ExecutionContext] = {}
+        """Who made the request that an SP's context (id << 16 | index) has not finished."""
         world = Partition(id=HYPERVISOR_ID, name="hypervisor", secure=False, version=version)
         self.gates = [ExecutionContext(world, index, self) for index in range(len(machine.pes))]
         for gate in self.gates:
@@ -89,6 +94,7 @@ class Hypervisor(Manager):
         gate = self.gates[pe.index]
         gate.x[:] = caller.x
         self._askers[pe.index] = caller
+        self._forwarded[pe.index] = (caller.x[0], caller.x[1])
         caller.state = State.BLOCKED
         return gate
 
@@ -128,13 +134,29 @@ class Hypervisor(Manager):
         if caller is None:
             return self.resumed(pe)
         caller.x[:] = gate.x
+        self._note_unfinished(pe, caller)
         if self.zombies:
             return self.script(pe, caller, relay.bury(self, caller))
         return self._resume(pe, caller)
 
+    def _note_unfinished(self, pe: PE, caller: ExecutionContext) -> None:
+        """Remember who made a request that an SP has not finished."""
+        function, word = self._forwarded[pe.index]
+        answer = caller.x[0] & 0xFFFFFFFF
+        paused = answer in (fid.FFA_INTERRUPT, fid.FFA_YIELD)
+        if function == fid.FFA_RUN:
+            refused = answer == fid.FFA_ERROR and not _aborted(caller.x)
+            if refused or word not in self.unfinished:
+                return
+            del self.unfinished[word]
+        if paused:
+            self.unfinished[caller.x[1] & 0xFFFFFFFF] = caller
+
     def _resume(self, pe: PE, caller: ExecutionContext | None) -> Next:
-        if caller is None or not caller.partition.alive:
+        if caller is None:
             return self.schedule(pe)
+        if caller.state is State.ABORTED:
+            return execution.unwind(self, pe, caller)
         caller.state = State.RUNNING
         caller.pe = pe
         return caller
@@ -142,9 +164,9 @@ class Hypervisor(Manager):
     def resumed(self, pe: PE) -> Next:
         """The secure world took the PE for its own purposes and gives it back."""
         ctx, self.preempted[pe.index] = self.preempted[pe.index], None
-        if ctx is not None and ctx.partition.alive:
-            return ctx
-        return self.schedule(pe)
+        if ctx is None:
+            return self.schedule(pe)
+        return ctx if ctx.state is not State.ABORTED else execution.unwind(self, pe, ctx)
 
     def leave(self, pe: PE) -> None:
         """The PE goes to an SP: remember the vCPU that it is taken from."""
@@ -215,9 +237,17 @@ class Hypervisor(Manager):
         self.ready[pe.index].append(ctx)
         return self.schedule(pe)
 
+    def ended(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """A VM failed: it is destroyed, then the PE goes on with another."""
+        return self.script(pe, None, relay.destroy(self, pe, ctx))
+
     def aborted(self, pe: PE, ctx: ExecutionContext) -> Next:
-        """A VM failed: it is destroyed and the PE goes on with another."""
-        return self.script(pe, None, relay.destroy(self, pe, ctx.partition))
+        """A vCPU of a dead VM had the PE: who runs next?"""
+        return self.schedule(pe)
+
+    def is_away(self, ctx: ExecutionContext) -> bool:
+        """Whether ``ctx`` waits for the secure world, or for a script."""
+        return any(ctx is asker for asker in self._askers)
 
     def foreign(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
         """Calls that are not of the Framework: PSCI and SMCCC for the VM."""
@@ -256,7 +286,10 @@ class Hypervisor(Manager):
         return self.forward(pe, caller)
 
     def forward_run(self, pe: PE, caller: ExecutionContext, target: int) -> Next:
-        """FFA_RUN of an SP's context."""
+        """FFA_RUN of an SP's context; if it serves a request, by whoever made the request."""
+        owner = self.unfinished.get(target)
+        if owner is not None and owner is not caller:
+            refuse(execution.RUN_CALLER, got=caller.name, expected=owner.name)
         return self.forward(pe, caller)
 
     def foreign_partitions(
@@ -319,3 +352,7 @@ class Hypervisor(Manager):
         partition.owner = SCHEDULER_CALLS if partition.may_schedule else VM_CALLS
         partition.contexts = [ExecutionContext(partition, index, self) for index in range(contexts)]
         self.partitions[partition.id] = partition
+
+
+def _aborted(x: list[int]) -> bool:
+    return from_register(x[2]) is Status.ABORTED

@@ -17,12 +17,12 @@ from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.status import Status, from_register
-from ffabric.firmware.manager import mailbox, ownership
+from ffabric.firmware.manager import execution, mailbox, ownership
 from ffabric.firmware.manager.manager import REFUSALS
 from ffabric.firmware.manager.memory import giveback, retrieve, send
 from ffabric.firmware.manager.memory.region import DONATE
-from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
-from ffabric.firmware.manager.reply import success
+from ffabric.firmware.manager.partition import ExecutionContext, Partition
+from ffabric.firmware.manager.reply import error, success
 from ffabric.firmware.rules import refuse
 
 if TYPE_CHECKING:
@@ -235,22 +235,19 @@ def bury(hypervisor: Hypervisor, caller: ExecutionContext | None) -> Script:
     return caller
 
 
-def destroy(hypervisor: Hypervisor, pe: PE, vm: Partition) -> Script:
-    """End a VM: its vCPUs never run again and everything it has or gave away comes back."""
-    vm.alive = False
+def destroy(hypervisor: Hypervisor, pe: PE, dead: ExecutionContext) -> Script:
+    """End the VM of ``dead``: no vCPU runs again, all that it has or gave away comes back."""
+    vm = dead.partition
     hypervisor.partitions.pop(vm.id, None)
-    for ctx in vm.contexts:
-        ctx.state = State.ABORTED
-        for queue in hypervisor.ready:
-            if ctx in queue:
-                queue.remove(ctx)
-        if ctx.runner is not None:
-            ctx.runner.close()
+    _stop(hypervisor, pe, dead)
     if hypervisor.tracer is not None:
         hypervisor.tracer.event(pe, "vm_destroyed", partition=vm.name, reason=vm.fate)
     if vm.id in hypervisor.shared_mailboxes:
         hypervisor.shared_mailboxes.discard(vm.id)
         yield [fid.FFA_RXTX_UNMAP, vm.id << 16]
+    for word in [word for word, ctx in hypervisor.unfinished.items() if ctx.partition is vm]:
+        del hypervisor.unfinished[word]
+        yield from run_to_response([fid.FFA_RUN, word])
     yield from announce(hypervisor, vm, VM_DESTROYED)
     yield [
         fid.FFA_NOTIFICATION_GET,
@@ -264,7 +261,27 @@ def destroy(hypervisor: Hypervisor, pe: PE, vm: Partition) -> Script:
     hypervisor.forget_endpoint(vm)
     _free_memory(hypervisor, vm)
     yield from bury(hypervisor, None)
-    return hypervisor.schedule(pe)
+    return execution.unwind(hypervisor, pe, dead)
+
+
+def _stop(hypervisor: Hypervisor, pe: PE, dead: ExecutionContext) -> None:
+    """Take every vCPU of a dead VM off its PE, and tell the vCPUs that wait for it."""
+    for ctx in dead.partition.contexts:
+        waits = ctx.callee is not None or hypervisor.is_away(ctx)
+        for queue in hypervisor.ready:
+            if ctx in queue:
+                queue.remove(ctx)
+        if ctx.runner is not None:
+            ctx.runner.close()
+        asker = ctx.caller
+        if ctx is dead or waits:
+            continue
+        if asker is not None and asker.callee is ctx:
+            ctx.caller = None
+            error(asker.x, Status.ABORTED)
+            hypervisor.wake(hypervisor.resume(asker))
+        if ctx.pe is not None and ctx.pe.current is ctx:
+            hypervisor.machine.schedule(ctx.pe, hypervisor.schedule(ctx.pe))
 
 
 def _withdraw(hypervisor: Hypervisor, vm: Partition) -> None:

@@ -15,7 +15,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
-from ffabric.firmware.manager import runtime
+from ffabric.firmware.manager import execution, runtime
 from ffabric.firmware.manager.partition import ExecutionContext, Model, Partition, State
 from ffabric.firmware.rules import refuse, rule
 
@@ -80,17 +80,17 @@ UUID_UNKNOWN = rule(
     "The UUID in x2 and x3 is nil or one of the receiver's.",
     since=V1_2,
 )
-NOT_ASKED = rule(
-    "direct.resp.no_request",
-    Status.DENIED,
-    "DEN0077A 1.2, section 15.3",
-    "The responder serves a direct request.",
-)
 RESPONSE_MBZ = rule(
     "direct.resp.flags_mbz",
     Status.INVALID_PARAMETERS,
     "DEN0077A 1.2, table 15.7",
     "w2 of a response is zero, or that of a framework message.",
+)
+RESPONSE_FRAMEWORK = rule(
+    "direct.resp.framework",
+    Status.DENIED,
+    "DEN0077A 1.2, section 18.2",
+    "Only a framework message is answered with one.",
 )
 KIND = rule(
     "direct.resp.kind",
@@ -127,12 +127,14 @@ RESPONSES = frozenset(reply for replies in _REPLIES.values() for reply in replie
 REQUESTS = frozenset(_REPLIES)
 """Function ids of direct requests."""
 FRAMEWORK_FLAG = 1 << 31
+MASK32 = 0xFFFFFFFF
 SECURE_ID = 1 << 15
 """Endpoint ids of the secure world have bit 15 set."""
 
 _WAITING = State.WAITING
 _RUNNING = State.RUNNING
 _BLOCKED = State.BLOCKED
+_ABORTED = State.ABORTED
 _DIR_REQ = Model.DIR_REQ
 _NONE = Model.NONE
 
@@ -146,8 +148,9 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND_DIRECT_REQ (32- and 64-bit)."""
     x = caller.x
     mine = caller.partition
+    x[1] &= MASK32
     receiver = x[1] & 0xFFFF
-    _check_ids(mine, x[1] >> 16 & 0xFFFF, receiver)
+    _check_ids(mine, x[1] >> 16, receiver)
     if x[2] & FRAMEWORK_FLAG:
         if caller.gate is None:
             refuse(FRAMEWORK, got=mine.name, expected="a partition manager")
@@ -163,6 +166,7 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     callee = _receiver_context(pe, target)
     runtime.check(caller, runtime.REQUEST)
     callee.x[0:8] = x[0:8]
+    callee.framework = x[2] != 0
     return _deliver(pm, pe, caller, callee)
 
 
@@ -170,8 +174,9 @@ def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND_DIRECT_REQ2 (64-bit): 14 payload registers and the UUID of a service."""
     x = caller.x
     mine = caller.partition
+    x[1] &= MASK32
     receiver = x[1] & 0xFFFF
-    _check_ids(mine, x[1] >> 16 & 0xFFFF, receiver)
+    _check_ids(mine, x[1] >> 16, receiver)
     target = pm.partitions.get(receiver)
     if target is None:
         return pm.forward_request(pe, caller, receiver)
@@ -184,38 +189,40 @@ def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     callee = _receiver_context(pe, target)
     runtime.check(caller, runtime.REQUEST)
     callee.x[0:18] = x[0:18]
+    callee.framework = False
     return _deliver(pm, pe, caller, callee)
 
 
-def response(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND_DIRECT_RESP (32- and 64-bit) and FFA_MSG_SEND_DIRECT_RESP2."""
     x = caller.x
-    asker = caller.caller
-    if caller.model is not _DIR_REQ or asker is None or not caller.request:
+    if caller.model is not _DIR_REQ:
         runtime.check(caller, runtime.RESPONSE)
-        refuse(NOT_ASKED, got=caller.state.value, expected="a direct request being served")
-    ids = x[1] & 0xFFFFFFFF
+    asker = caller.caller
+    assert asker is not None
+    ids = x[1] = x[1] & MASK32
     if ids != caller.partition.id << 16 | caller.sender:
         refuse(RESPONDENT, got=ids, expected=caller.partition.id << 16 | caller.sender)
-    function = x[0] & 0xFFFFFFFF
-    if x[2] and function != fid.FFA_MSG_SEND_DIRECT_RESP2 and not x[2] & FRAMEWORK_FLAG:
-        refuse(RESPONSE_MBZ, got=x[2], expected=0)
+    function = x[0]
+    if x[2] and function != fid.FFA_MSG_SEND_DIRECT_RESP2:
+        if not x[2] & FRAMEWORK_FLAG:
+            refuse(RESPONSE_MBZ, got=x[2], expected=0)
+        if not caller.framework:
+            refuse(RESPONSE_FRAMEWORK, got=x[2], expected=0)
     if function not in _REPLIES[caller.request]:
         refuse(KIND, got=function, expected=_REPLIES[caller.request])
     if function == fid.FFA_MSG_SEND_DIRECT_RESP2:
         asker.x[0:18] = x[0:18]
     else:
         asker.x[0:8] = x[0:8]
-    return complete(pe, caller, asker)
-
-
-def complete(pe: PE, responder: ExecutionContext, asker: ExecutionContext) -> ExecutionContext:
-    """The request is answered: ``responder`` waits again and ``asker`` goes on."""
-    responder.state = _WAITING
-    responder.model = _NONE
-    responder.caller = None
-    responder.request = 0
+    caller.state = _WAITING
+    caller.model = _NONE
+    caller.caller = None
+    caller.request = 0
+    if asker.state is _ABORTED:
+        return execution.unwind(pm, pe, asker)
     asker.state = _RUNNING
+    asker.callee = None
     asker.pe = pe
     return asker
 
@@ -243,12 +250,13 @@ def _deliver(
 ) -> ExecutionContext:
     x = caller.x
     callee.caller = caller
-    callee.request = x[0] & 0xFFFFFFFF
-    callee.sender = x[1] >> 16 & 0xFFFF
+    callee.request = x[0]
+    callee.sender = x[1] >> 16
     callee.model = _DIR_REQ
     callee.state = _RUNNING
     callee.pe = pe
     caller.state = _BLOCKED
+    caller.callee = callee
     if callee.partition.signals:
         pm.entering(pe, callee)
     return callee

@@ -56,6 +56,13 @@ RUN_CHAIN = rule(
     "DEN0077A 1.2, section 8.3",
     "A call chain does not span PEs.",
 )
+RUN_CALLER = rule(
+    "run.not_the_caller",
+    Status.DENIED,
+    "DEN0077A 1.2, section 8.3",
+    "A context that serves a request is resumed by whoever made the request, or by the scheduler "
+    "while that one waits for it.",
+)
 WAIT_FLAGS = rule(
     "wait.flags_mbz",
     Status.INVALID_PARAMETERS,
@@ -87,20 +94,39 @@ def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         refuse(RUN_PE, got=index, expected=pe.index)
     ctx = target.contexts[index]
     runtime.check(caller, runtime.RUN)
+    if _keeps_waiting(pe, caller, ctx):
+        caller.state = State.BLOCKED
+        caller.callee = ctx
+        return unwind(pm, pe, ctx)
     _check_runnable(pe, caller, ctx)
     if ctx.state is State.WAITING:
         ctx.x[0:8] = (fid.FFA_RUN, word, 0, 0, 0, 0, 0, 0)
         ctx.model = Model.RUN
-        ctx.caller = caller
     elif ctx.yielded:
         reply.success(ctx.x)
         ctx.yielded = False
+    if ctx.model is Model.RUN:
+        ctx.caller = caller
     ctx.state = State.RUNNING
     ctx.pe = pe
     caller.state = State.BLOCKED
+    caller.callee = ctx
     if target.signals:
         pm.entering(pe, ctx)
     return ctx
+
+
+def _keeps_waiting(pe: PE, scheduler: ExecutionContext, ctx: ExecutionContext) -> bool:
+    """Whether ``ctx`` died while it was PREEMPTED and somebody still waits for it on ``pe``."""
+    asker = ctx.caller
+    return (
+        ctx.state is State.ABORTED
+        and scheduler.partition.may_schedule
+        and asker is not None
+        and asker is not scheduler
+        and asker.callee is ctx
+        and ctx.pe is pe
+    )
 
 
 def _check_runnable(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
@@ -109,11 +135,18 @@ def _check_runnable(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> 
         refuse(RUN_BUSY, got=state.value, expected="WAITING, PREEMPTED or yielded")
     if state is State.ABORTED:
         refuse(RUN_ABORTED, got=state.value, expected="WAITING, PREEMPTED or yielded")
-    waiting = state is State.WAITING and caller.partition.may_schedule
+    scheduler = caller.partition.may_schedule
+    waiting = state is State.WAITING and scheduler
     if not waiting and state is not State.PREEMPTED and not ctx.yielded:
         refuse(RUN_STATE, got=state.value, expected="WAITING, PREEMPTED or yielded")
-    if ctx.caller is not None and ctx.pe is not pe:
+    asker = ctx.caller
+    if asker is not None and ctx.model is Model.RUN and asker.partition is caller.partition:
+        return
+    if asker is not None and ctx.pe is not pe:
         refuse(RUN_CHAIN, got=pe.index, expected=ctx.pe.index if ctx.pe else None)
+    waited_for = asker is None or asker.callee is ctx
+    if asker is not caller and not (scheduler and waited_for):
+        refuse(RUN_CALLER, got=caller.name, expected=asker.name if asker else "the scheduler")
 
 
 def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -141,7 +174,10 @@ def yield_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     asker.x[0:8] = (fid.FFA_YIELD, _word(caller), x[2], x[3], 0, 0, 0, 0)
     caller.state = State.BLOCKED
     caller.yielded = True
+    if asker.state is State.ABORTED:
+        return unwind(pm, pe, asker)
     asker.state = State.RUNNING
+    asker.callee = None
     asker.pe = pe
     return asker
 
@@ -159,17 +195,20 @@ def error(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 
 def abort(pm: Manager, pe: PE, ctx: ExecutionContext, reason: str) -> Next:
     """The partition of ``ctx`` cannot go on: every context is ABORTED and whoever waits is told."""
-    partition = ctx.partition
-    kill(pm, partition, reason)
-    asker = ctx.caller
-    ctx.caller = None
-    if asker is None:
-        return pm.aborted(pe, ctx)
-    if asker.state is State.BLOCKED:
-        reply.error(asker.x, Status.ABORTED)
-    asker.state = State.RUNNING
-    asker.pe = pe
-    return asker
+    kill(pm, ctx.partition, reason)
+    return pm.ended(pe, ctx)
+
+
+def unwind(pm: Manager, pe: PE, ctx: ExecutionContext) -> Next:
+    """``ctx`` had the PE and has ABORTED: tell whoever waits for it, and that one goes on."""
+    while ctx.caller is not None:
+        asker, ctx.caller = ctx.caller, None
+        if asker.state is not State.ABORTED:
+            reply.error(asker.x, Status.ABORTED)
+            asker.pe = pe
+            return pm.resume(asker)
+        ctx = asker
+    return pm.aborted(pe, ctx)
 
 
 def kill(pm: Manager, partition: Partition, reason: str) -> None:

@@ -16,7 +16,7 @@ from ffabric.abi import hafnium
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.functions import FFA_VERSION, FUNCTIONS
 from ffabric.abi.ffa.status import Status
-from ffabric.firmware.manager import reply
+from ffabric.firmware.manager import execution, reply
 from ffabric.firmware.manager.memory.relayer import Relayer
 from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
 from ffabric.firmware.rules import Refused, refuse, rule
@@ -156,6 +156,8 @@ class Manager(Relayer):
 
     def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
         """An endpoint's context has exited to this exception level."""
+        if ctx.state is State.ABORTED:
+            return execution.unwind(self, pe, ctx)
         if exit_ <= exits.SVC:
             return self.call(pe, ctx)
         return self.exception(pe, ctx, exit_)
@@ -177,6 +179,7 @@ class Manager(Relayer):
         if entry is None:
             return self.foreign(pe, caller, function)
         handler, since = entry
+        x[0] = function
         if not function & SMC64 and (x[1] | x[2] | x[3] | x[4] | x[5] | x[6] | x[7]) > MASK32:
             x[1:8] = [value & MASK32 for value in x[1:8]]
         if since:
@@ -217,6 +220,10 @@ class Manager(Relayer):
     def yielded(self, pe: PE, ctx: ExecutionContext) -> Next:
         """``ctx`` yields though nobody lent it cycles: who runs next?"""
         return ctx
+
+    def ended(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """The partition of ``ctx``, which has the PE, has just ABORTED: who runs next?"""
+        return execution.unwind(self, pe, ctx)
 
     def aborted(self, pe: PE, ctx: ExecutionContext) -> Next:
         """``ctx`` has aborted and nobody waits for it: who runs next?"""
@@ -266,6 +273,8 @@ class Manager(Relayer):
 
     def died(self, partition: Partition) -> None:
         """``partition`` has crashed or given up; ``partition.fate`` says why."""
+        if partition.secure:
+            self.forget_endpoint(partition)
         if self.on_death is not None:
             self.on_death(partition)
 
@@ -286,4 +295,5 @@ class Manager(Relayer):
     def resume(self, ctx: ExecutionContext) -> ExecutionContext:
         """Give the cycles back to ``ctx``, whose answer is in its registers."""
         ctx.state = State.RUNNING
+        ctx.callee = None
         return ctx

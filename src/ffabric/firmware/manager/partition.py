@@ -65,14 +65,19 @@ class Action(enum.IntEnum):
 class ExecutionContext(Context):
     """A vCPU of an endpoint, with its place in the call chain.
 
-    ``caller`` is the context that waits for this one's answer, ``request`` the function id of the
-    direct request it serves, ``sender`` the endpoint id the request came from, ``interrupted`` the
-    context that a secure interrupt took the PE from, ``yielded`` that it is BLOCKED by FFA_YIELD,
-    ``line`` the characters it has logged since its last line ended.
+    ``caller`` is the context that asked for this one's cycles, ``callee`` the one that it is
+    BLOCKED on, ``request`` the function id of the direct request it serves, ``sender`` the endpoint
+    id the request came from, ``framework`` that it is one of a partition manager's, ``interrupted``
+    the context that a secure interrupt took the PE from, ``yielded`` that it is BLOCKED by
+    FFA_YIELD, ``line`` the characters it has logged since its last line ended.
+
+    Whoever is RUNNING and has a caller is its caller's callee.
     """
 
     __slots__ = (
+        "callee",
         "caller",
+        "framework",
         "gate",
         "interrupted",
         "line",
@@ -95,8 +100,10 @@ class ExecutionContext(Context):
         self.state = State.OFF
         self.model = Model.NONE
         self.caller: ExecutionContext | None = None
+        self.callee: ExecutionContext | None = None
         self.request = 0
         self.sender = 0
+        self.framework = False
         self.gate: Callable[[PE, ExecutionContext], ExecutionContext | None] | None = None
         self.interrupted: ExecutionContext | None = None
         self.yielded = False

@@ -289,6 +289,7 @@ class Spmc(Manager):
         ctx.state = State.RUNNING
         ctx.pe = pe
         gate.state = State.BLOCKED
+        gate.callee = ctx
         return ctx
 
 

@@ -25,8 +25,8 @@ class DrivenRunner:
         self.ctx = ctx
         self.machine = machine
         self.instructions = 0
-        self.in_control = False
         self.lines = 0
+        self._taken = False
         self._greeting = greeting
         self._greet = False
         self._awaited = False
@@ -34,7 +34,16 @@ class DrivenRunner:
     def start(self, entry: int, x0: int) -> None:
         """Begin: make the greeting call, if there is one."""
         self._greet = bool(self._greeting)
-        self.in_control = False
+        self._taken = False
+
+    @property
+    def in_control(self) -> bool:
+        """Whether whoever drives can make the next call: the vCPU has its PE, and waits for that.
+
+        A vCPU that is scheduled out meanwhile takes control again when it gets its PE back.
+        """
+        pe = self.ctx.pe
+        return self._taken and pe is not None and pe.current is self.ctx
 
     def run(self, ctx: Context, trap: Trap) -> None:
         """Take control, and take the PE out of the machine's loop until the next call."""
@@ -43,7 +52,7 @@ class DrivenRunner:
             ctx.x[:] = [*self._greeting, *[0] * (18 - len(self._greeting))]
             trap(ctx, exits.SMC)
             return
-        self.in_control = True
+        self._taken = True
         assert ctx.pe is not None
         self.machine.park(ctx.pe)
         if self._awaited:
@@ -57,7 +66,7 @@ class DrivenRunner:
         pe = self.ctx.pe
         assert pe is not None
         assert self.in_control
-        self.in_control = False
+        self._taken = False
         self.machine.unpark(pe)
         self.machine.trap(self.ctx, exit_)
         return self.wait()

@@ -94,6 +94,8 @@ def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
     if clear:
         _judge_clear(me, region, borrower)
     take_from(pm, me, region, borrower, clear=clear)
+    if not region.owner.alive:
+        pm.come_back(region)
     reply.success(caller.x)
     return caller
 

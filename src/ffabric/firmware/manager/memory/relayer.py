@@ -91,24 +91,27 @@ class Relayer(abc.ABC):
         return None
 
     def forget_endpoint(self, partition: Partition) -> None:
-        """An endpoint is gone: nothing of it stays borrowed, and nothing it sent stays away.
+        """An endpoint is gone: what it had borrowed goes back, what it sent and nobody has too.
 
-        What it had borrowed goes back to its owners; what it sent is withdrawn from borrowers of
-        this manager, who fault from then on, so that its memory can be given to somebody else.
+        What others still have of it comes back when they relinquish it.
         """
         for region in [*self.regions.live.values()]:
             borrower = region.borrower(partition.id)
             if borrower is not None and borrower.held is not None:
                 giveback.take_from(self, partition, region, borrower, clear=borrower.clear_after)
             if region.owner is partition and region.sender == partition.id:
-                self.withdraw(region)
-                giveback.take_back(self, region, clear=False)
+                self.come_back(region)
         for region in [*self.regions.pending.values()]:
             if region.sender == partition.id:
                 self.regions.remove(region)
         for key in [*self.regions.responses]:
             if key[1] == partition.id:
                 del self.regions.responses[key]
+
+    def come_back(self, region: Region) -> None:
+        """The owner of ``region`` is gone: it ends, if nobody has it any more."""
+        if not region.retrieved:
+            giveback.take_back(self, region, clear=False)
 
     def withdraw(self, region: Region) -> None:
         """Take ``region`` from the borrowers of this manager that have it."""

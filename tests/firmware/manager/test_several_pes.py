@@ -1,0 +1,242 @@
+"""Chains of calls on several PEs, and partitions that die while their other vCPUs are busy."""
+
+import pytest
+from chain_sides import RESP, Link, boot, links
+
+from ffabric.abi import psci
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.psci import Return
+from ffabric.firmware.manager.partition import State
+from ffabric.system.describe import sp, vm
+
+
+class Wide:
+    """Two PEs: VMs ``v`` and ``w`` and an SP ``m`` with two vCPUs each, and UP SPs ``u``, ``t``."""
+
+    def __init__(self, ffabric):
+        sps = [sp("m", vcpus=2), "u", "t"]
+        self.session = boot(ffabric, sps, [vm("v", vcpus=2), vm("w", vcpus=2)], pes=2)
+        self.v, self.w, self.m = (
+            [Link(self.session, name, n) for n in range(2)] for name in ("v", "w", "m")
+        )
+        self.u, self.t = Link(self.session, "u"), Link(self.session, "t")
+        self.machine = self.session.system.machine
+        self.start(self.v)
+
+    def start(self, vm):
+        """Let the second vCPU of a VM begin."""
+        vm[0].call(psci.CPU_ON_64, self.machine.pes[1].mpidr, 0, 0)
+        self.session.run()
+
+
+@pytest.fixture
+def wide(ffabric):
+    return Wide(ffabric)
+
+
+def test_each_pe_has_its_own_chain(wide):
+    v, m = wide.v, wide.m
+    for n in range(2):
+        v[n].ask(m[n], n)
+        assert m[n].x[3] == n
+    for n in range(2):
+        m[n].answer(v[n], n + 10)
+        assert v[n].x[3] == n + 10
+
+
+def test_a_context_of_an_mp_partition_is_pinned(ffabric, wide):
+    with ffabric.refuses("run.pinned"):
+        wide.v[0].must(fid.FFA_RUN, wide.m[1].word)
+    wide.v[1].leave(fid.FFA_RUN, wide.m[1].word)
+
+
+def test_the_only_context_of_a_up_partition_moves(wide):
+    for n in (0, 1, 0):
+        wide.v[n].ask(wide.u, n)
+        wide.u.answer(wide.v[n], n)
+        assert wide.v[n].x[3] == n
+
+
+def test_who_runs_is_not_run_again(ffabric, wide):
+    wide.v[0].leave(fid.FFA_RUN, wide.u.word)
+    with ffabric.refuses("run.target_busy"):
+        wide.v[1].must(fid.FFA_RUN, wide.u.word)
+    with ffabric.refuses("direct.req.receiver_busy"):
+        wide.v[1].ffa.direct_request(wide.u.id)
+    wide.u.wait()
+    wide.v[1].leave(fid.FFA_RUN, wide.u.word)
+
+
+def test_cycles_that_were_lent_come_from_any_pe(wide):
+    wide.v[0].leave(fid.FFA_RUN, wide.u.word)
+    wide.u.leave(fid.FFA_YIELD)
+    assert wide.v[0].x[0] == fid.FFA_YIELD
+    wide.v[1].leave(fid.FFA_RUN, wide.u.word)
+    wide.u.wait()
+    assert wide.v[1].x[0] == fid.FFA_MSG_WAIT
+
+
+def test_a_chain_does_not_move(ffabric):
+    k0, u = links(ffabric, ["u"], [vm("k", vcpus=2)], hypervisor=False, pes=2)
+    k1 = Link(k0.session, "k", 1)
+    k0.call(psci.CPU_ON_64, k0.session.system.machine.pes[1].mpidr, 0, 0)
+    k0.session.run()
+    k0.ask(u)
+    u.leave(fid.FFA_YIELD)
+    with ffabric.refuses("run.call_chain"):
+        k1.must(fid.FFA_RUN, u.word)
+    k0.leave(fid.FFA_RUN, u.word)
+    u.answer(k0)
+
+
+def test_another_vms_request_is_not_resumed(ffabric, wide):
+    # it would get the answer that is meant for the other
+    v, w, u = wide.v[1], wide.w, wide.u
+    wide.start(w)
+    v.ask(u, 0x5EC)
+    u.leave(fid.FFA_YIELD)
+    assert v.x[:2] == [fid.FFA_YIELD, u.word]
+    for other in (w[1], w[0], wide.v[0]):
+        with ffabric.refuses("run.not_the_caller"):
+            other.must(fid.FFA_RUN, u.word)
+    v.leave(fid.FFA_RUN, u.word)
+    u.answer(v, 0x12E7)
+    assert v.x[3] == 0x12E7
+    w[1].leave(fid.FFA_RUN, u.word)
+    u.wait()
+
+
+# Death
+
+
+def test_an_sp_dies_while_it_serves_on_another_pe(wide):
+    v, m = wide.v, wide.m
+    for n in range(2):
+        v[n].ask(m[n])
+    m[0].leave(fid.FFA_ERROR, 0, 1)
+    assert v[0].status.name == "ABORTED"
+    assert m[1].state is State.ABORTED
+    m[1].leave(RESP, m[1].id << 16 | v[1].id, 0, 1)  # whatever it does, it is over
+    assert v[1].status.name == "ABORTED"
+
+
+def test_an_sp_dies_while_it_waits_for_another(wide):
+    v, m, u = wide.v, wide.m, wide.u
+    v[1].ask(m[1])
+    m[1].ask(u)
+    v[0].ask(m[0])
+    m[0].leave(fid.FFA_ERROR, 0, 1)
+    u.leave(RESP, u.id << 16 | m[1].id)
+    assert v[1].has_control
+    assert v[1].status.name == "ABORTED"
+    assert u.state is State.WAITING
+
+
+def test_an_sp_dies_and_so_does_the_one_that_it_waits_for(wide):
+    v, m, u = wide.v, wide.m, wide.u
+    v[1].ask(m[1])
+    m[1].ask(u)
+    v[0].ask(m[0])
+    m[0].leave(fid.FFA_ERROR, 0, 1)
+    u.leave(fid.FFA_ERROR, 0, 1)
+    assert v[1].has_control
+    assert v[1].status.name == "ABORTED"
+
+
+def test_an_sp_dies_while_it_is_preempted(wide):
+    v, m, u = wide.v, wide.m, wide.u
+    v[1].ask(u)
+    u.ask(m[1])
+    wide.machine.gic.set_pending(wide.session.system.firmware.spmc.sri, 1)
+    m[1].leave(fid.FFA_ID_GET)
+    assert m[1].state is State.PREEMPTED
+    assert v[1].x[:2] == [fid.FFA_INTERRUPT, m[1].word]
+    v[0].ask(m[0])
+    m[0].leave(fid.FFA_ERROR, 0, 1)
+    v[1].leave(fid.FFA_RUN, m[1].word)
+    assert u.status.name == "ABORTED"
+    u.answer(v[1], 3)
+    assert v[1].x[:4] == [RESP, u.id << 16 | v[1].id, 0, 3]
+
+
+def test_a_vm_dies_while_its_other_vcpu_waits_for_an_sp(wide):
+    v, w, u = wide.v, wide.w, wide.u
+    v[0].ask(u)
+    v[1].leave(psci.SYSTEM_OFF)
+    u.leave(RESP, u.id << 16 | v[0].id)
+    assert not v[0].has_control
+    assert v[0].state is State.ABORTED
+    assert w[0].has_control or w[0].ffa.id_get() == w[0].id
+    w[0].ask(u)
+
+
+def test_a_vm_dies_while_its_other_vcpu_runs(wide):
+    v, w = wide.v, wide.w
+    wide.start(w)
+    v[0].ffa.id_get()
+    assert v[0].has_control
+    v[1].ffa.id_get()
+    v[1].leave(psci.SYSTEM_OFF)
+    assert wide.machine.pes[0].current is not v[0].ctx
+    wide.session.run()
+    for n in range(2):
+        assert w[n].ffa.id_get() == w[n].id
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_vm_dies_while_its_other_vcpu_serves_a_vm(wide, idle):
+    v, w = wide.v, wide.w
+    wide.start(w)
+    v[0].leave(fid.FFA_MSG_WAIT)
+    w[0].ask(v[0], 4)
+    if idle:
+        v[0].leave(psci.CPU_SUSPEND_64)
+    v[1].ffa.id_get()
+    v[1].leave(psci.SYSTEM_OFF)
+    wide.session.run()
+    assert w[0].has_control
+    assert w[0].status.name == "ABORTED"
+
+
+def test_a_vm_dies_while_it_serves_a_vm(wide):
+    v, w = wide.v, wide.w
+    v[0].leave(fid.FFA_MSG_WAIT)
+    w[0].ask(v[0])
+    v[0].leave(psci.SYSTEM_OFF)
+    assert w[0].has_control
+    assert w[0].status.name == "ABORTED"
+    assert v[0].partition.name not in [
+        each.name for each in wide.session.system.firmware.hypervisor.partitions.values()
+    ]
+
+
+def test_a_vm_dies_while_it_waits_for_a_vm(wide):
+    v, w = wide.v, wide.w
+    w[0].leave(fid.FFA_MSG_WAIT)
+    v[0].ask(w[0])
+    v[1].leave(psci.SYSTEM_OFF)
+    w[0].leave(RESP, w[0].id << 16 | v[0].id)
+    assert w[0].state is State.WAITING
+    assert not v[0].has_control
+
+
+def test_the_request_of_a_dead_vm_is_finished(wide):
+    v, w, u = wide.v, wide.w, wide.u
+    v[0].ask(u)
+    u.leave(fid.FFA_YIELD)
+    v[0].leave(psci.SYSTEM_OFF)
+    assert u.has_control  # the hypervisor gives it cycles until it has answered
+    u.leave(RESP, u.id << 16 | v[0].id)
+    assert u.state is State.WAITING
+    assert not wide.session.system.firmware.hypervisor.unfinished
+    w[0].ask(u)
+
+
+def test_a_vcpu_that_serves_a_request_stays_on(wide):
+    v, w = wide.v, wide.w
+    v[0].leave(fid.FFA_MSG_WAIT)
+    w[0].ask(v[0])
+    assert v[0].call(psci.CPU_OFF)[0] == Return.DENIED.register64
+    v[0].answer(w[0])
+    v[1].leave(psci.CPU_OFF)
+    assert v[1].state is State.OFF
