@@ -1,0 +1,175 @@
+"""Everything that `ffabric bench` measures."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ffabric.lab.bench import rigs
+from ffabric.lab.bench.benchmark import (
+    KIB,
+    MIB,
+    MICROSECONDS,
+    MILLISECONDS,
+    Benchmark,
+    Sweep,
+    per_second,
+)
+
+CALLS = per_second("calls")
+ROUND_TRIPS = per_second("round trips")
+CYCLES = per_second("cycles")
+EXPLAINED = per_second("explained")
+SIDES = {"sp": "an SP to an SP", "vm": "a VM to an SP, through hypervisor, monitor and SPMC"}
+"""What lends or asks -> how that is said."""
+
+BENCHMARKS = (
+    Benchmark(
+        name="null.sp",
+        what="FFA_ID_GET of a Python SP, answered by the SPMC",
+        unit=CALLS,
+        setup=partial(rigs.null_calls, "sp"),
+    ),
+    Benchmark(
+        name="null.vm",
+        what="FFA_ID_GET of a Python VM, answered by the hypervisor",
+        unit=CALLS,
+        setup=partial(rigs.null_calls, "vm"),
+    ),
+    Benchmark(
+        name="null.aarch64",
+        what="FFA_ID_GET of an AArch64 VM, answered by the hypervisor",
+        unit=CALLS,
+        setup=rigs.aarch64_null_calls,
+    ),
+    *(
+        Benchmark(
+            name=f"direct.{kind}-sp",
+            what=f"direct request and response, Python, {side}",
+            unit=ROUND_TRIPS,
+            setup=partial(rigs.direct_requests, kind),
+            target=100_000,
+            traced=True,
+        )
+        for kind, side in SIDES.items()
+    ),
+    *(
+        Benchmark(
+            name=f"direct.aarch64.{kind}-sp",
+            what=f"direct request and response, AArch64 images, {side}",
+            unit=ROUND_TRIPS,
+            setup=partial(rigs.aarch64_requests, kind),
+            target=20_000,
+            traced=True,
+        )
+        for kind, side in SIDES.items()
+    ),
+    *(
+        Benchmark(
+            name=f"memory.ready.{kind}-sp",
+            what=f"memory cycle of 1 page, descriptors built before, {side}",
+            unit=CYCLES,
+            setup=partial(rigs.ready_cycles, kind),
+            target=20_000,
+            traced=True,
+        )
+        for kind, side in SIDES.items()
+    ),
+    *(
+        Benchmark(
+            name=f"memory.{pages}.{kind}-sp",
+            what=f"memory cycle of {pages} page{'s' * (pages > 1)}, {side}",
+            unit=CYCLES,
+            setup=partial(rigs.memory_cycles, kind, pages),
+            target=20_000 if pages == 1 else None,
+            traced=pages == 1,
+        )
+        for kind, side in SIDES.items()
+        for pages in (1, 16, 1024)
+    ),
+    *(
+        Benchmark(
+            name=f"boot.{engine}",
+            what=f"boot of 2 SPs and 2 VMs, {engine}, from the description on",
+            unit=MILLISECONDS,
+            setup=partial(rigs.boots, engine, 4),
+        )
+        for engine in ("python", "aarch64")
+    ),
+    *(
+        Benchmark(
+            name=f"resident.{engine}",
+            what=f"memory of the process for each partition, {engine}",
+            unit=KIB,
+            setup=partial(rigs.resident, engine, 17, each=True),
+        )
+        for engine in ("python", "aarch64")
+    ),
+    Benchmark(
+        name="explain.registers",
+        what="the registers of a call explained",
+        unit=EXPLAINED,
+        setup=rigs.explained_registers,
+    ),
+    Benchmark(
+        name="explain.line",
+        what="a line of a log explained",
+        unit=EXPLAINED,
+        setup=rigs.explained_lines,
+    ),
+)
+
+PAGES = (1, 4, 16, 64, 256, 1024, 4096)
+PARTITIONS = (1, 2, 4, 8, 16, 32, 64)
+PES = (1, 2, 3, 4, 6, 8)
+
+SWEEPS = (
+    *(
+        Sweep(
+            name=f"{kind.upper()} to SP",
+            what="time of a memory cycle",
+            axis="pages",
+            unit=MICROSECONDS,
+            points=PAGES,
+            setup=partial(rigs.memory_cycles, kind),
+        )
+        for kind in SIDES
+    ),
+    Sweep(
+        name="VM to SP, page by page",
+        what="time of a memory cycle",
+        axis="pages",
+        unit=MICROSECONDS,
+        points=PAGES,
+        setup=partial(rigs.memory_cycles, "vm", apart=True),
+    ),
+    *(
+        Sweep(
+            name=engine,
+            what="time to boot",
+            axis="partitions",
+            unit=MILLISECONDS,
+            points=PARTITIONS,
+            setup=partial(rigs.boots, engine),
+        )
+        for engine in ("python", "aarch64")
+    ),
+    *(
+        Sweep(
+            name=engine,
+            what="memory of the process",
+            axis="partitions",
+            unit=MIB,
+            points=PARTITIONS,
+            setup=partial(rigs.resident, engine),
+        )
+        for engine in ("python", "aarch64")
+    ),
+    Sweep(
+        name="VM to SP on each PE",
+        what="direct requests, all PEs together",
+        axis="PEs",
+        unit=ROUND_TRIPS,
+        points=PES,
+        setup=rigs.requests_on,
+    ),
+)

@@ -1,0 +1,206 @@
+"""The systems that are measured, each set up as a `Rig`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from time import perf_counter
+from typing import Any
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.guests import images
+from ffabric.lab.bench import images as bench_images
+from ffabric.lab.bench.benchmark import Rig
+from ffabric.lab.bench.software import (
+    Borrower,
+    Client,
+    Echo,
+    Lender,
+    Meter,
+    NullCaller,
+    ReadyBorrower,
+    ReadyLender,
+    Requester,
+    Starter,
+)
+from ffabric.machine.machine import OutOfExits
+from ffabric.observe import explain
+from ffabric.system.boot import boot
+from ffabric.system.describe import describe, sp, vm
+from ffabric.system.spec import MemoryBank, PartitionDraft, SystemSpec
+from ffabric.system.system import System
+from ffabric.system.vcpu import PAGE
+
+FIRST_SP = 0x8001
+SMALL = 1 << 20
+"""Memory of a partition where many are booted."""
+MANY_BANKS = (
+    MemoryBank("secure", 0x2_0000_0000, 1 << 30, secure=True),
+    MemoryBank("normal", 0x8000_0000, 1 << 30, secure=False),
+)
+SAMPLE_REGISTERS = (0xC4000073, 0x60, 0x60)
+SAMPLE_LINE = "smc #0: x0=0x84000060 x1=0x0 x2=0xfffffffe x3=0x0"
+
+
+def metered(meter: Meter, clients: Iterable[Client], **described: Any) -> Rig:
+    """A system whose clients make the rounds of `meter`; all have prepared themselves."""
+    system = boot(describe(**described))
+    meter.system = system
+    for _ in clients:
+        system.run()
+    return Rig(meter.run, system)
+
+
+def between(kind: str, client: Client, *servers: object, **given: Any) -> Rig:
+    """`client` is an SP or a VM (`kind`), the servers are SPs."""
+    meter = client.meter
+    if kind == "vm":
+        return metered(meter, [client], sps=servers, vms=[vm(client, **given)])
+    sps = [*servers, sp(client, **given)]
+    return metered(meter, [client], sps=sps, vms=[Starter(client.name)])
+
+
+def null_calls(kind: str) -> Rig:
+    """A Python partition asks for its id."""
+    return between(kind, NullCaller(Meter()), "sp")
+
+
+def direct_requests(kind: str) -> Rig:
+    """A Python partition sends requests to a Python SP."""
+    return between(kind, Requester(Meter(), "echo"), Echo())
+
+
+def memory_cycles(kind: str, pages: int, *, apart: bool = False) -> Rig:
+    """A Python partition lends pages to a Python SP."""
+    size = max(2 << 20, (pages + 16) * PAGE)
+    return between(kind, Lender(Meter(), pages, apart=apart), Borrower(), mem_size=size)
+
+
+def ready_cycles(kind: str) -> Rig:
+    """The same with one page, and with descriptors that were built before."""
+    return between(kind, ReadyLender(Meter(), 1), ReadyBorrower())
+
+
+def requests_on(pes: int) -> Rig:
+    """A requester on each PE, each with an SP of its own."""
+    meter = Meter()
+    clients = [Requester(meter, f"echo{n}", f"client{n}") for n in range(pes)]
+    servers = [sp(Echo(f"echo{n}"), mem_size=SMALL) for n in range(pes)]
+    vms = [vm(client, mem_size=SMALL) for client in clients]
+    return metered(meter, clients, sps=servers, vms=vms, pes=pes, seed=1)
+
+
+# AArch64 images make their calls for ever: the machine is told after how many exits to stop.
+
+
+def counted(system: System, exits: int) -> Rig:
+    """A system of which `exits` exits are one round."""
+    machine = system.machine
+
+    def run(count: int) -> float:
+        machine.exit_limit = machine.exits + count * exits
+        start = perf_counter()
+        try:
+            system.run()
+        except OutOfExits:
+            return perf_counter() - start
+        raise RuntimeError("the images stopped by themselves")
+
+    return Rig(run, system)
+
+
+def aarch64_null_calls() -> Rig:
+    """A VM under Unicorn asks for its id."""
+    caller = vm(name="caller", image=bench_images.caller([fid.FFA_ID_GET]))
+    return counted(boot(describe(sps=["sp"], vms=[caller])), exits=1)
+
+
+def aarch64_requests(kind: str) -> Rig:
+    """A VM or an SP under Unicorn sends requests to an SP under Unicorn."""
+    sender = 1 if kind == "vm" else FIRST_SP + 1
+    request = (fid.FFA_MSG_SEND_DIRECT_REQ_64, sender << 16 | FIRST_SP, 0, 2, 3)
+    sps = [sp(name="adder", image=images.load("adder_smc"), id=FIRST_SP)]
+    if kind == "vm":
+        vms: list[object] = [vm(name="caller", id=sender, image=bench_images.caller(request))]
+    else:
+        code = bench_images.caller((fid.FFA_MSG_WAIT,), request)
+        sps.append(sp(name="caller", id=sender, image=code))
+        vms = [Starter("caller")]
+    return counted(boot(describe(sps=sps, vms=vms)), exits=2)
+
+
+# Booting.
+
+
+def many(engine: str, count: int) -> SystemSpec:
+    """A system of `count` partitions, SPs and VMs in turn."""
+    return describe(
+        sps=[_one(sp, engine, n) for n in range(0, count, 2)],
+        vms=[_one(vm, engine, n) for n in range(1, count, 2)],
+        memory=MANY_BANKS,
+    )
+
+
+def _one(make: Callable[..., PartitionDraft], engine: str, number: int) -> PartitionDraft:
+    name = f"{engine}{number}"
+    if engine == "python":
+        return make(Echo(name), mem_size=SMALL)
+    return make(name=name, image=images.load("adder_smc"), mem_size=SMALL)
+
+
+def boots(engine: str, partitions: int) -> Rig:
+    """From the description to the moment when nothing can run any more."""
+
+    def run(count: int) -> float:
+        start = perf_counter()
+        for _ in range(count):
+            with boot(many(engine, partitions)) as system:
+                system.run()
+        return perf_counter() - start
+
+    run(0)
+    return Rig(run)
+
+
+def resident(engine: str, partitions: int, *, each: bool = False) -> Rig:
+    """What a process grows by when it boots; `each`: by each further partition."""
+
+    def run(_: int) -> float:
+        grown = _grown_by(engine, partitions)
+        return (grown - _grown_by(engine, 1)) / (partitions - 1) if each else float(grown)
+
+    return Rig(run)
+
+
+def _grown_by(engine: str, partitions: int) -> int:
+    """Bytes, measured in a process of its own."""
+    command = [sys.executable, "-m", "ffabric.lab.bench.resident", engine, str(partitions)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - ours
+    return int(json.loads(done.stdout))
+
+
+# Explaining.
+
+
+def explanations(of: Callable[[], object]) -> Rig:
+    """Explain the same thing again and again."""
+
+    def run(count: int) -> float:
+        start = perf_counter()
+        for _ in range(count):
+            of()
+        return perf_counter() - start
+
+    return Rig(run)
+
+
+def explained_registers() -> Rig:
+    """Registers of FFA_MEM_SHARE."""
+    return explanations(lambda: explain.registers(SAMPLE_REGISTERS))
+
+
+def explained_lines() -> Rig:
+    """A line of a log with an FFA_ERROR in it."""
+    return explanations(lambda: explain.line(SAMPLE_LINE))
