@@ -31,6 +31,15 @@ class Adder:
     uuid = "5a7c6d2e-0000-4000-8000-000000000001"
     def __init__(self, step=1):
         self.step = step
+    def program(self, vcpu, entry, x0): ...
+    def vector(self, vcpu, kind): ...
+"""
+ODD_CODE = """
+class Odd: uuid = 'x'
+class Says:
+    manifest = {'vcpus': 1}
+    program = vector = print
+class Nothing: pass
 """
 
 
@@ -396,6 +405,10 @@ MISTAKES = [
     (PARTITION + 'python = "adder.py:Adder"\noptions = {stp = 3}', "Adder(): TypeError: "),
     (PARTITION + 'python = "gone.py:Adder"', "[[sp]] a: python: no such file: gone.py"),
     (PARTITION + 'python = "odd.py:Odd"', "[[sp]] a: python: uuid: badly formed"),
+    (
+        PARTITION + 'python = "odd.py:Nothing"',
+        "[[sp]] a: python: nothing is no Partition: it has no program and vector",
+    ),
     (PARTITION + 'python = "odd.py:Says"', "[[sp]] a: python: manifest: Unexpected keyword"),
     (PARTITION + 'package = "sp.bin"', "neither an SP package nor a transfer list"),
     (PARTITION + 'package = "torn.pkg"', "[[sp]] a: package: torn.pkg: header.magic"),
@@ -437,7 +450,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("text", "line"), MISTAKES, ids=[line for _, line in MISTAKES])
 def test_a_mistake_is_one_line(folder: Path, text: str, line: str) -> None:
-    (folder / "odd.py").write_text("class Odd: uuid = 'x'\nclass Says: manifest = {'vcpus': 1}\n")
+    (folder / "odd.py").write_text(ODD_CODE)
     (folder / "torn.pkg").write_bytes(build_package(Package(bytes(64), IMAGE)))
     (folder / "void.pkg").write_bytes(build_package(Package(manifest(0, 0), b"")))
     (folder / "bad.dtb").write_bytes(build_dtb(Node("", {"compatible": b"arm,ffa-manifest-1.0\0"})))

@@ -151,6 +151,19 @@ def read_choices(path: Path) -> list[int]:
     return choices
 
 
+def read_seed(path: Path) -> int | None:
+    """The seed of the run that a trace file records. Raises ValueError for a file that is none."""
+    with path.open("rb") as file:
+        try:
+            header = msgspec.json.decode(file.readline(), type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise ValueError(f"{path}:1: not a line of a trace: {error}") from None
+    if header.get("kind") != "header" or header.get("format") != FORMAT:
+        raise ValueError(f"{path}: not a trace of format {FORMAT}")
+    seed = header.get("seed")
+    return seed if isinstance(seed, int) else None
+
+
 def registers(x: Iterable[int]) -> list[str]:
     """Registers as hexadecimal strings, without trailing zeros."""
     values = list(x)

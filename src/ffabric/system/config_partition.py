@@ -25,7 +25,7 @@ from ffabric.system.manifest_binding import manifest_fields
 from ffabric.system.manifest_checks import check_manifest
 from ffabric.system.package import IMAGE_OFFSET, MANIFEST_OFFSET, parse_package
 from ffabric.system.problems import ConfigErrors, Problems
-from ffabric.system.python_target import TargetError, find_target, resolve_target, target_fields
+from ffabric.system.python_target import TargetError, find_target, resolve_program, target_fields
 from ffabric.system.spec import SP, ImageSource, PartitionDraft, PythonSource, Source
 
 SOURCES = ("python", "image", "package")
@@ -156,7 +156,7 @@ class PartitionTable:
         source = PythonSource(self.values["python"], self.folder, self.options)
         try:
             fields = target_fields(find_target(source))
-            resolve_target(source)
+            resolve_program(source)
         except TargetError as error:
             self._wrong("python", str(error))
             return None

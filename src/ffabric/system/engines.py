@@ -12,7 +12,7 @@ from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
 from ffabric.system.cpu_registers import CpuRegisters
 from ffabric.system.extras import MissingExtra
-from ffabric.system.python_target import resolve_target
+from ffabric.system.python_target import resolve_program
 from ffabric.system.spec import PythonSource
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _python(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
         greeting = (fid.FFA_MSG_WAIT,) if endpoint.spec.secure else ()
         return DrivenRunner(ctx, machine, greeting)
     if endpoint.software is None:
-        endpoint.software = resolve_target(source)
+        endpoint.software = resolve_program(source)
     software: Program = endpoint.software
     vcpu = endpoint.vcpu(ctx)
 

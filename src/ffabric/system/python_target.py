@@ -38,6 +38,16 @@ def resolve_target(source: PythonSource) -> object:
     return _guarded(lambda: target(**source.options), f"{target.__name__}()")
 
 
+def resolve_program(source: PythonSource) -> object:
+    """As `resolve_target`; TargetError also for what does not say how a vCPU runs."""
+    program = resolve_target(source)
+    missing = [name for name in ("program", "vector") if not callable(getattr(program, name, None))]
+    if missing:
+        lacks = " and ".join(missing)
+        raise TargetError(f"{target_name(program)} is no Partition: it has no {lacks}")
+    return program
+
+
 def find_target(source: PythonSource) -> object:
     """As `resolve_target`, but a class is not called."""
     if not isinstance(source.target, str):

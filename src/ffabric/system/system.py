@@ -99,6 +99,10 @@ class System:
         """Get the name of a partition or device and each line that its console prints."""
         self.failure: PartitionCrashed | None = None
         """Why the run was stopped, if a partition's crash stopped it."""
+        self.deaths: list[PartitionCrashed] = []
+        """Every partition that crashed."""
+        self.stop_reason = ""
+        """Why the run was stopped, if a console or a watchdog stopped it."""
         self._add = add
         self.machine.exit_limit = spec.run.max_events
         for manager in firmware.managers:
@@ -112,17 +116,31 @@ class System:
             listener(name, line)
         stop_on = self.spec.run.stop_on
         if stop_on and stop_on in line:
-            self.machine.stop()
+            self._stop(f"{name} has printed {stop_on!r}")
+
+    def flush_consoles(self) -> None:
+        """Print the lines that partitions have begun and not ended."""
+        for endpoint in self.endpoints.values():
+            for ctx in endpoint.partition.contexts:
+                if ctx.line:
+                    self.on_line(endpoint.name, ctx.line.decode("utf-8", "backslashreplace"))
+                    ctx.line.clear()
 
     def on_reset(self, name: str) -> None:
         """A watchdog wants the system reset."""
         self.on_line(name, "the watchdog resets the system")
+        self._stop(f"the watchdog {name} resets the system")
+
+    def _stop(self, reason: str) -> None:
+        self.stop_reason = reason
         self.machine.stop()
 
     def on_death(self, partition: Partition) -> None:
         """A partition has crashed: the system goes on or stops, as described."""
+        crash = PartitionCrashed(partition.name, partition.fate)
+        self.deaths.append(crash)
         if self.spec.run.stop_on_crash and self.failure is None:
-            self.failure = PartitionCrashed(partition.name, partition.fate)
+            self.failure = crash
             self.machine.stop()
 
     @cached_property

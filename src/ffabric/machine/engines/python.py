@@ -9,21 +9,33 @@ for is kept.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
+from ffabric.machine.context import REGISTERS
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
     from ffabric.machine.engines.runner import Trap
+
+_X0_TO_X17 = struct.Struct(f"<{REGISTERS}Q")
+_OWN_EXITS = frozenset({exits.SMC, exits.HVC, exits.SVC, exits.IDLE})
 
 Program = Callable[["PythonRunner", int, int], Coroutine[int, None, None]]
 """(runner, entry, x0) -> the main coroutine of a vCPU."""
 
 Handler = Callable[[int], Coroutine[int, None, None]]
 """(IRQ or FIQ) -> the coroutine that handles an interrupt."""
+
+
+class Spinning(BaseException):
+    """Raised into a program that makes no exit, by whoever measures its time.
+
+    No ``Exception``, so that a program does not catch it with those that it expects.
+    """
 
 
 class PythonRunner:
@@ -58,23 +70,34 @@ class PythonRunner:
 
     def _step(self, ctx: Context) -> int:
         current = self._vector or self._main
-        assert current is not None
+        if current is None:
+            return exits.IDLE
         try:
-            return current.send(None)
+            exit_ = current.send(None)
+            known = exit_ in _OWN_EXITS
+            _X0_TO_X17.pack(*ctx.x)
         except StopIteration:
             return self._returned(ctx)
-        except Exception as error:  # noqa: BLE001 - whatever a partition raises is its own crash
-            ctx.crash = f"{type(error).__name__}: {error}"
-            return exits.CRASH
+        except struct.error as error:
+            ctx.x[:] = [0] * REGISTERS
+            return self._crash(ctx, f"x0 to x17 are not {REGISTERS} integers of 64 bits: {error}")
+        except (Exception, Spinning) as error:  # noqa: BLE001 - what a partition raises is its crash
+            return self._crash(ctx, f"{type(error).__name__}: {error}")
+        return exit_ if known else self._crash(ctx, f"awaited {exit_!r}, which is no call")
+
+    def _crash(self, ctx: Context, why: str) -> int:
+        ctx.crash = why
+        return exits.CRASH
 
     def _returned(self, ctx: Context) -> int:
         if self._vector is None:
+            self._main = None
             return exits.IDLE
         self._vector = None
         if self._lines:
             self.masked = True
-            ctx.crash = "an interrupt handler returned with its interrupt still pending"
-            return exits.CRASH
+            why = "an interrupt handler returned with its interrupt still pending"
+            return self._crash(ctx, why)
         ctx.x[:] = self._kept
         return self._step(ctx)
 
@@ -95,6 +118,6 @@ class PythonRunner:
         """Drop the coroutines. What they raise in their last moments concerns nobody."""
         for coroutine in (self._vector, self._main):
             if coroutine is not None:
-                with suppress(Exception):
+                with suppress(Exception, Spinning):
                     coroutine.close()
         self._vector = self._main = None

@@ -1,0 +1,106 @@
+"""A run of a booted system to its end, whatever end that is, with the trace whole.
+
+What a person at a terminal may do to a run (interrupt it) and what a partition may do (crash, power
+the system off, spin) all end up as an :class:`Outcome`.
+"""
+
+from __future__ import annotations
+
+import enum
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ffabric.lab.watchdog import DEFAULT_SECONDS, Watchdog, in_partition
+from ffabric.machine.machine import OutOfExits
+from ffabric.system.system import PartitionCrashed
+
+if TYPE_CHECKING:
+    from ffabric.system.system import System
+
+
+class End(enum.Enum):
+    """How a run ended."""
+
+    IDLE = "nothing can run any more"
+    STOPPED = "stopped"
+    POWERED_OFF = "powered off"
+    CRASHED = "crashed"
+    OUT_OF_EVENTS = "out of events"
+    INTERRUPTED = "interrupted"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a run ended, and why in a line."""
+
+    end: End
+    reason: str
+
+
+def run_to_end(system: System, *, watchdog: float = DEFAULT_SECONDS) -> Outcome:
+    """Run ``system`` until it ends; ``watchdog`` seconds without an exit are a partition's crash.
+
+    Ctrl-C ends the run after the present exit.
+    """
+    machine = system.machine
+    interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if interrupted or in_partition(frame):
+            raise KeyboardInterrupt
+        interrupted = True
+        machine.stop()
+
+    try:
+        with Watchdog(machine, watchdog), _on_interrupt(interrupt):
+            system.run()
+    except PartitionCrashed as crash:
+        return Outcome(End.CRASHED, str(crash))
+    except OutOfExits as spent:
+        return Outcome(End.OUT_OF_EVENTS, str(spent))
+    except KeyboardInterrupt:
+        interrupted = True
+    if interrupted:
+        return Outcome(End.INTERRUPTED, "interrupted")
+    return _quiet_end(system)
+
+
+def _quiet_end(system: System) -> Outcome:
+    state = system.firmware.monitor.power_state
+    if state != "on":
+        return Outcome(End.POWERED_OFF, f"the system is powered off ({state})")
+    if system.machine.stopping:
+        return Outcome(End.STOPPED, system.stop_reason)
+    return Outcome(End.IDLE, End.IDLE.value)
+
+
+@contextmanager
+def _on_interrupt(handler: object) -> Iterator[None]:
+    """Let ``handler`` take SIGINT, if this is the thread that gets it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def totals(system: System) -> list[tuple[str, str]]:
+    """What a run amounted to, without a trace: (what, how much)."""
+    machine = system.machine
+    rows = [
+        ("exits", str(machine.exits)),
+        ("world switches", str(system.firmware.monitor.world_switches)),
+        ("choices", str(machine.choices.position)),
+        ("virtual time", f"{machine.clock.now / 1e6:.3f} ms"),
+    ]
+    rows += [(f"refused by {rule}", str(n)) for rule, n in sorted(system.refusals.items())]
+    return rows

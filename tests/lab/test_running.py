@@ -1,0 +1,131 @@
+"""How runs end."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from ffabric.guests.partition import Partition
+from ffabric.lab.running import End, run_to_end, totals
+from ffabric.system.boot import boot
+from ffabric.system.describe import describe
+from ffabric.system.spec import RunSpec
+
+SHORT = 0.02
+
+
+class Spinner(Partition):
+    async def main(self, ffa):
+        while True:
+            pass
+
+
+class Stubborn(Partition):
+    async def main(self, ffa):
+        while True:
+            try:
+                while True:
+                    pass
+            except Exception:  # noqa: BLE001
+                continue
+
+
+class Calls(Partition):
+    async def main(self, ffa):
+        while True:
+            await ffa.yield_()
+
+
+class Says(Partition):
+    async def main(self, ffa):
+        await ffa.console_log("one\ntwo\nthr")
+
+
+class Crashes(Partition):
+    async def main(self, ffa):
+        raise ValueError("no")
+
+
+def outcome(*vms, watchdog=SHORT, **run):
+    with boot(describe(vms=vms, pes=2, run=RunSpec(**run))) as system:
+        lines = []
+        system.listeners.append(lambda name, line: lines.append(line))
+        found = run_to_end(system, watchdog=watchdog)
+        system.flush_consoles()
+        return found, system, lines
+
+
+def test_nothing_can_run_any_more():
+    found, _, lines = outcome(Says())
+    assert found.end is End.IDLE
+    assert lines == ["one", "two", "thr"]
+
+
+@pytest.mark.parametrize("partition", [Spinner, Stubborn])
+def test_a_partition_that_computes_without_end_crashes(partition):
+    found, system, _ = outcome(partition(), Says())
+    assert found.end is End.CRASHED
+    name = partition.__name__.lower()
+    assert found.reason == f"{name}: Spinning: no exit within {SHORT:g} s"
+    assert [crash.name for crash in system.deaths] == [name]
+
+
+def test_the_others_go_on_after_a_crash_if_that_is_wanted():
+    found, system, lines = outcome(Spinner(), Crashes(), Says(), stop_on_crash=False)
+    assert found.end is End.IDLE
+    assert [crash.name for crash in system.deaths] == ["crashes", "spinner"]
+    assert lines == ["one", "two", "thr"]
+
+
+def test_a_partition_that_calls_without_end_uses_up_the_events():
+    found, _, _ = outcome(Calls(), max_events=100)
+    assert found.end is End.OUT_OF_EVENTS
+    assert found.reason == "100 exits used up; calls.0 made the last one"
+
+
+def test_a_console_stops_the_run():
+    found, _, lines = outcome(Says(), Calls(), stop_on="two")
+    assert found.end is End.STOPPED
+    assert found.reason == "says has printed 'two'"
+    assert lines[:2] == ["one", "two"]
+
+
+def test_a_person_stops_the_run():
+    class Presses(Partition):
+        async def main(self, ffa):
+            os.kill(os.getpid(), signal.SIGINT)
+            await ffa.yield_()
+            while True:
+                await ffa.yield_()
+
+    found, _, _ = outcome(Presses())
+    assert found.end is End.INTERRUPTED
+
+
+def test_a_person_stops_a_partition_that_computes():
+    class Computes(Partition):
+        async def main(self, ffa):
+            os.kill(os.getpid(), signal.SIGINT)
+            until = time.monotonic() + 5
+            while time.monotonic() < until:
+                pass
+
+    found, _, _ = outcome(Computes(), watchdog=0)
+    assert found.end is End.INTERRUPTED
+
+
+def test_the_signals_are_as_they_were():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGALRM)
+    outcome(Says())
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGALRM)) == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_the_totals_count_refusals():
+    class Refused(Partition):
+        async def main(self, ffa):
+            await ffa.call(0x84000099)
+
+    _, system, _ = outcome(Refused())
+    assert ("refused by abi.unknown_function", "1") in totals(system)
