@@ -45,7 +45,7 @@ def main() -> NoReturn:
     for name, (where, text) in COMMANDS.items():
         app.command(where, name=name, help=text)
     try:
-        status = app(result_action="return_value")
+        status = app(sys.argv[1:], result_action="return_value")
     except EXPECTED as error:
         for line in lines_of(error):
             print(f"ffabric: {line}", file=sys.stderr)

@@ -1,0 +1,172 @@
+"""``ffabric run``: boot a system that a TOML file describes, and let it run to its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+from msgspec.structs import replace
+
+from ffabric.cli.errors import UsageError
+from ffabric.cli.terminal import Terminal
+from ffabric.lab.running import End, Outcome, run_to_end, totals
+from ffabric.lab.watchdog import DEFAULT_SECONDS
+from ffabric.observe.live import LiveTrace
+from ffabric.observe.text import STYLES, Reader
+from ffabric.observe.trace import Trace, read_choices, read_seed
+from ffabric.system.boot import boot
+from ffabric.system.config import read_system
+from ffabric.system.python_target import TargetError
+from ffabric.system.spec import SystemSpec
+from ffabric.system.system import System
+
+_FAILED = 1
+_INDENT = 30
+_BAD_ENDS = (End.CRASHED, End.OUT_OF_EVENTS)
+
+
+def run(
+    system: Path,
+    *,
+    trace: Path | None = None,
+    seed: int | None = None,
+    replay: Path | None = None,
+    json: bool = False,
+    verbose: Annotated[bool, Parameter(alias="-v")] = False,
+    max_events: int | None = None,
+    watchdog: float = DEFAULT_SECONDS,
+) -> int:
+    """Boot the system described in SYSTEM, a TOML file, and run it until nothing can run any more.
+
+    Consoles are printed as they come. Exit status 1 if a partition crashed, or if the run used up
+    its events.
+
+    Parameters
+    ----------
+    system
+        The TOML file.
+    trace
+        Where to write a trace: JSON lines, one for each call, answer, refusal, event.
+    seed
+        Seed of the run's choices; it counts instead of the file's.
+    replay
+        A trace whose choices are made again.
+    json
+        Print JSON lines: consoles, the trace if --verbose, and at last the summary.
+    verbose
+        Print the calls, answers and refusals, decoded.
+    max_events
+        End the run after so many exits of partitions.
+    watchdog
+        Seconds of wall time that Python code may compute without a call; 0: no limit.
+    """
+    if seed is not None and replay is not None:
+        raise UsageError("--seed and --replay exclude each other: a replay has its run's seed")
+    spec = read_system(system)
+    for warning in spec.warnings:
+        print(f"ffabric: {warning}", file=sys.stderr)
+    if max_events is not None:
+        spec = replace(spec, run=replace(spec.run, max_events=max_events))
+    view = _Json() if json else _Text()
+    with _booted(spec, seed, replay) as booted, _recording(booted, trace, view, verbose) as traced:
+        booted.listeners.append(view.console)
+        outcome = run_to_end(booted, watchdog=watchdog)
+        booted.flush_consoles()
+        traced()
+        view.summary(booted, outcome, trace)
+    if outcome.end is End.INTERRUPTED:
+        raise KeyboardInterrupt
+    return _FAILED if outcome.end in _BAD_ENDS or booted.deaths else 0
+
+
+def _booted(spec: SystemSpec, seed: int | None, replay: Path | None) -> System:
+    choices = None
+    if replay is not None:
+        try:
+            seed, choices = read_seed(replay), read_choices(replay)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    try:
+        return boot(spec, seed=seed, replay=choices)
+    except TargetError as error:
+        raise UsageError(str(error)) from None
+
+
+@contextmanager
+def _recording(
+    system: System, path: Path | None, view: _Text | _Json, verbose: bool
+) -> Iterator[Callable[[], None]]:
+    """Attach what the run is watched with; the function that is called writes the trace out."""
+    if path is None and not verbose:
+        yield lambda: None
+        return
+    sink = None if path is None else path.open("wb")
+    tracer = LiveTrace(system, view.trace, sink) if verbose else Trace(system, sink)
+    system.attach(tracer)
+    try:
+        yield tracer.close
+    finally:
+        tracer.close()
+        if sink is not None:
+            sink.close()
+
+
+class _Text:
+    """For people."""
+
+    def __init__(self) -> None:
+        self.terminal = Terminal(sys.stdout)
+        self.reader = Reader()
+
+    def console(self, name: str, line: str) -> None:
+        self.terminal.line(f"{name}: {line}", STYLES["console"], indent=len(name) + 2)
+
+    def trace(self, line: dict[str, Any]) -> None:
+        if line["kind"] != "console":
+            for style, text in self.reader.line(line):
+                self.terminal.line(text, STYLES[style], indent=_INDENT)
+
+    def summary(self, system: System, outcome: Outcome, path: Path | None) -> None:
+        say = self.terminal.line
+        say()
+        for crash in system.deaths:
+            say(f"{crash.name} crashed: {crash.reason}", "bold red")
+        if outcome.end is not End.CRASHED:
+            say(f"the run ended: {outcome.reason}", "bold")
+        for what, how_much in totals(system):
+            say(f"  {what:<24} {how_much}")
+        if path is not None:
+            say(f"  {'trace':<24} {path}")
+
+
+class _Json:
+    """For programs."""
+
+    def console(self, name: str, line: str) -> None:
+        self._print({"kind": "console", "partition": name, "text": line})
+
+    def trace(self, line: dict[str, Any]) -> None:
+        if line["kind"] != "console":
+            self._print(line)
+
+    def summary(self, system: System, outcome: Outcome, path: Path | None) -> None:
+        self._print(
+            {
+                "kind": "summary",
+                "end": outcome.end.name.lower(),
+                "reason": outcome.reason,
+                "crashes": {crash.name: crash.reason for crash in system.deaths},
+                "totals": dict(totals(system)),
+                "refusals": system.refusals,
+                "seed": system.machine.choices.seed,
+                "trace": None if path is None else str(path),
+            }
+        )
+
+    def _print(self, line: dict[str, Any]) -> None:
+        print(msgspec.json.encode(line).decode())

@@ -1,0 +1,64 @@
+"""Lines on a terminal: styles as colours where there are any, long lines folded at its width."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+from typing import TextIO
+
+NARROWEST = 40
+PIPE_WIDTH = 100
+"""The width of what is no terminal."""
+
+_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+"""Control characters, as what is printed in their place: partitions choose what they log."""
+_CODES = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+}
+
+
+class Terminal:
+    """Prints styled lines. A style is words of "bold dim red green yellow blue magenta cyan".
+
+    Colours go to terminals only, and not if NO_COLOR is set.
+    """
+
+    def __init__(self, file: TextIO, *, colour: bool | None = None, width: int = 0) -> None:
+        self.file = file
+        if colour is None:
+            colour = file.isatty() and not os.environ.get("NO_COLOR")
+        self.colour = colour
+        columns = shutil.get_terminal_size((PIPE_WIDTH, 0)).columns
+        self.width = max(width or columns, NARROWEST)
+
+    def line(self, text: str = "", style: str = "", *, indent: int = 0) -> None:
+        """Print ``text``, folded; what does not fit the first line is indented by ``indent``."""
+        for part in self._folded(text.translate(_VISIBLE), indent):
+            print(self.styled(part, style), file=self.file)
+
+    def styled(self, text: str, style: str) -> str:
+        """``text`` in ``style``, if there are colours."""
+        if not self.colour or not style or not text:
+            return text
+        codes = ";".join(_CODES[word] for word in style.split())
+        return f"\x1b[{codes}m{text}\x1b[0m"
+
+    def _folded(self, text: str, indent: int) -> list[str]:
+        if len(text) <= self.width:
+            return [text]
+        return textwrap.wrap(
+            text,
+            self.width,
+            subsequent_indent=" " * min(indent, self.width // 2),
+            drop_whitespace=True,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+        )
