@@ -3,7 +3,7 @@
 The tables are what Arm DDI 0487 (D8.3, "Translation table descriptor formats") says they are:
 4 KiB granule, initial lookup at level 1 with up to 16 concatenated tables, 1 GiB and 2 MiB blocks,
 4 KiB pages. Engines hand `vttbr` and `vtcr` to an MMU that walks the same words; nothing of the
-tables is kept outside them.
+tables is kept outside them but, as an MMU does, where the level 3 tables last walked are.
 
 Three kinds of descriptor occur, told apart by bits 1:0 as by the hardware, with one addition:
 
@@ -94,7 +94,7 @@ class Stage2:
     """
 
     __slots__ = (
-        "_bias", "_limit", "_mapping", "_root", "_roots", "_words",
+        "_bias", "_limit", "_mapping", "_root", "_roots", "_walked", "_words",
         "generation", "ipa_bits", "pool", "tlbs", "vmid", "vtcr", "vttbr",
     )  # fmt: skip
 
@@ -122,6 +122,8 @@ class Stage2:
         self._bias = bank.base + _KIND  # a table descriptor less this is the table's offset
         self._root = (root - bank.base) >> 3
         self._limit = 1 << ipa_bits
+        self._walked: dict[int, int] = {}
+        """IPA >> 21 -> word index of the level 3 table there; emptied when any table goes."""
 
     # Looking
 
@@ -130,9 +132,12 @@ class Stage2:
 
         The page may be not VALID and only remembered.
         """
+        words = self._words
+        table = self._walked.get(ipa >> 21)
+        if table is not None:
+            return words[table + (ipa >> 12 & 511)]
         if not 0 <= ipa < self._limit:
             return 0
-        words = self._words
         desc = words[self._root + (ipa >> 30)]
         if desc & 3 == 3:
             desc = words[(desc - self._bias >> 3) + (ipa >> 21 & 511)]
@@ -276,6 +281,7 @@ class Stage2:
             self._free_below(self._words[index], _LEVEL1)
         for n in range(self._roots):
             self.pool.free((self.vttbr & ADDRESS) + n * PAGE_SIZE)
+        self._walked.clear()
         self._limit = 0
         self._changed()
 
@@ -294,7 +300,12 @@ class Stage2:
 
     def _page_index(self, ipa: int) -> int:
         """The word index of the level 3 descriptor of the page at `ipa`, -1 if it has none."""
-        if ipa & 0xFFF or not 0 <= ipa < self._limit:
+        if ipa & 0xFFF:
+            return -1
+        table = self._walked.get(ipa >> 21)
+        if table is not None:
+            return table + (ipa >> 12 & 511)
+        if not 0 <= ipa < self._limit:
             return -1
         words = self._words
         desc = words[self._root + (ipa >> 30)]
@@ -303,10 +314,14 @@ class Stage2:
         desc = words[(desc - self._bias >> 3) + (ipa >> 21 & 511)]
         if desc & 3 != 3:
             return -1
-        return (desc - self._bias >> 3) + (ipa >> 12 & 511)
+        table = self._walked[ipa >> 21] = desc - self._bias >> 3
+        return table + (ipa >> 12 & 511)
 
     def _page_place(self, ipa: int) -> int:
         """As `_page_index` of a page in the address space; makes the tables that it takes."""
+        table = self._walked.get(ipa >> 21)
+        if table is not None:
+            return table + (ipa >> 12 & 511)
         words = self._words
         index = self._root + (ipa >> 30)
         desc = words[index]
@@ -320,7 +335,8 @@ class Stage2:
             except NoPages:
                 self._prune(ipa, ipa + PAGE_SIZE)
                 raise
-        return (desc - self._bias >> 3) + (ipa >> 12 & 511)
+        table = self._walked[ipa >> 21] = desc - self._bias >> 3
+        return table + (ipa >> 12 & 511)
 
     def _spans(self, ipa: int, end: int, *, split: bool = False) -> Iterator[Span]:
         """The descriptors that end the walks of a range, as (word index, count, shift, ipa).
@@ -411,6 +427,7 @@ class Stage2:
             start = desc - self._bias >> 3
             for below in self._words[start : start + _ENTRIES].tolist():
                 self._free_below(below, shift - 9)
+        self._walked.clear()
         self.pool.free(desc & ADDRESS)
 
     def _prune(self, ipa: int, end: int) -> None:
@@ -429,4 +446,5 @@ class Stage2:
         below = desc - self._bias
         if desc & 3 == 3 and self._mapping[below : below + PAGE_SIZE] == _EMPTY_TABLE:
             self._words[index] = 0
+            self._walked.clear()
             self.pool.free(desc & ADDRESS)
