@@ -6,7 +6,7 @@ import pytest
 from ffabric.guests.ffa import FfaError
 from ffabric.observe.summary import Summary
 from ffabric.observe.text import Reader
-from ffabric.observe.trace import Trace, read_choices
+from ffabric.observe.trace import BATCH, Trace, read_choices, read_seed
 
 
 def recorded(ffabric, seed=None):
@@ -89,3 +89,117 @@ def test_a_file_that_is_no_trace_is_named_with_its_line(tmp_path):
 
     with pytest.raises(ValueError, match="junk:2: not a line of a trace"):
         read_choices(file)
+
+
+def traced(ffabric, sink=None):
+    session = ffabric.boot(sps=["sp"], vms=["vm"], seed=5)
+    trace = Trace(session.system, sink)
+    session.system.attach(trace)
+    return session, trace
+
+
+def test_the_header_tells_whose_run_it_is(ffabric, tmp_path):
+    file = tmp_path / "run.jsonl"
+    file.write_bytes(recorded(ffabric, 3))
+    header, *rest = lines(file.read_bytes())
+
+    assert header == {
+        "kind": "header",
+        "format": 1,
+        "system": "system",
+        "seed": 3,
+        "hypervisor": True,
+        "endpoints": {"sp": "0x8001", "vm": "0x1"},
+    }
+    assert read_seed(file) == 3
+    assert "header" not in [line["kind"] for line in rest]
+
+
+def test_the_header_is_written_once_and_before_all_else(ffabric):
+    sink = io.BytesIO()
+    session, trace = traced(ffabric, sink)
+    trace.flush()
+    trace.flush()
+    session.vm("vm").ffa.id_get()
+    trace.close()
+    trace.close()
+
+    kinds = [line["kind"] for line in lines(sink.getvalue())]
+    assert kinds[0] == "header"
+    assert kinds.count("header") == 1
+    assert kinds.count("call") == 1
+
+
+@pytest.mark.parametrize("text", ["not a trace", "[]", "", '{"kind": "call"}', '{"kind":"header"}'])
+def test_a_file_without_a_header_has_no_seed(tmp_path, text):
+    file = tmp_path / "junk"
+    file.write_text(text)
+
+    with pytest.raises(ValueError, match="junk"):
+        read_seed(file)
+
+
+def test_an_event_may_carry_anything_that_has_a_text(ffabric):
+    _, trace = traced(ffabric)
+    trace.event(None, "odd", text='a "quoted"\n\x1b[1m line', flag=True, none=None, nothing=[])
+    trace.event(None, "odd", deep=[(1, [2])], float=1.5)
+    trace.event(None, "bare")
+
+    found = list(trace.lines(trace.records))
+    assert found == [
+        {"kind": "odd", "t": 500, "text": 'a "quoted"\n\x1b[1m line', "flag": True, "none": None,
+         "nothing": []},
+        {"kind": "odd", "t": 500, "deep": [["0x1", ["0x2"]]], "float": "1.5"},
+        {"kind": "bare", "t": 500},
+    ]  # fmt: skip
+
+
+def test_trailing_zeros_of_registers_are_left_out(ffabric):
+    session, trace = traced(ffabric)
+    ctx = session.system.endpoint("vm").partition.contexts[0]
+    pe = session.system.machine.pes[0]
+    shown = []
+    for values in ({}, {0: 7}, {7: 7}, {8: 1}, {17: 1}):
+        ctx.x[:] = [values.get(n, 0) for n in range(18)]
+        trace.resume(pe, ctx)
+    shown = [line["x"] for line in trace.lines(trace.records)]
+
+    assert [len(x) for x in shown] == [1, 1, 8, 9, 18]
+    assert shown[4][17] == "0x1"
+
+
+def test_a_long_run_is_written_in_batches(ffabric):
+    sink = io.BytesIO()
+    session, trace = traced(ffabric, sink)
+    ctx = session.system.endpoint("vm").partition.contexts[0]
+    pe = session.system.machine.pes[0]
+    for _ in range(BATCH // 23 + 1):
+        trace.call(pe, ctx, ctx.x)
+
+    assert not trace.records
+    assert sink.getvalue().count(b"\n") == BATCH // 23 + 2
+
+
+def test_a_run_that_fails_leaves_a_whole_trace(ffabric):
+    sink = io.BytesIO()
+    session, trace = traced(ffabric, sink)
+
+    def failing():
+        try:
+            session.vm("vm").ffa.id_get()
+            raise RuntimeError("the run ends")
+        finally:
+            trace.close()
+
+    with pytest.raises(RuntimeError):
+        failing()
+    assert sink.getvalue().endswith(b"\n")
+    assert lines(sink.getvalue())[-1]["kind"] == "return"
+
+
+def test_recording_keeps_nothing_that_the_garbage_collector_looks_at(ffabric):
+    session, trace = traced(ffabric)
+    session.vm("vm").ffa.id_get()
+
+    assert trace.records
+    assert not [each for each in trace.records if isinstance(each, (list, dict, tuple))]

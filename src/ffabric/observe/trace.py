@@ -1,62 +1,58 @@
 """The trace: what the firmware did, recorded cheaply and written as JSON lines.
 
-Recording appends a tuple; nothing is decoded or encoded until the trace is flushed. A trace is a
-program: its ``call`` lines are what ``ffabric calls`` executes, with the bytes that the call reads
-from TX, and its ``choices`` lines are what ``--replay`` feeds to the next run. Numbers are
-hexadecimal strings where they are registers or addresses, so that no reader rounds them.
+A trace is a program: its ``call`` lines are what ``ffabric calls`` executes, with the bytes that a
+call reads from TX, and its ``choices`` lines are what ``--replay`` feeds to the next run. Numbers
+are hexadecimal strings where they are registers or addresses, so that no reader rounds them.
 
 Kinds of line, in the order they can appear::
 
-    header   format, system, seed
-    call     endpoint, pe, x, write?        an endpoint makes a call
-    hop      endpoint, pe, x                a partition manager passes a call on
-    return   endpoint, pe, x                a context resumes with these registers
-    refuse   endpoint, pe, rule, section, status, got, expected
-    world    pe, to                         the monitor switches worlds
-    (others) pe and the fields of an event: share, retrieve, abort, interrupt, vm_destroyed ...
+    header   format, system, seed, hypervisor, endpoints
+    call     endpoint, vcpu, x, write?      an endpoint makes a call
+    hop      endpoint, vcpu, x              a partition manager passes a call on
+    return   endpoint, vcpu, x              a context resumes with these registers
+    refuse   endpoint, vcpu, rule, section, status, text, got, expected
+    world    to                             the monitor switches worlds
+    (others) the fields of an event: share, retrieve, abort, interrupt, vm_destroyed ...
     choices  list                           what the scheduler chose since the last such line
+
+Those between header and choices have ``t``, nanoseconds, and ``pe`` if they concern one. ``x``
+leaves trailing zeros out; ``write`` lists an IPA and the bytes there, as hexadecimal digits. The
+number of a line in its file is its sequence number.
+
+Recording appends to one flat list, and only numbers and strings: nothing is decoded, and the
+garbage collector finds nothing to trace. A record is a code, a time, a PE and what follows from the
+code (``_LINES``); it becomes text when the trace is flushed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.manager.partition import ExecutionContext
 from ffabric.firmware.rules import show
+from ffabric.machine.context import REGISTERS
 
 if TYPE_CHECKING:
+    from ffabric.firmware.manager.partition import ExecutionContext
     from ffabric.firmware.rules import Refused
     from ffabric.machine.context import Context
     from ffabric.machine.machine import PE
     from ffabric.system.system import System
 
 FORMAT = 1
-BATCH = 1 << 16
-"""Records kept in memory before they are written."""
+BATCH = 1 << 20
+"""Entries of the flat list that are kept before they are written."""
 
 CALL, HOP, RETURN, REFUSE, EVENT = range(5)
 _KINDS = ("call", "hop", "return")
-
-Record = tuple[Any, ...]
-"""(code, time, PE index or -1, ...): see the methods of :class:`Trace`."""
-
-_READS_FRAGMENT = frozenset(
-    {
-        fid.FFA_MEM_DONATE_32,
-        fid.FFA_MEM_DONATE_64,
-        fid.FFA_MEM_LEND_32,
-        fid.FFA_MEM_LEND_64,
-        fid.FFA_MEM_SHARE_32,
-        fid.FFA_MEM_SHARE_64,
-        fid.FFA_MEM_RETRIEVE_REQ_32,
-        fid.FFA_MEM_RETRIEVE_REQ_64,
-    }
-)
+_MASK32 = 0xFFFFFFFF
+_NO_PE = -1
+_LARGEST = 1 << 16
 _RELINQUISH_BYTES = 64
 _MESSAGE_HEADER = 20
 
@@ -68,64 +64,74 @@ class Trace:
     """
 
     def __init__(self, system: System, sink: IO[bytes] | None = None) -> None:
-        self.records: list[Record] = []
+        self.records: list[Any] = []
+        """The records that are not written yet, one behind the other."""
         self._system = system
         self._clock = system.machine.clock
         self._sink = sink
-        self._written = 0
+        self._has_header = False
         self._chosen = 0
-        self._header = {
-            "kind": "header",
-            "format": FORMAT,
-            "system": system.spec.name,
-            "seed": system.machine.choices.seed,
-        }
 
     # What the firmware tells (the Tracer protocol of the partition managers).
 
     def call(self, pe: PE, ctx: ExecutionContext, x: list[int]) -> None:
         """``ctx`` makes the call in its registers."""
-        code = CALL if ctx.gate is None else HOP
-        tx = _transmitted(ctx, x) if code == CALL and x[0] & 0xFFFFFFFF in _READS_TX else None
-        self.records.append((code, self._clock.now, pe.index, ctx.name, tuple(x), tx))
-        if len(self.records) >= BATCH and self._sink is not None:
+        records = self.records
+        if ctx.gate is not None:
+            records += (HOP, self._clock.now, pe.index, ctx.name, None, *x)
+            return
+        tx = _transmitted(ctx, x) if x[0] & _MASK32 in _READS_TX else None
+        records += (CALL, self._clock.now, pe.index, ctx.name, tx, *x)
+        if len(records) >= BATCH and self._sink is not None:
             self.flush()
 
     def resume(self, pe: PE, ctx: Context) -> None:
         """``ctx`` runs next, with the registers it holds."""
-        self.records.append((RETURN, self._clock.now, pe.index, ctx.name, tuple(ctx.x), None))
+        self.records += (RETURN, self._clock.now, pe.index, ctx.name, None, *ctx.x)
 
     def refused(self, pe: PE, ctx: ExecutionContext, refusal: Refused) -> None:
         """A rule refused the call of ``ctx``."""
-        compared = (show(refusal.got), show(refusal.expected))
-        self.records.append((REFUSE, self._clock.now, pe.index, ctx.name, refusal.rule, *compared))
+        compared = show(refusal.got), show(refusal.expected)
+        self.records += (REFUSE, self._clock.now, pe.index, ctx.name, refusal.rule, *compared)
 
     def event(self, pe: PE | None, kind: str, **fields: Any) -> None:
         """Anything else."""
-        index = -1 if pe is None else pe.index
-        self.records.append((EVENT, self._clock.now, index, kind, fields))
+        index = _NO_PE if pe is None else pe.index
+        values = fields.values()
+        self.records += (EVENT, self._clock.now, index, kind, len(fields), *fields, *values)
 
     # Writing.
 
-    def lines(self, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+    def lines(self, records: list[Any]) -> Iterator[dict[str, Any]]:
         """The JSON objects of ``records``."""
-        for record in records:
-            yield _LINES[record[0]](record)
+        return map(msgspec.json.decode, _texts(records))
+
+    def header(self) -> dict[str, Any]:
+        """The first line: whose run this is. Endpoints are told by id."""
+        system = self._system
+        return {
+            "kind": "header",
+            "format": FORMAT,
+            "system": system.spec.name,
+            "seed": system.machine.choices.seed,
+            "hypervisor": system.firmware.hypervisor is not None,
+            "endpoints": {each.name: f"{each.id:#x}" for each in system.endpoints.values()},
+        }
 
     def flush(self) -> None:
         """Write the records so far, and the choices that led to them."""
         if self._sink is None:
             return
-        encode = msgspec.json.encode
-        if not self._written:
-            self._sink.write(encode(self._header) + b"\n")
-        self._written += len(self.records)
-        self._sink.writelines(encode(line) + b"\n" for line in self.lines(self.records))
+        if not self._has_header:
+            self._has_header = True
+            self._sink.write(msgspec.json.encode(self.header()) + b"\n")
+        data = "".join(_texts(self.records)).encode()
         self.records.clear()
+        self._sink.write(data)
         log = self._system.machine.choices.log
         if len(log) > self._chosen:
             fresh = log[self._chosen :]
-            self._sink.write(encode({"kind": "choices", "list": fresh}) + b"\n")
+            self._sink.write(msgspec.json.encode({"kind": "choices", "list": fresh}) + b"\n")
             self._chosen = len(log)
         self._sink.flush()
 
@@ -164,93 +170,119 @@ def read_seed(path: Path) -> int | None:
     return seed if isinstance(seed, int) else None
 
 
-def registers(x: Iterable[int]) -> list[str]:
-    """Registers as hexadecimal strings, without trailing zeros."""
-    values = list(x)
-    while len(values) > 1 and not values[-1]:
-        values.pop()
-    return [f"{value:#x}" for value in values]
-
-
-def split_name(context: str) -> tuple[str, int]:
-    """A context's name ("sp1.3") as its endpoint's name and its index."""
-    name, _, index = context.rpartition(".")
-    return name, int(index)
-
-
 def _transmitted(ctx: ExecutionContext, x: list[int]) -> tuple[int, bytes] | None:
     """(IPA, bytes) that the call reads from the caller's TX."""
     box = ctx.partition.mailbox
     if box is None:
         return None
-    return box.tx.ipa, box.tx.snapshot(_READS_TX[x[0] & 0xFFFFFFFF](x, box.tx.snapshot(64)))
+    return box.tx.ipa, box.tx.snapshot(_READS_TX[x[0] & _MASK32](x, box.tx.snapshot(64)))
 
 
 def _message_bytes(x: list[int], head: bytes) -> int:
     offset = int.from_bytes(head[8:12], "little")
     size = int.from_bytes(head[16:20], "little")
-    return max(_MESSAGE_HEADER, min(offset + size, 1 << 16))
+    return max(_MESSAGE_HEADER, min(offset + size, _LARGEST))
 
 
-_READS_TX = {
-    **dict.fromkeys(_READS_FRAGMENT, lambda x, _: min(x[2] & 0xFFFFFFFF, 1 << 16)),
-    fid.FFA_MEM_FRAG_TX: lambda x, _: min(x[3] & 0xFFFFFFFF, 1 << 16),
+_READS_TX: dict[int, Callable[[list[int], bytes], int]] = {
+    **dict.fromkeys(
+        (
+            *(fid.FFA_MEM_DONATE_32, fid.FFA_MEM_DONATE_64),
+            *(fid.FFA_MEM_LEND_32, fid.FFA_MEM_LEND_64),
+            *(fid.FFA_MEM_SHARE_32, fid.FFA_MEM_SHARE_64),
+            *(fid.FFA_MEM_RETRIEVE_REQ_32, fid.FFA_MEM_RETRIEVE_REQ_64),
+        ),
+        lambda x, _head: min(x[2] & _MASK32, _LARGEST),
+    ),
+    fid.FFA_MEM_FRAG_TX: lambda x, _head: min(x[3] & _MASK32, _LARGEST),
     fid.FFA_MEM_RELINQUISH: lambda _x, _head: _RELINQUISH_BYTES,
     fid.FFA_MSG_SEND2: _message_bytes,
 }
 """Functions that read TX -> how many bytes, from the registers and the first bytes there."""
 
 
-def _place(record: Record) -> dict[str, Any]:
-    return {"t": record[1], "pe": record[2]} if record[2] >= 0 else {"t": record[1]}
+def _texts(records: list[Any]) -> Iterator[str]:
+    """The lines of ``records`` as JSON text, each with its newline."""
+    at = 0
+    end = len(records)
+    while at < end:
+        text, at = _LINES[records[at]](records, at)
+        yield text
 
 
-def _registers_line(record: Record) -> dict[str, Any]:
-    name, index = split_name(record[3])
-    line = {"kind": _KINDS[record[0]], **_place(record), "endpoint": name, "vcpu": index}
-    line["x"] = registers(record[4])
-    if record[5] is not None:
-        ipa, data = record[5]
-        line["write"] = [[f"{ipa:#x}", data.hex()]]
-    return line
+def _registers_line(records: list[Any], at: int) -> tuple[str, int]:
+    code, now, pe, name, tx = records[at : at + 5]
+    at += 5
+    end = at + REGISTERS
+    last = end if any(records[at + 8 : end]) else at + 8
+    while last > at + 1 and not records[last - 1]:
+        last -= 1
+    x = '","'.join(map(hex, records[at:last]))
+    write = "" if tx is None else f',"write":[["{tx[0]:#x}","{tx[1].hex()}"]]'
+    return (
+        f'{{"kind":"{_KINDS[code]}","t":{now},"pe":{pe},{_whose(name)},"x":["{x}"]{write}}}\n',
+        end,
+    )
 
 
-def _refuse_line(record: Record) -> dict[str, Any]:
-    name, index = split_name(record[3])
-    rule = record[4]
-    return {
-        "kind": "refuse",
-        **_place(record),
-        "endpoint": name,
-        "vcpu": index,
+def _refuse_line(records: list[Any], at: int) -> tuple[str, int]:
+    _, now, pe, name, rule, got, expected = records[at : at + 7]
+    said = {
         "rule": rule.id,
         "section": rule.section,
         "status": rule.status.name,
         "text": rule.text,
-        "got": record[5],
-        "expected": record[6],
+        "got": got,
+        "expected": expected,
     }
+    head = f'{{"kind":"refuse","t":{now},"pe":{pe},{_whose(name)},'
+    return f"{head}{msgspec.json.encode(said)[1:].decode()}\n", at + 7
 
 
-def _event_line(record: Record) -> dict[str, Any]:
-    fields = {name: _plain(value) for name, value in record[4].items()}
-    return {"kind": record[3], **_place(record), **fields}
+def _event_line(records: list[Any], at: int) -> tuple[str, int]:
+    _, now, pe, kind, count = records[at : at + 5]
+    names = at + 5
+    values = names + count
+    where = f',"pe":{pe}' if pe != _NO_PE else ""
+    fields = "".join(
+        [f',"{records[names + n]}":{_plain(records[values + n])}' for n in range(count)]
+    )
+    return f'{{"kind":"{kind}","t":{now}{where}{fields}}}\n', values + count
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, bool | str) or value is None:
-        return value
-    if isinstance(value, int):
-        return f"{value:#x}"
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return str(value)
-
-
-_LINES = {
+_LINES: dict[int, Callable[[list[Any], int], tuple[str, int]]] = {
     CALL: _registers_line,
     HOP: _registers_line,
     RETURN: _registers_line,
     REFUSE: _refuse_line,
     EVENT: _event_line,
 }
+"""(records, index) -> the line of the record there, and where the next one begins."""
+
+
+@lru_cache
+def _whose(context: str) -> str:
+    """A context's name ("sp1.3") as the fields of its endpoint's name and its index."""
+    name, _, index = context.rpartition(".")
+    return f'"endpoint":{_quoted(name)},"vcpu":{int(index)}'
+
+
+@lru_cache
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()
+
+
+def _plain(value: Any) -> str:
+    """A field of an event as JSON."""
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, bool) or value is None:
+        return _LITERALS[value]
+    if isinstance(value, int):
+        return f'"{value:#x}"'
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_plain, value))}]"
+    return _quoted(str(value))
+
+
+_LITERALS = {None: "null", False: "false", True: "true"}
