@@ -19,6 +19,7 @@ demo: $(VENV)/.has-all
 	$(BIN)/ffabric demo $(ARGS)
 
 test: $(VENV)/.has-all,test
+	@bash tests/programs.sh
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 bench: $(VENV)/.has-all

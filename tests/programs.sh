@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The programs that tests compare with, from Debian's packages: installs those that are missing, where
+# that is possible. A test whose program is missing all the same fails and names its package.
+set -euo pipefail
+
+PROGRAMS=(aarch64-linux-gnu-as:binutils-aarch64-linux-gnu dtc:device-tree-compiler cpp:cpp)
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+apt_get() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0 "$@"
+}
+
+# A mirror that is being updated answers wrongly for a moment.
+update_package_lists() {
+    local try
+    for try in 1 2 3 4; do
+        apt_get update && return
+        echo "apt-get update: try $try failed" >&2
+        sleep $((try * 10))
+    done
+    return 1
+}
+
+packages=()
+for each in "${PROGRAMS[@]}"; do
+    command -v "${each%%:*}" >/dev/null || packages+=("${each#*:}")
+done
+[ "${#packages[@]}" -gt 0 ] || exit 0
+if ! command -v apt-get >/dev/null || { [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; }; then
+    echo "some tests need programs that are missing: sudo apt-get install ${packages[*]}" >&2
+    exit 0
+fi
+update_package_lists
+apt_get install --yes --no-install-recommends "${packages[@]}"
