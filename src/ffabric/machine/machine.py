@@ -24,11 +24,11 @@ EXIT_COST = 500
 """Virtual nanoseconds that pass for one exit to the firmware and back."""
 
 
-class Stalled(RuntimeError):
+class Stalled(RuntimeError):  # noqa: N818 - a state of the run
     """Nothing can run and nothing is due: whoever waits, waits for ever."""
 
 
-class OutOfExits(RuntimeError):
+class OutOfExits(RuntimeError):  # noqa: N818 - a limit of the run
     """The run used up the exits it was allowed: something spins."""
 
 
