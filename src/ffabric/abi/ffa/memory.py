@@ -13,7 +13,6 @@ import functools
 import struct
 from collections.abc import Callable, Sequence
 from itertools import chain
-from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
@@ -172,6 +171,9 @@ _COMPOSITE = COMPOSITE.at()
 _CONSTITUENT = CONSTITUENT.at()
 _RELINQUISH = RELINQUISH.at()
 _RANGE_SIZE: Final = _CONSTITUENT.size
+_COMPOSITE_SIZE: Final = _COMPOSITE.size
+_unpack_composite = _COMPOSITE.struct.unpack_from
+_unpack_ranges = _CONSTITUENT.struct.iter_unpack
 _CONSTITUENT_CODE = "".join(field.code for field in _CONSTITUENT.fields)
 
 _RECEIVER_16 = RECEIVER.at(V1_0)
@@ -183,6 +185,9 @@ def _receivers_16(data: bytes) -> list[Receiver]:
 
 
 def _receivers_32(data: bytes) -> list[Receiver]:
+    if len(data) == _RECEIVER_32.size:  # as nearly always
+        endpoint, permissions, flags, offset, low, high = _RECEIVER_32.struct.unpack(data)
+        return [Receiver(endpoint, permissions, flags, offset, (low, high))]
     return [
         Receiver(endpoint, permissions, flags, offset, (low, high))
         for endpoint, permissions, flags, offset, low, high in _RECEIVER_32.struct.iter_unpack(data)
@@ -203,25 +208,25 @@ class _Head(NamedTuple):
 
 
 class _Shape:
-    """A version's header, where it says what the receivers look like, and which may occur.
+    """A version's header, and the receivers that may follow it.
 
-    `placement` picks size, count and offset of the receiver array out of the unpacked header.
+    `unpack` gives the header's five values, then size, count and offset of the receivers.
     """
 
-    def __init__(
-        self,
-        version: int,
-        placement: Callable[[tuple[Any, ...]], tuple[int, int, int]],
-        readers: dict[int, _ReadReceivers],
-    ) -> None:
+    def __init__(self, version: int, readers: dict[int, _ReadReceivers]) -> None:
         self.record = TRANSACTION.at(version)
         self.size = self.record.size
         self.receiver = RECEIVER.at(version)
         self.has_impdef = "impdef_low" in self.receiver.names
-        self.unpack = self.record.struct.unpack_from
-        self.placement = placement
+        self.unpack: Callable[[bytes], tuple[Any, ...]] = self.record.struct.unpack_from
+        if "receiver_size" not in self.record.names:
+            self.unpack = self._unpack_without_placement
         self.readers = readers
         self.head = functools.lru_cache(maxsize=64)(self._make_head)
+
+    def _unpack_without_placement(self, data: bytes) -> tuple[Any, ...]:
+        *values, count = self.record.struct.unpack_from(data)
+        return (*values, self.receiver.size, count, self.size)
 
     def _make_head(self, count: int, with_composite: bool) -> _Head:
         records = [self.record, *[self.receiver] * count, *[_COMPOSITE] * with_composite]
@@ -232,13 +237,6 @@ class _Shape:
         said = {"receiver_size": size, "receiver_count": count, "receivers_offset": start}
         placement = tuple(said[name] for name in self.record.names[5:])
         return _Head(whole.pack, placement, start + size * count if with_composite else 0)
-
-
-_HEADER_V1_0_SIZE = TRANSACTION.at(V1_0).size
-
-
-def _placement_v1_0(header: tuple[Any, ...]) -> tuple[int, int, int]:
-    return _RECEIVER_16.size, header[5], _HEADER_V1_0_SIZE
 
 
 _V1_0_READERS: dict[int, _ReadReceivers] = {_RECEIVER_16.size: _receivers_16}
@@ -252,10 +250,10 @@ class _Shapes(dict[int, _Shape]):
 
 _SHAPES: Final = _Shapes(
     {
-        V1_0: _Shape(V1_0, _placement_v1_0, _V1_0_READERS),
-        V1_1: _Shape(V1_1, itemgetter(5, 6, 7), _V1_0_READERS),
-        V1_2: _Shape(V1_2, itemgetter(5, 6, 7), _V1_2_READERS),
-        V1_3: _Shape(V1_3, itemgetter(5, 6, 7), _V1_2_READERS),
+        V1_0: _Shape(V1_0, _V1_0_READERS),
+        V1_1: _Shape(V1_1, _V1_0_READERS),
+        V1_2: _Shape(V1_2, _V1_2_READERS),
+        V1_3: _Shape(V1_3, _V1_2_READERS),
     }
 )
 
@@ -304,48 +302,51 @@ def parse_transaction(data: bytes, version: int) -> Transaction:
     length = len(data)
     if length < shape.size:
         raise DecodeError("transaction", 0, length, f"shorter than {shape.size} bytes")
-    header = shape.unpack(data)
-    size, count, start = shape.placement(header)
-    transaction = Transaction(*header[:5])
+    sender, attributes, flags, handle, tag, size, count, start = shape.unpack(data)
     if not count:
-        transaction.header_length = shape.size
-        return transaction
+        return Transaction(sender, attributes, flags, handle, tag, header_length=shape.size)
     read = shape.readers.get(size)
     end = start + size * count
     if read is None or start < shape.size or start & 15 or end > length:
         raise _bad_receivers(data, shape, size, count, start)
-    receivers = transaction.receivers = read(data[start:end])
+    receivers = read(data[start:end])
     composite = receivers[0].composite_offset
     if count > 1:
         composite = _composite_offset(receivers, size, start)
     if not composite:
-        transaction.header_length = end
-        return transaction
-    ranges = composite + _COMPOSITE.size
-    if composite < end or composite % 8 or ranges > length:
+        return Transaction(sender, attributes, flags, handle, tag, receivers, header_length=end)
+    ranges = composite + _COMPOSITE_SIZE
+    if composite < end or composite & 7 or ranges > length:
         index = next(i for i, r in enumerate(receivers) if r.composite_offset)
         at = start + index * size + _RECEIVER_16.offsets["composite_offset"]
-        reason = f"not a multiple of 8 between {end:#x} and {length - _COMPOSITE.size:#x}"
+        reason = f"not a multiple of 8 between {end:#x} and {length - _COMPOSITE_SIZE:#x}"
         raise _refuse(f"receivers[{index}].composite_offset", at, composite, reason)
-    total_pages, range_count = _COMPOSITE.struct.unpack_from(data, composite)
+    total_pages, range_count = _unpack_composite(data, composite)
     stop = ranges + _RANGE_SIZE * range_count
     if stop > length:
         stop = length
         if (stop - ranges) % _RANGE_SIZE:
             raise _refuse("constituents", ranges, stop - ranges, "the data ends inside of one")
-    transaction.total_pages = total_pages
-    transaction.range_count = range_count
-    transaction.constituents = list(_CONSTITUENT.struct.iter_unpack(data[ranges:stop]))
-    transaction.has_composite = True
-    transaction.header_length = ranges
-    return transaction
+    return Transaction(
+        sender,
+        attributes,
+        flags,
+        handle,
+        tag,
+        receivers,
+        total_pages,
+        range_count,
+        list(_unpack_ranges(data[ranges:stop])),
+        has_composite=True,
+        header_length=ranges,
+    )
 
 
 def parse_constituents(data: bytes) -> list[tuple[int, int]]:
     """The (address, pages) pairs of a later fragment; DecodeError if one is cut off."""
     if len(data) % _RANGE_SIZE:
         raise DecodeError("fragment", 0, len(data), f"not a multiple of {_RANGE_SIZE} bytes")
-    return list(_CONSTITUENT.struct.iter_unpack(data))
+    return list(_unpack_ranges(data))
 
 
 @functools.lru_cache(maxsize=16)
