@@ -4,6 +4,7 @@ import json
 import pytest
 
 from ffabric.guests.ffa import FfaError
+from ffabric.observe.live import LiveTrace
 from ffabric.observe.summary import Summary
 from ffabric.observe.text import Reader
 from ffabric.observe.trace import BATCH, Trace, read_choices, read_seed
@@ -59,7 +60,7 @@ def test_the_text_decodes_calls_answers_and_refusals(ffabric):
     text = "\n".join(line for _, line in Reader().read(lines(recorded(ffabric))))
 
     assert "FFA_MEM_SHARE_64: total_length=0x70" in text
-    assert "to 0x8001 0x2 (INSTRUCTION=NOT_SPECIFIED, DATA=RW)" in text
+    assert "to 0x8001 (sp) 0x2 (INSTRUCTION=NOT_SPECIFIED, DATA=RW)" in text
     assert "! refused by mem.reclaim.retrieved: DENIED" in text
     assert "normal world -> secure world" in text
 
@@ -203,3 +204,27 @@ def test_recording_keeps_nothing_that_the_garbage_collector_looks_at(ffabric):
 
     assert trace.records
     assert not [each for each in trace.records if isinstance(each, (list, dict, tuple))]
+
+
+def test_a_reader_gets_the_header_and_then_each_line_at_once(ffabric):
+    session = ffabric.boot(sps=["sp"], vms=["vm"])
+    seen = []
+    sink = io.BytesIO()
+    trace = LiveTrace(session.system, seen.append, sink)
+    session.system.attach(trace)
+    session.vm("vm").ffa.id_get()
+
+    assert [line["kind"] for line in seen[:2]] == ["header", "call"]
+    trace.close()
+    assert [line for line in lines(sink.getvalue()) if line["kind"] != "choices"] == seen
+
+
+def test_without_a_sink_a_live_trace_keeps_nothing(ffabric):
+    session = ffabric.boot(sps=["sp"], vms=["vm"])
+    seen = []
+    trace = LiveTrace(session.system, seen.append, None)
+    session.system.attach(trace)
+    session.vm("vm").ffa.id_get()
+
+    assert seen[-1]["kind"] == "return"
+    assert not trace.records

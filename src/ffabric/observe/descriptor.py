@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory, messages
@@ -16,25 +18,33 @@ _TRANSACTIONS = frozenset(
     }
 )
 _RANGES_SHOWN = 4
+_BYTES_SHOWN = 32
+_NOBODY: Mapping[int, str] = {}
 
 
-def describe(function: int, data: bytes, version: int) -> str:
+Names = Mapping[int, str]
+"""Endpoint id -> name."""
+
+
+def describe(function: int, data: bytes, version: int, names: Names = _NOBODY) -> str:
     """What ``data`` in TX says to ``function``; empty if it reads nothing there."""
     describer = _transaction if function in _TRANSACTIONS else _OTHERS.get(function)
     if describer is None:
         return ""
     try:
-        return describer(data, version)
+        return describer(data, version, names)
     except (DecodeError, ValueError) as error:
         return f"malformed: {error}"
 
 
-def _transaction(data: bytes, version: int) -> str:
+def _transaction(data: bytes, version: int, names: Names) -> str:
     sent = memory.parse_transaction(data, version)
-    to = ", ".join(f"{r.endpoint:#06x} {Permissions(r.permissions)}" for r in sent.receivers)
-    words = [f"from {sent.sender:#06x}", f"to {to or 'nobody'}"]
+    to = ", ".join(
+        f"{_named(r.endpoint, names)} {Permissions(r.permissions)}" for r in sent.receivers
+    )
+    words = [f"from {_named(sent.sender, names)}", f"to {to or 'nobody'}"]
     if sent.constituents:
-        words.append(_ranges(sent.constituents))
+        words.append(pages(sent.constituents))
     if sent.attributes:
         words.append(f"attributes {Attributes(sent.attributes)}")
     if sent.flags:
@@ -46,25 +56,32 @@ def _transaction(data: bytes, version: int) -> str:
     return "; ".join(words)
 
 
-def _ranges(ranges: list[tuple[int, int]]) -> str:
+def pages(ranges: list[tuple[int, int]]) -> str:
+    """Ranges of (address, pages), the first few of them."""
     shown = ", ".join(f"{at:#x}+{pages}" for at, pages in ranges[:_RANGES_SHOWN])
     more = len(ranges) - _RANGES_SHOWN
     return f"pages {shown}" + (f" and {more} more ranges" if more > 0 else "")
 
 
-def _fragment(data: bytes, _version: int) -> str:
-    return _ranges(memory.parse_constituents(data))
+def _fragment(data: bytes, _version: int, _names: Names) -> str:
+    return pages(memory.parse_constituents(data))
 
 
-def _relinquish(data: bytes, _version: int) -> str:
+def _relinquish(data: bytes, _version: int, names: Names) -> str:
     given = memory.parse_relinquish(data)
-    ids = ", ".join(f"{each:#06x}" for each in given.endpoints)
+    ids = ", ".join(_named(each, names) for each in given.endpoints)
     return f"handle {given.handle:#x}; endpoints {ids}; flags {given.flags:#x}"
 
 
-def _message(data: bytes, version: int) -> str:
+def _message(data: bytes, version: int, names: Names) -> str:
     sent = messages.parse_message(data, version)
-    return f"from {sent.sender:#06x} to {sent.receiver:#06x}: {sent.payload[:32].hex(' ')}"
+    ends = f"from {_named(sent.sender, names)} to {_named(sent.receiver, names)}"
+    return f"{ends}: {sent.payload[:_BYTES_SHOWN].hex(' ')}"
+
+
+def _named(endpoint: int, names: Names) -> str:
+    name = names.get(endpoint)
+    return f"{endpoint:#06x}" if name is None else f"{endpoint:#06x} ({name})"
 
 
 _OTHERS = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LiveTrace(Trace):
-    """A `Trace` that hands each line to ``reader`` as soon as it is recorded.
+    """A `Trace` that hands each line to ``reader`` as soon as it is recorded, the header first.
 
     Without a ``sink`` nothing is kept.
     """
@@ -28,6 +28,7 @@ class LiveTrace(Trace):
         self._reader = reader
         self._keeps = sink is not None
         self._read = 0
+        reader(self.header())
 
     def call(self, pe: PE, ctx: ExecutionContext, x: list[int]) -> None:
         """``ctx`` makes the call in its registers."""

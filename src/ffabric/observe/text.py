@@ -1,7 +1,7 @@
 """A trace as a person reads it: one decoded line per call and answer, the hops between the worlds.
 
-Works on the lines of a trace, live or from a file. Each printed line has a style name; whoever
-prints decides what colour that is, if any.
+Works on the lines of a trace, live or from a file. Who runs on another's account is indented. Each
+printed line has a style name; whoever prints decides what colour that is, if any.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.version import LATEST
-from ffabric.observe.descriptor import describe
+from ffabric.observe.chain import Chains, is_answer
+from ffabric.observe.descriptor import describe, pages
 
 Styled = tuple[str, str]
 """(style, text)"""
@@ -28,14 +29,23 @@ STYLES = {
 }
 """Style name -> what a terminal makes of it (a rich style)."""
 
-_QUIET = frozenset({"header", "choices", "rx", "start"})
+_MASK32 = 0xFFFFFFFF
+_QUIET = frozenset({"choices", "rx", "start"})
 _REPLY_IDS = frozenset({fid.FFA_SUCCESS_32, fid.FFA_SUCCESS_64})
 _NO_ID = frozenset({fid.FFA_VERSION})
 _GAP = " " * 13
+_STEP = 2
+_IDLE_FIELDS = frozenset({"target", "target_vcpu", "address", "pages"})
+_IDLE_IN = ("FFA_SUCCESS", "FFA_ERROR", "FFA_MEM_")
+"""Fields that say something only if they are not zero, in these calls."""
+_NAMED = frozenset({"sender", "receiver", "target", "endpoint", "vm", "borrower", "caller"})
+"""Fields that hold an endpoint id, which is shown with the endpoint's name."""
 
 
 class Reader:
     """Turns trace lines into text; remembers what each context asked, to decode its answers.
+
+    It knows the names of endpoints from the header, if it is given that too.
 
     ``hops`` shows the calls between partition managers too, ``version`` is how calls are laid out.
     """
@@ -44,6 +54,8 @@ class Reader:
         self._hops = hops
         self._version = version
         self._asked: dict[tuple[str, int], list[int]] = {}
+        self._chains = Chains()
+        self._names: dict[int, str] = {}
 
     def read(self, lines: Iterable[dict[str, Any]]) -> Iterator[Styled]:
         """The text of ``lines``."""
@@ -58,31 +70,53 @@ class Reader:
         handler = _HANDLERS.get(kind, Reader._event)
         yield from handler(self, line)
 
+    def _header(self, line: dict[str, Any]) -> Iterator[Styled]:
+        endpoints = line.get("endpoints", {})
+        self._names = {int(number, 16): name for name, number in endpoints.items()}
+        return iter(())
+
     def _call(self, line: dict[str, Any]) -> Iterator[Styled]:
         registers = _numbers(line)
+        function = registers[0] & _MASK32
         self._asked[line["endpoint"], line["vcpu"]] = registers
-        yield "call", _stamp(line) + f"{_who(line)}   {calls.decode(registers, self._version)}"
+        indent = " " * (3 + _STEP * self._chains.call(line, function))
+        text = self._decoded(calls.decode(registers, self._version))
+        yield "call", _stamp(line) + f"{_who(line)}{indent}{text}"
         for _, data in line.get("write", ()):
-            carried = describe(registers[0] & 0xFFFFFFFF, bytes.fromhex(data), self._version)
+            carried = describe(function, bytes.fromhex(data), self._version, self._names)
             if carried:
-                yield "call", f"{_GAP}{'':14}   {carried}"
+                yield "call", f"{_GAP}{'':14}{indent}{carried}"
 
     def _hop(self, line: dict[str, Any]) -> Iterator[Styled]:
         if self._hops:
-            text = calls.decode(_numbers(line), self._version)
+            text = self._decoded(calls.decode(_numbers(line), self._version))
             yield "hop", _stamp(line) + f"{_who(line)}   {text}"
 
     def _return(self, line: dict[str, Any]) -> Iterator[Styled]:
+        depth = self._chains.resume(line)
         registers = _numbers(line)
         asked = self._asked.get((line["endpoint"], line["vcpu"]))
-        if asked is None:
+        if asked is None or not is_answer(registers):
             return
-        function = asked[0] & 0xFFFFFFFF
-        if registers[0] & 0xFFFFFFFF in _REPLY_IDS or function in _NO_ID:
-            text = calls.decode_reply(asked, registers, self._version)
+        if registers[0] & _MASK32 in _REPLY_IDS or asked[0] & _MASK32 in _NO_ID:
+            call = calls.decode_reply(asked, registers, self._version)
         else:
-            text = calls.decode(registers, self._version)
-        yield "return", _stamp(line) + f"{_who(line)} < {text}"
+            call = calls.decode(registers, self._version)
+        yield (
+            "return",
+            _stamp(line) + f"{_who(line)} <{' ' * (1 + _STEP * depth)}{self._decoded(call)}",
+        )
+
+    def _decoded(self, call: calls.Call) -> str:
+        """A call in a line, endpoint ids with the names of the endpoints."""
+        names = self._names
+        idle = _IDLE_FIELDS if call.name.startswith(_IDLE_IN) else frozenset()
+        call.fields = [
+            (name, value, f"{text} ({names[value]})" if name in _NAMED and value in names else text)
+            for name, value, text in call.fields
+            if value or name not in idle
+        ]
+        return str(call)
 
     def _refuse(self, line: dict[str, Any]) -> Iterator[Styled]:
         yield "refuse", f"{_stamp(line)}{_who(line)} ! refused by {line['rule']}: {line['status']}"
@@ -97,6 +131,14 @@ class Reader:
             else "normal world <- secure world"
         )
         yield "world", f"{_stamp(line)}{f' {arrow} ':-^58}"
+
+    def _memory(self, line: dict[str, Any]) -> Iterator[Styled]:
+        whose = line.get("owner") or line["borrower"]
+        ranges = [(int(each[0], 16), int(each[-1], 16)) for each in line["ranges"]]
+        yield "event", f"{_stamp(line)}{'':14} * {line['kind']} {whose}: {pages(ranges)}"
+
+    def _console(self, line: dict[str, Any]) -> Iterator[Styled]:
+        yield "console", f"{_stamp(line)}{line['partition']}: {line['text']}"
 
     def _event(self, line: dict[str, Any]) -> Iterator[Styled]:
         fields = {k: v for k, v in line.items() if k not in ("kind", "t", "pe")}
@@ -125,9 +167,14 @@ def _short(value: Any) -> str:
 
 
 _HANDLERS: dict[str, Callable[[Reader, dict[str, Any]], Iterator[Styled]]] = {
+    "header": Reader._header,
     "call": Reader._call,
     "hop": Reader._hop,
     "return": Reader._return,
     "refuse": Reader._refuse,
     "world": Reader._world,
+    "console": Reader._console,
+    **dict.fromkeys(
+        ("share", "lend", "donate", "retrieve", "relinquish", "restore"), Reader._memory
+    ),
 }
