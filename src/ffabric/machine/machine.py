@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ffabric.machine.choices import Choices
     from ffabric.machine.clock import Clock
     from ffabric.machine.context import Context
+    from ffabric.machine.engines.runner import Runner
     from ffabric.machine.gic import Gic
     from ffabric.machine.memory import PhysicalMemory
 
@@ -88,11 +89,14 @@ class Machine:
         self.stopping = False
         self.interrupts_changed = False
         self._running = False
+        self._executing: Runner | None = None
         self._posted: list[Callable[[], object]] = []
         gic.on_change = self._gic_changed
 
     def _gic_changed(self) -> None:
         self.interrupts_changed = True
+        if self._executing is not None:
+            self._executing.kick()
 
     def schedule(self, pe: PE, ctx: Context | None) -> None:
         """Let ``pe`` run ``ctx`` next (None: it has nothing to run)."""
@@ -210,7 +214,9 @@ class Machine:
             ctx = pe.current
             assert ctx is not None
             assert ctx.runner is not None
+            self._executing = ctx.runner
             ctx.runner.run(ctx, trap)
+            self._executing = None
 
     def _sleep(self) -> bool:
         """Nothing is runnable: let time jump to the next deadline. False if there is none."""

@@ -1,15 +1,18 @@
-"""System registers that an engine leaves to the machine: the GIC's CPU interface.
+"""System registers that an engine leaves to the machine: the GIC's CPU interface and the timers.
 
 An OS kernel without a hypervisor has the machine's own GIC, a VM the one its hypervisor emulates
-for it. A secure partition has none: its SPMC signals interrupts to it, and the registers are
-undefined.
+for it; both have the EL1 physical and virtual timers, whose interrupts go to that GIC. A secure
+partition has neither: its SPMC signals interrupts to it, and the registers are undefined.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.firmware.manager.partition import ExecutionContext
+from ffabric.machine.devices import generic_timer
+from ffabric.machine.devices.generic_timer import PPI_PHYSICAL, PPI_VIRTUAL, ArchitectedTimers
 from ffabric.machine.gic import SYSTEM_REGISTERS
 
 if TYPE_CHECKING:
@@ -19,19 +22,40 @@ if TYPE_CHECKING:
 
 
 class CpuRegisters:
-    """Answers for the GIC registers of every context of a machine."""
+    """Answers for the GIC and timer registers of every context of a machine."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        self._timers: dict[ExecutionContext, ArchitectedTimers] = {}
 
     def access(self, ctx: Context, name: str, write: bool, value: int) -> int | None:
         """Read or write the register ``name``; None if it is undefined for ``ctx``."""
         assert isinstance(ctx, ExecutionContext)
-        if ctx.secure or name not in SYSTEM_REGISTERS:
+        if ctx.secure:
             return None
         gic: Gic = ctx.partition.gic or self._machine.gic
-        index = ctx.index
-        if write:
-            gic.sysreg_write(index, name, value, secure=False)
-            return 0
-        return gic.sysreg_read(index, name, secure=False)
+        try:
+            if name in SYSTEM_REGISTERS:
+                if not write:
+                    return gic.sysreg_read(ctx.index, name, secure=False)
+                gic.sysreg_write(ctx.index, name, value, secure=False)
+                return 0
+            if name in generic_timer.SYSTEM_REGISTERS:
+                timers = self._timers_of(ctx, gic)
+                if not write:
+                    return timers.sysreg_read(name)
+                timers.sysreg_write(name, value)
+                return 0
+        except ValueError:
+            return None
+        return None
+
+    def _timers_of(self, ctx: ExecutionContext, gic: Gic) -> ArchitectedTimers:
+        timers = self._timers.get(ctx)
+        if timers is None:
+            physical, virtual = (
+                partial(gic.set_level, intid, pe=ctx.index) for intid in (PPI_PHYSICAL, PPI_VIRTUAL)
+            )
+            timers = ArchitectedTimers(self._machine.clock, physical, virtual)
+            self._timers[ctx] = timers
+        return timers
