@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
-from ffabric.firmware.hypervisor import relay
+from ffabric.firmware.hypervisor import lifetime
 from ffabric.firmware.manager.mailbox import Buffer, Mailbox
-from ffabric.firmware.manager.partition import Partition, State
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script
@@ -40,26 +39,5 @@ def primary(hypervisor: Hypervisor, pe: PE) -> Script:
     for other in hypervisor.machine.pes[1:]:
         yield [psci.CPU_ON_64, other.mpidr]
     for vm in [*hypervisor.partitions.values()]:
-        yield from announce_created(hypervisor, vm)
+        yield from lifetime.create(hypervisor, vm, pe)
     return hypervisor.schedule(pe)
-
-
-def announce_created(hypervisor: Hypervisor, vm: Partition) -> Script:
-    """A VM comes into being: its notifications, the SPs that want to know, its first vCPU."""
-    yield [fid.FFA_NOTIFICATION_BITMAP_CREATE, vm.id, len(vm.contexts)]
-    yield from relay.announce(hypervisor, vm, relay.VM_CREATED)
-    ctx = vm.contexts[0]
-    start(hypervisor, vm, ctx.index, vm.entry, vm.boot_information)
-    return None
-
-
-def start(hypervisor: Hypervisor, vm: Partition, index: int, entry: int, argument: int) -> None:
-    """Let vCPU ``index`` begin at ``entry``."""
-    ctx = vm.contexts[index]
-    pes = hypervisor.machine.pes
-    home = vm.home if vm.up else index
-    ctx.pe = pes[home % len(pes)]
-    ctx.state = State.RUNNING
-    assert ctx.runner is not None
-    ctx.runner.start(entry, argument)
-    hypervisor.wake(ctx)

@@ -3,18 +3,21 @@
 A call of a VM is answered here if it concerns VMs alone; what concerns SPs is repainted (IPA to PA,
 the VM's id verified) and made as the hypervisor's own SMC. On each PE at most one such SMC is under
 way: the *gate*. While it is, the vCPU that asked is BLOCKED. A call that needs several SMCs is a
-*script*: a generator that yields the registers of an SMC and is resumed with its answer.
+*script*: a generator that yields the registers of an SMC and is resumed with its answer. A script
+that nobody's call has started is an *errand*: it begins when its PE is in the normal world, and the
+vCPU that it takes the PE from goes on afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.status import Status, from_register
-from ffabric.firmware.hypervisor import boot, interrupts, notifications, relay, vcpu
+from ffabric.firmware.hypervisor import boot, interrupts, lifetime, notifications, relay, vcpu
 from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
 from ffabric.firmware.hypervisor.frames import Frames
 from ffabric.firmware.manager import direct, execution
@@ -38,6 +41,9 @@ SECURE_ID = 1 << 15
 
 Script = Generator[list[int], list[int], Next]
 """Yields the registers of an SMC, is sent its answer, returns what the PE runs next."""
+
+Steps = Generator[list[int], list[int], None]
+"""Part of a script, or an errand, that has no result."""
 
 
 class Hypervisor(Manager):
@@ -64,12 +70,20 @@ class Hypervisor(Manager):
         """Who injects the interrupts of VMs (VM, vCPU, INTID), as a VMM behind an eventfd does."""
         self.zombies: list[Region] = []
         """Memory of dead VMs that an SP has not relinquished yet."""
+        self.untold: list[tuple[int, int, int]] = []
+        """Framework messages about VMs that an SP was too busy for: SP, message, VM."""
+        self.on_destroyed: Callable[[Partition], None] | None = None
+        """Gets each VM of which nothing is left."""
+        self.sri_due = [False] * len(machine.pes)
+        """PEs where receivers of notifications are to be scheduled when the script is over."""
         self.ready: list[list[ExecutionContext]] = [[] for _ in machine.pes]
         """vCPUs that could run, per PE."""
         self.preempted: list[ExecutionContext | None] = [None] * len(machine.pes)
         """The vCPU from which the secure world took the PE."""
         self._scripts: list[Script | None] = [None] * len(machine.pes)
         self._askers: list[ExecutionContext | None] = [None] * len(machine.pes)
+        self._errands: list[tuple[PE | None, Callable[[PE], Steps]]] = []
+        self._chores: Script | None = None
         self._forwarded: list[tuple[int, int]] = [(0, 0)] * len(machine.pes)
         """Function id and x1 of the call that a vCPU waits for, per PE."""
         self.unfinished: dict[int, ExecutionContext] = {}
@@ -124,7 +138,14 @@ class Hypervisor(Manager):
             return gate
         self._scripts[pe.index] = None
         self._askers[pe.index] = None
-        return self._resume(pe, nxt) if nxt is caller else nxt
+        if self.sri_due[pe.index]:
+            self.sri_due[pe.index] = False
+            self.machine.gic.set_pending(self.sri, pe.index)
+        if steps is self._chores:
+            self._chores = None
+        elif caller is None:
+            self._chores_due(pe)
+        return self._go_on(pe, self._resume(pe, nxt) if nxt is caller else nxt)
 
     def returned(self, pe: PE, gate: ExecutionContext) -> Next:
         """The SMC under way on ``pe`` has its answer in the gate's registers."""
@@ -135,9 +156,8 @@ class Hypervisor(Manager):
             return self.resumed(pe)
         caller.x[:] = gate.x
         self._note_unfinished(pe, caller)
-        if self.zombies:
-            return self.script(pe, caller, relay.bury(self, caller))
-        return self._resume(pe, caller)
+        self._chores_due(pe)
+        return self._go_on(pe, self._resume(pe, caller))
 
     def _note_unfinished(self, pe: PE, caller: ExecutionContext) -> None:
         """Remember who made a request that an SP has not finished."""
@@ -149,8 +169,10 @@ class Hypervisor(Manager):
             if refused or word not in self.unfinished:
                 return
             del self.unfinished[word]
-        if paused:
+        if paused and caller.partition.alive:
             self.unfinished[caller.x[1] & 0xFFFFFFFF] = caller
+        elif paused:
+            self._errands.append((pe, partial(lifetime.finish, self, caller.x[1] & 0xFFFFFFFF)))
 
     def _resume(self, pe: PE, caller: ExecutionContext | None) -> Next:
         if caller is None:
@@ -173,6 +195,60 @@ class Hypervisor(Manager):
         current = pe.current
         if isinstance(current, ExecutionContext) and not current.secure:
             self.preempted[pe.index] = current
+
+    # Errands.
+
+    def errand(self, steps: Callable[[PE], Steps], pe: PE | None = None) -> None:
+        """Run ``steps`` on ``pe`` (None: any): now if it is in the normal world, or when it comes.
+
+        Not to be called for the PE whose exit is being handled.
+        """
+        self._errands.append((pe, steps))
+        for each in self.machine.pes if pe is None else (pe,):
+            if self._has(each):
+                nxt = self._go_on(each, self._current(each))
+                while nxt is not None and nxt.gate is not None:
+                    nxt = nxt.gate(each, nxt)
+                if nxt is not each.current:
+                    self.machine.schedule(each, nxt)
+                return
+
+    def _has(self, pe: PE) -> bool:
+        """Whether ``pe`` is in the normal world and nothing is under way there."""
+        index = pe.index
+        if not pe.on or not self.monitor.started[index]:
+            return False
+        busy = self._scripts[index] is not None or self._askers[index] is not None
+        return not busy and (pe.current is None or not pe.current.secure)
+
+    def _current(self, pe: PE) -> ExecutionContext | None:
+        current = pe.current
+        return current if isinstance(current, ExecutionContext) else None
+
+    def _chores_due(self, pe: PE) -> None:
+        """An SP has run: what could not be done before may be possible now."""
+        if (self.zombies or self.untold) and self._chores is None:
+            self._errands.append((pe, partial(lifetime.chores, self)))
+
+    def _go_on(self, pe: PE, nxt: Next) -> Next:
+        """``nxt`` is next on ``pe``, after the errands that are to be run there."""
+        for at, (where, steps) in enumerate(self._errands):
+            if where is None or where is pe:
+                del self._errands[at]
+                script = self._run_errand(pe, steps(pe))
+                if isinstance(steps, partial) and steps.func is lifetime.chores:
+                    self._chores = script
+                return self.displace(pe, nxt, script)
+        return nxt
+
+    def _run_errand(self, pe: PE, steps: Steps) -> Script:
+        yield from steps
+        return self.resumed(pe)
+
+    def displace(self, pe: PE, running: Next, script: Script) -> Next:
+        """Run a script of the hypervisor's own on ``pe``; ``running`` goes on afterwards."""
+        self.preempted[pe.index] = running
+        return self.script(pe, None, script)
 
     # vCPUs.
 
@@ -238,8 +314,25 @@ class Hypervisor(Manager):
         return self.schedule(pe)
 
     def ended(self, pe: PE, ctx: ExecutionContext) -> Next:
-        """A VM failed: it is destroyed, then the PE goes on with another."""
-        return self.script(pe, None, relay.destroy(self, pe, ctx))
+        """The VM of ``ctx`` has come to its end: it is destroyed, then the PE goes on."""
+        lifetime.stop(self, ctx.partition, ctx)
+        return self.displace(
+            pe, ctx, self._run_errand(pe, lifetime.destroy(self, ctx.partition, pe))
+        )
+
+    def create(self, vm: Partition, pe: PE | None = None) -> None:
+        """Let a VM that was added while the system runs begin; ``pe`` tells the SPs."""
+        self.errand(partial(lifetime.create, self, vm), pe)
+
+    def destroy(self, vm: Partition, reason: str, pe: PE | None = None) -> None:
+        """End ``vm`` from outside, whatever its vCPUs are doing; ``pe`` does what is to be done.
+
+        Nothing may be executing. Its vCPUs never run again; the rest is done when the PE can.
+        """
+        if vm.alive:
+            execution.stop(vm, reason)
+            lifetime.stop(self, vm)
+            self.errand(partial(lifetime.destroy, self, vm), pe)
 
     def aborted(self, pe: PE, ctx: ExecutionContext) -> Next:
         """A vCPU of a dead VM had the PE: who runs next?"""
@@ -266,8 +359,8 @@ class Hypervisor(Manager):
 
     def schedule_receivers(self, pe: PE, running: ExecutionContext | None) -> Next:
         """The SRI: give cycles to whoever has notifications."""
-        steps = notifications.schedule_receivers(self, pe, running)
-        return self.script(pe, None, steps)
+        steps = notifications.schedule_receivers(self, pe)
+        return self.displace(pe, running, self._run_errand(pe, steps))
 
     # What concerns the secure world.
 
@@ -346,6 +439,11 @@ class Hypervisor(Manager):
         if caller.partition.id in self.shared_mailboxes:
             return self.script(pe, caller, relay.release_mailbox(self, caller))
         return caller
+
+    def come_back(self, region: Region) -> None:
+        """The VM that sent ``region`` is gone: others lose it, for its frames are needed."""
+        self.withdraw(region)
+        super().come_back(region)
 
     def add(self, partition: Partition, contexts: int) -> None:
         """Create a VM with ``contexts`` vCPUs; its memory and properties are set."""

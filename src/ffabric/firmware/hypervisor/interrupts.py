@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.firmware.manager.partition import ExecutionContext, State
-from ffabric.machine.gic import FIRST_SPI
+from ffabric.machine.gic import FIRST_SPI, GROUP1NS
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
@@ -25,18 +25,40 @@ def enable(hypervisor: Hypervisor, pe: PE) -> None:
 
 def physical(hypervisor: Hypervisor, pe: PE, intid: int, running: ExecutionContext | None) -> Next:
     """Acknowledge ``intid`` and make it pending for the VM that owns it; what ``pe`` runs next."""
+    if _accept(hypervisor, pe, intid):
+        return hypervisor.schedule_receivers(pe, running)
+    return running if running is not None else pe_next(hypervisor, pe)
+
+
+def take(hypervisor: Hypervisor, pe: PE) -> None:
+    """Take what is pending on ``pe`` while an SP has its cycles from a script.
+
+    If the receivers of notifications have to be scheduled, that is done when the script is over.
+    """
+    gic = hypervisor.machine.gic
+    taken = None
+    while (pending := gic.pending(pe.index)) != taken and pending is not None:
+        if pending[1] != GROUP1NS:
+            return
+        taken = pending
+        if _accept(hypervisor, pe, pending[0]):
+            hypervisor.sri_due[pe.index] = True
+
+
+def _accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
+    """Pass ``intid`` to whom it concerns; True if that is the hypervisor as the scheduler."""
     gic = hypervisor.machine.gic
     gic.acknowledge(pe.index, intid)
     gic.deactivate(pe.index, intid)
     if intid == hypervisor.sri:
         scheduler = next((vm for vm in hypervisor.partitions.values() if vm.may_schedule), None)
         if scheduler is None:
-            return hypervisor.schedule_receivers(pe, running)
+            return True
         inject(hypervisor, scheduler, intid, pe.index % len(scheduler.contexts))
     for vm in hypervisor.partitions.values():
         if intid in vm.interrupts:
             inject(hypervisor, vm, intid)
-    return running if running is not None else pe_next(hypervisor, pe)
+    return False
 
 
 def pe_next(hypervisor: Hypervisor, pe: PE) -> Next:

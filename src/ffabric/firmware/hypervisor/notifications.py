@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
 from ffabric.firmware.hypervisor import interrupts
+from ffabric.firmware.hypervisor.relay import run_to_response
 from ffabric.firmware.manager import notifications
-from ffabric.firmware.manager.partition import ExecutionContext, State
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script, Steps
     from ffabric.firmware.manager.notification_state import NotificationState
+    from ffabric.firmware.manager.partition import ExecutionContext
     from ffabric.machine.machine import PE
 
 MASK32 = 0xFFFFFFFF
@@ -49,9 +50,7 @@ def relay(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
     return caller
 
 
-def schedule_receivers(
-    hypervisor: Hypervisor, pe: PE, interrupted: ExecutionContext | None
-) -> Script:
+def schedule_receivers(hypervisor: Hypervisor, pe: PE) -> Steps:
     """The Schedule Receiver Interrupt: find the receivers and let them know."""
     for _ in range(MAX_ROUNDS):
         answer = yield [fid.FFA_NOTIFICATION_INFO_GET_64]
@@ -65,26 +64,21 @@ def schedule_receivers(
                     raise_npi(hypervisor, receiver.endpoint, vcpu)
             elif receiver.vcpus or not _multiprocessor(hypervisor, receiver.endpoint):
                 for vcpu in receiver.vcpus or (0,):
-                    yield from _run(receiver.endpoint << 16 | vcpu)
+                    yield from _run(hypervisor, pe, receiver.endpoint << 16 | vcpu)
             else:
-                yield from _run(receiver.endpoint << 16 | pe.index)
+                yield from _run(hypervisor, pe, receiver.endpoint << 16 | pe.index)
         if not pending.more:
             break
-    if interrupted is not None and interrupted.partition.alive:
-        interrupted.state = State.RUNNING
-        return interrupted
-    return hypervisor.schedule(pe)
 
 
 def _multiprocessor(hypervisor: Hypervisor, endpoint: int) -> bool:
     return any(sp.id == endpoint and sp.contexts > 1 for sp in hypervisor.secure_partitions)
 
 
-def _run(target: int) -> Script:
-    answer = yield [fid.FFA_RUN, target]
-    while answer[0] & MASK32 in (fid.FFA_INTERRUPT, fid.FFA_YIELD):
-        answer = yield [fid.FFA_RUN, answer[1]]
-    return None
+def _run(hypervisor: Hypervisor, pe: PE, target: int) -> Steps:
+    """Give cycles to a context of an SP; one that serves a request gets them from who made it."""
+    if target not in hypervisor.unfinished:
+        yield from run_to_response(hypervisor, pe, [fid.FFA_RUN, target])
 
 
 def raise_npi(hypervisor: Hypervisor, vm_id: int, vcpu: int | None) -> None:

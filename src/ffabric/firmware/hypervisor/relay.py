@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
-from ffabric.abi.ffa import notifications
-from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.status import Status, from_register
-from ffabric.firmware.manager import execution, mailbox, ownership
+from ffabric.firmware.hypervisor import interrupts
+from ffabric.firmware.manager import mailbox
 from ffabric.firmware.manager.manager import REFUSALS
 from ffabric.firmware.manager.memory import giveback, retrieve, send
 from ffabric.firmware.manager.memory.region import DONATE
 from ffabric.firmware.manager.partition import ExecutionContext, Partition
-from ffabric.firmware.manager.reply import error, success
+from ffabric.firmware.manager.reply import success
 from ffabric.firmware.rules import refuse
 
 if TYPE_CHECKING:
@@ -36,11 +35,6 @@ MASK32 = 0xFFFFFFFF
 PAGE = 4096
 Step = Generator[list[int], list[int], list[int]]
 """Part of a script that ends with the last answer."""
-
-FRAMEWORK = 1 << 31
-VM_CREATED = 0b100
-VM_DESTROYED = 0b110
-_SUBSCRIBED = {VM_CREATED: info.VM_CREATED, VM_DESTROYED: info.VM_DESTROYED}
 
 
 def own(hypervisor: Hypervisor) -> Mailbox:
@@ -73,7 +67,7 @@ def _forget_donated(hypervisor: Hypervisor, handle: int) -> None:
     hypervisor.zombies = [each for each in hypervisor.zombies if each.handle != handle]
 
 
-def _donated(region: Region, answer: list[int]) -> bool:
+def was_donated(region: Region, answer: list[int]) -> bool:
     """Whether a reclaim was refused because an SP has taken the donation."""
     status = from_register(answer[2])
     return region.kind is DONATE and status is Status.INVALID_PARAMETERS
@@ -118,18 +112,19 @@ def reclaim_memory(
     hypervisor: Hypervisor, caller: ExecutionContext, region: Region, flags: int
 ) -> Script:
     """FFA_MEM_RECLAIM of memory that the SPMC relays."""
-    answer = yield _reclaim(region, flags)
+    answer = yield reclaim_call(region, flags)
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
         giveback.take_back(hypervisor, region, clear=False)
         success(caller.x)
     else:
-        if _donated(region, answer):
+        if was_donated(region, answer):
             retrieve.finish_donation(hypervisor, region)
         caller.x[0:8] = answer[0:8]
     return caller
 
 
-def _reclaim(region: Region, flags: int) -> list[int]:
+def reclaim_call(region: Region, flags: int) -> list[int]:
+    """The registers of FFA_MEM_RECLAIM."""
     return [fid.FFA_MEM_RECLAIM, *send.handle_words(region.handle), flags]
 
 
@@ -204,102 +199,11 @@ def fill_rx(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: H
     return nxt
 
 
-def announce(
-    hypervisor: Hypervisor, vm: Partition, message: int
-) -> Generator[list[int], list[int], None]:
-    """Tell every SP that subscribed that ``vm`` was created or destroyed (section 18.3)."""
-    for sp in hypervisor.secure_partitions:
-        if sp.properties & _SUBSCRIBED[message]:
-            request = [fid.FFA_MSG_SEND_DIRECT_REQ_32, sp.id, FRAMEWORK | message, 0, 0, vm.id]
-            yield from run_to_response(request)
-
-
-def run_to_response(request: list[int]) -> Step:
-    """Make a direct request and give the SP cycles until it responds."""
-    answer = yield request
+def run_to_response(hypervisor: Hypervisor, pe: PE, call: list[int]) -> Step:
+    """Make a direct request, or FFA_RUN, and give the SP cycles until it has answered."""
+    answer = yield call
     while answer[0] & MASK32 in (fid.FFA_INTERRUPT, fid.FFA_YIELD):
+        if answer[0] & MASK32 == fid.FFA_INTERRUPT:
+            interrupts.take(hypervisor, pe)
         answer = yield [fid.FFA_RUN, answer[1]]
     return answer
-
-
-def bury(hypervisor: Hypervisor, caller: ExecutionContext | None) -> Script:
-    """Try again to reclaim what dead VMs had lent to SPs."""
-    for region in [*hypervisor.zombies]:
-        answer = yield _reclaim(region, abi.FLAG_CLEAR)
-        if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
-            hypervisor.zombies.remove(region)
-            for _, pa, pages, _ in region.runs:
-                hypervisor.frames.release(pa, pages)
-        elif _donated(region, answer):
-            hypervisor.zombies.remove(region)
-    return caller
-
-
-def destroy(hypervisor: Hypervisor, pe: PE, dead: ExecutionContext) -> Script:
-    """End the VM of ``dead``: no vCPU runs again, all that it has or gave away comes back."""
-    vm = dead.partition
-    hypervisor.partitions.pop(vm.id, None)
-    _stop(hypervisor, pe, dead)
-    if hypervisor.tracer is not None:
-        hypervisor.tracer.event(pe, "vm_destroyed", partition=vm.name, reason=vm.fate)
-    if vm.id in hypervisor.shared_mailboxes:
-        hypervisor.shared_mailboxes.discard(vm.id)
-        yield [fid.FFA_RXTX_UNMAP, vm.id << 16]
-    for word in [word for word, ctx in hypervisor.unfinished.items() if ctx.partition is vm]:
-        del hypervisor.unfinished[word]
-        yield from run_to_response([fid.FFA_RUN, word])
-    yield from announce(hypervisor, vm, VM_DESTROYED)
-    yield [
-        fid.FFA_NOTIFICATION_GET,
-        vm.id,
-        notifications.GET_FROM_SP | notifications.GET_FROM_SPM,
-    ]
-    yield [fid.FFA_NOTIFICATION_BITMAP_DESTROY, vm.id]
-    if vm.mailbox is not None:
-        mailbox.drop(vm)
-    _withdraw(hypervisor, vm)
-    hypervisor.forget_endpoint(vm)
-    _free_memory(hypervisor, vm)
-    yield from bury(hypervisor, None)
-    return execution.unwind(hypervisor, pe, dead)
-
-
-def _stop(hypervisor: Hypervisor, pe: PE, dead: ExecutionContext) -> None:
-    """Take every vCPU of a dead VM off its PE, and tell the vCPUs that wait for it."""
-    for ctx in dead.partition.contexts:
-        waits = ctx.callee is not None or hypervisor.is_away(ctx)
-        for queue in hypervisor.ready:
-            if ctx in queue:
-                queue.remove(ctx)
-        if ctx.runner is not None:
-            ctx.runner.close()
-        asker = ctx.caller
-        if ctx is dead or waits:
-            continue
-        if asker is not None and asker.callee is ctx:
-            ctx.caller = None
-            error(asker.x, Status.ABORTED)
-            hypervisor.wake(hypervisor.resume(asker))
-        if ctx.pe is not None and ctx.pe.current is ctx:
-            hypervisor.machine.schedule(ctx.pe, hypervisor.schedule(ctx.pe))
-
-
-def _withdraw(hypervisor: Hypervisor, vm: Partition) -> None:
-    """What ``vm`` gave to SPs leaves the VMs that have it too, and waits for the SPs."""
-    for region in [*hypervisor.regions.live.values()]:
-        if region.remote and region.sender == vm.id:
-            hypervisor.withdraw(region)
-            hypervisor.regions.remove(region)
-            hypervisor.zombies.append(region)
-
-
-def _free_memory(hypervisor: Hypervisor, vm: Partition) -> None:
-    """Return the VM's pages to the frames, cleared, but for those an SP still holds."""
-    stage2 = vm.stage2
-    assert stage2 is not None
-    for base, pages in (*vm.memory, vm.window):
-        for _, pa, count, attrs in stage2.runs(base, pages):
-            if ownership.state(attrs) is ownership.OWNED:
-                hypervisor.memory.zero(pa, count * PAGE, secure=False)
-                hypervisor.frames.release(pa, count)
-    stage2.free()

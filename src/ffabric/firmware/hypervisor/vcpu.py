@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import psci, smccc
 from ffabric.abi.psci import AffinityState, MigrateType, Return
-from ffabric.firmware.hypervisor import boot
+from ffabric.firmware.hypervisor import lifetime
 from ffabric.firmware.manager import execution
 from ffabric.firmware.manager.partition import ExecutionContext, State
 from ffabric.machine import exits
@@ -91,7 +91,7 @@ def _cpu_on(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
         x[0] = Return.ALREADY_ON.register64
     else:
         x[0] = Return.SUCCESS
-        boot.start(hypervisor, vm, target.index, x[2], x[3])
+        lifetime.start(hypervisor, vm, target.index, x[2], x[3])
     return caller
 
 
@@ -127,7 +127,8 @@ def _affinity_info(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> 
 
 
 def _system_off(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
-    return execution.abort(hypervisor, pe, caller, "powered itself off")
+    execution.stop(caller.partition, "powered itself off")
+    return hypervisor.ended(pe, caller)
 
 
 _CALLS: dict[int, Call] = {

@@ -211,7 +211,7 @@ def unwind(pm: Manager, pe: PE, ctx: ExecutionContext) -> Next:
     return pm.aborted(pe, ctx)
 
 
-def kill(pm: Manager, partition: Partition, reason: str) -> None:
+def stop(partition: Partition, reason: str) -> None:
     """Mark every context of ``partition`` ABORTED."""
     partition.alive = False
     partition.fate = reason
@@ -220,6 +220,11 @@ def kill(pm: Manager, partition: Partition, reason: str) -> None:
         each.model = Model.NONE
         each.request = 0
         each.yielded = False
+
+
+def kill(pm: Manager, partition: Partition, reason: str) -> None:
+    """``partition`` has failed: stop it, and tell who wants to know."""
+    stop(partition, reason)
     if pm.tracer is not None:
         pm.tracer.event(None, "aborted", partition=partition.name, reason=reason)
     pm.died(partition)
