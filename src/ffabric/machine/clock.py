@@ -33,14 +33,17 @@ def _due(event: Event) -> tuple[int, int]:
 
 
 class Clock:
-    """The one clock of a machine; `now` is its time in nanoseconds."""
+    """The one clock of a machine.
 
-    __slots__ = ("_events", "_next", "_order", "now")
+    `now` is its time in nanoseconds, `due` when the next event is due (far away, if none is).
+    """
+
+    __slots__ = ("_events", "_order", "due", "now")
 
     def __init__(self) -> None:
         self.now = 0
         self._events: list[Event] = []
-        self._next = _NEVER
+        self.due = _NEVER
         self._order = 0
 
     def at(self, deadline: int, callback: Callable[[], object]) -> Event:
@@ -51,7 +54,7 @@ class Clock:
         event = Event(deadline, self._order, callback)
         self._order += 1
         insort(self._events, event, key=_due)
-        self._next = self._events[0].deadline
+        self.due = self._events[0].deadline
         return event
 
     def cancel(self, event: Event) -> None:
@@ -63,12 +66,12 @@ class Clock:
     def advance(self, ns: int) -> None:
         """Let `ns` nanoseconds pass and fire what becomes due."""
         target = self.now + ns
-        if self.now <= target < self._next:
+        if self.now <= target < self.due:
             self.now = target
             return
         if ns < 0:
             raise ValueError(f"time cannot go back by {-ns} ns")
-        while self._next <= target:
+        while self.due <= target:
             event = self._events[0]
             self._drop(0)
             self.now = max(self.now, event.deadline)
@@ -85,4 +88,4 @@ class Clock:
 
     def _drop(self, index: int) -> None:
         del self._events[index]
-        self._next = self._events[0].deadline if self._events else _NEVER
+        self.due = self._events[0].deadline if self._events else _NEVER

@@ -137,7 +137,12 @@ class Machine:
         assert self.firmware is not None
         self.exits += 1
         self.firmware.trap(pe, ctx, exit_)
-        self.clock.advance(EXIT_COST)
+        clock = self.clock
+        now = clock.now + EXIT_COST
+        if now < clock.due:
+            clock.now = now
+        else:
+            clock.advance(EXIT_COST)
         if self.interrupts_changed:
             self.deliver_interrupts()
         if self.exit_limit is not None and self.exits >= self.exit_limit:

@@ -58,8 +58,8 @@ class PagePool:
 
     def free(self, pa: int) -> None:
         """Give back one page; ValueError if it is not one that is in use."""
-        page, rest = divmod(pa - self.base, PAGE_SIZE)
-        if rest or not 0 <= page < self.pages or not self._used[page]:
+        page = pa - self.base >> 12
+        if pa & PAGE_SIZE - 1 or not 0 <= page < self.pages or not self._used[page]:
             raise ValueError(f"{pa:#x} is no page in use of this pool")
         self._used[page] = 0
         self._free.append(page)

@@ -88,8 +88,8 @@ class Stage2:
 
     `ipa_bits` (31 to 43) is the size of the intermediate physical address space. Addresses are
     bytes, lengths are 4 KiB pages. `generation` grows with every change that a TLB could hide, and
-    every dict in `tlbs` is emptied by it: whoever keeps translations keeps them there, or compares
-    generations. A TLB keeps no faults and no bits of software's, so that to map where nothing was,
+    every dict in `tlbs` loses what has changed: whoever keeps translations keeps them there, by
+    page number (IPA >> 12), or compares generations. A TLB keeps no faults and no bits of software's, so that to map where nothing was,
     to give back what was remembered, or to change ownership alone invalidates nothing.
     """
 
@@ -202,7 +202,7 @@ class Stage2:
             old = self._words[index]
             self._words[index] = first | TABLE
             if old & VALID:
-                self._changed()
+                self._changed_page(ipa)
             return
         if pa & ~ADDRESS or pa + (pages << _PAGE) > ADDRESS + PAGE_SIZE or attrs & ~ATTRIBUTES:
             raise Stage2Error(ipa, f"no descriptor holds PA {pa:#x} with attributes {attrs:#x}")
@@ -224,9 +224,9 @@ class Stage2:
                 self._words[index] = 0
                 table = index << 3 & -PAGE_SIZE
                 if self._mapping[table : table + PAGE_SIZE] == _EMPTY_TABLE:
-                    self._prune(ipa, ipa + PAGE_SIZE)
+                    self._drop_page_table(ipa)
                 if old & VALID:
-                    self._changed()
+                    self._changed_page(ipa)
                 return
         end = self._end_of(ipa, pages)
         for index, count, shift, _ in list(self._spans(ipa, end, split=True)):
@@ -250,7 +250,7 @@ class Stage2:
                     raise Stage2Error(ipa, "no page there to update")
                 words[index] = new = old & ~clear | set_
                 if old & VALID and (old ^ new) & ~_UNSEEN:
-                    self._changed()
+                    self._changed_page(ipa)
                 return
         spans = list(self._spans(ipa, self._end_of(ipa, pages), split=True))
         edits: list[tuple[int, int, int]] = []
@@ -291,6 +291,12 @@ class Stage2:
         self.generation += 1
         for tlb in self.tlbs:
             tlb.clear()
+
+    def _changed_page(self, ipa: int) -> None:
+        self.generation += 1
+        page = ipa >> _PAGE
+        for tlb in self.tlbs:
+            tlb.pop(page, None)
 
     def _end_of(self, ipa: int, pages: int) -> int:
         end = ipa + (pages << _PAGE)
@@ -440,6 +446,17 @@ class Stage2:
                 for middle in range(low >> 21, (high - 1 >> 21) + 1):
                     self._drop_if_empty(start + (middle & 511))
                 self._drop_if_empty(self._root + top)
+
+    def _drop_page_table(self, ipa: int) -> None:
+        """Give back the level 3 table of `ipa`, which is empty, and the one above if that is too."""
+        words = self._words
+        top = self._root + (ipa >> 30)
+        above = words[top]
+        index = (above - self._bias >> 3) + (ipa >> 21 & 511)
+        table, words[index] = words[index], 0
+        self._walked.clear()
+        self.pool.free(table & ADDRESS)
+        self._drop_if_empty(top)
 
     def _drop_if_empty(self, index: int) -> None:
         desc = self._words[index]

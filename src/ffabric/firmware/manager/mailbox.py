@@ -104,19 +104,18 @@ class Buffer:
     def write(self, data: bytes, offset: int = 0) -> None:
         """Write ``data`` at ``offset``; it fits (the caller has checked)."""
         for view in self.views:
-            if offset < len(view):
-                part = data[: len(view) - offset]
-                view[offset : offset + len(part)] = part
-                data = data[len(part) :]
-                offset = 0
-                if not data:
-                    return
-            else:
-                offset -= len(view)
+            room = len(view) - offset
+            if len(data) <= room:
+                view[offset : offset + len(data)] = data
+                return
+            if room > 0:
+                view[offset:] = data[:room]
+                data = data[room:]
+            offset = max(0, -room)
 
-    def clear_tail(self, length: int) -> None:
-        """Zero what lies behind ``length``, so that nobody reads an earlier message there."""
-        self.write(bytes(self.size - length), length)
+    def fill(self, data: bytes) -> None:
+        """Write ``data``, and zeros behind it, so that nobody reads an earlier message there."""
+        self.write(data.ljust(self.size, b"\0"))
 
 
 class Mailbox:
@@ -234,8 +233,7 @@ def receiver_box(partition: Partition) -> Mailbox:
 
 def deliver(pm: Manager, partition: Partition, box: Mailbox, data: bytes) -> None:
     """Write ``data`` into RX, hide older bytes behind it, and pass RX to its consumer."""
-    box.rx.write(data)
-    box.rx.clear_tail(len(data))
+    box.rx.fill(data)
     box.full = True
     if pm.tracer is not None:
         pm.tracer.event(None, "rx", partition=partition.name, full=True, bytes=len(data))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
-from ffabric.firmware.manager.ownership import BITS, DONATING, LENT, SHARED
+from ffabric.firmware.manager.ownership import BITS, DONATING, LENT, MASK, SHARED
 from ffabric.firmware.rules import refuse, rule
 from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, VALID
 
@@ -49,18 +49,28 @@ HANDLE_OF_HYPERVISOR = 1 << 63
 
 
 class Kind:
-    """DONATE, LEND or SHARE: what it does to the owner's descriptors, and its type flag."""
+    """DONATE, LEND or SHARE: what it does to the owner's descriptors, and its type flag.
 
-    __slots__ = ("functions", "name", "owner_clear", "owner_set", "type_flag")
+    ``permissions`` are those that its sender may give, as bytes of a descriptor.
+    """
+
+    __slots__ = ("functions", "name", "owner_clear", "owner_set", "permissions", "type_flag")
 
     def __init__(
-        self, name: str, functions: tuple[int, int], type_flag: int, clear: int, set_: int
+        self,
+        name: str,
+        functions: tuple[int, int],
+        type_flag: int,
+        clear: int,
+        set_: int,
+        permissions: tuple[int, ...],
     ) -> None:
         self.name = name
         self.functions = functions
         self.type_flag = type_flag
-        self.owner_clear = clear
+        self.owner_clear = clear | MASK
         self.owner_set = set_
+        self.permissions = permissions
 
     def __repr__(self) -> str:
         return self.name
@@ -72,12 +82,23 @@ DONATE = Kind(
     abi.FLAG_TYPE_DONATE,
     VALID,
     BITS[DONATING],
+    (abi.PERM_DATA_NOT_SPECIFIED,),
 )
 LEND = Kind(
-    "lend", (fid.FFA_MEM_LEND_32, fid.FFA_MEM_LEND_64), abi.FLAG_TYPE_LEND, VALID, BITS[LENT]
+    "lend",
+    (fid.FFA_MEM_LEND_32, fid.FFA_MEM_LEND_64),
+    abi.FLAG_TYPE_LEND,
+    VALID,
+    BITS[LENT],
+    (abi.PERM_DATA_RW, abi.PERM_DATA_RO),
 )
 SHARE = Kind(
-    "share", (fid.FFA_MEM_SHARE_32, fid.FFA_MEM_SHARE_64), abi.FLAG_TYPE_SHARE, 0, BITS[SHARED]
+    "share",
+    (fid.FFA_MEM_SHARE_32, fid.FFA_MEM_SHARE_64),
+    abi.FLAG_TYPE_SHARE,
+    0,
+    BITS[SHARED],
+    (abi.PERM_DATA_RW, abi.PERM_DATA_RO),
 )
 KINDS = {function: kind for kind in (DONATE, LEND, SHARE) for function in kind.functions}
 

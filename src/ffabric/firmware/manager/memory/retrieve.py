@@ -259,6 +259,8 @@ def judge(
 
 def _judge_flags(region: Region, wanted: abi.Transaction) -> None:
     flags = wanted.flags
+    if not flags:
+        return
     type_flag = flags & abi.FLAG_TYPE_MASK
     if type_flag and type_flag != region.kind.type_flag:
         refuse(TYPE_FLAG, got=type_flag, expected=region.kind.type_flag)
@@ -290,9 +292,9 @@ def _judge_receivers(me: Partition, region: Region, wanted: abi.Transaction) -> 
         refuse(RECEIVERS, got=count, expected="1 of several")
     if not bypass and count != sent:
         refuse(RECEIVERS, got=count, expected=sent)
-    ids = {each.endpoint for each in wanted.receivers}
-    if len(ids) != count or me.id not in ids:
-        refuse(RECEIVERS, got=[each.endpoint for each in wanted.receivers], expected=me.id)
+    ids = [each.endpoint for each in wanted.receivers]
+    if me.id not in ids or (count > 1 and len(set(ids)) != count):
+        refuse(RECEIVERS, got=ids, expected=me.id)
 
 
 def _permissions(region: Region, offered: Borrower, asked: abi.Receiver) -> int:

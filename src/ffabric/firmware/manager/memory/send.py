@@ -216,6 +216,10 @@ DEVICE = family(
 PAGE = 4096
 SECURE_ID = 1 << 15
 NORMAL_SHARED = abi.MEM_ATTR_NORMAL_WB_INNER
+_NOT_THE_SENDERS = ~(abi.FLAG_CLEAR | abi.FLAG_TIME_SLICE)
+"""Flags that a sender leaves zero, but for the transaction's type."""
+_EXCLUSIVE = ownership.MASK | VALID
+"""Bits of a descriptor that are VALID alone for a page that is owned, exclusively."""
 DEVICE_SHARED = abi.MEM_ATTR_TYPE_DEVICE | abi.MEM_ATTR_DEVICE_NGNRNE | abi.MEM_ATTR_INNER_SHAREABLE
 
 
@@ -274,12 +278,14 @@ def judge(pm: Manager, sender: Partition, kind: Kind, sent: abi.Transaction, tot
         refuse(NO_RECEIVER[kind], got=0, expected="1 or more")
     if sent.handle:
         refuse(HANDLE_MBZ[kind], got=sent.handle, expected=0)
-    if sent.header_length + sent.range_count * 16 != total:
-        refuse(TOTAL[kind], got=total, expected=sent.header_length + sent.range_count * 16)
-    if sent.flags & ~abi.FLAG_CLEAR & ~abi.FLAG_TIME_SLICE not in (0, kind.type_flag):
-        refuse(FLAGS[kind], got=sent.flags, expected=abi.FLAG_CLEAR)
-    if kind is SHARE and sent.flags & abi.FLAG_CLEAR:
-        refuse(SHARE_CLEAR, got=sent.flags, expected=0)
+    end = sent.header_length + sent.range_count * 16
+    if total != end:
+        refuse(TOTAL[kind], got=total, expected=end)
+    flags = sent.flags
+    if flags & _NOT_THE_SENDERS not in (0, kind.type_flag):
+        refuse(FLAGS[kind], got=flags, expected=abi.FLAG_CLEAR)
+    if flags & abi.FLAG_CLEAR and kind is SHARE:
+        refuse(SHARE_CLEAR, got=flags, expected=0)
     for receiver in receivers:
         _judge_receiver(pm, sent, kind, receiver)
     if len(receivers) > 1:
@@ -297,7 +303,16 @@ def _judge_receiver(pm: Manager, sent: abi.Transaction, kind: Kind, receiver: ab
         refuse(RECEIVER_SELF[kind], got=endpoint, expected="another endpoint")
     if receiver.composite_offset & 15 or not receiver.composite_offset:
         refuse(COMPOSITE[kind], got=receiver.composite_offset, expected="a multiple of 16")
-    permissions = receiver.permissions
+    if receiver.permissions not in kind.permissions:
+        _refuse_permissions(kind, receiver.permissions)
+    if sent.sender & SECURE_ID and not endpoint & SECURE_ID:
+        refuse(RECEIVER_WORLD[kind], got=endpoint, expected="an SP")
+    if endpoint not in pm.partitions and not pm.is_remote(endpoint):
+        refuse(RECEIVER_UNKNOWN[kind], got=endpoint, expected="a known endpoint")
+
+
+def _refuse_permissions(kind: Kind, permissions: int) -> None:
+    """Permissions that a sender may not give: by which rule?"""
     data = permissions & abi.PERM_DATA_MASK
     if (
         data == abi.PERM_DATA_MASK
@@ -308,14 +323,8 @@ def _judge_receiver(pm: Manager, sent: abi.Transaction, kind: Kind, receiver: ab
     if permissions & abi.PERM_INSTRUCTION_MASK:
         refuse(INSTRUCTION[kind], got=permissions, expected="not specified")
     if kind is DONATE:
-        if data:
-            refuse(DONATE_DATA, got=permissions, expected="not specified")
-    elif not data:
-        refuse(DATA_UNSPECIFIED[kind], got=permissions, expected="RO or RW")
-    if sent.sender & SECURE_ID and not endpoint & SECURE_ID:
-        refuse(RECEIVER_WORLD[kind], got=endpoint, expected="an SP")
-    if endpoint not in pm.partitions and not pm.is_remote(endpoint):
-        refuse(RECEIVER_UNKNOWN[kind], got=endpoint, expected="a known endpoint")
+        refuse(DONATE_DATA, got=permissions, expected="not specified")
+    refuse(DATA_UNSPECIFIED[kind], got=permissions, expected="RO or RW")
 
 
 def _judge_attributes(kind: Kind, sent: abi.Transaction) -> None:
@@ -372,8 +381,8 @@ def judge_ownership(region: Region) -> None:
     for address, count in region.constituents:
         runs += stage2.runs(address, count)
     attrs = runs[0][3]
-    for ipa, pa, _, found in runs:
-        if pa < 0 or found & ownership.MASK or not found & VALID:
+    for ipa, _, _, found in runs:
+        if found & _EXCLUSIVE != VALID:
             refuse(OWNED[region.kind], got=(ipa, ownership.name(found)), expected="OWNED")
         if found != attrs:
             refuse(UNIFORM[region.kind], got=ownership.name(found), expected=ownership.name(attrs))
@@ -404,7 +413,7 @@ def transfer(pm: Relayer, region: Region) -> None:
     done = 0
     try:
         for address, count in region.constituents:
-            stage2.update(address, count, kind.owner_clear | ownership.MASK, kind.owner_set)
+            stage2.update(address, count, kind.owner_clear, kind.owner_set)
             done += 1
     except NoPages:
         for address, count in region.constituents[:done]:
