@@ -89,8 +89,9 @@ class Stage2:
     `ipa_bits` (31 to 43) is the size of the intermediate physical address space. Addresses are
     bytes, lengths are 4 KiB pages. `generation` grows with every change that a TLB could hide, and
     every dict in `tlbs` loses what has changed: whoever keeps translations keeps them there, by
-    page number (IPA >> 12), or compares generations. A TLB keeps no faults and no bits of software's, so that to map where nothing was,
-    to give back what was remembered, or to change ownership alone invalidates nothing.
+    page number (IPA >> 12), or compares generations. A TLB keeps no faults and no bits of
+    software's, so that to map where nothing was, to give back what was remembered, or to change
+    ownership alone invalidates nothing.
     """
 
     __slots__ = (
@@ -448,7 +449,7 @@ class Stage2:
                 self._drop_if_empty(self._root + top)
 
     def _drop_page_table(self, ipa: int) -> None:
-        """Give back the level 3 table of `ipa`, which is empty, and the one above if that is too."""
+        """Give back the level 3 table of `ipa`, which is empty, and the one above likewise."""
         words = self._words
         top = self._root + (ipa >> 30)
         above = words[top]

@@ -59,6 +59,7 @@ class Kind:
     def __init__(
         self,
         name: str,
+        *,
         functions: tuple[int, int],
         type_flag: int,
         clear: int,
@@ -78,27 +79,27 @@ class Kind:
 
 DONATE = Kind(
     "donate",
-    (fid.FFA_MEM_DONATE_32, fid.FFA_MEM_DONATE_64),
-    abi.FLAG_TYPE_DONATE,
-    VALID,
-    BITS[DONATING],
-    (abi.PERM_DATA_NOT_SPECIFIED,),
+    functions=(fid.FFA_MEM_DONATE_32, fid.FFA_MEM_DONATE_64),
+    type_flag=abi.FLAG_TYPE_DONATE,
+    clear=VALID,
+    set_=BITS[DONATING],
+    permissions=(abi.PERM_DATA_NOT_SPECIFIED,),
 )
 LEND = Kind(
     "lend",
-    (fid.FFA_MEM_LEND_32, fid.FFA_MEM_LEND_64),
-    abi.FLAG_TYPE_LEND,
-    VALID,
-    BITS[LENT],
-    (abi.PERM_DATA_RW, abi.PERM_DATA_RO),
+    functions=(fid.FFA_MEM_LEND_32, fid.FFA_MEM_LEND_64),
+    type_flag=abi.FLAG_TYPE_LEND,
+    clear=VALID,
+    set_=BITS[LENT],
+    permissions=(abi.PERM_DATA_RW, abi.PERM_DATA_RO),
 )
 SHARE = Kind(
     "share",
-    (fid.FFA_MEM_SHARE_32, fid.FFA_MEM_SHARE_64),
-    abi.FLAG_TYPE_SHARE,
-    0,
-    BITS[SHARED],
-    (abi.PERM_DATA_RW, abi.PERM_DATA_RO),
+    functions=(fid.FFA_MEM_SHARE_32, fid.FFA_MEM_SHARE_64),
+    type_flag=abi.FLAG_TYPE_SHARE,
+    clear=0,
+    set_=BITS[SHARED],
+    permissions=(abi.PERM_DATA_RW, abi.PERM_DATA_RO),
 )
 KINDS = {function: kind for kind in (DONATE, LEND, SHARE) for function in kind.functions}
 
