@@ -31,6 +31,7 @@ from unicorn import unicorn_const as uc
 from ffabric.machine import exits
 from ffabric.machine.engines import unicorn_exceptions as el
 from ffabric.machine.engines import unicorn_native as native
+from ffabric.machine.engines.disassembly import instruction
 from ffabric.machine.engines.runner import DATA, FETCH, FIQ, IRQ, Fault, Trap
 from ffabric.machine.engines.unicorn_boot import HCR_EL2, HPFAR_EL2, power_on
 from ffabric.machine.engines.unicorn_devices import Devices
@@ -460,7 +461,9 @@ class UnicornRunner:
     def _crash(self, why: str, pc: int | None = None) -> None:
         if pc is None:
             pc, _ = self._exceptions.pc_pstate()
-        self._dead = self._context.crash = f"{why}, at {pc:#x}"
+        word = self._emulator.instruction(pc)
+        what = "" if word is None else f": {instruction(word, pc)}"
+        self._dead = self._context.crash = f"{why}, at {pc:#x}{what}"
         self._x.read()
         self._context.x[:] = self._x.words.tolist()
         self._going = False
