@@ -18,6 +18,28 @@ def test_an_unassigned_status_is_said_to_be_none():
     assert "  0x63 is no status of FF-A" in explain.registers([0x84000060, 0, 0x63])
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0xFFFFFFFE], "INVALID_PARAMETERS (-2), as a result of FF-A"),
+        ([(1 << 64) - 1], "NOT_SUPPORTED (-1), as a result of FF-A"),
+        ([0x10001], "1.1, as the result of FFA_VERSION (0x10001)"),
+        ([0xB2000003, 1], "fast SMC32 call 0x3 of the owner trusted os (0xb2000003)"),
+        ([0x32000004], "yielding SMC32 call 0x4 of the owner trusted os (0x32000004)"),
+        ([0xC2000001], "fast SMC64 call 0x1 of the owner sip (0xc2000001)"),
+        ([0x84000003], "CPU_ON_32 (0x84000003)"),
+        ([0x840000EE], "0x840000ee (0x840000ee)"),
+    ],
+)
+def test_other_values_are_named_too(values, expected):
+    assert explain.registers(values)[0] == expected
+
+
+@pytest.mark.parametrize("values", [[12], [0], [0x1000], [0x87000001], [0xFFFFFFFE, 1]])
+def test_of_other_registers_nothing_is_known(values):
+    assert explain.registers(values) == []
+
+
 def test_registers_are_read_as_a_version_lays_them_out():
     mentioned = explain.registers([0xC400008D, 0x18001], 0x10001)
 
@@ -64,6 +86,7 @@ def test_a_line_of_a_log_is_explained(text, expected):
         ("w0 0x84000070 w1 0x80010000", [0x84000070, 0x80010000]),
         ("VERBOSE: SPM(0): 0x84000063 0x10002 0x0 and be done", [0x84000063, 0x10002, 0]),
         ("00000000c4000061", [0xC4000061]),
+        ("84000060 0 fffffffe", [0x84000060, 0, 0xFFFFFFFE]),
         ("at 0x80000000: 0x84000069", [0x84000069]),
         ("Memory range: 0x80000000 - 0xc0000000", []),
     ],

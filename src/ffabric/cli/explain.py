@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from ffabric.abi.ffa.version import format_version, parse
+from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version, parse
 from ffabric.cli.errors import UsageError
 from ffabric.observe import explain as explaining
 
-_VERSION = format_version(parse("1.2"))
+_FAILED = 1
 
 
 def explain(
-    *what: Annotated[str, Parameter(allow_leading_hyphen=True)], ffa: str = _VERSION
+    *what: Annotated[str, Parameter(allow_leading_hyphen=True)], ffa: str = format_version(LATEST)
 ) -> int:
     """Say what registers (x0 x1 ...) or a log line mean; without arguments, read lines from stdin.
 
@@ -29,27 +30,54 @@ def explain(
     ffa
         The FF-A version by which registers are laid out.
     """
-    try:
-        version = parse(ffa)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    values = _registers(what)
-    if values:
-        print("\n".join(explaining.registers(values, version)))
-        return 0
-    texts = [" ".join(what)] if what else sys.stdin
+    version = _version(ffa)
+    unknown = next((word for word in what if word.startswith("--")), None)
+    if unknown is not None:
+        raise UsageError(f"explain: unknown option {unknown}")
+    if what:
+        values = _registers(what)
+        if values:
+            explained = explaining.registers(values, version)
+        else:
+            explained = explaining.line(" ".join(what), version)
+        print("\n".join(explained), end="\n" if explained else "")
+        understood = bool(explained)
+    else:
+        understood = _log(sys.stdin, version)
+    if not understood:
+        print("ffabric: nothing in it is known: no registers, no known message", file=sys.stderr)
+    return 0 if understood else _FAILED
+
+
+def _log(texts: Iterable[str], version: int) -> bool:
+    """Explain the lines of a log; whether there was anything to explain."""
+    if sys.stdin.isatty():
+        print("Paste lines of a log; Ctrl-D ends it.", file=sys.stderr)
     understood = False
     for text, explained in explaining.lines(texts, version):
         understood = True
-        if not what:
-            print(f"> {text}")
-        print("\n".join(explained))
-    if not understood:
-        print("ffabric: nothing in it is known: no registers, no known message", file=sys.stderr)
-    return 0 if understood else 1
+        print(f"> {text}", *explained, sep="\n")
+    return understood
+
+
+def _version(text: str) -> int:
+    known = ", ".join(format_version(version) for version in VERSIONS)
+    try:
+        version = parse(text)
+    except ValueError:
+        version = 0
+    if version not in VERSIONS:
+        raise UsageError(f"--ffa: {text!r} is none of {known}")
+    return version
 
 
 def _registers(what: tuple[str, ...]) -> list[int]:
+    """The words as register values; none if they are of a log.
+
+    Without 0x in front the first is: people also paste ``84000060 0 fffffffe``.
+    """
+    if not what[0].lower().startswith(("0x", "-")):
+        return []
     try:
         return [_number(word) for word in what]
     except ValueError:
@@ -57,7 +85,7 @@ def _registers(what: tuple[str, ...]) -> list[int]:
 
 
 def _number(word: str) -> int:
-    value = int(word, 0)
+    value = int(word.rstrip(","), 0)
     if not -(1 << 63) <= value < 1 << 64:
         raise UsageError(f"{word} does not fit a 64-bit register")
     return value & 0xFFFFFFFFFFFFFFFF

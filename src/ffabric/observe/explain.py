@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
-from ffabric.abi import hafnium, psci
+from ffabric.abi import hafnium, psci, smccc
 from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status, from_register
-from ffabric.abi.ffa.version import LATEST
+from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version
 from ffabric.firmware import catalogue
 from ffabric.firmware.rules import RULES, Rule
 from ffabric.observe.messages import MESSAGES
@@ -22,10 +22,17 @@ from ffabric.observe.messages import MESSAGES
 _LABEL = re.compile(r"\b[axwrAXWR]\d{1,2}\s*(?:[:=]\s*|(?=\s0[xX]))")
 _ID = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?0{0,8}([8cC][0-9a-fA-F]{7})(?![0-9a-zA-Z])")
 _NUMBER = re.compile(
-    r"(?<![\w.])(-?)(?:0[xX]([0-9a-fA-F]{1,16})|(?=[a-fA-F]*\d)([0-9a-fA-F]{1,16}))(?![\w])"
+    r"(?<![\w.])(-?)"
+    r"(?:0[xX]([0-9a-fA-F]{1,16})|(?=[a-fA-F]*\d|[a-fA-F]{8}\b|[a-fA-F]{16}\b)([0-9a-fA-F]{1,16}))"
+    r"(?!\w)"
 )
 _MASK = (1 << 64) - 1
 _MAX_REGISTERS = 18
+_MASK32 = 0xFFFFFFFF
+_SIBLINGS = (smccc.FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS)
+_TRUSTED = (smccc.Owner.TRUSTED_APPLICATION, smccc.Owner.TRUSTED_OS)
+_ADDRESSES = frozenset({0x80000000, 0xC0000000})
+"""Function ids that in a log are rather the start of a memory bank."""
 _SENDS = ("share", "lend", "donate")
 
 _ERRNO = {
@@ -43,14 +50,37 @@ _ERRNO = {
 
 
 def registers(values: Sequence[int], version: int = LATEST) -> list[str]:
-    """The call or reply in ``values`` (x0 and on): a line for it and one for each field."""
+    """The call or reply in ``values`` (x0 and on): a line for it and one for each field.
+
+    Empty for what is neither; a single value may be a result too (a status, a version).
+    """
+    function = values[0] & _MASK32
+    if not _is_known(function):
+        return _foreign(values)
     call = calls.decode(values, version)
     lines = [f"{call.name} ({call.id:#010x})"]
     lines += [f"  {name} = {text}" for name, _, text in call.fields]
     lines += [f"  note: {note}" for note in call.notes]
-    if call.id == fid.FFA_ERROR and len(values) > 2:
-        lines.append(_reasons(values[2] & 0xFFFFFFFF))
+    if function == fid.FFA_ERROR and len(values) > 2:
+        lines.append(_reasons(values[2] & _MASK32))
     return lines
+
+
+def _foreign(values: Sequence[int]) -> list[str]:
+    """What can be said of an x0 that is no call known by name."""
+    word = values[0] & _MASK32
+    status = from_register(word)
+    if len(values) == 1 and status is not None and status < 0:
+        return [f"{status.name} ({status:d}), as a result of FF-A", _reasons(word)]
+    if word in VERSIONS:
+        return [f"{format_version(word)}, as the result of FFA_VERSION ({word:#x})"]
+    entity = smccc.owner(word)
+    fast = smccc.is_fast(word)
+    if entity is None or word >> 16 & 0xFF or not (fast or entity in _TRUSTED):
+        return []
+    kind = f"{'fast' if fast else 'yielding'} {'SMC64' if smccc.is_smc64(word) else 'SMC32'} call"
+    whose = entity.name.lower().replace("_", " ")
+    return [f"{kind} {smccc.number(word):#x} of the owner {whose} ({word:#010x})"]
 
 
 @cache
@@ -61,7 +91,7 @@ def _reasons(word: int) -> str:
         return f"  {word:#x} is no status of FF-A"
     catalogue.load()
     count = sum(rule.status is status for rule in RULES)
-    return f"  {count} rules answer {status.name}; the trace of a run names the one that did"
+    return f"  {count} rules answer {status.name}; `--trace` of a run names the one that did"
 
 
 def line(text: str, version: int = LATEST) -> list[str]:
@@ -96,14 +126,15 @@ def _message(text: str) -> list[str]:
 def find_registers(text: str) -> list[int]:
     """The registers printed in ``text``: a known function id and the numbers behind it."""
     for start in _ID.finditer(text):
-        if _is_known(int(start.group(1), 16)):
+        function = int(start.group(1), 16)
+        if _is_known(function) and function not in _ADDRESSES:
             rest = _LABEL.sub(" ", text[start.start() :])
             return [_value(match) for match in _NUMBER.finditer(rest)][:_MAX_REGISTERS]
     return []
 
 
 def _is_known(function: int) -> bool:
-    return fid.is_ffa(function) or function in psci.FUNCTIONS or function in hafnium.FUNCTIONS
+    return fid.is_ffa(function) or any(function in table for table in _SIBLINGS)
 
 
 def _value(match: re.Match[str]) -> int:
@@ -139,13 +170,13 @@ def _errno(word: str) -> str:
 
 
 def _status(word: str) -> str:
-    status = from_register((_number(word) or 0) & 0xFFFFFFFF)
+    status = from_register((_number(word) or 0) & _MASK32)
     return "" if status is None else f"  {word} is {status.name}"
 
 
 def _function(word: str) -> str:
     number = _number(word)
-    if number is None or not _is_known(number & 0xFFFFFFFF):
+    if number is None or not _is_known(number & _MASK32):
         return ""
     return f"  {word} is {calls.decode([number]).name}"
 

@@ -1,0 +1,145 @@
+"""The command line as a whole: what it ends with, and what it prints when it cannot."""
+
+import importlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ffabric import __version__
+from ffabric.abi.errors import DecodeError
+from ffabric.cli import main as command_line
+from ffabric.cli.errors import UsageError, lines_of
+from ffabric.cli.main import COMMANDS, main
+
+
+@pytest.fixture
+def ffabric_command(monkeypatch, capsys):
+    """Runs ``ffabric`` with arguments: its exit status, its output, its errors."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ffabric", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        return end.value.code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Makes a command ``fail`` that raises an error."""
+
+    def install(error):
+        def fail():
+            raise error
+
+        monkeypatch.setattr(command_line, "raising", fail, raising=False)
+        monkeypatch.setitem(COMMANDS, "fail", ("ffabric.cli.main:raising", "Fail."))
+
+    return install
+
+
+def test_the_version_is_printed(ffabric_command):
+    assert ffabric_command("--version") == (0, f"{__version__}\n", "")
+
+
+def test_help_names_every_command(ffabric_command):
+    status, out, _ = ffabric_command("--help")
+
+    assert status == 0
+    assert all(name in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_in_the_table_exists(name):
+    module, _, function = COMMANDS[name][0].partition(":")
+
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["nope"], 'ffabric: Unknown command "nope".'),
+        (["--nope"], "ffabric: Unknown"),
+        (["manifest"], "ffabric: manifest: name at least one file"),
+        (["manifest", "x.dts", "--nope"], "ffabric: Unknown option: --nope."),
+        (["run"], 'ffabric: Command "run" parameter'),
+        (["run", "x.toml", "--seed", "many"], "ffabric: Invalid value for --seed"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_status_2(ffabric_command, arguments, line):
+    status, out, err = ffabric_command(*arguments)
+
+    assert (status, out) == (2, "")
+    assert err.startswith(line)
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UsageError("there is no such thing"), "there is no such thing"),
+        (DecodeError("header.magic", 4, 7, "is not ffa"), "header.magic"),
+        (FileNotFoundError(2, "No such file or directory", "a.toml"), "a.toml: No such file"),
+        (PermissionError("not allowed"), "not allowed"),
+    ],
+)
+def test_what_the_user_can_mend_is_no_traceback(ffabric_command, failing, error, line):
+    failing(error)
+    status, _, err = ffabric_command("fail")
+
+    assert status == 2
+    assert err.startswith(f"ffabric: {line}")
+
+
+def test_an_interrupt_is_status_130(ffabric_command, failing):
+    failing(KeyboardInterrupt())
+
+    assert ffabric_command("fail") == (130, "", "ffabric: interrupted\n")
+
+
+def test_a_mistake_of_ours_is_not_hidden(ffabric_command, failing):
+    failing(ZeroDivisionError("ours"))
+
+    with pytest.raises(ZeroDivisionError):
+        ffabric_command("fail")
+
+
+def test_without_cyclopts_it_says_how_to_get_it(ffabric_command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cyclopts", None)
+    line = "ffabric: cyclopts is not installed: pip install 'ffabric[cli]'\n"
+
+    assert ffabric_command("--version") == (2, "", line)
+
+
+def test_an_error_without_a_text_is_named():
+    assert lines_of(UsageError()) == ["UsageError"]
+
+
+def test_output_that_nobody_reads_ends_quietly():
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(
+        [sys.executable, "-m", "ffabric.cli.main", "explain", "0x84000063"],
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writes)
+
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_the_front_door_imports_no_command():
+    """``ffabric explain`` must stay quick: it pays for no other command, nor for an engine."""
+    code = "import sys, ffabric.cli.main; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = done.stdout.split()
+
+    commands = {where.partition(":")[0] for where, _ in COMMANDS.values()}
+    assert not commands & set(modules)
+    assert not {"unicorn", "capstone", "rich", "cyclopts"} & set(modules)
