@@ -94,8 +94,6 @@ def test_a_refusal_shows_rule_values_and_section():
 @pytest.mark.parametrize(
     ("line", "style", "expected"),
     [
-        ({"kind": "world", "to": "secure", "pe": 0}, "world", " normal world -> secure world "),
-        ({"kind": "world", "to": "normal", "pe": 0}, "world", " normal world <- secure world "),
         (
             {"kind": "share", "owner": "vm", "ranges": [["0x1000", "0x2"]]},
             "event",
@@ -127,3 +125,31 @@ def test_an_answer_to_nothing_known_is_left_out():
     assert read(at("return", "vm", [fid.FFA_SUCCESS_32])) == []
     waiting = at("return", "vm", [fid.FFA_ID_GET])
     assert len(read(at("call", "vm", [fid.FFA_VERSION, 0x10001]), waiting)) == 1
+
+
+def switched(*switches):
+    """What is printed between two calls for world switches of (PE, world)."""
+    call = at("call", "vm", [fid.FFA_ID_GET])
+    worlds = [{"kind": "world", "t": 10, "pe": pe, "to": to} for pe, to in switches]
+    return [text.strip("- ") for text in read(call, *worlds, call)[1:-1]]
+
+
+def test_world_switches_stand_between_what_they_separate():
+    assert switched((0, "secure")) == ["PE0      0.0 -------------- normal world -> secure world"]
+    assert switched((0, "normal"))[0].endswith(" normal world <- secure world")
+
+
+def test_world_switches_with_nothing_between_are_one_line_a_pe():
+    assert switched((0, "secure"), (0, "normal"))[0].endswith(
+        " 2 world switches, to the normal world"
+    )
+    shown = switched((1, "secure"), (0, "secure"), (1, "normal"))
+    assert [text[:3] for text in shown] == ["PE1", "PE0"]
+
+
+def test_hops_keep_world_switches_apart():
+    world = {"kind": "world", "t": 0, "pe": 0, "to": "secure"}
+    hop = at("hop", "normal-world", [fid.FFA_ID_GET])
+
+    assert len(read(world, hop, world, hop)) == 0
+    assert len(read(world, hop, world, hop, hops=True)) == 4

@@ -35,6 +35,10 @@ _REPLY_IDS = frozenset({fid.FFA_SUCCESS_32, fid.FFA_SUCCESS_64})
 _NO_ID = frozenset({fid.FFA_VERSION})
 _GAP = " " * 13
 _STEP = 2
+_ARROWS = {
+    "secure": "normal world -> secure world",
+    "normal": "normal world <- secure world",
+}
 _IDLE_FIELDS = frozenset({"target", "target_vcpu", "address", "pages"})
 _IDLE_IN = ("FFA_SUCCESS", "FFA_ERROR", "FFA_MEM_")
 """Fields that say something only if they are not zero, in these calls."""
@@ -56,6 +60,7 @@ class Reader:
         self._asked: dict[tuple[str, int], list[int]] = {}
         self._chains = Chains()
         self._names: dict[int, str] = {}
+        self._switches: list[dict[str, Any]] = []
 
     def read(self, lines: Iterable[dict[str, Any]]) -> Iterator[Styled]:
         """The text of ``lines``."""
@@ -67,8 +72,13 @@ class Reader:
         kind = line.get("kind", "")
         if kind in _QUIET:
             return
-        handler = _HANDLERS.get(kind, Reader._event)
-        yield from handler(self, line)
+        if kind == "world":
+            self._switches.append(line)
+            return
+        for styled in _HANDLERS.get(kind, Reader._event)(self, line):
+            if self._switches:
+                yield from self._world()
+            yield styled
 
     def _header(self, line: dict[str, Any]) -> Iterator[Styled]:
         endpoints = line.get("endpoints", {})
@@ -124,13 +134,18 @@ class Reader:
         compared = f"got {line['got']}, expected {line['expected']} ({line['section']})"
         yield "refuse", f"{_GAP}{'':14}   {compared}"
 
-    def _world(self, line: dict[str, Any]) -> Iterator[Styled]:
-        arrow = (
-            "normal world -> secure world"
-            if line["to"] == "secure"
-            else "normal world <- secure world"
-        )
-        yield "world", f"{_stamp(line)}{f' {arrow} ':-^58}"
+    def _world(self) -> Iterator[Styled]:
+        """The world switches since the last line that was printed, a line for each PE."""
+        found: dict[int, list[dict[str, Any]]] = {}
+        for line in self._switches:
+            found.setdefault(line["pe"], []).append(line)
+        self._switches = []
+        for lines in found.values():
+            last = lines[-1]
+            text = _ARROWS[last["to"]]
+            if len(lines) > 1:
+                text = f"{len(lines)} world switches, to the {last['to']} world"
+            yield "world", f"{_stamp(last)}{f' {text} ':-^58}"
 
     def _memory(self, line: dict[str, Any]) -> Iterator[Styled]:
         whose = line.get("owner") or line["borrower"]
@@ -172,7 +187,6 @@ _HANDLERS: dict[str, Callable[[Reader, dict[str, Any]], Iterator[Styled]]] = {
     "hop": Reader._hop,
     "return": Reader._return,
     "refuse": Reader._refuse,
-    "world": Reader._world,
     "console": Reader._console,
     **dict.fromkeys(
         ("share", "lend", "donate", "retrieve", "relinquish", "restore"), Reader._memory
