@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
+from functools import partial
 
 import msgspec
 import pytest
@@ -68,6 +69,18 @@ def test_a_run_makes_the_rounds_it_is_asked_for():
     before = rig.system.machine.exits
     assert rig.run(200) > 0
     assert 200 <= rig.system.machine.exits - before <= 202
+    rig.close()
+
+
+@pytest.mark.parametrize("kind", ["sp", "vm"])
+@pytest.mark.parametrize("make", [rigs.ready_cycles, partial(rigs.memory_cycles, pages=2)])
+def test_cycles_go_in_batches(kind, make):
+    rig = make(kind, batch=5)
+    rig.run(1)
+    before = rig.system.machine.exits
+    rig.run(12)
+    made = rig.system.machine.exits - before
+    assert made - 12 * 5 - 3 * 2 in range(3)
     rig.close()
 
 

@@ -14,6 +14,7 @@ from ffabric.lab.bench.benchmark import (
     Sweep,
     per_second,
 )
+from ffabric.lab.bench.software import BATCH
 
 CALLS = per_second("calls")
 ROUND_TRIPS = per_second("round trips")
@@ -65,10 +66,10 @@ BENCHMARKS = (
     ),
     *(
         Benchmark(
-            name=f"memory.ready.{kind}-sp",
-            what=f"memory cycle of 1 page, descriptors built before, {side}",
+            name=f"memory.1.{kind}-sp",
+            what=f"memory cycle of 1 page, {BATCH} at a time, {side}",
             unit=CYCLES,
-            setup=partial(rigs.ready_cycles, kind),
+            setup=partial(rigs.memory_cycles, kind, 1, batch=BATCH),
             target=20_000,
             traced=True,
         )
@@ -76,15 +77,33 @@ BENCHMARKS = (
     ),
     *(
         Benchmark(
-            name=f"memory.{pages}.{kind}-sp",
-            what=f"memory cycle of {pages} page{'s' * (pages > 1)}, {side}",
+            name=f"memory.1.ready.{kind}-sp",
+            what=f"the same with descriptors that were built before, {side}",
             unit=CYCLES,
-            setup=partial(rigs.memory_cycles, kind, pages),
-            target=20_000 if pages == 1 else None,
-            traced=pages == 1,
+            setup=partial(rigs.ready_cycles, kind, BATCH),
+            target=20_000,
+            traced=True,
         )
         for kind, side in SIDES.items()
-        for pages in (1, 16, 1024)
+    ),
+    *(
+        Benchmark(
+            name=f"memory.1.alone.{kind}-sp",
+            what=f"memory cycle of 1 page, one at a time, each with a message, {side}",
+            unit=CYCLES,
+            setup=partial(rigs.memory_cycles, kind, 1),
+        )
+        for kind, side in SIDES.items()
+    ),
+    *(
+        Benchmark(
+            name=f"memory.{pages}.{kind}-sp",
+            what=f"memory cycle of {pages} pages, {batch} at a time, {side}",
+            unit=CYCLES,
+            setup=partial(rigs.memory_cycles, kind, pages, batch=batch),
+        )
+        for pages, batch in ((16, BATCH), (1024, 1))
+        for kind, side in SIDES.items()
     ),
     *(
         Benchmark(

@@ -72,15 +72,16 @@ def direct_requests(kind: str) -> Rig:
     return between(kind, Requester(Meter(), "echo"), Echo())
 
 
-def memory_cycles(kind: str, pages: int, *, apart: bool = False) -> Rig:
+def memory_cycles(kind: str, pages: int, *, batch: int = 1, apart: bool = False) -> Rig:
     """A Python partition lends pages to a Python SP."""
-    size = max(2 << 20, (pages + 16) * PAGE)
-    return between(kind, Lender(Meter(), pages, apart=apart), Borrower(), mem_size=size)
+    size = max(2 << 20, (batch * pages + 16) * PAGE)
+    lender = Lender(Meter(), pages, batch=batch, apart=apart)
+    return between(kind, lender, Borrower(), mem_size=size)
 
 
-def ready_cycles(kind: str) -> Rig:
+def ready_cycles(kind: str, batch: int) -> Rig:
     """The same with one page, and with descriptors that were built before."""
-    return between(kind, ReadyLender(Meter(), 1), ReadyBorrower())
+    return between(kind, ReadyLender(Meter(), 1, batch=batch), ReadyBorrower())
 
 
 def requests_on(pes: int) -> Rig:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CHUNK = 64
 """Rounds that a client takes from its meter at a time."""
+BATCH = 13
+"""Regions that a lender has under way at a time: handles that fit a message, after their count."""
 MASK32 = 0xFFFFFFFF
 
 
@@ -124,116 +126,144 @@ class Requester(Client):
 
 
 class Borrower(Partition):
-    """An SP that retrieves and relinquishes the memory whose handle it is sent."""
+    """An SP that retrieves and relinquishes the regions whose handles it is sent, all at once."""
 
     async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
-        """Have it for a moment."""
-        handle = request.payload[0]
-        await ffa.retrieve(handle, request.sender)
-        await ffa.relinquish(handle)
+        """Have them for a moment. The payload is their count, then the handles."""
+        count, *handles = request.payload
+        for handle in handles[:count]:
+            await ffa.retrieve(handle, request.sender)
+        for handle in handles[:count]:
+            await ffa.relinquish(handle)
         return request.respond()
 
 
 class Lender(Client):
     """Memory cycles: share, tell the borrower (who retrieves and relinquishes), reclaim.
 
+    `batch` regions of `pages` are under way at a time, so that so many cycles share a message.
     `apart`: each page is an address range of its own.
     """
 
-    def __init__(self, meter: Meter, pages: int, *, apart: bool = False) -> None:
+    def __init__(self, meter: Meter, pages: int, *, batch: int = 1, apart: bool = False) -> None:
         super().__init__(meter)
         self.pages = pages
+        self.batch = batch
         self.apart = apart
-        self.ranges: list[tuple[int, int]] = []
+        self.regions: list[list[tuple[int, int]]] = []
         self.borrower = 0
 
     async def prepare(self, ffa: Ffa) -> None:
         """Find the pages."""
         self.borrower = ffa.resolve("borrower")
-        ipa = ffa.ram.allocate(self.pages)
-        self.ranges = [(ipa, self.pages)]
-        if self.apart:
-            self.ranges = [(ipa + page * abi.PAGE_SIZE, 1) for page in range(self.pages)][::-1]
+        for _ in range(self.batch):
+            ipa = ffa.ram.allocate(self.pages)
+            ranges = [(ipa, self.pages)]
+            if self.apart:
+                ranges = [(ipa + page * abi.PAGE_SIZE, 1) for page in range(self.pages)][::-1]
+            self.regions.append(ranges)
 
     async def rounds(self, ffa: Ffa, count: int) -> None:
         """So many cycles."""
-        for _ in range(count):
-            handle = await ffa.share(self.borrower, ranges=self.ranges)
-            await ffa.direct_request(self.borrower, handle)
+        for done in range(0, count, self.batch):
+            await self.cycles(ffa, min(self.batch, count - done))
+
+    async def cycles(self, ffa: Ffa, count: int) -> None:
+        """So many at a time."""
+        handles = [await ffa.share(self.borrower, ranges=each) for each in self.regions[:count]]
+        await ffa.direct_request2(self.borrower, count, *handles)
+        for handle in handles:
             await ffa.reclaim(handle)
 
 
-# The same cycle without the library: descriptors that were built before, registers that are set,
+# The same cycles without the library: descriptors that were built before, registers that are set,
 # as software in C or assembler would make the calls.
 
 
 class ReadyBorrower(Partition):
-    """As `Borrower`; the handle is that of the first cycle, which is used again for each."""
+    """As `Borrower`."""
 
     def __init__(self) -> None:
         super().__init__("borrower")
 
     async def main(self, ffa: Ffa) -> None:
-        """Serve one request with the library, all others without."""
+        """Serve for ever."""
         await ffa.map_buffers()
-        x = await ffa.msg_wait()
-        await _serve_cycles(ffa, handle=x[3], sender=x[1] >> 16 & 0xFFFF)
+        await _serve_cycles(ffa)
 
 
 @coroutine
-def _serve_cycles(ffa: Ffa, *, handle: int, sender: int) -> Generator[int, None, None]:
+def _serve_cycles(ffa: Ffa) -> Generator[int, None, None]:
     x, conduit, tx, write = ffa.x, ffa.conduit, ffa.tx, ffa.memory.write
-    receiver = abi.Receiver(ffa.endpoint, abi.PERM_DATA_RW)
-    request = abi.build_transaction(
-        abi.Transaction(sender=sender, handle=handle, receivers=[receiver]), ffa.version
-    )
-    relinquish = abi.build_relinquish(abi.Relinquish(handle, 0, [ffa.endpoint]))
-    size = len(request)
-    ids = ffa.endpoint << 16 | sender
+    descriptors: dict[int, tuple[bytes, bytes]] = {}
+    x[:] = (fid.FFA_MSG_WAIT, *[0] * 17)
     while True:
-        write(tx, request)
-        x[0:8] = (fid.FFA_MEM_RETRIEVE_REQ_64, size, size, 0, 0, 0, 0, 0)
         yield conduit
-        x[0:8] = (fid.FFA_RX_RELEASE, 0, 0, 0, 0, 0, 0, 0)
-        yield conduit
-        write(tx, relinquish)
-        x[0:8] = (fid.FFA_MEM_RELINQUISH, 0, 0, 0, 0, 0, 0, 0)
-        yield conduit
-        x[0:8] = (fid.FFA_MSG_SEND_DIRECT_RESP_64, ids, 0, 0, 0, 0, 0, 0)
-        yield conduit
+        sender = x[1] >> 16
+        handles = x[5 : 5 + x[4]]
+        for handle in handles:
+            if handle not in descriptors:
+                descriptors[handle] = _borrowers_descriptors(ffa, handle, sender)
+            request, _ = descriptors[handle]
+            write(tx, request)
+            x[0:8] = (fid.FFA_MEM_RETRIEVE_REQ_64, len(request), len(request), 0, 0, 0, 0, 0)
+            yield conduit
+            x[0:8] = (fid.FFA_RX_RELEASE, 0, 0, 0, 0, 0, 0, 0)
+            yield conduit
+        for handle in handles:
+            write(tx, descriptors[handle][1])
+            x[0:8] = (fid.FFA_MEM_RELINQUISH, 0, 0, 0, 0, 0, 0, 0)
+            yield conduit
+        x[0:2] = (fid.FFA_MSG_SEND_DIRECT_RESP2, ffa.endpoint << 16 | sender)
+        x[2:8] = (0, 0, 0, 0, 0, 0)
+
+
+def _borrowers_descriptors(ffa: Ffa, handle: int, sender: int) -> tuple[bytes, bytes]:
+    """What retrieves a region, and what relinquishes it."""
+    receivers = [abi.Receiver(ffa.endpoint, abi.PERM_DATA_RW)]
+    request = abi.Transaction(sender=sender, handle=handle, receivers=receivers)
+    relinquish = abi.Relinquish(handle, 0, [ffa.endpoint])
+    return abi.build_transaction(request, ffa.version), abi.build_relinquish(relinquish)
 
 
 class ReadyLender(Lender):
-    """As `Lender`, with a descriptor that stays in TX."""
+    """As `Lender`."""
 
     async def prepare(self, ffa: Ffa) -> None:
-        """Build the descriptor."""
+        """Build the descriptors."""
         await super().prepare(ffa)
         await ffa.map_buffers()
-        share = abi.Transaction(
-            sender=ffa.endpoint,
-            attributes=abi.MEM_ATTR_NORMAL_WB_INNER,
-            receivers=[abi.Receiver(self.borrower, abi.PERM_DATA_RW)],
-            constituents=self.ranges,
-        )
-        data = abi.build_transaction(share, ffa.version)
-        ffa.memory.write(ffa.tx, data)
-        self.size = len(data)
+        self.descriptors = [
+            abi.build_transaction(
+                abi.Transaction(
+                    sender=ffa.endpoint,
+                    attributes=abi.MEM_ATTR_NORMAL_WB_INNER,
+                    receivers=[abi.Receiver(self.borrower, abi.PERM_DATA_RW)],
+                    constituents=ranges,
+                ),
+                ffa.version,
+            )
+            for ranges in self.regions
+        ]
 
-    async def rounds(self, ffa: Ffa, count: int) -> None:
-        """So many cycles."""
-        await _lend_cycles(ffa, self.borrower, self.size, count)
+    async def cycles(self, ffa: Ffa, count: int) -> None:
+        """So many at a time."""
+        await _lend_cycles(ffa, self.borrower, self.descriptors[:count])
 
 
 @coroutine
-def _lend_cycles(ffa: Ffa, borrower: int, size: int, count: int) -> Generator[int, None, None]:
-    x, conduit = ffa.x, ffa.conduit
-    ids = ffa.endpoint << 16 | borrower
-    for _ in range(count):
-        x[0:8] = (fid.FFA_MEM_SHARE_64, size, size, 0, 0, 0, 0, 0)
+def _lend_cycles(ffa: Ffa, borrower: int, descriptors: list[bytes]) -> Generator[int, None, None]:
+    x, conduit, tx, write = ffa.x, ffa.conduit, ffa.tx, ffa.memory.write
+    handles = []
+    for data in descriptors:
+        write(tx, data)
+        x[0:8] = (fid.FFA_MEM_SHARE_64, len(data), len(data), 0, 0, 0, 0, 0)
         yield conduit
-        low, high = x[2] & MASK32, x[3] & MASK32
-        x[0:8] = (fid.FFA_MSG_SEND_DIRECT_REQ_64, ids, 0, high << 32 | low, 0, 0, 0, 0)
-        yield conduit
+        handles.append((x[2] & MASK32, x[3] & MASK32))
+    request = [fid.FFA_MSG_SEND_DIRECT_REQ2, ffa.endpoint << 16 | borrower, 0, 0, len(handles)]
+    request += [high << 32 | low for low, high in handles]
+    x[0 : len(request)] = request
+    yield conduit
+    for low, high in handles:
         x[0:8] = (fid.FFA_MEM_RECLAIM, low, high, 0, 0, 0, 0, 0)
         yield conduit
