@@ -228,3 +228,22 @@ def test_without_a_sink_a_live_trace_keeps_nothing(ffabric):
 
     assert seen[-1]["kind"] == "return"
     assert not trace.records
+
+
+def test_a_kernel_without_a_hypervisor_has_its_tx_at_the_spmc(ffabric):
+    session = ffabric.boot(sps=["sp"], vms=["vm"], hypervisor=False)
+    trace = Trace(session.system)
+    session.system.attach(trace)
+    vm = session.vm("vm")
+    vm.ffa.share("sp", ipa=vm.ram.allocate(1), pages=1)
+
+    shares = [line for line in trace.lines(trace.records) if line.get("x", [""])[0] == "0xc4000073"]
+    assert [len(line["write"]) for line in shares if line["kind"] == "call"] == [1]
+
+
+def test_choices_that_are_no_numbers_are_told_with_their_line(tmp_path):
+    file = tmp_path / "junk"
+    file.write_text('{"kind": "header"}\n{"kind": "choices", "list": ["a"]}\n')
+
+    with pytest.raises(ValueError, match="junk:2: not a line of a trace"):
+        read_choices(file)

@@ -69,6 +69,9 @@ class Trace:
         self._system = system
         self._clock = system.machine.clock
         self._sink = sink
+        firmware = system.firmware
+        self._kernel = None if firmware.hypervisor else firmware.spmc.normal_world
+        """Who has the mailbox of a kernel without a hypervisor: the SPMC's normal world."""
         self._has_header = False
         self._chosen = 0
 
@@ -80,7 +83,7 @@ class Trace:
         if ctx.gate is not None:
             records += (HOP, self._clock.now, pe.index, ctx.name, None, *x)
             return
-        tx = _transmitted(ctx, x) if x[0] & _MASK32 in _READS_TX else None
+        tx = self._transmitted(ctx, x) if x[0] & _MASK32 in _READS_TX else None
         records += (CALL, self._clock.now, pe.index, ctx.name, tx, *x)
         if len(records) >= BATCH and self._sink is not None:
             self.flush()
@@ -99,6 +102,15 @@ class Trace:
         index = _NO_PE if pe is None else pe.index
         values = fields.values()
         self.records += (EVENT, self._clock.now, index, kind, len(fields), *fields, *values)
+
+    def _transmitted(self, ctx: ExecutionContext, x: list[int]) -> tuple[int, bytes] | None:
+        """(IPA, bytes) that the call reads from the caller's TX."""
+        box = ctx.partition.mailbox
+        if box is None and self._kernel is not None and not ctx.secure:
+            box = self._kernel.mailbox
+        if box is None:
+            return None
+        return box.tx.ipa, box.tx.snapshot(_READS_TX[x[0] & _MASK32](x, box.tx.snapshot(64)))
 
     # Writing.
 
@@ -140,42 +152,38 @@ class Trace:
         self.flush()
 
 
-def read_choices(path: Path) -> list[int]:
-    """The choices that a trace file records, for a replay.
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a trace file, as JSON objects.
 
     Raises ValueError with the line for a file that is no trace.
     """
-    choices: list[int] = []
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                found = msgspec.json.decode(line)
+                yield msgspec.json.decode(line, type=dict[str, Any])
             except msgspec.DecodeError as error:
                 raise ValueError(f"{path}:{number}: not a line of a trace: {error}") from None
-            if isinstance(found, dict) and found.get("kind") == "choices":
-                choices += msgspec.convert(found.get("list"), list[int])
+
+
+def read_choices(path: Path) -> list[int]:
+    """The choices that a trace file records, for a replay. Raises ValueError as `read_lines`."""
+    choices: list[int] = []
+    for number, line in enumerate(read_lines(path), 1):
+        if line.get("kind") == "choices":
+            try:
+                choices += msgspec.convert(line.get("list"), list[int])
+            except msgspec.ValidationError as error:
+                raise ValueError(f"{path}:{number}: not a line of a trace: {error}") from None
     return choices
 
 
 def read_seed(path: Path) -> int | None:
     """The seed of the run that a trace file records. Raises ValueError for a file that is none."""
-    with path.open("rb") as file:
-        try:
-            header = msgspec.json.decode(file.readline(), type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise ValueError(f"{path}:1: not a line of a trace: {error}") from None
+    header = next(read_lines(path), {})
     if header.get("kind") != "header" or header.get("format") != FORMAT:
         raise ValueError(f"{path}: not a trace of format {FORMAT}")
     seed = header.get("seed")
     return seed if isinstance(seed, int) else None
-
-
-def _transmitted(ctx: ExecutionContext, x: list[int]) -> tuple[int, bytes] | None:
-    """(IPA, bytes) that the call reads from the caller's TX."""
-    box = ctx.partition.mailbox
-    if box is None:
-        return None
-    return box.tx.ipa, box.tx.snapshot(_READS_TX[x[0] & _MASK32](x, box.tx.snapshot(64)))
 
 
 def _message_bytes(x: list[int], head: bytes) -> int:
