@@ -18,6 +18,7 @@ from ffabric.cli.errors import EXPECTED, lines_of
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("ffabric.cli.run:run", "Boot a system described in a TOML file."),
+    "trace": ("ffabric.cli.trace:trace", "Read a trace that a run has written."),
     "explain": ("ffabric.cli.explain:explain", "Say what registers or log lines mean."),
     "manifest": ("ffabric.cli.manifest:manifest", "Validate manifests, layouts, systems."),
     "bench": ("ffabric.cli.bench:bench", "Measure how fast everything is."),

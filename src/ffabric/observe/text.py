@@ -42,7 +42,7 @@ _ARROWS = {
 _IDLE_FIELDS = frozenset({"target", "target_vcpu", "address", "pages"})
 _IDLE_IN = ("FFA_SUCCESS", "FFA_ERROR", "FFA_MEM_")
 """Fields that say something only if they are not zero, in these calls."""
-_NAMED = frozenset({"sender", "receiver", "target", "endpoint", "vm", "borrower", "caller"})
+_NAMED = frozenset({"id", "sender", "receiver", "target", "endpoint", "vm", "borrower", "caller"})
 """Fields that hold an endpoint id, which is shown with the endpoint's name."""
 
 

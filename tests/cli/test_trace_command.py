@@ -1,0 +1,84 @@
+"""``ffabric trace``."""
+
+import json
+
+import pytest
+
+from ffabric.cli.errors import UsageError
+from ffabric.cli.trace import trace
+
+LINES = [
+    {"kind": "header", "format": 1, "hypervisor": True, "endpoints": {"vm": "0x1"}},
+    {"kind": "call", "t": 5, "pe": 0, "endpoint": "vm", "vcpu": 0, "x": ["0x84000069"]},
+    {"kind": "world", "t": 5, "pe": 0, "to": "secure"},
+    {"kind": "hop", "t": 5, "pe": 0, "endpoint": "normal-world", "vcpu": 0, "x": ["0x84000069"]},
+    {"kind": "world", "t": 5, "pe": 0, "to": "normal"},
+    {
+        "kind": "return", "t": 1500, "pe": 0, "endpoint": "vm", "vcpu": 0,
+        "x": ["0x84000061", "0x0", "0x1"],
+    },
+    {"kind": "choices", "list": [1, 0]},
+]  # fmt: skip
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "run.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    return path
+
+
+def test_a_trace_is_read_as_text(file, capsys):
+    assert trace(file) == 0
+    shown = capsys.readouterr().out.splitlines()
+
+    assert shown[0].endswith("vm.0             FFA_ID_GET")
+    assert shown[-1].endswith("vm.0           < FFA_SUCCESS_32: id=0x0001 (vm)")
+    assert not [line for line in shown if "normal-world" in line]
+
+
+def test_hops_are_shown_on_request(file, capsys):
+    assert trace(file, hops=True) == 0
+    assert "normal-world.0   FFA_ID_GET" in capsys.readouterr().out
+
+
+def test_a_trace_is_drawn(file, capsys):
+    assert trace(file, form="sequence", limit=2) == 0
+    shown = capsys.readouterr().out
+
+    assert shown.startswith("sequenceDiagram\n")
+    assert shown.endswith("Note over p_vm: and 2 more steps\n")
+
+
+def test_a_trace_is_summed_up(file, capsys):
+    assert trace(file, form="summary") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+
+    assert ["calls", "1", "by", "1", "endpoints"] in rows
+    assert ["FFA_ID_GET", "1"] in rows
+    assert ["world", "switches", "2"] in rows
+    assert ["virtual", "time", "0.002", "ms"] in rows
+
+
+@pytest.mark.parametrize("form", ["text", "sequence", "summary"])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("not a trace\n", "1: not a line of a trace"),
+        ("[]\n", "1: not a line of a trace"),
+        ('{"kind":"header"}\n{"kind":"call"}\n', "2: "),
+        (
+            '{"kind":"header"}\n{"kind":"call","t":0,"pe":0,"endpoint":"a","vcpu":0,"x":["q"]}',
+            "2: ",
+        ),
+        ('{"kind":"header"}\n{"kind":"call","t":0,"pe":0,"endpoint":"a","vcpu":0,"x":7}', "2: "),
+        ('{"kind":"header","endpoints":{"a":"0x1"}}\n{"kind":"share","t":0,"owner":"a"}', "2: "),
+        ('{"kind":"header","endpoints":7}', "1: "),
+    ],
+)
+def test_a_file_that_is_no_trace_is_told_with_its_line(tmp_path, capsys, form, text, line):
+    path = tmp_path / "junk"
+    path.write_text(text)
+
+    with pytest.raises(UsageError, match=f"junk:{line}"):
+        trace(path, form=form)
