@@ -171,7 +171,8 @@ class Calls:
     @step
     def partition_info(self, uuid: UUID = NIL) -> Steps[list[info.PartitionInfo]]:
         """FFA_PARTITION_INFO_GET: the partitions that implement ``uuid`` (nil: all)."""
-        yield from self._buffers()
+        if not self.buffer_pages:
+            yield from Calls.map_buffers.function(self)
         x = yield from self._ffa(fid.FFA_PARTITION_INFO_GET, *to_words(uuid))
         count = x[2] & MASK32
         size = x[3] & MASK32 or info.descriptor_size(self.version)
@@ -210,10 +211,6 @@ class Calls:
         for ipa in (self.tx, self.rx):
             self.ram.free(ipa, self.buffer_pages)
         self.tx = self.rx = self.buffer_pages = 0
-
-    def _buffers(self) -> Steps[None]:
-        if not self.buffer_pages:
-            yield from Calls.map_buffers.function(self)
 
     @step
     def rx_release(self) -> Steps[None]:
@@ -272,7 +269,8 @@ class Calls:
         self, to: object, data: bytes, *, uuid: UUID = NIL, delay_sri: bool = False
     ) -> Steps[None]:
         """FFA_MSG_SEND2: an indirect message."""
-        yield from self._buffers()
+        if not self.buffer_pages:
+            yield from Calls.map_buffers.function(self)
         message = messages.Message(
             sender=self.endpoint, receiver=self.resolve(to), payload=data, uuid=uuid
         )
@@ -329,7 +327,8 @@ class Calls:
         impdef: tuple[int, int] = (0, 0),
     ) -> Steps[int]:
         """Send ``ranges`` of (IPA, pages), or ``pages`` from ``ipa``, to one or more receivers."""
-        yield from self._buffers()
+        if not self.buffer_pages:
+            yield from Calls.map_buffers.function(self)
         receivers = to if isinstance(to, (list, tuple)) else (to,)
         if attributes is None:
             shared = function == fid.FFA_MEM_SHARE_64 or len(receivers) > 1
@@ -367,11 +366,11 @@ class Calls:
         others: Sequence[tuple[object, int]] = (),
     ) -> Steps[Retrieved]:
         """FFA_MEM_RETRIEVE_REQ, all fragments read; ``others``: more (receiver, permissions)."""
-        yield from self._buffers()
+        if not self.buffer_pages:
+            yield from Calls.map_buffers.function(self)
         receivers = [abi.Receiver(self.endpoint, permissions, 0, 0, impdef)]
-        receivers += [
-            abi.Receiver(self.resolve(who), rights, 0, 0, impdef) for who, rights in others
-        ]
+        for who, rights in others:
+            receivers.append(abi.Receiver(self.resolve(who), rights, 0, 0, impdef))
         request = abi.Transaction(
             sender=self.resolve(sender),
             attributes=attributes,
@@ -404,7 +403,8 @@ class Calls:
     @step
     def relinquish(self, handle: int, flags: int = 0) -> Steps[None]:
         """FFA_MEM_RELINQUISH."""
-        yield from self._buffers()
+        if not self.buffer_pages:
+            yield from Calls.map_buffers.function(self)
         request = abi.Relinquish(handle, flags, [self.endpoint])
         self.memory.write(self.tx, abi.build_relinquish(request))
         yield from self._ffa(fid.FFA_MEM_RELINQUISH)

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 HYPERVISOR_ID = 0
 SECURE_ID = 1 << 15
 
+_ZEROS = [[0] * (18 - n) for n in range(19)]
+"""What a shorter list of registers lacks, by its length."""
+
 Script = Generator[list[int], list[int], Next]
 """Yields the registers of an SMC, is sent its answer, returns what the PE runs next."""
 
@@ -121,8 +124,9 @@ class Hypervisor(Manager):
         return self._advance(pe, None)
 
     def _advance(self, pe: PE, answer: list[int] | None) -> Next:
-        steps = self._scripts[pe.index]
-        caller = self._askers[pe.index]
+        index = pe.index
+        steps = self._scripts[index]
+        caller = self._askers[index]
         assert steps is not None
         try:
             x = next(steps) if answer is None else steps.send(answer)
@@ -133,11 +137,11 @@ class Hypervisor(Manager):
             self.refuse(pe, caller, as_refused(error))
             nxt = caller
         else:
-            gate = self.gates[pe.index]
-            gate.x[:] = x + [0] * (18 - len(x))
+            gate = self.gates[index]
+            gate.x[:] = x + _ZEROS[len(x)]
             return gate
-        self._scripts[pe.index] = None
-        self._askers[pe.index] = None
+        self._scripts[index] = None
+        self._askers[index] = None
         if self.sri_due[pe.index]:
             self.sri_due[pe.index] = False
             self.machine.gic.set_pending(self.sri, pe.index)

@@ -48,6 +48,9 @@ HANDLE_OF_HYPERVISOR = 1 << 63
 """Bit 63 of a handle tells its allocator: 1 the hypervisor, 0 the SPMC (DEN0140, table 1.17)."""
 
 
+_NONE = (0, 0)
+
+
 class Kind:
     """DONATE, LEND or SHARE: what it does to the owner's descriptors, and its type flag.
 
@@ -200,7 +203,7 @@ class Regions:
         self.pending: dict[int, Region] = {}
         self.responses: dict[tuple[int, int], Response] = {}
         """What remains to be read of retrieve responses, by handle and endpoint."""
-        self.counts: dict[int, tuple[int, int]] = {}
+        self.counts: dict[int, list[int]] = {}
         """Transactions of each sender, and the address ranges in them."""
         self._free: list[int] = []
         self._next = 0
@@ -214,7 +217,7 @@ class Regions:
 
     def check_room(self, sender: int, ranges: int) -> None:
         """Refuse unless ``sender`` may have one more transaction, of so many ``ranges``."""
-        count, held = self.counts.get(sender, (0, 0))
+        count, held = self.counts.get(sender, _NONE)
         if count >= MAX_REGIONS or held + ranges > MAX_RANGES:
             refuse(
                 TOO_MANY,
@@ -225,8 +228,11 @@ class Regions:
     def add(self, region: Region, *, pending: bool = False) -> None:
         """Track ``region`` under its handle."""
         (self.pending if pending else self.live)[region.handle] = region
-        count, ranges = self.counts.get(region.sender, (0, 0))
-        self.counts[region.sender] = (count + 1, ranges + region.declared_ranges)
+        held = self.counts.get(region.sender)
+        if held is None:
+            held = self.counts[region.sender] = [0, 0]
+        held[0] += 1
+        held[1] += region.declared_ranges
 
     def settle(self, region: Region) -> None:
         """Track ``region`` as complete: under the handle that its fragments had, or a new one."""
@@ -242,9 +248,12 @@ class Regions:
         del table[region.handle]
         if region.handle & HANDLE_OF_HYPERVISOR == self.allocator_bit:
             heapq.heappush(self._free, region.handle & ~HANDLE_OF_HYPERVISOR)
-        count, ranges = self.counts.pop(region.sender)
-        if count > 1:
-            self.counts[region.sender] = (count - 1, ranges - region.declared_ranges)
+        held = self.counts[region.sender]
+        if held[0] == 1:
+            del self.counts[region.sender]
+        else:
+            held[0] -= 1
+            held[1] -= region.declared_ranges
         self.responses.pop((region.handle, DESCRIBED), None)
 
     def get(self, handle: int) -> Region:

@@ -196,14 +196,15 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     if pm.tracer is not None:
         pm.tracer.event(pe, "retrieve", borrower=me.name, ranges=borrower.held)
     response = _response(me, region, borrower, permissions, wanted)
-    first = response[: _first_fragment(len(response), box.rx.size)]
-    mailbox.deliver(pm, me, box, first)
-    if len(first) < len(response):
-        rest = Response(response, len(first), region.sender)
+    length = len(response)
+    if length > box.rx.size:
+        length = box.rx.size & ~15
+        rest = Response(response, length, region.sender)
         pm.regions.responses[region.handle, me.id] = rest
+    mailbox.deliver(pm, me, box, response[:length])
     if region.kind is DONATE:
         finish_donation(pm, region)
-    x[0:8] = (fid.FFA_MEM_RETRIEVE_RESP, len(response), len(first), 0, 0, 0, 0, 0)
+    x[0:8] = (fid.FFA_MEM_RETRIEVE_RESP, len(response), length, 0, 0, 0, 0, 0)
     return caller
 
 
@@ -243,11 +244,7 @@ def judge(
                 OTHER_BORROWER, got=each.endpoint, expected=[b.endpoint for b in region.borrowers]
             )
         granted = _permissions(region, offered, each)
-        if (
-            IMPDEF.holds(me.version)
-            and region.version >= V1_2
-            and tuple(each.impdef) != tuple(offered.impdef)
-        ):
+        if each.impdef != offered.impdef and IMPDEF.holds(me.version) and region.version >= V1_2:
             refuse(IMPDEF, got=each.impdef, expected=offered.impdef)
         if each.endpoint == me.id:
             permissions = granted
@@ -377,10 +374,6 @@ def _response(
         ),
         me.version,
     )
-
-
-def _first_fragment(total: int, room: int) -> int:
-    return total if total <= room else room & ~15
 
 
 HANDLERS: dict[int, Handler] = {

@@ -24,7 +24,7 @@ from ffabric.firmware.manager.memory.region import (
 )
 from ffabric.firmware.rules import Rule, refuse, rule
 from ffabric.machine.pages import NoPages
-from ffabric.machine.stage2 import S2AP_R, S2AP_W, VALID
+from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, VALID
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.mailbox import Mailbox
@@ -377,7 +377,7 @@ def judge_ownership(region: Region) -> None:
     """What the owner's stage-2 says of the pages; fills ``region.runs``."""
     stage2 = region.owner.stage2
     assert stage2 is not None
-    runs: list[tuple[int, int, int, int]] = []
+    region.runs = runs = []
     for address, count in region.constituents:
         runs += stage2.runs(address, count)
     attrs = runs[0][3]
@@ -386,7 +386,6 @@ def judge_ownership(region: Region) -> None:
             refuse(OWNED[region.kind], got=(ipa, ownership.name(found)), expected="OWNED")
         if found != attrs:
             refuse(UNIFORM[region.kind], got=ownership.name(found), expected=ownership.name(attrs))
-    region.runs = runs
     writable = attrs & S2AP_W
     if region.flags & abi.FLAG_CLEAR and not writable:
         refuse(CLEAR_RO[region.kind], got=ownership.name(attrs), expected="RW")
@@ -396,7 +395,7 @@ def judge_ownership(region: Region) -> None:
             refuse(
                 PERMISSION[region.kind], got=borrower.permissions, expected=ownership.name(attrs)
             )
-    if region.device:
+    if attrs & MEMATTR_MASK != MEMATTR_NORMAL_WB:
         _judge_device(region)
 
 
