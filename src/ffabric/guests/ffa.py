@@ -157,6 +157,11 @@ class Calls:
         return self.endpoint
 
     @step
+    def secondary_register(self, entry: int) -> Steps[None]:
+        """FFA_SECONDARY_EP_REGISTER: the partition's other vCPUs start at ``entry``."""
+        yield from self._ffa(fid.FFA_SECONDARY_EP_REGISTER_64, entry)
+
+    @step
     def spm_id_get(self) -> Steps[int]:
         """FFA_SPM_ID_GET: the endpoint id of the SPMC."""
         x = yield from self._ffa(fid.FFA_SPM_ID_GET)

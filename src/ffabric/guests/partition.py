@@ -11,8 +11,10 @@ from types import coroutine
 from typing import ClassVar
 from uuid import UUID
 
+from ffabric.abi.ffa import framework
 from ffabric.abi.ffa import functions as fid
-from ffabric.guests.ffa import DirectMessage, Ffa, direct_message
+from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
+from ffabric.guests.ffa import DirectMessage, Ffa, FfaError, direct_message, status_of
 from ffabric.system.vcpu import Vcpu
 
 MASK32 = 0xFFFFFFFF
@@ -42,9 +44,11 @@ class Partition:
         self._calls: dict[Vcpu, Ffa] = {}
 
     async def program(self, vcpu: Vcpu, entry: int, x0: int) -> None:
-        """The program of a vCPU, from its cold boot on."""
+        """The program of a vCPU, from its cold boot on; an SP's others begin like the first."""
         ffa = self.ffa_of(vcpu)
         await ffa.id_get()
+        if vcpu.secure and vcpu.index == 0 and vcpu.count > 1:
+            await ffa.secondary_register(entry)
         await self.main(ffa)
 
     async def vector(self, vcpu: Vcpu, kind: int) -> None:
@@ -59,29 +63,59 @@ class Partition:
         return calls
 
     async def main(self, ffa: Ffa) -> None:
-        """Initialise, then answer messages for ever."""
+        """Initialise, then answer messages for ever.
+
+        Raises FfaError if an answer, or FFA_MSG_WAIT, is refused: the partition cannot go on then.
+        """
         await self.on_boot(ffa)
         x = ffa.x
         x[:] = _WAIT
         while True:
+            made = x[0]
             await _exit(ffa)
             function = x[0] & MASK32
             if function in _REQUESTS:
-                answer = await self.on_direct_request(direct_message(x), ffa)
+                request = direct_message(x)
+                if x[2] & FRAMEWORK_MESSAGE and function != fid.FFA_MSG_SEND_DIRECT_REQ2:
+                    answer = await self._on_framework_message(request, x[:8], ffa)
+                else:
+                    answer = await self.on_direct_request(request, ffa)
                 x[:] = answer + [0] * (18 - len(answer))
                 continue
+            if function == fid.FFA_ERROR:
+                raise FfaError(status_of(x[2]), made)
             if function == fid.FFA_RUN:
                 await self.on_run(ffa)
             elif function == fid.FFA_INTERRUPT:
                 await self.on_wake(ffa)
             x[:] = _WAIT
 
+    async def _on_framework_message(
+        self, request: DirectMessage, x: list[int], ffa: Ffa
+    ) -> list[int]:
+        """Answer a message of a partition manager: by its own hook, with success."""
+        message = framework.message_of(x[2])
+        if message is None or message.response is None:
+            return request.respond()
+        if message.id == framework.VM_CREATED:
+            await self.on_vm_created(x[5] & 0xFFFF, ffa)
+        elif message.id == framework.VM_DESTROYED:
+            await self.on_vm_destroyed(x[5] & 0xFFFF, ffa)
+        respond = fid.FFA_MSG_SEND_DIRECT_RESP_32
+        return framework.build(respond, request.receiver, request.sender, message.response)
+
     async def on_boot(self, ffa: Ffa) -> None:
         """Called once per vCPU, before its first FFA_MSG_WAIT."""
 
     async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
-        """Answer a direct request: return ``request.respond(...)``."""
+        """Answer a direct request of an endpoint: return ``request.respond(...)``."""
         return request.respond()
+
+    async def on_vm_created(self, vm: int, ffa: Ffa) -> None:
+        """A VM came into being (manifest: vm_availability_messages, bit 0)."""
+
+    async def on_vm_destroyed(self, vm: int, ffa: Ffa) -> None:
+        """A VM is gone: give back what it sent (manifest: vm_availability_messages, bit 1)."""
 
     async def on_run(self, ffa: Ffa) -> None:
         """The scheduler gave the vCPU cycles with FFA_RUN."""

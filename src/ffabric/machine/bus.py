@@ -60,6 +60,13 @@ class Bus:
         self.regions.append(region)
         return region
 
+    def remove(self, region: Region) -> None:
+        """Take the device of a region that `add` made off the bus."""
+        self.regions.remove(region)
+        for space in self._spaces.values():
+            if region in space:
+                space.remove(region)
+
     def find(self, pa: int, *, secure: bool | None = None) -> Region | None:
         """The device region at `pa` in a space (None: in any, the Non-secure one first)."""
         for space in (False, True) if secure is None else (secure,):

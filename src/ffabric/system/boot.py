@@ -6,6 +6,7 @@ pools, translation tables, images and boot information in memory, execution cont
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from ffabric.abi.ffa import partition_info as info
@@ -21,13 +22,13 @@ from ffabric.firmware.manager.partition import Action, ExecutionContext, Partiti
 from ffabric.firmware.monitor.logical import LOGICAL_PARTITIONS
 from ffabric.firmware.monitor.monitor import Monitor
 from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
-from ffabric.machine.bus import Bus
+from ffabric.machine.bus import Bus, Region
 from ffabric.machine.choices import Choices
 from ffabric.machine.clock import Clock
 from ffabric.machine.gic import FIRST_SPI, Gic, set_up
 from ffabric.machine.machine import Machine
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.pages import PagePool
+from ffabric.machine.pages import NoPages, PagePool
 from ffabric.machine.stage2 import (
     AF,
     MEMATTR_DEVICE_NGNRNE,
@@ -94,7 +95,8 @@ class _Builder:
             choices=choices,
             mpidrs=spec.mpidrs,
         )
-        self.vmids = iter(range(1, 1 << 16))
+        self.vmids = deque(range(1, 1 << 16))
+        self.virtual_gics: dict[Partition, list[Region]] = {}
 
     def build(self) -> System:
         spec = self.spec
@@ -111,7 +113,7 @@ class _Builder:
         monitor = Monitor(self.machine, spmc)
         hypervisor = self._hypervisor(monitor) if spec.hypervisor else None
         firmware = Firmware(self.machine, monitor, spmc, hypervisor)
-        system = System(spec, self.machine, firmware, self.add_partition)
+        system = System(spec, self.machine, firmware, self)
         add_devices(self.machine, spec.devices, on_line=system.on_line, on_reset=system.on_reset)
         for partition in LOGICAL_PARTITIONS:
             monitor.logical[partition.id] = partition
@@ -184,29 +186,24 @@ class _Builder:
         return free
 
     def _stage2(self, pool: PagePool) -> Stage2:
-        return Stage2(self.memory, pool, vmid=next(self.vmids))
+        return Stage2(self.memory, pool, vmid=self.vmids.popleft())
 
     def add_partition(self, manager: Manager, spec: PartitionSpec, system: System) -> Endpoint:
-        """Create the endpoint of ``spec`` under ``manager``, its memory laid out and loaded."""
-        stage2 = self._stage2(manager.pool)
-        partition = _partition(spec, stage2)
-        for each in spec.memory:
-            stage2.map(each.ipa, each.pa, each.size // PAGE, _attributes(spec, each))
-        for device in spec.manifest.device_regions:
-            stage2.map(
-                device.base_address,
-                device.base_address,
-                device.pages,
-                _device(secure=device.secure),
-            )
-        self._load(spec)
-        if spec.manifest_offset is not None:
-            partition.boot_information = self._boot_information(spec)
+        """Create the endpoint of ``spec`` under ``manager``, its memory laid out and loaded.
+
+        Raises NoPages if there is no memory left for its translation tables; nothing is left then.
+        """
+        partition = _partition(spec, self._stage2(manager.pool))
+        try:
+            self._lay_out(manager, spec, partition)
+        except NoPages:
+            self._take_back(partition)
+            assert partition.stage2 is not None
+            partition.stage2.free()
+            raise
         manager.add(partition, spec.vcpus)
         if partition.properties & info.NOTIFICATIONS:
             notifications.enable(partition)
-        if isinstance(manager, Hypervisor):
-            self._virtual_gic(manager, partition, stage2)
         interrupts = [line for d in spec.manifest.device_regions for line in d.interrupts]
         if isinstance(manager, Spmc):
             for line in interrupts:
@@ -219,6 +216,24 @@ class _Builder:
                     line.id, edge=not line.level_triggered, enabled=not spec.secure, target=0
                 )
         return self._endpoint(system, spec, partition)
+
+    def _lay_out(self, manager: Manager, spec: PartitionSpec, partition: Partition) -> None:
+        stage2 = partition.stage2
+        assert stage2 is not None
+        for each in spec.memory:
+            stage2.map(each.ipa, each.pa, each.size // PAGE, _attributes(spec, each))
+        for device in spec.manifest.device_regions:
+            stage2.map(
+                device.base_address,
+                device.base_address,
+                device.pages,
+                _device(secure=device.secure),
+            )
+        if isinstance(manager, Hypervisor):
+            self._virtual_gic(manager, partition, stage2)
+        self._load(spec)
+        if spec.manifest_offset is not None:
+            partition.boot_information = self._boot_information(spec)
 
     def _virtual_gic(self, hypervisor: Hypervisor, vm: Partition, stage2: Stage2) -> None:
         """A GIC of the VM's own, where the machine has its: the VM sees no other interrupts."""
@@ -237,9 +252,22 @@ class _Builder:
                 gic.redistributor_frame(secure=False),
             ),
         )
+        self.virtual_gics[vm] = []
         for ipa, pa, size, frame in frames:
-            self.bus.add(pa, size, frame, secure=False)
+            self.virtual_gics[vm].append(self.bus.add(pa, size, frame, secure=False))
             stage2.map(ipa, pa, size // PAGE, _device(secure=False))
+
+    def remove_partition(self, endpoint: Endpoint) -> None:
+        """Take back what `add_partition` gave a VM that its hypervisor has destroyed."""
+        self._take_back(endpoint.partition)
+
+    def _take_back(self, partition: Partition) -> None:
+        for region in self.virtual_gics.pop(partition, ()):
+            self.bus.remove(region)
+        if partition.gic is not None:
+            partition.gic.on_change = None
+        if partition.stage2 is not None:
+            self.vmids.append(partition.stage2.vmid)
 
     def _kernel(self, monitor: Monitor, spec: PartitionSpec, system: System) -> Endpoint:
         """Without a hypervisor the first VM is the OS kernel: endpoint 0, no stage 2."""

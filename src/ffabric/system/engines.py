@@ -47,8 +47,7 @@ def _python(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     assert isinstance(source, PythonSource)
     machine = endpoint.system.machine
     if source.target is None:
-        greeting = (fid.FFA_MSG_WAIT,) if endpoint.spec.secure else ()
-        return DrivenRunner(ctx, machine, greeting)
+        return DrivenRunner(ctx, machine, _greeting(endpoint, ctx))
     if endpoint.software is None:
         endpoint.software = resolve_program(source)
     software: Program = endpoint.software
@@ -59,6 +58,16 @@ def _python(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
         return software.program(vcpu, entry, x0)
 
     return PythonRunner(ctx, program)
+
+
+def _greeting(endpoint: Endpoint, ctx: ExecutionContext) -> list[tuple[int, ...]]:
+    """What an SP that is driven does to be there: its other vCPUs start where the first did."""
+    if not endpoint.spec.secure:
+        return []
+    if ctx.index == 0 and endpoint.spec.vcpus > 1:
+        register = (fid.FFA_SECONDARY_EP_REGISTER_64, endpoint.spec.entry)
+        return [register, (fid.FFA_MSG_WAIT,)]
+    return [(fid.FFA_MSG_WAIT,)]
 
 
 def _unicorn(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:

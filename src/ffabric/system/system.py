@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import Machine, Stalled
+from ffabric.machine.pages import NoPages
+from ffabric.system.creation import create_spec
 from ffabric.system.engines import CONDUITS, access_for, make_unicorn
-from ffabric.system.spec import PartitionSpec, SystemSpec
-from ffabric.system.vcpu import Ram, Vcpu
+from ffabric.system.problems import did_you_mean
+from ffabric.system.spec import PartitionDraft, PartitionSpec, SystemSpec
+from ffabric.system.vcpu import PAGE, Ram, Vcpu
 
 if TYPE_CHECKING:
     from ffabric.firmware.firmware import Firmware
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
     from ffabric.firmware.manager.manager import Manager, Tracer
     from ffabric.firmware.manager.partition import ExecutionContext, Partition
     from ffabric.machine.access import GuestAccess
     from ffabric.machine.engines.unicorn import UnicornEngine
 
-    AddPartition = Callable[[Manager, PartitionSpec, "System"], "Endpoint"]
+
+class Builder(Protocol):
+    """Who lays partitions out in the machine of a system."""
+
+    def add_partition(self, manager: Manager, spec: PartitionSpec, system: System) -> Endpoint:
+        """Create the endpoint of ``spec`` under ``manager``."""
+
+    def remove_partition(self, endpoint: Endpoint) -> None:
+        """Take back what a destroyed VM was given."""
 
 
 class Endpoint:
@@ -89,7 +101,7 @@ class System:
     """A booted system. ``run`` lets it go on; ``close`` gives everything back."""
 
     def __init__(
-        self, spec: SystemSpec, machine: Machine, firmware: Firmware, add: AddPartition
+        self, spec: SystemSpec, machine: Machine, firmware: Firmware, builder: Builder
     ) -> None:
         self.spec = spec
         self.machine = machine
@@ -103,12 +115,15 @@ class System:
         """Every partition that crashed."""
         self.stop_reason = ""
         """Why the run was stopped, if a console or a watchdog stopped it."""
-        self._add = add
+        self._builder = builder
+        self._next_id = 1 + max((vm.id for vm in spec.vms), default=0)
         self.machine.exit_limit = spec.run.max_events
         for manager in firmware.managers:
             manager.on_line = self.on_line
             manager.on_death = self.on_death
         firmware.monitor.on_death = self.on_death
+        if firmware.hypervisor is not None:
+            firmware.hypervisor.on_destroyed = self._on_destroyed
 
     def on_line(self, name: str, line: str) -> None:
         """A console has printed ``line``."""
@@ -121,10 +136,13 @@ class System:
     def flush_consoles(self) -> None:
         """Print the lines that partitions have begun and not ended."""
         for endpoint in self.endpoints.values():
-            for ctx in endpoint.partition.contexts:
-                if ctx.line:
-                    self.on_line(endpoint.name, ctx.line.decode("utf-8", "backslashreplace"))
-                    ctx.line.clear()
+            self._flush_console(endpoint.partition)
+
+    def _flush_console(self, partition: Partition) -> None:
+        for ctx in partition.contexts:
+            if ctx.line:
+                self.on_line(partition.name, ctx.line.decode("utf-8", "backslashreplace"))
+                ctx.line.clear()
 
     def on_reset(self, name: str) -> None:
         """A watchdog wants the system reset."""
@@ -142,6 +160,62 @@ class System:
         if self.spec.run.stop_on_crash and self.failure is None:
             self.failure = crash
             self.machine.stop()
+
+    # VMs that come and go.
+
+    def create_vm(self, draft: PartitionDraft, *, pe: int | None = None) -> Endpoint:
+        """Create a VM while the system runs: ``draft`` is what `ffabric.system.describe.vm` makes.
+
+        Its memory comes from the hypervisor's free frames, its id is one that no VM had before. The
+        hypervisor does the rest on the PE ``pe``, or on whichever is in the normal world first: the
+        SPs that subscribed are told, then the VM starts.
+
+        Raises SystemErrors for what cannot be, NoFrames or NoPages if there is no memory.
+        """
+        hypervisor = self._hypervisor()
+        if draft.name in self.endpoints:
+            raise ValueError(f"there is a partition {draft.name!r} already")
+        spec = create_spec(draft, self._next_id, self.spec, hypervisor.frames)
+        try:
+            endpoint = self._builder.add_partition(hypervisor, spec, self)
+        except NoPages:
+            for piece in spec.memory:
+                hypervisor.frames.release(piece.pa, piece.size // PAGE)
+            raise
+        self._next_id += 1
+        self.adopt(endpoint)
+        where = None if pe is None else self.machine.pes[pe]
+        self.machine.post(lambda: hypervisor.create(endpoint.partition, where))
+        return endpoint
+
+    def destroy_vm(self, name: str, *, pe: int | None = None, reason: str = "destroyed") -> None:
+        """Destroy a VM, whatever its vCPUs are doing: none of them runs again.
+
+        The hypervisor does the rest on the PE ``pe``, or on whichever is in the normal world first:
+        what the VM asked of SPs is finished and the answers are dropped, the SPs that subscribed
+        are told, and its memory comes back, some of it when SPs relinquish it. May be called at any
+        time, from a callback of the clock too.
+        """
+        hypervisor = self._hypervisor()
+        endpoint = self.endpoints.get(name)
+        if endpoint is None or endpoint.partition.secure:
+            known = [each.name for each in self.endpoints.values() if not each.spec.secure]
+            raise LookupError(f"there is no VM {name!r}{did_you_mean(name, known)}")
+        vm = endpoint.partition
+        where = None if pe is None else self.machine.pes[pe]
+        self.machine.post(lambda: hypervisor.destroy(vm, reason, where))
+
+    def _hypervisor(self) -> Hypervisor:
+        if self.firmware.hypervisor is None:
+            raise LookupError("without a hypervisor VMs neither come nor go")
+        return self.firmware.hypervisor
+
+    def _on_destroyed(self, vm: Partition) -> None:
+        self._flush_console(vm)
+        endpoint = self.endpoints.get(vm.name)
+        if endpoint is not None and endpoint.partition is vm:
+            del self.endpoints[vm.name]
+            self._builder.remove_partition(endpoint)
 
     @cached_property
     def unicorn(self) -> UnicornEngine:

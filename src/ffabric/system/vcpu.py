@@ -57,6 +57,16 @@ class Vcpu:
         return self.ctx.index
 
     @property
+    def count(self) -> int:
+        """How many vCPUs the partition's manifest gives it."""
+        return self._endpoint.spec.vcpus
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is a vCPU of a secure partition."""
+        return self._endpoint.spec.secure
+
+    @property
     def memory(self) -> GuestAccess:
         """Loads and stores through the partition's stage-2."""
         return self._endpoint.memory

@@ -42,6 +42,8 @@ _FINAL = (Status.ABORTED, Status.DENIED, Status.NOT_SUPPORTED)
 
 def create(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
     """Let ``vm`` come into being: its notifications, the SPs that want to know, its first vCPU."""
+    if not vm.alive:
+        return
     yield [fid.FFA_NOTIFICATION_BITMAP_CREATE, vm.id, len(vm.contexts)]
     yield from announce(hypervisor, pe, vm, VM_CREATED)
     if vm.alive:
@@ -88,8 +90,13 @@ def _release(hypervisor: Hypervisor, dead: ExecutionContext) -> None:
     if asker is not None and asker.callee is dead:
         reply.error(asker.x, Status.ABORTED)
         hypervisor.wake(hypervisor.resume(asker))
-    if dead.pe is not None and dead.pe.current is dead:
-        hypervisor.machine.schedule(dead.pe, hypervisor.schedule(dead.pe))
+    pe = dead.pe
+    if pe is None:
+        return
+    if hypervisor.preempted[pe.index] is dead:
+        hypervisor.preempted[pe.index] = None
+    if pe.current is dead:
+        hypervisor.machine.schedule(pe, hypervisor.schedule(pe))
 
 
 def destroy(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:

@@ -19,21 +19,23 @@ if TYPE_CHECKING:
 
 
 class DrivenRunner:
-    """One vCPU driven from outside; ``greeting`` is the call it makes by itself when it starts."""
+    """One vCPU driven from outside; ``greeting``: the calls it makes by itself when it starts."""
 
-    def __init__(self, ctx: Context, machine: Machine, greeting: Sequence[int] = ()) -> None:
+    def __init__(
+        self, ctx: Context, machine: Machine, greeting: Sequence[Sequence[int]] = ()
+    ) -> None:
         self.ctx = ctx
         self.machine = machine
         self.instructions = 0
         self.lines = 0
         self._taken = False
         self._greeting = greeting
-        self._greet = False
+        self._greet: list[Sequence[int]] = []
         self._awaited = False
 
     def start(self, entry: int, x0: int) -> None:
-        """Begin: make the greeting call, if there is one."""
-        self._greet = bool(self._greeting)
+        """Begin: make the greeting calls, if there are any."""
+        self._greet = list(self._greeting)
         self._taken = False
 
     @property
@@ -48,8 +50,8 @@ class DrivenRunner:
     def run(self, ctx: Context, trap: Trap) -> None:
         """Take control, and take the PE out of the machine's loop until the next call."""
         if self._greet:
-            self._greet = False
-            ctx.x[:] = [*self._greeting, *[0] * (18 - len(self._greeting))]
+            call = self._greet.pop(0)
+            ctx.x[:] = [*call, *[0] * (18 - len(call))]
             trap(ctx, exits.SMC)
             return
         self._taken = True
