@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ffabric.firmware.manager.partition import ExecutionContext, State
+from ffabric.firmware.manager.partition import ExecutionContext
 from ffabric.firmware.spmc import interrupts
 from ffabric.machine.gic import GROUP1NS
 
@@ -81,10 +81,7 @@ class Firmware:
         if isinstance(current, ExecutionContext) and current.secure and current is not ctx:
             if current.caller is not self.spmc.gates[pe.index] or current.request:
                 return
-            current.state = State.PREEMPTED
-            self.spmc.gates[pe.index].state = State.RUNNING
-            back = self.monitor.preempted(pe)
-            self.route(pe, back)
+            self.route(pe, interrupts.preempt(self.spmc, pe, current))
         nxt = ctx.manager.give(pe, ctx)
         if nxt is not None:
             if ctx.secure:

@@ -144,6 +144,30 @@ def test_the_normal_world_wakes_who_waits(chain):
     assert v.x[:8] == [fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0]
 
 
+def test_cycles_that_were_lent_may_be_taken_back(ffabric):
+    v, w, a = links(ffabric, ["a"], ["v", "w"])
+    v.leave(fid.FFA_RUN, a.word)
+    w.ffa.id_get()  # the scheduler takes the PE from a
+    assert a.state is State.PREEMPTED
+    assert v.x[:8] == [fid.FFA_INTERRUPT, a.word, 0, 0, 0, 0, 0, 0]
+    v.leave(fid.FFA_RUN, a.word)
+    a.wait()
+    assert v.x[0] == fid.FFA_MSG_WAIT
+
+
+def test_nobody_is_told_of_cycles_that_the_scheduler_gave(ffabric):
+    for hypervisor in (True, False):
+        v, a = links(ffabric, ["a"], ["v"], hypervisor=hypervisor)
+        v.ffa.spm_id_get()
+        before = list(v.x)
+        a.ffa.id_get()  # the scheduler gives a the PE
+        v.handle.endpoint.take()
+        assert v.x == before
+        a.ffa.id_get()
+        a.wait()
+        assert v.x == before
+
+
 # Runtime models
 
 

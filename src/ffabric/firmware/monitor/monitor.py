@@ -47,6 +47,8 @@ class Monitor:
         self.on_death: Callable[[Partition], None] | None = None
         """Gets the OS kernel when it crashes."""
         self.world_switches = 0
+        self._lent = [False] * len(machine.pes)
+        """PEs that the scheduler has given to an SP: nobody waits for what the SP answers."""
         self.started = [False] * len(machine.pes)
         """PEs whose normal world runs."""
         self.power_state = "on"
@@ -98,7 +100,8 @@ class Monitor:
         if not self.started[pe.index]:
             self.started[pe.index] = True
             return self._enter_normal(pe)
-        resuming = gate.x[0] == fid.FFA_NORMAL_WORLD_RESUME
+        resuming = gate.x[0] == fid.FFA_NORMAL_WORLD_RESUME or self._lent[pe.index]
+        self._lent[pe.index] = False
         if self.hypervisor is not None:
             if resuming:
                 return self.hypervisor.resumed(pe)
@@ -149,16 +152,10 @@ class Monitor:
 
     def lend(self, pe: PE) -> None:
         """The scheduler of the normal world gives ``pe`` to an SP (FFA_RUN on its own account)."""
+        self._lent[pe.index] = True
         if self.hypervisor is not None:
             self.hypervisor.leave(pe)
         self._switch(pe, "secure")
-
-    def preempted(self, pe: PE) -> Next:
-        """The normal world takes ``pe`` back from an SP it had given cycles."""
-        self._switch(pe, "normal")
-        if self.hypervisor is not None:
-            return self.hypervisor.resumed(pe)
-        return self.kernel[pe.index]
 
     def give(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The OS kernel's context runs whenever the normal world has the PE."""

@@ -38,6 +38,11 @@ def non_secure(spmc: Spmc, pe: PE, running: ExecutionContext) -> Next:
             pin = virtual_interrupts.FIQ if running.partition.managed_exit_fiq else 0
             virtual_interrupts.pend(running, hafnium.MANAGED_EXIT_INTID, pin)
         return running
+    return preempt(spmc, pe, running)
+
+
+def preempt(spmc: Spmc, pe: PE, running: ExecutionContext) -> ExecutionContext:
+    """The normal world takes the PE: ``running`` stops where it is, FFA_INTERRUPT tells so."""
     running.state = State.PREEMPTED
     gate = spmc.gates[pe.index]
     reply.interrupt(gate.x, running.partition.id << 16 | running.index)
