@@ -119,9 +119,9 @@ BENCHMARKS = (
             name=f"resident.{engine}",
             what=f"memory of the process for each partition, {engine}",
             unit=KIB,
-            setup=partial(rigs.resident, engine, 17, each=True),
+            setup=partial(rigs.resident, engine, count, each=True),
         )
-        for engine in ("python", "aarch64")
+        for engine, count in (("python", 65), ("aarch64", 9))
     ),
     Benchmark(
         name="explain.registers",
