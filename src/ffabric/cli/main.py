@@ -17,6 +17,7 @@ from ffabric import __version__
 from ffabric.cli.errors import EXPECTED, lines_of
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("ffabric.cli.demo:demo", "Show a whole two-world system at work."),
     "run": ("ffabric.cli.run:run", "Boot a system described in a TOML file."),
     "trace": ("ffabric.cli.trace:trace", "Read a trace that a run has written."),
     "explain": ("ffabric.cli.explain:explain", "Say what registers or log lines mean."),

@@ -87,6 +87,8 @@ class Hypervisor(Manager):
         self._askers: list[ExecutionContext | None] = [None] * len(machine.pes)
         self._errands: list[tuple[PE | None, Callable[[PE], Steps]]] = []
         self._chores: Script | None = None
+        self.unscheduled: list[int] = []
+        """SPs' contexts (id << 16 | index) with notifications that were busy when the SRI came."""
         self._forwarded: list[tuple[int, int]] = [(0, 0)] * len(machine.pes)
         """Function id and x1 of the call that a vCPU waits for, per PE."""
         self.unfinished: dict[int, ExecutionContext] = {}
@@ -231,7 +233,7 @@ class Hypervisor(Manager):
 
     def _chores_due(self, pe: PE) -> None:
         """An SP has run: what could not be done before may be possible now."""
-        if (self.zombies or self.untold) and self._chores is None:
+        if (self.zombies or self.untold or self.unscheduled) and self._chores is None:
             self._errands.append((pe, partial(lifetime.chores, self)))
 
     def _go_on(self, pe: PE, nxt: Next) -> Next:

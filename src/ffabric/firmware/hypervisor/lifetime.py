@@ -24,6 +24,7 @@ from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
 from ffabric.abi.ffa.status import Status, from_register
+from ffabric.firmware.hypervisor import notifications as receivers
 from ffabric.firmware.hypervisor import relay
 from ffabric.firmware.manager import mailbox, ownership, reply
 from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
@@ -157,9 +158,10 @@ def tell(hypervisor: Hypervisor, pe: PE) -> Steps:
 
 
 def chores(hypervisor: Hypervisor, pe: PE) -> Steps:
-    """Try again what could not be done when VMs came or went."""
+    """Try again what could not be done when VMs came or went, or SPs were to be notified."""
     if hypervisor.untold:
         yield from tell(hypervisor, pe)
+    yield from receivers.retry(hypervisor, pe)
     yield from bury(hypervisor)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
+from ffabric.abi.ffa.status import Status, from_register
 from ffabric.firmware.hypervisor import interrupts
 from ffabric.firmware.hypervisor.relay import run_to_response
 from ffabric.firmware.manager import notifications
@@ -77,8 +78,19 @@ def _multiprocessor(hypervisor: Hypervisor, endpoint: int) -> bool:
 
 def _run(hypervisor: Hypervisor, pe: PE, target: int) -> Steps:
     """Give cycles to a context of an SP; one that serves a request gets them from who made it."""
-    if target not in hypervisor.unfinished:
-        yield from run_to_response(hypervisor, pe, [fid.FFA_RUN, target])
+    if target in hypervisor.unfinished:
+        hypervisor.unscheduled.append(target)
+        return
+    answer = yield from run_to_response(hypervisor, pe, [fid.FFA_RUN, target])
+    if answer[0] & MASK32 == fid.FFA_ERROR and from_register(answer[2]) is Status.BUSY:
+        hypervisor.unscheduled.append(target)
+
+
+def retry(hypervisor: Hypervisor, pe: PE) -> Steps:
+    """Receivers that were busy when the SRI came: give them their cycles now, if they can run."""
+    targets, hypervisor.unscheduled = hypervisor.unscheduled, []
+    for target in dict.fromkeys(targets):
+        yield from _run(hypervisor, pe, target)
 
 
 def raise_npi(hypervisor: Hypervisor, vm_id: int, vcpu: int | None) -> None:

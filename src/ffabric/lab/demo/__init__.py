@@ -1,0 +1,1 @@
+"""The system that ``ffabric demo`` runs, as an example to copy from."""
