@@ -97,8 +97,8 @@ class Retrieved(msgspec.Struct, frozen=True):
 class Calls:
     """The FF-A calls of one vCPU.
 
-    ``endpoint`` is its endpoint id once it has asked, ``tx`` and ``rx`` the IPAs of its buffers
-    once it has mapped them.
+    ``endpoint`` is its endpoint id once it has asked, ``buffers`` the RX/TX pair of the partition,
+    which all its vCPUs use. Whatever needs buffers maps them first.
     """
 
     def __init__(self, vcpu: Vcpu) -> None:
@@ -111,9 +111,17 @@ class Calls:
         self.version = vcpu.version
         self.resolve = vcpu.resolve
         self.endpoint = 0
-        self.tx = 0
-        self.rx = 0
-        self.buffer_pages = 0
+        self.buffers = vcpu.buffers
+
+    @property
+    def tx(self) -> int:
+        """The IPA of TX; 0: there is none."""
+        return self.buffers.tx
+
+    @property
+    def rx(self) -> int:
+        """The IPA of RX; 0: there is none."""
+        return self.buffers.rx
 
     def _raw(self, *registers: int) -> Steps[list[int]]:
         """Make the call in ``registers``; the live registers with the answer."""
@@ -176,12 +184,12 @@ class Calls:
     @step
     def partition_info(self, uuid: UUID = NIL) -> Steps[list[info.PartitionInfo]]:
         """FFA_PARTITION_INFO_GET: the partitions that implement ``uuid`` (nil: all)."""
-        if not self.buffer_pages:
+        if not self.buffers.pages:
             yield from Calls.map_buffers.function(self)
         x = yield from self._ffa(fid.FFA_PARTITION_INFO_GET, *to_words(uuid))
         count = x[2] & MASK32
         size = x[3] & MASK32 or info.descriptor_size(self.version)
-        data = self.memory.read(self.rx, count * size)
+        data = self.memory.read(self.buffers.rx, count * size)
         yield from self._ffa(fid.FFA_RX_RELEASE)
         return info.parse_partition_info(data, count, size)
 
@@ -205,17 +213,26 @@ class Calls:
         """FFA_RXTX_MAP of freshly allocated buffers: the IPAs of TX and RX."""
         tx = self.ram.allocate(pages)
         rx = self.ram.allocate(pages)
-        yield from self._ffa(fid.FFA_RXTX_MAP_64, tx, rx, pages)
-        self.tx, self.rx, self.buffer_pages = tx, rx, pages
+        buffers = self.buffers
+        former = buffers.tx, buffers.rx, buffers.pages
+        buffers.tx, buffers.rx, buffers.pages = tx, rx, pages  # other vCPUs do not map them again
+        try:
+            yield from self._ffa(fid.FFA_RXTX_MAP_64, tx, rx, pages)
+        except FfaError:
+            buffers.tx, buffers.rx, buffers.pages = former
+            for ipa in (tx, rx):
+                self.ram.free(ipa, pages)
+            raise
         return tx, rx
 
     @step
     def unmap_buffers(self) -> Steps[None]:
         """FFA_RXTX_UNMAP; the pages are free again."""
         yield from self._ffa(fid.FFA_RXTX_UNMAP)
-        for ipa in (self.tx, self.rx):
-            self.ram.free(ipa, self.buffer_pages)
-        self.tx = self.rx = self.buffer_pages = 0
+        buffers = self.buffers
+        for ipa in (buffers.tx, buffers.rx):
+            self.ram.free(ipa, buffers.pages)
+        buffers.tx = buffers.rx = buffers.pages = 0
 
     @step
     def rx_release(self) -> Steps[None]:
@@ -274,18 +291,18 @@ class Calls:
         self, to: object, data: bytes, *, uuid: UUID = NIL, delay_sri: bool = False
     ) -> Steps[None]:
         """FFA_MSG_SEND2: an indirect message."""
-        if not self.buffer_pages:
+        if not self.buffers.pages:
             yield from Calls.map_buffers.function(self)
         message = messages.Message(
             sender=self.endpoint, receiver=self.resolve(to), payload=data, uuid=uuid
         )
-        self.memory.write(self.tx, messages.build_message(message, self.version))
+        self.memory.write(self.buffers.tx, messages.build_message(message, self.version))
         yield from self._ffa(fid.FFA_MSG_SEND2, 0, 2 if delay_sri else 0)
 
     @step
     def receive(self) -> Steps[messages.Message]:
         """The indirect message in RX, which is released."""
-        data = self.memory.read(self.rx, self.buffer_pages * PAGE)
+        data = self.memory.read(self.buffers.rx, self.buffers.pages * PAGE)
         message = messages.parse_message(data, self.version)
         yield from self._ffa(fid.FFA_RX_RELEASE)
         return message
@@ -332,7 +349,7 @@ class Calls:
         impdef: tuple[int, int] = (0, 0),
     ) -> Steps[int]:
         """Send ``ranges`` of (IPA, pages), or ``pages`` from ``ipa``, to one or more receivers."""
-        if not self.buffer_pages:
+        if not self.buffers.pages:
             yield from Calls.map_buffers.function(self)
         receivers = to if isinstance(to, (list, tuple)) else (to,)
         if attributes is None:
@@ -349,11 +366,11 @@ class Calls:
         )
         data = abi.build_transaction(transaction, self.version)
         header = len(data) - 16 * len(transaction.constituents)
-        first, *rest = abi.fragments(data, header, self.buffer_pages * PAGE)
-        self.memory.write(self.tx, first)
+        first, *rest = abi.fragments(data, header, self.buffers.pages * PAGE)
+        self.memory.write(self.buffers.tx, first)
         x = yield from self._ffa(function, len(data), len(first))
         for part in rest:
-            self.memory.write(self.tx, part)
+            self.memory.write(self.buffers.tx, part)
             x = yield from self._ffa(fid.FFA_MEM_FRAG_TX, x[1], x[2], len(part))
         return x[2] & MASK32 | (x[3] & MASK32) << 32
 
@@ -371,7 +388,7 @@ class Calls:
         others: Sequence[tuple[object, int]] = (),
     ) -> Steps[Retrieved]:
         """FFA_MEM_RETRIEVE_REQ, all fragments read; ``others``: more (receiver, permissions)."""
-        if not self.buffer_pages:
+        if not self.buffers.pages:
             yield from Calls.map_buffers.function(self)
         receivers = [abi.Receiver(self.endpoint, permissions, 0, 0, impdef)]
         for who, rights in others:
@@ -385,16 +402,16 @@ class Calls:
             receivers=receivers,
         )
         data = abi.build_transaction(request, self.version)
-        self.memory.write(self.tx, data)
+        self.memory.write(self.buffers.tx, data)
         x = yield from self._ffa(fid.FFA_MEM_RETRIEVE_REQ_64, len(data), len(data))
         total, length = x[1] & MASK32, x[2] & MASK32
-        response = self.memory.read(self.rx, length)
+        response = self.memory.read(self.buffers.rx, length)
         yield from self._ffa(fid.FFA_RX_RELEASE)
         while len(response) < total:
             x = yield from self._ffa(
                 fid.FFA_MEM_FRAG_RX, handle & MASK32, handle >> 32, len(response)
             )
-            response += self.memory.read(self.rx, x[3] & MASK32)
+            response += self.memory.read(self.buffers.rx, x[3] & MASK32)
             yield from self._ffa(fid.FFA_RX_RELEASE)
         answer = abi.parse_transaction(response, self.version)
         return Retrieved(
@@ -408,10 +425,10 @@ class Calls:
     @step
     def relinquish(self, handle: int, flags: int = 0) -> Steps[None]:
         """FFA_MEM_RELINQUISH."""
-        if not self.buffer_pages:
+        if not self.buffers.pages:
             yield from Calls.map_buffers.function(self)
         request = abi.Relinquish(handle, flags, [self.endpoint])
-        self.memory.write(self.tx, abi.build_relinquish(request))
+        self.memory.write(self.buffers.tx, abi.build_relinquish(request))
         yield from self._ffa(fid.FFA_MEM_RELINQUISH)
 
     @step

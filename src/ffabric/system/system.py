@@ -13,7 +13,7 @@ from ffabric.system.creation import create_spec
 from ffabric.system.engines import CONDUITS, access_for, make_unicorn
 from ffabric.system.problems import did_you_mean
 from ffabric.system.spec import PartitionDraft, PartitionSpec, SystemSpec
-from ffabric.system.vcpu import PAGE, Ram, Vcpu
+from ffabric.system.vcpu import PAGE, Buffers, Ram, Vcpu
 
 if TYPE_CHECKING:
     from ffabric.firmware.firmware import Firmware
@@ -42,6 +42,7 @@ class Endpoint:
         self.spec = spec
         self.partition = partition
         self.software: Any = None
+        self.buffers = Buffers()
         self._memory: GuestAccess | None = None
         self._ram: Ram | None = None
 

@@ -41,6 +41,17 @@ class Ram:
         self._used[at : at + pages] = bytes(pages)
 
 
+class Buffers:
+    """The RX/TX pair of a partition: the IPAs of TX and RX, and the pages of each (0: none)."""
+
+    __slots__ = ("pages", "rx", "tx")
+
+    def __init__(self) -> None:
+        self.tx = 0
+        self.rx = 0
+        self.pages = 0
+
+
 class Vcpu:
     """One vCPU of a partition as its software finds it when it starts."""
 
@@ -70,6 +81,11 @@ class Vcpu:
     def memory(self) -> GuestAccess:
         """Loads and stores through the partition's stage-2."""
         return self._endpoint.memory
+
+    @property
+    def buffers(self) -> Buffers:
+        """The partition's RX/TX pair."""
+        return self._endpoint.buffers
 
     @property
     def ram(self) -> Ram:
