@@ -14,6 +14,7 @@ from uuid import UUID
 from ffabric.abi.ffa import framework
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
+from ffabric.abi.ffa.version import V1_2
 from ffabric.guests.ffa import DirectMessage, Ffa, FfaError, direct_message, status_of
 from ffabric.system.vcpu import Vcpu
 
@@ -69,7 +70,8 @@ class Partition:
         """
         await self.on_boot(ffa)
         x = ffa.x
-        x[:] = _WAIT
+        wait = _WAIT_RETAINING if ffa.version >= V1_2 else _WAIT
+        x[:] = wait
         while True:
             made = x[0]
             await _exit(ffa)
@@ -88,7 +90,7 @@ class Partition:
                 await self.on_run(ffa)
             elif function == fid.FFA_INTERRUPT:
                 await self.on_wake(ffa)
-            x[:] = _WAIT
+            x[:] = wait
 
     async def _on_framework_message(
         self, request: DirectMessage, x: list[int], ffa: Ffa
@@ -128,6 +130,8 @@ class Partition:
 
 
 _WAIT = [fid.FFA_MSG_WAIT] + [0] * 17
+_WAIT_RETAINING = [fid.FFA_MSG_WAIT, 0, 1] + [0] * 15
+"""From v1.2 on a wait need not release RX, which another vCPU of the partition may be reading."""
 
 
 @coroutine
