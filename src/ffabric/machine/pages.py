@@ -45,10 +45,11 @@ class PagePool:
         if n <= 0 or align <= 0 or align & (align - 1):
             raise ValueError(f"cannot align {n} pages to {align}")
         bias = self.base // PAGE_SIZE % align
-        for first in range(-bias % align, self.pages - n + 1, align):
-            if not any(self._used[first : first + n]):
-                break
-        else:
+        first = self._used.find(bytes(n))
+        while first >= 0 and (first + bias) % align:
+            aligned = first + -(first + bias) % align
+            first = self._used.find(bytes(n), aligned)
+        if first < 0:
             raise NoPages(f"no {n} adjoining pages aligned to {align} are free")
         if first + n > self._next:
             self._free.extend(range(self._next, first))

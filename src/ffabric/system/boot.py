@@ -95,7 +95,9 @@ class _Builder:
             choices=choices,
             mpidrs=spec.mpidrs,
         )
-        self.vmids = deque(range(1, 1 << 16))
+        self.vmids = iter(range(1, 1 << 16))
+        self.free_vmids: deque[int] = deque()
+        """VMIDs of partitions that are gone, used again once all others have been."""
         self.virtual_gics: dict[Partition, list[Region]] = {}
 
     def build(self) -> System:
@@ -186,7 +188,8 @@ class _Builder:
         return free
 
     def _stage2(self, pool: PagePool) -> Stage2:
-        return Stage2(self.memory, pool, vmid=self.vmids.popleft())
+        vmid = next(self.vmids, None)
+        return Stage2(self.memory, pool, vmid=vmid or self.free_vmids.popleft())
 
     def add_partition(self, manager: Manager, spec: PartitionSpec, system: System) -> Endpoint:
         """Create the endpoint of ``spec`` under ``manager``, its memory laid out and loaded.
@@ -267,7 +270,7 @@ class _Builder:
         if partition.gic is not None:
             partition.gic.on_change = None
         if partition.stage2 is not None:
-            self.vmids.append(partition.stage2.vmid)
+            self.free_vmids.append(partition.stage2.vmid)
 
     def _kernel(self, monitor: Monitor, spec: PartitionSpec, system: System) -> Endpoint:
         """Without a hypervisor the first VM is the OS kernel: endpoint 0, no stage 2."""

@@ -68,14 +68,12 @@ class Gic:
         self.routes = [0] * (FIRST_SPI + spis)
         """GICD_IROUTER by INTID."""
         self.on_change: Callable[[], None] | None = None
-        self._routed = [0] * pes
+        self._routed = [0 if affinity else self.spis.implemented for affinity in affinities]
         self._routed_to_any = 0
         self._all = (1 << pes) - 1
         self._stale = self._all
         self._best: list[Candidates] = [[None] * 3 for _ in range(pes)]
         self._pending: list[tuple[int, int] | None] = [None] * pes
-        for intid in range(FIRST_SPI, FIRST_SPI + spis):
-            self.route(intid, 0)
 
     def distributor_frame(self, *, secure: bool) -> Distributor:
         """The 64 KB frame GICD_* as the Secure or Non-secure physical address space has it."""
