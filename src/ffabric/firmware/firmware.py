@@ -77,16 +77,23 @@ class Firmware:
         """
         index = ctx.index if not ctx.partition.up else 0
         pe = ctx.pe or self.machine.pes[index]
-        current = pe.current
-        if isinstance(current, ExecutionContext) and current.secure and current is not ctx:
+        current = self._secure_on(pe)
+        if current is not None and current is not ctx:
             if current.caller is not self.spmc.gates[pe.index] or current.request:
                 return
             self.route(pe, interrupts.preempt(self.spmc, pe, current))
+            if self._secure_on(pe) is not None:  # the normal world has something else for an SP
+                return
         nxt = ctx.manager.give(pe, ctx)
         if nxt is not None:
             if ctx.secure:
                 self.monitor.lend(pe)
             self.route(pe, nxt)
+
+    def _secure_on(self, pe: PE) -> ExecutionContext | None:
+        """The SP's context that ``pe`` runs."""
+        ctx = pe.current
+        return ctx if isinstance(ctx, ExecutionContext) and ctx.secure else None
 
     def power_on(self) -> None:
         """Release the primary PE from reset."""

@@ -125,6 +125,8 @@ def destroy(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
     _bequeath(hypervisor, vm)
     hypervisor.forget_endpoint(vm)
     _free_memory(hypervisor, vm)
+    if hypervisor.tracer is not None:
+        hypervisor.tracer.event(pe, "vm_gone", partition=vm.name)
     if hypervisor.on_destroyed is not None:
         hypervisor.on_destroyed(vm)
 
