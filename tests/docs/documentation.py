@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import shlex
 import subprocess
@@ -128,6 +129,7 @@ def run_ffabric(arguments: list[str], folder: Path) -> str:
     with (
         mock.patch.object(sys, "stdin", io.StringIO(read)),
         mock.patch.object(sys, "argv", ["ffabric", *arguments]),
+        mock.patch.dict(os.environ, COLUMNS="100"),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(out),
         contextlib.suppress(SystemExit),
