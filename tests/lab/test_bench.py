@@ -236,6 +236,14 @@ def test_the_command_writes_files_and_prints_a_table(capsys, tmp_path, monkeypat
     assert ET.parse(picture).getroot().tag.endswith("svg")
 
 
+def test_the_command_says_what_is_measured(capsys):
+    assert command.bench(only=["direct"], explain=True) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"{each.name:20}  {each.what}" for each in BENCHMARKS if each.name.startswith("direct")
+    ]
+
+
 def test_the_command_knows_its_benchmarks():
     with pytest.raises(UsageError, match=r"no benchmark 'null.ps'.*null.sp"):
         command.bench(only=["null.ps"])

@@ -28,6 +28,7 @@ def bench(
     seconds: float = 0.2,
     json: str | None = None,
     plot: Path | None = None,
+    explain: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Measure calls, messages, memory cycles, boots and explanations, each several times.
 
@@ -46,13 +47,21 @@ def bench(
         A file for all values as JSON; "-": standard output, instead of the table.
     plot
         A file for an SVG that shows how costs grow with pages, partitions and PEs; this takes
-        some minutes.
+        a minute or two.
+    explain
+        Say what each benchmark measures, and measure nothing.
     """
     if runs < 1 or seconds < 0:
         raise UsageError("there is at least one run, of no less than 0 seconds")
+    chosen = _chosen(only)
+    if explain:
+        width = max(len(benchmark.name) for benchmark in chosen)
+        for benchmark in chosen:
+            print(f"{benchmark.name:{width}}  {benchmark.what}")
+        return 0
     effort = Effort(runs, seconds)
     results: list[Result] = []
-    for benchmark in _chosen(only):
+    for benchmark in chosen:
         _say(benchmark.name)
         results += measure(benchmark, effort)
     growths = []
