@@ -403,6 +403,20 @@ class Hypervisor(Manager):
         """FFA_MSG_SEND2 to an SP: the SPMC reads it from the VM's own TX."""
         return self.script(pe, caller, relay.send_message(caller))
 
+    def hand_over(
+        self,
+        pe: PE,
+        caller: ExecutionContext,
+        message: Message,
+        target: Partition,
+        *,
+        delayed: bool,
+    ) -> Next:
+        """FFA_MSG_SEND2 to a VM, whose RX the SPMC may be filling."""
+        if target.id not in self.shared_mailboxes:
+            return super().hand_over(pe, caller, message, target, delayed=delayed)
+        return self.script(pe, caller, relay.hand_over(self, pe, caller, message, target))
+
     def notifies_elsewhere(self, endpoint: int) -> bool:
         """What SPs set and get is kept by the SPMC."""
         return bool(endpoint & SECURE_ID)

@@ -16,7 +16,7 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.firmware.hypervisor import interrupts
-from ffabric.firmware.manager import mailbox
+from ffabric.firmware.manager import indirect, mailbox
 from ffabric.firmware.manager.manager import REFUSALS
 from ffabric.firmware.manager.memory import giveback, retrieve, send
 from ffabric.firmware.manager.memory.region import DONATE
@@ -25,6 +25,7 @@ from ffabric.firmware.manager.reply import success
 from ffabric.firmware.rules import refuse
 
 if TYPE_CHECKING:
+    from ffabric.abi.ffa.messages import Message
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script
     from ffabric.firmware.manager.mailbox import Buffer, Mailbox
     from ffabric.firmware.manager.manager import Handler, Next
@@ -181,6 +182,24 @@ def send_message(caller: ExecutionContext) -> Script:
     answer = yield [fid.FFA_MSG_SEND2, caller.partition.id << 16, caller.x[2]]
     caller.x[0:8] = answer[0:8]
     return caller
+
+
+def hand_over(
+    hypervisor: Hypervisor,
+    pe: PE,
+    caller: ExecutionContext,
+    message: Message,
+    target: Partition,
+) -> Script:
+    """FFA_MSG_SEND2 from VM to VM: the receiver's RX is had from the SPMC first."""
+    answer = yield [fid.FFA_RX_ACQUIRE, target.id]
+    if answer[0] & MASK32 != fid.FFA_SUCCESS_32:
+        refuse(mailbox.RX_BUSY, got="owned by the SPMC", expected="free")
+    try:
+        return indirect.hand_over(hypervisor, pe, caller, message, target, delayed=False)
+    except REFUSALS:
+        yield [fid.FFA_RX_RELEASE, target.id]
+        raise
 
 
 def fill_rx(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler) -> Script:

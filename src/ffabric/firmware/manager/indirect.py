@@ -133,9 +133,22 @@ def send2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     known = message.uuid == uuids.NIL or message.uuid in target.uuids
     if pm.checks_message_uuids and not known:
         refuse(UUID_UNKNOWN, got=message.uuid, expected=target.uuids)
+    return pm.hand_over(pe, caller, message, target, delayed=delayed)
+
+
+def hand_over(
+    pm: Manager,
+    pe: PE,
+    caller: ExecutionContext,
+    message: abi.Message,
+    target: Partition,
+    *,
+    delayed: bool,
+) -> ExecutionContext:
+    """Put ``message`` into the RX of ``target`` and tell the caller that it is there."""
     box = mailbox.receiver_box(target)
     deliver(pm, pe, message, target, box=box, state=target.notifications, delayed=delayed)
-    reply.success(x)
+    reply.success(caller.x)
     return caller
 
 

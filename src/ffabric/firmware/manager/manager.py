@@ -16,7 +16,7 @@ from ffabric.abi import hafnium
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.functions import FFA_VERSION, FUNCTIONS
 from ffabric.abi.ffa.status import Status
-from ffabric.firmware.manager import execution, reply
+from ffabric.firmware.manager import execution, indirect, reply
 from ffabric.firmware.manager.memory.relayer import Relayer
 from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
 from ffabric.firmware.rules import Refused, refuse, rule
@@ -250,6 +250,18 @@ class Manager(Relayer):
     ) -> Next:
         """A partition message to an endpoint of another manager (``is_remote``)."""
         raise NotImplementedError
+
+    def hand_over(
+        self,
+        pe: PE,
+        caller: ExecutionContext,
+        message: Message,
+        target: Partition,
+        *,
+        delayed: bool,
+    ) -> Next:
+        """A partition message to ``target``, which is this manager's; another may have its RX."""
+        return indirect.hand_over(self, pe, caller, message, target, delayed=delayed)
 
     def notifies_elsewhere(self, endpoint: int) -> bool:
         """Whether another manager keeps the notifications that ``endpoint`` sets or gets."""
