@@ -348,6 +348,18 @@ class Hypervisor(Manager):
         """Whether ``ctx`` waits for the secure world, or for a script."""
         return any(ctx is asker for asker in self._askers)
 
+    def is_occupied(self, sp: int) -> bool:
+        """Whether the only context of an SP has a request of some VM to serve."""
+        if any(each.id == sp and each.contexts > 1 for each in self.secure_partitions):
+            return False
+        if any(word >> 16 == sp for word in self.unfinished):
+            return True
+        asked = zip(self._askers, self._scripts, self._forwarded, strict=True)
+        return any(
+            asker is not None and script is None and _callee(*call) == sp
+            for asker, script, call in asked
+        )
+
     def foreign(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
         """Calls that are not of the Framework: PSCI and SMCCC for the VM."""
         if fid.is_ffa(function):
@@ -470,6 +482,11 @@ class Hypervisor(Manager):
         partition.owner = SCHEDULER_CALLS if partition.may_schedule else VM_CALLS
         partition.contexts = [ExecutionContext(partition, index, self) for index in range(contexts)]
         self.partitions[partition.id] = partition
+
+
+def _callee(function: int, x1: int) -> int:
+    """The SP that a forwarded call is for."""
+    return (x1 >> 16 if function == fid.FFA_RUN else x1) & 0xFFFF
 
 
 def _aborted(x: list[int]) -> bool:

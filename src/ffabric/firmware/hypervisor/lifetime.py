@@ -150,7 +150,7 @@ def tell(hypervisor: Hypervisor, pe: PE) -> Steps:
     busy: set[int] = set()
     for each in messages:
         sp, message, vm_id = each
-        if sp not in busy:
+        if sp not in busy and not hypervisor.is_occupied(sp):
             request = [fid.FFA_MSG_SEND_DIRECT_REQ_32, sp, FRAMEWORK | message, 0, 0, vm_id]
             answer = yield from relay.run_to_response(hypervisor, pe, request)
             if answer[0] & MASK32 != fid.FFA_ERROR or from_register(answer[2]) in _FINAL:

@@ -78,7 +78,7 @@ def _multiprocessor(hypervisor: Hypervisor, endpoint: int) -> bool:
 
 def _run(hypervisor: Hypervisor, pe: PE, target: int) -> Steps:
     """Give cycles to a context of an SP; one that serves a request gets them from who made it."""
-    if target in hypervisor.unfinished:
+    if hypervisor.is_occupied(target >> 16) or target in hypervisor.unfinished:
         hypervisor.unscheduled.append(target)
         return
     answer = yield from run_to_response(hypervisor, pe, [fid.FFA_RUN, target])
