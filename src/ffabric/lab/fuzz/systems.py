@@ -1,0 +1,59 @@
+"""The systems of a campaign: who is hostile in them, and who behaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ffabric.abi.ffa.version import V1_1, V1_3
+from ffabric.system.describe import describe, sp, vm
+from ffabric.system.manifest import DeviceRegion, ExceptionLevel, MemoryRegion, RegionAttributes
+from ffabric.system.spec import RunSpec, SystemSpec
+
+_READ, _WRITE = RegionAttributes.READ, RegionAttributes.WRITE
+_UART = DeviceRegion(name="uart", base_address=0x1C0B_0000, pages=1, attributes=_READ | _WRITE)
+_ROM = MemoryRegion(name="rom", pages=4, attributes=_READ, base_address=0x0700_0000)
+_V1_1: dict[str, Any] = {"ffa_version": V1_1, "messaging_method": 7}
+
+
+class Cast(msgspec.Struct, frozen=True):
+    """A system; names of its hostile partitions and of an owner and a borrower who behave."""
+
+    spec: SystemSpec
+    hostile: tuple[str, ...]
+    behaved: tuple[str, str]
+    guest: str
+    """A hostile partition to which the owner lends as well."""
+
+
+def _cast(
+    sps: Sequence[object],
+    vms: Sequence[object],
+    behaved: tuple[str, str],
+    guest: str = "trudy",
+    **options: Any,
+) -> Cast:
+    spec = describe(sps=sps, vms=vms, run=RunSpec(stop_on_crash=False), **options)
+    return Cast(spec, ("mallory", "trudy"), behaved, guest)
+
+
+SYSTEMS = (
+    _cast(["trudy", "bob"], ["mallory", "alice"], ("alice", "bob")),
+    _cast(["trudy", "bob"], ["mallory", "alice", "carol"], ("alice", "carol"), "mallory"),
+    _cast(["trudy", "bob", "dave"], ["mallory"], ("dave", "bob"), hypervisor=False),
+    _cast(
+        [
+            sp("trudy", exception_level=ExceptionLevel.S_EL0, device_regions=(_UART,)),
+            sp("bob", ffa_version=V1_3),
+        ],
+        [vm("mallory", ffa_version=V1_3), "alice"],
+        ("alice", "bob"),
+    ),
+    _cast(
+        [sp("trudy", device_regions=(_UART,), memory_regions=(_ROM,), **_V1_1), "bob", "dave"],
+        [vm("mallory", **_V1_1)],
+        ("dave", "bob"),
+    ),
+)

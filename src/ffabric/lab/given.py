@@ -1,0 +1,97 @@
+"""Memory that was sent, and what its receivers may get of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import memory as abi
+from ffabric.machine.stage2 import (
+    ADDRESS,
+    AF,
+    MEMATTR_MASK,
+    S2AP_R,
+    S2AP_W,
+    SH_MASK,
+    SW_NS,
+    VALID,
+    XN,
+)
+
+if TYPE_CHECKING:
+    from ffabric.lab.spaces import Space
+
+SECURE = 1 << 15
+SHARE, LEND, DONATE = "share", "lend", "donate"
+
+
+class Given:
+    """Memory that was sent: what its sender said, and who has it."""
+
+    def __init__(
+        self, kind: str, owner: Space, sent: abi.Transaction, pages: list[tuple[int, int]]
+    ) -> None:
+        self.kind = kind
+        self.owner = owner
+        self.flags = sent.flags
+        self.offers = {each.endpoint: each.permissions for each in sent.receivers}
+        self.pages = pages
+        """(owner's IPA, leaf) of each page, as it was before."""
+        self.mirror: list[tuple[int, int]] = []
+        """The same in the SPMC's account of the normal world, if an SP is a receiver."""
+        self.holders: dict[int, list[int]] = {}
+        """Borrower -> the IPA of each page."""
+
+
+def judge_offers(given: Given) -> None:
+    """Raise Discrepancy if the sender has offered what it must not."""
+    owner = given.owner
+    for endpoint, rights in given.offers.items():
+        if owner.id & SECURE and not endpoint & SECURE:
+            raise owner.wrong(f"{given.kind} to the normal world")
+        needed = S2AP_R | S2AP_W if rights & abi.PERM_DATA_RW else S2AP_R
+        if any(leaf & needed != needed for _, leaf in given.pages):
+            raise owner.wrong(f"{given.kind} with more rights than it has")
+
+
+def judge_rights(space: Space, given: Given, offered: int, rights: int) -> None:
+    """Raise Discrepancy if a borrower has got more than it was offered."""
+    owned = given.pages[0][1]
+    limit = offered & abi.PERM_DATA_MASK
+    if rights & abi.PERM_DATA_MASK == abi.PERM_DATA_RW and (
+        limit == abi.PERM_DATA_RO or not owned & S2AP_W
+    ):
+        raise space.wrong("may write what it was given to read")
+    foreign = owned & SW_NS and space.id & SECURE
+    if rights & abi.PERM_INSTRUCTION_MASK == abi.PERM_INSTRUCTION_X and (
+        given.kind == SHARE or len(given.offers) > 1 or foreign
+    ):
+        raise space.wrong("may execute what it must not")
+
+
+def place(space: Space, given: Given, held: list[int], at: list[int], rights: int) -> None:
+    """The next pages of ``given`` appear at ``at`` in a borrower's space."""
+    if len(held) + len(at) > len(given.pages):
+        raise space.wrong("got more pages than were given")
+    for ipa in at:
+        if space.leaf(ipa) or ipa in space.marks:
+            raise space.wrong(f"memory appears at {ipa:#x}, where there is some already")
+        space.set(ipa, borrowed(given.pages[len(held)][1], rights))
+        space.marks[ipa] = given
+        held.append(ipa)
+
+
+def give_up(space: Space, given: Given) -> None:
+    """A borrower has nothing of ``given`` any more."""
+    for at in given.holders.pop(space.id):
+        del space.marks[at]
+        space.set(at, 0)
+
+
+def borrowed(leaf: int, rights: int) -> int:
+    """The leaf of a borrower's page, from the owner's and the permissions it got."""
+    kept = leaf & (ADDRESS | MEMATTR_MASK | SH_MASK | SW_NS) | VALID | AF | S2AP_R
+    if rights & abi.PERM_DATA_MASK == abi.PERM_DATA_RW:
+        kept |= S2AP_W
+    if rights & abi.PERM_INSTRUCTION_MASK != abi.PERM_INSTRUCTION_X:
+        kept |= XN
+    return kept

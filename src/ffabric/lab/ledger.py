@@ -1,0 +1,477 @@
+"""The ledger: who owns each page and who reaches it, deduced from the calls alone.
+
+It listens to a system's calls (it is a tracer) and follows those that succeed. It never asks the
+firmware what it thinks; after each call it compares what history implies with what the stage-2
+tables of all partitions let them reach. What it holds to be true:
+
+- a page is given only by who owns it and shares it with nobody, so it has one owner at a time;
+- an endpoint reaches its own pages unless they are lent or donated, and what it has retrieved and
+  not relinquished, with no more rights than it was offered and its owner has;
+- a call that fails changes nothing;
+- what a flag says is cleared reads as zeros.
+
+A success that history forbids, and a table that says something else, raise :class:`Discrepancy`.
+
+A page, from its owner's point of view (shared memory is still reached, the other kinds are not)::
+
+    own -> given -> own          given -> gone      (a donation that was retrieved)
+    own <-> mailbox
+
+and from a borrower's: nothing -> borrowed -> nothing, or its own if it was donated.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import memory as abi
+from ffabric.abi.smccc import SMC64
+from ffabric.lab.given import (
+    DONATE,
+    LEND,
+    SECURE,
+    SHARE,
+    Given,
+    borrowed,
+    give_up,
+    judge_offers,
+    judge_rights,
+    place,
+)
+from ffabric.lab.spaces import Discrepancy, Space
+from ffabric.lab.tables import PAGE, Reach
+from ffabric.machine.stage2 import ADDRESS, S2AP_R, S2AP_W, XN, XN_MASK
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.manager import Tracer
+    from ffabric.firmware.manager.partition import ExecutionContext, Partition
+    from ffabric.firmware.rules import Refused
+    from ffabric.machine.context import Context
+    from ffabric.machine.machine import PE
+    from ffabric.system.system import System
+
+MASK32 = 0xFFFFFFFF
+MAILBOX = object()
+"""The mark of a page that is an RX or TX buffer."""
+
+_KINDS = {
+    fid.FFA_MEM_SHARE_32: SHARE,
+    fid.FFA_MEM_SHARE_64: SHARE,
+    fid.FFA_MEM_LEND_32: LEND,
+    fid.FFA_MEM_LEND_64: LEND,
+    fid.FFA_MEM_DONATE_32: DONATE,
+    fid.FFA_MEM_DONATE_64: DONATE,
+}
+_PERM_BITS = {
+    abi.MEM_PERM_NO_ACCESS: 0,
+    abi.MEM_PERM_RW: S2AP_R | S2AP_W,
+    abi.MEM_PERM_RO: S2AP_R,
+}
+
+
+class _Made:
+    """A call that has not returned: its registers, and the bytes of TX that it is about."""
+
+    __slots__ = ("tx", "x")
+
+    def __init__(self, x: list[int], tx: bytes) -> None:
+        self.x = x
+        self.tx = tx
+
+
+class Ledger:
+    """An account of all pages of a system: ``system.attach(Ledger(system))`` before it runs.
+
+    ``passing`` is another tracer, which hears everything first. ``strict`` compares after each
+    call that concerns memory; without it, whoever holds the ledger calls ``check``.
+    """
+
+    def __init__(
+        self, system: System, *, passing: Tracer | None = None, strict: bool = True
+    ) -> None:
+        self.system = system
+        self.memory = system.machine.memory
+        self.strict = strict
+        self.given: dict[int, Given] = {}
+        self.pending: dict[int, tuple[str, bytearray]] = {}
+        """Handle of a transaction in pieces -> its kind, and what has been sent of it."""
+        self.unread: dict[tuple[int, int], list[int]] = {}
+        """(handle, endpoint) -> where the pages are that no piece of a response has told yet."""
+        self.departed: set[Space] = set()
+        """Endpoints that have died: what they gave ends when nobody has it any more."""
+        self._passing = passing
+        self._made: dict[Context, _Made] = {}
+        self._dying = 0
+        world = system.firmware.spmc.normal_world
+        self.world = self._space(world)
+        """The SPMC's account of the normal world; without a hypervisor, the kernel's memory."""
+        self._at: dict[Partition, Space] = {}
+        for endpoint in system.endpoints.values():
+            partition = endpoint.partition
+            self._at[partition] = self._space(partition) if partition.stage2 else self.world
+        self.spaces = [*dict.fromkeys([self.world, *self._at.values()])]
+
+    def _space(self, partition: Partition) -> Space:
+        assert partition.stage2 is not None
+        reach = Reach(self.memory, partition.stage2)
+        return Space(partition.name, partition.id, partition.version, reach)
+
+    # What the firmware tells
+
+    def call(self, pe: PE, ctx: ExecutionContext, x: list[int]) -> None:
+        """An endpoint makes a call: keep its registers and what it reads from TX."""
+        if self._passing is not None:
+            self._passing.call(pe, ctx, x)
+        function = x[0] & MASK32
+        space = self._at.get(ctx.partition) if function in _JUDGES else None
+        if space is not None:
+            words = [function, *x[1:8]]
+            if not function & SMC64:
+                words = [word & MASK32 for word in words]
+            self._made[ctx] = _Made(words, self._buffer(space.tx, _tx_bytes(words)))
+
+    def refused(self, pe: PE, ctx: ExecutionContext, refusal: Refused) -> None:
+        """A rule refused the call: it must have changed nothing."""
+        if self._passing is not None:
+            self._passing.refused(pe, ctx, refusal)
+
+    def resume(self, pe: PE, ctx: Context) -> None:
+        """A context goes on: if that is the answer to its call, follow what it means."""
+        if self._passing is not None:
+            self._passing.resume(pe, ctx)
+        made = self._made.pop(ctx, None)
+        if made is None:
+            return
+        space = self._at[ctx.partition]  # type: ignore[attr-defined]
+        if ctx.x[0] & MASK32 != fid.FFA_ERROR:
+            _JUDGES[made.x[0]](self, space, made, ctx.x)
+        if self.strict:
+            self.check()
+
+    def event(self, pe: PE | None, kind: str, **fields: Any) -> None:
+        """A partition has died, or is gone."""
+        if self._passing is not None:
+            self._passing.event(pe, kind, **fields)
+        judge = _ENDS.get(kind)
+        if judge is not None:
+            name = fields["partition"]
+            space = next((each for each in self._at.values() if each.name == name), None)
+            if space is not None:
+                judge(self, space)
+
+    # Comparing
+
+    def check(self, *, everything: bool = False) -> None:
+        """Raise Discrepancy unless the tables say what history implies.
+
+        ``everything`` looks also at tables that seem not to have been edited.
+        """
+        if not self._dying:
+            for space in self.spaces:
+                space.check(everything=everything)
+
+    def check_tables(self) -> None:
+        """Raise Discrepancy if a page that a manager took for tables is no table."""
+        for manager in self.system.firmware.managers:
+            reached = 0
+            for space in self.spaces:
+                if space.reach.pool is manager.pool and not space.dead:
+                    space.look()
+                    reached += space.reach.pages
+            if reached != manager.pool.in_use:
+                used = manager.pool.in_use
+                raise Discrepancy(f"{manager.name}: {used} table pages in use, {reached} reached")
+
+    def check_settled(self) -> None:
+        """Raise Discrepancy if anything is still given or borrowed, or reached by two."""
+        for handle, given in self.given.items():
+            raise given.owner.wrong(f"{handle:#x} ({given.kind}) has not come back")
+        living = [each for each in self.spaces if each is not self.world and not each.dead]
+        for space in living:
+            for ipa, mark in space.marks.items():
+                if mark is not MAILBOX:
+                    raise space.wrong(f"{ipa:#x} is still marked as given or borrowed")
+            for ipa, leaf in space.moved().items():
+                for other in living if leaf else ():
+                    at = other.address_of(leaf & ADDRESS)
+                    if at is not None and (other is not space or at != ipa):
+                        raise space.wrong(f"{ipa:#x} is also what {other.name} has at {at:#x}")
+
+    def _buffer(self, pages: list[int], length: int) -> bytes:
+        """The first ``length`` bytes of RX or TX."""
+        return b"".join(map(self._page, pages[: -(-length // PAGE)]))[:length]
+
+    def _page(self, pa: int) -> bytes:
+        bank = self.memory.bank_at(pa)
+        return self.memory.read(pa, PAGE, secure=bank.secure) if bank is not None else b""
+
+    def _cleared(self, given: Given) -> None:
+        for at, leaf in given.pages:
+            if any(self._page(leaf & ADDRESS)):
+                raise given.owner.wrong(f"its page {at:#x} was to be cleared and is not")
+
+    # Version and buffers
+
+    def _version(self, space: Space, made: _Made, x: list[int]) -> None:
+        answer = x[0] & MASK32
+        if not answer >> 31:
+            space.version = min(made.x[1] & MASK32, answer)
+
+    def _map(self, space: Space, made: _Made, x: list[int]) -> None:
+        tx, rx, count = made.x[1:4]
+        if space is self.world and not tx | rx:
+            return
+        for ipa, buffer in ((tx, space.tx), (rx, space.rx)):
+            buffer.clear()
+            for at in range(ipa, ipa + count * PAGE, PAGE):
+                leaf = space.own(at, "a mailbox")
+                if not leaf & S2AP_W:
+                    raise space.wrong(f"a mailbox at {at:#x}, which it cannot write")
+                space.marks[at] = MAILBOX
+                buffer.append(leaf & ADDRESS)
+
+    def _unmap(self, space: Space, made: _Made, x: list[int]) -> None:
+        if space is self.world and made.x[1] >> 16:
+            return
+        space.tx, space.rx = [], []
+        for at in [at for at, mark in space.marks.items() if mark is MAILBOX]:
+            del space.marks[at]
+
+    # Giving
+
+    def _send(self, space: Space, made: _Made, x: list[int]) -> None:
+        kind = _KINDS[made.x[0]]
+        if x[0] & MASK32 == fid.FFA_MEM_FRAG_RX:
+            self.pending[_handle(x, 1)] = kind, bytearray(made.tx)
+        else:
+            self._give(space, kind, made.tx, _handle(x, 2))
+
+    def _send_more(self, space: Space, made: _Made, x: list[int]) -> None:
+        handle = _handle(made.x, 1)
+        if handle not in self.pending:
+            raise space.wrong(f"a fragment of {handle:#x}, which nobody has begun")
+        kind, data = self.pending[handle]
+        data += made.tx
+        if x[0] & MASK32 == fid.FFA_SUCCESS_32:
+            del self.pending[handle]
+            self._give(space, kind, bytes(data), _handle(x, 2))
+
+    def _give(self, space: Space, kind: str, data: bytes, handle: int) -> None:
+        try:
+            sent = abi.parse_transaction(data, space.version)
+        except DecodeError as error:
+            raise space.wrong(f"a malformed {kind} was accepted: {error}") from error
+        if space is not self.world and sent.sender != space.id:
+            raise space.wrong(f"{kind} in the name of {sent.sender:#x}")
+        pages = [
+            (at, space.own(at, kind))
+            for ipa, count in sent.constituents
+            for at in range(ipa, ipa + count * PAGE, PAGE)
+        ]
+        if len({at for at, _ in pages}) != len(pages) or not pages:
+            raise space.wrong(f"{kind} of no page, or of a page twice")
+        given = Given(kind, space, sent, pages)
+        judge_offers(given)
+        former = self.given.get(handle)
+        if former is not None:
+            raise space.wrong(f"{kind} got the handle {handle:#x}, which stands for something")
+        self.given[handle] = given
+        if space is not self.world and not space.id & SECURE and not handle >> 63:
+            given.mirror = [
+                (leaf & ADDRESS, self.world.own(leaf & ADDRESS, kind)) for _, leaf in pages
+            ]
+        for side, at, _ in self._accounts(given):
+            side.marks[at] = given
+            if kind != SHARE:
+                side.set(at, 0)
+        if given.flags & abi.FLAG_CLEAR:
+            self._cleared(given)
+
+    def _accounts(self, given: Given) -> list[tuple[Space, int, int]]:
+        """(space, IPA, leaf) of each page, in the owner's space and in the SPMC's account."""
+        found = [(given.owner, at, leaf) for at, leaf in given.pages]
+        return found + [(self.world, at, leaf) for at, leaf in given.mirror]
+
+    def _known(self, space: Space, handle: int) -> Given:
+        given = self.given.get(handle)
+        if given is None:
+            raise space.wrong(f"{handle:#x} was accepted and stands for nothing")
+        return given
+
+    # Borrowing
+
+    def _retrieve(self, space: Space, made: _Made, x: list[int]) -> None:
+        wanted = abi.parse_transaction(made.tx, space.version)
+        if space is self.world and not wanted.receivers:
+            return
+        given = self._known(space, wanted.handle)
+        offered = given.offers.get(space.id)
+        if offered is None or space.id in given.holders:
+            raise space.wrong(f"retrieved {wanted.handle:#x}, which is not for it now")
+        told = self._buffer(space.rx, x[2] & MASK32)
+        response = abi.parse_transaction(told, space.version)
+        rights = response.receivers[0].permissions
+        judge_rights(space, given, offered, rights)
+        held = given.holders[space.id] = []
+        place(space, given, held, _pages(response.constituents), rights)
+        if len(held) < len(given.pages):
+            rest = self._find_rest(space, given, held, rights)
+            self.unread[wanted.handle, space.id] = rest
+            place(space, given, held, rest, rights)
+        if wanted.flags & abi.FLAG_CLEAR:
+            self._cleared(given)
+        if given.kind == DONATE:
+            self._taken(space, wanted.handle, given)
+
+    def _find_rest(self, space: Space, given: Given, held: list[int], rights: int) -> list[int]:
+        """A response in pieces: where the other pages are, only the tables say so far."""
+        wanted = {borrowed(leaf, rights): n for n, (_, leaf) in enumerate(given.pages)}
+        there = {wanted.get(leaf): at for at, leaf in space.look().items()}
+        missing = [n for n in range(len(held), len(given.pages)) if n not in there]
+        if missing:
+            raise space.wrong(f"{len(missing)} pages that it retrieved are not there")
+        return [there[n] for n in range(len(held), len(given.pages))]
+
+    def _read_more(self, space: Space, made: _Made, x: list[int]) -> None:
+        if space is self.world:
+            return
+        key = _handle(made.x, 1), space.id
+        told = _pages(abi.parse_constituents(self._buffer(space.rx, x[3] & MASK32)))
+        rest = self.unread.get(key, [])
+        if told != rest[: len(told)] or not told:
+            raise space.wrong("a piece of a response that says what is not there")
+        if len(told) < len(rest):
+            self.unread[key] = rest[len(told) :]
+        else:
+            del self.unread[key]
+
+    def _taken(self, space: Space, handle: int, given: Given) -> None:
+        """A donation is over: the pages are the receiver's own and nobody else's."""
+        for side, at, _ in self._accounts(given):
+            side.marks.pop(at, None)
+        for at in given.holders[space.id]:
+            del space.marks[at]
+        del self.given[handle]
+
+    # Giving back
+
+    def _relinquish(self, space: Space, made: _Made, x: list[int]) -> None:
+        request = abi.parse_relinquish(made.tx)
+        given = self._known(space, request.handle)
+        if space.id not in given.holders:
+            raise space.wrong(f"relinquished {request.handle:#x}, which it does not have")
+        self.unread.pop((request.handle, space.id), None)
+        give_up(space, given)
+        if request.flags & abi.FLAG_CLEAR and not given.holders:
+            self._cleared(given)
+        if given.owner in self.departed and not given.holders:
+            self._end(request.handle, given)
+
+    def _reclaim(self, space: Space, made: _Made, x: list[int]) -> None:
+        handle = _handle(made.x, 1)
+        given = self._known(space, handle)
+        if given.owner is not space:
+            raise space.wrong(f"reclaimed {handle:#x}, which it did not give")
+        if given.holders:
+            raise space.wrong(f"reclaimed {handle:#x}, which {[*given.holders]} have")
+        self._end(handle, given)
+        if made.x[3] & abi.FLAG_CLEAR:
+            self._cleared(given)
+
+    def _end(self, handle: int, given: Given) -> None:
+        """The owner has its pages again, as they were."""
+        for side, at, leaf in self._accounts(given):
+            side.marks.pop(at, None)
+            side.set(at, leaf)
+        del self.given[handle]
+
+    def _set_permissions(self, space: Space, made: _Made, x: list[int]) -> None:
+        wanted = made.x[3]
+        bits = _PERM_BITS[wanted & abi.MEM_PERM_DATA_MASK]
+        bits |= XN if wanted & abi.MEM_PERM_XN else 0
+        for n in range(made.x[2] & MASK32):
+            at = made.x[1] + n * PAGE
+            leaf = space.own(at, "permissions")
+            space.set(at, leaf & ~(S2AP_R | S2AP_W | XN_MASK) | bits)
+
+    # The end of a partition
+
+    def _aborted(self, space: Space) -> None:
+        """An SP gives back at once what it has; a VM is taken apart, see ``vm_gone``."""
+        if space.id & SECURE:
+            self._settle(space)
+
+    def _destroyed(self, space: Space) -> None:
+        space.dead = True
+        self._dying += 1
+
+    def _gone(self, space: Space) -> None:
+        self._dying -= 1
+        others = {each.id: each for each in self._at.values()}
+        for given in self.given.values():
+            if given.owner is space:
+                for endpoint in [each for each in given.holders if not each & SECURE]:
+                    give_up(others[endpoint], given)
+                self.world.loose |= {at for at, _ in given.mirror}
+        self._settle(space)
+
+    def _settle(self, space: Space) -> None:
+        """What ``space`` has goes back; what it gave and nobody has is over."""
+        self.departed.add(space)
+        for handle, given in [*self.given.items()]:
+            if space.id in given.holders:
+                give_up(space, given)
+            if given.owner is space and not given.holders:
+                self._end(handle, given)
+
+
+def _pages(ranges: list[tuple[int, int]]) -> list[int]:
+    return [at for ipa, count in ranges for at in range(ipa, ipa + count * PAGE, PAGE)]
+
+
+def _handle(x: list[int], at: int) -> int:
+    return x[at] & MASK32 | (x[at + 1] & MASK32) << 32
+
+
+def _tx_bytes(x: list[int]) -> int:
+    """How much of TX a call reads."""
+    register = _LENGTHS.get(x[0])
+    if register is not None:
+        return x[register] & MASK32
+    return _RELINQUISH_BYTES if x[0] == fid.FFA_MEM_RELINQUISH else 0
+
+
+_RELINQUISH_BYTES = 64
+_LENGTHS = {
+    **dict.fromkeys(_KINDS, 2),
+    fid.FFA_MEM_RETRIEVE_REQ_32: 2,
+    fid.FFA_MEM_RETRIEVE_REQ_64: 2,
+    fid.FFA_MEM_FRAG_TX: 3,
+}
+"""The register that says how many bytes are in TX."""
+
+_JUDGES = {
+    **dict.fromkeys(_KINDS, Ledger._send),
+    fid.FFA_VERSION: Ledger._version,
+    fid.FFA_RXTX_MAP_32: Ledger._map,
+    fid.FFA_RXTX_MAP_64: Ledger._map,
+    fid.FFA_RXTX_UNMAP: Ledger._unmap,
+    fid.FFA_MEM_FRAG_TX: Ledger._send_more,
+    fid.FFA_MEM_FRAG_RX: Ledger._read_more,
+    fid.FFA_MEM_RETRIEVE_REQ_32: Ledger._retrieve,
+    fid.FFA_MEM_RETRIEVE_REQ_64: Ledger._retrieve,
+    fid.FFA_MEM_RELINQUISH: Ledger._relinquish,
+    fid.FFA_MEM_RECLAIM: Ledger._reclaim,
+    fid.FFA_MEM_PERM_SET_32: Ledger._set_permissions,
+    fid.FFA_MEM_PERM_SET_64: Ledger._set_permissions,
+}
+"""What the success of a call means."""
+
+_ENDS = {
+    "aborted": Ledger._aborted,
+    "vm_destroyed": Ledger._destroyed,
+    "vm_gone": Ledger._gone,
+}
+"""What an event says of the end of a partition."""

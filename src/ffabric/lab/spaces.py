@@ -1,0 +1,102 @@
+"""What an endpoint should reach, page by page, and the comparison with its stage-2 table."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Any
+
+from ffabric.lab.tables import PAGE
+from ffabric.machine.stage2 import ADDRESS
+
+if TYPE_CHECKING:
+    from ffabric.lab.tables import Reach
+
+
+class Discrepancy(AssertionError):  # noqa: N818 - what an assertion says
+    """The ledger and the system disagree."""
+
+
+class Space:
+    """What an endpoint reaches: what it was given at boot, and what has become of that since.
+
+    ``marks`` says of a page what it is besides its endpoint's own: a mailbox, or the transaction by
+    which it was given or borrowed. Addresses are those the endpoint uses.
+    """
+
+    def __init__(self, name: str, number: int, version: int, reach: Reach) -> None:
+        self.name = name
+        self.id = number
+        self.version = version
+        self.reach = reach
+        self.marks: dict[int, Any] = {}
+        self.tx: list[int] = []
+        """Physical pages of TX."""
+        self.rx: list[int] = []
+        self.dead = False
+        self.loose: set[int] = set()
+        """Pages of which nothing is known: a dead VM gave them away, and may get them back."""
+        self._changed: set[int] = set()
+        self._now: dict[int, int] = {}
+        changes = reach.changes()
+        self._starts = [ipa for ipa, _, _, _ in changes]
+        self._first = [(ipa, pages, leaf) for ipa, pages, _, leaf in changes]
+
+    def leaf(self, ipa: int) -> int:
+        """What the page at ``ipa`` should be."""
+        leaf = self._now.get(ipa)
+        return leaf if leaf is not None else self._at_boot(ipa)
+
+    def _at_boot(self, ipa: int) -> int:
+        at = bisect_right(self._starts, ipa) - 1
+        if at < 0:
+            return 0
+        start, pages, leaf = self._first[at]
+        return leaf + (ipa - start) if ipa < start + pages * PAGE else 0
+
+    def own(self, ipa: int, what: str) -> int:
+        """The leaf of a page that is the endpoint's own and nobody else's; ``what`` needs that."""
+        leaf = self.leaf(ipa)
+        if not leaf or ipa in self.marks:
+            raise self.wrong(f"{what} at {ipa:#x}, which is not its own")
+        return leaf
+
+    def set(self, ipa: int, leaf: int) -> None:
+        """From now on the page at ``ipa`` should be ``leaf``."""
+        self._now[ipa] = leaf
+        self._changed.add(ipa)
+
+    def moved(self) -> dict[int, int]:
+        """Pages that are not what they were at boot."""
+        return {ipa: leaf for ipa, leaf in self._now.items() if leaf != self._at_boot(ipa)}
+
+    def address_of(self, pa: int) -> int | None:
+        """Where it reaches the physical page ``pa``."""
+        for start, pages, leaf in self._first:
+            ipa = start + pa - (leaf & ADDRESS)
+            if start <= ipa < start + pages * PAGE and self.leaf(ipa) & ADDRESS == pa:
+                return ipa
+        return next((ipa for ipa, leaf in self._now.items() if leaf & ADDRESS == pa and leaf), None)
+
+    def look(self) -> dict[int, int]:
+        """The pages whose leaf in the tables has changed since the last look, still to compare."""
+        found = {}
+        for ipa, pages, _, leaf in self.reach.changes():
+            for n in range(pages):
+                found[ipa + n * PAGE] = leaf and leaf + n * PAGE
+        self._changed |= found.keys()
+        return found
+
+    def check(self, *, everything: bool = False) -> None:
+        """Compare with the table, where it or the ledger has changed."""
+        if self.dead or (self.reach.unchanged() and not self._changed and not everything):
+            return
+        self.look()
+        for ipa in self._changed:
+            leaf, expected = self.reach.leaf(ipa), self.leaf(ipa)
+            if leaf != expected and ipa not in self.loose:
+                raise self.wrong(f"{ipa:#x}: the tables say {leaf:#x}, history says {expected:#x}")
+        self._changed.clear()
+
+    def wrong(self, what: str) -> Discrepancy:
+        """The discrepancy to raise."""
+        return Discrepancy(f"{self.name}: {what}")
