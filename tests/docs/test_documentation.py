@@ -1,9 +1,12 @@
 """What the documentation shows is what happens."""
 
+import re
 import sys
 
 import pytest
 from documentation import ROOT, Page, blocks
+
+from ffabric.cli.main import COMMANDS
 
 PAGES = sorted(
     path
@@ -30,3 +33,8 @@ def test_a_page_does_what_it_shows(path, folder):
     page = Page(path, folder)
     page.run()
     assert page.ran
+
+
+def test_the_readme_lists_the_commands():
+    rows = re.findall(r"(?m)^\| `ffabric (\w+)", (ROOT / "README.md").read_text("utf-8"))
+    assert rows == list(COMMANDS)

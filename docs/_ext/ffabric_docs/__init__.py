@@ -5,6 +5,8 @@
     {ffa-manifest-keys}   every property of a partition manifest
     {ffa-system-keys}     every key of a system's TOML file
     {ffa-devices}         every device a system can name
+    {ffa-commands}        every command, its arguments and options
+    {ffa-benchmarks}      what `ffabric bench` measures
     {picture} NAME        pictures/NAME.svg, inline, with its caption
 
 The roles {ffa:rule} and {ffa:call} link to a rule and a call; a name that does not exist is an
@@ -22,6 +24,7 @@ from ffabric.guests.ffa import Calls
 from ffabric.guests.steps import step
 from ffabric.system.config_keys import config_schema
 from ffabric_docs.calls import CallTables
+from ffabric_docs.commands import Benchmarks, Commands
 from ffabric_docs.domain import FfaDomain
 from ffabric_docs.keys import Devices, ManifestKeys, SystemKeys
 from ffabric_docs.picture import Picture
@@ -61,6 +64,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ffa-manifest-keys", ManifestKeys)
     app.add_directive("ffa-system-keys", SystemKeys)
     app.add_directive("ffa-devices", Devices)
+    app.add_directive("ffa-commands", Commands)
+    app.add_directive("ffa-benchmarks", Benchmarks)
     app.add_directive("picture", Picture)
     app.connect("build-finished", write_schema)
     app.connect("autodoc-process-signature", hide_steps)
