@@ -164,11 +164,9 @@ def drop(partition: Partition) -> None:
 
 def _set_ownership(partition: Partition, box: Mailbox, held: ownership.Ownership) -> None:
     """The pages are shared with the partition manager while they are a mailbox."""
-    stage2 = partition.stage2
-    assert stage2 is not None
-    for buffer in (box.tx, box.rx):
-        pages = buffer.size // PAGE
-        stage2.update(buffer.ipa, pages, ownership.MASK, ownership.BITS[held])
+    assert partition.stage2 is not None
+    ranges = [(buffer.ipa, buffer.size // PAGE) for buffer in (box.tx, box.rx)]
+    ownership.mark(partition.stage2, ranges, held)
 
 
 def _buffer(pm: Manager, partition: Partition, ipa: int, pages: int) -> Buffer:

@@ -11,11 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa.rxtx import parse_endpoint_buffers
+from ffabric.abi.ffa.rxtx import EndpointBuffers, parse_endpoint_buffers
 from ffabric.abi.ffa.status import Status
-from ffabric.firmware.manager import mailbox, reply
+from ffabric.firmware.manager import mailbox, ownership, reply
 from ffabric.firmware.manager.mailbox import PAGE, Buffer, Mailbox
 from ffabric.firmware.rules import refuse, rule
+from ffabric.machine.stage2 import VALID
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Next
@@ -45,7 +46,13 @@ RANGE = rule(
     "rxtx.map.vm_memory",
     Status.INVALID_PARAMETERS,
     "DEN0077A 1.2, table 13.27",
-    "The buffers in the descriptor are pages of non-secure memory.",
+    "The buffers in the descriptor are 1 to 16 pages each, owned by the normal world alone.",
+)
+VM_ID = rule(
+    "rxtx.map.vm_id",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, table 13.27",
+    "The endpoint in the descriptor is a VM of the caller's.",
 )
 
 
@@ -61,37 +68,69 @@ def map_(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     return caller
 
 
+class VmMailbox(Mailbox):
+    """The RX/TX pair of a VM, and where it lies: the hypervisor alone knows its addresses."""
+
+    __slots__ = ("ranges",)
+
+    def __init__(self, spmc: Spmc, buffers: EndpointBuffers) -> None:
+        super().__init__(Buffer(0, _views(spmc, buffers.tx)), Buffer(0, _views(spmc, buffers.rx)))
+        self.ranges = [*buffers.tx, *buffers.rx]
+
+
 def _map_vm(spmc: Spmc, caller: ExecutionContext) -> None:
     box = caller.partition.mailbox
     if box is None:
         refuse(mailbox.NO_MAILBOX, got="no buffers", expected="the hypervisor's RX/TX pair")
     buffers = parse_endpoint_buffers(box.tx.snapshot(box.tx.size))
-    if buffers.endpoint in spmc.vm_mailboxes:
-        refuse(TWICE, got=buffers.endpoint, expected="a VM without a pair")
-    spmc.vm_mailboxes[buffers.endpoint] = Mailbox(
-        Buffer(0, _views(spmc, buffers.tx)), Buffer(0, _views(spmc, buffers.rx))
-    )
+    vm = buffers.endpoint
+    if not spmc.speaks_for(caller.partition, vm) or vm == caller.partition.id:
+        refuse(VM_ID, got=vm, expected="a VM's id")
+    if vm in spmc.vm_mailboxes:
+        refuse(TWICE, got=vm, expected="a VM without a pair")
+    mapped = VmMailbox(spmc, buffers)
+    _judge_overlap(mapped.ranges)
+    _share(spmc, mapped, ownership.SHARED)
+    spmc.vm_mailboxes[vm] = mapped
 
 
 def _views(spmc: Spmc, ranges: list[tuple[int, int]]) -> list[memoryview]:
     """The memory of the address ranges that the hypervisor gave for a buffer."""
+    stage2 = spmc.normal_world.stage2
+    assert stage2 is not None
     views = []
     for address, pages in ranges:
-        bank = spmc.memory.bank_at(address)
-        stop = address + pages * PAGE
-        if bank is None or bank.secure or stop > bank.base + bank.size or address % PAGE:
-            refuse(RANGE, got=(address, pages), expected="non-secure memory")
-        views.append(bank.data[address - bank.base : stop - bank.base])
+        if address % PAGE or not pages:
+            refuse(RANGE, got=(address, pages), expected="pages")
+        for at, pa, count, attrs in stage2.runs(address, pages):
+            bank = spmc.memory.bank_at(pa)
+            if bank is None or not attrs & VALID or attrs & ownership.MASK:
+                refuse(RANGE, got=(at, ownership.name(attrs)), expected="owned by the normal world")
+            views.append(bank.data[pa - bank.base : pa - bank.base + count * PAGE])
     if not 0 < sum(len(view) for view in views) <= mailbox.MAX_PAGES * PAGE:
         refuse(RANGE, got=ranges, expected=f"1 to {mailbox.MAX_PAGES} pages")
     return views
+
+
+def _judge_overlap(ranges: list[tuple[int, int]]) -> None:
+    end = 0
+    for address, pages in sorted(ranges):
+        if address < end:
+            refuse(mailbox.OVERLAP, got=address, expected=f"{end:#x} or above")
+        end = address + pages * PAGE
+
+
+def _share(spmc: Spmc, box: VmMailbox, held: ownership.Ownership) -> None:
+    """Nobody gives away what the SPMC reads and writes."""
+    assert spmc.normal_world.stage2 is not None
+    ownership.mark(spmc.normal_world.stage2, box.ranges, held)
 
 
 def unmap(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_RXTX_UNMAP: the caller's own buffers (id 0), or a VM's (id in w1 bits 31:16)."""
     vm = caller.x[1] >> 16 & 0xFFFF
     if vm:
-        _vm_mailbox(spmc, vm)
+        _share(spmc, _vm_mailbox(spmc, vm), ownership.OWNED)
         del spmc.vm_mailboxes[vm]
     elif caller.partition.mailbox is None:
         refuse(mailbox.UNMAPPED, got="no pair", expected="an RX/TX pair")
@@ -124,7 +163,7 @@ def release(spmc: Spmc, pe: PE, caller: ExecutionContext) -> Next:
     return caller
 
 
-def _vm_mailbox(spmc: Spmc, vm: int) -> Mailbox:
+def _vm_mailbox(spmc: Spmc, vm: int) -> VmMailbox:
     box = spmc.vm_mailboxes.get(vm)
     if box is None:
         refuse(VM, got=vm, expected="a VM with an RX/TX pair")

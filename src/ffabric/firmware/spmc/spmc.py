@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.mailbox import Mailbox
     from ffabric.firmware.manager.notification_state import NotificationState
     from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.firmware.spmc.physical import VmMailbox
     from ffabric.machine.pages import PagePool
     from ffabric.machine.stage2 import Stage2
 
@@ -69,7 +70,7 @@ class Spmc(Manager):
         self.spm_id = spmc_id
         self.monitor: Monitor | None = None
         self.boot_order: list[Partition] = []
-        self.vm_mailboxes: dict[int, Mailbox] = {}
+        self.vm_mailboxes: dict[int, VmMailbox] = {}
         """RX/TX pairs of VMs, which the hypervisor described."""
         self.normal_world = self._make_normal_world(other_world, properties)
         self.deferred = [False] * len(machine.pes)
