@@ -18,7 +18,7 @@ myst_heading_anchors = 3
 default_role = "literal"
 exclude_patterns = ["_build", "_ext"]
 highlight_language = "none"
-nitpicky = False
+smartquotes_action = "qe"
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
