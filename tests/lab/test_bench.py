@@ -118,6 +118,12 @@ def test_the_warm_up_finds_how_often_the_work_fits():
     assert result.values.runs == [100, 100, 100]
 
 
+def test_what_takes_no_time_takes_a_tick():
+    benchmark = Benchmark(name="b", what="", unit=MILLISECONDS, setup=lambda: Rig(lambda _: 0.0))
+    (result,) = measure(benchmark, ONCE)
+    assert 0 < result.values.median < 1e-5
+
+
 def test_what_is_not_time_is_measured_at_once():
     benchmark = Benchmark(name="b", what="", unit=KIB, setup=lambda: Rig(lambda _: 4096.0))
     (result,) = measure(benchmark, Effort(runs=2, seconds=100))

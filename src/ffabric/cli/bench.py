@@ -32,8 +32,9 @@ def bench(
 ) -> int:
     """Measure calls, messages, memory cycles, boots and explanations, each several times.
 
-    Prints the median of the runs of each benchmark and the range that they span. What is to be
-    reached is for one ordinary core; with a trace that is written to a file, a third of it.
+    Prints the median of the runs of each benchmark and the range that they span, by the time that
+    the processor spent on them. What is to be reached is for one ordinary core; with a trace that
+    is written to a file, a third of it.
 
     Parameters
     ----------

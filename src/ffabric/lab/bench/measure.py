@@ -1,10 +1,13 @@
-"""The runner: warm up, run several times, keep what each run gave."""
+"""The runner: warm up, run several times, keep what each run gave.
+
+Seconds are seconds of the processor: what else the host does meanwhile is not counted.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from time import perf_counter
+from time import process_time
 
 import msgspec
 
@@ -13,6 +16,8 @@ from ffabric.observe.trace import Trace
 from ffabric.system.extras import MissingExtra
 
 Run = Callable[[int], float]
+TICK = 1e-9
+"""Seconds that anything takes, however coarse the clock."""
 
 
 class Effort(msgspec.Struct, frozen=True):
@@ -50,7 +55,7 @@ def grow(sweep: Sweep, effort: Effort) -> Growth:
 
 
 def _values(rig: Rig, unit: Unit, effort: Effort, *, tracing: bool = False) -> Values:
-    run = rig.run
+    run = _no_less_than_a_tick(rig.run) if unit.timed else rig.run
     with tempfile.TemporaryFile() as sink:
         if tracing and rig.system is not None:
             trace = Trace(rig.system, sink)
@@ -63,14 +68,18 @@ def _values(rig: Rig, unit: Unit, effort: Effort, *, tracing: bool = False) -> V
             rig.close()
 
 
+def _no_less_than_a_tick(run: Run) -> Run:
+    return lambda count: max(run(count), TICK)
+
+
 def _with_flush(run: Run, trace: Trace) -> Run:
     """What a run recorded is written within its time, so that runs are alike."""
 
     def traced(count: int) -> float:
         seconds = run(count)
-        start = perf_counter()
+        start = process_time()
         trace.flush()
-        return seconds + perf_counter() - start
+        return seconds + process_time() - start
 
     return traced
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 from ffabric.abi.ffa import functions as fid
@@ -102,11 +102,11 @@ def counted(system: System, exits: int) -> Rig:
 
     def run(count: int) -> float:
         machine.exit_limit = machine.exits + count * exits
-        start = perf_counter()
+        start = process_time()
         try:
             system.run()
         except OutOfExits:
-            return perf_counter() - start
+            return process_time() - start
         raise RuntimeError("the images stopped by themselves")
 
     return Rig(run, system)
@@ -155,11 +155,11 @@ def boots(engine: str, partitions: int) -> Rig:
     """From the description to the moment when nothing can run any more."""
 
     def run(count: int) -> float:
-        start = perf_counter()
+        start = process_time()
         for _ in range(count):
             with boot(many(engine, partitions)) as system:
                 system.run()
-        return perf_counter() - start
+        return process_time() - start
 
     run(0)
     return Rig(run)
@@ -189,10 +189,10 @@ def explanations(of: Callable[[], object]) -> Rig:
     """Explain the same thing again and again."""
 
     def run(count: int) -> float:
-        start = perf_counter()
+        start = process_time()
         for _ in range(count):
             of()
-        return perf_counter() - start
+        return process_time() - start
 
     return Rig(run)
 
