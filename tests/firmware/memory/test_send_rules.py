@@ -69,27 +69,27 @@ def attributes(*, add=0, only=None):
 
 NOT_DONATE = ("share", "lend")
 CASES = {
-    "dynamic_buffer": [Case({"x3": 0x1000}), Case({"x4": 1})],
-    "length": [
+    "mem.{kind}.dynamic_buffer": [Case({"x3": 0x1000}), Case({"x4": 1})],
+    "mem.{kind}.length": [
         Case({"length": 0}),
         Case({"length": 120}),
         Case({"total": 120, "length": 112}),
         Case({"total": 112, "length": 128}),
         Case({"total": 2 * PAGE, "length": PAGE + 16}),
     ],
-    "total_length": [Case({"total": 128}), Case({"total": 2 * PAGE, "length": 112})],
-    "sender": [Case({"sender": lambda w, k, at: w.b.id})],
-    "no_receiver": [Case({"to": []})],
-    "to_self": [Case({"to": lambda w, k, at: [w.a]})],
-    "receiver_twice": [Case({"to": lambda w, k, at: [w.b, w.b]})],
-    "receiver_unknown": [Case({"to": [0xFFFE]}), Case({"to": [0x8ABC]})],
-    "receiver_world": [Case({"to": [1]}, worlds=["sp-sp"])],
-    "composite_offset": [
+    "mem.{kind}.total_length": [Case({"total": 128}), Case({"total": 2 * PAGE, "length": 112})],
+    "mem.{kind}.sender": [Case({"sender": lambda w, k, at: w.b.id})],
+    "mem.{kind}.no_receiver": [Case({"to": []})],
+    "mem.{kind}.to_self": [Case({"to": lambda w, k, at: [w.a]})],
+    "mem.{kind}.receiver_twice": [Case({"to": lambda w, k, at: [w.b, w.b]})],
+    "mem.{kind}.receiver_unknown": [Case({"to": [0xFFFE]}), Case({"to": [0x8ABC]})],
+    "mem.{kind}.receiver_world": [Case({"to": [1]}, worlds=["sp-sp"])],
+    "mem.{kind}.composite_offset": [
         Case({"patch": {48 + 4: 0}, "total": 80}),
         Case({"to": lambda w, k, at: [w.b, w.c], "patch": {48 + 32 + 4: 0}}),
     ],
-    "handle_mbz": [Case({"handle": 1}), Case({"handle": 1 << 63})],
-    "flags": [
+    "mem.{kind}.handle_mbz": [Case({"handle": 1}), Case({"handle": 1 << 63})],
+    "mem.{kind}.flags": [
         Case({"flags": 1 << 5}),
         Case({"flags": 1 << 31}),
         Case({"flags": abi.FLAG_CLEAR_RELINQUISH}),
@@ -98,25 +98,25 @@ CASES = {
             {"flags": lambda w, k, at: TYPES[k] | abi.FLAG_TIME_SLICE},
         ),
     ],
-    "permission_reserved": [
+    "mem.{kind}.permission_reserved": [
         Case({"rights": 0b11}),
         Case({"rights": 0b1100}),
         Case({"rights": RW | 0x10}),
         Case({"rights": RW | 0x80}),
     ],
-    "instruction_access": [Case({"rights": RW | NX}), Case({"rights": RW | X})],
-    "data_access_unspecified": [Case({"rights": 0}, {"rights": RO}, kinds=NOT_DONATE)],
-    "ns_bit": [
+    "mem.{kind}.instruction_access": [Case({"rights": RW | NX}), Case({"rights": RW | X})],
+    "mem.{kind}.data_access_unspecified": [Case({"rights": 0}, {"rights": RO}, kinds=NOT_DONATE)],
+    "mem.{kind}.ns_bit": [
         Case(
             {"attributes": attributes(add=abi.MEM_ATTR_NS)}, {"attributes": attributes(add=0xFF80)}
         )
     ],
-    "type_specified": [
+    "mem.{kind}.type_specified": [
         Case({"attributes": NORMAL}, kinds=("lend", "donate")),
         Case({"attributes": DEVICE}, kinds=("lend", "donate")),
         Case({"attributes": NON_CACHEABLE}, kinds=("lend", "donate")),
     ],
-    "attributes": [
+    "mem.{kind}.attributes": [
         Case({"attributes": NON_CACHEABLE}, kinds=("share",)),
         Case({"attributes": NORMAL & ~abi.MEM_ATTR_SHAREABILITY_MASK}, kinds=("share",)),
         Case({"attributes": 0}, kinds=("share",)),
@@ -127,26 +127,26 @@ CASES = {
         ),
         Case({"attributes": NORMAL | abi.MEM_ATTR_TYPE_DEVICE}, kinds=("share",)),
     ],
-    "unaligned_base": [
+    "mem.{kind}.unaligned_base": [
         Case({"ranges": lambda w, k, at: [(at + 1, 1)]}),
         Case(
             {"ranges": lambda w, k, at: [(at, 1), (at + PAGE + 0x800, 1)]},
             {"ranges": lambda w, k, at: [(at, 1), (at + PAGE, 1)]},
         ),
     ],
-    "empty_range": [
+    "mem.{kind}.empty_range": [
         Case({"ranges": lambda w, k, at: [(at, 0)], "total_pages": 1}),
         Case({"ranges": lambda w, k, at: [(at, 1), (at + PAGE, 0)]}),
         Case({"has_composite": True, "ranges": [], "total_pages": 1}),
     ],
-    "range_end": [
+    "mem.{kind}.range_end": [
         Case({"ranges": [((1 << 40) - PAGE, 2)]}),
         Case({"ranges": [(1 << 40, 1)]}),
         Case({"ranges": [(1 << 63, 1)]}),
         Case({"ranges": [((1 << 64) - PAGE, 1)]}),
         Case({"ranges": [(PAGE, 0xFFFF_FFFF)]}),
     ],
-    "overlapping_constituents": [
+    "mem.{kind}.overlapping_constituents": [
         Case(
             {"ranges": lambda w, k, at: [(at, 2), (at + PAGE, 1)]},
             {"ranges": lambda w, k, at: [(at, 1), (at + PAGE, 2)]},
@@ -155,12 +155,12 @@ CASES = {
         Case({"ranges": lambda w, k, at: [(at, 1), (at, 1)]}),
         Case({"ranges": lambda w, k, at: [(at, 4), (at + PAGE, 1)]}),
     ],
-    "page_count": [
+    "mem.{kind}.page_count": [
         Case({"total_pages": 2}),
         Case({"total_pages": 1, "ranges": lambda w, k, at: [(at, 1), (at + PAGE, 1)]}),
         Case({"total_pages": 0xFFFF_FFFF}),
     ],
-    "not_owned": [
+    "mem.{kind}.not_owned": [
         Case({"ranges": [(0x1000, 1)]}),
         Case({"ranges": [((1 << 40) - PAGE, 1)]}),
         Case({"ranges": lambda w, k, at: [(w.a.ffa.tx, 1)]}),
@@ -176,16 +176,15 @@ def cases():
         for number, case in enumerate(group):
             for kind in case.kinds:
                 for world in case.worlds or WORLDS:
-                    yield pytest.param(
-                        world, name, case, kind, id=f"{world}-{kind}.{name}-{number}"
-                    )
+                    rule = name.format(kind=kind)
+                    yield pytest.param(world, rule, case, kind, id=f"{world}-{rule}-{number}")
 
 
-@pytest.mark.parametrize(("world", "name", "case", "kind"), [*cases()], indirect=["world"])
-def test_a_broken_rule_refuses_and_its_neighbour_does_not(ffabric, world, name, case, kind):
+@pytest.mark.parametrize(("world", "rule", "case", "kind"), [*cases()], indirect=["world"])
+def test_a_broken_rule_refuses_and_its_neighbour_does_not(ffabric, world, rule, case, kind):
     at = world.a.pages(4)
     before = world.owner_table.translate(at)
-    with ffabric.refuses(f"mem.{kind}.{name}"):
+    with ffabric.refuses(rule):
         make(world, kind, at, case.broken)
     assert world.owner_table.translate(at) == before
     handle = make(world, kind, at, case.fine)
