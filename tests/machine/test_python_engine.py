@@ -87,3 +87,49 @@ def test_what_a_closed_program_raises_concerns_nobody():
 
     seen, _ = exits_of(clings)
     assert seen == [exits.SMC]
+
+
+def interrupted(handled, times):
+    """A program whose handler ends `times` times with its line asserted; the exits it makes."""
+    ctx = Context("guest.0", 0, secure=False)
+
+    async def program():
+        await Call()
+        await Call()
+
+    async def handler():
+        handled.append(list(ctx.x))
+        ctx.x[:] = [7] * 18
+        await Call()
+        if len(handled) > times:
+            runner.interrupt(0, asserted=False)
+
+    runner = PythonRunner(ctx, lambda runner, entry, x0: program())
+    runner.start(0, 0)
+    runner.on_interrupt = lambda kind: handler()
+    seen = []
+
+    def trap(_, exit_):
+        seen.append(exit_)
+        if len(seen) == 1:
+            ctx.x[:] = [5] * 18
+            runner.interrupt(0, asserted=True)
+        return exit_ == exits.SMC
+
+    runner.run(ctx, trap)
+    runner.close()
+    return seen, ctx
+
+
+def test_a_handler_runs_again_while_an_interrupt_is_pending():
+    handled = []
+    seen, ctx = interrupted(handled, 2)
+    assert len(handled) == 3
+    assert seen == [exits.SMC] * 5 + [exits.IDLE]
+    assert ctx.x == [5] * 18  # the answer that the program waited for
+
+
+def test_a_handler_that_never_ends_its_interrupt_is_a_crash():
+    seen, ctx = interrupted([], 1_000)
+    assert seen[-1] == exits.CRASH
+    assert "still pending" in ctx.crash

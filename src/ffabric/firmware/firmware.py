@@ -144,5 +144,7 @@ class Firmware:
             if not secure:
                 self.monitor.to_normal(pe)
             return True
+        if not secure and self.hypervisor is not None:
+            self.hypervisor.leave(pe)
         self.route(pe, nxt)
         return True

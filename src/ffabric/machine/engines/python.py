@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ffabric.machine.context import Context
     from ffabric.machine.engines.runner import Trap
 
+MAX_HANDLERS = 64
+"""Times in a row that a handler may end with an interrupt pending: others may have come."""
 _X0_TO_X17 = struct.Struct(f"<{REGISTERS}Q")
 _OWN_EXITS = frozenset({exits.SMC, exits.HVC, exits.SVC, exits.IDLE})
 
@@ -52,6 +54,8 @@ class PythonRunner:
         self._vector: Coroutine[int, None, None] | None = None
         self._kept: list[int] = []
         self._lines = 0
+        self._again = 0
+        """How often the handler was run again because an interrupt was pending when it ended."""
 
     def start(self, entry: int, x0: int) -> None:
         """Begin the program anew."""
@@ -94,11 +98,16 @@ class PythonRunner:
             self._main = None
             return exits.IDLE
         self._vector = None
-        if self._lines:
-            self.masked = True
-            why = "an interrupt handler returned with its interrupt still pending"
-            return self._crash(ctx, why)
-        ctx.x[:] = self._kept
+        if self._lines and self.on_interrupt is not None:
+            self._again += 1
+            if self._again > MAX_HANDLERS:
+                self.masked = True
+                why = "an interrupt handler returns and returns with its interrupt still pending"
+                return self._crash(ctx, why)
+            self._vector = self.on_interrupt(self._lines >> 1)
+        else:
+            self._again = 0
+            ctx.x[:] = self._kept
         return self._step(ctx)
 
     def kick(self) -> None:

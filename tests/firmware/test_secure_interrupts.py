@@ -1,0 +1,65 @@
+"""A secure interrupt takes a PE from the normal world and gives it back."""
+
+import pytest
+
+from ffabric.abi import hafnium
+from ffabric.guests.partition import Partition
+from ffabric.system.boot import boot
+from ffabric.system.describe import describe, sp, vm
+from ffabric.system.manifest import DeviceRegion, Interrupt
+
+INTID = 40
+SECURE_EDGE = 0x100
+DEVICE = DeviceRegion(
+    name="device",
+    base_address=0x1C09_0000,
+    pages=1,
+    attributes=3,
+    interrupts=(Interrupt(INTID, SECURE_EDGE),),
+)
+
+
+class Handler(Partition):
+    name = "handler"
+
+    def __init__(self):
+        super().__init__()
+        self.handled = 0
+
+    async def on_boot(self, ffa):
+        await ffa.call(hafnium.HF_INTERRUPT_ENABLE, INTID, 1, 0)
+
+    async def on_interrupt(self, kind, ffa):
+        x = await ffa.call(hafnium.HF_INTERRUPT_GET)
+        self.handled += 1
+        await ffa.call(hafnium.HF_INTERRUPT_DEACTIVATE, x[0], x[0])
+
+
+class Worker(Partition):
+    def __init__(self, name=""):
+        super().__init__(name)
+        self.done = 0
+
+    async def main(self, ffa):
+        for _ in range(30):
+            await ffa.id_get()
+            self.done += 1
+
+
+@pytest.mark.parametrize("hypervisor", [True, False])
+def test_who_is_interrupted_goes_on(hypervisor):
+    handler = Handler()
+    workers = [Worker("v"), Worker("w")][: 2 if hypervisor else 1]
+    spec = describe(
+        sps=[sp(handler, device_regions=(DEVICE,))],
+        vms=[vm(each) for each in workers],
+        pes=1,
+        hypervisor=hypervisor,
+    )
+    with boot(spec) as system:
+        machine = system.machine
+        for at in (8_000, 9_000, 15_000):
+            machine.clock.at(at, lambda: machine.gic.set_pending(INTID))
+        system.run()
+    assert handler.handled == 3
+    assert [worker.done for worker in workers] == [30] * len(workers)
