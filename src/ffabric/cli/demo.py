@@ -1,82 +1,154 @@
-"""``ffabric demo``: a whole two-world system at work, its trace decoded."""
+"""``ffabric demo``: a whole two-world system at work, scene by scene, its trace decoded."""
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Terminal
-from ffabric.lab.demo.partitions import DemoFailed
-from ffabric.lab.demo.scene import Demo
-from ffabric.lab.running import run_to_end, totals
-from ffabric.observe.live import LiveTrace
-from ffabric.observe.text import STYLES, Reader
+from ffabric.lab.demo.campaign import campaign
+from ffabric.lab.demo.excerpt import excerpt
+from ffabric.lab.demo.scenes import Demo, Scene
+from ffabric.lab.demo.vms import DemoFailed
+from ffabric.observe.summary import Summary
+from ffabric.observe.text import STYLES, Reader, Styled
+from ffabric.observe.trace import read_lines
 
+_FAILED = 1
 _INDENT = 30
-_INTRODUCTION = (
-    "Two VMs under a hypervisor, four secure partitions under an SPMC, eight PEs.",
-    "alice discovers the partitions, sends messages, shares, lends and donates memory whose",
-    "addresses are not physical, and makes a call that is refused. bob is destroyed while the",
-    "notary works on his request; what he had lent comes back.",
-)
+_MOST = 60
+_MOST_OF_A_CROWD = 20
+_COLUMN = 36
+_UNTOLD = ("  ", "events: rx", "events: scene", "events: start")
 
 
-def demo(*, trace: Path = Path("demo.trace.jsonl"), seed: int = 1, quiet: bool = False) -> int:
-    """Show a whole two-world system at work.
+def demo(
+    *,
+    seed: int = 1,
+    trace: Path = Path("demo.trace.jsonl"),
+    quiet: bool = False,
+    full: bool = False,
+    seeds: int | None = None,
+    processes: int | None = None,
+) -> int:
+    """Show a whole two-world system at work: eight PEs, two VMs, four SPs, calls and refusals.
 
-    Exit status 1 if anything came out otherwise than it must.
+    Exit status 1 if something is not as it must be.
 
     Parameters
     ----------
-    trace
-        Where the trace goes.
     seed
-        Seed of the choices: which PE goes on, when there are several.
+        Decides who comes first where several could; another seed makes another run.
+    trace
+        Where to write the whole trace.
     quiet
-        Print the summary only.
+        Print no calls, only what came out.
+    full
+        Print every line of the trace.
+    seeds
+        Play the demo with so many seeds instead, each twice: by its seed, then by its choices.
+    processes
+        How many processes play; by default one for each CPU.
     """
-    started = time.perf_counter()
     terminal = Terminal(sys.stdout)
-    reader = Reader()
-
-    def show(line: dict[str, Any]) -> None:
-        if not quiet:
-            for style, text in reader.line(line):
-                terminal.line(text, STYLES[style], indent=_INDENT)
-
-    for line in _INTRODUCTION:
-        terminal.line(line, "bold")
-    terminal.line()
-    with trace.open("wb") as sink:
-        played = Demo(seed)
-        tracer = LiveTrace(played.system, show, sink)
-        played.system.attach(tracer)
+    if seeds is not None:
+        if seeds < 1:
+            raise UsageError(f"--seeds {seeds}: at least one")
+        return _campaign(terminal, range(seed, seed + seeds), processes)
+    started = time.perf_counter()
+    view = _View(terminal, quiet=quiet, full=full)
+    failure: DemoFailed | None = None
+    with trace.open("wb") as sink, Demo(seed, sink=sink) as play:
         try:
-            outcome = run_to_end(played.system)
-            played.system.flush_consoles()
-        finally:
-            tracer.close()
-    terminal.line()
-    status = _verdict(played, terminal)
-    terminal.line(f"the run ended: {outcome.reason}", "bold")
-    for what, how_much in totals(played.system):
-        terminal.line(f"  {what:<32} {how_much}")
-    terminal.line(f"  {'trace':<32} {trace}  (ffabric trace {trace})")
-    terminal.line(f"  {'wall time':<32} {time.perf_counter() - started:.2f} s")
-    return status
-
-
-def _verdict(played: Demo, terminal: Terminal) -> int:
-    for crash in played.system.deaths:
-        if crash.name != "bob":
-            terminal.line(f"{crash.name} crashed: {crash.reason}", "bold red")
-            return 1
-    try:
-        played.judge()
-    except DemoFailed as failure:
-        terminal.line(f"not as it must be: {failure}", "bold red")
-        return 1
-    terminal.line("everything came out as it must", "bold green")
+            for scene in play.play():
+                view.show(scene)
+        except DemoFailed as error:
+            failure = error
+            view.show(play.unfinished(str(error)))
+    view.summary(trace, seed, time.perf_counter() - started)
+    if failure is not None:
+        terminal.line(f"FAILED in scene {play.scene!r}: {failure}", "bold red")
+        return _FAILED
+    terminal.line("everything is as it must be", "bold green")
     return 0
+
+
+class _View:
+    """Scenes on a terminal."""
+
+    def __init__(self, terminal: Terminal, *, quiet: bool, full: bool) -> None:
+        self._terminal = terminal
+        self._reader = Reader(brief=True)
+        self._quiet = quiet
+        self._full = full
+        self._number = 0
+        self._explained: set[str] = set()
+
+    def show(self, scene: Scene) -> None:
+        """A title, what happened, what came out."""
+        self._number += 1
+        title = f"{self._number}. {scene.title}"
+        self._terminal.line(title, "bold")
+        if not self._quiet:
+            self._calls(scene)
+        for fact in scene.facts:
+            self._terminal.line(f"  + {fact}", "green", indent=4)
+        self._terminal.line()
+
+    def _calls(self, scene: Scene) -> None:
+        lines = list(scene.lines if self._full else excerpt(scene.lines))
+        printed, most = 0, _MOST if scene.name != "crowd" else _MOST_OF_A_CROWD
+        for line in lines:
+            if printed >= most and not self._full:
+                left = sum(each["kind"] in ("call", "return", "refuse") for each in lines)
+                self._terminal.line(
+                    f"{'':13}... and {left} more calls, answers and refusals", "dim"
+                )
+                break
+            for style, text in self._brief(line):
+                printed += 1
+                self._terminal.line(text, STYLES[style], indent=_INDENT)
+        for style, text in self._reader.rest():
+            self._terminal.line(text, STYLES[style])
+
+    def _brief(self, line: dict[str, Any]) -> Iterator[Styled]:
+        """The text of a line; a rule is explained when it is first met."""
+        text = self._reader.line(line)
+        if line["kind"] == "refuse" and line["rule"] in self._explained and not self._full:
+            return itertools.islice(text, 1)
+        self._explained.add(line.get("rule", ""))
+        return text
+
+    def summary(self, path: Path, seed: int, seconds: float) -> None:
+        """What it all amounts to."""
+        self._terminal.line("Summary", "bold")
+        for what, how_much in Summary().add(read_lines(path)).rows():
+            if not what.startswith(_UNTOLD):
+                self._terminal.line(f"  {what:<{_COLUMN}} {how_much}")
+        self._terminal.line(f"  {'trace':<{_COLUMN}} {path}")
+        self._terminal.line(f"  {'seed':<{_COLUMN}} {seed}")
+        self._terminal.line(f"  {'wall time':<{_COLUMN}} {seconds:.2f} s")
+
+
+def _campaign(terminal: Terminal, seeds: Sequence[int], processes: int | None) -> int:
+    started = time.perf_counter()
+    runs, failures = set(), []
+    for done, played in enumerate(campaign(seeds, processes), 1):
+        runs.add(played.digest)
+        if played.failure:
+            failures.append(played)
+            terminal.line(f"seed {played.seed}: {played.failure}", "bold red")
+        if done % 100 == 0:
+            terminal.line(f"{done} of {len(seeds)} seeds, {time.perf_counter() - started:.0f} s")
+    seconds = time.perf_counter() - started
+    terminal.line(
+        f"{len(seeds)} seeds, {len(runs)} different runs, {len(failures)} failures; "
+        f"each played again from its choices to the same bytes; {seconds:.1f} s",
+        "bold green" if not failures else "bold red",
+    )
+    return _FAILED if failures else 0

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.version import LATEST
 from ffabric.observe.chain import Chains, is_answer
 from ffabric.observe.descriptor import describe, pages
@@ -42,6 +44,8 @@ _ARROWS = {
 _IDLE_FIELDS = frozenset({"target", "target_vcpu", "address", "pages"})
 _IDLE_IN = ("FFA_SUCCESS", "FFA_ERROR", "FFA_MEM_")
 """Fields that say something only if they are not zero, in these calls."""
+_SIZES = frozenset({"total_length", "fragment_length", "descriptor_size"})
+"""Fields that a person can do without, if it is to be brief."""
 _NAMED = frozenset({"id", "sender", "receiver", "target", "endpoint", "vm", "borrower", "caller"})
 """Fields that hold an endpoint id, which is shown with the endpoint's name."""
 
@@ -51,11 +55,13 @@ class Reader:
 
     It knows the names of endpoints from the header, if it is given that too.
 
-    ``hops`` shows the calls between partition managers too, ``version`` is how calls are laid out.
+    ``hops`` shows the calls between partition managers too, ``brief`` says of direct messages who
+    sends them to whom by name, ``version`` is how calls are laid out.
     """
 
-    def __init__(self, *, hops: bool = False, version: int = LATEST) -> None:
+    def __init__(self, *, hops: bool = False, brief: bool = False, version: int = LATEST) -> None:
         self._hops = hops
+        self._brief = brief
         self._version = version
         self._asked: dict[tuple[str, int], list[int]] = {}
         self._chains = Chains()
@@ -80,9 +86,16 @@ class Reader:
                 yield from self._world()
             yield styled
 
+    def rest(self) -> Iterator[Styled]:
+        """The text of world switches after the last line."""
+        if self._switches:
+            yield from self._world()
+
     def _header(self, line: dict[str, Any]) -> Iterator[Styled]:
         endpoints = line.get("endpoints", {})
         self._names = {int(number, 16): name for name, number in endpoints.items()}
+        if line.get("hypervisor"):
+            self._names[0] = "hypervisor"
         return iter(())
 
     def _call(self, line: dict[str, Any]) -> Iterator[Styled]:
@@ -108,25 +121,60 @@ class Reader:
         asked = self._asked.get((line["endpoint"], line["vcpu"]))
         if asked is None or not is_answer(registers):
             return
-        if registers[0] & _MASK32 in _REPLY_IDS or asked[0] & _MASK32 in _NO_ID:
-            call = calls.decode_reply(asked, registers, self._version)
+        function = asked[0] & _MASK32
+        no_id = function in _NO_ID or not fid.is_ffa(function)
+        if registers[0] & _MASK32 in _REPLY_IDS or no_id:
+            text = self._decoded(calls.decode_reply(asked, registers, self._version))
         else:
-            call = calls.decode(registers, self._version)
-        yield (
-            "return",
-            _stamp(line) + f"{_who(line)} <{' ' * (1 + _STEP * depth)}{self._decoded(call)}",
-        )
+            text = self._decoded(calls.decode(registers, self._version))
+        if function == fid.FFA_PARTITION_INFO_GET_REGS:
+            text = self._partitions(asked, registers) or text
+        yield "return", _stamp(line) + f"{_who(line)} <{' ' * (1 + _STEP * depth)}{text}"
+
+    def _partitions(self, asked: list[int], registers: list[int]) -> str:
+        """The partitions that registers describe; nothing if they describe none."""
+        try:
+            found = info.parse_registers(registers, asked[3] & 0xFFFF).infos
+        except DecodeError:
+            return ""
+        return "FFA_SUCCESS_64: " + ", ".join(self._named(each.id) for each in found)
+
+    def _named(self, endpoint: int) -> str:
+        name = self._names.get(endpoint)
+        return f"{endpoint:#06x} ({name})" if name else f"{endpoint:#06x}"
 
     def _decoded(self, call: calls.Call) -> str:
         """A call in a line, endpoint ids with the names of the endpoints."""
-        names = self._names
+        if self._brief:
+            return self._in_brief(call)
         idle = _IDLE_FIELDS if call.name.startswith(_IDLE_IN) else frozenset()
         call.fields = [
-            (name, value, f"{text} ({names[value]})" if name in _NAMED and value in names else text)
+            (name, value, self._with_name(name, value, text))
             for name, value, text in call.fields
             if value or name not in idle
         ]
         return str(call)
+
+    def _in_brief(self, call: calls.Call) -> str:
+        """A call without zeros and lengths; who sends a direct message to whom, and what kind."""
+        fields = [
+            (name, value, text) for name, value, text in call.fields if value and name not in _SIZES
+        ]
+        if not call.name.startswith("FFA_MSG_SEND_DIRECT"):
+            words = [f"{name}={self._with_name(name, value, text)}" for name, value, text in fields]
+            return f"{call.name}: {' '.join(words)}" if words else call.name
+        ends = " -> ".join(self._names.get(value, text) for _, value, text in call.fields[:2])
+        kind = [note.removeprefix("framework message ") for note in call.notes]
+        words = [
+            f"{name}={self._with_name(name, value, text)}"
+            for name, value, text in fields
+            if name not in ("sender", "receiver") and not (kind and name == "flags")
+        ]
+        return " ".join([f"{call.name}: {ends}", *kind, *words])
+
+    def _with_name(self, field: str, value: int, text: str) -> str:
+        known = field in _NAMED and value in self._names
+        return f"{text} ({self._names[value]})" if known else text
 
     def _refuse(self, line: dict[str, Any]) -> Iterator[Styled]:
         yield "refuse", f"{_stamp(line)}{_who(line)} ! refused by {line['rule']}: {line['status']}"
@@ -154,6 +202,10 @@ class Reader:
 
     def _console(self, line: dict[str, Any]) -> Iterator[Styled]:
         yield "console", f"{_stamp(line)}{line['partition']}: {line['text']}"
+
+    def _created(self, line: dict[str, Any]) -> Iterator[Styled]:
+        self._names[int(line["endpoint"], 16)] = line["partition"]
+        yield from self._event(line)
 
     def _event(self, line: dict[str, Any]) -> Iterator[Styled]:
         fields = {k: v for k, v in line.items() if k not in ("kind", "t", "pe")}
@@ -188,6 +240,7 @@ _HANDLERS: dict[str, Callable[[Reader, dict[str, Any]], Iterator[Styled]]] = {
     "return": Reader._return,
     "refuse": Reader._refuse,
     "console": Reader._console,
+    "vm_created": Reader._created,
     **dict.fromkeys(
         ("share", "lend", "donate", "retrieve", "relinquish", "restore"), Reader._memory
     ),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from ffabric.firmware.manager.partition import State
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import Machine, Stalled
 from ffabric.machine.pages import NoPages
@@ -205,6 +206,13 @@ class System:
         vm = endpoint.partition
         where = None if pe is None else self.machine.pes[pe]
         self.machine.post(lambda: hypervisor.destroy(vm, reason, where))
+
+    def wake_vm(self, name: str) -> None:
+        """End the WFI of a VM's vCPUs, which the architecture lets happen at any time."""
+        hypervisor = self._hypervisor()
+        for ctx in self.endpoints[name].partition.contexts:
+            if ctx.state is State.RUNNING and not hypervisor.is_away(ctx):
+                hypervisor.wake(ctx)
 
     def _hypervisor(self) -> Hypervisor:
         if self.firmware.hypervisor is None:

@@ -73,6 +73,16 @@ class Vcpu:
         return self._endpoint.spec.vcpus
 
     @property
+    def entry(self) -> int:
+        """The IPA where the partition's software is entered."""
+        return self._endpoint.spec.entry
+
+    @property
+    def affinities(self) -> list[int]:
+        """The affinity of each of the partition's vCPUs, for PSCI."""
+        return [pe.mpidr for pe in self._endpoint.system.machine.pes[: self.count]]
+
+    @property
     def secure(self) -> bool:
         """Whether it is a vCPU of a secure partition."""
         return self._endpoint.spec.secure

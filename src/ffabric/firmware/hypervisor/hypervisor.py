@@ -217,6 +217,8 @@ class Hypervisor(Manager):
                     nxt = nxt.gate(each, nxt)
                 if nxt is not each.current:
                     self.machine.schedule(each, nxt)
+                    if self.tracer is not None and nxt is not None:
+                        self.tracer.resume(each, nxt)
                 return
 
     def _has(self, pe: PE) -> bool:

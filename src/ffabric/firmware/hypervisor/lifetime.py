@@ -45,6 +45,8 @@ def create(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
     """Let ``vm`` come into being: its notifications, the SPs that want to know, its first vCPU."""
     if not vm.alive:
         return
+    if hypervisor.tracer is not None:
+        hypervisor.tracer.event(pe, "vm_created", partition=vm.name, endpoint=vm.id)
     yield [fid.FFA_NOTIFICATION_BITMAP_CREATE, vm.id, len(vm.contexts)]
     yield from announce(hypervisor, pe, vm, VM_CREATED)
     if vm.alive:

@@ -1,0 +1,238 @@
+"""The demo's system, what happens in it scene by scene, and what must be true afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any, Self
+
+import msgspec
+
+from ffabric.guests import images
+from ffabric.lab.demo.sps import ABACUS, ADDER, Notary, Vault
+from ffabric.lab.demo.vms import ROUNDS, SUMS, Actor, Alice, Bob, Carol, DemoFailed, expect
+from ffabric.machine.machine import EXIT_COST, OutOfExits
+from ffabric.observe.live import LiveTrace
+from ffabric.system.boot import boot
+from ffabric.system.describe import describe, sp, vm
+from ffabric.system.spec import MemoryBank, SystemSpec
+from ffabric.system.system import PartitionCrashed
+
+PES = 8
+EVENTS = 20_000
+"""Exits that are more than enough: the demo fails rather than going on for ever."""
+
+
+def system() -> SystemSpec:
+    """Eight PEs, two VMs, four SPs. Needs the extra ``aarch64`` for two of them."""
+    adder = sp(name="adder", image=images.load("adder_smc"), uuid=ADDER, boot_order=2)
+    abacus = sp(
+        name="abacus",
+        image=images.load("adder_svc"),
+        uuid=ABACUS,
+        boot_order=3,
+        exception_level=1,  # S-EL0
+    )
+    return describe(
+        name="demo",
+        pes=PES,
+        memory=(
+            MemoryBank("secure", 0x0600_0000, 32 << 20, secure=True),
+            MemoryBank("normal", 0x8000_0000, 44 << 20, secure=False),  # for two VMs, not three
+        ),
+        sps=[Vault(), Notary(), adder, abacus],
+        vms=[Alice(), Bob()],
+    )
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """What happened in a scene: the lines of its trace, and what can be said of it."""
+
+    name: str
+    title: str
+    lines: Sequence[dict[str, Any]]
+    facts: Sequence[str]
+
+
+class Demo:
+    """The demo on a booted system. Every scene begins and ends when all partitions wait.
+
+    Within a scene both VMs act at the same time, on their PEs; the seed decides who comes first.
+    """
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        replay: Sequence[int] | None = None,
+        sink: IO[bytes] | None = None,
+    ) -> None:
+        self.system = boot(system(), seed=seed, replay=replay)
+        self.machine = self.system.machine
+        self.machine.exit_limit = EVENTS
+        hypervisor = self.system.firmware.hypervisor
+        assert hypervisor is not None
+        self.hypervisor = hypervisor
+        self.scene = "boot"
+        self._lines: list[dict[str, Any]] = []
+        self.trace = LiveTrace(self.system, self._lines.append, sink)
+        self.system.attach(self.trace)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.trace.close()
+        self.system.close()
+
+    def play(self) -> Iterator[Scene]:
+        """Play all scenes, one after the other. Raises DemoFailed if one is not as it must be."""
+        for name, (title, judge) in _SCENES.items():
+            self.scene = name
+            self.trace.event(None, "scene", title=title)
+            self._run(_DIRECTIONS.get(name))
+            facts = [*judge(self)]
+            for actor in self._actors():
+                facts += actor.notes
+                actor.notes = []
+            lines, self._lines[:] = list(self._lines), []
+            yield Scene(name, title, lines, facts)
+
+    def unfinished(self, why: str) -> Scene:
+        """The present scene, which ``why`` has ended."""
+        lines, self._lines[:] = list(self._lines), []
+        return Scene(self.scene, _SCENES[self.scene][0], lines, [f"FAILED: {why}"])
+
+    def _actors(self) -> list[Actor]:
+        software = (each.software for each in self.system.endpoints.values())
+        return [each for each in software if isinstance(each, Actor)]
+
+    def _run(self, direction: Callable[[Demo], None] | None) -> None:
+        for actor in self._actors():
+            actor.scene = self.scene
+            if self.scene != "boot":
+                self.system.wake_vm(actor.name)
+        if direction is not None:
+            direction(self)
+        try:
+            self.system.run()
+        except (PartitionCrashed, OutOfExits) as error:
+            raise DemoFailed(str(error)) from error
+
+    def software(self, name: str) -> Any:
+        """The Python object that is a partition's software."""
+        return self.system.endpoint(name).software
+
+    # What happens besides what the partitions do.
+
+    def kill_bob(self) -> None:
+        """Bob dies when the notary has made some of his sums; how many is a choice."""
+        notary, clock = self.software("notary"), self.machine.clock
+        sums = 1 + self.machine.choices.pick(SUMS - 2, "bob's end")
+        notary.sums = 0
+
+        def look(times: int = EVENTS) -> None:
+            if notary.sums >= sums:
+                self.sums = notary.sums
+                self.system.destroy_vm("bob")
+            elif times:
+                clock.at(clock.now + EXIT_COST, lambda: look(times - 1))
+
+        self.bob = self.system.endpoint("bob")
+        self.pages = self.hypervisor.frames.free_pages
+        look()
+
+    def create_carol(self) -> None:
+        """A VM comes into being, and plays in the scene at once."""
+        carol = Carol()
+        carol.scene = self.scene
+        self.system.create_vm(vm(carol))
+
+    # What must be true when a scene is over.
+
+    def judge_boot(self) -> Iterator[str]:
+        """Everybody has found a place."""
+        for each in self.system.endpoints.values():
+            spec = each.spec
+            place = spec.memory[0]
+            where = f"{place.ipa:#x}" + ("" if place.ipa == place.pa else f" -> PA {place.pa:#x}")
+            level = f"{'S-' if spec.secure else 'NS-'}EL{spec.el}"
+            size = "UP" if spec.vcpus == 1 else f"MP {spec.vcpus}"
+            yield f"{each.id:#06x} {each.name:<7} {level:<6} {spec.engine:<8} {size:<5} {where}"
+
+    def judge_discovery(self) -> Iterator[str]:
+        """Both found the same."""
+        alice, bob = self.software("alice"), self.software("bob")
+        expect("what bob finds", bob.known, alice.known)
+        yield from ()
+
+    def judge_messages(self) -> Iterator[str]:
+        """The notary has its letter."""
+        letters = self.software("notary").letters
+        expect("letters", letters, [(self.system.resolve("bob"), b"dear notary")])
+        yield f"the notary has a letter of VM {letters[0][0]}: {letters[0][1].decode()!r}"
+
+    def judge_crowd(self) -> Iterator[str]:
+        """Every vCPU had its answers."""
+        products = self.software("alice").products
+        expect("answers", products, dict.fromkeys(range(PES), ROUNDS))
+        busy = sum(line.get("rule") == "direct.req.receiver_busy" for line in self._lines)
+        yield f"{PES * ROUNDS} products from the vault, each by the vCPU of the PE that asked"
+        yield f"{PES * ROUNDS} sums from the adder, which was BUSY {busy} times, and asked again"
+
+    def judge_memory(self) -> Iterator[str]:
+        """Nothing is under way."""
+        expect("transactions left", self._regions(), [])
+        yield from ()
+
+    def judge_refusals(self) -> Iterator[str]:
+        """Each by its rule."""
+        counts = self.system.refusals
+        for rule in ("mem.share.not_owned", "mem.reclaim.retrieved", "mem.share.unaligned_base"):
+            expect(f"refused by {rule}", counts.get(rule), 1)
+        yield from ()
+
+    def judge_death(self) -> Iterator[str]:
+        """Nothing of Bob is left."""
+        expect("bob", "bob" in self.system.endpoints, wanted=False)
+        expect("transactions left", self._regions(), [])
+        notary = self.software("notary")
+        expect("sums", notary.sums, SUMS)
+        expect("VMs that the notary knows", notary.vms, ["+1", "+2", "-2"])
+        freed = self.hypervisor.frames.free_pages - self.pages
+        had = sum(each.size for each in self.bob.spec.memory) // 4096
+        expect("pages freed", freed, had)
+        yield f"bob died when the notary had made {self.sums} of {SUMS} sums for him"
+        yield "the notary finished them all the same; nobody got the answer"
+        yield f"the vault gave back what bob had lent: {freed} of {had} pages are free and clean"
+
+    def judge_heir(self) -> Iterator[str]:
+        """Carol has another id."""
+        carol = self.system.endpoint("carol")
+        expect("her id", carol.id, 3)
+        expect("VMs that the notary knows", self.software("notary").vms[3:], ["+3"])
+        bobs = {each.pa for each in self.bob.spec.memory}
+        hers = [each.pa for each in carol.spec.memory]
+        inherited = len(bobs.intersection(hers))
+        expect("whether she has memory of bob's", inherited > 0, wanted=True)
+        yield f"carol is VM 3; {inherited} of the {len(hers)} blocks of her memory were bob's"
+
+    def _regions(self) -> list[int]:
+        """Handles of the memory transactions that the SPMC has not seen the end of."""
+        return list(self.system.firmware.spmc.regions.live)
+
+
+_SCENES: dict[str, tuple[str, Callable[[Demo], Iterator[str]]]] = {
+    "boot": ("Eight PEs start; SPs first, in their order, then the hypervisor", Demo.judge_boot),
+    "discovery": ("alice and bob find out who is there", Demo.judge_discovery),
+    "messages": ("Direct messages, through a chain too, and letters", Demo.judge_messages),
+    "crowd": ("Eight vCPUs of alice, and bob, ask all at once", Demo.judge_crowd),
+    "memory": ("alice shares, lends and donates memory to the vault", Demo.judge_memory),
+    "refusals": ("Three calls that cannot be, and why", Demo.judge_refusals),
+    "death": ("bob is destroyed in the middle of his call", Demo.judge_death),
+    "heir": ("carol is created where bob was", Demo.judge_heir),
+}
+"""Name of a scene -> its title, and what judges it."""
+
+_DIRECTIONS: dict[str, Callable[[Demo], None]] = {
+    "death": Demo.kill_bob,
+    "heir": Demo.create_carol,
+}
