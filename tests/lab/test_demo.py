@@ -110,7 +110,8 @@ def wrong(monkeypatch):
     monkeypatch.setattr(Alice, "memory", memory)
 
 
-def test_what_is_wrong_is_said(wrong, tmp_path, capsys):
+def test_what_is_wrong_is_said(wrong, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     trace = tmp_path / "trace"
     assert demo(trace=trace) == 1
     last = capsys.readouterr().out.splitlines()[-1]

@@ -36,7 +36,8 @@ class Terminal:
         if colour is None:
             colour = file.isatty() and not os.environ.get("NO_COLOR")
         self.colour = colour
-        columns = shutil.get_terminal_size((PIPE_WIDTH, 0)).columns
+        told = file.isatty() or "COLUMNS" in os.environ
+        columns = shutil.get_terminal_size().columns if told else PIPE_WIDTH
         self.width = max(width or columns, NARROWEST)
 
     def line(self, text: str = "", style: str = "", *, indent: int = 0) -> None:

@@ -20,15 +20,28 @@ POISON = 0xA5A5_5A5A_0000_0000
 """What the registers behind the arguments hold before a call, and should hold after it."""
 
 
-class Actor:
-    """A vCPU of an endpoint: ``call`` makes a call, ``ready`` says whether it can."""
+class Buffers:
+    """Where the RX/TX pair of an endpoint is; 0: it has none."""
 
-    def __init__(self, session: Session, endpoint: Endpoint) -> None:
+    def __init__(self) -> None:
+        self.tx = 0
+        self.rx = 0
+
+
+class Actor:
+    """A vCPU of an endpoint: ``call`` makes a call, ``ready`` says whether it can.
+
+    ``first`` is the endpoint's first vCPU, None for that one itself.
+    """
+
+    def __init__(
+        self, session: Session, endpoint: Endpoint, index: int = 0, first: Actor | None = None
+    ) -> None:
         self.session = session
         self.endpoint = endpoint
-        self.name = endpoint.name
+        self.name = f"{endpoint.name}.{index}"
         self.id = endpoint.id
-        self.ctx: ExecutionContext = endpoint.partition.contexts[0]
+        self.ctx: ExecutionContext = endpoint.partition.contexts[index]
         runner = self.ctx.runner
         assert isinstance(runner, DrivenRunner)
         self.runner = runner
@@ -39,8 +52,7 @@ class Actor:
         self.kernel = endpoint.partition.stage2 is None
         """It is the OS kernel of a system without a hypervisor."""
         self.conduit = endpoint.vcpu(self.ctx).conduit
-        self.tx = 0
-        self.rx = 0
+        self._buffers: Buffers = first._buffers if first else Buffers()
         self._asleep = False
 
     @property
@@ -98,9 +110,19 @@ class Actor:
         function = made[0] & MASK32
         if function in _MAPS and not self.failed:
             narrow = MASK32 if function == fid.FFA_RXTX_MAP_32 else (1 << 64) - 1
-            self.tx, self.rx = made[1] & narrow, made[2] & narrow
+            self._buffers.tx, self._buffers.rx = made[1] & narrow, made[2] & narrow
         elif function == fid.FFA_RXTX_UNMAP and not self.failed:
-            self.tx = self.rx = 0
+            self._buffers.tx = self._buffers.rx = 0
+
+    @property
+    def tx(self) -> int:
+        """The address of TX, 0 if it has none."""
+        return self._buffers.tx
+
+    @property
+    def rx(self) -> int:
+        """The address of RX, 0 if it has none."""
+        return self._buffers.rx
 
     def map_buffers(self) -> bool:
         """FFA_RXTX_MAP of the last pages of its memory."""

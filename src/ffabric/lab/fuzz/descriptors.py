@@ -50,8 +50,7 @@ class Descriptors:
             self._more,
             self._ask_for_more,
             self._message,
-            self._release,
-            self._release,
+            *[self._release] * 3,
         ]
 
     def call(self, damage: float) -> list[int]:
@@ -109,7 +108,11 @@ class Descriptors:
     def _retrieve(self, damaged: bool) -> list[int]:
         random, actor = self._random, self._actor
         given = self._ledger.given
-        mine = [handle for handle, each in given.items() if actor.id in each.offers]
+        mine = [
+            handle
+            for handle, each in given.items()
+            if actor.id in each.offers and actor.id not in each.holders
+        ]
         if not mine or random.random() < 0.1:
             mine = [*given] or [random.choice(BOUNDARIES)]
         handle = random.choice(mine)

@@ -27,6 +27,11 @@ class Cast(msgspec.Struct, frozen=True):
     guest: str
     """A hostile partition to which the owner lends as well."""
 
+    @property
+    def names(self) -> list[str]:
+        """All partitions."""
+        return [each.name for each in self.spec.partitions]
+
 
 def _cast(
     sps: Sequence[object],
@@ -55,5 +60,18 @@ SYSTEMS = (
         [sp("trudy", device_regions=(_UART,), memory_regions=(_ROM,), **_V1_1), "bob", "dave"],
         [vm("mallory", **_V1_1)],
         ("dave", "bob"),
+    ),
+    _cast(
+        [sp("trudy", vcpus=2), "bob"],
+        [vm("mallory", vcpus=2), vm("alice", vcpus=2)],
+        ("alice", "bob"),
+        pes=2,
+    ),
+    _cast(
+        [sp("trudy", vcpus=2), "bob", sp("dave", vcpus=2)],
+        [vm("mallory", vcpus=2)],
+        ("dave", "bob"),
+        pes=2,
+        hypervisor=False,
     ),
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status, from_register
+from ffabric.lab.fuzz.chains import response_to
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
@@ -160,12 +161,3 @@ class Pair:
         self._busy = None
         yield
         return x
-
-
-def response_to(actor: Actor) -> list[int]:
-    """The registers that answer the direct request which ``actor`` serves."""
-    ctx = actor.ctx
-    ids = actor.id << 16 | ctx.sender
-    if ctx.request == fid.FFA_MSG_SEND_DIRECT_REQ2:
-        return [fid.FFA_MSG_SEND_DIRECT_RESP2, ids]
-    return [fid.FFA_MSG_SEND_DIRECT_RESP_32, ids]

@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.firmware.manager.memory.region import DONATE, Region
 from ffabric.firmware.manager.partition import ExecutionContext, State
 from ffabric.guests.session import Session
 from ffabric.lab.fuzz.actors import POISON, Actor
+from ffabric.lab.fuzz.chains import Chains, response_to
 from ffabric.lab.fuzz.descriptors import Descriptors
 from ffabric.lab.fuzz.registers import Registers
 from ffabric.lab.fuzz.systems import SYSTEMS, Cast
-from ffabric.lab.fuzz.victims import Pair, response_to
+from ffabric.lab.fuzz.victims import Pair
 from ffabric.lab.ledger import Ledger
 from ffabric.lab.spaces import Discrepancy
 from ffabric.system.boot import boot
@@ -135,23 +137,40 @@ class Episode:
         self.ledger = Ledger(self.system)
         self.system.attach(self.ledger)
         self.session = Session(self.system)
+        for endpoint in self.system.endpoints.values():
+            endpoint.partition.secondary_entry = endpoint.partition.entry
         self.system.run()
-        self.actors = {
-            name: Actor(self.session, endpoint) for name, endpoint in self.system.endpoints.items()
-        }
-        self.hostile = [self.actors[name] for name in cast.hostile]
-        owner, borrower = (self.actors[name] for name in cast.behaved)
-        rest = [
-            actor for actor in self.actors.values() if actor not in (owner, borrower, *self.hostile)
-        ]
-        self.pair = Pair(self.random, owner, borrower, self.actors[cast.guest], rest)
+        self.actors = [actor for name in cast.names for actor in self._vcpus(name)]
+        self.hostile = [actor for actor in self.actors if actor.endpoint.name in cast.hostile]
+        first = {actor.endpoint.name: actor for actor in reversed(self.actors)}
+        owner, borrower = (first[name] for name in cast.behaved)
+        rest = [actor for actor in self.actors if actor not in (owner, borrower, *self.hostile)]
+        self.pair = Pair(self.random, owner, borrower, first[cast.guest], rest)
         self._sources = [(actor, *self._make_sources(actor)) for actor in self.hostile]
+        self._start_others()
 
-    def _make_sources(self, actor: Actor) -> tuple[Registers, Descriptors]:
-        others = [each for each in self.actors.values() if each is not actor]
+    def _vcpus(self, name: str) -> Iterator[Actor]:
+        endpoint = self.system.endpoint(name)
+        first = Actor(self.session, endpoint)
+        yield first
+        for index in range(1, endpoint.spec.vcpus):
+            yield Actor(self.session, endpoint, index, first)
+
+    def _start_others(self) -> None:
+        """Let the other vCPUs of VMs begin."""
+        pes = self.system.machine.pes
+        for actor in self.actors:
+            if not actor.secure and actor.ctx.index:
+                first = next(each for each in self.actors if each.id == actor.id)
+                first.ready()
+                first.call([psci.CPU_ON_64, pes[actor.ctx.index].mpidr])
+
+    def _make_sources(self, actor: Actor) -> tuple[Registers, Descriptors, Chains]:
+        others = [*{each.id: each for each in self.actors if each.id != actor.id}.values()]
         return (
             Registers(self.random, actor, others, self.ledger),
             Descriptors(self.random, actor, others, self.ledger),
+            Chains(self.random, actor, others),
         )
 
     def play(self, calls: int) -> None:
@@ -178,7 +197,7 @@ class Episode:
         self.report.calls += calls
 
     def _attack(self) -> None:
-        actor, registers, descriptors = self.random.choice(self._sources)
+        actor, registers, descriptors, chains = self.random.choice(self._sources)
         if not actor.ready():
             made = self.pair.calls
             self.pair.serve()
@@ -187,13 +206,15 @@ class Episode:
         pick = self.random.random()
         if not actor.tx and pick < 0.5:
             actor.map_buffers()
-            return
-        if actor.ctx.request and pick < 0.15:
+            self._count(1)
+        elif actor.ctx.request and pick < 0.15:
             self._make(actor, response_to(actor))
         elif actor.secure and pick < 0.02:
             self._make(actor, [fid.FFA_MSG_WAIT])
-        elif pick < 0.5:
+        elif pick < 0.4:
             self._make(actor, registers.call())
+        elif pick < 0.5:
+            self._make(actor, chains.call())
         else:
             call = descriptors.call(0.5)
             self._make(actor, call)
@@ -244,7 +265,7 @@ class Episode:
 
     def settle(self) -> None:
         """Unwind every chain, take everything back, and look that nothing is left."""
-        if not any(actor.alive for actor in self.actors.values() if not actor.secure):
+        if not any(actor.alive for actor in self.actors if not actor.secure):
             return  # nobody gives SPs cycles any more
         self._unwind()
         self._finish_pieces()
@@ -260,9 +281,9 @@ class Episode:
     def _unwind(self) -> None:
         """Let every partition finish what it does for others."""
         for _ in range(ROUNDS):
-            if not any(self._unwound(actor) for actor in self.actors.values()):
+            if not any(self._unwound(actor) for actor in self.actors):
                 return
-        stuck = [f"{a.name} is {a.ctx.state.value}" for a in self.actors.values() if a.secure]
+        stuck = [f"{a.name} is {a.ctx.state.value}" for a in self.actors if a.secure]
         raise Discrepancy(f"a chain of calls does not come to its end: {', '.join(stuck)}")
 
     def _unwound(self, actor: Actor) -> bool:
@@ -289,9 +310,9 @@ class Episode:
     def _paused_for(self, ctx: ExecutionContext) -> ExecutionContext | None:
         """A context that has stopped and that ``ctx`` may let go on."""
         scheduler = not ctx.secure
-        for actor in self.actors.values():
+        for actor in self.actors:
             other = actor.ctx
-            if other is ctx or not actor.secure:
+            if other is ctx or not actor.secure or other.pe is not ctx.pe:
                 continue
             if other.state is State.PREEMPTED or other.yielded:
                 asker = other.caller
@@ -301,7 +322,7 @@ class Episode:
 
     def _do_chores(self) -> None:
         """Whenever an SP has run, the hypervisor takes back what dead VMs had given."""
-        for actor in self.actors.values():
+        for actor in self.actors:
             if not actor.secure and actor.ready():
                 actor.call([fid.FFA_RUN, NOBODY << 16])
 
@@ -309,13 +330,15 @@ class Episode:
         """A fragment of no length ends a transaction in pieces."""
         for handle, (_, data) in self.ledger.pending.items():
             sender = int.from_bytes(data[:2], "little") << 16
-            for actor in self.actors.values():
+            for actor in self.actors:
                 if actor.ready():
                     w4 = sender if actor.kernel else 0
                     actor.call([fid.FFA_MEM_FRAG_TX, handle & MASK32, handle >> 32, 0, w4])
 
     def _take_back(self, handle: int, holders: list[int], owner: int) -> None:
-        by_id = {actor.id: actor for actor in self.actors.values()}
+        by_id = {actor.id: actor for actor in self.actors if actor.alive}
+        if not {*holders, owner} <= by_id.keys():
+            return
         for endpoint in holders:
             actor = by_id[endpoint]
             if not self._prepared(actor, buffers=True):
@@ -346,14 +369,14 @@ class Episode:
             raise Discrepancy(f"{actor.name} {otherwise}: {actor.x[2]:#x}")
 
     def _judge_rest(self) -> None:
-        if all(actor.alive for actor in self.actors.values()):
+        if all(actor.alive for actor in self.actors):
             self.ledger.check_settled()
         for manager in self.system.firmware.managers:
             regions = manager.regions
             left = [h for h, r in regions.live.items() if h not in self.ledger.given]
             left = [h for h in left if not (regions.live[h].remote and _donated(regions.live[h]))]
-            asleep = [actor.id for actor in self.actors.values() if not actor.alive]
-            left += [h for h, r in regions.pending.items() if r.sender not in asleep]
+            awake = [actor.id for actor in self.actors if actor.alive]
+            left += [h for h, r in regions.pending.items() if r.sender in awake]
             if left:
                 raise Discrepancy(f"{manager.name} keeps {[hex(handle) for handle in left]}")
 

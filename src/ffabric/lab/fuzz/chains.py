@@ -1,0 +1,106 @@
+"""Calls that pass cycles and signals around: requests, FFA_RUN, yields and notifications.
+
+Most name endpoints that exist and may be asked, so that chains grow, break and cross each other.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.lab.fuzz.registers import BOUNDARIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ffabric.lab.fuzz.actors import Actor
+
+REQUESTS = (
+    fid.FFA_MSG_SEND_DIRECT_REQ_32,
+    fid.FFA_MSG_SEND_DIRECT_REQ_64,
+    fid.FFA_MSG_SEND_DIRECT_REQ2,
+)
+RESPONSES = (
+    fid.FFA_MSG_SEND_DIRECT_RESP_32,
+    fid.FFA_MSG_SEND_DIRECT_RESP_64,
+    fid.FFA_MSG_SEND_DIRECT_RESP2,
+)
+BITMAPS = (1, 2, 4, 5, 1 << 31, 0xFF)
+
+
+def response_to(actor: Actor) -> list[int]:
+    """The registers that answer the direct request which ``actor`` serves."""
+    ctx = actor.ctx
+    ids = actor.id << 16 | ctx.sender
+    if ctx.request == fid.FFA_MSG_SEND_DIRECT_REQ2:
+        return [fid.FFA_MSG_SEND_DIRECT_RESP2, ids]
+    return [fid.FFA_MSG_SEND_DIRECT_RESP_32, ids]
+
+
+class Chains:
+    """Calls of one actor about cycles and signals."""
+
+    def __init__(self, random: Random, actor: Actor, others: list[Actor]) -> None:
+        self._random = random
+        self._actor = actor
+        self._ids = [each.id for each in others]
+        self._calls: list[Callable[[], list[int]]] = [
+            *[self._request] * 4,
+            *[self._response] * 2,
+            *[self._run] * 3,
+            self._yield,
+            self._bind,
+            self._set,
+            self._get,
+            self._info,
+        ]
+
+    def call(self) -> list[int]:
+        """A call; now and then something is wrong with it."""
+        call = self._random.choice(self._calls)()
+        if self._random.random() < 0.1:
+            at = self._random.randrange(1, len(call)) if len(call) > 1 else 0
+            call[at] = self._random.choice(BOUNDARIES)
+        return call
+
+    def _other(self) -> int:
+        return self._random.choice(self._ids or [0])
+
+    def _payload(self) -> list[int]:
+        return [self._random.getrandbits(64) for _ in range(self._random.choice((0, 1, 4)))]
+
+    def _request(self) -> list[int]:
+        function = self._random.choice(REQUESTS)
+        ids = self._actor.id << 16 | self._other()
+        unused = [0, 0] if function == fid.FFA_MSG_SEND_DIRECT_REQ2 else [0]
+        return [function, ids, *unused, *self._payload()]
+
+    def _response(self) -> list[int]:
+        if self._actor.ctx.request and self._random.random() < 0.7:
+            return response_to(self._actor)
+        ids = self._actor.id << 16 | self._other()
+        return [self._random.choice(RESPONSES), ids, 0, *self._payload()]
+
+    def _run(self) -> list[int]:
+        return [fid.FFA_RUN, self._other() << 16 | self._random.choice((0, 0, 0, 1))]
+
+    def _yield(self) -> list[int]:
+        return [fid.FFA_YIELD, 0, self._random.getrandbits(8)]
+
+    def _bind(self) -> list[int]:
+        function = self._random.choice((fid.FFA_NOTIFICATION_BIND, fid.FFA_NOTIFICATION_UNBIND))
+        ids = self._other() << 16 | self._actor.id
+        flags = self._random.choice((0, 0, 1)) if function == fid.FFA_NOTIFICATION_BIND else 0
+        return [function, ids, flags, self._random.choice(BITMAPS), 0]
+
+    def _set(self) -> list[int]:
+        flags = self._random.choice((0, 0, 2, 1, 1 << 16))
+        ids = self._actor.id << 16 | self._other()
+        return [fid.FFA_NOTIFICATION_SET, ids, flags, self._random.choice(BITMAPS), 0]
+
+    def _get(self) -> list[int]:
+        return [fid.FFA_NOTIFICATION_GET, self._actor.id, self._random.choice((1, 2, 3, 4, 15))]
+
+    def _info(self) -> list[int]:
+        return [fid.FFA_PARTITION_INFO_GET, 0, 0, 0, 0, self._random.choice((0, 0, 1))]

@@ -1,0 +1,271 @@
+"""The ledger agrees with a firmware that is right, and with no other."""
+
+import pytest
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import memory as abi
+from ffabric.firmware.manager.memory import giveback, region, relayer, retrieve, send
+from ffabric.firmware.manager.memory.region import DONATE, LEND
+from ffabric.guests.session import Session
+from ffabric.lab.ledger import Ledger
+from ffabric.lab.spaces import Discrepancy
+from ffabric.machine.stage2 import S2AP_W, VALID, XN
+from ffabric.system.boot import boot
+from ffabric.system.describe import describe, sp
+from ffabric.system.manifest import ExceptionLevel
+from ffabric.system.spec import RunSpec
+
+PAGE = 4096
+RW, NX, X = abi.PERM_DATA_RW, abi.PERM_INSTRUCTION_NX, abi.PERM_INSTRUCTION_X
+
+
+class Watched:
+    """A system under a ledger."""
+
+    def __init__(self, **described):
+        spec = describe(run=RunSpec(stop_on_crash=False), **described)
+        self.system = boot(spec, seed=1)
+        self.ledger = Ledger(self.system)
+        self.system.attach(self.ledger)
+        self.session = Session(self.system)
+        self.system.run()
+
+    def __getitem__(self, name):
+        secure = self.system.endpoint(name).spec.secure
+        return self.session.sp(name) if secure else self.session.vm(name)
+
+    def page(self, name):
+        return self[name].ram.allocate(1)
+
+
+@pytest.fixture
+def watched():
+    made = []
+
+    def make(**described):
+        made.append(Watched(**{"sps": ["a", "b"], "vms": ["v", "w"], **described}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.session.close()
+
+
+PAIRS = [("a", "b"), ("v", "a"), ("v", "w")]
+
+
+def cycle(system, owner, borrower, kind):
+    """There and back."""
+    one, two = system[owner].ffa, system[borrower].ffa
+    handle = getattr(one, kind)(borrower, ipa=system.page(owner))
+    two.retrieve(handle, owner, permissions=RW | (0 if kind == "share" else NX))
+    if kind != "donate":
+        two.relinquish(handle)
+        one.reclaim(handle)
+    return handle
+
+
+@pytest.mark.parametrize(("owner", "borrower"), PAIRS)
+@pytest.mark.parametrize("kind", ["share", "lend", "donate"])
+def test_it_agrees_with_life_cycles(watched, owner, borrower, kind):
+    system = watched()
+    for _ in range(3):
+        cycle(system, owner, borrower, kind)
+    system.ledger.check(everything=True)
+    system.ledger.check_tables()
+    system.ledger.check_settled()
+
+
+def test_what_is_away_is_not_settled(watched):
+    system = watched()
+    system["a"].ffa.share("b", ipa=system.page("a"))
+    with pytest.raises(Discrepancy, match="has not come back"):
+        system.ledger.check_settled()
+
+
+def test_it_follows_the_end_of_partitions(watched):
+    system = watched()
+    a, b, v = (system[name].ffa for name in "abv")
+    lent = v.lend("a", ipa=system.page("v"))
+    a.retrieve(lent, "v", permissions=RW | NX)
+    kept = a.lend("b", ipa=system.page("a"))
+    b.retrieve(kept, "a", permissions=RW | NX)
+    with pytest.raises(Exception, match="waits"):
+        a.call(fid.FFA_ERROR, 0, 1)
+    v.reclaim(lent)
+    b.relinquish(kept)
+    system.ledger.check(everything=True)
+    system.ledger.check_settled()
+
+
+def test_it_follows_fragments(watched):
+    system = watched()
+    a, b = system["a"].ffa, system["b"].ffa
+    at = system["a"].ram.allocate(400)
+    ranges = [(at + n * PAGE, 1) for n in (*range(0, 400, 2), *range(1, 400, 2))]
+    for _ in range(2):
+        handle = a.lend("b", ranges=ranges)
+        b.retrieve(handle, "a", permissions=RW | NX)
+        b.relinquish(handle)
+        a.reclaim(handle)
+    assert not system.ledger.unread
+    system.ledger.check_settled()
+
+
+def test_it_follows_permissions(watched):
+    system = watched(sps=[sp("a", exception_level=ExceptionLevel.S_EL0), "b"])
+    at = system.page("a")
+    system["a"].ffa.mem_perm_set(at, 1, abi.MEM_PERM_RO)
+    system.ledger.check(everything=True)
+
+
+# A firmware with a bug in it: every one is found with the call that shows it
+
+
+def spoil(monkeypatch, owner, name, wrong):
+    """Replace a function of the firmware by ``wrong(original)``."""
+    monkeypatch.setattr(owner, name, wrong(getattr(owner, name)))
+
+
+def found(system, kind="lend", owner="a", borrower="b"):
+    """The discrepancy that a life cycle shows."""
+    with pytest.raises(Discrepancy) as caught:
+        cycle(system, owner, borrower, kind)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("owner", "borrower"), PAIRS)
+def test_a_lender_that_keeps_access(monkeypatch, watched, owner, borrower):
+    monkeypatch.setattr(LEND, "owner_clear", 0)
+    assert "history says 0x0" in found(watched(), "lend", owner, borrower)
+
+
+@pytest.mark.parametrize(("owner", "borrower"), PAIRS)
+def test_a_borrower_that_keeps_access(monkeypatch, watched, owner, borrower):
+    monkeypatch.setattr(
+        giveback, "take_from", lambda pm, me, r, borrower, **_: setattr(borrower, "held", None)
+    )
+    assert "history says 0x0" in found(watched(), "share", owner, borrower)
+
+
+def test_a_borrower_that_may_write(monkeypatch, watched):
+    spoil(
+        monkeypatch,
+        retrieve,
+        "_descriptor",
+        lambda right: lambda *given: right(*given) | S2AP_W,
+    )
+    system = watched()
+    handle = system["a"].ffa.share("b", ipa=system.page("a"), permissions=abi.PERM_DATA_RO)
+    with pytest.raises(Discrepancy, match="the tables say"):
+        system["b"].ffa.retrieve(handle, "a", permissions=abi.PERM_DATA_RO)
+
+
+def test_a_borrower_that_may_execute(monkeypatch, watched):
+    spoil(monkeypatch, retrieve, "_descriptor", lambda right: lambda *given: right(*given) & ~XN)
+    assert "the tables say" in found(watched(), "share")
+
+
+def test_more_rights_than_were_offered(monkeypatch, watched):
+    spoil(
+        monkeypatch, retrieve, "_permissions", lambda right: lambda region, offered, asked: RW | X
+    )
+    assert "execute" in found(watched(), "share")
+
+
+def test_a_donor_that_keeps_its_page(monkeypatch, watched):
+    monkeypatch.setattr(DONATE, "owner_clear", 0)
+    monkeypatch.setattr(retrieve, "finish_donation", lambda pm, region: pm.regions.remove(region))
+    assert "history says 0x0" in found(watched(), "donate")
+
+
+def test_the_wrong_page(monkeypatch, watched):
+    def wrong(right):
+        def addresses(self, borrower, region):
+            return [(ipa, pa + PAGE, n) for ipa, pa, n in right(self, borrower, region)]
+
+        return addresses
+
+    spoil(monkeypatch, relayer.Relayer, "addresses_for", wrong)
+    assert "the tables say" in found(watched(), "share", "v", "w")
+
+
+def test_a_neighbour_that_is_given_as_well(monkeypatch, watched):
+    def wrong(right):
+        def place(pm, me, region, descriptor):
+            held = right(pm, me, region, descriptor)
+            ipa, pa, n = held[0]
+            me.stage2.map(ipa + n * PAGE, pa + n * PAGE, 1, descriptor)
+            return held
+
+        return place
+
+    spoil(monkeypatch, retrieve, "place", wrong)
+    assert "history says 0x0" in found(watched(), "share", "v", "a")
+
+
+def test_an_owner_that_does_not_get_it_back(monkeypatch, watched):
+    monkeypatch.setattr(send, "restore", lambda pm, region: None)
+    assert "the tables say 0x0" in found(watched(), "lend")
+
+
+def test_a_page_that_is_given_twice(monkeypatch, watched):
+    monkeypatch.setattr(region.SHARE, "owner_set", 0)
+    system = watched()
+    at = system.page("a")
+    system["a"].ffa.share("b", ipa=at)
+    with pytest.raises(Discrepancy, match="not its own"):
+        system["a"].ffa.share("b", ipa=at)
+
+
+def test_a_reclaim_too_early(monkeypatch, watched):
+    monkeypatch.setattr(region.Region, "retrieved", property(lambda self: []))
+    system = watched()
+    handle = system["a"].ffa.share("b", ipa=system.page("a"))
+    system["b"].ffa.retrieve(handle, "a")
+    with pytest.raises(Discrepancy, match="have"):
+        system["a"].ffa.reclaim(handle)
+
+
+def test_memory_that_is_not_cleared(monkeypatch, watched):
+    monkeypatch.setattr(relayer.Relayer, "zero", lambda self, runs: None)
+    system = watched()
+    at = system.page("a")
+    system["a"].memory.write(at, b"secret")
+    with pytest.raises(Discrepancy, match="cleared"):
+        system["a"].ffa.lend("b", ipa=at, flags=abi.FLAG_CLEAR)
+
+
+def test_a_call_that_fails_and_changes_something(monkeypatch, watched):
+    def wrong(right):
+        def judge(*given):
+            sender = given[1]
+            sender.stage2.update(sender.mailbox.tx.ipa, 1, VALID, 0)
+            return right(*given)
+
+        return judge
+
+    spoil(monkeypatch, send, "judge", wrong)
+    system = watched()
+    with pytest.raises(Discrepancy, match="the tables say 0x0"):
+        system["a"].ffa.share("b", ipa=system.page("a") + 1)
+
+
+def test_a_table_page_that_nobody_gives_back(watched):
+    system = watched()
+    system.ledger.check_tables()
+    system.system.firmware.spmc.pool.alloc()
+    with pytest.raises(Discrepancy, match="table pages in use"):
+        system.ledger.check_tables()
+
+
+def test_an_edit_that_no_generation_tells(watched):
+    system = watched()
+    a = system["a"]
+    a.ffa.map_buffers()
+    stage2 = a.endpoint.partition.stage2
+    index = stage2._page_index(a.ffa.tx + 2 * PAGE)
+    stage2._words[index] &= ~S2AP_W
+    system.ledger.check()
+    with pytest.raises(Discrepancy, match="the tables say"):
+        system.ledger.check(everything=True)
