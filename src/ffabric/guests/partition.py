@@ -11,10 +11,11 @@ from types import coroutine
 from typing import ClassVar
 from uuid import UUID
 
-from ffabric.abi.ffa import framework
+from ffabric.abi.ffa import framework, notifications
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.version import V1_2
+from ffabric.guests import interrupts
 from ffabric.guests.ffa import DirectMessage, Ffa, FfaError, direct_message, status_of
 from ffabric.system.vcpu import Vcpu
 
@@ -42,6 +43,8 @@ class Partition:
 
     def __init__(self, name: str = "") -> None:
         self.name = name or self.name or type(self).__name__.lower()
+        self.npi = interrupts.NONE
+        """INTID of the Notification Pending Interrupt, once it is enabled."""
         self._calls: dict[Vcpu, Ffa] = {}
 
     async def program(self, vcpu: Vcpu, entry: int, x0: int) -> None:
@@ -126,9 +129,38 @@ class Partition:
         """FFA_MSG_WAIT returned FFA_INTERRUPT; pending interrupts have been handled."""
 
     async def on_interrupt(self, kind: int, ffa: Ffa) -> None:
-        """A virtual interrupt (0: IRQ, 1: FIQ) is asserted; the handler must end it."""
+        """A virtual interrupt (0: IRQ, 1: FIQ) is asserted; the handler must end it.
+
+        This one acknowledges it, calls one of the two methods below, and ends it.
+        """
+        gic = interrupts.controller(ffa)
+        intid = await gic.acknowledge(ffa)
+        if intid == interrupts.NONE:
+            return
+        if intid == self.npi:
+            flags = _GET_AS_KERNEL if ffa.endpoint == OS_KERNEL else _GET_ALL
+            await self.on_notifications(*await ffa.notification_get(flags, ffa.vcpu.index), ffa)
+        else:
+            await self.on_device_interrupt(intid, ffa)
+        await gic.end(ffa, intid)
+
+    async def enable_notifications(self, ffa: Ffa) -> None:
+        """Take the Notification Pending Interrupt on this vCPU from now on."""
+        self.npi = await interrupts.enable_notifications(ffa)
+
+    async def on_notifications(
+        self, from_sps: int, from_vms: int, framework: int, ffa: Ffa
+    ) -> None:
+        """Notifications that were pending for this vCPU and are not any more: three bitmaps."""
+
+    async def on_device_interrupt(self, intid: int, ffa: Ffa) -> None:
+        """An interrupt that is not the Notification Pending Interrupt; it is ended afterwards."""
 
 
+OS_KERNEL = 0
+"""Endpoint id of an OS kernel without a hypervisor, to which no VM sends anything."""
+_GET_AS_KERNEL = notifications.GET_FROM_SP | notifications.GET_FROM_SPM
+_GET_ALL = _GET_AS_KERNEL | notifications.GET_FROM_VM | notifications.GET_FROM_HYPERVISOR
 _WAIT = [fid.FFA_MSG_WAIT] + [0] * 17
 _WAIT_RETAINING = [fid.FFA_MSG_WAIT, 0, 1] + [0] * 15
 """From v1.2 on a wait need not release RX, which another vCPU of the partition may be reading."""

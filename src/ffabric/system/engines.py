@@ -10,7 +10,6 @@ from ffabric.machine import exits
 from ffabric.machine.access import GuestAccess, NoTranslation
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
-from ffabric.system.cpu_registers import CpuRegisters
 from ffabric.system.extras import MissingExtra
 from ffabric.system.python_target import resolve_program
 from ffabric.system.spec import PythonSource
@@ -92,7 +91,7 @@ def make_unicorn(system: System) -> UnicornEngine:
         memory=machine.memory,
         bus=machine.bus,
         clock=machine.clock,
-        sysreg=CpuRegisters(machine).access,
+        sysreg=system.cpu_registers.access,
     )
 
 

@@ -10,6 +10,7 @@ from ffabric.firmware.manager.partition import State
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import Machine, Stalled
 from ffabric.machine.pages import NoPages
+from ffabric.system.cpu_registers import CpuRegisters
 from ffabric.system.creation import create_spec
 from ffabric.system.engines import CONDUITS, access_for, make_unicorn
 from ffabric.system.problems import did_you_mean
@@ -174,7 +175,7 @@ class System:
 
         Raises SystemErrors for what cannot be, NoFrames or NoPages if there is no memory.
         """
-        hypervisor = self._hypervisor()
+        hypervisor = self.hypervisor
         if draft.name in self.endpoints:
             raise ValueError(f"there is a partition {draft.name!r} already")
         spec = create_spec(draft, self._next_id, self.spec, hypervisor.frames)
@@ -198,7 +199,7 @@ class System:
         are told, and its memory comes back, some of it when SPs relinquish it. May be called at any
         time, from a callback of the clock too.
         """
-        hypervisor = self._hypervisor()
+        hypervisor = self.hypervisor
         endpoint = self.endpoints.get(name)
         if endpoint is None or endpoint.partition.secure:
             known = [each.name for each in self.endpoints.values() if not each.spec.secure]
@@ -209,12 +210,14 @@ class System:
 
     def wake_vm(self, name: str) -> None:
         """End the WFI of a VM's vCPUs, which the architecture lets happen at any time."""
-        hypervisor = self._hypervisor()
+        hypervisor = self.hypervisor
         for ctx in self.endpoints[name].partition.contexts:
             if ctx.state is State.RUNNING and not hypervisor.is_away(ctx):
                 hypervisor.wake(ctx)
 
-    def _hypervisor(self) -> Hypervisor:
+    @property
+    def hypervisor(self) -> Hypervisor:
+        """The hypervisor; LookupError if there is none."""
         if self.firmware.hypervisor is None:
             raise LookupError("without a hypervisor VMs neither come nor go")
         return self.firmware.hypervisor
@@ -225,6 +228,11 @@ class System:
         if endpoint is not None and endpoint.partition is vm:
             del self.endpoints[vm.name]
             self._builder.remove_partition(endpoint)
+
+    @cached_property
+    def cpu_registers(self) -> CpuRegisters:
+        """The GIC's CPU interface and the timers of every vCPU."""
+        return CpuRegisters(self.machine)
 
     @cached_property
     def unicorn(self) -> UnicornEngine:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ffabric.firmware.manager.partition import ExecutionContext
     from ffabric.machine.access import GuestAccess
+    from ffabric.system.spec import GicSpec
     from ffabric.system.system import Endpoint
 
 PAGE = 4096
@@ -14,6 +15,10 @@ PAGE = 4096
 
 class OutOfMemory(Exception):  # noqa: N818 - an answer, as malloc gives
     """The partition's own memory has no run of free pages that long."""
+
+
+class UndefinedRegister(Exception):  # noqa: N818 - what a core would take an exception for
+    """The vCPU has no such system register."""
 
 
 class Ram:
@@ -101,6 +106,26 @@ class Vcpu:
     def ram(self) -> Ram:
         """The partition's free pages."""
         return self._endpoint.ram
+
+    @property
+    def gic(self) -> GicSpec:
+        """The IPAs of the frames of its GIC, if it has one: a VM's own, or the machine's."""
+        return self._endpoint.system.spec.gic
+
+    def mrs(self, register: str) -> int:
+        """Read a system register of the GIC's CPU interface or of a timer, "ICC_IAR1_EL1"."""
+        return self._system_register(register, write=False, value=0)
+
+    def msr(self, register: str, value: int) -> None:
+        """Write a system register."""
+        self._system_register(register, write=True, value=value)
+
+    def _system_register(self, register: str, *, write: bool, value: int) -> int:
+        registers = self._endpoint.system.cpu_registers
+        answer = registers.access(self.ctx, register, write, value)
+        if answer is None:
+            raise UndefinedRegister(f"{register} is undefined for {self.name}")
+        return answer
 
     @property
     def failure(self) -> Exception | None:

@@ -53,6 +53,8 @@ class Hypervisor(Manager):
     """The non-secure partition manager."""
 
     name = "hypervisor"
+    npi = 9
+    """An SGI, as the SRI is, of those that Linux leaves to firmware: 8 to 15."""
 
     def __init__(
         self, machine: Machine, pool: PagePool, version: int, monitor: Monitor, frames: Frames
@@ -69,8 +71,8 @@ class Hypervisor(Manager):
         """What the SPMC says of its partitions, asked once at boot."""
         self.shared_mailboxes: set[int] = set()
         """VMs whose RX/TX pair the SPMC knows."""
-        self.vmm: Callable[[Partition, int, int], None] | None = None
-        """Who injects the interrupts of VMs (VM, vCPU, INTID), as a VMM behind an eventfd does."""
+        self.eventfds: dict[int, Callable[[int], None]] = {}
+        """VM -> who is told that a vCPU has notifications and injects the interrupt: its VMM."""
         self.zombies: list[Region] = []
         """Memory of dead VMs that an SP has not relinquished yet."""
         self.untold: list[tuple[int, int, int]] = []

@@ -71,6 +71,7 @@ def stop(hypervisor: Hypervisor, vm: Partition, here: ExecutionContext | None = 
     ``here`` is the vCPU whose exit is being handled: its PE is taken care of by the caller.
     """
     del hypervisor.partitions[vm.id]
+    hypervisor.eventfds.pop(vm.id, None)
     for ctx in vm.contexts:
         for queue in hypervisor.ready:
             if ctx in queue:

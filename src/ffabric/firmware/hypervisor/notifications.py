@@ -96,8 +96,9 @@ def retry(hypervisor: Hypervisor, pe: PE) -> Steps:
 def raise_npi(hypervisor: Hypervisor, vm_id: int, vcpu: int | None) -> None:
     """Raise the Notification Pending Interrupt of a VM; tell its VMM, if one listens."""
     vm = hypervisor.partitions[vm_id]
-    if hypervisor.vmm is not None:
-        hypervisor.vmm(vm, vcpu or 0, hypervisor.npi)
+    signal = hypervisor.eventfds.get(vm_id)
+    if signal is not None:
+        signal(vcpu or 0)
         return
     interrupts.inject(hypervisor, vm, hypervisor.npi, vcpu or 0)
 

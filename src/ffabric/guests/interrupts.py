@@ -1,0 +1,83 @@
+"""Interrupts as a vCPU's own software handles them.
+
+A VM, or an OS kernel without a hypervisor, programs a GICv3: its CPU interface by system registers,
+its redistributor and distributor by loads and stores (Arm IHI 0069). A secure partition has no GIC:
+it asks its SPMC with Hafnium's para-virtual calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+from ffabric.abi import hafnium
+from ffabric.abi.ffa.features import NPI
+from ffabric.guests.ffa import Ffa
+
+NONE: Final = 1023
+"""No interrupt is pending: the GIC's spurious INTID."""
+
+FIRST_SPI: Final = 32
+GICD_CTLR, GICD_ISENABLER = 0, 0x100
+GICD_CTLR_ENABLE = 1 << 4 | 1 << 1
+"""ARE_NS and EnableGrp1A, in the Non-secure view."""
+GICR_STRIDE, GICR_ISENABLER0 = 0x20000, 0x10100
+LOWEST_PRIORITY: Final = 0xFF
+
+
+class Controller(NamedTuple):
+    """How a vCPU enables, acknowledges and ends an interrupt."""
+
+    enable: Callable[[Ffa, int], Awaitable[None]]
+    acknowledge: Callable[[Ffa], Awaitable[int]]
+    end: Callable[[Ffa, int], Awaitable[None]]
+
+
+def controller(ffa: Ffa) -> Controller:
+    """The interrupt controller of a vCPU's partition."""
+    return PARA_VIRTUAL if ffa.vcpu.secure else GICV3
+
+
+async def enable_notifications(ffa: Ffa) -> int:
+    """Take the Notification Pending Interrupt on this vCPU; its INTID (FFA_FEATURES)."""
+    npi, _ = await ffa.features(NPI)
+    await controller(ffa).enable(ffa, npi)
+    return npi
+
+
+async def _enable_at_gic(ffa: Ffa, intid: int) -> None:
+    vcpu = ffa.vcpu
+    vcpu.msr("ICC_PMR_EL1", LOWEST_PRIORITY)
+    vcpu.msr("ICC_IGRPEN1_EL1", 1)
+    bit = 1 << intid % 32
+    if intid < FIRST_SPI:
+        frame = vcpu.gic.redistributors + vcpu.index * GICR_STRIDE
+        vcpu.memory.write32(frame + GICR_ISENABLER0, bit)
+        return
+    vcpu.memory.write32(vcpu.gic.distributor + GICD_CTLR, GICD_CTLR_ENABLE)
+    vcpu.memory.write32(vcpu.gic.distributor + GICD_ISENABLER + intid // 32 * 4, bit)
+
+
+async def _acknowledge_at_gic(ffa: Ffa) -> int:
+    return ffa.vcpu.mrs("ICC_IAR1_EL1")
+
+
+async def _end_at_gic(ffa: Ffa, intid: int) -> None:
+    ffa.vcpu.msr("ICC_EOIR1_EL1", intid)
+
+
+async def _enable_at_spmc(ffa: Ffa, intid: int) -> None:
+    await ffa.call(hafnium.HF_INTERRUPT_ENABLE, intid, 1, hafnium.InterruptType.IRQ)
+
+
+async def _acknowledge_at_spmc(ffa: Ffa) -> int:
+    x = await ffa.call(hafnium.HF_INTERRUPT_GET)
+    return NONE if x[0] == hafnium.INVALID_INTID else x[0]
+
+
+async def _end_at_spmc(ffa: Ffa, intid: int) -> None:
+    await ffa.call(hafnium.HF_INTERRUPT_DEACTIVATE, intid, intid)
+
+
+GICV3: Final = Controller(_enable_at_gic, _acknowledge_at_gic, _end_at_gic)
+PARA_VIRTUAL: Final = Controller(_enable_at_spmc, _acknowledge_at_spmc, _end_at_spmc)
