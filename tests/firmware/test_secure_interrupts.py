@@ -63,3 +63,13 @@ def test_who_is_interrupted_goes_on(hypervisor):
         system.run()
     assert handler.handled == 3
     assert [worker.done for worker in workers] == [30] * len(workers)
+
+
+def test_what_comes_while_the_machine_rests_is_taken_when_it_goes_on():
+    handler = Handler()
+    spec = describe(sps=[sp(handler, device_regions=(DEVICE,))], vms=[vm(Worker("v"))])
+    with boot(spec) as system:
+        system.run()
+        system.machine.gic.set_pending(INTID)
+        system.run()
+    assert handler.handled == 1

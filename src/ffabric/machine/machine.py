@@ -224,11 +224,12 @@ class Machine:
             self._executing = None
 
     def _sleep(self) -> bool:
-        """Nothing is runnable: let time jump to the next deadline. False if there is none."""
-        deadline = self.clock.next_deadline()
-        if deadline is None:
-            return False
-        self.clock.advance(max(0, deadline - self.clock.now))
+        """Nothing is runnable: interrupts, or else time up to the next deadline. False: neither."""
+        if not self.interrupts_changed:
+            deadline = self.clock.next_deadline()
+            if deadline is None:
+                return False
+            self.clock.advance(max(0, deadline - self.clock.now))
         if self.interrupts_changed:
             self.deliver_interrupts()
         return True
