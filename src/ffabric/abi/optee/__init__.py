@@ -1,0 +1,1 @@
+"""OP-TEE as the normal world sees it: the FF-A and SMC ABIs, the message protocol, RPC."""
