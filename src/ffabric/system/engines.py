@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from ffabric.system.vcpu import Vcpu
 
 
-MPIDR_FIXED = 1 << 31 | 1 << 24
+PE_FIXED = 1 << 31 | 1 << 24
 """RES1, and MT: the lowest affinity level is threads, as in the cores that Arm's FVPs model."""
+VCPU_FIXED = 1 << 31
+"""RES1. To an SP its vCPUs are what they are to Hafnium's: numbered, whatever PEs they run on."""
 
 
 class Program(Protocol):
@@ -71,9 +73,10 @@ def _greeting(endpoint: Endpoint, ctx: ExecutionContext) -> list[tuple[int, ...]
 
 def _unicorn(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     system = endpoint.system
+    secure = endpoint.spec.secure
     return system.unicorn.runner(
         level=endpoint.spec.el,
-        mpidr=MPIDR_FIXED | system.machine.pes[ctx.index].mpidr,
+        mpidr=VCPU_FIXED | ctx.index if secure else PE_FIXED | system.machine.pes[ctx.index].mpidr,
         secure=endpoint.spec.secure,
         stage2=endpoint.partition.stage2,
         gic=not endpoint.spec.secure,
