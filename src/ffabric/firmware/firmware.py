@@ -47,6 +47,8 @@ class Firmware:
         self.tracer = tracer
         self.monitor.tracer = tracer
         self.spmc.tracer = tracer
+        if self.monitor.dispatcher is not None:
+            self.monitor.dispatcher.tracer = tracer
         if self.hypervisor is not None:
             self.hypervisor.tracer = tracer
 
@@ -103,6 +105,10 @@ class Firmware:
         """The most urgent physical interrupt of ``pe`` changed (see the machine)."""
         ctx = pe.current
         assert ctx is None or isinstance(ctx, ExecutionContext)
+        dispatcher = self.monitor.dispatcher
+        if dispatcher is not None and ctx is not None and ctx.manager is dispatcher:
+            dispatcher.interrupt(ctx, pending)
+            return False
         if pending is None or pending[1] == GROUP1NS:
             if ctx is not None and ctx.secure:
                 return pending is not None and self._preempt(pe, ctx)
@@ -139,7 +145,12 @@ class Firmware:
         if not secure:
             self.monitor.to_secure(pe)
         self.machine.wake(pe)
-        nxt = interrupts.secure(self.spmc, pe, intid, running)
+        nxt: Next = running
+        dispatcher = self.monitor.dispatcher
+        if dispatcher is not None and not secure and intid not in self.spmc.interrupt_owners:
+            nxt = dispatcher.secure_interrupt(pe) or running
+        else:
+            nxt = interrupts.secure(self.spmc, pe, intid, running)
         if nxt is running:
             if not secure:
                 self.monitor.to_normal(pe)

@@ -1,4 +1,4 @@
-"""EL3: the SPMD between the worlds, PSCI, and EL3 logical partitions.
+"""EL3: the SPMD between the worlds, PSCI, EL3 logical partitions, a trusted OS's dispatcher.
 
 The monitor switches worlds: an FF-A call of the normal world that it does not answer itself goes
 to the SPMC with its registers, and the SPMC's answer goes back. A reply that is no extended one
@@ -18,6 +18,7 @@ from ffabric.firmware.manager import direct, reply
 from ffabric.firmware.manager.manager import Next
 from ffabric.firmware.manager.partition import ExecutionContext, Partition
 from ffabric.firmware.monitor.psci import Psci
+from ffabric.firmware.monitor.trusted_os import Dispatcher, is_for_trusted_os
 from ffabric.machine import exits
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Monitor:
         self.hypervisor: Hypervisor | None = None
         self.kernel: list[ExecutionContext] = []
         """Without a hypervisor: the OS kernel's contexts, one per PE."""
+        self.dispatcher: Dispatcher | None = None
+        """Who speaks with the trusted OS, if there is one."""
         self.logical: dict[int, LogicalPartition] = {}
         self.tracer: Tracer | None = None
         self.on_death: Callable[[Partition], None] | None = None
@@ -72,23 +75,26 @@ class Monitor:
         local = _LOCAL.get(function)
         if local is not None:
             local(self, pe, x)
-            return self._answered(pe, caller)
+            return self.answered(pe, caller)
         if not fid.is_ffa(function):
+            if self.dispatcher is not None and is_for_trusted_os(function):
+                return self.dispatcher.call(pe, caller)
             handler = self.psci.handlers.get(function)
             if handler is None:
                 x[0] = NOT_SUPPORTED
             elif handler(pe, x) is False:
                 return None
-            return self._answered(pe, caller)
+            return self.answered(pe, caller)
         if function in direct.REQUESTS and x[1] & 0xFFFF in self.logical:
             self.logical_request(pe, x)
-            return self._answered(pe, caller)
+            return self.answered(pe, caller)
         gate = self.spmc.gates[pe.index]
         gate.x[:] = x
         self._switch(pe, "secure")
         return self.spmc.call(pe, gate)
 
-    def _answered(self, pe: PE, caller: ExecutionContext) -> Next:
+    def answered(self, pe: PE, caller: ExecutionContext) -> Next:
+        """The SMC of ``caller`` has its answer."""
         if self.hypervisor is not None:
             return self.hypervisor.returned(pe, caller)
         return caller
@@ -96,10 +102,10 @@ class Monitor:
     def from_secure(self, pe: PE, gate: ExecutionContext) -> Next:
         """The SPMC returns to the normal world of ``pe``."""
         self.spmc.leaving(pe)
-        self._switch(pe, "normal")
         if not self.started[pe.index]:
-            self.started[pe.index] = True
-            return self._enter_normal(pe)
+            first = None if self.dispatcher is None else self.dispatcher.boots(pe)
+            return first or self.enter_normal(pe)
+        self._switch(pe, "normal")
         resuming = gate.x[0] == fid.FFA_NORMAL_WORLD_RESUME or self._lent[pe.index]
         self._lent[pe.index] = False
         if self.hypervisor is not None:
@@ -113,7 +119,10 @@ class Monitor:
             kernel.x[:] = gate.x
         return kernel
 
-    def _enter_normal(self, pe: PE) -> Next:
+    def enter_normal(self, pe: PE) -> Next:
+        """The secure world of ``pe`` is ready: start the normal world."""
+        self.started[pe.index] = True
+        self._switch(pe, "normal")
         if self.hypervisor is not None:
             return self.hypervisor.boot(pe)
         kernel = self.kernel[pe.index]
@@ -122,6 +131,10 @@ class Monitor:
         assert kernel.runner is not None
         kernel.runner.start(entry, argument)
         return kernel
+
+    def resumed(self, pe: PE) -> Next:
+        """The secure world took ``pe`` for its own purposes and gives it back."""
+        return self.kernel[pe.index] if self.hypervisor is None else self.hypervisor.resumed(pe)
 
     def power_on(self, pe: PE) -> None:
         """Start ``pe``: the secure world initialises first, then the normal world is entered."""

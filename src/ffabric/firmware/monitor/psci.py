@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ffabric.abi import psci
+from ffabric.abi import psci, smccc
 from ffabric.abi.psci import AffinityState, MigrateType, Return
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class Psci:
         x[0] = psci.VERSION_1_1
 
     def _features(self, pe: PE, x: list[int]) -> None:
-        known = x[1] & 0xFFFFFFFF in self.handlers
+        function = x[1] & 0xFFFFFFFF
+        known = function in self.handlers or function == smccc.SMCCC_VERSION
         x[0] = Return.SUCCESS if known else Return.NOT_SUPPORTED.register64
 
     def _cpu_on(self, pe: PE, x: list[int]) -> None:

@@ -125,16 +125,21 @@ class Timer:
 
 
 class ArchitectedTimers:
-    """The physical and the virtual EL1 timer of one PE, and the counters beside them."""
+    """The timers of EL1 and S-EL1 on one PE, and the counters beside them."""
 
-    __slots__ = ("clock", "physical", "virtual")
+    __slots__ = ("clock", "physical", "secure", "virtual")
 
     def __init__(
-        self, clock: Clock, raise_physical: RaiseIrq, raise_virtual: RaiseIrq = unconnected
+        self,
+        clock: Clock,
+        raise_physical: RaiseIrq,
+        raise_virtual: RaiseIrq = unconnected,
+        raise_secure: RaiseIrq = unconnected,
     ) -> None:
         self.clock = clock
         self.physical = Timer(clock, raise_physical)
         self.virtual = Timer(clock, raise_virtual)
+        self.secure = Timer(clock, raise_secure)
 
     def sysreg_read(self, name: str) -> int:
         """Read a system register such as ``CNTP_CTL_EL0``."""
@@ -152,7 +157,8 @@ class ArchitectedTimers:
             _encoding, kind, attribute = SYSTEM_REGISTERS[name]
         except KeyError:
             raise ValueError(f"no Generic Timer system register {name}") from None
-        return self.virtual if kind == "virtual" else self.physical, attribute
+        timer: Timer = getattr(self, kind)
+        return timer, attribute
 
 
 Encoding = tuple[int, int, int, int, int]
@@ -170,6 +176,9 @@ SYSTEM_REGISTERS: dict[str, tuple[Encoding, str, str | None]] = {
     "CNTV_CTL_EL0": ((3, 3, 14, 3, 1), "virtual", "control"),
     "CNTV_CVAL_EL0": ((3, 3, 14, 3, 2), "virtual", "compare"),
     "CNTVOFF_EL2": ((3, 4, 14, 0, 3), "virtual", "offset"),
+    "CNTPS_TVAL_EL1": ((3, 7, 14, 2, 0), "secure", "value"),
+    "CNTPS_CTL_EL1": ((3, 7, 14, 2, 1), "secure", "control"),
+    "CNTPS_CVAL_EL1": ((3, 7, 14, 2, 2), "secure", "compare"),
 }
 """Every implemented register: encoding (op0, op1, CRn, CRm, op2), timer and its attribute."""
 

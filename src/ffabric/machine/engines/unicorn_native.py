@@ -143,6 +143,26 @@ class Registers:
         self.write = functools.partial(_write_batch, handle, *where)
 
 
+class Vectors:
+    """V0 to V31, FPCR and FPSR, read and written together; ``data`` holds them in this order."""
+
+    __slots__ = ("_keep", "data", "read", "write")
+
+    def __init__(self, handle: c_void_p) -> None:
+        vectors = [arm.UC_ARM64_REG_Q0 + n for n in range(32)]
+        registers = [*vectors, arm.UC_ARM64_REG_FPCR, arm.UC_ARM64_REG_FPSR]
+        values = (c_uint64 * (2 * len(registers)))()
+        start = ctypes.addressof(values)
+        ids = (c_int * len(registers))(*registers)
+        pointers = (c_void_p * len(registers))(*(start + 16 * n for n in range(len(registers))))
+        self._keep = (ids, pointers)
+        self.data = memoryview(values).cast("B")
+        where = (ctypes.addressof(ids), ctypes.addressof(pointers))
+        batch = (handle, *map(c_void_p, where), c_int(len(registers)))
+        self.read = functools.partial(_read_batch, *batch)
+        self.write = functools.partial(_write_batch, *batch)
+
+
 class Emulator:
     """One Unicorn engine: an AArch64 processor with EL0 to EL3.
 

@@ -142,6 +142,7 @@ class UnicornRunner:
         self._tlb = self._siblings.tlb
         self._code = self._siblings.code
         self._fresh = False
+        self._vectors: native.Vectors | None = None
 
     def close(self) -> None:
         """See `Runner.close`."""
@@ -180,6 +181,26 @@ class UnicornRunner:
         self._abort = (syndrome & ~el.ISS_STAGE2, far)
         if self._inside:
             self.end_within(0)
+
+    # What EL3 asks of it besides, where no EL2 is between them
+
+    def branch(self, pc: int) -> None:
+        """Go on at `pc` with x0-x17 of ``ctx.x``, all else as it was; nothing may be executing."""
+        self._emulator.write(arm.UC_ARM64_REG_PC, pc)
+        self._answer = True
+
+    def vectors(self) -> bytes:
+        """V0-V31, FPCR and FPSR. Unicorn knows no traps of CPACR_EL1."""
+        if self._vectors is None:
+            self._vectors = native.Vectors(self._emulator.handle)
+        self._vectors.read()
+        return self._vectors.data.tobytes()
+
+    def set_vectors(self, state: bytes) -> None:
+        """Set what `vectors` has read."""
+        assert self._vectors is not None
+        self._vectors.data[:] = state
+        self._vectors.write()
 
     # Execution
 

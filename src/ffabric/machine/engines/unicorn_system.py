@@ -47,7 +47,7 @@ _ALLOWED_AT_EL0 = {  # the bit of CNTKCTL_EL1
     **dict.fromkeys((sysregs.key(3, 3, 14, 3, n) for n in range(3)), 8),
     **dict.fromkeys((sysregs.key(3, 3, 14, 2, n) for n in range(3)), 9),
 }
-_LOWEST_LEVEL = {3: 0, 4: 2, 7: 3}  # by op1
+_LOWEST_LEVEL = {3: 0, 4: 2, 7: 1}  # by op1; whose CNTPS_* they are, who answers decides
 _RANDOM_STEP = 0x9E3779B97F4A7C15  # SplitMix64 (Steele, Lea, Flood, OOPSLA 2014)
 
 
