@@ -3,11 +3,14 @@
 import pytest
 from chain_sides import RESP, Link, boot, links
 
-from ffabric.abi import psci
+from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.psci import Return
 from ffabric.firmware.manager.partition import State
 from ffabric.system.describe import sp, vm
+from ffabric.system.manifest import DeviceRegion, Interrupt
+
+SPI, SECURE_EDGE = 40, 0x100
 
 
 class Wide:
@@ -116,8 +119,48 @@ def test_an_sp_dies_while_it_serves_on_another_pe(wide):
     m[0].leave(fid.FFA_ERROR, 0, 1)
     assert v[0].status.name == "ABORTED"
     assert m[1].state is State.ABORTED
-    m[1].leave(RESP, m[1].id << 16 | v[1].id, 0, 1)  # whatever it does, it is over
+    assert v[1].has_control
     assert v[1].status.name == "ABORTED"
+
+
+def test_an_sp_dies_while_it_runs_on_another_pe(wide):
+    v, m = wide.v, wide.m
+    v[1].leave(fid.FFA_RUN, m[1].word)
+    v[0].ask(m[0])
+    m[0].leave(fid.FFA_ERROR, 0, 1)
+    assert v[1].has_control
+    assert v[1].status.name == "ABORTED"
+
+
+def test_an_sp_dies_while_another_handles_an_interrupt_on_top_of_it(ffabric):
+    line = DeviceRegion(
+        name="line",
+        base_address=0x1C09_0000,
+        pages=1,
+        attributes=3,
+        interrupts=(Interrupt(SPI, SECURE_EDGE),),
+    )
+    sps = [sp("m", vcpus=2), sp("h", device_regions=(line,))]
+    session = boot(ffabric, sps, [vm("v", vcpus=2)], pes=2)
+    (v0, v1), (m0, m1) = ([Link(session, name, n) for n in range(2)] for name in "vm")
+    h, machine = Link(session, "h"), session.system.machine
+    v0.call(psci.CPU_ON_64, machine.pes[1].mpidr, 0, 0)
+    session.run()
+    v1.leave(fid.FFA_RUN, h.word)
+    h.must(hafnium.HF_INTERRUPT_ENABLE, SPI, 1, 0)
+    h.wait()
+    v1.ask(m1)
+    machine.gic.configure(SPI, target=1)
+    machine.gic.set_pending(SPI)
+    session.run()
+    assert (h.has_control, m1.state) == (True, State.PREEMPTED)
+    v0.ask(m0)
+    m0.leave(fid.FFA_ERROR, 0, 1)
+    assert h.has_control
+    h.wait()
+    assert m1.state is State.ABORTED
+    assert v1.has_control
+    assert v1.status.name == "ABORTED"
 
 
 def test_an_sp_dies_while_it_waits_for_another(wide):

@@ -214,13 +214,7 @@ class Hypervisor(Manager):
         self._errands.append((pe, steps))
         for each in self.machine.pes if pe is None else (pe,):
             if self._has(each):
-                nxt = self._go_on(each, self._current(each))
-                while nxt is not None and nxt.gate is not None:
-                    nxt = nxt.gate(each, nxt)
-                if nxt is not each.current:
-                    self.machine.schedule(each, nxt)
-                    if self.tracer is not None and nxt is not None:
-                        self.tracer.resume(each, nxt)
+                self.switch(each, self._go_on(each, self._current(each)))
                 return
 
     def _has(self, pe: PE) -> bool:

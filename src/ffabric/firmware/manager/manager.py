@@ -304,6 +304,15 @@ class Manager(Relayer):
     def entering(self, pe: PE, ctx: ExecutionContext) -> None:
         """``ctx`` is given cycles: the moment to signal what is pending for it."""
 
+    def switch(self, pe: PE, nxt: Next) -> None:
+        """Let ``pe`` run ``nxt``; not to be called for the PE whose exit is being handled."""
+        while nxt is not None and nxt.gate is not None:
+            nxt = nxt.gate(pe, nxt)
+        if nxt is not pe.current:
+            self.machine.schedule(pe, nxt)
+            if self.tracer is not None and nxt is not None:
+                self.tracer.resume(pe, nxt)
+
     def resume(self, ctx: ExecutionContext) -> ExecutionContext:
         """Give the cycles back to ``ctx``, whose answer is in its registers."""
         ctx.state = State.RUNNING

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.manager import reply, virtual_interrupts
+from ffabric.firmware.manager import execution, reply, virtual_interrupts
 from ffabric.firmware.manager.partition import Action, ExecutionContext, Model, State
 
 if TYPE_CHECKING:
@@ -91,5 +91,7 @@ def done(spmc: Spmc, pe: PE, handler: ExecutionContext) -> Next:
         gate = interrupted
         gate.x[0:8] = (fid.FFA_NORMAL_WORLD_RESUME, 0, 0, 0, 0, 0, 0, 0)
         return spmc.resume(gate)
+    if interrupted.state is State.ABORTED:
+        return execution.unwind(spmc, pe, interrupted)
     interrupted.pe = pe
     return spmc.resume(interrupted)

@@ -192,6 +192,13 @@ class Spmc(Manager):
             return True
         return False
 
+    def ended(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """An SP failed: its other contexts lose their PEs, too."""
+        for other in ctx.partition.contexts:
+            if other is not ctx and other.pe is not None and other.pe.current is other:
+                self.switch(other.pe, execution.unwind(self, other.pe, other))
+        return super().ended(pe, ctx)
+
     def aborted(self, pe: PE, ctx: ExecutionContext) -> Next:
         """An SP failed: booting goes on with the next, an interrupted context goes on."""
         if ctx.interrupted is not None:
