@@ -58,9 +58,11 @@ class Actor:
     @property
     def alive(self) -> bool:
         """Whether it can still do anything."""
+        pe = self.ctx.pe
         if self.kernel:
-            pe = self.ctx.pe
             return self.endpoint.partition.alive and pe is not None and pe.on
+        if not self.endpoint.partition.up and pe is not None and not pe.on:
+            return False
         return self.ctx.state not in (State.ABORTED, State.OFF)
 
     def ready(self) -> bool:
