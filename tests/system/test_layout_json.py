@@ -90,7 +90,7 @@ def test_all_mistakes_come_at_once(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ('{\n "a": {"image": "sp.bin",},\n}', "2: column 26: "),
+        ('{\n "a": {"image": "sp.bin"; 1},\n}', "2: column 25: "),
         ('{"a": {"image": "sp.bin", "pm": "sp.dts"}, "a": {}}', "a: given twice"),
         ("[]", "expected an object with a member for each partition"),
     ],
