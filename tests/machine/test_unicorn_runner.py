@@ -171,7 +171,7 @@ def test_an_answer_that_no_register_holds_is_an_error(board):
         ctx.x[3] = -1
         return True
 
-    with pytest.raises(Exception, match="out of range|format requires"):
+    with pytest.raises(Exception, match=r"out of range|format requires"):
         vcpu.runner.run(vcpu.ctx, trap)
 
 
