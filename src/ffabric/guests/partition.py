@@ -14,6 +14,7 @@ from uuid import UUID
 from ffabric.abi.ffa import framework, notifications
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
+from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
 from ffabric.guests import interrupts
 from ffabric.guests.ffa import DirectMessage, Ffa, FfaError, direct_message, status_of
@@ -98,16 +99,20 @@ class Partition:
     async def _on_framework_message(
         self, request: DirectMessage, x: list[int], ffa: Ffa
     ) -> list[int]:
-        """Answer a message of a partition manager: by its own hook, with success."""
+        """Answer a message of a partition manager: by its own hook, with the hook's status."""
         message = framework.message_of(x[2])
         if message is None or message.response is None:
             return request.respond()
+        status = None
         if message.id == framework.VM_CREATED:
-            await self.on_vm_created(x[5] & 0xFFFF, ffa)
+            status = await self.on_vm_created(x[5] & 0xFFFF, ffa)
         elif message.id == framework.VM_DESTROYED:
-            await self.on_vm_destroyed(x[5] & 0xFFFF, ffa)
-        respond = fid.FFA_MSG_SEND_DIRECT_RESP_32
-        return framework.build(respond, request.receiver, request.sender, message.response)
+            status = await self.on_vm_destroyed(x[5] & 0xFFFF, ffa)
+        answer = framework.build(
+            fid.FFA_MSG_SEND_DIRECT_RESP_32, request.receiver, request.sender, message.response
+        )
+        answer[3] = (status or Status.SUCCESS) & MASK32
+        return answer
 
     async def on_boot(self, ffa: Ffa) -> None:
         """Called once per vCPU, before its first FFA_MSG_WAIT."""
@@ -116,11 +121,13 @@ class Partition:
         """Answer a direct request of an endpoint: return ``request.respond(...)``."""
         return request.respond()
 
-    async def on_vm_created(self, vm: int, ffa: Ffa) -> None:
-        """A VM came into being (manifest: vm_availability_messages, bit 0)."""
+    async def on_vm_created(self, vm: int, ffa: Ffa) -> Status | None:
+        """A VM came into being (manifest: vm_availability_messages, bit 0); None: SUCCESS."""
+        return None
 
-    async def on_vm_destroyed(self, vm: int, ffa: Ffa) -> None:
+    async def on_vm_destroyed(self, vm: int, ffa: Ffa) -> Status | None:
         """A VM is gone: give back what it sent (manifest: vm_availability_messages, bit 1)."""
+        return None
 
     async def on_run(self, ffa: Ffa) -> None:
         """The scheduler gave the vCPU cycles with FFA_RUN."""
