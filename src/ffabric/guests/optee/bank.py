@@ -1,0 +1,79 @@
+"""What OP-TEE keeps for one VM: threads, sessions, memory, notifications.
+
+OP-TEE divides itself into a *nexus*, which is there once, and a *TEE bank* for each VM. A bank
+knows nothing of the others; when its VM is gone, all that there is to do is to forget it, and to
+give back the memory that the VM had shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.optee import ffa as abi
+from ffabric.abi.optee.tee import Result
+from ffabric.guests.optee.entry import call_with_arg
+from ffabric.guests.optee.memory import SharedMemory, SpinLock
+from ffabric.guests.optee.notifications import Notifier
+from ffabric.guests.optee.sessions import Sessions
+from ffabric.guests.optee.threads import Thread, Threads, go_on
+
+if TYPE_CHECKING:
+    from ffabric.guests.ffa import Ffa
+    from ffabric.guests.optee.ta import TrustedApp
+
+MASK32 = 0xFFFFFFFF
+
+
+class Bank:
+    """The bank of a VM, or of the whole normal world if OP-TEE is not virtualized."""
+
+    def __init__(
+        self,
+        tas: Mapping[UUID, Callable[[], TrustedApp]],
+        drivers: list[Callable[[Thread], Awaitable[None]]],
+        threads: int,
+        mailbox: SpinLock,
+    ) -> None:
+        self.memory = SharedMemory(mailbox)
+        self.threads = Threads(threads, self.memory)
+        self.sessions = Sessions(tas)
+        self.notifier = Notifier(drivers)
+        self.doomed = False
+        """Its VM is gone; whoever leaves it last forgets it."""
+
+    async def begin(self, ffa: Ffa, client: int, words: list[int]) -> list[int]:
+        """A yielding call that begins: w3 to w7 of the response."""
+        thread = self.threads.take()
+        if thread is None:
+            return [Result.BUSY, 0, 0, 0, 0]
+        service, low, high, offset, _ = words
+        if service != abi.YIELDING_CALL_WITH_ARG:
+            return [Status.DENIED & MASK32, abi.Return.DONE, 0, 0, 0]
+        thread.client = client
+        thread.program = call_with_arg(self, thread, low | high << 32, offset)
+        return await self._run(thread, ffa)
+
+    async def resume(self, ffa: Ffa, number: int) -> list[int]:
+        """A yielding call that goes on: w3 to w7 of the response."""
+        thread = self.threads.suspended(number)
+        if thread is None:
+            return [Result.BAD_PARAMETERS, 0, 0, 0, 0]
+        return await self._run(thread, ffa)
+
+    async def _run(self, thread: Thread, ffa: Ffa) -> list[int]:
+        answer = await go_on(thread, ffa)
+        if self.doomed:
+            await self.forget(ffa)
+        return answer
+
+    async def forget(self, ffa: Ffa) -> None:
+        """End everything, unless a thread is still on a vCPU: then that vCPU will."""
+        self.doomed = True
+        if self.threads.active:
+            return
+        for thread in self.threads.all:
+            thread.close()
+        await self.memory.forget(ffa)

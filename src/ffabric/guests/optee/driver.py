@@ -1,0 +1,359 @@
+"""The normal world's OP-TEE driver over FF-A: what Linux's `optee` driver does, for a Python VM.
+
+    tee = Driver(ffa)
+    await tee.probe()
+    session = await tee.open_session(COUNTER)
+    (answer,) = await tee.invoke(session, ADD, Value(Type.VALUE_INOUT, 2))
+
+Every call is a step: awaited on a `Driver`, an ordinary call on a `DrivenDriver`. It works with any
+OP-TEE that has the FF-A ABI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from msgspec import Struct
+
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.optee import ffa as abi
+from ffabric.abi.optee import message as wire
+from ffabric.abi.optee.ffa import Capabilities, Return
+from ffabric.abi.optee.message import Command, Message, Param, Value
+from ffabric.abi.optee.rpc import MAX_PARAMS
+from ffabric.abi.optee.tee import Login, Origin, Result
+from ffabric.guests.ffa import Calls, DrivenFfa, Ffa
+from ffabric.guests.optee import driver_rpc
+from ffabric.guests.optee.devices import Command as DeviceCommand
+from ffabric.guests.optee.devices import DeviceEnumeration
+from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.shm import NULL, Shm
+from ffabric.guests.steps import Steps, Waiting, step
+from ffabric.system.vcpu import PAGE
+
+if TYPE_CHECKING:
+    from ffabric.guests.optee.supplicant import Supplicant
+
+MASK32 = 0xFFFFFFFF
+SLOT = 512
+"""Bytes that the message of a call and those of its RPCs have."""
+NIL = UUID(int=0)
+
+
+class Found(Struct, frozen=True):
+    """The OP-TEE that was found."""
+
+    endpoint: int
+    version: tuple[int, int]
+    build: int
+    capabilities: Capabilities
+
+
+class State:
+    """What the vCPUs of a VM share: the OP-TEE, the memory it knows, who was notified of what."""
+
+    def __init__(self) -> None:
+        self.found: Found | None = None
+        self.slots: list[tuple[Shm, int]] = []
+        self.memory: dict[int, Shm] = {}
+        self.notified: set[int] = set()
+        self.supplicant: Supplicant | None = None
+
+
+class Pending(Struct):
+    """A yielding call: its message at `at` of `shm`, and what its last response said.
+
+    `kind` is DONE, or what OP-TEE wants first: INTERRUPT nothing, RPC_CMD an answer to `rpc`.
+    """
+
+    shm: Shm
+    at: int
+    size: int
+    kind: Return
+    thread: int = 0
+    rpc: Message | None = None
+
+
+class DriverCalls:
+    """The calls of the driver, on one vCPU. `state` is shared with the VM's other vCPUs."""
+
+    patient = True
+    """Whether to wait, by yielding the PE, for what another vCPU has to do first."""
+
+    def __init__(self, ffa: Calls, state: State | None = None) -> None:
+        self.ffa = ffa
+        self.state = State() if state is None else state
+
+    @property
+    def found(self) -> Found:
+        """The OP-TEE; LookupError before `probe`."""
+        if self.state.found is None:
+            raise LookupError("no OP-TEE has been probed")
+        return self.state.found
+
+    @step
+    def probe(self) -> Steps[Found]:
+        """Find OP-TEE among the partitions and exchange versions and capabilities.
+
+        Raises LookupError if there is none, TeeError if it does not work with this driver.
+        """
+        ffa = self.ffa
+        if not ffa.endpoint:
+            yield from Calls.id_get.function(ffa)
+        partitions = yield from Calls.partition_info.function(ffa, abi.OPTEE_UUID)
+        if not partitions:
+            raise LookupError(f"no partition implements {abi.OPTEE_UUID}")
+        self.state.found = Found(partitions[0].id, (0, 0), 0, Capabilities(0))
+        api = yield from self._service(abi.GET_API_VERSION)
+        if api["major"] != abi.VERSION_MAJOR or api["minor"] < abi.VERSION_MINOR:
+            raise TeeError(Result.UNSUPPORTED_VERSION, Origin.COMMS)
+        os = yield from self._service(abi.GET_OS_VERSION)
+        answer = yield from self._service(abi.EXCHANGE_CAPABILITIES)
+        if answer["result"] or not answer["capabilities"] & abi.CAP_ARG_OFFSET:
+            raise TeeError(answer["result"] or Result.NOT_SUPPORTED, Origin.COMMS)
+        self.state.found = Found(
+            partitions[0].id,
+            (os["major"], os["minor"]),
+            os["build"],
+            Capabilities(answer["capabilities"]),
+        )
+        return self.state.found
+
+    def _service(self, service: int, **fields: int) -> Steps[dict[str, int]]:
+        words = abi.build_request(service, **fields)
+        answer = yield from Calls.direct_request.function(
+            self.ffa, self.found.endpoint, *words, bits=32
+        )
+        return abi.parse_reply(service, [word & MASK32 for word in answer.payload[:5]])
+
+    # Memory.
+
+    @step
+    def allocate(self, size: int) -> Steps[Shm]:
+        """Fresh memory of so many bytes, shared. Raises OutOfMemory, FfaError."""
+        return (yield from self.obtain(size))
+
+    def obtain(self, size: int) -> Steps[Shm]:
+        """The same, for steps."""
+        ipa = self.ffa.ram.allocate(max(1, -(-size // PAGE)))
+        return (yield from self._share(ipa, size, own=True))
+
+    @step
+    def register(self, ipa: int, size: int) -> Steps[Shm]:
+        """Memory that is there, shared with the pages around it. Raises FfaError."""
+        return (yield from self._share(ipa, size, own=False))
+
+    def _share(self, ipa: int, size: int, *, own: bool) -> Steps[Shm]:
+        shm = Shm(self.ffa.memory, ipa, size, 0, own=own)
+        shm.cookie = yield from Calls.share.function(
+            self.ffa, to=self.found.endpoint, ipa=shm.first_page, pages=max(1, shm.pages)
+        )
+        self.state.memory[shm.cookie] = shm
+        return shm
+
+    @step
+    def free(self, shm: Shm) -> Steps[None]:
+        """Unregister and reclaim memory. Raises TeeError (BUSY) while OP-TEE uses it, FfaError."""
+        answer = yield from self._service(abi.UNREGISTER_SHM, cookie=shm.cookie)
+        if answer["result"]:
+            busy = answer["result"] == Status.BUSY & MASK32
+            raise TeeError(Result.BUSY if busy else Result.BAD_PARAMETERS, Origin.COMMS)
+        yield from self.reclaim(shm)
+
+    def reclaim(self, shm: Shm) -> Steps[None]:
+        """Reclaim memory that OP-TEE has relinquished, for steps."""
+        yield from Calls.reclaim.function(self.ffa, shm.cookie)
+        self.state.memory.pop(shm.cookie, None)
+        if shm.own:
+            self.ffa.ram.free(shm.first_page, max(1, shm.pages))
+
+    def _take_slot(self) -> Steps[tuple[Shm, int]]:
+        if not self.state.slots:
+            shm = yield from self.obtain(PAGE)
+            self.state.slots += [(shm, at) for at in range(0, PAGE, SLOT)]
+        return self.state.slots.pop()
+
+    # Yielding calls.
+
+    @step
+    def begin(self, message: Message) -> Steps[Pending]:
+        """Make a call: done, or what OP-TEE wants first. Raises TeeError (COMMS).
+
+        While all of OP-TEE's threads are in use an impatient driver raises it with BUSY.
+        """
+        data = wire.build_message(message)
+        if len(data) + wire.message_size(MAX_PARAMS) > SLOT:
+            raise ValueError(f"{len(message.params)} parameters are too many")
+        shm, at = yield from self._take_slot()
+        shm.write(data.ljust(SLOT, b"\0"), at)
+        pending = Pending(shm, at, len(data), Return.DONE)
+        with self._slot_of(pending):
+            while True:
+                answer = yield from self._service(
+                    abi.YIELDING_CALL_WITH_ARG, cookie=shm.cookie, offset=at
+                )
+                if answer["result"] != Result.BUSY or not self.patient:
+                    break
+                yield from Calls.yield_.function(self.ffa)
+            self._learn(pending, answer)
+        return pending
+
+    @step
+    def resume(self, pending: Pending) -> Steps[None]:
+        """Go on with a call after what OP-TEE wanted. Raises TeeError (COMMS)."""
+        with self._slot_of(pending):
+            answer = yield from self._service(abi.YIELDING_CALL_RESUME, resume=pending.thread)
+            self._learn(pending, answer)
+
+    @contextmanager
+    def _slot_of(self, pending: Pending) -> Generator[None, None, None]:
+        """The slot is free again if the call failed."""
+        try:
+            yield
+        except TeeError:
+            self.state.slots.append((pending.shm, pending.at))
+            raise
+
+    def _learn(self, pending: Pending, answer: dict[str, int]) -> None:
+        if answer["result"]:
+            raise TeeError(answer["result"], Origin.COMMS)
+        pending.kind = Return(answer["kind"])
+        pending.thread = answer["resume"]
+        pending.rpc = None
+        if pending.kind is Return.RPC_CMD:
+            at = pending.at + pending.size
+            pending.rpc = wire.parse_message(pending.shm.read(pending.at + SLOT - at, at))
+
+    def respond(self, pending: Pending, rpc: Message) -> None:
+        """Put the answer to an RPC where OP-TEE will find it."""
+        pending.shm.write(wire.build_message(rpc), pending.at + pending.size)
+
+    def finish(self, pending: Pending) -> Message:
+        """The message of a call that is done, as OP-TEE left it."""
+        message = wire.parse_message(pending.shm.read(pending.size, pending.at))
+        self.state.slots.append((pending.shm, pending.at))
+        return message
+
+    @step
+    def call(self, message: Message) -> Steps[Message]:
+        """Make a call and serve its RPCs: the message as OP-TEE left it.
+
+        Raises TeeError (COMMS).
+        """
+        pending = yield from DriverCalls.begin.function(self, message)
+        while pending.kind is not Return.DONE:
+            if pending.rpc is not None:
+                answer = yield from driver_rpc.serve(self, pending.rpc)
+                self.respond(pending, answer)
+            yield from DriverCalls.resume.function(self, pending)
+        return self.finish(pending)
+
+    # Sessions.
+
+    @step
+    def open_session(
+        self, ta: UUID, *params: Param, login: Login = Login.PUBLIC, client: UUID = NIL
+    ) -> Steps[int]:
+        """Open a session with a TA: its number. Raises TeeError."""
+        message = Message(Command.OPEN_SESSION, params=[*meta(ta, login, client), *params])
+        answer = yield from DriverCalls.call.function(self, message)
+        _check(answer, META)
+        return answer.session
+
+    @step
+    def invoke(self, session: int, function: int, *params: Param) -> Steps[list[Param]]:
+        """Invoke a TA: the parameters as it left them. Raises TeeError, which has them too."""
+        message = Message(Command.INVOKE_COMMAND, function, session, params=params)
+        answer = yield from DriverCalls.call.function(self, message)
+        return _check(answer)
+
+    @step
+    def close_session(self, session: int) -> Steps[None]:
+        """Close a session. Raises TeeError."""
+        message = Message(Command.CLOSE_SESSION, session=session)
+        _check((yield from DriverCalls.call.function(self, message)))
+
+    @step
+    def cancel(self, session: int, cancel_id: int = 0) -> Steps[None]:
+        """Tell the TA that nobody waits for what it is doing in a session. Raises TeeError."""
+        message = Message(Command.CANCEL, session=session, cancel_id=cancel_id)
+        _check((yield from DriverCalls.call.function(self, message)))
+
+    @step
+    def devices(self, command: DeviceCommand = DeviceCommand.GET_DEVICES) -> Steps[list[UUID]]:
+        """The TAs that are devices of the TEE bus. Raises TeeError."""
+        uuid = DeviceEnumeration.uuid
+        session = yield from DriverCalls.open_session.function(self, uuid, login=Login.REE_KERNEL)
+        try:
+            yield from DriverCalls.invoke.function(self, session, command, NULL)
+            data = b""
+        except TeeError as error:
+            if error.result != Result.SHORT_BUFFER:
+                raise
+            shm = yield from self.obtain(error.params[0].size)
+            yield from DriverCalls.invoke.function(self, session, command, shm.output())
+            data = shm.read()
+            yield from DriverCalls.free.function(self, shm)
+        yield from DriverCalls.close_session.function(self, session)
+        return [UUID(bytes=data[at : at + 16]) for at in range(0, len(data), 16)]
+
+    # Notifications.
+
+    @step
+    def enable_notifications(self, value: int = 0) -> Steps[None]:
+        """Let OP-TEE set the notification `value` when it has a bottom half to do.
+
+        Raises FfaError, or TeeError if OP-TEE has none of it.
+        """
+        yield from Calls.notification_bind.function(self.ffa, self.found.endpoint, 1 << value)
+        answer = yield from self._service(abi.ENABLE_ASYNC_NOTIF, bottom_half_value=value)
+        if answer["result"]:
+            raise TeeError(answer["result"], Origin.COMMS)
+
+    @step
+    def bottom_half(self) -> Steps[None]:
+        """Let OP-TEE do its bottom half: the answer to its notification. Raises TeeError."""
+        _check((yield from DriverCalls.call.function(self, Message(Command.DO_BOTTOM_HALF))))
+
+    @step
+    def stop_notifications(self) -> Steps[None]:
+        """Take no notifications any more. Raises TeeError."""
+        _check((yield from DriverCalls.call.function(self, Message(Command.STOP_ASYNC_NOTIF))))
+
+
+META = 2
+
+
+def meta(ta: UUID, login: int = Login.PUBLIC, client: UUID = NIL) -> list[Param]:
+    """The parameters with which OPEN_SESSION begins."""
+    return [
+        Value(wire.META_VALUE, *wire.uuid_words(ta)),
+        Value(wire.META_VALUE, *wire.uuid_words(client), login),
+    ]
+
+
+def _check(answer: Message, first: int = 0) -> list[Param]:
+    params = list(answer.params[first:])
+    if answer.ret:
+        raise TeeError(answer.ret, answer.ret_origin, params)
+    return params
+
+
+class Driver(DriverCalls, Waiting):
+    """The driver of a Python VM: every call is awaited."""
+
+    ffa: Ffa
+
+
+class DrivenDriver(DriverCalls):
+    """The driver of a vCPU that a test drives. It does not wait for what the test must do first."""
+
+    ffa: DrivenFfa
+    patient = False
+
+    def exit(self, kind: int) -> None:
+        """Make an exit."""
+        self.ffa.exit(kind)

@@ -1,0 +1,125 @@
+"""What the driver does when OP-TEE asks: memory, waits, time; the rest is tee-supplicant's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from ffabric.abi.optee.message import Fmem, Message, Param, Type, Value
+from ffabric.abi.optee.rpc import Command, Notification, ShmType
+from ffabric.abi.optee.tee import Origin, Result
+from ffabric.guests.ffa import Calls, FfaError
+from ffabric.guests.optee.error import TeeError
+from ffabric.guests.steps import Steps
+from ffabric.machine.clock import FREQUENCY, NS_PER_TICK
+from ffabric.system.vcpu import OutOfMemory
+
+if TYPE_CHECKING:
+    from ffabric.guests.optee.driver import DriverCalls
+
+COUNTER: Final = "CNTVCT_EL0"
+MILLISECOND: Final = FREQUENCY // 1000
+
+
+def serve(driver: DriverCalls, request: Message) -> Steps[Message]:
+    """Serve an RPC: the message that answers it."""
+    work = _COMMANDS.get(request.command)
+    params = list(request.params)
+    try:
+        if work is not None:
+            params = yield from work(driver, params)
+        else:
+            params = _ask_supplicant(driver, request.command, params)
+    except TeeError as error:
+        params = list(error.params) or list(request.params)
+        return replace(request, ret=error.result, ret_origin=error.origin, params=params)
+    return replace(request, ret=Result.SUCCESS, ret_origin=Origin.COMMS, params=params)
+
+
+def _ask_supplicant(driver: DriverCalls, command: int, params: list[Param]) -> list[Param]:
+    if driver.state.supplicant is None:
+        raise TeeError(Result.COMMUNICATION, Origin.COMMS)
+    return driver.state.supplicant.serve(command, params, driver.state.memory)
+
+
+def _value(params: list[Param]) -> Value:
+    """The one parameter that these commands have."""
+    if len(params) != 1 or not isinstance(params[0], Value):
+        raise TeeError(Result.BAD_PARAMETERS, Origin.COMMS)
+    return params[0]
+
+
+def _allocate(driver: DriverCalls, params: list[Param]) -> Steps[list[Param]]:
+    wanted = _value(params)
+    if wanted.a not in (ShmType.APPL, ShmType.KERNEL):
+        raise TeeError(Result.BAD_PARAMETERS, Origin.COMMS)
+    try:
+        shm = yield from driver.obtain(wanted.b)
+    except (FfaError, OutOfMemory) as error:
+        raise TeeError(Result.OUT_OF_MEMORY, Origin.COMMS) from error
+    return [Fmem(Type.FMEM_OUTPUT, 0, shm.internal_offset, shm.size, shm.cookie)]
+
+
+def _free(driver: DriverCalls, params: list[Param]) -> Steps[list[Param]]:
+    given = _value(params)
+    shm = driver.state.memory.get(given.b)
+    if shm is None or not shm.own or given.a not in (ShmType.APPL, ShmType.KERNEL):
+        raise TeeError(Result.BAD_PARAMETERS, Origin.COMMS)
+    try:
+        yield from driver.reclaim(shm)  # OP-TEE has relinquished it
+    except FfaError as error:
+        raise TeeError(Result.BUSY, Origin.COMMS) from error
+    return params
+
+
+def _notification(driver: DriverCalls, params: list[Param]) -> Steps[list[Param]]:
+    wanted = _value(params)
+    notified = driver.state.notified
+    if wanted.a == Notification.SEND:
+        notified.add(wanted.b)
+    elif wanted.a == Notification.WAIT:
+        waited = yield from _until(driver, lambda: wanted.b in notified, wanted.c)
+        if not waited:
+            raise TeeError(Result.TIMEOUT, Origin.COMMS)
+        notified.discard(wanted.b)
+    else:
+        raise TeeError(Result.BAD_PARAMETERS, Origin.COMMS)
+    return params
+
+
+def _suspend(driver: DriverCalls, params: list[Param]) -> Steps[list[Param]]:
+    yield from _until(driver, lambda: False, max(1, _value(params).a))
+    return params
+
+
+def _get_time(driver: DriverCalls, params: list[Param]) -> Steps[list[Param]]:
+    yield from ()
+    seconds, ticks = divmod(driver.ffa.vcpu.mrs(COUNTER), FREQUENCY)
+    return [replace(_value(params), a=seconds, b=ticks * NS_PER_TICK)]
+
+
+def _until(driver: DriverCalls, condition: Callable[[], bool], milliseconds: int) -> Steps[bool]:
+    """Yield the PE until the condition holds, or for so long (0: for ever); whether it holds.
+
+    Raises TeeError (BUSY) for an impatient driver: somebody else must act first.
+    """
+    counter = driver.ffa.vcpu.mrs
+    end = counter(COUNTER) + milliseconds * MILLISECOND
+    while not condition():
+        if milliseconds and counter(COUNTER) >= end:
+            return False
+        if not milliseconds and not driver.patient:
+            raise TeeError(Result.BUSY, Origin.COMMS)
+        yield from Calls.yield_.function(driver.ffa)
+    return True
+
+
+_COMMANDS: Final[dict[int, Callable[[DriverCalls, list[Param]], Steps[list[Param]]]]] = {
+    Command.SHM_ALLOC: _allocate,
+    Command.SHM_FREE: _free,
+    Command.NOTIFICATION: _notification,
+    Command.SUSPEND: _suspend,
+    Command.GET_TIME: _get_time,
+}

@@ -1,0 +1,240 @@
+"""A yielding call: the message that it is about, and what each command does.
+
+The header and the parameters are read once, then judged; the answers go where that snapshot says.
+Results are those of OP-TEE (tee/entry_std.c): what is wrong with the place of the message is told
+in w3 of the response, what is wrong with its contents in the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from struct import pack
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from msgspec import Struct
+
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.optee import message as wire
+from ffabric.abi.optee.message import Command, Header
+from ffabric.abi.optee.tee import NUM_PARAMS, Login, Origin, Result
+from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.ta import Identity, Memref, Params, Value, params_of
+from ffabric.guests.optee.threads import RPC_SIZE, Thread
+
+if TYPE_CHECKING:
+    from ffabric.guests.optee.bank import Bank
+    from ffabric.guests.optee.memory import Region
+
+MASK32 = 0xFFFFFFFF
+META_PARAMS: Final = 2
+"""OPEN_SESSION begins with two of them: the TA's UUID, and who the client is."""
+_NAMELESS = frozenset({Login.PUBLIC, Login.REE_KERNEL})
+_LOGINS = frozenset(Login)
+
+
+class Call(Struct):
+    """A message that is being served: its snapshot, and where it is."""
+
+    header: Header
+    params: bytes
+    region: Region
+    offset: int
+    thread: Thread
+
+    def answer(self, at: int, data: bytes) -> None:
+        """Write a part of the message."""
+        self.region.write(self.thread.ffa.memory, self.offset + at, data)
+
+    def done(self, result: int, origin: int, session: int | None = None) -> None:
+        """Write the result."""
+        self.answer(wire.RET_OFFSET, pack("<II", result & MASK32, origin & MASK32))
+        if session is not None:
+            self.answer(wire.SESSION_OFFSET, pack("<I", session))
+
+
+async def call_with_arg(bank: Bank, thread: Thread, cookie: int, offset: int) -> int:
+    """Serve the message at `offset` of the shared memory `cookie`: w3 of the response."""
+    region = await bank.memory.get(thread.ffa, cookie, thread.client)
+    if region is None:
+        return Result.BAD_PARAMETERS
+    try:
+        call = _read(thread, region, offset)
+        if call is None:
+            return Result.BAD_PARAMETERS
+        serve = _COMMANDS.get(call.header.command)
+        if serve is None:
+            return Result.NOT_IMPLEMENTED
+        await serve(bank, call)
+    finally:
+        bank.memory.put(region)
+    return Result.SUCCESS
+
+
+def _read(thread: Thread, region: Region, offset: int) -> Call | None:
+    """The message, if it and the room for RPCs behind it lie inside the region."""
+    if offset + wire.HEADER_SIZE > region.size:
+        return None
+    memory = thread.ffa.memory
+    try:
+        header = wire.parse_header(region.read(memory, offset, wire.HEADER_SIZE))
+    except DecodeError:
+        return None
+    size = wire.message_size(header.num_params)
+    if offset + size + RPC_SIZE > region.size:
+        return None
+    thread.rpc_place = region, offset + size
+    at = offset + wire.HEADER_SIZE
+    params = region.read(memory, at, size - wire.HEADER_SIZE)
+    return Call(header, params, region, offset, thread)
+
+
+async def _open_session(bank: Bank, call: Call) -> None:
+    try:
+        uuid, client = _meta(call)
+        async with _params(bank, call, META_PARAMS) as params:
+            session = await bank.sessions.open(call.thread, uuid, client, params)
+    except TeeError as error:
+        call.done(error.result, error.origin, 0)
+        return
+    call.done(Result.SUCCESS, Origin.TRUSTED_APP, session.id)
+
+
+async def _invoke_command(bank: Bank, call: Call) -> None:
+    header = call.header
+    try:
+        async with _params(bank, call, 0) as params:
+            await bank.sessions.invoke(call.thread, header.session, header.function, params)
+    except TeeError as error:
+        call.done(error.result, error.origin)
+        return
+    call.done(Result.SUCCESS, Origin.TRUSTED_APP)
+
+
+async def _close_session(bank: Bank, call: Call) -> None:
+    try:
+        _no_params(call)
+        await bank.sessions.close(call.thread, call.header.session)
+    except TeeError as error:
+        call.done(error.result, Origin.TEE)
+        return
+    call.done(Result.SUCCESS, Origin.TEE)
+
+
+async def _cancel(bank: Bank, call: Call) -> None:
+    try:
+        _no_params(call)
+        bank.sessions.cancel(call.header.session)
+    except TeeError as error:
+        call.done(error.result, Origin.TEE)
+        return
+    call.done(Result.SUCCESS, Origin.TEE)
+
+
+async def _do_bottom_half(bank: Bank, call: Call) -> None:
+    await bank.notifier.bottom_half(call.thread)
+
+
+async def _stop_async_notif(bank: Bank, call: Call) -> None:
+    bank.notifier.stop()
+
+
+_COMMANDS: Final[dict[int, Callable[[Bank, Call], Awaitable[None]]]] = {
+    Command.OPEN_SESSION: _open_session,
+    Command.INVOKE_COMMAND: _invoke_command,
+    Command.CLOSE_SESSION: _close_session,
+    Command.CANCEL: _cancel,
+    Command.DO_BOTTOM_HALF: _do_bottom_half,
+    Command.STOP_ASYNC_NOTIF: _stop_async_notif,
+}
+
+
+def _no_params(call: Call) -> None:
+    if call.header.num_params:
+        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
+
+
+def _parsed(call: Call, first: int) -> Sequence[wire.Param]:
+    """The parameters from `first` on, if a TA can have so many."""
+    count = call.header.num_params
+    if count < first or count > first + NUM_PARAMS:
+        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
+    try:
+        return wire.parse_params(call.params[first * wire.PARAM_SIZE :], count - first)
+    except DecodeError as error:
+        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE) from error
+
+
+def _meta(call: Call) -> tuple[UUID, Identity]:
+    """The UUID of the TA, and the client, of OPEN_SESSION."""
+    try:
+        ta, client = wire.parse_params(call.params[: META_PARAMS * wire.PARAM_SIZE], META_PARAMS)
+    except DecodeError as error:
+        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE) from error
+    if not (
+        isinstance(ta, wire.Value)
+        and isinstance(client, wire.Value)
+        and ta.attributes == client.attributes == wire.META_VALUE
+        and client.c & MASK32 in _LOGINS
+    ):
+        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
+    login = client.c & MASK32
+    name = UUID(int=0) if login in _NAMELESS else wire.words_uuid(client.a, client.b)
+    return wire.words_uuid(ta.a, ta.b), Identity(login, name)
+
+
+@asynccontextmanager
+async def _params(bank: Bank, call: Call, first: int) -> AsyncIterator[Params]:
+    """The parameters as a TA has them; at the end its answers are written, whatever they are."""
+    given: list[Value | Memref | None] = []
+    regions: list[Region] = []
+    try:
+        for param in _parsed(call, first):
+            given.append(await _param(bank, call.thread, param, regions))  # noqa: PERF401
+        params = params_of(given)
+        try:
+            yield params
+        except TeeError:
+            _write_back(call, first, params)
+            raise
+        _write_back(call, first, params)
+    finally:
+        for region in regions:
+            bank.memory.put(region)
+
+
+async def _param(
+    bank: Bank, thread: Thread, param: wire.Param, regions: list[Region]
+) -> Value | Memref | None:
+    """A parameter for a TA; a region that it uses is added to `regions`."""
+    kind = param.attributes & wire.TYPE_MASK
+    if param.attributes & wire.META:
+        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
+    match param:
+        case wire.Empty():
+            return None
+        case wire.Value(_, a, b, _):
+            return Value(kind, a & MASK32, b & MASK32)
+        case wire.Fmem(_, _, _, 0, wire.NO_HANDLE):
+            return Memref(kind, thread, None)
+        case wire.Fmem(_, offset, internal, size, handle):
+            region = await bank.memory.get(thread.ffa, handle, thread.client, internal)
+            if region is not None:
+                regions.append(region)
+                if offset + size > region.size:
+                    raise TeeError(Result.SECURITY, Origin.TEE)
+                return Memref(kind, thread, region, offset, size)
+    raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
+
+
+def _write_back(call: Call, first: int, params: Params) -> None:
+    """Outputs: two words of a value, the size of a buffer."""
+    for index, param in enumerate(params):
+        if param is None or not param.type & wire.OUTPUT:
+            continue
+        at = wire.message_size(first + index)
+        if isinstance(param, Value):
+            call.answer(at + wire.VALUES_OFFSET, pack("<QQ", param.a, param.b))
+        else:
+            call.answer(at + wire.SIZE_OFFSET, pack("<Q", param.size))

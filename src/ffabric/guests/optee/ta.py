@@ -1,0 +1,216 @@
+"""Trusted applications: a TA is a subclass of `TrustedApp`.
+
+    class Counter(TrustedApp):
+        uuid = "..."
+
+        async def open_session(self, session, params):
+            session.context = 0
+
+        async def invoke(self, session, command, params):
+            params.expect(Type.VALUE_INOUT)
+            session.context += params[0].a
+            params[0].a = session.context
+
+What is wrong with a call is raised as a `TeeError`; any other exception is a panic of the TA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from operator import index
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from msgspec import Struct
+
+from ffabric.abi.optee.message import INPUT, OUTPUT, Type
+from ffabric.abi.optee.tee import NUM_PARAMS, Result
+from ffabric.guests.optee.error import TeeError
+
+if TYPE_CHECKING:
+    from ffabric.guests.optee.memory import Region
+    from ffabric.guests.optee.threads import Thread
+
+MASK32 = 0xFFFFFFFF
+MASK64 = 0xFFFFFFFFFFFFFFFF
+
+
+class Enumerated(Enum):
+    """Whether the normal world's kernel finds a TA as a device on its TEE bus, and when."""
+
+    NO = auto()
+    AT_BOOT = auto()
+    WITH_SUPPLICANT = auto()
+
+
+class Identity(Struct, frozen=True):
+    """Who opened a session: a `Login` and, for a login that has one, a UUID."""
+
+    login: int
+    uuid: UUID
+
+
+class Session:
+    """A session of a client with a TA.
+
+    `context` is the TA's own, `thread` what it may ask of OP-TEE during a call; `cancelled` says
+    that the client does not want the answer of the present call any more.
+    """
+
+    thread: Thread
+
+    def __init__(self, number: int, client: Identity) -> None:
+        self.id = number
+        self.client = client
+        self.context: Any = None
+        self.cancelled = False
+
+
+class TrustedApp:
+    """A trusted application. One object is one instance of it.
+
+    A `single_instance` serves all sessions of a VM with one object, several at a time if it is
+    `multi_session`, and is kept when the last one closes if it is `keep_alive`. Any other TA has an
+    object per session.
+    """
+
+    uuid: ClassVar[str | UUID]
+    single_instance: ClassVar[bool] = False
+    multi_session: ClassVar[bool] = False
+    keep_alive: ClassVar[bool] = False
+    enumerated: ClassVar[Enumerated] = Enumerated.NO
+
+    async def open_session(self, session: Session, params: Params) -> None:
+        """Let a client in, or raise TeeError."""
+
+    async def invoke(self, session: Session, command: int, params: Params) -> None:
+        """Do what the client asks for. Raises TeeError."""
+        raise TeeError(Result.NOT_SUPPORTED)
+
+    async def close_session(self, session: Session) -> None:
+        """The client has gone."""
+
+
+class Value:
+    """A parameter of two words of 32 bits; what the TA leaves in an output goes to the client."""
+
+    __slots__ = ("_words", "type")
+
+    def __init__(self, kind: int, a: int = 0, b: int = 0) -> None:
+        self.type = kind
+        self._words = [a, b]
+
+    @property
+    def a(self) -> int:
+        """The first word."""
+        return self._words[0]
+
+    @a.setter
+    def a(self, word: int) -> None:
+        self._words[0] = index(word) & MASK32
+
+    @property
+    def b(self) -> int:
+        """The second word."""
+        return self._words[1]
+
+    @b.setter
+    def b(self, word: int) -> None:
+        self._words[1] = index(word) & MASK32
+
+
+class Memref:
+    """A parameter that is memory of the client, which may change it at any time.
+
+    `size` is the client's; what the TA sets in an output is the size that the client gets.
+    """
+
+    __slots__ = ("_at", "_capacity", "_region", "_size", "_thread", "type")
+
+    def __init__(
+        self, kind: int, thread: Thread, region: Region | None, at: int = 0, size: int = 0
+    ) -> None:
+        self.type = kind
+        self._size = size
+        self._thread = thread
+        self._region = region
+        self._at = at
+        self._capacity = size
+
+    @property
+    def size(self) -> int:
+        """The bytes that the client gave, then those that the TA says."""
+        return self._size
+
+    @size.setter
+    def size(self, size: int) -> None:
+        self._size = index(size) & MASK64
+
+    @property
+    def is_null(self) -> bool:
+        """Whether it refers to no memory at all."""
+        return self._region is None
+
+    def read(self) -> bytes:
+        """What is there now: judge what was read, for it may be different when it is read again.
+
+        Raises TeeError (ACCESS_DENIED) for an output, which is not to be read.
+        """
+        self._check(INPUT)
+        if self._region is None:
+            return b""
+        return self._region.read(self._thread.ffa.memory, self._at, self._capacity)
+
+    def write(self, data: bytes, at: int = 0) -> None:
+        """Store `data`, which then ends where the client's buffer does.
+
+        Raises TeeError: ACCESS_DENIED for an input, SHORT_BUFFER if the data does not fit, with
+        the size that would have done for the client.
+        """
+        self._check(OUTPUT)
+        self.size = at + len(data)
+        if self.size > self._capacity:
+            raise TeeError(Result.SHORT_BUFFER)
+        if self._region is not None:
+            self._region.write(self._thread.ffa.memory, self._at + at, data)
+
+    def _check(self, access: int) -> None:
+        if not self.type & access:
+            raise TeeError(Result.ACCESS_DENIED)
+
+
+class Params(tuple[Value | Memref | None, ...]):
+    """The four parameters of a call; None where there is none."""
+
+    __slots__ = ()
+
+    @property
+    def types(self) -> tuple[int, ...]:
+        """The type of each."""
+        return tuple(Type.NONE if param is None else param.type for param in self)
+
+    def expect(self, *types: Type) -> Params:
+        """Raise TeeError (BAD_PARAMETERS) if the parameters have not exactly these types."""
+        if self.types != types + (Type.NONE,) * (NUM_PARAMS - len(types)):
+            raise TeeError(Result.BAD_PARAMETERS)
+        return self
+
+    def value(self, index: int) -> Value:
+        """A parameter that must be a value, else TeeError (BAD_PARAMETERS)."""
+        param = self[index]
+        if not isinstance(param, Value):
+            raise TeeError(Result.BAD_PARAMETERS)
+        return param
+
+    def memref(self, index: int) -> Memref:
+        """A parameter that must be memory, else TeeError (BAD_PARAMETERS)."""
+        param = self[index]
+        if not isinstance(param, Memref):
+            raise TeeError(Result.BAD_PARAMETERS)
+        return param
+
+
+def params_of(given: Sequence[Value | Memref | None]) -> Params:
+    """Up to four parameters, filled up with None."""
+    return Params((*given, *[None] * (NUM_PARAMS - len(given))))
