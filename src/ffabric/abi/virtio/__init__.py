@@ -1,0 +1,1 @@
+"""What virtio devices and drivers share: feature bits, rings, and the layouts of devices."""

@@ -1,0 +1,54 @@
+"""The messages of any bus (virtio-msg pr28, bus messages; v2 has the same in another order)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from ffabric.abi.layout import u16, u32
+from ffabric.abi.virtio_msg.body import BITMAP, Body, MessageType, Tail
+
+_PAYLOAD = Body(u32("data", "Anything"))
+
+
+class DeviceState(IntEnum):
+    """The state in EVENT_DEVICE; from 0x8000 on the implementation's own."""
+
+    READY = 1
+    REMOVED = 2
+
+
+GET_DEVICES: Final = MessageType(
+    0x02,
+    "GET_DEVICES",
+    Body(u16("offset", "First device number, a multiple of 8"), u16("count", "How many, likewise")),
+    Body(
+        u16("offset", "First device number of the bitmap"),
+        u16("count", "Bits of the bitmap", until=1),
+        u16("next_offset", "Where to ask next; 0: that was all"),
+        u16("count", "Bits of the bitmap", since=2),
+        tail=Tail("bitmap", "count", BITMAP),
+    ),
+    bus=True,
+)
+PING: Final = MessageType(0x03, "PING", _PAYLOAD, _PAYLOAD, bus=True)
+EVENT_DEVICE: Final = MessageType(
+    0x40,
+    "EVENT_DEVICE",
+    Body(u16("number", "Device number"), u16("state", "1: ready, 2: removed")),
+    bus=True,
+)
+
+BUS_MESSAGES: Final = (GET_DEVICES, PING, EVENT_DEVICE)
+
+
+def pack_bitmap(numbers: set[int], offset: int, count: int) -> bytes:
+    """The bitmap of GET_DEVICES, least significant bit first, of `count` numbers from `offset`."""
+    bits = sum(1 << number - offset for number in numbers if offset <= number < offset + count)
+    return bits.to_bytes(-(-count // 8), "little")
+
+
+def unpack_bitmap(bitmap: bytes, offset: int) -> set[int]:
+    """The device numbers in a bitmap."""
+    bits = int.from_bytes(bitmap, "little")
+    return {offset + bit for bit in range(8 * len(bitmap)) if bits >> bit & 1}
