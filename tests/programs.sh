@@ -3,7 +3,8 @@
 # that is possible. A test whose program is missing all the same fails and names its package.
 set -euo pipefail
 
-PROGRAMS=(aarch64-linux-gnu-as:binutils-aarch64-linux-gnu dtc:device-tree-compiler cpp:cpp)
+PROGRAMS=(aarch64-linux-gnu-as:binutils-aarch64-linux-gnu dtc:device-tree-compiler cpp:cpp
+    cpio:cpio qemu-system-aarch64:qemu-system-arm)
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then

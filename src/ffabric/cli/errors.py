@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ffabric.abi.errors import DecodeError
 from ffabric.machine.choices import ReplayError
+from ffabric.machine.engines.qemu_process import MissingProgram
 from ffabric.system.extras import MissingExtra
 from ffabric.system.problems import ConfigErrors
 
@@ -12,7 +13,15 @@ class UsageError(Exception):
     """A command was asked for something it cannot do; the message is the line to print."""
 
 
-EXPECTED = (UsageError, ConfigErrors, DecodeError, MissingExtra, ReplayError, OSError)
+EXPECTED = (
+    UsageError,
+    ConfigErrors,
+    DecodeError,
+    MissingExtra,
+    MissingProgram,
+    ReplayError,
+    OSError,
+)
 """The errors that are the user's to mend."""
 
 

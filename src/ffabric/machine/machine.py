@@ -5,6 +5,9 @@ the firmware, which answers by leaving in ``pe.current`` the context that the PE
 registers it resumes with. The machine then lets virtual time pass, delivers what has fallen due and
 goes on; when several PEs could be next it asks ``choices``. Nothing here is a thread: one loop, one
 list of choices, the same run every time.
+
+vCPUs that other processes execute are ``outside``. When there are any, a machine that has nothing
+to do waits for them, and virtual time passes meanwhile as wall time does.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from ffabric.machine.engines.runner import Runner
     from ffabric.machine.gic import Gic
     from ffabric.machine.memory import PhysicalMemory
+    from ffabric.machine.outside import Outside
 
 EXIT_COST = 500
 """Virtual nanoseconds that pass for one exit to the firmware and back."""
@@ -84,6 +88,7 @@ class Machine:
         self.pes = [PE(index, mpidr) for index, mpidr in enumerate(mpidrs)]
         self.runnable: list[PE] = []
         self.firmware: Firmware | None = None
+        self.outside: Outside | None = None
         self.exits = 0
         self.exit_limit: int | None = None
         self.stopping = False
@@ -147,7 +152,7 @@ class Machine:
             self.deliver_interrupts()
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)
-        if self.stopping or self._posted:
+        if self.stopping or self._posted or self.outside:
             return False
         return pe.current is ctx and len(self.runnable) == 1 and not pe.idle
 
@@ -196,6 +201,8 @@ class Machine:
             self._loop()
         finally:
             self._running = False
+        if self.outside:
+            self.outside.serve(0)
         self._do_posted()
 
     def _loop(self) -> None:
@@ -206,6 +213,10 @@ class Machine:
         while not self.stopping:
             if self._posted:
                 self._do_posted()
+            if self.outside:
+                self.outside.look()
+                if self.interrupts_changed:
+                    self.deliver_interrupts()
             count = len(runnable)
             if count == 0:
                 if not self._sleep():
@@ -224,12 +235,18 @@ class Machine:
             self._executing = None
 
     def _sleep(self) -> bool:
-        """Nothing is runnable: interrupts, or else time up to the next deadline. False: neither."""
+        """Nothing is runnable: interrupts, or else time up to the next deadline. False: neither.
+
+        What is outside may come before that deadline; time then passes as it does there.
+        """
         if not self.interrupts_changed:
             deadline = self.clock.next_deadline()
-            if deadline is None:
+            left = None if deadline is None else max(0, deadline - self.clock.now)
+            if self.outside:
+                left = self.outside.wait(left)
+            if left is None:
                 return False
-            self.clock.advance(max(0, deadline - self.clock.now))
+            self.clock.advance(left)
         if self.interrupts_changed:
             self.deliver_interrupts()
         return True

@@ -43,6 +43,7 @@ from ffabric.machine.stage2 import (
 )
 from ffabric.system.devices import add_devices
 from ffabric.system.engines import make_runner
+from ffabric.system.kernel import Layout
 from ffabric.system.manifest import NsInterruptsAction, RegionAttributes
 from ffabric.system.spec import ImageSource, MemoryMap, PartitionSpec, SystemSpec
 from ffabric.system.system import Endpoint, System
@@ -280,8 +281,14 @@ class _Builder:
             ExecutionContext(partition, index, monitor) for index in range(self.spec.pes)
         ]
         monitor.kernel = partition.contexts
-        monitor.psci.entries[0] = (spec.entry, partition.boot_information)
         self._load(spec)
+        argument = partition.boot_information
+        if spec.kernel is not None:
+            layout = Layout(spec, self.spec.mpidrs)
+            argument = layout.devicetree
+            for at, data in layout.files:
+                self._write(spec, at - spec.load_address, data)
+        monitor.psci.entries[0] = (spec.entry, argument)
         return self._endpoint(system, spec, partition)
 
     def _endpoint(self, system: System, spec: PartitionSpec, partition: Partition) -> Endpoint:

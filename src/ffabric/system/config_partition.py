@@ -26,7 +26,15 @@ from ffabric.system.manifest_checks import check_manifest
 from ffabric.system.package import IMAGE_OFFSET, MANIFEST_OFFSET, parse_package
 from ffabric.system.problems import ConfigErrors, Problems
 from ffabric.system.python_target import TargetError, find_target, resolve_program, target_fields
-from ffabric.system.spec import SP, ImageSource, PartitionDraft, PythonSource, Source
+from ffabric.system.spec import (
+    QEMU,
+    SP,
+    ImageSource,
+    KernelBoot,
+    PartitionDraft,
+    PythonSource,
+    Source,
+)
 
 SOURCES = ("python", "image", "package")
 _OVERRIDES = ("uuids", "execution_ctx_count", "mem_size", "load_address")
@@ -109,6 +117,7 @@ class PartitionTable:
             size=extra.size,
             tree=found.tree,
             manifest_offset=found.manifest_offset,
+            kernel=self._kernel(),
         )
 
     # -- what the table says ---------------------------------------------------------------------
@@ -138,6 +147,16 @@ class PartitionTable:
 
     def _bytes(self, key: str) -> bytes | None:
         return read_file(self.folder / str(self.values[key]), self.where, key, self.problems)
+
+    def _kernel(self) -> KernelBoot | None:
+        """What goes with a kernel."""
+        if self._text("engine") != QEMU:
+            for key in ("initrd", "bootargs"):
+                if key in self.values:
+                    self._wrong(key, "only with engine = 'qemu'")
+            return None
+        initrd = (self._bytes("initrd") or b"") if "initrd" in self.values else b""
+        return KernelBoot(initrd, self._text("bootargs") or "")
 
     # -- what the files say ----------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ from ffabric.system.spec import (
     SystemSpec,
 )
 
-_DRAFT_FIELDS = ("id", "engine", "el", "physical_address", "manifest_offset")
+_DRAFT_FIELDS = ("id", "engine", "el", "physical_address", "manifest_offset", "kernel")
 _SHORT = {"vcpus": "execution_ctx_count"}
 
 
@@ -54,7 +54,10 @@ def sp(target: object = None, **given: Any) -> PartitionDraft:
 
 
 def vm(target: object = None, **given: Any) -> PartitionDraft:
-    """A virtual machine; as `sp`, and `el`: 2 for a kernel without a hypervisor."""
+    """A virtual machine; as `sp`, and `el`: 2 for a kernel without a hypervisor.
+
+    With `engine` "qemu", `kernel`: a `KernelBoot`.
+    """
     return _partition(VM, target, given)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Protocol
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.status import Status
 from ffabric.machine import exits
 from ffabric.machine.access import GuestAccess, NoTranslation
 from ffabric.machine.engines.driven import DrivenRunner
@@ -98,6 +99,26 @@ def make_unicorn(system: System) -> UnicornEngine:
     )
 
 
+def _qemu(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
+    from ffabric.machine.engines.qemu import QemuGuest  # noqa: PLC0415 - not on every system
+
+    machine, spec = endpoint.system.machine, endpoint.spec
+    if endpoint.software is None:
+        bank = machine.memory.bank_at(spec.memory[0].pa)
+        assert bank is not None
+        endpoint.software = QemuGuest(
+            machine,
+            spec.name,
+            bank,
+            cpus=len(endpoint.partition.contexts),
+            on_line=lambda line: endpoint.system.on_line(spec.name, line),
+            gone=(fid.FFA_ERROR, 0, Status.ABORTED.register),
+            el2=spec.el == 2,
+        )
+    guest: QemuGuest = endpoint.software
+    return guest.runner(ctx, machine.gic)
+
+
 def access_for(endpoint: Endpoint) -> GuestAccess:
     """How Python software of ``endpoint`` reaches memory: through its stage-2."""
     machine = endpoint.system.machine
@@ -108,6 +129,7 @@ def access_for(endpoint: Endpoint) -> GuestAccess:
 _ENGINES: dict[str, Callable[[Endpoint, ExecutionContext], Runner]] = {
     "python": _python,
     "unicorn": _unicorn,
+    "qemu": _qemu,
 }
 
 CONDUITS = {0: exits.SVC, 1: exits.SMC, 2: exits.SMC}

@@ -6,10 +6,12 @@ import itertools
 
 from ffabric.system.manifest import ExecutionState
 from ffabric.system.problems import Problems
-from ffabric.system.spec import SP, VM, ImageSource, PartitionDraft, SystemDraft
+from ffabric.system.spec import QEMU, SP, VM, ImageSource, PartitionDraft, SystemDraft
 from ffabric.system.spmc_manifest import SP_ID_BASE
 
 PES_PER_CLUSTER = 4
+QEMU_PES = 16
+"""In the one cluster of QEMU's machine."""
 
 
 def check_names(draft: SystemDraft, problems: Problems) -> None:
@@ -27,6 +29,8 @@ def find_mpidrs(draft: SystemDraft, problems: Problems) -> tuple[int, ...]:
     if wanted is None:
         most = max((p.manifest.execution_ctx_count for p in draft.partitions), default=1)
         wanted = len(known) or most
+    if not known and any(p.engine == QEMU for p in draft.partitions):
+        return tuple(range(wanted))
     if not known:
         return tuple(
             pe // PES_PER_CLUSTER << 16 | pe % PES_PER_CLUSTER << 8 for pe in range(wanted)
@@ -55,8 +59,20 @@ def check_partition(
     if partition.engine is not None and (partition.engine == "python") is image:
         what = "an image" if image else "Python code"
         problems.add(where, "engine", f"{partition.engine!r} does not run {what}")
+    if partition.engine == QEMU:
+        _check_qemu(draft, partition, pes, problems)
     if image and manifest.execution_state is ExecutionState.AARCH32:
         problems.add(where, "execution-state", "AArch32 images cannot be run")
+
+
+def _check_qemu(
+    draft: SystemDraft, partition: PartitionDraft, pes: int, problems: Problems
+) -> None:
+    if partition.kind != VM or draft.with_hypervisor:
+        message = "'qemu' runs the kernel of a system without a hypervisor: say hypervisor = false"
+        problems.add(partition.where, "engine", message)
+    if pes > QEMU_PES:
+        problems.add(partition.where, "engine", f"{pes} PEs: QEMU's machine has {QEMU_PES}")
 
 
 def find_ids(draft: SystemDraft, problems: Problems) -> dict[str, int]:

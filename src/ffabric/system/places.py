@@ -14,11 +14,13 @@ from uuid import UUID, uuid5
 from msgspec.structs import replace
 
 from ffabric.system.dtb import build_dtb
+from ffabric.system.kernel import room
 from ffabric.system.manifest import Manifest, MemoryRegion, RegionAttributes
 from ffabric.system.manifest_writer import manifest_node, update_node
 from ffabric.system.placement import BLOCK, Space
 from ffabric.system.problems import Problems
 from ffabric.system.spec import (
+    QEMU,
     RWX,
     SP,
     VM,
@@ -38,6 +40,13 @@ DEFAULT_MEMORY = (
     MemoryBank("normal", 0x8000_0000, 0x4000_0000, secure=False),
 )
 DEFAULT_SIZE = {SP: BLOCK, VM: 8 * BLOCK}
+QEMU_BASE = 0x4000_0000
+QEMU_MEMORY = (
+    *(bank for bank in DEFAULT_MEMORY if bank.secure),
+    MemoryBank("normal", QEMU_BASE, 0x4000_0000, secure=False),
+)
+"""The default if something runs in QEMU, whose machine has its RAM at this base."""
+KERNEL_SIZE = 128 * BLOCK
 
 _NAMESPACE = UUID("0f0a3f6e-57a1-5c39-9d0c-3f8f5a5d7a11")
 _NON_SECURE = int(RegionAttributes.NON_SECURE)
@@ -65,10 +74,11 @@ def settle(partition: PartitionDraft, problems: Problems) -> PartitionDraft:
             manifest = replace(manifest, load_address=load)
             image = replace(image, base=None).moved(image.base - load)
             source = ImageSource(source.path, image)
-        end = image.end
+        end = image.end if partition.kernel is None else room(source, partition.kernel)
     size = manifest.mem_size or partition.size
     if size is None:
-        size = max(-(-end // BLOCK) * BLOCK, DEFAULT_SIZE[partition.kind])
+        least = KERNEL_SIZE if partition.kernel else DEFAULT_SIZE[partition.kind]
+        size = max(-(-end // BLOCK) * BLOCK, least)
     elif end > size and isinstance(source, ImageSource):
         message = f"{end:#x} bytes from the load address do not fit in {size:#x}"
         problems.add(partition.where, "image", f"{source.path}: {message}")
@@ -82,7 +92,8 @@ class Places:
 
     def __init__(self, draft: SystemDraft, problems: Problems) -> None:
         self.draft, self.problems = draft, problems
-        self.space = Space(draft.memory or DEFAULT_MEMORY)
+        in_qemu = [each for each in draft.partitions if each.engine == QEMU]
+        self.space = Space(draft.memory or (QEMU_MEMORY if in_qemu else DEFAULT_MEMORY))
         self.bases: dict[str, int] = {}
         self.blocks: dict[str, list[int]] = {}
         """VMs that float: the blocks of their memory. They descend while the IPAs ascend, so that
@@ -169,6 +180,7 @@ class Places:
             ),
             dtb=blob,
             manifest_offset=self._manifest_offset(partition, manifest, len(blob)),
+            kernel=partition.kernel,
         )
 
     def _ram(

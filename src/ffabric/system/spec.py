@@ -20,7 +20,8 @@ from ffabric.system.problems import Problem
 from ffabric.system.spmc_manifest import SP_ID_BASE
 
 SP, VM = "sp", "vm"
-ENGINES = ("python", "unicorn")
+QEMU = "qemu"
+ENGINES = ("python", "unicorn", QEMU)
 
 RWX = int(RegionAttributes.READ | RegionAttributes.WRITE | RegionAttributes.EXECUTE)
 
@@ -46,6 +47,13 @@ class ImageSource(msgspec.Struct, frozen=True):
 
 
 Source = PythonSource | ImageSource
+
+
+class KernelBoot(msgspec.Struct, frozen=True):
+    """What the kernel of an operating system is given: its initial file system, its arguments."""
+
+    initrd: bytes = b""
+    bootargs: str = ""
 
 
 class MemoryBank(msgspec.Struct, frozen=True):
@@ -83,7 +91,8 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     `memory` begins with the partition's own RAM, the manifest's regions follow. `load_address` is
     an IPA, like the regions' addresses in `manifest`. `dtb` is the manifest as a blob, which lies
     `manifest_offset` above the load address if there is room for it (None: there is none), the boot
-    information blob then below it. `el` is the architectural exception level, 0 to 2.
+    information blob then below it. `el` is the architectural exception level, 0 to 2. `kernel`:
+    it is entered as an operating system's kernel is, with a devicetree.
     """
 
     name: str
@@ -97,6 +106,7 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     memory: tuple[MemoryMap, ...]
     dtb: bytes = b""
     manifest_offset: int | None = None
+    kernel: KernelBoot | None = None
 
     @property
     def secure(self) -> bool:
@@ -203,6 +213,7 @@ class PartitionDraft(msgspec.Struct, kw_only=True):
     size: int | None = None
     tree: Node | None = None
     manifest_offset: int | None = None
+    kernel: KernelBoot | None = None
 
 
 class SystemDraft(msgspec.Struct, kw_only=True):

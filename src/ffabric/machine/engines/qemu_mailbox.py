@@ -1,0 +1,164 @@
+"""The memory between a CPU in QEMU and its runner: calls, answers, starts, interrupts.
+
+The other side is `qemu_shim.S`. All fields are 64-bit words, each written by one side alone: the
+shim writes READY, REQUEST, KIND, TICKS, STARTED, INTERRUPTED, ASLEEP, TAIL, what a crash says and
+x0-x17 of a call; the runner writes the others and x0-x17 of the answer. A sequence number is
+written after what it announces, and either side only asks whether it is equal to one it knows, so
+that a stale or forged one makes a CPU wait, never a peer.
+
+What belongs to all CPUs is at the start; the blocks of the CPUs follow from `BLOCKS` on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+ALIVE = 0x00
+PATIENCE = 0x08
+SPIN = 0x10
+AWAKE = 0x18
+GONE = 0x20
+READY = 0x40
+BLOCKS = 0x1000
+BLOCK_SHIFT = 10
+
+REQUEST = 0x00
+ANSWER = 0x08
+KIND = 0x10
+TICKS = 0x18
+STARTED = 0x20
+START = 0x28
+ENTRY = 0x30
+ARGUMENT = 0x38
+LEVEL = 0x40
+INTERRUPTED = 0x48
+ASLEEP = 0x50
+TAIL = 0x58
+HEAD = 0x60
+SYNDROME = 0x68
+FAULT = 0x70
+PC = 0x78
+X = 0x80
+RING = 0x140
+RING_MASK = 15
+
+REGISTERS = 18
+MAX_CPUS = 16
+SIZE = 0x1_0000
+"""Bytes of a mailbox."""
+
+_WORD = 8
+_MASK = (1 << 64) - 1
+
+
+class Mailbox:
+    """What all CPUs share: a view of ``SIZE`` bytes as 64-bit words."""
+
+    def __init__(self, words: memoryview) -> None:
+        self.words = words
+
+    def setup(self, *, patience: int, spin: int, gone: Sequence[int]) -> None:
+        """How long CPUs wait, in ticks of the system counter, and what calls return in the end.
+
+        ``patience``: without a sign of life; ``spin``: before they sleep. ``gone``: up to four
+        registers.
+        """
+        self.words[PATIENCE // _WORD] = patience
+        self.words[SPIN // _WORD] = spin
+        self.words[AWAKE // _WORD] = 1
+        for index, value in enumerate(gone):
+            self.words[GONE // _WORD + index] = value
+
+    @property
+    def ready(self) -> bool:
+        """Whether a CPU waits to be started."""
+        return bool(self.words[READY // _WORD])
+
+    def attend(self, *, awake: bool) -> None:
+        """Whether CPUs need not ring; also a sign of life."""
+        self.words[ALIVE // _WORD] = self.words[ALIVE // _WORD] + 1 & _MASK
+        self.words[AWAKE // _WORD] = awake
+
+    def block(self, cpu: int, wake: Callable[[int], object]) -> Block:
+        """The block of one CPU; ``wake`` rings the doorbell of the CPU with that number."""
+        at = (BLOCKS + (cpu << BLOCK_SHIFT)) // _WORD
+        return Block(self.words[at : at + (1 << BLOCK_SHIFT) // _WORD], cpu, wake)
+
+
+class Block:
+    """One CPU as its runner sees it."""
+
+    def __init__(self, words: memoryview, cpu: int, wake: Callable[[int], object]) -> None:
+        self.words = words
+        self.cpu = cpu
+        self._wake = wake
+        self._backlog: list[int] = []
+
+    @property
+    def asks(self) -> bool:
+        """Whether it has made an exit that has no answer yet."""
+        words = self.words
+        return bool(words[REQUEST // _WORD] != words[ANSWER // _WORD])
+
+    @property
+    def kind(self) -> int:
+        """The number of that exit."""
+        return int(self.words[KIND // _WORD])
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a CPU that waits for its answer has interrupts of the normal world to take."""
+        return bool(self.words[INTERRUPTED // _WORD])
+
+    @property
+    def ticks(self) -> int:
+        """How long its last call took, in ticks of the system counter."""
+        return int(self.words[TICKS // _WORD])
+
+    @property
+    def crash(self) -> tuple[int, int, int]:
+        """What it crashed of: ESR, FAR and the address of the instruction."""
+        words = self.words
+        return words[SYNDROME // _WORD], words[FAULT // _WORD], words[PC // _WORD]
+
+    def registers(self) -> list[int]:
+        """x0 to x17 of the call it makes."""
+        return self.words[X // _WORD : X // _WORD + REGISTERS].tolist()
+
+    def answer(self, x: Sequence[int]) -> None:
+        """Let its call return with ``x`` in x0 to x17."""
+        words = self.words
+        for index, value in enumerate(x, X // _WORD):
+            words[index] = value
+        words[ANSWER // _WORD] = words[REQUEST // _WORD]
+        if words[ASLEEP // _WORD]:
+            self._wake(self.cpu)
+
+    def start(self, entry: int, argument: int, level: int) -> None:
+        """Start it at address ``entry`` of exception level ``level``; a call of it is dropped."""
+        words = self.words
+        words[ENTRY // _WORD] = entry
+        words[ARGUMENT // _WORD] = argument
+        words[LEVEL // _WORD] = level
+        words[ANSWER // _WORD] = words[REQUEST // _WORD]
+        words[START // _WORD] = words[START // _WORD] + 1 & _MASK
+        self._wake(self.cpu)
+
+    def pend(self, intid: int) -> None:
+        """Make interrupt ``intid`` pending in its GIC, as soon as it looks at its ring."""
+        self._backlog.append(intid)
+        self.flush()
+
+    def flush(self) -> None:
+        """Put into the ring what had no room yet."""
+        words = self.words
+        pushed = False
+        while self._backlog:
+            head = words[HEAD // _WORD]
+            if head - words[TAIL // _WORD] & _MASK > RING_MASK:
+                break
+            words[RING // _WORD + (head & RING_MASK)] = self._backlog.pop(0)
+            words[HEAD // _WORD] = head + 1 & _MASK
+            pushed = True
+        if pushed:
+            self._wake(self.cpu)

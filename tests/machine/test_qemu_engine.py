@@ -1,0 +1,108 @@
+"""The QEMU engine with the real QEMU: calls, CPUs, interrupts, console, deaths."""
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from ffabric.guests import images
+from ffabric.guests.partition import Partition
+from ffabric.lab.running import End, run_to_end
+from ffabric.system.boot import boot
+from ffabric.system.describe import describe, vm
+from ffabric.system.spec import KernelBoot
+
+OUTSIDER = Path(__file__).parent.parent / "images" / "outsider.bin"
+
+
+@pytest.fixture(autouse=True)
+def qemu():
+    if shutil.which("qemu-system-aarch64") is None:
+        pytest.fail("no QEMU: apt-get install qemu-system-arm")
+
+
+class Adder(Partition):
+    uuid = "5a7c6d2e-5f4b-4a8e-9a55-3f9c1f0a7b11"
+
+    async def on_direct_request(self, request, ffa):
+        a, b, *_ = request.payload
+        return request.respond(a + b)
+
+
+def system(image, *, sps=(), cpus=1):
+    kernel = vm("guest", image=image, engine="qemu", kernel=KernelBoot(), vcpus=cpus)
+    return boot(describe(sps=sps, vms=[kernel], hypervisor=False, pes=cpus))
+
+
+def test_an_image_asks_an_sp_as_under_any_engine():
+    with system(images.load("client_smc"), sps=[Adder()]) as booted:
+        outcome = run_to_end(booted)
+        assert outcome.end is End.POWERED_OFF
+        assert booted.refusals == {}
+        runner = booted.endpoints["guest"].partition.contexts[0].runner
+        assert len(runner.ticks) > 64
+
+
+def test_cpus_start_and_stop_and_interrupts_arrive():
+    lines = []
+    with system(OUTSIDER, cpus=2) as booted:
+        gic = booted.machine.gic
+
+        def listen(name, line):
+            lines.append((name, line))
+            if line == "ready":
+                gic.set_pending(booted.firmware.spmc.sri, 0)
+
+        booted.listeners.append(listen)
+        outcome = run_to_end(booted)
+        assert outcome.end is End.POWERED_OFF
+        assert lines == [("guest", text) for text in ("hello", "ready", "interrupt 8")]
+        second = booted.endpoints["guest"].partition.contexts[1]
+        assert second.x[0:2] == [0x8400_0002, 0x0]
+
+
+def test_a_dead_qemu_is_named():
+    with system(OUTSIDER, cpus=2) as booted:
+        pid = booted.endpoints["guest"].software.process.pid
+        booted.listeners.append(lambda name, line: os.kill(pid, signal.SIGKILL))
+        outcome = run_to_end(booted)
+        assert outcome.end is End.CRASHED
+        assert outcome.reason == f"guest: QEMU (process {pid}) ended: killed by SIGKILL"
+
+
+def test_qemu_is_gone_when_the_system_is_closed():
+    with system(OUTSIDER) as booted:
+        pid = booted.endpoints["guest"].software.process.pid
+        os.kill(pid, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_qemu_dies_with_us_whatever_we_die_of():
+    program = f"""
+        import sys
+        from ffabric.system.boot import boot
+        from ffabric.system.describe import describe, vm
+        from ffabric.system.spec import KernelBoot
+        kernel = vm("guest", image={str(OUTSIDER)!r}, engine="qemu", kernel=KernelBoot())
+        system = boot(describe(vms=[kernel], hypervisor=False))
+        print(system.endpoints["guest"].software.process.pid, flush=True)
+        sys.stdin.read()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        qemu = os.pidfd_open(int(child.stdout.readline()))
+        try:
+            child.kill()
+            assert select.select([qemu], [], [], 30)[0]
+        finally:
+            os.close(qemu)

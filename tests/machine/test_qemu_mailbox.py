@@ -1,0 +1,161 @@
+"""The memory between a CPU in QEMU and its runner, with a fake CPU on the other side."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import ffabric.machine.engines
+from ffabric.machine import exits
+from ffabric.machine.engines import qemu_mailbox as layout
+from ffabric.machine.engines import qemu_process
+from ffabric.machine.engines.qemu_mailbox import Mailbox
+
+SHIM = (Path(ffabric.machine.engines.__file__).parent / "qemu_shim.S").read_text()
+OWN = {name for name, value in vars(layout).items() if name.isupper() and isinstance(value, int)}
+
+
+class Cpu:
+    """What the shim does on one CPU."""
+
+    def __init__(self, words, cpu):
+        at = (layout.BLOCKS + (cpu << layout.BLOCK_SHIFT)) // 8
+        self.words = words[at : at + 128]
+
+    def __getitem__(self, field):
+        return self.words[field // 8]
+
+    def __setitem__(self, field, value):
+        self.words[field // 8] = value
+
+    def ask(self, *x, kind=exits.SMC):
+        for index, value in enumerate(x):
+            self.words[layout.X // 8 + index] = value
+        self[layout.KIND] = kind
+        self[layout.REQUEST] = (self[layout.REQUEST] + 1) & (2**64 - 1)
+
+    @property
+    def answered(self):
+        return self[layout.ANSWER] == self[layout.REQUEST]
+
+    def serve(self):
+        taken = []
+        while self[layout.HEAD] != self[layout.TAIL]:
+            slot = self[layout.TAIL] & layout.RING_MASK
+            taken.append(self.words[layout.RING // 8 + slot])
+            self[layout.TAIL] = (self[layout.TAIL] + 1) & (2**64 - 1)
+        return taken
+
+
+@pytest.fixture
+def woken():
+    return []
+
+
+@pytest.fixture
+def sides(woken):
+    words = memoryview(bytearray(layout.SIZE)).cast("Q")
+    return Mailbox(words).block(3, woken.append), Cpu(words, 3)
+
+
+def test_shim_and_runner_agree_where_everything_is():
+    said = dict(re.findall(r"\.equ\s+(\w+), (\w+)", SHIM))
+    shared = OWN & said.keys()
+    assert {"REQUEST", "ANSWER", "READY", "GONE", "RING", "X", "BLOCKS"} <= shared
+    assert {name: int(said[name], 0) for name in shared} == {
+        name: getattr(layout, name) for name in shared
+    }
+    assert int(said["KIND_SMC"]) == exits.SMC
+    assert int(said["KIND_CRASH"]) == exits.CRASH
+
+
+def test_the_blocks_of_all_cpus_fit():
+    assert layout.BLOCKS + (layout.MAX_CPUS << layout.BLOCK_SHIFT) <= layout.SIZE
+    assert layout.RING + 8 * (layout.RING_MASK + 1) <= 1 << layout.BLOCK_SHIFT
+    assert layout.X + 8 * layout.REGISTERS <= layout.RING
+
+
+def test_a_call_and_its_answer(sides, woken):
+    block, cpu = sides
+    assert not block.asks
+    cpu.ask(*range(100, 118))
+    assert block.asks
+    assert block.kind == exits.SMC
+    assert block.registers() == list(range(100, 118))
+    block.answer(range(18))
+    assert cpu.answered
+    assert not block.asks
+    assert cpu.words[layout.X // 8 : layout.X // 8 + 18].tolist() == list(range(18))
+    assert woken == []
+
+
+def test_who_sleeps_is_woken_for_its_answer(sides, woken):
+    block, cpu = sides
+    cpu.ask(1)
+    cpu[layout.ASLEEP] = 1
+    block.answer([0] * 18)
+    assert woken == [3]
+
+
+def test_sequence_numbers_may_wrap(sides):
+    block, cpu = sides
+    cpu[layout.REQUEST] = cpu[layout.ANSWER] = 2**64 - 1
+    cpu.ask(1)
+    assert block.asks
+    block.answer([0] * 18)
+    assert cpu.answered
+
+
+def test_a_start_drops_what_was_asked(sides, woken):
+    block, cpu = sides
+    cpu.ask(1)
+    block.start(0x4000_0000, 0x77, 1)
+    assert cpu[layout.START] != cpu[layout.STARTED]
+    assert (cpu[layout.ENTRY], cpu[layout.ARGUMENT], cpu[layout.LEVEL]) == (0x4000_0000, 0x77, 1)
+    assert not block.asks
+    assert woken == [3]
+
+
+def test_interrupts_arrive_in_order_and_wait_for_room(sides, woken):
+    block, cpu = sides
+    for intid in range(20):
+        block.pend(intid)
+    assert cpu.serve() == list(range(16))
+    block.flush()
+    assert cpu.serve() == list(range(16, 20))
+    block.flush()
+    assert cpu.serve() == []
+    assert set(woken) == {3}
+
+
+def test_a_forged_tail_does_no_harm(sides):
+    block, cpu = sides
+    cpu[layout.TAIL] = 12345
+    block.pend(8)
+    cpu[layout.TAIL] = cpu[layout.HEAD]
+    block.flush()
+    assert cpu.serve() == [8]
+
+
+def test_what_all_cpus_share():
+    words = memoryview(bytearray(layout.SIZE)).cast("Q")
+    mailbox = Mailbox(words)
+    mailbox.setup(patience=7, spin=3, gone=(1, 2, 3))
+    assert words[:8].tolist() == [0, 7, 3, 1, 1, 2, 3, 0]
+    mailbox.attend(awake=False)
+    assert (words[layout.ALIVE // 8], words[layout.AWAKE // 8]) == (1, 0)
+    assert not mailbox.ready
+    words[layout.READY // 8] = 1
+    assert mailbox.ready
+
+
+def test_the_shim_is_told_where_the_mailbox_is():
+    code = qemu_process.shim(0x1234_5678_9000)
+    assert code[8:16] == (0x1234_5678_9000).to_bytes(8, "little")
+    assert len(code) < 4096
+
+
+def test_a_program_that_is_missing_is_named_with_its_package(monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(qemu_process.MissingProgram, match="sudo apt-get install qemu-system-arm"):
+        qemu_process.find_program()
