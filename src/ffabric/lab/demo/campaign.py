@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 
 import msgspec
 
 from ffabric.lab.demo.scenes import Demo
 from ffabric.lab.demo.vms import DemoFailed
+from ffabric.lab.processes import spread
 from ffabric.machine.choices import ReplayError
 
 _CHUNK = 8
@@ -51,8 +51,4 @@ def play_twice(seed: int) -> Played:
 
 def campaign(seeds: Sequence[int], processes: int | None = None) -> Iterator[Played]:
     """Play the demo with each seed, in ``processes`` processes (None: one for each CPU)."""
-    if processes == 1 or len(seeds) == 1:
-        yield from map(play_twice, seeds)
-        return
-    with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(play_twice, seeds, chunksize=_CHUNK)
+    yield from spread(play_twice, seeds, processes, _CHUNK)

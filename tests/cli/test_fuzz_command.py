@@ -1,0 +1,103 @@
+"""``ffabric fuzz``: what it prints, what it ends with, and that nothing stays behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ffabric.cli.errors import UsageError
+from ffabric.cli.fuzz import fuzz
+from ffabric.firmware.manager.memory.relayer import Relayer
+from ffabric.observe.trace import read_lines
+
+
+@pytest.fixture
+def forgetful(monkeypatch):
+    """Firmware that clears nothing."""
+    monkeypatch.setattr(Relayer, "zero", lambda self, runs: None)
+
+
+def shown(capsys):
+    """What was printed: the lines, and the rows among them."""
+    lines = capsys.readouterr().out.splitlines()
+    return lines, {line[:34].rstrip(): line[34:].strip() for line in lines}
+
+
+def test_a_campaign_is_summed_up(capsys):
+    assert fuzz(calls=1000, seed=5, processes=1) == 0
+    lines, rows = shown(capsys)
+    assert rows["calls"] == "1000"
+    assert rows["episodes"] == "1"
+    assert lines[-1] == "nothing was wrong"
+
+
+def test_a_program_gets_an_object(capsys):
+    assert fuzz(calls=500, seed=5, processes=1, json=True) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["seed"], data["calls"], data["failure"]) == (5, 500, None)
+    assert sum(data["refusals"].values()) >= data["errors"] > 0
+
+
+def test_a_failure_comes_back_by_its_name(forgetful, capsys, tmp_path):
+    assert fuzz(calls=10_000, processes=1) == 1
+    lines, _ = shown(capsys)
+    failed = " ".join(lines[-3:-1])
+    assert failed.startswith("FAILED in episode 1/")
+    assert "was to be cleared and is not" in failed
+    command = lines[-1].split()
+    assert command[:3] == ["ffabric", "fuzz", "--replay"]
+
+    file = tmp_path / "trace.jsonl"
+    assert fuzz(replay=command[3], trace=file) == 1
+    again, _ = shown(capsys)
+    assert " ".join(again[-3:-1]) == failed
+    assert next(iter(read_lines(file)))["kind"] == "header"
+
+
+def test_the_calls_before_a_failure_are_decoded(forgetful, capsys):
+    fuzz(calls=10_000, processes=1)
+    lines, _ = shown(capsys)
+    assert any("FFA_" in line and "< FFA_" not in line for line in lines)
+    assert any("< FFA_SUCCESS" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"calls": 0}, "--calls 0: at least one"),
+        ({"seed": -1}, "--seed -1: not below zero"),
+        ({"processes": 0}, "--processes 0: at least one"),
+        ({"replay": "1/2"}, "--replay: '1/2' is no episode: SEED/NUMBER/CALLS"),
+        ({"trace": "x"}, "--trace needs --replay: only one episode can be traced"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options, line):
+    with pytest.raises(UsageError) as caught:
+        fuzz(**options)
+    assert str(caught.value) == line
+
+
+def children_of(pid):
+    """The processes that a process has started."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def test_an_interrupt_ends_it_and_its_processes():
+    main = "from ffabric.cli.main import main; main()"
+    command = [sys.executable, "-c", main, "fuzz", "--calls", "100000000", "--processes", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        while len(started := children_of(process.pid)) < 2:
+            time.sleep(0.01)  # until it has begun, however long that takes
+        os.killpg(process.pid, signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert out.splitlines()[-1] == "interrupted; nothing was wrong so far"
+    assert not [pid for pid in started if os.path.exists(f"/proc/{pid}")]
