@@ -25,7 +25,7 @@ from ffabric.abi.optee.ffa import Capabilities, Return
 from ffabric.abi.optee.message import Command, Message, Param, Value
 from ffabric.abi.optee.rpc import MAX_PARAMS
 from ffabric.abi.optee.tee import Login, Origin, Result
-from ffabric.guests.ffa import Calls, DrivenFfa, Ffa
+from ffabric.guests.ffa import Calls, DrivenFfa, Ffa, FfaError
 from ffabric.guests.optee import driver_rpc
 from ffabric.guests.optee.devices import Command as DeviceCommand
 from ffabric.guests.optee.devices import DeviceEnumeration
@@ -123,11 +123,19 @@ class DriverCalls:
         return self.state.found
 
     def _service(self, service: int, **fields: int) -> Steps[dict[str, int]]:
+        """A service of OP-TEE. A patient driver waits while OP-TEE's only vCPU serves another."""
         words = abi.build_request(service, **fields)
-        answer = yield from Calls.direct_request.function(
-            self.ffa, self.found.endpoint, *words, bits=32
-        )
-        return abi.parse_reply(service, [word & MASK32 for word in answer.payload[:5]])
+        while True:
+            try:
+                answer = yield from Calls.direct_request.function(
+                    self.ffa, self.found.endpoint, *words, bits=32
+                )
+            except FfaError as error:
+                if error.status is not Status.BUSY or not self.patient:
+                    raise
+                yield from Calls.yield_.function(self.ffa)
+            else:
+                return abi.parse_reply(service, [word & MASK32 for word in answer.payload[:5]])
 
     # Memory.
 

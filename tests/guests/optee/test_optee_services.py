@@ -1,0 +1,79 @@
+"""The blocking calls of the FF-A ABI, and yielding calls that are none."""
+
+import pytest
+
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.optee import ffa as abi
+from ffabric.abi.optee.ffa import OPTEE_UUID, Return
+from ffabric.abi.optee.tee import Result
+from ffabric.guests.ffa import FfaError
+from ffabric.guests.optee.driver import DrivenDriver
+from ffabric.guests.optee.error import TeeError
+from ffabric.guests.partition import Partition
+
+DENIED = Status.DENIED & 0xFFFFFFFF
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ((abi.GET_API_VERSION,), (1, 0, 0, 0, 0)),
+        ((abi.GET_OS_VERSION,), (4, 10, 0, 0, 0)),
+        ((abi.EXCHANGE_CAPABILITIES,), (0, 4, 3, 0, 0)),
+        ((abi.UNREGISTER_SHM, 1, 2), (0, 0, 0, 0, 0)),
+        ((abi.ENABLE_ASYNC_NOTIF, 63), (0, 0, 0, 0, 0)),
+        ((abi.ENABLE_ASYNC_NOTIF, 64), (Result.BAD_PARAMETERS, 0, 0, 0, 0)),
+        ((4,), (Result.BAD_PARAMETERS, 0, 0, 0, 0)),
+        ((0x7FFF_FFFF,), (Result.BAD_PARAMETERS, 0, 0, 0, 0)),
+        ((abi.YIELDING | 2,), (DENIED, Return.DONE, 0, 0, 0)),
+        ((abi.YIELDING_CALL_RESUME, 0, 0, 0, 0), (Result.BAD_PARAMETERS, 0, 0, 0, 0)),
+        ((abi.YIELDING_CALL_RESUME, 0, 0, 0, 99), (Result.BAD_PARAMETERS, 0, 0, 0, 0)),
+        ((abi.YIELDING_CALL_WITH_ARG, 7, 7), (Result.BAD_PARAMETERS, Return.DONE, 0, 0, 0)),
+    ],
+)
+def test_services(tee, bits, words, answer):
+    assert tee.words(*words, bits=bits) == answer
+
+
+def test_the_partition_is_found_by_its_uuid(tee):
+    (found,) = tee.system.vm("alice").ffa.partition_info(OPTEE_UUID)
+    assert tee.driver.found.endpoint == found.id == tee.system.sp("optee").id
+    assert tee.driver.found.version == (4, 10)
+    assert str(tee.driver.found.capabilities) == "0x3 (ASYNC_NOTIF=1, ARG_OFFSET=1)"
+
+
+def test_without_optee_there_is_nothing_to_probe(ffabric):
+    system = ffabric.boot(vms=["alice"])
+    driver = DrivenDriver(system.vm("alice").ffa)
+    with pytest.raises(FfaError, match="INVALID_PARAMETERS"):
+        driver.probe()
+    with pytest.raises(LookupError, match="no OP-TEE has been probed"):
+        driver.open_session(OPTEE_UUID)
+
+
+class Impostor(Partition):
+    """Has OP-TEE's UUID, and answers every service alike."""
+
+    uuid = OPTEE_UUID
+    answer = (0, 0, 0)
+
+    async def on_direct_request(self, request, ffa):
+        return request.respond(*self.answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        ((0, 0, 0), Result.UNSUPPORTED_VERSION),
+        ((2, 0, 0), Result.UNSUPPORTED_VERSION),
+        ((1, 0, 1), 1),
+    ],
+)
+def test_what_does_not_work_with_the_driver(ffabric, answer, result):
+    impostor = Impostor()
+    impostor.answer = answer
+    system = ffabric.boot(sps=[impostor], vms=["alice"])
+    with pytest.raises(TeeError) as caught:
+        DrivenDriver(system.vm("alice").ffa).probe()
+    assert caught.value.result == result
