@@ -14,6 +14,7 @@ import msgspec
 
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import LATEST, V1_0
+from ffabric.abi.optee.smc import Return
 
 
 class Rule(msgspec.Struct, frozen=True, eq=False):
@@ -21,8 +22,8 @@ class Rule(msgspec.Struct, frozen=True, eq=False):
 
     id: str
     """Dotted path: room, call, what is wrong (``mem.share.unaligned_base``)."""
-    status: Status
-    """What the caller is answered."""
+    status: Status | Return
+    """What the caller is answered: an FF-A status, or a code of OP-TEE."""
     section: str
     """Document and section that demand it."""
     text: str
@@ -78,7 +79,13 @@ RULES = Rules()
 
 
 def rule(
-    rule_id: str, status: Status, section: str, text: str, *, since: int = V1_0, until: int = LATEST
+    rule_id: str,
+    status: Status | Return,
+    section: str,
+    text: str,
+    *,
+    since: int = V1_0,
+    until: int = LATEST,
 ) -> Rule:
     """Declare a rule and register it."""
     return RULES.add(Rule(rule_id, status, section, text, since, until))

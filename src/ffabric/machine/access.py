@@ -53,14 +53,21 @@ class DataAbort(Exception):  # noqa: N818 (the architecture's word)
 
 
 class NoTranslation:
-    """Stands for stage 2 where there is none: a kernel without a hypervisor beneath it."""
+    """Stands for stage 2 where there is none: a kernel without a hypervisor beneath it.
 
-    def __init__(self) -> None:
+    With `memory`, a trusted OS: the software itself says which address space it means, and means
+    that of the bank.
+    """
+
+    def __init__(self, memory: PhysicalMemory | None = None) -> None:
         self.tlbs: list[dict[int, tuple[mmap, int]]] = []
+        self._memory = memory
 
     def translate(self, ipa: int) -> int:
         """The identity, with every permission."""
-        return ipa & ADDRESS | VALID | AF | S2AP_R | S2AP_W
+        bank = None if self._memory is None else self._memory.bank_at(ipa)
+        space = SW_NS if bank is not None and not bank.secure else 0
+        return ipa & ADDRESS | VALID | AF | S2AP_R | S2AP_W | space
 
     def level_of(self, ipa: int) -> int:
         """No walk ends anywhere."""

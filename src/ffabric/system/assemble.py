@@ -6,7 +6,7 @@ from ffabric.system.identity import check_names, check_partition, find_ids, find
 from ffabric.system.places import Places, settle
 from ffabric.system.problems import Problems, SystemErrors
 from ffabric.system.sharing import check_boot_order, check_device_regions, check_devices
-from ffabric.system.spec import SP, VM, FirmwareSpec, SystemDraft, SystemSpec
+from ffabric.system.spec import SP, TRUSTED_OS, VM, FirmwareSpec, SystemDraft, SystemSpec
 
 
 def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
@@ -43,6 +43,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         hypervisor=hypervisor,
         sps=tuple(sorted(sps, key=lambda spec: spec.manifest.boot_order)),
         vms=tuple(spec for spec in specs if spec.kind == VM),
+        trusted_os=next((spec for spec in specs if spec.kind == TRUSTED_OS), None),
         devices=draft.devices,
         gic=draft.gic,
         run=draft.run,

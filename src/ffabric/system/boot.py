@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import cast
 
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.boot_info import BootInfo, build_boot_info
@@ -15,12 +16,14 @@ from ffabric.abi.ffa.version import V1_1
 from ffabric.firmware.firmware import Firmware
 from ffabric.firmware.hypervisor.frames import Frames
 from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+from ffabric.firmware.hypervisor.optee import Mediator
 from ffabric.firmware.manager import notifications
 from ffabric.firmware.manager.mailbox import PAGE
 from ffabric.firmware.manager.manager import Manager
 from ffabric.firmware.manager.partition import Action, ExecutionContext, Partition
 from ffabric.firmware.monitor.logical import LOGICAL_PARTITIONS
 from ffabric.firmware.monitor.monitor import Monitor
+from ffabric.firmware.monitor.trusted_os import Dispatcher, Entered
 from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
 from ffabric.machine.bus import Bus, Region
 from ffabric.machine.choices import Choices
@@ -42,9 +45,11 @@ from ffabric.machine.stage2 import (
     Stage2,
 )
 from ffabric.system.devices import add_devices
+from ffabric.system.devicetree import normal_world
 from ffabric.system.engines import make_runner
 from ffabric.system.kernel import Layout
 from ffabric.system.manifest import NsInterruptsAction, RegionAttributes
+from ffabric.system.places import DEVICETREE
 from ffabric.system.spec import ImageSource, MemoryMap, PartitionSpec, SystemSpec
 from ffabric.system.system import Endpoint, System
 
@@ -120,6 +125,10 @@ class _Builder:
         add_devices(self.machine, spec.devices, on_line=system.on_line, on_reset=system.on_reset)
         for partition in LOGICAL_PARTITIONS:
             monitor.logical[partition.id] = partition
+        if spec.trusted_os is not None:
+            system.adopt(self._trusted_os(monitor, spec.trusted_os, system))
+            if hypervisor is not None:
+                hypervisor.mediator = Mediator(hypervisor)
         for each in spec.sps:
             system.adopt(self.add_partition(spmc, each, system))
         for each in spec.vms:
@@ -272,6 +281,20 @@ class _Builder:
             partition.gic.on_change = None
         if partition.stage2 is not None:
             self.free_vmids.append(partition.stage2.vmid)
+
+    def _trusted_os(self, monitor: Monitor, spec: PartitionSpec, system: System) -> Endpoint:
+        """OP-TEE below EL3: no stage 2, and the devicetree of the normal world in x2."""
+        partition = _partition(spec, None)
+        dispatcher = Dispatcher(monitor, partition, spec.vcpus)
+        dispatcher.on_death = system.on_death
+        monitor.dispatcher = dispatcher
+        place = next(each for each in spec.memory if each.name == DEVICETREE.name)
+        self.memory.write(place.pa, normal_world(self.spec.memory), secure=False)
+        partition.boot_information = place.pa
+        self._load(spec)
+        endpoint = self._endpoint(system, spec, partition)
+        dispatcher.runners = [cast(Entered, ctx.runner) for ctx in partition.contexts]
+        return endpoint
 
     def _kernel(self, monitor: Monitor, spec: PartitionSpec, system: System) -> Endpoint:
         """Without a hypervisor the first VM is the OS kernel: endpoint 0, no stage 2."""

@@ -32,6 +32,7 @@ from ffabric.system.manifest import PAGE
 from ffabric.system.problems import ConfigErrors, Problem, Problems, SystemErrors, did_you_mean
 from ffabric.system.spec import (
     SP,
+    TRUSTED_OS,
     VM,
     DeviceSpec,
     GicSpec,
@@ -48,7 +49,7 @@ from ffabric.system.spmc_manifest import (
     find_spmc_manifest,
 )
 
-_TABLES = ("spmc", "gic", "run")
+_TABLES = ("spmc", "gic", "run", "trusted_os")
 _ARRAYS = ("memory", "sp", "vm", "device")
 _TOML_LINE = re.compile(r"^(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)$")
 _WORLDS = {"normal": False, "secure": True, "both": None}
@@ -59,6 +60,12 @@ def read_system(path: Path | str) -> SystemSpec:
     problems = Problems(str(path))
     draft = read_draft(Path(path), problems)
     return assemble(draft, problems)
+
+
+def read_parsed(root: dict[str, Any], path: Path) -> SystemSpec:
+    """As `read_system`, of a file that is parsed already; ``path`` is what messages call it."""
+    problems = Problems(str(path))
+    return assemble(_System(path, root, problems).draft(), problems)
 
 
 def read_draft(path: Path, problems: Problems) -> SystemDraft:
@@ -93,7 +100,7 @@ class _System:
         spmc = self._values("spmc", SPMC)
         manifest = self._spmc_manifest(spmc.pop("manifest", None))
         layout = self._layout(self.values.pop("sp_layout", None))
-        partitions = [*self._sps(layout, manifest), *self._vms()]
+        partitions = [*self._sps(layout, manifest), *self._vms(), *self._trusted_os()]
         known: dict[str, Any] = {"name": self.path.stem}
         if manifest is not None:
             known |= {"ffa_version": manifest.ffa_version, "mpidrs": manifest.mpidrs}
@@ -206,6 +213,16 @@ class _System:
     def _vms(self) -> list[PartitionDraft]:
         drafts = [self._partition(VM, where, table, Extra()) for where, table in self._array("vm")]
         return [draft for draft in drafts if draft]
+
+    def _trusted_os(self) -> list[PartitionDraft]:
+        table = self.root.get(TRUSTED_OS)
+        if table is None:
+            return []
+        if not isinstance(table, dict):
+            self.problems.add("", TRUSTED_OS, f"expected a table: [{TRUSTED_OS}]")
+            return []
+        draft = self._partition(TRUSTED_OS, f"[{TRUSTED_OS}]", table, Extra())
+        return [draft] if draft else []
 
     def _partition(
         self, kind: str, where: str, table: dict[str, Any], extra: Extra

@@ -23,7 +23,7 @@ from ffabric.system.manifest_keys import (
     PROPERTIES,
     SERVICES_1_0,
 )
-from ffabric.system.spec import ENGINES
+from ffabric.system.spec import ENGINES, SP, TRUSTED_OS, VM
 
 SYSTEM: tuple[Key, ...] = (
     Key("name", TEXT, "The system's name.", default="the file's"),
@@ -100,6 +100,13 @@ VM_KEYS: tuple[Key, ...] = (
 )
 """Each table [[vm]]."""
 
+TRUSTED_OS_KEYS: tuple[Key, ...] = tuple(
+    key for key in _PARTITION if key.name not in ("id", "uuid", "manifest", "physical_address")
+)
+"""The table [trusted_os]."""
+
+PARTITION_KEYS = {SP: SP_KEYS, VM: VM_KEYS, TRUSTED_OS: TRUSTED_OS_KEYS}
+
 INLINE_MANIFEST: tuple[Key, ...] = (*PROPERTIES, *SERVICES_1_0)
 """The table [sp.properties] or [vm.properties]: laid over the manifest."""
 
@@ -150,6 +157,7 @@ TABLES: tuple[Table, ...] = (
     Table("[[memory]]", "", MEMORY),
     Table("[[sp]]", "", SP_KEYS),
     Table("[[vm]]", "", VM_KEYS),
+    Table("[trusted_os]", "", TRUSTED_OS_KEYS),
     Table("[[device]]", "", DEVICE),
     *(
         Table(f"[[device]] type = {name!r}", "", keys)
@@ -182,6 +190,7 @@ def config_schema() -> dict[str, object]:
             memory=_array(schema(MEMORY)),
             sp=_array(schema(SP_KEYS, **partition)),
             vm=_array(schema(VM_KEYS, **partition)),
+            trusted_os=schema(TRUSTED_OS_KEYS, **partition),
             device=_array(devices),
             gic=schema(GIC),
             run=schema(RUN),

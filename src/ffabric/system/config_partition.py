@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ffabric.abi.errors import DecodeError
-from ffabric.system.config_keys import SP_KEYS, VM_KEYS
+from ffabric.system.config_keys import PARTITION_KEYS
 from ffabric.system.dtb import Node, parse_dtb
 from ffabric.system.dts import read_tree
 from ffabric.system.files import read_file
@@ -29,6 +29,7 @@ from ffabric.system.python_target import TargetError, find_target, resolve_progr
 from ffabric.system.spec import (
     QEMU,
     SP,
+    VM,
     ImageSource,
     KernelBoot,
     PartitionDraft,
@@ -60,7 +61,7 @@ class _Found(msgspec.Struct):
 
 def default_fields(kind: str) -> dict[str, Any]:
     """The manifest of a partition that has none."""
-    level = ExceptionLevel.S_EL1 if kind == SP else ExceptionLevel.EL1
+    level = ExceptionLevel.EL1 if kind == VM else ExceptionLevel.S_EL1
     return {"exception_level": level, "notification_support": True}
 
 
@@ -79,7 +80,7 @@ class PartitionTable:
     ) -> None:
         self.kind, self.where, self.folder, self.include = kind, where, folder, include
         self.problems = problems
-        keys = SP_KEYS if kind == SP else VM_KEYS
+        keys = PARTITION_KEYS[kind]
         reader = TableReader(table, where)
         self.values = read(reader, keys, problems, also=("properties", "options"))
         self.options = self._table(table, "options")

@@ -26,6 +26,7 @@ from ffabric.system.problems import Problems
 from ffabric.system.python_target import as_uuids, target_fields, target_name
 from ffabric.system.spec import (
     SP,
+    TRUSTED_OS,
     VM,
     DeviceSpec,
     GicSpec,
@@ -61,10 +62,19 @@ def vm(target: object = None, **given: Any) -> PartitionDraft:
     return _partition(VM, target, given)
 
 
+def trusted_os(target: object = None, **given: Any) -> PartitionDraft:
+    """OP-TEE at S-EL1 below EL3, called with its SMC ABI: Python code, or `image=`.
+
+    `given`: as for `sp`; a raw `image` begins at the load address.
+    """
+    return _partition(TRUSTED_OS, target, {"image_offset": 0, **given})
+
+
 def describe(
     *,
     sps: Iterable[object] = (),
     vms: Iterable[object] = (),
+    trusted_os: object = None,
     name: str = "system",
     pes: int | None = None,
     seed: int | None = None,
@@ -76,9 +86,9 @@ def describe(
     run: RunSpec | None = None,
 ) -> SystemSpec:
     """The system of these partitions. Raises SystemErrors with everything that cannot be."""
-    drafts = _told_apart(
-        [_draft(kind, each) for kind, group in ((SP, sps), (VM, vms)) for each in group]
-    )
+    below_monitor = () if trusted_os is None else (trusted_os,)
+    groups = ((SP, sps), (VM, vms), (TRUSTED_OS, below_monitor))
+    drafts = _told_apart([_draft(kind, each) for kind, group in groups for each in group])
     problems = Problems()
     for draft in drafts:
         check_manifest(draft.manifest, problems, draft.where)

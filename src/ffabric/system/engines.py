@@ -13,7 +13,7 @@ from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
 from ffabric.system.extras import MissingExtra
 from ffabric.system.python_target import resolve_program
-from ffabric.system.spec import PythonSource
+from ffabric.system.spec import TRUSTED_OS, PythonSource
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.partition import ExecutionContext
@@ -78,9 +78,9 @@ def _unicorn(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     return system.unicorn.runner(
         level=endpoint.spec.el,
         mpidr=VCPU_FIXED | ctx.index if secure else PE_FIXED | system.machine.pes[ctx.index].mpidr,
-        secure=endpoint.spec.secure,
+        secure=secure,
         stage2=endpoint.partition.stage2,
-        gic=not endpoint.spec.secure,
+        gic=not secure or endpoint.spec.kind == TRUSTED_OS,
     )
 
 
@@ -122,7 +122,8 @@ def _qemu(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
 def access_for(endpoint: Endpoint) -> GuestAccess:
     """How Python software of ``endpoint`` reaches memory: through its stage-2."""
     machine = endpoint.system.machine
-    stage2 = endpoint.partition.stage2 or NoTranslation()
+    trusted_os = endpoint.spec.kind == TRUSTED_OS
+    stage2 = endpoint.partition.stage2 or NoTranslation(machine.memory if trusted_os else None)
     return GuestAccess(stage2, machine.memory, secure=endpoint.spec.secure, bus=machine.bus)
 
 

@@ -6,10 +6,20 @@ import itertools
 
 from ffabric.system.manifest import ExecutionState
 from ffabric.system.problems import Problems
-from ffabric.system.spec import QEMU, SP, VM, ImageSource, PartitionDraft, SystemDraft
+from ffabric.system.spec import (
+    QEMU,
+    SP,
+    TRUSTED_OS,
+    VM,
+    ImageSource,
+    PartitionDraft,
+    PythonSource,
+    SystemDraft,
+)
 from ffabric.system.spmc_manifest import SP_ID_BASE
 
 PES_PER_CLUSTER = 4
+_KINDS = {SP: "an SP", VM: "a VM", TRUSTED_OS: "a trusted OS"}
 QEMU_PES = 16
 """In the one cluster of QEMU's machine."""
 
@@ -46,8 +56,8 @@ def check_partition(
     """The partition can run where and how it says."""
     manifest, where = partition.manifest, partition.where
     level, count = manifest.exception_level, manifest.execution_ctx_count
-    if level.secure is not (partition.kind == SP):
-        kind = "an SP" if partition.kind == SP else "a VM"
+    if level.secure is not (partition.kind != VM):
+        kind = _KINDS[partition.kind]
         problems.add(where, "exception-level", f"{kind} does not run at {level.name}")
     if partition.kind == SP and count not in (1, pes):
         problems.add(
@@ -59,6 +69,8 @@ def check_partition(
     if partition.engine is not None and (partition.engine == "python") is image:
         what = "an image" if image else "Python code"
         problems.add(where, "engine", f"{partition.engine!r} does not run {what}")
+    if partition.kind == TRUSTED_OS and partition.source == PythonSource():
+        problems.add(where, "", "a trusted OS has code of its own: it is not driven")
     if partition.engine == QEMU:
         _check_qemu(draft, partition, pes, problems)
     if image and manifest.execution_state is ExecutionState.AARCH32:
@@ -84,7 +96,12 @@ def find_ids(draft: SystemDraft, problems: Problems) -> dict[str, int]:
     else:
         for extra in [p for p in draft.partitions if p.kind == VM][1:]:
             problems.add(extra.where, "", "without a hypervisor there is only one VM")
+    for extra in [p for p in draft.partitions if p.kind == TRUSTED_OS][1:]:
+        problems.add(extra.where, "", "there is one trusted OS already")
     for partition in sorted(draft.partitions, key=lambda entry: _wanted_id(entry) is None):
+        if partition.kind == TRUSTED_OS:
+            found[partition.name] = 0
+            continue
         wanted = _wanted_id(partition)
         if wanted is None:
             first = SP_ID_BASE + 1 if partition.kind == SP else 0

@@ -23,6 +23,7 @@ from ffabric.system.spec import (
     QEMU,
     RWX,
     SP,
+    TRUSTED_OS,
     VM,
     ImageSource,
     MemoryBank,
@@ -39,7 +40,13 @@ DEFAULT_MEMORY = (
     MemoryBank("secure-high", 0xFD00_0000, 0x0300_0000, secure=True),
     MemoryBank("normal", 0x8000_0000, 0x4000_0000, secure=False),
 )
-DEFAULT_SIZE = {SP: BLOCK, VM: 8 * BLOCK}
+DEFAULT_SIZE = {SP: BLOCK, VM: 8 * BLOCK, TRUSTED_OS: 8 * BLOCK}
+DEVICETREE = MemoryRegion(
+    name="devicetree",
+    pages=16,
+    attributes=int(RegionAttributes.READ | RegionAttributes.WRITE | RegionAttributes.NON_SECURE),
+)
+"""Where a trusted OS finds the devicetree of the normal world."""
 QEMU_BASE = 0x4000_0000
 QEMU_MEMORY = (
     *(bank for bank in DEFAULT_MEMORY if bank.secure),
@@ -84,6 +91,8 @@ def settle(partition: PartitionDraft, problems: Problems) -> PartitionDraft:
         problems.add(partition.where, "image", f"{source.path}: {message}")
     if partition.kind == SP and not manifest.uuids:
         manifest = replace(manifest, uuids=(uuid5(_NAMESPACE, partition.name),))
+    if partition.kind == TRUSTED_OS:
+        manifest = replace(manifest, memory_regions=(*manifest.memory_regions, DEVICETREE))
     return replace(partition, manifest=replace(manifest, mem_size=size), source=source)
 
 
@@ -114,7 +123,7 @@ class Places:
             base = self._fixed_base(partition)
             if base is not None:
                 self.bases[partition.name] = base
-                secure = partition.kind == SP
+                secure = partition.kind != VM
                 self._take(partition, "", base, _size(partition), secure=secure)
         for partition in partitions:
             if not self._is_identity(partition):
@@ -130,7 +139,7 @@ class Places:
         """Find room for the others."""
         for partition in partitions:
             if partition.name not in self.bases:
-                size, secure = _size(partition), partition.kind == SP
+                size, secure = _size(partition), partition.kind != VM
                 if self._is_identity(partition):
                     base = self._find(partition, "memory", size, secure=secure)
                     self.bases[partition.name] = base
@@ -162,7 +171,7 @@ class Places:
         blob = build_dtb(
             update_node(partition.tree, manifest) if partition.tree else manifest_node(manifest)
         )
-        ram = RWX | (0 if partition.kind == SP else _NON_SECURE)
+        ram = RWX | (0 if partition.kind != VM else _NON_SECURE)
         level = 0 if manifest.exception_level.unprivileged else 1
         runs_python = isinstance(partition.source, PythonSource)
         return PartitionSpec(
@@ -224,7 +233,7 @@ class Places:
         return offset
 
     def _is_identity(self, partition: PartitionDraft) -> bool:
-        return partition.kind == SP or not self.draft.with_hypervisor
+        return partition.kind != VM or not self.draft.with_hypervisor
 
     def _fixed_base(self, partition: PartitionDraft) -> int | None:
         if partition.physical_address is not None:

@@ -19,7 +19,7 @@ from ffabric.system.manifest import Manifest, RegionAttributes
 from ffabric.system.problems import Problem
 from ffabric.system.spmc_manifest import SP_ID_BASE
 
-SP, VM = "sp", "vm"
+SP, VM, TRUSTED_OS = "sp", "vm", "trusted_os"
 QEMU = "qemu"
 ENGINES = ("python", "unicorn", QEMU)
 
@@ -110,8 +110,8 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def secure(self) -> bool:
-        """Whether it is a secure partition."""
-        return self.kind == SP
+        """Whether it is of the secure world."""
+        return self.kind != VM
 
     @property
     def vcpus(self) -> int:
@@ -161,7 +161,10 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole system. `hypervisor` None: the first VM is the normal world's kernel, endpoint 0."""
+    """A whole system. `hypervisor` None: the first VM is the normal world's kernel, endpoint 0.
+
+    `trusted_os` is called with OP-TEE's SMC ABI and runs at S-EL1 below EL3, beside the SPs.
+    """
 
     name: str
     mpidrs: tuple[int, ...]
@@ -170,6 +173,7 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     hypervisor: FirmwareSpec | None
     sps: tuple[PartitionSpec, ...] = ()
     vms: tuple[PartitionSpec, ...] = ()
+    trusted_os: PartitionSpec | None = None
     devices: tuple[DeviceSpec, ...] = ()
     gic: GicSpec = GicSpec()
     run: RunSpec = RunSpec()
@@ -183,8 +187,9 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def partitions(self) -> tuple[PartitionSpec, ...]:
-        """The SPs in boot order, then the VMs."""
-        return (*self.sps, *self.vms)
+        """The SPs in boot order, the trusted OS, then the VMs."""
+        below_monitor = () if self.trusted_os is None else (self.trusted_os,)
+        return (*self.sps, *below_monitor, *self.vms)
 
     def partition(self, name: str) -> PartitionSpec:
         """The partition of that name; KeyError if there is none."""

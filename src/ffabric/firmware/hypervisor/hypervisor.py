@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ffabric.abi.ffa.messages import Message
+    from ffabric.firmware.hypervisor.optee import Mediator
     from ffabric.firmware.manager.notification_state import NotificationState
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.machine.machine import PE, Machine
@@ -73,6 +74,8 @@ class Hypervisor(Manager):
         """VMs whose RX/TX pair the SPMC knows."""
         self.eventfds: dict[int, Callable[[int], None]] = {}
         """VM -> who is told that a vCPU has notifications and injects the interrupt: its VMM."""
+        self.mediator: Mediator | None = None
+        """Who passes the calls of VMs to OP-TEE on, if there is an OP-TEE below EL3."""
         self.zombies: list[Region] = []
         """Memory of dead VMs that an SP has not relinquished yet."""
         self.untold: list[tuple[int, int, int]] = []
@@ -216,6 +219,10 @@ class Hypervisor(Manager):
             if self._has(each):
                 self.switch(each, self._go_on(each, self._current(each)))
                 return
+
+    def errand_later(self, steps: Callable[[PE], Steps]) -> None:
+        """The same, on whichever PE is next done with what it has under way."""
+        self._errands.append((None, steps))
 
     def _has(self, pe: PE) -> bool:
         """Whether ``pe`` is in the normal world and nothing is under way there."""

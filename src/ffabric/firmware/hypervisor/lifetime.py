@@ -48,6 +48,8 @@ def create(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
     if hypervisor.tracer is not None:
         hypervisor.tracer.event(pe, "vm_created", partition=vm.name, endpoint=vm.id)
     yield [fid.FFA_NOTIFICATION_BITMAP_CREATE, vm.id, len(vm.contexts)]
+    if hypervisor.mediator is not None:
+        yield from hypervisor.mediator.created(vm)
     yield from announce(hypervisor, pe, vm, VM_CREATED)
     if vm.alive:
         start(hypervisor, vm, 0, vm.entry, vm.boot_information)
@@ -105,6 +107,9 @@ def _release(hypervisor: Hypervisor, dead: ExecutionContext) -> None:
 
 def destroy(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
     """End ``vm``, which is stopped: everything that it has or gave away comes back."""
+    mediator = hypervisor.mediator
+    if mediator is not None and mediator.delays(vm, partial(destroy, hypervisor, vm)):
+        return
     if hypervisor.tracer is not None:
         hypervisor.tracer.event(pe, "vm_destroyed", partition=vm.name, reason=vm.fate)
     if vm.id in hypervisor.shared_mailboxes:
@@ -118,6 +123,8 @@ def destroy(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
             else:
                 hypervisor.errand(partial(finish, hypervisor, word), ctx.pe)
     yield from announce(hypervisor, pe, vm, VM_DESTROYED)
+    if mediator is not None:
+        yield from mediator.destroyed(vm)
     for vcpu in range(len(vm.contexts)):
         flags = notifications.GET_FROM_SP | notifications.GET_FROM_SPM
         yield [fid.FFA_NOTIFICATION_GET, vcpu << 16 | vm.id, flags]

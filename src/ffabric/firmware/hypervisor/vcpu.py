@@ -10,6 +10,7 @@ from ffabric.abi.psci import AffinityState, MigrateType, Return
 from ffabric.firmware.hypervisor import lifetime
 from ffabric.firmware.manager import execution
 from ffabric.firmware.manager.partition import ExecutionContext, State
+from ffabric.firmware.monitor.trusted_os import is_for_trusted_os
 from ffabric.machine import exits
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, function: int
     handler = _CALLS.get(function)
     if handler is not None:
         return handler(hypervisor, pe, caller)
+    mediator = hypervisor.mediator
+    if mediator is not None and is_for_trusted_os(function):
+        return hypervisor.script(pe, caller, mediator.script(pe, caller))
     caller.x[0] = NOT_SUPPORTED
     return caller
 

@@ -51,7 +51,7 @@ def version(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         answer = _negotiate(pm, caller, x[1])
     except Refused as refusal:
         pm.refuse(pe, caller, refusal)
-        answer = refusal.rule.status.register
+        answer = Status(refusal.rule.status).register
     x[0:8] = (answer, 0, 0, 0, 0, 0, 0, 0)
     return caller
 

@@ -47,6 +47,8 @@ class PythonRunner:
         self.ctx = ctx
         self.instructions = 0
         self.on_interrupt: Handler | None = None
+        self.pc = 0
+        """The vector at which EL3 has entered it, for a program right below EL3."""
         self.masked = False
         """The software has masked interrupts (DAIF)."""
         self._program = program
@@ -109,6 +111,17 @@ class PythonRunner:
             self._again = 0
             ctx.x[:] = self._kept
         return self._step(ctx)
+
+    def branch(self, pc: int) -> None:
+        """The program's last call returns, with ``pc`` for where EL3 entered it."""
+        self.pc = pc
+
+    def vectors(self) -> bytes:
+        """A program has no vector registers."""
+        return b""
+
+    def set_vectors(self, state: bytes) -> None:
+        """A program has no vector registers."""
 
     def kick(self) -> None:
         """Nothing to do: a coroutine runs from exit to exit."""

@@ -1,0 +1,126 @@
+"""A trusted OS at S-EL1 below EL3: how the dispatcher enters it, and what comes back."""
+
+import pytest
+from mediator_sides import Tee
+
+from ffabric.abi import psci
+from ffabric.abi.optee import message as m
+from ffabric.abi.optee import smc
+from ffabric.guests.trusted_os import TrustedOs
+from ffabric.system.describe import describe, trusted_os
+from ffabric.system.dtb import parse_dtb
+from ffabric.system.problems import SystemErrors
+from ffabric.system.system import PartitionCrashed
+
+UNKNOWN = (1 << 64) - 1
+INTID = 45
+
+
+class Recorder(TrustedOs):
+    """Says who called on which PE with what, and how often a secure interrupt came."""
+
+    def __init__(self):
+        self.calls = []
+        self.interrupts = []
+
+    async def on_call(self, x, vcpu):
+        self.calls.append((vcpu.index, x))
+        return (smc.Return.OK, 11, 12, 13)
+
+    async def on_fiq(self, vcpu):
+        self.interrupts.append(vcpu.index)
+        gic = vcpu.mrs("ICC_IAR1_EL1")
+        vcpu.msr("ICC_EOIR1_EL1", gic)
+
+
+def boot(ffabric, software=None, *, hypervisor=False, pes=2, **options):
+    tos = software or Recorder()
+    return tos, ffabric.boot(
+        vms=["kernel"], trusted_os=trusted_os(tos, **options), hypervisor=hypervisor, pes=pes
+    )
+
+
+@pytest.mark.parametrize("function", [smc.CALL_WITH_ARG, smc.GET_OS_UUID, smc.CALLS_UID])
+def test_a_call_goes_with_eight_registers_and_its_answer_comes_in_four(ffabric, function):
+    tos, system = boot(ffabric)
+    answer = system.vm("kernel").ffa.call(function, *range(21, 37))
+    assert tos.calls == [(0, [function, *range(21, 28)])]
+    assert answer == (0, 11, 12, 13, *range(24, 37), 0)
+
+
+@pytest.mark.parametrize("function", [0x8500_0001, 0xB100_0000, 0xC000_0000])
+def test_calls_of_other_owners_are_not_its(ffabric, function):
+    tos, system = boot(ffabric)
+    assert system.vm("kernel").ffa.call(function)[0] == UNKNOWN
+    assert tos.calls == []
+
+
+def test_each_pe_enters_a_context_of_its_own(ffabric):
+    tos, system = boot(ffabric, vcpus=2)
+    kernel = system.vm("kernel")
+    kernel.ffa.call(psci.CPU_ON_64, system.system.machine.pes[1].mpidr, 0, 0)
+    for vcpu in (1, 0, 1):
+        assert kernel.vcpu(vcpu).call(smc.CALLS_UID)[0] == smc.Return.OK
+    assert [index for index, _ in tos.calls] == [1, 0, 1]
+
+
+def test_a_pe_without_a_context_has_no_trusted_os(ffabric):
+    _, system = boot(ffabric, vcpus=1)
+    kernel = system.vm("kernel")
+    kernel.ffa.call(psci.CPU_ON_64, system.system.machine.pes[1].mpidr, 0, 0)
+    assert kernel.vcpu(1).call(smc.CALLS_UID)[0] == UNKNOWN
+    assert kernel.vcpu(0).call(smc.CALLS_UID)[0] == smc.Return.OK
+
+
+@pytest.mark.parametrize("hypervisor", [True, False])
+def test_a_secure_interrupt_of_the_normal_world_enters_it(ffabric, hypervisor):
+    tos, system = boot(ffabric, hypervisor=hypervisor, vcpus=2)
+    gic = system.system.machine.gic
+    gic.configure(INTID, group=1, enabled=True, edge=True, target=0)
+    gic.sysreg_write(0, "ICC_IGRPEN1_EL1", 1, secure=True)
+    gic.set_pending(INTID, 0)
+    kernel = system.vm("kernel").ffa
+    assert kernel.features(0x8400_0063)
+    system.run()
+    assert tos.interrupts == [0]
+    assert kernel.call(smc.CALLS_UID)[0] == smc.Return.OK
+
+
+class Dying(TrustedOs):
+    async def on_call(self, x, vcpu):
+        raise RuntimeError("panic")
+
+
+def test_callers_hear_that_it_is_dead(ffabric):
+    _, system = boot(ffabric, Dying(), vcpus=2)
+    kernel = system.vm("kernel").ffa
+    with pytest.raises(PartitionCrashed, match="panic"):
+        kernel.call(smc.CALLS_UID)
+    assert kernel.call(smc.CALLS_UID)[0] == UNKNOWN
+
+
+def test_it_finds_the_normal_worlds_memory_in_a_devicetree(ffabric):
+    _, system = boot(ffabric)
+    endpoint = system.system.endpoint("trusted-os")
+    at = endpoint.partition.boot_information
+    root = parse_dtb(endpoint.memory.read(at, 4096)).root
+    found = [
+        node.u64("reg") if len(node.props["reg"]) == 8 else node.cells("reg")
+        for node in root.children
+    ]
+    banks = [each for each in system.system.spec.memory if not each.secure]
+    assert found == [(0, bank.base, 0, bank.size) for bank in banks]
+
+
+def test_there_is_one(ffabric):
+    with pytest.raises(SystemErrors, match="not driven"):
+        describe(vms=["kernel"], trusted_os="tee")
+
+
+def test_it_reads_messages_of_the_normal_world(ffabric):
+    tee, system = boot(ffabric, Tee())
+    kernel = system.vm("kernel")
+    at = kernel.ram.allocate(1)
+    kernel.memory.write(at, m.build_message(m.Message(4)))
+    assert kernel.ffa.call(smc.CALL_WITH_ARG, at >> 32, at & 0xFFFFFFFF)[0] == smc.Return.OK
+    assert tee.messages == [m.Message(4, params=[])]
