@@ -10,9 +10,23 @@ LAB = UUID("5b1fa4b2-0001-4c4a-8d5c-52fd2b2b4d01")
 LONE = UUID("5b1fa4b2-0001-4c4a-8d5c-52fd2b2b4d02")
 SHARED = UUID("5b1fa4b2-0001-4c4a-8d5c-52fd2b2b4d03")
 
-ADD, REVERSE, COPY, WAIT, SEND, BORROW, PANIC, FAIL, TIME, SLEEP, REST, TWICE, WHO, WRONG = range(
-    14
-)
+(
+    ADD,
+    REVERSE,
+    COPY,
+    WAIT,
+    SEND,
+    BORROW,
+    PANIC,
+    FAIL,
+    TIME,
+    SLEEP,
+    REST,
+    TWICE,
+    WHO,
+    WRONG,
+    STRICT,
+) = range(15)
 REFUSED = 0x8000_0042
 """A result of the TA's own."""
 
@@ -106,9 +120,30 @@ async def wrong(session, params):
     params.value(0).a = "text"
 
 
+async def strict(session, params):
+    """Read the first, write the second."""
+    params.memref(1).write(params.memref(0).read())
+
+
 COMMANDS = dict(
     enumerate(
-        [add, reverse, copy, wait, send, borrow, panic, fail, time, sleep, rest, twice, who, wrong]
+        [
+            add,
+            reverse,
+            copy,
+            wait,
+            send,
+            borrow,
+            panic,
+            fail,
+            time,
+            sleep,
+            rest,
+            twice,
+            who,
+            wrong,
+            strict,
+        ]
     )
 )
 

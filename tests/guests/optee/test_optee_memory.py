@@ -1,7 +1,7 @@
 """Memory in two steps: shared and used; unregistered and reclaimed."""
 
 import pytest
-from optee_sides import BORROW, COPY, LAB, REVERSE, TWICE, WAIT
+from optee_sides import BORROW, COPY, LAB, REVERSE, STRICT, TWICE, WAIT
 
 from ffabric.abi.ffa.memory import PERM_DATA_RO
 from ffabric.abi.optee import ffa as abi
@@ -11,6 +11,7 @@ from ffabric.abi.optee.message import NO_HANDLE, Command, Fmem, Message, Tmem, T
 from ffabric.abi.optee.tee import Origin, Result
 from ffabric.guests.ffa import FfaError
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.memory import Region
 from ffabric.guests.optee.shm import NULL
 
 
@@ -256,3 +257,38 @@ def test_shm_is_read_and_written_in_parts(tee):
     shm.write(b"hello", 5)
     assert shm.read() == bytes(5) + b"hello"
     assert shm.read(at=5) == b"hello"
+
+
+def test_memory_is_used_as_the_parameter_says(tee, lab):
+    shm = tee.driver.allocate(8)
+    for params in ((shm.output(), shm.output()), (shm.input(), shm.input())):
+        with pytest.raises(TeeError, match="ACCESS_DENIED, origin TRUSTED_APP"):
+            lab(STRICT, *params)
+
+
+def test_memory_that_the_spmc_does_not_know_any_more(tee, lab):
+    lines = []
+    tee.system.system.listeners.append(lambda _, line: lines.append(line))
+    shm = tee.driver.allocate(8)
+    lab(REVERSE, shm.inout())
+
+    async def relinquish(thread):
+        await thread.ffa.relinquish(shm.cookie)
+
+    tee.core.drivers.append(relinquish)
+    tee.core.banks[0].notifier.started = True
+    tee.driver.bottom_half()
+    tee.driver.free(shm)
+    assert lines == [
+        f"E/TC: cookie {shm.cookie:#x} not relinquished: FFA_MEM_RELINQUISH: INVALID_PARAMETERS"
+    ]
+
+
+def test_regions_know_their_bounds():
+    region = Region(1, [(0x1000, 0x1000), (0x8000, 0x1000)])
+    region.offset = 0x10
+    assert region.size == 0x1FF0
+    with pytest.raises(ValueError, match="16 bytes lie outside of 8192"):
+        list(region._pieces(0x1FE0, 0x20))
+    assert list(region._pieces(0xFE0, 0x20)) == [(0x1FF0, 0x10), (0x8000, 0x10)]
+    assert list(region._pieces(0x1FF0, 0)) == []

@@ -2,11 +2,13 @@
 
 import pytest
 
+from ffabric.abi.ffa.functions import FFA_FEATURES
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee.ffa import OPTEE_UUID, Return
 from ffabric.abi.optee.tee import Result
-from ffabric.guests.ffa import FfaError
+from ffabric.guests.ffa import Ffa, FfaError
+from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.driver import DrivenDriver
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.partition import Partition
@@ -46,7 +48,7 @@ def test_the_partition_is_found_by_its_uuid(tee):
 def test_without_optee_there_is_nothing_to_probe(ffabric):
     system = ffabric.boot(vms=["alice"])
     driver = DrivenDriver(system.vm("alice").ffa)
-    with pytest.raises(FfaError, match="INVALID_PARAMETERS"):
+    with pytest.raises(LookupError, match=r"implements 486178e0-.*INVALID_PARAMETERS"):
         driver.probe()
     with pytest.raises(LookupError, match="no OP-TEE has been probed"):
         driver.open_session(OPTEE_UUID)
@@ -77,3 +79,17 @@ def test_what_does_not_work_with_the_driver(ffabric, answer, result):
     with pytest.raises(TeeError) as caught:
         DrivenDriver(system.vm("alice").ffa).probe()
     assert caught.value.result == result
+
+
+async def no_features(self, feature):
+    raise FfaError(Status.NOT_SUPPORTED, FFA_FEATURES)
+
+
+def test_an_spmc_without_notifications(ffabric, monkeypatch):
+    monkeypatch.setattr(Ffa, "features", no_features)
+    system = ffabric.boot(sps=[OpTee()], vms=["alice"])
+    driver = DrivenDriver(system.vm("alice").ffa)
+    assert driver.probe().capabilities == abi.CAP_ARG_OFFSET
+    assert driver.devices() == []
+    with pytest.raises(TeeError, match="NOT_IMPLEMENTED, origin COMMS"):
+        driver.enable_notifications()

@@ -11,6 +11,7 @@ from optee_sides import (
     PANIC,
     REFUSED,
     SHARED,
+    STRICT,
     TIME,
     WAIT,
     WHO,
@@ -18,8 +19,17 @@ from optee_sides import (
 )
 
 from ffabric.abi.optee.ffa import Return
-from ffabric.abi.optee.message import META_VALUE, Command, Empty, Message, Type, Value
+from ffabric.abi.optee.message import (
+    META_VALUE,
+    Command,
+    Empty,
+    Message,
+    Type,
+    Value,
+    parse_header,
+)
 from ffabric.abi.optee.tee import Login, Origin, Result
+from ffabric.guests.optee.devices import Command as DeviceCommand
 from ffabric.guests.optee.driver import meta
 from ffabric.guests.optee.error import TeeError
 
@@ -81,6 +91,7 @@ def test_who_the_client_is(tee):
         session = tee.driver.open_session(LAB, login=login, client=name)
         (answer,) = tee.driver.invoke(session, WHO, Value(Type.VALUE_OUTPUT))
         assert (answer.a, answer.b) == (login, seen)
+        tee.driver.close_session(session)
 
 
 @pytest.mark.parametrize(
@@ -202,3 +213,22 @@ def test_too_many_sessions(tee, monkeypatch):
 
 def test_devices_of_the_tee_bus(tee):
     assert tee.driver.devices() == [LAB]
+    assert tee.driver.devices(DeviceCommand.GET_DEVICES_SUPP) == []
+    refused = (Result.NOT_IMPLEMENTED, Origin.TRUSTED_APP)
+    assert failure(tee.driver.devices, 2) == refused
+
+
+def test_a_value_is_no_memory_and_memory_no_value(tee):
+    session = tee.driver.open_session(LAB)
+    shm = tee.driver.allocate(8)
+    bad = (Result.BAD_PARAMETERS, Origin.TRUSTED_APP)
+    assert failure(tee.driver.invoke, session, WHO, shm.inout()) == bad
+    assert failure(tee.driver.invoke, session, STRICT, *[Value(Type.VALUE_INOUT)] * 2) == bad
+    tee.driver.free(shm)
+
+
+def test_parameters_of_no_type(tee):
+    for command, first in ((Command.OPEN_SESSION, 12), (Command.INVOKE_COMMAND, 4)):
+        pending = tee.driver.begin(Message(command, params=[Empty(first), Empty()]))
+        answer = parse_header(pending.shm.read(pending.size, pending.at))
+        assert (answer.ret, answer.ret_origin) == (Result.BAD_PARAMETERS, Origin.TEE)

@@ -103,9 +103,10 @@ class DriverCalls:
         ffa = self.ffa
         if not ffa.endpoint:
             yield from Calls.id_get.function(ffa)
-        partitions = yield from Calls.partition_info.function(ffa, abi.OPTEE_UUID)
-        if not partitions:
-            raise LookupError(f"no partition implements {abi.OPTEE_UUID}")
+        try:
+            partitions = yield from Calls.partition_info.function(ffa, abi.OPTEE_UUID)
+        except FfaError as error:
+            raise LookupError(f"no partition implements {abi.OPTEE_UUID}: {error}") from error
         self.state.found = Found(partitions[0].id, (0, 0), 0, Capabilities(0))
         api = yield from self._service(abi.GET_API_VERSION)
         if api["major"] != abi.VERSION_MAJOR or api["minor"] < abi.VERSION_MINOR:

@@ -7,7 +7,7 @@ An instance that panicked serves nobody any more: its sessions answer TARGET_DEA
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 from uuid import UUID
 
@@ -84,14 +84,11 @@ class Sessions:
         entry = self._find(number, Result.ITEM_NOT_FOUND)
         async with self._inside(thread, entry):
             self._find(number, Result.ITEM_NOT_FOUND)
-            try:
+            with suppress(TeeError):  # the client cannot be kept in
                 await self._enter(
                     thread, entry, lambda: entry.instance.app.close_session(entry.session)
                 )
-            except TeeError:
-                pass  # the client cannot be kept in
-            finally:
-                self._drop(entry)
+            self._drop(entry)
 
     def cancel(self, number: int) -> None:
         """Tell a TA that its client does not want the answer. Raises TeeError."""
@@ -126,8 +123,7 @@ class Sessions:
     def _drop(self, entry: _Entry) -> None:
         """A session is over; so is its instance, if nothing keeps it."""
         instance = entry.instance
-        if self._open.pop(entry.session.id, None) is None:
-            return
+        del self._open[entry.session.id]
         instance.sessions -= 1
         kept = instance.app.keep_alive and not instance.panicked
         if not instance.sessions and not kept and self._single.get(instance.uuid) is instance:
