@@ -303,7 +303,7 @@ class Calls:
     def receive(self) -> Steps[messages.Message]:
         """The indirect message in RX, which is released."""
         data = self.memory.read(self.buffers.rx, self.buffers.pages * PAGE)
-        message = messages.parse_message(data, self.version)
+        message = messages.parse_message(data, self.version, older=True)
         yield from self._ffa(fid.FFA_RX_RELEASE)
         return message
 

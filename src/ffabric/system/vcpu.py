@@ -63,7 +63,7 @@ class Vcpu:
     def __init__(self, endpoint: Endpoint, ctx: ExecutionContext, conduit: int) -> None:
         self.ctx = ctx
         self.conduit = conduit
-        self.version = endpoint.spec.manifest.ffa_version
+        self.version = endpoint.partition.version
         self.name = endpoint.spec.name
         self._endpoint = endpoint
 

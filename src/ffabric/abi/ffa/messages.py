@@ -57,11 +57,17 @@ def build_message(message: Message, version: int) -> bytes:
     return record.pack(*values[: len(record.names)]) + message.payload
 
 
-def parse_message(data: bytes, version: int) -> Message:
-    """The message in `data`, a snapshot of the buffer; DecodeError if the payload is not in it."""
-    size = header_size(version)
+def parse_message(data: bytes, version: int, *, older: bool = False) -> Message:
+    """The message in `data`, a snapshot of the buffer; DecodeError if the payload is not in it.
+
+    `older`: the header may be of an older version too. Nothing in it tells which, but where the
+    payload begins there is no header any more.
+    """
     record = HEADER.at(version)
     offset, receiver, sender, length, *uuid = record.unpack(data, 0, "message")
+    size = header_size(version)
+    if older and offset < size:
+        size, uuid = header_size(V1_1), []
     if not size <= offset <= len(data):
         reason = f"not in {size:#x}..{len(data):#x}"
         raise DecodeError("message.offset", record.offsets["offset"], offset, reason)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.status import Status, from_register
+from ffabric.abi.ffa.version import V1_1
 from ffabric.firmware.hypervisor import boot, interrupts, lifetime, notifications, relay, vcpu
 from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
 from ffabric.firmware.hypervisor.frames import Frames
@@ -465,7 +466,8 @@ class Hypervisor(Manager):
     def mailbox_changed(self, pe: PE, caller: ExecutionContext, *, mapped: bool) -> Next:
         """The SPMC fills the RX of VMs that take indirect messages, so it must know them."""
         vm = caller.partition
-        if mapped and vm.properties & info.INDIRECT_MESSAGES:
+        taken = vm.properties & info.INDIRECT_MESSAGES and self.link_version >= V1_1
+        if mapped and taken:
             return self.script(pe, caller, relay.map_mailbox(self, caller))
         if not mapped and vm.id in self.shared_mailboxes:
             return self.script(pe, caller, relay.unmap_mailbox(self, caller))
@@ -485,6 +487,7 @@ class Hypervisor(Manager):
     def add(self, partition: Partition, contexts: int) -> None:
         """Create a VM with ``contexts`` vCPUs; its memory and properties are set."""
         partition.owner = SCHEDULER_CALLS if partition.may_schedule else VM_CALLS
+        partition.version = min(partition.version, self.version)
         partition.contexts = [ExecutionContext(partition, index, self) for index in range(contexts)]
         self.partitions[partition.id] = partition
 

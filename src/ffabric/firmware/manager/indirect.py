@@ -2,8 +2,12 @@
 
 TX is read once. What is delivered is built anew in the receiver's version of the header, with the
 payload right behind it: header layouts differ (20 bytes in v1.1, 40 since v1.2) and the receiver
-reads only its own. A framework notification tells it that its RX is full (DEN0077A 1.2, sections
-7.3, 10.7 and 15.1).
+reads only its own. The version of a VM is known to its hypervisor alone: what the SPMC reads from
+its TX may have the older header, what it writes into its RX has that of the hypervisor, and where
+the payload begins tells them apart.
+
+A framework notification tells the receiver that its RX is full (DEN0077A 1.2, sections 7.3, 10.7
+and 15.1).
 """
 
 from __future__ import annotations
@@ -157,7 +161,8 @@ def _read(pm: Manager, mine: Partition, sender: int) -> abi.Message:
     box = pm.mailbox_of(mine, sender)
     if box is None:
         refuse(NO_TX, got="no buffers", expected="an RX/TX pair")
-    message = abi.parse_message(box.tx.snapshot(box.tx.size), mine.version)
+    data = box.tx.snapshot(box.tx.size)
+    message = abi.parse_message(data, mine.version, older=sender != mine.id)
     if message.sender != sender:
         refuse(HEADER_SENDER, got=message.sender, expected=sender)
     if message.receiver == sender:

@@ -104,6 +104,7 @@ class Spmc(Manager):
     def add(self, partition: Partition, contexts: int) -> None:
         """Create a secure partition with ``contexts`` execution contexts."""
         partition.owner = SECURE_CALLS
+        partition.version = min(partition.version, self.version)
         partition.contexts = [ExecutionContext(partition, index, self) for index in range(contexts)]
         for ctx in partition.contexts:
             ctx.virq = VirtualInterrupts()
