@@ -189,6 +189,18 @@ class Stage2:
             found.append((start, pa, length, attrs))
         return found
 
+    def vacant(self, ipa: int, pages: int) -> bool:
+        """Whether nothing of the range, which is in the address space, is mapped or remembered."""
+        if pages == 1:
+            return not self.translate(ipa)
+        for index, count, shift, _ in self._spans(ipa, self._end_of(ipa, pages)):
+            if shift > _PAGE:
+                if self._words[index]:
+                    return False
+            elif self._mapping[index << 3 : index + count << 3] != _EMPTY_TABLE[: count << 3]:
+                return False
+        return True
+
     # Changing
 
     def map(self, ipa: int, pa: int, pages: int, attrs: int) -> None:
@@ -244,8 +256,9 @@ class Stage2:
             raise Stage2Error(ipa, f"bits {clear:#x}, {set_:#x} are not all attributes")
         words = self._words
         if pages == 1:
-            index = self._page_index(ipa)
-            if index >= 0:
+            table = self._walked.get(ipa >> 21)
+            index = self._page_index(ipa) if table is None else table + (ipa >> 12 & 511)
+            if index >= 0 and not ipa & 0xFFF:
                 old = words[index]
                 if not old:
                     raise Stage2Error(ipa, "no page there to update")

@@ -167,9 +167,12 @@ class Relinquish(Struct):
     endpoints: list[int] = msgspec_field(default_factory=list)
 
 
+_NO_IMPDEF: Final = (0, 0)
 _COMPOSITE = COMPOSITE.at()
 _CONSTITUENT = CONSTITUENT.at()
 _RELINQUISH = RELINQUISH.at()
+_RELINQUISH_ONE = struct.Struct("<" + "".join(each.code for each in _RELINQUISH.fields) + "H")
+"""With the one endpoint that is legal."""
 _RANGE_SIZE: Final = _CONSTITUENT.size
 _COMPOSITE_SIZE: Final = _COMPOSITE.size
 _unpack_composite = _COMPOSITE.struct.unpack_from
@@ -198,9 +201,11 @@ _ReadReceivers = Callable[[bytes], list[Receiver]]
 
 
 class _Head(NamedTuple):
-    """All of a built transaction before its address ranges, as one struct."""
+    """A built transaction up to its address ranges, or through the first of them, as one struct."""
 
     pack: Callable[..., bytes]
+    unpack: Callable[[bytes], tuple[int, ...]]
+    size: int
     placement: tuple[int, ...]
     """What the header says of the receivers."""
     composite: int
@@ -211,6 +216,8 @@ class _Shape:
     """A version's header, and the receivers that may follow it.
 
     `unpack` gives the header's five values, then size, count and offset of the receivers.
+    Nearly all descriptors have one receiver and then either nothing (`bare`) or one address range
+    (`plain`), with no gap anywhere: those are one struct.
     """
 
     def __init__(self, version: int, readers: dict[int, _ReadReceivers]) -> None:
@@ -223,20 +230,26 @@ class _Shape:
             self.unpack = self._unpack_without_placement
         self.readers = readers
         self.head = functools.lru_cache(maxsize=64)(self._make_head)
+        self.bare = self._make_head(1, with_composite=False)
+        self.plain = self._make_head(1, with_composite=True, ranges=1)
+        self.receiver_at = 5 + len(self.plain.placement)
+        """Values of a head before those of its first receiver."""
 
     def _unpack_without_placement(self, data: bytes) -> tuple[Any, ...]:
         *values, count = self.record.struct.unpack_from(data)
         return (*values, self.receiver.size, count, self.size)
 
-    def _make_head(self, count: int, with_composite: bool) -> _Head:
+    def _make_head(self, count: int, with_composite: bool, ranges: int = 0) -> _Head:
         records = [self.record, *[self.receiver] * count, *[_COMPOSITE] * with_composite]
+        records += [_CONSTITUENT] * ranges
         code = "<" + "".join(field.code for record in records for field in record.fields)
         whole = struct.Struct(code)
         start = self.size if count else 0
         size = self.receiver.size if count else 0
         said = {"receiver_size": size, "receiver_count": count, "receivers_offset": start}
         placement = tuple(said[name] for name in self.record.names[5:])
-        return _Head(whole.pack, placement, start + size * count if with_composite else 0)
+        composite = start + size * count if with_composite else 0
+        return _Head(whole.pack, whole.unpack, whole.size, placement, composite)
 
 
 _V1_0_READERS: dict[int, _ReadReceivers] = {_RECEIVER_16.size: _receivers_16}
@@ -300,6 +313,11 @@ def parse_transaction(data: bytes, version: int) -> Transaction:
     """
     shape = _SHAPES[version]
     length = len(data)
+    whole = shape.plain if length == shape.plain.size else shape.bare
+    if length == whole.size:
+        found = _parse_whole(data, shape, whole)
+        if found is not None:
+            return found
     if length < shape.size:
         raise DecodeError("transaction", 0, length, f"shorter than {shape.size} bytes")
     sender, attributes, flags, handle, tag, size, count, start = shape.unpack(data)
@@ -342,6 +360,38 @@ def parse_transaction(data: bytes, version: int) -> Transaction:
     )
 
 
+def _parse_whole(data: bytes, shape: _Shape, whole: _Head) -> Transaction | None:
+    """The transaction in `data` if it is exactly `whole`: one receiver, one range or none."""
+    values = whole.unpack(data)
+    at = shape.receiver_at
+    sender, attributes, flags, handle, tag = values[:5]
+    endpoint, permissions, receiver_flags, composite = values[at : at + 4]
+    if values[5:at] != whole.placement or composite != whole.composite:
+        return None
+    impdef = (values[at + 4], values[at + 5]) if shape.has_impdef else _NO_IMPDEF
+    receivers = [Receiver(endpoint, permissions, receiver_flags, composite, impdef)]
+    if not composite:
+        return Transaction(
+            sender, attributes, flags, handle, tag, receivers, header_length=whole.size
+        )
+    total_pages, range_count, address, pages = values[-4:]
+    if range_count != 1:
+        return None
+    return Transaction(
+        sender,
+        attributes,
+        flags,
+        handle,
+        tag,
+        receivers,
+        total_pages,
+        1,
+        [(address, pages)],
+        has_composite=True,
+        header_length=whole.size - _RANGE_SIZE,
+    )
+
+
 def parse_constituents(data: bytes) -> list[tuple[int, int]]:
     """The (address, pages) pairs of a later fragment; DecodeError if one is cut off."""
     if len(data) % _RANGE_SIZE:
@@ -371,28 +421,35 @@ def build_transaction(transaction: Transaction, version: int) -> bytes:
     """
     shape = _SHAPES[version]
     receivers, ranges = transaction.receivers, transaction.constituents
-    with_composite = transaction.has_composite or bool(ranges)
-    pack, placement, composite = shape.head(len(receivers), with_composite)
+    count = len(ranges)
+    with_composite = count > 0 or transaction.has_composite
+    if len(receivers) == 1 and (count == 1 or not with_composite):
+        head = shape.plain if count else shape.bare
+    else:
+        head = shape.head(len(receivers), with_composite)
     values = [
         transaction.sender,
         transaction.attributes,
         transaction.flags,
         transaction.handle,
         transaction.tag,
-        *placement,
+        *head.placement,
     ]
+    composite = head.composite
     for receiver in receivers:
         values += (receiver.endpoint, receiver.permissions, receiver.flags, composite)
         if shape.has_impdef:
             values += receiver.impdef
     if with_composite:
         total = transaction.total_pages or sum([pages for _, pages in ranges])
-        values += (total, transaction.range_count or len(ranges))
+        values += (total, transaction.range_count or count)
+    if head is shape.plain:
+        values += ranges[0]
     try:
-        head = pack(*values)
+        data = head.pack(*values)
     except struct.error as error:
         raise ValueError(f"{TRANSACTION.name}: {error}: {values}") from None
-    return head + build_constituents(ranges) if ranges else head
+    return data + build_constituents(ranges) if count and head is not shape.plain else data
 
 
 def fragments(data: bytes, header_length: int, limit: int) -> list[bytes]:
@@ -401,10 +458,10 @@ def fragments(data: bytes, header_length: int, limit: int) -> list[bytes]:
     `header_length` is that of the parsed transaction. ValueError if the first fragment cannot
     hold the header.
     """
-    if limit < header_length or limit < _RANGE_SIZE:
-        raise ValueError(f"a fragment of {limit} bytes does not hold the header")
     if len(data) <= limit:
         return [data]
+    if limit < header_length or limit < _RANGE_SIZE:
+        raise ValueError(f"a fragment of {limit} bytes does not hold the header")
     first = limit - (limit - header_length) % _RANGE_SIZE
     step = limit - limit % _RANGE_SIZE
     return [data[:first], *(data[at : at + step] for at in range(first, len(data), step))]
@@ -412,6 +469,10 @@ def fragments(data: bytes, header_length: int, limit: int) -> list[bytes]:
 
 def parse_relinquish(data: bytes) -> Relinquish:
     """The relinquish descriptor at the start of `data`; DecodeError if it does not fit."""
+    if len(data) >= _RELINQUISH_ONE.size:
+        handle, flags, count, endpoint = _RELINQUISH_ONE.unpack_from(data)
+        if count == 1:
+            return Relinquish(handle, flags, [endpoint])
     handle, flags, count = _RELINQUISH.unpack(data, 0, "relinquish")
     end = _RELINQUISH.size + 2 * count
     if end > len(data):

@@ -35,6 +35,7 @@ def primary(hypervisor: Hypervisor, pe: PE) -> Script:
         count, size = answer[2], answer[3] or info.descriptor_size(hypervisor.link_version)
         data = hypervisor.mailbox.rx.snapshot(count * size)
         hypervisor.secure_partitions = info.parse_partition_info(data, count, size)
+        hypervisor.secure_ids = frozenset(each.id for each in hypervisor.secure_partitions)
         yield [fid.FFA_RX_RELEASE]
     for other in hypervisor.machine.pes[1:]:
         yield [psci.CPU_ON_64, other.mpidr]

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 HYPERVISOR_ID = 0
 SECURE_ID = 1 << 15
 
+_ABORTED = State.ABORTED
+_BLOCKED = State.BLOCKED
+_RUNNING = State.RUNNING
 _ZEROS = [[0] * (18 - n) for n in range(19)]
 """What a shorter list of registers lacks, by its length."""
 
@@ -71,6 +74,8 @@ class Hypervisor(Manager):
         self.mailbox_base = 0
         self.secure_partitions: list[info.PartitionInfo] = []
         """What the SPMC says of its partitions, asked once at boot."""
+        self.secure_ids: frozenset[int] = frozenset()
+        """Their endpoint ids."""
         self.shared_mailboxes: set[int] = set()
         """VMs whose RX/TX pair the SPMC knows."""
         self.eventfds: dict[int, Callable[[int], None]] = {}
@@ -120,7 +125,7 @@ class Hypervisor(Manager):
         gate.x[:] = caller.x
         self._askers[pe.index] = caller
         self._forwarded[pe.index] = (caller.x[0], caller.x[1])
-        caller.state = State.BLOCKED
+        caller.state = _BLOCKED
         return gate
 
     def script(self, pe: PE, caller: ExecutionContext | None, steps: Script) -> Next:
@@ -128,7 +133,7 @@ class Hypervisor(Manager):
         self._scripts[pe.index] = steps
         self._askers[pe.index] = caller
         if caller is not None:
-            caller.state = State.BLOCKED
+            caller.state = _BLOCKED
         return self._advance(pe, None)
 
     def _advance(self, pe: PE, answer: list[int] | None) -> Next:
@@ -150,9 +155,9 @@ class Hypervisor(Manager):
             return gate
         self._scripts[index] = None
         self._askers[index] = None
-        if self.sri_due[pe.index]:
-            self.sri_due[pe.index] = False
-            self.machine.gic.set_pending(self.sri, pe.index)
+        if self.sri_due[index]:
+            self.sri_due[index] = False
+            self.machine.gic.set_pending(self.sri, index)
         if steps is self._chores:
             self._chores = None
         elif caller is None:
@@ -189,9 +194,9 @@ class Hypervisor(Manager):
     def _resume(self, pe: PE, caller: ExecutionContext | None) -> Next:
         if caller is None:
             return self.schedule(pe)
-        if caller.state is State.ABORTED:
+        if caller.state is _ABORTED:
             return execution.unwind(self, pe, caller)
-        caller.state = State.RUNNING
+        caller.state = _RUNNING
         caller.pe = pe
         return caller
 
@@ -244,6 +249,8 @@ class Hypervisor(Manager):
 
     def _go_on(self, pe: PE, nxt: Next) -> Next:
         """``nxt`` is next on ``pe``, after the errands that are to be run there."""
+        if not self._errands:
+            return nxt
         for at, (where, steps) in enumerate(self._errands):
             if where is None or where is pe:
                 del self._errands[at]
@@ -390,7 +397,7 @@ class Hypervisor(Manager):
 
     def is_remote(self, endpoint: int) -> bool:
         """SPs are the SPMC's."""
-        return any(each.id == endpoint for each in self.secure_partitions)
+        return endpoint in self.secure_ids
 
     def forward_request(self, pe: PE, caller: ExecutionContext, receiver: int) -> Next:
         """A direct request to an SP."""
@@ -451,7 +458,7 @@ class Hypervisor(Manager):
 
     def commit(self, pe: PE, caller: ExecutionContext, region: Region) -> Next:
         """Memory for VMs alone is relayed here; memory for an SP goes to the SPMC, repainted."""
-        if any(self.is_remote(each.endpoint) for each in region.borrowers):
+        if not self.secure_ids.isdisjoint([each.endpoint for each in region.borrowers]):
             if self.regions.pending.get(region.handle) is region:
                 self.regions.remove(region)
             return self.script(pe, caller, relay.send_memory(self, caller, region))

@@ -73,7 +73,8 @@ def _forget_donated(hypervisor: Hypervisor, handle: int) -> None:
     former = hypervisor.regions.live.get(handle)
     if former is not None:
         retrieve.finish_donation(hypervisor, former)
-    hypervisor.zombies = [each for each in hypervisor.zombies if each.handle != handle]
+    if hypervisor.zombies:
+        hypervisor.zombies = [each for each in hypervisor.zombies if each.handle != handle]
 
 
 def was_donated(region: Region, answer: list[int]) -> bool:

@@ -98,7 +98,7 @@ class Buffer:
     def snapshot(self, length: int, offset: int = 0) -> bytes:
         """``length`` bytes from ``offset``, each read once."""
         if len(self.views) == 1:
-            return bytes(self.views[0][offset : offset + length])
+            return self.views[0][offset : offset + length].tobytes()
         return b"".join(self.views)[offset : offset + length]
 
     def write(self, data: bytes, offset: int = 0) -> None:

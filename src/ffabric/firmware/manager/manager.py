@@ -62,6 +62,7 @@ REFUSALS = (Refused, DecodeError, NoPages)
 """What ends the handling of a call with FFA_ERROR."""
 MASK32 = 0xFFFFFFFF
 SMC64 = 0x40000000
+_ABORTED = State.ABORTED
 
 
 class Tracer(Protocol):
@@ -156,7 +157,7 @@ class Manager(Relayer):
 
     def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
         """An endpoint's context has exited to this exception level."""
-        if ctx.state is State.ABORTED:
+        if ctx.state is _ABORTED:
             return execution.unwind(self, pe, ctx)
         if exit_ <= exits.SVC:
             return self.call(pe, ctx)

@@ -74,10 +74,12 @@ class Relayer(abc.ABC):
         stage2 = borrower.stage2
         assert stage2 is not None
         runs = region.runs
-        if borrower.identity and all(
-            stage2.runs(pa, pages)[0][1:3] == (-1, pages) for _, pa, pages, _ in runs
-        ):
-            return [(pa, pa, pages) for _, pa, pages, _ in runs]
+        if borrower.identity:
+            for _, pa, pages, _ in runs:
+                if not stage2.vacant(pa, pages):
+                    break
+            else:
+                return [(pa, pa, pages) for _, pa, pages, _ in runs]
         base, pages = borrower.window
         total = region.total_pages
         for ipa, pa, count, _ in stage2.runs(base, pages) if pages else ():

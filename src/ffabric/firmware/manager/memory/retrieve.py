@@ -284,10 +284,10 @@ def _judge_attributes(region: Region, attributes: int) -> None:
 
 def _judge_receivers(me: Partition, region: Region, wanted: abi.Transaction) -> None:
     count, sent = len(wanted.receivers), len(region.borrowers)
-    bypass = bool(wanted.flags & abi.FLAG_BYPASS_BORROWERS_CHECK)
-    if bypass and (count != 1 or sent == 1):
-        refuse(RECEIVERS, got=count, expected="1 of several")
-    if not bypass and count != sent:
+    if wanted.flags & abi.FLAG_BYPASS_BORROWERS_CHECK:
+        if count != 1 or sent == 1:
+            refuse(RECEIVERS, got=count, expected="1 of several")
+    elif count != sent:
         refuse(RECEIVERS, got=count, expected=sent)
     ids = [each.endpoint for each in wanted.receivers]
     if me.id not in ids or (count > 1 and len(set(ids)) != count):

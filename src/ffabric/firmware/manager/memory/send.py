@@ -24,7 +24,7 @@ from ffabric.firmware.manager.memory.region import (
 )
 from ffabric.firmware.rules import Rule, refuse, rule
 from ffabric.machine.pages import NoPages
-from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, VALID
+from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, VALID, Run
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.mailbox import Mailbox
@@ -377,9 +377,10 @@ def judge_ownership(region: Region) -> None:
     """What the owner's stage-2 says of the pages; fills ``region.runs``."""
     stage2 = region.owner.stage2
     assert stage2 is not None
-    region.runs = runs = []
+    runs: list[Run] = []
     for address, count in region.constituents:
         runs += stage2.runs(address, count)
+    region.runs = runs
     attrs = runs[0][3]
     for ipa, _, _, found in runs:
         if found & _EXCLUSIVE != VALID:
@@ -434,7 +435,8 @@ def restore(pm: Relayer, region: Region) -> None:
 
 def answer(caller: ExecutionContext, region: Region) -> None:
     """FFA_SUCCESS with the handle."""
-    reply.success(caller.x, *handle_words(region.handle))
+    handle = region.handle
+    reply.success(caller.x, handle & 0xFFFFFFFF, handle >> 32)
 
 
 def handle_words(handle: int) -> tuple[int, int]:
