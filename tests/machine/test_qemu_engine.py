@@ -16,7 +16,7 @@ from ffabric.guests.partition import Partition
 from ffabric.lab.running import End, run_to_end
 from ffabric.system.boot import boot
 from ffabric.system.describe import describe, vm
-from ffabric.system.spec import KernelBoot
+from ffabric.system.spec import KernelBoot, RunSpec
 
 OUTSIDER = Path(__file__).parent.parent / "images" / "outsider.bin"
 
@@ -47,6 +47,43 @@ def test_an_image_asks_an_sp_as_under_any_engine():
         assert booted.refusals == {}
         runner = booted.endpoints["guest"].partition.contexts[0].runner
         assert len(runner.ticks) > 64
+
+
+def under_a_hypervisor(*images_):
+    vms = [
+        vm(name=f"vm{n}", image=image, engine="qemu", kernel=KernelBoot())
+        for n, image in enumerate(images_)
+    ]
+    run = RunSpec(stop_on_crash=False)
+    return boot(describe(sps=[Adder()], vms=vms, run=run))
+
+
+def test_vms_under_a_hypervisor_have_memory_of_their_own():
+    client = images.load("client_smc")
+    with under_a_hypervisor(client, client) as booted:
+        vms = [booted.endpoints[name] for name in ("vm0", "vm1")]
+        places = [[(each.ipa, each.pa) for each in endpoint.spec.memory] for endpoint in vms]
+        assert run_to_end(booted).end is End.IDLE
+    assert [ipa for ((ipa, _),) in places] == [0x4000_0000] * 2
+    assert len({pa for ((_, pa),) in places} | {0x4000_0000}) == 3
+    assert set(booted.refusals) <= {"direct.req.receiver_busy"}
+    assert [each.partition.fate for each in vms] == ["powered itself off"] * 2
+
+
+def test_the_others_go_on_when_a_vm_is_gone():
+    with under_a_hypervisor(OUTSIDER, images.load("client_smc")) as booted:
+        first, second = (booted.endpoints[name] for name in ("vm0", "vm1"))
+        pids = []
+
+        def listen(name, line):
+            if line == "hello":
+                pids.append(first.software.process.pid)
+                os.kill(pids[0], signal.SIGKILL)
+
+        booted.listeners.append(listen)
+        run_to_end(booted)
+        assert first.partition.fate == f"QEMU (process {pids[0]}) ended: killed by SIGKILL"
+        assert second.partition.fate == "powered itself off"
 
 
 def test_cpus_start_and_stop_and_interrupts_arrive():

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from ffabric.system import kernel
-from ffabric.system.describe import describe, vm
+from ffabric.system.describe import describe, sp, vm
 from ffabric.system.dtb import parse_dtb
 from ffabric.system.images import parse_image
 from ffabric.system.problems import SystemErrors
@@ -88,14 +88,39 @@ def test_room_is_for_image_files_and_devicetree():
     assert kernel.room(source, KernelBoot(b"i" * 4097)) == 0x250_0000 + 0x2000 + 0x20_0000
 
 
+def linux(**options):
+    return vm(name="linux", image=CODE, engine="qemu", kernel=KernelBoot(), **options)
+
+
+def test_each_vm_under_a_hypervisor_has_a_bank_of_its_own():
+    spec = describe(vms=[linux(), linux(mem_size=512 << 20)])
+    assert spec.pes == 3
+    pieces = [each.memory for each in spec.vms]
+    assert [[(each.ipa, each.size) for each in vm] for vm in pieces] == [
+        [(0x4000_0000, 256 << 20)],
+        [(0x4000_0000, 512 << 20)],
+    ]
+    banks = {bank.base: bank.size for bank in spec.memory}
+    assert [banks[vm[0].pa] for vm in pieces] == [256 << 20, 512 << 20]
+
+
+def test_a_kernel_is_told_of_op_tee():
+    plain, optee = (
+        kernel.platform(KernelBoot(), ram=(0, 1 << 30), mpidrs=[0], initrd=0, optee=there)
+        for there in (False, True)
+    )
+    assert plain.child("firmware") is None
+    (node,) = optee.child("firmware").children
+    assert (node.string("compatible"), node.string("method")) == ("linaro,optee-tz", "smc")
+
+
 @pytest.mark.parametrize(
     ("described", "problem"),
     [
         (lambda: system(KernelBoot(), code=image(64 << 20), mem_size=32 << 20), "do not fit"),
-        (
-            lambda: describe(vms=[vm("linux", image=CODE, engine="qemu", kernel=KernelBoot())]),
-            "say hypervisor = false",
-        ),
+        (lambda: describe(vms=[linux(vcpus=2)]), "VMs with one vCPU"),
+        (lambda: describe(vms=[linux(), linux()], pes=2), "2 PEs for 2 VMs"),
+        (lambda: describe(sps=[sp(image=CODE, engine="qemu")]), "kernels of the normal world"),
         (lambda: system(KernelBoot(), cpus=17), "17 PEs: QEMU's machine has 16"),
     ],
 )

@@ -21,6 +21,8 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     ids = find_ids(draft, problems)
     partitions = [settle(partition, problems) for partition in draft.partitions]
     places = Places(draft, problems)
+    if draft.with_hypervisor:
+        places.add_banks(partitions)
     places.take_fixed(partitions)
     version = draft.ffa_version
     spmc = FirmwareSpec(draft.spmc_id, version, places.take_tables("spmc", secure=True))

@@ -244,7 +244,7 @@ class _Builder:
             )
         if isinstance(manager, Hypervisor):
             self._virtual_gic(manager, partition, stage2)
-        self._load(spec)
+        self._load(spec, partition)
         if spec.manifest_offset is not None:
             partition.boot_information = self._boot_information(spec)
 
@@ -291,7 +291,7 @@ class _Builder:
         place = next(each for each in spec.memory if each.name == DEVICETREE.name)
         self.memory.write(place.pa, normal_world(self.spec.memory), secure=False)
         partition.boot_information = place.pa
-        self._load(spec)
+        self._load(spec, partition)
         endpoint = self._endpoint(system, spec, partition)
         dispatcher.runners = [cast(Entered, ctx.runner) for ctx in partition.contexts]
         return endpoint
@@ -304,14 +304,8 @@ class _Builder:
             ExecutionContext(partition, index, monitor) for index in range(self.spec.pes)
         ]
         monitor.kernel = partition.contexts
-        self._load(spec)
-        argument = partition.boot_information
-        if spec.kernel is not None:
-            layout = Layout(spec, self.spec.mpidrs)
-            argument = layout.devicetree
-            for at, data in layout.files:
-                self._write(spec, at - spec.load_address, data)
-        monitor.psci.entries[0] = (spec.entry, argument)
+        self._load(spec, partition)
+        monitor.psci.entries[0] = (spec.entry, partition.boot_information)
         return self._endpoint(system, spec, partition)
 
     def _endpoint(self, system: System, spec: PartitionSpec, partition: Partition) -> Endpoint:
@@ -320,12 +314,17 @@ class _Builder:
             ctx.runner = make_runner(endpoint, ctx)
         return endpoint
 
-    def _load(self, spec: PartitionSpec) -> None:
+    def _load(self, spec: PartitionSpec, partition: Partition) -> None:
         if isinstance(spec.source, ImageSource):
             for part in spec.source.image.parts:
                 self._write(spec, part.offset, part.data)
         if spec.manifest_offset is not None:
             self._write(spec, spec.manifest_offset, spec.dtb)
+        if spec.kernel is not None:
+            layout = Layout(spec, self.spec.mpidrs, optee=self.spec.trusted_os is not None)
+            partition.boot_information = layout.devicetree
+            for at, data in layout.files:
+                self._write(spec, at - spec.load_address, data)
 
     def _write(self, spec: PartitionSpec, offset: int, data: bytes) -> None:
         """Write ``data`` at ``offset`` from the load address, wherever its pieces are."""

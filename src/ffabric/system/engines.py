@@ -116,7 +116,7 @@ def _qemu(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
             el2=spec.el == 2,
         )
     guest: QemuGuest = endpoint.software
-    return guest.runner(ctx, machine.gic)
+    return guest.runner(ctx, endpoint.partition.gic or machine.gic)
 
 
 def access_for(endpoint: Endpoint) -> GuestAccess:

@@ -38,6 +38,8 @@ def find_mpidrs(draft: SystemDraft, problems: Problems) -> tuple[int, ...]:
     known, wanted = draft.mpidrs, draft.pes
     if wanted is None:
         most = max((p.manifest.execution_ctx_count for p in draft.partitions), default=1)
+        if draft.with_hypervisor and any(p.engine == QEMU for p in draft.partitions):
+            most = max(most, 1 + sum(p.kind == VM for p in draft.partitions))
         wanted = len(known) or most
     if not known and any(p.engine == QEMU for p in draft.partitions):
         return tuple(range(wanted))
@@ -80,11 +82,20 @@ def check_partition(
 def _check_qemu(
     draft: SystemDraft, partition: PartitionDraft, pes: int, problems: Problems
 ) -> None:
-    if partition.kind != VM or draft.with_hypervisor:
-        message = "'qemu' runs the kernel of a system without a hypervisor: say hypervisor = false"
-        problems.add(partition.where, "engine", message)
+    """QEMU executes kernels; under a hypervisor each has a PE to itself, which it never yields."""
+    if partition.kind != VM:
+        problems.add(partition.where, "engine", "'qemu' runs kernels of the normal world")
     if pes > QEMU_PES:
         problems.add(partition.where, "engine", f"{pes} PEs: QEMU's machine has {QEMU_PES}")
+    if not draft.with_hypervisor:
+        return
+    vms = sum(each.kind == VM for each in draft.partitions)
+    if partition.manifest.execution_ctx_count > 1:
+        message = "under a hypervisor 'qemu' runs VMs with one vCPU"
+        problems.add(partition.where, "engine", message)
+    if pes <= vms:
+        message = f"{pes} PEs for {vms} VMs: each that 'qemu' runs needs one to itself, not PE 0"
+        problems.add(partition.where, "engine", message)
 
 
 def find_ids(draft: SystemDraft, problems: Problems) -> dict[str, int]:

@@ -51,7 +51,7 @@ def room(source: ImageSource, boot: KernelBoot) -> int:
 class Layout:
     """Where things are in the RAM of a kernel: addresses, and what to write there."""
 
-    def __init__(self, spec: PartitionSpec, mpidrs: Sequence[int]) -> None:
+    def __init__(self, spec: PartitionSpec, mpidrs: Sequence[int], *, optee: bool = False) -> None:
         assert spec.kernel is not None
         ram = spec.memory[0]
         end = ram.ipa + sum(piece.size for piece in spec.memory if piece.name == ram.name)
@@ -62,16 +62,29 @@ class Layout:
             ram=(ram.ipa, end - ram.ipa),
             mpidrs=mpidrs[: spec.vcpus],
             initrd=self.initrd,
+            optee=optee,
         )
         self.files = ((self.devicetree, build_dtb(tree)), (self.initrd, spec.kernel.initrd))
 
 
-def platform(boot: KernelBoot, *, ram: tuple[int, int], mpidrs: Sequence[int], initrd: int) -> Node:
-    """The devicetree of QEMU's `virt`; ``ram``: base and size, ``initrd``: its address."""
+def platform(
+    boot: KernelBoot,
+    *,
+    ram: tuple[int, int],
+    mpidrs: Sequence[int],
+    initrd: int,
+    optee: bool = False,
+) -> Node:
+    """The devicetree of QEMU's `virt`; ``ram``: base and size, ``initrd``: its address.
+
+    ``optee``: an OP-TEE answers to its SMC ABI (linaro,optee-tz.yaml).
+    """
     chosen = {"bootargs": _text(boot.bootargs), "stdout-path": _text(f"/pl011@{UART[0]:x}")}
     if boot.initrd:
         chosen["linux,initrd-start"] = _wide(initrd)
         chosen["linux,initrd-end"] = _wide(initrd + len(boot.initrd))
+    optee_node = Node("optee", {"compatible": _text("linaro,optee-tz"), "method": _text("smc")})
+    firmware = [Node("firmware", {}, [optee_node])] if optee else []
     return Node(
         "",
         {
@@ -83,6 +96,7 @@ def platform(boot: KernelBoot, *, ram: tuple[int, int], mpidrs: Sequence[int], i
         },
         [
             Node("chosen", chosen),
+            *firmware,
             Node(f"memory@{ram[0]:x}", {"device_type": _text("memory"), "reg": _wide(*ram)}),
             _cpus(mpidrs),
             Node(

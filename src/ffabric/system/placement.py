@@ -25,6 +25,16 @@ class Space:
                 return bank
         return None
 
+    def add(self, name: str, size: int, *, secure: bool) -> int:
+        """Add a bank above all others of that world: its base."""
+        base = max((bank.end for bank in self.banks if bank.secure is secure), default=BLOCK)
+        base = -(-base // BLOCK) * BLOCK
+        for bank in self.banks:
+            if base < bank.end and bank.base < base + size:
+                base = -(-bank.end // BLOCK) * BLOCK
+        bisect.insort(self.banks, MemoryBank(name, base, size, secure), key=lambda each: each.base)
+        return base
+
     def owner(self, base: int, size: int) -> str:
         """Whose range this one would overlap, or nothing."""
         at = bisect.bisect_left(self._taken, (base, 0, ""))

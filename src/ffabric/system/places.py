@@ -101,8 +101,8 @@ class Places:
 
     def __init__(self, draft: SystemDraft, problems: Problems) -> None:
         self.draft, self.problems = draft, problems
-        in_qemu = [each for each in draft.partitions if each.engine == QEMU]
-        self.space = Space(draft.memory or (QEMU_MEMORY if in_qemu else DEFAULT_MEMORY))
+        kernel = any(each.engine == QEMU for each in draft.partitions) and not draft.with_hypervisor
+        self.space = Space(draft.memory or (QEMU_MEMORY if kernel else DEFAULT_MEMORY))
         self.bases: dict[str, int] = {}
         self.blocks: dict[str, list[int]] = {}
         """VMs that float: the blocks of their memory. They descend while the IPAs ascend, so that
@@ -116,6 +116,15 @@ class Places:
                 )
         for bank in draft.reserved:
             self.space.take(bank.base, bank.size, bank.name)
+
+    def add_banks(self, partitions: list[PartitionDraft]) -> None:
+        """Give each VM that QEMU executes a bank of its own, which is all the memory QEMU sees."""
+        for partition in partitions:
+            if partition.engine == QEMU and partition.physical_address is None:
+                size = _size(partition)
+                base = self.space.add(partition.name, size, secure=False)
+                self.bases[partition.name] = base
+                self.space.take(base, size, partition.name)
 
     def take_fixed(self, partitions: list[PartitionDraft]) -> None:
         """Give those that must be at an address theirs."""

@@ -1,9 +1,9 @@
 """The QEMU engine: a partition's vCPUs in a process of their own, in wall time.
 
 For software that needs more of a machine than Unicorn has, such as an operating system: QEMU's
-`virt` has devices, a GIC and timers of its own, and its RAM is a bank of our physical memory, the
-same bytes. The bank must be where `virt` has its RAM. Calls come to our firmware, as from any
-engine.
+`virt` has devices, a GIC and timers of its own, and its RAM is a whole bank of our physical memory,
+the same bytes. There is no other stage 2: what the guest has lent or given away it still reaches.
+Calls come to our firmware, as from any engine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.machine.engines import qemu_mailbox as mailbox
 from ffabric.machine.engines.qemu_interrupts import InterruptRelay
-from ffabric.machine.engines.qemu_process import RAM_BASE, QemuProcess
+from ffabric.machine.engines.qemu_process import QemuProcess
 from ffabric.machine.engines.qemu_runner import QemuRunner
 from ffabric.machine.outside import Outside
 
@@ -51,8 +51,6 @@ class QemuGuest:
         gone: Sequence[int] = (),
         el2: bool = False,
     ) -> None:
-        if bank.base != RAM_BASE:
-            raise ValueError(f"{bank}: the RAM of QEMU's machine is at {RAM_BASE:#x}")
         if not 0 < cpus <= mailbox.MAX_CPUS:
             raise ValueError(f"{cpus} CPUs: QEMU's machine has up to {mailbox.MAX_CPUS}")
         self.name = name
@@ -73,10 +71,10 @@ class QemuGuest:
         return self.process.ended
 
     def runner(self, ctx: Context, gic: Gic) -> QemuRunner:
-        """The runner of a vCPU whose interrupts are those of its PE in ``gic``."""
+        """The runner of a vCPU whose interrupts are those of ``gic``: the machine's, or a VM's."""
         cpu = len(self.runners)
         block = self.process.mailbox.block(cpu, self.process.wake)
-        relay = InterruptRelay(gic, ctx.index)
+        relay = InterruptRelay(gic, ctx.index, self._machine.gic)
         runner = QemuRunner(self, self._machine, ctx, block, relay, level=self._level)
         self.runners.append(runner)
         return runner

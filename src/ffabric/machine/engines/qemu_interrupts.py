@@ -24,11 +24,12 @@ _SPURIOUS = 1020
 
 
 class InterruptRelay:
-    """The interrupts of ``pe`` in ``gic``."""
+    """The interrupts of ``pe`` in ``gic``; ``physical`` is the GIC that interrupts firmware."""
 
-    def __init__(self, gic: Gic, pe: int) -> None:
+    def __init__(self, gic: Gic, pe: int, physical: Gic) -> None:
         self._gic = gic
         self._pe = pe
+        self._physical = physical
 
     def open(self) -> None:
         """Let the GIC signal all that is the normal world's."""
@@ -39,9 +40,10 @@ class InterruptRelay:
         gic.sysreg_write(pe, "ICC_PMR_EL1", 0xFF, secure=False)
         gic.sysreg_write(pe, "ICC_IGRPEN1_EL1", 1, secure=False)
 
-    def announce(self) -> None:
-        """The CPU of this PE has interrupts to take."""
-        self._gic.set_pending(ELSEWHERE, self._pe)
+    def announce(self, pe: int) -> None:
+        """The CPU that has ``pe`` has interrupts to take."""
+        self._physical.configure(ELSEWHERE, pe, enabled=True, edge=True)
+        self._physical.set_pending(ELSEWHERE, pe)
 
     def take(self) -> list[int]:
         """The INTIDs that are signalled now; they are not any more."""

@@ -100,7 +100,8 @@ class QemuRunner:
         if not self._outside:
             if self._owes and not self._announced and self._block.interrupted:
                 self._announced = True
-                self._relay.announce()
+                assert self.ctx.pe is not None
+                self._relay.announce(self.ctx.pe.index)
             return False
         pe: PE | None = self.ctx.pe
         if pe is None or pe.current is not self.ctx:
