@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ffabric.lab.bench import rigs
+from ffabric.lab.bench import optee, rigs
 from ffabric.lab.bench.benchmark import (
     KIB,
     MIB,
@@ -19,6 +19,7 @@ from ffabric.lab.bench.software import BATCH
 CALLS = per_second("calls")
 ROUND_TRIPS = per_second("round trips")
 CYCLES = per_second("cycles")
+INVOCATIONS = per_second("invocations")
 EXPLAINED = per_second("explained")
 SIDES = {"sp": "an SP to an SP", "vm": "a VM to an SP, through hypervisor, monitor and SPMC"}
 """What lends or asks -> how that is said."""
@@ -104,6 +105,24 @@ BENCHMARKS = (
         )
         for pages, batch in ((16, BATCH), (1024, 1))
         for kind, side in SIDES.items()
+    ),
+    Benchmark(
+        name="optee.invoke",
+        what="a TA in Python invoked by a Python VM, with a value",
+        unit=INVOCATIONS,
+        setup=partial(optee.calls, optee.Invoker),
+    ),
+    Benchmark(
+        name="optee.session",
+        what="a session with the TA opened, the TA invoked, the session closed",
+        unit=CYCLES,
+        setup=partial(optee.calls, optee.Opener),
+    ),
+    Benchmark(
+        name="optee.memory",
+        what="a page shared with OP-TEE, read by the TA, unregistered and reclaimed",
+        unit=CYCLES,
+        setup=partial(optee.calls, optee.Sharer),
     ),
     *(
         Benchmark(
