@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trace": ("ffabric.cli.trace:trace", "Read a trace that a run has written."),
     "explain": ("ffabric.cli.explain:explain", "Say what registers or log lines mean."),
     "manifest": ("ffabric.cli.manifest:manifest", "Validate manifests, layouts, systems."),
+    "acs": ("ffabric.cli.acs:acs", "Run a build of Arm's FF-A compliance suite."),
     "fuzz": ("ffabric.cli.fuzz:fuzz", "Attack the firmware with hostile calls."),
     "bench": ("ffabric.cli.bench:bench", "Measure how fast everything is."),
 }

@@ -24,7 +24,13 @@ INSTALL_HINT = "reading .dts needs the devicetree package: pip install 'ffabric[
 _DIRECTIVE = re.compile(
     r"^[ \t]*#[ \t]*(include|define|undef|if|ifdef|ifndef|pragma)\b", re.MULTILINE
 )
-_PREPROCESSORS = (("cpp",), ("gcc", "-E"), ("clang", "-E"), ("cc", "-E"))
+_PREPROCESSORS = (
+    ("cpp",),
+    ("gcc", "-E"),
+    ("clang", "-E"),
+    ("cc", "-E"),
+    ("aarch64-linux-gnu-gcc", "-E"),
+)
 _CPP_FLAGS = ("-nostdinc", "-undef", "-D__DTS__", "-x", "assembler-with-cpp")
 _CPP_ERROR = re.compile(r"^(?P<where>.+?:\d+)(:\d+)?: (fatal )?error: (?P<what>.*)$", re.MULTILINE)
 _DTLIB_ERROR = re.compile(

@@ -1,0 +1,155 @@
+"""``ffabric acs``: run a user's own build of Arm's FF-A compliance suite."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from ffabric.cli.errors import UsageError
+from ffabric.cli.terminal import Terminal
+from ffabric.lab.acs import report
+from ffabric.lab.acs.build import find_build
+from ffabric.lab.acs.campaign import boot_each, boot_images, one_boot, run_jobs
+from ffabric.lab.acs.console import Case
+from ffabric.lab.acs.run import Bench, Job, Settings, make_bench
+from ffabric.lab.acs.witness import Limits
+
+STDOUT = "-"
+_FAILED = 1
+
+
+def acs(
+    folder: Path,
+    *,
+    hypervisor: bool | None = None,
+    boot_per_test: Annotated[bool, Parameter(negative=())] = False,
+    tests: Path | None = None,
+    only: Annotated[list[str] | None, Parameter(negative=())] = None,
+    manifests: Path | None = None,
+    junit: Path | None = None,
+    json: str | None = None,
+    logs: Path | None = None,
+    seed: int | None = None,
+    processes: int | None = None,
+    timeout: float = Limits().seconds,
+    max_exits: int = Limits().exits,
+    max_seconds: float = Limits().real,
+) -> int:
+    """Run a build of Arm's FF-A ACS for tgt_tfa_fvp, as it is, and report what passed.
+
+    FOLDER is where CMake has built it. After a test that hangs or crashes, the suite is booted
+    again with the tests that are left. Exit status 1 if a test did not pass and was not skipped.
+
+    Parameters
+    ----------
+    folder
+        CMake's build folder, its "output", or one with vm1.bin, sp1.bin to sp4.bin and manifests.
+    hypervisor
+        What it was built for: VM1 under a hypervisor, or as the kernel at EL2; by default what
+        CMake's cache says, and without a hypervisor if there is no cache.
+    boot_per_test
+        Boot for each test, with no other in the lists of tests that the images have in memory.
+    tests
+        Boot each image of VM1 in this folder instead: built for one test, and called by its name.
+    only
+        Run tests whose name, or whose suite's, is this; * and ? stand for anything.
+    manifests
+        Where sp1.dts to sp4.dts and fvp_spmc_manifest.dts are, if not in the suite's source tree.
+    junit
+        A file for the results as JUnit XML.
+    json
+        A file for the results as JSON; "-": standard output, instead of the table.
+    logs
+        A folder for what each boot leaves: a log with everything decoded, and the trace.
+    seed
+        Seed of the runs' choices.
+    processes
+        How many processes boot; by default one for each CPU.
+    timeout
+        Seconds of virtual time that a test may take.
+    max_exits
+        Exits of partitions that a test may take.
+    max_seconds
+        Seconds of real time that a test may take.
+    """
+    if min(timeout, max_exits, max_seconds) <= 0:
+        raise UsageError("a test needs some time and some exits")
+    if boot_per_test and tests is not None:
+        raise UsageError("--boot-per-test and --tests exclude each other")
+    build = find_build(folder, hypervisor=hypervisor, manifests=manifests)
+    bench = make_bench(build)
+    jobs = _jobs(bench, only or [], tests, each=boot_per_test)
+    settings = Settings(Limits(timeout, max_exits, max_seconds), seed, logs)
+    done = _run(bench, jobs, settings, processes or os.cpu_count() or 1)
+    cases = [case for _, found in done for case in found]
+    run = report.Run(str(folder), build.hypervisor, seed, len(done), cases)
+    if junit is not None:
+        junit.write_bytes(report.junit(run))
+    if json is not None:
+        found = msgspec.json.format(msgspec.json.encode(report.data(run))) + b"\n"
+        if json != STDOUT:
+            Path(json).write_bytes(found)
+        else:
+            sys.stdout.write(found.decode())
+    if json != STDOUT:
+        _print(run)
+    return 0 if run.good else _FAILED
+
+
+def _jobs(bench: Bench, only: list[str], tests: Path | None, *, each: bool) -> list[Job]:
+    if tests is not None:
+        return boot_images(bench, tests, only)
+    return boot_each(bench, only) if each else one_boot(bench, only)
+
+
+def _run(
+    bench: Bench, jobs: list[Job], settings: Settings, processes: int
+) -> list[tuple[Job, list[Case]]]:
+    """Run the jobs and say how far they are."""
+    expected = sum(len(job.tests) or 1 for job in jobs)
+    seen = 0
+
+    def begun(case: Case) -> None:
+        nonlocal seen
+        seen += 1
+        _say(f"{seen} of {expected}: {case.name}")
+
+    done: list[tuple[Job, list[Case]]] = []
+    try:
+        for job, cases in run_jobs(bench, jobs, settings, processes, begun):
+            done.append((job, cases))
+            if len(jobs) > 1:
+                _say(f"{len(done)} of {len(jobs)} boots")
+    finally:
+        _say("")
+    return done
+
+
+def _say(what: str) -> None:
+    """What is going on, for who sits in front of it."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{what}", end="", file=sys.stderr, flush=True)
+
+
+def _print(run: report.Run) -> None:
+    terminal = Terminal(sys.stdout)
+    say = terminal.line
+    boots = "one boot" if run.boots == 1 else f"{run.boots} boots"
+    say(f"FF-A ACS, {run.configuration}, {boots}", "bold")
+    say()
+    for line in report.table(run):
+        say(line)
+    for what, reasons in report.failures(run):
+        say()
+        say(what, "bold red")
+        for reason in reasons:
+            say(f"  {reason}", indent=4)
+    for reason, names in report.skips(run).items():
+        say()
+        say(f"skipped: {reason}", "yellow", indent=4)
+        say(f"  {', '.join(names)}", indent=2)

@@ -1,0 +1,224 @@
+"""Who watches a boot of the suite: its consoles, its calls and refusals, its limits.
+
+What is wanted of a test that does not end is the last call that was made; of one that fails, the
+last that was refused. Keeping these costs next to nothing; a whole trace is kept only if somebody
+wants the logs.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from ffabric.abi.ffa import calls
+from ffabric.abi.ffa import functions as fid
+from ffabric.lab.acs.console import Case, Console, Verdict
+from ffabric.lab.running import End, Outcome, run_to_end
+from ffabric.observe.text import Reader
+from ffabric.observe.trace import Trace, read_lines
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.firmware.rules import Refused
+    from ffabric.machine.clock import Event
+    from ffabric.machine.context import Context
+    from ffabric.machine.machine import PE
+    from ffabric.system.system import System
+
+
+_MASK32 = 0xFFFFFFFF
+_CONSOLE = frozenset({fid.FFA_CONSOLE_LOG_32, fid.FFA_CONSOLE_LOG_64})
+"""What says nothing about where a partition is."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a test may take: virtual seconds, exits of partitions to the firmware, real seconds.
+
+    The first two find every test that hangs, always at the same place. The last is for a machine
+    in which no time passes any more: firmware that loops.
+    """
+
+    seconds: float = 2.0
+    exits: int = 100_000
+    real: float = 60.0
+
+
+class Stuck(RuntimeError):  # noqa: N818 - a state of the run
+    """A test has used up its real time."""
+
+
+class Witness:
+    """Watches ``system`` while the ``with`` block runs it.
+
+    ``main`` is the partition that runs the tests, ``uart`` the console on which they report.
+    ``logs`` is a folder for NAME.log, everything decoded, and NAME.jsonl, the trace. ``on_test``
+    gets each test that begins.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        *,
+        main: str,
+        uart: str,
+        limits: Limits,
+        logs: Path | None = None,
+        name: str = "",
+        on_test: Callable[[Case], object] | None = None,
+    ) -> None:
+        self.console = Console()
+        self.fate = (Verdict.HUNG, "")
+        """What becomes of tests that the run never came to."""
+        self._system = system
+        self._machine = system.machine
+        self._main = main
+        self._mains = (main, uart)
+        self._limits = limits
+        self._logs = logs
+        self._name = name
+        self._on_test = on_test
+        self._sink: IO[bytes] | None = None
+        self._trace: Trace | None = None
+        self._deadline: Event | None = None
+        self._last: tuple[str, list[int]] | None = None
+        self._late = ""
+        self._alarm = False
+
+    def __enter__(self) -> Self:
+        if self._logs is not None:
+            self._logs.mkdir(parents=True, exist_ok=True)
+            self._sink = (self._logs / f"{self._name}.jsonl").open("wb")
+            self._trace = Trace(self._system, self._sink)
+        self._system.listeners.append(self._line)
+        self._system.attach(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._trace is not None and self._sink is not None and self._logs is not None:
+            self._trace.close()
+            self._sink.close()
+            self._write_log(self._logs)
+
+    def run(self) -> Outcome:
+        """Run the system until the suite ends, or a test exceeds its limits."""
+        armed = (
+            hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+        )
+        former = signal.signal(signal.SIGALRM, self._expire_really) if armed else None
+        self._alarm = armed
+        try:
+            self._arm()
+            return run_to_end(self._system, watchdog=0)
+        except Stuck as stuck:
+            return Outcome(End.OUT_OF_EVENTS, str(stuck))
+        finally:
+            if armed:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, former)
+
+    def finish(self, outcome: Outcome) -> None:
+        """The run has ended: a test that was running gets its verdict."""
+        if self.console.ended:
+            self.fate = Verdict.NOT_RUN, "the suite ended without it"
+            return
+        crash = next((each for each in self._system.deaths if each.name == self._main), None)
+        if crash is not None:
+            verdict, why = Verdict.CRASHED, f"{crash.name} crashed: {crash.reason}"
+        else:
+            verdict = Verdict.HUNG
+            why = f"hung ({self._late or outcome.reason}): {self._last_call()}"
+        self.fate = verdict, why
+        self.console.stop(verdict, why, self._machine.clock.now)
+
+    # What the firmware tells (the Tracer protocol of the partition managers).
+
+    def call(self, pe: PE, ctx: ExecutionContext, x: list[int]) -> None:
+        """``ctx`` makes the call in its registers."""
+        if ctx.gate is None and x[0] & _MASK32 not in _CONSOLE:
+            self._last = ctx.name, x.copy()
+        if self._trace is not None:
+            self._trace.call(pe, ctx, x)
+
+    def resume(self, pe: PE, ctx: Context) -> None:
+        """``ctx`` runs next, with the registers it holds."""
+        if self._trace is not None:
+            self._trace.resume(pe, ctx)
+
+    def refused(self, pe: PE, ctx: ExecutionContext, refusal: Refused) -> None:
+        """A rule refused the call of ``ctx``."""
+        rule = refusal.rule
+        self.console.refused(f"{ctx.name} by {refusal} ({rule.status.name}; {rule.section})")
+        if self._trace is not None:
+            self._trace.refused(pe, ctx, refusal)
+
+    def event(self, pe: PE | None, kind: str, **fields: Any) -> None:
+        """Anything else."""
+        if self._trace is not None:
+            self._trace.event(pe, kind, **fields)
+
+    # Consoles and limits
+
+    def _line(self, name: str, text: str) -> None:
+        if self._trace is not None and name not in self._system.endpoints:
+            self._trace.event(None, "console", partition=name, text=text)
+        running = self.console.case
+        who = "" if name in self._mains else name
+        self.console.line(text, self._machine.clock.now, who=who)
+        if self.console.ended:
+            self._machine.stop()
+            return
+        begun = self.console.case
+        if begun is not running and begun is not None:
+            self._arm()
+            if self._on_test is not None:
+                self._on_test(begun)
+
+    def _arm(self) -> None:
+        """A test begins: it has its time and its exits from now on."""
+        machine = self._machine
+        if self._deadline is not None:
+            machine.clock.cancel(self._deadline)
+        limit = round(self._limits.seconds * 1e9)
+        self._deadline = machine.clock.at(machine.clock.now + limit, self._expire)
+        machine.exit_limit = machine.exits + self._limits.exits
+        if self._alarm:
+            signal.setitimer(signal.ITIMER_REAL, self._limits.real)
+
+    def _expire(self) -> None:
+        self._late = f"no end within {self._limits.seconds:g} s of virtual time"
+        self._machine.stop()
+
+    def _expire_really(self, _number: int, _frame: FrameType | None) -> None:
+        raise Stuck(f"no end within {self._limits.real:g} s of real time")
+
+    def _last_call(self) -> str:
+        if self._last is None:
+            return "nobody made a call"
+        who, x = self._last
+        return f"last call {who} {calls.decode(x)}"
+
+    # Logs
+
+    def _write_log(self, folder: Path) -> None:
+        lines = _without_characters(read_lines(folder / f"{self._name}.jsonl"))
+        text = (f"{text}\n" for _, text in Reader().read(lines))
+        (folder / f"{self._name}.log").write_text("".join(text), encoding="utf-8")
+
+
+def _without_characters(lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The lines of a trace without the calls that print; the lines that they print are there."""
+    printing = set()
+    for line in lines:
+        whose = line.get("endpoint"), line.get("vcpu")
+        if line["kind"] == "call" and int(line["x"][0], 16) & _MASK32 in _CONSOLE:
+            printing.add(whose)
+        elif line["kind"] == "return" and whose in printing:
+            printing.remove(whose)
+        else:
+            yield line
