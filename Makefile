@@ -1,6 +1,7 @@
 # Every target sets up what it needs in .venv, once, and then only runs.
 #
 #   make demo     a system with both worlds, its calls and refusals explained
+#   make demo-linux   Debian's Linux as the normal world, in QEMU
 #   make test     the tests           (ARGS="-k share" to choose)
 #   make bench    how fast the calls are
 #   make docs     the documentation   -> docs/_build/html/index.html
@@ -13,10 +14,14 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: demo test bench docs lint format clean
+.PHONY: demo demo-linux test bench docs lint format clean
 
 demo: $(VENV)/.has-all
 	$(BIN)/ffabric demo $(ARGS)
+
+demo-linux: $(VENV)/.has-all
+	@bash tests/programs.sh qemu-system-aarch64:qemu-system-arm
+	$(BIN)/ffabric linux $(ARGS)
 
 test: $(VENV)/.has-all,test
 	@bash tests/programs.sh

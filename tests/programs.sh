@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
 # The programs that tests compare with, from Debian's packages: installs those that are missing, where
 # that is possible. A test whose program is missing all the same fails and names its package.
+# Arguments, PROGRAM:PACKAGE each, are installed instead.
 set -euo pipefail
 
-PROGRAMS=(aarch64-linux-gnu-as:binutils-aarch64-linux-gnu dtc:device-tree-compiler cpp:cpp
-    cpio:cpio qemu-system-aarch64:qemu-system-arm)
+if [ "$#" -gt 0 ]; then
+    PROGRAMS=("$@")
+else
+    PROGRAMS=(aarch64-linux-gnu-as:binutils-aarch64-linux-gnu dtc:device-tree-compiler cpp:cpp
+        cpio:cpio qemu-system-aarch64:qemu-system-arm)
+fi
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
@@ -35,7 +40,7 @@ for each in "${PROGRAMS[@]}"; do
 done
 [ "${#packages[@]}" -gt 0 ] || exit 0
 if ! command -v apt-get >/dev/null || { [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; }; then
-    echo "some tests need programs that are missing: sudo apt-get install ${packages[*]}" >&2
+    echo "programs are missing: sudo apt-get install ${packages[*]}" >&2
     exit 0
 fi
 update_package_lists

@@ -9,7 +9,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(
     source
-    for folder in ("tests/images", "src/ffabric/guests/images", "src/ffabric/machine/engines")
+    for folder in (
+        "tests/images",
+        "src/ffabric/guests/images",
+        "src/ffabric/machine/engines",
+        "src/ffabric/lab/linux",
+    )
     for source in (ROOT / folder).glob("*.S")
 )
 PREFIX = "aarch64-linux-gnu-"

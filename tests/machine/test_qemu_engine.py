@@ -46,7 +46,7 @@ def test_an_image_asks_an_sp_as_under_any_engine():
         assert outcome.end is End.POWERED_OFF
         assert booted.refusals == {}
         runner = booted.endpoints["guest"].partition.contexts[0].runner
-        assert len(runner.ticks) > 64
+        assert len(runner.round_trips) > 64
 
 
 def under_a_hypervisor(*images_):

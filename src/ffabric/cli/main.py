@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "manifest": ("ffabric.cli.manifest:manifest", "Validate manifests, layouts, systems."),
     "acs": ("ffabric.cli.acs:acs", "Run a build of Arm's FF-A compliance suite."),
     "fuzz": ("ffabric.cli.fuzz:fuzz", "Attack the firmware with hostile calls."),
+    "linux": ("ffabric.cli.linux:linux", "Boot Debian's Linux as the normal world."),
     "bench": ("ffabric.cli.bench:bench", "Measure how fast everything is."),
 }
 """Name of a command -> its function, and what it does in a line."""

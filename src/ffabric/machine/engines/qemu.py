@@ -27,8 +27,8 @@ TICKS_PER_SECOND = 62_500_000
 """Of the counter that QEMU's CPUs have."""
 PATIENCE = 60 * TICKS_PER_SECOND
 """How long a call waits for a peer that shows no sign of life."""
-SPIN = TICKS_PER_SECOND // 10_000
-"""How long a CPU that waits looks before it sleeps: 0.1 ms."""
+SPIN = TICKS_PER_SECOND // 2_000
+"""How long a CPU that waits looks before it sleeps, if it has a processor to itself: 0.5 ms."""
 
 _MAX_LINE = 4096
 
@@ -54,6 +54,8 @@ class QemuGuest:
         if not 0 < cpus <= mailbox.MAX_CPUS:
             raise ValueError(f"{cpus} CPUs: QEMU's machine has up to {mailbox.MAX_CPUS}")
         self.name = name
+        self.on_output: Callable[[bytes], object] | None = None
+        """Gets what the console prints as it comes, too."""
         self.runners: list[QemuRunner] = []
         self.process = QemuProcess(name, cpus=cpus, el2=el2, ram=(bank.fd, bank.size))
         self._machine = machine
@@ -118,6 +120,8 @@ class QemuGuest:
             data = b""
         if not data:
             self._outside.unwatch(self.process.console.fileno())
+        if self.on_output is not None:
+            self.on_output(data)
         *lines, self._line = (self._line + data).split(b"\n")
         if len(self._line) > _MAX_LINE or (self._line and not data):
             lines.append(self._line)

@@ -13,6 +13,7 @@ again.
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from ffabric.machine.engines.qemu_mailbox import Block
     from ffabric.machine.engines.runner import Trap
     from ffabric.machine.machine import PE, Machine
+
+
+MASK32 = 0xFFFF_FFFF
 
 
 class QemuRunner:
@@ -41,8 +45,10 @@ class QemuRunner:
     ) -> None:
         self.ctx = ctx
         self.instructions = 0
-        self.ticks: list[int] = []
-        """How long each call took at the guest's EL3, in ticks of the system counter."""
+        self.functions = array("I")
+        """The function ids of its calls."""
+        self.round_trips = array("Q")
+        """Known with each call: how long the one before took at the guest's EL3, in ticks."""
         self._guest = guest
         self._machine = machine
         self._block = block
@@ -88,7 +94,8 @@ class QemuRunner:
         kind = block.kind
         if kind == exits.SMC:
             self._owes = True
-            self.ticks.append(block.ticks)
+            self.functions.append(ctx.x[0] & MASK32)
+            self.round_trips.append(block.ticks)
         else:
             kind = exits.CRASH
             syndrome, address, pc = block.crash

@@ -1,0 +1,217 @@
+"""``ffabric linux``: Debian's kernel as the normal world, in QEMU, on our monitor and SPMC."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ffabric.cli.errors import UsageError
+from ffabric.cli.terminal import Terminal
+from ffabric.guests.optee.core import OpTee
+from ffabric.lab.linux import initramfs, packages, run
+from ffabric.lab.linux import kernel as kernels
+from ffabric.lab.linux.deb import PackageError
+from ffabric.lab.linux.keyboard import Keyboard
+from ffabric.lab.linux.report import Report
+from ffabric.lab.linux.software import Adder, Echo
+from ffabric.lab.running import End, Outcome, run_to_end
+from ffabric.machine.engines.qemu_process import find_program
+from ffabric.observe.trace import Trace
+from ffabric.system.boot import boot
+from ffabric.system.problems import SystemErrors
+from ffabric.system.python_target import TargetError, resolve_program
+from ffabric.system.spec import PythonSource
+from ffabric.system.system import System
+
+_FAILED = 1
+_COLUMN = 36
+_ENDS = {End.POWERED_OFF: "", End.STOPPED: "it took too long", End.IDLE: "it stopped by itself"}
+
+
+def linux(
+    *sps: str,
+    cpus: int = 1,
+    memory: int = run.MEMORY >> 20,
+    packages_folder: Path | None = None,
+    refresh: bool = False,
+    shell: bool = False,
+    trace: Path | None = None,
+    extract: Path | None = None,
+    timeout: float = 120,
+    quiet: bool = False,
+) -> int:
+    """Boot Debian's Linux in QEMU as the normal world, and see what its FF-A drivers find.
+
+    Kernel and tools come from this machine's Debian package sources, once. In the secure world run
+    the SPs that are named, or else a Python OP-TEE and a plain SP. Exit status 1 if Linux does not
+    find what is there.
+
+    Parameters
+    ----------
+    sps
+        Secure partitions in Python: 'module:Class' or 'file.py:Class'.
+    cpus
+        How many CPUs Linux has.
+    memory
+        How much memory it has, in MiB.
+    packages_folder
+        Take the packages (kernel and busybox-static, for arm64) from this folder instead.
+    refresh
+        Look for a newer kernel than that of the last time.
+    shell
+        Give a shell on Linux's console before it turns itself off.
+    trace
+        Where to write a trace: every call, answer and refusal.
+    extract
+        Only write kernel and initial file system to this folder, for a system's TOML file.
+    timeout
+        Seconds after which the run is ended; 0: never. A shell has no limit.
+    quiet
+        Print no lines of Linux's console, only what came out.
+    """
+    terminal = Terminal(sys.stdout)
+    progress = _Progress(terminal)
+    try:
+        kernel = _kernel(packages_folder, progress, refresh=refresh)
+    except PackageError as error:
+        raise UsageError(str(error)) from None
+    if extract is not None:
+        _extract(kernel, extract, progress)
+        return 0
+    find_program()
+    software = _software(sps)
+    try:
+        spec = run.system(kernel, software, cpus=cpus, memory=memory << 20, shell=shell)
+    except SystemErrors as error:
+        raise UsageError(str(error)) from None
+    progress.say(f"booting Linux {kernel.release} with {cpus} CPUs and {memory} MiB")
+    report = Report()
+    with boot(spec) as booted, _traced(booted, trace), Keyboard(booted, run.NAME, on=shell):
+        booted.listeners.append(_Console(progress, report, quiet=quiet or shell))
+        if timeout and not shell:
+            booted.machine.clock.at(int(timeout * 1e9), booted.machine.stop)
+        outcome = run_to_end(booted)
+        problems = _problems(booted, report, outcome, tee=not sps)
+        _table(terminal, booted, report, kernel, trace)
+    if outcome.end is End.INTERRUPTED:
+        raise KeyboardInterrupt
+    for problem in problems:
+        terminal.line(f"FAILED: {problem}", "bold red")
+    if problems:
+        return _FAILED
+    terminal.line("everything is as it must be", "bold green")
+    return 0
+
+
+class _Progress:
+    """Lines with the seconds since the command began."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._began = time.perf_counter()
+
+    def say(self, text: str, style: str = "") -> None:
+        seconds = time.perf_counter() - self._began
+        self._terminal.line(f"[{seconds:6.2f}] {text}", style, indent=9)
+        self._terminal.file.flush()
+
+
+class _Console:
+    """Listens to Linux: what is for us goes to the report."""
+
+    def __init__(self, progress: _Progress, report: Report, *, quiet: bool) -> None:
+        self._progress = progress
+        self._report = report
+        self._quiet = quiet
+
+    def __call__(self, name: str, line: str) -> None:
+        self._report.line(line)
+        if not self._quiet:
+            text = line.removeprefix(initramfs.MARK).strip()
+            self._progress.say(f"{name}: {text}", "" if text != line else "dim")
+
+
+def _kernel(folder: Path | None, progress: _Progress, *, refresh: bool) -> kernels.Kernel:
+    if folder is not None:
+        return kernels.from_folder(folder)
+    return kernels.cached(packages.cache_folder(), progress.say, refresh=refresh)
+
+
+def _software(targets: Sequence[str]) -> list[object]:
+    try:
+        named = [resolve_program(PythonSource(target, Path())) for target in targets]
+    except TargetError as error:
+        raise UsageError(str(error)) from None
+    return named or [OpTee(Adder), Echo()]
+
+
+def _extract(kernel: kernels.Kernel, folder: Path, progress: _Progress) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in (("vmlinuz", kernel.image), ("initrd", initramfs.build(kernel))):
+        (folder / name).write_bytes(data)
+        progress.say(f"{folder / name}: {len(data) / 1e6:.1f} MB")
+    progress.say(f"bootargs: {initramfs.ARGUMENTS}")
+
+
+@contextmanager
+def _traced(booted: System, path: Path | None) -> Iterator[None]:
+    if path is None:
+        yield
+        return
+    with path.open("wb") as sink:
+        tracer = Trace(booted, sink)
+        booted.attach(tracer)
+        try:
+            yield
+        finally:
+            tracer.close()
+
+
+def _problems(booted: System, report: Report, outcome: Outcome, *, tee: bool) -> list[str]:
+    found = [f"{crash.name}: {crash.reason}" for crash in booted.deaths]
+    if outcome.end in _ENDS:
+        found += [reason for reason in (_ENDS[outcome.end],) if reason]
+    elif outcome.reason not in found:
+        found.append(outcome.reason)
+    return found + report.problems(run.expected(booted), tee=tee)
+
+
+def _table(
+    terminal: Terminal, booted: System, report: Report, kernel: kernels.Kernel, trace: Path | None
+) -> None:
+    terminal.line()
+    terminal.line("Summary", "bold")
+    for what, how_much in _rows(booted, report, kernel):
+        terminal.line(f"  {what:<{_COLUMN}} {how_much}")
+    if trace is not None:
+        terminal.line(f"  {'trace':<{_COLUMN}} {trace}")
+
+
+def _rows(booted: System, report: Report, kernel: kernels.Kernel) -> Iterator[tuple[str, str]]:
+    names = {each.id: each.name for each in booted.endpoints.values()}
+    yield "kernel", report.kernel or kernel.release
+    for line in report.log:
+        if "version" in line or "revision" in line:
+            yield "Linux says", line
+    for number, uuid in report.partitions:
+        yield f"partition {number:#06x}", f"{uuid} {names.get(number, '')}"
+    for name, (ours, guests) in report.reached.items():
+        yield f"{name} after", f"{ours:.2f} s ({guests:.2f} s on Linux's clock)"
+    tee = report.tee
+    if tee is not None:
+        yield "invocations of the TA", f"{tee.values} with a value, {tee.memories} with memory"
+        yield "  from user space and back", _times(tee.median, tee.p99, tee.longest)
+    for what, trips in run.round_trips(booted).items():
+        median, p99 = run.quantile(trips, 0.5), run.quantile(trips, 0.99)
+        yield what, f"{len(trips)}: {_times(median, p99, trips[-1])}"
+    yield "exits", str(booted.machine.exits)
+    yield "world switches", str(booted.firmware.monitor.world_switches)
+    for rule, count in sorted(booted.refusals.items()):
+        yield f"refused by {rule}", str(count)
+
+
+def _times(median: float, p99: float, longest: float) -> str:
+    return f"median {median:.1f} us, 99 % within {p99:.1f} us, longest {longest:.1f} us"

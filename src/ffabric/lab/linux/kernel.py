@@ -1,0 +1,149 @@
+"""Debian's kernel for arm64, and what else an initial file system needs, out of their packages.
+
+A kernel is found through its meta package: that depends on the image of today, which is in one
+package or in several (image, binary, modules). A kernel is of use here if the driver of FF-A is one
+of its modules; the older ones have none, so the suites are tried in turn.
+"""
+
+from __future__ import annotations
+
+import lzma
+import re
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from ffabric.lab.linux.deb import PackageError, dependencies, files
+from ffabric.lab.linux.packages import (
+    OWN_SUITE,
+    Folder,
+    NoSuchPackage,
+    Packages,
+    Say,
+    Suite,
+    first_with,
+    locked,
+)
+
+META = "linux-image-cloud-arm64"
+BUSYBOX = "busybox-static"
+KERNEL_SUITES = ("stable-backports", "testing", "unstable")
+TOOL_SUITES = (OWN_SUITE, "stable")
+FFA = ("ffa-core", "ffa-module")
+"""The modules of the FF-A driver, in the order in which they are loaded."""
+TEE = ("tee", "optee")
+"""Those of the OP-TEE driver."""
+
+_KEPT = "kernel.msgpack"
+_OF_A_KERNEL = re.compile(r"^linux-(image|binary|modules|main-modules)-")
+_RELEASE = re.compile(r"lib/modules/([^/]+)/")
+_VMLINUZ = re.compile(r"(^|/)vmlinuz(-[^/]+)?$")
+_MODULE = re.compile(rf"/({'|'.join((*FFA, *TEE))})\.ko(\.[a-z]+)?$")
+_BUSYBOX = re.compile(r"(^|/)bin/busybox$")
+
+
+class Kernel(msgspec.Struct, frozen=True):
+    """A kernel: its release, its image, its modules by name; a static busybox; all packages."""
+
+    release: str
+    image: bytes
+    modules: dict[str, bytes]
+    busybox: bytes
+    packages: tuple[str, ...]
+
+
+def cached(cache: Path, say: Say, *, refresh: bool = False) -> Kernel:
+    """The kernel that was found before; ``refresh``, or if there is none: see `from_sources`."""
+    kept = cache / _KEPT
+    if not refresh and kept.is_file():
+        with suppress(msgspec.DecodeError, OSError):
+            kernel = msgspec.msgpack.decode(kept.read_bytes(), type=Kernel)
+            say(f"kernel {kernel.release}, from {cache}")
+            return kernel
+    with locked(cache, say):
+        kernel = from_sources(cache, say)
+        new = kept.with_suffix(".new")
+        new.write_bytes(msgspec.msgpack.encode(kernel))
+        new.rename(kept)
+    say(f"kernel {kernel.release}, from Debian's packages")
+    return kernel
+
+
+def from_folder(folder: Path) -> Kernel:
+    """The kernel whose packages lie in ``folder``."""
+    packages = Folder(folder)
+    names = [name for name in packages.names if _OF_A_KERNEL.match(name)]
+    if not names:
+        raise NoSuchPackage("linux-image-* (or linux-binary-* and linux-modules-*)", str(folder))
+    return _kernel([packages.get(name) for name in names], packages.get(BUSYBOX))
+
+
+def from_sources(cache: Path, say: Say) -> Kernel:
+    """The newest kernel with FF-A that the machine's package sources have."""
+    tools = first_with(BUSYBOX, [Suite(name, cache, say) for name in TOOL_SUITES])
+    busybox = tools.get(BUSYBOX)
+    problem: PackageError | None = None
+    for name in KERNEL_SUITES:
+        suite = Suite(name, cache, say)
+        try:
+            return _kernel([suite.get(each) for each in _parts(suite)], busybox)
+        except PackageError as error:
+            problem = error
+            say(str(error))
+    assert problem is not None
+    raise problem
+
+
+def _parts(packages: Packages) -> list[str]:
+    """The packages of the kernel that the meta package depends on."""
+    parts = []
+    waiting = _related(packages, META)
+    while waiting:
+        name = waiting.pop(0)
+        if name not in parts:
+            parts.append(name)
+            waiting += _related(packages, name)
+    return parts
+
+
+def _related(packages: Packages, name: str) -> list[str]:
+    return [each for each in dependencies(packages.fields(name)) if _OF_A_KERNEL.match(each)]
+
+
+def _kernel(debs: Sequence[Path], busybox: Path) -> Kernel:
+    image, release = b"", ""
+    modules: dict[str, bytes] = {}
+    wanted = re.compile(f"{_VMLINUZ.pattern}|{_MODULE.pattern}")
+    for deb in debs:
+        for path, data in files(deb, wanted):
+            if found := _MODULE.search(path):
+                modules[found[1]] = decompress(path, data)
+            else:
+                image = data
+            if where := _RELEASE.search(path):
+                release = where[1]
+    names = ", ".join(deb.name for deb in debs)
+    if not image:
+        raise PackageError(f"there is no kernel image in {names}")
+    for module in FFA:
+        if module not in modules:
+            raise PackageError(f"the kernel {release} has no FF-A driver ({module}.ko)")
+    tool = next((data for _, data in files(busybox, _BUSYBOX)), b"")
+    if not tool:
+        raise PackageError(f"there is no busybox in {busybox.name}")
+    return Kernel(release, image, modules, tool, tuple(deb.name for deb in (*debs, busybox)))
+
+
+def decompress(path: str, data: bytes) -> bytes:
+    """A kernel module as busybox loads it, whatever its file is compressed with."""
+    suffix = path.rpartition(".ko")[2]
+    if suffix == "":
+        return data
+    if suffix == ".xz":
+        return lzma.decompress(data)
+    if suffix == ".gz":
+        return zlib.decompress(data, 31)
+    raise PackageError(f"{path}: modules compressed as {suffix} cannot be read here")

@@ -1,0 +1,86 @@
+"""What a run of Linux has shown: what it said on its console, when, and what is wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from ffabric.lab.linux.initramfs import MARK
+
+INVOCATIONS = (2000, 200)
+"""Of the TA, with a value and with shared memory, as `teeloop.S` has them."""
+
+_MILESTONES = ("init", "probed", "done")
+
+
+class Tee(msgspec.Struct, frozen=True):
+    """What `teeloop.S` says: the result of opening, what went well, times in microseconds."""
+
+    opened: int
+    values: int
+    memories: int
+    median: float
+    p99: float
+    longest: float
+
+
+class Report:
+    """Made of the lines of a console, as they come."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.kernel = ""
+        self.cpus = ""
+        self.log: list[str] = []
+        self.failed: list[str] = []
+        self.partitions: list[tuple[int, str]] = []
+        """Endpoint id and UUID of each device on Linux's FF-A bus."""
+        self.sri = ""
+        self.tee: Tee | None = None
+        self.reached: dict[str, tuple[float, float]] = {}
+        """Milestones: seconds on our clock since the start, seconds on the guest's."""
+
+    def line(self, text: str) -> bool:
+        """Take a line of the console; whether it was meant for us."""
+        if not text.startswith(MARK):
+            return False
+        key, _, rest = text.removeprefix(MARK).strip().partition(" ")
+        words = rest.split()
+        try:
+            self._take(key, rest, words)
+        except (ValueError, IndexError):
+            self.failed.append(f"not understood: {text}")
+        return True
+
+    def _take(self, key: str, rest: str, words: Sequence[str]) -> None:
+        if key in _MILESTONES:
+            self.reached[key] = (time.perf_counter() - self.began, float(words[0]))
+        elif key == "partition":
+            self.partitions.append((int(words[0], 0), words[1]))
+        elif key == "tee":
+            tenths = [int(word) / 10 for word in words[3:6]]
+            self.tee = Tee(int(words[0], 16), int(words[1]), int(words[2]), *tenths)
+        elif key in ("log", "failed"):
+            getattr(self, key).append(rest)
+        elif key in ("kernel", "cpus", "sri"):
+            setattr(self, key, rest)
+
+    def problems(self, expected: Iterable[tuple[int, str]], *, tee: bool) -> list[str]:
+        """What is not as it must be: ``expected`` partitions, and whether there is an OP-TEE."""
+        found = list(self.failed)
+        found += [
+            f"Linux did not get to {name!r}" for name in _MILESTONES if name not in self.reached
+        ]
+        missing = [each for each in expected if each not in self.partitions]
+        found += [
+            f"Linux does not see partition {number:#06x} ({uuid})" for number, uuid in missing
+        ]
+        if tee and self.tee is None:
+            found.append("Linux has no TEE")
+        elif self.tee is not None and self.tee.opened:
+            found.append(f"opening a session failed: {self.tee.opened:#010x}")
+        elif self.tee is not None and (self.tee.values, self.tee.memories) != INVOCATIONS:
+            found.append(f"{self.tee.values} and {self.tee.memories} of {INVOCATIONS} invocations")
+        return found

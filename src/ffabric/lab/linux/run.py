@@ -1,0 +1,77 @@
+"""Linux on our monitor and SPMC: the system, the run, and what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.firmware.manager import direct
+from ffabric.lab.linux import initramfs
+from ffabric.machine.engines.qemu_runner import QemuRunner
+from ffabric.system.describe import describe, vm
+from ffabric.system.spec import QEMU, KernelBoot
+
+if TYPE_CHECKING:
+    from ffabric.lab.linux.kernel import Kernel
+    from ffabric.system.spec import SystemSpec
+    from ffabric.system.system import System
+
+NAME = "linux"
+MEMORY = 256 << 20
+TO_FIRMWARE = "calls answered by the firmware"
+TO_SPS = "calls that run an SP"
+_RUN_AN_SP = {*direct.REQUESTS, fid.FFA_RUN, fid.FFA_MSG_SEND2}
+TICKS_PER_US = 62.5
+"""Of the counter that the round trips are measured with."""
+
+
+def system(
+    kernel: Kernel,
+    sps: Iterable[object],
+    *,
+    cpus: int = 1,
+    memory: int = MEMORY,
+    shell: bool = False,
+) -> SystemSpec:
+    """The system: ``sps`` in the secure world, the kernel as the normal world."""
+    arguments = f"{initramfs.ARGUMENTS} {initramfs.SHELL}" if shell else initramfs.ARGUMENTS
+    linux = vm(
+        NAME,
+        image=kernel.image,
+        engine=QEMU,
+        kernel=KernelBoot(initramfs.build(kernel), arguments),
+        vcpus=cpus,
+        mem_size=memory,
+    )
+    return describe(name=NAME, sps=sps, vms=[linux], hypervisor=False, pes=cpus)
+
+
+def expected(booted: System) -> list[tuple[int, str]]:
+    """The partitions that Linux must find: endpoint id and UUID of each SP."""
+    return [
+        (each.id, str(uuid))
+        for each in booted.endpoints.values()
+        if each.spec.secure
+        for uuid in each.spec.manifest.uuids
+    ]
+
+
+def round_trips(booted: System) -> dict[str, list[float]]:
+    """How long the calls took that Linux made, in microseconds, the shortest first.
+
+    Those that run an SP apart from those that the monitor and the SPMC answer.
+    """
+    found: dict[str, list[float]] = {}
+    for ctx in booted.endpoints[NAME].partition.contexts:
+        runner = ctx.runner
+        assert isinstance(runner, QemuRunner)
+        for function, ticks in zip(runner.functions, runner.round_trips[1:], strict=False):
+            what = TO_SPS if function in _RUN_AN_SP else TO_FIRMWARE
+            found.setdefault(what, []).append(ticks / TICKS_PER_US)
+    return {what: sorted(found[what]) for what in (TO_FIRMWARE, TO_SPS) if what in found}
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value below which ``share`` of the ``ordered`` values lie; 0 if there are none."""
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0

@@ -1,0 +1,46 @@
+"""What runs beside Linux if nothing else is asked for: an OP-TEE with one TA, and a plain SP."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ffabric.abi.optee.message import Type
+from ffabric.abi.optee.tee import Result
+from ffabric.guests.ffa import DirectMessage, Ffa
+from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.ta import Params, Session, TrustedApp
+from ffabric.guests.partition import Partition
+
+_WORD: Final = 4
+
+
+class Adder(TrustedApp):
+    """The TA that `teeloop.S` invokes: it adds two words, or 1 to the first word of a memory."""
+
+    uuid = "7a1f5c2e-8d34-4b90-a60e-9c51d82743b6"
+
+    async def invoke(self, session: Session, command: int, params: Params) -> None:
+        """Command 0: value[0].a becomes a + b. Command 1: the first word of memref[0] grows."""
+        if command == 0:
+            params.expect(Type.VALUE_INOUT)
+            value = params.value(0)
+            value.a = value.a + value.b & 0xFFFF_FFFF
+        elif command == 1:
+            memory = params.memref(0)
+            word = int.from_bytes(memory.read()[:_WORD], "little")
+            size = memory.size
+            memory.write((word + 1 & 0xFFFF_FFFF).to_bytes(_WORD, "little"))
+            memory.size = size
+        else:
+            raise TeeError(Result.NOT_SUPPORTED)
+
+
+class Echo(Partition):
+    """An SP that answers with what it was sent."""
+
+    name = "echo"
+    uuid = "c1a2e7b4-5d60-4f39-8a17-2b9e40d6f583"
+
+    async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
+        """The payload, as it is."""
+        return request.respond(*request.payload)

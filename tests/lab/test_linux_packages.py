@@ -1,0 +1,240 @@
+"""Debian packages: reading them, finding a kernel in a folder or in the machine's sources."""
+
+import gzip
+import io
+import lzma
+import os
+import tarfile
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from ffabric.lab.linux import deb, kernel, packages
+from ffabric.lab.linux.deb import PackageError
+
+RELEASE = "7.9.1-cloud-arm64"
+MODULES = f"usr/lib/modules/{RELEASE}/kernel/drivers"
+
+
+def ar(*members):
+    data = b"!<arch>\n"
+    for name, content in members:
+        data += f"{name + '/':<16}{'0':<12}{'0':<6}{'0':<6}{'100644':<8}{len(content):<10}".encode()
+        data += b"`\n" + content + b"\n" * (len(content) % 2)
+    return data
+
+
+def tar(files):
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"./{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return whole.getvalue()
+
+
+def package(folder, name, files=None, depends="", architecture="arm64"):
+    fields = f"Package: {name}\nVersion: 1\nArchitecture: {architecture}\nDepends: {depends}\n"
+    whole = ar(
+        ("debian-binary", b"2.0\n"),
+        ("control.tar.gz", gzip.compress(tar({"control": fields.encode()}))),
+        ("data.tar.xz", lzma.compress(tar(files or {}))),
+    )
+    path = folder / f"{name}_1_{architecture}.deb"
+    path.write_bytes(whole)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    package(tmp_path, f"linux-binary-{RELEASE}", {f"usr/lib/modules/{RELEASE}/vmlinuz": b"image"})
+    package(
+        tmp_path,
+        f"linux-modules-{RELEASE}",
+        {
+            f"{MODULES}/firmware/arm_ffa/ffa-core.ko.xz": lzma.compress(b"core"),
+            f"{MODULES}/firmware/arm_ffa/ffa-module.ko.gz": gzip.compress(b"module"),
+            f"{MODULES}/tee/tee.ko": b"tee",
+            f"{MODULES}/net/other.ko": b"other",
+        },
+    )
+    package(tmp_path, "busybox-static", {"bin/busybox": b"busybox", "bin/other": b""})
+    package(tmp_path, "linux-image-cloud-amd64", architecture="amd64")
+    return tmp_path
+
+
+def test_a_kernel_in_several_packages(folder):
+    found = kernel.from_folder(folder)
+    assert (found.release, found.image, found.busybox) == (RELEASE, b"image", b"busybox")
+    assert found.modules == {"ffa-core": b"core", "ffa-module": b"module", "tee": b"tee"}
+    assert len(found.packages) == 3
+
+
+def test_a_kernel_in_one_package(folder):
+    for old in folder.glob("linux-*"):
+        old.unlink()
+    package(
+        folder,
+        f"linux-image-{RELEASE}",
+        {
+            f"boot/vmlinuz-{RELEASE}": b"image",
+            f"lib/modules/{RELEASE}/kernel/drivers/firmware/arm_ffa/ffa-core.ko": b"core",
+            f"lib/modules/{RELEASE}/kernel/drivers/firmware/arm_ffa/ffa-module.ko": b"module",
+        },
+    )
+    found = kernel.from_folder(folder)
+    assert (found.release, found.image, sorted(found.modules)) == (
+        RELEASE,
+        b"image",
+        ["ffa-core", "ffa-module"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("missing", "problem"),
+    [
+        ("busybox-static", "no package busybox-static for arm64"),
+        (f"linux-modules-{RELEASE}", "has no FF-A driver"),
+        (f"linux-binary-{RELEASE}", "there is no kernel image"),
+    ],
+)
+def test_what_is_missing_in_a_folder_is_said(folder, missing, problem):
+    (folder / f"{missing}_1_arm64.deb").unlink()
+    with pytest.raises(PackageError, match=problem):
+        kernel.from_folder(folder)
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(PackageError, match="there are no arm64 packages in it"):
+        kernel.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"PK\3\4", "no Debian package"),
+        (b"!<arch>\n" + b"x" * 60, "broken at byte 8"),
+        (ar(("debian-binary", b"2.0\n")), "there is no control.tar in it"),
+        (ar(("control.tar.zst", b"")), "compressed in a way that is not known"),
+        (ar(("control.tar.gz", b"not gzip")), "control.tar.gz"),
+        (ar(("control.tar", tar({"other": b""}))), "there is no control file"),
+    ],
+)
+def test_what_is_no_package_is_said(tmp_path, data, problem):
+    path = tmp_path / "broken.deb"
+    path.write_bytes(data)
+    with pytest.raises(PackageError, match=problem):
+        deb.control(path)
+
+
+def test_fields_and_their_continuations():
+    text = "Package: a\nDescription: short\n long\n  longer\n\n\nPackage: b\n"
+    assert deb.paragraphs(text) == [
+        {"Package": "a", "Description": "short\nlong\nlonger"},
+        {"Package": "b"},
+    ]
+
+
+def test_dependencies_are_the_first_of_alternatives():
+    fields = {
+        "Pre-Depends": "libc6:any (>= 2)",
+        "Depends": "dracut | initramfs-tools (>= 1), linux-binary-7 (= 7.2-1), ${odd}",
+    }
+    assert deb.dependencies(fields) == ["libc6", "dracut", "linux-binary-7"]
+
+
+# The machine's sources, with programs of our own for apt's.
+
+APT = """\
+#!/bin/sh
+case "$*" in
+    *indextargets*) printf 'mirror:/debian/ trixie-updates\\nmirror:/debian/ trixie\\n' ;;
+    *" update"*) echo update >> LOG ;;
+    *" show "*) for last; do :; done; [ -f INDEX/$last ] && cat INDEX/$last ;;
+    *" download "*)
+        for last; do :; done
+        echo "download $last" >> LOG
+        cp POOL/${last%%=*}_*.deb . ;;
+esac
+"""
+
+
+@pytest.fixture
+def sources(folder, tmp_path, monkeypatch):
+    index, programs = tmp_path / "index", tmp_path / "programs"
+    index.mkdir()
+    programs.mkdir()
+    log = tmp_path / "log"
+    package(
+        folder,
+        f"linux-image-{RELEASE}",
+        depends=f"dracut, linux-binary-{RELEASE} (= 1), linux-modules-{RELEASE}",
+    )
+    package(folder, kernel.META, depends=f"linux-image-{RELEASE} (= 1)")
+    for file in folder.glob("*.deb"):
+        fields = deb.control(file) | {
+            "Filename": f"pool/{file.name}",
+            "Size": str(file.stat().st_size),
+        }
+        text = "".join(f"{key}: {value}\n" for key, value in fields.items())
+        (index / fields["Package"]).write_text(text)
+    script = APT.replace("LOG", str(log)).replace("INDEX", str(index)).replace("POOL", str(folder))
+    for name in ("apt-get", "apt-cache"):
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    return log
+
+
+def test_the_machines_sources_give_what_the_meta_package_needs(sources, tmp_path):
+    cache, said = tmp_path / "cache", []
+    found = kernel.cached(cache, said.append)
+    assert (found.release, found.image) == (RELEASE, b"image")
+    text = (cache / "apt/own/sources.list").read_text()
+    assert text.endswith(" mirror:/debian/ trixie main\n")
+    assert " stable-backports main" in (cache / "apt/stable-backports/sources.list").read_text()
+    downloads = sources.read_text().count("download")
+    assert downloads == 4
+
+    kernel.cached(cache, said.append)
+    assert sources.read_text().count("update") == 2
+    kernel.cached(cache, said.append, refresh=True)
+    assert sources.read_text().count("update") == 4
+    assert sources.read_text().count("download") == downloads
+    assert any("from Debian's packages" in line for line in said)
+
+
+def test_a_machine_without_apt_is_told_of_the_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PackageError, match="--packages"):
+        packages.machine_mirror()
+
+
+def test_the_cache_is_where_the_user_wants_it(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert packages.cache_folder() == Path("/somewhere/ffabric/linux")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert packages.cache_folder() == Path("/home/me/.cache/ffabric/linux")
+
+
+def test_a_mirror_that_fails_is_asked_again(sources, tmp_path, monkeypatch):
+    pauses, said = [], []
+    monkeypatch.setattr(packages.time, "sleep", pauses.append)
+    (tmp_path / "programs/apt-get").write_text(
+        textwrap.dedent(
+            """\
+            #!/bin/sh
+            case "$*" in
+                *indextargets*) echo "mirror:/debian/ trixie" ;;
+                *) echo "E: the mirror is out of order" >&2; exit 100 ;;
+            esac
+            """
+        )
+    )
+    with pytest.raises(PackageError, match="apt-get update: the mirror is out of order"):
+        kernel.from_sources(tmp_path / "cache", said.append)
+    assert pauses == [2, 5, 10]
+    assert "once more in 2 s" in said[1]

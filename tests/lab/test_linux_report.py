@@ -1,0 +1,99 @@
+"""What Linux says on its console, and what is made of it."""
+
+from uuid import UUID
+
+import pytest
+
+from ffabric.guests import images
+from ffabric.guests.optee.core import OpTee
+from ffabric.lab.linux import initramfs, run, software
+from ffabric.lab.linux.kernel import Kernel
+from ffabric.lab.linux.report import Report, Tee
+
+OPTEE = (0x8001, "486178e0-e7f8-11e3-bc5e-0002a5d5c51b")
+CONSOLE = """\
+[    0.1] something of the kernel's
+ffabric: kernel 7.2.11+deb13-cloud-arm64
+ffabric: cpus 2
+ffabric: init 0.90
+ffabric: probed 1.06
+ffabric: log ARM FF-A: Driver version 1.2
+ffabric: partition 0x8001 486178e0-e7f8-11e3-bc5e-0002a5d5c51b
+ffabric: partition 0x0000 00000000-0000-0000-0000-000000000000
+ffabric: sri   14:          0  GICv3       8 Edge      ARM-FFA-SRI
+ffabric: tee 00000000 2000 200 468 4377 88999
+ffabric: done 1.51
+"""
+
+
+@pytest.fixture
+def kernel():
+    return Kernel(
+        release="7.9",
+        image=images.load("client_smc"),
+        modules={"ffa-core": b"core", "ffa-module": b"module", "tee": b"tee", "optee": b"optee"},
+        busybox=b"busybox",
+        packages=(),
+    )
+
+
+def reported(console):
+    report = Report()
+    for line in console.splitlines():
+        report.line(line)
+    return report
+
+
+def test_a_run_in_which_all_is_well():
+    report = reported(CONSOLE)
+    assert report.problems([OPTEE], tee=True) == []
+    assert report.kernel == "7.2.11+deb13-cloud-arm64"
+    assert report.reached["probed"][1] == 1.06
+    assert report.tee == Tee(0, 2000, 200, 46.8, 437.7, 8899.9)
+    assert report.sri.endswith("ARM-FFA-SRI")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ("ffabric: done 1.51", "", "Linux did not get to 'done'"),
+        ("partition 0x8001", "partition 0x8003", "Linux does not see partition 0x8001"),
+        ("ffabric: tee 00000000 2000 200 468 4377 88999", "", "Linux has no TEE"),
+        ("tee 00000000", "tee ffff0008", "opening a session failed: 0xffff0008"),
+        (" 2000 200 ", " 1999 200 ", "1999 and 200 of (2000, 200) invocations"),
+        ("ffabric: cpus 2", "ffabric: failed insmod tee", "insmod tee"),
+        ("partition 0x8001", "partition what", "not understood: ffabric: partition what"),
+        ("tee 00000000 2000 200 468 4377 88999", "tee 00000000", "not understood"),
+    ],
+)
+def test_what_is_wrong_is_said(before, after, problem):
+    problems = reported(CONSOLE.replace(before, after)).problems([OPTEE], tee=True)
+    assert any(problem in each for each in problems)
+
+
+def test_the_initial_file_system_has_all_that_its_first_process_needs(kernel):
+    archive = initramfs.build(kernel)
+    for name in (b"init", b"bin/busybox", b"bin/teeloop", b"bin/insmod", b"lib/modules/optee.ko"):
+        assert name + b"\0" in archive
+    assert b"for module in ffa-core ffa-module tee optee; do" in archive
+    assert b"grep -q ffabric.shell /proc/cmdline" in archive
+
+
+def test_the_system_is_the_kernel_and_the_sps(kernel):
+    spec = run.system(kernel, [OpTee(software.Adder), software.Echo()], cpus=2, shell=True)
+    assert [sp.name for sp in spec.sps] == ["optee", "echo"]
+    linux = spec.vms[0]
+    assert (linux.engine, linux.vcpus, spec.hypervisor) == ("qemu", 2, None)
+    assert linux.kernel.bootargs.endswith("ffabric.shell")
+
+
+def test_the_program_has_the_ta_that_it_asks_for():
+    program = (initramfs.resources.files(initramfs.__package__) / "teeloop.bin").read_bytes()
+    assert program.startswith(b"\x7fELF")
+    assert UUID(software.Adder.uuid).bytes in program
+
+
+def test_quantiles():
+    assert run.quantile([], 0.5) == 0
+    assert run.quantile([1, 2, 3, 4], 0.5) == 3
+    assert run.quantile([1, 2, 3, 4], 1) == 4
