@@ -8,7 +8,7 @@ from ffabric.abi.optee.message import Type
 from ffabric.abi.optee.tee import Result
 from ffabric.guests.ffa import DirectMessage, Ffa
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.ta import Params, Session, TrustedApp
+from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
 from ffabric.guests.partition import Partition
 
 _WORD: Final = 4
@@ -19,7 +19,7 @@ class Adder(TrustedApp):
 
     uuid = "7a1f5c2e-8d34-4b90-a60e-9c51d82743b6"
 
-    async def invoke(self, session: Session, command: int, params: Params) -> None:
+    async def invoke(self, session: TaSession, command: int, params: Params) -> None:
         """Command 0: value[0].a becomes a + b. Command 1: the first word of memref[0] grows."""
         if command == 0:
             params.expect(Type.VALUE_INOUT)
