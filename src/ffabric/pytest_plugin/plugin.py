@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from ffabric.guests.session import Session
+    from ffabric.guests import session
     from ffabric.system.spec import SystemSpec
 
 _SEEDS = pytest.StashKey[int]()
@@ -37,9 +37,9 @@ class Fixture:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._sessions: list[Session] = []
+        self._sessions: list[session.Session] = []
 
-    def boot(self, spec: SystemSpec | None = None, **described: Any) -> Session:
+    def boot(self, spec: SystemSpec | None = None, **described: Any) -> session.Session:
         """Boot a system until nothing can run; it is closed when the test ends."""
         from ffabric.guests.session import boot  # noqa: PLC0415 - only tests that boot pay for it
 
