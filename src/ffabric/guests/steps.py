@@ -7,6 +7,7 @@ partition; on a :class:`Blocking` it is an ordinary call that drives the machine
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
+from inspect import getattr_static
 from types import coroutine
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
@@ -19,7 +20,14 @@ Steps = Generator[int, None, R]
 
 
 class Waiting:
-    """Base of an interface for software that runs as a coroutine."""
+    """Base of an interface for software that runs as a coroutine: its steps are plain methods."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in dir(cls):
+            found = getattr_static(cls, name)
+            if isinstance(found, step):
+                setattr(cls, name, found.awaitable)
 
 
 class Blocking(Protocol):
@@ -48,8 +56,6 @@ class step(Generic[S, P, R]):  # noqa: N801 - a decorator
         """The step bound to its object."""
         if obj is None:
             return self
-        if isinstance(obj, Waiting):
-            return self.awaitable.__get__(obj, owner)
 
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             return drive(obj, self.function(obj, *args, **kwargs))

@@ -167,7 +167,6 @@ class Relinquish(Struct):
     endpoints: list[int] = msgspec_field(default_factory=list)
 
 
-_NO_IMPDEF: Final = (0, 0)
 _COMPOSITE = COMPOSITE.at()
 _CONSTITUENT = CONSTITUENT.at()
 _RELINQUISH = RELINQUISH.at()
@@ -232,8 +231,8 @@ class _Shape:
         self.head = functools.lru_cache(maxsize=64)(self._make_head)
         self.bare = self._make_head(1, with_composite=False)
         self.plain = self._make_head(1, with_composite=True, ranges=1)
-        self.receiver_at = 5 + len(self.plain.placement)
-        """Values of a head before those of its first receiver."""
+        self.usual: dict[int, Callable[[bytes], Transaction | None]] = {}
+        """Length of such a descriptor -> its parser (None: it is another one of that length)."""
 
     def _unpack_without_placement(self, data: bytes) -> tuple[Any, ...]:
         *values, count = self.record.struct.unpack_from(data)
@@ -250,6 +249,44 @@ class _Shape:
         placement = tuple(said[name] for name in self.record.names[5:])
         composite = start + size * count if with_composite else 0
         return _Head(whole.pack, whole.unpack, whole.size, placement, composite)
+
+
+def _parse_bare(data: bytes) -> Transaction | None:
+    """A descriptor of v1.2 with one receiver and nothing behind it, if it is that."""
+    (
+        sender, attributes, flags, handle, tag, size, count, start,
+        endpoint, permissions, receiver_flags, composite, low, high,
+    ) = _BARE.unpack(data)  # fmt: skip
+    if (size, count, start) != _BARE.placement or composite:
+        return None
+    receiver = Receiver(endpoint, permissions, receiver_flags, 0, (low, high))
+    return Transaction(sender, attributes, flags, handle, tag, [receiver], header_length=_BARE.size)
+
+
+def _parse_plain(data: bytes) -> Transaction | None:
+    """A descriptor of v1.2 with one receiver and one address range, if it is that."""
+    (
+        sender, attributes, flags, handle, tag, size, count, start,
+        endpoint, permissions, receiver_flags, composite, low, high,
+        total_pages, range_count, address, pages,
+    ) = _PLAIN.unpack(data)  # fmt: skip
+    if (size, count, start) != _PLAIN.placement or composite != _PLAIN.composite:
+        return None
+    if range_count != 1:
+        return None
+    return Transaction(
+        sender,
+        attributes,
+        flags,
+        handle,
+        tag,
+        [Receiver(endpoint, permissions, receiver_flags, composite, (low, high))],
+        total_pages,
+        1,
+        [(address, pages)],
+        has_composite=True,
+        header_length=_PLAIN.size - _RANGE_SIZE,
+    )
 
 
 _V1_0_READERS: dict[int, _ReadReceivers] = {_RECEIVER_16.size: _receivers_16}
@@ -269,6 +306,11 @@ _SHAPES: Final = _Shapes(
         V1_3: _Shape(V1_3, _V1_2_READERS),
     }
 )
+
+
+_BARE, _PLAIN = _SHAPES[V1_2].bare, _SHAPES[V1_2].plain
+for _version in (V1_2, V1_3):
+    _SHAPES[_version].usual = {_BARE.size: _parse_bare, _PLAIN.size: _parse_plain}
 
 
 def _refuse(name: str, at: int | None, value: int, reason: str) -> DecodeError:
@@ -313,9 +355,9 @@ def parse_transaction(data: bytes, version: int) -> Transaction:
     """
     shape = _SHAPES[version]
     length = len(data)
-    whole = shape.plain if length == shape.plain.size else shape.bare
-    if length == whole.size:
-        found = _parse_whole(data, shape, whole)
+    parse = shape.usual.get(length)
+    if parse is not None:
+        found = parse(data)
         if found is not None:
             return found
     if length < shape.size:
@@ -357,38 +399,6 @@ def parse_transaction(data: bytes, version: int) -> Transaction:
         list(_unpack_ranges(data[ranges:stop])),
         has_composite=True,
         header_length=ranges,
-    )
-
-
-def _parse_whole(data: bytes, shape: _Shape, whole: _Head) -> Transaction | None:
-    """The transaction in `data` if it is exactly `whole`: one receiver, one range or none."""
-    values = whole.unpack(data)
-    at = shape.receiver_at
-    sender, attributes, flags, handle, tag = values[:5]
-    endpoint, permissions, receiver_flags, composite = values[at : at + 4]
-    if values[5:at] != whole.placement or composite != whole.composite:
-        return None
-    impdef = (values[at + 4], values[at + 5]) if shape.has_impdef else _NO_IMPDEF
-    receivers = [Receiver(endpoint, permissions, receiver_flags, composite, impdef)]
-    if not composite:
-        return Transaction(
-            sender, attributes, flags, handle, tag, receivers, header_length=whole.size
-        )
-    total_pages, range_count, address, pages = values[-4:]
-    if range_count != 1:
-        return None
-    return Transaction(
-        sender,
-        attributes,
-        flags,
-        handle,
-        tag,
-        receivers,
-        total_pages,
-        1,
-        [(address, pages)],
-        has_composite=True,
-        header_length=whole.size - _RANGE_SIZE,
     )
 
 

@@ -101,6 +101,9 @@ def _transmit(hypervisor: Hypervisor, region: Region) -> Step:
         ),
         hypervisor.link_version,
     )
+    if len(data) <= tx.size:
+        tx.write(data)
+        return (yield [region.kind.functions[0], len(data), len(data)])
     first, *rest = abi.fragments(data, len(data) - 16 * len(region.runs), tx.size)
     tx.write(first)
     answer = yield [region.kind.functions[0], len(data), len(first)]

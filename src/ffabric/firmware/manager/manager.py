@@ -171,9 +171,8 @@ class Manager(Relayer):
         """Answer the call in the registers of ``caller``."""
         x = caller.x
         function = x[0] & MASK32
-        tracer = self.tracer
-        if tracer is not None:
-            tracer.call(pe, caller, x)
+        if self.tracer is not None:
+            self.tracer.call(pe, caller, x)
         partition = caller.partition
         table: CallTable = partition.owner
         entry = table.entries.get(function)

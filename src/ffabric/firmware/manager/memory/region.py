@@ -13,12 +13,14 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
 from ffabric.firmware.manager.ownership import BITS, DONATING, LENT, MASK, SHARED
 from ffabric.firmware.rules import refuse, rule
-from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, VALID
+from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, VALID, Run
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.partition import Partition
@@ -107,18 +109,36 @@ SHARE = Kind(
 KINDS = {function: kind for kind in (DONATE, LEND, SHARE) for function in kind.functions}
 
 
-class Borrower:
+class Borrower(Struct, eq=False):
     """A receiver of a region: what it was offered and where it has it."""
 
-    __slots__ = ("clear_after", "endpoint", "held", "impdef", "permissions")
+    endpoint: int
+    permissions: int
+    impdef: tuple[int, int]
+    held: list[tuple[int, int, int]] | None = None
+    """(IPA, PA, pages) of each range it has mapped; None: not retrieved."""
+    clear_after: bool = False
 
-    def __init__(self, receiver: abi.Receiver) -> None:
-        self.endpoint = receiver.endpoint
-        self.permissions = receiver.permissions
-        self.impdef = receiver.impdef
-        self.held: list[tuple[int, int, int]] | None = None
-        """(IPA, PA, pages) of each range it has mapped; None: not retrieved."""
-        self.clear_after = False
+
+def region_of(
+    kind: Kind, owner: Partition, sent: abi.Transaction, length: int, received: int
+) -> Region:
+    """The region that ``sent`` asks for; its descriptor has ``length`` bytes."""
+    return Region(
+        kind,
+        owner,
+        sent.sender,
+        sent.attributes & ATTRIBUTE_BITS,
+        sent.flags,
+        sent.tag,
+        [Borrower(each.endpoint, each.permissions, each.impdef) for each in sent.receivers],
+        sent.constituents,
+        sent.range_count,
+        sent.total_pages,
+        length,
+        received,
+        owner.version,
+    )
 
 
 class Response:
@@ -132,49 +152,30 @@ class Response:
         self.sender = sender
 
 
-class Region:
+class Region(Struct, eq=False):
     """A memory transaction in progress."""
 
-    __slots__ = (
-        "attributes",
-        "borrowers",
-        "constituents",
-        "declared_ranges",
-        "flags",
-        "handle",
-        "kind",
-        "length",
-        "owner",
-        "received",
-        "remote",
-        "runs",
-        "sender",
-        "tag",
-        "total_pages",
-        "version",
-    )
-
-    def __init__(
-        self, kind: Kind, owner: Partition, sent: abi.Transaction, length: int, received: int
-    ) -> None:
-        self.kind = kind
-        self.owner = owner
-        self.sender = sent.sender
-        self.attributes = sent.attributes & ATTRIBUTE_BITS
-        self.flags = sent.flags
-        self.tag = sent.tag
-        self.borrowers = [Borrower(receiver) for receiver in sent.receivers]
-        self.constituents = sent.constituents
-        self.declared_ranges = sent.range_count
-        self.total_pages = sent.total_pages
-        self.length = length
-        self.received = received
-        self.handle = 0
-        self.runs: list[tuple[int, int, int, int]] = []
-        """(owner's IPA, PA, pages, attributes) as they were before the transaction."""
-        self.remote = False
-        """Another manager relays it too and allocated its handle."""
-        self.version = owner.version
+    kind: Kind
+    owner: Partition
+    """The partition whose stage-2 says whose the pages are."""
+    sender: int
+    attributes: int
+    flags: int
+    tag: int
+    borrowers: list[Borrower]
+    constituents: list[tuple[int, int]]
+    declared_ranges: int
+    total_pages: int
+    length: int
+    """Bytes of the descriptor, of which so many were ``received``."""
+    received: int
+    version: int
+    """The sender's."""
+    handle: int = 0
+    runs: list[Run] = []
+    """(owner's IPA, PA, pages, attributes) as they were before the transaction."""
+    remote: bool = False
+    """Another manager relays it too and allocated its handle."""
 
     def borrower(self, endpoint: int) -> Borrower | None:
         """The receiver with this endpoint id."""

@@ -21,6 +21,7 @@ from ffabric.firmware.manager.memory.region import (
     SHARE,
     Kind,
     Region,
+    region_of,
 )
 from ffabric.firmware.rules import Rule, refuse, rule
 from ffabric.machine.pages import NoPages
@@ -233,7 +234,7 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     sent = abi.parse_transaction(data, sender.version)
     judge(pm, sender, kind, sent, total)
     pm.regions.check_room(sent.sender, sent.range_count)
-    region = Region(kind, pm.owner_of(sender, sent.sender), sent, total, length)
+    region = region_of(kind, pm.owner_of(sender, sent.sender), sent, total, length)
     if length < total:
         region.handle = pm.regions.allocate()
         pm.regions.add(region, pending=True)
