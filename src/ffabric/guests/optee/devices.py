@@ -9,7 +9,7 @@ from uuid import UUID
 from ffabric.abi.optee.message import Type
 from ffabric.abi.optee.tee import Result
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.ta import Enumerated, Params, Session, TrustedApp
+from ffabric.guests.optee.ta import Enumerated, Params, TaSession, TrustedApp
 
 
 class Command(IntEnum):
@@ -33,7 +33,7 @@ class DeviceEnumeration(TrustedApp):
     def __init__(self, listed: Mapping[UUID, Enumerated]) -> None:
         self._listed = listed
 
-    async def invoke(self, session: Session, command: int, params: Params) -> None:
+    async def invoke(self, session: TaSession, command: int, params: Params) -> None:
         """The UUIDs, 16 octets each."""
         when = _LISTED.get(command)  # type: ignore[call-overload]
         if when is None:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ffabric.abi.optee.tee import Origin, Result
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.ta import Identity, Params, Session, TrustedApp
+from ffabric.guests.optee.ta import Identity, Params, TaSession, TrustedApp
 from ffabric.guests.optee.threads import Mutex, Thread
 
 MAX_SESSIONS: Final = 1024
@@ -34,7 +34,7 @@ class Instance:
 class _Entry:
     """A session and the instance that serves it."""
 
-    def __init__(self, session: Session, instance: Instance) -> None:
+    def __init__(self, session: TaSession, instance: Instance) -> None:
         self.session = session
         self.instance = instance
         self.busy = Mutex()
@@ -52,12 +52,12 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._open)
 
-    async def open(self, thread: Thread, uuid: UUID, client: Identity, params: Params) -> Session:
+    async def open(self, thread: Thread, uuid: UUID, client: Identity, params: Params) -> TaSession:
         """A new session with a TA. Raises TeeError."""
         instance = self._instance(uuid)
         if len(self._open) >= MAX_SESSIONS:
             raise TeeError(Result.OUT_OF_MEMORY, Origin.TEE)
-        entry = _Entry(Session(self._next_id(), client), instance)
+        entry = _Entry(TaSession(self._next_id(), client), instance)
         instance.sessions += 1
         self._open[entry.session.id] = entry
         try:

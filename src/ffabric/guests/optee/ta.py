@@ -51,7 +51,7 @@ class Identity(Struct, frozen=True):
     uuid: UUID
 
 
-class Session:
+class TaSession:
     """A session of a client with a TA.
 
     `context` is the TA's own, `thread` what it may ask of OP-TEE during a call; `cancelled` says
@@ -81,14 +81,14 @@ class TrustedApp:
     keep_alive: ClassVar[bool] = False
     enumerated: ClassVar[Enumerated] = Enumerated.NO
 
-    async def open_session(self, session: Session, params: Params) -> None:
+    async def open_session(self, session: TaSession, params: Params) -> None:
         """Let a client in, or raise TeeError."""
 
-    async def invoke(self, session: Session, command: int, params: Params) -> None:
+    async def invoke(self, session: TaSession, command: int, params: Params) -> None:
         """Do what the client asks for. Raises TeeError."""
         raise TeeError(Result.NOT_SUPPORTED)
 
-    async def close_session(self, session: Session) -> None:
+    async def close_session(self, session: TaSession) -> None:
         """The client has gone."""
 
 

@@ -8,7 +8,7 @@ from ffabric.abi.optee.message import Type, Value
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.driver import Driver
-from ffabric.guests.optee.ta import Params, Session, TrustedApp
+from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
 from ffabric.lab.bench.benchmark import Rig
 from ffabric.lab.bench.rigs import between
 from ffabric.lab.bench.software import Client, Meter
@@ -21,7 +21,7 @@ class Adder(TrustedApp):
 
     uuid = UUID("6f1c2f8e-9d0b-4f0a-8a3e-0f5d2b7c1b01")
 
-    async def invoke(self, session: Session, command: int, params: Params) -> None:
+    async def invoke(self, session: TaSession, command: int, params: Params) -> None:
         """The sum in the first word; nothing with memory."""
         if command:
             params.memref(0).read()
