@@ -55,6 +55,9 @@ _NO_PE = -1
 _LARGEST = 1 << 16
 _RELINQUISH_BYTES = 64
 _MESSAGE_HEADER = 20
+_HEAD = 5
+"""Entries of a record before its registers."""
+_BETWEEN = '","'
 
 
 class Trace:
@@ -209,28 +212,36 @@ _READS_TX: dict[int, Callable[[list[int], bytes], int]] = {
 """Functions that read TX -> how many bytes, from the registers and the first bytes there."""
 
 
-def _texts(records: list[Any]) -> Iterator[str]:
+def _texts(records: list[Any]) -> list[str]:
     """The lines of ``records`` as JSON text, each with its newline."""
+    texts: list[str] = []
+    append = texts.append
     at = 0
     end = len(records)
     while at < end:
-        text, at = _LINES[records[at]](records, at)
-        yield text
-
-
-def _registers_line(records: list[Any], at: int) -> tuple[str, int]:
-    code, now, pe, name, tx = records[at : at + 5]
-    at += 5
-    end = at + REGISTERS
-    last = end if any(records[at + 8 : end]) else at + 8
-    while last > at + 1 and not records[last - 1]:
-        last -= 1
-    x = '","'.join(map(hex, records[at:last]))
-    write = "" if tx is None else f',"write":[["{tx[0]:#x}","{tx[1].hex()}"]]'
-    return (
-        f'{{"kind":"{_KINDS[code]}","t":{now},"pe":{pe},{_whose(name)},"x":["{x}"]{write}}}\n',
-        end,
-    )
+        code = records[at]
+        if code > RETURN:
+            text, at = _LINES[code](records, at)
+            append(text)
+            continue
+        _, now, pe, name, tx, a, b, c, d, e, f, g, h = records[at : at + _HEAD + 8]
+        at += _HEAD + REGISTERS
+        beyond = records[at - REGISTERS + 8 : at]
+        if any(beyond):
+            x = [a, b, c, d, e, f, g, h, *beyond]
+            while not x[-1]:
+                x.pop()
+        else:
+            x = [a, b, c, d, e, f, g, h]
+            del x[8 if h else 7 if g else 6 if f else 5 if e else 4 if d else 3 if c else 2 :]
+            if not b and len(x) == 2:
+                x.pop()
+        write = "" if tx is None else f',"write":[["{tx[0]:#x}","{tx[1].hex()}"]]'
+        append(
+            f'{{"kind":"{_KINDS[code]}","t":{now},"pe":{pe},{_WHOSE[name]}'
+            f',"x":["{_BETWEEN.join(map(hex, x))}"]{write}}}\n'
+        )
+    return texts
 
 
 def _refuse_line(records: list[Any], at: int) -> tuple[str, int]:
@@ -243,7 +254,7 @@ def _refuse_line(records: list[Any], at: int) -> tuple[str, int]:
         "got": got,
         "expected": expected,
     }
-    head = f'{{"kind":"refuse","t":{now},"pe":{pe},{_whose(name)},'
+    head = f'{{"kind":"refuse","t":{now},"pe":{pe},{_WHOSE[name]},'
     return f"{head}{msgspec.json.encode(said)[1:].decode()}\n", at + 7
 
 
@@ -252,27 +263,31 @@ def _event_line(records: list[Any], at: int) -> tuple[str, int]:
     names = at + 5
     values = names + count
     where = f',"pe":{pe}' if pe != _NO_PE else ""
-    fields = "".join(
-        [f',"{records[names + n]}":{_plain(records[values + n])}' for n in range(count)]
-    )
-    return f'{{"kind":"{kind}","t":{now}{where}{fields}}}\n', values + count
+    end = values + count
+    fields = [
+        f',"{name}":{_PLAIN[type(value)](value)}'
+        for name, value in zip(records[names:values], records[values:end], strict=True)
+    ]
+    return f'{{"kind":"{kind}","t":{now}{where}{"".join(fields)}}}\n', end
 
 
 _LINES: dict[int, Callable[[list[Any], int], tuple[str, int]]] = {
-    CALL: _registers_line,
-    HOP: _registers_line,
-    RETURN: _registers_line,
     REFUSE: _refuse_line,
     EVENT: _event_line,
 }
 """(records, index) -> the line of the record there, and where the next one begins."""
 
 
-@lru_cache
-def _whose(context: str) -> str:
-    """A context's name ("sp1.3") as the fields of its endpoint's name and its index."""
-    name, _, index = context.rpartition(".")
-    return f'"endpoint":{_quoted(name)},"vcpu":{int(index)}'
+class _Whose(dict[str, str]):
+    """A context's name ("sp1.3") -> the fields of its endpoint's name and its index."""
+
+    def __missing__(self, context: str) -> str:
+        name, _, index = context.rpartition(".")
+        text = self[context] = f'"endpoint":{_quoted(name)},"vcpu":{int(index)}'
+        return text
+
+
+_WHOSE = _Whose()
 
 
 @lru_cache
@@ -280,17 +295,28 @@ def _quoted(text: str) -> str:
     return msgspec.json.encode(text).decode()
 
 
-def _plain(value: Any) -> str:
-    """A field of an event as JSON."""
-    if isinstance(value, str):
-        return _quoted(value)
-    if isinstance(value, bool) or value is None:
-        return _LITERALS[value]
-    if isinstance(value, int):
-        return f'"{value:#x}"'
-    if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(_plain, value))}]"
+def _listed(values: list[Any] | tuple[Any, ...]) -> str:
+    return f"[{','.join([_PLAIN[type(each)](each) for each in values])}]"
+
+
+class _Plain(dict[type, Callable[[Any], str]]):
+    """A type -> how a field of an event that has it is written as JSON."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], str]:
+        return next((write for known, write in self.items() if issubclass(kind, known)), _said)
+
+
+def _said(value: object) -> str:
     return _quoted(str(value))
 
 
-_LITERALS = {None: "null", False: "false", True: "true"}
+_PLAIN = _Plain(
+    {
+        str: _quoted,
+        bool: {False: "false", True: "true"}.__getitem__,
+        type(None): {None: "null"}.__getitem__,
+        int: '"{:#x}"'.format,
+        list: _listed,
+        tuple: _listed,
+    }
+)
