@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from multiprocessing import resource_tracker
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 from ffabric.abi.errors import DecodeError
@@ -110,12 +113,19 @@ def run_jobs(
         for job in jobs:
             yield from _run_on(bench, job, settings, on_test)
         return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, _set_up, (bench, settings)) as pool:
+    with _pool(processes, bench, settings) as pool:
         for found in pool.imap(_work, jobs):
-            if found is None:
-                raise KeyboardInterrupt
             yield from found
+
+
+def _pool(processes: int, bench: Bench, settings: Settings) -> Pool:
+    """Processes that leave Ctrl-C to this one, which ends them."""
+    resource_tracker.ensure_running()  # it plays with the mask itself
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return multiprocessing.get_context("spawn").Pool(processes, _set_up, (bench, settings))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def _run_on(
@@ -144,10 +154,6 @@ def _set_up(bench: Bench, settings: Settings) -> None:
     _WORK.append((bench, settings))
 
 
-def _work(job: Job) -> list[Finished] | None:
-    """Run a job in a process of the pool; None: somebody interrupted it."""
+def _work(job: Job) -> list[Finished]:
     bench, settings = _WORK[0]
-    try:
-        return list(_run_on(bench, job, settings))
-    except KeyboardInterrupt:
-        return None
+    return list(_run_on(bench, job, settings))
