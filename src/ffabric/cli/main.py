@@ -19,6 +19,7 @@ from ffabric.cli.errors import EXPECTED, lines_of
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("ffabric.cli.demo:demo", "Show a whole two-world system at work."),
     "run": ("ffabric.cli.run:run", "Boot a system described in a TOML file."),
+    "calls": ("ffabric.cli.calls:calls", "Execute raw calls, one JSON object a line."),
     "trace": ("ffabric.cli.trace:trace", "Read a trace that a run has written."),
     "explain": ("ffabric.cli.explain:explain", "Say what registers or log lines mean."),
     "manifest": ("ffabric.cli.manifest:manifest", "Validate manifests, layouts, systems."),

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class DrivenRunner:
-    """One vCPU driven from outside; ``greeting``: the calls it makes by itself when it starts."""
+    """One vCPU driven from outside; ``greeting``: the calls it makes by itself when it starts.
+
+    Whoever drives may take the greeting away before the vCPU runs, to make these calls itself.
+    """
 
     def __init__(
         self, ctx: Context, machine: Machine, greeting: Sequence[Sequence[int]] = ()
@@ -29,13 +32,13 @@ class DrivenRunner:
         self.instructions = 0
         self.lines = 0
         self._taken = False
-        self._greeting = greeting
-        self._greet: list[Sequence[int]] = []
+        self.greeting = greeting
+        self._greeted = 0
         self._awaited = False
 
     def start(self, entry: int, x0: int) -> None:
         """Begin: make the greeting calls, if there are any."""
-        self._greet = list(self._greeting)
+        self._greeted = 0
         self._taken = False
 
     @property
@@ -49,8 +52,9 @@ class DrivenRunner:
 
     def run(self, ctx: Context, trap: Trap) -> None:
         """Take control, and take the PE out of the machine's loop until the next call."""
-        if self._greet:
-            call = self._greet.pop(0)
+        if self._greeted < len(self.greeting):
+            call = self.greeting[self._greeted]
+            self._greeted += 1
             ctx.x[:] = [*call, *[0] * (18 - len(call))]
             trap(ctx, exits.SMC)
             return

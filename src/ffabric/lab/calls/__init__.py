@@ -1,0 +1,1 @@
+"""Raw calls: files of registers, executed as the partitions that they name."""
