@@ -9,7 +9,7 @@ from ffabric.abi.ffa.features import SRI
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
 from ffabric.guests import interrupts
-from ffabric.guests.ffa import FfaError
+from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.guests.partition import Partition
 from ffabric.system.boot import boot
 from ffabric.system.describe import describe, sp, vm
@@ -291,3 +291,23 @@ def test_bottom_halves_do_what_top_halves_have_noted(make_client, seed):
     assert driver.came == driver.done == sum(client.work)
     assert driver.came in (3, 4)  # the last two may be one
     assert len(client.work) <= driver.came
+
+
+class Late(Receiver):
+    """A VM that enables its interrupt when it is pending already, and then waits at once."""
+
+    async def main(self, ffa):
+        await ffa.notification_bind(self.sender, BIT)
+        await ffa.msg_wait()
+        await self.enable_notifications(ffa)
+        await ffa.idle()
+
+
+def test_an_interrupt_that_is_pending_already_ends_a_wait(ffabric):
+    late = Late("late", "client")
+    system = ffabric.boot(sps=["sp"], vms=[late, "client"], pes=2)
+    client = system.vm("client").ffa
+    client.notification_set("late", BIT)
+    with pytest.raises(Blocked):
+        client.direct_request("late")
+    assert late.got == [(0, 0, BIT, 0)]

@@ -36,6 +36,10 @@ def _abort(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Next:
 
 
 def _idle(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Next:
+    """WFI: nothing to wait for if an interrupt became pending since the last exit."""
+    gic = ctx.partition.gic
+    if gic is not None and gic.pending(ctx.index) is not None:
+        return ctx
     return hypervisor.schedule(pe)
 
 

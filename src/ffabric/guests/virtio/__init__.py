@@ -1,0 +1,1 @@
+"""Virtio above any transport: virtqueues from both sides, devices, and their drivers."""

@@ -1,0 +1,97 @@
+"""What all device models have: identity, virtqueues, and what they tell their driver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+from ffabric.guests.virtio.device_queue import Chain, DeviceQueue, QueueError
+
+
+class Host(Protocol):
+    """What a device can tell: the transport it is behind."""
+
+    def used(self, queue: int) -> None:
+        """There are used buffers that the driver wants to be told of."""
+
+    def config_changed(self, offset: int, length: int) -> None:
+        """Bytes of the configuration have changed."""
+
+    def broken(self, reason: str) -> None:
+        """The device cannot go on: it needs a reset."""
+
+
+class Device:
+    """A device. A subclass overrides what it needs, at least `handle` or `process`.
+
+    `features` are the bits of its own type, `queue_sizes` the largest size of each virtqueue.
+    """
+
+    id: ClassVar[int]
+    vendor = 0x6666_6162
+    features = 0
+    queue_sizes: Sequence[int] = (64,)
+
+    def __init__(self) -> None:
+        self.host: Host | None = None
+        self.queues: list[DeviceQueue | None] = [None] * len(self.queue_sizes)
+        self.driver_features = 0
+        self.alive = True
+        """False: it is gone for good, whatever the driver does."""
+
+    @property
+    def config(self) -> bytes:
+        """The configuration as it is now."""
+        return b""
+
+    def write_config(self, offset: int, data: bytes) -> None:
+        """The driver has written a part of the configuration, all of it within."""
+
+    def start(self) -> None:
+        """The driver is ready: `queues` and `driver_features` are set."""
+
+    def stop(self) -> None:
+        """A reset: nothing of the driver's may be used any more."""
+
+    def stop_queue(self, index: int) -> None:
+        """A virtqueue is being reset, and will not be there any more."""
+
+    def mapped(self, address: int, pieces: Sequence[tuple[int, int]]) -> None:
+        """The device can reach memory from `address` on: `pieces` of (IPA, bytes)."""
+
+    def unmapped(self, address: int) -> None:
+        """It cannot any more."""
+
+    def busy_with(self, address: int) -> bool:
+        """Whether somebody outside is using the memory that was mapped at `address` right now."""
+        return False
+
+    def poll(self) -> None:
+        """See what has happened outside. Raises QueueError for a broken virtqueue."""
+
+    def process(self, index: int) -> None:
+        """The driver has made buffers available. Raises QueueError for a broken virtqueue."""
+        queue = self.queues[index]
+        if queue is None:
+            return
+        for chain in queue.chains():
+            queue.push(chain.head, self.handle(queue, chain))
+        self.signal(index)
+
+    def kick(self, index: int) -> None:
+        """The same, but a broken virtqueue breaks the device: it needs a reset."""
+        try:
+            self.process(index)
+        except QueueError as error:
+            if self.host is not None:
+                self.host.broken(f"virtqueue {index}: {error}")
+
+    def handle(self, queue: DeviceQueue, chain: Chain) -> int:
+        """Serve one chain: the bytes written into it."""
+        raise NotImplementedError
+
+    def signal(self, index: int) -> None:
+        """Tell the driver of used buffers, if it wants to know."""
+        queue = self.queues[index]
+        if queue is not None and self.host is not None and queue.must_signal():
+            self.host.used(index)

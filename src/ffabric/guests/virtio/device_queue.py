@@ -1,0 +1,211 @@
+"""A split virtqueue from the device's side (virtio 1.3, 2.7).
+
+The driver is not trusted. Every word is read once and judged before it is used; a chain is followed
+for at most as many descriptors as the queue has, whatever they say; every address is judged when
+the chain is taken. What cannot be is a QueueError, after which the device needs a reset. At most
+`size` chains are taken at a time, so that nobody can make the device spin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from ffabric.abi.virtio import features as bits
+from ffabric.abi.virtio import ring
+from ffabric.guests.virtio.dma import BadAddress, Dma
+
+MAX_CHAIN_BYTES: Final = 8 << 20
+"""What a chain may carry in all."""
+
+
+class QueueError(Exception):
+    """The driver's virtqueue is not what the specification says."""
+
+
+class Place(NamedTuple):
+    """Where a virtqueue is: its size and the DMA addresses of its three areas."""
+
+    size: int
+    desc: int
+    avail: int
+    used: int
+
+
+class Chain:
+    """A buffer that the driver made available: pieces of (address, length), first the readable."""
+
+    __slots__ = ("head", "readable", "writable")
+
+    def __init__(self, head: int) -> None:
+        self.head = head
+        self.readable: list[tuple[int, int]] = []
+        self.writable: list[tuple[int, int]] = []
+
+    @property
+    def readable_size(self) -> int:
+        """Bytes that the device may read."""
+        return sum(length for _, length in self.readable)
+
+    @property
+    def writable_size(self) -> int:
+        """Bytes that the device may write."""
+        return sum(length for _, length in self.writable)
+
+
+class DeviceQueue:
+    """A virtqueue that the driver has set up. Raises QueueError if it cannot be one."""
+
+    def __init__(self, dma: Dma, place: Place, features: int = 0) -> None:
+        self.dma = dma
+        self.size = place.size
+        self._desc, self._avail, self._used = place.desc, place.avail, place.used
+        self._event_idx = bool(features & bits.EVENT_IDX)
+        self._indirect = bool(features & bits.INDIRECT_DESC)
+        self._next_avail = 0
+        self._next_used = 0
+        self.more = False
+        """There may be chains that were left for another time."""
+        self._signalled = 0
+        """The used index when the driver was last told of it."""
+        size = place.size
+        if not ring.is_size(size):
+            raise QueueError(f"a virtqueue has no {size} descriptors")
+        parts = (
+            (place.desc, ring.DESCRIPTOR_SIZE * size, ring.DESC_ALIGN, False),
+            (place.avail, ring.avail_size(size), ring.AVAIL_ALIGN, False),
+            (place.used, ring.used_size(size), ring.USED_ALIGN, True),
+        )
+        for address, length, align, write in parts:
+            if address % align:
+                raise QueueError(f"a part at {address:#x} is not aligned to {align}")
+            with _judged():
+                dma.check(address, length, write=write)
+
+    def pop(self) -> Chain | None:
+        """The next chain that the driver has made available, if there is one."""
+        with _judged():
+            if not self._pending():
+                if not self._event_idx:
+                    return None
+                self._ask_for_notification()
+                if not self._pending():  # it came before the driver could see the question
+                    return None
+            slot = self._next_avail % self.size
+            at = self._avail + ring.RING_OFFSET + ring.AVAIL_ENTRY.size * slot
+            (head,) = ring.AVAIL_ENTRY.unpack(self.dma.read(at, ring.AVAIL_ENTRY.size))
+            chain = self._follow(head)
+        self._next_avail = (self._next_avail + 1) & 0xFFFF
+        return chain
+
+    def chains(self) -> Iterator[Chain]:
+        """What is available, at most as many chains as the queue has descriptors."""
+        self.more = False
+        for _ in range(self.size):
+            chain = self.pop()
+            if chain is None:
+                return
+            yield chain
+        self.more = True
+
+    def push(self, head: int, written: int) -> None:
+        """Give a chain back, with so many bytes written into it."""
+        with _judged():
+            at = (
+                self._used + ring.RING_OFFSET + ring.USED_ENTRY.size * (self._next_used % self.size)
+            )
+            self.dma.write(at, ring.USED_ENTRY.pack(head, written))
+            self._next_used = (self._next_used + 1) & 0xFFFF
+            self.dma.write(self._used + ring.INDEX_OFFSET, self._next_used.to_bytes(2, "little"))
+
+    def must_signal(self) -> bool:
+        """Whether the driver wants to be told of what was given back since the last time."""
+        old, self._signalled = self._signalled, self._next_used
+        if old == self._next_used:
+            return False
+        with _judged():
+            if self._event_idx:
+                at = self._avail + ring.used_event_offset(self.size)
+                event = int.from_bytes(self.dma.read(at, 2), "little")
+                return ring.passes(event, self._next_used, old)
+            flags = int.from_bytes(self.dma.read(self._avail, 2), "little")
+            return not flags & ring.AVAIL_NO_INTERRUPT
+
+    def read(self, chain: Chain) -> bytes:
+        """All that the device may read of a chain."""
+        with _judged():
+            return b"".join([self.dma.read(at, length) for at, length in chain.readable])
+
+    def write(self, chain: Chain, data: bytes) -> int:
+        """Store `data` from the start of what the device may write; how much of it fitted."""
+        done = 0
+        with _judged():
+            for at, length in chain.writable:
+                if done >= len(data):
+                    break
+                part = data[done : done + length]
+                self.dma.write(at, part)
+                done += len(part)
+        return done
+
+    def _pending(self) -> int:
+        """How many chains are available and not taken."""
+        data = self.dma.read(self._avail + ring.INDEX_OFFSET, 2)
+        index = int.from_bytes(data, "little")
+        if (index - self._next_used) & 0xFFFF > self.size:
+            raise QueueError(f"available index {index}: more than {self.size} chains are under way")
+        return (index - self._next_avail) & 0xFFFF
+
+    def _ask_for_notification(self) -> None:
+        at = self._used + ring.avail_event_offset(self.size)
+        self.dma.write(at, self._next_avail.to_bytes(2, "little"))
+
+    def _follow(self, head: int) -> Chain:
+        """The chain that begins at `head`, every piece of it judged."""
+        chain = Chain(head)
+        table, entries, index = self._desc, self.size, head
+        total = 0
+        for _ in range(self.size):
+            if index >= entries:
+                raise QueueError(f"descriptor {index} of {entries}")
+            at = table + ring.DESCRIPTOR_SIZE * index
+            data = self.dma.read(at, ring.DESCRIPTOR_SIZE)
+            address, length, flags, following = ring.DESCRIPTOR.unpack(data)
+            if flags & ring.DESC_INDIRECT:
+                if table != self._desc:
+                    raise QueueError("an indirect descriptor in an indirect table")
+                table, entries, index = self._indirect_table(address, length, flags)
+                continue
+            write = bool(flags & ring.DESC_WRITE)
+            if chain.writable and not write:
+                raise QueueError("a readable descriptor after a writable one")
+            total += length
+            if total > MAX_CHAIN_BYTES:
+                raise QueueError(f"a chain of more than {MAX_CHAIN_BYTES} bytes")
+            self.dma.check(address, length, write=write)
+            (chain.writable if write else chain.readable).append((address, length))
+            if not flags & ring.DESC_NEXT:
+                return chain
+            index = following
+        raise QueueError(f"a chain of more than {self.size} descriptors")
+
+    def _indirect_table(self, address: int, length: int, flags: int) -> tuple[int, int, int]:
+        if not self._indirect:
+            raise QueueError("an indirect descriptor, which was not negotiated")
+        if flags & ring.DESC_NEXT:
+            raise QueueError("an indirect descriptor with a next one")
+        if not length or length % ring.DESCRIPTOR_SIZE:
+            raise QueueError(f"an indirect table of {length} bytes")
+        self.dma.check(address, length, write=False)
+        return address, length // ring.DESCRIPTOR_SIZE, 0
+
+
+class _judged:  # noqa: N801 - reads as a clause
+    """A bad address in a virtqueue is the driver's mistake."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, BadAddress):
+            raise QueueError(str(error)) from error

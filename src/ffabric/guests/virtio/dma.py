@@ -1,0 +1,74 @@
+"""Memory as devices and drivers see it: by DMA addresses, which are judged before they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class BadAddress(Exception):  # noqa: N818 - what a bus error is to a device
+    """`size` bytes at a DMA address that the device may not reach, or not write."""
+
+    def __init__(self, address: int, size: int, reason: str) -> None:
+        super().__init__(f"{size} bytes at {address:#x}: {reason}")
+        self.address = address
+        self.size = size
+        self.reason = reason
+
+
+class Dma(Protocol):
+    """What a device can reach. Each access raises BadAddress for what it cannot."""
+
+    def check(self, address: int, size: int, *, write: bool) -> None:
+        """Judge an access without making it."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """A copy of `size` bytes."""
+
+    def write(self, address: int, data: bytes) -> None:
+        """Store bytes."""
+
+
+class Coherent(Struct, frozen=True):
+    """Memory that driver and device use together for long, by its IPA and by its DMA address."""
+
+    ipa: int
+    address: int
+    size: int
+
+
+class Mapped(Struct, frozen=True):
+    """A buffer of the driver at `ipa` that the device may use at `address` until it is unmapped.
+
+    `key` is the mapping's own.
+    """
+
+    ipa: int
+    address: int
+    size: int
+    from_device: bool
+    key: int
+
+
+class Mapping(Protocol):
+    """How a driver gives memory to its device. All raise what the bus beneath raises."""
+
+    shares: int
+    """How often memory was shared."""
+
+    def open(self) -> Awaitable[None]:
+        """Share what is shared from the beginning."""
+
+    def allocate(self, size: int) -> Awaitable[Coherent]:
+        """Memory for a virtqueue, zeroed."""
+
+    def free(self, coherent: Coherent) -> Awaitable[None]:
+        """Take it back."""
+
+    def map(self, ipa: int, size: int, *, from_device: bool) -> Awaitable[Mapped]:
+        """Let the device read a buffer, or write it."""
+
+    def unmap(self, mapped: Mapped) -> Awaitable[None]:
+        """End that; what the device has written is at the buffer's IPA afterwards."""

@@ -1,0 +1,146 @@
+"""A split virtqueue from the driver's side (virtio 1.3, 2.7).
+
+The driver puts chains of buffers in and takes those back that the device has used. It remembers
+itself what is under way: what a device writes into the used ring is judged against that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from ffabric.abi.virtio import features as bits
+from ffabric.abi.virtio import ring
+from ffabric.guests.virtio.device_queue import Place, QueueError
+from ffabric.guests.virtio.dma import Coherent
+
+if TYPE_CHECKING:
+    from ffabric.machine.access import GuestAccess
+
+TABLE_ENTRIES: Final = 8
+"""Descriptors of an indirect table; each descriptor of the queue has one."""
+TABLE_SIZE: Final = TABLE_ENTRIES * ring.DESCRIPTOR_SIZE
+
+Buffer = tuple[int, int, bool]
+"""DMA address, bytes, whether the device may write."""
+
+
+def queue_size(size: int, features: int) -> int:
+    """The bytes that a virtqueue of `size` descriptors takes."""
+    total = ring.layout(size).total
+    if features & bits.INDIRECT_DESC:
+        total = -(-total // ring.DESC_ALIGN) * ring.DESC_ALIGN + size * TABLE_SIZE
+    return total
+
+
+class DriverQueue:
+    """A virtqueue in `coherent` memory, which has `queue_size` bytes, all zero."""
+
+    def __init__(
+        self, memory: GuestAccess, coherent: Coherent, size: int, features: int = 0
+    ) -> None:
+        self.size = size
+        self.coherent = coherent
+        self._memory = memory
+        self._event_idx = bool(features & bits.EVENT_IDX)
+        self._indirect = bool(features & bits.INDIRECT_DESC)
+        desc, avail, used, total = ring.layout(size)
+        base = coherent.address
+        self.place = Place(size, base + desc, base + avail, base + used)
+        self._desc, self._avail, self._used = (coherent.ipa + at for at in (desc, avail, used))
+        self._tables = -(-total // ring.DESC_ALIGN) * ring.DESC_ALIGN
+        self._free = list(range(size))
+        self._under_way: dict[int, tuple[object, list[int]]] = {}
+        self._next_avail = 0
+        self._next_used = 0
+        self._kicked = 0
+
+    @property
+    def under_way(self) -> int:
+        """How many chains the device has."""
+        return len(self._under_way)
+
+    def add(self, buffers: Sequence[Buffer], token: object) -> bool:
+        """Make a chain available; False if there is no room. `token` comes back with it."""
+        indirect = self._indirect and 1 < len(buffers) <= TABLE_ENTRIES
+        if len(self._free) < (1 if indirect else len(buffers)):
+            return False
+        if indirect:
+            taken = [self._free.pop()]
+            self._fill_table(taken[0], buffers)
+        else:
+            taken = [self._free.pop() for _ in buffers]
+            for place, (index, buffer) in enumerate(zip(taken, buffers, strict=True)):
+                following = taken[place + 1] if place + 1 < len(taken) else None
+                at = self._desc + ring.DESCRIPTOR_SIZE * index
+                self._memory.write(at, _descriptor(buffer, following))
+        head = taken[0]
+        self._under_way[head] = (token, taken)
+        entry = self._avail + ring.RING_OFFSET + 2 * (self._next_avail % self.size)
+        self._memory.write(entry, head.to_bytes(2, "little"))
+        self._next_avail = (self._next_avail + 1) & 0xFFFF
+        self._memory.write(self._avail + ring.INDEX_OFFSET, self._next_avail.to_bytes(2, "little"))
+        return True
+
+    def must_notify(self) -> bool:
+        """Whether the device wants to be told of what was added since the last time."""
+        old, self._kicked = self._kicked, self._next_avail
+        if old == self._next_avail:
+            return False
+        if self._event_idx:
+            at = self._used + ring.avail_event_offset(self.size)
+            event = int.from_bytes(self._memory.read(at, 2), "little")
+            return ring.passes(event, self._next_avail, old)
+        flags = int.from_bytes(self._memory.read(self._used, 2), "little")
+        return not flags & ring.USED_NO_NOTIFY
+
+    def collect(self) -> list[tuple[object, int]]:
+        """What the device has used: each token, and the bytes that the device says it wrote.
+
+        Raises QueueError if it says what cannot be.
+        """
+        index = int.from_bytes(self._memory.read(self._used + ring.INDEX_OFFSET, 2), "little")
+        count = (index - self._next_used) & 0xFFFF
+        if count > len(self._under_way):
+            raise QueueError(f"used index {index}: {len(self._under_way)} chains are under way")
+        done = []
+        for _ in range(count):
+            slot = self._next_used % self.size
+            at = self._used + ring.RING_OFFSET + ring.USED_ENTRY.size * slot
+            head, written = ring.USED_ENTRY.unpack(self._memory.read(at, ring.USED_ENTRY.size))
+            if head not in self._under_way:
+                raise QueueError(f"descriptor {head} was used and is not under way")
+            token, taken = self._under_way.pop(head)
+            self._free += taken
+            self._next_used = (self._next_used + 1) & 0xFFFF
+            done.append((token, written))
+        if self._event_idx and done:
+            at = self._avail + ring.used_event_offset(self.size)
+            self._memory.write(at, self._next_used.to_bytes(2, "little"))
+        return done
+
+    def _fill_table(self, head: int, buffers: Sequence[Buffer]) -> None:
+        offset = self._tables + head * TABLE_SIZE
+        last = len(buffers) - 1
+        entries = [
+            _descriptor(buffer, index + 1 if index < last else None)
+            for index, buffer in enumerate(buffers)
+        ]
+        self._memory.write(self.coherent.ipa + offset, b"".join(entries))
+        self._memory.write(
+            self._desc + ring.DESCRIPTOR_SIZE * head,
+            ring.DESCRIPTOR.pack(
+                self.coherent.address + offset,
+                len(buffers) * ring.DESCRIPTOR_SIZE,
+                ring.DESC_INDIRECT,
+                0,
+            ),
+        )
+
+
+def _descriptor(buffer: Buffer, following: int | None) -> bytes:
+    address, length, write = buffer
+    flags = ring.DESC_WRITE if write else 0
+    if following is not None:
+        flags |= ring.DESC_NEXT
+    return ring.DESCRIPTOR.pack(address, length, flags, following or 0)

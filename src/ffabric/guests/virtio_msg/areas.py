@@ -1,0 +1,109 @@
+"""Memory that a driver side has shared, as its devices see it: areas by number.
+
+A DMA address is an area's number and an offset in it. An access is inside one area, or it is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ffabric.abi.virtio_msg.ffa import split_address
+from ffabric.guests.virtio.dma import BadAddress
+from ffabric.machine.access import DataAbort
+
+if TYPE_CHECKING:
+    from ffabric.machine.access import GuestAccess
+
+
+class Area:
+    """Retrieved memory: `pieces` of (IPA, bytes), one buffer to the driver."""
+
+    def __init__(
+        self, number: int, handle: int, pieces: Sequence[tuple[int, int]], *, writable: bool
+    ) -> None:
+        self.number = number
+        self.handle = handle
+        self.writable = writable
+        self.pieces: list[tuple[int, int]] = []
+        for ipa, size in pieces:
+            if self.pieces and sum(self.pieces[-1]) == ipa:
+                first, before = self.pieces.pop()
+                self.pieces.append((first, before + size))
+            else:
+                self.pieces.append((ipa, size))
+        self.size = sum(size for _, size in self.pieces)
+
+    def split(self, offset: int, size: int) -> list[tuple[int, int]]:
+        """(IPA, bytes) of a part, which must be inside."""
+        parts = []
+        for ipa, length in self.pieces:
+            if offset < length and size:
+                count = min(size, length - offset)
+                parts.append((ipa + offset, count))
+                offset += count
+                size -= count
+            offset -= length
+        return parts
+
+
+class Areas:
+    """All areas of one driver. It is the `Dma` of the driver's devices."""
+
+    def __init__(self, memory: GuestAccess) -> None:
+        self._memory = memory
+        self._areas: dict[int, Area] = {}
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._areas
+
+    def __len__(self) -> int:
+        return len(self._areas)
+
+    def __iter__(self) -> Iterator[Area]:
+        return iter(list(self._areas.values()))
+
+    def add(self, area: Area) -> None:
+        """An area more, with a number that is free."""
+        self._areas[area.number] = area
+
+    def remove(self, number: int) -> Area | None:
+        """Take an area away, if there is one of that number."""
+        return self._areas.pop(number, None)
+
+    def find(self, address: int, size: int, *, write: bool) -> tuple[Area, int]:
+        """The area of an access, and the offset in it. Raises BadAddress."""
+        number, offset = split_address(address)
+        area = self._areas.get(number)
+        if area is None:
+            raise BadAddress(address, size, f"there is no area {number}")
+        if offset + size > area.size:
+            raise BadAddress(address, size, f"area {number} has {area.size:#x} bytes")
+        if write and not area.writable:
+            raise BadAddress(address, size, f"area {number} is read-only")
+        return area, offset
+
+    def check(self, address: int, size: int, *, write: bool) -> None:
+        """Judge an access without making it."""
+        self.find(address, size, write=write)
+
+    def read(self, address: int, size: int) -> bytes:
+        """A copy of `size` bytes, each read once."""
+        area, offset = self.find(address, size, write=False)
+        try:
+            if len(area.pieces) == 1:
+                return self._memory.read(area.pieces[0][0] + offset, size)
+            return b"".join([self._memory.read(ipa, n) for ipa, n in area.split(offset, size)])
+        except DataAbort as abort:
+            raise BadAddress(address, size, str(abort)) from abort
+
+    def write(self, address: int, data: bytes) -> None:
+        """Store bytes."""
+        area, offset = self.find(address, len(data), write=True)
+        try:
+            done = 0
+            for ipa, count in area.split(offset, len(data)):
+                self._memory.write(ipa, data[done : done + count])
+                done += count
+        except DataAbort as abort:
+            raise BadAddress(address, len(data), str(abort)) from abort

@@ -1,0 +1,228 @@
+"""A partition with virtio devices: an SP for VMs, or a VM for other VMs.
+
+Drivers find it by its UUID. They reach an SP by direct messages or by indirect ones, a VM by
+indirect ones. What happens to a device while the partition does not run (somebody types at a
+console, a back end has finished) reaches the drivers when it next runs: at a poll, or at an
+interrupt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Final
+
+from msgspec import Struct
+
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import notifications
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.virtio_msg import ffa as abi
+from ffabric.abi.virtio_msg.ffa import Method
+from ffabric.abi.virtio_msg.generations import PR28, Generation
+from ffabric.abi.virtio_msg.header import EVENT, RESPONSE, parse_header
+from ffabric.guests.ffa import DirectMessage, Ffa, FfaError
+from ffabric.guests.partition import Partition
+from ffabric.guests.virtio.device import Device
+from ffabric.guests.virtio_msg.device_bus import Connection
+
+RX_FULL: Final = notifications.RX_BUFFER_FULL_SPM | notifications.RX_BUFFER_FULL_HYPERVISOR
+FRAMEWORK: Final = notifications.GET_FROM_SPM | notifications.GET_FROM_HYPERVISOR
+SENDS: Final = 16
+"""How often an indirect message is tried while the receiver's RX is full."""
+VM_FEATURES: Final = abi.BusFeatures.build(INDIRECT_RX=1, INDIRECT_TX=1, NOTIFICATION_TX=1)
+SP_FEATURES: Final = VM_FEATURES | abi.BusFeatures.build(DIRECT_RX=1)
+
+
+class _Placed(Struct):
+    """A device, and whose it is: None until a driver side has come for it."""
+
+    device: Device
+    driver: int | None
+
+
+class DeviceSide(Partition):
+    """A partition with devices, numbered from 0 on in the order in which they are added."""
+
+    uuid = abi.DEVICE_UUID
+    manifest: ClassVar[dict[str, object]] = {
+        "notification_support": True,
+        "vm_availability_messages": 0b10,
+    }
+
+    def __init__(
+        self,
+        devices: Iterable[Device] = (),
+        *,
+        generation: Generation = PR28,
+        name: str = "devices",
+    ) -> None:
+        super().__init__(name)
+        self.generation = generation
+        self.connections: dict[int, Connection] = {}
+        self._devices: dict[int, _Placed] = {}
+        self._next = 0
+        self._full = False
+        """A VM has a message in RX."""
+        for device in devices:
+            self.add(device)
+
+    def add(self, device: Device, driver: int | None = None) -> int:
+        """Add a device for the driver side with an endpoint id, or for whoever comes first.
+
+        Its number. May be called while the system runs: the driver hears of it as of any event.
+        """
+        number = self._next
+        self._next += 1
+        self._devices[number] = _Placed(device, driver)
+        if driver is None and len(self.connections) == 1:
+            (driver,) = self.connections
+        if driver in self.connections:
+            self._give(number, self.connections[driver])
+        return number
+
+    def remove(self, number: int) -> Device:
+        """Take a device away, likewise."""
+        placed = self._devices.pop(number)
+        connection = self.connections.get(-1 if placed.driver is None else placed.driver)
+        if connection is not None:
+            connection.remove(number)
+        return placed.device
+
+    def device(self, number: int) -> Device:
+        """The device with a number."""
+        return self._devices[number].device
+
+    def _give(self, number: int, connection: Connection) -> None:
+        self._devices[number].driver = connection.peer
+        connection.add(number, self._devices[number].device)
+
+    def _connection(self, peer: int, ffa: Ffa) -> Connection:
+        connection = self.connections.get(peer)
+        if connection is None:
+            features = SP_FEATURES if ffa.vcpu.secure else VM_FEATURES
+            connection = Connection(peer, ffa, self.generation, bus_features=features)
+            self.connections[peer] = connection
+            for number, placed in self._devices.items():
+                if placed.driver in (None, peer):
+                    self._give(number, connection)
+        return connection
+
+    async def main(self, ffa: Ffa) -> None:
+        """An SP waits for messages; a VM waits for interrupts, which tell it of messages."""
+        if ffa.vcpu.secure:
+            await super().main(ffa)
+        await self.on_boot(ffa)
+        await self.enable_notifications(ffa)
+        while True:
+            if not self._full:
+                await ffa.idle()
+            await self.serve(ffa)
+
+    async def on_boot(self, ffa: Ffa) -> None:
+        """Whoever receives indirect messages needs buffers."""
+        if not ffa.buffers.pages:
+            await ffa.map_buffers()
+
+    async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
+        """A message of a driver side."""
+        if request.function != fid.FFA_MSG_SEND_DIRECT_REQ2:
+            return request.respond()
+        connection = self._connection(request.sender, ffa)
+        response = await connection.handle(abi.from_registers(request.payload), ffa)
+        if connection.events and connection.method is not Method.POLL:
+            await self._tell(connection, ffa)
+        return request.respond(*abi.to_registers(response))
+
+    async def on_run(self, ffa: Ffa) -> None:
+        """The scheduler gave cycles because something is pending."""
+        _, _, framework = await ffa.notification_get(FRAMEWORK)
+        if framework & RX_FULL:
+            await self._receive(ffa)
+        await self.tell(ffa)
+
+    async def on_notifications(
+        self, from_sps: int, from_vms: int, framework: int, ffa: Ffa
+    ) -> None:
+        """A VM takes what waits in RX as soon as it goes on."""
+        self._full = bool(framework & RX_FULL)
+
+    async def on_device_interrupt(self, intid: int, ffa: Ffa) -> None:
+        """A back end has something to say."""
+        await self.tell(ffa)
+
+    async def on_vm_destroyed(self, vm: int, ffa: Ffa) -> None:
+        """Its devices are free, and its memory goes back."""
+        connection = self.connections.pop(vm, None)
+        if connection is None:
+            return
+        for number in list(connection.ends):
+            connection.remove(number)
+            self._devices[number].driver = None
+        await connection.forget(ffa)
+
+    async def serve(self, ffa: Ffa) -> None:
+        """What a VM does whenever it has been woken."""
+        if self._full:
+            self._full = False
+            await self._receive(ffa)
+        await self.tell(ffa)
+
+    async def _receive(self, ffa: Ffa) -> None:
+        """Serve the indirect message in RX."""
+        message = await ffa.receive()
+        try:
+            header = parse_header(message.payload)
+        except DecodeError:
+            return
+        if header.type & RESPONSE:
+            return
+        connection = self._connection(message.sender, ffa)
+        await self._send_outbox(connection, ffa)
+        response = await connection.handle(message.payload, ffa)
+        if header.id & EVENT or await self._send(connection, response, ffa):
+            return
+        if parse_header(response).type & RESPONSE:
+            if header.id != abi.EVENT_POLL.id:
+                connection.outbox.append(response)
+        else:
+            connection.events.appendleft(response)  # an event, as the answer to EVENT_POLL
+
+    async def _send_outbox(self, connection: Connection, ffa: Ffa) -> None:
+        """Responses for which the driver side had no room."""
+        while connection.outbox and await self._send(connection, connection.outbox[0], ffa):
+            connection.outbox.popleft()
+
+    async def _send(self, connection: Connection, data: bytes, ffa: Ffa) -> bool:
+        """Send an indirect message. A VM gives the receiver time to read the one before."""
+        for _ in range(1 if ffa.vcpu.secure else SENDS):
+            try:
+                await ffa.send2(connection.peer, data, uuid=abi.DRIVER_UUID)
+            except FfaError as error:
+                if error.status is not Status.BUSY:
+                    return False
+                await ffa.yield_()
+            else:
+                return True
+        return False
+
+    async def tell(self, ffa: Ffa) -> None:
+        """Look after the devices, and tell every driver side of its events."""
+        for connection in list(self.connections.values()):
+            for end in list(connection.ends.values()):
+                end.poll()
+            if connection.events and connection.method is not Method.POLL:
+                await self._tell(connection, ffa)
+
+    async def _tell(self, connection: Connection, ffa: Ffa) -> None:
+        if connection.method is Method.INDIRECT:
+            await self._send_outbox(connection, ffa)
+            while connection.events and await self._send(connection, connection.events[0], ffa):
+                connection.next_event()
+        elif not connection.announced:
+            connection.announced = True
+            flags = notifications.DELAY_SCHEDULE_RECEIVER if ffa.vcpu.secure else 0
+            try:
+                await ffa.notification_set(connection.peer, 1 << connection.notification, flags)
+            except FfaError:
+                connection.announced = False  # the driver has not bound it: it polls, or loses

@@ -1,0 +1,85 @@
+"""A partition that drives devices: it finds device sides, opens their buses, and does its work."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ffabric.abi.ffa.version import V1_2
+from ffabric.abi.virtio_msg import ffa as abi
+from ffabric.abi.virtio_msg.generations import PR28, Generation
+from ffabric.guests.ffa import Ffa
+from ffabric.guests.partition import Partition
+from ffabric.guests.virtio_msg.driver_bus import DriverBus, find_device_sides
+from ffabric.guests.virtio_msg.link import Attention, BusError
+
+FIRST_NOTIFICATION = 16
+"""Notification of the first bus; the others follow."""
+
+
+class DriverSide(Partition):
+    """A VM with drivers. A subclass says in `work` what it does with its buses.
+
+    `notifications`: device sides announce their events by them, else they are polled. `indirect`
+    and `static` are as for `DriverBus`.
+    """
+
+    uuid = abi.DRIVER_UUID
+    manifest: ClassVar[dict[str, object]] = {"notification_support": True}
+
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        generation: Generation = PR28,
+        notifications: bool = False,
+        indirect: bool | None = None,
+        static: int = 0,
+    ) -> None:
+        super().__init__(name)
+        self.generation = generation
+        self.notifications = notifications
+        self.indirect = indirect
+        self.static = static
+        self.attention: Attention | None = None
+
+    async def main(self, ffa: Ffa) -> None:
+        """Open the buses, work, and rest."""
+        buses = await self.open_buses(ffa)
+        await self.work(buses[0])
+        while True:
+            await ffa.idle()
+
+    async def open_buses(self, ffa: Ffa) -> list[DriverBus]:
+        """The buses to all device sides, open. Raises BusError if there is none."""
+        if ffa.version < V1_2:
+            raise BusError("direct messages with a UUID are of FF-A 1.2")
+        if not ffa.buffers.pages:
+            await ffa.map_buffers()
+        attention = self.attention = Attention(ffa, by_interrupt=self.notifications)
+        if self.notifications:
+            await self.enable_notifications(ffa)
+        buses = []
+        for index, peer in enumerate(await find_device_sides(ffa)):
+            bus = DriverBus(
+                ffa,
+                peer,
+                attention,
+                generation=self.generation,
+                indirect=self.indirect,
+                static=self.static,
+            )
+            await bus.open(FIRST_NOTIFICATION + index if self.notifications else None)
+            buses.append(bus)
+        if not buses:
+            raise BusError("no partition has virtio devices")
+        return buses
+
+    async def on_notifications(
+        self, from_sps: int, from_vms: int, framework: int, ffa: Ffa
+    ) -> None:
+        """Whoever waits for them looks at them."""
+        if self.attention is not None:
+            self.attention.notified(from_sps, from_vms, framework)
+
+    async def work(self, bus: DriverBus) -> None:
+        """What this VM is for."""
