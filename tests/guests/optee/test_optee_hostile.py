@@ -53,8 +53,10 @@ class Hostile:
         for thread in self.threads.all:
             if thread.state.name == "SUSPENDED":
                 self.tee.words(abi.YIELDING_CALL_RESUME, 0, 0, 0, thread.number)
-        (answer,) = driver.invoke(self.session, ADD, Value(Type.VALUE_INOUT, 0, 0))
-        assert answer.b == 1
+        session = driver.open_session(LAB)
+        (answer,) = driver.invoke(session, ADD, Value(Type.VALUE_INOUT, 5, 0))
+        assert (answer.a, answer.b) == (5, 1)
+        driver.close_session(session)
 
 
 @pytest.fixture
