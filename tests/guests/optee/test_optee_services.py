@@ -1,6 +1,7 @@
 """The blocking calls of the FF-A ABI, and yielding calls that are none."""
 
 import pytest
+from optee_sides import LAB, Lab
 
 from ffabric.abi.ffa.functions import FFA_FEATURES
 from ffabric.abi.ffa.status import Status
@@ -93,3 +94,11 @@ def test_an_spmc_without_notifications(ffabric, monkeypatch):
     assert driver.devices() == []
     with pytest.raises(TeeError, match="NOT_IMPLEMENTED, origin COMMS"):
         driver.enable_notifications()
+
+
+def test_tas_that_cannot_be_told_apart():
+    with pytest.raises(ValueError, match=f"two TAs have the UUID {LAB}"):
+        OpTee(Lab, type("Other", (Lab,), {}))
+    with pytest.raises(ValueError, match="0 threads serve nobody"):
+        OpTee(threads=0)
+    OpTee(Lab, Lab)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 from uuid import UUID
 
 from ffabric.abi.ffa import functions as fid
@@ -33,7 +33,6 @@ REVISION: Final = (4, 10)
 """The OP-TEE whose behaviour this is."""
 EVERYBODY: Final = 0
 """The key of the only bank, if OP-TEE is not virtualized."""
-VM_MESSAGES: Final = 0b11
 
 
 class Call(NamedTuple):
@@ -45,10 +44,19 @@ class Call(NamedTuple):
 
 
 class OpTee(Partition):
-    """An OP-TEE with TAs in Python: classes, or objects for TAs that are single instances."""
+    """An OP-TEE with TAs in Python: `tas` are classes, more than those that a subclass names.
+
+    ValueError if two of them have one UUID, or if there are no `threads`.
+    """
 
     name = "optee"
     uuid = abi.OPTEE_UUID
+    manifest: ClassVar[dict[str, object]] = {
+        "messaging_method": 0x3,
+        "notification_support": True,
+        "ns_interrupts_action": 0,
+        "vm_availability_messages": 0b11,
+    }
     tas: ClassVar[tuple[type[TrustedApp], ...]] = ()
     threads: ClassVar[int] = 4
     """Yielding calls that a bank can have under way."""
@@ -59,17 +67,16 @@ class OpTee(Partition):
         super().__init__()
         self._capacity = self.vms if vms is None else vms
         self._threads = self.threads if threads is None else threads
-        self.manifest: dict[str, Any] = {  # type: ignore[misc]
-            "messaging_method": 0x3,
-            "notification_support": True,
-            "ns_interrupts_action": 0,
-            "vm_availability_messages": VM_MESSAGES if self._capacity else 0,
-            **type(self).manifest,
-        }
+        if self._threads < 1:
+            raise ValueError(f"{self._threads} threads serve nobody")
         apps = (*self.tas, *tas)
         listed = {_uuid(app): app.enumerated for app in apps}
-        self._tas: dict[UUID, Callable[[], TrustedApp]] = {_uuid(app): app for app in apps}
-        self._tas[DeviceEnumeration.uuid] = partial(DeviceEnumeration, listed)
+        self._tas: dict[UUID, Callable[[], TrustedApp]] = {
+            DeviceEnumeration.uuid: partial(DeviceEnumeration, listed)
+        }
+        for app in apps:
+            if self._tas.setdefault(_uuid(app), app) is not app:
+                raise ValueError(f"two TAs have the UUID {_uuid(app)}")
         self.drivers: list[Callable[[Thread], Awaitable[None]]] = []
         """Called, in a thread, in each bottom half."""
         self.banks: dict[int, Bank] = {}
@@ -116,8 +123,10 @@ class OpTee(Partition):
         return [Result.BAD_PARAMETERS] if serve is None else await serve(self, bank, call)
 
     async def on_vm_created(self, vm: int, ffa: Ffa) -> Status:
-        """Make a bank for a VM; DENIED if there is none left."""
-        if not self._capacity or not vm or vm in self.banks:
+        """Make a bank for a VM, if it is virtualized; DENIED if there is none left."""
+        if not self._capacity:
+            return Status.SUCCESS
+        if not vm or vm in self.banks:
             return Status.INVALID_PARAMETERS
         if len(self.banks) >= self._capacity:
             return Status.DENIED

@@ -264,10 +264,11 @@ class DriverCalls:
 
     @step
     def open_session(
-        self, ta: UUID, *params: Param, login: Login = Login.PUBLIC, client: UUID = NIL
+        self, ta: UUID | str, *params: Param, login: Login = Login.PUBLIC, client: UUID = NIL
     ) -> Steps[int]:
         """Open a session with a TA: its number. Raises TeeError."""
-        message = Message(Command.OPEN_SESSION, params=[*meta(ta, login, client), *params])
+        uuid = UUID(ta) if isinstance(ta, str) else ta
+        message = Message(Command.OPEN_SESSION, params=[*meta(uuid, login, client), *params])
         answer = yield from DriverCalls.call.function(self, message)
         _check(answer, META)
         return answer.session
