@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import ffabric.machine.engines
-from ffabric.machine import exits
+from ffabric.machine import exits, process
 from ffabric.machine.engines import qemu_mailbox as layout
 from ffabric.machine.engines import qemu_process
 from ffabric.machine.engines.qemu_mailbox import Mailbox
@@ -157,5 +157,5 @@ def test_the_shim_is_told_where_the_mailbox_is():
 
 def test_a_program_that_is_missing_is_named_with_its_package(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(qemu_process.MissingProgram, match="sudo apt-get install qemu-system-arm"):
+    with pytest.raises(process.MissingProgram, match="sudo apt-get install qemu-system-arm"):
         qemu_process.find_program()

@@ -7,18 +7,15 @@ two sockets. It cannot outlive us: the kernel kills it when we die, whatever we 
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
-import shutil
-import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from importlib import resources
 
+from ffabric.machine import process
 from ffabric.machine.engines import qemu_mailbox as mailbox
 
 PROGRAM = "qemu-system-aarch64"
@@ -34,25 +31,11 @@ START_SECONDS = 20.0
 _LOOK_SECONDS = 0.002
 
 _MAILBOX_ADDRESS_AT = 8  # in the shim
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
-
-
-class MissingProgram(Exception):  # noqa: N818 - an answer for people
-    """A program that is not installed; the message has the command that installs it."""
-
-    def __init__(self, program: str, package: str) -> None:
-        super().__init__(f"{program} is not installed: sudo apt-get install {package}")
-        self.program = program
-        self.package = package
 
 
 def find_program() -> str:
     """The path of QEMU; MissingProgram if there is none."""
-    found = shutil.which(PROGRAM)
-    if found is None:
-        raise MissingProgram(PROGRAM, PACKAGE)
-    return found
+    return process.find(PROGRAM, PACKAGE)
 
 
 def shim(mailbox_address: int) -> bytes:
@@ -143,7 +126,7 @@ class QemuProcess:
                 stderr=self._errors_there,
                 pass_fds=[self.ram[0], *fds.values()],
                 start_new_session=True,
-                preexec_fn=_child_of(os.getpid(), processors),  # noqa: PLW1509 - there are no threads
+                preexec_fn=process.die_with_us(processors),  # noqa: PLW1509 - there are no threads
             )
         finally:
             os.close(image)
@@ -171,14 +154,8 @@ class QemuProcess:
     def _wait_for_end(self) -> None:
         if self._process is None or self.ended:
             return
-        try:
-            status = self._process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
-        said = _last_line(self.errors)
-        how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-        self.ended = f"QEMU (process {self._process.pid}) ended: {said or how}"
+        how = process.end_of(self._process, self.errors)
+        self.ended = f"QEMU (process {self._process.pid}) ended: {how}"
 
     def close(self) -> None:
         """Kill it and give back what it shared. May be called twice."""
@@ -192,25 +169,3 @@ class QemuProcess:
             with suppress(OSError):
                 os.close(fd)
         self.errors = self._fd = -1
-
-
-def _last_line(fd: int) -> str:
-    os.set_blocking(fd, False)
-    said = b""
-    with suppress(BlockingIOError):
-        while part := os.read(fd, 4096):
-            said += part
-    lines = said.decode("utf-8", "backslashreplace").strip().splitlines()
-    return lines[-1] if lines else ""
-
-
-def _child_of(parent: int, processors: set[int]) -> Callable[[], None]:
-    """What the child does first: it is killed when its parent dies, even if that was just now."""
-
-    def promise() -> None:
-        os.sched_setaffinity(0, processors)
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return promise
