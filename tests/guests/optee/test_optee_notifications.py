@@ -6,9 +6,15 @@ from optee_sides import LAB, WAIT
 from ffabric.abi.ffa import notifications
 from ffabric.abi.optee.ffa import Return
 from ffabric.abi.optee.message import Command, Message, Type, Value
+from ffabric.guests import interrupts
 from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.driver import DrivenDriver
+from ffabric.guests.optee.driver import DrivenDriver, Driver, State
+from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.ta import TrustedApp
+from ffabric.guests.partition import Partition
+from ffabric.system.boot import boot
+from ffabric.system.describe import describe, sp
+from ffabric.system.manifest import DeviceRegion, Interrupt
 
 BELL = 5
 """The notification of the VM that is OP-TEE's."""
@@ -105,3 +111,71 @@ def test_a_vm_that_takes_its_notification_back(alarm):
     assert pending_of(alarm) == 0
     alarm.bottom_half()
     assert EVENT in alarm.state.notified
+
+
+DEVICE = DeviceRegion(
+    name="device",
+    base_address=0x1C09_0000,
+    pages=1,
+    attributes=3,
+    interrupts=(Interrupt(40, 0x100),),  # secure, edge-triggered
+)
+
+
+class WithDevice(OpTee):
+    """An OP-TEE with a device, whose interrupt is the event."""
+
+    async def on_boot(self, ffa):
+        await super().on_boot(ffa)
+        await interrupts.controller(ffa).enable(ffa, 40)
+
+    async def on_device_interrupt(self, intid, ffa):
+        for vm in self.banks:
+            await self.notify(ffa, vm, EVENT)
+
+
+class Patient(Partition):
+    """A VM that waits in a TA for the event, and does OP-TEE's bottom half when it is notified."""
+
+    manifest = {"notification_support": True}  # noqa: RUF012
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.state = State()
+        self.result = None
+
+    async def main(self, ffa):
+        tee = Driver(ffa, self.state)
+        await tee.probe()
+        await tee.enable_notifications(BELL)
+        await self.enable_notifications(ffa)
+        session = await tee.open_session(LAB)
+        try:
+            await tee.invoke(session, WAIT, Value(Type.VALUE_INPUT, EVENT, 500))
+            self.result = 0
+        except TeeError as error:
+            self.result = error.result
+
+    async def on_notifications(self, from_sps, from_vms, framework, ffa):
+        if from_sps & 1 << BELL:
+            await Driver(ffa, self.state).bottom_half()
+
+
+class TimedWaiter(TrustedApp):
+    uuid = LAB
+
+    async def invoke(self, session, command, params):
+        await session.thread.wait(params.value(0).a, params.value(0).b)
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2, 3])
+def test_from_a_secure_interrupt_to_the_clients_that_wait(ffabric, seed):
+    core = WithDevice(TimedWaiter, vms=2)
+    patients = [Patient("alice"), Patient("bob")]
+    spec = describe(sps=[sp(core, device_regions=(DEVICE,))], vms=patients)
+    with boot(spec, seed=seed) as system:
+        machine = system.machine
+        machine.clock.at(1_000_000, lambda: machine.gic.set_pending(40))
+        system.run()
+        assert [patient.result for patient in patients] == [0, 0]
+        assert machine.clock.now < 500_000_000
