@@ -126,11 +126,15 @@ FREQUENCY = Key("frequency", U32, "Its clock in Hz.")
 REFRESH_BASE = Key(
     "refresh_base", U64, "Where its refresh frame is.", default="the page after", align=PAGE
 )
+RESETS = Key(
+    "resets", FLAG, "Whether its second timeout resets the system; it may be wired to nothing.",
+    default="true",
+)  # fmt: skip
 
 DEVICE_TYPES: dict[str, tuple[int, tuple[Key, ...]]] = {
     "pl011": (0x1000, ()),
     "sp805": (0x1000, (FREQUENCY,)),
-    "generic_watchdog": (0x1000, (REFRESH_BASE,)),
+    "generic_watchdog": (0x1000, (REFRESH_BASE, RESETS)),
     "generic_timer": (0x1000, ()),
 }
 """Each type of device: the size of its registers, and the keys only it has."""

@@ -34,7 +34,7 @@ def add_devices(
                 clock=machine.clock,
                 irqs=irqs,
                 on_line=partial(on_line, spec.name),
-                on_reset=partial(on_reset, spec.name),
+                on_reset=partial(on_reset, spec.name) if spec.options.get("resets", True) else None,
                 frequency=frequency,
             )
         )
