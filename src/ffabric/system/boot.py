@@ -66,8 +66,10 @@ WINDOW_IPA = 0x40_0000_0000
 WINDOW_PAGES = 1 << 16
 """Where a VM finds memory it retrieves: 256 MiB at 256 GiB of its address space."""
 VIRTUAL_GICS = 0x80_0000_0000
-VIRTUAL_GIC_SIZE = 0x100_0000
-"""Where on the bus the virtual GICs of VMs are, by VMID: 16 MiB each from 512 GiB."""
+"""Where on the bus the virtual GICs of VMs are, by VMID and without gaps: one window for all."""
+DISTRIBUTOR_SIZE = 0x1_0000
+REDISTRIBUTOR_SIZE = 0x2_0000
+"""Of each PE."""
 RAM = VALID | AF | SH_INNER | MEMATTR_NORMAL_WB
 DEVICE = VALID | AF | MEMATTR_DEVICE_NGNRNE | S2AP_R | S2AP_W | XN
 _ACTIONS = {
@@ -142,12 +144,11 @@ class _Builder:
     def _frames(self) -> None:
         gic = self.spec.gic
         for secure in (True, False):
-            self.bus.add(
-                gic.distributor, 0x10000, self.gic.distributor_frame(secure=secure), secure=secure
-            )
+            frame = self.gic.distributor_frame(secure=secure)
+            self.bus.add(gic.distributor, DISTRIBUTOR_SIZE, frame, secure=secure)
             self.bus.add(
                 gic.redistributors,
-                0x20000 * self.spec.pes,
+                REDISTRIBUTOR_SIZE * self.spec.pes,
                 self.gic.redistributor_frame(secure=secure),
                 secure=secure,
             )
@@ -255,15 +256,12 @@ class _Builder:
         vm.gic = gic
         gic.on_change = lambda: hypervisor.virtual_interrupts_changed(vm)
         at = self.spec.gic
-        base = VIRTUAL_GICS + stage2.vmid * VIRTUAL_GIC_SIZE
+        size = REDISTRIBUTOR_SIZE * self.spec.pes
+        base = VIRTUAL_GICS + stage2.vmid * (DISTRIBUTOR_SIZE + size)
+        above = base + DISTRIBUTOR_SIZE
         frames = (
-            (at.distributor, base, 0x10000, gic.distributor_frame(secure=False)),
-            (
-                at.redistributors,
-                base + 0x10000,
-                0x20000 * self.spec.pes,
-                gic.redistributor_frame(secure=False),
-            ),
+            (at.distributor, base, DISTRIBUTOR_SIZE, gic.distributor_frame(secure=False)),
+            (at.redistributors, above, size, gic.redistributor_frame(secure=False)),
         )
         self.virtual_gics[vm] = []
         for ipa, pa, size, frame in frames:
