@@ -84,6 +84,24 @@ def test_cycles_go_in_batches(kind, make):
     rig.close()
 
 
+def test_regions_under_way_are_held_all_the_time():
+    rig = rigs.cycles_beside("vm", 10)
+    regions = rig.system.firmware.spmc.regions
+    rig.run(3)
+    assert len(regions.live) == 9
+    rig.close()
+
+
+def test_requests_among_many_go_to_the_last():
+    rig = rigs.requests_among(5)
+    assert len(rig.system.firmware.spmc.partitions) == 4
+    (client,) = rig.system.firmware.hypervisor.partitions.values()
+    rig.run(3)
+    last = list(rig.system.firmware.spmc.partitions.values())[-1]
+    assert last.contexts[0].x[1] == last.id << 16 | client.id  # of its last response
+    rig.close()
+
+
 def test_images_are_counted_in_exits():
     rig = rigs.aarch64_requests("sp")
     rig.run(20)
@@ -193,9 +211,16 @@ def test_the_picture_is_well_formed_and_has_a_panel_for_each_quantity():
         )
         for name, what, low in (("a", "t", 1), ("b", "t", 2), ("a <&>", "u", 0.001))
     ]
-    root = ET.fromstring(plot.svg(growths))
+    root = ET.fromstring(plot.svg(growths, "a machine"))
     shapes = "{http://www.w3.org/2000/svg}"
     assert len(root.findall(f"{shapes}g")) == 2
+    words = [text.text for text in root.iter(f"{shapes}text")]
+    assert {"T (ms)", "U (ms)", "a <&>", "a machine"} <= set(words)
+    for guide in (path for path in root.iter(f"{shapes}path") if path.get("class") == "guide"):
+        start, end = (tuple(map(float, place.split())) for place in guide.get("d")[1:].split("L"))
+        assert start == (plot.LEFT, plot.HEIGHT - plot.BOTTOM)
+        assert plot.LEFT < end[0] <= plot.WIDTH - plot.RIGHT
+        assert plot.HEIGHT - plot.BOTTOM > end[1] >= plot.TOP
     lines = [
         [tuple(map(float, pair.split(","))) for pair in line.get("points").split()]
         for line in root.iter(f"{shapes}polyline")

@@ -501,11 +501,18 @@ def test_tables_say_what_a_dictionary_says(operations):
         assert stage2.runs(0, SPACE) == expected
         assert pool.in_use == 2 + len(reachable(memory, stage2.vttbr))
     for ipa, pa, pages, attrs in model.runs():
+        assert stage2.vacant(ipa, pages) is (pa < 0)
+        around = max(0, ipa - PAGE_SIZE), min(ipa // PAGE_SIZE + pages + 1, SPACE)
+        beside = around[1] - around[0] // PAGE_SIZE > pages
+        assert stage2.vacant(around[0], around[1] - around[0] // PAGE_SIZE) is (
+            pa < 0 and not (beside and model.mapped)
+        )
         for page in {0, pages // 2, pages - 1}:
             at = ipa + page * PAGE_SIZE
             frame = pa + page * PAGE_SIZE
             assert stage2.translate(at) == (frame | attrs | TABLE if pa >= 0 else 0)
             assert stage2.runs(at, 1) == [(at, frame if pa >= 0 else -1, 1, attrs)]
+            assert stage2.vacant(at, 1) is (pa < 0)
             physical = walk(memory, stage2.vttbr, at + 0x123)[0]
             assert physical == (frame + 0x123 if attrs & VALID else None)
             assert stage2.pa_of(at + 0x123) == (-1 if physical is None else physical)

@@ -71,7 +71,7 @@ def bench(
         growths.append(grow(sweep, effort))
     _say("")
     if plot is not None:
-        plot.write_text(plotting.svg(growths), encoding="utf-8")
+        plot.write_text(plotting.svg(growths, report.measured_on()), encoding="utf-8")
     if json is not None:
         found = msgspec.json.format(msgspec.json.encode(report.data(results, growths)))
         if json == STDOUT:

@@ -23,6 +23,8 @@ INVOCATIONS = per_second("invocations")
 EXPLAINED = per_second("explained")
 SIDES = {"sp": "an SP to an SP", "vm": "a VM to an SP, through hypervisor, monitor and SPMC"}
 """What lends or asks -> how that is said."""
+ENGINES = {"python": "Python", "aarch64": "AArch64 (Unicorn)"}
+"""What runs the partitions -> how that is said."""
 
 BENCHMARKS = (
     Benchmark(
@@ -159,6 +161,7 @@ BENCHMARKS = (
 PAGES = (1, 4, 16, 64, 256, 1024, 4096)
 PARTITIONS = (1, 2, 4, 8, 16, 32, 64)
 PES = (1, 2, 3, 4, 6, 8)
+REGIONS = (1, 10, 100, 1000)
 
 SWEEPS = (
     *(
@@ -182,29 +185,48 @@ SWEEPS = (
     ),
     *(
         Sweep(
-            name=engine,
+            name=f"{kind.upper()} to SP",
+            what="time of a memory cycle of 1 page",
+            axis="regions under way",
+            unit=MICROSECONDS,
+            points=REGIONS,
+            setup=partial(rigs.cycles_beside, kind),
+        )
+        for kind in SIDES
+    ),
+    *(
+        Sweep(
+            name=ENGINES[engine],
             what="time to boot",
             axis="partitions",
             unit=MILLISECONDS,
             points=PARTITIONS,
             setup=partial(rigs.boots, engine),
         )
-        for engine in ("python", "aarch64")
+        for engine in ENGINES
     ),
     *(
         Sweep(
-            name=engine,
+            name=ENGINES[engine],
             what="memory of the process",
             axis="partitions",
             unit=MIB,
             points=PARTITIONS,
             setup=partial(rigs.resident, engine),
         )
-        for engine in ("python", "aarch64")
+        for engine in ENGINES
     ),
     Sweep(
-        name="VM to SP on each PE",
-        what="direct requests, all PEs together",
+        name="VM to SP",
+        what="time of a direct request",
+        axis="partitions",
+        unit=MICROSECONDS,
+        points=PARTITIONS[1:],
+        setup=rigs.requests_among,
+    ),
+    Sweep(
+        name="VM to SP on each PE, all together",
+        what="direct requests",
         axis="PEs",
         unit=ROUND_TRIPS,
         points=PES,

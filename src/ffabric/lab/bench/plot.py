@@ -1,4 +1,8 @@
-"""How costs grow, drawn as SVG: a panel for each quantity, logarithmic in both directions."""
+"""How costs grow, drawn as SVG: a panel for each quantity, logarithmic in both directions.
+
+There, what grows with the size itself is a straight line as steep as the dashed one. The picture
+follows its reader's preference for a light or a dark one.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +14,36 @@ import msgspec
 
 from ffabric.lab.bench.benchmark import Growth
 
-WIDTH, HEIGHT = 520, 360
-LEFT, RIGHT, TOP, BOTTOM = 76, 20, 64, 56
+WIDTH, HEIGHT = 460, 320
+LEFT, RIGHT, TOP, BOTTOM = 72, 24, 64, 54
 """A panel, and what stays free around its axes."""
 COLUMNS = 2
-COLOURS = ("#0b5fa5", "#c2410c", "#3f7d20", "#7e3794")
-MARKS = ("circle", "square", "diamond", "circle")
+FOOT = 34
+"""Height of the line that says what was measured on."""
+MARKS = ("circle", "square", "diamond")
+"""One for each series of a panel, as the classes s0, s1 and s2 have colours."""
+MANY = 8
+"""From so many on, only the powers of ten among the ticks are labelled."""
 STYLE = """
-text { font: 13px system-ui, sans-serif; fill: #222 }
+svg { color-scheme: light dark }
+text { font: 14px system-ui, sans-serif; fill: #1f2328 }
 .title { font-size: 15px; font-weight: 600 }
-.small { font-size: 12px; fill: #555 }
-.grid { stroke: #e3e3e3 }
-.axis { stroke: #555; fill: none }
+.small { font-size: 13px; fill: #57606a }
+.paper { fill: #ffffff }
+.grid { stroke: #e4e7eb }
+.axis { stroke: #57606a; fill: none }
+.guide { stroke: #8c959f; stroke-dasharray: 5 4; fill: none }
 .line { fill: none; stroke-width: 2 }
 .spread { stroke-width: 1.5 }
+.s0 { stroke: #0b5fa5; fill: #0b5fa5 } .s1 { stroke: #c2410c; fill: #c2410c }
+.s2 { stroke: #3f7d20; fill: #3f7d20 }
+.line { fill: none }
+@media (prefers-color-scheme: dark) {
+text { fill: #e6edf3 } .small { fill: #9aa4af } .paper { fill: #131416 }
+.grid { stroke: #2b3036 } .axis { stroke: #9aa4af } .guide { stroke: #6e7781 }
+.s0 { stroke: #6cb6ff; fill: #6cb6ff } .s1 { stroke: #f69d50; fill: #f69d50 }
+.s2 { stroke: #7ee787; fill: #7ee787 } .line { fill: none }
+}
 """
 
 
@@ -41,8 +61,8 @@ class Scale(msgspec.Struct, frozen=True):
         return self.start + share * (self.end - self.start)
 
 
-def svg(growths: Iterable[Growth]) -> str:
-    """The picture of all that has values."""
+def svg(growths: Iterable[Growth], measured_on: str = "") -> str:
+    """The picture of all that has values; its last line is `measured_on`."""
     panels: dict[tuple[str, str, str], list[Growth]] = {}
     for growth in growths:
         if growth.values:
@@ -50,18 +70,22 @@ def svg(growths: Iterable[Growth]) -> str:
             panels.setdefault((sweep.what, sweep.axis, sweep.unit.name), []).append(growth)
     across = min(COLUMNS, len(panels)) or 1
     down = math.ceil(len(panels) / across)
-    size = f'width="{across * WIDTH}" height="{down * HEIGHT}"'
-    view = f'viewBox="0 0 {across * WIDTH} {down * HEIGHT}"'
+    width, height = across * WIDTH, down * HEIGHT + (FOOT if measured_on else 0)
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    shown = escape(", ".join(f"{what} by {axis}" for what, axis, _ in panels))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} {view} role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
+        f"<title>How costs grow: {shown}</title>",
         f"<style>{STYLE}</style>",
-        '<rect width="100%" height="100%" fill="#fff"/>',
+        '<rect class="paper" width="100%" height="100%"/>',
     ]
     for number, (labels, group) in enumerate(panels.items()):
         x, y = number % across * WIDTH, number // across * HEIGHT
         parts.append(f'<g transform="translate({x} {y})">')
         parts += _panel(*labels, group)
         parts.append("</g>")
+    if measured_on:
+        parts.append(_text(LEFT, height - 14, measured_on, "small"))
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -72,47 +96,55 @@ def _panel(what: str, axis: str, unit: str, group: Sequence[Growth]) -> Iterator
     first, last = _ends(min(lows), max(highs))
     across = Scale(points[0], max(points[-1], points[0] * 2), LEFT, WIDTH - RIGHT)
     up = Scale(first, last, HEIGHT - BOTTOM, TOP)
-    yield _text(LEFT, 24, f"{what}, {unit}", "title")
-    for value in _ticks(first, last):
+    yield _text(LEFT, 24, f"{what[0].upper()}{what[1:]} ({unit})", "title")
+    ticks = _ticks(first, last)
+    for value in ticks:
         y = up.at(value)
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield _text(LEFT - 8, y + 4, _label(value), anchor="end")
+        if len(ticks) < MANY or math.log10(value) % 1 < 1e-9:
+            yield _text(LEFT - 8, y + 5, _label(value), anchor="end")
     for point in points:
         x = across.at(point)
         yield f'<path class="axis" d="M{x:.1f} {HEIGHT - BOTTOM}v5"/>'
-        yield _text(x, HEIGHT - BOTTOM + 20, str(point), anchor="middle")
-    yield _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, axis, anchor="middle")
+        yield _text(x, HEIGHT - BOTTOM + 20, _label(point), anchor="middle")
+    yield _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, axis, "small", "middle")
+    yield _guide(across, up)
     yield f'<path class="axis" d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}"/>'
     x = float(LEFT)
-    for growth, colour, mark in zip(group, COLOURS, MARKS, strict=False):
-        yield from _series(growth, across, up, colour, mark)
-        if len(group) > 1:
-            yield _mark(mark, x + 5, 44, colour)
-            yield _text(x + 15, 48, growth.sweep.name, "small")
-            x += 34 + 6.5 * len(growth.sweep.name)
-        else:
-            yield _text(x, 48, growth.sweep.name, "small")
+    for number, (growth, mark) in enumerate(zip(group, MARKS, strict=False)):
+        yield f'<g class="s{number}">'
+        yield from _series(growth, across, up, mark)
+        yield _mark(mark, x + 5, 44)
+        yield "</g>"
+        yield _text(x + 15, 49, growth.sweep.name, "small")
+        x += 32 + 6.6 * len(growth.sweep.name)
 
 
-def _series(growth: Growth, across: Scale, up: Scale, colour: str, mark: str) -> Iterator[str]:
+def _guide(across: Scale, up: Scale) -> str:
+    """What is proportional to the size: from the lower left corner on."""
+    times = min(across.last / across.first, up.last / up.first)
+    x, y = across.at(across.first * times), up.at(up.first * times)
+    return f'<path class="guide" d="M{across.start} {up.start}L{x:.1f} {y:.1f}"/>'
+
+
+def _series(growth: Growth, across: Scale, up: Scale, mark: str) -> Iterator[str]:
     places = []
     for point, values in zip(growth.sweep.points, growth.values, strict=False):
         x = across.at(point)
         places.append((x, up.at(values.median)))
         low, high = up.at(values.low), up.at(values.high)
-        yield f'<path class="spread" stroke="{colour}" d="M{x:.1f} {low:.1f}V{high:.1f}"/>'
+        yield f'<path class="spread" d="M{x:.1f} {low:.1f}V{high:.1f}"/>'
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    yield f'<polyline class="line" stroke="{colour}" points="{line}"/>'
+    yield f'<polyline class="line" points="{line}"/>'
     for x, y in places:
-        yield _mark(mark, x, y, colour)
+        yield _mark(mark, x, y)
 
 
-def _mark(kind: str, x: float, y: float, colour: str) -> str:
+def _mark(kind: str, x: float, y: float) -> str:
     if kind == "circle":
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>'
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
     turn = f' transform="rotate(45 {x:.1f} {y:.1f})"' if kind == "diamond" else ""
-    corner = f'x="{x - 3.5:.1f}" y="{y - 3.5:.1f}"'
-    return f'<rect {corner} width="7" height="7" fill="{colour}"{turn}/>'
+    return f'<rect x="{x - 3.5:.1f}" y="{y - 3.5:.1f}" width="7" height="7"{turn}/>'
 
 
 def _ends(low: float, high: float) -> tuple[float, float]:
@@ -125,10 +157,9 @@ def _ends(low: float, high: float) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of each decade; the decades alone where there are many."""
+    """1, 2 and 5 of each decade."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if len(decades) <= 5 else (1,)
-    found = [step * 10.0**decade for decade in decades for step in steps]
+    found = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
     return [tick for tick in found if low * 0.999 <= tick <= high * 1.001]
 
 

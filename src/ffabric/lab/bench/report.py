@@ -57,11 +57,21 @@ def data(results: Iterable[Result], growths: Iterable[Growth] = ()) -> dict[str,
     return {
         "format": FORMAT,
         "ffabric": __version__,
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python": python(),
         "machine": machine(),
         "benchmarks": [_result(result) for result in results],
         "growth": [_growth(growth) for growth in growths],
     }
+
+
+def measured_on() -> str:
+    """What the numbers are of, in a line."""
+    return f"{machine()}, {python()}, ffabric {__version__}"
+
+
+def python() -> str:
+    """The interpreter."""
+    return f"{platform.python_implementation()} {platform.python_version()}"
 
 
 def machine() -> str:

@@ -79,9 +79,25 @@ def memory_cycles(kind: str, pages: int, *, batch: int = 1, apart: bool = False)
     return between(kind, lender, Borrower(), mem_size=size)
 
 
+def cycles_beside(kind: str, regions: int) -> Rig:
+    """The same with one page, while as many `regions` are under way in all."""
+    size = max(2 << 20, (regions + 16) * PAGE)
+    return between(kind, Lender(Meter(), 1, held=regions - 1), Borrower(), mem_size=size)
+
+
 def ready_cycles(kind: str, batch: int) -> Rig:
     """The same with one page, and with descriptors that were built before."""
     return between(kind, ReadyLender(Meter(), 1, batch=batch), ReadyBorrower())
+
+
+def requests_among(partitions: int) -> Rig:
+    """A VM and the last of many SPs, which wait for requests, too."""
+    meter = Meter()
+    count = partitions - 1
+    servers = [sp(Echo(f"echo{n}"), mem_size=SMALL) for n in range(count)]
+    client = Requester(meter, f"echo{count - 1}")
+    vms = [vm(client, mem_size=SMALL)]
+    return metered(meter, [client], sps=servers, vms=vms, memory=MANY_BANKS)
 
 
 def requests_on(pes: int) -> Rig:

@@ -142,11 +142,14 @@ class Lender(Client):
     """Memory cycles: share, tell the borrower (who retrieves and relinquishes), reclaim.
 
     `batch` regions of `pages` are under way at a time, so that so many cycles share a message.
-    `apart`: each page is an address range of its own.
+    `apart`: each page is an address range of its own. `held` regions more are shared all the time.
     """
 
-    def __init__(self, meter: Meter, pages: int, *, batch: int = 1, apart: bool = False) -> None:
+    def __init__(
+        self, meter: Meter, pages: int, *, batch: int = 1, apart: bool = False, held: int = 0
+    ) -> None:
         super().__init__(meter)
+        self.held = held
         self.pages = pages
         self.batch = batch
         self.apart = apart
@@ -162,6 +165,8 @@ class Lender(Client):
             if self.apart:
                 ranges = [(ipa + page * abi.PAGE_SIZE, 1) for page in range(self.pages)][::-1]
             self.regions.append(ranges)
+        for _ in range(self.held):
+            await ffa.share(self.borrower, ipa=ffa.ram.allocate())
 
     async def rounds(self, ffa: Ffa, count: int) -> None:
         """So many cycles."""
