@@ -331,6 +331,35 @@ def test_what_no_tlb_can_hide_keeps_the_tlbs(stage2, change):
     assert stage2.generation == generation
 
 
+@pytest.mark.parametrize("kept", [1, 100], ids=["small TLB", "large TLB"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.map(0x1000, 0x9000, 3, RW),
+        lambda s: s.unmap(0x1000, 3),
+        lambda s: s.update(0x1000, 3, S2AP_W, 0),
+    ],
+)
+def test_a_tlb_keeps_what_is_beside_the_change(stage2, change, kept):
+    stage2.map(0, 0x1000, 1, RW)
+    stage2.map(0x1000, 0x2000, 3, RW)
+    tlb = {page: page for page in (2, *range(100, 100 + kept))}
+    stage2.tlbs.append(tlb)
+    generation = stage2.generation
+
+    change(stage2)
+
+    assert tlb == {page: page for page in range(100, 100 + kept)}
+    assert stage2.generation == generation + 1
+
+
+def test_ranges_map_where_nothing_was_without_a_new_generation(stage2):
+    stage2.map(0, 0x1000, 1, RW)
+    generation = stage2.generation
+    stage2.map(0x1000, 0x2000, 3, RW)
+    assert stage2.generation == generation
+
+
 def test_a_pool_that_runs_out_leaves_everything_as_it_was():
     memory, pool = new_pool(6)
     stage2 = Stage2(memory, pool, vmid=1)

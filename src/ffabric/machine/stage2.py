@@ -174,7 +174,7 @@ class Stage2:
         end = ipa + (pages << _PAGE)
         inside = min(end, self._limit)
         outside = max(ipa, inside)
-        pieces: Iterable[tuple[int, int, int]] = self._pieces(ipa, inside)
+        pieces: Iterable[tuple[int, int, int]] = self._pieces(ipa, inside) if ipa < inside else ()
         if outside < end:
             pieces = chain(pieces, [(outside, 0, end - outside >> _PAGE)])
         for start, desc, length in pieces:
@@ -193,7 +193,7 @@ class Stage2:
         """Whether nothing of the range, which is in the address space, is mapped or remembered."""
         if pages == 1:
             return not self.translate(ipa)
-        for index, count, shift, _ in self._spans(ipa, self._end_of(ipa, pages)):
+        for index, count, shift, _ in self._leaves(ipa, pages):
             if shift > _PAGE:
                 if self._words[index]:
                     return False
@@ -219,6 +219,13 @@ class Stage2:
             return
         if pa & ~ADDRESS or pa + (pages << _PAGE) > ADDRESS + PAGE_SIZE or attrs & ~ATTRIBUTES:
             raise Stage2Error(ipa, f"no descriptor holds PA {pa:#x} with attributes {attrs:#x}")
+        index = self._stretch(ipa, pages)
+        if index >= 0 and pages < _ENTRIES:
+            forgets = self._mapping[index << 3 : index + pages << 3] != _EMPTY_TABLE[: pages << 3]
+            self._fill(index, pages, first | TABLE, PAGE_SIZE)
+            if forgets:
+                self._changed_pages(ipa, pages)
+            return
         for index, count, shift, start in self._places(ipa, end, pa - ipa):
             desc = first + (start - ipa)
             if shift == _PAGE:
@@ -241,14 +248,13 @@ class Stage2:
                 if old & VALID:
                     self._changed_page(ipa)
                 return
-        end = self._end_of(ipa, pages)
-        for index, count, shift, _ in list(self._spans(ipa, end, split=True)):
+        for index, count, shift, _ in list(self._leaves(ipa, pages, split=True)):
             if shift == _PAGE:
                 self._mapping[index << 3 : index + count << 3] = bytes(count << 3)
             else:
                 self._words[index] = 0
-        self._prune(ipa, end)
-        self._changed()
+        self._prune(ipa, ipa + (pages << _PAGE))
+        self._changed_pages(ipa, pages)
 
     def update(self, ipa: int, pages: int, clear: int, set_: int) -> None:
         """Make every leaf of the range `leaf & ~clear | set_`; Stage2Error if there is a hole."""
@@ -266,9 +272,8 @@ class Stage2:
                 if old & VALID and (old ^ new) & ~_UNSEEN:
                     self._changed_page(ipa)
                 return
-        spans = list(self._spans(ipa, self._end_of(ipa, pages), split=True))
         edits: list[tuple[int, int, int]] = []
-        for index, count, shift, start in spans:
+        for index, count, shift, start in list(self._leaves(ipa, pages, split=True)):
             if shift == _PAGE:
                 ones = _ONES & (1 << 64 * count) - 1
                 old = int.from_bytes(self._mapping[index << 3 : index + count << 3], "little")
@@ -285,7 +290,7 @@ class Stage2:
         for index, count, new in edits:
             self._mapping[index << 3 : index + count << 3] = new.to_bytes(count << 3, "little")
         if (clear | set_) & ~_UNSEEN:
-            self._changed()
+            self._changed_pages(ipa, pages)
 
     def free(self) -> None:
         """Give all tables back. Nothing is mapped afterwards, and nothing can be."""
@@ -312,11 +317,34 @@ class Stage2:
         for tlb in self.tlbs:
             tlb.pop(page, None)
 
+    def _changed_pages(self, ipa: int, pages: int) -> None:
+        self.generation += 1
+        first = ipa >> _PAGE
+        end = first + pages
+        for tlb in self.tlbs:
+            for page in range(first, end) if pages < len(tlb) else [*tlb]:
+                if first <= page < end:
+                    tlb.pop(page, None)
+
     def _end_of(self, ipa: int, pages: int) -> int:
         end = ipa + (pages << _PAGE)
         if ipa & 0xFFF or not 0 <= ipa <= end <= self._limit:
             raise Stage2Error(ipa, f"{pages} pages from there are no range of this address space")
         return end
+
+    def _stretch(self, ipa: int, pages: int) -> int:
+        """The word index of the first of `pages` descriptors of one level 3 table; -1: look."""
+        table = self._walked.get(ipa >> 21)
+        first = ipa >> 12 & 511
+        return -1 if table is None or ipa & 0xFFF or first + pages > _ENTRIES else table + first
+
+    def _leaves(self, ipa: int, pages: int, *, split: bool = False) -> Iterable[Span]:
+        """As `_spans`, of a range that is judged."""
+        end = self._end_of(ipa, pages)
+        index = self._stretch(ipa, pages)
+        if index >= 0 and pages:
+            return ((index, pages, _PAGE, ipa),)
+        return self._spans(ipa, end, split=split)
 
     def _page_index(self, ipa: int) -> int:
         """The word index of the level 3 descriptor of the page at `ipa`, -1 if it has none."""
@@ -377,7 +405,11 @@ class Stage2:
                     desc = self._table(index, shift)
                 shift -= 9
                 index = (desc - self._bias >> 3) + (ipa >> shift & 511)
-            count = 1 if shift > _PAGE else min(end - ipa >> 12, 512 - (ipa >> 12 & 511))
+            count = 1
+            if shift == _PAGE:
+                place = ipa >> 12 & 511
+                self._walked[ipa >> 21] = index - place
+                count = min(end - ipa >> 12, _ENTRIES - place)
             yield index, count, shift, ipa
             ipa = (ipa >> shift) + count << shift
 
@@ -406,7 +438,7 @@ class Stage2:
 
     def _pieces(self, ipa: int, end: int) -> Iterator[tuple[int, int, int]]:
         """The range as (ipa, leaf descriptor in page form, pages), each of one table at most."""
-        for index, count, shift, start in self._spans(ipa, end):
+        for index, count, shift, start in self._leaves(ipa, end - ipa >> _PAGE):
             if shift > _PAGE:
                 stop = min((start >> shift) + 1 << shift, end)
                 yield start, self.translate(start), stop - start >> _PAGE
