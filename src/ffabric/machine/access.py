@@ -8,7 +8,7 @@ SW_NS. RAM is read and written in place; a device sees an access of its size on 
 from mmap import mmap
 
 from ffabric.machine.bus import Bus
-from ffabric.machine.memory import PAGE_SIZE, MemoryFault, PhysicalMemory
+from ffabric.machine.memory import PAGE_SIZE, Bank, MemoryFault, PhysicalMemory
 from ffabric.machine.stage2 import ADDRESS, AF, S2AP_R, S2AP_W, SW_NS, VALID, Stage2
 
 TRANSLATION = "translation fault"
@@ -142,6 +142,28 @@ class GuestAccess:
             count = min(n - done, PAGE_SIZE - (ipa + done & 0xFFF))
             self.write(ipa + done, view[done : done + count])
             done += count
+
+    def extents(self, ipa: int, n: int, *, write: bool) -> list[tuple[Bank, int, int]]:
+        """Where `n` bytes at `ipa` are: (bank, offset in it, bytes) of each piece in a row.
+
+        For who lets others outside use memory that it may use itself: DataAbort where it may not,
+        and where there is no RAM.
+        """
+        found: list[tuple[Bank, int, int]] = []
+        end = ipa + n
+        while ipa < end:
+            count = min(end - ipa, PAGE_SIZE - (ipa & 0xFFF))
+            pa, secure = self._output(ipa, write=write)
+            bank = self._memory.bank_at(pa)
+            if bank is None or bank.secure != secure:
+                raise self._abort(ipa, EXTERNAL, f"{pa:#x}: no memory there", write=write)
+            at = pa - bank.base
+            if found and found[-1][0] is bank and found[-1][1] + found[-1][2] == at:
+                found[-1] = (bank, found[-1][1], found[-1][2] + count)
+            else:
+                found.append((bank, at, count))
+            ipa += count
+        return found
 
     def read32(self, ipa: int) -> int:
         """The little-endian 32-bit word at `ipa`."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from ffabric.guests.virtio.device_queue import Chain, DeviceQueue, QueueError
+
+if TYPE_CHECKING:
+    from ffabric.system.vcpu import Vcpu
 
 
 class Host(Protocol):
@@ -38,6 +41,9 @@ class Device:
         self.driver_features = 0
         self.alive = True
         """False: it is gone for good, whatever the driver does."""
+
+    def attach(self, vcpu: Vcpu) -> None:
+        """The partition that has the device has booted: its memory is there."""
 
     @property
     def config(self) -> bytes:

@@ -67,7 +67,7 @@ class Driver:
 
     def __init__(self, device: Transport) -> None:
         self.device = device
-        self.queues: list[DriverQueue] = []
+        self.queues: list[DriverQueue[int]] = []
         self.negotiated = 0
         self._done: dict[int, int] = {}
         self._next = 0
@@ -88,7 +88,7 @@ class Driver:
         device = self.device
         size = min(self.queue_size, await device.max_queue_size(index))
         coherent = await device.mapping.allocate(queue_size(size, self.negotiated))
-        queue = DriverQueue(device.memory, coherent, size, self.negotiated)
+        queue: DriverQueue[int] = DriverQueue(device.memory, coherent, size, self.negotiated)
         await device.set_queue(index, queue.place)
         self.queues.append(queue)
 
@@ -118,7 +118,6 @@ class Driver:
         """Take what the device has used from a virtqueue: how many requests."""
         done = self.queues[index].collect()
         for number, written in done:
-            assert isinstance(number, int)
             self._done[number] = written
         return len(done)
 

@@ -7,7 +7,7 @@ itself what is under way: what a device writes into the used ring is judged agai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio import ring
@@ -21,6 +21,8 @@ TABLE_ENTRIES: Final = 8
 """Descriptors of an indirect table; each descriptor of the queue has one."""
 TABLE_SIZE: Final = TABLE_ENTRIES * ring.DESCRIPTOR_SIZE
 
+T = TypeVar("T")
+"""What a chain is known by to who put it in."""
 Buffer = tuple[int, int, bool]
 """DMA address, bytes, whether the device may write."""
 
@@ -33,7 +35,7 @@ def queue_size(size: int, features: int) -> int:
     return total
 
 
-class DriverQueue:
+class DriverQueue(Generic[T]):
     """A virtqueue in `coherent` memory, which has `queue_size` bytes, all zero."""
 
     def __init__(
@@ -50,7 +52,7 @@ class DriverQueue:
         self._desc, self._avail, self._used = (coherent.ipa + at for at in (desc, avail, used))
         self._tables = -(-total // ring.DESC_ALIGN) * ring.DESC_ALIGN
         self._free = list(range(size))
-        self._under_way: dict[int, tuple[object, list[int]]] = {}
+        self._under_way: dict[int, tuple[T, list[int]]] = {}
         self._next_avail = 0
         self._next_used = 0
         self._kicked = 0
@@ -60,7 +62,12 @@ class DriverQueue:
         """How many chains the device has."""
         return len(self._under_way)
 
-    def add(self, buffers: Sequence[Buffer], token: object) -> bool:
+    @property
+    def tokens(self) -> list[T]:
+        """What is under way."""
+        return [token for token, _ in self._under_way.values()]
+
+    def add(self, buffers: Sequence[Buffer], token: T) -> bool:
         """Make a chain available; False if there is no room. `token` comes back with it."""
         indirect = self._indirect and 1 < len(buffers) <= TABLE_ENTRIES
         if len(self._free) < (1 if indirect else len(buffers)):
@@ -94,7 +101,7 @@ class DriverQueue:
         flags = int.from_bytes(self._memory.read(self._used, 2), "little")
         return not flags & ring.USED_NO_NOTIFY
 
-    def collect(self) -> list[tuple[object, int]]:
+    def collect(self) -> list[tuple[T, int]]:
         """What the device has used: each token, and the bytes that the device says it wrote.
 
         Raises QueueError if it says what cannot be.

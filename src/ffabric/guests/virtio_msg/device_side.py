@@ -21,10 +21,12 @@ from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.ffa import Method
 from ffabric.abi.virtio_msg.generations import PR28, Generation
 from ffabric.abi.virtio_msg.header import EVENT, RESPONSE, parse_header
+from ffabric.guests import interrupts
 from ffabric.guests.ffa import DirectMessage, Ffa, FfaError
 from ffabric.guests.partition import Partition
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio_msg.device_bus import Connection
+from ffabric.system.vcpu import Vcpu
 
 RX_FULL: Final = notifications.RX_BUFFER_FULL_SPM | notifications.RX_BUFFER_FULL_HYPERVISOR
 FRAMEWORK: Final = notifications.GET_FROM_SPM | notifications.GET_FROM_HYPERVISOR
@@ -42,7 +44,10 @@ class _Placed(Struct):
 
 
 class DeviceSide(Partition):
-    """A partition with devices, numbered from 0 on in the order in which they are added."""
+    """A partition with devices, numbered from 0 on in the order in which they are added.
+
+    `doorbell` is the interrupt of an SP by which back ends outside call it.
+    """
 
     uuid = abi.DEVICE_UUID
     manifest: ClassVar[dict[str, object]] = {
@@ -56,12 +61,15 @@ class DeviceSide(Partition):
         *,
         generation: Generation = PR28,
         name: str = "devices",
+        doorbell: int | None = None,
     ) -> None:
         super().__init__(name)
         self.generation = generation
+        self.doorbell = doorbell
         self.connections: dict[int, Connection] = {}
         self._devices: dict[int, _Placed] = {}
         self._next = 0
+        self._vcpu: Vcpu | None = None
         self._full = False
         """A VM has a message in RX."""
         for device in devices:
@@ -74,6 +82,8 @@ class DeviceSide(Partition):
         """
         number = self._next
         self._next += 1
+        if self._vcpu is not None:
+            device.attach(self._vcpu)
         self._devices[number] = _Placed(device, driver)
         if driver is None and len(self.connections) == 1:
             (driver,) = self.connections
@@ -123,6 +133,12 @@ class DeviceSide(Partition):
         """Whoever receives indirect messages needs buffers."""
         if not ffa.buffers.pages:
             await ffa.map_buffers()
+        if self._vcpu is None:
+            self._vcpu = ffa.vcpu
+            if self.doorbell is not None:
+                await interrupts.controller(ffa).enable(ffa, self.doorbell)
+            for placed in self._devices.values():
+                placed.device.attach(ffa.vcpu)
 
     async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
         """A message of a driver side."""
