@@ -447,9 +447,8 @@ def build_transaction(transaction: Transaction, version: int) -> bytes:
     ]
     composite = head.composite
     for receiver in receivers:
-        values += (receiver.endpoint, receiver.permissions, receiver.flags, composite)
-        if shape.has_impdef:
-            values += receiver.impdef
+        impdef = receiver.impdef if shape.has_impdef else ()
+        values += (receiver.endpoint, receiver.permissions, receiver.flags, composite, *impdef)
     if with_composite:
         total = transaction.total_pages or sum([pages for _, pages in ranges])
         values += (total, transaction.range_count or count)

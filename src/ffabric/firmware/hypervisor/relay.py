@@ -55,7 +55,13 @@ def send_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Region
     if region.kind is DONATE and not attrs & S2AP_W:
         refuse(send.PERMISSION[DONATE], got=ownership.name(attrs), expected="OWNED RW")
     send.transfer(hypervisor, region)
-    answer = yield from _transmit(hypervisor, region)
+    data = _repainted(region, hypervisor.link_version)
+    tx = own(hypervisor).tx
+    if len(data) <= tx.size:
+        tx.write(data)
+        answer = yield [region.kind.functions[0], len(data), len(data)]
+    else:
+        answer = yield from _transmit(region, data, tx)
     if answer[0] & MASK32 != fid.FFA_SUCCESS_32:
         send.restore(hypervisor, region)
         caller.x[0:8] = answer[0:8]
@@ -83,10 +89,9 @@ def was_donated(region: Region, answer: list[int]) -> bool:
     return region.kind is DONATE and status is Status.INVALID_PARAMETERS
 
 
-def _transmit(hypervisor: Hypervisor, region: Region) -> Step:
-    """Send the repainted descriptor through the hypervisor's TX, in as many pieces as it takes."""
-    tx = own(hypervisor).tx
-    data = abi.build_transaction(
+def _repainted(region: Region, version: int) -> bytes:
+    """The descriptor of ``region`` with physical addresses."""
+    return abi.build_transaction(
         abi.Transaction(
             sender=region.sender,
             attributes=region.attributes,
@@ -99,11 +104,12 @@ def _transmit(hypervisor: Hypervisor, region: Region) -> Step:
             total_pages=region.total_pages,
             constituents=[(pa, pages) for _, pa, pages, _ in region.runs],
         ),
-        hypervisor.link_version,
+        version,
     )
-    if len(data) <= tx.size:
-        tx.write(data)
-        return (yield [region.kind.functions[0], len(data), len(data)])
+
+
+def _transmit(region: Region, data: bytes, tx: Buffer) -> Step:
+    """Send the repainted descriptor through the hypervisor's TX, in as many pieces as it takes."""
     first, *rest = abi.fragments(data, len(data) - 16 * len(region.runs), tx.size)
     tx.write(first)
     answer = yield [region.kind.functions[0], len(data), len(first)]

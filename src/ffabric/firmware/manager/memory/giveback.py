@@ -112,7 +112,8 @@ def take_from(
     if pm.tracer is not None:
         pm.tracer.event(None, "relinquish", borrower=partition.name, ranges=borrower.held)
     borrower.held = None
-    pm.regions.responses.pop((region.handle, borrower.endpoint), None)
+    if pm.regions.responses:
+        pm.regions.responses.pop((region.handle, borrower.endpoint), None)
     if clear and not region.retrieved:
         pm.zero(region.runs)
     borrower.clear_after = False

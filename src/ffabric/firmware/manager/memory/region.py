@@ -255,7 +255,8 @@ class Regions:
         else:
             held[0] -= 1
             held[1] -= region.declared_ranges
-        self.responses.pop((region.handle, DESCRIBED), None)
+        if self.responses:
+            self.responses.pop((region.handle, DESCRIBED), None)
 
     def get(self, handle: int) -> Region:
         """The complete transaction with this handle; refuses an unknown one."""
