@@ -111,6 +111,7 @@ def test_the_header_tells_whose_run_it_is(ffabric, tmp_path):
         "seed": 3,
         "hypervisor": True,
         "endpoints": {"sp": "0x8001", "vm": "0x1"},
+        "services": {"sp": ["17b2cb51-e4d3-5b49-a4d9-0d8f9a971c1d"]},
     }
     assert read_seed(file) == 3
     assert "header" not in [line["kind"] for line in rest]

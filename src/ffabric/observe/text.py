@@ -16,6 +16,7 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.version import LATEST
 from ffabric.observe.chain import Chains, is_answer
 from ffabric.observe.descriptor import describe, pages
+from ffabric.observe.dialogue import Dialogue
 
 Styled = tuple[str, str]
 """(style, text)"""
@@ -46,6 +47,8 @@ _IDLE_IN = ("FFA_SUCCESS", "FFA_ERROR", "FFA_MEM_")
 """Fields that say something only if they are not zero, in these calls."""
 _SIZES = frozenset({"total_length", "fragment_length", "descriptor_size"})
 """Fields that a person can do without, if it is to be brief."""
+_PAYLOAD = frozenset(f"{width}{number}" for width in "wx" for number in range(3, 8))
+"""Registers of a direct message that belong to its service."""
 _NAMED = frozenset({"id", "sender", "receiver", "target", "endpoint", "vm", "borrower", "caller"})
 """Fields that hold an endpoint id, which is shown with the endpoint's name."""
 
@@ -65,6 +68,7 @@ class Reader:
         self._version = version
         self._asked: dict[tuple[str, int], list[int]] = {}
         self._chains = Chains()
+        self._dialogue = Dialogue()
         self._names: dict[int, str] = {}
         self._switches: list[dict[str, Any]] = []
 
@@ -96,6 +100,7 @@ class Reader:
         self._names = {int(number, 16): name for name, number in endpoints.items()}
         if line.get("hypervisor"):
             self._names[0] = "hypervisor"
+        self._dialogue.header(line)
         return iter(())
 
     def _call(self, line: dict[str, Any]) -> Iterator[Styled]:
@@ -103,7 +108,7 @@ class Reader:
         function = registers[0] & _MASK32
         self._asked[line["endpoint"], line["vcpu"]] = registers
         indent = " " * (3 + _STEP * self._chains.call(line, function))
-        text = self._decoded(calls.decode(registers, self._version))
+        text = self._decoded(self._message(line, registers))
         yield "call", _stamp(line) + f"{_who(line)}{indent}{text}"
         for _, data in line.get("write", ()):
             carried = describe(function, bytes.fromhex(data), self._version, self._names)
@@ -126,10 +131,19 @@ class Reader:
         if registers[0] & _MASK32 in _REPLY_IDS or no_id:
             text = self._decoded(calls.decode_reply(asked, registers, self._version))
         else:
-            text = self._decoded(calls.decode(registers, self._version))
+            text = self._decoded(self._message(line, registers))
         if function == fid.FFA_PARTITION_INFO_GET_REGS:
             text = self._partitions(asked, registers) or text
         yield "return", _stamp(line) + f"{_who(line)} <{' ' * (1 + _STEP * depth)}{text}"
+
+    def _message(self, line: dict[str, Any], registers: list[int]) -> calls.Call:
+        """A call, a direct message in the words of its service."""
+        call = calls.decode(registers, self._version)
+        said = self._dialogue.text(line.get("pe", 0), registers)
+        if said:
+            call.fields = [field for field in call.fields if field[0] not in _PAYLOAD]
+            call.notes.append(said)
+        return call
 
     def _partitions(self, asked: list[int], registers: list[int]) -> str:
         """The partitions that registers describe; nothing if they describe none."""

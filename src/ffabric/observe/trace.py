@@ -6,7 +6,7 @@ are hexadecimal strings where they are registers or addresses, so that no reader
 
 Kinds of line, in the order they can appear::
 
-    header   format, system, seed, hypervisor, endpoints
+    header   format, system, seed, hypervisor, endpoints, services
     call     endpoint, vcpu, x, write?      an endpoint makes a call
     hop      endpoint, vcpu, x              a partition manager passes a call on
     return   endpoint, vcpu, x              a context resumes with these registers
@@ -122,7 +122,7 @@ class Trace:
         return map(msgspec.json.decode, _texts(records))
 
     def header(self) -> dict[str, Any]:
-        """The first line: whose run this is. Endpoints are told by id."""
+        """The first line: whose run this is. Endpoints are told by id, services by UUID."""
         system = self._system
         return {
             "kind": "header",
@@ -131,6 +131,11 @@ class Trace:
             "seed": system.machine.choices.seed,
             "hypervisor": system.firmware.hypervisor is not None,
             "endpoints": {each.name: f"{each.id:#x}" for each in system.endpoints.values()},
+            "services": {
+                each.name: [str(uuid) for uuid in each.partition.uuids]
+                for each in system.endpoints.values()
+                if each.partition.uuids
+            },
         }
 
     def flush(self) -> None:

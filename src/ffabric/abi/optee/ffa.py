@@ -69,18 +69,19 @@ class Service(Struct, frozen=True):
 
 
 _COOKIE = pair("cookie", 4, Kind.HANDLE)
+_VERSION = (Arg("major", 3, kind=Kind.COUNT), Arg("minor", 4, kind=Kind.COUNT))
 _RESULT = (Arg("result", 3),)
 _YIELDED = (Arg("result", 3), Arg("kind", 4), Arg("resume", 7))
 
 SERVICES: Final[dict[int, Service]] = {
     service.id: service
     for service in (
-        Service(GET_API_VERSION, "GET_API_VERSION", (), (Arg("major", 3), Arg("minor", 4))),
+        Service(GET_API_VERSION, "GET_API_VERSION", (), _VERSION),
         Service(
             GET_OS_VERSION,
             "GET_OS_VERSION",
             (),
-            (Arg("major", 3), Arg("minor", 4), Arg("build", 5)),
+            (*_VERSION, Arg("build", 5)),
         ),
         Service(
             EXCHANGE_CAPABILITIES,

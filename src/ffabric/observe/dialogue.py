@@ -1,0 +1,67 @@
+"""Direct messages in the terms of the service that they are for.
+
+A trace's header says which services an endpoint has. Where one of them is known here, its requests
+and responses are told in words; a response is read with the request that it answers, which came to
+the same PE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
+from ffabric.abi.optee.ffa import OPTEE_UUID
+from ffabric.observe import optee
+
+_MASK32 = 0xFFFFFFFF
+_REQUESTS = frozenset({fid.FFA_MSG_SEND_DIRECT_REQ_32, fid.FFA_MSG_SEND_DIRECT_REQ_64})
+_RESPONSES = frozenset({fid.FFA_MSG_SEND_DIRECT_RESP_32, fid.FFA_MSG_SEND_DIRECT_RESP_64})
+
+
+class Service(NamedTuple):
+    """How the messages of a service read, given w3 to w7."""
+
+    request: Callable[[Sequence[int]], str]
+    response: Callable[[Sequence[int], Sequence[int]], str]
+
+
+SERVICES: Final[dict[UUID, Service]] = {OPTEE_UUID: Service(optee.request, optee.response)}
+
+
+class Dialogue:
+    """The direct messages of a trace, as they come."""
+
+    def __init__(self) -> None:
+        self._services: dict[int, Service] = {}
+        self._asked: dict[tuple[int, int], list[int]] = {}
+
+    def header(self, line: dict[str, Any]) -> None:
+        """The header of the trace: who offers what."""
+        endpoints = line.get("endpoints", {})
+        for name, uuids in line.get("services", {}).items():
+            for uuid in uuids:
+                service = SERVICES.get(UUID(uuid))
+                if service is not None and name in endpoints:
+                    self._services[int(endpoints[name], 16)] = service
+
+    def text(self, pe: int, registers: Sequence[int]) -> str:
+        """What a direct message says; nothing if it is none, or nobody knows its service."""
+        function, ids = registers[0] & _MASK32, registers[1]
+        if not self._services or registers[2] & FRAMEWORK_MESSAGE:
+            return ""
+        words = [word & _MASK32 for word in registers[3:8]]
+        if function in _REQUESTS:
+            receiver = ids & 0xFFFF
+            self._asked[pe, receiver] = words
+            service = self._services.get(receiver)
+            return service.request(words) if service is not None else ""
+        if function in _RESPONSES:
+            sender = ids >> 16 & 0xFFFF
+            service = self._services.get(sender)
+            asked = self._asked.get((pe, sender))
+            if service is not None and asked is not None:
+                return service.response(asked, words)
+        return ""
