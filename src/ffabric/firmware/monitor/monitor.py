@@ -72,6 +72,8 @@ class Monitor:
         """An SMC of the normal world (its EL2, or the OS kernel)."""
         x = caller.x
         function = x[0] & MASK32
+        if function in _FOR_SPMC:
+            return self._pass_on(pe, x)
         local = _LOCAL.get(function)
         if local is not None:
             local(self, pe, x)
@@ -88,6 +90,10 @@ class Monitor:
         if function in direct.REQUESTS and x[1] & 0xFFFF in self.logical:
             self.logical_request(pe, x)
             return self.answered(pe, caller)
+        return self._pass_on(pe, x)
+
+    def _pass_on(self, pe: PE, x: list[int]) -> Next:
+        """The SPMC answers."""
         gate = self.spmc.gates[pe.index]
         gate.x[:] = x
         self._switch(pe, "secure")
@@ -203,6 +209,8 @@ _LOCAL: dict[int, Callable[[Monitor, PE, list[int]], None]] = {
     smccc.SMCCC_VERSION: _smccc_version,
     smccc.SMCCC_ARCH_FEATURES: _arch_features,
 }
+_FOR_SPMC = frozenset(fid.FUNCTIONS) - direct.REQUESTS - frozenset(_LOCAL)
+"""Function ids that EL3 answers for nobody."""
 
 
 def _hvc(monitor: Monitor, pe: PE, ctx: ExecutionContext) -> Next:
