@@ -85,7 +85,8 @@ def svg(growths: Iterable[Growth], measured_on: str = "") -> str:
         parts += _panel(*labels, group)
         parts.append("</g>")
     if measured_on:
-        parts.append(_text(LEFT, height - 14, measured_on, "small"))
+        said = f"{measured_on}. Dashed: in proportion to the size."
+        parts.append(_text(LEFT, height - 14, said, "small"))
     return "\n".join([*parts, "</svg>", ""])
 
 
