@@ -16,8 +16,10 @@ from optee_sides import (
     WAIT,
     WHO,
     WRONG,
+    Lab,
 )
 
+from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.optee.ffa import Return
 from ffabric.abi.optee.message import (
     META_VALUE,
@@ -29,8 +31,9 @@ from ffabric.abi.optee.message import (
     parse_header,
 )
 from ffabric.abi.optee.tee import Login, Origin, Result
+from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.devices import Command as DeviceCommand
-from ffabric.guests.optee.driver import meta
+from ffabric.guests.optee.driver import DrivenDriver, meta
 from ffabric.guests.optee.error import TeeError
 
 BOB = UUID("00000000-0000-0000-0000-00000000b0b0")
@@ -146,6 +149,15 @@ def test_a_ta_that_panics_serves_nobody_any_more(tee):
     assert failure(tee.driver.invoke, session, ADD) == dead
     tee.driver.invoke(other, ADD, Value(Type.VALUE_INOUT))  # another instance
     tee.driver.close_session(session)
+
+
+def test_a_panic_without_a_console(ffabric):
+    system = ffabric.boot(sps=[OpTee(Lab)], vms=["alice"], ffa_version=V1_1)
+    driver = DrivenDriver(system.vm("alice").ffa)
+    driver.probe()
+    session = driver.open_session(LAB)
+    assert failure(driver.invoke, session, PANIC) == (Result.TARGET_DEAD, Origin.TEE)
+    driver.close_session(session)
 
 
 def test_a_ta_that_answers_with_nonsense_panics(tee):

@@ -17,6 +17,7 @@ from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.memory import FLAG_TYPE_SHARE, MEM_ATTR_NORMAL_WB_INNER
 from ffabric.abi.ffa.status import Status
 from ffabric.guests.ffa import Ffa, FfaError
+from ffabric.guests.optee.console import log
 from ffabric.system.vcpu import PAGE
 
 if TYPE_CHECKING:
@@ -150,4 +151,4 @@ class SharedMemory:
         try:
             await ffa.relinquish(cookie)
         except FfaError as error:
-            await ffa.console_log(f"E/TC: cookie {cookie:#x} not relinquished: {error}\n")
+            await log(ffa, f"cookie {cookie:#x} not relinquished: {error}")

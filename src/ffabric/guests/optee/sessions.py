@@ -12,6 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from ffabric.abi.optee.tee import Origin, Result
+from ffabric.guests.optee.console import log
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.ta import Identity, Params, TaSession, TrustedApp
 from ffabric.guests.optee.threads import Mutex, Thread
@@ -161,5 +162,5 @@ class Sessions:
         except Exception as error:
             instance.panicked = True
             reason = f"{type(error).__name__}: {error}"
-            await thread.ffa.console_log(f"E/TC: TA {instance.uuid} panicked: {reason}\n")
+            await log(thread.ffa, f"TA {instance.uuid} panicked: {reason}")
             raise TeeError(Result.TARGET_DEAD, Origin.TEE) from error

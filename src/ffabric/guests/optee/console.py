@@ -1,0 +1,13 @@
+"""The console of OP-TEE, as far as the SPMC has one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from ffabric.guests.ffa import Ffa, FfaError
+
+
+async def log(ffa: Ffa, text: str) -> None:
+    """Print a line; nothing where FFA_CONSOLE_LOG is not known (before FF-A v1.2)."""
+    with suppress(FfaError):
+        await ffa.console_log(f"E/TC: {text}\n")
