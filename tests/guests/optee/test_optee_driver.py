@@ -6,6 +6,7 @@ import pytest
 from optee_sides import ADD, BORROW, COPY, LAB, REVERSE, SEND, SLEEP, WAIT, Lab
 
 from ffabric.abi import psci
+from ffabric.abi.ffa.version import V1_1, V1_2, V1_3
 from ffabric.abi.optee.message import Empty, Fmem, Message, Type, Value, uuid_words
 from ffabric.abi.optee.rpc import Command, Fs, Notification
 from ffabric.abi.optee.tee import Origin, Result
@@ -48,10 +49,11 @@ class Alice(Partition):
             self.seen.append(error.result)
 
 
+@pytest.mark.parametrize("version", [V1_1, V1_2, V1_3])
 @pytest.mark.parametrize("vms", [0, 1])
-def test_a_python_vm_uses_a_ta(ffabric, vms):
+def test_a_python_vm_uses_a_ta(ffabric, vms, version):
     alice = Alice()
-    ffabric.boot(sps=[OpTee(Lab, vms=vms)], vms=[alice])
+    ffabric.boot(sps=[OpTee(Lab, vms=vms)], vms=[alice], ffa_version=version)
     assert alice.seen == [(4, 10), 20, b"evil", [LAB], Result.BAD_PARAMETERS]
 
 
