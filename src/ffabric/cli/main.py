@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "acs": ("ffabric.cli.acs:acs", "Run a build of Arm's FF-A compliance suite."),
     "fuzz": ("ffabric.cli.fuzz:fuzz", "Attack the firmware with hostile calls."),
     "linux": ("ffabric.cli.linux:linux", "Boot Debian's Linux as the normal world."),
+    "vhost": ("ffabric.cli.vhost:vhost", "Write a file system to a real virtio back end."),
     "bench": ("ffabric.cli.bench:bench", "Measure how fast everything is."),
 }
 """Name of a command -> its function, and what it does in a line."""

@@ -53,8 +53,10 @@ class BlockDriver(Driver):
         if size:
             mapped = await self.map(ipa, size, from_device=type_ in _FROM_DEVICE)
             data = (mapped.address, size, mapped.from_device)
-            await self.request(0, (header, data, status))
-            await self.device.mapping.unmap(mapped)
+            try:
+                await self.request(0, (header, data, status))
+            finally:
+                await self.device.mapping.unmap(mapped)
         else:
             await self.request(0, (header, status))
         answer = memory.read(control.ipa + STATUS_OFFSET, 1)[0]

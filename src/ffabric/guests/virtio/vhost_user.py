@@ -55,7 +55,8 @@ class VhostUserDevice(Device):
         self._ram: Ram | None = None
         self._regions: dict[int, list[Region]] = {}
         self._shadows: dict[int, DriverQueue[Chain]] = {}
-        self._shadow_regions: dict[int, list[Region]] = {}
+        self._coherent: dict[int, Coherent] = {}
+        """The memory of each shadow there ever was."""
         self._backlog: dict[int, deque[Chain]] = {}
         """Chains that wait for room in a shadow."""
         self._users: dict[int, int] = {}
@@ -138,23 +139,27 @@ class VhostUserDevice(Device):
             self._lost(lost)
 
     def _start(self, index: int) -> None:
-        assert self._memory is not None
-        assert self._ram is not None
+        memory, coherent = self._memory, self._shadow_memory(index)
+        assert memory is not None
+        memory.write(coherent.ipa, bytes(coherent.size))
         features = self.back_end.features & bits.INDIRECT_DESC
-        size = queue_size(SHADOW_SIZE, features)
-        pages = -(-size // PAGE)
-        ipa = self._ram.allocate(pages)
-        self._memory.write(ipa, bytes(pages * PAGE))
-        address = SHADOW_ADDRESS + (index << 32)
-        regions = self._shadow_regions[index] = []
-        self._add(regions, address, ipa, pages * PAGE)
-        shadow: DriverQueue[Chain] = DriverQueue(
-            self._memory, Coherent(ipa, address, size), SHADOW_SIZE, features
-        )
+        shadow: DriverQueue[Chain] = DriverQueue(memory, coherent, SHADOW_SIZE, features)
         _, desc, avail, used = shadow.place
         self.back_end.start(index, SHADOW_SIZE, desc=desc, avail=avail, used=used)
         self._shadows[index] = shadow
         self._backlog[index] = deque()
+
+    def _shadow_memory(self, index: int) -> Coherent:
+        """The memory of a shadow. It stays: QEMU maps the rings of stopped queues, too."""
+        coherent = self._coherent.get(index)
+        if coherent is None:
+            assert self._ram is not None
+            size = queue_size(SHADOW_SIZE, self.back_end.features & bits.INDIRECT_DESC)
+            pages = -(-size // PAGE)
+            ipa, address = self._ram.allocate(pages), SHADOW_ADDRESS + (index << 32)
+            self._add([], address, ipa, pages * PAGE)
+            coherent = self._coherent[index] = Coherent(ipa, address, pages * PAGE)
+        return coherent
 
     def stop(self) -> None:
         """Have all shadows back."""
@@ -166,14 +171,11 @@ class VhostUserDevice(Device):
         shadow = self._shadows.pop(index, None)
         if shadow is None:
             return
-        assert self._ram is not None
         try:
             self.back_end.stop(index)
-            for region in self._shadow_regions.pop(index):
-                self.back_end.remove(region)
         except BackEndLost as lost:
             self._lost(lost)
-        self._ram.free(shadow.coherent.ipa, -(-shadow.coherent.size // PAGE))
+            return
         for chain in (*shadow.tokens, *self._backlog.pop(index)):
             self._release(chain)
 

@@ -48,8 +48,8 @@ class DeviceEnd:
         self.device = device
         self.generation = generation
         self.status = 0
-        self.broken_by = ""
-        """Why the device needs a reset."""
+        self.complaint = ""
+        """Why the device needs a reset, until somebody has said so."""
         self._dma = dma
         self._max_size = max_size
         self._emit = emit
@@ -97,14 +97,13 @@ class DeviceEnd:
         """The device cannot go on."""
         if self.status & bits.NEEDS_RESET:
             return
-        self.broken_by = reason
+        self.complaint = reason
         self.status |= bits.NEEDS_RESET
         self._emit(abi.EVENT_CONFIG, self._event(0, b""))
 
     def reset(self) -> None:
         """Forget the driver."""
         self.status = 0
-        self.broken_by = ""
         self._features = 0
         self.device.stop()
         for index in range(len(self._places)):

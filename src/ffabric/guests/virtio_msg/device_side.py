@@ -146,7 +146,7 @@ class DeviceSide(Partition):
             return request.respond()
         connection = self._connection(request.sender, ffa)
         response = await connection.handle(abi.from_registers(request.payload), ffa)
-        if connection.events and connection.method is not Method.POLL:
+        if connection.events:
             await self._tell(connection, ffa)
         return request.respond(*abi.to_registers(response))
 
@@ -227,10 +227,16 @@ class DeviceSide(Partition):
         for connection in list(self.connections.values()):
             for end in list(connection.ends.values()):
                 end.poll()
-            if connection.events and connection.method is not Method.POLL:
+            if connection.events:
                 await self._tell(connection, ffa)
 
     async def _tell(self, connection: Connection, ffa: Ffa) -> None:
+        for number, end in connection.ends.items():
+            if end.complaint:
+                complaint, end.complaint = end.complaint, ""
+                await ffa.console_log(f"device {number} needs a reset: {complaint}\n")
+        if connection.method is Method.POLL:
+            return
         if connection.method is Method.INDIRECT:
             await self._send_outbox(connection, ffa)
             while connection.events and await self._send(connection, connection.events[0], ffa):

@@ -1,0 +1,194 @@
+"""``ffabric vhost``: a file system written through virtio-msg over FF-A to a real back end."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ffabric.cli.errors import UsageError
+from ffabric.cli.terminal import Terminal
+from ffabric.lab.running import End, run_to_end
+from ffabric.lab.vhost import e2fs
+from ffabric.lab.vhost.copier import Copied, Copier
+from ffabric.lab.vhost.system import boot_with
+from ffabric.machine.vhost_user.front_end import BackEndLost
+from ffabric.machine.vhost_user.storage_daemon import StorageDaemon
+
+_FAILED = 1
+_FILES = 24
+_LARGEST = 256 << 10
+_HEADINGS = ("mapping", "disk", "requests", "shares", "write MB/s", "read MB/s", "e2fsck", "files")
+_MINIMUM: Final = 4
+_KILL_AT = 0.2
+"""The share of the work after which a daemon is killed."""
+
+
+class _Row(msgspec.Struct):
+    """A disk at the end."""
+
+    cells: tuple[str, ...]
+    problem: str = ""
+
+
+def vhost(*, size: int = 16, kill: bool = True, timeout: float = 120) -> int:
+    """Write a file system through a VM's driver and an SP to qemu-storage-daemon, and check it.
+
+    mke2fs makes a file system; a VM writes it to a disk, by virtio-msg over FF-A, whose SP has the
+    disk from a daemon over vhost-user; e2fsck and debugfs look at what the daemon has written. Once
+    with static and once with dynamic mapping. Exit status 1 if anything is wrong.
+
+    Parameters
+    ----------
+    size
+        Size of the file system in MiB.
+    kill
+        Let there be a second daemon, which is killed on the way; the others go on.
+    timeout
+        Seconds after which a run is ended.
+    """
+    if size < _MINIMUM:
+        raise UsageError(f"a file system has at least {_MINIMUM} MiB, not {size}")
+    terminal = Terminal(sys.stdout)
+    began = time.perf_counter()
+
+    def say(text: str) -> None:
+        terminal.line(f"[{time.perf_counter() - began:6.2f}] {text}", indent=9)
+        terminal.file.flush()
+
+    e2fs.find_programs()
+    rows: list[_Row] = []
+    with tempfile.TemporaryDirectory(prefix="ffabric-") as name:
+        folder = Path(name)
+        files = _files(folder / "content")
+        source = folder / "source.img"
+        e2fs.make(source, folder / "content", size << 20)
+        say(f"mke2fs has made {size} MiB of ext4 with {len(files)} files")
+        for static in (True, False):
+            rows += _run(source, files, static=static, kill=kill, timeout=timeout, say=say)
+    terminal.line()
+    _table(terminal, [_HEADINGS, *(row.cells for row in rows)])
+    problems = [row.problem for row in rows if row.problem]
+    for problem in problems:
+        terminal.line(f"FAILED: {problem}", "bold red")
+    if problems:
+        return _FAILED
+    terminal.line("everything is as it must be", "bold green")
+    return 0
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """Files of all sizes, the same every time."""
+    folder.mkdir()
+    source = random.Random(0)  # noqa: S311 - content, no secret
+    files = {f"file{n}": source.randbytes(source.randrange(_LARGEST)) for n in range(_FILES)}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return files
+
+
+def _run(
+    source: Path,
+    files: dict[str, bytes],
+    *,
+    static: bool,
+    kill: bool,
+    timeout: float,
+    say: Callable[[str], None],
+) -> list[_Row]:
+    mapping = "static" if static else "dynamic"
+    content = source.read_bytes()
+    images = [source.with_name(f"{mapping}-{name}.img") for name in ("disk", "victim")[: 1 + kill]]
+    with ExitStack() as stack:
+        daemons = []
+        for image in images:
+            image.write_bytes(b"")
+            os.truncate(image, len(content))
+            try:
+                daemon = stack.enter_context(StorageDaemon(image, name=image.stem))
+            except BackEndLost as lost:
+                raise UsageError(str(lost)) from None
+            daemons.append(daemon)
+            say(f"qemu-storage-daemon serves {daemon.name} (process {daemon.pid})")
+        told = 0.0
+
+        def on_progress(share: float) -> None:
+            nonlocal told
+            if kill and not daemons[-1].ended and share >= _KILL_AT:
+                os.kill(daemons[-1].pid, signal.SIGKILL)
+                say(f"process {daemons[-1].pid} is killed: {daemons[-1].name} {daemons[-1].end()}")
+            if share >= told + 0.25:
+                told = share
+                say(f"{mapping} mapping: {share:.0%}")
+
+        copier = Copier(content, static=static, on_progress=on_progress)
+        system = stack.enter_context(boot_with(daemons, copier))
+        copier.on_end = system.machine.stop
+        system.listeners.append(lambda name, line: say(f"{name}: {line}"))
+        system.machine.clock.at(int(timeout * 1e9), system.machine.stop)
+        outcome = run_to_end(system)
+        if outcome.end is End.INTERRUPTED:
+            raise KeyboardInterrupt
+        if not copier.shares:
+            reason = outcome.reason or f"it took more than {timeout:g} s"
+            return [_Row((mapping, *[""] * (len(_HEADINGS) - 1)), f"{mapping} mapping: {reason}")]
+    say(f"{mapping} mapping: done")
+    return [
+        _row(copier, disk, image, files, mapping, victim=index > 0)
+        for index, (disk, image) in enumerate(zip(copier.disks, images, strict=True))
+    ]
+
+
+def _row(
+    copier: Copier,
+    disk: Copied,
+    image: Path,
+    files: dict[str, bytes],
+    mapping: str,
+    *,
+    victim: bool,
+) -> _Row:
+    name = "victim" if victim else "disk"
+    if victim:
+        cells = (mapping, name, str(disk.requests), "", "", "", "killed", disk.lost)
+        problem = "" if disk.lost else "a daemon was killed, and nobody noticed"
+        return _Row(cells, problem and f"{mapping} mapping: {problem}")
+    wrong = e2fs.check(image)
+    same = sum(
+        e2fs.extract(image, file, image.with_suffix(".file")) == content
+        for file, content in files.items()
+    )
+    megabytes = len(copier.content) / 1e6
+    problems = [disk.lost, wrong]
+    if same != len(files):
+        problems.append(f"only {same} of {len(files)} files have their content")
+    if disk.wrong:
+        problems.append(f"{disk.wrong} chunks read back as something else")
+    problem = next((each for each in problems if each), "")
+    cells = (
+        mapping,
+        name,
+        str(disk.requests),
+        str(copier.shares),
+        f"{megabytes / copier.writing:.0f}",
+        f"{megabytes / copier.reading:.0f}",
+        wrong or "clean",
+        f"{same} of {len(files)} the same",
+    )
+    return _Row(cells, problem and f"{mapping} mapping: {problem}")
+
+
+def _table(terminal: Terminal, lines: list[tuple[str, ...]]) -> None:
+    widths = [max(len(line[at]) for line in lines) for at in range(len(_HEADINGS))]
+    for number, line in enumerate(lines):
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        terminal.line(text.rstrip(), "bold" if number == 0 else "", indent=2)
