@@ -1,7 +1,7 @@
 """How costs grow, drawn as SVG: a panel for each quantity, logarithmic in both directions.
 
 There, what grows with the size itself is a straight line as steep as the dashed one. The picture
-follows its reader's preference for a light or a dark one.
+is light or dark as its reader prefers, or as the page is that it is part of.
 """
 
 from __future__ import annotations
@@ -25,25 +25,27 @@ MARKS = ("circle", "square", "diamond")
 MANY = 8
 """From so many on, only the powers of ten among the ticks are labelled."""
 STYLE = """
-svg { color-scheme: light dark }
-text { font: 14px system-ui, sans-serif; fill: #1f2328 }
-.title { font-size: 15px; font-weight: 600 }
-.small { font-size: 13px; fill: #57606a }
-.paper { fill: #ffffff }
-.grid { stroke: #e4e7eb }
-.axis { stroke: #57606a; fill: none }
-.guide { stroke: #8c959f; stroke-dasharray: 5 4; fill: none }
-.line { fill: none; stroke-width: 2 }
-.spread { stroke-width: 1.5 }
-.s0 { stroke: #0b5fa5; fill: #0b5fa5 } .s1 { stroke: #c2410c; fill: #c2410c }
-.s2 { stroke: #3f7d20; fill: #3f7d20 }
-.line { fill: none }
+.growth { --ink: var(--color-foreground-primary, #1f2328);
+  --pale: var(--color-foreground-secondary, #57606a);
+  --paper: var(--color-background-primary, #ffffff);
+  --rule: var(--color-background-border, #e4e7eb) }
 @media (prefers-color-scheme: dark) {
-text { fill: #e6edf3 } .small { fill: #9aa4af } .paper { fill: #131416 }
-.grid { stroke: #2b3036 } .axis { stroke: #9aa4af } .guide { stroke: #6e7781 }
-.s0 { stroke: #6cb6ff; fill: #6cb6ff } .s1 { stroke: #f69d50; fill: #f69d50 }
-.s2 { stroke: #7ee787; fill: #7ee787 } .line { fill: none }
-}
+  .growth { --ink: var(--color-foreground-primary, #e6edf3);
+    --pale: var(--color-foreground-secondary, #9aa4af);
+    --paper: var(--color-background-primary, #131416);
+    --rule: var(--color-background-border, #2b3036) } }
+.growth text { font: 14px system-ui, sans-serif; fill: var(--ink) }
+.growth .title { font-size: 15px; font-weight: 600 }
+.growth .small { font-size: 13px; fill: var(--pale) }
+.growth .paper { fill: var(--paper) }
+.growth .grid { stroke: var(--rule) }
+.growth .axis { stroke: var(--pale); fill: none }
+.growth .guide { stroke: var(--pale); stroke-dasharray: 5 4; fill: none; opacity: .7 }
+.growth .s0 { stroke: #2f81d6; fill: #2f81d6 }
+.growth .s1 { stroke: #d9622b; fill: #d9622b }
+.growth .s2 { stroke: #3f9a4f; fill: #3f9a4f }
+.growth .line { fill: none; stroke-width: 2 }
+.growth .spread { stroke-width: 1.5 }
 """
 
 
@@ -74,7 +76,7 @@ def svg(growths: Iterable[Growth], measured_on: str = "") -> str:
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     shown = escape(", ".join(f"{what} by {axis}" for what, axis, _ in panels))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} class="growth" role="img">',
         f"<title>How costs grow: {shown}</title>",
         f"<style>{STYLE}</style>",
         '<rect class="paper" width="100%" height="100%"/>',
