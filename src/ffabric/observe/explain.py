@@ -15,12 +15,13 @@ from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version
+from ffabric.abi.optee import smc, tee
 from ffabric.firmware import catalogue
 from ffabric.firmware.rules import RULES, Rule
 from ffabric.observe.messages import MESSAGES
 
 _LABEL = re.compile(r"\b[axwrAXWR]\d{1,2}\s*(?:[:=]\s*|(?=\s0[xX]))")
-_ID = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?0{0,8}([8cC][0-9a-fA-F]{7})(?![0-9a-zA-Z])")
+_ID = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?0{0,8}([38bcBC][0-9a-fA-F]{7})(?![0-9a-zA-Z])")
 _NUMBER = re.compile(
     r"(?<![\w.])(-?)"
     r"(?:0[xX]([0-9a-fA-F]{1,16})|(?=[a-fA-F]*\d|[a-fA-F]{8}\b|[a-fA-F]{16}\b)([0-9a-fA-F]{1,16}))"
@@ -29,7 +30,7 @@ _NUMBER = re.compile(
 _MASK = (1 << 64) - 1
 _MAX_REGISTERS = 18
 _MASK32 = 0xFFFFFFFF
-_SIBLINGS = (smccc.FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS)
+_SIBLINGS = (smccc.FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS, smc.FUNCTIONS)
 _TRUSTED = (smccc.Owner.TRUSTED_APPLICATION, smccc.Owner.TRUSTED_OS)
 _ADDRESSES = frozenset({0x80000000, 0xC0000000})
 """Function ids that in a log are rather the start of a memory bank."""
@@ -181,6 +182,19 @@ def _function(word: str) -> str:
     return f"  {word} is {calls.decode([number]).name}"
 
 
+def _tee_result(word: str) -> str:
+    number = (_number(word) or 0) & _MASK32
+    if not number:
+        return f"  {word} is TEE_SUCCESS"
+    name = tee.result_name(number)
+    return "" if name.startswith("0x") else f"  {word} is TEE_ERROR_{name}"
+
+
+def _tee_origin(word: str) -> str:
+    name = tee.origin_name(_number(word) or 0)
+    return "" if name.isdigit() else f"  {word} is TEE_ORIGIN_{name}"
+
+
 def _number(word: str) -> int | None:
     try:
         return int(word, 0)
@@ -192,5 +206,7 @@ _WORDS: dict[str, Callable[[str], str]] = {
     "errno": _errno,
     "status": _status,
     "function": _function,
+    "tee_result": _tee_result,
+    "tee_origin": _tee_origin,
 }
 """Names in templates that say more than their word -> what."""

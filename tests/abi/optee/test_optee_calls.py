@@ -77,7 +77,7 @@ def test_ids_of_the_smc_abi():
     assert smc.GET_ASYNC_NOTIF_VALUE == 0xB200_0011
     assert smc.CALLS_UID == 0xBF00_FF01
     assert smc.RETURN_CALL_DONE == 0xBE00_0005
-    assert smc.FUNCTIONS[smc.GET_THREAD_COUNT].name == "GET_THREAD_COUNT"
+    assert smc.FUNCTIONS[smc.GET_THREAD_COUNT].name == "OPTEE_SMC_GET_THREAD_COUNT"
 
 
 def test_what_is_an_rpc():

@@ -22,6 +22,7 @@ from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.registers import Arg, Kind, Reserved
 from ffabric.abi.ffa.texts import text
 from ffabric.abi.ffa.version import LATEST, format_version
+from ffabric.abi.optee import smc as optee
 from ffabric.abi.smccc import Function as SmcccFunction
 
 FieldText = tuple[str, int, str]
@@ -43,7 +44,7 @@ class Call(Struct):
         return line.removesuffix(":") + "".join(f"  [{note}]" for note in self.notes)
 
 
-_SIBLINGS: Final = (smccc.FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS)
+_SIBLINGS: Final = (smccc.FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS, optee.FUNCTIONS)
 _SUCCESS: Final = (fid.FFA_SUCCESS_32, fid.FFA_SUCCESS_64)
 # The direct messages that may be framework messages: x2 of the other two is not a flag word.
 _FRAMEWORK: Final = (fid.DIRECT_REQUESTS | fid.DIRECT_RESPONSES) - {
@@ -55,7 +56,7 @@ _VERSION_CALLS: Final = (fid.FFA_VERSION, psci.PSCI_VERSION, smccc.SMCCC_VERSION
 
 
 def _sibling(function_id: int) -> SmcccFunction | None:
-    """The PSCI, SMCCC or Hafnium call with this id."""
+    """The call of PSCI, SMCCC, Hafnium or OP-TEE with this id."""
     return next((table[function_id] for table in _SIBLINGS if function_id in table), None)
 
 

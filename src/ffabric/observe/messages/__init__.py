@@ -6,6 +6,7 @@ from ffabric.observe.messages.message import Message
 MESSAGES: tuple[Message, ...] = (
     *linux.ARM_FFA,
     *linux.OPTEE,
+    *optee.CLIENTS,
     *optee.OPTEE,
     *hafnium_send.SEND,
     *hafnium_borrow.BORROW,

@@ -3,9 +3,11 @@
 A template is the text of the source with its conversions named: ``{handle}`` is one word of the
 line, which the meaning may repeat, ``{}`` any text. Some names say more than their word:
 
-    errno     an error of Linux's, which the arm_ffa driver made of an FF-A status
-    status    an FF-A status as a number
-    function  a function id
+    errno       an error of Linux's, which the arm_ffa driver made of an FF-A status
+    status      an FF-A status as a number
+    function    a function id
+    tee_result  a TEE_Result
+    tee_origin  where a TEE_Result comes from
 """
 
 from __future__ import annotations

@@ -2,8 +2,24 @@
 
 from ffabric.observe.messages.message import messages
 
+CLIENTS = messages(
+    "a client of OP-TEE",
+    (
+        "failed with code {tee_result} origin {tee_origin}",
+        "A call of the TEE Client API was answered with {tee_result}.",
+    ),
+)
+
 OPTEE = messages(
     "OP-TEE",
+    (
+        "Failed for TA {uuid}. Return error {tee_result}",
+        "The TA {uuid} refused a session, or could not be loaded.",
+    ),
+    (
+        "ldelf failed with res: {tee_result}",
+        "A TA could not be loaded; ITEM_NOT_FOUND: neither OP-TEE nor tee-supplicant has it.",
+    ),
     (
         "Failed to relinquish cookie {handle}",
         "FFA_MEM_RELINQUISH of handle {handle} was refused: OP-TEE has not retrieved it.",
