@@ -140,8 +140,13 @@ class Firmware:
         return False
 
     def _secure(self, pe: PE, ctx: ExecutionContext | None, intid: int) -> bool:
+        running = self.spmc.gates[pe.index]
         secure = ctx is not None and ctx.secure
-        running = ctx if secure else self.spmc.gates[pe.index]
+        if ctx is not None and secure:
+            if interrupts.mask(ctx) is interrupts.Mask.ALL:
+                pe.deferred = True
+                return False
+            running = ctx
         if not secure:
             self.monitor.to_secure(pe)
         self.machine.wake(pe)

@@ -47,14 +47,14 @@ class Firmware(Protocol):
         """The most urgent pending interrupt of ``pe`` is now ``pending`` (INTID, group).
 
         True if it was acknowledged, so that another may be behind it. Firmware that defers an
-        interrupt sets ``interrupts_changed`` when it could take it.
+        interrupt sets ``pe.deferred``: it is offered again when the PE runs another context.
         """
 
 
 class PE:
     """A processing element: its number, its affinity and the context it runs."""
 
-    __slots__ = ("current", "idle", "index", "mpidr", "on")
+    __slots__ = ("current", "deferred", "idle", "index", "mpidr", "on")
 
     def __init__(self, index: int, mpidr: int) -> None:
         self.index = index
@@ -62,6 +62,8 @@ class PE:
         self.current: Context | None = None
         self.on = False
         self.idle = False
+        self.deferred = False
+        """What it runs does not take the interrupt that is pending."""
 
     def __repr__(self) -> str:
         return f"<PE {self.index}>"
@@ -107,6 +109,9 @@ class Machine:
         """Let ``pe`` run ``ctx`` next (None: it has nothing to run)."""
         pe.current = ctx
         pe.idle = False
+        if pe.deferred:
+            pe.deferred = False
+            self.interrupts_changed = True
         if ctx is None:
             self.park(pe)
         else:

@@ -48,7 +48,7 @@ from ffabric.system.devices import add_devices
 from ffabric.system.devicetree import normal_world
 from ffabric.system.engines import make_runner
 from ffabric.system.kernel import Layout
-from ffabric.system.manifest import NsInterruptsAction, RegionAttributes
+from ffabric.system.manifest import NsInterruptsAction, OtherSInterruptsAction, RegionAttributes
 from ffabric.system.places import DEVICETREE
 from ffabric.system.spec import ImageSource, MemoryMap, PartitionSpec, SystemSpec
 from ffabric.system.system import Endpoint, System
@@ -364,6 +364,8 @@ def _partition(spec: PartitionSpec, stage2: Stage2 | None) -> Partition:
     partition.entry = spec.entry
     partition.boot_order = manifest.boot_order
     partition.action = _ACTIONS[manifest.ns_interrupts_action]
+    if manifest.other_s_interrupts_action is OtherSInterruptsAction.QUEUED:
+        partition.secure_action = Action.QUEUED
     partition.managed_exit_fiq = not manifest.managed_exit_virq
     partition.memory = [(each.ipa, each.size // PAGE) for each in spec.memory]
     partition.home = spec.id

@@ -157,6 +157,7 @@ def test_an_sp_dies_while_another_handles_an_interrupt_on_top_of_it(ffabric):
     v0.ask(m0)
     m0.leave(fid.FFA_ERROR, 0, 1)
     assert h.has_control
+    assert h.call(hafnium.HF_INTERRUPT_GET)[0] == SPI
     h.wait()
     assert m1.state is State.ABORTED
     assert v1.has_control
@@ -193,10 +194,12 @@ def test_an_sp_dies_while_it_is_preempted(wide):
     wide.machine.gic.set_pending(wide.session.system.firmware.spmc.sri, 1)
     m[1].leave(fid.FFA_ID_GET)
     assert m[1].state is State.PREEMPTED
-    assert v[1].x[:2] == [fid.FFA_INTERRUPT, m[1].word]
+    assert u.x[:2] == [fid.FFA_INTERRUPT, m[1].word]
+    assert v[1].x[:2] == [fid.FFA_INTERRUPT, u.word]
     v[0].ask(m[0])
     m[0].leave(fid.FFA_ERROR, 0, 1)
-    v[1].leave(fid.FFA_RUN, m[1].word)
+    v[1].leave(fid.FFA_RUN, u.word)
+    u.call(fid.FFA_RUN, m[1].word)
     assert u.status.name == "ABORTED"
     u.answer(v[1], 3)
     assert v[1].x[:4] == [RESP, u.id << 16 | v[1].id, 0, 3]

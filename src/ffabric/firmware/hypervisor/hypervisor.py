@@ -86,6 +86,8 @@ class Hypervisor(Manager):
         """Memory of dead VMs that an SP has not relinquished yet."""
         self.untold: list[tuple[int, int, int]] = []
         """Framework messages about VMs that an SP was too busy for: SP, message, VM."""
+        self.held: dict[int, tuple[Partition, int]] = {}
+        """Level-triggered interrupts that a VM is not done with: whose, and taken on which PE."""
         self.on_destroyed: Callable[[Partition], None] | None = None
         """Gets each VM of which nothing is left."""
         self.sri_due = [False] * len(machine.pes)
@@ -387,6 +389,8 @@ class Hypervisor(Manager):
         """The virtual GIC of ``vm`` changed: bring its vCPUs' lines up to date."""
         for ctx in vm.contexts:
             interrupts.refresh(self, ctx)
+        if self.held:
+            interrupts.release(self, vm)
 
     def schedule_receivers(self, pe: PE, running: ExecutionContext | None) -> Next:
         """The SRI: give cycles to whoever has notifications."""

@@ -1,4 +1,10 @@
-"""Physical non-secure interrupts: the hypervisor takes them and passes them to a VM's own GIC."""
+"""Physical non-secure interrupts: the hypervisor takes them and passes them to a VM's own GIC.
+
+An edge is over when it has been passed on. A level-triggered interrupt stays active in the physical
+GIC until the VM is done with the virtual one: only then does its line fall, and if it has not, the
+interrupt is pending again (the HW bit of a list register, Arm IHI 0069, 11.2.4). One that no VM can
+be done with is disabled.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.firmware.manager.partition import ExecutionContext, State
 from ffabric.machine.gic import FIRST_SPI, GROUP1NS
+from ffabric.machine.gic import State as Interrupt
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
@@ -49,7 +56,9 @@ def _accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
     """Pass ``intid`` to whom it concerns; True if that is the hypervisor as the scheduler."""
     gic = hypervisor.machine.gic
     gic.acknowledge(pe.index, intid)
-    gic.deactivate(pe.index, intid)
+    edge = gic.is_edge(intid, pe.index)
+    if edge:
+        gic.deactivate(pe.index, intid)
     if intid == hypervisor.sri:
         scheduler = next((vm for vm in hypervisor.partitions.values() if vm.may_schedule), None)
         if scheduler is None:
@@ -58,7 +67,22 @@ def _accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
     for vm in hypervisor.partitions.values():
         if intid in vm.interrupts:
             inject(hypervisor, vm, intid)
+            if not edge and vm.gic is not None:
+                hypervisor.held[intid] = (vm, pe.index)
+    if not edge and intid not in hypervisor.held:
+        gic.configure(intid, pe=pe.index if intid < FIRST_SPI else None, enabled=False)
+        gic.deactivate(pe.index, intid)
     return False
+
+
+def release(hypervisor: Hypervisor, vm: Partition) -> None:
+    """End the level-triggered interrupts that ``vm`` is done with, or all if it is dead."""
+    for intid, (holder, pe) in list(hypervisor.held.items()):
+        assert holder.gic is not None
+        vcpu = 0 if intid < FIRST_SPI else None
+        if holder is vm and (not vm.alive or holder.gic.state(intid, vcpu) is Interrupt.INACTIVE):
+            del hypervisor.held[intid]
+            hypervisor.machine.gic.deactivate(pe, intid)
 
 
 def pe_next(hypervisor: Hypervisor, pe: PE) -> Next:

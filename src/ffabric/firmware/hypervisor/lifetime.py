@@ -24,8 +24,8 @@ from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
 from ffabric.abi.ffa.status import Status, from_register
+from ffabric.firmware.hypervisor import interrupts, relay
 from ffabric.firmware.hypervisor import notifications as receivers
-from ffabric.firmware.hypervisor import relay
 from ffabric.firmware.manager import mailbox, ownership, reply
 from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
 
@@ -74,6 +74,7 @@ def stop(hypervisor: Hypervisor, vm: Partition, here: ExecutionContext | None = 
     """
     del hypervisor.partitions[vm.id]
     hypervisor.eventfds.pop(vm.id, None)
+    interrupts.release(hypervisor, vm)
     for ctx in vm.contexts:
         for queue in hypervisor.ready:
             if ctx in queue:

@@ -220,11 +220,13 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     caller.caller = None
     caller.request = 0
     if asker.state is _ABORTED:
-        return execution.unwind(pm, pe, asker)
-    asker.state = _RUNNING
-    asker.callee = None
-    asker.pe = pe
-    return asker
+        nxt = execution.unwind(pm, pe, asker)
+    else:
+        asker.state = _RUNNING
+        asker.callee = None
+        asker.pe = pe
+        nxt = asker
+    return pm.settle(pe, caller, nxt) if caller.attention else nxt
 
 
 def _check_ids(mine: Partition, sender: int, receiver: int) -> None:

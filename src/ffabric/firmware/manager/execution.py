@@ -2,7 +2,13 @@
 
 FFA_RUN resumes a PREEMPTED or yielding context where it stopped, and wakes a WAITING one with
 FFA_RUN as the answer to its FFA_MSG_WAIT. A call chain never spans PEs, so a context that serves a
-request is resumed only on the PE where the request was made (DEN0077A 1.2, sections 8.2 and 14).
+request is resumed only on the PE where the request was made (DEN0077A 1.2, sections 8.2 and 14),
+and only by whoever waits for its answer: a chain that a non-secure interrupt has unwound is wound
+up again link by link.
+
+A context that was taken out of its wait in the middle of a chain, to handle a secure interrupt,
+goes back to waiting with FFA_RUN of the next link. All links but the last are still BLOCKED, so it
+is the last one that runs (section 9.3, figure "resume of a preempted chain").
 """
 
 from __future__ import annotations
@@ -60,8 +66,13 @@ RUN_CALLER = rule(
     "run.not_the_caller",
     Status.DENIED,
     "DEN0077A 1.2, section 8.3",
-    "A context that serves a request is resumed by whoever made the request, or by the scheduler "
-    "while that one waits for it.",
+    "A context that serves a request is resumed by whoever made the request.",
+)
+RUN_UNHANDLED = rule(
+    "run.interrupt_unhandled",
+    Status.DENIED,
+    "DEN0077A 1.2, section 9.3",
+    "An SP that was taken out of a call chain for an interrupt has handled it when it goes back.",
 )
 WAIT_FLAGS = rule(
     "wait.flags_mbz",
@@ -94,10 +105,8 @@ def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         refuse(RUN_PE, got=index, expected=pe.index)
     ctx = target.contexts[index]
     runtime.check(caller, runtime.RUN)
-    if _keeps_waiting(pe, caller, ctx):
-        caller.state = State.BLOCKED
-        caller.callee = ctx
-        return unwind(pm, pe, ctx)
+    if ctx.caller is caller and _is_link(caller, ctx):
+        return _rejoin(pm, pe, caller, ctx)
     _check_runnable(pe, caller, ctx)
     if ctx.state is State.WAITING:
         ctx.x[0:8] = (fid.FFA_RUN, word, 0, 0, 0, 0, 0, 0)
@@ -116,17 +125,43 @@ def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     return ctx
 
 
-def _keeps_waiting(pe: PE, scheduler: ExecutionContext, ctx: ExecutionContext) -> bool:
-    """Whether ``ctx`` died while it was PREEMPTED and somebody still waits for it on ``pe``."""
-    asker = ctx.caller
-    return (
-        ctx.state is State.ABORTED
-        and scheduler.partition.may_schedule
-        and asker is not None
-        and asker is not scheduler
-        and asker.callee is ctx
-        and ctx.pe is pe
-    )
+def _is_link(caller: ExecutionContext, ctx: ExecutionContext) -> bool:
+    """Whether an interrupt has taken ``caller`` out of its wait for ``ctx``."""
+    if ctx.state is State.PREEMPTED:
+        return caller.callee is ctx
+    return ctx.state is State.BLOCKED and not ctx.yielded
+
+
+def _rejoin(pm: Manager, pe: PE, caller: ExecutionContext, link: ExecutionContext) -> Next:
+    """``caller`` waits for ``link`` again, and the end of their chain goes on."""
+    if caller.attention and caller.virq.pends():
+        refuse(RUN_UNHANDLED, got=caller.virq.pending, expected="none pending")
+    caller.state = State.BLOCKED
+    caller.callee = link
+    return _go_on(pm, pe, last(link))
+
+
+def _go_on(pm: Manager, pe: PE, end: ExecutionContext) -> Next:
+    if end.state is State.ABORTED:
+        return unwind(pm, pe, end)
+    end.state = State.RUNNING
+    end.pe = pe
+    return end
+
+
+def last(link: ExecutionContext) -> ExecutionContext:
+    """The end of the chain of BLOCKED contexts that ``link`` is in."""
+    while link.state is State.BLOCKED and link.callee is not None and link.callee.caller is link:
+        link = link.callee
+    return link
+
+
+def waiter(ctx: ExecutionContext) -> ExecutionContext | None:
+    """Who waits for the answer of ``ctx``: whoever asked, or asked that one if it has ABORTED."""
+    link = ctx.caller
+    while link is not None and link.state is State.ABORTED:
+        link = link.caller
+    return link
 
 
 def _check_runnable(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
@@ -139,13 +174,12 @@ def _check_runnable(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> 
     waiting = state is State.WAITING and scheduler
     if not waiting and state is not State.PREEMPTED and not ctx.yielded:
         refuse(RUN_STATE, got=state.value, expected="WAITING, PREEMPTED or yielded")
-    asker = ctx.caller
+    asker = waiter(ctx)
     if asker is not None and ctx.model is Model.RUN and asker.partition is caller.partition:
         return
     if asker is not None and ctx.pe is not pe:
         refuse(RUN_CHAIN, got=pe.index, expected=ctx.pe.index if ctx.pe else None)
-    waited_for = asker is None or asker.callee is ctx
-    if asker is not caller and not (scheduler and waited_for):
+    if asker is not caller and not (scheduler and asker is None):
         refuse(RUN_CALLER, got=caller.name, expected=asker.name if asker else "the scheduler")
 
 
@@ -200,7 +234,13 @@ def abort(pm: Manager, pe: PE, ctx: ExecutionContext, reason: str) -> Next:
 
 
 def unwind(pm: Manager, pe: PE, ctx: ExecutionContext) -> Next:
-    """``ctx`` had the PE and has ABORTED: tell whoever waits for it, and that one goes on."""
+    """``ctx`` had the PE and has ABORTED: tell whoever waits for it, and that one goes on.
+
+    If an interrupt took it out of the middle of its chain, the chain has to come to its end first.
+    """
+    link = ctx.callee
+    if link is not None and link.caller is ctx and last(link).state is State.PREEMPTED:
+        return _go_on(pm, pe, last(link))
     while ctx.caller is not None:
         asker, ctx.caller = ctx.caller, None
         if asker.state is not State.ABORTED:

@@ -217,6 +217,10 @@ class Manager(Relayer):
         """FFA_RUN of a context that another manager owns."""
         raise NotImplementedError
 
+    def settle(self, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
+        """``ctx`` has entered WAITING with ``attention`` set; ``nxt`` would run: what does?"""
+        return nxt
+
     def yielded(self, pe: PE, ctx: ExecutionContext) -> Next:
         """``ctx`` yields though nobody lent it cycles: who runs next?"""
         return ctx
@@ -293,7 +297,7 @@ class Manager(Relayer):
     def interrupt_enabled(self, ctx: ExecutionContext, intid: int, on: bool) -> None:
         """``ctx`` has enabled or disabled its virtual interrupt ``intid``."""
 
-    def interrupt_deactivated(self, pe: PE, ctx: ExecutionContext, intid: int) -> None:
+    def interrupt_deactivated(self, ctx: ExecutionContext, intid: int) -> None:
         """``ctx`` has handled its virtual interrupt ``intid``."""
 
     def console(self, partition: Partition, text: str) -> None:

@@ -69,12 +69,14 @@ class ExecutionContext(Context):
     BLOCKED on, ``request`` the function id of the direct request it serves, ``sender`` the endpoint
     id the request came from, ``framework`` that it is one of a partition manager's, ``interrupted``
     the context that a secure interrupt took the PE from, ``yielded`` that it is BLOCKED by
-    FFA_YIELD, ``line`` the characters it has logged since its last line ended.
+    FFA_YIELD, ``line`` the characters it has logged since its last line ended, ``virq`` the state
+    of its virtual interrupts and ``attention`` that they matter when it enters WAITING.
 
     Whoever is RUNNING and has a caller is its caller's callee.
     """
 
     __slots__ = (
+        "attention",
         "callee",
         "caller",
         "framework",
@@ -109,6 +111,7 @@ class ExecutionContext(Context):
         self.yielded = False
         self.line = bytearray()
         self.virq: Any = None
+        self.attention = False
 
 
 class Partition:
@@ -143,6 +146,7 @@ class Partition:
         "properties",
         "secondary_entry",
         "secure",
+        "secure_action",
         "signals",
         "stage2",
         "up",
@@ -191,6 +195,8 @@ class Partition:
         self.boot_order = 0
         self.el = 1
         self.action = Action.SIGNALED
+        self.secure_action = Action.SIGNALED
+        """The same for secure interrupts of others: QUEUED or SIGNALED."""
         self.managed_exit_fiq = True
         self.messages = 0
         self.alive = True

@@ -39,8 +39,8 @@ RUN = frozenset({Model.NONE, Model.NORMAL_WORLD, Model.RUN, Model.DIR_REQ, Model
 WAIT = frozenset({Model.NONE, Model.RUN, Model.SEC_INTERRUPT, Model.SP_INIT})
 """Models that allow FFA_MSG_WAIT (the context becomes WAITING)."""
 
-YIELD = frozenset({Model.NONE, Model.RUN, Model.DIR_REQ})
-"""Models that allow FFA_YIELD (the context becomes BLOCKED)."""
+YIELD = frozenset({Model.NONE, Model.RUN, Model.DIR_REQ, Model.SEC_INTERRUPT})
+"""Models that allow FFA_YIELD (the context becomes BLOCKED, unless nobody has lent it cycles)."""
 
 
 def check(caller: ExecutionContext, allowed: frozenset[Model]) -> None:

@@ -3,6 +3,21 @@
 An S-EL1 partition under an SPMC has no GIC. It enables virtual interrupts by number, is signalled
 by its vIRQ or vFIQ line, asks which one it is (HF_INTERRUPT_GET) and deactivates it. A line stays
 asserted while an enabled interrupt of its pin is pending.
+
+Each interrupt of a context goes through
+
+=========== ======================= ==============================================================
+from        event                   to
+=========== ======================= ==============================================================
+idle        pend                    pending; once, however often that happens
+pending     HF_INTERRUPT_GET        active; in the order of becoming pending, if it is enabled
+active      pend                    active and pending
+active      HF_INTERRUPT_DEACTIVATE idle, and what stands behind it may be signalled again
+active      FFA_MSG_WAIT, response  the same: newer Hafniums have no deactivation, so partitions
+                                    exist that never ask for it
+=========== ======================= ==============================================================
+
+An interrupt that is not enabled waits, and lets those behind it pass.
 """
 
 from __future__ import annotations
@@ -24,13 +39,29 @@ MAX_INTID = 1024
 class VirtualInterrupts:
     """Enabled, pending and active virtual interrupts of one context."""
 
-    __slots__ = ("active", "enabled", "pending")
+    __slots__ = ("active", "enabled", "exiting", "pending")
 
     def __init__(self) -> None:
         self.enabled: dict[int, int] = {}
         """INTID -> pin (IRQ or FIQ)."""
         self.pending: list[int] = []
         self.active: set[int] = set()
+        self.exiting = False
+        """It has been told to make a managed exit, and has not made it yet."""
+
+    def pends(self) -> bool:
+        """Whether any enabled interrupt is pending."""
+        return any(intid in self.enabled for intid in self.pending)
+
+    def forget(self, intid: int) -> None:
+        """``intid`` is neither pending nor active."""
+        self.active.discard(intid)
+        if intid in self.pending:
+            self.pending.remove(intid)
+
+    def first(self) -> int:
+        """The oldest interrupt that is pending and enabled."""
+        return next(filter(self.enabled.__contains__, self.pending), hafnium.INVALID_INTID)
 
     def waiting(self, pin: int) -> bool:
         """Whether an enabled interrupt of ``pin`` is pending."""
@@ -38,21 +69,19 @@ class VirtualInterrupts:
 
     def take(self) -> int:
         """The oldest pending and enabled interrupt becomes active."""
-        for intid in self.pending:
-            if intid in self.enabled:
-                self.pending.remove(intid)
-                self.active.add(intid)
-                return intid
-        return hafnium.INVALID_INTID
+        intid = self.first()
+        if intid != hafnium.INVALID_INTID:
+            self.pending.remove(intid)
+            self.active.add(intid)
+        return intid
 
 
-def pend(ctx: ExecutionContext, intid: int, pin: int | None = None) -> None:
-    """Make ``intid`` pending for ``ctx``; with ``pin``, it is enabled there as well."""
-    state = ctx.virq
-    if pin is not None:
-        state.enabled[intid] = pin
-    if intid not in state.pending:
-        state.pending.append(intid)
+def pend(ctx: ExecutionContext, intid: int) -> None:
+    """Make ``intid`` pending for ``ctx``."""
+    pending = ctx.virq.pending
+    if intid not in pending:
+        pending.append(intid)
+        ctx.attention = True
     drive(ctx)
 
 
@@ -95,7 +124,7 @@ def deactivate(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
         x[0] = FAILURE
         return caller
     caller.virq.active.discard(intid)
-    pm.interrupt_deactivated(pe, caller, intid)
+    pm.interrupt_deactivated(caller, intid)
     x[0] = 0
     return caller
 

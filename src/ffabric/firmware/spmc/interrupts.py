@@ -1,24 +1,70 @@
 """Physical interrupts while the secure world runs, or for it (DEN0077A 1.2, chapter 9).
 
-A non-secure interrupt while an SP runs is answered by the SP's *action*: queued until the PE
-leaves the secure world, a managed exit (the SP is told by a virtual interrupt and brings itself to
-an end), or signaled (the SP is PREEMPTED and the normal world gets FFA_INTERRUPT). Along a call
-chain the most conservative action of the chain holds.
+What is masked
+--------------
+A call chain begins with whoever gave the PE its cycles: the gate (normal world scheduled), or the
+SPMC itself for an interrupt (SPMC scheduled). What the PE does not take while a context runs is the
+most that any link of its chain asks for:
 
-A secure interrupt goes to the SP that owns the device. If that SP is WAITING it runs under
-RTM_SEC_INTERRUPT on top of whatever was running, which goes on when it calls FFA_MSG_WAIT; if it
-is RUNNING it is interrupted where it stands; if it is BLOCKED or PREEMPTED the interrupt is pending
-for its next entry.
+==========================================================  ==========================
+link                                                        masks
+==========================================================  ==========================
+handles an interrupt in SPMC scheduled mode                 all interrupts
+manifest: other-s-interrupts-action = queued                all interrupts
+manifest: ns-interrupts-action = queued                     non-secure interrupts
+initialises, or makes its managed exit                      non-secure interrupts
+any other                                                   nothing
+==========================================================  ==========================
+
+A masked interrupt stays pending in the GIC, which offers it again when the PE runs another context:
+it can neither be lost nor come twice.
+
+A non-secure interrupt
+----------------------
+The context that runs has asked for a managed exit: it is told by a virtual interrupt, once, and
+goes on, with non-secure interrupts masked until its response or FFA_MSG_WAIT. Otherwise it is
+PREEMPTED, and whoever waits for its answer gets FFA_INTERRUPT and control: a link of the same
+chain, for which the same question is asked again, or in the end the normal world.
+
+A secure interrupt
+------------------
+It becomes pending as a virtual interrupt of the context that its SP has on the PE. Then the state
+of that *target* decides:
+
+====================================  ===========================================================
+target                                what happens
+====================================  ===========================================================
+WAITING                               runs under RTM_SEC_INTERRUPT with FFA_INTERRUPT; whoever had
+                                      the PE is PREEMPTED (the normal world: goes on later with
+                                      FFA_NORMAL_WORLD_RESUME) and has it back after FFA_MSG_WAIT
+BLOCKED earlier in the chain          runs, FFA_INTERRUPT is the answer to its call; whoever had
+                                      the PE is PREEMPTED, those between stay BLOCKED, and FFA_RUN
+                                      of the next link makes all wait as before
+BLOCKED otherwise, PREEMPTED,         queued until it runs again
+OFF, RUNNING elsewhere
+RUNNING here                          its line is asserted, it takes it where it stands
+====================================  ===========================================================
+
+A context that enters WAITING with interrupts pending does not get there: it runs again at once,
+under RTM_SEC_INTERRUPT, on top of whoever was to have the PE. So a requester gets its answer only
+after its server has handled its interrupts.
+
+The GIC's part ends at once for an edge-triggered interrupt: another edge is another interrupt. A
+level-triggered one stays active in the GIC until the SP has handled it, since its line falls only
+then. What nobody is left to handle is disabled.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.manager import execution, reply, virtual_interrupts
 from ffabric.firmware.manager.partition import Action, ExecutionContext, Model, State
+from ffabric.machine.gic import FIRST_SPI
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Next
@@ -26,72 +72,158 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE
 
 
+class Mask(IntEnum):
+    """What a PE does not take, the least first."""
+
+    NONE = 0
+    NON_SECURE = 1
+    ALL = 2
+
+
+_MODEL_MASKS = {Model.SEC_INTERRUPT: Mask.ALL, Model.SP_INIT: Mask.NON_SECURE}
+_SECURE_MASKS = {Action.QUEUED: Mask.ALL}
+_NON_SECURE_MASKS = {Action.QUEUED: Mask.NON_SECURE}
+
+
+def mask(running: ExecutionContext) -> Mask:
+    """What the PE on which ``running`` (of an SP) executes does not take."""
+    return max(_own_mask(link) for link in _chain(running))
+
+
+def _chain(link: ExecutionContext | None) -> Iterator[ExecutionContext]:
+    """``link`` and those before it in its call chain, in the secure world."""
+    while link is not None and link.gate is None:
+        yield link
+        link = link.caller
+
+
+def _own_mask(link: ExecutionContext) -> Mask:
+    return max(
+        _MODEL_MASKS.get(link.model, Mask.NONE),
+        _SECURE_MASKS.get(link.partition.secure_action, Mask.NONE),
+        _NON_SECURE_MASKS.get(link.partition.action, Mask.NONE),
+        Mask.NON_SECURE if link.virq.exiting else Mask.NONE,
+    )
+
+
 def non_secure(spmc: Spmc, pe: PE, running: ExecutionContext) -> Next:
     """A non-secure interrupt is pending while ``running`` (an SP) executes on ``pe``."""
-    action = _action(running)
-    if action is Action.QUEUED or running.model in (Model.SP_INIT, Model.SEC_INTERRUPT):
-        spmc.deferred[pe.index] = True
+    if mask(running) is not Mask.NONE or execution.waiter(running) is None:
+        pe.deferred = True
         return running
-    if action is Action.MANAGED_EXIT:
-        spmc.deferred[pe.index] = True
-        if hafnium.MANAGED_EXIT_INTID not in running.virq.pending:
-            pin = virtual_interrupts.FIQ if running.partition.managed_exit_fiq else 0
-            virtual_interrupts.pend(running, hafnium.MANAGED_EXIT_INTID, pin)
+    if running.partition.action is Action.MANAGED_EXIT:
+        pe.deferred = True
+        running.virq.exiting = True
+        virtual_interrupts.pend(running, hafnium.MANAGED_EXIT_INTID)
         return running
     return preempt(spmc, pe, running)
 
 
 def preempt(spmc: Spmc, pe: PE, running: ExecutionContext) -> ExecutionContext:
-    """The normal world takes the PE: ``running`` stops where it is, FFA_INTERRUPT tells so."""
+    """``running`` stops where it is; whoever waits for it has the PE and can FFA_RUN it."""
+    asker = execution.waiter(running)
+    assert asker is not None
     running.state = State.PREEMPTED
-    gate = spmc.gates[pe.index]
-    reply.interrupt(gate.x, running.partition.id << 16 | running.index)
-    return spmc.resume(gate)
+    reply.interrupt(asker.x, running.partition.id << 16 | running.index)
+    asker.pe = pe
+    return spmc.resume(asker)
 
 
-def _action(running: ExecutionContext) -> Action:
-    """The strictest action along the call chain: queued before managed exit before signaled."""
-    strictest = running.partition.action
-    link = running.caller
-    while link is not None and link.gate is None:
-        strictest = min(strictest, link.partition.action)
-        link = link.caller
-    return Action(strictest)
-
-
-def secure(spmc: Spmc, pe: PE, intid: int, running: ExecutionContext | None) -> Next:
-    """A secure interrupt is pending; ``running`` is what it takes the PE from."""
+def secure(spmc: Spmc, pe: PE, intid: int, running: ExecutionContext) -> Next:
+    """A secure interrupt, not masked, is pending; ``running`` (maybe a gate) has the PE."""
+    gic = spmc.machine.gic
     owner = spmc.interrupt_owners.get(intid)
-    spmc.machine.gic.acknowledge(pe.index, intid)
-    if owner is None or not owner.alive:
-        spmc.machine.gic.deactivate(pe.index, intid)
+    target = owner.context_on(pe) if owner is not None and owner.alive else None
+    gic.acknowledge(pe.index, intid)
+    if owner is None or target is None:
+        gic.configure(intid, pe=pe.index if intid < FIRST_SPI else None, enabled=False)
+        gic.deactivate(pe.index, intid)
         return running
-    target = owner.context_on(pe)
-    assert target is not None
+    if gic.is_edge(intid, pe.index):
+        gic.deactivate(pe.index, intid)
     virtual_interrupts.pend(target, intid)
     if spmc.tracer is not None:
         spmc.tracer.event(pe, "interrupt", intid=intid, partition=owner.name)
-    if target is running or target.state is not State.WAITING:
-        return running
-    target.state = State.RUNNING
-    target.model = Model.SEC_INTERRUPT
-    target.interrupted = running
-    target.pe = pe
-    target.x[0:8] = (fid.FFA_INTERRUPT, 0, intid, 0, 0, 0, 0, 0)
-    if running is not None and running.gate is None:
+    if target.pe is not None and target.pe.current is target:
+        spmc.machine.wake(target.pe)
+    signal = _SIGNALS.get(target.state)
+    return running if signal is None else signal(pe, target, running)
+
+
+def _take_over(pe: PE, target: ExecutionContext, running: ExecutionContext) -> ExecutionContext:
+    """A WAITING target handles its interrupt on top of ``running``."""
+    if running.gate is None:
         running.state = State.PREEMPTED
+    else:
+        running.x[0:8] = (fid.FFA_NORMAL_WORLD_RESUME, 0, 0, 0, 0, 0, 0, 0)
+    return _handle(pe, target, running)
+
+
+def _take_out(pe: PE, target: ExecutionContext, running: ExecutionContext) -> ExecutionContext:
+    """A BLOCKED target is taken out of the chain of ``running``, if it is there."""
+    waits = any(link is target for link in _chain(running)) and not target.yielded
+    if not waits or target.partition.el == 0:
+        return running
+    running.state = State.PREEMPTED
+    target.state = State.RUNNING
+    reply.interrupt(target.x)
     return target
 
 
+_SIGNALS: dict[State, Callable[[PE, ExecutionContext, ExecutionContext], ExecutionContext]] = {
+    State.WAITING: _take_over,
+    State.BLOCKED: _take_out,
+}
+
+
+def _handle(pe: PE, target: ExecutionContext, interrupted: Next) -> ExecutionContext:
+    """``target`` runs for its interrupts, and ``interrupted`` after it (None: the next to boot).
+
+    An S-EL0 partition has no interrupt controller: FFA_INTERRUPT itself hands it the interrupt.
+    """
+    virq = target.virq
+    intid = virq.take() if target.partition.el == 0 else virq.first()
+    target.interrupted = interrupted
+    target.state = State.RUNNING
+    target.model = Model.SEC_INTERRUPT
+    target.pe = pe
+    reply.interrupt(target.x, 0, intid)
+    return target
+
+
+def settle(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
+    """``ctx`` has entered WAITING and ``nxt`` would run; what runs instead if any is pending."""
+    virq = ctx.virq
+    if virq.exiting:
+        virq.exiting = False
+        virq.forget(hafnium.MANAGED_EXIT_INTID)
+    for intid in sorted(virq.active):
+        spmc.interrupt_deactivated(ctx, intid)
+    virq.active.clear()
+    virtual_interrupts.drive(ctx)
+    ctx.attention = bool(virq.pending)
+    if not virq.pends():
+        return nxt
+    if nxt is not None and nxt.gate is None:
+        nxt.state = State.PREEMPTED
+    return _handle(pe, ctx, nxt)
+
+
 def done(spmc: Spmc, pe: PE, handler: ExecutionContext) -> Next:
-    """The SP has handled its interrupt: the PE goes back to what it was taken from."""
+    """``handler`` has handled its interrupts: what they took the PE from goes on."""
     interrupted, handler.interrupted = handler.interrupted, None
-    assert interrupted is not None
-    if interrupted.gate is not None:
-        gate = interrupted
-        gate.x[0:8] = (fid.FFA_NORMAL_WORLD_RESUME, 0, 0, 0, 0, 0, 0, 0)
-        return spmc.resume(gate)
+    if interrupted is None:
+        return None
     if interrupted.state is State.ABORTED:
         return execution.unwind(spmc, pe, interrupted)
+    interrupted.state = State.RUNNING
     interrupted.pe = pe
-    return spmc.resume(interrupted)
+    return interrupted
+
+
+def end(spmc: Spmc, ctx: ExecutionContext, intid: int) -> None:
+    """An SP has handled the interrupt of its device: a level-triggered one may come again."""
+    assert ctx.pe is not None
+    gic = spmc.machine.gic
+    if not gic.is_edge(intid, ctx.pe.index):
+        gic.deactivate(ctx.pe.index, intid)

@@ -14,8 +14,8 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.firmware.manager import execution, indirect, mailbox, reply
 from ffabric.firmware.manager.manager import Manager, Next
-from ffabric.firmware.manager.partition import ExecutionContext, Model, Partition, State
-from ffabric.firmware.manager.virtual_interrupts import VirtualInterrupts
+from ffabric.firmware.manager.partition import Action, ExecutionContext, Model, Partition, State
+from ffabric.firmware.manager.virtual_interrupts import FIQ, IRQ, VirtualInterrupts
 from ffabric.firmware.rules import refuse, rule
 from ffabric.firmware.spmc import interrupts, notifications
 from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
@@ -73,8 +73,6 @@ class Spmc(Manager):
         self.vm_mailboxes: dict[int, VmMailbox] = {}
         """RX/TX pairs of VMs, which the hypervisor described."""
         self.normal_world = self._make_normal_world(other_world, properties)
-        self.deferred = [False] * len(machine.pes)
-        """PEs where a non-secure interrupt waits until the PE leaves the secure world."""
         self.delayed_sri = [False] * len(machine.pes)
         """PEs where an SP asked to raise the SRI when the PE leaves the secure world."""
         self.interrupt_owners: dict[int, Partition] = {}
@@ -108,18 +106,28 @@ class Spmc(Manager):
         partition.contexts = [ExecutionContext(partition, index, self) for index in range(contexts)]
         for ctx in partition.contexts:
             ctx.virq = VirtualInterrupts()
+            if partition.action is Action.MANAGED_EXIT:
+                ctx.virq.enabled[self.mei] = FIQ if partition.managed_exit_fiq else IRQ
         self.partitions[partition.id] = partition
         self.boot_order.append(partition)
         self.boot_order.sort(key=lambda each: each.boot_order)
 
     def own_interrupt(self, intid: int, partition: Partition) -> None:
-        """A device of ``partition`` raises the physical interrupt ``intid``."""
-        self.interrupt_owners[intid] = partition
+        """A device of ``partition`` raises the physical interrupt ``intid``.
 
-    def interrupt_deactivated(self, pe: PE, ctx: ExecutionContext, intid: int) -> None:
+        An S-EL0 partition cannot enable it: for that one it is enabled from the start.
+        """
+        self.interrupt_owners[intid] = partition
+        if partition.el == 0:
+            for ctx in partition.contexts:
+                ctx.virq.enabled[intid] = IRQ
+            if intid >= FIRST_SPI:
+                self.machine.gic.configure(intid, enabled=True)
+
+    def interrupt_deactivated(self, ctx: ExecutionContext, intid: int) -> None:
         """An SP has handled the interrupt of its device: the GIC may signal it again."""
         if self.interrupt_owners.get(intid) is ctx.partition:
-            self.machine.gic.deactivate(pe.index, intid)
+            interrupts.end(self, ctx, intid)
 
     def interrupt_enabled(self, ctx: ExecutionContext, intid: int, on: bool) -> None:
         """An SP enables the interrupt of its device: so does the GIC, for the SP's PE."""
@@ -172,26 +180,25 @@ class Spmc(Manager):
     def wait(self, pe: PE, ctx: ExecutionContext) -> Next:
         """FFA_MSG_WAIT of an SP: what follows depends on why it ran."""
         model, asker = ctx.model, ctx.caller
-        if model is Model.RUN and self._retained(ctx):
-            return ctx
         ctx.state = State.WAITING
         ctx.model = Model.NONE
         ctx.caller = None
         if model is Model.SP_INIT:
             ctx.partition.booting = False
-            return self.boot(pe)
-        if model is Model.SEC_INTERRUPT:
-            return interrupts.done(self, pe, ctx)
-        assert asker is not None
-        asker.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
-        return self.resume(asker)
+            nxt: Next = None
+        elif model is Model.SEC_INTERRUPT:
+            nxt = interrupts.done(self, pe, ctx)
+        else:
+            assert asker is not None
+            asker.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
+            nxt = self.resume(asker)
+        if ctx.attention:
+            nxt = self.settle(pe, ctx, nxt)
+        return nxt if nxt is not None else self.boot(pe)
 
-    def _retained(self, ctx: ExecutionContext) -> bool:
-        """A virtual interrupt is pending: FFA_MSG_WAIT returns FFA_INTERRUPT at once."""
-        if ctx.virq.waiting(0) or ctx.virq.waiting(1):
-            reply.interrupt(ctx.x)
-            return True
-        return False
+    def settle(self, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
+        """An SP has entered WAITING, maybe with interrupts pending: it handles those first."""
+        return interrupts.settle(self, pe, ctx, nxt)
 
     def ended(self, pe: PE, ctx: ExecutionContext) -> Next:
         """An SP failed: its other contexts lose their PEs, too."""
@@ -202,9 +209,7 @@ class Spmc(Manager):
 
     def aborted(self, pe: PE, ctx: ExecutionContext) -> Next:
         """An SP failed: booting goes on with the next, an interrupted context goes on."""
-        if ctx.interrupted is not None:
-            return interrupts.done(self, pe, ctx)
-        return self.boot(pe)
+        return interrupts.done(self, pe, ctx) or self.boot(pe)
 
     def forward_request(self, pe: PE, caller: ExecutionContext, receiver: int) -> Next:
         """A direct request to an EL3 logical partition goes up; to anybody else it is wrong."""
@@ -281,9 +286,6 @@ class Spmc(Manager):
 
     def leaving(self, pe: PE) -> None:
         """``pe`` goes to the normal world: what was put off until then happens."""
-        if self.deferred[pe.index]:
-            self.deferred[pe.index] = False
-            self.machine.interrupts_changed = True
         if self.delayed_sri[pe.index]:
             notifications.leaving(self, pe)
 

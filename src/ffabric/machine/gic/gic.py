@@ -267,6 +267,10 @@ class Gic:
         """The state of ``intid``."""
         return self._bank(intid, pe).state(intid)
 
+    def is_edge(self, intid: int, pe: int | None = None) -> bool:
+        """Whether ``intid`` is edge-triggered."""
+        return bool(self._bank(intid, pe).edge >> intid & 1)
+
     def enabled(self, intid: int, pe: int | None = None) -> bool:
         """Whether ``intid`` is enabled (by itself; its group may not be)."""
         return bool(self._bank(intid, pe).enabled >> intid & 1)
