@@ -38,6 +38,7 @@ from ffabric.firmware.rules import show
 from ffabric.machine.context import REGISTERS
 
 if TYPE_CHECKING:
+    from ffabric.firmware.manager.mailbox import Buffer
     from ffabric.firmware.manager.partition import ExecutionContext
     from ffabric.firmware.rules import Refused
     from ffabric.machine.context import Context
@@ -58,6 +59,7 @@ _MESSAGE_HEADER = 20
 _HEAD = 5
 """Entries of a record before its registers."""
 _BETWEEN = '","'
+_INTEGERS = {int}
 
 
 class Trace:
@@ -113,7 +115,8 @@ class Trace:
             box = self._kernel.mailbox
         if box is None:
             return None
-        return box.tx.ipa, box.tx.snapshot(_READS_TX[x[0] & _MASK32](x, box.tx.snapshot(64)))
+        tx = box.tx
+        return tx.ipa, tx.snapshot(_READS_TX[x[0] & _MASK32](x, tx))
 
     # Writing.
 
@@ -194,13 +197,14 @@ def read_seed(path: Path) -> int | None:
     return seed if isinstance(seed, int) else None
 
 
-def _message_bytes(x: list[int], head: bytes) -> int:
+def _message_bytes(_x: list[int], tx: Buffer) -> int:
+    head = tx.snapshot(_MESSAGE_HEADER)
     offset = int.from_bytes(head[8:12], "little")
     size = int.from_bytes(head[16:20], "little")
     return max(_MESSAGE_HEADER, min(offset + size, _LARGEST))
 
 
-_READS_TX: dict[int, Callable[[list[int], bytes], int]] = {
+_READS_TX: dict[int, Callable[[list[int], Buffer], int]] = {
     **dict.fromkeys(
         (
             *(fid.FFA_MEM_DONATE_32, fid.FFA_MEM_DONATE_64),
@@ -208,13 +212,13 @@ _READS_TX: dict[int, Callable[[list[int], bytes], int]] = {
             *(fid.FFA_MEM_SHARE_32, fid.FFA_MEM_SHARE_64),
             *(fid.FFA_MEM_RETRIEVE_REQ_32, fid.FFA_MEM_RETRIEVE_REQ_64),
         ),
-        lambda x, _head: min(x[2] & _MASK32, _LARGEST),
+        lambda x, _tx: min(x[2] & _MASK32, _LARGEST),
     ),
-    fid.FFA_MEM_FRAG_TX: lambda x, _head: min(x[3] & _MASK32, _LARGEST),
-    fid.FFA_MEM_RELINQUISH: lambda _x, _head: _RELINQUISH_BYTES,
+    fid.FFA_MEM_FRAG_TX: lambda x, _tx: min(x[3] & _MASK32, _LARGEST),
+    fid.FFA_MEM_RELINQUISH: lambda _x, _tx: _RELINQUISH_BYTES,
     fid.FFA_MSG_SEND2: _message_bytes,
 }
-"""Functions that read TX -> how many bytes, from the registers and the first bytes there."""
+"""Functions that read TX -> how many bytes, from the registers and what is there."""
 
 
 def _texts(records: list[Any]) -> list[str]:
@@ -301,6 +305,8 @@ def _quoted(text: str) -> str:
 
 
 def _listed(values: list[Any] | tuple[Any, ...]) -> str:
+    if {*map(type, values)} == _INTEGERS:
+        return f'["{_BETWEEN.join(map(hex, values))}"]'
     return f"[{','.join([_PLAIN[type(each)](each) for each in values])}]"
 
 
