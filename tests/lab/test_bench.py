@@ -59,7 +59,7 @@ def test_names_are_names():
     names = [benchmark.name for benchmark in BENCHMARKS]
     assert len(set(names)) == len(names)
     assert {name.partition(".")[0] for name in names} == {
-        "null", "direct", "memory", "optee", "boot", "resident", "explain"
+        "null", "direct", "memory", "optee", "virtio", "boot", "resident", "explain"
     }  # fmt: skip
 
 

@@ -18,6 +18,16 @@ class BadAddress(Exception):  # noqa: N818 - what a bus error is to a device
         self.reason = reason
 
 
+class Memory(Protocol):
+    """A driver's own memory, by IPA."""
+
+    def read(self, ipa: int, n: int) -> bytes:
+        """A copy of `n` bytes."""
+
+    def write(self, ipa: int, data: bytes) -> None:
+        """Store bytes."""
+
+
 class Dma(Protocol):
     """What a device can reach. Each access raises BadAddress for what it cannot."""
 

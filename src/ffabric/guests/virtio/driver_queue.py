@@ -7,15 +7,12 @@ itself what is under way: what a device writes into the used ring is judged agai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio import ring
 from ffabric.guests.virtio.device_queue import Place, QueueError
-from ffabric.guests.virtio.dma import Coherent
-
-if TYPE_CHECKING:
-    from ffabric.machine.access import GuestAccess
+from ffabric.guests.virtio.dma import Coherent, Memory
 
 TABLE_ENTRIES: Final = 8
 """Descriptors of an indirect table; each descriptor of the queue has one."""
@@ -38,9 +35,7 @@ def queue_size(size: int, features: int) -> int:
 class DriverQueue(Generic[T]):
     """A virtqueue in `coherent` memory, which has `queue_size` bytes, all zero."""
 
-    def __init__(
-        self, memory: GuestAccess, coherent: Coherent, size: int, features: int = 0
-    ) -> None:
+    def __init__(self, memory: Memory, coherent: Coherent, size: int, features: int = 0) -> None:
         self.size = size
         self.coherent = coherent
         self._memory = memory

@@ -31,6 +31,11 @@ def per_second(what: str) -> Unit:
     return Unit(f"{what}/s", lambda count, seconds: count / seconds, more_is_better=True)
 
 
+def megabytes_per_second(size: int) -> Unit:
+    """A throughput, when the work is on `size` bytes each time."""
+    return Unit("MB/s", lambda count, seconds: count * size / seconds / 1e6, more_is_better=True)
+
+
 MILLISECONDS = Unit("ms", lambda count, seconds: 1e3 * seconds / count)
 MICROSECONDS = Unit("µs", lambda count, seconds: 1e6 * seconds / count)
 KIB = Unit("KiB", lambda _, size: size / 1024, timed=False)
@@ -78,6 +83,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     unit: Unit
     points: tuple[int, ...]
     setup: Callable[[int], Rig]
+    unit_at: Callable[[int], Unit] | None = None
+    """If what the unit counts depends on the point: the unit there, of the same name."""
 
 
 class Values(msgspec.Struct):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ffabric.lab.bench import optee, rigs
+from ffabric.lab.bench import optee, rigs, virtio
 from ffabric.lab.bench.benchmark import (
     KIB,
     MIB,
@@ -156,6 +156,7 @@ BENCHMARKS = (
         unit=EXPLAINED,
         setup=rigs.explained_lines,
     ),
+    *virtio.BENCHMARKS,
 )
 
 PAGES = (1, 4, 16, 64, 256, 1024, 4096)
@@ -232,4 +233,5 @@ SWEEPS = (
         points=PES,
         setup=rigs.requests_on,
     ),
+    *virtio.SWEEPS,
 )

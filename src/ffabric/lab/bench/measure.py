@@ -12,6 +12,7 @@ from time import process_time
 import msgspec
 
 from ffabric.lab.bench.benchmark import Benchmark, Growth, Result, Rig, Sweep, Unit, Values
+from ffabric.machine.process import MissingProgram
 from ffabric.observe.trace import Trace
 from ffabric.system.extras import MissingExtra
 
@@ -36,7 +37,7 @@ def measure(benchmark: Benchmark, effort: Effort) -> Iterator[Result]:
         result = Result(benchmark=benchmark, tracing=tracing)
         try:
             rig = benchmark.setup()
-        except MissingExtra as missing:
+        except (MissingExtra, MissingProgram) as missing:
             result.needs = str(missing)
         else:
             result.values = _values(rig, benchmark.unit, effort, tracing=tracing)
@@ -48,8 +49,9 @@ def grow(sweep: Sweep, effort: Effort) -> Growth:
     growth = Growth(sweep=sweep)
     try:
         for point in sweep.points:
-            growth.values.append(_values(sweep.setup(point), sweep.unit, effort))
-    except MissingExtra as missing:
+            unit = sweep.unit if sweep.unit_at is None else sweep.unit_at(point)
+            growth.values.append(_values(sweep.setup(point), unit, effort))
+    except (MissingExtra, MissingProgram) as missing:
         growth.needs = str(missing)
     return growth
 

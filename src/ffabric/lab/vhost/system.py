@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ffabric.abi.virtio_msg.generations import PR28, Generation
@@ -26,9 +26,14 @@ def boot_with(
     disks = [VhostUserBlock(daemon.front_end) for daemon in daemons]
     devices = DeviceSide(disks, generation=generation, doorbell=INTERRUPT)
     system = boot(describe(sps=[sp(devices, device_regions=(doorbell(INTERRUPT),))], vms=[client]))
+    wire(system, disks)
+    return system
+
+
+def wire(system: System, disks: Iterable[VhostUserBlock]) -> None:
+    """Let the daemons call the SP."""
     machine = system.machine
     if machine.outside is None:
         machine.outside = Outside()
     for disk in disks:
         disk.connect(machine.outside, lambda: machine.gic.set_pending(INTERRUPT))
-    return system

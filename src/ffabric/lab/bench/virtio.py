@@ -1,0 +1,263 @@
+"""virtio-msg over FF-A, measured: messages, and reads of a disk with and without FF-A beneath.
+
+The disk is a Python model or qemu-storage-daemon's. Its driver is in a VM, the device in an SP, and
+memory is mapped statically or dynamically; or else driver and back end share memory, and there is
+nothing between them. Both sides poll. Where a daemon works for us, seconds are those of the wall.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Final
+
+from ffabric.abi.virtio import ring
+from ffabric.abi.virtio.block import HEADER, Status, Type
+from ffabric.abi.virtio_msg.generations import PR28
+from ffabric.abi.virtio_msg.transport import GET_DEVICE_STATUS
+from ffabric.guests.ffa import Ffa
+from ffabric.guests.virtio.block import BlockDevice
+from ffabric.guests.virtio.block_driver import BlockDriver
+from ffabric.guests.virtio.device import Device
+from ffabric.guests.virtio.device_queue import DeviceQueue
+from ffabric.guests.virtio.dma import BadAddress, Coherent
+from ffabric.guests.virtio.driver_queue import DriverQueue, queue_size
+from ffabric.guests.virtio.vhost_user import VhostUserBlock
+from ffabric.guests.virtio_msg.device_side import DeviceSide
+from ffabric.guests.virtio_msg.driver_bus import DriverBus, find_device_sides
+from ffabric.guests.virtio_msg.link import Attention
+from ffabric.lab.bench.benchmark import Benchmark, Rig, Sweep, megabytes_per_second, per_second
+from ffabric.lab.bench.rigs import metered
+from ffabric.lab.bench.software import Client, Meter
+from ffabric.machine.vhost_user.front_end import FrontEnd, Region
+from ffabric.machine.vhost_user.storage_daemon import StorageDaemon
+from ffabric.system.vcpu import PAGE
+
+CAPACITY: Final = 1 << 20
+SIZES: Final = (512, 4096, 65536)
+POOL: Final = 64
+"""Pages of the pool in static mapping."""
+MAPPINGS: Final = {"static": POOL, "dynamic": 0, "none": None}
+"""How memory is mapped -> the pages of the pool; None: there is no FF-A."""
+BACK_ENDS: Final = {"python": "a disk in Python", "daemon": "qemu-storage-daemon"}
+_QUEUE = 64
+
+
+class Bus(Client):
+    """A VM with a bus to an SP with a device, polled; a round is a message and its answer."""
+
+    def __init__(self, meter: Meter, static: int = POOL) -> None:
+        super().__init__(meter)
+        self.static = static
+
+    async def prepare(self, ffa: Ffa) -> None:
+        """Open the bus."""
+        (peer,) = await find_device_sides(ffa)
+        attention = Attention(ffa, by_interrupt=False)
+        self.bus = DriverBus(ffa, peer, attention, generation=PR28, static=self.static)
+        await self.bus.open()
+
+    async def rounds(self, ffa: Ffa, count: int) -> None:
+        """Ask for the device's status."""
+        for _ in range(count):
+            await self.bus.request(GET_DEVICE_STATUS, 0)
+
+
+class Reader(Bus):
+    """The same with a disk; a round is a request that reads `size` bytes."""
+
+    def __init__(self, meter: Meter, static: int, size: int) -> None:
+        super().__init__(meter, static)
+        self.size = size
+
+    async def prepare(self, ffa: Ffa) -> None:
+        """Bring the disk up."""
+        await super().prepare(ffa)
+        self.disk = await BlockDriver.probe(self.bus.devices[0])
+        self.ipa = ffa.ram.allocate(-(-self.size // PAGE))
+
+    async def rounds(self, ffa: Ffa, count: int) -> None:
+        """Read from the start of the disk."""
+        for _ in range(count):
+            await self.disk.transfer(Type.IN, 0, self.ipa, self.size)
+
+
+class WallMeter(Meter):
+    """Counts the time that others work for us, too."""
+
+    def run(self, count: int) -> float:
+        """Seconds of the wall."""
+        began = perf_counter()
+        super().run(count)
+        return perf_counter() - began
+
+
+class Closing(Rig):
+    """A rig that has more to give back."""
+
+    def __init__(self, rig: Rig, also: Callable[[], object]) -> None:
+        super().__init__(rig.run, rig.system)
+        self._also = also
+
+    def close(self) -> None:
+        """Everything."""
+        super().close()
+        self._also()
+
+
+def messages() -> Rig:
+    """Messages of the transport over direct requests."""
+    client = Bus(Meter())
+    return metered(client.meter, [client], sps=[DeviceSide([_disk()])], vms=[client])
+
+
+def reads(back_end: str, mapping: str, size: int) -> Rig:
+    """Reads of `size` bytes."""
+    static = MAPPINGS[mapping]
+    if back_end == "python":
+        return _bare_model(size) if static is None else _mapped(_disk(), Meter(), static, size)
+    daemon = _daemon()
+    if static is None:
+        return Closing(_bare_daemon(daemon.front_end, size), daemon.close)
+    disk = VhostUserBlock(daemon.front_end)
+    return Closing(_mapped(disk, WallMeter(), static, size), daemon.close)
+
+
+def _disk() -> BlockDevice:
+    return BlockDevice(bytearray(CAPACITY))
+
+
+def _daemon() -> StorageDaemon:
+    """A daemon whose image is gone as soon as it has opened it."""
+    with tempfile.NamedTemporaryFile(prefix="ffabric-") as image:
+        image.truncate(CAPACITY)
+        return StorageDaemon(Path(image.name))
+
+
+def _mapped(disk: Device, meter: Meter, static: int, size: int) -> Rig:
+    reader = Reader(meter, static, size)
+    return metered(meter, [reader], sps=[DeviceSide([disk])], vms=[reader])
+
+
+# Without FF-A.
+
+
+class Shared:
+    """Memory of a driver and a back end, at the same addresses for both."""
+
+    def __init__(self, size: int) -> None:
+        self.fd = os.memfd_create("ffabric:bench")
+        os.ftruncate(self.fd, size)
+        self.bytes = mmap.mmap(self.fd, size)
+
+    def check(self, address: int, size: int, *, write: bool) -> None:
+        """All of it can be read and written."""
+        if address + size > len(self.bytes):
+            raise BadAddress(address, size, "outside")
+
+    def read(self, address: int, size: int) -> bytes:
+        """A copy."""
+        return self.bytes[address : address + size]
+
+    def write(self, address: int, data: bytes) -> None:
+        """Store bytes."""
+        self.bytes[address : address + len(data)] = data
+
+
+class BareReader:
+    """A driver with a virtqueue in shared memory, and nothing else."""
+
+    def __init__(self, size: int) -> None:
+        self.queue_bytes = -(-queue_size(_QUEUE, 0) // PAGE) * PAGE
+        self.memory = Shared(self.queue_bytes + PAGE + -(-size // PAGE) * PAGE)
+        coherent = Coherent(0, 0, self.queue_bytes)
+        self.queue: DriverQueue[int] = DriverQueue(self.memory, coherent, _QUEUE)
+        self.size = size
+
+    def read(self, notify: Callable[[], object]) -> None:
+        """One request."""
+        at, memory, queue = self.queue_bytes, self.memory, self.queue
+        memory.write(at, HEADER.pack(Type.IN, 0, 0) + b"\xff")
+        data = (at + PAGE, self.size, True)
+        queue.add([(at, HEADER.size, False), data, (at + HEADER.size, 1, True)], 0)
+        notify()
+        while not queue.collect():
+            pass
+        if memory.read(at + HEADER.size, 1)[0] != Status.OK:
+            raise RuntimeError("a disk refused what was measured")
+
+    def rig(self, notify: Callable[[], object], clock: Callable[[], float]) -> Rig:
+        """Reads, timed by a clock."""
+
+        def run(count: int) -> float:
+            began = clock()
+            for _ in range(count):
+                self.read(notify)
+            return clock() - began
+
+        return Rig(run)
+
+
+def _bare_model(size: int) -> Rig:
+    reader, disk = BareReader(size), _disk()
+    disk.queues[0] = DeviceQueue(reader.memory, reader.queue.place)
+    return reader.rig(partial(disk.process, 0), process_time)
+
+
+def _bare_daemon(front_end: FrontEnd, size: int) -> Rig:
+    reader = BareReader(size)
+    front_end.choose(1 << 32)
+    front_end.add(Region(0, len(reader.memory.bytes), reader.memory.fd, 0))
+    desc, avail, used, _ = ring.layout(_QUEUE)
+    front_end.start(0, _QUEUE, desc=desc, avail=avail, used=used)
+    return reader.rig(partial(front_end.kick, 0), perf_counter)
+
+
+# What is measured.
+
+REQUESTS: Final = per_second("requests")
+_HOW = {
+    "static": "over FF-A, static mapping",
+    "dynamic": "over FF-A, dynamic mapping",
+    "none": "without FF-A",
+}
+
+BENCHMARKS: Final = (
+    Benchmark(
+        name="virtio.messages",
+        what="message and answer, VM to SP by direct request, Python",
+        unit=per_second("messages"),
+        setup=messages,
+        target=20_000,
+    ),
+    *(
+        Benchmark(
+            name=f"virtio.block.{back_end}.{mapping}.{size}",
+            what=f"read {size} bytes of {what}, {_HOW[mapping]}",
+            unit=REQUESTS,
+            setup=partial(reads, back_end, mapping, size),
+        )
+        for back_end, what in BACK_ENDS.items()
+        for size in SIZES
+        for mapping in MAPPINGS
+    ),
+)
+
+SWEEPS: Final = tuple(
+    Sweep(
+        name=f"{what}, {_HOW[mapping]}",
+        what="reads of a virtio disk",
+        axis="bytes of a request",
+        unit=megabytes_per_second(1),
+        unit_at=megabytes_per_second,
+        points=SIZES,
+        setup=partial(reads, back_end, mapping),
+    )
+    for back_end, what in BACK_ENDS.items()
+    for mapping in MAPPINGS
+)
