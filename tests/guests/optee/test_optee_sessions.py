@@ -1,5 +1,6 @@
 """Sessions with TAs: who is let in, what comes back, who is to blame."""
 
+from types import coroutine
 from uuid import UUID
 
 import pytest
@@ -149,6 +150,67 @@ def test_a_ta_that_panics_serves_nobody_any_more(tee):
     assert failure(tee.driver.invoke, session, ADD) == dead
     tee.driver.invoke(other, ADD, Value(Type.VALUE_INOUT))  # another instance
     tee.driver.close_session(session)
+
+
+class StillBorn(Lab):
+    """A TA that cannot be made."""
+
+    uuid = BOB
+
+    def __init__(self):
+        raise KeyError("nothing there")
+
+
+def test_a_ta_that_cannot_be_made(ffabric):
+    system = ffabric.boot(sps=[OpTee(Lab, StillBorn)], vms=["alice"])
+    driver = DrivenDriver(system.vm("alice").ffa)
+    driver.probe()
+    assert failure(driver.open_session, BOB) == (Result.TARGET_DEAD, Origin.TEE)
+    driver.open_session(LAB)
+
+
+@coroutine
+def elsewhere():
+    """Something to wait for that is not OP-TEE's."""
+    yield "tomorrow"
+
+
+class Astray(Lab):
+    """A TA that waits for something else."""
+
+    uuid = BOB
+
+    async def invoke(self, session, command, params):
+        await elsewhere()
+
+
+def test_a_ta_that_waits_for_something_else_panics(ffabric):
+    lines = []
+    system = ffabric.boot(sps=[OpTee(Astray)], vms=["alice"])
+    system.system.listeners.append(lambda _, line: lines.append(line))
+    driver = DrivenDriver(system.vm("alice").ffa)
+    driver.probe()
+    session = driver.open_session(BOB)
+    assert failure(driver.invoke, session, 0) == (Result.TARGET_DEAD, Origin.TEE)
+    assert lines[0].endswith("TypeError: nothing in OP-TEE ends a wait for 'tomorrow'")
+
+
+class Clinging(Lab):
+    """A TA that does not let its client go."""
+
+    uuid = BOB
+
+    async def close_session(self, session):
+        raise TeeError(Result.BUSY)
+
+
+def test_a_session_ends_whatever_the_ta_says(ffabric):
+    core = OpTee(Clinging)
+    system = ffabric.boot(sps=[core], vms=["alice"])
+    driver = DrivenDriver(system.vm("alice").ffa)
+    driver.probe()
+    driver.close_session(driver.open_session(BOB))
+    assert len(core.banks[0].sessions) == 0
 
 
 def test_a_panic_without_a_console(ffabric):

@@ -7,8 +7,7 @@ in w3 of the response, what is wrong with its contents in the message.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from struct import pack
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -91,21 +90,29 @@ def _read(thread: Thread, region: Region, offset: int) -> Call | None:
 
 
 async def _open_session(bank: Bank, call: Call) -> None:
+    number = 0
+
+    async def serve(params: Params) -> None:
+        nonlocal number
+        session = await bank.sessions.open(call.thread, uuid, client, params)
+        number = session.id
+
     try:
         uuid, client = _meta(call)
-        async with _params(bank, call, META_PARAMS) as params:
-            session = await bank.sessions.open(call.thread, uuid, client, params)
+        await _with_params(bank, call, META_PARAMS, serve)
     except TeeError as error:
         call.done(error.result, error.origin, 0)
         return
-    call.done(Result.SUCCESS, Origin.TRUSTED_APP, session.id)
+    call.done(Result.SUCCESS, Origin.TRUSTED_APP, number)
 
 
 async def _invoke_command(bank: Bank, call: Call) -> None:
-    header = call.header
+    async def serve(params: Params) -> None:
+        header = call.header
+        await bank.sessions.invoke(call.thread, header.session, header.function, params)
+
     try:
-        async with _params(bank, call, 0) as params:
-            await bank.sessions.invoke(call.thread, header.session, header.function, params)
+        await _with_params(bank, call, 0, serve)
     except TeeError as error:
         call.done(error.result, error.origin)
         return
@@ -184,9 +191,10 @@ def _meta(call: Call) -> tuple[UUID, Identity]:
     return wire.words_uuid(ta.a, ta.b), Identity(login, name)
 
 
-@asynccontextmanager
-async def _params(bank: Bank, call: Call, first: int) -> AsyncIterator[Params]:
-    """The parameters as a TA has them; at the end its answers are written, whatever they are."""
+async def _with_params(
+    bank: Bank, call: Call, first: int, serve: Callable[[Params], Awaitable[None]]
+) -> None:
+    """Serve a call with the parameters as a TA has them; its answers are written in any case."""
     given: list[Value | Memref | None] = []
     regions: list[Region] = []
     try:
@@ -194,7 +202,7 @@ async def _params(bank: Bank, call: Call, first: int) -> AsyncIterator[Params]:
             given.append(await _param(bank, call.thread, param, regions))  # noqa: PERF401
         params = params_of(given)
         try:
-            yield params
+            await serve(params)
         except TeeError:
             _write_back(call, first, params)
             raise

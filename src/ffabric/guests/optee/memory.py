@@ -46,10 +46,15 @@ class Region:
 
     def read(self, memory: GuestAccess, at: int, count: int) -> bytes:
         """`count` bytes from `at`, each read once; they must be inside."""
+        if len(self.ranges) == 1 and at + count <= self.size:
+            return memory.read(self.ranges[0][0] + self.offset + at, count)
         return b"".join([memory.read(ipa, n) for ipa, n in self._pieces(at, count)])
 
     def write(self, memory: GuestAccess, at: int, data: bytes) -> None:
         """Store `data` at `at`; it must fit."""
+        if len(self.ranges) == 1 and at + len(data) <= self.size:
+            memory.write(self.ranges[0][0] + self.offset + at, data)
+            return
         done = 0
         for ipa, n in self._pieces(at, len(data)):
             memory.write(ipa, data[done : done + n])
@@ -103,8 +108,10 @@ class SharedMemory:
         """
         if offset >= PAGE:
             return None
-        async with self._mailbox.by(ffa):
-            region = self.regions.get(cookie) or await self._retrieve(ffa, cookie, sender)
+        region = self.regions.get(cookie)
+        if region is None:
+            async with self._mailbox.by(ffa):
+                region = self.regions.get(cookie) or await self._retrieve(ffa, cookie, sender)
         if region is None or (region.references and region.offset != offset):
             return None
         region.offset = offset

@@ -6,8 +6,8 @@ An instance that panicked serves nobody any more: its sessions answer TARGET_DEA
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -16,6 +16,8 @@ from ffabric.guests.optee.console import log
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.ta import Identity, Params, TaSession, TrustedApp
 from ffabric.guests.optee.threads import Mutex, Thread
+
+_Call = Callable[[], Awaitable[None]]
 
 MAX_SESSIONS: Final = 1024
 MAX_SESSION_ID: Final = 0xFFFF_FFFF
@@ -55,41 +57,30 @@ class Sessions:
 
     async def open(self, thread: Thread, uuid: UUID, client: Identity, params: Params) -> TaSession:
         """A new session with a TA. Raises TeeError."""
-        instance = self._instance(uuid)
         if len(self._open) >= MAX_SESSIONS:
             raise TeeError(Result.OUT_OF_MEMORY, Origin.TEE)
-        entry = _Entry(TaSession(self._next_id(), client), instance)
+        instance = await self._instance(thread, uuid)
+        session = TaSession(self._next_id(), client)
+        entry = self._open[session.id] = _Entry(session, instance)
         instance.sessions += 1
-        self._open[entry.session.id] = entry
         try:
-            async with self._inside(thread, entry):
-                await self._enter(
-                    thread, entry, lambda: instance.app.open_session(entry.session, params)
-                )
+            await self._enter(thread, entry, lambda: instance.app.open_session(session, params))
         except TeeError:
             self._drop(entry)
             raise
-        return entry.session
+        return session
 
     async def invoke(self, thread: Thread, number: int, function: int, params: Params) -> None:
         """Let a TA do something. Raises TeeError."""
         entry = self._find(number, Result.BAD_PARAMETERS)
-        async with self._inside(thread, entry):
-            self._find(number, Result.BAD_PARAMETERS)  # it may have been closed meanwhile
-            await self._enter(
-                thread, entry, lambda: entry.instance.app.invoke(entry.session, function, params)
-            )
+        session, app = entry.session, entry.instance.app
+        await self._enter(thread, entry, lambda: app.invoke(session, function, params))
 
     async def close(self, thread: Thread, number: int) -> None:
-        """End a session. Raises TeeError if there is none."""
+        """End a session, whatever the TA says. Raises TeeError if there is none."""
         entry = self._find(number, Result.ITEM_NOT_FOUND)
-        async with self._inside(thread, entry):
-            self._find(number, Result.ITEM_NOT_FOUND)
-            with suppress(TeeError):  # the client cannot be kept in
-                await self._enter(
-                    thread, entry, lambda: entry.instance.app.close_session(entry.session)
-                )
-            self._drop(entry)
+        session, app = entry.session, entry.instance.app
+        await self._enter(thread, entry, lambda: app.close_session(session), last=True)
 
     def cancel(self, number: int) -> None:
         """Tell a TA that its client does not want the answer. Raises TeeError."""
@@ -107,14 +98,17 @@ class Sessions:
             if self._last not in self._open:
                 return self._last
 
-    def _instance(self, uuid: UUID) -> Instance:
+    async def _instance(self, thread: Thread, uuid: UUID) -> Instance:
         """The instance that would serve another session of a TA."""
         make = self._tas.get(uuid)
         if make is None:
             raise TeeError(Result.ITEM_NOT_FOUND, Origin.TEE)
         instance = self._single.get(uuid)
         if instance is None or instance.panicked:
-            instance = Instance(uuid, make())
+            try:
+                instance = Instance(uuid, make())
+            except Exception as error:
+                raise await _panic(thread, uuid, error) from error
             if instance.app.single_instance:
                 self._single[uuid] = instance
         elif instance.sessions and not instance.app.multi_session:
@@ -130,15 +124,27 @@ class Sessions:
         if not instance.sessions and not kept and self._single.get(instance.uuid) is instance:
             del self._single[instance.uuid]
 
-    @asynccontextmanager
-    async def _inside(self, thread: Thread, entry: _Entry) -> AsyncIterator[None]:
-        """Be the only call inside the session and inside its instance."""
+    async def _enter(
+        self, thread: Thread, entry: _Entry, call: _Call, *, last: bool = False
+    ) -> None:
+        """Make a call into the TA, the only one inside the session and inside its instance.
+
+        The `last` call ends the session.
+        """
+        session, instance = entry.session, entry.instance
         await entry.busy.lock(thread)
-        await entry.instance.busy.lock(thread)
-        entry.session.thread = thread
-        entry.session.cancelled = False
+        await instance.busy.lock(thread)
+        session.thread = thread
+        session.cancelled = False
         try:
-            yield
+            if last:
+                self._find(session.id, Result.ITEM_NOT_FOUND)  # another call may have ended it
+                with suppress(TeeError):
+                    await self._call(thread, instance, call)
+                self._drop(entry)
+            else:
+                self._find(session.id, Result.BAD_PARAMETERS)
+                await self._call(thread, instance, call)
         except TeeError:
             await self._leave(thread, entry)
             raise
@@ -148,11 +154,8 @@ class Sessions:
         await entry.instance.busy.unlock(thread)
         await entry.busy.unlock(thread)
 
-    async def _enter(
-        self, thread: Thread, entry: _Entry, call: Callable[[], Awaitable[None]]
-    ) -> None:
-        """Call into the TA. What it raises that is no TeeError is its panic."""
-        instance = entry.instance
+    async def _call(self, thread: Thread, instance: Instance, call: _Call) -> None:
+        """Call the TA. What it raises that is no TeeError is its panic."""
         if instance.panicked:
             raise TeeError(Result.TARGET_DEAD, Origin.TEE)
         try:
@@ -161,6 +164,10 @@ class Sessions:
             raise
         except Exception as error:
             instance.panicked = True
-            reason = f"{type(error).__name__}: {error}"
-            await log(thread.ffa, f"TA {instance.uuid} panicked: {reason}")
-            raise TeeError(Result.TARGET_DEAD, Origin.TEE) from error
+            raise await _panic(thread, instance.uuid, error) from error
+
+
+async def _panic(thread: Thread, uuid: UUID, error: Exception) -> TeeError:
+    """What a client gets of a TA that failed in a way that it did not foresee."""
+    await log(thread.ffa, f"TA {uuid} panicked: {type(error).__name__}: {error}")
+    return TeeError(Result.TARGET_DEAD, Origin.TEE)

@@ -162,20 +162,29 @@ def leave(kind: Return) -> Generator[Suspension, None, None]:
 
 @coroutine
 def go_on(thread: Thread, ffa: Ffa) -> Generator[object, None, list[int]]:
-    """Let a thread run on the vCPU of `ffa` until it is done or suspends itself: w3 to w7."""
+    """Let a thread run on the vCPU of `ffa` until it is done or suspends itself: w3 to w7.
+
+    Whoever awaits what is neither an exit nor a suspension gets a TypeError.
+    """
     thread.ffa = ffa
     thread.state = State.ACTIVE
+    program = thread.program
+    assert program is not None
+    wrong: TypeError | None = None
     while True:
-        assert thread.program is not None
         try:
-            awaited = thread.program.send(None)
+            awaited = program.send(None) if wrong is None else program.throw(wrong)
         except StopIteration as stop:
             thread.close()
             return [stop.value, Return.DONE, 0, 0, 0]
         if isinstance(awaited, Suspension):
             thread.state = State.SUSPENDED
             return [0, awaited.kind, 0, 0, thread.number]
-        yield awaited
+        if isinstance(awaited, int):
+            wrong = None
+            yield awaited
+        else:
+            wrong = TypeError(f"nothing in OP-TEE ends a wait for {awaited!r}")
 
 
 class Threads:
