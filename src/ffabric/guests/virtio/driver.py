@@ -69,7 +69,8 @@ class Driver:
         self.device = device
         self.queues: list[DriverQueue[int]] = []
         self.negotiated = 0
-        self._done: dict[int, int] = {}
+        self._done: list[dict[int, int]] = [{} for _ in range(self.queue_count)]
+        """Per virtqueue: number of a request that is done -> bytes written."""
         self._next = 0
 
     @classmethod
@@ -117,19 +118,26 @@ class Driver:
     def collect(self, index: int) -> int:
         """Take what the device has used from a virtqueue: how many requests."""
         done = self.queues[index].collect()
-        for number, written in done:
-            self._done[number] = written
+        self._done[index].update(done)
         return len(done)
+
+    def taken(self, index: int) -> list[tuple[int, int]]:
+        """Every request that is done: its number, the bytes that the device says it has written."""
+        self.collect(index)
+        done = list(self._done[index].items())
+        self._done[index].clear()
+        return done
 
     async def finish(self, index: int, number: int) -> int:
         """Wait for a request: the bytes that the device says it has written."""
+        results = self._done[index]
 
         def is_done() -> bool:
-            return number in self._done or (self.collect(index) > 0 and number in self._done)
+            return number in results or (self.collect(index) > 0 and number in results)
 
         if not is_done():
             await self.device.wait(is_done)
-        return self._done.pop(number)
+        return results.pop(number)
 
     async def request(self, index: int, buffers: Iterable[Buffer]) -> int:
         """Make a request and wait for it."""
