@@ -7,6 +7,8 @@ from unicorn_board import IPA, NORMAL, NORMAL_RAM, SECURE_RAM, Board
 
 from ffabric.machine import exits
 from ffabric.machine import stage2 as s2
+from ffabric.machine.engines import unicorn_native as native
+from ffabric.machine.engines.unicorn_code import TranslatedCode
 from ffabric.machine.stage2 import Stage2
 
 PAGE = IPA + 0x10_0000
@@ -257,16 +259,36 @@ def test_ic_of_one_vcpu_reaches_the_others(board):
     assert [vcpu.step()[1][0] for vcpu in (first, second)] == [2, 2]
 
 
-def test_one_drop_of_code_serves_many_ic(board, monkeypatch):
+@pytest.fixture
+def drops(monkeypatch):
+    """How often translated code was dropped."""
+    made = []
+    drop = native.Emulator.flush_code
+    monkeypatch.setattr(native.Emulator, "flush_code", lambda e: (made.append(e), drop(e))[1])
+    return made
+
+
+def test_code_is_dropped_only_if_it_is_not_the_same_any_more(board, drops):
+    vcpu = board.vcpu(16, x0=PAGE)
+    board.memory.write(PAGE_PA, function(1), secure=False)
+    for value, dropped in ((1, 0), (1, 0), (2, 1), (2, 1), (1, 2)):
+        board.memory.write(PAGE_PA, function(value), secure=False)
+        vcpu.ctx.x[0:2] = PAGE, 1  # IC
+        assert vcpu.step()[1][0] == value
+        assert len(drops) == dropped
+
+
+def test_one_look_at_code_serves_many_ic(board, monkeypatch):
     vcpu = board.vcpu(16, x0=PAGE)
     code = struct.pack("<5I", *[0xD50B7534] * 3, 0xD2800040, RET)  # IC IVAU, X20 three times
     board.memory.write(PAGE_PA, code, secure=False)
-    emulator = vcpu.runner._emulator
-    drops = []
-    flush = emulator.flush_code
-    monkeypatch.setattr(emulator, "flush_code", lambda: (drops.append(1), flush()))
+    looks = []
+    look = TranslatedCode.drop_if_changed
+    monkeypatch.setattr(
+        TranslatedCode, "drop_if_changed", lambda each: (looks.append(each), look(each))[1]
+    )
     assert vcpu.step()[1][0] == 2
-    assert len(drops) == 1
+    assert len(looks) == 1
 
 
 def test_tlbi_of_one_vcpu_reaches_the_others(board):

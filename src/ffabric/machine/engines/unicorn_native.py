@@ -15,7 +15,7 @@ import ctypes
 import functools
 import struct
 import weakref
-from ctypes import POINTER, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_int, c_size_t, c_uint16, c_uint32, c_uint64, c_void_p
 from typing import NamedTuple
 
 from unicorn import arm64_const as arm
@@ -27,6 +27,17 @@ InterruptHook = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 
 SystemHook = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_int, POINTER(c_uint32), c_void_p)
 """(engine, general register, words of CRn CRm op0 op1 op2 - and the value, user) -> handled"""
+
+
+class Block(ctypes.Structure):
+    """A block of code that was translated (uc_tb): its address, instructions and bytes."""
+
+    _fields_ = (("pc", c_uint64), ("instructions", c_uint16), ("size", c_uint16))
+
+
+TranslatedHook = ctypes.CFUNCTYPE(None, c_void_p, POINTER(Block), POINTER(Block), c_void_p)
+"""(engine, the new block, the one before it, user)"""
+HOOK_TRANSLATED = uc.UC_HOOK_EDGE_GENERATED
 
 MmioRead = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, c_uint32, c_void_p)
 """(engine, offset, size, user) -> value"""
@@ -87,6 +98,8 @@ _map_ptr = _fast.uc_mem_map_ptr
 _map_ptr.argtypes = (c_void_p, c_uint64, c_size_t, c_uint32, c_void_p)
 _mmio_map = _fast.uc_mmio_map
 _mmio_map.argtypes = (c_void_p, c_uint64, c_size_t, MmioRead, c_void_p, MmioWrite, c_void_p)
+_vmem_translate = _fast.uc_vmem_translate
+_vmem_translate.argtypes = (c_void_p, c_uint64, c_int, c_void_p)
 _vmem_read = _fast.uc_vmem_read
 _vmem_read.argtypes = (c_void_p, c_uint64, c_int, c_void_p, c_size_t)
 _strerror = _fast.uc_strerror
@@ -211,6 +224,12 @@ class Emulator:
         if va & 3 or _vmem_read(self.handle, va, uc.UC_PROT_EXEC, at, 4):
             return None
         return self._instruction.value
+
+    def fetched_from(self, va: int) -> int | None:
+        """The physical address that an instruction at `va` is fetched from at present."""
+        if _vmem_translate(self.handle, va, uc.UC_PROT_EXEC, self._value_at):
+            return None
+        return self._value.value
 
     # Hooks
 

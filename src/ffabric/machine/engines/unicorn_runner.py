@@ -34,6 +34,7 @@ from ffabric.machine.engines import unicorn_native as native
 from ffabric.machine.engines.disassembly import instruction
 from ffabric.machine.engines.runner import DATA, FETCH, FIQ, IRQ, Fault, Trap
 from ffabric.machine.engines.unicorn_boot import HCR_EL2, HPFAR_EL2, power_on
+from ffabric.machine.engines.unicorn_code import TranslatedCode
 from ffabric.machine.engines.unicorn_devices import Devices
 from ffabric.machine.engines.unicorn_system import GENERAL, SystemRegisters
 
@@ -121,6 +122,7 @@ class UnicornRunner:
         )
         self._started = True
         Devices(self, emulator, engine.bus, secure=self._secure)
+        self._translated = TranslatedCode(emulator, engine.memory)
         self._x = native.Registers(emulator.handle, *GENERAL[:18])
         self._exceptions = el.Exceptions(emulator)
         emulator.hook(uc.UC_HOOK_INTR, native.InterruptHook(self._intercept))
@@ -214,7 +216,7 @@ class UnicornRunner:
         self._trap = trap
         if self._answer:
             self._give_answer()
-        self._kicked = False
+        self._kicked = self._fresh = False
         self._going = True
         self._slice_end = self.instructions + self._engine.slice
         while self._going:
@@ -263,7 +265,7 @@ class UnicornRunner:
         self._sync_tlb()
         if self._code != self._siblings.code:
             self._code = self._siblings.code
-            self._emulator.flush_code()
+            self._translated.drop_if_changed()
             self._fresh = True
         if self._abort is not None:
             (syndrome, far), self._abort = self._abort, None
@@ -303,7 +305,6 @@ class UnicornRunner:
         due = clock.next_deadline()
         done = executed - self._counted
         self._counted = executed
-        self._fresh = False
         self.instructions += done
         clock.advance(done + ns)
         if due is not None and due <= clock.now:
@@ -320,11 +321,7 @@ class UnicornRunner:
         self._tlb = self._siblings.tlb
 
     def invalidate_code(self) -> None:
-        """An IC was executed, which Unicorn ignores: it only knows its own stores to code.
-
-        Code may have been stored by others since execution last left the emulator; once dropped,
-        translated code is fresh until it does so again, however many IC follow.
-        """
+        """An IC was executed. Others may have stored code before the last exit, but not since."""
         self._siblings.code += 1
         if self._fresh:
             self._code = self._siblings.code
@@ -362,6 +359,7 @@ class UnicornRunner:
         ctx = self._context
         self._x.read()
         ctx.x[:] = self._x.words.tolist()
+        self._fresh = False
         if self._trap(ctx, exit_):
             self._go_on()
         else:
@@ -393,6 +391,7 @@ class UnicornRunner:
             x.read()
             ctx.x[:] = x.words.tolist()
             self._answer = True
+            self._fresh = False
             if self._trap(ctx, exit_):
                 self._give_answer()
                 self._go_on()
