@@ -34,7 +34,7 @@ class Ram:
 
     def allocate(self, pages: int = 1) -> int:
         """The IPA of ``pages`` free pages in a row."""
-        at = self._used.find(bytes(pages))
+        at = self._used.find(bytes(pages)) if pages <= len(self._used) else -1
         if at < 0:
             raise OutOfMemory(f"{pages} pages of {len(self._used)}")
         self._used[at : at + pages] = b"\1" * pages

@@ -13,6 +13,7 @@ from ffabric.guests.ffa import FfaError
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.memory import Region
 from ffabric.guests.optee.shm import NULL
+from ffabric.system.vcpu import OutOfMemory
 
 
 @pytest.fixture
@@ -179,7 +180,7 @@ def test_a_ta_borrows_memory(tee, lab, kind):
 @pytest.mark.parametrize(
     ("size", "kind", "result"),
     [
-        (1 << 31, rpc.ShmType.APPL, Result.OUT_OF_MEMORY),
+        (0xFFFF_FFFF, rpc.ShmType.APPL, Result.OUT_OF_MEMORY),
         (8, rpc.ShmType.GLOBAL, Result.BAD_PARAMETERS),
     ],
 )
@@ -292,3 +293,9 @@ def test_regions_know_their_bounds():
         list(region._pieces(0x1FE0, 0x20))
     assert list(region._pieces(0xFE0, 0x20)) == [(0x1FF0, 0x10), (0x8000, 0x10)]
     assert list(region._pieces(0x1FF0, 0)) == []
+
+
+def test_more_memory_than_there_is(tee):
+    for size in (1 << 32, (1 << 64) - 1):
+        with pytest.raises(OutOfMemory):
+            tee.driver.allocate(size)
