@@ -102,3 +102,40 @@ def test_tas_that_cannot_be_told_apart():
     with pytest.raises(ValueError, match="0 threads serve nobody"):
         OpTee(threads=0)
     OpTee(Lab, Lab)
+
+
+class Garbler(OpTee):
+    """An OP-TEE that answers yielding calls with nonsense."""
+
+    garbage = b""
+    words = (0, 0)
+
+    async def on_direct_request(self, request, ffa):
+        if request.payload[0] != abi.YIELDING_CALL_WITH_ARG:
+            return await super().on_direct_request(request, ffa)
+        region = await self.banks[0].memory.get(ffa, request.payload[1], request.sender)
+        region.write(ffa.memory, request.payload[3], self.garbage)
+        self.banks[0].memory.put(region)
+        return request.respond(*self.words)
+
+
+@pytest.mark.parametrize(
+    ("garbage", "words"),
+    [
+        (b"\xff" * 32, (0, Return.DONE)),
+        (b"", (0, 77)),
+        (b"\xff" * 64, (0, Return.RPC_CMD)),
+    ],
+)
+def test_what_no_driver_understands(ffabric, garbage, words):
+    garbler = Garbler()
+    garbler.garbage, garbler.words = garbage, words
+    system = ffabric.boot(sps=[garbler], vms=["alice"])
+    driver = DrivenDriver(system.vm("alice").ffa)
+    driver.probe()
+    slots = None
+    for _ in range(3):
+        with pytest.raises(TeeError, match="COMMUNICATION, origin COMMS"):
+            driver.close_session(1)
+        assert slots in (None, len(driver.state.slots))
+        slots = len(driver.state.slots)

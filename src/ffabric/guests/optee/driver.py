@@ -18,6 +18,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee import message as wire
@@ -229,22 +230,28 @@ class DriverCalls:
     def _learn(self, pending: Pending, answer: dict[str, int]) -> None:
         if answer["result"]:
             raise TeeError(answer["result"], Origin.COMMS)
-        pending.kind = Return(answer["kind"])
         pending.thread = answer["resume"]
         pending.rpc = None
-        if pending.kind is Return.RPC_CMD:
-            at = pending.at + pending.size
-            pending.rpc = wire.parse_message(pending.shm.read(pending.at + SLOT - at, at))
+        try:
+            pending.kind = Return(answer["kind"])
+            if pending.kind is Return.RPC_CMD:
+                at = pending.at + pending.size
+                pending.rpc = wire.parse_message(pending.shm.read(pending.at + SLOT - at, at))
+        except ValueError as error:
+            raise TeeError(Result.COMMUNICATION, Origin.COMMS) from error
 
     def respond(self, pending: Pending, rpc: Message) -> None:
         """Put the answer to an RPC where OP-TEE will find it."""
         pending.shm.write(wire.build_message(rpc), pending.at + pending.size)
 
     def finish(self, pending: Pending) -> Message:
-        """The message of a call that is done, as OP-TEE left it."""
-        message = wire.parse_message(pending.shm.read(pending.size, pending.at))
+        """The message of a call that is done, as OP-TEE left it. Raises TeeError if it is none."""
+        data = pending.shm.read(pending.size, pending.at)
         self.state.slots.append((pending.shm, pending.at))
-        return message
+        try:
+            return wire.parse_message(data)
+        except DecodeError as error:
+            raise TeeError(Result.COMMUNICATION, Origin.COMMS) from error
 
     @step
     def call(self, message: Message) -> Steps[Message]:
