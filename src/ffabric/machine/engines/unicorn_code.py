@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ffabric.machine.memory import PhysicalMemory
 
 _IN_PAGE = PAGE_SIZE - 1
+_SEVERAL = b"several"
+"""A page of which blocks were translated when it held this, and others when it held that."""
 
 
 class TranslatedCode:
@@ -36,8 +38,10 @@ class TranslatedCode:
         start, size = block.contents.pc, block.contents.size
         for va in {start & ~_IN_PAGE, start + max(size, 1) - 1 & ~_IN_PAGE}:
             pa = self._emulator.fetched_from(va)
-            if pa is not None and pa not in self._pages:
-                self._pages[pa] = self._content(pa)
+            if pa is not None:
+                content = self._content(pa)
+                if self._pages.setdefault(pa, content) != content:
+                    self._pages[pa] = _SEVERAL
 
     def _content(self, pa: int) -> bytes:
         bank = self._memory.bank_at(pa)
