@@ -226,8 +226,9 @@ class _Builder:
             partition.interrupts = frozenset(line.id for line in interrupts)
         for line in interrupts:
             if line.id >= FIRST_SPI:
+                enabled = None if spec.secure else True
                 self.gic.configure(
-                    line.id, edge=not line.level_triggered, enabled=not spec.secure, target=0
+                    line.id, edge=not line.level_triggered, enabled=enabled, target=0
                 )
         return self._endpoint(system, spec, partition)
 
