@@ -1,0 +1,141 @@
+"""Trusty's IPC in a VM: the driver, and files as /dev/trusty-ipc-dev0 gives them to programs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ffabric.abi import tipc as abi
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.tipc import ConnRsp, Control, Message
+from ffabric.abi.virtio import ids
+from ffabric.guests.virtio.driver import Driver
+from ffabric.guests.virtio.receive import ReceiveBuffers
+
+RECEIVE_BUFFERS: Final = 16
+BUFFER: Final = 4096
+
+
+class TipcError(OSError):
+    """A connection cannot be had, or is not there any more."""
+
+
+class TipcDriver(Driver):
+    """The driver; `name` is the device's. `open` gives a file."""
+
+    id = ids.TIPC
+    queue_count = 2
+    queue_size = 32
+    name = ""
+
+    async def start(self) -> None:
+        """Offer buffers, and wait until the other side is there."""
+        config = await self.device.read_config(0, abi.CONFIG_SIZE)
+        *_, name = abi.CONFIG.at().unpack(config)
+        self.name = name.partition(b"\0")[0].decode("ascii", "backslashreplace")
+        self.online = False
+        self.files: dict[int, TipcFile] = {}
+        self._receive = ReceiveBuffers(self, abi.RECEIVE, RECEIVE_BUFFERS, BUFFER)
+        await self._receive.open()
+        self._transmit = await self.device.mapping.allocate(BUFFER)
+        await self.until(lambda: self.online)
+
+    def open(self) -> TipcFile:
+        """A file, not connected yet."""
+        number = next(at for at in range(abi.FIRST_CLIENT, 1 << 32) if at not in self.files)
+        file = self.files[number] = TipcFile(self, number)
+        return file
+
+    async def remove(self) -> None:
+        """The same, with the buffers; files that are open are disconnected."""
+        await super().remove()
+        for file in self.files.values():
+            file.remote = 0
+        await self._receive.close()
+        await self.device.mapping.free(self._transmit)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Take messages until that is true."""
+        while not condition():
+            self._dispatch(await self._receive.get())
+
+    async def send(self, message: Message) -> None:
+        """Send a message."""
+        data = abi.build(message)
+        self.device.memory.write(self._transmit.ipa, data)
+        await self.request(abi.TRANSMIT, [(self._transmit.address, len(data), False)])
+
+    def _dispatch(self, data: bytes) -> None:
+        try:
+            message = abi.parse(data)
+            if message.dst == abi.CONTROL:
+                self._control(message)
+                return
+        except DecodeError:
+            return
+        file = self.files.get(message.dst)
+        if file is not None and file.remote == message.src:
+            file.inbox.append(message.data)
+
+    def _control(self, message: Message) -> None:
+        kind, body = abi.parse_control(message.data)
+        if kind is Control.GO_ONLINE:
+            self.online = True
+        elif kind is Control.GO_OFFLINE:
+            self.online = False
+            for file in self.files.values():
+                file.remote = 0
+        elif kind is Control.CONN_RSP:
+            answer = abi.parse_conn_rsp(body)
+            if answer.target in self.files:
+                self.files[answer.target].answer = answer
+        elif kind is Control.DISC_REQ:
+            target = self.files.get(abi.parse_disc_req(body))
+            if target is not None:
+                target.remote = 0
+
+
+class TipcFile:
+    """A file of the device: connect it, then write messages to it and read messages from it."""
+
+    def __init__(self, driver: TipcDriver, local: int) -> None:
+        self.local = local
+        self.remote = 0
+        """The other side's address; 0: it is not connected."""
+        self.inbox: deque[bytes] = deque()
+        self.answer: ConnRsp | None = None
+        self._driver = driver
+
+    async def connect(self, port: str) -> None:
+        """TIPC_IOC_CONNECT: connect to the service with a port. Raises TipcError."""
+        if self.remote:
+            raise TipcError("the file is connected")
+        self.answer = None
+        await self._driver.send(Message(self.local, abi.CONTROL, abi.build_conn_req(port)))
+        await self._driver.until(lambda: self.answer is not None)
+        assert self.answer is not None
+        if self.answer.status:
+            raise TipcError(f"{port}: status {self.answer.status}")
+        self.remote = self.answer.remote
+
+    async def write(self, data: bytes) -> None:
+        """Send a message. Raises TipcError if the file is not connected, or it is too long."""
+        if not self.remote:
+            raise TipcError("the file is not connected")
+        if len(data) > abi.MAX_MESSAGE:
+            raise TipcError(f"{len(data)} bytes; a message has at most {abi.MAX_MESSAGE}")
+        await self._driver.send(Message(self.local, self.remote, data))
+
+    async def read(self) -> bytes:
+        """The next message, waiting for it; nothing at the end of the connection."""
+        await self._driver.until(lambda: bool(self.inbox) or not self.remote)
+        return self.inbox.popleft() if self.inbox else b""
+
+    async def close(self) -> None:
+        """Disconnect, if it is connected; the file is gone."""
+        if self.remote:
+            body = abi.build_disc_req(self.remote)
+            await self._driver.send(Message(self.local, abi.CONTROL, body))
+        self.remote = 0
+        del self._driver.files[self.local]
