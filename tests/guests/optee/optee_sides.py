@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from ffabric.abi.optee.message import Type
+from ffabric.abi.optee.message import Empty, Type
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.ta import Enumerated, TrustedApp
 
@@ -26,7 +26,8 @@ SHARED = UUID("5b1fa4b2-0001-4c4a-8d5c-52fd2b2b4d03")
     WHO,
     WRONG,
     STRICT,
-) = range(15)
+    MANY,
+) = range(16)
 REFUSED = 0x8000_0042
 """A result of the TA's own."""
 
@@ -125,6 +126,11 @@ async def strict(session, params):
     params.memref(1).write(params.memref(0).read())
 
 
+async def many(session, params):
+    """Ask the normal world for too much."""
+    await session.thread.ask(0, [Empty()] * 5)
+
+
 COMMANDS = dict(
     enumerate(
         [
@@ -143,6 +149,7 @@ COMMANDS = dict(
             who,
             wrong,
             strict,
+            many,
         ]
     )
 )

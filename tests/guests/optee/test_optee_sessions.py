@@ -9,6 +9,7 @@ from optee_sides import (
     FAIL,
     LAB,
     LONE,
+    MANY,
     PANIC,
     REFUSED,
     SHARED,
@@ -63,6 +64,22 @@ def test_values_have_32_bits_and_c_is_not_the_tas(tee):
     session = tee.driver.open_session(LAB)
     (answer,) = tee.driver.invoke(session, ADD, Value(Type.VALUE_INOUT, 1 << 40 | 5, 1 << 32, 77))
     assert (answer.a, answer.b, answer.c) == (5, 1, 77)
+
+
+def test_parameters_of_a_call_that_reaches_no_ta(tee):
+    wide = Value(Type.VALUE_INOUT, 1 << 40, 1 << 50)
+    with pytest.raises(TeeError) as caught:
+        tee.driver.invoke(99, ADD, wide)
+    assert caught.value.params == [wide]
+    with pytest.raises(TeeError) as caught:
+        tee.driver.open_session(BOB, wide)
+    assert caught.value.params == [Value(Type.VALUE_INOUT, 0, 0)]  # as OP-TEE does it
+
+
+def test_an_rpc_has_four_parameters_at_most(tee):
+    session = tee.driver.open_session(LAB)
+    bad = (Result.BAD_PARAMETERS, Origin.TEE)
+    assert failure(tee.driver.invoke, session, MANY) == bad
 
 
 def test_a_ta_that_there_is_not(tee):

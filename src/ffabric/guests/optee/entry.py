@@ -107,12 +107,13 @@ async def _open_session(bank: Bank, call: Call) -> None:
 
 
 async def _invoke_command(bank: Bank, call: Call) -> None:
+    header = call.header
+
     async def serve(params: Params) -> None:
-        header = call.header
         await bank.sessions.invoke(call.thread, header.session, header.function, params)
 
     try:
-        await _with_params(bank, call, 0, serve)
+        await _with_params(bank, call, 0, serve, lambda: bank.sessions.check(header.session))
     except TeeError as error:
         call.done(error.result, error.origin)
         return
@@ -191,16 +192,28 @@ def _meta(call: Call) -> tuple[UUID, Identity]:
     return wire.words_uuid(ta.a, ta.b), Identity(login, name)
 
 
+def _nothing() -> None:
+    """There is nothing to check."""
+
+
 async def _with_params(
-    bank: Bank, call: Call, first: int, serve: Callable[[Params], Awaitable[None]]
+    bank: Bank,
+    call: Call,
+    first: int,
+    serve: Callable[[Params], Awaitable[None]],
+    check: Callable[[], None] = _nothing,
 ) -> None:
-    """Serve a call with the parameters as a TA has them; its answers are written in any case."""
+    """Serve a call with the parameters as a TA has them.
+
+    What the TA left in them is written, whatever the result, unless `check` refused before.
+    """
     given: list[Value | Memref | None] = []
     regions: list[Region] = []
     try:
         for param in _parsed(call, first):
             given.append(await _param(bank, call.thread, param, regions))  # noqa: PERF401
         params = params_of(given)
+        check()
         try:
             await serve(params)
         except TeeError:

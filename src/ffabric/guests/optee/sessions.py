@@ -70,6 +70,10 @@ class Sessions:
             raise
         return session
 
+    def check(self, number: int) -> None:
+        """Raise TeeError (BAD_PARAMETERS) if there is no such session."""
+        self._find(number, Result.BAD_PARAMETERS)
+
     async def invoke(self, thread: Thread, number: int, function: int, params: Params) -> None:
         """Let a TA do something. Raises TeeError."""
         entry = self._find(number, Result.BAD_PARAMETERS)

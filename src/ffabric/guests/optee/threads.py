@@ -75,9 +75,12 @@ class Thread:
     async def ask(self, command: int, params: Sequence[Param] = ()) -> list[Param]:
         """Ask the normal world; the parameters as it left them.
 
-        Raises TeeError (COMMS) with the result if it is not SUCCESS, or if the answer is none.
+        Raises TeeError (COMMS) with the result if it is not SUCCESS, or if the answer is none;
+        BAD_PARAMETERS (TEE) for more than four parameters.
         """
         assert self.rpc_place is not None
+        if len(params) > rpc.MAX_PARAMS:
+            raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
         region, at = self.rpc_place
         request = Message(command, ret=Result.GENERIC, params=params)
         region.write(self.ffa.memory, at, wire.build_message(request).ljust(RPC_SIZE, b"\0"))
