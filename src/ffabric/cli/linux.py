@@ -10,13 +10,12 @@ from pathlib import Path
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Terminal
-from ffabric.guests.optee.core import OpTee
 from ffabric.lab.linux import initramfs, packages, run
 from ffabric.lab.linux import kernel as kernels
 from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.linux.keyboard import Keyboard
 from ffabric.lab.linux.report import Report
-from ffabric.lab.linux.software import Adder, Echo
+from ffabric.lab.linux.software import Echo, RingingOpTee
 from ffabric.lab.running import End, Outcome, run_to_end
 from ffabric.machine.engines.qemu_process import find_program
 from ffabric.observe.trace import Trace
@@ -25,6 +24,9 @@ from ffabric.system.problems import SystemErrors
 from ffabric.system.python_target import TargetError, resolve_program
 from ffabric.system.spec import PythonSource
 from ffabric.system.system import System
+
+LOG = Path("linux.console.log")
+"""Where the console goes if something failed."""
 
 _FAILED = 1
 _COLUMN = 36
@@ -90,7 +92,8 @@ def linux(
     progress.say(f"booting Linux {kernel.release} with {cpus} CPUs and {memory} MiB")
     report = Report()
     with boot(spec) as booted, _traced(booted, trace), Keyboard(booted, run.NAME, on=shell):
-        booted.listeners.append(_Console(progress, report, quiet=quiet or shell))
+        console = _Console(progress, report, quiet=quiet or shell)
+        booted.listeners.append(console)
         if timeout and not shell:
             booted.machine.clock.at(int(timeout * 1e9), booted.machine.stop)
         outcome = run_to_end(booted)
@@ -101,6 +104,8 @@ def linux(
     for problem in problems:
         terminal.line(f"FAILED: {problem}", "bold red")
     if problems:
+        LOG.write_text("".join(f"{line}\n" for line in console.lines), encoding="utf-8")
+        terminal.line(f"Linux's console is in {LOG}")
         return _FAILED
     terminal.line("everything is as it must be", "bold green")
     return 0
@@ -126,8 +131,10 @@ class _Console:
         self._progress = progress
         self._report = report
         self._quiet = quiet
+        self.lines: list[str] = []
 
     def __call__(self, name: str, line: str) -> None:
+        self.lines.append(line)
         self._report.line(line)
         if not self._quiet:
             text = line.removeprefix(initramfs.MARK).strip()
@@ -145,7 +152,7 @@ def _software(targets: Sequence[str]) -> list[object]:
         named = [resolve_program(PythonSource(target, Path())) for target in targets]
     except TargetError as error:
         raise UsageError(str(error)) from None
-    return named or [OpTee(Adder), Echo()]
+    return named or [RingingOpTee(), Echo()]
 
 
 def _extract(kernel: kernels.Kernel, folder: Path, progress: _Progress) -> None:
@@ -204,6 +211,7 @@ def _rows(booted: System, report: Report, kernel: kernels.Kernel) -> Iterator[tu
     if tee is not None:
         yield "invocations of the TA", f"{tee.values} with a value, {tee.memories} with memory"
         yield "  from user space and back", _times(tee.median, tee.p99, tee.longest)
+        yield "notifications that Linux took", str(report.notified)
     for what, trips in run.round_trips(booted).items():
         median, p99 = run.quantile(trips, 0.5), run.quantile(trips, 0.99)
         yield what, f"{len(trips)}: {_times(median, p99, trips[-1])}"

@@ -48,8 +48,8 @@ for device in /sys/bus/arm_ffa/devices/*; do
     [ -d $device ] || continue
     say partition "$(cat $device/partition_id)" "$(cat $device/uuid)"
 done
-grep -q ARM-FFA-SRI /proc/interrupts && say sri "$(grep ARM-FFA-SRI /proc/interrupts | head -n 1)"
 [ -c /dev/tee0 ] && teeloop
+grep -q ARM-FFA-SRI /proc/interrupts && say sri "$(grep ARM-FFA-SRI /proc/interrupts | head -n 1)"
 say done "$(up)"
 if grep -q SHELL /proc/cmdline; then
     cd /root

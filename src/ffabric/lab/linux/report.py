@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable, Sequence
 
@@ -37,7 +38,8 @@ class Report:
         self.failed: list[str] = []
         self.partitions: list[tuple[int, str]] = []
         """Endpoint id and UUID of each device on Linux's FF-A bus."""
-        self.sri = ""
+        self.notified = 0
+        """How often Linux has taken the SRI, on all CPUs."""
         self.tee: Tee | None = None
         self.reached: dict[str, tuple[float, float]] = {}
         """Milestones: seconds on our clock since the start, seconds on the guest's."""
@@ -64,7 +66,10 @@ class Report:
             self.tee = Tee(int(words[0], 16), int(words[1]), int(words[2]), *tenths)
         elif key in ("log", "failed"):
             getattr(self, key).append(rest)
-        elif key in ("kernel", "cpus", "sri"):
+        elif key == "sri":
+            counts = itertools.takewhile(str.isdigit, words[1:])
+            self.notified = sum(int(count) for count in counts)
+        elif key in ("kernel", "cpus"):
             setattr(self, key, rest)
 
     def problems(self, expected: Iterable[tuple[int, str]], *, tee: bool) -> list[str]:
@@ -79,6 +84,8 @@ class Report:
         ]
         if tee and self.tee is None:
             found.append("Linux has no TEE")
+        elif tee and not self.notified:
+            found.append("Linux was not interrupted by a notification (SRI)")
         elif self.tee is not None and self.tee.opened:
             found.append(f"opening a session failed: {self.tee.opened:#010x}")
         elif self.tee is not None and (self.tee.values, self.tee.memories) != INVOCATIONS:

@@ -7,11 +7,13 @@ from typing import Final
 from ffabric.abi.optee.message import Type
 from ffabric.abi.optee.tee import Result
 from ffabric.guests.ffa import DirectMessage, Ffa
+from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
 from ffabric.guests.partition import Partition
 
 _WORD: Final = 4
+CALLS_PER_RING: Final = 100
 
 
 class Adder(TrustedApp):
@@ -33,6 +35,26 @@ class Adder(TrustedApp):
             memory.size = size
         else:
             raise TeeError(Result.NOT_SUPPORTED)
+
+
+class RingingOpTee(OpTee):
+    """An OP-TEE that notifies the normal world once for every so many calls that it serves.
+
+    What Linux does then it would do for the interrupt of a device of OP-TEE's: it takes the SRI,
+    gets the notification, and calls for the bottom half.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Adder)
+        self._served = 0
+
+    async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
+        """Serve the call, and ring if it is time."""
+        answer = await super().on_direct_request(request, ffa)
+        self._served += 1
+        if not self._served % CALLS_PER_RING:
+            await self.notify(ffa, request.sender)
+        return answer
 
 
 class Echo(Partition):
