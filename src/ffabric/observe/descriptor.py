@@ -8,6 +8,7 @@ from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory, messages
 from ffabric.abi.ffa.memory_words import Attributes, Permissions, TransactionFlags
+from ffabric.observe import virtio_msg
 
 _TRANSACTIONS = frozenset(
     {
@@ -76,6 +77,8 @@ def _relinquish(data: bytes, _version: int, names: Names) -> str:
 def _message(data: bytes, version: int, names: Names) -> str:
     sent = messages.parse_message(data, version)
     ends = f"from {_named(sent.sender, names)} to {_named(sent.receiver, names)}"
+    if sent.uuid in virtio_msg.UUIDS:
+        return f"{ends}: {virtio_msg.message(sent.payload)}"
     return f"{ends}: {sent.payload[:_BYTES_SHOWN].hex(' ')}"
 
 

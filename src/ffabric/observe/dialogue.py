@@ -13,8 +13,9 @@ from uuid import UUID
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
+from ffabric.abi.ffa.uuids import from_pair
 from ffabric.abi.optee.ffa import OPTEE_UUID
-from ffabric.observe import optee
+from ffabric.observe import optee, virtio_msg
 
 _MASK32 = 0xFFFFFFFF
 _REQUESTS = frozenset({fid.FFA_MSG_SEND_DIRECT_REQ_32, fid.FFA_MSG_SEND_DIRECT_REQ_64})
@@ -37,6 +38,8 @@ class Dialogue:
     def __init__(self) -> None:
         self._services: dict[int, Service] = {}
         self._asked: dict[tuple[int, int], list[int]] = {}
+        self._named: dict[tuple[int, int], bool] = {}
+        """Whether the service that the last REQ2 has named is known."""
 
     def header(self, line: dict[str, Any]) -> None:
         """The header of the trace: who offers what."""
@@ -50,6 +53,13 @@ class Dialogue:
     def text(self, pe: int, registers: Sequence[int]) -> str:
         """What a direct message says; nothing if it is none, or nobody knows its service."""
         function, ids = registers[0] & _MASK32, registers[1]
+        if function == fid.FFA_MSG_SEND_DIRECT_REQ2:
+            known = from_pair(registers[2], registers[3]) in virtio_msg.UUIDS
+            self._named[pe, ids & 0xFFFF] = known
+            return virtio_msg.registers(registers[4:18]) if known else ""
+        if function == fid.FFA_MSG_SEND_DIRECT_RESP2:
+            known = self._named.get((pe, ids >> 16 & 0xFFFF), False)
+            return virtio_msg.registers(registers[4:18]) if known else ""
         if not self._services or registers[2] & FRAMEWORK_MESSAGE:
             return ""
         words = [word & _MASK32 for word in registers[3:8]]

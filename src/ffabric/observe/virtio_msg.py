@@ -1,0 +1,38 @@
+"""Messages of virtio-msg over FF-A in words.
+
+A message does not say which generation it is of; they differ in few messages. It is read as the
+first generation that it fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.virtio_msg import ffa
+from ffabric.abi.virtio_msg.generations import PR28, V2
+from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header
+from ffabric.abi.virtio_msg.message import parse
+
+UUIDS: Final = frozenset({ffa.DEVICE_UUID, ffa.DRIVER_UUID})
+"""Services whose messages these are."""
+
+
+def message(data: bytes) -> str:
+    """A message in words; what is wrong with it, if it is none."""
+    try:
+        header = parse_header(data)
+        if (header.type, header.id) == (BUS | RESPONSE, 0):
+            return "event taken"
+        try:
+            return str(parse(data, PR28, header))
+        except DecodeError:
+            return str(parse(data, V2, header))
+    except DecodeError as error:
+        return f"malformed: {error}"
+
+
+def registers(words: Sequence[int]) -> str:
+    """A message in x4 to x17."""
+    return "busy" if tuple(words) == ffa.BUSY else message(ffa.from_registers(words))

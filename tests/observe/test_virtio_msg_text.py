@@ -1,0 +1,52 @@
+"""Traces tell the messages of virtio-msg in words."""
+
+import io
+import json
+
+import pytest
+
+from ffabric.abi.virtio_msg import ffa
+from ffabric.guests.virtio.block import BlockDevice
+from ffabric.guests.virtio.block_driver import BlockDriver
+from ffabric.guests.virtio_msg.device_side import DeviceSide
+from ffabric.guests.virtio_msg.driver_side import DriverSide
+from ffabric.observe import virtio_msg
+from ffabric.observe.text import Reader
+from ffabric.observe.trace import Trace
+from ffabric.system.boot import boot
+from ffabric.system.describe import describe
+
+
+class Client(DriverSide):
+    async def work(self, bus):
+        disk = await BlockDriver.probe(bus.devices[0])
+        await disk.read(0)
+
+
+@pytest.mark.parametrize("indirect", [False, True], ids=["direct", "indirect"])
+def test_a_trace_tells_what_is_said(indirect):
+    sink = io.BytesIO()
+    devices = DeviceSide([BlockDevice(bytearray(4096))])
+    spec = describe(sps=[devices], vms=[Client("client", static=16, indirect=indirect)])
+    with boot(spec) as system:
+        trace = Trace(system, sink)
+        system.attach(trace)
+        system.run()
+        trace.flush()
+    lines = [json.loads(line) for line in sink.getvalue().splitlines()]
+    text = "\n".join(text for _, text in Reader().read(lines))
+    for said in (
+        "RESET answered: result=0x0",
+        "GET_DEVICES answered: offset=0x0 count=0x100 next_offset=0x0",
+        "AREA_SHARE area=0x1",
+        "SET_DEVICE_STATUS of device 0 status=0xf",
+        "EVENT_AVAIL of device 0 index=0x0 next=0x0",
+    ):
+        assert said in text
+    assert ("event taken" in text) is not indirect
+
+
+def test_what_is_no_message():
+    assert virtio_msg.message(b"").startswith("malformed: message (byte 0x0)")
+    assert virtio_msg.message(bytes.fromhex("00 7f 0000 0000 0800")).startswith("malformed")
+    assert virtio_msg.registers(ffa.BUSY) == "busy"
