@@ -18,7 +18,8 @@ from ffabric.system.boot import boot
 from ffabric.system.describe import describe, vm
 from ffabric.system.spec import KernelBoot, RunSpec
 
-OUTSIDER = Path(__file__).parent.parent / "images" / "outsider.bin"
+IMAGES = Path(__file__).parent.parent / "images"
+OUTSIDER = IMAGES / "outsider.bin"
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +103,30 @@ def test_cpus_start_and_stop_and_interrupts_arrive():
         assert lines == [("guest", text) for text in ("hello", "ready", "interrupt 8")]
         second = booted.endpoints["guest"].partition.contexts[1]
         assert second.x[0:2] == [0x8400_0002, 0x0]
+
+
+class Slow(Adder):
+    """Works on a request until the normal world has wanted its PE, and a while longer."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = 0
+
+    async def on_direct_request(self, request, ffa):
+        while self.steps < 20_000:
+            self.steps += 1
+            await ffa.id_get()
+        return await super().on_direct_request(request, ffa)
+
+
+def test_an_sp_is_preempted_for_the_interrupts_of_the_guest():
+    slow, lines = Slow(), []
+    with system(IMAGES / "preempted.bin", sps=[slow]) as booted:
+        booted.listeners.append(lambda name, line: lines.append((line, slow.steps)))
+        assert run_to_end(booted).end is End.POWERED_OFF
+    assert [line for line, _ in lines] == ["preempted", "answered"]
+    assert 0 < lines[0][1] < 20_000
+    assert lines[1][1] == 20_000
 
 
 def test_a_dead_qemu_is_named():

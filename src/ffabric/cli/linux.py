@@ -7,6 +7,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Terminal
@@ -37,7 +40,7 @@ def linux(
     *sps: str,
     cpus: int = 1,
     memory: int = run.MEMORY >> 20,
-    packages_folder: Path | None = None,
+    folder: Annotated[Path | None, Parameter(name="--packages")] = None,
     refresh: bool = False,
     shell: bool = False,
     trace: Path | None = None,
@@ -59,7 +62,7 @@ def linux(
         How many CPUs Linux has.
     memory
         How much memory it has, in MiB.
-    packages_folder
+    folder
         Take the packages (kernel and busybox-static, for arm64) from this folder instead.
     refresh
         Look for a newer kernel than that of the last time.
@@ -77,7 +80,7 @@ def linux(
     terminal = Terminal(sys.stdout)
     progress = _Progress(terminal)
     try:
-        kernel = _kernel(packages_folder, progress, refresh=refresh)
+        kernel = _kernel(folder, progress, refresh=refresh)
     except PackageError as error:
         raise UsageError(str(error)) from None
     if extract is not None:

@@ -22,7 +22,7 @@ from ffabric.observe.trace import Trace, read_choices, read_seed
 from ffabric.system.boot import boot
 from ffabric.system.config import read_system
 from ffabric.system.python_target import TargetError
-from ffabric.system.spec import SystemSpec
+from ffabric.system.spec import QEMU, SystemSpec
 from ffabric.system.system import System
 
 _FAILED = 1
@@ -86,6 +86,8 @@ def run(
 
 def _booted(spec: SystemSpec, seed: int | None, replay: Path | None) -> System:
     choices = None
+    if replay is not None and any(each.engine == QEMU for each in spec.partitions):
+        raise UsageError("--replay: what QEMU executes takes wall time and is never the same again")
     if replay is not None:
         try:
             seed, choices = read_seed(replay), read_choices(replay)

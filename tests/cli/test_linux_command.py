@@ -1,0 +1,158 @@
+"""``ffabric linux``, and systems with a kernel in QEMU in ``ffabric run``."""
+
+import gzip
+import io
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from ffabric.cli.main import main
+from ffabric.guests import images
+
+OUTSIDER = Path(__file__).parent.parent / "images" / "outsider.bin"
+SYSTEM = """\
+hypervisor = false
+
+[[vm]]
+name = "kernel"
+engine = "qemu"
+image = "kernel.bin"
+initrd = "files"
+bootargs = "quiet"
+
+[run]
+stop_on = "ready"
+"""
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def invoke(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ffabric", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return ended.value.code, printed.out, printed.err
+
+    return invoke
+
+
+@pytest.fixture
+def qemu():
+    if shutil.which("qemu-system-aarch64") is None:
+        pytest.fail("no QEMU: apt-get install qemu-system-arm")
+
+
+def member(name, data):
+    return f"{name + '/':<16}{'0':<12}{'0':<6}{'0':<6}{'100644':<8}{len(data):<10}`\n".encode() + (
+        data + b"\n" * (len(data) % 2)
+    )
+
+
+def tar(files):
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"./{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return gzip.compress(whole.getvalue())
+
+
+def package(folder, name, files):
+    control = f"Package: {name}\nVersion: 1\nArchitecture: arm64\n".encode()
+    members = (("control.tar.gz", tar({"control": control})), ("data.tar.gz", tar(files)))
+    parts = [member("debian-binary", b"2.0\n"), *(member(*each) for each in members)]
+    (folder / f"{name}.deb").write_bytes(b"!<arch>\n" + b"".join(parts))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Packages of a kernel that asks the first SP 64 times and turns everything off."""
+    where = tmp_path / "packages"
+    where.mkdir()
+    modules = "lib/modules/7.9/kernel/drivers/firmware/arm_ffa"
+    files = {
+        "boot/vmlinuz-7.9": images.load("client_smc"),
+        f"{modules}/ffa-core.ko": b"core",
+        f"{modules}/ffa-module.ko": b"module",
+    }
+    package(where, "linux-image-7.9", files)
+    package(where, "busybox-static", {"bin/busybox": b"busybox"})
+    return where
+
+
+def test_without_qemu_the_command_that_installs_it_is_said(run, folder, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    status, _, error = run("linux", "--packages", folder)
+    assert (status, error) == (
+        2,
+        "ffabric: qemu-system-aarch64 is not installed: sudo apt-get install qemu-system-arm\n",
+    )
+
+
+def test_without_package_sources_the_folder_is_pointed_out(run, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    status, _, error = run("linux")
+    assert status == 2
+    assert "--packages" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_folder_without_packages(run, tmp_path):
+    status, _, error = run("linux", "--packages", tmp_path)
+    assert (status, error) == (2, f"ffabric: {tmp_path}: there are no arm64 packages in it\n")
+
+
+def test_kernel_and_files_for_a_system_of_ones_own(run, folder, tmp_path):
+    status, out, _ = run("linux", "--packages", folder, "--extract", tmp_path / "boot")
+    assert status == 0
+    assert (tmp_path / "boot/vmlinuz").read_bytes() == images.load("client_smc")
+    assert (tmp_path / "boot/initrd").read_bytes().startswith(b"070701")
+    assert "bootargs: console=ttyAMA0" in out
+
+
+def test_a_kernel_that_is_not_linux_is_found_out(run, folder, tmp_path, qemu):
+    (tmp_path / "adder.py").write_text(
+        "from ffabric.guests.partition import Partition\n\n\n"
+        "class Adder(Partition):\n"
+        "    uuid = '5a7c6d2e-5f4b-4a8e-9a55-3f9c1f0a7b11'\n\n"
+        "    async def on_direct_request(self, request, ffa):\n"
+        "        a, b, *_ = request.payload\n"
+        "        return request.respond(a + b)\n"
+    )
+    trace = tmp_path / "linux.trace.jsonl"
+    status, out, _ = run("linux", "adder.py:Adder", "--packages", folder, "--trace", trace)
+    assert status == 1
+    assert "FAILED: Linux did not get to 'init'" in out
+    assert "FAILED: Linux does not see partition 0x8001 (5a7c6d2e" in out
+    assert "calls that run an SP" in out
+    assert (tmp_path / "linux.console.log").exists()
+    assert trace.read_text().count('"0xc400006f"') >= 64
+
+
+def test_a_kernel_in_a_system_of_ones_own(run, tmp_path, qemu):
+    (tmp_path / "kernel.bin").write_bytes(OUTSIDER.read_bytes())
+    (tmp_path / "files").write_bytes(b"files")
+    (tmp_path / "system.toml").write_text(SYSTEM.replace("false", "false\npes = 2"))
+    status, out, _ = run("run", "system.toml", "--trace", "run.trace.jsonl")
+    assert status == 0
+    assert "kernel: hello" in out
+    assert "kernel has printed 'ready'" in out
+    status, _, error = run("run", "system.toml", "--replay", "run.trace.jsonl")
+    assert status == 2
+    assert "never the same again" in error
+
+
+def test_files_of_a_kernel_are_only_for_qemu(run, tmp_path):
+    (tmp_path / "kernel.bin").write_bytes(OUTSIDER.read_bytes())
+    (tmp_path / "system.toml").write_text(SYSTEM.replace('engine = "qemu"\n', ""))
+    status, _, error = run("run", "system.toml")
+    assert status == 2
+    assert error.count("only with engine = 'qemu'") == 2
