@@ -221,6 +221,25 @@ def parse_header(data: bytes) -> Header:
     return header
 
 
+def parse_param(data: bytes, index: int, *, registered: bool = False) -> Param:
+    """Parameter `index` of those that `data` is; as `parse_params`."""
+    at = index * PARAM_SIZE
+    attributes = _VALUE.unpack(data, at, f"params[{index}]")[0]
+    kind = attributes & TYPE_MASK
+    if kind == Type.NONE:
+        return Empty(attributes)
+    if 1 <= kind <= 3:
+        return Value(*_VALUE.unpack(data, at))
+    if 5 <= kind <= 7 and registered:
+        return Rmem(*_RMEM.unpack(data, at))
+    if 5 <= kind <= 7:
+        _, low, high, internal, size, handle = _FMEM.unpack(data, at)
+        return Fmem(attributes, low | high << 32, internal, size, handle)
+    if 9 <= kind <= 11:
+        return Tmem(*_TMEM.unpack(data, at))
+    raise DecodeError(f"params[{index}].attributes", at, attributes, "no such type")
+
+
 def parse_params(data: bytes, count: int, *, registered: bool = False) -> list[Param]:
     """`count` parameters at the start of `data`; types 5 to 7 are RMEM if `registered`, else FMEM.
 
@@ -228,25 +247,7 @@ def parse_params(data: bytes, count: int, *, registered: bool = False) -> list[P
     """
     if count * PARAM_SIZE > len(data):
         raise DecodeError("params", None, count, f"more than {len(data)} bytes hold")
-    params: list[Param] = []
-    for index in range(count):
-        at = index * PARAM_SIZE
-        attributes = int.from_bytes(data[at : at + 8], "little")
-        kind = attributes & TYPE_MASK
-        if kind == Type.NONE:
-            params.append(Empty(attributes))
-        elif 1 <= kind <= 3:
-            params.append(Value(*_VALUE.unpack(data, at)))
-        elif 5 <= kind <= 7 and registered:
-            params.append(Rmem(*_RMEM.unpack(data, at)))
-        elif 5 <= kind <= 7:
-            _, low, high, internal, size, handle = _FMEM.unpack(data, at)
-            params.append(Fmem(attributes, low | high << 32, internal, size, handle))
-        elif 9 <= kind <= 11:
-            params.append(Tmem(*_TMEM.unpack(data, at)))
-        else:
-            raise DecodeError(f"params[{index}].attributes", at, attributes, "no such type")
-    return params
+    return [parse_param(data, index, registered=registered) for index in range(count)]
 
 
 def parse_message(data: bytes, *, registered: bool = False) -> Message:

@@ -7,7 +7,7 @@ in w3 of the response, what is wrong with its contents in the message.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from struct import pack
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -163,15 +163,12 @@ def _no_params(call: Call) -> None:
         raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
 
 
-def _parsed(call: Call, first: int) -> Sequence[wire.Param]:
-    """The parameters from `first` on, if a TA can have so many."""
-    count = call.header.num_params
-    if count < first or count > first + NUM_PARAMS:
+def _ta_params(call: Call, first: int) -> int:
+    """How many parameters from `first` on are the TA's, if it can have so many."""
+    count = call.header.num_params - first
+    if not 0 <= count <= NUM_PARAMS:
         raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
-    try:
-        return wire.parse_params(call.params[first * wire.PARAM_SIZE :], count - first)
-    except DecodeError as error:
-        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE) from error
+    return count
 
 
 def _meta(call: Call) -> tuple[UUID, Identity]:
@@ -210,8 +207,8 @@ async def _with_params(
     given: list[Value | Memref | None] = []
     regions: list[Region] = []
     try:
-        for param in _parsed(call, first):
-            given.append(await _param(bank, call.thread, param, regions))  # noqa: PERF401
+        for index in range(first, first + _ta_params(call, first)):
+            given.append(await _param(bank, call, index, regions))  # noqa: PERF401
         params = params_of(given)
         check()
         try:
@@ -226,9 +223,14 @@ async def _with_params(
 
 
 async def _param(
-    bank: Bank, thread: Thread, param: wire.Param, regions: list[Region]
+    bank: Bank, call: Call, index: int, regions: list[Region]
 ) -> Value | Memref | None:
     """A parameter for a TA; a region that it uses is added to `regions`."""
+    thread = call.thread
+    try:
+        param = wire.parse_param(call.params, index)
+    except DecodeError as error:
+        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE) from error
     kind = param.attributes & wire.TYPE_MASK
     if param.attributes & wire.META:
         raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
