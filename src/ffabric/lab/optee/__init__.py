@@ -1,0 +1,1 @@
+"""How exact the OP-TEE core in Python is: the same forged messages for it and for a real one."""
