@@ -452,3 +452,48 @@ def test_the_interrupt_of_a_dead_sp_is_disabled(ffabric, kind):
     rig.gic.set_level(a.intid, True)
     assert rig.step(v)
     assert not rig.gic.enabled(a.intid)
+
+
+RECONFIGURE = hafnium.HF_INTERRUPT_RECONFIGURE
+TARGET, SECURITY, ENABLE = hafnium.Reconfigure
+IMPOSSIBLE = 0xFFFF_FFFF_FFFF_FFFF
+
+
+def test_an_sp_disables_and_enables_its_interrupt_at_the_gic(rig):
+    v, a = rig.v, rig.a
+    rig.chain(v, a)
+    assert a.call(RECONFIGURE, a.intid, ENABLE, 0)[0] == 0
+    rig.raise_(a)
+    assert rig.step(a)
+    assert a.get() == NONE
+    assert a.call(RECONFIGURE, a.intid, ENABLE, 1)[0] == 0
+    assert a.get() == a.intid
+
+
+@pytest.mark.parametrize(
+    ("command", "value", "answer"),
+    [
+        (TARGET, 0, 0),
+        (TARGET, 1, IMPOSSIBLE),
+        (TARGET, 0xFFFF, IMPOSSIBLE),
+        (SECURITY, 1, 0),
+        (SECURITY, 0, IMPOSSIBLE),
+        (ENABLE, 2, IMPOSSIBLE),
+        (77, 0, IMPOSSIBLE),
+    ],
+)
+def test_what_may_be_changed_about_an_interrupt(ffabric, command, value, answer):
+    rig = Rig(ffabric, pes=2)
+    rig.chain(rig.v, rig.a)
+    assert rig.a.call(RECONFIGURE, rig.a.intid, command, value)[0] == answer
+    assert rig.a.call(RECONFIGURE, hafnium.NOTIFICATION_PENDING_INTID, TARGET, 0)[0] == 0
+    assert rig.a.call(RECONFIGURE, 5000, TARGET, 0)[0] == IMPOSSIBLE
+
+
+def test_an_mp_sp_moves_its_interrupt_to_another_pe(ffabric):
+    rig = Rig(ffabric, pes=2, a={"vcpus": 2})
+    v, a = rig.v, rig.a
+    rig.chain(v, a)
+    assert a.call(RECONFIGURE, a.intid, TARGET, 1)[0] == 0
+    assert rig.gic.routes[a.intid] == rig.machine.pes[1].mpidr & 0xFFFFFF
+    assert a.call(RECONFIGURE, a.intid, TARGET, 2)[0] == IMPOSSIBLE

@@ -297,6 +297,12 @@ class Manager(Relayer):
     def interrupt_enabled(self, ctx: ExecutionContext, intid: int, on: bool) -> None:
         """``ctx`` has enabled or disabled its virtual interrupt ``intid``."""
 
+    def interrupt_reconfigured(
+        self, ctx: ExecutionContext, intid: int, command: int, value: int
+    ) -> bool:
+        """``ctx`` wants its interrupt ``intid`` otherwise; whether it is so now."""
+        return True
+
     def interrupt_deactivated(self, ctx: ExecutionContext, intid: int) -> None:
         """``ctx`` has handled its virtual interrupt ``intid``."""
 

@@ -130,9 +130,11 @@ def deactivate(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
 
 
 def reconfigure(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
-    """HF_INTERRUPT_RECONFIGURE(intid, command, value): 0; target and security are the SPMC's."""
+    """HF_INTERRUPT_RECONFIGURE(intid, command, value): 0, or -1 for what is not to be changed."""
     x = caller.x
-    x[0] = 0 if x[1] & 0xFFFFFFFF < MAX_INTID else FAILURE
+    intid, command, value = (word & 0xFFFFFFFF for word in x[1:4])
+    possible = intid < MAX_INTID and pm.interrupt_reconfigured(caller, intid, command, value)
+    x[0] = 0 if possible else FAILURE
     return caller
 
 

@@ -72,6 +72,10 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE
 
 
+SECURE = 1
+"""The security state of an interrupt, as HF_INTERRUPT_RECONFIGURE has it."""
+
+
 class Mask(IntEnum):
     """What a PE does not take, the least first."""
 
@@ -227,3 +231,24 @@ def end(spmc: Spmc, ctx: ExecutionContext, intid: int) -> None:
     gic = spmc.machine.gic
     if not gic.is_edge(intid, ctx.pe.index):
         gic.deactivate(ctx.pe.index, intid)
+
+
+def reconfigure(spmc: Spmc, ctx: ExecutionContext, intid: int, command: int, value: int) -> bool:
+    """An SP changes the interrupt of its device at the GIC; False: it cannot be changed so.
+
+    A UP SP has its interrupts on the PE on which it runs, and all of them remain secure.
+    """
+    gic = spmc.machine.gic
+    pe = ctx.pe
+    assert pe is not None
+    if command == hafnium.Reconfigure.TARGET_PE:
+        here = not ctx.partition.up or value == pe.index
+        if not here or value >= len(spmc.machine.pes) or intid < FIRST_SPI:
+            return False
+        gic.configure(intid, target=value)
+        return True
+    if command == hafnium.Reconfigure.ENABLE and value in (0, 1):
+        private = pe.index if intid < FIRST_SPI else None
+        gic.configure(intid, pe=private, enabled=bool(value))
+        return True
+    return command == hafnium.Reconfigure.SEC_STATE and value == SECURE

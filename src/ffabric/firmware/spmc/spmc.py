@@ -124,6 +124,14 @@ class Spmc(Manager):
             if intid >= FIRST_SPI:
                 self.machine.gic.configure(intid, enabled=True)
 
+    def interrupt_reconfigured(
+        self, ctx: ExecutionContext, intid: int, command: int, value: int
+    ) -> bool:
+        """An SP moves or enables the interrupt of its device; others are as the SPMC has them."""
+        if self.interrupt_owners.get(intid) is not ctx.partition:
+            return True
+        return interrupts.reconfigure(self, ctx, intid, command, value)
+
     def interrupt_deactivated(self, ctx: ExecutionContext, intid: int) -> None:
         """An SP has handled the interrupt of its device: the GIC may signal it again."""
         if self.interrupt_owners.get(intid) is ctx.partition:
