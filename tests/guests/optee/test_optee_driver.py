@@ -220,8 +220,7 @@ def test_the_supplicant_keeps_files(ask):
 
 
 def test_files_are_renamed():
-    supplicant = Supplicant()
-    supplicant.files = {"a": bytearray(b"1"), "b": bytearray(b"2")}
+    supplicant = Supplicant(files={"a": bytearray(b"1"), "b": bytearray(b"2")})
     texts = iter(["a", "b"] * 2 + ["c", "d"])
 
     class Named:

@@ -75,13 +75,20 @@ class Request:
 
 
 class Supplicant:
-    """`tas`: the signed TAs to load, by UUID. `files`: those of the secure storage, by path."""
+    """`tas`: the signed TAs to load, by UUID. `files`: those of the secure storage, by path.
+
+    Who keeps `files` and gives them to the next run's, gives it the storage that it left.
+    """
 
     COMMANDS: ClassVar[dict[int, Callable[[Supplicant, Request], None]]]
 
-    def __init__(self, tas: Mapping[UUID, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        tas: Mapping[UUID, bytes] | None = None,
+        files: dict[str, bytearray] | None = None,
+    ) -> None:
         self.tas = dict(tas or {})
-        self.files: dict[str, bytearray] = {}
+        self.files = {} if files is None else files
         self._open: dict[int, bytearray] = {}
         self._lists: dict[int, list[str]] = {}
         self._last = 0
