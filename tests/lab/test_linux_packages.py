@@ -209,7 +209,37 @@ def test_the_machines_sources_give_what_the_meta_package_needs(sources, tmp_path
 def test_a_machine_without_apt_is_told_of_the_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PackageError, match="--packages"):
-        packages.machine_mirror()
+        packages.machine_mirror(tmp_path / "apt", print)
+
+
+def test_a_machine_whose_lists_were_never_read_has_them_read(monkeypatch, tmp_path):
+    (tmp_path / "apt-get").write_text(
+        textwrap.dedent(
+            f"""\
+            #!/bin/sh
+            case "$*" in
+                *update) touch {tmp_path}/updated ;;
+                *apt/state/lists*indextargets*)
+                    [ ! -f {tmp_path}/updated ] || echo "mirror:/debian/ trixie" ;;
+            esac
+            """
+        )
+    )
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    said = []
+    for _ in range(2):
+        found = packages.machine_mirror(tmp_path / "apt", said.append)
+        assert found == ("mirror:/debian/", "trixie")
+    assert said == ["reading the lists of packages of this machine"]
+
+
+def test_a_machine_without_debian_is_told_of_the_folder(monkeypatch, tmp_path):
+    (tmp_path / "apt-get").write_text("#!/bin/sh\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(PackageError, match="no Debian mirror that answers"):
+        packages.machine_mirror(tmp_path / "apt", print)
 
 
 def test_the_cache_is_where_the_user_wants_it(monkeypatch):

@@ -88,6 +88,7 @@ class Suite:
         self._say = say
         self._root = cache / "apt" / suite
         self._debs = cache / "packages"
+        self._options: list[str] = []
         self._updated = False
 
     def fields(self, name: str) -> dict[str, str]:
@@ -122,10 +123,8 @@ class Suite:
     def _update(self) -> None:
         if self._updated:
             return
-        for folder in ("state/lists/partial", "cache/archives/partial"):
-            (self._root / folder).mkdir(parents=True, exist_ok=True)
-        (self._root / "state/status").touch()
-        mirror, own = machine_mirror()
+        self._options = self._private()
+        mirror, own = machine_mirror(self._root.parent / "machine", self._say)
         suite = own if self.suite == OWN_SUITE else self.suite
         trust = f" signed-by={KEYRING}" if KEYRING.is_file() else ""
         line = f"deb [arch={ARCHITECTURE}{trust}] {mirror} {suite} main\n"
@@ -134,29 +133,27 @@ class Suite:
         self._retried("apt-get", "update")
         self._updated = True
 
-    def _options(self) -> list[str]:
+    def _private(self) -> list[str]:
+        """Options of apt: nothing is the machine's but the mirror and the keys."""
         root = self._root
+        options = _private(root)
+        (root / "state/status").touch()
         settings = {
-            "Dir::State": root / "state",
-            "Dir::State::lists": root / "state/lists",
             "Dir::State::status": root / "state/status",
-            "Dir::Cache": root / "cache",
             "Dir::Etc::sourcelist": root / "sources.list",
             "Dir::Etc::sourceparts": "/dev/null",
             "Dir::Etc::preferences": "/dev/null",
             "Dir::Etc::preferencesparts": "/dev/null",
             "APT::Architecture": ARCHITECTURE,
             "APT::Architectures::": ARCHITECTURE,
-            "APT::Sandbox::User": "",
             "APT::Get::List-Cleanup": "0",
-            "Acquire::Languages": "none",
-            "Acquire::Retries": "3",
         }
-        return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
+        more = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
+        return [*options, *more]
 
     def _apt(self, program: str, *words: str, cwd: Path | None = None, check: bool = True) -> str:
         done = subprocess.run(  # noqa: S603 - words of our own
-            [_program(program), "-q", *self._options(), *words],
+            [_program(program), "-q", *self._options, *words],
             cwd=cwd,
             check=False,
             capture_output=True,
@@ -184,11 +181,36 @@ class Suite:
         self._apt(program, *words, cwd=cwd)
 
 
-def machine_mirror() -> tuple[str, str]:
-    """The Debian mirror that this machine gets its packages from, and the suite that it is of."""
+def machine_mirror(root: Path, say: Say) -> tuple[str, str]:
+    """The Debian mirror that this machine gets its packages from, and the suite that it is of.
+
+    apt knows both once it has read the machine's lists of packages. If it never did, it does now,
+    below ``root``.
+    """
+    options = _private(root)
+    rows = _mirrors([]) or _mirrors(options)
+    if not rows:
+        say("reading the lists of packages of this machine")
+        update = [_program("apt-get"), "-q", *options, "update"]
+        subprocess.run(update, check=False, capture_output=True)  # noqa: S603 - words of our own
+        rows = _mirrors(options)
+    if not rows:
+        raise PackageError(
+            "this machine's package sources have no Debian mirror that answers:"
+            " say --packages with a folder of packages"
+        )
+    return rows[0][0], rows[0][1]
+
+
+def _mirrors(options: Sequence[str]) -> list[list[str]]:
+    """Mirror and suite of each of the machine's sources that is Debian's, the suite itself first.
+
+    Pockets such as trixie-updates come from the same mirror; their names have a hyphen.
+    """
     listed = subprocess.run(  # noqa: S603 - words of our own
         [
             _program("apt-get"),
+            *options,
             "indextargets",
             "--format",
             "$(REPO_URI) $(CODENAME)",
@@ -199,16 +221,24 @@ def machine_mirror() -> tuple[str, str]:
         check=False,
         capture_output=True,
         text=True,
-    ).stdout.split("\n")
-    # Pockets such as trixie-updates come from the same mirror; the suite itself has no hyphen.
-    rows = [line.split() for line in listed if len(line.split()) == 2]
-    rows.sort(key=lambda row: "-" in row[1])
-    if not rows:
-        raise PackageError(
-            "this machine's package sources have no Debian mirror, or apt-get update was never run:"
-            " sudo apt-get update, or --packages with a folder of packages"
-        )
-    return rows[0][0], rows[0][1]
+    ).stdout
+    rows = [line.split() for line in listed.splitlines() if len(line.split()) == 2]
+    return sorted(rows, key=lambda row: "-" in row[1])
+
+
+def _private(root: Path) -> list[str]:
+    """Options of apt: lists and caches below ``root``, which are made."""
+    for folder in ("state/lists/partial", "cache/archives/partial"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    settings = {
+        "Dir::State": root / "state",
+        "Dir::State::lists": root / "state/lists",
+        "Dir::Cache": root / "cache",
+        "APT::Sandbox::User": "",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": "3",
+    }
+    return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
 
 
 def _program(name: str) -> str:
