@@ -85,16 +85,26 @@ def test_a_disk_in_another_vm(ffabric, static, notifications, pes):
     check(system, client, device)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_two_vms_have_their_own_disks(ffabric, seed):
+@pytest.mark.parametrize("seed", range(6))
+@INDIRECT
+@NOTIFIED
+@pytest.mark.parametrize("where", ["sp", "vm"])
+def test_two_vms_have_their_own_disks(ffabric, seed, where, notifications, indirect):
+    """All of them on two PEs, in each other's way: whoever finds RX full or the SP busy waits."""
+    if where == "vm":
+        indirect = True
     disks = [BlockDevice(bytearray(SECTORS * 512), serial="serial 7") for _ in range(2)]
-    clients = [Client(name, notifications=True, static=POOL) for name in ("alice", "bob")]
-    devices = DeviceSide()
+    how = {"notifications": notifications, "indirect": indirect}
+    clients = [Client("alice", static=POOL, **how), Client("bob", **how)]
+    devices = DeviceSide(name="devices")
+    first = 1 if where == "sp" else 2
     for index, disk in enumerate(disks):
-        devices.add(disk, driver=1 + index)
-
+        devices.add(disk, driver=first + index)
     clients[1].work = _on_device(clients[1], 1)
-    system = ffabric.boot(sps=[devices], vms=clients, pes=2, seed=seed)
+    inside = {"sps": [devices], "vms": clients}
+    if where == "vm":
+        inside = {"sps": ["unconcerned"], "vms": [devices, *clients]}
+    system = ffabric.boot(**inside, pes=2, seed=seed)
     system.run()
     for disk, client in zip(disks, clients, strict=True):
         check(system, client, disk)

@@ -162,7 +162,7 @@ class Hypervisor(Manager):
             self.machine.gic.set_pending(self.sri, index)
         if steps is self._chores:
             self._chores = None
-        elif caller is None:
+        else:
             self._chores_due(pe)
         return self._go_on(pe, self._resume(pe, nxt) if nxt is caller else nxt)
 

@@ -20,6 +20,7 @@ from ffabric.abi.ffa.memory import (
     PERM_DATA_RO,
     PERM_DATA_RW,
 )
+from ffabric.abi.ffa.status import Status
 from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.body import MessageType
@@ -47,13 +48,26 @@ MAX_AREAS: Final = 255
 MAX_EVENTS: Final = 1024
 """Events that wait for a driver; one that lets more come has lost its devices."""
 NOTIFICATIONS: Final = 64
+RX_TRIES: Final = 64
+"""How often memory is retrieved while messages come into RX."""
 _NO_VERSION = {"bus_version": 0, "revision": 0, "ffa_version": 0}
 
 
 class Connection:
-    """One driver side: its version, areas, devices, and the events that wait for it."""
+    """One driver side: its version, areas, devices, and the events that wait for it.
 
-    def __init__(self, peer: int, ffa: Ffa, generation: Generation, *, bus_features: int) -> None:
+    ``make_room`` takes a message out of RX if there is one, for who needs RX.
+    """
+
+    def __init__(
+        self,
+        peer: int,
+        ffa: Ffa,
+        generation: Generation,
+        *,
+        bus_features: int,
+        make_room: Callable[[Ffa], Coroutine[Any, Any, None]],
+    ) -> None:
         self.peer = peer
         self.generation = generation
         self.agreed = False
@@ -69,6 +83,7 @@ class Connection:
         self.lost = 0
         """Events for which there was no room."""
         self._bus_features = bus_features
+        self._make_room = make_room
         self._used: set[bytes] = set()
         """EVENT_USED that wait already: one says as much as two."""
 
@@ -192,17 +207,25 @@ class Connection:
             return Result.ERROR
         writable = bool(attributes.WRITABLE)
         handle = message["handle"]
-        try:
-            got = await ffa.retrieve(
-                handle,
-                self.peer,
-                permissions=PERM_DATA_RW if writable else PERM_DATA_RO,
-                attributes=MEM_ATTR_NORMAL_WB_INNER,
-                flags=FLAG_TYPE_SHARE,
-                tag=message["tag"],
-            )
-        except (FfaError, DecodeError):
-            return Result.ERROR
+        for _ in range(RX_TRIES):
+            try:
+                got = await ffa.retrieve(
+                    handle,
+                    self.peer,
+                    permissions=PERM_DATA_RW if writable else PERM_DATA_RO,
+                    attributes=MEM_ATTR_NORMAL_WB_INNER,
+                    flags=FLAG_TYPE_SHARE,
+                    tag=message["tag"],
+                )
+                break
+            except DecodeError:
+                return Result.ERROR
+            except FfaError as error:
+                if error.status is not Status.BUSY:
+                    return Result.ERROR
+                await self._make_room(ffa)  # a message has come into RX
+        else:
+            return Result.BUSY
         pieces = [(ipa, pages * PAGE) for ipa, pages in got.ranges]
         area = Area(message["area"], handle, pieces, writable=writable)
         if area.size != message["pages"] * PAGE:
@@ -216,13 +239,25 @@ class Connection:
     async def _area_unshare(self, message: Message, ffa: Ffa) -> bytes:
         """An area that a back end is still using has to wait; rings in it are not asked."""
         number = message["area"]
-        if any(end.device.busy_with(abi.address(number)) for end in self.ends.values()):
+        if self._busy_with(number):
             return self._answer(message, {"area": number, "result": Result.BUSY})
         area = self.areas.remove(number)
         if area is None:
             return self._answer(message, {"area": number, "result": Result.ERROR})
         await self._give_back(area, ffa)
         return self._answer(message, {"area": number, "result": Result.OK})
+
+    def _busy_with(self, number: int) -> bool:
+        return any(end.device.busy_with(abi.address(number)) for end in self.ends.values())
+
+    async def release(self, number: int, ffa: Ffa) -> bool:
+        """Give an area up, unasked, and say so; False if it is not there, or in use outside."""
+        area = None if self._busy_with(number) else self.areas.remove(number)
+        if area is None:
+            return False
+        await self._give_back(area, ffa)
+        self.emit(abi.EVENT_AREA_RELEASE, 0, {"area": number})
+        return True
 
     async def _give_back(self, area: Area, ffa: Ffa) -> None:
         for end in self.ends.values():

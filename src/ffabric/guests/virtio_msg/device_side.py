@@ -8,6 +8,7 @@ interrupt.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import ClassVar, Final
 
@@ -16,6 +17,7 @@ from msgspec import Struct
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications
+from ffabric.abi.ffa.messages import Message
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.ffa import Method
@@ -70,6 +72,8 @@ class DeviceSide(Partition):
         self._devices: dict[int, _Placed] = {}
         self._next = 0
         self._vcpu: Vcpu | None = None
+        self._inbox: deque[Message] = deque()
+        """Messages that were in RX when it was needed."""
         self._full = False
         """A VM has a message in RX."""
         for device in devices:
@@ -111,7 +115,13 @@ class DeviceSide(Partition):
         connection = self.connections.get(peer)
         if connection is None:
             features = SP_FEATURES if ffa.vcpu.secure else VM_FEATURES
-            connection = Connection(peer, ffa, self.generation, bus_features=features)
+            connection = Connection(
+                peer,
+                ffa,
+                self.generation,
+                bus_features=features,
+                make_room=self._make_room,
+            )
             self.connections[peer] = connection
             for number, placed in self._devices.items():
                 if placed.driver in (None, peer):
@@ -125,7 +135,7 @@ class DeviceSide(Partition):
         await self.on_boot(ffa)
         await self.enable_notifications(ffa)
         while True:
-            if not self._full:
+            if not self._full and not self._inbox:
                 await ffa.idle()
             await self.serve(ffa)
 
@@ -152,10 +162,7 @@ class DeviceSide(Partition):
 
     async def on_run(self, ffa: Ffa) -> None:
         """The scheduler gave cycles because something is pending."""
-        _, _, framework = await ffa.notification_get(FRAMEWORK)
-        if framework & RX_FULL:
-            await self._receive(ffa)
-        await self.tell(ffa)
+        await self.serve(ffa)
 
     async def on_notifications(
         self, from_sps: int, from_vms: int, framework: int, ffa: Ffa
@@ -177,16 +184,41 @@ class DeviceSide(Partition):
             self._devices[number].driver = None
         await connection.forget(ffa)
 
+    async def release(self, driver: int, area: int, ffa: Ffa) -> bool:
+        """Give up an area of a driver side, unasked; False if it is not there, or in use outside.
+
+        The driver side takes it back and gives its devices up.
+        """
+        connection = self.connections.get(driver)
+        if connection is None or not await connection.release(area, ffa):
+            return False
+        await self._tell(connection, ffa)
+        return True
+
     async def serve(self, ffa: Ffa) -> None:
-        """What a VM does whenever it has been woken."""
-        if self._full:
-            self._full = False
-            await self._receive(ffa)
+        """Serve all messages that have come, then tell what is to be told."""
+        await self._take(ffa)
+        while self._inbox:
+            await self._serve(self._inbox.popleft(), ffa)
+            await self._take(ffa)
         await self.tell(ffa)
 
-    async def _receive(self, ffa: Ffa) -> None:
-        """Serve the indirect message in RX."""
-        message = await ffa.receive()
+    async def _take(self, ffa: Ffa) -> None:
+        """Keep the message that is in RX, if one is."""
+        if ffa.vcpu.secure:
+            _, _, framework = await ffa.notification_get(FRAMEWORK)
+            self._full = bool(framework & RX_FULL)
+        if self._full:
+            self._full = False
+            self._inbox.append(await ffa.receive())
+
+    async def _make_room(self, ffa: Ffa) -> None:
+        await self._take(ffa)
+        if not ffa.vcpu.secure:
+            await ffa.yield_()
+
+    async def _serve(self, message: Message, ffa: Ffa) -> None:
+        """Serve an indirect message."""
         try:
             header = parse_header(message.payload)
         except DecodeError:
@@ -227,7 +259,7 @@ class DeviceSide(Partition):
         for connection in list(self.connections.values()):
             for end in list(connection.ends.values()):
                 end.poll()
-            if connection.events:
+            if connection.events or connection.outbox:
                 await self._tell(connection, ffa)
 
     async def _tell(self, connection: Connection, ffa: Ffa) -> None:

@@ -42,6 +42,7 @@ WINDOW: Final = 256
 """Devices that are asked for at a time."""
 FIRST_TOKEN: Final = 2
 _LAST_TOKEN = 0xFFFF
+_RESULTS = frozenset(Result)
 
 
 class SharedArea(Struct, frozen=True):
@@ -189,7 +190,9 @@ class DriverBus:
             if answer["result"] != Result.BUSY:
                 break
             await self.ffa.yield_()
-        raise BusError(f"{kind.name}: {Result(answer['result']).name}")
+        result = answer["result"]
+        name = Result(result).name if result in _RESULTS else f"result {result}"
+        raise BusError(f"{kind.name}: {name}")
 
     async def event(self, kind: MessageType, device: int, /, **fields: Any) -> None:
         """Send an event of a device's driver."""
@@ -231,11 +234,22 @@ class DriverBus:
             elif event["state"] == DeviceState.REMOVED:
                 self._remove(event["number"])
         elif event.kind is abi.EVENT_AREA_RELEASE:
-            area = self.areas.pop(event["area"], None)
-            if area is not None:
-                await self.ffa.reclaim(area.handle)
+            await self._released(event["area"])
         elif (end := self.devices.get(event.device)) is not None:
             end.on_event(event)
+
+    async def _released(self, number: int) -> None:
+        """The device side has given up an area that drivers use: nothing works any more."""
+        area = self.areas.pop(number, None)
+        if area is None:
+            return
+        try:
+            await self.ffa.reclaim(area.handle)
+        except FfaError:
+            self.areas[number] = area  # it says so, and has it
+            return
+        for device in list(self.devices):
+            self._remove(device)
 
     # Memory.
 

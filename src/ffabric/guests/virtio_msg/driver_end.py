@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 RESET_LOOKS: Final = 1000
 CONFIG_TRIES: Final = 5
+MAX_FEATURE_BLOCKS: Final = 64
 
 
 class DriverEnd:
@@ -89,6 +90,8 @@ class DriverEnd:
     async def offered(self) -> int:
         """The feature bits that the device has."""
         count = -(-self.info["num_features"] * self.bus.generation.feature_unit // 32)
+        if count > MAX_FEATURE_BLOCKS:
+            raise BusError(f"{self} has {count} blocks of features")
         features = 0
         index = 0
         while index < count:
