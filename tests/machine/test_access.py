@@ -270,3 +270,34 @@ def test_a_closed_access_leaves_the_tables_alone_and_the_others_in_place(stage2,
     second.read(IPA, 1)
     stage2.unmap(IPA, 1)
     assert abort(second.read, IPA, 1).reason == TRANSLATION
+
+
+def test_words_of_sixteen_bits(guest, stage2, memory, device):
+    stage2.map(IPA, RAM + 0x5000, 1, RW)
+    stage2.map(IPA + 0x1000, RAM + 0x2000, 1, RO)
+    stage2.map(IPA + 0x2000, DEVICE, 1, RW)
+    guest.write16(IPA + 2, 0xBEEF)
+    assert guest.read(IPA + 1, 4) == b"\0\xef\xbe\0"
+    assert guest.read16(IPA + 2) == 0xBEEF
+    guest.write16(IPA + 5, 0x1234)
+    assert guest.read16(IPA + 5) == 0x1234
+    assert guest.read16(IPA + 0xFFF) == 0
+    assert abort(guest.write16, IPA + 0x1000, 1).reason == PERMISSION
+    assert abort(guest.read16, IPA + 0x3000).reason == TRANSLATION
+    guest.write16(IPA + 0x2000, 7)
+    assert guest.read16(IPA + 0x2000) == 0x7788
+    assert device.log == [(0, 2, 7), (0, 2)]
+
+
+def test_extents_are_where_memory_is(guest, stage2, memory):
+    stage2.map(IPA, RAM + 0x5000, 2, RW)
+    stage2.map(IPA + 0x2000, RAM + 0x1000, 1, RO)
+    stage2.map(IPA + 0x3000, DEVICE, 1, RW)
+    ram = memory.bank_at(RAM)
+    assert guest.extents(IPA + 0x800, 0x2000, write=False) == [
+        (ram, 0x5800, 0x1800),
+        (ram, 0x1000, 0x800),
+    ]
+    assert abort(lambda: guest.extents(IPA, 0x3000, write=True)).ipa == IPA + 0x2000
+    assert abort(lambda: guest.extents(IPA + 0x2000, 0x2000, write=False)).reason == EXTERNAL
+    assert abort(lambda: guest.extents(IPA + 0x4000, 1, write=False)).reason == TRANSLATION

@@ -5,6 +5,7 @@ physical address space that the leaf names: Non-secure if the partition is, or i
 SW_NS. RAM is read and written in place; a device sees an access of its size on the bus.
 """
 
+import struct
 from mmap import mmap
 
 from ffabric.machine.bus import Bus
@@ -26,6 +27,8 @@ _DFSC = {
     EXTERNAL: 0b010000,
     ALIGNMENT: 0b100001,
 }
+_U16 = struct.Struct("@H")
+"""Native: one access of two bytes. Banks insist on a little-endian host."""
 _HAS_LEVEL = {TRANSLATION, ACCESS_FLAG, PERMISSION}
 
 
@@ -164,6 +167,25 @@ class GuestAccess:
                 found.append((bank, at, count))
             ipa += count
         return found
+
+    def read16(self, ipa: int) -> int:
+        """The little-endian 16-bit word at `ipa`; if it is aligned, by a single load.
+
+        What somebody outside stores at the same time is seen whole, before or after.
+        """
+        entry = self._reads.get(ipa >> 12) or self._fill(ipa, write=False)
+        if entry is None or ipa & 1:
+            return int.from_bytes(self.read(ipa, 2), "little")
+        value: int = _U16.unpack_from(entry[0], ipa + entry[1])[0]
+        return value
+
+    def write16(self, ipa: int, value: int) -> None:
+        """Store the little-endian 16-bit word at `ipa`; if it is aligned, by a single store."""
+        entry = self._writes.get(ipa >> 12) or self._fill(ipa, write=True)
+        if entry is None or ipa & 1:
+            self.write(ipa, value.to_bytes(2, "little"))
+        else:
+            _U16.pack_into(entry[0], ipa + entry[1], value)
 
     def read32(self, ipa: int) -> int:
         """The little-endian 32-bit word at `ipa`."""

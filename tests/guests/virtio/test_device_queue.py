@@ -32,6 +32,12 @@ class Memory:
         if write and address + size > READ_ONLY:
             raise BadAddress(address, size, "read-only")
 
+    def read16(self, address):
+        return int.from_bytes(self.read(address, 2), "little")
+
+    def write16(self, address, value):
+        self.write(address, value.to_bytes(2, "little"))
+
     def read(self, address, size):
         self.check(address, size, write=False)
         return bytes(self.data[address - BASE : address - BASE + size])
@@ -229,6 +235,7 @@ class Ram:
     """The driver's view of the same memory, at the same addresses."""
 
     def __init__(self, memory):
+        self.read16, self.write16 = memory.read16, memory.write16
         self.read = memory.read
         self.write = memory.write
 

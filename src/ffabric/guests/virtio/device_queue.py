@@ -93,8 +93,7 @@ class DeviceQueue:
                     return None
             slot = self._next_avail % self.size
             at = self._avail + ring.RING_OFFSET + ring.AVAIL_ENTRY.size * slot
-            (head,) = ring.AVAIL_ENTRY.unpack(self.dma.read(at, ring.AVAIL_ENTRY.size))
-            chain = self._follow(head)
+            chain = self._follow(self.dma.read16(at))
         self._next_avail = (self._next_avail + 1) & 0xFFFF
         return chain
 
@@ -116,7 +115,7 @@ class DeviceQueue:
             )
             self.dma.write(at, ring.USED_ENTRY.pack(head, written))
             self._next_used = (self._next_used + 1) & 0xFFFF
-            self.dma.write(self._used + ring.INDEX_OFFSET, self._next_used.to_bytes(2, "little"))
+            self.dma.write16(self._used + ring.INDEX_OFFSET, self._next_used)
 
     def must_signal(self) -> bool:
         """Whether the driver wants to be told of what was given back since the last time."""
@@ -126,10 +125,8 @@ class DeviceQueue:
         with _judged():
             if self._event_idx:
                 at = self._avail + ring.used_event_offset(self.size)
-                event = int.from_bytes(self.dma.read(at, 2), "little")
-                return ring.passes(event, self._next_used, old)
-            flags = int.from_bytes(self.dma.read(self._avail, 2), "little")
-            return not flags & ring.AVAIL_NO_INTERRUPT
+                return ring.passes(self.dma.read16(at), self._next_used, old)
+            return not self.dma.read16(self._avail) & ring.AVAIL_NO_INTERRUPT
 
     def read(self, chain: Chain) -> bytes:
         """All that the device may read of a chain."""
@@ -150,15 +147,14 @@ class DeviceQueue:
 
     def _pending(self) -> int:
         """How many chains are available and not taken."""
-        data = self.dma.read(self._avail + ring.INDEX_OFFSET, 2)
-        index = int.from_bytes(data, "little")
+        index = self.dma.read16(self._avail + ring.INDEX_OFFSET)
         if (index - self._next_used) & 0xFFFF > self.size:
             raise QueueError(f"available index {index}: more than {self.size} chains are under way")
         return (index - self._next_avail) & 0xFFFF
 
     def _ask_for_notification(self) -> None:
         at = self._used + ring.avail_event_offset(self.size)
-        self.dma.write(at, self._next_avail.to_bytes(2, "little"))
+        self.dma.write16(at, self._next_avail)
 
     def _follow(self, head: int) -> Chain:
         """The chain that begins at `head`, every piece of it judged."""

@@ -19,7 +19,13 @@ class BadAddress(Exception):  # noqa: N818 - what a bus error is to a device
 
 
 class Memory(Protocol):
-    """A driver's own memory, by IPA."""
+    """A driver's own memory, by IPA. What has 16 bits is accessed at once, if it is aligned."""
+
+    def read16(self, ipa: int) -> int:
+        """A word."""
+
+    def write16(self, ipa: int, value: int) -> None:
+        """Store a word."""
 
     def read(self, ipa: int, n: int) -> bytes:
         """A copy of `n` bytes."""
@@ -30,6 +36,12 @@ class Memory(Protocol):
 
 class Dma(Protocol):
     """What a device can reach. Each access raises BadAddress for what it cannot."""
+
+    def read16(self, address: int) -> int:
+        """A word, aligned: by one access."""
+
+    def write16(self, address: int, value: int) -> None:
+        """Store a word, aligned: by one access."""
 
     def check(self, address: int, size: int, *, write: bool) -> None:
         """Judge an access without making it."""

@@ -79,9 +79,9 @@ class DriverQueue(Generic[T]):
         head = taken[0]
         self._under_way[head] = (token, taken)
         entry = self._avail + ring.RING_OFFSET + 2 * (self._next_avail % self.size)
-        self._memory.write(entry, head.to_bytes(2, "little"))
+        self._memory.write16(entry, head)
         self._next_avail = (self._next_avail + 1) & 0xFFFF
-        self._memory.write(self._avail + ring.INDEX_OFFSET, self._next_avail.to_bytes(2, "little"))
+        self._memory.write16(self._avail + ring.INDEX_OFFSET, self._next_avail)
         return True
 
     def must_notify(self) -> bool:
@@ -91,17 +91,15 @@ class DriverQueue(Generic[T]):
             return False
         if self._event_idx:
             at = self._used + ring.avail_event_offset(self.size)
-            event = int.from_bytes(self._memory.read(at, 2), "little")
-            return ring.passes(event, self._next_avail, old)
-        flags = int.from_bytes(self._memory.read(self._used, 2), "little")
-        return not flags & ring.USED_NO_NOTIFY
+            return ring.passes(self._memory.read16(at), self._next_avail, old)
+        return not self._memory.read16(self._used) & ring.USED_NO_NOTIFY
 
     def collect(self) -> list[tuple[T, int]]:
         """What the device has used: each token, and the bytes that the device says it wrote.
 
         Raises QueueError if it says what cannot be.
         """
-        index = int.from_bytes(self._memory.read(self._used + ring.INDEX_OFFSET, 2), "little")
+        index = self._memory.read16(self._used + ring.INDEX_OFFSET)
         count = (index - self._next_used) & 0xFFFF
         if count > len(self._under_way):
             raise QueueError(f"used index {index}: {len(self._under_way)} chains are under way")
@@ -118,7 +116,7 @@ class DriverQueue(Generic[T]):
             done.append((token, written))
         if self._event_idx and done:
             at = self._avail + ring.used_event_offset(self.size)
-            self._memory.write(at, self._next_used.to_bytes(2, "little"))
+            self._memory.write16(at, self._next_used)
         return done
 
     def _fill_table(self, head: int, buffers: Sequence[Buffer]) -> None:

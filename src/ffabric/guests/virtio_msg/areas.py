@@ -87,6 +87,22 @@ class Areas:
         """Judge an access without making it."""
         self.find(address, size, write=write)
 
+    def read16(self, address: int) -> int:
+        """A word, by one access."""
+        area, offset = self.find(address, 2, write=False)
+        try:
+            return self._memory.read16(area.split(offset, 2)[0][0])
+        except DataAbort as abort:
+            raise BadAddress(address, 2, str(abort)) from abort
+
+    def write16(self, address: int, value: int) -> None:
+        """Store a word, by one access."""
+        area, offset = self.find(address, 2, write=True)
+        try:
+            self._memory.write16(area.split(offset, 2)[0][0], value)
+        except DataAbort as abort:
+            raise BadAddress(address, 2, str(abort)) from abort
+
     def read(self, address: int, size: int) -> bytes:
         """A copy of `size` bytes, each read once."""
         area, offset = self.find(address, size, write=False)

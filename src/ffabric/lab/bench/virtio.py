@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -46,6 +47,7 @@ MAPPINGS: Final = {"static": POOL, "dynamic": 0, "none": None}
 """How memory is mapped -> the pages of the pool; None: there is no FF-A."""
 BACK_ENDS: Final = {"python": "a disk in Python", "daemon": "qemu-storage-daemon"}
 _QUEUE = 64
+_U16 = struct.Struct("@H")
 
 
 class Bus(Client):
@@ -159,6 +161,15 @@ class Shared:
         """All of it can be read and written."""
         if address + size > len(self.bytes):
             raise BadAddress(address, size, "outside")
+
+    def read16(self, address: int) -> int:
+        """A word, by one access."""
+        value: int = _U16.unpack_from(self.bytes, address)[0]
+        return value
+
+    def write16(self, address: int, value: int) -> None:
+        """Store a word, by one access."""
+        _U16.pack_into(self.bytes, address, value)
 
     def read(self, address: int, size: int) -> bytes:
         """A copy."""
