@@ -22,13 +22,13 @@ from ffabric.lab.vhost import e2fs
 from ffabric.lab.vhost.copier import Copied, Copier
 from ffabric.lab.vhost.system import boot_with
 from ffabric.machine.vhost_user.front_end import BackEndLost
-from ffabric.machine.vhost_user.storage_daemon import StorageDaemon
+from ffabric.machine.vhost_user.storage_daemon import StorageDaemon, find_program
 
 _FAILED = 1
 _FILES = 24
 _LARGEST = 256 << 10
 _HEADINGS = ("mapping", "disk", "requests", "shares", "write MB/s", "read MB/s", "e2fsck", "files")
-_MINIMUM: Final = 4
+_MINIMUM: Final = 8
 _KILL_AT = 0.2
 """The share of the work after which a daemon is killed."""
 
@@ -65,6 +65,7 @@ def vhost(*, size: int = 16, kill: bool = True, timeout: float = 120) -> int:
         terminal.line(f"[{time.perf_counter() - began:6.2f}] {text}", indent=9)
         terminal.file.flush()
 
+    find_program()
     e2fs.find_programs()
     rows: list[_Row] = []
     with tempfile.TemporaryDirectory(prefix="ffabric-") as name:

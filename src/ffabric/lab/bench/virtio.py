@@ -261,14 +261,15 @@ BENCHMARKS: Final = (
 
 SWEEPS: Final = tuple(
     Sweep(
-        name=f"{what}, {_HOW[mapping]}",
-        what="reads of a virtio disk",
+        name="no FF-A" if mapping == "none" else mapping,
+        what=f"reads of {what}",
         axis="bytes of a request",
-        unit=megabytes_per_second(1),
-        unit_at=megabytes_per_second,
+        unit=REQUESTS if rate is None else rate(1),
+        unit_at=rate,
         points=SIZES,
         setup=partial(reads, back_end, mapping),
     )
+    for rate in (None, megabytes_per_second)
     for back_end, what in BACK_ENDS.items()
     for mapping in MAPPINGS
 )

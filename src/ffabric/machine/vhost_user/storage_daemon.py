@@ -18,6 +18,11 @@ PACKAGE = "qemu-system-common"
 """Debian's package of it."""
 
 
+def find_program() -> str:
+    """The path of the daemon; MissingProgram if there is none."""
+    return process.find(PROGRAM, PACKAGE)
+
+
 class StorageDaemon:
     """The daemon for the raw image at ``image``. It is killed when it is closed, or when we die.
 
@@ -28,7 +33,7 @@ class StorageDaemon:
         self.name = name
         self.ended = ""
         """Why it is not there any more."""
-        program = process.find(PROGRAM, PACKAGE)
+        program = find_program()
         self._errors, errors_there = os.pipe()
         with (
             tempfile.TemporaryDirectory(prefix="ffabric-") as folder,

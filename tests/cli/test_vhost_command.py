@@ -1,0 +1,49 @@
+"""``ffabric vhost``: what it prints, and what it says if it cannot."""
+
+import pytest
+
+from ffabric.cli.errors import UsageError
+from ffabric.cli.vhost import vhost
+from ffabric.machine.process import MissingProgram
+from ffabric.machine.vhost_user.front_end import BackEndLost
+
+
+def test_a_file_system_is_written_and_checked(capsys):
+    assert vhost(size=8) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("24 of 24 the same") == 2
+    assert shown.count("clean") == 2
+    assert shown.count("is killed: ") == 2
+    assert shown.count("needs a reset: qemu-storage-daemon for ") == 2
+    assert "everything is as it must be" in shown
+
+
+def test_a_disk_that_is_wrong_is_found(capsys, monkeypatch):
+    monkeypatch.setattr("ffabric.lab.vhost.e2fs.check", lambda image: "inode 12 has a wrong size")
+    assert vhost(size=8, kill=False) == 1
+    assert "FAILED: static mapping: inode 12 has a wrong size" in capsys.readouterr().out
+
+
+def test_it_takes_too_long(capsys):
+    assert vhost(size=8, kill=False, timeout=1e-6) == 1
+    assert "it took more than 1e-06 s" in capsys.readouterr().out
+
+
+def test_a_file_system_has_a_size():
+    with pytest.raises(UsageError, match="at least 8 MiB"):
+        vhost(size=7)
+
+
+def test_programs_that_are_missing_are_named_before_anything_is_done(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    with pytest.raises(MissingProgram, match="sudo apt-get install qemu-system-common"):
+        vhost()
+
+
+def test_a_daemon_that_does_not_start_is_a_line(monkeypatch):
+    def lost(*_, **__):
+        raise BackEndLost("qemu-storage-daemon for disk: no")
+
+    monkeypatch.setattr("ffabric.cli.vhost.StorageDaemon", lost)
+    with pytest.raises(UsageError, match="for disk: no"):
+        vhost(size=8)
