@@ -5,12 +5,15 @@ import json
 
 import pytest
 
+from ffabric.abi.ffa.uuids import to_pair
 from ffabric.abi.virtio_msg import ffa
+from ffabric.abi.virtio_msg.generations import PR28
+from ffabric.abi.virtio_msg.message import build
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.block_driver import BlockDriver
 from ffabric.guests.virtio_msg.device_side import DeviceSide
 from ffabric.guests.virtio_msg.driver_side import DriverSide
-from ffabric.observe import virtio_msg
+from ffabric.observe import explain, virtio_msg
 from ffabric.observe.text import Reader
 from ffabric.observe.trace import Trace
 from ffabric.system.boot import boot
@@ -50,3 +53,14 @@ def test_what_is_no_message():
     assert virtio_msg.message(b"").startswith("malformed: message (byte 0x0)")
     assert virtio_msg.message(bytes.fromhex("00 7f 0000 0000 0800")).startswith("malformed")
     assert virtio_msg.registers(ffa.BUSY) == "busy"
+
+
+def test_registers_of_a_request_are_explained():
+    sent = build(ffa.AREA_SHARE, PR28, token=5, area=1, handle=0x77, pages=4, attributes=0x6F4)
+    registers = [0xC400008D, 0x18001, *to_pair(ffa.DEVICE_UUID), *ffa.to_registers(sent)]
+    assert explain.registers(registers)[-2:] == [
+        "  uuid = c66028b5-2498-4aa1-9de7-77da6122abf0",
+        "  virtio-msg: AREA_SHARE area=0x1 handle=0x77 tag=0x0 pages=0x4 attributes=0x6f4",
+    ]
+    registers[2] = 0
+    assert any(line.startswith("  x17") for line in explain.registers(registers))

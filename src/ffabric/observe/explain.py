@@ -14,10 +14,12 @@ from ffabric.abi import hafnium, psci, smccc
 from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status, from_register
+from ffabric.abi.ffa.uuids import from_pair
 from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version
 from ffabric.abi.optee import smc, tee
 from ffabric.firmware import catalogue
 from ffabric.firmware.rules import RULES, Rule
+from ffabric.observe import virtio_msg
 from ffabric.observe.messages import MESSAGES
 
 _LABEL = re.compile(r"\b[axwrAXWR]\d{1,2}\s*(?:[:=]\s*|(?=\s0[xX]))")
@@ -60,11 +62,26 @@ def registers(values: Sequence[int], version: int = LATEST) -> list[str]:
         return _foreign(values)
     call = calls.decode(values, version)
     lines = [f"{call.name} ({call.id:#010x})"]
-    lines += [f"  {name} = {text}" for name, _, text in call.fields]
+    said = _virtio_message(function, values)
+    lines += [
+        f"  {name} = {text}"
+        for name, _, text in call.fields
+        if not (said and name.removeprefix("x").isdigit())
+    ]
+    if said:
+        lines.append(f"  virtio-msg: {said}")
     lines += [f"  note: {note}" for note in call.notes]
     if function == fid.FFA_ERROR and len(values) > 2:
         lines.append(_reasons(values[2] & _MASK32))
     return lines
+
+
+def _virtio_message(function: int, values: Sequence[int]) -> str:
+    """What a direct request says to a service of virtio-msg; nothing if it is for another."""
+    if function != fid.FFA_MSG_SEND_DIRECT_REQ2 or len(values) < _MAX_REGISTERS:
+        return ""
+    known = from_pair(values[2], values[3]) in virtio_msg.UUIDS
+    return virtio_msg.registers(values[4:_MAX_REGISTERS]) if known else ""
 
 
 def _foreign(values: Sequence[int]) -> list[str]:
