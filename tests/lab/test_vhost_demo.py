@@ -164,3 +164,38 @@ def test_memory_stays_shared_while_the_back_end_uses_it(daemons):
     early = Early(daemon)
     run([daemon], early)
     assert early.refused == "AREA_UNSHARE: BUSY"
+
+
+class Mortal(DriverSide):
+    """Is destroyed while the back end works for it."""
+
+    async def work(self, bus):
+        disk = await BlockDriver.probe(bus.devices[0])
+        ipa = bus.ffa.ram.allocate(64)
+        for sector in range(0, 1024, 512):
+            mapped = await disk.map(ipa, 64 << 12)
+            control = disk._control.address
+            disk.device.memory.write(disk._control.ipa, HEADER.pack(Type.OUT, 0, sector))
+            pieces = [
+                (control, 16, False),
+                (mapped.address, 64 << 12, False),
+                (control + 16, 1, True),
+            ]
+            await disk.submit(0, pieces)
+            await disk.device.mapping.unmap(mapped)
+        self.on_end()
+
+
+def test_a_vm_that_dies_while_the_back_end_works_for_it(daemons):
+    """Its memory is taken from the back end before anybody else has it."""
+    daemon, _ = daemons("disk")
+    mortal = Mortal("mortal", static=80)
+    with boot_with([daemon], mortal) as system:
+        mortal.on_end = lambda: system.destroy_vm("mortal")
+        devices = system.endpoint("devices").software
+        system.machine.clock.at(50_000_000, system.machine.stop)
+        system.run()
+        assert devices.connections == {}
+        assert "mortal" not in system.endpoints
+    assert daemon.front_end.look()
+    assert [region.address for region in daemon.front_end.regions] == [0]

@@ -24,6 +24,8 @@ class Client(DriverSide):
 
     async def work(self, bus):
         self.bus = bus
+        ram = bus.ffa.ram
+        free = ram._used.count(0) + (self.static or 0)
         disk = self.disk = await BlockDriver.probe(bus.devices[0])
         assert disk.capacity == SECTORS
         await disk.write(3, b"sector".ljust(512, b"."))
@@ -41,6 +43,7 @@ class Client(DriverSide):
             await disk.read(SECTORS)
         await disk.remove()
         await bus.close()
+        assert ram._used.count(0) == free
         self.finished = True
 
 

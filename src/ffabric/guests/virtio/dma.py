@@ -83,6 +83,9 @@ class Mapping(Protocol):
     def open(self) -> Awaitable[None]:
         """Share what is shared from the beginning."""
 
+    def close(self) -> None:
+        """The bus is closed, nothing is shared any more: give all pages back."""
+
     def allocate(self, size: int) -> Awaitable[Coherent]:
         """Memory for a virtqueue, zeroed."""
 

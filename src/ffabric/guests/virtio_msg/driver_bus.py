@@ -137,6 +137,7 @@ class DriverBus:
         for end in self.devices.values():
             end.removed = True
         self.devices.clear()
+        self.mapping.close()
 
     async def _get_devices(self) -> None:
         offset = 0

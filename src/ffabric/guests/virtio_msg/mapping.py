@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ffabric.abi.virtio_msg.ffa import address
+from ffabric.abi.virtio_msg.ffa import address, split_address
 from ffabric.guests.virtio.dma import Coherent, Mapped
 from ffabric.system.vcpu import PAGE, Ram
 
@@ -41,6 +41,11 @@ class StaticMapping:
         self._pool = Ram(ipa, self.pages * PAGE)
         self._number = (await self._bus.share(ipa, self.pages)).number
         self.shares += 1
+
+    def close(self) -> None:
+        """Give the pool's pages back."""
+        self._bus.ffa.ram.free(self._pool.base, self.pages)
+        self._pool = Ram(0, 0)
 
     async def allocate(self, size: int) -> Coherent:
         """Memory of the pool, zeroed."""
@@ -79,22 +84,33 @@ class DynamicMapping:
         """How often memory was shared."""
         self._bus = bus
         self._shared: dict[int, SharedArea] = {}
+        self._coherent: dict[int, int] = {}
+        """IPA -> pages."""
 
     async def open(self) -> None:
         """Nothing is shared yet."""
+
+    def close(self) -> None:
+        """Give back the pages of what was allocated and not freed."""
+        for ipa, pages in self._coherent.items():
+            self._bus.ffa.ram.free(ipa, pages)
+        self._coherent.clear()
+        self._shared.clear()
 
     async def allocate(self, size: int) -> Coherent:
         """Pages of their own, zeroed and shared."""
         ffa, pages = self._bus.ffa, _pages(size)
         ipa = ffa.ram.allocate(pages)
         ffa.memory.write(ipa, bytes(pages * PAGE))
+        self._coherent[ipa] = pages
         area = await self._share(ipa, pages)
         return Coherent(ipa, address(area.number), size)
 
     async def free(self, coherent: Coherent) -> None:
         """Unshare them."""
-        await self._unshare(coherent.address >> 48)
-        self._bus.ffa.ram.free(coherent.ipa, _pages(coherent.size))
+        number, _ = split_address(coherent.address)
+        await self._unshare(number)
+        self._bus.ffa.ram.free(coherent.ipa, self._coherent.pop(coherent.ipa))
 
     async def map(self, ipa: int, size: int, *, from_device: bool) -> Mapped:
         """Share the pages of a buffer."""
