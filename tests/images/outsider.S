@@ -6,6 +6,8 @@
 //      AFFINITY_INFO           until it is off
 //      ready                   interrupts 0 to 15 are enabled now
 //      interrupt 8             or whichever came
+//
+// If nobody answers its first call, it says "alone" and stops there.
 
         .set    UART, 0x09000000
         .set    SGIS, 0x080b0000        // the second frame of CPU 0's redistributor
@@ -30,7 +32,7 @@
         adr     x2, second
         mov     x3, #0x77
         smc     #0
-        cbnz    x0, end
+        cbnz    x0, alone
 1:      ldr     x0, =PSCI_AFFINITY_INFO
         mov     x1, #1
         mov     x2, #0
@@ -65,6 +67,9 @@ end:    ldr     x0, =PSCI_SYSTEM_OFF
         smc     #0
         b       .
 
+alone:  say     alone_text
+        b       .
+
 second: mov     x21, x0
         ldr     x0, =FFA_ID_GET
         mov     x1, x21                 // the context id, for whoever watches
@@ -79,6 +84,8 @@ print:  ldrb    w0, [x1], #1
         b       print
 3:      ret
 
+alone_text:
+        .asciz  "alone\n"
 hello:  .asciz  "hello\n"
 ready:  .asciz  "ready\n"
 interrupt:

@@ -14,6 +14,7 @@ import pytest
 from ffabric.guests import images
 from ffabric.guests.partition import Partition
 from ffabric.lab.running import End, run_to_end
+from ffabric.machine.engines import qemu as qemu_engine
 from ffabric.system.boot import boot
 from ffabric.system.describe import describe, vm
 from ffabric.system.spec import KernelBoot, RunSpec
@@ -136,6 +137,17 @@ def test_a_dead_qemu_is_named():
         outcome = run_to_end(booted)
         assert outcome.end is End.CRASHED
         assert outcome.reason == f"guest: QEMU (process {pid}) ended: killed by SIGKILL"
+
+
+def test_a_guest_does_not_hang_though_nobody_answers(monkeypatch):
+    monkeypatch.setattr(qemu_engine, "PATIENCE", qemu_engine.TICKS_PER_SECOND // 100)
+    with system(OUTSIDER) as booted:
+        process = booted.endpoints["guest"].software.process
+        said = b""
+        while not said.endswith(b"alone\n"):
+            assert select.select([process.console], [], [], 30)[0]
+            said += process.console.recv(100)
+        assert said == b"hello\nalone\n"
 
 
 def test_qemu_is_gone_when_the_system_is_closed():
