@@ -38,7 +38,18 @@ def one_process(monkeypatch):
     monkeypatch.setattr(rigs, "_grown_by", lambda engine, partitions: 1024 * partitions)
 
 
-@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda benchmark: benchmark.name)
+LINUX = [benchmark for benchmark in BENCHMARKS if benchmark.name.startswith("linux.")]
+OTHERS = [benchmark for benchmark in BENCHMARKS if benchmark not in LINUX]
+
+
+@pytest.mark.parametrize("benchmark", LINUX, ids=lambda benchmark: benchmark.name)
+def test_without_a_kernel_the_command_that_gets_one_is_said(benchmark, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (result,) = measure(benchmark, ONCE)
+    assert result.needs == "there is no kernel yet: ffabric linux"
+
+
+@pytest.mark.parametrize("benchmark", OTHERS, ids=lambda benchmark: benchmark.name)
 def test_each_benchmark_runs(benchmark):
     results = list(measure(benchmark, ONCE))
 
@@ -59,7 +70,8 @@ def test_names_are_names():
     names = [benchmark.name for benchmark in BENCHMARKS]
     assert len(set(names)) == len(names)
     assert {name.partition(".")[0] for name in names} == {
-        "null", "direct", "memory", "optee", "virtio", "boot", "resident", "explain"
+        "null", "direct", "memory", "optee", "virtio", "boot", "resident", "explain",
+        "qemu", "linux",
     }  # fmt: skip
 
 

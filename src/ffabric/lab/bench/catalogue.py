@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ffabric.lab.bench import optee, rigs, virtio
+from ffabric.lab.bench import optee, qemu, rigs, virtio
 from ffabric.lab.bench.benchmark import (
     KIB,
     MIB,
@@ -157,6 +157,7 @@ BENCHMARKS = (
         setup=rigs.explained_lines,
     ),
     *virtio.BENCHMARKS,
+    *qemu.BENCHMARKS,
 )
 
 PAGES = (1, 4, 16, 64, 256, 1024, 4096)

@@ -55,19 +55,24 @@ class Kernel(msgspec.Struct, frozen=True):
     packages: tuple[str, ...]
 
 
+def kept(cache: Path) -> Kernel | None:
+    """The kernel that was found before, if one was."""
+    with suppress(msgspec.DecodeError, OSError):
+        return msgspec.msgpack.decode((cache / _KEPT).read_bytes(), type=Kernel)
+    return None
+
+
 def cached(cache: Path, say: Say, *, refresh: bool = False) -> Kernel:
     """The kernel that was found before; ``refresh``, or if there is none: see `from_sources`."""
-    kept = cache / _KEPT
-    if not refresh and kept.is_file():
-        with suppress(msgspec.DecodeError, OSError):
-            kernel = msgspec.msgpack.decode(kept.read_bytes(), type=Kernel)
-            say(f"kernel {kernel.release}, from {cache}")
-            return kernel
+    found = None if refresh else kept(cache)
+    if found is not None:
+        say(f"kernel {found.release}, from {cache}")
+        return found
     with locked(cache, say):
         kernel = from_sources(cache, say)
-        new = kept.with_suffix(".new")
+        new = (cache / _KEPT).with_suffix(".new")
         new.write_bytes(msgspec.msgpack.encode(kernel))
-        new.rename(kept)
+        new.rename(cache / _KEPT)
     say(f"kernel {kernel.release}, from Debian's packages")
     return kernel
 

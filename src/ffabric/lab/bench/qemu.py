@@ -1,0 +1,122 @@
+"""What calls cost that come from QEMU: of an image that makes nothing else, and of a real Linux.
+
+QEMU works for us on another processor, so seconds are those of the wall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import perf_counter
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.guests.partition import Partition
+from ffabric.lab.bench.benchmark import MICROSECONDS, Benchmark, Rig, Unit
+from ffabric.lab.bench.images import caller
+from ffabric.lab.linux import kernel as kernels
+from ffabric.lab.linux import packages, run
+from ffabric.lab.linux.report import Report
+from ffabric.lab.linux.software import Echo, RingingOpTee
+from ffabric.lab.running import run_to_end
+from ffabric.machine.engines.qemu_process import find_program
+from ffabric.machine.machine import OutOfExits
+from ffabric.machine.process import MissingProgram
+from ffabric.system.boot import boot
+from ffabric.system.describe import describe, vm
+from ffabric.system.spec import QEMU, KernelBoot
+from ffabric.system.system import System
+
+FIRST_SP = 0x8001
+REQUEST = (fid.FFA_MSG_SEND_DIRECT_REQ_64, FIRST_SP, 0, 2, 3)
+
+Measured = Callable[[System, Report], float]
+
+
+class MissingKernel(MissingProgram):
+    """No kernel was downloaded yet; the message has the command that does it."""
+
+    def __init__(self) -> None:
+        super().__init__("linux", "")
+        self.args = ("there is no kernel yet: ffabric linux",)
+
+
+def calls(sps: Sequence[Partition], call: Sequence[int], exits: int) -> Rig:
+    """A guest in QEMU makes one call for ever; ``exits``: the exits of a round."""
+    find_program()
+    guest = vm("caller", image=caller(call), engine=QEMU, kernel=KernelBoot())
+    system = boot(describe(sps=sps, vms=[guest], hypervisor=False))
+    machine = system.machine
+
+    def work(count: int) -> float:
+        machine.exit_limit = machine.exits + count * exits
+        start = perf_counter()
+        try:
+            system.run()
+        except OutOfExits:
+            return perf_counter() - start
+        raise RuntimeError("the guest stopped by itself")
+
+    return Rig(work, system)
+
+
+def linux(measured: Measured) -> Rig:
+    """Boots of Linux; what is ``measured`` of each is what a run returns."""
+    find_program()
+    kernel = kernels.kept(packages.cache_folder())
+    if kernel is None:
+        raise MissingKernel
+
+    def work(_: int) -> float:
+        report = Report()
+
+        def listen(_: str, line: str) -> None:
+            report.line(line)
+
+        with boot(run.system(kernel, [RingingOpTee(), Echo()])) as system:
+            system.listeners.append(listen)
+            run_to_end(system)
+            problems = report.problems(run.expected(system), tee=True)
+            if problems:
+                raise RuntimeError(f"Linux: {problems[0]}")
+            return measured(system, report)
+
+    return Rig(work)
+
+
+def _probed(_: System, report: Report) -> float:
+    return report.reached["probed"][0]
+
+
+def _round_trip(system: System, _: Report) -> float:
+    return run.quantile(run.round_trips(system)[run.TO_SPS], 0.5)
+
+
+BENCHMARKS = (
+    Benchmark(
+        name="qemu.null",
+        what="FFA_ID_GET of a guest in QEMU, there and back",
+        unit=MICROSECONDS,
+        setup=partial(calls, (), (fid.FFA_ID_GET,), 1),
+    ),
+    Benchmark(
+        name="qemu.direct",
+        what="direct request of a guest in QEMU to a Python SP, and the response",
+        unit=MICROSECONDS,
+        setup=partial(calls, (Echo(),), REQUEST, 2),
+        target=40,
+    ),
+    Benchmark(
+        name="linux.probed",
+        what="Linux in QEMU, from its start until its optee driver has probed",
+        unit=Unit("s", lambda _, seconds: seconds, timed=False),
+        setup=partial(linux, _probed),
+        target=10,
+    ),
+    Benchmark(
+        name="linux.call",
+        what="a call of Linux that runs an SP, there and back: the median of a boot's",
+        unit=Unit("µs", lambda _, microseconds: microseconds, timed=False),
+        setup=partial(linux, _round_trip),
+        target=40,
+    ),
+)
