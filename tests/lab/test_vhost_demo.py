@@ -166,6 +166,26 @@ def test_memory_stays_shared_while_the_back_end_uses_it(daemons):
     assert early.refused == "AREA_UNSHARE: BUSY"
 
 
+class Restarter(DriverSide):
+    """Resets a virtqueue now and then."""
+
+    async def work(self, bus):
+        disk = await BlockDriver.probe(bus.devices[0])
+        for sector in range(6):
+            await disk.write(sector, bytes([sector]) * 512)
+            await disk.restart_queue(0)
+        self.read = await disk.read(0, 6)
+        self.on_end()
+
+
+@pytest.mark.parametrize("static", [16, 0], ids=["static", "dynamic"])
+def test_a_virtqueue_that_is_reset_and_set_up_again(daemons, static):
+    daemon, _ = daemons("disk")
+    restarter = Restarter("restarter", static=static)
+    run([daemon], restarter)
+    assert restarter.read == b"".join(bytes([sector]) * 512 for sector in range(6))
+
+
 class Mortal(DriverSide):
     """Is destroyed while the back end works for it."""
 

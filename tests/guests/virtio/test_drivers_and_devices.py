@@ -173,3 +173,21 @@ def test_a_disk_that_grows(ffabric):
 
     run(ffabric, [disk], work)
     assert disk.data[-512:] == b"z" * 512
+
+
+@MODES
+def test_a_virtqueue_that_is_reset_and_set_up_again(
+    ffabric, generation, static, notifications, indirect
+):
+    async def work(bus):
+        disk = await BlockDriver.probe(bus.devices[0])
+        for content in (b"a", b"b", b"c"):
+            await disk.write(0, content * 512)
+            await disk.restart_queue(0)
+            assert await disk.read(0) == content * 512
+        await disk.remove()
+
+    how = {"generation": generation, "static": static}
+    disk = BlockDevice(bytearray(512))
+    run(ffabric, [disk], work, notifications=notifications, indirect=indirect, **how)
+    assert disk.data == b"c" * 512

@@ -59,6 +59,9 @@ class Device:
     def stop(self) -> None:
         """A reset: nothing of the driver's may be used any more."""
 
+    def start_queue(self, index: int) -> None:
+        """A virtqueue is there: when the driver is ready, or again after it was reset."""
+
     def stop_queue(self, index: int) -> None:
         """A virtqueue is being reset, and will not be there any more."""
 

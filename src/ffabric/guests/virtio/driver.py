@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess
     from ffabric.system.vcpu import Ram
 
-RING_FEATURES = bits.EVENT_IDX | bits.INDIRECT_DESC
+RING_FEATURES = bits.EVENT_IDX | bits.INDIRECT_DESC | bits.RING_RESET
 
 
 class DeviceLost(Exception):  # noqa: N818 - what happened
@@ -37,6 +37,9 @@ class Transport(Protocol):
 
     async def set_queue(self, index: int, place: Place) -> None:
         """Set a virtqueue up."""
+
+    async def reset_queue(self, index: int) -> None:
+        """Take a virtqueue away from the device."""
 
     async def ready(self) -> None:
         """The driver is ready (DRIVER_OK)."""
@@ -80,18 +83,29 @@ class Driver:
         wanted = cls.features | RING_FEATURES | bits.VERSION_1 | bits.ACCESS_PLATFORM
         driver.negotiated = await device.begin(cls.id, wanted)
         for index in range(cls.queue_count):
-            await driver._set_up(index)
+            driver.queues.append(await driver._set_up(index))
         await device.ready()
         await driver.start()
         return driver
 
-    async def _set_up(self, index: int) -> None:
+    async def _set_up(self, index: int) -> DriverQueue[int]:
         device = self.device
         size = min(self.queue_size, await device.max_queue_size(index))
         coherent = await device.mapping.allocate(queue_size(size, self.negotiated))
         queue: DriverQueue[int] = DriverQueue(device.memory, coherent, size, self.negotiated)
         await device.set_queue(index, queue.place)
-        self.queues.append(queue)
+        return queue
+
+    async def restart_queue(self, index: int) -> None:
+        """Reset a virtqueue and set it up anew; what was under way will not be answered.
+
+        ValueError if the device cannot (RING_RESET).
+        """
+        if not self.negotiated & bits.RING_RESET:
+            raise ValueError(f"{self.device}: a virtqueue cannot be reset for itself")
+        await self.device.reset_queue(index)
+        await self.device.mapping.free(self.queues[index].coherent)
+        self.queues[index] = await self._set_up(index)
 
     async def start(self) -> None:
         """The device is ready."""

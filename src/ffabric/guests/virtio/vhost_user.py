@@ -129,12 +129,16 @@ class VhostUserDevice(Device):
     # Virtqueues.
 
     def start(self) -> None:
-        """Have the back end serve a shadow of each virtqueue."""
+        """Choose the features."""
         try:
             self.back_end.choose(self.driver_features & self.type_features | RING_FEATURES)
-            for index, queue in enumerate(self.queues):
-                if queue is not None:
-                    self._start(index)
+        except BackEndLost as lost:
+            self._lost(lost)
+
+    def start_queue(self, index: int) -> None:
+        """Have the back end serve a shadow of it."""
+        try:
+            self._start(index)
         except BackEndLost as lost:
             self._lost(lost)
 

@@ -215,7 +215,8 @@ class DeviceEnd:
         device.start()
         for index, place in enumerate(self._places):
             if place is not None and self._running:
-                self.device.kick(index)
+                device.start_queue(index)
+                device.kick(index)
 
     def _get_vqueue(self, message: Message) -> dict[str, Any]:
         index = message["index"]
@@ -247,6 +248,7 @@ class DeviceEnd:
                     self.broken(str(error))
                 else:
                     self.device.queues[index] = queue
+                    self.device.start_queue(index)
                     self.device.kick(index)
         return {}
 
