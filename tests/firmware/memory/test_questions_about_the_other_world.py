@@ -48,13 +48,21 @@ def test_what_the_normal_world_may_do_with_its_memory_is_read_and_write_and_neve
     assert state(descriptor) is OWNED
 
 
-@pytest.mark.parametrize("kind", ["share", "lend", "donate"])
+@pytest.mark.parametrize("kind", ["share", "lend"])
 def test_the_hypervisor_checks_what_its_vm_may_do_before_it_forwards(vm_sp, kind):
     a, b = vm_sp.a, vm_sp.b
     ipa = a.pages()
     a.handle.endpoint.partition.stage2.update(ipa, 1, S2AP_W, 0)
     with vm_sp.session.refuses(f"mem.{kind}.permission"):
         a.give(kind, [b], [(ipa, 1)])
+
+
+def test_a_donation_says_nothing_of_data_access_so_a_vm_may_donate_what_it_only_reads(vm_sp):
+    a, b = vm_sp.a, vm_sp.b
+    ipa = a.pages()
+    a.handle.endpoint.partition.stage2.update(ipa, 1, S2AP_W, 0)
+    (at, _), *_ = b.retrieve(a.give("donate", [b], [(ipa, 1)]), a, rights=RO | NX).constituents
+    assert not b.descriptor(at) & S2AP_W
 
 
 # 2. "If the instruction access is set as 'not specified' for the Lend and Donate operations, the

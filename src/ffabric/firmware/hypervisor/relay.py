@@ -16,14 +16,13 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.firmware.hypervisor import interrupts
-from ffabric.firmware.manager import indirect, mailbox, ownership
+from ffabric.firmware.manager import indirect, mailbox
 from ffabric.firmware.manager.manager import REFUSALS
 from ffabric.firmware.manager.memory import giveback, retrieve, send
 from ffabric.firmware.manager.memory.region import DONATE
 from ffabric.firmware.manager.partition import ExecutionContext, Partition
 from ffabric.firmware.manager.reply import success
 from ffabric.firmware.rules import refuse
-from ffabric.machine.stage2 import S2AP_W
 
 if TYPE_CHECKING:
     from ffabric.abi.ffa.messages import Message
@@ -46,14 +45,7 @@ def own(hypervisor: Hypervisor) -> Mailbox:
 
 
 def send_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Region) -> Script:
-    """Donate, lend or share to an SP: the SPMC relays it and allocates the handle.
-
-    To the SPMC all memory of the normal world is writable, and a donation says nothing of data
-    access: what a VM may only read cannot be donated to an SP.
-    """
-    attrs = region.runs[0][3]
-    if region.kind is DONATE and not attrs & S2AP_W:
-        refuse(send.PERMISSION[DONATE], got=ownership.name(attrs), expected="OWNED RW")
+    """Donate, lend or share to an SP: the SPMC relays it and allocates the handle."""
     send.transfer(hypervisor, region)
     data = _repainted(region, hypervisor.link_version)
     tx = own(hypervisor).tx
