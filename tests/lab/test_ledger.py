@@ -112,6 +112,16 @@ def test_it_follows_fragments(watched):
     system.ledger.check_settled()
 
 
+def test_it_follows_a_call_whose_answer_is_on_the_way(monkeypatch, watched):
+    system = watched()
+    v, page = system["v"].ffa, system.page("v")
+    v.map_buffers()
+    monkeypatch.setattr(system.ledger, "resume", lambda pe, ctx: None)  # its PE is taken first
+    handle = v.lend("a", ipa=page)
+    system.ledger.check()
+    assert [*system.ledger.given] == [handle]
+
+
 def test_it_follows_permissions(watched):
     system = watched(sps=[sp("a", exception_level=ExceptionLevel.S_EL0), "b"])
     at = system.page("a")

@@ -28,6 +28,7 @@ from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.smccc import SMC64
+from ffabric.firmware.manager.partition import State
 from ffabric.lab.given import (
     DONATE,
     LEND,
@@ -102,7 +103,7 @@ class Ledger:
         self.departed: set[Space] = set()
         """Endpoints that have died: what they gave ends when nobody has it any more."""
         self._passing = passing
-        self._made: dict[Context, _Made] = {}
+        self._made: dict[ExecutionContext, _Made] = {}
         self._dying = 0
         world = system.firmware.spmc.normal_world
         self.world = self._space(world)
@@ -141,14 +142,22 @@ class Ledger:
         """A context goes on: if that is the answer to its call, follow what it means."""
         if self._passing is not None:
             self._passing.resume(pe, ctx)
-        made = self._made.pop(ctx, None)
-        if made is None:
-            return
-        space = self._at[ctx.partition]  # type: ignore[attr-defined]
+        if ctx in self._made:
+            self._answered(ctx)
+            if self.strict:
+                self.check()
+
+    def _answered(self, ctx: ExecutionContext) -> None:
+        """The answer to the call of ``ctx`` is in its registers."""
+        made = self._made.pop(ctx)
         if ctx.x[0] & MASK32 != fid.FFA_ERROR:
-            _JUDGES[made.x[0]](self, space, made, ctx.x)
-        if self.strict:
-            self.check()
+            _JUDGES[made.x[0]](self, self._at[ctx.partition], made, ctx.x)
+
+    def _catch_up(self) -> None:
+        """A vCPU may lose its PE before its answer reaches it: the call is over all the same."""
+        for ctx, made in [*self._made.items()]:
+            if ctx.state is State.RUNNING and ctx.x[0] & MASK32 != made.x[0]:
+                self._answered(ctx)
 
     def event(self, pe: PE | None, kind: str, **fields: Any) -> None:
         """A partition has died, or is gone."""
@@ -168,6 +177,7 @@ class Ledger:
 
         ``everything`` looks also at tables that seem not to have been edited.
         """
+        self._catch_up()
         if not self._dying:
             for space in self.spaces:
                 space.check(everything=everything)
