@@ -5,17 +5,26 @@ What we start cannot outlive us: the kernel kills it when we die, whatever we di
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Sequence
 from contextlib import suppress
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 _LAST_SECONDS = 1
+_LAUNCHER = """
+import ctypes, os, signal, sys
+parent, processors, *command = sys.argv[1:]
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+if os.getppid() != int(parent):
+    sys.exit(1)
+if processors:
+    os.sched_setaffinity(0, map(int, processors.split(",")))
+os.execv(command[0], command)
+"""
 
 
 class MissingProgram(Exception):  # noqa: N818 - an answer for people
@@ -35,21 +44,14 @@ def find(program: str, package: str) -> str:
     return found
 
 
-def die_with_us(processors: set[int] | None = None) -> Callable[[], None]:
-    """What a child does first: it is killed when its parent dies, even if that was just now.
+def mortal(command: Sequence[str], processors: set[int] | None = None) -> list[str]:
+    """The command line that executes ``command`` so that it is killed when we die.
 
-    It runs on ``processors`` (None: on any).
+    That holds even if we die at once. It runs on ``processors`` (None: on any). Its process is the
+    one that was started: the launcher becomes the program.
     """
-    parent = os.getpid()
-
-    def promise() -> None:
-        if processors is not None:
-            os.sched_setaffinity(0, processors)
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return promise
+    cpus = ",".join(map(str, sorted(processors or ())))
+    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), cpus, *command]
 
 
 def end_of(process: subprocess.Popen[bytes], errors: int) -> str:

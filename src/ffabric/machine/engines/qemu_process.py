@@ -120,13 +120,12 @@ class QemuProcess:
             }
             line = command(program, self.name, cpus=self.cpus, el2=self.el2, ram=self.ram, fds=fds)
             self._process = subprocess.Popen(  # noqa: S603 - our own command line
-                line,
+                process.mortal(line, processors),
                 stdin=subprocess.DEVNULL,
                 stdout=self._errors_there,
                 stderr=self._errors_there,
                 pass_fds=[self.ram[0], *fds.values()],
                 start_new_session=True,
-                preexec_fn=process.die_with_us(processors),  # noqa: PLW1509 - there are no threads
             )
         finally:
             os.close(image)

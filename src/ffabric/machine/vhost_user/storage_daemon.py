@@ -44,13 +44,14 @@ class StorageDaemon:
             listening.listen(1)
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - our own command line
-                    _command(program, image, listening.fileno(), read_only=read_only),
+                    process.mortal(
+                        _command(program, image, listening.fileno(), read_only=read_only)
+                    ),
                     stdin=subprocess.DEVNULL,
                     stdout=errors_there,
                     stderr=errors_there,
                     pass_fds=[listening.fileno()],
                     start_new_session=True,
-                    preexec_fn=process.die_with_us(),  # noqa: PLW1509 - there are no threads
                 )
             finally:
                 os.close(errors_there)
