@@ -6,10 +6,13 @@ import json
 import pytest
 
 from ffabric.cli.demo import demo
-from ffabric.lab.demo import scenes
+from ffabric.lab.demo import stage
 from ffabric.lab.demo.campaign import campaign, play, play_twice
+from ffabric.lab.demo.doorbell import Driver
 from ffabric.lab.demo.excerpt import excerpt
+from ffabric.lab.demo.programme import Programme
 from ffabric.lab.demo.scenes import Demo
+from ffabric.lab.demo.trusted import Savings
 from ffabric.lab.demo.vms import Alice, DemoFailed
 from ffabric.machine.choices import ReplayError
 
@@ -128,7 +131,7 @@ def test_a_demo_that_does_not_end_fails(monkeypatch):
             await ffa.yield_()
 
     monkeypatch.setattr(Alice, "memory", memory)
-    monkeypatch.setattr(scenes, "EVENTS", 1_000)
+    monkeypatch.setattr(stage, "EVENTS", 1_000)
     assert "1000 exits used up" in play_twice(1).failure
 
 
@@ -160,6 +163,57 @@ def test_the_command_can_be_quiet_or_full(tmp_path, capsys):
 def test_the_command_plays_many_seeds(capsys):
     assert demo(seeds=3, processes=1) == 0
     assert capsys.readouterr().out.startswith("3 seeds, 3 different runs, 0 failures; ")
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The scenes of all systems, with seed 1, and the trace."""
+    sink = io.BytesIO()
+    scenes = {scene.name: scene for scene in Programme(1, sink=sink).play()}
+    return scenes, lines(sink.getvalue())
+
+
+def test_one_trace_holds_every_system(whole):
+    scenes, trace = whole
+    systems = [line["system"] for line in trace if line["kind"] == "header"]
+    assert systems == ["demo", "doorbell", "trusted", "disk"]
+    assert [line["title"] for line in trace if line["kind"] == "scene"] == [
+        scene.title for scene in scenes.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scene", "fact"),
+    [
+        ("notifications", "set notification 3"),
+        ("vmm", "one bottom half sees to both"),
+        ("optee", "a session, a balance of 5"),
+        ("invoke", "'balance: 5'"),
+        ("banks", "alice's balance is 6, bob's 5"),
+        ("stranger", "BAD_PARAMETERS, origin TEE"),
+        ("forgotten", "bob's bank is forgotten"),
+        ("virtio", "2 devices"),
+        ("probe", "a disk of 128 sectors"),
+        ("disk", "sector 3 reads as it was written"),
+        ("tipc", "answers 21 with 42"),
+    ],
+)
+def test_what_the_other_systems_show(whole, scene, fact):
+    assert fact in "\n".join(whole[0][scene].facts)
+
+
+@pytest.mark.parametrize(
+    ("stage_of", "method", "scene"),
+    [(Driver, "on_device_interrupt", "notifications"), (Savings, "invoke", "optee")],
+)
+def test_what_is_wrong_in_another_system_is_said(stage_of, method, scene, tmp_path, capsys):
+    async def wrong(self, *_):
+        raise DemoFailed("the moon: 'square', expected 'round'")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage_of, method, wrong)
+        assert demo(trace=tmp_path / "trace", quiet=True) == 1
+    assert f"FAILED in scene {scene!r}" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_the_sink_may_be_anything():

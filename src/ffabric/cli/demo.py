@@ -13,7 +13,8 @@ from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Terminal
 from ffabric.lab.demo.campaign import campaign
 from ffabric.lab.demo.excerpt import excerpt
-from ffabric.lab.demo.scenes import Demo, Scene
+from ffabric.lab.demo.programme import Programme
+from ffabric.lab.demo.stage import Scene
 from ffabric.lab.demo.vms import DemoFailed
 from ffabric.observe.summary import Summary
 from ffabric.observe.text import STYLES, Reader, Styled
@@ -22,7 +23,7 @@ from ffabric.observe.trace import read_lines
 _FAILED = 1
 _INDENT = 30
 _MOST = 60
-_MOST_OF_A_CROWD = 20
+_FEWER = {"crowd": 20, "banks": 30, "probe": 20}
 _COLUMN = 36
 _UNTOLD = ("  ", "events: rx", "events: scene", "events: start")
 
@@ -36,7 +37,7 @@ def demo(
     seeds: int | None = None,
     processes: int | None = None,
 ) -> int:
-    """Show a whole two-world system at work: eight PEs, two VMs, four SPs, calls and refusals.
+    """Show whole two-world systems at work: messages, memory, notifications, OP-TEE, virtio.
 
     Exit status 1 if something is not as it must be.
 
@@ -63,7 +64,8 @@ def demo(
     started = time.perf_counter()
     view = _View(terminal, quiet=quiet, full=full)
     failure: DemoFailed | None = None
-    with trace.open("wb") as sink, Demo(seed, sink=sink) as play:
+    with trace.open("wb") as sink:
+        play = Programme(seed, sink=sink)
         try:
             for scene in play.play():
                 view.show(scene)
@@ -102,7 +104,7 @@ class _View:
 
     def _calls(self, scene: Scene) -> None:
         lines = list(scene.lines if self._full else excerpt(scene.lines))
-        printed, most = 0, _MOST if scene.name != "crowd" else _MOST_OF_A_CROWD
+        printed, most = 0, _FEWER.get(scene.name, _MOST)
         for line in lines:
             if printed >= most and not self._full:
                 left = sum(each["kind"] in ("call", "return", "refuse") for each in lines)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from ffabric.lab.demo.scenes import Demo
+from ffabric.lab.demo.programme import Programme
 from ffabric.lab.demo.vms import DemoFailed
 from ffabric.lab.processes import spread
 from ffabric.machine.choices import ReplayError
@@ -28,10 +28,10 @@ class Played(msgspec.Struct, frozen=True):
 def play(seed: int | None, replay: Sequence[int] | None = None) -> tuple[bytes, list[int]]:
     """Play the demo: its trace, and its choices. Raises DemoFailed."""
     sink = io.BytesIO()
-    with Demo(seed, replay, sink) as demo:
-        for _ in demo.play():
-            pass
-    return sink.getvalue(), demo.machine.choices.log
+    programme = Programme(seed, replay, sink)
+    for _ in programme.play():
+        pass
+    return sink.getvalue(), programme.choices
 
 
 def play_twice(seed: int) -> Played:

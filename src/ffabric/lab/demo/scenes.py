@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any, Self
-
-import msgspec
+from functools import partial
+from typing import IO
 
 from ffabric.guests import images
 from ffabric.lab.demo.sps import ABACUS, ADDER, Notary, Vault
-from ffabric.lab.demo.vms import ROUNDS, SUMS, Actor, Alice, Bob, Carol, DemoFailed, expect
-from ffabric.machine.machine import EXIT_COST, OutOfExits
-from ffabric.observe.live import LiveTrace
-from ffabric.system.boot import boot
+from ffabric.lab.demo.stage import EVENTS, Stage
+from ffabric.lab.demo.vms import ROUNDS, SUMS, Actor, Alice, Bob, Carol, expect
+from ffabric.machine.machine import EXIT_COST
 from ffabric.system.describe import describe, sp, vm
 from ffabric.system.spec import MemoryBank, SystemSpec
-from ffabric.system.system import PartitionCrashed
 
 PES = 8
-EVENTS = 20_000
-"""Exits that are more than enough: the demo fails rather than going on for ever."""
 
 
 def system() -> SystemSpec:
@@ -44,16 +39,7 @@ def system() -> SystemSpec:
     )
 
 
-class Scene(msgspec.Struct, frozen=True):
-    """What happened in a scene: the lines of its trace, and what can be said of it."""
-
-    name: str
-    title: str
-    lines: Sequence[dict[str, Any]]
-    facts: Sequence[str]
-
-
-class Demo:
+class Demo(Stage):
     """The demo on a booted system. Every scene begins and ends when all partitions wait.
 
     Within a scene both VMs act at the same time, on their PEs; the seed decides who comes first.
@@ -65,61 +51,28 @@ class Demo:
         replay: Sequence[int] | None = None,
         sink: IO[bytes] | None = None,
     ) -> None:
-        self.system = boot(system(), seed=seed, replay=replay)
-        self.machine = self.system.machine
-        self.machine.exit_limit = EVENTS
+        super().__init__(system(), seed, replay, sink)
         hypervisor = self.system.firmware.hypervisor
         assert hypervisor is not None
         self.hypervisor = hypervisor
-        self.scene = "boot"
-        self._lines: list[dict[str, Any]] = []
-        self.trace = LiveTrace(self.system, self._lines.append, sink)
-        self.system.attach(self.trace)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.trace.close()
-        self.system.close()
-
-    def play(self) -> Iterator[Scene]:
-        """Play all scenes, one after the other. Raises DemoFailed if one is not as it must be."""
-        for name, (title, judge) in _SCENES.items():
-            self.scene = name
-            self.trace.event(None, "scene", title=title)
-            self._run(_DIRECTIONS.get(name))
-            facts = [*judge(self)]
-            for actor in self._actors():
-                facts += actor.notes
-                actor.notes = []
-            lines, self._lines[:] = list(self._lines), []
-            yield Scene(name, title, lines, facts)
-
-    def unfinished(self, why: str) -> Scene:
-        """The present scene, which ``why`` has ended."""
-        lines, self._lines[:] = list(self._lines), []
-        return Scene(self.scene, _SCENES[self.scene][0], lines, [f"FAILED: {why}"])
-
-    def _actors(self) -> list[Actor]:
-        software = (each.software for each in self.system.endpoints.values())
-        return [each for each in software if isinstance(each, Actor)]
-
-    def _run(self, direction: Callable[[Demo], None] | None) -> None:
+    def _act(self, judge: Callable[[Demo], Iterator[str]]) -> Iterator[str]:
+        """All actors play the present scene, then it is judged."""
         for actor in self._actors():
             actor.scene = self.scene
             if self.scene != "boot":
                 self.system.wake_vm(actor.name)
-        if direction is not None:
+        if (direction := _DIRECTIONS.get(self.scene)) is not None:
             direction(self)
-        try:
-            self.system.run()
-        except (PartitionCrashed, OutOfExits) as error:
-            raise DemoFailed(str(error)) from error
+        self.run()
+        yield from judge(self)
+        for actor in self._actors():
+            yield from actor.notes
+            actor.notes = []
 
-    def software(self, name: str) -> Any:
-        """The Python object that is a partition's software."""
-        return self.system.endpoint(name).software
+    def _actors(self) -> list[Actor]:
+        software = (each.software for each in self.system.endpoints.values())
+        return [each for each in software if isinstance(each, Actor)]
 
     # What happens besides what the partitions do.
 
@@ -174,7 +127,7 @@ class Demo:
         """Every vCPU had its answers."""
         products = self.software("alice").products
         expect("answers", products, dict.fromkeys(range(PES), ROUNDS))
-        busy = sum(line.get("rule") == "direct.req.receiver_busy" for line in self._lines)
+        busy = sum(line.get("rule") == "direct.req.receiver_busy" for line in self.lines)
         yield f"{PES * ROUNDS} products from the vault, each by the vCPU of the PE that asked"
         yield f"{PES * ROUNDS} sums from the adder, which was BUSY {busy} times, and asked again"
 
@@ -220,7 +173,7 @@ class Demo:
         return list(self.system.firmware.spmc.regions.live)
 
 
-_SCENES: dict[str, tuple[str, Callable[[Demo], Iterator[str]]]] = {
+_JUDGES: dict[str, tuple[str, Callable[[Demo], Iterator[str]]]] = {
     "boot": ("Eight PEs start; SPs first, in their order, then the hypervisor", Demo.judge_boot),
     "discovery": ("alice and bob find out who is there", Demo.judge_discovery),
     "messages": ("Direct messages, through a chain too, and letters", Demo.judge_messages),
@@ -235,4 +188,9 @@ _SCENES: dict[str, tuple[str, Callable[[Demo], Iterator[str]]]] = {
 _DIRECTIONS: dict[str, Callable[[Demo], None]] = {
     "death": Demo.kill_bob,
     "heir": Demo.create_carol,
+}
+
+
+Demo.scenes = {
+    name: (title, partial(Demo._act, judge=judge)) for name, (title, judge) in _JUDGES.items()
 }
