@@ -53,10 +53,16 @@ def test_the_refusals_are_explained(first):
     rules = {line["rule"]: line for line in first["refusals"].lines if line["kind"] == "refuse"}
     assert set(rules) >= {
         "mem.share.unaligned_base", "mem.share.not_owned", "mem.reclaim.retrieved",
+        "mem.retrieve.instruction_access_missing", "mem.retrieve.execute_non_secure",
     }  # fmt: skip
     unaligned = rules["mem.share.unaligned_base"]
     assert unaligned["section"] == "DEN0140 1.2, table 1.13"
     assert unaligned["expected"] == "a multiple of 0x1000"
+
+
+def test_memory_of_the_normal_world_is_never_executable_and_comes_back_as_it_was(first):
+    assert any("never executable" in fact for fact in first["refusals"].facts)
+    assert any("a reclaim restores" in fact for fact in first["memory"].facts)
 
 
 def test_the_excerpt_leaves_no_call_of_memory_out(first):

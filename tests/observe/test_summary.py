@@ -42,3 +42,8 @@ def test_other_events_are_counted_by_kind():
     lines = [{"kind": "rx", "t": 0}, {"kind": "rx", "t": 0}, {"kind": "choices", "list": [1]}]
 
     assert ("events: rx", "2") in Summary().add(lines).rows()
+
+
+def test_the_time_of_several_runs_in_one_trace_adds_up():
+    run = [{"kind": "header"}, {"kind": "world", "to": "secure", "t": 3_000_000}]
+    assert Summary().add(run + run).rows()[-1] == ("virtual time", "6.000 ms")

@@ -105,12 +105,13 @@ class _View:
     def _calls(self, scene: Scene) -> None:
         lines = list(scene.lines if self._full else excerpt(scene.lines))
         printed, most = 0, _FEWER.get(scene.name, _MOST)
-        for line in lines:
+        for index, line in enumerate(lines):
             if printed >= most and not self._full:
-                left = sum(each["kind"] in ("call", "return", "refuse") for each in lines)
-                self._terminal.line(
-                    f"{'':13}... and {left} more calls, answers and refusals", "dim"
-                )
+                rest = lines[index:]
+                left = sum(each["kind"] in ("call", "return", "refuse") for each in rest)
+                if left:
+                    more = f"{'':13}... and {left} more calls, answers and refusals"
+                    self._terminal.line(more, "dim")
                 break
             for style, text in self._brief(line):
                 printed += 1

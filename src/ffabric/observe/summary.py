@@ -15,7 +15,7 @@ _NO_EVENTS = frozenset({"return", "choices"})
 
 
 class Summary(msgspec.Struct):
-    """Counts over the lines of a trace, header first."""
+    """Counts over the lines of a trace, header first. It may hold several runs, one by one."""
 
     calls: Counter[str] = msgspec.field(default_factory=Counter)
     callers: Counter[str] = msgspec.field(default_factory=Counter)
@@ -25,6 +25,9 @@ class Summary(msgspec.Struct):
     world_switches: int = 0
     hops: int = 0
     nanoseconds: int = 0
+    """Virtual time of the present run."""
+    before: int = 0
+    """Virtual time of the runs before it."""
     relays: bool = False
     """A hypervisor passes memory transactions on; the SPMC's view of them is not counted again."""
     endpoints: frozenset[str] = frozenset()
@@ -42,6 +45,8 @@ class Summary(msgspec.Struct):
         return self
 
     def _header(self, line: dict[str, Any]) -> None:
+        self.before += self.nanoseconds
+        self.nanoseconds = 0
         self.relays = line.get("hypervisor", False)
         self.endpoints = frozenset(line.get("endpoints", ()))
 
@@ -71,7 +76,7 @@ class Summary(msgspec.Struct):
         rows += [(f"pages: {move}", str(self.pages[move])) for move in _MOVES if self.pages[move]]
         rows += [(f"refused by {rule}", str(n)) for rule, n in sorted(self.refusals.items())]
         rows += [(f"events: {kind}", str(n)) for kind, n in sorted(self.events.items())]
-        rows.append(("virtual time", f"{self.nanoseconds / 1e6:.3f} ms"))
+        rows.append(("virtual time", f"{(self.before + self.nanoseconds) / 1e6:.3f} ms"))
         return rows
 
 

@@ -15,6 +15,14 @@ from ffabric.system.describe import describe, sp, vm
 from ffabric.system.spec import MemoryBank, SystemSpec
 
 PES = 8
+REFUSED = (
+    "mem.retrieve.instruction_access_missing",
+    "mem.retrieve.execute_non_secure",
+    "mem.share.not_owned",
+    "mem.reclaim.retrieved",
+    "mem.share.unaligned_base",
+)
+"""The rules that the scene of refusals breaks, each once."""
 
 
 def system() -> SystemSpec:
@@ -139,7 +147,7 @@ class Demo(Stage):
     def judge_refusals(self) -> Iterator[str]:
         """Each by its rule."""
         counts = self.system.refusals
-        for rule in ("mem.share.not_owned", "mem.reclaim.retrieved", "mem.share.unaligned_base"):
+        for rule in REFUSED:
             expect(f"refused by {rule}", counts.get(rule), 1)
         yield from ()
 
@@ -179,7 +187,7 @@ _JUDGES: dict[str, tuple[str, Callable[[Demo], Iterator[str]]]] = {
     "messages": ("Direct messages, through a chain too, and letters", Demo.judge_messages),
     "crowd": ("Eight vCPUs of alice, and bob, ask all at once", Demo.judge_crowd),
     "memory": ("alice shares, lends and donates memory to the vault", Demo.judge_memory),
-    "refusals": ("Three calls that cannot be, and why", Demo.judge_refusals),
+    "refusals": ("Five calls that cannot be, and why", Demo.judge_refusals),
     "death": ("bob is destroyed in the middle of his call", Demo.judge_death),
     "heir": ("carol is created where bob was", Demo.judge_heir),
 }

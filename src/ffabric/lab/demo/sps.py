@@ -18,6 +18,7 @@ ABACUS = UUID("6f1c2f8e-9d0b-4f0a-8a3e-0f5d2b7c1a04")
 
 TAKE, GIVE_BACK = 1, 2
 """What the vault is asked to do with memory: (TAKE, handle, permissions), (GIVE_BACK, handle)."""
+_MASK64 = (1 << 64) - 1
 SEAL = b"sealed by the vault"
 
 
@@ -46,7 +47,10 @@ class Vault(Partition):
             return request.respond(a * b, ffa.vcpu.index)
         what, handle, permissions, *_ = request.payload
         if what == TAKE:
-            got = await ffa.retrieve(handle, request.sender, permissions=permissions)
+            try:
+                got = await ffa.retrieve(handle, request.sender, permissions=permissions)
+            except FfaError as error:
+                return request.respond(error.status & _MASK64)
             first = ffa.memory.read64(got.ipa)
             if permissions & memory.PERM_DATA_RW:
                 ffa.memory.write(got.ipa, SEAL)

@@ -17,6 +17,7 @@ from ffabric.machine.access import DataAbort
 PAGE = 4096
 BLOCK = 2 << 20
 RW = memory.PERM_DATA_RW
+MASK64 = (1 << 64) - 1
 RW_NX = memory.PERM_DATA_RW | memory.PERM_INSTRUCTION_NX
 ROUNDS = 3
 SUMS = 8
@@ -175,7 +176,9 @@ class Alice(Actor):
         await self.ask(ffa, "vault", GIVE_BACK, lent)
         await ffa.reclaim(lent)
         expect("access to reclaimed memory", _reaches(ffa, ipa), wanted=True)
-        self.notes.append("lent: alice faults there while the vault has it, and not afterwards")
+        ffa.memory.write64(ipa, 0xA11CE)
+        self.notes.append("lent: alice faults there while the vault has it")
+        self.notes.append("reclaimed: a reclaim restores what she had, she reads and writes there")
 
         donated = await ffa.donate(vault, ipa=ipa, pages=1)
         await self.ask(ffa, "vault", TAKE, donated, RW_NX)
@@ -183,9 +186,15 @@ class Alice(Actor):
         self.notes.append("donated: the page is the vault's for good")
 
     async def refusals(self, ffa: Ffa) -> None:
-        """Two calls that cannot be."""
+        """Memory that is lent is not executable, not one's own, and not back before it is."""
         ipa = page(ffa, 1)
         lent = await ffa.lend(self.known["vault"].id, ipa=ipa, pages=1)
+        for permissions in (RW, RW | memory.PERM_INSTRUCTION_X):
+            answer = await self.ask(ffa, "vault", TAKE, lent, permissions)
+            expect("status", answer.payload[0], Status.INVALID_PARAMETERS & MASK64)
+        self.notes.append(
+            "instruction access not specified, or asked for: refused, never executable"
+        )
         await self.ask(ffa, "vault", TAKE, lent, RW_NX)
         await refused(ffa.share("bob", ipa=ipa, pages=1), Status.DENIED)
         await refused(ffa.reclaim(lent), Status.DENIED)
