@@ -25,7 +25,7 @@ demo-linux: $(VENV)/.has-all
 	$(BIN)/ffabric linux $(ARGS)
 
 demo-vhost: $(VENV)/.has-all
-	@bash tests/programs.sh qemu-storage-daemon:qemu-system-common mke2fs:e2fsprogs
+	@bash tests/programs.sh 'qemu-storage-daemon:qemu-system-common qemu-utils' mke2fs:e2fsprogs
 	$(BIN)/ffabric vhost $(ARGS)
 
 test: $(VENV)/.has-all,test

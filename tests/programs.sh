@@ -9,7 +9,7 @@ if [ "$#" -gt 0 ]; then
 else
     PROGRAMS=(aarch64-linux-gnu-as:binutils-aarch64-linux-gnu dtc:device-tree-compiler cpp:cpp
         cpio:cpio qemu-system-aarch64:qemu-system-arm
-        qemu-storage-daemon:qemu-system-common mke2fs:e2fsprogs)
+        "qemu-storage-daemon:qemu-system-common qemu-utils" mke2fs:e2fsprogs)
 fi
 
 as_root() {
@@ -37,7 +37,8 @@ update_package_lists() {
 
 packages=()
 for each in "${PROGRAMS[@]}"; do
-    command -v "${each%%:*}" >/dev/null || packages+=("${each#*:}")
+    read -r -a of_each <<<"${each#*:}"
+    command -v "${each%%:*}" >/dev/null || packages+=("${of_each[@]}")
 done
 [ "${#packages[@]}" -gt 0 ] || exit 0
 if ! command -v apt-get >/dev/null || { [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; }; then

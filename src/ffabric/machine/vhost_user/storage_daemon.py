@@ -14,7 +14,8 @@ from ffabric.machine import process
 from ffabric.machine.vhost_user.front_end import BackEndLost, FrontEnd
 
 PROGRAM = "qemu-storage-daemon"
-PACKAGE = "qemu-system-common"
+PACKAGE = "qemu-system-common qemu-utils"
+"""It is in the first of these, from Debian 13 on in the second."""
 """Debian's package of it."""
 
 
