@@ -151,6 +151,8 @@ def test_the_command_prints_scenes_and_a_summary(tmp_path, capsys, monkeypatch):
         assert out[0] == "1. Eight PEs start; SPs first, in their order, then the hypervisor"
         assert out[-1] == "everything is as it must be"
         assert any("normal world -> secure world" in line for line in out)
+        assert any(line.endswith("driver.0       < FFA_INTERRUPT: interrupt=40") for line in out)
+        assert not any("HF_INTERRUPT_ENABLE returned" in line for line in out)
         assert any(line.startswith("  world switches ") for line in out)
         assert lines(trace.read_bytes())[0]["kind"] == "header"
 

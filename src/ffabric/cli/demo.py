@@ -103,19 +103,20 @@ class _View:
         self._terminal.line()
 
     def _calls(self, scene: Scene) -> None:
-        lines = list(scene.lines if self._full else excerpt(scene.lines))
-        printed, most = 0, _FEWER.get(scene.name, _MOST)
-        for index, line in enumerate(lines):
-            if printed >= most and not self._full:
-                rest = lines[index:]
-                left = sum(each["kind"] in ("call", "return", "refuse") for each in rest)
-                if left:
-                    more = f"{'':13}... and {left} more calls, answers and refusals"
-                    self._terminal.line(more, "dim")
-                break
+        chosen = {id(line) for line in excerpt(scene.lines)}
+        most = _FEWER.get(scene.name, _MOST)
+        printed = left = 0
+        for line in scene.lines:
+            if not self._full and (id(line) not in chosen or printed >= most):
+                self._reader.overlook(line)
+                left += id(line) in chosen and line["kind"] in ("call", "return", "refuse")
+                continue
             for style, text in self._brief(line):
                 printed += 1
                 self._terminal.line(text, STYLES[style], indent=_INDENT)
+        if left:
+            more = f"{'':13}... and {left} more calls, answers and refusals"
+            self._terminal.line(more, "dim")
         for style, text in self._reader.rest():
             self._terminal.line(text, STYLES[style])
 

@@ -95,6 +95,11 @@ class Reader:
         if self._switches:
             yield from self._world()
 
+    def overlook(self, line: dict[str, Any]) -> None:
+        """Take note of a line that is not to be told: what was asked decides what answers mean."""
+        if line["kind"] == "call":
+            self._asked[line["endpoint"], line["vcpu"]] = _numbers(line)
+
     def _header(self, line: dict[str, Any]) -> Iterator[Styled]:
         endpoints = line.get("endpoints", {})
         self._names = {int(number, 16): name for name, number in endpoints.items()}
