@@ -31,7 +31,7 @@ def test_the_daemon_says_what_it_is(image):
     with StorageDaemon(image) as daemon:
         config = daemon.front_end.config(60)
         assert int.from_bytes(config[:8], "little") == SIZE // 512
-        assert daemon.front_end.slots == 32
+        assert daemon.front_end.slots >= 8
         assert f"process {daemon.pid}" in daemon.front_end.name
         assert daemon.front_end.look()
     assert not daemon.front_end.look()
@@ -45,9 +45,10 @@ def test_regions_come_and_go(image):
         for _ in range(3):
             daemon.front_end.add(region)
             daemon.front_end.remove(region)
-        for number in range(1, 33):
+        slots = daemon.front_end.slots
+        for number in range(1, slots + 1):
             daemon.front_end.add(Region(number << 48, 0x1000, fd, 0))
-        with pytest.raises(ValueError, match="32 regions"):
+        with pytest.raises(ValueError, match=f"{slots} regions"):
             daemon.front_end.add(region)
         assert daemon.front_end.look()
     os.close(fd)
