@@ -1,12 +1,20 @@
-"""A function over many inputs in several processes, which end when nobody wants the rest."""
+"""A function over many inputs in several processes, which end when nobody wants the rest.
+
+Each process has a pipe of its own and gets a piece of the inputs when it has answered the last one.
+There are no threads, and no locks that a process which is killed could hold.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,19 +26,84 @@ def spread(
     """``function`` of each input, in their order, from ``processes`` processes (None: one per CPU).
 
     Ctrl-C is for whoever iterates: the processes never see it. They get ``chunk`` inputs at a time,
-    and are ended when the iterator is closed.
+    and are ended when the iterator is closed. What ``function`` raises is raised here.
     """
     if processes == 1 or len(inputs) == 1:
         yield from map(function, inputs)
         return
-    with _uninterrupted():  # processes that are started inherit it
-        pool = multiprocessing.Pool(processes)
+    pieces = [inputs[at : at + chunk] for at in range(0, len(inputs), chunk)]
+    count = min(processes or os.cpu_count() or 1, len(pieces))
+    workers: dict[Connection, BaseProcess] = {}
     try:
-        yield from pool.imap(function, inputs, chunk)
+        with _uninterrupted():  # processes that are started inherit it
+            for _ in range(count):
+                ours, worker = _started(function)
+                workers[ours] = worker
+        yield from _answers(workers, pieces)
     finally:
         with _uninterrupted():
-            pool.terminate()
-            pool.join()
+            for worker in workers.values():
+                worker.kill()
+            for ours, worker in workers.items():
+                worker.join()
+                ours.close()
+
+
+def _started(function: Callable[[T], R]) -> tuple[Connection, BaseProcess]:
+    ours, theirs = multiprocessing.Pipe()
+    worker = multiprocessing.Process(target=_work, args=(function, ours, theirs), daemon=True)
+    worker.start()
+    theirs.close()
+    return ours, worker
+
+
+def _work(function: Callable[[T], R], far: Connection, pipe: Connection) -> None:
+    """The life of a process; it ends with the other end of its ``pipe``, of which it has a copy."""
+    far.close()
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            piece = pipe.recv()
+            try:
+                answer: Any = [function(each) for each in piece]
+            except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+                error.add_note(traceback.format_exc())
+                answer = error
+            pipe.send(answer)
+
+
+def _answers(
+    workers: dict[Connection, BaseProcess], pieces: Sequence[Sequence[Any]]
+) -> Iterator[Any]:
+    given: dict[Connection, int] = {}
+    done: dict[int, list[Any]] = {}
+    waiting = iter(range(len(pieces)))
+
+    def give(pipe: Connection) -> None:
+        number = next(waiting, None)
+        if number is not None:
+            given[pipe] = number
+            pipe.send(pieces[number])
+
+    for pipe in workers:
+        give(pipe)
+    for number in range(len(pieces)):
+        while number not in done:
+            for pipe in (each for each in wait([*given]) if isinstance(each, Connection)):
+                done[given.pop(pipe)] = _received(pipe, workers[pipe])
+                give(pipe)
+        yield from done.pop(number)
+
+
+def _received(pipe: Connection, worker: BaseProcess) -> list[Any]:
+    try:
+        answer = pipe.recv()
+    except EOFError:
+        worker.join()
+        raise RuntimeError(f"a process has ended with exit code {worker.exitcode}") from None
+    if isinstance(answer, Exception):
+        raise answer
+    found: list[Any] = answer
+    return found
 
 
 @contextmanager
