@@ -88,7 +88,10 @@ def children_of(pid):
 
 
 def test_an_interrupt_ends_it_and_its_processes():
-    main = "from ffabric.cli.main import main; main()"
+    main = (  # a job in the background may have been started with interrupts ignored
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from ffabric.cli.main import main; main()"
+    )
     command = [sys.executable, "-c", main, "fuzz", "--calls", "100000000", "--processes", "2"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
