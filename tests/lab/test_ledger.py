@@ -22,12 +22,14 @@ RW, NX, X = abi.PERM_DATA_RW, abi.PERM_INSTRUCTION_NX, abi.PERM_INSTRUCTION_X
 class Watched:
     """A system under a ledger."""
 
-    def __init__(self, **described):
+    def __init__(self, *, initialising=(), **described):
         spec = describe(run=RunSpec(stop_on_crash=False), **described)
         self.system = boot(spec, seed=1)
         self.ledger = Ledger(self.system)
         self.system.attach(self.ledger)
         self.session = Session(self.system)
+        for name in initialising:
+            self.system.endpoint(name).drive_from_start()
         self.system.run()
 
     def __getitem__(self, name):
@@ -123,7 +125,8 @@ def test_it_follows_a_call_whose_answer_is_on_the_way(monkeypatch, watched):
 
 
 def test_it_follows_permissions(watched):
-    system = watched(sps=[sp("a", exception_level=ExceptionLevel.S_EL0), "b"])
+    el0 = sp("a", exception_level=ExceptionLevel.S_EL0)
+    system = watched(sps=[el0, "b"], initialising=["a"])
     at = system.page("a")
     system["a"].ffa.mem_perm_set(at, 1, abi.MEM_PERM_RO)
     system.ledger.check(everything=True)

@@ -8,7 +8,7 @@ This is what the ``ffabric`` fixture boots and what a script uses::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -150,13 +150,20 @@ def boot(
     *,
     seed: int | None = None,
     replay: Sequence[int] | None = None,
+    initialising: Collection[str] = (),
     **described: Any,
 ) -> Session:
-    """Boot ``spec``, or what ``describe(**described)`` describes, until nothing can run."""
+    """Boot ``spec``, or what ``describe(**described)`` describes, until nothing can run.
+
+    ``initialising``: names of SPs without code of their own that are driven from the start; the
+    boot goes on when they make their first FFA_MSG_WAIT.
+    """
     system = boot_spec(
         spec if spec is not None else describe(**described), seed=seed, replay=replay
     )
     session = Session(system)
+    for name in initialising:
+        session.sp(name).endpoint.drive_from_start()
     try:
         system.run()
     except BaseException:

@@ -80,12 +80,20 @@ class Endpoint:
     def take(self, index: int = 0) -> DrivenRunner:
         """Give the PE to vCPU ``index`` of a driven partition; its runner, in control."""
         ctx = self.partition.contexts[index]
-        runner = ctx.runner
-        if not isinstance(runner, DrivenRunner):
-            raise TypeError(f"{self.name} is not driven: it runs by itself")
+        runner = self._driven(ctx)
         if not runner.in_control:
             self.system.give(ctx)
         return runner
+
+    def drive_from_start(self) -> None:
+        """Leave its initialisation, too, to whoever drives it; to be called before it runs."""
+        for ctx in self.partition.contexts:
+            self._driven(ctx).greeting = ()
+
+    def _driven(self, ctx: ExecutionContext) -> DrivenRunner:
+        if not isinstance(ctx.runner, DrivenRunner):
+            raise TypeError(f"{self.name} is not driven: it runs by itself")
+        return ctx.runner
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.name} {self.id:#06x}>"

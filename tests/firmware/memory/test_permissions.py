@@ -1,11 +1,14 @@
 """FFA_MEM_PERM_GET and FFA_MEM_PERM_SET: every rule, and what they change."""
 
+from contextlib import suppress
+
 import pytest
 from memory_sides import NX, PAGE, RW, Side
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.memory import MEM_PERM_NO_ACCESS, MEM_PERM_RO, MEM_PERM_RW, MEM_PERM_XN
 from ffabric.abi.ffa.version import V1_2, V1_3
+from ffabric.guests.ffa import Blocked
 from ffabric.machine.stage2 import S2AP_R, S2AP_W, XN
 from ffabric.system.describe import sp
 from ffabric.system.manifest import DeviceRegion, ExceptionLevel, RegionAttributes
@@ -31,13 +34,24 @@ def boot(ffabric, **options):
         attributes=RegionAttributes.READ | RegionAttributes.WRITE,
     )
     el0 = sp("el0", exception_level=ExceptionLevel.S_EL0, device_regions=(uart,), **options)
-    system = ffabric.boot(sps=[el0, "el1"])
-    return Side(system.sp("el0")), Side(system.sp("el1"))
+    return ffabric.boot(sps=["el1", el0], initialising=["el1", "el0"])
+
+
+def finish(side):
+    """End the initialisation of an SP: the next one has the PE."""
+    with suppress(Blocked):
+        side.ffa.msg_wait()
+
+
+def start(system):
+    """The SP at S-EL1 has initialised, the one at S-EL0 does so."""
+    finish(system.sp("el1"))
+    return Side(system.sp("el0"))
 
 
 @pytest.fixture
 def el0(ffabric):
-    return boot(ffabric)[0]
+    return start(boot(ffabric))
 
 
 @pytest.mark.parametrize("wanted", BITS)
@@ -56,7 +70,7 @@ def test_an_s_el0_partition_sets_its_permissions(el0, wanted, function):
 @pytest.mark.parametrize("version", [V1_2, V1_3])
 @pytest.mark.parametrize("function", GETS)
 def test_since_v1_3_the_answer_is_of_several_pages(ffabric, version, function):
-    el0, _ = boot(ffabric, ffa_version=version)
+    el0 = start(boot(ffabric, ffa_version=version))
     at = el0.pages(8)
     el0.ffa.mem_perm_set(at, 8, NX_RO)
     el0.ffa.mem_perm_set(at + 5 * PAGE, 1, RX)
@@ -67,9 +81,20 @@ def test_since_v1_3_the_answer_is_of_several_pages(ffabric, version, function):
 
 @pytest.mark.parametrize("function", GETS + SETS)
 def test_others_have_tables_of_their_own(ffabric, function):
-    _, el1 = boot(ffabric)
+    el1 = Side(boot(ffabric).sp("el1"))
     with ffabric.refuses("mem.perm.el0"):
         el1.call(function, el1.pages(), 1, NX_RO)
+
+
+@pytest.mark.parametrize("function", GETS + SETS)
+def test_permissions_are_final_when_the_partition_has_initialised(ffabric, el0, function):
+    at = el0.pages()
+    el0.call(function, at, 1, NX_RO)
+    before = el0.descriptor(at)
+    finish(el0)
+    with ffabric.refuses("mem.perm.initialised"):
+        el0.call(function, at, 1, RX)
+    assert el0.descriptor(at) == before
 
 
 @pytest.mark.parametrize("function", GETS + SETS)
@@ -141,9 +166,10 @@ def test_only_what_is_mapped_has_permissions(ffabric, el0, function):
 
 
 def test_memory_that_is_away_keeps_its_permissions(ffabric):
-    el0, el1 = boot(ffabric)
+    system = boot(ffabric)
+    el0 = start(system)
     at = el0.pages()
-    handle = el0.give("lend", [el1], [(at, 1)])
+    handle = el0.give("lend", [system.sp("el1")], [(at, 1)])
     with ffabric.refuses("mem.perm.not_owned"):
         el0.ffa.mem_perm_set(at, 1, NX_RO)
     with ffabric.refuses("mem.perm.not_owned"):
@@ -153,8 +179,10 @@ def test_memory_that_is_away_keeps_its_permissions(ffabric):
 
 
 def test_borrowed_memory_keeps_its_permissions(ffabric):
-    el0, el1 = boot(ffabric)
-    handle = el1.give("lend", [el0], [(el1.pages(), 1)])
+    system = boot(ffabric)
+    el1 = Side(system.sp("el1"))
+    handle = el1.give("lend", [system.sp("el0")], [(el1.pages(), 1)])
+    el0 = start(system)
     at = el0.retrieve(handle, el1, rights=RW | NX).constituents[0][0]
     with ffabric.refuses("mem.perm.not_owned"):
         el0.ffa.mem_perm_set(at, 1, NX_RO)

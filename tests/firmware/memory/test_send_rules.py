@@ -1,7 +1,7 @@
 """Every rule of FFA_MEM_DONATE, LEND and SHARE: a descriptor that breaks it, and its neighbour."""
 
 import pytest
-from memory_sides import KINDS, NORMAL, NX, PAGE, RO, RW, WORLDS, World, X, exhaust
+from memory_sides import KINDS, NORMAL, NX, PAGE, RO, RW, WORLDS, Side, World, X, exhaust
 
 from ffabric.abi.ffa import memory as abi
 from ffabric.firmware.manager.memory.region import MAX_RANGES, MAX_REGIONS
@@ -283,14 +283,16 @@ def test_read_only_memory_is_not_cleared(ffabric, regions, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_that_one_cannot_read_is_not_given(ffabric, kind):
     # mem.donate.permission: an S-EL0 partition may take its own access away
-    world = World(ffabric, "sp-sp", sps=[sp("a", exception_level=ExceptionLevel.S_EL0), "b", "c"])
-    at = world.a.pages()
-    world.a.ffa.mem_perm_set(at, 1, abi.MEM_PERM_NO_ACCESS | abi.MEM_PERM_XN)
+    owner = sp("a", exception_level=ExceptionLevel.S_EL0)
+    system = ffabric.boot(sps=[owner, "b"], initialising=["a"])
+    a = Side(system.sp("a"))
+    at = a.pages()
+    a.ffa.mem_perm_set(at, 1, abi.MEM_PERM_NO_ACCESS | abi.MEM_PERM_XN)
     rights = 0 if kind == "donate" else RO
     with ffabric.refuses(f"mem.{kind}.permission"):
-        world.a.give(kind, [world.b], [(at, 1)], rights=rights)
-    world.a.ffa.mem_perm_set(at, 1, abi.MEM_PERM_RO | abi.MEM_PERM_XN)
-    world.a.give(kind, [world.b], [(at, 1)], rights=rights)
+        a.give(kind, [system.sp("b")], [(at, 1)], rights=rights)
+    a.ffa.mem_perm_set(at, 1, abi.MEM_PERM_RO | abi.MEM_PERM_XN)
+    a.give(kind, [system.sp("b")], [(at, 1)], rights=rights)
 
 
 UART = 0x1C0B_0000

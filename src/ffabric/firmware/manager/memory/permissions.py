@@ -1,7 +1,8 @@
 """FFA_MEM_PERM_GET and FFA_MEM_PERM_SET: an S-EL0 partition's stage-1, kept by the SPMC.
 
 An S-EL0 partition has no translation of its own: the SPMC's tables are all it has, so it asks the
-SPMC to set permissions on the pages it owns (DEN0140 1.2, sections 2.13 and 2.14).
+SPMC to set permissions on the pages it owns, while it initialises (DEN0140 1.2, sections 2.13 and
+2.14).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_3
 from ffabric.firmware.manager import ownership, reply
+from ffabric.firmware.manager.partition import Model
 from ffabric.firmware.rules import refuse, rule
 from ffabric.machine.stage2 import (
     MEMATTR_MASK,
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
 SECTION = "DEN0140 1.2, sections 2.13 and 2.14"
 
 EL0_ONLY = rule("mem.perm.el0", Status.DENIED, SECTION, "The caller is an S-EL0 partition.")
+INITIALISING = rule(
+    "mem.perm.initialised",
+    Status.DENIED,
+    SECTION,
+    "The caller initialises: it has not made its first FFA_MSG_WAIT.",
+)
 ALIGNMENT = rule(
     "mem.perm.address", Status.INVALID_PARAMETERS, SECTION, "The base address is on a page."
 )
@@ -123,6 +131,8 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
 def _stage2(caller: ExecutionContext) -> Stage2:
     if caller.partition.el:
         refuse(EL0_ONLY, got=f"EL{caller.partition.el}", expected="S-EL0")
+    if caller.model is not Model.SP_INIT:
+        refuse(INITIALISING, got=caller.model.value, expected=Model.SP_INIT.value)
     assert caller.stage2 is not None
     return caller.stage2
 
