@@ -347,6 +347,23 @@ def test_memory_that_the_vm_gives_is_translated(world, alice):
     assert shadow().params == [tmem(alice.pa(buffer), PAGE, Type.TMEM_OUTPUT)]
 
 
+def test_a_page_list_that_the_vm_gives_outlasts_an_interrupt(world, alice):
+    """OP-TEE may be preempted before it has read the list."""
+    request = m.Message(rpc.Command.SHM_ALLOC, params=[m.Value(Type.VALUE_INPUT, 0, PAGE)])
+    page, shadow = ask(world, alice, request)
+    buffer = alice.pages(1)
+    given = tmem(alice.page_list([buffer]), PAGE, Type.TMEM_OUTPUT, m.NONCONTIG)
+    alice.memory.write(page, m.build_message(m.Message(rpc.Command.SHM_ALLOC, params=[given])))
+    world.tee.rpcs = [(smc.Rpc.FOREIGN_INTR, 0, 0)]
+    assert alice.resume(a2=COOKIE) == smc.Rpc.FOREIGN_INTR
+    world.bob.call(world.bob.put(tmem(world.bob.page_list([0]), PAGE, flags=m.NONCONTIG)))
+    (param,) = shadow().params
+    listed = world.system.machine.memory.read(param.address, PAGE, secure=False)
+    assert m.parse_list_page(listed, 1)[0] == [alice.pa(buffer)]
+    assert alice.resume() == Return.OK
+    assert world.taken == 1
+
+
 @pytest.mark.parametrize(
     ("given", "rule"),
     [

@@ -195,12 +195,16 @@ class Mediator:
         return (yield from self._inside(client, call, registers))
 
     def _inside(self, client: Client, call: Call, x: list[int]) -> Answer:
-        """OP-TEE executes a call until it is done or needs the VM."""
+        """OP-TEE executes a call until it is done or needs the VM.
+
+        The page list that came with the answer to its last message it may not have read when an
+        interrupt preempts it; it has when it asks for something else.
+        """
         answer = yield from self._ask(client, x)
-        if call.message is not None:
+        a0 = answer[0] & MASK32
+        if call.message is not None and a0 != smc.Rpc.FOREIGN_INTR:
             call.message.release_lists()
             call.message = None
-        a0 = answer[0] & MASK32
         if not client.guest.vm.alive:
             call.shadow.release()
         elif smc.is_rpc(a0):
