@@ -1,14 +1,12 @@
 """``ffabric linux``, and systems with a kernel in QEMU in ``ffabric run``."""
 
-import gzip
-import io
 import shutil
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
 
+from debs import package
 from ffabric.cli.main import main
 from ffabric.guests import images
 
@@ -47,29 +45,6 @@ def run(monkeypatch, tmp_path, capsys):
 def qemu():
     if shutil.which("qemu-system-aarch64") is None:
         pytest.fail("no QEMU: apt-get install qemu-system-arm")
-
-
-def member(name, data):
-    return f"{name + '/':<16}{'0':<12}{'0':<6}{'0':<6}{'100644':<8}{len(data):<10}`\n".encode() + (
-        data + b"\n" * (len(data) % 2)
-    )
-
-
-def tar(files):
-    whole = io.BytesIO()
-    with tarfile.open(fileobj=whole, mode="w") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(f"./{name}")
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return gzip.compress(whole.getvalue())
-
-
-def package(folder, name, files):
-    control = f"Package: {name}\nVersion: 1\nArchitecture: arm64\n".encode()
-    members = (("control.tar.gz", tar({"control": control})), ("data.tar.gz", tar(files)))
-    parts = [member("debian-binary", b"2.0\n"), *(member(*each) for each in members)]
-    (folder / f"{name}.deb").write_bytes(b"!<arch>\n" + b"".join(parts))
 
 
 @pytest.fixture

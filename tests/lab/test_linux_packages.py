@@ -1,50 +1,19 @@
 """Debian packages: reading them, finding a kernel in a folder or in the machine's sources."""
 
 import gzip
-import io
 import lzma
 import os
-import tarfile
 import textwrap
 from pathlib import Path
 
 import pytest
 
+from debs import ar, package, tar
 from ffabric.lab.linux import deb, kernel, packages
 from ffabric.lab.linux.deb import PackageError
 
 RELEASE = "7.9.1-cloud-arm64"
 MODULES = f"usr/lib/modules/{RELEASE}/kernel/drivers"
-
-
-def ar(*members):
-    data = b"!<arch>\n"
-    for name, content in members:
-        data += f"{name + '/':<16}{'0':<12}{'0':<6}{'0':<6}{'100644':<8}{len(content):<10}".encode()
-        data += b"`\n" + content + b"\n" * (len(content) % 2)
-    return data
-
-
-def tar(files):
-    whole = io.BytesIO()
-    with tarfile.open(fileobj=whole, mode="w") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"./{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return whole.getvalue()
-
-
-def package(folder, name, files=None, depends="", architecture="arm64"):
-    fields = f"Package: {name}\nVersion: 1\nArchitecture: {architecture}\nDepends: {depends}\n"
-    whole = ar(
-        ("debian-binary", b"2.0\n"),
-        ("control.tar.gz", gzip.compress(tar({"control": fields.encode()}))),
-        ("data.tar.xz", lzma.compress(tar(files or {}))),
-    )
-    path = folder / f"{name}_1_{architecture}.deb"
-    path.write_bytes(whole)
-    return path
 
 
 @pytest.fixture

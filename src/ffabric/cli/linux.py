@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.terminal import Terminal
+from ffabric.cli.terminal import Progress, Terminal
 from ffabric.lab.linux import initramfs, packages, run
 from ffabric.lab.linux import kernel as kernels
 from ffabric.lab.linux.deb import PackageError
@@ -21,7 +19,7 @@ from ffabric.lab.linux.report import Report
 from ffabric.lab.linux.software import Echo, RingingOpTee
 from ffabric.lab.running import End, Outcome, run_to_end
 from ffabric.machine.engines.qemu_process import find_program
-from ffabric.observe.trace import Trace
+from ffabric.observe.trace import traced
 from ffabric.system.boot import boot
 from ffabric.system.problems import SystemErrors
 from ffabric.system.python_target import TargetError, resolve_program
@@ -78,7 +76,7 @@ def linux(
         Print no lines of Linux's console, only what came out.
     """
     terminal = Terminal(sys.stdout)
-    progress = _Progress(terminal)
+    progress = Progress(terminal)
     try:
         kernel = _kernel(folder, progress, refresh=refresh)
     except PackageError as error:
@@ -94,7 +92,7 @@ def linux(
         raise UsageError(str(error)) from None
     progress.say(f"booting Linux {kernel.release} with {cpus} CPUs and {memory} MiB")
     report = Report()
-    with boot(spec) as booted, _traced(booted, trace), Keyboard(booted, run.NAME, on=shell):
+    with boot(spec) as booted, traced(booted, trace), Keyboard(booted, run.NAME, on=shell):
         console = _Console(progress, report, quiet=quiet or shell)
         booted.listeners.append(console)
         if timeout and not shell:
@@ -114,23 +112,10 @@ def linux(
     return 0
 
 
-class _Progress:
-    """Lines with the seconds since the command began."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
-        self._began = time.perf_counter()
-
-    def say(self, text: str, style: str = "") -> None:
-        seconds = time.perf_counter() - self._began
-        self._terminal.line(f"[{seconds:6.2f}] {text}", style, indent=9)
-        self._terminal.file.flush()
-
-
 class _Console:
     """Listens to Linux: what is for us goes to the report."""
 
-    def __init__(self, progress: _Progress, report: Report, *, quiet: bool) -> None:
+    def __init__(self, progress: Progress, report: Report, *, quiet: bool) -> None:
         self._progress = progress
         self._report = report
         self._quiet = quiet
@@ -144,7 +129,7 @@ class _Console:
             self._progress.say(f"{name}: {text}", "" if text != line else "dim")
 
 
-def _kernel(folder: Path | None, progress: _Progress, *, refresh: bool) -> kernels.Kernel:
+def _kernel(folder: Path | None, progress: Progress, *, refresh: bool) -> kernels.Kernel:
     if folder is not None:
         return kernels.from_folder(folder)
     return kernels.cached(packages.cache_folder(), progress.say, refresh=refresh)
@@ -158,26 +143,12 @@ def _software(targets: Sequence[str]) -> list[object]:
     return named or [RingingOpTee(), Echo()]
 
 
-def _extract(kernel: kernels.Kernel, folder: Path, progress: _Progress) -> None:
+def _extract(kernel: kernels.Kernel, folder: Path, progress: Progress) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in (("vmlinuz", kernel.image), ("initrd", initramfs.build(kernel))):
         (folder / name).write_bytes(data)
         progress.say(f"{folder / name}: {len(data) / 1e6:.1f} MB")
     progress.say(f"bootargs: {initramfs.ARGUMENTS}")
-
-
-@contextmanager
-def _traced(booted: System, path: Path | None) -> Iterator[None]:
-    if path is None:
-        yield
-        return
-    with path.open("wb") as sink:
-        tracer = Trace(booted, sink)
-        booted.attach(tracer)
-        try:
-            yield
-        finally:
-            tracer.close()
 
 
 def _problems(booted: System, report: Report, outcome: Outcome, *, tee: bool) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import textwrap
+import time
+from collections.abc import Sequence
 from typing import TextIO
 
 NARROWEST = 40
@@ -63,3 +65,25 @@ class Terminal:
             break_on_hyphens=False,
             replace_whitespace=False,
         )
+
+    def table(self, lines: Sequence[Sequence[str]], *, indent: int = 2) -> None:
+        """Print the columns of ``lines`` below each other; the first line is the headings."""
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for number, line in enumerate(lines):
+            cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+            text = " " * indent + "  ".join(cells).rstrip()
+            self.line(text, "" if number else "bold", indent=indent)
+
+
+class Progress:
+    """Lines with the seconds since it began."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._began = time.perf_counter()
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print ``text`` at once."""
+        seconds = time.perf_counter() - self._began
+        self._terminal.line(f"[{seconds:6.2f}] {text}", style, indent=9)
+        self._terminal.file.flush()

@@ -7,7 +7,6 @@ import random
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Final
 import msgspec
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.terminal import Terminal
+from ffabric.cli.terminal import Progress, Terminal
 from ffabric.lab.running import End, run_to_end
 from ffabric.lab.vhost import e2fs
 from ffabric.lab.vhost.copier import Copied, Copier
@@ -59,12 +58,7 @@ def vhost(*, size: int = 16, kill: bool = True, timeout: float = 120) -> int:
     if size < _MINIMUM:
         raise UsageError(f"a file system has at least {_MINIMUM} MiB, not {size}")
     terminal = Terminal(sys.stdout)
-    began = time.perf_counter()
-
-    def say(text: str) -> None:
-        terminal.line(f"[{time.perf_counter() - began:6.2f}] {text}", indent=9)
-        terminal.file.flush()
-
+    say = Progress(terminal).say
     find_program()
     e2fs.find_programs()
     rows: list[_Row] = []
@@ -77,7 +71,7 @@ def vhost(*, size: int = 16, kill: bool = True, timeout: float = 120) -> int:
         for static in (True, False):
             rows += _run(source, files, static=static, kill=kill, timeout=timeout, say=say)
     terminal.line()
-    _table(terminal, [_HEADINGS, *(row.cells for row in rows)])
+    terminal.table([_HEADINGS, *(row.cells for row in rows)])
     problems = [row.problem for row in rows if row.problem]
     for problem in problems:
         terminal.line(f"FAILED: {problem}", "bold red")
@@ -186,10 +180,3 @@ def _row(
         f"{same} of {len(files)} the same",
     )
     return _Row(cells, problem and f"{mapping} mapping: {problem}")
-
-
-def _table(terminal: Terminal, lines: list[tuple[str, ...]]) -> None:
-    widths = [max(len(line[at]) for line in lines) for at in range(len(_HEADINGS))]
-    for number, line in enumerate(lines):
-        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        terminal.line(text.rstrip(), "bold" if number == 0 else "", indent=2)

@@ -27,6 +27,7 @@ code (``_LINES``); it becomes text when the trace is flushed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -331,3 +332,18 @@ _PLAIN = _Plain(
         tuple: _listed,
     }
 )
+
+
+@contextmanager
+def traced(system: System, path: Path | None) -> Iterator[None]:
+    """Write a trace of ``system`` to ``path`` while the ``with`` block runs; None: none."""
+    if path is None:
+        yield
+        return
+    with path.open("wb") as sink:
+        tracer = Trace(system, sink)
+        system.attach(tracer)
+        try:
+            yield
+        finally:
+            tracer.close()

@@ -26,6 +26,11 @@ class Entry(msgspec.Struct, frozen=True):
     data: bytes = b""
     device: tuple[int, int] = (0, 0)
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return stat.S_ISREG(self.mode)
+
 
 def file(path: str, data: bytes, permissions: int = 0o644) -> Entry:
     """A regular file."""

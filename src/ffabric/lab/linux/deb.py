@@ -12,6 +12,8 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ffabric.lab.linux import cpio
+
 _MAGIC = b"!<arch>\n"
 _HEADER_SIZE = 60
 _END = b"`\n"
@@ -34,11 +36,20 @@ def control(path: Path) -> dict[str, str]:
 
 def files(path: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, bytes]]:
     """The regular files whose path (without a leading slash) is ``wanted``: path and content."""
+    return ((entry.path, entry.data) for entry in entries(path, wanted) if entry.is_file)
+
+
+def entries(path: Path, wanted: re.Pattern[str]) -> Iterator[cpio.Entry]:
+    """The same with their permissions, and the symbolic links, for an initial file system."""
     with _archive(path, "data.tar") as archive:
         for member in archive:
             name = member.name.removeprefix("./")
-            if member.isfile() and wanted.search(name):
-                yield name, _content(archive, member)
+            if not wanted.search(name):
+                continue
+            if member.isfile():
+                yield cpio.file(name, _content(archive, member), member.mode & 0o7777)
+            elif member.issym():
+                yield cpio.link(name, member.linkname)
 
 
 def paragraphs(text: str) -> list[dict[str, str]]:

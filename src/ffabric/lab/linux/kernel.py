@@ -11,12 +11,12 @@ import lzma
 import re
 import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from ffabric.lab.linux.deb import PackageError, dependencies, files
+from ffabric.lab.linux.kept import load, made
 from ffabric.lab.linux.packages import (
     OWN_SUITE,
     Folder,
@@ -25,7 +25,6 @@ from ffabric.lab.linux.packages import (
     Say,
     Suite,
     first_with,
-    locked,
 )
 
 META = "linux-image-cloud-arm64"
@@ -57,9 +56,7 @@ class Kernel(msgspec.Struct, frozen=True):
 
 def kept(cache: Path) -> Kernel | None:
     """The kernel that was found before, if one was."""
-    with suppress(msgspec.DecodeError, OSError):
-        return msgspec.msgpack.decode((cache / _KEPT).read_bytes(), type=Kernel)
-    return None
+    return load(cache / _KEPT, Kernel)
 
 
 def cached(cache: Path, say: Say, *, refresh: bool = False) -> Kernel:
@@ -68,11 +65,7 @@ def cached(cache: Path, say: Say, *, refresh: bool = False) -> Kernel:
     if found is not None:
         say(f"kernel {found.release}, from {cache}")
         return found
-    with locked(cache, say):
-        kernel = from_sources(cache, say)
-        new = (cache / _KEPT).with_suffix(".new")
-        new.write_bytes(msgspec.msgpack.encode(kernel))
-        new.rename(cache / _KEPT)
+    kernel = made(cache / _KEPT, lambda: from_sources(cache, say), say)
     say(f"kernel {kernel.release}, from Debian's packages")
     return kernel
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from ffabric.lab.linux.deb import PackageError, control, paragraphs
+from ffabric.lab.linux.deb import PackageError, control, dependencies, paragraphs
 
 ARCHITECTURE = "arm64"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -265,6 +265,29 @@ def locked(folder: Path, say: Say) -> Iterator[None]:
             say(f"waiting for whoever else uses {folder}")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def closure(source: Packages, names: Sequence[str]) -> list[str]:
+    """``names`` and the packages that they depend on, each once.
+
+    A dependency that ``source`` does not have, such as a virtual package, is left out. Raises
+    NoSuchPackage for one of ``names``.
+    """
+    found: list[str] = []
+    waiting = [*names]
+    while waiting:
+        name = waiting.pop(0)
+        if name in found:
+            continue
+        try:
+            fields = source.fields(name)
+        except NoSuchPackage:
+            if name in names:
+                raise
+            continue
+        found.append(name)
+        waiting += dependencies(fields)
+    return found
 
 
 def first_with(name: str, suites: Sequence[Packages]) -> Packages:
