@@ -2,6 +2,7 @@
 #
 #   make demo     a system with both worlds, its calls and refusals explained
 #   make demo-linux   Debian's Linux as the normal world, in QEMU
+#   make demo-xtest   OP-TEE's own tests in two Linux VMs at once, on one real OP-TEE
 #   make demo-vhost   a file system written through virtio-msg to qemu-storage-daemon
 #   make test     the tests           (ARGS="-k share" to choose)
 #   make bench    how fast the calls are
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-linux demo-vhost test bench docs lint format clean
+.PHONY: demo demo-linux demo-xtest demo-vhost test bench docs lint format clean
 
 demo: $(VENV)/.has-all
 	$(BIN)/ffabric demo $(ARGS)
@@ -23,6 +24,10 @@ demo: $(VENV)/.has-all
 demo-linux: $(VENV)/.has-all
 	@bash tests/programs.sh qemu-system-aarch64:qemu-system-arm
 	$(BIN)/ffabric linux $(ARGS)
+
+demo-xtest: $(VENV)/.has-all
+	@bash tests/programs.sh qemu-system-aarch64:qemu-system-arm
+	$(BIN)/ffabric xtest $(ARGS)
 
 demo-vhost: $(VENV)/.has-all
 	@bash tests/programs.sh 'qemu-storage-daemon:qemu-system-common qemu-utils' mke2fs:e2fsprogs

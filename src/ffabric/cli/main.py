@@ -17,7 +17,7 @@ from ffabric import __version__
 from ffabric.cli.errors import EXPECTED, lines_of
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("ffabric.cli.demo:demo", "Show a whole two-world system at work."),
+    "demo": ("ffabric.cli.demo:demo", "Show four whole systems at work."),
     "run": ("ffabric.cli.run:run", "Boot a system described in a TOML file."),
     "calls": ("ffabric.cli.calls:calls", "Execute raw calls, one JSON object a line."),
     "trace": ("ffabric.cli.trace:trace", "Read a trace that a run has written."),
@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "acs": ("ffabric.cli.acs:acs", "Run a build of Arm's FF-A compliance suite."),
     "fuzz": ("ffabric.cli.fuzz:fuzz", "Attack the firmware with hostile calls."),
     "linux": ("ffabric.cli.linux:linux", "Boot Debian's Linux as the normal world."),
+    "xtest": ("ffabric.cli.xtest:xtest", "Run OP-TEE's tests in two Linux VMs at once."),
     "vhost": ("ffabric.cli.vhost:vhost", "Write a file system to a real virtio back end."),
     "bench": ("ffabric.cli.bench:bench", "Measure how fast everything is."),
 }

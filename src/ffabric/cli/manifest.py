@@ -102,6 +102,9 @@ def _(found: SystemSpec) -> Iterator[Row]:
     for partition in (*found.sps, *found.vms):
         where = f"{partition.id:#06x} at {partition.load_address:#x}"
         yield partition.kind.upper(), f"{partition.name}: {where}, {partition.engine}"
+    if found.trusted_os is not None:
+        optee = found.trusted_os
+        yield "trusted OS", f"{optee.name}: at {optee.load_address:#x}, {optee.engine}"
     for device in found.devices:
         yield "device", f"{device.name}: {device.type} at {device.base:#x}"
 

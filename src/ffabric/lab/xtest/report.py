@@ -1,0 +1,94 @@
+"""What xtest prints, line by line: which cases it has run, and what came of them."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import msgspec
+
+from ffabric.lab.linux.initramfs import MARK
+
+_TITLE = re.compile(r"^\* regression_(\d+) (.*)$")
+_SUBTESTS = re.compile(r"^(\d+) subtests? of which (\d+) failed$")
+
+
+class Case(msgspec.Struct):
+    """A case of a VM: xtest's title, its subtests, how long it took, and its exit status.
+
+    `status` is None as long as it has not ended. `seen` counts what it has printed.
+    """
+
+    number: str
+    began: float
+    title: str = ""
+    subtests: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    status: int | None = None
+    seen: int = 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether it has ended well, with something tested."""
+        return self.status == 0 and not self.failed and self.subtests > 0
+
+    @property
+    def result(self) -> str:
+        """A word for a table."""
+        if self.status is None:
+            return "not ended"
+        return "passed" if self.passed else f"FAILED ({self.failed} of {self.subtests})"
+
+
+class Report:
+    """Made of the lines of a VM's console, as they come."""
+
+    def __init__(self) -> None:
+        self.kernel = ""
+        self.log: list[str] = []
+        self.failed: list[str] = []
+        self.ready = False
+        self.cases: list[Case] = []
+
+    @property
+    def current(self) -> Case | None:
+        """The case that runs."""
+        return self.cases[-1] if self.cases and self.cases[-1].status is None else None
+
+    @property
+    def ended(self) -> int:
+        """How many cases have ended."""
+        return len(self.cases) - (self.current is not None)
+
+    def line(self, text: str) -> str:
+        """Take a line; the word it begins with if the first process of the VM has said it."""
+        if text.startswith(MARK):
+            key, _, rest = text.removeprefix(MARK).strip().partition(" ")
+            return key if self._take(key, rest) else ""
+        case = self.current
+        if case is not None:
+            case.seen += 1
+            if found := _TITLE.match(text):
+                case.title = found[2].strip()
+            elif found := _SUBTESTS.match(text):
+                case.subtests, case.failed = int(found[1]), int(found[2])
+        return ""
+
+    def _take(self, key: str, rest: str) -> bool:
+        case = self.current
+        if key == "ready":
+            self.ready = True
+        elif key == "kernel":
+            self.kernel = rest
+        elif key in ("log", "failed"):
+            getattr(self, key).append(rest)
+        elif key == "begins":
+            self.cases.append(Case(rest, time.perf_counter()))
+        elif key == "ends" and case is not None:
+            status = rest.partition(" ")[2]
+            case.status = int(status) if status.isdigit() else 1
+            case.seconds = time.perf_counter() - case.began
+        else:
+            return False
+        return True

@@ -1,0 +1,96 @@
+"""What runs beside the kernel, out of Debian's packages: OP-TEE, xtest and what xtest needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from ffabric.lab.linux.cpio import Entry
+from ffabric.lab.linux.deb import PackageError, entries, files
+from ffabric.lab.linux.kept import load, made
+from ffabric.lab.linux.packages import Folder, Packages, Say, Suite, closure
+
+OPTEE = "optee-os"
+TOOLS = ("optee-test-qemu", "tee-supplicant")
+SUITES = ("unstable", "testing")
+"""Of a suite, all packages are taken, so that programs and libraries fit."""
+
+_KEPT = "xtest.msgpack"
+_IMAGE = re.compile(r"/vexpress-qemu_armv8a-virtualized/tee-pager_v2\.bin$")
+_WANTED = re.compile(
+    r"^(usr/)?("
+    r"lib/(aarch64-linux-gnu/)?[^/]+\.so[^/]*"
+    r"|s?bin/(xtest|tee-supplicant)"
+    r"|lib/optee_armtz/[^/]+\.ta"
+    r"|lib/tee-supplicant/plugins/[^/]+\.plugin"
+    r")$"
+)
+
+
+class Software(msgspec.Struct, frozen=True):
+    """OP-TEE's image, the files of the VMs with paths below "usr", and the packages they are of."""
+
+    optee: bytes
+    entries: tuple[Entry, ...]
+    packages: tuple[str, ...]
+
+
+def kept(cache: Path) -> Software | None:
+    """What was found before, if it was."""
+    return load(cache / _KEPT, Software)
+
+
+def cached(cache: Path, say: Say, *, refresh: bool = False) -> Software:
+    """What was found before; ``refresh``, or if there is nothing: see `from_sources`."""
+    found = None if refresh else kept(cache)
+    if found is None:
+        found = made(cache / _KEPT, lambda: from_sources(cache, say), say)
+    say(f"{found.packages[0]} and {len(found.packages) - 1} more packages, in {cache}")
+    return found
+
+
+def from_sources(cache: Path, say: Say) -> Software:
+    """The newest that the machine's package sources have."""
+    problem: PackageError | None = None
+    for name in SUITES:
+        try:
+            return _software(Suite(name, cache, say))
+        except PackageError as error:
+            problem = error
+            say(str(error))
+    assert problem is not None
+    raise problem
+
+
+def from_folder(folder: Path) -> Software:
+    """What the packages in ``folder`` have."""
+    return _software(Folder(folder))
+
+
+def _software(source: Packages) -> Software:
+    image = source.get(OPTEE)
+    debs = [source.get(name) for name in closure(source, TOOLS)]
+    optee = next((data for _, data in files(image, _IMAGE)), b"")
+    if not optee:
+        raise PackageError(f"there is no virtualized OP-TEE for QEMU's machine in {image.name}")
+    found = {entry.path: entry for deb in debs for entry in _below_usr(deb)}
+    _check(found, debs)
+    return Software(optee, tuple(found.values()), tuple(deb.name for deb in (image, *debs)))
+
+
+def _below_usr(deb: Path) -> list[Entry]:
+    """Packages from before and after /lib and /usr/lib became one have either path."""
+    return [
+        msgspec.structs.replace(entry, path=f"usr/{entry.path.removeprefix('usr/')}")
+        for entry in entries(deb, _WANTED)
+    ]
+
+
+def _check(found: dict[str, Entry], debs: Sequence[Path]) -> None:
+    names = {Path(path).name for path in found}
+    for program in ("xtest", "tee-supplicant"):
+        if program not in names:
+            raise PackageError(f"there is no {program} in {', '.join(deb.name for deb in debs)}")

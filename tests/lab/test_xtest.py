@@ -1,0 +1,310 @@
+"""xtest in two VMs: its packages, its output, and what the VMs are told to do."""
+
+import pytest
+
+from debs import package
+from ffabric.abi.optee import smc
+from ffabric.abi.optee.smc import Return
+from ffabric.guests.trusted_os import TrustedOs
+from ffabric.lab.linux.deb import PackageError
+from ffabric.lab.linux.kernel import Kernel
+from ffabric.lab.xtest import rootfs, software, system
+from ffabric.lab.xtest.campaign import CASES, LINES_TO_LIVE, MORTAL, SURVIVED, Campaign
+from ffabric.lab.xtest.forger import Forger
+from ffabric.lab.xtest.report import Report
+from ffabric.machine.clock import Clock
+from ffabric.system.describe import trusted_os, vm
+from ffabric.system.system import PartitionCrashed
+
+IMAGE = "usr/lib/optee/vexpress-qemu_armv8a-virtualized/tee-pager_v2.bin"
+LIBRARIES = "lib/aarch64-linux-gnu"
+KERNEL = Kernel("7.9", b"image", {"optee": b"o", "ffa-core": b"f", "tee": b"t"}, b"busybox", ())
+
+
+# Packages
+
+
+@pytest.fixture
+def folder(tmp_path):
+    package(tmp_path, "optee-os", {IMAGE: b"optee", "usr/lib/optee/other/tee-pager_v2.bin": b"no"})
+    package(
+        tmp_path,
+        "optee-test-qemu",
+        {"usr/bin/xtest": b"xtest", "usr/lib/optee_armtz/a.ta": b"ta", "usr/share/doc": b"no"},
+        depends="libc6 (>= 2.38), libteec2, a-virtual-package",
+    )
+    package(tmp_path, "tee-supplicant", {"usr/sbin/tee-supplicant": b"tee"}, depends="libc6")
+    package(tmp_path, "libc6", {f"{LIBRARIES}/libc.so.6": b"libc"}, depends="libteec2")
+    package(
+        tmp_path,
+        "libteec2",
+        {
+            f"usr/{LIBRARIES}/libteec.so.2.0": b"teec",
+            f"usr/{LIBRARIES}/libteec.so.2": "libteec.so.2.0",
+        },
+    )
+    return tmp_path
+
+
+def test_the_files_of_all_packages_that_are_needed(folder):
+    found = software.from_folder(folder)
+    assert found.optee == b"optee"
+    assert {entry.path: entry.data for entry in found.entries} == {
+        "usr/bin/xtest": b"xtest",
+        "usr/sbin/tee-supplicant": b"tee",
+        "usr/lib/optee_armtz/a.ta": b"ta",
+        f"usr/{LIBRARIES}/libc.so.6": b"libc",
+        f"usr/{LIBRARIES}/libteec.so.2.0": b"teec",
+        f"usr/{LIBRARIES}/libteec.so.2": b"libteec.so.2.0",
+    }
+    assert len(found.packages) == 5
+
+
+@pytest.mark.parametrize("name", ["optee-os", *software.TOOLS])
+def test_a_package_that_is_missing_is_named(folder, name):
+    (folder / f"{name}_1_arm64.deb").unlink()
+    with pytest.raises(PackageError, match=f"no package {name} for arm64"):
+        software.from_folder(folder)
+
+
+def test_packages_without_what_they_should_have(folder):
+    package(folder, "optee-os")
+    with pytest.raises(PackageError, match="no virtualized OP-TEE for QEMU's machine in optee-os"):
+        software.from_folder(folder)
+    package(folder, "optee-os", {IMAGE: b"optee"})
+    package(folder, "tee-supplicant")
+    with pytest.raises(PackageError, match="there is no tee-supplicant in optee-test"):
+        software.from_folder(folder)
+
+
+def test_the_initial_file_system_and_the_system(folder):
+    found = software.from_folder(folder)
+    archive = rootfs.build(KERNEL, found)
+    for part in (
+        b"usr/lib/modules/optee.ko",
+        b"xtest -t regression",
+        b"for module in ffa-core tee",
+    ):
+        assert part in archive
+    spec = system.system(KERNEL, found, ["vm1", "vm2"])
+    assert [each.name for each in spec.vms] == ["vm1", "vm2"]
+    assert spec.trusted_os.load_address == 0x0E100000
+    assert not spec.run.stop_on_crash
+
+
+# What xtest prints
+
+
+def lines(case, failed=0, status=0):
+    yield f"ffabric: begins {case}"
+    yield f"* regression_{case} Title of {case}"
+    for number in range(LINES_TO_LIVE):
+        yield f"  regression_{case}.{number} OK"
+    yield f"5 subtests of which {failed} failed"
+    yield f"ffabric: ends {case} {status}"
+
+
+def test_a_case_that_passed():
+    report = Report()
+    for line in ("ffabric: kernel 7.9", "ffabric: log optee: revision 4.10", "ffabric: ready"):
+        report.line(line)
+    assert (report.kernel, report.log, report.ready) == ("7.9", ["optee: revision 4.10"], True)
+    *before, end = lines("1001")
+    for line in before:
+        report.line(line)
+    assert report.current.result == "not ended"
+    assert report.line(end) == "ends"
+    (case,) = report.cases
+    assert (case.number, case.title, case.subtests, case.failed) == ("1001", "Title of 1001", 5, 0)
+    assert case.passed
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ([*lines("1001", failed=2)], "FAILED (2 of 5)"),
+        ([*lines("1001", status=1)], "FAILED (0 of 5)"),
+        ([*lines("1001", status="killed")], "FAILED (0 of 5)"),
+        (["ffabric: begins 9", "ffabric: ends 9 0"], "FAILED (0 of 0)"),
+    ],
+)
+def test_a_case_that_failed(text, result):
+    report = Report()
+    for line in text:
+        report.line(line)
+    assert report.cases[0].result == result
+
+
+def test_what_is_not_expected_is_no_news():
+    report = Report()
+    for line in (
+        "* regression_1 x",
+        "ffabric: ends 1 0",
+        "ffabric: unknown",
+        "5 subtests of which 0 failed",
+    ):
+        assert report.line(line) == ""
+    assert report.cases == []
+
+
+# What the VMs are told to do
+
+
+class Console:
+    """A VM in QEMU that runs what it is told to, at once, when the test lets it."""
+
+    def __init__(self, name, system):
+        self.name = name
+        self.system = system
+        self.typed = []
+        self.process = self
+        self.pid = 0
+
+    def type(self, data):
+        self.typed.append(data.decode().strip())
+
+    def say(self, line):
+        for listener in self.system.listeners:
+            listener(self.name, line)
+
+    def begin(self):
+        """Say that it is ready."""
+        self.say("ffabric: ready")
+
+    def run(self, upto=None, **outcome):
+        """Run the oldest case that it was told to run."""
+        for line in [*lines(self.typed.pop(0), **outcome)][:upto]:
+            self.say(line)
+
+
+class System:
+    """As much of a system as the campaign knows."""
+
+    def __init__(self, names):
+        self.listeners = []
+        self.deaths = []
+        self.refusals = {}
+        self.stopped = False
+        self.machine = self
+        self.clock = Clock()
+        self.consoles = {name: Console(name, self) for name in names}
+        self.endpoints = self
+        self.created = []
+
+    def __getitem__(self, name):
+        return type("Endpoint", (), {"software": self.consoles[name], "spec": self})
+
+    @property
+    def memory(self):
+        return [type("Memory", (), {"pa": 0x5000_0000})]
+
+    def stop(self):
+        self.stopped = True
+
+    def create_vm(self, draft):
+        self.created.append(draft)
+
+
+@pytest.fixture
+def killed(monkeypatch):
+    pids = []
+    monkeypatch.setattr("os.kill", lambda pid, _: pids.append(pid))
+    return pids
+
+
+def begun(cases=CASES[:1], *, kill=True, names=("vm1", "vm2")):
+    booted = System(names)
+    campaign = Campaign(booted, names, cases, kill=kill, say=lambda _: None)
+    for console in booted.consoles.values():
+        console.begin()
+    return booted, campaign, list(booted.consoles.values())
+
+
+def second(booted):
+    booted.clock.advance(1_000_000_000)
+
+
+def test_all_run_all_cases_at_their_own_pace():
+    booted, campaign, (one, two) = begun(("1001", "1002"), kill=False)
+    one.run()
+    one.run()
+    assert (one.typed, two.typed, booted.stopped) == ([], ["1001"], False)
+    two.run()
+    two.run()
+    assert booted.stopped
+    assert campaign.problems() == []
+
+
+def test_a_case_that_fails_is_a_problem():
+    _, campaign, (one, two) = begun(kill=False)
+    one.run(failed=1)
+    two.say("ffabric: failed insmod optee")
+    assert campaign.problems() == [
+        "vm1: 1001 Title of 1001: FAILED (1 of 5) in 0.0 s",
+        "vm2: insmod optee",
+    ]
+
+
+def test_a_vm_that_does_not_run_everything_is_a_problem():
+    booted, campaign, (one, two) = begun(("1001", "1002"), kill=False)
+    one.run()
+    one.run()
+    booted.deaths.append(PartitionCrashed("vm2", "QEMU ended"))
+    second(booted)
+    assert booted.stopped
+    assert two.typed == ["1001"]
+    assert campaign.problems() == ["vm2: QEMU ended", "vm2 has not run 1002"]
+
+
+def test_one_is_killed_in_the_middle_and_the_other_goes_on(killed):
+    booted, campaign, (one, two) = begun()
+    one.run()
+    two.run()
+    assert one.typed == two.typed == [MORTAL]
+    two.run(upto=LINES_TO_LIVE)
+    assert killed == []
+    two.say("one more line")
+    assert killed == [0]
+    booted.deaths.append(PartitionCrashed("vm2", "killed by SIGKILL"))
+    second(booted)
+    one.run()
+    assert one.typed == [SURVIVED]
+    one.run()
+    assert [draft.name for draft in booted.created] == ["mallory"]
+    campaign.forger.answers += [Return.OK, Return.EBADADDR]
+    assert campaign.problems() == ["nothing was refused by optee.address"]
+    booted.refusals["optee.address"] = 1
+    assert campaign.problems() == []
+    assert campaign.told_answers() == ["OK", "EBADADDR"]
+    campaign.forger.answers[1] = 0x77
+    assert campaign.problems() == ["the forger was answered ['OK', '0x77'], not OK and EBADADDR"]
+
+
+class Tee(TrustedOs):
+    """An OP-TEE that believes what it is told, once it has let its caller take an interrupt."""
+
+    async def on_call(self, x, vcpu):
+        rpc = x[0] == smc.CALL_WITH_ARG
+        return (smc.Rpc.FOREIGN_INTR if rpc else smc.Return.OK, 0, 0, 0)
+
+
+def test_the_page_of_another_vm_is_not_for_the_forger(ffabric):
+    tee = trusted_os(Tee())
+    session = ffabric.boot(vms=["victim"], trusted_os=tee, pes=2)
+    booted = session.system
+    (memory, *_) = booted.endpoint("victim").spec.memory
+    ended = []
+    forger = Forger(memory.pa, lambda: ended.append(True))
+    booted.create_vm(vm(forger, mem_size=1 << 20))
+    with ffabric.refuses("optee.address"):
+        session.run()
+    assert forger.answers == [Return.OK, Return.EBADADDR]
+    assert ended == [True]
+
+
+def test_one_that_does_not_die_is_a_problem(killed):
+    _, campaign, (one, two) = begun()
+    for console in (one, two, one, one):
+        console.run()
+    two.run()
+    assert campaign.problems() == ["vm2 was not killed"]
