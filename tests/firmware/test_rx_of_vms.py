@@ -1,8 +1,14 @@
 """The RX of a VM has two producers, its hypervisor and the SPMC; only one of them has it."""
 
+from contextlib import suppress
+
 import pytest
 
-from ffabric.guests.ffa import FfaError
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.version import V1_1, V1_2
+from ffabric.guests.ffa import Blocked, FfaError
+from ffabric.system.describe import sp, vm
 
 
 @pytest.fixture
@@ -43,3 +49,44 @@ def test_a_message_that_is_refused_leaves_rx_free(ffabric, system):
     assert w.receive().payload == b"from v"
     with pytest.raises(FfaError, match="DENIED"):
         w.rx_release()
+
+
+def test_counting_partitions_needs_no_rx(system):
+    v, w = system.vm("v").ffa, system.vm("w").ffa
+    v.send2("w", b"from v")
+    x = w.call(fid.FFA_PARTITION_INFO_GET, 0, 0, 0, 0, info.COUNT_ONLY)
+    assert (x[0], x[2]) == (fid.FFA_SUCCESS_32, 3)
+    assert w.receive().payload == b"from v"
+
+
+@pytest.mark.parametrize(("version", "kept"), [(V1_1, False), (V1_2, True)])
+def test_a_wait_keeps_rx_only_since_v1_2(ffabric, version, kept):
+    system = ffabric.boot(sps=[sp("s", ffa_version=version, messaging_method=7)], vms=["v"])
+    s = system.sp("s").ffa
+    s.map_buffers()
+    s.call(fid.FFA_PARTITION_INFO_GET)
+    with suppress(Blocked):
+        s.msg_wait(retain_rx=True)
+    if kept:
+        s.rx_release()
+    with ffabric.refuses("rx.release.empty"):
+        s.rx_release()
+
+
+def test_the_spmc_passes_nothing_on_from_vm_to_vm(ffabric):
+    kernel = ffabric.boot(sps=["s"], vms=["k"], hypervisor=False).vm("k").ffa
+    with ffabric.refuses("message.receiver"):
+        kernel.send2(7, b"to a VM")
+    with ffabric.refuses("rx.no_buffers"):
+        kernel.send2("s", b"to an SP")
+
+
+def test_a_vm_without_notifications_has_no_bitmaps_at_the_spmc(ffabric):
+    system = ffabric.boot(sps=["s"], vms=[vm("v", notification_support=False), "w"])
+    assert [*system.system.firmware.spmc.remote_notifications] == [system.vm("w").id]
+    with ffabric.refuses("notification.bind.disabled"):
+        system.vm("v").ffa.notification_bind("s", 1)
+    system.vm("w").ffa.notification_bind("s", 1)
+    system.system.destroy_vm("v")
+    system.run()
+    assert not any("bitmap" in each for each in system.system.refusals)

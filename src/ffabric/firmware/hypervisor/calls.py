@@ -33,7 +33,8 @@ def _filling_rx(handlers: dict[int, Handler]) -> dict[int, Handler]:
 
     def acquiring(handler: Handler) -> Handler:
         def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
-            if caller.partition.id not in hypervisor.shared_mailboxes:
+            shared = caller.partition.id in hypervisor.shared_mailboxes
+            if not shared or discovery.only_counts(caller):
                 return handler(hypervisor, pe, caller)
             return hypervisor.script(pe, caller, relay.fill_rx(hypervisor, pe, caller, handler))
 

@@ -314,7 +314,7 @@ class Hypervisor(Manager):
 
     def wait(self, pe: PE, ctx: ExecutionContext) -> Next:
         """FFA_MSG_WAIT of a VM: the vCPU waits for a request, another one runs."""
-        if ctx.partition.id in self.shared_mailboxes and not ctx.x[2] & execution.RETAIN_RX:
+        if ctx.partition.id in self.shared_mailboxes and not execution.retains_rx(ctx):
             return self.script(pe, ctx, relay.wait(self, pe, ctx))
         return self.waits(pe, ctx)
 

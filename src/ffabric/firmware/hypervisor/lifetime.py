@@ -47,7 +47,8 @@ def create(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
         return
     if hypervisor.tracer is not None:
         hypervisor.tracer.event(pe, "vm_created", partition=vm.name, endpoint=vm.id)
-    yield [fid.FFA_NOTIFICATION_BITMAP_CREATE, vm.id, len(vm.contexts)]
+    if vm.notifications is not None:
+        yield [fid.FFA_NOTIFICATION_BITMAP_CREATE, vm.id, len(vm.contexts)]
     if hypervisor.mediator is not None:
         yield from hypervisor.mediator.created(vm)
     yield from announce(hypervisor, pe, vm, VM_CREATED)
@@ -126,10 +127,8 @@ def destroy(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
     yield from announce(hypervisor, pe, vm, VM_DESTROYED)
     if mediator is not None:
         yield from mediator.destroyed(vm)
-    for vcpu in range(len(vm.contexts)):
-        flags = notifications.GET_FROM_SP | notifications.GET_FROM_SPM
-        yield [fid.FFA_NOTIFICATION_GET, vcpu << 16 | vm.id, flags]
-    yield [fid.FFA_NOTIFICATION_BITMAP_DESTROY, vm.id]
+    if vm.notifications is not None or vm.may_schedule:
+        yield from _destroy_bitmaps(vm)
     if vm.mailbox is not None:
         mailbox.drop(vm)
     _forget_notifier(hypervisor, vm)
@@ -140,6 +139,14 @@ def destroy(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
         hypervisor.tracer.event(pe, "vm_gone", partition=vm.name)
     if hypervisor.on_destroyed is not None:
         hypervisor.on_destroyed(vm)
+
+
+def _destroy_bitmaps(vm: Partition) -> Steps:
+    """Nobody gets what SPs have notified ``vm`` of."""
+    for vcpu in range(len(vm.contexts)):
+        flags = notifications.GET_FROM_SP | notifications.GET_FROM_SPM
+        yield [fid.FFA_NOTIFICATION_GET, vcpu << 16 | vm.id, flags]
+    yield [fid.FFA_NOTIFICATION_BITMAP_DESTROY, vm.id]
 
 
 def finish(hypervisor: Hypervisor, word: int, pe: PE) -> Steps:

@@ -118,6 +118,12 @@ def matching(
     return found
 
 
+def only_counts(caller: ExecutionContext) -> bool:
+    """Whether the call of ``caller`` asks for a count, and needs no RX."""
+    asks = caller.x[0] == fid.FFA_PARTITION_INFO_GET and caller.x[5] & info.COUNT_ONLY
+    return bool(asks) and FLAGS.holds(caller.partition.version)
+
+
 def partition_info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_PARTITION_INFO_GET: descriptors into RX, or their count only."""
     x = caller.x

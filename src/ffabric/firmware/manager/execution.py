@@ -89,6 +89,7 @@ YIELD_MBZ = rule(
 )
 
 RETAIN_RX = 1 << 0
+"""Flag of FFA_MSG_WAIT; before v1.2 there are no flags, and RX is always released."""
 
 
 def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -190,9 +191,14 @@ def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         refuse(WAIT_FLAGS, got=flags, expected=RETAIN_RX)
     runtime.check(caller, runtime.WAIT)
     box = caller.partition.mailbox
-    if box is not None and box.full and not flags & RETAIN_RX:
+    if box is not None and box.full and not retains_rx(caller):
         mailbox.release(pm, pe, caller.partition)
     return pm.wait(pe, caller)
+
+
+def retains_rx(caller: ExecutionContext) -> bool:
+    """Whether ``caller``, which makes FFA_MSG_WAIT, wants to keep its RX."""
+    return bool(caller.x[2] & RETAIN_RX) and WAIT_FLAGS.holds(caller.partition.version)
 
 
 def yield_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:

@@ -72,7 +72,7 @@ RECEIVER = rule(
     "message.receiver",
     Status.INVALID_PARAMETERS,
     SECTION,
-    "The receiver id in the header is known.",
+    "The receiver id in the header is known; that of an SP, if a hypervisor asks the SPMC.",
     since=V1_1,
 )
 SEND_PROPERTY = rule(
@@ -129,8 +129,9 @@ def send2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     target = pm.partitions.get(message.receiver)
     delayed = bool(flags & abi.DELAY_SCHEDULE_RECEIVER)
     if target is None:
-        if not pm.is_remote(message.receiver):
-            refuse(RECEIVER, got=message.receiver, expected="a known endpoint")
+        if mine.gateway or not pm.is_remote(message.receiver):
+            expected = "an SP" if mine.gateway else "a known endpoint"
+            refuse(RECEIVER, got=message.receiver, expected=expected)
         return pm.forward_message(pe, caller, message, delayed=delayed)
     if not target.properties & info.INDIRECT_MESSAGES:
         refuse(RECEIVE_PROPERTY, got=target.name, expected="one that receives messages")
