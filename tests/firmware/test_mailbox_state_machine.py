@@ -140,7 +140,7 @@ class Mailboxes(RuleBasedStateMachine):
         other = next(each for each in self.alive if each != name and self.secure(each))
         buffers = end.ffa.buffers
         buffers.tx, buffers.rx, buffers.pages = pair.tx, pair.rx, pair.pages
-        with pytest.raises(FfaError, match="DENIED|INVALID_PARAMETERS"):
+        with pytest.raises(FfaError, match=r"DENIED|INVALID_PARAMETERS"):
             end.ffa.lend(self.id[other], ipa=pair.rx)
 
     @rule(number=numbers, count_only=st.sampled_from([0, 0, 0, 1]))
