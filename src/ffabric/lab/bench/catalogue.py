@@ -19,6 +19,7 @@ from ffabric.lab.bench.software import BATCH
 CALLS = per_second("calls")
 ROUND_TRIPS = per_second("round trips")
 CYCLES = per_second("cycles")
+NOTIFICATIONS = per_second("notifications")
 INVOCATIONS = per_second("invocations")
 EXPLAINED = per_second("explained")
 SIDES = {"sp": "an SP to an SP", "vm": "a VM to an SP, through hypervisor, monitor and SPMC"}
@@ -66,6 +67,19 @@ BENCHMARKS = (
             traced=True,
         )
         for kind, side in SIDES.items()
+    ),
+    *(
+        Benchmark(
+            name=f"notification.{way}",
+            what=f"notification set until handled, Python, {side}",
+            unit=NOTIFICATIONS,
+            setup=partial(rigs.notified, rung=rung),
+            traced=True,
+        )
+        for way, side, rung in (
+            ("vm-sp", "a VM's, by an SP", False),
+            ("sp-vm", "an SP's, by the VM that has asked for it", True),
+        )
     ),
     *(
         Benchmark(

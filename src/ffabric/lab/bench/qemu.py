@@ -18,6 +18,9 @@ from ffabric.lab.linux import packages, run
 from ffabric.lab.linux.report import Report
 from ffabric.lab.linux.software import Echo, RingingOpTee
 from ffabric.lab.running import run_to_end
+from ffabric.lab.xtest import software as programs
+from ffabric.lab.xtest import system as pair
+from ffabric.lab.xtest.campaign import Campaign
 from ffabric.machine.engines.qemu_process import find_program
 from ffabric.machine.machine import OutOfExits
 from ffabric.machine.process import MissingProgram
@@ -27,17 +30,18 @@ from ffabric.system.spec import QEMU, KernelBoot
 from ffabric.system.system import System
 
 FIRST_SP = 0x8001
+XTEST_CASES = ("1001", "1002", "1003", "1004", "1005")
 REQUEST = (fid.FFA_MSG_SEND_DIRECT_REQ_64, FIRST_SP, 0, 2, 3)
 
 Measured = Callable[[System, Report], float]
 
 
-class MissingKernel(MissingProgram):
-    """No kernel was downloaded yet; the message has the command that does it."""
+class MissingPackages(MissingProgram):
+    """What a benchmark runs was not downloaded yet; the message has the ``command`` that does."""
 
-    def __init__(self) -> None:
-        super().__init__("linux", "")
-        self.args = ("there is no kernel yet: ffabric linux",)
+    def __init__(self, command: str) -> None:
+        super().__init__(command, "")
+        self.args = (f"there is no kernel yet: ffabric {command}",)
 
 
 def calls(sps: Sequence[Partition], call: Sequence[int], exits: int) -> Rig:
@@ -64,7 +68,7 @@ def linux(measured: Measured) -> Rig:
     find_program()
     kernel = kernels.kept(packages.cache_folder())
     if kernel is None:
-        raise MissingKernel
+        raise MissingPackages("linux")
 
     def work(_: int) -> float:
         report = Report()
@@ -79,6 +83,27 @@ def linux(measured: Measured) -> Rig:
             if problems:
                 raise RuntimeError(f"Linux: {problems[0]}")
             return measured(system, report)
+
+    return Rig(work)
+
+
+def xtest() -> Rig:
+    """Boots of two Linux VMs on one OP-TEE, each through the first cases of xtest; seconds."""
+    find_program()
+    cache = packages.cache_folder()
+    kernel, software = kernels.kept(cache), programs.kept(cache)
+    if kernel is None or software is None:
+        raise MissingPackages("xtest")
+
+    def work(_: int) -> float:
+        names = "vm1", "vm2"
+        start = perf_counter()
+        with boot(pair.system(kernel, software, names)) as system:
+            campaign = Campaign(system, names, XTEST_CASES, kill=False, say=lambda _: None)
+            run_to_end(system)
+        if problems := campaign.problems():
+            raise RuntimeError(f"xtest: {problems[0]}")
+        return perf_counter() - start
 
     return Rig(work)
 
@@ -118,5 +143,12 @@ BENCHMARKS = (
         unit=Unit("µs", lambda _, microseconds: microseconds, timed=False),
         setup=partial(linux, _round_trip),
         target=40,
+    ),
+    Benchmark(
+        name="xtest.pair",
+        what="two Linux VMs on one OP-TEE, booted and through regression 1001 to 1005 of xtest",
+        unit=Unit("s", lambda _, seconds: seconds, timed=False),
+        setup=xtest,
+        target=15,
     ),
 )

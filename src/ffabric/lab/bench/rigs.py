@@ -14,6 +14,7 @@ from ffabric.guests import images
 from ffabric.lab.bench import images as bench_images
 from ffabric.lab.bench.benchmark import Rig
 from ffabric.lab.bench.software import (
+    Bell,
     Borrower,
     Client,
     Echo,
@@ -23,6 +24,7 @@ from ffabric.lab.bench.software import (
     ReadyBorrower,
     ReadyLender,
     Requester,
+    Ringer,
     Starter,
 )
 from ffabric.machine.machine import OutOfExits
@@ -70,6 +72,12 @@ def null_calls(kind: str) -> Rig:
 def direct_requests(kind: str) -> Rig:
     """A Python partition sends requests to a Python SP."""
     return between(kind, Requester(Meter(), "echo"), Echo())
+
+
+def notified(*, rung: bool) -> Rig:
+    """A Python VM notifies a Python SP, or is notified by it."""
+    bell = Bell()
+    return between("vm", Ringer(Meter(), bell, rung=rung), bell)
 
 
 def memory_cycles(kind: str, pages: int, *, batch: int = 1, apart: bool = False) -> Rig:

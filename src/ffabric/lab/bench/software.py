@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from time import process_time
 from types import coroutine
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import notifications
 from ffabric.guests.ffa import DirectMessage, Ffa
 from ffabric.guests.partition import Partition
 
@@ -123,6 +124,75 @@ class Requester(Client):
         """So many round trips."""
         for number in range(count):
             await ffa.direct_request(self.receiver, number, 2)
+
+
+class Bell(Partition):
+    """An SP that notifies whoever asks it to, and handles the notifications that it gets.
+
+    The payload of a request is the endpoint id of a VM whose notifications it binds, or 0.
+    """
+
+    manifest: ClassVar[dict[str, object]] = {"notification_support": True}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.handled = 0
+
+    async def on_boot(self, ffa: Ffa) -> None:
+        """Be interrupted when there is a notification."""
+        await self.enable_notifications(ffa)
+
+    async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
+        """Bind, or ring."""
+        bound, *_ = request.payload
+        if bound:
+            await ffa.notification_bind(bound, 1)
+        else:
+            await ffa.notification_set(request.sender, 1, notifications.DELAY_SCHEDULE_RECEIVER)
+        return request.respond()
+
+    async def on_notifications(
+        self, from_sps: int, from_vms: int, framework: int, ffa: Ffa
+    ) -> None:
+        """Count."""
+        self.handled += 1
+
+
+class Ringer(Client):
+    """A VM that has a `Bell` handle a notification, or is notified by it (``rung``)."""
+
+    manifest: ClassVar[dict[str, object]] = {"notification_support": True}
+
+    def __init__(self, meter: Meter, bell: Bell, *, rung: bool) -> None:
+        super().__init__(meter)
+        self.bell = bell
+        self.rung = rung
+        self.handled = 0
+
+    async def prepare(self, ffa: Ffa) -> None:
+        """Bind."""
+        if self.rung:
+            await ffa.notification_bind(self.bell, 1)
+            await self.enable_notifications(ffa)
+        else:
+            await ffa.direct_request(self.bell, ffa.endpoint)
+
+    async def rounds(self, ffa: Ffa, count: int) -> None:
+        """So many notifications, each handled before the next one is set."""
+        before = self.handled + self.bell.handled
+        for _ in range(count):
+            if self.rung:
+                await ffa.direct_request(self.bell, 0)
+            else:
+                await ffa.notification_set(self.bell, 1)
+        if self.handled + self.bell.handled != before + count:
+            raise RuntimeError("notifications were lost")
+
+    async def on_notifications(
+        self, from_sps: int, from_vms: int, framework: int, ffa: Ffa
+    ) -> None:
+        """Count."""
+        self.handled += 1
 
 
 class Borrower(Partition):
