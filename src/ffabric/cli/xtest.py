@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,8 @@ LOG = Path("xtest.console.log")
 """Where the consoles go if something failed."""
 
 _FAILED = 1
+_TITLE = 36
+"""Columns for the title of a case."""
 _AGAIN = "", ", one VM is killed", ", afterwards"
 
 
@@ -134,7 +137,8 @@ def _table(campaign: Campaign) -> Iterator[tuple[str, ...]]:
     for index, case in enumerate(guests[0].report.cases):
         again = _AGAIN[min(max(index - campaign.before + 1, 0), 2)]
         cells = (_cell(guest, index) for guest in guests)
-        yield case.number, case.title + again, str(case.subtests), *cells
+        title = textwrap.shorten(case.title, _TITLE, placeholder=" ...")
+        yield case.number, title + again, str(case.subtests), *cells
 
 
 def _cell(guest: Guest, index: int) -> str:
