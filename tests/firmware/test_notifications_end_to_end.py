@@ -18,6 +18,7 @@ from ffabric.system.vmm import Vmm
 
 BIT, HIGH = 1 << 3, 1 << 60
 PER_VCPU = abi.PER_VCPU
+INFO_32, INFO_64 = fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64
 INTID = 40
 MASK64 = (1 << 64) - 1
 SECURE_EDGE = 0x100
@@ -122,15 +123,43 @@ def test_a_vm_notifies_an_sp(ffabric):
     assert service.got == [(0, 0, BIT, 0)]
 
 
-def bind(service, sender, system):
+def bind(service, sender, system, flags=0):
     """Let the service bind: it does so when it is asked by anybody."""
 
     async def on_direct_request(request, ffa):
-        await ffa.notification_bind(sender, BIT)
+        await ffa.notification_bind(sender, BIT, flags)
         return request.respond()
 
     service.on_direct_request = on_direct_request
     system.vm("client").ffa.direct_request("service")
+
+
+def test_a_vcpu_of_an_sp_is_notified_on_its_own_pe(ffabric):
+    service = Service()
+    system = ffabric.boot(sps=[sp(service, execution_ctx_count=3)], vms=["client"], pes=3)
+    bind(service, system.vm("client").id, system, PER_VCPU)
+    for vcpu in (2, 0, 1):
+        system.vm("client").ffa.notification_set("service", BIT, PER_VCPU | vcpu << 16)
+        system.run()
+    assert service.got == [(2, 0, BIT, 0), (0, 0, BIT, 0), (1, 0, BIT, 0)]
+
+
+def test_the_scheduler_is_told_of_what_both_managers_have(ffabric):
+    scheduler = vm("scheduler", has_primary_scheduler=True, notification_support=True)
+    system = ffabric.boot(sps=["s"], vms=[scheduler, vm("w", notification_support=True)])
+    v, w = system.vm("scheduler"), system.vm("w")
+    v.ffa.notification_bind("w", BIT)
+    system.sp("s").ffa.notification_bind("w", BIT)
+    for function, smc64 in ((INFO_32, False), (INFO_64, True)):
+        w.ffa.notification_set("scheduler", BIT)
+        w.ffa.notification_set("s", BIT)
+        x = v.ffa.call(function)
+        listed = abi.parse_pending(x[2:8], smc64=smc64).lists
+        assert listed == (abi.PendingList(system.sp("s").id), abi.PendingList(v.id))
+        assert v.ffa.notification_get(abi.GET_FROM_VM) == (0, BIT, 0)
+        assert system.sp("s").ffa.notification_get(abi.GET_FROM_VM) == (0, BIT, 0)
+        with ffabric.refuses("notification.info_get.nothing"):
+            v.ffa.notification_info_get()
 
 
 def test_a_vm_notifies_a_vm(ffabric):

@@ -477,6 +477,12 @@ class Calls:
         words = [word & MASK32 for word in x[2:8]]
         return tuple(low | high << 32 for low, high in zip(words[::2], words[1::2], strict=True))  # type: ignore[return-value]
 
+    @step
+    def notification_info_get(self) -> Steps[notifications.PendingInfo]:
+        """FFA_NOTIFICATION_INFO_GET: whom a scheduler should run; NO_DATA if there is nobody."""
+        x = yield from self._ffa(fid.FFA_NOTIFICATION_INFO_GET_64)
+        return notifications.parse_pending(x[2:8], smc64=True)
+
 
 class Ffa(Calls, Waiting):
     """FF-A for a Python partition: every call is awaited."""

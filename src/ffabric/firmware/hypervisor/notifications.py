@@ -1,14 +1,15 @@
 """Notifications of VMs: joined from the two managers that keep them, and turned into interrupts.
 
 What VMs send to VMs is kept here, what SPs send to VMs by the SPMC. A VM's call that concerns SPs
-is passed on; FFA_NOTIFICATION_GET joins both. The SPMC announces pending notifications with the
-Schedule Receiver Interrupt: the hypervisor, as the scheduler of the normal world, asks whom it is
-for (FFA_NOTIFICATION_INFO_GET), gives SPs cycles with FFA_RUN and raises the Notification Pending
-Interrupt of VMs (DEN0077A 1.2, sections 10.3 to 10.5).
+is passed on; FFA_NOTIFICATION_GET and FFA_NOTIFICATION_INFO_GET join both. The SPMC announces
+pending notifications with the Schedule Receiver Interrupt: the hypervisor, as the scheduler of the
+normal world, asks whom it is for (FFA_NOTIFICATION_INFO_GET), gives SPs cycles with FFA_RUN and
+raises the Notification Pending Interrupt of VMs (DEN0077A 1.2, sections 10.3 to 10.5).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
@@ -25,12 +26,35 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE
 
 MASK32 = 0xFFFFFFFF
+_INFO_GETS = (fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64)
+_INFO_ANSWERS = (fid.FFA_SUCCESS_32, fid.FFA_SUCCESS_64)
 MAX_ROUNDS = 64
 """Answers of FFA_NOTIFICATION_INFO_GET that one SRI may take."""
 
 
 def relay(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
-    """Pass a notification call of a VM on; join what is pending here to FFA_NOTIFICATION_GET."""
+    """Pass a notification call of a VM on, and join what is pending here to the answer."""
+    if caller.x[0] in _INFO_GETS:
+        return _join_info(hypervisor, caller)
+    return _relay(caller)
+
+
+def _join_info(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
+    """FFA_NOTIFICATION_INFO_GET of a VM that schedules."""
+    answer = yield [caller.x[0]]
+    function = answer[0] & MASK32
+    if function in _INFO_ANSWERS:
+        pending = abi.parse_pending(answer[2:8], smc64=function == fid.FFA_SUCCESS_64)
+    elif from_register(answer[2]) is Status.NO_DATA:
+        pending = notifications.NOTHING
+    else:
+        caller.x[0:8] = answer[0:8]
+        return caller
+    notifications.finish_info_get(hypervisor, caller, pending)
+    return caller
+
+
+def _relay(caller: ExecutionContext) -> Script:
     x = list(caller.x)
     getting = x[0] & MASK32 == fid.FFA_NOTIFICATION_GET
     flags = x[2]
@@ -59,15 +83,14 @@ def schedule_receivers(hypervisor: Hypervisor, pe: PE) -> Steps:
             break
         pending = abi.parse_pending(answer[2:8], smc64=True)
         for receiver in pending.lists:
-            vcpus = receiver.vcpus or (None,)
             if receiver.endpoint in hypervisor.partitions:
-                for vcpu in vcpus:
+                for vcpu in receiver.vcpus or (None,):
                     raise_npi(hypervisor, receiver.endpoint, vcpu)
-            elif receiver.vcpus or not _multiprocessor(hypervisor, receiver.endpoint):
-                for vcpu in receiver.vcpus or (0,):
-                    yield from _run(hypervisor, pe, receiver.endpoint << 16 | vcpu)
+            elif _multiprocessor(hypervisor, receiver.endpoint):
+                for vcpu in receiver.vcpus or (pe.index,):
+                    yield from _run_pinned(hypervisor, receiver.endpoint << 16 | vcpu, pe)
             else:
-                yield from _run(hypervisor, pe, receiver.endpoint << 16 | pe.index)
+                yield from _run(hypervisor, receiver.endpoint << 16, pe)
         if not pending.more:
             break
 
@@ -76,7 +99,16 @@ def _multiprocessor(hypervisor: Hypervisor, endpoint: int) -> bool:
     return any(sp.id == endpoint and sp.contexts > 1 for sp in hypervisor.secure_partitions)
 
 
-def _run(hypervisor: Hypervisor, pe: PE, target: int) -> Steps:
+def _run_pinned(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
+    """Give cycles to a context of an MP SP, on the PE that it is pinned to."""
+    there = hypervisor.machine.pes[target & 0xFFFF]
+    if there is pe:
+        yield from _run(hypervisor, target, pe)
+    else:
+        hypervisor.errand(partial(_run, hypervisor, target), there)
+
+
+def _run(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
     """Give cycles to a context of an SP; one that serves a request gets them from who made it."""
     if hypervisor.is_occupied(target >> 16) or target in hypervisor.unfinished:
         hypervisor.unscheduled.append(target)
@@ -90,7 +122,10 @@ def retry(hypervisor: Hypervisor, pe: PE) -> Steps:
     """Receivers that were busy when the SRI came: give them their cycles now, if they can run."""
     targets, hypervisor.unscheduled = hypervisor.unscheduled, []
     for target in dict.fromkeys(targets):
-        yield from _run(hypervisor, pe, target)
+        if _multiprocessor(hypervisor, target >> 16):
+            yield from _run_pinned(hypervisor, target, pe)
+        else:
+            yield from _run(hypervisor, target, pe)
 
 
 def raise_npi(hypervisor: Hypervisor, vm_id: int, vcpu: int | None) -> None:
