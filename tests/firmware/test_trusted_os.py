@@ -1,5 +1,7 @@
 """A trusted OS at S-EL1 below EL3: how the dispatcher enters it, and what comes back."""
 
+from types import coroutine
+
 import pytest
 from mediator_sides import Tee
 
@@ -7,6 +9,7 @@ from ffabric.abi import psci
 from ffabric.abi.optee import message as m
 from ffabric.abi.optee import smc
 from ffabric.guests.trusted_os import TrustedOs
+from ffabric.machine import exits
 from ffabric.system.describe import describe, trusted_os
 from ffabric.system.dtb import parse_dtb
 from ffabric.system.problems import SystemErrors
@@ -14,6 +17,7 @@ from ffabric.system.system import PartitionCrashed
 
 UNKNOWN = (1 << 64) - 1
 INTID = 45
+SGI = 8
 
 
 class Recorder(TrustedOs):
@@ -84,6 +88,37 @@ def test_a_secure_interrupt_of_the_normal_world_enters_it(ffabric, hypervisor):
     system.run()
     assert tos.interrupts == [0]
     assert kernel.call(smc.CALLS_UID)[0] == smc.Return.OK
+
+
+@coroutine
+def _smc():
+    yield exits.SMC
+
+
+class Slow(TrustedOs):
+    """An interrupt of the normal world becomes pending while it serves a yielding call."""
+
+    gic = None
+
+    async def on_call(self, x, vcpu):
+        if x[0] != smc.CALL_WITH_ARG:
+            return (smc.Return.OK, 0, 0, 0)
+        self.gic.set_pending(SGI, vcpu.index)
+        vcpu.ctx.x[0] = psci.PSCI_VERSION
+        await _smc()
+        return (smc.Rpc.FOREIGN_INTR, 0, 0, 0)
+
+
+def test_an_interrupt_that_it_makes_way_for_reaches_the_normal_world_at_once(ffabric):
+    tos, system = boot(ffabric, Slow(), hypervisor=True, pes=1)
+    tos.gic = gic = system.system.machine.gic
+    gic.configure(SGI, 0, enabled=True, edge=True)
+    kernel = system.vm("kernel")
+    message = kernel.ram.allocate(1)
+    kernel.memory.write(message, m.build_message(m.Message(4)))
+    answer = kernel.ffa.call(smc.CALL_WITH_ARG, message >> 32, message & 0xFFFFFFFF)
+    assert answer[0] == smc.Rpc.FOREIGN_INTR
+    assert gic.pending(0) is None
 
 
 class Dying(TrustedOs):

@@ -147,7 +147,12 @@ class Dispatcher:
     # Interrupts.
 
     def interrupt(self, ctx: ExecutionContext, pending: tuple[int, int] | None) -> None:
-        """What is pending on the PE of ``ctx``, which runs: its own are IRQs, foreign ones FIQs."""
+        """What is pending on the PE of ``ctx``, which runs: its own are IRQs, foreign ones FIQs.
+
+        What it does not take is offered to whoever runs next.
+        """
+        if pending is not None and ctx.pe is not None:
+            ctx.pe.deferred = True
         runner = self.runners[ctx.index]
         foreign = pending is not None and pending[1] == GROUP1NS
         runner.interrupt(FIQ, foreign)
@@ -216,14 +221,9 @@ class Dispatcher:
 
     def _died(self, pe: PE, ctx: ExecutionContext, why: str) -> Next:
         """The trusted OS is gone: whoever waits for it, and whoever calls it later, is told so."""
-        partition = self.partition
         ctx.state = State.ABORTED
-        partition.alive = False
-        partition.fate = why
-        if self.tracer is not None:
-            self.tracer.event(pe, "crash", context=ctx.name, reason=why)
-        if self.on_death is not None:
-            self.on_death(partition)
+        if self.partition.alive:
+            self._mourn(pe, ctx, why)
         caller, self._callers[pe.index] = self._callers[pe.index], None
         if caller is not None:
             caller.x[0] = UNKNOWN
@@ -233,6 +233,14 @@ class Dispatcher:
             return self.monitor.enter_normal(pe)
         self.monitor.to_normal(pe)
         return self.monitor.resumed(pe)
+
+    def _mourn(self, pe: PE, ctx: ExecutionContext, why: str) -> None:
+        self.partition.alive = False
+        self.partition.fate = why
+        if self.tracer is not None:
+            self.tracer.event(pe, "crash", context=ctx.name, reason=why)
+        if self.on_death is not None:
+            self.on_death(self.partition)
 
     # Vector registers.
 
