@@ -6,7 +6,7 @@ from ffabric.abi import hafnium
 from ffabric.guests.partition import Partition
 from ffabric.system.boot import boot
 from ffabric.system.describe import describe, sp, vm
-from ffabric.system.manifest import DeviceRegion, Interrupt
+from ffabric.system.manifest import DeviceRegion, Interrupt, SriPolicy
 
 INTID = 40
 SECURE_EDGE = 0x100
@@ -44,6 +44,18 @@ class Worker(Partition):
         for _ in range(30):
             await ffa.id_get()
             self.done += 1
+
+
+@pytest.mark.parametrize("policy", [*SriPolicy, SriPolicy(0), SriPolicy(3)])
+def test_the_hypervisor_schedules_an_sp_that_leaves_its_interrupts_to_it(policy):
+    handler, worker = Handler(), Worker("v")
+    handling = sp(handler, device_regions=(DEVICE,), sri_interrupts_policy=policy)
+    with boot(describe(sps=[handling], vms=[worker])) as system:
+        machine = system.machine
+        for at in (8_000, 9_000, 15_000):
+            machine.clock.at(at, lambda: machine.gic.set_pending(INTID))
+        system.run()
+    assert (handler.handled, worker.done) == (3, 30)
 
 
 @pytest.mark.parametrize("hypervisor", [True, False])

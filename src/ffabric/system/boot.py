@@ -48,7 +48,12 @@ from ffabric.system.devices import add_devices
 from ffabric.system.devicetree import normal_world
 from ffabric.system.engines import make_runner
 from ffabric.system.kernel import Layout
-from ffabric.system.manifest import NsInterruptsAction, OtherSInterruptsAction, RegionAttributes
+from ffabric.system.manifest import (
+    NsInterruptsAction,
+    OtherSInterruptsAction,
+    RegionAttributes,
+    SriPolicy,
+)
 from ffabric.system.places import DEVICETREE
 from ffabric.system.spec import ImageSource, MemoryMap, PartitionSpec, SystemSpec
 from ffabric.system.system import Endpoint, System
@@ -367,6 +372,9 @@ def _partition(spec: PartitionSpec, stage2: Stage2 | None) -> Partition:
     partition.action = _ACTIONS[manifest.ns_interrupts_action]
     if manifest.other_s_interrupts_action is OtherSInterruptsAction.QUEUED:
         partition.secure_action = Action.QUEUED
+    policy = manifest.sri_interrupts_policy
+    partition.sri_while_waiting = bool(policy & SriPolicy.WHILE_WAITING)
+    partition.sri_on_wait = bool(policy & SriPolicy.PENDING_ON_WAIT)
     partition.managed_exit_fiq = not manifest.managed_exit_virq
     partition.memory = [(each.ipa, each.size // PAGE) for each in spec.memory]
     partition.home = spec.id

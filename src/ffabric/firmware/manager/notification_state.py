@@ -14,10 +14,11 @@ half the hypervisor's (DEN0077A 1.2, chapter 10).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa.notifications import INFO_MAX_VCPUS, PendingList
+from ffabric.firmware.manager.partition import State
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.partition import Partition
@@ -142,8 +143,7 @@ class NotificationState:
         for kind in self.kinds:
             keys |= kind.unreported()
         vcpus = sorted(keys - {GLOBAL})
-        for first in range(0, len(vcpus), INFO_MAX_VCPUS):
-            yield PendingList(self.endpoint, tuple(vcpus[first : first + INFO_MAX_VCPUS]))
+        yield from _lists(self.endpoint, vcpus)
         if keys and not vcpus:
             yield PendingList(self.endpoint)
 
@@ -152,3 +152,31 @@ class NotificationState:
         for kind in self.kinds:
             for key in (GLOBAL, *listed.vcpus):
                 kind.report(key)
+
+
+class Interrupted:
+    """The vCPUs of an SP that wait with interrupts pending until the scheduler runs them."""
+
+    __slots__ = ("partition",)
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+
+    def unreported(self) -> Iterator[PendingList]:
+        """What INFO_GET has still to tell of them: a list for every three."""
+        vcpus = [
+            ctx.index
+            for ctx in self.partition.contexts
+            if ctx.state is State.WAITING and ctx.virq.pends() and not ctx.virq.reported
+        ]
+        return _lists(self.partition.id, vcpus)
+
+    def report(self, listed: PendingList) -> None:
+        """INFO_GET tells of ``listed``."""
+        for vcpu in listed.vcpus:
+            self.partition.contexts[vcpu].virq.reported = True
+
+
+def _lists(endpoint: int, vcpus: Sequence[int]) -> Iterator[PendingList]:
+    for first in range(0, len(vcpus), INFO_MAX_VCPUS):
+        yield PendingList(endpoint, tuple(vcpus[first : first + INFO_MAX_VCPUS]))

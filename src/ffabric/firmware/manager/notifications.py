@@ -18,6 +18,7 @@ from ffabric.firmware.manager import reply
 from ffabric.firmware.manager.notification_state import (
     GLOBAL,
     SECURE_ID,
+    Interrupted,
     NotificationState,
     Source,
 )
@@ -288,14 +289,20 @@ def finish_info_get(
     caller.x[0:8] = (answer, 0, *abi.build_pending(info, smc64=smc64))
 
 
-def _to_report(pm: Manager) -> Iterator[tuple[NotificationState, PendingList]]:
-    for _, partition in sorted(pm.partitions.items()):
-        if partition.notifications is not None:
-            for listed in partition.notifications.unreported():
-                yield partition.notifications, listed
-    for _, state in sorted(pm.remote_notifications.items()):
+def _to_report(pm: Manager) -> Iterator[tuple[NotificationState | Interrupted, PendingList]]:
+    for state in _reporting(pm):
         for listed in state.unreported():
             yield state, listed
+
+
+def _reporting(pm: Manager) -> Iterator[NotificationState | Interrupted]:
+    for _, partition in sorted(pm.partitions.items()):
+        if partition.notifications is not None:
+            yield partition.notifications
+        if partition.sri_while_waiting or partition.sri_on_wait:
+            yield Interrupted(partition)
+    for _, state in sorted(pm.remote_notifications.items()):
+        yield state
 
 
 HANDLERS: dict[int, Handler] = {

@@ -148,6 +148,8 @@ class Partition:
         "secure",
         "secure_action",
         "signals",
+        "sri_on_wait",
+        "sri_while_waiting",
         "stage2",
         "up",
         "uuids",
@@ -197,6 +199,10 @@ class Partition:
         self.action = Action.SIGNALED
         self.secure_action = Action.SIGNALED
         """The same for secure interrupts of others: QUEUED or SIGNALED."""
+        self.sri_while_waiting = False
+        """Its interrupts do not wake it: the normal world is asked to schedule it."""
+        self.sri_on_wait = False
+        """It may wait with interrupts pending: the same."""
         self.managed_exit_fiq = True
         self.messages = 0
         self.alive = True

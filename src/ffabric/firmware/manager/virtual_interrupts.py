@@ -39,7 +39,7 @@ MAX_INTID = 1024
 class VirtualInterrupts:
     """Enabled, pending and active virtual interrupts of one context."""
 
-    __slots__ = ("active", "enabled", "exiting", "pending")
+    __slots__ = ("active", "enabled", "exiting", "pending", "reported")
 
     def __init__(self) -> None:
         self.enabled: dict[int, int] = {}
@@ -48,6 +48,8 @@ class VirtualInterrupts:
         self.active: set[int] = set()
         self.exiting = False
         """It has been told to make a managed exit, and has not made it yet."""
+        self.reported = False
+        """FFA_NOTIFICATION_INFO_GET has told of what is pending."""
 
     def pends(self) -> bool:
         """Whether any enabled interrupt is pending."""
@@ -82,6 +84,7 @@ def pend(ctx: ExecutionContext, intid: int) -> None:
     if intid not in pending:
         pending.append(intid)
         ctx.attention = True
+        ctx.virq.reported = False
     drive(ctx)
 
 

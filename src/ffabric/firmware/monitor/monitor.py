@@ -167,6 +167,7 @@ class Monitor:
 
     def to_normal(self, pe: PE) -> None:
         """The SPMC had nothing to run for it: back at once."""
+        self.spmc.leaving(pe)
         self._switch(pe, "normal")
 
     def lend(self, pe: PE) -> None:

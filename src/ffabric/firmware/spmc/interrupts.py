@@ -49,6 +49,10 @@ A context that enters WAITING with interrupts pending does not get there: it run
 under RTM_SEC_INTERRUPT, on top of whoever was to have the PE. So a requester gets its answer only
 after its server has handled its interrupts.
 
+An SP may leave both to the scheduler of the normal world (manifest: sri-interrupts-policy). Then it
+stays WAITING, the Schedule Receiver Interrupt is raised when the PE leaves the secure world, and
+FFA_NOTIFICATION_INFO_GET tells of the context; it handles its interrupts when it is next run.
+
 The GIC's part ends at once for an edge-triggered interrupt: another edge is another interrupt. A
 level-triggered one stays active in the GIC until the SP has handled it, since its line falls only
 then. What nobody is left to handle is disabled.
@@ -64,6 +68,7 @@ from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.manager import execution, reply, virtual_interrupts
 from ffabric.firmware.manager.partition import Action, ExecutionContext, Model, State
+from ffabric.firmware.spmc import notifications
 from ffabric.machine.gic import FIRST_SPI
 
 if TYPE_CHECKING:
@@ -150,8 +155,18 @@ def secure(spmc: Spmc, pe: PE, intid: int, running: ExecutionContext) -> Next:
         spmc.tracer.event(pe, "interrupt", intid=intid, partition=owner.name)
     if target.pe is not None and target.pe.current is target:
         spmc.machine.wake(target.pe)
+    if target.state is State.WAITING and owner.sri_while_waiting:
+        return _to_schedule(spmc, pe, target, running)
     signal = _SIGNALS.get(target.state)
     return running if signal is None else signal(pe, target, running)
+
+
+def _to_schedule(spmc: Spmc, pe: PE, target: ExecutionContext, nxt: Next) -> Next:
+    """``target`` waits with interrupts pending until the normal world runs it; ``nxt`` goes on."""
+    target.virq.reported = False
+    if target.virq.pends():
+        notifications.pending(spmc, pe, delayed=True)
+    return nxt
 
 
 def _take_over(pe: PE, target: ExecutionContext, running: ExecutionContext) -> ExecutionContext:
@@ -208,6 +223,8 @@ def settle(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
     ctx.attention = bool(virq.pending)
     if not virq.pends():
         return nxt
+    if ctx.partition.sri_on_wait:
+        return _to_schedule(spmc, pe, ctx, nxt)
     if nxt is not None and nxt.gate is None:
         nxt.state = State.PREEMPTED
     return _handle(pe, ctx, nxt)
