@@ -1,7 +1,9 @@
 """A device's interrupt reaches the VM that owns it, as often as the device asks."""
 
 import pytest
+from msgspec.structs import replace
 
+from ffabric.abi import psci
 from ffabric.guests import interrupts
 from ffabric.guests.partition import Partition
 from ffabric.system.boot import boot
@@ -95,3 +97,62 @@ def test_a_level_of_a_dead_vm_is_disabled(system_of, when):
     system.run()
     assert not gic.enabled(INTID)
     assert owner.taken == 0
+
+
+# Private interrupts
+
+
+PPI = 20
+
+
+class Counter(Partition):
+    """A VM that takes its device's private interrupt on every vCPU."""
+
+    name = "counter"
+
+    def __init__(self):
+        super().__init__()
+        self.taken = []
+        self.on_taken = lambda vcpu: None
+
+    async def main(self, ffa):
+        await interrupts.controller(ffa).enable(ffa, PPI)
+        if ffa.vcpu.index == 0:
+            for affinity in ffa.vcpu.affinities[1:]:
+                await ffa.call(psci.CPU_ON_64, affinity, ffa.vcpu.entry, 0)
+        while True:
+            await ffa.idle()
+
+    async def on_device_interrupt(self, intid, ffa):
+        assert intid == PPI
+        self.taken.append(ffa.vcpu.index)
+        self.on_taken(ffa.vcpu.index)
+
+
+@pytest.mark.parametrize("attributes", [EDGE, LEVEL])
+def test_a_private_interrupt_is_for_the_vcpu_of_its_pe(attributes):
+    counter = Counter()
+    region = replace(device(attributes), interrupts=(Interrupt(PPI, attributes),))
+    owner = vm(counter, device_regions=(region,), execution_ctx_count=2)
+    with boot(describe(vms=[owner, "other"], pes=3)) as system:
+        gic = system.machine.gic
+        counter.on_taken = lambda vcpu: gic.set_level(PPI, False, vcpu)
+        system.run()
+        for pe in (1, 0, 1, 2, 0):
+            gic.set_level(PPI, True, pe)
+            system.run()
+        assert counter.taken == [1, 0, 1, 0]
+        assert gic.enabled(PPI, 2) == (attributes == EDGE)
+
+
+def test_a_vm_with_one_vcpu_has_the_private_interrupts_of_its_pe():
+    counter = Counter()
+    region = replace(device(EDGE), interrupts=(Interrupt(PPI, EDGE),))
+    with boot(describe(vms=["other", vm(counter, device_regions=(region,))], pes=3)) as system:
+        system.run()
+        home = system.endpoint("counter").partition.contexts[0].pe.index
+        for pe in (0, 1, 2):
+            system.machine.gic.set_pending(PPI, pe)
+            system.run()
+        assert home in (1, 2)
+        assert counter.taken == [0]

@@ -384,6 +384,13 @@ MISTAKES = [
         root(regions("device", region("a", 0x1000, interrupts=cells(1)))),
         "/device-regions/a: interrupts: 1 cells are not (id, attributes) pairs",
     ),
+    *(
+        (
+            root(regions("device", region("a", 0x1000, interrupts=cells(intid, 0)))),
+            f"/device-regions/a: interrupts: {intid} is no device's: PPIs are 16 to 31, SPIs 32",
+        )
+        for intid in (0, 15, 1020)
+    ),
     (
         root(regions("device", region("a", 0x1000, interrupts=cells(56, 0, 56, 0)))),
         "/device-regions/a: interrupts: 56 is given twice",

@@ -229,12 +229,14 @@ class _Builder:
                 manager.own_interrupt(line.id, partition)
         else:
             partition.interrupts = frozenset(line.id for line in interrupts)
+        enabled = None if spec.secure else True
         for line in interrupts:
+            edge = not line.level_triggered
             if line.id >= FIRST_SPI:
-                enabled = None if spec.secure else True
-                self.gic.configure(
-                    line.id, edge=not line.level_triggered, enabled=enabled, target=0
-                )
+                self.gic.configure(line.id, edge=edge, enabled=enabled, target=0)
+                continue
+            for pe in range(self.spec.pes):
+                self.gic.configure(line.id, pe, edge=edge, enabled=enabled)
         return self._endpoint(system, spec, partition)
 
     def _lay_out(self, manager: Manager, spec: PartitionSpec, partition: Partition) -> None:

@@ -146,6 +146,10 @@ def _memory_regions(manifest: Manifest) -> Iterator[Complaint]:
             yield where, "base-address", f"the region covers the load address {load:#x}"
 
 
+_OF_DEVICES = range(16, 1020)
+_PPIS_AND_SPIS = "PPIs are 16 to 31, SPIs 32 to 1019"
+
+
 def _device_regions(manifest: Manifest) -> Iterator[Complaint]:
     owners: dict[int, str] = {}
     for region in manifest.device_regions:
@@ -160,6 +164,8 @@ def _device_regions(manifest: Manifest) -> Iterator[Complaint]:
             owner = owners.setdefault(interrupt.id, region.name)
             if owner != region.name:
                 yield where, "interrupts", f"{interrupt.id} belongs to {owner} already"
+            if interrupt.id not in _OF_DEVICES:
+                yield where, "interrupts", f"{interrupt.id} is no device's: {_PPIS_AND_SPIS}"
         ids = [interrupt.id for interrupt in region.interrupts]
         for intid in sorted({intid for intid in ids if ids.count(intid) > 1}):
             yield where, "interrupts", f"{intid} is given twice"

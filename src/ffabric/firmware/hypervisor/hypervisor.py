@@ -86,8 +86,8 @@ class Hypervisor(Manager):
         """Memory of dead VMs that an SP has not relinquished yet."""
         self.untold: list[tuple[int, int, int]] = []
         """Framework messages about VMs that an SP was too busy for: SP, message, VM."""
-        self.held: dict[int, tuple[Partition, int]] = {}
-        """Level-triggered interrupts that a VM is not done with: whose, and taken on which PE."""
+        self.held: dict[tuple[int, int], Partition] = {}
+        """Level-triggered interrupts (INTID, PE that took it) that a VM is not done with."""
         self.on_destroyed: Callable[[Partition], None] | None = None
         """Gets each VM of which nothing is left."""
         self.sri_due = [False] * len(machine.pes)

@@ -4,6 +4,8 @@ An edge is over when it has been passed on. A level-triggered interrupt stays ac
 GIC until the VM is done with the virtual one: only then does its line fall, and if it has not, the
 interrupt is pending again (the HW bit of a list register, Arm IHI 0069, 11.2.4). One that no VM can
 be done with is disabled.
+
+A private interrupt (PPI) of a PE is a private one of the vCPU that the VM has there.
 """
 
 from __future__ import annotations
@@ -65,11 +67,14 @@ def _accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
             return True
         inject(hypervisor, scheduler, intid, pe.index % len(scheduler.contexts))
     for vm in hypervisor.partitions.values():
-        if intid in vm.interrupts:
-            inject(hypervisor, vm, intid)
+        if intid not in vm.interrupts:
+            continue
+        vcpu = _vcpu_on(hypervisor, vm, pe.index)
+        if intid >= FIRST_SPI or vcpu is not None:
+            inject(hypervisor, vm, intid, vcpu if intid < FIRST_SPI else None)
             if not edge and vm.gic is not None:
-                hypervisor.held[intid] = (vm, pe.index)
-    if not edge and intid not in hypervisor.held:
+                hypervisor.held[intid, pe.index] = vm
+    if not edge and (intid, pe.index) not in hypervisor.held:
         gic.configure(intid, pe=pe.index if intid < FIRST_SPI else None, enabled=False)
         gic.deactivate(pe.index, intid)
     return False
@@ -77,12 +82,27 @@ def _accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
 
 def release(hypervisor: Hypervisor, vm: Partition) -> None:
     """End the level-triggered interrupts that ``vm`` is done with, or all if it is dead."""
-    for intid, (holder, pe) in list(hypervisor.held.items()):
-        assert holder.gic is not None
-        vcpu = 0 if intid < FIRST_SPI else None
-        if holder is vm and (not vm.alive or holder.gic.state(intid, vcpu) is Interrupt.INACTIVE):
-            del hypervisor.held[intid]
+    for (intid, pe), holder in list(hypervisor.held.items()):
+        if holder is vm and (not vm.alive or _is_done(hypervisor, vm, intid, pe)):
+            del hypervisor.held[intid, pe]
             hypervisor.machine.gic.deactivate(pe, intid)
+
+
+def _is_done(hypervisor: Hypervisor, vm: Partition, intid: int, pe: int) -> bool:
+    assert vm.gic is not None
+    vcpu = _vcpu_on(hypervisor, vm, pe) if intid < FIRST_SPI else None
+    return vm.gic.state(intid, vcpu) is Interrupt.INACTIVE
+
+
+def _vcpu_on(hypervisor: Hypervisor, vm: Partition, pe: int) -> int | None:
+    """The vCPU of ``vm`` that runs on PE ``pe``, the first if there are several."""
+    return next((ctx.index for ctx in vm.contexts if home(hypervisor, ctx).index == pe), None)
+
+
+def home(hypervisor: Hypervisor, ctx: ExecutionContext) -> PE:
+    """The PE on which a vCPU runs."""
+    pes = hypervisor.machine.pes
+    return pes[(ctx.partition.home if ctx.partition.up else ctx.index) % len(pes)]
 
 
 def pe_next(hypervisor: Hypervisor, pe: PE) -> Next:

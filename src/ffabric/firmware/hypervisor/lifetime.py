@@ -59,9 +59,7 @@ def create(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
 def start(hypervisor: Hypervisor, vm: Partition, index: int, entry: int, argument: int) -> None:
     """Let vCPU ``index`` begin at ``entry``."""
     ctx = vm.contexts[index]
-    pes = hypervisor.machine.pes
-    home = vm.home if vm.up else index
-    ctx.pe = pes[home % len(pes)]
+    ctx.pe = interrupts.home(hypervisor, ctx)
     ctx.state = State.RUNNING
     assert ctx.runner is not None
     ctx.runner.start(entry, argument)
