@@ -92,6 +92,25 @@ def test_a_source_is_told_before_the_machine_sleeps_and_asked_once_more(machine,
     assert not outside.sources
 
 
+def test_who_only_answers_is_not_waited_for_but_served(machine, ends):
+    near, far = ends
+    outside, served = Outside(), []
+    outside.watch(near.fileno(), lambda: served.append(near.recv(9)))
+    outside.rest(near.fileno())
+    machine.outside = outside
+    far.send(b"x")
+    machine.run()
+    assert (machine.clock.now, served) == (0, [b"x"])
+    outside.rouse(near.fileno())
+    assert outside
+    outside.rest(near.fileno())
+    outside.unwatch(near.fileno())
+    outside.rest(near.fileno())
+    assert not outside
+    outside.watch(near.fileno(), lambda: None)
+    assert outside
+
+
 def test_a_busy_machine_serves_descriptors_now_and_then(ends):
     near, far = ends
     outside, served = Outside(), []

@@ -140,7 +140,8 @@ def test_a_dead_qemu_is_named():
 
 
 def test_a_guest_does_not_hang_though_nobody_answers(monkeypatch):
-    monkeypatch.setattr(qemu_engine, "PATIENCE", qemu_engine.TICKS_PER_SECOND // 100)
+    patience = qemu_engine.TICKS_PER_SECOND // 100
+    monkeypatch.setattr(qemu_engine.QemuGuest, "patience", patience)
     with system(OUTSIDER) as booted:
         process = booted.endpoints["guest"].software.process
         said = b""

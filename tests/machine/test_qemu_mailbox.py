@@ -11,7 +11,7 @@ from ffabric.machine.engines import qemu_mailbox as layout
 from ffabric.machine.engines import qemu_process
 from ffabric.machine.engines.qemu_mailbox import Mailbox
 
-SHIM = (Path(ffabric.machine.engines.__file__).parent / "qemu_shim.S").read_text()
+SHIM = (Path(ffabric.machine.engines.__file__).parent / "qemu_shim.inc").read_text()
 OWN = {name for name, value in vars(layout).items() if name.isupper() and isinstance(value, int)}
 
 
@@ -97,6 +97,24 @@ def test_who_sleeps_is_woken_for_its_answer(sides, woken):
     assert woken == [3]
 
 
+def test_a_call_may_go_on_elsewhere(sides):
+    block, cpu = sides
+    cpu.ask(1)
+    block.answer(range(18), 0x0E10_0004)
+    assert cpu[layout.RESUME] == 0x0E10_0004
+    cpu.ask(2)
+    block.answer(range(18))
+    assert cpu[layout.RESUME] == 0
+
+
+def test_who_has_to_make_way_is_woken(sides, woken):
+    block, cpu = sides
+    block.foreign(pending=True)
+    assert (cpu[layout.FOREIGN], woken) == (1, [3])
+    block.foreign(pending=False)
+    assert (cpu[layout.FOREIGN], woken) == (0, [3])
+
+
 def test_sequence_numbers_may_wrap(sides):
     block, cpu = sides
     cpu[layout.REQUEST] = cpu[layout.ANSWER] = 2**64 - 1
@@ -109,9 +127,10 @@ def test_sequence_numbers_may_wrap(sides):
 def test_a_start_drops_what_was_asked(sides, woken):
     block, cpu = sides
     cpu.ask(1)
-    block.start(0x4000_0000, 0x77, 1)
+    block.start(0x4000_0000, range(50, 68), 1)
     assert cpu[layout.START] != cpu[layout.STARTED]
-    assert (cpu[layout.ENTRY], cpu[layout.ARGUMENT], cpu[layout.LEVEL]) == (0x4000_0000, 0x77, 1)
+    assert (cpu[layout.ENTRY], cpu[layout.LEVEL]) == (0x4000_0000, 1)
+    assert cpu.words[layout.X // 8 : layout.X // 8 + 18].tolist() == list(range(50, 68))
     assert not block.asks
     assert woken == [3]
 
@@ -147,10 +166,13 @@ def test_what_all_cpus_share():
     assert not mailbox.ready
     words[layout.READY // 8] = 1
     assert mailbox.ready
+    mailbox.load(0x9001_0000, 0x0E10_0000, 0x1234)
+    assert words[9:12].tolist() == [0x9001_0000, 0x0E10_0000, 0x1234]
 
 
-def test_the_shim_is_told_where_the_mailbox_is():
-    code = qemu_process.shim(0x1234_5678_9000)
+@pytest.mark.parametrize("world", [qemu_process.NORMAL, qemu_process.SECURE])
+def test_the_shim_is_told_where_the_mailbox_is(world):
+    code = qemu_process.shim(0x1234_5678_9000, world)
     assert code[8:16] == (0x1234_5678_9000).to_bytes(8, "little")
     assert len(code) < 4096
 

@@ -157,7 +157,7 @@ class Machine:
             self.deliver_interrupts()
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)
-        if self.stopping or self._posted or self.outside:
+        if self.stopping or self._posted or self.outside is not None:
             return False
         return pe.current is ctx and len(self.runnable) == 1 and not pe.idle
 
@@ -206,7 +206,7 @@ class Machine:
             self._loop()
         finally:
             self._running = False
-        if self.outside:
+        if self.outside is not None:
             self.outside.serve(0)
         self._do_posted()
 
@@ -218,7 +218,7 @@ class Machine:
         while not self.stopping:
             if self._posted:
                 self._do_posted()
-            if self.outside:
+            if self.outside is not None:
                 self.outside.look()
                 if self.interrupts_changed:
                     self.deliver_interrupts()

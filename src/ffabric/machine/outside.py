@@ -43,11 +43,12 @@ class Outside:
         self.sources: list[Source] = []
         self.processors = Processors()
         self._ready: dict[int, Callable[[], object]] = {}
+        self._resting: set[int] = set()
         self._poll = select.poll()
         self._turns = 0
 
     def __bool__(self) -> bool:
-        return bool(self._ready)
+        return len(self._ready) > len(self._resting)
 
     def watch(self, fd: int, ready: Callable[[], object]) -> None:
         """Call ``ready`` whenever ``fd`` can be read, or has come to its end."""
@@ -65,8 +66,18 @@ class Outside:
         if not self.sources:
             self.processors.unite()
 
+    def rest(self, fd: int) -> None:
+        """What is watched through ``fd`` only answers, and has not been asked: no wait for it."""
+        if fd in self._ready:
+            self._resting.add(fd)
+
+    def rouse(self, fd: int) -> None:
+        """It has been asked."""
+        self._resting.discard(fd)
+
     def unwatch(self, fd: int) -> None:
         """Forget ``fd``; nothing happens if it is not watched."""
+        self._resting.discard(fd)
         if self._ready.pop(fd, None) is not None:
             self._poll.unregister(fd)
 

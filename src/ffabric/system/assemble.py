@@ -5,6 +5,7 @@ from __future__ import annotations
 from ffabric.system.identity import check_names, check_partition, find_ids, find_mpidrs
 from ffabric.system.places import Places, settle
 from ffabric.system.problems import Problems, SystemErrors
+from ffabric.system.qemu_layout import check_layout, is_trusted_os
 from ffabric.system.sharing import check_boot_order, check_device_regions, check_devices
 from ffabric.system.spec import SP, TRUSTED_OS, VM, FirmwareSpec, SystemDraft, SystemSpec
 
@@ -32,6 +33,9 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         hypervisor = FirmwareSpec(0, version, tables)
     places.take_floating(partitions)
     specs = [places.place(partition, ids[partition.name]) for partition in partitions]
+    for partition, spec in zip(partitions, specs, strict=True):
+        if is_trusted_os(partition):
+            check_layout(partition, spec, places.space.banks, problems)
     check_boot_order(partitions, problems)
     check_device_regions(partitions, problems)
     check_devices(draft.devices, places.space.banks, problems)

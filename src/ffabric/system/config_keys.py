@@ -100,8 +100,17 @@ VM_KEYS: tuple[Key, ...] = (
 )
 """Each table [[vm]]."""
 
+_TRUSTED_OS_ENGINE = Key(
+    "engine", TEXT,
+    "What runs it; 'qemu': a QEMU of its own, which has 16 MiB of secure memory at 0x0e000000, in "
+    "which it lies, and the normal world's memory from 0x40000000 on.",
+    default="python or unicorn", values=ENGINES,
+)  # fmt: skip
+
 TRUSTED_OS_KEYS: tuple[Key, ...] = tuple(
-    key for key in _PARTITION if key.name not in ("id", "uuid", "manifest", "physical_address")
+    _TRUSTED_OS_ENGINE if key.name == "engine" else key
+    for key in _PARTITION
+    if key.name not in ("id", "uuid", "manifest", "physical_address")
 )
 """The table [trusted_os]."""
 

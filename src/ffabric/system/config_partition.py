@@ -151,6 +151,8 @@ class PartitionTable:
 
     def _kernel(self) -> KernelBoot | None:
         """What goes with a kernel."""
+        if self.kind != VM:
+            return None
         if self._text("engine") != QEMU:
             for key in ("initrd", "bootargs"):
                 if key in self.values:

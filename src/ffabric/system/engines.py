@@ -17,6 +17,7 @@ from ffabric.system.spec import TRUSTED_OS, PythonSource
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.machine.engines.qemu import QemuGuest
     from ffabric.machine.engines.runner import Runner
     from ffabric.machine.engines.unicorn import UnicornEngine
     from ffabric.system.system import Endpoint, System
@@ -100,23 +101,47 @@ def make_unicorn(system: System) -> UnicornEngine:
 
 
 def _qemu(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
-    from ffabric.machine.engines.qemu import QemuGuest  # noqa: PLC0415 - not on every system
-
-    machine, spec = endpoint.system.machine, endpoint.spec
+    machine = endpoint.system.machine
     if endpoint.software is None:
-        bank = machine.memory.bank_at(spec.memory[0].pa)
-        assert bank is not None
-        endpoint.software = QemuGuest(
-            machine,
-            spec.name,
-            bank,
-            cpus=len(endpoint.partition.contexts),
-            on_line=lambda line: endpoint.system.on_line(spec.name, line),
-            gone=(fid.FFA_ERROR, 0, Status.ABORTED.register),
-            el2=spec.el == 2,
-        )
+        trusted_os = endpoint.spec.kind == TRUSTED_OS
+        endpoint.software = _qemu_trusted_os(endpoint) if trusted_os else _qemu_vm(endpoint)
     guest: QemuGuest = endpoint.software
     return guest.runner(ctx, endpoint.partition.gic or machine.gic)
+
+
+def _qemu_vm(endpoint: Endpoint) -> QemuGuest:
+    from ffabric.machine.engines.qemu import QemuGuest  # noqa: PLC0415 - not on every system
+    from ffabric.machine.engines.qemu_process import Piece  # noqa: PLC0415
+
+    machine, spec = endpoint.system.machine, endpoint.spec
+    bank = machine.memory.bank_at(spec.memory[0].pa)
+    assert bank is not None
+    return QemuGuest(
+        machine,
+        spec.name,
+        [Piece(bank.fd, bank.size)],
+        cpus=len(endpoint.partition.contexts),
+        on_line=lambda line: endpoint.system.on_line(spec.name, line),
+        gone=(fid.FFA_ERROR, 0, Status.ABORTED.register),
+        el2=spec.el == 2,
+    )
+
+
+def _qemu_trusted_os(endpoint: Endpoint) -> QemuGuest:
+    from ffabric.machine.engines.qemu_process import Image  # noqa: PLC0415 - not on every system
+    from ffabric.machine.engines.qemu_trusted import QemuTrustedOs, pieces  # noqa: PLC0415
+
+    machine, spec = endpoint.system.machine, endpoint.spec
+    ram = spec.memory[0]
+    data = machine.memory.read(ram.pa, ram.size, secure=True).rstrip(b"\0")
+    return QemuTrustedOs(
+        machine,
+        spec.name,
+        pieces(bank for bank in machine.memory.banks if not bank.secure),
+        cpus=len(endpoint.partition.contexts),
+        on_line=lambda line: endpoint.system.on_line(spec.name, line),
+        image=Image(ram.pa, data),
+    )
 
 
 def access_for(endpoint: Endpoint) -> GuestAccess:

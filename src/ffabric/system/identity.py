@@ -82,12 +82,15 @@ def check_partition(
 def _check_qemu(
     draft: SystemDraft, partition: PartitionDraft, pes: int, problems: Problems
 ) -> None:
-    """QEMU executes kernels; under a hypervisor each has a PE to itself, which it never yields."""
-    if partition.kind != VM:
-        problems.add(partition.where, "engine", "'qemu' runs kernels of the normal world")
+    """QEMU executes kernels; under a hypervisor each has a PE to itself, which it never yields.
+
+    It also executes a trusted OS.
+    """
+    if partition.kind == SP:
+        problems.add(partition.where, "engine", "'qemu' runs VMs and the trusted OS, not SPs")
     if pes > QEMU_PES:
         problems.add(partition.where, "engine", f"{pes} PEs: QEMU's machine has {QEMU_PES}")
-    if not draft.with_hypervisor:
+    if not draft.with_hypervisor or partition.kind != VM:
         return
     vms = sum(each.kind == VM for each in draft.partitions)
     if partition.manifest.execution_ctx_count > 1:

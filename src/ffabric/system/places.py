@@ -19,6 +19,7 @@ from ffabric.system.manifest import Manifest, MemoryRegion, RegionAttributes
 from ffabric.system.manifest_writer import manifest_node, update_node
 from ffabric.system.placement import BLOCK, Space
 from ffabric.system.problems import Problems
+from ffabric.system.qemu_layout import RAM_BASE, SECURE, is_trusted_os, settle_in_secure_memory
 from ffabric.system.spec import (
     QEMU,
     RWX,
@@ -47,10 +48,9 @@ DEVICETREE = MemoryRegion(
     attributes=int(RegionAttributes.READ | RegionAttributes.WRITE | RegionAttributes.NON_SECURE),
 )
 """Where a trusted OS finds the devicetree of the normal world."""
-QEMU_BASE = 0x4000_0000
 QEMU_MEMORY = (
     *(bank for bank in DEFAULT_MEMORY if bank.secure),
-    MemoryBank("normal", QEMU_BASE, 0x4000_0000, secure=False),
+    MemoryBank("normal", RAM_BASE, 0x4000_0000, secure=False),
 )
 """The default if something runs in QEMU, whose machine has its RAM at this base."""
 KERNEL_SIZE = 128 * BLOCK
@@ -69,6 +69,8 @@ def settle(partition: PartitionDraft, problems: Problems) -> PartitionDraft:
 
     Notes an image that does not fit.
     """
+    if is_trusted_os(partition):
+        partition = settle_in_secure_memory(partition)
     manifest, source, end = partition.manifest, partition.source, 0
     if isinstance(source, ImageSource):
         image = source.image
@@ -102,7 +104,10 @@ class Places:
     def __init__(self, draft: SystemDraft, problems: Problems) -> None:
         self.draft, self.problems = draft, problems
         kernel = any(each.engine == QEMU for each in draft.partitions) and not draft.with_hypervisor
-        self.space = Space(draft.memory or (QEMU_MEMORY if kernel else DEFAULT_MEMORY))
+        default = QEMU_MEMORY if kernel else DEFAULT_MEMORY
+        if any(is_trusted_os(each) for each in draft.partitions):
+            default = (*default, SECURE)
+        self.space = Space(draft.memory or default)
         self.bases: dict[str, int] = {}
         self.blocks: dict[str, list[int]] = {}
         """VMs that float: the blocks of their memory. They descend while the IPAs ascend, so that
@@ -120,7 +125,8 @@ class Places:
     def add_banks(self, partitions: list[PartitionDraft]) -> None:
         """Give each VM that QEMU executes a bank of its own, which is all the memory QEMU sees."""
         for partition in partitions:
-            if partition.engine == QEMU and partition.physical_address is None:
+            vm = partition.kind == VM
+            if vm and partition.engine == QEMU and partition.physical_address is None:
                 size = _size(partition)
                 base = self.space.add(partition.name, size, secure=False)
                 self.bases[partition.name] = base

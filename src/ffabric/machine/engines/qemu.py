@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.machine.engines import qemu_mailbox as mailbox
 from ffabric.machine.engines.qemu_interrupts import InterruptRelay
-from ffabric.machine.engines.qemu_process import QemuProcess
+from ffabric.machine.engines.qemu_process import NORMAL, Image, Piece, QemuProcess, World
 from ffabric.machine.engines.qemu_runner import QemuRunner
 from ffabric.machine.outside import Outside
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ffabric.machine.context import Context
     from ffabric.machine.gic import Gic
     from ffabric.machine.machine import Machine
-    from ffabric.machine.memory import Bank
 
 TICKS_PER_SECOND = 62_500_000
 """Of the counter that QEMU's CPUs have."""
@@ -36,20 +35,24 @@ _MAX_LINE = 4096
 class QemuGuest:
     """All vCPUs of one partition.
 
-    `bank` is its RAM. `on_line` gets each line of its console. `gone`: up to four registers that a
-    call returns when we are gone but QEMU is not.
+    `ram` is its RAM. `on_line` gets each line of its console. `gone`: up to four registers that a
+    call returns when we are gone but QEMU is not. `image`: see `QemuProcess`.
     """
+
+    patience = PATIENCE
+    world: World = NORMAL
 
     def __init__(
         self,
         machine: Machine,
         name: str,
-        bank: Bank,
+        ram: Sequence[Piece],
         *,
         cpus: int,
         on_line: Callable[[str], object],
         gone: Sequence[int] = (),
         el2: bool = False,
+        image: Image = Image(),  # noqa: B008 - it is frozen
     ) -> None:
         if not 0 < cpus <= mailbox.MAX_CPUS:
             raise ValueError(f"{cpus} CPUs: QEMU's machine has up to {mailbox.MAX_CPUS}")
@@ -57,7 +60,7 @@ class QemuGuest:
         self.on_output: Callable[[bytes], object] | None = None
         """Gets what the console prints as it comes, too."""
         self.runners: list[QemuRunner] = []
-        self.process = QemuProcess(name, cpus=cpus, el2=el2, ram=(bank.fd, bank.size))
+        self.process = QemuProcess(name, cpus=cpus, el2=el2, ram=ram, world=self.world, image=image)
         self._machine = machine
         self._on_line = on_line
         self._gone = gone
@@ -87,7 +90,7 @@ class QemuGuest:
             processors = self._outside.processors
             usable = processors.divide(self.process.cpus)
             self.process.mailbox.setup(
-                patience=PATIENCE, spin=SPIN if processors.divided else 0, gone=self._gone
+                patience=self.patience, spin=SPIN if processors.divided else 0, gone=self._gone
             )
             self.process.start(usable)
             self._outside.join(self)

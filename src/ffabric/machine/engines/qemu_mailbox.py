@@ -1,6 +1,6 @@
 """The memory between a CPU in QEMU and its runner: calls, answers, starts, interrupts.
 
-The other side is `qemu_shim.S`. All fields are 64-bit words, each written by one side alone: the
+The other side is `qemu_shim.inc`. All fields are 64-bit words, each written by one side alone: the
 shim writes READY, REQUEST, KIND, TICKS, STARTED, INTERRUPTED, ASLEEP, TAIL, what a crash says and
 x0-x17 of a call; the runner writes the others and x0-x17 of the answer. A sequence number is
 written after what it announces, and either side only asks whether it is equal to one it knows, so
@@ -11,6 +11,7 @@ What belongs to all CPUs is at the start; the blocks of the CPUs follow from `BL
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 
 ALIVE = 0x00
@@ -19,6 +20,9 @@ SPIN = 0x10
 AWAKE = 0x18
 GONE = 0x20
 READY = 0x40
+IMAGE = 0x48
+IMAGE_AT = 0x50
+IMAGE_SIZE = 0x58
 BLOCKS = 0x1000
 BLOCK_SHIFT = 10
 
@@ -29,7 +33,7 @@ TICKS = 0x18
 STARTED = 0x20
 START = 0x28
 ENTRY = 0x30
-ARGUMENT = 0x38
+RESUME = 0x38
 LEVEL = 0x40
 INTERRUPTED = 0x48
 ASLEEP = 0x50
@@ -39,6 +43,7 @@ SYNDROME = 0x68
 FAULT = 0x70
 PC = 0x78
 X = 0x80
+FOREIGN = 0x110
 RING = 0x140
 RING_MASK = 15
 
@@ -68,6 +73,11 @@ class Mailbox:
         self.words[AWAKE // _WORD] = 1
         for index, value in enumerate(gone):
             self.words[GONE // _WORD + index] = value
+
+    def load(self, source: int, target: int, size: int) -> None:
+        """Before its CPUs start: what the first one copies from ``source`` to ``target``."""
+        words = (source, target, size)
+        self.words[IMAGE // _WORD : IMAGE_SIZE // _WORD + 1] = memoryview(array("Q", words))
 
     @property
     def ready(self) -> bool:
@@ -107,7 +117,7 @@ class Block:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a CPU that waits for its answer has interrupts of the normal world to take."""
+        """Whether a CPU that waits for its answer has interrupts of its own to take."""
         return bool(self.words[INTERRUPTED // _WORD])
 
     @property
@@ -125,24 +135,35 @@ class Block:
         """x0 to x17 of the call it makes."""
         return self.words[X // _WORD : X // _WORD + REGISTERS].tolist()
 
-    def answer(self, x: Sequence[int]) -> None:
-        """Let its call return with ``x`` in x0 to x17."""
+    def answer(self, x: Sequence[int], resume: int = 0) -> None:
+        """Let its call return with ``x`` in x0 to x17, or go on at the address ``resume``."""
         words = self.words
+        words[RESUME // _WORD] = resume
         for index, value in enumerate(x, X // _WORD):
             words[index] = value
         words[ANSWER // _WORD] = words[REQUEST // _WORD]
         if words[ASLEEP // _WORD]:
             self._wake(self.cpu)
 
-    def start(self, entry: int, argument: int, level: int) -> None:
-        """Start it at address ``entry`` of exception level ``level``; a call of it is dropped."""
+    def start(self, entry: int, x: Sequence[int], level: int) -> None:
+        """Start it at address ``entry`` of exception level ``level``; a call of it is dropped.
+
+        ``x``: x0 to x17, all other registers are 0.
+        """
         words = self.words
         words[ENTRY // _WORD] = entry
-        words[ARGUMENT // _WORD] = argument
         words[LEVEL // _WORD] = level
+        for index, value in enumerate(x, X // _WORD):
+            words[index] = value
         words[ANSWER // _WORD] = words[REQUEST // _WORD]
         words[START // _WORD] = words[START // _WORD] + 1 & _MASK
         self._wake(self.cpu)
+
+    def foreign(self, *, pending: bool) -> None:
+        """Whether a trusted OS has to make way for interrupts that are not its own."""
+        self.words[FOREIGN // _WORD] = pending
+        if pending:
+            self._wake(self.cpu)
 
     def pend(self, intid: int) -> None:
         """Make interrupt ``intid`` pending in its GIC, as soon as it looks at its ring."""

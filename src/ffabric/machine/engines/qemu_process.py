@@ -3,6 +3,9 @@
 It executes the CPUs of one partition on QEMU's `virt` machine with a secure world, whose EL3 is our
 shim. All that it shares with us is passed as open file descriptors: the RAM, the mailbox, the shim,
 two sockets. It cannot outlive us: the kernel kills it when we die, whatever we die of.
+
+The RAM is made of pieces without gaps, banks of our memory or memory that nobody else sees. Behind
+them is the mailbox, and behind that what the shim copies to where RAM is that we do not share.
 """
 
 from __future__ import annotations
@@ -12,8 +15,12 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib import resources
+from itertools import chain
+
+import msgspec
 
 from ffabric.machine import process
 from ffabric.machine.engines import qemu_mailbox as mailbox
@@ -31,6 +38,33 @@ START_SECONDS = 20.0
 _LOOK_SECONDS = 0.002
 
 _MAILBOX_ADDRESS_AT = 8  # in the shim
+_UNIT = 0x1_0000
+"""QEMU's RAM has whole ones."""
+
+
+class World(msgspec.Struct, frozen=True):
+    """Who is below EL3: the code of EL3, and what the first and the second UART are."""
+
+    shim: str
+    serial: tuple[str, str]
+
+
+NORMAL = World("qemu_shim.bin", ("console", "bell"))
+SECURE = World("qemu_secure_shim.bin", ("bell", "console"))
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Bytes of RAM: those of an open file, or (None) of no file."""
+
+    fd: int | None
+    size: int
+
+
+class Image(msgspec.Struct, frozen=True):
+    """What is in memory of QEMU's own when it starts: the address and the bytes."""
+
+    address: int = 0
+    data: bytes = b""
 
 
 def find_program() -> str:
@@ -38,48 +72,77 @@ def find_program() -> str:
     return process.find(PROGRAM, PACKAGE)
 
 
-def shim(mailbox_address: int) -> bytes:
+def shim(mailbox_address: int, world: World = NORMAL) -> bytes:
     """The code of EL3 for a mailbox at that physical address."""
-    code = bytearray((resources.files(__package__) / "qemu_shim.bin").read_bytes())
+    code = bytearray((resources.files(__package__) / world.shim).read_bytes())
     code[_MAILBOX_ADDRESS_AT : _MAILBOX_ADDRESS_AT + 8] = mailbox_address.to_bytes(8, "little")
     return bytes(code)
 
 
 def command(
-    program: str, name: str, *, cpus: int, el2: bool, ram: tuple[int, int], fds: dict[str, int]
+    program: str,
+    name: str,
+    *,
+    world: World,
+    cpus: int,
+    el2: bool,
+    ram: Sequence[Piece],
+    fds: dict[str, int],
 ) -> list[str]:
-    """The command line; ``ram``: its file descriptor and size, ``fds``: mailbox, shim, sockets."""
-    fd, size = ram
-    backend = "memory-backend-file,share=on,mem-path=/proc/self/fd"
+    """The command line; ``ram``: all pieces, the mailbox's too, ``fds``: shim and sockets."""
     return [
         program,
         *("-name", f"ffabric:{name}", "-nodefaults", "-no-user-config", "-display", "none"),
         *("-machine", f"virt,secure=on,gic-version=3,virtualization={'on' if el2 else 'off'}"),
         *("-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", str(cpus)),
-        *("-m", f"{size + mailbox.SIZE}B"),
-        *("-object", f"{backend}/{fd},id=ram,size={size}"),
-        *("-object", f"{backend}/{fds['mailbox']},id=mailbox,size={mailbox.SIZE}"),
-        *("-numa", "node,memdev=ram", "-numa", "node,memdev=mailbox"),
+        *("-m", f"{sum(piece.size for piece in ram)}B"),
+        *chain.from_iterable(_memory(f"ram{number}", each) for number, each in enumerate(ram)),
         *("-bios", f"/proc/self/fd/{fds['shim']}"),
-        *("-chardev", f"socket,id=console,fd={fds['console']}", "-serial", "chardev:console"),
-        *("-chardev", f"socket,id=bell,fd={fds['bell']}", "-serial", "chardev:bell"),
+        *chain.from_iterable(_serial(each, fds[each]) for each in world.serial),
     ]
 
 
-class QemuProcess:
-    """QEMU for ``cpus`` CPUs, whose RAM is the file ``ram``: its descriptor and size."""
+def _memory(name: str, piece: Piece) -> tuple[str, ...]:
+    kind = "memory-backend-ram,reserve=off"
+    if piece.fd is not None:
+        kind = f"memory-backend-file,share=on,mem-path=/proc/self/fd/{piece.fd}"
+    return "-object", f"{kind},id={name},size={piece.size}", "-numa", f"node,memdev={name}"
 
-    def __init__(self, name: str, *, cpus: int, el2: bool, ram: tuple[int, int]) -> None:
+
+def _serial(name: str, fd: int) -> tuple[str, ...]:
+    return "-chardev", f"socket,id={name},fd={fd}", "-serial", f"chardev:{name}"
+
+
+class QemuProcess:
+    """QEMU for ``cpus`` CPUs with ``ram``, which has ``image`` in memory of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cpus: int,
+        ram: Sequence[Piece],
+        el2: bool = False,
+        world: World = NORMAL,
+        image: Image = Image(),  # noqa: B008 - it is frozen
+    ) -> None:
         self.name = name
         self.cpus = cpus
-        self.el2 = el2
-        self.ram = ram
         self.ended = ""
         """Why it is not there any more."""
+        self._el2 = el2
+        self._ram = tuple(ram)
+        self._world = world
         self._fd = os.memfd_create(f"ffabric:{name}:mailbox")
-        os.ftruncate(self._fd, mailbox.SIZE)
+        ram_size = sum(piece.size for piece in ram)
+        needed = ram_size + mailbox.SIZE + len(image.data)
+        self._size = -(-needed // _UNIT) * _UNIT - ram_size
+        os.ftruncate(self._fd, self._size)
+        os.pwrite(self._fd, image.data, mailbox.SIZE)
         self._mapping = mmap.mmap(self._fd, mailbox.SIZE)
         self.mailbox = mailbox.Mailbox(memoryview(self._mapping).cast("Q"))
+        self._mailbox_at = RAM_BASE + ram_size
+        self.mailbox.load(self._mailbox_at + mailbox.SIZE, image.address, len(image.data))
         self.bell, self._bell_there = socket.socketpair()
         self.console, self._console_there = socket.socketpair()
         self.errors, self._errors_there = os.pipe()
@@ -97,7 +160,7 @@ class QemuProcess:
 
         Raises MissingProgram. It may end before they do; see ``ended``.
         """
-        before = os.pread(self.ram[0], CLOBBERED, 0)
+        before = [(fd, os.pread(fd, size, 0)) for fd, size in self._clobbered()]
         self._spawn(find_program(), processors)
         deadline = time.monotonic() + START_SECONDS
         while not self.mailbox.ready:
@@ -106,25 +169,43 @@ class QemuProcess:
                 self._wait_for_end()
                 return
             time.sleep(_LOOK_SECONDS)
-        os.pwrite(self.ram[0], before, 0)
+        for fd, data in before:
+            os.pwrite(fd, data, 0)
+
+    def _clobbered(self) -> Iterator[tuple[int, int]]:
+        """Of the files in the first `CLOBBERED` bytes: their descriptors, how much is there."""
+        left = CLOBBERED
+        for piece in self._ram:
+            if piece.fd is not None and left > 0:
+                yield piece.fd, min(left, piece.size)
+            left -= piece.size
 
     def _spawn(self, program: str, processors: set[int]) -> None:
         image = os.memfd_create(f"ffabric:{self.name}:shim")
         try:
-            os.write(image, shim(RAM_BASE + self.ram[1]))
+            os.write(image, shim(self._mailbox_at, self._world))
+            ram = (*self._ram, Piece(self._fd, self._size))
             fds = {
-                "mailbox": self._fd,
                 "shim": image,
                 "console": self._console_there.fileno(),
                 "bell": self._bell_there.fileno(),
             }
-            line = command(program, self.name, cpus=self.cpus, el2=self.el2, ram=self.ram, fds=fds)
+            line = command(
+                program,
+                self.name,
+                world=self._world,
+                cpus=self.cpus,
+                el2=self._el2,
+                ram=ram,
+                fds=fds,
+            )
+            files = [piece.fd for piece in ram if piece.fd is not None]
             self._process = subprocess.Popen(  # noqa: S603 - our own command line
                 process.mortal(line, processors),
                 stdin=subprocess.DEVNULL,
                 stdout=self._errors_there,
                 stderr=self._errors_there,
-                pass_fds=[self.ram[0], *fds.values()],
+                pass_fds=[*files, *fds.values()],
                 start_new_session=True,
             )
         finally:

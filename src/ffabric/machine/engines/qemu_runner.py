@@ -17,6 +17,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
+from ffabric.machine.context import REGISTERS
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
@@ -28,10 +29,14 @@ if TYPE_CHECKING:
 
 
 MASK32 = 0xFFFF_FFFF
+_ZEROS = (0,) * (REGISTERS - 1)
 
 
 class QemuRunner:
     """One vCPU: a `Runner`. Made by `QemuGuest.runner`."""
+
+    exits = frozenset({exits.SMC})
+    """What it may do without having crashed."""
 
     def __init__(
         self,
@@ -54,7 +59,7 @@ class QemuRunner:
         self._block = block
         self._relay = relay
         self._level = level
-        self._outside = False
+        self.outside = False
         """The guest executes, and its PE is parked."""
         self._owes = False
         """An exit was taken whose answer has not been given."""
@@ -68,7 +73,7 @@ class QemuRunner:
         self._guest.start()
         self._relay.open()
         self._owes = False
-        self._block.start(entry, x0, self._level)
+        self._block.start(entry, (x0, *_ZEROS), self._level)
 
     def run(self, ctx: Context, trap: Trap) -> None:
         """Give the answer, and take the next exit if it is there already."""
@@ -76,23 +81,26 @@ class QemuRunner:
         while going:
             if self._owes:
                 self._owes = self._announced = False
-                self._block.answer(ctx.x)
+                self._answer(ctx)
             if self._guest.ended:
                 ctx.crash = self._guest.ended
                 trap(ctx, exits.CRASH)
                 return
             if not self._block.asks:
-                self._outside = True
+                self.outside = True
                 assert ctx.pe is not None
                 self._machine.park(ctx.pe)
                 return
             going = self._exit(ctx, trap)
 
+    def _answer(self, ctx: Context) -> None:
+        self._block.answer(ctx.x)
+
     def _exit(self, ctx: Context, trap: Trap) -> bool:
         block = self._block
         ctx.x[:] = block.registers()
         kind = block.kind
-        if kind == exits.SMC:
+        if kind in self.exits:
             self._owes = True
             self.functions.append(ctx.x[0] & MASK32)
             self.round_trips.append(block.ticks)
@@ -104,7 +112,7 @@ class QemuRunner:
 
     def look(self) -> bool:
         """Bring the PE back into the loop if the guest has something for it; see `Source.look`."""
-        if not self._outside:
+        if not self.outside:
             if self._owes and not self._announced and self._block.interrupted:
                 self._announced = True
                 assert self.ctx.pe is not None
@@ -115,7 +123,7 @@ class QemuRunner:
             return False
         if not self._block.asks and not self._guest.ended:
             return False
-        self._outside = False
+        self.outside = False
         self._machine.unpark(pe)
         return True
 

@@ -1,0 +1,124 @@
+"""A trusted OS in QEMU: S-EL1 of its `virt` machine, entered by our dispatcher.
+
+QEMU has the trusted OS alone. The normal world's memory is there too, all our banks of it, each at
+its physical address; what lies between them is memory of nobody. The secure memory is QEMU's own:
+the shim copies into it what our bank at that place holds at the start. GIC, timers and the secure
+UART, its console, are those of QEMU's machine.
+
+It waits for calls in the shim. Its PE is parked while it executes, so that several of its vCPUs do
+so at the same time. A foreign interrupt that is pending then makes the shim present an FIQ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ffabric.machine import exits
+from ffabric.machine.engines.qemu import QemuGuest
+from ffabric.machine.engines.qemu_interrupts import InterruptRelay
+from ffabric.machine.engines.qemu_process import RAM_BASE, SECURE, Piece
+from ffabric.machine.engines.qemu_runner import QemuRunner
+from ffabric.machine.engines.runner import FIQ
+
+if TYPE_CHECKING:
+    from ffabric.machine.context import Context
+    from ffabric.machine.engines.qemu_mailbox import Block
+    from ffabric.machine.engines.runner import Trap
+    from ffabric.machine.gic import Gic
+    from ffabric.machine.machine import Machine
+    from ffabric.machine.memory import Bank
+
+
+def pieces(banks: Iterable[Bank]) -> list[Piece]:
+    """The RAM of a QEMU in which each of ``banks`` is at its physical address."""
+    found: list[Piece] = []
+    at = RAM_BASE
+    for bank in sorted(banks, key=lambda each: each.base):
+        if bank.base > at:
+            found.append(Piece(None, bank.base - at))
+        found.append(Piece(bank.fd, bank.size))
+        at = bank.end
+    return found
+
+
+class QemuTrustedOs(QemuGuest):
+    """All vCPUs of a trusted OS. It waits for calls without an end."""
+
+    patience = (1 << 64) - 1
+    world = SECURE
+
+    def settle(self) -> None:
+        """Be waited for as long as a vCPU executes."""
+        executing = any(runner.outside for runner in self.runners)
+        turn = self._outside.rouse if executing else self._outside.rest
+        for end in (self.process.bell, self.process.console):
+            turn(end.fileno())
+
+    def runner(self, ctx: Context, gic: Gic) -> TrustedRunner:
+        """The runner of a vCPU; ``gic`` is the machine's."""
+        block = self.process.mailbox.block(len(self.runners), self.process.wake)
+        runner = TrustedRunner(self, self._machine, ctx, block, gic)
+        self.runners.append(runner)
+        return runner
+
+
+class TrustedRunner(QemuRunner):
+    """One vCPU of a trusted OS, as its dispatcher has it in hand."""
+
+    exits = frozenset({exits.SMC, exits.IDLE})
+
+    def __init__(
+        self, trusted_os: QemuTrustedOs, machine: Machine, ctx: Context, block: Block, gic: Gic
+    ) -> None:
+        relay = InterruptRelay(gic, ctx.index, gic, secure=True)
+        super().__init__(trusted_os, machine, ctx, block, relay, level=1)
+        self._os = trusted_os
+        self._cold = False
+        self._resume = 0
+        self._foreign = False
+
+    def start(self, entry: int, x0: int) -> None:
+        """Cold-boot at ``entry`` when it runs next, with x0 to x17 of the context."""
+        self._guest.start()
+        self._owes = self._cold = True
+        self._resume = entry
+
+    def branch(self, pc: int) -> None:
+        """Go on at ``pc`` with x0 to x17 of the context, all else as it was."""
+        self._resume = pc
+
+    def run(self, ctx: Context, trap: Trap) -> None:
+        """See `Runner.run`."""
+        super().run(ctx, trap)
+        self._os.settle()
+
+    def look(self) -> bool:
+        """See `Source.look`."""
+        found = super().look()
+        if found:
+            self._os.settle()
+        return found
+
+    def _answer(self, ctx: Context) -> None:
+        resume, self._resume = self._resume, 0
+        if self._cold:
+            self._cold = False
+            self._block.start(resume, ctx.x, self._level)
+        else:
+            self._block.answer(ctx.x, resume)
+
+    def interrupt(self, kind: int, asserted: bool) -> None:
+        """See `Runner.interrupt`. FIQ: others have interrupts; IRQ: it has, here or in QEMU."""
+        if kind != FIQ:
+            super().interrupt(kind, asserted)
+        elif asserted != self._foreign:
+            self._foreign = asserted
+            self._block.foreign(pending=asserted)
+
+    def vectors(self) -> bytes:
+        """Its own CPACR_EL1 traps their use."""
+        return b""
+
+    def set_vectors(self, state: bytes) -> None:
+        """Its own CPACR_EL1 traps their use."""
