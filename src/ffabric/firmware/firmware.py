@@ -46,6 +46,7 @@ class Firmware:
         """Let ``tracer`` listen (None: nobody)."""
         self.tracer = tracer
         self.monitor.tracer = tracer
+        self.monitor.logical.tracer = tracer
         self.spmc.tracer = tracer
         if self.monitor.dispatcher is not None:
             self.monitor.dispatcher.tracer = tracer

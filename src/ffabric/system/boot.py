@@ -20,8 +20,9 @@ from ffabric.firmware.hypervisor.optee import Mediator
 from ffabric.firmware.manager import notifications
 from ffabric.firmware.manager.mailbox import PAGE
 from ffabric.firmware.manager.manager import Manager
-from ffabric.firmware.manager.partition import Action, ExecutionContext, Partition
-from ffabric.firmware.monitor.logical import LOGICAL_PARTITIONS
+from ffabric.firmware.manager.partition import Action, Partition
+from ffabric.firmware.monitor.kernel import Kernel
+from ffabric.firmware.monitor.logical import LOGICAL_PARTITIONS, LogicalPartitions
 from ffabric.firmware.monitor.monitor import Monitor
 from ffabric.firmware.monitor.trusted_os import Dispatcher, Entered
 from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
@@ -124,14 +125,13 @@ class _Builder:
         }
         set_up(self.gic, secure)
         self._frames()
-        spmc = self._spmc()
-        monitor = Monitor(self.machine, spmc)
+        logical = LogicalPartitions(LOGICAL_PARTITIONS)
+        spmc = self._spmc(logical)
+        monitor = Monitor(self.machine, spmc, logical)
         hypervisor = self._hypervisor(monitor) if spec.hypervisor else None
         firmware = Firmware(self.machine, monitor, spmc, hypervisor)
         system = System(spec, self.machine, firmware, self)
         add_devices(self.machine, spec.devices, on_line=system.on_line, on_reset=system.on_reset)
-        for partition in LOGICAL_PARTITIONS:
-            monitor.logical[partition.id] = partition
         if spec.trusted_os is not None:
             system.adopt(self._trusted_os(monitor, spec.trusted_os, system))
             if hypervisor is not None:
@@ -158,7 +158,7 @@ class _Builder:
                 secure=secure,
             )
 
-    def _spmc(self) -> Spmc:
+    def _spmc(self, logical: LogicalPartitions) -> Spmc:
         spec = self.spec.spmc
         pool = PagePool(self.memory, spec.memory.base, spec.memory.size // PAGE)
         world = self._stage2(pool)
@@ -173,6 +173,7 @@ class _Builder:
             spmc_id=spec.id,
             other_world=world,
             properties=NORMAL_WORLD_PROPERTIES,
+            logical=logical,
         )
 
     def _hypervisor(self, monitor: Monitor) -> Hypervisor:
@@ -306,10 +307,8 @@ class _Builder:
         """Without a hypervisor the first VM is the OS kernel: endpoint 0, no stage 2."""
         partition = _partition(spec, None)
         partition.id = NORMAL_WORLD_ID
-        partition.contexts = [
-            ExecutionContext(partition, index, monitor) for index in range(self.spec.pes)
-        ]
-        monitor.kernel = partition.contexts
+        kernel = monitor.normal = Kernel(monitor, partition)
+        kernel.on_death = system.on_death
         self._load(spec, partition)
         monitor.psci.entries[0] = (spec.entry, partition.boot_information)
         return self._endpoint(system, spec, partition)

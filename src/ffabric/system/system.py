@@ -132,7 +132,6 @@ class System:
         for manager in firmware.managers:
             manager.on_line = self.on_line
             manager.on_death = self.on_death
-        firmware.monitor.on_death = self.on_death
         if firmware.hypervisor is not None:
             firmware.hypervisor.on_destroyed = self._on_destroyed
 

@@ -110,7 +110,7 @@ class Hypervisor(Manager):
         self.gates = [ExecutionContext(world, index, self) for index in range(len(machine.pes))]
         for gate in self.gates:
             gate.gate = monitor.from_normal
-        monitor.hypervisor = self
+        monitor.normal = self
 
     def boot(self, pe: PE) -> Next:
         """The normal world of ``pe`` starts: the primary sets up, every PE then schedules."""

@@ -6,11 +6,18 @@ section 4.2). Their ids lie from 0xffc0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.status import Status
+from ffabric.firmware.manager import reply
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.manager import Tracer
+    from ffabric.machine.machine import PE
 
 FIRST_ID = 0xFFC0
 _RESPONSES = {
@@ -57,6 +64,31 @@ class LogicalPartition:
         x[1] = self.id << 16 | sender
         x[2:first] = [0] * (first - 2)
         x[first:last] = payload + [0] * (last - first - len(payload))
+
+
+class LogicalPartitions:
+    """Those of a monitor, by their ids."""
+
+    def __init__(self, partitions: Iterable[LogicalPartition]) -> None:
+        self.tracer: Tracer | None = None
+        self._by_id = {each.id: each for each in partitions}
+
+    def __contains__(self, endpoint: int) -> bool:
+        return endpoint in self._by_id
+
+    def describe(self) -> list[info.PartitionInfo]:
+        """What discovery tells about them."""
+        return [each.describe() for each in self._by_id.values()]
+
+    def request(self, pe: PE, x: list[int]) -> None:
+        """Answer the direct request in ``x``, which is to one of them, in place."""
+        partition = self._by_id[x[1] & 0xFFFF]
+        if partition.serve is None:
+            reply.error(x, Status.DENIED)
+            return
+        partition.request(x)
+        if self.tracer is not None:
+            self.tracer.event(pe, "logical", partition=partition.name)
 
 
 LOGICAL_PARTITIONS = (

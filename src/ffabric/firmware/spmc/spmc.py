@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ffabric.abi.ffa.partition_info import PartitionInfo
     from ffabric.firmware.manager.mailbox import Mailbox
     from ffabric.firmware.manager.notification_state import NotificationState
-    from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.firmware.monitor.logical import LogicalPartitions
     from ffabric.firmware.spmc.physical import VmMailbox
     from ffabric.machine.pages import PagePool
     from ffabric.machine.stage2 import Stage2
@@ -65,10 +65,12 @@ class Spmc(Manager):
         spmc_id: int = SPMC_ID,
         other_world: Stage2,
         properties: int,
+        logical: LogicalPartitions,
     ) -> None:
         super().__init__(machine, pool, version)
         self.spm_id = spmc_id
-        self.monitor: Monitor | None = None
+        self.logical = logical
+        """Of EL3: SPs may call them."""
         self.boot_order: list[Partition] = []
         self.vm_mailboxes: dict[int, VmMailbox] = {}
         """RX/TX pairs of VMs, which the hypervisor described."""
@@ -221,9 +223,8 @@ class Spmc(Manager):
 
     def forward_request(self, pe: PE, caller: ExecutionContext, receiver: int) -> Next:
         """A direct request to an EL3 logical partition goes up; to anybody else it is wrong."""
-        assert self.monitor is not None
-        if receiver in self.monitor.logical:
-            self.monitor.logical_request(pe, caller.x)
+        if receiver in self.logical:
+            self.logical.request(pe, caller.x)
             return caller
         refuse(NOT_AN_SP, got=receiver, expected="an SP")
 
@@ -240,9 +241,7 @@ class Spmc(Manager):
 
     def foreign_partitions(self, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
         """The logical partitions at EL3: SPs may discover them, and EL3 writes into no RX."""
-        if asker.gateway or not in_registers or self.monitor is None:
-            return []
-        return [each.describe() for each in self.monitor.logical.values()]
+        return [] if asker.gateway or not in_registers else self.logical.describe()
 
     def mailbox_of(self, partition: Partition, sender: int) -> Mailbox | None:
         """The gate sends messages for the VMs whose buffers it has described."""

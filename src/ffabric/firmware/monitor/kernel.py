@@ -1,0 +1,100 @@
+"""An OS kernel as the whole normal world: right below EL3, with a context on each PE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ffabric.firmware.manager.partition import ExecutionContext, Partition
+from ffabric.machine import exits
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.manager import Next
+    from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.machine.machine import PE
+
+NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF
+
+
+class Kernel:
+    """A `NormalWorld`, and what takes the exits of its contexts."""
+
+    def __init__(self, monitor: Monitor, partition: Partition) -> None:
+        self.monitor = monitor
+        self.on_death: Callable[[Partition], None] | None = None
+        """Gets the partition when it crashes."""
+        self.gates = [
+            ExecutionContext(partition, index, self) for index in range(len(monitor.machine.pes))
+        ]
+        partition.contexts = self.gates
+
+    def boot(self, pe: PE) -> Next:
+        """Start where PSCI was told to."""
+        kernel = self.gates[pe.index]
+        entry, argument = self.monitor.psci.entries[pe.index]
+        kernel.pe = pe
+        assert kernel.runner is not None
+        kernel.runner.start(entry, argument)
+        return kernel
+
+    def returned(self, pe: PE, gate: ExecutionContext) -> Next:
+        """It goes on with the answer in its registers."""
+        return gate
+
+    def resumed(self, pe: PE) -> Next:
+        """It goes on as if nothing had been."""
+        return self.gates[pe.index]
+
+    def leave(self, pe: PE) -> None:
+        """Nothing is to be remembered: a PE has one context."""
+
+    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """It runs whenever the normal world has the PE."""
+        return ctx if pe.current is ctx else None
+
+    def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
+        """An exit: there is nobody below EL3 to take it."""
+        if exit_ == exits.SMC:
+            tracer = self.monitor.tracer
+            if tracer is not None:
+                tracer.call(pe, ctx, ctx.x)
+            return self.monitor.from_normal(pe, ctx)
+        return _EXITS[exit_](self, pe, ctx)
+
+    def _hvc(self, pe: PE, ctx: ExecutionContext) -> Next:
+        ctx.x[0] = NOT_SUPPORTED
+        return ctx
+
+    def _idle(self, pe: PE, ctx: ExecutionContext) -> Next:
+        self.monitor.machine.idle(pe)
+        return ctx
+
+    def _slice(self, pe: PE, ctx: ExecutionContext) -> Next:
+        return ctx
+
+    def _abort(self, pe: PE, ctx: ExecutionContext) -> Next:
+        fault = ctx.fault
+        assert fault is not None
+        assert ctx.runner is not None
+        ctx.runner.inject_abort(fault.syndrome, fault.va)
+        return ctx
+
+    def _crash(self, pe: PE, ctx: ExecutionContext) -> Next:
+        if self.monitor.tracer is not None:
+            self.monitor.tracer.event(pe, "crash", context=ctx.name, reason=ctx.crash)
+        ctx.partition.alive = False
+        ctx.partition.fate = ctx.crash
+        pe.on = False
+        if self.on_death is not None:
+            self.on_death(ctx.partition)
+        return None
+
+
+_EXITS: dict[int, Callable[[Kernel, PE, ExecutionContext], Next]] = {
+    exits.HVC: Kernel._hvc,
+    exits.SVC: Kernel._hvc,
+    exits.IDLE: Kernel._idle,
+    exits.SLICE: Kernel._slice,
+    exits.ABORT: Kernel._abort,
+    exits.CRASH: Kernel._crash,
+}

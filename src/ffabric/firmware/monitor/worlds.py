@@ -1,0 +1,50 @@
+"""The two worlds as the monitor sees them: who has a PE there, and how it comes and goes.
+
+On each PE a world has one context that makes its SMCs and gets their answers: its *gate*. Of the
+secure world that is the SPMC's, of the normal world the hypervisor's, or the OS kernel's own
+context where there is no hypervisor.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.manager import Next
+    from ffabric.firmware.manager.partition import ExecutionContext, Partition
+    from ffabric.machine.machine import PE
+
+
+class NormalWorld(Protocol):
+    """A hypervisor, or an OS kernel."""
+
+    gates: list[ExecutionContext]
+
+    def boot(self, pe: PE) -> Next:
+        """The secure world of ``pe`` is ready: begin."""
+
+    def returned(self, pe: PE, gate: ExecutionContext) -> Next:
+        """The SMC of ``gate`` has its answer."""
+
+    def resumed(self, pe: PE) -> Next:
+        """The secure world took ``pe`` for its own purposes and gives it back."""
+
+    def leave(self, pe: PE) -> None:
+        """``pe`` goes to an SP that nobody has called."""
+
+
+class SecureWorld(Protocol):
+    """An SPMC."""
+
+    gates: list[ExecutionContext]
+    spm_id: int
+    normal_world: Partition
+
+    def boot(self, pe: PE) -> Next:
+        """Initialise what runs on ``pe``."""
+
+    def call(self, pe: PE, gate: ExecutionContext) -> Next:
+        """The normal world has made the call in the registers of ``gate``."""
+
+    def leaving(self, pe: PE) -> None:
+        """``pe`` goes to the normal world."""
