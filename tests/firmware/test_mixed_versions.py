@@ -10,11 +10,14 @@ import pytest
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3, format_version
-from ffabric.guests.ffa import Blocked
+from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.guests.session import boot
 from ffabric.system.describe import describe, sp, vm
 
 SERVICE = UUID("11111111-2222-3333-4444-555555555555")
+OTHER_SERVICE = UUID("33333333-2222-3333-4444-555555555555")
+UNKNOWN = UUID("77777777-2222-3333-4444-555555555555")
+SERVICES = {"uuids": (SERVICE, OTHER_SERVICE)}
 PAYLOAD = bytes(range(1, 61))
 INDIRECT = 7
 """The messaging methods that every version knows."""
@@ -43,11 +46,11 @@ def mixed(ffabric):
         spec = describe(
             sps=[
                 sp("s", ffa_version=one, messaging_method=INDIRECT),
-                sp("t", ffa_version=two, messaging_method=INDIRECT, uuids=(SERVICE,)),
+                sp("t", ffa_version=two, messaging_method=INDIRECT, **SERVICES),
             ],
             vms=[
                 vm("v", ffa_version=one, messaging_method=INDIRECT),
-                vm("w", ffa_version=two, messaging_method=INDIRECT, uuids=(SERVICE,)),
+                vm("w", ffa_version=two, messaging_method=INDIRECT, **SERVICES),
             ],
         )
         replace = msgspec.structs.replace
@@ -97,7 +100,7 @@ def test_messages(mixed, mix):
 def test_partition_information(mixed, mix):
     calls = mixed(mix)
     for name, ffa in calls.items():
-        known = {each.id: each for each in ffa.partition_info()}
+        known = {each.id: each for each in reversed(ffa.partition_info())}
         manager = mix[1] if name in "vw" else mix[2]
         assert ffa.version == min(mix[0] if name in "vs" else mix[3], manager)
         seen = set("stvw") if name in "vw" else set("st")
@@ -106,6 +109,20 @@ def test_partition_information(mixed, mix):
         told = min(ffa.version, *mix[1:3]) if name in "vw" else ffa.version
         assert described.uuid == (SERVICE if told >= V1_1 else NIL)
         assert described.properties & info.INDIRECT_MESSAGES
+
+
+@pytest.mark.parametrize("mix", versions(V1_0, V1_1, V1_2))
+def test_partitions_are_found_by_uuid(mixed, mix):
+    calls = mixed(mix)
+    for name, ffa in calls.items():
+        seen = "tw" if name in "vw" else "t"
+        for wanted in (SERVICE, OTHER_SERVICE):
+            found = {each.id for each in ffa.partition_info(wanted)}
+            assert found == {calls[each].endpoint for each in seen}
+            if ffa.version >= V1_2:
+                assert {each.id for each in ffa.partition_info_regs(wanted)} == found
+        with pytest.raises(FfaError, match="INVALID_PARAMETERS"):
+            ffa.partition_info(UNKNOWN)
 
 
 @pytest.mark.parametrize("mix", versions(V1_0, V1_1, V1_2))

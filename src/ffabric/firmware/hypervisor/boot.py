@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa import partition_info as info
-from ffabric.firmware.hypervisor import lifetime
+from ffabric.firmware.hypervisor import lifetime, relay
 from ffabric.firmware.manager.mailbox import Buffer, Mailbox
 
 if TYPE_CHECKING:
@@ -32,11 +31,8 @@ def primary(hypervisor: Hypervisor, pe: PE) -> Script:
     yield [fid.FFA_RXTX_MAP_64, tx, rx, MAILBOX_PAGES]
     answer = yield [fid.FFA_PARTITION_INFO_GET]
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
-        count, size = answer[2], answer[3] or info.descriptor_size(hypervisor.link_version)
-        data = hypervisor.mailbox.rx.snapshot(count * size)
-        hypervisor.secure_partitions = info.parse_partition_info(data, count, size)
+        hypervisor.secure_partitions = yield from relay.read_partitions(hypervisor, answer)
         hypervisor.secure_ids = frozenset(each.id for each in hypervisor.secure_partitions)
-        yield [fid.FFA_RX_RELEASE]
     for other in hypervisor.machine.pes[1:]:
         yield [psci.CPU_ON_64, other.mpidr]
     for vm in [*hypervisor.partitions.values()]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.uuids import NIL
 from ffabric.firmware.hypervisor import relay
 from ffabric.firmware.manager import (
     console,
@@ -33,8 +34,7 @@ def _filling_rx(handlers: dict[int, Handler]) -> dict[int, Handler]:
 
     def acquiring(handler: Handler) -> Handler:
         def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
-            shared = caller.partition.id in hypervisor.shared_mailboxes
-            if not shared or discovery.only_counts(caller):
+            if caller.partition.id not in hypervisor.shared_mailboxes:
                 return handler(hypervisor, pe, caller)
             return hypervisor.script(pe, caller, relay.fill_rx(hypervisor, pe, caller, handler))
 
@@ -43,11 +43,26 @@ def _filling_rx(handlers: dict[int, Handler]) -> dict[int, Handler]:
     return {function: acquiring(handler) for function, handler in handlers.items()}
 
 
+def _discovering(handler: Handler) -> Handler:
+    """The same handler of discovery, where the SPMC has to be asked for each UUID."""
+
+    def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
+        wanted = discovery.wanted_by(caller)
+        told = hypervisor.link_version >= discovery.SEVERAL_UUIDS_SINCE
+        if not told and wanted != NIL and wanted not in hypervisor.secure_services:
+            return hypervisor.script(pe, caller, relay.discover(hypervisor, pe, caller, handler))
+        if discovery.fills_rx(caller) and caller.partition.id in hypervisor.shared_mailboxes:
+            return hypervisor.script(pe, caller, relay.fill_rx(hypervisor, pe, caller, handler))
+        return handler(hypervisor, pe, caller)
+
+    return call
+
+
 _RX = {
     function: handler
-    for room in (discovery.HANDLERS, retrieve.HANDLERS, fragments.HANDLERS)
+    for room in (retrieve.HANDLERS, fragments.HANDLERS)
     for function, handler in room.items()
-    if function not in (fid.FFA_PARTITION_INFO_GET_REGS, fid.FFA_MEM_FRAG_TX)
+    if function != fid.FFA_MEM_FRAG_TX
 }
 
 
@@ -71,7 +86,7 @@ def _bitmap(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
 _ROOMS: tuple[dict[int, Handler], ...] = (
     version.HANDLERS,
     features.HANDLERS,
-    discovery.HANDLERS,
+    {function: _discovering(handler) for function, handler in discovery.HANDLERS.items()},
     mailbox.HANDLERS,
     direct.HANDLERS,
     indirect.HANDLERS,

@@ -30,6 +30,7 @@ from ffabric.firmware.rules import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
     from ffabric.abi.ffa.messages import Message
     from ffabric.firmware.hypervisor.optee import Mediator
@@ -74,6 +75,8 @@ class Hypervisor(Manager):
         self.mailbox_base = 0
         self.secure_partitions: list[info.PartitionInfo] = []
         """What the SPMC says of its partitions, asked once at boot."""
+        self.secure_services: dict[UUID, list[info.PartitionInfo]] = {}
+        """What it says of a UUID, if it does not tell all UUIDs at once (before v1.2)."""
         self.secure_ids: frozenset[int] = frozenset()
         """Their endpoint ids."""
         self.shared_mailboxes: set[int] = set()
@@ -425,6 +428,10 @@ class Hypervisor(Manager):
     ) -> list[info.PartitionInfo]:
         """The SPs, as the SPMC described them."""
         return self.secure_partitions
+
+    def foreign_services(self, wanted: UUID) -> list[info.PartitionInfo]:
+        """The SPs that the SPMC has named for ``wanted``."""
+        return self.secure_services.get(wanted, [])
 
     def forward_message(
         self, pe: PE, caller: ExecutionContext, message: Message, *, delayed: bool

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa import uuids
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.firmware.hypervisor import interrupts
-from ffabric.firmware.manager import indirect, mailbox
+from ffabric.firmware.manager import discovery, indirect, mailbox
 from ffabric.firmware.manager.manager import REFUSALS
 from ffabric.firmware.manager.memory import giveback, retrieve, send
 from ffabric.firmware.manager.memory.region import DONATE
@@ -225,6 +227,28 @@ def fill_rx(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: H
         raise
     if vm.mailbox is not None and not vm.mailbox.full:
         yield [fid.FFA_RX_RELEASE, vm.id]
+    return nxt
+
+
+def read_partitions(
+    hypervisor: Hypervisor, answer: list[int]
+) -> Generator[list[int], list[int], list[info.PartitionInfo]]:
+    """Read the descriptors that FFA_PARTITION_INFO_GET has put into the hypervisor's RX."""
+    count, size = answer[2], answer[3] or info.descriptor_size(hypervisor.link_version)
+    data = own(hypervisor).rx.snapshot(count * size)
+    yield [fid.FFA_RX_RELEASE]
+    return info.parse_partition_info(data, count, size)
+
+
+def discover(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler) -> Script:
+    """A VM looks for a UUID that the SPMC has not been asked for yet."""
+    wanted = discovery.wanted_by(caller)
+    answer = yield [fid.FFA_PARTITION_INFO_GET, *uuids.to_words(wanted)]
+    if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
+        hypervisor.secure_services[wanted] = yield from read_partitions(hypervisor, answer)
+    if caller.partition.id in hypervisor.shared_mailboxes and discovery.fills_rx(caller):
+        return (yield from fill_rx(hypervisor, pe, caller, handler))
+    nxt: Next = handler(hypervisor, pe, caller)
     return nxt
 
 

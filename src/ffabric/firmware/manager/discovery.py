@@ -105,9 +105,10 @@ def matching(
     """
     found = entries(pm, asker, in_registers=in_registers)
     if wanted != uuids.NIL:
-        found = [
-            msgspec.structs.replace(each, uuid=uuids.NIL) for each in found if each.uuid == wanted
-        ]
+        found = [each for each in found if each.uuid == wanted]
+        ids = {each.id for each in found}
+        found += [each for each in pm.foreign_services(wanted) if each.id not in ids]
+        found = [msgspec.structs.replace(each, uuid=uuids.NIL) for each in found]
     if asker.version < SEVERAL_UUIDS_SINCE:
         first: dict[int, PartitionInfo] = {}
         for each in found:
@@ -118,10 +119,18 @@ def matching(
     return found
 
 
-def only_counts(caller: ExecutionContext) -> bool:
-    """Whether the call of ``caller`` asks for a count, and needs no RX."""
-    asks = caller.x[0] == fid.FFA_PARTITION_INFO_GET and caller.x[5] & info.COUNT_ONLY
-    return bool(asks) and FLAGS.holds(caller.partition.version)
+def fills_rx(caller: ExecutionContext) -> bool:
+    """Whether a call of discovery is answered in RX, not by a count or in registers."""
+    counts = caller.x[5] & info.COUNT_ONLY and FLAGS.holds(caller.partition.version)
+    return caller.x[0] == fid.FFA_PARTITION_INFO_GET and not counts
+
+
+def wanted_by(caller: ExecutionContext) -> UUID:
+    """The UUID that a call of discovery asks for; nil: all partitions."""
+    x = caller.x
+    if x[0] == fid.FFA_PARTITION_INFO_GET:
+        return uuids.from_words(*x[1:5])
+    return uuids.from_pair(x[1], x[2])
 
 
 def partition_info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -131,7 +140,7 @@ def partition_info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     flags = x[5] if FLAGS.holds(asker.version) else 0
     if flags & ~info.COUNT_ONLY:
         refuse(FLAGS, got=flags, expected=info.COUNT_ONLY)
-    found = matching(pm, asker, uuids.from_words(*x[1:5]), in_registers=False)
+    found = matching(pm, asker, wanted_by(caller), in_registers=False)
     if flags & info.COUNT_ONLY:
         reply.success(x, len(found))
         return caller
@@ -152,7 +161,7 @@ def partition_info_get_regs(pm: Manager, pe: PE, caller: ExecutionContext) -> Ne
     start, tag = x[3] & 0xFFFF, x[3] >> 16 & 0xFFFF
     if tag:
         refuse(TAG, got=tag, expected=0)
-    found = matching(pm, asker, uuids.from_pair(x[1], x[2]), in_registers=True)
+    found = matching(pm, asker, wanted_by(caller), in_registers=True)
     if start >= len(found):
         refuse(INDEX, got=start, expected=f"below {len(found)}")
     x[0:18] = info.build_registers(found, start, 0, asker.version)

@@ -24,6 +24,8 @@ from ffabric.machine import exits
 from ffabric.machine.pages import NoPages
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from ffabric.abi.ffa.messages import Message
     from ffabric.abi.ffa.partition_info import PartitionInfo
     from ffabric.firmware.manager.mailbox import Mailbox
@@ -243,6 +245,10 @@ class Manager(Relayer):
 
     def foreign_partitions(self, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
         """What ``asker`` may discover of another manager's partitions, one entry per UUID."""
+        return []
+
+    def foreign_services(self, wanted: UUID) -> list[PartitionInfo]:
+        """More of another manager's partitions: those that it has named for a UUID when asked."""
         return []
 
     def mailbox_of(self, partition: Partition, sender: int) -> Mailbox | None:
