@@ -1,5 +1,7 @@
 """Notifications from who sets them to who handles them, through interrupts of both worlds."""
 
+from itertools import pairwise
+
 import pytest
 
 from ffabric.abi import psci
@@ -132,6 +134,49 @@ def bind(service, sender, system, flags=0):
 
     service.on_direct_request = on_direct_request
     system.vm("client").ffa.direct_request("service")
+
+
+class Poller(Service):
+    """An SP that yields until a VM is done; ``rest`` is the time that it names."""
+
+    def __init__(self, rest):
+        super().__init__("poller")
+        self.rest = rest
+        self.polled = []
+
+    async def on_boot(self, ffa):
+        await ffa.notification_bind(1, BIT)
+
+    async def on_run(self, ffa):
+        while not self.worker.done:
+            self.polled.append(self.clock.now)
+            await ffa.call(fid.FFA_YIELD, 0, self.rest & 0xFFFFFFFF, self.rest >> 32)
+
+
+class Worker(Partition):
+    """A VM that notifies the poller, and is done after a while."""
+
+    done = False
+
+    async def main(self, ffa):
+        await ffa.notification_set("poller", BIT)
+        for _ in range(200):
+            await ffa.id_get()
+        self.done = True
+        await ffa.idle()
+
+
+@pytest.mark.parametrize("rest", [0, 50_000, 1 << 33])
+def test_an_sp_that_yields_leaves_the_pe_to_others(rest):
+    poller = Poller(rest)
+    poller.worker = Worker()
+    with boot(describe(sps=[poller], vms=[poller.worker], pes=1)) as system:
+        poller.clock = system.machine.clock
+        system.run()
+    polled = poller.polled
+    assert poller.worker.done
+    assert len(polled) == 1 if rest == 1 << 33 else len(polled) > 2
+    assert all(after - before >= rest for before, after in pairwise(polled))
 
 
 def test_a_vcpu_of_an_sp_is_notified_on_its_own_pe(ffabric):

@@ -245,6 +245,19 @@ def test_a_request_that_an_sp_pauses_after_the_vm_died_is_finished(world):
     world.check_gone(v)
 
 
+def test_while_an_sp_rests_from_a_dead_ones_request_it_is_occupied(world):
+    clock, u = world.machine.clock, world.session.sp("u").ffa
+    world.ask(world.vcpu("v"), "u")
+    v = world.destroy()
+    now, occupied = clock.now, []
+    clock.at(now + 500_000, lambda: occupied.append(world.hypervisor.is_occupied(u.endpoint)))
+    u.call(fid.FFA_YIELD, 0, 1_000_000)
+    assert occupied == [True]
+    assert clock.now >= now + 1_000_000
+    world.answer(u, v.id)
+    world.check_gone(v)
+
+
 def test_a_vm_that_yielded_in_a_dead_ones_request_goes_on(world):
     w = world.vcpu("w")
     world.leave(w, fid.FFA_MSG_WAIT)

@@ -193,6 +193,8 @@ class Hypervisor(Manager):
             del self.unfinished[word]
         if paused and caller.partition.alive:
             self.unfinished[caller.x[1] & 0xFFFFFFFF] = caller
+        elif answer == fid.FFA_YIELD:
+            lifetime.rest(self, pe, caller.x)
         elif paused:
             self._errands.append((pe, partial(lifetime.finish, self, caller.x[1] & 0xFFFFFFFF)))
 

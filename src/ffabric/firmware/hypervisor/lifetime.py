@@ -149,7 +149,17 @@ def _destroy_bitmaps(vm: Partition) -> Steps:
 
 def finish(hypervisor: Hypervisor, word: int, pe: PE) -> Steps:
     """Give cycles to an SP's context until it has answered a request that nobody waits for."""
-    yield from relay.run_to_response(hypervisor, pe, [fid.FFA_RUN, word])
+    hypervisor.unfinished.pop(word, None)
+    answer = yield from relay.uninterrupted(hypervisor, pe, [fid.FFA_RUN, word])
+    if answer[0] & MASK32 == fid.FFA_YIELD:
+        rest(hypervisor, pe, answer)
+
+
+def rest(hypervisor: Hypervisor, pe: PE, answer: list[int]) -> None:
+    """An SP has yielded in a request that nobody waits for: nobody else may take it up."""
+    word = answer[1] & MASK32
+    hypervisor.unfinished[word] = hypervisor.gates[pe.index]
+    relay.rest(hypervisor, pe, answer, partial(finish, hypervisor, word))
 
 
 def announce(hypervisor: Hypervisor, pe: PE, vm: Partition, message: int) -> Steps:

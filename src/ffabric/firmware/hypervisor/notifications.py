@@ -16,7 +16,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.firmware.hypervisor import interrupts
-from ffabric.firmware.hypervisor.relay import run_to_response
+from ffabric.firmware.hypervisor.relay import rest, uninterrupted
 from ffabric.firmware.manager import notifications
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ def _run(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
     if hypervisor.is_occupied(target >> 16) or target in hypervisor.unfinished:
         hypervisor.unscheduled.append(target)
         return
-    answer = yield from run_to_response(hypervisor, pe, [fid.FFA_RUN, target])
+    answer = yield from uninterrupted(hypervisor, pe, [fid.FFA_RUN, target])
+    if answer[0] & MASK32 == fid.FFA_YIELD:
+        rest(hypervisor, pe, answer, partial(_run, hypervisor, target))
     if answer[0] & MASK32 == fid.FFA_ERROR and from_register(answer[2]) is Status.BUSY:
         hypervisor.unscheduled.append(target)
 

@@ -8,7 +8,8 @@ refuses, so that no other vCPU of the VM can use or send it in between.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
@@ -28,7 +29,7 @@ from ffabric.firmware.rules import refuse
 
 if TYPE_CHECKING:
     from ffabric.abi.ffa.messages import Message
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script, Steps
     from ffabric.firmware.manager.mailbox import Buffer, Mailbox
     from ffabric.firmware.manager.manager import Handler, Next
     from ffabric.firmware.manager.memory.region import Region
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 MASK32 = 0xFFFFFFFF
 PAGE = 4096
+REST = 10_000
+"""Nanoseconds after which an SP that yields is run again, if it does not name more."""
 Step = Generator[list[int], list[int], list[int]]
 """Part of a script that ends with the last answer."""
 
@@ -252,11 +255,29 @@ def discover(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: 
     return nxt
 
 
-def run_to_response(hypervisor: Hypervisor, pe: PE, call: list[int]) -> Step:
-    """Make a direct request, or FFA_RUN, and give the SP cycles until it has answered."""
+def uninterrupted(hypervisor: Hypervisor, pe: PE, call: list[int]) -> Step:
+    """Make a direct request, or FFA_RUN; the SP goes on after each interrupt that preempts it."""
     answer = yield call
-    while answer[0] & MASK32 in (fid.FFA_INTERRUPT, fid.FFA_YIELD):
-        if answer[0] & MASK32 == fid.FFA_INTERRUPT:
-            interrupts.take(hypervisor, pe)
+    while answer[0] & MASK32 == fid.FFA_INTERRUPT:
+        interrupts.take(hypervisor, pe)
         answer = yield [fid.FFA_RUN, answer[1]]
     return answer
+
+
+def run_to_response(hypervisor: Hypervisor, pe: PE, call: list[int]) -> Step:
+    """The same, and give the SP cycles until it has answered."""
+    answer = yield from uninterrupted(hypervisor, pe, call)
+    while answer[0] & MASK32 == fid.FFA_YIELD:
+        answer = yield from uninterrupted(hypervisor, pe, [fid.FFA_RUN, answer[1]])
+    return answer
+
+
+def rest(hypervisor: Hypervisor, pe: PE, answer: list[int], steps: Callable[[PE], Steps]) -> None:
+    """An SP has yielded: ``steps`` run it again when the time is over that it named (w2, w3: ns).
+
+    Others have the PE until then (DEN0077A 1.2, section 14.3).
+    """
+    machine = hypervisor.machine
+    timeout = answer[2] & MASK32 | (answer[3] & MASK32) << 32
+    again = partial(hypervisor.errand, steps, pe)
+    machine.clock.at(machine.clock.now + max(timeout, REST), partial(machine.post, again))
