@@ -95,12 +95,13 @@ def test_the_initial_file_system_and_the_system(folder):
 # What xtest prints
 
 
-def lines(case, failed=0, status=0):
+def lines(case, failed=0, status=0, subtests=5, cases=1):
     yield f"ffabric: begins {case}"
     yield f"* regression_{case} Title of {case}"
     for number in range(LINES_TO_LIVE):
         yield f"  regression_{case}.{number} OK"
-    yield f"5 subtests of which {failed} failed"
+    yield f"{subtests} subtests of which {failed} failed"
+    yield f"{cases} test case of which {int(failed > 0)} failed"
     yield f"ffabric: ends {case} {status}"
 
 
@@ -125,6 +126,7 @@ def test_a_case_that_passed():
         ([*lines("1001", failed=2)], "FAILED (2 of 5)"),
         ([*lines("1001", status=1)], "FAILED (0 of 5)"),
         ([*lines("1001", status="killed")], "FAILED (0 of 5)"),
+        ([*lines("1001", subtests=0, cases=0)], "FAILED (0 of 0)"),
         (["ffabric: begins 9", "ffabric: ends 9 0"], "FAILED (0 of 0)"),
     ],
 )
@@ -133,6 +135,14 @@ def test_a_case_that_failed(text, result):
     for line in text:
         report.line(line)
     assert report.cases[0].result == result
+
+
+def test_a_case_without_subtests_was_skipped():
+    report = Report()
+    for line in lines("1037", subtests=0):
+        report.line(line)
+    assert report.cases[0].result == "skipped"
+    assert report.cases[0].passed
 
 
 def test_what_is_not_expected_is_no_news():

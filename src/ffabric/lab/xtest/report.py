@@ -11,12 +11,14 @@ from ffabric.lab.linux.initramfs import MARK
 
 _TITLE = re.compile(r"^\* regression_(\d+) (.*)$")
 _SUBTESTS = re.compile(r"^(\d+) subtests? of which (\d+) failed$")
+_CASES = re.compile(r"^(\d+) test cases? of which \d+ failed$")
 
 
 class Case(msgspec.Struct):
     """A case of a VM: xtest's title, its subtests, how long it took, and its exit status.
 
-    `status` is None as long as it has not ended. `seen` counts what it has printed.
+    `status` is None as long as it has not ended. `seen` counts what it has printed. `known`: xtest
+    has such a case; one without subtests has found that what it tests is not there.
     """
 
     number: str
@@ -27,18 +29,21 @@ class Case(msgspec.Struct):
     seconds: float = 0.0
     status: int | None = None
     seen: int = 0
+    known: bool = False
 
     @property
     def passed(self) -> bool:
-        """Whether it has ended well, with something tested."""
-        return self.status == 0 and not self.failed and self.subtests > 0
+        """Whether it has ended, and well."""
+        return self.status == 0 and not self.failed and self.known
 
     @property
     def result(self) -> str:
         """A word for a table."""
         if self.status is None:
             return "not ended"
-        return "passed" if self.passed else f"FAILED ({self.failed} of {self.subtests})"
+        if not self.passed:
+            return f"FAILED ({self.failed} of {self.subtests})"
+        return "passed" if self.subtests else "skipped"
 
 
 class Report:
@@ -73,6 +78,8 @@ class Report:
                 case.title = found[2].strip()
             elif found := _SUBTESTS.match(text):
                 case.subtests, case.failed = int(found[1]), int(found[2])
+            elif found := _CASES.match(text):
+                case.known = bool(int(found[1]))
         return ""
 
     def _take(self, key: str, rest: str) -> bool:
