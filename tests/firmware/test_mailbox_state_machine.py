@@ -300,13 +300,15 @@ class UnderAHypervisor(Mailboxes):
 
 
 class UnderAKernel(Mailboxes):
-    """The kernel has VMs of its own and describes their buffers to the SPMC, as hypervisors do."""
+    """A kernel at EL2 has VMs of its own and describes their buffers to the SPMC."""
 
     VMS = (1, 2)
 
     def __init__(self):
         super().__init__()
-        self.start(sps=[sp("s", **QUIET), sp("t", **OLD)], vms=[vm("k", **QUIET)], hypervisor=False)
+        self.start(
+            sps=[sp("s", **QUIET), sp("t", **OLD)], vms=[vm("k", el=2, **QUIET)], hypervisor=False
+        )
         self.vms = dict.fromkeys(self.VMS)
         self.room = {number: self.ends["k"].ram.allocate(4) for number in self.VMS}
 

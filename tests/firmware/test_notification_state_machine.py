@@ -329,7 +329,7 @@ class UnderAHypervisor(Notifications):
 
 
 class UnderAKernel(Notifications):
-    """The kernel makes the calls for itself and for a VM of its own; the SPMC keeps all of it."""
+    """A kernel at EL2 makes the calls for itself and a VM of its own; the SPMC keeps all of it."""
 
     scheduler = "k"
     GUEST = 5
@@ -338,7 +338,7 @@ class UnderAKernel(Notifications):
         super().__init__()
         self.start(
             sps=[sp("s", execution_ctx_count=2, **UNINTERRUPTED), sp("t", **UNINTERRUPTED)],
-            vms=["k"],
+            vms=[vm("k", el=2)],
             hypervisor=False,
         )
         self.id["guest"] = self.GUEST

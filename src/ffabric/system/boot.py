@@ -66,6 +66,8 @@ NORMAL_WORLD_PROPERTIES = (
     | info.NOTIFICATIONS
     | info.AARCH64
 )
+EL2 = 2
+"""A kernel that runs there may be a hypervisor."""
 MAILBOX_BYTES = 8 * PAGE
 """The hypervisor's own RX/TX pair, at the start of its memory."""
 WINDOW_IPA = 0x40_0000_0000
@@ -140,6 +142,7 @@ class _Builder:
             system.adopt(self.add_partition(spmc, each, system))
         for each in spec.vms:
             if hypervisor is None:
+                spmc.serves_vms = each.el == EL2
                 system.adopt(self._kernel(monitor, each, system))
             else:
                 system.adopt(self.add_partition(hypervisor, each, system))

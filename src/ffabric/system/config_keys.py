@@ -94,7 +94,12 @@ SP_KEYS: tuple[Key, ...] = (
 
 VM_KEYS: tuple[Key, ...] = (
     *_PARTITION,
-    Key("el", U16, "The exception level: 1, or 2 for a kernel without a hypervisor.", most=2),
+    Key(
+        "el",
+        U16,
+        "The exception level: 1, or 2 for a kernel without a hypervisor, which may speak for VMs.",
+        most=2,
+    ),
     Key("initrd", PATH, "With engine 'qemu': the initial file system of a kernel."),
     Key("bootargs", TEXT, "With engine 'qemu': the arguments of a kernel."),
 )

@@ -7,7 +7,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.guests.ffa import FfaError, status_of
-from ffabric.system.describe import sp
+from ffabric.system.describe import sp, vm
 
 MAP, UNMAP = fid.FFA_RXTX_MAP_64, fid.FFA_RXTX_UNMAP
 VM = 7
@@ -181,15 +181,15 @@ def test_without_buffers_there_is_no_rx(ffabric, user):
 
 @pytest.fixture
 def manager(ffabric):
-    """A kernel with buffers of its own, and an SP."""
-    world = World(ffabric, "kernel-sp")
+    """A kernel at EL2 with buffers of its own, and an SP."""
+    world = World(ffabric, "kernel-sp", vms=[vm("a", el=2)])
     world.a.at = world.a.pages(40)
     return world
 
 
-def describe(side, rx, tx, vm=VM):
+def describe(side, rx, tx, who=VM):
     """Map a VM's buffers: lists of (address, pages)."""
-    side.put(build_endpoint_buffers(EndpointBuffers(vm, rx, tx)))
+    side.put(build_endpoint_buffers(EndpointBuffers(who, rx, tx)))
     return side.call(MAP)
 
 
@@ -199,18 +199,18 @@ def test_a_vm_has_buffers(ffabric, manager):
     describe(a, rx, tx)
     with ffabric.refuses("rxtx.map.vm_mapped"):
         describe(a, [(a.at + 8 * PAGE, 1)], [(a.at + 9 * PAGE, 1)])
-    describe(a, [(a.at + 8 * PAGE, 1)], [(a.at + 9 * PAGE, 1)], vm=VM + 1)
+    describe(a, [(a.at + 8 * PAGE, 1)], [(a.at + 9 * PAGE, 1)], who=VM + 1)
     a.call(UNMAP, VM << 16)
     with ffabric.refuses("rxtx.unknown_vm"):
         a.call(UNMAP, VM << 16)
     describe(a, rx, tx)
 
 
-@pytest.mark.parametrize("vm", [0, 0x8001, 0x8000, 0xFFFF])
-def test_the_buffers_are_a_vms(ffabric, manager, vm):
+@pytest.mark.parametrize("who", [0, 0x8001, 0x8000, 0xFFFF])
+def test_the_buffers_are_a_vms(ffabric, manager, who):
     a = manager.a
     with ffabric.refuses("rxtx.map.vm_id"):
-        describe(a, [(a.at, 1)], [(a.at + PAGE, 1)], vm=vm)
+        describe(a, [(a.at, 1)], [(a.at + PAGE, 1)], who=who)
 
 
 def test_the_buffers_of_a_vm_are_non_secure_memory(ffabric, manager):

@@ -29,7 +29,7 @@ SENDER = rule(
     "direct.req.sender",
     Status.INVALID_PARAMETERS,
     SECTION,
-    "The sender id in w1 is the caller's.",
+    "The sender id in w1 is the caller's, or that of a VM that the caller speaks for.",
 )
 SELF = rule(
     "direct.req.self", Status.INVALID_PARAMETERS, SECTION, "Sender and receiver are two endpoints."
@@ -128,8 +128,6 @@ REQUESTS = frozenset(_REPLIES)
 """Function ids of direct requests."""
 FRAMEWORK_FLAG = 1 << 31
 MASK32 = 0xFFFFFFFF
-SECURE_ID = 1 << 15
-"""Endpoint ids of the secure world have bit 15 set."""
 
 _WAITING = State.WAITING
 _RUNNING = State.RUNNING
@@ -150,7 +148,7 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     mine = caller.partition
     x[1] &= MASK32
     receiver = x[1] & 0xFFFF
-    _check_ids(mine, x[1] >> 16, receiver)
+    _check_ids(pm, mine, x[1] >> 16, receiver)
     if x[2] & FRAMEWORK_FLAG:
         if caller.gate is None:
             refuse(FRAMEWORK, got=mine.name, expected="a partition manager")
@@ -176,7 +174,7 @@ def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     mine = caller.partition
     x[1] &= MASK32
     receiver = x[1] & 0xFFFF
-    _check_ids(mine, x[1] >> 16, receiver)
+    _check_ids(pm, mine, x[1] >> 16, receiver)
     target = pm.partitions.get(receiver)
     if target is None:
         return pm.forward_request(pe, caller, receiver)
@@ -229,8 +227,8 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     return pm.settle(pe, caller, nxt) if caller.attention else nxt
 
 
-def _check_ids(mine: Partition, sender: int, receiver: int) -> None:
-    if sender != mine.id and not (mine.gateway and not sender & SECURE_ID):
+def _check_ids(pm: Manager, mine: Partition, sender: int, receiver: int) -> None:
+    if sender != mine.id and not pm.speaks_for(mine, sender):
         refuse(SENDER, got=sender, expected=mine.id)
     if sender == receiver:
         refuse(SELF, got=receiver, expected="another endpoint")

@@ -15,7 +15,12 @@ def _rule(name: str, status: Status, section: str, text: str) -> Rule:
     return rule(f"notification.{name}", status, f"DEN0077A 1.2, {section}", text, since=V1_1)
 
 
-BITMAP_VM = _rule("bitmap.vm", _INVALID, "sections 16.1 and 16.2", "w1 is the id of a VM.")
+BITMAP_VM = _rule(
+    "bitmap.vm",
+    _INVALID,
+    "sections 16.1 and 16.2",
+    "w1 is the id of the caller, or of a VM that the caller speaks for.",
+)
 BITMAP_VCPUS = _rule(
     "bitmap.vcpus", _INVALID, "section 16.1", "w2 is the VM's count of vCPUs, 1 to 65535."
 )

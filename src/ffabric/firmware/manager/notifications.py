@@ -45,7 +45,7 @@ def enable(partition: Partition) -> None:
 def bitmap_create(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_BITMAP_CREATE: the SPMC keeps notifications for a VM."""
     vm, vcpus = caller.x[1:3]
-    if vm & ~0x7FFF:
+    if vm >> 16 or not pm.speaks_for(caller.partition, vm):
         refuse(rules.BITMAP_VM, got=vm, expected="the id of a VM")
     if not 0 < vcpus <= 0xFFFF:
         refuse(rules.BITMAP_VCPUS, got=vcpus, expected="at least one")
@@ -59,7 +59,7 @@ def bitmap_create(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 def bitmap_destroy(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_BITMAP_DESTROY: the VM goes, or wants no more notifications."""
     vm = caller.x[1]
-    if vm & ~0x7FFF:
+    if vm >> 16 or not pm.speaks_for(caller.partition, vm):
         refuse(rules.BITMAP_VM, got=vm, expected="the id of a VM")
     state = pm.remote_notifications.get(vm)
     if state is None:

@@ -75,6 +75,8 @@ class Spmc(Manager):
         self.vm_mailboxes: dict[int, VmMailbox] = {}
         """RX/TX pairs of VMs, which the hypervisor described."""
         self.normal_world = self._make_normal_world(other_world, properties)
+        self.serves_vms = True
+        """The normal world has an EL2, and VMs above it."""
         self.delayed_sri = [False] * len(machine.pes)
         """PEs where an SP asked to raise the SRI when the PE leaves the secure world."""
         self.interrupt_owners: dict[int, Partition] = {}
@@ -282,8 +284,8 @@ class Spmc(Manager):
         return caller
 
     def speaks_for(self, partition: Partition, sender: int) -> bool:
-        """The gate speaks for every endpoint of the normal world."""
-        if partition.gateway:
+        """Through the gate a hypervisor speaks for its VMs; a kernel at EL1 has none."""
+        if partition.gateway and self.serves_vms:
             return not sender & SECURE_ID
         return sender == partition.id
 

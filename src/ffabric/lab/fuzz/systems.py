@@ -47,7 +47,7 @@ def _cast(
 SYSTEMS = (
     _cast(["trudy", "bob"], ["mallory", "alice"], ("alice", "bob")),
     _cast(["trudy", "bob"], ["mallory", "alice", "carol"], ("alice", "carol"), "mallory"),
-    _cast(["trudy", "bob", "dave"], ["mallory"], ("dave", "bob"), hypervisor=False),
+    _cast(["trudy", "bob", "dave"], [vm("mallory", el=2)], ("dave", "bob"), hypervisor=False),
     _cast(
         [
             sp("trudy", exception_level=ExceptionLevel.S_EL0, device_regions=(_UART,)),
