@@ -92,6 +92,12 @@ def test_the_initial_file_system_and_the_system(folder):
     assert not spec.run.stop_on_crash
 
 
+def test_op_tee_may_be_in_a_qemu_of_its_own(folder):
+    found = software.from_folder(folder)
+    spec = system.system(KERNEL, found, ["vm1"], engine="qemu")
+    assert (spec.trusted_os.engine, spec.devices) == ("qemu", ())
+
+
 # What xtest prints
 
 

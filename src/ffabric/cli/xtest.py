@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -42,6 +42,7 @@ def xtest(
     trace: Path | None = None,
     timeout: float = 300,
     console: bool = False,
+    trusted_os_engine: Literal["unicorn", "qemu"] = "unicorn",
 ) -> int:
     """Run OP-TEE's xtest in Linux VMs at the same time, which share one virtualized OP-TEE.
 
@@ -68,6 +69,8 @@ def xtest(
         Seconds after which the run is ended; 0: never.
     console
         Print what all consoles print.
+    trusted_os_engine
+        What executes OP-TEE: Unicorn, beside the firmware, or a QEMU of its own.
     """
     _check(cases, vms)
     terminal = Terminal(sys.stdout)
@@ -85,8 +88,9 @@ def xtest(
         if console:
             progress.say(lines[-1], "dim")
 
+    spec = system(kernel, software, names, engine=trusted_os_engine)
     progress.say(f"booting OP-TEE and {vms} VMs with Linux {kernel.release}")
-    with boot(system(kernel, software, names)) as booted, traced(booted, trace):
+    with boot(spec) as booted, traced(booted, trace):
         booted.listeners.append(listen)
         if timeout:
             booted.machine.clock.at(int(timeout * 1e9), booted.machine.stop)

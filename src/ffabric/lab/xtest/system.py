@@ -40,8 +40,13 @@ _BANKS: Final = (
 )
 
 
-def system(kernel: Kernel, software: Software, names: Iterable[str]) -> SystemSpec:
-    """The system with the Linux VMs ``names``; one that crashes does not end the run."""
+def system(
+    kernel: Kernel, software: Software, names: Iterable[str], *, engine: str = "unicorn"
+) -> SystemSpec:
+    """The system with the Linux VMs ``names``; one that crashes does not end the run.
+
+    ``engine`` executes OP-TEE; QEMU has a UART for it.
+    """
     boot = KernelBoot(rootfs.build(kernel, software), ARGUMENTS)
     vms = [
         vm(name=name, image=kernel.image, engine=QEMU, mem_size=MEMORY, kernel=boot)
@@ -51,6 +56,7 @@ def system(kernel: Kernel, software: Software, names: Iterable[str]) -> SystemSp
     optee = trusted_os(
         name=OPTEE,
         image=software.optee,
+        engine=engine,
         load_address=base,
         mem_size=size,
         vcpus=len(vms) + 1,
@@ -61,7 +67,7 @@ def system(kernel: Kernel, software: Software, names: Iterable[str]) -> SystemSp
         vms=vms,
         trusted_os=optee,
         memory=_BANKS,
-        devices=(_UART,),
+        devices=() if engine == QEMU else (_UART,),
         gic=_GIC,
         run=RunSpec(stop_on_crash=False),
     )
