@@ -10,7 +10,8 @@ from ffabric.firmware.hypervisor import lifetime, relay
 from ffabric.firmware.manager.mailbox import Buffer, Mailbox
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.hypervisor.scripts import Script
     from ffabric.machine.machine import PE
 
 MASK32 = 0xFFFFFFFF

@@ -30,7 +30,8 @@ from ffabric.firmware.manager import mailbox, ownership, reply
 from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Steps
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.hypervisor.scripts import Steps
     from ffabric.machine.machine import PE
 
 MASK32 = 0xFFFFFFFF

@@ -20,7 +20,8 @@ from ffabric.firmware.hypervisor.relay import rest, uninterrupted
 from ffabric.firmware.manager import notifications
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script, Steps
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.hypervisor.scripts import Script, Steps
     from ffabric.firmware.manager.notification_state import NotificationState
     from ffabric.firmware.manager.partition import ExecutionContext
     from ffabric.machine.machine import PE
@@ -86,17 +87,13 @@ def schedule_receivers(hypervisor: Hypervisor, pe: PE) -> Steps:
             if receiver.endpoint in hypervisor.partitions:
                 for vcpu in receiver.vcpus or (None,):
                     raise_npi(hypervisor, receiver.endpoint, vcpu)
-            elif _multiprocessor(hypervisor, receiver.endpoint):
+            elif hypervisor.is_multiprocessor(receiver.endpoint):
                 for vcpu in receiver.vcpus or (pe.index,):
                     yield from _run_pinned(hypervisor, receiver.endpoint << 16 | vcpu, pe)
             else:
                 yield from _run(hypervisor, receiver.endpoint << 16, pe)
         if not pending.more:
             break
-
-
-def _multiprocessor(hypervisor: Hypervisor, endpoint: int) -> bool:
-    return any(sp.id == endpoint and sp.contexts > 1 for sp in hypervisor.secure_partitions)
 
 
 def _run_pinned(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
@@ -124,7 +121,7 @@ def retry(hypervisor: Hypervisor, pe: PE) -> Steps:
     """Receivers that were busy when the SRI came: give them their cycles now, if they can run."""
     targets, hypervisor.unscheduled = hypervisor.unscheduled, []
     for target in dict.fromkeys(targets):
-        if _multiprocessor(hypervisor, target >> 16):
+        if hypervisor.is_multiprocessor(target >> 16):
             yield from _run_pinned(hypervisor, target, pe)
         else:
             yield from _run(hypervisor, target, pe)

@@ -29,7 +29,8 @@ from ffabric.firmware.rules import Refused, refuse
 from ffabric.machine.pages import NoPages
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script, Steps
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.hypervisor.scripts import Script, Steps
     from ffabric.firmware.manager.partition import ExecutionContext, Partition
     from ffabric.machine.machine import PE
 

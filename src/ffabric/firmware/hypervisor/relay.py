@@ -29,7 +29,8 @@ from ffabric.firmware.rules import refuse
 
 if TYPE_CHECKING:
     from ffabric.abi.ffa.messages import Message
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Script, Steps
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.hypervisor.scripts import Script, Steps
     from ffabric.firmware.manager.mailbox import Buffer, Mailbox
     from ffabric.firmware.manager.manager import Handler, Next
     from ffabric.firmware.manager.memory.region import Region
