@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffabric.guests.ffa import Calls
+from ffabric.guests.memory_calls import MemoryCalls
 from ffabric.guests.steps import step
 from ffabric.system.config_keys import config_schema
 from ffabric_docs.calls import CallTables
@@ -43,9 +44,10 @@ def write_schema(app: Sphinx, error: Exception | None) -> None:
 
 def show_steps_as_methods() -> None:
     """Let autodoc see the functions that the calls of a partition are written as."""
-    for name, member in list(vars(Calls).items()):
-        if isinstance(member, step):
-            setattr(Calls, name, member.function)
+    for calls in (Calls, MemoryCalls):
+        for name, member in list(vars(calls).items()):
+            if isinstance(member, step):
+                setattr(calls, name, member.function)
 
 
 def hide_steps(*event: Any) -> tuple[str, str] | None:

@@ -8,17 +8,17 @@ ABI tells: an FFA_ERROR raises :class:`FfaError` with its status.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import messages, notifications
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.ffa.uuids import NIL, to_pair, to_words
+from ffabric.guests.memory_calls import MemoryCalls
 from ffabric.guests.steps import Steps, Waiting, step
 from ffabric.machine import exits
 from ffabric.system.vcpu import PAGE, Vcpu
@@ -78,23 +78,7 @@ def direct_message(x: Sequence[int]) -> DirectMessage:
     return DirectMessage(function, ids >> 16 & 0xFFFF, ids & 0xFFFF, tuple(x[3:8]))
 
 
-class Retrieved(msgspec.Struct, frozen=True):
-    """Memory that was retrieved: where it appeared, and what the relayer says of it."""
-
-    handle: int
-    ranges: tuple[tuple[int, int], ...]
-    """(IPA, pages)"""
-    attributes: int
-    permissions: int
-    sender: int
-
-    @property
-    def ipa(self) -> int:
-        """Where the first range begins."""
-        return self.ranges[0][0]
-
-
-class Calls:
+class Calls(MemoryCalls):
     """The FF-A calls of one vCPU.
 
     ``endpoint`` is its endpoint id once it has asked, ``buffers`` the RX/TX pair of the partition,
@@ -184,8 +168,7 @@ class Calls:
     @step
     def partition_info(self, uuid: UUID = NIL) -> Steps[list[info.PartitionInfo]]:
         """FFA_PARTITION_INFO_GET: the partitions that implement ``uuid`` (nil: all)."""
-        if not self.buffers.pages:
-            yield from Calls.map_buffers.function(self)
+        yield from self._need_buffers()
         x = yield from self._ffa(fid.FFA_PARTITION_INFO_GET, *to_words(uuid))
         count = x[2] & MASK32
         size = x[3] & MASK32 or info.descriptor_size(self.version)
@@ -233,6 +216,10 @@ class Calls:
         for ipa in (buffers.tx, buffers.rx):
             self.ram.free(ipa, buffers.pages)
         buffers.tx = buffers.rx = buffers.pages = 0
+
+    def _need_buffers(self) -> Steps[None]:
+        if not self.buffers.pages:
+            yield from Calls.map_buffers.function(self)
 
     @step
     def rx_release(self) -> Steps[None]:
@@ -291,8 +278,7 @@ class Calls:
         self, to: object, data: bytes, *, uuid: UUID = NIL, delay_sri: bool = False
     ) -> Steps[None]:
         """FFA_MSG_SEND2: an indirect message."""
-        if not self.buffers.pages:
-            yield from Calls.map_buffers.function(self)
+        yield from self._need_buffers()
         message = messages.Message(
             sender=self.endpoint, receiver=self.resolve(to), payload=data, uuid=uuid
         )
@@ -315,140 +301,6 @@ class Calls:
             part = data[at : at + 48]
             words = [int.from_bytes(part[i : i + 8], "little") for i in range(0, len(part), 8)]
             yield from self._ffa(fid.FFA_CONSOLE_LOG_64, len(part), *words)
-
-    # Memory.
-
-    @step
-    def share(self, /, to: object, **options: Any) -> Steps[int]:
-        """FFA_MEM_SHARE: the handle; see :meth:`_send` for the options."""
-        return (yield from self._send(fid.FFA_MEM_SHARE_64, to, 2, **options))
-
-    @step
-    def lend(self, /, to: object, **options: Any) -> Steps[int]:
-        """FFA_MEM_LEND: the handle; see :meth:`_send` for the options."""
-        return (yield from self._send(fid.FFA_MEM_LEND_64, to, 2, **options))
-
-    @step
-    def donate(self, /, to: object, **options: Any) -> Steps[int]:
-        """FFA_MEM_DONATE: the handle; see :meth:`_send` for the options."""
-        return (yield from self._send(fid.FFA_MEM_DONATE_64, to, 0, **options))
-
-    def _send(
-        self,
-        function: int,
-        to: object,
-        access: int,
-        *,
-        ipa: int = 0,
-        pages: int = 1,
-        ranges: Sequence[tuple[int, int]] = (),
-        permissions: int | None = None,
-        attributes: int | None = None,
-        flags: int = 0,
-        tag: int = 0,
-        impdef: tuple[int, int] = (0, 0),
-    ) -> Steps[int]:
-        """Send ``ranges`` of (IPA, pages), or ``pages`` from ``ipa``, to one or more receivers."""
-        if not self.buffers.pages:
-            yield from Calls.map_buffers.function(self)
-        receivers = to if isinstance(to, (list, tuple)) else (to,)
-        if attributes is None:
-            shared = function == fid.FFA_MEM_SHARE_64 or len(receivers) > 1
-            attributes = abi.MEM_ATTR_NORMAL_WB_INNER if shared else 0
-        rights = access if permissions is None else permissions
-        transaction = abi.Transaction(
-            sender=self.endpoint,
-            attributes=attributes,
-            flags=flags,
-            tag=tag,
-            receivers=[abi.Receiver(self.resolve(r), rights, 0, 0, impdef) for r in receivers],
-            constituents=list(ranges) or [(ipa, pages)],
-        )
-        data = abi.build_transaction(transaction, self.version)
-        header = len(data) - 16 * len(transaction.constituents)
-        first, *rest = abi.fragments(data, header, self.buffers.pages * PAGE)
-        self.memory.write(self.buffers.tx, first)
-        x = yield from self._ffa(function, len(data), len(first))
-        for part in rest:
-            self.memory.write(self.buffers.tx, part)
-            x = yield from self._ffa(fid.FFA_MEM_FRAG_TX, x[1], x[2], len(part))
-        return x[2] & MASK32 | (x[3] & MASK32) << 32
-
-    @step
-    def retrieve(
-        self,
-        handle: int,
-        sender: object,
-        *,
-        permissions: int = abi.PERM_DATA_RW,
-        attributes: int = 0,
-        flags: int = 0,
-        tag: int = 0,
-        impdef: tuple[int, int] = (0, 0),
-        others: Sequence[tuple[object, int]] = (),
-    ) -> Steps[Retrieved]:
-        """FFA_MEM_RETRIEVE_REQ, all fragments read; ``others``: more (receiver, permissions)."""
-        if not self.buffers.pages:
-            yield from Calls.map_buffers.function(self)
-        receivers = [abi.Receiver(self.endpoint, permissions, 0, 0, impdef)]
-        for who, rights in others:
-            receivers.append(abi.Receiver(self.resolve(who), rights, 0, 0, impdef))
-        request = abi.Transaction(
-            sender=self.resolve(sender),
-            attributes=attributes,
-            flags=flags,
-            handle=handle,
-            tag=tag,
-            receivers=receivers,
-        )
-        data = abi.build_transaction(request, self.version)
-        self.memory.write(self.buffers.tx, data)
-        x = yield from self._ffa(fid.FFA_MEM_RETRIEVE_REQ_64, len(data), len(data))
-        total, length = x[1] & MASK32, x[2] & MASK32
-        response = self.memory.read(self.buffers.rx, length)
-        yield from self._ffa(fid.FFA_RX_RELEASE)
-        while len(response) < total:
-            x = yield from self._ffa(
-                fid.FFA_MEM_FRAG_RX, handle & MASK32, handle >> 32, len(response)
-            )
-            response += self.memory.read(self.buffers.rx, x[3] & MASK32)
-            yield from self._ffa(fid.FFA_RX_RELEASE)
-        answer = abi.parse_transaction(response, self.version)
-        return Retrieved(
-            handle=answer.handle,
-            ranges=tuple(answer.constituents),
-            attributes=answer.attributes,
-            permissions=answer.receivers[0].permissions,
-            sender=answer.sender,
-        )
-
-    @step
-    def relinquish(self, handle: int, flags: int = 0) -> Steps[None]:
-        """FFA_MEM_RELINQUISH."""
-        if not self.buffers.pages:
-            yield from Calls.map_buffers.function(self)
-        request = abi.Relinquish(handle, flags, [self.endpoint])
-        self.memory.write(self.buffers.tx, abi.build_relinquish(request))
-        yield from self._ffa(fid.FFA_MEM_RELINQUISH)
-
-    @step
-    def reclaim(self, handle: int, flags: int = 0) -> Steps[None]:
-        """FFA_MEM_RECLAIM."""
-        yield from self._ffa(fid.FFA_MEM_RECLAIM, handle & MASK32, handle >> 32, flags)
-
-    @step
-    def mem_perm_get(self, ipa: int, pages: int = 1) -> Steps[tuple[int, int]]:
-        """FFA_MEM_PERM_GET: the permissions and how many pages from ``ipa`` have them.
-
-        Before v1.3 the answer is of one page only.
-        """
-        x = yield from self._ffa(fid.FFA_MEM_PERM_GET_64, ipa, pages - 1)
-        return x[2] & MASK32, (x[3] & MASK32) + 1
-
-    @step
-    def mem_perm_set(self, ipa: int, pages: int, permissions: int) -> Steps[None]:
-        """FFA_MEM_PERM_SET."""
-        yield from self._ffa(fid.FFA_MEM_PERM_SET_64, ipa, pages, permissions)
 
     # Notifications.
 

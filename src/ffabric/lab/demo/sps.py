@@ -8,7 +8,8 @@ from uuid import UUID
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory, notifications
 from ffabric.abi.ffa.status import Status
-from ffabric.guests.ffa import DirectMessage, Ffa, FfaError, Retrieved
+from ffabric.guests.ffa import DirectMessage, Ffa, FfaError
+from ffabric.guests.memory_calls import Retrieved
 from ffabric.guests.partition import Partition
 
 VAULT = UUID("6f1c2f8e-9d0b-4f0a-8a3e-0f5d2b7c1a01")
