@@ -7,6 +7,7 @@ releases it. The model knows no more of each endpoint than that, and what a read
 from contextlib import suppress
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -404,3 +405,6 @@ class UnderAKernel(Mailboxes):
 
 TestUnderAHypervisor = UnderAHypervisor.TestCase
 TestUnderAKernel = UnderAKernel.TestCase
+TestUnderAHypervisor.settings = TestUnderAKernel.settings = settings(
+    max_examples=max(100, settings.default.max_examples)
+)

@@ -4,6 +4,7 @@ The model keeps a bitmap as a set of bits, and for each bit who may set it, wher
 whether the scheduler was told. It knows neither managers nor registers.
 """
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
@@ -100,6 +101,12 @@ class Notifications(RuleBasedStateMachine):
         for end in self.ends.values():
             end.ffa.map_buffers()
 
+    def bind_some(self):
+        """Each binds something of all: without that little could be set."""
+        for receiver in self.names:
+            for number, sender in enumerate(self.names):
+                self.try_bind(receiver, sender, {(0, 1, 31, 32, 63)[number]}, bool(number % 2))
+
     def teardown(self):
         self.session.close()
 
@@ -146,9 +153,18 @@ class Notifications(RuleBasedStateMachine):
             refused.add(DENIED)
         return refused
 
-    @rule(who=numbers, sender=numbers, wanted=bits, per_vcpu=sometimes)
-    def bind(self, who, sender, wanted, per_vcpu):
-        receiver, sender = self.name(who), self.anybody(sender)
+    @rule(who=numbers, sender=numbers, wanted=bits, per_vcpu=sometimes, other=numbers)
+    def bind(self, *, who, sender, wanted, per_vcpu, other):
+        receiver = self.name(who)
+        wanted = wanted or self.bound_to(self.anybody(other), receiver)
+        self.try_bind(receiver, self.anybody(sender), wanted, per_vcpu)
+
+    def bound_to(self, sender, receiver):
+        """All that a sender may set."""
+        bitmap = self.bitmap(receiver, sender)
+        return {bit for bit, to in bitmap.bound.items() if to[0] == sender} if bitmap else set()
+
+    def try_bind(self, receiver, sender, wanted, per_vcpu):
         refused = self.why_not_bind(receiver, sender, wanted)
         bitmap = self.bitmap(receiver, sender)
         if bitmap and any(bitmap.bound.get(bit, (sender,))[0] != sender for bit in wanted):
@@ -160,6 +176,7 @@ class Notifications(RuleBasedStateMachine):
     @rule(who=numbers, sender=numbers, wanted=bits)
     def unbind(self, who, sender, wanted):
         receiver, sender = self.name(who), self.anybody(sender)
+        wanted = wanted or self.bound_to(sender, receiver)
         refused = self.why_not_bind(receiver, sender, wanted)
         bitmap = self.bitmap(receiver, sender)
         if bitmap and any(bitmap.bound.get(bit, ("",))[0] != sender for bit in wanted):
@@ -311,8 +328,9 @@ class UnderAHypervisor(Notifications):
                 vm("n", notification_support=False),
             ],
         )
+        self.bind_some()
 
-    @rule(name=st.sampled_from(["w", "n"]), really=st.sampled_from([False] * 9 + [True]))
+    @rule(name=st.sampled_from(["w", "n"]), really=sometimes)
     def destroy(self, name, really):
         """A VM goes: what it has set stays, and nobody waits for more of it but SPs."""
         if not really or name not in self.names:
@@ -344,6 +362,9 @@ class UnderAKernel(Notifications):
         self.id["guest"] = self.GUEST
         self.names.append("guest")
         del self.receivers["k"]
+        self.create("k", 1)
+        self.create("guest", 2)
+        self.bind_some()
 
     def caller(self, name):
         return self.ends["k" if name == "guest" else name]
@@ -386,3 +407,6 @@ class UnderAKernel(Notifications):
 
 TestUnderAHypervisor = UnderAHypervisor.TestCase
 TestUnderAKernel = UnderAKernel.TestCase
+TestUnderAHypervisor.settings = TestUnderAKernel.settings = settings(
+    max_examples=max(100, settings.default.max_examples)
+)
