@@ -122,7 +122,6 @@ class Partition:
         "alive",
         "boot_information",
         "boot_order",
-        "booting",
         "contexts",
         "el",
         "entry",
@@ -206,7 +205,6 @@ class Partition:
         self.managed_exit_fiq = True
         self.messages = 0
         self.alive = True
-        self.booting = True
         self.owner: Any = None
         self.gateway = False
         """It stands for a whole world and speaks for all endpoints there."""

@@ -196,7 +196,6 @@ class Spmc(Manager):
         ctx.model = Model.NONE
         ctx.caller = None
         if model is Model.SP_INIT:
-            ctx.partition.booting = False
             nxt: Next = None
         elif model is Model.SEC_INTERRUPT:
             nxt = interrupts.done(self, pe, ctx)
