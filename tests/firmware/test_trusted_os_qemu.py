@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from ffabric.abi import psci
+from ffabric.abi import hafnium, psci
 from ffabric.abi.optee import smc
-from ffabric.system.describe import trusted_os
+from ffabric.guests.partition import Partition
+from ffabric.system.describe import sp, trusted_os
+from ffabric.system.manifest import DeviceRegion, Interrupt
 from ffabric.system.system import PartitionCrashed
 
 IMAGE = Path(__file__).parent.parent / "images" / "trusted_os.bin"
 IDENTITY, EXCHANGE, ARM_TIMER, INTERRUPTS, WAIT = (0xB200_0000 | n for n in (1, 7, 10, 11, 13))
 SPIN, ASK = 0x3200_0000 | 4, 0x3200_0000 | 18
+INTID = 45
+SECURE_EDGE = 0x100
 UNKNOWN = (1 << 64) - 1
 DEVICETREE_MAGIC = 0xEDFE0DD0
 """As a little-endian CPU reads it."""
@@ -28,9 +32,9 @@ def qemu():
 
 @pytest.fixture
 def boot(ffabric):
-    def boot(**options):
+    def boot(sps=(), **options):
         tee = trusted_os(name="tee", image=IMAGE, engine="qemu", **options)
-        return ffabric.boot(vms=["kernel"], trusted_os=tee, hypervisor=False, pes=2)
+        return ffabric.boot(sps=sps, vms=["kernel"], trusted_os=tee, hypervisor=False, pes=2)
 
     return boot
 
@@ -88,6 +92,40 @@ def test_it_makes_way_for_a_foreign_interrupt(boot):
     gic.acknowledge(0, 8)
     gic.deactivate(0, 8)
     assert ffa.call(smc.RETURN_FROM_RPC)[0] == 0
+
+
+class Handler(Partition):
+    name = "handler"
+
+    def __init__(self):
+        super().__init__()
+        self.handled = 0
+
+    async def on_boot(self, ffa):
+        await ffa.call(hafnium.HF_INTERRUPT_ENABLE, INTID, 1, 0)
+
+    async def on_interrupt(self, kind, ffa):
+        x = await ffa.call(hafnium.HF_INTERRUPT_GET)
+        self.handled += 1
+        await ffa.call(hafnium.HF_INTERRUPT_DEACTIVATE, x[0], x[0])
+
+
+def test_it_makes_way_for_the_interrupt_of_an_sp(boot):
+    handler = Handler()
+    device = DeviceRegion(
+        name="device",
+        base_address=0x1C09_0000,
+        pages=1,
+        attributes=3,
+        interrupts=(Interrupt(INTID, SECURE_EDGE),),
+    )
+    session = boot(sps=[sp(handler, device_regions=(device,))])
+    gic = session.system.machine.gic
+    listen(session, lambda line: gic.set_pending(INTID))
+    ffa = session.vm("kernel").ffa
+    assert ffa.call(SPIN)[0] == smc.Rpc.FOREIGN_INTR
+    assert ffa.call(smc.RETURN_FROM_RPC)[0] == 0
+    assert handler.handled == 1
 
 
 def test_its_own_interrupts_enter_it_when_nobody_calls(boot):

@@ -297,6 +297,7 @@ class _Builder:
         partition = _partition(spec, None)
         dispatcher = Dispatcher(monitor, partition, spec.vcpus)
         dispatcher.on_death = system.on_death
+        dispatcher.others = system.firmware.spmc.interrupt_owners
         monitor.dispatcher = dispatcher
         place = next(each for each in spec.memory if each.name == DEVICETREE.name)
         self.memory.write(place.pa, normal_world(self.spec.memory), secure=False)

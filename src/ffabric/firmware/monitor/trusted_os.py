@@ -16,7 +16,7 @@ FIQs (GICv3, Group 1 Non-secure, at S-EL1) to return such an RPC.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Protocol
 
 from ffabric.abi.optee import smc
@@ -81,6 +81,8 @@ class Dispatcher:
         self.vectors: int | None = None
         """Address of the vector table, once the trusted OS is ready."""
         self.tracer: Tracer | None = None
+        self.others: Container[int] = ()
+        """Secure interrupts that are not the trusted OS's but SPs'."""
         self.on_death: Callable[[Partition], None] | None = None
         self._callers: list[ExecutionContext | None] = [None] * contexts
         """Whose call is being served, per PE."""
@@ -149,12 +151,13 @@ class Dispatcher:
     def interrupt(self, ctx: ExecutionContext, pending: tuple[int, int] | None) -> None:
         """What is pending on the PE of ``ctx``, which runs: its own are IRQs, foreign ones FIQs.
 
-        What it does not take is offered to whoever runs next.
+        The interrupts of SPs are foreign to it, too. What it does not take is offered to whoever
+        runs next.
         """
         if pending is not None and ctx.pe is not None:
             ctx.pe.deferred = True
         runner = self.runners[ctx.index]
-        foreign = pending is not None and pending[1] == GROUP1NS
+        foreign = pending is not None and (pending[1] == GROUP1NS or pending[0] in self.others)
         runner.interrupt(FIQ, foreign)
         runner.interrupt(IRQ, pending is not None and not foreign)
 
