@@ -87,7 +87,7 @@ def linux(measured: Measured) -> Rig:
     return Rig(work)
 
 
-def xtest() -> Rig:
+def xtest(engine: str) -> Rig:
     """Boots of two Linux VMs on one OP-TEE, each through the first cases of xtest; seconds."""
     find_program()
     cache = packages.cache_folder()
@@ -98,7 +98,7 @@ def xtest() -> Rig:
     def work(_: int) -> float:
         names = "vm1", "vm2"
         start = perf_counter()
-        with boot(pair.system(kernel, software, names)) as system:
+        with boot(pair.system(kernel, software, names, engine=engine)) as system:
             campaign = Campaign(system, names, XTEST_CASES, kill=False, say=lambda _: None)
             run_to_end(system)
         if problems := campaign.problems():
@@ -144,11 +144,14 @@ BENCHMARKS = (
         setup=partial(linux, _round_trip),
         target=40,
     ),
-    Benchmark(
-        name="xtest.pair",
-        what="two Linux VMs on one OP-TEE, booted and through regression 1001 to 1005 of xtest",
-        unit=Unit("s", lambda _, seconds: seconds, timed=False),
-        setup=xtest,
-        target=15,
+    *(
+        Benchmark(
+            name=f"xtest.{engine}",
+            what=f"two Linux VMs on one OP-TEE ({engine}), through regression 1001 to 1005 of xtest",
+            unit=Unit("s", lambda _, seconds: seconds, timed=False),
+            setup=partial(xtest, engine),
+            target=15,
+        )
+        for engine in ("unicorn", QEMU)
     ),
 )
