@@ -147,7 +147,7 @@ BENCHMARKS = (
     *(
         Benchmark(
             name=f"xtest.{engine}",
-            what=f"two Linux VMs on one OP-TEE ({engine}), through regression 1001 to 1005 of xtest",
+            what=f"two Linux VMs on one OP-TEE ({engine}) through 1001 to 1005 of xtest",
             unit=Unit("s", lambda _, seconds: seconds, timed=False),
             setup=partial(xtest, engine),
             target=15,
