@@ -10,12 +10,15 @@ import pytest
 from ffabric.abi import hafnium, psci
 from ffabric.abi.optee import smc
 from ffabric.guests.partition import Partition
+from ffabric.machine.gic import GROUP1NS
 from ffabric.system.describe import sp, trusted_os
 from ffabric.system.manifest import DeviceRegion, Interrupt
 from ffabric.system.system import PartitionCrashed
 
 IMAGE = Path(__file__).parent.parent / "images" / "trusted_os.bin"
-IDENTITY, EXCHANGE, ARM_TIMER, INTERRUPTS, WAIT = (0xB200_0000 | n for n in (1, 7, 10, 11, 13))
+IDENTITY, EXCHANGE, ARM_TIMER, INTERRUPTS, NOTIFY, WAIT = (
+    0xB200_0000 | n for n in (1, 7, 10, 11, 12, 13)
+)
 SPIN, ASK = 0x3200_0000 | 4, 0x3200_0000 | 18
 INTID = 45
 SECURE_EDGE = 0x100
@@ -133,6 +136,22 @@ def test_its_own_interrupts_enter_it_when_nobody_calls(boot):
     assert ffa.call(INTERRUPTS)[1] == 0
     ffa.call(ARM_TIMER)
     assert any(ffa.call(INTERRUPTS)[1] for _ in range(100_000))
+
+
+@pytest.mark.parametrize("notification", [None, 50, 51])
+def test_it_notifies_the_normal_world_with_its_spi(boot, notification):
+    session = boot(notification_interrupt=notification)
+    gic = session.system.machine.gic
+    gic.sysreg_write(0, "ICC_IGRPEN1_EL1", 1, secure=False)
+    ffa = session.vm("kernel").ffa
+    for _ in range(2):
+        ffa.call(IDENTITY)
+        assert gic.pending(0) is None
+        ffa.call(NOTIFY)
+        if notification == 50:
+            assert gic.pending(0) == (50, GROUP1NS)
+            gic.acknowledge(0, 50)
+            gic.deactivate(0, 50)
 
 
 def test_one_that_waits_for_ever_is_dead(boot):

@@ -4,6 +4,7 @@
 //      fast  7 (address, new)  a1: what was in memory there; now it is x2
 //      fast 10                 lets its timer expire
 //      fast 11                 a1: how often an interrupt has entered it
+//      fast 12                 makes SPI 50 pending
 //      fast 13                 waits for an interrupt, which never comes
 //      yielding 4              says "spinning" and spins until it has to make way; resumed it returns
 //      yielding 18             an RPC; resumed, a1 is what came with that
@@ -55,6 +56,8 @@ fast:   and     w9, w0, #0xff
         b.eq    arm_timer
         cmp     w9, #11
         b.eq    count
+        cmp     w9, #12
+        b.eq    notify
         wfi
         b       .
 
@@ -80,6 +83,11 @@ arm_timer:
         msr     S3_7_C14_C2_0, xzr      // CNTPS_TVAL_EL1
         mov     x10, #1
         msr     S3_7_C14_C2_1, x10      // CNTPS_CTL_EL1
+        b       done
+
+notify: ldr     x9, =0x08000204         // GICD_ISPENDR1
+        mov     w10, #1 << (50 - 32)
+        str     w10, [x9]
         b       done
 
 count:  adr     x9, interrupts

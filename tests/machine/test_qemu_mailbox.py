@@ -115,6 +115,13 @@ def test_who_has_to_make_way_is_woken(sides, woken):
     assert (cpu[layout.FOREIGN], woken) == (0, [3])
 
 
+def test_a_notification_is_seen_once(sides):
+    block, cpu = sides
+    assert not block.notified()
+    cpu[layout.NOTIFIED] += 1
+    assert [block.notified(), block.notified()] == [True, False]
+
+
 def test_sequence_numbers_may_wrap(sides):
     block, cpu = sides
     cpu[layout.REQUEST] = cpu[layout.ANSWER] = 2**64 - 1
@@ -167,7 +174,8 @@ def test_what_all_cpus_share():
     words[layout.READY // 8] = 1
     assert mailbox.ready
     mailbox.load(0x9001_0000, 0x0E10_0000, 0x1234)
-    assert words[9:12].tolist() == [0x9001_0000, 0x0E10_0000, 0x1234]
+    mailbox.watch(219)
+    assert words[9:13].tolist() == [0x9001_0000, 0x0E10_0000, 0x1234, 219]
 
 
 @pytest.mark.parametrize("world", [qemu_process.NORMAL, qemu_process.SECURE])

@@ -105,13 +105,16 @@ def test_each_vm_under_a_hypervisor_has_a_bank_of_its_own():
 
 
 def test_a_kernel_is_told_of_op_tee():
-    plain, optee = (
-        kernel.platform(KernelBoot(), ram=(0, 1 << 30), mpidrs=[0], initrd=0, optee=there)
-        for there in (False, True)
+    plain, optee, notifying = (
+        kernel.platform(KernelBoot(), ram=(0, 1 << 30), mpidrs=[0], initrd=0, optee=node)
+        for node in (None, kernel.optee_node(), kernel.optee_node(219))
     )
     assert plain.child("firmware") is None
     (node,) = optee.child("firmware").children
     assert (node.string("compatible"), node.string("method")) == ("linaro,optee-tz", "smc")
+    assert "interrupts" not in node.props
+    (node,) = notifying.child("firmware").children
+    assert node.cells("interrupts") == (0, 187, 1)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,14 @@ def test_there_are_too_many_pieces():
     assert found == "tee: engine: 129 banks and gaps of memory: QEMU's machine has up to 128"
 
 
+def test_only_a_trusted_os_has_an_spi_for_its_notifications():
+    assert system(notification_interrupt=219).trusted_os.notification_interrupt == 219
+    (found,) = errors(notification_interrupt=31)
+    assert found == "tee: notification_interrupt: 31 is no SPI: they are 32 to 287"
+    with pytest.raises(SystemErrors, match="a trusted OS has one, nobody else"):
+        describe(vms=[vm("client", notification_interrupt=219)])
+
+
 def test_python_code_does_not_run_there():
     class Tee:
         name = "tee"

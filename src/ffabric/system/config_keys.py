@@ -112,11 +112,18 @@ _TRUSTED_OS_ENGINE = Key(
     default="python or unicorn", values=ENGINES,
 )  # fmt: skip
 
-TRUSTED_OS_KEYS: tuple[Key, ...] = tuple(
-    _TRUSTED_OS_ENGINE if key.name == "engine" else key
-    for key in _PARTITION
-    if key.name not in ("id", "uuid", "manifest", "physical_address")
-)
+TRUSTED_OS_KEYS: tuple[Key, ...] = (
+    *(
+        _TRUSTED_OS_ENGINE if key.name == "engine" else key
+        for key in _PARTITION
+        if key.name not in ("id", "uuid", "manifest", "physical_address")
+    ),
+    Key(
+        "notification_interrupt", U32,
+        "The SPI with which it notifies the kernel, if there is no hypervisor (OP-TEE's "
+        "CFG_CORE_ASYNC_NOTIF_GIC_INTID).", most=287,
+    ),
+)  # fmt: skip
 """The table [trusted_os]."""
 
 PARTITION_KEYS = {SP: SP_KEYS, VM: VM_KEYS, TRUSTED_OS: TRUSTED_OS_KEYS}

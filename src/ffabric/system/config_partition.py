@@ -119,6 +119,7 @@ class PartitionTable:
             tree=found.tree,
             manifest_offset=found.manifest_offset,
             kernel=self._kernel(),
+            notification_interrupt=self._number("notification_interrupt"),
         )
 
     # -- what the table says ---------------------------------------------------------------------

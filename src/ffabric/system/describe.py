@@ -40,7 +40,9 @@ from ffabric.system.spec import (
     SystemSpec,
 )
 
-_DRAFT_FIELDS = ("id", "engine", "el", "physical_address", "manifest_offset", "kernel")
+_DRAFT_FIELDS = (
+    "id", "engine", "el", "physical_address", "manifest_offset", "kernel", "notification_interrupt",
+)  # fmt: skip
 _SHORT = {"vcpus": "execution_ctx_count"}
 
 
@@ -65,7 +67,7 @@ def vm(target: object = None, **given: Any) -> PartitionDraft:
 def trusted_os(target: object = None, **given: Any) -> PartitionDraft:
     """OP-TEE at S-EL1 below EL3, called with its SMC ABI: Python code, or `image=`.
 
-    `given`: as for `sp`; a raw `image` begins at the load address.
+    `given`: as for `sp`, and `notification_interrupt`; a raw `image` begins at the load address.
     """
     return _partition(TRUSTED_OS, target, {"image_offset": 0, **given})
 

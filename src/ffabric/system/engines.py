@@ -134,7 +134,7 @@ def _qemu_trusted_os(endpoint: Endpoint) -> QemuGuest:
     machine, spec = endpoint.system.machine, endpoint.spec
     ram = spec.memory[0]
     data = machine.memory.read(ram.pa, ram.size, secure=True).rstrip(b"\0")
-    return QemuTrustedOs(
+    trusted_os = QemuTrustedOs(
         machine,
         spec.name,
         pieces(bank for bank in machine.memory.banks if not bank.secure),
@@ -142,6 +142,9 @@ def _qemu_trusted_os(endpoint: Endpoint) -> QemuGuest:
         on_line=lambda line: endpoint.system.on_line(spec.name, line),
         image=Image(ram.pa, data),
     )
+    if endpoint.system.spec.hypervisor is None:
+        trusted_os.notification = spec.notification_interrupt
+    return trusted_os
 
 
 def access_for(endpoint: Endpoint) -> GuestAccess:

@@ -19,6 +19,8 @@ from ffabric.system.spec import (
 from ffabric.system.spmc_manifest import SP_ID_BASE
 
 PES_PER_CLUSTER = 4
+FIRST_SPI, SPIS = 32, 256
+"""Of the GIC that a system has."""
 _KINDS = {SP: "an SP", VM: "a VM", TRUSTED_OS: "a trusted OS"}
 QEMU_PES = 16
 """In the one cluster of QEMU's machine."""
@@ -73,10 +75,22 @@ def check_partition(
         problems.add(where, "engine", f"{partition.engine!r} does not run {what}")
     if partition.kind == TRUSTED_OS and partition.source == PythonSource():
         problems.add(where, "", "a trusted OS has code of its own: it is not driven")
+    _check_notifications(partition, problems)
     if partition.engine == QEMU:
         _check_qemu(draft, partition, pes, problems)
     if image and manifest.execution_state is ExecutionState.AARCH32:
         problems.add(where, "execution-state", "AArch32 images cannot be run")
+
+
+def _check_notifications(partition: PartitionDraft, problems: Problems) -> None:
+    intid, key = partition.notification_interrupt, "notification_interrupt"
+    if intid is None:
+        return
+    if partition.kind != TRUSTED_OS:
+        problems.add(partition.where, key, "a trusted OS has one, nobody else")
+    if not FIRST_SPI <= intid < FIRST_SPI + SPIS:
+        message = f"{intid} is no SPI: they are {FIRST_SPI} to {FIRST_SPI + SPIS - 1}"
+        problems.add(partition.where, key, message)
 
 
 def _check_qemu(

@@ -30,6 +30,7 @@ _IMAGE_SIZE = struct.Struct("<Q")
 _IMAGE_SIZE_AT = 16
 _GIC, _CLOCK = 1, 2  # phandles
 _SPI, _PPI = 0, 1
+_FIRST_SPI = 32
 _EDGE, _LEVEL = 1, 4
 _TIMER_PPIS = (13, 14, 11, 10)  # secure, non-secure, virtual, hypervisor
 
@@ -51,7 +52,9 @@ def room(source: ImageSource, boot: KernelBoot) -> int:
 class Layout:
     """Where things are in the RAM of a kernel: addresses, and what to write there."""
 
-    def __init__(self, spec: PartitionSpec, mpidrs: Sequence[int], *, optee: bool = False) -> None:
+    def __init__(
+        self, spec: PartitionSpec, mpidrs: Sequence[int], optee: Node | None = None
+    ) -> None:
         assert spec.kernel is not None
         ram = spec.memory[0]
         end = ram.ipa + sum(piece.size for piece in spec.memory if piece.name == ram.name)
@@ -73,18 +76,17 @@ def platform(
     ram: tuple[int, int],
     mpidrs: Sequence[int],
     initrd: int,
-    optee: bool = False,
+    optee: Node | None = None,
 ) -> Node:
     """The devicetree of QEMU's `virt`; ``ram``: base and size, ``initrd``: its address.
 
-    ``optee``: an OP-TEE answers to its SMC ABI (linaro,optee-tz.yaml).
+    ``optee``: see `optee_node`.
     """
     chosen = {"bootargs": _text(boot.bootargs), "stdout-path": _text(f"/pl011@{UART[0]:x}")}
     if boot.initrd:
         chosen["linux,initrd-start"] = _wide(initrd)
         chosen["linux,initrd-end"] = _wide(initrd + len(boot.initrd))
-    optee_node = Node("optee", {"compatible": _text("linaro,optee-tz"), "method": _text("smc")})
-    firmware = [Node("firmware", {}, [optee_node])] if optee else []
+    firmware = [Node("firmware", {}, [optee])] if optee else []
     return Node(
         "",
         {
@@ -134,6 +136,14 @@ def platform(
             ),
         ],
     )
+
+
+def optee_node(notification: int | None = None) -> Node:
+    """An OP-TEE answers to its SMC ABI, and notifies with an SPI (linaro,optee-tz.yaml)."""
+    properties = {"compatible": _text("linaro,optee-tz"), "method": _text("smc")}
+    if notification is not None:
+        properties["interrupts"] = _cells(_SPI, notification - _FIRST_SPI, _EDGE)
+    return Node("optee", properties)
 
 
 def _cpus(mpidrs: Sequence[int]) -> Node:

@@ -205,6 +205,7 @@ class Places:
             dtb=blob,
             manifest_offset=self._manifest_offset(partition, manifest, len(blob)),
             kernel=partition.kernel,
+            notification_interrupt=partition.notification_interrupt,
         )
 
     def _ram(

@@ -93,6 +93,7 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     `manifest_offset` above the load address if there is room for it (None: there is none), the boot
     information blob then below it. `el` is the architectural exception level, 0 to 2. `kernel`:
     it is entered as an operating system's kernel is, with a devicetree.
+    `notification_interrupt`: the SPI with which a trusted OS notifies the normal world.
     """
 
     name: str
@@ -107,6 +108,7 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     dtb: bytes = b""
     manifest_offset: int | None = None
     kernel: KernelBoot | None = None
+    notification_interrupt: int | None = None
 
     @property
     def secure(self) -> bool:
@@ -219,6 +221,7 @@ class PartitionDraft(msgspec.Struct, kw_only=True):
     tree: Node | None = None
     manifest_offset: int | None = None
     kernel: KernelBoot | None = None
+    notification_interrupt: int | None = None
 
 
 class SystemDraft(msgspec.Struct, kw_only=True):

@@ -81,6 +81,8 @@ class Dispatcher:
         self.vectors: int | None = None
         """Address of the vector table, once the trusted OS is ready."""
         self.tracer: Tracer | None = None
+        self.notification: int | None = None
+        """The SPI with which it notifies the normal world."""
         self.others: Container[int] = ()
         """Secure interrupts that are not the trusted OS's but SPs'."""
         self.on_death: Callable[[Partition], None] | None = None
@@ -193,6 +195,8 @@ class Dispatcher:
     def _entry_done(self, pe: PE, ctx: ExecutionContext) -> Next:
         """OPTEED_RETURN_ENTRY_DONE: the primary context is ready, x1 is its vector table."""
         self.vectors = ctx.x[1]
+        if self.notification is not None:  # its own initialisation of the GIC is over
+            self.machine.gic.configure(self.notification, enabled=True, edge=True, target=0)
         return self._on_done(pe, ctx)
 
     def _on_done(self, pe: PE, ctx: ExecutionContext) -> Next:

@@ -1,10 +1,10 @@
 """The memory between a CPU in QEMU and its runner: calls, answers, starts, interrupts.
 
 The other side is `qemu_shim.inc`. All fields are 64-bit words, each written by one side alone: the
-shim writes READY, REQUEST, KIND, TICKS, STARTED, INTERRUPTED, ASLEEP, TAIL, what a crash says and
-x0-x17 of a call; the runner writes the others and x0-x17 of the answer. A sequence number is
-written after what it announces, and either side only asks whether it is equal to one it knows, so
-that a stale or forged one makes a CPU wait, never a peer.
+shim writes READY, REQUEST, KIND, TICKS, STARTED, INTERRUPTED, ASLEEP, TAIL, NOTIFIED, what a crash
+says and x0-x17 of a call; the runner writes the others and x0-x17 of the answer. A sequence number
+is written after what it announces, and either side only asks whether it is equal to one it knows,
+so that a stale or forged one makes a CPU wait, never a peer.
 
 What belongs to all CPUs is at the start; the blocks of the CPUs follow from `BLOCKS` on.
 """
@@ -23,6 +23,7 @@ READY = 0x40
 IMAGE = 0x48
 IMAGE_AT = 0x50
 IMAGE_SIZE = 0x58
+NOTIFICATION = 0x60
 BLOCKS = 0x1000
 BLOCK_SHIFT = 10
 
@@ -44,6 +45,7 @@ FAULT = 0x70
 PC = 0x78
 X = 0x80
 FOREIGN = 0x110
+NOTIFIED = 0x118
 RING = 0x140
 RING_MASK = 15
 
@@ -79,6 +81,10 @@ class Mailbox:
         words = (source, target, size)
         self.words[IMAGE // _WORD : IMAGE_SIZE // _WORD + 1] = memoryview(array("Q", words))
 
+    def watch(self, intid: int) -> None:
+        """Count how often SPI ``intid`` becomes pending in QEMU's GIC; see `Block.notified`."""
+        self.words[NOTIFICATION // _WORD] = intid
+
     @property
     def ready(self) -> bool:
         """Whether a CPU waits to be started."""
@@ -103,6 +109,7 @@ class Block:
         self.cpu = cpu
         self._wake = wake
         self._backlog: list[int] = []
+        self._notified = 0
 
     @property
     def asks(self) -> bool:
@@ -164,6 +171,11 @@ class Block:
         self.words[FOREIGN // _WORD] = pending
         if pending:
             self._wake(self.cpu)
+
+    def notified(self) -> bool:
+        """Whether the SPI that is watched was pending since the last time, at an exit."""
+        before, self._notified = self._notified, self.words[NOTIFIED // _WORD]
+        return before != self._notified
 
     def pend(self, intid: int) -> None:
         """Make interrupt ``intid`` pending in its GIC, as soon as it looks at its ring."""

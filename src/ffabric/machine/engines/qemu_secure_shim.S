@@ -5,6 +5,9 @@
    peer says FOREIGN, a PPI of the normal world is pending here, and SCR_EL3.FIQ is clear, so that it
    is taken as an FIQ at S-EL1. Otherwise FIQs come to EL3, from where the doorbell is passed on.
 
+   The SPI with which it notifies the normal world it makes pending in this GIC. After each exit we
+   look whether it has, and count NOTIFIED up.
+
    A trusted OS that initialises the GIC takes our interrupts from us: they are set up again after
    each exit. The secure UART and the secure timer are its own, ours are those of the normal world. A
    WFI is an exit, for a trusted OS that has nothing to do returns with an SMC. */
@@ -84,6 +87,21 @@
         str     w4, [x3, #0xd04]
         strb    wzr, [x3, #0x400 + UART_INTID]
         str     w5, [x3, #0x104]        // GICD_ISENABLER1
+        ldr     x7, mailbox
+        ldr     x7, [x7, #NOTIFICATION]
+        cbz     x7, 1f
+        mov     w4, #1
+        lsl     w4, w4, w7
+        lsr     x7, x7, #5
+        add     x7, x3, x7, lsl #2
+        ldr     w5, [x7, #0x200]        // GICD_ISPENDR
+        tst     w5, w4
+        b.eq    1f
+        str     w4, [x7, #0x280]        // GICD_ICPENDR
+        ldr     x5, [sp, #NOTIFIED]
+        add     x5, x5, #1
+        str     x5, [sp, #NOTIFIED]
+1:
         .endm
 
         .macro  ENTERING

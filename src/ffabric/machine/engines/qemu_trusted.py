@@ -6,7 +6,8 @@ the shim copies into it what our bank at that place holds at the start. GIC, tim
 UART, its console, are those of QEMU's machine.
 
 It waits for calls in the shim. Its PE is parked while it executes, so that several of its vCPUs do
-so at the same time. A foreign interrupt that is pending then makes the shim present an FIQ.
+so at the same time. A foreign interrupt that is pending then makes the shim present an FIQ. An
+interrupt with which it notifies the normal world becomes pending in our GIC at its next exit.
 """
 
 from __future__ import annotations
@@ -47,6 +48,13 @@ class QemuTrustedOs(QemuGuest):
 
     patience = (1 << 64) - 1
     world = SECURE
+    notification: int | None = None
+    """The SPI with which it notifies the normal world."""
+
+    def start(self) -> None:
+        """See `QemuGuest.start`."""
+        self.process.mailbox.watch(self.notification or 0)
+        super().start()
 
     def settle(self) -> None:
         """Be waited for as long as a vCPU executes."""
@@ -99,6 +107,11 @@ class TrustedRunner(QemuRunner):
         if found:
             self._os.settle()
         return found
+
+    def _exit(self, ctx: Context, trap: Trap) -> bool:
+        if self._block.notified() and self._os.notification is not None:
+            self._machine.gic.set_pending(self._os.notification)
+        return super()._exit(ctx, trap)
 
     def _answer(self, ctx: Context) -> None:
         resume, self._resume = self._resume, 0
