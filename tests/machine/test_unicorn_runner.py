@@ -104,6 +104,16 @@ def test_a_stretch_ends_at_a_deadline(board):
     assert vcpu.runner.instructions == 1_234
 
 
+def test_instructions_may_take_longer(board):
+    board.engine.instruction_time = 10
+    vcpu = board.vcpu(3)
+    fired = []
+    board.clock.at(1_234, lambda: fired.append((vcpu.runner.instructions, board.clock.now)))
+    assert vcpu.step()[0] == "SLICE"
+    assert fired == [(124, 1_234)]
+    assert (vcpu.runner.instructions, board.clock.now) == (124, 1_240)
+
+
 def test_what_is_due_at_once_fires_first(board):
     vcpu = board.vcpu(3)
     fired = []

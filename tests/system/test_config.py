@@ -331,6 +331,7 @@ def lines(folder: Path, text: str) -> list[str]:
 BAD = """
 pse = 4
 seed = "one"
+instruction_time = 0
 [spmc]
 manifest = "spmc.dtbo"
 [gic]
@@ -371,6 +372,7 @@ def test_all_mistakes_come_at_once(folder: Path) -> None:
     assert lines(folder, BAD) == [
         "pse: unknown key (did you mean 'pes'?)",
         "seed: 'one' is not a number",
+        "instruction_time: 0x0 is less than 0x1",
         "spmc.dtbo: No such file or directory",
         "[[sp]] a: pythn: unknown key (did you mean 'python'?)",
         "[[sp]] a: needs one of python, image, package",

@@ -197,6 +197,7 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
     ({"sps": [sp("a", id=1)]}, "a: id: 0x1: bit 15 must be set"),
     ({"vms": [vm("a", id=0x8001)]}, "a: id: 0x8001: bit 15 must be clear"),
     ({"vms": ["a", "b"], "hypervisor": False}, "b: without a hypervisor there is only one VM"),
+    ({"vms": ["a"], "instruction_time": 0}, "instruction_time: 0: at least 1 ns"),
     ({"vms": [vm("a", el=2)]}, "a: el: 2 is the hypervisor's: say hypervisor = false"),
     (
         {"sps": [sp("a", vcpus=2)], "pes": 4},

@@ -21,6 +21,8 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         check_partition(draft, partition, len(mpidrs), problems)
     ids = find_ids(draft, problems)
     partitions = [settle(partition, problems) for partition in draft.partitions]
+    if draft.instruction_time < 1:
+        problems.add("", "instruction_time", f"{draft.instruction_time}: at least 1 ns")
     places = Places(draft, problems)
     if draft.with_hypervisor:
         places.add_banks(partitions)
@@ -54,5 +56,6 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         gic=draft.gic,
         run=draft.run,
         seed=draft.seed,
+        instruction_time=draft.instruction_time,
         warnings=tuple(problems.found),
     )

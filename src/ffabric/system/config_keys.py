@@ -29,9 +29,13 @@ SYSTEM: tuple[Key, ...] = (
     Key("name", TEXT, "The system's name.", default="the file's"),
     Key(
         "pes", U16, "How many PEs there are.",
-        default="the SPMC manifest's CPUs, or the largest number of vCPUs", most=256,
+        default="the SPMC manifest's CPUs, or the largest number of vCPUs", least=1, most=256,
     ),
     Key("seed", U64, "Seed of the run's choices.", default="always the first choice"),
+    Key(
+        "instruction_time", U16, "How many nanoseconds an instruction of an image takes.",
+        default="1", least=1,
+    ),
     Key(
         "ffa_version", VERSION, "The version the SPMC and the hypervisor implement.",
         default="the SPMC manifest's, or the latest",

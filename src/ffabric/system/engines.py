@@ -97,6 +97,7 @@ def make_unicorn(system: System) -> UnicornEngine:
         bus=machine.bus,
         clock=machine.clock,
         sysreg=system.cpu_registers.access,
+        instruction_time=system.spec.instruction_time,
     )
 
 

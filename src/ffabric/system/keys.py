@@ -29,11 +29,15 @@ class _Named(msgspec.Struct, frozen=True):
 
 
 class Key(_Named, frozen=True, kw_only=True):
-    """One property or option. `values` are the only ones allowed, `bits` the only bits allowed."""
+    """One property or option. `values` are the only ones allowed, `bits` the only bits allowed.
+
+    A number is between `least` and `most`, and a multiple of `align`.
+    """
 
     field: str = ""
     required: bool = False
     default: str = ""
+    least: int = 0
     most: int | None = None
     align: int = 1
     bits: type[enum.IntFlag] | None = None
@@ -61,6 +65,8 @@ class Key(_Named, frozen=True, kw_only=True):
             return "" if value in known else f"{value} is not {_one_of(known.values())}"
         if wrong := value & ~_mask(self.bits):
             return f"{value:#x}: bits {wrong:#x} must be zero"
+        if value < self.least:
+            return f"{value:#x} is less than {self.least:#x}"
         most = self.kind.most if self.most is None else self.most
         if most is not None and value > most:
             return f"{value:#x} is more than {most:#x}"
@@ -258,7 +264,9 @@ def _allowed(key: Key) -> str:
         return ", ".join(f"{entry.value}: {entry.name}" for entry in key.values)
     if key.bits:
         return ", ".join(f"bit {bit.bit_length() - 1}: {bit.name}" for bit in key.bits)
-    parts = [f"at most {key.most:#x}"] if key.most is not None else []
+    parts = [f"at least {key.least:#x}"] if key.least else []
+    if key.most is not None:
+        parts.append(f"at most {key.most:#x}")
     if key.align > 1:
         parts.append(f"a multiple of {key.align:#x}")
     return ", ".join(parts)

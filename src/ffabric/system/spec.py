@@ -165,7 +165,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
 class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A whole system. `hypervisor` None: the first VM is the normal world's kernel, endpoint 0.
 
-    `trusted_os` is called with OP-TEE's SMC ABI and runs at S-EL1 below EL3, beside the SPs.
+    `trusted_os` is called with OP-TEE's SMC ABI and runs at S-EL1 below EL3, beside the SPs. An
+    instruction of an image takes `instruction_time` nanoseconds.
     """
 
     name: str
@@ -180,6 +181,7 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     gic: GicSpec = GicSpec()
     run: RunSpec = RunSpec()
     seed: int | None = None
+    instruction_time: int = 1
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -231,6 +233,7 @@ class SystemDraft(msgspec.Struct, kw_only=True):
     pes: int | None = None
     mpidrs: tuple[int, ...] = ()
     seed: int | None = None
+    instruction_time: int = 1
     ffa_version: int = LATEST
     with_hypervisor: bool = True
     spmc_id: int = SP_ID_BASE

@@ -24,14 +24,17 @@ SLICE = 100_000
 COUNTER_STEP = 1_000
 """Virtual nanoseconds that reading a counter takes, unless the engine is told otherwise."""
 
+INSTRUCTION_TIME = 1
+"""Virtual nanoseconds that an instruction takes, unless the engine is told otherwise."""
+
 
 class UnicornEngine:
     """What the vCPUs of a machine share: memory, devices, time, and the handler of registers.
 
     `sysreg` answers for the registers of GIC (ICC_*, ICH_*) and generic timer (CNTP_*, CNTV_*, ...)
     and may know others; without it they are undefined. `slice_` is in instructions, `counter_step`
-    in nanoseconds, `model` one of `unicorn_native.MODELS`. Memory and devices are those that are
-    there when a vCPU starts.
+    and `instruction_time` in nanoseconds, `model` one of `unicorn_native.MODELS`. Memory and
+    devices are those that are there when a vCPU starts.
     """
 
     def __init__(
@@ -43,18 +46,23 @@ class UnicornEngine:
         sysreg: Sysreg | None = None,
         slice_: int = SLICE,
         counter_step: int = COUNTER_STEP,
+        instruction_time: int = INSTRUCTION_TIME,
         model: str = "max",
     ) -> None:
         if model not in native.MODELS:
             raise ValueError(f"no processor {model!r}: Unicorn has {', '.join(native.MODELS)}")
-        if slice_ <= 0 or counter_step < 0:
-            raise ValueError(f"a slice of {slice_} instructions, {counter_step} ns a counter read")
+        if slice_ <= 0 or counter_step < 0 or instruction_time <= 0:
+            raise ValueError(
+                f"a slice of {slice_} instructions, {instruction_time} ns each,"
+                f" {counter_step} ns a counter read"
+            )
         self.memory = memory
         self.bus = bus
         self.clock = clock
         self.sysreg = sysreg
         self.slice = slice_
         self.counter_step = counter_step
+        self.instruction_time = instruction_time
         self.model = model
         self._siblings: list[Siblings] = []
 

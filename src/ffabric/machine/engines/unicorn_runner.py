@@ -15,9 +15,9 @@ execution goes on (interrupts, injected aborts, dropping translated code) happen
 between two stretches of execution; a hook that needs it ends the stretch by lowering its
 instruction limit, which is exact.
 
-Time is what was executed: one instruction is one nanosecond, and reading a counter takes
-`counter_step` more, so that a loop on a counter ends soon. A stretch never runs over the next
-deadline of the clock, hence timers are exact to the instruction.
+Time is what was executed: an instruction takes `instruction_time`, one nanosecond if nothing else
+is said, and reading a counter takes `counter_step` more, so that a loop on a counter ends soon. A
+stretch never runs over the next deadline of the clock, hence timers are exact to the instruction.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ class UnicornRunner:
         self.level = level
         self.mpidr = mpidr
         self.counter_step = engine.counter_step
+        self._instruction_time = engine.instruction_time
         self.instructions = 0
         self._engine = engine
         self._clock = engine.clock
@@ -255,7 +256,7 @@ class UnicornRunner:
             if due <= self._clock.now:
                 self._clock.advance(0)
                 due = self._clock.next_deadline() or self._clock.now + budget
-            budget = min(budget, due - self._clock.now)
+            budget = min(budget, self._instructions_until(due))
         if self._lines:
             budget = min(budget, _MASKED_STRETCH)
         return max(budget, 1)
@@ -306,9 +307,12 @@ class UnicornRunner:
         done = executed - self._counted
         self._counted = executed
         self.instructions += done
-        clock.advance(done + ns)
+        clock.advance(done * self._instruction_time + ns)
         if due is not None and due <= clock.now:
             self.kick()
+
+    def _instructions_until(self, due: int) -> int:
+        return -((self._clock.now - due) // self._instruction_time)
 
     def end_within(self, instructions: int) -> None:
         """End the present stretch after so many more instructions."""
@@ -350,7 +354,7 @@ class UnicornRunner:
         """End the present stretch at the next deadline of the clock."""
         due = self._clock.next_deadline()
         if due is not None:
-            self.end_within(max(0, due - self._clock.now))
+            self.end_within(max(0, self._instructions_until(due)))
 
     # Exits
 
