@@ -33,6 +33,16 @@ from ffabric_docs.rules import Rules
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+
+TABLES = re.compile(r"^benchmarks$|^reference/[^/]+$")
+"""Pages that are made from tables of the code."""
+
+
+def outdated(_: Sphinx, env: BuildEnvironment, *__: set[str]) -> list[str]:
+    """Tables of the code may have changed since the last build though their pages have not."""
+    return [name for name in env.found_docs if TABLES.match(name)]
 
 
 def write_schema(app: Sphinx, error: Exception | None) -> None:
@@ -69,6 +79,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ffa-commands", Commands)
     app.add_directive("ffa-benchmarks", Benchmarks)
     app.add_directive("picture", Picture)
+    app.connect("env-get-outdated", outdated)
     app.connect("build-finished", write_schema)
     app.connect("autodoc-process-signature", hide_steps)
     show_steps_as_methods()
