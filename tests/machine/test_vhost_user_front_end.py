@@ -111,17 +111,20 @@ GOOD = (
 )
 
 
-def front_end(answers):
-    here, there = socket.socketpair()
-    there.sendall(answers)
-    there.shutdown(socket.SHUT_WR)
+def front_end(answers, there=None):
+    """A front end whose back end gives these answers and leaves, or stays if it is ``there``."""
+    here, other = socket.socketpair() if there is None else there
+    other.sendall(answers)
+    if there is None:
+        other.shutdown(socket.SHUT_WR)
     try:
         return FrontEnd(here, "back end")
     except BackEndLost:
         here.close()
         raise
     finally:
-        there.detach()
+        if there is None:
+            other.detach()
 
 
 @pytest.mark.parametrize(
@@ -162,3 +165,40 @@ def test_a_back_end_that_goes_wrong_is_lost(answer, call, reason):
         end.choose(0)
     end.close()
     end.close()
+
+
+def heard(there):
+    """What the back end was told since it was asked last."""
+    told = b""
+    while select.select([there], [], [], 0)[0]:
+        told += there.recv(4096)
+    return told
+
+
+STARTED = number(Request.SET_VRING_ADDR, 0) + number(Request.SET_VRING_ENABLE, 0)
+
+
+def test_a_back_end_is_told_to_stop_when_it_has_finished():
+    pair = socket.socketpair()
+    stopped = reply(Request.GET_VRING_BASE, bytes(8))
+    end = front_end(GOOD + STARTED + stopped, pair)
+    end.start(0, 8, desc=0, avail=0, used=0)
+    heard(pair[1])
+    told = []
+    end.stop(0, lambda: bool(told.append(heard(pair[1])) or told[2:]))
+    assert told == [b"", b"", b""]
+    assert heard(pair[1])[:4] == struct.pack("<I", Request.GET_VRING_BASE)
+    end.stop(0, lambda: False)
+    end.close()
+    pair[1].close()
+
+
+def test_a_back_end_that_never_finishes_is_lost(monkeypatch):
+    monkeypatch.setattr("ffabric.machine.vhost_user.front_end.PATIENCE", 0.003)
+    pair = socket.socketpair()
+    end = front_end(GOOD + STARTED, pair)
+    end.start(0, 8, desc=0, avail=0, used=0)
+    with pytest.raises(BackEndLost, match="does not finish what it has begun"):
+        end.stop(0, lambda: False)
+    end.close()
+    pair[1].close()

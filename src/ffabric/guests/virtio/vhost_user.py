@@ -175,12 +175,21 @@ class VhostUserDevice(Device):
         shadow = self._shadows.pop(index, None)
         if shadow is None:
             return
+
+        def idle() -> bool:
+            for chain, _ in shadow.collect():
+                self._release(chain)
+            return not shadow.tokens
+
         try:
-            self.back_end.stop(index)
+            self.back_end.stop(index, idle)
         except BackEndLost as lost:
             self._lost(lost)
             return
-        for chain in (*shadow.tokens, *self._backlog.pop(index)):
+        except QueueError as error:
+            self._lost(BackEndLost(f"{self.back_end.name}: {error}"))
+            return
+        for chain in self._backlog.pop(index):
             self._release(chain)
 
     def process(self, index: int) -> None:

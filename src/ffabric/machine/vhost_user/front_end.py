@@ -8,7 +8,9 @@ message that may have an answer is answered at once, so that nothing here waits 
 from __future__ import annotations
 
 import os
+import select
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -20,6 +22,7 @@ from ffabric.abi.vhost_user import Request
 
 PATIENCE: Final = 10.0
 """Seconds that an answer may take."""
+_PAUSE = 0.001
 PROTOCOL: Final = (
     abi.PROTOCOL_MQ
     | abi.PROTOCOL_REPLY_ACK
@@ -110,12 +113,22 @@ class FrontEnd:
         self._send(Request.SET_VRING_CALL, abi.U64.pack(index), self.call)
         self._acknowledged(Request.SET_VRING_ENABLE, abi.VRING_STATE.pack(index, 1))
 
-    def stop(self, index: int) -> None:
-        """Have a virtqueue back; what the back end has begun is finished."""
+    def stop(self, index: int, idle: Callable[[], bool]) -> None:
+        """Have a virtqueue back once it is ``idle``: nothing that the back end has begun is left.
+
+        That is waited for before the back end is told. Told too early, qemu-storage-daemon answers
+        all the same, and dies when it has finished something: the queue's eventfds are closed then.
+        """
         kick = self._kicks.pop(index, None)
         if kick is None:
             return
         os.close(kick)
+        patience = PATIENCE
+        while not idle() and self.look():
+            if patience <= 0:
+                raise self._gone("it does not finish what it has begun")
+            select.select([self._socket], [], [], _PAUSE)
+            patience -= _PAUSE
         if not self.lost:
             self._send(Request.GET_VRING_BASE, abi.VRING_STATE.pack(index, 0))
             self._reply(Request.GET_VRING_BASE)
