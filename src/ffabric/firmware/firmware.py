@@ -55,7 +55,8 @@ class Firmware:
 
     def trap(self, pe: PE, ctx: Context, exit_: int) -> None:
         """Take an exit to its exception level and find what the PE runs next."""
-        assert isinstance(ctx, ExecutionContext)
+        if TYPE_CHECKING:
+            assert isinstance(ctx, ExecutionContext)
         nxt = ctx.manager.trap(pe, ctx, exit_)
         while nxt is not None and nxt.gate is not None:
             nxt = nxt.gate(pe, nxt)

@@ -209,9 +209,8 @@ class Scripts(Manager):
 
     def _chores_due(self, pe: PE) -> None:
         """An SP has run: what could not be done before may be possible now."""
-        due = (pe, self.chores)
-        if self._chores is None and self.has_chores and due not in self._errands:
-            self._errands.append(due)
+        if self.has_chores and self._chores is None and (pe, self.chores) not in self._errands:
+            self._errands.append((pe, self.chores))
 
     def _go_on(self, pe: PE, nxt: Next) -> Next:
         """``nxt`` is next on ``pe``, after the errands that are to be run there."""

@@ -91,18 +91,18 @@ class Monitor:
 
     def from_secure(self, pe: PE, gate: ExecutionContext) -> Next:
         """The secure world of ``pe`` returns to the normal world."""
+        index, normal = pe.index, self.normal
         self.secure.leaving(pe)
-        if not self.started[pe.index]:
+        if not self.started[index]:
             first = None if self.dispatcher is None else self.dispatcher.boots(pe)
             return first or self.enter_normal(pe)
         self._switch(pe, "normal")
-        resuming = gate.x[0] == fid.FFA_NORMAL_WORLD_RESUME or self._lent[pe.index]
-        self._lent[pe.index] = False
-        if resuming:
-            return self.normal.resumed(pe)
-        asker = self.normal.gates[pe.index]
+        if self._lent[index] or gate.x[0] == fid.FFA_NORMAL_WORLD_RESUME:
+            self._lent[index] = False
+            return normal.resumed(pe)
+        asker = normal.gates[index]
         asker.x[:] = gate.x
-        return self.normal.returned(pe, asker)
+        return normal.returned(pe, asker)
 
     def enter_normal(self, pe: PE) -> Next:
         """The secure world of ``pe`` is ready: start the normal world."""
