@@ -41,6 +41,8 @@ class Case(msgspec.Struct):
         """A word for a table."""
         if self.status is None:
             return "not ended"
+        if not self.known:
+            return "FAILED (nothing ran)"
         if not self.passed:
             return f"FAILED ({self.failed} of {self.subtests})"
         return "passed" if self.subtests else "skipped"
