@@ -12,6 +12,7 @@ import signal
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
@@ -34,6 +35,7 @@ def spread(
     pieces = [inputs[at : at + chunk] for at in range(0, len(inputs), chunk)]
     count = min(processes or os.cpu_count() or 1, len(pieces))
     workers: dict[Connection, BaseProcess] = {}
+    resource_tracker.ensure_running()  # once it runs, nothing else lets interrupts in again
     try:
         with _uninterrupted():  # processes that are started inherit it
             for _ in range(count):

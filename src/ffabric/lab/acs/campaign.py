@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import re
-import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from fnmatch import fnmatchcase
-from multiprocessing import resource_tracker
-from multiprocessing.pool import Pool
+from functools import partial
 from pathlib import Path
 
 from ffabric.abi.errors import DecodeError
@@ -16,6 +14,7 @@ from ffabric.lab.acs.build import VM1
 from ffabric.lab.acs.console import Case, Verdict
 from ffabric.lab.acs.listing import Listed, find_listing
 from ffabric.lab.acs.run import Bench, Job, Settings, run_job
+from ffabric.lab.processes import spread
 from ffabric.system.images import parse_image
 from ffabric.system.problems import Problem, Problems, SystemErrors, did_you_mean
 
@@ -113,19 +112,13 @@ def run_jobs(
         for job in jobs:
             yield from _run_on(bench, job, settings, on_test)
         return
-    with _pool(processes, bench, settings) as pool:
-        for found in pool.imap(_work, jobs):
+    with closing(spread(partial(_work, bench, settings), jobs, processes)) as answers:
+        for found in answers:
             yield from found
 
 
-def _pool(processes: int, bench: Bench, settings: Settings) -> Pool:
-    """Processes that leave Ctrl-C to this one, which ends them."""
-    resource_tracker.ensure_running()  # it plays with the mask itself
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return multiprocessing.get_context("spawn").Pool(processes, _set_up, (bench, settings))
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+def _work(bench: Bench, settings: Settings, job: Job) -> list[Finished]:
+    return list(_run_on(bench, job, settings))
 
 
 def _run_on(
@@ -144,16 +137,3 @@ def _run_on(
         yield part, [case for case in cases if case.name not in names]
         number += 1
         part = Job(f"{job.name}-{number}", left, edited=True)
-
-
-_WORK: list[tuple[Bench, Settings]] = []
-"""What a process of the pool works with."""
-
-
-def _set_up(bench: Bench, settings: Settings) -> None:
-    _WORK.append((bench, settings))
-
-
-def _work(job: Job) -> list[Finished]:
-    bench, settings = _WORK[0]
-    return list(_run_on(bench, job, settings))
