@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import IO, ClassVar
+from collections.abc import Iterator
+from typing import ClassVar
 
 from ffabric.guests.trusty.device import Channel, Service, TipcDevice
 from ffabric.guests.trusty.driver import TipcDriver
@@ -73,13 +73,7 @@ def system() -> SystemSpec:
 class Disk(Stage):
     """The VM finds the devices and uses them."""
 
-    def __init__(
-        self,
-        seed: int | None = None,
-        replay: Sequence[int] | None = None,
-        sink: IO[bytes] | None = None,
-    ) -> None:
-        super().__init__(system(), seed, replay, sink)
+    describe = staticmethod(system)
 
     def _tell(self) -> Iterator[str]:
         """What the VM has to tell since it was asked last."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import IO, ClassVar
+from collections.abc import Iterator
+from typing import ClassVar
 
 from ffabric.abi.ffa.notifications import DELAY_SCHEDULE_RECEIVER
 from ffabric.guests import interrupts
@@ -92,13 +92,7 @@ def system() -> SystemSpec:
 class Doorbell(Stage):
     """The device interrupts twice: without a VMM, and with one."""
 
-    def __init__(
-        self,
-        seed: int | None = None,
-        replay: Sequence[int] | None = None,
-        sink: IO[bytes] | None = None,
-    ) -> None:
-        super().__init__(system(), seed, replay, sink)
+    describe = staticmethod(system)
 
     def interrupt(self) -> Iterator[str]:
         """The hypervisor injects the interrupt itself."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import IO
 
 from ffabric.guests import images
 from ffabric.lab.demo.sps import ABACUS, ADDER, Notary, Vault
@@ -53,16 +52,7 @@ class Demo(Stage):
     Within a scene both VMs act at the same time, on their PEs; the seed decides who comes first.
     """
 
-    def __init__(
-        self,
-        seed: int | None = None,
-        replay: Sequence[int] | None = None,
-        sink: IO[bytes] | None = None,
-    ) -> None:
-        super().__init__(system(), seed, replay, sink)
-        hypervisor = self.system.firmware.hypervisor
-        assert hypervisor is not None
-        self.hypervisor = hypervisor
+    describe = staticmethod(system)
 
     def _act(self, judge: Callable[[Demo], Iterator[str]]) -> Iterator[str]:
         """All actors play the present scene, then it is judged."""
@@ -98,7 +88,7 @@ class Demo(Stage):
                 clock.at(clock.now + EXIT_COST, lambda: look(times - 1))
 
         self.bob = self.system.endpoint("bob")
-        self.pages = self.hypervisor.frames.free_pages
+        self.pages = self.system.hypervisor.frames.free_pages
         look()
 
     def create_carol(self) -> None:
@@ -158,7 +148,7 @@ class Demo(Stage):
         notary = self.software("notary")
         expect("sums", notary.sums, SUMS)
         expect("VMs that the notary knows", notary.vms, ["+1", "+2", "-2"])
-        freed = self.hypervisor.frames.free_pages - self.pages
+        freed = self.system.hypervisor.frames.free_pages - self.pages
         had = sum(each.size for each in self.bob.spec.memory) // 4096
         expect("pages freed", freed, had)
         yield f"bob died when the notary had made {self.sums} of {SUMS} sums for him"

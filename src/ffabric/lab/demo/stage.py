@@ -36,14 +36,18 @@ class Stage:
     scenes: ClassVar[dict[str, tuple[str, Callable[[Any], Iterator[str]]]]]
     """Name of a scene -> its title, and what plays it and tells what came out."""
 
+    @staticmethod
+    def describe() -> SystemSpec:
+        """The system."""
+        raise NotImplementedError
+
     def __init__(
         self,
-        spec: SystemSpec,
         seed: int | None = None,
         replay: Sequence[int] | None = None,
         sink: IO[bytes] | None = None,
     ) -> None:
-        self.system = boot(spec, seed=seed, replay=replay)
+        self.system = boot(self.describe(), seed=seed, replay=replay)
         self.machine = self.system.machine
         self.machine.exit_limit = EVENTS
         self.scene = next(iter(self.scenes))
