@@ -102,14 +102,11 @@ def linux(
         _table(terminal, booted, report, kernel, trace)
     if outcome.end is End.INTERRUPTED:
         raise KeyboardInterrupt
-    for problem in problems:
-        terminal.line(f"FAILED: {problem}", "bold red")
-    if problems:
-        LOG.write_text("".join(f"{line}\n" for line in console.lines), encoding="utf-8")
-        terminal.line(f"Linux's console is in {LOG}")
-        return _FAILED
-    terminal.line("everything is as it must be", "bold green")
-    return 0
+    if terminal.verdict(problems):
+        return 0
+    LOG.write_text("".join(f"{line}\n" for line in console.lines), encoding="utf-8")
+    terminal.line(f"Linux's console is in {LOG}")
+    return _FAILED
 
 
 class _Console:

@@ -6,7 +6,7 @@ import os
 import shutil
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 NARROWEST = 40
@@ -65,6 +65,16 @@ class Terminal:
             break_on_hyphens=False,
             replace_whitespace=False,
         )
+
+    def verdict(self, problems: Iterable[str]) -> bool:
+        """Print what is wrong, a line each, or that nothing is; whether nothing is."""
+        fine = True
+        for problem in problems:
+            self.line(f"FAILED: {problem}", "bold red")
+            fine = False
+        if fine:
+            self.line("everything is as it must be", "bold green")
+        return fine
 
     def table(self, lines: Sequence[Sequence[str]], *, indent: int = 2) -> None:
         """Print the columns of ``lines`` below each other; the first line is the headings."""

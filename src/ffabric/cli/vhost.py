@@ -72,13 +72,7 @@ def vhost(*, size: int = 16, kill: bool = True, timeout: float = 120) -> int:
             rows += _run(source, files, static=static, kill=kill, timeout=timeout, say=say)
     terminal.line()
     terminal.table([_HEADINGS, *(row.cells for row in rows)])
-    problems = [row.problem for row in rows if row.problem]
-    for problem in problems:
-        terminal.line(f"FAILED: {problem}", "bold red")
-    if problems:
-        return _FAILED
-    terminal.line("everything is as it must be", "bold green")
-    return 0
+    return 0 if terminal.verdict(row.problem for row in rows if row.problem) else _FAILED
 
 
 def _files(folder: Path) -> dict[str, bytes]:

@@ -98,20 +98,16 @@ def xtest(
         outcome = run_to_end(booted)
     if outcome.end is End.INTERRUPTED:
         raise KeyboardInterrupt
-    problems = campaign.problems()
     terminal.line()
     terminal.table(list(_table(campaign)))
     terminal.line()
     for what, how_much in _rows(campaign, trace):
         terminal.line(f"  {what:<24} {how_much}", indent=27)
-    for problem in problems:
-        terminal.line(f"FAILED: {problem}", "bold red")
-    if problems:
-        LOG.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        terminal.line(f"the consoles are in {LOG}")
-        return _FAILED
-    terminal.line("everything is as it must be", "bold green")
-    return 0
+    if terminal.verdict(campaign.problems()):
+        return 0
+    LOG.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    terminal.line(f"the consoles are in {LOG}")
+    return _FAILED
 
 
 def _check(cases: Sequence[str], vms: int) -> None:
