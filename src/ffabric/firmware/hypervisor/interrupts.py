@@ -75,7 +75,7 @@ def _accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
             if not edge and vm.gic is not None:
                 hypervisor.held[intid, pe.index] = vm
     if not edge and (intid, pe.index) not in hypervisor.held:
-        gic.configure(intid, pe=pe.index if intid < FIRST_SPI else None, enabled=False)
+        gic.configure(intid, pe.index, enabled=False)
         gic.deactivate(pe.index, intid)
     return False
 
@@ -90,8 +90,7 @@ def release(hypervisor: Hypervisor, vm: Partition) -> None:
 
 def _is_done(hypervisor: Hypervisor, vm: Partition, intid: int, pe: int) -> bool:
     assert vm.gic is not None
-    vcpu = _vcpu_on(hypervisor, vm, pe) if intid < FIRST_SPI else None
-    return vm.gic.state(intid, vcpu) is Interrupt.INACTIVE
+    return vm.gic.state(intid, _vcpu_on(hypervisor, vm, pe)) is Interrupt.INACTIVE
 
 
 def _vcpu_on(hypervisor: Hypervisor, vm: Partition, pe: int) -> int | None:
@@ -114,7 +113,7 @@ def pe_next(hypervisor: Hypervisor, pe: PE) -> Next:
 def inject(hypervisor: Hypervisor, vm: Partition, intid: int, vcpu: int | None = None) -> None:
     """Make ``intid`` pending in the VM's virtual GIC, or straight on its vIRQ without one."""
     if vm.gic is not None:
-        vm.gic.set_pending(intid, vcpu if intid < FIRST_SPI else None)
+        vm.gic.set_pending(intid, vcpu)
         return
     ctx = vm.contexts[vcpu or 0]
     assert ctx.runner is not None

@@ -145,7 +145,7 @@ def secure(spmc: Spmc, pe: PE, intid: int, running: ExecutionContext) -> Next:
     target = owner.context_on(pe) if owner is not None and owner.alive else None
     gic.acknowledge(pe.index, intid)
     if owner is None or target is None:
-        gic.configure(intid, pe=pe.index if intid < FIRST_SPI else None, enabled=False)
+        gic.configure(intid, pe.index, enabled=False)
         gic.deactivate(pe.index, intid)
         return running
     if gic.is_edge(intid, pe.index):
@@ -265,7 +265,6 @@ def reconfigure(spmc: Spmc, ctx: ExecutionContext, intid: int, command: int, val
         gic.configure(intid, target=value)
         return True
     if command == hafnium.Reconfigure.ENABLE and value in (0, 1):
-        private = pe.index if intid < FIRST_SPI else None
-        gic.configure(intid, pe=private, enabled=bool(value))
+        gic.configure(intid, pe.index, enabled=bool(value))
         return True
     return command == hafnium.Reconfigure.SEC_STATE and value == SECURE

@@ -145,9 +145,7 @@ class Spmc(Manager):
         """An SP enables the interrupt of its device: so does the GIC, for the SP's PE."""
         if self.interrupt_owners.get(intid) is ctx.partition:
             assert ctx.pe is not None
-            self.machine.gic.configure(
-                intid, pe=ctx.pe.index if intid < FIRST_SPI else None, enabled=on
-            )
+            self.machine.gic.configure(intid, ctx.pe.index, enabled=on)
 
     # Boot: each SP runs on the PE until its first FFA_MSG_WAIT, in boot order.
 

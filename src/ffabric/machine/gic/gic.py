@@ -228,7 +228,7 @@ class Gic:
         """Set what is given of one interrupt, as Secure writes to its registers do.
 
         ``priority`` is the Secure one (0 most urgent, below 0x80 for Secure interrupts), ``target``
-        the PE number that an SPI goes to; ``pe`` is needed below INTID 32.
+        the PE number that an SPI goes to; ``pe`` is needed below INTID 32, and else says nothing.
         """
         bank = self._bank(intid, pe)
         bit = 1 << intid
