@@ -87,18 +87,18 @@ def schedule_receivers(hypervisor: Hypervisor, pe: PE) -> Steps:
             if receiver.endpoint in hypervisor.partitions:
                 for vcpu in receiver.vcpus or (None,):
                     raise_npi(hypervisor, receiver.endpoint, vcpu)
-            elif hypervisor.is_multiprocessor(receiver.endpoint):
-                for vcpu in receiver.vcpus or (pe.index,):
-                    yield from _run_pinned(hypervisor, receiver.endpoint << 16 | vcpu, pe)
             else:
-                yield from _run(hypervisor, receiver.endpoint << 16, pe)
+                here = pe.index if hypervisor.is_multiprocessor(receiver.endpoint) else 0
+                for vcpu in receiver.vcpus or (here,):
+                    yield from _run_at_home(hypervisor, receiver.endpoint << 16 | vcpu, pe)
         if not pending.more:
             break
 
 
-def _run_pinned(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
-    """Give cycles to a context of an MP SP, on the PE that it is pinned to."""
-    there = hypervisor.machine.pes[target & 0xFFFF]
+def _run_at_home(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
+    """Give cycles to a context of an SP: one of an MP SP is pinned to a PE, others come here."""
+    pinned = hypervisor.is_multiprocessor(target >> 16)
+    there = hypervisor.machine.pes[target & 0xFFFF] if pinned else pe
     if there is pe:
         yield from _run(hypervisor, target, pe)
     else:
@@ -121,10 +121,7 @@ def retry(hypervisor: Hypervisor, pe: PE) -> Steps:
     """Receivers that were busy when the SRI came: give them their cycles now, if they can run."""
     targets, hypervisor.unscheduled = hypervisor.unscheduled, []
     for target in dict.fromkeys(targets):
-        if hypervisor.is_multiprocessor(target >> 16):
-            yield from _run_pinned(hypervisor, target, pe)
-        else:
-            yield from _run(hypervisor, target, pe)
+        yield from _run_at_home(hypervisor, target, pe)
 
 
 def raise_npi(hypervisor: Hypervisor, vm_id: int, vcpu: int | None) -> None:
