@@ -1,13 +1,11 @@
 """``ffabric linux``, and systems with a kernel in QEMU in ``ffabric run``."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
 from debs import package
-from ffabric.cli.main import main
 from ffabric.guests import images
 
 OUTSIDER = Path(__file__).parent.parent / "images" / "outsider.bin"
@@ -24,21 +22,6 @@ bootargs = "quiet"
 [run]
 stop_on = "ready"
 """
-
-
-@pytest.fixture
-def run(monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def invoke(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ffabric", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return ended.value.code, printed.out, printed.err
-
-    return invoke
 
 
 @pytest.fixture
@@ -63,37 +46,37 @@ def folder(tmp_path):
     return where
 
 
-def test_without_qemu_the_command_that_installs_it_is_said(run, folder, monkeypatch):
+def test_without_qemu_the_command_that_installs_it_is_said(run_afresh, folder, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    status, _, error = run("linux", "--packages", folder)
+    status, _, error = run_afresh("linux", "--packages", folder)
     assert (status, error) == (
         2,
         "ffabric: qemu-system-aarch64 is not installed: sudo apt-get install qemu-system-arm\n",
     )
 
 
-def test_without_package_sources_the_folder_is_pointed_out(run, monkeypatch):
+def test_without_package_sources_the_folder_is_pointed_out(run_afresh, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    status, _, error = run("linux")
+    status, _, error = run_afresh("linux")
     assert status == 2
     assert "--packages" in error
     assert len(error.splitlines()) == 1
 
 
-def test_a_folder_without_packages(run, tmp_path):
-    status, _, error = run("linux", "--packages", tmp_path)
+def test_a_folder_without_packages(run_afresh, tmp_path):
+    status, _, error = run_afresh("linux", "--packages", tmp_path)
     assert (status, error) == (2, f"ffabric: {tmp_path}: there are no arm64 packages in it\n")
 
 
-def test_kernel_and_files_for_a_system_of_ones_own(run, folder, tmp_path):
-    status, out, _ = run("linux", "--packages", folder, "--extract", tmp_path / "boot")
+def test_kernel_and_files_for_a_system_of_ones_own(run_afresh, folder, tmp_path):
+    status, out, _ = run_afresh("linux", "--packages", folder, "--extract", tmp_path / "boot")
     assert status == 0
     assert (tmp_path / "boot/vmlinuz").read_bytes() == images.load("client_smc")
     assert (tmp_path / "boot/initrd").read_bytes().startswith(b"070701")
     assert "bootargs: console=ttyAMA0" in out
 
 
-def test_a_kernel_that_is_not_linux_is_found_out(run, folder, tmp_path, qemu):
+def test_a_kernel_that_is_not_linux_is_found_out(run_afresh, folder, tmp_path, qemu):
     (tmp_path / "adder.py").write_text(
         "from ffabric.guests.partition import Partition\n\n\n"
         "class Adder(Partition):\n"
@@ -103,7 +86,7 @@ def test_a_kernel_that_is_not_linux_is_found_out(run, folder, tmp_path, qemu):
         "        return request.respond(a + b)\n"
     )
     trace = tmp_path / "linux.trace.jsonl"
-    status, out, _ = run("linux", "adder.py:Adder", "--packages", folder, "--trace", trace)
+    status, out, _ = run_afresh("linux", "adder.py:Adder", "--packages", folder, "--trace", trace)
     assert status == 1
     assert "FAILED: Linux did not get to 'init'" in out
     assert "FAILED: Linux does not see partition 0x8001 (5a7c6d2e" in out
@@ -112,22 +95,22 @@ def test_a_kernel_that_is_not_linux_is_found_out(run, folder, tmp_path, qemu):
     assert trace.read_text().count('"0xc400006f"') >= 64
 
 
-def test_a_kernel_in_a_system_of_ones_own(run, tmp_path, qemu):
+def test_a_kernel_in_a_system_of_ones_own(run_afresh, tmp_path, qemu):
     (tmp_path / "kernel.bin").write_bytes(OUTSIDER.read_bytes())
     (tmp_path / "files").write_bytes(b"files")
     (tmp_path / "system.toml").write_text(SYSTEM.replace("false", "false\npes = 2"))
-    status, out, _ = run("run", "system.toml", "--trace", "run.trace.jsonl")
+    status, out, _ = run_afresh("run", "system.toml", "--trace", "run.trace.jsonl")
     assert status == 0
     assert "kernel: hello" in out
     assert "kernel has printed 'ready'" in out
-    status, _, error = run("run", "system.toml", "--replay", "run.trace.jsonl")
+    status, _, error = run_afresh("run", "system.toml", "--replay", "run.trace.jsonl")
     assert status == 2
     assert "never the same again" in error
 
 
-def test_files_of_a_kernel_are_only_for_qemu(run, tmp_path):
+def test_files_of_a_kernel_are_only_for_qemu(run_afresh, tmp_path):
     (tmp_path / "kernel.bin").write_bytes(OUTSIDER.read_bytes())
     (tmp_path / "system.toml").write_text(SYSTEM.replace('engine = "qemu"\n', ""))
-    status, _, error = run("run", "system.toml")
+    status, _, error = run_afresh("run", "system.toml")
     assert status == 2
     assert error.count("only with engine = 'qemu'") == 2

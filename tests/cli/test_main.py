@@ -11,21 +11,7 @@ from ffabric import __version__
 from ffabric.abi.errors import DecodeError
 from ffabric.cli import main as command_line
 from ffabric.cli.errors import UsageError, lines_of
-from ffabric.cli.main import COMMANDS, main
-
-
-@pytest.fixture
-def ffabric_command(monkeypatch, capsys):
-    """Runs ``ffabric`` with arguments: its exit status, its output, its errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ffabric", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return end.value.code, printed.out, printed.err
-
-    return run
+from ffabric.cli.main import COMMANDS
 
 
 @pytest.fixture

@@ -1,26 +1,8 @@
 """``ffabric xtest``: what it says of what cannot be. The run itself is `make demo-xtest`."""
 
-import sys
-
 import pytest
 
 from debs import package
-from ffabric.cli.main import main
-
-
-@pytest.fixture
-def run(monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def invoke(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ffabric", "xtest", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return ended.value.code, printed.err
-
-    return invoke
 
 
 @pytest.mark.parametrize(
@@ -31,22 +13,22 @@ def run(monkeypatch, tmp_path, capsys):
         (["crypt"], "'crypt' is no number of a case, such as 1001"),
     ],
 )
-def test_what_makes_no_sense_is_refused(run, arguments, line):
-    assert run(*arguments) == (2, f"ffabric: {line}\n")
+def test_what_makes_no_sense_is_refused(run_afresh, arguments, line):
+    assert run_afresh("xtest", *arguments) == (2, "", f"ffabric: {line}\n")
 
 
-def test_a_folder_without_xtest(run, tmp_path):
+def test_a_folder_without_xtest(run_afresh, tmp_path):
     modules = "lib/modules/7.9/kernel/drivers/firmware/arm_ffa"
     names = ("boot/vmlinuz-7.9", f"{modules}/ffa-core.ko", f"{modules}/ffa-module.ko")
     package(tmp_path, "linux-image-7.9", dict.fromkeys(names, b"data"))
     package(tmp_path, "busybox-static", {"bin/busybox": b"busybox"})
     line = f"ffabric: no package optee-os for arm64 in {tmp_path}\n"
-    assert run("--packages", tmp_path) == (2, line)
+    assert run_afresh("xtest", "--packages", tmp_path) == (2, "", line)
 
 
-def test_without_package_sources_the_folder_is_pointed_out(run, monkeypatch):
+def test_without_package_sources_the_folder_is_pointed_out(run_afresh, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    status, error = run()
+    status, _, error = run_afresh("xtest")
     assert status == 2
     assert "--packages" in error
     assert len(error.splitlines()) == 1

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import pytest
+from device_sides import INTID, device
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
@@ -15,22 +16,12 @@ from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.guests.partition import Partition
 from ffabric.system.boot import boot
 from ffabric.system.describe import describe, sp, vm
-from ffabric.system.manifest import DeviceRegion, Interrupt
 from ffabric.system.vmm import Vmm
 
 BIT, HIGH = 1 << 3, 1 << 60
 PER_VCPU = abi.PER_VCPU
 INFO_32, INFO_64 = fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64
-INTID = 40
 MASK64 = (1 << 64) - 1
-SECURE_EDGE = 0x100
-DEVICE = DeviceRegion(
-    name="device",
-    base_address=0x1C09_0000,
-    pages=1,
-    attributes=3,
-    interrupts=(Interrupt(INTID, SECURE_EDGE),),
-)
 
 
 class Receiver(Partition):
@@ -352,7 +343,7 @@ class Kernel(Client):
 def test_bottom_halves_do_what_top_halves_have_noted(make_client, seed):
     driver, client = Driver(), make_client()
     spec = describe(
-        sps=[sp(driver, device_regions=(DEVICE,))],
+        sps=[sp(driver, device_regions=(device(),))],
         vms=[client],
         hypervisor=make_client is Client,
         pes=2,

@@ -1,38 +1,12 @@
 """A secure interrupt takes a PE from the normal world and gives it back."""
 
 import pytest
+from device_sides import INTID, Handler, device
 
-from ffabric.abi import hafnium
 from ffabric.guests.partition import Partition
 from ffabric.system.boot import boot
 from ffabric.system.describe import describe, sp, vm
-from ffabric.system.manifest import DeviceRegion, Interrupt, SriPolicy
-
-INTID = 40
-SECURE_EDGE = 0x100
-DEVICE = DeviceRegion(
-    name="device",
-    base_address=0x1C09_0000,
-    pages=1,
-    attributes=3,
-    interrupts=(Interrupt(INTID, SECURE_EDGE),),
-)
-
-
-class Handler(Partition):
-    name = "handler"
-
-    def __init__(self):
-        super().__init__()
-        self.handled = 0
-
-    async def on_boot(self, ffa):
-        await ffa.call(hafnium.HF_INTERRUPT_ENABLE, INTID, 1, 0)
-
-    async def on_interrupt(self, kind, ffa):
-        x = await ffa.call(hafnium.HF_INTERRUPT_GET)
-        self.handled += 1
-        await ffa.call(hafnium.HF_INTERRUPT_DEACTIVATE, x[0], x[0])
+from ffabric.system.manifest import SriPolicy
 
 
 class Worker(Partition):
@@ -49,7 +23,7 @@ class Worker(Partition):
 @pytest.mark.parametrize("policy", [*SriPolicy, SriPolicy(0), SriPolicy(3)])
 def test_the_hypervisor_schedules_an_sp_that_leaves_its_interrupts_to_it(policy):
     handler, worker = Handler(), Worker("v")
-    handling = sp(handler, device_regions=(DEVICE,), sri_interrupts_policy=policy)
+    handling = sp(handler, device_regions=(device(),), sri_interrupts_policy=policy)
     with boot(describe(sps=[handling], vms=[worker])) as system:
         machine = system.machine
         for at in (8_000, 9_000, 15_000):
@@ -63,7 +37,7 @@ def test_who_is_interrupted_goes_on(hypervisor):
     handler = Handler()
     workers = [Worker("v"), Worker("w")][: 2 if hypervisor else 1]
     spec = describe(
-        sps=[sp(handler, device_regions=(DEVICE,))],
+        sps=[sp(handler, device_regions=(device(),))],
         vms=[vm(each) for each in workers],
         pes=1,
         hypervisor=hypervisor,
@@ -79,7 +53,7 @@ def test_who_is_interrupted_goes_on(hypervisor):
 
 def test_what_comes_while_the_machine_rests_is_taken_when_it_goes_on():
     handler = Handler()
-    spec = describe(sps=[sp(handler, device_regions=(DEVICE,))], vms=[vm(Worker("v"))])
+    spec = describe(sps=[sp(handler, device_regions=(device(),))], vms=[vm(Worker("v"))])
     with boot(spec) as system:
         system.run()
         system.machine.gic.set_pending(INTID)

@@ -6,13 +6,12 @@ import signal
 from pathlib import Path
 
 import pytest
+from device_sides import Handler, device
 
-from ffabric.abi import hafnium, psci
+from ffabric.abi import psci
 from ffabric.abi.optee import smc
-from ffabric.guests.partition import Partition
 from ffabric.machine.gic import GROUP1NS
 from ffabric.system.describe import sp, trusted_os
-from ffabric.system.manifest import DeviceRegion, Interrupt
 from ffabric.system.system import PartitionCrashed
 
 IMAGE = Path(__file__).parent.parent / "images" / "trusted_os.bin"
@@ -21,7 +20,6 @@ IDENTITY, EXCHANGE, ARM_TIMER, INTERRUPTS, NOTIFY, WAIT = (
 )
 SPIN, ASK = 0x3200_0000 | 4, 0x3200_0000 | 18
 INTID = 45
-SECURE_EDGE = 0x100
 UNKNOWN = (1 << 64) - 1
 DEVICETREE_MAGIC = 0xEDFE0DD0
 """As a little-endian CPU reads it."""
@@ -97,32 +95,9 @@ def test_it_makes_way_for_a_foreign_interrupt(boot):
     assert ffa.call(smc.RETURN_FROM_RPC)[0] == 0
 
 
-class Handler(Partition):
-    name = "handler"
-
-    def __init__(self):
-        super().__init__()
-        self.handled = 0
-
-    async def on_boot(self, ffa):
-        await ffa.call(hafnium.HF_INTERRUPT_ENABLE, INTID, 1, 0)
-
-    async def on_interrupt(self, kind, ffa):
-        x = await ffa.call(hafnium.HF_INTERRUPT_GET)
-        self.handled += 1
-        await ffa.call(hafnium.HF_INTERRUPT_DEACTIVATE, x[0], x[0])
-
-
 def test_it_makes_way_for_the_interrupt_of_an_sp(boot):
-    handler = Handler()
-    device = DeviceRegion(
-        name="device",
-        base_address=0x1C09_0000,
-        pages=1,
-        attributes=3,
-        interrupts=(Interrupt(INTID, SECURE_EDGE),),
-    )
-    session = boot(sps=[sp(handler, device_regions=(device,))])
+    handler = Handler(INTID)
+    session = boot(sps=[sp(handler, device_regions=(device(INTID),))])
     gic = session.system.machine.gic
     listen(session, lambda line: gic.set_pending(INTID))
     ffa = session.vm("kernel").ffa
