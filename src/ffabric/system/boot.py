@@ -47,7 +47,6 @@ from ffabric.machine.stage2 import (
 )
 from ffabric.system.devices import add_devices
 from ffabric.system.devicetree import normal_world
-from ffabric.system.dtb import Node
 from ffabric.system.engines import make_runner
 from ffabric.system.kernel import Layout, optee_node
 from ffabric.system.manifest import (
@@ -298,8 +297,7 @@ class _Builder:
         partition = _partition(spec, None)
         dispatcher = Dispatcher(monitor, partition, spec.vcpus)
         dispatcher.on_death = system.on_death
-        if self.spec.hypervisor is None:
-            dispatcher.notification = spec.notification_interrupt
+        dispatcher.notification = self.spec.notification_interrupt
         dispatcher.others = system.firmware.spmc.interrupt_owners
         monitor.dispatcher = dispatcher
         place = next(each for each in spec.memory if each.name == DEVICETREE.name)
@@ -333,17 +331,12 @@ class _Builder:
         if spec.manifest_offset is not None:
             self._write(spec, spec.manifest_offset, spec.dtb)
         if spec.kernel is not None:
-            layout = Layout(spec, self.spec.mpidrs, self._optee_node())
+            told = self.spec.trusted_os is not None
+            optee = optee_node(self.spec.notification_interrupt) if told else None
+            layout = Layout(spec, self.spec.mpidrs, optee)
             partition.boot_information = layout.devicetree
             for at, data in layout.files:
                 self._write(spec, at - spec.load_address, data)
-
-    def _optee_node(self) -> Node | None:
-        """What a kernel learns of the trusted OS; a hypervisor keeps its notifications back."""
-        trusted_os = self.spec.trusted_os
-        if trusted_os is None:
-            return None
-        return optee_node(None if self.spec.hypervisor else trusted_os.notification_interrupt)
 
     def _write(self, spec: PartitionSpec, offset: int, data: bytes) -> None:
         """Write ``data`` at ``offset`` from the load address, wherever its pieces are."""

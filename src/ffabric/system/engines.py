@@ -143,8 +143,7 @@ def _qemu_trusted_os(endpoint: Endpoint) -> QemuGuest:
         on_line=lambda line: endpoint.system.on_line(spec.name, line),
         image=Image(ram.pa, data),
     )
-    if endpoint.system.spec.hypervisor is None:
-        trusted_os.notification = spec.notification_interrupt
+    trusted_os.notification = endpoint.system.spec.notification_interrupt
     return trusted_os
 
 

@@ -185,6 +185,13 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Problem, ...] = ()
 
     @property
+    def notification_interrupt(self) -> int | None:
+        """The SPI with which the trusted OS notifies a kernel; a hypervisor keeps that back."""
+        if self.trusted_os is None or self.hypervisor is not None:
+            return None
+        return self.trusted_os.notification_interrupt
+
+    @property
     def pes(self) -> int:
         """How many PEs there are."""
         return len(self.mpidrs)

@@ -141,9 +141,7 @@ class Connection:
         try:
             header = parse_header(data)
         except DecodeError:
-            return build(
-                abi.ERROR, self.generation, response=True, msg_id=data[1] if data[1:] else 0
-            )
+            return self._failed(data[1] if data[1:] else 0)
         if header.type & RESPONSE:
             return self._error(header)
         try:
@@ -160,7 +158,10 @@ class Connection:
     def _error(self, header: Header) -> bytes:
         if header.id & EVENT and not header.type & RESPONSE:
             return _taken(header.token)
-        fields = {"device": header.device, "token": header.token, "msg_id": header.id}
+        return self._failed(header.id, token=header.token, device=header.device)
+
+    def _failed(self, message: int, *, token: int = 0, device: int = 0) -> bytes:
+        fields = {"device": device, "token": token, "msg_id": message}
         return build(abi.ERROR, self.generation, response=True, **fields)
 
     def _transport(self, message: Message, header: Header) -> bytes:
@@ -311,13 +312,7 @@ class Connection:
         record = bus_abi.GET_DEVICES.response.record(self.generation.number)  # type: ignore[union-attr]
         count = min(count, 8 * (abi.MAX_DIRECT - HEADER_SIZE - record.size)) // 8 * 8
         if offset % 8 or not count:
-            return build(
-                abi.ERROR,
-                self.generation,
-                token=message.token,
-                response=True,
-                msg_id=message.kind.id,
-            )
+            return self._failed(message.kind.id, token=message.token)
         numbers = set(self.ends)
         more = any(number >= offset + count for number in numbers)
         fields = {
