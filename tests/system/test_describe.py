@@ -197,6 +197,14 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
     ({"sps": [sp("a", id=1)]}, "a: id: 0x1: bit 15 must be set"),
     ({"vms": [vm("a", id=0x8001)]}, "a: id: 0x8001: bit 15 must be clear"),
     ({"vms": ["a", "b"], "hypervisor": False}, "b: without a hypervisor there is only one VM"),
+    (
+        {"sps": [sp("a", device_regions=(region("d", 0x1C0B_0000, 288),))]},
+        "a: d: interrupt 288: the GIC of a system has them up to 287",
+    ),
+    (
+        {"devices": [device("u", 0x1C0B_0000, 500)]},
+        "[[device]] u: interrupt: interrupt 500: the GIC of a system has them up to 287",
+    ),
     ({"vms": ["a"], "instruction_time": 0}, "instruction_time: 0: at least 1 ns"),
     ({"vms": [vm("a", el=2)]}, "a: el: 2 is the hypervisor's: say hypervisor = false"),
     (

@@ -23,7 +23,7 @@ from ffabric.system.manifest_keys import (
     PROPERTIES,
     SERVICES_1_0,
 )
-from ffabric.system.spec import ENGINES, SP, TRUSTED_OS, VM
+from ffabric.system.spec import ENGINES, LAST_SPI, SP, TRUSTED_OS, VM
 
 SYSTEM: tuple[Key, ...] = (
     Key("name", TEXT, "The system's name.", default="the file's"),
@@ -125,7 +125,7 @@ TRUSTED_OS_KEYS: tuple[Key, ...] = (
     Key(
         "notification_interrupt", U32,
         "The SPI with which it notifies the kernel, if there is no hypervisor (OP-TEE's "
-        "CFG_CORE_ASYNC_NOTIF_GIC_INTID).", most=287,
+        "CFG_CORE_ASYNC_NOTIF_GIC_INTID).", most=LAST_SPI,
     ),
 )  # fmt: skip
 """The table [trusted_os]."""

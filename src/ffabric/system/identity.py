@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 
+from ffabric.machine.gic import FIRST_SPI
 from ffabric.system.manifest import ExecutionState
 from ffabric.system.problems import Problems
 from ffabric.system.spec import (
+    LAST_SPI,
     QEMU,
     SP,
     TRUSTED_OS,
@@ -19,8 +21,6 @@ from ffabric.system.spec import (
 from ffabric.system.spmc_manifest import SP_ID_BASE
 
 PES_PER_CLUSTER = 4
-FIRST_SPI, SPIS = 32, 256
-"""Of the GIC that a system has."""
 _KINDS = {SP: "an SP", VM: "a VM", TRUSTED_OS: "a trusted OS"}
 QEMU_PES = 16
 """In the one cluster of QEMU's machine."""
@@ -88,8 +88,8 @@ def _check_notifications(partition: PartitionDraft, problems: Problems) -> None:
         return
     if partition.kind != TRUSTED_OS:
         problems.add(partition.where, key, "a trusted OS has one, nobody else")
-    if not FIRST_SPI <= intid < FIRST_SPI + SPIS:
-        message = f"{intid} is no SPI: they are {FIRST_SPI} to {FIRST_SPI + SPIS - 1}"
+    if not FIRST_SPI <= intid <= LAST_SPI:
+        message = f"{intid} is no SPI: they are {FIRST_SPI} to {LAST_SPI}"
         problems.add(partition.where, key, message)
 
 

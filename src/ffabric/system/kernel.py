@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from ffabric.machine.gic import FIRST_SPI
 from ffabric.system.dtb import Node, build_dtb
 from ffabric.system.placement import BLOCK
 from ffabric.system.spec import ImageSource, KernelBoot, PartitionSpec
@@ -30,7 +31,6 @@ _IMAGE_SIZE = struct.Struct("<Q")
 _IMAGE_SIZE_AT = 16
 _GIC, _CLOCK = 1, 2  # phandles
 _SPI, _PPI = 0, 1
-_FIRST_SPI = 32
 _EDGE, _LEVEL = 1, 4
 _TIMER_PPIS = (13, 14, 11, 10)  # secure, non-secure, virtual, hypervisor
 
@@ -142,7 +142,7 @@ def optee_node(notification: int | None = None) -> Node:
     """An OP-TEE answers to its SMC ABI, and notifies with an SPI (linaro,optee-tz.yaml)."""
     properties = {"compatible": _text("linaro,optee-tz"), "method": _text("smc")}
     if notification is not None:
-        properties["interrupts"] = _cells(_SPI, notification - _FIRST_SPI, _EDGE)
+        properties["interrupts"] = _cells(_SPI, notification - FIRST_SPI, _EDGE)
     return Node("optee", properties)
 
 

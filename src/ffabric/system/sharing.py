@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ffabric.system.manifest import LAST_BOOT_ORDER
 from ffabric.system.problems import Problems
-from ffabric.system.spec import SP, DeviceSpec, MemoryBank, PartitionDraft
+from ffabric.system.spec import LAST_SPI, SP, DeviceSpec, MemoryBank, PartitionDraft
 
 
 def check_boot_order(partitions: Iterable[PartitionDraft], problems: Problems) -> None:
@@ -40,6 +40,8 @@ def check_device_regions(partitions: Iterable[PartitionDraft], problems: Problem
                     )
             taken.append((base, end, partition.name))
             for interrupt in region.interrupts:
+                if interrupt.id > LAST_SPI:
+                    problems.add(partition.where, region.name, _not_there(interrupt.id))
                 owner = interrupts.setdefault(interrupt.id, partition.name)
                 if owner != partition.name:
                     problems.add(
@@ -53,6 +55,8 @@ def check_devices(
     """Devices overlap neither each other nor memory, and share no interrupt and no name."""
     devices = tuple(devices)
     for device in devices:
+        if device.interrupt is not None and device.interrupt > LAST_SPI:
+            problems.add(_where(device), "interrupt", _not_there(device.interrupt))
         for bank in banks:
             if bank.base < device.base + device.size and device.base < bank.end:
                 message = f"{device.base:#x} overlaps the memory {bank.name}"
@@ -66,6 +70,10 @@ def check_devices(
             problems.add(_where(second), "interrupt", message)
         if first.name == second.name:
             problems.add(_where(second), "name", "another device has this name")
+
+
+def _not_there(intid: int) -> str:
+    return f"interrupt {intid}: the GIC of a system has them up to {LAST_SPI}"
 
 
 def _where(device: DeviceSpec) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ffabric.abi.ffa.version import LATEST
+from ffabric.machine.gic import FIRST_SPI, SPIS
 from ffabric.system.dtb import Node
 from ffabric.system.images import Image
 from ffabric.system.manifest import Manifest, RegionAttributes
@@ -22,6 +23,9 @@ from ffabric.system.spmc_manifest import SP_ID_BASE
 SP, VM, TRUSTED_OS = "sp", "vm", "trusted_os"
 QEMU = "qemu"
 ENGINES = ("python", "unicorn", QEMU)
+
+LAST_SPI = FIRST_SPI + SPIS - 1
+"""Of the GICs of a system: the machine's, and each VM's."""
 
 RWX = int(RegionAttributes.READ | RegionAttributes.WRITE | RegionAttributes.EXECUTE)
 

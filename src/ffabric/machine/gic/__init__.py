@@ -1,7 +1,7 @@
 """The GICv3 interrupt controller (Arm IHI 0069)."""
 
 from ffabric.machine.gic.cpu_interface import NAMES, SPURIOUS, SYSTEM_REGISTERS
-from ffabric.machine.gic.gic import Gic
+from ffabric.machine.gic.gic import SPIS, Gic
 from ffabric.machine.gic.interrupts import (
     FIRST_SPI,
     GROUP0,
@@ -18,6 +18,7 @@ __all__ = [
     "GROUP1NS",
     "GROUP1S",
     "NAMES",
+    "SPIS",
     "SPURIOUS",
     "SYSTEM_REGISTERS",
     "Gic",

@@ -38,6 +38,8 @@ SGI_TO_OTHERS = 1 << 40
 """ICC_SGI*R.IRM: every PE but the one that writes."""
 
 MAX_SPIS = 988
+SPIS = 256
+"""How many there are, unless a GIC is told otherwise."""
 AFFINITY_MASK = 0xFF_00FF_FFFF
 
 Candidates = list[tuple[int, int] | None]
@@ -51,7 +53,7 @@ class Gic:
     asleep and masked (see :func:`~ffabric.machine.gic.setup.set_up`).
     """
 
-    def __init__(self, pes: int, mpidrs: Sequence[int] | None = None, *, spis: int = 256) -> None:
+    def __init__(self, pes: int, mpidrs: Sequence[int] | None = None, *, spis: int = SPIS) -> None:
         mpidrs = range(pes) if mpidrs is None else mpidrs
         affinities = [mpidr >> 8 & 0xFF00_0000 | mpidr & 0xFF_FFFF for mpidr in mpidrs]
         if pes < 1 or len(affinities) != pes or len(set(affinities)) != pes:
