@@ -164,6 +164,68 @@ def test_an_sp_dies_while_another_handles_an_interrupt_on_top_of_it(ffabric):
     assert v1.status.name == "ABORTED"
 
 
+class Interrupted:
+    """A UP SP ``u`` that a VM runs on PE 0, and an SP ``h`` handles an interrupt on top."""
+
+    def __init__(self, ffabric):
+        line = DeviceRegion(
+            name="line",
+            base_address=0x1C09_0000,
+            pages=1,
+            attributes=3,
+            interrupts=(Interrupt(SPI, SECURE_EDGE),),
+        )
+        sps = ["u", sp("h", device_regions=(line,))]
+        session = boot(ffabric, sps, [vm("v", vcpus=2)], pes=2)
+        self.v = [Link(session, "v", n) for n in range(2)]
+        self.u, self.h = Link(session, "u"), Link(session, "h")
+        machine = session.system.machine
+        self.v[0].call(psci.CPU_ON_64, machine.pes[1].mpidr, 0, 0)
+        session.run()
+        self.v[0].leave(fid.FFA_RUN, self.h.word)
+        self.h.must(hafnium.HF_INTERRUPT_ENABLE, SPI, 1, 0)
+        self.h.wait()
+        self.v[0].leave(fid.FFA_RUN, self.u.word)
+        machine.gic.set_pending(SPI)
+        session.run()
+        assert (self.h.has_control, self.u.state) == (True, State.PREEMPTED)
+
+    def handle(self):
+        """The handler takes its interrupt and is done."""
+        assert self.h.call(hafnium.HF_INTERRUPT_GET)[0] == SPI
+        self.h.wait()
+
+
+def test_who_is_interrupted_is_not_run_on_another_pe(ffabric):
+    rig = Interrupted(ffabric)
+    with ffabric.refuses("run.target_busy"):
+        rig.v[1].must(fid.FFA_RUN, rig.u.word)
+    rig.handle()
+    assert rig.u.has_control
+    with ffabric.refuses("run.target_busy"):
+        rig.v[1].must(fid.FFA_RUN, rig.u.word)
+    rig.u.wait()
+    assert rig.v[0].has_control
+    rig.v[1].leave(fid.FFA_RUN, rig.u.word)
+
+
+def test_who_is_interrupted_gets_no_cycles_from_the_scheduler(ffabric):
+    rig = Interrupted(ffabric)
+    firmware = rig.v[0].session.system.firmware
+    assert firmware.spmc.give(rig.v[1].ctx.pe, rig.u.ctx) is None
+    rig.handle()
+    assert rig.u.has_control
+
+
+def test_who_was_interrupted_runs_anywhere_when_the_handler_has_died(ffabric):
+    rig = Interrupted(ffabric)
+    rig.h.leave(fid.FFA_ERROR, 0, 1)
+    assert rig.u.has_control
+    rig.u.leave(fid.FFA_YIELD)
+    rig.v[1].leave(fid.FFA_RUN, rig.u.word)
+    assert rig.u.has_control
+
+
 def test_an_sp_dies_while_it_waits_for_another(wide):
     v, m, u = wide.v, wide.m, wide.u
     v[1].ask(m[1])

@@ -6,6 +6,9 @@ request is resumed only on the PE where the request was made (DEN0077A 1.2, sect
 and only by whoever waits for its answer: a chain that a non-secure interrupt has unwound is wound
 up again link by link.
 
+A context that a secure interrupt has taken the PE from belongs to the handler of the interrupt
+until that one is done: it then goes on where it stopped, so nobody else may run it, on any PE.
+
 A context that was taken out of its wait in the middle of a chain, to handle a secure interrupt,
 goes back to waiting with FFA_RUN of the next link. All links but the last are still BLOCKED, so it
 is the last one that runs (section 9.3, figure "resume of a preempted chain").
@@ -42,7 +45,7 @@ RUN_BUSY = rule(
     "run.target_busy",
     Status.BUSY,
     "DEN0077A 1.2, section 14.4",
-    "The target context is not already RUNNING.",
+    "The target context is not RUNNING, and no handler of an interrupt will resume it.",
 )
 RUN_ABORTED = rule(
     "run.target_aborted",
@@ -171,6 +174,8 @@ def _check_runnable(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> 
         refuse(RUN_BUSY, got=state.value, expected="WAITING, PREEMPTED or yielded")
     if state is State.ABORTED:
         refuse(RUN_ABORTED, got=state.value, expected="WAITING, PREEMPTED or yielded")
+    if ctx.handler is not None:
+        refuse(RUN_BUSY, got=f"interrupted for {ctx.handler.name}", expected="handled")
     scheduler = caller.partition.may_schedule
     waiting = state is State.WAITING and scheduler
     if not waiting and state is not State.PREEMPTED and not ctx.yielded:

@@ -68,9 +68,10 @@ class ExecutionContext(Context):
     ``caller`` is the context that asked for this one's cycles, ``callee`` the one that it is
     BLOCKED on, ``request`` the function id of the direct request it serves, ``sender`` the endpoint
     id the request came from, ``framework`` that it is one of a partition manager's, ``interrupted``
-    the context that a secure interrupt took the PE from, ``yielded`` that it is BLOCKED by
-    FFA_YIELD, ``line`` the characters it has logged since its last line ended, ``virq`` the state
-    of its virtual interrupts and ``attention`` that they matter when it enters WAITING.
+    the context that a secure interrupt took the PE from, ``handler`` the context that handles the
+    interrupt that took the PE from this one, ``yielded`` that it is BLOCKED by FFA_YIELD, ``line``
+    the characters it has logged since its last line ended, ``virq`` the state of its virtual
+    interrupts and ``attention`` that they matter when it enters WAITING.
 
     Whoever is RUNNING and has a caller is its caller's callee.
     """
@@ -81,6 +82,7 @@ class ExecutionContext(Context):
         "caller",
         "framework",
         "gate",
+        "handler",
         "interrupted",
         "line",
         "manager",
@@ -108,6 +110,7 @@ class ExecutionContext(Context):
         self.framework = False
         self.gate: Callable[[PE, ExecutionContext], ExecutionContext | None] | None = None
         self.interrupted: ExecutionContext | None = None
+        self.handler: ExecutionContext | None = None
         self.yielded = False
         self.line = bytearray()
         self.virq: Any = None

@@ -203,6 +203,8 @@ def _handle(pe: PE, target: ExecutionContext, interrupted: Next) -> ExecutionCon
     virq = target.virq
     intid = virq.take() if target.partition.el == 0 else virq.first()
     target.interrupted = interrupted
+    if interrupted is not None:
+        interrupted.handler = target
     target.state = State.RUNNING
     target.model = Model.SEC_INTERRUPT
     target.pe = pe
@@ -235,6 +237,7 @@ def done(spmc: Spmc, pe: PE, handler: ExecutionContext) -> Next:
     interrupted, handler.interrupted = handler.interrupted, None
     if interrupted is None:
         return None
+    interrupted.handler = None
     if interrupted.state is State.ABORTED:
         return execution.unwind(spmc, pe, interrupted)
     interrupted.state = State.RUNNING

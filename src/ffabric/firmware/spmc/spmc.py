@@ -301,7 +301,7 @@ class Spmc(Manager):
         if ctx.state is State.WAITING:
             ctx.model = Model.RUN
             ctx.caller = gate
-        elif ctx.state is not State.PREEMPTED:
+        elif ctx.state is not State.PREEMPTED or ctx.handler is not None:
             return None
         ctx.state = State.RUNNING
         ctx.pe = pe
