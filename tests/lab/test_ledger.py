@@ -156,7 +156,7 @@ def test_a_lender_that_keeps_access(monkeypatch, watched, owner, borrower):
 @pytest.mark.parametrize(("owner", "borrower"), PAIRS)
 def test_a_borrower_that_keeps_access(monkeypatch, watched, owner, borrower):
     monkeypatch.setattr(
-        giveback, "take_from", lambda pm, me, r, borrower, **_: setattr(borrower, "held", None)
+        giveback, "take_from", lambda pm, r, borrower, **_: setattr(borrower, "held", None)
     )
     assert "history says 0x0" in found(watched(), "share", owner, borrower)
 

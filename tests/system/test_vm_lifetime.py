@@ -20,6 +20,11 @@ REQ, RESP = fid.FFA_MSG_SEND_DIRECT_REQ_64, fid.FFA_MSG_SEND_DIRECT_RESP_64
 RWNX = abi.PERM_DATA_RW | abi.PERM_INSTRUCTION_NX
 
 
+def pages_of(*endpoints):
+    """How many pages these have of their own."""
+    return sum(each.size for endpoint in endpoints for each in endpoint.spec.memory) // PAGE
+
+
 class Listener(Partition):
     """An SP that wants to know which VMs there are."""
 
@@ -116,7 +121,7 @@ class World:
             assert hypervisor._askers[pe.index] not in contexts
         assert all(ctx.state is State.ABORTED for ctx in contexts)
         frames, tables, regions = self.resources()
-        assert frames == self.before[0] + sum(m.size for m in endpoint.spec.memory) // PAGE
+        assert frames == self.before[0] + pages_of(endpoint)
         assert tables < self.before[1]
         assert regions == self.before[2] - 2
         assert self.listener.heard == [(VM_DESTROYED, number)]
@@ -379,6 +384,69 @@ def test_notifications_that_it_has_not_read(world):
         u.ffa.notification_set(gone.id, 0b1)
     source = world.hypervisor.partitions[world.system.resolve("w")].notifications.from_vms
     assert not source.bound.get(gone.id)
+
+
+# While it is being destroyed
+
+
+class Dying(World):
+    """``v`` is being destroyed on PE 0: the listener, who is told, waits for the SP ``u``."""
+
+    def __init__(self, ffabric):
+        super().__init__(ffabric)
+        self.start("v")
+        self.start("w")
+
+    def begin(self, *names):
+        """Destroy VMs; the end comes when ``u`` has answered."""
+
+        async def asks_u(vm, ffa):
+            self.listener.heard.append((VM_DESTROYED, vm))
+            if len(self.listener.heard) == 1:
+                await ffa.direct_request("u")
+
+        self.listener.on_vm_destroyed = asks_u
+        return [self.destroy(name, pe=0) for name in names]
+
+    def end(self):
+        """Let the SP answer, and another one run."""
+        self.answer(self.session.sp("u").ffa, self.system.resolve("listener"))
+        self.session.run()
+
+
+@pytest.mark.parametrize("kind", ["share", "lend"])
+def test_an_sp_keeps_what_a_vm_gives_back_while_the_owner_is_destroyed(ffabric, kind):
+    world = Dying(ffabric)
+    v, w, m = world.session.vm("v"), world.vcpu("w", 1), world.session.sp("m")
+    ipa = v.ram.allocate(2)
+    handle = getattr(v.ffa, kind)(("m", "w"), ipa=ipa, pages=2)
+    there = m.ffa.retrieve(handle, "v", others=[("w", 2)]).ipa
+    world.leave(m.ffa, fid.FFA_MSG_WAIT)
+    w.retrieve(handle, "v", others=[("m", 2)])
+    (gone,) = world.begin("v")
+    w.relinquish(handle)
+    m.memory.write(there, b"still here")
+    world.end()
+    world.check_alive()
+    free = world.hypervisor.frames.free_pages
+    assert free == world.before[0] + pages_of(gone) - 2
+    m.memory.write(there, b"still here")
+    m.ffa.relinquish(handle)
+    world.check_alive()
+    world.check_gone(gone)
+
+
+@pytest.mark.parametrize("order", ["vw", "wv"])
+@pytest.mark.parametrize("kind", ["share", "lend", "donate"])
+def test_what_a_vm_gave_to_another_when_both_are_destroyed(ffabric, kind, order):
+    world = Dying(ffabric)
+    v, w = world.session.vm("v"), world.vcpu("w", 1)
+    handle = getattr(v.ffa, kind)("w", ipa=v.ram.allocate(2), pages=2)
+    w.retrieve(handle, "v", permissions=RWNX if kind != "share" else 2)
+    gone = world.begin(*order)
+    world.end()
+    assert not world.hypervisor.regions.live
+    assert world.hypervisor.frames.free_pages == world.before[0] + pages_of(*gone)
 
 
 # SPs that want to know

@@ -320,10 +320,20 @@ class Hypervisor(Scripts):
             return self.script(pe, caller, relay.release_mailbox(self, caller))
         return caller
 
-    def come_back(self, region: Region) -> None:
-        """The VM that sent ``region`` is gone: others lose it, for its frames are needed."""
+    def owner_gone(self, region: Region) -> None:
+        """The VM that sent ``region`` is gone: other VMs lose it, for its frames are needed.
+
+        What the SPMC relays as well is nobody's until the SPMC agrees: an SP may have it.
+        """
         self.withdraw(region)
-        super().come_back(region)
+        if region.remote:
+            self.regions.remove(region)
+            self.zombies.append(region)
+        else:
+            super().owner_gone(region)
+
+    def relinquished(self, region: Region) -> None:
+        """A VM has relinquished ``region``: if its owner is being destroyed, that ends it."""
 
     def add(self, partition: Partition, contexts: int) -> None:
         """Create a VM with ``contexts`` vCPUs; its memory and properties are set."""

@@ -131,7 +131,6 @@ def destroy(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
     if vm.mailbox is not None:
         mailbox.drop(vm)
     _forget_notifier(hypervisor, vm)
-    _bequeath(hypervisor, vm)
     hypervisor.forget_endpoint(vm)
     _free_memory(hypervisor, vm)
     if hypervisor.tracer is not None:
@@ -213,15 +212,6 @@ def _forget_notifier(hypervisor: Hypervisor, vm: Partition) -> None:
             source = other.notifications.from_vms
             if vm.id in source.bound:
                 source.unbind(vm.id, source.bound[vm.id])
-
-
-def _bequeath(hypervisor: Hypervisor, vm: Partition) -> None:
-    """What ``vm`` gave to SPs leaves the VMs that have it too, and waits for the SPs."""
-    for region in [*hypervisor.regions.live.values()]:
-        if region.remote and region.sender == vm.id:
-            hypervisor.withdraw(region)
-            hypervisor.regions.remove(region)
-            hypervisor.zombies.append(region)
 
 
 def _free_memory(hypervisor: Hypervisor, vm: Partition) -> None:

@@ -93,25 +93,24 @@ def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
     clear = bool(wanted.flags & abi.FLAG_CLEAR)
     if clear:
         _judge_clear(me, region, borrower)
-    take_from(pm, me, region, borrower, clear=clear)
-    if not region.owner.alive:
-        pm.come_back(region)
+    take_from(pm, region, borrower, clear=clear)
+    pm.relinquished(region)
     reply.success(caller.x)
     return caller
 
 
-def take_from(
-    pm: Relayer, partition: Partition, region: Region, borrower: Borrower, *, clear: bool
-) -> None:
-    """Remove the region from a borrower's stage-2; clear it with the last borrower, if asked."""
-    stage2 = partition.stage2
-    assert stage2 is not None
+def take_from(pm: Relayer, region: Region, borrower: Borrower, *, clear: bool) -> None:
+    """Remove the region from its holder's stage-2; clear it with the last borrower, if asked."""
+    holder = borrower.holder
+    assert holder is not None
+    assert holder.stage2 is not None
     assert borrower.held is not None
+    stage2 = holder.stage2
     for ipa, _, pages in borrower.held:
         stage2.unmap(ipa, pages)
     if pm.tracer is not None:
-        pm.tracer.event(None, "relinquish", borrower=partition.name, ranges=borrower.held)
-    borrower.held = None
+        pm.tracer.event(None, "relinquish", borrower=holder.name, ranges=borrower.held)
+    borrower.held = borrower.holder = None
     if pm.regions.responses:
         pm.regions.responses.pop((region.handle, borrower.endpoint), None)
     if clear and not region.retrieved:

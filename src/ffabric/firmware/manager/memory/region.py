@@ -117,6 +117,8 @@ class Borrower(Struct, eq=False):
     impdef: tuple[int, int]
     held: list[tuple[int, int, int]] | None = None
     """(IPA, PA, pages) of each range it has mapped; None: not retrieved."""
+    holder: Partition | None = None
+    """Who has it mapped: the endpoint itself, whatever has become of its id."""
     clear_after: bool = False
 
 

@@ -100,9 +100,9 @@ class Relayer(abc.ABC):
         for region in [*self.regions.live.values()]:
             borrower = region.borrower(partition.id)
             if borrower is not None and borrower.held is not None:
-                giveback.take_from(self, partition, region, borrower, clear=borrower.clear_after)
+                giveback.take_from(self, region, borrower, clear=borrower.clear_after)
             if region.owner is partition and region.sender == partition.id:
-                self.come_back(region)
+                self.owner_gone(region)
         for region in [*self.regions.pending.values()]:
             if region.sender == partition.id:
                 self.regions.remove(region)
@@ -110,14 +110,18 @@ class Relayer(abc.ABC):
             if key[1] == partition.id:
                 del self.regions.responses[key]
 
-    def come_back(self, region: Region) -> None:
+    def owner_gone(self, region: Region) -> None:
         """The owner of ``region`` is gone: it ends, if nobody has it any more."""
         if not region.retrieved:
             giveback.take_back(self, region, clear=False)
 
+    def relinquished(self, region: Region) -> None:
+        """A borrower has relinquished ``region``: without owner and borrowers it ends."""
+        if not region.owner.alive:
+            self.owner_gone(region)
+
     def withdraw(self, region: Region) -> None:
         """Take ``region`` from the borrowers of this manager that have it."""
         for each in region.borrowers:
-            holder = self.partitions.get(each.endpoint)
-            if each.held is not None and holder is not None:
-                giveback.take_from(self, holder, region, each, clear=False)
+            if each.held is not None:
+                giveback.take_from(self, region, each, clear=False)

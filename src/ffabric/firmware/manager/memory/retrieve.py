@@ -190,6 +190,7 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
         refuse(AGAIN, got=wanted.handle, expected="not retrieved yet")
     descriptor = _descriptor(region, permissions)
     borrower.held = place(pm, me, region, descriptor)
+    borrower.holder = me
     borrower.clear_after = bool(wanted.flags & abi.FLAG_CLEAR_RELINQUISH)
     if wanted.flags & abi.FLAG_CLEAR:
         pm.zero(region.runs)
