@@ -4,6 +4,10 @@ The binding that comes with Unicorn builds objects for each register it moves, w
 times what the call itself does. Here registers move through memory that is allocated once
 (`Registers`), and hooks are called with plain numbers.
 
+ctypes swallows what is raised before the first line of a hook: the interpreter runs the handlers of
+signals where a function begins, so that Ctrl-C and time-outs would get lost. `Emulator.run` keeps
+such an exception in `Emulator.lost`, and ends.
+
 Unicorn exposes neither the syndrome of an exception nor how many instructions of a run have been
 executed. Both stand at fixed places of its own structures, which `layout` finds once per process by
 running probes whose answers are known, so that no offset is written down here.
@@ -14,7 +18,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
+import sys
 import weakref
+from collections.abc import Generator
 from ctypes import POINTER, c_int, c_size_t, c_uint16, c_uint32, c_uint64, c_void_p
 from typing import NamedTuple
 
@@ -65,6 +71,7 @@ UNMAPPED = {
 
 EXCEPTION_SVC = 2  # QEMU's exception numbers, as an `InterruptHook` gets them
 
+_OF_A_HOOK = "ctypes callback function"  # in what Python says of an exception that it swallows
 _CODE_BUFFER = 64 << 20  # bytes for translated code: address space, paid for when used
 _CP_WORDS = 4  # 64-bit words of uc_arm64_cp_reg, the last of them the value
 _STRUCTURE = 4096  # bytes of uc_struct that are searched; it has more than twice as many
@@ -181,9 +188,9 @@ class Emulator:
 
     `executed` and `limit` are the instruction counter of the present run and its end, both alive:
     a run ends before the instruction that would exceed ``limit.value``, and lowering it from a
-    hook ends the run sooner. `executed` counts an instruction when it begins. `run` takes the
-    address to begin at, 0, 0 and the limit; `stop` ends the run from a hook; `close` frees the
-    engine, while the memory stays with who mapped it.
+    hook ends the run sooner. `executed` counts an instruction when it begins. `stop` ends the run
+    from a hook; `close` frees the engine, while the memory stays with who mapped it. `lost` has
+    the exceptions that no hook could handle, to be raised after the run.
     """
 
     def __init__(self, model: str, found: Layout) -> None:
@@ -203,8 +210,39 @@ class Emulator:
         self._value_at = ctypes.addressof(self._value)
         self._instruction = c_uint32()
         self.stop = functools.partial(_emu_stop, self.handle)
-        self.run = functools.partial(_emu_start, self.handle)
+        self.lost: list[BaseException] = []
+        losses = self._losses()
+        next(losses)
+        self._on_lost = losses.send
         self.close = weakref.finalize(self, _close, self.handle, self._context)
+
+    def run(self, pc: int, limit: int) -> int:
+        """Execute from `pc` on, at most `limit` instructions: 0, or an error of Unicorn."""
+        former = self._former = sys.unraisablehook
+        sys.unraisablehook = self._on_lost
+        try:
+            return int(_emu_start(self.handle, pc, 0, 0, limit))
+        finally:
+            sys.unraisablehook = former
+
+    def _losses(self) -> Generator[None, sys.UnraisableHookArgs, None]:
+        """Take what Python cannot raise during a run; what is of no hook goes to the former taker.
+
+        A generator, because it goes on inside ``try``: a signal that comes here, too, is not lost.
+        """
+        while True:
+            try:
+                found = yield
+                if found.exc_value is not None and _OF_A_HOOK in (found.err_msg or ""):
+                    self.lost.append(found.exc_value)
+                    self.stop()
+                else:
+                    self._former(found)
+            except GeneratorExit:
+                return
+            except BaseException as error:  # noqa: BLE001 - raised again outside the emulator
+                self.lost.append(error)
+                self.stop()
 
     # Memory
 
@@ -341,7 +379,9 @@ def _probe(nops: int, limit: int) -> tuple[set[int], set[int]]:
         _check("probe", _mem_map(handle, _PROBE_PC, 0x1000, uc.UC_PROT_ALL))
         _check("probe", _mem_write(handle, _PROBE_PC, code, len(code)))
         emulator.hook(uc.UC_HOOK_INTR, InterruptHook(look))
-        _check("probe", emulator.run(_PROBE_PC, 0, 0, limit))
+        _check("probe", emulator.run(_PROBE_PC, limit))
+        if emulator.lost:
+            raise emulator.lost[0]
     finally:
         emulator.close()
     return counters, exceptions

@@ -231,9 +231,11 @@ class UnicornRunner:
         pc, _ = self._exceptions.pc_pstate()
         self._counted = 0
         self._inside = True
-        error = self._emulator.run(pc, 0, 0, budget)
+        error = self._emulator.run(pc, budget)
         self.spend(0)
         self._inside = False
+        if self._emulator.lost:
+            self.fail(self._emulator.lost.pop(0))
         if self._error is not None:
             raised, self._error = self._error, None
             raise raised
