@@ -69,6 +69,7 @@ def test_a_vm_for_which_there_is_no_room_has_no_optee(ffabric):
     assert carol.call(smc.CALLS_UID)[0] == Return.ENOTAVAIL
     assert world.refused("optee.client") == 1
     world.system.destroy_vm("alice")
+    world.system.run()
     world.system.create_vm(vm("dave"))
     world.system.run()
     assert world.tee.guests == {2, 4}
