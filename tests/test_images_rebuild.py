@@ -12,7 +12,7 @@ SOURCES = sorted(
     for folder in (
         "tests/images",
         "src/ffabric/guests/images",
-        "src/ffabric/machine/engines",
+        "src/ffabric/machine/engines/qemu",
         "src/ffabric/lab/linux",
     )
     for source in (ROOT / folder).glob("*.S")

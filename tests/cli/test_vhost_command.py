@@ -4,8 +4,8 @@ import pytest
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.vhost import vhost
-from ffabric.machine.process import MissingProgram
-from ffabric.machine.vhost_user.front_end import BackEndLost
+from ffabric.machine.host.process import MissingProgram
+from ffabric.machine.host.vhost_user.front_end import BackEndLost
 
 
 def test_a_file_system_is_written_and_checked(capsys):

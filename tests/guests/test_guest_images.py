@@ -8,7 +8,7 @@ from ffabric.machine import stage2 as s2
 from ffabric.machine.bus import Bus
 from ffabric.machine.clock import Clock
 from ffabric.machine.context import Context
-from ffabric.machine.engines.unicorn import UnicornEngine
+from ffabric.machine.engines.unicorn.engine import UnicornEngine
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
 from ffabric.machine.stage2 import Stage2

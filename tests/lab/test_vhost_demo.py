@@ -15,7 +15,7 @@ from ffabric.guests.virtio_msg.link import BusError
 from ffabric.lab.vhost import e2fs
 from ffabric.lab.vhost.copier import Copier
 from ffabric.lab.vhost.system import boot_with
-from ffabric.machine.vhost_user.storage_daemon import StorageDaemon
+from ffabric.machine.host.vhost_user.storage_daemon import StorageDaemon
 
 SIZE = 1 << 20
 LONG = 20_000_000_000

@@ -14,7 +14,7 @@ import pytest
 from unicorn import unicorn_const as uc
 from unicorn_board import IPA, NORMAL, Board
 
-from ffabric.machine.engines import unicorn_native as native
+from ffabric.machine.engines.unicorn import native
 
 DEVICE = 0x0A00_0000
 

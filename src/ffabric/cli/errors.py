@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ffabric.abi.errors import DecodeError
 from ffabric.machine.choices import ReplayError
-from ffabric.machine.process import MissingProgram
+from ffabric.machine.host.process import MissingProgram
 from ffabric.system.extras import MissingExtra
 from ffabric.system.problems import ConfigErrors
 

@@ -18,7 +18,7 @@ from ffabric.lab.linux.keyboard import Keyboard
 from ffabric.lab.linux.report import Report
 from ffabric.lab.linux.software import Echo, RingingOpTee
 from ffabric.lab.running import End, Outcome, run_to_end
-from ffabric.machine.engines.qemu_process import find_program
+from ffabric.machine.engines.qemu.process import find_program
 from ffabric.observe.trace import traced
 from ffabric.system.boot import boot
 from ffabric.system.problems import SystemErrors

@@ -20,8 +20,8 @@ from ffabric.lab.running import End, run_to_end
 from ffabric.lab.vhost import e2fs
 from ffabric.lab.vhost.copier import Copied, Copier
 from ffabric.lab.vhost.system import boot_with
-from ffabric.machine.vhost_user.front_end import BackEndLost
-from ffabric.machine.vhost_user.storage_daemon import StorageDaemon, find_program
+from ffabric.machine.host.vhost_user.front_end import BackEndLost
+from ffabric.machine.host.vhost_user.storage_daemon import StorageDaemon, find_program
 
 _FAILED = 1
 _FILES = 24

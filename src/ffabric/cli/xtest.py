@@ -20,7 +20,7 @@ from ffabric.lab.running import End, run_to_end
 from ffabric.lab.xtest import software as programs
 from ffabric.lab.xtest.campaign import CASES, Campaign, Guest
 from ffabric.lab.xtest.system import MAX_VMS, system
-from ffabric.machine.engines.qemu_process import find_program
+from ffabric.machine.engines.qemu.process import find_program
 from ffabric.observe.trace import traced
 from ffabric.system.boot import boot
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ffabric.machine.context import Context
     from ffabric.machine.engines.runner import Runner
     from ffabric.machine.gic import Gic
+    from ffabric.machine.host.outside import Outside
     from ffabric.machine.memory import PhysicalMemory
-    from ffabric.machine.outside import Outside
 
 EXIT_COST = 500
 """Virtual nanoseconds that pass for one exit to the firmware and back."""

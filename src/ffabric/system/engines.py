@@ -17,9 +17,9 @@ from ffabric.system.spec import TRUSTED_OS, PythonSource
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.partition import ExecutionContext
-    from ffabric.machine.engines.qemu import QemuGuest
+    from ffabric.machine.engines.qemu.engine import QemuGuest
     from ffabric.machine.engines.runner import Runner
-    from ffabric.machine.engines.unicorn import UnicornEngine
+    from ffabric.machine.engines.unicorn.engine import UnicornEngine
     from ffabric.system.system import Endpoint, System
     from ffabric.system.vcpu import Vcpu
 
@@ -88,7 +88,7 @@ def _unicorn(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
 def make_unicorn(system: System) -> UnicornEngine:
     """The Unicorn engine of a system; needs the extra ``aarch64``."""
     try:
-        from ffabric.machine.engines.unicorn import UnicornEngine  # noqa: PLC0415 - an extra
+        from ffabric.machine.engines.unicorn.engine import UnicornEngine  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "unicorn", "aarch64") from error
     machine = system.machine
@@ -111,8 +111,8 @@ def _qemu(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
 
 
 def _qemu_vm(endpoint: Endpoint) -> QemuGuest:
-    from ffabric.machine.engines.qemu import QemuGuest  # noqa: PLC0415 - not on every system
-    from ffabric.machine.engines.qemu_process import Piece  # noqa: PLC0415
+    from ffabric.machine.engines.qemu.engine import QemuGuest  # noqa: PLC0415 - not on every system
+    from ffabric.machine.engines.qemu.process import Piece  # noqa: PLC0415
 
     machine, spec = endpoint.system.machine, endpoint.spec
     bank = machine.memory.bank_at(spec.memory[0].pa)
@@ -129,8 +129,8 @@ def _qemu_vm(endpoint: Endpoint) -> QemuGuest:
 
 
 def _qemu_trusted_os(endpoint: Endpoint) -> QemuGuest:
-    from ffabric.machine.engines.qemu_process import Image  # noqa: PLC0415 - not on every system
-    from ffabric.machine.engines.qemu_trusted import QemuTrustedOs, pieces  # noqa: PLC0415
+    from ffabric.machine.engines.qemu.process import Image  # noqa: PLC0415 - not on every system
+    from ffabric.machine.engines.qemu.trusted_os import QemuTrustedOs, pieces  # noqa: PLC0415
 
     machine, spec = endpoint.system.machine, endpoint.spec
     ram = spec.memory[0]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Manager, Tracer
     from ffabric.firmware.manager.partition import ExecutionContext, Partition
     from ffabric.machine.access import GuestAccess
-    from ffabric.machine.engines.unicorn import UnicornEngine
+    from ffabric.machine.engines.unicorn.engine import UnicornEngine
 
 
 class Builder(Protocol):

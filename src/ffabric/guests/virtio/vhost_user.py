@@ -21,13 +21,13 @@ from ffabric.guests.virtio.device_queue import Chain, QueueError
 from ffabric.guests.virtio.dma import Coherent
 from ffabric.guests.virtio.driver_queue import Buffer, DriverQueue, queue_size
 from ffabric.machine.access import DataAbort
-from ffabric.machine.vhost_user.front_end import BackEndLost, FrontEnd, Region
+from ffabric.machine.host.vhost_user.front_end import BackEndLost, FrontEnd, Region
 from ffabric.system.manifest import DeviceRegion, Interrupt
 from ffabric.system.vcpu import PAGE
 
 if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess
-    from ffabric.machine.outside import Outside
+    from ffabric.machine.host.outside import Outside
     from ffabric.system.vcpu import Ram, Vcpu
 
 SHADOW_SIZE: Final = 256

@@ -12,7 +12,7 @@ from time import process_time
 import msgspec
 
 from ffabric.lab.bench.benchmark import Benchmark, Growth, Result, Rig, Sweep, Unit, Values
-from ffabric.machine.process import MissingProgram
+from ffabric.machine.host.process import MissingProgram
 from ffabric.observe.trace import Trace
 from ffabric.system.extras import MissingExtra
 

@@ -21,9 +21,9 @@ from ffabric.lab.running import run_to_end
 from ffabric.lab.xtest import software as programs
 from ffabric.lab.xtest import system as pair
 from ffabric.lab.xtest.campaign import Campaign
-from ffabric.machine.engines.qemu_process import find_program
+from ffabric.machine.engines.qemu.process import find_program
+from ffabric.machine.host.process import MissingProgram
 from ffabric.machine.machine import OutOfExits
-from ffabric.machine.process import MissingProgram
 from ffabric.system.boot import boot
 from ffabric.system.describe import describe, vm
 from ffabric.system.spec import QEMU, KernelBoot

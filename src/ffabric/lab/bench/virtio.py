@@ -35,8 +35,8 @@ from ffabric.guests.virtio_msg.link import Attention
 from ffabric.lab.bench.benchmark import Benchmark, Rig, Sweep, megabytes_per_second, per_second
 from ffabric.lab.bench.rigs import metered
 from ffabric.lab.bench.software import Client, Meter
-from ffabric.machine.vhost_user.front_end import FrontEnd, Region
-from ffabric.machine.vhost_user.storage_daemon import StorageDaemon
+from ffabric.machine.host.vhost_user.front_end import FrontEnd, Region
+from ffabric.machine.host.vhost_user.storage_daemon import StorageDaemon
 from ffabric.system.vcpu import PAGE
 
 CAPACITY: Final = 1 << 20

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from ffabric.machine.engines.qemu import QemuGuest
+    from ffabric.machine.engines.qemu.engine import QemuGuest
     from ffabric.system.system import System
 
 

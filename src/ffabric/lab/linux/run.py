@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.manager import direct
 from ffabric.lab.linux import initramfs
-from ffabric.machine.engines.qemu_runner import QemuRunner
+from ffabric.machine.engines.qemu.runner import QemuRunner
 from ffabric.system.describe import describe, vm
 from ffabric.system.spec import QEMU, KernelBoot
 

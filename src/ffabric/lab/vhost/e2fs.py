@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from ffabric.machine import process
+from ffabric.machine.host import process
 
 PACKAGE: Final = "e2fsprogs"
 PROGRAMS: Final = ("mke2fs", "e2fsck", "debugfs")

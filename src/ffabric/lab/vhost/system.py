@@ -9,8 +9,8 @@ from ffabric.abi.virtio_msg.generations import PR28, Generation
 from ffabric.guests.virtio.vhost_user import VhostUserBlock, doorbell
 from ffabric.guests.virtio_msg.device_side import DeviceSide
 from ffabric.guests.virtio_msg.driver_side import DriverSide
-from ffabric.machine.outside import Outside
-from ffabric.machine.vhost_user.storage_daemon import StorageDaemon
+from ffabric.machine.host.outside import Outside
+from ffabric.machine.host.vhost_user.storage_daemon import StorageDaemon
 from ffabric.system.boot import boot
 from ffabric.system.describe import describe, sp
 from ffabric.system.system import System

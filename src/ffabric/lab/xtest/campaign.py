@@ -20,7 +20,7 @@ from ffabric.lab.xtest.report import Case, Report
 from ffabric.system.describe import vm
 
 if TYPE_CHECKING:
-    from ffabric.machine.engines.qemu import QemuGuest
+    from ffabric.machine.engines.qemu.engine import QemuGuest
     from ffabric.system.system import System
 
 CASES: Final = ("1001", "1002", "1003", "1004", "1005", "6001")

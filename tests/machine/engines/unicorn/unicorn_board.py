@@ -11,12 +11,12 @@ from ffabric.machine import stage2 as s2
 from ffabric.machine.bus import Bus
 from ffabric.machine.clock import Clock
 from ffabric.machine.context import Context
-from ffabric.machine.engines.unicorn import UnicornEngine
+from ffabric.machine.engines.unicorn.engine import UnicornEngine
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
 from ffabric.machine.stage2 import Stage2
 
-IMAGE = (Path(__file__).parent.parent / "images" / "engine.bin").read_bytes()
+IMAGE = (Path(__file__).parents[3] / "images" / "engine.bin").read_bytes()
 
 SECURE_RAM = 0x8000_0000
 NORMAL_RAM = 0x9000_0000

@@ -116,4 +116,4 @@
 1:      msr     scr_el3, x0
         .endm
 
-        .include "qemu_shim.inc"
+        .include "shim.inc"

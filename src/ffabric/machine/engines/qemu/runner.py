@@ -21,9 +21,9 @@ from ffabric.machine.context import REGISTERS
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
-    from ffabric.machine.engines.qemu import QemuGuest
-    from ffabric.machine.engines.qemu_interrupts import InterruptRelay
-    from ffabric.machine.engines.qemu_mailbox import Block
+    from ffabric.machine.engines.qemu.engine import QemuGuest
+    from ffabric.machine.engines.qemu.interrupts import InterruptRelay
+    from ffabric.machine.engines.qemu.mailbox import Block
     from ffabric.machine.engines.runner import Trap
     from ffabric.machine.machine import PE, Machine
 

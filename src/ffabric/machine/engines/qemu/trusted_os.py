@@ -16,15 +16,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
-from ffabric.machine.engines.qemu import QemuGuest
-from ffabric.machine.engines.qemu_interrupts import InterruptRelay
-from ffabric.machine.engines.qemu_process import RAM_BASE, SECURE, Piece
-from ffabric.machine.engines.qemu_runner import QemuRunner
+from ffabric.machine.engines.qemu.engine import QemuGuest
+from ffabric.machine.engines.qemu.interrupts import InterruptRelay
+from ffabric.machine.engines.qemu.process import RAM_BASE, SECURE, Piece
+from ffabric.machine.engines.qemu.runner import QemuRunner
 from ffabric.machine.engines.runner import FIQ
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
-    from ffabric.machine.engines.qemu_mailbox import Block
+    from ffabric.machine.engines.qemu.mailbox import Block
     from ffabric.machine.engines.runner import Trap
     from ffabric.machine.gic import Gic
     from ffabric.machine.machine import Machine

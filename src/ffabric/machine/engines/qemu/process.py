@@ -22,8 +22,8 @@ from itertools import chain
 
 import msgspec
 
-from ffabric.machine import process
-from ffabric.machine.engines import qemu_mailbox as mailbox
+from ffabric.machine.engines.qemu import mailbox
+from ffabric.machine.host import process
 
 PROGRAM = "qemu-system-aarch64"
 PACKAGE = "qemu-system-arm"
@@ -49,8 +49,8 @@ class World(msgspec.Struct, frozen=True):
     serial: tuple[str, str]
 
 
-NORMAL = World("qemu_shim.bin", ("console", "bell"))
-SECURE = World("qemu_secure_shim.bin", ("bell", "console"))
+NORMAL = World("shim.bin", ("console", "bell"))
+SECURE = World("secure_shim.bin", ("bell", "console"))
 
 
 class Piece(msgspec.Struct, frozen=True):

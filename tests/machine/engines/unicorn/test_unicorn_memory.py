@@ -7,8 +7,8 @@ from unicorn_board import IPA, NORMAL, NORMAL_RAM, SECURE_RAM, Board
 
 from ffabric.machine import exits
 from ffabric.machine import stage2 as s2
-from ffabric.machine.engines import unicorn_native as native
-from ffabric.machine.engines.unicorn_code import TranslatedCode
+from ffabric.machine.engines.unicorn import native
+from ffabric.machine.engines.unicorn.code import TranslatedCode
 from ffabric.machine.stage2 import Stage2
 
 PAGE = IPA + 0x10_0000

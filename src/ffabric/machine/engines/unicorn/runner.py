@@ -29,18 +29,18 @@ from unicorn import arm64_const as arm
 from unicorn import unicorn_const as uc
 
 from ffabric.machine import exits
-from ffabric.machine.engines import unicorn_exceptions as el
-from ffabric.machine.engines import unicorn_native as native
 from ffabric.machine.engines.disassembly import instruction
 from ffabric.machine.engines.runner import DATA, FETCH, FIQ, IRQ, Fault, Trap
-from ffabric.machine.engines.unicorn_boot import HCR_EL2, HPFAR_EL2, power_on
-from ffabric.machine.engines.unicorn_code import TranslatedCode
-from ffabric.machine.engines.unicorn_devices import Devices
-from ffabric.machine.engines.unicorn_system import GENERAL, SystemRegisters
+from ffabric.machine.engines.unicorn import exceptions as el
+from ffabric.machine.engines.unicorn import native
+from ffabric.machine.engines.unicorn.boot import HCR_EL2, HPFAR_EL2, power_on
+from ffabric.machine.engines.unicorn.code import TranslatedCode
+from ffabric.machine.engines.unicorn.devices import Devices
+from ffabric.machine.engines.unicorn.system import GENERAL, SystemRegisters
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
-    from ffabric.machine.engines.unicorn import UnicornEngine
+    from ffabric.machine.engines.unicorn.engine import UnicornEngine
     from ffabric.machine.stage2 import Stage2
 
 _MASKED_STRETCH = 500  # instructions after which a masked interrupt is looked at again

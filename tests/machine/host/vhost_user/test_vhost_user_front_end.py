@@ -13,9 +13,9 @@ import pytest
 
 from ffabric.abi import vhost_user as abi
 from ffabric.abi.vhost_user import Request
-from ffabric.machine.process import MissingProgram
-from ffabric.machine.vhost_user.front_end import BackEndLost, FrontEnd, Region
-from ffabric.machine.vhost_user.storage_daemon import StorageDaemon
+from ffabric.machine.host.process import MissingProgram
+from ffabric.machine.host.vhost_user.front_end import BackEndLost, FrontEnd, Region
+from ffabric.machine.host.vhost_user.storage_daemon import StorageDaemon
 
 SIZE = 1 << 20
 
@@ -77,7 +77,7 @@ def test_the_daemon_dies_with_us_whatever_we_die_of(image):
     program = f"""
         import sys
         from pathlib import Path
-        from ffabric.machine.vhost_user.storage_daemon import StorageDaemon
+        from ffabric.machine.host.vhost_user.storage_daemon import StorageDaemon
         daemon = StorageDaemon(Path({str(image)!r}))
         print(daemon.pid, flush=True)
         sys.stdin.read()
@@ -194,7 +194,7 @@ def test_a_back_end_is_told_to_stop_when_it_has_finished():
 
 
 def test_a_back_end_that_never_finishes_is_lost(monkeypatch):
-    monkeypatch.setattr("ffabric.machine.vhost_user.front_end.PATIENCE", 0.003)
+    monkeypatch.setattr("ffabric.machine.host.vhost_user.front_end.PATIENCE", 0.003)
     pair = socket.socketpair()
     end = front_end(GOOD + STARTED, pair)
     end.start(0, 8, desc=0, avail=0, used=0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from unicorn import arm64_const as arm
 
-from ffabric.machine.engines import unicorn_native as native
+from ffabric.machine.engines.unicorn import native
 
 if TYPE_CHECKING:
     from ffabric.machine.memory import PhysicalMemory

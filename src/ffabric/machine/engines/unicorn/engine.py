@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ffabric.machine.engines import unicorn_native as native
-from ffabric.machine.engines.unicorn_runner import Siblings, UnicornRunner
+from ffabric.machine.engines.unicorn import native
+from ffabric.machine.engines.unicorn.runner import Siblings, UnicornRunner
 
 if TYPE_CHECKING:
     from ffabric.machine.bus import Bus
@@ -33,7 +33,7 @@ class UnicornEngine:
 
     `sysreg` answers for the registers of GIC (ICC_*, ICH_*) and generic timer (CNTP_*, CNTV_*, ...)
     and may know others; without it they are undefined. `slice_` is in instructions, `counter_step`
-    and `instruction_time` in nanoseconds, `model` one of `unicorn_native.MODELS`. Memory and
+    and `instruction_time` in nanoseconds, `model` one of `native.MODELS`. Memory and
     devices are those that are there when a vCPU starts.
     """
 

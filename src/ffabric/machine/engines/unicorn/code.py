@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from ffabric.machine.engines import unicorn_native as native
+from ffabric.machine.engines.unicorn import native
 from ffabric.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:

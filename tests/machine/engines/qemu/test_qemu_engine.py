@@ -14,12 +14,12 @@ import pytest
 from ffabric.guests import images
 from ffabric.guests.partition import Partition
 from ffabric.lab.running import End, run_to_end
-from ffabric.machine.engines import qemu as qemu_engine
+from ffabric.machine.engines.qemu import engine as qemu_engine
 from ffabric.system.boot import boot
 from ffabric.system.describe import describe, vm
 from ffabric.system.spec import KernelBoot, RunSpec
 
-IMAGES = Path(__file__).parent.parent / "images"
+IMAGES = Path(__file__).parents[3] / "images"
 OUTSIDER = IMAGES / "outsider.bin"
 
 

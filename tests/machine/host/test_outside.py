@@ -9,10 +9,10 @@ from ffabric.machine.bus import Bus
 from ffabric.machine.choices import Choices
 from ffabric.machine.clock import Clock
 from ffabric.machine.gic import Gic
+from ffabric.machine.host.outside import Outside
+from ffabric.machine.host.processors import Processors
 from ffabric.machine.machine import Machine
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.outside import Outside
-from ffabric.machine.processors import Processors
 
 
 class Source:

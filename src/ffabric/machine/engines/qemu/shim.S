@@ -60,4 +60,4 @@
         .macro  ENTERING
         .endm
 
-        .include "qemu_shim.inc"
+        .include "shim.inc"

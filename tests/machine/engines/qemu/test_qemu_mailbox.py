@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-import ffabric.machine.engines
-from ffabric.machine import exits, process
-from ffabric.machine.engines import qemu_mailbox as layout
-from ffabric.machine.engines import qemu_process
-from ffabric.machine.engines.qemu_mailbox import Mailbox
+import ffabric.machine.engines.qemu
+from ffabric.machine import exits
+from ffabric.machine.engines.qemu import mailbox as layout
+from ffabric.machine.engines.qemu import process as qemu_process
+from ffabric.machine.engines.qemu.mailbox import Mailbox
+from ffabric.machine.host import process
 
-SHIM = (Path(ffabric.machine.engines.__file__).parent / "qemu_shim.inc").read_text()
+SHIM = (Path(ffabric.machine.engines.qemu.__file__).parent / "shim.inc").read_text()
 OWN = {name for name, value in vars(layout).items() if name.isupper() and isinstance(value, int)}
 
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ffabric.machine.engines import qemu_mailbox as mailbox
-from ffabric.machine.engines.qemu_interrupts import InterruptRelay
-from ffabric.machine.engines.qemu_process import NORMAL, Image, Piece, QemuProcess, World
-from ffabric.machine.engines.qemu_runner import QemuRunner
-from ffabric.machine.outside import Outside
+from ffabric.machine.engines.qemu import mailbox
+from ffabric.machine.engines.qemu.interrupts import InterruptRelay
+from ffabric.machine.engines.qemu.process import NORMAL, Image, Piece, QemuProcess, World
+from ffabric.machine.engines.qemu.runner import QemuRunner
+from ffabric.machine.host.outside import Outside
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context

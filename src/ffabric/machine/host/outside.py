@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from ffabric.machine.processors import Processors
+from ffabric.machine.host.processors import Processors
 
 LOOKING = 500_000
 """Wall nanoseconds to look for before sleeping, if there is a processor to do that on."""

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from ffabric.machine import process
-from ffabric.machine.vhost_user.front_end import BackEndLost, FrontEnd
+from ffabric.machine.host import process
+from ffabric.machine.host.vhost_user.front_end import BackEndLost, FrontEnd
 
 PROGRAM = "qemu-storage-daemon"
 PACKAGE = "qemu-system-common qemu-utils"

@@ -1,6 +1,6 @@
 """The memory between a CPU in QEMU and its runner: calls, answers, starts, interrupts.
 
-The other side is `qemu_shim.inc`. All fields are 64-bit words, each written by one side alone: the
+The other side is `shim.inc`. All fields are 64-bit words, each written by one side alone: the
 shim writes READY, REQUEST, KIND, TICKS, STARTED, INTERRUPTED, ASLEEP, TAIL, NOTIFIED, what a crash
 says and x0-x17 of a call; the runner writes the others and x0-x17 of the answer. A sequence number
 is written after what it announces, and either side only asks whether it is equal to one it knows,

@@ -3,8 +3,8 @@
 import pytest
 from unicorn_board import IPA, Board
 
-from ffabric.machine.engines import unicorn_native, unicorn_sysregs
 from ffabric.machine.engines.runner import IRQ
+from ffabric.machine.engines.unicorn import native, sysregs
 
 IL = 1 << 25
 
@@ -189,35 +189,35 @@ def test_identification_hides_what_is_not_there(board):
 
 
 def test_names_and_numbers():
-    assert unicorn_sysregs.decode(0xD538CC03) == (
-        unicorn_sysregs.key(3, 0, 12, 12, 0),
+    assert sysregs.decode(0xD538CC03) == (
+        sysregs.key(3, 0, 12, 12, 0),
         False,
         3,
     )  # mrs x3, icc_iar1_el1
-    assert unicorn_sysregs.decode(0xD518CC24)[1:] == (True, 4)  # msr icc_eoir1_el1, x4
-    assert unicorn_sysregs.decode(0xD50342FF) is None  # msr daifclr, #2
-    assert unicorn_sysregs.decode(0xD50B7521) is None  # ic ivau, x1
-    assert unicorn_sysregs.name_of(unicorn_sysregs.key(3, 3, 14, 3, 1)) == "CNTV_CTL_EL0"
-    assert unicorn_sysregs.name_of(unicorn_sysregs.key(3, 4, 12, 13, 7)) == "ICH_LR15_EL2"
-    assert unicorn_sysregs.name_of(unicorn_sysregs.key(3, 0, 15, 1, 2)) == "S3_0_C15_C1_2"
-    assert len(set(unicorn_sysregs.NAMES.values())) == len(unicorn_sysregs.NAMES)
+    assert sysregs.decode(0xD518CC24)[1:] == (True, 4)  # msr icc_eoir1_el1, x4
+    assert sysregs.decode(0xD50342FF) is None  # msr daifclr, #2
+    assert sysregs.decode(0xD50B7521) is None  # ic ivau, x1
+    assert sysregs.name_of(sysregs.key(3, 3, 14, 3, 1)) == "CNTV_CTL_EL0"
+    assert sysregs.name_of(sysregs.key(3, 4, 12, 13, 7)) == "ICH_LR15_EL2"
+    assert sysregs.name_of(sysregs.key(3, 0, 15, 1, 2)) == "S3_0_C15_C1_2"
+    assert len(set(sysregs.NAMES.values())) == len(sysregs.NAMES)
 
 
 def test_the_layout_is_found_and_a_strange_unicorn_refused(monkeypatch):
-    found = unicorn_native.layout()
-    assert unicorn_native.layout() is found
+    found = native.layout()
+    assert native.layout() is found
     assert found.counter > 0
     assert found.exception > 0
-    monkeypatch.setattr(unicorn_native, "_probe", lambda nops, limit: ({nops}, {0}))
-    unicorn_native.layout.cache_clear()
-    with pytest.raises(unicorn_native.UnicornError, match="not as expected"):
-        unicorn_native.layout()
+    monkeypatch.setattr(native, "_probe", lambda nops, limit: ({nops}, {0}))
+    native.layout.cache_clear()
+    with pytest.raises(native.UnicornError, match="not as expected"):
+        native.layout()
     monkeypatch.undo()
-    assert unicorn_native.layout() == found
+    assert native.layout() == found
 
 
 def test_a_refusal_of_unicorn_is_an_error(board):
     board.memory.add("odd", 0x1_0000_0000, 0x1000, secure=False)
     board.bus.add(0x1_0000_0000, 0x1000, object(), secure=None)  # memory is there already
-    with pytest.raises(unicorn_native.UnicornError, match="device at 0x100000000"):
+    with pytest.raises(native.UnicornError, match="device at 0x100000000"):
         board.vcpu(0)

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 from unicorn import arm64_const as arm
 from unicorn import unicorn_const as uc
 
-from ffabric.machine.engines import unicorn_native as native
-from ffabric.machine.engines import unicorn_sysregs as sysregs
+from ffabric.machine.engines.unicorn import native, sysregs
 
 if TYPE_CHECKING:
     from ctypes import _Pointer
 
     from ffabric.machine.clock import Clock
-    from ffabric.machine.engines.unicorn_exceptions import Exceptions
+    from ffabric.machine.engines.unicorn.exceptions import Exceptions
 
     Words = _Pointer[c_uint32]
 

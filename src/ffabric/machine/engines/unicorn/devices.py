@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from ffabric.machine.engines import unicorn_native as native
+from ffabric.machine.engines.unicorn import native
 from ffabric.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
