@@ -24,9 +24,9 @@ DOORS = (
     "ffabric.firmware.firmware",
     "ffabric.guests.partition",
     "ffabric.guests.session",
-    "ffabric.system.check",
-    "ffabric.system.config",
-    "ffabric.system.describe",
+    "ffabric.system.description.check",
+    "ffabric.system.description.toml",
+    "ffabric.system.description.python",
 )
 
 REPORT = """

@@ -6,9 +6,9 @@ import pytest
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.manifest import manifest
-from ffabric.system.dtb import Node, build_dtb
-from ffabric.system.manifest import DeviceRegion, Interrupt, Manifest, MemoryRegion
-from ffabric.system.manifest_writer import manifest_node
+from ffabric.system.files.dtb import Node, build_dtb
+from ffabric.system.manifest.manifest import DeviceRegion, Interrupt, Manifest, MemoryRegion
+from ffabric.system.manifest.writer import manifest_node
 
 GOOD = Manifest(
     uuids=(UUID("5a7c6d2e-0000-4000-8000-000000000001"),),

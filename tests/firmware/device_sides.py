@@ -2,7 +2,7 @@
 
 from ffabric.abi import hafnium
 from ffabric.guests.partition import Partition
-from ffabric.system.manifest import DeviceRegion, Interrupt
+from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
 
 INTID = 40
 SECURE_EDGE = 0x100

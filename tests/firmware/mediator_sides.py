@@ -3,7 +3,7 @@
 from ffabric.abi.optee import message as m
 from ffabric.abi.optee import smc
 from ffabric.guests.trusted_os import TrustedOs
-from ffabric.system.describe import trusted_os, vm
+from ffabric.system.description.python import trusted_os, vm
 
 PAGE = 4096
 MASK64 = (1 << 64) - 1

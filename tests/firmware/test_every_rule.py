@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import ffabric.system.boot  # noqa: F401 - all rooms of the firmware
+import ffabric.system.booting.boot  # noqa: F401 - all rooms of the firmware
 from ffabric.firmware.rules import RULES
 
 KINDS = re.compile(r"mem\.(share|lend|donate)\.")

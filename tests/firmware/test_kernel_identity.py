@@ -10,7 +10,7 @@ from ffabric.abi.ffa.messages import Message, build_message
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.version import LATEST
 from ffabric.guests.ffa import Blocked, FfaError, status_of
-from ffabric.system.describe import vm
+from ffabric.system.description.python import vm
 
 VM = 5
 PAGE = 4096

@@ -19,8 +19,8 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1, V1_2
 from ffabric.guests.ffa import Blocked, FfaError, status_of
 from ffabric.guests.session import Session
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe, sp, vm
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, sp, vm
 
 PAGE = 4096
 NOBODY = 0x7ABC

@@ -15,8 +15,8 @@ from ffabric.abi.ffa.version import V1_1
 from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.guests.session import Session
 from ffabric.lab.ledger import Ledger
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe, sp, vm
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, sp, vm
 
 PAGE = 4096
 RO, RW, NX = abi.PERM_DATA_RO, abi.PERM_DATA_RW, abi.PERM_INSTRUCTION_NX

@@ -12,7 +12,7 @@ from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3, format_version
 from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.guests.session import boot
-from ffabric.system.describe import describe, sp, vm
+from ffabric.system.description.python import describe, sp, vm
 
 SERVICE = UUID("11111111-2222-3333-4444-555555555555")
 OTHER_SERVICE = UUID("33333333-2222-3333-4444-555555555555")

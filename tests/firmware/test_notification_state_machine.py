@@ -15,9 +15,9 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
 from ffabric.guests.ffa import status_of
 from ffabric.guests.session import Session
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe, sp, vm
-from ffabric.system.manifest import NsInterruptsAction
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, sp, vm
+from ffabric.system.manifest.manifest import NsInterruptsAction
 
 INVALID, DENIED = Status.INVALID_PARAMETERS, Status.DENIED
 NOBODY = "nobody"

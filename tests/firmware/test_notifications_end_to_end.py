@@ -14,8 +14,8 @@ from ffabric.abi.ffa.version import V1_2
 from ffabric.guests import interrupts
 from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.guests.partition import Partition
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe, sp, vm
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.vmm import Vmm
 
 BIT, HIGH = 1 << 3, 1 << 60

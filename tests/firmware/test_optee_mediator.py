@@ -10,7 +10,7 @@ from ffabric.abi.optee import rpc, smc
 from ffabric.firmware.hypervisor.optee_shadow import MAX_BUFFER_PAGES, MAX_PAGES
 from ffabric.guests.ffa import Blocked
 from ffabric.machine.stage2 import S2AP_W
-from ffabric.system.describe import vm
+from ffabric.system.description.python import vm
 
 Return, Type = smc.Return, m.Type
 BLOCK = 2 << 20

@@ -8,7 +8,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.version import V1_1, V1_2
 from ffabric.guests.ffa import Blocked, FfaError
-from ffabric.system.describe import sp, vm
+from ffabric.system.description.python import sp, vm
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 from device_sides import INTID, Handler, device
 
 from ffabric.guests.partition import Partition
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe, sp, vm
-from ffabric.system.manifest import SriPolicy
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, sp, vm
+from ffabric.system.manifest.manifest import SriPolicy
 
 
 class Worker(Partition):

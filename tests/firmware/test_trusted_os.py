@@ -10,9 +10,9 @@ from ffabric.abi.optee import message as m
 from ffabric.abi.optee import smc
 from ffabric.guests.trusted_os import TrustedOs
 from ffabric.machine import exits
-from ffabric.system.describe import describe, trusted_os
-from ffabric.system.dtb import parse_dtb
-from ffabric.system.problems import SystemErrors
+from ffabric.system.description.python import describe, trusted_os
+from ffabric.system.files.dtb import parse_dtb
+from ffabric.system.options.problems import SystemErrors
 from ffabric.system.system import PartitionCrashed
 
 UNKNOWN = (1 << 64) - 1

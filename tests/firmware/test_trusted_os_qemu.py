@@ -11,7 +11,7 @@ from device_sides import Handler, device
 from ffabric.abi import psci
 from ffabric.abi.optee import smc
 from ffabric.machine.gic import GROUP1NS
-from ffabric.system.describe import sp, trusted_os
+from ffabric.system.description.python import sp, trusted_os
 from ffabric.system.system import PartitionCrashed
 
 IMAGE = Path(__file__).parent.parent / "images" / "trusted_os.bin"

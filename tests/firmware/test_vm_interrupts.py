@@ -6,9 +6,9 @@ from msgspec.structs import replace
 from ffabric.abi import psci
 from ffabric.guests import interrupts
 from ffabric.guests.partition import Partition
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe, vm
-from ffabric.system.manifest import DeviceRegion, Interrupt
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, vm
+from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
 
 INTID = 40
 EDGE, LEVEL = 0x000, 0x200

@@ -4,7 +4,7 @@ import pytest
 
 from ffabric.guests.ffa import FfaError
 from ffabric.guests.partition import Partition
-from ffabric.system.describe import sp, vm
+from ffabric.system.description.python import sp, vm
 
 
 class Counter(Partition):

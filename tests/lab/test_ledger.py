@@ -10,9 +10,9 @@ from ffabric.guests.session import Session
 from ffabric.lab.ledger import Ledger
 from ffabric.lab.spaces import Discrepancy
 from ffabric.machine.stage2 import S2AP_W, VALID, XN
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe, sp
-from ffabric.system.manifest import ExceptionLevel
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, sp
+from ffabric.system.manifest.manifest import ExceptionLevel
 from ffabric.system.spec import RunSpec
 
 PAGE = 4096

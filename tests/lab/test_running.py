@@ -8,8 +8,8 @@ import pytest
 
 from ffabric.guests.partition import Partition
 from ffabric.lab.running import End, run_to_end, totals
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe
 from ffabric.system.spec import RunSpec
 
 SHORT = 0.02

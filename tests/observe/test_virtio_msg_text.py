@@ -16,8 +16,8 @@ from ffabric.guests.virtio_msg.driver_side import DriverSide
 from ffabric.observe import explain, virtio_msg
 from ffabric.observe.text import Reader
 from ffabric.observe.trace import Trace
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe
 
 
 class Client(DriverSide):

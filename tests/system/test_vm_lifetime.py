@@ -12,8 +12,8 @@ from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.guests.images import load
 from ffabric.guests.partition import Partition
 from ffabric.machine.pages import NoPages
-from ffabric.system.describe import sp, vm
-from ffabric.system.problems import SystemErrors
+from ffabric.system.description.python import sp, vm
+from ffabric.system.options.problems import SystemErrors
 
 PAGE = 4096
 REQ, RESP = fid.FFA_MSG_SEND_DIRECT_REQ_64, fid.FFA_MSG_SEND_DIRECT_RESP_64

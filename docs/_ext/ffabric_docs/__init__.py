@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ffabric.guests.ffa import Calls
 from ffabric.guests.memory_calls import MemoryCalls
 from ffabric.guests.steps import step
-from ffabric.system.config_keys import config_schema
+from ffabric.system.description.toml_keys import config_schema
 from ffabric_docs.calls import CallTables
 from ffabric_docs.commands import Benchmarks, Commands
 from ffabric_docs.domain import FfaDomain

@@ -11,8 +11,9 @@ from sphinx.util.docutils import SphinxDirective
 
 from ffabric.machine.devices.catalogue import TYPES
 from ffabric.machine.devices.description import DeviceDescription
-from ffabric.system import config_keys, manifest_keys
-from ffabric.system.keys import Row, Table, rows
+from ffabric.system.description import toml_keys
+from ffabric.system.manifest import keys as manifest_keys
+from ffabric.system.options.keys import Row, Table, rows
 from ffabric_docs import markup
 
 
@@ -29,7 +30,7 @@ class SystemKeys(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """A section for each table of the file."""
-        return _sections(config_keys.TABLES)
+        return _sections(toml_keys.TABLES)
 
 
 class Devices(SphinxDirective):
@@ -65,7 +66,7 @@ def _key(row: Row) -> nodes.definition_list_item:
 
 
 def _device(device: DeviceDescription) -> nodes.section:
-    _, keys = config_keys.DEVICE_TYPES[device.type]
+    _, keys = toml_keys.DEVICE_TYPES[device.type]
     facts = [
         ("compatible", ", ".join(f"`{name}`" for name in device.compatible)),
         ("frames", ", ".join(f"{frame.name} ({frame.size:#x} bytes)" for frame in device.frames)),

@@ -16,7 +16,7 @@ from ffabric.lab.bench import report
 from ffabric.lab.bench.benchmark import Benchmark, Result
 from ffabric.lab.bench.catalogue import BENCHMARKS, SWEEPS
 from ffabric.lab.bench.measure import Effort, grow, measure
-from ffabric.system.problems import did_you_mean
+from ffabric.system.options.problems import did_you_mean
 
 STDOUT = "-"
 

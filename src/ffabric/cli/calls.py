@@ -18,9 +18,9 @@ from ffabric.lab.calls.systems import check, default_system, drive
 from ffabric.lab.watchdog import Watchdog
 from ffabric.machine.machine import OutOfExits
 from ffabric.observe.trace import Trace
-from ffabric.system.boot import boot
-from ffabric.system.config import read_system
-from ffabric.system.python_target import TargetError
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python_target import TargetError
+from ffabric.system.description.toml import read_system
 from ffabric.system.spec import SystemSpec
 
 STDIN = Path("-")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ffabric.abi.errors import DecodeError
 from ffabric.machine.choices import ReplayError
 from ffabric.machine.host.process import MissingProgram
-from ffabric.system.extras import MissingExtra
-from ffabric.system.problems import ConfigErrors
+from ffabric.system.booting.extras import MissingExtra
+from ffabric.system.options.problems import ConfigErrors
 
 
 class UsageError(Exception):

@@ -20,9 +20,9 @@ from ffabric.lab.linux.software import Echo, RingingOpTee
 from ffabric.lab.running import End, Outcome, run_to_end
 from ffabric.machine.engines.qemu.process import find_program
 from ffabric.observe.trace import traced
-from ffabric.system.boot import boot
-from ffabric.system.problems import SystemErrors
-from ffabric.system.python_target import TargetError, resolve_program
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python_target import TargetError, resolve_program
+from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import PythonSource
 from ffabric.system.system import System
 

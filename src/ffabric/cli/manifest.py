@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ffabric.abi.ffa.version import format_version
 from ffabric.cli.errors import UsageError
-from ffabric.system.check import check_file
-from ffabric.system.manifest import Manifest, Messaging
+from ffabric.system.description.check import check_file
+from ffabric.system.manifest.manifest import Manifest, Messaging
+from ffabric.system.manifest.spmc import SpmcManifest
 from ffabric.system.spec import SystemSpec
-from ffabric.system.spmc_manifest import SpmcManifest
 
 UNABLE = 2
 _WIDTH = 12

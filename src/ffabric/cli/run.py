@@ -19,9 +19,9 @@ from ffabric.lab.watchdog import DEFAULT_SECONDS
 from ffabric.observe.live import LiveTrace
 from ffabric.observe.text import STYLES, Reader
 from ffabric.observe.trace import Trace, read_choices, read_seed
-from ffabric.system.boot import boot
-from ffabric.system.config import read_system
-from ffabric.system.python_target import TargetError
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python_target import TargetError
+from ffabric.system.description.toml import read_system
 from ffabric.system.spec import QEMU, SystemSpec
 from ffabric.system.system import System
 

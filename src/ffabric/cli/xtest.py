@@ -22,7 +22,7 @@ from ffabric.lab.xtest.campaign import CASES, Campaign, Guest
 from ffabric.lab.xtest.system import MAX_VMS, system
 from ffabric.machine.engines.qemu.process import find_program
 from ffabric.observe.trace import traced
-from ffabric.system.boot import boot
+from ffabric.system.booting.boot import boot
 
 LOG = Path("xtest.console.log")
 """Where the consoles go if something failed."""

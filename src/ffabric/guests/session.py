@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ffabric.firmware.rules import RULES
 from ffabric.guests.ffa import DrivenFfa, FfaError
-from ffabric.system.boot import boot as boot_spec
-from ffabric.system.describe import describe
-from ffabric.system.problems import did_you_mean
+from ffabric.system.booting.boot import boot as boot_spec
+from ffabric.system.description.python import describe
+from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import SystemSpec
 from ffabric.system.system import Endpoint, System
 

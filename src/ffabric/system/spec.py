@@ -14,11 +14,11 @@ import msgspec
 
 from ffabric.abi.ffa.version import LATEST
 from ffabric.machine.gic import FIRST_SPI, SPIS
-from ffabric.system.dtb import Node
-from ffabric.system.images import Image
-from ffabric.system.manifest import Manifest, RegionAttributes
-from ffabric.system.problems import Problem
-from ffabric.system.spmc_manifest import SP_ID_BASE
+from ffabric.system.files.dtb import Node
+from ffabric.system.files.images import Image
+from ffabric.system.manifest.manifest import Manifest, RegionAttributes
+from ffabric.system.manifest.spmc import SP_ID_BASE
+from ffabric.system.options.problems import Problem
 
 SP, VM, TRUSTED_OS = "sp", "vm", "trusted_os"
 QEMU = "qemu"

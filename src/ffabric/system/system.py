@@ -10,10 +10,10 @@ from ffabric.firmware.manager.partition import State
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import Machine, Stalled
 from ffabric.machine.pages import NoPages
-from ffabric.system.cpu_registers import CpuRegisters
-from ffabric.system.creation import create_spec
-from ffabric.system.engines import CONDUITS, access_for, make_unicorn
-from ffabric.system.problems import did_you_mean
+from ffabric.system.booting.cpu_registers import CpuRegisters
+from ffabric.system.booting.creation import create_spec
+from ffabric.system.booting.engines import CONDUITS, access_for, make_unicorn
+from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PartitionDraft, PartitionSpec, SystemSpec
 from ffabric.system.vcpu import PAGE, Buffers, Ram, Vcpu
 
@@ -174,7 +174,7 @@ class System:
     # VMs that come and go.
 
     def create_vm(self, draft: PartitionDraft, *, pe: int | None = None) -> Endpoint:
-        """Create a VM while the system runs: ``draft`` is what `ffabric.system.describe.vm` makes.
+        """Create a VM while the system runs: ``draft`` is what `vm` of `description.python` makes.
 
         Its memory comes from the hypervisor's free frames, its id is one that no VM had before. The
         hypervisor does the rest on the PE ``pe``, or on whichever is in the normal world first: the

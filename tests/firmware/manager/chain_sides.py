@@ -7,8 +7,8 @@ from ffabric.abi.ffa.status import Status, from_register
 from ffabric.firmware.manager.partition import State
 from ffabric.guests.ffa import Blocked, FfaError, status_of
 from ffabric.guests.session import Session
-from ffabric.system.boot import boot as boot_system
-from ffabric.system.describe import describe
+from ffabric.system.booting.boot import boot as boot_system
+from ffabric.system.description.python import describe
 from ffabric.system.spec import RunSpec
 
 REQ, RESP = fid.FFA_MSG_SEND_DIRECT_REQ_64, fid.FFA_MSG_SEND_DIRECT_RESP_64

@@ -8,8 +8,8 @@ from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.manager.partition import State
 from ffabric.guests.ffa import Blocked
-from ffabric.system.describe import sp, vm
-from ffabric.system.manifest import DeviceRegion, Interrupt
+from ffabric.system.description.python import sp, vm
+from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
 
 FIRST = 40
 EDGE, LEVEL = 0x100, 0x300  # secure, and how it is triggered

@@ -7,7 +7,7 @@ from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
 from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
-from ffabric.system.describe import vm
+from ffabric.system.description.python import vm
 
 LAST = {fid.FFA_ERROR, fid.FFA_MSG_WAIT, fid.FFA_YIELD}
 LEAVING = {fid.FFA_RUN, psci.CPU_OFF}

@@ -8,7 +8,7 @@ from chain_sides import REQ, REQ2, RESP, RESP2, Link, boot, links
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.uuids import to_pair
-from ffabric.system.describe import sp, vm
+from ffabric.system.description.python import sp, vm
 
 REQ_32, RESP_32 = fid.FFA_MSG_SEND_DIRECT_REQ_32, fid.FFA_MSG_SEND_DIRECT_RESP_32
 SERVICE = UUID("5a7c6d2e-5f4b-4a8e-9a55-3f9c1f0a7b11")

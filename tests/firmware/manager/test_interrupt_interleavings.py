@@ -14,7 +14,7 @@ from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.spmc import interrupts
 from ffabric.guests.ffa import Blocked
-from ffabric.system.manifest import NsInterruptsAction
+from ffabric.system.manifest.manifest import NsInterruptsAction
 
 ACTIONS = dict(
     zip(

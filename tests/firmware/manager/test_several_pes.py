@@ -7,8 +7,8 @@ from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.psci import Return
 from ffabric.firmware.manager.partition import State
-from ffabric.system.describe import sp, vm
-from ffabric.system.manifest import DeviceRegion, Interrupt
+from ffabric.system.description.python import sp, vm
+from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
 
 SPI, SECURE_EDGE = 40, 0x100
 

@@ -6,7 +6,11 @@ from interrupt_sides import BLOCKED, FIQ, IRQ, LEVEL, PREEMPTED, RUNNING, WAITIN
 
 from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
-from ffabric.system.manifest import ExceptionLevel, NsInterruptsAction, OtherSInterruptsAction
+from ffabric.system.manifest.manifest import (
+    ExceptionLevel,
+    NsInterruptsAction,
+    OtherSInterruptsAction,
+)
 
 QUEUED = {"ns_interrupts_action": NsInterruptsAction.QUEUED}
 EXITS = {"ns_interrupts_action": NsInterruptsAction.MANAGED_EXIT}

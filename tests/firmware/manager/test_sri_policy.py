@@ -6,7 +6,7 @@ from interrupt_sides import EDGE, IRQ, LEVEL, WAITING, Rig
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.notifications import PendingList
 from ffabric.machine.gic import State
-from ffabric.system.manifest import SriPolicy
+from ffabric.system.manifest.manifest import SriPolicy
 
 WHILE_WAITING = {"sri_interrupts_policy": SriPolicy.WHILE_WAITING}
 ON_WAIT = {"sri_interrupts_policy": SriPolicy.PENDING_ON_WAIT}

@@ -3,7 +3,7 @@
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.guests.ffa import FfaError, status_of
-from ffabric.system.describe import sp
+from ffabric.system.description.python import sp
 
 PAGE = 4096
 RO, RW = abi.PERM_DATA_RO, abi.PERM_DATA_RW

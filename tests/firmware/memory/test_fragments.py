@@ -5,7 +5,7 @@ from memory_sides import KINDS, NX, PAGE, RW, World, handle_in, scatter
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
-from ffabric.system.describe import sp
+from ffabric.system.description.python import sp
 
 
 def ranges_of(side, count):

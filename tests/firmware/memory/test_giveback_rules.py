@@ -5,8 +5,8 @@ from memory_sides import KINDS, NX, PAGE, RO, RW, World
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
-from ffabric.system.describe import sp
-from ffabric.system.manifest import MemoryRegion, RegionAttributes
+from ffabric.system.description.python import sp
+from ffabric.system.manifest.manifest import MemoryRegion, RegionAttributes
 
 READ_ONLY = 0x0700_0000
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
 from ffabric.machine.access import DataAbort
-from ffabric.system.describe import describe, sp, vm
+from ffabric.system.description.python import describe, sp, vm
 
 
 def rights_for(kind, receivers):

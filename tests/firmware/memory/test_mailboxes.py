@@ -7,7 +7,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.guests.ffa import FfaError, status_of
-from ffabric.system.describe import sp, vm
+from ffabric.system.description.python import sp, vm
 
 MAP, UNMAP = fid.FFA_RXTX_MAP_64, fid.FFA_RXTX_UNMAP
 VM = 7
@@ -109,7 +109,7 @@ def test_buffers_are_shared_with_nobody(ffabric, world):
 
 
 def test_buffers_are_writable(ffabric):
-    from ffabric.system.manifest import MemoryRegion, RegionAttributes
+    from ffabric.system.manifest.manifest import MemoryRegion, RegionAttributes
 
     region = MemoryRegion(
         name="ro", pages=1, attributes=RegionAttributes.READ, base_address=READ_ONLY

@@ -10,8 +10,8 @@ from ffabric.abi.ffa.memory import MEM_PERM_NO_ACCESS, MEM_PERM_RO, MEM_PERM_RW,
 from ffabric.abi.ffa.version import V1_2, V1_3
 from ffabric.guests.ffa import Blocked
 from ffabric.machine.stage2 import S2AP_R, S2AP_W, XN
-from ffabric.system.describe import sp
-from ffabric.system.manifest import DeviceRegion, ExceptionLevel, RegionAttributes
+from ffabric.system.description.python import sp
+from ffabric.system.manifest.manifest import DeviceRegion, ExceptionLevel, RegionAttributes
 
 UART = 0x1C0B_0000
 NX_RW, NX_RO, RX = MEM_PERM_RW | MEM_PERM_XN, MEM_PERM_RO | MEM_PERM_XN, MEM_PERM_RO

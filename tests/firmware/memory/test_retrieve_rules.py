@@ -7,8 +7,8 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.version import V1_1
 from ffabric.machine.stage2 import S2AP_W, XN
-from ffabric.system.describe import sp
-from ffabric.system.manifest import DeviceRegion, MemoryRegion, RegionAttributes
+from ffabric.system.description.python import sp
+from ffabric.system.manifest.manifest import DeviceRegion, MemoryRegion, RegionAttributes
 
 DEVICE = abi.MEM_ATTR_TYPE_DEVICE | abi.MEM_ATTR_DEVICE_NGNRNE | abi.MEM_ATTR_INNER_SHAREABLE
 SHARE, LEND, DONATE = ("share",), ("lend",), ("donate",)

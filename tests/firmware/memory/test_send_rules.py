@@ -5,8 +5,13 @@ from memory_sides import KINDS, NORMAL, NX, PAGE, RO, RW, WORLDS, Side, World, X
 
 from ffabric.abi.ffa import memory as abi
 from ffabric.firmware.manager.memory.region import MAX_RANGES, MAX_REGIONS
-from ffabric.system.describe import sp
-from ffabric.system.manifest import DeviceRegion, ExceptionLevel, MemoryRegion, RegionAttributes
+from ffabric.system.description.python import sp
+from ffabric.system.manifest.manifest import (
+    DeviceRegion,
+    ExceptionLevel,
+    MemoryRegion,
+    RegionAttributes,
+)
 
 DEVICE = abi.MEM_ATTR_TYPE_DEVICE | abi.MEM_ATTR_DEVICE_NGNRNE | abi.MEM_ATTR_INNER_SHAREABLE
 NON_CACHEABLE = abi.MEM_ATTR_TYPE_NORMAL | abi.MEM_ATTR_NON_CACHEABLE | abi.MEM_ATTR_INNER_SHAREABLE

@@ -16,7 +16,7 @@ from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.supplicant import Supplicant
 from ffabric.guests.optee.ta import TrustedApp
 from ffabric.guests.partition import Partition
-from ffabric.system.describe import sp, vm
+from ffabric.system.description.python import sp, vm
 
 
 class Alice(Partition):

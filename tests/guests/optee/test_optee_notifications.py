@@ -12,9 +12,9 @@ from ffabric.guests.optee.driver import DrivenDriver, Driver, State
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.ta import TrustedApp
 from ffabric.guests.partition import Partition
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe, sp
-from ffabric.system.manifest import DeviceRegion, Interrupt
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, sp
+from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
 
 BELL = 5
 """The notification of the VM that is OP-TEE's."""

@@ -13,7 +13,7 @@ from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.driver import DrivenDriver
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.session import boot
-from ffabric.system.describe import vm
+from ffabric.system.description.python import vm
 
 THREADS = 2
 VMS = st.sampled_from([0, 1])

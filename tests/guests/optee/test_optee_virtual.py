@@ -10,7 +10,7 @@ from ffabric.abi.optee.message import Command, Fmem, Message, Type, Value
 from ffabric.abi.optee.tee import Origin, Result
 from ffabric.guests.optee.driver import DrivenDriver
 from ffabric.guests.optee.error import TeeError
-from ffabric.system.describe import vm
+from ffabric.system.description.python import vm
 
 UNKNOWN = (Result.ITEM_NOT_FOUND, 0, 0, 0, 0)
 

@@ -19,7 +19,7 @@ from ffabric.guests.session import boot
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.console import ConsoleDevice
 from ffabric.guests.virtio_msg.device_side import DeviceSide
-from ffabric.system.describe import vm
+from ffabric.system.description.python import vm
 
 CHOSEN = bits.VERSION_1 | bits.ACCESS_PLATFORM
 UP = bits.ACKNOWLEDGE | bits.DRIVER | bits.FEATURES_OK

@@ -11,8 +11,8 @@ from ffabric.abi.ffa.version import LATEST
 from ffabric.lab.calls.lines import Call
 from ffabric.lab.calls.player import Player
 from ffabric.lab.calls.systems import default_system, drive
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe, sp
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, sp
 
 VM1, SP1 = 1, 0x8001
 TX, RX = 0x4000_1000, 0x4000_2000

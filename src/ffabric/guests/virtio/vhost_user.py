@@ -22,7 +22,7 @@ from ffabric.guests.virtio.dma import Coherent
 from ffabric.guests.virtio.driver_queue import Buffer, DriverQueue, queue_size
 from ffabric.machine.access import DataAbort
 from ffabric.machine.host.vhost_user.front_end import BackEndLost, FrontEnd, Region
-from ffabric.system.manifest import DeviceRegion, Interrupt
+from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
 from ffabric.system.vcpu import PAGE
 
 if TYPE_CHECKING:

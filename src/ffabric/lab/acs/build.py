@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from ffabric.system.problems import Problem, Problems, SystemErrors
+from ffabric.system.options.problems import Problem, Problems, SystemErrors
 
 VM1 = "vm1"
 SPS = ("sp1", "sp2", "sp3", "sp4")

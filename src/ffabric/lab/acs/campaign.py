@@ -15,8 +15,8 @@ from ffabric.lab.acs.console import Case, Verdict
 from ffabric.lab.acs.listing import Listed, find_listing
 from ffabric.lab.acs.run import Bench, Job, Settings, run_job
 from ffabric.lab.processes import spread
-from ffabric.system.images import parse_image
-from ffabric.system.problems import Problem, Problems, SystemErrors, did_you_mean
+from ffabric.system.files.images import parse_image
+from ffabric.system.options.problems import Problem, Problems, SystemErrors, did_you_mean
 
 ALL = "acs"
 _NUMBERED = re.compile(r"(?:\d+[-_])?(\w+)")

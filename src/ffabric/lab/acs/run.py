@@ -21,9 +21,9 @@ from ffabric.lab.acs.console import Case, Verdict
 from ffabric.lab.acs.listing import Listed, Listing, find_listing
 from ffabric.lab.acs.witness import Limits, Witness
 from ffabric.lab.running import End
-from ffabric.system.boot import boot
-from ffabric.system.config import read_parsed
-from ffabric.system.images import parse_image
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.toml import read_parsed
+from ffabric.system.files.images import parse_image
 from ffabric.system.spec import ImageSource, PartitionSpec, SystemSpec
 
 LOAD_ADDRESS = 0x8800_0000

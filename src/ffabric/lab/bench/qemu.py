@@ -24,8 +24,8 @@ from ffabric.lab.xtest.campaign import Campaign
 from ffabric.machine.engines.qemu.process import find_program
 from ffabric.machine.host.process import MissingProgram
 from ffabric.machine.machine import OutOfExits
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe, vm
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, vm
 from ffabric.system.spec import QEMU, KernelBoot
 from ffabric.system.system import System
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from resource import getpagesize
 
 from ffabric.lab.bench.rigs import many
-from ffabric.system.boot import boot
+from ffabric.system.booting.boot import boot
 
 
 def main(engine: str, partitions: int) -> None:

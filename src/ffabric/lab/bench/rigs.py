@@ -29,8 +29,8 @@ from ffabric.lab.bench.software import (
 )
 from ffabric.machine.machine import OutOfExits
 from ffabric.observe import explain
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe, sp, vm
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.spec import MemoryBank, PartitionDraft, SystemSpec
 from ffabric.system.system import System
 from ffabric.system.vcpu import PAGE

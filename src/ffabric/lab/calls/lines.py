@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ffabric.machine.context import REGISTERS
-from ffabric.system.problems import did_you_mean
+from ffabric.system.options.problems import did_you_mean
 
 LARGEST = 1 << 20
 """The most bytes of one load or store."""

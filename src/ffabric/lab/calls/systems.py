@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from msgspec.structs import replace
 
 from ffabric.lab.calls.lines import Call, Mistake
-from ffabric.system.describe import describe, sp, vm
-from ffabric.system.manifest import ExceptionLevel
-from ffabric.system.problems import did_you_mean
+from ffabric.system.description.python import describe, sp, vm
+from ffabric.system.manifest.manifest import ExceptionLevel
+from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PartitionSpec, PythonSource, SystemSpec
 
 PES = 8

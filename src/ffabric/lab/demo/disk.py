@@ -14,7 +14,7 @@ from ffabric.guests.virtio_msg.driver_bus import DriverBus
 from ffabric.guests.virtio_msg.driver_side import DriverSide
 from ffabric.lab.demo.stage import Stage
 from ffabric.lab.demo.vms import expect
-from ffabric.system.describe import describe
+from ffabric.system.description.python import describe
 from ffabric.system.spec import SystemSpec
 
 SECTOR = 512

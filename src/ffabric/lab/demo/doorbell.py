@@ -11,8 +11,8 @@ from ffabric.guests.ffa import DirectMessage, Ffa
 from ffabric.guests.partition import Partition
 from ffabric.lab.demo.stage import Stage
 from ffabric.lab.demo.vms import expect
-from ffabric.system.describe import describe, sp
-from ffabric.system.manifest import DeviceRegion, Interrupt
+from ffabric.system.description.python import describe, sp
+from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
 from ffabric.system.spec import SystemSpec
 from ffabric.system.vmm import Vmm
 

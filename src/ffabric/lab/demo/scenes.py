@@ -10,7 +10,7 @@ from ffabric.lab.demo.sps import ABACUS, ADDER, Notary, Vault
 from ffabric.lab.demo.stage import EVENTS, Stage
 from ffabric.lab.demo.vms import ROUNDS, SUMS, Actor, Alice, Bob, Carol, expect
 from ffabric.machine.machine import EXIT_COST
-from ffabric.system.describe import describe, sp, vm
+from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.spec import MemoryBank, SystemSpec
 
 PES = 8

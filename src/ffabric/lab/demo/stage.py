@@ -10,7 +10,7 @@ import msgspec
 from ffabric.lab.demo.vms import DemoFailed
 from ffabric.machine.machine import OutOfExits
 from ffabric.observe.live import LiveTrace
-from ffabric.system.boot import boot
+from ffabric.system.booting.boot import boot
 from ffabric.system.spec import SystemSpec
 from ffabric.system.system import PartitionCrashed
 

@@ -15,7 +15,7 @@ from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
 from ffabric.lab.demo.stage import Stage
 from ffabric.lab.demo.vms import Actor, DemoFailed, expect
-from ffabric.system.describe import describe
+from ffabric.system.description.python import describe
 from ffabric.system.spec import SystemSpec
 
 DEPOSIT, STATEMENT = 0, 1

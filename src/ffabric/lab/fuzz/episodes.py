@@ -26,7 +26,7 @@ from ffabric.lab.fuzz.victims import Pair
 from ffabric.lab.ledger import Ledger
 from ffabric.lab.spaces import Discrepancy
 from ffabric.observe.trace import Trace
-from ffabric.system.boot import boot
+from ffabric.system.booting.boot import boot
 
 if TYPE_CHECKING:
     from ffabric.system.system import System

@@ -8,8 +8,13 @@ from typing import Any
 import msgspec
 
 from ffabric.abi.ffa.version import V1_1, V1_3
-from ffabric.system.describe import describe, sp, vm
-from ffabric.system.manifest import DeviceRegion, ExceptionLevel, MemoryRegion, RegionAttributes
+from ffabric.system.description.python import describe, sp, vm
+from ffabric.system.manifest.manifest import (
+    DeviceRegion,
+    ExceptionLevel,
+    MemoryRegion,
+    RegionAttributes,
+)
 from ffabric.system.spec import RunSpec, SystemSpec
 
 _READ, _WRITE = RegionAttributes.READ, RegionAttributes.WRITE

@@ -9,7 +9,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.manager import direct
 from ffabric.lab.linux import initramfs
 from ffabric.machine.engines.qemu.runner import QemuRunner
-from ffabric.system.describe import describe, vm
+from ffabric.system.description.python import describe, vm
 from ffabric.system.spec import QEMU, KernelBoot
 
 if TYPE_CHECKING:

@@ -22,11 +22,11 @@ from ffabric.guests.optee.driver import DrivenDriver
 from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
 from ffabric.guests.session import Session
 from ffabric.lab.optee.forge import INVOKE_TESTS, MEMORY, MESSAGE, SESSION, Forged, forge
-from ffabric.system.assemble import assemble
-from ffabric.system.boot import boot
-from ffabric.system.config import read_draft
-from ffabric.system.describe import describe, vm
-from ffabric.system.problems import Problems
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.assemble import assemble
+from ffabric.system.description.python import describe, vm
+from ffabric.system.description.toml import read_draft
+from ffabric.system.options.problems import Problems
 from ffabric.system.spec import SP, SystemSpec
 
 CLIENT = "client"

@@ -11,8 +11,8 @@ from ffabric.guests.virtio_msg.device_side import DeviceSide
 from ffabric.guests.virtio_msg.driver_side import DriverSide
 from ffabric.machine.host.outside import Outside
 from ffabric.machine.host.vhost_user.storage_daemon import StorageDaemon
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe, sp
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, sp
 from ffabric.system.system import System
 
 INTERRUPT: Final = 40

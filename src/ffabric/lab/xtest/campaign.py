@@ -17,7 +17,7 @@ from ffabric.abi.optee.smc import Return
 from ffabric.firmware.hypervisor.optee_rules import ADDRESS
 from ffabric.lab.xtest.forger import Forger
 from ffabric.lab.xtest.report import Case, Report
-from ffabric.system.describe import vm
+from ffabric.system.description.python import vm
 
 if TYPE_CHECKING:
     from ffabric.machine.engines.qemu.engine import QemuGuest

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from ffabric.lab.linux.initramfs import ARGUMENTS
 from ffabric.lab.xtest import rootfs
-from ffabric.system.describe import describe, trusted_os, vm
-from ffabric.system.manifest import MemoryRegion, RegionAttributes
+from ffabric.system.description.python import describe, trusted_os, vm
+from ffabric.system.manifest.manifest import MemoryRegion, RegionAttributes
 from ffabric.system.spec import QEMU, DeviceSpec, GicSpec, KernelBoot, MemoryBank, RunSpec
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from ffabric.guests import images
 from ffabric.guests.partition import Partition
 from ffabric.lab.running import End, run_to_end
 from ffabric.machine.engines.qemu import engine as qemu_engine
-from ffabric.system.boot import boot
-from ffabric.system.describe import describe, vm
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, vm
 from ffabric.system.spec import KernelBoot, RunSpec
 
 IMAGES = Path(__file__).parents[3] / "images"
@@ -162,8 +162,8 @@ def test_qemu_is_gone_when_the_system_is_closed():
 def test_qemu_dies_with_us_whatever_we_die_of():
     program = f"""
         import sys
-        from ffabric.system.boot import boot
-        from ffabric.system.describe import describe, vm
+        from ffabric.system.booting.boot import boot
+        from ffabric.system.description.python import describe, vm
         from ffabric.system.spec import KernelBoot
         kernel = vm("guest", image={str(OUTSIDER)!r}, engine="qemu", kernel=KernelBoot())
         system = boot(describe(vms=[kernel], hypervisor=False))

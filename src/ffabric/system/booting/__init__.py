@@ -1,0 +1,1 @@
+"""From a `SystemSpec` to a booted `System`."""

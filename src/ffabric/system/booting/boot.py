@@ -1,0 +1,411 @@
+"""From a `SystemSpec` to a booted `System`: memory, stage-2, contexts, engines, then power on.
+
+Everything a partition owns is laid out here once, in the order a boot loader would: banks, page
+pools, translation tables, images and boot information in memory, execution contexts on engines.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import cast
+
+from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.boot_info import BootInfo, build_boot_info
+from ffabric.abi.ffa.version import V1_1
+from ffabric.firmware.firmware import Firmware
+from ffabric.firmware.hypervisor.frames import Frames
+from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+from ffabric.firmware.hypervisor.optee import Mediator
+from ffabric.firmware.manager import notifications
+from ffabric.firmware.manager.mailbox import PAGE
+from ffabric.firmware.manager.manager import Manager
+from ffabric.firmware.manager.partition import Action, Partition
+from ffabric.firmware.monitor.kernel import Kernel
+from ffabric.firmware.monitor.logical import LOGICAL_PARTITIONS, LogicalPartitions
+from ffabric.firmware.monitor.monitor import Monitor
+from ffabric.firmware.monitor.trusted_os import Dispatcher, Entered
+from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
+from ffabric.machine.bus import Bus, Region
+from ffabric.machine.choices import Choices
+from ffabric.machine.clock import Clock
+from ffabric.machine.gic import FIRST_SPI, Gic, set_up
+from ffabric.machine.machine import Machine
+from ffabric.machine.memory import PhysicalMemory
+from ffabric.machine.pages import NoPages, PagePool
+from ffabric.machine.stage2 import (
+    AF,
+    MEMATTR_DEVICE_NGNRNE,
+    MEMATTR_NORMAL_WB,
+    S2AP_R,
+    S2AP_W,
+    SH_INNER,
+    SW_NS,
+    VALID,
+    XN,
+    Stage2,
+)
+from ffabric.system.booting.devices import add_devices
+from ffabric.system.booting.devicetree import normal_world
+from ffabric.system.booting.engines import make_runner
+from ffabric.system.booting.kernel import Layout, optee_node
+from ffabric.system.layout.memory_map import DEVICETREE
+from ffabric.system.manifest.manifest import (
+    NsInterruptsAction,
+    OtherSInterruptsAction,
+    RegionAttributes,
+    SriPolicy,
+)
+from ffabric.system.spec import ImageSource, MemoryMap, PartitionSpec, SystemSpec
+from ffabric.system.system import Endpoint, System
+
+NORMAL_WORLD_PROPERTIES = (
+    info.DIRECT_REQ_SEND
+    | info.DIRECT_REQ2_SEND
+    | info.INDIRECT_MESSAGES
+    | info.NOTIFICATIONS
+    | info.AARCH64
+)
+EL2 = 2
+"""A kernel that runs there may be a hypervisor."""
+MAILBOX_BYTES = 8 * PAGE
+"""The hypervisor's own RX/TX pair, at the start of its memory."""
+WINDOW_IPA = 0x40_0000_0000
+WINDOW_PAGES = 1 << 16
+"""Where a VM finds memory it retrieves: 256 MiB at 256 GiB of its address space."""
+VIRTUAL_GICS = 0x80_0000_0000
+"""Where on the bus the virtual GICs of VMs are, by VMID and without gaps: one window for all."""
+DISTRIBUTOR_SIZE = 0x1_0000
+REDISTRIBUTOR_SIZE = 0x2_0000
+"""Of each PE."""
+RAM = VALID | AF | SH_INNER | MEMATTR_NORMAL_WB
+DEVICE = VALID | AF | MEMATTR_DEVICE_NGNRNE | S2AP_R | S2AP_W | XN
+_ACTIONS = {
+    NsInterruptsAction.QUEUED: Action.QUEUED,
+    NsInterruptsAction.MANAGED_EXIT: Action.MANAGED_EXIT,
+    NsInterruptsAction.SIGNALED: Action.SIGNALED,
+}
+
+
+def boot(
+    spec: SystemSpec, *, seed: int | None = None, replay: Sequence[int] | None = None
+) -> System:
+    """Build the system of ``spec`` and release its primary PE from reset; nothing has run yet."""
+    return _Builder(spec, Choices(spec.seed if seed is None else seed, replay)).build()
+
+
+class _Builder:
+    def __init__(self, spec: SystemSpec, choices: Choices) -> None:
+        self.spec = spec
+        self.memory = PhysicalMemory()
+        for bank in spec.memory:
+            self.memory.add(bank.name, bank.base, bank.size, secure=bank.secure)
+        self.bus = Bus()
+        self.clock = Clock()
+        self.gic = Gic(spec.pes, spec.mpidrs)
+        self.machine = Machine(
+            memory=self.memory,
+            bus=self.bus,
+            gic=self.gic,
+            clock=self.clock,
+            choices=choices,
+            mpidrs=spec.mpidrs,
+        )
+        self.vmids = iter(range(1, 1 << 16))
+        self.free_vmids: deque[int] = deque()
+        """VMIDs of partitions that are gone, used again once all others have been."""
+        self.virtual_gics: dict[Partition, list[Region]] = {}
+
+    def build(self) -> System:
+        spec = self.spec
+        secure = {
+            each.id
+            for sp in spec.sps
+            for device in sp.manifest.device_regions
+            for each in device.interrupts
+            if each.secure
+        }
+        set_up(self.gic, secure)
+        self._frames()
+        logical = LogicalPartitions(LOGICAL_PARTITIONS)
+        spmc = self._spmc(logical)
+        monitor = Monitor(self.machine, spmc, logical)
+        hypervisor = self._hypervisor(monitor) if spec.hypervisor else None
+        firmware = Firmware(self.machine, monitor, spmc, hypervisor)
+        system = System(spec, self.machine, firmware, self)
+        add_devices(self.machine, spec.devices, on_line=system.on_line, on_reset=system.on_reset)
+        if spec.trusted_os is not None:
+            system.adopt(self._trusted_os(monitor, spec.trusted_os, system))
+            if hypervisor is not None:
+                hypervisor.mediator = Mediator(hypervisor)
+        for each in spec.sps:
+            system.adopt(self.add_partition(spmc, each, system))
+        for each in spec.vms:
+            if hypervisor is None:
+                spmc.serves_vms = each.el == EL2
+                system.adopt(self._kernel(monitor, each, system))
+            else:
+                system.adopt(self.add_partition(hypervisor, each, system))
+        firmware.power_on()
+        return system
+
+    def _frames(self) -> None:
+        gic = self.spec.gic
+        for secure in (True, False):
+            frame = self.gic.distributor_frame(secure=secure)
+            self.bus.add(gic.distributor, DISTRIBUTOR_SIZE, frame, secure=secure)
+            self.bus.add(
+                gic.redistributors,
+                REDISTRIBUTOR_SIZE * self.spec.pes,
+                self.gic.redistributor_frame(secure=secure),
+                secure=secure,
+            )
+
+    def _spmc(self, logical: LogicalPartitions) -> Spmc:
+        spec = self.spec.spmc
+        pool = PagePool(self.memory, spec.memory.base, spec.memory.size // PAGE)
+        world = self._stage2(pool)
+        for bank in self.spec.memory:
+            if not bank.secure and bank.end <= 1 << world.ipa_bits:
+                pages = bank.size // PAGE
+                world.map(bank.base, bank.base, pages, RAM | S2AP_R | S2AP_W | XN | SW_NS)
+        return Spmc(
+            self.machine,
+            pool,
+            spec.ffa_version,
+            spmc_id=spec.id,
+            other_world=world,
+            properties=NORMAL_WORLD_PROPERTIES,
+            logical=logical,
+        )
+
+    def _hypervisor(self, monitor: Monitor) -> Hypervisor:
+        spec = self.spec.hypervisor
+        assert spec is not None
+        base = spec.memory.base + MAILBOX_BYTES
+        pool = PagePool(self.memory, base, (spec.memory.size - MAILBOX_BYTES) // PAGE)
+        frames = Frames(self._unused(spec.memory.base, spec.memory.size))
+        hypervisor = Hypervisor(self.machine, pool, spec.ffa_version, monitor, frames)
+        hypervisor.mailbox_base = spec.memory.base
+        return hypervisor
+
+    def _unused(self, base: int, size: int) -> list[tuple[int, int]]:
+        """Ranges of non-secure memory that nobody was given."""
+        taken = [(base, size)]
+        taken += [(m.pa, m.size) for p in self.spec.partitions for m in p.memory if not m.secure]
+        free = []
+        for bank in self.spec.memory:
+            if bank.secure:
+                continue
+            at = bank.base
+            for start, length in sorted(taken):
+                if bank.base <= start < bank.end:
+                    if start > at:
+                        free.append((at, (start - at) // PAGE))
+                    at = max(at, start + length)
+            if at < bank.end:
+                free.append((at, (bank.end - at) // PAGE))
+        return free
+
+    def _stage2(self, pool: PagePool) -> Stage2:
+        vmid = next(self.vmids, None)
+        return Stage2(self.memory, pool, vmid=vmid or self.free_vmids.popleft())
+
+    def add_partition(self, manager: Manager, spec: PartitionSpec, system: System) -> Endpoint:
+        """Create the endpoint of ``spec`` under ``manager``, its memory laid out and loaded.
+
+        Raises NoPages if there is no memory left for its translation tables; nothing is left then.
+        """
+        partition = _partition(spec, self._stage2(manager.pool))
+        try:
+            self._lay_out(manager, spec, partition)
+        except NoPages:
+            self._take_back(partition)
+            assert partition.stage2 is not None
+            partition.stage2.free()
+            raise
+        manager.add(partition, spec.vcpus)
+        if partition.properties & info.NOTIFICATIONS:
+            notifications.enable(partition)
+        interrupts = [line for d in spec.manifest.device_regions for line in d.interrupts]
+        if isinstance(manager, Spmc):
+            for line in interrupts:
+                manager.own_interrupt(line.id, partition)
+        else:
+            partition.interrupts = frozenset(line.id for line in interrupts)
+        enabled = None if spec.secure else True
+        for line in interrupts:
+            edge = not line.level_triggered
+            if line.id >= FIRST_SPI:
+                self.gic.configure(line.id, edge=edge, enabled=enabled, target=0)
+                continue
+            for pe in range(self.spec.pes):
+                self.gic.configure(line.id, pe, edge=edge, enabled=enabled)
+        return self._endpoint(system, spec, partition)
+
+    def _lay_out(self, manager: Manager, spec: PartitionSpec, partition: Partition) -> None:
+        stage2 = partition.stage2
+        assert stage2 is not None
+        for each in spec.memory:
+            stage2.map(each.ipa, each.pa, each.size // PAGE, _attributes(spec, each))
+        for device in spec.manifest.device_regions:
+            stage2.map(
+                device.base_address,
+                device.base_address,
+                device.pages,
+                _device(secure=device.secure),
+            )
+        if isinstance(manager, Hypervisor):
+            self._virtual_gic(manager, partition, stage2)
+        self._load(spec, partition)
+        if spec.manifest_offset is not None:
+            partition.boot_information = self._boot_information(spec)
+
+    def _virtual_gic(self, hypervisor: Hypervisor, vm: Partition, stage2: Stage2) -> None:
+        """A GIC of the VM's own, where the machine has its: the VM sees no other interrupts."""
+        gic = Gic(self.spec.pes, self.spec.mpidrs)
+        set_up(gic)
+        vm.gic = gic
+        gic.on_change = lambda: hypervisor.virtual_interrupts_changed(vm)
+        at = self.spec.gic
+        size = REDISTRIBUTOR_SIZE * self.spec.pes
+        base = VIRTUAL_GICS + stage2.vmid * (DISTRIBUTOR_SIZE + size)
+        above = base + DISTRIBUTOR_SIZE
+        frames = (
+            (at.distributor, base, DISTRIBUTOR_SIZE, gic.distributor_frame(secure=False)),
+            (at.redistributors, above, size, gic.redistributor_frame(secure=False)),
+        )
+        self.virtual_gics[vm] = []
+        for ipa, pa, size, frame in frames:
+            self.virtual_gics[vm].append(self.bus.add(pa, size, frame, secure=False))
+            stage2.map(ipa, pa, size // PAGE, _device(secure=False))
+
+    def remove_partition(self, endpoint: Endpoint) -> None:
+        """Take back what `add_partition` gave a VM that its hypervisor has destroyed."""
+        self._take_back(endpoint.partition)
+
+    def _take_back(self, partition: Partition) -> None:
+        for region in self.virtual_gics.pop(partition, ()):
+            self.bus.remove(region)
+        if partition.gic is not None:
+            partition.gic.on_change = None
+        if partition.stage2 is not None:
+            self.free_vmids.append(partition.stage2.vmid)
+
+    def _trusted_os(self, monitor: Monitor, spec: PartitionSpec, system: System) -> Endpoint:
+        """OP-TEE below EL3: no stage 2, and the devicetree of the normal world in x2."""
+        partition = _partition(spec, None)
+        dispatcher = Dispatcher(monitor, partition, spec.vcpus)
+        dispatcher.on_death = system.on_death
+        dispatcher.notification = self.spec.notification_interrupt
+        dispatcher.others = system.firmware.spmc.interrupt_owners
+        monitor.dispatcher = dispatcher
+        place = next(each for each in spec.memory if each.name == DEVICETREE.name)
+        self.memory.write(place.pa, normal_world(self.spec.memory), secure=False)
+        partition.boot_information = place.pa
+        self._load(spec, partition)
+        endpoint = self._endpoint(system, spec, partition)
+        dispatcher.runners = [cast(Entered, ctx.runner) for ctx in partition.contexts]
+        return endpoint
+
+    def _kernel(self, monitor: Monitor, spec: PartitionSpec, system: System) -> Endpoint:
+        """Without a hypervisor the first VM is the OS kernel: endpoint 0, no stage 2."""
+        partition = _partition(spec, None)
+        partition.id = NORMAL_WORLD_ID
+        kernel = monitor.normal = Kernel(monitor, partition)
+        kernel.on_death = system.on_death
+        self._load(spec, partition)
+        monitor.psci.entries[0] = (spec.entry, partition.boot_information)
+        return self._endpoint(system, spec, partition)
+
+    def _endpoint(self, system: System, spec: PartitionSpec, partition: Partition) -> Endpoint:
+        endpoint = Endpoint(system, spec, partition)
+        for ctx in partition.contexts:
+            ctx.runner = make_runner(endpoint, ctx)
+        return endpoint
+
+    def _load(self, spec: PartitionSpec, partition: Partition) -> None:
+        if isinstance(spec.source, ImageSource):
+            for part in spec.source.image.parts:
+                self._write(spec, part.offset, part.data)
+        if spec.manifest_offset is not None:
+            self._write(spec, spec.manifest_offset, spec.dtb)
+        if spec.kernel is not None:
+            told = self.spec.trusted_os is not None
+            optee = optee_node(self.spec.notification_interrupt) if told else None
+            layout = Layout(spec, self.spec.mpidrs, optee)
+            partition.boot_information = layout.devicetree
+            for at, data in layout.files:
+                self._write(spec, at - spec.load_address, data)
+
+    def _write(self, spec: PartitionSpec, offset: int, data: bytes) -> None:
+        """Write ``data`` at ``offset`` from the load address, wherever its pieces are."""
+        at = spec.load_address + offset
+        for piece in spec.memory:
+            if piece.ipa <= at < piece.ipa + piece.size and data:
+                part = data[: piece.ipa + piece.size - at]
+                self.memory.write(piece.pa + at - piece.ipa, part, secure=piece.secure)
+                at += len(part)
+                data = data[len(part) :]
+
+    def _boot_information(self, spec: PartitionSpec) -> int:
+        """Put the boot information blob at the load address; its IPA (DEN0077A 1.2, 5.4)."""
+        assert spec.manifest_offset is not None
+        at = spec.load_address
+        entry = BootInfo("FDT", contents=at + spec.manifest_offset, size=len(spec.dtb))
+        version = max(spec.manifest.ffa_version, V1_1)
+        self._write(spec, 0, build_boot_info([entry], version, at))
+        return at
+
+
+def _partition(spec: PartitionSpec, stage2: Stage2 | None) -> Partition:
+    manifest = spec.manifest
+    properties = manifest.messaging_method | info.AARCH64
+    if manifest.notification_support:
+        properties |= info.NOTIFICATIONS
+    properties |= (manifest.vm_availability_messages & 3) << 6
+    partition = Partition(
+        id=spec.id,
+        name=spec.name,
+        secure=spec.secure,
+        uuids=manifest.uuids,
+        properties=properties,
+        version=manifest.ffa_version,
+        up=spec.vcpus == 1,
+        stage2=stage2,
+    )
+    partition.el = spec.el
+    partition.entry = spec.entry
+    partition.boot_order = manifest.boot_order
+    partition.action = _ACTIONS[manifest.ns_interrupts_action]
+    if manifest.other_s_interrupts_action is OtherSInterruptsAction.QUEUED:
+        partition.secure_action = Action.QUEUED
+    policy = manifest.sri_interrupts_policy
+    partition.sri_while_waiting = bool(policy & SriPolicy.WHILE_WAITING)
+    partition.sri_on_wait = bool(policy & SriPolicy.PENDING_ON_WAIT)
+    partition.managed_exit_fiq = not manifest.managed_exit_virq
+    partition.memory = [(each.ipa, each.size // PAGE) for each in spec.memory]
+    partition.home = spec.id
+    partition.may_schedule = manifest.has_primary_scheduler and not spec.secure
+    if not spec.secure:
+        partition.identity = False
+        partition.window = (WINDOW_IPA, WINDOW_PAGES)
+    return partition
+
+
+def _attributes(spec: PartitionSpec, region: MemoryMap) -> int:
+    rights = RegionAttributes(region.attributes)
+    attrs = RAM
+    if rights & RegionAttributes.READ:
+        attrs |= S2AP_R
+    if rights & RegionAttributes.WRITE:
+        attrs |= S2AP_W
+    if not rights & RegionAttributes.EXECUTE:
+        attrs |= XN
+    if not spec.secure or not region.secure:
+        attrs |= SW_NS
+    return attrs
+
+
+def _device(*, secure: bool) -> int:
+    return DEVICE if secure else DEVICE | SW_NS

@@ -1,0 +1,70 @@
+"""VMs that are created while the system runs: their ids, and their memory from free frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from ffabric.firmware.hypervisor.frames import Frames
+from ffabric.system.description.identity import check_partition
+from ffabric.system.files.dtb import build_dtb
+from ffabric.system.layout.memory_map import VM_IPA, settle
+from ffabric.system.manifest.checks import check_manifest
+from ffabric.system.manifest.manifest import PAGE, RegionAttributes
+from ffabric.system.manifest.writer import manifest_node, update_node
+from ffabric.system.options.problems import Problems, SystemErrors
+from ffabric.system.spec import (
+    RWX,
+    VM,
+    MemoryMap,
+    PartitionDraft,
+    PartitionSpec,
+    PythonSource,
+    SystemDraft,
+    SystemSpec,
+)
+
+_NON_SECURE = int(RegionAttributes.NON_SECURE)
+
+
+def create_spec(
+    draft: PartitionDraft, number: int, system: SystemSpec, frames: Frames
+) -> PartitionSpec:
+    """The spec of a VM with the id ``number``, its memory taken from ``frames``.
+
+    Raises SystemErrors with all that cannot be, NoFrames if too few frames are free; nothing is
+    taken then.
+    """
+    problems = Problems()
+    if draft.kind != VM:
+        problems.add(draft.where, "", "only VMs are created while the system runs")
+    check_manifest(draft.manifest, problems, draft.where)
+    check_partition(SystemDraft(pes=system.pes), draft, system.pes, problems)
+    draft = settle(draft, problems)
+    if draft.manifest.memory_regions or draft.manifest.device_regions:
+        problems.add(draft.where, "", "a VM created while the system runs has no regions")
+    problems.check(SystemErrors)
+    manifest = draft.manifest
+    load = VM_IPA if manifest.load_address is None else manifest.load_address
+    manifest = replace(manifest, load_address=load)
+    node = update_node(draft.tree, manifest) if draft.tree else manifest_node(manifest)
+    return PartitionSpec(
+        name=draft.name,
+        kind=VM,
+        id=number,
+        manifest=manifest,
+        source=draft.source,
+        engine=draft.engine or ("python" if isinstance(draft.source, PythonSource) else "unicorn"),
+        el=1 if draft.el is None else draft.el,
+        load_address=load,
+        memory=tuple(_memory(load, (manifest.mem_size or 0) // PAGE, frames)),
+        dtb=build_dtb(node),
+        manifest_offset=None,
+    )
+
+
+def _memory(ipa: int, pages: int, frames: Frames) -> Iterator[MemoryMap]:
+    for pa, count in frames.allocate(pages):
+        yield MemoryMap("ram", ipa, pa, count * PAGE, RWX | _NON_SECURE)
+        ipa += count * PAGE

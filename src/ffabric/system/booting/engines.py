@@ -1,0 +1,165 @@
+"""Which engine executes a context: the only place that knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Protocol
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.status import Status
+from ffabric.machine import exits
+from ffabric.machine.access import GuestAccess, NoTranslation
+from ffabric.machine.engines.driven import DrivenRunner
+from ffabric.machine.engines.python import PythonRunner
+from ffabric.system.booting.extras import MissingExtra
+from ffabric.system.description.python_target import resolve_program
+from ffabric.system.spec import TRUSTED_OS, PythonSource
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.machine.engines.qemu.engine import QemuGuest
+    from ffabric.machine.engines.runner import Runner
+    from ffabric.machine.engines.unicorn.engine import UnicornEngine
+    from ffabric.system.system import Endpoint, System
+    from ffabric.system.vcpu import Vcpu
+
+
+PE_FIXED = 1 << 31 | 1 << 24
+"""RES1, and MT: the lowest affinity level is threads, as in the cores that Arm's FVPs model."""
+VCPU_FIXED = 1 << 31
+"""RES1. To an SP its vCPUs are what they are to Hafnium's: numbered, whatever PEs they run on."""
+
+
+class Program(Protocol):
+    """What a system asks of a partition's Python software; the coroutines yield exits."""
+
+    def program(self, vcpu: Vcpu, entry: int, x0: int) -> Coroutine[int, None, None]:
+        """The program of a vCPU, from its cold boot on."""
+
+    def vector(self, vcpu: Vcpu, kind: int) -> Coroutine[int, None, None]:
+        """Handle a virtual interrupt: 0 IRQ, 1 FIQ."""
+
+
+def make_runner(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
+    """The engine's runner for ``ctx``, as the partition's spec names it."""
+    return _ENGINES[endpoint.spec.engine](endpoint, ctx)
+
+
+def _python(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
+    source = endpoint.spec.source
+    assert isinstance(source, PythonSource)
+    machine = endpoint.system.machine
+    if source.target is None:
+        return DrivenRunner(ctx, machine, _greeting(endpoint, ctx))
+    if endpoint.software is None:
+        endpoint.software = resolve_program(source)
+    software: Program = endpoint.software
+    vcpu = endpoint.vcpu(ctx)
+
+    def program(runner: PythonRunner, entry: int, x0: int) -> Coroutine[int, None, None]:
+        runner.on_interrupt = lambda kind: software.vector(vcpu, kind)
+        return software.program(vcpu, entry, x0)
+
+    return PythonRunner(ctx, program)
+
+
+def _greeting(endpoint: Endpoint, ctx: ExecutionContext) -> list[tuple[int, ...]]:
+    """What an SP that is driven does to be there: its other vCPUs start where the first did."""
+    if not endpoint.spec.secure:
+        return []
+    if ctx.index == 0 and endpoint.spec.vcpus > 1:
+        register = (fid.FFA_SECONDARY_EP_REGISTER_64, endpoint.spec.entry)
+        return [register, (fid.FFA_MSG_WAIT,)]
+    return [(fid.FFA_MSG_WAIT,)]
+
+
+def _unicorn(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
+    system = endpoint.system
+    secure = endpoint.spec.secure
+    return system.unicorn.runner(
+        level=endpoint.spec.el,
+        mpidr=VCPU_FIXED | ctx.index if secure else PE_FIXED | system.machine.pes[ctx.index].mpidr,
+        secure=secure,
+        stage2=endpoint.partition.stage2,
+        gic=not secure or endpoint.spec.kind == TRUSTED_OS,
+    )
+
+
+def make_unicorn(system: System) -> UnicornEngine:
+    """The Unicorn engine of a system; needs the extra ``aarch64``."""
+    try:
+        from ffabric.machine.engines.unicorn.engine import UnicornEngine  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "unicorn", "aarch64") from error
+    machine = system.machine
+    return UnicornEngine(
+        memory=machine.memory,
+        bus=machine.bus,
+        clock=machine.clock,
+        sysreg=system.cpu_registers.access,
+        instruction_time=system.spec.instruction_time,
+    )
+
+
+def _qemu(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
+    machine = endpoint.system.machine
+    if endpoint.software is None:
+        trusted_os = endpoint.spec.kind == TRUSTED_OS
+        endpoint.software = _qemu_trusted_os(endpoint) if trusted_os else _qemu_vm(endpoint)
+    guest: QemuGuest = endpoint.software
+    return guest.runner(ctx, endpoint.partition.gic or machine.gic)
+
+
+def _qemu_vm(endpoint: Endpoint) -> QemuGuest:
+    from ffabric.machine.engines.qemu.engine import QemuGuest  # noqa: PLC0415 - not on every system
+    from ffabric.machine.engines.qemu.process import Piece  # noqa: PLC0415
+
+    machine, spec = endpoint.system.machine, endpoint.spec
+    bank = machine.memory.bank_at(spec.memory[0].pa)
+    assert bank is not None
+    return QemuGuest(
+        machine,
+        spec.name,
+        [Piece(bank.fd, bank.size)],
+        cpus=len(endpoint.partition.contexts),
+        on_line=lambda line: endpoint.system.on_line(spec.name, line),
+        gone=(fid.FFA_ERROR, 0, Status.ABORTED.register),
+        el2=spec.el == 2,
+    )
+
+
+def _qemu_trusted_os(endpoint: Endpoint) -> QemuGuest:
+    from ffabric.machine.engines.qemu.process import Image  # noqa: PLC0415 - not on every system
+    from ffabric.machine.engines.qemu.trusted_os import QemuTrustedOs, pieces  # noqa: PLC0415
+
+    machine, spec = endpoint.system.machine, endpoint.spec
+    ram = spec.memory[0]
+    data = machine.memory.read(ram.pa, ram.size, secure=True).rstrip(b"\0")
+    trusted_os = QemuTrustedOs(
+        machine,
+        spec.name,
+        pieces(bank for bank in machine.memory.banks if not bank.secure),
+        cpus=len(endpoint.partition.contexts),
+        on_line=lambda line: endpoint.system.on_line(spec.name, line),
+        image=Image(ram.pa, data),
+    )
+    trusted_os.notification = endpoint.system.spec.notification_interrupt
+    return trusted_os
+
+
+def access_for(endpoint: Endpoint) -> GuestAccess:
+    """How Python software of ``endpoint`` reaches memory: through its stage-2."""
+    machine = endpoint.system.machine
+    trusted_os = endpoint.spec.kind == TRUSTED_OS
+    stage2 = endpoint.partition.stage2 or NoTranslation(machine.memory if trusted_os else None)
+    return GuestAccess(stage2, machine.memory, secure=endpoint.spec.secure, bus=machine.bus)
+
+
+_ENGINES: dict[str, Callable[[Endpoint, ExecutionContext], Runner]] = {
+    "python": _python,
+    "unicorn": _unicorn,
+    "qemu": _qemu,
+}
+
+CONDUITS = {0: exits.SVC, 1: exits.SMC, 2: exits.SMC}
+"""Exception level of a partition -> the conduit its calls take."""

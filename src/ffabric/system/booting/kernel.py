@@ -1,0 +1,196 @@
+"""What an operating system's kernel finds when it is entered: its devicetree, its initial files.
+
+Sources: Linux Documentation/arch/arm64/booting.rst (image header, registers, alignment); Devicetree
+Specification v0.4; QEMU docs/system/arm/virt.rst. The tree describes what QEMU's `virt` machine
+gives its normal world. Devices that are the secure world's are not in it.
+
+The image lies where it was loaded. From the end of the RAM downwards come the devicetree, in a
+block of its own, and the initial file system.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from ffabric.machine.gic import FIRST_SPI
+from ffabric.system.files.dtb import Node, build_dtb
+from ffabric.system.layout.placement import BLOCK
+from ffabric.system.spec import ImageSource, KernelBoot, PartitionSpec
+
+DISTRIBUTOR = (0x0800_0000, 0x1_0000)
+REDISTRIBUTORS = 0x080A_0000
+REDISTRIBUTOR_SIZE = 0x2_0000
+UART = (0x0900_0000, 0x1000)
+UART_SPI = 1
+CLOCK_HZ = 24_000_000
+
+_PAGE = 4096
+_MAGIC_AT, _MAGIC = 56, b"ARM\x64"
+_IMAGE_SIZE = struct.Struct("<Q")
+_IMAGE_SIZE_AT = 16
+_GIC, _CLOCK = 1, 2  # phandles
+_SPI, _PPI = 0, 1
+_EDGE, _LEVEL = 1, 4
+_TIMER_PPIS = (13, 14, 11, 10)  # secure, non-secure, virtual, hypervisor
+
+
+def image_size(image: bytes) -> int:
+    """The memory that a raw kernel image takes, zeros included; its length if it does not say."""
+    if image[_MAGIC_AT : _MAGIC_AT + 4] != _MAGIC:
+        return len(image)
+    return max(len(image), int(_IMAGE_SIZE.unpack_from(image, _IMAGE_SIZE_AT)[0]))
+
+
+def room(source: ImageSource, boot: KernelBoot) -> int:
+    """The least RAM in bytes: the image, the initial files and the devicetree."""
+    image = source.image
+    whole = max(part.offset + image_size(part.data) for part in image.parts)
+    return -(-max(whole, image.end) // _PAGE) * _PAGE + _pages(boot.initrd) + BLOCK
+
+
+class Layout:
+    """Where things are in the RAM of a kernel: addresses, and what to write there."""
+
+    def __init__(
+        self, spec: PartitionSpec, mpidrs: Sequence[int], optee: Node | None = None
+    ) -> None:
+        assert spec.kernel is not None
+        ram = spec.memory[0]
+        end = ram.ipa + sum(piece.size for piece in spec.memory if piece.name == ram.name)
+        self.devicetree = (end - 1) // BLOCK * BLOCK
+        self.initrd = self.devicetree - _pages(spec.kernel.initrd)
+        tree = platform(
+            spec.kernel,
+            ram=(ram.ipa, end - ram.ipa),
+            mpidrs=mpidrs[: spec.vcpus],
+            initrd=self.initrd,
+            optee=optee,
+        )
+        self.files = ((self.devicetree, build_dtb(tree)), (self.initrd, spec.kernel.initrd))
+
+
+def platform(
+    boot: KernelBoot,
+    *,
+    ram: tuple[int, int],
+    mpidrs: Sequence[int],
+    initrd: int,
+    optee: Node | None = None,
+) -> Node:
+    """The devicetree of QEMU's `virt`; ``ram``: base and size, ``initrd``: its address.
+
+    ``optee``: see `optee_node`.
+    """
+    chosen = {"bootargs": _text(boot.bootargs), "stdout-path": _text(f"/pl011@{UART[0]:x}")}
+    if boot.initrd:
+        chosen["linux,initrd-start"] = _wide(initrd)
+        chosen["linux,initrd-end"] = _wide(initrd + len(boot.initrd))
+    firmware = [Node("firmware", {}, [optee])] if optee else []
+    return Node(
+        "",
+        {
+            "#address-cells": _cells(2),
+            "#size-cells": _cells(2),
+            "interrupt-parent": _cells(_GIC),
+            "compatible": _text("linux,dummy-virt"),
+            "model": _text("ffabric"),
+        },
+        [
+            Node("chosen", chosen),
+            *firmware,
+            Node(f"memory@{ram[0]:x}", {"device_type": _text("memory"), "reg": _wide(*ram)}),
+            _cpus(mpidrs),
+            Node(
+                "psci",
+                {"compatible": _text("arm,psci-1.0", "arm,psci-0.2"), "method": _text("smc")},
+            ),
+            Node(
+                "timer",
+                {
+                    "compatible": _text("arm,armv8-timer"),
+                    "always-on": b"",
+                    "interrupts": b"".join(_cells(_PPI, ppi, _LEVEL) for ppi in _TIMER_PPIS),
+                },
+            ),
+            _gic(len(mpidrs)),
+            Node(
+                "apb-pclk",
+                {
+                    "compatible": _text("fixed-clock"),
+                    "#clock-cells": _cells(0),
+                    "clock-frequency": _cells(CLOCK_HZ),
+                    "clock-output-names": _text("clk24mhz"),
+                    "phandle": _cells(_CLOCK),
+                },
+            ),
+            Node(
+                f"pl011@{UART[0]:x}",
+                {
+                    "compatible": _text("arm,pl011", "arm,primecell"),
+                    "reg": _wide(*UART),
+                    "interrupts": _cells(_SPI, UART_SPI, _LEVEL),
+                    "clocks": _cells(_CLOCK, _CLOCK),
+                    "clock-names": _text("uartclk", "apb_pclk"),
+                },
+            ),
+        ],
+    )
+
+
+def optee_node(notification: int | None = None) -> Node:
+    """An OP-TEE answers to its SMC ABI, and notifies with an SPI (linaro,optee-tz.yaml)."""
+    properties = {"compatible": _text("linaro,optee-tz"), "method": _text("smc")}
+    if notification is not None:
+        properties["interrupts"] = _cells(_SPI, notification - FIRST_SPI, _EDGE)
+    return Node("optee", properties)
+
+
+def _cpus(mpidrs: Sequence[int]) -> Node:
+    return Node(
+        "cpus",
+        {"#address-cells": _cells(1), "#size-cells": _cells(0)},
+        [
+            Node(
+                f"cpu@{mpidr:x}",
+                {
+                    "device_type": _text("cpu"),
+                    "compatible": _text("arm,cortex-a57"),
+                    "reg": _cells(mpidr),
+                    "enable-method": _text("psci"),
+                },
+            )
+            for mpidr in mpidrs
+        ],
+    )
+
+
+def _gic(cpus: int) -> Node:
+    return Node(
+        f"intc@{DISTRIBUTOR[0]:x}",
+        {
+            "compatible": _text("arm,gic-v3"),
+            "#interrupt-cells": _cells(3),
+            "#address-cells": _cells(0),
+            "interrupt-controller": b"",
+            "#redistributor-regions": _cells(1),
+            "reg": _wide(*DISTRIBUTOR, REDISTRIBUTORS, REDISTRIBUTOR_SIZE * cpus),
+            "phandle": _cells(_GIC),
+        },
+    )
+
+
+def _pages(data: bytes) -> int:
+    return -(-len(data) // _PAGE) * _PAGE
+
+
+def _cells(*values: int) -> bytes:
+    return b"".join(value.to_bytes(4, "big") for value in values)
+
+
+def _wide(*values: int) -> bytes:
+    return b"".join(value.to_bytes(8, "big") for value in values)
+
+
+def _text(*values: str) -> bytes:
+    return b"".join(value.encode() + b"\0" for value in values)

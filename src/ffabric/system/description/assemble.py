@@ -1,0 +1,61 @@
+"""From what somebody asks for to a `SystemSpec`: ids, places, and what cannot be."""
+
+from __future__ import annotations
+
+from ffabric.system.description.identity import check_names, check_partition, find_ids, find_mpidrs
+from ffabric.system.layout.memory_map import Places, settle
+from ffabric.system.layout.qemu import check_layout, is_trusted_os
+from ffabric.system.layout.sharing import check_boot_order, check_device_regions, check_devices
+from ffabric.system.options.problems import Problems, SystemErrors
+from ffabric.system.spec import SP, TRUSTED_OS, VM, FirmwareSpec, SystemDraft, SystemSpec
+
+
+def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
+    """Give everything its id and its place.
+
+    Raises SystemErrors with all that cannot be, after the `problems` that were found before.
+    """
+    check_names(draft, problems)
+    mpidrs = find_mpidrs(draft, problems)
+    for partition in draft.partitions:
+        check_partition(draft, partition, len(mpidrs), problems)
+    ids = find_ids(draft, problems)
+    partitions = [settle(partition, problems) for partition in draft.partitions]
+    if draft.instruction_time < 1:
+        problems.add("", "instruction_time", f"{draft.instruction_time}: at least 1 ns")
+    places = Places(draft, problems)
+    if draft.with_hypervisor:
+        places.add_banks(partitions)
+    places.take_fixed(partitions)
+    version = draft.ffa_version
+    spmc = FirmwareSpec(draft.spmc_id, version, places.take_tables("spmc", secure=True))
+    hypervisor = None
+    if draft.with_hypervisor:
+        tables = places.take_tables("hypervisor", secure=False)
+        hypervisor = FirmwareSpec(0, version, tables)
+    places.take_floating(partitions)
+    specs = [places.place(partition, ids[partition.name]) for partition in partitions]
+    for partition, spec in zip(partitions, specs, strict=True):
+        if is_trusted_os(partition):
+            check_layout(partition, spec, places.space.banks, problems)
+    check_boot_order(partitions, problems)
+    check_device_regions(partitions, problems)
+    check_devices(draft.devices, places.space.banks, problems)
+    problems.check(SystemErrors)
+    sps = [spec for spec in specs if spec.kind == SP]
+    return SystemSpec(
+        name=draft.name,
+        mpidrs=mpidrs,
+        memory=tuple(places.space.banks),
+        spmc=spmc,
+        hypervisor=hypervisor,
+        sps=tuple(sorted(sps, key=lambda spec: spec.manifest.boot_order)),
+        vms=tuple(spec for spec in specs if spec.kind == VM),
+        trusted_os=next((spec for spec in specs if spec.kind == TRUSTED_OS), None),
+        devices=draft.devices,
+        gic=draft.gic,
+        run=draft.run,
+        seed=draft.seed,
+        instruction_time=draft.instruction_time,
+        warnings=tuple(problems.found),
+    )

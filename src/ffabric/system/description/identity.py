@@ -1,0 +1,150 @@
+"""Who is who in a system: names, endpoint ids, PEs, and where each partition runs."""
+
+from __future__ import annotations
+
+import itertools
+
+from ffabric.machine.gic import FIRST_SPI
+from ffabric.system.manifest.manifest import ExecutionState
+from ffabric.system.manifest.spmc import SP_ID_BASE
+from ffabric.system.options.problems import Problems
+from ffabric.system.spec import (
+    LAST_SPI,
+    QEMU,
+    SP,
+    TRUSTED_OS,
+    VM,
+    ImageSource,
+    PartitionDraft,
+    PythonSource,
+    SystemDraft,
+)
+
+PES_PER_CLUSTER = 4
+_KINDS = {SP: "an SP", VM: "a VM", TRUSTED_OS: "a trusted OS"}
+QEMU_PES = 16
+"""In the one cluster of QEMU's machine."""
+
+
+def check_names(draft: SystemDraft, problems: Problems) -> None:
+    """No two partitions of one name."""
+    seen: set[str] = set()
+    for partition in draft.partitions:
+        if partition.name in seen:
+            problems.add(partition.where, "name", "another partition has this name")
+        seen.add(partition.name)
+
+
+def find_mpidrs(draft: SystemDraft, problems: Problems) -> tuple[int, ...]:
+    """The PEs' affinity values; without a list, clusters of four as on Arm's FVPs."""
+    known, wanted = draft.mpidrs, draft.pes
+    if wanted is None:
+        most = max((p.manifest.execution_ctx_count for p in draft.partitions), default=1)
+        if draft.with_hypervisor and any(p.engine == QEMU for p in draft.partitions):
+            most = max(most, 1 + sum(p.kind == VM for p in draft.partitions))
+        wanted = len(known) or most
+    if not known and any(p.engine == QEMU for p in draft.partitions):
+        return tuple(range(wanted))
+    if not known:
+        return tuple(
+            pe // PES_PER_CLUSTER << 16 | pe % PES_PER_CLUSTER << 8 for pe in range(wanted)
+        )
+    if wanted > len(known):
+        problems.add("", "pes", f"{wanted}, but the SPMC manifest lists {len(known)} CPUs")
+    return known[:wanted]
+
+
+def check_partition(
+    draft: SystemDraft, partition: PartitionDraft, pes: int, problems: Problems
+) -> None:
+    """The partition can run where and how it says."""
+    manifest, where = partition.manifest, partition.where
+    level, count = manifest.exception_level, manifest.execution_ctx_count
+    if level.secure is not (partition.kind != VM):
+        kind = _KINDS[partition.kind]
+        problems.add(where, "exception-level", f"{kind} does not run at {level.name}")
+    if partition.kind == SP and count not in (1, pes):
+        problems.add(
+            where, "execution-ctx-count", f"{count}: an SP has 1, or one for each of {pes} PEs"
+        )
+    if partition.el == 2 and draft.with_hypervisor:
+        problems.add(where, "el", "2 is the hypervisor's: say hypervisor = false")
+    image = isinstance(partition.source, ImageSource)
+    if partition.engine is not None and (partition.engine == "python") is image:
+        what = "an image" if image else "Python code"
+        problems.add(where, "engine", f"{partition.engine!r} does not run {what}")
+    if partition.kind == TRUSTED_OS and partition.source == PythonSource():
+        problems.add(where, "", "a trusted OS has code of its own: it is not driven")
+    _check_notifications(partition, problems)
+    if partition.engine == QEMU:
+        _check_qemu(draft, partition, pes, problems)
+    if image and manifest.execution_state is ExecutionState.AARCH32:
+        problems.add(where, "execution-state", "AArch32 images cannot be run")
+
+
+def _check_notifications(partition: PartitionDraft, problems: Problems) -> None:
+    intid, key = partition.notification_interrupt, "notification_interrupt"
+    if intid is None:
+        return
+    if partition.kind != TRUSTED_OS:
+        problems.add(partition.where, key, "a trusted OS has one, nobody else")
+    if not FIRST_SPI <= intid <= LAST_SPI:
+        message = f"{intid} is no SPI: they are {FIRST_SPI} to {LAST_SPI}"
+        problems.add(partition.where, key, message)
+
+
+def _check_qemu(
+    draft: SystemDraft, partition: PartitionDraft, pes: int, problems: Problems
+) -> None:
+    """QEMU executes kernels; under a hypervisor each has a PE to itself, which it never yields.
+
+    It also executes a trusted OS.
+    """
+    if partition.kind == SP:
+        problems.add(partition.where, "engine", "'qemu' runs VMs and the trusted OS, not SPs")
+    if pes > QEMU_PES:
+        problems.add(partition.where, "engine", f"{pes} PEs: QEMU's machine has {QEMU_PES}")
+    if not draft.with_hypervisor or partition.kind != VM:
+        return
+    vms = sum(each.kind == VM for each in draft.partitions)
+    if partition.manifest.execution_ctx_count > 1:
+        message = "under a hypervisor 'qemu' runs VMs with one vCPU"
+        problems.add(partition.where, "engine", message)
+    if pes <= vms:
+        message = f"{pes} PEs for {vms} VMs: each that 'qemu' runs needs one to itself, not PE 0"
+        problems.add(partition.where, "engine", message)
+
+
+def find_ids(draft: SystemDraft, problems: Problems) -> dict[str, int]:
+    """Every partition's endpoint id: what it asks for, or the next free one of its world."""
+    found: dict[str, int] = {}
+    owners = {draft.spmc_id: "the SPMC"}
+    if draft.with_hypervisor:
+        owners[0] = "the hypervisor"
+    else:
+        for extra in [p for p in draft.partitions if p.kind == VM][1:]:
+            problems.add(extra.where, "", "without a hypervisor there is only one VM")
+    for extra in [p for p in draft.partitions if p.kind == TRUSTED_OS][1:]:
+        problems.add(extra.where, "", "there is one trusted OS already")
+    for partition in sorted(draft.partitions, key=lambda entry: _wanted_id(entry) is None):
+        if partition.kind == TRUSTED_OS:
+            found[partition.name] = 0
+            continue
+        wanted = _wanted_id(partition)
+        if wanted is None:
+            first = SP_ID_BASE + 1 if partition.kind == SP else 0
+            wanted = next(number for number in itertools.count(first) if number not in owners)
+        if wanted in owners:
+            problems.add(partition.where, "id", f"{wanted:#x} is the id of {owners[wanted]}")
+        elif bool(wanted & SP_ID_BASE) is not (partition.kind == SP):
+            bit = "set" if partition.kind == SP else "clear"
+            problems.add(partition.where, "id", f"{wanted:#x}: bit 15 must be {bit}")
+        owners[wanted] = partition.name
+        found[partition.name] = wanted
+    return found
+
+
+def _wanted_id(partition: PartitionDraft) -> int | None:
+    if partition.id is not None or partition.manifest.id is None:
+        return partition.id
+    return partition.manifest.id | (SP_ID_BASE if partition.kind == SP else 0)

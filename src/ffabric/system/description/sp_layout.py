@@ -1,0 +1,127 @@
+"""sp_layout.json: TF-A's list of the secure partitions to load.
+
+Source: TF-A documentation, "Secure Partition Manager", "Describing secure partitions", and
+tools/sptool. Paths are relative to the file.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from ffabric.system.files.package import IMAGE_OFFSET, MANIFEST_OFFSET
+from ffabric.system.files.reading import read_file
+from ffabric.system.manifest.manifest import PAGE
+from ffabric.system.options.keys import Key, Table, TableReader, read
+from ffabric.system.options.kinds import FLAG, PATH, SIZE, TEXT, U64, UUID_TEXT
+from ffabric.system.options.problems import LayoutErrors, Problem, Problems
+
+PARTITION: tuple[Key, ...] = (
+    Key("image", PATH, "The image: a path, or an object of file and offset.", required=True),
+    Key("pm", PATH, "The manifest: a path, or an object of file and offset.", required=True),
+    Key("uuid", UUID_TEXT, "The package's UUID in the firmware image package."),
+    Key("owner", TEXT, "Who signs it.", default="SiP", values=("SiP", "Plat")),
+    Key(
+        "package", TEXT, "The form of the package.",
+        default="sp_pkg", values=("sp_pkg", "tl_pkg"),
+    ),
+    Key("size", SIZE, "The memory it gets, in bytes."),
+    Key("physical-load-address", U64, "Where it is loaded.", field="load_address", align=PAGE),
+    Key("boot-info", FLAG, "Leave room for the boot information blob."),
+)  # fmt: skip
+"""Each member of the file's object."""
+
+PLACED_FILE: tuple[Key, ...] = (
+    Key("file", PATH, "The file's path.", required=True),
+    Key("offset", U64, "Where in the package it is.", align=PAGE),
+)
+"""An image or a manifest given as an object."""
+
+TABLES: tuple[Table, ...] = (
+    Table("NAME", "TF-A documentation", PARTITION),
+    Table("NAME.image, NAME.pm", "TF-A documentation", PLACED_FILE),
+)
+"""The format, for the reference documentation."""
+
+
+class LayoutEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One secure partition of the file; paths are resolved, offsets are those of its package."""
+
+    name: str
+    image: Path
+    manifest: Path
+    image_offset: int = IMAGE_OFFSET
+    manifest_offset: int = MANIFEST_OFFSET
+    uuid: UUID | None = None
+    owner: str = "SiP"
+    package: str = "sp_pkg"
+    size: int | None = None
+    load_address: int | None = None
+
+
+def read_layout(path: Path) -> tuple[LayoutEntry, ...]:
+    """The partitions of an sp_layout.json, in its order.
+
+    Raises LayoutErrors with everything that is wrong: JSON, keys, values and missing files.
+    """
+    problems = Problems(str(path))
+    members: object = {}
+    try:
+        members = json.loads(path.read_bytes(), object_pairs_hook=partial(_object, problems))
+    except OSError as error:
+        problems.add("", "", error.strerror or str(error))
+    except json.JSONDecodeError as error:
+        where = f"{path}:{error.lineno}"
+        raise LayoutErrors([Problem(where, "", "", f"column {error.colno}: {error.msg}")]) from None
+    except UnicodeDecodeError as error:
+        problems.add("", "", f"byte {error.start:#x} is not UTF-8")
+    if not isinstance(members, dict):
+        problems.add("", "", "expected an object with a member for each partition")
+        members = {}
+    entries = [_entry(path.parent, name, member, problems) for name, member in members.items()]
+    problems.check(LayoutErrors)
+    return tuple(entry for entry in entries if entry)
+
+
+def _object(problems: Problems, pairs: list[tuple[str, object]]) -> dict[str, object]:
+    names = [name for name, _ in pairs]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.add(name, "", "given twice")
+    return dict(pairs)
+
+
+def _entry(folder: Path, name: str, member: object, problems: Problems) -> LayoutEntry | None:
+    if not isinstance(member, dict):
+        problems.add(name, "", "expected an object")
+        return None
+    table = dict(member)
+    offsets: dict[str, Any] = {}
+    for key, field in (("image", "image_offset"), ("pm", "manifest_offset")):
+        if isinstance(table.get(key), dict):
+            reader = TableReader(table[key], f"{name}.{key}")
+            placed = read(reader, PLACED_FILE, problems)
+            table[key] = placed.get("file", "")
+            if "offset" in placed:
+                offsets[field] = placed["offset"]
+    fields: dict[str, Any] = read(TableReader(table, name), PARTITION, problems)
+    fields.pop("boot_info", None)
+    fields["manifest"] = fields.pop("pm", "")
+    for key, field in (("image", "image"), ("pm", "manifest")):
+        if fields.get(field):
+            fields[field] = folder / fields[field]
+            read_file(fields[field], name, key, problems)
+    if not fields.get("image") or not fields["manifest"]:
+        return None
+    entry = LayoutEntry(name=name, **fields, **offsets)
+    if entry.manifest_offset >= entry.image_offset:
+        problems.add(
+            name,
+            "pm",
+            f"offset {entry.manifest_offset:#x} is not below the image's {entry.image_offset:#x}",
+        )
+    return entry

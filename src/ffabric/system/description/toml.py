@@ -1,0 +1,320 @@
+"""The TOML file of `ffabric run SYSTEM` -> a `SystemSpec`.
+
+Paths are relative to the file. Every mistake in it, in the files that it names and in what they
+make together is reported at once.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from ffabric.system.description.assemble import assemble
+from ffabric.system.description.sp_layout import LayoutEntry, read_layout
+from ffabric.system.description.toml_keys import (
+    DEVICE,
+    DEVICE_TYPES,
+    GIC,
+    MEMORY,
+    RUN,
+    SPMC,
+    SYSTEM,
+)
+from ffabric.system.description.toml_partition import Extra, PartitionTable
+from ffabric.system.files.dts import read_tree
+from ffabric.system.manifest.manifest import PAGE
+from ffabric.system.manifest.spmc import (
+    LoadedPartition,
+    MemoryRange,
+    SpmcManifest,
+    find_spmc_manifest,
+)
+from ffabric.system.options.keys import TableReader, read
+from ffabric.system.options.problems import (
+    ConfigErrors,
+    Problem,
+    Problems,
+    SystemErrors,
+    did_you_mean,
+)
+from ffabric.system.spec import (
+    SP,
+    TRUSTED_OS,
+    VM,
+    DeviceSpec,
+    GicSpec,
+    MemoryBank,
+    PartitionDraft,
+    RunSpec,
+    SystemDraft,
+    SystemSpec,
+)
+
+_TABLES = ("spmc", "gic", "run", "trusted_os")
+_ARRAYS = ("memory", "sp", "vm", "device")
+_TOML_LINE = re.compile(r"^(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)$")
+_WORLDS = {"normal": False, "secure": True, "both": None}
+
+
+def read_system(path: Path | str) -> SystemSpec:
+    """The system that a TOML file describes, whole. Raises SystemErrors with all that is wrong."""
+    problems = Problems(str(path))
+    draft = read_draft(Path(path), problems)
+    return assemble(draft, problems)
+
+
+def read_parsed(root: dict[str, Any], path: Path) -> SystemSpec:
+    """As `read_system`, of a file that is parsed already; ``path`` is what messages call it."""
+    problems = Problems(str(path))
+    return assemble(_System(path, root, problems).draft(), problems)
+
+
+def read_draft(path: Path, problems: Problems) -> SystemDraft:
+    """What the file asks for. Raises SystemErrors only if it is not TOML."""
+    return _System(path, _parse(path), problems).draft()
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        problem = Problem(str(path), "", "", error.strerror or str(error))
+    except UnicodeDecodeError as error:
+        problem = Problem(str(path), "", "", f"byte {error.start:#x} is not UTF-8")
+    except tomllib.TOMLDecodeError as error:
+        match = _TOML_LINE.match(str(error))
+        where = f"{path}:{match['line']}" if match else str(path)
+        problem = Problem(where, "", "", match["what"] if match else str(error))
+    raise SystemErrors([problem])
+
+
+class _System:
+    def __init__(self, path: Path, root: dict[str, Any], problems: Problems) -> None:
+        self.path, self.root, self.problems = path, root, problems
+        self.values: dict[str, Any] = read(
+            TableReader(root, ""), SYSTEM, problems, also=(*_TABLES, *_ARRAYS)
+        )
+        folders: Any = self.values.pop("include", ())
+        self.include = tuple(path.parent / folder for folder in folders)
+
+    def draft(self) -> SystemDraft:
+        spmc = self._values("spmc", SPMC)
+        manifest = self._spmc_manifest(spmc.pop("manifest", None))
+        layout = self._layout(self.values.pop("sp_layout", None))
+        partitions = [*self._sps(layout, manifest), *self._vms(), *self._trusted_os()]
+        known: dict[str, Any] = {"name": self.path.stem}
+        if manifest is not None:
+            known |= {"ffa_version": manifest.ffa_version, "mpidrs": manifest.mpidrs}
+            known |= {"spmc_id": manifest.spmc_id}
+        if "id" in spmc:
+            spmc["spmc_id"] = spmc.pop("id")
+        return SystemDraft(
+            partitions=partitions,
+            memory=self._memory() or banks(manifest.memory if manifest else ()),
+            reserved=_reserved(manifest),
+            devices=tuple(device for device in map(self._device, self._array("device")) if device),
+            gic=GicSpec(**self._values("gic", GIC)),
+            run=RunSpec(**self._values("run", RUN)),
+            **{**known, **self.values, **spmc},
+        )
+
+    # -- tables ----------------------------------------------------------------------------------
+
+    def _values(self, name: str, keys: Any) -> dict[str, Any]:
+        table = self.root.get(name, {})
+        if not isinstance(table, dict):
+            self.problems.add("", name, f"expected a table: [{name}]")
+            return {}
+        return read(TableReader(table, f"[{name}]"), keys, self.problems)
+
+    def _array(self, name: str) -> list[tuple[str, dict[str, Any]]]:
+        """The tables of an array, each with what messages call it."""
+        tables = self.root.get(name, [])
+        if not isinstance(tables, list) or not all(isinstance(entry, dict) for entry in tables):
+            self.problems.add("", name, f"expected tables: [[{name}]]")
+            return []
+        return [
+            (f"[[{name}]] {table.get('name') or f'#{number}'}", table)
+            for number, table in enumerate(tables, 1)
+        ]
+
+    def _memory(self) -> tuple[MemoryBank, ...]:
+        found = []
+        for number, (where, table) in enumerate(self._array("memory")):
+            values: dict[str, Any] = read(TableReader(table, where), MEMORY, self.problems)
+            if {"base", "size"} <= values.keys():
+                found.append(MemoryBank(**{"name": f"memory{number}", "secure": False, **values}))
+        return tuple(found)
+
+    def _device(self, entry: tuple[str, dict[str, Any]]) -> DeviceSpec | None:
+        where, table = entry
+        kind = table.get("type")
+        size, own = DEVICE_TYPES.get(kind, (PAGE, ())) if isinstance(kind, str) else (PAGE, ())
+        values: dict[str, Any] = read(TableReader(table, where), (*DEVICE, *own), self.problems)
+        if "type" in values and kind not in DEVICE_TYPES:
+            names = ", ".join(DEVICE_TYPES)
+            hint = did_you_mean(str(kind), DEVICE_TYPES)
+            self.problems.add(where, "type", f"{kind!r} is not one of {names}{hint}")
+        if not {"type", "base"} <= values.keys():
+            return None
+        options = {key.name: values.pop(key.name) for key in own if key.name in values}
+        world = _WORLDS[values.pop("world", "normal")]
+        return DeviceSpec(
+            **{"name": kind, "size": size, **values, "secure": world, "options": options}
+        )
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def _spmc_manifest(self, name: str | None) -> SpmcManifest | None:
+        if name is None:
+            return None
+        path = self.path.parent / name
+        problems = Problems(str(path))
+        try:
+            manifest = find_spmc_manifest(read_tree(path, self.include).root, problems)
+        except ConfigErrors as error:
+            self.problems.extend(error.problems)
+            return None
+        self.problems.extend(problems.found)
+        return manifest
+
+    def _layout(self, name: str | None) -> tuple[LayoutEntry, ...]:
+        if name is None:
+            return ()
+        try:
+            return read_layout(self.path.parent / name)
+        except ConfigErrors as error:
+            self.problems.extend(error.problems)
+            return ()
+
+    # -- partitions ------------------------------------------------------------------------------
+
+    def _sps(
+        self, layout: Sequence[LayoutEntry], manifest: SpmcManifest | None
+    ) -> list[PartitionDraft]:
+        """The SPs of the layout, a [[sp]] of the same name laid over each, then the others."""
+        tables = self._array("sp")
+        own = {str(table.get("name")): table for _, table in tables}
+        drafts = []
+        for entry in layout:
+            table = {**_layout_table(entry), **own.pop(entry.name, {})}
+            extra = Extra(
+                manifest_offset=entry.manifest_offset,
+                size=entry.size,
+                load_address=entry.load_address,
+            )
+            drafts.append(self._partition(SP, f"[[sp]] {entry.name}", table, extra))
+        listed = {entry.name for entry in layout}
+        for where, table in tables:
+            if str(table.get("name")) not in listed:
+                drafts.append(self._partition(SP, where, table, Extra()))
+        found = [draft for draft in drafts if draft]
+        return self._matched(found, manifest) if manifest else found
+
+    def _vms(self) -> list[PartitionDraft]:
+        drafts = [self._partition(VM, where, table, Extra()) for where, table in self._array("vm")]
+        return [draft for draft in drafts if draft]
+
+    def _trusted_os(self) -> list[PartitionDraft]:
+        table = self.root.get(TRUSTED_OS)
+        if table is None:
+            return []
+        if not isinstance(table, dict):
+            self.problems.add("", TRUSTED_OS, f"expected a table: [{TRUSTED_OS}]")
+            return []
+        draft = self._partition(TRUSTED_OS, f"[{TRUSTED_OS}]", table, Extra())
+        return [draft] if draft else []
+
+    def _partition(
+        self, kind: str, where: str, table: dict[str, Any], extra: Extra
+    ) -> PartitionDraft | None:
+        reader = PartitionTable(
+            kind,
+            table,
+            where,
+            folder=self.path.parent,
+            include=self.include,
+            problems=self.problems,
+        )
+        return reader.draft(extra)
+
+    def _matched(
+        self, drafts: list[PartitionDraft], manifest: SpmcManifest
+    ) -> list[PartitionDraft]:
+        """Each SP with what the SPMC manifest says of the partition loaded where it is."""
+        expected = {entry.load_address: entry for entry in manifest.partitions}
+        matched = []
+        for draft in drafts:
+            entry = expected.pop(draft.manifest.load_address, None)
+            matched.append(self._agreed(draft, entry) if entry else draft)
+        for entry in expected.values():
+            if entry.is_ffa_partition and entry.load_address is not None:
+                self.problems.warn(
+                    "[spmc]",
+                    "manifest",
+                    f"vm{entry.index} ({entry.debug_name}): no SP is at {entry.load_address:#x}",
+                )
+        return matched
+
+    def _agreed(self, draft: PartitionDraft, entry: LoadedPartition) -> PartitionDraft:
+        count = draft.manifest.execution_ctx_count
+        if entry.vcpu_count not in (None, count):
+            self.problems.add(
+                draft.where,
+                "execution-ctx-count",
+                f"{count}, but vm{entry.index} of the SPMC manifest has {entry.vcpu_count}",
+            )
+        number = entry.id if draft.id is None else draft.id
+        size = entry.mem_size if draft.size is None else draft.size
+        return replace(draft, id=number, size=size)
+
+
+def _layout_table(entry: LayoutEntry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "image": str(entry.image.absolute()),
+        "manifest": str(entry.manifest.absolute()),
+        "image_offset": entry.image_offset,
+    }
+
+
+def _reserved(manifest: SpmcManifest | None) -> tuple[MemoryBank, ...]:
+    """Where the SPMC manifest puts the SPMC's own image: nobody else's place."""
+    if manifest is None or manifest.load_address is None or not manifest.binary_size:
+        return ()
+    name = "the SPMC's image"
+    return (MemoryBank(name, manifest.load_address, manifest.binary_size, secure=True),)
+
+
+def banks(ranges: Sequence[MemoryRange]) -> tuple[MemoryBank, ...]:
+    """The memory nodes of an SPMC manifest as banks of whole pages.
+
+    Real manifests list non-secure ranges that run over secure ones: what is secure stays so.
+    """
+    ram = [entry for entry in ranges if not entry.device]
+    secure = sorted((entry.base, entry.base + entry.size) for entry in ram if entry.secure)
+    found = [(start, end, True) for start, end in secure]
+    for entry in ram:
+        if entry.secure:
+            continue
+        at, end = entry.base, entry.base + entry.size
+        for start, stop in secure:
+            if at < stop and start < end:
+                found.append((at, start, False))
+                at = stop
+        found.append((at, end, False))
+    whole = [
+        (-(-start // PAGE) * PAGE, end // PAGE * PAGE, world) for start, end, world in sorted(found)
+    ]
+    names = {True: "secure", False: "normal"}
+    return tuple(
+        MemoryBank(f"{names[world]}{number}", start, end - start, world)
+        for number, (start, end, world) in enumerate(
+            entry for entry in whole if entry[1] > entry[0]
+        )
+    )

@@ -1,0 +1,231 @@
+"""The TOML file of a system as data: every table and every key, declared once."""
+
+from __future__ import annotations
+
+from ffabric.system.manifest.keys import (
+    BOOT_INFO_KEYS,
+    DEVICE_REGION,
+    MEMORY_REGION,
+    PROPERTIES,
+    SERVICES_1_0,
+)
+from ffabric.system.manifest.manifest import PAGE
+from ffabric.system.options.keys import Key, Table, schema
+from ffabric.system.options.kinds import (
+    FLAG,
+    PATH,
+    PATHS,
+    SIZE,
+    TEXT,
+    U16,
+    U32,
+    U64,
+    UUIDS,
+    VERSION,
+)
+from ffabric.system.spec import ENGINES, LAST_SPI, SP, TRUSTED_OS, VM
+
+SYSTEM: tuple[Key, ...] = (
+    Key("name", TEXT, "The system's name.", default="the file's"),
+    Key(
+        "pes", U16, "How many PEs there are.",
+        default="the SPMC manifest's CPUs, or the largest number of vCPUs", least=1, most=256,
+    ),
+    Key("seed", U64, "Seed of the run's choices.", default="always the first choice"),
+    Key(
+        "instruction_time", U16, "How many nanoseconds an instruction of an image takes.",
+        default="1", least=1,
+    ),
+    Key(
+        "ffa_version", VERSION, "The version the SPMC and the hypervisor implement.",
+        default="the SPMC manifest's, or the latest",
+    ),
+    Key(
+        "hypervisor", FLAG, "false: there is none, and the only VM is the kernel, endpoint 0.",
+        field="with_hypervisor", default="true",
+    ),
+    Key("sp_layout", PATH, "An sp_layout.json: more secure partitions."),
+    Key("include", PATHS, "Folders where manifests' #include looks.", default="none"),
+)  # fmt: skip
+"""The top of the file."""
+
+SPMC: tuple[Key, ...] = (
+    Key("manifest", PATH, "The SPMC's manifest, .dts or .dtb."),
+    Key("id", U16, "The SPMC's endpoint id.", default="0x8000"),
+    Key(
+        "memory_size", SIZE, "Memory for the translation tables of each partition manager.",
+        field="firmware_size", default="8 MiB", align=PAGE,
+    ),
+)  # fmt: skip
+"""The table [spmc]."""
+
+MEMORY: tuple[Key, ...] = (
+    Key("name", TEXT, "The bank's name.", default="memoryN"),
+    Key("base", U64, "Its first physical address.", required=True, align=PAGE),
+    Key("size", SIZE, "Its size in bytes.", required=True, align=PAGE),
+    Key("secure", FLAG, "Whether it is the secure world's.", default="false"),
+)
+"""Each table [[memory]]. Without any, the SPMC manifest's memory nodes count, or a default."""
+
+_PARTITION: tuple[Key, ...] = (
+    Key("name", TEXT, "The partition's name.", required=True),
+    Key("python", TEXT, "Python code: 'module:Class' or 'file.py:Class'."),
+    Key("image", PATH, "An AArch64 image, raw or ELF."),
+    Key("manifest", PATH, "The partition's manifest, .dts or .dtb."),
+    Key("engine", TEXT, "What runs it.", default="python or unicorn", values=ENGINES),
+    Key("id", U16, "Its endpoint id.", default="the manifest's, or the next free one"),
+    Key("uuid", UUIDS, "Property uuid of the manifest.", field="uuids"),
+    Key(
+        "vcpus", U16, "Property execution-ctx-count of the manifest.", field="execution_ctx_count"
+    ),
+    Key("mem_size", SIZE, "Property mem-size of the manifest.", align=PAGE),
+    Key("load_address", U64, "Property load-address of the manifest: an IPA.", align=PAGE),
+    Key(
+        "physical_address", U64, "Where its memory is.",
+        default="the load address for an SP, else where there is room", align=PAGE,
+    ),
+    Key(
+        "image_offset", SIZE, "Where the image lies above the load address.",
+        default="the page of the entry point, or 0x4000 for an SP and 0 for a VM", align=PAGE,
+    ),
+)  # fmt: skip
+
+SP_KEYS: tuple[Key, ...] = (
+    *_PARTITION,
+    Key("package", PATH, "An SP package or transfer list: manifest and image in one."),
+)
+"""Each table [[sp]]."""
+
+VM_KEYS: tuple[Key, ...] = (
+    *_PARTITION,
+    Key(
+        "el",
+        U16,
+        "The exception level: 1, or 2 for a kernel without a hypervisor, which may speak for VMs.",
+        most=2,
+    ),
+    Key("initrd", PATH, "With engine 'qemu': the initial file system of a kernel."),
+    Key("bootargs", TEXT, "With engine 'qemu': the arguments of a kernel."),
+)
+"""Each table [[vm]]."""
+
+_TRUSTED_OS_ENGINE = Key(
+    "engine", TEXT,
+    "What runs it; 'qemu': a QEMU of its own, which has 16 MiB of secure memory at 0x0e000000, in "
+    "which it lies, and the normal world's memory from 0x40000000 on.",
+    default="python or unicorn", values=ENGINES,
+)  # fmt: skip
+
+TRUSTED_OS_KEYS: tuple[Key, ...] = (
+    *(
+        _TRUSTED_OS_ENGINE if key.name == "engine" else key
+        for key in _PARTITION
+        if key.name not in ("id", "uuid", "manifest", "physical_address")
+    ),
+    Key(
+        "notification_interrupt", U32,
+        "The SPI with which it notifies the kernel, if there is no hypervisor (OP-TEE's "
+        "CFG_CORE_ASYNC_NOTIF_GIC_INTID).", most=LAST_SPI,
+    ),
+)  # fmt: skip
+"""The table [trusted_os]."""
+
+PARTITION_KEYS = {SP: SP_KEYS, VM: VM_KEYS, TRUSTED_OS: TRUSTED_OS_KEYS}
+
+INLINE_MANIFEST: tuple[Key, ...] = (*PROPERTIES, *SERVICES_1_0)
+"""The table [sp.properties] or [vm.properties]: laid over the manifest."""
+
+DEVICE: tuple[Key, ...] = (
+    Key("type", TEXT, "What it is.", required=True),
+    Key("name", TEXT, "Its name.", default="its type"),
+    Key("base", U64, "Its first physical address.", required=True, align=PAGE),
+    Key("size", SIZE, "How many bytes its registers take.", default="the type's", align=PAGE),
+    Key("interrupt", U32, "Its interrupt.", most=1019),
+    Key(
+        "world", TEXT, "Who reaches it.", default="normal", values=("normal", "secure", "both")
+    ),
+)  # fmt: skip
+"""Each table [[device]]."""
+
+FREQUENCY = Key("frequency", U32, "Its clock in Hz.")
+REFRESH_BASE = Key(
+    "refresh_base", U64, "Where its refresh frame is.", default="the page after", align=PAGE
+)
+RESETS = Key(
+    "resets", FLAG, "Whether its second timeout resets the system; it may be wired to nothing.",
+    default="true",
+)  # fmt: skip
+
+DEVICE_TYPES: dict[str, tuple[int, tuple[Key, ...]]] = {
+    "pl011": (0x1000, ()),
+    "sp805": (0x1000, (FREQUENCY,)),
+    "generic_watchdog": (0x1000, (REFRESH_BASE, RESETS)),
+    "generic_timer": (0x1000, ()),
+}
+"""Each type of device: the size of its registers, and the keys only it has."""
+
+GIC: tuple[Key, ...] = (
+    Key("distributor", U64, "The distributor's address.", default="0x2f000000", align=0x1_0000),
+    Key(
+        "redistributors", U64, "The first redistributor's address.",
+        default="0x2f100000", align=0x1_0000,
+    ),
+)  # fmt: skip
+"""The table [gic]."""
+
+RUN: tuple[Key, ...] = (
+    Key("stop_on_crash", FLAG, "End the run when a partition crashes.", default="true"),
+    Key("max_events", U64, "End the run after so many events."),
+    Key("stop_on", TEXT, "End the run when a console prints this."),
+)
+"""The table [run]."""
+
+TABLES: tuple[Table, ...] = (
+    Table("", "", SYSTEM),
+    Table("[spmc]", "", SPMC),
+    Table("[[memory]]", "", MEMORY),
+    Table("[[sp]]", "", SP_KEYS),
+    Table("[[vm]]", "", VM_KEYS),
+    Table("[trusted_os]", "", TRUSTED_OS_KEYS),
+    Table("[[device]]", "", DEVICE),
+    *(
+        Table(f"[[device]] type = {name!r}", "", keys)
+        for name, (_, keys) in DEVICE_TYPES.items()
+        if keys
+    ),
+    Table("[gic]", "", GIC),
+    Table("[run]", "", RUN),
+)
+"""Every table of the file, for the reference documentation."""
+
+
+def config_schema() -> dict[str, object]:
+    """The JSON Schema (2020-12) of a system's TOML file, for editors."""
+    regions = {
+        "memory-regions": {"type": "object", "additionalProperties": schema(MEMORY_REGION)},
+        "device-regions": {"type": "object", "additionalProperties": schema(DEVICE_REGION)},
+        "boot-info": schema(BOOT_INFO_KEYS),
+    }
+    properties = {**schema(INLINE_MANIFEST, **regions), "required": []}
+    partition: dict[str, object] = {"properties": properties, "options": {"type": "object"}}
+    own_keys = tuple(key for _, keys in DEVICE_TYPES.values() for key in keys)
+    devices = schema((*DEVICE, *own_keys), type={"enum": list(DEVICE_TYPES)})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "An ffabric system",
+        **schema(
+            SYSTEM,
+            spmc=schema(SPMC),
+            memory=_array(schema(MEMORY)),
+            sp=_array(schema(SP_KEYS, **partition)),
+            vm=_array(schema(VM_KEYS, **partition)),
+            trusted_os=schema(TRUSTED_OS_KEYS, **partition),
+            device=_array(devices),
+            gic=schema(GIC),
+            run=schema(RUN),
+        ),
+    }
+
+
+def _array(items: dict[str, object]) -> dict[str, object]:
+    return {"type": "array", "items": items}

@@ -1,0 +1,268 @@
+"""One [[sp]] or [[vm]] table -> a `PartitionDraft`: its files read, its manifest put together.
+
+A manifest's fields come, each over the one before, from what a partition of its kind has by
+default, from the Python class, from the manifest file or the package, from the table `properties`,
+and from the table's own keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ffabric.abi.errors import DecodeError
+from ffabric.system.description.python_target import (
+    TargetError,
+    find_target,
+    resolve_program,
+    target_fields,
+)
+from ffabric.system.description.toml_keys import PARTITION_KEYS
+from ffabric.system.files.dtb import Node, parse_dtb
+from ffabric.system.files.dts import read_tree
+from ffabric.system.files.images import Image, parse_image
+from ffabric.system.files.package import IMAGE_OFFSET, MANIFEST_OFFSET, parse_package
+from ffabric.system.files.reading import read_file
+from ffabric.system.manifest.binding import manifest_fields
+from ffabric.system.manifest.checks import check_manifest
+from ffabric.system.manifest.manifest import PAGE, ExceptionLevel, Manifest
+from ffabric.system.options.keys import NodeReader, TableReader, read
+from ffabric.system.options.problems import ConfigErrors, Problems
+from ffabric.system.spec import (
+    QEMU,
+    SP,
+    VM,
+    ImageSource,
+    KernelBoot,
+    PartitionDraft,
+    PythonSource,
+    Source,
+)
+
+SOURCES = ("python", "image", "package")
+_OVERRIDES = ("uuids", "execution_ctx_count", "mem_size", "load_address")
+
+
+class Extra(msgspec.Struct, frozen=True, kw_only=True):
+    """What an sp_layout.json or the SPMC manifest adds to a partition's table."""
+
+    manifest_offset: int = MANIFEST_OFFSET
+    size: int | None = None
+    load_address: int | None = None
+
+
+class _Found(msgspec.Struct):
+    """What a partition's files say: how it runs, and its manifest so far."""
+
+    source: Source
+    fields: dict[str, Any]
+    tree: Node | None = None
+    manifest_offset: int | None = None
+    has_manifest: bool = False
+
+
+def default_fields(kind: str) -> dict[str, Any]:
+    """The manifest of a partition that has none."""
+    level = ExceptionLevel.EL1 if kind == VM else ExceptionLevel.S_EL1
+    return {"exception_level": level, "notification_support": True}
+
+
+class PartitionTable:
+    """Reads one table; every mistake goes to `problems`."""
+
+    def __init__(
+        self,
+        kind: str,
+        table: dict[str, Any],
+        where: str,
+        *,
+        folder: Path,
+        include: Sequence[Path],
+        problems: Problems,
+    ) -> None:
+        self.kind, self.where, self.folder, self.include = kind, where, folder, include
+        self.problems = problems
+        keys = PARTITION_KEYS[kind]
+        reader = TableReader(table, where)
+        self.values = read(reader, keys, problems, also=("properties", "options"))
+        self.options = self._table(table, "options")
+        self.properties = self._table(table, "properties")
+
+    def draft(self, extra: Extra) -> PartitionDraft | None:
+        """The partition, or None if so much is wrong that there is none."""
+        found = self._source(extra)
+        name = self.values.get("name")
+        if found is None or not isinstance(name, str):
+            return None
+        overrides = self._overrides()
+        if found.fields.get("load_address") is None and extra.load_address is not None:
+            found.fields["load_address"] = extra.load_address
+        defaults = {} if found.has_manifest else default_fields(self.kind)
+        fields = {**defaults, **found.fields, **overrides}
+        if "uuids" in overrides and "service_methods" not in overrides:
+            fields["service_methods"] = ()
+        try:
+            manifest = Manifest(**fields)
+        except TypeError as error:
+            self._wrong("python", f"manifest: {error}")
+            return None
+        check_manifest(manifest, self.problems, self.where)
+        return PartitionDraft(
+            name=name,
+            kind=self.kind,
+            manifest=manifest,
+            source=self._entered(found.source, manifest),
+            where=self.where,
+            id=self._number("id"),
+            engine=self._text("engine"),
+            el=self._number("el"),
+            physical_address=self._number("physical_address"),
+            size=extra.size,
+            tree=found.tree,
+            manifest_offset=found.manifest_offset,
+            kernel=self._kernel(),
+            notification_interrupt=self._number("notification_interrupt"),
+        )
+
+    # -- what the table says ---------------------------------------------------------------------
+
+    def _table(self, table: dict[str, Any], key: str) -> dict[str, Any]:
+        below = table.get(key, {})
+        if isinstance(below, dict):
+            return below
+        self._wrong(key, "expected a table")
+        return {}
+
+    def _overrides(self) -> dict[str, Any]:
+        reader = TableReader(self.properties, f"{self.where}.properties")
+        fields = manifest_fields(reader, self.problems, complete=False)
+        return fields | {key: self.values[key] for key in _OVERRIDES if key in self.values}
+
+    def _wrong(self, key: str, message: str) -> None:
+        self.problems.add(self.where, key, message)
+
+    def _number(self, key: str) -> int | None:
+        value = self.values.get(key)
+        return value if isinstance(value, int) else None
+
+    def _text(self, key: str) -> str | None:
+        value = self.values.get(key)
+        return value if isinstance(value, str) else None
+
+    def _bytes(self, key: str) -> bytes | None:
+        return read_file(self.folder / str(self.values[key]), self.where, key, self.problems)
+
+    def _kernel(self) -> KernelBoot | None:
+        """What goes with a kernel."""
+        if self.kind != VM:
+            return None
+        if self._text("engine") != QEMU:
+            for key in ("initrd", "bootargs"):
+                if key in self.values:
+                    self._wrong(key, "only with engine = 'qemu'")
+            return None
+        initrd = (self._bytes("initrd") or b"") if "initrd" in self.values else b""
+        return KernelBoot(initrd, self._text("bootargs") or "")
+
+    # -- what the files say ----------------------------------------------------------------------
+
+    def _source(self, extra: Extra) -> _Found | None:
+        given = [key for key in SOURCES if key in self.values]
+        if len(given) != 1:
+            known = SOURCES if self.kind == SP else SOURCES[:2]
+            need = f"needs one of {', '.join(known)}"
+            self._wrong("", f"{need}, not {' and '.join(given)}" if given else need)
+        if not given:
+            return None
+        readers = {"python": self._python, "image": self._image, "package": self._package}
+        return readers[given[0]](extra)
+
+    def _python(self, _: Extra) -> _Found | None:
+        source = PythonSource(self.values["python"], self.folder, self.options)
+        try:
+            fields = target_fields(find_target(source))
+            resolve_program(source)
+        except TargetError as error:
+            self._wrong("python", str(error))
+            return None
+        except ValueError as error:
+            self._wrong("python", f"uuid: {error}")
+            return None
+        return self._with_manifest(_Found(source, fields))
+
+    def _image(self, extra: Extra) -> _Found | None:
+        found = self._with_manifest(_Found(PythonSource(), {}))
+        data = self._bytes("image")
+        if found is None or data is None:
+            return None
+        offset = self._number("image_offset")
+        if offset is None:
+            entry = found.fields.get("entrypoint_offset") or 0
+            floor = IMAGE_OFFSET if self.kind == SP and not found.has_manifest else 0
+            offset = max(entry // PAGE * PAGE, floor)
+        image = self._parsed(data, "image", offset)
+        if image is None:
+            return None
+        found.source = ImageSource(str(self.values["image"]), image)
+        found.manifest_offset = extra.manifest_offset
+        return found
+
+    def _package(self, _: Extra) -> _Found | None:
+        data = self._bytes("package")
+        if data is None:
+            return None
+        path = str(self.folder / str(self.values["package"]))
+        try:
+            package = parse_package(data)
+            tree = parse_dtb(package.manifest)
+        except DecodeError as error:
+            self._wrong("package", f"{path}: {error}")
+            return None
+        image = self._parsed(package.image, "package", package.image_offset)
+        if image is None:
+            return None
+        source = ImageSource(path, image)
+        fields = self._fields(tree.root, path)
+        return _Found(source, fields, tree.root, package.manifest_offset, has_manifest=True)
+
+    def _with_manifest(self, found: _Found) -> _Found | None:
+        """What the manifest file says, if there is one."""
+        if "manifest" not in self.values:
+            return found
+        path = self.folder / str(self.values["manifest"])
+        if read_file(path, self.where, "manifest", self.problems) is None:
+            return None
+        try:
+            root = read_tree(path, self.include).root
+        except ConfigErrors as error:
+            self.problems.extend(error.problems)
+            return None
+        found.fields |= self._fields(root, str(path))
+        found.tree, found.has_manifest = root, True
+        return found
+
+    def _fields(self, root: Node, file: str) -> dict[str, Any]:
+        problems = Problems(file)
+        fields = manifest_fields(NodeReader(root), problems)
+        self.problems.extend(problems.found)
+        return fields
+
+    def _parsed(self, data: bytes, key: str, offset: int) -> Image | None:
+        try:
+            return parse_image(data).moved(offset)
+        except DecodeError as error:
+            self._wrong(key, f"{self.values[key]}: {error}")
+            return None
+
+    def _entered(self, source: Source, manifest: Manifest) -> Source:
+        """A raw image is entered where its manifest says."""
+        if not isinstance(source, ImageSource):
+            return source
+        try:
+            return ImageSource(source.path, source.image.entered(manifest.entrypoint_offset))
+        except DecodeError as error:
+            self._wrong("entrypoint-offset", f"{manifest.entrypoint_offset:#x}: {error.reason}")
+            return source

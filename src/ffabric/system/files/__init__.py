@@ -1,0 +1,1 @@
+"""The files that a description names: devicetrees, images, packages."""

@@ -1,0 +1,123 @@
+"""Partition packages: a manifest and an image in one file, as a boot loader puts them in memory.
+
+Two forms exist. An *SP package* begins with "SPKG" (TF-A's sptool; Hafnium's `sp_pkg`): version 1
+has the manifest directly after the header, version 2 keeps the first page free for the boot
+information blob. A *transfer list* (Firmware Handoff specification v0.9) holds the manifest under
+tag 0x106 and the image, as its last entry, under tag 0x103.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from ffabric.abi.errors import DecodeError
+from ffabric.system.manifest.manifest import PAGE
+
+MAGIC = 0x474B5053
+TRANSFER_LIST = 0x4A0FB10B
+MANIFEST_OFFSET = 0x1000
+IMAGE_OFFSET = 0x4000
+
+_HEADER = struct.Struct("<6I")
+_LIST_HEADER = struct.Struct("<IBBBBIIII")
+_ENTRY = struct.Struct("<II")
+_TAG_IMAGE, _TAG_MANIFEST = 0x103, 0x106
+
+
+class Package(msgspec.Struct, frozen=True):
+    """A package's contents and where they lie, counted from where the package is loaded."""
+
+    manifest: bytes
+    image: bytes
+    manifest_offset: int = MANIFEST_OFFSET
+    image_offset: int = IMAGE_OFFSET
+    version: int = 2
+
+    @property
+    def size(self) -> int:
+        """Bytes from the start of the package to the end of the image."""
+        return self.image_offset + len(self.image)
+
+
+def parse_package(data: bytes) -> Package:
+    """Read a package of either form. Raises DecodeError for anything else."""
+    magic = int.from_bytes(data[:4], "little")
+    if magic == TRANSFER_LIST:
+        return _parse_transfer_list(data)
+    if magic != MAGIC or len(data) < _HEADER.size:
+        raise DecodeError("magic", 0, data[:4], "neither an SP package nor a transfer list")
+    _, version, pm_offset, pm_size, img_offset, img_size = _HEADER.unpack_from(data)
+    if version not in (1, 2):
+        raise DecodeError("version", 4, version, "only versions 1 and 2 are known")
+    if version == 1 and pm_offset != _HEADER.size:
+        raise DecodeError("pm_offset", 8, pm_offset, f"{_HEADER.size:#x} in version 1")
+    if version == 2 and (pm_offset % PAGE or pm_offset < PAGE):
+        raise DecodeError("pm_offset", 8, pm_offset, "not a page after the first")
+    if img_offset % PAGE:
+        raise DecodeError("img_offset", 16, img_offset, "not page aligned")
+    if pm_offset + pm_size > img_offset:
+        raise DecodeError("pm_size", 12, pm_size, "the manifest runs into the image")
+    if img_offset + img_size > len(data):
+        raise DecodeError("img_size", 20, img_size, f"the package has {len(data)} bytes")
+    return Package(
+        data[pm_offset : pm_offset + pm_size],
+        data[img_offset : img_offset + img_size],
+        pm_offset,
+        img_offset,
+        version,
+    )
+
+
+def _parse_transfer_list(data: bytes) -> Package:
+    if len(data) < _LIST_HEADER.size:
+        raise DecodeError("header", 0, len(data), "shorter than a transfer list's header")
+    _, _, version, header, _, size, _, _, _ = _LIST_HEADER.unpack_from(data)
+    if size > len(data) or header < _LIST_HEADER.size or header % 8:
+        raise DecodeError("size", 8, size, f"the list has {len(data)} bytes")
+    found: dict[int, tuple[int, bytes]] = {}
+    at, last = header, 0
+    while at + _ENTRY.size <= size:
+        word, length = _ENTRY.unpack_from(data, at)
+        start = at + (word >> 24)
+        last = word & 0xFFFFFF
+        if word >> 24 < _ENTRY.size or start + length > size:
+            raise DecodeError(f"entry[{last:#x}]", at, length, "the entry leaves the list")
+        if last in (_TAG_IMAGE, _TAG_MANIFEST):
+            if last in found:
+                raise DecodeError(f"entry[{last:#x}]", at, last, "a second one")
+            if start % PAGE:
+                raise DecodeError(f"entry[{last:#x}]", at, start, "its data is not page aligned")
+            found[last] = (start, data[start : start + length])
+        at = (start + length + 7) & ~7
+    for tag, what in ((_TAG_MANIFEST, "manifest"), (_TAG_IMAGE, "image")):
+        if tag not in found:
+            raise DecodeError(f"entry[{tag:#x}]", None, None, f"the list has no {what}")
+    if last != _TAG_IMAGE:
+        raise DecodeError(f"entry[{last:#x}]", None, last, "the image must be the last entry")
+    manifest_offset, manifest = found[_TAG_MANIFEST]
+    image_offset, image = found[_TAG_IMAGE]
+    return Package(manifest, image, manifest_offset, image_offset, version)
+
+
+def build_package(package: Package) -> bytes:
+    """Write an SP package. Raises ValueError if the parts overlap or are not page aligned."""
+    data = bytearray(package.size)
+    _HEADER.pack_into(
+        data,
+        0,
+        MAGIC,
+        package.version,
+        package.manifest_offset,
+        len(package.manifest),
+        package.image_offset,
+        len(package.image),
+    )
+    for offset, part in (
+        (package.manifest_offset, package.manifest),
+        (package.image_offset, package.image),
+    ):
+        data[offset : offset + len(part)] = part
+    parse_package(bytes(data))
+    return bytes(data)

@@ -1,0 +1,298 @@
+"""Where every partition lies in memory.
+
+Partitions that must be at an address get it, then the partition managers get memory for their
+tables from the end of each world's memory, then the others are placed where there is room. An SP's
+IPAs are physical addresses; a VM's begin at `VM_IPA` unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from uuid import UUID, uuid5
+
+from msgspec.structs import replace
+
+from ffabric.system.booting.kernel import room
+from ffabric.system.files.dtb import build_dtb
+from ffabric.system.layout.placement import BLOCK, Space
+from ffabric.system.layout.qemu import RAM_BASE, SECURE, is_trusted_os, settle_in_secure_memory
+from ffabric.system.manifest.manifest import Manifest, MemoryRegion, RegionAttributes
+from ffabric.system.manifest.writer import manifest_node, update_node
+from ffabric.system.options.problems import Problems
+from ffabric.system.spec import (
+    QEMU,
+    RWX,
+    SP,
+    TRUSTED_OS,
+    VM,
+    ImageSource,
+    MemoryBank,
+    MemoryMap,
+    PartitionDraft,
+    PartitionSpec,
+    PythonSource,
+    SystemDraft,
+)
+
+VM_IPA = 0x4000_0000
+DEFAULT_MEMORY = (
+    MemoryBank("secure", 0x0600_0000, 0x0200_0000, secure=True),
+    MemoryBank("secure-high", 0xFD00_0000, 0x0300_0000, secure=True),
+    MemoryBank("normal", 0x8000_0000, 0x4000_0000, secure=False),
+)
+DEFAULT_SIZE = {SP: BLOCK, VM: 8 * BLOCK, TRUSTED_OS: 8 * BLOCK}
+DEVICETREE = MemoryRegion(
+    name="devicetree",
+    pages=16,
+    attributes=int(RegionAttributes.READ | RegionAttributes.WRITE | RegionAttributes.NON_SECURE),
+)
+"""Where a trusted OS finds the devicetree of the normal world."""
+QEMU_MEMORY = (
+    *(bank for bank in DEFAULT_MEMORY if bank.secure),
+    MemoryBank("normal", RAM_BASE, 0x4000_0000, secure=False),
+)
+"""The default if something runs in QEMU, whose machine has its RAM at this base."""
+KERNEL_SIZE = 128 * BLOCK
+
+_NAMESPACE = UUID("0f0a3f6e-57a1-5c39-9d0c-3f8f5a5d7a11")
+_NON_SECURE = int(RegionAttributes.NON_SECURE)
+_SMALL_ALIGN = 0x1_0000
+
+
+def _world(*, secure: bool) -> str:
+    return "secure" if secure else "non-secure"
+
+
+def settle(partition: PartitionDraft, problems: Problems) -> PartitionDraft:
+    """The partition with a size, a UUID if it is an SP, and its place if its image is tied to one.
+
+    Notes an image that does not fit.
+    """
+    if is_trusted_os(partition):
+        partition = settle_in_secure_memory(partition)
+    manifest, source, end = partition.manifest, partition.source, 0
+    if isinstance(source, ImageSource):
+        image = source.image
+        if image.base is not None:
+            load = image.base if manifest.load_address is None else manifest.load_address
+            if load > image.base:
+                message = f"linked to {image.base:#x}, below the load address {load:#x}"
+                problems.add(partition.where, "image", f"{source.path}: {message}")
+                load = image.base
+            manifest = replace(manifest, load_address=load)
+            image = replace(image, base=None).moved(image.base - load)
+            source = ImageSource(source.path, image)
+        end = image.end if partition.kernel is None else room(source, partition.kernel)
+    size = manifest.mem_size or partition.size
+    if size is None:
+        least = KERNEL_SIZE if partition.kernel else DEFAULT_SIZE[partition.kind]
+        size = max(-(-end // BLOCK) * BLOCK, least)
+    elif end > size and isinstance(source, ImageSource):
+        message = f"{end:#x} bytes from the load address do not fit in {size:#x}"
+        problems.add(partition.where, "image", f"{source.path}: {message}")
+    if partition.kind == SP and not manifest.uuids:
+        manifest = replace(manifest, uuids=(uuid5(_NAMESPACE, partition.name),))
+    if partition.kind == TRUSTED_OS:
+        manifest = replace(manifest, memory_regions=(*manifest.memory_regions, DEVICETREE))
+    return replace(partition, manifest=replace(manifest, mem_size=size), source=source)
+
+
+class Places:
+    """The physical memory of a system while partitions and partition managers take theirs."""
+
+    def __init__(self, draft: SystemDraft, problems: Problems) -> None:
+        self.draft, self.problems = draft, problems
+        kernel = any(each.engine == QEMU for each in draft.partitions) and not draft.with_hypervisor
+        default = QEMU_MEMORY if kernel else DEFAULT_MEMORY
+        if any(is_trusted_os(each) for each in draft.partitions):
+            default = (*default, SECURE)
+        self.space = Space(draft.memory or default)
+        self.bases: dict[str, int] = {}
+        self.blocks: dict[str, list[int]] = {}
+        """VMs that float: the blocks of their memory. They descend while the IPAs ascend, so that
+        no VM relies on addresses that are physical, or contiguous beyond a block."""
+        for before, after in itertools.pairwise(self.space.banks):
+            if after.base < before.end:
+                problems.add(
+                    f"[[memory]] {after.name}",
+                    "base",
+                    f"{after.base:#x} lies in {before.name}, which ends at {before.end:#x}",
+                )
+        for bank in draft.reserved:
+            self.space.take(bank.base, bank.size, bank.name)
+
+    def add_banks(self, partitions: list[PartitionDraft]) -> None:
+        """Give each VM that QEMU executes a bank of its own, which is all the memory QEMU sees."""
+        for partition in partitions:
+            vm = partition.kind == VM
+            if vm and partition.engine == QEMU and partition.physical_address is None:
+                size = _size(partition)
+                base = self.space.add(partition.name, size, secure=False)
+                self.bases[partition.name] = base
+                self.space.take(base, size, partition.name)
+
+    def take_fixed(self, partitions: list[PartitionDraft]) -> None:
+        """Give those that must be at an address theirs."""
+        for partition in partitions:
+            base = self._fixed_base(partition)
+            if base is not None:
+                self.bases[partition.name] = base
+                secure = partition.kind != VM
+                self._take(partition, "", base, _size(partition), secure=secure)
+        for partition in partitions:
+            if not self._is_identity(partition):
+                continue
+            for region in partition.manifest.memory_regions:
+                if region.base_address is not None and region.relative_offset is None:
+                    size = region.pages * partition.manifest.xlat_granule.bytes
+                    self._take(
+                        partition, region.name, region.base_address, size, secure=region.secure
+                    )
+
+    def take_floating(self, partitions: list[PartitionDraft]) -> None:
+        """Find room for the others."""
+        for partition in partitions:
+            if partition.name not in self.bases:
+                size, secure = _size(partition), partition.kind != VM
+                if self._is_identity(partition):
+                    base = self._find(partition, "memory", size, secure=secure)
+                    self.bases[partition.name] = base
+                else:
+                    self.blocks[partition.name] = [
+                        self._find(partition, "memory", min(BLOCK, size - at), secure=secure)
+                        for at in range(0, size, BLOCK)
+                    ][::-1]
+
+    def take_tables(self, name: str, *, secure: bool) -> MemoryBank:
+        """Memory for a partition manager's translation tables."""
+        size = self.draft.firmware_size
+        base = self.space.find(size, secure=secure, last=True)
+        if base is None:
+            world = _world(secure=secure)
+            self.problems.add("", "memory", f"no room for the {name} in {world} memory")
+            return MemoryBank(name, 0, size, secure)
+        self.space.take(base, size, name)
+        return MemoryBank(name, base, size, secure)
+
+    def place(self, partition: PartitionDraft, number: int) -> PartitionSpec:
+        """The partition, placed; `number` is its endpoint id."""
+        base, manifest = self.bases.get(partition.name, 0), partition.manifest
+        load = manifest.load_address
+        if load is None:
+            load = base if self._is_identity(partition) else VM_IPA
+        regions = tuple(self._placed(partition, region, load) for region in manifest.memory_regions)
+        manifest = replace(manifest, load_address=load, memory_regions=regions)
+        blob = build_dtb(
+            update_node(partition.tree, manifest) if partition.tree else manifest_node(manifest)
+        )
+        ram = RWX | (0 if partition.kind != VM else _NON_SECURE)
+        level = 0 if manifest.exception_level.unprivileged else 1
+        runs_python = isinstance(partition.source, PythonSource)
+        return PartitionSpec(
+            name=partition.name,
+            kind=partition.kind,
+            id=number,
+            manifest=manifest,
+            source=partition.source,
+            engine=partition.engine or ("python" if runs_python else "unicorn"),
+            el=level if partition.el is None else partition.el,
+            load_address=load,
+            memory=(
+                *self._ram(partition, load, base, ram),
+                *(self._mapped(partition, manifest, region, base - load) for region in regions),
+            ),
+            dtb=blob,
+            manifest_offset=self._manifest_offset(partition, manifest, len(blob)),
+            kernel=partition.kernel,
+            notification_interrupt=partition.notification_interrupt,
+        )
+
+    def _ram(
+        self, partition: PartitionDraft, load: int, base: int, attributes: int
+    ) -> Iterator[MemoryMap]:
+        """The partition's own memory: in one piece, or in the blocks that it floats on."""
+        size = _size(partition)
+        blocks = self.blocks.get(partition.name)
+        if blocks is None:
+            yield MemoryMap("ram", load, base, size, attributes)
+            return
+        for at, block in zip(range(0, size, BLOCK), blocks, strict=True):
+            yield MemoryMap("ram", load + at, block, min(BLOCK, size - at), attributes)
+
+    def _mapped(
+        self, partition: PartitionDraft, manifest: Manifest, region: MemoryRegion, delta: int
+    ) -> MemoryMap:
+        """A region's map; one that is relative to the load address moves with the RAM."""
+        ipa = region.base_address or 0
+        size = region.pages * manifest.xlat_granule.bytes
+        if region.relative_offset is not None:
+            pa = ipa + delta
+        elif self._is_identity(partition):
+            pa = ipa
+        else:
+            pa = self._find(partition, region.name, size, secure=region.secure)
+        return MemoryMap(region.name, ipa, pa, size, region.attributes)
+
+    def _manifest_offset(
+        self, partition: PartitionDraft, manifest: Manifest, size: int
+    ) -> int | None:
+        """Where the manifest goes; None if an image leaves no room and nobody asks for it."""
+        offset, source = partition.manifest_offset, partition.source
+        if isinstance(source, ImageSource):
+            first = min(part.offset for part in source.image.parts)
+            if offset is not None and offset + size > first:
+                offset = None
+        if offset is None and manifest.gp_register_num is not None and manifest.boot_info:
+            message = f"no room for {size:#x} bytes of manifest below the image"
+            self.problems.add(partition.where, "image_offset", message)
+        return offset
+
+    def _is_identity(self, partition: PartitionDraft) -> bool:
+        return partition.kind != VM or not self.draft.with_hypervisor
+
+    def _fixed_base(self, partition: PartitionDraft) -> int | None:
+        if partition.physical_address is not None:
+            return partition.physical_address
+        return partition.manifest.load_address if self._is_identity(partition) else None
+
+    def _take(
+        self, partition: PartitionDraft, region: str, base: int, size: int, *, secure: bool
+    ) -> None:
+        span = f"{base:#x}-{base + size - 1:#x}"
+        name = f"{partition.name}/{region}" if region else partition.name
+        key = region or "load_address"
+        if self.space.bank(base, size, secure=secure) is None:
+            world = _world(secure=secure)
+            self.problems.add(partition.where, key, f"{span} is not in {world} memory")
+        elif owner := self.space.take(base, size, name):
+            self.problems.add(partition.where, key, f"{span} overlaps {owner}")
+
+    def _find(self, partition: PartitionDraft, key: str, size: int, *, secure: bool) -> int:
+        align = BLOCK if size >= BLOCK else _SMALL_ALIGN
+        base = self.space.find(size, secure=secure, align=align)
+        if base is None:
+            world = _world(secure=secure)
+            self.problems.add(
+                partition.where, key, f"no room for {size:#x} bytes in {world} memory"
+            )
+            return 0
+        self.space.take(base, size, f"{partition.name}/{key}")
+        return base
+
+    def _placed(self, partition: PartitionDraft, region: MemoryRegion, load: int) -> MemoryRegion:
+        size = region.pages * partition.manifest.xlat_granule.bytes
+        if region.relative_offset is not None:
+            if region.relative_offset + size > _size(partition):
+                self.problems.add(
+                    partition.where, region.name, "the region ends above the partition's memory"
+                )
+            return replace(region, base_address=load + region.relative_offset)
+        if region.base_address is not None or not self._is_identity(partition):
+            return region
+        base = self._find(partition, region.name, size, secure=region.secure)
+        return replace(region, base_address=base)
+
+
+def _size(partition: PartitionDraft) -> int:
+    return partition.manifest.mem_size or 0

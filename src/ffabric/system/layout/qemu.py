@@ -1,0 +1,71 @@
+"""What QEMU's `virt` machine can place, if it executes the trusted OS.
+
+Source: QEMU hw/arm/virt.c, base_memmap. The secure memory is where it is; the normal world's begins
+at `RAM_BASE`, below are devices. Each bank of ours, and each gap between two, is a NUMA node; the
+last one is the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from ffabric.system.options.problems import Problems
+from ffabric.system.spec import (
+    QEMU,
+    TRUSTED_OS,
+    ImageSource,
+    MemoryBank,
+    PartitionDraft,
+    PartitionSpec,
+)
+
+SECURE = MemoryBank("secure-ram", 0x0E00_0000, 0x0100_0000, secure=True)
+RAM_BASE = 0x4000_0000
+RAM_END = 0x40_0000_0000 - 0x200_0000
+"""Above is the engine's memory, then devices again."""
+MOST_NODES = 128
+
+
+def is_trusted_os(partition: PartitionDraft | PartitionSpec) -> bool:
+    """Whether it is a trusted OS that QEMU executes."""
+    return partition.kind == TRUSTED_OS and partition.engine == QEMU
+
+
+def settle_in_secure_memory(partition: PartitionDraft) -> PartitionDraft:
+    """The trusted OS from its load address (else: the first) to the end of the secure memory."""
+    manifest = partition.manifest
+    if manifest.load_address is None:
+        source = partition.source
+        linked = source.image.base if isinstance(source, ImageSource) else None
+        manifest = replace(manifest, load_address=SECURE.base if linked is None else linked)
+    load = manifest.load_address or 0
+    if manifest.mem_size is None and partition.size is None and SECURE.base <= load < SECURE.end:
+        manifest = replace(manifest, mem_size=SECURE.end - load)
+    return replace(partition, manifest=manifest)
+
+
+def check_layout(
+    trusted_os: PartitionDraft, spec: PartitionSpec, banks: Iterable[MemoryBank], problems: Problems
+) -> None:
+    """The memory of the trusted OS and of the normal world is where QEMU's machine has some."""
+    for piece in spec.memory:
+        end = piece.pa + piece.size
+        if piece.secure and not SECURE.base <= piece.pa <= end <= SECURE.end:
+            span, has = f"{piece.pa:#x}-{end - 1:#x}", f"{SECURE.base:#x}-{SECURE.end - 1:#x}"
+            key = "load_address" if piece is spec.memory[0] else piece.name
+            problems.add(
+                trusted_os.where, key, f"{span}: QEMU's machine has secure memory at {has}"
+            )
+    nodes, at = 1, RAM_BASE
+    for bank in sorted((each for each in banks if not each.secure), key=lambda each: each.base):
+        if not RAM_BASE <= bank.base < bank.end <= RAM_END:
+            span, has = f"{bank.base:#x}-{bank.end - 1:#x}", f"{RAM_BASE:#x}-{RAM_END - 1:#x}"
+            message = f"{span}: QEMU's machine, with the trusted OS, has non-secure memory at {has}"
+            problems.add(f"[[memory]] {bank.name}", "base", message)
+        nodes += 1 + (bank.base > at)
+        at = bank.end
+    if nodes > MOST_NODES:
+        message = f"{nodes} banks and gaps of memory: QEMU's machine has up to {MOST_NODES}"
+        problems.add(trusted_os.where, "engine", message)

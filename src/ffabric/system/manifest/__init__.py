@@ -1,0 +1,1 @@
+"""FF-A manifests of partitions and of the SPMC: read, checked, written."""

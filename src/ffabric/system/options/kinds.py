@@ -1,0 +1,225 @@
+"""The kinds of value that a manifest property or a TOML option may have, each read from both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa import version as ffa_version
+from ffabric.system.files.dtb import Node
+
+_UNITS = {"": 1, "k": 1 << 10, "ki": 1 << 10, "m": 1 << 20, "mi": 1 << 20, "g": 1 << 30,
+          "gi": 1 << 30}  # fmt: skip
+_CELL = 0xFFFF_FFFF
+_SIZE = re.compile(r"(0x[0-9a-f_]+|[0-9][0-9_]*)\s*(|[kmg]i?)b?", re.ASCII | re.IGNORECASE)
+
+
+class KindError(ValueError):
+    """A TOML value is not of its key's kind; the message says what it is instead."""
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A type of value: how it is read from a property and from TOML, and written as a property."""
+
+    name: str
+    node: Callable[[Node, str], object]
+    toml: Callable[[Any], object]
+    encode: Callable[[Any], bytes]
+    schema: dict[str, object]
+    most: int | None = None
+
+
+def number_from_toml(value: object) -> int:
+    """An integer, or text such as "0x8000"; KindError for anything else or below zero."""
+    if isinstance(value, str):
+        try:
+            value = int(value, 0)
+        except ValueError:
+            raise KindError(f"{value!r} is not a number") from None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise KindError(f"expected a number, not {_shown(value)}")
+    if value < 0:
+        raise KindError(f"{value} is below zero")
+    return value
+
+
+def size_from_toml(value: object) -> int:
+    """Bytes: an integer, or text such as "64 KiB" or "2MiB"; KindError for anything else."""
+    if not isinstance(value, str):
+        return number_from_toml(value)
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
+        raise KindError(f"{value!r} is not a size such as 0x1000, 4096 or '2 MiB'")
+    return int(match[1], 0) * _UNITS[match[2].lower()]
+
+
+def uuid_from_words(words: Sequence[int]) -> UUID:
+    """The UUID that four 32-bit register words spell.
+
+    SMCCC (DEN0028 v1.6, 5.3): byte 0 of the RFC 9562 byte stream is in bits 7:0 of the first word.
+    """
+    return UUID(bytes=b"".join(word.to_bytes(4, "little") for word in words))
+
+
+def uuid_to_words(uuid: UUID) -> tuple[int, int, int, int]:
+    """The four register words of a UUID: the inverse of `uuid_from_words`."""
+    a, b, c, d = (int.from_bytes(uuid.bytes[at : at + 4], "little") for at in range(0, 16, 4))
+    return a, b, c, d
+
+
+def _uuids_from_node(node: Node, name: str) -> tuple[UUID, ...]:
+    cells = node.cells(name)
+    if not cells or len(cells) % 4:
+        raise DecodeError(name, None, cells, f"{len(cells)} cells are not UUIDs of four cells each")
+    return tuple(uuid_from_words(cells[at : at + 4]) for at in range(0, len(cells), 4))
+
+
+def uuid_from_text(value: object) -> UUID:
+    """A UUID in its canonical form "8-4-4-4-12"; KindError for anything else."""
+    if not isinstance(value, str):
+        raise KindError(f"expected a UUID as text, not {_shown(value)}")
+    try:
+        uuid = UUID(value)
+    except ValueError:
+        raise KindError(f"{value!r} is not a UUID") from None
+    if str(uuid) != value.lower():
+        raise KindError(f"{value!r} is not a UUID in canonical form ({uuid})")
+    return uuid
+
+
+def _uuids_from_toml(value: object) -> tuple[UUID, ...]:
+    entries = value if isinstance(value, list) else [value]
+    return tuple(uuid_from_text(entry) for entry in entries)
+
+
+def _flag_from_node(node: Node, name: str) -> bool:
+    if node.props[name]:
+        raise DecodeError(name, None, node.props[name], "present means true: it takes no value")
+    return True
+
+
+def _version_from_toml(value: object) -> int:
+    return ffa_version.parse(value) if isinstance(value, str) else number_from_toml(value)
+
+
+def _of_type(expected: type, name: str) -> Callable[[object], object]:
+    def convert(value: object) -> object:
+        if not isinstance(value, expected):
+            raise KindError(f"expected {name}, not {_shown(value)}")
+        return value
+
+    return convert
+
+
+def _numbers_from_toml(value: object) -> tuple[int, ...]:
+    entries = value if isinstance(value, list) else [value]
+    numbers = tuple(number_from_toml(entry) for entry in entries)
+    for number in numbers:
+        if number > _CELL:
+            raise KindError(f"{number:#x} is more than {_CELL:#x}")
+    return numbers
+
+
+def _texts_from_toml(value: object) -> tuple[str, ...]:
+    entries = value if isinstance(value, list) else [value]
+    return tuple(str(_text(entry)) for entry in entries)
+
+
+def _shown(value: object) -> str:
+    names = {
+        bool: "true or false",
+        int: "a number",
+        str: "text",
+        list: "a list",
+        dict: "a table",
+        float: "a float",
+    }
+    return names.get(type(value), f"a {type(value).__name__}") if value != "" else "empty text"
+
+
+def _not_in_a_node(_node: Node, name: str) -> object:
+    raise AssertionError(f"{name} is not a devicetree property")
+
+
+_text = _of_type(str, "text")
+_NUMBER: dict[str, object] = {
+    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^0[xX]|^[0-9]"}]
+}
+_UUID: dict[str, object] = {"type": "string", "format": "uuid"}
+
+
+def _list_of(schema: dict[str, object]) -> dict[str, object]:
+    return {"anyOf": [schema, {"type": "array", "items": schema}]}
+
+
+def _cells(*values: int) -> bytes:
+    return b"".join(value.to_bytes(4, "big") for value in values)
+
+
+def _wide(value: int) -> bytes:
+    return value.to_bytes(8, "big")
+
+
+def _texts(*values: str) -> bytes:
+    return b"".join(value.encode() + b"\0" for value in values)
+
+
+def _not_written(value: object) -> bytes:
+    raise AssertionError(f"{value!r} is not written to a devicetree")
+
+
+U16 = Kind("u16", Node.u32, number_from_toml, _cells, _NUMBER, 0xFFFF)
+U32 = Kind("u32", Node.u32, number_from_toml, _cells, _NUMBER, _CELL)
+U64 = Kind("u64", Node.u64, number_from_toml, _wide, _NUMBER, 2**64 - 1)
+SIZE = Kind("size", Node.u64, size_from_toml, _wide, _NUMBER, 2**64 - 1)
+FLAG = Kind(
+    "flag",
+    _flag_from_node,
+    _of_type(bool, "true or false"),
+    lambda _: b"",
+    {"type": "boolean"},
+)
+TEXT = Kind("text", Node.string, _text, _texts, {"type": "string"})
+TEXTS = Kind(
+    "texts",
+    Node.strings,
+    _texts_from_toml,
+    lambda values: _texts(*values),
+    _list_of({"type": "string"}),
+)
+NUMBERS = Kind(
+    "u32 list",
+    Node.cells,
+    _numbers_from_toml,
+    lambda values: _cells(*values),
+    _list_of(_NUMBER),
+)
+UUIDS = Kind(
+    "UUIDs",
+    _uuids_from_node,
+    _uuids_from_toml,
+    lambda values: _cells(*(word for uuid in values for word in uuid_to_words(uuid))),
+    _list_of(_UUID),
+)
+UUID_TEXT = Kind(
+    "UUID text",
+    lambda node, name: uuid_from_text(node.string(name)),
+    uuid_from_text,
+    lambda uuid: _texts(str(uuid)),
+    _UUID,
+)
+VERSION = Kind(
+    "version",
+    Node.u32,
+    _version_from_toml,
+    _cells,
+    {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^v?[0-9]+\.[0-9]+$"}]},
+    _CELL,
+)
+PATH = Kind("path", _not_in_a_node, _text, _not_written, {"type": "string"})
+PATHS = Kind("paths", _not_in_a_node, _texts_from_toml, _not_written, _list_of({"type": "string"}))

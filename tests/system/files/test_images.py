@@ -1,0 +1,111 @@
+"""Images: raw binaries and AArch64 ELF files."""
+
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ffabric.abi.errors import DecodeError
+from ffabric.system.files.images import Image, ImagePart, parse_image
+
+RAW = b"\x14\x00\x00\x14" + bytes(12)
+
+
+def elf(
+    *segments: tuple[int, int, bytes, int],
+    kind: int = 2,
+    entry: int = 0x8000_0010,
+    machine: int = 183,
+    phentsize: int = 56,
+) -> bytes:
+    """An ELF file of (vaddr, paddr, content, memsz) segments."""
+    offset = 64 + 56 * len(segments)
+    headers, body = b"", b""
+    for vaddr, paddr, content, memsz in segments:
+        headers += struct.pack(
+            "<IIQQQQQQ", 1, 5, offset + len(body), vaddr, paddr, len(content), memsz, 0x1000
+        )
+        body += content
+    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header = struct.pack(
+        "<16sHHIQQQIHHHHHH",
+        ident, kind, machine, 1, entry, 64, 0, 0, 64, phentsize, len(segments), 0, 0, 0,
+    )  # fmt: skip
+    return header + headers + body
+
+
+TEXT = (0x8000_0000, 0x8000_0000, bytes(range(64)), 64)
+BSS = (0x8000_1000, 0x8000_1000, b"data", 0x2000)
+
+
+def test_a_raw_image_is_entered_at_its_first_byte() -> None:
+    image = parse_image(RAW)
+    assert image == Image((ImagePart(0, RAW, 16),), 0)
+    assert image.moved(0x4000) == Image((ImagePart(0x4000, RAW, 16),), 0x4000)
+    assert image.end == 16
+
+
+def test_a_raw_image_can_be_entered_elsewhere() -> None:
+    image = parse_image(RAW).moved(0x4000)
+    assert image.entered(0x4008).entry == 0x4008
+    assert image.entered(None) is image
+    with pytest.raises(DecodeError, match="not in the image, 0x4000-0x400f"):
+        image.entered(0x2000)
+
+
+def test_an_executable_is_tied_to_its_place() -> None:
+    image = parse_image(elf(TEXT, BSS))
+    assert image.base == 0x8000_0000
+    assert image.entry == 0x10
+    assert image.parts == (
+        ImagePart(0, bytes(range(64)), 64),
+        ImagePart(0x1000, b"data", 0x2000),
+    )
+    assert image.end == 0x3000
+    assert image.moved(0x4000) is image
+    assert image.entered(0) is image
+
+
+def test_a_shared_object_goes_anywhere() -> None:
+    image = parse_image(elf((0, 0, RAW, 16), kind=3, entry=8))
+    assert (image.base, image.entry) == (None, 8)
+    assert image.moved(0x4000).entry == 0x4008
+    assert image.moved(0x4000).is_elf
+
+
+def test_the_physical_address_says_where_a_segment_goes() -> None:
+    image = parse_image(elf((0xFFFF_0000_0000, 0x9000_0000, RAW, 16), entry=0xFFFF_0000_0004))
+    assert (image.base, image.entry) == (0x9000_0000, 4)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"\x7fELF", "shorter than an ELF header"),
+        (elf(TEXT, machine=62), "not a little-endian AArch64 ELF file"),
+        (elf(TEXT, kind=1), "neither an executable nor a shared object"),
+        (elf(TEXT, phentsize=32), "the program headers leave the file"),
+        (elf(), "no segment to load"),
+        (elf(TEXT)[:100], "the program headers leave the file"),
+        (elf(TEXT)[:140], "the segment leaves the file"),
+        (elf((0, 0, RAW, 4), entry=0), "the segment leaves the file"),
+        (elf(TEXT, entry=0), "the entry point is in no segment"),
+    ],
+)
+def test_images_that_cannot_be(data: bytes, reason: str) -> None:
+    with pytest.raises(DecodeError, match=reason):
+        parse_image(data)
+
+
+@settings(derandomize=True, deadline=None, max_examples=80)
+@given(st.data())
+def test_mutated_elf_files_decode_or_refuse(data: st.DataObject) -> None:
+    blob = bytearray(elf(TEXT, BSS))
+    at = data.draw(st.integers(4, len(blob) - 8))
+    blob[at : at + 8] = data.draw(st.binary(min_size=8, max_size=8))
+    try:
+        parse_image(bytes(blob))
+    except DecodeError:
+        return
