@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import ffabric.system.booting.boot  # noqa: F401 - all rooms of the firmware
-from ffabric.firmware.rules import RULES
+from ffabric.firmware.state.rules import RULES
 
 KINDS = re.compile(r"mem\.(share|lend|donate)\.")
 

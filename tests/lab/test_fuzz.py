@@ -2,7 +2,7 @@
 
 import pytest
 
-from ffabric.firmware.manager.memory import giveback, send
+from ffabric.firmware.manager.memory import reclaim, send
 from ffabric.lab.fuzz import campaign as campaigns
 from ffabric.lab.fuzz.campaign import campaign, play
 from ffabric.lab.fuzz.report import Report
@@ -49,6 +49,6 @@ def test_what_the_firmware_raises_is_a_failure(monkeypatch):
 
 
 def test_the_first_failure_ends_a_campaign(monkeypatch):
-    monkeypatch.setattr(giveback, "take_back", lambda *given, **options: None)
+    monkeypatch.setattr(reclaim, "take_back", lambda *given, **options: None)
     played = [*campaign(1, 50_000, processes=1)]
     assert [each.failure is not None for each in played] == [False] * (len(played) - 1) + [True]

@@ -4,8 +4,9 @@ import pytest
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
-from ffabric.firmware.manager.memory import giveback, region, relayer, retrieve, send
-from ffabric.firmware.manager.memory.region import DONATE, LEND
+from ffabric.firmware.manager.memory import reclaim, relayer, retrieve, send
+from ffabric.firmware.state import region
+from ffabric.firmware.state.region import DONATE, LEND
 from ffabric.guests.session import Session
 from ffabric.lab.ledger import Ledger
 from ffabric.lab.spaces import Discrepancy
@@ -156,7 +157,7 @@ def test_a_lender_that_keeps_access(monkeypatch, watched, owner, borrower):
 @pytest.mark.parametrize(("owner", "borrower"), PAIRS)
 def test_a_borrower_that_keeps_access(monkeypatch, watched, owner, borrower):
     monkeypatch.setattr(
-        giveback, "take_from", lambda pm, r, borrower, **_: setattr(borrower, "held", None)
+        reclaim, "take_from", lambda pm, r, borrower, **_: setattr(borrower, "held", None)
     )
     assert "history says 0x0" in found(watched(), "share", owner, borrower)
 

@@ -9,7 +9,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from ffabric.firmware import catalogue
-from ffabric.firmware.rules import RULES, Rule
+from ffabric.firmware.state.rules import RULES, Rule
 from ffabric_docs import markup
 from ffabric_docs.domain import FfaDomain
 

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Progress, Terminal
-from ffabric.firmware.hypervisor.optee_rules import ADDRESS
+from ffabric.firmware.hypervisor.optee.rules import ADDRESS
 from ffabric.lab.linux import kernel as kernels
 from ffabric.lab.linux import packages
 from ffabric.lab.linux.deb import PackageError

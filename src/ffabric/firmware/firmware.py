@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ffabric.firmware.manager.partition import ExecutionContext
 from ffabric.firmware.spmc import interrupts
+from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine.gic import GROUP1NS
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.manager.manager import Manager, Next, Tracer
+    from ffabric.firmware.manager.dispatch import Manager, Next, Tracer
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.machine.context import Context

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from ffabric.firmware.rules import RULES
+from ffabric.firmware.state.rules import RULES
 from ffabric.guests.ffa import DrivenFfa, FfaError
 from ffabric.system.booting.boot import boot as boot_spec
 from ffabric.system.description.python import describe

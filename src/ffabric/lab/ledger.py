@@ -28,7 +28,7 @@ from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.smccc import SMC64
-from ffabric.firmware.manager.partition import State
+from ffabric.firmware.state.partition import State
 from ffabric.lab.given import (
     DONATE,
     LEND,
@@ -46,9 +46,9 @@ from ffabric.lab.tables import PAGE, Reach
 from ffabric.machine.stage2 import ADDRESS, S2AP_R, S2AP_W, XN, XN_MASK
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Tracer
-    from ffabric.firmware.manager.partition import ExecutionContext, Partition
-    from ffabric.firmware.rules import Refused
+    from ffabric.firmware.manager.dispatch import Tracer
+    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.firmware.state.rules import Refused
     from ffabric.machine.context import Context
     from ffabric.machine.machine import PE
     from ffabric.system.system import System

@@ -18,7 +18,7 @@ from ffabric.abi.ffa.uuids import from_pair
 from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version
 from ffabric.abi.optee import smc, tee
 from ffabric.firmware import catalogue
-from ffabric.firmware.rules import RULES, Rule
+from ffabric.firmware.state.rules import RULES, Rule
 from ffabric.observe import virtio_msg
 from ffabric.observe.messages import MESSAGES
 

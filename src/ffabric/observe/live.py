@@ -8,8 +8,8 @@ from typing import IO, TYPE_CHECKING, Any
 from ffabric.observe.trace import Trace
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.partition import ExecutionContext
-    from ffabric.firmware.rules import Refused
+    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.state.rules import Refused
     from ffabric.machine.context import Context
     from ffabric.machine.machine import PE
     from ffabric.system.system import System

@@ -35,13 +35,13 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.rules import show
+from ffabric.firmware.state.rules import show
 from ffabric.machine.context import REGISTERS
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.mailbox import Buffer
-    from ffabric.firmware.manager.partition import ExecutionContext
-    from ffabric.firmware.rules import Refused
+    from ffabric.firmware.manager.setup.mailbox import Buffer
+    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.state.rules import Refused
     from ffabric.machine.context import Context
     from ffabric.machine.machine import PE
     from ffabric.system.system import System

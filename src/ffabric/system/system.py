@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from ffabric.firmware.manager.partition import State
+from ffabric.firmware.state.partition import State
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import Machine, Stalled
 from ffabric.machine.pages import NoPages
@@ -20,8 +20,8 @@ from ffabric.system.vcpu import PAGE, Buffers, Ram, Vcpu
 if TYPE_CHECKING:
     from ffabric.firmware.firmware import Firmware
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.manager.manager import Manager, Tracer
-    from ffabric.firmware.manager.partition import ExecutionContext, Partition
+    from ffabric.firmware.manager.dispatch import Manager, Tracer
+    from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.machine.access import GuestAccess
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.access import GuestAccess
     from ffabric.system.spec import GicSpec
     from ffabric.system.system import Endpoint

@@ -9,27 +9,19 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.status import from_register
 from ffabric.abi.ffa.version import V1_2, V1_3
-from ffabric.firmware.manager import (
-    console,
-    direct,
-    discovery,
-    execution,
-    features,
-    indirect,
-    mailbox,
-    notifications,
-    secondary,
-    version,
-)
-from ffabric.firmware.manager.manager import CallTable, Manager
+from ffabric.firmware.manager import cycles
+from ffabric.firmware.manager.dispatch import CallTable, Manager
 from ffabric.firmware.manager.memory import permissions, retrieve, send
-from ffabric.firmware.manager.partition import ExecutionContext, Model, Partition, State
+from ffabric.firmware.manager.messages import direct, indirect
+from ffabric.firmware.manager.notifications import calls as notifications
+from ffabric.firmware.manager.setup import console, discovery, features, mailbox, secondary, version
+from ffabric.firmware.state.partition import ExecutionContext, Model, Partition, State
 from ffabric.machine.machine import PE
 from ffabric.machine.memory import PAGE_SIZE, PhysicalMemory
 from ffabric.machine.pages import PagePool
 from ffabric.machine.stage2 import AF, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, SH_INNER, VALID, Stage2
 
-ROOMS = (version, features, discovery, mailbox, direct, indirect, execution, notifications)
+ROOMS = (version, features, discovery, mailbox, direct, indirect, cycles, notifications)
 CALLS = CallTable(
     *(room.HANDLERS for room in (*ROOMS, send, retrieve, permissions, secondary, console))
 )

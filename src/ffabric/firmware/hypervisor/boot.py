@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.hypervisor import lifetime, relay
-from ffabric.firmware.manager.mailbox import Buffer, Mailbox
+from ffabric.firmware.hypervisor.spmc_link import relay
+from ffabric.firmware.hypervisor.vms import lifetime
+from ffabric.firmware.manager.setup.mailbox import Buffer, Mailbox
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.hypervisor.scripts import Script
+    from ffabric.firmware.hypervisor.spmc_link.sequences import Script
     from ffabric.machine.machine import PE
 
 MASK32 = 0xFFFFFFFF

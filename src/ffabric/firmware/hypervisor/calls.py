@@ -6,26 +6,19 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.uuids import NIL
-from ffabric.firmware.hypervisor import relay
-from ffabric.firmware.manager import (
-    console,
-    direct,
-    discovery,
-    execution,
-    features,
-    indirect,
-    mailbox,
-    notifications,
-    version,
-)
-from ffabric.firmware.manager.manager import CallTable, Handler, Next
-from ffabric.firmware.manager.memory import fragments, giveback, retrieve, send
-from ffabric.firmware.manager.notification_rules import BITMAP_VM
-from ffabric.firmware.rules import refuse
+from ffabric.firmware.hypervisor.spmc_link import relay
+from ffabric.firmware.manager import cycles
+from ffabric.firmware.manager.dispatch import CallTable, Handler, Next
+from ffabric.firmware.manager.memory import fragments, reclaim, retrieve, send
+from ffabric.firmware.manager.messages import direct, indirect
+from ffabric.firmware.manager.notifications import calls as notifications
+from ffabric.firmware.manager.notifications.rules import BITMAP_VM
+from ffabric.firmware.manager.setup import console, discovery, features, mailbox, version
+from ffabric.firmware.state.rules import refuse
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
 
 
@@ -90,12 +83,12 @@ _ROOMS: tuple[dict[int, Handler], ...] = (
     mailbox.HANDLERS,
     direct.HANDLERS,
     indirect.HANDLERS,
-    execution.HANDLERS,
+    cycles.HANDLERS,
     notifications.HANDLERS,
     send.HANDLERS,
     retrieve.HANDLERS,
     fragments.HANDLERS,
-    giveback.HANDLERS,
+    reclaim.HANDLERS,
     console.HANDLERS,
     _filling_rx(_RX),
     {fid.FFA_RX_RELEASE: _rx_release},

@@ -1,7 +1,7 @@
 """The hypervisor at NS-EL2: VMs, their vCPUs on PEs, and the relay to the secure world.
 
 A call of a VM is answered here if it concerns VMs alone; what concerns SPs is repainted (IPA to PA,
-the VM's id verified) and made as the hypervisor's own SMC (`scripts.py`).
+the VM's id verified) and made as the hypervisor's own SMC (`spmc_link/sequences.py`).
 """
 
 from __future__ import annotations
@@ -12,25 +12,28 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.version import V1_1
-from ffabric.firmware.hypervisor import boot, interrupts, lifetime, notifications, relay, vcpu
+from ffabric.firmware.hypervisor import boot, notifications
 from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
-from ffabric.firmware.hypervisor.frames import Frames
-from ffabric.firmware.hypervisor.scripts import MASK32, Scripts, Steps
-from ffabric.firmware.manager import direct, execution
-from ffabric.firmware.manager.mailbox import Mailbox
-from ffabric.firmware.manager.manager import Next
-from ffabric.firmware.manager.memory.region import Region
-from ffabric.firmware.manager.partition import ExecutionContext, Partition, State
-from ffabric.firmware.rules import refuse
+from ffabric.firmware.hypervisor.spmc_link import relay
+from ffabric.firmware.hypervisor.spmc_link.sequences import MASK32, Scripts, Steps
+from ffabric.firmware.hypervisor.vms import interrupts, lifetime, vcpu
+from ffabric.firmware.hypervisor.vms.frames import Frames
+from ffabric.firmware.manager import cycles
+from ffabric.firmware.manager.dispatch import Next
+from ffabric.firmware.manager.messages import direct
+from ffabric.firmware.manager.setup.mailbox import Mailbox
+from ffabric.firmware.state.partition import ExecutionContext, Partition, State
+from ffabric.firmware.state.region import Region
+from ffabric.firmware.state.rules import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
     from ffabric.abi.ffa.messages import Message
-    from ffabric.firmware.hypervisor.optee import Mediator
-    from ffabric.firmware.manager.notification_state import NotificationState
+    from ffabric.firmware.hypervisor.optee.mediator import Mediator
     from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.firmware.state.notifications import NotificationState
     from ffabric.machine.machine import PE, Machine
     from ffabric.machine.pages import PagePool
 
@@ -156,7 +159,7 @@ class Hypervisor(Scripts):
 
     def wait(self, pe: PE, ctx: ExecutionContext) -> Next:
         """FFA_MSG_WAIT of a VM: the vCPU waits for a request, another one runs."""
-        if ctx.partition.id in self.shared_mailboxes and not execution.retains_rx(ctx):
+        if ctx.partition.id in self.shared_mailboxes and not cycles.retains_rx(ctx):
             return self.script(pe, ctx, relay.wait(self, pe, ctx))
         return self.waits(pe, ctx)
 
@@ -193,7 +196,7 @@ class Hypervisor(Scripts):
         Nothing may be executing. Its vCPUs never run again; the rest is done when the PE can.
         """
         if vm.alive:
-            execution.stop(vm, reason)
+            cycles.stop(vm, reason)
             lifetime.stop(self, vm)
             self.errand(partial(lifetime.destroy, self, vm), pe)
 
@@ -243,7 +246,7 @@ class Hypervisor(Scripts):
         """FFA_RUN of an SP's context; if it serves a request, by whoever made the request."""
         owner = self.unfinished.get(target)
         if owner is not None and owner is not caller:
-            refuse(execution.RUN_CALLER, got=caller.name, expected=owner.name)
+            refuse(cycles.RUN_CALLER, got=caller.name, expected=owner.name)
         return self.forward(pe, caller)
 
     def foreign_partitions(

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
 from ffabric.abi.ffa.status import Status, from_register
-from ffabric.firmware.hypervisor import interrupts
-from ffabric.firmware.hypervisor.relay import rest, uninterrupted
-from ffabric.firmware.manager import notifications
+from ffabric.firmware.hypervisor.spmc_link.relay import rest, uninterrupted
+from ffabric.firmware.hypervisor.vms import interrupts
+from ffabric.firmware.manager.notifications import calls as notifications
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.hypervisor.scripts import Script, Steps
-    from ffabric.firmware.manager.notification_state import NotificationState
-    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.firmware.hypervisor.spmc_link.sequences import Script, Steps
+    from ffabric.firmware.state.notifications import NotificationState
+    from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
 
 MASK32 = 0xFFFFFFFF

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING
 from ffabric.abi import hafnium
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Handler, Manager
-    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
 
 IRQ, FIQ = 0, 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ffabric.firmware.manager.partition import ExecutionContext, Partition
+from ffabric.firmware.state.partition import ExecutionContext, Partition
 from ffabric.machine import exits
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Next
+    from ffabric.firmware.manager.dispatch import Next
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.machine.machine import PE
 

@@ -13,10 +13,10 @@ from uuid import UUID
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.status import Status
-from ffabric.firmware.manager import reply
+from ffabric.firmware.state import reply
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Tracer
+    from ffabric.firmware.manager.dispatch import Tracer
     from ffabric.machine.machine import PE
 
 FIRST_ID = 0xFFC0

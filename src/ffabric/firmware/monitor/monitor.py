@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import smccc
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.manager import direct, reply
-from ffabric.firmware.manager.manager import Next
-from ffabric.firmware.manager.partition import ExecutionContext
+from ffabric.firmware.manager.dispatch import Next
+from ffabric.firmware.manager.messages import direct
+from ffabric.firmware.monitor.dispatcher import Dispatcher, is_for_trusted_os
 from ffabric.firmware.monitor.psci import Psci
-from ffabric.firmware.monitor.trusted_os import Dispatcher, is_for_trusted_os
+from ffabric.firmware.state import reply
+from ffabric.firmware.state.partition import ExecutionContext
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Tracer
+    from ffabric.firmware.manager.dispatch import Tracer
     from ffabric.firmware.monitor.logical import LogicalPartitions
     from ffabric.firmware.monitor.worlds import NormalWorld, SecureWorld
     from ffabric.machine.machine import PE, Machine

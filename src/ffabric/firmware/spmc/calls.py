@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.manager import (
-    console,
-    direct,
-    discovery,
-    execution,
-    features,
-    indirect,
-    mailbox,
-    notifications,
-    secondary,
-    version,
-    virtual_interrupts,
-)
-from ffabric.firmware.manager.manager import CallTable
-from ffabric.firmware.manager.memory import fragments, giveback, permissions, retrieve, send
+from ffabric.firmware.manager import cycles, virtual_interrupts
+from ffabric.firmware.manager.dispatch import CallTable
+from ffabric.firmware.manager.memory import fragments, permissions, reclaim, retrieve, send
+from ffabric.firmware.manager.messages import direct, indirect
+from ffabric.firmware.manager.notifications import calls as notifications
+from ffabric.firmware.manager.setup import console, discovery, features, mailbox, secondary, version
 from ffabric.firmware.spmc import physical
 
 _COMMON = (
@@ -27,12 +18,12 @@ _COMMON = (
     mailbox.HANDLERS,
     direct.HANDLERS,
     indirect.HANDLERS,
-    execution.HANDLERS,
+    cycles.HANDLERS,
     notifications.HANDLERS,
     send.HANDLERS,
     retrieve.HANDLERS,
     fragments.HANDLERS,
-    giveback.HANDLERS,
+    reclaim.HANDLERS,
     console.HANDLERS,
 )
 

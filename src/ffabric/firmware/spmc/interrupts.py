@@ -66,13 +66,14 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.manager import execution, reply, virtual_interrupts
-from ffabric.firmware.manager.partition import Action, ExecutionContext, Model, State
+from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.spmc import notifications
+from ffabric.firmware.state import reply
+from ffabric.firmware.state.partition import Action, ExecutionContext, Model, State
 from ffabric.machine.gic import FIRST_SPI
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Next
+    from ffabric.firmware.manager.dispatch import Next
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.machine.machine import PE
 
@@ -117,7 +118,7 @@ def _own_mask(link: ExecutionContext) -> Mask:
 
 def non_secure(spmc: Spmc, pe: PE, running: ExecutionContext) -> Next:
     """A non-secure interrupt is pending while ``running`` (an SP) executes on ``pe``."""
-    if mask(running) is not Mask.NONE or execution.waiter(running) is None:
+    if mask(running) is not Mask.NONE or cycles.waiter(running) is None:
         pe.deferred = True
         return running
     if running.partition.action is Action.MANAGED_EXIT:
@@ -130,7 +131,7 @@ def non_secure(spmc: Spmc, pe: PE, running: ExecutionContext) -> Next:
 
 def preempt(spmc: Spmc, pe: PE, running: ExecutionContext) -> ExecutionContext:
     """``running`` stops where it is; whoever waits for it has the PE and can FFA_RUN it."""
-    asker = execution.waiter(running)
+    asker = cycles.waiter(running)
     assert asker is not None
     running.state = State.PREEMPTED
     reply.interrupt(asker.x, running.partition.id << 16 | running.index)
@@ -239,7 +240,7 @@ def done(spmc: Spmc, pe: PE, handler: ExecutionContext) -> Next:
         return None
     interrupted.handler = None
     if interrupted.state is State.ABORTED:
-        return execution.unwind(spmc, pe, interrupted)
+        return cycles.unwind(spmc, pe, interrupted)
     interrupted.state = State.RUNNING
     interrupted.pe = pe
     return interrupted

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from ffabric.firmware.manager import virtual_interrupts
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.partition import ExecutionContext
     from ffabric.firmware.spmc.spmc import Spmc
+    from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
 
 

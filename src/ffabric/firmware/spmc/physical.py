@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.rxtx import EndpointBuffers, parse_endpoint_buffers
 from ffabric.abi.ffa.status import Status
-from ffabric.firmware.manager import mailbox, ownership, reply
-from ffabric.firmware.manager.mailbox import PAGE, Buffer, Mailbox
-from ffabric.firmware.rules import refuse, rule
+from ffabric.firmware.manager.setup import mailbox
+from ffabric.firmware.manager.setup.mailbox import PAGE, Buffer, Mailbox
+from ffabric.firmware.state import ownership, reply
+from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import VALID
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Handler, Next
-    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.firmware.manager.dispatch import Handler, Next
     from ffabric.firmware.spmc.spmc import Spmc
+    from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
 
 VM = rule(

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
-from ffabric.firmware.manager import execution, indirect, mailbox, reply
-from ffabric.firmware.manager.manager import Manager, Next
-from ffabric.firmware.manager.partition import Action, ExecutionContext, Model, Partition, State
+from ffabric.firmware.manager import cycles
+from ffabric.firmware.manager.dispatch import Manager, Next
+from ffabric.firmware.manager.messages import indirect
+from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.manager.virtual_interrupts import FIQ, IRQ, VirtualInterrupts
-from ffabric.firmware.rules import refuse, rule
 from ffabric.firmware.spmc import interrupts, notifications
 from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
+from ffabric.firmware.state import reply
+from ffabric.firmware.state.partition import Action, ExecutionContext, Model, Partition, State
+from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine import exits
 from ffabric.machine.gic import FIRST_SPI
 from ffabric.machine.machine import PE, Machine
@@ -26,10 +29,10 @@ from ffabric.machine.machine import PE, Machine
 if TYPE_CHECKING:
     from ffabric.abi.ffa.messages import Message
     from ffabric.abi.ffa.partition_info import PartitionInfo
-    from ffabric.firmware.manager.mailbox import Mailbox
-    from ffabric.firmware.manager.notification_state import NotificationState
+    from ffabric.firmware.manager.setup.mailbox import Mailbox
     from ffabric.firmware.monitor.logical import LogicalPartitions
     from ffabric.firmware.spmc.physical import VmMailbox
+    from ffabric.firmware.state.notifications import NotificationState
     from ffabric.machine.pages import PagePool
     from ffabric.machine.stage2 import Stage2
 
@@ -213,7 +216,7 @@ class Spmc(Manager):
         """An SP failed: its other contexts lose their PEs, too."""
         for other in ctx.partition.contexts:
             if other is not ctx and other.pe is not None and other.pe.current is other:
-                self.switch(other.pe, execution.unwind(self, other.pe, other))
+                self.switch(other.pe, cycles.unwind(self, other.pe, other))
         return super().ended(pe, ctx)
 
     def aborted(self, pe: PE, ctx: ExecutionContext) -> Next:
@@ -311,7 +314,7 @@ class Spmc(Manager):
 
 
 def _crash(spmc: Spmc, pe: PE, ctx: ExecutionContext) -> Next:
-    return execution.abort(spmc, pe, ctx, ctx.crash)
+    return cycles.abort(spmc, pe, ctx, ctx.crash)
 
 
 def _abort(spmc: Spmc, pe: PE, ctx: ExecutionContext) -> Next:
@@ -323,7 +326,7 @@ def _abort(spmc: Spmc, pe: PE, ctx: ExecutionContext) -> Next:
             pe, "abort", context=ctx.name, ipa=fault.ipa, write=fault.write, fault=fault.kind
         )
     if ctx.partition.el == 0:
-        return execution.abort(spmc, pe, ctx, f"{fault.kind} abort at {fault.ipa:#x}")
+        return cycles.abort(spmc, pe, ctx, f"{fault.kind} abort at {fault.ipa:#x}")
     assert ctx.runner is not None
     ctx.runner.inject_abort(fault.syndrome, fault.va)
     return ctx

@@ -24,8 +24,8 @@ from ffabric.observe.text import Reader
 from ffabric.observe.trace import Trace, read_lines
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.partition import ExecutionContext
-    from ffabric.firmware.rules import Refused
+    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.state.rules import Refused
     from ffabric.machine.clock import Event
     from ffabric.machine.context import Context
     from ffabric.machine.machine import PE

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.hypervisor import lifetime
-from ffabric.firmware.manager.partition import ExecutionContext, Model, State
+from ffabric.firmware.hypervisor.vms import lifetime
+from ffabric.firmware.state.partition import ExecutionContext, Model, State
 from ffabric.lab.calls.refusals import Refusals
 from ffabric.machine.access import DataAbort
 from ffabric.machine.context import REGISTERS
@@ -28,7 +28,7 @@ from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import PE, OutOfExits, Stalled
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Tracer
+    from ffabric.firmware.manager.dispatch import Tracer
     from ffabric.lab.calls.lines import Call
     from ffabric.system.system import Endpoint, System
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ffabric.firmware.rules import show
+from ffabric.firmware.state.rules import show
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Tracer
-    from ffabric.firmware.manager.partition import ExecutionContext
-    from ffabric.firmware.rules import Refused
+    from ffabric.firmware.manager.dispatch import Tracer
+    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.state.rules import Refused
     from ffabric.machine.context import Context
     from ffabric.machine.machine import PE
 

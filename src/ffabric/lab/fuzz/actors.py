@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.manager.partition import ExecutionContext, State
+from ffabric.firmware.state.partition import ExecutionContext, State
 from ffabric.guests.session import Session
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import Stalled

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.manager.partition import ExecutionContext, State
+from ffabric.firmware.state.partition import ExecutionContext, State
 from ffabric.guests.session import Session
 from ffabric.lab.fuzz.actors import POISON, Actor
 from ffabric.lab.fuzz.chains import Chains, response_to

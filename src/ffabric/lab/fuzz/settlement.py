@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
-from ffabric.firmware.manager.memory.region import DONATE, Region
-from ffabric.firmware.manager.partition import ExecutionContext, State
+from ffabric.firmware.state.partition import ExecutionContext, State
+from ffabric.firmware.state.region import DONATE, Region
 from ffabric.lab.fuzz.chains import response_to
 from ffabric.lab.spaces import Discrepancy
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.manager import direct
+from ffabric.firmware.manager.messages import direct
 from ffabric.lab.linux import initramfs
 from ffabric.machine.engines.qemu.runner import QemuRunner
 from ffabric.system.description.python import describe, vm

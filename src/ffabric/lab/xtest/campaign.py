@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ffabric.abi.optee.smc import Return
-from ffabric.firmware.hypervisor.optee_rules import ADDRESS
+from ffabric.firmware.hypervisor.optee.rules import ADDRESS
 from ffabric.lab.xtest.forger import Forger
 from ffabric.lab.xtest.report import Case, Report
 from ffabric.system.description.python import vm

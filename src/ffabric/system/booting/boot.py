@@ -14,18 +14,18 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.boot_info import BootInfo, build_boot_info
 from ffabric.abi.ffa.version import V1_1
 from ffabric.firmware.firmware import Firmware
-from ffabric.firmware.hypervisor.frames import Frames
 from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-from ffabric.firmware.hypervisor.optee import Mediator
-from ffabric.firmware.manager import notifications
-from ffabric.firmware.manager.mailbox import PAGE
-from ffabric.firmware.manager.manager import Manager
-from ffabric.firmware.manager.partition import Action, Partition
+from ffabric.firmware.hypervisor.optee.mediator import Mediator
+from ffabric.firmware.hypervisor.vms.frames import Frames
+from ffabric.firmware.manager.dispatch import Manager
+from ffabric.firmware.manager.notifications import calls as notifications
+from ffabric.firmware.manager.setup.mailbox import PAGE
+from ffabric.firmware.monitor.dispatcher import Dispatcher, Entered
 from ffabric.firmware.monitor.kernel import Kernel
 from ffabric.firmware.monitor.logical import LOGICAL_PARTITIONS, LogicalPartitions
 from ffabric.firmware.monitor.monitor import Monitor
-from ffabric.firmware.monitor.trusted_os import Dispatcher, Entered
 from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
+from ffabric.firmware.state.partition import Action, Partition
 from ffabric.machine.bus import Bus, Region
 from ffabric.machine.choices import Choices
 from ffabric.machine.clock import Clock

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ffabric.firmware.manager.partition import ExecutionContext
+from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine.devices import generic_timer
 from ffabric.machine.devices.generic_timer import (
     PPI_PHYSICAL,

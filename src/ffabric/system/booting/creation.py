@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from ffabric.firmware.hypervisor.frames import Frames
+from ffabric.firmware.hypervisor.vms.frames import Frames
 from ffabric.system.description.identity import check_partition
 from ffabric.system.files.dtb import build_dtb
 from ffabric.system.layout.memory_map import VM_IPA, settle

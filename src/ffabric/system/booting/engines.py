@@ -16,7 +16,7 @@ from ffabric.system.description.python_target import resolve_program
 from ffabric.system.spec import TRUSTED_OS, PythonSource
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.engines.qemu.engine import QemuGuest
     from ffabric.machine.engines.runner import Runner
     from ffabric.machine.engines.unicorn.engine import UnicornEngine

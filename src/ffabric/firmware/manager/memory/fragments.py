@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
-from ffabric.firmware.manager import mailbox
 from ffabric.firmware.manager.memory import send
-from ffabric.firmware.rules import Refused, refuse, rule
+from ffabric.firmware.manager.setup import mailbox
+from ffabric.firmware.state.rules import Refused, refuse, rule
 from ffabric.machine.pages import NoPages
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Handler, Manager, Next
-    from ffabric.firmware.manager.memory.region import Region
-    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
+    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.state.region import Region
     from ffabric.machine.machine import PE
 
 SECTION = "DEN0140 1.2, section 2.2"

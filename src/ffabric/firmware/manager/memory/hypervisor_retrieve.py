@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
-from ffabric.firmware.manager import mailbox
-from ffabric.firmware.manager.memory.region import Response
+from ffabric.firmware.manager.setup import mailbox
+from ffabric.firmware.state.region import Response
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Manager
-    from ffabric.firmware.manager.memory.region import Region
-    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.firmware.manager.dispatch import Manager
+    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.state.region import Region
 
 
 def describe(pm: Manager, caller: ExecutionContext, region: Region) -> ExecutionContext:

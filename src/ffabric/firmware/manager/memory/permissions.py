@@ -13,9 +13,9 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_3
-from ffabric.firmware.manager import ownership, reply
-from ffabric.firmware.manager.partition import Model
-from ffabric.firmware.rules import refuse, rule
+from ffabric.firmware.state import ownership, reply
+from ffabric.firmware.state.partition import Model
+from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import (
     MEMATTR_MASK,
     MEMATTR_NORMAL_WB,
@@ -27,8 +27,8 @@ from ffabric.machine.stage2 import (
 )
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Handler, Manager
-    from ffabric.firmware.manager.partition import ExecutionContext
+    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
     from ffabric.machine.stage2 import Stage2
 

@@ -6,13 +6,13 @@ import abc
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import memory as abi
-from ffabric.firmware.manager import reply
-from ffabric.firmware.manager.memory import giveback, send
-from ffabric.firmware.manager.memory.region import Region, Regions
+from ffabric.firmware.manager.memory import reclaim, send
+from ffabric.firmware.state import reply
+from ffabric.firmware.state.region import Region, Regions
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Next, Tracer
-    from ffabric.firmware.manager.partition import ExecutionContext, Partition
+    from ffabric.firmware.manager.dispatch import Next, Tracer
+    from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.machine.machine import PE
     from ffabric.machine.memory import PhysicalMemory
 
@@ -52,7 +52,7 @@ class Relayer(abc.ABC):
 
     def reclaim(self, pe: PE, caller: ExecutionContext, region: Region, flags: int) -> Next:
         """The reclaim is judged: let it take effect."""
-        giveback.take_back(self, region, clear=bool(flags & abi.FLAG_CLEAR))
+        reclaim.take_back(self, region, clear=bool(flags & abi.FLAG_CLEAR))
         reply.success(caller.x)
         return caller
 
@@ -100,7 +100,7 @@ class Relayer(abc.ABC):
         for region in [*self.regions.live.values()]:
             borrower = region.borrower(partition.id)
             if borrower is not None and borrower.held is not None:
-                giveback.take_from(self, region, borrower, clear=borrower.clear_after)
+                reclaim.take_from(self, region, borrower, clear=borrower.clear_after)
             if region.owner is partition and region.sender == partition.id:
                 self.owner_gone(region)
         for region in [*self.regions.pending.values()]:
@@ -113,7 +113,7 @@ class Relayer(abc.ABC):
     def owner_gone(self, region: Region) -> None:
         """The owner of ``region`` is gone: it ends, if nobody has it any more."""
         if not region.retrieved:
-            giveback.take_back(self, region, clear=False)
+            reclaim.take_back(self, region, clear=False)
 
     def relinquished(self, region: Region) -> None:
         """A borrower has relinquished ``region``: without owner and borrowers it ends."""
@@ -124,4 +124,4 @@ class Relayer(abc.ABC):
         """Take ``region`` from the borrowers of this manager that have it."""
         for each in region.borrowers:
             if each.held is not None:
-                giveback.take_from(self, region, each, clear=False)
+                reclaim.take_from(self, region, each, clear=False)

@@ -14,9 +14,10 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
-from ffabric.firmware.manager import mailbox
 from ffabric.firmware.manager.memory import hypervisor_retrieve, send
-from ffabric.firmware.manager.memory.region import (
+from ffabric.firmware.manager.setup import mailbox
+from ffabric.firmware.state.ownership import BITS, BORROWED, OWNED
+from ffabric.firmware.state.region import (
     ATTRIBUTE_BITS,
     DONATE,
     LEND,
@@ -25,8 +26,7 @@ from ffabric.firmware.manager.memory.region import (
     Region,
     Response,
 )
-from ffabric.firmware.manager.ownership import BITS, BORROWED, OWNED
-from ffabric.firmware.rules import refuse, rule
+from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.pages import NoPages
 from ffabric.machine.stage2 import (
     AF,
@@ -40,9 +40,9 @@ from ffabric.machine.stage2 import (
 )
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.manager import Handler, Manager
+    from ffabric.firmware.manager.dispatch import Handler, Manager
     from ffabric.firmware.manager.memory.relayer import Relayer
-    from ffabric.firmware.manager.partition import ExecutionContext, Partition
+    from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.machine.machine import PE
 
 SECTION = "DEN0140 1.2, section 2.7"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
-from ffabric.firmware.manager import ownership, reply
-from ffabric.firmware.manager.memory.region import (
+from ffabric.firmware.state import ownership, reply
+from ffabric.firmware.state.region import (
     ATTRIBUTE_BITS,
     DONATE,
     KINDS,
@@ -23,15 +23,15 @@ from ffabric.firmware.manager.memory.region import (
     Region,
     region_of,
 )
-from ffabric.firmware.rules import Rule, refuse, rule
+from ffabric.firmware.state.rules import Rule, refuse, rule
 from ffabric.machine.pages import NoPages
 from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, VALID, Run
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.mailbox import Mailbox
-    from ffabric.firmware.manager.manager import Handler, Manager, Next
+    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
     from ffabric.firmware.manager.memory.relayer import Relayer
-    from ffabric.firmware.manager.partition import ExecutionContext, Partition
+    from ffabric.firmware.manager.setup.mailbox import Mailbox
+    from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.machine.machine import PE
 
 SECTION = "DEN0140 1.2, section 2.4"

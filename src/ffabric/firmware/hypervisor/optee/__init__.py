@@ -1,0 +1,1 @@
+"""Several VMs and one OP-TEE below EL3."""

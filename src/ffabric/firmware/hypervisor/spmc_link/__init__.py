@@ -1,0 +1,1 @@
+"""What the hypervisor asks of EL3 and the SPMC: sequences of SMCs."""

@@ -1,0 +1,285 @@
+"""Scripts of the hypervisor: what it asks of the SPMC for its VMs, one SMC after the other.
+
+Memory descriptors are *repainted*: the VM's addresses (IPA) become physical ones, a range splitting
+where the physical memory is not contiguous, and the hypervisor's version of the layout replaces the
+VM's. What a VM has sent leaves its stage-2 before the SPMC is asked, and comes back if the SPMC
+refuses, so that no other vCPU of the VM can use or send it in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa import uuids
+from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
+from ffabric.abi.ffa.status import Status, from_register
+from ffabric.firmware.hypervisor.vms import interrupts
+from ffabric.firmware.manager.dispatch import REFUSALS
+from ffabric.firmware.manager.memory import reclaim, retrieve, send
+from ffabric.firmware.manager.messages import indirect
+from ffabric.firmware.manager.setup import discovery, mailbox
+from ffabric.firmware.state.partition import ExecutionContext, Partition
+from ffabric.firmware.state.region import DONATE
+from ffabric.firmware.state.reply import success
+from ffabric.firmware.state.rules import refuse
+
+if TYPE_CHECKING:
+    from ffabric.abi.ffa.messages import Message
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.hypervisor.spmc_link.sequences import Script, Steps
+    from ffabric.firmware.manager.dispatch import Handler, Next
+    from ffabric.firmware.manager.setup.mailbox import Buffer, Mailbox
+    from ffabric.firmware.state.region import Region
+    from ffabric.machine.machine import PE
+
+MASK32 = 0xFFFFFFFF
+PAGE = 4096
+REST = 10_000
+"""Nanoseconds after which an SP that yields is run again, if it does not name more."""
+Step = Generator[list[int], list[int], list[int]]
+"""Part of a script that ends with the last answer."""
+
+
+def own(hypervisor: Hypervisor) -> Mailbox:
+    """The hypervisor's own RX/TX pair."""
+    assert hypervisor.mailbox is not None
+    return hypervisor.mailbox
+
+
+def send_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Region) -> Script:
+    """Donate, lend or share to an SP: the SPMC relays it and allocates the handle."""
+    send.transfer(hypervisor, region)
+    data = _repainted(region, hypervisor.link_version)
+    tx = own(hypervisor).tx
+    if len(data) <= tx.size:
+        tx.write(data)
+        answer = yield [region.kind.functions[0], len(data), len(data)]
+    else:
+        answer = yield from _transmit(region, data, tx)
+    if answer[0] & MASK32 != fid.FFA_SUCCESS_32:
+        send.restore(hypervisor, region)
+        caller.x[0:8] = answer[0:8]
+        return caller
+    region.handle = answer[2] & MASK32 | (answer[3] & MASK32) << 32
+    region.remote = True
+    _forget_donated(hypervisor, region.handle)
+    hypervisor.regions.add(region)
+    send.answer(caller, region)
+    return caller
+
+
+def _forget_donated(hypervisor: Hypervisor, handle: int) -> None:
+    """The SPMC hands out a handle again: what it stood for, an SP has taken for good."""
+    former = hypervisor.regions.live.get(handle)
+    if former is not None:
+        retrieve.finish_donation(hypervisor, former)
+    if hypervisor.zombies:
+        hypervisor.zombies = [each for each in hypervisor.zombies if each.handle != handle]
+
+
+def was_donated(region: Region, answer: list[int]) -> bool:
+    """Whether a reclaim was refused because an SP has taken the donation."""
+    status = from_register(answer[2])
+    return region.kind is DONATE and status is Status.INVALID_PARAMETERS
+
+
+def _repainted(region: Region, version: int) -> bytes:
+    """The descriptor of ``region`` with physical addresses."""
+    return abi.build_transaction(
+        abi.Transaction(
+            sender=region.sender,
+            attributes=region.attributes,
+            flags=region.flags,
+            tag=region.tag,
+            receivers=[
+                abi.Receiver(each.endpoint, each.permissions, 0, 0, each.impdef)
+                for each in region.borrowers
+            ],
+            total_pages=region.total_pages,
+            constituents=[(pa, pages) for _, pa, pages, _ in region.runs],
+        ),
+        version,
+    )
+
+
+def _transmit(region: Region, data: bytes, tx: Buffer) -> Step:
+    """Send the repainted descriptor through the hypervisor's TX, in as many pieces as it takes."""
+    first, *rest = abi.fragments(data, len(data) - 16 * len(region.runs), tx.size)
+    tx.write(first)
+    answer = yield [region.kind.functions[0], len(data), len(first)]
+    for part in rest:
+        if answer[0] & MASK32 != fid.FFA_MEM_FRAG_RX:
+            break
+        tx.write(part)
+        answer = yield [
+            fid.FFA_MEM_FRAG_TX,
+            answer[1],
+            answer[2],
+            len(part),
+            region.sender << 16,
+        ]
+    return answer
+
+
+def reclaim_memory(
+    hypervisor: Hypervisor, caller: ExecutionContext, region: Region, flags: int
+) -> Script:
+    """FFA_MEM_RECLAIM of memory that the SPMC relays."""
+    answer = yield reclaim_call(region, flags)
+    if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
+        reclaim.take_back(hypervisor, region, clear=False)
+        success(caller.x)
+    else:
+        if was_donated(region, answer):
+            retrieve.finish_donation(hypervisor, region)
+        caller.x[0:8] = answer[0:8]
+    return caller
+
+
+def reclaim_call(region: Region, flags: int) -> list[int]:
+    """The registers of FFA_MEM_RECLAIM."""
+    return [fid.FFA_MEM_RECLAIM, *send.handle_words(region.handle), flags]
+
+
+def map_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
+    """Tell the SPMC where a VM's RX/TX pair is (DEN0077A 1.2, table 13.27)."""
+    vm = caller.partition
+    box = vm.mailbox
+    assert box is not None
+    buffers = EndpointBuffers(vm.id, _ranges(vm, box.rx), _ranges(vm, box.tx))
+    own(hypervisor).tx.write(build_endpoint_buffers(buffers))
+    answer = yield [fid.FFA_RXTX_MAP_64]
+    if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
+        hypervisor.shared_mailboxes.add(vm.id)
+    else:
+        mailbox.drop(vm)
+        caller.x[0:8] = answer[0:8]
+    return caller
+
+
+def _ranges(vm: Partition, buffer: Buffer) -> list[tuple[int, int]]:
+    assert vm.stage2 is not None
+    runs = vm.stage2.runs(buffer.ipa, buffer.size // PAGE)
+    return [(pa, pages) for _, pa, pages, _ in runs]
+
+
+def unmap_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
+    """The SPMC forgets a VM's RX/TX pair."""
+    hypervisor.shared_mailboxes.discard(caller.partition.id)
+    yield [fid.FFA_RXTX_UNMAP, caller.partition.id << 16]
+    return caller
+
+
+def release_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
+    """A VM's RX goes back to the SPMC."""
+    yield [fid.FFA_RX_RELEASE, caller.partition.id]
+    return caller
+
+
+def release_foreign(caller: ExecutionContext) -> Script:
+    """A VM gives back an RX that the SPMC filled; the SPMC says whether it was full."""
+    answer = yield [fid.FFA_RX_RELEASE, caller.partition.id]
+    caller.x[0:8] = answer[0:8]
+    return caller
+
+
+def wait(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Script:
+    """FFA_MSG_WAIT releases an RX that the SPMC filled, too."""
+    yield [fid.FFA_RX_RELEASE, ctx.partition.id]
+    return hypervisor.waits(pe, ctx)
+
+
+def send_message(caller: ExecutionContext) -> Script:
+    """FFA_MSG_SEND2 to an SP, in the name of the VM."""
+    answer = yield [fid.FFA_MSG_SEND2, caller.partition.id << 16, caller.x[2]]
+    caller.x[0:8] = answer[0:8]
+    return caller
+
+
+def hand_over(
+    hypervisor: Hypervisor,
+    pe: PE,
+    caller: ExecutionContext,
+    message: Message,
+    target: Partition,
+) -> Script:
+    """FFA_MSG_SEND2 from VM to VM: the receiver's RX is had from the SPMC first."""
+    answer = yield [fid.FFA_RX_ACQUIRE, target.id]
+    if answer[0] & MASK32 != fid.FFA_SUCCESS_32:
+        refuse(mailbox.RX_BUSY, got="owned by the SPMC", expected="free")
+    try:
+        return indirect.hand_over(hypervisor, pe, caller, message, target, delayed=False)
+    except REFUSALS:
+        yield [fid.FFA_RX_RELEASE, target.id]
+        raise
+
+
+def fill_rx(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler) -> Script:
+    """Answer a call whose result goes to the VM's RX, which the SPMC may be filling."""
+    vm = caller.partition
+    answer = yield [fid.FFA_RX_ACQUIRE, vm.id]
+    if answer[0] & MASK32 != fid.FFA_SUCCESS_32:
+        refuse(mailbox.RX_BUSY, got="owned by the SPMC", expected="free")
+    try:
+        nxt: Next = handler(hypervisor, pe, caller)
+    except REFUSALS:
+        yield [fid.FFA_RX_RELEASE, vm.id]
+        raise
+    if vm.mailbox is not None and not vm.mailbox.full:
+        yield [fid.FFA_RX_RELEASE, vm.id]
+    return nxt
+
+
+def read_partitions(
+    hypervisor: Hypervisor, answer: list[int]
+) -> Generator[list[int], list[int], list[info.PartitionInfo]]:
+    """Read the descriptors that FFA_PARTITION_INFO_GET has put into the hypervisor's RX."""
+    count, size = answer[2], answer[3] or info.descriptor_size(hypervisor.link_version)
+    data = own(hypervisor).rx.snapshot(count * size)
+    yield [fid.FFA_RX_RELEASE]
+    return info.parse_partition_info(data, count, size)
+
+
+def discover(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler) -> Script:
+    """A VM looks for a UUID that the SPMC has not been asked for yet."""
+    wanted = discovery.wanted_by(caller)
+    answer = yield [fid.FFA_PARTITION_INFO_GET, *uuids.to_words(wanted)]
+    if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
+        hypervisor.secure_services[wanted] = yield from read_partitions(hypervisor, answer)
+    if caller.partition.id in hypervisor.shared_mailboxes and discovery.fills_rx(caller):
+        return (yield from fill_rx(hypervisor, pe, caller, handler))
+    nxt: Next = handler(hypervisor, pe, caller)
+    return nxt
+
+
+def uninterrupted(hypervisor: Hypervisor, pe: PE, call: list[int]) -> Step:
+    """Make a direct request, or FFA_RUN; the SP goes on after each interrupt that preempts it."""
+    answer = yield call
+    while answer[0] & MASK32 == fid.FFA_INTERRUPT:
+        interrupts.take(hypervisor, pe)
+        answer = yield [fid.FFA_RUN, answer[1]]
+    return answer
+
+
+def run_to_response(hypervisor: Hypervisor, pe: PE, call: list[int]) -> Step:
+    """The same, and give the SP cycles until it has answered."""
+    answer = yield from uninterrupted(hypervisor, pe, call)
+    while answer[0] & MASK32 == fid.FFA_YIELD:
+        answer = yield from uninterrupted(hypervisor, pe, [fid.FFA_RUN, answer[1]])
+    return answer
+
+
+def rest(hypervisor: Hypervisor, pe: PE, answer: list[int], steps: Callable[[PE], Steps]) -> None:
+    """An SP has yielded: ``steps`` run it again when the time is over that it named (w2, w3: ns).
+
+    Others have the PE until then (DEN0077A 1.2, section 14.3).
+    """
+    machine = hypervisor.machine
+    timeout = answer[2] & MASK32 | (answer[3] & MASK32) << 32
+    again = partial(hypervisor.errand, steps, pe)
+    machine.clock.at(machine.clock.now + max(timeout, REST), partial(machine.post, again))

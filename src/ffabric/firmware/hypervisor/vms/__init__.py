@@ -1,0 +1,1 @@
+"""Virtual machines: their lifetime, vCPUs, interrupts and memory."""

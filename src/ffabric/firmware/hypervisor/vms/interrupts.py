@@ -1,0 +1,132 @@
+"""Physical non-secure interrupts: the hypervisor takes them and passes them to a VM's own GIC.
+
+An edge is over when it has been passed on. A level-triggered interrupt stays active in the physical
+GIC until the VM is done with the virtual one: only then does its line fall, and if it has not, the
+interrupt is pending again (the HW bit of a list register, Arm IHI 0069, 11.2.4). One that no VM can
+be done with is disabled.
+
+A private interrupt (PPI) of a PE is a private one of the vCPU that the VM has there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.firmware.state.partition import ExecutionContext, State
+from ffabric.machine.gic import FIRST_SPI, GROUP1NS
+from ffabric.machine.gic import State as Interrupt
+
+if TYPE_CHECKING:
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.manager.dispatch import Next
+    from ffabric.firmware.state.partition import Partition
+    from ffabric.machine.machine import PE
+
+IRQ = 0
+
+
+def enable(hypervisor: Hypervisor, pe: PE) -> None:
+    """Let ``pe`` take non-secure interrupts, the SRI among them."""
+    gic = hypervisor.machine.gic
+    gic.sysreg_write(pe.index, "ICC_IGRPEN1_EL1", 1, secure=False)
+    gic.configure(hypervisor.sri, pe=pe.index, enabled=True)
+
+
+def physical(hypervisor: Hypervisor, pe: PE, intid: int, running: ExecutionContext | None) -> Next:
+    """Acknowledge ``intid`` and make it pending for the VM that owns it; what ``pe`` runs next."""
+    if _accept(hypervisor, pe, intid):
+        return hypervisor.schedule_receivers(pe, running)
+    return running if running is not None else pe_next(hypervisor, pe)
+
+
+def take(hypervisor: Hypervisor, pe: PE) -> None:
+    """Take what is pending on ``pe`` while an SP has its cycles from a script.
+
+    If the receivers of notifications have to be scheduled, that is done when the script is over.
+    """
+    gic = hypervisor.machine.gic
+    taken = None
+    while (pending := gic.pending(pe.index)) != taken and pending is not None:
+        if pending[1] != GROUP1NS:
+            return
+        taken = pending
+        if _accept(hypervisor, pe, pending[0]):
+            hypervisor.sri_due[pe.index] = True
+
+
+def _accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
+    """Pass ``intid`` to whom it concerns; True if that is the hypervisor as the scheduler."""
+    gic = hypervisor.machine.gic
+    gic.acknowledge(pe.index, intid)
+    edge = gic.is_edge(intid, pe.index)
+    if edge:
+        gic.deactivate(pe.index, intid)
+    if intid == hypervisor.sri:
+        scheduler = next((vm for vm in hypervisor.partitions.values() if vm.may_schedule), None)
+        if scheduler is None:
+            return True
+        inject(hypervisor, scheduler, intid, pe.index % len(scheduler.contexts))
+    for vm in hypervisor.partitions.values():
+        if intid not in vm.interrupts:
+            continue
+        vcpu = _vcpu_on(hypervisor, vm, pe.index)
+        if intid >= FIRST_SPI or vcpu is not None:
+            inject(hypervisor, vm, intid, vcpu if intid < FIRST_SPI else None)
+            if not edge and vm.gic is not None:
+                hypervisor.held[intid, pe.index] = vm
+    if not edge and (intid, pe.index) not in hypervisor.held:
+        gic.configure(intid, pe.index, enabled=False)
+        gic.deactivate(pe.index, intid)
+    return False
+
+
+def release(hypervisor: Hypervisor, vm: Partition) -> None:
+    """End the level-triggered interrupts that ``vm`` is done with, or all if it is dead."""
+    for (intid, pe), holder in list(hypervisor.held.items()):
+        if holder is vm and (not vm.alive or _is_done(hypervisor, vm, intid, pe)):
+            del hypervisor.held[intid, pe]
+            hypervisor.machine.gic.deactivate(pe, intid)
+
+
+def _is_done(hypervisor: Hypervisor, vm: Partition, intid: int, pe: int) -> bool:
+    assert vm.gic is not None
+    return vm.gic.state(intid, _vcpu_on(hypervisor, vm, pe)) is Interrupt.INACTIVE
+
+
+def _vcpu_on(hypervisor: Hypervisor, vm: Partition, pe: int) -> int | None:
+    """The vCPU of ``vm`` that runs on PE ``pe``, the first if there are several."""
+    return next((ctx.index for ctx in vm.contexts if home(hypervisor, ctx).index == pe), None)
+
+
+def home(hypervisor: Hypervisor, ctx: ExecutionContext) -> PE:
+    """The PE on which a vCPU runs."""
+    pes = hypervisor.machine.pes
+    return pes[(ctx.partition.home if ctx.partition.up else ctx.index) % len(pes)]
+
+
+def pe_next(hypervisor: Hypervisor, pe: PE) -> Next:
+    """An idle PE looks whether an interrupt has made something ready."""
+    current = pe.current
+    return current if isinstance(current, ExecutionContext) else hypervisor.schedule(pe)
+
+
+def inject(hypervisor: Hypervisor, vm: Partition, intid: int, vcpu: int | None = None) -> None:
+    """Make ``intid`` pending in the VM's virtual GIC, or straight on its vIRQ without one."""
+    if vm.gic is not None:
+        vm.gic.set_pending(intid, vcpu)
+        return
+    ctx = vm.contexts[vcpu or 0]
+    assert ctx.runner is not None
+    ctx.runner.interrupt(IRQ, asserted=True)
+    hypervisor.wake(ctx)
+
+
+def refresh(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
+    """Set the vIRQ line of ``ctx`` to what its virtual GIC says."""
+    gic = ctx.partition.gic
+    if gic is None or ctx.runner is None:
+        return
+    pending = gic.pending(ctx.index) is not None
+    ctx.runner.interrupt(IRQ, asserted=pending)
+    if pending and ctx.state is State.RUNNING:
+        hypervisor.wake(ctx)

@@ -1,0 +1,228 @@
+"""VMs come and go while the others run (DEN0077A 1.2, section 18.3).
+
+A VM is created when its memory is laid out: the SPMC makes room for its notifications, the SPs that
+want to know are told, its first vCPU starts. A VM is destroyed in whatever state its vCPUs are:
+
+1. no vCPU runs again, those that wait for one of them are told (`stop`);
+2. what they have under way in the secure world is finished there, and the answers are dropped;
+3. the SPs that want to know are told;
+4. buffers, notifications and memory come back, except for what SPs still have of it.
+
+What cannot be done yet is a *chore*, tried again whenever an SP has run: telling an SP that is
+busy, and taking back memory that an SP has not relinquished. A chain of calls does not move, so a
+request that is under way on another PE is finished by an *errand* on that PE.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import notifications
+from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
+from ffabric.abi.ffa.status import Status, from_register
+from ffabric.firmware.hypervisor import notifications as receivers
+from ffabric.firmware.hypervisor.spmc_link import relay
+from ffabric.firmware.hypervisor.vms import interrupts
+from ffabric.firmware.manager.setup import mailbox
+from ffabric.firmware.state import ownership, reply
+from ffabric.firmware.state.partition import ExecutionContext, Partition, State
+
+if TYPE_CHECKING:
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.hypervisor.spmc_link.sequences import Steps
+    from ffabric.machine.machine import PE
+
+MASK32 = 0xFFFFFFFF
+PAGE = 4096
+FRAMEWORK = 1 << 31
+_SUBSCRIBED = {VM_CREATED: info.VM_CREATED, VM_DESTROYED: info.VM_DESTROYED}
+_FINAL = (Status.ABORTED, Status.DENIED, Status.NOT_SUPPORTED)
+"""Answers to a framework message after which there is no use in sending it again."""
+
+
+def create(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
+    """Let ``vm`` come into being: its notifications, the SPs that want to know, its first vCPU."""
+    if not vm.alive:
+        return
+    if hypervisor.tracer is not None:
+        hypervisor.tracer.event(pe, "vm_created", partition=vm.name, endpoint=vm.id)
+    if vm.notifications is not None:
+        yield [fid.FFA_NOTIFICATION_BITMAP_CREATE, vm.id, len(vm.contexts)]
+    if hypervisor.mediator is not None:
+        yield from hypervisor.mediator.created(vm)
+    yield from announce(hypervisor, pe, vm, VM_CREATED)
+    if vm.alive:
+        start(hypervisor, vm, 0, vm.entry, vm.boot_information)
+
+
+def start(hypervisor: Hypervisor, vm: Partition, index: int, entry: int, argument: int) -> None:
+    """Let vCPU ``index`` begin at ``entry``."""
+    ctx = vm.contexts[index]
+    ctx.pe = interrupts.home(hypervisor, ctx)
+    ctx.state = State.RUNNING
+    assert ctx.runner is not None
+    ctx.runner.start(entry, argument)
+    hypervisor.wake(ctx)
+
+
+def stop(hypervisor: Hypervisor, vm: Partition, here: ExecutionContext | None = None) -> None:
+    """Take every vCPU of ``vm`` off its PE, and tell the vCPUs that wait for it.
+
+    ``here`` is the vCPU whose exit is being handled: its PE is taken care of by the caller.
+    """
+    del hypervisor.partitions[vm.id]
+    hypervisor.eventfds.pop(vm.id, None)
+    interrupts.release(hypervisor, vm)
+    for ctx in vm.contexts:
+        for queue in hypervisor.ready:
+            if ctx in queue:
+                queue.remove(ctx)
+        if ctx.runner is not None:
+            hypervisor.machine.post(ctx.runner.close)
+        if ctx is not here and ctx.callee is None and not hypervisor.is_away(ctx):
+            _release(hypervisor, ctx)
+    for other in hypervisor.partitions.values():
+        for ctx in other.contexts:
+            if ctx.yielded and ctx.caller is not None and ctx.caller.partition is vm:
+                reply.success(ctx.x)
+                ctx.yielded = False
+                hypervisor.wake(hypervisor.resume(ctx))
+
+
+def _release(hypervisor: Hypervisor, dead: ExecutionContext) -> None:
+    """Whoever waits for a dead vCPU goes on; its PE runs another one."""
+    asker, dead.caller = dead.caller, None
+    if asker is not None and asker.callee is dead:
+        reply.error(asker.x, Status.ABORTED)
+        hypervisor.wake(hypervisor.resume(asker))
+    pe = dead.pe
+    if pe is None:
+        return
+    if hypervisor.preempted[pe.index] is dead:
+        hypervisor.preempted[pe.index] = None
+    if pe.current is dead:
+        hypervisor.machine.schedule(pe, hypervisor.schedule(pe))
+
+
+def destroy(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
+    """End ``vm``, which is stopped: everything that it has or gave away comes back."""
+    mediator = hypervisor.mediator
+    if mediator is not None and mediator.delays(vm, partial(destroy, hypervisor, vm)):
+        return
+    if hypervisor.tracer is not None:
+        hypervisor.tracer.event(pe, "vm_destroyed", partition=vm.name, reason=vm.fate)
+    if vm.id in hypervisor.shared_mailboxes:
+        hypervisor.shared_mailboxes.discard(vm.id)
+        yield [fid.FFA_RXTX_UNMAP, vm.id << 16]
+    for word, ctx in [*hypervisor.unfinished.items()]:
+        if ctx.partition is vm:
+            del hypervisor.unfinished[word]
+            if ctx.pe is pe or ctx.pe is None:
+                yield from finish(hypervisor, word, pe)
+            else:
+                hypervisor.errand(partial(finish, hypervisor, word), ctx.pe)
+    yield from announce(hypervisor, pe, vm, VM_DESTROYED)
+    if mediator is not None:
+        yield from mediator.destroyed(vm)
+    if vm.notifications is not None or vm.may_schedule:
+        yield from _destroy_bitmaps(vm)
+    if vm.mailbox is not None:
+        mailbox.drop(vm)
+    _forget_notifier(hypervisor, vm)
+    hypervisor.forget_endpoint(vm)
+    _free_memory(hypervisor, vm)
+    if hypervisor.tracer is not None:
+        hypervisor.tracer.event(pe, "vm_gone", partition=vm.name)
+    if hypervisor.on_destroyed is not None:
+        hypervisor.on_destroyed(vm)
+
+
+def _destroy_bitmaps(vm: Partition) -> Steps:
+    """Nobody gets what SPs have notified ``vm`` of."""
+    for vcpu in range(len(vm.contexts)):
+        flags = notifications.GET_FROM_SP | notifications.GET_FROM_SPM
+        yield [fid.FFA_NOTIFICATION_GET, vcpu << 16 | vm.id, flags]
+    yield [fid.FFA_NOTIFICATION_BITMAP_DESTROY, vm.id]
+
+
+def finish(hypervisor: Hypervisor, word: int, pe: PE) -> Steps:
+    """Give cycles to an SP's context until it has answered a request that nobody waits for."""
+    hypervisor.unfinished.pop(word, None)
+    answer = yield from relay.uninterrupted(hypervisor, pe, [fid.FFA_RUN, word])
+    if answer[0] & MASK32 == fid.FFA_YIELD:
+        rest(hypervisor, pe, answer)
+
+
+def rest(hypervisor: Hypervisor, pe: PE, answer: list[int]) -> None:
+    """An SP has yielded in a request that nobody waits for: nobody else may take it up."""
+    word = answer[1] & MASK32
+    hypervisor.unfinished[word] = hypervisor.gates[pe.index]
+    relay.rest(hypervisor, pe, answer, partial(finish, hypervisor, word))
+
+
+def announce(hypervisor: Hypervisor, pe: PE, vm: Partition, message: int) -> Steps:
+    """Tell every SP that subscribed that ``vm`` was created or destroyed."""
+    for sp in hypervisor.secure_partitions:
+        if sp.properties & _SUBSCRIBED[message]:
+            hypervisor.untold.append((sp.id, message, vm.id))
+    yield from tell(hypervisor, pe)
+
+
+def tell(hypervisor: Hypervisor, pe: PE) -> Steps:
+    """Send the framework messages that SPs have not had yet, each SP's in their order."""
+    messages, hypervisor.untold = hypervisor.untold, []
+    busy: set[int] = set()
+    for each in messages:
+        sp, message, vm_id = each
+        if sp not in busy and not hypervisor.is_occupied(sp):
+            request = [fid.FFA_MSG_SEND_DIRECT_REQ_32, sp, FRAMEWORK | message, 0, 0, vm_id]
+            answer = yield from relay.run_to_response(hypervisor, pe, request)
+            if answer[0] & MASK32 != fid.FFA_ERROR or from_register(answer[2]) in _FINAL:
+                continue
+        busy.add(sp)
+        hypervisor.untold.append(each)
+
+
+def chores(hypervisor: Hypervisor, pe: PE) -> Steps:
+    """Try again what could not be done when VMs came or went, or SPs were to be notified."""
+    if hypervisor.untold:
+        yield from tell(hypervisor, pe)
+    yield from receivers.retry(hypervisor, pe)
+    yield from bury(hypervisor)
+
+
+def bury(hypervisor: Hypervisor) -> Steps:
+    """Try again to reclaim what dead VMs had given to SPs."""
+    for region in [*hypervisor.zombies]:
+        answer = yield relay.reclaim_call(region, abi.FLAG_CLEAR)
+        if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
+            hypervisor.zombies.remove(region)
+            for _, pa, pages, _ in region.runs:
+                hypervisor.frames.release(pa, pages)
+        elif relay.was_donated(region, answer):
+            hypervisor.zombies.remove(region)
+
+
+def _forget_notifier(hypervisor: Hypervisor, vm: Partition) -> None:
+    """Nobody lets ``vm`` notify it any more: its id may be somebody else's one day."""
+    for other in hypervisor.partitions.values():
+        if other.notifications is not None:
+            source = other.notifications.from_vms
+            if vm.id in source.bound:
+                source.unbind(vm.id, source.bound[vm.id])
+
+
+def _free_memory(hypervisor: Hypervisor, vm: Partition) -> None:
+    """Return the VM's pages to the frames, cleared, but for those an SP still holds."""
+    stage2 = vm.stage2
+    assert stage2 is not None
+    for base, pages in (*vm.memory, vm.window):
+        for _, pa, count, attrs in stage2.runs(base, pages):
+            if ownership.state(attrs) is ownership.OWNED:
+                hypervisor.memory.zero(pa, count * PAGE, secure=False)
+                hypervisor.frames.release(pa, count)
+    stage2.free()

@@ -1,0 +1,157 @@
+"""What the hypervisor does for a vCPU apart from FF-A: faults, idling, PSCI and SMCCC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ffabric.abi import psci, smccc
+from ffabric.abi.psci import AffinityState, MigrateType, Return
+from ffabric.firmware.hypervisor.vms import lifetime
+from ffabric.firmware.manager import cycles
+from ffabric.firmware.monitor.dispatcher import is_for_trusted_os
+from ffabric.firmware.state.partition import ExecutionContext, State
+from ffabric.machine import exits
+
+if TYPE_CHECKING:
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.manager.dispatch import Next
+    from ffabric.machine.machine import PE
+
+MASK32 = 0xFFFFFFFF
+NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF
+Call = Callable[["Hypervisor", "PE", ExecutionContext], "Next"]
+
+
+def _abort(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Next:
+    fault = ctx.fault
+    assert fault is not None
+    if hypervisor.tracer is not None:
+        hypervisor.tracer.event(
+            pe, "abort", context=ctx.name, ipa=fault.ipa, write=fault.write, fault=fault.kind
+        )
+    assert ctx.runner is not None
+    ctx.runner.inject_abort(fault.syndrome, fault.va)
+    return ctx
+
+
+def _idle(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Next:
+    """WFI: nothing to wait for if an interrupt became pending since the last exit."""
+    gic = ctx.partition.gic
+    if gic is not None and gic.pending(ctx.index) is not None:
+        return ctx
+    return hypervisor.schedule(pe)
+
+
+def _slice(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Next:
+    queue = hypervisor.ready[pe.index]
+    if not queue:
+        return ctx
+    queue.append(ctx)
+    return hypervisor.schedule(pe)
+
+
+def _crash(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Next:
+    return cycles.abort(hypervisor, pe, ctx, ctx.crash)
+
+
+EXCEPTIONS: dict[int, Call] = {
+    exits.ABORT: _abort,
+    exits.IDLE: _idle,
+    exits.SLICE: _slice,
+    exits.CRASH: _crash,
+}
+
+
+def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, function: int) -> Next:
+    """A call of a VM that is not FF-A."""
+    handler = _CALLS.get(function)
+    if handler is not None:
+        return handler(hypervisor, pe, caller)
+    mediator = hypervisor.mediator
+    if mediator is not None and is_for_trusted_os(function):
+        return hypervisor.script(pe, caller, mediator.script(pe, caller))
+    caller.x[0] = NOT_SUPPORTED
+    return caller
+
+
+def _value(value: int) -> Call:
+    def answer(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
+        caller.x[0] = value
+        return caller
+
+    return answer
+
+
+def _features(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
+    known = caller.x[1] & MASK32 in _CALLS
+    caller.x[0] = Return.SUCCESS if known else NOT_SUPPORTED
+    return caller
+
+
+def _cpu_on(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
+    x = caller.x
+    vm = caller.partition
+    target = _find(hypervisor, caller, x[1])
+    if target is None:
+        x[0] = Return.INVALID_PARAMETERS.register64
+    elif target.state is not State.OFF:
+        x[0] = Return.ALREADY_ON.register64
+    else:
+        x[0] = Return.SUCCESS
+        lifetime.start(hypervisor, vm, target.index, x[2], x[3])
+    return caller
+
+
+def _find(
+    hypervisor: Hypervisor, caller: ExecutionContext, affinity: int
+) -> ExecutionContext | None:
+    for ctx, pe in zip(caller.partition.contexts, hypervisor.machine.pes, strict=False):
+        if (pe.mpidr ^ affinity) & 0xFF00FFFFFF == 0:
+            return ctx
+    return None
+
+
+def _cpu_off(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
+    if caller.caller is not None:  # somebody waits for its answer
+        caller.x[0] = Return.DENIED.register64
+        return caller
+    caller.state = State.OFF
+    return hypervisor.schedule(pe)
+
+
+def _cpu_suspend(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
+    caller.x[0] = Return.SUCCESS
+    return hypervisor.schedule(pe)
+
+
+def _affinity_info(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
+    target = _find(hypervisor, caller, caller.x[1])
+    if target is None:
+        caller.x[0] = Return.INVALID_PARAMETERS.register64
+    else:
+        caller.x[0] = AffinityState.OFF if target.state is State.OFF else AffinityState.ON
+    return caller
+
+
+def _system_off(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
+    cycles.stop(caller.partition, "powered itself off")
+    return hypervisor.ended(pe, caller)
+
+
+_CALLS: dict[int, Call] = {
+    psci.PSCI_VERSION: _value(psci.VERSION_1_1),
+    psci.PSCI_FEATURES: _features,
+    psci.MIGRATE_INFO_TYPE: _value(MigrateType.NOT_REQUIRED),
+    psci.CPU_ON_32: _cpu_on,
+    psci.CPU_ON_64: _cpu_on,
+    psci.CPU_OFF: _cpu_off,
+    psci.CPU_SUSPEND_32: _cpu_suspend,
+    psci.CPU_SUSPEND_64: _cpu_suspend,
+    psci.AFFINITY_INFO_32: _affinity_info,
+    psci.AFFINITY_INFO_64: _affinity_info,
+    psci.SYSTEM_OFF: _system_off,
+    psci.SYSTEM_RESET: _system_off,
+    smccc.SMCCC_VERSION: _value(smccc.VERSION_1_2),
+    smccc.SMCCC_ARCH_FEATURES: _value(NOT_SUPPORTED),
+}

@@ -1,0 +1,294 @@
+"""CPU cycles: FFA_RUN lends them, FFA_MSG_WAIT and FFA_YIELD give them back.
+
+FFA_RUN resumes a PREEMPTED or yielding context where it stopped, and wakes a WAITING one with
+FFA_RUN as the answer to its FFA_MSG_WAIT. A call chain never spans PEs, so a context that serves a
+request is resumed only on the PE where the request was made (DEN0077A 1.2, sections 8.2 and 14),
+and only by whoever waits for its answer: a chain that a non-secure interrupt has unwound is wound
+up again link by link.
+
+A context that a secure interrupt has taken the PE from belongs to the handler of the interrupt
+until that one is done: it then goes on where it stopped, so nobody else may run it, on any PE.
+
+A context that was taken out of its wait in the middle of a chain, to handle a secure interrupt,
+goes back to waiting with FFA_RUN of the next link. All links but the last are still BLOCKED, so it
+is the last one that runs (section 9.3, figure "resume of a preempted chain").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import V1_2
+from ffabric.firmware.manager.setup import mailbox
+from ffabric.firmware.state import reply, runtime_model
+from ffabric.firmware.state.partition import ExecutionContext, Model, Partition, State
+from ffabric.firmware.state.rules import refuse, rule
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
+    from ffabric.machine.machine import PE
+
+RUN_TARGET = rule(
+    "run.target",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 14.4",
+    "The target in w1 names an endpoint and one of its execution contexts.",
+)
+RUN_PE = rule(
+    "run.pinned",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 4.11.1",
+    "The context of an MP endpoint runs on the PE it is pinned to.",
+)
+RUN_BUSY = rule(
+    "run.target_busy",
+    Status.BUSY,
+    "DEN0077A 1.2, section 14.4",
+    "The target context is not RUNNING, and no handler of an interrupt will resume it.",
+)
+RUN_ABORTED = rule(
+    "run.target_aborted",
+    Status.ABORTED,
+    "DEN0077A 1.2, section 14.4",
+    "The target context has not aborted.",
+)
+RUN_STATE = rule(
+    "run.target_state",
+    Status.DENIED,
+    "DEN0077A 1.2, section 8.2",
+    "The target context is WAITING, PREEMPTED or has yielded; from an SP, not WAITING.",
+)
+RUN_CHAIN = rule(
+    "run.call_chain",
+    Status.DENIED,
+    "DEN0077A 1.2, section 8.3",
+    "A call chain does not span PEs.",
+)
+RUN_CALLER = rule(
+    "run.not_the_caller",
+    Status.DENIED,
+    "DEN0077A 1.2, section 8.3",
+    "A context that serves a request is resumed by whoever made the request.",
+)
+RUN_UNHANDLED = rule(
+    "run.interrupt_unhandled",
+    Status.DENIED,
+    "DEN0077A 1.2, section 9.3",
+    "An SP that was taken out of a call chain for an interrupt has handled it when it goes back.",
+)
+WAIT_FLAGS = rule(
+    "wait.flags_mbz",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, table 14.4",
+    "Reserved bits of the flags in w2 are zero.",
+    since=V1_2,
+)
+YIELD_MBZ = rule(
+    "yield.mbz",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 14.3",
+    "w4 to w7 are zero.",
+)
+
+RETAIN_RX = 1 << 0
+"""Flag of FFA_MSG_WAIT; before v1.2 there are no flags, and RX is always released."""
+
+
+def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_RUN."""
+    x = caller.x
+    word = x[1]
+    target = pm.partitions.get(word >> 16 & 0xFFFF)
+    if target is None:
+        return pm.forward_run(pe, caller, word)
+    index = word & 0xFFFF
+    if target is caller.partition or index >= len(target.contexts):
+        refuse(RUN_TARGET, got=word, expected=f"{target.name} context < {len(target.contexts)}")
+    if not target.up and index != pe.index:
+        refuse(RUN_PE, got=index, expected=pe.index)
+    ctx = target.contexts[index]
+    runtime_model.check(caller, runtime_model.RUN)
+    if ctx.caller is caller and _is_link(caller, ctx):
+        return _rejoin(pm, pe, caller, ctx)
+    _check_runnable(pe, caller, ctx)
+    if ctx.state is State.WAITING:
+        ctx.x[0:8] = (fid.FFA_RUN, word, 0, 0, 0, 0, 0, 0)
+        ctx.model = Model.RUN
+    elif ctx.yielded:
+        reply.success(ctx.x)
+        ctx.yielded = False
+    if ctx.model is Model.RUN:
+        ctx.caller = caller
+    ctx.state = State.RUNNING
+    ctx.pe = pe
+    caller.state = State.BLOCKED
+    caller.callee = ctx
+    if target.signals:
+        pm.entering(pe, ctx)
+    return ctx
+
+
+def _is_link(caller: ExecutionContext, ctx: ExecutionContext) -> bool:
+    """Whether an interrupt has taken ``caller`` out of its wait for ``ctx``."""
+    if ctx.state is State.PREEMPTED:
+        return caller.callee is ctx
+    return ctx.state is State.BLOCKED and not ctx.yielded
+
+
+def _rejoin(pm: Manager, pe: PE, caller: ExecutionContext, link: ExecutionContext) -> Next:
+    """``caller`` waits for ``link`` again, and the end of their chain goes on."""
+    if caller.attention and caller.virq.pends():
+        refuse(RUN_UNHANDLED, got=caller.virq.pending, expected="none pending")
+    caller.state = State.BLOCKED
+    caller.callee = link
+    return _go_on(pm, pe, last(link))
+
+
+def _go_on(pm: Manager, pe: PE, end: ExecutionContext) -> Next:
+    if end.state is State.ABORTED:
+        return unwind(pm, pe, end)
+    end.state = State.RUNNING
+    end.pe = pe
+    return end
+
+
+def last(link: ExecutionContext) -> ExecutionContext:
+    """The end of the chain of BLOCKED contexts that ``link`` is in."""
+    while link.state is State.BLOCKED and link.callee is not None and link.callee.caller is link:
+        link = link.callee
+    return link
+
+
+def waiter(ctx: ExecutionContext) -> ExecutionContext | None:
+    """Who waits for the answer of ``ctx``: whoever asked, or asked that one if it has ABORTED."""
+    link = ctx.caller
+    while link is not None and link.state is State.ABORTED:
+        link = link.caller
+    return link
+
+
+def _check_runnable(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
+    state = ctx.state
+    if state is State.RUNNING:
+        refuse(RUN_BUSY, got=state.value, expected="WAITING, PREEMPTED or yielded")
+    if state is State.ABORTED:
+        refuse(RUN_ABORTED, got=state.value, expected="WAITING, PREEMPTED or yielded")
+    if ctx.handler is not None:
+        refuse(RUN_BUSY, got=f"interrupted for {ctx.handler.name}", expected="handled")
+    scheduler = caller.partition.may_schedule
+    waiting = state is State.WAITING and scheduler
+    if not waiting and state is not State.PREEMPTED and not ctx.yielded:
+        refuse(RUN_STATE, got=state.value, expected="WAITING, PREEMPTED or yielded")
+    asker = waiter(ctx)
+    if asker is not None and ctx.model is Model.RUN and asker.partition is caller.partition:
+        return
+    if asker is not None and ctx.pe is not pe:
+        refuse(RUN_CHAIN, got=pe.index, expected=ctx.pe.index if ctx.pe else None)
+    if asker is not caller and not (scheduler and asker is None):
+        refuse(RUN_CALLER, got=caller.name, expected=asker.name if asker else "the scheduler")
+
+
+def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_MSG_WAIT: release RX (unless retained) and become WAITING."""
+    flags = caller.x[2]
+    if flags & ~RETAIN_RX and WAIT_FLAGS.holds(caller.partition.version):
+        refuse(WAIT_FLAGS, got=flags, expected=RETAIN_RX)
+    runtime_model.check(caller, runtime_model.WAIT)
+    box = caller.partition.mailbox
+    if box is not None and box.full and not retains_rx(caller):
+        mailbox.release(pm, pe, caller.partition)
+    return pm.wait(pe, caller)
+
+
+def retains_rx(caller: ExecutionContext) -> bool:
+    """Whether ``caller``, which makes FFA_MSG_WAIT, wants to keep its RX."""
+    return bool(caller.x[2] & RETAIN_RX) and WAIT_FLAGS.holds(caller.partition.version)
+
+
+def yield_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_YIELD: the cycles go back to whoever lent them, who may FFA_RUN the context later."""
+    x = caller.x
+    if x[4] | x[5] | x[6] | x[7]:
+        refuse(YIELD_MBZ, got=x[4:8], expected=0)
+    runtime_model.check(caller, runtime_model.YIELD)
+    asker = caller.caller
+    if asker is None:
+        reply.success(x)
+        return pm.yielded(pe, caller)
+    asker.x[0:8] = (fid.FFA_YIELD, _word(caller), x[2], x[3], 0, 0, 0, 0)
+    caller.state = State.BLOCKED
+    caller.yielded = True
+    if asker.state is State.ABORTED:
+        return unwind(pm, pe, asker)
+    asker.state = State.RUNNING
+    asker.callee = None
+    asker.pe = pe
+    return asker
+
+
+def error(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_ERROR made as a call: initialisation or a request has failed, the partition gives up.
+
+    Answering it with another error would let a partition that reports each error loop for ever.
+    """
+    status = caller.x[2] & 0xFFFFFFFF
+    return abort(
+        pm, pe, caller, f"reported FFA_ERROR {status - (1 << 32) if status >> 31 else status}"
+    )
+
+
+def abort(pm: Manager, pe: PE, ctx: ExecutionContext, reason: str) -> Next:
+    """The partition of ``ctx`` cannot go on: every context is ABORTED and whoever waits is told."""
+    kill(pm, ctx.partition, reason)
+    return pm.ended(pe, ctx)
+
+
+def unwind(pm: Manager, pe: PE, ctx: ExecutionContext) -> Next:
+    """``ctx`` had the PE and has ABORTED: tell whoever waits for it, and that one goes on.
+
+    If an interrupt took it out of the middle of its chain, the chain has to come to its end first.
+    """
+    link = ctx.callee
+    if link is not None and link.caller is ctx and last(link).state is State.PREEMPTED:
+        return _go_on(pm, pe, last(link))
+    while ctx.caller is not None:
+        asker, ctx.caller = ctx.caller, None
+        if asker.state is not State.ABORTED:
+            reply.error(asker.x, Status.ABORTED)
+            asker.pe = pe
+            return pm.resume(asker)
+        ctx = asker
+    return pm.aborted(pe, ctx)
+
+
+def stop(partition: Partition, reason: str) -> None:
+    """Mark every context of ``partition`` ABORTED."""
+    partition.alive = False
+    partition.fate = reason
+    for each in partition.contexts:
+        each.state = State.ABORTED
+        each.model = Model.NONE
+        each.request = 0
+        each.yielded = False
+
+
+def kill(pm: Manager, partition: Partition, reason: str) -> None:
+    """``partition`` has failed: stop it, and tell who wants to know."""
+    stop(partition, reason)
+    if pm.tracer is not None:
+        pm.tracer.event(None, "aborted", partition=partition.name, reason=reason)
+    pm.died(partition)
+
+
+def _word(ctx: ExecutionContext) -> int:
+    return ctx.partition.id << 16 | ctx.index
+
+
+HANDLERS: dict[int, Handler] = {
+    fid.FFA_RUN: run,
+    fid.FFA_MSG_WAIT: wait,
+    fid.FFA_YIELD: yield_,
+    fid.FFA_ERROR: error,
+}

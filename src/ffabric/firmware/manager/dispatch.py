@@ -1,0 +1,338 @@
+"""The partition manager: what the SPMC and the hypervisor share.
+
+A manager owns endpoints and answers their calls. A call is a function from the machine's state to
+the context that runs next: a handler reads the caller's registers, changes state, writes the
+answer into the registers of whoever is resumed, and returns that context. The other side of a
+manager (the normal world for the SPMC, EL3 and the secure world for the hypervisor) is a context
+too, one per PE: a *gate*. Returning a gate means leaving through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ffabric.abi import hafnium
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa.functions import FFA_VERSION, FUNCTIONS
+from ffabric.abi.ffa.status import Status
+from ffabric.firmware.manager import cycles
+from ffabric.firmware.manager.memory.relayer import Relayer
+from ffabric.firmware.manager.messages import indirect
+from ffabric.firmware.state import reply
+from ffabric.firmware.state.partition import ExecutionContext, Partition, State
+from ffabric.firmware.state.rules import Refused, refuse, rule
+from ffabric.machine import exits
+from ffabric.machine.pages import NoPages
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ffabric.abi.ffa.messages import Message
+    from ffabric.abi.ffa.partition_info import PartitionInfo
+    from ffabric.firmware.manager.setup.mailbox import Mailbox
+    from ffabric.firmware.state.notifications import NotificationState
+    from ffabric.machine.context import Context
+    from ffabric.machine.machine import PE, Machine
+    from ffabric.machine.pages import PagePool
+
+UNKNOWN = rule(
+    "abi.unknown_function",
+    Status.NOT_SUPPORTED,
+    "DEN0077A 1.2, section 11.3",
+    "The function id is one that the callee implements at this FF-A instance.",
+)
+TOO_NEW = rule(
+    "abi.newer_than_negotiated",
+    Status.NOT_SUPPORTED,
+    "DEN0077A 1.2, section 13.2",
+    "The function exists in the version of the Framework that the caller negotiated.",
+)
+MALFORMED = rule(
+    "abi.malformed_descriptor",
+    Status.INVALID_PARAMETERS,
+    "DEN0140 1.2, section 1.10",
+    "The descriptor's counts, sizes and offsets lie inside what was transmitted.",
+)
+
+NO_TABLES = rule(
+    "abi.no_memory_for_tables",
+    Status.NO_MEMORY,
+    "DEN0077A 1.2, table 11.2",
+    "The partition manager has memory left for its translation tables.",
+)
+
+REFUSALS = (Refused, DecodeError, NoPages)
+"""What ends the handling of a call with FFA_ERROR."""
+MASK32 = 0xFFFFFFFF
+SMC64 = 0x40000000
+_ABORTED = State.ABORTED
+
+
+class Tracer(Protocol):
+    """Who listens to a manager. Without one nothing is recorded and nothing is spent."""
+
+    def call(self, pe: PE, ctx: ExecutionContext, x: list[int]) -> None:
+        """``ctx`` makes the call in its registers."""
+
+    def refused(self, pe: PE, ctx: ExecutionContext, refusal: Refused) -> None:
+        """A rule refused the call of ``ctx``."""
+
+    def resume(self, pe: PE, ctx: Context) -> None:
+        """``ctx`` runs next, with the registers it holds."""
+
+    def event(self, pe: PE | None, kind: str, **fields: Any) -> None:
+        """Anything else worth a line: a world switch, an abort, an interrupt, a page range."""
+
+
+def as_refused(error: Exception) -> Refused:
+    """One of REFUSALS as the rule that it stands for."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, DecodeError):
+        return Refused(MALFORMED, str(error), "a well-formed descriptor")
+    return Refused(NO_TABLES, str(error), "a page for tables")
+
+
+Next = ExecutionContext | None
+"""The context that a PE runs next; None: there is nothing for it to run."""
+
+Handler = Callable[[Any, "PE", ExecutionContext], Next]
+"""(manager, PE, caller) -> the context that runs next."""
+
+
+class CallTable:
+    """The handlers of one FF-A instance, by function id.
+
+    Beside each stands the first version of the Framework that has the function. It is 0 for what is
+    not subject to negotiation and does not end it: FFA_VERSION itself, and what is not of FF-A.
+    """
+
+    def __init__(self, *rooms: dict[int, Handler], without: frozenset[int] = frozenset()) -> None:
+        self.entries: dict[int, tuple[Handler, int]] = {}
+        for room in rooms:
+            for function, handler in room.items():
+                if function not in without:
+                    known = None if function == FFA_VERSION else FUNCTIONS.get(function)
+                    self.entries[function] = (handler, known.since if known else 0)
+
+    def __contains__(self, function: object) -> bool:
+        return function in self.entries
+
+    def offers(self, function: int, version: int) -> bool:
+        """Whether a caller at ``version`` may use ``function`` at this instance."""
+        entry = self.entries.get(function)
+        return entry is not None and entry[1] <= version
+
+
+class Manager(Relayer):
+    """Endpoints, their calls, and the gates to the other world."""
+
+    name = "manager"
+    spm_id = 0x8000
+    """The endpoint id of the SPMC."""
+    npi = hafnium.NOTIFICATION_PENDING_INTID
+    sri = hafnium.SCHEDULE_RECEIVER_INTID
+    mei = hafnium.MANAGED_EXIT_INTID
+    checks_message_uuids = False
+    """Whether a message to a UUID that its receiver lacks is refused (`message.uuid`).
+
+    Hafnium looks at no UUID, and senders exist that leave stale bytes there.
+    """
+
+    def __init__(
+        self, machine: Machine, pool: PagePool, version: int, *, allocator_bit: int = 0
+    ) -> None:
+        super().__init__(allocator_bit)
+        self.machine = machine
+        self.memory = machine.memory
+        self.pool = pool
+        self.version = version
+        self.partitions: dict[int, Partition] = {}
+        self.gates: list[ExecutionContext] = []
+        self.tracer: Tracer | None = None
+        self.on_line: Callable[[str, str], None] | None = None
+        """Gets the name of a partition and each line that it logs."""
+        self.on_death: Callable[[Partition], None] | None = None
+        """Gets each partition that crashes or gives up."""
+        self.refusals: dict[str, int] = {}
+        self.remote_notifications: dict[int, NotificationState] = {}
+        """What the SPMC keeps for VMs (FFA_NOTIFICATION_BITMAP_CREATE), by VM id."""
+
+    def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
+        """An endpoint's context has exited to this exception level."""
+        if ctx.state is _ABORTED:
+            return cycles.unwind(self, pe, ctx)
+        if exit_ <= exits.SVC:
+            return self.call(pe, ctx)
+        return self.exception(pe, ctx, exit_)
+
+    def exception(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
+        """An exit that is no call: an abort, idle, the end of a slice, a crash."""
+        raise NotImplementedError
+
+    def call(self, pe: PE, caller: ExecutionContext) -> Next:
+        """Answer the call in the registers of ``caller``."""
+        x = caller.x
+        function = x[0] & MASK32
+        if self.tracer is not None:
+            self.tracer.call(pe, caller, x)
+        partition = caller.partition
+        table: CallTable = partition.owner
+        entry = table.entries.get(function)
+        if entry is None:
+            return self.foreign(pe, caller, function)
+        handler, since = entry
+        x[0] = function
+        if not function & SMC64 and (x[1] | x[2] | x[3] | x[4] | x[5] | x[6] | x[7]) > MASK32:
+            x[1:8] = [value & MASK32 for value in x[1:8]]
+        if since:
+            partition.negotiated = True
+        try:
+            if since > partition.version:
+                refuse(TOO_NEW, got=since, expected=partition.version)
+            return handler(self, pe, caller)
+        except REFUSALS as error:
+            self.refuse(pe, caller, as_refused(error))
+        return caller
+
+    def foreign(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
+        """A function id that no room of this manager handles."""
+        self.refuse(pe, caller, Refused(UNKNOWN, function, "a function of this instance"))
+        return caller
+
+    def refuse(self, pe: PE, caller: ExecutionContext, refusal: Refused) -> None:
+        """Answer FFA_ERROR with the status of the rule, and count and show the rule."""
+        broken = refusal.rule
+        self.refusals[broken.id] = self.refusals.get(broken.id, 0) + 1
+        if self.tracer is not None:
+            self.tracer.refused(pe, caller, refusal)
+        reply.error(caller.x, broken.status)
+
+    def wait(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """``ctx`` has nothing more to do (FFA_MSG_WAIT): who runs next?"""
+        raise NotImplementedError
+
+    def forward_request(self, pe: PE, caller: ExecutionContext, receiver: int) -> Next:
+        """A direct request to an endpoint that another manager owns."""
+        raise NotImplementedError
+
+    def forward_run(self, pe: PE, caller: ExecutionContext, target: int) -> Next:
+        """FFA_RUN of a context that another manager owns."""
+        raise NotImplementedError
+
+    def settle(self, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
+        """``ctx`` has entered WAITING with ``attention`` set; ``nxt`` would run: what does?"""
+        return nxt
+
+    def yielded(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """``ctx`` yields though nobody lent it cycles: who runs next?"""
+        return ctx
+
+    def ended(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """The partition of ``ctx``, which has the PE, has just ABORTED: who runs next?"""
+        return cycles.unwind(self, pe, ctx)
+
+    def aborted(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """``ctx`` has aborted and nobody waits for it: who runs next?"""
+        raise NotImplementedError
+
+    def mailbox_changed(self, pe: PE, caller: ExecutionContext, *, mapped: bool) -> Next:
+        """The caller's RX/TX pair has come or gone; another manager may have to know."""
+        return caller
+
+    def released(self, pe: PE, caller: ExecutionContext) -> Next:
+        """The caller has released its RX; another producer may have to know."""
+        return caller
+
+    def foreign_partitions(self, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
+        """What ``asker`` may discover of another manager's partitions, one entry per UUID."""
+        return []
+
+    def foreign_services(self, wanted: UUID) -> list[PartitionInfo]:
+        """More of another manager's partitions: those that it has named for a UUID when asked."""
+        return []
+
+    def mailbox_of(self, partition: Partition, sender: int) -> Mailbox | None:
+        """The RX/TX pair of ``sender``, for whom ``partition`` may speak."""
+        return partition.mailbox if sender == partition.id else None
+
+    def forward_message(
+        self, pe: PE, caller: ExecutionContext, message: Message, *, delayed: bool
+    ) -> Next:
+        """A partition message to an endpoint of another manager (``is_remote``)."""
+        raise NotImplementedError
+
+    def hand_over(
+        self,
+        pe: PE,
+        caller: ExecutionContext,
+        message: Message,
+        target: Partition,
+        *,
+        delayed: bool,
+    ) -> Next:
+        """A partition message to ``target``, which is this manager's; another may have its RX."""
+        return indirect.hand_over(self, pe, caller, message, target, delayed=delayed)
+
+    def notifies_elsewhere(self, endpoint: int) -> bool:
+        """Whether another manager keeps the notifications that ``endpoint`` sets or gets."""
+        return False
+
+    def forward_notification(self, pe: PE, caller: ExecutionContext) -> Next:
+        """A notification call that concerns another manager's state."""
+        raise NotImplementedError
+
+    def notify_pending(
+        self, pe: PE, state: NotificationState, vcpu: int | None, *, delayed: bool
+    ) -> None:
+        """Notifications became pending (``vcpu`` None: global ones); tell whoever schedules.
+
+        ``delayed``: the setter asks to wait with that until the PE leaves its world.
+        """
+
+    def add(self, partition: Partition, contexts: int) -> None:
+        """Create an endpoint with ``contexts`` execution contexts."""
+        raise NotImplementedError
+
+    def died(self, partition: Partition) -> None:
+        """``partition`` has crashed or given up; ``partition.fate`` says why."""
+        if partition.secure:
+            self.forget_endpoint(partition)
+        if self.on_death is not None:
+            self.on_death(partition)
+
+    def interrupt_enabled(self, ctx: ExecutionContext, intid: int, on: bool) -> None:
+        """``ctx`` has enabled or disabled its virtual interrupt ``intid``."""
+
+    def interrupt_reconfigured(
+        self, ctx: ExecutionContext, intid: int, command: int, value: int
+    ) -> bool:
+        """``ctx`` wants its interrupt ``intid`` otherwise; whether it is so now."""
+        return True
+
+    def interrupt_deactivated(self, ctx: ExecutionContext, intid: int) -> None:
+        """``ctx`` has handled its virtual interrupt ``intid``."""
+
+    def console(self, partition: Partition, text: str) -> None:
+        """``partition`` has logged a line."""
+        if self.on_line is not None:
+            self.on_line(partition.name, text)
+
+    def entering(self, pe: PE, ctx: ExecutionContext) -> None:
+        """``ctx`` is given cycles: the moment to signal what is pending for it."""
+
+    def switch(self, pe: PE, nxt: Next) -> None:
+        """Let ``pe`` run ``nxt``; not to be called for the PE whose exit is being handled."""
+        while nxt is not None and nxt.gate is not None:
+            nxt = nxt.gate(pe, nxt)
+        if nxt is not pe.current:
+            self.machine.schedule(pe, nxt)
+            if self.tracer is not None and nxt is not None:
+                self.tracer.resume(pe, nxt)
+
+    def resume(self, ctx: ExecutionContext) -> ExecutionContext:
+        """Give the cycles back to ``ctx``, whose answer is in its registers."""
+        ctx.state = State.RUNNING
+        ctx.callee = None
+        return ctx

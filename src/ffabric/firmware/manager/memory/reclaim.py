@@ -1,0 +1,170 @@
+"""FFA_MEM_RELINQUISH and FFA_MEM_RECLAIM: the way back (DEN0140 1.2, sections 2.9 and 2.10)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa.status import Status
+from ffabric.firmware.manager.memory import send
+from ffabric.firmware.state import reply
+from ffabric.firmware.state.region import SHARE, Borrower, Region
+from ffabric.firmware.state.rules import refuse, rule
+from ffabric.machine.stage2 import S2AP_W
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
+    from ffabric.firmware.manager.memory.relayer import Relayer
+    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.machine.machine import PE
+
+RELINQUISH = "DEN0140 1.2, section 2.9"
+RECLAIM = "DEN0140 1.2, section 2.10"
+_INVALID = Status.INVALID_PARAMETERS
+
+NO_BUFFER = rule("mem.relinquish.no_buffer", _INVALID, RELINQUISH, "The caller has an RX/TX pair.")
+ENDPOINTS = rule(
+    "mem.relinquish.endpoints", _INVALID, RELINQUISH, "The one endpoint named is the caller."
+)
+NOT_BORROWER = rule(
+    "mem.relinquish.borrower", _INVALID, RELINQUISH, "The caller is a receiver of the memory."
+)
+NOT_RETRIEVED = rule(
+    "mem.relinquish.not_retrieved", _INVALID, RELINQUISH, "The caller has retrieved the memory."
+)
+RELINQUISH_FLAGS = rule(
+    "mem.relinquish.flags", _INVALID, "DEN0140 1.2, table 2.25", "Reserved flags are zero."
+)
+SHARE_CLEAR = rule(
+    "mem.relinquish.share_clear", _INVALID, RELINQUISH, "Shared memory is not cleared."
+)
+CLEAR_RO = rule(
+    "mem.relinquish.clear_read_only",
+    Status.DENIED,
+    RELINQUISH,
+    "Memory is cleared only for a borrower that may write it.",
+)
+CLEAR_DEVICE = rule(
+    "mem.relinquish.clear_device",
+    Status.DENIED,
+    RELINQUISH,
+    "Device memory is not cleared.",
+)
+NOT_OWNER = rule("mem.reclaim.owner", _INVALID, RECLAIM, "The caller sent the memory.")
+RETRIEVED = rule(
+    "mem.reclaim.retrieved", Status.DENIED, RECLAIM, "No borrower has the memory any more."
+)
+RECLAIM_FLAGS = rule(
+    "mem.reclaim.flags", _INVALID, "DEN0140 1.2, table 2.29", "Reserved flags are zero."
+)
+RECLAIM_CLEAR = rule(
+    "mem.reclaim.clear_read_only",
+    Status.DENIED,
+    RECLAIM,
+    "Memory is cleared only for an owner that may write it.",
+)
+RECLAIM_DEVICE = rule(
+    "mem.reclaim.clear_device", Status.DENIED, RECLAIM, "Device memory is not cleared."
+)
+
+_SNAPSHOT = 64
+"""Bytes of TX that hold a relinquish descriptor of a few endpoints; only one is legal."""
+_RELINQUISH_FLAGS = abi.FLAG_CLEAR | abi.FLAG_TIME_SLICE
+
+
+def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """FFA_MEM_RELINQUISH: the borrower gives up its access."""
+    me = caller.partition
+    box = me.mailbox
+    if box is None:
+        refuse(NO_BUFFER, got="no buffers", expected="an RX/TX pair")
+    wanted = abi.parse_relinquish(box.tx.snapshot(min(box.tx.size, _SNAPSHOT)))
+    if wanted.endpoints != [me.id]:
+        refuse(ENDPOINTS, got=wanted.endpoints, expected=[me.id])
+    region = pm.regions.get(wanted.handle)
+    borrower = region.borrower(me.id)
+    if borrower is None:
+        refuse(NOT_BORROWER, got=me.id, expected=[each.endpoint for each in region.borrowers])
+    if borrower.held is None:
+        refuse(NOT_RETRIEVED, got=wanted.handle, expected="retrieved")
+    if wanted.flags & ~_RELINQUISH_FLAGS:
+        refuse(RELINQUISH_FLAGS, got=wanted.flags, expected=_RELINQUISH_FLAGS)
+    clear = bool(wanted.flags & abi.FLAG_CLEAR)
+    if clear:
+        _judge_clear(me, region, borrower)
+    take_from(pm, region, borrower, clear=clear)
+    pm.relinquished(region)
+    reply.success(caller.x)
+    return caller
+
+
+def take_from(pm: Relayer, region: Region, borrower: Borrower, *, clear: bool) -> None:
+    """Remove the region from its holder's stage-2; clear it with the last borrower, if asked."""
+    holder = borrower.holder
+    assert holder is not None
+    assert holder.stage2 is not None
+    assert borrower.held is not None
+    stage2 = holder.stage2
+    for ipa, _, pages in borrower.held:
+        stage2.unmap(ipa, pages)
+    if pm.tracer is not None:
+        pm.tracer.event(None, "relinquish", borrower=holder.name, ranges=borrower.held)
+    borrower.held = borrower.holder = None
+    if pm.regions.responses:
+        pm.regions.responses.pop((region.handle, borrower.endpoint), None)
+    if clear and not region.retrieved:
+        pm.zero(region.runs)
+    borrower.clear_after = False
+
+
+def _judge_clear(partition: Partition, region: Region, borrower: Borrower) -> None:
+    assert borrower.held is not None
+    assert partition.stage2 is not None
+    if region.kind is SHARE:
+        refuse(SHARE_CLEAR, got=abi.FLAG_CLEAR, expected=0)
+    if region.device:
+        refuse(CLEAR_DEVICE, got=abi.FLAG_CLEAR, expected=0)
+    if not partition.stage2.translate(borrower.held[0][0]) & S2AP_W:
+        refuse(CLEAR_RO, got="RO", expected="RW")
+
+
+def reclaim(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_MEM_RECLAIM: the owner takes its memory back."""
+    x = caller.x
+    handle = x[1] & 0xFFFFFFFF | (x[2] & 0xFFFFFFFF) << 32
+    flags = x[3] & 0xFFFFFFFF
+    region = judge_reclaim(pm, caller.partition, handle, flags)
+    return pm.reclaim(pe, caller, region, flags)
+
+
+def judge_reclaim(pm: Manager, owner: Partition, handle: int, flags: int) -> Region:
+    """The region that ``owner`` may take back under ``handle``."""
+    region = pm.regions.get(handle)
+    if region.owner is not owner:
+        refuse(NOT_OWNER, got=owner.id, expected=region.sender)
+    if flags & ~_RELINQUISH_FLAGS:
+        refuse(RECLAIM_FLAGS, got=flags, expected=_RELINQUISH_FLAGS)
+    holders = region.retrieved
+    if holders:
+        refuse(RETRIEVED, got=holders, expected=[])
+    if flags & abi.FLAG_CLEAR:
+        if region.device:
+            refuse(RECLAIM_DEVICE, got=flags, expected=flags & ~abi.FLAG_CLEAR)
+        if not region.runs[0][3] & S2AP_W:
+            refuse(RECLAIM_CLEAR, got="RO", expected="RW")
+    return region
+
+
+def take_back(pm: Relayer, region: Region, *, clear: bool) -> None:
+    """The owner has its memory again, as it was before the transaction."""
+    if clear:
+        pm.zero(region.runs)
+    send.restore(pm, region)
+    pm.regions.remove(region)
+
+
+HANDLERS: dict[int, Handler] = {
+    fid.FFA_MEM_RELINQUISH: relinquish,
+    fid.FFA_MEM_RECLAIM: reclaim,
+}

@@ -1,0 +1,1 @@
+"""Partition messages, direct and indirect."""

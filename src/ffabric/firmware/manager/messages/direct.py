@@ -1,0 +1,273 @@
+"""Direct messages: a request lends the sender's cycles to the receiver until it responds.
+
+The sender is BLOCKED and the receiver RUNNING under RTM_FFA_DIR_REQ; the response, which must be of
+the request's kind and addressed to its sender, makes the receiver WAITING and resumes the sender
+(DEN0077A 1.2, sections 7.1 and 8.3). A chain of requests is a linked list of ``caller`` pointers; a
+cycle cannot form because only a WAITING context receives.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import V1_2
+from ffabric.firmware.manager import cycles
+from ffabric.firmware.state import runtime_model
+from ffabric.firmware.state.partition import ExecutionContext, Model, Partition, State
+from ffabric.firmware.state.rules import refuse, rule
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
+    from ffabric.machine.machine import PE
+
+SECTION = "DEN0077A 1.2, section 15.2"
+
+SENDER = rule(
+    "direct.req.sender",
+    Status.INVALID_PARAMETERS,
+    SECTION,
+    "The sender id in w1 is the caller's, or that of a VM that the caller speaks for.",
+)
+SELF = rule(
+    "direct.req.self", Status.INVALID_PARAMETERS, SECTION, "Sender and receiver are two endpoints."
+)
+RECEIVER = rule(
+    "direct.req.receiver", Status.INVALID_PARAMETERS, SECTION, "The receiver id in w1 is known."
+)
+MBZ = rule(
+    "direct.req.flags_mbz",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, table 15.3",
+    "The reserved bits of the flags in w2 are zero.",
+)
+SEND_PROPERTY = rule(
+    "direct.req.sender_property",
+    Status.DENIED,
+    SECTION,
+    "The sender has the property to send direct requests of this kind.",
+)
+RECEIVE_PROPERTY = rule(
+    "direct.req.receiver_property",
+    Status.DENIED,
+    SECTION,
+    "The receiver has the property to receive direct requests of this kind.",
+)
+BUSY = rule(
+    "direct.req.receiver_busy",
+    Status.BUSY,
+    SECTION,
+    "The receiver's execution context on this PE is WAITING.",
+)
+ABORTED = rule(
+    "direct.req.receiver_aborted",
+    Status.ABORTED,
+    SECTION,
+    "The receiver has not aborted.",
+)
+NO_CONTEXT = rule(
+    "direct.req.no_context",
+    Status.INVALID_PARAMETERS,
+    SECTION,
+    "The receiver has an execution context for this PE.",
+)
+UUID_UNKNOWN = rule(
+    "direct.req2.uuid",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 15.4",
+    "The UUID in x2 and x3 is nil or one of the receiver's.",
+    since=V1_2,
+)
+RESPONSE_MBZ = rule(
+    "direct.resp.flags_mbz",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, table 15.7",
+    "w2 of a response is zero, or that of a framework message.",
+)
+RESPONSE_FRAMEWORK = rule(
+    "direct.resp.framework",
+    Status.DENIED,
+    "DEN0077A 1.2, section 18.2",
+    "Only a framework message is answered with one.",
+)
+KIND = rule(
+    "direct.resp.kind",
+    Status.DENIED,
+    "DEN0077A 1.2, sections 15.3 and 15.5",
+    "A REQ is answered with a RESP and a REQ2 with a RESP2.",
+)
+RESPONDENT = rule(
+    "direct.resp.ids",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 15.3",
+    "The response goes from the receiver of the request to its sender.",
+)
+FRAMEWORK = rule(
+    "direct.req.framework_sender",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 18.2",
+    "Only a partition manager sends framework messages.",
+)
+
+_REPLIES = {
+    fid.FFA_MSG_SEND_DIRECT_REQ_32: (
+        fid.FFA_MSG_SEND_DIRECT_RESP_32,
+        fid.FFA_MSG_SEND_DIRECT_RESP_64,
+    ),
+    fid.FFA_MSG_SEND_DIRECT_REQ_64: (
+        fid.FFA_MSG_SEND_DIRECT_RESP_32,
+        fid.FFA_MSG_SEND_DIRECT_RESP_64,
+    ),
+    fid.FFA_MSG_SEND_DIRECT_REQ2: (fid.FFA_MSG_SEND_DIRECT_RESP2,),
+}
+RESPONSES = frozenset(reply for replies in _REPLIES.values() for reply in replies)
+"""Function ids of direct responses."""
+REQUESTS = frozenset(_REPLIES)
+"""Function ids of direct requests."""
+FRAMEWORK_FLAG = 1 << 31
+MASK32 = 0xFFFFFFFF
+
+_WAITING = State.WAITING
+_RUNNING = State.RUNNING
+_BLOCKED = State.BLOCKED
+_ABORTED = State.ABORTED
+_DIR_REQ = Model.DIR_REQ
+_NONE = Model.NONE
+
+
+def uuid_of(x2: int, x3: int) -> UUID:
+    """The UUID in two registers: bytes 0 to 7 in x2, 8 to 15 in x3, lowest byte first."""
+    return UUID(bytes=x2.to_bytes(8, "little") + x3.to_bytes(8, "little"))
+
+
+def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_MSG_SEND_DIRECT_REQ (32- and 64-bit)."""
+    x = caller.x
+    mine = caller.partition
+    x[1] &= MASK32
+    receiver = x[1] & 0xFFFF
+    _check_ids(pm, mine, x[1] >> 16, receiver)
+    if x[2] & FRAMEWORK_FLAG:
+        if caller.gate is None:
+            refuse(FRAMEWORK, got=mine.name, expected="a partition manager")
+    elif x[2]:
+        refuse(MBZ, got=x[2], expected=0)
+    target = pm.partitions.get(receiver)
+    if target is None:
+        return pm.forward_request(pe, caller, receiver)
+    if not mine.properties & info.DIRECT_REQ_SEND:
+        refuse(SEND_PROPERTY, got=mine.properties, expected=info.DIRECT_REQ_SEND)
+    if not target.properties & info.DIRECT_REQ_RECEIVE and not x[2]:
+        refuse(RECEIVE_PROPERTY, got=target.properties, expected=info.DIRECT_REQ_RECEIVE)
+    callee = _receiver_context(pe, target)
+    runtime_model.check(caller, runtime_model.REQUEST)
+    callee.x[0:8] = x[0:8]
+    callee.framework = x[2] != 0
+    return _deliver(pm, pe, caller, callee)
+
+
+def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_MSG_SEND_DIRECT_REQ2 (64-bit): 14 payload registers and the UUID of a service."""
+    x = caller.x
+    mine = caller.partition
+    x[1] &= MASK32
+    receiver = x[1] & 0xFFFF
+    _check_ids(pm, mine, x[1] >> 16, receiver)
+    target = pm.partitions.get(receiver)
+    if target is None:
+        return pm.forward_request(pe, caller, receiver)
+    if not mine.properties & info.DIRECT_REQ2_SEND:
+        refuse(SEND_PROPERTY, got=mine.properties, expected=info.DIRECT_REQ2_SEND)
+    if not target.properties & info.DIRECT_REQ2_RECEIVE:
+        refuse(RECEIVE_PROPERTY, got=target.properties, expected=info.DIRECT_REQ2_RECEIVE)
+    if x[2] | x[3] and uuid_of(x[2], x[3]) not in target.uuids:
+        refuse(UUID_UNKNOWN, got=uuid_of(x[2], x[3]), expected=target.uuids)
+    callee = _receiver_context(pe, target)
+    runtime_model.check(caller, runtime_model.REQUEST)
+    callee.x[0:18] = x[0:18]
+    callee.framework = False
+    return _deliver(pm, pe, caller, callee)
+
+
+def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_MSG_SEND_DIRECT_RESP (32- and 64-bit) and FFA_MSG_SEND_DIRECT_RESP2."""
+    x = caller.x
+    if caller.model is not _DIR_REQ:
+        runtime_model.check(caller, runtime_model.RESPONSE)
+    asker = caller.caller
+    assert asker is not None
+    ids = x[1] = x[1] & MASK32
+    if ids != caller.partition.id << 16 | caller.sender:
+        refuse(RESPONDENT, got=ids, expected=caller.partition.id << 16 | caller.sender)
+    function = x[0]
+    if x[2] and function != fid.FFA_MSG_SEND_DIRECT_RESP2:
+        if not x[2] & FRAMEWORK_FLAG:
+            refuse(RESPONSE_MBZ, got=x[2], expected=0)
+        if not caller.framework:
+            refuse(RESPONSE_FRAMEWORK, got=x[2], expected=0)
+    if function not in _REPLIES[caller.request]:
+        refuse(KIND, got=function, expected=_REPLIES[caller.request])
+    if function == fid.FFA_MSG_SEND_DIRECT_RESP2:
+        asker.x[0:18] = x[0:18]
+    else:
+        asker.x[0:8] = x[0:8]
+    caller.state = _WAITING
+    caller.model = _NONE
+    caller.caller = None
+    caller.request = 0
+    if asker.state is _ABORTED:
+        nxt = cycles.unwind(pm, pe, asker)
+    else:
+        asker.state = _RUNNING
+        asker.callee = None
+        asker.pe = pe
+        nxt = asker
+    return pm.settle(pe, caller, nxt) if caller.attention else nxt
+
+
+def _check_ids(pm: Manager, mine: Partition, sender: int, receiver: int) -> None:
+    if sender != mine.id and not pm.speaks_for(mine, sender):
+        refuse(SENDER, got=sender, expected=mine.id)
+    if sender == receiver:
+        refuse(SELF, got=receiver, expected="another endpoint")
+
+
+def _receiver_context(pe: PE, target: Partition) -> ExecutionContext:
+    callee = target.context_on(pe)
+    if callee is None:
+        refuse(NO_CONTEXT, got=pe.index, expected=f"below {len(target.contexts)}")
+    if callee.state is not _WAITING:
+        if callee.state is State.ABORTED:
+            refuse(ABORTED, got=callee.state.value, expected="WAITING")
+        refuse(BUSY, got=callee.state.value, expected="WAITING")
+    return callee
+
+
+def _deliver(
+    pm: Manager, pe: PE, caller: ExecutionContext, callee: ExecutionContext
+) -> ExecutionContext:
+    x = caller.x
+    callee.caller = caller
+    callee.request = x[0]
+    callee.sender = x[1] >> 16
+    callee.model = _DIR_REQ
+    callee.state = _RUNNING
+    callee.pe = pe
+    caller.state = _BLOCKED
+    caller.callee = callee
+    if callee.partition.signals:
+        pm.entering(pe, callee)
+    return callee
+
+
+HANDLERS: dict[int, Handler] = {
+    fid.FFA_MSG_SEND_DIRECT_REQ_32: request,
+    fid.FFA_MSG_SEND_DIRECT_REQ_64: request,
+    fid.FFA_MSG_SEND_DIRECT_REQ2: request2,
+    fid.FFA_MSG_SEND_DIRECT_RESP_32: response,
+    fid.FFA_MSG_SEND_DIRECT_RESP_64: response,
+    fid.FFA_MSG_SEND_DIRECT_RESP2: response,
+}

@@ -1,0 +1,317 @@
+"""The calls of notifications: a bitmap per receiver, set by whom the receiver has bound.
+
+Each manager keeps the state of its own endpoints (`state/notifications.py`). What SPs send to a VM
+is kept by the SPMC, from FFA_NOTIFICATION_BITMAP_CREATE on; a hypervisor passes on the calls of its
+VMs that concern SPs, and joins what both managers have when a VM asks (DEN0077A 1.2, chapter 16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import notifications as abi
+from ffabric.abi.ffa.notifications import PendingInfo, PendingList
+from ffabric.firmware.manager.notifications import rules
+from ffabric.firmware.state import reply
+from ffabric.firmware.state.notifications import (
+    GLOBAL,
+    SECURE_ID,
+    Interrupted,
+    NotificationState,
+    Source,
+)
+from ffabric.firmware.state.rules import refuse
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
+    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.machine.machine import PE
+
+FROM_FRAMEWORK = abi.GET_FROM_SPM | abi.GET_FROM_HYPERVISOR
+FROM_SECURE_WORLD = abi.GET_FROM_SP | abi.GET_FROM_SPM
+FROM_NORMAL_WORLD = abi.GET_FROM_VM | abi.GET_FROM_HYPERVISOR
+GET_FLAGS = FROM_SECURE_WORLD | FROM_NORMAL_WORLD
+
+NOTHING = PendingInfo(())
+
+
+def enable(partition: Partition) -> None:
+    """``partition`` receives notifications from now on."""
+    partition.notifications = NotificationState(partition.id, len(partition.contexts), partition)
+
+
+def bitmap_create(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_NOTIFICATION_BITMAP_CREATE: the SPMC keeps notifications for a VM."""
+    vm, vcpus = caller.x[1:3]
+    if vm >> 16 or not pm.speaks_for(caller.partition, vm):
+        refuse(rules.BITMAP_VM, got=vm, expected="the id of a VM")
+    if not 0 < vcpus <= 0xFFFF:
+        refuse(rules.BITMAP_VCPUS, got=vcpus, expected="at least one")
+    if vm in pm.remote_notifications:
+        refuse(rules.BITMAP_EXISTS, got=vm, expected="a VM without bitmaps")
+    pm.remote_notifications[vm] = NotificationState(vm, vcpus)
+    reply.success(caller.x)
+    return caller
+
+
+def bitmap_destroy(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_NOTIFICATION_BITMAP_DESTROY: the VM goes, or wants no more notifications."""
+    vm = caller.x[1]
+    if vm >> 16 or not pm.speaks_for(caller.partition, vm):
+        refuse(rules.BITMAP_VM, got=vm, expected="the id of a VM")
+    state = pm.remote_notifications.get(vm)
+    if state is None:
+        refuse(rules.BITMAP_UNKNOWN, got=vm, expected=sorted(pm.remote_notifications))
+    if any(kind.any_of(-1) for kind in state.kinds):
+        refuse(rules.BITMAP_PENDING, got="pending", expected="nothing pending")
+    del pm.remote_notifications[vm]
+    reply.success(caller.x)
+    return caller
+
+
+def bind(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_NOTIFICATION_BIND."""
+    x = caller.x
+    if x[2] & ~abi.PER_VCPU:
+        refuse(rules.BIND_FLAGS, got=x[2], expected=abi.PER_VCPU)
+    sender, receiver, bits = _binding(pm, caller)
+    if pm.notifies_elsewhere(sender):
+        return pm.forward_notification(pe, caller)
+    if sender not in pm.partitions and not pm.is_remote(sender):
+        refuse(rules.BIND_SENDER, got=sender, expected="a known endpoint")
+    source = _receivers_source(pm, receiver, sender)
+    taken = bits & source.of_others(sender)
+    if taken:
+        refuse(rules.BIND_TAKEN, got=taken, expected=0)
+    if source.any_of(bits):
+        refuse(rules.BIND_PENDING, got=bits, expected="nothing pending")
+    source.bind(sender, bits, per_vcpu=bool(x[2] & abi.PER_VCPU))
+    reply.success(x)
+    return caller
+
+
+def unbind(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_NOTIFICATION_UNBIND."""
+    x = caller.x
+    if x[2]:
+        refuse(rules.UNBIND_MBZ, got=x[2], expected=0)
+    sender, receiver, bits = _binding(pm, caller)
+    if pm.notifies_elsewhere(sender):
+        return pm.forward_notification(pe, caller)
+    source = _receivers_source(pm, receiver, sender)
+    bound = source.bound.get(sender, 0)
+    if bits & ~bound:
+        refuse(rules.UNBIND_BOUND, got=bits, expected=bound)
+    if source.any_of(bits):
+        refuse(rules.BIND_PENDING, got=bits, expected="nothing pending")
+    source.unbind(sender, bits)
+    reply.success(x)
+    return caller
+
+
+def _binding(pm: Manager, caller: ExecutionContext) -> tuple[int, int, int]:
+    """Sender, receiver and bits of a call that the receiver makes, or its manager for it."""
+    x = caller.x
+    sender, receiver = x[1] >> 16 & 0xFFFF, x[1] & 0xFFFF
+    mine = caller.partition
+    if receiver != mine.id and not pm.speaks_for(mine, receiver):
+        refuse(rules.BIND_RECEIVER, got=receiver, expected=mine.id)
+    if sender == receiver or (mine.gateway and not sender & SECURE_ID):
+        refuse(rules.BIND_SENDER, got=sender, expected="an SP" if mine.gateway else "another one")
+    return sender, receiver, _named(x)
+
+
+def _receivers_source(pm: Manager, receiver: int, sender: int) -> Source:
+    state = _state(pm, receiver)
+    if state is None:
+        refuse(rules.DISABLED, got=receiver, expected="a receiver of notifications")
+    return state.source(sender)
+
+
+def _state(pm: Manager, endpoint: int) -> NotificationState | None:
+    own = pm.partitions.get(endpoint)
+    return own.notifications if own is not None else pm.remote_notifications.get(endpoint)
+
+
+def _named(x: list[int]) -> int:
+    """The bitmap in w3 and w4."""
+    bits = abi.bitmap(x[3], x[4])
+    if not bits:
+        refuse(rules.NO_BITS, got=0, expected="at least one bit")
+    return bits
+
+
+def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_NOTIFICATION_SET."""
+    x = caller.x
+    sender, receiver = x[1] >> 16 & 0xFFFF, x[1] & 0xFFFF
+    _check_setter(pm, caller.partition, sender, receiver)
+    vcpu = _check_set_flags(caller.partition, x[2])
+    bits = _named(x)
+    if pm.notifies_elsewhere(receiver):
+        return pm.forward_notification(pe, caller)
+    if receiver not in pm.partitions and receiver not in pm.remote_notifications:
+        refuse(rules.SET_RECEIVER, got=receiver, expected="a known endpoint")
+    state = _state(pm, receiver)
+    if state is None:
+        refuse(rules.SET_DISABLED, got=receiver, expected="a receiver of notifications")
+    source = state.source(sender)
+    bound = source.bound.get(sender, 0)
+    if bits & ~bound:
+        refuse(rules.SET_BOUND, got=bits, expected=bound)
+    if bits & (source.per_vcpu if vcpu == GLOBAL else ~source.per_vcpu):
+        refuse(rules.SET_KIND, got=(bits, x[2]), expected=source.per_vcpu)
+    if vcpu >= state.vcpus:
+        refuse(rules.SET_VCPU, got=vcpu, expected=f"below {state.vcpus}")
+    source.add(vcpu, bits)
+    _signal(pm, pe, state, vcpu, bits, delayed=bool(x[2] & abi.DELAY_SCHEDULE_RECEIVER))
+    reply.success(x)
+    return caller
+
+
+def _check_setter(pm: Manager, mine: Partition, sender: int, receiver: int) -> None:
+    if sender != mine.id and not pm.speaks_for(mine, sender):
+        refuse(rules.SET_SENDER, got=sender, expected=mine.id)
+    if sender == receiver or (mine.gateway and not receiver & SECURE_ID):
+        refuse(rules.SET_RECEIVER, got=receiver, expected="an SP" if mine.gateway else "another")
+
+
+def _check_set_flags(mine: Partition, flags: int) -> int:
+    """The key that the flags of FFA_NOTIFICATION_SET name: a vCPU or GLOBAL."""
+    per_vcpu, vcpu = flags & abi.PER_VCPU, flags >> 16 & 0xFFFF
+    allowed = abi.PER_VCPU | 0xFFFF0000 | (abi.DELAY_SCHEDULE_RECEIVER if mine.secure else 0)
+    if flags & ~allowed:
+        refuse(rules.SET_FLAGS, got=flags, expected=allowed)
+    if vcpu and not per_vcpu:
+        refuse(rules.SET_GLOBAL_VCPU, got=vcpu, expected=0)
+    return vcpu if per_vcpu else GLOBAL
+
+
+def signal_framework(
+    pm: Manager, pe: PE, state: NotificationState, bits: int, *, delayed: bool
+) -> None:
+    """The manager itself notifies an endpoint."""
+    state.framework.add(GLOBAL, bits)
+    _signal(pm, pe, state, GLOBAL, bits, delayed=delayed)
+
+
+def _signal(
+    pm: Manager, pe: PE, state: NotificationState, key: int, bits: int, *, delayed: bool
+) -> None:
+    state.unsignalled.add(key)
+    if state.partition is not None:
+        state.partition.signals = True
+    if pm.tracer is not None:
+        vcpu = "all" if key == GLOBAL else key
+        pm.tracer.event(pe, "notification", receiver=state.endpoint, vcpu=vcpu, bits=bits)
+    pm.notify_pending(pe, state, None if key == GLOBAL else key, delayed=delayed)
+
+
+def get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_NOTIFICATION_GET: the pending bits of a vCPU, which are not pending afterwards."""
+    x = caller.x
+    vcpu, receiver, flags = x[1] >> 16 & 0xFFFF, x[1] & 0xFFFF, x[2]
+    mine = caller.partition
+    if receiver != mine.id and not pm.speaks_for(mine, receiver):
+        refuse(rules.GET_RECEIVER, got=receiver, expected=mine.id)
+    allowed = FROM_SECURE_WORLD if mine.gateway else GET_FLAGS
+    if flags & ~allowed:
+        refuse(rules.GET_FLAGS, got=flags, expected=allowed)
+    state = _state(pm, receiver)
+    if state is not None and vcpu >= state.vcpus:
+        refuse(rules.GET_VCPU, got=vcpu, expected=f"below {state.vcpus}")
+    if flags & FROM_SECURE_WORLD and pm.notifies_elsewhere(pm.spm_id):
+        return pm.forward_notification(pe, caller)
+    finish_get(state, caller, vcpu, flags)
+    return caller
+
+
+def finish_get(
+    state: NotificationState | None,
+    caller: ExecutionContext,
+    vcpu: int,
+    flags: int,
+    *,
+    from_sps: int = 0,
+    framework: int = 0,
+) -> None:
+    """Answer FFA_NOTIFICATION_GET with what ``state`` has and what another manager had.
+
+    A receiver that asks for framework notifications gets those of both managers; one without
+    bitmaps has nothing pending.
+    """
+    from_vms = 0
+    if state is not None:
+        if flags & abi.GET_FROM_SP:
+            from_sps |= state.from_sps.take(vcpu)
+        if flags & abi.GET_FROM_VM:
+            from_vms = state.from_vms.take(vcpu)
+        if flags & FROM_FRAMEWORK:
+            framework |= state.framework.take(vcpu)
+    bitmaps = (*abi.halves(from_sps), *abi.halves(from_vms), *abi.halves(framework))
+    caller.x[0:8] = (fid.FFA_SUCCESS_32, 0, *bitmaps)
+
+
+def info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_NOTIFICATION_INFO_GET (32- and 64-bit): whom the scheduler should run."""
+    mine = caller.partition
+    if not mine.gateway and not mine.may_schedule:
+        refuse(rules.INFO_SCHEDULER, got=mine.name, expected="the scheduler of receivers")
+    if pm.notifies_elsewhere(pm.spm_id):
+        return pm.forward_notification(pe, caller)
+    finish_info_get(pm, caller)
+    return caller
+
+
+def finish_info_get(
+    pm: Manager, caller: ExecutionContext, elsewhere: PendingInfo = NOTHING
+) -> None:
+    """Answer FFA_NOTIFICATION_INFO_GET with what another manager had to tell and what we have."""
+    smc64 = (caller.x[0] & 0xFFFFFFFF) == fid.FFA_NOTIFICATION_INFO_GET_64
+    room = abi.INFO_MAX_IDS_64 if smc64 else abi.INFO_MAX_IDS_32
+    lists = [*elsewhere.lists]
+    room -= sum(1 + len(each.vcpus) for each in lists)
+    more = elsewhere.more
+    for state, listed in [*_to_report(pm)]:
+        size = 1 + len(listed.vcpus)
+        if size > room:
+            more = True
+            continue
+        room -= size
+        lists.append(listed)
+        state.report(listed)
+    if not lists:
+        refuse(rules.INFO_NOTHING, got="nothing", expected="pending notifications")
+    answer = fid.FFA_SUCCESS_64 if smc64 else fid.FFA_SUCCESS_32
+    info = PendingInfo(tuple(lists), more)
+    caller.x[0:8] = (answer, 0, *abi.build_pending(info, smc64=smc64))
+
+
+def _to_report(pm: Manager) -> Iterator[tuple[NotificationState | Interrupted, PendingList]]:
+    for state in _reporting(pm):
+        for listed in state.unreported():
+            yield state, listed
+
+
+def _reporting(pm: Manager) -> Iterator[NotificationState | Interrupted]:
+    for _, partition in sorted(pm.partitions.items()):
+        if partition.notifications is not None:
+            yield partition.notifications
+        if partition.sri_while_waiting or partition.sri_on_wait:
+            yield Interrupted(partition)
+    for _, state in sorted(pm.remote_notifications.items()):
+        yield state
+
+
+HANDLERS: dict[int, Handler] = {
+    fid.FFA_NOTIFICATION_BITMAP_CREATE: bitmap_create,
+    fid.FFA_NOTIFICATION_BITMAP_DESTROY: bitmap_destroy,
+    fid.FFA_NOTIFICATION_BIND: bind,
+    fid.FFA_NOTIFICATION_UNBIND: unbind,
+    fid.FFA_NOTIFICATION_SET: set_,
+    fid.FFA_NOTIFICATION_GET: get,
+    fid.FFA_NOTIFICATION_INFO_GET_32: info_get,
+    fid.FFA_NOTIFICATION_INFO_GET_64: info_get,
+}

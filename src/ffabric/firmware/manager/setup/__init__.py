@@ -1,0 +1,1 @@
+"""What an endpoint learns and sets up before it talks to others."""

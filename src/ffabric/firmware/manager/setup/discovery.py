@@ -1,0 +1,175 @@
+"""Discovery: FFA_PARTITION_INFO_GET and FFA_PARTITION_INFO_GET_REGS.
+
+A partition is described once per UUID to callers of v1.2 and later, once to older ones, in the
+layout of the caller's version, with the properties that concern the caller (DEN0077A 1.2, sections
+6.2, 13.8 and 13.9).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa import uuids
+from ffabric.abi.ffa.partition_info import PartitionInfo
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import V1_1, V1_2
+from ffabric.firmware.manager.setup import mailbox
+from ffabric.firmware.state import reply
+from ffabric.firmware.state.rules import refuse, rule
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
+    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.machine.machine import PE
+
+FLAGS = rule(
+    "discovery.flags_mbz",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 13.8",
+    "Bits 31:1 of the flags in w5 are zero.",
+    since=V1_1,
+)
+UNKNOWN_UUID = rule(
+    "discovery.uuid",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, sections 13.8 and 13.9",
+    "The UUID is nil or that of a partition.",
+)
+ROOM = rule(
+    "discovery.rx_size",
+    Status.NO_MEMORY,
+    "DEN0077A 1.2, section 13.8",
+    "The descriptors fit into the caller's RX buffer.",
+)
+TAG = rule(
+    "discovery.regs.tag",
+    Status.RETRY,
+    "DEN0077A 1.2, section 13.9",
+    "The tag in x3 is that of the earlier answers; this callee's is zero.",
+    since=V1_2,
+)
+INDEX = rule(
+    "discovery.regs.start_index",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 13.9",
+    "The start index in x3 is that of a descriptor.",
+    since=V1_2,
+)
+
+SEVERAL_UUIDS_SINCE = V1_2
+"""The version that describes a partition once per UUID; before, it is described once."""
+
+_SENDS = info.DIRECT_REQ_SEND | info.DIRECT_REQ2_SEND
+_VM_AVAILABILITY = info.VM_CREATED | info.VM_DESTROYED
+
+
+def entries(pm: Manager, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
+    """What ``asker`` may discover: an entry per partition and UUID, by id, ours before others'."""
+    found: list[PartitionInfo] = []
+    for _, each in sorted(pm.partitions.items()):
+        properties = properties_for(asker, each)
+        count = len(each.contexts)
+        found += [
+            PartitionInfo(each.id, count, properties, uuid, ffa_version=each.version)
+            for uuid in each.uuids or (uuids.NIL,)
+        ]
+    return found + pm.foreign_partitions(asker, in_registers=in_registers)
+
+
+def properties_for(asker: Partition, target: Partition) -> int:
+    """The properties of ``target`` that concern ``asker``.
+
+    SPs send no direct requests to the normal world, and nobody else is told of VMs' lives.
+    """
+    properties = target.properties & info.Properties.defined(target.version) | info.AARCH64
+    properties &= ~info.NOTIFICATIONS
+    if target.notifications is not None:
+        properties |= info.NOTIFICATIONS
+    if target.secure and not asker.secure:
+        properties &= ~_SENDS
+    else:
+        properties &= ~_VM_AVAILABILITY
+    return properties
+
+
+def matching(
+    pm: Manager, asker: Partition, wanted: UUID, *, in_registers: bool
+) -> list[PartitionInfo]:
+    """The entries of ``wanted`` (nil: all) as ``asker`` gets them; never none.
+
+    To a request that names a UUID the answer does not repeat it.
+    """
+    found = entries(pm, asker, in_registers=in_registers)
+    if wanted != uuids.NIL:
+        found = [each for each in found if each.uuid == wanted]
+        ids = {each.id for each in found}
+        found += [each for each in pm.foreign_services(wanted) if each.id not in ids]
+        found = [msgspec.structs.replace(each, uuid=uuids.NIL) for each in found]
+    if asker.version < SEVERAL_UUIDS_SINCE:
+        first: dict[int, PartitionInfo] = {}
+        for each in found:
+            first.setdefault(each.id, each)
+        found = [*first.values()]
+    if not found:
+        refuse(UNKNOWN_UUID, got=wanted, expected="a partition's UUID")
+    return found
+
+
+def fills_rx(caller: ExecutionContext) -> bool:
+    """Whether a call of discovery is answered in RX, not by a count or in registers."""
+    counts = caller.x[5] & info.COUNT_ONLY and FLAGS.holds(caller.partition.version)
+    return caller.x[0] == fid.FFA_PARTITION_INFO_GET and not counts
+
+
+def wanted_by(caller: ExecutionContext) -> UUID:
+    """The UUID that a call of discovery asks for; nil: all partitions."""
+    x = caller.x
+    if x[0] == fid.FFA_PARTITION_INFO_GET:
+        return uuids.from_words(*x[1:5])
+    return uuids.from_pair(x[1], x[2])
+
+
+def partition_info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_PARTITION_INFO_GET: descriptors into RX, or their count only."""
+    x = caller.x
+    asker = caller.partition
+    flags = x[5] if FLAGS.holds(asker.version) else 0
+    if flags & ~info.COUNT_ONLY:
+        refuse(FLAGS, got=flags, expected=info.COUNT_ONLY)
+    found = matching(pm, asker, wanted_by(caller), in_registers=False)
+    if flags & info.COUNT_ONLY:
+        reply.success(x, len(found))
+        return caller
+    box = mailbox.receiver_box(asker)
+    data = info.build_partition_info(found, asker.version)
+    if len(data) > box.rx.size:
+        refuse(ROOM, got=len(data), expected=box.rx.size)
+    mailbox.deliver(pm, asker, box, data)
+    size = info.descriptor_size(asker.version) if FLAGS.holds(asker.version) else 0
+    reply.success(x, len(found), size)
+    return caller
+
+
+def partition_info_get_regs(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_PARTITION_INFO_GET_REGS: as many descriptors as x3 to x17 hold, from an index on."""
+    x = caller.x
+    asker = caller.partition
+    start, tag = x[3] & 0xFFFF, x[3] >> 16 & 0xFFFF
+    if tag:
+        refuse(TAG, got=tag, expected=0)
+    found = matching(pm, asker, wanted_by(caller), in_registers=True)
+    if start >= len(found):
+        refuse(INDEX, got=start, expected=f"below {len(found)}")
+    x[0:18] = info.build_registers(found, start, 0, asker.version)
+    return caller
+
+
+HANDLERS: dict[int, Handler] = {
+    fid.FFA_PARTITION_INFO_GET: partition_info_get,
+    fid.FFA_PARTITION_INFO_GET_REGS: partition_info_get_regs,
+}

@@ -1,0 +1,245 @@
+"""RX/TX buffers: a pair per endpoint, and who owns RX when (DEN0077A 1.2, section 7.2).
+
+RX is owned by its producer (the partition manager) until a message is written, then by its consumer
+until it calls FFA_RX_RELEASE or FFA_MSG_WAIT. TX is read once, as a snapshot, at the moment of a
+call. A VM's RX has two producers, its hypervisor and the SPMC: the SPMC owns it while it is empty
+and the hypervisor asks for it with FFA_RX_ACQUIRE.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.status import Status
+from ffabric.firmware.state import ownership, reply
+from ffabric.firmware.state.rules import refuse, rule
+from ffabric.machine.stage2 import S2AP_R, S2AP_W, VALID
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
+    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.machine.machine import PE
+
+SECTION = "DEN0077A 1.2, section 13.6"
+
+MAPPED = rule("rxtx.map.mapped", Status.DENIED, SECTION, "The caller has no RX/TX pair yet.")
+ALIGNED = rule(
+    "rxtx.map.alignment",
+    Status.INVALID_PARAMETERS,
+    SECTION,
+    "Both buffers start at a translation granule boundary (4 KiB).",
+)
+COUNT = rule(
+    "rxtx.map.page_count",
+    Status.INVALID_PARAMETERS,
+    SECTION,
+    "The page count lies between the minimum and maximum that FFA_FEATURES tells; bits 63:6 MBZ.",
+)
+OVERLAP = rule("rxtx.map.overlap", Status.INVALID_PARAMETERS, SECTION, "RX and TX do not overlap.")
+ACCESS = rule(
+    "rxtx.map.access",
+    Status.INVALID_PARAMETERS,
+    SECTION,
+    "Both buffers are the caller's own memory, with RW access and shared with nobody.",
+)
+UNMAPPED = rule(
+    "rxtx.unmap.not_mapped",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 13.7",
+    "The endpoint has an RX/TX pair.",
+)
+UNMAP_ID = rule(
+    "rxtx.unmap.id",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, table 13.29",
+    "w1 is zero at a virtual FF-A instance.",
+)
+RELEASE_EMPTY = rule(
+    "rx.release.empty",
+    Status.DENIED,
+    "DEN0077A 1.2, section 13.4",
+    "The caller owns its RX buffer.",
+)
+RELEASE_ID = rule(
+    "rx.release.id",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, table 13.21",
+    "w1 is zero at a virtual FF-A instance.",
+)
+NO_MAILBOX = rule(
+    "rx.no_buffers",
+    Status.DENIED,
+    "DEN0077A 1.2, section 7.2",
+    "The endpoint has an RX/TX pair.",
+)
+RX_BUSY = rule(
+    "rx.busy",
+    Status.BUSY,
+    "DEN0077A 1.2, section 7.2.2.4",
+    "The receiver's RX buffer is owned by its producer.",
+)
+
+PAGE = 4096
+MAX_PAGES = 16
+MAX_COUNT_FIELD = 0x3F
+
+
+class Buffer:
+    """A buffer of an endpoint as its partition manager maps it: runs of physical memory."""
+
+    __slots__ = ("ipa", "size", "views")
+
+    def __init__(self, ipa: int, views: list[memoryview]) -> None:
+        self.ipa = ipa
+        self.views = views
+        self.size = sum(len(view) for view in views)
+
+    def snapshot(self, length: int, offset: int = 0) -> bytes:
+        """``length`` bytes from ``offset``, each read once."""
+        if len(self.views) == 1:
+            return self.views[0][offset : offset + length].tobytes()
+        return b"".join(self.views)[offset : offset + length]
+
+    def write(self, data: bytes, offset: int = 0) -> None:
+        """Write ``data`` at ``offset``; it fits (the caller has checked)."""
+        for view in self.views:
+            room = len(view) - offset
+            if len(data) <= room:
+                view[offset : offset + len(data)] = data
+                return
+            if room > 0:
+                view[offset:] = data[:room]
+                data = data[room:]
+            offset = max(0, -room)
+
+    def fill(self, data: bytes) -> None:
+        """Write ``data``, and zeros behind it, so that nobody reads an earlier message there."""
+        self.write(data.ljust(self.size, b"\0"))
+
+
+class Mailbox:
+    """The RX/TX pair of an endpoint; ``full`` says that the consumer owns RX."""
+
+    __slots__ = ("foreign", "full", "rx", "tx")
+
+    def __init__(self, tx: Buffer, rx: Buffer) -> None:
+        self.tx = tx
+        self.rx = rx
+        self.full = False
+        self.foreign = False
+        """The other manager owns RX (a VM's, between hypervisor and SPMC)."""
+
+
+def map_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_RXTX_MAP at a virtual instance."""
+    tx, rx, count = caller.x[1:4]
+    partition = caller.partition
+    partition.mailbox = make(pm, partition, tx, rx, count)
+    reply.success(caller.x)
+    return pm.mailbox_changed(pe, caller, mapped=True)
+
+
+def make(pm: Manager, partition: Partition, tx: int, rx: int, count: int) -> Mailbox:
+    """Judge and build the RX/TX pair at IPAs ``tx`` and ``rx`` of ``count`` pages each."""
+    if partition.mailbox is not None:
+        refuse(MAPPED, got="a second pair", expected="one pair")
+    if not 0 < count <= MAX_PAGES:
+        refuse(COUNT, got=count, expected=f"1 to {MAX_PAGES}")
+    if (tx | rx) & (PAGE - 1):
+        refuse(ALIGNED, got=(tx, rx), expected="multiples of 0x1000")
+    if tx < rx + count * PAGE and rx < tx + count * PAGE:
+        refuse(OVERLAP, got=(tx, rx), expected=f"{count} pages apart")
+    box = Mailbox(_buffer(pm, partition, tx, count), _buffer(pm, partition, rx, count))
+    _set_ownership(partition, box, ownership.SHARED)
+    return box
+
+
+def drop(partition: Partition) -> None:
+    """The endpoint has no RX/TX pair any more and owns its pages exclusively again."""
+    assert partition.mailbox is not None
+    _set_ownership(partition, partition.mailbox, ownership.OWNED)
+    partition.mailbox = None
+
+
+def _set_ownership(partition: Partition, box: Mailbox, held: ownership.Ownership) -> None:
+    """The pages are shared with the partition manager while they are a mailbox."""
+    assert partition.stage2 is not None
+    ranges = [(buffer.ipa, buffer.size // PAGE) for buffer in (box.tx, box.rx)]
+    ownership.mark(partition.stage2, ranges, held)
+
+
+def _buffer(pm: Manager, partition: Partition, ipa: int, pages: int) -> Buffer:
+    stage2 = partition.stage2
+    assert stage2 is not None
+    views: list[memoryview] = []
+    if ipa >> stage2.ipa_bits:
+        refuse(ACCESS, got=ipa, expected=f"an address of {stage2.ipa_bits} bits")
+    for at, pa, count, attrs in stage2.runs(ipa, pages):
+        wanted = VALID | S2AP_R | S2AP_W
+        if pa < 0 or attrs & wanted != wanted or ownership.state(attrs) is not ownership.OWNED:
+            refuse(ACCESS, got=(at, ownership.name(attrs)), expected="owned, exclusive, RW")
+        bank = pm.memory.bank_at(pa)
+        if bank is None or pa + count * PAGE > bank.base + bank.size:
+            refuse(ACCESS, got=(at, "no memory"), expected="memory")
+        views.append(bank.data[pa - bank.base : pa - bank.base + count * PAGE])
+    return Buffer(ipa, views)
+
+
+def unmap(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_RXTX_UNMAP at a virtual instance."""
+    partition = caller.partition
+    if caller.x[1] & 0xFFFFFFFF:
+        refuse(UNMAP_ID, got=caller.x[1], expected=0)
+    if partition.mailbox is None:
+        refuse(UNMAPPED, got="no pair", expected="an RX/TX pair")
+    drop(partition)
+    reply.success(caller.x)
+    return pm.mailbox_changed(pe, caller, mapped=False)
+
+
+def rx_release(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_RX_RELEASE at a virtual instance."""
+    if caller.x[1] & 0xFFFF:
+        refuse(RELEASE_ID, got=caller.x[1], expected=0)
+    box = caller.partition.mailbox
+    if box is None or not box.full:
+        refuse(RELEASE_EMPTY, got="owned by the producer", expected="owned by the caller")
+    reply.success(caller.x)
+    release(pm, pe, caller.partition)
+    return pm.released(pe, caller)
+
+
+def release(pm: Manager, pe: PE, partition: Partition) -> None:
+    """RX goes back to its producer."""
+    box = partition.mailbox
+    assert box is not None
+    box.full = False
+    if pm.tracer is not None:
+        pm.tracer.event(pe, "rx", partition=partition.name, full=False)
+
+
+def receiver_box(partition: Partition) -> Mailbox:
+    """The mailbox of a receiver, its RX free to be written; refuses otherwise."""
+    box = partition.mailbox
+    if box is None:
+        refuse(NO_MAILBOX, got=partition.name, expected="an RX/TX pair")
+    if box.full or box.foreign:
+        refuse(RX_BUSY, got=partition.name, expected="RX owned by the producer")
+    return box
+
+
+def deliver(pm: Manager, partition: Partition, box: Mailbox, data: bytes) -> None:
+    """Write ``data`` into RX, hide older bytes behind it, and pass RX to its consumer."""
+    box.rx.fill(data)
+    box.full = True
+    if pm.tracer is not None:
+        pm.tracer.event(None, "rx", partition=partition.name, full=True, bytes=len(data))
+
+
+HANDLERS: dict[int, Handler] = {
+    fid.FFA_RXTX_MAP_32: map_,
+    fid.FFA_RXTX_MAP_64: map_,
+    fid.FFA_RXTX_UNMAP: unmap,
+    fid.FFA_RX_RELEASE: rx_release,
+}

@@ -1,0 +1,66 @@
+"""FFA_SECONDARY_EP_REGISTER: where the secondary contexts of an MP partition start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import V1_1
+from ffabric.firmware.state import reply
+from ffabric.firmware.state.partition import Model
+from ffabric.firmware.state.rules import refuse, rule
+from ffabric.machine.stage2 import VALID, XN
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
+    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.machine.machine import PE
+
+SECTION = "DEN0077A 1.1, section 18.3.2.1"
+
+MULTIPROCESSOR = rule(
+    "secondary.multiprocessor",
+    Status.NOT_SUPPORTED,
+    SECTION,
+    "The caller has more than one execution context.",
+    since=V1_1,
+)
+INITIALISING = rule(
+    "secondary.initialising",
+    Status.DENIED,
+    SECTION,
+    "The caller is in its initialisation (RTM_SP_INIT).",
+    since=V1_1,
+)
+ENTRY = rule(
+    "secondary.entry_point",
+    Status.INVALID_PARAMETERS,
+    SECTION,
+    "The entry point is an instruction's address in executable memory of the caller.",
+    since=V1_1,
+)
+
+
+def register(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_SECONDARY_EP_REGISTER (32- and 64-bit): the last valid registration counts."""
+    partition = caller.partition
+    entry = caller.x[1]
+    if partition.up or len(partition.contexts) < 2:
+        refuse(MULTIPROCESSOR, got=len(partition.contexts), expected="at least two")
+    if caller.model is not Model.SP_INIT:
+        refuse(INITIALISING, got=caller.model.value, expected=Model.SP_INIT.value)
+    stage2 = partition.stage2
+    assert stage2 is not None
+    leaf = 0 if entry >> stage2.ipa_bits else stage2.translate(entry)
+    if entry & 3 or not leaf & VALID or leaf & XN:
+        refuse(ENTRY, got=entry, expected="aligned, mapped and executable")
+    partition.secondary_entry = entry
+    reply.success(caller.x)
+    return caller
+
+
+HANDLERS: dict[int, Handler] = {
+    fid.FFA_SECONDARY_EP_REGISTER_32: register,
+    fid.FFA_SECONDARY_EP_REGISTER_64: register,
+}

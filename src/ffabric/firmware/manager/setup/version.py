@@ -1,0 +1,90 @@
+"""Versions and identities: FFA_VERSION, FFA_ID_GET and FFA_SPM_ID_GET.
+
+The version is negotiated by asking. The manager answers with its own; from then on it serves the
+caller at the lower of the two. The caller may ask again, for another version too, until it makes
+its first other call: that one ends the negotiation (DEN0077A 1.2, section 13.2.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import RESERVED_BIT, V1_1, major
+from ffabric.firmware.state import reply
+from ffabric.firmware.state.rules import Refused, refuse, rule
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
+    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.machine.machine import PE
+
+SECTION = "DEN0077A 1.2, section 13.2"
+
+RESERVED = rule("version.reserved_bit", Status.NOT_SUPPORTED, SECTION, "Bit 31 of w1 is zero.")
+MAJOR = rule(
+    "version.major",
+    Status.NOT_SUPPORTED,
+    SECTION,
+    "The caller's major version is the callee's: another one is incompatible.",
+)
+LATE = rule(
+    "version.late",
+    Status.NOT_SUPPORTED,
+    SECTION,
+    "The negotiated version does not change after another call has been made.",
+)
+NO_SPMC = rule(
+    "spm_id.no_spmc",
+    Status.NOT_SUPPORTED,
+    "DEN0077A 1.2, section 13.11",
+    "The system has an SPMC.",
+    since=V1_1,
+)
+
+
+def version(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_VERSION: answers in w0, a version or NOT_SUPPORTED, never with FFA_ERROR."""
+    x = caller.x
+    try:
+        answer = _negotiate(pm, caller, x[1])
+    except Refused as refusal:
+        pm.refuse(pe, caller, refusal)
+        answer = Status(refusal.rule.status).register
+    x[0:8] = (answer, 0, 0, 0, 0, 0, 0, 0)
+    return caller
+
+
+def _negotiate(pm: Manager, caller: ExecutionContext, asked: int) -> int:
+    partition = caller.partition
+    if asked & RESERVED_BIT:
+        refuse(RESERVED, got=asked, expected=pm.version)
+    if major(asked) != major(pm.version):
+        refuse(MAJOR, got=asked, expected=pm.version)
+    agreed = min(asked, pm.version)
+    if partition.negotiated and agreed != partition.version:
+        refuse(LATE, got=asked, expected=partition.version)
+    partition.version = agreed
+    return pm.version
+
+
+def id_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_ID_GET."""
+    reply.success(caller.x, caller.partition.id)
+    return caller
+
+
+def spm_id_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_SPM_ID_GET."""
+    if not pm.spm_id:
+        refuse(NO_SPMC, got="none", expected="an SPMC")
+    reply.success(caller.x, pm.spm_id)
+    return caller
+
+
+HANDLERS: dict[int, Handler] = {
+    fid.FFA_VERSION: version,
+    fid.FFA_ID_GET: id_get,
+    fid.FFA_SPM_ID_GET: spm_id_get,
+}

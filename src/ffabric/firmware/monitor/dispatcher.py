@@ -1,0 +1,268 @@
+"""The dispatcher of a trusted OS: OP-TEE at S-EL1 right below EL3, called with its SMC ABI.
+
+This is what TF-A calls opteed. The trusted OS has a context on each PE it supports. Its first SMC
+on a PE says that it is ready; on the primary PE it also tells where its vectors are. From then on
+every call of the normal world with an owner in the trusted OS's range enters it through a vector,
+and the SMC it ends with carries the answer::
+
+    normal world --SMC--> fast or yielding vector ... CALL_DONE(a0 to a3) --> normal world
+    secure interrupt ---> FIQ vector ................ FIQ_DONE -------------> where the PE was
+
+A yielding call that needs something of the normal world, or has to make way for one of its
+interrupts, also ends with CALL_DONE: a0 is an RPC then, and the normal world resumes it with a call
+of its own. Interrupts of the normal world are *foreign* to the trusted OS, which takes them as
+FIQs (GICv3, Group 1 Non-secure, at S-EL1) to return such an RPC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import TYPE_CHECKING, Protocol
+
+from ffabric.abi.optee import smc
+from ffabric.abi.smccc import Owner
+from ffabric.firmware.state.partition import ExecutionContext, Partition, State
+from ffabric.machine import exits
+from ffabric.machine.gic import GROUP1NS
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.dispatch import Next, Tracer
+    from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.machine.machine import PE
+
+IRQ, FIQ = 0, 1
+MASK32 = 0xFFFFFFFF
+UNKNOWN = 0xFFFFFFFFFFFFFFFF
+YIELDING, FAST, CPU_ON, FIQ_ENTRY = 0, 4, 8, 24
+"""Offsets of the vectors: one branch instruction each."""
+FAST_CALL = 1 << 31
+_FIRST, _LAST = Owner.TRUSTED_OS, 63
+
+
+class Entered(Protocol):
+    """A vCPU of a trusted OS as EL3 has it in hand."""
+
+    def start(self, entry: int, x0: int) -> None:
+        """Cold-boot at ``entry``."""
+
+    def branch(self, pc: int) -> None:
+        """Go on at ``pc`` with x0 to x17 of the context, all else as it was."""
+
+    def interrupt(self, kind: int, asserted: bool) -> None:
+        """Drive the IRQ or FIQ line."""
+
+    def inject_abort(self, syndrome: int, far: int) -> None:
+        """Take a synchronous abort."""
+
+    def vectors(self) -> bytes:
+        """V0 to V31, FPCR and FPSR; empty if the engine lets CPACR_EL1 trap their use."""
+
+    def set_vectors(self, state: bytes) -> None:
+        """Set what ``vectors`` has read."""
+
+
+def is_for_trusted_os(function: int) -> bool:
+    """Whether a function id is of the trusted OS's range of owners (SMCCC 1.2, table 6-1)."""
+    return _FIRST <= function >> 24 & 0x3F <= _LAST
+
+
+class Dispatcher:
+    """The trusted OS ``partition`` and who waits for it on each PE."""
+
+    name = "dispatcher"
+
+    def __init__(self, monitor: Monitor, partition: Partition, contexts: int) -> None:
+        self.monitor = monitor
+        self.machine = monitor.machine
+        self.partition = partition
+        partition.contexts = [ExecutionContext(partition, index, self) for index in range(contexts)]
+        self.runners: list[Entered] = []
+        """What executes each context."""
+        self.vectors: int | None = None
+        """Address of the vector table, once the trusted OS is ready."""
+        self.tracer: Tracer | None = None
+        self.notification: int | None = None
+        """The SPI with which it notifies the normal world."""
+        self.others: Container[int] = ()
+        """Secure interrupts that are not the trusted OS's but SPs'."""
+        self.on_death: Callable[[Partition], None] | None = None
+        self._callers: list[ExecutionContext | None] = [None] * contexts
+        """Whose call is being served, per PE."""
+        self._clients: list[int] = [0] * contexts
+        self._vector_state: dict[tuple[int, int], bytes] = {}
+        """Vector registers of threads that wait for an RPC, by client and thread.
+
+        Software that relies on traps (CPACR_EL1) to switch them lazily needs this where an engine
+        cannot trap them."""
+
+    # From the monitor.
+
+    def boots(self, pe: PE) -> ExecutionContext | None:
+        """The context to be started when ``pe`` comes up, before the normal world; None: none."""
+        contexts = self.partition.contexts
+        if not self.partition.alive or pe.index >= len(contexts):
+            return None
+        ctx = contexts[pe.index]
+        if ctx.state is not State.OFF:
+            return None
+        entry = self.partition.entry
+        if self.vectors is not None:
+            entry = self.vectors + CPU_ON
+        elif pe.index:
+            return None
+        ctx.pe = pe
+        ctx.state = State.STARTING
+        runner = self.runners[pe.index]
+        runner.start(entry, 0)
+        ctx.x[:] = [0, 0, self.partition.boot_information, *[0] * 15]
+        runner.branch(entry)
+        return ctx
+
+    def call(self, pe: PE, caller: ExecutionContext) -> Next:
+        """A call of the normal world: enter the trusted OS, or answer that it is not there."""
+        x = caller.x
+        ctx = self._ready(pe)
+        if ctx is None:
+            x[0] = UNKNOWN
+            return self.monitor.answered(pe, caller)
+        self._callers[pe.index] = caller
+        self._clients[pe.index] = client = x[7] & MASK32
+        function = x[0] & MASK32
+        ctx.x[0:8] = x[0:8]
+        if function == smc.RETURN_FROM_RPC:
+            self._restore_vectors(ctx, (client, x[3] & MASK32))
+        self.monitor.to_secure(pe)
+        return self._enter(pe, ctx, FAST if function & FAST_CALL else YIELDING)
+
+    def _ready(self, pe: PE) -> ExecutionContext | None:
+        contexts = self.partition.contexts
+        if not self.partition.alive or pe.index >= len(contexts):
+            return None
+        ctx = contexts[pe.index]
+        return ctx if ctx.state is State.WAITING else None
+
+    def _enter(self, pe: PE, ctx: ExecutionContext, vector: int) -> ExecutionContext:
+        assert self.vectors is not None
+        ctx.state = State.RUNNING
+        self.runners[pe.index].branch(self.vectors + vector)
+        self.interrupt(ctx, self.machine.gic.pending(pe.index))
+        return ctx
+
+    # Interrupts.
+
+    def interrupt(self, ctx: ExecutionContext, pending: tuple[int, int] | None) -> None:
+        """What is pending on the PE of ``ctx``, which runs: its own are IRQs, foreign ones FIQs.
+
+        The interrupts of SPs are foreign to it, too. What it does not take is offered to whoever
+        runs next.
+        """
+        if pending is not None and ctx.pe is not None:
+            ctx.pe.deferred = True
+        runner = self.runners[ctx.index]
+        foreign = pending is not None and (pending[1] == GROUP1NS or pending[0] in self.others)
+        runner.interrupt(FIQ, foreign)
+        runner.interrupt(IRQ, pending is not None and not foreign)
+
+    def secure_interrupt(self, pe: PE) -> Next:
+        """A secure interrupt while ``pe`` is in the normal world; None: nobody can handle it."""
+        ctx = self._ready(pe)
+        if ctx is None:
+            return None
+        return self._enter(pe, ctx, FIQ_ENTRY)
+
+    # Exits of the trusted OS.
+
+    def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
+        """An exit of the trusted OS."""
+        if exit_ == exits.SMC:
+            if self.tracer is not None:
+                self.tracer.call(pe, ctx, ctx.x)
+            handler = _RETURNS.get(ctx.x[0] & MASK32)
+            if handler is not None:
+                return handler(self, pe, ctx)
+            ctx.x[0] = UNKNOWN
+        elif exit_ in (exits.HVC, exits.SVC):
+            ctx.x[0] = UNKNOWN
+        elif exit_ == exits.IDLE:
+            return self._died(pe, ctx, "waits for an interrupt for ever, as after a panic")
+        elif exit_ == exits.CRASH:
+            return self._died(pe, ctx, ctx.crash)
+        elif exit_ == exits.ABORT:
+            assert ctx.fault is not None
+            self.runners[ctx.index].inject_abort(ctx.fault.syndrome, ctx.fault.va)
+        return ctx
+
+    def _entry_done(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """OPTEED_RETURN_ENTRY_DONE: the primary context is ready, x1 is its vector table."""
+        self.vectors = ctx.x[1]
+        if self.notification is not None:  # its own initialisation of the GIC is over
+            self.machine.gic.configure(self.notification, enabled=True, edge=True, target=0)
+        return self._on_done(pe, ctx)
+
+    def _on_done(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """OPTEED_RETURN_ON_DONE: a secondary context is ready."""
+        self._rest(ctx)
+        return self.monitor.enter_normal(pe)
+
+    def _call_done(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """OPTEED_RETURN_CALL_DONE: x1 to x4 are the caller's a0 to a3."""
+        caller, self._callers[pe.index] = self._callers[pe.index], None
+        answer = ctx.x[1:5]
+        if smc.is_rpc(answer[0]):
+            self._save_vectors(ctx, (self._clients[pe.index], answer[3] & MASK32))
+        self._rest(ctx)
+        assert caller is not None
+        caller.x[0:4] = answer
+        self.monitor.to_normal(pe)
+        return self.monitor.answered(pe, caller)
+
+    def _fiq_done(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """OPTEED_RETURN_FIQ_DONE: back to what the interrupt took the PE from."""
+        self._rest(ctx)
+        self.monitor.to_normal(pe)
+        return self.monitor.resumed(pe)
+
+    def _rest(self, ctx: ExecutionContext) -> None:
+        ctx.state = State.WAITING
+        self.interrupt(ctx, None)
+
+    def _died(self, pe: PE, ctx: ExecutionContext, why: str) -> Next:
+        """The trusted OS is gone: whoever waits for it, and whoever calls it later, is told so."""
+        ctx.state = State.ABORTED
+        if self.partition.alive:
+            self._mourn(pe, ctx, why)
+        caller, self._callers[pe.index] = self._callers[pe.index], None
+        if caller is not None:
+            caller.x[0] = UNKNOWN
+            self.monitor.to_normal(pe)
+            return self.monitor.answered(pe, caller)
+        if not self.monitor.started[pe.index]:
+            return self.monitor.enter_normal(pe)
+        self.monitor.to_normal(pe)
+        return self.monitor.resumed(pe)
+
+    def _mourn(self, pe: PE, ctx: ExecutionContext, why: str) -> None:
+        self.partition.alive = False
+        self.partition.fate = why
+        if self.tracer is not None:
+            self.tracer.event(pe, "crash", context=ctx.name, reason=why)
+        if self.on_death is not None:
+            self.on_death(self.partition)
+
+    # Vector registers.
+
+    def _save_vectors(self, ctx: ExecutionContext, thread: tuple[int, int]) -> None:
+        self._vector_state[thread] = self.runners[ctx.index].vectors()
+
+    def _restore_vectors(self, ctx: ExecutionContext, thread: tuple[int, int]) -> None:
+        state = self._vector_state.pop(thread, None)
+        if state is not None:
+            self.runners[ctx.index].set_vectors(state)
+
+
+_RETURNS: dict[int, Callable[[Dispatcher, PE, ExecutionContext], Next]] = {
+    smc.RETURN_ENTRY_DONE: Dispatcher._entry_done,
+    smc.RETURN_ON_DONE: Dispatcher._on_done,
+    smc.RETURN_CALL_DONE: Dispatcher._call_done,
+    smc.RETURN_FIQ_DONE: Dispatcher._fiq_done,
+}

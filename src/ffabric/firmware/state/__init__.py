@@ -1,0 +1,1 @@
+"""What calls change: endpoints and their contexts, regions, notifications, rules."""

@@ -1,0 +1,181 @@
+from uuid import UUID
+
+import pytest
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa import uuids
+from ffabric.abi.ffa.partition_info import PartitionInfo
+from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
+from ffabric.firmware.manager.setup import discovery
+
+ONE = UUID("11111111-2222-3333-4444-555555555555")
+TWO = UUID("aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee")
+MORE = UUID("01020304-0506-0708-090a-0b0c0d0e0f10")
+SP_PROPERTIES = 0x70F
+SP_SEEN_BY_VM = SP_PROPERTIES & ~(info.DIRECT_REQ_SEND | info.DIRECT_REQ2_SEND)
+
+
+def get(bench, who, uuid=uuids.NIL, flags=0):
+    """The descriptors that FFA_PARTITION_INFO_GET writes, and their size."""
+    if who.mailbox is None:
+        bench.give_mailbox(who)
+    answer = bench.ok(who, fid.FFA_PARTITION_INFO_GET, *uuids.to_words(uuid), flags)
+    count, size = answer[2:4]
+    stride = size or 8
+    data = who.mailbox.rx.snapshot(who.mailbox.rx.size)
+    assert who.mailbox.full
+    assert not any(data[count * stride :])
+    bench.ok(who, fid.FFA_RX_RELEASE)
+    return info.parse_partition_info(data, count, stride), size
+
+
+def regs(bench, who, uuid=uuids.NIL, start=0):
+    x = bench.ok(who, fid.FFA_PARTITION_INFO_GET_REGS, *uuids.to_pair(uuid), start)
+    return info.parse_registers(x, start)
+
+
+def test_a_partition_sees_all_partitions_by_id_and_itself(bench, other, sp):
+    found, size = get(bench, sp)
+    assert size == 24
+    assert [(each.id, each.contexts, each.properties, each.uuid) for each in found] == [
+        (0x8001, 2, SP_PROPERTIES, ONE),
+        (0x8002, 2, SP_PROPERTIES, TWO),
+    ]
+
+
+@pytest.mark.parametrize(("version", "size"), [(V1_0, 0), (V1_1, 24), (V1_2, 24), (V1_3, 48)])
+def test_descriptors_are_in_the_layout_of_the_caller(bench, sp, version, size):
+    sp.version = version
+    (found,), told = get(bench, sp)
+    assert told == size
+    assert found.properties == SP_PROPERTIES & info.Properties.defined(version)
+    assert found.uuid == (uuids.NIL if version == V1_0 else ONE)
+    assert found.ffa_version == (V1_3 if version == V1_3 else 0)
+
+
+def test_a_named_uuid_selects_and_is_not_repeated(bench, sp, other):
+    (found,), _ = get(bench, sp, TWO)
+    assert (found.id, found.uuid) == (0x8002, uuids.NIL)
+
+
+def test_a_count_needs_no_buffers(bench, sp, other):
+    answer = bench.ok(sp, fid.FFA_PARTITION_INFO_GET, 0, 0, 0, 0, info.COUNT_ONLY)
+    assert answer[2:8] == [2, 0, 0, 0, 0, 0]
+
+
+def test_several_uuids_are_several_descriptors_since_v1_2(bench):
+    sp = bench.add(0x8001, uuids=[ONE, MORE])
+    for version, count in [(V1_0, 1), (V1_1, 1), (V1_2, 2), (V1_3, 2)]:
+        sp.version = version
+        found, _ = get(bench, sp)
+        assert [each.id for each in found] == [0x8001] * count
+    assert [each.uuid for each in found] == [ONE, MORE]
+    sp.version = V1_1
+    assert get(bench, sp)[0][0].uuid == ONE
+    assert len(get(bench, sp, MORE)[0]) == 1
+
+
+def test_a_partition_without_uuid_is_found_by_nil_only(bench):
+    vm = bench.add(2, secure=False)
+    (found,), _ = get(bench, vm)
+    assert (found.id, found.uuid) == (2, uuids.NIL)
+
+
+def test_what_another_manager_knows_comes_after(bench, sp):
+    bench.foreign = [PartitionInfo(0x8000, 1, info.DIRECT_REQ_SEND | info.AARCH64, MORE)]
+    assert [each.id for each in get(bench, sp)[0]] == [0x8001, 0x8000]
+    assert get(bench, sp, MORE)[0][0].properties == 0x102
+
+
+def test_the_other_manager_knows_how_it_is_asked(bench, sp):
+    bench.foreign = [PartitionInfo(0xFFC0, 1, info.DIRECT_REQ_SEND | info.AARCH64, MORE)]
+    assert [each.id for each in get(bench, sp)[0]] == [0x8001]
+    assert [each.id for each in regs(bench, sp).infos] == [0x8001, 0xFFC0]
+
+
+# Properties
+
+
+def test_the_normal_world_does_not_see_what_sps_do_among_themselves(bench, sp):
+    sp.properties |= info.VM_CREATED | info.VM_DESTROYED
+    availability = info.VM_CREATED | info.VM_DESTROYED
+    assert discovery.properties_for(sp, sp) == SP_PROPERTIES
+    assert discovery.properties_for(bench.gateway, sp) == SP_SEEN_BY_VM | availability
+
+
+def test_properties_are_those_of_the_targets_version(bench, sp, other):
+    other.version = V1_1
+    assert discovery.properties_for(sp, other) == 0x10F
+    other.notifications = None
+    assert discovery.properties_for(sp, other) == 0x107
+
+
+def test_vms_see_all_of_each_other(bench):
+    one, two = bench.add(1, secure=False), bench.add(2, secure=False)
+    assert discovery.properties_for(one, two) == SP_PROPERTIES
+
+
+# Refusals
+
+
+def test_an_unknown_uuid_is_refused(bench, sp):
+    words = uuids.to_words(TWO)
+    assert bench.refused(sp, fid.FFA_PARTITION_INFO_GET, *words) == "discovery.uuid"
+    pair = uuids.to_pair(TWO)
+    assert bench.refused(sp, fid.FFA_PARTITION_INFO_GET_REGS, *pair) == "discovery.uuid"
+
+
+def test_reserved_flags_are_refused_but_v1_0_has_none(bench, sp):
+    flags = (0, 0, 0, 0, 0b10)
+    assert bench.refused(sp, fid.FFA_PARTITION_INFO_GET, *flags) == "discovery.flags_mbz"
+    sp.version = V1_0
+    bench.give_mailbox(sp)
+    bench.ok(sp, fid.FFA_PARTITION_INFO_GET, *flags)
+
+
+def test_rx_must_be_there_free_and_large_enough(bench, sp):
+    assert bench.refused(sp, fid.FFA_PARTITION_INFO_GET) == "rx.no_buffers"
+    bench.give_mailbox(sp)
+    bench.ok(sp, fid.FFA_PARTITION_INFO_GET)
+    assert bench.refused(sp, fid.FFA_PARTITION_INFO_GET) == "rx.busy"
+    bench.ok(sp, fid.FFA_RX_RELEASE)
+    bench.foreign = [PartitionInfo(0x9000 + each, 1, 0) for each in range(4096 // 24)]
+    assert bench.refused(sp, fid.FFA_PARTITION_INFO_GET) == "discovery.rx_size"
+    assert not sp.mailbox.full
+
+
+# In registers
+
+
+@pytest.mark.parametrize(("version", "page"), [(V1_2, 5), (V1_3, 2)])
+def test_pages_of_registers_cover_everything(bench, sp, version, page):
+    sp.version = version
+    bench.foreign = [PartitionInfo(0x9000 + each, each, 0x100, MORE) for each in range(6)]
+    start, seen = 0, []
+    while start < 7:
+        answer = regs(bench, sp, start=start)
+        assert (answer.last, answer.tag, answer.size) == (6, 0, info.descriptor_size(version))
+        assert len(answer.infos) == min(page, 7 - start)
+        seen += answer.infos
+        start = answer.current + 1
+    assert [each.id for each in seen] == [0x8001, *range(0x9000, 0x9006)]
+    assert seen[1].uuid == MORE
+
+
+def test_registers_without_descriptor_are_zero(bench, sp):
+    x = bench.ok(sp, fid.FFA_PARTITION_INFO_GET_REGS)
+    assert x[0:2] == [fid.FFA_SUCCESS_64, 0]
+    assert x[3:6] == [0x70F << 32 | 2 << 16 | 0x8001, *uuids.to_pair(ONE)]
+    assert x[6:18] == [0] * 12
+
+
+def test_a_start_index_behind_the_end_is_refused(bench, sp, other):
+    assert regs(bench, sp, start=1).infos[0].id == 0x8002
+    call = (fid.FFA_PARTITION_INFO_GET_REGS, 0, 0, 2)
+    assert bench.refused(sp, *call) == "discovery.regs.start_index"
+
+
+def test_a_tag_that_was_not_given_is_refused(bench, sp):
+    call = (fid.FFA_PARTITION_INFO_GET_REGS, 0, 0, 1 << 16)
+    assert bench.refused(sp, *call) == "discovery.regs.tag"
