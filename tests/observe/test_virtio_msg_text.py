@@ -11,8 +11,8 @@ from ffabric.abi.virtio_msg.generations import PR28
 from ffabric.abi.virtio_msg.message import build
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.block_driver import BlockDriver
-from ffabric.guests.virtio_msg.device_side import DeviceSide
-from ffabric.guests.virtio_msg.driver_side import DriverSide
+from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.observe import explain, virtio_msg
 from ffabric.observe.text import Reader
 from ffabric.observe.trace import Trace

@@ -12,8 +12,8 @@ from ffabric.guests.virtio.console_driver import ConsoleDriver
 from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.i2c import I2cDevice, Registers
 from ffabric.guests.virtio.i2c_driver import I2cDriver, NotAcknowledged
-from ffabric.guests.virtio_msg.device_side import DeviceSide
-from ffabric.guests.virtio_msg.driver_side import DriverSide
+from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.partition_driver import DriverSide
 
 MODES = pytest.mark.parametrize(
     ("generation", "static", "notifications", "indirect"),

@@ -5,9 +5,9 @@ import pytest
 from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.block_driver import BlockDriver, BlockError
-from ffabric.guests.virtio_msg.device_side import DeviceSide
-from ffabric.guests.virtio_msg.driver_side import DriverSide
-from ffabric.guests.virtio_msg.link import BusError
+from ffabric.guests.virtio_msg.ffa_link import BusError
+from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.partition_driver import DriverSide
 
 SECTORS = 256
 POOL = 64

@@ -16,7 +16,7 @@ from ffabric.guests.virtio.dma import Coherent, Mapped
 from ffabric.system.vcpu import PAGE, Ram
 
 if TYPE_CHECKING:
-    from ffabric.guests.virtio_msg.driver_bus import DriverBus, SharedArea
+    from ffabric.guests.virtio_msg.bus_driver import DriverBus, SharedArea
 
 
 def _pages(size: int) -> int:

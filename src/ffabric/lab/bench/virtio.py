@@ -29,9 +29,9 @@ from ffabric.guests.virtio.device_queue import DeviceQueue
 from ffabric.guests.virtio.dma import BadAddress, Coherent
 from ffabric.guests.virtio.driver_queue import DriverQueue, queue_size
 from ffabric.guests.virtio.vhost_user import VhostUserBlock
-from ffabric.guests.virtio_msg.device_side import DeviceSide
-from ffabric.guests.virtio_msg.driver_bus import DriverBus, find_device_sides
-from ffabric.guests.virtio_msg.link import Attention
+from ffabric.guests.virtio_msg.bus_driver import DriverBus, find_device_sides
+from ffabric.guests.virtio_msg.ffa_link import Attention
+from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.lab.bench.benchmark import Benchmark, Rig, Sweep, megabytes_per_second, per_second
 from ffabric.lab.bench.rigs import metered
 from ffabric.lab.bench.software import Client, Meter

@@ -9,9 +9,9 @@ from ffabric.guests.trusty.device import Channel, Service, TipcDevice
 from ffabric.guests.trusty.driver import TipcDriver
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.block_driver import BlockDriver
-from ffabric.guests.virtio_msg.device_side import DeviceSide
-from ffabric.guests.virtio_msg.driver_bus import DriverBus
-from ffabric.guests.virtio_msg.driver_side import DriverSide
+from ffabric.guests.virtio_msg.bus_driver import DriverBus
+from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.lab.demo.stage import Stage
 from ffabric.lab.demo.vms import expect
 from ffabric.system.description.python import describe

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.lab.fuzz.registers import BOUNDARIES
-from ffabric.lab.given import DONATE, SHARE
+from ffabric.lab.oracle.transactions import DONATE, SHARE
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
-    from ffabric.lab.ledger import Ledger
+    from ffabric.lab.oracle.ledger import Ledger
 
 PAGE = 4096
 KINDS = {

@@ -23,8 +23,8 @@ from ffabric.lab.fuzz.report import Report
 from ffabric.lab.fuzz.settlement import Settlement
 from ffabric.lab.fuzz.systems import SYSTEMS, Cast
 from ffabric.lab.fuzz.victims import Pair
-from ffabric.lab.ledger import Ledger
-from ffabric.lab.spaces import Discrepancy
+from ffabric.lab.oracle.address_spaces import Discrepancy
+from ffabric.lab.oracle.ledger import Ledger
 from ffabric.observe.trace import Trace
 from ffabric.system.booting.boot import boot
 

@@ -10,7 +10,7 @@ from ffabric.abi.ffa import functions as fid
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
-    from ffabric.lab.ledger import Ledger
+    from ffabric.lab.oracle.ledger import Ledger
 
 PAGE = 4096
 FFA_IDS = sorted(fid.FUNCTIONS)

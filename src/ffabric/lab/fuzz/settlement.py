@@ -9,11 +9,11 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.firmware.state.partition import ExecutionContext, State
 from ffabric.firmware.state.region import DONATE, Region
 from ffabric.lab.fuzz.chains import response_to
-from ffabric.lab.spaces import Discrepancy
+from ffabric.lab.oracle.address_spaces import Discrepancy
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
-    from ffabric.lab.ledger import Ledger
+    from ffabric.lab.oracle.ledger import Ledger
     from ffabric.system.system import System
 
 MASK32 = 0xFFFFFFFF

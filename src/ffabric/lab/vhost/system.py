@@ -7,8 +7,8 @@ from typing import Final
 
 from ffabric.abi.virtio_msg.generations import PR28, Generation
 from ffabric.guests.virtio.vhost_user import VhostUserBlock, doorbell
-from ffabric.guests.virtio_msg.device_side import DeviceSide
-from ffabric.guests.virtio_msg.driver_side import DriverSide
+from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.machine.host.outside import Outside
 from ffabric.machine.host.vhost_user.storage_daemon import StorageDaemon
 from ffabric.system.booting.boot import boot

@@ -14,7 +14,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1
 from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.guests.session import Session
-from ffabric.lab.ledger import Ledger
+from ffabric.lab.oracle.ledger import Ledger
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 

@@ -8,8 +8,8 @@ from ffabric.firmware.manager.memory import reclaim, relayer, retrieve, send
 from ffabric.firmware.state import region
 from ffabric.firmware.state.region import DONATE, LEND
 from ffabric.guests.session import Session
-from ffabric.lab.ledger import Ledger
-from ffabric.lab.spaces import Discrepancy
+from ffabric.lab.oracle.address_spaces import Discrepancy
+from ffabric.lab.oracle.ledger import Ledger
 from ffabric.machine.stage2 import S2AP_W, VALID, XN
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp

@@ -41,7 +41,7 @@ from ffabric.abi.virtio_msg.transport import EVENT_USED
 from ffabric.guests.ffa import Ffa, FfaError
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio_msg.areas import Area, Areas
-from ffabric.guests.virtio_msg.device_end import ACCEPTED, DeviceEnd
+from ffabric.guests.virtio_msg.transport_device import ACCEPTED, DeviceEnd
 from ffabric.system.vcpu import PAGE
 
 MAX_AREAS: Final = 255

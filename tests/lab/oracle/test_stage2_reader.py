@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from ffabric.lab.tables import ATTRIBUTES, PAGE, Reach
+from ffabric.lab.oracle.stage2_reader import ATTRIBUTES, PAGE, Reach
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
 from ffabric.machine.stage2 import (

@@ -19,11 +19,11 @@ from ffabric.abi.virtio_msg.header import HEADER_SIZE
 from ffabric.abi.virtio_msg.message import Message
 from ffabric.guests.virtio.device_queue import Place
 from ffabric.guests.virtio.driver import DeviceLost
-from ffabric.guests.virtio_msg.link import BusError
+from ffabric.guests.virtio_msg.ffa_link import BusError
 
 if TYPE_CHECKING:
     from ffabric.guests.virtio.dma import Mapping
-    from ffabric.guests.virtio_msg.driver_bus import DriverBus
+    from ffabric.guests.virtio_msg.bus_driver import DriverBus
 
 RESET_LOOKS: Final = 1000
 CONFIG_TRIES: Final = 5

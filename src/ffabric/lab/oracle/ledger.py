@@ -29,7 +29,9 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.smccc import SMC64
 from ffabric.firmware.state.partition import State
-from ffabric.lab.given import (
+from ffabric.lab.oracle.address_spaces import Discrepancy, Space
+from ffabric.lab.oracle.stage2_reader import PAGE, Reach
+from ffabric.lab.oracle.transactions import (
     DONATE,
     LEND,
     SECURE,
@@ -41,8 +43,6 @@ from ffabric.lab.given import (
     judge_rights,
     place,
 )
-from ffabric.lab.spaces import Discrepancy, Space
-from ffabric.lab.tables import PAGE, Reach
 from ffabric.machine.stage2 import ADDRESS, S2AP_R, S2AP_W, XN, XN_MASK
 
 if TYPE_CHECKING:

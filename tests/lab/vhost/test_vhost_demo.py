@@ -10,8 +10,8 @@ from ffabric.abi.virtio.block import HEADER, Type
 from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.guests.virtio.block_driver import BlockDriver
 from ffabric.guests.virtio.driver import DeviceLost
-from ffabric.guests.virtio_msg.driver_side import DriverSide
-from ffabric.guests.virtio_msg.link import BusError
+from ffabric.guests.virtio_msg.ffa_link import BusError
+from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.lab.vhost import e2fs
 from ffabric.lab.vhost.copier import Copier
 from ffabric.lab.vhost.system import boot_with

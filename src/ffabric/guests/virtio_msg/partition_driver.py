@@ -9,8 +9,8 @@ from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.generations import PR28, Generation
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
-from ffabric.guests.virtio_msg.driver_bus import DriverBus, find_device_sides
-from ffabric.guests.virtio_msg.link import Attention, BusError
+from ffabric.guests.virtio_msg.bus_driver import DriverBus, find_device_sides
+from ffabric.guests.virtio_msg.ffa_link import Attention, BusError
 
 FIRST_NOTIFICATION = 16
 """Notification of the first bus; the others follow."""

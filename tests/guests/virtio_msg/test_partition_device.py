@@ -18,7 +18,7 @@ from ffabric.abi.virtio_msg.message import MESSAGES, build, parse
 from ffabric.guests.session import boot
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.console import ConsoleDevice
-from ffabric.guests.virtio_msg.device_side import DeviceSide
+from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.system.description.python import vm
 
 CHOSEN = bits.VERSION_1 | bits.ACCESS_PLATFORM

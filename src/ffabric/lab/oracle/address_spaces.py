@@ -5,11 +5,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from ffabric.lab.tables import PAGE
+from ffabric.lab.oracle.stage2_reader import PAGE
 from ffabric.machine.stage2 import ADDRESS
 
 if TYPE_CHECKING:
-    from ffabric.lab.tables import Reach
+    from ffabric.lab.oracle.stage2_reader import Reach
 
 
 class Discrepancy(AssertionError):  # noqa: N818 - what an assertion says

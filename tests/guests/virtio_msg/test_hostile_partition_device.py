@@ -17,11 +17,11 @@ from ffabric.abi.virtio_msg.message import build, parse
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.block_driver import BlockDriver
 from ffabric.guests.virtio.driver import DeviceLost
-from ffabric.guests.virtio_msg.device_side import DeviceSide
-from ffabric.guests.virtio_msg.driver_bus import DriverBus
-from ffabric.guests.virtio_msg.driver_end import DriverEnd
-from ffabric.guests.virtio_msg.driver_side import DriverSide
-from ffabric.guests.virtio_msg.link import Attention, BusError
+from ffabric.guests.virtio_msg.bus_driver import DriverBus
+from ffabric.guests.virtio_msg.ffa_link import Attention, BusError
+from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.transport_driver import DriverEnd
 
 
 class Link:

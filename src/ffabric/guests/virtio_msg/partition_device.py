@@ -27,7 +27,7 @@ from ffabric.guests import interrupts
 from ffabric.guests.ffa import DirectMessage, Ffa, FfaError
 from ffabric.guests.partition import Partition
 from ffabric.guests.virtio.device import Device
-from ffabric.guests.virtio_msg.device_bus import Connection
+from ffabric.guests.virtio_msg.bus_device import Connection
 from ffabric.system.vcpu import Vcpu
 
 RX_FULL: Final = notifications.RX_BUFFER_FULL_SPM | notifications.RX_BUFFER_FULL_HYPERVISOR

@@ -24,8 +24,7 @@ from ffabric.abi.virtio_msg.generations import Generation
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.guests.ffa import Ffa, FfaError
 from ffabric.guests.virtio.dma import Mapping
-from ffabric.guests.virtio_msg.driver_end import DriverEnd
-from ffabric.guests.virtio_msg.link import (
+from ffabric.guests.virtio_msg.ffa_link import (
     PATIENCE,
     Attention,
     BusError,
@@ -34,6 +33,7 @@ from ffabric.guests.virtio_msg.link import (
     Link,
 )
 from ffabric.guests.virtio_msg.mapping import DynamicMapping, StaticMapping
+from ffabric.guests.virtio_msg.transport_driver import DriverEnd
 
 BUSY_TRIES: Final = 1000
 DRAIN: Final = 64

@@ -18,7 +18,7 @@ from ffabric.machine.stage2 import (
 )
 
 if TYPE_CHECKING:
-    from ffabric.lab.spaces import Space
+    from ffabric.lab.oracle.address_spaces import Space
 
 SECURE = 1 << 15
 SHARE, LEND, DONATE = "share", "lend", "donate"
