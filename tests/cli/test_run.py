@@ -91,6 +91,7 @@ def test_consoles_and_a_summary_are_printed(system, capsys):
     assert "one: done\n" in out
     assert "two: done\n" in out
     assert "the run ended: nothing can run any more\n" in out
+    assert "  adder                    waiting for a message (FFA_MSG_WAIT)\n" in out
     assert "world switches" in out
 
 
@@ -115,7 +116,7 @@ def test_a_replay_leaves_the_same_trace(system, tmp_path):
 def test_a_verbose_run_is_decoded_and_leaves_the_same_trace(system, tmp_path, capsys):
     quiet, verbose = tmp_path / "quiet", tmp_path / "verbose"
     run(system(), trace=quiet)
-    assert "FFA_MSG" not in capsys.readouterr().out
+    assert "FFA_MSG_SEND" not in capsys.readouterr().out
     run(system(), trace=verbose, verbose=True)
     assert "FFA_MSG_SEND_DIRECT_REQ_64" in capsys.readouterr().out
     assert quiet.read_bytes() == verbose.read_bytes()
@@ -126,6 +127,7 @@ def test_a_verbose_run_is_decoded_and_leaves_the_same_trace(system, tmp_path, ca
 def test_json_is_a_line_each(system, capsys):
     assert run(system(), json=True, seed=3) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1]["waiting"]["one"] == "idle: its program has returned"
     assert lines[0]["kind"] == "console"
     assert lines[-1]["kind"] == "summary"
     assert lines[-1]["end"] == "idle"

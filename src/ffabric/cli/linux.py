@@ -31,7 +31,7 @@ LOG = Path("linux.console.log")
 
 _FAILED = 1
 _COLUMN = 36
-_ENDS = {End.POWERED_OFF: "", End.STOPPED: "it took too long", End.IDLE: "it stopped by itself"}
+_ENDS = {End.POWERED_OFF: "", End.STOPPED: "it took too long"}
 
 
 def linux(
@@ -153,7 +153,7 @@ def _problems(booted: System, report: Report, outcome: Outcome, *, tee: bool) ->
     if outcome.end in _ENDS:
         found += [reason for reason in (_ENDS[outcome.end],) if reason]
     elif outcome.reason not in found:
-        found.append(outcome.reason)
+        found.append(outcome.said)
     return found + report.problems(run.expected(booted), tee=tee)
 
 

@@ -140,6 +140,8 @@ class _Text:
             say(f"{crash.name} crashed: {crash.reason}", "bold red")
         if outcome.end is not End.CRASHED:
             say(f"the run ended: {outcome.reason}", "bold")
+        for wait in outcome.waiting:
+            say(f"  {wait.who:<24} {wait.what}", indent=27)
         for what, how_much in totals(system):
             say(f"  {what:<24} {how_much}")
         if path is not None:
@@ -162,6 +164,7 @@ class _Json:
                 "kind": "summary",
                 "end": outcome.end.name.lower(),
                 "reason": outcome.reason,
+                "waiting": {wait.who: wait.what for wait in outcome.waiting},
                 "crashes": {crash.name: crash.reason for crash in system.deaths},
                 "totals": dict(totals(system)),
                 "refusals": system.refusals,

@@ -128,7 +128,7 @@ def _run(
         if outcome.end is End.INTERRUPTED:
             raise KeyboardInterrupt
         if not copier.shares:
-            reason = outcome.reason or f"it took more than {timeout:g} s"
+            reason = outcome.said or f"it took more than {timeout:g} s"
             return [_Row((mapping, *[""] * (len(_HEADINGS) - 1)), f"{mapping} mapping: {reason}")]
     say(f"{mapping} mapping: done")
     return [

@@ -353,7 +353,7 @@ class DrivenFfa(Calls):
             failure = self.vcpu.failure
             if failure is not None:
                 raise failure
-            raise Blocked(f"{self.ctx.name} waits for the answer to its call")
+            raise Blocked(f"{self.ctx.name}'s call has not returned; {self.vcpu.stalled}")
 
 
 _ZEROS = [(0,) * (18 - n) for n in range(19)]

@@ -19,6 +19,7 @@ import msgspec
 from ffabric.lab.watchdog import DEFAULT_SECONDS, Watchdog, in_partition
 from ffabric.machine.machine import OutOfExits
 from ffabric.system.system import PartitionCrashed
+from ffabric.system.waiting import Wait, waiting
 
 if TYPE_CHECKING:
     from ffabric.system.system import System
@@ -36,10 +37,17 @@ class End(enum.Enum):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a run ended, and why in a line."""
+    """How a run ended, and why in a line; if nothing can run any more, what everybody waits for."""
 
     end: End
     reason: str
+    waiting: tuple[Wait, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """All of it in one line."""
+        waits = map(str, self.waiting)
+        return "; ".join([self.end.value, *waits]) if self.waiting else self.reason
 
 
 def run_to_end(system: System, *, watchdog: float = DEFAULT_SECONDS) -> Outcome:
@@ -77,7 +85,9 @@ def _quiet_end(system: System) -> Outcome:
         return Outcome(End.POWERED_OFF, f"the system is powered off ({state})")
     if system.machine.stopping:
         return Outcome(End.STOPPED, system.stop_reason)
-    return Outcome(End.IDLE, End.IDLE.value)
+    waits = waiting(system)
+    stuck = [str(wait) for wait in waits if wait.stuck]
+    return Outcome(End.IDLE, "; ".join([End.IDLE.value, *stuck]), tuple(waits))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from ffabric.system.booting.engines import CONDUITS, access_for, make_unicorn
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PartitionDraft, PartitionSpec, SystemSpec
 from ffabric.system.vcpu import PAGE, Buffers, Ram, Vcpu
+from ffabric.system.waiting import reason
 
 if TYPE_CHECKING:
     from ffabric.firmware.firmware import Firmware
@@ -292,7 +293,7 @@ class System:
         if not runner.wait():
             if self.failure is not None:
                 raise self.failure
-            raise Stalled(f"{ctx.name} is {ctx.state.value} and nothing can run")
+            raise Stalled(f"{ctx.name} is {ctx.state.value} and nothing can run; {reason(self)}")
 
     @property
     def refusals(self) -> dict[str, int]:

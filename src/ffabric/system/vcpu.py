@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffabric.system.waiting import reason
+
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.access import GuestAccess
@@ -131,6 +133,11 @@ class Vcpu:
     def failure(self) -> Exception | None:
         """Why the system has stopped, if a crash stopped it."""
         return self._endpoint.system.failure
+
+    @property
+    def stalled(self) -> str:
+        """Why nothing can run, in one line: what everybody waits for."""
+        return reason(self._endpoint.system)
 
     def resolve(self, endpoint: object) -> int:
         """The id of what the program calls an endpoint: an id, a name, a partition object."""

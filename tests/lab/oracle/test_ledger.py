@@ -93,7 +93,7 @@ def test_it_follows_the_end_of_partitions(watched):
     a.retrieve(lent, "v", permissions=RW | NX)
     kept = a.lend("b", ipa=system.page("a"))
     b.retrieve(kept, "a", permissions=RW | NX)
-    with pytest.raises(Exception, match="waits"):
+    with pytest.raises(Exception, match="has not returned"):
         a.call(fid.FFA_ERROR, 0, 1)
     v.reclaim(lent)
     b.relinquish(kept)

@@ -132,7 +132,7 @@ class Witness:
             verdict, why = Verdict.CRASHED, f"{crash.name} crashed: {crash.reason}"
         else:
             verdict = Verdict.HUNG
-            why = f"hung ({self._late or outcome.reason}): {self._last_call()}"
+            why = f"hung ({self._late or outcome.said}): {self._last_call()}"
         self.fate = verdict, why
         self.console.stop(verdict, why, self._machine.clock.now)
 

@@ -65,6 +65,11 @@ class PythonRunner:
         self._main = self._program(self, entry, x0)
         self._lines = 0
 
+    @property
+    def ended(self) -> bool:
+        """Whether the program has returned, or has not begun: the vCPU idles."""
+        return self._main is None
+
     def run(self, ctx: Context, trap: Trap) -> None:
         """Resume the program until the trap says stop."""
         going = True
