@@ -4,6 +4,7 @@ import pytest
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status, from_register
+from ffabric.abi.words import MASK32
 from ffabric.firmware.state.partition import State
 from ffabric.guests.ffa import Blocked, FfaError, status_of
 from ffabric.guests.session import Session
@@ -53,7 +54,7 @@ class Link:
     def must(self, *registers):
         """A call that returns: the registers; FFA_ERROR raises."""
         x = self.ffa.call(*registers)
-        if x[0] & 0xFFFFFFFF == fid.FFA_ERROR:
+        if x[0] & MASK32 == fid.FFA_ERROR:
             raise FfaError(status_of(x[2]), registers[0])
         return x
 

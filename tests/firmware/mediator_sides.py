@@ -2,11 +2,10 @@
 
 from ffabric.abi.optee import message as m
 from ffabric.abi.optee import smc
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.trusted_os import TrustedOs
 from ffabric.system.description.python import trusted_os, vm
 
-PAGE = 4096
-MASK64 = (1 << 64) - 1
 THREAD = 5
 
 
@@ -97,7 +96,7 @@ class Vm:
 
     def call(self, at):
         """CALL_WITH_ARG of the message at ``at``: a0."""
-        return self.smc(smc.CALL_WITH_ARG, at >> 32, at & 0xFFFFFFFF)[0]
+        return self.smc(smc.CALL_WITH_ARG, at >> 32, at & MASK32)[0]
 
     def resume(self, a1=0, a2=0, thread=THREAD, a4=0, a5=0):
         """RETURN_FROM_RPC: a0."""

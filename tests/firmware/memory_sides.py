@@ -2,10 +2,10 @@
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.ffa import FfaError, status_of
 from ffabric.system.description.python import sp
 
-PAGE = 4096
 RO, RW = abi.PERM_DATA_RO, abi.PERM_DATA_RW
 X, NX = abi.PERM_INSTRUCTION_X, abi.PERM_INSTRUCTION_NX
 NORMAL = abi.MEM_ATTR_NORMAL_WB_INNER
@@ -33,7 +33,7 @@ class Side:
     def call(self, *registers):
         """Any call; FFA_ERROR raises."""
         x = self.ffa.call(*registers)
-        if x[0] & 0xFFFFFFFF == fid.FFA_ERROR:
+        if x[0] & MASK32 == fid.FFA_ERROR:
             raise FfaError(status_of(x[2]), registers[0])
         return x
 
@@ -136,7 +136,7 @@ class Side:
 
     def reclaim(self, handle, flags=0):
         """Make FFA_MEM_RECLAIM."""
-        self.call(fid.FFA_MEM_RECLAIM, handle & 0xFFFFFFFF, handle >> 32, flags)
+        self.call(fid.FFA_MEM_RECLAIM, handle & MASK32, handle >> 32, flags)
 
     def descriptor(self, ipa):
         """The stage-2 descriptor of a page."""
@@ -145,7 +145,7 @@ class Side:
 
 def handle_in(x, at):
     """The handle in two registers of an answer."""
-    return x[at] & 0xFFFFFFFF | (x[at + 1] & 0xFFFFFFFF) << 32
+    return x[at] & MASK32 | (x[at + 1] & MASK32) << 32
 
 
 def scatter(handle, ipa, pages):

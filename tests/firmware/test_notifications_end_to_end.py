@@ -11,6 +11,7 @@ from ffabric.abi.ffa import notifications as abi
 from ffabric.abi.ffa.features import SRI
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
+from ffabric.abi.words import MASK32, MASK64
 from ffabric.guests import interrupts
 from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.guests.partition import Partition
@@ -21,7 +22,6 @@ from ffabric.system.vmm import Vmm
 BIT, HIGH = 1 << 3, 1 << 60
 PER_VCPU = abi.PER_VCPU
 INFO_32, INFO_64 = fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64
-MASK64 = (1 << 64) - 1
 
 
 class Receiver(Partition):
@@ -141,7 +141,7 @@ class Poller(Service):
     async def on_run(self, ffa):
         while not self.worker.done:
             self.polled.append(self.clock.now)
-            await ffa.call(fid.FFA_YIELD, 0, self.rest & 0xFFFFFFFF, self.rest >> 32)
+            await ffa.call(fid.FFA_YIELD, 0, self.rest & MASK32, self.rest >> 32)
 
 
 class Worker(Partition):

@@ -1,5 +1,6 @@
 import pytest
 
+from ffabric.abi.words import PAGE
 from ffabric.machine.access import (
     ACCESS_FLAG,
     ALIGNMENT,
@@ -10,7 +11,7 @@ from ffabric.machine.access import (
     GuestAccess,
 )
 from ffabric.machine.bus import Bus
-from ffabric.machine.memory import PAGE_SIZE, PhysicalMemory
+from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
 from ffabric.machine.stage2 import (
     AF,
@@ -108,7 +109,7 @@ def test_loads_and_stores_reach_the_memory_behind(guest, stage2, memory):
 def test_an_access_may_cross_pages_wherever_they_are(guest, stage2, memory):
     stage2.map(IPA, RAM + 0x5000, 1, RW)
     stage2.map(IPA + 0x1000, RAM + 0x2000, 2, RW)
-    data = bytes(n % 251 for n in range(2 * PAGE_SIZE + 10))
+    data = bytes(n % 251 for n in range(2 * PAGE + 10))
 
     guest.write(IPA + 0xFFB, data[:-20])
 
@@ -235,7 +236,7 @@ def test_a_device_is_accessed_by_aligned_words(guest, stage2, device, offset, n)
     load = abort(guest.read, IPA + offset, n)
     store = abort(guest.write, IPA + offset, bytes(n))
 
-    if offset + n <= PAGE_SIZE:
+    if offset + n <= PAGE:
         assert (load.reason, load.dfsc) == (ALIGNMENT, 0b100001)
         assert (store.reason, store.write) == (ALIGNMENT, True)
         assert device.log == []

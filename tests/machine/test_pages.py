@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ffabric.machine.memory import PAGE_SIZE, PhysicalMemory
+from ffabric.abi.words import PAGE
+from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import NoPages, PagePool
 
 BASE = 0x4000_1000
@@ -23,15 +24,15 @@ def pool(memory):
 
 
 def test_pages_come_zeroed_also_when_used_before(memory, pool):
-    memory.write(BASE, b"\xff" * PAGES * PAGE_SIZE, secure=True)
+    memory.write(BASE, b"\xff" * PAGES * PAGE, secure=True)
 
     page = pool.alloc()
-    assert memory.read(page, PAGE_SIZE, secure=True) == bytes(PAGE_SIZE)
+    assert memory.read(page, PAGE, secure=True) == bytes(PAGE)
     memory.write(page, b"dirty", secure=True)
     pool.free(page)
 
     assert pool.alloc() == page
-    assert memory.read(page, PAGE_SIZE, secure=True) == bytes(PAGE_SIZE)
+    assert memory.read(page, PAGE, secure=True) == bytes(PAGE)
 
 
 def test_an_empty_pool_says_so_and_recovers(pool):
@@ -45,14 +46,14 @@ def test_an_empty_pool_says_so_and_recovers(pool):
 
 
 def test_contiguous_pages_are_aligned_and_zeroed(memory, pool):
-    memory.write(BASE, b"\xff" * PAGES * PAGE_SIZE, secure=True)
+    memory.write(BASE, b"\xff" * PAGES * PAGE, secure=True)
     single = pool.alloc()
 
     root = pool.alloc_contiguous(4, 4)
 
-    assert root % (4 * PAGE_SIZE) == 0
+    assert root % (4 * PAGE) == 0
     assert root > single
-    assert memory.read(root, 4 * PAGE_SIZE, secure=True) == bytes(4 * PAGE_SIZE)
+    assert memory.read(root, 4 * PAGE, secure=True) == bytes(4 * PAGE)
     assert pool.in_use == 5
 
 
@@ -71,7 +72,7 @@ def test_contiguous_pages_want_a_sensible_request(pool, n, align):
         pool.alloc_contiguous(n, align)
 
 
-@pytest.mark.parametrize("pa", [BASE, BASE - PAGE_SIZE, BASE + PAGES * PAGE_SIZE, BASE + 8])
+@pytest.mark.parametrize("pa", [BASE, BASE - PAGE, BASE + PAGES * PAGE, BASE + 8])
 def test_only_pages_in_use_can_be_freed(pool, pa):
     with pytest.raises(ValueError, match="no page in use"):
         pool.free(pa)
@@ -99,7 +100,7 @@ OPERATIONS = st.lists(
 @given(OPERATIONS)
 def test_no_page_is_given_out_twice_and_none_is_lost(operations):
     memory = PhysicalMemory()
-    memory.add("ram", BASE, PAGES * PAGE_SIZE, secure=False)
+    memory.add("ram", BASE, PAGES * PAGE, secure=False)
     pool = PagePool(memory, BASE, PAGES)
     held: list[int] = []
     for kind, n, align in operations:
@@ -112,15 +113,15 @@ def test_no_page_is_given_out_twice_and_none_is_lost(operations):
         except NoPages:
             assert n > 1 or len(held) == PAGES or align > 1
             continue
-        assert first % (align * PAGE_SIZE) == 0
-        new = range(first, first + n * PAGE_SIZE, PAGE_SIZE)
-        assert BASE <= first < new.stop <= BASE + PAGES * PAGE_SIZE
+        assert first % (align * PAGE) == 0
+        new = range(first, first + n * PAGE, PAGE)
+        assert BASE <= first < new.stop <= BASE + PAGES * PAGE
         assert not set(new) & set(held)
         held += new
         assert pool.in_use == len(held)
     for page in held:
         pool.free(page)
     assert sorted(pool.alloc() for _ in range(PAGES)) == list(
-        range(BASE, BASE + PAGES * PAGE_SIZE, PAGE_SIZE)
+        range(BASE, BASE + PAGES * PAGE, PAGE)
     )
     memory.close()

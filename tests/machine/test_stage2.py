@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ffabric.machine.memory import PAGE_SIZE, PhysicalMemory
+from ffabric.abi.words import PAGE
+from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import NoPages, PagePool
 from ffabric.machine.stage2 import (
     ADDRESS,
@@ -30,7 +31,7 @@ SPACE = 1 << 28  # pages of 40 bits of IPA
 
 def new_pool(pages=64):
     memory = PhysicalMemory()
-    memory.add("tables", POOL, pages * PAGE_SIZE, secure=True)
+    memory.add("tables", POOL, pages * PAGE, secure=True)
     return memory, PagePool(memory, POOL, pages)
 
 
@@ -59,8 +60,8 @@ def stage2(memory, pool):
 def test_the_registers_say_what_the_tables_are(stage2, pool):
     assert stage2.vttbr >> 48 == 3
     root = stage2.vttbr & (1 << 48) - 1
-    assert root % (2 * PAGE_SIZE) == 0
-    assert POOL <= root < POOL + pool.pages * PAGE_SIZE
+    assert root % (2 * PAGE) == 0
+    assert POOL <= root < POOL + pool.pages * PAGE
     fields = {"T0SZ": (0, 6), "SL0": (6, 2), "IRGN0": (8, 2), "ORGN0": (10, 2), "SH0": (12, 2),
               "TG0": (14, 2), "PS": (16, 3), "VS": (19, 1), "RES1": (31, 1)}  # fmt: skip
     values = {name: stage2.vtcr >> low & (1 << n) - 1 for name, (low, n) in fields.items()}
@@ -73,7 +74,7 @@ def test_the_registers_say_what_the_tables_are(stage2, pool):
 )
 def test_root_tables_are_concatenated(memory, pool, bits, roots):
     stage2 = Stage2(memory, pool, vmid=1, ipa_bits=bits)
-    top = (1 << bits) - PAGE_SIZE
+    top = (1 << bits) - PAGE
 
     assert pool.in_use == roots
     assert stage2.vtcr & 0x3F == 64 - bits
@@ -123,13 +124,13 @@ def test_a_page_is_translated_and_nothing_beside_it(stage2):
     ("size", "level", "tables"), [(KIB4, 3, 2), (MIB2, 2, 1), (GIB, 1, 0), (2 * GIB, 1, 0)]
 )
 def test_the_largest_blocks_that_fit_are_used(stage2, pool, size, level, tables):
-    stage2.map(GIB, 4 * GIB, size // PAGE_SIZE, RW)
+    stage2.map(GIB, 4 * GIB, size // PAGE, RW)
 
     assert stage2.level_of(GIB) == level
     assert pool.in_use == 2 + tables
-    assert stage2.runs(GIB, size // PAGE_SIZE) == [(GIB, 4 * GIB, size // PAGE_SIZE, RW)]
-    assert stage2.translate(GIB + size - 1) == (4 * GIB + size - PAGE_SIZE) | RW | TABLE
-    stage2.unmap(GIB, size // PAGE_SIZE)
+    assert stage2.runs(GIB, size // PAGE) == [(GIB, 4 * GIB, size // PAGE, RW)]
+    assert stage2.translate(GIB + size - 1) == (4 * GIB + size - PAGE) | RW | TABLE
+    stage2.unmap(GIB, size // PAGE)
     assert pool.in_use == 2
 
 
@@ -257,7 +258,7 @@ def test_an_update_over_a_hole_changes_nothing(stage2):
         lambda s: s.map(0x800, 0x1000, 1, RW),
         lambda s: s.map(0x1000, 0x800, 1, RW),
         lambda s: s.map(0x1000, 1 << 48, 1, RW),
-        lambda s: s.map(0x1000, (1 << 48) - PAGE_SIZE, 2, RW),
+        lambda s: s.map(0x1000, (1 << 48) - PAGE, 2, RW),
         lambda s: s.map(0x1000, 0x1000, 1, RW | TABLE),
         lambda s: s.map(0x1000, 0x1000, 1, RW | 1 << 48),
         lambda s: s.map(0x1000, 0x1000, 1, 1 << 64),
@@ -531,14 +532,14 @@ def test_tables_say_what_a_dictionary_says(operations):
         assert pool.in_use == 2 + len(reachable(memory, stage2.vttbr))
     for ipa, pa, pages, attrs in model.runs():
         assert stage2.vacant(ipa, pages) is (pa < 0)
-        around = max(0, ipa - PAGE_SIZE), min(ipa // PAGE_SIZE + pages + 1, SPACE)
-        beside = around[1] - around[0] // PAGE_SIZE > pages
-        assert stage2.vacant(around[0], around[1] - around[0] // PAGE_SIZE) is (
+        around = max(0, ipa - PAGE), min(ipa // PAGE + pages + 1, SPACE)
+        beside = around[1] - around[0] // PAGE > pages
+        assert stage2.vacant(around[0], around[1] - around[0] // PAGE) is (
             pa < 0 and not (beside and model.mapped)
         )
         for page in {0, pages // 2, pages - 1}:
-            at = ipa + page * PAGE_SIZE
-            frame = pa + page * PAGE_SIZE
+            at = ipa + page * PAGE
+            frame = pa + page * PAGE
             assert stage2.translate(at) == (frame | attrs | TABLE if pa >= 0 else 0)
             assert stage2.runs(at, 1) == [(at, frame if pa >= 0 else -1, 1, attrs)]
             assert stage2.vacant(at, 1) is (pa < 0)

@@ -4,7 +4,8 @@ import ctypes
 
 import pytest
 
-from ffabric.machine.memory import PAGE_SIZE, PhysicalMemory
+from ffabric.abi.words import PAGE
+from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
 from ffabric.machine.stage2 import (
     AF,
@@ -108,7 +109,7 @@ def test_pages_and_blocks_are_walked(processor, base, pages, level):
     memory, stage2 = processor.memory, processor.stage2
     stage2.map(base, RAM, pages, RW | SW_NS | SW1)
     assert stage2.level_of(base) == level
-    end = pages * PAGE_SIZE
+    end = pages * PAGE
     memory.write64(RAM + end - 8, 0x1234_5678_9ABC_DEF0, secure=False)
 
     assert processor.load(base + end - 8) == (None, 0x1234_5678_9ABC_DEF0)
@@ -116,33 +117,33 @@ def test_pages_and_blocks_are_walked(processor, base, pages, level):
     assert memory.read64(RAM + 16, secure=False) == 0xFEED
     for outside in (base - 8, base + end):
         assert processor.load(outside)[0] == DATA_ABORT
-        assert processor.faulting_page() == outside & -PAGE_SIZE
+        assert processor.faulting_page() == outside & -PAGE
 
 
 def test_a_split_block_is_walked(memory, stage2, processor):
-    stage2.map(HALF, RAM, GIB // PAGE_SIZE, RW)
-    stage2.update(HALF + MIB2 - PAGE_SIZE, 2, VALID, SW1)
-    memory.write64(RAM + MIB2 - PAGE_SIZE - 8, 1, secure=False)
-    memory.write64(RAM + MIB2 + PAGE_SIZE, 2, secure=False)
+    stage2.map(HALF, RAM, GIB // PAGE, RW)
+    stage2.update(HALF + MIB2 - PAGE, 2, VALID, SW1)
+    memory.write64(RAM + MIB2 - PAGE - 8, 1, secure=False)
+    memory.write64(RAM + MIB2 + PAGE, 2, secure=False)
     memory.write64(RAM + GIB - 8, 3, secure=False)
 
-    assert processor.load(HALF + MIB2 - PAGE_SIZE - 8) == (None, 1)
-    assert processor.load(HALF + MIB2 - PAGE_SIZE)[0] == DATA_ABORT
-    assert processor.load(HALF + MIB2 + PAGE_SIZE - 8)[0] == DATA_ABORT
-    assert processor.load(HALF + MIB2 + PAGE_SIZE) == (None, 2)
+    assert processor.load(HALF + MIB2 - PAGE - 8) == (None, 1)
+    assert processor.load(HALF + MIB2 - PAGE)[0] == DATA_ABORT
+    assert processor.load(HALF + MIB2 + PAGE - 8)[0] == DATA_ABORT
+    assert processor.load(HALF + MIB2 + PAGE) == (None, 2)
     assert processor.load(HALF + GIB - 8) == (None, 3)
 
 
 def test_permissions_hold(memory, stage2, processor):
     stage2.map(GIB, RAM, 1, RX | XN)
-    stage2.map(GIB + PAGE_SIZE, RAM + PAGE_SIZE, 1, RW & ~S2AP_R)
+    stage2.map(GIB + PAGE, RAM + PAGE, 1, RW & ~S2AP_R)
 
     assert processor.load(GIB)[0] is None
     assert processor.store(GIB, 1)[0] == DATA_ABORT
     assert memory.read64(RAM, secure=False) == 0
-    assert processor.store(GIB + PAGE_SIZE, 5)[0] is None
-    assert processor.load(GIB + PAGE_SIZE)[0] == DATA_ABORT
-    assert memory.read64(RAM + PAGE_SIZE, secure=False) == 5
+    assert processor.store(GIB + PAGE, 5)[0] is None
+    assert processor.load(GIB + PAGE)[0] == DATA_ABORT
+    assert memory.read64(RAM + PAGE, secure=False) == 5
 
 
 @pytest.mark.parametrize(

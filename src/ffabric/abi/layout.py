@@ -13,9 +13,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from ffabric.abi.bits import ALWAYS
 from ffabric.abi.errors import DecodeError
-
-ALWAYS: Final = 1 << 32  # later than every version number
 
 
 class Field(Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from ffabric.abi import words
 from ffabric.abi.smccc import Function
 
 PSCI_VERSION: Final = 0x8400_0000
@@ -70,12 +71,12 @@ class Return(IntEnum):
     @property
     def register(self) -> int:
         """The code as a 32-bit register value, zero-extended."""
-        return self & 0xFFFF_FFFF
+        return self & words.MASK32
 
     @property
     def register64(self) -> int:
         """The code as a 64-bit register value, sign-extended: callers compare w0 or x0."""
-        return self & 0xFFFF_FFFF_FFFF_FFFF
+        return self & words.MASK64
 
 
 class AffinityState(IntEnum):

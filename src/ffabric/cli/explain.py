@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version, parse
+from ffabric.abi.words import MASK64
 from ffabric.cli.errors import UsageError
 from ffabric.observe import explain as explaining
 
@@ -88,4 +89,4 @@ def _number(word: str) -> int:
     value = int(word.rstrip(","), 0)
     if not -(1 << 63) <= value < 1 << 64:
         raise UsageError(f"{word} does not fit a 64-bit register")
-    return value & 0xFFFFFFFFFFFFFFFF
+    return value & MASK64

@@ -18,15 +18,15 @@ from ffabric.abi.ffa import messages, notifications
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.ffa.uuids import NIL, to_pair, to_words
+from ffabric.abi.words import MASK32, PAGE, halves
 from ffabric.guests.memory_calls import MemoryCalls
 from ffabric.guests.steps import Steps, Waiting, step
 from ffabric.machine import exits
-from ffabric.system.vcpu import PAGE, Vcpu
+from ffabric.system.vcpu import Vcpu
 
 if TYPE_CHECKING:
     from ffabric.machine.engines.driven import DrivenRunner
 
-MASK32 = 0xFFFFFFFF
 ERROR = fid.FFA_ERROR
 
 
@@ -308,19 +308,19 @@ class Calls(MemoryCalls):
     def notification_bind(self, sender: object, bitmap: int, flags: int = 0) -> Steps[None]:
         """FFA_NOTIFICATION_BIND: ``sender`` may set ``bitmap`` for the caller."""
         ids = self.resolve(sender) << 16 | self.endpoint
-        yield from self._ffa(fid.FFA_NOTIFICATION_BIND, ids, flags, *notifications.halves(bitmap))
+        yield from self._ffa(fid.FFA_NOTIFICATION_BIND, ids, flags, *halves(bitmap))
 
     @step
     def notification_unbind(self, sender: object, bitmap: int) -> Steps[None]:
         """FFA_NOTIFICATION_UNBIND."""
         ids = self.resolve(sender) << 16 | self.endpoint
-        yield from self._ffa(fid.FFA_NOTIFICATION_UNBIND, ids, 0, *notifications.halves(bitmap))
+        yield from self._ffa(fid.FFA_NOTIFICATION_UNBIND, ids, 0, *halves(bitmap))
 
     @step
     def notification_set(self, receiver: object, bitmap: int, flags: int = 0) -> Steps[None]:
         """FFA_NOTIFICATION_SET."""
         ids = self.endpoint << 16 | self.resolve(receiver)
-        yield from self._ffa(fid.FFA_NOTIFICATION_SET, ids, flags, *notifications.halves(bitmap))
+        yield from self._ffa(fid.FFA_NOTIFICATION_SET, ids, flags, *halves(bitmap))
 
     @step
     def notification_get(self, flags: int, vcpu: int = 0) -> Steps[tuple[int, int, int]]:

@@ -13,14 +13,12 @@ import msgspec
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.words import MASK32, PAGE, join
 from ffabric.guests.steps import Steps, step
-from ffabric.system.vcpu import PAGE
 
 if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess
     from ffabric.system.vcpu import Buffers
-
-MASK32 = 0xFFFFFFFF
 
 
 class Retrieved(msgspec.Struct, frozen=True):
@@ -109,7 +107,7 @@ class MemoryCalls:
         for part in rest:
             self.memory.write(self.buffers.tx, part)
             x = yield from self._ffa(fid.FFA_MEM_FRAG_TX, x[1], x[2], len(part))
-        return x[2] & MASK32 | (x[3] & MASK32) << 32
+        return join(x[2], x[3])
 
     @step
     def retrieve(

@@ -16,11 +16,11 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
+from ffabric.abi.words import MASK32
 from ffabric.guests import interrupts
 from ffabric.guests.ffa import DirectMessage, Ffa, FfaError, direct_message, status_of
 from ffabric.system.vcpu import Vcpu
 
-MASK32 = 0xFFFFFFFF
 _REQUESTS = frozenset(
     {
         fid.FFA_MSG_SEND_DIRECT_REQ_32,

@@ -8,8 +8,9 @@ SW_NS. RAM is read and written in place; a device sees an access of its size on 
 import struct
 from mmap import mmap
 
+from ffabric.abi.words import PAGE
 from ffabric.machine.bus import Bus
-from ffabric.machine.memory import PAGE_SIZE, Bank, MemoryFault, PhysicalMemory
+from ffabric.machine.memory import Bank, MemoryFault, PhysicalMemory
 from ffabric.machine.stage2 import ADDRESS, AF, S2AP_R, S2AP_W, SW_NS, VALID, Stage2
 
 TRANSLATION = "translation fault"
@@ -110,7 +111,7 @@ class GuestAccess:
 
     def read(self, ipa: int, n: int) -> bytes:
         """The `n` bytes at `ipa`; DataAbort where they may not be read."""
-        if (ipa & 0xFFF) + n <= PAGE_SIZE:
+        if (ipa & 0xFFF) + n <= PAGE:
             if not n:
                 return b""
             entry = self._reads.get(ipa >> 12) or self._fill(ipa, write=False)
@@ -121,7 +122,7 @@ class GuestAccess:
         parts: list[bytes] = []
         end = ipa + n
         while ipa < end:
-            count = min(end - ipa, PAGE_SIZE - (ipa & 0xFFF))
+            count = min(end - ipa, PAGE - (ipa & 0xFFF))
             parts.append(self.read(ipa, count))
             ipa += count
         return b"".join(parts)
@@ -129,7 +130,7 @@ class GuestAccess:
     def write(self, ipa: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data`, a buffer of bytes, at `ipa`; DataAbort where it may not be written."""
         n = len(data)
-        if (ipa & 0xFFF) + n <= PAGE_SIZE:
+        if (ipa & 0xFFF) + n <= PAGE:
             if not n:
                 return
             entry = self._writes.get(ipa >> 12) or self._fill(ipa, write=True)
@@ -142,7 +143,7 @@ class GuestAccess:
         view = memoryview(data)
         done = 0
         while done < n:
-            count = min(n - done, PAGE_SIZE - (ipa + done & 0xFFF))
+            count = min(n - done, PAGE - (ipa + done & 0xFFF))
             self.write(ipa + done, view[done : done + count])
             done += count
 
@@ -155,7 +156,7 @@ class GuestAccess:
         found: list[tuple[Bank, int, int]] = []
         end = ipa + n
         while ipa < end:
-            count = min(end - ipa, PAGE_SIZE - (ipa & 0xFFF))
+            count = min(end - ipa, PAGE - (ipa & 0xFFF))
             pa, secure = self._output(ipa, write=write)
             bank = self._memory.bank_at(pa)
             if bank is None or bank.secure != secure:

@@ -12,10 +12,10 @@ import sys
 from bisect import bisect_right, insort
 from contextlib import suppress
 
-PAGE_SIZE = 4096
+from ffabric.abi.words import PAGE
 
 # From this many bytes on, clearing gives the pages back to the host instead of writing zeroes.
-_PUNCH_FROM = 16 * PAGE_SIZE
+_PUNCH_FROM = 16 * PAGE
 
 
 class MemoryFault(Exception):  # noqa: N818 (the architecture's word)
@@ -37,7 +37,7 @@ class Bank:
     __slots__ = ("base", "data", "end", "fd", "mapping", "name", "secure", "size", "words")
 
     def __init__(self, name: str, base: int, size: int, *, secure: bool) -> None:
-        if base < 0 or size <= 0 or (base | size) % PAGE_SIZE:
+        if base < 0 or size <= 0 or (base | size) % PAGE:
             raise ValueError(f"bank {name}: base {base:#x} and size {size:#x} must be whole pages")
         if sys.byteorder != "little":
             raise OSError("guest memory is little-endian: a little-endian host is needed")

@@ -1,8 +1,9 @@
 """A pool of 4 KiB pages: where translation tables come from."""
 
-from ffabric.machine.memory import PAGE_SIZE, Bank, PhysicalMemory
+from ffabric.abi.words import PAGE
+from ffabric.machine.memory import Bank, PhysicalMemory
 
-_ZERO_PAGE = bytes(PAGE_SIZE)
+_ZERO_PAGE = bytes(PAGE)
 
 
 class NoPages(Exception):  # noqa: N818 (a condition to answer, seldom an error)
@@ -19,7 +20,7 @@ class PagePool:
 
     def __init__(self, memory: PhysicalMemory, base: int, pages: int) -> None:
         bank = memory.bank_at(base)
-        if bank is None or pages <= 0 or base % PAGE_SIZE or base + pages * PAGE_SIZE > bank.end:
+        if bank is None or pages <= 0 or base % PAGE or base + pages * PAGE > bank.end:
             raise ValueError(f"{pages} pages at {base:#x} are not whole pages of one bank")
         self.bank: Bank = bank
         self.base = base
@@ -44,7 +45,7 @@ class PagePool:
         """The address of `n` adjoining zeroed pages, aligned to `align` pages (a power of two)."""
         if n <= 0 or align <= 0 or align & (align - 1):
             raise ValueError(f"cannot align {n} pages to {align}")
-        bias = self.base // PAGE_SIZE % align
+        bias = self.base // PAGE % align
         first = self._used.find(bytes(n))
         while first >= 0 and (first + bias) % align:
             aligned = first + -(first + bias) % align
@@ -60,20 +61,20 @@ class PagePool:
     def free(self, pa: int) -> None:
         """Give back one page; ValueError if it is not one that is in use."""
         page = pa - self.base >> 12
-        if pa & PAGE_SIZE - 1 or not 0 <= page < self.pages or not self._used[page]:
+        if pa & PAGE - 1 or not 0 <= page < self.pages or not self._used[page]:
             raise ValueError(f"{pa:#x} is no page in use of this pool")
         self._used[page] = 0
         self._free.append(page)
         self.in_use -= 1
 
     def _take(self, page: int, n: int) -> int:
-        pa = self.base + page * PAGE_SIZE
+        pa = self.base + page * PAGE
         start = pa - self.bank.base
         if n == 1:
             self._used[page] = 1
-            self.bank.mapping[start : start + PAGE_SIZE] = _ZERO_PAGE
+            self.bank.mapping[start : start + PAGE] = _ZERO_PAGE
         else:
             self._used[page : page + n] = b"\1" * n
-            self.bank.mapping[start : start + n * PAGE_SIZE] = bytes(n * PAGE_SIZE)
+            self.bank.mapping[start : start + n * PAGE] = bytes(n * PAGE)
         self.in_use += n
         return pa

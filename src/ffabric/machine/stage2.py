@@ -27,7 +27,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from ffabric.machine.memory import PAGE_SIZE, PhysicalMemory
+from ffabric.abi.words import PAGE, PAGE_SHIFT
+from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import NoPages, PagePool
 
 # Stage-2 block and page descriptors: Arm DDI 0487, D8.3.2.
@@ -62,13 +63,12 @@ _VTCR = 1 << 31 | 0b101 << 16 | 0b00 << 14 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8
 _VTCR_SL0_LEVEL1 = 0b01 << 6
 _VTCR_VS = 1 << 19
 
-_PAGE = 12
 _LEVEL1 = 30
 _KIND = VALID | TABLE
 _ENTRIES = 512
 _ONES = sum(1 << 64 * n for n in range(_ENTRIES))
 _RAMP = sum(n << 64 * n for n in range(_ENTRIES))
-_EMPTY_TABLE = bytes(PAGE_SIZE)
+_EMPTY_TABLE = bytes(PAGE)
 
 Run = tuple[int, int, int, int]
 Span = tuple[int, int, int, int]
@@ -156,7 +156,7 @@ class Stage2:
         """The level (1 to 3) of the descriptor that ends the walk for `ipa`; 0 if out of range."""
         if not 0 <= ipa < self._limit:
             return 0
-        _, _, shift, _ = next(self._spans(ipa & -PAGE_SIZE, (ipa & -PAGE_SIZE) + PAGE_SIZE))
+        _, _, shift, _ = next(self._spans(ipa & -PAGE, (ipa & -PAGE) + PAGE))
         return (39 - shift) // 9
 
     def runs(self, ipa: int, pages: int) -> list[Run]:
@@ -171,18 +171,18 @@ class Stage2:
         if ipa < 0 or pages < 0 or ipa & 0xFFF:
             raise Stage2Error(ipa, f"{pages} pages from there are no range of pages")
         found: list[Run] = []
-        end = ipa + (pages << _PAGE)
+        end = ipa + (pages << PAGE_SHIFT)
         inside = min(end, self._limit)
         outside = max(ipa, inside)
         pieces: Iterable[tuple[int, int, int]] = self._pieces(ipa, inside) if ipa < inside else ()
         if outside < end:
-            pieces = chain(pieces, [(outside, 0, end - outside >> _PAGE)])
+            pieces = chain(pieces, [(outside, 0, end - outside >> PAGE_SHIFT)])
         for start, desc, length in pieces:
             pa = desc & ADDRESS if desc else -1
             attrs = desc & ATTRIBUTES
             if found:
                 first, first_pa, before, first_attrs = found[-1]
-                joins = first_pa == -1 if pa == -1 else first_pa == pa - (before << _PAGE)
+                joins = first_pa == -1 if pa == -1 else first_pa == pa - (before << PAGE_SHIFT)
                 if joins and attrs == first_attrs:
                     found[-1] = (first, first_pa, before + length, attrs)
                     continue
@@ -194,7 +194,7 @@ class Stage2:
         if pages == 1:
             return not self.translate(ipa)
         for index, count, shift, _ in self._leaves(ipa, pages):
-            if shift > _PAGE:
+            if shift > PAGE_SHIFT:
                 if self._words[index]:
                     return False
             elif self._mapping[index << 3 : index + count << 3] != _EMPTY_TABLE[: count << 3]:
@@ -217,19 +217,19 @@ class Stage2:
             if old & VALID:
                 self._changed_page(ipa)
             return
-        if pa & ~ADDRESS or pa + (pages << _PAGE) > ADDRESS + PAGE_SIZE or attrs & ~ATTRIBUTES:
+        if pa & ~ADDRESS or pa + (pages << PAGE_SHIFT) > ADDRESS + PAGE or attrs & ~ATTRIBUTES:
             raise Stage2Error(ipa, f"no descriptor holds PA {pa:#x} with attributes {attrs:#x}")
         index = self._stretch(ipa, pages)
         if index >= 0 and pages < _ENTRIES:
             forgets = self._mapping[index << 3 : index + pages << 3] != _EMPTY_TABLE[: pages << 3]
-            self._fill(index, pages, first | TABLE, PAGE_SIZE)
+            self._fill(index, pages, first | TABLE, PAGE)
             if forgets:
                 self._changed_pages(ipa, pages)
             return
         for index, count, shift, start in self._places(ipa, end, pa - ipa):
             desc = first + (start - ipa)
-            if shift == _PAGE:
-                self._fill(index, count, desc | TABLE, PAGE_SIZE)
+            if shift == PAGE_SHIFT:
+                self._fill(index, count, desc | TABLE, PAGE)
             else:
                 self._free_below(self._words[index], shift)
                 self._words[index] = desc if attrs & VALID else desc | TABLE
@@ -242,18 +242,18 @@ class Stage2:
             if index >= 0:
                 old = self._words[index]
                 self._words[index] = 0
-                table = index << 3 & -PAGE_SIZE
-                if self._mapping[table : table + PAGE_SIZE] == _EMPTY_TABLE:
+                table = index << 3 & -PAGE
+                if self._mapping[table : table + PAGE] == _EMPTY_TABLE:
                     self._drop_page_table(ipa)
                 if old & VALID:
                     self._changed_page(ipa)
                 return
         for index, count, shift, _ in list(self._leaves(ipa, pages, split=True)):
-            if shift == _PAGE:
+            if shift == PAGE_SHIFT:
                 self._mapping[index << 3 : index + count << 3] = bytes(count << 3)
             else:
                 self._words[index] = 0
-        self._prune(ipa, ipa + (pages << _PAGE))
+        self._prune(ipa, ipa + (pages << PAGE_SHIFT))
         self._changed_pages(ipa, pages)
 
     def update(self, ipa: int, pages: int, clear: int, set_: int) -> None:
@@ -274,7 +274,7 @@ class Stage2:
                 return
         edits: list[tuple[int, int, int]] = []
         for index, count, shift, start in list(self._leaves(ipa, pages, split=True)):
-            if shift == _PAGE:
+            if shift == PAGE_SHIFT:
                 ones = _ONES & (1 << 64 * count) - 1
                 old = int.from_bytes(self._mapping[index << 3 : index + count << 3], "little")
                 whole = old & TABLE * ones == TABLE * ones
@@ -299,7 +299,7 @@ class Stage2:
         for index in range(self._root, self._root + (self._limit >> _LEVEL1)):
             self._free_below(self._words[index], _LEVEL1)
         for n in range(self._roots):
-            self.pool.free((self.vttbr & ADDRESS) + n * PAGE_SIZE)
+            self.pool.free((self.vttbr & ADDRESS) + n * PAGE)
         self._walked.clear()
         self._limit = 0
         self._changed()
@@ -313,13 +313,13 @@ class Stage2:
 
     def _changed_page(self, ipa: int) -> None:
         self.generation += 1
-        page = ipa >> _PAGE
+        page = ipa >> PAGE_SHIFT
         for tlb in self.tlbs:
             tlb.pop(page, None)
 
     def _changed_pages(self, ipa: int, pages: int) -> None:
         self.generation += 1
-        first = ipa >> _PAGE
+        first = ipa >> PAGE_SHIFT
         end = first + pages
         for tlb in self.tlbs:
             for page in range(first, end) if pages < len(tlb) else [*tlb]:
@@ -327,7 +327,7 @@ class Stage2:
                     tlb.pop(page, None)
 
     def _end_of(self, ipa: int, pages: int) -> int:
-        end = ipa + (pages << _PAGE)
+        end = ipa + (pages << PAGE_SHIFT)
         if ipa & 0xFFF or not 0 <= ipa <= end <= self._limit:
             raise Stage2Error(ipa, f"{pages} pages from there are no range of this address space")
         return end
@@ -343,7 +343,7 @@ class Stage2:
         end = self._end_of(ipa, pages)
         index = self._stretch(ipa, pages)
         if index >= 0 and pages:
-            return ((index, pages, _PAGE, ipa),)
+            return ((index, pages, PAGE_SHIFT, ipa),)
         return self._spans(ipa, end, split=split)
 
     def _page_index(self, ipa: int) -> int:
@@ -381,7 +381,7 @@ class Stage2:
             try:
                 desc = self._table(index, _LEVEL1 - 9)
             except NoPages:
-                self._prune(ipa, ipa + PAGE_SIZE)
+                self._prune(ipa, ipa + PAGE)
                 raise
         table = self._walked[ipa >> 21] = desc - self._bias >> 3
         return table + (ipa >> 12 & 511)
@@ -396,7 +396,7 @@ class Stage2:
         while ipa < end:
             shift = _LEVEL1
             index = self._root + (ipa >> _LEVEL1)
-            while shift > _PAGE:
+            while shift > PAGE_SHIFT:
                 desc = words[index]
                 if desc & 3 != 3:
                     inside = not ipa & (1 << shift) - 1 and end - ipa >= 1 << shift
@@ -406,7 +406,7 @@ class Stage2:
                 shift -= 9
                 index = (desc - self._bias >> 3) + (ipa >> shift & 511)
             count = 1
-            if shift == _PAGE:
+            if shift == PAGE_SHIFT:
                 place = ipa >> 12 & 511
                 self._walked[ipa >> 21] = index - place
                 count = min(end - ipa >> 12, _ENTRIES - place)
@@ -421,14 +421,14 @@ class Stage2:
             while at < end:
                 shift = _LEVEL1
                 index = self._root + (at >> _LEVEL1)
-                while shift > _PAGE:
+                while shift > PAGE_SHIFT:
                     size = 1 << shift
                     if not (at | at + delta) & size - 1 and end - at >= size:
                         break
                     desc = self._table(index, shift)
                     shift -= 9
                     index = (desc - self._bias >> 3) + (at >> shift & 511)
-                count = 1 if shift > _PAGE else min(end - at >> 12, 512 - (at >> 12 & 511))
+                count = 1 if shift > PAGE_SHIFT else min(end - at >> 12, 512 - (at >> 12 & 511))
                 places.append((index, count, shift, at))
                 at += count << shift
         except NoPages:
@@ -438,20 +438,20 @@ class Stage2:
 
     def _pieces(self, ipa: int, end: int) -> Iterator[tuple[int, int, int]]:
         """The range as (ipa, leaf descriptor in page form, pages), each of one table at most."""
-        for index, count, shift, start in self._leaves(ipa, end - ipa >> _PAGE):
-            if shift > _PAGE:
+        for index, count, shift, start in self._leaves(ipa, end - ipa >> PAGE_SHIFT):
+            if shift > PAGE_SHIFT:
                 stop = min((start >> shift) + 1 << shift, end)
-                yield start, self.translate(start), stop - start >> _PAGE
+                yield start, self.translate(start), stop - start >> PAGE_SHIFT
                 continue
             data = self._mapping[index << 3 : index + count << 3]
             first = self._words[index]
             ones = _ONES & (1 << 64 * count) - 1
             ramp = _RAMP & (1 << 64 * count) - 1 if first else 0
-            if int.from_bytes(data, "little") == first * ones + ramp * PAGE_SIZE:
+            if int.from_bytes(data, "little") == first * ones + ramp * PAGE:
                 yield start, first, count
                 continue
             for n, desc in enumerate(self._words[index : index + count].tolist()):
-                yield start + (n << _PAGE), desc, 1
+                yield start + (n << PAGE_SHIFT), desc, 1
 
     def _table(self, index: int, shift: int) -> int:
         """The table descriptor at `index`, made of the block, or of the nothing, that is there."""
@@ -460,7 +460,7 @@ class Stage2:
             return desc
         table = self.pool.alloc() | _KIND
         if desc:
-            leaf = desc | TABLE if shift - 9 == _PAGE else desc
+            leaf = desc | TABLE if shift - 9 == PAGE_SHIFT else desc
             self._fill(table - self._bias >> 3, _ENTRIES, leaf, 1 << shift - 9)
         self._words[index] = table
         return table
@@ -473,7 +473,7 @@ class Stage2:
 
     def _free_below(self, desc: int, shift: int) -> None:
         """Give back the table that `desc`, a descriptor of that level, may name, and its tables."""
-        if shift == _PAGE or desc & 3 != 3:
+        if shift == PAGE_SHIFT or desc & 3 != 3:
             return
         if shift == _LEVEL1:
             start = desc - self._bias >> 3
@@ -507,7 +507,7 @@ class Stage2:
     def _drop_if_empty(self, index: int) -> None:
         desc = self._words[index]
         below = desc - self._bias
-        if desc & 3 == 3 and self._mapping[below : below + PAGE_SIZE] == _EMPTY_TABLE:
+        if desc & 3 == 3 and self._mapping[below : below + PAGE] == _EMPTY_TABLE:
             self._words[index] = 0
             self._walked.clear()
             self.pool.free(desc & ADDRESS)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import MASK32
 
 _LENDS = fid.DIRECT_REQUESTS | {fid.FFA_RUN}
 _ANSWERS = (
@@ -28,7 +29,7 @@ def is_answer(x: Sequence[int]) -> bool:
 
     A partition driven from outside is resumed with its next call already in its registers.
     """
-    function = x[0] & 0xFFFFFFFF
+    function = x[0] & MASK32
     if fid.is_ffa(function):
         return function in _ANSWERS
     return function not in psci.FUNCTIONS and function not in hafnium.FUNCTIONS

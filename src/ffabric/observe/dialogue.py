@@ -15,9 +15,9 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.uuids import from_pair
 from ffabric.abi.optee.ffa import OPTEE_UUID
+from ffabric.abi.words import MASK32
 from ffabric.observe import optee, virtio_msg
 
-_MASK32 = 0xFFFFFFFF
 _REQUESTS = frozenset({fid.FFA_MSG_SEND_DIRECT_REQ_32, fid.FFA_MSG_SEND_DIRECT_REQ_64})
 _RESPONSES = frozenset({fid.FFA_MSG_SEND_DIRECT_RESP_32, fid.FFA_MSG_SEND_DIRECT_RESP_64})
 
@@ -52,7 +52,7 @@ class Dialogue:
 
     def text(self, pe: int, registers: Sequence[int]) -> str:
         """What a direct message says; nothing if it is none, or nobody knows its service."""
-        function, ids = registers[0] & _MASK32, registers[1]
+        function, ids = registers[0] & MASK32, registers[1]
         if function == fid.FFA_MSG_SEND_DIRECT_REQ2:
             known = from_pair(registers[2], registers[3]) in virtio_msg.UUIDS
             self._named[pe, ids & 0xFFFF] = known
@@ -62,7 +62,7 @@ class Dialogue:
             return virtio_msg.registers(registers[4:18]) if known else ""
         if not self._services or registers[2] & FRAMEWORK_MESSAGE:
             return ""
-        words = [word & _MASK32 for word in registers[3:8]]
+        words = [word & MASK32 for word in registers[3:8]]
         if function in _REQUESTS:
             receiver = ids & 0xFFFF
             self._asked[pe, receiver] = words

@@ -17,6 +17,7 @@ from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.ffa.uuids import from_pair
 from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version
 from ffabric.abi.optee import smc, tee
+from ffabric.abi.words import MASK32, MASK64
 from ffabric.firmware import catalogue
 from ffabric.firmware.state.rules import RULES, Rule
 from ffabric.observe import virtio_msg
@@ -29,9 +30,7 @@ _NUMBER = re.compile(
     r"(?:0[xX]([0-9a-fA-F]{1,16})|(?=[a-fA-F]*\d|[a-fA-F]{8}\b|[a-fA-F]{16}\b)([0-9a-fA-F]{1,16}))"
     r"(?!\w)"
 )
-_MASK = (1 << 64) - 1
 _MAX_REGISTERS = 18
-_MASK32 = 0xFFFFFFFF
 _SIBLINGS = (smccc.FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS, smc.FUNCTIONS)
 _TRUSTED = (smccc.Owner.TRUSTED_APPLICATION, smccc.Owner.TRUSTED_OS)
 _ADDRESSES = frozenset({0x80000000, 0xC0000000})
@@ -57,7 +56,7 @@ def registers(values: Sequence[int], version: int = LATEST) -> list[str]:
 
     Empty for what is neither; a single value may be a result too (a status, a version).
     """
-    function = values[0] & _MASK32
+    function = values[0] & MASK32
     if not _is_known(function):
         return _foreign(values)
     call = calls.decode(values, version)
@@ -72,7 +71,7 @@ def registers(values: Sequence[int], version: int = LATEST) -> list[str]:
         lines.append(f"  virtio-msg: {said}")
     lines += [f"  note: {note}" for note in call.notes]
     if function == fid.FFA_ERROR and len(values) > 2:
-        lines.append(_reasons(values[2] & _MASK32))
+        lines.append(_reasons(values[2] & MASK32))
     return lines
 
 
@@ -86,7 +85,7 @@ def _virtio_message(function: int, values: Sequence[int]) -> str:
 
 def _foreign(values: Sequence[int]) -> list[str]:
     """What can be said of an x0 that is no call known by name."""
-    word = values[0] & _MASK32
+    word = values[0] & MASK32
     status = from_register(word)
     if len(values) == 1 and status is not None and status < 0:
         return [f"{status.name} ({status:d}), as a result of FF-A", _reasons(word)]
@@ -161,7 +160,7 @@ def _value(match: re.Match[str]) -> int:
         value = int(prefixed, 16)
     else:
         value = int(bare, 10 if sign and bare.isdigit() else 16)
-    return -value & _MASK if sign else value
+    return -value & MASK64 if sign else value
 
 
 @cache
@@ -188,19 +187,19 @@ def _errno(word: str) -> str:
 
 
 def _status(word: str) -> str:
-    status = from_register((_number(word) or 0) & _MASK32)
+    status = from_register((_number(word) or 0) & MASK32)
     return "" if status is None else f"  {word} is {status.name}"
 
 
 def _function(word: str) -> str:
     number = _number(word)
-    if number is None or not _is_known(number & _MASK32):
+    if number is None or not _is_known(number & MASK32):
         return ""
     return f"  {word} is {calls.decode([number]).name}"
 
 
 def _tee_result(word: str) -> str:
-    number = (_number(word) or 0) & _MASK32
+    number = (_number(word) or 0) & MASK32
     if not number:
         return f"  {word} is TEE_SUCCESS"
     name = tee.result_name(number)

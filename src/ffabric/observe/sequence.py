@@ -12,9 +12,9 @@ from typing import Any
 from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import from_register
+from ffabric.abi.words import MASK32, SECURE_BIT
 from ffabric.observe.chain import is_answer
 
-SECURE_ID = 0x8000
 SPMC = "SPMC"
 HYPERVISOR = "Hypervisor"
 LIMIT = 300
@@ -81,7 +81,7 @@ class Sequence:
 
     def _header(self, line: dict[str, Any]) -> None:
         endpoints = line.get("endpoints", {})
-        self._secure = {name: bool(int(n, 16) & SECURE_ID) for name, n in endpoints.items()}
+        self._secure = {name: bool(int(n, 16) & SECURE_BIT) for name, n in endpoints.items()}
         if not line.get("hypervisor", True):
             self._normal = SPMC
 
@@ -129,7 +129,7 @@ class Sequence:
 def _label(line: dict[str, Any]) -> str:
     values = [int(value, 16) for value in line["x"]]
     name = calls.decode(values).name
-    if values[0] & 0xFFFFFFFF == fid.FFA_ERROR and len(values) > 2:
+    if values[0] & MASK32 == fid.FFA_ERROR and len(values) > 2:
         status = from_register(values[2])
         return f"{name} {values[2]:#x}" if status is None else f"{name} {status.name}"
     return name

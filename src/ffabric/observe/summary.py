@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ffabric.abi.ffa.functions import function_name
+from ffabric.abi.words import MASK32
 
 _MOVES = ("share", "lend", "donate", "retrieve", "relinquish", "restore")
 _NO_EVENTS = frozenset({"return", "choices"})
@@ -51,7 +52,7 @@ class Summary(msgspec.Struct):
         self.endpoints = frozenset(line.get("endpoints", ()))
 
     def _call(self, line: dict[str, Any]) -> None:
-        self.calls[function_name(int(line["x"][0], 16) & 0xFFFFFFFF)] += 1
+        self.calls[function_name(int(line["x"][0], 16) & MASK32)] += 1
         self.callers[line["endpoint"]] += 1
 
     def _hop(self, _line: dict[str, Any]) -> None:

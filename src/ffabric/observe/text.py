@@ -14,6 +14,7 @@ from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.version import LATEST
+from ffabric.abi.words import MASK32
 from ffabric.observe.chain import Chains, is_answer
 from ffabric.observe.descriptor import describe, pages
 from ffabric.observe.dialogue import Dialogue
@@ -32,7 +33,6 @@ STYLES = {
 }
 """Style name -> what a terminal makes of it (a rich style)."""
 
-_MASK32 = 0xFFFFFFFF
 _QUIET = frozenset({"choices", "rx", "start"})
 _REPLY_IDS = frozenset({fid.FFA_SUCCESS_32, fid.FFA_SUCCESS_64})
 _NO_ID = frozenset({fid.FFA_VERSION})
@@ -110,7 +110,7 @@ class Reader:
 
     def _call(self, line: dict[str, Any]) -> Iterator[Styled]:
         registers = _numbers(line)
-        function = registers[0] & _MASK32
+        function = registers[0] & MASK32
         self._asked[line["endpoint"], line["vcpu"]] = registers
         indent = " " * (3 + _STEP * self._chains.call(line, function))
         text = self._decoded(self._message(line, registers))
@@ -131,9 +131,9 @@ class Reader:
         asked = self._asked.get((line["endpoint"], line["vcpu"]))
         if asked is None or not is_answer(registers):
             return
-        function = asked[0] & _MASK32
+        function = asked[0] & MASK32
         no_id = function in _NO_ID or not fid.is_ffa(function)
-        if registers[0] & _MASK32 in _REPLY_IDS or no_id:
+        if registers[0] & MASK32 in _REPLY_IDS or no_id:
             text = self._decoded(calls.decode_reply(asked, registers, self._version))
         else:
             text = self._decoded(self._message(line, registers))

@@ -35,6 +35,7 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import MASK32
 from ffabric.firmware.state.rules import show
 from ffabric.machine.context import REGISTERS
 
@@ -52,7 +53,6 @@ BATCH = 1 << 20
 
 CALL, HOP, RETURN, REFUSE, EVENT = range(5)
 _KINDS = ("call", "hop", "return")
-_MASK32 = 0xFFFFFFFF
 _NO_PE = -1
 _LARGEST = 1 << 16
 _RELINQUISH_BYTES = 64
@@ -89,7 +89,7 @@ class Trace:
         if ctx.gate is not None:
             records += (HOP, self._clock.now, pe.index, ctx.name, None, *x)
             return
-        tx = self._transmitted(ctx, x) if x[0] & _MASK32 in _READS_TX else None
+        tx = self._transmitted(ctx, x) if x[0] & MASK32 in _READS_TX else None
         records += (CALL, self._clock.now, pe.index, ctx.name, tx, *x)
         if len(records) >= BATCH and self._sink is not None:
             self.flush()
@@ -117,7 +117,7 @@ class Trace:
         if box is None:
             return None
         tx = box.tx
-        return tx.ipa, tx.snapshot(_READS_TX[x[0] & _MASK32](x, tx))
+        return tx.ipa, tx.snapshot(_READS_TX[x[0] & MASK32](x, tx))
 
     # Writing.
 
@@ -213,9 +213,9 @@ _READS_TX: dict[int, Callable[[list[int], Buffer], int]] = {
             *(fid.FFA_MEM_SHARE_32, fid.FFA_MEM_SHARE_64),
             *(fid.FFA_MEM_RETRIEVE_REQ_32, fid.FFA_MEM_RETRIEVE_REQ_64),
         ),
-        lambda x, _tx: min(x[2] & _MASK32, _LARGEST),
+        lambda x, _tx: min(x[2] & MASK32, _LARGEST),
     ),
-    fid.FFA_MEM_FRAG_TX: lambda x, _tx: min(x[3] & _MASK32, _LARGEST),
+    fid.FFA_MEM_FRAG_TX: lambda x, _tx: min(x[3] & MASK32, _LARGEST),
     fid.FFA_MEM_RELINQUISH: lambda _x, _tx: _RELINQUISH_BYTES,
     fid.FFA_MSG_SEND2: _message_bytes,
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from ffabric.abi.words import PAGE
 from ffabric.firmware.state.partition import State
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import Machine, Stalled
@@ -15,7 +16,7 @@ from ffabric.system.booting.creation import create_spec
 from ffabric.system.booting.engines import CONDUITS, access_for, make_unicorn
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PartitionDraft, PartitionSpec, SystemSpec
-from ffabric.system.vcpu import PAGE, Buffers, Ram, Vcpu
+from ffabric.system.vcpu import Buffers, Ram, Vcpu
 from ffabric.system.waiting import reason
 
 if TYPE_CHECKING:

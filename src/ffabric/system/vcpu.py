@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffabric.abi.words import PAGE
 from ffabric.system.waiting import reason
 
 if TYPE_CHECKING:
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess
     from ffabric.system.spec import GicSpec
     from ffabric.system.system import Endpoint
-
-PAGE = 4096
 
 
 class OutOfMemory(Exception):  # noqa: N818 - an answer, as malloc gives

@@ -82,9 +82,7 @@ def test_building_wrongly(info):
         nf.build_pending(info, smc64=True)
 
 
-def test_bitmaps_and_flags():
-    assert nf.bitmap(0xAAAA_0000_0001, 0xBBBB_0000_0002) == 0x0000_0002_0000_0001
-    assert nf.halves(0x0000_0002_0000_0001) == (1, 2)
+def test_flags():
     assert str(nf.SetFlags(0x0003_0003)) == (
         "0x30003 (VCPU=3, DELAY_SCHEDULE_RECEIVER=1, PER_VCPU=1)"
     )

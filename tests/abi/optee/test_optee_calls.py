@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffabric.abi.optee import ffa, rpc, smc, tee
+from ffabric.abi.words import MASK32
 
 COOKIE = 0x8000_0000_0000_0007
 
@@ -54,7 +55,7 @@ def test_replies(service, fields, words):
 @given(st.lists(st.integers(0, (1 << 64) - 1), min_size=5, max_size=5))
 def test_any_words_parse(words):
     service = ffa.service_of(words[0])
-    assert (service is None) == (words[0] & 0xFFFF_FFFF not in ffa.SERVICES)
+    assert (service is None) == (words[0] & MASK32 not in ffa.SERVICES)
     assert all(value >= 0 for value in ffa.parse_request(words).values())
 
 

@@ -9,6 +9,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.status import from_register
 from ffabric.abi.ffa.version import V1_2, V1_3
+from ffabric.abi.words import PAGE
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.dispatch import CallTable, Manager
 from ffabric.firmware.manager.memory import permissions, retrieve, send
@@ -17,7 +18,7 @@ from ffabric.firmware.manager.notifications import calls as notifications
 from ffabric.firmware.manager.setup import console, discovery, features, mailbox, secondary, version
 from ffabric.firmware.state.partition import ExecutionContext, Model, Partition, State
 from ffabric.machine.machine import PE
-from ffabric.machine.memory import PAGE_SIZE, PhysicalMemory
+from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
 from ffabric.machine.stage2 import AF, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, SH_INNER, VALID, Stage2
 
@@ -62,8 +63,8 @@ class Bench(Manager):
 
     def __init__(self):
         memory = PhysicalMemory()
-        memory.add("tables", TABLES, 256 * PAGE_SIZE, secure=True)
-        memory.add("ram", RAM, 8 * PAGES * PAGE_SIZE, secure=False)
+        memory.add("tables", TABLES, 256 * PAGE, secure=True)
+        memory.add("ram", RAM, 8 * PAGES * PAGE, secure=False)
         pool = PagePool(memory, TABLES, 256)
         super().__init__(SimpleNamespace(memory=memory), pool, V1_3)
         self.pe = PE(0, 0)
@@ -78,7 +79,7 @@ class Bench(Manager):
 
     def _make(self, number, name, *, contexts, version=V1_2, properties=EVERYTHING, **options):
         stage2 = Stage2(self.memory, self.pool, vmid=number & 0xFF)
-        base = self.bases[number] = RAM + len(self.bases) * PAGES * PAGE_SIZE
+        base = self.bases[number] = RAM + len(self.bases) * PAGES * PAGE
         partition = Partition(
             id=number,
             name=name,
@@ -115,7 +116,7 @@ class Bench(Manager):
     def give_mailbox(self, partition, pages=1):
         """Let `partition` map an RX/TX pair."""
         tx = self.bases[partition.id]
-        self.ok(partition, fid.FFA_RXTX_MAP_64, tx, tx + pages * PAGE_SIZE, pages)
+        self.ok(partition, fid.FFA_RXTX_MAP_64, tx, tx + pages * PAGE, pages)
         return partition.mailbox
 
     def call_with(self, who, *registers):

@@ -13,7 +13,6 @@ from ffabric.guests.ffa import Blocked, FfaError, status_of
 from ffabric.system.description.python import vm
 
 VM = 5
-PAGE = 4096
 
 
 @pytest.fixture(params=[1, 2])

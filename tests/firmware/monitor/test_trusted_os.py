@@ -8,6 +8,7 @@ from mediator_sides import Tee
 from ffabric.abi import psci
 from ffabric.abi.optee import message as m
 from ffabric.abi.optee import smc
+from ffabric.abi.words import MASK32
 from ffabric.guests.trusted_os import TrustedOs
 from ffabric.machine import exits
 from ffabric.system.description.python import describe, trusted_os
@@ -116,7 +117,7 @@ def test_an_interrupt_that_it_makes_way_for_reaches_the_normal_world_at_once(ffa
     kernel = system.vm("kernel")
     message = kernel.ram.allocate(1)
     kernel.memory.write(message, m.build_message(m.Message(4)))
-    answer = kernel.ffa.call(smc.CALL_WITH_ARG, message >> 32, message & 0xFFFFFFFF)
+    answer = kernel.ffa.call(smc.CALL_WITH_ARG, message >> 32, message & MASK32)
     assert answer[0] == smc.Rpc.FOREIGN_INTR
     assert gic.pending(0) is None
 
@@ -157,5 +158,5 @@ def test_it_reads_messages_of_the_normal_world(ffabric):
     kernel = system.vm("kernel")
     at = kernel.ram.allocate(1)
     kernel.memory.write(at, m.build_message(m.Message(4)))
-    assert kernel.ffa.call(smc.CALL_WITH_ARG, at >> 32, at & 0xFFFFFFFF)[0] == smc.Return.OK
+    assert kernel.ffa.call(smc.CALL_WITH_ARG, at >> 32, at & MASK32)[0] == smc.Return.OK
     assert tee.messages == [m.Message(4, params=[])]

@@ -11,6 +11,7 @@ from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee import message as wire
 from ffabric.abi.optee.message import Command, Empty, Fmem, Message, Type, Value
 from ffabric.abi.optee.tee import Result
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.ffa import FfaError
 from ffabric.guests.optee.driver import meta
 
@@ -20,7 +21,6 @@ FIXED = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-PAGE = 4096
 u32 = st.integers(0, 0xFFFFFFFF)
 u64 = st.integers(0, (1 << 64) - 1)
 
@@ -38,9 +38,7 @@ class Hostile:
         """w3 to w7 of a yielding call, and of whatever it takes to end it."""
         self.shm.write(data[: 2 * PAGE - min(offset, 2 * PAGE)], min(offset, 2 * PAGE))
         cookie = self.shm.cookie
-        words = self.tee.words(
-            abi.YIELDING_CALL_WITH_ARG, cookie & 0xFFFFFFFF, cookie >> 32, offset
-        )
+        words = self.tee.words(abi.YIELDING_CALL_WITH_ARG, cookie & MASK32, cookie >> 32, offset)
         for _ in range(20):
             if words[0] or words[1] == abi.Return.DONE:
                 break

@@ -9,6 +9,7 @@ from ffabric.abi.optee import rpc
 from ffabric.abi.optee.ffa import Return
 from ffabric.abi.optee.message import NO_HANDLE, Command, Fmem, Message, Tmem, Type, Value
 from ffabric.abi.optee.tee import Origin, Result
+from ffabric.abi.words import MASK32
 from ffabric.guests.ffa import FfaError
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.memory import Region
@@ -144,7 +145,7 @@ def test_memory_of_many_pieces(tee, lab):
     size = 200 * 4096
     lab(REVERSE, Fmem(Type.FMEM_INOUT, 0, 0, size, cookie))
     assert b"".join(alice.memory.read(at, 4096) for at, _ in pieces) == data[::-1]
-    assert tee.words(abi.UNREGISTER_SHM, cookie & 0xFFFFFFFF, cookie >> 32)[0] == 0
+    assert tee.words(abi.UNREGISTER_SHM, cookie & MASK32, cookie >> 32)[0] == 0
     alice.ffa.reclaim(cookie)
 
 

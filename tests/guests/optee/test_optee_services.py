@@ -8,13 +8,14 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee.ffa import OPTEE_UUID, Return
 from ffabric.abi.optee.tee import Result
+from ffabric.abi.words import MASK32
 from ffabric.guests.ffa import Ffa, FfaError
 from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.driver import DrivenDriver
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.partition import Partition
 
-DENIED = Status.DENIED & 0xFFFFFFFF
+DENIED = Status.DENIED & MASK32
 
 
 @pytest.mark.parametrize("bits", [32, 64])

@@ -8,6 +8,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee.message import Command, Fmem, Message, Type, Value
 from ffabric.abi.optee.tee import Origin, Result
+from ffabric.abi.words import MASK32
 from ffabric.guests.optee.driver import DrivenDriver
 from ffabric.guests.optee.error import TeeError
 from ffabric.system.description.python import vm
@@ -55,7 +56,7 @@ def test_memory_of_one_vm_is_not_anothers_parameter(two):
         with pytest.raises(TeeError) as caught:
             two.bob.invoke(theirs, REVERSE, Fmem(Type.FMEM_INOUT, 0, at, 8, mine.cookie))
         assert (caught.value.result, caught.value.origin) == (Result.BAD_PARAMETERS, Origin.TEE)
-    low, high = mine.cookie & 0xFFFFFFFF, mine.cookie >> 32
+    low, high = mine.cookie & MASK32, mine.cookie >> 32
     words = two.words(abi.YIELDING_CALL_WITH_ARG, low, high, vm="bob")
     assert words[0] == Result.BAD_PARAMETERS
     assert two.words(abi.UNREGISTER_SHM, low, high, vm="bob")[0] == 0  # it knows no such memory

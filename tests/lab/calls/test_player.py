@@ -8,6 +8,7 @@ from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.version import LATEST
+from ffabric.abi.words import PAGE
 from ffabric.lab.calls.lines import Call
 from ffabric.lab.calls.player import Player
 from ffabric.lab.calls.systems import default_system, drive
@@ -16,7 +17,6 @@ from ffabric.system.description.python import describe, sp
 
 VM1, SP1 = 1, 0x8001
 TX, RX = 0x4000_1000, 0x4000_2000
-PAGE = 4096
 
 
 class Game:

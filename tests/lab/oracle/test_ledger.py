@@ -4,6 +4,7 @@ import pytest
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.words import PAGE
 from ffabric.firmware.manager.memory import reclaim, relayer, retrieve, send
 from ffabric.firmware.state import region
 from ffabric.firmware.state.region import DONATE, LEND
@@ -16,7 +17,6 @@ from ffabric.system.description.python import describe, sp
 from ffabric.system.manifest.manifest import ExceptionLevel
 from ffabric.system.spec import RunSpec
 
-PAGE = 4096
 RW, NX, X = abi.PERM_DATA_RW, abi.PERM_INSTRUCTION_NX, abi.PERM_INSTRUCTION_X
 
 

@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from ffabric.lab.oracle.stage2_reader import ATTRIBUTES, PAGE, Reach
+from ffabric.abi.words import PAGE
+from ffabric.lab.oracle.stage2_reader import ATTRIBUTES, Reach
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
 from ffabric.machine.stage2 import (

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from ffabric.abi.words import MASK32
 from ffabric.system.files.dtb import Node
 from ffabric.system.manifest.binding import find_manifest, read_manifest
 from ffabric.system.manifest.keys import TABLES
@@ -37,7 +38,7 @@ def text(value: str) -> bytes:
 def region(
     name: str, base: int | None, pages: int = 1, attributes: int = 3, **props: bytes
 ) -> Node:
-    given = {"base-address": cells(base >> 32, base & 0xFFFFFFFF)} if base is not None else {}
+    given = {"base-address": cells(base >> 32, base & MASK32)} if base is not None else {}
     more = {key.replace("_", "-"): value for key, value in props.items()}
     return Node(
         name, {**given, "pages-count": cells(pages), "attributes": cells(attributes), **more}

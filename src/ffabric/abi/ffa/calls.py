@@ -24,6 +24,7 @@ from ffabric.abi.ffa.texts import text
 from ffabric.abi.ffa.version import LATEST, format_version
 from ffabric.abi.optee import smc as optee
 from ffabric.abi.smccc import Function as SmcccFunction
+from ffabric.abi.words import MASK32
 
 FieldText = tuple[str, int, str]
 
@@ -103,7 +104,7 @@ def _padded(regs: Sequence[int]) -> list[int]:
 def decode(regs: Sequence[int], version: int = LATEST) -> Call:
     """Any call or reply in x0 to x17 (fewer are taken as zeros), read as `version` lays it out."""
     regs = _padded(regs)
-    function_id = regs[0] & 0xFFFF_FFFF
+    function_id = regs[0] & MASK32
     notes: list[str] = []
     function = fid.FUNCTIONS.get(function_id)
     if function is None:
@@ -132,11 +133,11 @@ def decode(regs: Sequence[int], version: int = LATEST) -> Call:
 def _decode_success(
     call: fid.Function, call_regs: Sequence[int], regs: Sequence[int], version: int
 ) -> Call:
-    reply_id = regs[0] & 0xFFFF_FFFF
+    reply_id = regs[0] & MASK32
     is_64 = reply_id == fid.FFA_SUCCESS_64
     args = (*_TARGET, *registers.at_version(call.replies, version))
     fields = _texts(args, regs, is_64=is_64)
-    asked = call_regs[1] & 0xFFFF_FFFF
+    asked = call_regs[1] & MASK32
     word = PROPERTIES.get(asked) if call.id == fid.FFA_FEATURES else None
     if word is not None:
         fields = [
@@ -154,11 +155,11 @@ def decode_reply(
 ) -> Call:
     """The reply in `reply_regs` to the call in `call_regs`."""
     call_regs, regs = _padded(call_regs), _padded(reply_regs)
-    call_id = call_regs[0] & 0xFFFF_FFFF
+    call_id = call_regs[0] & MASK32
     call = fid.FUNCTIONS.get(call_id)
     if call is None or call_id == fid.FFA_VERSION:
         return _decode_plain(call_id, regs)
-    if regs[0] & 0xFFFF_FFFF in _SUCCESS:
+    if regs[0] & MASK32 in _SUCCESS:
         return _decode_success(call, call_regs, regs, version)
     return decode(regs, version)
 
@@ -170,7 +171,7 @@ def _decode_plain(call_id: int, regs: Sequence[int]) -> Call:
     name = fid.function_name(call_id) if other is None else other.name
     kind = Kind.VALUE
     if call_id in _VERSION_CALLS:
-        value &= 0xFFFF_FFFF
+        value &= MASK32
         kind = Kind.VERSION
     elif call_id in psci.FUNCTIONS and (not value or value & 0xFFFF_FF00 == 0xFFFF_FF00):
         kind = Kind.PSCI_STATUS

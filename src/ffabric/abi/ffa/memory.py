@@ -22,7 +22,6 @@ from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
 from ffabric.abi.layout import Layout, mbz, sbz, u8, u16, u32, u64
 
-PAGE_SIZE: Final = 4096
 HANDLE_INVALID: Final = 0xFFFF_FFFF_FFFF_FFFF
 HANDLE_HYPERVISOR: Final = 1 << 63  # who allocated a handle: the hypervisor, else the SPMC
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ffabric.abi.bits import Bit, Bits, Word
 from ffabric.abi.errors import DecodeError
+from ffabric.abi.words import MASK32, MASK64
 
 MAX_NOTIFICATIONS: Final = 64
 
@@ -78,16 +79,6 @@ class PendingInfo(Struct, frozen=True):
     more: bool = False
 
 
-def bitmap(low: int, high: int) -> int:
-    """The 64-bit bitmap in two w registers."""
-    return low & 0xFFFF_FFFF | (high & 0xFFFF_FFFF) << 32
-
-
-def halves(value: int) -> tuple[int, int]:
-    """A 64-bit bitmap as two w registers, low half first."""
-    return value & 0xFFFF_FFFF, value >> 32
-
-
 def _ids(smc64: bool) -> struct.Struct:
     return struct.Struct(f"<{INFO_MAX_IDS_64 if smc64 else INFO_MAX_IDS_32}H")
 
@@ -121,7 +112,7 @@ def parse_pending(registers: Sequence[int], *, smc64: bool) -> PendingInfo:
 
     Of a 32-bit answer the upper halves are not looked at.
     """
-    mask = 0xFFFF_FFFF_FFFF_FFFF if smc64 else 0xFFFF_FFFF
+    mask = MASK64 if smc64 else MASK32
     word, *rest = (register & mask for register in registers[: _ID_REGISTERS + 1])
     ids = _ids(smc64).unpack(_registers(smc64).pack(*rest))
     count = word >> INFO_LIST_COUNT_SHIFT & INFO_LIST_COUNT_MASK

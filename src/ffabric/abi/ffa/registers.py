@@ -12,9 +12,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from ffabric.abi.bits import Word
+from ffabric.abi.bits import ALWAYS, Word
 from ffabric.abi.ffa.version import V1_0, V1_1
-from ffabric.abi.layout import ALWAYS
 
 WIDE: Final = 63  # `hi` of a field that is a whole register: x in a 64-bit call, w in a 32-bit one
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from ffabric.abi.words import MASK32
+
 
 class Status(IntEnum):
     """A status code; negative values are errors."""
@@ -23,7 +25,7 @@ class Status(IntEnum):
     @property
     def register(self) -> int:
         """The code as a 32-bit register value, zero-extended as SMCCC wants it."""
-        return self & 0xFFFF_FFFF
+        return self & MASK32
 
 
 _BY_REGISTER = {status.register: status for status in Status}
@@ -34,4 +36,4 @@ def from_register(value: int) -> Status | None:
 
     A 32-bit result leaves the upper half of the register undefined, so it is never looked at.
     """
-    return _BY_REGISTER.get(value & 0xFFFF_FFFF)
+    return _BY_REGISTER.get(value & MASK32)

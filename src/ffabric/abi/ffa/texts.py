@@ -12,11 +12,12 @@ from ffabric.abi.ffa.registers import Arg, Kind
 from ffabric.abi.ffa.status import from_register
 from ffabric.abi.ffa.uuids import from_pair, from_words
 from ffabric.abi.ffa.version import format_version
+from ffabric.abi.words import MASK32, MASK64
 
 # FFA_VERSION answers a version or, without an FFA_ERROR around it, a code of SMCCC.
 _VERSION_ERRORS: Final = {
-    smccc.NOT_SUPPORTED & 0xFFFF_FFFF: "NOT_SUPPORTED",
-    smccc.INVALID_PARAMETER & 0xFFFF_FFFF: "INVALID_PARAMETER",
+    smccc.NOT_SUPPORTED & MASK32: "NOT_SUPPORTED",
+    smccc.INVALID_PARAMETER & MASK32: "INVALID_PARAMETER",
 }
 _PSCI_RETURNS: Final = {code.register: code.name for code in psci.Return}
 
@@ -43,7 +44,7 @@ def _status(value: int, _: Arg) -> str:
 
 
 def _psci_status(value: int, _: Arg) -> str:
-    return _PSCI_RETURNS.get(value & 0xFFFF_FFFF) or f"unassigned status {value:#x}"
+    return _PSCI_RETURNS.get(value & MASK32) or f"unassigned status {value:#x}"
 
 
 def _psci_function(value: int, _: Arg) -> str:
@@ -63,7 +64,7 @@ def _feature(value: int, _: Arg) -> str:
 
 def _uuid(value: int, arg: Arg) -> str:
     if arg.count == 2:
-        return str(from_pair(value & (1 << 64) - 1, value >> 64))
+        return str(from_pair(value & MASK64, value >> 64))
     return str(from_words(*(value >> 32 * index for index in range(arg.count))))
 
 

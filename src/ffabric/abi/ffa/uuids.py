@@ -10,6 +10,8 @@ import struct
 from typing import Final
 from uuid import UUID
 
+from ffabric.abi.words import MASK32
+
 NIL: Final = UUID(int=0)
 
 _WORDS = struct.Struct("<4I")
@@ -30,7 +32,7 @@ def to_pair(uuid: UUID) -> tuple[int, int]:
 
 def from_words(*words: int) -> UUID:
     """The UUID in four registers; their upper halves are not looked at."""
-    return UUID(bytes=_WORDS.pack(*(word & 0xFFFF_FFFF for word in words)))
+    return UUID(bytes=_WORDS.pack(*(word & MASK32 for word in words)))
 
 
 def from_pair(low: int, high: int) -> UUID:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from ffabric.abi.bits import Bit, Word
 from ffabric.abi.ffa.registers import Arg, Kind, encode, pair
+from ffabric.abi.words import MASK32
 
 SOURCE: Final = "OP-TEE 4.10, optee_ffa.h"
 OPTEE_UUID: Final = UUID("486178e0-e7f8-11e3-bc5e-0002a5d5c51b")
@@ -115,7 +116,7 @@ SERVICES: Final[dict[int, Service]] = {
 
 def service_of(w3: int) -> Service | None:
     """The service that w3 of a request asks for; None if there is none."""
-    return SERVICES.get(w3 & 0xFFFF_FFFF)
+    return SERVICES.get(w3 & MASK32)
 
 
 def build_request(service_id: int, /, **fields: int) -> list[int]:

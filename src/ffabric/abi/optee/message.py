@@ -18,6 +18,7 @@ from msgspec import Struct
 from ffabric.abi.bits import Bit, Bits, Word
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.layout import Layout, sbz, u16, u32, u64
+from ffabric.abi.words import MASK32, PAGE
 
 SOURCE: Final = "OP-TEE 4.10, optee_msg.h"
 
@@ -71,7 +72,6 @@ OUTPUT: Final = 2
 META_VALUE: Final = META | Type.VALUE_INPUT
 
 NO_HANDLE: Final = 0xFFFF_FFFF_FFFF_FFFF  # the handle of an FMEM that refers to no memory
-PAGE: Final = 4096
 LIST_ENTRIES: Final = PAGE // 8 - 1  # a page of a page list: so many addresses, and the next page
 
 HEADER: Final = Layout(
@@ -275,7 +275,7 @@ def build_param(param: Param) -> bytes:
         case Rmem(attributes, offset, size, reference):
             return _RMEM.pack(attributes, offset, size, reference)
         case Fmem(attributes, at, internal, size, handle):
-            return _FMEM.pack(attributes, at & 0xFFFF_FFFF, at >> 32, internal, size, handle)
+            return _FMEM.pack(attributes, at & MASK32, at >> 32, internal, size, handle)
         case Empty(attributes):
             return _VALUE.pack(attributes, 0, 0, 0)
 

@@ -12,6 +12,7 @@ from typing import Final
 from ffabric.abi import smccc
 from ffabric.abi.bits import Bit, Word
 from ffabric.abi.smccc import Function, Owner
+from ffabric.abi.words import MASK32
 
 _TRUSTED_OS: Final = Owner.TRUSTED_OS
 _OWNER_API: Final = 63
@@ -114,7 +115,7 @@ SHM_CACHED: Final = 1
 
 def is_rpc(a0: int) -> bool:
     """Whether a result is an RPC."""
-    return a0 >> 16 & 0xFFFF == 0xFFFF and a0 & 0xFFFF_FFFF != Return.UNKNOWN_FUNCTION
+    return a0 >> 16 & 0xFFFF == 0xFFFF and a0 & MASK32 != Return.UNKNOWN_FUNCTION
 
 
 _MESSAGE = ("address_high", "address_low", "cache")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.hypervisor.spmc_link import relay
 from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.manager.setup.mailbox import Buffer, Mailbox
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.spmc_link.sequences import Script
     from ffabric.machine.machine import PE
 
-MASK32 = 0xFFFFFFFF
-PAGE = 4096
 MAILBOX_PAGES = 4
 
 

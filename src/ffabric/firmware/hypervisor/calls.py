@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.uuids import NIL
+from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor.spmc_link import relay
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.dispatch import CallTable, Handler, Next
@@ -71,7 +72,7 @@ def _rx_release(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Nex
 
 def _bitmap(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_BITMAP_CREATE and _DESTROY by a VM that schedules: for itself."""
-    if caller.x[1] & 0xFFFFFFFF != caller.partition.id:
+    if caller.x[1] & MASK32 != caller.partition.id:
         refuse(BITMAP_VM, got=caller.x[1], expected=caller.partition.id)
     return hypervisor.forward_notification(pe, caller)
 

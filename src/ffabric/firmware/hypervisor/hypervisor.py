@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.version import V1_1
+from ffabric.abi.words import MASK32, SECURE_BIT
 from ffabric.firmware.hypervisor import boot, notifications
 from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
 from ffabric.firmware.hypervisor.spmc_link import relay
-from ffabric.firmware.hypervisor.spmc_link.sequences import MASK32, Scripts, Steps
+from ffabric.firmware.hypervisor.spmc_link.sequences import Scripts, Steps
 from ffabric.firmware.hypervisor.vms import interrupts, lifetime, vcpu
 from ffabric.firmware.hypervisor.vms.frames import Frames
 from ffabric.firmware.manager import cycles
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.notifications import NotificationState
     from ffabric.machine.machine import PE, Machine
     from ffabric.machine.pages import PagePool
-
-SECURE_ID = 1 << 15
 
 
 class Hypervisor(Scripts):
@@ -234,9 +233,9 @@ class Hypervisor(Scripts):
 
     def forward_request(self, pe: PE, caller: ExecutionContext, receiver: int) -> Next:
         """A direct request to an SP."""
-        if not receiver & SECURE_ID:
+        if not receiver & SECURE_BIT:
             refuse(direct.RECEIVER, got=receiver, expected="a known endpoint")
-        two = caller.x[0] & 0xFFFFFFFF == fid.FFA_MSG_SEND_DIRECT_REQ2
+        two = caller.x[0] & MASK32 == fid.FFA_MSG_SEND_DIRECT_REQ2
         needed = info.DIRECT_REQ2_SEND if two else info.DIRECT_REQ_SEND
         if not caller.partition.properties & needed:
             refuse(direct.SEND_PROPERTY, got=caller.partition.properties, expected=needed)
@@ -281,7 +280,7 @@ class Hypervisor(Scripts):
 
     def notifies_elsewhere(self, endpoint: int) -> bool:
         """What SPs set and get is kept by the SPMC."""
-        return bool(endpoint & SECURE_ID)
+        return bool(endpoint & SECURE_BIT)
 
     def forward_notification(self, pe: PE, caller: ExecutionContext) -> Next:
         """A VM's notification call that concerns SPs."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
 from ffabric.abi.ffa.status import Status, from_register
+from ffabric.abi.words import MASK32, join
 from ffabric.firmware.hypervisor.spmc_link.relay import rest, uninterrupted
 from ffabric.firmware.hypervisor.vms import interrupts
 from ffabric.firmware.manager.notifications import calls as notifications
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
 
-MASK32 = 0xFFFFFFFF
 _INFO_GETS = (fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64)
 _INFO_ANSWERS = (fid.FFA_SUCCESS_32, fid.FFA_SUCCESS_64)
 MAX_ROUNDS = 64
@@ -70,8 +70,8 @@ def _relay(caller: ExecutionContext) -> Script:
         caller,
         x[1] >> 16 & 0xFFFF,
         flags,
-        from_sps=abi.bitmap(answer[2] & MASK32, answer[3] & MASK32),
-        framework=abi.bitmap(answer[6] & MASK32, answer[7] & MASK32),
+        from_sps=join(answer[2], answer[3]),
+        framework=join(answer[6], answer[7]),
     )
     return caller
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
+from ffabric.abi.words import MASK32
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import reply, runtime_model
 from ffabric.firmware.state.partition import ExecutionContext, Model, Partition, State
@@ -233,7 +234,7 @@ def error(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 
     Answering it with another error would let a partition that reports each error loop for ever.
     """
-    status = caller.x[2] & 0xFFFFFFFF
+    status = caller.x[2] & MASK32
     return abort(
         pm, pe, caller, f"reported FFA_ERROR {status - (1 << 32) if status >> 31 else status}"
     )

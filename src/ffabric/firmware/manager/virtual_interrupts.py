@@ -25,6 +25,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi import hafnium
+from ffabric.abi.words import MASK32
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.dispatch import Handler, Manager
@@ -98,7 +99,7 @@ def drive(ctx: ExecutionContext) -> None:
 def enable(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """HF_INTERRUPT_ENABLE(intid, enable, pin): 0, or -1 for an unknown interrupt."""
     x = caller.x
-    intid, on, pin = x[1] & 0xFFFFFFFF, x[2] & 0xFFFFFFFF, x[3] & 0xFFFFFFFF
+    intid, on, pin = x[1] & MASK32, x[2] & MASK32, x[3] & MASK32
     if intid >= MAX_INTID or pin > FIQ:
         x[0] = FAILURE
         return caller
@@ -122,8 +123,8 @@ def get(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
 def deactivate(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """HF_INTERRUPT_DEACTIVATE(physical, virtual): 0, or -1 if it was not active."""
     x = caller.x
-    intid = x[1] & 0xFFFFFFFF
-    if intid != x[2] & 0xFFFFFFFF or intid not in caller.virq.active:
+    intid = x[1] & MASK32
+    if intid != x[2] & MASK32 or intid not in caller.virq.active:
         x[0] = FAILURE
         return caller
     caller.virq.active.discard(intid)
@@ -135,7 +136,7 @@ def deactivate(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
 def reconfigure(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """HF_INTERRUPT_RECONFIGURE(intid, command, value): 0, or -1 for what is not to be changed."""
     x = caller.x
-    intid, command, value = (word & 0xFFFFFFFF for word in x[1:4])
+    intid, command, value = (word & MASK32 for word in x[1:4])
     possible = intid < MAX_INTID and pm.interrupt_reconfigured(caller, intid, command, value)
     x[0] = 0 if possible else FAILURE
     return caller

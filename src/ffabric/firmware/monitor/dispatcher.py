@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ffabric.abi.optee import smc
 from ffabric.abi.smccc import Owner
+from ffabric.abi.words import MASK32
 from ffabric.firmware.state.partition import ExecutionContext, Partition, State
 from ffabric.machine import exits
 from ffabric.machine.gic import GROUP1NS
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE
 
 IRQ, FIQ = 0, 1
-MASK32 = 0xFFFFFFFF
 UNKNOWN = 0xFFFFFFFFFFFFFFFF
 YIELDING, FAST, CPU_ON, FIQ_ENTRY = 0, 4, 8, 24
 """Offsets of the vectors: one branch instruction each."""

@@ -13,6 +13,7 @@ from uuid import UUID
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import MASK32
 from ffabric.firmware.state import reply
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class LogicalPartition:
     def request(self, x: list[int]) -> None:
         """Answer the direct request in ``x`` in place."""
         assert self.serve is not None
-        function = x[0] & 0xFFFFFFFF
+        function = x[0] & MASK32
         sender = x[1] >> 16 & 0xFFFF
         last = 18 if function == fid.FFA_MSG_SEND_DIRECT_REQ2 else 8
         first = 4 if last == 18 else 3

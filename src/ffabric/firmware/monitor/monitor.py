@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import smccc
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import MASK32
 from ffabric.firmware.manager.dispatch import Next
 from ffabric.firmware.manager.messages import direct
 from ffabric.firmware.monitor.dispatcher import Dispatcher, is_for_trusted_os
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ffabric.firmware.monitor.worlds import NormalWorld, SecureWorld
     from ffabric.machine.machine import PE, Machine
 
-MASK32 = 0xFFFFFFFF
 NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import psci, smccc
 from ffabric.abi.psci import AffinityState, MigrateType, Return
+from ffabric.abi.words import MASK32
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.monitor import Monitor
@@ -48,7 +49,7 @@ class Psci:
         x[0] = psci.VERSION_1_1
 
     def _features(self, pe: PE, x: list[int]) -> None:
-        function = x[1] & 0xFFFFFFFF
+        function = x[1] & MASK32
         known = function in self.handlers or function == smccc.SMCCC_VERSION
         x[0] = Return.SUCCESS if known else Return.NOT_SUPPORTED.register64
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.rxtx import EndpointBuffers, parse_endpoint_buffers
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.manager.setup import mailbox
-from ffabric.firmware.manager.setup.mailbox import PAGE, Buffer, Mailbox
+from ffabric.firmware.manager.setup.mailbox import Buffer, Mailbox
 from ffabric.firmware.state import ownership, reply
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import VALID
@@ -62,7 +63,7 @@ def map_(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     tx, rx = caller.x[1:3]
     if tx or rx:
         world = caller.partition
-        world.mailbox = mailbox.make(spmc, world, tx, rx, caller.x[3] & 0xFFFFFFFF)
+        world.mailbox = mailbox.make(spmc, world, tx, rx, caller.x[3] & MASK32)
     else:
         _map_vm(spmc, caller)
     reply.success(caller.x)

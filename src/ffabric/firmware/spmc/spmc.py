@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import SECURE_BIT
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.dispatch import Manager, Next
 from ffabric.firmware.manager.messages import indirect
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 SPMC_ID = 0x8000
 NORMAL_WORLD_ID = 0
-SECURE_ID = 1 << 15
 
 NOT_AN_SP = rule(
     "direct.req.to_normal_world",
@@ -286,12 +286,12 @@ class Spmc(Manager):
     def speaks_for(self, partition: Partition, sender: int) -> bool:
         """Through the gate a hypervisor speaks for its VMs; a kernel at EL1 has none."""
         if partition.gateway and self.serves_vms:
-            return not sender & SECURE_ID
+            return not sender & SECURE_BIT
         return sender == partition.id
 
     def is_remote(self, endpoint: int) -> bool:
         """Endpoints of the normal world are its own business."""
-        return not endpoint & SECURE_ID
+        return not endpoint & SECURE_BIT
 
     def leaving(self, pe: PE) -> None:
         """``pe`` goes to the normal world: what was put off until then happens."""

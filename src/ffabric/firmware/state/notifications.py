@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa.notifications import INFO_MAX_VCPUS, PendingList
+from ffabric.abi.words import SECURE_BIT
 from ffabric.firmware.state.partition import State
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 GLOBAL = -1
 """The key of bits that are for every vCPU."""
-
-SECURE_ID = 1 << 15
 
 
 class Bits:
@@ -125,7 +124,7 @@ class NotificationState:
 
     def source(self, sender: int) -> Source:
         """The notifications of senders of the world of ``sender``."""
-        return self.from_sps if sender & SECURE_ID else self.from_vms
+        return self.from_sps if sender & SECURE_BIT else self.from_vms
 
     def is_pending(self, vcpu: int) -> bool:
         """Whether FFA_NOTIFICATION_GET on ``vcpu`` would return any bit."""

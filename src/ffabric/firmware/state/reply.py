@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import MASK32
 
-NOT_SUPPORTED = (fid.FFA_ERROR, 0, Status.NOT_SUPPORTED & 0xFFFFFFFF, 0, 0, 0, 0, 0)
+NOT_SUPPORTED = (fid.FFA_ERROR, 0, Status.NOT_SUPPORTED & MASK32, 0, 0, 0, 0, 0)
 
 
 _SUCCESS_32 = fid.FFA_SUCCESS_32
@@ -31,7 +32,7 @@ def success64(x: list[int], x2: int = 0, x3: int = 0, x4: int = 0) -> None:
 
 def error(x: list[int], status: int) -> None:
     """FFA_ERROR with ``status`` in w2."""
-    x[0:8] = (fid.FFA_ERROR, 0, status & 0xFFFFFFFF, 0, 0, 0, 0, 0)
+    x[0:8] = (fid.FFA_ERROR, 0, status & MASK32, 0, 0, 0, 0, 0)
 
 
 def interrupt(x: list[int], w1: int = 0, w2: int = 0) -> None:

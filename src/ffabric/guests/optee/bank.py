@@ -14,6 +14,7 @@ from uuid import UUID
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee.tee import Result
+from ffabric.abi.words import MASK32
 from ffabric.guests.optee.entry import call_with_arg
 from ffabric.guests.optee.memory import SharedMemory, SpinLock
 from ffabric.guests.optee.notifications import Notifier
@@ -23,8 +24,6 @@ from ffabric.guests.optee.threads import Thread, Threads, go_on
 if TYPE_CHECKING:
     from ffabric.guests.ffa import Ffa
     from ffabric.guests.optee.ta import TrustedApp
-
-MASK32 = 0xFFFFFFFF
 
 
 class Bank:

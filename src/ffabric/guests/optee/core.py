@@ -20,6 +20,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee import rpc
 from ffabric.abi.optee.tee import Result
+from ffabric.abi.words import MASK32
 from ffabric.guests.ffa import DirectMessage, Ffa, FfaError
 from ffabric.guests.optee.bank import Bank
 from ffabric.guests.optee.devices import DeviceEnumeration
@@ -28,7 +29,6 @@ from ffabric.guests.optee.ta import TrustedApp
 from ffabric.guests.optee.threads import Thread
 from ffabric.guests.partition import Partition
 
-MASK32 = 0xFFFFFFFF
 REVISION: Final = (4, 10)
 """The OP-TEE whose behaviour this is."""
 EVERYBODY: Final = 0

@@ -26,6 +26,7 @@ from ffabric.abi.optee.ffa import Capabilities, Return
 from ffabric.abi.optee.message import Command, Message, Param, Value
 from ffabric.abi.optee.rpc import MAX_PARAMS
 from ffabric.abi.optee.tee import Login, Origin, Result
+from ffabric.abi.words import MASK32, PAGE, pages_for
 from ffabric.guests.ffa import Calls, DrivenFfa, Ffa, FfaError
 from ffabric.guests.optee import driver_rpc
 from ffabric.guests.optee.devices import Command as DeviceCommand
@@ -33,12 +34,10 @@ from ffabric.guests.optee.devices import DeviceEnumeration
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.shm import NULL, Shm
 from ffabric.guests.steps import Steps, Waiting, step
-from ffabric.system.vcpu import PAGE
 
 if TYPE_CHECKING:
     from ffabric.guests.optee.supplicant import Supplicant
 
-MASK32 = 0xFFFFFFFF
 SLOT = 512
 """Bytes that the message of a call and those of its RPCs have."""
 NIL = UUID(int=0)
@@ -148,7 +147,7 @@ class DriverCalls:
 
     def obtain(self, size: int) -> Steps[Shm]:
         """The same, for steps."""
-        ipa = self.ffa.ram.allocate(max(1, -(-size // PAGE)))
+        ipa = self.ffa.ram.allocate(max(1, pages_for(size)))
         return (yield from self._share(ipa, size, own=True))
 
     @step

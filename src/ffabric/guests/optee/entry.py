@@ -18,6 +18,7 @@ from ffabric.abi.errors import DecodeError
 from ffabric.abi.optee import message as wire
 from ffabric.abi.optee.message import Command, Header
 from ffabric.abi.optee.tee import NUM_PARAMS, Login, Origin, Result
+from ffabric.abi.words import MASK32
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.ta import Identity, Memref, Params, Value, params_of
 from ffabric.guests.optee.threads import RPC_SIZE, Thread
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ffabric.guests.optee.bank import Bank
     from ffabric.guests.optee.memory import Region
 
-MASK32 = 0xFFFFFFFF
 META_PARAMS: Final = 2
 """OPEN_SESSION begins with two of them: the TA's UUID, and who the client is."""
 _NAMELESS = frozenset({Login.PUBLIC, Login.REE_KERNEL})

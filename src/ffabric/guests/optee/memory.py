@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.memory import FLAG_TYPE_SHARE, MEM_ATTR_NORMAL_WB_INNER
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import PAGE
 from ffabric.guests.ffa import Ffa, FfaError
 from ffabric.guests.optee.console import log
-from ffabric.system.vcpu import PAGE
 
 if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess

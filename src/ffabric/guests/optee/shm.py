@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi.optee.message import Fmem, Type
-from ffabric.system.vcpu import PAGE
+from ffabric.abi.words import PAGE, pages_for
 
 if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess
@@ -38,7 +38,7 @@ class Shm:
     @property
     def pages(self) -> int:
         """How many pages it touches."""
-        return -(-(self.internal_offset + self.size) // PAGE)
+        return pages_for(self.internal_offset + self.size)
 
     def read(self, count: int | None = None, at: int = 0) -> bytes:
         """`count` bytes (None: all that are left) from `at`."""

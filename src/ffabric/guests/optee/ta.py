@@ -26,14 +26,12 @@ from msgspec import Struct
 
 from ffabric.abi.optee.message import INPUT, OUTPUT, Type
 from ffabric.abi.optee.tee import NUM_PARAMS, Result
+from ffabric.abi.words import MASK32, MASK64
 from ffabric.guests.optee.error import TeeError
 
 if TYPE_CHECKING:
     from ffabric.guests.optee.memory import Region
     from ffabric.guests.optee.threads import Thread
-
-MASK32 = 0xFFFFFFFF
-MASK64 = 0xFFFFFFFFFFFFFFFF
 
 
 class Enumerated(Enum):

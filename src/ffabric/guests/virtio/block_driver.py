@@ -5,9 +5,9 @@ from __future__ import annotations
 from ffabric.abi.virtio import block as abi
 from ffabric.abi.virtio import ids
 from ffabric.abi.virtio.block import HEADER, ID_SIZE, SECTOR, SEGMENT, Status, Type
+from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.virtio.dma import Coherent
 from ffabric.guests.virtio.driver import Driver
-from ffabric.system.vcpu import PAGE
 
 STATUS_OFFSET = HEADER.size
 _NO_STATUS = 0xFF
@@ -89,7 +89,7 @@ class BlockDriver(Driver):
         await self._to_device(Type.WRITE_ZEROES, 0, SEGMENT.pack(sector, count, 0))
 
     async def _from_device(self, type_: Type, sector: int, size: int) -> bytes:
-        device, pages = self.device, -(-size // PAGE)
+        device, pages = self.device, pages_for(size)
         ipa = device.ram.allocate(pages)
         try:
             await self.transfer(type_, sector, ipa, size)
@@ -98,7 +98,7 @@ class BlockDriver(Driver):
             device.ram.free(ipa, pages)
 
     async def _to_device(self, type_: Type, sector: int, data: bytes) -> None:
-        device, pages = self.device, -(-len(data) // PAGE)
+        device, pages = self.device, pages_for(len(data))
         ipa = device.ram.allocate(pages)
         try:
             device.memory.write(ipa, data)

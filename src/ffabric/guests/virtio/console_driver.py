@@ -6,9 +6,9 @@ from typing import Final
 
 from ffabric.abi.virtio import console as abi
 from ffabric.abi.virtio import ids
+from ffabric.abi.words import PAGE
 from ffabric.guests.virtio.driver import Driver
 from ffabric.guests.virtio.receive import ReceiveBuffers
-from ffabric.system.vcpu import PAGE
 
 RECEIVE_BUFFERS: Final = 8
 RECEIVE_SIZE: Final = 256

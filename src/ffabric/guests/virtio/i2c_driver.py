@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from ffabric.abi.virtio import i2c as abi
 from ffabric.abi.virtio import ids
+from ffabric.abi.words import PAGE
 from ffabric.guests.virtio.driver import Driver
 from ffabric.guests.virtio.driver_queue import Buffer
-from ffabric.system.vcpu import PAGE
 
 Transfer = tuple[int, bytes | int]
 """7-bit address, and what to write or how many bytes to read."""

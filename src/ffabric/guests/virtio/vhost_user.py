@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from ffabric.abi.virtio import block, ids
 from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio_msg.ffa import AREA_SHIFT
+from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.device_queue import Chain, QueueError
 from ffabric.guests.virtio.dma import Coherent
@@ -23,7 +24,6 @@ from ffabric.guests.virtio.driver_queue import Buffer, DriverQueue, queue_size
 from ffabric.machine.access import DataAbort
 from ffabric.machine.host.vhost_user.front_end import BackEndLost, FrontEnd, Region
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
-from ffabric.system.vcpu import PAGE
 
 if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess
@@ -159,7 +159,7 @@ class VhostUserDevice(Device):
         if coherent is None:
             assert self._ram is not None
             size = queue_size(SHADOW_SIZE, self.back_end.features & bits.INDIRECT_DESC)
-            pages = -(-size // PAGE)
+            pages = pages_for(size)
             ipa, address = self._ram.allocate(pages), SHADOW_ADDRESS + (index << 32)
             self._add([], address, ipa, pages * PAGE)
             coherent = self._coherent[index] = Coherent(ipa, address, pages * PAGE)

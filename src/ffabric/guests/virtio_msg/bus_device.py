@@ -38,11 +38,11 @@ from ffabric.abi.virtio_msg.header import (
 )
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.virtio_msg.transport import EVENT_USED
+from ffabric.abi.words import PAGE
 from ffabric.guests.ffa import Ffa, FfaError
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio_msg.areas import Area, Areas
 from ffabric.guests.virtio_msg.transport_device import ACCEPTED, DeviceEnd
-from ffabric.system.vcpu import PAGE
 
 MAX_AREAS: Final = 255
 MAX_EVENTS: Final = 1024

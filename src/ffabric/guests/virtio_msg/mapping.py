@@ -12,15 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi.virtio_msg.ffa import address, split_address
+from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.virtio.dma import Coherent, Mapped
-from ffabric.system.vcpu import PAGE, Ram
+from ffabric.system.vcpu import Ram
 
 if TYPE_CHECKING:
     from ffabric.guests.virtio_msg.bus_driver import DriverBus, SharedArea
-
-
-def _pages(size: int) -> int:
-    return -(-size // PAGE)
 
 
 class StaticMapping:
@@ -49,18 +46,18 @@ class StaticMapping:
 
     async def allocate(self, size: int) -> Coherent:
         """Memory of the pool, zeroed."""
-        ipa = self._pool.allocate(_pages(size))
-        self._bus.ffa.memory.write(ipa, bytes(_pages(size) * PAGE))
+        ipa = self._pool.allocate(pages_for(size))
+        self._bus.ffa.memory.write(ipa, bytes(pages_for(size) * PAGE))
         return Coherent(ipa, self._address(ipa), size)
 
     async def free(self, coherent: Coherent) -> None:
         """Back into the pool."""
-        self._pool.free(coherent.ipa, _pages(coherent.size))
+        self._pool.free(coherent.ipa, pages_for(coherent.size))
 
     async def map(self, ipa: int, size: int, *, from_device: bool) -> Mapped:
         """Bounce a buffer into the pool."""
         memory = self._bus.ffa.memory
-        slot = self._pool.allocate(_pages(size))
+        slot = self._pool.allocate(pages_for(size))
         if not from_device:
             memory.write(slot, memory.read(ipa, size))
         return Mapped(ipa, self._address(slot), size, from_device, slot)
@@ -70,7 +67,7 @@ class StaticMapping:
         if mapped.from_device:
             memory = self._bus.ffa.memory
             memory.write(mapped.ipa, memory.read(mapped.key, mapped.size))
-        self._pool.free(mapped.key, _pages(mapped.size))
+        self._pool.free(mapped.key, pages_for(mapped.size))
 
     def _address(self, ipa: int) -> int:
         return address(self._number, ipa - self._pool.base)
@@ -99,7 +96,7 @@ class DynamicMapping:
 
     async def allocate(self, size: int) -> Coherent:
         """Pages of their own, zeroed and shared."""
-        ffa, pages = self._bus.ffa, _pages(size)
+        ffa, pages = self._bus.ffa, pages_for(size)
         ipa = ffa.ram.allocate(pages)
         ffa.memory.write(ipa, bytes(pages * PAGE))
         self._coherent[ipa] = pages
@@ -115,7 +112,7 @@ class DynamicMapping:
     async def map(self, ipa: int, size: int, *, from_device: bool) -> Mapped:
         """Share the pages of a buffer."""
         offset = ipa % PAGE
-        area = await self._share(ipa - offset, _pages(offset + size))
+        area = await self._share(ipa - offset, pages_for(offset + size))
         return Mapped(ipa, address(area.number, offset), size, from_device, area.number)
 
     async def unmap(self, mapped: Mapped) -> None:

@@ -18,6 +18,7 @@ from ffabric.abi.virtio_msg import transport as abi
 from ffabric.abi.virtio_msg.body import MessageType
 from ffabric.abi.virtio_msg.generations import Generation
 from ffabric.abi.virtio_msg.message import Message
+from ffabric.abi.words import MASK32
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.device_queue import DeviceQueue, Place, QueueError
 from ffabric.guests.virtio.dma import Dma
@@ -31,7 +32,6 @@ FEATURE_BLOCKS: Final = 2
 _LAST_BLOCK = 63
 """Feature blocks from here on are one: no device has any of them."""
 _FIRST_GENERATION = 1
-_MASK32 = 0xFFFF_FFFF
 
 Emit = Callable[[MessageType, dict[str, Any]], None]
 
@@ -114,7 +114,7 @@ class DeviceEnd:
         return {"status": self.status, "generation": generation, "offset": offset, "data": data}
 
     def _bump(self) -> None:
-        self._config_generation = self._config_generation + 1 & _MASK32 or _FIRST_GENERATION
+        self._config_generation = self._config_generation + 1 & MASK32 or _FIRST_GENERATION
 
     @property
     def _running(self) -> bool:
@@ -147,7 +147,7 @@ class DeviceEnd:
         room = (self._max_size - 8 - record.size) // 4
         count = min(count, room)
         blocks = b"".join(
-            (self.offered >> 32 * at & _MASK32 if at < FEATURE_BLOCKS else 0).to_bytes(4, "little")
+            (self.offered >> 32 * at & MASK32 if at < FEATURE_BLOCKS else 0).to_bytes(4, "little")
             for at in range(index, index + count)
         )
         return {"index": index, "num": count, "blocks": blocks}

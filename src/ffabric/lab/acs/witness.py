@@ -18,6 +18,7 @@ import msgspec
 
 from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import MASK32
 from ffabric.lab.acs.console import Case, Console, Verdict
 from ffabric.lab.running import End, Outcome, run_to_end
 from ffabric.observe.text import Reader
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from ffabric.system.system import System
 
 
-_MASK32 = 0xFFFFFFFF
 _CONSOLE = frozenset({fid.FFA_CONSOLE_LOG_32, fid.FFA_CONSOLE_LOG_64})
 """What says nothing about where a partition is."""
 
@@ -140,7 +140,7 @@ class Witness:
 
     def call(self, pe: PE, ctx: ExecutionContext, x: list[int]) -> None:
         """``ctx`` makes the call in its registers."""
-        if ctx.gate is None and x[0] & _MASK32 not in _CONSOLE:
+        if ctx.gate is None and x[0] & MASK32 not in _CONSOLE:
             self._last = ctx.name, x.copy()
         if self._trace is not None:
             self._trace.call(pe, ctx, x)
@@ -216,7 +216,7 @@ def _without_characters(lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, A
     printing = set()
     for line in lines:
         whose = line.get("endpoint"), line.get("vcpu")
-        if line["kind"] == "call" and int(line["x"][0], 16) & _MASK32 in _CONSOLE:
+        if line["kind"] == "call" and int(line["x"][0], 16) & MASK32 in _CONSOLE:
             printing.add(whose)
         elif line["kind"] == "return" and whose in printing:
             printing.remove(whose)

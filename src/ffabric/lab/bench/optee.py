@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from ffabric.abi.optee.message import Type, Value
+from ffabric.abi.words import PAGE
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.driver import Driver
@@ -12,8 +13,6 @@ from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
 from ffabric.lab.bench.benchmark import Rig
 from ffabric.lab.bench.rigs import between
 from ffabric.lab.bench.software import Client, Meter
-
-PAGE = 4096
 
 
 class Adder(TrustedApp):

@@ -10,6 +10,7 @@ from time import process_time
 from typing import Any
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import PAGE
 from ffabric.guests import images
 from ffabric.lab.bench import images as bench_images
 from ffabric.lab.bench.benchmark import Rig
@@ -33,7 +34,6 @@ from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.spec import MemoryBank, PartitionDraft, SystemSpec
 from ffabric.system.system import System
-from ffabric.system.vcpu import PAGE
 
 FIRST_SP = 0x8001
 SMALL = 1 << 20

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import notifications
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.ffa import DirectMessage, Ffa
 from ffabric.guests.partition import Partition
 
@@ -24,7 +25,6 @@ CHUNK = 64
 """Rounds that a client takes from its meter at a time."""
 BATCH = 13
 """Regions that a lender has under way at a time: handles that fit a message, after their count."""
-MASK32 = 0xFFFFFFFF
 
 
 class Meter:
@@ -233,7 +233,7 @@ class Lender(Client):
             ipa = ffa.ram.allocate(self.pages)
             ranges = [(ipa, self.pages)]
             if self.apart:
-                ranges = [(ipa + page * abi.PAGE_SIZE, 1) for page in range(self.pages)][::-1]
+                ranges = [(ipa + page * PAGE, 1) for page in range(self.pages)][::-1]
             self.regions.append(ranges)
         for _ in range(self.held):
             await ffa.share(self.borrower, ipa=ffa.ram.allocate())

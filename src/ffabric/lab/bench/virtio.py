@@ -21,6 +21,7 @@ from ffabric.abi.virtio import ring
 from ffabric.abi.virtio.block import HEADER, Status, Type
 from ffabric.abi.virtio_msg.generations import PR28
 from ffabric.abi.virtio_msg.transport import GET_DEVICE_STATUS
+from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.block_driver import BlockDriver
@@ -37,7 +38,6 @@ from ffabric.lab.bench.rigs import metered
 from ffabric.lab.bench.software import Client, Meter
 from ffabric.machine.host.vhost_user.front_end import FrontEnd, Region
 from ffabric.machine.host.vhost_user.storage_daemon import StorageDaemon
-from ffabric.system.vcpu import PAGE
 
 CAPACITY: Final = 1 << 20
 SIZES: Final = (512, 4096, 65536)
@@ -81,7 +81,7 @@ class Reader(Bus):
         """Bring the disk up."""
         await super().prepare(ffa)
         self.disk = await BlockDriver.probe(self.bus.devices[0])
-        self.ipa = ffa.ram.allocate(-(-self.size // PAGE))
+        self.ipa = ffa.ram.allocate(pages_for(self.size))
 
     async def rounds(self, ffa: Ffa, count: int) -> None:
         """Read from the start of the disk."""
@@ -184,8 +184,8 @@ class BareReader:
     """A driver with a virtqueue in shared memory, and nothing else."""
 
     def __init__(self, size: int) -> None:
-        self.queue_bytes = -(-queue_size(_QUEUE, 0) // PAGE) * PAGE
-        self.memory = Shared(self.queue_bytes + PAGE + -(-size // PAGE) * PAGE)
+        self.queue_bytes = pages_for(queue_size(_QUEUE, 0)) * PAGE
+        self.memory = Shared(self.queue_bytes + PAGE + pages_for(size) * PAGE)
         coherent = Coherent(0, 0, self.queue_bytes)
         self.queue: DriverQueue[int] = DriverQueue(self.memory, coherent, _QUEUE)
         self.size = size

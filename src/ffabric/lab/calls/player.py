@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.state.partition import ExecutionContext, Model, State
 from ffabric.lab.calls.refusals import Refusals
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 Answer = dict[str, Any]
 """A line of output."""
-MASK32 = 0xFFFFFFFF
 _ZEROS = [0] * REGISTERS
 _SHOWN = 8
 """x0 to x7 are always shown, what is behind them if any of it is not zero."""

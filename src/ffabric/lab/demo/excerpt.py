@@ -11,8 +11,8 @@ from typing import Any
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import MASK32
 
-_MASK32 = 0xFFFFFFFF
 _MESSAGES = frozenset(
     {
         fid.FFA_MSG_SEND_DIRECT_REQ_32,
@@ -67,7 +67,7 @@ def _who(line: dict[str, Any]) -> tuple[str, int]:
 
 
 def _function(line: dict[str, Any]) -> int:
-    return int(line["x"][0], 16) & _MASK32
+    return int(line["x"][0], 16) & MASK32
 
 
 def _tells(line: dict[str, Any], asked: dict[tuple[str, int], int]) -> bool:

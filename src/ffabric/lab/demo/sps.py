@@ -8,6 +8,7 @@ from uuid import UUID
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory, notifications
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import MASK64
 from ffabric.guests.ffa import DirectMessage, Ffa, FfaError
 from ffabric.guests.memory_calls import Retrieved
 from ffabric.guests.partition import Partition
@@ -19,7 +20,6 @@ ABACUS = UUID("6f1c2f8e-9d0b-4f0a-8a3e-0f5d2b7c1a04")
 
 TAKE, GIVE_BACK = 1, 2
 """What the vault is asked to do with memory: (TAKE, handle, permissions), (GIVE_BACK, handle)."""
-_MASK64 = (1 << 64) - 1
 SEAL = b"sealed by the vault"
 
 
@@ -51,7 +51,7 @@ class Vault(Partition):
             try:
                 got = await ffa.retrieve(handle, request.sender, permissions=permissions)
             except FfaError as error:
-                return request.respond(error.status & _MASK64)
+                return request.respond(error.status & MASK64)
             first = ffa.memory.read64(got.ipa)
             if permissions & memory.PERM_DATA_RW:
                 ffa.memory.write(got.ipa, SEAL)

@@ -9,15 +9,14 @@ from ffabric.abi import psci
 from ffabric.abi.ffa import memory, notifications
 from ffabric.abi.ffa.partition_info import PartitionInfo
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import MASK64, PAGE
 from ffabric.guests.ffa import DirectMessage, Ffa, FfaError
 from ffabric.guests.partition import Partition
 from ffabric.lab.demo.sps import ABACUS, ADDER, GIVE_BACK, NOTARY, SEAL, TAKE, VAULT
 from ffabric.machine.access import DataAbort
 
-PAGE = 4096
 BLOCK = 2 << 20
 RW = memory.PERM_DATA_RW
-MASK64 = (1 << 64) - 1
 RW_NX = memory.PERM_DATA_RW | memory.PERM_INSTRUCTION_NX
 ROUNDS = 3
 SUMS = 8

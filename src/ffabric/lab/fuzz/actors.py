@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.state.partition import ExecutionContext, State
 from ffabric.guests.session import Session
 from ffabric.machine.engines.driven import DrivenRunner
@@ -14,8 +15,6 @@ from ffabric.machine.machine import Stalled
 if TYPE_CHECKING:
     from ffabric.system.system import Endpoint
 
-MASK32 = 0xFFFFFFFF
-PAGE = 4096
 POISON = 0xA5A5_5A5A_0000_0000
 """What the registers behind the arguments hold before a call, and should hold after it."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.words import MASK32, PAGE, join
 from ffabric.lab.fuzz.registers import BOUNDARIES
 from ffabric.lab.oracle.transactions import DONATE, SHARE
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
     from ffabric.lab.oracle.ledger import Ledger
 
-PAGE = 4096
 KINDS = {
     "share": (fid.FFA_MEM_SHARE_32, fid.FFA_MEM_SHARE_64),
     "lend": (fid.FFA_MEM_LEND_32, fid.FFA_MEM_LEND_64),
@@ -27,7 +27,6 @@ KINDS = {
 RETRIEVE = (fid.FFA_MEM_RETRIEVE_REQ_32, fid.FFA_MEM_RETRIEVE_REQ_64)
 RO, RW = abi.PERM_DATA_RO, abi.PERM_DATA_RW
 X, NX = abi.PERM_INSTRUCTION_X, abi.PERM_INSTRUCTION_NX
-MASK32 = 0xFFFFFFFF
 ARENA = 24
 """Pages at the start of its memory that an actor plays with."""
 
@@ -257,4 +256,4 @@ def _build(transaction: abi.Transaction, version: int) -> bytes:
 
 
 def _handle(x: list[int]) -> int:
-    return x[1] & MASK32 | (x[2] & MASK32) << 32
+    return join(x[1], x[2])

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import MASK32
 from ffabric.firmware.state.partition import ExecutionContext, State
 from ffabric.guests.session import Session
 from ffabric.lab.fuzz.actors import POISON, Actor
@@ -31,7 +32,6 @@ from ffabric.system.booting.boot import boot
 if TYPE_CHECKING:
     from ffabric.system.system import System
 
-MASK32 = 0xFFFFFFFF
 THOROUGH = 500
 """After so many calls all tables are compared, edited or not."""
 PATIENCE = 20

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import hafnium, psci, smccc
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import MASK32, PAGE
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
     from ffabric.lab.oracle.ledger import Ledger
 
-PAGE = 4096
 FFA_IDS = sorted(fid.FUNCTIONS)
 NEIGHBOURS = [base | n for base in (0x8400_0000, 0xC400_0000) for n in range(0x5E, 0xF2)]
 OTHERS = [
@@ -97,4 +97,4 @@ class Registers:
 
     def _handle(self) -> int:
         handle = self._random.choice([*self._ledger.given])
-        return handle & 0xFFFFFFFF if self._random.random() < 0.8 else handle >> 32
+        return handle & MASK32 if self._random.random() < 0.8 else handle >> 32

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.words import MASK32
 from ffabric.firmware.state.partition import ExecutionContext, State
 from ffabric.firmware.state.region import DONATE, Region
 from ffabric.lab.fuzz.chains import response_to
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from ffabric.lab.oracle.ledger import Ledger
     from ffabric.system.system import System
 
-MASK32 = 0xFFFFFFFF
 NOBODY = 0x8ABC
 """An endpoint id that is nobody's."""
 ROUNDS = 400

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status, from_register
+from ffabric.abi.words import MASK32, PAGE, join
 from ffabric.lab.fuzz.chains import response_to
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
 
-MASK32 = 0xFFFFFFFF
-PAGE = 4096
 TRIES = 10
 """How often an owner asks for memory that a hostile borrower does not let go of."""
 
@@ -102,7 +101,7 @@ class Pair:
         function = fid.FFA_MEM_LEND_64 if lends else fid.FFA_MEM_SHARE_64
         data = abi.build_transaction(sent, owner.version)
         x = yield from self._must(owner, [function, len(data), len(data)], data)
-        handle = x[2] & MASK32 | (x[3] & MASK32) << 32
+        handle = join(x[2], x[3])
         nx = abi.PERM_INSTRUCTION_NX if lends and alone else 0
         wanted = abi.Transaction(
             sender=owner.id,

@@ -6,6 +6,7 @@ from typing import Final
 
 from ffabric.abi.optee.message import Type
 from ffabric.abi.optee.tee import Result
+from ffabric.abi.words import MASK32
 from ffabric.guests.ffa import DirectMessage, Ffa
 from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
@@ -26,12 +27,12 @@ class Adder(TrustedApp):
         if command == 0:
             params.expect(Type.VALUE_INOUT)
             value = params.value(0)
-            value.a = value.a + value.b & 0xFFFF_FFFF
+            value.a = value.a + value.b & MASK32
         elif command == 1:
             memory = params.memref(0)
             word = int.from_bytes(memory.read()[:_WORD], "little")
             size = memory.size
-            memory.write((word + 1 & 0xFFFF_FFFF).to_bytes(_WORD, "little"))
+            memory.write((word + 1 & MASK32).to_bytes(_WORD, "little"))
             memory.size = size
         else:
             raise TeeError(Result.NOT_SUPPORTED)

@@ -17,6 +17,7 @@ import msgspec
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee import message as wire
 from ffabric.abi.optee.message import Command, Fmem, Param
+from ffabric.abi.words import MASK32
 from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.driver import DrivenDriver
 from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
@@ -93,14 +94,14 @@ class Side:
         """w3 to w7 of the response to a request."""
         endpoint = self.driver.found.endpoint
         answer = self.driver.ffa.direct_request(endpoint, *words, bits=32)
-        return tuple(word & 0xFFFF_FFFF for word in answer.payload[:5])
+        return tuple(word & MASK32 for word in answer.payload[:5])
 
     def answer(self, forged: Forged) -> object:
         """What a message is answered with: registers, result and origin, and the parameters."""
         data = self._bytes(forged)
         self.message.write(bytes(_BYTES))
         self.message.write(data[: max(0, _BYTES - forged.offset)], min(forged.offset, _BYTES))
-        low, high = self.message.cookie & 0xFFFF_FFFF, self.message.cookie >> 32
+        low, high = self.message.cookie & MASK32, self.message.cookie >> 32
         words = self.request(abi.YIELDING_CALL_WITH_ARG, low, high, forged.offset)
         for _ in range(_PATIENCE):
             if words[0] or words[1] == abi.Return.DONE:

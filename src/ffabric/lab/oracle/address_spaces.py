@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from ffabric.lab.oracle.stage2_reader import PAGE
+from ffabric.abi.words import PAGE
 from ffabric.machine.stage2 import ADDRESS
 
 if TYPE_CHECKING:

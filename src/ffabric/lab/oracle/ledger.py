@@ -28,9 +28,10 @@ from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.smccc import SMC64
+from ffabric.abi.words import MASK32, PAGE, pages_for
 from ffabric.firmware.state.partition import State
 from ffabric.lab.oracle.address_spaces import Discrepancy, Space
-from ffabric.lab.oracle.stage2_reader import PAGE, Reach
+from ffabric.lab.oracle.stage2_reader import Reach
 from ffabric.lab.oracle.transactions import (
     DONATE,
     LEND,
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE
     from ffabric.system.system import System
 
-MASK32 = 0xFFFFFFFF
 MAILBOX = object()
 """The mark of a page that is an RX or TX buffer."""
 
@@ -211,7 +211,7 @@ class Ledger:
 
     def _buffer(self, pages: list[int], length: int) -> bytes:
         """The first ``length`` bytes of RX or TX."""
-        return b"".join(map(self._page, pages[: -(-length // PAGE)]))[:length]
+        return b"".join(map(self._page, pages[: pages_for(length)]))[:length]
 
     def _page(self, pa: int) -> bytes:
         bank = self.memory.bank_at(pa)

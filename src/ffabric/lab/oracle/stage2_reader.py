@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ffabric.abi.words import PAGE, PAGE_SHIFT
 from ffabric.machine.stage2 import (
     ADDRESS,
     AF,
@@ -31,10 +32,8 @@ if TYPE_CHECKING:
     from ffabric.machine.stage2 import Stage2
 
 ATTRIBUTES = VALID | AF | S2AP_R | S2AP_W | XN_MASK | MEMATTR_MASK | SH_MASK | SW_NS
-PAGE = 4096
 _LEAF = ADDRESS | ATTRIBUTES
 _TABLE = 0b11
-_PAGE = 12
 _STRIDE = 9
 _TOP = 30
 _CHUNK = 64  # descriptors compared at once
@@ -92,7 +91,7 @@ class Reach:
             index = ipa >> shift & ((1 << _STRIDE) - 1 if shift < _TOP else self._entries - 1)
             start = table - self._bank.base + (index << 3)
             word = int.from_bytes(self._bank.mapping[start : start + 8], "little")
-            if shift == _PAGE or word & _TABLE != _TABLE:
+            if shift == PAGE_SHIFT or word & _TABLE != _TABLE:
                 leaf = _leaf(word)
                 return leaf and leaf + (ipa & (1 << shift) - 1 & -PAGE)
             table, shift = word & ADDRESS, shift - _STRIDE
@@ -129,7 +128,7 @@ class Reach:
             word = _word(raw, index)
             was = before.entry(index) if before else _within(old, index, shift)
             at = ipa + (index << shift)
-            if shift > _PAGE and word & _TABLE == _TABLE:
+            if shift > PAGE_SHIFT and word & _TABLE == _TABLE:
                 pa = word & ADDRESS
                 table.below[index] = self._table(was, pa, at, shift - _STRIDE, found)
             else:
@@ -169,7 +168,7 @@ def _note(old: _Table | int, new: int, ipa: int, shift: int, found: list[Change]
             part = _within(new, index, shift)
             _note(old.entry(index), part, ipa + (index << shift), shift, found)
     elif old != new:
-        found.append((ipa, 1 << shift - _PAGE, old, new))
+        found.append((ipa, 1 << shift - PAGE_SHIFT, old, new))
 
 
 def _count(table: _Table | int) -> int:

@@ -6,11 +6,9 @@ from collections.abc import Callable
 
 from ffabric.abi.optee import message as wire
 from ffabric.abi.optee import smc
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
-
-PAGE = 4096
-MASK32 = 0xFFFF_FFFF
 
 
 class Forger(Partition):

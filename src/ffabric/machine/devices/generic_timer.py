@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ffabric.abi.words import MASK32, MASK64
 from ffabric.machine.bus import Device
 from ffabric.machine.clock import FREQUENCY, NS_PER_TICK, Clock, Event
 from ffabric.machine.devices.description import (
@@ -34,7 +35,6 @@ CTL_ENABLE = 1 << 0
 CTL_IMASK = 1 << 1
 CTL_ISTATUS = 1 << 2
 
-U64 = (1 << 64) - 1
 
 FAR_TICKS = 1 << 56
 """A deadline this many ticks away (36 years) is none: software that wants no interrupt sets it."""
@@ -64,7 +64,7 @@ class Timer:
     @property
     def count(self) -> int:
         """The system counter as the timer sees it."""
-        return self._clock.counter() - self._offset & U64
+        return self._clock.counter() - self._offset & MASK64
 
     @property
     def offset(self) -> int:
@@ -73,7 +73,7 @@ class Timer:
 
     @offset.setter
     def offset(self, value: int) -> None:
-        self._offset = value & U64
+        self._offset = value & MASK64
         self._update()
 
     @property
@@ -94,17 +94,17 @@ class Timer:
 
     @compare.setter
     def compare(self, value: int) -> None:
-        self._compare = value & U64
+        self._compare = value & MASK64
         self._update()
 
     @property
     def value(self) -> int:
         """TVAL, as its 32 bits."""
-        return self._compare - self.count & 0xFFFF_FFFF
+        return self._compare - self.count & MASK32
 
     @value.setter
     def value(self, value: int) -> None:
-        signed = (value & 0xFFFF_FFFF ^ 0x8000_0000) - 0x8000_0000
+        signed = (value & MASK32 ^ 0x8000_0000) - 0x8000_0000
         self.compare = self.count + signed
 
     def _update(self) -> None:
@@ -114,7 +114,7 @@ class Timer:
         unmasked = self._control == CTL_ENABLE
         count = self.count
         met = count >= self._compare
-        to_next = U64 + 1 - count if met else self._compare - count
+        to_next = MASK64 + 1 - count if met else self._compare - count
         if unmasked and to_next < FAR_TICKS:
             deadline = (self._clock.counter() + to_next) * NS_PER_TICK
             self._event = self._clock.at(deadline, self._update)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ffabric.abi.words import MASK32
 from ffabric.machine.gic.interrupts import FIRST_SPI, PRIORITY_MASK, SGIS, InterruptBank
 from ffabric.machine.registers import (
     Register,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 Getter = Callable[[InterruptBank], int]
 Setter = Callable[[InterruptBank, int], None]
 
-WORD = 0xFFFF_FFFF
 
 IIDR = 0x0000_043B
 """GICD_IIDR and GICR_IIDR: implementer Arm (JEP106 0x43B), product 0."""
@@ -92,7 +92,7 @@ def _bits(
     read_lent, write_lent = lent
 
     def read(frame: BankFrame, word: int) -> int:
-        return (get(frame.bank) & frame.visible(read_lent)) >> 32 * word & WORD
+        return (get(frame.bank) & frame.visible(read_lent)) >> 32 * word & MASK32
 
     def write(frame: BankFrame, word: int, value: int) -> None:
         put(frame.bank, value << 32 * word & frame.visible(write_lent))
@@ -105,11 +105,11 @@ def _group_bits(name: str, offset: int, words: int, attribute: str) -> RegisterA
     """One bit for each interrupt, read and written as a whole by the Secure state only."""
 
     def read(frame: BankFrame, word: int) -> int:
-        return int(getattr(frame.bank, attribute)) >> 32 * word & WORD if frame.secure else 0
+        return int(getattr(frame.bank, attribute)) >> 32 * word & MASK32 if frame.secure else 0
 
     def write(frame: BankFrame, word: int, value: int) -> None:
         if frame.secure:
-            mask = WORD << 32 * word & frame.bank.implemented
+            mask = MASK32 << 32 * word & frame.bank.implemented
             kept = getattr(frame.bank, attribute) & ~mask
             setattr(frame.bank, attribute, kept | value << 32 * word & mask)
             frame.changed()

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ffabric.abi.words import MASK32
 from ffabric.machine.gic.bank_registers import from_non_secure_priority, non_secure_priority
 from ffabric.machine.gic.interrupts import GROUP0, GROUP1NS, GROUP1S, PRIORITY_MASK
 
@@ -201,7 +202,7 @@ def _read_ap0r0(cpu: CpuInterface, secure: bool) -> int:
 
 def _write_ap0r0(cpu: CpuInterface, value: int, secure: bool) -> None:
     if secure:
-        cpu.active_priorities[GROUP0] = value & 0xFFFF_FFFF
+        cpu.active_priorities[GROUP0] = value & MASK32
 
 
 def _read_ap1r0(cpu: CpuInterface, secure: bool) -> int:
@@ -209,7 +210,7 @@ def _read_ap1r0(cpu: CpuInterface, secure: bool) -> int:
 
 
 def _write_ap1r0(cpu: CpuInterface, value: int, secure: bool) -> None:
-    cpu.active_priorities[_group1(secure=secure)] = value & 0xFFFF_FFFF
+    cpu.active_priorities[_group1(secure=secure)] = value & MASK32
 
 
 def _read_igrpen0(cpu: CpuInterface, secure: bool) -> int:

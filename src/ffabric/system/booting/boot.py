@@ -13,13 +13,13 @@ from typing import cast
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.boot_info import BootInfo, build_boot_info
 from ffabric.abi.ffa.version import V1_1
+from ffabric.abi.words import PAGE
 from ffabric.firmware.firmware import Firmware
 from ffabric.firmware.hypervisor.hypervisor import Hypervisor
 from ffabric.firmware.hypervisor.optee.mediator import Mediator
 from ffabric.firmware.hypervisor.vms.frames import Frames
 from ffabric.firmware.manager.dispatch import Manager
 from ffabric.firmware.manager.notifications import calls as notifications
-from ffabric.firmware.manager.setup.mailbox import PAGE
 from ffabric.firmware.monitor.dispatcher import Dispatcher, Entered
 from ffabric.firmware.monitor.kernel import Kernel
 from ffabric.firmware.monitor.logical import LOGICAL_PARTITIONS, LogicalPartitions

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.vms.frames import Frames
 from ffabric.system.description.identity import check_partition
 from ffabric.system.files.dtb import build_dtb
 from ffabric.system.layout.memory_map import VM_IPA, settle
 from ffabric.system.manifest.checks import check_manifest
-from ffabric.system.manifest.manifest import PAGE, RegionAttributes
+from ffabric.system.manifest.manifest import RegionAttributes
 from ffabric.system.manifest.writer import manifest_node, update_node
 from ffabric.system.options.problems import Problems, SystemErrors
 from ffabric.system.spec import (

@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from ffabric.abi.words import PAGE, pages_for
 from ffabric.machine.gic import FIRST_SPI
 from ffabric.system.files.dtb import Node, build_dtb
 from ffabric.system.layout.placement import BLOCK
@@ -25,7 +26,6 @@ UART = (0x0900_0000, 0x1000)
 UART_SPI = 1
 CLOCK_HZ = 24_000_000
 
-_PAGE = 4096
 _MAGIC_AT, _MAGIC = 56, b"ARM\x64"
 _IMAGE_SIZE = struct.Struct("<Q")
 _IMAGE_SIZE_AT = 16
@@ -46,7 +46,7 @@ def room(source: ImageSource, boot: KernelBoot) -> int:
     """The least RAM in bytes: the image, the initial files and the devicetree."""
     image = source.image
     whole = max(part.offset + image_size(part.data) for part in image.parts)
-    return -(-max(whole, image.end) // _PAGE) * _PAGE + _pages(boot.initrd) + BLOCK
+    return pages_for(max(whole, image.end)) * PAGE + _pages(boot.initrd) + BLOCK
 
 
 class Layout:
@@ -181,7 +181,7 @@ def _gic(cpus: int) -> Node:
 
 
 def _pages(data: bytes) -> int:
-    return -(-len(data) // _PAGE) * _PAGE
+    return pages_for(len(data)) * PAGE
 
 
 def _cells(*values: int) -> bytes:

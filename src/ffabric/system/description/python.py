@@ -13,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from ffabric.abi.ffa.version import LATEST
+from ffabric.abi.words import PAGE
 from ffabric.system.description.assemble import assemble
 from ffabric.system.description.python_target import as_uuids, target_fields, target_name
 from ffabric.system.description.toml_partition import default_fields
@@ -22,7 +23,7 @@ from ffabric.system.files.package import IMAGE_OFFSET, MANIFEST_OFFSET
 from ffabric.system.manifest.binding import read_manifest
 from ffabric.system.manifest.checks import check_manifest
 from ffabric.system.manifest.keys import PROPERTIES
-from ffabric.system.manifest.manifest import PAGE, Manifest
+from ffabric.system.manifest.manifest import Manifest
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import (
     SP,

@@ -14,9 +14,9 @@ from uuid import UUID
 
 import msgspec
 
+from ffabric.abi.words import PAGE
 from ffabric.system.files.package import IMAGE_OFFSET, MANIFEST_OFFSET
 from ffabric.system.files.reading import read_file
-from ffabric.system.manifest.manifest import PAGE
 from ffabric.system.options.keys import Key, Table, TableReader, read
 from ffabric.system.options.kinds import FLAG, PATH, SIZE, TEXT, U64, UUID_TEXT
 from ffabric.system.options.problems import LayoutErrors, Problem, Problems

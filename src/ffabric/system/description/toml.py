@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ffabric.abi.words import PAGE, pages_for
 from ffabric.system.description.assemble import assemble
 from ffabric.system.description.sp_layout import LayoutEntry, read_layout
 from ffabric.system.description.toml_keys import (
@@ -27,7 +28,6 @@ from ffabric.system.description.toml_keys import (
 )
 from ffabric.system.description.toml_partition import Extra, PartitionTable
 from ffabric.system.files.dts import read_tree
-from ffabric.system.manifest.manifest import PAGE
 from ffabric.system.manifest.spmc import (
     LoadedPartition,
     MemoryRange,
@@ -309,7 +309,7 @@ def banks(ranges: Sequence[MemoryRange]) -> tuple[MemoryBank, ...]:
                 at = stop
         found.append((at, end, False))
     whole = [
-        (-(-start // PAGE) * PAGE, end // PAGE * PAGE, world) for start, end, world in sorted(found)
+        (pages_for(start) * PAGE, end // PAGE * PAGE, world) for start, end, world in sorted(found)
     ]
     names = {True: "secure", False: "normal"}
     return tuple(

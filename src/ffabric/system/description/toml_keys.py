@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ffabric.abi.words import PAGE
 from ffabric.system.manifest.keys import (
     BOOT_INFO_KEYS,
     DEVICE_REGION,
@@ -9,7 +10,6 @@ from ffabric.system.manifest.keys import (
     PROPERTIES,
     SERVICES_1_0,
 )
-from ffabric.system.manifest.manifest import PAGE
 from ffabric.system.options.keys import Key, Table, schema
 from ffabric.system.options.kinds import (
     FLAG,

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ffabric.abi.errors import DecodeError
+from ffabric.abi.words import PAGE
 from ffabric.system.description.python_target import (
     TargetError,
     find_target,
@@ -28,7 +29,7 @@ from ffabric.system.files.package import IMAGE_OFFSET, MANIFEST_OFFSET, parse_pa
 from ffabric.system.files.reading import read_file
 from ffabric.system.manifest.binding import manifest_fields
 from ffabric.system.manifest.checks import check_manifest
-from ffabric.system.manifest.manifest import PAGE, ExceptionLevel, Manifest
+from ffabric.system.manifest.manifest import ExceptionLevel, Manifest
 from ffabric.system.options.keys import NodeReader, TableReader, read
 from ffabric.system.options.problems import ConfigErrors, Problems
 from ffabric.system.spec import (

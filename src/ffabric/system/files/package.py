@@ -13,7 +13,7 @@ import struct
 import msgspec
 
 from ffabric.abi.errors import DecodeError
-from ffabric.system.manifest.manifest import PAGE
+from ffabric.abi.words import PAGE
 
 MAGIC = 0x474B5053
 TRANSFER_LIST = 0x4A0FB10B

@@ -6,8 +6,8 @@ properties that Hafnium and OP-TEE add to it.
 
 from __future__ import annotations
 
+from ffabric.abi.words import PAGE
 from ffabric.system.manifest.manifest import (
-    PAGE,
     AbortAction,
     ExceptionLevel,
     ExecutionState,

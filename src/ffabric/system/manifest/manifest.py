@@ -14,8 +14,8 @@ from uuid import UUID
 import msgspec
 
 from ffabric.abi.ffa.version import V1_2
+from ffabric.abi.words import PAGE
 
-PAGE = 0x1000
 LAST_BOOT_ORDER = 0xFFFF
 
 

@@ -14,8 +14,9 @@ import msgspec
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import version
+from ffabric.abi.words import PAGE
 from ffabric.system.files.dtb import Node
-from ffabric.system.manifest.manifest import PAGE, ExceptionLevel, ExecutionState
+from ffabric.system.manifest.manifest import ExceptionLevel, ExecutionState
 from ffabric.system.options.keys import Key, NodeReader, Table, read
 from ffabric.system.options.kinds import FLAG, NUMBERS, TEXT, U16, U32, U64
 from ffabric.system.options.problems import ManifestErrors, Problems, did_you_mean

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ffabric.abi.words import MASK32
 from ffabric.system.files.dtb import Node
 from ffabric.system.manifest.binding import find_manifest
 from ffabric.system.manifest.keys import (
@@ -141,7 +142,7 @@ def _device_region(region: DeviceRegion) -> Node:
         cell
         for entry in region.interrupts
         if entry.mpidr is not None
-        for cell in (entry.id, entry.mpidr >> 32, entry.mpidr & 0xFFFF_FFFF)
+        for cell in (entry.id, entry.mpidr >> 32, entry.mpidr & MASK32)
     )
     derived = {"interrupts": pairs, "interrupts-target": targets}
     node = Node(region.name)

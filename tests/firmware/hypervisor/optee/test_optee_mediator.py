@@ -3,10 +3,11 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mediator_sides import MASK64, PAGE, THREAD, World
+from mediator_sides import THREAD, World
 
 from ffabric.abi.optee import message as m
 from ffabric.abi.optee import rpc, smc
+from ffabric.abi.words import MASK32, MASK64, PAGE
 from ffabric.firmware.hypervisor.optee.shadow import MAX_BUFFER_PAGES, MAX_PAGES
 from ffabric.guests.ffa import Blocked
 from ffabric.machine.stage2 import S2AP_W
@@ -285,7 +286,7 @@ def test_only_what_waits_for_the_vm_is_resumed(world, alice):
 def give_page(alice):
     """Answer RPC_ALLOC: the page, and a0."""
     page = alice.pages(1)
-    return page, alice.resume(page >> 32, page & 0xFFFFFFFF, a4=0, a5=COOKIE)
+    return page, alice.resume(page >> 32, page & MASK32, a4=0, a5=COOKIE)
 
 
 def shadow_of(world):
@@ -389,9 +390,9 @@ def test_memory_that_the_vm_gives_is_its_own(world, alice, given, rule):
 def test_a_page_for_messages_is_the_vms_own_and_new(world, alice):
     rpc_to(world, alice, (smc.Rpc.ALLOC, PAGE, 0), (smc.Rpc.ALLOC, PAGE, 0))
     theirs = world.bob.pa(world.bob.pages(1))
-    assert alice.resume(theirs >> 32, theirs & 0xFFFFFFFF, a5=COOKIE) == Return.EBADADDR
+    assert alice.resume(theirs >> 32, theirs & MASK32, a5=COOKIE) == Return.EBADADDR
     mine = alice.pages(1) + 8
-    assert alice.resume(mine >> 32, mine & 0xFFFFFFFF, a5=COOKIE) == Return.EBADADDR
+    assert alice.resume(mine >> 32, mine & MASK32, a5=COOKIE) == Return.EBADADDR
     assert give_page(alice)[1] == smc.Rpc.ALLOC
     assert give_page(alice)[1] == Return.ERESUME
     assert world.refused("optee.cookie") == 1

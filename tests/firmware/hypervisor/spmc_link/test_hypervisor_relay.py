@@ -1,11 +1,12 @@
 """What the hypervisor does about the memory of VMs: rollback, donations, what dead VMs leave."""
 
 import pytest
-from memory_sides import KINDS, NX, PAGE, RW, World, exhaust
+from memory_sides import KINDS, NX, RW, World, exhaust
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.words import PAGE
 from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.system.spec import RunSpec
 

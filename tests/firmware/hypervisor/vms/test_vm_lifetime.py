@@ -6,6 +6,7 @@ from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
+from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.vms.frames import NoFrames
 from ffabric.firmware.state.partition import State
 from ffabric.guests.ffa import Blocked, FfaError
@@ -15,7 +16,6 @@ from ffabric.machine.pages import NoPages
 from ffabric.system.description.python import sp, vm
 from ffabric.system.options.problems import SystemErrors
 
-PAGE = 4096
 REQ, RESP = fid.FFA_MSG_SEND_DIRECT_REQ_64, fid.FFA_MSG_SEND_DIRECT_RESP_64
 RWNX = abi.PERM_DATA_RW | abi.PERM_INSTRUCTION_NX
 

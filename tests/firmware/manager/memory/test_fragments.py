@@ -1,10 +1,11 @@
 """Transactions in pieces, both ways: FFA_MEM_FRAG_TX and FFA_MEM_FRAG_RX."""
 
 import pytest
-from memory_sides import KINDS, NX, PAGE, RW, World, handle_in, scatter
+from memory_sides import KINDS, NX, RW, World, handle_in, scatter
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.system.description.python import sp
 
 
@@ -30,7 +31,7 @@ def begin(side, kind, data, first):
 def more(side, handle, part, w4=0):
     """Send the next fragment: the registers of the answer."""
     side.put(part)
-    return side.call(fid.FFA_MEM_FRAG_TX, handle & 0xFFFFFFFF, handle >> 32, len(part), w4)
+    return side.call(fid.FFA_MEM_FRAG_TX, handle & MASK32, handle >> 32, len(part), w4)
 
 
 def pieces_of(world, kind, count=3):
@@ -115,7 +116,7 @@ def test_a_fragment_of_a_wrong_length_ends_the_transaction(ffabric, world, lengt
     a = world.a
     handle, _ = begin(a, "share", data, 112)
     a.put(data[112:])
-    words = handle & 0xFFFFFFFF, handle >> 32
+    words = handle & MASK32, handle >> 32
     with ffabric.refuses("mem.frag.length"):
         a.call(fid.FFA_MEM_FRAG_TX, *words, length)
     with ffabric.refuses("mem.frag.handle"):
@@ -218,7 +219,7 @@ def first_piece(world, handle, kind="share"):
 
 def ask(side, handle, offset, w4=0):
     """Ask for the next piece: its length."""
-    x = side.call(fid.FFA_MEM_FRAG_RX, handle & 0xFFFFFFFF, handle >> 32, offset, w4)
+    x = side.call(fid.FFA_MEM_FRAG_RX, handle & MASK32, handle >> 32, offset, w4)
     assert (x[0], handle_in(x, 1), x[4]) == (fid.FFA_MEM_FRAG_TX, handle, 0)
     return x[3]
 

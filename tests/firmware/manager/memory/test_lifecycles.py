@@ -1,11 +1,12 @@
 """Memory from end to end: who reaches it when, and that it comes back as it went."""
 
 import pytest
-from memory_sides import KINDS, NX, PAGE, RO, RW, World, scatter
+from memory_sides import KINDS, NX, RO, RW, World, scatter
 from msgspec.structs import replace
 
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
+from ffabric.abi.words import PAGE
 from ffabric.machine.access import DataAbort
 from ffabric.system.description.python import describe, sp, vm
 

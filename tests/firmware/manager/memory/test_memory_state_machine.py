@@ -12,13 +12,13 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1
+from ffabric.abi.words import PAGE
 from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.guests.session import Session
 from ffabric.lab.oracle.ledger import Ledger
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 
-PAGE = 4096
 RO, RW, NX = abi.PERM_DATA_RO, abi.PERM_DATA_RW, abi.PERM_INSTRUCTION_NX
 VMS, SPS = ("v", "w"), ("s", "t")
 ARENA = 6

@@ -1,10 +1,11 @@
 """Every rule of FFA_MEM_RELINQUISH and FFA_MEM_RECLAIM, broken and kept."""
 
 import pytest
-from memory_sides import KINDS, NX, PAGE, RO, RW, World
+from memory_sides import KINDS, NX, RO, RW, World
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.words import PAGE
 from ffabric.system.description.python import sp
 from ffabric.system.manifest.manifest import MemoryRegion, RegionAttributes
 

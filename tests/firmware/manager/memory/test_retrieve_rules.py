@@ -1,11 +1,12 @@
 """Every rule of FFA_MEM_RETRIEVE_REQ: a request that breaks it, and its neighbour."""
 
 import pytest
-from memory_sides import NORMAL, NX, PAGE, RO, RW, WORLDS, World, X, exhaust
+from memory_sides import NORMAL, NX, RO, RW, WORLDS, World, X, exhaust
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.version import V1_1
+from ffabric.abi.words import PAGE
 from ffabric.machine.stage2 import S2AP_W, XN
 from ffabric.system.description.python import sp
 from ffabric.system.manifest.manifest import DeviceRegion, MemoryRegion, RegionAttributes

@@ -1,9 +1,10 @@
 """Every rule of FFA_MEM_DONATE, LEND and SHARE: a descriptor that breaks it, and its neighbour."""
 
 import pytest
-from memory_sides import KINDS, NORMAL, NX, PAGE, RO, RW, WORLDS, Side, World, X, exhaust
+from memory_sides import KINDS, NORMAL, NX, RO, RW, WORLDS, Side, World, X, exhaust
 
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.words import PAGE
 from ffabric.firmware.state.region import MAX_RANGES, MAX_REGIONS
 from ffabric.system.description.python import sp
 from ffabric.system.manifest.manifest import (

@@ -13,6 +13,7 @@ from ffabric.abi.ffa import notifications as abi
 from ffabric.abi.ffa.messages import Message, build_message
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
+from ffabric.abi.words import MASK32, halves, join
 from ffabric.guests.ffa import status_of
 from ffabric.guests.session import Session
 from ffabric.system.booting.boot import boot
@@ -130,7 +131,7 @@ class Notifications(RuleBasedStateMachine):
         None if it failed.
         """
         x = self.caller(name).ffa.call(*registers)
-        failed = x[0] & 0xFFFFFFFF == fid.FFA_ERROR
+        failed = x[0] & MASK32 == fid.FFA_ERROR
         status = status_of(x[2]) if failed else None
         assert status in (refused or {None}), (name, [hex(each) for each in registers])
         return None if failed else x
@@ -187,7 +188,7 @@ class Notifications(RuleBasedStateMachine):
 
     def binding(self, on, sender, receiver, wanted, flags=0):
         function = fid.FFA_NOTIFICATION_BIND if on else fid.FFA_NOTIFICATION_UNBIND
-        return function, self.id[sender] << 16 | self.id[receiver], flags, *halves(wanted)
+        return function, self.id[sender] << 16 | self.id[receiver], flags, *words_of(wanted)
 
     @rule(who=numbers, to=numbers, wanted=bits, per_vcpu=sometimes, vcpu=vcpus, bound=st.booleans())
     def set(self, *, who, to, wanted, per_vcpu, vcpu, bound):
@@ -213,7 +214,7 @@ class Notifications(RuleBasedStateMachine):
         refused |= self.why_not_notify(sender, receiver)
         flags = vcpu << 16 | (PER_VCPU if per_vcpu else 0) | (DELAY if self.secure(sender) else 0)
         ids = self.id[sender] << 16 | self.id[receiver]
-        call = fid.FFA_NOTIFICATION_SET, ids, flags, *halves(wanted)
+        call = fid.FFA_NOTIFICATION_SET, ids, flags, *words_of(wanted)
         if self.attempt(sender, refused, *call):
             bitmap.set(wanted, vcpu if per_vcpu else GLOBAL)
 
@@ -231,7 +232,7 @@ class Notifications(RuleBasedStateMachine):
         x = self.attempt(receiver, refused, fid.FFA_NOTIFICATION_GET, ids, flags)
         if x is None:
             return
-        got = [abi.bitmap(*x[at : at + 2]) for at in (2, 4, 6)]
+        got = [join(*x[at : at + 2]) for at in (2, 4, 6)]
         expected = [set(), set(), set()]
         if state:
             for at, kind in self.asked(receiver, flags):
@@ -307,9 +308,9 @@ class Notifications(RuleBasedStateMachine):
             self.full[name] = False
 
 
-def halves(wanted):
+def words_of(wanted):
     """A set of bits as two registers."""
-    return abi.halves(sum(1 << bit for bit in wanted))
+    return halves(sum(1 << bit for bit in wanted))
 
 
 class UnderAHypervisor(Notifications):

@@ -6,6 +6,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
 from ffabric.abi.ffa.notifications import PendingInfo, PendingList
 from ffabric.abi.ffa.version import V1_0
+from ffabric.abi.words import halves, join
 from ffabric.firmware.manager.notifications import calls as notifications
 from ffabric.firmware.state.notifications import GLOBAL, NotificationState, Source
 
@@ -21,15 +22,15 @@ VM = 3
 
 
 def bind(sender, receiver, bits=BIT, flags=0):
-    return BIND, sender << 16 | receiver, flags, *abi.halves(bits)
+    return BIND, sender << 16 | receiver, flags, *halves(bits)
 
 
 def unbind(sender, receiver, bits=BIT, flags=0):
-    return UNBIND, sender << 16 | receiver, flags, *abi.halves(bits)
+    return UNBIND, sender << 16 | receiver, flags, *halves(bits)
 
 
 def set_(sender, receiver, bits=BIT, flags=0):
-    return SET, sender << 16 | receiver, flags, *abi.halves(bits)
+    return SET, sender << 16 | receiver, flags, *halves(bits)
 
 
 def get(bench, who, flags=ALL, vcpu=0, receiver=None):
@@ -37,7 +38,7 @@ def get(bench, who, flags=ALL, vcpu=0, receiver=None):
     receiver = who.id if receiver is None else receiver
     x = bench.ok(who, GET, vcpu << 16 | receiver, flags)
     assert x[0:2] == [fid.FFA_SUCCESS_32, 0]
-    return tuple(abi.bitmap(*x[at : at + 2]) for at in (2, 4, 6))
+    return tuple(join(*x[at : at + 2]) for at in (2, 4, 6))
 
 
 def pending(bench, function=INFO_64):
@@ -469,7 +470,7 @@ def test_get_joins_both_managers(bench, hypervisor):
     full = abi.RX_BUFFER_FULL_HYPERVISOR
     notifications.signal_framework(bench, bench.pe, state, full, delayed=False)
     notifications.finish_get(state, ctx, 0, ALL, from_sps=HIGH, framework=1)
-    assert ctx.x[0:8] == [fid.FFA_SUCCESS_32, 0, *abi.halves(HIGH), *abi.halves(BIT), 1, 1]
+    assert ctx.x[0:8] == [fid.FFA_SUCCESS_32, 0, *halves(HIGH), *halves(BIT), 1, 1]
 
 
 def test_info_get_joins_both_managers(bench, hypervisor):

@@ -17,12 +17,12 @@ from ffabric.abi.ffa.messages import Message, build_message, parse_message
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1, V1_2
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.ffa import Blocked, FfaError, status_of
 from ffabric.guests.session import Session
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 
-PAGE = 4096
 NOBODY = 0x7ABC
 QUIET = {"notification_support": False}
 OLD = {"ffa_version": V1_1, "messaging_method": 7, **QUIET}
@@ -95,7 +95,7 @@ class Mailboxes(RuleBasedStateMachine):
         None if it failed.
         """
         x = self.ends[name].ffa.call(*registers)
-        failed = x[0] & 0xFFFFFFFF == fid.FFA_ERROR
+        failed = x[0] & MASK32 == fid.FFA_ERROR
         status = status_of(x[2]) if failed else None
         assert status in (allowed or {None}), (name, registers, status, allowed)
         return None if failed else x

@@ -1,11 +1,12 @@
 """Every rule of RX/TX buffers, at the virtual instances and at the physical one."""
 
 import pytest
-from memory_sides import PAGE, RW, World, exhaust
+from memory_sides import RW, World, exhaust
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.ffa import FfaError, status_of
 from ffabric.system.description.python import sp, vm
 
@@ -23,7 +24,7 @@ class User:
 
     def call(self, *registers):
         x = self.ffa.call(*registers)
-        if x[0] & 0xFFFFFFFF == fid.FFA_ERROR:
+        if x[0] & MASK32 == fid.FFA_ERROR:
             raise FfaError(status_of(x[2]), registers[0])
         return x
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from ffabric.abi.optee import rpc, smc
+from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor.optee import rules
 from ffabric.firmware.hypervisor.optee.shadow import Guest, RpcShadow, Shadow
 from ffabric.firmware.manager.dispatch import REFUSALS, as_refused
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.machine.machine import PE
 
-MASK32 = 0xFFFFFFFF
 HIDDEN = smc.Capabilities.build(
     RPMB_PROBE=1, RPC_ARG=1, ASYNC_NOTIF=1, VIRTUALIZATION=1, HAVE_RESERVED_SHM=1
 )

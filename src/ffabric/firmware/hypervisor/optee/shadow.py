@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.optee import message as abi
+from ffabric.abi.words import PAGE, pages_for
 from ffabric.firmware.hypervisor.optee import rules
 from ffabric.firmware.state import ownership
 from ffabric.firmware.state.rules import refuse
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from ffabric.machine.memory import PhysicalMemory
     from ffabric.machine.pages import PagePool
 
-PAGE = abi.PAGE
+
 MAX_BUFFER_PAGES = 1 << 14
 """Pages of one buffer: 64 MiB."""
 MAX_PAGES = 256
@@ -165,7 +166,7 @@ class Shadow:
     def _pages_of(self, param: abi.Tmem) -> list[int]:
         """The physical addresses of the pages of a buffer."""
         offset = param.address % PAGE
-        count = -(-(offset + param.size) // PAGE)
+        count = pages_for(offset + param.size)
         if not 0 < count <= MAX_BUFFER_PAGES:
             refuse(rules.BUFFER, got=count, expected=f"1 to {MAX_BUFFER_PAGES} pages")
         physical = self.guest.physical

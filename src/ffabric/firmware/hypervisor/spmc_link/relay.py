@@ -18,6 +18,7 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.status import Status, from_register
+from ffabric.abi.words import MASK32, PAGE, halves
 from ffabric.firmware.hypervisor.vms import interrupts
 from ffabric.firmware.manager.dispatch import REFUSALS
 from ffabric.firmware.manager.memory import reclaim, retrieve, send
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.region import Region
     from ffabric.machine.machine import PE
 
-MASK32 = 0xFFFFFFFF
-PAGE = 4096
 REST = 10_000
 """Nanoseconds after which an SP that yields is run again, if it does not name more."""
 Step = Generator[list[int], list[int], list[int]]
@@ -143,7 +142,7 @@ def reclaim_memory(
 
 def reclaim_call(region: Region, flags: int) -> list[int]:
     """The registers of FFA_MEM_RECLAIM."""
-    return [fid.FFA_MEM_RECLAIM, *send.handle_words(region.handle), flags]
+    return [fid.FFA_MEM_RECLAIM, *halves(region.handle), flags]
 
 
 def map_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status, from_register
+from ffabric.abi.words import MASK32
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.dispatch import REFUSALS, Manager, Next, as_refused
 from ffabric.firmware.state.partition import ExecutionContext, Partition, State
@@ -34,7 +35,6 @@ Errand = Callable[["PE"], Steps]
 """Begins the steps of an errand on a PE."""
 
 HYPERVISOR_ID = 0
-MASK32 = 0xFFFFFFFF
 
 _ABORTED = State.ABORTED
 _BLOCKED = State.BLOCKED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 
-PAGE = 4096
+from ffabric.abi.words import PAGE
 
 
 class NoFrames(Exception):  # noqa: N818 - an answer to a request, not an error of the program

@@ -24,6 +24,7 @@ from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
 from ffabric.abi.ffa.status import Status, from_register
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.hypervisor import notifications as receivers
 from ffabric.firmware.hypervisor.spmc_link import relay
 from ffabric.firmware.hypervisor.vms import interrupts
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.spmc_link.sequences import Steps
     from ffabric.machine.machine import PE
 
-MASK32 = 0xFFFFFFFF
-PAGE = 4096
 FRAMEWORK = 1 << 31
 _SUBSCRIBED = {VM_CREATED: info.VM_CREATED, VM_DESTROYED: info.VM_DESTROYED}
 _FINAL = (Status.ABORTED, Status.DENIED, Status.NOT_SUPPORTED)

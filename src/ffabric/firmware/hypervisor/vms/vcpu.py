@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import psci, smccc
 from ffabric.abi.psci import AffinityState, MigrateType, Return
+from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.monitor.dispatcher import is_for_trusted_os
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.dispatch import Next
     from ffabric.machine.machine import PE
 
-MASK32 = 0xFFFFFFFF
 NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF
 Call = Callable[["Hypervisor", "PE", ExecutionContext], "Next"]
 

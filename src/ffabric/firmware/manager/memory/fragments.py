@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import MASK32, halves, join
 from ffabric.firmware.manager.memory import send
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state.rules import Refused, refuse, rule
@@ -52,21 +53,21 @@ def frag_tx(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MEM_FRAG_TX: the sender's next fragment."""
     x = caller.x
     me = caller.partition
-    handle = x[1] & 0xFFFFFFFF | (x[2] & 0xFFFFFFFF) << 32
+    handle = join(x[1], x[2])
     region = pm.regions.pending.get(handle)
     if region is None or not pm.speaks_for(me, region.sender):
         refuse(HANDLE, got=handle, expected="an incomplete transaction")
     expected = region.sender << 16 if me.gateway else 0
-    if x[4] & 0xFFFFFFFF != expected:
+    if x[4] & MASK32 != expected:
         refuse(ENDPOINT, got=x[4], expected=expected)
     try:
-        _append(region, x[3] & 0xFFFFFFFF, caller)
+        _append(region, x[3] & MASK32, caller)
         if region.received == region.length:
             return send.complete(pm, pe, caller, region)
     except (Refused, NoPages):
         pm.regions.remove(region)
         raise
-    words = send.handle_words(handle)
+    words = halves(handle)
     x[0:8] = (fid.FFA_MEM_FRAG_RX, *words, region.received, expected, 0, 0, 0)
     return caller
 
@@ -84,13 +85,13 @@ def frag_rx(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_MEM_FRAG_RX: the borrower asks for the rest of a retrieve response."""
     x = caller.x
     me = caller.partition
-    handle = x[1] & 0xFFFFFFFF | (x[2] & 0xFFFFFFFF) << 32
-    offset = x[3] & 0xFFFFFFFF
+    handle = join(x[1], x[2])
+    offset = x[3] & MASK32
     response = pm.regions.responses.get((handle, me.id))
     if response is None:
         refuse(HANDLE, got=handle, expected="a response in pieces")
     expected = response.sender << 16 if me.gateway else 0
-    if x[4] & 0xFFFFFFFF != expected:
+    if x[4] & MASK32 != expected:
         refuse(ENDPOINT, got=x[4], expected=expected)
     if offset != response.sent:
         refuse(OFFSET, got=offset, expected=response.sent)
@@ -100,7 +101,7 @@ def frag_rx(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     response.sent += len(part)
     if response.sent == len(response.data):
         del pm.regions.responses[handle, me.id]
-    x[0:8] = (fid.FFA_MEM_FRAG_TX, *send.handle_words(handle), len(part), expected, 0, 0, 0)
+    x[0:8] = (fid.FFA_MEM_FRAG_TX, *halves(handle), len(part), expected, 0, 0, 0)
     return caller
 
 

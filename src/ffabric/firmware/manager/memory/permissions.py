@@ -13,6 +13,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_3
+from ffabric.abi.words import MASK32
 from ffabric.firmware.state import ownership, reply
 from ffabric.firmware.state.partition import Model
 from ffabric.firmware.state.rules import refuse, rule
@@ -83,7 +84,7 @@ def get(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     x = caller.x
     stage2 = _stage2(caller)
     address = x[1]
-    more = x[2] & 0xFFFFFFFF if caller.partition.version >= V1_3 else 0
+    more = x[2] & MASK32 if caller.partition.version >= V1_3 else 0
     if address & 0xFFF or address >> stage2.ipa_bits:
         refuse(ALIGNMENT, got=address, expected="a multiple of 0x1000")
     descriptor = stage2.translate(address)
@@ -103,7 +104,7 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_MEM_PERM_SET (32- and 64-bit)."""
     x = caller.x
     stage2 = _stage2(caller)
-    address, count, wanted = x[1], x[2] & 0xFFFFFFFF, x[3] & 0xFFFFFFFF
+    address, count, wanted = x[1], x[2] & MASK32, x[3] & MASK32
     if address & 0xFFF or address >> stage2.ipa_bits:
         refuse(ALIGNMENT, got=address, expected="a multiple of 0x1000")
     if not count or (address + count * 0x1000) >> stage2.ipa_bits:

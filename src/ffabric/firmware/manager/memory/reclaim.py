@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import MASK32, join
 from ffabric.firmware.manager.memory import send
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.region import SHARE, Borrower, Region
@@ -132,8 +133,8 @@ def _judge_clear(partition: Partition, region: Region, borrower: Borrower) -> No
 def reclaim(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MEM_RECLAIM: the owner takes its memory back."""
     x = caller.x
-    handle = x[1] & 0xFFFFFFFF | (x[2] & 0xFFFFFFFF) << 32
-    flags = x[3] & 0xFFFFFFFF
+    handle = join(x[1], x[2])
+    flags = x[3] & MASK32
     region = judge_reclaim(pm, caller.partition, handle, flags)
     return pm.reclaim(pe, caller, region, flags)
 

@@ -6,6 +6,7 @@ import abc
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.words import PAGE
 from ffabric.firmware.manager.memory import reclaim, send
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.region import Region, Regions
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.machine.machine import PE
     from ffabric.machine.memory import PhysicalMemory
-
-PAGE = 4096
 
 
 class Relayer(abc.ABC):

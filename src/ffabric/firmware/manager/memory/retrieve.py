@@ -14,6 +14,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
+from ffabric.abi.words import MASK32, SECURE_BIT
 from ffabric.firmware.manager.memory import hypervisor_retrieve, send
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state.ownership import BITS, BORROWED, OWNED
@@ -176,7 +177,7 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_MEM_RETRIEVE_REQ (32- and 64-bit)."""
     x = caller.x
     me = caller.partition
-    total, length = x[1] & 0xFFFFFFFF, x[2] & 0xFFFFFFFF
+    total, length = x[1] & MASK32, x[2] & MASK32
     data = send.transmitted(me, x, total, length, None)
     if length != total:
         refuse(LENGTH, got=(length, total), expected="one fragment")
@@ -314,7 +315,7 @@ def _permissions(region: Region, offered: Borrower, asked: abi.Receiver) -> int:
     elif (
         instruction == abi.PERM_INSTRUCTION_X
         and region.runs[0][3] & SW_NS
-        and asked.endpoint & send.SECURE_ID
+        and asked.endpoint & SECURE_BIT
     ):
         refuse(EXECUTE_NS, got=instruction, expected=abi.PERM_INSTRUCTION_NX)
     return (data or most) | instruction

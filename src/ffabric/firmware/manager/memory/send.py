@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import MASK32, PAGE, SECURE_BIT, halves
 from ffabric.firmware.state import ownership, reply
 from ffabric.firmware.state.region import (
     ATTRIBUTE_BITS,
@@ -214,8 +215,6 @@ DEVICE = family(
     "Device memory is lent, to one borrower, and not cleared.",
 )
 
-PAGE = 4096
-SECURE_ID = 1 << 15
 NORMAL_SHARED = abi.MEM_ATTR_NORMAL_WB_INNER
 _NOT_THE_SENDERS = ~(abi.FLAG_CLEAR | abi.FLAG_TIME_SLICE)
 """Flags that a sender leaves zero, but for the transaction's type."""
@@ -228,8 +227,8 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MEM_DONATE, FFA_MEM_LEND, FFA_MEM_SHARE (32- and 64-bit)."""
     x = caller.x
     sender = caller.partition
-    kind = KINDS[x[0] & 0xFFFFFFFF]
-    total, length = x[1] & 0xFFFFFFFF, x[2] & 0xFFFFFFFF
+    kind = KINDS[x[0] & MASK32]
+    total, length = x[1] & MASK32, x[2] & MASK32
     data = transmitted(sender, x, total, length, kind)
     sent = abi.parse_transaction(data, sender.version)
     judge(pm, sender, kind, sent, total)
@@ -240,7 +239,7 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         pm.regions.add(region, pending=True)
         x[0:8] = (
             fid.FFA_MEM_FRAG_RX,
-            *handle_words(region.handle),
+            *halves(region.handle),
             length,
             _tag(sender, sent),
             0,
@@ -261,7 +260,7 @@ def transmitted(
     box: Mailbox | None = sender.mailbox
     if box is None:
         refuse(NO_BUFFER[what], got="no buffers", expected="an RX/TX pair")
-    if x[3] or x[4] & 0xFFFFFFFF:
+    if x[3] or x[4] & MASK32:
         refuse(DYNAMIC[what], got=(x[3], x[4]), expected=(0, 0))
     if length > total or length > box.tx.size or not length or (length | total) & 15:
         refuse(
@@ -306,7 +305,7 @@ def _judge_receiver(pm: Manager, sent: abi.Transaction, kind: Kind, receiver: ab
         refuse(COMPOSITE[kind], got=receiver.composite_offset, expected="a multiple of 16")
     if receiver.permissions not in kind.permissions:
         _refuse_permissions(kind, receiver.permissions)
-    if sent.sender & SECURE_ID and not endpoint & SECURE_ID:
+    if sent.sender & SECURE_BIT and not endpoint & SECURE_BIT:
         refuse(RECEIVER_WORLD[kind], got=endpoint, expected="an SP")
     if endpoint not in pm.partitions and not pm.is_remote(endpoint):
         refuse(RECEIVER_UNKNOWN[kind], got=endpoint, expected="a known endpoint")
@@ -436,13 +435,7 @@ def restore(pm: Relayer, region: Region) -> None:
 
 def answer(caller: ExecutionContext, region: Region) -> None:
     """FFA_SUCCESS with the handle."""
-    handle = region.handle
-    reply.success(caller.x, handle & 0xFFFFFFFF, handle >> 32)
-
-
-def handle_words(handle: int) -> tuple[int, int]:
-    """A handle as two 32-bit registers, low word first."""
-    return handle & 0xFFFFFFFF, handle >> 32
+    reply.success(caller.x, *halves(region.handle))
 
 
 def _tag(sender: Partition, sent: abi.Transaction) -> int:

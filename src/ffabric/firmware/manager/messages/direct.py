@@ -15,6 +15,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
+from ffabric.abi.words import MASK32
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.state import runtime_model
 from ffabric.firmware.state.partition import ExecutionContext, Model, Partition, State
@@ -128,7 +129,6 @@ RESPONSES = frozenset(reply for replies in _REPLIES.values() for reply in replie
 REQUESTS = frozenset(_REPLIES)
 """Function ids of direct requests."""
 FRAMEWORK_FLAG = 1 << 31
-MASK32 = 0xFFFFFFFF
 
 _WAITING = State.WAITING
 _RUNNING = State.RUNNING

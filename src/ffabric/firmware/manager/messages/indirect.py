@@ -21,6 +21,7 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1, V1_2
+from ffabric.abi.words import SECURE_BIT
 from ffabric.firmware.manager.notifications import calls as notifications
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import reply
@@ -113,8 +114,6 @@ ROOM = rule(
     since=V1_1,
 )
 
-SECURE_ID = 1 << 15
-
 
 def send2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND2."""
@@ -196,7 +195,7 @@ def deliver(
         refuse(ROOM, got=len(data), expected=box.rx.size)
     mailbox.deliver(pm, target, box, data)
     if state is not None:
-        secure = message.sender & SECURE_ID
+        secure = message.sender & SECURE_BIT
         full = bits.RX_BUFFER_FULL_SPM if secure else bits.RX_BUFFER_FULL_HYPERVISOR
         notifications.signal_framework(pm, pe, state, full, delayed=delayed)
 

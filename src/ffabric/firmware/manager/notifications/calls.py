@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
 from ffabric.abi.ffa.notifications import PendingInfo, PendingList
+from ffabric.abi.words import MASK32, SECURE_BIT, halves, join
 from ffabric.firmware.manager.notifications import rules
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.notifications import (
     GLOBAL,
-    SECURE_ID,
     Interrupted,
     NotificationState,
     Source,
@@ -118,7 +118,7 @@ def _binding(pm: Manager, caller: ExecutionContext) -> tuple[int, int, int]:
     mine = caller.partition
     if receiver != mine.id and not pm.speaks_for(mine, receiver):
         refuse(rules.BIND_RECEIVER, got=receiver, expected=mine.id)
-    if sender == receiver or (mine.gateway and not sender & SECURE_ID):
+    if sender == receiver or (mine.gateway and not sender & SECURE_BIT):
         refuse(rules.BIND_SENDER, got=sender, expected="an SP" if mine.gateway else "another one")
     return sender, receiver, _named(x)
 
@@ -137,7 +137,7 @@ def _state(pm: Manager, endpoint: int) -> NotificationState | None:
 
 def _named(x: list[int]) -> int:
     """The bitmap in w3 and w4."""
-    bits = abi.bitmap(x[3], x[4])
+    bits = join(x[3], x[4])
     if not bits:
         refuse(rules.NO_BITS, got=0, expected="at least one bit")
     return bits
@@ -174,7 +174,7 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 def _check_setter(pm: Manager, mine: Partition, sender: int, receiver: int) -> None:
     if sender != mine.id and not pm.speaks_for(mine, sender):
         refuse(rules.SET_SENDER, got=sender, expected=mine.id)
-    if sender == receiver or (mine.gateway and not receiver & SECURE_ID):
+    if sender == receiver or (mine.gateway and not receiver & SECURE_BIT):
         refuse(rules.SET_RECEIVER, got=receiver, expected="an SP" if mine.gateway else "another")
 
 
@@ -250,7 +250,7 @@ def finish_get(
             from_vms = state.from_vms.take(vcpu)
         if flags & FROM_FRAMEWORK:
             framework |= state.framework.take(vcpu)
-    bitmaps = (*abi.halves(from_sps), *abi.halves(from_vms), *abi.halves(framework))
+    bitmaps = (*halves(from_sps), *halves(from_vms), *halves(framework))
     caller.x[0:8] = (fid.FFA_SUCCESS_32, 0, *bitmaps)
 
 
@@ -269,7 +269,7 @@ def finish_info_get(
     pm: Manager, caller: ExecutionContext, elsewhere: PendingInfo = NOTHING
 ) -> None:
     """Answer FFA_NOTIFICATION_INFO_GET with what another manager had to tell and what we have."""
-    smc64 = (caller.x[0] & 0xFFFFFFFF) == fid.FFA_NOTIFICATION_INFO_GET_64
+    smc64 = (caller.x[0] & MASK32) == fid.FFA_NOTIFICATION_INFO_GET_64
     room = abi.INFO_MAX_IDS_64 if smc64 else abi.INFO_MAX_IDS_32
     lists = [*elsewhere.lists]
     room -= sum(1 + len(each.vcpus) for each in lists)

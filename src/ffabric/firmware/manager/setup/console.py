@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
+from ffabric.abi.words import MASK32
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.rules import refuse, rule
 
@@ -41,7 +42,7 @@ _REGISTERS = {
 def log(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_CONSOLE_LOG (32- and 64-bit)."""
     x = caller.x
-    packing = _REGISTERS[x[0] & 0xFFFFFFFF]
+    packing = _REGISTERS[x[0] & MASK32]
     registers = packing.size // struct.calcsize(packing.format[-1])
     count = x[1]
     if not 0 < count <= packing.size:

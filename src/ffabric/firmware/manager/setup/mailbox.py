@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.state import ownership, reply
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import S2AP_R, S2AP_W, VALID
@@ -80,7 +81,6 @@ RX_BUSY = rule(
     "The receiver's RX buffer is owned by its producer.",
 )
 
-PAGE = 4096
 MAX_PAGES = 16
 MAX_COUNT_FIELD = 0x3F
 
@@ -189,7 +189,7 @@ def _buffer(pm: Manager, partition: Partition, ipa: int, pages: int) -> Buffer:
 def unmap(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RXTX_UNMAP at a virtual instance."""
     partition = caller.partition
-    if caller.x[1] & 0xFFFFFFFF:
+    if caller.x[1] & MASK32:
         refuse(UNMAP_ID, got=caller.x[1], expected=0)
     if partition.mailbox is None:
         refuse(UNMAPPED, got="no pair", expected="an RX/TX pair")

@@ -14,6 +14,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 
+from ffabric.abi.words import MASK64
+
 ALIVE = 0x00
 PATIENCE = 0x08
 SPIN = 0x10
@@ -55,7 +57,6 @@ SIZE = 0x1_0000
 """Bytes of a mailbox."""
 
 _WORD = 8
-_MASK = (1 << 64) - 1
 
 
 class Mailbox:
@@ -92,7 +93,7 @@ class Mailbox:
 
     def attend(self, *, awake: bool) -> None:
         """Whether CPUs need not ring; also a sign of life."""
-        self.words[ALIVE // _WORD] = self.words[ALIVE // _WORD] + 1 & _MASK
+        self.words[ALIVE // _WORD] = self.words[ALIVE // _WORD] + 1 & MASK64
         self.words[AWAKE // _WORD] = awake
 
     def block(self, cpu: int, wake: Callable[[int], object]) -> Block:
@@ -163,7 +164,7 @@ class Block:
         for index, value in enumerate(x, X // _WORD):
             words[index] = value
         words[ANSWER // _WORD] = words[REQUEST // _WORD]
-        words[START // _WORD] = words[START // _WORD] + 1 & _MASK
+        words[START // _WORD] = words[START // _WORD] + 1 & MASK64
         self._wake(self.cpu)
 
     def foreign(self, *, pending: bool) -> None:
@@ -188,10 +189,10 @@ class Block:
         pushed = False
         while self._backlog:
             head = words[HEAD // _WORD]
-            if head - words[TAIL // _WORD] & _MASK > RING_MASK:
+            if head - words[TAIL // _WORD] & MASK64 > RING_MASK:
                 break
             words[RING // _WORD + (head & RING_MASK)] = self._backlog.pop(0)
-            words[HEAD // _WORD] = head + 1 & _MASK
+            words[HEAD // _WORD] = head + 1 & MASK64
             pushed = True
         if pushed:
             self._wake(self.cpu)

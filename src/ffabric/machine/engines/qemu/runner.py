@@ -16,6 +16,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
+from ffabric.abi.words import MASK32
 from ffabric.machine import exits
 from ffabric.machine.context import REGISTERS
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE, Machine
 
 
-MASK32 = 0xFFFF_FFFF
 _ZEROS = (0,) * (REGISTERS - 1)
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
+from ffabric.abi.words import PAGE
 from ffabric.machine.engines.unicorn import native
-from ffabric.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from ffabric.machine.memory import PhysicalMemory
 
-_IN_PAGE = PAGE_SIZE - 1
+_IN_PAGE = PAGE - 1
 _SEVERAL = b"several"
 """A page of which blocks were translated when it held this, and others when it held that."""
 
@@ -48,7 +48,7 @@ class TranslatedCode:
         if bank is None:
             return b""
         at = pa - bank.base
-        return bank.mapping[at : at + PAGE_SIZE]
+        return bank.mapping[at : at + PAGE]
 
     def drop_if_changed(self) -> None:
         """Drop all translated code unless it is that of what memory holds now."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from ffabric.abi.words import PAGE, pages_for
 from ffabric.machine.engines.unicorn import native
-from ffabric.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from ffabric.machine.bus import Bus, Region
@@ -82,8 +82,8 @@ def pages_of(bus: Bus) -> list[tuple[int, int]]:
     """The pages that hold devices, as disjoint ranges (base, size)."""
     ranges: list[tuple[int, int]] = []
     for region in sorted(bus.regions, key=lambda region: region.base):
-        base = region.base & -PAGE_SIZE
-        end = -(-region.end // PAGE_SIZE) * PAGE_SIZE
+        base = region.base & -PAGE
+        end = pages_for(region.end) * PAGE
         if ranges and base <= sum(ranges[-1]):
             first, size = ranges[-1]
             ranges[-1] = (first, max(size, end - first))

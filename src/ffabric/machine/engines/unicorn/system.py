@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from unicorn import arm64_const as arm
 from unicorn import unicorn_const as uc
 
+from ffabric.abi.words import MASK64
 from ffabric.machine.engines.unicorn import native, sysregs
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class SystemRegisters:
         now = self._clock.counter()
         if number == sysregs.CNTVCT_EL0 and self._owner.level == 2:
             now -= self._emulator.read_system(_CNTVOFF_EL2)
-        return now & 0xFFFFFFFFFFFFFFFF
+        return now & MASK64
 
     def _read_timer(self, number: int, level: int) -> int | None:
         if not self._allowed(number, level):
@@ -226,9 +227,9 @@ class SystemRegisters:
 
     def _next_random(self, _number: int, _level: int) -> int:
         """SplitMix64 from MPIDR on: hidden by ID_AA64ISAR0_EL1, but never of the host."""
-        self._random = self._random + _RANDOM_STEP & 0xFFFFFFFFFFFFFFFF
+        self._random = self._random + _RANDOM_STEP & MASK64
         z = self._random
-        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
-        z = (z ^ z >> 27) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & MASK64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & MASK64
         self._emulator.write(arm.UC_ARM64_REG_NZCV, 0)
         return z ^ z >> 31
