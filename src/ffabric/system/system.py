@@ -129,7 +129,6 @@ class System:
         self.stop_reason = ""
         """Why the run was stopped, if a console or a watchdog stopped it."""
         self._builder = builder
-        self._next_id = 1 + max((vm.id for vm in spec.vms), default=0)
         self.machine.exit_limit = spec.run.max_events
         for manager in firmware.managers:
             manager.on_line = self.on_line
@@ -178,23 +177,23 @@ class System:
     def create_vm(self, draft: PartitionDraft, *, pe: int | None = None) -> Endpoint:
         """Create a VM while the system runs: ``draft`` is what `vm` of `description.python` makes.
 
-        Its memory comes from the hypervisor's free frames, its id is one that no VM had before. The
-        hypervisor does the rest on the PE ``pe``, or on whichever is in the normal world first: the
-        SPs that subscribed are told, then the VM starts.
+        Its memory comes from the hypervisor's free frames, its id is one that no VM has and nobody
+        remembers. The hypervisor does the rest on the PE ``pe``, or on whichever is in the normal
+        world first: the SPs that subscribed are told, then the VM starts.
 
-        Raises SystemErrors for what cannot be, NoFrames or NoPages if there is no memory.
+        Raises SystemErrors for what cannot be, NoFrames or NoPages if there is no memory, NoIds if
+        there are as many VMs as ids.
         """
         hypervisor = self.hypervisor
         if draft.name in self.endpoints:
             raise ValueError(f"there is a partition {draft.name!r} already")
-        spec = create_spec(draft, self._next_id, self.spec, hypervisor.frames)
+        spec = create_spec(draft, hypervisor.vm_ids.next(), self.spec, hypervisor.frames)
         try:
             endpoint = self._builder.add_partition(hypervisor, spec, self)
         except NoPages:
             for piece in spec.memory:
                 hypervisor.frames.release(piece.pa, piece.size // PAGE)
             raise
-        self._next_id += 1
         self.adopt(endpoint)
         where = None if pe is None else self.machine.pes[pe]
         self.machine.post(lambda: hypervisor.create(endpoint.partition, where))

@@ -118,7 +118,7 @@ def test_a_vm_is_destroyed_while_all_its_vcpus_call(ffabric, seed):
     )
     system.run()
     assert len(core.banks) == 1
-    assert not system.system.firmware.hypervisor.zombies
+    assert not system.system.firmware.hypervisor.retried.orphans
     other = DrivenDriver(system.vm("other").ffa)
     other.probe()
     other.open_session(LAB)

@@ -155,7 +155,7 @@ class TwoVms(RuleBasedStateMachine):
         system = self.session.system
         system.destroy_vm(self.vms[who].name)
         self.session.run()
-        assert not system.firmware.hypervisor.zombies
+        assert not system.firmware.hypervisor.retried.orphans
         name = f"vm{self.born}"
         self.born += 1
         system.create_vm(vm(name))

@@ -106,7 +106,7 @@ def test_the_end_of_a_vm_is_the_end_of_its_bank(two):
     system.destroy_vm("bob")
     two.system.run()
     assert set(two.core.banks) == {two.system.vm("alice").id}
-    assert not hypervisor.zombies
+    assert not hypervisor.retried.orphans
     assert not system.firmware.spmc.regions.live
     assert hypervisor.frames.free_pages > free
     assert system.firmware.spmc.pool.in_use <= used

@@ -13,13 +13,13 @@ from ffabric.firmware.manager.setup.mailbox import Buffer, Mailbox
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.hypervisor.spmc_link.sequences import Script
+    from ffabric.firmware.hypervisor.spmc_link.sequences import Sequence
     from ffabric.machine.machine import PE
 
 MAILBOX_PAGES = 4
 
 
-def primary(hypervisor: Hypervisor, pe: PE) -> Script:
+def primary(hypervisor: Hypervisor, pe: PE) -> Sequence:
     """The primary PE: everything that is done once."""
     answer = yield [fid.FFA_VERSION, hypervisor.version]
     hypervisor.link_version = min(hypervisor.version, answer[0] & MASK32)

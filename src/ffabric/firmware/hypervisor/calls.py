@@ -30,7 +30,9 @@ def _filling_rx(handlers: dict[int, Handler]) -> dict[int, Handler]:
         def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
             if caller.partition.id not in hypervisor.shared_mailboxes:
                 return handler(hypervisor, pe, caller)
-            return hypervisor.script(pe, caller, relay.fill_rx(hypervisor, pe, caller, handler))
+            return hypervisor.run_sequence(
+                pe, caller, relay.fill_rx(hypervisor, pe, caller, handler)
+            )
 
         return call
 
@@ -44,9 +46,13 @@ def _discovering(handler: Handler) -> Handler:
         wanted = discovery.wanted_by(caller)
         told = hypervisor.link_version >= discovery.SEVERAL_UUIDS_SINCE
         if not told and wanted != NIL and wanted not in hypervisor.secure_services:
-            return hypervisor.script(pe, caller, relay.discover(hypervisor, pe, caller, handler))
+            return hypervisor.run_sequence(
+                pe, caller, relay.discover(hypervisor, pe, caller, handler)
+            )
         if discovery.fills_rx(caller) and caller.partition.id in hypervisor.shared_mailboxes:
-            return hypervisor.script(pe, caller, relay.fill_rx(hypervisor, pe, caller, handler))
+            return hypervisor.run_sequence(
+                pe, caller, relay.fill_rx(hypervisor, pe, caller, handler)
+            )
         return handler(hypervisor, pe, caller)
 
     return call
@@ -67,7 +73,7 @@ def _rx_release(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Nex
         return mailbox.rx_release(hypervisor, pe, caller)
     if vm.mailbox is not None and vm.mailbox.full:
         return mailbox.rx_release(hypervisor, pe, caller)
-    return hypervisor.script(pe, caller, relay.release_foreign(caller))
+    return hypervisor.run_sequence(pe, caller, relay.release_foreign(caller))
 
 
 def _bitmap(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:

@@ -16,9 +16,11 @@ from ffabric.abi.words import MASK32, SECURE_BIT
 from ffabric.firmware.hypervisor import boot, notifications
 from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
 from ffabric.firmware.hypervisor.spmc_link import relay
-from ffabric.firmware.hypervisor.spmc_link.sequences import Scripts, Steps
+from ffabric.firmware.hypervisor.spmc_link.retried import Retried
+from ffabric.firmware.hypervisor.spmc_link.sequences import Sequences
 from ffabric.firmware.hypervisor.vms import interrupts, lifetime, vcpu
 from ffabric.firmware.hypervisor.vms.frames import Frames
+from ffabric.firmware.hypervisor.vms.ids import VmIds
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.dispatch import Next
 from ffabric.firmware.manager.messages import direct
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from ffabric.machine.pages import PagePool
 
 
-class Hypervisor(Scripts):
+class Hypervisor(Sequences):
     """The non-secure partition manager."""
 
     name = "hypervisor"
@@ -68,37 +70,28 @@ class Hypervisor(Scripts):
         """VM -> who is told that a vCPU has notifications and injects the interrupt: its VMM."""
         self.mediator: Mediator | None = None
         """Who passes the calls of VMs to OP-TEE on, if there is an OP-TEE below EL3."""
-        self.zombies: list[Region] = []
-        """Memory of dead VMs that an SP has not relinquished yet."""
-        self.untold: list[tuple[int, int, int]] = []
-        """Framework messages about VMs that an SP was too busy for: SP, message, VM."""
+        self.retried = Retried(self)
+        """What SPs were too busy for."""
+        self.vm_ids = VmIds(self.retried.mentions)
+        """Endpoint ids: those of VMs that are, and those that a new one may have."""
         self.held: dict[tuple[int, int], Partition] = {}
         """Level-triggered interrupts (INTID, PE that took it) that a VM is not done with."""
         self.on_destroyed: Callable[[Partition], None] | None = None
         """Gets each VM of which nothing is left."""
-        self.ready: list[list[ExecutionContext]] = [[] for _ in machine.pes]
-        """vCPUs that could run, per PE."""
-        self.unscheduled: list[int] = []
-        """SPs' contexts (id << 16 | index) with notifications that were busy when the SRI came."""
         monitor.normal = self
 
     def boot(self, pe: PE) -> Next:
         """The normal world of ``pe`` starts: the primary sets up, every PE then schedules."""
         interrupts.enable(self, pe)
         if pe.index == 0:
-            return self.script(pe, None, boot.primary(self, pe))
+            return self.run_sequence(pe, None, boot.primary(self, pe))
         return self.schedule(pe)
 
     # What is under way.
 
-    @property
-    def has_chores(self) -> bool:
-        """SPs have to hear of VMs, to give memory back, or to be scheduled."""
-        return bool(self.zombies or self.untold or self.unscheduled)
-
-    def chores(self, pe: PE) -> Steps:
-        """Try again what SPs were too busy for."""
-        return lifetime.chores(self, pe)
+    def sp_has_run(self, pe: PE) -> None:
+        """An SP has run on ``pe``: what SPs were too busy for may be possible now."""
+        self.retried.sp_has_run(pe)
 
     def is_multiprocessor(self, sp: int) -> bool:
         """Whether an SP has several contexts."""
@@ -113,13 +106,13 @@ class Hypervisor(Scripts):
         if answer[0] & MASK32 == fid.FFA_YIELD:
             lifetime.rest(self, pe, answer)
         else:
-            self.errand_later(partial(lifetime.finish, self, answer[1] & MASK32), pe)
+            self.defer(partial(lifetime.finish, self, answer[1] & MASK32), pe)
 
     # vCPUs.
 
     def schedule(self, pe: PE) -> Next:
         """Choose the vCPU that ``pe`` runs next; None: nothing is ready."""
-        queue = self.ready[pe.index]
+        queue = self.cpus[pe.index].ready
         if not queue:
             return None
         ctx = queue.pop(self.machine.choices.pick(len(queue), "vcpu"))
@@ -131,16 +124,16 @@ class Hypervisor(Scripts):
         """``ctx`` can run again: queue it on its PE, and give it the PE if that has nothing."""
         pe = ctx.pe
         assert pe is not None
-        queue = self.ready[pe.index]
+        queue = self.cpus[pe.index].ready
         if ctx not in queue and pe.current is not ctx:
             queue.append(ctx)
-        busy = pe.current is not None or self._scripts[pe.index] is not None
+        busy = pe.current is not None or self.cpus[pe.index].sequence is not None
         if pe.on and not busy and self.monitor.started[pe.index]:
             self.machine.schedule(pe, self.schedule(pe))
 
     def give(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The scheduler takes ``pe`` from the vCPU it runs and gives it to ``ctx``."""
-        queue = self.ready[pe.index]
+        queue = self.cpus[pe.index].ready
         if ctx in queue:
             queue.remove(ctx)
         elif ctx.state is not State.WAITING:
@@ -159,7 +152,7 @@ class Hypervisor(Scripts):
     def wait(self, pe: PE, ctx: ExecutionContext) -> Next:
         """FFA_MSG_WAIT of a VM: the vCPU waits for a request, another one runs."""
         if ctx.partition.id in self.shared_mailboxes and not cycles.retains_rx(ctx):
-            return self.script(pe, ctx, relay.wait(self, pe, ctx))
+            return self.run_sequence(pe, ctx, relay.wait(self, pe, ctx))
         return self.waits(pe, ctx)
 
     def waits(self, pe: PE, ctx: ExecutionContext) -> Next:
@@ -173,21 +166,19 @@ class Hypervisor(Scripts):
 
     def yielded(self, pe: PE, ctx: ExecutionContext) -> Next:
         """FFA_YIELD of a VM: the other vCPUs of the PE have their turn."""
-        if not self.ready[pe.index]:
+        if not self.cpus[pe.index].ready:
             return ctx
-        self.ready[pe.index].append(ctx)
+        self.cpus[pe.index].ready.append(ctx)
         return self.schedule(pe)
 
     def ended(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The VM of ``ctx`` has come to its end: it is destroyed, then the PE goes on."""
         lifetime.stop(self, ctx.partition, ctx)
-        return self.displace(
-            pe, ctx, self._run_errand(pe, lifetime.destroy(self, ctx.partition, pe))
-        )
+        return self.run_own(pe, ctx, lifetime.destroy(self, ctx.partition, pe))
 
     def create(self, vm: Partition, pe: PE | None = None) -> None:
         """Let a VM that was added while the system runs begin; ``pe`` tells the SPs."""
-        self.errand(partial(lifetime.create, self, vm), pe)
+        self.run_deferred(partial(lifetime.create, self, vm), pe)
 
     def destroy(self, vm: Partition, reason: str, pe: PE | None = None) -> None:
         """End ``vm`` from outside, whatever its vCPUs are doing; ``pe`` does what is to be done.
@@ -197,7 +188,7 @@ class Hypervisor(Scripts):
         if vm.alive:
             cycles.stop(vm, reason)
             lifetime.stop(self, vm)
-            self.errand(partial(lifetime.destroy, self, vm), pe)
+            self.run_deferred(partial(lifetime.destroy, self, vm), pe)
 
     def aborted(self, pe: PE, ctx: ExecutionContext) -> Next:
         """A vCPU of a dead VM had the PE: who runs next?"""
@@ -222,8 +213,7 @@ class Hypervisor(Scripts):
 
     def schedule_receivers(self, pe: PE, running: ExecutionContext | None) -> Next:
         """The SRI: give cycles to whoever has notifications."""
-        steps = notifications.schedule_receivers(self, pe)
-        return self.displace(pe, running, self._run_errand(pe, steps))
+        return self.run_own(pe, running, notifications.schedule_receivers(self, pe))
 
     # What concerns the secure world.
 
@@ -262,7 +252,7 @@ class Hypervisor(Scripts):
         self, pe: PE, caller: ExecutionContext, message: Message, *, delayed: bool
     ) -> Next:
         """FFA_MSG_SEND2 to an SP: the SPMC reads it from the VM's own TX."""
-        return self.script(pe, caller, relay.send_message(caller))
+        return self.run_sequence(pe, caller, relay.send_message(caller))
 
     def hand_over(
         self,
@@ -276,7 +266,7 @@ class Hypervisor(Scripts):
         """FFA_MSG_SEND2 to a VM, whose RX the SPMC may be filling."""
         if target.id not in self.shared_mailboxes:
             return super().hand_over(pe, caller, message, target, delayed=delayed)
-        return self.script(pe, caller, relay.hand_over(self, pe, caller, message, target))
+        return self.run_sequence(pe, caller, relay.hand_over(self, pe, caller, message, target))
 
     def notifies_elsewhere(self, endpoint: int) -> bool:
         """What SPs set and get is kept by the SPMC."""
@@ -284,7 +274,7 @@ class Hypervisor(Scripts):
 
     def forward_notification(self, pe: PE, caller: ExecutionContext) -> Next:
         """A VM's notification call that concerns SPs."""
-        return self.script(pe, caller, notifications.relay(self, caller))
+        return self.run_sequence(pe, caller, notifications.relay(self, caller))
 
     def notify_pending(
         self, pe: PE, state: NotificationState, vcpu: int | None, *, delayed: bool
@@ -297,13 +287,13 @@ class Hypervisor(Scripts):
         if not self.secure_ids.isdisjoint([each.endpoint for each in region.borrowers]):
             if self.regions.pending.get(region.handle) is region:
                 self.regions.remove(region)
-            return self.script(pe, caller, relay.send_memory(self, caller, region))
+            return self.run_sequence(pe, caller, relay.send_memory(self, caller, region))
         return super().commit(pe, caller, region)
 
     def reclaim(self, pe: PE, caller: ExecutionContext, region: Region, flags: int) -> Next:
         """Memory that the SPMC relays comes back from there first."""
         if region.remote:
-            return self.script(pe, caller, relay.reclaim_memory(self, caller, region, flags))
+            return self.run_sequence(pe, caller, relay.reclaim_memory(self, caller, region, flags))
         return super().reclaim(pe, caller, region, flags)
 
     def mailbox_changed(self, pe: PE, caller: ExecutionContext, *, mapped: bool) -> Next:
@@ -311,27 +301,32 @@ class Hypervisor(Scripts):
         vm = caller.partition
         taken = vm.properties & info.INDIRECT_MESSAGES and self.link_version >= V1_1
         if mapped and taken:
-            return self.script(pe, caller, relay.map_mailbox(self, caller))
+            return self.run_sequence(pe, caller, relay.map_mailbox(self, caller))
         if not mapped and vm.id in self.shared_mailboxes:
-            return self.script(pe, caller, relay.unmap_mailbox(self, caller))
+            return self.run_sequence(pe, caller, relay.unmap_mailbox(self, caller))
         return caller
 
     def released(self, pe: PE, caller: ExecutionContext) -> Next:
         """A VM's RX goes back to its producer, which is the SPMC if it knows the buffer."""
         if caller.partition.id in self.shared_mailboxes:
-            return self.script(pe, caller, relay.release_mailbox(self, caller))
+            return self.run_sequence(pe, caller, relay.release_mailbox(self, caller))
         return caller
 
-    def owner_gone(self, region: Region) -> None:
-        """The VM that sent ``region`` is gone: other VMs lose it, for its frames are needed.
+    def disown(self, vm: Partition) -> list[Region]:
+        """``vm`` is gone: it gives back what it had borrowed, and others lose what it sent.
 
-        What the SPMC relays as well is nobody's until the SPMC agrees: an SP may have it.
+        The result is what the SPMC relays, too: nobody owns it until the SPMC has given it back.
         """
-        self.withdraw(region)
-        if region.remote:
+        self.forget_endpoint(vm)
+        shared = [each for each in self.regions.live.values() if each.owner is vm]
+        for region in shared:
             self.regions.remove(region)
-            self.zombies.append(region)
-        else:
+        return shared
+
+    def owner_gone(self, region: Region) -> None:
+        """The VM that sent ``region`` is gone: other VMs lose it, for its frames are needed."""
+        self.withdraw(region)
+        if not region.remote:
             super().owner_gone(region)
 
     def relinquished(self, region: Region) -> None:
@@ -343,3 +338,4 @@ class Hypervisor(Scripts):
         partition.version = min(partition.version, self.version)
         partition.contexts = [ExecutionContext(partition, index, self) for index in range(contexts)]
         self.partitions[partition.id] = partition
+        self.vm_ids.take(partition.id)

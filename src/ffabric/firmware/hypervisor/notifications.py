@@ -22,7 +22,7 @@ from ffabric.firmware.manager.notifications import calls as notifications
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.hypervisor.spmc_link.sequences import Script, Steps
+    from ffabric.firmware.hypervisor.spmc_link.sequences import Sequence, Steps
     from ffabric.firmware.state.notifications import NotificationState
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
@@ -33,14 +33,14 @@ MAX_ROUNDS = 64
 """Answers of FFA_NOTIFICATION_INFO_GET that one SRI may take."""
 
 
-def relay(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
+def relay(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
     """Pass a notification call of a VM on, and join what is pending here to the answer."""
     if caller.x[0] in _INFO_GETS:
         return _join_info(hypervisor, caller)
     return _relay(caller)
 
 
-def _join_info(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
+def _join_info(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
     """FFA_NOTIFICATION_INFO_GET of a VM that schedules."""
     answer = yield [caller.x[0]]
     function = answer[0] & MASK32
@@ -55,7 +55,7 @@ def _join_info(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
     return caller
 
 
-def _relay(caller: ExecutionContext) -> Script:
+def _relay(caller: ExecutionContext) -> Sequence:
     x = list(caller.x)
     getting = x[0] & MASK32 == fid.FFA_NOTIFICATION_GET
     flags = x[2]
@@ -102,24 +102,24 @@ def _run_at_home(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
     if there is pe:
         yield from _run(hypervisor, target, pe)
     else:
-        hypervisor.errand(partial(_run, hypervisor, target), there)
+        hypervisor.run_deferred(partial(_run, hypervisor, target), there)
 
 
 def _run(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
     """Give cycles to a context of an SP; one that serves a request gets them from who made it."""
     if hypervisor.is_occupied(target >> 16) or target in hypervisor.unfinished:
-        hypervisor.unscheduled.append(target)
+        hypervisor.retried.receivers.append(target)
         return
     answer = yield from uninterrupted(hypervisor, pe, [fid.FFA_RUN, target])
     if answer[0] & MASK32 == fid.FFA_YIELD:
         rest(hypervisor, pe, answer, partial(_run, hypervisor, target))
     if answer[0] & MASK32 == fid.FFA_ERROR and from_register(answer[2]) is Status.BUSY:
-        hypervisor.unscheduled.append(target)
+        hypervisor.retried.receivers.append(target)
 
 
 def retry(hypervisor: Hypervisor, pe: PE) -> Steps:
     """Receivers that were busy when the SRI came: give them their cycles now, if they can run."""
-    targets, hypervisor.unscheduled = hypervisor.unscheduled, []
+    targets, hypervisor.retried.receivers = hypervisor.retried.receivers, []
     for target in dict.fromkeys(targets):
         yield from _run_at_home(hypervisor, target, pe)
 

@@ -352,7 +352,7 @@ class Player:
         hypervisor = self.system.firmware.hypervisor
         assert hypervisor is not None
         ctx = vcpu.ctx
-        queue = hypervisor.ready[pe.index]
+        queue = hypervisor.cpus[pe.index].ready
         if ctx in queue:
             queue.remove(ctx)
         elif vcpu.runner.in_control:

@@ -39,7 +39,7 @@ class Settlement:
         self._finish_pieces()
         for handle, given in [*self.ledger.given.items()]:
             self._take_back(handle, [*given.holders], given.owner.id)
-        self._do_chores()
+        self._let_the_hypervisor_reclaim()
         self._unwind()
         self.ledger.check(everything=True)
         self.ledger.check_tables()
@@ -87,11 +87,12 @@ class Settlement:
                     return other
         return None
 
-    def _do_chores(self) -> None:
-        """Whenever an SP has run, the hypervisor takes back what dead VMs had given."""
+    def _let_the_hypervisor_reclaim(self) -> None:
+        """When an SP has run, the hypervisor soon takes back what dead VMs had sent."""
         for actor in self.actors:
             if not actor.secure and actor.ready():
                 actor.call([fid.FFA_RUN, NOBODY << 16])
+        self.system.run()
 
     def _finish_pieces(self) -> None:
         """A fragment of no length ends a transaction in pieces."""

@@ -7,7 +7,9 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
 from ffabric.abi.words import PAGE
+from ffabric.firmware.hypervisor.spmc_link.retried import RECLAIMS
 from ffabric.firmware.hypervisor.vms.frames import NoFrames
+from ffabric.firmware.hypervisor.vms.ids import NoIds
 from ffabric.firmware.state.partition import State
 from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.guests.images import load
@@ -97,7 +99,7 @@ class World:
         self.session.run()
         return endpoint
 
-    def check_gone(self, endpoint, zombies=0):
+    def check_gone(self, endpoint, orphans=0):
         """Nothing of the VM is left."""
         hypervisor, spmc, number = self.hypervisor, self.spmc, endpoint.id
         assert endpoint.name not in self.system.endpoints
@@ -106,19 +108,20 @@ class World:
         assert not [r for r in hypervisor.regions.pending.values() if r.sender == number]
         assert number not in hypervisor.regions.counts
         assert not [key for key in hypervisor.regions.responses if key[1] == number]
-        assert len([r for r in spmc.regions.live.values() if r.sender == number]) == zombies
+        assert len([r for r in spmc.regions.live.values() if r.sender == number]) == orphans
         assert number not in spmc.vm_mailboxes
         assert number not in spmc.remote_notifications
         assert number not in hypervisor.shared_mailboxes
         assert not hypervisor.unfinished
-        assert not hypervisor.untold
-        assert not hypervisor._errands
+        assert not hypervisor.retried.messages
+        assert not hypervisor._deferred
         contexts = set(endpoint.partition.contexts)
         for pe in self.machine.pes:
             assert pe.current not in contexts
-            assert not contexts.intersection(hypervisor.ready[pe.index])
-            assert hypervisor.preempted[pe.index] not in contexts
-            assert hypervisor._askers[pe.index] not in contexts
+            cpu = hypervisor.cpus[pe.index]
+            assert not contexts.intersection(cpu.ready)
+            assert cpu.preempted not in contexts
+            assert cpu.caller not in contexts
         assert all(ctx.state is State.ABORTED for ctx in contexts)
         frames, tables, regions = self.resources()
         assert frames == self.before[0] + pages_of(endpoint)
@@ -288,13 +291,14 @@ def test_what_it_gave_to_an_sp(world, kind, taken):
         there = u.ffa.retrieve(handle, "v", permissions=RWNX if kind != "share" else 2).ipa
     gone = world.destroy()
     if taken and kind != "donate":
-        assert [each.handle for each in world.hypervisor.zombies] == [handle]
+        assert [each.handle for each in world.hypervisor.retried.orphans] == [handle]
         u.memory.write(there, b"still there")
         u.ffa.relinquish(handle)
-        world.check_alive()  # an SP has run: the hypervisor looks again
+        world.check_alive()  # an SP has run: the hypervisor looks again, a while later
+        world.session.run()
     if taken and kind == "donate":
         world.before = (world.before[0] - 2, *world.before[1:])
-    assert not world.hypervisor.zombies
+    assert not world.hypervisor.retried.orphans
     world.check_gone(gone)
 
 
@@ -314,7 +318,7 @@ def test_an_sp_that_hears_of_it_gives_back_at_once(world):
     v.ffa.direct_request("listener")
     world.listener.on_direct_request = original
     gone = world.destroy()
-    assert not world.hypervisor.zombies
+    assert not world.hypervisor.retried.orphans
     world.check_gone(gone)
 
 
@@ -433,6 +437,7 @@ def test_an_sp_keeps_what_a_vm_gives_back_while_the_owner_is_destroyed(ffabric, 
     m.memory.write(there, b"still here")
     m.ffa.relinquish(handle)
     world.check_alive()
+    world.session.run()
     world.check_gone(gone)
 
 
@@ -461,7 +466,7 @@ def test_an_sp_that_is_busy_hears_of_it_later(world):
     world.ask(world.vcpu("w"), "listener")
     world.listener.on_direct_request = original
     gone = world.destroy()
-    assert world.hypervisor.untold
+    assert world.hypervisor.retried.messages
     assert not world.listener.heard
     u = world.session.sp("u").ffa
     world.answer(u, world.system.resolve("listener"))
@@ -561,6 +566,90 @@ def test_a_vm_dies_between_two_instructions(ffabric):
     system.run()
     assert machine.clock.now >= 2_000_000
     assert "loop" not in system.system.endpoints
+
+
+# Many
+
+
+def test_many_vms_are_destroyed_while_an_sp_has_the_pe(ffabric):
+    world = World(ffabric, vms=[vm("v"), vm("w", vcpus=2)])
+    frames = world.hypervisor.frames.free_pages
+    names = [f"x{n}" for n in range(300)]
+    for name in names:
+        world.system.create_vm(vm(name, mem_size=0x4000))
+    world.session.run()
+    world.listener.heard.clear()
+    world.ask(world.vcpu("w"), "u")
+    for name in names:
+        world.system.destroy_vm(name, pe=0)
+    world.answer(world.session.sp("u").ffa, world.system.resolve("w"))
+    world.session.run()
+    assert set(world.system.endpoints) == {"listener", "u", "m", "v", "w"}
+    assert world.hypervisor.frames.free_pages == frames
+    assert [message for message, _ in world.listener.heard] == [VM_DESTROYED] * 300
+    world.check_alive()
+
+
+def test_what_a_dead_vm_left_costs_the_calls_of_others_nothing(world):
+    v, w, u = world.session.vm("v"), world.session.vm("w"), world.session.sp("u")
+    pages = 3 * RECLAIMS
+    base = v.ram.allocate(pages)
+    handles = [v.ffa.share("u", ipa=base + n * PAGE) for n in range(pages)]
+    for handle in handles:
+        u.ffa.retrieve(handle, "v")
+    world.destroy()
+    refusals = world.spmc.refusals
+    tried = refusals["mem.reclaim.retrieved"]
+    assert tried >= pages
+    for _ in range(5):
+        w.ffa.direct_request("listener", 1)
+    assert refusals["mem.reclaim.retrieved"] == tried
+    world.session.run()
+    assert refusals["mem.reclaim.retrieved"] == tried + pages
+    for handle in handles[1:]:
+        u.ffa.relinquish(handle)
+    w.ffa.direct_request("listener", 1)
+    world.session.run()
+    assert [each.handle for each in world.hypervisor.retried.orphans] == handles[:1]
+
+
+def test_an_sp_that_yields_in_a_message_about_a_vm_keeps_nobody_from_running(world):
+    yields = 0
+
+    async def rests(vm, ffa):
+        nonlocal yields
+        while yields < 100:
+            yields += 1
+            await ffa.yield_()
+
+    world.listener.on_vm_destroyed = rests
+    world.destroy(pe=0)
+    assert yields == 100
+    world.check_alive()
+
+
+# Ids
+
+
+def test_an_id_is_used_again_when_nothing_is_left_of_its_vm(world):
+    ids = world.hypervisor.vm_ids
+    v, u = world.session.vm("v"), world.session.sp("u")
+    handle = v.ffa.share("u", ipa=v.ram.allocate())
+    u.ffa.retrieve(handle, "v")
+    world.destroy()
+    with pytest.raises(NoIds):  # noqa: PT012 - how many there are is not the test's business
+        while True:
+            number = ids.next()
+            assert 0 < number < 0x8000
+            assert number != v.id
+            ids.take(number)
+    with pytest.raises(NoIds):
+        world.system.create_vm(vm("x"))
+    u.ffa.relinquish(handle)
+    world.check_alive()
+    world.session.run()
+    world.system.create_vm(vm("x"))
+    assert world.system.endpoint("x").id == v.id
 
 
 def test_there_is_no_such_vm(world):

@@ -31,7 +31,7 @@ from ffabric.machine.pages import NoPages
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.hypervisor.spmc_link.sequences import Script, Steps
+    from ffabric.firmware.hypervisor.spmc_link.sequences import Sequence, Steps
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.machine.machine import PE
 
@@ -115,7 +115,7 @@ class Mediator:
 
     # Calls.
 
-    def script(self, pe: PE, caller: ExecutionContext) -> Script:
+    def sequence(self, pe: PE, caller: ExecutionContext) -> Sequence:
         """The call of ``caller``: its answer is in a0 to a3."""
         x = list(caller.x)
         function = x[0] & MASK32
@@ -149,7 +149,7 @@ class Mediator:
         finally:
             client.inside -= 1
         if not client.inside and (end := self._dying.pop(client.guest.vm.id, None)):
-            self.hypervisor.errand_later(end)
+            self.hypervisor.defer(end)
         return answer
 
     def _exchange_capabilities(self, client: Client, x: list[int]) -> Answer:

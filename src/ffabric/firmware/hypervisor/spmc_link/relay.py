@@ -1,4 +1,4 @@
-"""Scripts of the hypervisor: what it asks of the SPMC for its VMs, one SMC after the other.
+"""Sequences of the hypervisor: what it asks of the SPMC for its VMs, one SMC after the other.
 
 Memory descriptors are *repainted*: the VM's addresses (IPA) become physical ones, a range splitting
 where the physical memory is not contiguous, and the hypervisor's version of the layout replaces the
@@ -32,7 +32,7 @@ from ffabric.firmware.state.rules import refuse
 if TYPE_CHECKING:
     from ffabric.abi.ffa.messages import Message
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.hypervisor.spmc_link.sequences import Script, Steps
+    from ffabric.firmware.hypervisor.spmc_link.sequences import Sequence, Steps
     from ffabric.firmware.manager.dispatch import Handler, Next
     from ffabric.firmware.manager.setup.mailbox import Buffer, Mailbox
     from ffabric.firmware.state.region import Region
@@ -50,7 +50,7 @@ def own(hypervisor: Hypervisor) -> Mailbox:
     return hypervisor.mailbox
 
 
-def send_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Region) -> Script:
+def send_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Region) -> Sequence:
     """Donate, lend or share to an SP: the SPMC relays it and allocates the handle."""
     send.transfer(hypervisor, region)
     data = _repainted(region, hypervisor.link_version)
@@ -77,8 +77,7 @@ def _forget_donated(hypervisor: Hypervisor, handle: int) -> None:
     former = hypervisor.regions.live.get(handle)
     if former is not None:
         retrieve.finish_donation(hypervisor, former)
-    if hypervisor.zombies:
-        hypervisor.zombies = [each for each in hypervisor.zombies if each.handle != handle]
+    hypervisor.retried.forget(handle)
 
 
 def was_donated(region: Region, answer: list[int]) -> bool:
@@ -127,7 +126,7 @@ def _transmit(region: Region, data: bytes, tx: Buffer) -> Step:
 
 def reclaim_memory(
     hypervisor: Hypervisor, caller: ExecutionContext, region: Region, flags: int
-) -> Script:
+) -> Sequence:
     """FFA_MEM_RECLAIM of memory that the SPMC relays."""
     answer = yield reclaim_call(region, flags)
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
@@ -145,7 +144,7 @@ def reclaim_call(region: Region, flags: int) -> list[int]:
     return [fid.FFA_MEM_RECLAIM, *halves(region.handle), flags]
 
 
-def map_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
+def map_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
     """Tell the SPMC where a VM's RX/TX pair is (DEN0077A 1.2, table 13.27)."""
     vm = caller.partition
     box = vm.mailbox
@@ -167,33 +166,33 @@ def _ranges(vm: Partition, buffer: Buffer) -> list[tuple[int, int]]:
     return [(pa, pages) for _, pa, pages, _ in runs]
 
 
-def unmap_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
+def unmap_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
     """The SPMC forgets a VM's RX/TX pair."""
     hypervisor.shared_mailboxes.discard(caller.partition.id)
     yield [fid.FFA_RXTX_UNMAP, caller.partition.id << 16]
     return caller
 
 
-def release_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Script:
+def release_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
     """A VM's RX goes back to the SPMC."""
     yield [fid.FFA_RX_RELEASE, caller.partition.id]
     return caller
 
 
-def release_foreign(caller: ExecutionContext) -> Script:
+def release_foreign(caller: ExecutionContext) -> Sequence:
     """A VM gives back an RX that the SPMC filled; the SPMC says whether it was full."""
     answer = yield [fid.FFA_RX_RELEASE, caller.partition.id]
     caller.x[0:8] = answer[0:8]
     return caller
 
 
-def wait(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Script:
+def wait(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Sequence:
     """FFA_MSG_WAIT releases an RX that the SPMC filled, too."""
     yield [fid.FFA_RX_RELEASE, ctx.partition.id]
     return hypervisor.waits(pe, ctx)
 
 
-def send_message(caller: ExecutionContext) -> Script:
+def send_message(caller: ExecutionContext) -> Sequence:
     """FFA_MSG_SEND2 to an SP, in the name of the VM."""
     answer = yield [fid.FFA_MSG_SEND2, caller.partition.id << 16, caller.x[2]]
     caller.x[0:8] = answer[0:8]
@@ -206,7 +205,7 @@ def hand_over(
     caller: ExecutionContext,
     message: Message,
     target: Partition,
-) -> Script:
+) -> Sequence:
     """FFA_MSG_SEND2 from VM to VM: the receiver's RX is had from the SPMC first."""
     answer = yield [fid.FFA_RX_ACQUIRE, target.id]
     if answer[0] & MASK32 != fid.FFA_SUCCESS_32:
@@ -218,7 +217,7 @@ def hand_over(
         raise
 
 
-def fill_rx(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler) -> Script:
+def fill_rx(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler) -> Sequence:
     """Answer a call whose result goes to the VM's RX, which the SPMC may be filling."""
     vm = caller.partition
     answer = yield [fid.FFA_RX_ACQUIRE, vm.id]
@@ -244,7 +243,9 @@ def read_partitions(
     return info.parse_partition_info(data, count, size)
 
 
-def discover(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler) -> Script:
+def discover(
+    hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler
+) -> Sequence:
     """A VM looks for a UUID that the SPMC has not been asked for yet."""
     wanted = discovery.wanted_by(caller)
     answer = yield [fid.FFA_PARTITION_INFO_GET, *uuids.to_words(wanted)]
@@ -265,14 +266,6 @@ def uninterrupted(hypervisor: Hypervisor, pe: PE, call: list[int]) -> Step:
     return answer
 
 
-def run_to_response(hypervisor: Hypervisor, pe: PE, call: list[int]) -> Step:
-    """The same, and give the SP cycles until it has answered."""
-    answer = yield from uninterrupted(hypervisor, pe, call)
-    while answer[0] & MASK32 == fid.FFA_YIELD:
-        answer = yield from uninterrupted(hypervisor, pe, [fid.FFA_RUN, answer[1]])
-    return answer
-
-
 def rest(hypervisor: Hypervisor, pe: PE, answer: list[int], steps: Callable[[PE], Steps]) -> None:
     """An SP has yielded: ``steps`` run it again when the time is over that it named (w2, w3: ns).
 
@@ -280,5 +273,5 @@ def rest(hypervisor: Hypervisor, pe: PE, answer: list[int], steps: Callable[[PE]
     """
     machine = hypervisor.machine
     timeout = answer[2] & MASK32 | (answer[3] & MASK32) << 32
-    again = partial(hypervisor.errand, steps, pe)
+    again = partial(hypervisor.run_deferred, steps, pe)
     machine.clock.at(machine.clock.now + max(timeout, REST), partial(machine.post, again))

@@ -1,10 +1,12 @@
 """What the hypervisor has under way in EL3 and the secure world: one SMC at a time on each PE.
 
 A call of a vCPU that is passed on goes through the *gate* of its PE, and the vCPU is BLOCKED
-meanwhile. A call that needs several SMCs is a *script*: a generator that yields the registers of an
-SMC and is resumed with its answer. A script that nobody's call has started is an *errand*: it
-begins when its PE is in the normal world, and the vCPU that it takes the PE from goes on
-afterwards. *Chores* are an errand that is due again whenever an SP has run, until nothing is left.
+meanwhile. A call that needs several SMCs is a *sequence*: a generator that yields the registers of
+an SMC and is resumed with its answer.
+
+A sequence that no call has started is *deferred*: it begins when its PE is in the normal world, and
+the vCPU that it takes the PE from goes on afterwards. Deferred sequences of a PE run one after the
+other, in a loop: however many there are, none runs inside another.
 """
 
 from __future__ import annotations
@@ -25,14 +27,14 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE, Machine
     from ffabric.machine.pages import PagePool
 
-Script = Generator[list[int], list[int], Next]
+Sequence = Generator[list[int], list[int], Next]
 """Yields the registers of an SMC, is sent its answer, returns what the PE runs next."""
 
 Steps = Generator[list[int], list[int], None]
-"""Part of a script, or an errand, that has no result."""
+"""Part of a sequence, or a deferred one, that has no result."""
 
-Errand = Callable[["PE"], Steps]
-"""Begins the steps of an errand on a PE."""
+Deferred = Callable[["PE"], Steps]
+"""Begins the steps of a deferred sequence on a PE."""
 
 HYPERVISOR_ID = 0
 
@@ -43,27 +45,56 @@ _ZEROS = [[0] * (18 - n) for n in range(19)]
 """What a shorter list of registers lacks, by its length."""
 
 
-class Scripts(Manager):
+class Cpu:
+    """What the hypervisor has on one PE."""
+
+    __slots__ = (
+        "caller",
+        "forwarded",
+        "gate",
+        "preempted",
+        "ready",
+        "retrying",
+        "sequence",
+        "sri_due",
+    )
+
+    def __init__(self, gate: ExecutionContext) -> None:
+        self.gate = gate
+        """Makes the hypervisor's SMCs and gets their answers."""
+        self.ready: list[ExecutionContext] = []
+        """vCPUs that could run."""
+        self.preempted: ExecutionContext | None = None
+        """The vCPU from which the secure world, or a deferred sequence, took the PE."""
+        self.sequence: Sequence | None = None
+        """What is under way."""
+        self.caller: ExecutionContext | None = None
+        """The vCPU whose call is under way, as it is or as a sequence."""
+        self.forwarded = (0, 0)
+        """Function id and x1 of the call of ``caller``, if it was passed on as it is."""
+        self.retrying = False
+        """The sequence tries again what SPs were too busy for."""
+        self.sri_due = False
+        """Receivers of notifications are to be scheduled when the sequence is over."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an SMC is under way."""
+        return self.sequence is not None or self.caller is not None
+
+
+class Sequences(Manager):
     """A manager with another world beneath it, which it calls by SMC."""
 
     def __init__(self, machine: Machine, pool: PagePool, version: int, monitor: Monitor) -> None:
         super().__init__(machine, pool, version, allocator_bit=HANDLE_OF_HYPERVISOR)
         self.monitor = monitor
-        self.preempted: list[ExecutionContext | None] = [None] * len(machine.pes)
-        """The vCPU from which the secure world took the PE."""
         self.unfinished: dict[int, ExecutionContext] = {}
         """Who made the request that an SP's context (id << 16 | index) has not finished."""
-        self.sri_due = [False] * len(machine.pes)
-        """PEs where receivers of notifications are to be scheduled when the script is over."""
-        self._scripts: list[Script | None] = [None] * len(machine.pes)
-        self._askers: list[ExecutionContext | None] = [None] * len(machine.pes)
-        self._forwarded: list[tuple[int, int]] = [(0, 0)] * len(machine.pes)
-        """Function id and x1 of the call that a vCPU waits for, per PE."""
-        self._errands: list[tuple[PE | None, Errand]] = []
-        self._chores: Script | None = None
-        """The chores that are being done."""
+        self._deferred: list[tuple[PE | None, Deferred]] = []
         world = Partition(id=HYPERVISOR_ID, name=self.name, secure=False, version=version)
         self.gates = [ExecutionContext(world, index, self) for index in range(len(machine.pes))]
+        self.cpus = [Cpu(gate) for gate in self.gates]
         for gate in self.gates:
             gate.gate = monitor.from_normal
 
@@ -71,13 +102,8 @@ class Scripts(Manager):
         """Choose the vCPU that ``pe`` runs next; None: nothing is ready."""
         raise NotImplementedError
 
-    @property
-    def has_chores(self) -> bool:
-        """Whether something could not be done before, and may be possible when an SP has run."""
-        raise NotImplementedError
-
-    def chores(self, pe: PE) -> Steps:
-        """Try again what could not be done."""
+    def sp_has_run(self, pe: PE) -> None:
+        """An SP has run on ``pe``: what SPs were too busy for may be possible now."""
         raise NotImplementedError
 
     def orphaned(self, pe: PE, answer: list[int]) -> None:
@@ -86,64 +112,70 @@ class Scripts(Manager):
 
     def forward(self, pe: PE, caller: ExecutionContext) -> ExecutionContext:
         """Make the call of ``caller`` as an SMC; its answer becomes the caller's."""
-        gate = self.gates[pe.index]
-        gate.x[:] = caller.x
-        self._askers[pe.index] = caller
-        self._forwarded[pe.index] = (caller.x[0], caller.x[1])
+        cpu = self.cpus[pe.index]
+        cpu.gate.x[:] = caller.x
+        cpu.caller = caller
+        cpu.forwarded = (caller.x[0], caller.x[1])
         caller.state = _BLOCKED
-        return gate
+        return cpu.gate
 
-    def script(self, pe: PE, caller: ExecutionContext | None, steps: Script) -> Next:
+    def run_sequence(self, pe: PE, caller: ExecutionContext | None, steps: Sequence) -> Next:
         """Run ``steps`` on behalf of ``caller``, up to its first SMC."""
-        self._scripts[pe.index] = steps
-        self._askers[pe.index] = caller
+        cpu = self.cpus[pe.index]
+        cpu.sequence = steps
+        cpu.caller = caller
         if caller is not None:
             caller.state = _BLOCKED
         return self._advance(pe, None)
 
     def _advance(self, pe: PE, answer: list[int] | None) -> Next:
-        index = pe.index
-        steps = self._scripts[index]
-        caller = self._askers[index]
-        assert steps is not None
-        try:
-            x = next(steps) if answer is None else steps.send(answer)
-        except StopIteration as stop:
-            nxt: Next = stop.value
-        except REFUSALS as error:
-            assert caller is not None
-            self.refuse(pe, caller, as_refused(error))
-            nxt = caller
-        else:
-            gate = self.gates[index]
-            gate.x[:] = x + _ZEROS[len(x)]
-            return gate
-        self._scripts[index] = None
-        self._askers[index] = None
-        if self.sri_due[index]:
-            self.sri_due[index] = False
-            self.machine.gic.set_pending(self.sri, index)
-        if steps is self._chores:
-            self._chores = None
-        else:
-            self._chores_due(pe)
-        return self._go_on(pe, self._resume(pe, nxt) if nxt is caller else nxt)
+        """Send the sequence of ``pe`` its ``answer``; then the deferred ones have their turn."""
+        cpu = self.cpus[pe.index]
+        while (steps := cpu.sequence) is not None:
+            caller = cpu.caller
+            try:
+                x = next(steps) if answer is None else steps.send(answer)
+            except StopIteration as stop:
+                nxt: Next = stop.value
+            except REFUSALS as error:
+                assert caller is not None
+                self.refuse(pe, caller, as_refused(error))
+                nxt = caller
+            else:
+                cpu.gate.x[:] = x + _ZEROS[len(x)]
+                return cpu.gate
+            answer = None
+            cpu.sequence = None
+            cpu.caller = None
+            if cpu.sri_due:
+                cpu.sri_due = False
+                self.machine.gic.set_pending(self.sri, pe.index)
+            if cpu.retrying:
+                cpu.retrying = False
+            else:
+                self.sp_has_run(pe)
+            nxt = self._begin_deferred(pe, self._resume(pe, nxt) if nxt is caller else nxt)
+        return nxt
 
     def returned(self, pe: PE, gate: ExecutionContext) -> Next:
         """The SMC under way on ``pe`` has its answer in the gate's registers."""
-        if self._scripts[pe.index] is not None:
+        cpu = self.cpus[pe.index]
+        if cpu.sequence is not None:
             return self._advance(pe, list(gate.x))
-        caller, self._askers[pe.index] = self._askers[pe.index], None
+        caller, cpu.caller = cpu.caller, None
         if caller is None:
             return self.resumed(pe)
         caller.x[:] = gate.x
-        self._note_unfinished(pe, caller)
-        self._chores_due(pe)
-        return self._go_on(pe, self._resume(pe, caller))
+        self._note_unfinished(pe, caller, cpu.forwarded)
+        self.sp_has_run(pe)
+        nxt = self._resume(pe, caller)
+        return self._go_on(pe, nxt) if self._deferred else nxt
 
-    def _note_unfinished(self, pe: PE, caller: ExecutionContext) -> None:
+    def _note_unfinished(
+        self, pe: PE, caller: ExecutionContext, forwarded: tuple[int, int]
+    ) -> None:
         """Remember who made a request that an SP has not finished."""
-        function, word = self._forwarded[pe.index]
+        function, word = forwarded
         answer = caller.x[0] & MASK32
         paused = answer in (fid.FFA_INTERRUPT, fid.FFA_YIELD)
         if function == fid.FFA_RUN:
@@ -167,7 +199,8 @@ class Scripts(Manager):
 
     def resumed(self, pe: PE) -> Next:
         """The secure world took the PE for its own purposes and gives it back."""
-        ctx, self.preempted[pe.index] = self.preempted[pe.index], None
+        cpu = self.cpus[pe.index]
+        ctx, cpu.preempted = cpu.preempted, None
         if ctx is None:
             return self.schedule(pe)
         return ctx if ctx.state is not State.ABORTED else cycles.unwind(self, pe, ctx)
@@ -176,78 +209,71 @@ class Scripts(Manager):
         """The PE goes to an SP: remember the vCPU that it is taken from."""
         current = pe.current
         if isinstance(current, ExecutionContext) and not current.secure:
-            self.preempted[pe.index] = current
+            self.cpus[pe.index].preempted = current
 
-    # Errands.
+    # Deferred sequences.
 
-    def errand(self, steps: Errand, pe: PE | None = None) -> None:
+    def defer(self, steps: Deferred, pe: PE | None = None) -> None:
+        """Run ``steps`` on ``pe`` (None: any) as soon as it is done with what it has under way."""
+        self._deferred.append((pe, steps))
+
+    def run_deferred(self, steps: Deferred, pe: PE | None = None) -> None:
         """Run ``steps`` on ``pe`` (None: any): now if it is in the normal world, or when it comes.
 
         Not to be called for the PE whose exit is being handled.
         """
-        self._errands.append((pe, steps))
+        self.defer(steps, pe)
         for each in self.machine.pes if pe is None else (pe,):
-            if self._has(each):
-                self.switch(each, self._go_on(each, self._current(each)))
+            if self._is_free(each):
+                current = each.current
+                running = current if isinstance(current, ExecutionContext) else None
+                self.switch(each, self._go_on(each, running))
                 return
 
-    def errand_later(self, steps: Errand, pe: PE | None = None) -> None:
-        """The same, as soon as that PE, or any, is done with what it has under way."""
-        self._errands.append((pe, steps))
-
-    def _has(self, pe: PE) -> bool:
+    def _is_free(self, pe: PE) -> bool:
         """Whether ``pe`` is in the normal world and nothing is under way there."""
-        index = pe.index
-        if not pe.on or not self.monitor.started[index]:
+        if not pe.on or not self.monitor.started[pe.index] or self.cpus[pe.index].is_busy:
             return False
-        busy = self._scripts[index] is not None or self._askers[index] is not None
-        return not busy and (pe.current is None or not pe.current.secure)
-
-    def _current(self, pe: PE) -> ExecutionContext | None:
-        current = pe.current
-        return current if isinstance(current, ExecutionContext) else None
-
-    def _chores_due(self, pe: PE) -> None:
-        """An SP has run: what could not be done before may be possible now."""
-        if self.has_chores and self._chores is None and (pe, self.chores) not in self._errands:
-            self._errands.append((pe, self.chores))
+        return pe.current is None or not pe.current.secure
 
     def _go_on(self, pe: PE, nxt: Next) -> Next:
-        """``nxt`` is next on ``pe``, after the errands that are to be run there."""
-        if not self._errands:
-            return nxt
-        for at, (where, steps) in enumerate(self._errands):
+        """``nxt`` is next on ``pe``, after what was deferred until it could run there."""
+        nxt = self._begin_deferred(pe, nxt)
+        return nxt if self.cpus[pe.index].sequence is None else self._advance(pe, None)
+
+    def _begin_deferred(self, pe: PE, nxt: Next) -> Next:
+        """Make the first deferred sequence for ``pe``, if any, the one that is under way."""
+        for at, (where, steps) in enumerate(self._deferred):
             if where is None or where is pe:
-                del self._errands[at]
-                script = self._run_errand(pe, steps(pe))
-                if steps == self.chores:
-                    self._chores = script
-                return self.displace(pe, nxt, script)
+                del self._deferred[at]
+                cpu = self.cpus[pe.index]
+                cpu.preempted = nxt
+                cpu.sequence = self._own(pe, steps(pe))
+                return None
         return nxt
 
-    def _run_errand(self, pe: PE, steps: Steps) -> Script:
+    def _own(self, pe: PE, steps: Steps) -> Sequence:
         yield from steps
         return self.resumed(pe)
 
-    def displace(self, pe: PE, running: Next, script: Script) -> Next:
-        """Run a script of the hypervisor's own on ``pe``; ``running`` goes on afterwards."""
-        self.preempted[pe.index] = running
-        return self.script(pe, None, script)
+    def run_own(self, pe: PE, running: Next, steps: Steps) -> Next:
+        """Run a sequence of the hypervisor's own on ``pe``; ``running`` goes on afterwards."""
+        self.cpus[pe.index].preempted = running
+        return self.run_sequence(pe, None, self._own(pe, steps))
 
     # Who is away.
 
     def is_away(self, ctx: ExecutionContext) -> bool:
-        """Whether ``ctx`` waits for the secure world, or for a script."""
-        return any(ctx is asker for asker in self._askers)
+        """Whether ``ctx`` waits for the secure world, or for a sequence."""
+        return any(ctx is cpu.caller for cpu in self.cpus)
 
     def is_asked(self, sp: int) -> bool:
         """Whether an SP has a request of some VM to serve."""
         if any(word >> 16 == sp for word in self.unfinished):
             return True
-        asked = zip(self._askers, self._scripts, self._forwarded, strict=True)
         return any(
-            asker is not None and script is None and _callee(*call) == sp
-            for asker, script, call in asked
+            cpu.caller is not None and cpu.sequence is None and _callee(*cpu.forwarded) == sp
+            for cpu in self.cpus
         )
 
 

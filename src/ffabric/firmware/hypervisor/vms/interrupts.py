@@ -51,7 +51,7 @@ def take(hypervisor: Hypervisor, pe: PE) -> None:
             return
         taken = pending
         if _accept(hypervisor, pe, pending[0]):
-            hypervisor.sri_due[pe.index] = True
+            hypervisor.cpus[pe.index].sri_due = True
 
 
 def _accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:

@@ -8,9 +8,9 @@ want to know are told, its first vCPU starts. A VM is destroyed in whatever stat
 3. the SPs that want to know are told;
 4. buffers, notifications and memory come back, except for what SPs still have of it.
 
-What cannot be done yet is a *chore*, tried again whenever an SP has run: telling an SP that is
-busy, and taking back memory that an SP has not relinquished. A chain of calls does not move, so a
-request that is under way on another PE is finished by an *errand* on that PE.
+An SP that is busy is told later, and memory that an SP has not relinquished is reclaimed later
+(`spmc_link/retried.py`). A chain of calls does not move, so a request that is under way on another
+PE is finished by a deferred sequence on that PE.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
-from ffabric.abi.ffa.status import Status, from_register
+from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE
-from ffabric.firmware.hypervisor import notifications as receivers
 from ffabric.firmware.hypervisor.spmc_link import relay
 from ffabric.firmware.hypervisor.vms import interrupts
 from ffabric.firmware.manager.setup import mailbox
@@ -37,10 +35,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.spmc_link.sequences import Steps
     from ffabric.machine.machine import PE
 
-FRAMEWORK = 1 << 31
 _SUBSCRIBED = {VM_CREATED: info.VM_CREATED, VM_DESTROYED: info.VM_DESTROYED}
-_FINAL = (Status.ABORTED, Status.DENIED, Status.NOT_SUPPORTED)
-"""Answers to a framework message after which there is no use in sending it again."""
 
 
 def create(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
@@ -77,9 +72,9 @@ def stop(hypervisor: Hypervisor, vm: Partition, here: ExecutionContext | None = 
     hypervisor.eventfds.pop(vm.id, None)
     interrupts.release(hypervisor, vm)
     for ctx in vm.contexts:
-        for queue in hypervisor.ready:
-            if ctx in queue:
-                queue.remove(ctx)
+        for cpu in hypervisor.cpus:
+            if ctx in cpu.ready:
+                cpu.ready.remove(ctx)
         if ctx.runner is not None:
             hypervisor.machine.post(ctx.runner.close)
         if ctx is not here and ctx.callee is None and not hypervisor.is_away(ctx):
@@ -101,8 +96,9 @@ def _release(hypervisor: Hypervisor, dead: ExecutionContext) -> None:
     pe = dead.pe
     if pe is None:
         return
-    if hypervisor.preempted[pe.index] is dead:
-        hypervisor.preempted[pe.index] = None
+    cpu = hypervisor.cpus[pe.index]
+    if cpu.preempted is dead:
+        cpu.preempted = None
     if pe.current is dead:
         hypervisor.machine.schedule(pe, hypervisor.schedule(pe))
 
@@ -117,13 +113,7 @@ def destroy(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
     if vm.id in hypervisor.shared_mailboxes:
         hypervisor.shared_mailboxes.discard(vm.id)
         yield [fid.FFA_RXTX_UNMAP, vm.id << 16]
-    for word, ctx in [*hypervisor.unfinished.items()]:
-        if ctx.partition is vm:
-            del hypervisor.unfinished[word]
-            if ctx.pe is pe or ctx.pe is None:
-                yield from finish(hypervisor, word, pe)
-            else:
-                hypervisor.errand(partial(finish, hypervisor, word), ctx.pe)
+    yield from _finish_requests(hypervisor, vm, pe)
     yield from announce(hypervisor, pe, vm, VM_DESTROYED)
     if mediator is not None:
         yield from mediator.destroyed(vm)
@@ -132,12 +122,23 @@ def destroy(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
     if vm.mailbox is not None:
         mailbox.drop(vm)
     _forget_notifier(hypervisor, vm)
-    hypervisor.forget_endpoint(vm)
-    _free_memory(hypervisor, vm)
+    yield from _free_memory(hypervisor, vm)
+    hypervisor.vm_ids.release(vm.id)
     if hypervisor.tracer is not None:
         hypervisor.tracer.event(pe, "vm_gone", partition=vm.name)
     if hypervisor.on_destroyed is not None:
         hypervisor.on_destroyed(vm)
+
+
+def _finish_requests(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
+    """Let SPs finish what vCPUs of ``vm`` had asked for, each on the PE where it was."""
+    for word, ctx in [*hypervisor.unfinished.items()]:
+        if ctx.partition is vm:
+            del hypervisor.unfinished[word]
+            if ctx.pe is pe or ctx.pe is None:
+                yield from finish(hypervisor, word, pe)
+            else:
+                hypervisor.run_deferred(partial(finish, hypervisor, word), ctx.pe)
 
 
 def _destroy_bitmaps(vm: Partition) -> Steps:
@@ -159,7 +160,7 @@ def finish(hypervisor: Hypervisor, word: int, pe: PE) -> Steps:
 def rest(hypervisor: Hypervisor, pe: PE, answer: list[int]) -> None:
     """An SP has yielded in a request that nobody waits for: nobody else may take it up."""
     word = answer[1] & MASK32
-    hypervisor.unfinished[word] = hypervisor.gates[pe.index]
+    hypervisor.unfinished[word] = hypervisor.cpus[pe.index].gate
     relay.rest(hypervisor, pe, answer, partial(finish, hypervisor, word))
 
 
@@ -167,43 +168,8 @@ def announce(hypervisor: Hypervisor, pe: PE, vm: Partition, message: int) -> Ste
     """Tell every SP that subscribed that ``vm`` was created or destroyed."""
     for sp in hypervisor.secure_partitions:
         if sp.properties & _SUBSCRIBED[message]:
-            hypervisor.untold.append((sp.id, message, vm.id))
-    yield from tell(hypervisor, pe)
-
-
-def tell(hypervisor: Hypervisor, pe: PE) -> Steps:
-    """Send the framework messages that SPs have not had yet, each SP's in their order."""
-    messages, hypervisor.untold = hypervisor.untold, []
-    busy: set[int] = set()
-    for each in messages:
-        sp, message, vm_id = each
-        if sp not in busy and not hypervisor.is_occupied(sp):
-            request = [fid.FFA_MSG_SEND_DIRECT_REQ_32, sp, FRAMEWORK | message, 0, 0, vm_id]
-            answer = yield from relay.run_to_response(hypervisor, pe, request)
-            if answer[0] & MASK32 != fid.FFA_ERROR or from_register(answer[2]) in _FINAL:
-                continue
-        busy.add(sp)
-        hypervisor.untold.append(each)
-
-
-def chores(hypervisor: Hypervisor, pe: PE) -> Steps:
-    """Try again what could not be done when VMs came or went, or SPs were to be notified."""
-    if hypervisor.untold:
-        yield from tell(hypervisor, pe)
-    yield from receivers.retry(hypervisor, pe)
-    yield from bury(hypervisor)
-
-
-def bury(hypervisor: Hypervisor) -> Steps:
-    """Try again to reclaim what dead VMs had given to SPs."""
-    for region in [*hypervisor.zombies]:
-        answer = yield relay.reclaim_call(region, abi.FLAG_CLEAR)
-        if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
-            hypervisor.zombies.remove(region)
-            for _, pa, pages, _ in region.runs:
-                hypervisor.frames.release(pa, pages)
-        elif relay.was_donated(region, answer):
-            hypervisor.zombies.remove(region)
+            hypervisor.retried.announce(sp.id, message, vm.id)
+    yield from hypervisor.retried.tell(pe)
 
 
 def _forget_notifier(hypervisor: Hypervisor, vm: Partition) -> None:
@@ -215,8 +181,9 @@ def _forget_notifier(hypervisor: Hypervisor, vm: Partition) -> None:
                 source.unbind(vm.id, source.bound[vm.id])
 
 
-def _free_memory(hypervisor: Hypervisor, vm: Partition) -> None:
+def _free_memory(hypervisor: Hypervisor, vm: Partition) -> Steps:
     """Return the VM's pages to the frames, cleared, but for those an SP still holds."""
+    sent_to_sps = hypervisor.disown(vm)
     stage2 = vm.stage2
     assert stage2 is not None
     for base, pages in (*vm.memory, vm.window):
@@ -225,3 +192,5 @@ def _free_memory(hypervisor: Hypervisor, vm: Partition) -> None:
                 hypervisor.memory.zero(pa, count * PAGE, secure=False)
                 hypervisor.frames.release(pa, count)
     stage2.free()
+    for region in sent_to_sps:
+        yield from hypervisor.retried.reclaim(region)

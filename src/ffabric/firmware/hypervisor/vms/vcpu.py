@@ -44,7 +44,7 @@ def _idle(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Next:
 
 
 def _slice(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Next:
-    queue = hypervisor.ready[pe.index]
+    queue = hypervisor.cpus[pe.index].ready
     if not queue:
         return ctx
     queue.append(ctx)
@@ -70,7 +70,7 @@ def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, function: int
         return handler(hypervisor, pe, caller)
     mediator = hypervisor.mediator
     if mediator is not None and is_for_trusted_os(function):
-        return hypervisor.script(pe, caller, mediator.script(pe, caller))
+        return hypervisor.run_sequence(pe, caller, mediator.sequence(pe, caller))
     caller.x[0] = NOT_SUPPORTED
     return caller
 

@@ -1,0 +1,44 @@
+"""Endpoint ids of VMs: 1 to 0x7FFF (DEN0077A 1.2, section 6.1: bit 15 is the secure world's).
+
+An id is used again only when nothing of its former VM is left: no memory that an SP has not
+relinquished, no message about it that an SP has not had. Those that have been free the longest come
+first, so that who still remembers an id has time to forget it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+FIRST = 1
+LAST = 0x7FFF
+
+
+class NoIds(Exception):  # noqa: N818 - an answer to a request, not an error of the program
+    """Every endpoint id of the normal world is taken."""
+
+
+class VmIds:
+    """Which ids are taken; ``is_remembered`` tells of a free one whether anything is left of it."""
+
+    def __init__(self, is_remembered: Callable[[int], bool]) -> None:
+        self._taken: set[int] = set()
+        self._last = 0
+        self._is_remembered = is_remembered
+
+    def take(self, number: int) -> None:
+        """Take the id ``number``."""
+        self._taken.add(number)
+        self._last = number
+
+    def release(self, number: int) -> None:
+        """The VM with the id ``number`` is gone."""
+        self._taken.discard(number)
+
+    def next(self) -> int:
+        """The next id that is free; NoIds if there is none."""
+        count = LAST - FIRST + 1
+        for step in range(count):
+            number = FIRST + (self._last + 1 - FIRST + step) % count
+            if number not in self._taken and not self._is_remembered(number):
+                return number
+        raise NoIds(f"all {count} endpoint ids of VMs are taken")
