@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from ffabric.abi.words import PAGE
-from ffabric.lab.oracle.stage2_reader import ATTRIBUTES, Reach
+from ffabric.lab.oracle.stage2_reader import ATTRIBUTES, TableReader, leaf_of
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
 from ffabric.machine.stage2 import (
@@ -16,6 +16,7 @@ from ffabric.machine.stage2 import (
     S2AP_W,
     SH_INNER,
     SW1,
+    TABLE,
     VALID,
     Stage2,
     Stage2Error,
@@ -26,73 +27,148 @@ TABLES = 0x1000_0000
 BLOCK = 512 * PAGE
 
 
-@pytest.fixture
-def stage2():
-    memory = PhysicalMemory()
-    memory.add("tables", TABLES, 256 * PAGE, secure=True)
-    yield Stage2(memory, PagePool(memory, TABLES, 256), vmid=1)
-    memory.close()
+class Rig:
+    """A table, its editor and its reader; ``look`` answers what has changed."""
+
+    def __init__(self):
+        self.memory = PhysicalMemory()
+        self.memory.add("tables", TABLES, 256 * PAGE, secure=True)
+        self.pool = PagePool(self.memory, TABLES, 256)
+        self.reader = TableReader(self.memory, self.pool)
+        self.stage2, self.reach = self.another()
+
+    def another(self):
+        stage2 = Stage2(self.memory, self.pool, vmid=1)
+        reach = self.reader.add(stage2)
+        self.heard = []
+        reach.listeners.append(lambda *change: self.heard.append(change))
+        return stage2, reach
+
+    def look(self):
+        self.reader.look()
+        heard = sorted(self.heard)
+        self.heard.clear()
+        return heard
+
+    @property
+    def settled(self):
+        return self.reader.pages == self.pool.in_use and not self.reader.shared
 
 
 @pytest.fixture
-def reach(stage2):
-    memory = PhysicalMemory()
-    memory.banks.append(stage2.pool.bank)
-    return Reach(memory, stage2)
+def rig():
+    rig = Rig()
+    yield rig
+    rig.memory.close()
 
 
-def test_nothing_is_mapped_at_first(reach):
-    assert reach.changes() == []
-    assert reach.leaf(0) == 0
-    assert reach.pages == 2
+def test_nothing_is_mapped_at_first(rig):
+    assert rig.look() == []
+    assert rig.reach.leaf(0) == 0
+    assert rig.reader.pages == 2
 
 
-def test_a_block_is_one_change_and_a_split_none(stage2, reach):
+def test_a_block_is_one_change_and_a_split_tells_what_is_noted(rig):
+    stage2 = rig.stage2
     stage2.map(0x4000_0000, 0x8000_0000, 512, RAM)
-    assert reach.changes() == [(0x4000_0000, 512, 0, 0x8000_0000 | RAM)]
-    assert reach.changes() == []
-    stage2.update(0x4000_3000, 1, 0, SW1)  # what software keeps there is none of the MMU's
-    assert reach.changes() == []
-    assert reach.pages == stage2.pool.in_use
+    assert rig.look() == [(0x4000_0000, 512, 0, 0x8000_0000 | RAM)]
+    assert rig.look() == []
+    assert rig.reach.runs() == [(0x4000_0000, 512, 0x8000_0000 | RAM)]
+    stage2.update(0x4000_3000, 1, 0, SW1)
+    ((ipa, pages, before, after),) = rig.look()
+    assert (ipa, pages, before, after) == (0x4000_3000, 1, 0x8000_3000 | RAM, before | SW1)
+    assert leaf_of(before) == leaf_of(after)  # what software keeps there is none of the MMU's
+    assert rig.settled
     stage2.update(0x4000_5000, 2, VALID, 0)
-    assert reach.changes() == [
-        (0x4000_5000, 1, 0x8000_5000 | RAM, 0),
-        (0x4000_6000, 1, 0x8000_6000 | RAM, 0),
+    assert [(ipa, leaf_of(after)) for ipa, _, _, after in rig.look()] == [
+        (0x4000_5000, 0),
+        (0x4000_6000, 0),
     ]
     stage2.update(0x4000_5000, 1, S2AP_W, VALID)
-    assert reach.changes() == [(0x4000_5000, 1, 0, 0x8000_5000 | RAM & ~S2AP_W)]
+    ((*_, after),) = rig.look()
+    assert after == 0x8000_5000 | RAM & ~S2AP_W
 
 
-def test_tables_that_go_leave_nothing_behind(stage2, reach):
-    stage2.map(0x4000_0000, 0x8000_0000, 3, RAM)
-    reach.changes()
-    stage2.unmap(0x4000_0000, 3)
-    assert [change[0] for change in reach.changes()] == [0x4000_0000, 0x4000_1000, 0x4000_2000]
-    assert reach.pages == stage2.pool.in_use == 2
+def test_a_block_that_is_remembered_and_then_split(rig):
+    rig.stage2.map(0x4000_0000, 0x8000_0000, 512, RAM & ~VALID)
+    ((_, pages, _, after),) = rig.look()
+    assert (pages, leaf_of(after)) == (512, 0)
+    rig.stage2.update(0x4000_1000, 1, 0, VALID)
+    assert rig.look() == [(0x4000_1000, 1, after + PAGE, after + PAGE | VALID)]
 
 
-def test_a_table_becomes_a_block(stage2, reach):
-    stage2.map(0x4000_0000, 0x8000_0000, 2, RAM)
-    reach.changes()
-    stage2.map(0x4000_0000, 0x8000_0000, 512, RAM)
-    changes = reach.changes()
+def test_tables_that_go_leave_nothing_behind(rig):
+    rig.stage2.map(0x4000_0000, 0x8000_0000, 3, RAM)
+    rig.look()
+    rig.stage2.unmap(0x4000_0000, 3)
+    assert [change[0] for change in rig.look()] == [0x4000_0000, 0x4000_1000, 0x4000_2000]
+    assert rig.settled
+    assert rig.pool.in_use == 2
+
+
+def test_a_table_becomes_a_block(rig):
+    rig.stage2.map(0x4000_0000, 0x8000_0000, 2, RAM)
+    rig.look()
+    rig.stage2.map(0x4000_0000, 0x8000_0000, 512, RAM)
+    changes = rig.look()
     assert sum(pages for _, pages, _, _ in changes) == 510
-    assert reach.leaf(0x4000_0000 + 511 * PAGE) == 0x8000_0000 + 511 * PAGE | RAM
+    assert rig.reach.leaf(0x4000_0000 + 511 * PAGE) == 0x8000_0000 + 511 * PAGE | RAM
+    assert rig.reach.runs() == [(0x4000_0000, 512, 0x8000_0000 | RAM)]
 
 
-def test_whoever_edits_behind_the_tables_back_is_seen(stage2, reach):
-    stage2.map(0x4000_0000, 0x8000_0000, 2, RAM)
-    reach.changes()
-    table = stage2.pool.base + 3 * PAGE
-    bank = stage2.pool.bank
-    bank.words[(table - bank.base) // 8 + 1] ^= 1 << 30
-    assert reach.unchanged()
-    assert [change[0] for change in reach.changes()] == [0x4000_1000]
+def test_a_table_page_that_changes_hands_between_two_looks(rig):
+    first, there = rig.stage2, rig.reach
+    first.map(0x4000_0000, 0x8000_0000, 3, RAM)
+    rig.look()
+    second, here = rig.another()
+    rig.look()
+    first.unmap(0x4000_0000, 3)
+    second.map(0x7000_0000, 0x9000_0000, 2, RAM)
+    rig.look()
+    assert there.runs() == []
+    assert here.runs() == [(0x7000_0000, 2, 0x9000_0000 | RAM)]
+    assert rig.settled
+
+
+def test_whoever_is_gone_has_no_tables(rig):
+    stage2, reach = rig.another()
+    stage2.map(0x4000_0000, 0x8000_0000, 3, RAM)
+    rig.look()
+    rig.reader.remove(reach)
+    stage2.free()
+    assert rig.settled
+
+
+def edit(rig, word, value):
+    bank = rig.pool.bank
+    bank.words[(rig.pool.base - bank.base) // 8 + word] = value
+
+
+def test_whoever_edits_behind_the_tables_back_is_seen(rig):
+    rig.stage2.map(0x4000_0000, 0x8000_0000, 2, RAM)
+    rig.look()
+    edit(rig, 3 * 512 + 1, 0xC000_1000 | RAM | TABLE)
+    assert [change[0] for change in rig.look()] == [0x4000_1000]
+
+
+def test_a_table_of_two_trees_is_told(rig):
+    rig.stage2.map(0x4000_0000, 0x8000_0000, 2, RAM)
+    edit(rig, 7, TABLES + 2 * PAGE | VALID | TABLE)
+    rig.look()
+    assert rig.reader.shared == [TABLES + 2 * PAGE, TABLES + 3 * PAGE]
+
+
+def test_a_table_that_is_elsewhere_is_told(rig):
+    edit(rig, 7, 0x7000_0000 | VALID | TABLE)
+    rig.look()
+    rig.look()
+    assert rig.reader.stray == {0x7000_0000}
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_it_agrees_with_the_editor(stage2, reach, seed):
+def test_it_agrees_with_the_editor(rig, seed):
     random = Random(seed)
+    stage2, reach = rig.stage2, rig.reach
     model = {}
     for _ in range(120):
         ipa = random.choice((0, 0x4000_0000, 0x4020_0000, 1 << 38)) + random.randrange(600) * PAGE
@@ -109,12 +185,19 @@ def test_it_agrees_with_the_editor(stage2, reach, seed):
                     )
                 except Stage2Error:
                     continue
-        for at, count, old, new in reach.changes():
+        rig.reader.look()
+        for at, count, old, new in rig.heard:
             for n in range(count):
                 assert model.pop(at + n * PAGE, 0) == (old and old + n * PAGE)
                 if new:
                     model[at + n * PAGE] = new + n * PAGE
-        assert reach.pages == stage2.pool.in_use
+        rig.heard.clear()
+        assert rig.settled
+    known = {
+        ipa + n * PAGE: first + n * PAGE for ipa, pages, first in reach.runs() for n in range(pages)
+    }
+    assert known == model
     for ipa in [*model][::7]:
-        leaf = stage2.translate(ipa) & (ADDRESS | ATTRIBUTES)
-        assert model[ipa] == reach.leaf(ipa) == leaf
+        leaf = stage2.translate(ipa)
+        assert model[ipa] == reach.descriptor(ipa) == leaf & ~TABLE
+        assert reach.leaf(ipa) == (leaf & (ADDRESS | ATTRIBUTES) if leaf & VALID else 0)

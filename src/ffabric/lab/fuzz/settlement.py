@@ -41,7 +41,7 @@ class Settlement:
             self._take_back(handle, [*given.holders], given.owner.id)
         self._let_the_hypervisor_reclaim()
         self._unwind()
-        self.ledger.check(everything=True)
+        self.ledger.check()
         self.ledger.check_tables()
         self._judge_rest()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ffabric.abi.words import PAGE
+from ffabric.lab.oracle.stage2_reader import leaf_of
 from ffabric.machine.stage2 import ADDRESS
 
 if TYPE_CHECKING:
@@ -37,9 +39,13 @@ class Space:
         """Pages of which nothing is known: a dead VM gave them away, and may get them back."""
         self._changed: set[int] = set()
         self._now: dict[int, int] = {}
-        changes = reach.changes()
-        self._starts = [ipa for ipa, _, _, _ in changes]
-        self._first = [(ipa, pages, leaf) for ipa, pages, _, leaf in changes]
+        self._first = [(ipa, pages, leaf_of(first)) for ipa, pages, first in reach.runs()]
+        self._starts = [ipa for ipa, _, _ in self._first]
+        reach.listeners.append(self._heard)
+
+    def _heard(self, ipa: int, pages: int, before: int, after: int) -> None:
+        if leaf_of(before) != leaf_of(after):
+            self._changed.update(range(ipa, ipa + pages * PAGE, PAGE))
 
     def leaf(self, ipa: int) -> int:
         """What the page at ``ipa`` should be."""
@@ -65,6 +71,16 @@ class Space:
         self._now[ipa] = leaf
         self._changed.add(ipa)
 
+    def renew(self, ipa: int) -> None:
+        """Nothing of the page's past matters any more: it is as it was at first."""
+        self.loose.discard(ipa)
+        self.set(ipa, self._at_boot(ipa))
+
+    def frames(self) -> Iterator[int]:
+        """The physical pages that it had at first."""
+        for _, pages, leaf in self._first:
+            yield from range(leaf & ADDRESS, (leaf & ADDRESS) + pages * PAGE, PAGE)
+
     def moved(self) -> dict[int, int]:
         """Pages that are not what they were at boot."""
         return {ipa: leaf for ipa, leaf in self._now.items() if leaf != self._at_boot(ipa)}
@@ -77,20 +93,14 @@ class Space:
                 return ipa
         return next((ipa for ipa, leaf in self._now.items() if leaf & ADDRESS == pa and leaf), None)
 
-    def look(self) -> dict[int, int]:
-        """The pages whose leaf in the tables has changed since the last look, still to compare."""
-        found = {}
-        for ipa, pages, _, leaf in self.reach.changes():
-            for n in range(pages):
-                found[ipa + n * PAGE] = leaf and leaf + n * PAGE
-        self._changed |= found.keys()
-        return found
+    def changed(self) -> dict[int, int]:
+        """The pages whose leaf in the tables may have changed since the last comparison."""
+        return {ipa: self.reach.leaf(ipa) for ipa in self._changed}
 
-    def check(self, *, everything: bool = False) -> None:
-        """Compare with the table, where it or the ledger has changed."""
-        if self.dead or (self.reach.unchanged() and not self._changed and not everything):
+    def check(self) -> None:
+        """Compare with the table, which was looked at, where it or the ledger has changed."""
+        if self.dead or not self._changed:
             return
-        self.look()
         for ipa in self._changed:
             leaf, expected = self.reach.leaf(ipa), self.leaf(ipa)
             if leaf != expected and ipa not in self.loose:

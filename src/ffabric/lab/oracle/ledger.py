@@ -30,8 +30,9 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.smccc import SMC64
 from ffabric.abi.words import MASK32, PAGE, pages_for
 from ffabric.firmware.state.partition import State
-from ffabric.lab.oracle.address_spaces import Discrepancy, Space
-from ffabric.lab.oracle.stage2_reader import Reach
+from ffabric.lab.oracle.address_spaces import Space
+from ffabric.lab.oracle.isolation import Isolation
+from ffabric.lab.oracle.tables import Tables
 from ffabric.lab.oracle.transactions import (
     DONATE,
     LEND,
@@ -50,9 +51,10 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.dispatch import Tracer
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.firmware.state.rules import Refused
+    from ffabric.lab.oracle.stage2_reader import Reach
     from ffabric.machine.context import Context
     from ffabric.machine.machine import PE
-    from ffabric.system.system import System
+    from ffabric.system.system import Endpoint, System
 
 MAILBOX = object()
 """The mark of a page that is an RX or TX buffer."""
@@ -104,20 +106,47 @@ class Ledger:
         """Endpoints that have died: what they gave ends when nobody has it any more."""
         self._passing = passing
         self._made: dict[ExecutionContext, _Made] = {}
-        self._dying = 0
-        world = system.firmware.spmc.normal_world
-        self.world = self._space(world)
+        self.tables = Tables(system)
+        self.world = _space(system.firmware.spmc.normal_world, self.tables.world)
         """The SPMC's account of the normal world; without a hypervisor, the kernel's memory."""
         self._at: dict[Partition, Space] = {}
-        for endpoint in system.endpoints.values():
-            partition = endpoint.partition
-            self._at[partition] = self._space(partition) if partition.stage2 else self.world
-        self.spaces = [*dict.fromkeys([self.world, *self._at.values()])]
+        self._endpoints: list[Endpoint] = []
+        self._follow()
+        self.isolation = Isolation(system, self.tables)
 
-    def _space(self, partition: Partition) -> Space:
-        assert partition.stage2 is not None
-        reach = Reach(self.memory, partition.stage2)
-        return Space(partition.name, partition.id, partition.version, reach)
+    def _follow(self) -> None:
+        """Endpoints have come, or are gone."""
+        known = [*self.system.endpoints.values()]
+        if known == self._endpoints:
+            return
+        former, self._endpoints = self._endpoints, known
+        for endpoint in former:
+            if endpoint not in known:
+                self._leaves(endpoint.partition)
+        for endpoint in known:
+            if endpoint not in former:
+                self._comes(endpoint.partition, initial=not former)
+
+    def _comes(self, partition: Partition, *, initial: bool) -> None:
+        reach = self.tables.add(partition)
+        if reach is self.tables.world:
+            self._at[partition] = self.world
+            return
+        space = self._at[partition] = _space(partition, reach)
+        if initial:
+            return
+        self.isolation.add(partition, reach)
+        for at in space.frames():
+            if at in self.world.marks:
+                raise space.wrong(f"gets the page {at:#x}, which is given or borrowed")
+            self.world.renew(at)
+
+    def _leaves(self, partition: Partition) -> None:
+        space = self._at.pop(partition)
+        space.dead = True
+        self.isolation.remove(self.tables.remove(partition))
+        for ctx in [each for each in self._made if each.partition is partition]:
+            del self._made[ctx]
 
     # What the firmware tells
 
@@ -126,7 +155,10 @@ class Ledger:
         if self._passing is not None:
             self._passing.call(pe, ctx, x)
         function = x[0] & MASK32
-        space = self._at.get(ctx.partition) if function in _JUDGES else None
+        if function not in _JUDGES:
+            return
+        self._follow()
+        space = self._at.get(ctx.partition)
         if space is not None:
             words = [function, *x[1:8]]
             if not function & SMC64:
@@ -165,6 +197,7 @@ class Ledger:
             self._passing.event(pe, kind, **fields)
         judge = _ENDS.get(kind)
         if judge is not None:
+            self._follow()
             name = fields["partition"]
             space = next((each for each in self._at.values() if each.name == name), None)
             if space is not None:
@@ -172,33 +205,26 @@ class Ledger:
 
     # Comparing
 
-    def check(self, *, everything: bool = False) -> None:
-        """Raise Discrepancy unless the tables say what history implies.
-
-        ``everything`` looks also at tables that seem not to have been edited.
-        """
+    def check(self) -> None:
+        """Raise Discrepancy unless the tables say what history implies, and keep all apart."""
         self._catch_up()
-        if not self._dying:
-            for space in self.spaces:
-                space.check(everything=everything)
+        self._follow()
+        self.tables.look()
+        for space in (self.world, *self._at.values()):
+            space.check()
+        self.isolation.check()
 
     def check_tables(self) -> None:
         """Raise Discrepancy if a page that a manager took for tables is no table."""
-        for manager in self.system.firmware.managers:
-            reached = 0
-            for space in self.spaces:
-                if space.reach.pool is manager.pool and not space.dead:
-                    space.look()
-                    reached += space.reach.pages
-            if reached != manager.pool.in_use:
-                used = manager.pool.in_use
-                raise Discrepancy(f"{manager.name}: {used} table pages in use, {reached} reached")
+        self._follow()
+        self.tables.look()
+        self.isolation.check_tables()
 
     def check_settled(self) -> None:
         """Raise Discrepancy if anything is still given or borrowed, or reached by two."""
         for handle, given in self.given.items():
             raise given.owner.wrong(f"{handle:#x} ({given.kind}) has not come back")
-        living = [each for each in self.spaces if each is not self.world and not each.dead]
+        living = [each for each in self._at.values() if each is not self.world and not each.dead]
         for space in living:
             for ipa, mark in space.marks.items():
                 if mark is not MAILBOX:
@@ -318,7 +344,7 @@ class Ledger:
             return
         given = self._known(space, wanted.handle)
         offered = given.offers.get(space.id)
-        if offered is None or space.id in given.holders:
+        if offered is None or space.id in given.holders or space.id in given.void:
             raise space.wrong(f"retrieved {wanted.handle:#x}, which is not for it now")
         told = self._buffer(space.rx, x[2] & MASK32)
         response = abi.parse_transaction(told, space.version)
@@ -338,7 +364,8 @@ class Ledger:
     def _find_rest(self, space: Space, given: Given, held: list[int], rights: int) -> list[int]:
         """A response in pieces: where the other pages are, only the tables say so far."""
         wanted = {borrowed(leaf, rights): n for n, (_, leaf) in enumerate(given.pages)}
-        there = {wanted.get(leaf): at for at, leaf in space.look().items()}
+        self.tables.look()
+        there = {wanted.get(leaf): at for at, leaf in space.changed().items()}
         missing = [n for n in range(len(held), len(given.pages)) if n not in there]
         if missing:
             raise space.wrong(f"{len(missing)} pages that it retrieved are not there")
@@ -415,10 +442,8 @@ class Ledger:
 
     def _destroyed(self, space: Space) -> None:
         space.dead = True
-        self._dying += 1
 
     def _gone(self, space: Space) -> None:
-        self._dying -= 1
         others = {each.id: each for each in self._at.values()}
         for given in self.given.values():
             if given.owner is space:
@@ -431,10 +456,16 @@ class Ledger:
         """What ``space`` has goes back; what it gave and nobody has is over."""
         self.departed.add(space)
         for handle, given in [*self.given.items()]:
+            if space.id in given.offers:
+                given.void.add(space.id)
             if space.id in given.holders:
                 give_up(space, given)
             if given.owner is space and not given.holders:
                 self._end(handle, given)
+
+
+def _space(partition: Partition, reach: Reach) -> Space:
+    return Space(partition.name, partition.id, partition.version, reach)
 
 
 def _pages(ranges: list[tuple[int, int]]) -> list[int]:

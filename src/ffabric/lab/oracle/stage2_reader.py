@@ -1,16 +1,19 @@
-"""What a stage-2 table lets its partition reach, read from memory as an MMU reads it.
+"""What stage-2 tables let their partitions reach, read from memory as an MMU reads it.
 
-Independent of the code that edits the tables. A :class:`Reach` keeps the bytes of every table page
-it has seen, so that looking again costs one comparison for a page that has not changed.
+Independent of the code that edits the tables: a :class:`TableReader` knows where the roots are and
+compares bytes. It keeps all table pages that it has seen, so that looking again costs one
+comparison for a pool that has not changed, and a few more for the pages that have.
 
-A leaf is reported as the bits the hardware goes by: output address, VALID, access flag, S2AP,
-execute-never, memory type, shareability and the NS bit; what is not VALID is 0.
+A leaf is reported as a *descriptor*, the same for blocks and pages: the word in the table without
+bit 1, which tells those apart. It says what software has noted besides, and a page that is away is
+there with VALID 0. :func:`leaf_of` is what the hardware goes by: output address, access flag,
+S2AP, execute-never, memory type, shareability and the NS bit; what is not VALID is 0.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ffabric.abi.words import PAGE, PAGE_SHIFT
@@ -22,6 +25,7 @@ from ffabric.machine.stage2 import (
     S2AP_W,
     SH_MASK,
     SW_NS,
+    TABLE,
     VALID,
     XN_MASK,
 )
@@ -32,122 +36,238 @@ if TYPE_CHECKING:
     from ffabric.machine.stage2 import Stage2
 
 ATTRIBUTES = VALID | AF | S2AP_R | S2AP_W | XN_MASK | MEMATTR_MASK | SH_MASK | SW_NS
-_LEAF = ADDRESS | ATTRIBUTES
-_TABLE = 0b11
+LEAF = ADDRESS | ATTRIBUTES
+_KIND = VALID | TABLE
 _STRIDE = 9
 _TOP = 30
+_ENTRIES = 1 << _STRIDE
+_ONES = sum(1 << 64 * n for n in range(_ENTRIES))
+_RAMP = sum(n << 64 * n for n in range(_ENTRIES))
 _CHUNK = 64  # descriptors compared at once
 _WORDS = struct.Struct(f"<{_CHUNK}Q")
 
-Change = tuple[int, int, int, int]
-"""(IPA, pages, leaf before, leaf after), the leaves those of the first page."""
+Listener = Callable[[int, int, int, int], None]
+"""Gets (IPA, pages, descriptor before, descriptor after), the descriptors those of the first page.
+"""
+Run = tuple[int, int, int]
+"""(IPA, pages, descriptor of the first page); the others differ in their address only."""
+
+
+def leaf_of(descriptor: int) -> int:
+    """What the hardware goes by; 0 if it faults."""
+    return descriptor & LEAF if descriptor & VALID else 0
 
 
 class _Table:
-    """A table as it was seen: its bytes, and the tables below it by index."""
+    """A table as it was last seen: its bytes, and the tables below it by index.
 
-    __slots__ = ("below", "raw")
+    An entry stands for ``1 << shift`` bytes.
+    """
 
-    def __init__(self, raw: bytes) -> None:
+    __slots__ = ("below", "gone", "ipa", "pa", "raw", "reach", "shift")
+
+    def __init__(self, reach: Reach, pa: int, ipa: int, shift: int, raw: bytes) -> None:
+        self.reach = reach
+        self.pa = pa
+        self.ipa = ipa
+        self.shift = shift
         self.raw = raw
         self.below: dict[int, _Table] = {}
-
-    def entry(self, index: int) -> _Table | int:
-        """The table below, or the leaf."""
-        below = self.below.get(index)
-        if below is not None:
-            return below
-        return _leaf(int.from_bytes(self.raw[index << 3 : index + 1 << 3], "little"))
+        self.gone = False
 
 
-class Reach:
-    """What one stage-2 table maps, and what has changed since the last look."""
+class TableReader:
+    """All stage-2 tables whose pages come from ``pool``."""
 
-    def __init__(self, memory: PhysicalMemory, stage2: Stage2) -> None:
-        bank = memory.bank_at(stage2.pool.base)
+    def __init__(self, memory: PhysicalMemory, pool: PagePool) -> None:
+        bank = memory.bank_at(pool.base)
         assert bank is not None
-        self._bank = bank
-        self._stage2 = stage2
-        self._root = stage2.vttbr & ADDRESS
-        self._entries = 1 << stage2.ipa_bits - _TOP
-        self._seen: _Table | int = 0
-        self.generation = -1
+        self.pool = pool
+        self.bank = bank
+        self.stray: set[int] = set()
+        """Addresses outside of the pool to which an entry points as to a table."""
+        self._first = self._end = pool.base - bank.base
+        self._limit = self._first + pool.pages * PAGE
+        self._tables: dict[int, list[_Table]] = {}
+        """Where the tables are, more than one at a place if two trees share a page."""
+        self._raw = b""
 
-    def unchanged(self) -> bool:
-        """Whether the table says that nobody has edited it since the last look."""
-        return self.generation == self._stage2.generation
+    def add(self, stage2: Stage2) -> Reach:
+        """Read one more table."""
+        reach = Reach(self, stage2)
+        reach.root = self._read(reach, stage2.vttbr & ADDRESS, 0, _TOP, 0)
+        self._raw = b""
+        return reach
 
-    def changes(self) -> list[Change]:
-        """What has changed since the last look; first, everything that is mapped."""
-        self.generation = self._stage2.generation
-        found: list[Change] = []
-        self._seen = self._table(self._seen, self._root, 0, _TOP, found)
-        return found
+    def remove(self, reach: Reach) -> None:
+        """Whose table it was is gone: forget it."""
+        self._forget(reach.root)
 
-    def leaf(self, ipa: int) -> int:
-        """The leaf of the page at ``ipa`` as memory has it now."""
-        table, shift = self._root, _TOP
-        while True:
-            index = ipa >> shift & ((1 << _STRIDE) - 1 if shift < _TOP else self._entries - 1)
-            start = table - self._bank.base + (index << 3)
-            word = int.from_bytes(self._bank.mapping[start : start + 8], "little")
-            if shift == PAGE_SHIFT or word & _TABLE != _TABLE:
-                leaf = _leaf(word)
-                return leaf and leaf + (ipa & (1 << shift) - 1 & -PAGE)
-            table, shift = word & ADDRESS, shift - _STRIDE
-
-    @property
-    def pool(self) -> PagePool:
-        """Where the tables come from."""
-        return self._stage2.pool
+    def look(self) -> bool:
+        """Let the listeners hear what has changed since the last look; False: nothing has."""
+        raw = self.bank.mapping[self._first : self._end]
+        if raw == self._raw:
+            return False
+        base = self.pool.base
+        for table in [each for here in self._tables.values() for each in here]:
+            start = table.pa - base
+            now = raw[start : start + len(table.raw)]
+            if now != table.raw and not table.gone and table.pa not in self.stray:
+                self._update(table, now)
+        self._raw = self.bank.mapping[self._first : self._end]
+        return True
 
     @property
     def pages(self) -> int:
-        """How many pages the tables take."""
-        return self._entries * 8 // PAGE + _count(self._seen)
+        """How many pages all the tables take."""
+        return sum(len(here[0].raw) for here in self._tables.values()) // PAGE
 
-    def _table(
-        self, old: _Table | int, pa: int, ipa: int, shift: int, found: list[Change]
-    ) -> _Table:
-        count = self._entries if shift == _TOP else 1 << _STRIDE
-        start = pa - self._bank.base
-        raw = self._bank.mapping[start : start + 8 * count]
-        before = old if isinstance(old, _Table) else None
-        if before is not None and before.raw == raw:
-            for index, below in before.below.items():
-                at = ipa + (index << shift)
-                pa = _word(raw, index) & ADDRESS
-                before.below[index] = self._table(below, pa, at, shift - _STRIDE, found)
-            return before
-        table = _Table(raw)
-        if before is not None:
-            indices = {*_differing(before.raw, raw), *before.below}
-        else:
-            indices = {*(range(count) if old else _differing(bytes(8 * count), raw))}
-        for index in sorted(indices):
-            word = _word(raw, index)
-            was = before.entry(index) if before else _within(old, index, shift)
-            at = ipa + (index << shift)
-            if shift > PAGE_SHIFT and word & _TABLE == _TABLE:
+    @property
+    def shared(self) -> list[int]:
+        """Pages that are tables of two trees, or in two places of one."""
+        return [pa for pa, here in self._tables.items() if len(here) > 1]
+
+    def _update(self, table: _Table, now: bytes) -> None:
+        was, table.raw = table.raw, now
+        reach, shift = table.reach, table.shift
+        for index in _differing(was, now):
+            word = _word(now, index)
+            ipa = table.ipa + (index << shift)
+            below = table.below.pop(index, None)
+            if _is_table(word, shift):
                 pa = word & ADDRESS
-                table.below[index] = self._table(was, pa, at, shift - _STRIDE, found)
+                if below is not None and below.pa == pa:
+                    table.below[index] = below
+                    continue
+                old = 0 if below is not None else _word(was, index) & ~TABLE
+                if below is not None:
+                    self._drop(below, 0)
+                table.below[index] = self._read(reach, pa, ipa, shift - _STRIDE, old)
+            elif below is not None:
+                self._drop(below, word & ~TABLE)
             else:
-                _note(was, _leaf(word), at, shift, found)
+                reach.note(ipa, shift, _word(was, index) & ~TABLE, word & ~TABLE)
+
+    def _read(self, reach: Reach, pa: int, ipa: int, shift: int, was: int) -> _Table:
+        """Read the table at ``pa``, in whose place was the leaf ``was``."""
+        entries = _ENTRIES if shift < _TOP else reach.entries
+        start = pa - self.bank.base
+        raw = self.bank.mapping[start : start + 8 * entries]
+        if not self._first <= start < self._limit:
+            self.stray.add(pa)
+            raw = bytes(8 * entries)
+        table = _Table(reach, pa, ipa, shift, raw)
+        self._tables.setdefault(pa, []).append(table)
+        self._end = max(self._end, start + len(raw)) if pa not in self.stray else self._end
+        for index in _differing(_parts(was, shift, entries), raw):
+            word = _word(raw, index)
+            at = ipa + (index << shift)
+            part = was and was + (index << shift)
+            if _is_table(word, shift):
+                below = self._read(reach, word & ADDRESS, at, shift - _STRIDE, part)
+                table.below[index] = below
+            else:
+                reach.note(at, shift, part, word & ~TABLE)
         return table
 
+    def _drop(self, table: _Table, now: int) -> None:
+        """The leaf ``now`` has taken the place of a table."""
+        self._unregister(table)
+        shift = table.shift
+        for index in _differing(table.raw, _parts(now, shift, _ENTRIES)):
+            part = now and now + (index << shift)
+            below = table.below.get(index)
+            if below is not None:
+                self._drop(below, part)
+            else:
+                ipa = table.ipa + (index << shift)
+                table.reach.note(ipa, shift, _word(table.raw, index) & ~TABLE, part)
 
-def _leaf(word: int) -> int:
-    return word & _LEAF if word & VALID else 0
+    def _forget(self, table: _Table) -> None:
+        self._unregister(table)
+        for below in table.below.values():
+            self._forget(below)
+
+    def _unregister(self, table: _Table) -> None:
+        table.gone = True
+        here = self._tables[table.pa]
+        here.remove(table)
+        if not here:
+            del self._tables[table.pa]
+
+
+class Reach:
+    """What one stage-2 table maps; ``listeners`` hear what a look has found changed."""
+
+    root: _Table
+
+    def __init__(self, reader: TableReader, stage2: Stage2) -> None:
+        self.reader = reader
+        self.entries = 1 << stage2.ipa_bits - _TOP
+        self.listeners: list[Listener] = []
+        self._root = stage2.vttbr & ADDRESS
+
+    def note(self, ipa: int, shift: int, before: int, after: int) -> None:
+        """A leaf has changed."""
+        for listener in self.listeners:
+            listener(ipa, 1 << shift - PAGE_SHIFT, before, after)
+
+    def runs(self) -> list[Run]:
+        """All that is mapped or remembered, as the last look found it."""
+        found: list[Run] = []
+        for ipa, pages, descriptor in _leaves(self.root):
+            if found:
+                at, count, first = found[-1]
+                if ipa == at + count * PAGE and descriptor == first + count * PAGE:
+                    found[-1] = (at, count + pages, first)
+                    continue
+            found.append((ipa, pages, descriptor))
+        return found
+
+    def descriptor(self, ipa: int) -> int:
+        """The descriptor of the page at ``ipa`` as memory has it now."""
+        bank = self.reader.bank
+        table, shift = self._root, _TOP
+        while True:
+            index = ipa >> shift & (_ENTRIES - 1 if shift < _TOP else self.entries - 1)
+            start = table - bank.base + (index << 3)
+            word = int.from_bytes(bank.mapping[start : start + 8], "little")
+            if not _is_table(word, shift):
+                word &= ~TABLE
+                return word and word + (ipa & (1 << shift) - 1 & -PAGE)
+            table, shift = word & ADDRESS, shift - _STRIDE
+
+    def leaf(self, ipa: int) -> int:
+        """What the hardware finds for the page at ``ipa`` now."""
+        return leaf_of(self.descriptor(ipa))
+
+
+def _leaves(table: _Table) -> Iterator[Run]:
+    pages = 1 << table.shift - PAGE_SHIFT
+    for index in _differing(bytes(len(table.raw)), table.raw):
+        below = table.below.get(index)
+        if below is not None:
+            yield from _leaves(below)
+        else:
+            ipa = table.ipa + (index << table.shift)
+            yield ipa, pages, _word(table.raw, index) & ~TABLE
+
+
+def _is_table(word: int, shift: int) -> bool:
+    return shift > PAGE_SHIFT and word & _KIND == _KIND
+
+
+def _parts(leaf: int, shift: int, entries: int) -> bytes:
+    """The bytes of the table that says what ``leaf``, a block of it, says."""
+    if not leaf:
+        return bytes(8 * entries)
+    if shift == PAGE_SHIFT or not leaf & VALID:
+        leaf |= TABLE
+    return (leaf * _ONES + (_RAMP << shift)).to_bytes(8 * _ENTRIES, "little")
 
 
 def _word(raw: bytes, index: int) -> int:
     return int.from_bytes(raw[index << 3 : index + 1 << 3], "little")
-
-
-def _within(leaf: _Table | int, index: int, shift: int) -> int:
-    """Part ``index`` of a block."""
-    assert isinstance(leaf, int)
-    return leaf and leaf + (index << shift)
 
 
 def _differing(old: bytes, new: bytes) -> Iterator[int]:
@@ -158,20 +278,3 @@ def _differing(old: bytes, new: bytes) -> Iterator[int]:
             first = start >> 3
             pairs = zip(_WORDS.unpack(a), _WORDS.unpack(b), strict=True)
             yield from (first + n for n, (x, y) in enumerate(pairs) if x != y)
-
-
-def _note(old: _Table | int, new: int, ipa: int, shift: int, found: list[Change]) -> None:
-    """A descriptor is the leaf ``new`` now; it was ``old``."""
-    if isinstance(old, _Table):
-        shift -= _STRIDE
-        for index in range(1 << _STRIDE):
-            part = _within(new, index, shift)
-            _note(old.entry(index), part, ipa + (index << shift), shift, found)
-    elif old != new:
-        found.append((ipa, 1 << shift - PAGE_SHIFT, old, new))
-
-
-def _count(table: _Table | int) -> int:
-    if isinstance(table, int):
-        return 0
-    return len(table.below) + sum(_count(below) for below in table.below.values())

@@ -40,6 +40,8 @@ class Given:
         """The same in the SPMC's account of the normal world, if an SP is a receiver."""
         self.holders: dict[int, list[int]] = {}
         """Borrower -> the IPA of each page."""
+        self.void: set[int] = set()
+        """Receivers that are gone: whoever has their id one day is not meant."""
 
 
 def judge_offers(given: Given) -> None:

@@ -24,6 +24,11 @@ class Frames:
         """(PA, pages), ascending, never adjacent."""
 
     @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """The free ranges, ascending: (PA, pages)."""
+        return [*self._free]
+
+    @property
     def free_pages(self) -> int:
         """Pages that are not allocated."""
         return sum(pages for _, pages in self._free)
