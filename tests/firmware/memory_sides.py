@@ -2,13 +2,14 @@
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.ffa import FfaError, status_of
 from ffabric.system.description.python import sp
 
-RO, RW = abi.PERM_DATA_RO, abi.PERM_DATA_RW
-X, NX = abi.PERM_INSTRUCTION_X, abi.PERM_INSTRUCTION_NX
-NORMAL = abi.MEM_ATTR_NORMAL_WB_INNER
+RO, RW = mem.PERM_DATA_RO, mem.PERM_DATA_RW
+X, NX = mem.PERM_INSTRUCTION_X, mem.PERM_INSTRUCTION_NX
+NORMAL = mem.MEM_ATTR_NORMAL_WB_INNER
 SHARE, LEND, DONATE = fid.FFA_MEM_SHARE_64, fid.FFA_MEM_LEND_64, fid.FFA_MEM_DONATE_64
 KINDS = {"share": SHARE, "lend": LEND, "donate": DONATE}
 

@@ -2,6 +2,7 @@ import pytest
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.version import LATEST
 from ffabric.observe.text import STYLES, Reader
 
@@ -58,7 +59,7 @@ def test_the_descriptor_in_tx_is_shown_with_names():
     sent = memory.build_transaction(
         memory.Transaction(
             sender=1,
-            receivers=[memory.Receiver(0x8001, memory.PERM_DATA_RW)],
+            receivers=[memory.Receiver(0x8001, mem.PERM_DATA_RW)],
             constituents=[(0x1000 * n, 1) for n in range(1, 7)],
             tag=5,
         ),

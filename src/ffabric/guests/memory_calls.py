@@ -13,6 +13,7 @@ import msgspec
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import MASK32, PAGE, join
 from ffabric.guests.steps import Steps, step
 
@@ -89,7 +90,7 @@ class MemoryCalls:
         receivers = to if isinstance(to, (list, tuple)) else (to,)
         if attributes is None:
             shared = function == fid.FFA_MEM_SHARE_64 or len(receivers) > 1
-            attributes = abi.MEM_ATTR_NORMAL_WB_INNER if shared else 0
+            attributes = mem.MEM_ATTR_NORMAL_WB_INNER if shared else 0
         rights = access if permissions is None else permissions
         transaction = abi.Transaction(
             sender=self.endpoint,
@@ -115,7 +116,7 @@ class MemoryCalls:
         handle: int,
         sender: object,
         *,
-        permissions: int = abi.PERM_DATA_RW,
+        permissions: int = mem.PERM_DATA_RW,
         attributes: int = 0,
         flags: int = 0,
         tag: int = 0,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import memory as mem
+from ffabric.abi.ffa import memory_words as words
 from ffabric.abi.ffa.memory import Receiver, Relinquish, Transaction
-from ffabric.abi.ffa.memory_words import Attributes, MemoryType, Permissions, TransactionFlags
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3, VERSIONS
 
 FUZZ = settings(derandomize=True, deadline=None, max_examples=60, database=None)
@@ -37,13 +37,13 @@ GOLDEN[V1_3] = GOLDEN[V1_2]
 def sample(**changes):
     fields = {
         "sender": 0x8005,
-        "attributes": mem.MEM_ATTR_NORMAL_WB_INNER,
+        "attributes": words.MEM_ATTR_NORMAL_WB_INNER,
         "flags": 0x11,
         "handle": 0x1122_3344_5566_7788,
         "tag": 0x0102_0304_0506_0708,
         "receivers": [
-            Receiver(0x8003, mem.PERM_DATA_RW, impdef=(0xA2A1, 0xB2B1)),
-            Receiver(0x8004, mem.PERM_DATA_RO | mem.PERM_INSTRUCTION_NX, 1),
+            Receiver(0x8003, words.PERM_DATA_RW, impdef=(0xA2A1, 0xB2B1)),
+            Receiver(0x8004, words.PERM_DATA_RO | words.PERM_INSTRUCTION_NX, 1),
         ],
         "constituents": [(0x4000_0000, 1), (0x4000_3000, 2)],
     }
@@ -288,20 +288,3 @@ def test_relinquish_count_beyond_the_data():
 def test_relinquish_built_wrongly():
     with pytest.raises(ValueError, match="16-bit"):
         mem.build_relinquish(Relinquish(1, 0, [0x10000]))
-
-
-def test_words_agree_with_the_masks():
-    assert Attributes.NS.mask == mem.MEM_ATTR_NS
-    assert Attributes.TYPE.mask == mem.MEM_ATTR_TYPE_MASK
-    assert Attributes.TYPE.put(MemoryType.NORMAL) == mem.MEM_ATTR_TYPE_NORMAL
-    assert Attributes.CACHEABILITY.mask == mem.MEM_ATTR_CACHEABILITY_MASK
-    assert Attributes.SHAREABILITY.mask == mem.MEM_ATTR_SHAREABILITY_MASK
-    assert Permissions.DATA.mask == mem.PERM_DATA_MASK
-    assert Permissions.INSTRUCTION.mask == mem.PERM_INSTRUCTION_MASK
-    assert TransactionFlags.TYPE.mask == mem.FLAG_TYPE_MASK
-    assert TransactionFlags.ALIGN_HINT.mask == mem.FLAG_ALIGN_HINT_MASK
-    for name in ("CLEAR", "TIME_SLICE", "CLEAR_RELINQUISH", "BYPASS_BORROWERS_CHECK"):
-        assert getattr(TransactionFlags, name).mask == getattr(mem, f"FLAG_{name}")
-    assert str(Attributes(mem.MEM_ATTR_NORMAL_WB_INNER | mem.MEM_ATTR_NS)) == (
-        "0x6f (NS=1, TYPE=NORMAL, CACHEABILITY=3, SHAREABILITY=INNER)"
-    )

@@ -6,6 +6,7 @@ import pytest
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.messages import Message, build_message
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.version import LATEST
@@ -47,8 +48,8 @@ def share(kernel):
     data = abi.build_transaction(
         abi.Transaction(
             sender=VM,
-            attributes=abi.MEM_ATTR_NORMAL_WB_INNER,
-            receivers=[abi.Receiver(kernel.sp, abi.PERM_DATA_RW)],
+            attributes=mem.MEM_ATTR_NORMAL_WB_INNER,
+            receivers=[abi.Receiver(kernel.sp, mem.PERM_DATA_RW)],
             constituents=[(kernel.ram.allocate(), 1)],
         ),
         LATEST,

@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.flags import COUNT_ONLY
 from ffabric.abi.ffa.version import V1_1, V1_2
 from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.system.description.python import sp, vm
@@ -54,7 +54,7 @@ def test_a_message_that_is_refused_leaves_rx_free(ffabric, system):
 def test_counting_partitions_needs_no_rx(system):
     v, w = system.vm("v").ffa, system.vm("w").ffa
     v.send2("w", b"from v")
-    x = w.call(fid.FFA_PARTITION_INFO_GET, 0, 0, 0, 0, info.COUNT_ONLY)
+    x = w.call(fid.FFA_PARTITION_INFO_GET, 0, 0, 0, 0, COUNT_ONLY)
     assert (x[0], x[2]) == (fid.FFA_SUCCESS_32, 3)
     assert w.receive().payload == b"from v"
 

@@ -3,7 +3,7 @@
 import pytest
 from optee_sides import BORROW, COPY, LAB, REVERSE, STRICT, TWICE, WAIT
 
-from ffabric.abi.ffa.memory import PERM_DATA_RO
+from ffabric.abi.ffa.memory_words import PERM_DATA_RO
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee import rpc
 from ffabric.abi.optee.ffa import Return

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.version import LATEST
 from ffabric.abi.words import PAGE
 from ffabric.lab.calls.lines import Call
@@ -267,7 +268,7 @@ def test_memory_is_shared_by_a_descriptor_in_tx_and_retrieved(game):
     share = abi.Transaction(
         sender=VM1,
         attributes=0x2F,
-        receivers=[abi.Receiver(SP1, abi.PERM_DATA_RW)],
+        receivers=[abi.Receiver(SP1, mem.PERM_DATA_RW)],
         constituents=[(0x4080_0000, 1)],
     )
     data = abi.build_transaction(share, LATEST)
@@ -281,7 +282,7 @@ def test_memory_is_shared_by_a_descriptor_in_tx_and_retrieved(game):
     retrieve = abi.Transaction(
         sender=VM1,
         handle=x[2] | x[3] << 32,
-        receivers=[abi.Receiver(SP1, abi.PERM_DATA_RW)],
+        receivers=[abi.Receiver(SP1, mem.PERM_DATA_RW)],
     )
     data = abi.build_transaction(retrieve, LATEST)
     answer = played.play(

@@ -3,7 +3,7 @@
 import pytest
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.firmware.state.ownership import BITS, BORROWED, LENT, MASK, OWNED, SHARED
 from ffabric.guests.ffa import Blocked
 from ffabric.guests.session import boot
@@ -13,7 +13,7 @@ from ffabric.lab.oracle.tables import Tables
 from ffabric.machine.stage2 import ADDRESS, S2AP_W, SW_NS, TABLE, VALID
 from ffabric.system.description.python import vm
 
-RWNX = abi.PERM_DATA_RW | abi.PERM_INSTRUCTION_NX
+RWNX = mem.PERM_DATA_RW | mem.PERM_INSTRUCTION_NX
 FAR = 0x5000_0000
 """An IPA at which nobody has anything."""
 
@@ -75,7 +75,7 @@ def test_life_cycles_keep_all_apart(judged, kind, owner, borrower):
     one, two = judged[owner].ffa, judged[borrower].ffa
     handle = getattr(one, kind)(borrower, ipa=judged[owner].ram.allocate(3), pages=3)
     judged.check()
-    two.retrieve(handle, owner, permissions=RWNX if kind != "share" else abi.PERM_DATA_RW)
+    two.retrieve(handle, owner, permissions=RWNX if kind != "share" else mem.PERM_DATA_RW)
     judged.check()
     if kind != "donate":
         two.relinquish(handle)

@@ -3,7 +3,7 @@
 import pytest
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import PAGE
 from ffabric.firmware.manager.memory import reclaim, relayer, retrieve, send
 from ffabric.firmware.state import region
@@ -17,7 +17,7 @@ from ffabric.system.description.python import describe, sp
 from ffabric.system.manifest.manifest import ExceptionLevel
 from ffabric.system.spec import RunSpec
 
-RW, NX, X = abi.PERM_DATA_RW, abi.PERM_INSTRUCTION_NX, abi.PERM_INSTRUCTION_X
+RW, NX, X = mem.PERM_DATA_RW, mem.PERM_INSTRUCTION_NX, mem.PERM_INSTRUCTION_X
 
 
 class Watched:
@@ -129,7 +129,7 @@ def test_it_follows_permissions(watched):
     el0 = sp("a", exception_level=ExceptionLevel.S_EL0)
     system = watched(sps=[el0, "b"], initialising=["a"])
     at = system.page("a")
-    system["a"].ffa.mem_perm_set(at, 1, abi.MEM_PERM_RO)
+    system["a"].ffa.mem_perm_set(at, 1, mem.MEM_PERM_RO)
     system.ledger.check()
 
 
@@ -170,9 +170,9 @@ def test_a_borrower_that_may_write(monkeypatch, watched):
         lambda right: lambda *given: right(*given) | S2AP_W,
     )
     system = watched()
-    handle = system["a"].ffa.share("b", ipa=system.page("a"), permissions=abi.PERM_DATA_RO)
+    handle = system["a"].ffa.share("b", ipa=system.page("a"), permissions=mem.PERM_DATA_RO)
     with pytest.raises(Discrepancy, match="the tables say"):
-        system["b"].ffa.retrieve(handle, "a", permissions=abi.PERM_DATA_RO)
+        system["b"].ffa.retrieve(handle, "a", permissions=mem.PERM_DATA_RO)
 
 
 def test_a_borrower_that_may_execute(monkeypatch, watched):
@@ -247,7 +247,7 @@ def test_memory_that_is_not_cleared(monkeypatch, watched):
     at = system.page("a")
     system["a"].memory.write(at, b"secret")
     with pytest.raises(Discrepancy, match="cleared"):
-        system["a"].ffa.lend("b", ipa=at, flags=abi.FLAG_CLEAR)
+        system["a"].ffa.lend("b", ipa=at, flags=mem.FLAG_CLEAR)
 
 
 def test_a_call_that_fails_and_changes_something(monkeypatch, watched):

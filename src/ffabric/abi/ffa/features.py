@@ -12,7 +12,6 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.version import V1_1, V1_2, V1_3
 
 FUNCTION_BIT: Final = 1 << 31  # w1 is a function id, else a feature id in 7:0
-FEATURE_ID_MASK: Final = 0xFF
 
 NPI: Final = 1
 SRI: Final = 2

@@ -1,4 +1,7 @@
-"""Flag words in the registers of calls that have no file of their own."""
+"""Flag words in the registers of calls that have no file of their own.
+
+Each is declared once, as a `Word`; the plain integers at the end are for hot paths.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,6 @@ from typing import Final
 
 from ffabric.abi.bits import Bit, Bits, Word
 from ffabric.abi.ffa.version import V1_2, V1_3
-
-RETAIN_RX: Final = 1 << 0  # FFA_MSG_WAIT (DEN0077A v1.2, 14.1)
-FRAMEWORK_MESSAGE: Final = 1 << 31  # direct messages (DEN0077A v1.2, 15.2)
-FRAMEWORK_ID_MASK: Final = 0xFF
-
-NS_RES_ENDPOINT_VALID: Final = 1 << 0  # FFA_NS_RES_INFO_GET (DEN0077A v1.3, table 13.58)
-NS_RES_TYPE_MASK: Final = 0b11 << 2
-NS_RES_CONTINUE: Final = 1 << 4
 
 
 class VersionQuery(IntEnum):
@@ -68,3 +63,9 @@ class NsResFlags(Word):
     CONTINUE = Bit(4)
     TYPE = Bits(3, 2)
     ENDPOINT_VALID = Bit(0)
+
+
+COUNT_ONLY: Final = PartitionInfoGetFlags.COUNT_ONLY.mask
+RETAIN_RX: Final = MsgWaitFlags.RETAIN_RX.mask
+FRAMEWORK_MESSAGE: Final = DirectFlags.FRAMEWORK.mask
+FRAMEWORK_ID_MASK: Final = DirectFlags.MESSAGE.mask

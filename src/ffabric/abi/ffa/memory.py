@@ -4,7 +4,8 @@ A transaction is a header, an array of receivers and, for all but most retrieve 
 composite descriptor with the address ranges. What differs between versions is the header (v1.1
 says where the receivers are and how long each is) and the receiver (v1.2 added 16 bytes of
 IMPLEMENTATION DEFINED information). Parsing checks structure only: what is inside the data and
-where; whether the values make sense is for the rules of the partition manager.
+where; whether the values make sense is for the rules of the partition manager. What the bits of
+attributes, permissions and flags mean is in `ffabric.abi.ffa.memory_words`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from msgspec import field as msgspec_field
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
 from ffabric.abi.layout import Layout, mbz, sbz, u8, u16, u32, u64
+from ffabric.abi.words import MASK64
 
-HANDLE_INVALID: Final = 0xFFFF_FFFF_FFFF_FFFF
-HANDLE_HYPERVISOR: Final = 1 << 63  # who allocated a handle: the hypervisor, else the SPMC
+HANDLE_INVALID: Final = MASK64
+HANDLE_HYPERVISOR: Final = 1 << 63
+"""Who allocated a handle: the hypervisor, else the SPMC (DEN0140 v1.2, table 1.17)."""
 
 TRANSACTION: Final = Layout(
     "memory transaction descriptor",
@@ -73,58 +76,6 @@ RELINQUISH: Final = Layout(
     u32("flags", "Flags"),
     u32("endpoint_count", "Count of the 16-bit endpoint IDs that follow"),
 )
-
-# Memory region attributes (DEN0140 v1.2, table 1.18; DEN0077A v1.1, table 10.18).
-MEM_ATTR_SHAREABILITY_MASK: Final = 0b11
-MEM_ATTR_NON_SHAREABLE: Final = 0b00
-MEM_ATTR_OUTER_SHAREABLE: Final = 0b10
-MEM_ATTR_INNER_SHAREABLE: Final = 0b11
-MEM_ATTR_CACHEABILITY_MASK: Final = 0b11 << 2
-MEM_ATTR_NON_CACHEABLE: Final = 0b01 << 2
-MEM_ATTR_WRITE_BACK: Final = 0b11 << 2
-MEM_ATTR_DEVICE_NGNRNE: Final = 0b00 << 2
-MEM_ATTR_DEVICE_NGNRE: Final = 0b01 << 2
-MEM_ATTR_DEVICE_NGRE: Final = 0b10 << 2
-MEM_ATTR_DEVICE_GRE: Final = 0b11 << 2
-MEM_ATTR_TYPE_MASK: Final = 0b11 << 4
-MEM_ATTR_TYPE_NOT_SPECIFIED: Final = 0b00 << 4
-MEM_ATTR_TYPE_DEVICE: Final = 0b01 << 4
-MEM_ATTR_TYPE_NORMAL: Final = 0b10 << 4
-MEM_ATTR_NS: Final = 1 << 6
-MEM_ATTR_NORMAL_WB_INNER: Final = 0b10_11_11
-
-# Memory access permissions (DEN0140 v1.2, table 1.15).
-PERM_DATA_MASK: Final = 0b11
-PERM_DATA_NOT_SPECIFIED: Final = 0b00
-PERM_DATA_RO: Final = 0b01
-PERM_DATA_RW: Final = 0b10
-PERM_INSTRUCTION_MASK: Final = 0b11 << 2
-PERM_INSTRUCTION_NOT_SPECIFIED: Final = 0b00 << 2
-PERM_INSTRUCTION_NX: Final = 0b01 << 2
-PERM_INSTRUCTION_X: Final = 0b10 << 2
-
-# Receiver flags (DEN0140 v1.2, table 1.15, offset 3).
-RECEIVER_FLAG_NON_RETRIEVAL: Final = 1 << 0
-
-# Transaction flags (DEN0140 v1.2, tables 1.21 to 1.23); relinquish and reclaim use the first two.
-FLAG_CLEAR: Final = 1 << 0
-FLAG_TIME_SLICE: Final = 1 << 1
-FLAG_CLEAR_RELINQUISH: Final = 1 << 2
-FLAG_TYPE_MASK: Final = 0b11 << 3
-FLAG_TYPE_UNSPECIFIED: Final = 0b00 << 3
-FLAG_TYPE_SHARE: Final = 0b01 << 3
-FLAG_TYPE_LEND: Final = 0b10 << 3
-FLAG_TYPE_DONATE: Final = 0b11 << 3
-FLAG_ALIGN_HINT_MASK: Final = 0b1111 << 5
-FLAG_ALIGN_HINT_VALID: Final = 1 << 9
-FLAG_BYPASS_BORROWERS_CHECK: Final = 1 << 10
-
-# Permissions of FFA_MEM_PERM_GET and FFA_MEM_PERM_SET (DEN0140 v1.2, 2.8).
-MEM_PERM_DATA_MASK: Final = 0b11
-MEM_PERM_NO_ACCESS: Final = 0b00
-MEM_PERM_RW: Final = 0b01
-MEM_PERM_RO: Final = 0b11
-MEM_PERM_XN: Final = 1 << 2
 
 
 class Receiver(Struct, gc=False):

@@ -11,6 +11,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa.flags import MsgSend2Flags
 from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.ffa.version import V1_1, V1_2
 from ffabric.abi.layout import Layout, raw, sbz, u16, u32
@@ -28,9 +29,8 @@ HEADER: Final = Layout(
     raw("uuid", 16, "UUID of the protocol", since=V1_2),
 )
 
-# Flags of FFA_MSG_SEND2 and of the older FFA_MSG_SEND.
-DELAY_SCHEDULE_RECEIVER: Final = 1 << 1
-SEND_NOTIFY: Final = 1 << 0
+DELAY_SCHEDULE_RECEIVER: Final = MsgSend2Flags.DELAY_SCHEDULE_RECEIVER.mask
+"""Flag of FFA_MSG_SEND2."""
 
 
 class Message(Struct):

@@ -14,16 +14,6 @@ from ffabric.abi.words import MASK32, MASK64
 
 MAX_NOTIFICATIONS: Final = 64
 
-# Flags of BIND and SET (DEN0077A v1.2, 16.3 and 16.5); SET has the vCPU ID in 31:16.
-PER_VCPU: Final = 1 << 0
-DELAY_SCHEDULE_RECEIVER: Final = 1 << 1
-
-# Flags of GET: which bitmaps to return (16.6).
-GET_FROM_SP: Final = 1 << 0
-GET_FROM_VM: Final = 1 << 1
-GET_FROM_SPM: Final = 1 << 2
-GET_FROM_HYPERVISOR: Final = 1 << 3
-
 # Framework notifications (DEN0077A v1.2, 10.7): bits of the low half from the SPM, of the high
 # half from the hypervisor.
 RX_BUFFER_FULL_SPM: Final = 1 << 0
@@ -43,13 +33,13 @@ _ID_REGISTERS = 5
 
 
 class BindFlags(Word):
-    """Flags of FFA_NOTIFICATION_BIND."""
+    """Flags of FFA_NOTIFICATION_BIND (DEN0077A v1.2, 16.3)."""
 
     PER_VCPU = Bit(0)
 
 
 class SetFlags(Word):
-    """Flags of FFA_NOTIFICATION_SET."""
+    """Flags of FFA_NOTIFICATION_SET (DEN0077A v1.2, 16.5)."""
 
     VCPU = Bits(31, 16)
     DELAY_SCHEDULE_RECEIVER = Bit(1)
@@ -57,12 +47,20 @@ class SetFlags(Word):
 
 
 class GetFlags(Word):
-    """Flags of FFA_NOTIFICATION_GET."""
+    """Flags of FFA_NOTIFICATION_GET: which bitmaps to return (DEN0077A v1.2, 16.6)."""
 
     HYPERVISOR = Bit(3)
     SPM = Bit(2)
     VM = Bit(1)
     SP = Bit(0)
+
+
+PER_VCPU: Final = SetFlags.PER_VCPU.mask
+DELAY_SCHEDULE_RECEIVER: Final = SetFlags.DELAY_SCHEDULE_RECEIVER.mask
+GET_FROM_SP: Final = GetFlags.SP.mask
+GET_FROM_VM: Final = GetFlags.VM.mask
+GET_FROM_SPM: Final = GetFlags.SPM.mask
+GET_FROM_HYPERVISOR: Final = GetFlags.HYPERVISOR.mask
 
 
 class PendingList(Struct, frozen=True):

@@ -33,23 +33,6 @@ DESCRIPTOR: Final = Layout(
     mbz(4, since=V1_3),
 )
 
-# Partition properties (DEN0077A v1.3, table 6.2).
-DIRECT_REQ_RECEIVE: Final = 1 << 0
-DIRECT_REQ_SEND: Final = 1 << 1
-INDIRECT_MESSAGES: Final = 1 << 2
-NOTIFICATIONS: Final = 1 << 3
-ID_TYPE_MASK: Final = 0b11 << 4
-VM_CREATED: Final = 1 << 6
-VM_DESTROYED: Final = 1 << 7
-AARCH64: Final = 1 << 8
-DIRECT_REQ2_RECEIVE: Final = 1 << 9
-DIRECT_REQ2_SEND: Final = 1 << 10
-LIVE_ACTIVATION: Final = 1 << 11
-CPU_RENDEZVOUS: Final = 1 << 12
-SMC64_CYCLES: Final = 1 << 13
-
-COUNT_ONLY: Final = 1 << 0  # flag of FFA_PARTITION_INFO_GET (DEN0077A v1.1, table 13.34)
-
 
 class IdType(IntEnum):
     """Properties 5:4: what the ID names."""
@@ -76,6 +59,20 @@ class Properties(Word):
     INDIRECT_MESSAGES = Bit(2)
     DIRECT_REQ_SEND = Bit(1)
     DIRECT_REQ_RECEIVE = Bit(0)
+
+
+DIRECT_REQ_RECEIVE: Final = Properties.DIRECT_REQ_RECEIVE.mask
+DIRECT_REQ_SEND: Final = Properties.DIRECT_REQ_SEND.mask
+INDIRECT_MESSAGES: Final = Properties.INDIRECT_MESSAGES.mask
+NOTIFICATIONS: Final = Properties.NOTIFICATIONS.mask
+VM_CREATED: Final = Properties.VM_CREATED.mask
+VM_DESTROYED: Final = Properties.VM_DESTROYED.mask
+AARCH64: Final = Properties.AARCH64.mask
+DIRECT_REQ2_RECEIVE: Final = Properties.DIRECT_REQ2_RECEIVE.mask
+DIRECT_REQ2_SEND: Final = Properties.DIRECT_REQ2_SEND.mask
+LIVE_ACTIVATION: Final = Properties.LIVE_ACTIVATION.mask
+CPU_RENDEZVOUS: Final = Properties.CPU_RENDEZVOUS.mask
+SMC64_CYCLES: Final = Properties.SMC64_CYCLES.mask
 
 
 class PartitionInfo(Struct, frozen=True):

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.flags import RETAIN_RX
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import MASK32
@@ -92,9 +93,6 @@ YIELD_MBZ = rule(
     "DEN0077A 1.2, section 14.3",
     "w4 to w7 are zero.",
 )
-
-RETAIN_RX = 1 << 0
-"""Flag of FFA_MSG_WAIT; before v1.2 there are no flags, and RX is always released."""
 
 
 def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:

@@ -16,6 +16,7 @@ from ffabric.abi import hafnium
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.functions import FFA_VERSION, FUNCTIONS
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.smccc import SMC64
 from ffabric.abi.words import MASK32
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.memory.relayer import Relayer
@@ -65,7 +66,6 @@ NO_TABLES = rule(
 
 REFUSALS = (Refused, DecodeError, NoPages)
 """What ends the handling of a call with FFA_ERROR."""
-SMC64 = 0x40000000
 _ABORTED = State.ABORTED
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Protocol
 
 from ffabric.abi.optee import smc
-from ffabric.abi.smccc import Owner
+from ffabric.abi.smccc import FAST_CALL, Owner
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state.partition import ExecutionContext, Partition, State
 from ffabric.machine import exits
@@ -35,7 +35,6 @@ IRQ, FIQ = 0, 1
 UNKNOWN = 0xFFFFFFFFFFFFFFFF
 YIELDING, FAST, CPU_ON, FIQ_ENTRY = 0, 4, 8, 24
 """Offsets of the vectors: one branch instruction each."""
-FAST_CALL = 1 << 31
 _FIRST, _LAST = Owner.TRUSTED_OS, 63
 
 

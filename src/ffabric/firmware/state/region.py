@@ -17,7 +17,11 @@ from msgspec import Struct
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
+from ffabric.abi.ffa.memory import HANDLE_HYPERVISOR
+from ffabric.abi.ffa.memory_words import Attributes
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import LATEST
 from ffabric.firmware.state.ownership import BITS, DONATING, LENT, MASK, SHARED
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, VALID, Run
@@ -42,13 +46,10 @@ MAX_REGIONS = 1024
 """Transactions a sender may have in progress."""
 MAX_RANGES = 1 << 18
 """Address ranges that they may have in all: 1 GiB in single pages."""
-ATTRIBUTE_BITS = 0x7F
+ATTRIBUTE_BITS = Attributes.defined(LATEST)
 """The attributes that have a meaning: senders of v1.0 and after leave noise in the others."""
 DESCRIBED = 0
 """In place of an endpoint: the normal world, whose hypervisor asks what a handle stands for."""
-HANDLE_OF_HYPERVISOR = 1 << 63
-"""Bit 63 of a handle tells its allocator: 1 the hypervisor, 0 the SPMC (DEN0140, table 1.17)."""
-
 
 _NONE = (0, 0)
 
@@ -85,26 +86,26 @@ class Kind:
 DONATE = Kind(
     "donate",
     functions=(fid.FFA_MEM_DONATE_32, fid.FFA_MEM_DONATE_64),
-    type_flag=abi.FLAG_TYPE_DONATE,
+    type_flag=mem.FLAG_TYPE_DONATE,
     clear=VALID,
     set_=BITS[DONATING],
-    permissions=(abi.PERM_DATA_NOT_SPECIFIED,),
+    permissions=(mem.PERM_DATA_NOT_SPECIFIED,),
 )
 LEND = Kind(
     "lend",
     functions=(fid.FFA_MEM_LEND_32, fid.FFA_MEM_LEND_64),
-    type_flag=abi.FLAG_TYPE_LEND,
+    type_flag=mem.FLAG_TYPE_LEND,
     clear=VALID,
     set_=BITS[LENT],
-    permissions=(abi.PERM_DATA_RW, abi.PERM_DATA_RO),
+    permissions=(mem.PERM_DATA_RW, mem.PERM_DATA_RO),
 )
 SHARE = Kind(
     "share",
     functions=(fid.FFA_MEM_SHARE_32, fid.FFA_MEM_SHARE_64),
-    type_flag=abi.FLAG_TYPE_SHARE,
+    type_flag=mem.FLAG_TYPE_SHARE,
     clear=0,
     set_=BITS[SHARED],
-    permissions=(abi.PERM_DATA_RW, abi.PERM_DATA_RO),
+    permissions=(mem.PERM_DATA_RW, mem.PERM_DATA_RO),
 )
 KINDS = {function: kind for kind in (DONATE, LEND, SHARE) for function in kind.functions}
 
@@ -249,8 +250,8 @@ class Regions:
         """Forget ``region``."""
         table = self.live if region.handle in self.live else self.pending
         del table[region.handle]
-        if region.handle & HANDLE_OF_HYPERVISOR == self.allocator_bit:
-            heapq.heappush(self._free, region.handle & ~HANDLE_OF_HYPERVISOR)
+        if region.handle & HANDLE_HYPERVISOR == self.allocator_bit:
+            heapq.heappush(self._free, region.handle & ~HANDLE_HYPERVISOR)
         held = self.counts[region.sender]
         if held[0] == 1:
             del self.counts[region.sender]

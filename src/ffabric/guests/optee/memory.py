@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from ffabric.abi.errors import DecodeError
-from ffabric.abi.ffa.memory import FLAG_TYPE_SHARE, MEM_ATTR_NORMAL_WB_INNER
+from ffabric.abi.ffa.memory_words import FLAG_TYPE_SHARE, MEM_ATTR_NORMAL_WB_INNER
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import PAGE
 from ffabric.guests.ffa import Ffa, FfaError

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from ffabric.abi.errors import DecodeError
-from ffabric.abi.ffa.memory import (
+from ffabric.abi.ffa.memory_words import (
     FLAG_TYPE_SHARE,
     MEM_ATTR_NORMAL_WB_INNER,
     PERM_DATA_RO,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa import notifications
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.ffa import DirectMessage, Ffa
@@ -295,7 +296,7 @@ def _serve_cycles(ffa: Ffa) -> Generator[int, None, None]:
 
 def _borrowers_descriptors(ffa: Ffa, handle: int, sender: int) -> tuple[bytes, bytes]:
     """What retrieves a region, and what relinquishes it."""
-    receivers = [abi.Receiver(ffa.endpoint, abi.PERM_DATA_RW)]
+    receivers = [abi.Receiver(ffa.endpoint, mem.PERM_DATA_RW)]
     request = abi.Transaction(sender=sender, handle=handle, receivers=receivers)
     relinquish = abi.Relinquish(handle, 0, [ffa.endpoint])
     return abi.build_transaction(request, ffa.version), abi.build_relinquish(relinquish)
@@ -312,8 +313,8 @@ class ReadyLender(Lender):
             abi.build_transaction(
                 abi.Transaction(
                     sender=ffa.endpoint,
-                    attributes=abi.MEM_ATTR_NORMAL_WB_INNER,
-                    receivers=[abi.Receiver(self.borrower, abi.PERM_DATA_RW)],
+                    attributes=mem.MEM_ATTR_NORMAL_WB_INNER,
+                    receivers=[abi.Receiver(self.borrower, mem.PERM_DATA_RW)],
                     constituents=ranges,
                 ),
                 ffa.version,

@@ -6,7 +6,8 @@ from typing import ClassVar
 from uuid import UUID
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa import memory, notifications
+from ffabric.abi.ffa import notifications
+from ffabric.abi.ffa.memory_words import PERM_DATA_RW
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK64
 from ffabric.guests.ffa import DirectMessage, Ffa, FfaError
@@ -53,7 +54,7 @@ class Vault(Partition):
             except FfaError as error:
                 return request.respond(error.status & MASK64)
             first = ffa.memory.read64(got.ipa)
-            if permissions & memory.PERM_DATA_RW:
+            if permissions & PERM_DATA_RW:
                 ffa.memory.write(got.ipa, SEAL)
             self.kept[handle] = got
             return request.respond(first, got.ipa)

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, TypeVar
 
 from ffabric.abi import psci
-from ffabric.abi.ffa import memory, notifications
+from ffabric.abi.ffa import notifications
+from ffabric.abi.ffa.memory_words import PERM_DATA_RW, PERM_INSTRUCTION_NX, PERM_INSTRUCTION_X
 from ffabric.abi.ffa.partition_info import PartitionInfo
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK64, PAGE
@@ -16,8 +17,8 @@ from ffabric.lab.demo.sps import ABACUS, ADDER, GIVE_BACK, NOTARY, SEAL, TAKE, V
 from ffabric.machine.access import DataAbort
 
 BLOCK = 2 << 20
-RW = memory.PERM_DATA_RW
-RW_NX = memory.PERM_DATA_RW | memory.PERM_INSTRUCTION_NX
+RW = PERM_DATA_RW
+RW_NX = PERM_DATA_RW | PERM_INSTRUCTION_NX
 ROUNDS = 3
 SUMS = 8
 
@@ -188,7 +189,7 @@ class Alice(Actor):
         """Memory that is lent is not executable, not one's own, and not back before it is."""
         ipa = page(ffa, 1)
         lent = await ffa.lend(self.known["vault"].id, ipa=ipa, pages=1)
-        for permissions in (RW, RW | memory.PERM_INSTRUCTION_X):
+        for permissions in (RW, RW | PERM_INSTRUCTION_X):
             answer = await self.ask(ffa, "vault", TAKE, lent, permissions)
             expect("status", answer.payload[0], Status.INVALID_PARAMETERS & MASK64)
         self.notes.append(

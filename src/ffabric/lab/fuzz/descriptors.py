@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import MASK32, PAGE, join
 from ffabric.lab.fuzz.registers import BOUNDARIES
 from ffabric.lab.oracle.transactions import DONATE, SHARE
@@ -25,8 +26,8 @@ KINDS = {
     "donate": (fid.FFA_MEM_DONATE_32, fid.FFA_MEM_DONATE_64),
 }
 RETRIEVE = (fid.FFA_MEM_RETRIEVE_REQ_32, fid.FFA_MEM_RETRIEVE_REQ_64)
-RO, RW = abi.PERM_DATA_RO, abi.PERM_DATA_RW
-X, NX = abi.PERM_INSTRUCTION_X, abi.PERM_INSTRUCTION_NX
+RO, RW = mem.PERM_DATA_RO, mem.PERM_DATA_RW
+X, NX = mem.PERM_INSTRUCTION_X, mem.PERM_INSTRUCTION_NX
 ARENA = 24
 """Pages at the start of its memory that an actor plays with."""
 
@@ -78,8 +79,8 @@ class Descriptors:
         clears = kind != "share" and random.random() < 0.2
         transaction = abi.Transaction(
             sender=actor.id,
-            attributes=abi.MEM_ATTR_NORMAL_WB_INNER if typed else 0,
-            flags=abi.FLAG_CLEAR if clears else 0,
+            attributes=mem.MEM_ATTR_NORMAL_WB_INNER if typed else 0,
+            flags=mem.FLAG_CLEAR if clears else 0,
             tag=random.choice((0, 0, 0, 1)),
             receivers=[abi.Receiver(each, rights) for each in to],
             constituents=self._ranges(),
@@ -124,7 +125,7 @@ class Descriptors:
             sender=each.owner.id if each else random.choice(self._ids or [0]),
             handle=handle,
             tag=random.choice((0, 0, 0, 1)),
-            flags=random.choice((0, 0, 0, abi.FLAG_CLEAR_RELINQUISH)) if single else 0,
+            flags=random.choice((0, 0, 0, mem.FLAG_CLEAR_RELINQUISH)) if single else 0,
             receivers=[
                 abi.Receiver(endpoint, rights | (random.choice((NX, NX, X)) if single else 0))
                 for endpoint in offers
@@ -140,7 +141,7 @@ class Descriptors:
         held = [h for h, each in self._ledger.given.items() if actor.id in each.holders]
         if not held or random.random() < 0.1:
             held = [*self._ledger.given] or [0]
-        flags = random.choice((0, 0, 0, abi.FLAG_CLEAR))
+        flags = random.choice((0, 0, 0, mem.FLAG_CLEAR))
         request = abi.Relinquish(random.choice(held), flags, [actor.id])
         data = bytearray(abi.build_relinquish(request))
         if damaged:
@@ -154,7 +155,7 @@ class Descriptors:
         if not mine or damaged:
             mine = [*self._ledger.given] or [random.choice(BOUNDARIES)]
         handle = random.choice(mine)
-        flags = random.choice((0, 0, 0, abi.FLAG_CLEAR, abi.FLAG_TIME_SLICE))
+        flags = random.choice((0, 0, 0, mem.FLAG_CLEAR, mem.FLAG_TIME_SLICE))
         if damaged:
             handle ^= random.choice((0, 1, 1 << 32, 1 << 63))
             flags = random.choice(BOUNDARIES)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32, PAGE, join
 from ffabric.lab.fuzz.chains import response_to
@@ -94,19 +95,19 @@ class Pair:
         typed = not lends or not alone
         sent = abi.Transaction(
             sender=owner.id,
-            attributes=abi.MEM_ATTR_NORMAL_WB_INNER if typed else 0,
-            receivers=[abi.Receiver(each, abi.PERM_DATA_RW) for each in to],
+            attributes=mem.MEM_ATTR_NORMAL_WB_INNER if typed else 0,
+            receivers=[abi.Receiver(each, mem.PERM_DATA_RW) for each in to],
             constituents=[(ipa, 1)],
         )
         function = fid.FFA_MEM_LEND_64 if lends else fid.FFA_MEM_SHARE_64
         data = abi.build_transaction(sent, owner.version)
         x = yield from self._must(owner, [function, len(data), len(data)], data)
         handle = join(x[2], x[3])
-        nx = abi.PERM_INSTRUCTION_NX if lends and alone else 0
+        nx = mem.PERM_INSTRUCTION_NX if lends and alone else 0
         wanted = abi.Transaction(
             sender=owner.id,
             handle=handle,
-            receivers=[abi.Receiver(each, abi.PERM_DATA_RW | nx) for each in to],
+            receivers=[abi.Receiver(each, mem.PERM_DATA_RW | nx) for each in to],
         )
         data = abi.build_transaction(wanted, borrower.version)
         call = [fid.FFA_MEM_RETRIEVE_REQ_64, len(data), len(data)]

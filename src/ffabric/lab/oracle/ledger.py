@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.smccc import SMC64
 from ffabric.abi.words import MASK32, PAGE, pages_for
 from ffabric.firmware.state.partition import State
@@ -68,9 +69,9 @@ _KINDS = {
     fid.FFA_MEM_DONATE_64: DONATE,
 }
 _PERM_BITS = {
-    abi.MEM_PERM_NO_ACCESS: 0,
-    abi.MEM_PERM_RW: S2AP_R | S2AP_W,
-    abi.MEM_PERM_RO: S2AP_R,
+    mem.MEM_PERM_NO_ACCESS: 0,
+    mem.MEM_PERM_RW: S2AP_R | S2AP_W,
+    mem.MEM_PERM_RO: S2AP_R,
 }
 
 
@@ -322,7 +323,7 @@ class Ledger:
             side.marks[at] = given
             if kind != SHARE:
                 side.set(at, 0)
-        if given.flags & abi.FLAG_CLEAR:
+        if given.flags & mem.FLAG_CLEAR:
             self._cleared(given)
 
     def _accounts(self, given: Given) -> list[tuple[Space, int, int]]:
@@ -356,7 +357,7 @@ class Ledger:
             rest = self._find_rest(space, given, held, rights)
             self.unread[wanted.handle, space.id] = rest
             place(space, given, held, rest, rights)
-        if wanted.flags & abi.FLAG_CLEAR:
+        if wanted.flags & mem.FLAG_CLEAR:
             self._cleared(given)
         if given.kind == DONATE:
             self._taken(space, wanted.handle, given)
@@ -401,7 +402,7 @@ class Ledger:
             raise space.wrong(f"relinquished {request.handle:#x}, which it does not have")
         self.unread.pop((request.handle, space.id), None)
         give_up(space, given)
-        if request.flags & abi.FLAG_CLEAR and not given.holders:
+        if request.flags & mem.FLAG_CLEAR and not given.holders:
             self._cleared(given)
         if given.owner in self.departed and not given.holders:
             self._end(request.handle, given)
@@ -414,7 +415,7 @@ class Ledger:
         if given.holders:
             raise space.wrong(f"reclaimed {handle:#x}, which {[*given.holders]} have")
         self._end(handle, given)
-        if made.x[3] & abi.FLAG_CLEAR:
+        if made.x[3] & mem.FLAG_CLEAR:
             self._cleared(given)
 
     def _end(self, handle: int, given: Given) -> None:
@@ -426,8 +427,8 @@ class Ledger:
 
     def _set_permissions(self, space: Space, made: _Made, x: list[int]) -> None:
         wanted = made.x[3]
-        bits = _PERM_BITS[wanted & abi.MEM_PERM_DATA_MASK]
-        bits |= XN if wanted & abi.MEM_PERM_XN else 0
+        bits = _PERM_BITS[wanted & mem.MEM_PERM_DATA_MASK]
+        bits |= XN if wanted & mem.MEM_PERM_XN else 0
         for n in range(made.x[2] & MASK32):
             at = made.x[1] + n * PAGE
             leaf = space.own(at, "permissions")

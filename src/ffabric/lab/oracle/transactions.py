@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.machine.stage2 import (
     ADDRESS,
     AF,
@@ -50,7 +51,7 @@ def judge_offers(given: Given) -> None:
     for endpoint, rights in given.offers.items():
         if owner.id & SECURE and not endpoint & SECURE:
             raise owner.wrong(f"{given.kind} to the normal world")
-        needed = S2AP_R | S2AP_W if rights & abi.PERM_DATA_RW else S2AP_R
+        needed = S2AP_R | S2AP_W if rights & mem.PERM_DATA_RW else S2AP_R
         if any(leaf & needed != needed for _, leaf in given.pages):
             raise owner.wrong(f"{given.kind} with more rights than it has")
 
@@ -58,13 +59,13 @@ def judge_offers(given: Given) -> None:
 def judge_rights(space: Space, given: Given, offered: int, rights: int) -> None:
     """Raise Discrepancy if a borrower has got more than it was offered."""
     owned = given.pages[0][1]
-    limit = offered & abi.PERM_DATA_MASK
-    if rights & abi.PERM_DATA_MASK == abi.PERM_DATA_RW and (
-        limit == abi.PERM_DATA_RO or not owned & S2AP_W
+    limit = offered & mem.PERM_DATA_MASK
+    if rights & mem.PERM_DATA_MASK == mem.PERM_DATA_RW and (
+        limit == mem.PERM_DATA_RO or not owned & S2AP_W
     ):
         raise space.wrong("may write what it was given to read")
     foreign = owned & SW_NS and space.id & SECURE
-    if rights & abi.PERM_INSTRUCTION_MASK == abi.PERM_INSTRUCTION_X and (
+    if rights & mem.PERM_INSTRUCTION_MASK == mem.PERM_INSTRUCTION_X and (
         given.kind == SHARE or len(given.offers) > 1 or foreign
     ):
         raise space.wrong("may execute what it must not")
@@ -92,8 +93,8 @@ def give_up(space: Space, given: Given) -> None:
 def borrowed(leaf: int, rights: int) -> int:
     """The leaf of a borrower's page, from the owner's and the permissions it got."""
     kept = leaf & (ADDRESS | MEMATTR_MASK | SH_MASK | SW_NS) | VALID | AF | S2AP_R
-    if rights & abi.PERM_DATA_MASK == abi.PERM_DATA_RW:
+    if rights & mem.PERM_DATA_MASK == mem.PERM_DATA_RW:
         kept |= S2AP_W
-    if rights & abi.PERM_INSTRUCTION_MASK != abi.PERM_INSTRUCTION_X:
+    if rights & mem.PERM_INSTRUCTION_MASK != mem.PERM_INSTRUCTION_X:
         kept |= XN
     return kept

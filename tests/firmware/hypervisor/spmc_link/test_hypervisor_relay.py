@@ -6,6 +6,7 @@ from memory_sides import KINDS, NX, RW, World, exhaust
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import PAGE
 from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.system.spec import RunSpec
@@ -63,7 +64,7 @@ def test_what_the_spmc_refuses_stays_as_it_was(ffabric, mixed, kind):
     at = a.handle.ram.base + a.handle.ram.size - 2 * PAGE
     a.memory.write(at, b"kept")
     before = a.handle.endpoint.partition.stage2.runs(at, 2)
-    flags = 0 if kind == "share" else abi.FLAG_CLEAR
+    flags = 0 if kind == "share" else mem.FLAG_CLEAR
     pool = mixed.session.system.firmware.spmc.pool
     taken = exhaust(pool)
     with ffabric.refuses("abi.no_memory_for_tables"):

@@ -5,6 +5,7 @@ import pytest
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.spmc_link.retried import RECLAIMS
@@ -19,7 +20,7 @@ from ffabric.system.description.python import sp, vm
 from ffabric.system.options.problems import SystemErrors
 
 REQ, RESP = fid.FFA_MSG_SEND_DIRECT_REQ_64, fid.FFA_MSG_SEND_DIRECT_RESP_64
-RWNX = abi.PERM_DATA_RW | abi.PERM_INSTRUCTION_NX
+RWNX = mem.PERM_DATA_RW | mem.PERM_INSTRUCTION_NX
 
 
 def pages_of(*endpoints):
@@ -361,7 +362,7 @@ def test_a_transaction_in_pieces(world):
     ranges = [(v.ram.allocate(2), 1) for _ in range(8)]
     transaction = abi.Transaction(
         sender=v.endpoint,
-        attributes=abi.MEM_ATTR_NORMAL_WB_INNER,
+        attributes=mem.MEM_ATTR_NORMAL_WB_INNER,
         receivers=[abi.Receiver(world.system.resolve("u"), 2, 0, 0, (0, 0))],
         constituents=ranges,
     )

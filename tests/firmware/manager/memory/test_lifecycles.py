@@ -5,6 +5,7 @@ from memory_sides import KINDS, NX, RO, RW, World, scatter
 from msgspec.structs import replace
 
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
 from ffabric.abi.words import PAGE
 from ffabric.machine.access import DataAbort
@@ -271,7 +272,7 @@ def test_the_hypervisor_speaks_the_version_of_the_spmc(ffabric, spmc, hypervisor
     a, b = world.a, world.b
     noise = 0xFF80 if hypervisor > V1_0 else 0x80  # reserved attributes, which go no further
     at = a.pages(2)
-    attributes = noise | (abi.MEM_ATTR_NORMAL_WB_INNER if kind == "share" else 0)
+    attributes = noise | (mem.MEM_ATTR_NORMAL_WB_INNER if kind == "share" else 0)
     handle = a.give(kind, [b], [(at, 1), (at + PAGE, 1)], tag=7, attributes=attributes)
     got = b.retrieve(handle, a, tag=7, rights=rights_for(kind, [b]))
     assert (got.sender, got.tag, len(got.constituents)) == (a.id, 7, 2)

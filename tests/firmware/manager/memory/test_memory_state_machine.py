@@ -9,7 +9,7 @@ from contextlib import suppress
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.words import PAGE
@@ -19,7 +19,7 @@ from ffabric.lab.oracle.ledger import Ledger
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 
-RO, RW, NX = abi.PERM_DATA_RO, abi.PERM_DATA_RW, abi.PERM_INSTRUCTION_NX
+RO, RW, NX = mem.PERM_DATA_RO, mem.PERM_DATA_RW, mem.PERM_INSTRUCTION_NX
 VMS, SPS = ("v", "w"), ("s", "t")
 ARENA = 6
 """Pages of each endpoint that are given around, besides a scattered buffer."""
@@ -106,7 +106,7 @@ class MemoryManagement(RuleBasedStateMachine):
             refused.add(Status.INVALID_PARAMETERS)
         if kind == "donate" and len(to) > 1:
             refused.add(Status.INVALID_PARAMETERS)
-        if kind == "share" and flags & abi.FLAG_CLEAR:
+        if kind == "share" and flags & mem.FLAG_CLEAR:
             refused.add(Status.INVALID_PARAMETERS)
         if owner in SPS and set(to) & set(VMS):
             refused |= {Status.DENIED, Status.INVALID_PARAMETERS}
@@ -121,7 +121,7 @@ class MemoryManagement(RuleBasedStateMachine):
         count=st.integers(1, 3),
         what=st.sampled_from(["pages", "pages", "pages", "buffer", "gift"]),
         rights=st.sampled_from([RW, RW, RO]),
-        flags=st.sampled_from([0, 0, 0, abi.FLAG_CLEAR]),
+        flags=st.sampled_from([0, 0, 0, mem.FLAG_CLEAR]),
     )
     def send(self, *, kind, owner, to, at, count, what, rights, flags):
         if owner not in self.alive:
@@ -147,7 +147,7 @@ class MemoryManagement(RuleBasedStateMachine):
         for place in (self.own, self.buffer, self.gift):
             place[owner] = [page for page in place[owner] if page not in pages]
         offers = dict.fromkeys(to, RW if kind == "donate" else rights)
-        contents = bytes(8) if flags & abi.FLAG_CLEAR else contents
+        contents = bytes(8) if flags & mem.FLAG_CLEAR else contents
         self.given[handle] = Given(kind, owner, pages, offers, contents)
         return handle
 

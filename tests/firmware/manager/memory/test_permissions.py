@@ -6,7 +6,12 @@ import pytest
 from memory_sides import NX, RW, Side
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa.memory import MEM_PERM_NO_ACCESS, MEM_PERM_RO, MEM_PERM_RW, MEM_PERM_XN
+from ffabric.abi.ffa.memory_words import (
+    MEM_PERM_NO_ACCESS,
+    MEM_PERM_RO,
+    MEM_PERM_RW,
+    MEM_PERM_XN,
+)
 from ffabric.abi.ffa.version import V1_2, V1_3
 from ffabric.abi.words import PAGE
 from ffabric.guests.ffa import Blocked

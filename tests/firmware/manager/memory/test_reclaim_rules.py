@@ -4,7 +4,7 @@ import pytest
 from memory_sides import KINDS, NX, RO, RW, World
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import PAGE
 from ffabric.system.description.python import sp
 from ffabric.system.manifest.manifest import MemoryRegion, RegionAttributes
@@ -81,10 +81,10 @@ def test_reserved_flags_are_zero(ffabric, world, lent, flags):
     _, handle, _ = lent
     with ffabric.refuses("mem.relinquish.flags"):
         world.b.relinquish(handle, flags)
-    world.b.relinquish(handle, abi.FLAG_TIME_SLICE)
+    world.b.relinquish(handle, mem.FLAG_TIME_SLICE)
     with ffabric.refuses("mem.reclaim.flags"):
         world.a.reclaim(handle, flags)
-    world.a.reclaim(handle, abi.FLAG_TIME_SLICE)
+    world.a.reclaim(handle, mem.FLAG_TIME_SLICE)
 
 
 def test_a_borrower_does_not_clear_what_is_shared(ffabric, world):
@@ -93,7 +93,7 @@ def test_a_borrower_does_not_clear_what_is_shared(ffabric, world):
     handle = world.a.give("share", [world.b], [(at, 1)])
     world.b.retrieve(handle, world.a)
     with ffabric.refuses("mem.relinquish.share_clear"):
-        world.b.relinquish(handle, abi.FLAG_CLEAR)
+        world.b.relinquish(handle, mem.FLAG_CLEAR)
     assert world.a.memory.read(at, 4) == b"kept"
     world.b.relinquish(handle)
 
@@ -102,7 +102,7 @@ def test_a_borrower_does_not_clear_what_it_cannot_write(ffabric, world):
     handle = world.a.give("lend", [world.b], [(world.a.pages(), 1)])
     world.b.retrieve(handle, world.a, rights=RO | NX)
     with ffabric.refuses("mem.relinquish.clear_read_only"):
-        world.b.relinquish(handle, abi.FLAG_CLEAR)
+        world.b.relinquish(handle, mem.FLAG_CLEAR)
     world.b.relinquish(handle)
 
 
@@ -110,7 +110,7 @@ def test_the_last_borrower_clears(world, lent):
     at, handle, ipa = lent
     world.b.memory.write(ipa, b"used")
     world.c.retrieve(handle, world.a, others=[world.b])
-    world.b.relinquish(handle, abi.FLAG_CLEAR)
+    world.b.relinquish(handle, mem.FLAG_CLEAR)
     world.c.relinquish(handle)
     world.a.reclaim(handle)
     assert world.a.memory.read(at, 6) == b"usedre", "the last one did not ask"
@@ -118,7 +118,7 @@ def test_the_last_borrower_clears(world, lent):
     world.b.retrieve(handle, world.a, others=[world.c])
     world.c.retrieve(handle, world.a, others=[world.b])
     world.b.relinquish(handle)
-    world.c.relinquish(handle, abi.FLAG_CLEAR)
+    world.c.relinquish(handle, mem.FLAG_CLEAR)
     world.a.reclaim(handle)
     assert world.a.memory.read(at, 6) == bytes(6)
 
@@ -127,7 +127,7 @@ def test_what_the_retrieve_announced_is_not_what_the_relinquish_does(world):
     at = world.a.pages()
     world.a.memory.write(at, b"kept")
     handle = world.a.give("lend", [world.b], [(at, 1)])
-    world.b.retrieve(handle, world.a, rights=RW | NX, flags=abi.FLAG_CLEAR_RELINQUISH)
+    world.b.retrieve(handle, world.a, rights=RW | NX, flags=mem.FLAG_CLEAR_RELINQUISH)
     world.b.relinquish(handle)
     world.a.reclaim(handle)
     assert world.a.memory.read(at, 4) == b"kept"
@@ -171,7 +171,7 @@ def test_only_the_owner_reclaims(ffabric, world, kind):
 def test_the_owner_clears(world, kind):
     at = world.a.pages(2)
     world.a.memory.write(at, b"x" * 2 * PAGE)
-    world.a.reclaim(world.a.give(kind, [world.b], [(at, 1)]), abi.FLAG_CLEAR)
+    world.a.reclaim(world.a.give(kind, [world.b], [(at, 1)]), mem.FLAG_CLEAR)
     assert world.a.memory.read(at, 2 * PAGE) == bytes(PAGE) + b"x" * PAGE
 
 
@@ -182,7 +182,7 @@ def test_the_owner_does_not_clear_what_it_cannot_write(ffabric):
     world = World(ffabric, "sp-sp", sps=[sp("a", memory_regions=(region,)), "b", "c"])
     handle = world.a.give("lend", [world.b], [(READ_ONLY, 1)], rights=RO)
     with ffabric.refuses("mem.reclaim.clear_read_only"):
-        world.a.reclaim(handle, abi.FLAG_CLEAR)
+        world.a.reclaim(handle, mem.FLAG_CLEAR)
     world.a.reclaim(handle)
 
 

@@ -5,13 +5,14 @@ from memory_sides import NORMAL, NX, RO, RW, WORLDS, World, X, exhaust
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.words import PAGE
 from ffabric.machine.stage2 import S2AP_W, XN
 from ffabric.system.description.python import sp
 from ffabric.system.manifest.manifest import DeviceRegion, MemoryRegion, RegionAttributes
 
-DEVICE = abi.MEM_ATTR_TYPE_DEVICE | abi.MEM_ATTR_DEVICE_NGNRNE | abi.MEM_ATTR_INNER_SHAREABLE
+DEVICE = mem.MEM_ATTR_TYPE_DEVICE | mem.MEM_ATTR_DEVICE_NGNRNE | mem.MEM_ATTR_INNER_SHAREABLE
 SHARE, LEND, DONATE = ("share",), ("lend",), ("donate",)
 ALL = ("share", "lend", "donate")
 SENT = ("total", "length", "x3", "x4", "patch")
@@ -84,9 +85,9 @@ CASES = {
         Case({"sender": 0xFFFF}),
     ],
     "mem.retrieve.type": [
-        Case({"flags": abi.FLAG_TYPE_LEND}, {"flags": abi.FLAG_TYPE_SHARE}, kinds=SHARE),
-        Case({"flags": abi.FLAG_TYPE_DONATE}, {"flags": abi.FLAG_TYPE_LEND}, kinds=LEND),
-        Case({"flags": abi.FLAG_TYPE_SHARE}, {"flags": abi.FLAG_TYPE_DONATE}, kinds=DONATE),
+        Case({"flags": mem.FLAG_TYPE_LEND}, {"flags": mem.FLAG_TYPE_SHARE}, kinds=SHARE),
+        Case({"flags": mem.FLAG_TYPE_DONATE}, {"flags": mem.FLAG_TYPE_LEND}, kinds=LEND),
+        Case({"flags": mem.FLAG_TYPE_SHARE}, {"flags": mem.FLAG_TYPE_DONATE}, kinds=DONATE),
     ],
     "mem.retrieve.tag": [
         Case({"tag": 0x1234}, {"tag": 0x1235}, tag=0x1235),
@@ -100,40 +101,40 @@ CASES = {
         Case({"has_composite": True}),
     ],
     "mem.retrieve.share_clear": [
-        Case({"flags": abi.FLAG_CLEAR}, kinds=SHARE),
-        Case({"flags": abi.FLAG_CLEAR_RELINQUISH}, kinds=SHARE),
+        Case({"flags": mem.FLAG_CLEAR}, kinds=SHARE),
+        Case({"flags": mem.FLAG_CLEAR_RELINQUISH}, kinds=SHARE),
     ],
     "mem.retrieve.clear": [
-        Case({"flags": abi.FLAG_CLEAR}, {"flags": abi.FLAG_TIME_SLICE}, kinds=("lend", "donate")),
+        Case({"flags": mem.FLAG_CLEAR}, {"flags": mem.FLAG_TIME_SLICE}, kinds=("lend", "donate")),
     ],
     "mem.retrieve.clear_read_only": [
         Case(
-            {"flags": abi.FLAG_CLEAR, "rights": RO | NX},
-            {"flags": abi.FLAG_CLEAR},
+            {"flags": mem.FLAG_CLEAR, "rights": RO | NX},
+            {"flags": mem.FLAG_CLEAR},
             kinds=("lend", "donate"),
-            flags=abi.FLAG_CLEAR,
+            flags=mem.FLAG_CLEAR,
         ),
         Case(
-            {"flags": abi.FLAG_CLEAR_RELINQUISH, "rights": RO | NX},
-            {"flags": abi.FLAG_CLEAR_RELINQUISH},
+            {"flags": mem.FLAG_CLEAR_RELINQUISH, "rights": RO | NX},
+            {"flags": mem.FLAG_CLEAR_RELINQUISH},
             kinds=LEND,
         ),
         Case(
-            {"flags": abi.FLAG_CLEAR_RELINQUISH, "rights": NX},
+            {"flags": mem.FLAG_CLEAR_RELINQUISH, "rights": NX},
             {"rights": NX},
             kinds=LEND,
             rights=RO,
         ),
     ],
     "mem.retrieve.ns_bit": [
-        Case({"attributes": abi.MEM_ATTR_NS}, {"attributes": 0xFF80}),
-        Case({"attributes": NORMAL | abi.MEM_ATTR_NS}, {"attributes": NORMAL}),
+        Case({"attributes": mem.MEM_ATTR_NS}, {"attributes": 0xFF80}),
+        Case({"attributes": NORMAL | mem.MEM_ATTR_NS}, {"attributes": NORMAL}),
     ],
     "mem.retrieve.attributes": [
         Case({"attributes": DEVICE}, {"attributes": NORMAL}),
-        Case({"attributes": NORMAL & ~abi.MEM_ATTR_CACHEABILITY_MASK | abi.MEM_ATTR_NON_CACHEABLE}),
-        Case({"attributes": NORMAL & ~abi.MEM_ATTR_SHAREABILITY_MASK}),
-        Case({"attributes": abi.MEM_ATTR_TYPE_MASK | 0xF}),
+        Case({"attributes": NORMAL & ~mem.MEM_ATTR_CACHEABILITY_MASK | mem.MEM_ATTR_NON_CACHEABLE}),
+        Case({"attributes": NORMAL & ~mem.MEM_ATTR_SHAREABILITY_MASK}),
+        Case({"attributes": mem.MEM_ATTR_TYPE_MASK | 0xF}),
     ],
     "mem.retrieve.data_access": [
         Case({}, {"rights": RO}, kinds=SHARE, rights=RO),
@@ -165,14 +166,14 @@ CASES = {
         Case({"receivers": asks("b", "c")}, kinds=SHARE),
         Case({"receivers": asks("c")}, kinds=SHARE),
         Case(
-            {"flags": abi.FLAG_BYPASS_BORROWERS_CHECK},
-            {"flags": abi.FLAG_BYPASS_BORROWERS_CHECK, "receivers": asks("b")},
+            {"flags": mem.FLAG_BYPASS_BORROWERS_CHECK},
+            {"flags": mem.FLAG_BYPASS_BORROWERS_CHECK, "receivers": asks("b")},
             kinds=("share", "lend"),
             to="bc",
         ),
-        Case({"flags": abi.FLAG_BYPASS_BORROWERS_CHECK}),
+        Case({"flags": mem.FLAG_BYPASS_BORROWERS_CHECK}),
         Case(
-            {"flags": abi.FLAG_BYPASS_BORROWERS_CHECK, "receivers": asks("c")},
+            {"flags": mem.FLAG_BYPASS_BORROWERS_CHECK, "receivers": asks("c")},
             kinds=("share", "lend"),
             to="bc",
         ),
@@ -352,13 +353,13 @@ def test_who_asks_for_nothing_gets_what_it_was_offered(world, offered):
 def test_a_response_says_what_the_memory_is(world):
     a, b = world.a, world.b
     for kind, flag in (
-        ("share", abi.FLAG_TYPE_SHARE),
-        ("lend", abi.FLAG_TYPE_LEND),
-        ("donate", abi.FLAG_TYPE_DONATE),
+        ("share", mem.FLAG_TYPE_SHARE),
+        ("lend", mem.FLAG_TYPE_LEND),
+        ("donate", mem.FLAG_TYPE_DONATE),
     ):
         handle = a.give(kind, [b], [(a.pages(), 1)], tag=0xABCD)
         got = b.retrieve(handle, a, tag=0xABCD, rights=usual_rights(kind, "b"))
-        non_secure = abi.MEM_ATTR_NS if world.kind in SECURE_BORROWER else 0
+        non_secure = mem.MEM_ATTR_NS if world.kind in SECURE_BORROWER else 0
         assert got.attributes == NORMAL | non_secure
         assert (got.flags, got.handle, got.tag, got.sender) == (flag, handle, 0xABCD, a.id)
         assert (got.total_pages, got.range_count, len(got.receivers)) == (1, 1, 1)
@@ -369,9 +370,9 @@ def test_the_clear_flag_is_told(world):
     a, b = world.a, world.b
     at = a.pages()
     a.memory.write(at, b"secret")
-    handle = a.give("lend", [b], [(at, 1)], flags=abi.FLAG_CLEAR)
+    handle = a.give("lend", [b], [(at, 1)], flags=mem.FLAG_CLEAR)
     got = b.retrieve(handle, a, rights=RW | NX)
-    assert got.flags & abi.FLAG_CLEAR
+    assert got.flags & mem.FLAG_CLEAR
     assert b.memory.read(got.constituents[0][0], 6) == bytes(6)
 
 
@@ -401,15 +402,15 @@ def test_a_device_is_mapped_as_one(ffabric):
     handle = a.give("lend", [b], [(0x1C0B_0000, 1)])
     with ffabric.refuses("mem.retrieve.attributes"):
         b.retrieve(handle, a, rights=RW | NX, attributes=NORMAL)
-    flags = abi.FLAG_CLEAR_RELINQUISH
+    flags = mem.FLAG_CLEAR_RELINQUISH
     got = b.retrieve(handle, a, rights=RW | NX, attributes=DEVICE, flags=flags)
     assert got.attributes == DEVICE
     assert b.descriptor(0x1C0B_0000) & 0x3C == 0
     with ffabric.refuses("mem.relinquish.clear_device"):
-        b.relinquish(handle, abi.FLAG_CLEAR)
+        b.relinquish(handle, mem.FLAG_CLEAR)
     b.relinquish(handle)
     with ffabric.refuses("mem.reclaim.clear_device"):
-        a.reclaim(handle, abi.FLAG_CLEAR)
+        a.reclaim(handle, mem.FLAG_CLEAR)
     a.reclaim(handle)
 
 
@@ -448,7 +449,7 @@ def test_flags_come_before_attributes_and_these_before_permissions(ffabric, worl
     handle = world.a.give("lend", [world.b], [(world.a.pages(), 1)])
     strange = {"attributes": DEVICE, "rights": 0}
     with ffabric.refuses("mem.retrieve.type"):
-        world.b.retrieve(handle, world.a, flags=abi.FLAG_TYPE_SHARE, **strange)
+        world.b.retrieve(handle, world.a, flags=mem.FLAG_TYPE_SHARE, **strange)
     with ffabric.refuses("mem.retrieve.alignment_hint"):
         world.b.retrieve(handle, world.a, flags=1 << 8, **strange)
     with ffabric.refuses("mem.retrieve.attributes"):

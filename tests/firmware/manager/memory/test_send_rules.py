@@ -4,6 +4,7 @@ import pytest
 from memory_sides import KINDS, NORMAL, NX, RO, RW, WORLDS, Side, World, X, exhaust
 
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import PAGE
 from ffabric.firmware.state.region import MAX_RANGES, MAX_REGIONS
 from ffabric.system.description.python import sp
@@ -14,12 +15,12 @@ from ffabric.system.manifest.manifest import (
     RegionAttributes,
 )
 
-DEVICE = abi.MEM_ATTR_TYPE_DEVICE | abi.MEM_ATTR_DEVICE_NGNRNE | abi.MEM_ATTR_INNER_SHAREABLE
-NON_CACHEABLE = abi.MEM_ATTR_TYPE_NORMAL | abi.MEM_ATTR_NON_CACHEABLE | abi.MEM_ATTR_INNER_SHAREABLE
+DEVICE = mem.MEM_ATTR_TYPE_DEVICE | mem.MEM_ATTR_DEVICE_NGNRNE | mem.MEM_ATTR_INNER_SHAREABLE
+NON_CACHEABLE = mem.MEM_ATTR_TYPE_NORMAL | mem.MEM_ATTR_NON_CACHEABLE | mem.MEM_ATTR_INNER_SHAREABLE
 TYPES = {
-    "share": abi.FLAG_TYPE_SHARE,
-    "lend": abi.FLAG_TYPE_LEND,
-    "donate": abi.FLAG_TYPE_DONATE,
+    "share": mem.FLAG_TYPE_SHARE,
+    "lend": mem.FLAG_TYPE_LEND,
+    "donate": mem.FLAG_TYPE_DONATE,
 }
 
 
@@ -98,10 +99,10 @@ CASES = {
     "mem.{kind}.flags": [
         Case({"flags": 1 << 5}),
         Case({"flags": 1 << 31}),
-        Case({"flags": abi.FLAG_CLEAR_RELINQUISH}),
+        Case({"flags": mem.FLAG_CLEAR_RELINQUISH}),
         Case(
             {"flags": lambda w, k, at: TYPES["lend" if k == "share" else "share"]},
-            {"flags": lambda w, k, at: TYPES[k] | abi.FLAG_TIME_SLICE},
+            {"flags": lambda w, k, at: TYPES[k] | mem.FLAG_TIME_SLICE},
         ),
     ],
     "mem.{kind}.permission_reserved": [
@@ -114,7 +115,7 @@ CASES = {
     "mem.{kind}.data_access_unspecified": [Case({"rights": 0}, {"rights": RO}, kinds=NOT_DONATE)],
     "mem.{kind}.ns_bit": [
         Case(
-            {"attributes": attributes(add=abi.MEM_ATTR_NS)}, {"attributes": attributes(add=0xFF80)}
+            {"attributes": attributes(add=mem.MEM_ATTR_NS)}, {"attributes": attributes(add=0xFF80)}
         )
     ],
     "mem.{kind}.type_specified": [
@@ -124,14 +125,14 @@ CASES = {
     ],
     "mem.{kind}.attributes": [
         Case({"attributes": NON_CACHEABLE}, kinds=("share",)),
-        Case({"attributes": NORMAL & ~abi.MEM_ATTR_SHAREABILITY_MASK}, kinds=("share",)),
+        Case({"attributes": NORMAL & ~mem.MEM_ATTR_SHAREABILITY_MASK}, kinds=("share",)),
         Case({"attributes": 0}, kinds=("share",)),
         Case(
             {"to": lambda w, k, at: [w.b, w.c], "attributes": NON_CACHEABLE},
             {"to": lambda w, k, at: [w.b, w.c], "attributes": NORMAL},
             kinds=("lend",),
         ),
-        Case({"attributes": NORMAL | abi.MEM_ATTR_TYPE_DEVICE}, kinds=("share",)),
+        Case({"attributes": NORMAL | mem.MEM_ATTR_TYPE_DEVICE}, kinds=("share",)),
     ],
     "mem.{kind}.unaligned_base": [
         Case({"ranges": lambda w, k, at: [(at + 1, 1)]}),
@@ -211,7 +212,7 @@ def test_shared_memory_is_not_cleared(ffabric, world):
     at = world.a.pages()
     world.a.memory.write(at, b"kept")
     with ffabric.refuses("mem.share.clear_flag"):
-        world.a.give("share", [world.b], [(at, 1)], flags=abi.FLAG_CLEAR)
+        world.a.give("share", [world.b], [(at, 1)], flags=mem.FLAG_CLEAR)
     assert world.a.memory.read(at, 4) == b"kept"
 
 
@@ -219,7 +220,7 @@ def test_shared_memory_is_not_cleared(ffabric, world):
 def test_lent_and_donated_memory_is_cleared_if_the_sender_asks(world, kind):
     at = world.a.pages(3)
     world.a.memory.write(at, b"x" * 3 * PAGE)
-    handle = world.a.give(kind, [world.b], [(at, 1), (at + 2 * PAGE, 1)], flags=abi.FLAG_CLEAR)
+    handle = world.a.give(kind, [world.b], [(at, 1), (at + 2 * PAGE, 1)], flags=mem.FLAG_CLEAR)
     world.a.reclaim(handle)
     assert world.a.memory.read(at, 3 * PAGE) == bytes(PAGE) + b"x" * PAGE + bytes(PAGE)
 
@@ -282,7 +283,7 @@ def test_nobody_gives_more_than_it_has(ffabric, regions, kind):
 def test_read_only_memory_is_not_cleared(ffabric, regions, kind):
     rights = RO if kind == "lend" else 0
     with ffabric.refuses(f"mem.{kind}.clear_read_only"):
-        regions.a.give(kind, [regions.b], [(READ_ONLY, 1)], rights=rights, flags=abi.FLAG_CLEAR)
+        regions.a.give(kind, [regions.b], [(READ_ONLY, 1)], rights=rights, flags=mem.FLAG_CLEAR)
     regions.a.give(kind, [regions.b], [(READ_ONLY, 1)], rights=rights)
 
 
@@ -293,11 +294,11 @@ def test_memory_that_one_cannot_read_is_not_given(ffabric, kind):
     system = ffabric.boot(sps=[owner, "b"], initialising=["a"])
     a = Side(system.sp("a"))
     at = a.pages()
-    a.ffa.mem_perm_set(at, 1, abi.MEM_PERM_NO_ACCESS | abi.MEM_PERM_XN)
+    a.ffa.mem_perm_set(at, 1, mem.MEM_PERM_NO_ACCESS | mem.MEM_PERM_XN)
     rights = 0 if kind == "donate" else RO
     with ffabric.refuses(f"mem.{kind}.permission"):
         a.give(kind, [system.sp("b")], [(at, 1)], rights=rights)
-    a.ffa.mem_perm_set(at, 1, abi.MEM_PERM_RO | abi.MEM_PERM_XN)
+    a.ffa.mem_perm_set(at, 1, mem.MEM_PERM_RO | mem.MEM_PERM_XN)
     a.give(kind, [system.sp("b")], [(at, 1)], rights=rights)
 
 
@@ -320,7 +321,7 @@ def test_a_device_is_lent_to_one(ffabric, device):
     with ffabric.refuses("mem.lend.device"):
         a.give("lend", [b, c], [(UART, 1)], attributes=DEVICE)
     with ffabric.refuses("mem.lend.device"):
-        a.give("lend", [b], [(UART, 1)], flags=abi.FLAG_CLEAR)
+        a.give("lend", [b], [(UART, 1)], flags=mem.FLAG_CLEAR)
     a.reclaim(a.give("lend", [b], [(UART, 1)]))
 
 

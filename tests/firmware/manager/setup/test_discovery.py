@@ -5,6 +5,7 @@ import pytest
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
+from ffabric.abi.ffa.flags import COUNT_ONLY
 from ffabric.abi.ffa.partition_info import PartitionInfo
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
 from ffabric.firmware.manager.setup import discovery
@@ -60,7 +61,7 @@ def test_a_named_uuid_selects_and_is_not_repeated(bench, sp, other):
 
 
 def test_a_count_needs_no_buffers(bench, sp, other):
-    answer = bench.ok(sp, fid.FFA_PARTITION_INFO_GET, 0, 0, 0, 0, info.COUNT_ONLY)
+    answer = bench.ok(sp, fid.FFA_PARTITION_INFO_GET, 0, 0, 0, 0, COUNT_ONLY)
     assert answer[2:8] == [2, 0, 0, 0, 0, 0]
 
 

@@ -5,6 +5,7 @@ from memory_sides import RW, World, exhaust
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.ffa import FfaError, status_of
@@ -290,12 +291,12 @@ def test_a_vms_rx_is_acquired_and_released(ffabric, manager):
 def test_a_hypervisor_asks_what_a_handle_stands_for(manager):
     a, b, c = manager.a, manager.b, manager.c
     at = a.pages(4)
-    handle = a.give("lend", [b, c], [(at, 1), (at + 2 * PAGE, 2)], tag=9, flags=abi.FLAG_CLEAR)
+    handle = a.give("lend", [b, c], [(at, 1), (at + 2 * PAGE, 2)], tag=9, flags=mem.FLAG_CLEAR)
     asked = abi.Transaction(sender=0, handle=handle)
     got = a.take(asked)
     assert (got.handle, got.tag, got.total_pages) == (handle, 9, 3)
     assert got.constituents == [(at, 1), (at + 2 * PAGE, 2)]
-    assert got.flags == abi.FLAG_TYPE_LEND | abi.FLAG_CLEAR
+    assert got.flags == mem.FLAG_TYPE_LEND | mem.FLAG_CLEAR
     assert [(r.endpoint, r.permissions) for r in got.receivers] == [(b.id, RW), (c.id, RW)]
     a.reclaim(handle)
 

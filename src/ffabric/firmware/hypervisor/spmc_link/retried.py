@@ -17,7 +17,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
+from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor import notifications
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.region import Region
     from ffabric.machine.machine import PE
 
-FRAMEWORK = 1 << 31
 RECLAIM_AFTER = 100_000
 """Nanoseconds between an SP's run and the first attempts to reclaim orphaned regions."""
 RECLAIMS = 16
@@ -91,7 +91,14 @@ class Retried:
                 sp in self.messages and sp not in self._telling and not hypervisor.is_occupied(sp)
             ):
                 message, vm = self.messages[sp][0]
-                request = [fid.FFA_MSG_SEND_DIRECT_REQ_32, sp, FRAMEWORK | message, 0, 0, vm]
+                request = [
+                    fid.FFA_MSG_SEND_DIRECT_REQ_32,
+                    sp,
+                    FRAMEWORK_MESSAGE | message,
+                    0,
+                    0,
+                    vm,
+                ]
                 self._telling.add(sp)
                 answer = yield from relay.uninterrupted(hypervisor, pe, request)
                 self._telling.discard(sp)
@@ -144,7 +151,7 @@ class Retried:
     def reclaim(self, region: Region) -> Steps:
         """Ask the SPMC for an orphaned region: its frames are free, or it is tried again later."""
         frames = self._hypervisor.frames
-        answer = yield relay.reclaim_call(region, abi.FLAG_CLEAR)
+        answer = yield relay.reclaim_call(region, mem.FLAG_CLEAR)
         if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
             for _, pa, pages, _ in region.runs:
                 frames.release(pa, pages)

@@ -15,12 +15,12 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.memory import HANDLE_HYPERVISOR
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.dispatch import REFUSALS, Manager, Next, as_refused
 from ffabric.firmware.state.partition import ExecutionContext, Partition, State
-from ffabric.firmware.state.region import HANDLE_OF_HYPERVISOR
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.monitor import Monitor
@@ -87,7 +87,7 @@ class Sequences(Manager):
     """A manager with another world beneath it, which it calls by SMC."""
 
     def __init__(self, machine: Machine, pool: PagePool, version: int, monitor: Monitor) -> None:
-        super().__init__(machine, pool, version, allocator_bit=HANDLE_OF_HYPERVISOR)
+        super().__init__(machine, pool, version, allocator_bit=HANDLE_HYPERVISOR)
         self.monitor = monitor
         self.unfinished: dict[int, ExecutionContext] = {}
         """Who made the request that an SP's context (id << 16 | index) has not finished."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_3
 from ffabric.abi.words import MASK32
@@ -71,9 +71,9 @@ OWNED = rule(
 )
 
 _EL0_FIELDS = {
-    abi.MEM_PERM_NO_ACCESS: 0,
-    abi.MEM_PERM_RW: S2AP_R | S2AP_W,
-    abi.MEM_PERM_RO: S2AP_R,
+    mem.MEM_PERM_NO_ACCESS: 0,
+    mem.MEM_PERM_RW: S2AP_R | S2AP_W,
+    mem.MEM_PERM_RO: S2AP_R,
 }
 """Data access field of w3 -> S2AP bits."""
 _DATA_ACCESS = {bits: field for field, bits in _EL0_FIELDS.items()}
@@ -109,17 +109,17 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
         refuse(ALIGNMENT, got=address, expected="a multiple of 0x1000")
     if not count or (address + count * 0x1000) >> stage2.ipa_bits:
         refuse(COUNT, got=count, expected="1 or more")
-    data = wanted & abi.MEM_PERM_DATA_MASK
-    if wanted & ~(abi.MEM_PERM_DATA_MASK | abi.MEM_PERM_XN) or data not in _EL0_FIELDS:
+    data = wanted & mem.MEM_PERM_DATA_MASK
+    if wanted & ~(mem.MEM_PERM_DATA_MASK | mem.MEM_PERM_XN) or data not in _EL0_FIELDS:
         refuse(RESERVED, got=wanted, expected="RO, RW or none, X or NX")
-    if data == abi.MEM_PERM_RW and not wanted & abi.MEM_PERM_XN:
-        refuse(WRITE_EXECUTE, got=wanted, expected=wanted | abi.MEM_PERM_XN)
+    if data == mem.MEM_PERM_RW and not wanted & mem.MEM_PERM_XN:
+        refuse(WRITE_EXECUTE, got=wanted, expected=wanted | mem.MEM_PERM_XN)
     for ipa, pa, _, attrs in stage2.runs(address, count):
         if pa < 0 or attrs & ownership.MASK:
             refuse(OWNED, got=(ipa, ownership.name(attrs)), expected="OWNED")
-        if not wanted & abi.MEM_PERM_XN and attrs & MEMATTR_MASK != MEMATTR_NORMAL_WB:
-            refuse(EXECUTE_DEVICE, got=wanted, expected=wanted | abi.MEM_PERM_XN)
-    bits = _EL0_FIELDS[data] | (XN if wanted & abi.MEM_PERM_XN else 0)
+        if not wanted & mem.MEM_PERM_XN and attrs & MEMATTR_MASK != MEMATTR_NORMAL_WB:
+            refuse(EXECUTE_DEVICE, got=wanted, expected=wanted | mem.MEM_PERM_XN)
+    bits = _EL0_FIELDS[data] | (XN if wanted & mem.MEM_PERM_XN else 0)
     stage2.update(address, count, S2AP_R | S2AP_W | XN_MASK, bits)
     if pm.tracer is not None:
         pm.tracer.event(
@@ -140,7 +140,7 @@ def _stage2(caller: ExecutionContext) -> Stage2:
 
 def _encode(descriptor: int) -> int:
     data = _DATA_ACCESS[descriptor & (S2AP_R | S2AP_W)]
-    return data | (abi.MEM_PERM_XN if descriptor & XN else 0)
+    return data | (mem.MEM_PERM_XN if descriptor & XN else 0)
 
 
 HANDLERS: dict[int, Handler] = {

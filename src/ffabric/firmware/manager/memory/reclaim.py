@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, join
 from ffabric.firmware.manager.memory import send
@@ -71,7 +72,7 @@ RECLAIM_DEVICE = rule(
 
 _SNAPSHOT = 64
 """Bytes of TX that hold a relinquish descriptor of a few endpoints; only one is legal."""
-_RELINQUISH_FLAGS = abi.FLAG_CLEAR | abi.FLAG_TIME_SLICE
+_RELINQUISH_FLAGS = mem.FLAG_CLEAR | mem.FLAG_TIME_SLICE
 
 
 def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
@@ -91,7 +92,7 @@ def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
         refuse(NOT_RETRIEVED, got=wanted.handle, expected="retrieved")
     if wanted.flags & ~_RELINQUISH_FLAGS:
         refuse(RELINQUISH_FLAGS, got=wanted.flags, expected=_RELINQUISH_FLAGS)
-    clear = bool(wanted.flags & abi.FLAG_CLEAR)
+    clear = bool(wanted.flags & mem.FLAG_CLEAR)
     if clear:
         _judge_clear(me, region, borrower)
     take_from(pm, region, borrower, clear=clear)
@@ -123,9 +124,9 @@ def _judge_clear(partition: Partition, region: Region, borrower: Borrower) -> No
     assert borrower.held is not None
     assert partition.stage2 is not None
     if region.kind is SHARE:
-        refuse(SHARE_CLEAR, got=abi.FLAG_CLEAR, expected=0)
+        refuse(SHARE_CLEAR, got=mem.FLAG_CLEAR, expected=0)
     if region.device:
-        refuse(CLEAR_DEVICE, got=abi.FLAG_CLEAR, expected=0)
+        refuse(CLEAR_DEVICE, got=mem.FLAG_CLEAR, expected=0)
     if not partition.stage2.translate(borrower.held[0][0]) & S2AP_W:
         refuse(CLEAR_RO, got="RO", expected="RW")
 
@@ -149,9 +150,9 @@ def judge_reclaim(pm: Manager, owner: Partition, handle: int, flags: int) -> Reg
     holders = region.retrieved
     if holders:
         refuse(RETRIEVED, got=holders, expected=[])
-    if flags & abi.FLAG_CLEAR:
+    if flags & mem.FLAG_CLEAR:
         if region.device:
-            refuse(RECLAIM_DEVICE, got=flags, expected=flags & ~abi.FLAG_CLEAR)
+            refuse(RECLAIM_DEVICE, got=flags, expected=flags & ~mem.FLAG_CLEAR)
         if not region.runs[0][3] & S2AP_W:
             refuse(RECLAIM_CLEAR, got="RO", expected="RW")
     return region

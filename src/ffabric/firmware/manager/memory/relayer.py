@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from typing import TYPE_CHECKING
 
-from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import PAGE
 from ffabric.firmware.manager.memory import reclaim, send
 from ffabric.firmware.state import reply
@@ -43,7 +43,7 @@ class Relayer(abc.ABC):
     def commit(self, pe: PE, caller: ExecutionContext, region: Region) -> Next:
         """The transaction is judged: let it take effect and answer with its handle."""
         send.transfer(self, region)
-        if region.flags & abi.FLAG_CLEAR:
+        if region.flags & mem.FLAG_CLEAR:
             self.zero(region.runs)
         self.regions.settle(region)
         send.answer(caller, region)
@@ -51,7 +51,7 @@ class Relayer(abc.ABC):
 
     def reclaim(self, pe: PE, caller: ExecutionContext, region: Region, flags: int) -> Next:
         """The reclaim is judged: let it take effect."""
-        reclaim.take_back(self, region, clear=bool(flags & abi.FLAG_CLEAR))
+        reclaim.take_back(self, region, clear=bool(flags & mem.FLAG_CLEAR))
         reply.success(caller.x)
         return caller
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import MASK32, SECURE_BIT
@@ -164,13 +165,13 @@ NO_ROOM = rule(
 )
 
 _KNOWN_FLAGS = (
-    abi.FLAG_CLEAR
-    | abi.FLAG_TIME_SLICE
-    | abi.FLAG_CLEAR_RELINQUISH
-    | abi.FLAG_TYPE_MASK
-    | abi.FLAG_BYPASS_BORROWERS_CHECK
+    mem.FLAG_CLEAR
+    | mem.FLAG_TIME_SLICE
+    | mem.FLAG_CLEAR_RELINQUISH
+    | mem.FLAG_TYPE_MASK
+    | mem.FLAG_BYPASS_BORROWERS_CHECK
 )
-_HINT_FLAGS = abi.FLAG_ALIGN_HINT_MASK | abi.FLAG_ALIGN_HINT_VALID
+_HINT_FLAGS = mem.FLAG_ALIGN_HINT_MASK | mem.FLAG_ALIGN_HINT_VALID
 
 
 def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
@@ -192,8 +193,8 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     descriptor = _descriptor(region, permissions)
     borrower.held = place(pm, me, region, descriptor)
     borrower.holder = me
-    borrower.clear_after = bool(wanted.flags & abi.FLAG_CLEAR_RELINQUISH)
-    if wanted.flags & abi.FLAG_CLEAR:
+    borrower.clear_after = bool(wanted.flags & mem.FLAG_CLEAR_RELINQUISH)
+    if wanted.flags & mem.FLAG_CLEAR:
         pm.zero(region.runs)
     if pm.tracer is not None:
         pm.tracer.event(pe, "retrieve", borrower=me.name, ranges=borrower.held)
@@ -250,8 +251,8 @@ def judge(
             refuse(IMPDEF, got=each.impdef, expected=offered.impdef)
         if each.endpoint == me.id:
             permissions = granted
-    clears = wanted.flags & (abi.FLAG_CLEAR | abi.FLAG_CLEAR_RELINQUISH)
-    if clears and permissions & abi.PERM_DATA_MASK == abi.PERM_DATA_RO:
+    clears = wanted.flags & (mem.FLAG_CLEAR | mem.FLAG_CLEAR_RELINQUISH)
+    if clears and permissions & mem.PERM_DATA_MASK == mem.PERM_DATA_RO:
         refuse(CLEAR_RO, got=wanted.flags, expected=wanted.flags & ~clears)
     return borrower, permissions
 
@@ -260,24 +261,24 @@ def _judge_flags(region: Region, wanted: abi.Transaction) -> None:
     flags = wanted.flags
     if not flags:
         return
-    type_flag = flags & abi.FLAG_TYPE_MASK
+    type_flag = flags & mem.FLAG_TYPE_MASK
     if type_flag and type_flag != region.kind.type_flag:
         refuse(TYPE_FLAG, got=type_flag, expected=region.kind.type_flag)
     if flags & _HINT_FLAGS:
         refuse(HINT, got=flags & _HINT_FLAGS, expected=0)
     if flags & ~_KNOWN_FLAGS:
         refuse(FLAGS, got=flags, expected=_KNOWN_FLAGS)
-    if region.kind is SHARE and flags & (abi.FLAG_CLEAR | abi.FLAG_CLEAR_RELINQUISH):
+    if region.kind is SHARE and flags & (mem.FLAG_CLEAR | mem.FLAG_CLEAR_RELINQUISH):
         refuse(SHARE_CLEAR, got=flags, expected=0)
-    if flags & abi.FLAG_CLEAR and not region.flags & abi.FLAG_CLEAR:
-        refuse(CLEAR, got=flags, expected=flags & ~abi.FLAG_CLEAR)
+    if flags & mem.FLAG_CLEAR and not region.flags & mem.FLAG_CLEAR:
+        refuse(CLEAR, got=flags, expected=flags & ~mem.FLAG_CLEAR)
 
 
 def _judge_attributes(region: Region, attributes: int) -> None:
     attributes &= ATTRIBUTE_BITS
-    if attributes & abi.MEM_ATTR_NS:
-        refuse(NS_BIT, got=attributes, expected=attributes & ~abi.MEM_ATTR_NS)
-    if not attributes & abi.MEM_ATTR_TYPE_MASK:
+    if attributes & mem.MEM_ATTR_NS:
+        refuse(NS_BIT, got=attributes, expected=attributes & ~mem.MEM_ATTR_NS)
+    if not attributes & mem.MEM_ATTR_TYPE_MASK:
         return
     expected = send.DEVICE_SHARED if region.device else send.NORMAL_SHARED
     if attributes != expected:
@@ -286,7 +287,7 @@ def _judge_attributes(region: Region, attributes: int) -> None:
 
 def _judge_receivers(me: Partition, region: Region, wanted: abi.Transaction) -> None:
     count, sent = len(wanted.receivers), len(region.borrowers)
-    if wanted.flags & abi.FLAG_BYPASS_BORROWERS_CHECK:
+    if wanted.flags & mem.FLAG_BYPASS_BORROWERS_CHECK:
         if count != 1 or sent == 1:
             refuse(RECEIVERS, got=count, expected="1 of several")
     elif count != sent:
@@ -298,35 +299,35 @@ def _judge_receivers(me: Partition, region: Region, wanted: abi.Transaction) -> 
 
 def _permissions(region: Region, offered: Borrower, asked: abi.Receiver) -> int:
     """The permissions a borrower gets: what it asks for, within what it was offered."""
-    data = asked.permissions & abi.PERM_DATA_MASK
-    instruction = asked.permissions & abi.PERM_INSTRUCTION_MASK
-    if data == abi.PERM_DATA_MASK or instruction == abi.PERM_INSTRUCTION_MASK:
+    data = asked.permissions & mem.PERM_DATA_MASK
+    instruction = asked.permissions & mem.PERM_INSTRUCTION_MASK
+    if data == mem.PERM_DATA_MASK or instruction == mem.PERM_INSTRUCTION_MASK:
         refuse(RESERVED_PERMISSION, got=asked.permissions, expected="no reserved value")
-    owned = abi.PERM_DATA_RW if region.runs[0][3] & S2AP_W else abi.PERM_DATA_RO
-    most = offered.permissions & abi.PERM_DATA_MASK or owned
+    owned = mem.PERM_DATA_RW if region.runs[0][3] & S2AP_W else mem.PERM_DATA_RO
+    most = offered.permissions & mem.PERM_DATA_MASK or owned
     if data > most:
         refuse(DATA, got=data, expected=most)
     if region.kind is SHARE or (region.kind is LEND and len(region.borrowers) > 1):
         if instruction:
             refuse(INSTRUCTION_GIVEN, got=instruction, expected=0)
-        instruction = abi.PERM_INSTRUCTION_NX
+        instruction = mem.PERM_INSTRUCTION_NX
     elif not instruction:
         refuse(INSTRUCTION_MISSING, got=0, expected="X or NX")
     elif (
-        instruction == abi.PERM_INSTRUCTION_X
+        instruction == mem.PERM_INSTRUCTION_X
         and region.runs[0][3] & SW_NS
         and asked.endpoint & SECURE_BIT
     ):
-        refuse(EXECUTE_NS, got=instruction, expected=abi.PERM_INSTRUCTION_NX)
+        refuse(EXECUTE_NS, got=instruction, expected=mem.PERM_INSTRUCTION_NX)
     return (data or most) | instruction
 
 
 def _descriptor(region: Region, permissions: int) -> int:
     """The attributes of the borrower's stage-2 descriptors."""
     attrs = region.runs[0][3] & (MEMATTR_MASK | SH_MASK | SW_NS) | VALID | AF | S2AP_R
-    if permissions & abi.PERM_DATA_MASK == abi.PERM_DATA_RW:
+    if permissions & mem.PERM_DATA_MASK == mem.PERM_DATA_RW:
         attrs |= S2AP_W
-    if permissions & abi.PERM_INSTRUCTION_MASK != abi.PERM_INSTRUCTION_X:
+    if permissions & mem.PERM_INSTRUCTION_MASK != mem.PERM_INSTRUCTION_X:
         attrs |= XN
     return attrs | (BITS[OWNED] if region.kind is DONATE else BITS[BORROWED])
 
@@ -357,15 +358,15 @@ def _response(
 ) -> bytes:
     assert borrower.held is not None
     attributes = region.attributes
-    if not attributes & abi.MEM_ATTR_TYPE_MASK:
+    if not attributes & mem.MEM_ATTR_TYPE_MASK:
         attributes |= send.DEVICE_SHARED if region.device else send.NORMAL_SHARED
     if region.runs[0][3] & SW_NS and me.secure:
-        attributes |= abi.MEM_ATTR_NS
+        attributes |= mem.MEM_ATTR_NS
     return abi.build_transaction(
         abi.Transaction(
             sender=region.sender,
             attributes=attributes,
-            flags=region.kind.type_flag | region.flags & abi.FLAG_CLEAR,
+            flags=region.kind.type_flag | region.flags & mem.FLAG_CLEAR,
             handle=region.handle,
             tag=region.tag,
             receivers=[

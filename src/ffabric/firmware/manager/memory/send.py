@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE, SECURE_BIT, halves
 from ffabric.firmware.state import ownership, reply
@@ -215,12 +216,12 @@ DEVICE = family(
     "Device memory is lent, to one borrower, and not cleared.",
 )
 
-NORMAL_SHARED = abi.MEM_ATTR_NORMAL_WB_INNER
-_NOT_THE_SENDERS = ~(abi.FLAG_CLEAR | abi.FLAG_TIME_SLICE)
+NORMAL_SHARED = mem.MEM_ATTR_NORMAL_WB_INNER
+_NOT_THE_SENDERS = ~(mem.FLAG_CLEAR | mem.FLAG_TIME_SLICE)
 """Flags that a sender leaves zero, but for the transaction's type."""
 _EXCLUSIVE = ownership.MASK | VALID
 """Bits of a descriptor that are VALID alone for a page that is owned, exclusively."""
-DEVICE_SHARED = abi.MEM_ATTR_TYPE_DEVICE | abi.MEM_ATTR_DEVICE_NGNRNE | abi.MEM_ATTR_INNER_SHAREABLE
+DEVICE_SHARED = mem.MEM_ATTR_TYPE_DEVICE | mem.MEM_ATTR_DEVICE_NGNRNE | mem.MEM_ATTR_INNER_SHAREABLE
 
 
 def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -283,8 +284,8 @@ def judge(pm: Manager, sender: Partition, kind: Kind, sent: abi.Transaction, tot
         refuse(TOTAL[kind], got=total, expected=end)
     flags = sent.flags
     if flags & _NOT_THE_SENDERS not in (0, kind.type_flag):
-        refuse(FLAGS[kind], got=flags, expected=abi.FLAG_CLEAR)
-    if flags & abi.FLAG_CLEAR and kind is SHARE:
+        refuse(FLAGS[kind], got=flags, expected=mem.FLAG_CLEAR)
+    if flags & mem.FLAG_CLEAR and kind is SHARE:
         refuse(SHARE_CLEAR, got=flags, expected=0)
     for receiver in receivers:
         _judge_receiver(pm, sent, kind, receiver)
@@ -313,14 +314,14 @@ def _judge_receiver(pm: Manager, sent: abi.Transaction, kind: Kind, receiver: ab
 
 def _refuse_permissions(kind: Kind, permissions: int) -> None:
     """Permissions that a sender may not give: by which rule?"""
-    data = permissions & abi.PERM_DATA_MASK
+    data = permissions & mem.PERM_DATA_MASK
     if (
-        data == abi.PERM_DATA_MASK
-        or permissions & abi.PERM_INSTRUCTION_MASK == abi.PERM_INSTRUCTION_MASK
+        data == mem.PERM_DATA_MASK
+        or permissions & mem.PERM_INSTRUCTION_MASK == mem.PERM_INSTRUCTION_MASK
         or permissions & 0xF0
     ):
         refuse(RESERVED_PERMISSION[kind], got=permissions, expected="no reserved value")
-    if permissions & abi.PERM_INSTRUCTION_MASK:
+    if permissions & mem.PERM_INSTRUCTION_MASK:
         refuse(INSTRUCTION[kind], got=permissions, expected="not specified")
     if kind is DONATE:
         refuse(DONATE_DATA, got=permissions, expected="not specified")
@@ -329,10 +330,10 @@ def _refuse_permissions(kind: Kind, permissions: int) -> None:
 
 def _judge_attributes(kind: Kind, sent: abi.Transaction) -> None:
     attributes = sent.attributes & ATTRIBUTE_BITS
-    if attributes & abi.MEM_ATTR_NS:
-        refuse(NS_BIT[kind], got=attributes, expected=attributes & ~abi.MEM_ATTR_NS)
+    if attributes & mem.MEM_ATTR_NS:
+        refuse(NS_BIT[kind], got=attributes, expected=attributes & ~mem.MEM_ATTR_NS)
     if kind is DONATE or (kind is LEND and len(sent.receivers) == 1):
-        if attributes & abi.MEM_ATTR_TYPE_MASK:
+        if attributes & mem.MEM_ATTR_TYPE_MASK:
             refuse(TYPE[kind], got=attributes, expected="not specified")
     elif attributes not in (NORMAL_SHARED, DEVICE_SHARED):
         refuse(ATTRIBUTES[kind], got=attributes, expected=(NORMAL_SHARED, DEVICE_SHARED))
@@ -388,11 +389,11 @@ def judge_ownership(region: Region) -> None:
         if found != attrs:
             refuse(UNIFORM[region.kind], got=ownership.name(found), expected=ownership.name(attrs))
     writable = attrs & S2AP_W
-    if region.flags & abi.FLAG_CLEAR and not writable:
+    if region.flags & mem.FLAG_CLEAR and not writable:
         refuse(CLEAR_RO[region.kind], got=ownership.name(attrs), expected="RW")
     for borrower in region.borrowers:
-        data = borrower.permissions & abi.PERM_DATA_MASK
-        if (data == abi.PERM_DATA_RW and not writable) or not attrs & S2AP_R:
+        data = borrower.permissions & mem.PERM_DATA_MASK
+        if (data == mem.PERM_DATA_RW and not writable) or not attrs & S2AP_R:
             refuse(
                 PERMISSION[region.kind], got=borrower.permissions, expected=ownership.name(attrs)
             )
@@ -401,7 +402,7 @@ def judge_ownership(region: Region) -> None:
 
 
 def _judge_device(region: Region) -> None:
-    if region.kind is not LEND or len(region.borrowers) > 1 or region.flags & abi.FLAG_CLEAR:
+    if region.kind is not LEND or len(region.borrowers) > 1 or region.flags & mem.FLAG_CLEAR:
         refuse(DEVICE[region.kind], got=region.kind.name, expected="lend to one borrower")
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import MASK32
@@ -128,7 +129,6 @@ RESPONSES = frozenset(reply for replies in _REPLIES.values() for reply in replie
 """Function ids of direct responses."""
 REQUESTS = frozenset(_REPLIES)
 """Function ids of direct requests."""
-FRAMEWORK_FLAG = 1 << 31
 
 _WAITING = State.WAITING
 _RUNNING = State.RUNNING
@@ -150,7 +150,7 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     x[1] &= MASK32
     receiver = x[1] & 0xFFFF
     _check_ids(pm, mine, x[1] >> 16, receiver)
-    if x[2] & FRAMEWORK_FLAG:
+    if x[2] & FRAMEWORK_MESSAGE:
         if caller.gate is None:
             refuse(FRAMEWORK, got=mine.name, expected="a partition manager")
     elif x[2]:
@@ -204,7 +204,7 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         refuse(RESPONDENT, got=ids, expected=caller.partition.id << 16 | caller.sender)
     function = x[0]
     if x[2] and function != fid.FFA_MSG_SEND_DIRECT_RESP2:
-        if not x[2] & FRAMEWORK_FLAG:
+        if not x[2] & FRAMEWORK_MESSAGE:
             refuse(RESPONSE_MBZ, got=x[2], expected=0)
         if not caller.framework:
             refuse(RESPONSE_FRAMEWORK, got=x[2], expected=0)

@@ -15,6 +15,7 @@ import msgspec
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
+from ffabric.abi.ffa.flags import COUNT_ONLY
 from ffabric.abi.ffa.partition_info import PartitionInfo
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1, V1_2
@@ -122,7 +123,7 @@ def matching(
 
 def fills_rx(caller: ExecutionContext) -> bool:
     """Whether a call of discovery is answered in RX, not by a count or in registers."""
-    counts = caller.x[5] & info.COUNT_ONLY and FLAGS.holds(caller.partition.version)
+    counts = caller.x[5] & COUNT_ONLY and FLAGS.holds(caller.partition.version)
     return caller.x[0] == fid.FFA_PARTITION_INFO_GET and not counts
 
 
@@ -139,10 +140,10 @@ def partition_info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     x = caller.x
     asker = caller.partition
     flags = x[5] if FLAGS.holds(asker.version) else 0
-    if flags & ~info.COUNT_ONLY:
-        refuse(FLAGS, got=flags, expected=info.COUNT_ONLY)
+    if flags & ~COUNT_ONLY:
+        refuse(FLAGS, got=flags, expected=COUNT_ONLY)
     found = matching(pm, asker, wanted_by(caller), in_registers=False)
-    if flags & info.COUNT_ONLY:
+    if flags & COUNT_ONLY:
         reply.success(x, len(found))
         return caller
     box = mailbox.receiver_box(asker)

@@ -82,7 +82,6 @@ RX_BUSY = rule(
 )
 
 MAX_PAGES = 16
-MAX_COUNT_FIELD = 0x3F
 
 
 class Buffer:
