@@ -42,10 +42,19 @@ TOO_MANY = rule(
     "The relayer has room to track one more transaction of the sender.",
 )
 
+TOO_MANY_PIECES = rule(
+    "mem.too_many_fragmented",
+    Status.NO_MEMORY,
+    "DEN0140 1.2, section 2.4",
+    "The relayer has room for one more transaction of the caller that is not complete.",
+)
+
 MAX_REGIONS = 1024
 """Transactions a sender may have in progress."""
 MAX_RANGES = 1 << 18
 """Address ranges that they may have in all: 1 GiB in single pages."""
+MAX_PENDING = 64
+"""Transactions that lack fragments, of one caller, in whatever names it sends."""
 ATTRIBUTE_BITS = Attributes.defined(LATEST)
 """The attributes that have a meaning: senders of v1.0 and after leave noise in the others."""
 DESCRIBED = 0
@@ -219,8 +228,20 @@ class Regions:
         self._next += 1
         return (self._next - 1) | self.allocator_bit
 
-    def check_room(self, sender: int, ranges: int) -> None:
-        """Refuse unless ``sender`` may have one more transaction, of so many ``ranges``."""
+    def check_room(self, owner: Partition, sender: int, ranges: int, *, complete: bool) -> None:
+        """Refuse unless ``sender`` may have one more transaction, of so many ``ranges``.
+
+        One that lacks fragments counts for its caller, which may speak for many senders.
+        """
+        if not complete:
+            pending = [each for each in self.pending.values() if each.owner is owner]
+            ranges_pending = ranges + sum(each.declared_ranges for each in pending)
+            if len(pending) >= MAX_PENDING or ranges_pending > MAX_RANGES:
+                refuse(
+                    TOO_MANY_PIECES,
+                    got=(len(pending) + 1, ranges_pending),
+                    expected=f"up to {MAX_PENDING} of {MAX_RANGES} ranges",
+                )
         count, held = self.counts.get(sender, _NONE)
         if count >= MAX_REGIONS or held + ranges > MAX_RANGES:
             refuse(

@@ -10,7 +10,12 @@ from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.words import PAGE
 from ffabric.machine.stage2 import S2AP_W, XN
 from ffabric.system.description.python import sp
-from ffabric.system.manifest.manifest import DeviceRegion, MemoryRegion, RegionAttributes
+from ffabric.system.manifest.manifest import (
+    DeviceRegion,
+    ExceptionLevel,
+    MemoryRegion,
+    RegionAttributes,
+)
 
 DEVICE = mem.MEM_ATTR_TYPE_DEVICE | mem.MEM_ATTR_DEVICE_NGNRNE | mem.MEM_ATTR_INNER_SHAREABLE
 SHARE, LEND, DONATE = ("share",), ("lend",), ("donate",)
@@ -431,6 +436,23 @@ def test_no_page_is_left_for_tables(ffabric, kind):
             pool.free(pa)
         assert pool.in_use == in_use
         b.retrieve(handle, a, rights=usual_rights(kind, "b"))
+
+
+@pytest.mark.parametrize("kind", ["lend", "donate"])
+@pytest.mark.parametrize("level", [ExceptionLevel.S_EL1, ExceptionLevel.S_EL0])
+def test_only_stage_1_of_a_partitions_own_may_keep_apart_what_is_written_and_executed(
+    ffabric, kind, level
+):
+    sps = [sp("a", mem_size=8 << 20), sp("b", exception_level=level), "c"]
+    world = World(ffabric, "sp-sp", sps=sps)
+    a, b = world.a, world.b
+    handle = a.give(kind, [b], [(a.pages(), 1)])
+    if level is ExceptionLevel.S_EL0:
+        with ffabric.refuses("mem.retrieve.write_execute"):
+            b.retrieve(handle, a, rights=RW | X)
+        b.retrieve(handle, a, rights=RO | X)
+    else:
+        b.retrieve(handle, a, rights=RW | X)
 
 
 # What comes first when several rules are broken (as the compliance suite has it)

@@ -1,13 +1,14 @@
 """Every rule of FFA_MEM_DONATE, LEND and SHARE: a descriptor that breaks it, and its neighbour."""
 
 import pytest
-from memory_sides import KINDS, NORMAL, NX, RO, RW, WORLDS, Side, World, X, exhaust
+from memory_sides import KINDS, NORMAL, NX, RO, RW, WORLDS, Side, World, X, exhaust, handle_in
 
+from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
-from ffabric.abi.words import PAGE
-from ffabric.firmware.state.region import MAX_RANGES, MAX_REGIONS
-from ffabric.system.description.python import sp
+from ffabric.abi.words import MASK32, PAGE
+from ffabric.firmware.state.region import MAX_PENDING, MAX_RANGES, MAX_REGIONS
+from ffabric.system.description.python import sp, vm
 from ffabric.system.manifest.manifest import (
     DeviceRegion,
     ExceptionLevel,
@@ -330,16 +331,51 @@ def test_a_device_is_lent_to_one(ffabric, device):
 
 def test_a_sender_has_so_many_transactions(ffabric, world):
     a, b = world.a, world.b
-    at = a.pages()
-    data = abi.build_transaction(a.describe("share", [b], [(at, 1)] * 200), a.version)
-    for _ in range(MAX_REGIONS - 1):
-        a.put(data[:PAGE])
-        a.call(KINDS["share"], len(data), 112)
-    handle = a.give("lend", [b], [(at, 1)])
+    at = a.pages(MAX_REGIONS)
+    handles = [a.give("lend", [b], [(at + n * PAGE, 1)]) for n in range(MAX_REGIONS)]
+    assert len(set(handles)) == MAX_REGIONS
     with ffabric.refuses("mem.too_many_regions"):
         a.give("lend", [b], [(a.pages(), 1)])
-    a.reclaim(handle)
-    a.give("lend", [b], [(at, 1)])
+    a.reclaim(handles[7])
+    a.give("lend", [b], [(at + 7 * PAGE, 1)])
+
+
+def test_a_sender_has_so_many_transactions_in_pieces(ffabric, world):
+    a, b = world.a, world.b
+    at = a.pages()
+    data = abi.build_transaction(a.describe("share", [b], [(at, 1)] * 2), a.version)
+
+    def begin():
+        a.put(data)
+        return handle_in(a.call(KINDS["share"], len(data), 112), 1)
+
+    handles = [begin() for _ in range(MAX_PENDING)]
+    with ffabric.refuses("mem.too_many_fragmented"):
+        begin()
+    a.reclaim(a.give("share", [b], [(at, 1)]))
+    with ffabric.refuses("mem.frag.length"):  # no length: it is given up
+        a.call(fid.FFA_MEM_FRAG_TX, handles[3] & MASK32, handles[3] >> 32, 0, w4_of(world))
+    begin()
+
+
+def w4_of(world):
+    """The sender's id, where the physical instance wants it."""
+    return world.a.id << 16 if world.kind == "kernel-sp" else 0
+
+
+def test_pieces_in_the_names_of_many_vms_count_for_their_caller(ffabric):
+    world = World(ffabric, "kernel-sp", vms=[vm("a", el=2)])
+    a, b = world.a, world.b
+    data = abi.build_transaction(a.describe("share", [b], [(0, 1)] * 2), a.version)
+
+    def begin(sender):
+        a.put(sender.to_bytes(2, "little") + data[2:])
+        a.call(KINDS["share"], len(data), 112)
+
+    for sender in range(1, MAX_PENDING + 1):
+        begin(sender)
+    with ffabric.refuses("mem.too_many_fragmented"):
+        begin(MAX_PENDING + 1)
 
 
 def test_a_sender_has_so_many_address_ranges(ffabric, world):
@@ -351,11 +387,13 @@ def test_a_sender_has_so_many_address_ranges(ffabric, world):
         a.memory.write(a.ffa.tx + 84, ((total - 96) // 16).to_bytes(4, "little"))
         a.call(KINDS["share"], total, 112)
 
-    with ffabric.refuses("mem.too_many_regions"):
+    with ffabric.refuses("mem.too_many_fragmented"):
         begin(total + 16)
     begin(total)
-    with ffabric.refuses("mem.too_many_regions"):
+    with ffabric.refuses("mem.too_many_fragmented"):
         begin(112 + 16)
+    with ffabric.refuses("mem.too_many_regions"):
+        a.give("share", [b], [(a.pages(), 1)])
 
 
 @pytest.mark.parametrize("kind", KINDS)

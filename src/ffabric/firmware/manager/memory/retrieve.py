@@ -160,6 +160,12 @@ IMPDEF = rule(
 AGAIN = rule(
     "mem.retrieve.again", _DENIED, SECTION, "The borrower has not retrieved the memory already."
 )
+WRITE_EXECUTE = rule(
+    "mem.retrieve.write_execute",
+    _INVALID,
+    "DEN0140 1.2, sections 1.10.3 and 2.11",
+    "What an S-EL0 partition has is not writable and executable at once.",
+)
 NO_ROOM = rule(
     "mem.retrieve.no_address", _DENIED, SECTION, "The borrower's address space has room for it."
 )
@@ -251,6 +257,10 @@ def judge(
             refuse(IMPDEF, got=each.impdef, expected=offered.impdef)
         if each.endpoint == me.id:
             permissions = granted
+    writable = permissions & mem.PERM_DATA_MASK == mem.PERM_DATA_RW
+    executable = permissions & mem.PERM_INSTRUCTION_MASK == mem.PERM_INSTRUCTION_X
+    if me.el == 0 and writable and executable:
+        refuse(WRITE_EXECUTE, got=permissions, expected="RW and NX, or RO and X")
     clears = wanted.flags & (mem.FLAG_CLEAR | mem.FLAG_CLEAR_RELINQUISH)
     if clears and permissions & mem.PERM_DATA_MASK == mem.PERM_DATA_RO:
         refuse(CLEAR_RO, got=wanted.flags, expected=wanted.flags & ~clears)

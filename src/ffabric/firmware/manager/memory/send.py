@@ -233,8 +233,9 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     data = transmitted(sender, x, total, length, kind)
     sent = abi.parse_transaction(data, sender.version)
     judge(pm, sender, kind, sent, total)
-    pm.regions.check_room(sent.sender, sent.range_count)
-    region = region_of(kind, pm.owner_of(sender, sent.sender), sent, total, length)
+    owner = pm.owner_of(sender, sent.sender)
+    pm.regions.check_room(owner, sent.sender, sent.range_count, complete=length == total)
+    region = region_of(kind, owner, sent, total, length)
     if length < total:
         region.handle = pm.regions.allocate()
         pm.regions.add(region, pending=True)
