@@ -5,7 +5,7 @@ import pytest
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32
-from ffabric.firmware.state.partition import State
+from ffabric.firmware.state.context import State
 from ffabric.guests.ffa import Blocked, FfaError, status_of
 from ffabric.guests.session import Session
 from ffabric.system.booting.boot import boot as boot_system

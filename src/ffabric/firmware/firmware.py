@@ -15,9 +15,11 @@ from ffabric.machine.gic import GROUP1NS
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.manager.dispatch import Manager, Next, Tracer
+    from ffabric.firmware.manager.dispatch import Manager
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.firmware.spmc.spmc import Spmc
+    from ffabric.firmware.state.partition import Next
+    from ffabric.firmware.state.tracer import Tracer
     from ffabric.machine.context import Context
     from ffabric.machine.machine import PE, Machine
 
@@ -57,7 +59,7 @@ class Firmware:
         """Take an exit to its exception level and find what the PE runs next."""
         if TYPE_CHECKING:
             assert isinstance(ctx, ExecutionContext)
-        nxt = ctx.manager.trap(pe, ctx, exit_)
+        nxt = ctx.level.trap(pe, ctx, exit_)
         while nxt is not None and nxt.gate is not None:
             nxt = nxt.gate(pe, nxt)
         if nxt is not ctx or pe.current is not ctx:
@@ -88,7 +90,7 @@ class Firmware:
             self.route(pe, interrupts.preempt(self.spmc, pe, current))
             if self._secure_on(pe) is not None:  # the normal world has something else for an SP
                 return
-        nxt = ctx.manager.give(pe, ctx)
+        nxt = ctx.level.give(pe, ctx)
         if nxt is not None:
             if ctx.secure:
                 self.monitor.lend(pe)
@@ -108,7 +110,7 @@ class Firmware:
         ctx = pe.current
         assert ctx is None or isinstance(ctx, ExecutionContext)
         dispatcher = self.monitor.dispatcher
-        if dispatcher is not None and ctx is not None and ctx.manager is dispatcher:
+        if dispatcher is not None and ctx is not None and ctx.level is dispatcher:
             dispatcher.interrupt(ctx, pending)
             return False
         if pending is None or pending[1] == GROUP1NS:

@@ -40,7 +40,7 @@ from ffabric.firmware.state.rules import show
 from ffabric.machine.context import REGISTERS
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.setup.mailbox import Buffer
+    from ffabric.firmware.state.mailbox import Buffer
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.firmware.state.rules import Refused
     from ffabric.machine.context import Context

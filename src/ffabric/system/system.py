@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ffabric.abi.words import PAGE
-from ffabric.firmware.state.partition import State
+from ffabric.firmware.state.context import State
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import Machine, Stalled
 from ffabric.machine.pages import NoPages
@@ -22,8 +22,9 @@ from ffabric.system.waiting import reason
 if TYPE_CHECKING:
     from ffabric.firmware.firmware import Firmware
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.manager.dispatch import Manager, Tracer
+    from ffabric.firmware.manager.dispatch import Manager
     from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.firmware.state.tracer import Tracer
     from ffabric.machine.access import GuestAccess
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ffabric.firmware.state.partition import Model, State
+from ffabric.firmware.state.context import Model, State
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
 from ffabric.system.spec import TRUSTED_OS

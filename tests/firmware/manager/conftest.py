@@ -11,12 +11,14 @@ from ffabric.abi.ffa.status import from_register
 from ffabric.abi.ffa.version import V1_2, V1_3
 from ffabric.abi.words import PAGE
 from ffabric.firmware.manager import cycles
-from ffabric.firmware.manager.dispatch import CallTable, Manager
+from ffabric.firmware.manager.dispatch import Manager
 from ffabric.firmware.manager.memory import permissions, retrieve, send
 from ffabric.firmware.manager.messages import direct, indirect
 from ffabric.firmware.manager.notifications import calls as notifications
 from ffabric.firmware.manager.setup import console, discovery, features, mailbox, secondary, version
-from ffabric.firmware.state.partition import ExecutionContext, Model, Partition, State
+from ffabric.firmware.state.call_table import CallTable
+from ffabric.firmware.state.context import Model, State
+from ffabric.firmware.state.partition import ExecutionContext, Partition
 from ffabric.machine.machine import PE
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
@@ -89,7 +91,7 @@ class Bench(Manager):
             **options,
         )
         stage2.map(base, base, PAGES, RWX)
-        partition.owner = CALLS
+        partition.calls = CALLS
         partition.contexts = [ExecutionContext(partition, at, self) for at in range(contexts)]
         for ctx in partition.contexts:
             ctx.state = State.RUNNING

@@ -4,7 +4,7 @@ import pytest
 from chain_sides import REQ, RESP, RESP2, links
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.state.partition import State
+from ffabric.firmware.state.context import State
 
 
 @pytest.fixture

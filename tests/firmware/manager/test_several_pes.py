@@ -6,7 +6,7 @@ from chain_sides import RESP, Link, boot, links
 from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.psci import Return
-from ffabric.firmware.state.partition import State
+from ffabric.firmware.state.context import State
 from ffabric.system.description.python import sp, vm
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
 

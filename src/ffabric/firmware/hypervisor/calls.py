@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
@@ -9,12 +10,14 @@ from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor.spmc_link import relay
 from ffabric.firmware.manager import cycles
-from ffabric.firmware.manager.dispatch import CallTable, Handler, Next
+from ffabric.firmware.manager.dispatch import Handler
 from ffabric.firmware.manager.memory import fragments, reclaim, retrieve, send
 from ffabric.firmware.manager.messages import direct, indirect
 from ffabric.firmware.manager.notifications import calls as notifications
 from ffabric.firmware.manager.notifications.rules import BITMAP_VM
 from ffabric.firmware.manager.setup import console, discovery, features, mailbox, version
+from ffabric.firmware.state.call_table import CallTable
+from ffabric.firmware.state.partition import Next
 from ffabric.firmware.state.rules import refuse
 
 if TYPE_CHECKING:
@@ -23,10 +26,10 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE
 
 
-def _filling_rx(handlers: dict[int, Handler]) -> dict[int, Handler]:
+def _filling_rx(handlers: Mapping[int, Handler[Hypervisor]]) -> dict[int, Handler[Hypervisor]]:
     """The same handlers, for a VM whose RX the SPMC fills too."""
 
-    def acquiring(handler: Handler) -> Handler:
+    def acquiring(handler: Handler[Hypervisor]) -> Handler[Hypervisor]:
         def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
             if caller.partition.id not in hypervisor.shared_mailboxes:
                 return handler(hypervisor, pe, caller)
@@ -39,7 +42,7 @@ def _filling_rx(handlers: dict[int, Handler]) -> dict[int, Handler]:
     return {function: acquiring(handler) for function, handler in handlers.items()}
 
 
-def _discovering(handler: Handler) -> Handler:
+def _discovering(handler: Handler[Hypervisor]) -> Handler[Hypervisor]:
     """The same handler of discovery, where the SPMC has to be asked for each UUID."""
 
     def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
@@ -83,7 +86,7 @@ def _bitmap(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     return hypervisor.forward_notification(pe, caller)
 
 
-_ROOMS: tuple[dict[int, Handler], ...] = (
+_ROOMS: tuple[Mapping[int, Handler[Hypervisor]], ...] = (
     version.HANDLERS,
     features.HANDLERS,
     {function: _discovering(handler) for function, handler in discovery.HANDLERS.items()},

@@ -22,10 +22,10 @@ from ffabric.firmware.hypervisor.vms import interrupts, lifetime, vcpu
 from ffabric.firmware.hypervisor.vms.frames import Frames
 from ffabric.firmware.hypervisor.vms.ids import VmIds
 from ffabric.firmware.manager import cycles
-from ffabric.firmware.manager.dispatch import Next
 from ffabric.firmware.manager.messages import direct
-from ffabric.firmware.manager.setup.mailbox import Mailbox
-from ffabric.firmware.state.partition import ExecutionContext, Partition, State
+from ffabric.firmware.state.context import State
+from ffabric.firmware.state.mailbox import Mailbox
+from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
 from ffabric.firmware.state.region import Region
 from ffabric.firmware.state.rules import refuse
 
@@ -334,7 +334,7 @@ class Hypervisor(Sequences):
 
     def add(self, partition: Partition, contexts: int) -> None:
         """Create a VM with ``contexts`` vCPUs; its memory and properties are set."""
-        partition.owner = SCHEDULER_CALLS if partition.may_schedule else VM_CALLS
+        partition.calls = SCHEDULER_CALLS if partition.may_schedule else VM_CALLS
         partition.version = min(partition.version, self.version)
         partition.contexts = [ExecutionContext(partition, index, self) for index in range(contexts)]
         self.partitions[partition.id] = partition

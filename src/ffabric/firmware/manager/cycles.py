@@ -25,11 +25,13 @@ from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import MASK32
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import reply, runtime_model
-from ffabric.firmware.state.partition import ExecutionContext, Model, Partition, State
+from ffabric.firmware.state.context import Model, State
+from ffabric.firmware.state.partition import ExecutionContext, Partition
 from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
+    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.state.partition import Next
     from ffabric.machine.machine import PE
 
 RUN_TARGET = rule(
@@ -285,7 +287,7 @@ def _word(ctx: ExecutionContext) -> int:
     return ctx.partition.id << 16 | ctx.index
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_RUN: run,
     fid.FFA_MSG_WAIT: wait,
     fid.FFA_YIELD: yield_,

@@ -10,11 +10,10 @@ too, one per PE: a *gate*. Returning a gate means leaving through it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, TypeVar
 
 from ffabric.abi import hafnium
 from ffabric.abi.errors import DecodeError
-from ffabric.abi.ffa.functions import FFA_VERSION, FUNCTIONS
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.smccc import SMC64
 from ffabric.abi.words import MASK32
@@ -22,7 +21,8 @@ from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.memory.relayer import Relayer
 from ffabric.firmware.manager.messages import indirect
 from ffabric.firmware.state import reply
-from ffabric.firmware.state.partition import ExecutionContext, Partition, State
+from ffabric.firmware.state.context import State
+from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
 from ffabric.firmware.state.rules import Refused, refuse, rule
 from ffabric.machine import exits
 from ffabric.machine.pages import NoPages
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from ffabric.abi.ffa.messages import Message
     from ffabric.abi.ffa.partition_info import PartitionInfo
-    from ffabric.firmware.manager.setup.mailbox import Mailbox
+    from ffabric.firmware.state.mailbox import Mailbox
     from ffabric.firmware.state.notifications import NotificationState
-    from ffabric.machine.context import Context
+    from ffabric.firmware.state.tracer import Tracer
     from ffabric.machine.machine import PE, Machine
     from ffabric.machine.pages import PagePool
 
@@ -69,22 +69,6 @@ REFUSALS = (Refused, DecodeError, NoPages)
 _ABORTED = State.ABORTED
 
 
-class Tracer(Protocol):
-    """Who listens to a manager. Without one nothing is recorded and nothing is spent."""
-
-    def call(self, pe: PE, ctx: ExecutionContext, x: list[int]) -> None:
-        """``ctx`` makes the call in its registers."""
-
-    def refused(self, pe: PE, ctx: ExecutionContext, refusal: Refused) -> None:
-        """A rule refused the call of ``ctx``."""
-
-    def resume(self, pe: PE, ctx: Context) -> None:
-        """``ctx`` runs next, with the registers it holds."""
-
-    def event(self, pe: PE | None, kind: str, **fields: Any) -> None:
-        """Anything else worth a line: a world switch, an abort, an interrupt, a page range."""
-
-
 def as_refused(error: Exception) -> Refused:
     """One of REFUSALS as the rule that it stands for."""
     if isinstance(error, Refused):
@@ -94,35 +78,9 @@ def as_refused(error: Exception) -> Refused:
     return Refused(NO_TABLES, str(error), "a page for tables")
 
 
-Next = ExecutionContext | None
-"""The context that a PE runs next; None: there is nothing for it to run."""
-
-Handler = Callable[[Any, "PE", ExecutionContext], Next]
+M = TypeVar("M")
+Handler = Callable[[M, "PE", ExecutionContext], Next]
 """(manager, PE, caller) -> the context that runs next."""
-
-
-class CallTable:
-    """The handlers of one FF-A instance, by function id.
-
-    Beside each stands the first version of the Framework that has the function. It is 0 for what is
-    not subject to negotiation and does not end it: FFA_VERSION itself, and what is not of FF-A.
-    """
-
-    def __init__(self, *rooms: dict[int, Handler], without: frozenset[int] = frozenset()) -> None:
-        self.entries: dict[int, tuple[Handler, int]] = {}
-        for room in rooms:
-            for function, handler in room.items():
-                if function not in without:
-                    known = None if function == FFA_VERSION else FUNCTIONS.get(function)
-                    self.entries[function] = (handler, known.since if known else 0)
-
-    def __contains__(self, function: object) -> bool:
-        return function in self.entries
-
-    def offers(self, function: int, version: int) -> bool:
-        """Whether a caller at ``version`` may use ``function`` at this instance."""
-        entry = self.entries.get(function)
-        return entry is not None and entry[1] <= version
 
 
 class Manager(Relayer):
@@ -178,8 +136,7 @@ class Manager(Relayer):
         if self.tracer is not None:
             self.tracer.call(pe, caller, x)
         partition = caller.partition
-        table: CallTable = partition.owner
-        entry = table.entries.get(function)
+        entry = partition.calls.entries.get(function)
         if entry is None:
             return self.foreign(pe, caller, function)
         handler, since = entry
@@ -211,6 +168,10 @@ class Manager(Relayer):
 
     def wait(self, pe: PE, ctx: ExecutionContext) -> Next:
         """``ctx`` has nothing more to do (FFA_MSG_WAIT): who runs next?"""
+        raise NotImplementedError
+
+    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """The scheduler gives `pe` to `ctx`; None: it cannot run now."""
         raise NotImplementedError
 
     def forward_request(self, pe: PE, caller: ExecutionContext, receiver: int) -> Next:

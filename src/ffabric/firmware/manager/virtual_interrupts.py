@@ -3,21 +3,6 @@
 An S-EL1 partition under an SPMC has no GIC. It enables virtual interrupts by number, is signalled
 by its vIRQ or vFIQ line, asks which one it is (HF_INTERRUPT_GET) and deactivates it. A line stays
 asserted while an enabled interrupt of its pin is pending.
-
-Each interrupt of a context goes through
-
-=========== ======================= ==============================================================
-from        event                   to
-=========== ======================= ==============================================================
-idle        pend                    pending; once, however often that happens
-pending     HF_INTERRUPT_GET        active; in the order of becoming pending, if it is enabled
-active      pend                    active and pending
-active      HF_INTERRUPT_DEACTIVATE idle, and what stands behind it may be signalled again
-active      FFA_MSG_WAIT, response  the same: newer Hafniums have no deactivation, so partitions
-                                    exist that never ask for it
-=========== ======================= ==============================================================
-
-An interrupt that is not enabled waits, and lets those behind it pass.
 """
 
 from __future__ import annotations
@@ -26,57 +11,15 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import hafnium
 from ffabric.abi.words import MASK32
+from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.dispatch import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
 
-IRQ, FIQ = 0, 1
 FAILURE = 0xFFFFFFFFFFFFFFFF
 MAX_INTID = 1024
-
-
-class VirtualInterrupts:
-    """Enabled, pending and active virtual interrupts of one context."""
-
-    __slots__ = ("active", "enabled", "exiting", "pending", "reported")
-
-    def __init__(self) -> None:
-        self.enabled: dict[int, int] = {}
-        """INTID -> pin (IRQ or FIQ)."""
-        self.pending: list[int] = []
-        self.active: set[int] = set()
-        self.exiting = False
-        """It has been told to make a managed exit, and has not made it yet."""
-        self.reported = False
-        """FFA_NOTIFICATION_INFO_GET has told of what is pending."""
-
-    def pends(self) -> bool:
-        """Whether any enabled interrupt is pending."""
-        return any(intid in self.enabled for intid in self.pending)
-
-    def forget(self, intid: int) -> None:
-        """``intid`` is neither pending nor active."""
-        self.active.discard(intid)
-        if intid in self.pending:
-            self.pending.remove(intid)
-
-    def first(self) -> int:
-        """The oldest interrupt that is pending and enabled."""
-        return next(filter(self.enabled.__contains__, self.pending), hafnium.INVALID_INTID)
-
-    def waiting(self, pin: int) -> bool:
-        """Whether an enabled interrupt of ``pin`` is pending."""
-        return any(self.enabled.get(intid) == pin for intid in self.pending)
-
-    def take(self) -> int:
-        """The oldest pending and enabled interrupt becomes active."""
-        intid = self.first()
-        if intid != hafnium.INVALID_INTID:
-            self.pending.remove(intid)
-            self.active.add(intid)
-        return intid
 
 
 def pend(ctx: ExecutionContext, intid: int) -> None:
@@ -142,7 +85,7 @@ def reconfigure(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionConte
     return caller
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Manager]] = {
     hafnium.HF_INTERRUPT_ENABLE: enable,
     hafnium.HF_INTERRUPT_GET: get,
     hafnium.HF_INTERRUPT_DEACTIVATE: deactivate,

@@ -22,13 +22,15 @@ from typing import TYPE_CHECKING, Protocol
 from ffabric.abi.optee import smc
 from ffabric.abi.smccc import FAST_CALL, Owner
 from ffabric.abi.words import MASK32
-from ffabric.firmware.state.partition import ExecutionContext, Partition, State
+from ffabric.firmware.state.context import State
+from ffabric.firmware.state.partition import ExecutionContext, Partition
 from ffabric.machine import exits
 from ffabric.machine.gic import GROUP1NS
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Next, Tracer
     from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.firmware.state.partition import Next
+    from ffabric.firmware.state.tracer import Tracer
     from ffabric.machine.machine import PE
 
 IRQ, FIQ = 0, 1
@@ -146,6 +148,10 @@ class Dispatcher:
         self.runners[pe.index].branch(self.vectors + vector)
         self.interrupt(ctx, self.machine.gic.pending(pe.index))
         return ctx
+
+    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """It runs when the normal world calls it."""
+        return ctx if pe.current is ctx else None
 
     # Interrupts.
 

@@ -9,8 +9,8 @@ from ffabric.firmware.state.partition import ExecutionContext, Partition
 from ffabric.machine import exits
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Next
     from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.firmware.state.partition import Next
     from ffabric.machine.machine import PE
 
 NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF

@@ -17,7 +17,7 @@ from ffabric.abi.words import MASK32
 from ffabric.firmware.state import reply
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Tracer
+    from ffabric.firmware.state.tracer import Tracer
     from ffabric.machine.machine import PE
 
 FIRST_ID = 0xFFC0

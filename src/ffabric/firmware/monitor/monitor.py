@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING
 from ffabric.abi import smccc
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
-from ffabric.firmware.manager.dispatch import Next
-from ffabric.firmware.manager.messages import direct
 from ffabric.firmware.monitor.dispatcher import Dispatcher, is_for_trusted_os
 from ffabric.firmware.monitor.psci import Psci
 from ffabric.firmware.state import reply
-from ffabric.firmware.state.partition import ExecutionContext
+from ffabric.firmware.state.partition import ExecutionContext, Next
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Tracer
     from ffabric.firmware.monitor.logical import LogicalPartitions
     from ffabric.firmware.monitor.worlds import NormalWorld, SecureWorld
+    from ffabric.firmware.state.tracer import Tracer
     from ffabric.machine.machine import PE, Machine
 
 NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF
@@ -74,7 +72,7 @@ class Monitor:
             elif handler(pe, x) is False:
                 return None
             return self.answered(pe, caller)
-        if function in direct.REQUESTS and x[1] & 0xFFFF in self.logical:
+        if function in fid.DIRECT_REQUESTS and x[1] & 0xFFFF in self.logical:
             self.logical.request(pe, x)
             return self.answered(pe, caller)
         return self._pass_on(pe, x)
@@ -168,5 +166,5 @@ _LOCAL: dict[int, Callable[[Monitor, PE, list[int]], None]] = {
     smccc.SMCCC_VERSION: _smccc_version,
     smccc.SMCCC_ARCH_FEATURES: _arch_features,
 }
-_FOR_SPMC = frozenset(fid.FUNCTIONS) - direct.REQUESTS - frozenset(_LOCAL)
+_FOR_SPMC = frozenset(fid.FUNCTIONS) - fid.DIRECT_REQUESTS - frozenset(_LOCAL)
 """Function ids that EL3 answers for nobody."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Next
-    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.manager import cycles, virtual_interrupts
-from ffabric.firmware.manager.dispatch import CallTable
 from ffabric.firmware.manager.memory import fragments, permissions, reclaim, retrieve, send
 from ffabric.firmware.manager.messages import direct, indirect
 from ffabric.firmware.manager.notifications import calls as notifications
 from ffabric.firmware.manager.setup import console, discovery, features, mailbox, secondary, version
 from ffabric.firmware.spmc import physical
+from ffabric.firmware.state.call_table import CallTable
 
 _COMMON = (
     version.HANDLERS,
@@ -42,6 +42,6 @@ SECURE_CALLS = CallTable(
 NORMAL_WORLD_CALLS = CallTable(
     *_COMMON,
     physical.HANDLERS,
-    without=frozenset({fid.FFA_ERROR} | direct.RESPONSES),
+    without=frozenset({fid.FFA_ERROR} | fid.DIRECT_RESPONSES),
 )
 """The physical instances: the hypervisor or the OS kernel, through the SPMD."""

@@ -69,12 +69,13 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.spmc import notifications
 from ffabric.firmware.state import reply
-from ffabric.firmware.state.partition import Action, ExecutionContext, Model, State
+from ffabric.firmware.state.context import Model, State
+from ffabric.firmware.state.partition import Action, ExecutionContext
 from ffabric.machine.gic import FIRST_SPI
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Next
     from ffabric.firmware.spmc.spmc import Spmc
+    from ffabric.firmware.state.partition import Next
     from ffabric.machine.machine import PE
 
 

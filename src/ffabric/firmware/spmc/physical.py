@@ -15,15 +15,15 @@ from ffabric.abi.ffa.rxtx import EndpointBuffers, parse_endpoint_buffers
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.manager.setup import mailbox
-from ffabric.firmware.manager.setup.mailbox import Buffer, Mailbox
 from ffabric.firmware.state import ownership, reply
+from ffabric.firmware.state.mailbox import Buffer, Mailbox
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import VALID
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Next
+    from ffabric.firmware.manager.dispatch import Handler
     from ffabric.firmware.spmc.spmc import Spmc
-    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.machine.machine import PE
 
 VM = rule(
@@ -172,7 +172,7 @@ def _vm_mailbox(spmc: Spmc, vm: int) -> VmMailbox:
     return box
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Spmc]] = {
     fid.FFA_RXTX_MAP_32: map_,
     fid.FFA_RXTX_MAP_64: map_,
     fid.FFA_RXTX_UNMAP: unmap,

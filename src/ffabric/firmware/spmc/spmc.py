@@ -14,15 +14,16 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import SECURE_BIT
 from ffabric.firmware.manager import cycles
-from ffabric.firmware.manager.dispatch import Manager, Next
+from ffabric.firmware.manager.dispatch import Manager
 from ffabric.firmware.manager.messages import indirect
 from ffabric.firmware.manager.setup import mailbox
-from ffabric.firmware.manager.virtual_interrupts import FIQ, IRQ, VirtualInterrupts
 from ffabric.firmware.spmc import interrupts, notifications
 from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
 from ffabric.firmware.state import reply
-from ffabric.firmware.state.partition import Action, ExecutionContext, Model, Partition, State
+from ffabric.firmware.state.context import Model, State
+from ffabric.firmware.state.partition import Action, ExecutionContext, Next, Partition
 from ffabric.firmware.state.rules import refuse, rule
+from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ
 from ffabric.machine import exits
 from ffabric.machine.gic import FIRST_SPI
 from ffabric.machine.machine import PE, Machine
@@ -30,9 +31,9 @@ from ffabric.machine.machine import PE, Machine
 if TYPE_CHECKING:
     from ffabric.abi.ffa.messages import Message
     from ffabric.abi.ffa.partition_info import PartitionInfo
-    from ffabric.firmware.manager.setup.mailbox import Mailbox
     from ffabric.firmware.monitor.logical import LogicalPartitions
     from ffabric.firmware.spmc.physical import VmMailbox
+    from ffabric.firmware.state.mailbox import Mailbox
     from ffabric.firmware.state.notifications import NotificationState
     from ffabric.machine.pages import PagePool
     from ffabric.machine.stage2 import Stage2
@@ -96,7 +97,7 @@ class Spmc(Manager):
         )
         world.gateway = True
         world.may_schedule = True
-        world.owner = NORMAL_WORLD_CALLS
+        world.calls = NORMAL_WORLD_CALLS
         world.contexts = [
             ExecutionContext(world, index, self) for index in range(len(self.machine.pes))
         ]
@@ -108,11 +109,10 @@ class Spmc(Manager):
 
     def add(self, partition: Partition, contexts: int) -> None:
         """Create a secure partition with ``contexts`` execution contexts."""
-        partition.owner = SECURE_CALLS
+        partition.calls = SECURE_CALLS
         partition.version = min(partition.version, self.version)
         partition.contexts = [ExecutionContext(partition, index, self) for index in range(contexts)]
         for ctx in partition.contexts:
-            ctx.virq = VirtualInterrupts()
             if partition.action is Action.MANAGED_EXIT:
                 ctx.virq.enabled[self.mei] = FIQ if partition.managed_exit_fiq else IRQ
         self.partitions[partition.id] = partition

@@ -15,14 +15,9 @@ half the hypervisor's (DEN0077A 1.2, chapter 10).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa.notifications import INFO_MAX_VCPUS, PendingList
 from ffabric.abi.words import SECURE_BIT
-from ffabric.firmware.state.partition import State
-
-if TYPE_CHECKING:
-    from ffabric.firmware.state.partition import Partition
 
 GLOBAL = -1
 """The key of bits that are for every vCPU."""
@@ -94,8 +89,7 @@ class Source(Bits):
 class NotificationState:
     """The notifications of one endpoint.
 
-    ``partition`` is None for an endpoint of another manager. ``unsignalled`` are the keys of what
-    became pending since the endpoint's interrupt was last raised.
+    `unsignalled` are the keys of what became pending since its interrupt was last raised.
     """
 
     __slots__ = (
@@ -103,15 +97,13 @@ class NotificationState:
         "framework",
         "from_sps",
         "from_vms",
-        "partition",
         "unsignalled",
         "vcpus",
     )
 
-    def __init__(self, endpoint: int, vcpus: int, partition: Partition | None = None) -> None:
+    def __init__(self, endpoint: int, vcpus: int) -> None:
         self.endpoint = endpoint
         self.vcpus = vcpus
-        self.partition = partition
         self.from_vms = Source()
         self.from_sps = Source()
         self.framework = Bits()
@@ -142,7 +134,7 @@ class NotificationState:
         for kind in self.kinds:
             keys |= kind.unreported()
         vcpus = sorted(keys - {GLOBAL})
-        yield from _lists(self.endpoint, vcpus)
+        yield from pending_lists(self.endpoint, vcpus)
         if keys and not vcpus:
             yield PendingList(self.endpoint)
 
@@ -153,29 +145,7 @@ class NotificationState:
                 kind.report(key)
 
 
-class Interrupted:
-    """The vCPUs of an SP that wait with interrupts pending until the scheduler runs them."""
-
-    __slots__ = ("partition",)
-
-    def __init__(self, partition: Partition) -> None:
-        self.partition = partition
-
-    def unreported(self) -> Iterator[PendingList]:
-        """What INFO_GET has still to tell of them: a list for every three."""
-        vcpus = [
-            ctx.index
-            for ctx in self.partition.contexts
-            if ctx.state is State.WAITING and ctx.virq.pends() and not ctx.virq.reported
-        ]
-        return _lists(self.partition.id, vcpus)
-
-    def report(self, listed: PendingList) -> None:
-        """INFO_GET tells of ``listed``."""
-        for vcpu in listed.vcpus:
-            self.partition.contexts[vcpu].virq.reported = True
-
-
-def _lists(endpoint: int, vcpus: Sequence[int]) -> Iterator[PendingList]:
+def pending_lists(endpoint: int, vcpus: Sequence[int]) -> Iterator[PendingList]:
+    """Lists of `endpoint` that name all `vcpus`, three in each."""
     for first in range(0, len(vcpus), INFO_MAX_VCPUS):
         yield PendingList(endpoint, tuple(vcpus[first : first + INFO_MAX_VCPUS]))

@@ -1,57 +1,23 @@
-"""Endpoints and their execution contexts, as a partition manager keeps them.
-
-States of an execution context (DEN0077A 1.2, section 4.11 and table 8.1)::
-
-    OFF -> STARTING -> WAITING <-> RUNNING <-> BLOCKED
-                                   RUNNING <-> PREEMPTED
-    any -> ABORTED
-
-STARTING is a context in its initialisation (runtime model SP_INIT); it becomes WAITING with its
-first FFA_MSG_WAIT. A context runs under the *runtime model* of the event that gave it its cycles:
-the model, not the state, decides which calls it may make next (``runtime_model.py``).
-"""
+"""Endpoints and their execution contexts, as a partition manager keeps them."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from ffabric.abi.ffa.version import LATEST
-from ffabric.machine.context import Context
+from ffabric.firmware.state.call_table import CallTable
+from ffabric.firmware.state.context import ChainedContext
+from ffabric.firmware.state.virtual_interrupts import VirtualInterrupts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ffabric.firmware.manager.setup.mailbox import Mailbox
+    from ffabric.firmware.state.mailbox import Mailbox
     from ffabric.firmware.state.notifications import NotificationState
     from ffabric.machine.gic import Gic
     from ffabric.machine.machine import PE
     from ffabric.machine.stage2 import Stage2
-
-
-class State(enum.Enum):
-    """States of an execution context."""
-
-    OFF = "OFF"
-    STARTING = "STARTING"
-    WAITING = "WAITING"
-    RUNNING = "RUNNING"
-    BLOCKED = "BLOCKED"
-    PREEMPTED = "PREEMPTED"
-    ABORTED = "ABORTED"
-
-
-class Model(enum.Enum):
-    """Runtime models (DEN0077A 1.2, chapter 8)."""
-
-    NONE = "none"
-    NORMAL_WORLD = "normal world"
-    RUN = "RTM_FFA_RUN"
-    DIR_REQ = "RTM_FFA_DIR_REQ"
-    SEC_INTERRUPT = "RTM_SEC_INTERRUPT"
-    SP_INIT = "RTM_SP_INIT"
 
 
 class Action(enum.IntEnum):
@@ -62,59 +28,50 @@ class Action(enum.IntEnum):
     SIGNALED = 2
 
 
-class ExecutionContext(Context):
-    """A vCPU of an endpoint, with its place in the call chain.
+class Level(Protocol):
+    """An exception level: whoever takes the exits of a context, and schedules it."""
 
-    ``caller`` is the context that asked for this one's cycles, ``callee`` the one that it is
-    BLOCKED on, ``request`` the function id of the direct request it serves, ``sender`` the endpoint
-    id the request came from, ``framework`` that it is one of a partition manager's, ``interrupted``
-    the context that a secure interrupt took the PE from, ``handler`` the context that handles the
-    interrupt that took the PE from this one, ``yielded`` that it is BLOCKED by FFA_YIELD, ``line``
-    the characters it has logged since its last line ended, ``virq`` the state of its virtual
-    interrupts and ``attention`` that they matter when it enters WAITING.
+    def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
+        """Handle an exit of `ctx`; what `pe` runs next."""
 
-    Whoever is RUNNING and has a caller is its caller's callee.
+    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """Let the scheduler of its world give `pe` to `ctx`; None: it cannot run now."""
+
+
+class ExecutionContext(ChainedContext):
+    """A vCPU of an endpoint.
+
+    `level` takes its exits. `gate` leads to another exception level, if the context stands for what
+    is there. `line` holds the characters it has logged since its last line ended, `virq` the state
+    of its virtual interrupts, and `attention` says that they matter when it enters WAITING.
     """
 
-    __slots__ = (
-        "attention",
-        "callee",
-        "caller",
-        "framework",
-        "gate",
-        "handler",
-        "interrupted",
-        "line",
-        "manager",
-        "model",
-        "partition",
-        "request",
-        "sender",
-        "state",
-        "virq",
-        "yielded",
-    )
+    __slots__ = ("attention", "gate", "level", "line", "partition", "virq")
 
-    def __init__(self, partition: Partition, index: int, manager: Any) -> None:
+    def __init__(self, partition: Partition, index: int, level: Level) -> None:
         super().__init__(
             f"{partition.name}.{index}", index, secure=partition.secure, stage2=partition.stage2
         )
         self.partition = partition
-        self.manager = manager
-        self.state = State.OFF
-        self.model = Model.NONE
-        self.caller: ExecutionContext | None = None
-        self.callee: ExecutionContext | None = None
-        self.request = 0
-        self.sender = 0
-        self.framework = False
-        self.gate: Callable[[PE, ExecutionContext], ExecutionContext | None] | None = None
-        self.interrupted: ExecutionContext | None = None
-        self.handler: ExecutionContext | None = None
-        self.yielded = False
+        self.level = level
+        self.gate: Gate | None = None
         self.line = bytearray()
-        self.virq: Any = None
+        self.virq = VirtualInterrupts()
         self.attention = False
+
+
+Next = ExecutionContext | None
+"""The context that a PE runs next; None: there is nothing for it to run."""
+
+Gate = Callable[["PE", ExecutionContext], Next]
+"""Leaves through a context to another exception level: what the PE runs next."""
+
+Calls = CallTable[Callable[..., Next]]
+"""Calls that an endpoint may make. A handler takes the manager of the endpoint, the PE and the
+calling context, and returns what the PE runs next."""
+
+NO_CALLS: Calls = CallTable()
+"""Those of an endpoint that no partition manager keeps."""
 
 
 class Partition:
@@ -125,13 +82,13 @@ class Partition:
         "alive",
         "boot_information",
         "boot_order",
+        "calls",
         "contexts",
         "el",
         "entry",
         "fate",
         "gateway",
         "gic",
-        "gp_register",
         "home",
         "id",
         "identity",
@@ -140,11 +97,9 @@ class Partition:
         "managed_exit_fiq",
         "may_schedule",
         "memory",
-        "messages",
         "name",
         "negotiated",
         "notifications",
-        "owner",
         "properties",
         "secondary_entry",
         "secure",
@@ -185,7 +140,6 @@ class Partition:
         self.notifications: NotificationState | None = None
         self.entry = 0
         self.secondary_entry: int | None = None
-        self.gp_register = 0
         self.boot_information = 0
         """What the first context starts with in x0: the IPA of the boot information."""
         self.memory: list[tuple[int, int]] = []
@@ -206,9 +160,9 @@ class Partition:
         self.sri_on_wait = False
         """It may wait with interrupts pending: the same."""
         self.managed_exit_fiq = True
-        self.messages = 0
         self.alive = True
-        self.owner: Any = None
+        self.calls = NO_CALLS
+        """What it may call: those of its FF-A instance."""
         self.gateway = False
         """It stands for a whole world and speaks for all endpoints there."""
         self.may_schedule = False

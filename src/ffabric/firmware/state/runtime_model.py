@@ -8,7 +8,8 @@ is missing from its model's row is refused with DENIED.
 from __future__ import annotations
 
 from ffabric.abi.ffa.status import Status
-from ffabric.firmware.state.partition import ExecutionContext, Model
+from ffabric.firmware.state.context import Model
+from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.firmware.state.rules import refuse, rule
 
 TRANSITION = rule(

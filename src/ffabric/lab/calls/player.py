@@ -21,7 +21,8 @@ from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor.vms import lifetime
-from ffabric.firmware.state.partition import ExecutionContext, Model, State
+from ffabric.firmware.state.context import Model, State
+from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.lab.calls.refusals import Refusals
 from ffabric.machine.access import DataAbort
 from ffabric.machine.context import REGISTERS
@@ -29,7 +30,7 @@ from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import PE, OutOfExits, Stalled
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Tracer
+    from ffabric.firmware.state.tracer import Tracer
     from ffabric.lab.calls.lines import Call
     from ffabric.system.system import Endpoint, System
 

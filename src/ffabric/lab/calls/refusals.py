@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from ffabric.firmware.state.rules import show
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Tracer
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.firmware.state.rules import Refused
+    from ffabric.firmware.state.tracer import Tracer
     from ffabric.machine.context import Context
     from ffabric.machine.machine import PE
 

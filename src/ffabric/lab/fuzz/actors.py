@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32, PAGE
-from ffabric.firmware.state.partition import ExecutionContext, State
+from ffabric.firmware.state.context import State
+from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.guests.session import Session
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import Stalled

@@ -14,7 +14,8 @@ from typing import IO, TYPE_CHECKING, Self
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
-from ffabric.firmware.state.partition import ExecutionContext, State
+from ffabric.firmware.state.context import State
+from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.guests.session import Session
 from ffabric.lab.fuzz.actors import POISON, Actor
 from ffabric.lab.fuzz.chains import Chains, response_to

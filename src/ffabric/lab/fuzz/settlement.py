@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.words import MASK32
-from ffabric.firmware.state.partition import ExecutionContext, State
+from ffabric.firmware.state.context import State
+from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.firmware.state.region import DONATE, Region
 from ffabric.lab.fuzz.chains import response_to
 from ffabric.lab.oracle.address_spaces import Discrepancy

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.manager.messages import direct
 from ffabric.lab.linux import initramfs
 from ffabric.machine.engines.qemu.runner import QemuRunner
 from ffabric.system.description.python import describe, vm
@@ -21,7 +20,7 @@ NAME = "linux"
 MEMORY = 256 << 20
 TO_FIRMWARE = "calls answered by the firmware"
 TO_SPS = "calls that run an SP"
-_RUN_AN_SP = {*direct.REQUESTS, fid.FFA_RUN, fid.FFA_MSG_SEND2}
+_RUN_AN_SP = {*fid.DIRECT_REQUESTS, fid.FFA_RUN, fid.FFA_MSG_SEND2}
 TICKS_PER_US = 62.5
 """Of the counter that the round trips are measured with."""
 

@@ -30,7 +30,7 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.smccc import SMC64
 from ffabric.abi.words import MASK32, PAGE, pages_for
-from ffabric.firmware.state.partition import State
+from ffabric.firmware.state.context import State
 from ffabric.lab.oracle.address_spaces import Space
 from ffabric.lab.oracle.isolation import Isolation
 from ffabric.lab.oracle.tables import Tables
@@ -49,9 +49,9 @@ from ffabric.lab.oracle.transactions import (
 from ffabric.machine.stage2 import ADDRESS, S2AP_R, S2AP_W, XN, XN_MASK
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Tracer
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.firmware.state.rules import Refused
+    from ffabric.firmware.state.tracer import Tracer
     from ffabric.lab.oracle.stage2_reader import Reach
     from ffabric.machine.context import Context
     from ffabric.machine.machine import PE

@@ -11,7 +11,7 @@ from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.spmc_link.retried import RECLAIMS
 from ffabric.firmware.hypervisor.vms.frames import NoFrames
 from ffabric.firmware.hypervisor.vms.ids import NoIds
-from ffabric.firmware.state.partition import State
+from ffabric.firmware.state.context import State
 from ffabric.guests.ffa import Blocked, FfaError
 from ffabric.guests.images import load
 from ffabric.guests.partition import Partition

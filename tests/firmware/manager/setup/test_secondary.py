@@ -1,7 +1,7 @@
 import pytest
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.state.partition import Model
+from ffabric.firmware.state.context import Model
 from ffabric.machine.stage2 import XN
 
 REGISTER = fid.FFA_SECONDARY_EP_REGISTER_64

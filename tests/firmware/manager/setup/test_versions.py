@@ -3,8 +3,8 @@ import pytest
 from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
-from ffabric.firmware.manager.dispatch import CallTable
 from ffabric.firmware.manager.setup.version import HANDLERS
+from ffabric.firmware.state.call_table import CallTable
 
 NOT_SUPPORTED = 0xFFFF_FFFF
 
@@ -69,7 +69,7 @@ def test_a_newer_caller_may_repeat_what_it_asked(bench, sp):
 
 
 def test_calls_that_are_not_of_the_framework_leave_the_negotiation_open(bench, sp):
-    sp.owner = CallTable(HANDLERS, {hafnium.HF_INTERRUPT_GET: lambda pm, pe, caller: caller})
+    sp.calls = CallTable(HANDLERS, {hafnium.HF_INTERRUPT_GET: lambda pm, pe, caller: caller})
     bench.call_with(sp, hafnium.HF_INTERRUPT_GET)
     assert ask(bench, sp, V1_1) == V1_3
     assert sp.version == V1_1

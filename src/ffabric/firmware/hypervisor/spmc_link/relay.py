@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from ffabric.abi.ffa.messages import Message
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
     from ffabric.firmware.hypervisor.spmc_link.sequences import Sequence, Steps
-    from ffabric.firmware.manager.dispatch import Handler, Next
-    from ffabric.firmware.manager.setup.mailbox import Buffer, Mailbox
+    from ffabric.firmware.manager.dispatch import Handler
+    from ffabric.firmware.state.mailbox import Buffer, Mailbox
+    from ffabric.firmware.state.partition import Next
     from ffabric.firmware.state.region import Region
     from ffabric.machine.machine import PE
 
@@ -217,7 +218,9 @@ def hand_over(
         raise
 
 
-def fill_rx(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler) -> Sequence:
+def fill_rx(
+    hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler[Hypervisor]
+) -> Sequence:
     """Answer a call whose result goes to the VM's RX, which the SPMC may be filling."""
     vm = caller.partition
     answer = yield [fid.FFA_RX_ACQUIRE, vm.id]
@@ -244,7 +247,7 @@ def read_partitions(
 
 
 def discover(
-    hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler
+    hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler[Hypervisor]
 ) -> Sequence:
     """A VM looks for a UUID that the SPMC has not been asked for yet."""
     wanted = discovery.wanted_by(caller)

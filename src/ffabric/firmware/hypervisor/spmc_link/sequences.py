@@ -19,8 +19,9 @@ from ffabric.abi.ffa.memory import HANDLE_HYPERVISOR
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32
 from ffabric.firmware.manager import cycles
-from ffabric.firmware.manager.dispatch import REFUSALS, Manager, Next, as_refused
-from ffabric.firmware.state.partition import ExecutionContext, Partition, State
+from ffabric.firmware.manager.dispatch import REFUSALS, Manager, as_refused
+from ffabric.firmware.state.context import State
+from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.monitor import Monitor

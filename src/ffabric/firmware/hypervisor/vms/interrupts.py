@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ffabric.firmware.state.partition import ExecutionContext, State
+from ffabric.firmware.state.context import State
+from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine.gic import FIRST_SPI, GROUP1NS
 from ffabric.machine.gic import State as Interrupt
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.manager.dispatch import Next
-    from ffabric.firmware.state.partition import Partition
+    from ffabric.firmware.state.partition import Next, Partition
     from ffabric.machine.machine import PE
 
 IRQ = 0

@@ -28,7 +28,8 @@ from ffabric.firmware.hypervisor.spmc_link import relay
 from ffabric.firmware.hypervisor.vms import interrupts
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import ownership, reply
-from ffabric.firmware.state.partition import ExecutionContext, Partition, State
+from ffabric.firmware.state.context import State
+from ffabric.firmware.state.partition import ExecutionContext, Partition
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor

@@ -11,12 +11,13 @@ from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.monitor.dispatcher import is_for_trusted_os
-from ffabric.firmware.state.partition import ExecutionContext, State
+from ffabric.firmware.state.context import State
+from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine import exits
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.manager.dispatch import Next
+    from ffabric.firmware.state.partition import Next
     from ffabric.machine.machine import PE
 
 NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF

@@ -20,8 +20,8 @@ from ffabric.firmware.state.rules import Refused, refuse, rule
 from ffabric.machine.pages import NoPages
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
-    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.firmware.state.region import Region
     from ffabric.machine.machine import PE
 
@@ -105,7 +105,7 @@ def frag_rx(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     return caller
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_MEM_FRAG_TX: frag_tx,
     fid.FFA_MEM_FRAG_RX: frag_rx,
 }

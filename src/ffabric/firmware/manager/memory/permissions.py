@@ -15,7 +15,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_3
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state import ownership, reply
-from ffabric.firmware.state.partition import Model
+from ffabric.firmware.state.context import Model
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import (
     MEMATTR_MASK,
@@ -143,7 +143,7 @@ def _encode(descriptor: int) -> int:
     return data | (mem.MEM_PERM_XN if descriptor & XN else 0)
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_MEM_PERM_GET_32: get,
     fid.FFA_MEM_PERM_GET_64: get,
     fid.FFA_MEM_PERM_SET_32: set_,

@@ -16,9 +16,9 @@ from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import S2AP_W
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
+    from ffabric.firmware.manager.dispatch import Handler, Manager
     from ffabric.firmware.manager.memory.relayer import Relayer
-    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
 
 RELINQUISH = "DEN0140 1.2, section 2.9"
@@ -166,7 +166,7 @@ def take_back(pm: Relayer, region: Region, *, clear: bool) -> None:
     pm.regions.remove(region)
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_MEM_RELINQUISH: relinquish,
     fid.FFA_MEM_RECLAIM: reclaim,
 }

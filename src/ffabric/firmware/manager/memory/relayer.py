@@ -12,8 +12,8 @@ from ffabric.firmware.state import reply
 from ffabric.firmware.state.region import Region, Regions
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Next, Tracer
-    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
+    from ffabric.firmware.state.tracer import Tracer
     from ffabric.machine.machine import PE
     from ffabric.machine.memory import PhysicalMemory
 

@@ -389,7 +389,7 @@ def _response(
     )
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_MEM_RETRIEVE_REQ_32: retrieve,
     fid.FFA_MEM_RETRIEVE_REQ_64: retrieve,
 }

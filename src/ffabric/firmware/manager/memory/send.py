@@ -30,10 +30,10 @@ from ffabric.machine.pages import NoPages
 from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, VALID, Run
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
+    from ffabric.firmware.manager.dispatch import Handler, Manager
     from ffabric.firmware.manager.memory.relayer import Relayer
-    from ffabric.firmware.manager.setup.mailbox import Mailbox
-    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.firmware.state.mailbox import Mailbox
+    from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
 
 SECTION = "DEN0140 1.2, section 2.4"
@@ -444,4 +444,4 @@ def _tag(sender: Partition, sent: abi.Transaction) -> int:
     return sent.sender << 16 if sender.gateway else 0
 
 
-HANDLERS: dict[int, Handler] = dict.fromkeys(KINDS, send)
+HANDLERS: dict[int, Handler[Manager]] = dict.fromkeys(KINDS, send)

@@ -19,11 +19,13 @@ from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import MASK32
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.state import runtime_model
-from ffabric.firmware.state.partition import ExecutionContext, Model, Partition, State
+from ffabric.firmware.state.context import Model, State
+from ffabric.firmware.state.partition import ExecutionContext, Partition
 from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
+    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.state.partition import Next
     from ffabric.machine.machine import PE
 
 SECTION = "DEN0077A 1.2, section 15.2"
@@ -125,10 +127,6 @@ _REPLIES = {
     ),
     fid.FFA_MSG_SEND_DIRECT_REQ2: (fid.FFA_MSG_SEND_DIRECT_RESP2,),
 }
-RESPONSES = frozenset(reply for replies in _REPLIES.values() for reply in replies)
-"""Function ids of direct responses."""
-REQUESTS = frozenset(_REPLIES)
-"""Function ids of direct requests."""
 
 _WAITING = State.WAITING
 _RUNNING = State.RUNNING
@@ -263,7 +261,7 @@ def _deliver(
     return callee
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_MSG_SEND_DIRECT_REQ_32: request,
     fid.FFA_MSG_SEND_DIRECT_REQ_64: request,
     fid.FFA_MSG_SEND_DIRECT_REQ2: request2,

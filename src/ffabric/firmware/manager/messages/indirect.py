@@ -28,10 +28,10 @@ from ffabric.firmware.state import reply
 from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
-    from ffabric.firmware.manager.setup.mailbox import Mailbox
+    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.state.mailbox import Mailbox
     from ffabric.firmware.state.notifications import NotificationState
-    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
 
 SECTION = "DEN0077A 1.2, section 15.1"
@@ -200,4 +200,4 @@ def deliver(
         notifications.signal_framework(pm, pe, state, full, delayed=delayed)
 
 
-HANDLERS: dict[int, Handler] = {fid.FFA_MSG_SEND2: send2}
+HANDLERS: dict[int, Handler[Manager]] = {fid.FFA_MSG_SEND2: send2}

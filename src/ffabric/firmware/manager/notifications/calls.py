@@ -7,26 +7,24 @@ VMs that concern SPs, and joins what both managers have when a VM asks (DEN0077A
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
-from ffabric.abi.ffa.notifications import PendingInfo, PendingList
+from ffabric.abi.ffa.notifications import PendingInfo
 from ffabric.abi.words import MASK32, SECURE_BIT, halves, join
-from ffabric.firmware.manager.notifications import rules
+from ffabric.firmware.manager.notifications import reporting, rules
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.notifications import (
     GLOBAL,
-    Interrupted,
     NotificationState,
     Source,
 )
 from ffabric.firmware.state.rules import refuse
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
-    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
 
 FROM_FRAMEWORK = abi.GET_FROM_SPM | abi.GET_FROM_HYPERVISOR
@@ -39,7 +37,7 @@ NOTHING = PendingInfo(())
 
 def enable(partition: Partition) -> None:
     """``partition`` receives notifications from now on."""
-    partition.notifications = NotificationState(partition.id, len(partition.contexts), partition)
+    partition.notifications = NotificationState(partition.id, len(partition.contexts))
 
 
 def bitmap_create(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -201,8 +199,9 @@ def _signal(
     pm: Manager, pe: PE, state: NotificationState, key: int, bits: int, *, delayed: bool
 ) -> None:
     state.unsignalled.add(key)
-    if state.partition is not None:
-        state.partition.signals = True
+    receiver = pm.partitions.get(state.endpoint)
+    if receiver is not None:
+        receiver.signals = True
     if pm.tracer is not None:
         vcpu = "all" if key == GLOBAL else key
         pm.tracer.event(pe, "notification", receiver=state.endpoint, vcpu=vcpu, bits=bits)
@@ -274,7 +273,7 @@ def finish_info_get(
     lists = [*elsewhere.lists]
     room -= sum(1 + len(each.vcpus) for each in lists)
     more = elsewhere.more
-    for state, listed in [*_to_report(pm)]:
+    for state, listed in [*reporting.to_report(pm)]:
         size = 1 + len(listed.vcpus)
         if size > room:
             more = True
@@ -289,23 +288,7 @@ def finish_info_get(
     caller.x[0:8] = (answer, 0, *abi.build_pending(info, smc64=smc64))
 
 
-def _to_report(pm: Manager) -> Iterator[tuple[NotificationState | Interrupted, PendingList]]:
-    for state in _reporting(pm):
-        for listed in state.unreported():
-            yield state, listed
-
-
-def _reporting(pm: Manager) -> Iterator[NotificationState | Interrupted]:
-    for _, partition in sorted(pm.partitions.items()):
-        if partition.notifications is not None:
-            yield partition.notifications
-        if partition.sri_while_waiting or partition.sri_on_wait:
-            yield Interrupted(partition)
-    for _, state in sorted(pm.remote_notifications.items()):
-        yield state
-
-
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_NOTIFICATION_BITMAP_CREATE: bitmap_create,
     fid.FFA_NOTIFICATION_BITMAP_DESTROY: bitmap_destroy,
     fid.FFA_NOTIFICATION_BIND: bind,

@@ -18,8 +18,8 @@ from ffabric.firmware.state import reply
 from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
-    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.machine.machine import PE
 
 COUNT = rule(
@@ -67,7 +67,7 @@ def flush(pm: Manager, pe: PE, ctx: ExecutionContext) -> None:
         pm.tracer.event(pe, "console", partition=ctx.partition.name, text=text)
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_CONSOLE_LOG_32: log,
     fid.FFA_CONSOLE_LOG_64: log,
 }

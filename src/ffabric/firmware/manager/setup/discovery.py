@@ -24,8 +24,8 @@ from ffabric.firmware.state import reply
 from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
-    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
 
 FLAGS = rule(
@@ -170,7 +170,7 @@ def partition_info_get_regs(pm: Manager, pe: PE, caller: ExecutionContext) -> Ne
     return caller
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_PARTITION_INFO_GET: partition_info_get,
     fid.FFA_PARTITION_INFO_GET_REGS: partition_info_get_regs,
 }

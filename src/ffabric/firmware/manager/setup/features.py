@@ -20,8 +20,8 @@ from ffabric.firmware.state import reply
 from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import CallTable, Handler, Manager, Next
-    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
 
 SECTION = "DEN0077A 1.2, section 13.3"
@@ -155,7 +155,7 @@ def _knows_ns_bit(partition: Partition, properties: int) -> bool:
 
 def supports(partition: Partition, function: int) -> bool:
     """Whether ``partition`` may use ``function`` at its FF-A instance."""
-    table: CallTable = partition.owner
+    table = partition.calls
     known = fid.FUNCTIONS.get(function)
     if known is None or not known.defined_in(partition.version):
         return False
@@ -194,4 +194,4 @@ _AUDIENCE: dict[int, Callable[[Partition], bool]] = {
 """Feature ids and whom they concern. Of NOTIFICATION no restriction is to be told: w2 is zero."""
 
 
-HANDLERS: dict[int, Handler] = {fid.FFA_FEATURES: features}
+HANDLERS: dict[int, Handler[Manager]] = {fid.FFA_FEATURES: features}

@@ -14,12 +14,13 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.state import ownership, reply
+from ffabric.firmware.state.mailbox import Buffer, Mailbox
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import S2AP_R, S2AP_W, VALID
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
-    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
 
 SECTION = "DEN0077A 1.2, section 13.6"
@@ -82,52 +83,6 @@ RX_BUSY = rule(
 )
 
 MAX_PAGES = 16
-
-
-class Buffer:
-    """A buffer of an endpoint as its partition manager maps it: runs of physical memory."""
-
-    __slots__ = ("ipa", "size", "views")
-
-    def __init__(self, ipa: int, views: list[memoryview]) -> None:
-        self.ipa = ipa
-        self.views = views
-        self.size = sum(len(view) for view in views)
-
-    def snapshot(self, length: int, offset: int = 0) -> bytes:
-        """``length`` bytes from ``offset``, each read once."""
-        if len(self.views) == 1:
-            return self.views[0][offset : offset + length].tobytes()
-        return b"".join(self.views)[offset : offset + length]
-
-    def write(self, data: bytes, offset: int = 0) -> None:
-        """Write ``data`` at ``offset``; it fits (the caller has checked)."""
-        for view in self.views:
-            room = len(view) - offset
-            if len(data) <= room:
-                view[offset : offset + len(data)] = data
-                return
-            if room > 0:
-                view[offset:] = data[:room]
-                data = data[room:]
-            offset = max(0, -room)
-
-    def fill(self, data: bytes) -> None:
-        """Write ``data``, and zeros behind it, so that nobody reads an earlier message there."""
-        self.write(data.ljust(self.size, b"\0"))
-
-
-class Mailbox:
-    """The RX/TX pair of an endpoint; ``full`` says that the consumer owns RX."""
-
-    __slots__ = ("foreign", "full", "rx", "tx")
-
-    def __init__(self, tx: Buffer, rx: Buffer) -> None:
-        self.tx = tx
-        self.rx = rx
-        self.full = False
-        self.foreign = False
-        """The other manager owns RX (a VM's, between hypervisor and SPMC)."""
 
 
 def map_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -236,7 +191,7 @@ def deliver(pm: Manager, partition: Partition, box: Mailbox, data: bytes) -> Non
         pm.tracer.event(None, "rx", partition=partition.name, full=True, bytes=len(data))
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_RXTX_MAP_32: map_,
     fid.FFA_RXTX_MAP_64: map_,
     fid.FFA_RXTX_UNMAP: unmap,

@@ -8,13 +8,13 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1
 from ffabric.firmware.state import reply
-from ffabric.firmware.state.partition import Model
+from ffabric.firmware.state.context import Model
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import VALID, XN
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
-    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.machine.machine import PE
 
 SECTION = "DEN0077A 1.1, section 18.3.2.1"
@@ -60,7 +60,7 @@ def register(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     return caller
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_SECONDARY_EP_REGISTER_32: register,
     fid.FFA_SECONDARY_EP_REGISTER_64: register,
 }

@@ -16,8 +16,8 @@ from ffabric.firmware.state import reply
 from ffabric.firmware.state.rules import Refused, refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager, Next
-    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.machine.machine import PE
 
 SECTION = "DEN0077A 1.2, section 13.2"
@@ -83,7 +83,7 @@ def spm_id_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     return caller
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_VERSION: version,
     fid.FFA_ID_GET: id_get,
     fid.FFA_SPM_ID_GET: spm_id_get,

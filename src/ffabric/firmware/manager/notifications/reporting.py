@@ -1,0 +1,54 @@
+"""What FFA_NOTIFICATION_INFO_GET has to tell the scheduler: receivers, and SPs with interrupts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa.notifications import PendingList
+from ffabric.firmware.state.context import State
+from ffabric.firmware.state.notifications import NotificationState, pending_lists
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.dispatch import Manager
+    from ffabric.firmware.state.partition import Partition
+
+
+class Interrupted:
+    """The vCPUs of an SP that wait with interrupts pending until the scheduler runs them."""
+
+    __slots__ = ("partition",)
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+
+    def unreported(self) -> Iterator[PendingList]:
+        """What INFO_GET has still to tell of them: a list for every three."""
+        vcpus = [
+            ctx.index
+            for ctx in self.partition.contexts
+            if ctx.state is State.WAITING and ctx.virq.pends() and not ctx.virq.reported
+        ]
+        return pending_lists(self.partition.id, vcpus)
+
+    def report(self, listed: PendingList) -> None:
+        """INFO_GET tells of ``listed``."""
+        for vcpu in listed.vcpus:
+            self.partition.contexts[vcpu].virq.reported = True
+
+
+def to_report(pm: Manager) -> Iterator[tuple[NotificationState | Interrupted, PendingList]]:
+    """The lists that FFA_NOTIFICATION_INFO_GET has still to tell, and whom it reports them to."""
+    for state in _reporting(pm):
+        for listed in state.unreported():
+            yield state, listed
+
+
+def _reporting(pm: Manager) -> Iterator[NotificationState | Interrupted]:
+    for _, partition in sorted(pm.partitions.items()):
+        if partition.notifications is not None:
+            yield partition.notifications
+        if partition.sri_while_waiting or partition.sri_on_wait:
+            yield Interrupted(partition)
+    for _, state in sorted(pm.remote_notifications.items()):
+        yield state

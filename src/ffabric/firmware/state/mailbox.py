@@ -1,0 +1,54 @@
+"""RX/TX pairs: where the buffers of an endpoint are, and who owns RX (DEN0077A 1.2, section 7.2).
+
+RX is owned by its producer (the partition manager) until a message is written, then by its consumer
+until it calls FFA_RX_RELEASE or FFA_MSG_WAIT. TX is read once, as a snapshot, at the moment of a
+call.
+"""
+
+from __future__ import annotations
+
+
+class Buffer:
+    """A buffer of an endpoint as its partition manager maps it: runs of physical memory."""
+
+    __slots__ = ("ipa", "size", "views")
+
+    def __init__(self, ipa: int, views: list[memoryview]) -> None:
+        self.ipa = ipa
+        self.views = views
+        self.size = sum(len(view) for view in views)
+
+    def snapshot(self, length: int, offset: int = 0) -> bytes:
+        """``length`` bytes from ``offset``, each read once."""
+        if len(self.views) == 1:
+            return self.views[0][offset : offset + length].tobytes()
+        return b"".join(self.views)[offset : offset + length]
+
+    def write(self, data: bytes, offset: int = 0) -> None:
+        """Write ``data`` at ``offset``; it fits (the caller has checked)."""
+        for view in self.views:
+            room = len(view) - offset
+            if len(data) <= room:
+                view[offset : offset + len(data)] = data
+                return
+            if room > 0:
+                view[offset:] = data[:room]
+                data = data[room:]
+            offset = max(0, -room)
+
+    def fill(self, data: bytes) -> None:
+        """Write ``data``, and zeros behind it, so that nobody reads an earlier message there."""
+        self.write(data.ljust(self.size, b"\0"))
+
+
+class Mailbox:
+    """The RX/TX pair of an endpoint; `full` says that the consumer owns RX."""
+
+    __slots__ = ("foreign", "full", "rx", "tx")
+
+    def __init__(self, tx: Buffer, rx: Buffer) -> None:
+        self.tx = tx
+        self.rx = rx
+        self.full = False
+        self.foreign = False
+        """The other manager owns RX (a VM's, between hypervisor and SPMC)."""
