@@ -13,6 +13,7 @@ from ffabric.cli.acs import acs
 from ffabric.cli.main import main
 from ffabric.lab.acs.listing import find_listing
 from ffabric.lab.running import End, Outcome
+from ffabric.machine.host.interruption import Interrupted
 
 LIMITS = {"timeout": 0.001, "max_exits": 500, "processes": 1}
 NAMES = ["answers", "refused", "left_out", "skips", "hangs", "crashes", "spins", "last"]
@@ -202,7 +203,7 @@ def test_the_images_on_disk_stay_as_they_are(build, run):
 
 def test_a_run_that_is_interrupted_ends(build, command, monkeypatch):
     def interrupt(*_, **__):
-        return Outcome(End.INTERRUPTED, "interrupted")
+        return Outcome(End.INTERRUPTED, "interrupted", interruption=Interrupted())
 
     monkeypatch.setattr("ffabric.lab.acs.witness.run_to_end", interrupt)
     assert command(build) == (130, ["ffabric: interrupted"])

@@ -1,11 +1,6 @@
 """``ffabric fuzz``: what it prints, what it ends with, and that nothing stays behind."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -79,31 +74,3 @@ def test_what_makes_no_sense_is_refused(options, line):
     with pytest.raises(UsageError) as caught:
         fuzz(**options)
     assert str(caught.value) == line
-
-
-def children_of(pid):
-    """The processes that a process has started."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(word) for word in file.read().split()]
-
-
-def test_an_interrupt_ends_it_and_its_processes():
-    main = (  # a job in the background may have been started with interrupts ignored
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "from ffabric.cli.main import main; main()"
-    )
-    command = [sys.executable, "-c", main, "fuzz", "--calls", "100000000", "--processes", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        while len(started := children_of(process.pid)) < 2:
-            time.sleep(0.01)  # until it has begun, however long that takes
-        os.killpg(process.pid, signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130
-    assert out.splitlines()[-1] == "interrupted; nothing was wrong so far"
-    patience = time.monotonic() + 60
-    while any(os.path.exists(f"/proc/{pid}") for pid in started):
-        assert time.monotonic() < patience, "processes are left over"
-        time.sleep(0.01)  # a fork server ends by itself when its parent has

@@ -17,10 +17,10 @@ from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Terminal
 from ffabric.lab.fuzz.campaign import campaign, play
 from ffabric.lab.fuzz.report import Failure, Report
+from ffabric.machine.host.interruption import Interrupted
 from ffabric.observe.text import STYLES, Reader, Styled
 
 _FAILED = 1
-_INTERRUPTED = 130
 _COLUMN = 34
 _INDENT = 30
 _LAST = 40
@@ -72,8 +72,8 @@ def fuzz(
             run.replay(replay, trace)
         else:
             run.campaign(processes)
-    except KeyboardInterrupt:
-        run.interrupted = True
+    except KeyboardInterrupt as error:
+        run.interruption = Interrupted.of(error)
     run.seconds = time.perf_counter() - started
     if json:
         print(msgspec.json.encode(run.data()).decode())
@@ -81,7 +81,7 @@ def fuzz(
         run.print()
     if run.failure is not None:
         return _FAILED
-    return _INTERRUPTED if run.interrupted else 0
+    return 0 if run.interruption is None else run.interruption.status
 
 
 class _Run:
@@ -94,7 +94,7 @@ class _Run:
         self._last: list[Styled] = []
         self.report = Report()
         self.failure: Failure | None = None
-        self.interrupted = False
+        self.interruption: Interrupted | None = None
         self.seconds = 0.0
 
     def campaign(self, processes: int | None) -> None:
@@ -116,9 +116,10 @@ class _Run:
             played = play(name, sink)
         except ValueError as error:
             raise UsageError(f"--replay: {error}") from None
+        finally:
+            if path is not None and sink.tell():
+                path.write_bytes(sink.getbuffer())
         self.report, self.failure = played.report, played.failure
-        if path is not None:
-            path.write_bytes(sink.getbuffer())
         if self.failure is not None:
             self._show(sink)
 
@@ -143,8 +144,8 @@ class _Run:
         if failure is not None:
             line(f"FAILED in {failure}", "bold red")
             line(f"ffabric fuzz --replay {failure.episode} --trace FILE  brings it back")
-        elif self.interrupted:
-            line("interrupted; nothing was wrong so far", "bold yellow")
+        elif self.interruption is not None:
+            line(f"{self.interruption}; nothing was wrong so far", "bold yellow")
         else:
             line("nothing was wrong", "bold green")
 
@@ -153,7 +154,7 @@ class _Run:
         return {
             "seed": self._seed,
             "seconds": round(self.seconds, 3),
-            "interrupted": self.interrupted,
+            "interrupted": self.interruption is not None,
             **msgspec.to_builtins(self.report),
             "failure": msgspec.to_builtins(self.failure),
         }

@@ -100,8 +100,7 @@ def linux(
         outcome = run_to_end(booted)
         problems = _problems(booted, report, outcome, tee=not sps)
         _table(terminal, booted, report, kernel, trace)
-    if outcome.end is End.INTERRUPTED:
-        raise KeyboardInterrupt
+    outcome.raise_interruption()
     if terminal.verdict(problems):
         return 0
     LOG.write_text("".join(f"{line}\n" for line in console.lines), encoding="utf-8")

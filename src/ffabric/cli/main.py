@@ -2,8 +2,8 @@
 
 Exit status: 0 fine; 1 the command found something wrong (a test failed, an input was not
 understood); 2 the command could not do its work (bad arguments, files or configuration, a package
-missing); 130 interrupted; 141 nobody reads its output any more. Errors are one line each on
-standard error, never a traceback.
+missing); 130 interrupted, 143 terminated, 129 hung up by a signal; 141 nobody reads its output any
+more. Errors are one line each on standard error, never a traceback.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from ffabric import __version__
 from ffabric.cli.errors import EXPECTED, lines_of
+from ffabric.machine.host.interruption import Interrupted, interruptible
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("ffabric.cli.demo:demo", "Show four whole systems at work."),
@@ -32,7 +33,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name of a command -> its function, and what it does in a line."""
 
-INTERRUPTED = 130
 UNABLE = 2
 UNREAD = 141
 
@@ -54,15 +54,17 @@ def main() -> NoReturn:
     for name, (where, text) in COMMANDS.items():
         app.command(where, name=name, help=text)
     try:
-        status = app(sys.argv[1:], result_action="return_value")
-        sys.stdout.flush()
+        with interruptible():
+            status = app(sys.argv[1:], result_action="return_value")
+            sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UNREAD)
     except (*EXPECTED, CycloptsError) as error:
         fail(lines_of(error))
-    except KeyboardInterrupt:
-        fail(["interrupted"], INTERRUPTED)
+    except KeyboardInterrupt as error:
+        interruption = Interrupted.of(error)
+        fail([str(interruption)], interruption.status)
     sys.exit(status if isinstance(status, int) else 0)
 
 

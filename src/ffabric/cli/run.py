@@ -79,8 +79,7 @@ def run(
         booted.flush_consoles()
         traced()
         view.summary(booted, outcome, trace)
-    if outcome.end is End.INTERRUPTED:
-        raise KeyboardInterrupt
+    outcome.raise_interruption()
     return _FAILED if outcome.end in _BAD_ENDS or booted.deaths else 0
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Progress, Terminal
-from ffabric.lab.running import End, run_to_end
+from ffabric.lab.running import run_to_end
 from ffabric.lab.vhost import e2fs
 from ffabric.lab.vhost.copier import Copied, Copier
 from ffabric.lab.vhost.system import boot_with
@@ -125,8 +125,7 @@ def _run(
         system.listeners.append(lambda name, line: say(f"{name}: {line}"))
         system.machine.clock.at(int(timeout * 1e9), system.machine.stop)
         outcome = run_to_end(system)
-        if outcome.end is End.INTERRUPTED:
-            raise KeyboardInterrupt
+        outcome.raise_interruption()
         if not copier.shares:
             reason = outcome.said or f"it took more than {timeout:g} s"
             return [_Row((mapping, *[""] * (len(_HEADINGS) - 1)), f"{mapping} mapping: {reason}")]

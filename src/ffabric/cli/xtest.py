@@ -16,7 +16,7 @@ from ffabric.firmware.hypervisor.optee.rules import ADDRESS
 from ffabric.lab.linux import kernel as kernels
 from ffabric.lab.linux import packages
 from ffabric.lab.linux.deb import PackageError
-from ffabric.lab.running import End, run_to_end
+from ffabric.lab.running import run_to_end
 from ffabric.lab.xtest import software as programs
 from ffabric.lab.xtest.campaign import CASES, Campaign, Guest
 from ffabric.lab.xtest.system import MAX_VMS, system
@@ -96,8 +96,7 @@ def xtest(
             booted.machine.clock.at(int(timeout * 1e9), booted.machine.stop)
         campaign = Campaign(booted, names, cases or CASES, kill=kill and vms > 1, say=progress.say)
         outcome = run_to_end(booted)
-    if outcome.end is End.INTERRUPTED:
-        raise KeyboardInterrupt
+    outcome.raise_interruption()
     terminal.line()
     terminal.table(list(_table(campaign)))
     terminal.line()

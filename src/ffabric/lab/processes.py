@@ -1,7 +1,8 @@
 """A function over many inputs in several processes, which end when nobody wants the rest.
 
 Each process has a pipe of its own and gets a piece of the inputs when it has answered the last one.
-There are no threads, and no locks that a process which is killed could hold.
+There are no threads, and no locks that a process which is killed could hold: that is what
+``concurrent.futures`` lacks, whose ``shutdown`` waits for ever if a process dies while it answers.
 """
 
 from __future__ import annotations
@@ -9,16 +10,24 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
+import time
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
+from ffabric.machine.host.interruption import RUNS, SIGNALS, Interrupted, uninterrupted
+from ffabric.machine.host.process import die_with_parent
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+PATIENCE = 5.0
+"""Seconds of wall time for processes to end by themselves, with their traces written."""
 
 
 def spread(
@@ -26,8 +35,9 @@ def spread(
 ) -> Generator[R]:
     """``function`` of each input, in their order, from ``processes`` processes (None: one per CPU).
 
-    Ctrl-C is for whoever iterates: the processes never see it. They get ``chunk`` inputs at a time,
-    and are ended when the iterator is closed. What ``function`` raises is raised here.
+    They get ``chunk`` inputs at a time. When the iterator is closed, Interrupted is raised in those
+    that work, and they end; so they do if this process dies. Ctrl-C is for whoever iterates: the
+    processes never see it. What ``function`` raises is raised here; RuntimeError if a process dies.
     """
     if processes == 1 or len(inputs) == 1:
         yield from map(function, inputs)
@@ -37,18 +47,16 @@ def spread(
     workers: dict[Connection, BaseProcess] = {}
     resource_tracker.ensure_running()  # once it runs, nothing else lets interrupts in again
     try:
-        with _uninterrupted():  # processes that are started inherit it
+        with uninterrupted():  # processes that are started inherit it
             for _ in range(count):
                 ours, worker = _started(function)
                 workers[ours] = worker
         yield from _answers(workers, pieces)
     finally:
-        with _uninterrupted():
-            for worker in workers.values():
-                worker.kill()
-            for ours, worker in workers.items():
-                worker.join()
-                ours.close()
+        with uninterrupted():
+            for ours in workers:
+                ours.close()  # whoever is about to wait for a piece gets no signal in time
+            _end(workers.values())
 
 
 def _started(function: Callable[[T], R]) -> tuple[Connection, BaseProcess]:
@@ -59,9 +67,33 @@ def _started(function: Callable[[T], R]) -> tuple[Connection, BaseProcess]:
     return ours, worker
 
 
+def _end(workers: Iterable[BaseProcess]) -> None:
+    """Let them end; kill those that do not."""
+    for worker in workers:
+        worker.terminate()
+    until = time.monotonic() + PATIENCE
+    for worker in workers:
+        worker.join(max(0.0, until - time.monotonic()))
+        worker.kill()
+        worker.join()
+
+
 def _work(function: Callable[[T], R], far: Connection, pipe: Connection) -> None:
     """The life of a process; it ends with the other end of its ``pipe``, of which it has a copy."""
     far.close()
+    die_with_parent()
+    RUNS.begin_afresh()
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, RUNS.interrupt)
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        _serve(function, pipe)
+    except KeyboardInterrupt as error:
+        sys.exit(Interrupted.of(error).status)
+
+
+def _serve(function: Callable[[T], R], pipe: Connection) -> None:
     with suppress(EOFError, BrokenPipeError):
         while True:
             piece = pipe.recv()
@@ -101,17 +133,15 @@ def _received(pipe: Connection, worker: BaseProcess) -> list[Any]:
         answer = pipe.recv()
     except EOFError:
         worker.join()
-        raise RuntimeError(f"a process has ended with exit code {worker.exitcode}") from None
+        raise RuntimeError(f"a process has ended: {_end_of(worker)}") from None
     if isinstance(answer, Exception):
         raise answer
     found: list[Any] = answer
     return found
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+def _end_of(worker: BaseProcess) -> str:
+    code = worker.exitcode
+    if code is not None and code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit status {code}"

@@ -7,16 +7,12 @@ the system off, spin) all end up as an :class:`Outcome`.
 from __future__ import annotations
 
 import enum
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ffabric.lab.watchdog import DEFAULT_SECONDS, Watchdog, in_partition
+from ffabric.lab.watchdog import DEFAULT_SECONDS, Watchdog
+from ffabric.machine.host.interruption import Interrupted, interruptible
 from ffabric.machine.machine import OutOfExits
 from ffabric.system.system import PartitionCrashed
 from ffabric.system.waiting import Wait, waiting
@@ -42,6 +38,7 @@ class Outcome(msgspec.Struct, frozen=True):
     end: End
     reason: str
     waiting: tuple[Wait, ...] = ()
+    interruption: Interrupted | None = None
 
     @property
     def said(self) -> str:
@@ -49,33 +46,27 @@ class Outcome(msgspec.Struct, frozen=True):
         waits = map(str, self.waiting)
         return "; ".join([self.end.value, *waits]) if self.waiting else self.reason
 
+    def raise_interruption(self) -> None:
+        """Raise what has interrupted the run, if anything has."""
+        if self.interruption is not None:
+            raise self.interruption
+
 
 def run_to_end(system: System, *, watchdog: float = DEFAULT_SECONDS) -> Outcome:
     """Run ``system`` until it ends; ``watchdog`` seconds without an exit are a partition's crash.
 
-    Ctrl-C ends the run after the present exit.
+    A signal that asks for the end, such as Ctrl-C's, ends the run after the present exit.
     """
-    machine = system.machine
-    interrupted = False
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal interrupted
-        if interrupted or in_partition(frame):
-            raise KeyboardInterrupt
-        interrupted = True
-        machine.stop()
-
     try:
-        with Watchdog(machine, watchdog), _on_interrupt(interrupt):
+        with Watchdog(system.machine, watchdog), interruptible():
             system.run()
     except PartitionCrashed as crash:
         return Outcome(End.CRASHED, str(crash))
     except OutOfExits as spent:
         return Outcome(End.OUT_OF_EVENTS, str(spent))
-    except KeyboardInterrupt:
-        interrupted = True
-    if interrupted:
-        return Outcome(End.INTERRUPTED, "interrupted")
+    except KeyboardInterrupt as error:
+        interruption = Interrupted.of(error)
+        return Outcome(End.INTERRUPTED, str(interruption), interruption=interruption)
     return _quiet_end(system)
 
 
@@ -88,19 +79,6 @@ def _quiet_end(system: System) -> Outcome:
     waits = waiting(system)
     stuck = [str(wait) for wait in waits if wait.stuck]
     return Outcome(End.IDLE, "; ".join([End.IDLE.value, *stuck]), tuple(waits))
-
-
-@contextmanager
-def _on_interrupt(handler: object) -> Iterator[None]:
-    """Let ``handler`` take SIGINT, if this is the thread that gets it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
 
 
 def totals(system: System) -> list[tuple[str, str]]:

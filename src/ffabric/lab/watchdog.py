@@ -14,7 +14,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ffabric.machine.engines.python import PythonRunner, Spinning
+from ffabric.machine.engines.python import Spinning
+from ffabric.machine.host.interruption import in_partition
 
 if TYPE_CHECKING:
     from ffabric.machine.machine import Machine
@@ -22,17 +23,6 @@ if TYPE_CHECKING:
 DEFAULT_SECONDS = 10.0
 LOOKS = 4
 """How often it looks until it loses its patience."""
-_PROGRAM_CODES = frozenset({PythonRunner._step.__code__, PythonRunner.close.__code__})
-
-
-def in_partition(frame: FrameType | None) -> bool:
-    """Whether ``frame`` executes code of a Python partition."""
-    frame = frame.f_back if frame is not None else None
-    while frame is not None:
-        if frame.f_code in _PROGRAM_CODES:
-            return True
-        frame = frame.f_back
-    return False
 
 
 class Watchdog:

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from ffabric.machine.host.interruption import RUNS
+
 if TYPE_CHECKING:
     from ffabric.machine.bus import Bus
     from ffabric.machine.choices import Choices
@@ -198,14 +200,16 @@ class Machine:
         """Run until something calls :meth:`stop`, or until nothing can run and nothing is due.
 
         Of several PEs the first choice is always the next in turn, so that without a seed they
-        share the time evenly.
+        share the time evenly. Raises Interrupted if a signal that asks for the end has ended it.
         """
         self.stopping = False
         self._running = True
+        RUNS.begin(self.stop)
         try:
             self._loop()
         finally:
             self._running = False
+            RUNS.end()
         if self.outside is not None:
             self.outside.serve(0)
         self._do_posted()

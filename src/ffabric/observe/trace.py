@@ -38,6 +38,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state.rules import show
 from ffabric.machine.context import REGISTERS
+from ffabric.machine.host.interruption import uninterrupted
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.mailbox import Buffer
@@ -144,20 +145,23 @@ class Trace:
 
     def flush(self) -> None:
         """Write the records so far, and the choices that led to them."""
-        if self._sink is None:
-            return
+        if self._sink is not None:
+            with uninterrupted():
+                self._write(self._sink)
+
+    def _write(self, sink: IO[bytes]) -> None:
         if not self._has_header:
             self._has_header = True
-            self._sink.write(msgspec.json.encode(self.header()) + b"\n")
+            sink.write(msgspec.json.encode(self.header()) + b"\n")
         data = "".join(_texts(self.records)).encode()
         self.records.clear()
-        self._sink.write(data)
+        sink.write(data)
         log = self._system.machine.choices.log
         if len(log) > self._chosen:
             fresh = log[self._chosen :]
-            self._sink.write(msgspec.json.encode({"kind": "choices", "list": fresh}) + b"\n")
+            sink.write(msgspec.json.encode({"kind": "choices", "list": fresh}) + b"\n")
             self._chosen = len(log)
-        self._sink.flush()
+        sink.flush()
 
     def close(self) -> None:
         """Write the rest."""

@@ -20,7 +20,6 @@ from ffabric.lab.acs.build import SPMC, SPS, VM1, Build
 from ffabric.lab.acs.console import Case, Verdict
 from ffabric.lab.acs.listing import Listed, Listing, find_listing
 from ffabric.lab.acs.witness import Limits, Witness
-from ffabric.lab.running import End
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.toml import read_parsed
 from ffabric.system.files.images import parse_image
@@ -123,8 +122,7 @@ def run_job(
             outcome = witness.run()
             system.flush_consoles()
             witness.finish(outcome)
-        if outcome.end is End.INTERRUPTED:
-            raise KeyboardInterrupt
+        outcome.raise_interruption()
     cases = witness.console.cases
     seen = {case.name for case in cases}
     missing = [each for each in job.tests if each.name not in seen]

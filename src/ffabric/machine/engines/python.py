@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
 from ffabric.machine.context import REGISTERS
+from ffabric.machine.host.interruption import AT_ONCE
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
@@ -148,3 +149,6 @@ class PythonRunner:
                 with suppress(Exception, Spinning):
                     coroutine.close()
         self._vector = self._main = None
+
+
+AT_ONCE.update({PythonRunner._step.__code__, PythonRunner.close.__code__})

@@ -1,0 +1,149 @@
+"""Signals that ask a process to end: a person's Ctrl-C, a supervisor's SIGTERM, a closed terminal.
+
+All of them are answered alike. Without a handler of our own the last two would end the process at
+once, with traces unwritten, temporary files in place and other processes still at work.
+
+While a machine runs, an exception could be raised anywhere: in an emulator's callback, which loses
+it, or in the middle of a change of tables. So the run is ended after the present exit, and raises
+`Interrupted` then. Code that may never come to an exit is in `AT_ONCE`: there, for a second signal,
+and if no machine runs, `Interrupted` is raised where the process is.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FrameType
+
+_SAID = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
+"""Name of a signal -> what it does to a command, in a word."""
+SIGNALS = tuple(getattr(signal, name) for name in _SAID if hasattr(signal, name))
+"""The signals; Windows has no SIGHUP."""
+AT_ONCE: set[CodeType] = set()
+"""Functions that execute a partition's own Python."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asks for the end; ``number`` is the signal."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        self.number = signal.Signals(number)
+        super().__init__(_SAID[self.number.name])
+
+    @classmethod
+    def of(cls, error: KeyboardInterrupt) -> Interrupted:
+        """``error`` itself, or Ctrl-C if it does not say which signal it was."""
+        return error if isinstance(error, cls) else cls()
+
+    @property
+    def status(self) -> int:
+        """The exit status that a shell reports for a process that this signal has ended."""
+        return 128 + self.number
+
+
+class _Runs:
+    """The runs that are under way, and the signal that ends them."""
+
+    def __init__(self) -> None:
+        self._stops: list[Callable[[], object]] = []
+        self._kept_back = 0
+        self._pending: Interrupted | None = None
+
+    def begin(self, stop: Callable[[], object]) -> None:
+        """A run begins, which ``stop`` ends after the present exit."""
+        self._stops.append(stop)
+
+    def end(self) -> None:
+        """It has ended. Raises Interrupted if a signal was the reason."""
+        self._stops.pop()
+        self._raise()
+
+    def keep_back(self) -> None:
+        """From now on no signal may raise anything."""
+        self._kept_back += 1
+
+    def let_in(self) -> None:
+        """The opposite. Raises Interrupted if there was a signal, and no run is to end first."""
+        self._kept_back -= 1
+        if not self._stops:
+            self._raise()
+
+    def _raise(self) -> None:
+        if self._pending is not None and not self._kept_back:
+            pending, self._pending = self._pending, None
+            raise pending
+
+    def forget(self) -> None:
+        """Nobody waits for a signal any more."""
+        self._pending = None
+
+    def begin_afresh(self) -> None:
+        """This process has been forked from another, whose runs are not its own."""
+        self._stops.clear()
+        self._kept_back = 0
+        self._pending = None
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """The handler of `SIGNALS`."""
+        again, self._pending = self._pending, Interrupted(number)
+        if self._stops:
+            self._stops[-1]()
+        if again is not None or not self._stops or in_partition(frame):
+            self._raise()
+
+
+RUNS = _Runs()
+
+
+def in_partition(frame: FrameType | None) -> bool:
+    """Whether ``frame`` executes code of a Python partition."""
+    frame = frame.f_back if frame is not None else None
+    while frame is not None:
+        if frame.f_code in AT_ONCE:
+            return True
+        frame = frame.f_back
+    return False
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let `SIGNALS` raise Interrupted while the block runs, if this is the thread that gets them.
+
+    A signal that is ignored stays ignored: nohup wants that, and a shell for background jobs.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {each: signal.getsignal(each) for each in SIGNALS}
+    taken = [each for each in SIGNALS if former[each] is not signal.SIG_IGN]
+    RUNS.forget()
+    try:
+        for each in taken:
+            signal.signal(each, RUNS.interrupt)
+        yield
+    finally:
+        for each in taken:
+            signal.signal(each, former[each])
+        RUNS.forget()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Keep `SIGNALS` back while the block runs; processes started in it do not get them either.
+
+    Those processes cannot be had on Windows.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    masks = hasattr(signal, "pthread_sigmask")
+    if main:  # as other threads may get a signal, for which handlers then run in this one
+        RUNS.keep_back()
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS) if masks else None
+    try:
+        yield
+    finally:
+        if former is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
+        if main:
+            RUNS.let_in()

@@ -1,0 +1,284 @@
+"""Signals that ask a command to end: nothing is left running, traces are whole, a line says it.
+
+A command is started in a session of its own, with a few lines before it: the machine's run number
+so and so sends the signal to the command, in the middle of the run.
+"""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_suite import lay_out
+
+from debs import package
+from ffabric.guests import images
+
+MOMENT = """
+import multiprocessing, os, signal, sys
+from ffabric.cli.main import main
+from ffabric.machine.machine import Machine
+
+runs, number, command = int(sys.argv.pop(1)), int(sys.argv.pop(1)), os.getpid()
+if runs:
+    multiprocessing.set_start_method("fork")  # the processes of the command have the moment, too
+run = Machine.run
+
+def run_until_the_moment(machine):
+    global runs
+    runs -= 1
+    if not runs:
+        machine.clock.at(machine.clock.now, lambda: os.kill(command, number))
+    run(machine)
+
+Machine.run = run_until_the_moment
+for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(each, signal.SIG_DFL)  # jobs in the background may ignore them
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+PATIENCE = 60
+"""Seconds after which a process is said to go on."""
+SAID = {
+    signal.SIGINT: (130, "ffabric: interrupted\n"),
+    signal.SIGTERM: (143, "ffabric: terminated\n"),
+    signal.SIGHUP: (129, "ffabric: hung up\n"),
+}
+both = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+SYSTEM = """
+[[vm]]
+name = "talker"
+python = "talker.py:Talker"
+"""
+TALKER = """
+from ffabric.guests.partition import Partition
+
+
+class Talker(Partition):
+    async def main(self, ffa):
+        while True:
+            await ffa.console_log("on and on")
+"""
+CALL = b'{"endpoint": "vm1", "x": ["0x84000069"]}\n'
+
+
+def started(*arguments, runs=0, number=0, **options):
+    """A command whose machines' run number ``runs`` sends it the signal ``number``."""
+    return subprocess.Popen(
+        [sys.executable, "-c", MOMENT, str(runs), str(int(number)), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        **options,
+    )
+
+
+def ended(process):
+    """How it ended: exit status, standard output, standard error. Nothing of it may be left.
+
+    A helper of multiprocessing ends by itself when its parent has: that is waited for.
+    """
+    with process:
+        try:
+            out, error = process.stdout.read(), process.stderr.read()
+            process.wait()
+            for pid in session(process.pid):
+                assert has_ended(pid), "it goes on"
+        finally:
+            for pid in session(process.pid):
+                os.kill(pid, signal.SIGKILL)
+    return process.returncode, out.decode(), error.decode()
+
+
+def has_ended(pid):
+    """Wait for the end of a process that is not ours; False if it is still there after all."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], PATIENCE)[0])
+    finally:
+        os.close(fd)
+
+
+def session(leader):
+    """The processes of a session, but for those that have ended and that nobody has waited for."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, number = path.read_text().rpartition(")")[2].split()[:4]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(number) == leader and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def kinds(trace):
+    """The kinds of the lines of a trace, all of which are whole."""
+    data = trace.read_bytes()
+    assert data.endswith(b"\n")
+    return [json.loads(line)["kind"] for line in data.splitlines()]
+
+
+@pytest.fixture
+def system(tmp_path):
+    (tmp_path / "talker.py").write_text(TALKER)
+    path = tmp_path / "system.toml"
+    path.write_text(SYSTEM)
+    return path
+
+
+@pytest.fixture
+def packages(tmp_path):
+    """Packages of a kernel that asks the first SP 64 times and turns everything off."""
+    where = tmp_path / "packages"
+    where.mkdir()
+    modules = "lib/modules/7.9/kernel/drivers/firmware/arm_ffa"
+    files = {
+        "boot/vmlinuz-7.9": images.load("client_smc"),
+        f"{modules}/ffa-core.ko": b"core",
+        f"{modules}/ffa-module.ko": b"module",
+    }
+    package(where, "linux-image-7.9", files)
+    package(where, "busybox-static", {"bin/busybox": b"busybox"})
+    return where
+
+
+@pytest.mark.parametrize("number", [*SAID])
+@pytest.mark.parametrize("verbose", [[], ["--verbose"]])
+def test_a_run_leaves_its_trace(system, tmp_path, number, verbose):
+    trace = tmp_path / "trace"
+    process = started("run", system, "--trace", trace, *verbose, runs=1, number=number)
+    status, out, error = ended(process)
+    assert (status, error) == SAID[number]
+    assert f"the run ended: {error[9:]}" in out
+    found = kinds(trace)
+    assert found[0] == "header"
+    assert "call" in found
+
+
+@both
+def test_the_demo_leaves_its_trace(tmp_path, number):
+    trace = tmp_path / "trace"
+    status, _, error = ended(started("demo", "--trace", trace, runs=3, number=number))
+    assert (status, error) == SAID[number]
+    found = kinds(trace)
+    assert found.count("scene") == 3
+    assert found[-1] == "choices"
+
+
+@both
+def test_calls_leave_their_trace_in_the_middle_of_a_call(tmp_path, number):
+    trace = tmp_path / "trace"
+    process = started("calls", "-", "--trace", trace, runs=30, number=number)
+    process.stdin.write(CALL * 100)
+    process.stdin.flush()
+    status, out, error = ended(process)
+    assert (status, error) == SAID[number]
+    assert 0 < out.count("\n") < 100
+    assert kinds(trace).count("call") >= out.count("\n")
+
+
+@both
+def test_calls_leave_their_trace_while_they_wait_for_another(tmp_path, number):
+    trace = tmp_path / "trace"
+    process = started("calls", "-", "--trace", trace)
+    process.stdin.write(CALL)
+    process.stdin.flush()
+    assert json.loads(process.stdout.readline())["line"] == 1
+    process.send_signal(number)
+    status, _, error = ended(process)
+    assert (status, error) == SAID[number]
+    assert "call" in kinds(trace)
+
+
+@both
+def test_an_episode_leaves_its_trace(tmp_path, number):
+    trace = tmp_path / "trace"
+    arguments = "fuzz", "--replay", "1/0/2500", "--trace", trace
+    status, out, error = ended(started(*arguments, runs=40, number=number))
+    assert (status, error) == (SAID[number][0], "")
+    assert out.endswith("; nothing was wrong so far\n")
+    assert "call" in kinds(trace)
+
+
+@both
+@pytest.mark.parametrize(
+    "arguments",
+    [["fuzz", "--calls", "100000000"], ["demo", "--seeds", "100000"]],
+    ids=lambda words: words[0],
+)
+def test_processes_end_with_their_command(arguments, number):
+    status, _, _ = ended(started(*arguments, "--processes", 2, runs=9, number=number))
+    assert status == SAID[number][0]
+
+
+@both
+def test_processes_that_boot_a_suite_end_and_leave_their_logs(tmp_path, number):
+    logs = tmp_path / "logs"
+    arguments = "acs", lay_out(tmp_path), "--boot-per-test", "--processes", 2, "--logs", logs
+    never = "--timeout", 1e9, "--max-exits", 10**15, "--max-seconds", 1e9
+    process = started(*arguments, *never, runs=1, number=number)
+    assert ended(process) == (SAID[number][0], "", SAID[number][1])
+    begun = [trace for trace in logs.glob("*.jsonl") if trace.stat().st_size]
+    assert {kinds(trace)[0] for trace in begun} == {"header"}
+    assert any(trace.with_suffix(".log").exists() for trace in begun)
+
+
+@both
+def test_no_daemon_and_no_file_is_left_of_a_disk(tmp_path, number):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    process = started("vhost", "--size", 8, runs=1, number=number, env=environment)
+    status, _, error = ended(process)
+    assert (status, error) == SAID[number]
+    assert [*folder.iterdir()] == []
+
+
+@both
+def test_no_qemu_is_left_of_linux(packages, tmp_path, number):
+    trace = tmp_path / "trace"
+    arguments = "linux", "--packages", packages, "--trace", trace
+    status, _, error = ended(started(*arguments, runs=1, number=number, cwd=tmp_path))
+    assert (status, error) == SAID[number]
+    assert kinds(trace)[0] == "header"
+
+
+@both
+def test_a_benchmark_ends(number):
+    status, out, error = ended(started("bench", "--only", "null", runs=2, number=number))
+    assert (status, out, error) == (SAID[number][0], "", SAID[number][1])
+
+
+@both
+def test_a_command_that_reads_ends(number):
+    process = started("explain")
+    process.stdin.write(b"0x84000063 0x10002\n" * 1000)
+    process.stdin.flush()
+    assert process.stdout.read(1) == b">"
+    process.send_signal(number)
+    status, _, error = ended(process)
+    assert (status, error) == SAID[number]
+
+
+def test_a_signal_that_is_ignored_stays_ignored(system):
+    """As nohup has it."""
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
+    code += "from ffabric.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "calls", "-"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdin.write(CALL)
+    process.stdin.flush()
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    out, _ = process.communicate(CALL, timeout=60)
+    assert process.returncode == 0
+    assert json.loads(out)["line"] == 2

@@ -1,0 +1,133 @@
+"""Signals that ask for the end: raised at once, or when a run can end."""
+
+import os
+import signal
+
+import pytest
+
+from ffabric.guests.partition import Partition
+from ffabric.machine.host.interruption import (
+    SIGNALS,
+    Interrupted,
+    interruptible,
+    uninterrupted,
+)
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe
+
+each_signal = pytest.mark.parametrize("number", SIGNALS)
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+
+
+@each_signal
+def test_it_is_raised_where_nothing_runs(number):
+    with pytest.raises(Interrupted) as caught, interruptible():
+        send(number)
+    assert caught.value.number == number
+    assert caught.value.status == 128 + number
+
+
+def test_it_is_a_keyboard_interrupt_to_those_who_know_no_other():
+    assert issubclass(Interrupted, KeyboardInterrupt)
+    assert Interrupted.of(KeyboardInterrupt()).number == signal.SIGINT
+    terminated = Interrupted(signal.SIGTERM)
+    assert Interrupted.of(terminated) is terminated
+
+
+def test_what_is_ignored_stays_ignored():
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            send(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+def test_the_handlers_are_as_they_were():
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with interruptible():
+        pass
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+@each_signal
+def test_it_waits_until_the_end_of_what_must_not_be_interrupted(number):
+    finished = []
+
+    def work():
+        with uninterrupted():
+            send(number)
+            finished.append("all of it")
+
+    with pytest.raises(Interrupted), interruptible():
+        work()
+    assert finished
+
+
+class Caller(Partition):
+    made = 0
+
+    async def main(self, ffa):
+        for _ in range(10):
+            await ffa.yield_()
+            self.made += 1
+
+
+def run(hook=None):
+    """Run a partition; ``hook`` is called by the clock, in the middle of the run."""
+    caller = Caller()
+    with boot(describe(vms=[caller])) as system:
+        if hook is not None:
+            system.machine.clock.at(system.machine.clock.now, hook)
+        system.run()
+    return caller
+
+
+def test_a_run_ends_after_the_present_exit():
+    after = []
+
+    def hook():
+        send(signal.SIGTERM)
+        after.append("the callback has come to its end")
+
+    with pytest.raises(Interrupted, match="terminated"), interruptible():
+        run(hook)
+    assert after
+
+
+def test_the_second_signal_is_raised_at_once():
+    after = []
+
+    def hook():
+        send(signal.SIGTERM)
+        send(signal.SIGINT)
+        after.append("not reached")
+
+    with pytest.raises(Interrupted, match="interrupted"), interruptible():
+        run(hook)
+    assert not after
+
+
+def test_it_is_raised_in_a_partition_that_computes():
+    class Computing(Partition):
+        async def main(self, ffa):
+            send(signal.SIGTERM)
+            while True:
+                pass
+
+    with (
+        pytest.raises(Interrupted, match="terminated"),
+        interruptible(),
+        boot(describe(vms=[Computing()])) as system,
+    ):
+        system.run()
+
+
+def test_a_run_after_one_that_was_interrupted_is_a_run():
+    with pytest.raises(Interrupted), interruptible():
+        run(lambda: send(signal.SIGINT))
+    with interruptible():
+        assert run().made == 10
