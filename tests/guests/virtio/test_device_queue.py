@@ -114,11 +114,16 @@ def nested(rings):
 
 
 def huge(rings):
-    """Each piece is there, and all together they are too much work."""
-    for index in range(SIZE):
-        rings.describe(index, BASE, MEMORY, NEXT, index + 1)
+    """Each piece is there, and all together they are more than a chain may carry."""
     rings.memory.check = lambda *_, **__: None
-    rings.describe(0, BASE, MAX_CHAIN_BYTES, NEXT, 1)
+    for index in range(3):
+        rings.describe(index, BASE, MAX_CHAIN_BYTES // 2, NEXT, index + 1)
+    rings.offer(0)
+
+
+def itself(rings):
+    """An indirect table that is the descriptor table."""
+    rings.describe(0, rings.place.desc, 16 * SIZE, INDIRECT)
 
 
 @pytest.mark.parametrize(
@@ -127,12 +132,13 @@ def huge(rings):
         (loop, "more than 8 descriptors"),
         (loop_in_table, "more than 8 descriptors"),
         (nested, "indirect descriptor in an indirect table"),
-        (huge, "more than 8388608 bytes"),
+        (huge, "more than 4294967296 bytes"),
+        (itself, "indirect descriptor in an indirect table"),
         (lambda r: r.describe(0, DATA, 4, NEXT, SIZE), "descriptor 8 of 8"),
         (lambda r: r.describe(0, 0, 4), "outside"),
         (lambda r: r.describe(0, (1 << 64) - 2, 4), "outside"),
         (lambda r: r.describe(0, BASE + MEMORY - 2, 4), "outside"),
-        (lambda r: r.describe(0, DATA, 0xFFFF_FFFF), "8388608|outside"),
+        (lambda r: r.describe(0, DATA, 0xFFFF_FFFF), "outside"),
         (lambda r: r.describe(0, READ_ONLY, 1, WRITE), "read-only"),
         (lambda r: r.describe(0, DATA, 24, INDIRECT), "table of 24 bytes"),
         (lambda r: r.describe(0, DATA, 0, INDIRECT), "table of 0 bytes"),
@@ -150,6 +156,46 @@ def test_what_no_chain_is(make, reason):
     rings.offer(0)
     with pytest.raises(QueueError, match=reason):
         rings.queue.pop()
+
+
+def fill(rings, count, *, before=0):
+    """A chain of `before` direct descriptors and an indirect table of `count`."""
+    for index in range(before):
+        rings.describe(index, DATA, 1, NEXT, index + 1)
+    rings.describe(before, DATA + 64, 16 * count, INDIRECT)
+    for index in range(count):
+        flags = NEXT if index + 1 < count else 0
+        rings.describe(index, DATA + index, 1, flags, index + 1, table=DATA + 64)
+    rings.offer(0)
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_a_chain_may_be_as_long_as_the_queue_and_no_longer(before):
+    """The descriptor that names the table is no piece of the chain (virtio 1.3, 2.7.5.3.1)."""
+    rings = Rings()
+    fill(rings, SIZE - before, before=before)
+    assert len(rings.queue.pop().readable) == SIZE
+    rings = Rings()
+    fill(rings, SIZE - before + 1, before=before)
+    with pytest.raises(QueueError, match="more than 8 descriptors"):
+        rings.queue.pop()
+
+
+def test_a_part_of_a_chain():
+    rings = Rings()
+    rings.describe(0, DATA, 4, NEXT, 1)
+    rings.describe(1, DATA + 16, 4, NEXT, 2)
+    rings.describe(2, DATA + 32, 4, NEXT | WRITE, 3)
+    rings.describe(3, DATA + 48, 4, WRITE)
+    rings.memory.write(DATA, b"0123")
+    rings.memory.write(DATA + 16, b"4567")
+    rings.offer(0)
+    chain = rings.queue.pop()
+    parts = [rings.queue.read(chain, start, 3) for start in (0, 2, 4, 7, 8)]
+    assert parts == [b"012", b"234", b"456", b"7", b""]
+    assert rings.queue.write(chain, b"abc", 3) == 3
+    assert rings.queue.write(chain, b"xyz", 6) == 2
+    assert rings.memory.read(DATA + 32, 4) + rings.memory.read(DATA + 48, 4) == bytes(3) + b"abcxy"
 
 
 def test_a_head_out_of_range():
@@ -242,7 +288,7 @@ class Ram:
 
 @given(
     st.sampled_from([0, bits.EVENT_IDX, bits.INDIRECT_DESC, BOTH]),
-    st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3)), max_size=60),
+    st.lists(st.tuples(st.integers(1, SIZE), st.integers(0, 3)), max_size=60),
 )
 def test_both_sides_agree(features, rounds):
     """Whatever the order of adding, serving and collecting: each chain comes back once."""
@@ -273,6 +319,22 @@ def test_both_sides_agree(features, rounds):
     back += [token for token, _ in driver.collect()]
     assert sorted(back) == list(range(added))
     assert driver.under_way == 0
+
+
+@pytest.mark.parametrize("features", [0, BOTH])
+def test_a_driver_fills_a_whole_queue_with_one_chain(features):
+    memory = Memory()
+    coherent = Coherent(BASE, BASE, queue_size(SIZE, features))
+    driver = DriverQueue(Ram(memory), coherent, SIZE, features)
+    device = DeviceQueue(memory, driver.place, features)
+    for _ in range(3):
+        assert driver.add([(DATA + at, 1, False) for at in range(SIZE)], "all")
+        assert driver.add([(DATA, 1, False)], "one more") is bool(features)
+        for chain in device.chains():
+            device.push(chain.head, 0)
+        assert driver.collect()[0] == ("all", 0)
+    with pytest.raises(ValueError, match="9 buffers in a virtqueue of 8"):
+        driver.add([(DATA, 1, False)] * (SIZE + 1), "too long")
 
 
 @pytest.mark.parametrize(

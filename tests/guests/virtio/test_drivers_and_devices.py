@@ -158,6 +158,23 @@ def test_a_disk_that_is_read_only_or_broken(ffabric):
     run(ffabric, [BlockDevice(bytearray(b"x" * 512), read_only=True)], work)
 
 
+def test_what_a_disk_has_not_written_it_does_not_claim(ffabric):
+    """The used length says how much of the buffer is the device's, from its start (2.7.8.2)."""
+
+    async def work(bus):
+        disk = await BlockDriver.probe(bus.devices[0])
+        memory, control = disk.device.memory, disk._control
+        for sector, written in ((0, 513), (1, 0)):
+            memory.write(control.ipa, block_abi.HEADER.pack(block_abi.Type.IN, 0, sector))
+            header = (control.address, block_abi.HEADER.size, False)
+            room = (control.address + 1024, 513, True)
+            assert await disk.request(0, [header, room]) == written
+            status = memory.read(control.ipa + 1024 + 512, 1)[0]
+            assert status == (block_abi.Status.OK if written else block_abi.Status.IOERR)
+
+    run(ffabric, [BlockDevice(bytearray(b"x" * 512))], work)
+
+
 def test_a_disk_that_grows(ffabric):
     disk = BlockDevice(bytearray(512))
 

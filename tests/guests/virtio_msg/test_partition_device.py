@@ -141,6 +141,34 @@ def test_another_version_is_told_none(ffabric, agreed):
     assert driver.ask(ffa.VERSION, **fields)["bus_version"] == 0
 
 
+@pytest.mark.parametrize("agreed", [False, True])
+def test_a_probe_is_told_the_version_whatever_was_agreed(ffabric, agreed):
+    """A driver that comes again (rmmod, insmod) asks before it agrees."""
+    _, driver = started(ffabric)
+    if agreed:
+        driver.agree()
+    answer = driver.ask(ffa.VERSION)
+    assert (answer["bus_version"], answer["revision"]) == (0x10000, 1)
+    assert answer["bus_features"] == driver.ask(ffa.VERSION)["bus_features"] != 0
+    assert (driver.ask(bus.PING, data=1).kind is bus.PING) is agreed
+
+
+def test_versions_are_compared_as_pairs(ffabric):
+    """The bus version counts first (Linux): a higher one with a lower revision is higher."""
+    _, driver = started(ffabric)
+    assert driver.ask(ffa.VERSION, bus_version=0x20000, revision=0)["bus_version"] == 0x10000
+    assert driver.ask(ffa.VERSION, bus_version=0x100, revision=9)["bus_version"] == 0
+
+
+LINUX_DIRECT = ffa.BusFeatures.build(DIRECT_RX=1, DIRECT_TX=1)
+
+
+def test_linux_finds_direct_messages_in_an_sp(ffabric):
+    _, driver = started(ffabric)
+    features = driver.ask(ffa.VERSION)["bus_features"]
+    assert features & LINUX_DIRECT == LINUX_DIRECT
+
+
 def test_a_reset_forgets_version_areas_and_events(ffabric):
     side, driver = started(ffabric)
     driver.agree()
@@ -191,6 +219,22 @@ def test_devices_are_listed_by_eights(ffabric):
     assert (found["next_offset"], bus.unpack_bitmap(found["bitmap"], 8)) == (0, {8, 9, 10})
     assert driver.ask(bus.GET_DEVICES, offset=3, count=8).kind is ffa.ERROR
     assert driver.ask(bus.GET_DEVICES, offset=0, count=7).kind is ffa.ERROR
+
+
+@pytest.mark.parametrize("service", [ffa.DRIVER_UUID, ffa.DEVICE_UUID], ids=["own", "linux"])
+def test_indirect_answers_are_addressed_to_the_service_that_the_driver_has_bound(ffabric, service):
+    """Linux's arm_ffa gives a message to the driver that has bound its UUID, or to nobody."""
+    side = DeviceSide([BlockDevice(bytearray(4096))], answers_to=service)
+    client = vm(name="driver", notification_support=True)
+    system = ffabric.boot(sps=[side], vms=[client])
+    driver = Driver(system)
+    driver.ffa.map_buffers()
+    asked = build(ffa.VERSION, PR28, token=9)
+    driver.ffa.send2(driver.to, asked, uuid=ffa.DEVICE_UUID)
+    driver.ffa.run(driver.to)
+    answer = driver.ffa.receive()
+    assert (answer.sender, answer.uuid) == (driver.to, service)
+    assert parse(answer.payload, PR28).kind is ffa.VERSION
 
 
 # Areas
@@ -382,6 +426,25 @@ def test_memory_that_was_unshared_is_not_used(ffabric):
     driver.ffa.reclaim(driver.handle)
     driver.offer((ffa.address(1, DATA), 16, 0, 0))
     assert needs_reset(driver)
+
+
+@pytest.mark.parametrize(("pieces", "taken"), [(64, True), (65, False)])
+def test_an_indirect_table_may_be_as_long_as_the_queue(ffabric, pieces, taken):
+    """As Linux fills it with the segments that seg_max offers."""
+    _, driver = started(ffabric)
+    driver.agree()
+    driver.share()
+    driver.bring_up(size=64, chosen=CHOSEN | bits.INDIRECT_DESC)
+    table = DATA + 0x200
+    end = ffa.address(1, DATA)
+    chain = [(end, 16, ring.DESC_NEXT, 1)]
+    chain += [(end, 8, ring.DESC_NEXT | ring.DESC_WRITE, at) for at in range(2, pieces)]
+    chain += [(end + 16, 1, ring.DESC_WRITE, 0)]
+    for index, each in enumerate(chain):
+        driver.memory.write(driver.ipa + table + 16 * index, struct.pack("<QIHH", *each))
+    driver.offer((ffa.address(1, table), 16 * pieces, ring.DESC_INDIRECT, 0))
+    kinds = [each.kind for each in driver.events()]
+    assert kinds == [t.EVENT_USED if taken else t.EVENT_CONFIG]
 
 
 def test_a_request_with_no_room_for_a_status_comes_back_empty(ffabric):

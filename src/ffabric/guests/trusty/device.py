@@ -98,7 +98,7 @@ class TipcDevice(Device):
             return
         if index == abi.TRANSMIT:
             for chain in queue.chains():
-                data = queue.read(chain)
+                data = queue.read(chain, most=BUFFER + 1)
                 queue.push(chain.head, 0)
                 self._take(data)
         self._deliver()

@@ -14,9 +14,9 @@ from ffabric.guests.virtio.device_queue import Chain, DeviceQueue
 
 MAX_DISCARD_SECTORS: Final = 1 << 15
 MAX_DISCARD_SEGMENTS: Final = 16
-_UNSUPPORTED = bytes([Status.UNSUPP])
-_ERROR = bytes([Status.IOERR])
-_OK = bytes([Status.OK])
+_Done = tuple[Status, int]
+_ERROR: Final = (Status.IOERR, 0)
+_OK: Final = (Status.OK, 0)
 
 
 class BlockDevice(Device):
@@ -61,61 +61,72 @@ class BlockDevice(Device):
             self.host.config_changed(0, 8)
 
     def handle(self, queue: DeviceQueue, chain: Chain) -> int:
-        """A request: header and data of the driver, data and status of the device."""
-        request = queue.read(chain)
-        room = chain.writable_size
-        if not room:
+        """A request: header and data of the driver, data and status of the device.
+
+        Sizes are judged before data is read: a request may have as many segments as the queue has
+        descriptors, of any length.
+        """
+        room = chain.writable_size - 1
+        if room < 0:
             return 0
         try:
-            type_, sector = abi.parse_header(request)
+            type_, sector = abi.parse_header(queue.read(chain, most=abi.HEADER.size))
         except DecodeError:
-            return queue.write(chain, bytes(room - 1) + _ERROR)
-        serve = _SERVICES.get(type_)
-        if serve is None:
-            return queue.write(chain, bytes(room - 1) + _UNSUPPORTED)
-        return queue.write(chain, serve(self, sector, request[abi.HEADER.size :], room - 1))
+            status, written = _ERROR
+        else:
+            status, written = _SERVICES.get(type_, _unsupported)(self, queue, chain, sector, room)
+        queue.write(chain, bytes((status,)), room)
+        return room + 1 if written == room else written
 
-    # Each service gets the sector, the driver's data and the room before the status byte.
+    # Each service gets the sector, and the room before the status byte: the status, and how many
+    # bytes it has written.
 
-    def _in(self, sector: int, _data: bytes, room: int) -> bytes:
+    def _in(self, queue: DeviceQueue, chain: Chain, sector: int, room: int) -> _Done:
         start = sector * SECTOR
         if room % SECTOR or start + room > len(self.data):
-            return bytes(room) + _ERROR
-        return bytes(self.data[start : start + room]) + _OK
+            return _ERROR
+        return Status.OK, queue.write(chain, bytes(self.data[start : start + room]))
 
-    def _out(self, sector: int, data: bytes, room: int) -> bytes:
-        start = sector * SECTOR
-        if self.read_only or len(data) % SECTOR or start + len(data) > len(self.data):
-            return bytes(room) + _ERROR
-        self.data[start : start + len(data)] = data
-        return bytes(room) + _OK
+    def _out(self, queue: DeviceQueue, chain: Chain, sector: int, _room: int) -> _Done:
+        start, size = sector * SECTOR, chain.readable_size - abi.HEADER.size
+        if self.read_only or size % SECTOR or start + size > len(self.data):
+            return _ERROR
+        self.data[start : start + size] = queue.read(chain, abi.HEADER.size, size)
+        return _OK
 
-    def _flush(self, _sector: int, _data: bytes, room: int) -> bytes:
+    def _flush(self, _queue: DeviceQueue, _chain: Chain, _sector: int, _room: int) -> _Done:
         self.flushes += 1
-        return bytes(room) + _OK
+        return _OK
 
-    def _get_id(self, _sector: int, _data: bytes, room: int) -> bytes:
-        return self.serial.ljust(room, b"\0")[:room] + _OK
+    def _get_id(self, queue: DeviceQueue, chain: Chain, _sector: int, room: int) -> _Done:
+        return Status.OK, queue.write(chain, self.serial.ljust(abi.ID_SIZE, b"\0")[:room])
 
-    def _zero(self, _sector: int, data: bytes, room: int) -> bytes:
+    def _zero(self, queue: DeviceQueue, chain: Chain, _sector: int, _room: int) -> _Done:
         """DISCARD and WRITE_ZEROES: what is discarded reads as zeros."""
+        most = MAX_DISCARD_SEGMENTS * abi.SEGMENT.size
         try:
-            segments = abi.parse_segments(data)
+            segments = abi.parse_segments(queue.read(chain, abi.HEADER.size, most + 1))
         except DecodeError:
-            return bytes(room) + _ERROR
+            return _ERROR
         sectors = len(self.data) // SECTOR
         fitting = all(
             count <= MAX_DISCARD_SECTORS and first + count <= sectors
             for first, count, _ in segments
         )
-        if self.read_only or len(segments) > MAX_DISCARD_SEGMENTS or not fitting:
-            return bytes(room) + _ERROR
+        if self.read_only or not fitting:
+            return _ERROR
         for first, count, _ in segments:
             self.data[first * SECTOR : (first + count) * SECTOR] = bytes(count * SECTOR)
-        return bytes(room) + _OK
+        return _OK
 
 
-_Service = Callable[[BlockDevice, int, bytes, int], bytes]
+def _unsupported(
+    _disk: BlockDevice, _queue: DeviceQueue, _chain: Chain, _sector: int, _room: int
+) -> _Done:
+    return Status.UNSUPP, 0
+
+
+_Service = Callable[[BlockDevice, DeviceQueue, Chain, int, int], _Done]
 _SERVICES: Final[dict[int, _Service]] = {
     Type.IN: BlockDevice._in,
     Type.OUT: BlockDevice._out,

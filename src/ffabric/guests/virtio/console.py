@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ffabric.abi.virtio import console as abi
 from ffabric.abi.virtio import ids
 from ffabric.guests.virtio.device import Device
+
+MAX_PRINTED: Final = 1 << 20
+"""Bytes of a buffer that are printed; the rest of a longer one is not."""
 
 
 class ConsoleDevice(Device):
@@ -55,7 +59,7 @@ class ConsoleDevice(Device):
             return
         if index == abi.TRANSMIT:
             for chain in queue.chains():
-                self._print(queue.read(chain))
+                self._print(queue.read(chain, most=MAX_PRINTED))
                 queue.push(chain.head, 0)
         else:
             while self._typed and (chain_ := queue.pop()) is not None:

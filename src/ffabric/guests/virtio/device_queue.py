@@ -1,9 +1,9 @@
 """A split virtqueue from the device's side (virtio 1.3, 2.7).
 
-The driver is not trusted. Every word is read once and judged before it is used; a chain is followed
-for at most as many descriptors as the queue has, whatever they say; every address is judged when
-the chain is taken. What cannot be is a QueueError, after which the device needs a reset. At most
-`size` chains are taken at a time, so that nobody can make the device spin.
+The driver is not trusted. Every word is read once and judged before it is used; a chain has at
+most as many pieces as the queue has descriptors, wherever they are (2.7.5.3.1); every address is
+judged when the chain is taken. What cannot be is a QueueError, after which the device needs a
+reset. At most `size` chains are taken at a time, so that nobody can make the device spin.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio import ring
 from ffabric.guests.virtio.dma import BadAddress, Dma
 
-MAX_CHAIN_BYTES: Final = 8 << 20
-"""What a chain may carry in all."""
+MAX_CHAIN_BYTES: Final = 1 << 32
+"""What a chain may carry in all (virtio 1.3, 2.7.5)."""
+MAX_READ: Final = 8 << 20
+"""What is read of a chain at a time, unless its reader wants less."""
 
 
 class QueueError(Exception):
@@ -128,21 +130,36 @@ class DeviceQueue:
                 return ring.passes(self.dma.read16(at), self._next_used, old)
             return not self.dma.read16(self._avail) & ring.AVAIL_NO_INTERRUPT
 
-    def read(self, chain: Chain) -> bytes:
-        """All that the device may read of a chain."""
+    def read(self, chain: Chain, start: int = 0, most: int = MAX_READ) -> bytes:
+        """What the device may read of a chain, from byte `start` on, at most so many bytes."""
+        parts = []
         with _judged():
-            return b"".join([self.dma.read(at, length) for at, length in chain.readable])
+            for at, length in chain.readable:
+                if start >= length:
+                    start -= length
+                    continue
+                count = min(length - start, most)
+                if count <= 0:
+                    break
+                parts.append(self.dma.read(at + start, count))
+                most -= count
+                start = 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def write(self, chain: Chain, data: bytes) -> int:
-        """Store `data` from the start of what the device may write; how much of it fitted."""
+    def write(self, chain: Chain, data: bytes, start: int = 0) -> int:
+        """Store `data` from byte `start` on of what the device may write; how much of it fitted."""
         done = 0
         with _judged():
             for at, length in chain.writable:
                 if done >= len(data):
                     break
-                part = data[done : done + length]
-                self.dma.write(at, part)
+                if start >= length:
+                    start -= length
+                    continue
+                part = data[done : done + length - start]
+                self.dma.write(at + start, part)
                 done += len(part)
+                start = 0
         return done
 
     def _pending(self) -> int:
@@ -160,18 +177,23 @@ class DeviceQueue:
         """The chain that begins at `head`, every piece of it judged."""
         chain = Chain(head)
         table, entries, index = self._desc, self.size, head
-        total = 0
-        for _ in range(self.size):
+        indirect = False
+        pieces = total = 0
+        while True:
             if index >= entries:
                 raise QueueError(f"descriptor {index} of {entries}")
             at = table + ring.DESCRIPTOR_SIZE * index
             data = self.dma.read(at, ring.DESCRIPTOR_SIZE)
             address, length, flags, following = ring.DESCRIPTOR.unpack(data)
             if flags & ring.DESC_INDIRECT:
-                if table != self._desc:
+                if indirect:
                     raise QueueError("an indirect descriptor in an indirect table")
+                indirect = True
                 table, entries, index = self._indirect_table(address, length, flags)
                 continue
+            pieces += 1
+            if pieces > self.size:
+                raise QueueError(f"a chain of more than {self.size} descriptors")
             write = bool(flags & ring.DESC_WRITE)
             if chain.writable and not write:
                 raise QueueError("a readable descriptor after a writable one")
@@ -183,7 +205,6 @@ class DeviceQueue:
             if not flags & ring.DESC_NEXT:
                 return chain
             index = following
-        raise QueueError(f"a chain of more than {self.size} descriptors")
 
     def _indirect_table(self, address: int, length: int, flags: int) -> tuple[int, int, int]:
         if not self._indirect:

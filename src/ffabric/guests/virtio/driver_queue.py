@@ -15,8 +15,7 @@ from ffabric.guests.virtio.device_queue import Place, QueueError
 from ffabric.guests.virtio.dma import Coherent, Memory
 
 TABLE_ENTRIES: Final = 8
-"""Descriptors of an indirect table; each descriptor of the queue has one."""
-TABLE_SIZE: Final = TABLE_ENTRIES * ring.DESCRIPTOR_SIZE
+"""Descriptors of indirect tables there are for each descriptor of the queue."""
 
 T = TypeVar("T")
 """What a chain is known by to who put it in."""
@@ -28,8 +27,13 @@ def queue_size(size: int, features: int) -> int:
     """The bytes that a virtqueue of `size` descriptors takes."""
     total = ring.layout(size).total
     if features & bits.INDIRECT_DESC:
-        total = -(-total // ring.DESC_ALIGN) * ring.DESC_ALIGN + size * TABLE_SIZE
+        total = _tables(total) + size * TABLE_ENTRIES * ring.DESCRIPTOR_SIZE
     return total
+
+
+def _tables(total: int) -> int:
+    """Where indirect tables begin after a virtqueue of so many bytes."""
+    return -(-total // ring.DESC_ALIGN) * ring.DESC_ALIGN
 
 
 class DriverQueue(Generic[T]):
@@ -45,9 +49,12 @@ class DriverQueue(Generic[T]):
         base = coherent.address
         self.place = Place(size, base + desc, base + avail, base + used)
         self._desc, self._avail, self._used = (coherent.ipa + at for at in (desc, avail, used))
-        self._tables = -(-total // ring.DESC_ALIGN) * ring.DESC_ALIGN
+        self._tables = _tables(total)
+        self._entries = bytearray(size * TABLE_ENTRIES if self._indirect else 0)
+        """Per descriptor of indirect tables: whether it is in use."""
         self._free = list(range(size))
-        self._under_way: dict[int, tuple[T, list[int]]] = {}
+        self._under_way: dict[int, tuple[T, list[int], int, int]] = {}
+        """By head: token, descriptors, first entry of its indirect table and how many it has."""
         self._next_avail = 0
         self._next_used = 0
         self._kicked = 0
@@ -60,16 +67,24 @@ class DriverQueue(Generic[T]):
     @property
     def tokens(self) -> list[T]:
         """What is under way."""
-        return [token for token, _ in self._under_way.values()]
+        return [token for token, *_ in self._under_way.values()]
 
     def add(self, buffers: Sequence[Buffer], token: T) -> bool:
-        """Make a chain available; False if there is no room. `token` comes back with it."""
-        indirect = self._indirect and 1 < len(buffers) <= TABLE_ENTRIES
-        if len(self._free) < (1 if indirect else len(buffers)):
+        """Make a chain available; False if there is no room. `token` comes back with it.
+
+        A chain of several buffers goes into an indirect table if there is room for one. ValueError
+        for one that is longer than the queue, which no device takes (2.7.5.3.1).
+        """
+        count = len(buffers)
+        if count > self.size:
+            raise ValueError(f"a chain of {count} buffers in a virtqueue of {self.size}")
+        table = self._entries.find(bytes(count)) if count > 1 else -1
+        if len(self._free) < (1 if table >= 0 else count):
             return False
-        if indirect:
+        if table >= 0:
             taken = [self._free.pop()]
-            self._fill_table(taken[0], buffers)
+            self._entries[table : table + count] = b"\1" * count
+            self._fill_table(taken[0], table, buffers)
         else:
             taken = [self._free.pop() for _ in buffers]
             for place, (index, buffer) in enumerate(zip(taken, buffers, strict=True)):
@@ -77,7 +92,7 @@ class DriverQueue(Generic[T]):
                 at = self._desc + ring.DESCRIPTOR_SIZE * index
                 self._memory.write(at, _descriptor(buffer, following))
         head = taken[0]
-        self._under_way[head] = (token, taken)
+        self._under_way[head] = (token, taken, max(table, 0), count if table >= 0 else 0)
         entry = self._avail + ring.RING_OFFSET + 2 * (self._next_avail % self.size)
         self._memory.write16(entry, head)
         self._next_avail = (self._next_avail + 1) & 0xFFFF
@@ -110,8 +125,9 @@ class DriverQueue(Generic[T]):
             head, written = ring.USED_ENTRY.unpack(self._memory.read(at, ring.USED_ENTRY.size))
             if head not in self._under_way:
                 raise QueueError(f"descriptor {head} was used and is not under way")
-            token, taken = self._under_way.pop(head)
+            token, taken, table, entries = self._under_way.pop(head)
             self._free += taken
+            self._entries[table : table + entries] = bytes(entries)
             self._next_used = (self._next_used + 1) & 0xFFFF
             done.append((token, written))
         if self._event_idx and done:
@@ -119,8 +135,8 @@ class DriverQueue(Generic[T]):
             self._memory.write16(at, self._next_used)
         return done
 
-    def _fill_table(self, head: int, buffers: Sequence[Buffer]) -> None:
-        offset = self._tables + head * TABLE_SIZE
+    def _fill_table(self, head: int, table: int, buffers: Sequence[Buffer]) -> None:
+        offset = self._tables + table * ring.DESCRIPTOR_SIZE
         last = len(buffers) - 1
         entries = [
             _descriptor(buffer, index + 1 if index < last else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.virtio import i2c as abi
@@ -11,6 +11,11 @@ from ffabric.abi.virtio import ids
 from ffabric.abi.virtio.i2c import Status
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.device_queue import Chain, DeviceQueue
+
+MAX_TRANSFER: Final = 1 << 16
+"""Bytes of a request in either direction; a longer one fails."""
+_OK: Final = bytes((Status.OK,))
+_ERROR: Final = bytes((Status.ERR,))
 
 
 class Target(Protocol):
@@ -61,18 +66,26 @@ class I2cDevice(Device):
 
     def handle(self, queue: DeviceQueue, chain: Chain) -> int:
         """A request: header, what is written; what is read, status."""
-        request = queue.read(chain)
         room = chain.writable_size
         if not room:
             return 0
+        got = None
+        if room <= MAX_TRANSFER and chain.readable_size <= MAX_TRANSFER:
+            got = self._request(queue.read(chain), room - 1)
+        if got is None:
+            queue.write(chain, _ERROR, room - 1)
+            return 1 if room == 1 else 0
+        return queue.write(chain, got.ljust(room - 1, b"\0") + _OK)
+
+    def _request(self, request: bytes, room: int) -> bytes | None:
+        """What was read; None if the request has failed."""
         try:
             address, flags = abi.parse_header(request)
         except DecodeError:
-            return queue.write(chain, bytes(room - 1) + bytes([Status.ERR]))
-        got = None if self._failing else self._transfer(address, flags, request, room - 1)
+            return None
+        got = None if self._failing else self._transfer(address, flags, request, room)
         self._failing = got is None and bool(flags & abi.FAIL_NEXT)
-        status = Status.ERR if got is None else Status.OK
-        return queue.write(chain, (got or b"").ljust(room - 1, b"\0") + bytes([status]))
+        return got
 
     def _transfer(self, address: int, flags: int, request: bytes, room: int) -> bytes | None:
         """What was read; None if nobody has acknowledged."""

@@ -178,20 +178,22 @@ class Connection:
         return build(kind, self.generation, device=device, token=token, response=True, **fields)
 
     async def _version(self, message: Message, ffa: Ffa) -> bytes:
-        """Equal versions are agreed on; to others, and to a probe, we say ours, or none."""
+        """Equal versions are agreed on; to a probe and to higher ones we say ours, else none.
+
+        What was agreed stays so until a reset; a probe is told it again.
+        """
         own = {
             "bus_version": abi.BUS_VERSION,
             "revision": abi.TRANSPORT_REVISION,
             "ffa_version": ffa.version,
         }
-        asked = {name: message[name] for name in ("bus_version", "revision")}
-        same = all(asked[name] == own[name] for name in asked)
-        probe = not any(asked.values())
-        lower = any(asked[name] < own[name] for name in asked)
-        if (self.agreed and not same) or (lower and not probe):
-            return self._answer(message, dict(_NO_VERSION))
-        if same:
-            self.agreed = True
+        asked = (message["bus_version"], message["revision"])
+        supported = (abi.BUS_VERSION, abi.TRANSPORT_REVISION)
+        if any(asked):
+            refused = asked != supported if self.agreed else asked < supported
+            if refused:
+                return self._answer(message, dict(_NO_VERSION))
+            self.agreed = asked == supported
         features = {"bus_features": self._bus_features, "max_areas": MAX_AREAS}
         return self._answer(message, own | features)
 

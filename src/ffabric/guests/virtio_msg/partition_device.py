@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from typing import ClassVar, Final
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -35,7 +36,8 @@ FRAMEWORK: Final = notifications.GET_FROM_SPM | notifications.GET_FROM_HYPERVISO
 SENDS: Final = 16
 """How often an indirect message is tried while the receiver's RX is full."""
 VM_FEATURES: Final = abi.BusFeatures.build(INDIRECT_RX=1, INDIRECT_TX=1, NOTIFICATION_TX=1)
-SP_FEATURES: Final = VM_FEATURES | abi.BusFeatures.build(DIRECT_RX=1)
+SP_FEATURES: Final = VM_FEATURES | abi.BusFeatures.build(DIRECT_RX=1, DIRECT_TX=1)
+"""An SP answers direct requests. Linux uses direct messages only with a peer that has both bits."""
 
 
 class _Placed(Struct):
@@ -48,7 +50,10 @@ class _Placed(Struct):
 class DeviceSide(Partition):
     """A partition with devices, numbered from 0 on in the order in which they are added.
 
-    `doorbell` is the interrupt of an SP by which back ends outside call it.
+    `doorbell` is the interrupt of an SP by which back ends outside call it. `answers_to` is the
+    service that indirect messages are addressed to: by default that of driver sides. The
+    ``arm_ffa`` driver of Linux hands a message to the driver that has bound its UUID, which in
+    kernels without services of their own is the UUID of device sides.
     """
 
     uuid = abi.DEVICE_UUID
@@ -64,10 +69,12 @@ class DeviceSide(Partition):
         generation: Generation = PR28,
         name: str = "devices",
         doorbell: int | None = None,
+        answers_to: UUID = abi.DRIVER_UUID,
     ) -> None:
         super().__init__(name)
         self.generation = generation
         self.doorbell = doorbell
+        self.answers_to = answers_to
         self.connections: dict[int, Connection] = {}
         self._devices: dict[int, _Placed] = {}
         self._next = 0
@@ -245,7 +252,7 @@ class DeviceSide(Partition):
         """Send an indirect message. A VM gives the receiver time to read the one before."""
         for _ in range(1 if ffa.vcpu.secure else SENDS):
             try:
-                await ffa.send2(connection.peer, data, uuid=abi.DRIVER_UUID)
+                await ffa.send2(connection.peer, data, uuid=self.answers_to)
             except FfaError as error:
                 if error.status is not Status.BUSY:
                     return False
