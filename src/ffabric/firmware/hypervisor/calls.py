@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.uuids import NIL
-from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor.spmc_link import relay
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.dispatch import Handler
@@ -72,7 +71,7 @@ _RX = {
 def _rx_release(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RX_RELEASE of a VM whose RX the SPMC may have filled: then it goes back to the SPMC."""
     vm = caller.partition
-    if vm.id not in hypervisor.shared_mailboxes or caller.x[1] & 0xFFFF:
+    if vm.id not in hypervisor.shared_mailboxes or mailbox.read_released(caller.x):
         return mailbox.rx_release(hypervisor, pe, caller)
     if vm.mailbox is not None and vm.mailbox.full:
         return mailbox.rx_release(hypervisor, pe, caller)
@@ -81,7 +80,7 @@ def _rx_release(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Nex
 
 def _bitmap(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_BITMAP_CREATE and _DESTROY by a VM that schedules: for itself."""
-    if caller.x[1] & MASK32 != caller.partition.id:
+    if caller.x[1] != caller.partition.id:
         refuse(BITMAP_VM, got=caller.x[1], expected=caller.partition.id)
     return hypervisor.forward_notification(pe, caller)
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
+from ffabric.abi.ffa.accessors import result_reader
 from ffabric.abi.ffa.status import Status, from_register
-from ffabric.abi.words import MASK32, join
+from ffabric.abi.words import MASK32, join, pack_ids, unpack_ids
 from ffabric.firmware.hypervisor.spmc_link.relay import rest, uninterrupted
 from ffabric.firmware.hypervisor.vms import interrupts
 from ffabric.firmware.manager.notifications import calls as notifications
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE
 
 _INFO_GETS = (fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64)
+_read_got = result_reader(fid.FFA_NOTIFICATION_GET, "from_sps", "from_spm", "from_hypervisor")
 _INFO_ANSWERS = (fid.FFA_SUCCESS_32, fid.FFA_SUCCESS_64)
 MAX_ROUNDS = 64
 """Answers of FFA_NOTIFICATION_INFO_GET that one SRI may take."""
@@ -58,20 +60,21 @@ def _join_info(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
 def _relay(caller: ExecutionContext) -> Sequence:
     x = list(caller.x)
     getting = x[0] & MASK32 == fid.FFA_NOTIFICATION_GET
-    flags = x[2]
+    vcpu, _, flags = notifications.read_get(x)
     if getting:
         x[2] = flags & notifications.FROM_SECURE_WORLD
     answer = yield x
     if not getting or answer[0] & MASK32 != fid.FFA_SUCCESS_32:
         caller.x[0:8] = answer[0:8]
         return caller
+    from_sps, from_spm, from_hypervisor = _read_got(answer)
     notifications.finish_get(
         caller.partition.notifications,
         caller,
-        x[1] >> 16 & 0xFFFF,
+        vcpu,
         flags,
-        from_sps=join(answer[2], answer[3]),
-        framework=join(answer[6], answer[7]),
+        from_sps=from_sps,
+        framework=join(from_spm, from_hypervisor),
     )
     return caller
 
@@ -90,15 +93,15 @@ def schedule_receivers(hypervisor: Hypervisor, pe: PE) -> Steps:
             else:
                 here = pe.index if hypervisor.is_multiprocessor(receiver.endpoint) else 0
                 for vcpu in receiver.vcpus or (here,):
-                    yield from _run_at_home(hypervisor, receiver.endpoint << 16 | vcpu, pe)
+                    yield from _run_at_home(hypervisor, pack_ids(receiver.endpoint, vcpu), pe)
         if not pending.more:
             break
 
 
 def _run_at_home(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
     """Give cycles to a context of an SP: one of an MP SP is pinned to a PE, others come here."""
-    pinned = hypervisor.is_multiprocessor(target >> 16)
-    there = hypervisor.machine.pes[target & 0xFFFF] if pinned else pe
+    sp, vcpu = unpack_ids(target)
+    there = hypervisor.machine.pes[vcpu] if hypervisor.is_multiprocessor(sp) else pe
     if there is pe:
         yield from _run(hypervisor, target, pe)
     else:
@@ -107,7 +110,7 @@ def _run_at_home(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
 
 def _run(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
     """Give cycles to a context of an SP; one that serves a request gets them from who made it."""
-    if hypervisor.is_occupied(target >> 16) or target in hypervisor.unfinished:
+    if hypervisor.is_occupied(unpack_ids(target)[0]) or target in hypervisor.unfinished:
         hypervisor.retried.receivers.append(target)
         return
     answer = yield from uninterrupted(hypervisor, pe, [fid.FFA_RUN, target])

@@ -19,10 +19,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.flags import RETAIN_RX
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
-from ffabric.abi.words import MASK32
+from ffabric.abi.words import pack_ids, unpack_ids
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import reply, runtime_model
 from ffabric.firmware.state.context import Model, State
@@ -96,15 +97,17 @@ YIELD_MBZ = rule(
     "w4 to w7 are zero.",
 )
 
+_read_status = reader(fid.FFA_ERROR, "status")
+
 
 def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RUN."""
     x = caller.x
     word = x[1]
-    target = pm.partitions.get(word >> 16 & 0xFFFF)
+    endpoint, index = unpack_ids(word)
+    target = pm.partitions.get(endpoint)
     if target is None:
         return pm.forward_run(pe, caller, word)
-    index = word & 0xFFFF
     if target is caller.partition or index >= len(target.contexts):
         refuse(RUN_TARGET, got=word, expected=f"{target.name} context < {len(target.contexts)}")
     if not target.up and index != pe.index:
@@ -234,7 +237,7 @@ def error(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 
     Answering it with another error would let a partition that reports each error loop for ever.
     """
-    status = caller.x[2] & MASK32
+    status = _read_status(caller.x)
     return abort(
         pm, pe, caller, f"reported FFA_ERROR {status - (1 << 32) if status >> 31 else status}"
     )
@@ -284,7 +287,7 @@ def kill(pm: Manager, partition: Partition, reason: str) -> None:
 
 
 def _word(ctx: ExecutionContext) -> int:
-    return ctx.partition.id << 16 | ctx.index
+    return pack_ids(ctx.partition.id, ctx.index)
 
 
 HANDLERS: dict[int, Handler[Manager]] = {

@@ -12,8 +12,9 @@ from uuid import UUID
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.words import MASK32
+from ffabric.abi.words import MASK32, pack_ids
 from ffabric.firmware.state import reply
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE
 
 FIRST_ID = 0xFFC0
+_read_sender = reader(fid.FFA_MSG_SEND_DIRECT_REQ_64, "sender")
+read_receiver = reader(fid.FFA_MSG_SEND_DIRECT_REQ_64, "receiver")
 _RESPONSES = {
     fid.FFA_MSG_SEND_DIRECT_REQ_32: fid.FFA_MSG_SEND_DIRECT_RESP_32,
     fid.FFA_MSG_SEND_DIRECT_REQ_64: fid.FFA_MSG_SEND_DIRECT_RESP_64,
@@ -57,12 +60,12 @@ class LogicalPartition:
         """Answer the direct request in ``x`` in place."""
         assert self.serve is not None
         function = x[0] & MASK32
-        sender = x[1] >> 16 & 0xFFFF
+        sender = _read_sender(x)
         last = 18 if function == fid.FFA_MSG_SEND_DIRECT_REQ2 else 8
         first = 4 if last == 18 else 3
         payload = self.serve(x[first:last])[: last - first]
         x[0] = _RESPONSES[function]
-        x[1] = self.id << 16 | sender
+        x[1] = pack_ids(self.id, sender)
         x[2:first] = [0] * (first - 2)
         x[first:last] = payload + [0] * (last - first - len(payload))
 
@@ -83,7 +86,7 @@ class LogicalPartitions:
 
     def request(self, pe: PE, x: list[int]) -> None:
         """Answer the direct request in ``x``, which is to one of them, in place."""
-        partition = self._by_id[x[1] & 0xFFFF]
+        partition = self._by_id[read_receiver(x)]
         if partition.serve is None:
             reply.error(x, Status.DENIED)
             return

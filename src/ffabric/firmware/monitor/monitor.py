@@ -15,6 +15,7 @@ from ffabric.abi import smccc
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.firmware.monitor.dispatcher import Dispatcher, is_for_trusted_os
+from ffabric.firmware.monitor.logical import read_receiver
 from ffabric.firmware.monitor.psci import Psci
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.partition import ExecutionContext, Next
@@ -72,7 +73,7 @@ class Monitor:
             elif handler(pe, x) is False:
                 return None
             return self.answered(pe, caller)
-        if function in fid.DIRECT_REQUESTS and x[1] & 0xFFFF in self.logical:
+        if function in fid.DIRECT_REQUESTS and read_receiver(x) in self.logical:
             self.logical.request(pe, x)
             return self.answered(pe, caller)
         return self._pass_on(pe, x)

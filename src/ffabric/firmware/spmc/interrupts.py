@@ -66,6 +66,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import pack_ids
 from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.spmc import notifications
 from ffabric.firmware.state import reply
@@ -135,7 +136,7 @@ def preempt(spmc: Spmc, pe: PE, running: ExecutionContext) -> ExecutionContext:
     asker = cycles.waiter(running)
     assert asker is not None
     running.state = State.PREEMPTED
-    reply.interrupt(asker.x, running.partition.id << 16 | running.index)
+    reply.interrupt(asker.x, pack_ids(running.partition.id, running.index))
     asker.pe = pe
     return spmc.resume(asker)
 

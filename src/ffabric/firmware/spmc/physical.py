@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.rxtx import EndpointBuffers, parse_endpoint_buffers
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE
@@ -57,13 +58,16 @@ VM_ID = rule(
     "The endpoint in the descriptor is a VM of the caller's.",
 )
 
+_read_unmapped = reader(fid.FFA_RXTX_UNMAP, "endpoint")
+_read_acquired = reader(fid.FFA_RX_ACQUIRE, "vm")
+
 
 def map_(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_RXTX_MAP: the caller's own buffers, or, with addresses zero, a VM's by descriptor."""
-    tx, rx = caller.x[1:3]
+    tx, rx, pages = caller.x[1:4]
     if tx or rx:
         world = caller.partition
-        world.mailbox = mailbox.make(spmc, world, tx, rx, caller.x[3] & MASK32)
+        world.mailbox = mailbox.make(spmc, world, tx, rx, pages & MASK32)
     else:
         _map_vm(spmc, caller)
     reply.success(caller.x)
@@ -130,7 +134,7 @@ def _share(spmc: Spmc, box: VmMailbox, held: ownership.Ownership) -> None:
 
 def unmap(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_RXTX_UNMAP: the caller's own buffers (id 0), or a VM's (id in w1 bits 31:16)."""
-    vm = caller.x[1] >> 16 & 0xFFFF
+    vm = _read_unmapped(caller.x)
     if vm:
         _share(spmc, _vm_mailbox(spmc, vm), ownership.OWNED)
         del spmc.vm_mailboxes[vm]
@@ -144,7 +148,7 @@ def unmap(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
 
 def acquire(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_RX_ACQUIRE: the hypervisor wants to write into a VM's RX."""
-    box = _vm_mailbox(spmc, caller.x[1] & 0xFFFF)
+    box = _vm_mailbox(spmc, _read_acquired(caller.x))
     if box.full or box.foreign:
         refuse(ACQUIRED, got="taken", expected="free")
     box.foreign = True
@@ -154,7 +158,7 @@ def acquire(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
 
 def release(spmc: Spmc, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RX_RELEASE: of the caller's own RX (id 0), or of a VM's."""
-    vm = caller.x[1] & 0xFFFF
+    vm = mailbox.read_released(caller.x)
     if not vm:
         return mailbox.rx_release(spmc, pe, caller)
     box = _vm_mailbox(spmc, vm)

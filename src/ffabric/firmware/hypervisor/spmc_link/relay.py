@@ -16,9 +16,10 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
+from ffabric.abi.ffa.accessors import reader, result_reader, writer
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.status import Status, from_register
-from ffabric.abi.words import MASK32, PAGE, halves
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.hypervisor.vms import interrupts
 from ffabric.firmware.manager.dispatch import REFUSALS
 from ffabric.firmware.manager.memory import reclaim, retrieve, send
@@ -38,6 +39,14 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import Next
     from ffabric.firmware.state.region import Region
     from ffabric.machine.machine import PE
+
+_reclaim = writer(fid.FFA_MEM_RECLAIM, "handle", "flags")
+_frag_tx = writer(fid.FFA_MEM_FRAG_TX, "handle", "fragment_length", "endpoint")
+_send2 = writer(fid.FFA_MSG_SEND2, "sender", "flags")
+unmap_call = writer(fid.FFA_RXTX_UNMAP, "endpoint")
+_read_frag_rx = reader(fid.FFA_MEM_FRAG_RX, "handle")
+_read_handle = result_reader(fid.FFA_MEM_SHARE_64, "handle")
+_read_timeout = reader(fid.FFA_YIELD, "timeout")
 
 REST = 10_000
 """Nanoseconds after which an SP that yields is run again, if it does not name more."""
@@ -65,7 +74,7 @@ def send_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Region
         send.restore(hypervisor, region)
         caller.x[0:8] = answer[0:8]
         return caller
-    region.handle = answer[2] & MASK32 | (answer[3] & MASK32) << 32
+    region.handle = _read_handle(answer)
     region.remote = True
     _forget_donated(hypervisor, region.handle)
     hypervisor.regions.add(region)
@@ -115,13 +124,7 @@ def _transmit(region: Region, data: bytes, tx: Buffer) -> Step:
         if answer[0] & MASK32 != fid.FFA_MEM_FRAG_RX:
             break
         tx.write(part)
-        answer = yield [
-            fid.FFA_MEM_FRAG_TX,
-            answer[1],
-            answer[2],
-            len(part),
-            region.sender << 16,
-        ]
+        answer = yield _frag_tx(_read_frag_rx(answer), len(part), region.sender)
     return answer
 
 
@@ -142,7 +145,7 @@ def reclaim_memory(
 
 def reclaim_call(region: Region, flags: int) -> list[int]:
     """The registers of FFA_MEM_RECLAIM."""
-    return [fid.FFA_MEM_RECLAIM, *halves(region.handle), flags]
+    return _reclaim(region.handle, flags)
 
 
 def map_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
@@ -170,7 +173,7 @@ def _ranges(vm: Partition, buffer: Buffer) -> list[tuple[int, int]]:
 def unmap_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
     """The SPMC forgets a VM's RX/TX pair."""
     hypervisor.shared_mailboxes.discard(caller.partition.id)
-    yield [fid.FFA_RXTX_UNMAP, caller.partition.id << 16]
+    yield unmap_call(caller.partition.id)
     return caller
 
 
@@ -195,7 +198,7 @@ def wait(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Sequence:
 
 def send_message(caller: ExecutionContext) -> Sequence:
     """FFA_MSG_SEND2 to an SP, in the name of the VM."""
-    answer = yield [fid.FFA_MSG_SEND2, caller.partition.id << 16, caller.x[2]]
+    answer = yield _send2(caller.partition.id, caller.x[2])
     caller.x[0:8] = answer[0:8]
     return caller
 
@@ -275,6 +278,6 @@ def rest(hypervisor: Hypervisor, pe: PE, answer: list[int], steps: Callable[[PE]
     Others have the PE until then (DEN0077A 1.2, section 14.3).
     """
     machine = hypervisor.machine
-    timeout = answer[2] & MASK32 | (answer[3] & MASK32) << 32
+    timeout = _read_timeout(answer)
     again = partial(hypervisor.run_deferred, steps, pe)
     machine.clock.at(machine.clock.now + max(timeout, REST), partial(machine.post, again))

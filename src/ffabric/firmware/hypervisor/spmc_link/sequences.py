@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.memory import HANDLE_HYPERVISOR
 from ffabric.abi.ffa.status import Status, from_register
-from ffabric.abi.words import MASK32
+from ffabric.abi.words import MASK32, unpack_ids
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.dispatch import REFUSALS, Manager, as_refused
 from ffabric.firmware.state.context import State
@@ -270,7 +270,7 @@ class Sequences(Manager):
 
     def is_asked(self, sp: int) -> bool:
         """Whether an SP has a request of some VM to serve."""
-        if any(word >> 16 == sp for word in self.unfinished):
+        if any(unpack_ids(word)[0] == sp for word in self.unfinished):
             return True
         return any(
             cpu.caller is not None and cpu.sequence is None and _callee(*cpu.forwarded) == sp
@@ -280,7 +280,8 @@ class Sequences(Manager):
 
 def _callee(function: int, x1: int) -> int:
     """The SP that a forwarded call is for."""
-    return (x1 >> 16 if function == fid.FFA_RUN else x1) & 0xFFFF
+    high, low = unpack_ids(x1)
+    return high if function == fid.FFA_RUN else low
 
 
 def _aborted(x: list[int]) -> bool:

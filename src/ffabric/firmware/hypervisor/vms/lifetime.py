@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.accessors import writer
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE
 
 _SUBSCRIBED = {VM_CREATED: info.VM_CREATED, VM_DESTROYED: info.VM_DESTROYED}
+
+_get = writer(fid.FFA_NOTIFICATION_GET, "vcpu", "receiver", "flags")
 
 
 def create(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
@@ -113,7 +116,7 @@ def destroy(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
         hypervisor.tracer.event(pe, "vm_destroyed", partition=vm.name, reason=vm.fate)
     if vm.id in hypervisor.shared_mailboxes:
         hypervisor.shared_mailboxes.discard(vm.id)
-        yield [fid.FFA_RXTX_UNMAP, vm.id << 16]
+        yield relay.unmap_call(vm.id)
     yield from _finish_requests(hypervisor, vm, pe)
     yield from announce(hypervisor, pe, vm, VM_DESTROYED)
     if mediator is not None:
@@ -146,7 +149,7 @@ def _destroy_bitmaps(vm: Partition) -> Steps:
     """Nobody gets what SPs have notified ``vm`` of."""
     for vcpu in range(len(vm.contexts)):
         flags = notifications.GET_FROM_SP | notifications.GET_FROM_SPM
-        yield [fid.FFA_NOTIFICATION_GET, vcpu << 16 | vm.id, flags]
+        yield _get(vcpu, vm.id, flags)
     yield [fid.FFA_NOTIFICATION_BITMAP_DESTROY, vm.id]
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.words import MASK32, halves, join
+from ffabric.abi.words import MASK32, halves, pack_ids
 from ffabric.firmware.manager.memory import send
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state.rules import Refused, refuse, rule
@@ -48,20 +49,23 @@ LENGTH = rule(
 )
 OFFSET = rule("mem.frag.offset", _INVALID, SECTION, "The offset is where the last fragment ended.")
 
+_read_frag_tx = reader(fid.FFA_MEM_FRAG_TX, "handle", "fragment_length")
+_read_frag_rx = reader(fid.FFA_MEM_FRAG_RX, "handle", "offset")
+
 
 def frag_tx(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MEM_FRAG_TX: the sender's next fragment."""
     x = caller.x
     me = caller.partition
-    handle = join(x[1], x[2])
+    handle, length = _read_frag_tx(x)
     region = pm.regions.pending.get(handle)
     if region is None or not pm.speaks_for(me, region.sender):
         refuse(HANDLE, got=handle, expected="an incomplete transaction")
-    expected = region.sender << 16 if me.gateway else 0
+    expected = pack_ids(region.sender, 0) if me.gateway else 0
     if x[4] & MASK32 != expected:
         refuse(ENDPOINT, got=x[4], expected=expected)
     try:
-        _append(region, x[3] & MASK32, caller)
+        _append(region, length, caller)
         if region.received == region.length:
             return send.complete(pm, pe, caller, region)
     except (Refused, NoPages):
@@ -85,12 +89,11 @@ def frag_rx(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_MEM_FRAG_RX: the borrower asks for the rest of a retrieve response."""
     x = caller.x
     me = caller.partition
-    handle = join(x[1], x[2])
-    offset = x[3] & MASK32
+    handle, offset = _read_frag_rx(x)
     response = pm.regions.responses.get((handle, me.id))
     if response is None:
         refuse(HANDLE, got=handle, expected="a response in pieces")
-    expected = response.sender << 16 if me.gateway else 0
+    expected = pack_ids(response.sender, 0) if me.gateway else 0
     if x[4] & MASK32 != expected:
         refuse(ENDPOINT, got=x[4], expected=expected)
     if offset != response.sent:

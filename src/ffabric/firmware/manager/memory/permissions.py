@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory_words as mem
+from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_3
-from ffabric.abi.words import MASK32
 from ffabric.firmware.state import ownership, reply
 from ffabric.firmware.state.context import Model
 from ffabric.firmware.state.rules import refuse, rule
@@ -76,6 +76,8 @@ _EL0_FIELDS = {
     mem.MEM_PERM_RO: S2AP_R,
 }
 """Data access field of w3 -> S2AP bits."""
+_read_get = reader(fid.FFA_MEM_PERM_GET_64, "address", "more_pages")
+_read_set = reader(fid.FFA_MEM_PERM_SET_64, "address", "pages", "permissions")
 _DATA_ACCESS = {bits: field for field, bits in _EL0_FIELDS.items()}
 
 
@@ -83,8 +85,9 @@ def get(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_MEM_PERM_GET (32- and 64-bit): of one page, since v1.3 of w2 more that are alike."""
     x = caller.x
     stage2 = _stage2(caller)
-    address = x[1]
-    more = x[2] & MASK32 if caller.partition.version >= V1_3 else 0
+    address, more = _read_get(x)
+    if caller.partition.version < V1_3:
+        more = 0
     if address & 0xFFF or address >> stage2.ipa_bits:
         refuse(ALIGNMENT, got=address, expected="a multiple of 0x1000")
     descriptor = stage2.translate(address)
@@ -104,7 +107,7 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_MEM_PERM_SET (32- and 64-bit)."""
     x = caller.x
     stage2 = _stage2(caller)
-    address, count, wanted = x[1], x[2] & MASK32, x[3] & MASK32
+    address, count, wanted = _read_set(x)
     if address & 0xFFF or address >> stage2.ipa_bits:
         refuse(ALIGNMENT, got=address, expected="a multiple of 0x1000")
     if not count or (address + count * 0x1000) >> stage2.ipa_bits:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
+from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.words import MASK32, join
 from ffabric.firmware.manager.memory import send
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.region import SHARE, Borrower, Region
@@ -72,6 +72,7 @@ RECLAIM_DEVICE = rule(
 
 _SNAPSHOT = 64
 """Bytes of TX that hold a relinquish descriptor of a few endpoints; only one is legal."""
+_read_reclaim = reader(fid.FFA_MEM_RECLAIM, "handle", "flags")
 _RELINQUISH_FLAGS = mem.FLAG_CLEAR | mem.FLAG_TIME_SLICE
 
 
@@ -134,8 +135,7 @@ def _judge_clear(partition: Partition, region: Region, borrower: Borrower) -> No
 def reclaim(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MEM_RECLAIM: the owner takes its memory back."""
     x = caller.x
-    handle = join(x[1], x[2])
-    flags = x[3] & MASK32
+    handle, flags = _read_reclaim(x)
     region = judge_reclaim(pm, caller.partition, handle, flags)
     return pm.reclaim(pe, caller, region, flags)
 

@@ -15,7 +15,7 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
-from ffabric.abi.words import MASK32, SECURE_BIT
+from ffabric.abi.words import SECURE_BIT
 from ffabric.firmware.manager.memory import hypervisor_retrieve, send
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state.ownership import BITS, BORROWED, OWNED
@@ -184,10 +184,9 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_MEM_RETRIEVE_REQ (32- and 64-bit)."""
     x = caller.x
     me = caller.partition
-    total, length = x[1] & MASK32, x[2] & MASK32
-    data = send.transmitted(me, x, total, length, None)
-    if length != total:
-        refuse(LENGTH, got=(length, total), expected="one fragment")
+    data, total = send.transmitted(me, x, None)
+    if len(data) != total:
+        refuse(LENGTH, got=(len(data), total), expected="one fragment")
     wanted = abi.parse_transaction(data, me.version)
     region = pm.regions.get(wanted.handle)
     if not wanted.receivers and me.gateway:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
+from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.words import MASK32, PAGE, SECURE_BIT, halves
+from ffabric.abi.words import MASK32, PAGE, SECURE_BIT, halves, pack_ids
 from ffabric.firmware.state import ownership, reply
 from ffabric.firmware.state.region import (
     ATTRIBUTE_BITS,
@@ -216,6 +217,7 @@ DEVICE = family(
     "Device memory is lent, to one borrower, and not cleared.",
 )
 
+_read_call = reader(fid.FFA_MEM_SHARE_64, "total_length", "fragment_length", "address", "pages")
 NORMAL_SHARED = mem.MEM_ATTR_NORMAL_WB_INNER
 _NOT_THE_SENDERS = ~(mem.FLAG_CLEAR | mem.FLAG_TIME_SLICE)
 """Flags that a sender leaves zero, but for the transaction's type."""
@@ -229,8 +231,8 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     x = caller.x
     sender = caller.partition
     kind = KINDS[x[0] & MASK32]
-    total, length = x[1] & MASK32, x[2] & MASK32
-    data = transmitted(sender, x, total, length, kind)
+    data, total = transmitted(sender, x, kind)
+    length = len(data)
     sent = abi.parse_transaction(data, sender.version)
     judge(pm, sender, kind, sent, total)
     owner = pm.owner_of(sender, sent.sender)
@@ -252,23 +254,22 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     return complete(pm, pe, caller, region)
 
 
-def transmitted(
-    sender: Partition, x: list[int], total: int, length: int, what: Kind | None
-) -> bytes:
-    """The snapshot of a descriptor's first fragment in TX, its lengths judged.
+def transmitted(sender: Partition, x: list[int], what: Kind | None) -> tuple[bytes, int]:
+    """The snapshot of a descriptor's first fragment in TX, and the length of the whole; judged.
 
     ``what`` is the kind of transaction that is sent, None for a retrieve request.
     """
     box: Mailbox | None = sender.mailbox
     if box is None:
         refuse(NO_BUFFER[what], got="no buffers", expected="an RX/TX pair")
-    if x[3] or x[4] & MASK32:
-        refuse(DYNAMIC[what], got=(x[3], x[4]), expected=(0, 0))
+    total, length, address, pages = _read_call(x)
+    if address or pages:
+        refuse(DYNAMIC[what], got=(address, pages), expected=(0, 0))
     if length > total or length > box.tx.size or not length or (length | total) & 15:
         refuse(
             LENGTH[what], got=(length, total), expected=f"16-byte multiples up to {box.tx.size:#x}"
         )
-    return box.tx.snapshot(length)
+    return box.tx.snapshot(length), total
 
 
 def judge(pm: Manager, sender: Partition, kind: Kind, sent: abi.Transaction, total: int) -> None:
@@ -441,7 +442,7 @@ def answer(caller: ExecutionContext, region: Region) -> None:
 
 
 def _tag(sender: Partition, sent: abi.Transaction) -> int:
-    return sent.sender << 16 if sender.gateway else 0
+    return pack_ids(sent.sender, 0) if sender.gateway else 0
 
 
 HANDLERS: dict[int, Handler[Manager]] = dict.fromkeys(KINDS, send)

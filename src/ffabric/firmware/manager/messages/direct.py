@@ -9,14 +9,15 @@ cycle cannot form because only a WAITING context receives.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa import uuids
+from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
-from ffabric.abi.words import MASK32
+from ffabric.abi.words import MASK32, pack_ids
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.state import runtime_model
 from ffabric.firmware.state.context import Model, State
@@ -128,6 +129,8 @@ _REPLIES = {
     fid.FFA_MSG_SEND_DIRECT_REQ2: (fid.FFA_MSG_SEND_DIRECT_RESP2,),
 }
 
+_read_ids = reader(fid.FFA_MSG_SEND_DIRECT_REQ_64, "sender", "receiver")
+
 _WAITING = State.WAITING
 _RUNNING = State.RUNNING
 _BLOCKED = State.BLOCKED
@@ -136,18 +139,13 @@ _DIR_REQ = Model.DIR_REQ
 _NONE = Model.NONE
 
 
-def uuid_of(x2: int, x3: int) -> UUID:
-    """The UUID in two registers: bytes 0 to 7 in x2, 8 to 15 in x3, lowest byte first."""
-    return UUID(bytes=x2.to_bytes(8, "little") + x3.to_bytes(8, "little"))
-
-
 def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND_DIRECT_REQ (32- and 64-bit)."""
     x = caller.x
     mine = caller.partition
     x[1] &= MASK32
-    receiver = x[1] & 0xFFFF
-    _check_ids(pm, mine, x[1] >> 16, receiver)
+    sender, receiver = _read_ids(x)
+    _check_ids(pm, mine, sender, receiver)
     if x[2] & FRAMEWORK_MESSAGE:
         if caller.gate is None:
             refuse(FRAMEWORK, got=mine.name, expected="a partition manager")
@@ -172,8 +170,8 @@ def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     x = caller.x
     mine = caller.partition
     x[1] &= MASK32
-    receiver = x[1] & 0xFFFF
-    _check_ids(pm, mine, x[1] >> 16, receiver)
+    sender, receiver = _read_ids(x)
+    _check_ids(pm, mine, sender, receiver)
     target = pm.partitions.get(receiver)
     if target is None:
         return pm.forward_request(pe, caller, receiver)
@@ -181,8 +179,8 @@ def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         refuse(SEND_PROPERTY, got=mine.properties, expected=info.DIRECT_REQ2_SEND)
     if not target.properties & info.DIRECT_REQ2_RECEIVE:
         refuse(RECEIVE_PROPERTY, got=target.properties, expected=info.DIRECT_REQ2_RECEIVE)
-    if x[2] | x[3] and uuid_of(x[2], x[3]) not in target.uuids:
-        refuse(UUID_UNKNOWN, got=uuid_of(x[2], x[3]), expected=target.uuids)
+    if x[2] | x[3] and uuids.from_pair(x[2], x[3]) not in target.uuids:
+        refuse(UUID_UNKNOWN, got=uuids.from_pair(x[2], x[3]), expected=target.uuids)
     callee = _receiver_context(pe, target)
     runtime_model.check(caller, runtime_model.REQUEST)
     callee.x[0:18] = x[0:18]
@@ -198,8 +196,9 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     asker = caller.caller
     assert asker is not None
     ids = x[1] = x[1] & MASK32
-    if ids != caller.partition.id << 16 | caller.sender:
-        refuse(RESPONDENT, got=ids, expected=caller.partition.id << 16 | caller.sender)
+    expected = pack_ids(caller.partition.id, caller.sender)
+    if ids != expected:
+        refuse(RESPONDENT, got=ids, expected=expected)
     function = x[0]
     if x[2] and function != fid.FFA_MSG_SEND_DIRECT_RESP2:
         if not x[2] & FRAMEWORK_MESSAGE:

@@ -19,6 +19,7 @@ from ffabric.abi.ffa import messages as abi
 from ffabric.abi.ffa import notifications as bits
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
+from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1, V1_2
 from ffabric.abi.words import SECURE_BIT
@@ -115,14 +116,17 @@ ROOM = rule(
 )
 
 
+_read_send2 = reader(fid.FFA_MSG_SEND2, "sender", "flags")
+
+
 def send2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND2."""
     x = caller.x
     mine = caller.partition
-    sender = x[1] >> 16 & 0xFFFF or mine.id
+    sender, flags = _read_send2(x)
+    sender = sender or mine.id
     if sender != mine.id and not pm.speaks_for(mine, sender):
         refuse(SENDER, got=sender, expected=mine.id)
-    flags = x[2]
     allowed = abi.DELAY_SCHEDULE_RECEIVER if mine.secure else 0
     if flags & ~allowed:
         refuse(FLAGS, got=flags, expected=allowed)

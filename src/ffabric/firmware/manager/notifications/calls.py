@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
+from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.notifications import PendingInfo
-from ffabric.abi.words import MASK32, SECURE_BIT, halves, join
+from ffabric.abi.words import MASK32, SECURE_BIT, halves
 from ffabric.firmware.manager.notifications import reporting, rules
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.notifications import (
@@ -30,9 +31,14 @@ if TYPE_CHECKING:
 FROM_FRAMEWORK = abi.GET_FROM_SPM | abi.GET_FROM_HYPERVISOR
 FROM_SECURE_WORLD = abi.GET_FROM_SP | abi.GET_FROM_SPM
 FROM_NORMAL_WORLD = abi.GET_FROM_VM | abi.GET_FROM_HYPERVISOR
+SET_FLAGS = abi.SetFlags.defined()
 GET_FLAGS = FROM_SECURE_WORLD | FROM_NORMAL_WORLD
 
 NOTHING = PendingInfo(())
+
+_read_binding = reader(fid.FFA_NOTIFICATION_BIND, "sender", "receiver", "notifications")
+_read_set = reader(fid.FFA_NOTIFICATION_SET, "sender", "receiver", "flags", "notifications")
+read_get = reader(fid.FFA_NOTIFICATION_GET, "vcpu", "receiver", "flags")
 
 
 def enable(partition: Partition) -> None:
@@ -111,14 +117,13 @@ def unbind(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 
 def _binding(pm: Manager, caller: ExecutionContext) -> tuple[int, int, int]:
     """Sender, receiver and bits of a call that the receiver makes, or its manager for it."""
-    x = caller.x
-    sender, receiver = x[1] >> 16 & 0xFFFF, x[1] & 0xFFFF
+    sender, receiver, bits = _read_binding(caller.x)
     mine = caller.partition
     if receiver != mine.id and not pm.speaks_for(mine, receiver):
         refuse(rules.BIND_RECEIVER, got=receiver, expected=mine.id)
     if sender == receiver or (mine.gateway and not sender & SECURE_BIT):
         refuse(rules.BIND_SENDER, got=sender, expected="an SP" if mine.gateway else "another one")
-    return sender, receiver, _named(x)
+    return sender, receiver, _named(bits)
 
 
 def _receivers_source(pm: Manager, receiver: int, sender: int) -> Source:
@@ -133,9 +138,8 @@ def _state(pm: Manager, endpoint: int) -> NotificationState | None:
     return own.notifications if own is not None else pm.remote_notifications.get(endpoint)
 
 
-def _named(x: list[int]) -> int:
-    """The bitmap in w3 and w4."""
-    bits = join(x[3], x[4])
+def _named(bits: int) -> int:
+    """A bitmap that names a notification."""
     if not bits:
         refuse(rules.NO_BITS, got=0, expected="at least one bit")
     return bits
@@ -144,10 +148,10 @@ def _named(x: list[int]) -> int:
 def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_SET."""
     x = caller.x
-    sender, receiver = x[1] >> 16 & 0xFFFF, x[1] & 0xFFFF
+    sender, receiver, flags, bits = _read_set(x)
     _check_setter(pm, caller.partition, sender, receiver)
-    vcpu = _check_set_flags(caller.partition, x[2])
-    bits = _named(x)
+    vcpu = _check_set_flags(caller.partition, flags)
+    _named(bits)
     if pm.notifies_elsewhere(receiver):
         return pm.forward_notification(pe, caller)
     if receiver not in pm.partitions and receiver not in pm.remote_notifications:
@@ -160,11 +164,11 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     if bits & ~bound:
         refuse(rules.SET_BOUND, got=bits, expected=bound)
     if bits & (source.per_vcpu if vcpu == GLOBAL else ~source.per_vcpu):
-        refuse(rules.SET_KIND, got=(bits, x[2]), expected=source.per_vcpu)
+        refuse(rules.SET_KIND, got=(bits, flags), expected=source.per_vcpu)
     if vcpu >= state.vcpus:
         refuse(rules.SET_VCPU, got=vcpu, expected=f"below {state.vcpus}")
     source.add(vcpu, bits)
-    _signal(pm, pe, state, vcpu, bits, delayed=bool(x[2] & abi.DELAY_SCHEDULE_RECEIVER))
+    _signal(pm, pe, state, vcpu, bits, delayed=bool(flags & abi.DELAY_SCHEDULE_RECEIVER))
     reply.success(x)
     return caller
 
@@ -178,8 +182,8 @@ def _check_setter(pm: Manager, mine: Partition, sender: int, receiver: int) -> N
 
 def _check_set_flags(mine: Partition, flags: int) -> int:
     """The key that the flags of FFA_NOTIFICATION_SET name: a vCPU or GLOBAL."""
-    per_vcpu, vcpu = flags & abi.PER_VCPU, flags >> 16 & 0xFFFF
-    allowed = abi.PER_VCPU | 0xFFFF0000 | (abi.DELAY_SCHEDULE_RECEIVER if mine.secure else 0)
+    per_vcpu, vcpu = flags & abi.PER_VCPU, flags >> abi.SetFlags.VCPU.lo
+    allowed = SET_FLAGS if mine.secure else SET_FLAGS & ~abi.DELAY_SCHEDULE_RECEIVER
     if flags & ~allowed:
         refuse(rules.SET_FLAGS, got=flags, expected=allowed)
     if vcpu and not per_vcpu:
@@ -210,8 +214,7 @@ def _signal(
 
 def get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_GET: the pending bits of a vCPU, which are not pending afterwards."""
-    x = caller.x
-    vcpu, receiver, flags = x[1] >> 16 & 0xFFFF, x[1] & 0xFFFF, x[2]
+    vcpu, receiver, flags = read_get(caller.x)
     mine = caller.partition
     if receiver != mine.id and not pm.speaks_for(mine, receiver):
         refuse(rules.GET_RECEIVER, got=receiver, expected=mine.id)

@@ -15,6 +15,7 @@ import msgspec
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
+from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.flags import COUNT_ONLY
 from ffabric.abi.ffa.partition_info import PartitionInfo
 from ffabric.abi.ffa.status import Status
@@ -61,6 +62,8 @@ INDEX = rule(
     "The start index in x3 is that of a descriptor.",
     since=V1_2,
 )
+
+_read_regs = reader(fid.FFA_PARTITION_INFO_GET_REGS, "start_index", "tag")
 
 SEVERAL_UUIDS_SINCE = V1_2
 """The version that describes a partition once per UUID; before, it is described once."""
@@ -160,7 +163,7 @@ def partition_info_get_regs(pm: Manager, pe: PE, caller: ExecutionContext) -> Ne
     """FFA_PARTITION_INFO_GET_REGS: as many descriptors as x3 to x17 hold, from an index on."""
     x = caller.x
     asker = caller.partition
-    start, tag = x[3] & 0xFFFF, x[3] >> 16 & 0xFFFF
+    start, tag = _read_regs(x)
     if tag:
         refuse(TAG, got=tag, expected=0)
     found = matching(pm, asker, wanted_by(caller), in_registers=True)

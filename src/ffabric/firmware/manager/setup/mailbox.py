@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.state import ownership, reply
@@ -84,6 +85,8 @@ RX_BUSY = rule(
 
 MAX_PAGES = 16
 
+read_released = reader(fid.FFA_RX_RELEASE, "vm")
+
 
 def map_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RXTX_MAP at a virtual instance."""
@@ -154,7 +157,7 @@ def unmap(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 
 def rx_release(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RX_RELEASE at a virtual instance."""
-    if caller.x[1] & 0xFFFF:
+    if read_released(caller.x):
         refuse(RELEASE_ID, got=caller.x[1], expected=0)
     box = caller.partition.mailbox
     if box is None or not box.full:

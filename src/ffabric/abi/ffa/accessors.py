@@ -1,0 +1,126 @@
+"""The fields of a call by name, in and out of registers, without an object for the call.
+
+`call_layouts` says where a field lies; `reader` and `writer` make a plain function of shifts and
+masks from that, once, for whoever handles or makes many calls:
+
+    bind = reader(fid.FFA_NOTIFICATION_BIND, "sender", "receiver", "flags", "notifications")
+    sender, receiver, flags, bits = bind(x)
+
+    run = writer(fid.FFA_RUN, "target", "target_vcpu")
+    run(0x8001, 2) == [fid.FFA_RUN, 0x8001_0002]
+
+A field that spans registers (a handle, a bitmap, a UUID) is one integer, lowest register first.
+A function id says how wide the registers are. Of a 64-bit id the reader fits its 32-bit twin too
+where the upper halves are known to be zero, as they are once a partition manager has taken a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, NoReturn, overload
+
+from ffabric.abi.ffa import calls
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.registers import Arg, at_version
+from ffabric.abi.ffa.version import LATEST
+from ffabric.abi.words import MASK64
+
+Field = Callable[[Sequence[int]], int]
+"""Registers, x0 first -> the content of a field."""
+Fields = Callable[[Sequence[int]], tuple[int, ...]]
+"""Registers, x0 first -> the contents of several fields."""
+Writer = Callable[..., list[int]]
+"""Contents of fields, by position -> x0 and as many registers as they need."""
+
+
+@overload
+def reader(function_id: int, name: str, /, *, version: int = LATEST) -> Field: ...
+@overload
+def reader(
+    function_id: int, name: str, second: str, /, *others: str, version: int = LATEST
+) -> Fields: ...
+def reader(function_id: int, /, *names: str, version: int = LATEST) -> Field | Fields:
+    """A function that reads the named fields of a call; KeyError for a field that it lacks.
+
+    With one name it returns an integer, with several a tuple of them.
+    """
+    function = fid.FUNCTIONS[function_id]
+    read: Field | Fields = _reader(_chosen(function.args, names, version), function.is_64)
+    return read
+
+
+@overload
+def result_reader(call_id: int, name: str, /, *, smc64: bool = False) -> Field: ...
+@overload
+def result_reader(
+    call_id: int, name: str, second: str, /, *others: str, smc64: bool = False
+) -> Fields: ...
+def result_reader(call_id: int, /, *names: str, smc64: bool = False) -> Field | Fields:
+    """The same for the FFA_SUCCESS that answers `call_id`; `smc64` if it is FFA_SUCCESS_64."""
+    read: Field | Fields = _reader(_chosen(fid.FUNCTIONS[call_id].replies, names, LATEST), smc64)
+    return read
+
+
+@cache
+def writer(function_id: int, /, *names: str, version: int = LATEST) -> Writer:
+    """A function that makes the registers of a call from the contents of the named fields.
+
+    It returns x0 and the registers up to the last that a named field touches, zero elsewhere;
+    ValueError if a content does not fit its field. KeyError for a field that the call lacks.
+    """
+    function = fid.FUNCTIONS[function_id]
+    args = _chosen(function.args, names, version)
+    registers: dict[int, list[str]] = {}
+    widths: dict[int, list[str]] = {}
+    for arg in args:
+        span, width = arg.span(is_64=function.is_64), arg.width(is_64=function.is_64)
+        widths.setdefault(width * len(span), []).append(arg.name)
+        for index, register in enumerate(span):
+            content = arg.name if index == 0 else f"{arg.name} >> {index * width}"
+            if index < len(span) - 1:
+                content = f"{content} & {(1 << width) - 1}"
+            if arg.lo:
+                content = f"({content}) << {arg.lo}" if " " in content else f"{content} << {arg.lo}"
+            registers.setdefault(register, []).append(content)
+    filled = [" | ".join(registers.get(n, ["0"])) for n in range(1, max(registers, default=0) + 1)]
+    wide = [f"({' | '.join(each)}) >> {width}" for width, each in widths.items()]
+    parameters = ", ".join(names)
+
+    def wrong(*contents: int) -> NoReturn:
+        calls.encode(function_id, version, **dict(zip(names, contents, strict=True)))
+        raise AssertionError(contents)
+
+    source = f"lambda {parameters}: [{', '.join([str(function_id), *filled])}]"
+    if wide:
+        source += f" if not ({' or '.join(wide)}) else wrong({parameters})"
+    write: Writer = _compiled(source, wrong=wrong)
+    return write
+
+
+def _chosen(args: Iterable[Arg], names: Sequence[str], version: int) -> tuple[Arg, ...]:
+    """The named fields in the order of their names."""
+    known = {arg.name: arg for arg in at_version(args, version) if arg.name}
+    return tuple(known[name] for name in names)
+
+
+@cache
+def _reader(args: tuple[Arg, ...], is_64: bool) -> Any:
+    fields = ", ".join(expression(arg, is_64=is_64) for arg in args)
+    return _compiled(f"lambda x: ({fields})")
+
+
+def expression(arg: Arg, *, is_64: bool) -> str:
+    """The content of a field as an expression of registers `x`."""
+    width, terms = arg.width(is_64=is_64), []
+    for index, register in enumerate(arg.span(is_64=is_64)):
+        mask = (1 << width) - 1
+        term = f"x[{register}]" + (f" >> {arg.lo}" if arg.lo else "")
+        term += f" & {mask}" if mask << arg.lo != MASK64 else ""
+        terms.append(f"({term}) << {index * width}" if index else term)
+    return " | ".join(terms)
+
+
+def _compiled(source: str, **names: object) -> Any:
+    """A function from its source, which is made of nothing but the tables of this package."""
+    return eval(source, {"__builtins__": {}, **names})  # noqa: S307
