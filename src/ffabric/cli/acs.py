@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
 
+from ffabric.cli import json_file
 from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Terminal
 from ffabric.lab.acs import report
@@ -19,7 +19,6 @@ from ffabric.lab.acs.console import Case
 from ffabric.lab.acs.run import Bench, Job, Settings, make_bench
 from ffabric.lab.acs.witness import Limits
 
-STDOUT = "-"
 _FAILED = 1
 
 
@@ -32,7 +31,7 @@ def acs(
     only: Annotated[list[str] | None, Parameter(negative=())] = None,
     manifests: Path | None = None,
     junit: Path | None = None,
-    json: str | None = None,
+    json: json_file.JsonFile = None,
     logs: Path | None = None,
     seed: int | None = None,
     processes: int | None = None,
@@ -77,6 +76,7 @@ def acs(
     max_seconds
         Seconds of real time that a test may take.
     """
+    json_file.check(json)
     if min(timeout, max_exits, max_seconds) <= 0:
         raise UsageError("a test needs some time and some exits")
     if boot_per_test and tests is not None:
@@ -91,12 +91,8 @@ def acs(
     if junit is not None:
         junit.write_bytes(report.junit(run))
     if json is not None:
-        found = msgspec.json.format(msgspec.json.encode(report.data(run))) + b"\n"
-        if json != STDOUT:
-            Path(json).write_bytes(found)
-        else:
-            sys.stdout.write(found.decode())
-    if json != STDOUT:
+        json_file.write(report.data(run), json)
+    if json != json_file.STDOUT:
         _print(run)
     return 0 if run.good else _FAILED
 

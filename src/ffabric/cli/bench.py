@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
 
+from ffabric.cli import json_file
 from ffabric.cli.errors import UsageError
+from ffabric.lab.bench import compare as comparing
 from ffabric.lab.bench import plot as plotting
 from ffabric.lab.bench import report
 from ffabric.lab.bench.benchmark import Benchmark, Result
@@ -18,17 +19,16 @@ from ffabric.lab.bench.catalogue import BENCHMARKS, SWEEPS
 from ffabric.lab.bench.measure import Effort, grow, measure
 from ffabric.system.options.problems import did_you_mean
 
-STDOUT = "-"
-
 
 def bench(
     *,
     only: Annotated[list[str] | None, Parameter(negative=())] = None,
     runs: int = 5,
     seconds: float = 0.2,
-    json: str | None = None,
+    json: json_file.JsonFile = None,
     plot: Path | None = None,
     explain: Annotated[bool, Parameter(negative=())] = False,
+    against: Path | None = None,
 ) -> int:
     """Measure calls, messages, memory cycles, boots and explanations, each several times.
 
@@ -51,10 +51,19 @@ def bench(
         a minute or two.
     explain
         Say what each benchmark measures, and measure nothing.
+    against
+        Another checkout of ffabric, of any version: print how good this one is compared with it.
+        Each run is in a process of its own, with the other checkout's by turns, and each checkout
+        measures itself.
     """
+    json_file.check(json)
     if runs < 1 or seconds < 0:
         raise UsageError("there is at least one run, of no less than 0 seconds")
     chosen = _chosen(only)
+    if against is not None:
+        if plot is not None or explain:
+            raise UsageError("--against excludes --plot and --explain")
+        return _compare([each.name for each in chosen], against, Effort(runs, seconds), json)
     if explain:
         width = max(len(benchmark.name) for benchmark in chosen)
         for benchmark in chosen:
@@ -73,12 +82,38 @@ def bench(
     if plot is not None:
         plot.write_text(plotting.svg(growths, report.measured_on()), encoding="utf-8")
     if json is not None:
-        found = msgspec.json.format(msgspec.json.encode(report.data(results, growths)))
-        if json == STDOUT:
-            print(found.decode())
-            return 0
-        Path(json).write_bytes(found + b"\n")
-    _print_table(results)
+        json_file.write(report.data(results, growths), json)
+    if json != json_file.STDOUT:
+        _print_table(report.HEADINGS, report.rows(results))
+    return 0
+
+
+def _compare(names: list[str], checkout: Path, effort: Effort, json: str | None) -> int:
+    """Measure rows that ``checkout`` has, too."""
+    try:
+        theirs = comparing.source_of(checkout)
+        known = set(comparing.names_of(theirs))
+    except comparing.CheckoutError as error:
+        raise UsageError(str(error)) from None
+    common = [name for name in names if name in known]
+    if not common:
+        raise UsageError(f"{checkout} has no benchmark of these names")
+    try:
+        found = list(
+            comparing.compare(
+                common,
+                (comparing.HERE, theirs),
+                effort.runs,
+                comparing.measured(effort),
+                lambda name, number: _say(f"{name}: {number + 1} of {effort.runs}"),
+            )
+        )
+    finally:
+        _say("")
+    if json is not None:
+        json_file.write(report.comparison_data(found), json)
+    if json != json_file.STDOUT:
+        _print_table(report.COMPARISON_HEADINGS, report.comparison_rows(found))
     return 0
 
 
@@ -102,21 +137,20 @@ def _say(what: str) -> None:
         print(f"\r\033[K{what}", end="", file=sys.stderr, flush=True)
 
 
-def _print_table(results: Iterable[Result]) -> None:
-    rows = report.rows(results)
+def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     try:
         from rich.console import Console  # noqa: PLC0415 - an extra
         from rich.table import Table  # noqa: PLC0415 - an extra
     except ModuleNotFoundError:
-        print(report.text(rows))
+        print(report.text(headings, rows))
         return
     console = Console()
     if not console.is_terminal:
-        print(report.text(rows))
+        print(report.text(headings, rows))
         return
     table = Table(box=None)
-    for place, heading in enumerate(report.HEADINGS):
-        table.add_column(heading, justify="right" if 1 <= place <= 3 else "left")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in report.NUMBERS else "left")
     for row in rows:
         table.add_row(*row)
     console.print(table)

@@ -207,7 +207,7 @@ def test_the_table():
     rows = report.rows([result(1234.5, 2, 3000, target=0.5), result(0.12345, tracing=True)])
     assert rows[0] == ("b", "1,234", "2", "3,000", "ms", "0.5 missed")
     assert rows[1] == ("b, traced", "0.1235", "0.1235", "0.1235", "ms", "")
-    first, second, third = report.text(rows).splitlines()
+    first, second, third = report.text(report.HEADINGS, rows).splitlines()
     assert first.split() == list(report.HEADINGS)
     assert second.index("ms") == third.index("ms") == first.index("unit")
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ffabric import __version__
 from ffabric.lab.bench.benchmark import Growth, Result, Values
+from ffabric.lab.bench.compare import Comparison
 
 FORMAT = 1
 HEADINGS = ("benchmark", "median", "from", "to", "unit", "target")
+COMPARISON_HEADINGS = ("benchmark", "here", "there", "ratio", "from", "to", "unit")
+NUMBERS = frozenset({"median", "from", "to", "here", "there", "ratio"})
+"""The headings of columns of numbers."""
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -39,14 +43,33 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def text(table: Iterable[tuple[str, ...]]) -> str:
-    """The table in columns: the first and the last two to the left, numbers to the right."""
-    lines = [HEADINGS, *table]
+def comparison_rows(comparisons: Iterable[Comparison]) -> list[tuple[str, ...]]:
+    """The cells of the table of a comparison: medians of both, and of the ratio of each round."""
+    return [_comparison_row(comparison) for comparison in comparisons]
+
+
+def _comparison_row(comparison: Comparison) -> tuple[str, ...]:
+    if not comparison.pairs:
+        return (comparison.name, "-", "-", "-", "-", "-", comparison.lacks or comparison.unit)
+    ratios = comparison.ratios
+    medians = (comparison.ours.median, comparison.theirs.median)
+    spread = (ratios.median, ratios.low, ratios.high)
+    return (
+        comparison.name,
+        *(number(value) for value in medians),
+        *(f"{value:.3f}" for value in spread),
+        comparison.unit,
+    )
+
+
+def text(headings: Sequence[str], table: Iterable[Sequence[str]]) -> str:
+    """The table in columns: numbers to the right, words to the left."""
+    lines = [headings, *table]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if 1 <= place <= 3 else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.rjust(width) if heading in NUMBERS else cell.ljust(width)
+            for heading, cell, width in zip(headings, line, widths, strict=True)
         ).rstrip()
         for line in lines
     )
@@ -61,6 +84,32 @@ def data(results: Iterable[Result], growths: Iterable[Growth] = ()) -> dict[str,
         "machine": machine(),
         "benchmarks": [_result(result) for result in results],
         "growth": [_growth(growth) for growth in growths],
+    }
+
+
+def comparison_data(comparisons: Iterable[Comparison]) -> dict[str, Any]:
+    """Everything of a comparison, for JSON."""
+    return {
+        "format": FORMAT,
+        "ffabric": __version__,
+        "python": python(),
+        "machine": machine(),
+        "comparisons": [_comparison(each) for each in comparisons],
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "name": comparison.name,
+        "unit": comparison.unit,
+        "more_is_better": comparison.more_is_better,
+    }
+    if not comparison.pairs:
+        return found | {"needs": comparison.lacks}
+    return found | {
+        "here": _values(comparison.ours),
+        "there": _values(comparison.theirs),
+        "ratio": _values(comparison.ratios),
     }
 
 

@@ -1,0 +1,29 @@
+"""The option ``--json FILE`` of commands that print a table otherwise; "-": standard output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from ffabric.cli.errors import UsageError
+
+STDOUT = "-"
+JsonFile = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
+
+
+def check(path: str | None) -> None:
+    """UsageError if ``path`` is the next option."""
+    if path is not None and path.startswith("--"):
+        raise UsageError(f"--json needs a file, or -, not {path}")
+
+
+def write(data: object, path: str) -> None:
+    """Write ``data`` to a file, or to standard output."""
+    found = msgspec.json.format(msgspec.json.encode(data))
+    if path == STDOUT:
+        print(found.decode())
+    else:
+        Path(path).write_bytes(found + b"\n")
