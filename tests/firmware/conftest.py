@@ -3,6 +3,9 @@
 import pytest
 from memory_sides import WORLDS, World
 
+from ffabric.firmware.firmware import Firmware
+from ffabric.firmware.state.checking import checked, judge
+
 
 @pytest.fixture(params=list(WORLDS))
 def world(request, ffabric):
@@ -32,3 +35,29 @@ def vm_sp(ffabric):
 def kernel(ffabric):
     """A kernel without a hypervisor, and two SPs."""
     return World(ffabric, "kernel-sp")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _every_verb_is_checked():
+    """What contexts do is compared with their table in all tests of the firmware."""
+    with checked():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _every_chain_is_judged():
+    """What always holds of the contexts of the secure world is looked at after each exit."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("trap", "route", "give", "interrupt"):
+            patch.setattr(Firmware, name, _judged(getattr(Firmware, name)))
+        yield
+
+
+def _judged(method):
+    def call(firmware, *args):
+        found = method(firmware, *args)
+        partitions = [*firmware.spmc.partitions.values(), firmware.spmc.normal_world]
+        judge(ctx for each in partitions for ctx in each.contexts)
+        return found
+
+    return call

@@ -116,7 +116,6 @@ class Hypervisor(Sequences):
         if not queue:
             return None
         ctx = queue.pop(self.machine.choices.pick(len(queue), "vcpu"))
-        ctx.state = State.RUNNING
         ctx.pe = pe
         return ctx
 
@@ -136,13 +135,14 @@ class Hypervisor(Sequences):
         queue = self.cpus[pe.index].ready
         if ctx in queue:
             queue.remove(ctx)
-        elif ctx.state is not State.WAITING:
+            ctx.pe = pe
+        elif ctx.state is State.WAITING:
+            ctx.enter(pe)
+        else:
             return None
         current = pe.current
         if isinstance(current, ExecutionContext) and not current.secure:
             queue.append(current)
-        ctx.state = State.RUNNING
-        ctx.pe = pe
         return ctx
 
     def exception(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
@@ -157,12 +157,12 @@ class Hypervisor(Sequences):
 
     def waits(self, pe: PE, ctx: ExecutionContext) -> Next:
         """``ctx`` is WAITING from now on: who runs next?"""
-        ctx.state = State.WAITING
-        asker, ctx.caller = ctx.caller, None
-        if asker is not None:
-            asker.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
-            return self.resume(asker)
-        return self.schedule(pe)
+        asker = ctx.caller
+        if asker is None:
+            ctx.wait()
+            return self.schedule(pe)
+        asker.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
+        return cycles.give_back(self, pe, ctx, asker)
 
     def yielded(self, pe: PE, ctx: ExecutionContext) -> Next:
         """FFA_YIELD of a VM: the other vCPUs of the PE have their turn."""

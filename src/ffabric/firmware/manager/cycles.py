@@ -119,16 +119,11 @@ def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     _check_runnable(pe, caller, ctx)
     if ctx.state is State.WAITING:
         ctx.x[0:8] = (fid.FFA_RUN, word, 0, 0, 0, 0, 0, 0)
-        ctx.model = Model.RUN
-    elif ctx.yielded:
-        reply.success(ctx.x)
-        ctx.yielded = False
-    if ctx.model is Model.RUN:
-        ctx.caller = caller
-    ctx.state = State.RUNNING
-    ctx.pe = pe
-    caller.state = State.BLOCKED
-    caller.callee = ctx
+        caller.lend(ctx, pe)
+    else:
+        if ctx.yielded:
+            reply.success(ctx.x)
+        caller.resume(ctx, pe)
     if target.signals:
         pm.entering(pe, ctx)
     return ctx
@@ -145,16 +140,14 @@ def _rejoin(pm: Manager, pe: PE, caller: ExecutionContext, link: ExecutionContex
     """``caller`` waits for ``link`` again, and the end of their chain goes on."""
     if caller.attention and caller.virq.pends():
         refuse(RUN_UNHANDLED, got=caller.virq.pending, expected="none pending")
-    caller.state = State.BLOCKED
-    caller.callee = link
+    caller.rejoin(link)
     return _go_on(pm, pe, last(link))
 
 
 def _go_on(pm: Manager, pe: PE, end: ExecutionContext) -> Next:
     if end.state is State.ABORTED:
         return unwind(pm, pe, end)
-    end.state = State.RUNNING
-    end.pe = pe
+    end.go_on(pe)
     return end
 
 
@@ -206,6 +199,15 @@ def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     return pm.wait(pe, caller)
 
 
+def give_back(pm: Manager, pe: PE, ctx: ExecutionContext, asker: ExecutionContext) -> Next:
+    """`ctx` is done with what `asker` lent it cycles for, and becomes WAITING: who runs next?"""
+    if asker.state is State.ABORTED:
+        ctx.wait()
+        return unwind(pm, pe, asker)
+    ctx.answer(asker, pe)
+    return asker
+
+
 def retains_rx(caller: ExecutionContext) -> bool:
     """Whether ``caller``, which makes FFA_MSG_WAIT, wants to keep its RX."""
     return bool(caller.x[2] & RETAIN_RX) and WAIT_FLAGS.holds(caller.partition.version)
@@ -222,13 +224,10 @@ def yield_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         reply.success(x)
         return pm.yielded(pe, caller)
     asker.x[0:8] = (fid.FFA_YIELD, _word(caller), x[2], x[3], 0, 0, 0, 0)
-    caller.state = State.BLOCKED
-    caller.yielded = True
     if asker.state is State.ABORTED:
+        caller.yield_to(None, pe)
         return unwind(pm, pe, asker)
-    asker.state = State.RUNNING
-    asker.callee = None
-    asker.pe = pe
+    caller.yield_to(asker, pe)
     return asker
 
 
@@ -257,12 +256,11 @@ def unwind(pm: Manager, pe: PE, ctx: ExecutionContext) -> Next:
     link = ctx.callee
     if link is not None and link.caller is ctx and last(link).state is State.PREEMPTED:
         return _go_on(pm, pe, last(link))
-    while ctx.caller is not None:
-        asker, ctx.caller = ctx.caller, None
+    while (asker := ctx.leave_chain()) is not None:
         if asker.state is not State.ABORTED:
             reply.error(asker.x, Status.ABORTED)
-            asker.pe = pe
-            return pm.resume(asker)
+            asker.regain(pe)
+            return asker
         ctx = asker
     return pm.aborted(pe, ctx)
 
@@ -272,10 +270,7 @@ def stop(partition: Partition, reason: str) -> None:
     partition.alive = False
     partition.fate = reason
     for each in partition.contexts:
-        each.state = State.ABORTED
-        each.model = Model.NONE
-        each.request = 0
-        each.yielded = False
+        each.abort()
 
 
 def kill(pm: Manager, partition: Partition, reason: str) -> None:

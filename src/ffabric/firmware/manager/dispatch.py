@@ -291,9 +291,3 @@ class Manager(Relayer):
             self.machine.schedule(pe, nxt)
             if self.tracer is not None and nxt is not None:
                 self.tracer.resume(pe, nxt)
-
-    def resume(self, ctx: ExecutionContext) -> ExecutionContext:
-        """Give the cycles back to ``ctx``, whose answer is in its registers."""
-        ctx.state = State.RUNNING
-        ctx.callee = None
-        return ctx

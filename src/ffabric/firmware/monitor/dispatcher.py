@@ -111,8 +111,7 @@ class Dispatcher:
             entry = self.vectors + CPU_ON
         elif pe.index:
             return None
-        ctx.pe = pe
-        ctx.state = State.STARTING
+        ctx.initialise(pe)
         runner = self.runners[pe.index]
         runner.start(entry, 0)
         ctx.x[:] = [0, 0, self.partition.boot_information, *[0] * 15]
@@ -144,7 +143,7 @@ class Dispatcher:
 
     def _enter(self, pe: PE, ctx: ExecutionContext, vector: int) -> ExecutionContext:
         assert self.vectors is not None
-        ctx.state = State.RUNNING
+        ctx.enter(pe)
         self.runners[pe.index].branch(self.vectors + vector)
         self.interrupt(ctx, self.machine.gic.pending(pe.index))
         return ctx
@@ -228,12 +227,12 @@ class Dispatcher:
         return self.monitor.resumed(pe)
 
     def _rest(self, ctx: ExecutionContext) -> None:
-        ctx.state = State.WAITING
+        ctx.wait()
         self.interrupt(ctx, None)
 
     def _died(self, pe: PE, ctx: ExecutionContext, why: str) -> Next:
         """The trusted OS is gone: whoever waits for it, and whoever calls it later, is told so."""
-        ctx.state = State.ABORTED
+        ctx.abort()
         if self.partition.alive:
             self._mourn(pe, ctx, why)
         caller, self._callers[pe.index] = self._callers[pe.index], None

@@ -32,7 +32,7 @@ class Kernel:
         """Start where PSCI was told to."""
         kernel = self.gates[pe.index]
         entry, argument = self.monitor.psci.entries[pe.index]
-        kernel.pe = pe
+        kernel.power_on(pe)
         assert kernel.runner is not None
         kernel.runner.start(entry, argument)
         return kernel
@@ -58,7 +58,10 @@ class Kernel:
             tracer = self.monitor.tracer
             if tracer is not None:
                 tracer.call(pe, ctx, ctx.x)
-            return self.monitor.from_normal(pe, ctx)
+            nxt = self.monitor.from_normal(pe, ctx)
+            if not pe.on:
+                ctx.power_off()
+            return nxt
         return _EXITS[exit_](self, pe, ctx)
 
     def _hvc(self, pe: PE, ctx: ExecutionContext) -> Next:
@@ -82,6 +85,7 @@ class Kernel:
     def _crash(self, pe: PE, ctx: ExecutionContext) -> Next:
         if self.monitor.tracer is not None:
             self.monitor.tracer.event(pe, "crash", context=ctx.name, reason=ctx.crash)
+        ctx.abort()
         ctx.partition.alive = False
         ctx.partition.fate = ctx.crash
         pe.on = False

@@ -135,10 +135,9 @@ def preempt(spmc: Spmc, pe: PE, running: ExecutionContext) -> ExecutionContext:
     """``running`` stops where it is; whoever waits for it has the PE and can FFA_RUN it."""
     asker = cycles.waiter(running)
     assert asker is not None
-    running.state = State.PREEMPTED
     reply.interrupt(asker.x, pack_ids(running.partition.id, running.index))
-    asker.pe = pe
-    return spmc.resume(asker)
+    running.preempt(asker, pe)
+    return asker
 
 
 def secure(spmc: Spmc, pe: PE, intid: int, running: ExecutionContext) -> Next:
@@ -174,9 +173,7 @@ def _to_schedule(spmc: Spmc, pe: PE, target: ExecutionContext, nxt: Next) -> Nex
 
 def _take_over(pe: PE, target: ExecutionContext, running: ExecutionContext) -> ExecutionContext:
     """A WAITING target handles its interrupt on top of ``running``."""
-    if running.gate is None:
-        running.state = State.PREEMPTED
-    else:
+    if running.gate is not None:
         running.x[0:8] = (fid.FFA_NORMAL_WORLD_RESUME, 0, 0, 0, 0, 0, 0, 0)
     return _handle(pe, target, running)
 
@@ -186,8 +183,7 @@ def _take_out(pe: PE, target: ExecutionContext, running: ExecutionContext) -> Ex
     waits = any(link is target for link in _chain(running)) and not target.yielded
     if not waits or target.partition.el == 0:
         return running
-    running.state = State.PREEMPTED
-    target.state = State.RUNNING
+    target.take_out(running)
     reply.interrupt(target.x)
     return target
 
@@ -205,12 +201,7 @@ def _handle(pe: PE, target: ExecutionContext, interrupted: Next) -> ExecutionCon
     """
     virq = target.virq
     intid = virq.take() if target.partition.el == 0 else virq.first()
-    target.interrupted = interrupted
-    if interrupted is not None:
-        interrupted.handler = target
-    target.state = State.RUNNING
-    target.model = Model.SEC_INTERRUPT
-    target.pe = pe
+    target.handle(interrupted, pe)
     reply.interrupt(target.x, 0, intid)
     return target
 
@@ -230,21 +221,14 @@ def settle(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
         return nxt
     if ctx.partition.sri_on_wait:
         return _to_schedule(spmc, pe, ctx, nxt)
-    if nxt is not None and nxt.gate is None:
-        nxt.state = State.PREEMPTED
     return _handle(pe, ctx, nxt)
 
 
 def done(spmc: Spmc, pe: PE, handler: ExecutionContext) -> Next:
     """``handler`` has handled its interrupts: what they took the PE from goes on."""
-    interrupted, handler.interrupted = handler.interrupted, None
-    if interrupted is None:
-        return None
-    interrupted.handler = None
-    if interrupted.state is State.ABORTED:
+    interrupted = handler.handled(pe)
+    if interrupted is not None and interrupted.state is State.ABORTED:
         return cycles.unwind(spmc, pe, interrupted)
-    interrupted.state = State.RUNNING
-    interrupted.pe = pe
     return interrupted
 
 

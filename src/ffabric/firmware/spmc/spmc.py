@@ -101,9 +101,6 @@ class Spmc(Manager):
         world.contexts = [
             ExecutionContext(world, index, self) for index in range(len(self.machine.pes))
         ]
-        for gate in world.contexts:
-            gate.state = State.RUNNING
-            gate.model = Model.NORMAL_WORLD
         self.gates = world.contexts
         return world
 
@@ -160,6 +157,8 @@ class Spmc(Manager):
                 self._start(pe, ctx)
                 return ctx
         gate = self.gates[pe.index]
+        if gate.state is State.OFF:
+            gate.power_on(pe, Model.NORMAL_WORLD)
         gate.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
         return gate
 
@@ -174,9 +173,7 @@ class Spmc(Manager):
 
     def _start(self, pe: PE, ctx: ExecutionContext) -> None:
         partition = ctx.partition
-        ctx.pe = pe
-        ctx.state = State.STARTING
-        ctx.model = Model.SP_INIT
+        ctx.initialise(pe)
         entry = partition.entry if ctx.index == 0 else partition.secondary_entry
         assert entry is not None
         assert ctx.runner is not None
@@ -192,18 +189,13 @@ class Spmc(Manager):
 
     def wait(self, pe: PE, ctx: ExecutionContext) -> Next:
         """FFA_MSG_WAIT of an SP: what follows depends on why it ran."""
-        model, asker = ctx.model, ctx.caller
-        ctx.state = State.WAITING
-        ctx.model = Model.NONE
-        ctx.caller = None
-        if model is Model.SP_INIT:
-            nxt: Next = None
-        elif model is Model.SEC_INTERRUPT:
+        asker = ctx.caller
+        if asker is None:
+            ctx.wait()
             nxt = interrupts.done(self, pe, ctx)
         else:
-            assert asker is not None
             asker.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
-            nxt = self.resume(asker)
+            nxt = cycles.give_back(self, pe, ctx, asker)
         if ctx.attention:
             nxt = self.settle(pe, ctx, nxt)
         return nxt if nxt is not None else self.boot(pe)
@@ -302,14 +294,11 @@ class Spmc(Manager):
         """The normal world's scheduler lends cycles to ``ctx`` of an SP (FFA_RUN)."""
         gate = self.gates[pe.index]
         if ctx.state is State.WAITING:
-            ctx.model = Model.RUN
-            ctx.caller = gate
-        elif ctx.state is not State.PREEMPTED or ctx.handler is not None:
+            gate.lend(ctx, pe)
+        elif ctx.state is State.PREEMPTED and ctx.handler is None:
+            gate.resume(ctx, pe)
+        else:
             return None
-        ctx.state = State.RUNNING
-        ctx.pe = pe
-        gate.state = State.BLOCKED
-        gate.callee = ctx
         return ctx
 
 

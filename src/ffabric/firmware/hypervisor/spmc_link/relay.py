@@ -193,6 +193,7 @@ def release_foreign(caller: ExecutionContext) -> Sequence:
 def wait(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Sequence:
     """FFA_MSG_WAIT releases an RX that the SPMC filled, too."""
     yield [fid.FFA_RX_RELEASE, ctx.partition.id]
+    ctx.unblock(pe)
     return hypervisor.waits(pe, ctx)
 
 

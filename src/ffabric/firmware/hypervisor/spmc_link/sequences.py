@@ -40,8 +40,6 @@ Deferred = Callable[["PE"], Steps]
 HYPERVISOR_ID = 0
 
 _ABORTED = State.ABORTED
-_BLOCKED = State.BLOCKED
-_RUNNING = State.RUNNING
 _ZEROS = [[0] * (18 - n) for n in range(19)]
 """What a shorter list of registers lacks, by its length."""
 
@@ -117,7 +115,7 @@ class Sequences(Manager):
         cpu.gate.x[:] = caller.x
         cpu.caller = caller
         cpu.forwarded = (caller.x[0], caller.x[1])
-        caller.state = _BLOCKED
+        caller.block()
         return cpu.gate
 
     def run_sequence(self, pe: PE, caller: ExecutionContext | None, steps: Sequence) -> Next:
@@ -126,7 +124,7 @@ class Sequences(Manager):
         cpu.sequence = steps
         cpu.caller = caller
         if caller is not None:
-            caller.state = _BLOCKED
+            caller.block()
         return self._advance(pe, None)
 
     def _advance(self, pe: PE, answer: list[int] | None) -> Next:
@@ -194,8 +192,7 @@ class Sequences(Manager):
             return self.schedule(pe)
         if caller.state is _ABORTED:
             return cycles.unwind(self, pe, caller)
-        caller.state = _RUNNING
-        caller.pe = pe
+        caller.unblock(pe)
         return caller
 
     def resumed(self, pe: PE) -> Next:

@@ -29,7 +29,6 @@ from ffabric.firmware.hypervisor.spmc_link import relay
 from ffabric.firmware.hypervisor.vms import interrupts
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import ownership, reply
-from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext, Partition
 
 if TYPE_CHECKING:
@@ -60,8 +59,7 @@ def create(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
 def start(hypervisor: Hypervisor, vm: Partition, index: int, entry: int, argument: int) -> None:
     """Let vCPU ``index`` begin at ``entry``."""
     ctx = vm.contexts[index]
-    ctx.pe = interrupts.home(hypervisor, ctx)
-    ctx.state = State.RUNNING
+    ctx.power_on(interrupts.home(hypervisor, ctx))
     assert ctx.runner is not None
     ctx.runner.start(entry, argument)
     hypervisor.wake(ctx)
@@ -87,16 +85,17 @@ def stop(hypervisor: Hypervisor, vm: Partition, here: ExecutionContext | None = 
         for ctx in other.contexts:
             if ctx.yielded and ctx.caller is not None and ctx.caller.partition is vm:
                 reply.success(ctx.x)
-                ctx.yielded = False
-                hypervisor.wake(hypervisor.resume(ctx))
+                ctx.go_on(ctx.pe)
+                hypervisor.wake(ctx)
 
 
 def _release(hypervisor: Hypervisor, dead: ExecutionContext) -> None:
     """Whoever waits for a dead vCPU goes on; its PE runs another one."""
-    asker, dead.caller = dead.caller, None
+    asker = dead.leave_chain()
     if asker is not None and asker.callee is dead:
         reply.error(asker.x, Status.ABORTED)
-        hypervisor.wake(hypervisor.resume(asker))
+        asker.regain(asker.pe)
+        hypervisor.wake(asker)
     pe = dead.pe
     if pe is None:
         return

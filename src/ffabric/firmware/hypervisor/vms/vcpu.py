@@ -117,7 +117,7 @@ def _cpu_off(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     if caller.caller is not None:  # somebody waits for its answer
         caller.x[0] = Return.DENIED.register64
         return caller
-    caller.state = State.OFF
+    caller.power_off()
     return hypervisor.schedule(pe)
 
 

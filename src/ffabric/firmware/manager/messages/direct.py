@@ -132,11 +132,8 @@ _REPLIES = {
 _read_ids = reader(fid.FFA_MSG_SEND_DIRECT_REQ_64, "sender", "receiver")
 
 _WAITING = State.WAITING
-_RUNNING = State.RUNNING
-_BLOCKED = State.BLOCKED
 _ABORTED = State.ABORTED
 _DIR_REQ = Model.DIR_REQ
-_NONE = Model.NONE
 
 
 def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -161,8 +158,10 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     callee = _receiver_context(pe, target)
     runtime_model.check(caller, runtime_model.REQUEST)
     callee.x[0:8] = x[0:8]
-    callee.framework = x[2] != 0
-    return _deliver(pm, pe, caller, callee)
+    caller.ask(callee, pe, x[0], x[1] >> 16, framework=x[2] != 0)
+    if target.signals:
+        pm.entering(pe, callee)
+    return callee
 
 
 def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -184,8 +183,10 @@ def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     callee = _receiver_context(pe, target)
     runtime_model.check(caller, runtime_model.REQUEST)
     callee.x[0:18] = x[0:18]
-    callee.framework = False
-    return _deliver(pm, pe, caller, callee)
+    caller.ask(callee, pe, x[0], x[1] >> 16)
+    if target.signals:
+        pm.entering(pe, callee)
+    return callee
 
 
 def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -211,17 +212,12 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         asker.x[0:18] = x[0:18]
     else:
         asker.x[0:8] = x[0:8]
-    caller.state = _WAITING
-    caller.model = _NONE
-    caller.caller = None
-    caller.request = 0
+    nxt: Next = asker
     if asker.state is _ABORTED:
+        caller.wait()
         nxt = cycles.unwind(pm, pe, asker)
     else:
-        asker.state = _RUNNING
-        asker.callee = None
-        asker.pe = pe
-        nxt = asker
+        caller.answer(asker, pe)
     return pm.settle(pe, caller, nxt) if caller.attention else nxt
 
 
@@ -240,23 +236,6 @@ def _receiver_context(pe: PE, target: Partition) -> ExecutionContext:
         if callee.state is State.ABORTED:
             refuse(ABORTED, got=callee.state.value, expected="WAITING")
         refuse(BUSY, got=callee.state.value, expected="WAITING")
-    return callee
-
-
-def _deliver(
-    pm: Manager, pe: PE, caller: ExecutionContext, callee: ExecutionContext
-) -> ExecutionContext:
-    x = caller.x
-    callee.caller = caller
-    callee.request = x[0]
-    callee.sender = x[1] >> 16
-    callee.model = _DIR_REQ
-    callee.state = _RUNNING
-    callee.pe = pe
-    caller.state = _BLOCKED
-    caller.callee = callee
-    if callee.partition.signals:
-        pm.entering(pe, callee)
     return callee
 
 
