@@ -1,9 +1,10 @@
-"""Physical memory: banks of RAM over memfd, each in one physical address space.
+"""Physical memory: banks of RAM, each in one physical address space.
 
 A bank belongs to the Secure or to the Non-secure physical address space, as a TZC-400 region does
 (Arm DDI 0504, 3.2), and an access names the space it is made in: it succeeds only in the bank's
 own. The memory behind a bank is a sparse shared file, so a bank costs what was written to it, and
-engines map the same bytes into their own address space through `Bank.fd` or `Bank.mapping`.
+engines map the same bytes into their own address space through `Bank.fd` or `Bank.mapping`. A host
+without memfd (all but Linux) has anonymous memory instead, which other processes cannot map.
 """
 
 import mmap
@@ -16,6 +17,8 @@ from ffabric.abi.words import PAGE
 
 # From this many bytes on, clearing gives the pages back to the host instead of writing zeroes.
 _PUNCH_FROM = 16 * PAGE
+_CAN_PUNCH = hasattr(mmap, "MADV_REMOVE")
+_NO_FILE = -1
 
 
 class MemoryFault(Exception):  # noqa: N818 (the architecture's word)
@@ -34,7 +37,7 @@ class Bank:
     an mmap (whose slices are bytes), `fd` the memfd behind them. All become invalid with `close`.
     """
 
-    __slots__ = ("base", "data", "end", "fd", "mapping", "name", "secure", "size", "words")
+    __slots__ = ("_fd", "base", "data", "end", "mapping", "name", "secure", "size", "words")
 
     def __init__(self, name: str, base: int, size: int, *, secure: bool) -> None:
         if base < 0 or size <= 0 or (base | size) % PAGE:
@@ -46,12 +49,11 @@ class Bank:
         self.size = size
         self.end = base + size
         self.secure = secure
-        self.fd = os.memfd_create(f"ffabric:{name}")
+        self._fd = _file(name, size)
         try:
-            os.ftruncate(self.fd, size)
-            self.mapping = mmap.mmap(self.fd, size)
+            self.mapping = mmap.mmap(self._fd, size)
         except BaseException:
-            os.close(self.fd)
+            self._close_file()
             raise
         self.data = memoryview(self.mapping)
         self.words = self.data.cast("Q")
@@ -60,17 +62,39 @@ class Bank:
         world = "secure" if self.secure else "non-secure"
         return f"<Bank {self.name} {self.base:#x}-{self.end:#x} {world}>"
 
+    @property
+    def fd(self) -> int:
+        """The memfd that other processes can map. OSError if the host has none."""
+        if self._fd == _NO_FILE:
+            raise OSError(f"bank {self.name} has no file for other processes: that takes Linux")
+        return self._fd
+
     def close(self) -> None:
         """Give the memory back. Memory that somebody still views goes with its last view."""
-        if self.fd < 0:
-            return
         for view in (self.words, self.data):
             with suppress(BufferError):
                 view.release()
         with suppress(BufferError):
             self.mapping.close()
-        os.close(self.fd)
-        self.fd = -1
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._fd != _NO_FILE:
+            os.close(self._fd)
+            self._fd = _NO_FILE
+
+
+def _file(name: str, size: int) -> int:
+    """A file of `size` zeroes in memory; _NO_FILE, with which mmap gets anonymous memory."""
+    if not hasattr(os, "memfd_create"):
+        return _NO_FILE
+    fd = os.memfd_create(f"ffabric:{name}")
+    try:
+        os.ftruncate(fd, size)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _by_base(bank: Bank) -> int:
@@ -139,12 +163,12 @@ class PhysicalMemory:
         self.write(pa, value.to_bytes(8, "little"), secure=secure)
 
     def zero(self, pa: int, n: int, *, secure: bool) -> None:
-        """Clear `n` bytes at `pa`; large ranges are given back to the host."""
+        """Clear `n` bytes at `pa`; large ranges are given back to the host, if it can take them."""
         bank, start = self.locate(pa, n, secure=secure)
         end = start + n
         first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
         last = end // mmap.PAGESIZE * mmap.PAGESIZE
-        if last - first < _PUNCH_FROM:
+        if last - first < _PUNCH_FROM or not _CAN_PUNCH:
             bank.mapping[start:end] = bytes(n)
             return
         bank.mapping[start:first] = bytes(first - start)
