@@ -8,6 +8,7 @@
 #   make bench    how fast the calls are
 #   make docs     the documentation   -> docs/_build/html/index.html
 #   make lint     style, types, floors
+#   make dist     the packages, built and checked   -> dist
 #   make clean    take everything away again
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-linux demo-xtest demo-vhost test bench docs lint format clean
+.PHONY: demo demo-linux demo-xtest demo-vhost test bench docs lint format dist clean
 
 demo: $(VENV)/.has-all
 	$(BIN)/ffabric demo $(ARGS)
@@ -52,6 +53,12 @@ lint: $(VENV)/.has-all,test,lint
 format: $(VENV)/.has-all,test,lint
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+dist: $(VENV)/.has-release
+	rm -rf dist build
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+	PYTHON='$(PYTHON)' bash .ci/check-packages dist build
 
 clean:
 	rm -rf $(VENV) build dist docs/_build
