@@ -46,7 +46,7 @@ def _every_verb_is_checked():
 
 @pytest.fixture(autouse=True, scope="session")
 def _every_chain_is_judged():
-    """What always holds of the contexts of the secure world is looked at after each exit."""
+    """What always holds of the contexts of both worlds is looked at after each exit."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("trap", "route", "give", "interrupt"):
             patch.setattr(Firmware, name, _judged(getattr(Firmware, name)))
@@ -58,6 +58,10 @@ def _judged(method):
         found = method(firmware, *args)
         partitions = [*firmware.spmc.partitions.values(), firmware.spmc.normal_world]
         judge(ctx for each in partitions for ctx in each.contexts)
+        if firmware.hypervisor is not None:
+            vms = firmware.hypervisor.partitions.values()
+            away = {cpu.caller for cpu in firmware.hypervisor.cpus}
+            judge((ctx for each in vms for ctx in each.contexts), away=away)
         return found
 
     return call

@@ -79,10 +79,13 @@ class Firmware:
         """Let the scheduler of its world give ``ctx`` a PE.
 
         The normal world schedules both: VMs as hypervisor or kernel, SPs with FFA_RUN. An SP that
-        runs when the normal world wants the PE is preempted, as by a timer interrupt.
+        runs when the normal world wants the PE is preempted, as by a timer interrupt. A PE that is
+        off runs nothing.
         """
         index = ctx.index if not ctx.partition.up else 0
         pe = ctx.pe or self.machine.pes[index]
+        if not pe.on:
+            return
         current = self._secure_on(pe)
         if current is not None and current is not ctx:
             if current.caller is not self.spmc.gates[pe.index] or current.request:

@@ -122,7 +122,7 @@ BROKEN = {
     "two PEs": lambda a, b: setattr(a, "pe", PE(1, 1)),
     "a caller without a reason": lambda a, b: setattr(b, "model", Model.NONE),
     "a request without a caller": lambda a, b: setattr(b, "caller", None),
-    "a reason without a request": lambda a, b: setattr(b, "request", 0),
+    "a request without a reason": lambda a, b: setattr(a, "request", REQ),
     "WAITING in a chain": lambda a, b: setattr(b, "state", State.WAITING),
     "yielded and running": lambda a, b: setattr(b, "yielded", True),
     "a handler that knows nothing of it": lambda a, b: setattr(a, "handler", b),

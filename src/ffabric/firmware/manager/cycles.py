@@ -116,17 +116,25 @@ def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     runtime_model.check(caller, runtime_model.RUN)
     if ctx.caller is caller and _is_link(caller, ctx):
         return _rejoin(pm, pe, caller, ctx)
-    _check_runnable(pe, caller, ctx)
+    judge_run(pe, caller, ctx)
     if ctx.state is State.WAITING:
         ctx.x[0:8] = (fid.FFA_RUN, word, 0, 0, 0, 0, 0, 0)
         caller.lend(ctx, pe)
     else:
-        if ctx.yielded:
-            reply.success(ctx.x)
-        caller.resume(ctx, pe)
+        go_on(pe, caller, ctx)
     if target.signals:
         pm.entering(pe, ctx)
     return ctx
+
+
+def go_on(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
+    """`caller` lets `ctx`, which was preempted or has yielded, go on where it stopped."""
+    if ctx.yielded:
+        reply.success(ctx.x)
+    if ctx.model is Model.DIR_REQ and waiter(ctx) is None:
+        caller.adopt(ctx, pe)
+    else:
+        caller.resume(ctx, pe)
 
 
 def _is_link(caller: ExecutionContext, ctx: ExecutionContext) -> bool:
@@ -166,7 +174,8 @@ def waiter(ctx: ExecutionContext) -> ExecutionContext | None:
     return link
 
 
-def _check_runnable(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
+def judge_run(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
+    """Refuse unless `caller` may let `ctx` run on `pe`."""
     state = ctx.state
     if state is State.RUNNING:
         refuse(RUN_BUSY, got=state.value, expected="WAITING, PREEMPTED or yielded")

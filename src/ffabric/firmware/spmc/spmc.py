@@ -22,7 +22,7 @@ from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.partition import Action, ExecutionContext, Next, Partition
-from ffabric.firmware.state.rules import refuse, rule
+from ffabric.firmware.state.rules import Refused, refuse, rule
 from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ
 from ffabric.machine import exits
 from ffabric.machine.gic import FIRST_SPI
@@ -291,12 +291,16 @@ class Spmc(Manager):
             notifications.leaving(self, pe)
 
     def give(self, pe: PE, ctx: ExecutionContext) -> Next:
-        """The normal world's scheduler lends cycles to ``ctx`` of an SP (FFA_RUN)."""
+        """The normal world's scheduler lends cycles to ``ctx`` of an SP, as FFA_RUN would."""
         gate = self.gates[pe.index]
+        try:
+            cycles.judge_run(pe, gate, ctx)
+        except Refused:
+            return None
         if ctx.state is State.WAITING:
             gate.lend(ctx, pe)
-        elif ctx.state is State.PREEMPTED and ctx.handler is None:
-            gate.resume(ctx, pe)
+        elif ctx.state is State.PREEMPTED:
+            cycles.go_on(pe, gate, ctx)
         else:
             return None
         return ctx

@@ -7,10 +7,10 @@ contexts of a partition manager between two exits, and knows what always holds (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 from ffabric.firmware.state.context import FIELDS, TABLE, ChainedContext, Model, State
 from ffabric.firmware.state.transitions import Becomes, Part, Verb
@@ -23,12 +23,24 @@ class BrokenChainError(AssertionError):
     """A context is not what the table of execution contexts says: a fault of the firmware."""
 
 
+class Move(NamedTuple):
+    """What a verb has done to one of its contexts."""
+
+    verb: str
+    before: State
+    after: State
+
+
 @contextmanager
-def checked() -> Iterator[None]:
-    """Compare what each verb does with its row; BrokenChainError is raised where they differ."""
+def checked(seen: set[Move] | None = None) -> Iterator[None]:
+    """Compare what each verb does with its row; BrokenChainError is raised where they differ.
+
+    `seen` gets what was done.
+    """
+    moves: set[Move] = set() if seen is None else seen
     methods = {name: getattr(ChainedContext, name) for name in TABLE.verbs}
     for name, method in methods.items():
-        setattr(ChainedContext, name, _checking(TABLE.verbs[name], method))
+        setattr(ChainedContext, name, _checking(TABLE.verbs[name], method, moves))
     try:
         yield
     finally:
@@ -36,7 +48,7 @@ def checked() -> Iterator[None]:
             setattr(ChainedContext, name, method)
 
 
-def _checking(verb: Verb[State], method: Callable[..., Any]) -> Callable[..., Any]:
+def _checking(verb: Verb[State], method: Callable[..., Any], seen: set[Move]) -> Callable[..., Any]:
     @wraps(method)
     def call(self: ChainedContext, *args: Any, **options: Any) -> Any:
         other = getattr(self, verb.through) if verb.through else args[0] if verb.other else None
@@ -49,6 +61,7 @@ def _checking(verb: Verb[State], method: Callable[..., Any]) -> Callable[..., An
         for (ctx, part, partner), was in zip(sides, before, strict=True):
             if ctx is not None and part is not None:
                 _compare(verb, ctx, part, partner, was)
+                seen.add(Move(verb.name, was["state"], ctx.state))
         return found
 
     return call
@@ -81,33 +94,43 @@ def _compare(
         raise BrokenChainError(f"{verb.name}: not as the row of {ctx.name} says in {wrong}")
 
 
-def judge(contexts: Iterable[ChainedContext]) -> None:
-    """Raise BrokenChainError unless all holds that always does; `contexts`: all of an SPMC."""
+def judge(
+    contexts: Iterable[ChainedContext], *, away: Container[ChainedContext] | None = None
+) -> None:
+    """Raise BrokenChainError unless all holds that always does of all contexts of a manager.
+
+    `away`: of a hypervisor, those that wait for an SMC; None: the manager is an SPMC.
+    """
     contexts = list(contexts)
-    broken = [text for ctx in contexts for text, holds in _laws(ctx) if not holds]
+    broken = [text for ctx in contexts for text, holds in _laws(ctx, away or ()) if not holds]
+    if away is None:
+        broken += _sharing_a_pe(contexts)
+    if broken:
+        raise BrokenChainError("; ".join(broken))
+
+
+def _sharing_a_pe(contexts: list[ChainedContext]) -> Iterator[str]:
     seen: dict[int, ChainedContext] = {}
     for ctx in contexts:
         if ctx.state in _RUNS and ctx.pe is not None:
             other = seen.setdefault(ctx.pe.index, ctx)
             if other is not ctx:
-                broken.append(f"{ctx.name} and {other.name} run on PE {ctx.pe.index}")
-    if broken:
-        raise BrokenChainError("; ".join(broken))
+                yield f"{ctx.name} and {other.name} run on PE {ctx.pe.index}"
 
 
-def _laws(ctx: ChainedContext) -> Iterator[tuple[str, bool]]:
+def _laws(ctx: ChainedContext, away: Container[ChainedContext]) -> Iterator[tuple[str, bool]]:
     name, state, caller, callee = ctx.name, ctx.state, ctx.caller, ctx.callee
     alive = caller is not None and caller.state is not State.ABORTED
     if state is State.RUNNING and caller is not None and alive:
         yield f"{name} runs, {caller.name} is not BLOCKED on it", _waits(caller, ctx)
         yield f"{name} and its caller are on different PEs", caller.pe is ctx.pe
     if state is State.BLOCKED and not ctx.yielded:
-        yield f"{name} is BLOCKED on nobody", callee is not None
+        yield f"{name} is BLOCKED on nobody", callee is not None or ctx in away
     if state is not State.ABORTED:
         lent = ctx.model in _LENT
         yield f"{name} has a caller under {ctx.model.value}", lent == (caller is not None)
         asked = ctx.model is Model.DIR_REQ
-        yield f"{name} has a request under {ctx.model.value}", asked == bool(ctx.request)
+        yield f"{name} has a request under {ctx.model.value}", asked or not ctx.request
     if ctx.yielded:
         yield f"{name} has yielded and is {state.value}", state is State.BLOCKED
     if ctx.handler is not None:

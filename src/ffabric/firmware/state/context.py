@@ -29,8 +29,9 @@ What always holds, when no verb is under way:
 2. Whoever is RUNNING and has a caller is its caller's callee, and the caller is BLOCKED; both are
    on one PE. (Dead callers apart: a chain closes over them when it unwinds.)
 3. Whoever is BLOCKED and has not yielded is its callee's caller, or waits for an SMC.
-4. A context has a caller only under RTM_FFA_RUN and RTM_FFA_DIR_REQ, and a request exactly under
-   RTM_FFA_DIR_REQ. Chains have no cycles, for only a WAITING context enters one.
+4. A context has a caller exactly under RTM_FFA_RUN and RTM_FFA_DIR_REQ, and a request only under
+   RTM_FFA_DIR_REQ: 0 stands for that of a dead context, whose answer nobody gets. Chains have no
+   cycles, for only a WAITING context enters one.
 5. A context that was interrupted for a handler belongs to it: `handler` and `interrupted` point at
    each other, one is PREEMPTED or dead, the other runs under RTM_SEC_INTERRUPT. Nobody else may let
    it go on.
@@ -97,6 +98,7 @@ _DIR_REQ = Model.DIR_REQ
 _OTHER = Becomes.OTHER
 _GIVEN = Becomes.GIVEN
 
+_ALIVE = [each for each in State if each is not _ABORTED]
 _BOTH = ("spmc", "hypervisor")
 _REGAINS = Part({_BLOCKED: _RUNNING}, callee=None)
 """Whoever had lent its cycles has them back."""
@@ -153,7 +155,7 @@ class ChainedContext(Context):
 
     @TABLE.verb(
         *_BOTH, "dispatcher", "kernel",
-        own=Part(dict.fromkeys(State, _ABORTED), model=_NONE, request=0, yielded=False),
+        own=Part(dict.fromkeys(_ALIVE, _ABORTED), model=_NONE, request=0, yielded=False),
     )  # fmt: skip
     def abort(self) -> None:
         """The partition has failed, or was destroyed, whatever its contexts were doing."""
@@ -211,6 +213,23 @@ class ChainedContext(Context):
         """FFA_RUN of a context that was preempted or has yielded: it goes on where it stopped."""
         if target.model is _RUN:
             target.caller = self
+        target.yielded = False
+        target.state = _RUNNING
+        target.pe = pe
+        self.state = _BLOCKED
+        self.callee = target
+
+    @TABLE.verb(
+        *_BOTH,
+        own=Part({_RUNNING: _BLOCKED}, callee=_OTHER),
+        other=Part(
+            {_PREEMPTED: _RUNNING, _BLOCKED: _RUNNING}, caller=_OTHER, request=0, yielded=False
+        ),
+    )
+    def adopt(self, target: Self, pe: PE) -> None:
+        """FFA_RUN of a context that serves a request of the dead: nobody else waits for it."""
+        target.caller = self
+        target.request = 0
         target.yielded = False
         target.state = _RUNNING
         target.pe = pe

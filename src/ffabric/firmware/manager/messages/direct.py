@@ -206,9 +206,12 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
             refuse(RESPONSE_MBZ, got=x[2], expected=0)
         if not caller.framework:
             refuse(RESPONSE_FRAMEWORK, got=x[2], expected=0)
-    if function not in _REPLIES[caller.request]:
-        refuse(KIND, got=function, expected=_REPLIES[caller.request])
-    if function == fid.FFA_MSG_SEND_DIRECT_RESP2:
+    replies = _REPLIES.get(caller.request)
+    if replies is None:  # whoever asked is dead, and this one lent the cycles by FFA_RUN
+        asker.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
+    elif function not in replies:
+        refuse(KIND, got=function, expected=replies)
+    elif function == fid.FFA_MSG_SEND_DIRECT_RESP2:
         asker.x[0:18] = x[0:18]
     else:
         asker.x[0:8] = x[0:8]
