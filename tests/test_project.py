@@ -23,7 +23,7 @@ DOORS = (
     "ffabric.abi.ffa.calls",
     "ffabric.firmware.firmware",
     "ffabric.guests.partition",
-    "ffabric.guests.session",
+    "ffabric.session.booting",
     "ffabric.system.description.check",
     "ffabric.system.description.toml",
     "ffabric.system.description.python",

@@ -16,7 +16,7 @@ from ffabric.cli.main import main
 from ffabric.cli.run import run
 
 PARTS = """
-from ffabric.guests.ffa import FfaError
+from ffabric.guests.errors import FfaError
 from ffabric.guests.partition import Partition
 
 

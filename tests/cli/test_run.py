@@ -9,7 +9,10 @@ from ffabric.cli.main import main
 from ffabric.cli.run import run
 
 PARTS = """
-from ffabric.guests.ffa import FfaError
+import signal
+import sys
+
+from ffabric.guests.errors import FfaError
 from ffabric.guests.partition import Partition
 
 
@@ -41,6 +44,16 @@ class Spinning(Partition):
 
 
 class Interrupting(Partition):
+    async def main(self, ffa):
+        signal.raise_signal(signal.SIGINT)
+
+
+class Leaving(Partition):
+    async def main(self, ffa):
+        sys.exit(0)
+
+
+class GivingUp(Partition):
     async def main(self, ffa):
         raise KeyboardInterrupt
 
@@ -154,7 +167,7 @@ def test_a_run_goes_on_after_a_crash_if_the_system_says_so(system, capsys):
 
 def test_endless_computing_is_a_crash(system, capsys):
     assert run(system("Spinning"), watchdog=0.02) == 1
-    assert "two crashed: Spinning: no exit within 0.02 s\n" in capsys.readouterr().out
+    assert "two crashed: Spinning: no exit within 0.02 s" in capsys.readouterr().out
 
 
 def test_the_events_may_be_limited(system, capsys):
@@ -216,6 +229,19 @@ def test_a_seed_and_a_replay_exclude_each_other(system, command, tmp_path):
     status, errors = command("run", system(), "--seed", 1, "--replay", tmp_path / "any")
     assert status == 2
     assert "exclude each other" in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ("Leaving", ["two crashed: SystemExit: 0", ", in main)", "    sys.exit(0)"]),
+        ("GivingUp", ["two crashed: KeyboardInterrupt", ", in main)", "    raise KeyboardInt"]),
+    ],
+)
+def test_a_partition_that_wants_to_end_everything_has_crashed(system, capsys, second, told):
+    assert run(system(second)) == 1
+    out = capsys.readouterr().out
+    assert all(each in out for each in told)
 
 
 def test_an_interrupted_run_leaves_its_trace(system, command, tmp_path):

@@ -6,8 +6,9 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state.context import State
-from ffabric.guests.ffa import Blocked, FfaError, status_of
-from ffabric.guests.session import Session
+from ffabric.guests.errors import FfaError, status_of
+from ffabric.session.ffa import Blocked
+from ffabric.session.system import System
 from ffabric.system.booting.boot import boot as boot_system
 from ffabric.system.description.python import describe
 from ffabric.system.spec import RunSpec
@@ -95,8 +96,8 @@ def boot(ffabric, sps, vms, **options):
     """A system of these that goes on when a partition crashes; MP SPs start on every PE."""
     run = RunSpec(stop_on_crash=False)
     system = boot_system(describe(sps=sps, vms=vms, run=run, **options), seed=ffabric.seed)
-    session = Session(system)
-    ffabric._sessions.append(session)
+    session = System(system)
+    ffabric._systems.append(session)
     for endpoint in system.endpoints.values():
         endpoint.partition.secondary_entry = endpoint.partition.entry
     system.run()

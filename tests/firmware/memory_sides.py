@@ -4,7 +4,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import MASK32, PAGE
-from ffabric.guests.ffa import FfaError, status_of
+from ffabric.guests.errors import FfaError, status_of
 from ffabric.system.description.python import sp
 
 RO, RW = mem.PERM_DATA_RO, mem.PERM_DATA_RW

@@ -10,8 +10,9 @@ import pytest
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3, format_version
-from ffabric.guests.ffa import Blocked, FfaError
-from ffabric.guests.session import boot
+from ffabric.guests.errors import FfaError
+from ffabric.session.booting import boot
+from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import describe, sp, vm
 
 SERVICE = UUID("11111111-2222-3333-4444-555555555555")

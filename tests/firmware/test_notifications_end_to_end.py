@@ -13,8 +13,9 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import MASK32, MASK64
 from ffabric.guests import interrupts
-from ffabric.guests.ffa import Blocked, FfaError
+from ffabric.guests.errors import FfaError
 from ffabric.guests.partition import Partition
+from ffabric.session.ffa import Blocked
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.vmm import Vmm

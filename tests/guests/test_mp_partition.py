@@ -2,7 +2,7 @@
 
 import pytest
 
-from ffabric.guests.ffa import FfaError
+from ffabric.guests.errors import FfaError
 from ffabric.guests.partition import Partition
 from ffabric.system.description.python import sp, vm
 

@@ -67,7 +67,8 @@ def test_a_partition_that_computes_without_end_crashes(partition):
     found, system, _ = outcome(partition(), Says())
     assert found.end is End.CRASHED
     name = partition.__name__.lower()
-    assert found.reason == f"{name}: Spinning: no exit within {SHORT:g} s"
+    reason = f"{name}: Spinning: no exit within {SHORT:g} s"
+    assert found.reason.startswith(f"{reason} (tests/lab/test_running.py:")
     assert [crash.name for crash in system.deaths] == [name]
 
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from ffabric.guests.ffa import FfaError
+from ffabric.guests.errors import FfaError
 from ffabric.observe.live import LiveTrace
 from ffabric.observe.summary import Summary
 from ffabric.observe.text import Reader

@@ -7,12 +7,12 @@ import pytest
 
 from ffabric.abi.ffa.functions import FFA_MSG_SEND_DIRECT_REQ_64
 from ffabric.abi.psci import CPU_ON_64 as PSCI_CPU_ON
-from ffabric.guests.ffa import Blocked
 from ffabric.guests.partition import Partition
-from ffabric.guests.session import boot
 from ffabric.lab.running import End, run_to_end
 from ffabric.machine import exits
 from ffabric.machine.machine import Stalled
+from ffabric.session.booting import boot
+from ffabric.session.ffa import Blocked
 from ffabric.system.booting.boot import boot as boot_system
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.waiting import waiting

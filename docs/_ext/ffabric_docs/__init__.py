@@ -20,9 +20,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ffabric.guests.calls.both_ways import both_ways
 from ffabric.guests.ffa import Calls
-from ffabric.guests.memory_calls import MemoryCalls
-from ffabric.guests.steps import step
+from ffabric.guests.optee.driver import DriverCalls
 from ffabric.system.description.toml_keys import config_schema
 from ffabric_docs.calls import CallTables
 from ffabric_docs.commands import Benchmarks, Commands
@@ -52,20 +52,12 @@ def write_schema(app: Sphinx, error: Exception | None) -> None:
         path.write_text(json.dumps(config_schema(), indent=2) + "\n", encoding="utf-8")
 
 
-def show_steps_as_methods() -> None:
+def show_calls_as_methods() -> None:
     """Let autodoc see the functions that the calls of a partition are written as."""
-    for calls in (Calls, MemoryCalls):
-        for name, member in list(vars(calls).items()):
-            if isinstance(member, step):
-                setattr(calls, name, member.function)
-
-
-def hide_steps(*event: Any) -> tuple[str, str] | None:
-    """Of what a step's annotation says, what it returns to whoever makes the call."""
-    signature, returns = event[-2:]
-    if returns and (match := re.fullmatch(r".*Generator\[int, None, (.*)\]", returns)):
-        return signature, match[1]
-    return None
+    for owner in (*Calls.__mro__, *DriverCalls.__mro__):
+        for name, member in list(vars(owner).items()):
+            if isinstance(member, both_ways):
+                setattr(owner, name, member.function)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -81,6 +73,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("picture", Picture)
     app.connect("env-get-outdated", outdated)
     app.connect("build-finished", write_schema)
-    app.connect("autodoc-process-signature", hide_steps)
-    show_steps_as_methods()
+    show_calls_as_methods()
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}

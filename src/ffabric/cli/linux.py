@@ -148,7 +148,7 @@ def _extract(kernel: kernels.Kernel, folder: Path, progress: Progress) -> None:
 
 
 def _problems(booted: System, report: Report, outcome: Outcome, *, tee: bool) -> list[str]:
-    found = [f"{crash.name}: {crash.reason}" for crash in booted.deaths]
+    found = [f"{crash.name}: {crash.told}" for crash in booted.deaths]
     if outcome.end in _ENDS:
         found += [reason for reason in (_ENDS[outcome.end],) if reason]
     elif outcome.reason not in found:

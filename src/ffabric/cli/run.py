@@ -136,7 +136,9 @@ class _Text:
         say = self.terminal.line
         say()
         for crash in system.deaths:
-            say(f"{crash.name} crashed: {crash.reason}", "bold red")
+            say(f"{crash.name} crashed: {crash.told}", "bold red")
+            for line in crash.traceback:
+                say(line, "red")
         if outcome.end is not End.CRASHED:
             say(f"the run ended: {outcome.reason}", "bold")
         for wait in outcome.waiting:

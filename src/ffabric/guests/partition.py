@@ -6,19 +6,23 @@ the methods below. A subclass overrides what it cares about.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Generator
-from types import coroutine
+from types import FunctionType, coroutine
 from typing import ClassVar
 from uuid import UUID
 
-from ffabric.abi.ffa import framework, notifications
+from ffabric.abi.ffa import framework
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import MASK32
 from ffabric.guests import interrupts
-from ffabric.guests.ffa import DirectMessage, Ffa, FfaError, direct_message, status_of
+from ffabric.guests.calls.messages import DirectMessage, direct_message
+from ffabric.guests.errors import error_of
+from ffabric.guests.ffa import Ffa
+from ffabric.system.options.problems import did_you_mean
 from ffabric.system.vcpu import Vcpu
 
 _REQUESTS = frozenset(
@@ -48,6 +52,11 @@ class Partition:
         """INTID of the Notification Pending Interrupt, once it is enabled."""
         self._calls: dict[Vcpu, Ffa] = {}
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, member in vars(cls).items():
+            _check_hook(cls, name, member)
+
     async def program(self, vcpu: Vcpu, entry: int, x0: int) -> None:
         """The program of a vCPU, from its cold boot on; an SP's others begin like the first."""
         ffa = self.ffa_of(vcpu)
@@ -55,10 +64,13 @@ class Partition:
         if vcpu.secure and vcpu.index == 0 and vcpu.count > 1:
             await ffa.secondary_register(entry)
         await self.main(ffa)
+        ffa.unawaited.check()
 
     async def vector(self, vcpu: Vcpu, kind: int) -> None:
         """The interrupt vector of a vCPU."""
-        await self.on_interrupt(kind, self.ffa_of(vcpu))
+        ffa = self.ffa_of(vcpu)
+        await self.on_interrupt(kind, ffa)
+        ffa.unawaited.check()
 
     def ffa_of(self, vcpu: Vcpu) -> Ffa:
         """The calls of a vCPU; one object for its whole life."""
@@ -86,10 +98,13 @@ class Partition:
                     answer = await self._on_framework_message(request, x[:8], ffa)
                 else:
                     answer = await self.on_direct_request(request, ffa)
-                x[:] = answer + [0] * (18 - len(answer))
+                try:
+                    x[:] = answer + [0] * (18 - len(answer))
+                except TypeError:
+                    raise _no_answer(self, answer) from None
                 continue
             if function == fid.FFA_ERROR:
-                raise FfaError(status_of(x[2]), made)
+                raise error_of(ffa.vcpu, x[2], made)
             if function == fid.FFA_RUN:
                 await self.on_run(ffa)
             elif function == fid.FFA_INTERRUPT:
@@ -111,7 +126,7 @@ class Partition:
         answer = framework.build(
             fid.FFA_MSG_SEND_DIRECT_RESP_32, request.receiver, request.sender, message.response
         )
-        answer[3] = (status or Status.SUCCESS) & MASK32
+        answer[3] = (Status.SUCCESS if status is None else Status(status)) & MASK32
         return answer
 
     async def on_boot(self, ffa: Ffa) -> None:
@@ -145,8 +160,8 @@ class Partition:
         if intid == interrupts.NONE:
             return
         if intid == self.npi:
-            flags = _GET_AS_KERNEL if ffa.endpoint == OS_KERNEL else _GET_ALL
-            await self.on_notifications(*await ffa.notification_get(flags, ffa.vcpu.index), ffa)
+            bitmaps = await ffa.notification_get(vcpu=ffa.vcpu.index)
+            await self.on_notifications(*bitmaps, ffa)
         else:
             await self.on_device_interrupt(intid, ffa)
         await gic.end(ffa, intid)
@@ -154,6 +169,10 @@ class Partition:
     async def enable_notifications(self, ffa: Ffa) -> None:
         """Take the Notification Pending Interrupt on this vCPU from now on."""
         self.npi = await interrupts.enable_notifications(ffa)
+
+    async def enable_interrupt(self, ffa: Ffa, intid: int) -> None:
+        """Take a device's interrupt on this vCPU from now on (`on_device_interrupt`)."""
+        await interrupts.controller(ffa).enable(ffa, intid)
 
     async def on_notifications(
         self, from_sps: int, from_vms: int, framework: int, ffa: Ffa
@@ -164,10 +183,6 @@ class Partition:
         """An interrupt that is not the Notification Pending Interrupt; it is ended afterwards."""
 
 
-OS_KERNEL = 0
-"""Endpoint id of an OS kernel without a hypervisor, to which no VM sends anything."""
-_GET_AS_KERNEL = notifications.GET_FROM_SP | notifications.GET_FROM_SPM
-_GET_ALL = _GET_AS_KERNEL | notifications.GET_FROM_VM | notifications.GET_FROM_HYPERVISOR
 _WAIT = [fid.FFA_MSG_WAIT] + [0] * 17
 _WAIT_RETAINING = [fid.FFA_MSG_WAIT, 0, 1] + [0] * 15
 """From v1.2 on a wait need not release RX, which another vCPU of the partition may be reading."""
@@ -176,4 +191,26 @@ _WAIT_RETAINING = [fid.FFA_MSG_WAIT, 0, 1] + [0] * 15
 @coroutine
 def _exit(ffa: Ffa) -> Generator[int, None, None]:
     """One call, with the registers as they are."""
+    unawaited = ffa.unawaited
+    if unawaited.made is not None:
+        unawaited.check()
     yield ffa.conduit
+
+
+def _check_hook(cls: type, name: str, member: object) -> None:
+    """Raise TypeError for a method that nobody would call, or whose result nobody could await."""
+    known = getattr(Partition, name, None)
+    if inspect.iscoroutinefunction(known):
+        if isinstance(member, FunctionType) and not inspect.iscoroutinefunction(member):
+            raise TypeError(f"{cls.__name__}.{name} has to be written with `async def`")
+    elif known is None and name.startswith("on_"):
+        hint = did_you_mean(name, [each for each in vars(Partition) if each.startswith("on_")])
+        if hint:
+            raise TypeError(f"{cls.__name__}.{name} is never called{hint}")
+
+
+def _no_answer(partition: Partition, answer: object) -> TypeError:
+    """What to say of an answer that is none."""
+    hook = f"{type(partition).__name__}.on_direct_request"
+    forgotten = " (is `return` missing?)" if answer is None else ""
+    return TypeError(f"{hook} returned {answer!r}{forgotten}: return request.respond(...)")

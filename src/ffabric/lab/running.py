@@ -14,7 +14,7 @@ import msgspec
 from ffabric.lab.watchdog import DEFAULT_SECONDS, Watchdog
 from ffabric.machine.host.interruption import Interrupted, interruptible
 from ffabric.machine.machine import OutOfExits
-from ffabric.system.system import PartitionCrashed
+from ffabric.system.crash import PartitionCrashed
 from ffabric.system.waiting import Wait, waiting
 
 if TYPE_CHECKING:

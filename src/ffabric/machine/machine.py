@@ -56,7 +56,7 @@ class Firmware(Protocol):
 class PE:
     """A processing element: its number, its affinity and the context it runs."""
 
-    __slots__ = ("current", "deferred", "idle", "index", "mpidr", "on")
+    __slots__ = ("current", "deferred", "exit", "idle", "index", "mpidr", "on")
 
     def __init__(self, index: int, mpidr: int) -> None:
         self.index = index
@@ -64,6 +64,8 @@ class PE:
         self.current: Context | None = None
         self.on = False
         self.idle = False
+        self.exit = 0
+        """The number of its last exit among those of the machine."""
         self.deferred = False
         """What it runs does not take the interrupt that is pending."""
 
@@ -147,7 +149,7 @@ class Machine:
         pe = ctx.pe
         assert pe is not None
         assert self.firmware is not None
-        self.exits += 1
+        pe.exit = self.exits = self.exits + 1
         self.firmware.trap(pe, ctx, exit_)
         clock = self.clock
         now = clock.now + EXIT_COST

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from ffabric.guests import session
+    from ffabric.session.system import System
     from ffabric.system.spec import SystemSpec
 
 _SEEDS = pytest.StashKey[int]()
@@ -37,36 +37,36 @@ class Fixture:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._sessions: list[session.Session] = []
+        self._systems: list[System] = []
 
-    def boot(self, spec: SystemSpec | None = None, **described: Any) -> session.Session:
+    def boot(self, spec: SystemSpec | None = None, **described: Any) -> System:
         """Boot a system until nothing can run; it is closed when the test ends."""
-        from ffabric.guests.session import boot  # noqa: PLC0415 - only tests that boot pay for it
+        from ffabric.session.booting import boot  # noqa: PLC0415 - only tests that boot pay for it
 
         described.setdefault("seed", self.seed)
-        session = boot(spec, **described)
-        self._sessions.append(session)
-        return session
+        system = boot(spec, **described)
+        self._systems.append(system)
+        return system
 
     @contextmanager
     def refuses(self, rule_id: str) -> Iterator[None]:
         """The block must make a call that the rule refuses, in any system of the test."""
-        from ffabric.guests.session import refused  # noqa: PLC0415 - as above
+        from ffabric.session.refusals import refused  # noqa: PLC0415 - as above
 
         with refused(self._refusals, rule_id):
             yield
 
     def _refusals(self) -> dict[str, int]:
         counts: dict[str, int] = {}
-        for session in self._sessions:
-            for rule_id, count in session.system.refusals.items():
+        for system in self._systems:
+            for rule_id, count in system.refusals.items():
                 counts[rule_id] = counts.get(rule_id, 0) + count
         return counts
 
     def close(self) -> None:
         """Close every system."""
-        while self._sessions:
-            self._sessions.pop().close()
+        while self._systems:
+            self._systems.pop().close()
 
 
 @pytest.fixture

@@ -8,25 +8,31 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ffabric.abi.words import PAGE
 from ffabric.firmware.state.context import State
+from ffabric.firmware.state.rules import show
 from ffabric.machine.engines.driven import DrivenRunner
+from ffabric.machine.engines.python import PythonRunner
 from ffabric.machine.machine import Machine, Stalled
 from ffabric.machine.pages import NoPages
 from ffabric.system.booting.cpu_registers import CpuRegisters
 from ffabric.system.booting.creation import create_spec
 from ffabric.system.booting.engines import CONDUITS, access_for, make_unicorn
+from ffabric.system.crash import PartitionCrashed
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PartitionDraft, PartitionSpec, SystemSpec
-from ffabric.system.vcpu import Buffers, Ram, Vcpu
+from ffabric.system.vcpu import Buffers, Peer, Ram, Refusal, Vcpu
 from ffabric.system.waiting import reason
 
 if TYPE_CHECKING:
+    from ffabric.abi.ffa.status import Status
     from ffabric.firmware.firmware import Firmware
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
     from ffabric.firmware.manager.dispatch import Manager
     from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.firmware.state.rules import Refused
     from ffabric.firmware.state.tracer import Tracer
     from ffabric.machine.access import GuestAccess
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
+    from ffabric.machine.machine import PE
 
 
 class Builder(Protocol):
@@ -82,6 +88,7 @@ class Endpoint:
 
     def take(self, index: int = 0) -> DrivenRunner:
         """Give the PE to vCPU ``index`` of a driven partition; its runner, in control."""
+        self.system.check_open()
         ctx = self.partition.contexts[index]
         runner = self._driven(ctx)
         if not runner.in_control:
@@ -102,13 +109,10 @@ class Endpoint:
         return f"<Endpoint {self.name} {self.id:#06x}>"
 
 
-class PartitionCrashed(RuntimeError):  # noqa: N818 - what happened
-    """A partition crashed, and the system stops then (``run.stop_on_crash``)."""
+class Closed(RuntimeError):  # noqa: N818 - what the system is
+    """A system was used after it had been closed."""
 
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name}: {reason}")
-        self.name = name
-        self.reason = reason
+    __module__ = "ffabric.testing"
 
 
 class System:
@@ -129,11 +133,15 @@ class System:
         """Every partition that crashed."""
         self.stop_reason = ""
         """Why the run was stopped, if a console or a watchdog stopped it."""
+        self.closed = False
         self._builder = builder
+        self._refused: dict[int, tuple[int, Refused]] = {}
+        """By PE: the number of the exit that a rule has refused last, and the refusal."""
         self.machine.exit_limit = spec.run.max_events
         for manager in firmware.managers:
             manager.on_line = self.on_line
             manager.on_death = self.on_death
+            manager.on_refused = self.on_refused
         if firmware.hypervisor is not None:
             firmware.hypervisor.on_destroyed = self._on_destroyed
 
@@ -165,9 +173,25 @@ class System:
         self.stop_reason = reason
         self.machine.stop()
 
+    def on_refused(self, pe: PE, refusal: Refused) -> None:
+        """A rule has refused the call that ``pe`` has just made."""
+        self._refused[pe.index] = (pe.exit, refusal)
+
+    def refusal_of(self, ctx: ExecutionContext, status: Status) -> Refusal | None:
+        """Which rule refused the last call of ``ctx`` with ``status``; None: no rule did.
+
+        The call must be the last one that was made on the PE of ``ctx``.
+        """
+        pe = ctx.pe
+        at, refusal = (0, None) if pe is None else self._refused.get(pe.index, (0, None))
+        if pe is None or refusal is None or pe.exit != at or refusal.rule.status != status:
+            return None
+        rule, compared = refusal.rule, (show(refusal.got), show(refusal.expected))
+        return Refusal(rule.id, rule.section, rule.text, *compared)
+
     def on_death(self, partition: Partition) -> None:
         """A partition has crashed: the system goes on or stops, as described."""
-        crash = PartitionCrashed(partition.name, partition.fate)
+        crash = PartitionCrashed(partition.name, partition.fate, _raised_by(partition))
         self.deaths.append(crash)
         if self.spec.run.stop_on_crash and self.failure is None:
             self.failure = crash
@@ -185,6 +209,7 @@ class System:
         Raises SystemErrors for what cannot be, NoFrames or NoPages if there is no memory, NoIds if
         there are as many VMs as ids.
         """
+        self.check_open()
         hypervisor = self.hypervisor
         if draft.name in self.endpoints:
             raise ValueError(f"there is a partition {draft.name!r} already")
@@ -208,6 +233,7 @@ class System:
         are told, and its memory comes back, some of it when SPs relinquish it. May be called at any
         time, from a callback of the clock too.
         """
+        self.check_open()
         hypervisor = self.hypervisor
         endpoint = self.endpoints.get(name)
         if endpoint is None or endpoint.partition.secure:
@@ -257,18 +283,27 @@ class System:
         """The partition called ``name``."""
         return self.endpoints[name]
 
-    def resolve(self, what: object) -> int:
-        """The endpoint id of a name, an endpoint, or a partition's Python object or class."""
+    def resolve(self, what: Peer) -> int:
+        """The endpoint id of a name, an endpoint, or a partition's Python object or class.
+
+        Raises LookupError if the system has no such partition.
+        """
         if isinstance(what, int):
             return what
-        if isinstance(what, Endpoint):
-            return what.id
         if isinstance(what, str):
-            return self.endpoints[what].id
+            endpoint = self.endpoints.get(what)
+            if endpoint is None:
+                raise LookupError(
+                    f"there is no partition {what!r}{did_you_mean(what, self.endpoints)}"
+                )
+            return endpoint.id
         for each in self.endpoints.values():
             software = each.software
             if software is what or (isinstance(what, type) and type(software) is what):
                 return each.id
+        identified = getattr(what, "id", None)
+        if isinstance(identified, int):
+            return identified
         raise LookupError(f"no partition of this system is {what!r}")
 
     def attach(self, tracer: Tracer | None) -> None:
@@ -278,8 +313,10 @@ class System:
     def run(self) -> None:
         """Run until something stops the machine, or nothing can run any more.
 
-        Raises PartitionCrashed if a partition crashed and the system is to stop then.
+        Raises PartitionCrashed if a partition crashed and the system is to stop then, Closed if the
+        system is closed.
         """
+        self.check_open()
         self.machine.run()
         if self.failure is not None:
             raise self.failure
@@ -305,8 +342,14 @@ class System:
                 counts[rule_id] = counts.get(rule_id, 0) + count
         return counts
 
+    def check_open(self) -> None:
+        """Raise Closed if the system is closed."""
+        if self.closed:
+            raise Closed(f"{self.spec.name} is closed: nothing can be done with it any more")
+
     def close(self) -> None:
         """Stop every engine and give the memory back."""
+        self.closed = True
         for endpoint in self.endpoints.values():
             for ctx in endpoint.partition.contexts:
                 if ctx.runner is not None:
@@ -318,3 +361,11 @@ class System:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _raised_by(partition: Partition) -> BaseException | None:
+    """What the Python code of a partition raised, if that is why it has crashed."""
+    for ctx in partition.contexts:
+        if isinstance(ctx.runner, PythonRunner) and ctx.runner.error is not None:
+            return ctx.runner.error
+    return None

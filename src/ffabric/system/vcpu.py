@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from ffabric.abi.words import PAGE
 from ffabric.system.waiting import reason
 
 if TYPE_CHECKING:
+    from ffabric.abi.ffa.status import Status
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.access import GuestAccess
     from ffabric.system.spec import GicSpec
@@ -20,6 +24,46 @@ class OutOfMemory(Exception):  # noqa: N818 - an answer, as malloc gives
 
 class UndefinedRegister(Exception):  # noqa: N818 - what a core would take an exception for
     """The vCPU has no such system register."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why the firmware refused a call: the rule and its sentence, and the values it compared."""
+
+    rule: str
+    """The rule's id, "mem.share.unaligned_base"."""
+    section: str
+    """Document and section that demand it."""
+    text: str
+    """What must hold."""
+    got: str
+    """What the firmware found, as text."""
+    expected: str
+    """What it would have accepted, as text."""
+
+    def __str__(self) -> str:
+        return f"{self.rule}: got {self.got}, expected {self.expected} ({self.section})"
+
+
+class Identified(Protocol):
+    """What has an endpoint id: a partition of a booted system, or what discovery tells of one."""
+
+    @property
+    def id(self) -> int:
+        """The endpoint id."""
+
+
+class Software(Protocol):
+    """What a system asks of a partition's Python software; the coroutines yield exits."""
+
+    def program(self, vcpu: Vcpu, entry: int, x0: int) -> Coroutine[int, None, None]:
+        """The program of a vCPU, from its cold boot on."""
+
+    def vector(self, vcpu: Vcpu, kind: int) -> Coroutine[int, None, None]:
+        """Handle a virtual interrupt: 0 IRQ, 1 FIQ."""
+
+
+Peer = int | str | Identified | Software | type[Software]
+"""How software names an endpoint: by id, by name, or by the Python software that runs there."""
 
 
 class Ram:
@@ -65,6 +109,9 @@ class Vcpu:
         self.ctx = ctx
         self.conduit = conduit
         self.version = endpoint.partition.version
+        """The version of FF-A that its software uses."""
+        self.endpoint = 0
+        """The endpoint id, once its software has asked for it."""
         self.name = endpoint.spec.name
         self._endpoint = endpoint
 
@@ -138,6 +185,13 @@ class Vcpu:
         """Why nothing can run, in one line: what everybody waits for."""
         return reason(self._endpoint.system)
 
-    def resolve(self, endpoint: object) -> int:
-        """The id of what the program calls an endpoint: an id, a name, a partition object."""
+    def refusal(self, status: Status) -> Refusal | None:
+        """Which rule has just refused its call with ``status``; None if no rule did."""
+        return self._endpoint.system.refusal_of(self.ctx, status)
+
+    def resolve(self, endpoint: Peer) -> int:
+        """The id of an endpoint. Raises LookupError if the system has none of that name."""
         return endpoint if isinstance(endpoint, int) else self._endpoint.system.resolve(endpoint)
+
+    def __repr__(self) -> str:
+        return f"<Vcpu {self.ctx.name}>"

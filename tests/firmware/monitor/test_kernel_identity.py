@@ -10,7 +10,8 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.messages import Message, build_message
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.version import LATEST
-from ffabric.guests.ffa import Blocked, FfaError, status_of
+from ffabric.guests.errors import FfaError, status_of
+from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import vm
 
 VM = 5

@@ -11,10 +11,10 @@ from ffabric.abi.optee import smc
 from ffabric.abi.words import MASK32
 from ffabric.guests.trusted_os import TrustedOs
 from ffabric.machine import exits
+from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import describe, trusted_os
 from ffabric.system.files.dtb import parse_dtb
 from ffabric.system.options.problems import SystemErrors
-from ffabric.system.system import PartitionCrashed
 
 UNKNOWN = (1 << 64) - 1
 INTID = 45

@@ -11,8 +11,8 @@ from device_sides import Handler, device
 from ffabric.abi import psci
 from ffabric.abi.optee import smc
 from ffabric.machine.gic import GROUP1NS
+from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import sp, trusted_os
-from ffabric.system.system import PartitionCrashed
 
 IMAGE = Path(__file__).parents[2] / "images" / "trusted_os.bin"
 IDENTITY, EXCHANGE, ARM_TIMER, INTERRUPTS, NOTIFY, WAIT = (

@@ -7,7 +7,7 @@ from chain_sides import Link, boot
 from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.state.context import State
-from ffabric.guests.ffa import Blocked
+from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import sp, vm
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
 

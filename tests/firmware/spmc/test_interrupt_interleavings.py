@@ -13,7 +13,7 @@ from interrupt_sides import BLOCKED, EDGE, LEVEL, PREEMPTED, RUNNING, WAITING, R
 from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.spmc import interrupts
-from ffabric.guests.ffa import Blocked
+from ffabric.session.ffa import Blocked
 from ffabric.system.manifest.manifest import NsInterruptsAction
 
 ACTIONS = dict(
@@ -43,7 +43,7 @@ class World(Rig):
 
     def __init__(self, kind):
         options = {name: {"ns_interrupts_action": action} for name, action in ACTIONS.items()}
-        super().__init__(SimpleNamespace(seed=None, _sessions=[]), kind, **options)
+        super().__init__(SimpleNamespace(seed=None, _systems=[]), kind, **options)
         self.kind = kind
         self.raised = Counter()
         self.taken = Counter()

@@ -7,7 +7,8 @@ import pytest
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.flags import COUNT_ONLY
 from ffabric.abi.ffa.version import V1_1, V1_2
-from ffabric.guests.ffa import Blocked, FfaError
+from ffabric.guests.errors import FfaError
+from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import sp, vm
 
 

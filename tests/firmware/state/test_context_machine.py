@@ -10,14 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 from chain_sides import REQ, REQ2, RESP, RESP2, Link, message
+from ffabric.guests.session import Session
 
 from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.state.checking import Move, checked
 from ffabric.firmware.state.context import TABLE
-from ffabric.guests.ffa import Blocked
-from ffabric.guests.session import Session
 from ffabric.machine.machine import Stalled
+from ffabric.session.ffa import Blocked
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt

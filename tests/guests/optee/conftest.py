@@ -4,7 +4,7 @@ import pytest
 from optee_sides import Lab, Lone, Shared
 
 from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.driver import DrivenDriver
+from ffabric.session.optee import BlockingDriver
 
 
 class Tee:
@@ -16,7 +16,7 @@ class Tee:
         self.driver = self.driver_of("alice")
 
     def driver_of(self, name):
-        driver = DrivenDriver(self.system.vm(name).ffa)
+        driver = BlockingDriver(self.system.vm(name).ffa)
         driver.probe()
         return driver
 

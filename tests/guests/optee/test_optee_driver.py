@@ -11,11 +11,12 @@ from ffabric.abi.optee.message import Empty, Fmem, Message, Type, Value, uuid_wo
 from ffabric.abi.optee.rpc import Command, Fs, Notification
 from ffabric.abi.optee.tee import Origin, Result
 from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.driver import NULL, DrivenDriver, Driver
+from ffabric.guests.optee.driver import NULL, Driver
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.supplicant import Supplicant
 from ffabric.guests.optee.ta import TrustedApp
 from ffabric.guests.partition import Partition
+from ffabric.session.optee import BlockingDriver
 from ffabric.system.description.python import sp, vm
 
 
@@ -119,7 +120,7 @@ def test_a_vm_is_destroyed_while_all_its_vcpus_call(ffabric, seed):
     system.run()
     assert len(core.banks) == 1
     assert not system.system.firmware.hypervisor.retried.orphans
-    other = DrivenDriver(system.vm("other").ffa)
+    other = BlockingDriver(system.vm("other").ffa)
     other.probe()
     other.open_session(LAB)
 
@@ -153,7 +154,7 @@ IN, OUT = Type.FMEM_INPUT, Type.FMEM_OUTPUT
 def ask(ffabric):
     """Let a TA make an RPC: its parameters as they came back, and what is in its memory then."""
     system = ffabric.boot(sps=[OpTee(Asker)], vms=["alice"])
-    driver = DrivenDriver(system.vm("alice").ffa)
+    driver = BlockingDriver(system.vm("alice").ffa)
     driver.probe()
     session = driver.open_session(Asker.uuid)
 

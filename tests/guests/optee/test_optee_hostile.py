@@ -12,7 +12,7 @@ from ffabric.abi.optee import message as wire
 from ffabric.abi.optee.message import Command, Empty, Fmem, Message, Type, Value
 from ffabric.abi.optee.tee import Result
 from ffabric.abi.words import MASK32, PAGE
-from ffabric.guests.ffa import FfaError
+from ffabric.guests.errors import FfaError
 from ffabric.guests.optee.driver import meta
 
 FIXED = settings(

@@ -10,7 +10,7 @@ from ffabric.abi.optee.ffa import Return
 from ffabric.abi.optee.message import NO_HANDLE, Command, Fmem, Message, Tmem, Type, Value
 from ffabric.abi.optee.tee import Origin, Result
 from ffabric.abi.words import MASK32
-from ffabric.guests.ffa import FfaError
+from ffabric.guests.errors import FfaError
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.memory import Region
 from ffabric.guests.optee.shm import NULL

@@ -8,10 +8,11 @@ from ffabric.abi.optee.ffa import Return
 from ffabric.abi.optee.message import Command, Message, Type, Value
 from ffabric.guests import interrupts
 from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.driver import DrivenDriver, Driver, State
+from ffabric.guests.optee.driver import Driver, State
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.ta import TrustedApp
 from ffabric.guests.partition import Partition
+from ffabric.session.optee import BlockingDriver
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
@@ -43,7 +44,7 @@ class Waiter(TrustedApp):
 def alarm(ffabric, request):
     core = Alarm(Waiter, vms=request.param)
     system = ffabric.boot(sps=[core], vms=["alice"])
-    driver = DrivenDriver(system.vm("alice").ffa)
+    driver = BlockingDriver(system.vm("alice").ffa)
     driver.probe()
     driver.core = core
     return driver

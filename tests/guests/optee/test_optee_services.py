@@ -9,11 +9,12 @@ from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee.ffa import OPTEE_UUID, Return
 from ffabric.abi.optee.tee import Result
 from ffabric.abi.words import MASK32
-from ffabric.guests.ffa import Ffa, FfaError
+from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.driver import DrivenDriver
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.partition import Partition
+from ffabric.session.optee import BlockingDriver
 
 DENIED = Status.DENIED & MASK32
 
@@ -49,7 +50,7 @@ def test_the_partition_is_found_by_its_uuid(tee):
 
 def test_without_optee_there_is_nothing_to_probe(ffabric):
     system = ffabric.boot(vms=["alice"])
-    driver = DrivenDriver(system.vm("alice").ffa)
+    driver = BlockingDriver(system.vm("alice").ffa)
     with pytest.raises(LookupError, match=r"implements 486178e0-.*INVALID_PARAMETERS"):
         driver.probe()
     with pytest.raises(LookupError, match="no OP-TEE has been probed"):
@@ -79,7 +80,7 @@ def test_what_does_not_work_with_the_driver(ffabric, answer, result):
     impostor.answer = answer
     system = ffabric.boot(sps=[impostor], vms=["alice"])
     with pytest.raises(TeeError) as caught:
-        DrivenDriver(system.vm("alice").ffa).probe()
+        BlockingDriver(system.vm("alice").ffa).probe()
     assert caught.value.result == result
 
 
@@ -90,7 +91,7 @@ async def no_features(self, feature):
 def test_an_spmc_without_notifications(ffabric, monkeypatch):
     monkeypatch.setattr(Ffa, "features", no_features)
     system = ffabric.boot(sps=[OpTee()], vms=["alice"])
-    driver = DrivenDriver(system.vm("alice").ffa)
+    driver = BlockingDriver(system.vm("alice").ffa)
     assert driver.probe().capabilities == abi.CAP_ARG_OFFSET
     assert driver.devices() == []
     with pytest.raises(TeeError, match="NOT_IMPLEMENTED, origin COMMS"):
@@ -132,7 +133,7 @@ def test_what_no_driver_understands(ffabric, garbage, words):
     garbler = Garbler()
     garbler.garbage, garbler.words = garbage, words
     system = ffabric.boot(sps=[garbler], vms=["alice"])
-    driver = DrivenDriver(system.vm("alice").ffa)
+    driver = BlockingDriver(system.vm("alice").ffa)
     driver.probe()
     slots = None
     for _ in range(3):

@@ -35,8 +35,9 @@ from ffabric.abi.optee.message import (
 from ffabric.abi.optee.tee import Login, Origin, Result
 from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.devices import Command as DeviceCommand
-from ffabric.guests.optee.driver import DrivenDriver, meta
+from ffabric.guests.optee.driver import meta
 from ffabric.guests.optee.error import TeeError
+from ffabric.session.optee import BlockingDriver
 
 BOB = UUID("00000000-0000-0000-0000-00000000b0b0")
 
@@ -180,7 +181,7 @@ class StillBorn(Lab):
 
 def test_a_ta_that_cannot_be_made(ffabric):
     system = ffabric.boot(sps=[OpTee(Lab, StillBorn)], vms=["alice"])
-    driver = DrivenDriver(system.vm("alice").ffa)
+    driver = BlockingDriver(system.vm("alice").ffa)
     driver.probe()
     assert failure(driver.open_session, BOB) == (Result.TARGET_DEAD, Origin.TEE)
     driver.open_session(LAB)
@@ -205,7 +206,7 @@ def test_a_ta_that_waits_for_something_else_panics(ffabric):
     lines = []
     system = ffabric.boot(sps=[OpTee(Astray)], vms=["alice"])
     system.system.listeners.append(lambda _, line: lines.append(line))
-    driver = DrivenDriver(system.vm("alice").ffa)
+    driver = BlockingDriver(system.vm("alice").ffa)
     driver.probe()
     session = driver.open_session(BOB)
     assert failure(driver.invoke, session, 0) == (Result.TARGET_DEAD, Origin.TEE)
@@ -224,7 +225,7 @@ class Clinging(Lab):
 def test_a_session_ends_whatever_the_ta_says(ffabric):
     core = OpTee(Clinging)
     system = ffabric.boot(sps=[core], vms=["alice"])
-    driver = DrivenDriver(system.vm("alice").ffa)
+    driver = BlockingDriver(system.vm("alice").ffa)
     driver.probe()
     driver.close_session(driver.open_session(BOB))
     assert len(core.banks[0].sessions) == 0
@@ -232,7 +233,7 @@ def test_a_session_ends_whatever_the_ta_says(ffabric):
 
 def test_a_panic_without_a_console(ffabric):
     system = ffabric.boot(sps=[OpTee(Lab)], vms=["alice"], ffa_version=V1_1)
-    driver = DrivenDriver(system.vm("alice").ffa)
+    driver = BlockingDriver(system.vm("alice").ffa)
     driver.probe()
     session = driver.open_session(LAB)
     assert failure(driver.invoke, session, PANIC) == (Result.TARGET_DEAD, Origin.TEE)

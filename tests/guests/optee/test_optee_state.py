@@ -10,9 +10,9 @@ from ffabric.abi.optee.ffa import Return
 from ffabric.abi.optee.message import Command, Message, Type, Value
 from ffabric.abi.optee.tee import Result
 from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.driver import DrivenDriver
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.session import boot
+from ffabric.session.booting import boot
+from ffabric.session.optee import BlockingDriver
 from ffabric.system.description.python import vm
 
 THREADS = 2
@@ -43,7 +43,7 @@ class TwoVms(RuleBasedStateMachine):
         self.vms = [self.model("vm0"), self.model("vm1")]
 
     def model(self, name):
-        driver = DrivenDriver(self.session.vm(name).ffa)
+        driver = BlockingDriver(self.session.vm(name).ffa)
         driver.probe()
         return Model(name, driver)
 

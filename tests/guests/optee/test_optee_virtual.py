@@ -9,8 +9,8 @@ from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee.message import Command, Fmem, Message, Type, Value
 from ffabric.abi.optee.tee import Origin, Result
 from ffabric.abi.words import MASK32
-from ffabric.guests.optee.driver import DrivenDriver
 from ffabric.guests.optee.error import TeeError
+from ffabric.session.optee import BlockingDriver
 from ffabric.system.description.python import vm
 
 UNKNOWN = (Result.ITEM_NOT_FOUND, 0, 0, 0, 0)
@@ -88,7 +88,7 @@ def test_more_vms_than_banks(boot_tee):
     tee.system.system.destroy_vm("alice")
     tee.system.system.create_vm(vm("carol"))
     tee.system.run()
-    carol = DrivenDriver(tee.system.vm("carol").ffa)
+    carol = BlockingDriver(tee.system.vm("carol").ffa)
     carol.probe()
     carol.open_session(LAB)
     assert tee.words(abi.GET_API_VERSION, vm="bob") == UNKNOWN

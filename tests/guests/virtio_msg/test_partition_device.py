@@ -15,10 +15,10 @@ from ffabric.abi.virtio_msg.bus import DeviceState
 from ffabric.abi.virtio_msg.ffa import Method, Result
 from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.abi.virtio_msg.message import MESSAGES, build, parse
-from ffabric.guests.session import boot
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.console import ConsoleDevice
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.session.booting import boot
 from ffabric.system.description.python import vm
 
 CHOSEN = bits.VERSION_1 | bits.ACCESS_PLATFORM
@@ -276,7 +276,7 @@ def test_a_dead_vm_leaves_nothing(ffabric):
     driver.agree()
     driver.share()
     driver.bring_up()
-    system = ffabric._sessions[0]
+    system = ffabric._systems[0]
     system.system.destroy_vm("driver")
     system.run()
     assert side.connections == {}

@@ -5,12 +5,12 @@ import pytest
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.firmware.state.ownership import BITS, BORROWED, LENT, MASK, OWNED, SHARED
-from ffabric.guests.ffa import Blocked
-from ffabric.guests.session import boot
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.oracle.isolation import Isolation, common, merged, without
 from ffabric.lab.oracle.tables import Tables
 from ffabric.machine.stage2 import ADDRESS, S2AP_W, SW_NS, TABLE, VALID
+from ffabric.session.booting import boot
+from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import vm
 
 RWNX = mem.PERM_DATA_RW | mem.PERM_INSTRUCTION_NX

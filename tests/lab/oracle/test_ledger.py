@@ -8,10 +8,10 @@ from ffabric.abi.words import PAGE
 from ffabric.firmware.manager.memory import reclaim, relayer, retrieve, send
 from ffabric.firmware.state import region
 from ffabric.firmware.state.region import DONATE, LEND
-from ffabric.guests.session import Session
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.oracle.ledger import Ledger
 from ffabric.machine.stage2 import S2AP_W, VALID, XN
+from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp
 from ffabric.system.manifest.manifest import ExceptionLevel
@@ -28,7 +28,7 @@ class Watched:
         self.system = boot(spec, seed=1)
         self.ledger = Ledger(self.system)
         self.system.attach(self.ledger)
-        self.session = Session(self.system)
+        self.session = System(self.system)
         for name in initialising:
             self.system.endpoint(name).drive_from_start()
         self.system.run()

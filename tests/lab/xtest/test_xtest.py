@@ -13,8 +13,8 @@ from ffabric.lab.xtest.campaign import CASES, LINES_TO_LIVE, MORTAL, SURVIVED, C
 from ffabric.lab.xtest.forger import Forger
 from ffabric.lab.xtest.report import Report
 from ffabric.machine.clock import Clock
+from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import trusted_os, vm
-from ffabric.system.system import PartitionCrashed
 
 IMAGE = "usr/lib/optee/vexpress-qemu_armv8a-virtualized/tee-pager_v2.bin"
 LIBRARIES = "lib/aarch64-linux-gnu"

@@ -1,6 +1,8 @@
 """What Python software may do wrong is its own crash."""
 
 import asyncio
+import signal
+import sys
 
 import pytest
 
@@ -37,6 +39,50 @@ async def sleeps(ctx):
     await asyncio.sleep(0)
 
 
+async def leaves(ctx):
+    sys.exit(3)
+
+
+async def gives_up(ctx):
+    raise KeyboardInterrupt
+
+
+async def closes(ctx):
+    raise GeneratorExit
+
+
+class Unspeakable(Exception):  # noqa: N818
+    def __str__(self):
+        raise ValueError("no words")
+
+
+async def cannot_be_told(ctx):
+    raise Unspeakable
+
+
+class Unshowable:
+    def __repr__(self):
+        sys.exit(4)
+
+
+class Wrong:
+    def __await__(self):
+        yield Unshowable()
+
+
+async def awaits_the_unshowable(ctx):
+    await Wrong()
+
+
+async def awaits_a_list(ctx):
+    await Listed()
+
+
+class Listed:
+    def __await__(self):
+        yield []
+
+
 def writes(*values):
     async def program(ctx):
         ctx.x[:] = values
@@ -55,6 +101,12 @@ class Call:
     [
         (raises, "KeyError: 'a key'"),
         (spins, "Spinning: no exit within 1 s"),
+        (leaves, "SystemExit: 3"),
+        (gives_up, "KeyboardInterrupt"),
+        (closes, "GeneratorExit"),
+        (cannot_be_told, "Unspeakable, whose text raises ValueError"),
+        (awaits_the_unshowable, "SystemExit: 4"),
+        (awaits_a_list, "TypeError: unhashable type: 'list'"),
         (sleeps, "awaited None, which is no call"),
         (writes(*[0] * 17), "x0 to x17 are not 18 integers of 64 bits: "),
         (writes(*[0] * 17, 1 << 64), "x0 to x17 are not 18 integers of 64 bits: "),
@@ -78,15 +130,70 @@ def test_a_program_that_has_ended_idles_for_ever():
     assert not ctx.crash
 
 
-def test_what_a_closed_program_raises_concerns_nobody():
+@pytest.mark.parametrize("last_word", [ValueError("not yet"), SystemExit(5), KeyboardInterrupt()])
+def test_what_a_closed_program_raises_concerns_nobody(last_word):
     async def clings(ctx):
         try:
             await Call()
         finally:
-            raise ValueError("not yet")
+            raise last_word
 
     seen, _ = exits_of(clings)
     assert seen == [exits.SMC]
+
+
+@pytest.mark.parametrize("made", [None, 7, "text"])
+def test_what_is_no_coroutine_is_a_crash(made):
+    seen, ctx = exits_of(lambda ctx: made)
+    assert seen == [exits.CRASH]
+    assert ctx.crash == f"TypeError: {made!r} is no coroutine: is `async def` missing?"
+
+
+def test_a_program_that_cannot_begin_has_crashed():
+    def breaks(ctx):
+        raise SystemExit(6)
+
+    seen, ctx = exits_of(breaks)
+    assert seen == [exits.CRASH]
+    assert ctx.crash == "SystemExit: 6"
+
+
+def test_what_a_program_raised_is_kept():
+    ctx = Context("guest.0", 0, secure=False)
+    runner = PythonRunner(ctx, lambda runner, entry, x0: raises(ctx))
+    runner.start(0, 0)
+    assert runner.error is None
+    runner.run(ctx, lambda *_: False)
+    assert isinstance(runner.error, KeyError)
+
+
+def interrupt_by_a_function(number, frame):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("handler", [signal.default_int_handler, interrupt_by_a_function])
+def test_an_interrupt_from_the_terminal_goes_through(handler):
+    async def busy(ctx):
+        signal.raise_signal(signal.SIGINT)
+
+    former = signal.signal(signal.SIGINT, handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            exits_of(busy)
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def test_an_interrupt_that_a_program_passes_on_is_its_crash():
+    async def passes_on(ctx):
+        try:
+            await gives_up(ctx)
+        finally:
+            ctx.x[1] = 1
+
+    seen, ctx = exits_of(passes_on)
+    assert seen == [exits.CRASH]
+    assert ctx.crash == "KeyboardInterrupt"
 
 
 def interrupted(handled, times):

@@ -38,3 +38,13 @@ def from_words(*words: int) -> UUID:
 def from_pair(low: int, high: int) -> UUID:
     """The UUID in two 64-bit registers."""
     return UUID(bytes=_PAIR.pack(low, high))
+
+
+def as_uuid(value: UUID | str) -> UUID:
+    """A UUID that may be given as text. Raises ValueError for a text that is none."""
+    if isinstance(value, UUID):
+        return value
+    try:
+        return UUID(value)
+    except (ValueError, AttributeError, TypeError):
+        raise ValueError(f"{value!r} is no UUID") from None

@@ -113,6 +113,8 @@ class Manager(Relayer):
         """Gets the name of a partition and each line that it logs."""
         self.on_death: Callable[[Partition], None] | None = None
         """Gets each partition that crashes or gives up."""
+        self.on_refused: Callable[[PE, Refused], None] | None = None
+        """Gets each refusal, and the PE that made the call."""
         self.refusals: dict[str, int] = {}
         self.remote_notifications: dict[int, NotificationState] = {}
         """What the SPMC keeps for VMs (FFA_NOTIFICATION_BITMAP_CREATE), by VM id."""
@@ -162,6 +164,8 @@ class Manager(Relayer):
         """Answer FFA_ERROR with the status of the rule, and count and show the rule."""
         broken = refusal.rule
         self.refusals[broken.id] = self.refusals.get(broken.id, 0) + 1
+        if self.on_refused is not None:
+            self.on_refused(pe, refusal)
         if self.tracer is not None:
             self.tracer.refused(pe, caller, refusal)
         reply.error(caller.x, broken.status)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from ffabric.guests.ffa import Ffa, FfaError
+from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Ffa
 
 
 async def log(ffa: Ffa, text: str) -> None:

@@ -21,7 +21,9 @@ from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee import rpc
 from ffabric.abi.optee.tee import Result
 from ffabric.abi.words import MASK32
-from ffabric.guests.ffa import DirectMessage, Ffa, FfaError
+from ffabric.guests.calls.messages import DirectMessage
+from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.optee.bank import Bank
 from ffabric.guests.optee.devices import DeviceEnumeration
 from ffabric.guests.optee.memory import SpinLock

@@ -5,8 +5,8 @@
     session = await tee.open_session(COUNTER)
     (answer,) = await tee.invoke(session, ADD, Value(Type.VALUE_INOUT, 2))
 
-Every call is a step: awaited on a `Driver`, an ordinary call on a `DrivenDriver`. It works with any
-OP-TEE that has the FF-A ABI.
+Every call is awaited on a `Driver`; on a `BlockingDriver` (`ffabric.session`) it blocks. It works
+with any OP-TEE that has the FF-A ABI.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from ffabric.abi.optee.message import Command, Message, Param, Value
 from ffabric.abi.optee.rpc import MAX_PARAMS
 from ffabric.abi.optee.tee import Login, Origin, Result
 from ffabric.abi.words import MASK32, PAGE, pages_for
-from ffabric.guests.ffa import Calls, DrivenFfa, Ffa, FfaError
+from ffabric.guests.calls.both_ways import Awaited, both_ways
+from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Calls, Ffa
 from ffabric.guests.optee import driver_rpc
 from ffabric.guests.optee.devices import Command as DeviceCommand
 from ffabric.guests.optee.devices import DeviceEnumeration
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.shm import NULL, Shm
-from ffabric.guests.steps import Steps, Waiting, step
 
 if TYPE_CHECKING:
     from ffabric.guests.optee.supplicant import Supplicant
@@ -80,12 +81,12 @@ class Pending(Struct):
 class DriverCalls:
     """The calls of the driver, on one vCPU. `state` is shared with the VM's other vCPUs."""
 
-    patient = True
-    """Whether to wait, by yielding the PE, for what another vCPU has to do first."""
-
-    def __init__(self, ffa: Calls, state: State | None = None) -> None:
+    def __init__(self, ffa: Calls, state: State | None = None, *, patient: bool = True) -> None:
         self.ffa = ffa
         self.state = State() if state is None else state
+        self.patient = patient
+        """Whether to wait, by yielding the PE, for what another vCPU has to do first."""
+        self.unawaited = ffa.unawaited
 
     @property
     def found(self) -> Found:
@@ -94,25 +95,25 @@ class DriverCalls:
             raise LookupError("no OP-TEE has been probed")
         return self.state.found
 
-    @step
-    def probe(self) -> Steps[Found]:
+    @both_ways
+    async def probe(self) -> Found:
         """Find OP-TEE among the partitions and exchange versions and capabilities.
 
         Raises LookupError if there is none, TeeError if it does not work with this driver.
         """
         ffa = self.ffa
         if not ffa.endpoint:
-            yield from Calls.id_get.function(ffa)
+            await ffa.id_get()
         try:
-            partitions = yield from Calls.partition_info.function(ffa, abi.OPTEE_UUID)
+            partitions = await ffa.partition_info(abi.OPTEE_UUID)
         except FfaError as error:
             raise LookupError(f"no partition implements {abi.OPTEE_UUID}: {error}") from error
         self.state.found = Found(partitions[0].id, (0, 0), 0, Capabilities(0))
-        api = yield from self._service(abi.GET_API_VERSION)
+        api = await self._service(abi.GET_API_VERSION)
         if api["major"] != abi.VERSION_MAJOR or api["minor"] < abi.VERSION_MINOR:
             raise TeeError(Result.UNSUPPORTED_VERSION, Origin.COMMS)
-        os = yield from self._service(abi.GET_OS_VERSION)
-        answer = yield from self._service(abi.EXCHANGE_CAPABILITIES)
+        os = await self._service(abi.GET_OS_VERSION)
+        answer = await self._service(abi.EXCHANGE_CAPABILITIES)
         if answer["result"] or not answer["capabilities"] & abi.CAP_ARG_OFFSET:
             raise TeeError(answer["result"] or Result.NOT_SUPPORTED, Origin.COMMS)
         self.state.found = Found(
@@ -123,72 +124,67 @@ class DriverCalls:
         )
         return self.state.found
 
-    def _service(self, service: int, **fields: int) -> Steps[dict[str, int]]:
+    async def _service(self, service: int, **fields: int) -> dict[str, int]:
         """A service of OP-TEE. A patient driver waits while OP-TEE's only vCPU serves another."""
         words = abi.build_request(service, **fields)
         while True:
             try:
-                answer = yield from Calls.direct_request.function(
-                    self.ffa, self.found.endpoint, *words, bits=32
-                )
+                answer = await self.ffa.direct_request(self.found.endpoint, *words, bits=32)
             except FfaError as error:
                 if error.status is not Status.BUSY or not self.patient:
                     raise
-                yield from Calls.yield_.function(self.ffa)
+                await self.ffa.yield_()
             else:
                 return abi.parse_reply(service, [word & MASK32 for word in answer.payload[:5]])
 
     # Memory.
 
-    @step
-    def allocate(self, size: int) -> Steps[Shm]:
+    @both_ways
+    async def allocate(self, size: int) -> Shm:
         """Fresh memory of so many bytes, shared. Raises OutOfMemory, FfaError."""
-        return (yield from self.obtain(size))
-
-    def obtain(self, size: int) -> Steps[Shm]:
-        """The same, for steps."""
         ipa = self.ffa.ram.allocate(max(1, pages_for(size)))
-        return (yield from self._share(ipa, size, own=True))
+        return await self._share(ipa, size, own=True)
 
-    @step
-    def register(self, ipa: int, size: int) -> Steps[Shm]:
+    @both_ways
+    async def register(self, ipa: int, size: int) -> Shm:
         """Memory that is there, shared with the pages around it. Raises FfaError."""
-        return (yield from self._share(ipa, size, own=False))
+        return await self._share(ipa, size, own=False)
 
-    def _share(self, ipa: int, size: int, *, own: bool) -> Steps[Shm]:
+    async def _share(self, ipa: int, size: int, *, own: bool) -> Shm:
         shm = Shm(self.ffa.memory, ipa, size, 0, own=own)
-        shm.cookie = yield from Calls.share.function(
-            self.ffa, to=self.found.endpoint, ipa=shm.first_page, pages=max(1, shm.pages)
+        shm.cookie = await self.ffa.share(
+            to=self.found.endpoint, ipa=shm.first_page, pages=max(1, shm.pages)
         )
         self.state.memory[shm.cookie] = shm
         return shm
 
-    @step
-    def free(self, shm: Shm) -> Steps[None]:
+    @both_ways
+    async def free(self, shm: Shm) -> None:
         """Unregister and reclaim memory. Raises TeeError (BUSY) while OP-TEE uses it, FfaError."""
-        answer = yield from self._service(abi.UNREGISTER_SHM, cookie=shm.cookie)
+        answer = await self._service(abi.UNREGISTER_SHM, cookie=shm.cookie)
         if answer["result"]:
             busy = answer["result"] == Status.BUSY & MASK32
             raise TeeError(Result.BUSY if busy else Result.BAD_PARAMETERS, Origin.COMMS)
-        yield from self.reclaim(shm)
+        await self.reclaim(shm)
 
-    def reclaim(self, shm: Shm) -> Steps[None]:
-        """Reclaim memory that OP-TEE has relinquished, for steps."""
-        yield from Calls.reclaim.function(self.ffa, shm.cookie)
+    @both_ways
+    async def reclaim(self, shm: Shm) -> None:
+        """Reclaim memory that OP-TEE has relinquished. Raises FfaError."""
+        await self.ffa.reclaim(shm.cookie)
         self.state.memory.pop(shm.cookie, None)
         if shm.own:
             self.ffa.ram.free(shm.first_page, max(1, shm.pages))
 
-    def _take_slot(self) -> Steps[tuple[Shm, int]]:
+    async def _take_slot(self) -> tuple[Shm, int]:
         if not self.state.slots:
-            shm = yield from self.obtain(PAGE)
+            shm = await self.allocate(PAGE)
             self.state.slots += [(shm, at) for at in range(0, PAGE, SLOT)]
         return self.state.slots.pop()
 
     # Yielding calls.
 
-    @step
-    def begin(self, message: Message) -> Steps[Pending]:
+    @both_ways
+    async def begin(self, message: Message) -> Pending:
         """Make a call: done, or what OP-TEE wants first. Raises TeeError (COMMS).
 
         While all of OP-TEE's threads are in use an impatient driver raises it with BUSY.
@@ -196,25 +192,25 @@ class DriverCalls:
         data = wire.build_message(message)
         if len(data) + wire.message_size(MAX_PARAMS) > SLOT:
             raise ValueError(f"{len(message.params)} parameters are too many")
-        shm, at = yield from self._take_slot()
+        shm, at = await self._take_slot()
         shm.write(data.ljust(SLOT, b"\0"), at)
         pending = Pending(shm, at, len(data), Return.DONE)
         with self._slot_of(pending):
             while True:
-                answer = yield from self._service(
+                answer = await self._service(
                     abi.YIELDING_CALL_WITH_ARG, cookie=shm.cookie, offset=at
                 )
                 if answer["result"] != Result.BUSY or not self.patient:
                     break
-                yield from Calls.yield_.function(self.ffa)
+                await self.ffa.yield_()
             self._learn(pending, answer)
         return pending
 
-    @step
-    def resume(self, pending: Pending) -> Steps[None]:
+    @both_ways
+    async def resume(self, pending: Pending) -> None:
         """Go on with a call after what OP-TEE wanted. Raises TeeError (COMMS)."""
         with self._slot_of(pending):
-            answer = yield from self._service(abi.YIELDING_CALL_RESUME, resume=pending.thread)
+            answer = await self._service(abi.YIELDING_CALL_RESUME, resume=pending.thread)
             self._learn(pending, answer)
 
     @contextmanager
@@ -252,92 +248,92 @@ class DriverCalls:
         except DecodeError as error:
             raise TeeError(Result.COMMUNICATION, Origin.COMMS) from error
 
-    @step
-    def call(self, message: Message) -> Steps[Message]:
+    @both_ways
+    async def call(self, message: Message) -> Message:
         """Make a call and serve its RPCs: the message as OP-TEE left it.
 
         Raises TeeError (COMMS).
         """
-        pending = yield from DriverCalls.begin.function(self, message)
+        pending = await self.begin(message)
         while pending.kind is not Return.DONE:
             if pending.rpc is not None:
-                answer = yield from driver_rpc.serve(self, pending.rpc)
+                answer = await driver_rpc.serve(self, pending.rpc)
                 self.respond(pending, answer)
-            yield from DriverCalls.resume.function(self, pending)
+            await self.resume(pending)
         return self.finish(pending)
 
     # Sessions.
 
-    @step
-    def open_session(
+    @both_ways
+    async def open_session(
         self, ta: UUID | str, *params: Param, login: Login = Login.PUBLIC, client: UUID = NIL
-    ) -> Steps[int]:
+    ) -> int:
         """Open a session with a TA: its number. Raises TeeError."""
         uuid = UUID(ta) if isinstance(ta, str) else ta
         message = Message(Command.OPEN_SESSION, params=[*meta(uuid, login, client), *params])
-        answer = yield from DriverCalls.call.function(self, message)
+        answer = await self.call(message)
         _check(answer, META)
         return answer.session
 
-    @step
-    def invoke(self, session: int, function: int, *params: Param) -> Steps[list[Param]]:
+    @both_ways
+    async def invoke(self, session: int, function: int, *params: Param) -> list[Param]:
         """Invoke a TA: the parameters as it left them. Raises TeeError, which has them too."""
         message = Message(Command.INVOKE_COMMAND, function, session, params=params)
-        answer = yield from DriverCalls.call.function(self, message)
+        answer = await self.call(message)
         return _check(answer)
 
-    @step
-    def close_session(self, session: int) -> Steps[None]:
+    @both_ways
+    async def close_session(self, session: int) -> None:
         """Close a session. Raises TeeError."""
         message = Message(Command.CLOSE_SESSION, session=session)
-        _check((yield from DriverCalls.call.function(self, message)))
+        _check(await self.call(message))
 
-    @step
-    def cancel(self, session: int, cancel_id: int = 0) -> Steps[None]:
+    @both_ways
+    async def cancel(self, session: int, cancel_id: int = 0) -> None:
         """Tell the TA that nobody waits for what it is doing in a session. Raises TeeError."""
         message = Message(Command.CANCEL, session=session, cancel_id=cancel_id)
-        _check((yield from DriverCalls.call.function(self, message)))
+        _check(await self.call(message))
 
-    @step
-    def devices(self, command: DeviceCommand = DeviceCommand.GET_DEVICES) -> Steps[list[UUID]]:
+    @both_ways
+    async def devices(self, command: DeviceCommand = DeviceCommand.GET_DEVICES) -> list[UUID]:
         """The TAs that are devices of the TEE bus. Raises TeeError."""
         uuid = DeviceEnumeration.uuid
-        session = yield from DriverCalls.open_session.function(self, uuid, login=Login.REE_KERNEL)
+        session = await self.open_session(uuid, login=Login.REE_KERNEL)
         try:
-            yield from DriverCalls.invoke.function(self, session, command, NULL)
+            await self.invoke(session, command, NULL)
             data = b""
         except TeeError as error:
             if error.result != Result.SHORT_BUFFER:
                 raise
-            shm = yield from self.obtain(error.params[0].size)
-            yield from DriverCalls.invoke.function(self, session, command, shm.output())
+            shm = await self.allocate(error.params[0].size)
+            await self.invoke(session, command, shm.output())
             data = shm.read()
-            yield from DriverCalls.free.function(self, shm)
-        yield from DriverCalls.close_session.function(self, session)
+            await self.free(shm)
+        await self.close_session(session)
         return [UUID(bytes=data[at : at + 16]) for at in range(0, len(data), 16)]
 
     # Notifications.
 
-    @step
-    def enable_notifications(self, value: int = 0) -> Steps[None]:
+    @both_ways
+    async def enable_notifications(self, value: int = 0) -> None:
         """Let OP-TEE set the notification `value` when it has a bottom half to do.
 
         Raises FfaError, or TeeError if OP-TEE has none of it.
         """
-        yield from Calls.notification_bind.function(self.ffa, self.found.endpoint, 1 << value)
-        answer = yield from self._service(abi.ENABLE_ASYNC_NOTIF, bottom_half_value=value)
+        await self.ffa.notification_bind(self.found.endpoint, 1 << value)
+        answer = await self._service(abi.ENABLE_ASYNC_NOTIF, bottom_half_value=value)
         if answer["result"]:
             raise TeeError(answer["result"], Origin.COMMS)
 
-    @step
-    def bottom_half(self) -> Steps[None]:
+    @both_ways
+    async def bottom_half(self) -> None:
         """Let OP-TEE do its bottom half: the answer to its notification. Raises TeeError."""
-        _check((yield from DriverCalls.call.function(self, Message(Command.DO_BOTTOM_HALF))))
+        _check(await self.call(Message(Command.DO_BOTTOM_HALF)))
 
-    @step
-    def stop_notifications(self) -> Steps[None]:
+    @both_ways
+    async def stop_notifications(self) -> None:
         """Take no notifications any more. Raises TeeError."""
-        _check((yield from DriverCalls.call.function(self, Message(Command.STOP_ASYNC_NOTIF))))
+        _check(await self.call(Message(Command.STOP_ASYNC_NOTIF)))
 
 
 META = 2
@@ -358,18 +354,7 @@ def _check(answer: Message, first: int = 0) -> list[Param]:
     return params
 
 
-class Driver(DriverCalls, Waiting):
+class Driver(Awaited, DriverCalls):
     """The driver of a Python VM: every call is awaited."""
 
     ffa: Ffa
-
-
-class DrivenDriver(DriverCalls):
-    """The driver of a vCPU that a test drives. It does not wait for what the test must do first."""
-
-    ffa: DrivenFfa
-    patient = False
-
-    def exit(self, kind: int) -> None:
-        """Make an exit."""
-        self.ffa.exit(kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -10,9 +10,8 @@ from msgspec.structs import replace
 from ffabric.abi.optee.message import Fmem, Message, Param, Type, Value
 from ffabric.abi.optee.rpc import Command, Notification, ShmType
 from ffabric.abi.optee.tee import Origin, Result
-from ffabric.guests.ffa import Calls, FfaError
+from ffabric.guests.errors import FfaError
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.steps import Steps
 from ffabric.machine.clock import FREQUENCY, NS_PER_TICK
 from ffabric.system.vcpu import OutOfMemory
 
@@ -23,13 +22,13 @@ COUNTER: Final = "CNTVCT_EL0"
 MILLISECOND: Final = FREQUENCY // 1000
 
 
-def serve(driver: DriverCalls, request: Message) -> Steps[Message]:
+async def serve(driver: DriverCalls, request: Message) -> Message:
     """Serve an RPC: the message that answers it."""
     work = _COMMANDS.get(request.command)
     params = list(request.params)
     try:
         if work is not None:
-            params = yield from work(driver, params)
+            params = await work(driver, params)
         else:
             params = _ask_supplicant(driver, request.command, params)
     except TeeError as error:
@@ -51,36 +50,36 @@ def _value(params: list[Param]) -> Value:
     return params[0]
 
 
-def _allocate(driver: DriverCalls, params: list[Param]) -> Steps[list[Param]]:
+async def _allocate(driver: DriverCalls, params: list[Param]) -> list[Param]:
     wanted = _value(params)
     if wanted.a not in (ShmType.APPL, ShmType.KERNEL):
         raise TeeError(Result.BAD_PARAMETERS, Origin.COMMS)
     try:
-        shm = yield from driver.obtain(wanted.b)
+        shm = await driver.allocate(wanted.b)
     except (FfaError, OutOfMemory) as error:
         raise TeeError(Result.OUT_OF_MEMORY, Origin.COMMS) from error
     return [Fmem(Type.FMEM_OUTPUT, 0, shm.internal_offset, shm.size, shm.cookie)]
 
 
-def _free(driver: DriverCalls, params: list[Param]) -> Steps[list[Param]]:
+async def _free(driver: DriverCalls, params: list[Param]) -> list[Param]:
     given = _value(params)
     shm = driver.state.memory.get(given.b)
     if shm is None or not shm.own or given.a not in (ShmType.APPL, ShmType.KERNEL):
         raise TeeError(Result.BAD_PARAMETERS, Origin.COMMS)
     try:
-        yield from driver.reclaim(shm)  # OP-TEE has relinquished it
+        await driver.reclaim(shm)  # OP-TEE has relinquished it
     except FfaError as error:
         raise TeeError(Result.BUSY, Origin.COMMS) from error
     return params
 
 
-def _notification(driver: DriverCalls, params: list[Param]) -> Steps[list[Param]]:
+async def _notification(driver: DriverCalls, params: list[Param]) -> list[Param]:
     wanted = _value(params)
     notified = driver.state.notified
     if wanted.a == Notification.SEND:
         notified.add(wanted.b)
     elif wanted.a == Notification.WAIT:
-        waited = yield from _until(driver, lambda: wanted.b in notified, wanted.c)
+        waited = await _until(driver, lambda: wanted.b in notified, wanted.c)
         if not waited:
             raise TeeError(Result.TIMEOUT, Origin.COMMS)
         notified.discard(wanted.b)
@@ -89,18 +88,17 @@ def _notification(driver: DriverCalls, params: list[Param]) -> Steps[list[Param]
     return params
 
 
-def _suspend(driver: DriverCalls, params: list[Param]) -> Steps[list[Param]]:
-    yield from _until(driver, lambda: False, max(1, _value(params).a))
+async def _suspend(driver: DriverCalls, params: list[Param]) -> list[Param]:
+    await _until(driver, lambda: False, max(1, _value(params).a))
     return params
 
 
-def _get_time(driver: DriverCalls, params: list[Param]) -> Steps[list[Param]]:
-    yield from ()
+async def _get_time(driver: DriverCalls, params: list[Param]) -> list[Param]:
     seconds, ticks = divmod(driver.ffa.vcpu.mrs(COUNTER), FREQUENCY)
     return [replace(_value(params), a=seconds, b=ticks * NS_PER_TICK)]
 
 
-def _until(driver: DriverCalls, condition: Callable[[], bool], milliseconds: int) -> Steps[bool]:
+async def _until(driver: DriverCalls, condition: Callable[[], bool], milliseconds: int) -> bool:
     """Yield the PE until the condition holds, or for so long (0: for ever); whether it holds.
 
     Raises TeeError (BUSY) for an impatient driver: somebody else must act first.
@@ -112,11 +110,12 @@ def _until(driver: DriverCalls, condition: Callable[[], bool], milliseconds: int
             return False
         if not milliseconds and not driver.patient:
             raise TeeError(Result.BUSY, Origin.COMMS)
-        yield from Calls.yield_.function(driver.ffa)
+        await driver.ffa.yield_()
     return True
 
 
-_COMMANDS: Final[dict[int, Callable[[DriverCalls, list[Param]], Steps[list[Param]]]]] = {
+_Work = Callable[["DriverCalls", list[Param]], Awaitable[list[Param]]]
+_COMMANDS: Final[dict[int, _Work]] = {
     Command.SHM_ALLOC: _allocate,
     Command.SHM_FREE: _free,
     Command.NOTIFICATION: _notification,

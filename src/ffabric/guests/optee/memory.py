@@ -17,7 +17,8 @@ from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.memory_words import FLAG_TYPE_SHARE, MEM_ATTR_NORMAL_WB_INNER
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import PAGE
-from ffabric.guests.ffa import Ffa, FfaError
+from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.optee.console import log
 
 if TYPE_CHECKING:
@@ -158,4 +159,4 @@ class SharedMemory:
         try:
             await ffa.relinquish(cookie)
         except FfaError as error:
-            await log(ffa, f"cookie {cookie:#x} not relinquished: {error}")
+            await log(ffa, f"cookie {cookie:#x} not relinquished: {error.answer}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa.notifications import DELAY_SCHEDULE_RECEIVER
 from ffabric.abi.optee.ffa import MAX_ASYNC_NOTIF_VALUE
 from ffabric.abi.optee.tee import Result
-from ffabric.guests.ffa import FfaError
+from ffabric.guests.errors import FfaError
 from ffabric.guests.optee.error import TeeError
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from ffabric.guests.optee.console import log
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.ta import Identity, Params, TaSession, TrustedApp
 from ffabric.guests.optee.threads import Mutex, Thread
+from ffabric.machine.engines.python import is_of_program, told
 
 _Call = Callable[[], Awaitable[None]]
 
@@ -111,7 +112,9 @@ class Sessions:
         if instance is None or instance.panicked:
             try:
                 instance = Instance(uuid, make())
-            except Exception as error:
+            except BaseException as error:
+                if not is_of_program(error):
+                    raise
                 raise await _panic(thread, uuid, error) from error
             if instance.app.single_instance:
                 self._single[uuid] = instance
@@ -166,12 +169,14 @@ class Sessions:
             await call()
         except TeeError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_of_program(error):
+                raise
             instance.panicked = True
             raise await _panic(thread, instance.uuid, error) from error
 
 
-async def _panic(thread: Thread, uuid: UUID, error: Exception) -> TeeError:
+async def _panic(thread: Thread, uuid: UUID, error: BaseException) -> TeeError:
     """What a client gets of a TA that failed in a way that it did not foresee."""
-    await log(thread.ffa, f"TA {uuid} panicked: {type(error).__name__}: {error}")
+    await log(thread.ffa, f"TA {uuid} panicked: {told(error)}")
     return TeeError(Result.TARGET_DEAD, Origin.TEE)

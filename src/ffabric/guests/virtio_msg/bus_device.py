@@ -39,7 +39,8 @@ from ffabric.abi.virtio_msg.header import (
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.virtio_msg.transport import EVENT_USED
 from ffabric.abi.words import PAGE
-from ffabric.guests.ffa import Ffa, FfaError
+from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio_msg.areas import Area, Areas
 from ffabric.guests.virtio_msg.transport_device import ACCEPTED, DeviceEnd
@@ -271,7 +272,7 @@ class Connection:
         try:
             await ffa.relinquish(handle)
         except FfaError as error:
-            await ffa.console_log(f"virtio-msg: {handle:#x} not relinquished: {error}\n")
+            await ffa.console_log(f"virtio-msg: {handle:#x} not relinquished: {error.answer}\n")
 
     async def forget(self, ffa: Ffa) -> None:
         """Begin anew: no version, no areas, no events, all devices reset."""

@@ -22,7 +22,8 @@ from ffabric.abi.virtio_msg.bus import DeviceState
 from ffabric.abi.virtio_msg.ffa import Method, Result
 from ffabric.abi.virtio_msg.generations import Generation
 from ffabric.abi.virtio_msg.message import Message, build, parse
-from ffabric.guests.ffa import Ffa, FfaError
+from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import Mapping
 from ffabric.guests.virtio_msg.ffa_link import (
     PATIENCE,

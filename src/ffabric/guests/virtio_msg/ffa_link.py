@@ -10,7 +10,8 @@ from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.header import BUS, RESPONSE, build_header, parse_header
-from ffabric.guests.ffa import Ffa, FfaError
+from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Ffa
 
 BUSY_TRIES: Final = 3
 """How often a device side may say that it is busy (Linux)."""

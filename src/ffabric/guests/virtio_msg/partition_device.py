@@ -25,7 +25,9 @@ from ffabric.abi.virtio_msg.ffa import Method
 from ffabric.abi.virtio_msg.generations import PR28, Generation
 from ffabric.abi.virtio_msg.header import EVENT, RESPONSE, parse_header
 from ffabric.guests import interrupts
-from ffabric.guests.ffa import DirectMessage, Ffa, FfaError
+from ffabric.guests.calls.messages import DirectMessage
+from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio_msg.bus_device import Connection

@@ -16,7 +16,8 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa import notifications
 from ffabric.abi.words import MASK32, PAGE
-from ffabric.guests.ffa import DirectMessage, Ffa
+from ffabric.guests.calls.messages import DirectMessage
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from ffabric.abi.ffa.notifications import DELAY_SCHEDULE_RECEIVER
 from ffabric.guests import interrupts
-from ffabric.guests.ffa import DirectMessage, Ffa
+from ffabric.guests.calls.messages import DirectMessage
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.lab.demo.stage import Stage
 from ffabric.lab.demo.vms import expect

@@ -10,8 +10,10 @@ from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa.memory_words import PERM_DATA_RW
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK64
-from ffabric.guests.ffa import DirectMessage, Ffa, FfaError
-from ffabric.guests.memory_calls import Retrieved
+from ffabric.guests.calls.memory import Retrieved
+from ffabric.guests.calls.messages import DirectMessage
+from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 
 VAULT = UUID("6f1c2f8e-9d0b-4f0a-8a3e-0f5d2b7c1a01")

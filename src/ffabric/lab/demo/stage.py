@@ -11,8 +11,8 @@ from ffabric.lab.demo.vms import DemoFailed
 from ffabric.machine.machine import OutOfExits
 from ffabric.observe.live import LiveTrace
 from ffabric.system.booting.boot import boot
+from ffabric.system.crash import PartitionCrashed
 from ffabric.system.spec import SystemSpec
-from ffabric.system.system import PartitionCrashed
 
 EVENTS = 20_000
 """Exits that are more than enough: the demo fails rather than going on for ever."""

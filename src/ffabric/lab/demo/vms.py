@@ -11,7 +11,9 @@ from ffabric.abi.ffa.memory_words import PERM_DATA_RW, PERM_INSTRUCTION_NX, PERM
 from ffabric.abi.ffa.partition_info import PartitionInfo
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK64, PAGE
-from ffabric.guests.ffa import DirectMessage, Ffa, FfaError
+from ffabric.guests.calls.messages import DirectMessage
+from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.lab.demo.sps import ABACUS, ADDER, GIVE_BACK, NOTARY, SEAL, TAKE, VAULT
 from ffabric.machine.access import DataAbort

@@ -9,9 +9,9 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext
-from ffabric.guests.session import Session
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import Stalled
+from ffabric.session.system import System
 
 if TYPE_CHECKING:
     from ffabric.system.system import Endpoint
@@ -35,7 +35,7 @@ class Actor:
     """
 
     def __init__(
-        self, session: Session, endpoint: Endpoint, index: int = 0, first: Actor | None = None
+        self, session: System, endpoint: Endpoint, index: int = 0, first: Actor | None = None
     ) -> None:
         self.session = session
         self.endpoint = endpoint

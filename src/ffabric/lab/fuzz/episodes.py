@@ -16,7 +16,6 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext
-from ffabric.guests.session import Session
 from ffabric.lab.fuzz.actors import POISON, Actor
 from ffabric.lab.fuzz.chains import Chains, response_to
 from ffabric.lab.fuzz.descriptors import Descriptors
@@ -28,6 +27,7 @@ from ffabric.lab.fuzz.victims import Pair
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.oracle.ledger import Ledger
 from ffabric.observe.trace import Trace
+from ffabric.session import system as sessions
 from ffabric.system.booting.boot import boot
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Episode:
         self._trace = Trace(self.system, sink) if sink is not None else None
         self.ledger = Ledger(self.system, passing=self._trace)
         self.system.attach(self.ledger)
-        self.session = Session(self.system)
+        self.session = sessions.System(self.system)
         self.report.episodes += 1
         for endpoint in self.system.endpoints.values():
             endpoint.partition.secondary_entry = endpoint.partition.entry

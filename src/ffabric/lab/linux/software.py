@@ -7,7 +7,8 @@ from typing import Final
 from ffabric.abi.optee.message import Type
 from ffabric.abi.optee.tee import Result
 from ffabric.abi.words import MASK32
-from ffabric.guests.ffa import DirectMessage, Ffa
+from ffabric.guests.calls.messages import DirectMessage
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.ta import Params, TaSession, TrustedApp

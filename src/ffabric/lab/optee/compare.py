@@ -19,10 +19,10 @@ from ffabric.abi.optee import message as wire
 from ffabric.abi.optee.message import Command, Fmem, Param
 from ffabric.abi.words import MASK32
 from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.driver import DrivenDriver
 from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
-from ffabric.guests.session import Session
 from ffabric.lab.optee.forge import INVOKE_TESTS, MEMORY, MESSAGE, SESSION, Forged, forge
+from ffabric.session.optee import BlockingDriver
+from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.assemble import assemble
 from ffabric.system.description.python import describe, vm
@@ -77,9 +77,9 @@ class Side:
     """One of the two: its driver, a session, and two shared memories, one for messages."""
 
     def __init__(self, spec: SystemSpec) -> None:
-        self.system = Session(boot(spec))
+        self.system = System(boot(spec))
         self.system.run()
-        self.driver = DrivenDriver(self.system.vm(CLIENT).ffa)
+        self.driver = BlockingDriver(self.system.vm(CLIENT).ffa)
         self.driver.probe()
         self.message = self.driver.allocate(_BYTES)
         memory = self.driver.allocate(_MEMORY)

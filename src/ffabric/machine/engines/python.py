@@ -5,20 +5,26 @@ is resumed, ``ctx.x`` holds the answer. It is never awaited by an event loop: th
 resumes it when its PE runs it. An interrupt that is asserted when the vCPU is resumed runs the
 interrupt coroutine on top of the main one, as a vector would, and the answer the main one waits
 for is kept.
+
+Whatever a program raises is its crash, be it no `Exception`: a partition can neither end the
+process nor stop the machine. Only what somebody at the terminal raises (Ctrl-C) goes through.
 """
 
 from __future__ import annotations
 
+import dis
+import signal
 import struct
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
 from ffabric.machine.context import REGISTERS
-from ffabric.machine.host.interruption import AT_ONCE
+from ffabric.machine.host.interruption import AT_ONCE, RESUMING, Interrupted
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from ffabric.machine.context import Context
     from ffabric.machine.engines.runner import Trap
 
@@ -26,6 +32,9 @@ MAX_HANDLERS = 64
 """Times in a row that a handler may end with an interrupt pending: others may have come."""
 _X0_TO_X17 = struct.Struct(f"<{REGISTERS}Q")
 _OWN_EXITS = frozenset({exits.SMC, exits.HVC, exits.SVC, exits.IDLE})
+_RAISE = dis.opmap["RAISE_VARARGS"]
+_GO_ON = -1
+"""Instead of an exit: nothing was called, the vCPU goes on."""
 
 Program = Callable[["PythonRunner", int, int], Coroutine[int, None, None]]
 """(runner, entry, x0) -> the main coroutine of a vCPU."""
@@ -41,6 +50,19 @@ class Spinning(BaseException):
     """
 
 
+class _Idle:
+    """In the place of a program that has returned: nothing to do."""
+
+    def send(self, value: None) -> int:
+        return exits.IDLE
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+_IDLE = _Idle()
+
+
 class PythonRunner:
     """One vCPU in Python."""
 
@@ -52,9 +74,13 @@ class PythonRunner:
         """The vector at which EL3 has entered it, for a program right below EL3."""
         self.masked = False
         """The software has masked interrupts (DAIF)."""
+        self.error: BaseException | None = None
+        """What the program raised when it crashed."""
         self._program = program
-        self._main: Coroutine[int, None, None] | None = None
+        self._main: Coroutine[int, None, None] | _Idle = _IDLE
         self._vector: Coroutine[int, None, None] | None = None
+        self._current: Coroutine[int, None, None] | _Idle = _IDLE
+        """The one of these that runs."""
         self._kept: list[int] = []
         self._lines = 0
         self._again = 0
@@ -63,60 +89,71 @@ class PythonRunner:
     def start(self, entry: int, x0: int) -> None:
         """Begin the program anew."""
         self.close()
-        self._main = self._program(self, entry, x0)
+        self.error = None
+        self._main = self._current = _begin(lambda: self._program(self, entry, x0))
         self._lines = 0
 
     @property
     def ended(self) -> bool:
         """Whether the program has returned, or has not begun: the vCPU idles."""
-        return self._main is None
+        return self._main is _IDLE
 
     def run(self, ctx: Context, trap: Trap) -> None:
         """Resume the program until the trap says stop."""
+        x, pack = ctx.x, _X0_TO_X17.pack
         going = True
         while going:
             if self._lines and not self.masked and self._vector is None and self.on_interrupt:
-                self._kept = list(ctx.x)
-                self._vector = self.on_interrupt(self._lines >> 1)
-            going = trap(ctx, self._step(ctx))
+                self._kept = list(x)
+                self._handle(self.on_interrupt)
+            try:
+                exit_ = self._current.send(None)
+                pack(*x)
+                if exit_ not in _OWN_EXITS:
+                    exit_ = self._crash(ctx, f"awaited {exit_!r}, which is no call")
+            except BaseException as error:  # noqa: BLE001 - what a partition raises is its crash
+                exit_ = self._stopped(ctx, error)
+            if exit_ != _GO_ON:
+                going = trap(ctx, exit_)
 
-    def _step(self, ctx: Context) -> int:
-        current = self._vector or self._main
-        if current is None:
-            return exits.IDLE
-        try:
-            exit_ = current.send(None)
-            known = exit_ in _OWN_EXITS
-            _X0_TO_X17.pack(*ctx.x)
-        except StopIteration:
+    def _stopped(self, ctx: Context, error: BaseException) -> int:
+        """The program has raised ``error``, or what it says is no call: the exit that this is."""
+        if isinstance(error, StopIteration):
             return self._returned(ctx)
-        except struct.error as error:
+        if isinstance(error, struct.error) and not _raised_inside(error):
             ctx.x[:] = [0] * REGISTERS
             return self._crash(ctx, f"x0 to x17 are not {REGISTERS} integers of 64 bits: {error}")
-        except (Exception, Spinning) as error:  # noqa: BLE001 - what a partition raises is its crash
-            return self._crash(ctx, f"{type(error).__name__}: {error}")
-        return exit_ if known else self._crash(ctx, f"awaited {exit_!r}, which is no call")
+        if from_terminal(error):
+            raise error
+        return self._crash(ctx, told(error), error)
 
-    def _crash(self, ctx: Context, why: str) -> int:
+    def _crash(self, ctx: Context, why: str, error: BaseException | None = None) -> int:
         ctx.crash = why
+        self.error = error
         return exits.CRASH
 
     def _returned(self, ctx: Context) -> int:
+        """The program, or its handler, has returned."""
         if self._vector is None:
-            self._main = None
+            self._main = self._current = _IDLE
             return exits.IDLE
         self._vector = None
+        self._current = self._main
         if self._lines and self.on_interrupt is not None:
             self._again += 1
             if self._again > MAX_HANDLERS:
                 self.masked = True
                 why = "an interrupt handler returns and returns with its interrupt still pending"
                 return self._crash(ctx, why)
-            self._vector = self.on_interrupt(self._lines >> 1)
+            self._handle(self.on_interrupt)
         else:
             self._again = 0
             ctx.x[:] = self._kept
-        return self._step(ctx)
+        return _GO_ON
+
+    def _handle(self, handler: Handler) -> None:
+        """Run the interrupt handler on top of the program."""
+        self._vector = self._current = _begin(lambda: handler(self._lines >> 1))
 
     def branch(self, pc: int) -> None:
         """The program's last call returns, with ``pc`` for where EL3 entered it."""
@@ -146,9 +183,76 @@ class PythonRunner:
         """Drop the coroutines. What they raise in their last moments concerns nobody."""
         for coroutine in (self._vector, self._main):
             if coroutine is not None:
-                with suppress(Exception, Spinning):
-                    coroutine.close()
-        self._vector = self._main = None
+                _drop(coroutine)
+        self._vector = None
+        self._main = self._current = _IDLE
 
 
-AT_ONCE.update({PythonRunner._step.__code__, PythonRunner.close.__code__})
+def _begin(make: Callable[[], Coroutine[int, None, None]]) -> Coroutine[int, None, None]:
+    """The coroutine that ``make`` makes; if it makes none, one that raises why."""
+    try:
+        made = make()
+    except BaseException as error:
+        if from_terminal(error):
+            raise
+        return _fail(error)
+    if not hasattr(made, "send"):
+        return _fail(TypeError(f"{made!r} is no coroutine: is `async def` missing?"))
+    return made
+
+
+async def _fail(error: BaseException) -> None:
+    raise error
+
+
+def _drop(coroutine: Coroutine[int, None, None] | _Idle) -> None:
+    try:
+        coroutine.close()
+    except BaseException as error:
+        if from_terminal(error):
+            raise
+
+
+def told(error: BaseException) -> str:
+    """What a program raised, in a line; its text may be a program, too, and raise in turn."""
+    kind = type(error).__name__
+    try:
+        text = str(error)
+    except BaseException as another:
+        if from_terminal(another):
+            raise
+        return f"{kind}, whose text raises {type(another).__name__}"
+    return f"{kind}: {text}" if text else kind
+
+
+def is_of_program(error: BaseException) -> bool:
+    """Whether a program has failed with ``error``, and was not ended or interrupted with it."""
+    return not isinstance(error, GeneratorExit | Spinning) and not from_terminal(error)
+
+
+def _raised_inside(error: BaseException) -> bool:
+    """Whether the program raised ``error``, not the check of its registers."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is not None
+
+
+def from_terminal(error: BaseException) -> bool:
+    """Whether ``error`` is a KeyboardInterrupt of a signal, not one that a program raises.
+
+    The signal's handler is on the traceback then, or, as Python's own is not written in Python, the
+    innermost instruction there is none that raises.
+    """
+    if isinstance(error, Interrupted):
+        return True
+    if not isinstance(error, KeyboardInterrupt) or error.__traceback__ is None:
+        return False
+    innermost: TracebackType = error.__traceback__
+    codes = {innermost.tb_frame.f_code}
+    while innermost.tb_next is not None:
+        innermost = innermost.tb_next
+        codes.add(innermost.tb_frame.f_code)
+    handler = getattr(signal.getsignal(signal.SIGINT), "__code__", None)
+    return handler in codes or innermost.tb_frame.f_code.co_code[innermost.tb_lasti] != _RAISE
+
+
+AT_ONCE.update(function.__code__ for function in (_begin, _drop, told))
+RESUMING.add(PythonRunner.run.__code__)

@@ -5,12 +5,13 @@ once, with traces unwritten, temporary files in place and other processes still 
 
 While a machine runs, an exception could be raised anywhere: in an emulator's callback, which loses
 it, or in the middle of a change of tables. So the run is ended after the present exit, and raises
-`Interrupted` then. Code that may never come to an exit is in `AT_ONCE`: there, for a second signal,
-and if no machine runs, `Interrupted` is raised where the process is.
+`Interrupted` then. Code that may never come to an exit is a partition's own: there, for a second
+signal, and if no machine runs, `Interrupted` is raised where the process is.
 """
 
 from __future__ import annotations
 
+import inspect
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ SIGNALS = tuple(getattr(signal, name) for name in _SAID if hasattr(signal, name)
 """The signals; Windows has no SIGHUP."""
 AT_ONCE: set[CodeType] = set()
 """Functions that execute a partition's own Python."""
+RESUMING: set[CodeType] = set()
+"""Functions that resume a partition's coroutines, and call others besides."""
+_SUSPENDABLE = inspect.CO_COROUTINE | inspect.CO_GENERATOR
 
 
 class Interrupted(KeyboardInterrupt):
@@ -99,11 +103,10 @@ RUNS = _Runs()
 
 def in_partition(frame: FrameType | None) -> bool:
     """Whether ``frame`` executes code of a Python partition."""
-    frame = frame.f_back if frame is not None else None
-    while frame is not None:
-        if frame.f_code in AT_ONCE:
+    while frame is not None and frame.f_back is not None:
+        callee, frame = frame.f_code, frame.f_back
+        if frame.f_code in AT_ONCE or (frame.f_code in RESUMING and callee.co_flags & _SUSPENDABLE):
             return True
-        frame = frame.f_back
     return False
 
 

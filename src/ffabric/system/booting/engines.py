@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
@@ -21,23 +21,13 @@ if TYPE_CHECKING:
     from ffabric.machine.engines.runner import Runner
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
     from ffabric.system.system import Endpoint, System
-    from ffabric.system.vcpu import Vcpu
+    from ffabric.system.vcpu import Software
 
 
 PE_FIXED = 1 << 31 | 1 << 24
 """RES1, and MT: the lowest affinity level is threads, as in the cores that Arm's FVPs model."""
 VCPU_FIXED = 1 << 31
 """RES1. To an SP its vCPUs are what they are to Hafnium's: numbered, whatever PEs they run on."""
-
-
-class Program(Protocol):
-    """What a system asks of a partition's Python software; the coroutines yield exits."""
-
-    def program(self, vcpu: Vcpu, entry: int, x0: int) -> Coroutine[int, None, None]:
-        """The program of a vCPU, from its cold boot on."""
-
-    def vector(self, vcpu: Vcpu, kind: int) -> Coroutine[int, None, None]:
-        """Handle a virtual interrupt: 0 IRQ, 1 FIQ."""
 
 
 def make_runner(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
@@ -53,7 +43,7 @@ def _python(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
         return DrivenRunner(ctx, machine, _greeting(endpoint, ctx))
     if endpoint.software is None:
         endpoint.software = resolve_program(source)
-    software: Program = endpoint.software
+    software: Software = endpoint.software
     vcpu = endpoint.vcpu(ctx)
 
     def program(runner: PythonRunner, entry: int, x0: int) -> Coroutine[int, None, None]:

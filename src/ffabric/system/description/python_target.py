@@ -18,6 +18,8 @@ from uuid import UUID
 
 import msgspec
 
+from ffabric.abi.ffa.uuids import as_uuid
+from ffabric.machine.engines.python import is_of_program, told
 from ffabric.system.manifest.manifest import Manifest
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PythonSource
@@ -90,10 +92,12 @@ def _load_module(place: str, folder: Path) -> ModuleType:
 def _guarded(action: Any, what: str) -> object:
     try:
         return action()
-    except Exception as error:
+    except BaseException as error:
+        if not is_of_program(error):
+            raise
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"{type(error).__name__}: {error}"
-        raise TargetError(f"{what}: {reason} ({frame.filename}:{frame.lineno})") from error
+        place = f"{frame.filename}:{frame.lineno}"
+        raise TargetError(f"{what}: {told(error)} ({place})") from error
 
 
 def target_fields(target: object) -> dict[str, Any]:
@@ -113,7 +117,7 @@ def target_fields(target: object) -> dict[str, Any]:
 def as_uuids(value: object) -> tuple[UUID, ...]:
     """One UUID or several, as objects or as text. Raises ValueError for what is none."""
     entries = (value,) if isinstance(value, str | UUID) else tuple(value)  # type: ignore[arg-type]
-    return tuple(entry if isinstance(entry, UUID) else UUID(str(entry)) for entry in entries)
+    return tuple(map(as_uuid, entries))
 
 
 def target_name(target: object) -> str:

@@ -8,7 +8,8 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import PAGE
-from ffabric.guests.ffa import Blocked, FfaError
+from ffabric.guests.errors import FfaError
+from ffabric.session.ffa import Blocked
 from ffabric.system.spec import RunSpec
 
 

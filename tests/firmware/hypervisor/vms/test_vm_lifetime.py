@@ -12,10 +12,11 @@ from ffabric.firmware.hypervisor.spmc_link.retried import RECLAIMS
 from ffabric.firmware.hypervisor.vms.frames import NoFrames
 from ffabric.firmware.hypervisor.vms.ids import NoIds
 from ffabric.firmware.state.context import State
-from ffabric.guests.ffa import Blocked, FfaError
+from ffabric.guests.errors import FfaError
 from ffabric.guests.images import load
 from ffabric.guests.partition import Partition
 from ffabric.machine.pages import NoPages
+from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import sp, vm
 from ffabric.system.options.problems import SystemErrors
 

@@ -13,9 +13,10 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.words import PAGE
-from ffabric.guests.ffa import Blocked, FfaError
-from ffabric.guests.session import Session
+from ffabric.guests.errors import FfaError
 from ffabric.lab.oracle.ledger import Ledger
+from ffabric.session.ffa import Blocked
+from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 
@@ -52,7 +53,7 @@ class MemoryManagement(RuleBasedStateMachine):
         self.system = boot(spec)
         self.ledger = Ledger(self.system)
         self.system.attach(self.ledger)
-        self.session = Session(self.system)
+        self.session = System(self.system)
         self.session.run()
         self.alive = [*VMS, *SPS]
         self.ends = {name: self.session.vm(name) for name in VMS}

@@ -14,8 +14,8 @@ from ffabric.abi.ffa.messages import Message, build_message
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import MASK32, halves, join
-from ffabric.guests.ffa import status_of
-from ffabric.guests.session import Session
+from ffabric.guests.errors import status_of
+from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import NsInterruptsAction
@@ -85,7 +85,7 @@ class Notifications(RuleBasedStateMachine):
 
     def start(self, sps, vms, **described):
         self.system = boot(describe(sps=sps, vms=vms, pes=2, **described))
-        self.session = Session(self.system)
+        self.session = System(self.system)
         self.session.run()
         self.ends = {}
         for endpoint in self.system.endpoints.values():

@@ -18,8 +18,9 @@ from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1, V1_2
 from ffabric.abi.words import MASK32, PAGE
-from ffabric.guests.ffa import Blocked, FfaError, status_of
-from ffabric.guests.session import Session
+from ffabric.guests.errors import FfaError, status_of
+from ffabric.session.ffa import Blocked
+from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 
@@ -64,7 +65,7 @@ class Mailboxes(RuleBasedStateMachine):
 
     def start(self, sps, vms, **described):
         self.system = boot(describe(sps=sps, vms=vms, **described))
-        self.session = Session(self.system)
+        self.session = System(self.system)
         self.session.run()
         self.ends = {}
         for endpoint in self.system.endpoints.values():

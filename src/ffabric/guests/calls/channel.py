@@ -1,0 +1,86 @@
+"""How a vCPU makes a call: the registers, the exit, the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from types import coroutine
+from typing import TYPE_CHECKING
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import MASK32
+from ffabric.guests.calls.both_ways import Unawaited, both_ways
+from ffabric.guests.errors import error_of
+
+if TYPE_CHECKING:
+    from ffabric.system.vcpu import Vcpu
+
+_ERROR = fid.FFA_ERROR
+_ZEROS = [(0,) * (18 - n) for n in range(19)]
+"""What a shorter list of registers lacks, by its length."""
+
+
+class Channel:
+    """What the FF-A calls of one vCPU are made with.
+
+    ``memory`` loads and stores through the partition's stage-2, ``ram`` hands out its free pages,
+    ``buffers`` is the partition's RX/TX pair, which all its vCPUs use, ``x`` are x0 to x17.
+    """
+
+    def __init__(self, vcpu: Vcpu) -> None:
+        self.vcpu = vcpu
+        self.ctx = vcpu.ctx
+        self.x = vcpu.ctx.x
+        self.memory = vcpu.memory
+        self.ram = vcpu.ram
+        self.conduit = vcpu.conduit
+        self.resolve = vcpu.resolve
+        self.buffers = vcpu.buffers
+        self.unawaited = Unawaited()
+
+    @property
+    def version(self) -> int:
+        """The version of FF-A that the partition uses."""
+        return self.vcpu.version
+
+    @property
+    def endpoint(self) -> int:
+        """The partition's endpoint id, once it has been asked for (`id_get`); 0 before."""
+        return self.vcpu.endpoint
+
+    @property
+    def tx(self) -> int:
+        """The IPA of TX; 0: there is none."""
+        return self.buffers.tx
+
+    @property
+    def rx(self) -> int:
+        """The IPA of RX; 0: there is none."""
+        return self.buffers.rx
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.vcpu}>"
+
+    @both_ways
+    async def call(self, *registers: int) -> tuple[int, ...]:
+        """Any call: the 18 registers it returns with, FFA_ERROR included."""
+        return tuple(await self._exit(*registers))
+
+    @coroutine
+    def _exit(self, *registers: int) -> Generator[int, None, list[int]]:
+        """Make the call in ``registers``: x0 to x17 with the answer."""
+        x = self.x
+        x[:] = registers + _ZEROS[len(registers)]
+        self.unawaited.made = None
+        yield self.conduit
+        return x
+
+    @coroutine
+    def _ffa(self, *registers: int) -> Generator[int, None, list[int]]:
+        """Make the call in ``registers``: x0 to x17 with the answer. Raises FfaError."""
+        x = self.x
+        x[:] = registers + _ZEROS[len(registers)]
+        self.unawaited.made = None
+        yield self.conduit
+        if x[0] & MASK32 == _ERROR:
+            raise error_of(self.vcpu, x[2], registers[0])
+        return x

@@ -1,0 +1,263 @@
+"""Memory management: FFA_MEM_* (DEN0140 1.2, chapters 1 and 2).
+
+A transaction is a descriptor in TX, and in RX what comes back; both go in fragments if they are
+longer than the buffers. Addresses are IPAs, sizes are in pages of 4 KiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+import msgspec
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa.memory_words import MEM_ATTR_NORMAL_WB_INNER
+from ffabric.abi.ffa.options import MemoryAttributes, MemoryFlags, MemoryPermissions
+from ffabric.abi.words import MASK32, PAGE, join
+from ffabric.guests.calls.both_ways import both_ways
+from ffabric.guests.calls.setup import SetupCalls
+from ffabric.system.vcpu import Peer
+
+Ranges = Sequence[tuple[int, int]]
+"""Address ranges: the IPA and the pages of each."""
+NO_FLAGS: Final = MemoryFlags(0)
+NOT_SPECIFIED: Final = MemoryAttributes(0)
+RW: Final = MemoryPermissions.RW
+OF_THE_OWNER: Final = MemoryPermissions(0)
+"""What a donor says of the permissions: nothing, the receiver chooses."""
+
+
+class Retrieved(msgspec.Struct, frozen=True):
+    """Memory that was retrieved: where it appeared, and what the relayer says of it."""
+
+    handle: int
+    ranges: tuple[tuple[int, int], ...]
+    """The IPA and the pages of each address range."""
+    attributes: int
+    """Bits of `MemoryAttributes`."""
+    permissions: int
+    """Bits of `MemoryPermissions`."""
+    sender: int
+    """The owner's endpoint id."""
+
+    @property
+    def ipa(self) -> int:
+        """Where the first range begins."""
+        return self.ranges[0][0]
+
+    def __repr__(self) -> str:
+        ranges = ", ".join(f"{pages} at {ipa:#x}" for ipa, pages in self.ranges)
+        return f"<Retrieved {self.handle:#x} of {self.sender:#06x}: pages {ranges}>"
+
+
+class MemoryCalls(SetupCalls):
+    """The memory management calls."""
+
+    @both_ways
+    async def share(
+        self,
+        to: Peer | Sequence[Peer],
+        *,
+        ipa: int = 0,
+        pages: int = 1,
+        ranges: Ranges = (),
+        permissions: MemoryPermissions | int = RW,
+        attributes: MemoryAttributes | int | None = None,
+        flags: MemoryFlags | int = NO_FLAGS,
+        tag: int = 0,
+        impdef: tuple[int, int] = (0, 0),
+    ) -> int:
+        """FFA_MEM_SHARE of ``pages`` from ``ipa``, or of ``ranges``, with ``to``: the handle.
+
+        ``attributes`` None: normal write-back memory, inner shareable. ``impdef`` are two 64-bit
+        values for each receiver (since v1.2).
+        """
+        return await self._send(
+            fid.FFA_MEM_SHARE_64,
+            to,
+            ranges=ranges or ((ipa, pages),),
+            permissions=permissions,
+            attributes=attributes,
+            flags=flags,
+            tag=tag,
+            impdef=impdef,
+        )
+
+    @both_ways
+    async def lend(
+        self,
+        to: Peer | Sequence[Peer],
+        *,
+        ipa: int = 0,
+        pages: int = 1,
+        ranges: Ranges = (),
+        permissions: MemoryPermissions | int = RW,
+        attributes: MemoryAttributes | int | None = None,
+        flags: MemoryFlags | int = NO_FLAGS,
+        tag: int = 0,
+        impdef: tuple[int, int] = (0, 0),
+    ) -> int:
+        """FFA_MEM_LEND of ``pages`` from ``ipa``, or of ``ranges``, to ``to``: the handle.
+
+        ``attributes`` None: not specified for one borrower, else as for `share`. ``impdef`` are two
+        64-bit values for each receiver (since v1.2).
+        """
+        return await self._send(
+            fid.FFA_MEM_LEND_64,
+            to,
+            ranges=ranges or ((ipa, pages),),
+            permissions=permissions,
+            attributes=attributes,
+            flags=flags,
+            tag=tag,
+            impdef=impdef,
+        )
+
+    @both_ways
+    async def donate(
+        self,
+        to: Peer | Sequence[Peer],
+        *,
+        ipa: int = 0,
+        pages: int = 1,
+        ranges: Ranges = (),
+        permissions: MemoryPermissions | int = OF_THE_OWNER,
+        attributes: MemoryAttributes | int | None = None,
+        flags: MemoryFlags | int = NO_FLAGS,
+        tag: int = 0,
+        impdef: tuple[int, int] = (0, 0),
+    ) -> int:
+        """FFA_MEM_DONATE of ``pages`` from ``ipa``, or of ``ranges``, to ``to``: the handle.
+
+        ``attributes`` None: not specified. ``impdef`` are two 64-bit values for the receiver (since
+        v1.2).
+        """
+        return await self._send(
+            fid.FFA_MEM_DONATE_64,
+            to,
+            ranges=ranges or ((ipa, pages),),
+            permissions=permissions,
+            attributes=attributes,
+            flags=flags,
+            tag=tag,
+            impdef=impdef,
+        )
+
+    async def _send(
+        self,
+        function: int,
+        to: Peer | Sequence[Peer],
+        *,
+        ranges: Ranges,
+        permissions: int,
+        attributes: int | None,
+        flags: int,
+        tag: int,
+        impdef: tuple[int, int],
+    ) -> int:
+        """Send ``ranges`` to one or more receivers: the handle."""
+        several = to if isinstance(to, list | tuple) else (cast(Peer, to),)
+        ids = [self.resolve(each) for each in several]
+        if not self.buffers.pages:
+            await self._need_buffers()
+        if attributes is None:
+            shared = function == fid.FFA_MEM_SHARE_64 or len(ids) > 1
+            attributes = MEM_ATTR_NORMAL_WB_INNER if shared else 0
+        transaction = abi.Transaction(
+            sender=self.vcpu.endpoint,
+            attributes=attributes,
+            flags=flags,
+            tag=tag,
+            receivers=[abi.Receiver(each, permissions, 0, 0, impdef) for each in ids],
+            constituents=list(ranges),
+        )
+        data = abi.build_transaction(transaction, self.vcpu.version)
+        header = len(data) - 16 * len(transaction.constituents)
+        first, *rest = abi.fragments(data, header, self.buffers.pages * PAGE)
+        self.memory.write(self.buffers.tx, first)
+        x = await self._ffa(function, len(data), len(first))
+        for part in rest:
+            self.memory.write(self.buffers.tx, part)
+            x = await self._ffa(fid.FFA_MEM_FRAG_TX, x[1], x[2], len(part))
+        return join(x[2], x[3])
+
+    @both_ways
+    async def retrieve(
+        self,
+        handle: int,
+        sender: Peer,
+        *,
+        permissions: MemoryPermissions | int = RW,
+        attributes: MemoryAttributes | int = NOT_SPECIFIED,
+        flags: MemoryFlags | int = NO_FLAGS,
+        tag: int = 0,
+        impdef: tuple[int, int] = (0, 0),
+        others: Sequence[tuple[Peer, MemoryPermissions | int]] = (),
+    ) -> Retrieved:
+        """FFA_MEM_RETRIEVE_REQ of the region with a ``handle`` that ``sender`` sent.
+
+        All fragments of the answer are read. ``others``: each other borrower with its permissions.
+        """
+        owner = self.resolve(sender)
+        receivers = [abi.Receiver(self.vcpu.endpoint, permissions, 0, 0, impdef)]
+        for who, rights in others:
+            receivers.append(abi.Receiver(self.resolve(who), rights, 0, 0, impdef))
+        if not self.buffers.pages:
+            await self._need_buffers()
+        request = abi.Transaction(
+            sender=owner,
+            attributes=attributes,
+            flags=flags,
+            handle=handle,
+            tag=tag,
+            receivers=receivers,
+        )
+        data = abi.build_transaction(request, self.vcpu.version)
+        self.memory.write(self.buffers.tx, data)
+        x = await self._ffa(fid.FFA_MEM_RETRIEVE_REQ_64, len(data), len(data))
+        total, length = x[1] & MASK32, x[2] & MASK32
+        response = self.memory.read(self.buffers.rx, length)
+        await self._ffa(fid.FFA_RX_RELEASE)
+        while len(response) < total:
+            x = await self._ffa(fid.FFA_MEM_FRAG_RX, handle & MASK32, handle >> 32, len(response))
+            response += self.memory.read(self.buffers.rx, x[3] & MASK32)
+            await self._ffa(fid.FFA_RX_RELEASE)
+        answer = abi.parse_transaction(response, self.vcpu.version)
+        return Retrieved(
+            handle=answer.handle,
+            ranges=tuple(answer.constituents),
+            attributes=answer.attributes,
+            permissions=answer.receivers[0].permissions,
+            sender=answer.sender,
+        )
+
+    @both_ways
+    async def relinquish(self, handle: int, flags: MemoryFlags | int = NO_FLAGS) -> None:
+        """FFA_MEM_RELINQUISH of the region with a ``handle``."""
+        if not self.buffers.pages:
+            await self._need_buffers()
+        request = abi.Relinquish(handle, flags, [self.vcpu.endpoint])
+        self.memory.write(self.buffers.tx, abi.build_relinquish(request))
+        await self._ffa(fid.FFA_MEM_RELINQUISH)
+
+    @both_ways
+    async def reclaim(self, handle: int, flags: MemoryFlags | int = NO_FLAGS) -> None:
+        """FFA_MEM_RECLAIM of the region with a ``handle``."""
+        await self._ffa(fid.FFA_MEM_RECLAIM, handle & MASK32, handle >> 32, int(flags))
+
+    @both_ways
+    async def mem_perm_get(self, ipa: int, pages: int = 1) -> tuple[int, int]:
+        """FFA_MEM_PERM_GET: the permissions and how many pages from ``ipa`` have them.
+
+        The permissions are encoded as in DEN0140 1.2, section 2.8. Before v1.3 the answer is of one
+        page only.
+        """
+        x = await self._ffa(fid.FFA_MEM_PERM_GET_64, ipa, pages - 1)
+        return x[2] & MASK32, (x[3] & MASK32) + 1
+
+    @both_ways
+    async def mem_perm_set(self, ipa: int, pages: int, permissions: int) -> None:
+        """FFA_MEM_PERM_SET of ``pages`` from ``ipa``, encoded as in DEN0140 1.2, section 2.8."""
+        await self._ffa(fid.FFA_MEM_PERM_SET_64, ipa, pages, permissions)

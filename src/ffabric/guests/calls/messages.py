@@ -1,0 +1,156 @@
+"""Messages and cycles: direct requests, indirect messages, FFA_RUN (DEN0077A 1.2, 14 and 15)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from types import coroutine
+from uuid import UUID
+
+import msgspec
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import messages
+from ffabric.abi.ffa.uuids import NIL, as_uuid, to_pair
+from ffabric.abi.words import MASK32, PAGE
+from ffabric.guests.calls.both_ways import both_ways
+from ffabric.guests.calls.setup import SetupCalls
+from ffabric.machine import exits
+from ffabric.system.vcpu import Peer
+
+REQUEST_WORDS = 5
+"""Payload of FFA_MSG_SEND_DIRECT_REQ: w3 to w7."""
+REQUEST2_WORDS = 14
+"""Payload of FFA_MSG_SEND_DIRECT_REQ2: x4 to x17."""
+_PAUSED = (fid.FFA_INTERRUPT, fid.FFA_YIELD)
+_LOGGED_AT_ONCE = 48
+
+
+class DirectMessage(msgspec.Struct, frozen=True):
+    """A direct request or response: ids and payload words (w3-w7, or x4-x17 for REQ2)."""
+
+    function: int
+    sender: int
+    receiver: int
+    payload: tuple[int, ...]
+    uuid: UUID = NIL
+
+    def respond(self, *payload: int) -> list[int]:
+        """The registers that answer this request with ``payload``."""
+        ids = self.receiver << 16 | self.sender
+        if self.function == fid.FFA_MSG_SEND_DIRECT_REQ2:
+            _check_payload(payload, REQUEST2_WORDS)
+            return [fid.FFA_MSG_SEND_DIRECT_RESP2, ids, 0, 0, *payload]
+        if len(payload) > REQUEST_WORDS:
+            _check_payload(payload, REQUEST_WORDS)
+        return [self.function + 1, ids, 0, *payload]
+
+    def __repr__(self) -> str:
+        known = fid.FUNCTIONS.get(self.function)
+        name = f"{self.function:#x}" if known is None else known.name
+        words = ", ".join(f"{word:#x}" for word in self.payload)
+        to = f" {self.uuid}" if self.uuid.int else ""
+        return f"<{name} {self.sender:#06x} -> {self.receiver:#06x}{to}: {words}>"
+
+
+def direct_message(x: Sequence[int]) -> DirectMessage:
+    """The direct message in the registers of a vCPU."""
+    function = x[0] & MASK32
+    ids = x[1]
+    if function in (fid.FFA_MSG_SEND_DIRECT_REQ2, fid.FFA_MSG_SEND_DIRECT_RESP2):
+        raw = x[2].to_bytes(8, "little") + x[3].to_bytes(8, "little")
+        return DirectMessage(
+            function, ids >> 16 & 0xFFFF, ids & 0xFFFF, tuple(x[4:18]), UUID(bytes=raw)
+        )
+    return DirectMessage(function, ids >> 16 & 0xFFFF, ids & 0xFFFF, tuple(x[3:8]))
+
+
+def _check_payload(payload: Sequence[int], most: int) -> None:
+    if len(payload) > most:
+        raise ValueError(f"{len(payload)} words of payload: this message carries {most}")
+
+
+class MessageCalls(SetupCalls):
+    """The calls by which a partition sends messages and lends cycles."""
+
+    @both_ways
+    async def direct_request(self, to: Peer, *payload: int, bits: int = 64) -> DirectMessage:
+        """FFA_MSG_SEND_DIRECT_REQ with up to five words of so many ``bits``: the response.
+
+        A request that is interrupted, or whose receiver yields, is resumed with FFA_RUN.
+        """
+        function = fid.FFA_MSG_SEND_DIRECT_REQ_64 if bits == 64 else fid.FFA_MSG_SEND_DIRECT_REQ_32
+        if len(payload) > REQUEST_WORDS:
+            _check_payload(payload, REQUEST_WORDS)
+        ids = self.vcpu.endpoint << 16 | self.resolve(to)
+        x = await self._ffa(function, ids, 0, *payload)
+        while x[0] & MASK32 in _PAUSED:
+            x = await self._ffa(fid.FFA_RUN, x[1])
+        return direct_message(x)
+
+    @both_ways
+    async def direct_request2(
+        self, to: Peer, *payload: int, uuid: UUID | str = NIL
+    ) -> DirectMessage:
+        """FFA_MSG_SEND_DIRECT_REQ2 with up to fourteen words to a service: the response."""
+        _check_payload(payload, REQUEST2_WORDS)
+        ids = self.vcpu.endpoint << 16 | self.resolve(to)
+        service = to_pair(as_uuid(uuid))
+        x = await self._ffa(fid.FFA_MSG_SEND_DIRECT_REQ2, ids, *service, *payload)
+        while x[0] & MASK32 in _PAUSED:
+            x = await self._ffa(fid.FFA_RUN, x[1])
+        return direct_message(x)
+
+    @both_ways
+    async def run(self, endpoint: Peer, vcpu: int = 0) -> tuple[int, ...]:
+        """FFA_RUN: the registers it returns with (FFA_MSG_WAIT, FFA_YIELD, FFA_INTERRUPT ...)."""
+        return tuple(await self._ffa(fid.FFA_RUN, self.resolve(endpoint) << 16 | vcpu))
+
+    @both_ways
+    async def msg_wait(self, *, retain_rx: bool = False) -> tuple[int, ...]:
+        """FFA_MSG_WAIT: the registers of whatever ends the wait."""
+        return tuple(await self._ffa(fid.FFA_MSG_WAIT, 0, int(retain_rx)))
+
+    @both_ways
+    async def yield_(self) -> None:
+        """FFA_YIELD."""
+        await self._ffa(fid.FFA_YIELD)
+
+    @both_ways
+    async def idle(self) -> None:
+        """WFI: nothing to do until an interrupt."""
+        await self._idle()
+
+    @coroutine
+    def _idle(self) -> Generator[int, None, None]:
+        self.unawaited.made = None
+        yield exits.IDLE
+
+    @both_ways
+    async def send2(
+        self, to: Peer, data: bytes, *, uuid: UUID | str = NIL, delay_sri: bool = False
+    ) -> None:
+        """FFA_MSG_SEND2: an indirect message."""
+        receiver, service = self.resolve(to), as_uuid(uuid)
+        await self._need_buffers()
+        message = messages.Message(
+            sender=self.endpoint, receiver=receiver, payload=data, uuid=service
+        )
+        self.memory.write(self.buffers.tx, messages.build_message(message, self.version))
+        await self._ffa(fid.FFA_MSG_SEND2, 0, 2 if delay_sri else 0)
+
+    @both_ways
+    async def receive(self) -> messages.Message:
+        """The indirect message in RX, which is released."""
+        data = self.memory.read(self.buffers.rx, self.buffers.pages * PAGE)
+        message = messages.parse_message(data, self.version, older=True)
+        await self._ffa(fid.FFA_RX_RELEASE)
+        return message
+
+    @both_ways
+    async def console_log(self, text: str) -> None:
+        """FFA_CONSOLE_LOG, as often as the text is long."""
+        data = text.encode()
+        for at in range(0, len(data), _LOGGED_AT_ONCE):
+            part = data[at : at + _LOGGED_AT_ONCE]
+            words = [int.from_bytes(part[i : i + 8], "little") for i in range(0, len(part), 8)]
+            await self._ffa(fid.FFA_CONSOLE_LOG_64, len(part), *words)

@@ -1,0 +1,41 @@
+"""FF-A for whoever drives a vCPU from outside: the calls of a partition, blocking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ffabric.guests.calls.both_ways import Blocking
+from ffabric.guests.ffa import Calls, Ffa
+
+if TYPE_CHECKING:
+    from ffabric.machine.engines.driven import DrivenRunner
+    from ffabric.system.vcpu import Vcpu
+
+
+class Blocked(Exception):  # noqa: N818 - a state of the call, not an error
+    """The call has not returned: whoever has control now must act first."""
+
+    __module__ = "ffabric.testing"
+
+
+class BlockingFfa(Blocking, Calls):
+    """FF-A for whoever drives a vCPU: every call returns when the vCPU has control again.
+
+    A call raises `Blocked` if the vCPU does not get control back: another partition must act first.
+    """
+
+    calls: Ffa
+
+    def __init__(self, vcpu: Vcpu, take: Callable[[], DrivenRunner]) -> None:
+        super().__init__(vcpu)
+        self.calls = Ffa(vcpu)
+        self._take = take
+
+    def exit(self, kind: int) -> None:
+        """Make an exit; raises Blocked if the vCPU does not get control back."""
+        if not self._take().call(kind):
+            failure = self.vcpu.failure
+            if failure is not None:
+                raise failure
+            raise Blocked(f"{self.ctx.name}'s call has not returned; {self.vcpu.stalled}")

@@ -1,0 +1,71 @@
+"""A partition as a test holds it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ffabric.session.ffa import BlockingFfa
+
+if TYPE_CHECKING:
+    from ffabric.machine.access import GuestAccess
+    from ffabric.machine.engines.driven import DrivenRunner
+    from ffabric.system.system import Endpoint
+    from ffabric.system.vcpu import Ram
+
+
+class Handle:
+    """A partition as a test holds it. ``ffa`` drives its first vCPU, ``vcpu(n)`` another."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._calls: dict[int, BlockingFfa] = {}
+
+    @property
+    def id(self) -> int:
+        """The endpoint id."""
+        return self.endpoint.id
+
+    @property
+    def name(self) -> str:
+        """The partition's name."""
+        return self.endpoint.name
+
+    @property
+    def software(self) -> Any:
+        """The Python object that is the partition's software."""
+        return self.endpoint.software
+
+    @property
+    def memory(self) -> GuestAccess:
+        """Loads and stores through the partition's stage-2."""
+        return self.endpoint.memory
+
+    @property
+    def ram(self) -> Ram:
+        """The partition's free pages."""
+        return self.endpoint.ram
+
+    @property
+    def ffa(self) -> BlockingFfa:
+        """The FF-A calls of its first vCPU."""
+        return self.vcpu(0)
+
+    def vcpu(self, index: int) -> BlockingFfa:
+        """The FF-A calls of vCPU ``index``. Raises LookupError if there is no such vCPU."""
+        calls = self._calls.get(index)
+        if calls is None:
+            contexts = self.endpoint.partition.contexts
+            if not 0 <= index < len(contexts):
+                has = f"{self.name} has {len(contexts)}"
+                raise LookupError(f"there is no vCPU {index}: {has}, counted from 0")
+            vcpu = self.endpoint.vcpu(contexts[index])
+            vcpu.endpoint = self.endpoint.id
+            calls = self._calls[index] = BlockingFfa(vcpu, lambda: self._take(index))
+        return calls
+
+    def _take(self, index: int) -> DrivenRunner:
+        return self.endpoint.take(index)
+
+    def __repr__(self) -> str:
+        kind = {"vm": "VM", "sp": "SP"}.get(self.endpoint.spec.kind, "trusted OS")
+        return f"<{kind} {self.name} {self.id:#06x}>"

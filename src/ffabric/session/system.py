@@ -1,0 +1,170 @@
+"""A system in hand: its partitions, its run, VMs that come and go, the rules that have refused.
+
+This is what the ``ffabric`` fixture boots and what a script uses::
+
+    with boot(sps=[Adder()], vms=["client"]) as system:
+        system.vm("client").ffa.direct_request(Adder, 2, 3)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Self
+from weakref import WeakSet
+
+from ffabric.session.handle import Handle
+from ffabric.session.refusals import refused
+from ffabric.system.description.python import vm
+from ffabric.system.options.keywords import suggesting
+from ffabric.system.options.problems import did_you_mean
+from ffabric.system.spec import PartitionDraft
+
+if TYPE_CHECKING:
+    from ffabric.firmware.state.tracer import Tracer
+    from ffabric.system import system as booted
+    from ffabric.system.crash import PartitionCrashed
+    from ffabric.system.vcpu import Software
+
+_OPEN: WeakSet[System] = WeakSet()
+"""The systems that are not closed yet."""
+
+
+class System:
+    """A booted system. A ``with`` block closes it at its end.
+
+    `system` is what is inside: machine, firmware, partitions. It is private and may change.
+    """
+
+    def __init__(self, system: booted.System) -> None:
+        self.system = system
+        self._handles: dict[str, Handle] = {}
+        _OPEN.add(self)
+
+    def vm(self, name: str) -> Handle:
+        """The VM called ``name``. Raises LookupError if there is none."""
+        return self._handle(name, secure=False)
+
+    def sp(self, name: str) -> Handle:
+        """The SP called ``name``. Raises LookupError if there is none."""
+        return self._handle(name, secure=True)
+
+    def _handle(self, name: str, *, secure: bool) -> Handle:
+        endpoint = self.system.endpoints.get(name)
+        if endpoint is None or endpoint.spec.secure is not secure:
+            kind = "SP" if secure else "VM"
+            known = [e.name for e in self.system.endpoints.values() if e.spec.secure is secure]
+            raise LookupError(f"there is no {kind} {name!r}{did_you_mean(name, known)}")
+        handle = self._handles.get(name)
+        if handle is None or handle.endpoint is not endpoint:
+            handle = self._handles[name] = Handle(endpoint)
+        return handle
+
+    def run(self) -> None:
+        """Let the system run until nothing can run any more.
+
+        Raises `PartitionCrashed` if a partition crashes and the system is to stop then.
+        """
+        self.system.run()
+
+    @suggesting
+    def create_vm(
+        self, what: PartitionDraft | Software | type[Software] | str, *, pe: int | None = None
+    ) -> Handle:
+        """Create a VM while the system runs: what `vm` makes, or what `vm` is given.
+
+        Its memory comes from the hypervisor's free frames, its id is one that no VM had before. The
+        hypervisor does the rest on the PE ``pe``, or on whichever is in the normal world first: the
+        SPs that subscribed are told, then the VM starts.
+
+        Raises SystemErrors for what cannot be, NoFrames or NoPages if there is no memory.
+        """
+        draft = what if isinstance(what, PartitionDraft) else vm(what)
+        return Handle(self.system.create_vm(draft, pe=pe))
+
+    @suggesting
+    def destroy_vm(self, name: str, *, pe: int | None = None, reason: str = "destroyed") -> None:
+        """Destroy a VM, whatever its vCPUs are doing: none of them runs again.
+
+        The hypervisor does the rest on the PE ``pe``, or on whichever is in the normal world first:
+        what the VM asked of SPs is finished and the answers are dropped, the SPs that subscribed
+        are told, and its memory comes back, some of it when SPs relinquish it. May be called at any
+        time, from a callback of the clock too. Raises LookupError if there is no such VM.
+        """
+        self.system.destroy_vm(name, pe=pe, reason=reason)
+
+    def refuses(self, rule_id: str) -> AbstractContextManager[None]:
+        """The block must make a call that the rule refuses; its FfaError is expected."""
+        return refused(lambda: self.system.refusals, rule_id)
+
+    def attach(self, tracer: Tracer | None) -> None:
+        """Let ``tracer`` listen to what the firmware does (None: nobody)."""
+        self.system.attach(tracer)
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """How often each rule has refused a call, by the rule's id."""
+        return self.system.refusals
+
+    @property
+    def crashes(self) -> tuple[PartitionCrashed, ...]:
+        """Every partition that has crashed, in their order."""
+        return tuple(self.system.deaths)
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the run was stopped, if a console or a watchdog stopped it; else ""."""
+        return self.system.stop_reason
+
+    @property
+    def exits(self) -> int:
+        """How many exits partitions have made: calls, aborts, waits."""
+        return self.system.machine.exits
+
+    @property
+    def world_switches(self) -> int:
+        """How often the monitor has switched between the worlds."""
+        return self.system.firmware.monitor.world_switches
+
+    @property
+    def choices(self) -> list[int]:
+        """The choices of the run so far; given as ``replay``, they make the same run again."""
+        return list(self.system.machine.choices.log)
+
+    def close(self) -> None:
+        """Give everything back; the system cannot be used any more."""
+        _OPEN.discard(self)
+        self.system.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        names = " ".join(f"{e.name}={e.id:#06x}" for e in self.system.endpoints.values())
+        closed = " closed" if self.system.closed else ""
+        return f"<System {self.system.spec.name}{closed}: {names}>"
+
+
+@contextmanager
+def refuses(rule_id: str, *systems: System) -> Iterator[None]:
+    """The block must make a call that the rule refuses; its FfaError is expected.
+
+    The call may be made in any of ``systems``; without any, in every system that is open. Raises
+    ValueError for a rule that there is not, `NotRefused` if another rule refuses, or none does.
+    """
+
+    def counts() -> dict[str, int]:
+        total: dict[str, int] = {}
+        for system in systems or tuple(_OPEN):
+            for rule, count in system.refusals.items():
+                total[rule] = total.get(rule, 0) + count
+        return total
+
+    with refused(counts, rule_id):
+        yield
+
+
+refuses.__module__ = "ffabric"

@@ -1,0 +1,59 @@
+"""Keywords of functions: a misspelt one is an error that says which one may have been meant."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+from ffabric.system.options.problems import did_you_mean
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def check_keywords(function: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise TypeError for the first of the keywords that the function has no parameter for."""
+    names = list(known)
+    for key in given:
+        if key not in names:
+            hint = did_you_mean(key, names)
+            raise TypeError(f"{function}() has no parameter {key!r}{hint}")
+
+
+def binding_error(
+    function: Callable[..., object], error: TypeError, keywords: Iterable[str]
+) -> TypeError:
+    """What a call of ``function`` with ``keywords`` raised: if one is misspelt, an error of that.
+
+    Everything else that can be wrong with the arguments is told by ``error`` itself, with the name
+    of ``function`` in the place of the one that it wraps.
+    """
+    names = [
+        name
+        for name, each in inspect.signature(function).parameters.items()
+        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY) and name != "self"
+    ]
+    try:
+        check_keywords(function.__name__, keywords, names)
+    except TypeError as misspelt:
+        return misspelt
+    inner = getattr(inspect.unwrap(function), "__qualname__", "")
+    return TypeError(str(error).replace(inner, function.__qualname__))
+
+
+def suggesting(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a misspelt keyword of ``function`` be told with the one that may have been meant."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            inside = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+            if inside:
+                raise
+            raise binding_error(function, error, kwargs) from None
+
+    return call

@@ -1,0 +1,156 @@
+"""A system in hand: its partitions, its end, one verb for refusals."""
+
+import pytest
+
+from ffabric.guests.errors import FfaError
+from ffabric.guests.partition import Partition
+from ffabric.session.booting import boot
+from ffabric.session.refusals import NotRefused
+from ffabric.session.system import refuses
+from ffabric.system.system import Closed
+
+RULE = "mem.share.unaligned_base"
+
+
+class Adder(Partition):
+    uuid = "5a7c6d2e-5f4b-4a8e-9a55-3f9c1f0a7b11"
+
+    async def on_direct_request(self, request, ffa):
+        a, b, *_ = request.payload
+        return request.respond(a + b)
+
+
+def test_a_script_boots_a_system_and_closes_it():
+    with boot(sps=[Adder()], vms=["client"]) as system:
+        assert system.vm("client").ffa.direct_request(Adder, 2, 3).payload[0] == 5
+    assert "closed" in repr(system)
+
+
+def test_a_system_that_is_not_started_has_not_run():
+    with boot(sps=[Adder()], vms=["client"], start=False) as system:
+        assert system.exits == 0
+        system.run()
+        assert system.exits > 0
+
+
+def test_what_happened_is_counted(ffabric):
+    system = ffabric.boot(sps=[Adder()], vms=["client"])
+    client = system.vm("client").ffa
+    exits, switches = system.exits, system.world_switches
+    client.direct_request(Adder, 20, 22)
+    assert (system.exits - exits, system.world_switches - switches) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda system, client: client.ffa.id_get(),
+        lambda system, client: client.vcpu(0).direct_request(Adder),
+        lambda system, client: system.run(),
+        lambda system, client: system.create_vm("another"),
+        lambda system, client: system.destroy_vm("client"),
+    ],
+)
+def test_a_closed_system_says_so(use):
+    system = boot(sps=[Adder()], vms=["client"])
+    client = system.vm("client")
+    client.ffa.id_get()
+    system.close()
+    with pytest.raises(Closed, match="system is closed: nothing can be done with it any more"):
+        use(system, client)
+
+
+def test_closing_twice_is_closing():
+    system = boot(vms=["client"])
+    system.close()
+    system.close()
+
+
+def test_a_partition_that_there_is_not_is_told(ffabric):
+    system = ffabric.boot(sps=[Adder()], vms=["client"])
+    with pytest.raises(LookupError, match=r"there is no VM 'cleint' \(did you mean 'client'\?\)"):
+        system.vm("cleint")
+    with pytest.raises(LookupError, match="there is no SP 'client'"):
+        system.sp("client")
+    with pytest.raises(LookupError, match="there is no vCPU 3: client has 1, counted from 0"):
+        system.vm("client").vcpu(3)
+
+
+def test_vms_come_and_go_by_what_describes_them(ffabric):
+    system = ffabric.boot(vms=["alice"])
+    created = system.create_vm("bob")
+    system.run()
+    assert created.id == system.vm("bob").id == 2
+    system.destroy_vm("alice", reason="no longer needed")
+    system.run()
+    with pytest.raises(LookupError, match="there is no VM 'alice'"):
+        system.vm("alice")
+
+
+def test_a_misspelt_keyword_of_a_method_is_told(ffabric):
+    system = ffabric.boot(vms=["alice"])
+    with pytest.raises(TypeError, match=r"destroy_vm\(\) has no parameter 'raeson' \(did you mean"):
+        system.destroy_vm("alice", raeson="typing")
+
+
+def test_what_is_shown_of_them_says_who_they_are(ffabric):
+    system = ffabric.boot(sps=[Adder()], vms=["client"], name="sums")
+    client = system.vm("client")
+    assert repr(system) == "<System sums: adder=0x8001 client=0x0001>"
+    assert repr(client) == "<VM client 0x0001>"
+    assert repr(system.sp("adder")) == "<SP adder 0x8001>"
+    assert repr(client.ffa) == "<BlockingFfa of <Vcpu client.0>>"
+    answer = client.ffa.direct_request(Adder, 2, 3)
+    name = "FFA_MSG_SEND_DIRECT_RESP_64"
+    assert repr(answer) == f"<{name} 0x8001 -> 0x0001: 0x5, 0x0, 0x0, 0x0, 0x0>"
+
+
+def test_memory_that_was_retrieved_is_shown_with_its_pages(ffabric):
+    system = ffabric.boot(sps=["vault"], vms=["client"])
+    client, vault = system.vm("client"), system.sp("vault")
+    handle = client.ffa.share("vault", ipa=client.ram.allocate(2), pages=2)
+    got = vault.ffa.retrieve(handle, "client")
+    assert repr(got) == f"<Retrieved {handle:#x} of 0x0001: pages 2 at {got.ipa:#x}>"
+
+
+@pytest.fixture
+def pair(ffabric):
+    return [ffabric.boot(sps=[Adder()], vms=["client"]) for _ in range(2)]
+
+
+def test_a_refusal_is_expected_of_any_open_system(pair):
+    with refuses(RULE):
+        pair[1].vm("client").ffa.share(Adder, ipa=1)
+
+
+def test_a_refusal_is_expected_of_one_system(pair):
+    first, second = pair
+    with refuses(RULE, first), first.refuses(RULE):
+        first.vm("client").ffa.share(Adder, ipa=1)
+    with pytest.raises(FfaError), refuses(RULE, first):
+        second.vm("client").ffa.share(Adder, ipa=1)
+
+
+def test_a_refusal_that_does_not_come_is_told(pair):
+    with (
+        pytest.raises(NotRefused, match=f"{RULE} refused nothing: the calls succeeded"),
+        refuses(RULE),
+    ):
+        pair[0].vm("client").ffa.id_get()
+
+
+def test_another_refusal_is_told(pair):
+    client = pair[0].vm("client").ffa
+    with (
+        pytest.raises(NotRefused, match=r"refused by mem\.handle, not by mem"),
+        refuses(RULE),
+    ):
+        client.reclaim(0x42)
+
+
+def test_a_rule_that_there_is_not_is_told(pair):
+    with (
+        pytest.raises(ValueError, match=r"there is no rule .* \(did you mean 'mem.share.un"),
+        refuses("mem.share.unalined_base"),
+    ):
+        pass
