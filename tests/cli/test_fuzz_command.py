@@ -6,14 +6,14 @@ import pytest
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.fuzz import fuzz
-from ffabric.firmware.manager.memory.relayer import Relayer
+from ffabric.firmware.manager.manager import Manager
 from ffabric.observe.trace import read_lines
 
 
 @pytest.fixture
 def forgetful(monkeypatch):
     """Firmware that clears nothing."""
-    monkeypatch.setattr(Relayer, "zero", lambda self, runs: None)
+    monkeypatch.setattr(Manager, "zero", lambda self, runs: None)
 
 
 def shown(capsys):

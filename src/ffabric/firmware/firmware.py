@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffabric.firmware.hypervisor.vms import scheduler
 from ffabric.firmware.spmc import interrupts
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine.gic import GROUP1NS
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.manager.dispatch import Manager
+    from ffabric.firmware.manager.manager import Manager
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.firmware.state.partition import Next
@@ -136,7 +137,7 @@ class Firmware:
         if self.hypervisor is not None:
             if pending is None:
                 return False
-            nxt = self.hypervisor.interrupt(pe, pending[0], ctx)
+            nxt = scheduler.physical_interrupt(self.hypervisor, pe, pending[0], ctx)
             if nxt is not pe.current:
                 self.route(pe, nxt)
             return True
@@ -168,6 +169,6 @@ class Firmware:
                 self.monitor.to_normal(pe)
             return True
         if not secure and self.hypervisor is not None:
-            self.hypervisor.leave(pe)
+            self.monitor.normal.leave(pe)
         self.route(pe, nxt)
         return True

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ffabric.abi.words import PAGE
+from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.rules import show
 from ffabric.machine.engines.driven import DrivenRunner
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ffabric.abi.ffa.status import Status
     from ffabric.firmware.firmware import Firmware
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.manager.dispatch import Manager
+    from ffabric.firmware.manager.manager import Manager
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.firmware.state.rules import Refused
     from ffabric.firmware.state.tracer import Tracer
@@ -222,7 +223,7 @@ class System:
             raise
         self.adopt(endpoint)
         where = None if pe is None else self.machine.pes[pe]
-        self.machine.post(lambda: hypervisor.create(endpoint.partition, where))
+        self.machine.post(lambda: lifetime.begin(hypervisor, endpoint.partition, where))
         return endpoint
 
     def destroy_vm(self, name: str, *, pe: int | None = None, reason: str = "destroyed") -> None:
@@ -241,7 +242,7 @@ class System:
             raise LookupError(f"there is no VM {name!r}{did_you_mean(name, known)}")
         vm = endpoint.partition
         where = None if pe is None else self.machine.pes[pe]
-        self.machine.post(lambda: hypervisor.destroy(vm, reason, where))
+        self.machine.post(lambda: lifetime.end(hypervisor, vm, reason, where))
 
     def wake_vm(self, name: str) -> None:
         """End the WFI of a VM's vCPUs, which the architecture lets happen at any time."""

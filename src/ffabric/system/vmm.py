@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ffabric.firmware.hypervisor.vms import interrupts
+from ffabric.firmware.hypervisor import interrupts
 
 if TYPE_CHECKING:
     from ffabric.system.system import System

@@ -11,7 +11,7 @@ from ffabric.abi.ffa.status import from_register
 from ffabric.abi.ffa.version import V1_2, V1_3
 from ffabric.abi.words import PAGE
 from ffabric.firmware.manager import cycles
-from ffabric.firmware.manager.dispatch import Manager
+from ffabric.firmware.manager.manager import Manager
 from ffabric.firmware.manager.memory import permissions, retrieve, send
 from ffabric.firmware.manager.messages import direct, indirect
 from ffabric.firmware.manager.notifications import calls as notifications
@@ -69,6 +69,7 @@ class Bench(Manager):
         memory.add("ram", RAM, 8 * PAGES * PAGE, secure=False)
         pool = PagePool(memory, TABLES, 256)
         super().__init__(SimpleNamespace(memory=memory), pool, V1_3)
+        self.peer = self.scheduler = Elsewhere(self)
         self.pe = PE(0, 0)
         self.tracer = Tracer()
         self.foreign = []
@@ -151,35 +152,67 @@ class Bench(Manager):
         """What was refused last, in words."""
         return str(self.tracer.refusals[-1]) if self.tracer.refusals else "nothing refused"
 
-    # What the SPMC and the hypervisor decide.
+    def console(self, partition, text):
+        self.lines.append((partition.name, text))
+
+
+class Elsewhere:
+    """The peer and the scheduler of a bench: they note what is asked of them."""
+
+    def __init__(self, bench):
+        self.bench = bench
+
+    def has(self, endpoint):
+        return not endpoint & 0x8000
 
     def speaks_for(self, partition, sender):
         return not sender & 0x8000 if partition.gateway else sender == partition.id
 
-    def is_remote(self, endpoint):
-        return not endpoint & 0x8000
+    def partitions(self, asker, *, in_registers):
+        known = self.bench.foreign
+        return known if in_registers else [each for each in known if each.id < 0xFFC0]
 
-    def foreign_partitions(self, asker, *, in_registers):
-        return self.foreign if in_registers else [each for each in self.foreign if each.id < 0xFFC0]
+    def services(self, wanted):
+        return []
 
-    def forward_message(self, pe, caller, message, *, delayed):
-        self.forwarded.append((message, delayed))
+    def mailbox_of(self, partition, sender):
+        return partition.mailbox if sender == partition.id else None
+
+    def mailbox_changed(self, pe, caller, *, mapped):
+        return caller
+
+    def rx_released(self, pe, caller):
+        return caller
+
+    def shares_rx(self, target):
+        return False
+
+    def send_message(self, pe, caller, message, *, delayed):
+        self.bench.forwarded.append((message, delayed))
+        return self.succeed(caller)
+
+    def keeps_notifications(self, endpoint):
+        return endpoint in self.bench.elsewhere
+
+    def notification(self, pe, caller):
+        self.bench.forwarded.append(caller.x[0:8])
+        return self.succeed(caller)
+
+    def relays(self, region):
+        return False
+
+    def succeed(self, caller):
         caller.x[0:8] = [fid.FFA_SUCCESS_32] + [0] * 7
         return caller
 
-    def notifies_elsewhere(self, endpoint):
-        return endpoint in self.elsewhere
+    def entering(self, pe, ctx):
+        pass
 
-    def forward_notification(self, pe, caller):
-        self.forwarded.append(caller.x[0:8])
-        caller.x[0:8] = [fid.FFA_SUCCESS_32] + [0] * 7
-        return caller
+    def yielded(self, pe, ctx):
+        return ctx
 
-    def notify_pending(self, pe, state, vcpu, *, delayed):
-        self.signals.append((state.endpoint, vcpu, delayed))
-
-    def console(self, partition, text):
-        self.lines.append((partition.name, text))
+    def notify(self, pe, state, vcpu, *, delayed):
+        self.bench.signals.append((state.endpoint, vcpu, delayed))
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import pytest
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import PAGE
-from ffabric.firmware.manager.memory import reclaim, relayer, retrieve, send
+from ffabric.firmware.manager.manager import Manager
+from ffabric.firmware.manager.memory import reclaim, retrieve, send
 from ffabric.firmware.state import region
 from ffabric.firmware.state.region import DONATE, LEND
 from ffabric.lab.oracle.address_spaces import Discrepancy
@@ -195,12 +196,12 @@ def test_a_donor_that_keeps_its_page(monkeypatch, watched):
 
 def test_the_wrong_page(monkeypatch, watched):
     def wrong(right):
-        def addresses(self, borrower, region):
-            return [(ipa, pa + PAGE, n) for ipa, pa, n in right(self, borrower, region)]
+        def addresses(borrower, region):
+            return [(ipa, pa + PAGE, n) for ipa, pa, n in right(borrower, region)]
 
         return addresses
 
-    spoil(monkeypatch, relayer.Relayer, "addresses_for", wrong)
+    spoil(monkeypatch, retrieve, "_addresses_for", wrong)
     assert "the tables say" in found(watched(), "share", "v", "w")
 
 
@@ -242,7 +243,7 @@ def test_a_reclaim_too_early(monkeypatch, watched):
 
 
 def test_memory_that_is_not_cleared(monkeypatch, watched):
-    monkeypatch.setattr(relayer.Relayer, "zero", lambda self, runs: None)
+    monkeypatch.setattr(Manager, "zero", lambda self, runs: None)
     system = watched()
     at = system.page("a")
     system["a"].memory.write(at, b"secret")

@@ -12,8 +12,7 @@ from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.state.mailbox import Buffer, Mailbox
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.hypervisor.spmc_link.sequences import Sequence
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence
     from ffabric.machine.machine import PE
 
 MAILBOX_PAGES = 4

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.uuids import NIL
-from ffabric.firmware.hypervisor.spmc_link import relay
+from ffabric.firmware.hypervisor.spmc_link import relay, sequences
 from ffabric.firmware.manager import cycles
-from ffabric.firmware.manager.dispatch import Handler
+from ffabric.firmware.manager.manager import Handler
 from ffabric.firmware.manager.memory import fragments, reclaim, retrieve, send
 from ffabric.firmware.manager.messages import direct, indirect
 from ffabric.firmware.manager.notifications import calls as notifications
@@ -32,8 +32,8 @@ def _filling_rx(handlers: Mapping[int, Handler[Hypervisor]]) -> dict[int, Handle
         def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
             if caller.partition.id not in hypervisor.shared_mailboxes:
                 return handler(hypervisor, pe, caller)
-            return hypervisor.run_sequence(
-                pe, caller, relay.fill_rx(hypervisor, pe, caller, handler)
+            return sequences.run(
+                hypervisor, pe, caller, relay.fill_rx(hypervisor, pe, caller, handler)
             )
 
         return call
@@ -48,12 +48,12 @@ def _discovering(handler: Handler[Hypervisor]) -> Handler[Hypervisor]:
         wanted = discovery.wanted_by(caller)
         told = hypervisor.link_version >= discovery.SEVERAL_UUIDS_SINCE
         if not told and wanted != NIL and wanted not in hypervisor.secure_services:
-            return hypervisor.run_sequence(
-                pe, caller, relay.discover(hypervisor, pe, caller, handler)
+            return sequences.run(
+                hypervisor, pe, caller, relay.discover(hypervisor, pe, caller, handler)
             )
         if discovery.fills_rx(caller) and caller.partition.id in hypervisor.shared_mailboxes:
-            return hypervisor.run_sequence(
-                pe, caller, relay.fill_rx(hypervisor, pe, caller, handler)
+            return sequences.run(
+                hypervisor, pe, caller, relay.fill_rx(hypervisor, pe, caller, handler)
             )
         return handler(hypervisor, pe, caller)
 
@@ -75,14 +75,14 @@ def _rx_release(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Nex
         return mailbox.rx_release(hypervisor, pe, caller)
     if vm.mailbox is not None and vm.mailbox.full:
         return mailbox.rx_release(hypervisor, pe, caller)
-    return hypervisor.run_sequence(pe, caller, relay.release_foreign(caller))
+    return sequences.run(hypervisor, pe, caller, relay.release_foreign(caller))
 
 
 def _bitmap(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_BITMAP_CREATE and _DESTROY by a VM that schedules: for itself."""
     if caller.x[1] != caller.partition.id:
         refuse(BITMAP_VM, got=caller.x[1], expected=caller.partition.id)
-    return hypervisor.forward_notification(pe, caller)
+    return hypervisor.peer.notification(pe, caller)
 
 
 _ROOMS: tuple[Mapping[int, Handler[Hypervisor]], ...] = (

@@ -17,13 +17,14 @@ from ffabric.abi.ffa import notifications as abi
 from ffabric.abi.ffa.accessors import result_reader
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32, join, pack_ids, unpack_ids
+from ffabric.firmware.hypervisor import interrupts
+from ffabric.firmware.hypervisor.spmc_link import sequences
 from ffabric.firmware.hypervisor.spmc_link.relay import rest, uninterrupted
-from ffabric.firmware.hypervisor.vms import interrupts
+from ffabric.firmware.hypervisor.spmc_link.unfinished import is_occupied
 from ffabric.firmware.manager.notifications import calls as notifications
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.hypervisor.spmc_link.sequences import Sequence, Steps
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence, Steps
     from ffabric.firmware.state.notifications import NotificationState
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
@@ -105,12 +106,12 @@ def _run_at_home(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
     if there is pe:
         yield from _run(hypervisor, target, pe)
     else:
-        hypervisor.run_deferred(partial(_run, hypervisor, target), there)
+        sequences.run_deferred(hypervisor, partial(_run, hypervisor, target), there)
 
 
 def _run(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
     """Give cycles to a context of an SP; one that serves a request gets them from who made it."""
-    if hypervisor.is_occupied(unpack_ids(target)[0]) or target in hypervisor.unfinished:
+    if is_occupied(hypervisor, unpack_ids(target)[0]) or target in hypervisor.unfinished:
         hypervisor.retried.receivers.append(target)
         return
     answer = yield from uninterrupted(hypervisor, pe, [fid.FFA_RUN, target])

@@ -31,7 +31,7 @@ from ffabric.firmware.state.partition import ExecutionContext, Partition
 from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import Next
     from ffabric.machine.machine import PE
 
@@ -107,7 +107,7 @@ def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     endpoint, index = unpack_ids(word)
     target = pm.partitions.get(endpoint)
     if target is None:
-        return pm.forward_run(pe, caller, word)
+        return pm.peer.run(pe, caller, word)
     if target is caller.partition or index >= len(target.contexts):
         refuse(RUN_TARGET, got=word, expected=f"{target.name} context < {len(target.contexts)}")
     if not target.up and index != pe.index:
@@ -123,7 +123,7 @@ def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     else:
         go_on(pe, caller, ctx)
     if target.signals:
-        pm.entering(pe, ctx)
+        pm.scheduler.entering(pe, ctx)
     return ctx
 
 
@@ -205,7 +205,7 @@ def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     box = caller.partition.mailbox
     if box is not None and box.full and not retains_rx(caller):
         mailbox.release(pm, pe, caller.partition)
-    return pm.wait(pe, caller)
+    return pm.scheduler.wait(pe, caller)
 
 
 def give_back(pm: Manager, pe: PE, ctx: ExecutionContext, asker: ExecutionContext) -> Next:
@@ -231,7 +231,7 @@ def yield_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     asker = caller.caller
     if asker is None:
         reply.success(x)
-        return pm.yielded(pe, caller)
+        return pm.scheduler.yielded(pe, caller)
     asker.x[0:8] = (fid.FFA_YIELD, _word(caller), x[2], x[3], 0, 0, 0, 0)
     if asker.state is State.ABORTED:
         caller.yield_to(None, pe)
@@ -254,7 +254,7 @@ def error(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 def abort(pm: Manager, pe: PE, ctx: ExecutionContext, reason: str) -> Next:
     """The partition of ``ctx`` cannot go on: every context is ABORTED and whoever waits is told."""
     kill(pm, ctx.partition, reason)
-    return pm.ended(pe, ctx)
+    return pm.scheduler.failed(pe, ctx)
 
 
 def unwind(pm: Manager, pe: PE, ctx: ExecutionContext) -> Next:
@@ -271,7 +271,7 @@ def unwind(pm: Manager, pe: PE, ctx: ExecutionContext) -> Next:
             asker.regain(pe)
             return asker
         ctx = asker
-    return pm.aborted(pe, ctx)
+    return pm.scheduler.nobody_waits(pe, ctx)
 
 
 def stop(partition: Partition, reason: str) -> None:

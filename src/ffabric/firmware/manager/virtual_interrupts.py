@@ -14,7 +14,7 @@ from ffabric.abi.words import MASK32
 from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
 
@@ -50,7 +50,7 @@ def enable(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
         caller.virq.enabled[intid] = pin
     else:
         caller.virq.enabled.pop(intid, None)
-    pm.interrupt_enabled(caller, intid, bool(on))
+    pm.scheduler.interrupt_enabled(caller, intid, bool(on))
     drive(caller)
     x[0] = 0
     return caller
@@ -71,7 +71,7 @@ def deactivate(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
         x[0] = FAILURE
         return caller
     caller.virq.active.discard(intid)
-    pm.interrupt_deactivated(caller, intid)
+    pm.scheduler.interrupt_deactivated(caller, intid)
     x[0] = 0
     return caller
 
@@ -80,7 +80,9 @@ def reconfigure(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionConte
     """HF_INTERRUPT_RECONFIGURE(intid, command, value): 0, or -1 for what is not to be changed."""
     x = caller.x
     intid, command, value = (word & MASK32 for word in x[1:4])
-    possible = intid < MAX_INTID and pm.interrupt_reconfigured(caller, intid, command, value)
+    possible = intid < MAX_INTID and pm.scheduler.interrupt_reconfigured(
+        caller, intid, command, value
+    )
     x[0] = 0 if possible else FAILURE
     return caller
 

@@ -206,14 +206,14 @@ def _handle(pe: PE, target: ExecutionContext, interrupted: Next) -> ExecutionCon
     return target
 
 
-def settle(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
+def entered_waiting(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
     """``ctx`` has entered WAITING and ``nxt`` would run; what runs instead if any is pending."""
     virq = ctx.virq
     if virq.exiting:
         virq.exiting = False
         virq.forget(hafnium.MANAGED_EXIT_INTID)
     for intid in sorted(virq.active):
-        spmc.interrupt_deactivated(ctx, intid)
+        deactivated(spmc, ctx, intid)
     virq.active.clear()
     virtual_interrupts.drive(ctx)
     ctx.attention = bool(virq.pending)
@@ -232,8 +232,10 @@ def done(spmc: Spmc, pe: PE, handler: ExecutionContext) -> Next:
     return interrupted
 
 
-def end(spmc: Spmc, ctx: ExecutionContext, intid: int) -> None:
+def deactivated(spmc: Spmc, ctx: ExecutionContext, intid: int) -> None:
     """An SP has handled the interrupt of its device: a level-triggered one may come again."""
+    if spmc.interrupt_owners.get(intid) is not ctx.partition:
+        return
     assert ctx.pe is not None
     gic = spmc.machine.gic
     if not gic.is_edge(intid, ctx.pe.index):

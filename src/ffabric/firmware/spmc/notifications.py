@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 def pending(spmc: Spmc, pe: PE, *, delayed: bool) -> None:
     """Something became pending: raise the SRI, now or when ``pe`` leaves the secure world."""
     if delayed:
-        spmc.delayed_sri[pe.index] = True
+        spmc.cpus[pe.index].delayed_sri = True
     else:
         spmc.machine.gic.set_pending(spmc.sri, pe.index)
 
 
 def leaving(spmc: Spmc, pe: PE) -> None:
     """``pe`` leaves the secure world: raise an SRI that was delayed."""
-    spmc.delayed_sri[pe.index] = False
+    spmc.cpus[pe.index].delayed_sri = False
     spmc.machine.gic.set_pending(spmc.sri, pe.index)
 
 

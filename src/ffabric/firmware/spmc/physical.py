@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.accessors import reader
-from ffabric.abi.ffa.rxtx import EndpointBuffers, parse_endpoint_buffers
+from ffabric.abi.ffa.rxtx import parse_endpoint_buffers
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.manager.setup import mailbox
+from ffabric.firmware.spmc.spmc import VmMailbox
 from ffabric.firmware.state import ownership, reply
-from ffabric.firmware.state.mailbox import Buffer, Mailbox
+from ffabric.firmware.state.mailbox import Buffer
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import VALID
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler
+    from ffabric.firmware.manager.manager import Handler
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.machine.machine import PE
@@ -74,27 +75,18 @@ def map_(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     return caller
 
 
-class VmMailbox(Mailbox):
-    """The RX/TX pair of a VM, and where it lies: the hypervisor alone knows its addresses."""
-
-    __slots__ = ("ranges",)
-
-    def __init__(self, spmc: Spmc, buffers: EndpointBuffers) -> None:
-        super().__init__(Buffer(0, _views(spmc, buffers.tx)), Buffer(0, _views(spmc, buffers.rx)))
-        self.ranges = [*buffers.tx, *buffers.rx]
-
-
 def _map_vm(spmc: Spmc, caller: ExecutionContext) -> None:
     box = caller.partition.mailbox
     if box is None:
         refuse(mailbox.NO_MAILBOX, got="no buffers", expected="the hypervisor's RX/TX pair")
     buffers = parse_endpoint_buffers(box.tx.snapshot(box.tx.size))
     vm = buffers.endpoint
-    if not spmc.speaks_for(caller.partition, vm) or vm == caller.partition.id:
+    if not spmc.peer.speaks_for(caller.partition, vm) or vm == caller.partition.id:
         refuse(VM_ID, got=vm, expected="a VM's id")
     if vm in spmc.vm_mailboxes:
         refuse(TWICE, got=vm, expected="a VM without a pair")
-    mapped = VmMailbox(spmc, buffers)
+    tx, rx = (Buffer(0, _views(spmc, ranges)) for ranges in (buffers.tx, buffers.rx))
+    mapped = VmMailbox(tx, rx, [*buffers.tx, *buffers.rx])
     _judge_overlap(mapped.ranges)
     _share(spmc, mapped, ownership.SHARED)
     spmc.vm_mailboxes[vm] = mapped

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 from ffabric.abi.ffa import partition_info as info
@@ -17,13 +18,17 @@ from ffabric.abi.words import PAGE
 from ffabric.firmware.firmware import Firmware
 from ffabric.firmware.hypervisor.hypervisor import Hypervisor
 from ffabric.firmware.hypervisor.optee.mediator import Mediator
+from ffabric.firmware.hypervisor.setup import add_vm, make_hypervisor
 from ffabric.firmware.hypervisor.vms.frames import Frames
-from ffabric.firmware.manager.dispatch import Manager
+from ffabric.firmware.hypervisor.vms.scheduler import virtual_interrupts_changed
+from ffabric.firmware.manager.manager import Manager
 from ffabric.firmware.manager.notifications import calls as notifications
 from ffabric.firmware.monitor.dispatcher import Dispatcher, Entered
 from ffabric.firmware.monitor.kernel import Kernel
 from ffabric.firmware.monitor.logical import LOGICAL_PARTITIONS, LogicalPartitions
 from ffabric.firmware.monitor.monitor import Monitor
+from ffabric.firmware.spmc.scheduler import SecureScheduler
+from ffabric.firmware.spmc.setup import add_sp, make_spmc, own_interrupt
 from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
 from ffabric.firmware.state.partition import Action, Partition
 from ffabric.machine.bus import Bus, Region
@@ -128,8 +133,8 @@ class _Builder:
         set_up(self.gic, secure)
         self._frames()
         logical = LogicalPartitions(LOGICAL_PARTITIONS)
-        spmc = self._spmc(logical)
-        monitor = Monitor(self.machine, spmc, logical)
+        spmc, secure_world = self._spmc(logical)
+        monitor = Monitor(self.machine, secure_world, logical)
         hypervisor = self._hypervisor(monitor) if spec.hypervisor else None
         firmware = Firmware(self.machine, monitor, spmc, hypervisor)
         system = System(spec, self.machine, firmware, self)
@@ -161,7 +166,7 @@ class _Builder:
                 secure=secure,
             )
 
-    def _spmc(self, logical: LogicalPartitions) -> Spmc:
+    def _spmc(self, logical: LogicalPartitions) -> tuple[Spmc, SecureScheduler]:
         spec = self.spec.spmc
         pool = PagePool(self.memory, spec.memory.base, spec.memory.size // PAGE)
         world = self._stage2(pool)
@@ -169,7 +174,7 @@ class _Builder:
             if not bank.secure and bank.end <= 1 << world.ipa_bits:
                 pages = bank.size // PAGE
                 world.map(bank.base, bank.base, pages, RAM | S2AP_R | S2AP_W | XN | SW_NS)
-        return Spmc(
+        return make_spmc(
             self.machine,
             pool,
             spec.ffa_version,
@@ -185,9 +190,14 @@ class _Builder:
         base = spec.memory.base + MAILBOX_BYTES
         pool = PagePool(self.memory, base, (spec.memory.size - MAILBOX_BYTES) // PAGE)
         frames = Frames(self._unused(spec.memory.base, spec.memory.size))
-        hypervisor = Hypervisor(self.machine, pool, spec.ffa_version, monitor, frames)
-        hypervisor.mailbox_base = spec.memory.base
-        return hypervisor
+        return make_hypervisor(
+            self.machine,
+            pool,
+            spec.ffa_version,
+            monitor=monitor,
+            frames=frames,
+            mailbox_base=spec.memory.base,
+        )
 
     def _unused(self, base: int, size: int) -> list[tuple[int, int]]:
         """Ranges of non-secure memory that nobody was given."""
@@ -224,13 +234,16 @@ class _Builder:
             assert partition.stage2 is not None
             partition.stage2.free()
             raise
-        manager.add(partition, spec.vcpus)
+        if isinstance(manager, Spmc):
+            add_sp(manager, partition, spec.vcpus)
+        elif isinstance(manager, Hypervisor):
+            add_vm(manager, partition, spec.vcpus)
         if partition.properties & info.NOTIFICATIONS:
             notifications.enable(partition)
         interrupts = [line for d in spec.manifest.device_regions for line in d.interrupts]
         if isinstance(manager, Spmc):
             for line in interrupts:
-                manager.own_interrupt(line.id, partition)
+                own_interrupt(manager, line.id, partition)
         else:
             partition.interrupts = frozenset(line.id for line in interrupts)
         enabled = None if spec.secure else True
@@ -266,7 +279,7 @@ class _Builder:
         gic = Gic(self.spec.pes, self.spec.mpidrs)
         set_up(gic)
         vm.gic = gic
-        gic.on_change = lambda: hypervisor.virtual_interrupts_changed(vm)
+        gic.on_change = partial(virtual_interrupts_changed, hypervisor, vm)
         at = self.spec.gic
         size = REDISTRIBUTOR_SIZE * self.spec.pes
         base = VIRTUAL_GICS + stage2.vmid * (DISTRIBUTOR_SIZE + size)

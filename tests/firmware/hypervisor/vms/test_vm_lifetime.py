@@ -9,6 +9,7 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.spmc_link.retried import RECLAIMS
+from ffabric.firmware.hypervisor.spmc_link.unfinished import is_occupied
 from ffabric.firmware.hypervisor.vms.frames import NoFrames
 from ffabric.firmware.hypervisor.vms.ids import NoIds
 from ffabric.firmware.state.context import State
@@ -116,7 +117,7 @@ class World:
         assert number not in hypervisor.shared_mailboxes
         assert not hypervisor.unfinished
         assert not hypervisor.retried.messages
-        assert not hypervisor._deferred
+        assert not hypervisor.deferred
         contexts = set(endpoint.partition.contexts)
         for pe in self.machine.pes:
             assert pe.current not in contexts
@@ -260,7 +261,7 @@ def test_while_an_sp_rests_from_a_dead_ones_request_it_is_occupied(world):
     world.ask(world.vcpu("v"), "u")
     v = world.destroy()
     now, occupied = clock.now, []
-    clock.at(now + 500_000, lambda: occupied.append(world.hypervisor.is_occupied(u.endpoint)))
+    clock.at(now + 500_000, lambda: occupied.append(is_occupied(world.hypervisor, u.endpoint)))
     u.call(fid.FFA_YIELD, 0, 1_000_000)
     assert occupied == [True]
     assert clock.now >= now + 1_000_000

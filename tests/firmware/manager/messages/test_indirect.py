@@ -116,7 +116,7 @@ def test_a_message_of_a_vm_raises_the_hypervisors_bit(bench, other):
 def test_the_gateway_sends_for_a_vm_from_the_vms_buffers(bench, sp, other):
     bench.give_mailbox(other)
     bench.give_mailbox(sp)
-    bench.mailbox_of = lambda partition, sender: sp.mailbox if sender == 3 else None
+    bench.peer.mailbox_of = lambda partition, sender: sp.mailbox if sender == 3 else None
     write(sp, hello(sender=3))
     bench.ok(bench.gateway, fid.FFA_MSG_SEND2, 3 << 16)
     assert received(other) == hello(sender=3)

@@ -25,13 +25,13 @@ from ffabric.abi.optee import rpc, smc
 from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor.optee import rules
 from ffabric.firmware.hypervisor.optee.shadow import Guest, RpcShadow, Shadow
-from ffabric.firmware.manager.dispatch import REFUSALS, as_refused
+from ffabric.firmware.hypervisor.spmc_link import sequences
+from ffabric.firmware.manager.manager import REFUSALS, as_refused
 from ffabric.firmware.state.rules import Refused, refuse
 from ffabric.machine.pages import NoPages
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.hypervisor.spmc_link.sequences import Sequence, Steps
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence, Steps
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.machine.machine import PE
 
@@ -44,7 +44,7 @@ MAX_COOKIES = 32
 """Pages for messages of OP-TEE that a VM may have given it."""
 
 Answer = Generator[list[int], list[int], list[int]]
-"""Part of a script: ends with a0 to a3 for the VM."""
+"""Part of a sequence: ends with a0 to a3 for the VM."""
 
 
 class Call:
@@ -149,7 +149,7 @@ class Mediator:
         finally:
             client.inside -= 1
         if not client.inside and (end := self._dying.pop(client.guest.vm.id, None)):
-            self.hypervisor.defer(end)
+            sequences.defer(self.hypervisor, end)
         return answer
 
     def _exchange_capabilities(self, client: Client, x: list[int]) -> Answer:

@@ -20,8 +20,9 @@ from ffabric.abi.ffa.accessors import reader, result_reader, writer
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32, PAGE
-from ffabric.firmware.hypervisor.vms import interrupts
-from ffabric.firmware.manager.dispatch import REFUSALS
+from ffabric.firmware.hypervisor import interrupts
+from ffabric.firmware.hypervisor.spmc_link import sequences
+from ffabric.firmware.manager.manager import REFUSALS
 from ffabric.firmware.manager.memory import reclaim, retrieve, send
 from ffabric.firmware.manager.messages import indirect
 from ffabric.firmware.manager.setup import discovery, mailbox
@@ -32,9 +33,8 @@ from ffabric.firmware.state.rules import refuse
 
 if TYPE_CHECKING:
     from ffabric.abi.ffa.messages import Message
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.hypervisor.spmc_link.sequences import Sequence, Steps
-    from ffabric.firmware.manager.dispatch import Handler
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence, Steps
+    from ffabric.firmware.manager.manager import Handler
     from ffabric.firmware.state.mailbox import Buffer, Mailbox
     from ffabric.firmware.state.partition import Next
     from ffabric.firmware.state.region import Region
@@ -87,7 +87,9 @@ def _forget_donated(hypervisor: Hypervisor, handle: int) -> None:
     former = hypervisor.regions.live.get(handle)
     if former is not None:
         retrieve.finish_donation(hypervisor, former)
-    hypervisor.retried.forget(handle)
+    orphans = hypervisor.retried.orphans
+    for orphan in [each for each in orphans if each.handle == handle]:
+        orphans.remove(orphan)
 
 
 def was_donated(region: Region, answer: list[int]) -> bool:
@@ -190,11 +192,9 @@ def release_foreign(caller: ExecutionContext) -> Sequence:
     return caller
 
 
-def wait(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Sequence:
-    """FFA_MSG_WAIT releases an RX that the SPMC filled, too."""
-    yield [fid.FFA_RX_RELEASE, ctx.partition.id]
-    ctx.unblock(pe)
-    return hypervisor.waits(pe, ctx)
+def release_call(vm: Partition) -> list[int]:
+    """The registers of FFA_RX_RELEASE for a VM."""
+    return [fid.FFA_RX_RELEASE, vm.id]
 
 
 def send_message(caller: ExecutionContext) -> Sequence:
@@ -280,5 +280,5 @@ def rest(hypervisor: Hypervisor, pe: PE, answer: list[int], steps: Callable[[PE]
     """
     machine = hypervisor.machine
     timeout = _read_timeout(answer)
-    again = partial(hypervisor.run_deferred, steps, pe)
+    again = partial(sequences.run_deferred, hypervisor, steps, pe)
     machine.clock.at(machine.clock.now + max(timeout, REST), partial(machine.post, again))

@@ -22,11 +22,10 @@ from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor import notifications
-from ffabric.firmware.hypervisor.spmc_link import relay
+from ffabric.firmware.hypervisor.spmc_link import relay, sequences, unfinished
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.hypervisor.spmc_link.sequences import Steps
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Steps
     from ffabric.firmware.state.region import Region
     from ffabric.machine.machine import PE
 
@@ -38,122 +37,92 @@ _FINAL = (Status.ABORTED, Status.DENIED, Status.NOT_SUPPORTED)
 """Answers to a framework message after which there is no use in sending it again."""
 
 
-class Retried:
-    """What is left to do, and when it is tried again."""
+def sp_has_run(hypervisor: Hypervisor, pe: PE) -> None:
+    """An SP has run on ``pe``: see what is possible now."""
+    retried = hypervisor.retried
+    if (retried.messages or retried.receivers) and not retried.is_due:
+        retried.is_due = True
+        sequences.defer(hypervisor, partial(_try_again, hypervisor), pe)
+    if retried.orphans:
+        retried.untried = len(retried.orphans)
+        _set_timer(hypervisor)
 
-    def __init__(self, hypervisor: Hypervisor) -> None:
-        self._hypervisor = hypervisor
-        self.messages: dict[int, deque[tuple[int, int]]] = {}
-        """SP -> framework messages for it that it has not had yet: (message, VM id)."""
-        self.receivers: list[int] = []
-        """SPs' contexts (id << 16 | index) with notifications that were busy when the SRI came."""
-        self.orphans: deque[Region] = deque()
-        """Regions of dead VMs that the SPMC has not given back."""
-        self._telling: set[int] = set()
-        """SPs that are being sent a message right now, on some PE."""
-        self._due = False
-        self._untried = 0
-        """How many of the orphans are still to be tried since an SP has run."""
-        self._timer = False
 
-    def mentions(self, vm: int) -> bool:
-        """Whether anything is left to do for the VM id ``vm``."""
-        if any(region.sender == vm for region in self.orphans):
-            return True
-        return any(vm == each for queue in self.messages.values() for _, each in queue)
+def _try_again(hypervisor: Hypervisor, pe: PE) -> Steps:
+    hypervisor.retried.is_due = False
+    hypervisor.cpus[pe.index].retrying = True
+    yield from tell(hypervisor, pe)
+    yield from notifications.retry(hypervisor, pe)
 
-    def sp_has_run(self, pe: PE) -> None:
-        """An SP has run on ``pe``: see what is possible now."""
-        if (self.messages or self.receivers) and not self._due:
-            self._due = True
-            self._hypervisor.defer(self._try_again, pe)
-        if self.orphans:
-            self._untried = len(self.orphans)
-            self._set_timer()
 
-    def _try_again(self, pe: PE) -> Steps:
-        self._due = False
-        self._hypervisor.cpus[pe.index].retrying = True
-        yield from self.tell(pe)
-        yield from notifications.retry(self._hypervisor, pe)
+# Framework messages.
 
-    # Framework messages.
 
-    def announce(self, sp: int, message: int, vm: int) -> None:
-        """``sp`` is to be told that ``vm`` was created or destroyed."""
-        self.messages.setdefault(sp, deque()).append((message, vm))
+def announce(hypervisor: Hypervisor, sp: int, message: int, vm: int) -> None:
+    """``sp`` is to be told that ``vm`` was created or destroyed."""
+    hypervisor.retried.messages.setdefault(sp, deque()).append((message, vm))
 
-    def tell(self, pe: PE) -> Steps:
-        """Send every SP that can take them its messages."""
-        hypervisor = self._hypervisor
-        for sp in [*self.messages]:
-            while (
-                sp in self.messages and sp not in self._telling and not hypervisor.is_occupied(sp)
-            ):
-                message, vm = self.messages[sp][0]
-                request = [
-                    fid.FFA_MSG_SEND_DIRECT_REQ_32,
-                    sp,
-                    FRAMEWORK_MESSAGE | message,
-                    0,
-                    0,
-                    vm,
-                ]
-                self._telling.add(sp)
-                answer = yield from relay.uninterrupted(hypervisor, pe, request)
-                self._telling.discard(sp)
-                function = answer[0] & MASK32
-                if function == fid.FFA_ERROR and from_register(answer[2]) not in _FINAL:
-                    break
-                self._told(sp)
-                if function == fid.FFA_YIELD:
-                    hypervisor.orphaned(pe, answer)
 
-    def _may_tell(self, sp: int) -> bool:
-        idle = sp not in self._telling and not self._hypervisor.is_occupied(sp)
-        return idle and sp in self.messages
+def tell(hypervisor: Hypervisor, pe: PE) -> Steps:
+    """Send every SP that can take them its messages."""
+    retried = hypervisor.retried
+    for sp in [*retried.messages]:
+        while _may_tell(hypervisor, sp):
+            message, vm = retried.messages[sp][0]
+            request = [fid.FFA_MSG_SEND_DIRECT_REQ_32, sp, FRAMEWORK_MESSAGE | message, 0, 0, vm]
+            retried.telling.add(sp)
+            answer = yield from relay.uninterrupted(hypervisor, pe, request)
+            retried.telling.discard(sp)
+            function = answer[0] & MASK32
+            if function == fid.FFA_ERROR and from_register(answer[2]) not in _FINAL:
+                break
+            retried.messages[sp].popleft()
+            if not retried.messages[sp]:
+                del retried.messages[sp]
+            if function == fid.FFA_YIELD:
+                unfinished.finish_later(hypervisor, pe, answer)
 
-    def _told(self, sp: int) -> None:
-        queue = self.messages[sp]
-        queue.popleft()
-        if not queue:
-            del self.messages[sp]
 
-    # Memory of dead VMs.
+def _may_tell(hypervisor: Hypervisor, sp: int) -> bool:
+    retried = hypervisor.retried
+    if sp not in retried.messages or sp in retried.telling:
+        return False
+    return not unfinished.is_occupied(hypervisor, sp)
 
-    def forget(self, handle: int) -> None:
-        """The SPMC has given ``handle`` to another transaction: an SP has taken what it was."""
-        if self.orphans:
-            self.orphans = deque(each for each in self.orphans if each.handle != handle)
 
-    def _set_timer(self) -> None:
-        if not self._timer:
-            self._timer = True
-            machine = self._hypervisor.machine
-            machine.clock.at(
-                machine.clock.now + RECLAIM_AFTER, partial(machine.post, self._on_timer)
-            )
+# Memory of dead VMs.
 
-    def _on_timer(self) -> None:
-        self._timer = False
-        self._hypervisor.run_deferred(self._reclaim_some)
 
-    def _reclaim_some(self, pe: PE) -> Steps:
-        """Try those first that have waited longest."""
-        self._hypervisor.cpus[pe.index].retrying = True
-        self._untried = min(self._untried, len(self.orphans))
-        for _ in range(min(RECLAIMS, self._untried)):
-            self._untried -= 1
-            yield from self.reclaim(self.orphans.popleft())
-        if self._untried:
-            self._set_timer()
+def _set_timer(hypervisor: Hypervisor) -> None:
+    if not hypervisor.retried.timer_is_set:
+        hypervisor.retried.timer_is_set = True
+        machine = hypervisor.machine
+        fire = partial(machine.post, partial(_on_timer, hypervisor))
+        machine.clock.at(machine.clock.now + RECLAIM_AFTER, fire)
 
-    def reclaim(self, region: Region) -> Steps:
-        """Ask the SPMC for an orphaned region: its frames are free, or it is tried again later."""
-        frames = self._hypervisor.frames
-        answer = yield relay.reclaim_call(region, mem.FLAG_CLEAR)
-        if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
-            for _, pa, pages, _ in region.runs:
-                frames.release(pa, pages)
-        elif not relay.was_donated(region, answer):
-            self.orphans.append(region)
+
+def _on_timer(hypervisor: Hypervisor) -> None:
+    hypervisor.retried.timer_is_set = False
+    sequences.run_deferred(hypervisor, partial(_reclaim_some, hypervisor))
+
+
+def _reclaim_some(hypervisor: Hypervisor, pe: PE) -> Steps:
+    """Try those first that have waited longest."""
+    retried = hypervisor.retried
+    hypervisor.cpus[pe.index].retrying = True
+    retried.untried = min(retried.untried, len(retried.orphans))
+    for _ in range(min(RECLAIMS, retried.untried)):
+        retried.untried -= 1
+        yield from reclaim(hypervisor, retried.orphans.popleft())
+    if retried.untried:
+        _set_timer(hypervisor)
+
+
+def reclaim(hypervisor: Hypervisor, region: Region) -> Steps:
+    """Ask the SPMC for an orphaned region: its frames are free, or it is tried again later."""
+    answer = yield relay.reclaim_call(region, mem.FLAG_CLEAR)
+    if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
+        for _, pa, pages, _ in region.runs:
+            hypervisor.frames.release(pa, pages)
+    elif not relay.was_donated(region, answer):
+        hypervisor.retried.orphans.append(region)

@@ -24,21 +24,39 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.accessors import writer
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.words import MASK32, PAGE
-from ffabric.firmware.hypervisor.spmc_link import relay
-from ffabric.firmware.hypervisor.vms import interrupts
+from ffabric.abi.words import PAGE
+from ffabric.firmware.hypervisor import interrupts
+from ffabric.firmware.hypervisor.spmc_link import relay, retried, sequences, unfinished
+from ffabric.firmware.manager import cycles
+from ffabric.firmware.manager.memory import reclaim
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import ownership, reply
 from ffabric.firmware.state.partition import ExecutionContext, Partition
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.hypervisor.spmc_link.sequences import Steps
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Steps
+    from ffabric.firmware.state.region import Region
     from ffabric.machine.machine import PE
 
 _SUBSCRIBED = {VM_CREATED: info.VM_CREATED, VM_DESTROYED: info.VM_DESTROYED}
 
 _get = writer(fid.FFA_NOTIFICATION_GET, "vcpu", "receiver", "flags")
+
+
+def begin(hypervisor: Hypervisor, vm: Partition, pe: PE | None = None) -> None:
+    """Let a VM that was added while the system runs begin; ``pe`` tells the SPs."""
+    sequences.run_deferred(hypervisor, partial(create, hypervisor, vm), pe)
+
+
+def end(hypervisor: Hypervisor, vm: Partition, reason: str, pe: PE | None = None) -> None:
+    """End ``vm`` from outside, whatever its vCPUs are doing; ``pe`` does what is to be done.
+
+    Nothing may be executing. Its vCPUs never run again; the rest is done when the PE can.
+    """
+    if vm.alive:
+        cycles.stop(vm, reason)
+        stop(hypervisor, vm)
+        sequences.run_deferred(hypervisor, partial(destroy, hypervisor, vm), pe)
 
 
 def create(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
@@ -139,9 +157,10 @@ def _finish_requests(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
         if ctx.partition is vm:
             del hypervisor.unfinished[word]
             if ctx.pe is pe or ctx.pe is None:
-                yield from finish(hypervisor, word, pe)
+                yield from unfinished.finish(hypervisor, word, pe)
             else:
-                hypervisor.run_deferred(partial(finish, hypervisor, word), ctx.pe)
+                finish = partial(unfinished.finish, hypervisor, word)
+                sequences.run_deferred(hypervisor, finish, ctx.pe)
 
 
 def _destroy_bitmaps(vm: Partition) -> Steps:
@@ -152,27 +171,12 @@ def _destroy_bitmaps(vm: Partition) -> Steps:
     yield [fid.FFA_NOTIFICATION_BITMAP_DESTROY, vm.id]
 
 
-def finish(hypervisor: Hypervisor, word: int, pe: PE) -> Steps:
-    """Give cycles to an SP's context until it has answered a request that nobody waits for."""
-    hypervisor.unfinished.pop(word, None)
-    answer = yield from relay.uninterrupted(hypervisor, pe, [fid.FFA_RUN, word])
-    if answer[0] & MASK32 == fid.FFA_YIELD:
-        rest(hypervisor, pe, answer)
-
-
-def rest(hypervisor: Hypervisor, pe: PE, answer: list[int]) -> None:
-    """An SP has yielded in a request that nobody waits for: nobody else may take it up."""
-    word = answer[1] & MASK32
-    hypervisor.unfinished[word] = hypervisor.cpus[pe.index].gate
-    relay.rest(hypervisor, pe, answer, partial(finish, hypervisor, word))
-
-
 def announce(hypervisor: Hypervisor, pe: PE, vm: Partition, message: int) -> Steps:
     """Tell every SP that subscribed that ``vm`` was created or destroyed."""
     for sp in hypervisor.secure_partitions:
         if sp.properties & _SUBSCRIBED[message]:
-            hypervisor.retried.announce(sp.id, message, vm.id)
-    yield from hypervisor.retried.tell(pe)
+            retried.announce(hypervisor, sp.id, message, vm.id)
+    yield from retried.tell(hypervisor, pe)
 
 
 def _forget_notifier(hypervisor: Hypervisor, vm: Partition) -> None:
@@ -184,9 +188,21 @@ def _forget_notifier(hypervisor: Hypervisor, vm: Partition) -> None:
                 source.unbind(vm.id, source.bound[vm.id])
 
 
+def _disown(hypervisor: Hypervisor, vm: Partition) -> list[Region]:
+    """``vm`` is gone: it gives back what it had borrowed, and other VMs lose what it sent.
+
+    The result is what the SPMC relays, too: nobody owns it until the SPMC has given it back.
+    """
+    reclaim.forget_endpoint(hypervisor, vm)
+    sent_to_sps = [each for each in hypervisor.regions.live.values() if each.owner is vm]
+    for region in sent_to_sps:
+        hypervisor.regions.remove(region)
+    return sent_to_sps
+
+
 def _free_memory(hypervisor: Hypervisor, vm: Partition) -> Steps:
     """Return the VM's pages to the frames, cleared, but for those an SP still holds."""
-    sent_to_sps = hypervisor.disown(vm)
+    sent_to_sps = _disown(hypervisor, vm)
     stage2 = vm.stage2
     assert stage2 is not None
     for base, pages in (*vm.memory, vm.window):
@@ -196,4 +212,4 @@ def _free_memory(hypervisor: Hypervisor, vm: Partition) -> Steps:
                 hypervisor.frames.release(pa, count)
     stage2.free()
     for region in sent_to_sps:
-        yield from hypervisor.retried.reclaim(region)
+        yield from retried.reclaim(hypervisor, region)

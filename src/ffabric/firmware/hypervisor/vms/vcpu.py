@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi import psci, smccc
 from ffabric.abi.psci import AffinityState, MigrateType, Return
 from ffabric.abi.words import MASK32
+from ffabric.firmware.hypervisor.spmc_link import sequences
 from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.monitor.dispatcher import is_for_trusted_os
@@ -56,7 +57,7 @@ def _crash(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Next:
     return cycles.abort(hypervisor, pe, ctx, ctx.crash)
 
 
-EXCEPTIONS: dict[int, Call] = {
+EXITS: dict[int, Call] = {
     exits.ABORT: _abort,
     exits.IDLE: _idle,
     exits.SLICE: _slice,
@@ -71,7 +72,7 @@ def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, function: int
         return handler(hypervisor, pe, caller)
     mediator = hypervisor.mediator
     if mediator is not None and is_for_trusted_os(function):
-        return hypervisor.run_sequence(pe, caller, mediator.sequence(pe, caller))
+        return sequences.run(hypervisor, pe, caller, mediator.sequence(pe, caller))
     caller.x[0] = NOT_SUPPORTED
     return caller
 
@@ -137,7 +138,7 @@ def _affinity_info(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> 
 
 def _system_off(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     cycles.stop(caller.partition, "powered itself off")
-    return hypervisor.ended(pe, caller)
+    return hypervisor.scheduler.failed(pe, caller)
 
 
 _CALLS: dict[int, Call] = {

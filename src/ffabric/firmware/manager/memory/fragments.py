@@ -21,7 +21,7 @@ from ffabric.firmware.state.rules import Refused, refuse, rule
 from ffabric.machine.pages import NoPages
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.firmware.state.region import Region
     from ffabric.machine.machine import PE
@@ -59,7 +59,7 @@ def frag_tx(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     me = caller.partition
     handle, length = _read_frag_tx(x)
     region = pm.regions.pending.get(handle)
-    if region is None or not pm.speaks_for(me, region.sender):
+    if region is None or not pm.peer.speaks_for(me, region.sender):
         refuse(HANDLE, got=handle, expected="an incomplete transaction")
     expected = pack_ids(region.sender, 0) if me.gateway else 0
     if x[4] & MASK32 != expected:

@@ -14,7 +14,7 @@ from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state.region import Response
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Manager
+    from ffabric.firmware.manager.manager import Manager
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.firmware.state.region import Region
 

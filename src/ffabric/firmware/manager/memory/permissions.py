@@ -28,7 +28,7 @@ from ffabric.machine.stage2 import (
 )
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
     from ffabric.machine.stage2 import Stage2

@@ -16,8 +16,7 @@ from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import S2AP_W
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager
-    from ffabric.firmware.manager.memory.relayer import Relayer
+    from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
 
@@ -97,12 +96,13 @@ def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
     if clear:
         _judge_clear(me, region, borrower)
     take_from(pm, region, borrower, clear=clear)
-    pm.relinquished(region)
+    if not region.owner.alive and not pm.frees_frames:
+        end_orphan(pm, region)
     reply.success(caller.x)
     return caller
 
 
-def take_from(pm: Relayer, region: Region, borrower: Borrower, *, clear: bool) -> None:
+def take_from(pm: Manager, region: Region, borrower: Borrower, *, clear: bool) -> None:
     """Remove the region from its holder's stage-2; clear it with the last borrower, if asked."""
     holder = borrower.holder
     assert holder is not None
@@ -137,7 +137,11 @@ def reclaim(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     x = caller.x
     handle, flags = _read_reclaim(x)
     region = judge_reclaim(pm, caller.partition, handle, flags)
-    return pm.reclaim(pe, caller, region, flags)
+    if region.remote:
+        return pm.peer.reclaim_memory(pe, caller, region, flags)
+    take_back(pm, region, clear=bool(flags & mem.FLAG_CLEAR))
+    reply.success(x)
+    return caller
 
 
 def judge_reclaim(pm: Manager, owner: Partition, handle: int, flags: int) -> Region:
@@ -158,12 +162,50 @@ def judge_reclaim(pm: Manager, owner: Partition, handle: int, flags: int) -> Reg
     return region
 
 
-def take_back(pm: Relayer, region: Region, *, clear: bool) -> None:
+def take_back(pm: Manager, region: Region, *, clear: bool) -> None:
     """The owner has its memory again, as it was before the transaction."""
     if clear:
         pm.zero(region.runs)
     send.restore(pm, region)
     pm.regions.remove(region)
+
+
+def withdraw(pm: Manager, region: Region) -> None:
+    """Take ``region`` from those borrowers of this manager that have it."""
+    for each in region.borrowers:
+        if each.held is not None:
+            take_from(pm, region, each, clear=False)
+
+
+def end_orphan(pm: Manager, region: Region) -> None:
+    """The owner of ``region`` is gone: it ends, if nobody has it any more.
+
+    A region that the other manager relays, too, does not end before that one has agreed.
+    """
+    if not region.remote and not region.retrieved:
+        take_back(pm, region, clear=False)
+
+
+def forget_endpoint(pm: Manager, partition: Partition) -> None:
+    """An endpoint is gone: what it had borrowed goes back, what it sent and nobody has too.
+
+    What others still have of it comes back when they relinquish it, or is taken from them if its
+    frames are needed (``pm.frees_frames``).
+    """
+    for region in [*pm.regions.live.values()]:
+        borrower = region.borrower(partition.id)
+        if borrower is not None and borrower.held is not None:
+            take_from(pm, region, borrower, clear=borrower.clear_after)
+        if region.owner is partition and region.sender == partition.id:
+            if pm.frees_frames:
+                withdraw(pm, region)
+            end_orphan(pm, region)
+    for region in [*pm.regions.pending.values()]:
+        if region.sender == partition.id:
+            pm.regions.remove(region)
+    for key in [*pm.regions.responses]:
+        if key[1] == partition.id:
+            del pm.regions.responses[key]
 
 
 HANDLERS: dict[int, Handler[Manager]] = {

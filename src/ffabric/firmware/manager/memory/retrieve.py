@@ -15,7 +15,7 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
-from ffabric.abi.words import SECURE_BIT
+from ffabric.abi.words import PAGE, SECURE_BIT
 from ffabric.firmware.manager.memory import hypervisor_retrieve, send
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state.ownership import BITS, BORROWED, OWNED
@@ -42,8 +42,7 @@ from ffabric.machine.stage2 import (
 )
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager
-    from ffabric.firmware.manager.memory.relayer import Relayer
+    from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.machine.machine import PE
 
@@ -216,7 +215,7 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     return caller
 
 
-def finish_donation(pm: Relayer, region: Region) -> None:
+def finish_donation(pm: Manager, region: Region) -> None:
     """The receiver of donated memory has it: the former owner loses its last trace of it."""
     stage2 = region.owner.stage2
     assert stage2 is not None
@@ -342,12 +341,12 @@ def _descriptor(region: Region, permissions: int) -> int:
 
 
 def place(
-    pm: Relayer, me: Partition, region: Region, descriptor: int
+    pm: Manager, me: Partition, region: Region, descriptor: int
 ) -> list[tuple[int, int, int]]:
     """Map the region into the borrower's address space: (IPA, PA, pages) of each run."""
     stage2 = me.stage2
     assert stage2 is not None
-    held = pm.addresses_for(me, region)
+    held = _addresses_for(me, region)
     if held is None:
         refuse(NO_ROOM, got=region.total_pages, expected="room for the pages")
     done = 0
@@ -360,6 +359,34 @@ def place(
             stage2.unmap(ipa, pages)
         raise
     return held
+
+
+def _addresses_for(borrower: Partition, region: Region) -> list[tuple[int, int, int]] | None:
+    """Where ``borrower`` gets the region: (IPA, PA, pages) of each run; None: no room.
+
+    The address of the memory itself, if the borrower has nothing there; else the first hole in its
+    window. The stage-2 tables are the allocator: what they do not map is free.
+    """
+    stage2 = borrower.stage2
+    assert stage2 is not None
+    runs = region.runs
+    if borrower.identity:
+        for _, pa, pages, _ in runs:
+            if not stage2.vacant(pa, pages):
+                break
+        else:
+            return [(pa, pa, pages) for _, pa, pages, _ in runs]
+    base, pages = borrower.window
+    total = region.total_pages
+    for ipa, pa, count, _ in stage2.runs(base, pages) if pages else ():
+        if pa < 0 and count >= total:
+            held = []
+            at = ipa
+            for _, run_pa, run_pages, _ in runs:
+                held.append((at, run_pa, run_pages))
+                at += run_pages * PAGE
+            return held
+    return None
 
 
 def _response(

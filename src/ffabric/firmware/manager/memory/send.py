@@ -31,8 +31,7 @@ from ffabric.machine.pages import NoPages
 from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, VALID, Run
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager
-    from ffabric.firmware.manager.memory.relayer import Relayer
+    from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.mailbox import Mailbox
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
@@ -235,9 +234,8 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     length = len(data)
     sent = abi.parse_transaction(data, sender.version)
     judge(pm, sender, kind, sent, total)
-    owner = pm.owner_of(sender, sent.sender)
-    pm.regions.check_room(owner, sent.sender, sent.range_count, complete=length == total)
-    region = region_of(kind, owner, sent, total, length)
+    pm.regions.check_room(sender, sent.sender, sent.range_count, complete=length == total)
+    region = region_of(kind, sender, sent, total, length)
     if length < total:
         region.handle = pm.regions.allocate()
         pm.regions.add(region, pending=True)
@@ -274,7 +272,7 @@ def transmitted(sender: Partition, x: list[int], what: Kind | None) -> tuple[byt
 
 def judge(pm: Manager, sender: Partition, kind: Kind, sent: abi.Transaction, total: int) -> None:
     """Everything that can be said of the first fragment without looking at memory."""
-    if not pm.speaks_for(sender, sent.sender):
+    if not pm.peer.speaks_for(sender, sent.sender):
         refuse(SENDER[kind], got=sent.sender, expected=sender.id)
     receivers = sent.receivers
     if not receivers:
@@ -310,7 +308,7 @@ def _judge_receiver(pm: Manager, sent: abi.Transaction, kind: Kind, receiver: ab
         _refuse_permissions(kind, receiver.permissions)
     if sent.sender & SECURE_BIT and not endpoint & SECURE_BIT:
         refuse(RECEIVER_WORLD[kind], got=endpoint, expected="an SP")
-    if endpoint not in pm.partitions and not pm.is_remote(endpoint):
+    if endpoint not in pm.partitions and not pm.peer.has(endpoint):
         refuse(RECEIVER_UNKNOWN[kind], got=endpoint, expected="a known endpoint")
 
 
@@ -345,7 +343,14 @@ def complete(pm: Manager, pe: PE, caller: ExecutionContext, region: Region) -> N
     """All address ranges are known: judge them against the owner's tables, then commit."""
     judge_ranges(region)
     judge_ownership(region)
-    return pm.commit(pe, caller, region)
+    if pm.peer.relays(region):
+        return pm.peer.send_memory(pe, caller, region)
+    transfer(pm, region)
+    if region.flags & mem.FLAG_CLEAR:
+        pm.zero(region.runs)
+    pm.regions.settle(region)
+    answer(caller, region)
+    return caller
 
 
 def judge_ranges(region: Region) -> None:
@@ -408,7 +413,7 @@ def _judge_device(region: Region) -> None:
         refuse(DEVICE[region.kind], got=region.kind.name, expected="lend to one borrower")
 
 
-def transfer(pm: Relayer, region: Region) -> None:
+def transfer(pm: Manager, region: Region) -> None:
     """Change the owner's descriptors as the transaction demands."""
     kind = region.kind
     stage2 = region.owner.stage2
@@ -426,7 +431,7 @@ def transfer(pm: Relayer, region: Region) -> None:
         pm.tracer.event(None, kind.name, owner=region.owner.name, ranges=region.constituents)
 
 
-def restore(pm: Relayer, region: Region) -> None:
+def restore(pm: Manager, region: Region) -> None:
     """Give the owner back exactly the access it had before the transaction."""
     stage2 = region.owner.stage2
     assert stage2 is not None

@@ -25,7 +25,7 @@ from ffabric.firmware.state.partition import ExecutionContext, Partition
 from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import Next
     from ffabric.machine.machine import PE
 
@@ -150,7 +150,7 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         refuse(MBZ, got=x[2], expected=0)
     target = pm.partitions.get(receiver)
     if target is None:
-        return pm.forward_request(pe, caller, receiver)
+        return pm.peer.request(pe, caller, receiver)
     if not mine.properties & info.DIRECT_REQ_SEND:
         refuse(SEND_PROPERTY, got=mine.properties, expected=info.DIRECT_REQ_SEND)
     if not target.properties & info.DIRECT_REQ_RECEIVE and not x[2]:
@@ -160,7 +160,7 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     callee.x[0:8] = x[0:8]
     caller.ask(callee, pe, x[0], x[1] >> 16, framework=x[2] != 0)
     if target.signals:
-        pm.entering(pe, callee)
+        pm.scheduler.entering(pe, callee)
     return callee
 
 
@@ -173,7 +173,7 @@ def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     _check_ids(pm, mine, sender, receiver)
     target = pm.partitions.get(receiver)
     if target is None:
-        return pm.forward_request(pe, caller, receiver)
+        return pm.peer.request(pe, caller, receiver)
     if not mine.properties & info.DIRECT_REQ2_SEND:
         refuse(SEND_PROPERTY, got=mine.properties, expected=info.DIRECT_REQ2_SEND)
     if not target.properties & info.DIRECT_REQ2_RECEIVE:
@@ -185,7 +185,7 @@ def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     callee.x[0:18] = x[0:18]
     caller.ask(callee, pe, x[0], x[1] >> 16)
     if target.signals:
-        pm.entering(pe, callee)
+        pm.scheduler.entering(pe, callee)
     return callee
 
 
@@ -221,11 +221,11 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         nxt = cycles.unwind(pm, pe, asker)
     else:
         caller.answer(asker, pe)
-    return pm.settle(pe, caller, nxt) if caller.attention else nxt
+    return pm.scheduler.entered_waiting(pe, caller, nxt) if caller.attention else nxt
 
 
 def _check_ids(pm: Manager, mine: Partition, sender: int, receiver: int) -> None:
-    if sender != mine.id and not pm.speaks_for(mine, sender):
+    if sender != mine.id and not pm.peer.speaks_for(mine, sender):
         refuse(SENDER, got=sender, expected=mine.id)
     if sender == receiver:
         refuse(SELF, got=receiver, expected="another endpoint")

@@ -29,7 +29,7 @@ from ffabric.firmware.state import reply
 from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.mailbox import Mailbox
     from ffabric.firmware.state.notifications import NotificationState
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
@@ -125,7 +125,7 @@ def send2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     mine = caller.partition
     sender, flags = _read_send2(x)
     sender = sender or mine.id
-    if sender != mine.id and not pm.speaks_for(mine, sender):
+    if sender != mine.id and not pm.peer.speaks_for(mine, sender):
         refuse(SENDER, got=sender, expected=mine.id)
     allowed = abi.DELAY_SCHEDULE_RECEIVER if mine.secure else 0
     if flags & ~allowed:
@@ -134,16 +134,18 @@ def send2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     target = pm.partitions.get(message.receiver)
     delayed = bool(flags & abi.DELAY_SCHEDULE_RECEIVER)
     if target is None:
-        if mine.gateway or not pm.is_remote(message.receiver):
+        if mine.gateway or not pm.peer.has(message.receiver):
             expected = "an SP" if mine.gateway else "a known endpoint"
             refuse(RECEIVER, got=message.receiver, expected=expected)
-        return pm.forward_message(pe, caller, message, delayed=delayed)
+        return pm.peer.send_message(pe, caller, message, delayed=delayed)
     if not target.properties & info.INDIRECT_MESSAGES:
         refuse(RECEIVE_PROPERTY, got=target.name, expected="one that receives messages")
     known = message.uuid == uuids.NIL or message.uuid in target.uuids
     if pm.checks_message_uuids and not known:
         refuse(UUID_UNKNOWN, got=message.uuid, expected=target.uuids)
-    return pm.hand_over(pe, caller, message, target, delayed=delayed)
+    if pm.peer.shares_rx(target):
+        return pm.peer.deliver(pe, caller, message, target)
+    return hand_over(pm, pe, caller, message, target, delayed=delayed)
 
 
 def hand_over(
@@ -164,7 +166,7 @@ def hand_over(
 
 def _read(pm: Manager, mine: Partition, sender: int) -> abi.Message:
     """The message in the TX of ``sender``, for whom the caller's partition speaks."""
-    box = pm.mailbox_of(mine, sender)
+    box = pm.peer.mailbox_of(mine, sender)
     if box is None:
         refuse(NO_TX, got="no buffers", expected="an RX/TX pair")
     data = box.tx.snapshot(box.tx.size)

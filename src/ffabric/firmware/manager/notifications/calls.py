@@ -24,7 +24,7 @@ from ffabric.firmware.state.notifications import (
 from ffabric.firmware.state.rules import refuse
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
 
@@ -49,7 +49,7 @@ def enable(partition: Partition) -> None:
 def bitmap_create(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_BITMAP_CREATE: the SPMC keeps notifications for a VM."""
     vm, vcpus = caller.x[1:3]
-    if vm >> 16 or not pm.speaks_for(caller.partition, vm):
+    if vm >> 16 or not pm.peer.speaks_for(caller.partition, vm):
         refuse(rules.BITMAP_VM, got=vm, expected="the id of a VM")
     if not 0 < vcpus <= 0xFFFF:
         refuse(rules.BITMAP_VCPUS, got=vcpus, expected="at least one")
@@ -63,7 +63,7 @@ def bitmap_create(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 def bitmap_destroy(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_BITMAP_DESTROY: the VM goes, or wants no more notifications."""
     vm = caller.x[1]
-    if vm >> 16 or not pm.speaks_for(caller.partition, vm):
+    if vm >> 16 or not pm.peer.speaks_for(caller.partition, vm):
         refuse(rules.BITMAP_VM, got=vm, expected="the id of a VM")
     state = pm.remote_notifications.get(vm)
     if state is None:
@@ -81,9 +81,9 @@ def bind(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     if x[2] & ~abi.PER_VCPU:
         refuse(rules.BIND_FLAGS, got=x[2], expected=abi.PER_VCPU)
     sender, receiver, bits = _binding(pm, caller)
-    if pm.notifies_elsewhere(sender):
-        return pm.forward_notification(pe, caller)
-    if sender not in pm.partitions and not pm.is_remote(sender):
+    if pm.peer.keeps_notifications(sender):
+        return pm.peer.notification(pe, caller)
+    if sender not in pm.partitions and not pm.peer.has(sender):
         refuse(rules.BIND_SENDER, got=sender, expected="a known endpoint")
     source = _receivers_source(pm, receiver, sender)
     taken = bits & source.of_others(sender)
@@ -102,8 +102,8 @@ def unbind(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     if x[2]:
         refuse(rules.UNBIND_MBZ, got=x[2], expected=0)
     sender, receiver, bits = _binding(pm, caller)
-    if pm.notifies_elsewhere(sender):
-        return pm.forward_notification(pe, caller)
+    if pm.peer.keeps_notifications(sender):
+        return pm.peer.notification(pe, caller)
     source = _receivers_source(pm, receiver, sender)
     bound = source.bound.get(sender, 0)
     if bits & ~bound:
@@ -119,7 +119,7 @@ def _binding(pm: Manager, caller: ExecutionContext) -> tuple[int, int, int]:
     """Sender, receiver and bits of a call that the receiver makes, or its manager for it."""
     sender, receiver, bits = _read_binding(caller.x)
     mine = caller.partition
-    if receiver != mine.id and not pm.speaks_for(mine, receiver):
+    if receiver != mine.id and not pm.peer.speaks_for(mine, receiver):
         refuse(rules.BIND_RECEIVER, got=receiver, expected=mine.id)
     if sender == receiver or (mine.gateway and not sender & SECURE_BIT):
         refuse(rules.BIND_SENDER, got=sender, expected="an SP" if mine.gateway else "another one")
@@ -152,8 +152,8 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     _check_setter(pm, caller.partition, sender, receiver)
     vcpu = _check_set_flags(caller.partition, flags)
     _named(bits)
-    if pm.notifies_elsewhere(receiver):
-        return pm.forward_notification(pe, caller)
+    if pm.peer.keeps_notifications(receiver):
+        return pm.peer.notification(pe, caller)
     if receiver not in pm.partitions and receiver not in pm.remote_notifications:
         refuse(rules.SET_RECEIVER, got=receiver, expected="a known endpoint")
     state = _state(pm, receiver)
@@ -174,7 +174,7 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 
 
 def _check_setter(pm: Manager, mine: Partition, sender: int, receiver: int) -> None:
-    if sender != mine.id and not pm.speaks_for(mine, sender):
+    if sender != mine.id and not pm.peer.speaks_for(mine, sender):
         refuse(rules.SET_SENDER, got=sender, expected=mine.id)
     if sender == receiver or (mine.gateway and not receiver & SECURE_BIT):
         refuse(rules.SET_RECEIVER, got=receiver, expected="an SP" if mine.gateway else "another")
@@ -209,14 +209,14 @@ def _signal(
     if pm.tracer is not None:
         vcpu = "all" if key == GLOBAL else key
         pm.tracer.event(pe, "notification", receiver=state.endpoint, vcpu=vcpu, bits=bits)
-    pm.notify_pending(pe, state, None if key == GLOBAL else key, delayed=delayed)
+    pm.scheduler.notify(pe, state, None if key == GLOBAL else key, delayed=delayed)
 
 
 def get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_GET: the pending bits of a vCPU, which are not pending afterwards."""
     vcpu, receiver, flags = read_get(caller.x)
     mine = caller.partition
-    if receiver != mine.id and not pm.speaks_for(mine, receiver):
+    if receiver != mine.id and not pm.peer.speaks_for(mine, receiver):
         refuse(rules.GET_RECEIVER, got=receiver, expected=mine.id)
     allowed = FROM_SECURE_WORLD if mine.gateway else GET_FLAGS
     if flags & ~allowed:
@@ -224,8 +224,8 @@ def get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     state = _state(pm, receiver)
     if state is not None and vcpu >= state.vcpus:
         refuse(rules.GET_VCPU, got=vcpu, expected=f"below {state.vcpus}")
-    if flags & FROM_SECURE_WORLD and pm.notifies_elsewhere(pm.spm_id):
-        return pm.forward_notification(pe, caller)
+    if flags & FROM_SECURE_WORLD and pm.peer.keeps_notifications(pm.spm_id):
+        return pm.peer.notification(pe, caller)
     finish_get(state, caller, vcpu, flags)
     return caller
 
@@ -261,8 +261,8 @@ def info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     mine = caller.partition
     if not mine.gateway and not mine.may_schedule:
         refuse(rules.INFO_SCHEDULER, got=mine.name, expected="the scheduler of receivers")
-    if pm.notifies_elsewhere(pm.spm_id):
-        return pm.forward_notification(pe, caller)
+    if pm.peer.keeps_notifications(pm.spm_id):
+        return pm.peer.notification(pe, caller)
     finish_info_get(pm, caller)
     return caller
 

@@ -10,7 +10,7 @@ from ffabric.firmware.state.context import State
 from ffabric.firmware.state.notifications import NotificationState, pending_lists
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Manager
+    from ffabric.firmware.manager.manager import Manager
     from ffabric.firmware.state.partition import Partition
 
 

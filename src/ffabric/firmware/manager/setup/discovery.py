@@ -25,7 +25,7 @@ from ffabric.firmware.state import reply
 from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
 
@@ -82,7 +82,7 @@ def entries(pm: Manager, asker: Partition, *, in_registers: bool) -> list[Partit
             PartitionInfo(each.id, count, properties, uuid, ffa_version=each.version)
             for uuid in each.uuids or (uuids.NIL,)
         ]
-    return found + pm.foreign_partitions(asker, in_registers=in_registers)
+    return found + pm.peer.partitions(asker, in_registers=in_registers)
 
 
 def properties_for(asker: Partition, target: Partition) -> int:
@@ -112,7 +112,7 @@ def matching(
     if wanted != uuids.NIL:
         found = [each for each in found if each.uuid == wanted]
         ids = {each.id for each in found}
-        found += [each for each in pm.foreign_services(wanted) if each.id not in ids]
+        found += [each for each in pm.peer.services(wanted) if each.id not in ids]
         found = [msgspec.structs.replace(each, uuid=uuids.NIL) for each in found]
     if asker.version < SEVERAL_UUIDS_SINCE:
         first: dict[int, PartitionInfo] = {}

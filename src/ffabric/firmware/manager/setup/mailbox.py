@@ -20,7 +20,7 @@ from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import S2AP_R, S2AP_W, VALID
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
 
@@ -94,7 +94,7 @@ def map_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     partition = caller.partition
     partition.mailbox = make(pm, partition, tx, rx, count)
     reply.success(caller.x)
-    return pm.mailbox_changed(pe, caller, mapped=True)
+    return pm.peer.mailbox_changed(pe, caller, mapped=True)
 
 
 def make(pm: Manager, partition: Partition, tx: int, rx: int, count: int) -> Mailbox:
@@ -152,7 +152,7 @@ def unmap(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         refuse(UNMAPPED, got="no pair", expected="an RX/TX pair")
     drop(partition)
     reply.success(caller.x)
-    return pm.mailbox_changed(pe, caller, mapped=False)
+    return pm.peer.mailbox_changed(pe, caller, mapped=False)
 
 
 def rx_release(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -164,7 +164,7 @@ def rx_release(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         refuse(RELEASE_EMPTY, got="owned by the producer", expected="owned by the caller")
     reply.success(caller.x)
     release(pm, pe, caller.partition)
-    return pm.released(pe, caller)
+    return pm.peer.rx_released(pe, caller)
 
 
 def release(pm: Manager, pe: PE, partition: Partition) -> None:

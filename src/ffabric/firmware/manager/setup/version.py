@@ -16,7 +16,7 @@ from ffabric.firmware.state import reply
 from ffabric.firmware.state.rules import Refused, refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.manager.dispatch import Handler, Manager
+    from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.machine.machine import PE
 

@@ -19,7 +19,7 @@ from ffabric.machine.gic import State as Interrupt
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.state.partition import Next, Partition
+    from ffabric.firmware.state.partition import Partition
     from ffabric.machine.machine import PE
 
 IRQ = 0
@@ -32,17 +32,10 @@ def enable(hypervisor: Hypervisor, pe: PE) -> None:
     gic.configure(hypervisor.sri, pe=pe.index, enabled=True)
 
 
-def physical(hypervisor: Hypervisor, pe: PE, intid: int, running: ExecutionContext | None) -> Next:
-    """Acknowledge ``intid`` and make it pending for the VM that owns it; what ``pe`` runs next."""
-    if _accept(hypervisor, pe, intid):
-        return hypervisor.schedule_receivers(pe, running)
-    return running if running is not None else pe_next(hypervisor, pe)
-
-
 def take(hypervisor: Hypervisor, pe: PE) -> None:
-    """Take what is pending on ``pe`` while an SP has its cycles from a script.
+    """Take what is pending on ``pe`` while an SP has its cycles from a sequence.
 
-    If the receivers of notifications have to be scheduled, that is done when the script is over.
+    If the receivers of notifications have to be scheduled, that is done when the sequence is over.
     """
     gic = hypervisor.machine.gic
     taken = None
@@ -50,11 +43,11 @@ def take(hypervisor: Hypervisor, pe: PE) -> None:
         if pending[1] != GROUP1NS:
             return
         taken = pending
-        if _accept(hypervisor, pe, pending[0]):
+        if accept(hypervisor, pe, pending[0]):
             hypervisor.cpus[pe.index].sri_due = True
 
 
-def _accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
+def accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
     """Pass ``intid`` to whom it concerns; True if that is the hypervisor as the scheduler."""
     gic = hypervisor.machine.gic
     gic.acknowledge(pe.index, intid)
@@ -102,12 +95,6 @@ def home(hypervisor: Hypervisor, ctx: ExecutionContext) -> PE:
     """The PE on which a vCPU runs."""
     pes = hypervisor.machine.pes
     return pes[(ctx.partition.home if ctx.partition.up else ctx.index) % len(pes)]
-
-
-def pe_next(hypervisor: Hypervisor, pe: PE) -> Next:
-    """An idle PE looks whether an interrupt has made something ready."""
-    current = pe.current
-    return current if isinstance(current, ExecutionContext) else hypervisor.schedule(pe)
 
 
 def inject(hypervisor: Hypervisor, vm: Partition, intid: int, vcpu: int | None = None) -> None:

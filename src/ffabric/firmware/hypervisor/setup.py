@@ -1,0 +1,65 @@
+"""How a hypervisor is put together: its peer, its scheduler, its VMs."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ffabric.firmware.hypervisor import boot, interrupts
+from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
+from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+from ffabric.firmware.hypervisor.spmc_link import retried, sequences
+from ffabric.firmware.hypervisor.spmc_link.link import SpmcLink
+from ffabric.firmware.hypervisor.spmc_link.peer import SecureWorldPeer
+from ffabric.firmware.hypervisor.vms.scheduler import VcpuScheduler
+from ffabric.firmware.state.partition import ExecutionContext
+
+if TYPE_CHECKING:
+    from ffabric.firmware.hypervisor.vms.frames import Frames
+    from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.firmware.state.partition import Next, Partition
+    from ffabric.machine.machine import PE, Machine
+    from ffabric.machine.pages import PagePool
+
+
+def make_hypervisor(
+    machine: Machine,
+    pool: PagePool,
+    version: int,
+    *,
+    monitor: Monitor,
+    frames: Frames,
+    mailbox_base: int,
+) -> Hypervisor:
+    """A hypervisor without VMs, as the normal world of ``monitor``.
+
+    ``pool`` is the memory for its tables, ``frames`` that for VMs which are created while the
+    system runs, ``mailbox_base`` the PA of its own RX/TX pair.
+    """
+    hypervisor = Hypervisor(
+        machine, pool, version, monitor=monitor, frames=frames, mailbox_base=mailbox_base
+    )
+    hypervisor.peer = SecureWorldPeer(hypervisor)
+    hypervisor.scheduler = VcpuScheduler(hypervisor)
+    hypervisor.after_sp = partial(retried.sp_has_run, hypervisor)
+    monitor.normal = SpmcLink(hypervisor, _begin)
+    return hypervisor
+
+
+def _begin(hypervisor: Hypervisor, pe: PE) -> Next:
+    """The normal world of ``pe`` starts: the primary sets up, every PE then schedules."""
+    interrupts.enable(hypervisor, pe)
+    if pe.index == 0:
+        return sequences.run(hypervisor, pe, None, boot.primary(hypervisor, pe))
+    return hypervisor.schedule(pe)
+
+
+def add_vm(hypervisor: Hypervisor, partition: Partition, contexts: int) -> None:
+    """Create a VM with ``contexts`` vCPUs; its memory and properties are set."""
+    partition.calls = SCHEDULER_CALLS if partition.may_schedule else VM_CALLS
+    partition.version = min(partition.version, hypervisor.version)
+    partition.contexts = [
+        ExecutionContext(partition, index, hypervisor) for index in range(contexts)
+    ]
+    hypervisor.partitions[partition.id] = partition
+    hypervisor.vm_ids.take(partition.id)

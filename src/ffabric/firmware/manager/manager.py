@@ -1,0 +1,195 @@
+"""The partition manager: what the SPMC and the hypervisor share.
+
+A manager owns endpoints and answers their calls. A call is a function from the machine's state to
+the context that runs next: a handler reads the caller's registers, changes state, writes the
+answer into the registers of whoever is resumed, and returns that context. The other world is a
+context too, one per PE: a *gate*. Returning a gate means leaving through it.
+
+What differs between the worlds is behind two protocols, `peer` and `scheduler` (`peer.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from ffabric.abi import hafnium
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa.functions import is_ffa
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.smccc import SMC64
+from ffabric.abi.words import MASK32, PAGE
+from ffabric.firmware.state import reply
+from ffabric.firmware.state.context import State
+from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
+from ffabric.firmware.state.region import Regions
+from ffabric.firmware.state.rules import Refused, refuse, rule
+from ffabric.machine import exits
+from ffabric.machine.pages import NoPages
+
+if TYPE_CHECKING:
+    from ffabric.firmware.manager.peer import Peer, Scheduler
+    from ffabric.firmware.state.notifications import NotificationState
+    from ffabric.firmware.state.tracer import Tracer
+    from ffabric.machine.machine import PE, Machine
+    from ffabric.machine.pages import PagePool
+
+UNKNOWN = rule(
+    "abi.unknown_function",
+    Status.NOT_SUPPORTED,
+    "DEN0077A 1.2, section 11.3",
+    "The function id is one that the callee implements at this FF-A instance.",
+)
+TOO_NEW = rule(
+    "abi.newer_than_negotiated",
+    Status.NOT_SUPPORTED,
+    "DEN0077A 1.2, section 13.2",
+    "The function exists in the version of the Framework that the caller negotiated.",
+)
+MALFORMED = rule(
+    "abi.malformed_descriptor",
+    Status.INVALID_PARAMETERS,
+    "DEN0140 1.2, section 1.10",
+    "The descriptor's counts, sizes and offsets lie inside what was transmitted.",
+)
+
+NO_TABLES = rule(
+    "abi.no_memory_for_tables",
+    Status.NO_MEMORY,
+    "DEN0077A 1.2, table 11.2",
+    "The partition manager has memory left for its translation tables.",
+)
+
+REFUSALS = (Refused, DecodeError, NoPages)
+"""What ends the handling of a call with FFA_ERROR."""
+_ABORTED = State.ABORTED
+
+
+def as_refused(error: Exception) -> Refused:
+    """One of REFUSALS as the rule that it stands for."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, DecodeError):
+        return Refused(MALFORMED, str(error), "a well-formed descriptor")
+    return Refused(NO_TABLES, str(error), "a page for tables")
+
+
+M = TypeVar("M")
+Handler = Callable[[M, "PE", ExecutionContext], Next]
+"""(manager, PE, caller) -> the context that runs next."""
+
+
+class Manager:
+    """Endpoints, their calls, and the gates to the other world."""
+
+    name = "manager"
+    spm_id = 0x8000
+    """The endpoint id of the SPMC."""
+    npi = hafnium.NOTIFICATION_PENDING_INTID
+    sri = hafnium.SCHEDULE_RECEIVER_INTID
+    mei = hafnium.MANAGED_EXIT_INTID
+    checks_message_uuids = False
+    """Whether a message to a UUID that its receiver lacks is refused (`message.uuid`).
+
+    Hafnium looks at no UUID, and senders exist that leave stale bytes there.
+    """
+    frees_frames = False
+    """Whether the memory of an endpoint that is gone is given to others: then its borrowers here
+    lose it at once."""
+
+    peer: Peer
+    scheduler: Scheduler
+
+    def __init__(
+        self, machine: Machine, pool: PagePool, version: int, *, allocator_bit: int = 0
+    ) -> None:
+        self.machine = machine
+        self.memory = machine.memory
+        self.pool = pool
+        self.version = version
+        self.regions = Regions(allocator_bit)
+        self.partitions: dict[int, Partition] = {}
+        self.gates: list[ExecutionContext] = []
+        self.tracer: Tracer | None = None
+        self.on_line: Callable[[str, str], None] | None = None
+        """Gets the name of a partition and each line that it logs."""
+        self.on_death: Callable[[Partition], None] | None = None
+        """Gets each partition that crashes or gives up."""
+        self.on_refused: Callable[[PE, Refused], None] | None = None
+        """Gets each refusal, and the PE that made the call."""
+        self.refusals: dict[str, int] = {}
+        self.remote_notifications: dict[int, NotificationState] = {}
+        """What the SPMC keeps for VMs (FFA_NOTIFICATION_BITMAP_CREATE), by VM id."""
+
+    def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
+        """An endpoint's context has exited to this exception level."""
+        if exit_ <= exits.SVC and ctx.state is not _ABORTED:
+            return self.call(pe, ctx)
+        return self.scheduler.exited(pe, ctx, exit_)
+
+    def call(self, pe: PE, caller: ExecutionContext) -> Next:
+        """Answer the call in the registers of ``caller``."""
+        x = caller.x
+        function = x[0] & MASK32
+        if self.tracer is not None:
+            self.tracer.call(pe, caller, x)
+        partition = caller.partition
+        entry = partition.calls.entries.get(function)
+        if entry is None:
+            if not is_ffa(function):
+                return self.scheduler.foreign_call(pe, caller, function)
+            self.refuse(pe, caller, Refused(UNKNOWN, function, "a function of this instance"))
+            return caller
+        handler, since = entry
+        x[0] = function
+        if not function & SMC64 and (x[1] | x[2] | x[3] | x[4] | x[5] | x[6] | x[7]) > MASK32:
+            x[1:8] = [value & MASK32 for value in x[1:8]]
+        if since:
+            partition.negotiated = True
+        try:
+            if since > partition.version:
+                refuse(TOO_NEW, got=since, expected=partition.version)
+            return handler(self, pe, caller)
+        except REFUSALS as error:
+            self.refuse(pe, caller, as_refused(error))
+        return caller
+
+    def refuse(self, pe: PE, caller: ExecutionContext, refusal: Refused) -> None:
+        """Answer FFA_ERROR with the status of the rule, and count and show the rule."""
+        broken = refusal.rule
+        self.refusals[broken.id] = self.refusals.get(broken.id, 0) + 1
+        if self.on_refused is not None:
+            self.on_refused(pe, refusal)
+        if self.tracer is not None:
+            self.tracer.refused(pe, caller, refusal)
+        reply.error(caller.x, broken.status)
+
+    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """The scheduler gives `pe` to `ctx`; None: it cannot run now."""
+        return self.scheduler.give(pe, ctx)
+
+    def switch(self, pe: PE, nxt: Next) -> None:
+        """Let ``pe`` run ``nxt``; not to be called for the PE whose exit is being handled."""
+        while nxt is not None and nxt.gate is not None:
+            nxt = nxt.gate(pe, nxt)
+        if nxt is not pe.current:
+            self.machine.schedule(pe, nxt)
+            if self.tracer is not None and nxt is not None:
+                self.tracer.resume(pe, nxt)
+
+    def died(self, partition: Partition) -> None:
+        """``partition`` has crashed or given up; ``partition.fate`` says why."""
+        if self.on_death is not None:
+            self.on_death(partition)
+
+    def console(self, partition: Partition, text: str) -> None:
+        """``partition`` has logged a line."""
+        if self.on_line is not None:
+            self.on_line(partition.name, text)
+
+    def zero(self, runs: list[tuple[int, int, int, int]]) -> None:
+        """Clear the physical pages of ``runs`` (IPA, PA, pages, attributes), if they are memory."""
+        for _, pa, pages, _ in runs:
+            bank = self.memory.bank_at(pa)
+            if bank is not None:
+                self.memory.zero(pa, pages * PAGE, secure=bank.secure)

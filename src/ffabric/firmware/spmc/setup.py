@@ -1,0 +1,70 @@
+"""How an SPMC is put together: its peer, its scheduler, the calls of each instance, its SPs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
+from ffabric.firmware.spmc.normal_world import NormalWorldPeer
+from ffabric.firmware.spmc.scheduler import SecureScheduler
+from ffabric.firmware.spmc.spmc import SPMC_ID, Spmc
+from ffabric.firmware.state.partition import Action, ExecutionContext, Partition
+from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ
+from ffabric.machine.gic import FIRST_SPI
+
+if TYPE_CHECKING:
+    from ffabric.firmware.monitor.logical import LogicalPartitions
+    from ffabric.machine.machine import Machine
+    from ffabric.machine.pages import PagePool
+    from ffabric.machine.stage2 import Stage2
+
+
+def make_spmc(
+    machine: Machine,
+    pool: PagePool,
+    version: int,
+    *,
+    spmc_id: int = SPMC_ID,
+    other_world: Stage2,
+    properties: int,
+    logical: LogicalPartitions,
+) -> tuple[Spmc, SecureScheduler]:
+    """An SPMC without SPs, and what the monitor sees of it.
+
+    ``pool`` is the memory for its tables, ``other_world`` the ledger of non-secure memory,
+    ``properties`` those of the normal world as an endpoint, ``logical`` the partitions at EL3 that
+    SPs may call.
+    """
+    spmc = Spmc(
+        machine, pool, version, spmc_id=spmc_id, other_world=other_world, properties=properties
+    )
+    spmc.peer = NormalWorldPeer(spmc, logical)
+    spmc.scheduler = scheduler = SecureScheduler(spmc)
+    spmc.normal_world.calls = NORMAL_WORLD_CALLS
+    return spmc, scheduler
+
+
+def add_sp(spmc: Spmc, partition: Partition, contexts: int) -> None:
+    """Create a secure partition with ``contexts`` execution contexts."""
+    partition.calls = SECURE_CALLS
+    partition.version = min(partition.version, spmc.version)
+    partition.contexts = [ExecutionContext(partition, index, spmc) for index in range(contexts)]
+    for ctx in partition.contexts:
+        if partition.action is Action.MANAGED_EXIT:
+            ctx.virq.enabled[spmc.mei] = FIQ if partition.managed_exit_fiq else IRQ
+    spmc.partitions[partition.id] = partition
+    spmc.boot_order.append(partition)
+    spmc.boot_order.sort(key=lambda each: each.boot_order)
+
+
+def own_interrupt(spmc: Spmc, intid: int, partition: Partition) -> None:
+    """A device of ``partition`` raises the physical interrupt ``intid``.
+
+    An S-EL0 partition cannot enable it: for that one it is enabled from the start.
+    """
+    spmc.interrupt_owners[intid] = partition
+    if partition.el == 0:
+        for ctx in partition.contexts:
+            ctx.virq.enabled[intid] = IRQ
+        if intid >= FIRST_SPI:
+            spmc.machine.gic.configure(intid, enabled=True)
