@@ -6,6 +6,7 @@ from interrupt_sides import BLOCKED, FIQ, IRQ, LEVEL, PREEMPTED, RUNNING, WAITIN
 
 from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
+from ffabric.firmware.spmc.setup import own_interrupt
 from ffabric.system.manifest.manifest import (
     ExceptionLevel,
     NsInterruptsAction,
@@ -176,7 +177,7 @@ def test_what_comes_while_an_interrupt_is_handled_comes_afterwards(rig):
 def test_what_comes_first_is_got_first(rig):
     a, b = rig.a, rig.b
     spmc = rig.system.firmware.spmc
-    spmc.own_interrupt(b.intid, a.partition)
+    own_interrupt(spmc, b.intid, a.partition)
     rig.chain(rig.v, a)
     a.call(hafnium.HF_INTERRUPT_ENABLE, b.intid, 1, 1)
     rig.raise_(b)
