@@ -4,6 +4,7 @@ import json
 import pytest
 
 from ffabric.guests.errors import FfaError
+from ffabric.observe import trace
 from ffabric.observe.live import LiveTrace
 from ffabric.observe.summary import Summary
 from ffabric.observe.text import Reader
@@ -247,4 +248,14 @@ def test_choices_that_are_no_numbers_are_told_with_their_line(tmp_path):
     file.write_text('{"kind": "header"}\n{"kind": "choices", "list": ["a"]}\n')
 
     with pytest.raises(ValueError, match="junk:2: not a line of a trace"):
+        read_choices(file)
+
+
+def test_the_choices_of_a_trace_are_bounded(tmp_path, monkeypatch):
+    file = tmp_path / "choices"
+    file.write_text('{"kind": "choices", "list": [1, 2]}\n{"kind": "choices", "list": [3]}\n')
+    monkeypatch.setattr(trace, "MOST_CHOICES", 3)
+    assert read_choices(file) == [1, 2, 3]
+    monkeypatch.setattr(trace, "MOST_CHOICES", 2)
+    with pytest.raises(ValueError, match="choices:2: more than 2 choices"):
         read_choices(file)

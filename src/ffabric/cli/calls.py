@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import msgspec
 from cyclopts import Parameter
@@ -21,9 +21,12 @@ from ffabric.observe.trace import Trace
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python_target import TargetError
 from ffabric.system.description.toml import read_system
+from ffabric.system.files.reading import IMAGE, opened, read_lines
 from ffabric.system.spec import SystemSpec
 
 STDIN = Path("-")
+MOST_CALLS = 1 << 20
+"""The most calls of a file; those that standard input brings one by one are not counted."""
 MISTAKES = 100
 """The most that are printed of what is wrong with a file."""
 _FAILED = 1
@@ -62,6 +65,8 @@ def calls(
         spec = drive(default_system(), ())
         stream = _Stream(spec)
         failed = _play(spec, stream.calls(sys.stdin.buffer), _names(spec), trace, seed)
+        if not stream.number:
+            raise _nothing(STDIN)
         return _UNABLE if stream.wrong else failed
     spec = default_system() if system is None else read_system(system)
     for warning in spec.warnings:
@@ -77,14 +82,20 @@ def _names(spec: SystemSpec) -> list[str]:
 
 def _read(file: Path, spec: SystemSpec) -> list[Call]:
     """The calls of a whole file; UsageError with everything that is wrong with it."""
-    data = sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
     found: list[Call] = []
     wrong: list[Mistake] = []
-    for number, text in enumerate(data.split(b"\n"), 1):
-        call, mistakes = read_line(number, text)
-        wrong += mistakes
-        if call is not None:
-            found.append(call)
+    left = IMAGE
+    with nullcontext(sys.stdin.buffer) if file == STDIN else opened(file) as lines:
+        for number, text in enumerate(read_lines(lines, _called(file)), 1):
+            call, mistakes = read_line(number, text)
+            wrong += mistakes
+            if call is not None:
+                found.append(call)
+                left -= len(text)
+            if left < 0 or len(found) > MOST_CALLS:
+                raise UsageError(f"{_called(file)}:{number}: more calls than are read at once")
+    if not found and not wrong:
+        raise _nothing(file)
     wrong = sorted(wrong + check(found, spec), key=lambda each: each.line)
     if wrong:
         said = [each.said(_called(file)) for each in wrong[:MISTAKES]]
@@ -92,6 +103,10 @@ def _read(file: Path, spec: SystemSpec) -> list[Call]:
             said.append(f"{_called(file)}: and {len(wrong) - MISTAKES} mistakes more")
         raise UsageError("\n".join(said))
     return found
+
+
+def _nothing(file: Path) -> UsageError:
+    return UsageError(f"{_called(file)}: there are no calls in it")
 
 
 def _called(file: Path) -> str:
@@ -103,10 +118,12 @@ class _Stream:
 
     def __init__(self, spec: SystemSpec) -> None:
         self.wrong = False
+        self.number = 0
         self._spec = spec
 
-    def calls(self, lines: Iterable[bytes]) -> Iterator[Call]:
-        for number, text in enumerate(lines, 1):
+    def calls(self, lines: IO[bytes]) -> Iterator[Call]:
+        for number, text in enumerate(read_lines(lines, _called(STDIN)), 1):
+            self.number = number
             call, mistakes = read_line(number, text)
             if call is not None:
                 mistakes = check([call], self._spec)

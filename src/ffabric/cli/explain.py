@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable
 from typing import Annotated
@@ -12,6 +13,7 @@ from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version, parse
 from ffabric.abi.words import MASK64
 from ffabric.cli.errors import UsageError
 from ffabric.observe import explain as explaining
+from ffabric.system.files.reading import LOG_LINE, read_lines
 
 _FAILED = 1
 
@@ -44,7 +46,9 @@ def explain(
         print("\n".join(explained), end="\n" if explained else "")
         understood = bool(explained)
     else:
-        understood = _log(sys.stdin, version)
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="backslashreplace")
+        understood = _log(read_lines(sys.stdin, "standard input", LOG_LINE), version)
     if not understood:
         print("ffabric: nothing in it is known: no registers, no known message", file=sys.stderr)
     return 0 if understood else _FAILED

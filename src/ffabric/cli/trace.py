@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Terminal
 from ffabric.observe.sequence import LIMIT, Sequence
 from ffabric.observe.summary import Summary
 from ffabric.observe.text import STYLES, Reader
-from ffabric.observe.trace import read_lines
+from ffabric.observe.trace import parse_lines, read_lines
 
+STDIN = Path("-")
 _INDENT = 30
 _WIDTH = 36
 
@@ -21,7 +24,7 @@ Lines = Iterator[dict[str, Any]]
 
 
 def trace(
-    file: Path,
+    file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     *,
     form: Literal["text", "sequence", "summary"] = "text",
     hops: bool = False,
@@ -32,7 +35,7 @@ def trace(
     Parameters
     ----------
     file
-        What `ffabric run --trace` has written.
+        What `ffabric run --trace` has written; "-" is standard input.
     form
         text; sequence, a diagram in Mermaid's language; summary, what the run amounted to.
     hops
@@ -40,6 +43,8 @@ def trace(
     limit
         The most steps of a sequence diagram.
     """
+    if str(file).startswith("--"):
+        raise UsageError(f"trace: unknown option {file}")
     lines = _Numbered(file)
     forms: dict[str, Callable[[Lines], None]] = {
         "text": lambda found: _text(found, hops=hops),
@@ -70,8 +75,9 @@ class _Numbered:
     """The lines of a trace file, and where in it one is."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lines = read_lines(path)
+        stdin = path == STDIN
+        self._name = "standard input" if stdin else str(path)
+        self._lines = parse_lines(sys.stdin.buffer, self._name) if stdin else read_lines(path)
         self._number = 0
 
     def __iter__(self) -> Lines:
@@ -85,4 +91,4 @@ class _Numbered:
     def said(self, what: object) -> str:
         """``what`` is wrong, with the place; unless it says the place itself."""
         text = str(what)
-        return text if text.startswith(f"{self._path}:") else f"{self._path}:{self._number}: {text}"
+        return text if text.startswith(f"{self._name}:") else f"{self._name}:{self._number}: {text}"

@@ -39,6 +39,8 @@ from ffabric.abi.words import MASK32
 from ffabric.firmware.state.rules import show
 from ffabric.machine.context import REGISTERS
 from ffabric.machine.host.interruption import uninterrupted
+from ffabric.system.files.reading import opened
+from ffabric.system.files.reading import read_lines as lines_of
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.mailbox import Buffer
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from ffabric.system.system import System
 
 FORMAT = 1
+MOST_CHOICES = 1 << 26
+"""Choices of a trace that are replayed."""
 BATCH = 1 << 20
 """Entries of the flat list that are kept before they are written."""
 
@@ -171,14 +175,23 @@ class Trace:
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a trace file, as JSON objects.
 
-    Raises ValueError with the line for a file that is no trace.
+    Raises ValueError with the line for a file that is no trace, OSError for one that is no regular
+    file or has a line of more than `ffabric.system.files.reading.LINE` bytes.
     """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield msgspec.json.decode(line, type=dict[str, Any])
-            except msgspec.DecodeError as error:
-                raise ValueError(f"{path}:{number}: not a line of a trace: {error}") from None
+    with opened(path) as file:
+        yield from parse_lines(file, str(path))
+
+
+def parse_lines(file: IO[bytes], name: str) -> Iterator[dict[str, Any]]:
+    """As `read_lines`, of a file that is open; errors call it ``name``."""
+    number = 0
+    for number, line in enumerate(lines_of(file, name), 1):
+        try:
+            yield msgspec.json.decode(line, type=dict[str, Any])
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{name}:{number}: not a line of a trace: {error}") from None
+    if not number:
+        raise ValueError(f"{name}: not a trace: there is nothing in it")
 
 
 def read_choices(path: Path) -> list[int]:
@@ -190,6 +203,8 @@ def read_choices(path: Path) -> list[int]:
                 choices += msgspec.convert(line.get("list"), list[int])
             except msgspec.ValidationError as error:
                 raise ValueError(f"{path}:{number}: not a line of a trace: {error}") from None
+        if len(choices) > MOST_CHOICES:
+            raise ValueError(f"{path}:{number}: more than {MOST_CHOICES} choices")
     return choices
 
 

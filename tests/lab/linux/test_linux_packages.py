@@ -3,6 +3,7 @@
 import gzip
 import lzma
 import os
+import re
 import textwrap
 from pathlib import Path
 
@@ -237,3 +238,77 @@ def test_a_mirror_that_fails_is_asked_again(sources, tmp_path, monkeypatch):
         kernel.from_sources(tmp_path / "cache", said.append)
     assert pauses == [2, 5, 10]
     assert "once more in 2 s" in said[1]
+
+
+def zeros(count):
+    return lzma.compress(tar({"usr/lib/file": bytes(count)}))
+
+
+DATA = zeros(100)
+HALF = DATA[: len(DATA) // 2]
+BROKEN = {
+    "cut off in a member": (ar(("data.tar.xz", DATA))[:-20], "truncated: it ends at byte"),
+    "cut off in its compression": (ar(("data.tar.xz", HALF)), "data.tar.xz is broken"),
+    "of other bytes": (ar(("data.tar.xz", DATA[:40] + b"!" + DATA[41:])), "data.tar.xz is broken"),
+    "no archive": (ar(("data.tar.xz", lzma.compress(b"!" * 600))), "data.tar.xz is broken"),
+    "cut off in its archive": (
+        ar(("data.tar.gz", gzip.compress(tar({"usr/lib/file": bytes(600)})[:900]))),
+        "data.tar.gz is broken",
+    ),
+    "cut off in gzip": (
+        ar(("data.tar.gz", gzip.compress(tar({"usr/lib/file": bytes(600)}))[:60])),
+        "data.tar.gz is broken",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "problem"), BROKEN.values(), ids=BROKEN)
+def test_a_package_that_is_broken_is_one_line_with_its_name(tmp_path, data, problem):
+    path = tmp_path / "broken.deb"
+    path.write_bytes(data)
+    with pytest.raises(PackageError, match=problem) as broken:
+        list(deb.entries(path, re.compile("file")))
+    assert str(broken.value).startswith(f"{path}: ")
+    assert len(str(broken.value).splitlines()) == 1
+
+
+def test_its_neighbour_is_read_whole(tmp_path):
+    path = tmp_path / "whole.deb"
+    path.write_bytes(ar(("data.tar.xz", DATA)))
+    assert [entry.data for entry in deb.entries(path, re.compile("file"))] == [bytes(100)]
+
+
+def test_what_a_package_expands_to_is_bounded(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.deb"
+    path.write_bytes(ar(("data.tar.xz", zeros(4096))))
+    monkeypatch.setattr(deb, "_MOST_CONTENT", 4095)
+    with pytest.raises(PackageError, match="usr/lib/file has more than 4095 bytes"):
+        list(deb.entries(path, re.compile("file")))
+    monkeypatch.setattr(deb, "_MOST_CONTENT", 4096)
+    assert len(list(deb.entries(path, re.compile("file")))) == 1
+    monkeypatch.setattr(deb, "_MOST_EXPANDED", 4096)
+    with pytest.raises(PackageError, match="it expands to more than 4 KiB"):
+        list(deb.entries(path, re.compile("nothing")))
+
+
+def test_an_archive_that_leads_backwards_is_refused(tmp_path):
+    head = bytearray(tar({"file": b""})[:512])
+    head[124:136] = (-1024).to_bytes(12, "big", signed=True)  # its size, in base 256
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    path = tmp_path / "backwards.deb"
+    path.write_bytes(ar(("data.tar", bytes(head) + bytes(1024))))
+    with pytest.raises(PackageError, match=r"data\.tar is broken: it leads backwards"):
+        list(deb.entries(path, re.compile("nothing")))
+
+
+@pytest.mark.parametrize("suffix", [".xz", ".gz"])
+def test_a_module_that_is_broken_or_a_bomb(monkeypatch, suffix):
+    packed = {".xz": lzma.compress, ".gz": gzip.compress}[suffix](bytes(4096))
+    monkeypatch.setattr(kernel, "_MOST_OF_A_MODULE", 4096)
+    assert kernel.decompress(f"a.ko{suffix}", packed) == bytes(4096)
+    with pytest.raises(PackageError, match=f"a.ko{suffix}: broken"):
+        kernel.decompress(f"a.ko{suffix}", packed[:-8])
+    monkeypatch.setattr(kernel, "_MOST_OF_A_MODULE", 4095)
+    with pytest.raises(PackageError, match="expands to more than 4095 bytes"):
+        kernel.decompress(f"a.ko{suffix}", packed)

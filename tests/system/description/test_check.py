@@ -29,13 +29,15 @@ SPMC = Node("", {"compatible": b"arm,ffa-core-manifest-1.0\0"}, [Node("attribute
         ("spmc.dtb", build_dtb(SPMC), "SPMC manifest"),
         ("sp.pkg", build_package(Package(BLOB, b"code")), "partition package"),
         ("sp_layout.json", b"{}", "partition layout"),
-        ("system.toml", b"", "system"),
+        ("system.toml", b"[[vm]]\nname = 'a'\nimage = 'readme.img'", "system"),
+        ("empty.toml", b"# nothing", "file"),
         ("readme.txt", b"hello", "file"),
     ],
 )
 def test_what_a_file_is(tmp_path: Path, name: str, content: bytes, kind: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
+    (tmp_path / "readme.img").write_bytes(b"code")
     report = check_file(path)
     assert report.kind == kind
     assert report.ok is (kind != "file")
@@ -45,7 +47,7 @@ def test_what_a_file_is(tmp_path: Path, name: str, content: bytes, kind: str) ->
 def test_values_are_what_the_readers_give(tmp_path: Path) -> None:
     (tmp_path / "sp.dtb").write_bytes(BLOB)
     (tmp_path / "spmc.dtb").write_bytes(build_dtb(SPMC))
-    (tmp_path / "s.toml").write_text("")
+    (tmp_path / "s.toml").write_text("pes = 2")
     assert check_file(tmp_path / "sp.dtb").value == MANIFEST
     assert isinstance(check_file(tmp_path / "spmc.dtb").value, SpmcManifest)
     assert isinstance(check_file(tmp_path / "s.toml").value, SystemSpec)

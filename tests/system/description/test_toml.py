@@ -424,7 +424,7 @@ MISTAKES = [
     ),
     (PARTITION + 'image = "sp.bin"\nmanifest = "sp3.dtb"', "no such file: sp3.dtb (did you mean"),
     (PARTITION + 'image = "none.elf"', "[[sp]] a: image: none.elf: elf (byte 0x0)"),
-    (PARTITION + 'image = "."', "Is a directory"),
+    (PARTITION + 'image = "."', "a folder, not a regular file"),
     (PARTITION + 'image = "sp.bin"\nproperties = {id = 70000}', ".properties: id: 0x11170 is more"),
     (PARTITION + 'image = "sp.bin"\nproperties = {memry-regions = {}}', "did you mean 'memory-r"),
     (PARTITION + 'image = "sp.bin"\nmem_size = 0x4000', "0x5000 bytes from the load address do"),

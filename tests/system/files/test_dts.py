@@ -1,12 +1,15 @@
 """Devicetree source: the same tree as dtc makes, and errors with file and line."""
 
+import os
 import shutil
+import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from ffabric.system.files import dts
+from ffabric.system.files import preprocess
 from ffabric.system.files.dtb import Tree, build_dtb, parse_dtb
 from ffabric.system.files.dts import read_tree
 from ffabric.system.manifest.binding import read_manifest
@@ -133,12 +136,117 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_without_the_extra_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "devicetree", None)
+    monkeypatch.delitem(sys.modules, "ffabric.system.files.source", raising=False)
+    monkeypatch.setitem(sys.modules, "devicetree", None)
     assert "pip install 'ffabric[dts]'" in failure(write(tmp_path, "sp.dts", MANIFEST))
 
 
 def test_without_a_preprocessor_the_error_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dts.shutil, "which", lambda _: None)
+    monkeypatch.setattr(preprocess.shutil, "which", lambda _: None)
     assert "install cpp, gcc or clang" in failure(write(tmp_path, "sp.dts", PREPROCESSED))
+
+
+HEAD = "/dts-v1/;\n/ {\n"
+TAIL = ";\n};\n"
+
+
+def nested(levels: int) -> str:
+    return "/dts-v1/;\n/ {" + "a {" * levels + "};" * levels + "};\n"
+
+
+def doubling(generations: int) -> str:
+    """A macro that becomes 10 to the power of `generations` words."""
+    macros = "".join(f"#define A{n + 1} {f'A{n} ' * 10}\n" for n in range(generations))
+    return f"#define A0 word\n{macros}{HEAD}a = <1>;\nA{generations}\n}};\n"
+
+
+def labels(count: int) -> str:
+    return HEAD + " ".join(f"l{n}:" for n in range(count)) + " node { };\n};\n"
+
+
+HOSTILE = {
+    "a shift by 10^9": (f"{HEAD}a = <(1 << 1000000000)>{TAIL}", ":3: a shift by 64 or more bits"),
+    "a shift backwards": (f"{HEAD}a = <(1 << (0-1))>{TAIL}", ":3: a shift by less than 0 bits"),
+    "a wide product": (
+        f"{HEAD}a = <({'0xffffffff*' * 3}1)>{TAIL}", ":3: a number of more than 64 bits",
+    ),
+    "a number of 5,000 digits": (f"{HEAD}a = <{'9' * 5000}>{TAIL}", "Exceeds the limit"),
+    "nodes in nodes": (nested(65), ":2: nested deeper than 64 nodes"),
+    "many nodes in nodes": (nested(3000), ":2: nested deeper than 64 nodes"),
+    "parentheses": (f"{HEAD}a = <{'(' * 5000}1{')' * 5000}>{TAIL}", "nested too deep"),
+    "signs": (f"{HEAD}a = <({'-' * 5000}1)>{TAIL}", "nested too deep"),
+    "labels": (labels(2049), ":3: more than 2048 labels and references"),
+    "tokens": (f"{HEAD}a = <{'1 ' * 40000}>{TAIL}", ":3: more than 32768 tokens"),
+    "an endless include": (f'{HEAD}/include/ "/dev/zero"{TAIL}', "a device, not a regular file"),
+    "an endless content": (f'{HEAD}a = /incbin/("/dev/zero"){TAIL}', "a device, not a regular"),
+    "an include of a FIFO": (f'{HEAD}/include/ "fifo"{TAIL}', "fifo: a FIFO, not a regular file"),
+    "an include of itself": (f'{HEAD}/include/ "self.dtsi"{TAIL}', "more than 256 files"),
+    "a content before the file": (f'{HEAD}a = /incbin/("hostile.dts", (0-5), 3){TAIL}', "negative"),
+    "too much text": (" " * ((1 << 20) + 1), "larger than 1 MiB"),
+}  # fmt: skip
+"""What is in a source -> the source, and a part of the line that refuses it."""
+
+
+@pytest.mark.parametrize(("source", "line"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_source_is_refused_in_a_line(tmp_path: Path, source: str, line: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    write(tmp_path, "self.dtsi", '/include/ "self.dtsi"')
+    path = write(tmp_path, "hostile.dts", source)
+    said = failure(path)
+    assert line in said
+    assert said.startswith(str(tmp_path))
+    assert len(said.splitlines()) == 1
+
+
+NEIGHBOURS = {
+    "a shift by 63": (f"{HEAD}a = <((1 << 63) >> 60)>{TAIL}", struct.pack(">I", 8)),
+    "the widest number": (f"{HEAD}a = /bits/ 64 <0xffffffffffffffff>{TAIL}", b"\xff" * 8),
+    "the most labels": (labels(2048), None),
+    "the deepest nodes": (nested(63), None),
+    "an include and a content": (
+        f'{HEAD}/include/ "part.dtsi" a = /incbin/("data"){TAIL}', b"data",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "value"), NEIGHBOURS.values(), ids=NEIGHBOURS)
+def test_its_nearest_neighbour_is_read(tmp_path: Path, source: str, value: bytes | None) -> None:
+    write(tmp_path, "part.dtsi", "part { };\n")
+    write(tmp_path, "data", b"data")
+    tree = read_tree(write(tmp_path, "sp.dts", source))
+    assert tree.root.props.get("a") == value
+
+
+def test_includes_that_double_are_bounded(tmp_path: Path) -> None:
+    for n in range(25):
+        write(tmp_path, f"{n}.dtsi", f'/include/ "{n + 1}.dtsi"\n' * 2)
+    write(tmp_path, "25.dtsi", "")
+    assert "more than 256 files or 1 MiB are included" in failure(
+        write(tmp_path, "bomb.dts", f'{HEAD}/include/ "0.dtsi"{TAIL}')
+    )
+
+
+@pytest.mark.skipif(shutil.which("cpp") is None, reason="needs a C preprocessor")
+def test_macros_that_grow_without_end_are_bounded(tmp_path: Path) -> None:
+    assert failure(write(tmp_path, "bomb.dts", doubling(9))).endswith(
+        "1 MiB or more after the preprocessor"
+    )
+    assert "expected" in failure(write(tmp_path, "word.dts", doubling(2)))
+
+
+@pytest.mark.skipif(shutil.which("cpp") is None, reason="needs a C preprocessor")
+def test_a_preprocessor_that_waits_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preprocess, "SECONDS", 0)
+    os.mkfifo(tmp_path / "fifo")
+    path = write(tmp_path, "sp.dts", f'#include "fifo"\n{HEAD}}};\n')
+    assert failure(path) == f"{path}: the preprocessor has not ended after 0 s"
+
+
+def test_a_blob_is_bounded(tmp_path: Path) -> None:
+    path = write(tmp_path, "big.dtb", b"")
+    os.truncate(path, (2 << 20) + 1)
+    assert failure(path) == f"{path}: larger than 2 MiB, the most that is read"

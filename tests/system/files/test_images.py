@@ -109,3 +109,41 @@ def test_mutated_elf_files_decode_or_refuse(data: st.DataObject) -> None:
         parse_image(bytes(blob))
     except DecodeError:
         return
+
+
+def in_line(count: int, size: int = 64) -> list[tuple[int, int, bytes, int]]:
+    """Segments one behind the other, each with the content that it has to itself."""
+    return [
+        (TEXT[0] + size * n, TEXT[1] + size * n, bytes([n % 256]) * size, size)
+        for n in range(count)
+    ]
+
+
+def sharing(count: int, data: bytes) -> bytes:
+    """An executable whose segments all have the whole of the file as their content."""
+    head = bytearray(elf(*in_line(count)))
+    whole = len(head) + len(data)
+    for n in range(count):
+        paddr = TEXT[1] + n * (whole + 0x1000)
+        place = 64 + 56 * n
+        struct.pack_into("<IIQQQQQQ", head, place, 1, 5, 0, paddr, paddr, whole, whole, 0x1000)
+    return bytes(head) + data
+
+
+def test_an_executable_has_up_to_64_program_headers() -> None:
+    assert len(parse_image(elf(*in_line(64))).parts) == 64
+    with pytest.raises(DecodeError, match="more than 64 program headers"):
+        parse_image(elf(*in_line(65)))
+
+
+def test_segments_do_not_share_their_content() -> None:
+    assert len(parse_image(sharing(1, bytes(100))).parts) == 1
+    with pytest.raises(DecodeError, match="segments share their content"):
+        parse_image(sharing(2, bytes(100)))
+
+
+def test_segments_do_not_overlap_in_memory() -> None:
+    behind = (0x8000_0040, 0x8000_0040, b"data", 64)
+    assert len(parse_image(elf(TEXT, behind)).parts) == 2
+    with pytest.raises(DecodeError, match="it overlaps another segment"):
+        parse_image(elf(TEXT, (0x8000_0040, 0x8000_003F, b"data", 64)))

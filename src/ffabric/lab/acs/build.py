@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from ffabric.system.files.reading import DESCRIPTION, read_bytes
 from ffabric.system.options.problems import Problem, Problems, SystemErrors
 
 VM1 = "vm1"
@@ -90,7 +91,8 @@ def _cache(folders: Iterable[Path]) -> tuple[Path | None, dict[str, str]]:
     for folder in folders:
         path = folder / _CACHE
         if path.is_file():
-            return path, dict(_CACHE_LINE.findall(path.read_text("utf-8", "replace")))
+            text = read_bytes(path, DESCRIPTION).decode(errors="replace")
+            return path, dict(_CACHE_LINE.findall(text))
     return None, {}
 
 

@@ -16,6 +16,7 @@ from ffabric.lab.acs.listing import Listed, find_listing
 from ffabric.lab.acs.run import Bench, Job, Settings, run_job
 from ffabric.lab.processes import spread
 from ffabric.system.files.images import parse_image
+from ffabric.system.files.reading import IMAGE, read_bytes
 from ffabric.system.options.problems import Problem, Problems, SystemErrors, did_you_mean
 
 ALL = "acs"
@@ -52,7 +53,7 @@ def boot_images(bench: Bench, folder: Path, only: Sequence[str] = ()) -> list[Jo
     paths, tests = {}, []
     for path in sorted(folder.glob("*.bin")):
         try:
-            data = path.read_bytes()
+            data = read_bytes(path, IMAGE)
             if parse_image(data).end > room:
                 problems.add(str(path), "", f"larger than VM1's {room:#x} bytes")
         except (OSError, DecodeError) as error:

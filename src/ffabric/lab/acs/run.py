@@ -23,6 +23,7 @@ from ffabric.lab.acs.witness import Limits, Witness
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.toml import read_parsed
 from ffabric.system.files.images import parse_image
+from ffabric.system.files.reading import IMAGE, read_bytes
 from ffabric.system.spec import ImageSource, PartitionSpec, SystemSpec
 
 LOAD_ADDRESS = 0x8800_0000
@@ -93,7 +94,7 @@ def make_bench(build: Build) -> Bench:
             "vm": [vm],
         }
         spec = read_parsed(root, build.folder)
-    found = {name: find_listing(path.read_bytes()) for name, path in build.images.items()}
+    found = {name: find_listing(read_bytes(path, IMAGE)) for name, path in build.images.items()}
     return Bench(spec, {name: listing for name, listing in found.items() if listing})
 
 
@@ -138,7 +139,7 @@ def _spec(bench: Bench, job: Job) -> SystemSpec:
     spec = bench.spec
     if job.image is not None:
         (vm1,) = spec.vms
-        source = ImageSource(str(job.image), parse_image(job.image.read_bytes()))
+        source = ImageSource(str(job.image), parse_image(read_bytes(job.image, IMAGE)))
         return replace(spec, vms=(replace(vm1, source=source),))
     if not job.edited:
         return spec

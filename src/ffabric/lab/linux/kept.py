@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from ffabric.lab.linux.packages import Say, locked
+from ffabric.system.files.reading import IMAGE, read_bytes
 
 T = TypeVar("T")
 
@@ -17,7 +18,7 @@ T = TypeVar("T")
 def load(path: Path, kind: type[T]) -> T | None:
     """What ``path`` has; None if that is no ``kind`` of today, or if nothing is there."""
     with suppress(msgspec.DecodeError, OSError):
-        return msgspec.msgpack.decode(path.read_bytes(), type=kind)
+        return msgspec.msgpack.decode(read_bytes(path, IMAGE), type=kind)
     return None
 
 

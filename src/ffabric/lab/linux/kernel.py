@@ -7,6 +7,8 @@ of its modules; the older ones have none, so the suites are tried in turn.
 
 from __future__ import annotations
 
+import gzip
+import io
 import lzma
 import re
 import zlib
@@ -26,6 +28,7 @@ from ffabric.lab.linux.packages import (
     Suite,
     first_with,
 )
+from ffabric.system.files.reading import size_text
 
 META = "linux-image-cloud-arm64"
 BUSYBOX = "busybox-static"
@@ -36,6 +39,7 @@ FFA = ("ffa-core", "ffa-module")
 TEE = ("tee", "optee")
 """Those of the OP-TEE driver."""
 
+_MOST_OF_A_MODULE = 64 << 20
 _KEPT = "kernel.msgpack"
 _OF_A_KERNEL = re.compile(r"^linux-(image|binary|modules|main-modules)-")
 _RELEASE = re.compile(r"lib/modules/([^/]+)/")
@@ -140,8 +144,18 @@ def decompress(path: str, data: bytes) -> bytes:
     suffix = path.rpartition(".ko")[2]
     if suffix == "":
         return data
-    if suffix == ".xz":
-        return lzma.decompress(data)
-    if suffix == ".gz":
-        return zlib.decompress(data, 31)
+    try:
+        if suffix == ".xz":
+            return _whole(path, lzma.LZMAFile(io.BytesIO(data)))
+        if suffix == ".gz":
+            return _whole(path, gzip.GzipFile(fileobj=io.BytesIO(data)))
+    except (lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile) as error:
+        raise PackageError(f"{path}: broken: {error}") from None
     raise PackageError(f"{path}: modules compressed as {suffix} cannot be read here")
+
+
+def _whole(path: str, file: lzma.LZMAFile | gzip.GzipFile) -> bytes:
+    content = file.read(_MOST_OF_A_MODULE + 1)
+    if len(content) > _MOST_OF_A_MODULE:
+        raise PackageError(f"{path}: it expands to more than {size_text(_MOST_OF_A_MODULE)}")
+    return content

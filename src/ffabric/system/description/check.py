@@ -18,7 +18,7 @@ from ffabric.system.files.dtb import MAGIC as DTB_MAGIC
 from ffabric.system.files.dtb import Node, parse_dtb
 from ffabric.system.files.dts import read_tree
 from ffabric.system.files.package import MAGIC, TRANSFER_LIST, parse_package
-from ffabric.system.files.reading import read_file
+from ffabric.system.files.reading import IMAGE, read_file
 from ffabric.system.manifest.binding import find_manifest
 from ffabric.system.manifest.manifest import Manifest
 from ffabric.system.manifest.spmc import COMPATIBLE, SpmcManifest, find_spmc_manifest
@@ -48,7 +48,7 @@ def check_file(path: Path | str, include: Sequence[Path] = ()) -> Report:
     """
     path = Path(path)
     problems = Problems(str(path))
-    data = read_file(path, "", "", problems)
+    data = read_file(path, "", "", problems, IMAGE)
     if data is None:
         return Report("file", None, tuple(problems.found))
     try:

@@ -20,6 +20,7 @@ from ffabric.system.description.toml_partition import default_fields
 from ffabric.system.files.dts import read_tree
 from ffabric.system.files.images import parse_image
 from ffabric.system.files.package import IMAGE_OFFSET, MANIFEST_OFFSET
+from ffabric.system.files.reading import IMAGE, read_bytes
 from ffabric.system.manifest.binding import read_manifest
 from ffabric.system.manifest.checks import check_manifest
 from ffabric.system.manifest.keys import PROPERTIES
@@ -162,7 +163,7 @@ def _partition(kind: str, target: object, given: dict[str, Any]) -> PartitionDra
 
 
 def _image(kind: str, image: object, offset: int | None, manifest: Manifest) -> ImageSource:
-    data = image if isinstance(image, bytes) else Path(str(image)).read_bytes()
+    data = image if isinstance(image, bytes) else read_bytes(str(image), IMAGE)
     entry = manifest.entrypoint_offset
     if offset is None:
         floor = IMAGE_OFFSET if kind == SP and entry is None else 0

@@ -20,6 +20,7 @@ import msgspec
 
 from ffabric.abi.ffa.uuids import as_uuid
 from ffabric.machine.engines.python import is_of_program, told
+from ffabric.system.files.reading import SOURCE, read_bytes
 from ffabric.system.manifest.manifest import Manifest
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PythonSource
@@ -68,9 +69,15 @@ def _load_module(place: str, folder: Path) -> ModuleType:
         module = _guarded(lambda: importlib.import_module(place), place)
         assert isinstance(module, ModuleType)
         return module
-    path = (folder / place).resolve()
-    if not path.is_file():
-        raise TargetError(f"no such file: {folder / place}")
+    try:
+        path = (folder / place).resolve()
+        read_bytes(path, SOURCE)
+    except FileNotFoundError:
+        raise TargetError(f"no such file: {folder / place}") from None
+    except OSError as error:
+        raise TargetError(f"{folder / place}: {error.strerror}") from None
+    except (ValueError, RuntimeError) as error:  # a zero byte, or a loop of symbolic links
+        raise TargetError(f"{place!r}: {error}") from None
     name = f"ffabric_partition_{path.stem}"
     known = sys.modules.get(name)
     if known is not None and known.__file__ == str(path):

@@ -7,6 +7,7 @@ tools/sptool. Paths are relative to the file.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ import msgspec
 
 from ffabric.abi.words import PAGE
 from ffabric.system.files.package import IMAGE_OFFSET, MANIFEST_OFFSET
-from ffabric.system.files.reading import read_file
+from ffabric.system.files.reading import DESCRIPTION, IMAGE, read_bytes, read_file
 from ffabric.system.options.keys import Key, Table, TableReader, read
 from ffabric.system.options.kinds import FLAG, PATH, SIZE, TEXT, U64, UUID_TEXT
-from ffabric.system.options.problems import LayoutErrors, Problem, Problems
+from ffabric.system.options.problems import LayoutErrors, Problem, Problems, at_most
+
+MOST = 1024
+"""Partitions of a layout."""
 
 PARTITION: tuple[Key, ...] = (
     Key("image", PATH, "The image: a path, or an object of file and offset.", required=True),
@@ -72,25 +76,31 @@ def read_layout(path: Path) -> tuple[LayoutEntry, ...]:
     problems = Problems(str(path))
     members: object = {}
     try:
-        members = json.loads(path.read_bytes(), object_pairs_hook=partial(_object, problems))
+        data = read_bytes(path, DESCRIPTION)
+        members = json.loads(data, object_pairs_hook=partial(_object, problems))
     except OSError as error:
         problems.add("", "", error.strerror or str(error))
+    except RecursionError:
+        problems.add("", "", "nested too deep")
     except json.JSONDecodeError as error:
         where = f"{path}:{error.lineno}"
         raise LayoutErrors([Problem(where, "", "", f"column {error.colno}: {error.msg}")]) from None
     except UnicodeDecodeError as error:
         problems.add("", "", f"byte {error.start:#x} is not UTF-8")
+    except ValueError as error:
+        problems.add("", "", str(error))
     if not isinstance(members, dict):
         problems.add("", "", "expected an object with a member for each partition")
         members = {}
-    entries = [_entry(path.parent, name, member, problems) for name, member in members.items()]
+    listed = at_most(MOST, [*members.items()], "", problems)
+    entries = [_entry(path.parent, name, member, problems) for name, member in listed]
     problems.check(LayoutErrors)
     return tuple(entry for entry in entries if entry)
 
 
 def _object(problems: Problems, pairs: list[tuple[str, object]]) -> dict[str, object]:
-    names = [name for name, _ in pairs]
-    for name in sorted({name for name in names if names.count(name) > 1}):
+    counts = Counter(name for name, _ in pairs)
+    for name in sorted(name for name, count in counts.items() if count > 1):
         problems.add(name, "", "given twice")
     return dict(pairs)
 
@@ -114,7 +124,7 @@ def _entry(folder: Path, name: str, member: object, problems: Problems) -> Layou
     for key, field in (("image", "image"), ("pm", "manifest")):
         if fields.get(field):
             fields[field] = folder / fields[field]
-            read_file(fields[field], name, key, problems)
+            read_file(fields[field], name, key, problems, IMAGE)
     if not fields.get("image") or not fields["manifest"]:
         return None
     entry = LayoutEntry(name=name, **fields, **offsets)

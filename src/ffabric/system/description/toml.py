@@ -28,6 +28,7 @@ from ffabric.system.description.toml_keys import (
 )
 from ffabric.system.description.toml_partition import Extra, PartitionTable
 from ffabric.system.files.dts import read_tree
+from ffabric.system.files.reading import DESCRIPTION, read_bytes
 from ffabric.system.manifest.spmc import (
     LoadedPartition,
     MemoryRange,
@@ -40,6 +41,7 @@ from ffabric.system.options.problems import (
     Problem,
     Problems,
     SystemErrors,
+    at_most,
     did_you_mean,
 )
 from ffabric.system.spec import (
@@ -57,6 +59,9 @@ from ffabric.system.spec import (
 
 _TABLES = ("spmc", "gic", "run", "trusted_os")
 _ARRAYS = ("memory", "sp", "vm", "device")
+MOST = 1024
+"""Tables of an array."""
+_KEY_PARTS = 256
 _TOML_LINE = re.compile(r"^(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)$")
 _WORLDS = {"normal": False, "secure": True, "both": None}
 
@@ -81,16 +86,33 @@ def read_draft(path: Path, problems: Problems) -> SystemDraft:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_bytes(path, DESCRIPTION).decode()
+        _check_keys(text)
+        if root := tomllib.loads(text):
+            return root
+        problem = Problem(str(path), "", "", "there is nothing in it")
     except OSError as error:
         problem = Problem(str(path), "", "", error.strerror or str(error))
     except UnicodeDecodeError as error:
         problem = Problem(str(path), "", "", f"byte {error.start:#x} is not UTF-8")
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        problem = Problem(str(path), "", "", "nested too deep")
+    except ValueError as error:
         match = _TOML_LINE.match(str(error))
         where = f"{path}:{match['line']}" if match else str(path)
         problem = Problem(where, "", "", match["what"] if match else str(error))
     raise SystemErrors([problem])
+
+
+def _check_keys(text: str) -> None:
+    """Refuse keys of very many parts (a.b.c), for which tomllib takes quadratic time."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") < _KEY_PARTS:
+            continue
+        for piece in re.split("[{,]", line):
+            if piece.partition("=")[0].count(".") >= _KEY_PARTS:
+                what = f"a key of {_KEY_PARTS} parts or more"
+                raise ValueError(f"{what} (at line {number}, column 1)")
 
 
 class _System:
@@ -107,6 +129,8 @@ class _System:
         manifest = self._spmc_manifest(spmc.pop("manifest", None))
         layout = self._layout(self.values.pop("sp_layout", None))
         partitions = [*self._sps(layout, manifest), *self._vms(), *self._trusted_os()]
+        if not partitions and not self.problems.errors:
+            self.problems.warn("", "", "no partitions: neither [[sp]] nor [[vm]] nor [trusted_os]")
         known: dict[str, Any] = {"name": self.path.stem}
         if manifest is not None:
             known |= {"ffa_version": manifest.ffa_version, "mpidrs": manifest.mpidrs}
@@ -140,7 +164,7 @@ class _System:
             return []
         return [
             (f"[[{name}]] {table.get('name') or f'#{number}'}", table)
-            for number, table in enumerate(tables, 1)
+            for number, table in enumerate(at_most(MOST, tables, f"[[{name}]]", self.problems), 1)
         ]
 
     def _memory(self) -> tuple[MemoryBank, ...]:

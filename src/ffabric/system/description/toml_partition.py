@@ -26,7 +26,7 @@ from ffabric.system.files.dtb import Node, parse_dtb
 from ffabric.system.files.dts import read_tree
 from ffabric.system.files.images import Image, parse_image
 from ffabric.system.files.package import IMAGE_OFFSET, MANIFEST_OFFSET, parse_package
-from ffabric.system.files.reading import read_file
+from ffabric.system.files.reading import BLOB, IMAGE, read_file
 from ffabric.system.manifest.binding import manifest_fields
 from ffabric.system.manifest.checks import check_manifest
 from ffabric.system.manifest.manifest import ExceptionLevel, Manifest
@@ -154,7 +154,8 @@ class PartitionTable:
         return value if isinstance(value, str) else None
 
     def _bytes(self, key: str) -> bytes | None:
-        return read_file(self.folder / str(self.values[key]), self.where, key, self.problems)
+        path = self.folder / str(self.values[key])
+        return read_file(path, self.where, key, self.problems, IMAGE)
 
     def _kernel(self) -> KernelBoot | None:
         """What goes with a kernel."""
@@ -165,8 +166,10 @@ class PartitionTable:
                 if key in self.values:
                     self._wrong(key, "only with engine = 'qemu'")
             return None
-        initrd = (self._bytes("initrd") or b"") if "initrd" in self.values else b""
-        return KernelBoot(initrd, self._text("bootargs") or "")
+        initrd = self._bytes("initrd") if "initrd" in self.values else None
+        if initrd == b"":
+            self._wrong("initrd", f"{self.values['initrd']}: the file is empty")
+        return KernelBoot(initrd or b"", self._text("bootargs") or "")
 
     # -- what the files say ----------------------------------------------------------------------
 
@@ -234,7 +237,7 @@ class PartitionTable:
         if "manifest" not in self.values:
             return found
         path = self.folder / str(self.values["manifest"])
-        if read_file(path, self.where, "manifest", self.problems) is None:
+        if read_file(path, self.where, "manifest", self.problems, BLOB) is None:
             return None
         try:
             root = read_tree(path, self.include).root

@@ -22,6 +22,8 @@ from ffabric.abi.errors import DecodeError
 MAGIC = 0xD00DFEED
 VERSION = 17
 LAST_COMPATIBLE_VERSION = 16
+MAX_DEPTH = 64
+"""How deep nodes may be nested."""
 
 _HEADER = struct.Struct(">10I")
 _RESERVATION = struct.Struct(">QQ")
@@ -29,7 +31,6 @@ _WORD = struct.Struct(">I")
 _PROPERTY = struct.Struct(">II")
 
 _BEGIN_NODE, _END_NODE, _PROP, _NOP, _END = 1, 2, 3, 4, 9
-_MAX_DEPTH = 64
 _NAME_BYTES = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ,._+-?#@")
 
 
@@ -172,8 +173,8 @@ class _Structure:
                 node = Node(self._node_name(path, root=not stack))
                 if not stack and root is not None:
                     raise self._wrong(path, node.name, "a second root node")
-                if len(stack) == _MAX_DEPTH:
-                    raise self._wrong(path, node.name, f"nested deeper than {_MAX_DEPTH} nodes")
+                if len(stack) == MAX_DEPTH:
+                    raise self._wrong(path, node.name, f"nested deeper than {MAX_DEPTH} nodes")
                 if not stack:
                     root = node
                 else:

@@ -20,6 +20,7 @@ _ELF64_LITTLE_ENDIAN = b"\x02\x01"
 _ET_EXEC, _ET_DYN = 2, 3
 _EM_AARCH64 = 183
 _PT_LOAD = 1
+_MOST_HEADERS = 64
 
 
 class ImagePart(msgspec.Struct, frozen=True):
@@ -91,15 +92,9 @@ def _parse_elf(data: bytes) -> Image:
         raise DecodeError("elf.e_type", 16, kind, "neither an executable nor a shared object")
     if phentsize != _SEGMENT.size or phoff + phnum * phentsize > len(data):
         raise DecodeError("elf.e_phoff", 32, phoff, "the program headers leave the file")
-    loads = []
-    for index in range(phnum):
-        at = phoff + index * phentsize
-        tag, _, offset, vaddr, paddr, filesz, memsz, _ = _SEGMENT.unpack_from(data, at)
-        if tag != _PT_LOAD or not memsz:
-            continue
-        if offset + filesz > len(data) or filesz > memsz or paddr + memsz > 1 << 48:
-            raise DecodeError(f"elf.segment[{index}]", at, filesz, "the segment leaves the file")
-        loads.append((vaddr, paddr, data[offset : offset + filesz], memsz))
+    if phnum > _MOST_HEADERS:
+        raise DecodeError("elf.e_phnum", 56, phnum, f"more than {_MOST_HEADERS} program headers")
+    loads = _segments(data, phoff, phnum)
     base = min((paddr for _, paddr, _, _ in loads), default=None)
     if base is None:
         raise DecodeError("elf.e_phnum", 56, phnum, "no segment to load")
@@ -111,3 +106,23 @@ def _parse_elf(data: bytes) -> Image:
         raise DecodeError("elf.e_entry", 24, entry, "the entry point is in no segment")
     parts = tuple(ImagePart(paddr - base, content, size) for _, paddr, content, size in loads)
     return Image(parts, entries[0] - base, base if kind == _ET_EXEC else None, is_elf=True)
+
+
+def _segments(data: bytes, phoff: int, phnum: int) -> list[tuple[int, int, bytes, int]]:
+    """What is to be loaded, as (p_vaddr, p_paddr, content, p_memsz)."""
+    found: list[tuple[int, int, bytes, int]] = []
+    left = len(data)
+    for index in range(phnum):
+        at = phoff + index * _SEGMENT.size
+        tag, _, offset, vaddr, paddr, filesz, memsz, _ = _SEGMENT.unpack_from(data, at)
+        if tag != _PT_LOAD or not memsz:
+            continue
+        if offset + filesz > len(data) or filesz > memsz or paddr + memsz > 1 << 48:
+            raise DecodeError(f"elf.segment[{index}]", at, filesz, "the segment leaves the file")
+        left -= filesz
+        if left < 0:
+            raise DecodeError(f"elf.segment[{index}]", at, filesz, "segments share their content")
+        if any(paddr < start + size and start < paddr + memsz for _, start, _, size in found):
+            raise DecodeError(f"elf.segment[{index}]", at, paddr, "it overlaps another segment")
+        found.append((vaddr, paddr, data[offset : offset + filesz], memsz))
+    return found

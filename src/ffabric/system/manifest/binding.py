@@ -32,7 +32,11 @@ from ffabric.system.manifest.manifest import (
     NsInterruptsAction,
 )
 from ffabric.system.options.keys import Key, NodeReader, Reader, read
-from ffabric.system.options.problems import ManifestErrors, Problems, did_you_mean
+from ffabric.system.options.problems import ManifestErrors, Problems, at_most, did_you_mean
+
+MOST_REGIONS = 256
+"""Memory regions of a manifest, and device regions."""
+MOST_SERVICES = 256
 
 Fields = dict[str, Any]
 
@@ -110,6 +114,8 @@ def _children(reader: Reader, problems: Problems, *, complete: bool) -> dict[str
     """The child nodes that the binding knows, after a look at their compatible property."""
     found: dict[str, Reader] = {}
     for name, child in reader.children():
+        if problems.full:
+            break
         if name not in CHILDREN:
             hint = did_you_mean(name, CHILDREN)
             note = problems.add if hint or not complete else problems.warn
@@ -163,7 +169,10 @@ def _union(methods: tuple[int, ...]) -> int:
 
 def _read_services(root: Reader, services: Reader | None, problems: Problems) -> Fields:
     """Binding 1.1: a node for each service."""
-    found = [read(child, SERVICE, problems) for _, child in services.children()] if services else []
+    children = services.children() if services else []
+    where = services.where if services else ""
+    children = [*at_most(MOST_SERVICES, children, where, problems)]
+    found = [read(child, SERVICE, problems) for _, child in children]
     if not found:
         problems.add(f"{root.where}services", "", "missing: a manifest has at least one service")
     whole = [entry for entry in found if len(entry) == len(SERVICE)]
@@ -177,8 +186,8 @@ def _read_services(root: Reader, services: Reader | None, problems: Problems) ->
 
 def _regions(node: Reader, keys: tuple[Key, ...], problems: Problems) -> list[tuple[str, Fields]]:
     """The children of a regions node that have all they need."""
-    children = node.children()
-    read(node, (COMPATIBLE,), problems, complete=False, also=tuple(name for name, _ in children))
+    children = at_most(MOST_REGIONS, node.children(), node.where, problems)
+    read(node, (COMPATIBLE,), problems, complete=False, also=[name for name, _ in node.children()])
     if not children:
         problems.add(node.where, "", "no region in it")
     required = {key.attribute for key in keys if key.required}

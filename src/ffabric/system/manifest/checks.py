@@ -6,6 +6,7 @@ those of FF-A v1.2 chapter 5 and of the binding; where those are silent, Hafnium
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -166,8 +167,8 @@ def _device_regions(manifest: Manifest) -> Iterator[Complaint]:
                 yield where, "interrupts", f"{interrupt.id} belongs to {owner} already"
             if interrupt.id not in _OF_DEVICES:
                 yield where, "interrupts", f"{interrupt.id} is no device's: {_PPIS_AND_SPIS}"
-        ids = [interrupt.id for interrupt in region.interrupts]
-        for intid in sorted({intid for intid in ids if ids.count(intid) > 1}):
+        counts = Counter(interrupt.id for interrupt in region.interrupts)
+        for intid in sorted(intid for intid, count in counts.items() if count > 1):
             yield where, "interrupts", f"{intid} is given twice"
 
 

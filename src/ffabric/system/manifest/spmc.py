@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -15,14 +16,19 @@ import msgspec
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import version
 from ffabric.abi.words import PAGE
+from ffabric.machine.limits import PES
 from ffabric.system.files.dtb import Node
 from ffabric.system.manifest.manifest import ExceptionLevel, ExecutionState
 from ffabric.system.options.keys import Key, NodeReader, Table, read
 from ffabric.system.options.kinds import FLAG, NUMBERS, TEXT, U16, U32, U64
-from ffabric.system.options.problems import ManifestErrors, Problems, did_you_mean
+from ffabric.system.options.problems import ManifestErrors, Problems, at_most, did_you_mean
 
 COMPATIBLE = "arm,ffa-core-manifest-1.0"
 HAFNIUM = "hafnium,hafnium"
+MOST_PARTITIONS = 1024
+"""Nodes /hypervisor/vmN."""
+MOST_RANGES = 1024
+"""Memory nodes, and ranges in one of them."""
 SP_ID_BASE = 0x8000
 
 ATTRIBUTE: tuple[Key, ...] = (
@@ -65,7 +71,7 @@ _MEMORY_KINDS = {
     "device-memory": (True, True),
     "ns-device-memory": (False, True),
 }
-_VM_NAME = re.compile(r"vm([1-9][0-9]*)")
+_VM_NAME = re.compile(r"vm([1-9][0-9]{0,4})")
 
 
 class MemoryRange(msgspec.Struct, frozen=True):
@@ -152,7 +158,8 @@ def _partitions(root: NodeReader, problems: Problems) -> tuple[LoadedPartition, 
         problems.add("/hypervisor", "compatible", f"expected {HAFNIUM!r}")
     used = {key.attribute for key in VM} & set(LoadedPartition.__struct_fields__)
     found = []
-    for name, child in hypervisor.children():
+    children = at_most(MOST_PARTITIONS, hypervisor.children(), "/hypervisor", problems)
+    for name, child in children:
         match = _VM_NAME.fullmatch(name)
         if match is None:
             problems.add(child.where, "", f"unknown node{did_you_mean(name, ['vm1'])}")
@@ -178,21 +185,22 @@ def _mpidrs(root: Node, problems: Problems) -> tuple[int, ...]:
     if cpus is None:
         return ()
     found = []
-    for node in cpus.children:
+    for node in at_most(PES, cpus.children, "/cpus", problems):
         if node.props.get("device_type") != b"cpu\0":
             continue
         try:
             found.append(node.u64("reg"))
         except DecodeError as error:
             problems.add(f"/cpus/{node.name}", "reg", error.reason)
-    for mpidr in sorted({mpidr for mpidr in found if found.count(mpidr) > 1}):
+    counts = Counter(found)
+    for mpidr in sorted(mpidr for mpidr, count in counts.items() if count > 1):
         problems.add("/cpus", "reg", f"two CPUs have the MPIDR {mpidr:#x}")
-    return tuple(sorted(set(found)))
+    return tuple(sorted(counts))
 
 
 def _memory(root: Node, problems: Problems) -> tuple[MemoryRange, ...]:
     found: list[MemoryRange] = []
-    for node in root.children:
+    for node in at_most(MOST_RANGES, root.children, "/", problems):
         kind = node.props.get("device_type", b"").rstrip(b"\0").decode("latin1")
         if kind not in _MEMORY_KINDS:
             if node.name.startswith("memory"):
@@ -200,7 +208,7 @@ def _memory(root: Node, problems: Problems) -> tuple[MemoryRange, ...]:
                 problems.add(f"/{node.name}", "device_type", f"{kind!r} is no sort of memory{hint}")
             continue
         try:
-            ranges = _reg(root, node)
+            ranges = at_most(MOST_RANGES, _reg(root, node), f"/{node.name}", problems)
         except DecodeError as error:
             problems.add(f"/{node.name}", "reg", error.reason)
             continue

@@ -8,6 +8,7 @@ member of the JSON Schema (`schema`).
 from __future__ import annotations
 
 import enum
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
@@ -19,6 +20,8 @@ from ffabric.system.files.dtb import Node, join
 from ffabric.system.options.kinds import Kind
 from ffabric.system.options.problems import Problems, did_you_mean
 
+_HINTS = 100
+"""Names of others among which "did you mean" looks."""
 _STANDARD_PROPERTY = re.compile(r"#.*-cells|phandle|name|status|label|ranges|reg|device_type|.*,.*")
 
 
@@ -189,13 +192,16 @@ def read(
     `complete`: required keys must be there. `also`: names that somebody else reads.
     """
     known = {key.name: key for key in keys}
+    others = dict.fromkeys(also)
     values: dict[str, object] = {}
-    present = list(reader.names())
+    present = dict.fromkeys(reader.names())
     for name in present:
+        if problems.full:
+            break
         key = known.get(name)
         if key is None:
-            if name not in also:
-                reader.unknown(name, [*known, *also], problems)
+            if name not in others:
+                reader.unknown(name, [*known, *itertools.islice(others, _HINTS)], problems)
             continue
         try:
             value = reader.value(key)

@@ -15,6 +15,8 @@ from ffabric.system.files.dtb import Node
 
 _UNITS = {"": 1, "k": 1 << 10, "ki": 1 << 10, "m": 1 << 20, "mi": 1 << 20, "g": 1 << 30,
           "gi": 1 << 30}  # fmt: skip
+_MOST = 4096
+"""Entries of a list, in a property or in TOML."""
 _CELL = 0xFFFF_FFFF
 _SIZE = re.compile(r"(0x[0-9a-f_]+|[0-9][0-9_]*)\s*(|[kmg]i?)b?", re.ASCII | re.IGNORECASE)
 
@@ -72,8 +74,30 @@ def uuid_to_words(uuid: UUID) -> tuple[int, int, int, int]:
     return a, b, c, d
 
 
-def _uuids_from_node(node: Node, name: str) -> tuple[UUID, ...]:
+def _numbers_from_node(node: Node, name: str) -> tuple[int, ...]:
     cells = node.cells(name)
+    if len(cells) > _MOST:
+        raise DecodeError(name, None, None, f"{len(cells)} cells: at most {_MOST} are read")
+    return cells
+
+
+def _texts_from_node(node: Node, name: str) -> tuple[str, ...]:
+    texts = node.strings(name)
+    if len(texts) > _MOST:
+        raise DecodeError(name, None, None, f"{len(texts)} strings: at most {_MOST} are read")
+    return texts
+
+
+def _entries(value: object) -> list[object]:
+    """The entries of a TOML array, or the one value that stands for an array of one."""
+    entries = value if isinstance(value, list) else [value]
+    if len(entries) > _MOST:
+        raise KindError(f"{len(entries)} entries: at most {_MOST} are read")
+    return entries
+
+
+def _uuids_from_node(node: Node, name: str) -> tuple[UUID, ...]:
+    cells = _numbers_from_node(node, name)
     if not cells or len(cells) % 4:
         raise DecodeError(name, None, cells, f"{len(cells)} cells are not UUIDs of four cells each")
     return tuple(uuid_from_words(cells[at : at + 4]) for at in range(0, len(cells), 4))
@@ -93,8 +117,7 @@ def uuid_from_text(value: object) -> UUID:
 
 
 def _uuids_from_toml(value: object) -> tuple[UUID, ...]:
-    entries = value if isinstance(value, list) else [value]
-    return tuple(uuid_from_text(entry) for entry in entries)
+    return tuple(uuid_from_text(entry) for entry in _entries(value))
 
 
 def _flag_from_node(node: Node, name: str) -> bool:
@@ -117,8 +140,7 @@ def _of_type(expected: type, name: str) -> Callable[[object], object]:
 
 
 def _numbers_from_toml(value: object) -> tuple[int, ...]:
-    entries = value if isinstance(value, list) else [value]
-    numbers = tuple(number_from_toml(entry) for entry in entries)
+    numbers = tuple(number_from_toml(entry) for entry in _entries(value))
     for number in numbers:
         if number > _CELL:
             raise KindError(f"{number:#x} is more than {_CELL:#x}")
@@ -126,8 +148,7 @@ def _numbers_from_toml(value: object) -> tuple[int, ...]:
 
 
 def _texts_from_toml(value: object) -> tuple[str, ...]:
-    entries = value if isinstance(value, list) else [value]
-    return tuple(str(_text(entry)) for entry in entries)
+    return tuple(str(_text(entry)) for entry in _entries(value))
 
 
 def _shown(value: object) -> str:
@@ -187,14 +208,14 @@ FLAG = Kind(
 TEXT = Kind("text", Node.string, _text, _texts, {"type": "string"})
 TEXTS = Kind(
     "texts",
-    Node.strings,
+    _texts_from_node,
     _texts_from_toml,
     lambda values: _texts(*values),
     _list_of({"type": "string"}),
 )
 NUMBERS = Kind(
     "u32 list",
-    Node.cells,
+    _numbers_from_node,
     _numbers_from_toml,
     lambda values: _cells(*values),
     _list_of(_NUMBER),

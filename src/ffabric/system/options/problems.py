@@ -6,17 +6,26 @@ A reader collects into `Problems` and goes on; only at the end does it raise, wi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 
+T = TypeVar("T")
+
+MOST = 200
+"""Problems that are listed of a file."""
 _SHORT = 5  # two letters swapped weigh more in a short name
+_LONGEST = 1000  # characters of a line about a problem
+_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
+"""What would break a line or drive a terminal, as what is printed in its place."""
 
 
 class Problem(msgspec.Struct, frozen=True):
     """One mistake: the file, the node path or table in it, the property or key, what is wrong.
 
-    A `warning` is worth a line and does not stop anything.
+    A `warning` is worth a line and does not stop anything. As text it is one line, whatever the
+    names in it are.
     """
 
     file: str
@@ -27,7 +36,8 @@ class Problem(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         parts = (self.file, "warning" if self.warning else "", self.where, self.key, self.message)
-        return ": ".join(part for part in parts if part)
+        text = ": ".join(part for part in parts if part).translate(_VISIBLE)
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 class ConfigErrors(ValueError):  # noqa: N818 (it is several errors)
@@ -58,19 +68,33 @@ class SystemErrors(ConfigErrors):
 
 
 class Problems:
-    """The problems found so far in one file. `where` and `key` as in `Problem`."""
+    """The problems found so far in one file. `where` and `key` as in `Problem`.
+
+    After `MOST` of them nobody needs more: the last one says so, and it is a mistake.
+    """
 
     def __init__(self, file: str = "") -> None:
         self.file = file
         self.found: list[Problem] = []
 
+    @property
+    def full(self) -> bool:
+        """Whether so much is wrong that to look further is of no use."""
+        return len(self.found) > MOST
+
     def add(self, where: str, key: str, message: str) -> None:
         """Note a mistake."""
-        self.found.append(Problem(self.file, where, key, message))
+        self._note(Problem(self.file, where, key, message))
 
     def warn(self, where: str, key: str, message: str) -> None:
         """Note something odd."""
-        self.found.append(Problem(self.file, where, key, message, warning=True))
+        self._note(Problem(self.file, where, key, message, warning=True))
+
+    def _note(self, problem: Problem) -> None:
+        if len(self.found) < MOST:
+            self.found.append(problem)
+        elif not self.full:
+            self.found.append(Problem(self.file, "", "", f"more than {MOST} problems"))
 
     def extend(self, problems: Iterable[Problem]) -> None:
         """Take over the problems of another file."""
@@ -85,6 +109,13 @@ class Problems:
         """Raise `kind` with everything found, if any of it is more than a warning."""
         if self.errors:
             raise kind(self.found)
+
+
+def at_most(most: int, entries: Sequence[T], where: str, problems: Problems) -> Sequence[T]:
+    """The first ``most`` of what is at ``where``, and a problem if there is more."""
+    if len(entries) > most:
+        problems.add(where, "", f"{len(entries)} entries: at most {most} are read")
+    return entries[:most]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

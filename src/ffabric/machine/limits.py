@@ -1,0 +1,12 @@
+"""What a machine cannot exceed: for those who build one and those who describe one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PES: Final = 256
+"""Processing elements."""
+IPA_BITS: Final = 40
+"""Bits of an intermediate physical address: every stage 2 translates so many."""
+PA_BITS: Final = 48
+"""Bits of a physical address (Arm DDI 0487, D8.1.8, without FEAT_LPA)."""
