@@ -7,6 +7,8 @@
     {ffa-devices}         every device a system can name
     {ffa-commands}        every command, its arguments and options
     {ffa-benchmarks}      what `ffabric bench` measures
+    {ffa-context-states}  the states of an execution context, as a picture
+    {ffa-context-verbs}   what moves it between them, and what that does to the chain of calls
     {picture} NAME        pictures/NAME.svg, inline, with its caption
 
 The roles {ffa:rule} and {ffa:call} link to a rule and a call; a name that does not exist is an
@@ -26,6 +28,7 @@ from ffabric.guests.optee.driver import DriverCalls
 from ffabric.system.description.toml_keys import config_schema
 from ffabric_docs.calls import CallTables
 from ffabric_docs.commands import Benchmarks, Commands
+from ffabric_docs.contexts import ContextStates, ContextVerbs
 from ffabric_docs.domain import FfaDomain
 from ffabric_docs.keys import Devices, ManifestKeys, SystemKeys
 from ffabric_docs.picture import Picture
@@ -36,8 +39,8 @@ if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
 
-TABLES = re.compile(r"^benchmarks$|^reference/[^/]+$")
-"""Pages that are made from tables of the code."""
+TABLES = re.compile(r"^architecture$|^benchmarks$|^reference/[^/]+$")
+"""Pages that are made from tables of the code, or have a picture of one."""
 
 
 def outdated(_: Sphinx, env: BuildEnvironment, *__: set[str]) -> list[str]:
@@ -70,6 +73,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ffa-devices", Devices)
     app.add_directive("ffa-commands", Commands)
     app.add_directive("ffa-benchmarks", Benchmarks)
+    app.add_directive("ffa-context-states", ContextStates)
+    app.add_directive("ffa-context-verbs", ContextVerbs)
     app.add_directive("picture", Picture)
     app.connect("env-get-outdated", outdated)
     app.connect("build-finished", write_schema)

@@ -21,12 +21,16 @@ class Picture(SphinxDirective):
         """A figure that scrolls sideways where it does not fit."""
         path = Path(self.env.srcdir) / "pictures" / f"{self.arguments[0]}.svg"
         self.env.note_dependency(str(path))
-        drawing = path.read_text(encoding="utf-8")
-        label = nodes.Text(self.options["alt"]).astext().replace('"', "&quot;")
-        head = f'<div class="ffa-picture" role="img" aria-label="{label}">'
-        figure = nodes.container(classes=["ffa-figure"])
-        figure += nodes.raw("", f"{head}{drawing}</div>", format="html")
-        caption = nodes.container(classes=["ffa-caption"])
-        self.state.nested_parse(self.content, self.content_offset, caption)
-        figure += caption
-        return [figure]
+        return [figure(self, path.read_text(encoding="utf-8"), self.options["alt"])]
+
+
+def figure(directive: SphinxDirective, drawing: str, alt: str) -> nodes.container:
+    """An SVG `drawing` with the content of `directive` as its caption."""
+    label = alt.replace('"', "&quot;")
+    head = f'<div class="ffa-picture" role="img" aria-label="{label}">'
+    found = nodes.container(classes=["ffa-figure"])
+    found += nodes.raw("", f"{head}{drawing}</div>", format="html")
+    caption = nodes.container(classes=["ffa-caption"])
+    directive.state.nested_parse(directive.content, directive.content_offset, caption)
+    found += caption
+    return found
