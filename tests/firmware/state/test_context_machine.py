@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 from chain_sides import REQ, REQ2, RESP, RESP2, Link, message
-from ffabric.guests.session import Session
 
 from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
@@ -18,6 +17,7 @@ from ffabric.firmware.state.checking import Move, checked
 from ffabric.firmware.state.context import TABLE
 from ffabric.machine.machine import Stalled
 from ffabric.session.ffa import Blocked
+from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
@@ -60,7 +60,7 @@ class Walk:
         self.system = boot(
             describe(sps=sps, vms=vms, pes=PES, run=run, hypervisor=not kernel), seed=seed
         )
-        self.session = Session(self.system)
+        self.session = System(self.system)
         for endpoint in self.system.endpoints.values():
             endpoint.partition.secondary_entry = endpoint.partition.entry
         for name in self.random.choice(["", "h", "q", "hq"]):
