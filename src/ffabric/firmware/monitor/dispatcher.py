@@ -28,7 +28,7 @@ from ffabric.machine import exits
 from ffabric.machine.gic import GROUP1NS
 
 if TYPE_CHECKING:
-    from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.firmware.monitor.worlds import WorldSwitch
     from ffabric.firmware.state.partition import Next
     from ffabric.firmware.state.tracer import Tracer
     from ffabric.machine.machine import PE
@@ -72,7 +72,7 @@ class Dispatcher:
 
     name = "dispatcher"
 
-    def __init__(self, monitor: Monitor, partition: Partition, contexts: int) -> None:
+    def __init__(self, monitor: WorldSwitch, partition: Partition, contexts: int) -> None:
         self.monitor = monitor
         self.machine = monitor.machine
         self.partition = partition

@@ -10,7 +10,7 @@ from ffabric.abi.psci import AffinityState, MigrateType, Return
 from ffabric.abi.words import MASK32
 
 if TYPE_CHECKING:
-    from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.firmware.monitor.worlds import WorldSwitch
     from ffabric.machine.machine import PE, Machine
 
 AFFINITY = 0xFF00FFFFFF
@@ -19,7 +19,7 @@ AFFINITY = 0xFF00FFFFFF
 class Psci:
     """The PSCI calls of the normal world. A handler that answers False does not return."""
 
-    def __init__(self, machine: Machine, monitor: Monitor) -> None:
+    def __init__(self, machine: Machine, monitor: WorldSwitch) -> None:
         self.machine = machine
         self.monitor = monitor
         self.entries: list[tuple[int, int]] = [(0, 0)] * len(machine.pes)

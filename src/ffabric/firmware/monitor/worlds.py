@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
-    from ffabric.machine.machine import PE
+    from ffabric.machine.machine import PE, Machine
 
 
 class NormalWorld(Protocol):
@@ -47,3 +47,30 @@ class SecureWorld(Protocol):
 
     def leaving(self, pe: PE) -> None:
         """``pe`` goes to the normal world."""
+
+
+class WorldSwitch(Protocol):
+    """What PSCI and the dispatcher of a trusted OS need of the monitor."""
+
+    machine: Machine
+    started: list[bool]
+    """PEs whose normal world runs."""
+    power_state: str
+
+    def power_on(self, pe: PE) -> None:
+        """Start ``pe``: the secure world initialises first, then the normal world is entered."""
+
+    def enter_normal(self, pe: PE) -> Next:
+        """The secure world of ``pe`` is ready: start the normal world."""
+
+    def to_secure(self, pe: PE) -> None:
+        """``pe`` goes from the normal world to the secure world."""
+
+    def to_normal(self, pe: PE) -> None:
+        """``pe`` goes from the secure world to the normal world."""
+
+    def answered(self, pe: PE, caller: ExecutionContext) -> Next:
+        """The SMC of ``caller`` has its answer."""
+
+    def resumed(self, pe: PE) -> Next:
+        """The secure world took ``pe`` for its own purposes and gives it back."""
