@@ -35,15 +35,17 @@ class SpmcLink:
             return sequences.advance(hypervisor, pe, list(gate.x))
         caller, cpu.caller = cpu.caller, None
         if caller is None:
-            return sequences.resumed(hypervisor, pe)
+            return self.resumed(pe)
         caller.x[:] = gate.x
         unfinished.note(hypervisor, pe, caller)
         hypervisor.after_sp(pe)
         return sequences.go_on(hypervisor, pe, sequences.resume(hypervisor, pe, caller))
 
     def resumed(self, pe: PE) -> Next:
-        """The secure world took ``pe`` for its own purposes and gives it back."""
-        return sequences.resumed(self._hypervisor, pe)
+        """The secure world took ``pe`` for its own purposes and gives it back: an SP has run."""
+        hypervisor = self._hypervisor
+        hypervisor.after_sp(pe)
+        return sequences.go_on(hypervisor, pe, sequences.resumed(hypervisor, pe))
 
     def leave(self, pe: PE) -> None:
         """The PE goes to an SP that nobody has called: remember the vCPU that it is taken from."""
