@@ -15,6 +15,14 @@ def test_a_region():
     )
 
 
+def test_a_table_of_regions():
+    data = v.build(v.Request.SET_MEM_TABLE, v.build_table([(1 << 48, 0x4000, 0x2000)]))
+    assert data.hex(" ", -4) == (
+        "05000000 01000000 28000000 01000000 00000000 00000000 00000100"
+        " 00400000 00000000 00000000 00000100 00200000 00000000"
+    )
+
+
 def test_a_reply():
     data = bytes.fromhex("01000000 05000000 08000000")
     assert v.parse_header(data) == v.Header(1, 5, 8)

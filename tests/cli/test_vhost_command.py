@@ -44,6 +44,6 @@ def test_a_daemon_that_does_not_start_is_a_line(monkeypatch):
     def lost(*_, **__):
         raise BackEndLost("qemu-storage-daemon for disk: no")
 
-    monkeypatch.setattr("ffabric.cli.vhost.StorageDaemon", lost)
+    monkeypatch.setattr("ffabric.cli.vhost.storage_daemon", lost)
     with pytest.raises(UsageError, match="for disk: no"):
         vhost(size=8)

@@ -8,6 +8,7 @@ addresses of rings are *user* addresses; a region has both.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -31,12 +32,14 @@ class Request(IntEnum):
     GET_FEATURES = 1
     SET_FEATURES = 2
     SET_OWNER = 3
+    SET_MEM_TABLE = 5
     SET_VRING_NUM = 8
     SET_VRING_ADDR = 9
     SET_VRING_BASE = 10
     GET_VRING_BASE = 11
     SET_VRING_KICK = 12
     SET_VRING_CALL = 13
+    SET_VRING_ERR = 14
     GET_PROTOCOL_FEATURES = 15
     SET_PROTOCOL_FEATURES = 16
     GET_QUEUE_NUM = 17
@@ -60,8 +63,12 @@ VRING_ADDR: Final = struct.Struct("<IIQQQQ")
 """Index, flags, user addresses of descriptors, used ring, available ring; log."""
 CONFIG: Final = struct.Struct("<III")
 """Offset, bytes, flags; the bytes follow."""
-REGION: Final = struct.Struct("<QQQQQ")
-"""Padding, guest address, bytes, user address, offset in the file."""
+REGION: Final = struct.Struct("<QQQQ")
+"""Guest address, bytes, user address, offset in the file."""
+TABLE: Final = struct.Struct("<II")
+"""Regions, padding; the regions follow."""
+BASELINE_REGIONS: Final = 8
+"""How many regions every back end takes (vhost-user.rst, memory region table)."""
 
 
 class Header(Struct, frozen=True):
@@ -100,5 +107,14 @@ def parse_u64(payload: bytes) -> int:
 
 
 def build_region(guest: int, size: int, offset: int) -> bytes:
-    """A memory region whose user address is its guest address."""
-    return REGION.pack(0, guest, size, guest, offset)
+    """ADD_MEM_REG, REM_MEM_REG: a region whose user address is its guest address."""
+    return bytes(U64.size) + REGION.pack(guest, size, guest, offset)
+
+
+def build_table(regions: Sequence[tuple[int, int, int]]) -> bytes:
+    """SET_MEM_TABLE: regions of (guest address, bytes, offset), whose user addresses are the same.
+
+    They must be in the order of their addresses.
+    """
+    parts = [REGION.pack(guest, size, guest, offset) for guest, size, offset in regions]
+    return TABLE.pack(len(regions), 0) + b"".join(parts)

@@ -16,12 +16,13 @@ import msgspec
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Progress, Terminal
+from ffabric.guests.virtio.vhost_user.device import VhostUserDevice
 from ffabric.lab.running import run_to_end
 from ffabric.lab.vhost import e2fs
 from ffabric.lab.vhost.copier import Copied, Copier
 from ffabric.lab.vhost.system import boot_with
 from ffabric.machine.host.vhost_user.front_end import BackEndLost
-from ffabric.machine.host.vhost_user.storage_daemon import StorageDaemon, find_program
+from ffabric.machine.host.vhost_user.programs import STORAGE, storage_daemon
 
 _FAILED = 1
 _FILES = 24
@@ -39,12 +40,14 @@ class _Row(msgspec.Struct):
     problem: str = ""
 
 
-def vhost(*, size: int = 16, kill: bool = True, timeout: float = 120) -> int:
+def vhost(*, size: int = 16, kill: bool = True, trusted: bool = False, timeout: float = 120) -> int:
     """Write a file system through a VM's driver and an SP to qemu-storage-daemon, and check it.
 
     mke2fs makes a file system; a VM writes it to a disk, by virtio-msg over FF-A, whose SP has the
     disk from a daemon over vhost-user; e2fsck and debugfs look at what the daemon has written. Once
-    with static and once with dynamic mapping. Exit status 1 if anything is wrong.
+    with static and once with dynamic mapping. The daemon is given a static pool, which is a file of
+    its own; buffers that are shared one by one are copied for it, unless it is trusted. Exit status
+    1 if anything is wrong.
 
     Parameters
     ----------
@@ -52,6 +55,8 @@ def vhost(*, size: int = 16, kill: bool = True, timeout: float = 120) -> int:
         Size of the file system in MiB.
     kill
         Let there be a second daemon, which is killed on the way; the others go on.
+    trusted
+        Hand over whole banks of memory, so that the daemon reads and writes all buffers itself.
     timeout
         Seconds after which a run is ended.
     """
@@ -59,7 +64,7 @@ def vhost(*, size: int = 16, kill: bool = True, timeout: float = 120) -> int:
         raise UsageError(f"a file system has at least {_MINIMUM} MiB, not {size}")
     terminal = Terminal(sys.stdout)
     say = Progress(terminal).say
-    find_program()
+    STORAGE.find()
     e2fs.find_programs()
     rows: list[_Row] = []
     with tempfile.TemporaryDirectory(prefix="ffabric-") as name:
@@ -69,7 +74,15 @@ def vhost(*, size: int = 16, kill: bool = True, timeout: float = 120) -> int:
         e2fs.make(source, folder / "content", size << 20)
         say(f"mke2fs has made {size} MiB of ext4 with {len(files)} files")
         for static in (True, False):
-            rows += _run(source, files, static=static, kill=kill, timeout=timeout, say=say)
+            rows += _run(
+                source,
+                files,
+                static=static,
+                kill=kill,
+                trusted=trusted,
+                timeout=timeout,
+                say=say,
+            )
     terminal.line()
     terminal.table([_HEADINGS, *(row.cells for row in rows)])
     return 0 if terminal.verdict(row.problem for row in rows if row.problem) else _FAILED
@@ -91,6 +104,7 @@ def _run(
     *,
     static: bool,
     kill: bool,
+    trusted: bool,
     timeout: float,
     say: Callable[[str], None],
 ) -> list[_Row]:
@@ -103,7 +117,7 @@ def _run(
             image.write_bytes(b"")
             os.truncate(image, len(content))
             try:
-                daemon = stack.enter_context(StorageDaemon(image, name=image.stem))
+                daemon = stack.enter_context(storage_daemon(image, name=image.stem))
             except BackEndLost as lost:
                 raise UsageError(str(lost)) from None
             daemons.append(daemon)
@@ -120,7 +134,8 @@ def _run(
                 say(f"{mapping} mapping: {share:.0%}")
 
         copier = Copier(content, static=static, on_progress=on_progress)
-        system = stack.enter_context(boot_with(daemons, copier))
+        disks = [VhostUserDevice(daemon.front_end, trusted=trusted) for daemon in daemons]
+        system = stack.enter_context(boot_with(disks, copier))
         copier.on_end = system.machine.stop
         system.listeners.append(lambda name, line: say(f"{name}: {line}"))
         system.machine.clock.at(int(timeout * 1e9), system.machine.stop)
@@ -129,7 +144,7 @@ def _run(
         if not copier.shares:
             reason = outcome.said or f"it took more than {timeout:g} s"
             return [_Row((mapping, *[""] * (len(_HEADINGS) - 1)), f"{mapping} mapping: {reason}")]
-    say(f"{mapping} mapping: done")
+    say(f"{mapping} mapping: done; the daemon has had {disks[0].summary}")
     return [
         _row(copier, disk, image, files, mapping, victim=index > 0)
         for index, (disk, image) in enumerate(zip(copier.disks, images, strict=True))

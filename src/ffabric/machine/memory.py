@@ -3,8 +3,9 @@
 A bank belongs to the Secure or to the Non-secure physical address space, as a TZC-400 region does
 (Arm DDI 0504, 3.2), and an access names the space it is made in: it succeeds only in the bank's
 own. The memory behind a bank is a sparse shared file, so a bank costs what was written to it, and
-engines map the same bytes into their own address space through `Bank.fd` or `Bank.mapping`. A host
-without memfd (all but Linux) has anonymous memory instead, which other processes cannot map.
+engines map the same bytes into their own address space through `Bank.fd` or `Bank.mapping`. Nobody
+can make that file smaller. A host without memfd (all but Linux) has anonymous memory instead, which
+other processes cannot map.
 """
 
 import mmap
@@ -14,6 +15,7 @@ from bisect import bisect_right, insort
 from contextlib import suppress
 
 from ffabric.abi.words import PAGE
+from ffabric.machine.host import sealed
 
 # From this many bytes on, clearing gives the pages back to the host instead of writing zeroes.
 _PUNCH_FROM = 16 * PAGE
@@ -88,13 +90,7 @@ def _file(name: str, size: int) -> int:
     """A file of `size` zeroes in memory; _NO_FILE, with which mmap gets anonymous memory."""
     if not hasattr(os, "memfd_create"):
         return _NO_FILE
-    fd = os.memfd_create(f"ffabric:{name}")
-    try:
-        os.ftruncate(fd, size)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+    return sealed.create(f"ffabric:{name}", size)
 
 
 def _by_base(bank: Bank) -> int:

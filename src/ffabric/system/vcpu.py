@@ -155,6 +155,16 @@ class Vcpu:
         """The partition's free pages."""
         return self._endpoint.ram
 
+    def region(self, name: str) -> tuple[int, int]:
+        """IPA and bytes of a memory region of the partition's manifest; KeyError if there is none.
+
+        (A VM that was created while the system runs has none.)
+        """
+        for each in self._endpoint.spec.memory:
+            if each.name == name != "ram":
+                return each.ipa, each.size
+        raise KeyError(name)
+
     @property
     def gic(self) -> GicSpec:
         """The IPAs of the frames of its GIC, if it has one: a VM's own, or the machine's."""

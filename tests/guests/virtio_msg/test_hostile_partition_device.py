@@ -44,7 +44,10 @@ class Link:
 
 
 def bus_with(answers, generation=PR28):
-    calls = SimpleNamespace(memory=None, ram=None, version=0x10002)
+    async def yield_():
+        """Nobody else is there."""
+
+    calls = SimpleNamespace(memory=None, ram=None, version=0x10002, yield_=yield_)
     peer = PartitionInfo(0x8001, 1, DIRECT_REQ2_RECEIVE)
     attention = Attention(calls, by_interrupt=False)
     bus = DriverBus(calls, peer, attention, generation=generation, static=4)

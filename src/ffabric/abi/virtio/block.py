@@ -16,6 +16,7 @@ F_SEG_MAX: Final = 1 << 2
 F_RO: Final = 1 << 5
 F_BLK_SIZE: Final = 1 << 6
 F_FLUSH: Final = 1 << 9
+F_CONFIG_WCE: Final = 1 << 11
 F_DISCARD: Final = 1 << 13
 F_WRITE_ZEROES: Final = 1 << 14
 
@@ -45,6 +46,8 @@ CONFIG: Final = Layout(
     sbz(3),
 )
 CONFIG_SIZE: Final = CONFIG.at().size
+WRITABLE: Final = ((CONFIG.at().offsets["writeback"], 1, F_CONFIG_WCE),)
+"""What a driver may write of the configuration: offset, bytes, and with which feature."""
 
 HEADER: Final = struct.Struct("<IIQ")
 """Type, reserved, sector: what a request begins with."""

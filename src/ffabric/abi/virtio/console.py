@@ -23,3 +23,5 @@ CONFIG: Final = Layout(
 )
 CONFIG_SIZE: Final = CONFIG.at().size
 EMERG_WR_OFFSET: Final = CONFIG.at().offsets["emerg_wr"]
+WRITABLE: Final = ((EMERG_WR_OFFSET, 4, F_EMERG_WRITE),)
+"""What a driver may write of the configuration: offset, bytes, and with which feature."""

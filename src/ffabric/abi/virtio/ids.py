@@ -7,6 +7,7 @@ from typing import Final
 NETWORK: Final = 1
 BLOCK: Final = 2
 CONSOLE: Final = 3
+RNG: Final = 4
 TIPC: Final = 13
 """Trusty's IPC. The specification has the number for something else, which nobody uses with it."""
 VSOCK: Final = 19
@@ -18,6 +19,7 @@ NAMES: Final = {
     NETWORK: "network",
     BLOCK: "block",
     CONSOLE: "console",
+    RNG: "random numbers",
     TIPC: "tipc",
     VSOCK: "vsock",
     FILE_SYSTEM: "file system",

@@ -19,6 +19,7 @@ class ConsoleDevice(Device):
     id = ids.CONSOLE
     features = abi.F_SIZE | abi.F_EMERG_WRITE
     queue_sizes = (16, 16)
+    writable = abi.WRITABLE
 
     def __init__(
         self, on_output: Callable[[bytes], object] | None = None, *, cols: int = 80, rows: int = 25

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ffabric.guests.virtio.device_queue import Chain, DeviceQueue, QueueError
 
@@ -23,6 +23,9 @@ class Host(Protocol):
     def broken(self, reason: str) -> None:
         """The device cannot go on: it needs a reset."""
 
+    def due(self) -> None:
+        """Something has happened outside: the device wants to be polled."""
+
 
 class Device:
     """A device. A subclass overrides what it needs, at least `handle` or `process`.
@@ -30,17 +33,17 @@ class Device:
     `features` are the bits of its own type, `queue_sizes` the largest size of each virtqueue.
     """
 
-    id: ClassVar[int]
+    id: int
     vendor = 0x6666_6162
     features = 0
     queue_sizes: Sequence[int] = (64,)
+    writable: Sequence[tuple[int, int, int]] = ()
+    """What a driver may write of the configuration: offset, bytes, and with which feature bits."""
 
     def __init__(self) -> None:
         self.host: Host | None = None
         self.queues: list[DeviceQueue | None] = [None] * len(self.queue_sizes)
         self.driver_features = 0
-        self.alive = True
-        """False: it is gone for good, whatever the driver does."""
 
     def attach(self, vcpu: Vcpu) -> None:
         """The partition that has the device has booted: its memory is there."""
@@ -57,23 +60,37 @@ class Device:
         """The driver is ready: `queues` and `driver_features` are set."""
 
     def stop(self) -> None:
-        """A reset: nothing of the driver's may be used any more."""
+        """A reset: nothing of the driver's may be used any more, once the device is `quiet`."""
 
     def start_queue(self, index: int) -> None:
         """A virtqueue is there: when the driver is ready, or again after it was reset."""
 
     def stop_queue(self, index: int) -> None:
-        """A virtqueue is being reset, and will not be there any more."""
+        """A virtqueue is being reset: it is not there any more, once it `queue_is_quiet`."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody uses any virtqueue: a device that was stopped has stopped."""
+        return True
+
+    def queue_is_quiet(self, index: int) -> bool:
+        """Whether nobody uses a virtqueue that was stopped."""
+        return True
 
     def mapped(self, address: int, pieces: Sequence[tuple[int, int]]) -> None:
         """The device can reach memory from `address` on: `pieces` of (IPA, bytes)."""
 
     def unmapped(self, address: int) -> None:
-        """It cannot any more."""
+        """It is to reach it no more, and cannot, once it is not among what it `holds`."""
 
-    def busy_with(self, address: int) -> bool:
-        """Whether somebody outside is using the memory that was mapped at `address` right now."""
+    def holds(self, address: int) -> bool:
+        """Whether somebody outside may still use the memory that was mapped at `address`."""
         return False
+
+    @property
+    def settled(self) -> bool:
+        """Whether nobody outside has anything of a former driver's."""
+        return True
 
     def poll(self) -> None:
         """See what has happened outside. Raises QueueError for a broken virtqueue."""

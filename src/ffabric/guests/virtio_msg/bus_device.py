@@ -43,7 +43,7 @@ from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio_msg.areas import Area, Areas
-from ffabric.guests.virtio_msg.transport_device import ACCEPTED, DeviceEnd
+from ffabric.guests.virtio_msg.transport_device import ACCEPTED, DeviceEnd, NotYet
 
 MAX_AREAS: Final = 255
 MAX_EVENTS: Final = 1024
@@ -79,10 +79,17 @@ class Connection:
         self.events: deque[bytes] = deque()
         self.outbox: deque[bytes] = deque()
         """Responses that could not be sent yet."""
+        self.unanswered: deque[bytes] = deque()
+        """Requests that were indirect messages and have no response yet."""
         self.announced = False
         """The driver was told that events wait, and has not fetched them all."""
         self.lost = 0
         """Events for which there was no room."""
+        self._leaving: dict[int, Area] = {}
+        """Areas that no device is to use any more, while somebody outside may still."""
+        self._departing: list[DeviceEnd] = []
+        """Ends of devices that are gone and have not settled."""
+        self._resetting = False
         self._bus_features = bus_features
         self._make_room = make_room
         self._used: set[bytes] = set()
@@ -102,13 +109,24 @@ class Connection:
         self._announce(number, DeviceState.READY)
 
     def remove(self, number: int) -> None:
-        """The device is gone."""
+        """The device is gone; what it uses is out of use when it has settled."""
         end = self.ends.pop(number)
         end.reset()
-        end.device.host = None
         for area in self.areas:
             end.device.unmapped(abi.address(area.number))
+        self._departing.append(end)
+        self._see_off()
         self._announce(number, DeviceState.REMOVED)
+
+    def _see_off(self) -> None:
+        """Forget the devices that are gone and have settled."""
+        for end in self._departing:
+            if not end.device.settled:
+                end.poll()
+        for end in [each for each in self._departing if each.device.settled]:
+            end.reset()
+            end.device.host = None
+            self._departing.remove(end)
 
     def _announce(self, number: int, state: DeviceState) -> None:
         if self.agreed:
@@ -137,8 +155,11 @@ class Connection:
 
     # Messages.
 
-    async def handle(self, data: bytes, ffa: Ffa) -> bytes:
-        """Serve a message: the response, or for an event the header that says it came."""
+    async def handle(self, data: bytes, ffa: Ffa) -> bytes | None:
+        """Serve a message: the response, or for an event the header that says it came.
+
+        None: there is no response yet, and the message is to be served again later.
+        """
         try:
             header = parse_header(data)
         except DecodeError:
@@ -165,11 +186,14 @@ class Connection:
         fields = {"device": device, "token": token, "msg_id": message}
         return build(abi.ERROR, self.generation, response=True, **fields)
 
-    def _transport(self, message: Message, header: Header) -> bytes:
+    def _transport(self, message: Message, header: Header) -> bytes | None:
         end = self.ends.get(message.device)
         if not self.agreed or end is None or header.id not in ACCEPTED:
             return self._error(header)
-        fields = end.handle(message)
+        try:
+            fields = end.handle(message)
+        except NotYet:
+            return None
         if fields is None:
             return _taken(message.token)
         return self._answer(message, fields, device=message.device)
@@ -188,6 +212,8 @@ class Connection:
             "revision": abi.TRANSPORT_REVISION,
             "ffa_version": ffa.version,
         }
+        if self._resetting:
+            return self._answer(message, dict(_NO_VERSION))
         asked = (message["bus_version"], message["revision"])
         supported = (abi.BUS_VERSION, abi.TRANSPORT_REVISION)
         if any(asked):
@@ -201,7 +227,7 @@ class Connection:
     async def _area_share(self, message: Message, ffa: Ffa) -> bytes:
         number = message["area"]
         result = Result.ERROR
-        if 1 <= number <= MAX_AREAS and number not in self.areas:
+        if 1 <= number <= MAX_AREAS and number not in self.areas and number not in self._leaving:
             result = await self._retrieve(message, ffa)
         return self._answer(message, {"area": number, "result": result})
 
@@ -241,32 +267,60 @@ class Connection:
         return Result.OK
 
     async def _area_unshare(self, message: Message, ffa: Ffa) -> bytes:
-        """An area that a back end is still using has to wait; rings in it are not asked."""
+        """Areas that somebody outside may still use have to wait; rings in them are not asked."""
         number = message["area"]
-        if self._busy_with(number):
-            return self._answer(message, {"area": number, "result": Result.BUSY})
-        area = self.areas.remove(number)
-        if area is None:
-            return self._answer(message, {"area": number, "result": Result.ERROR})
-        await self._give_back(area, ffa)
-        return self._answer(message, {"area": number, "result": Result.OK})
-
-    def _busy_with(self, number: int) -> bool:
-        return any(end.device.busy_with(abi.address(number)) for end in self.ends.values())
+        self._let_go(number)
+        if number not in self._leaving:
+            result = Result.ERROR
+        elif await self._give_back(number, ffa):
+            result = Result.OK
+        else:
+            result = Result.BUSY
+        return self._answer(message, {"area": number, "result": result})
 
     async def release(self, number: int, ffa: Ffa) -> bool:
-        """Give an area up, unasked, and say so; False if it is not there, or in use outside."""
-        area = None if self._busy_with(number) else self.areas.remove(number)
-        if area is None:
+        """Give an area up, unasked, and say so when that is done; False if it is not there."""
+        if number not in self.areas:
             return False
-        await self._give_back(area, ffa)
-        self.emit(abi.EVENT_AREA_RELEASE, 0, {"area": number})
+        self._let_go(number)
+        await self.go_on(ffa)
         return True
 
-    async def _give_back(self, area: Area, ffa: Ffa) -> None:
-        for end in self.ends.values():
-            end.device.unmapped(abi.address(area.number))
-        await self._relinquish(area.handle, ffa)
+    async def go_on(self, ffa: Ffa) -> None:
+        """Go on with what takes time, as far as it goes now.
+
+        Areas that are being given up are, and the driver is told; a reset ends.
+        """
+        open_ = None
+        while open_ != (open_ := (len(self._leaving), len(self._departing), self._busy())):
+            self._see_off()
+            for number in list(self._leaving):
+                if await self._give_back(number, ffa):
+                    self.emit(abi.EVENT_AREA_RELEASE, 0, {"area": number})
+        if self._resetting and not any(open_):
+            self._resetting = False
+
+    def _busy(self) -> int:
+        """How many devices are being reset: they go on with that."""
+        if not self._resetting:
+            return 0
+        return sum([not end.reset() for end in self.ends.values()])
+
+    def _let_go(self, number: int) -> None:
+        """No device is to use the area any more, if there is one."""
+        area = self.areas.remove(number)
+        if area is not None:
+            self._leaving[number] = area
+            for end in self.ends.values():
+                end.device.unmapped(abi.address(number))
+
+    async def _give_back(self, number: int, ffa: Ffa) -> bool:
+        """Relinquish an area that nobody is to use any more; False if somebody may still."""
+        address = abi.address(number)
+        if any(end.device.holds(address) for end in (*self.ends.values(), *self._departing)):
+            return False
+        await self._relinquish(self._leaving.pop(number).handle, ffa)
+        return True
 
     async def _relinquish(self, handle: int, ffa: Ffa) -> None:
         try:
@@ -274,27 +328,32 @@ class Connection:
         except FfaError as error:
             await ffa.console_log(f"virtio-msg: {handle:#x} not relinquished: {error.answer}\n")
 
-    async def forget(self, ffa: Ffa) -> None:
-        """Begin anew: no version, no areas, no events, all devices reset."""
-        for end in self.ends.values():
-            end.reset()
+    async def forget(self, ffa: Ffa) -> bool:
+        """Begin anew: no version, no areas, no events, all devices reset.
+
+        False if that is not done, as somebody outside is not done.
+        """
+        self._resetting = True
         for area in self.areas:
-            self.areas.remove(area.number)
-            await self._give_back(area, ffa)
+            self._let_go(area.number)
+        await self.go_on(ffa)
         self.agreed = False
         self.method = Method.POLL
         self.events.clear()
         self.outbox.clear()
+        self.unanswered.clear()
         self._used.clear()
         self.announced = False
+        return not self._resetting
 
     async def _reset(self, message: Message, ffa: Ffa) -> bytes:
-        await self.forget(ffa)
-        return self._answer(message, {"result": Result.OK})
+        done = await self.forget(ffa)
+        return self._answer(message, {"result": Result.OK if done else Result.BUSY})
 
     async def _event_poll(self, message: Message, ffa: Ffa) -> bytes:
         for end in self.ends.values():
             end.poll()
+        await self.go_on(ffa)
         event = self.next_event()
         return self._answer(message, {}) if event is None else event
 

@@ -70,7 +70,7 @@ class DriverBus:
 
     `indirect` says how messages go (None: as the partition's properties let them, direct rather
     than indirect), `static` the pages of a pool through which everything is bounced (0: every
-    buffer is shared for itself).
+    buffer is shared for itself), `reserved` that the pool is memory reserved for that.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class DriverBus:
         generation: Generation,
         indirect: bool | None = None,
         static: int = 0,
+        reserved: bool = False,
     ) -> None:
         if indirect is None:
             indirect = not peer.properties & DIRECT_REQ2_RECEIVE
@@ -98,7 +99,11 @@ class DriverBus:
         self.areas: dict[int, SharedArea] = {}
         self.on_added: Callable[[DriverEnd], object] | None = None
         self.on_removed: Callable[[DriverEnd], object] | None = None
-        self.mapping: Mapping = StaticMapping(self, static) if static else DynamicMapping(self)
+        self.mapping: Mapping = (
+            StaticMapping(self, static, reserved=reserved) if static else DynamicMapping(self)
+        )
+        self._unshared: set[int] = set()
+        """Areas that the device side was asked to give up."""
         self._token = FIRST_TOKEN
 
     async def open(self, notification: int | None = None) -> None:
@@ -241,7 +246,7 @@ class DriverBus:
             end.on_event(event)
 
     async def _released(self, number: int) -> None:
-        """The device side has given up an area that drivers use: nothing works any more."""
+        """The device side has given up an area, which may be used: nothing works any more then."""
         area = self.areas.pop(number, None)
         if area is None:
             return
@@ -249,6 +254,9 @@ class DriverBus:
             await self.ffa.reclaim(area.handle)
         except FfaError:
             self.areas[number] = area  # it says so, and has it
+            return
+        if number in self._unshared:
+            self._unshared.discard(number)
             return
         for device in list(self.devices):
             self._remove(device)
@@ -280,6 +288,17 @@ class DriverBus:
         """Take an area back; nothing happens if that has been done."""
         if self.areas.get(area.number) is not area:
             return
-        await self.expect(abi.AREA_UNSHARE, area=area.number)
+        self._unshared.add(area.number)
+        refused = None
+        try:
+            await self.expect(abi.AREA_UNSHARE, area=area.number)
+        except BusError as error:
+            refused = error
+        if self.areas.get(area.number) is not area:
+            return  # it was released meanwhile
+        try:
+            await self.ffa.reclaim(area.handle)
+        except FfaError as error:
+            raise refused or BusError(str(error)) from error
+        self._unshared.discard(area.number)
         del self.areas[area.number]
-        await self.ffa.reclaim(area.handle)

@@ -13,8 +13,8 @@ from ffabric.abi.virtio_msg.header import BUS, RESPONSE, build_header, parse_hea
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 
-BUSY_TRIES: Final = 3
-"""How often a device side may say that it is busy (Linux)."""
+BUSY_TRIES: Final = 100_000
+"""How often a device side may say that it is busy."""
 START_TRIES: Final = 100
 """How often a message is tried while the device side may not have its RX yet."""
 PATIENCE: Final = 100_000

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.virtio_msg.ffa import address, split_address
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.virtio.dma import Coherent, Mapped
+from ffabric.system.layout.memory_map import DMA_POOL
 from ffabric.system.vcpu import Ram
 
 if TYPE_CHECKING:
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 
 
 class StaticMapping:
-    """Everything in one pool of `pages`."""
+    """Everything in one pool of `pages`, in memory of the VM's own, or that is ``reserved`` for it.
 
-    def __init__(self, bus: DriverBus, pages: int) -> None:
+    Reserved memory is the region DMA_POOL of the VM's manifest, whose size is the pool's then.
+    """
+
+    def __init__(self, bus: DriverBus, pages: int, *, reserved: bool = False) -> None:
         self.pages = pages
+        self._reserved = reserved
         self.shares = 0
         """How often memory was shared."""
         self._bus = bus
@@ -34,14 +39,19 @@ class StaticMapping:
     async def open(self) -> None:
         """Share the pool."""
         ffa = self._bus.ffa
-        ipa = ffa.ram.allocate(self.pages)
+        if self._reserved:
+            ipa, size = ffa.vcpu.region(DMA_POOL)
+            self.pages = size // PAGE
+        else:
+            ipa = ffa.ram.allocate(self.pages)
         self._pool = Ram(ipa, self.pages * PAGE)
         self._number = (await self._bus.share(ipa, self.pages)).number
         self.shares += 1
 
     def close(self) -> None:
         """Give the pool's pages back."""
-        self._bus.ffa.ram.free(self._pool.base, self.pages)
+        if not self._reserved:
+            self._bus.ffa.ram.free(self._pool.base, self.pages)
         self._pool = Ram(0, 0)
 
     async def allocate(self, size: int) -> Coherent:

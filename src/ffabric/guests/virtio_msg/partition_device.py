@@ -81,6 +81,8 @@ class DeviceSide(Partition):
         self._devices: dict[int, _Placed] = {}
         self._next = 0
         self._vcpu: Vcpu | None = None
+        self._orphaned: list[Connection] = []
+        """Of drivers that are gone, while somebody outside uses what they have left."""
         self._inbox: deque[Message] = deque()
         """Messages that were in RX when it was needed."""
         self._full = False
@@ -167,7 +169,7 @@ class DeviceSide(Partition):
         response = await connection.handle(abi.from_registers(request.payload), ffa)
         if connection.events:
             await self._tell(connection, ffa)
-        return request.respond(*abi.to_registers(response))
+        return request.respond(*(abi.BUSY if response is None else abi.to_registers(response)))
 
     async def on_run(self, ffa: Ffa) -> None:
         """The scheduler gave cycles because something is pending."""
@@ -184,14 +186,20 @@ class DeviceSide(Partition):
         await self.tell(ffa)
 
     async def on_vm_destroyed(self, vm: int, ffa: Ffa) -> None:
-        """Its devices are free, and its memory goes back."""
+        """Its devices are free, and its memory goes back, once nobody outside uses them."""
         connection = self.connections.pop(vm, None)
-        if connection is None:
-            return
-        for number in list(connection.ends):
-            connection.remove(number)
-            self._devices[number].driver = None
-        await connection.forget(ffa)
+        if connection is not None:
+            self._orphaned.append(connection)
+            await self._bury(ffa)
+
+    async def _bury(self, ffa: Ffa) -> None:
+        """Take back what drivers that are gone have left."""
+        for connection in list(self._orphaned):
+            if await connection.forget(ffa):
+                self._orphaned.remove(connection)
+                for number in list(connection.ends):
+                    connection.remove(number)
+                    self._devices[number].driver = None
 
     async def release(self, driver: int, area: int, ffa: Ffa) -> bool:
         """Give up an area of a driver side, unasked; False if it is not there, or in use outside.
@@ -236,7 +244,15 @@ class DeviceSide(Partition):
             return
         connection = self._connection(message.sender, ffa)
         await self._send_outbox(connection, ffa)
-        response = await connection.handle(message.payload, ffa)
+        await self._answer(connection, message.payload, ffa)
+
+    async def _answer(self, connection: Connection, data: bytes, ffa: Ffa) -> None:
+        """Serve an indirect message whose header is sound."""
+        header = parse_header(data)
+        response = await connection.handle(data, ffa)
+        if response is None:
+            connection.unanswered.append(data)
+            return
         if header.id & EVENT or await self._send(connection, response, ffa):
             return
         if parse_header(response).type & RESPONSE:
@@ -265,9 +281,14 @@ class DeviceSide(Partition):
 
     async def tell(self, ffa: Ffa) -> None:
         """Look after the devices, and tell every driver side of its events."""
+        if self._orphaned:
+            await self._bury(ffa)
         for connection in list(self.connections.values()):
             for end in list(connection.ends.values()):
                 end.poll()
+            await connection.go_on(ffa)
+            for data in [connection.unanswered.popleft() for _ in connection.unanswered]:
+                await self._answer(connection, data, ffa)
             if connection.events or connection.outbox:
                 await self._tell(connection, ffa)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.virtio_msg import ffa as abi
@@ -11,16 +11,29 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.guests.virtio_msg.bus_driver import DriverBus, find_device_sides
 from ffabric.guests.virtio_msg.ffa_link import Attention, BusError
+from ffabric.system.layout.memory_map import DMA_POOL
+from ffabric.system.manifest.manifest import MemoryRegion, RegionAttributes
 
 FIRST_NOTIFICATION = 16
 """Notification of the first bus; the others follow."""
+POOL_IPA: Final = 0x20_0000_0000
+"""Where a pool that is reserved is mapped."""
+
+
+def _pool(pages: int) -> MemoryRegion:
+    attributes = RegionAttributes.READ | RegionAttributes.WRITE | RegionAttributes.NON_SECURE
+    return MemoryRegion(
+        name=DMA_POOL, pages=pages, attributes=int(attributes), base_address=POOL_IPA
+    )
 
 
 class DriverSide(Partition):
     """A VM with drivers. A subclass says in `work` what it does with its buses.
 
     `notifications`: device sides announce their events by them, else they are polled. `indirect`
-    and `static` are as for `DriverBus`.
+    and `static` are as for `DriverBus`. `reserved`: the VM's manifest has a memory region for the
+    pool (`restricted-dma-pool`), as large as `static` says. It is a file of its own: a back end
+    outside can be given it and nothing else.
     """
 
     uuid = abi.DRIVER_UUID
@@ -34,8 +47,12 @@ class DriverSide(Partition):
         notifications: bool = False,
         indirect: bool | None = None,
         static: int = 0,
+        reserved: bool = False,
     ) -> None:
         super().__init__(name)
+        self.reserved = reserved
+        if reserved:
+            self.manifest = {**self.manifest, "memory_regions": (_pool(static),)}  # type: ignore[misc]
         self.generation = generation
         self.notifications = notifications
         self.indirect = indirect
@@ -67,6 +84,7 @@ class DriverSide(Partition):
                 generation=self.generation,
                 indirect=self.indirect,
                 static=self.static,
+                reserved=self.reserved,
             )
             await bus.open(FIRST_NOTIFICATION + index if self.notifications else None)
             buses.append(bus)

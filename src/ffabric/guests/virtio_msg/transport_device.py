@@ -33,6 +33,11 @@ _LAST_BLOCK = 63
 """Feature blocks from here on are one: no device has any of them."""
 _FIRST_GENERATION = 1
 
+
+class NotYet(Exception):  # noqa: N818 - an answer that takes time
+    """A request is being served, and cannot be answered yet."""
+
+
 Emit = Callable[[MessageType, dict[str, Any]], None]
 
 
@@ -50,6 +55,8 @@ class DeviceEnd:
         self.status = 0
         self.complaint = ""
         """Why the device needs a reset, until somebody has said so."""
+        self.resetting = False
+        """A reset has begun, and the device is not quiet: the status does not read 0 yet."""
         self._dma = dma
         self._max_size = max_size
         self._emit = emit
@@ -64,19 +71,29 @@ class DeviceEnd:
         return self.device.features | OFFERED
 
     def handle(self, message: Message) -> dict[str, Any] | None:
-        """Serve a message of the driver: the fields of the response, None for an event."""
-        if self.device.alive:
-            self._leftovers()
+        """Serve a message of the driver: the fields of the response, None for an event.
+
+        Raises NotYet if there is no response yet: the message is to be served again.
+        """
+        self._go_on()
+        self._leftovers()
         return _HANDLERS[message.kind.id](self, message)
 
     def poll(self) -> None:
         """Look after what was left over, and after what happens outside."""
+        self._go_on()
         self._leftovers()
         if self._running:
-            try:
-                self.device.poll()
-            except QueueError as error:
-                self.broken(str(error))
+            self._poll_device()
+
+    def _poll_device(self) -> None:
+        try:
+            self.device.poll()
+        except QueueError as error:
+            self.broken(str(error))
+
+    def due(self) -> None:
+        """The device wants to be polled."""
 
     # What the device model tells.
 
@@ -101,13 +118,25 @@ class DeviceEnd:
         self.status |= bits.NEEDS_RESET
         self._emit(abi.EVENT_CONFIG, self._event(0, b""))
 
-    def reset(self) -> None:
-        """Forget the driver."""
-        self.status = 0
-        self._features = 0
-        self.device.stop()
-        for index in range(len(self._places)):
-            self._places[index] = self.device.queues[index] = None
+    def reset(self) -> bool:
+        """Forget the driver: whether that is done, as the device is quiet."""
+        if not self.resetting:
+            self.resetting = True
+            self.device.stop()
+        self._go_on()
+        return not self.resetting
+
+    def _go_on(self) -> None:
+        """Go on with a reset that has begun."""
+        if not self.resetting:
+            return
+        if not self.device.quiet:
+            self._poll_device()
+        if self.device.quiet:
+            self.resetting = False
+            self.status = self._features = 0
+            for index in range(len(self._places)):
+                self._places[index] = self.device.queues[index] = None
 
     def _event(self, offset: int, data: bytes) -> dict[str, Any]:
         generation = self._config_generation
@@ -118,7 +147,8 @@ class DeviceEnd:
 
     @property
     def _running(self) -> bool:
-        return self.status & (bits.DRIVER_OK | bits.NEEDS_RESET) == bits.DRIVER_OK
+        up = self.status & (bits.DRIVER_OK | bits.NEEDS_RESET) == bits.DRIVER_OK
+        return up and not self.resetting
 
     def _leftovers(self) -> None:
         for index, queue in enumerate(self.device.queues):
@@ -187,7 +217,8 @@ class DeviceEnd:
         wanted = message["status"]
         if wanted == 0:
             self.reset()
-            return {"status": 0}
+        if wanted == 0 or self.resetting:
+            return {"status": self.status}
         added = wanted & ~self.status
         if added & bits.FEATURES_OK and not self._acceptable():
             wanted &= ~bits.FEATURES_OK
@@ -238,7 +269,7 @@ class DeviceEnd:
     def _set_vqueue(self, message: Message) -> dict[str, Any]:
         index, size = message["index"], message["size"]
         usable = index < len(self._places) and 0 < size <= self.device.queue_sizes[index]
-        if usable and self._places[index] is None:
+        if usable and self._places[index] is None and not self.resetting:
             areas = (message["desc_area"], message["driver_area"], message["device_area"])
             place = self._places[index] = Place(size, *areas)
             if self._running:  # set up again after RESET_VQUEUE
@@ -256,6 +287,10 @@ class DeviceEnd:
         index = message["index"]
         if index < len(self._places) and self._features & bits.RING_RESET:
             self.device.stop_queue(index)
+            if not self.device.queue_is_quiet(index):
+                self._poll_device()
+            if not self.device.queue_is_quiet(index):
+                raise NotYet
             self._places[index] = self.device.queues[index] = None
         return {}
 

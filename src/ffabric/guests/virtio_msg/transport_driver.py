@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ffabric.guests.virtio.dma import Mapping
     from ffabric.guests.virtio_msg.bus_driver import DriverBus
 
-RESET_LOOKS: Final = 1000
+RESET_LOOKS: Final = 100_000
 CONFIG_TRIES: Final = 5
 MAX_FEATURE_BLOCKS: Final = 64
 
@@ -112,6 +112,7 @@ class DriverEnd:
         for _ in range(RESET_LOOKS):
             if not status:
                 return
+            await self.bus.ffa.yield_()
             status = (await self.request(abi.GET_DEVICE_STATUS))["status"]
         raise BusError(f"{self} does not reset")
 

@@ -54,6 +54,9 @@ QEMU_MEMORY = (
 )
 """The default if something runs in QEMU, whose machine has its RAM at this base."""
 KERNEL_SIZE = 128 * BLOCK
+DMA_POOL = "restricted-dma-pool"
+"""A memory region of a VM with this name (that of Linux's binding for reserved memory) has a bank
+to itself, so that a back end outside can be given its file and nothing else with it."""
 
 _NAMESPACE = UUID("0f0a3f6e-57a1-5c39-9d0c-3f8f5a5d7a11")
 _NON_SECURE = int(RegionAttributes.NON_SECURE)
@@ -123,7 +126,10 @@ class Places:
             self.space.take(bank.base, bank.size, bank.name)
 
     def add_banks(self, partitions: list[PartitionDraft]) -> None:
-        """Give each VM that QEMU executes a bank of its own, which is all the memory QEMU sees."""
+        """Give each VM that QEMU executes a bank of its own, which is all the memory QEMU sees.
+
+        A DMA pool gets one, too.
+        """
         for partition in partitions:
             vm = partition.kind == VM
             if vm and partition.engine == QEMU and partition.physical_address is None:
@@ -131,6 +137,13 @@ class Places:
                 base = self.space.add(partition.name, size, secure=False)
                 self.bases[partition.name] = base
                 self.space.take(base, size, partition.name)
+            for region in partition.manifest.memory_regions if vm else ():
+                if region.name == DMA_POOL and region.relative_offset is None:
+                    name = f"{partition.name}/{region.name}"
+                    size = region.pages * partition.manifest.xlat_granule.bytes
+                    base = self.space.add(name, size, secure=False)
+                    self.bases[name] = base
+                    self.space.take(base, size, name)
 
     def take_fixed(self, partitions: list[PartitionDraft]) -> None:
         """Give those that must be at an address theirs."""
@@ -230,6 +243,8 @@ class Places:
             pa = ipa + delta
         elif self._is_identity(partition):
             pa = ipa
+        elif (own := self.bases.get(f"{partition.name}/{region.name}")) is not None:
+            pa = own
         else:
             pa = self._find(partition, region.name, size, secure=region.secure)
         return MemoryMap(region.name, ipa, pa, size, region.attributes)

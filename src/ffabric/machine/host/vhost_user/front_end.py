@@ -2,7 +2,9 @@
 
 The process gets the memory that a region names, as a file with an offset and a size, under the
 addresses that descriptors have; it is told of work by one eventfd and tells of it by another. Every
-message that may have an answer is answered at once, so that nothing here waits for long.
+protocol feature is optional (vhost-user.rst). Without CONFIGURE_MEM_SLOTS regions go as a table;
+without REPLY_ACK a question is asked after what is to be confirmed, as messages are handled in
+order; without F_PROTOCOL_FEATURES virtqueues are enabled when they are kicked first.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import select
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 from typing import Final
 
 from msgspec import Struct
@@ -19,21 +22,15 @@ from msgspec import Struct
 from ffabric.abi import vhost_user as abi
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.vhost_user import Request
+from ffabric.machine.host.vhost_user.channel import PATIENCE, BackEndLost, Channel
 
-PATIENCE: Final = 10.0
-"""Seconds that an answer may take."""
-_PAUSE = 0.001
 PROTOCOL: Final = (
     abi.PROTOCOL_MQ
     | abi.PROTOCOL_REPLY_ACK
     | abi.PROTOCOL_CONFIG
     | abi.PROTOCOL_CONFIGURE_MEM_SLOTS
 )
-NEEDED: Final = abi.PROTOCOL_REPLY_ACK | abi.PROTOCOL_CONFIG | abi.PROTOCOL_CONFIGURE_MEM_SLOTS
-
-
-class BackEndLost(Exception):  # noqa: N818 - what happened
-    """The process does not answer, or has ended."""
+"""What we can use, if the back end can."""
 
 
 class Region(Struct, frozen=True):
@@ -45,178 +42,280 @@ class Region(Struct, frozen=True):
     offset: int
 
 
-class FrontEnd:
-    """A connection to a back end, which closes with it. Raises BackEndLost, as all methods do.
+class _Queue(Struct):
+    """A virtqueue that the back end serves: the eventfd of its kicks, and when it was kicked."""
 
-    `features` are the back end's; `call` is the eventfd by which it says that it has done
-    something, `slots` how many regions it takes.
+    kick: int
+    first: float = 0.0
+    """Since when it is not known that the back end takes kicks; 0: it does."""
+    last: float = 0.0
+
+
+def _nothing(*_: object) -> None:
+    """For what has no consequence."""
+
+
+class FrontEnd:
+    """A connection to a back end, which closes with it.
+
+    `features` and `protocol` are the back end's, `queues` how many virtqueues it has (None: it does
+    not say), `slots` how many regions it takes. `call` is the eventfd by which it says that it has
+    done something, `errors` that by which it complains of a virtqueue. It has `patience` seconds
+    for an answer. Raises BackEndLost if it does not get on with us, as all methods do that tell it
+    something; none of them waits, but `config`.
     """
 
-    def __init__(self, connection: socket.socket, name: str) -> None:
+    def __init__(self, connection: socket.socket, name: str, *, patience: float = PATIENCE) -> None:
         self.name = name
+        self.features = self.protocol = 0
+        self.queues: int | None = None
+        self.slots = abi.BASELINE_REGIONS
         self.regions: list[Region] = []
-        self.lost = ""
-        """Why it is not there any more."""
-        self._socket = connection
-        self._socket.settimeout(PATIENCE)
-        self._kicks: dict[int, int] = {}
+        self.channel = Channel(connection, name, patience)
+        self._queues: dict[int, _Queue] = {}
+        self._kept: list[Callable[[], object]] = []
         self.call = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.features = self._number(Request.GET_FEATURES)
-        if not self.features & abi.F_PROTOCOL_FEATURES:
-            raise self._gone("it has no protocol features")
-        protocol = self._number(Request.GET_PROTOCOL_FEATURES)
-        if protocol & NEEDED != NEEDED:
-            raise self._gone(f"its protocol features {protocol:#x} lack some of {NEEDED:#x}")
-        self._send(Request.SET_PROTOCOL_FEATURES, abi.U64.pack(protocol & PROTOCOL))
-        self._send(Request.SET_OWNER)
-        self.slots = self._number(Request.GET_MAX_MEM_SLOTS)
+        self.errors = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            self.channel.ask(Request.GET_FEATURES, done=self._meet)
+            self.channel.settle()
+        except BaseException:
+            self.close()
+            raise
+
+    def _meet(self, payload: bytes) -> None:
+        self.features = self._parse_u64(payload)
+        if self.features & abi.F_PROTOCOL_FEATURES:
+            self.channel.ask(Request.GET_PROTOCOL_FEATURES, done=self._negotiate)
+        else:
+            self.channel.send(Request.SET_OWNER)
+
+    def _negotiate(self, payload: bytes) -> None:
+        channel = self.channel
+        self.protocol = self._parse_u64(payload) & PROTOCOL
+        channel.send(Request.SET_PROTOCOL_FEATURES, abi.U64.pack(self.protocol))
+        channel.send(Request.SET_OWNER)
+        if self.protocol & abi.PROTOCOL_MQ:
+            channel.ask(Request.GET_QUEUE_NUM, done=self._count_queues)
+        if self.protocol & abi.PROTOCOL_CONFIGURE_MEM_SLOTS:
+            channel.ask(Request.GET_MAX_MEM_SLOTS, done=self._count_slots)
+
+    def _count_queues(self, payload: bytes) -> None:
+        self.queues = self._parse_u64(payload)
+
+    def _count_slots(self, payload: bytes) -> None:
+        self.slots = self._parse_u64(payload)
+
+    @property
+    def lost(self) -> str:
+        """Why it is not there any more."""
+        return self.channel.lost
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has provably let go of all memory: it has closed its end."""
+        return self.channel.gone
 
     def fileno(self) -> int:
-        """The socket: it can be read when the back end is gone."""
-        return self._socket.fileno()
+        """The socket: it can be read when there is an answer, or the back end is gone."""
+        return self.channel.fileno()
+
+    # The device.
 
     def config(self, size: int) -> bytes:
-        """The first `size` bytes of the device's configuration."""
-        self._send(Request.GET_CONFIG, abi.CONFIG.pack(0, size, 0) + bytes(size))
-        payload = self._reply(Request.GET_CONFIG)
-        if len(payload) != abi.CONFIG.size + size:
-            raise self._gone(f"a configuration of {len(payload)} bytes")
-        return payload[abi.CONFIG.size :]
+        """The first `size` bytes of the device's configuration, waiting for them.
+
+        ValueError if the back end has none (`protocol` lacks CONFIG).
+        """
+        if not self.protocol & abi.PROTOCOL_CONFIG:
+            raise ValueError(f"{self.name} does not say what the configuration is")
+        found: list[bytes] = []
+        question = abi.CONFIG.pack(0, size, 0) + bytes(size)
+        self.channel.ask(Request.GET_CONFIG, question, done=found.append)
+        self.channel.settle()
+        if len(found[0]) != abi.CONFIG.size + size:
+            raise self.channel.lose(f"a configuration of {len(found[0])} bytes, not {size}")
+        return found[0][abi.CONFIG.size :]
+
+    def write_config(self, offset: int, data: bytes) -> None:
+        """Write a part of the configuration. ValueError as for `config`."""
+        if not self.protocol & abi.PROTOCOL_CONFIG:
+            raise ValueError(f"{self.name} takes no configuration")
+        self._confirmed(Request.SET_CONFIG, abi.CONFIG.pack(offset, len(data), 0) + data)
 
     def choose(self, features: int) -> None:
         """Of the back end's features, use these."""
-        chosen = features & self.features | abi.F_PROTOCOL_FEATURES
-        self._acknowledged(Request.SET_FEATURES, abi.U64.pack(chosen))
+        chosen = features & self.features | self.features & abi.F_PROTOCOL_FEATURES
+        self._confirmed(Request.SET_FEATURES, abi.U64.pack(chosen))
 
-    def add(self, region: Region) -> None:
-        """Let the back end reach a region."""
-        if len(self.regions) >= self.slots:
-            raise ValueError(f"{self.name} takes {self.slots} regions")
-        payload = abi.build_region(region.address, region.size, region.offset)
-        self._acknowledged(Request.ADD_MEM_REG, payload, region.fd)
-        self.regions.append(region)
+    # Memory.
 
-    def remove(self, region: Region) -> None:
-        """Take a region away from the back end."""
-        self.regions.remove(region)
-        payload = abi.build_region(region.address, region.size, region.offset)
-        self._acknowledged(Request.REM_MEM_REG, payload)
+    @property
+    def room(self) -> int:
+        """How many regions more it takes."""
+        return self.slots - len(self.regions)
 
-    def start(self, index: int, size: int, *, desc: int, avail: int, used: int) -> None:
-        """Let the back end serve a virtqueue from its beginning; addresses are those of regions."""
-        kick = self._kicks[index] = os.eventfd(0, os.EFD_CLOEXEC)
-        self._send(Request.SET_VRING_NUM, abi.VRING_STATE.pack(index, size))
-        self._send(Request.SET_VRING_BASE, abi.VRING_STATE.pack(index, 0))
-        address = abi.VRING_ADDR.pack(index, 0, desc, used, avail, 0)
-        self._acknowledged(Request.SET_VRING_ADDR, address)
-        self._send(Request.SET_VRING_KICK, abi.U64.pack(index), kick)
-        self._send(Request.SET_VRING_CALL, abi.U64.pack(index), self.call)
-        self._acknowledged(Request.SET_VRING_ENABLE, abi.VRING_STATE.pack(index, 1))
+    def add(self, region: Region, done: Callable[[], object] = _nothing) -> None:
+        """Let the back end reach a region; ``done`` is called when it does.
 
-    def stop(self, index: int, idle: Callable[[], bool]) -> None:
-        """Have a virtqueue back once it is ``idle``: nothing that the back end has begun is left.
-
-        That is waited for before the back end is told. Told too early, qemu-storage-daemon answers
-        all the same, and dies when it has finished something: the queue's eventfds are closed then.
+        ValueError if it takes no more.
         """
-        kick = self._kicks.pop(index, None)
-        if kick is None:
-            return
-        os.close(kick)
-        patience = PATIENCE
-        while not idle() and self.look():
-            if patience <= 0:
-                raise self._gone("it does not finish what it has begun")
-            select.select([self._socket], [], [], _PAUSE)
-            patience -= _PAUSE
-        if not self.lost:
-            self._send(Request.GET_VRING_BASE, abi.VRING_STATE.pack(index, 0))
-            self._reply(Request.GET_VRING_BASE)
+        if self.room <= 0:
+            raise ValueError(f"{self.name} takes {self.slots} regions")
+        self.regions.append(region)
+        self.regions.sort(key=lambda each: each.address)
+        if self.protocol & abi.PROTOCOL_CONFIGURE_MEM_SLOTS:
+            payload = abi.build_region(region.address, region.size, region.offset)
+            self._confirmed(Request.ADD_MEM_REG, payload, (region.fd,), done=done)
+        else:
+            self._send_table(done)
+
+    def remove(self, region: Region, done: Callable[[], object] = _nothing) -> None:
+        """Take a region away from the back end; ``done`` is called when it cannot reach it."""
+        self.regions.remove(region)
+        if self.protocol & abi.PROTOCOL_CONFIGURE_MEM_SLOTS:
+            payload = abi.build_region(region.address, region.size, region.offset)
+            self._confirmed(Request.REM_MEM_REG, payload, done=done)
+        else:
+            self._send_table(done)
+
+    def _send_table(self, done: Callable[[], object]) -> None:
+        table = [(each.address, each.size, each.offset) for each in self.regions]
+        fds = tuple(each.fd for each in self.regions)
+        self._confirmed(Request.SET_MEM_TABLE, abi.build_table(table), fds, done=done)
+
+    # Virtqueues.
+
+    def start(
+        self,
+        index: int,
+        size: int,
+        *,
+        desc: int,
+        avail: int,
+        used: int,
+        done: Callable[[], object] = _nothing,
+    ) -> None:
+        """Let the back end serve a virtqueue from its beginning; addresses are those of regions.
+
+        ``done`` is called when it does: kicks before that may be taken and forgotten.
+        """
+        self._forget(index)
+        kick = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._queues[index] = _Queue(kick)
+        send, number = self.channel.send, abi.U64.pack(index)
+        send(Request.SET_VRING_NUM, abi.VRING_STATE.pack(index, size))
+        send(Request.SET_VRING_BASE, abi.VRING_STATE.pack(index, 0))
+        address = abi.VRING_ADDR.pack(index, 0, desc, used, avail, 0)
+        self._confirmed(Request.SET_VRING_ADDR, address)
+        send(Request.SET_VRING_ERR, number, (self.errors,))
+        send(Request.SET_VRING_KICK, number, (kick,))
+        send(Request.SET_VRING_CALL, number, (self.call,))
+        if self.features & abi.F_PROTOCOL_FEATURES:
+            self._confirmed(Request.SET_VRING_ENABLE, abi.VRING_STATE.pack(index, 1), done=done)
+        else:
+            self.channel.ask(Request.GET_FEATURES, done=lambda _: done())
+
+    def stop(self, index: int, done: Callable[[], object] = _nothing) -> None:
+        """Have a virtqueue back; ``done`` is called when the back end has stopped.
+
+        What it has begun should be finished before. Told too early, qemu-storage-daemon answers all
+        the same, and dies when it has finished something: the eventfds are closed then.
+        """
+        self._forget(index)
+        self.channel.ask(
+            Request.GET_VRING_BASE, abi.VRING_STATE.pack(index, 0), done=lambda _: done()
+        )
 
     def kick(self, index: int) -> None:
         """There is work in a virtqueue."""
-        os.eventfd_write(self._kicks[index], 1)
+        queue = self._queues[index]
+        queue.last = monotonic()
+        queue.first = queue.first or queue.last
+        with suppress(BlockingIOError):  # it was kicked 2^64 times, and has not looked yet
+            os.eventfd_write(queue.kick, 1)
 
     def called(self) -> bool:
         """Whether the back end has said that it has done something since this was asked last."""
-        with suppress(BlockingIOError):
-            return os.eventfd_read(self.call) > 0
-        return False
+        return _take(self.call)
 
     def look(self) -> bool:
-        """Whether the back end is there."""
-        if not self.lost:
-            self._socket.settimeout(0)
-            try:
-                if not self._socket.recv(1, socket.MSG_PEEK):
-                    self._gone("it has closed its connection")
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                self._gone(str(error))
-            self._socket.settimeout(PATIENCE)
-        return not self.lost
+        """Take in its answers: whether the back end is there, and takes its kicks."""
+        channel = self.channel
+        if not channel.look():
+            return False
+        if _take(self.errors):
+            channel.lose("it complains of a virtqueue")
+        else:
+            for index, queue in self._queues.items():
+                if queue.first and monotonic() - queue.first > channel.patience:
+                    self._judge(index, queue)
+        return not channel.lost
+
+    def _judge(self, index: int, queue: _Queue) -> None:
+        """An eventfd that stays readable is not read: whoever should do that is dead."""
+        poll = select.poll()
+        poll.register(queue.kick, select.POLLIN)
+        if not poll.poll(0):
+            queue.first = 0.0
+        elif monotonic() - queue.last > self.channel.patience:
+            self.channel.lose(f"nobody serves virtqueue {index}: its kick is not taken")
+
+    def keep(self, close: Callable[[], object]) -> None:
+        """Call ``close`` when the connection is closed: it was for this back end."""
+        self._kept.append(close)
 
     def close(self) -> None:
         """Let go of everything. May be called twice."""
-        self._gone("closed")
-        for fd in [*self._kicks.values(), self.call]:
+        self.channel.close()
+        while self._kept:
+            self._kept.pop()()
+        for index in list(self._queues):
+            self._forget(index)
+        for fd in (self.call, self.errors):
             with suppress(OSError):
                 os.close(fd)
-        self._kicks.clear()
-        self._socket.close()
+        self.call = self.errors = -1
+
+    def _forget(self, index: int) -> None:
+        queue = self._queues.pop(index, None)
+        if queue is not None:
+            os.close(queue.kick)
 
     # Messages.
 
-    def _gone(self, why: str) -> BackEndLost:
-        self.lost = self.lost or f"{self.name}: {why}"
-        return BackEndLost(self.lost)
-
-    def _send(
-        self, request: Request, payload: bytes = b"", fd: int = -1, *, need_reply: bool = False
+    def _confirmed(
+        self,
+        request: Request,
+        payload: bytes,
+        fds: tuple[int, ...] = (),
+        *,
+        done: Callable[[], object] = _nothing,
     ) -> None:
-        if self.lost:
-            raise BackEndLost(self.lost)
-        message = abi.build(request, payload, need_reply=need_reply)
-        try:
-            socket.send_fds(self._socket, [message], [] if fd < 0 else [fd])
-        except OSError as error:
-            raise self._gone(f"{request.name}: {error}") from error
+        """Send what has no answer of its own; ``done`` is called when it has been handled."""
 
-    def _acknowledged(self, request: Request, payload: bytes, fd: int = -1) -> None:
-        self._send(request, payload, fd, need_reply=True)
-        answer = self._parse_u64(self._reply(request))
-        if answer:
-            raise self._gone(f"{request.name} was refused: {answer}")
+        def acknowledged(answer: bytes) -> None:
+            if number := self._parse_u64(answer):
+                raise self.channel.lose(f"{request.name} was refused: {number}")
+            done()
 
-    def _number(self, request: Request) -> int:
-        self._send(request)
-        return self._parse_u64(self._reply(request))
-
-    def _reply(self, request: Request) -> bytes:
-        try:
-            header = abi.parse_header(self._receive(abi.HEADER.size))
-        except DecodeError as error:
-            raise self._gone(str(error)) from error
-        payload = self._receive(header.size)
-        if header.request != request:
-            raise self._gone(f"{request.name} was answered with {header.request}")
-        return payload
+        if self.protocol & abi.PROTOCOL_REPLY_ACK:
+            self.channel.ask(request, payload, fds, done=acknowledged, need_reply=True)
+        else:
+            self.channel.send(request, payload, fds)
+            self.channel.ask(Request.GET_FEATURES, done=lambda _: done())
 
     def _parse_u64(self, payload: bytes) -> int:
         try:
             return abi.parse_u64(payload)
         except DecodeError as error:
-            raise self._gone(str(error)) from error
+            raise self.channel.lose(str(error)) from error
 
-    def _receive(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            try:
-                part = self._socket.recv(size - len(data))
-            except OSError as error:
-                raise self._gone(str(error)) from error
-            if not part:
-                raise self._gone("it has closed its connection")
-            data += part
-        return data
+
+def _take(eventfd: int) -> bool:
+    with suppress(BlockingIOError):
+        return os.eventfd_read(eventfd) > 0
+    return False
+
+
+__all__ = ["PATIENCE", "PROTOCOL", "BackEndLost", "FrontEnd", "Region"]

@@ -1,0 +1,81 @@
+"""The programs of Debian's archive that are vhost-user back ends, and how they are started.
+
+What is not installed is a MissingProgram with the command that installs it. Each function raises
+that, and BackEndLost if the program ends at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from ffabric.machine.host import process
+from ffabric.machine.host.vhost_user.daemon import LISTENING, SOCKET, Daemon
+from ffabric.machine.host.vhost_user.front_end import PATIENCE
+
+
+class Program(Struct, frozen=True):
+    """A program: where it may be, beside the usual places, and Debian's packages of it."""
+
+    name: str
+    packages: str
+    paths: tuple[str, ...] = ()
+
+    def find(self) -> str:
+        """Its path; MissingProgram if there is none."""
+        for path in self.paths:
+            if Path(path).exists():
+                return path
+        return process.find(self.name, self.packages)
+
+
+STORAGE: Final = Program("qemu-storage-daemon", "qemu-system-common qemu-utils")
+"""In the first of these packages up to Debian 12, then in the second."""
+FILE_SYSTEM: Final = Program("virtiofsd", "virtiofsd", ("/usr/libexec/virtiofsd",))
+"""In Rust, from Debian 13 on."""
+FILE_SYSTEM_C: Final = Program("virtiofsd", "qemu-system-common", ("/usr/lib/qemu/virtiofsd",))
+"""In C, up to Debian 12."""
+VSOCK: Final = Program("vhost-device-vsock", "vhost-device-vsock")
+
+
+def storage_daemon(
+    image: Path, *, name: str = "disk", read_only: bool = False, patience: float = PATIENCE
+) -> Daemon:
+    """qemu-storage-daemon, which serves the raw image at ``image`` as a block device."""
+    writable = "off" if read_only else "on"
+    path = str(image).replace(",", ",,")
+    node = f"driver=file,node-name=file,filename={path},read-only={'on' if read_only else 'off'}"
+    export = f"type=vhost-user-blk,id=disk,node-name=disk,writable={writable}"
+    command = [
+        STORAGE.find(),
+        *("--blockdev", node),
+        *("--blockdev", "driver=raw,node-name=disk,file=file"),
+        *("--export", f"{export},addr.type=fd,addr.str={LISTENING}"),
+    ]
+    return Daemon(command, name=name, kind=STORAGE.name, patience=patience)
+
+
+def file_system_daemon(
+    folder: Path, *, name: str = "files", program: Program = FILE_SYSTEM, patience: float = PATIENCE
+) -> Daemon:
+    """virtiofsd, which serves the files in ``folder`` (virtio-fs), in C or in Rust."""
+    path = program.find()
+    if program is FILE_SYSTEM_C:
+        command = [path, f"--fd={LISTENING}", "-o", f"source={folder}", "-o", "sandbox=chroot"]
+    else:
+        command = [path, f"--fd={LISTENING}", f"--shared-dir={folder}", "--sandbox=none"]
+    return Daemon(command, name=name, kind=program.name, patience=patience)
+
+
+def vsock_daemon(
+    uds: Path, *, cid: int = 3, name: str = "vsock", patience: float = PATIENCE
+) -> Daemon:
+    """vhost-device-vsock: a socket device whose guest has ``cid``.
+
+    Connections of the guest to port P of the host go to the Unix socket ``uds``_P; who connects to
+    ``uds`` and says "CONNECT P" reaches port P of the guest.
+    """
+    vm = f"guest-cid={cid},socket={SOCKET},uds-path={uds}"
+    return Daemon([VSOCK.find(), "--vm", vm], name=name, kind=VSOCK.name, patience=patience)
