@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.state.context import State
+from ffabric.firmware.state.endpoints import vm_of
 from ffabric.firmware.state.rules import show
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
@@ -223,7 +224,8 @@ class System:
             raise
         self.adopt(endpoint)
         where = None if pe is None else self.machine.pes[pe]
-        self.machine.post(lambda: lifetime.begin(hypervisor, endpoint.partition, where))
+        vm = vm_of(endpoint.partition)
+        self.machine.post(lambda: lifetime.begin(hypervisor, vm, where))
         return endpoint
 
     def destroy_vm(self, name: str, *, pe: int | None = None, reason: str = "destroyed") -> None:
@@ -240,7 +242,7 @@ class System:
         if endpoint is None or endpoint.partition.secure:
             known = [each.name for each in self.endpoints.values() if not each.spec.secure]
             raise LookupError(f"there is no VM {name!r}{did_you_mean(name, known)}")
-        vm = endpoint.partition
+        vm = vm_of(endpoint.partition)
         where = None if pe is None else self.machine.pes[pe]
         self.machine.post(lambda: lifetime.end(hypervisor, vm, reason, where))
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ffabric.firmware.hypervisor import interrupts
+from ffabric.firmware.state.endpoints import vm_of
 
 if TYPE_CHECKING:
     from ffabric.system.system import System
@@ -64,7 +65,7 @@ class Vmm:
         Nothing happens if the VM is destroyed.
         """
         if self._vm.alive:
-            interrupts.inject(self._hypervisor, self._vm, intid, vcpu)
+            interrupts.inject(self._hypervisor, vm_of(self._vm), intid, vcpu)
 
     def close(self) -> None:
         """Let the hypervisor inject the interrupts itself again."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 from ffabric.abi.ffa.memory import HANDLE_HYPERVISOR
 from ffabric.firmware.hypervisor.vms.ids import VmIds
 from ffabric.firmware.manager.manager import Manager
-from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
+from ffabric.firmware.state.endpoints import Vm, World
+from ffabric.firmware.state.partition import ExecutionContext, Next
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -42,13 +43,13 @@ Deferred = Callable[["PE"], Steps]
 class Mediator(Protocol):
     """Who passes calls of VMs on to a trusted OS below EL3."""
 
-    def created(self, vm: Partition) -> Steps:
+    def created(self, vm: Vm) -> Steps:
         """Tell the trusted OS of ``vm``."""
 
-    def destroyed(self, vm: Partition) -> Steps:
+    def destroyed(self, vm: Vm) -> Steps:
         """Tell the trusted OS that ``vm`` is gone."""
 
-    def delays(self, vm: Partition, end: Deferred) -> bool:
+    def delays(self, vm: Vm, end: Deferred) -> bool:
         """Whether the trusted OS executes a call of ``vm``, which is dead: ``end`` comes later."""
 
     def sequence(self, pe: PE, caller: ExecutionContext) -> Sequence:
@@ -169,11 +170,12 @@ class Hypervisor(Manager):
         """VM -> who is told that a vCPU has notifications and injects the interrupt: its VMM."""
         self.mediator: Mediator | None = None
         """Who passes the calls of VMs to OP-TEE on, if there is an OP-TEE below EL3."""
-        self.held: dict[tuple[int, int], Partition] = {}
+        self.partitions: dict[int, Vm] = {}
+        self.held: dict[tuple[int, int], Vm] = {}
         """Level-triggered interrupts (INTID, PE that took it) that a VM is not done with."""
-        self.on_destroyed: Callable[[Partition], None] | None = None
+        self.on_destroyed: Callable[[Vm], None] | None = None
         """Gets each VM of which nothing is left."""
-        world = Partition(id=HYPERVISOR_ID, name=self.name, secure=False, version=version)
+        world = World(id=HYPERVISOR_ID, name=self.name, version=version)
         self.gates = [ExecutionContext(world, index, self) for index in range(len(machine.pes))]
         for gate in self.gates:
             gate.gate = monitor.from_normal

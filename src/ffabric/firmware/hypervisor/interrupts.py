@@ -13,13 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.firmware.state.context import State
+from ffabric.firmware.state.endpoints import vm_of
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine.gic import FIRST_SPI, GROUP1NS
 from ffabric.machine.gic import State as Interrupt
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-    from ffabric.firmware.state.partition import Partition
+    from ffabric.firmware.state.endpoints import Vm
     from ffabric.machine.machine import PE
 
 IRQ = 0
@@ -73,7 +74,7 @@ def accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
     return False
 
 
-def release(hypervisor: Hypervisor, vm: Partition) -> None:
+def release(hypervisor: Hypervisor, vm: Vm) -> None:
     """End the level-triggered interrupts that ``vm`` is done with, or all if it is dead."""
     for (intid, pe), holder in list(hypervisor.held.items()):
         if holder is vm and (not vm.alive or _is_done(hypervisor, vm, intid, pe)):
@@ -81,12 +82,12 @@ def release(hypervisor: Hypervisor, vm: Partition) -> None:
             hypervisor.machine.gic.deactivate(pe, intid)
 
 
-def _is_done(hypervisor: Hypervisor, vm: Partition, intid: int, pe: int) -> bool:
+def _is_done(hypervisor: Hypervisor, vm: Vm, intid: int, pe: int) -> bool:
     assert vm.gic is not None
     return vm.gic.state(intid, _vcpu_on(hypervisor, vm, pe)) is Interrupt.INACTIVE
 
 
-def _vcpu_on(hypervisor: Hypervisor, vm: Partition, pe: int) -> int | None:
+def _vcpu_on(hypervisor: Hypervisor, vm: Vm, pe: int) -> int | None:
     """The vCPU of ``vm`` that runs on PE ``pe``, the first if there are several."""
     return next((ctx.index for ctx in vm.contexts if home(hypervisor, ctx).index == pe), None)
 
@@ -94,10 +95,11 @@ def _vcpu_on(hypervisor: Hypervisor, vm: Partition, pe: int) -> int | None:
 def home(hypervisor: Hypervisor, ctx: ExecutionContext) -> PE:
     """The PE on which a vCPU runs."""
     pes = hypervisor.machine.pes
-    return pes[(ctx.partition.home if ctx.partition.up else ctx.index) % len(pes)]
+    vm = vm_of(ctx.partition)
+    return pes[(vm.home if vm.up else ctx.index) % len(pes)]
 
 
-def inject(hypervisor: Hypervisor, vm: Partition, intid: int, vcpu: int | None = None) -> None:
+def inject(hypervisor: Hypervisor, vm: Vm, intid: int, vcpu: int | None = None) -> None:
     """Make ``intid`` pending in the VM's virtual GIC, or straight on its vIRQ without one."""
     if vm.gic is not None:
         vm.gic.set_pending(intid, vcpu)
@@ -105,7 +107,8 @@ def inject(hypervisor: Hypervisor, vm: Partition, intid: int, vcpu: int | None =
     ctx = vm.contexts[vcpu or 0]
     assert ctx.runner is not None
     ctx.runner.interrupt(IRQ, asserted=True)
-    hypervisor.wake(ctx)
+    if ctx.state is State.RUNNING:
+        hypervisor.wake(ctx)
 
 
 def refresh(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:

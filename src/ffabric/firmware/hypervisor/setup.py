@@ -17,7 +17,8 @@ from ffabric.firmware.state.partition import ExecutionContext
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.vms.frames import Frames
     from ffabric.firmware.monitor.monitor import Monitor
-    from ffabric.firmware.state.partition import Next, Partition
+    from ffabric.firmware.state.endpoints import Vm
+    from ffabric.firmware.state.partition import Next
     from ffabric.machine.machine import PE, Machine
     from ffabric.machine.pages import PagePool
 
@@ -54,7 +55,7 @@ def _begin(hypervisor: Hypervisor, pe: PE) -> Next:
     return hypervisor.schedule(pe)
 
 
-def add_vm(hypervisor: Hypervisor, partition: Partition, contexts: int) -> None:
+def add_vm(hypervisor: Hypervisor, partition: Vm, contexts: int) -> None:
     """Create a VM with ``contexts`` vCPUs; its memory and properties are set."""
     partition.calls = SCHEDULER_CALLS if partition.may_schedule else VM_CALLS
     partition.version = min(partition.version, hypervisor.version)

@@ -10,7 +10,7 @@ What differs between the worlds is behind two protocols, `peer` and `scheduler` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from ffabric.abi import hafnium
@@ -108,7 +108,8 @@ class Manager:
         self.pool = pool
         self.version = version
         self.regions = Regions(allocator_bit)
-        self.partitions: dict[int, Partition] = {}
+        self.partitions: Mapping[int, Partition] = {}
+        """Its endpoints by ID: SPs, or VMs."""
         self.gates: list[ExecutionContext] = []
         self.tracer: Tracer | None = None
         self.on_line: Callable[[str, str], None] | None = None

@@ -29,6 +29,7 @@ from ffabric.machine.gic import GROUP1NS
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.worlds import WorldSwitch
+    from ffabric.firmware.state.endpoints import Booted
     from ffabric.firmware.state.partition import Next
     from ffabric.firmware.state.tracer import Tracer
     from ffabric.machine.machine import PE
@@ -72,7 +73,7 @@ class Dispatcher:
 
     name = "dispatcher"
 
-    def __init__(self, monitor: WorldSwitch, partition: Partition, contexts: int) -> None:
+    def __init__(self, monitor: WorldSwitch, partition: Booted, contexts: int) -> None:
         self.monitor = monitor
         self.machine = monitor.machine
         self.partition = partition

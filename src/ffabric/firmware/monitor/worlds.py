@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
+    from ffabric.firmware.state.endpoints import World
+    from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.machine.machine import PE, Machine
 
 
@@ -37,7 +38,7 @@ class SecureWorld(Protocol):
 
     gates: list[ExecutionContext]
     spm_id: int
-    normal_world: Partition
+    normal_world: World
 
     def boot(self, pe: PE) -> Next:
         """Initialise what runs on ``pe``."""

@@ -71,7 +71,8 @@ from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.spmc import notifications
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.context import Model, State
-from ffabric.firmware.state.partition import Action, ExecutionContext
+from ffabric.firmware.state.endpoints import Action, sp_of
+from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine.gic import FIRST_SPI
 
 if TYPE_CHECKING:
@@ -110,10 +111,11 @@ def _chain(link: ExecutionContext | None) -> Iterator[ExecutionContext]:
 
 
 def _own_mask(link: ExecutionContext) -> Mask:
+    sp = sp_of(link.partition)
     return max(
         _MODEL_MASKS.get(link.model, Mask.NONE),
-        _SECURE_MASKS.get(link.partition.secure_action, Mask.NONE),
-        _NON_SECURE_MASKS.get(link.partition.action, Mask.NONE),
+        _SECURE_MASKS.get(sp.secure_action, Mask.NONE),
+        _NON_SECURE_MASKS.get(sp.action, Mask.NONE),
         Mask.NON_SECURE if link.virq.exiting else Mask.NONE,
     )
 
@@ -123,7 +125,7 @@ def non_secure(spmc: Spmc, pe: PE, running: ExecutionContext) -> Next:
     if mask(running) is not Mask.NONE or cycles.waiter(running) is None:
         pe.deferred = True
         return running
-    if running.partition.action is Action.MANAGED_EXIT:
+    if sp_of(running.partition).action is Action.MANAGED_EXIT:
         pe.deferred = True
         running.virq.exiting = True
         virtual_interrupts.pend(running, hafnium.MANAGED_EXIT_INTID)
@@ -219,7 +221,7 @@ def entered_waiting(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Nex
     ctx.attention = bool(virq.pending)
     if not virq.pends():
         return nxt
-    if ctx.partition.sri_on_wait:
+    if sp_of(ctx.partition).sri_on_wait:
         return _to_schedule(spmc, pe, ctx, nxt)
     return _handle(pe, ctx, nxt)
 

@@ -15,13 +15,15 @@ from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.memory import reclaim
 from ffabric.firmware.spmc import interrupts, notifications
 from ffabric.firmware.state.context import Model, State
+from ffabric.firmware.state.endpoints import sp_of
 from ffabric.firmware.state.rules import Refused
 from ffabric.machine import exits
 
 if TYPE_CHECKING:
     from ffabric.firmware.spmc.spmc import Spmc
+    from ffabric.firmware.state.endpoints import Sp
     from ffabric.firmware.state.notifications import NotificationState
-    from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
+    from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.machine.machine import PE
 
 NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF
@@ -55,7 +57,7 @@ class SecureScheduler:
         return gate
 
     def _start(self, pe: PE, ctx: ExecutionContext) -> None:
-        partition = ctx.partition
+        partition = sp_of(ctx.partition)
         ctx.initialise(pe)
         entry = partition.entry if ctx.index == 0 else partition.secondary_entry
         assert entry is not None
@@ -168,7 +170,7 @@ class SecureScheduler:
         interrupts.deactivated(self._spmc, ctx, intid)
 
 
-def _to_boot(pe: PE, partition: Partition) -> ExecutionContext | None:
+def _to_boot(pe: PE, partition: Sp) -> ExecutionContext | None:
     """The context of ``partition`` that is to be initialised on ``pe``."""
     ctx = partition.context_on(pe)
     if ctx is None or ctx.state is not State.OFF or not partition.alive:

@@ -8,7 +8,8 @@ from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
 from ffabric.firmware.spmc.normal_world import NormalWorldPeer
 from ffabric.firmware.spmc.scheduler import SecureScheduler
 from ffabric.firmware.spmc.spmc import SPMC_ID, Spmc
-from ffabric.firmware.state.partition import Action, ExecutionContext, Partition
+from ffabric.firmware.state.endpoints import Action, Sp
+from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ
 from ffabric.machine.gic import FIRST_SPI
 
@@ -44,7 +45,7 @@ def make_spmc(
     return spmc, scheduler
 
 
-def add_sp(spmc: Spmc, partition: Partition, contexts: int) -> None:
+def add_sp(spmc: Spmc, partition: Sp, contexts: int) -> None:
     """Create a secure partition with ``contexts`` execution contexts."""
     partition.calls = SECURE_CALLS
     partition.version = min(partition.version, spmc.version)
@@ -57,7 +58,7 @@ def add_sp(spmc: Spmc, partition: Partition, contexts: int) -> None:
     spmc.boot_order.sort(key=lambda each: each.boot_order)
 
 
-def own_interrupt(spmc: Spmc, intid: int, partition: Partition) -> None:
+def own_interrupt(spmc: Spmc, intid: int, partition: Sp) -> None:
     """A device of ``partition`` raises the physical interrupt ``intid``.
 
     An S-EL0 partition cannot enable it: for that one it is enabled from the start.

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.firmware.manager.manager import Manager
+from ffabric.firmware.state.endpoints import Sp, World
 from ffabric.firmware.state.mailbox import Mailbox
-from ffabric.firmware.state.partition import ExecutionContext, Partition
+from ffabric.firmware.state.partition import ExecutionContext
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.mailbox import Buffer
@@ -62,23 +63,21 @@ class Spmc(Manager):
     ) -> None:
         super().__init__(machine, pool, version)
         self.spm_id = spmc_id
-        self.boot_order: list[Partition] = []
+        self.partitions: dict[int, Sp] = {}
+        self.boot_order: list[Sp] = []
         self.vm_mailboxes: dict[int, VmMailbox] = {}
         """RX/TX pairs of VMs, which the hypervisor described."""
         self.serves_vms = True
         """The normal world has an EL2, and VMs above it."""
-        self.interrupt_owners: dict[int, Partition] = {}
+        self.interrupt_owners: dict[int, Sp] = {}
         """Secure physical interrupts and the SP that each belongs to."""
         self.cpus = [Cpu() for _ in machine.pes]
-        self.normal_world = world = Partition(
+        self.normal_world = world = World(
             id=NORMAL_WORLD_ID,
             name="normal-world",
-            secure=False,
             properties=properties,
             version=version,
             stage2=other_world,
         )
-        world.gateway = True
-        world.may_schedule = True
         world.contexts = [ExecutionContext(world, index, self) for index in range(len(machine.pes))]
         self.gates = world.contexts

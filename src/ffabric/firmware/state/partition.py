@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Required, TypedDict, Unpack
 from uuid import UUID
 
 from ffabric.abi.ffa.version import LATEST
@@ -18,14 +17,6 @@ if TYPE_CHECKING:
     from ffabric.machine.gic import Gic
     from ffabric.machine.machine import PE
     from ffabric.machine.stage2 import Stage2
-
-
-class Action(enum.IntEnum):
-    """What an SP asks to happen on a non-secure interrupt (manifest: ns-interrupts-action)."""
-
-    QUEUED = 0
-    MANAGED_EXIT = 1
-    SIGNALED = 2
 
 
 class Level(Protocol):
@@ -74,107 +65,78 @@ NO_CALLS: Calls = CallTable()
 """Those of an endpoint that no partition manager keeps."""
 
 
+class Identity(TypedDict, total=False):
+    """What an endpoint is made with; ID and name are needed."""
+
+    id: Required[int]
+    name: Required[str]
+    el: int
+    uuids: Sequence[UUID]
+    properties: int
+    version: int
+    up: bool
+    stage2: Stage2 | None
+
+
 class Partition:
-    """An FF-A endpoint: identity, properties, contexts, mailbox and translation."""
+    """An FF-A endpoint: identity, properties, contexts, mailbox and translation.
+
+    What only some endpoints have is in the kinds of `endpoints.py`.
+    """
 
     __slots__ = (
-        "action",
         "alive",
-        "boot_information",
-        "boot_order",
         "calls",
         "contexts",
         "el",
-        "entry",
         "fate",
-        "gateway",
-        "gic",
-        "home",
         "id",
-        "identity",
-        "interrupts",
         "mailbox",
-        "managed_exit_fiq",
-        "may_schedule",
-        "memory",
         "name",
         "negotiated",
         "notifications",
         "properties",
-        "secondary_entry",
         "secure",
-        "secure_action",
         "signals",
-        "sri_on_wait",
-        "sri_while_waiting",
         "stage2",
         "up",
         "uuids",
         "version",
-        "window",
     )
 
-    def __init__(
-        self,
-        *,
-        id: int,  # noqa: A002 - the specification's word
-        name: str,
-        secure: bool,
-        uuids: Sequence[UUID] = (),
-        properties: int = 0,
-        version: int = LATEST,
-        up: bool = False,
-        stage2: Stage2 | None = None,
-    ) -> None:
-        self.id = id
-        self.name = name
+    gateway = False
+    """It stands for a whole world and speaks for all endpoints there."""
+    may_schedule = False
+    """It schedules others: FFA_RUN may wake a WAITING context."""
+    gic: Gic | None = None
+    """Its own interrupt controller; None: the machine's, or none."""
+    window: tuple[int, int] | None = None
+    """(IPA, pages) where memory that it retrieves appears; None: at the memory's own address."""
+
+    def __init__(self, *, secure: bool, **identity: Unpack[Identity]) -> None:
         self.secure = secure
-        self.uuids = tuple(uuids)
-        self.properties = properties
-        self.version = version
+        self.id = identity["id"]
+        self.name = identity["name"]
+        self.el = identity.get("el", 1)
+        """The exception level of its software."""
+        self.uuids = tuple(identity.get("uuids", ()))
+        self.properties = identity.get("properties", 0)
+        self.version = identity.get("version", LATEST)
         self.negotiated = False
-        self.up = up
-        self.stage2 = stage2
+        """It has made a call that ends the negotiation of its version."""
+        self.up = identity.get("up", False)
+        """Its only context runs on any PE."""
+        self.stage2 = identity.get("stage2")
         self.contexts: list[ExecutionContext] = []
-        self.mailbox: Mailbox | None = None
-        self.notifications: NotificationState | None = None
-        self.entry = 0
-        self.secondary_entry: int | None = None
-        self.boot_information = 0
-        """What the first context starts with in x0: the IPA of the boot information."""
-        self.memory: list[tuple[int, int]] = []
-        """(IPA, pages) of its own memory."""
-        self.home = 0
-        """The PE on which the only vCPU of a UP VM starts."""
-        self.gic: Gic | None = None
-        """A VM's own virtual interrupt controller."""
-        self.interrupts: frozenset[int] = frozenset()
-        """Physical interrupts that are passed to it."""
-        self.boot_order = 0
-        self.el = 1
-        self.action = Action.SIGNALED
-        self.secure_action = Action.SIGNALED
-        """The same for secure interrupts of others: QUEUED or SIGNALED."""
-        self.sri_while_waiting = False
-        """Its interrupts do not wake it: the normal world is asked to schedule it."""
-        self.sri_on_wait = False
-        """It may wait with interrupts pending: the same."""
-        self.managed_exit_fiq = True
-        self.alive = True
         self.calls = NO_CALLS
         """What it may call: those of its FF-A instance."""
-        self.gateway = False
-        """It stands for a whole world and speaks for all endpoints there."""
-        self.may_schedule = False
-        """It schedules others: FFA_RUN may wake a WAITING context."""
-        self.identity = True
-        """Memory it retrieves appears at the memory's own address, if that is free."""
-        self.window = (0, 0)
-        """(IPA, pages) where memory appears otherwise."""
-        self.fate = ""
-        """Why it is no longer alive."""
+        self.mailbox: Mailbox | None = None
+        self.notifications: NotificationState | None = None
         self.signals = False
         """Interrupts or notifications may be pending for it: look before it runs."""
+        self.alive = True
+        self.fate = ""
+        """Why it is no longer alive."""
 
     def context_on(self, pe: PE) -> ExecutionContext | None:
         """The context that serves ``pe``: pinned for an MP endpoint, the only one of a UP."""

@@ -30,7 +30,8 @@ from ffabric.firmware.monitor.monitor import Monitor
 from ffabric.firmware.spmc.scheduler import SecureScheduler
 from ffabric.firmware.spmc.setup import add_sp, make_spmc, own_interrupt
 from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
-from ffabric.firmware.state.partition import Action, Partition
+from ffabric.firmware.state.endpoints import Action, Booted, Sp, Vm, sp_of, vm_of
+from ffabric.firmware.state.partition import Identity, Partition
 from ffabric.machine.bus import Bus, Region
 from ffabric.machine.choices import Choices
 from ffabric.machine.clock import Clock
@@ -226,7 +227,8 @@ class _Builder:
 
         Raises NoPages if there is no memory left for its translation tables; nothing is left then.
         """
-        partition = _partition(spec, self._stage2(manager.pool))
+        stage2 = self._stage2(manager.pool)
+        partition = _sp(spec, stage2) if spec.secure else _vm(spec, stage2)
         try:
             self._lay_out(manager, spec, partition)
         except NoPages:
@@ -235,17 +237,17 @@ class _Builder:
             partition.stage2.free()
             raise
         if isinstance(manager, Spmc):
-            add_sp(manager, partition, spec.vcpus)
+            add_sp(manager, sp_of(partition), spec.vcpus)
         elif isinstance(manager, Hypervisor):
-            add_vm(manager, partition, spec.vcpus)
+            add_vm(manager, vm_of(partition), spec.vcpus)
         if partition.properties & info.NOTIFICATIONS:
             notifications.enable(partition)
         interrupts = [line for d in spec.manifest.device_regions for line in d.interrupts]
         if isinstance(manager, Spmc):
             for line in interrupts:
-                own_interrupt(manager, line.id, partition)
+                own_interrupt(manager, line.id, sp_of(partition))
         else:
-            partition.interrupts = frozenset(line.id for line in interrupts)
+            vm_of(partition).interrupts = frozenset(line.id for line in interrupts)
         enabled = None if spec.secure else True
         for line in interrupts:
             edge = not line.level_triggered
@@ -256,7 +258,7 @@ class _Builder:
                 self.gic.configure(line.id, pe, edge=edge, enabled=enabled)
         return self._endpoint(system, spec, partition)
 
-    def _lay_out(self, manager: Manager, spec: PartitionSpec, partition: Partition) -> None:
+    def _lay_out(self, manager: Manager, spec: PartitionSpec, partition: Booted) -> None:
         stage2 = partition.stage2
         assert stage2 is not None
         for each in spec.memory:
@@ -269,12 +271,12 @@ class _Builder:
                 _device(secure=device.secure),
             )
         if isinstance(manager, Hypervisor):
-            self._virtual_gic(manager, partition, stage2)
+            self._virtual_gic(manager, vm_of(partition), stage2)
         self._load(spec, partition)
         if spec.manifest_offset is not None:
             partition.boot_information = self._boot_information(spec)
 
-    def _virtual_gic(self, hypervisor: Hypervisor, vm: Partition, stage2: Stage2) -> None:
+    def _virtual_gic(self, hypervisor: Hypervisor, vm: Vm, stage2: Stage2) -> None:
         """A GIC of the VM's own, where the machine has its: the VM sees no other interrupts."""
         gic = Gic(self.spec.pes, self.spec.mpidrs)
         set_up(gic)
@@ -307,7 +309,7 @@ class _Builder:
 
     def _trusted_os(self, monitor: Monitor, spec: PartitionSpec, system: System) -> Endpoint:
         """OP-TEE below EL3: no stage 2, and the devicetree of the normal world in x2."""
-        partition = _partition(spec, None)
+        partition = _native(spec)
         dispatcher = Dispatcher(monitor, partition, spec.vcpus)
         dispatcher.on_death = system.on_death
         dispatcher.notification = self.spec.notification_interrupt
@@ -323,7 +325,7 @@ class _Builder:
 
     def _kernel(self, monitor: Monitor, spec: PartitionSpec, system: System) -> Endpoint:
         """Without a hypervisor the first VM is the OS kernel: endpoint 0, no stage 2."""
-        partition = _partition(spec, None)
+        partition = _native(spec)
         partition.id = NORMAL_WORLD_ID
         kernel = monitor.normal = Kernel(monitor, partition)
         kernel.on_death = system.on_death
@@ -337,7 +339,7 @@ class _Builder:
             ctx.runner = make_runner(endpoint, ctx)
         return endpoint
 
-    def _load(self, spec: PartitionSpec, partition: Partition) -> None:
+    def _load(self, spec: PartitionSpec, partition: Booted) -> None:
         if isinstance(spec.source, ImageSource):
             for part in spec.source.image.parts:
                 self._write(spec, part.offset, part.data)
@@ -371,39 +373,58 @@ class _Builder:
         return at
 
 
-def _partition(spec: PartitionSpec, stage2: Stage2 | None) -> Partition:
+def _identity(spec: PartitionSpec, stage2: Stage2 | None) -> Identity:
     manifest = spec.manifest
     properties = manifest.messaging_method | info.AARCH64
     if manifest.notification_support:
         properties |= info.NOTIFICATIONS
     properties |= (manifest.vm_availability_messages & 3) << 6
-    partition = Partition(
-        id=spec.id,
-        name=spec.name,
-        secure=spec.secure,
-        uuids=manifest.uuids,
-        properties=properties,
-        version=manifest.ffa_version,
-        up=spec.vcpus == 1,
-        stage2=stage2,
-    )
-    partition.el = spec.el
-    partition.entry = spec.entry
-    partition.boot_order = manifest.boot_order
-    partition.action = _ACTIONS[manifest.ns_interrupts_action]
+    return {
+        "id": spec.id,
+        "name": spec.name,
+        "el": spec.el,
+        "uuids": manifest.uuids,
+        "properties": properties,
+        "version": manifest.ffa_version,
+        "up": spec.vcpus == 1,
+        "stage2": stage2,
+    }
+
+
+def _sp(spec: PartitionSpec, stage2: Stage2) -> Sp:
+    manifest = spec.manifest
+    sp = Sp(**_identity(spec, stage2))
+    sp.boot_order = manifest.boot_order
+    sp.action = _ACTIONS[manifest.ns_interrupts_action]
     if manifest.other_s_interrupts_action is OtherSInterruptsAction.QUEUED:
-        partition.secure_action = Action.QUEUED
+        sp.secure_action = Action.QUEUED
     policy = manifest.sri_interrupts_policy
-    partition.sri_while_waiting = bool(policy & SriPolicy.WHILE_WAITING)
-    partition.sri_on_wait = bool(policy & SriPolicy.PENDING_ON_WAIT)
-    partition.managed_exit_fiq = not manifest.managed_exit_virq
-    partition.memory = [(each.ipa, each.size // PAGE) for each in spec.memory]
-    partition.home = spec.id
-    partition.may_schedule = manifest.has_primary_scheduler and not spec.secure
-    if not spec.secure:
-        partition.identity = False
-        partition.window = (WINDOW_IPA, WINDOW_PAGES)
+    sp.sri_while_waiting = bool(policy & SriPolicy.WHILE_WAITING)
+    sp.sri_on_wait = bool(policy & SriPolicy.PENDING_ON_WAIT)
+    sp.managed_exit_fiq = not manifest.managed_exit_virq
+    _place(spec, sp)
+    return sp
+
+
+def _vm(spec: PartitionSpec, stage2: Stage2) -> Vm:
+    vm = Vm(**_identity(spec, stage2))
+    vm.home = spec.id
+    vm.may_schedule = spec.manifest.has_primary_scheduler
+    vm.window = (WINDOW_IPA, WINDOW_PAGES)
+    _place(spec, vm)
+    return vm
+
+
+def _native(spec: PartitionSpec) -> Booted:
+    """Software right below EL3: a kernel, or a trusted OS."""
+    partition = Booted(secure=spec.secure, **_identity(spec, None))
+    _place(spec, partition)
     return partition
+
+
+def _place(spec: PartitionSpec, partition: Booted) -> None:
+    partition.entry = spec.entry
+    partition.memory = [(each.ipa, each.size // PAGE) for each in spec.memory]
 
 
 def _attributes(spec: PartitionSpec, region: MemoryMap) -> int:

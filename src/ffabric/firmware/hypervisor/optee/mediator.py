@@ -32,7 +32,8 @@ from ffabric.machine.pages import NoPages
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence, Steps
-    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.firmware.state.endpoints import Vm
+    from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
 
 HIDDEN = smc.Capabilities.build(
@@ -91,21 +92,21 @@ class Mediator:
 
     # VMs come and go.
 
-    def created(self, vm: Partition) -> Steps:
+    def created(self, vm: Vm) -> Steps:
         """Tell OP-TEE of ``vm``; if it has no room, the VM has no OP-TEE."""
         answer = yield [smc.VM_CREATED, vm.id]
         if answer[0] & MASK32 == smc.Return.OK:
             hypervisor = self.hypervisor
             self.clients[vm.id] = Client(Guest(vm, hypervisor.memory, hypervisor.pool))
 
-    def destroyed(self, vm: Partition) -> Steps:
+    def destroyed(self, vm: Vm) -> Steps:
         """Tell OP-TEE that ``vm`` is gone: it forgets all that it has of it."""
         client = self.clients.pop(vm.id, None)
         if client is not None:
             yield [smc.VM_DESTROYED, vm.id]
             client.forget()
 
-    def delays(self, vm: Partition, end: Callable[[PE], Steps]) -> bool:
+    def delays(self, vm: Vm, end: Callable[[PE], Steps]) -> bool:
         """Whether OP-TEE is executing a call of ``vm``, which is dead: ``end`` comes afterwards."""
         client = self.clients.get(vm.id)
         if client is None or not client.inside:

@@ -29,7 +29,7 @@ from ffabric.machine.stage2 import (
 )
 
 if TYPE_CHECKING:
-    from ffabric.firmware.state.partition import Partition
+    from ffabric.firmware.state.endpoints import Vm
     from ffabric.machine.memory import PhysicalMemory
     from ffabric.machine.pages import PagePool
 
@@ -52,7 +52,7 @@ _TMEMS = (abi.Type.TMEM_INPUT, abi.Type.TMEM_OUTPUT, abi.Type.TMEM_INOUT)
 class Guest:
     """The memory of a VM as its mediator reaches it, and the pages that it takes for shadows."""
 
-    def __init__(self, vm: Partition, memory: PhysicalMemory, pool: PagePool) -> None:
+    def __init__(self, vm: Vm, memory: PhysicalMemory, pool: PagePool) -> None:
         self.vm = vm
         self.pages = 0
         self._memory = memory

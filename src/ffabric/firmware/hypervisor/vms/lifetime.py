@@ -31,10 +31,11 @@ from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.memory import reclaim
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import ownership, reply
-from ffabric.firmware.state.partition import ExecutionContext, Partition
+from ffabric.firmware.state.partition import ExecutionContext
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Steps
+    from ffabric.firmware.state.endpoints import Vm
     from ffabric.firmware.state.region import Region
     from ffabric.machine.machine import PE
 
@@ -43,12 +44,12 @@ _SUBSCRIBED = {VM_CREATED: info.VM_CREATED, VM_DESTROYED: info.VM_DESTROYED}
 _get = writer(fid.FFA_NOTIFICATION_GET, "vcpu", "receiver", "flags")
 
 
-def begin(hypervisor: Hypervisor, vm: Partition, pe: PE | None = None) -> None:
+def begin(hypervisor: Hypervisor, vm: Vm, pe: PE | None = None) -> None:
     """Let a VM that was added while the system runs begin; ``pe`` tells the SPs."""
     sequences.run_deferred(hypervisor, partial(create, hypervisor, vm), pe)
 
 
-def end(hypervisor: Hypervisor, vm: Partition, reason: str, pe: PE | None = None) -> None:
+def end(hypervisor: Hypervisor, vm: Vm, reason: str, pe: PE | None = None) -> None:
     """End ``vm`` from outside, whatever its vCPUs are doing; ``pe`` does what is to be done.
 
     Nothing may be executing. Its vCPUs never run again; the rest is done when the PE can.
@@ -59,7 +60,7 @@ def end(hypervisor: Hypervisor, vm: Partition, reason: str, pe: PE | None = None
         sequences.run_deferred(hypervisor, partial(destroy, hypervisor, vm), pe)
 
 
-def create(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
+def create(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
     """Let ``vm`` come into being: its notifications, the SPs that want to know, its first vCPU."""
     if not vm.alive:
         return
@@ -74,7 +75,7 @@ def create(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
         start(hypervisor, vm, 0, vm.entry, vm.boot_information)
 
 
-def start(hypervisor: Hypervisor, vm: Partition, index: int, entry: int, argument: int) -> None:
+def start(hypervisor: Hypervisor, vm: Vm, index: int, entry: int, argument: int) -> None:
     """Let vCPU ``index`` begin at ``entry``."""
     ctx = vm.contexts[index]
     ctx.power_on(interrupts.home(hypervisor, ctx))
@@ -83,7 +84,7 @@ def start(hypervisor: Hypervisor, vm: Partition, index: int, entry: int, argumen
     hypervisor.wake(ctx)
 
 
-def stop(hypervisor: Hypervisor, vm: Partition, here: ExecutionContext | None = None) -> None:
+def stop(hypervisor: Hypervisor, vm: Vm, here: ExecutionContext | None = None) -> None:
     """Take every vCPU of ``vm`` off its PE, and tell the vCPUs that wait for it.
 
     ``here`` is the vCPU whose exit is being handled: its PE is taken care of by the caller.
@@ -124,7 +125,7 @@ def _release(hypervisor: Hypervisor, dead: ExecutionContext) -> None:
         hypervisor.machine.schedule(pe, hypervisor.schedule(pe))
 
 
-def destroy(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
+def destroy(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
     """End ``vm``, which is stopped: everything that it has or gave away comes back."""
     mediator = hypervisor.mediator
     if mediator is not None and mediator.delays(vm, partial(destroy, hypervisor, vm)):
@@ -151,7 +152,7 @@ def destroy(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
         hypervisor.on_destroyed(vm)
 
 
-def _finish_requests(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
+def _finish_requests(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
     """Let SPs finish what vCPUs of ``vm`` had asked for, each on the PE where it was."""
     for word, ctx in [*hypervisor.unfinished.items()]:
         if ctx.partition is vm:
@@ -163,7 +164,7 @@ def _finish_requests(hypervisor: Hypervisor, vm: Partition, pe: PE) -> Steps:
                 sequences.run_deferred(hypervisor, finish, ctx.pe)
 
 
-def _destroy_bitmaps(vm: Partition) -> Steps:
+def _destroy_bitmaps(vm: Vm) -> Steps:
     """Nobody gets what SPs have notified ``vm`` of."""
     for vcpu in range(len(vm.contexts)):
         flags = notifications.GET_FROM_SP | notifications.GET_FROM_SPM
@@ -171,7 +172,7 @@ def _destroy_bitmaps(vm: Partition) -> Steps:
     yield [fid.FFA_NOTIFICATION_BITMAP_DESTROY, vm.id]
 
 
-def announce(hypervisor: Hypervisor, pe: PE, vm: Partition, message: int) -> Steps:
+def announce(hypervisor: Hypervisor, pe: PE, vm: Vm, message: int) -> Steps:
     """Tell every SP that subscribed that ``vm`` was created or destroyed."""
     for sp in hypervisor.secure_partitions:
         if sp.properties & _SUBSCRIBED[message]:
@@ -179,7 +180,7 @@ def announce(hypervisor: Hypervisor, pe: PE, vm: Partition, message: int) -> Ste
     yield from retried.tell(hypervisor, pe)
 
 
-def _forget_notifier(hypervisor: Hypervisor, vm: Partition) -> None:
+def _forget_notifier(hypervisor: Hypervisor, vm: Vm) -> None:
     """Nobody lets ``vm`` notify it any more: its id may be somebody else's one day."""
     for other in hypervisor.partitions.values():
         if other.notifications is not None:
@@ -188,7 +189,7 @@ def _forget_notifier(hypervisor: Hypervisor, vm: Partition) -> None:
                 source.unbind(vm.id, source.bound[vm.id])
 
 
-def _disown(hypervisor: Hypervisor, vm: Partition) -> list[Region]:
+def _disown(hypervisor: Hypervisor, vm: Vm) -> list[Region]:
     """``vm`` is gone: it gives back what it had borrowed, and other VMs lose what it sent.
 
     The result is what the SPMC relays, too: nobody owns it until the SPMC has given it back.
@@ -200,12 +201,12 @@ def _disown(hypervisor: Hypervisor, vm: Partition) -> list[Region]:
     return sent_to_sps
 
 
-def _free_memory(hypervisor: Hypervisor, vm: Partition) -> Steps:
+def _free_memory(hypervisor: Hypervisor, vm: Vm) -> Steps:
     """Return the VM's pages to the frames, cleared, but for those an SP still holds."""
     sent_to_sps = _disown(hypervisor, vm)
     stage2 = vm.stage2
     assert stage2 is not None
-    for base, pages in (*vm.memory, vm.window):
+    for base, pages in (*vm.memory, *filter(None, (vm.window,))):
         for _, pa, count, attrs in stage2.runs(base, pages):
             if ownership.state(attrs) is ownership.OWNED:
                 hypervisor.memory.zero(pa, count * PAGE, secure=False)

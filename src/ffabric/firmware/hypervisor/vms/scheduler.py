@@ -15,12 +15,14 @@ from ffabric.firmware.hypervisor.spmc_link import relay, sequences
 from ffabric.firmware.hypervisor.vms import lifetime, vcpu
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.state.context import State
+from ffabric.firmware.state.endpoints import vm_of
 from ffabric.firmware.state.partition import ExecutionContext
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence
+    from ffabric.firmware.state.endpoints import Vm
     from ffabric.firmware.state.notifications import NotificationState
-    from ffabric.firmware.state.partition import Next, Partition
+    from ffabric.firmware.state.partition import Next
     from ffabric.machine.machine import PE
 
 
@@ -75,7 +77,7 @@ class VcpuScheduler:
 
     def failed(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The VM of ``ctx`` has come to its end: it is destroyed, then the PE goes on."""
-        hypervisor, vm = self._hypervisor, ctx.partition
+        hypervisor, vm = self._hypervisor, vm_of(ctx.partition)
         lifetime.stop(hypervisor, vm, ctx)
         return sequences.run_own(hypervisor, pe, ctx, lifetime.destroy(hypervisor, vm, pe))
 
@@ -137,7 +139,7 @@ def physical_interrupt(
     return current if isinstance(current, ExecutionContext) else hypervisor.schedule(pe)
 
 
-def virtual_interrupts_changed(hypervisor: Hypervisor, vm: Partition) -> None:
+def virtual_interrupts_changed(hypervisor: Hypervisor, vm: Vm) -> None:
     """The virtual GIC of ``vm`` changed: bring its vCPUs' lines up to date."""
     for ctx in vm.contexts:
         interrupts.refresh(hypervisor, ctx)

@@ -13,6 +13,7 @@ from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.monitor.dispatcher import is_for_trusted_os
 from ffabric.firmware.state.context import State
+from ffabric.firmware.state.endpoints import vm_of
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine import exits
 
@@ -93,7 +94,7 @@ def _features(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
 
 def _cpu_on(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     x = caller.x
-    vm = caller.partition
+    vm = vm_of(caller.partition)
     target = _find(hypervisor, caller, x[1])
     if target is None:
         x[0] = Return.INVALID_PARAMETERS.register64

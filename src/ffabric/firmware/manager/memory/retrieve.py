@@ -364,21 +364,18 @@ def place(
 def _addresses_for(borrower: Partition, region: Region) -> list[tuple[int, int, int]] | None:
     """Where ``borrower`` gets the region: (IPA, PA, pages) of each run; None: no room.
 
-    The address of the memory itself, if the borrower has nothing there; else the first hole in its
-    window. The stage-2 tables are the allocator: what they do not map is free.
+    The first hole in its window, or the address of the memory itself, if the borrower has nothing
+    there. The stage-2 tables are the allocator: what they do not map is free.
     """
     stage2 = borrower.stage2
     assert stage2 is not None
     runs = region.runs
-    if borrower.identity:
-        for _, pa, pages, _ in runs:
-            if not stage2.vacant(pa, pages):
-                break
-        else:
+    if borrower.window is None:
+        if all(stage2.vacant(pa, pages) for _, pa, pages, _ in runs):
             return [(pa, pa, pages) for _, pa, pages, _ in runs]
-    base, pages = borrower.window
+        return None
     total = region.total_pages
-    for ipa, pa, count, _ in stage2.runs(base, pages) if pages else ():
+    for ipa, pa, count, _ in stage2.runs(*borrower.window):
         if pa < 0 and count >= total:
             held = []
             at = ipa

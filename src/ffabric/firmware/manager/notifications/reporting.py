@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa.notifications import PendingList
 from ffabric.firmware.state.context import State
+from ffabric.firmware.state.endpoints import Sp
 from ffabric.firmware.state.notifications import NotificationState, pending_lists
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _reporting(pm: Manager) -> Iterator[NotificationState | Interrupted]:
     for _, partition in sorted(pm.partitions.items()):
         if partition.notifications is not None:
             yield partition.notifications
-        if partition.sri_while_waiting or partition.sri_on_wait:
+        if isinstance(partition, Sp) and (partition.sri_while_waiting or partition.sri_on_wait):
             yield Interrupted(partition)
     for _, state in sorted(pm.remote_notifications.items()):
         yield state

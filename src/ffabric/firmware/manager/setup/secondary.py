@@ -9,6 +9,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.context import Model
+from ffabric.firmware.state.endpoints import sp_of
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import VALID, XN
 
@@ -44,7 +45,7 @@ ENTRY = rule(
 
 def register(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_SECONDARY_EP_REGISTER (32- and 64-bit): the last valid registration counts."""
-    partition = caller.partition
+    partition = sp_of(caller.partition)
     entry = caller.x[1]
     if partition.up or len(partition.contexts) < 2:
         refuse(MULTIPROCESSOR, got=len(partition.contexts), expected="at least two")

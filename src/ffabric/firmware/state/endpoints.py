@@ -1,0 +1,107 @@
+"""Kinds of endpoints: SPs, VMs, and a world that is an endpoint to the other one.
+
+An OS kernel right below EL3, and the trusted OS that EL3's dispatcher calls, are no more than
+`Booted`: no partition manager keeps them.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Unpack
+
+from ffabric.firmware.state.partition import Identity, Partition
+
+if TYPE_CHECKING:
+    from ffabric.machine.gic import Gic
+
+
+class Action(enum.IntEnum):
+    """What an SP asks to happen on a non-secure interrupt (manifest: ns-interrupts-action)."""
+
+    QUEUED = 0
+    MANAGED_EXIT = 1
+    SIGNALED = 2
+
+
+class Booted(Partition):
+    """A partition with software of its own, which is loaded into its memory and begins there."""
+
+    __slots__ = ("boot_information", "entry", "memory")
+
+    def __init__(self, *, secure: bool, **identity: Unpack[Identity]) -> None:
+        super().__init__(secure=secure, **identity)
+        self.entry = 0
+        """The address at which its first context begins."""
+        self.boot_information = 0
+        """What the first context starts with in x0: the IPA of the boot information."""
+        self.memory: list[tuple[int, int]] = []
+        """(IPA, pages) of its own memory."""
+
+
+class Sp(Booted):
+    """A secure partition."""
+
+    __slots__ = (
+        "action",
+        "boot_order",
+        "managed_exit_fiq",
+        "secondary_entry",
+        "secure_action",
+        "sri_on_wait",
+        "sri_while_waiting",
+    )
+
+    def __init__(self, **identity: Unpack[Identity]) -> None:
+        super().__init__(secure=True, **identity)
+        self.boot_order = 0
+        self.secondary_entry: int | None = None
+        """Where its other contexts begin (FFA_SECONDARY_EP_REGISTER)."""
+        self.action = Action.SIGNALED
+        self.secure_action = Action.SIGNALED
+        """What happens on secure interrupts of others: QUEUED or SIGNALED."""
+        self.managed_exit_fiq = True
+        """It is told of a managed exit by its vFIQ, not by its vIRQ."""
+        self.sri_while_waiting = False
+        """Its interrupts do not wake it: the normal world is asked to schedule it."""
+        self.sri_on_wait = False
+        """It may wait with interrupts pending: the normal world is asked to schedule it."""
+
+
+class Vm(Booted):
+    """A virtual machine."""
+
+    __slots__ = ("gic", "home", "interrupts", "may_schedule", "window")
+
+    def __init__(self, **identity: Unpack[Identity]) -> None:
+        super().__init__(secure=False, **identity)
+        self.may_schedule = False
+        self.home = 0
+        """The PE on which the only vCPU of a UP VM starts."""
+        self.gic: Gic | None = None
+        self.interrupts: frozenset[int] = frozenset()
+        """Physical interrupts that are passed to it."""
+        self.window: tuple[int, int] | None = None
+
+
+class World(Partition):
+    """The normal world as the SPMC or EL3 sees it. Its contexts, one a PE, are its gates."""
+
+    __slots__ = ()
+
+    gateway = True
+    may_schedule = True
+
+    def __init__(self, **identity: Unpack[Identity]) -> None:
+        super().__init__(secure=False, **identity)
+
+
+def sp_of(partition: Partition) -> Sp:
+    """`partition`, of which is known that it is an SP."""
+    assert isinstance(partition, Sp)
+    return partition
+
+
+def vm_of(partition: Partition) -> Vm:
+    """`partition`, of which is known that it is a VM."""
+    assert isinstance(partition, Vm)
+    return partition
