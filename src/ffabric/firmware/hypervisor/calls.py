@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.functions import Instance
 from ffabric.abi.ffa.uuids import NIL
 from ffabric.firmware.hypervisor.spmc_link import relay, sequences
 from ffabric.firmware.manager import cycles
@@ -105,8 +106,10 @@ _ROOMS: tuple[Mapping[int, Handler[Hypervisor]], ...] = (
 _BITMAPS = frozenset({fid.FFA_NOTIFICATION_BITMAP_CREATE, fid.FFA_NOTIFICATION_BITMAP_DESTROY})
 _INFO = frozenset({fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64})
 
-VM_CALLS = CallTable(*_ROOMS, without=_BITMAPS | _INFO)
+VM_CALLS = CallTable(*_ROOMS, at=Instance.NS_VIRTUAL, without=_INFO)
 """Any VM."""
 
-SCHEDULER_CALLS = CallTable(*_ROOMS, dict.fromkeys(_BITMAPS, _bitmap))
+SCHEDULER_CALLS = CallTable(
+    *_ROOMS, at=Instance.NS_VIRTUAL, besides=dict.fromkeys(_BITMAPS, _bitmap)
+)
 """The VM that is the primary scheduler (manifest: has-primary-scheduler): it gets the SRI."""

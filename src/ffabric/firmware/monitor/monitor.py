@@ -18,7 +18,7 @@ from ffabric.firmware.monitor.dispatcher import Dispatcher, is_for_trusted_os
 from ffabric.firmware.monitor.logical import read_receiver
 from ffabric.firmware.monitor.psci import Psci
 from ffabric.firmware.state import reply
-from ffabric.firmware.state.partition import ExecutionContext, Next
+from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.logical import LogicalPartitions
@@ -60,8 +60,9 @@ class Monitor:
         function = x[0] & MASK32
         if function in _FOR_SPMC:
             return self._pass_on(pe, x)
+        world = self.secure.normal_world
         local = _LOCAL.get(function)
-        if local is not None:
+        if local is not None and (not fid.is_ffa(function) or _uses(world, function)):
             local(self, pe, x)
             return self.answered(pe, caller)
         if not fid.is_ffa(function):
@@ -73,7 +74,8 @@ class Monitor:
             elif handler(pe, x) is False:
                 return None
             return self.answered(pe, caller)
-        if function in fid.DIRECT_REQUESTS and read_receiver(x) in self.logical:
+        receiver_is_here = function in fid.DIRECT_REQUESTS and read_receiver(x) in self.logical
+        if receiver_is_here and _uses(world, function):
             self.logical.request(pe, x)
             return self.answered(pe, caller)
         return self._pass_on(pe, x)
@@ -142,6 +144,16 @@ class Monitor:
         self.world_switches += 1
         if self.tracer is not None:
             self.tracer.event(pe, "world", to=world)
+
+
+def _uses(world: Partition, function: int) -> bool:
+    """Note that the normal world uses the Framework, if its version has the call at all.
+
+    If not, the SPMC refuses it.
+    """
+    known = world.calls.offers(function, world.version)
+    world.negotiated = world.negotiated or known
+    return known
 
 
 def _id_get(monitor: Monitor, pe: PE, x: list[int]) -> None:

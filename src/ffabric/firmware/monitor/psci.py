@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE, Machine
 
 AFFINITY = 0xFF00FFFFFF
+STATE_ID = 0xFFFF
+"""Bits of power_state that a standby may have."""
 
 
 class Psci:
@@ -70,8 +72,13 @@ class Psci:
         return False
 
     def _cpu_suspend(self, pe: PE, x: list[int]) -> None:
+        """A PE waits as with WFI: not at all if an interrupt is pending, masked or not."""
+        if not is_standby(x[1]):
+            x[0] = Return.INVALID_PARAMETERS.register64
+            return
         x[0] = Return.SUCCESS
-        self.machine.idle(pe)
+        if self.machine.gic.pending(pe.index) is None:
+            self.machine.idle(pe)
 
     def _affinity_info(self, pe: PE, x: list[int]) -> None:
         target = self._find(x[1])
@@ -97,3 +104,12 @@ class Psci:
                 self.machine.schedule(each, None)
         self.machine.stop()
         return False
+
+
+def is_standby(power_state: int) -> bool:
+    """Whether a CPU_SUSPEND asks for the one state there is: standby of a core.
+
+    Bits 15:0 are a state ID of the platform's (any), bit 16 asks for a power-down, bits 25:24 are
+    the power level (0: a core), all others are reserved (DEN0022 F, 5.4.2, original format).
+    """
+    return not power_state & MASK32 & ~STATE_ID

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.functions import Instance
 from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.manager.memory import fragments, permissions, reclaim, retrieve, send
 from ffabric.firmware.manager.messages import direct, indirect
@@ -32,16 +33,14 @@ SECURE_CALLS = CallTable(
     permissions.HANDLERS,
     secondary.HANDLERS,
     virtual_interrupts.HANDLERS,
-    without=frozenset(
-        {fid.FFA_NOTIFICATION_BITMAP_CREATE, fid.FFA_NOTIFICATION_BITMAP_DESTROY}
-        | {fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64}
-    ),
+    at=Instance.S_VIRTUAL,
 )
 """The secure virtual instance: SPs."""
 
 NORMAL_WORLD_CALLS = CallTable(
     *_COMMON,
     physical.HANDLERS,
-    without=frozenset({fid.FFA_ERROR} | fid.DIRECT_RESPONSES),
+    at=Instance.NS_PHYSICAL,
+    without=frozenset({fid.FFA_ERROR}),
 )
 """The physical instances: the hypervisor or the OS kernel, through the SPMD."""

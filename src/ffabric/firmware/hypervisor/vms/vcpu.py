@@ -12,6 +12,7 @@ from ffabric.firmware.hypervisor.spmc_link import sequences
 from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.monitor.dispatcher import is_for_trusted_os
+from ffabric.firmware.monitor.psci import is_standby
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import vm_of
 from ffabric.firmware.state.partition import ExecutionContext
@@ -124,8 +125,11 @@ def _cpu_off(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
 
 
 def _cpu_suspend(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
+    if not is_standby(caller.x[1]):
+        caller.x[0] = Return.INVALID_PARAMETERS.register64
+        return caller
     caller.x[0] = Return.SUCCESS
-    return hypervisor.schedule(pe)
+    return _idle(hypervisor, pe, caller)
 
 
 def _affinity_info(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
