@@ -87,6 +87,14 @@ class Peer(Protocol):
     def relays(self, region: Region) -> bool:
         """Whether the manager there has to relay `region`, too."""
 
+    def begin_memory(self, pe: PE, caller: ExecutionContext, region: Region) -> Next:
+        """A transaction that lacks fragments and is to be relayed there, too: it needs a handle."""
+
+    def abandon_memory(
+        self, pe: PE, caller: ExecutionContext, region: Region, error: Exception
+    ) -> Next:
+        """A transaction that has begun there has come to nothing here; ``error`` says why."""
+
     def send_memory(self, pe: PE, caller: ExecutionContext, region: Region) -> Next:
         """A transaction that is judged here, and is to be relayed there, too."""
 

@@ -136,6 +136,16 @@ class NormalWorldPeer:
         """The SPMC alone relays what SPs send, and what the normal world sends to SPs."""
         return False
 
+    def begin_memory(self, pe: PE, caller: ExecutionContext, region: Region) -> NoReturn:
+        """The normal world relays nothing of the SPMC's (`relays`)."""
+        raise AssertionError(region)
+
+    def abandon_memory(
+        self, pe: PE, caller: ExecutionContext, region: Region, error: Exception
+    ) -> NoReturn:
+        """The normal world relays nothing of the SPMC's (`relays`)."""
+        raise AssertionError(region)
+
     def send_memory(self, pe: PE, caller: ExecutionContext, region: Region) -> NoReturn:
         """The normal world relays nothing of the SPMC's (`relays`)."""
         raise AssertionError(region)

@@ -14,7 +14,7 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.words import MASK32, SECURE_BIT
 from ffabric.firmware.hypervisor import notifications
-from ffabric.firmware.hypervisor.spmc_link import relay, sequences
+from ffabric.firmware.hypervisor.spmc_link import memory, relay, sequences
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.messages import direct
 from ffabric.firmware.state.rules import refuse
@@ -123,15 +123,26 @@ class SecureWorldPeer:
         receivers = [each.endpoint for each in region.borrowers]
         return not self._hypervisor.secure_ids.isdisjoint(receivers)
 
+    def begin_memory(self, pe: PE, caller: ExecutionContext, region: Region) -> Next:
+        """The SPMC gives the handle that the VM hears of with its first fragment."""
+        hypervisor = self._hypervisor
+        return sequences.run(
+            hypervisor, pe, caller, memory.begin_memory(hypervisor, caller, region)
+        )
+
+    def abandon_memory(
+        self, pe: PE, caller: ExecutionContext, region: Region, error: Exception
+    ) -> Next:
+        """The SPMC forgets what it was told of a transaction."""
+        return sequences.run(self._hypervisor, pe, caller, memory.abandon_memory(region, error))
+
     def send_memory(self, pe: PE, caller: ExecutionContext, region: Region) -> Next:
         """Memory for an SP goes to the SPMC, repainted."""
         hypervisor = self._hypervisor
-        if hypervisor.regions.pending.get(region.handle) is region:
-            hypervisor.regions.remove(region)
-        return sequences.run(hypervisor, pe, caller, relay.send_memory(hypervisor, caller, region))
+        return sequences.run(hypervisor, pe, caller, memory.send_memory(hypervisor, caller, region))
 
     def reclaim_memory(self, pe: PE, caller: ExecutionContext, region: Region, flags: int) -> Next:
         """Memory that the SPMC relays comes back from there first."""
         hypervisor = self._hypervisor
-        steps = relay.reclaim_memory(hypervisor, caller, region, flags)
+        steps = memory.reclaim_memory(hypervisor, caller, region, flags)
         return sequences.run(hypervisor, pe, caller, steps)

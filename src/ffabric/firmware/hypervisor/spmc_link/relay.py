@@ -1,9 +1,6 @@
 """Sequences of the hypervisor: what it asks of the SPMC for its VMs, one SMC after the other.
 
-Memory descriptors are *repainted*: the VM's addresses (IPA) become physical ones, a range splitting
-where the physical memory is not contiguous, and the hypervisor's version of the layout replaces the
-VM's. What a VM has sent leaves its stage-2 before the SPMC is asked, and comes back if the SPMC
-refuses, so that no other vCPU of the VM can use or send it in between.
+Memory is in `memory.py`.
 """
 
 from __future__ import annotations
@@ -13,22 +10,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
-from ffabric.abi.ffa.accessors import reader, result_reader, writer
+from ffabric.abi.ffa.accessors import reader, writer
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
-from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.hypervisor import interrupts
 from ffabric.firmware.hypervisor.spmc_link import sequences
 from ffabric.firmware.manager.manager import REFUSALS
-from ffabric.firmware.manager.memory import reclaim, retrieve, send
 from ffabric.firmware.manager.messages import indirect
 from ffabric.firmware.manager.setup import discovery, mailbox
 from ffabric.firmware.state.partition import ExecutionContext, Partition
-from ffabric.firmware.state.region import DONATE
-from ffabric.firmware.state.reply import success
 from ffabric.firmware.state.rules import refuse
 
 if TYPE_CHECKING:
@@ -37,117 +29,22 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler
     from ffabric.firmware.state.mailbox import Buffer, Mailbox
     from ffabric.firmware.state.partition import Next
-    from ffabric.firmware.state.region import Region
     from ffabric.machine.machine import PE
 
-_reclaim = writer(fid.FFA_MEM_RECLAIM, "handle", "flags")
-_frag_tx = writer(fid.FFA_MEM_FRAG_TX, "handle", "fragment_length", "endpoint")
 _send2 = writer(fid.FFA_MSG_SEND2, "sender", "flags")
 unmap_call = writer(fid.FFA_RXTX_UNMAP, "endpoint")
-_read_frag_rx = reader(fid.FFA_MEM_FRAG_RX, "handle")
-_read_handle = result_reader(fid.FFA_MEM_SHARE_64, "handle")
 _read_timeout = reader(fid.FFA_YIELD, "timeout")
 
 REST = 10_000
 """Nanoseconds after which an SP that yields is run again, if it does not name more."""
 Step = Generator[list[int], list[int], list[int]]
-"""Part of a script that ends with the last answer."""
+"""Part of a sequence that ends with the last answer."""
 
 
 def own(hypervisor: Hypervisor) -> Mailbox:
     """The hypervisor's own RX/TX pair."""
     assert hypervisor.mailbox is not None
     return hypervisor.mailbox
-
-
-def send_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Region) -> Sequence:
-    """Donate, lend or share to an SP: the SPMC relays it and allocates the handle."""
-    send.transfer(hypervisor, region)
-    data = _repainted(region, hypervisor.link_version)
-    tx = own(hypervisor).tx
-    if len(data) <= tx.size:
-        tx.write(data)
-        answer = yield [region.kind.functions[0], len(data), len(data)]
-    else:
-        answer = yield from _transmit(region, data, tx)
-    if answer[0] & MASK32 != fid.FFA_SUCCESS_32:
-        send.restore(hypervisor, region)
-        caller.x[0:8] = answer[0:8]
-        return caller
-    region.handle = _read_handle(answer)
-    region.remote = True
-    _forget_donated(hypervisor, region.handle)
-    hypervisor.regions.add(region)
-    send.answer(caller, region)
-    return caller
-
-
-def _forget_donated(hypervisor: Hypervisor, handle: int) -> None:
-    """The SPMC hands out a handle again: what it stood for, an SP has taken for good."""
-    former = hypervisor.regions.live.get(handle)
-    if former is not None:
-        retrieve.finish_donation(hypervisor, former)
-    orphans = hypervisor.retried.orphans
-    for orphan in [each for each in orphans if each.handle == handle]:
-        orphans.remove(orphan)
-
-
-def was_donated(region: Region, answer: list[int]) -> bool:
-    """Whether a reclaim was refused because an SP has taken the donation."""
-    status = from_register(answer[2])
-    return region.kind is DONATE and status is Status.INVALID_PARAMETERS
-
-
-def _repainted(region: Region, version: int) -> bytes:
-    """The descriptor of ``region`` with physical addresses."""
-    return abi.build_transaction(
-        abi.Transaction(
-            sender=region.sender,
-            attributes=region.attributes,
-            flags=region.flags,
-            tag=region.tag,
-            receivers=[
-                abi.Receiver(each.endpoint, each.permissions, 0, 0, each.impdef)
-                for each in region.borrowers
-            ],
-            total_pages=region.total_pages,
-            constituents=[(pa, pages) for _, pa, pages, _ in region.runs],
-        ),
-        version,
-    )
-
-
-def _transmit(region: Region, data: bytes, tx: Buffer) -> Step:
-    """Send the repainted descriptor through the hypervisor's TX, in as many pieces as it takes."""
-    first, *rest = abi.fragments(data, len(data) - 16 * len(region.runs), tx.size)
-    tx.write(first)
-    answer = yield [region.kind.functions[0], len(data), len(first)]
-    for part in rest:
-        if answer[0] & MASK32 != fid.FFA_MEM_FRAG_RX:
-            break
-        tx.write(part)
-        answer = yield _frag_tx(_read_frag_rx(answer), len(part), region.sender)
-    return answer
-
-
-def reclaim_memory(
-    hypervisor: Hypervisor, caller: ExecutionContext, region: Region, flags: int
-) -> Sequence:
-    """FFA_MEM_RECLAIM of memory that the SPMC relays."""
-    answer = yield reclaim_call(region, flags)
-    if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
-        reclaim.take_back(hypervisor, region, clear=False)
-        success(caller.x)
-    else:
-        if was_donated(region, answer):
-            retrieve.finish_donation(hypervisor, region)
-        caller.x[0:8] = answer[0:8]
-    return caller
-
-
-def reclaim_call(region: Region, flags: int) -> list[int]:
-    """The registers of FFA_MEM_RECLAIM."""
-    return _reclaim(region.handle, flags)
 
 
 def map_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:

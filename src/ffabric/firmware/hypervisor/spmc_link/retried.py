@@ -22,7 +22,7 @@ from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor import notifications
-from ffabric.firmware.hypervisor.spmc_link import relay, sequences, unfinished
+from ffabric.firmware.hypervisor.spmc_link import memory, relay, sequences, unfinished
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Steps
@@ -120,9 +120,9 @@ def _reclaim_some(hypervisor: Hypervisor, pe: PE) -> Steps:
 
 def reclaim(hypervisor: Hypervisor, region: Region) -> Steps:
     """Ask the SPMC for an orphaned region: its frames are free, or it is tried again later."""
-    answer = yield relay.reclaim_call(region, mem.FLAG_CLEAR)
+    answer = yield memory.reclaim_call(region, mem.FLAG_CLEAR)
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
         for _, pa, pages, _ in region.runs:
             hypervisor.frames.release(pa, pages)
-    elif not relay.was_donated(region, answer):
+    elif not memory.was_donated(region, answer):
         hypervisor.retried.orphans.append(region)

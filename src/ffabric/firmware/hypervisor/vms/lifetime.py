@@ -26,7 +26,7 @@ from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor import interrupts
-from ffabric.firmware.hypervisor.spmc_link import relay, retried, sequences, unfinished
+from ffabric.firmware.hypervisor.spmc_link import memory, relay, retried, sequences, unfinished
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.memory import reclaim
 from ffabric.firmware.manager.setup import mailbox
@@ -144,6 +144,7 @@ def destroy(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
     if vm.mailbox is not None:
         mailbox.drop(vm)
     _forget_notifier(hypervisor, vm)
+    yield from _abandon_fragments(hypervisor, vm)
     yield from _free_memory(hypervisor, vm)
     hypervisor.vm_ids.release(vm.id)
     if hypervisor.tracer is not None:
@@ -187,6 +188,13 @@ def _forget_notifier(hypervisor: Hypervisor, vm: Vm) -> None:
             source = other.notifications.from_vms
             if vm.id in source.bound:
                 source.unbind(vm.id, source.bound[vm.id])
+
+
+def _abandon_fragments(hypervisor: Hypervisor, vm: Vm) -> Steps:
+    """The SPMC forgets the transactions of ``vm`` that lack fragments."""
+    for region in [*hypervisor.regions.pending.values()]:
+        if region.owner is vm and region.remote:
+            yield memory.abandon_call(region)
 
 
 def _disown(hypervisor: Hypervisor, vm: Vm) -> list[Region]:

@@ -68,8 +68,10 @@ def frag_tx(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         _append(region, length, caller)
         if region.received == region.length:
             return send.complete(pm, pe, caller, region)
-    except (Refused, NoPages):
+    except (Refused, NoPages) as error:
         pm.regions.remove(region)
+        if region.remote:
+            return pm.peer.abandon_memory(pe, caller, region, error)
         raise
     words = halves(handle)
     x[0:8] = (fid.FFA_MEM_FRAG_RX, *words, region.received, expected, 0, 0, 0)

@@ -236,20 +236,21 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     judge(pm, sender, kind, sent, total)
     pm.regions.check_room(sender, sent.sender, sent.range_count, complete=length == total)
     region = region_of(kind, sender, sent, total, length)
-    if length < total:
-        region.handle = pm.regions.allocate()
-        pm.regions.add(region, pending=True)
-        x[0:8] = (
-            fid.FFA_MEM_FRAG_RX,
-            *halves(region.handle),
-            length,
-            _tag(sender, sent),
-            0,
-            0,
-            0,
-        )
-        return caller
-    return complete(pm, pe, caller, region)
+    if length == total:
+        return complete(pm, pe, caller, region)
+    if pm.peer.relays(region):
+        return pm.peer.begin_memory(pe, caller, region)
+    region.handle = pm.regions.allocate()
+    return begin(pm, caller, region)
+
+
+def begin(pm: Manager, caller: ExecutionContext, region: Region) -> ExecutionContext:
+    """Track a transaction that lacks fragments, under its handle, and ask for the next one."""
+    pm.regions.add(region, pending=True)
+    tag = pack_ids(region.sender, 0) if region.owner.gateway else 0
+    words = halves(region.handle)
+    caller.x[0:8] = (fid.FFA_MEM_FRAG_RX, *words, region.received, tag, 0, 0, 0)
+    return caller
 
 
 def transmitted(sender: Partition, x: list[int], what: Kind | None) -> tuple[bytes, int]:
@@ -444,10 +445,6 @@ def restore(pm: Manager, region: Region) -> None:
 def answer(caller: ExecutionContext, region: Region) -> None:
     """FFA_SUCCESS with the handle."""
     reply.success(caller.x, *halves(region.handle))
-
-
-def _tag(sender: Partition, sent: abi.Transaction) -> int:
-    return pack_ids(sent.sender, 0) if sender.gateway else 0
 
 
 HANDLERS: dict[int, Handler[Manager]] = dict.fromkeys(KINDS, send)
