@@ -99,8 +99,7 @@ def boot(ffabric, sps, vms, **options):
     session = System(system)
     ffabric._systems.append(session)
     for endpoint in system.endpoints.values():
-        if endpoint.spec.secure:
-            endpoint.partition.secondary_entry = endpoint.partition.entry
+        endpoint.partition.secondary_entry = endpoint.partition.entry
     system.run()
     return session
 

@@ -62,8 +62,7 @@ class Walk:
         )
         self.session = System(self.system)
         for endpoint in self.system.endpoints.values():
-            if endpoint.spec.secure:
-                endpoint.partition.secondary_entry = endpoint.partition.entry
+            endpoint.partition.secondary_entry = endpoint.partition.entry
         for name in self.random.choice(["", "h", "q", "hq"]):
             self.system.endpoint(name).drive_from_start()
         self.system.run()

@@ -111,6 +111,7 @@ class Witness:
             hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
         )
         former = signal.signal(signal.SIGALRM, self._expire_really) if armed else None
+        timer = signal.getitimer(signal.ITIMER_REAL) if armed else (0.0, 0.0)
         self._alarm = armed
         try:
             self._arm()
@@ -121,6 +122,7 @@ class Witness:
             if armed:
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 signal.signal(signal.SIGALRM, former)
+                signal.setitimer(signal.ITIMER_REAL, *timer)
 
     def finish(self, outcome: Outcome) -> None:
         """The run has ended: a test that was running gets its verdict."""

@@ -49,11 +49,7 @@ class Copier(DriverSide):
         on_progress: Callable[[float], object] = lambda share: None,
     ) -> None:
         super().__init__(
-            "copier",
-            generation=generation,
-            notifications=True,
-            static=POOL if static else 0,
-            reserved=static,
+            "copier", generation=generation, notifications=True, static=POOL if static else 0
         )
         self.content = content
         self.disks: list[Copied] = []
