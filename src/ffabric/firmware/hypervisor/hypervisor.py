@@ -200,7 +200,7 @@ class Hypervisor(Manager):
         if ctx not in cpu.ready and pe.current is not ctx:
             cpu.ready.append(ctx)
         busy = pe.current is not None or cpu.sequence is not None
-        if pe.on and not busy and self.monitor.started[pe.index]:
+        if pe.on and not busy and self.monitor.cpus[pe.index].is_started:
             self.machine.schedule(pe, self.schedule(pe))
 
     def is_away(self, ctx: ExecutionContext) -> bool:

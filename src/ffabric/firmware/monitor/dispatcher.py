@@ -241,7 +241,7 @@ class Dispatcher:
             caller.x[0] = UNKNOWN
             self.monitor.to_normal(pe)
             return self.monitor.answered(pe, caller)
-        if not self.monitor.started[pe.index]:
+        if not self.monitor.cpus[pe.index].is_started:
             return self.monitor.enter_normal(pe)
         self.monitor.to_normal(pe)
         return self.monitor.resumed(pe)

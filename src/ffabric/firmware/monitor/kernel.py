@@ -31,10 +31,10 @@ class Kernel:
     def boot(self, pe: PE) -> Next:
         """Start where PSCI was told to."""
         kernel = self.gates[pe.index]
-        entry, argument = self.monitor.psci.entries[pe.index]
+        cpu = self.monitor.cpus[pe.index]
         kernel.power_on(pe)
         assert kernel.runner is not None
-        kernel.runner.start(entry, argument)
+        kernel.runner.start(cpu.entry, cpu.argument)
         return kernel
 
     def returned(self, pe: PE, gate: ExecutionContext) -> Next:

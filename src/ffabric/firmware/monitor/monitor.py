@@ -17,6 +17,7 @@ from ffabric.abi.words import MASK32
 from ffabric.firmware.monitor.dispatcher import Dispatcher, is_for_trusted_os
 from ffabric.firmware.monitor.logical import read_receiver
 from ffabric.firmware.monitor.psci import Psci
+from ffabric.firmware.monitor.worlds import Cpu
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
 
@@ -45,10 +46,7 @@ class Monitor:
         """Who speaks with the trusted OS, if there is one."""
         self.tracer: Tracer | None = None
         self.world_switches = 0
-        self._lent = [False] * len(machine.pes)
-        """PEs that the scheduler has given to an SP: nobody waits for what the SP answers."""
-        self.started = [False] * len(machine.pes)
-        """PEs whose normal world runs."""
+        self.cpus = [Cpu() for _ in machine.pes]
         self.power_state = "on"
         self.psci = Psci(machine, self)
         for gate in secure.gates:
@@ -93,22 +91,22 @@ class Monitor:
 
     def from_secure(self, pe: PE, gate: ExecutionContext) -> Next:
         """The secure world of ``pe`` returns to the normal world."""
-        index, normal = pe.index, self.normal
+        cpu, normal = self.cpus[pe.index], self.normal
         self.secure.leaving(pe)
-        if not self.started[index]:
+        if not cpu.is_started:
             first = None if self.dispatcher is None else self.dispatcher.boots(pe)
             return first or self.enter_normal(pe)
         self._switch(pe, "normal")
-        if self._lent[index] or gate.x[0] == fid.FFA_NORMAL_WORLD_RESUME:
-            self._lent[index] = False
+        if cpu.is_lent or gate.x[0] == fid.FFA_NORMAL_WORLD_RESUME:
+            cpu.is_lent = False
             return normal.resumed(pe)
-        asker = normal.gates[index]
+        asker = normal.gates[pe.index]
         asker.x[:] = gate.x
         return normal.returned(pe, asker)
 
     def enter_normal(self, pe: PE) -> Next:
         """The secure world of ``pe`` is ready: start the normal world."""
-        self.started[pe.index] = True
+        self.cpus[pe.index].is_started = True
         self._switch(pe, "normal")
         return self.normal.boot(pe)
 
@@ -136,7 +134,7 @@ class Monitor:
 
     def lend(self, pe: PE) -> None:
         """The scheduler of the normal world gives ``pe`` to an SP (FFA_RUN on its own account)."""
-        self._lent[pe.index] = True
+        self.cpus[pe.index].is_lent = True
         self.normal.leave(pe)
         self._switch(pe, "secure")
 

@@ -24,8 +24,6 @@ class Psci:
     def __init__(self, machine: Machine, monitor: WorldSwitch) -> None:
         self.machine = machine
         self.monitor = monitor
-        self.entries: list[tuple[int, int]] = [(0, 0)] * len(machine.pes)
-        """(entry point, context id) of the normal world, per PE."""
         self.handlers: dict[int, Callable[[PE, list[int]], bool | None]] = {
             psci.PSCI_VERSION: self._version,
             psci.PSCI_FEATURES: self._features,
@@ -62,13 +60,14 @@ class Psci:
         elif target.on:
             x[0] = Return.ALREADY_ON.register64
         else:
-            self.entries[target.index] = (x[2], x[3])
+            cpu = self.monitor.cpus[target.index]
+            cpu.entry, cpu.argument = x[2], x[3]
             x[0] = Return.SUCCESS
             self.monitor.power_on(target)
 
     def _cpu_off(self, pe: PE, x: list[int]) -> bool:
         pe.on = False
-        self.monitor.started[pe.index] = False
+        self.monitor.cpus[pe.index].is_started = False
         return False
 
     def _cpu_suspend(self, pe: PE, x: list[int]) -> None:

@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE, Machine
 
 
+class Cpu:
+    """What the monitor keeps of one PE."""
+
+    __slots__ = ("argument", "entry", "is_lent", "is_started")
+
+    def __init__(self) -> None:
+        self.is_started = False
+        """Its normal world runs."""
+        self.is_lent = False
+        """The scheduler has given it to an SP: nobody waits for what the SP answers."""
+        self.entry = 0
+        """Where its normal world begins: the entry point of PSCI's CPU_ON."""
+        self.argument = 0
+        """What is in x0 then: the context ID of CPU_ON."""
+
+
 class NormalWorld(Protocol):
     """A hypervisor, or an OS kernel."""
 
@@ -54,8 +70,7 @@ class WorldSwitch(Protocol):
     """What PSCI and the dispatcher of a trusted OS need of the monitor."""
 
     machine: Machine
-    started: list[bool]
-    """PEs whose normal world runs."""
+    cpus: list[Cpu]
     power_state: str
 
     def power_on(self, pe: PE) -> None:

@@ -330,7 +330,8 @@ class _Builder:
         kernel = monitor.normal = Kernel(monitor, partition)
         kernel.on_death = system.on_death
         self._load(spec, partition)
-        monitor.psci.entries[0] = (spec.entry, partition.boot_information)
+        cpu = monitor.cpus[0]
+        cpu.entry, cpu.argument = spec.entry, partition.boot_information
         return self._endpoint(system, spec, partition)
 
     def _endpoint(self, system: System, spec: PartitionSpec, partition: Partition) -> Endpoint:

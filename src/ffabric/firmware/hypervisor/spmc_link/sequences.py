@@ -134,7 +134,8 @@ def run_deferred(hypervisor: Hypervisor, steps: Deferred, pe: PE | None = None) 
 
 def _is_free(hypervisor: Hypervisor, pe: PE) -> bool:
     """Whether ``pe`` is in the normal world and nothing is under way there."""
-    if not pe.on or not hypervisor.monitor.started[pe.index] or hypervisor.cpus[pe.index].is_busy:
+    is_started = hypervisor.monitor.cpus[pe.index].is_started
+    if not pe.on or not is_started or hypervisor.cpus[pe.index].is_busy:
         return False
     return pe.current is None or not pe.current.secure
 
