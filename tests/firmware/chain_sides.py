@@ -99,7 +99,8 @@ def boot(ffabric, sps, vms, **options):
     session = System(system)
     ffabric._systems.append(session)
     for endpoint in system.endpoints.values():
-        endpoint.partition.secondary_entry = endpoint.partition.entry
+        if endpoint.spec.secure:
+            endpoint.partition.secondary_entry = endpoint.partition.entry
     system.run()
     return session
 

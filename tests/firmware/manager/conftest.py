@@ -18,7 +18,8 @@ from ffabric.firmware.manager.notifications import calls as notifications
 from ffabric.firmware.manager.setup import console, discovery, features, mailbox, secondary, version
 from ffabric.firmware.state.call_table import CallTable
 from ffabric.firmware.state.context import Model, State
-from ffabric.firmware.state.partition import ExecutionContext, Partition
+from ffabric.firmware.state.endpoints import Sp, Vm, World
+from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine.machine import PE
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
@@ -77,13 +78,14 @@ class Bench(Manager):
         self.signals = []
         self.lines = []
         self.bases = {}
-        self.gateway = self._make(0, "gateway", secure=False, up=False, contexts=2)
-        self.gateway.gateway = self.gateway.may_schedule = True
+        self.gateway = self._make(World, 0, "gateway", contexts=2)
 
-    def _make(self, number, name, *, contexts, version=V1_2, properties=EVERYTHING, **options):
+    def _make(
+        self, kind, number, name, *, contexts, version=V1_2, properties=EVERYTHING, **options
+    ):
         stage2 = Stage2(self.memory, self.pool, vmid=number & 0xFF)
         base = self.bases[number] = RAM + len(self.bases) * PAGES * PAGE
-        partition = Partition(
+        partition = kind(
             id=number,
             name=name,
             version=version,
@@ -104,10 +106,10 @@ class Bench(Manager):
         name = f"{'sp' if secure else 'vm'}{number & 0x7FFF}"
         uuids = [UUID(each) if isinstance(each, str) else each for each in uuids]
         self.partitions[number] = partition = self._make(
+            Sp if secure else Vm,
             number,
             name,
             contexts=contexts,
-            secure=secure,
             up=contexts == 1,
             uuids=uuids,
             **options,

@@ -62,7 +62,8 @@ class Walk:
         )
         self.session = System(self.system)
         for endpoint in self.system.endpoints.values():
-            endpoint.partition.secondary_entry = endpoint.partition.entry
+            if endpoint.spec.secure:
+                endpoint.partition.secondary_entry = endpoint.partition.entry
         for name in self.random.choice(["", "h", "q", "hq"]):
             self.system.endpoint(name).drive_from_start()
         self.system.run()

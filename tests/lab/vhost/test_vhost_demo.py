@@ -10,12 +10,13 @@ from ffabric.abi.virtio.block import HEADER, Type
 from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.guests.virtio.block_driver import BlockDriver
 from ffabric.guests.virtio.driver import DeviceLost
+from ffabric.guests.virtio.vhost_user.device import ADDRESS, VhostUserDevice
 from ffabric.guests.virtio_msg.ffa_link import BusError
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.lab.vhost import e2fs
 from ffabric.lab.vhost.copier import Copier
 from ffabric.lab.vhost.system import boot_with
-from ffabric.machine.host.vhost_user.storage_daemon import StorageDaemon
+from ffabric.machine.host.vhost_user.programs import storage_daemon
 
 SIZE = 1 << 20
 LONG = 20_000_000_000
@@ -28,7 +29,7 @@ def daemons(tmp_path):
     def start(name, content=bytes(SIZE)):
         image = tmp_path / name
         image.write_bytes(content)
-        started.append(StorageDaemon(image, name=name))
+        started.append(storage_daemon(image, name=name))
         return started[-1], image
 
     yield start
@@ -36,10 +37,11 @@ def daemons(tmp_path):
         daemon.close()
 
 
-def run(daemons, client, generation=PR28):
+def run(daemons, client, generation=PR28, **how):
     """Run until the client says that it is done."""
     said = []
-    with boot_with(daemons, client, generation=generation) as system:
+    disks = [VhostUserDevice(daemon.front_end, **how) for daemon in daemons]
+    with boot_with(disks, client, generation=generation) as system:
         client.on_end = system.machine.stop
         system.listeners.append(lambda name, line: said.append(line))
         system.machine.clock.at(LONG, system.machine.stop)
@@ -82,8 +84,9 @@ def test_a_dead_daemon_is_named_and_the_others_go_on(daemons):
     (first, image), (second, _) = daemons("first"), daemons("second")
 
     def on_progress(share):
-        if 0.2 < share < 0.3:
+        if 0.2 < share < 0.3 and not second.ended:
             os.kill(second.pid, signal.SIGKILL)
+            assert second.end() == "killed by SIGKILL"
 
     copier = Copier(content, static=False, on_progress=on_progress)
     said = run([first, second], copier)
@@ -141,7 +144,9 @@ class Early(DriverSide):
 
     async def work(self, bus):
         disk = await BlockDriver.probe(bus.devices[0])
+        await disk.flush()
         ipa = bus.ffa.ram.allocate()
+        disk.device.memory.write(ipa, b"abc")
         mapped = await disk.map(ipa, 512)
         disk.device.memory.write(disk._control.ipa, HEADER.pack(Type.OUT, 0, 1))
         control = disk._control.address
@@ -149,6 +154,7 @@ class Early(DriverSide):
         pieces = [(control, 16, False), (mapped.address, 512, False), (control + 16, 1, True)]
         number = await disk.submit(0, pieces)
         area = bus.areas[mapped.key]
+        self.refused = ""
         try:
             await bus.unshare(area)
         except BusError as error:
@@ -160,10 +166,21 @@ class Early(DriverSide):
 
 
 def test_memory_stays_shared_while_the_back_end_uses_it(daemons):
+    """A back end that is trusted uses the driver's pages itself, until it is done."""
     daemon, _ = daemons("disk")
     early = Early(daemon)
-    run([daemon], early)
+    run([daemon], early, trusted=True)
     assert early.refused == "AREA_UNSHARE: BUSY"
+    assert daemon.front_end.look()
+
+
+def test_memory_that_is_copied_comes_back_at_once(daemons):
+    """A back end that is not trusted has never had it."""
+    daemon, image = daemons("disk")
+    early = Early(daemon)
+    run([daemon], early)
+    assert early.refused == ""
+    assert image.read_bytes()[512:515] == b"abc"
 
 
 class Restarter(DriverSide):
@@ -210,7 +227,7 @@ def test_a_vm_that_dies_while_the_back_end_works_for_it(daemons):
     """Its memory is taken from the back end before anybody else has it."""
     daemon, _ = daemons("disk")
     mortal = Mortal("mortal", static=80)
-    with boot_with([daemon], mortal) as system:
+    with boot_with([VhostUserDevice(daemon.front_end)], mortal) as system:
         mortal.on_end = lambda: system.destroy_vm("mortal")
         devices = system.endpoint("devices").software
         system.machine.clock.at(50_000_000, system.machine.stop)
@@ -218,4 +235,4 @@ def test_a_vm_that_dies_while_the_back_end_works_for_it(daemons):
         assert devices.connections == {}
         assert "mortal" not in system.endpoints
     assert daemon.front_end.look()
-    assert [region.address for region in daemon.front_end.regions] == [0]
+    assert [region.address for region in daemon.front_end.regions] == [ADDRESS]

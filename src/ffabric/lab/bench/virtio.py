@@ -29,15 +29,16 @@ from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.device_queue import DeviceQueue
 from ffabric.guests.virtio.dma import BadAddress, Coherent
 from ffabric.guests.virtio.driver_queue import DriverQueue, queue_size
-from ffabric.guests.virtio.vhost_user import VhostUserBlock
+from ffabric.guests.virtio.vhost_user.device import VhostUserDevice
 from ffabric.guests.virtio_msg.bus_driver import DriverBus, find_device_sides
 from ffabric.guests.virtio_msg.ffa_link import Attention
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.lab.bench.benchmark import Benchmark, Rig, Sweep, megabytes_per_second, per_second
 from ffabric.lab.bench.rigs import metered
 from ffabric.lab.bench.software import Client, Meter
+from ffabric.machine.host.vhost_user.daemon import Daemon
 from ffabric.machine.host.vhost_user.front_end import FrontEnd, Region
-from ffabric.machine.host.vhost_user.storage_daemon import StorageDaemon
+from ffabric.machine.host.vhost_user.programs import storage_daemon
 
 CAPACITY: Final = 1 << 20
 SIZES: Final = (512, 4096, 65536)
@@ -126,7 +127,7 @@ def reads(back_end: str, mapping: str, size: int) -> Rig:
     daemon = _daemon()
     if static is None:
         return Closing(_bare_daemon(daemon.front_end, size), daemon.close)
-    disk = VhostUserBlock(daemon.front_end)
+    disk = VhostUserDevice(daemon.front_end)
     return Closing(_mapped(disk, WallMeter(), static, size), daemon.close)
 
 
@@ -134,11 +135,11 @@ def _disk() -> BlockDevice:
     return BlockDevice(bytearray(CAPACITY))
 
 
-def _daemon() -> StorageDaemon:
+def _daemon() -> Daemon:
     """A daemon whose image is gone as soon as it has opened it."""
     with tempfile.NamedTemporaryFile(prefix="ffabric-") as image:
         image.truncate(CAPACITY)
-        return StorageDaemon(Path(image.name))
+        return storage_daemon(Path(image.name))
 
 
 def _mapped(disk: Device, meter: Meter, static: int, size: int) -> Rig:
@@ -226,6 +227,7 @@ def _bare_daemon(front_end: FrontEnd, size: int) -> Rig:
     front_end.add(Region(0, len(reader.memory.bytes), reader.memory.fd, 0))
     desc, avail, used, _ = ring.layout(_QUEUE)
     front_end.start(0, _QUEUE, desc=desc, avail=avail, used=used)
+    front_end.channel.settle()
     return reader.rig(partial(front_end.kick, 0), perf_counter)
 
 

@@ -22,6 +22,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.state.context import Model, State
+from ffabric.firmware.state.endpoints import sp_of, vm_of
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.lab.calls.refusals import Refusals
 from ffabric.machine.access import DataAbort
@@ -308,7 +309,7 @@ class Player:
     def _greet(self, sp: _Vcpu) -> None:
         """The calls with which an SP ends its initialisation, unless it has made them."""
         for registers in sp.greeting:
-            registered = sp.endpoint.partition.secondary_entry is not None
+            registered = sp_of(sp.endpoint.partition).secondary_entry is not None
             if registers[0] in _REGISTER and registered:
                 continue
             if self._make(sp, list(registers)):
@@ -323,7 +324,8 @@ class Player:
             return
         firmware = self.system.firmware
         if firmware.hypervisor is not None:
-            lifetime.start(firmware.hypervisor, partition, ctx.index, partition.entry, 0)
+            vm = vm_of(partition)
+            lifetime.start(firmware.hypervisor, vm, ctx.index, vm.entry, 0)
         elif not self.system.machine.pes[ctx.index].on:
             firmware.monitor.power_on(self.system.machine.pes[ctx.index])
             self.system.run()

@@ -15,6 +15,7 @@ from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state.context import State
+from ffabric.firmware.state.endpoints import Sp
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.lab.fuzz.actors import POISON, Actor
 from ffabric.lab.fuzz.chains import Chains, response_to
@@ -64,7 +65,8 @@ class Episode:
         self.session = sessions.System(self.system)
         self.report.episodes += 1
         for endpoint in self.system.endpoints.values():
-            endpoint.partition.secondary_entry = endpoint.partition.entry
+            if isinstance(endpoint.partition, Sp):
+                endpoint.partition.secondary_entry = endpoint.partition.entry
         self.system.run()
         self.actors = [actor for name in cast.names for actor in self._vcpus(name)]
         self.hostile = [actor for actor in self.actors if actor.endpoint.name in cast.hostile]

@@ -49,7 +49,11 @@ class Copier(DriverSide):
         on_progress: Callable[[float], object] = lambda share: None,
     ) -> None:
         super().__init__(
-            "copier", generation=generation, notifications=True, static=POOL if static else 0
+            "copier",
+            generation=generation,
+            notifications=True,
+            static=POOL if static else 0,
+            reserved=static,
         )
         self.content = content
         self.disks: list[Copied] = []

@@ -6,6 +6,7 @@ from memory_sides import KINDS, NX, RW, World, handle_in, scatter
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.words import MASK32, PAGE
+from ffabric.firmware.state.region import MAX_RANGES
 from ffabric.system.description.python import sp
 
 
@@ -56,8 +57,7 @@ def test_a_descriptor_may_be_cut_between_ranges(ffabric, world, kind, cuts):
             assert (x[0], handle_in(x, 1), x[3]) == (fid.FFA_MEM_FRAG_RX, handle, end)
     assert x[0] == fid.FFA_SUCCESS_32
     final = handle_in(x, 2)
-    if world.kind != "vm-sp":  # the SPMC hands out that one, when it has the whole
-        assert final == handle
+    assert final == handle
     got = b.retrieve(final, a, rights=usual_rights(kind))
     assert [b.memory.read(ipa, 1)[0] for ipa, _ in got.constituents] == [1, 2, 3]
 
@@ -284,3 +284,90 @@ def test_a_response_takes_as_much_of_rx_as_there_is(ffabric):
     world.b.ffa.map_buffers(4)
     handle = world.a.ffa.share(world.b.id, ranges=ranges_of(world.a, 300))
     assert first_piece(world, handle) == (4896, 4896)
+
+
+# What a VM sends to an SP in pieces: two managers know of it, by one handle
+
+
+@pytest.fixture
+def mixed(ffabric):
+    return World(ffabric, "vm-sp", vms=["a", "d"])
+
+
+def pending(mixed):
+    """The incomplete transactions of both managers."""
+    firmware = mixed.session.system.firmware
+    return [[*manager.regions.pending] for manager in (firmware.hypervisor, firmware.spmc)]
+
+
+def test_both_managers_know_a_transaction_in_pieces_by_one_handle(mixed):
+    _, data = pieces_of(mixed, "share", 5)
+    handle, _ = begin(mixed.a, "share", data, 112)
+    assert pending(mixed) == [[handle], [handle]]
+    more(mixed.a, handle, data[112:144])
+    x = more(mixed.a, handle, data[144:])
+    assert (x[0], handle_in(x, 2)) == (fid.FFA_SUCCESS_32, handle)
+    assert pending(mixed) == [[], []]
+    mixed.a.reclaim(handle)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pages_that_are_scattered_arrive_in_their_order(mixed, kind):
+    a, b = mixed.a, mixed.b
+    at = a.pages(6)
+    scatter(a.handle, at, 6)
+    for n in range(6):
+        a.memory.write(at + n * PAGE, bytes([n + 1]))
+    data = abi.build_transaction(a.describe(kind, [b], [(at, 4), (at + 4 * PAGE, 2)]), a.version)
+    handle, _ = begin(a, kind, data, 112)
+    more(a, handle, data[112:])
+    got = b.retrieve(handle, a, rights=usual_rights(kind)).constituents
+    pages = [ipa + n * PAGE for ipa, count in got for n in range(count)]
+    assert [b.memory.read(page, 1)[0] for page in pages] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("wrong", ["range", "page count", "fragment"])
+def test_the_spmc_forgets_what_comes_to_nothing(ffabric, mixed, wrong):
+    a = mixed.a
+    ranges, data = pieces_of(mixed, "share", 3)
+    rest = data[112:]
+    if wrong == "range":
+        rest = rest[:-16] + abi.build_constituents([(ranges[0][0], 1)])
+    if wrong == "page count":
+        rest = rest[:-16] + abi.build_constituents([(a.pages(2), 2)])
+    rules = {"range": "overlapping_constituents", "page count": "page_count"}
+    handle, _ = begin(a, "share", data, 112)
+    a.put(rest)
+    length = 8 if wrong == "fragment" else len(rest)
+    with ffabric.refuses(f"mem.share.{rules[wrong]}" if wrong in rules else "mem.frag.length"):
+        a.call(fid.FFA_MEM_FRAG_TX, handle & MASK32, handle >> 32, length, 0)
+    assert pending(mixed) == [[], []]
+    before = [a.reaches(ipa, write=True) for ipa, _ in ranges]
+    assert before == [True] * 3
+    a.reclaim(a.give("share", [mixed.b], ranges))
+
+
+def test_the_spmc_forgets_what_a_dead_vm_had_begun(mixed):
+    _, data = pieces_of(mixed, "lend", 3)
+    begin(mixed.a, "lend", data, 112)
+    mixed.session.system.destroy_vm("a")
+    mixed.session.run()
+    assert pending(mixed) == [[], []]
+
+
+def test_what_the_spmc_refuses_of_a_first_fragment_begins_nowhere(ffabric, mixed):
+    a = mixed.a
+    data = abi.build_transaction(a.describe("share", [mixed.b, mixed.b], [(0, 1)] * 3), a.version)
+    with ffabric.refuses("mem.share.receiver_twice"):
+        begin(a, "share", data, 128)
+    assert pending(mixed) == [[], []]
+
+
+def test_more_pages_than_there_may_be_ranges(ffabric, mixed):
+    a = mixed.a
+    pages = MAX_RANGES
+    fits = a.describe("share", [mixed.b], [(0, pages - 1), (0, 1)])
+    begin(a, "share", abi.build_transaction(fits, a.version), 112)
+    data = abi.build_transaction(a.describe("share", [mixed.b], [(0, pages), (0, 1)]), a.version)
+    with ffabric.refuses("mem.too_many_regions"):
+        begin(a, "share", data, 112)
