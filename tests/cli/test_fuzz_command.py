@@ -7,7 +7,7 @@ import pytest
 from ffabric.cli.errors import UsageError
 from ffabric.cli.fuzz import fuzz
 from ffabric.firmware.manager.manager import Manager
-from ffabric.observe.trace import read_lines
+from ffabric.observe.lines import Header, read_lines
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_failure_comes_back_by_its_name(forgetful, capsys, tmp_path):
     assert fuzz(replay=command[3], trace=file) == 1
     again, _ = shown(capsys)
     assert " ".join(again[-3:-1]) == failed
-    assert next(iter(read_lines(file)))["kind"] == "header"
+    assert isinstance(next(read_lines(file)), Header)
 
 
 def test_the_calls_before_a_failure_are_decoded(forgetful, capsys):

@@ -7,8 +7,13 @@ import pytest
 from ffabric.cli.errors import UsageError
 from ffabric.cli.trace import trace
 
+HEADER = {
+    "kind": "header", "format": 2, "system": "s", "seed": None, "hypervisor": True,
+    "endpoints": {"vm": "0x1"}, "services": {},
+}  # fmt: skip
+FIRST = json.dumps(HEADER) + "\n"
 LINES = [
-    {"kind": "header", "format": 1, "hypervisor": True, "endpoints": {"vm": "0x1"}},
+    HEADER,
     {"kind": "call", "t": 5, "pe": 0, "endpoint": "vm", "vcpu": 0, "x": ["0x84000069"]},
     {"kind": "world", "t": 5, "pe": 0, "to": "secure"},
     {"kind": "hop", "t": 5, "pe": 0, "endpoint": "normal-world", "vcpu": 0, "x": ["0x84000069"]},
@@ -66,14 +71,21 @@ def test_a_trace_is_summed_up(file, capsys):
     [
         ("not a trace\n", "1: not a line of a trace"),
         ("[]\n", "1: not a line of a trace"),
-        ('{"kind":"header"}\n{"kind":"call"}\n', "2: "),
+        (FIRST + '{"kind":"call"}\n', "2: "),
+        (FIRST + '{"kind":"call","t":0,"pe":0,"endpoint":"a","vcpu":0,"x":["q"]}', "2: "),
+        (FIRST + '{"kind":"call","t":0,"pe":0,"endpoint":"a","vcpu":0,"x":7}', "2: "),
         (
-            '{"kind":"header"}\n{"kind":"call","t":0,"pe":0,"endpoint":"a","vcpu":0,"x":["q"]}',
+            FIRST
+            + '{"kind":"call","t":0,"pe":0,"endpoint":"a","vcpu":0,"x":["0x1ffffffffffffffff"]}',
             "2: ",
         ),
-        ('{"kind":"header"}\n{"kind":"call","t":0,"pe":0,"endpoint":"a","vcpu":0,"x":7}', "2: "),
-        ('{"kind":"header","endpoints":{"a":"0x1"}}\n{"kind":"share","t":0,"owner":"a"}', "2: "),
-        ('{"kind":"header","endpoints":7}', "1: "),
+        (FIRST + '{"kind":"share","t":0,"owner":"a"}', "2: "),
+        (FIRST + '{"kind":"world","t":0,"pe":0,"to":"third"}', "2: "),
+        (json.dumps({**HEADER, "endpoints": 7}), "1: "),
+        (json.dumps({**HEADER, "format": 1}), "1: "),
+        ("7\n", "1: "),
+        ('{"kind":[]}', "1: "),
+        ('{"a":' * 100_000, "1: "),
     ],
 )
 def test_a_file_that_is_no_trace_is_told_with_its_line(tmp_path, capsys, form, text, line):

@@ -1,13 +1,12 @@
-import pytest
-
 from ffabric.abi.ffa import functions as fid
-from ffabric.observe.chain import Chains, is_answer
+from ffabric.machine.events import Resume
+from ffabric.observe.chain import Chains
 
 REQ, RESP, WAIT = fid.FFA_MSG_SEND_DIRECT_REQ_64, fid.FFA_MSG_SEND_DIRECT_RESP_64, fid.FFA_MSG_WAIT
 
 
 def at(name, pe=0):
-    return {"endpoint": name, "vcpu": 0, "pe": pe}
+    return Resume(pe, name, 0)
 
 
 def test_a_request_lends_cycles_down_the_chain_and_back():
@@ -45,22 +44,3 @@ def test_each_pe_has_a_chain_of_its_own():
 
     assert chains.resume(at("sp", pe=1)) == 0
     assert chains.resume(at("sp2", pe=0)) == 1
-
-
-@pytest.mark.parametrize(
-    ("function", "answer"),
-    [
-        (fid.FFA_SUCCESS_32, True),
-        (fid.FFA_ERROR, True),
-        (fid.FFA_MEM_RETRIEVE_RESP, True),
-        (REQ, True),
-        (0x10001, True),
-        (0xFFFF_FFFF_FFFF_FFFF, True),
-        (fid.FFA_RXTX_MAP_64, False),
-        (fid.FFA_ID_GET, False),
-        (0x8400_0003, False),
-        (0xFF04, False),
-    ],
-)
-def test_an_endpoint_is_resumed_with_answers_only(function, answer):
-    assert is_answer([function, *[0] * 17]) is answer

@@ -1,12 +1,14 @@
 """Direct messages told in the words of their service."""
 
 import pytest
+from events_at_hand import at, header
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee.ffa import OPTEE_UUID
+from ffabric.machine.events import Call
 from ffabric.observe.dialogue import Dialogue
 from ffabric.observe.text import Reader
 
@@ -14,11 +16,10 @@ REQ_32, RESP_32 = fid.FFA_MSG_SEND_DIRECT_REQ_32, fid.FFA_MSG_SEND_DIRECT_RESP_3
 REQ_64, RESP_64 = fid.FFA_MSG_SEND_DIRECT_REQ_64, fid.FFA_MSG_SEND_DIRECT_RESP_64
 VM, TEE, OTHER = 1, 0x8001, 0x8002
 CAPABILITIES = "0x3 (ASYNC_NOTIF=1, ARG_OFFSET=1)"
-HEADER = {
-    "kind": "header",
-    "endpoints": {"vm": "0x1", "tee": "0x8001", "other": "0x8002"},
-    "services": {"tee": [str(OPTEE_UUID)], "other": ["5a7c6d2e-5f4b-4a8e-9a55-3f9c1f0a7b11"]},
-}
+HEADER = header(
+    {"vm": 1, "tee": 0x8001, "other": 0x8002},
+    services={"tee": (str(OPTEE_UUID),), "other": ("5a7c6d2e-5f4b-4a8e-9a55-3f9c1f0a7b11",)},
+)
 
 
 @pytest.fixture
@@ -110,14 +111,7 @@ def test_any_registers_are_told(registers, function):
 
 
 def test_a_reader_leaves_the_payload_to_the_service():
-    line = {
-        "kind": "call",
-        "t": 0,
-        "pe": 0,
-        "endpoint": "vm",
-        "vcpu": 0,
-        "x": [hex(value) for value in message(REQ_32, VM, TEE, 3, 5)],
-    }
+    line = at(Call, "vm", message(REQ_32, VM, TEE, 3, 5))
     (_, text), *_ = Reader().read([HEADER, line])
     assert text.endswith("receiver=0x8001 (tee) flags=0x0  [OP-TEE UNREGISTER_SHM cookie=0x5]")
     (_, brief), *_ = Reader(brief=True).read([HEADER, line])

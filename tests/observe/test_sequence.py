@@ -1,36 +1,42 @@
+from events_at_hand import at, header
+
+from ffabric.firmware.state.events import (
+    Aborted,
+    Console,
+    Enter,
+    Hop,
+    Interrupt,
+    Preempt,
+    Refuse,
+    Retrieve,
+    Share,
+    VmCreated,
+    World,
+)
+from ffabric.machine.events import Abort, Call, Crash, Resume, Return, Slice
 from ffabric.observe.sequence import Sequence
 
-HEADER = {
-    "kind": "header",
-    "format": 1,
-    "hypervisor": True,
-    "endpoints": {"vm": "0x1", "sp-1": "0x8001"},
-}
-REQUEST = ["0x8400006f", "0x18001"]
-RESPONSE = ["0x84000070", "0x80010001"]
-
-
-def at(kind, endpoint, x, pe=0):
-    return {"kind": kind, "t": 0, "pe": pe, "endpoint": endpoint, "vcpu": 0, "x": x}
-
-
-def world(to, pe=0):
-    return {"kind": "world", "t": 0, "pe": pe, "to": to}
-
-
+ENDPOINTS = {"vm": 1, "sp-1": 0x8001}
+REQUEST = [0x8400006F, 0x18001]
+RESPONSE = [0x84000070, 0x80010001]
 EXCHANGE = [
-    at("call", "vm", REQUEST),
-    world("secure"),
-    at("hop", "normal-world", REQUEST),
-    at("return", "sp-1", REQUEST),
-    at("call", "sp-1", RESPONSE),
-    world("normal"),
-    at("return", "vm", RESPONSE),
+    at(Call, "vm", REQUEST),
+    World(0, "secure"),
+    at(Hop, "normal-world", REQUEST),
+    at(Return, "sp-1", REQUEST),
+    at(Call, "sp-1", RESPONSE),
+    World(0, "normal"),
+    at(Return, "vm", RESPONSE),
 ]
 
 
-def drawn(*lines, header=HEADER, limit=300):
-    return Sequence(limit=limit).draw([header, *lines]).splitlines()
+def drawn(*lines, hypervisor=True, limit=300):
+    first = header(ENDPOINTS, hypervisor=hypervisor)
+    return Sequence(limit=limit).draw([first, *lines]).splitlines()
+
+
+def notes(*lines):
+    return [step.strip() for step in drawn(*lines) if "Note" in step]
 
 
 def test_a_direct_request_goes_from_manager_to_manager_and_back():
@@ -54,7 +60,7 @@ def test_a_direct_request_goes_from_manager_to_manager_and_back():
 
 
 def test_without_a_hypervisor_the_kernel_calls_the_spmc():
-    steps = drawn(*EXCHANGE, header={**HEADER, "hypervisor": False})
+    steps = drawn(*EXCHANGE, hypervisor=False)
 
     assert "    p_vm->>p_SPMC: FFA_MSG_SEND_DIRECT_REQ_32" in steps
     assert not [step for step in steps if "Hypervisor" in step]
@@ -62,10 +68,10 @@ def test_without_a_hypervisor_the_kernel_calls_the_spmc():
 
 def test_a_refusal_and_its_status_are_drawn():
     steps = drawn(
-        at("call", "vm", ["0x84000077"]),
-        {"kind": "refuse", "pe": 0, "endpoint": "vm", "rule": "mem.handle", "status": "X"},
-        at("return", "vm", ["0x84000060", "0x0", "0xfffffffe"]),
-        at("return", "vm", ["0x84000060", "0x0", "0x63"]),
+        at(Call, "vm", [0x84000077]),
+        Refuse(0, "vm", 0, "mem.handle", "", "X", "", "", ""),
+        at(Return, "vm", [0x84000060, 0, 0xFFFFFFFE]),
+        at(Return, "vm", [0x84000060, 0, 0x63]),
     )
 
     assert "    Note over p_Hypervisor: mem.handle refuses: X" in steps
@@ -74,35 +80,57 @@ def test_a_refusal_and_its_status_are_drawn():
 
 
 def test_what_the_spmc_refuses_is_noted_there():
-    refusal = {"kind": "refuse", "pe": 0, "endpoint": "normal-world", "rule": "r", "status": "X"}
+    refusal = Refuse(0, "normal-world", 0, "r", "", "X", "", "", "")
 
     assert "    Note over p_SPMC: r refuses: X" in drawn(refusal)
 
 
 def test_memory_and_fates_are_notes():
-    steps = drawn(
-        {"kind": "share", "t": 0, "owner": "vm", "ranges": [["0x1000", "0x3"], ["0x9000", "0x1"]]},
-        {"kind": "share", "t": 0, "owner": "normal-world", "ranges": [["0x1000", "0x3"]]},
-        {"kind": "retrieve", "t": 0, "borrower": "sp-1", "ranges": [["0x1000", "0x0", "0x1"]]},
-        {"kind": "aborted", "t": 0, "partition": "sp-1", "reason": "abort at 0x4; #2"},
-        {"kind": "crash", "t": 0, "context": "vm.0", "reason": "stopped"},
-        {"kind": "interrupt", "t": 0, "pe": 0, "intid": "0x28", "partition": "sp-1"},
-        {"kind": "console", "t": 0, "partition": "vm", "text": "hello"},
-    )
-
-    assert [step.strip() for step in steps if "Note" in step] == [
+    assert notes(
+        Share("vm", ((0x1000, 3), (0x9000, 1))),
+        Share("normal-world", ((0x1000, 3),)),
+        Retrieve("sp-1", ((0x1000, 0, 1),)),
+        Abort(0, "sp-1", 0, "data", 0x4, 0x8, True, 0x92000046),
+        Aborted("sp-1", "data abort at 0x4; #2"),
+        Crash(0, "vm", 0, "stopped"),
+        Aborted("vm", "stopped"),
+        Interrupt(0, 40, "sp-1"),
+        Preempt(0, "sp-1", 0, ""),
+        Console("vm", "hello"),
+        VmCreated(0, "heir", 2),
+        Share("heir", ((0x1000, 1),)),
+    ) == [
         "Note over p_vm: share: 4 pages",
         "Note over p_sp_1: retrieve: 1 page",
-        "Note over p_sp_1: aborted abort at 0x4#59; #35;2",
-        "Note over p_vm: crash stopped",
-        "Note over p_sp_1: interrupt 0x28",
+        "Note over p_sp_1: data abort at 0x4",
+        "Note over p_sp_1: aborted data abort at 0x4#59; #35;2",
+        "Note over p_vm: aborted stopped",
+        "Note over p_sp_1: interrupt 40",
+        "Note over p_sp_1: preempted",
+        "Note over p_heir: created",
+        "Note over p_heir: share: 1 page",
     ]
 
 
-def test_calls_that_wait_in_registers_are_no_answers():
-    waiting = at("return", "vm", ["0xc4000066", "0x1000", "0x2000", "0x1"])
+def test_only_an_answer_is_drawn_as_one():
+    spinning = [at(Call, "vm", [0x84000063]), Slice(0, "vm", 0), Resume(0, "vm", 0)]
 
-    assert not [step for step in drawn(waiting) if "-->>" in step]
+    assert [step for step in drawn(*spinning) if ">>" in step] == [
+        "    p_vm->>p_Hypervisor: FFA_VERSION"
+    ]
+
+
+def test_a_pe_that_comes_back_without_an_answer_crosses_with_none():
+    back = drawn(*EXCHANGE[:-1], Resume(0, "vm", 0), *EXCHANGE[-1:])
+
+    assert back[-1] == "    p_Hypervisor-->>p_vm: FFA_MSG_SEND_DIRECT_RESP_32"
+    assert "    p_SPMC-->>p_Hypervisor: FFA_MSG_SEND_DIRECT_RESP_32" not in back
+
+
+def test_a_trusted_os_is_entered_not_answered():
+    entered = Enter(0, "sp-1", 0, "fast", (0xB2000009, *[0] * 17))
+
+    assert drawn(entered)[-1] == "    p_SPMC->>p_sp_1: OPTEE_SMC_EXCHANGE_CAPABILITIES"
 
 
 def test_a_long_run_is_cut_with_a_note():

@@ -1,31 +1,42 @@
+from events_at_hand import at, header
+
+from ffabric.firmware.state.events import Rx, Share, VmCreated, World
+from ffabric.machine.events import Call, Resume, Return, Slice
+from ffabric.observe.lines import Choices, Unknown
 from ffabric.observe.summary import Summary
 
 
 def share(owner, pages):
-    return {"kind": "share", "t": 0, "owner": owner, "ranges": [["0x1000", hex(pages)]]}
+    return Share(owner, ((0x1000, pages),))
 
 
-def header(*, hypervisor):
-    return {"kind": "header", "hypervisor": hypervisor, "endpoints": {"vm": "0x1"}}
+def run(*, hypervisor=True):
+    return header({"vm": 1}, hypervisor=hypervisor)
 
 
 def test_pages_that_a_hypervisor_relays_count_once():
-    lines = [header(hypervisor=True), share("vm", 3), share("normal-world", 3)]
+    lines = [run(), share("vm", 3), share("normal-world", 3)]
 
     assert Summary().add(lines).pages == {"share": 3}
 
 
+def test_pages_of_a_vm_that_comes_while_the_system_runs_count():
+    lines = [run(), share("heir", 3), VmCreated(0, "heir", 2), share("heir", 2)]
+
+    assert Summary().add(lines).pages == {"share": 2}
+
+
 def test_pages_of_a_kernel_without_a_hypervisor_count():
-    assert Summary().add([header(hypervisor=False), share("normal-world", 3)]).pages["share"] == 3
+    assert Summary().add([run(hypervisor=False), share("normal-world", 3)]).pages["share"] == 3
 
 
 def test_calls_are_listed_by_how_often_they_are_made():
     calls = [
-        {"kind": "call", "t": t, "endpoint": name, "x": [x]}
+        at(Call, name, [x], t=t)
         for t, name, x in (
-            (1, "a", "0x84000069"),
-            (2, "b", "0x8400006b"),
-            (2_000_000, "b", "0x8400006b"),
+            (1, "a", 0x84000069),
+            (2, "b", 0x8400006B),
+            (2_000_000, "b", 0x8400006B),
         )
     ]
     rows = Summary().add(calls).rows()
@@ -39,11 +50,20 @@ def test_calls_are_listed_by_how_often_they_are_made():
 
 
 def test_other_events_are_counted_by_kind():
-    lines = [{"kind": "rx", "t": 0}, {"kind": "rx", "t": 0}, {"kind": "choices", "list": [1]}]
+    lines = [
+        *[Rx("vm", full=True)] * 2,
+        *[Slice(0, "vm", 0)] * 3,
+        *[at(Return, "vm", [0]), Resume(0, "vm", 0), Choices((1,))],
+        Unknown("omen", {}),
+    ]
 
-    assert ("events: rx", "2") in Summary().add(lines).rows()
+    assert [row for row in Summary().add(lines).rows() if row[0].startswith("events")] == [
+        ("events: omen", "1"),
+        ("events: rx", "2"),
+        ("events: slice", "3"),
+    ]
 
 
 def test_the_time_of_several_runs_in_one_trace_adds_up():
-    run = [{"kind": "header"}, {"kind": "world", "to": "secure", "t": 3_000_000}]
-    assert Summary().add(run + run).rows()[-1] == ("virtual time", "6.000 ms")
+    once = [run(), World(0, "secure", t=3_000_000)]
+    assert Summary().add(once + once).rows()[-1] == ("virtual time", "6.000 ms")

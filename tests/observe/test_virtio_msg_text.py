@@ -1,7 +1,6 @@
 """Traces tell the messages of virtio-msg in words."""
 
 import io
-import json
 
 import pytest
 
@@ -14,6 +13,7 @@ from ffabric.guests.virtio.block_driver import BlockDriver
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.observe import explain, virtio_msg
+from ffabric.observe.lines import read
 from ffabric.observe.text import Reader
 from ffabric.observe.trace import Trace
 from ffabric.system.booting.boot import boot
@@ -36,7 +36,7 @@ def test_a_trace_tells_what_is_said(indirect):
         system.attach(trace)
         system.run()
         trace.flush()
-    lines = [json.loads(line) for line in sink.getvalue().splitlines()]
+    lines = map(read, sink.getvalue().splitlines())
     text = "\n".join(text for _, text in Reader().read(lines))
     for said in (
         "RESET answered: result=0x0",

@@ -7,25 +7,26 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Terminal
+from ffabric.firmware.state.events import Refuse
 from ffabric.lab.demo.campaign import campaign
 from ffabric.lab.demo.excerpt import excerpt
 from ffabric.lab.demo.programme import Programme
 from ffabric.lab.demo.stage import Scene
 from ffabric.lab.demo.vms import DemoFailed
+from ffabric.machine.events import Call, Record, Return
+from ffabric.observe.lines import read_lines
 from ffabric.observe.summary import Summary
 from ffabric.observe.text import STYLES, Reader, Styled
-from ffabric.observe.trace import read_lines
 
 _FAILED = 1
 _INDENT = 30
 _MOST = 60
 _FEWER = {"crowd": 20, "banks": 30, "probe": 20}
 _COLUMN = 36
-_UNTOLD = ("  ", "events: rx", "events: scene", "events: start")
+_UNTOLD = ("  ", "events: rx", "events: scene", "events: start", "events: slice", "events: idle")
 
 
 def demo(
@@ -109,7 +110,7 @@ class _View:
         for line in scene.lines:
             if not self._full and (id(line) not in chosen or printed >= most):
                 self._reader.overlook(line)
-                left += id(line) in chosen and line["kind"] in ("call", "return", "refuse")
+                left += id(line) in chosen and isinstance(line, (Call, Return, Refuse))
                 continue
             for style, text in self._brief(line):
                 printed += 1
@@ -120,12 +121,13 @@ class _View:
         for style, text in self._reader.rest():
             self._terminal.line(text, STYLES[style])
 
-    def _brief(self, line: dict[str, Any]) -> Iterator[Styled]:
+    def _brief(self, line: Record) -> Iterator[Styled]:
         """The text of a line; a rule is explained when it is first met."""
         text = self._reader.line(line)
-        if line["kind"] == "refuse" and line["rule"] in self._explained and not self._full:
-            return itertools.islice(text, 1)
-        self._explained.add(line.get("rule", ""))
+        if isinstance(line, Refuse):
+            if line.rule in self._explained and not self._full:
+                return itertools.islice(text, 1)
+            self._explained.add(line.rule)
         return text
 
     def summary(self, path: Path, seed: int, seconds: float) -> None:

@@ -18,6 +18,7 @@ from ffabric.cli.terminal import Terminal
 from ffabric.lab.fuzz.campaign import campaign, play
 from ffabric.lab.fuzz.report import Failure, Report
 from ffabric.machine.host.interruption import Interrupted
+from ffabric.observe.lines import read
 from ffabric.observe.text import STYLES, Reader, Styled
 
 _FAILED = 1
@@ -126,7 +127,7 @@ class _Run:
     def _show(self, trace: IO[bytes]) -> None:
         """Keep the last lines of a trace."""
         trace.seek(0)
-        text = Reader().read(msgspec.json.decode(line) for line in trace)
+        text = Reader().read(map(read, trace))
         self._last = [*deque(text, _LAST)]
 
     def print(self) -> None:

@@ -14,8 +14,11 @@ from msgspec.structs import replace
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Terminal
+from ffabric.firmware.state.events import Console
 from ffabric.lab.running import End, Outcome, run_to_end, totals
 from ffabric.lab.watchdog import DEFAULT_SECONDS
+from ffabric.machine.events import Record
+from ffabric.observe.lines import write
 from ffabric.observe.live import LiveTrace
 from ffabric.observe.text import STYLES, Reader
 from ffabric.observe.trace import Trace, read_choices, read_seed
@@ -127,8 +130,8 @@ class _Text:
     def console(self, name: str, line: str) -> None:
         self.terminal.line(f"{name}: {line}", STYLES["console"], indent=len(name) + 2)
 
-    def trace(self, line: dict[str, Any]) -> None:
-        if line["kind"] != "console":
+    def trace(self, line: Record) -> None:
+        if not isinstance(line, Console):
             for style, text in self.reader.line(line):
                 self.terminal.line(text, STYLES[style], indent=_INDENT)
 
@@ -155,9 +158,9 @@ class _Json:
     def console(self, name: str, line: str) -> None:
         self._print({"kind": "console", "partition": name, "text": line})
 
-    def trace(self, line: dict[str, Any]) -> None:
-        if line["kind"] != "console":
-            self._print(line)
+    def trace(self, line: Record) -> None:
+        if not isinstance(line, Console):
+            print(write(line), end="")
 
     def summary(self, system: System, outcome: Outcome, path: Path | None) -> None:
         self._print(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.firmware.hypervisor.vms import scheduler
 from ffabric.firmware.spmc import interrupts
+from ffabric.firmware.state import events
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine.gic import GROUP1NS
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.firmware.state.partition import Next
-    from ffabric.firmware.state.tracer import Tracer
     from ffabric.machine.context import Context
+    from ffabric.machine.events import Tracer
     from ffabric.machine.machine import PE, Machine
 
 IRQ = 0
@@ -37,7 +38,6 @@ class Firmware:
         self.monitor = monitor
         self.spmc = spmc
         self.hypervisor = hypervisor
-        self.tracer: Tracer | None = None
         machine.firmware = self
 
     @property
@@ -47,7 +47,7 @@ class Firmware:
 
     def attach(self, tracer: Tracer | None) -> None:
         """Let ``tracer`` listen (None: nobody)."""
-        self.tracer = tracer
+        self.machine.attach(tracer)
         self.monitor.tracer = tracer
         self.monitor.logical.tracer = tracer
         self.spmc.tracer = tracer
@@ -65,16 +65,12 @@ class Firmware:
             nxt = nxt.gate(pe, nxt)
         if nxt is not ctx or pe.current is not ctx:
             self.machine.schedule(pe, nxt)
-        if self.tracer is not None and nxt is not None:
-            self.tracer.resume(pe, nxt)
 
     def route(self, pe: PE, nxt: Next) -> None:
         """Follow gates until a context (or nothing) is to run, and schedule it."""
         while nxt is not None and nxt.gate is not None:
             nxt = nxt.gate(pe, nxt)
         self.machine.schedule(pe, nxt)
-        if self.tracer is not None and nxt is not None:
-            self.tracer.resume(pe, nxt)
 
     def give(self, ctx: ExecutionContext) -> None:
         """Let the scheduler of its world give ``ctx`` a PE.
@@ -168,6 +164,8 @@ class Firmware:
             if not secure:
                 self.monitor.to_normal(pe)
             return True
+        if not secure and ctx is not None and self.monitor.tracer is not None:
+            self.monitor.tracer.record(events.preemption(pe, ctx, nxt))
         if not secure and self.hypervisor is not None:
             self.monitor.normal.leave(pe)
         self.route(pe, nxt)

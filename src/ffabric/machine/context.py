@@ -18,15 +18,30 @@ class Context:
 
     ``x`` holds x0 to x17: the call the context made, and after the firmware has run, the values
     it resumes with. It is one list for life, changed in place. ``fault`` and ``crash`` say more
-    about the last abort or crash exit.
+    about the last abort or crash exit. ``endpoint`` is whose vCPU it is: ``name`` without the index
+    that ends it, as in "vm.0". ``calling`` is the machine's: which of its tracers has heard
+    the call that waits for an answer, 0 for none.
     """
 
-    __slots__ = ("crash", "fault", "index", "name", "pe", "runner", "secure", "stage2", "x")
+    __slots__ = (
+        "calling",
+        "crash",
+        "endpoint",
+        "fault",
+        "index",
+        "name",
+        "pe",
+        "runner",
+        "secure",
+        "stage2",
+        "x",
+    )
 
     def __init__(
         self, name: str, index: int, *, secure: bool, stage2: Stage2 | None = None
     ) -> None:
         self.name = name
+        self.endpoint = name.removesuffix(f".{index}")
         self.index = index
         self.secure = secure
         self.stage2 = stage2
@@ -35,6 +50,7 @@ class Context:
         self.pe: PE | None = None
         self.fault: Fault | None = None
         self.crash = ""
+        self.calling = 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"

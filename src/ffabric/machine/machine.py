@@ -15,6 +15,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from ffabric.machine import exits
+from ffabric.machine.events import (
+    Abort,
+    Call,
+    ContextEvent,
+    Crash,
+    Idle,
+    Resume,
+    Return,
+    Slice,
+    Start,
+    Tracer,
+)
 from ffabric.machine.host.interruption import RUNS
 
 if TYPE_CHECKING:
@@ -27,6 +40,7 @@ if TYPE_CHECKING:
     from ffabric.machine.host.outside import Outside
     from ffabric.machine.memory import PhysicalMemory
 
+_SVC = exits.SVC
 EXIT_COST = 500
 """Virtual nanoseconds that pass for one exit to the firmware and back."""
 
@@ -102,7 +116,15 @@ class Machine:
         self._running = False
         self._executing: Runner | None = None
         self._posted: list[Callable[[], object]] = []
+        self.tracer: Tracer | None = None
+        self._attached = 0
+        """How often a tracer has come or gone: the mark of calls that the present one has heard."""
         gic.on_change = self._gic_changed
+
+    def attach(self, tracer: Tracer | None) -> None:
+        """Let ``tracer`` listen to what the PEs do (None: nobody)."""
+        self.tracer = tracer
+        self._attached += 1
 
     def _gic_changed(self) -> None:
         self.interrupts_changed = True
@@ -111,6 +133,9 @@ class Machine:
 
     def schedule(self, pe: PE, ctx: Context | None) -> None:
         """Let ``pe`` run ``ctx`` next (None: it has nothing to run)."""
+        tracer = self.tracer
+        if tracer is not None and ctx is not None:
+            self._goes_on(tracer, pe, ctx)
         pe.current = ctx
         pe.idle = False
         if pe.deferred:
@@ -143,6 +168,33 @@ class Machine:
         if pe.idle:
             pe.idle = False
             self.unpark(pe)
+            if self.tracer is not None and pe.current is not None:
+                self._goes_on(self.tracer, pe, pe.current)
+
+    def start(self, ctx: Context, entry: int, argument: int) -> None:
+        """Let ``ctx``, which has its PE, begin at ``entry`` with ``argument`` in x0."""
+        assert ctx.runner is not None
+        ctx.runner.start(entry, argument)
+        if self.tracer is not None:
+            assert ctx.pe is not None
+            self.leaves_call(ctx, Start(ctx.pe.index, ctx.endpoint, ctx.index, entry, argument))
+
+    def leaves_call(self, ctx: Context, event: ContextEvent) -> None:
+        """``ctx`` never goes on behind the call that it has made: ``event`` sends it elsewhere.
+
+        To be called only if there is a tracer.
+        """
+        assert self.tracer is not None
+        ctx.calling = 0
+        self.tracer.record(event)
+
+    def _goes_on(self, tracer: Tracer, pe: PE, ctx: Context) -> None:
+        """``ctx`` is about to execute on ``pe``: with the answer to its call, if it made one."""
+        if ctx.calling == self._attached:
+            ctx.calling = 0
+            tracer.record(Return(pe.index, ctx.endpoint, ctx.index, tuple(ctx.x)))
+        elif pe.current is not ctx:
+            tracer.record(Resume(pe.index, ctx.endpoint, ctx.index))
 
     def trap(self, ctx: Context, exit_: int) -> bool:
         """Take an exit of ``ctx`` to the firmware; True if its engine goes straight on with it."""
@@ -150,7 +202,11 @@ class Machine:
         assert pe is not None
         assert self.firmware is not None
         pe.exit = self.exits = self.exits + 1
-        self.firmware.trap(pe, ctx, exit_)
+        tracer = self.tracer
+        if tracer is None:
+            self.firmware.trap(pe, ctx, exit_)
+        else:
+            self._trap_traced(tracer, pe, ctx, exit_)
         clock = self.clock
         now = clock.now + EXIT_COST
         if now < clock.due:
@@ -164,6 +220,18 @@ class Machine:
         if self.stopping or self._posted or self.outside is not None:
             return False
         return pe.current is ctx and len(self.runnable) == 1 and not pe.idle
+
+    def _trap_traced(self, tracer: Tracer, pe: PE, ctx: Context, exit_: int) -> None:
+        """Take an exit to the firmware and record it, and the answer if there is one at once."""
+        if exit_ <= _SVC:
+            tracer.record(Call(pe.index, ctx.endpoint, ctx.index, tuple(ctx.x)))
+            ctx.calling = self._attached
+        else:
+            tracer.record(_EXITS[exit_](pe, ctx))
+        assert self.firmware is not None
+        self.firmware.trap(pe, ctx, exit_)
+        if pe.current is ctx and not pe.idle:
+            self._goes_on(tracer, pe, ctx)
 
     def _out_of_exits(self, ctx: Context) -> None:
         limit, self.exit_limit = self.exit_limit, None
@@ -261,3 +329,39 @@ class Machine:
         if self.interrupts_changed:
             self.deliver_interrupts()
         return True
+
+
+def _abort(pe: PE, ctx: Context) -> Abort:
+    fault = ctx.fault
+    assert fault is not None
+    return Abort(
+        pe=pe.index,
+        endpoint=ctx.endpoint,
+        vcpu=ctx.index,
+        fault=fault.kind,
+        ipa=fault.ipa,
+        va=fault.va,
+        write=fault.write,
+        syndrome=fault.syndrome,
+    )
+
+
+def _idle(pe: PE, ctx: Context) -> Idle:
+    return Idle(pe.index, ctx.endpoint, ctx.index)
+
+
+def _slice(pe: PE, ctx: Context) -> Slice:
+    return Slice(pe.index, ctx.endpoint, ctx.index)
+
+
+def _crash(pe: PE, ctx: Context) -> Crash:
+    return Crash(pe.index, ctx.endpoint, ctx.index, ctx.crash)
+
+
+_EXITS: dict[int, Callable[[PE, Context], ContextEvent]] = {
+    exits.ABORT: _abort,
+    exits.IDLE: _idle,
+    exits.SLICE: _slice,
+    exits.CRASH: _crash,
+}
+"""What each exit that is no call is recorded as."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
@@ -57,7 +57,7 @@ def _transaction(data: bytes, version: int, names: Names) -> str:
     return "; ".join(words)
 
 
-def pages(ranges: list[tuple[int, int]]) -> str:
+def pages(ranges: Sequence[tuple[int, int]]) -> str:
     """Ranges of (address, pages), the first few of them."""
     shown = ", ".join(f"{at:#x}+{pages}" for at, pages in ranges[:_RANGES_SHOWN])
     more = len(ranges) - _RANGES_SHOWN

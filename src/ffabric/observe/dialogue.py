@@ -8,7 +8,7 @@ the same PE.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from ffabric.abi.ffa import functions as fid
@@ -17,6 +17,7 @@ from ffabric.abi.ffa.uuids import from_pair
 from ffabric.abi.optee.ffa import OPTEE_UUID
 from ffabric.abi.words import MASK32
 from ffabric.observe import optee, virtio_msg
+from ffabric.observe.lines import Header
 
 _REQUESTS = frozenset({fid.FFA_MSG_SEND_DIRECT_REQ_32, fid.FFA_MSG_SEND_DIRECT_REQ_64})
 _RESPONSES = frozenset({fid.FFA_MSG_SEND_DIRECT_RESP_32, fid.FFA_MSG_SEND_DIRECT_RESP_64})
@@ -41,14 +42,13 @@ class Dialogue:
         self._named: dict[tuple[int, int], bool] = {}
         """Whether the service that the last REQ2 has named is known."""
 
-    def header(self, line: dict[str, Any]) -> None:
+    def header(self, header: Header) -> None:
         """The header of the trace: who offers what."""
-        endpoints = line.get("endpoints", {})
-        for name, uuids in line.get("services", {}).items():
+        for name, uuids in header.services.items():
             for uuid in uuids:
                 service = SERVICES.get(UUID(uuid))
-                if service is not None and name in endpoints:
-                    self._services[int(endpoints[name], 16)] = service
+                if service is not None and name in header.endpoints:
+                    self._services[header.endpoints[name]] = service
 
     def text(self, pe: int, registers: Sequence[int]) -> str:
         """What a direct message says; nothing if it is none, or nobody knows its service."""

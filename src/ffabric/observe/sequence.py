@@ -13,7 +13,27 @@ from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import from_register
 from ffabric.abi.words import MASK32, SECURE_BIT
-from ffabric.observe.chain import is_answer
+from ffabric.firmware.state.events import (
+    Aborted,
+    BorrowerEvent,
+    Donate,
+    Enter,
+    Hop,
+    Interrupt,
+    Lend,
+    OwnerEvent,
+    Preempt,
+    Refuse,
+    Relinquish,
+    Restore,
+    Retrieve,
+    Share,
+    VmCreated,
+    VmDestroyed,
+    World,
+)
+from ffabric.machine.events import Abort, Call, Record, Resume, Return
+from ffabric.observe.lines import Header
 
 SPMC = "SPMC"
 HYPERVISOR = "Hypervisor"
@@ -35,10 +55,10 @@ class Sequence:
         self._crossing: set[int] = set()
         self._normal = HYPERVISOR
 
-    def draw(self, lines: Iterable[dict[str, Any]]) -> str:
+    def draw(self, lines: Iterable[Record]) -> str:
         """The diagram of ``lines``."""
         for line in lines:
-            handler = _HANDLERS.get(line.get("kind", ""))
+            handler = _HANDLERS.get(type(line))
             if handler is not None:
                 handler(self, line)
         return self._text()
@@ -79,59 +99,69 @@ class Sequence:
     def _note(self, name: str, text: str) -> None:
         self._add(f"Note over {_alias(name)}: {text.translate(_ESCAPES)}", name)
 
-    def _header(self, line: dict[str, Any]) -> None:
-        endpoints = line.get("endpoints", {})
-        self._secure = {name: bool(int(n, 16) & SECURE_BIT) for name, n in endpoints.items()}
-        if not line.get("hypervisor", True):
-            self._normal = SPMC
+    def _header(self, line: Header) -> None:
+        self._secure = {name: bool(n & SECURE_BIT) for name, n in line.endpoints.items()}
+        self._normal = HYPERVISOR if line.hypervisor else SPMC
 
-    def _call(self, line: dict[str, Any]) -> None:
-        name = line["endpoint"]
-        self._arrow(name, "->>", self._manager(name), _label(line))
+    def _call(self, line: Call) -> None:
+        self._arrow(line.endpoint, "->>", self._manager(line.endpoint), _label(line.x))
 
-    def _hop(self, line: dict[str, Any]) -> None:
-        self._arrow(self._normal, "->>", SPMC, _label(line))
+    def _hop(self, line: Hop) -> None:
+        self._arrow(self._normal, "->>", SPMC, _label(line.x))
 
-    def _world(self, line: dict[str, Any]) -> None:
-        if line["to"] == "normal":
-            self._crossing.add(line["pe"])
+    def _world(self, line: World) -> None:
+        if line.to == "normal":
+            self._crossing.add(line.pe)
         else:
-            self._crossing.discard(line["pe"])
+            self._crossing.discard(line.pe)
 
-    def _return(self, line: dict[str, Any]) -> None:
-        name = line["endpoint"]
-        if not is_answer([int(line["x"][0], 16)]):
-            return
-        label = _label(line)
-        if line["pe"] in self._crossing:
-            self._crossing.remove(line["pe"])
+    def _return(self, line: Return) -> None:
+        label = _label(line.x)
+        if line.pe in self._crossing:
+            self._crossing.remove(line.pe)
             self._arrow(SPMC, "-->>", self._normal, label)
-        self._arrow(self._manager(name), "-->>", name, label)
+        self._arrow(self._manager(line.endpoint), "-->>", line.endpoint, label)
 
-    def _refuse(self, line: dict[str, Any]) -> None:
-        name = line["endpoint"]
+    def _resume(self, line: Resume) -> None:
+        """The PE has changed worlds, but with no answer."""
+        self._crossing.discard(line.pe)
+
+    def _enter(self, line: Enter) -> None:
+        self._arrow(self._manager(line.endpoint), "->>", line.endpoint, _label(line.x))
+
+    def _refuse(self, line: Refuse) -> None:
+        name = line.endpoint
         judge = self._manager(name) if name in self._secure else SPMC
-        self._note(judge, f"{line['rule']} refuses: {line['status']}")
+        self._note(judge, f"{line.rule} refuses: {line.status}")
 
-    def _memory(self, line: dict[str, Any]) -> None:
-        name = line.get("owner") or line["borrower"]
+    def _owned(self, line: OwnerEvent) -> None:
+        self._memory(line, line.owner, sum(pages for _, pages in line.ranges))
+
+    def _borrowed(self, line: BorrowerEvent) -> None:
+        self._memory(line, line.borrower, sum(pages for *_, pages in line.ranges))
+
+    def _memory(self, line: Record, name: str, pages: int) -> None:
         if name in self._secure:
-            pages = sum(int(each[-1], 16) for each in line["ranges"])
-            self._note(name, f"{line['kind']}: {pages} page{'s' * (pages != 1)}")
+            self._note(name, f"{line.kind}: {pages} page{'s' * (pages != 1)}")
 
-    def _fate(self, line: dict[str, Any]) -> None:
-        name = line.get("partition") or line["context"].rpartition(".")[0]
-        if name in self._secure:
-            what = line.get("reason") or line.get("intid", "")
-            self._note(name, f"{line['kind']} {what}".rstrip())
+    def _context(self, line: Preempt | Abort) -> None:
+        if line.endpoint in self._secure:
+            self._note(line.endpoint, _FATES[type(line)](line))
+
+    def _created(self, line: VmCreated) -> None:
+        self._secure[line.partition] = False
+        self._note(line.partition, "created")
+
+    def _fate(self, line: Interrupt | Aborted | VmDestroyed) -> None:
+        if line.partition in self._secure:
+            self._note(line.partition, _FATES[type(line)](line))
 
 
-def _label(line: dict[str, Any]) -> str:
-    values = [int(value, 16) for value in line["x"]]
-    name = calls.decode(values).name
-    if values[0] & MASK32 == fid.FFA_ERROR and len(values) > 2:
-        status = from_register(values[2])
-        return f"{name} {values[2]:#x}" if status is None else f"{name} {status.name}"
+def _label(x: tuple[int, ...]) -> str:
+    name = calls.decode(x).name
+    if x[0] & MASK32 == fid.FFA_ERROR:
+        status = from_register(x[2])
+        return f"{name} {x[2]:#x}" if status is None else f"{name} {status.name}"
     return name
 
 
@@ -140,17 +170,27 @@ def _alias(name: str) -> str:
     return "p_" + "".join(each if each.isalnum() and each.isascii() else "_" for each in name)
 
 
-_HANDLERS: dict[str, Callable[[Sequence, dict[str, Any]], None]] = {
-    "header": Sequence._header,
-    "call": Sequence._call,
-    "hop": Sequence._hop,
-    "world": Sequence._world,
-    "return": Sequence._return,
-    "refuse": Sequence._refuse,
-    **dict.fromkeys(
-        ("share", "lend", "donate", "retrieve", "relinquish", "restore"), Sequence._memory
-    ),
-    **dict.fromkeys(
-        ("interrupt", "aborted", "crash", "vm_created", "vm_destroyed"), Sequence._fate
-    ),
+_FATES: dict[type[Record], Callable[[Any], str]] = {
+    Abort: lambda line: f"{line.fault} abort at {line.ipa:#x}",
+    Preempt: lambda line: "preempted",
+    Interrupt: lambda line: f"interrupt {line.intid}",
+    Aborted: lambda line: f"aborted {line.reason}",
+    VmDestroyed: lambda line: f"destroyed: {line.reason}",
+}
+"""What is noted of what happens to a partition."""
+
+_HANDLERS: dict[type[Record], Callable[[Sequence, Any], None]] = {
+    Header: Sequence._header,
+    Call: Sequence._call,
+    Hop: Sequence._hop,
+    World: Sequence._world,
+    Return: Sequence._return,
+    Resume: Sequence._resume,
+    Enter: Sequence._enter,
+    Refuse: Sequence._refuse,
+    **dict.fromkeys((Share, Lend, Donate, Restore), Sequence._owned),
+    **dict.fromkeys((Retrieve, Relinquish), Sequence._borrowed),
+    **dict.fromkeys((Abort, Preempt), Sequence._context),
+    **dict.fromkeys((Interrupt, Aborted, VmDestroyed), Sequence._fate),
+    VmCreated: Sequence._created,
 }

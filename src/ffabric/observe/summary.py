@@ -10,9 +10,24 @@ import msgspec
 
 from ffabric.abi.ffa.functions import function_name
 from ffabric.abi.words import MASK32
+from ffabric.firmware.state.events import (
+    BorrowerEvent,
+    Donate,
+    Hop,
+    Lend,
+    OwnerEvent,
+    Refuse,
+    Relinquish,
+    Restore,
+    Retrieve,
+    Share,
+    VmCreated,
+    World,
+)
+from ffabric.machine.events import Call, Event, Record, Resume, Return
+from ffabric.observe.lines import Choices, Header, Unknown
 
 _MOVES = ("share", "lend", "donate", "retrieve", "relinquish", "restore")
-_NO_EVENTS = frozenset({"return", "choices"})
 
 
 class Summary(msgspec.Struct):
@@ -33,41 +48,54 @@ class Summary(msgspec.Struct):
     """A hypervisor passes memory transactions on; the SPMC's view of them is not counted again."""
     endpoints: frozenset[str] = frozenset()
 
-    def add(self, lines: Iterable[dict[str, Any]]) -> Summary:
+    def add(self, lines: Iterable[Record]) -> Summary:
         """Count ``lines`` too."""
         for line in lines:
-            kind = str(line.get("kind"))
-            self.nanoseconds = max(self.nanoseconds, line.get("t", 0))
-            counter = _COUNTERS.get(kind)
-            if counter is not None:
-                counter(self, line)
-            elif kind not in _NO_EVENTS:
-                self.events[kind] += 1
+            if isinstance(line, Event):
+                self.nanoseconds = max(self.nanoseconds, line.t)
+            counter = _COUNTERS.get(type(line), Summary._event)
+            counter(self, line)
         return self
 
-    def _header(self, line: dict[str, Any]) -> None:
+    def _header(self, line: Header) -> None:
         self.before += self.nanoseconds
         self.nanoseconds = 0
-        self.relays = line.get("hypervisor", False)
-        self.endpoints = frozenset(line.get("endpoints", ()))
+        self.relays = line.hypervisor
+        self.endpoints = frozenset(line.endpoints)
 
-    def _call(self, line: dict[str, Any]) -> None:
-        self.calls[function_name(int(line["x"][0], 16) & MASK32)] += 1
-        self.callers[line["endpoint"]] += 1
+    def _call(self, line: Call) -> None:
+        self.calls[function_name(line.x[0] & MASK32)] += 1
+        self.callers[line.endpoint] += 1
 
-    def _hop(self, _line: dict[str, Any]) -> None:
+    def _hop(self, _line: Hop) -> None:
         self.hops += 1
 
-    def _refuse(self, line: dict[str, Any]) -> None:
-        self.refusals[line["rule"]] += 1
+    def _refuse(self, line: Refuse) -> None:
+        self.refusals[line.rule] += 1
 
-    def _world(self, _line: dict[str, Any]) -> None:
+    def _world(self, _line: World) -> None:
         self.world_switches += 1
 
-    def _move(self, line: dict[str, Any]) -> None:
-        whose = line.get("owner") or line["borrower"]
-        if whose in self.endpoints or not self.relays:
-            self.pages[line["kind"]] += sum(int(each[-1], 16) for each in line["ranges"])
+    def _owned(self, line: OwnerEvent) -> None:
+        if line.owner in self.endpoints or not self.relays:
+            self.pages[line.kind] += sum(count for _, count in line.ranges)
+
+    def _borrowed(self, line: BorrowerEvent) -> None:
+        if line.borrower in self.endpoints or not self.relays:
+            self.pages[line.kind] += sum(count for *_, count in line.ranges)
+
+    def _created(self, line: VmCreated) -> None:
+        self.endpoints |= {line.partition}
+        self._event(line)
+
+    def _event(self, line: Event) -> None:
+        self.events[line.kind] += 1
+
+    def _unknown(self, line: Unknown) -> None:
+        self.events[line.name] += 1
+
+    def _nothing(self, _line: Record) -> None:
+        """What is no event of its own."""
 
     def rows(self) -> list[tuple[str, str]]:
         """What to print, as (what, how much)."""
@@ -81,11 +109,15 @@ class Summary(msgspec.Struct):
         return rows
 
 
-_COUNTERS: dict[str, Callable[[Summary, dict[str, Any]], None]] = {
-    "header": Summary._header,
-    "call": Summary._call,
-    "hop": Summary._hop,
-    "refuse": Summary._refuse,
-    "world": Summary._world,
-    **dict.fromkeys(_MOVES, Summary._move),
+_COUNTERS: dict[type[Record], Callable[[Summary, Any], None]] = {
+    Header: Summary._header,
+    Call: Summary._call,
+    Hop: Summary._hop,
+    Refuse: Summary._refuse,
+    World: Summary._world,
+    **dict.fromkeys((Share, Lend, Donate, Restore), Summary._owned),
+    **dict.fromkeys((Retrieve, Relinquish), Summary._borrowed),
+    VmCreated: Summary._created,
+    Unknown: Summary._unknown,
+    **dict.fromkeys((Return, Resume, Choices), Summary._nothing),
 }

@@ -6,7 +6,7 @@ printed line has a style name; whoever prints decides what colour that is, if an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ffabric.abi.errors import DecodeError
@@ -15,9 +15,13 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.version import LATEST
 from ffabric.abi.words import MASK32
-from ffabric.observe.chain import Chains, is_answer
+from ffabric.firmware.state import events as firmware
+from ffabric.machine import events as machine
+from ffabric.machine.events import ContextEvent, Event, Record
+from ffabric.observe.chain import Chains
 from ffabric.observe.descriptor import describe, pages
 from ffabric.observe.dialogue import Dialogue
+from ffabric.observe.lines import Choices, Header, Unknown, as_json
 
 Styled = tuple[str, str]
 """(style, text)"""
@@ -33,7 +37,11 @@ STYLES = {
 }
 """Style name -> what a terminal makes of it (a rich style)."""
 
-_QUIET = frozenset({"choices", "rx", "start"})
+_SCHEDULE: frozenset[type[Record]] = frozenset(
+    {machine.Start, machine.Resume, machine.Slice, machine.Idle}
+)
+"""What tells who has a PE and why, beyond calls and answers."""
+_QUIET: frozenset[type[Record]] = frozenset({Choices, firmware.Rx})
 _REPLY_IDS = frozenset({fid.FFA_SUCCESS_32, fid.FFA_SUCCESS_64})
 _NO_ID = frozenset({fid.FFA_VERSION})
 _GAP = " " * 13
@@ -54,38 +62,49 @@ _NAMED = frozenset({"id", "sender", "receiver", "target", "endpoint", "vm", "bor
 
 
 class Reader:
-    """Turns trace lines into text; remembers what each context asked, to decode its answers.
+    """Turns the lines of a trace into text; remembers what each context asked, for its answers.
 
     It knows the names of endpoints from the header, if it is given that too.
 
-    ``hops`` shows the calls between partition managers too, ``brief`` says of direct messages who
-    sends them to whom by name, ``version`` is how calls are laid out.
+    ``hops`` shows the calls between partition managers too, ``schedule`` who gets a PE without an
+    answer and who gives it up without a call. ``brief`` says of direct messages who sends them to
+    whom by name, ``version`` is how calls are laid out.
     """
 
-    def __init__(self, *, hops: bool = False, brief: bool = False, version: int = LATEST) -> None:
-        self._hops = hops
+    def __init__(
+        self,
+        *,
+        hops: bool = False,
+        schedule: bool = False,
+        brief: bool = False,
+        version: int = LATEST,
+    ) -> None:
+        self._quiet = _QUIET if schedule else _QUIET | _SCHEDULE
+        if not hops:
+            self._quiet |= {firmware.Hop}
         self._brief = brief
         self._version = version
-        self._asked: dict[tuple[str, int], list[int]] = {}
+        self._asked: dict[tuple[str, int], tuple[int, ...]] = {}
         self._chains = Chains()
         self._dialogue = Dialogue()
         self._names: dict[int, str] = {}
-        self._switches: list[dict[str, Any]] = []
+        self._switches: list[firmware.World] = []
 
-    def read(self, lines: Iterable[dict[str, Any]]) -> Iterator[Styled]:
+    def read(self, lines: Iterable[Record]) -> Iterator[Styled]:
         """The text of ``lines``."""
         for line in lines:
             yield from self.line(line)
 
-    def line(self, line: dict[str, Any]) -> Iterator[Styled]:
+    def line(self, line: Record) -> Iterator[Styled]:
         """The text of one line; none for what a person does not need."""
-        kind = line.get("kind", "")
-        if kind in _QUIET:
-            return
-        if kind == "world":
+        if isinstance(line, firmware.World):
             self._switches.append(line)
             return
-        for styled in _HANDLERS.get(kind, Reader._event)(self, line):
+        if isinstance(line, machine.Resume):
+            self._chains.resume(line)
+        if type(line) in self._quiet:
+            return
+        for styled in _HANDLERS.get(type(line), Reader._event)(self, line):
             if self._switches:
                 yield from self._world()
             yield styled
@@ -95,62 +114,58 @@ class Reader:
         if self._switches:
             yield from self._world()
 
-    def overlook(self, line: dict[str, Any]) -> None:
+    def overlook(self, line: Record) -> None:
         """Take note of a line that is not to be told: what was asked decides what answers mean."""
-        if line["kind"] == "call":
-            self._asked[line["endpoint"], line["vcpu"]] = _numbers(line)
+        if isinstance(line, machine.Call):
+            self._asked[line.endpoint, line.vcpu] = line.x
 
-    def _header(self, line: dict[str, Any]) -> Iterator[Styled]:
-        endpoints = line.get("endpoints", {})
-        self._names = {int(number, 16): name for name, number in endpoints.items()}
-        if line.get("hypervisor"):
+    def _header(self, line: Header) -> Iterator[Styled]:
+        self._names = {number: name for name, number in line.endpoints.items()}
+        if line.hypervisor:
             self._names[0] = "hypervisor"
         self._dialogue.header(line)
         return iter(())
 
-    def _call(self, line: dict[str, Any]) -> Iterator[Styled]:
-        registers = _numbers(line)
-        function = registers[0] & MASK32
-        self._asked[line["endpoint"], line["vcpu"]] = registers
+    def _call(self, line: machine.Call) -> Iterator[Styled]:
+        function = line.x[0] & MASK32
+        self._asked[line.endpoint, line.vcpu] = line.x
         indent = " " * (3 + _STEP * self._chains.call(line, function))
-        text = self._decoded(self._message(line, registers))
+        text = self._decoded(self._message(line.pe, line.x))
         yield "call", _stamp(line) + f"{_who(line)}{indent}{text}"
-        for _, data in line.get("write", ()):
-            carried = describe(function, bytes.fromhex(data), self._version, self._names)
+        for _, data in line.write:
+            carried = describe(function, data, self._version, self._names)
             if carried:
                 yield "call", f"{_GAP}{'':14}{indent}{carried}"
 
-    def _hop(self, line: dict[str, Any]) -> Iterator[Styled]:
-        if self._hops:
-            text = self._decoded(calls.decode(_numbers(line), self._version))
-            yield "hop", _stamp(line) + f"{_who(line)}   {text}"
+    def _hop(self, line: firmware.Hop) -> Iterator[Styled]:
+        text = self._decoded(calls.decode(line.x, self._version))
+        yield "hop", _stamp(line) + f"{_who(line)}   {text}"
 
-    def _return(self, line: dict[str, Any]) -> Iterator[Styled]:
+    def _return(self, line: machine.Return) -> Iterator[Styled]:
         depth = self._chains.resume(line)
-        registers = _numbers(line)
-        asked = self._asked.get((line["endpoint"], line["vcpu"]))
-        if asked is None or not is_answer(registers):
+        asked = self._asked.get((line.endpoint, line.vcpu))
+        if asked is None:
             return
         function = asked[0] & MASK32
         no_id = function in _NO_ID or not fid.is_ffa(function)
-        if registers[0] & MASK32 in _REPLY_IDS or no_id:
-            text = self._decoded(calls.decode_reply(asked, registers, self._version))
+        if line.x[0] & MASK32 in _REPLY_IDS or no_id:
+            text = self._decoded(calls.decode_reply(asked, line.x, self._version))
         else:
-            text = self._decoded(self._message(line, registers))
+            text = self._decoded(self._message(line.pe, line.x))
         if function == fid.FFA_PARTITION_INFO_GET_REGS:
-            text = self._partitions(asked, registers) or text
+            text = self._partitions(asked, line.x) or text
         yield "return", _stamp(line) + f"{_who(line)} <{' ' * (1 + _STEP * depth)}{text}"
 
-    def _message(self, line: dict[str, Any], registers: list[int]) -> calls.Call:
+    def _message(self, pe: int, registers: Sequence[int]) -> calls.Call:
         """A call, a direct message in the words of its service."""
         call = calls.decode(registers, self._version)
-        said = self._dialogue.text(line.get("pe", 0), registers)
+        said = self._dialogue.text(pe, registers)
         if said:
             call.fields = [field for field in call.fields if field[0] not in _PAYLOAD]
             call.notes.append(said)
         return call
 
-    def _partitions(self, asked: list[int], registers: list[int]) -> str:
+    def _partitions(self, asked: Sequence[int], registers: Sequence[int]) -> str:
         """The partitions that registers describe; nothing if they describe none."""
         try:
             found = info.parse_registers(registers, asked[3] & 0xFFFF).infos
@@ -195,55 +210,83 @@ class Reader:
         known = field in _NAMED and value in self._names
         return f"{text} ({self._names[value]})" if known else text
 
-    def _refuse(self, line: dict[str, Any]) -> Iterator[Styled]:
-        yield "refuse", f"{_stamp(line)}{_who(line)} ! refused by {line['rule']}: {line['status']}"
-        yield "refuse", f"{_GAP}{'':14}   {line['text']}"
-        compared = f"got {line['got']}, expected {line['expected']} ({line['section']})"
+    def _refuse(self, line: firmware.Refuse) -> Iterator[Styled]:
+        yield "refuse", f"{_stamp(line)}{_who(line)} ! refused by {line.rule}: {line.status}"
+        yield "refuse", f"{_GAP}{'':14}   {line.text}"
+        compared = f"got {line.got}, expected {line.expected} ({line.section})"
         yield "refuse", f"{_GAP}{'':14}   {compared}"
 
     def _world(self) -> Iterator[Styled]:
         """The world switches since the last line that was printed, a line for each PE."""
-        found: dict[int, list[dict[str, Any]]] = {}
+        found: dict[int, list[firmware.World]] = {}
         for line in self._switches:
-            found.setdefault(line["pe"], []).append(line)
+            found.setdefault(line.pe, []).append(line)
         self._switches = []
         for lines in found.values():
             last = lines[-1]
-            text = _ARROWS[last["to"]]
+            text = _ARROWS[last.to]
             if len(lines) > 1:
-                text = f"{len(lines)} world switches, to the {last['to']} world"
+                text = f"{len(lines)} world switches, to the {last.to} world"
             yield "world", f"{_stamp(last)}{f' {text} ':-^58}"
 
-    def _memory(self, line: dict[str, Any]) -> Iterator[Styled]:
-        whose = line.get("owner") or line["borrower"]
-        ranges = [(int(each[0], 16), int(each[-1], 16)) for each in line["ranges"]]
-        yield "event", f"{_stamp(line)}{'':14} * {line['kind']} {whose}: {pages(ranges)}"
+    def _enter(self, line: firmware.Enter) -> Iterator[Styled]:
+        text = self._decoded(calls.decode(line.x, self._version))
+        what = f"* entered at its {line.vector} vector"
+        yield "event", _stamp(line) + f"{_who(line)} {what}" + (f": {text}" if line.x[0] else "")
 
-    def _console(self, line: dict[str, Any]) -> Iterator[Styled]:
-        yield "console", f"{_stamp(line)}{line['partition']}: {line['text']}"
+    def _owned(self, line: firmware.OwnerEvent) -> Iterator[Styled]:
+        yield "event", _memory(line, line.owner, line.ranges)
 
-    def _created(self, line: dict[str, Any]) -> Iterator[Styled]:
-        self._names[int(line["endpoint"], 16)] = line["partition"]
+    def _borrowed(self, line: firmware.BorrowerEvent) -> Iterator[Styled]:
+        ranges = [(ipa, count) for ipa, _, count in line.ranges]
+        yield "event", _memory(line, line.borrower, ranges)
+
+    def _console(self, line: firmware.Console) -> Iterator[Styled]:
+        yield "console", f"{_stamp(line)}{line.partition}: {line.text}"
+
+    def _created(self, line: firmware.VmCreated) -> Iterator[Styled]:
+        self._names[line.endpoint] = line.partition
         yield from self._event(line)
 
-    def _event(self, line: dict[str, Any]) -> Iterator[Styled]:
-        fields = {k: v for k, v in line.items() if k not in ("kind", "t", "pe")}
-        text = " ".join(f"{name}={_short(value)}" for name, value in fields.items())
-        yield "event", f"{_stamp(line)}{'':14} * {line['kind']} {text}"
+    def _context(self, line: ContextEvent) -> Iterator[Styled]:
+        yield "event", f"{_stamp(line)}{_who(line)} * {_said(line, 'endpoint', 'vcpu')}"
+
+    def _event(self, line: Event) -> Iterator[Styled]:
+        yield "event", f"{_stamp(line)}{'':14} * {_said(line)}"
+
+    def _unknown(self, line: Unknown) -> Iterator[Styled]:
+        """A line of a newer version, as it is."""
+        pe, t = line.fields.get("pe"), line.fields.get("t")
+        where = f"PE{pe}" if isinstance(pe, int) else ""
+        when = f"{t / 1000:>8.1f}" if isinstance(t, int) else " " * 8
+        yield "event", f"{where:<4}{when} {'':14} * {line.name} {_fields(line.fields)}".rstrip()
 
 
-def _numbers(line: dict[str, Any]) -> list[int]:
-    values = [int(value, 16) for value in line["x"]]
-    return values + [0] * (18 - len(values))
+def _memory(line: Event, whose: str, ranges: Sequence[tuple[int, int]]) -> str:
+    return f"{_stamp(line)}{'':14} * {line.kind} {whose}: {pages(ranges)}"
 
 
-def _who(line: dict[str, Any]) -> str:
-    return f"{line['endpoint']}.{line['vcpu']}".ljust(14)
+def _who(line: ContextEvent) -> str:
+    return f"{line.endpoint}.{line.vcpu}".ljust(14)
 
 
-def _stamp(line: dict[str, Any]) -> str:
-    where = f"PE{line['pe']}" if "pe" in line else ""
-    return f"{where:<4}{line['t'] / 1000:>8.1f} "
+def _stamp(line: Event) -> str:
+    pe = getattr(line, "pe", None)
+    where = "" if pe is None else f"PE{pe}"
+    return f"{where:<4}{line.t / 1000:>8.1f} "
+
+
+def _said(line: Event, *without: str) -> str:
+    """A kind and its fields, but for those that stand elsewhere."""
+    return f"{line.kind} {_fields(as_json(line), *without)}".rstrip()
+
+
+def _fields(found: dict[str, Any], *without: str) -> str:
+    return " ".join(
+        f"{name}={_short(value)}"
+        for name, value in found.items()
+        if name not in ("kind", "t", "pe", *without)
+    )
 
 
 def _short(value: Any) -> str:
@@ -252,15 +295,19 @@ def _short(value: Any) -> str:
     return str(value)
 
 
-_HANDLERS: dict[str, Callable[[Reader, dict[str, Any]], Iterator[Styled]]] = {
-    "header": Reader._header,
-    "call": Reader._call,
-    "hop": Reader._hop,
-    "return": Reader._return,
-    "refuse": Reader._refuse,
-    "console": Reader._console,
-    "vm_created": Reader._created,
+_HANDLERS: dict[type[Record], Callable[[Reader, Any], Iterator[Styled]]] = {
+    Header: Reader._header,
+    Unknown: Reader._unknown,
+    machine.Call: Reader._call,
+    machine.Return: Reader._return,
+    **dict.fromkeys((*_SCHEDULE, machine.Abort, machine.Crash, firmware.Preempt), Reader._context),
+    firmware.Hop: Reader._hop,
+    firmware.Refuse: Reader._refuse,
+    firmware.Enter: Reader._enter,
+    firmware.Console: Reader._console,
+    firmware.VmCreated: Reader._created,
     **dict.fromkeys(
-        ("share", "lend", "donate", "retrieve", "relinquish", "restore"), Reader._memory
+        (firmware.Share, firmware.Lend, firmware.Donate, firmware.Restore), Reader._owned
     ),
+    **dict.fromkeys((firmware.Retrieve, firmware.Relinquish), Reader._borrowed),
 }

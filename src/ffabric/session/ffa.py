@@ -32,6 +32,10 @@ class BlockingFfa(Blocking, Calls):
         self.calls = Ffa(vcpu)
         self._take = take
 
+    def ready(self) -> None:
+        """Have the PE. Raises Stalled if the vCPU does not get it."""
+        self._take()
+
     def exit(self, kind: int) -> None:
         """Make an exit; raises Blocked if the vCPU does not get control back."""
         if not self._take().call(kind):

@@ -17,6 +17,10 @@ class BlockingDriver(Blocking, DriverCalls):
         super().__init__(ffa, state)
         self.calls = Driver(ffa.calls, self.state, patient=False)
 
+    def ready(self) -> None:
+        """Have the PE. Raises Stalled if the vCPU does not get it."""
+        self.ffa.ready()
+
     def exit(self, kind: int) -> None:
         """Make an exit; raises Blocked if the vCPU does not get control back."""
         self.ffa.exit(kind)

@@ -21,7 +21,7 @@ from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PartitionDraft
 
 if TYPE_CHECKING:
-    from ffabric.firmware.state.tracer import Tracer
+    from ffabric.machine.events import Tracer
     from ffabric.system import system as booted
     from ffabric.system.crash import PartitionCrashed
     from ffabric.system.vcpu import Software

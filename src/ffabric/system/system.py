@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Manager
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.firmware.state.rules import Refused
-    from ffabric.firmware.state.tracer import Tracer
     from ffabric.machine.access import GuestAccess
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
+    from ffabric.machine.events import Tracer
     from ffabric.machine.machine import PE
 
 

@@ -19,6 +19,7 @@ from ffabric.firmware.manager.setup import console, discovery, features, mailbox
 from ffabric.firmware.state.call_table import CallTable
 from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.endpoints import Sp, Vm, World
+from ffabric.firmware.state.events import Refuse
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine.machine import PE
 from ffabric.machine.memory import PhysicalMemory
@@ -47,16 +48,14 @@ class Tracer:
     """Keeps what it hears."""
 
     def __init__(self):
-        self.calls, self.refusals, self.events = [], [], []
+        self.events = []
 
-    def call(self, pe, ctx, x):
-        self.calls.append(x[0])
+    def record(self, event):
+        self.events.append(event)
 
-    def refused(self, pe, ctx, refusal):
-        self.refusals.append(refusal)
-
-    def event(self, pe, kind, **fields):
-        self.events.append((kind, fields))
+    @property
+    def refusals(self):
+        return [each for each in self.events if isinstance(each, Refuse)]
 
 
 class Bench(Manager):
@@ -146,9 +145,9 @@ class Bench(Manager):
         assert sum(self.refusals.values()) == before + 1, "no rule refused the call"
         refusal = self.tracer.refusals[-1]
         assert x[0:2] == [fid.FFA_ERROR, 0]
-        assert from_register(x[2]) is refusal.rule.status
+        assert from_register(x[2]).name == refusal.status
         assert x[3:8] == [0] * 5
-        return refusal.rule.id
+        return refusal.rule
 
     def last_refusal(self):
         """What was refused last, in words."""

@@ -163,7 +163,7 @@ def test_what_is_not_time_is_measured_at_once():
 
 def test_a_trace_is_written_within_the_time_of_its_run(monkeypatch):
     flushed = []
-    monkeypatch.setattr(runner.Trace, "flush", lambda trace: flushed.append(len(trace.records)))
+    monkeypatch.setattr(runner.Trace, "flush", lambda trace: flushed.append(len(trace.texts)))
     (benchmark,) = [each for each in BENCHMARKS if each.name == "direct.sp-sp"]
     list(measure(benchmark, Effort(runs=2, seconds=0)))
     assert len(flushed) == 3

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from ffabric.cli.demo import demo
+from ffabric.firmware.state.events import Refuse
 from ffabric.lab.demo import stage
 from ffabric.lab.demo.campaign import campaign, play, play_twice
 from ffabric.lab.demo.doorbell import Driver
@@ -15,6 +16,7 @@ from ffabric.lab.demo.scenes import Demo
 from ffabric.lab.demo.trusted import Savings
 from ffabric.lab.demo.vms import Alice, DemoFailed
 from ffabric.machine.choices import ReplayError
+from ffabric.machine.events import ContextEvent
 
 pytest.importorskip("unicorn")
 
@@ -43,21 +45,21 @@ def test_it_has_what_it_promises(first):
     for part in ("S-EL1  python   MP 8", "S-EL1  python   UP", "S-EL0  unicorn  UP", "-> PA 0x"):
         assert part in facts
     every = [line for scene in first.values() for line in scene.lines]
-    assert {line["pe"] for line in every if "pe" in line} == set(range(8))
-    kinds = {line["kind"] for line in every}
+    assert {line.pe for line in every if isinstance(line, ContextEvent)} == set(range(8))
+    kinds = {line.kind for line in every}
     assert {"share", "lend", "donate", "retrieve", "relinquish", "restore"} <= kinds
     assert {"vm_created", "vm_destroyed", "notification", "world"} <= kinds
 
 
 def test_the_refusals_are_explained(first):
-    rules = {line["rule"]: line for line in first["refusals"].lines if line["kind"] == "refuse"}
+    rules = {line.rule: line for line in first["refusals"].lines if isinstance(line, Refuse)}
     assert set(rules) >= {
         "mem.share.unaligned_base", "mem.share.not_owned", "mem.reclaim.retrieved",
         "mem.retrieve.instruction_access_missing", "mem.retrieve.execute_non_secure",
     }  # fmt: skip
     unaligned = rules["mem.share.unaligned_base"]
-    assert unaligned["section"] == "DEN0140 1.2, table 1.13"
-    assert unaligned["expected"] == "a multiple of 0x1000"
+    assert unaligned.section == "DEN0140 1.2, table 1.13"
+    assert unaligned.expected == "a multiple of 0x1000"
 
 
 def test_memory_of_the_normal_world_is_never_executable_and_comes_back_as_it_was(first):
@@ -70,8 +72,8 @@ def test_the_excerpt_leaves_no_call_of_memory_out(first):
     every, chosen = list(scene.lines), list(excerpt(scene.lines))
     assert len(chosen) < len(every)
     for kind in ("share", "lend", "donate", "retrieve", "refuse"):
-        count = sum(line["kind"] == kind for line in every)
-        assert sum(line["kind"] == kind for line in chosen) == count
+        count = sum(line.kind == kind for line in every)
+        assert sum(line.kind == kind for line in chosen) == count
 
 
 def test_a_seed_makes_one_run_and_its_choices_make_it_again():

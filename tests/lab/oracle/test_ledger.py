@@ -11,6 +11,7 @@ from ffabric.firmware.state import region
 from ffabric.firmware.state.region import DONATE, LEND
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.oracle.ledger import Ledger
+from ffabric.machine.events import Return
 from ffabric.machine.stage2 import S2AP_W, VALID, XN
 from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
@@ -120,7 +121,10 @@ def test_it_follows_a_call_whose_answer_is_on_the_way(monkeypatch, watched):
     system = watched()
     v, page = system["v"].ffa, system.page("v")
     v.map_buffers()
-    monkeypatch.setattr(system.ledger, "resume", lambda pe, ctx: None)  # its PE is taken first
+    hear = system.ledger.record
+    monkeypatch.setattr(  # its PE is taken first
+        system.ledger, "record", lambda event: isinstance(event, Return) or hear(event)
+    )
     handle = v.lend("a", ipa=page)
     system.ledger.check()
     assert [*system.ledger.given] == [handle]

@@ -25,7 +25,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import pack_ids, unpack_ids
 from ffabric.firmware.manager.setup import mailbox
-from ffabric.firmware.state import reply, runtime_model
+from ffabric.firmware.state import events, reply, runtime_model
 from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.partition import ExecutionContext, Partition
 from ffabric.firmware.state.rules import refuse, rule
@@ -118,13 +118,18 @@ def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         return _rejoin(pm, pe, caller, ctx)
     judge_run(pe, caller, ctx)
     if ctx.state is State.WAITING:
-        ctx.x[0:8] = (fid.FFA_RUN, word, 0, 0, 0, 0, 0, 0)
+        answer_wait(ctx)
         caller.lend(ctx, pe)
     else:
         go_on(pe, caller, ctx)
     if target.signals:
         pm.scheduler.entering(pe, ctx)
     return ctx
+
+
+def answer_wait(ctx: ExecutionContext) -> None:
+    """``ctx`` is WAITING and gets cycles: FFA_RUN is the answer to its FFA_MSG_WAIT."""
+    ctx.x[0:8] = (fid.FFA_RUN, pack_ids(ctx.partition.id, ctx.index), 0, 0, 0, 0, 0, 0)
 
 
 def go_on(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
@@ -286,7 +291,7 @@ def kill(pm: Manager, partition: Partition, reason: str) -> None:
     """``partition`` has failed: stop it, and tell who wants to know."""
     stop(partition, reason)
     if pm.tracer is not None:
-        pm.tracer.event(None, "aborted", partition=partition.name, reason=reason)
+        pm.tracer.record(events.Aborted(partition.name, reason))
     pm.died(partition)
 
 

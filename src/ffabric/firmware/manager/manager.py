@@ -19,7 +19,7 @@ from ffabric.abi.ffa.functions import is_ffa
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.smccc import SMC64
 from ffabric.abi.words import MASK32, PAGE
-from ffabric.firmware.state import reply
+from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
 from ffabric.firmware.state.region import Regions
@@ -30,7 +30,7 @@ from ffabric.machine.pages import NoPages
 if TYPE_CHECKING:
     from ffabric.firmware.manager.peer import Peer, Scheduler
     from ffabric.firmware.state.notifications import NotificationState
-    from ffabric.firmware.state.tracer import Tracer
+    from ffabric.machine.events import Tracer
     from ffabric.machine.machine import PE, Machine
     from ffabric.machine.pages import PagePool
 
@@ -132,8 +132,6 @@ class Manager:
         """Answer the call in the registers of ``caller``."""
         x = caller.x
         function = x[0] & MASK32
-        if self.tracer is not None:
-            self.tracer.call(pe, caller, x)
         partition = caller.partition
         entry = partition.calls.entries.get(function)
         if entry is None:
@@ -162,7 +160,7 @@ class Manager:
         if self.on_refused is not None:
             self.on_refused(pe, refusal)
         if self.tracer is not None:
-            self.tracer.refused(pe, caller, refusal)
+            self.tracer.record(events.refusal(pe, caller, refusal))
         reply.error(caller.x, broken.status)
 
     def give(self, pe: PE, ctx: ExecutionContext) -> Next:
@@ -175,8 +173,6 @@ class Manager:
             nxt = nxt.gate(pe, nxt)
         if nxt is not pe.current:
             self.machine.schedule(pe, nxt)
-            if self.tracer is not None and nxt is not None:
-                self.tracer.resume(pe, nxt)
 
     def died(self, partition: Partition) -> None:
         """``partition`` has crashed or given up; ``partition.fate`` says why."""

@@ -17,13 +17,15 @@ FIQs (GICv3, Group 1 Non-secure, at S-EL1) to return such an RPC.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from ffabric.abi.optee import smc
 from ffabric.abi.smccc import FAST_CALL, Owner
 from ffabric.abi.words import MASK32
+from ffabric.firmware.state import events
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext, Partition
+from ffabric.machine import events as machine
 from ffabric.machine import exits
 from ffabric.machine.gic import GROUP1NS
 
@@ -31,13 +33,18 @@ if TYPE_CHECKING:
     from ffabric.firmware.monitor.worlds import WorldSwitch
     from ffabric.firmware.state.endpoints import Booted
     from ffabric.firmware.state.partition import Next
-    from ffabric.firmware.state.tracer import Tracer
+    from ffabric.machine.events import Tracer
     from ffabric.machine.machine import PE
 
 IRQ, FIQ = 0, 1
 UNKNOWN = 0xFFFFFFFFFFFFFFFF
 YIELDING, FAST, CPU_ON, FIQ_ENTRY = 0, 4, 8, 24
 """Offsets of the vectors: one branch instruction each."""
+_VECTORS: dict[int, Literal["yielding", "fast", "fiq"]] = {
+    YIELDING: "yielding",
+    FAST: "fast",
+    FIQ_ENTRY: "fiq",
+}
 _FIRST, _LAST = Owner.TRUSTED_OS, 63
 
 
@@ -115,6 +122,10 @@ class Dispatcher:
         ctx.initialise(pe)
         runner = self.runners[pe.index]
         runner.start(entry, 0)
+        if self.tracer is not None:
+            self.machine.leaves_call(
+                ctx, machine.Start(pe.index, ctx.endpoint, ctx.index, entry, 0)
+            )
         ctx.x[:] = [0, 0, self.partition.boot_information, *[0] * 15]
         runner.branch(entry)
         return ctx
@@ -146,6 +157,11 @@ class Dispatcher:
         assert self.vectors is not None
         ctx.enter(pe)
         self.runners[pe.index].branch(self.vectors + vector)
+        if self.tracer is not None:
+            self.machine.leaves_call(
+                ctx,
+                events.Enter(pe.index, ctx.endpoint, ctx.index, _VECTORS[vector], tuple(ctx.x)),
+            )
         self.interrupt(ctx, self.machine.gic.pending(pe.index))
         return ctx
 
@@ -180,8 +196,6 @@ class Dispatcher:
     def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
         """An exit of the trusted OS."""
         if exit_ == exits.SMC:
-            if self.tracer is not None:
-                self.tracer.call(pe, ctx, ctx.x)
             handler = _RETURNS.get(ctx.x[0] & MASK32)
             if handler is not None:
                 return handler(self, pe, ctx)
@@ -250,7 +264,7 @@ class Dispatcher:
         self.partition.alive = False
         self.partition.fate = why
         if self.tracer is not None:
-            self.tracer.event(pe, "crash", context=ctx.name, reason=why)
+            self.tracer.record(events.Aborted(self.partition.name, why))
         if self.on_death is not None:
             self.on_death(self.partition)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ffabric.firmware.state import events
 from ffabric.firmware.state.partition import ExecutionContext, Partition
 from ffabric.machine import exits
 
@@ -33,8 +34,7 @@ class Kernel:
         kernel = self.gates[pe.index]
         cpu = self.monitor.cpus[pe.index]
         kernel.power_on(pe)
-        assert kernel.runner is not None
-        kernel.runner.start(cpu.entry, cpu.argument)
+        self.monitor.machine.start(kernel, cpu.entry, cpu.argument)
         return kernel
 
     def returned(self, pe: PE, gate: ExecutionContext) -> Next:
@@ -55,9 +55,6 @@ class Kernel:
     def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
         """An exit: there is nobody below EL3 to take it."""
         if exit_ == exits.SMC:
-            tracer = self.monitor.tracer
-            if tracer is not None:
-                tracer.call(pe, ctx, ctx.x)
             nxt = self.monitor.from_normal(pe, ctx)
             if not pe.on:
                 ctx.power_off()
@@ -84,7 +81,7 @@ class Kernel:
 
     def _crash(self, pe: PE, ctx: ExecutionContext) -> Next:
         if self.monitor.tracer is not None:
-            self.monitor.tracer.event(pe, "crash", context=ctx.name, reason=ctx.crash)
+            self.monitor.tracer.record(events.Aborted(ctx.partition.name, ctx.crash))
         ctx.abort()
         ctx.partition.alive = False
         ctx.partition.fate = ctx.crash

@@ -15,10 +15,10 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, pack_ids
-from ffabric.firmware.state import reply
+from ffabric.firmware.state import events, reply
 
 if TYPE_CHECKING:
-    from ffabric.firmware.state.tracer import Tracer
+    from ffabric.machine.events import Tracer
     from ffabric.machine.machine import PE
 
 FIRST_ID = 0xFFC0
@@ -92,7 +92,7 @@ class LogicalPartitions:
             return
         partition.request(x)
         if self.tracer is not None:
-            self.tracer.event(pe, "logical", partition=partition.name)
+            self.tracer.record(events.Logical(pe.index, partition.name))
 
 
 LOGICAL_PARTITIONS = (

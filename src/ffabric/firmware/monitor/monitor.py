@@ -9,7 +9,7 @@ is counted: it is what a real system pays for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ffabric.abi import smccc
 from ffabric.abi.ffa import functions as fid
@@ -18,13 +18,13 @@ from ffabric.firmware.monitor.dispatcher import Dispatcher, is_for_trusted_os
 from ffabric.firmware.monitor.logical import read_receiver
 from ffabric.firmware.monitor.psci import Psci
 from ffabric.firmware.monitor.worlds import Cpu
-from ffabric.firmware.state import reply
+from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.logical import LogicalPartitions
     from ffabric.firmware.monitor.worlds import NormalWorld, SecureWorld
-    from ffabric.firmware.state.tracer import Tracer
+    from ffabric.machine.events import Tracer
     from ffabric.machine.machine import PE, Machine
 
 NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF
@@ -83,6 +83,8 @@ class Monitor:
         gate = self.secure.gates[pe.index]
         gate.x[:] = x
         self._switch(pe, "secure")
+        if self.tracer is not None:
+            self.tracer.record(events.Hop(pe.index, gate.endpoint, gate.index, tuple(x)))
         return self.secure.call(pe, gate)
 
     def answered(self, pe: PE, caller: ExecutionContext) -> Next:
@@ -138,10 +140,10 @@ class Monitor:
         self.normal.leave(pe)
         self._switch(pe, "secure")
 
-    def _switch(self, pe: PE, world: str) -> None:
+    def _switch(self, pe: PE, world: Literal["secure", "normal"]) -> None:
         self.world_switches += 1
         if self.tracer is not None:
-            self.tracer.event(pe, "world", to=world)
+            self.tracer.record(events.World(pe.index, world))
 
 
 def _uses(world: Partition, function: int) -> bool:

@@ -69,7 +69,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import pack_ids
 from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.spmc import notifications
-from ffabric.firmware.state import reply
+from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.endpoints import Action, sp_of
 from ffabric.firmware.state.partition import ExecutionContext
@@ -137,6 +137,8 @@ def preempt(spmc: Spmc, pe: PE, running: ExecutionContext) -> ExecutionContext:
     """``running`` stops where it is; whoever waits for it has the PE and can FFA_RUN it."""
     asker = cycles.waiter(running)
     assert asker is not None
+    if spmc.tracer is not None:
+        spmc.tracer.record(events.preemption(pe, running))
     reply.interrupt(asker.x, pack_ids(running.partition.id, running.index))
     running.preempt(asker, pe)
     return asker
@@ -156,13 +158,18 @@ def secure(spmc: Spmc, pe: PE, intid: int, running: ExecutionContext) -> Next:
         gic.deactivate(pe.index, intid)
     virtual_interrupts.pend(target, intid)
     if spmc.tracer is not None:
-        spmc.tracer.event(pe, "interrupt", intid=intid, partition=owner.name)
+        spmc.tracer.record(events.Interrupt(pe.index, intid, owner.name))
     if target.pe is not None and target.pe.current is target:
         spmc.machine.wake(target.pe)
     if target.state is State.WAITING and owner.sri_while_waiting:
         return _to_schedule(spmc, pe, target, running)
     signal = _SIGNALS.get(target.state)
-    return running if signal is None else signal(pe, target, running)
+    if signal is None:
+        return running
+    nxt = signal(pe, target, running)
+    if spmc.tracer is not None and nxt is not running and running.gate is None:
+        spmc.tracer.record(events.preemption(pe, running, nxt))
+    return nxt
 
 
 def _to_schedule(spmc: Spmc, pe: PE, target: ExecutionContext, nxt: Next) -> Next:
@@ -223,6 +230,8 @@ def entered_waiting(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Nex
         return nxt
     if sp_of(ctx.partition).sri_on_wait:
         return _to_schedule(spmc, pe, ctx, nxt)
+    if spmc.tracer is not None and nxt is not None and nxt.gate is None:
+        spmc.tracer.record(events.preemption(pe, nxt, ctx))
     return _handle(pe, ctx, nxt)
 
 

@@ -61,11 +61,7 @@ class SecureScheduler:
         ctx.initialise(pe)
         entry = partition.entry if ctx.index == 0 else partition.secondary_entry
         assert entry is not None
-        assert ctx.runner is not None
-        ctx.runner.start(entry, partition.boot_information)
-        tracer = self._spmc.tracer
-        if tracer is not None:
-            tracer.event(pe, "start", context=ctx.name, entry=entry)
+        self._spmc.machine.start(ctx, entry, partition.boot_information)
 
     def call(self, pe: PE, gate: ExecutionContext) -> Next:
         """The normal world has made the call in the registers of ``gate``."""
@@ -132,6 +128,7 @@ class SecureScheduler:
         except Refused:
             return None
         if ctx.state is State.WAITING:
+            cycles.answer_wait(ctx)
             gate.lend(ctx, pe)
         elif ctx.state is State.PREEMPTED:
             cycles.go_on(pe, gate, ctx)
@@ -188,10 +185,6 @@ def _abort(spmc: Spmc, pe: PE, ctx: ExecutionContext) -> Next:
     """A stage-2 fault: an S-EL1 partition takes it as an abort of its own, S-EL0 cannot."""
     fault = ctx.fault
     assert fault is not None
-    if spmc.tracer is not None:
-        spmc.tracer.event(
-            pe, "abort", context=ctx.name, ipa=fault.ipa, write=fault.write, fault=fault.kind
-        )
     if ctx.partition.el == 0:
         return cycles.abort(spmc, pe, ctx, f"{fault.kind} abort at {fault.ipa:#x}")
     assert ctx.runner is not None

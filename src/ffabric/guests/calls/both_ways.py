@@ -94,6 +94,10 @@ class Blocking:
         for name, _ in _calls(cls):
             setattr(cls, name, _driven(name, getattr_static(cls, name).function))
 
+    def ready(self) -> None:
+        """Have the PE: what the vCPU goes on with is in its registers until then."""
+        raise NotImplementedError
+
     def exit(self, kind: int) -> None:
         """Make the exit ``kind`` with the registers as they are, until it returns."""
         raise NotImplementedError
@@ -101,11 +105,14 @@ class Blocking:
     def drive(self, made: Coroutine[int, None, R]) -> R:
         """Make a call to its end: its result."""
         try:
+            self.ready()
             while True:
                 self.exit(made.send(None))
         except StopIteration as stop:
             result: R = stop.value
             return result
+        finally:
+            made.close()
 
 
 class both_ways(Generic[S, P, R]):  # noqa: N801 - a decorator

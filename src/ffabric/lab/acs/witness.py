@@ -12,24 +12,24 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Self
 
 import msgspec
 
 from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
+from ffabric.firmware.state.events import Console as Printed
+from ffabric.firmware.state.events import Refuse
 from ffabric.lab.acs.console import Case, Console, Verdict
 from ffabric.lab.running import End, Outcome, run_to_end
+from ffabric.machine.events import Call, Event, Record, Return
+from ffabric.observe.lines import read_lines
 from ffabric.observe.text import Reader
-from ffabric.observe.trace import Trace, read_lines
+from ffabric.observe.trace import Trace
 
 if TYPE_CHECKING:
-    from ffabric.firmware.state.partition import ExecutionContext
-    from ffabric.firmware.state.rules import Refused
-    from ffabric.machine.clock import Event
-    from ffabric.machine.context import Context
-    from ffabric.machine.machine import PE
+    from ffabric.machine.clock import Event as Deadline
     from ffabric.system.system import System
 
 
@@ -85,8 +85,8 @@ class Witness:
         self._on_test = on_test
         self._sink: IO[bytes] | None = None
         self._trace: Trace | None = None
-        self._deadline: Event | None = None
-        self._last: tuple[str, list[int]] | None = None
+        self._deadline: Deadline | None = None
+        self._last: tuple[str, tuple[int, ...]] | None = None
         self._late = ""
         self._alarm = False
 
@@ -138,37 +138,26 @@ class Witness:
         self.fate = verdict, why
         self.console.stop(verdict, why, self._machine.clock.now)
 
-    # What the firmware tells (the Tracer protocol of the partition managers).
+    # What the run tells (the Tracer protocol).
 
-    def call(self, pe: PE, ctx: ExecutionContext, x: list[int]) -> None:
-        """``ctx`` makes the call in its registers."""
-        if ctx.gate is None and x[0] & MASK32 not in _CONSOLE:
-            self._last = ctx.name, x.copy()
+    def record(self, event: Event) -> None:
+        """Keep the last call and the last refusal, and the trace if it is wanted."""
+        if isinstance(event, Call):
+            if event.x[0] & MASK32 not in _CONSOLE:
+                self._last = f"{event.endpoint}.{event.vcpu}", event.x
+        elif isinstance(event, Refuse):
+            self.console.refused(
+                f"{event.endpoint}.{event.vcpu} by {event.rule}: got {event.got}, "
+                f"expected {event.expected} ({event.status}; {event.section})"
+            )
         if self._trace is not None:
-            self._trace.call(pe, ctx, x)
-
-    def resume(self, pe: PE, ctx: Context) -> None:
-        """``ctx`` runs next, with the registers it holds."""
-        if self._trace is not None:
-            self._trace.resume(pe, ctx)
-
-    def refused(self, pe: PE, ctx: ExecutionContext, refusal: Refused) -> None:
-        """A rule refused the call of ``ctx``."""
-        rule = refusal.rule
-        self.console.refused(f"{ctx.name} by {refusal} ({rule.status.name}; {rule.section})")
-        if self._trace is not None:
-            self._trace.refused(pe, ctx, refusal)
-
-    def event(self, pe: PE | None, kind: str, **fields: Any) -> None:
-        """Anything else."""
-        if self._trace is not None:
-            self._trace.event(pe, kind, **fields)
+            self._trace.record(event)
 
     # Consoles and limits
 
     def _line(self, name: str, text: str) -> None:
         if self._trace is not None and name not in self._system.endpoints:
-            self._trace.event(None, "console", partition=name, text=text)
+            self._trace.record(Printed(name, text))
         running = self.console.case
         who = "" if name in self._mains else name
         self.console.line(text, self._machine.clock.now, who=who)
@@ -213,14 +202,13 @@ class Witness:
         (folder / f"{self._name}.log").write_text("".join(text), encoding="utf-8")
 
 
-def _without_characters(lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _without_characters(lines: Iterable[Record]) -> Iterator[Record]:
     """The lines of a trace without the calls that print; the lines that they print are there."""
     printing = set()
     for line in lines:
-        whose = line.get("endpoint"), line.get("vcpu")
-        if line["kind"] == "call" and int(line["x"][0], 16) & MASK32 in _CONSOLE:
-            printing.add(whose)
-        elif line["kind"] == "return" and whose in printing:
-            printing.remove(whose)
+        if isinstance(line, Call) and line.x[0] & MASK32 in _CONSOLE:
+            printing.add((line.endpoint, line.vcpu))
+        elif isinstance(line, Return) and (line.endpoint, line.vcpu) in printing:
+            printing.remove((line.endpoint, line.vcpu))
         else:
             yield line

@@ -31,8 +31,8 @@ from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.machine import PE, OutOfExits, Stalled
 
 if TYPE_CHECKING:
-    from ffabric.firmware.state.tracer import Tracer
     from ffabric.lab.calls.lines import Call
+    from ffabric.machine.events import Tracer
     from ffabric.system.system import Endpoint, System
 
 Answer = dict[str, Any]
@@ -77,7 +77,7 @@ class Player:
         self.system = system
         self.spent = False
         """The run has used up the exits that it was allowed: nothing more can be played."""
-        self._refusals = Refusals(tracer)
+        self._refusals = Refusals(system, tracer)
         system.attach(self._refusals)
         self._vcpus: dict[str, list[_Vcpu]] = {}
         for name in names:
@@ -264,16 +264,11 @@ class Player:
                 before.append(answer)
 
     def _give(self, vcpu: _Vcpu) -> None:
-        """Let the scheduler give it the PE; what FFA_RUN makes it find there, it finds."""
-        ctx = vcpu.ctx
-        waiting = ctx.state is State.WAITING
+        """Let the scheduler give it the PE."""
         try:
-            self.system.give(ctx)
+            self.system.give(vcpu.ctx)
         except Stalled:
             raise Unable(self._why(vcpu)) from None
-        if waiting and ctx.x[0] & MASK32 == fid.FFA_MSG_WAIT:
-            word = ctx.partition.id << 16 | ctx.index
-            ctx.x[:8] = (fid.FFA_RUN, word, 0, 0, 0, 0, 0, 0)
 
     def _check_alive(self, vcpu: _Vcpu) -> None:
         fate = self._fate(vcpu)

@@ -7,11 +7,22 @@ seen as a call, and the housekeeping of buffers and consoles. The file has every
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
+from ffabric.firmware.state.events import Hop, Restore, Rx, World
+from ffabric.machine.events import (
+    Call,
+    ContextEvent,
+    Idle,
+    Record,
+    Resume,
+    Return,
+    Slice,
+    Start,
+)
+from ffabric.observe.lines import Choices, Scene
 
 _MESSAGES = frozenset(
     {
@@ -36,45 +47,40 @@ _HOUSEKEEPING = frozenset(
 )
 _RESUMPTIONS = frozenset({fid.FFA_RUN, fid.FFA_MSG_WAIT, fid.FFA_YIELD})
 _HYPERVISOR = 0
-_KINDS = frozenset({"restore", "start", "rx", "choices", "scene", "hop"})
+_LEFT_OUT = frozenset({Restore, Start, Resume, Slice, Idle, Rx, Choices, Scene, Hop})
 
 
-def excerpt(lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def excerpt(lines: Iterable[Record]) -> Iterator[Record]:
     """The lines that matter."""
     asked: dict[tuple[str, int], int] = {}
     silent: dict[int, tuple[str, int]] = {}  # PE -> whose housekeeping is under way
     for line in lines:
-        kind = line["kind"]
-        if kind in _KINDS or (kind == "world" and line["pe"] in silent):
+        if type(line) in _LEFT_OUT or (isinstance(line, World) and line.pe in silent):
             continue
-        if kind == "call":
-            function = _function(line)
+        if isinstance(line, Call):
+            function = line.x[0] & MASK32
             asked[_who(line)] = function
             if function in _HOUSEKEEPING:
                 if function not in _RESUMPTIONS:
-                    silent[line["pe"]] = _who(line)
+                    silent[line.pe] = _who(line)
                 continue
-        elif kind == "return":
-            if silent.get(line["pe"]) == _who(line):
-                del silent[line["pe"]]
-            if not _tells(line, asked):
+        elif isinstance(line, Return):
+            if silent.get(line.pe) == _who(line):
+                del silent[line.pe]
+            if not _tells(line, asked.get(_who(line), 0)):
                 continue
         yield line
 
 
-def _who(line: dict[str, Any]) -> tuple[str, int]:
-    return line["endpoint"], line["vcpu"]
+def _who(line: ContextEvent) -> tuple[str, int]:
+    return line.endpoint, line.vcpu
 
 
-def _function(line: dict[str, Any]) -> int:
-    return int(line["x"][0], 16) & MASK32
-
-
-def _tells(line: dict[str, Any], asked: dict[tuple[str, int], int]) -> bool:
-    """Whether what a context resumes with was not seen as somebody's call, and says something."""
-    function = _function(line)
+def _tells(line: Return, asked: int) -> bool:
+    """Whether the answer to the call ``asked`` was not seen as a call, and says something."""
+    function = line.x[0] & MASK32
     if function in _MESSAGES:
-        return len(line["x"]) > 1 and int(line["x"][1], 16) >> 16 == _HYPERVISOR
+        return line.x[1] >> 16 == _HYPERVISOR
     if function in (fid.FFA_SUCCESS_32, fid.FFA_SUCCESS_64):
-        return len(line["x"]) > 2 and asked.get(_who(line)) not in _HOUSEKEEPING
+        return any(line.x[2:]) and asked not in _HOUSEKEEPING
     return function not in _RESUMPTIONS and function != 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from ffabric.firmware.state.events import Refuse
 from ffabric.guests import images
 from ffabric.lab.demo.sps import ABACUS, ADDER, Notary, Vault
 from ffabric.lab.demo.stage import EVENTS, Stage
@@ -125,7 +126,10 @@ class Demo(Stage):
         """Every vCPU had its answers."""
         products = self.software("alice").products
         expect("answers", products, dict.fromkeys(range(PES), ROUNDS))
-        busy = sum(line.get("rule") == "direct.req.receiver_busy" for line in self.lines)
+        busy = sum(
+            isinstance(line, Refuse) and line.rule == "direct.req.receiver_busy"
+            for line in self.lines
+        )
         yield f"{PES * ROUNDS} products from the vault, each by the vCPU of the PE that asked"
         yield f"{PES * ROUNDS} sums from the adder, which was BUSY {busy} times, and asked again"
 

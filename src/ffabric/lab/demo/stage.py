@@ -8,7 +8,9 @@ from typing import IO, Any, ClassVar, Self
 import msgspec
 
 from ffabric.lab.demo.vms import DemoFailed
+from ffabric.machine.events import Record
 from ffabric.machine.machine import OutOfExits
+from ffabric.observe import lines
 from ffabric.observe.live import LiveTrace
 from ffabric.system.booting.boot import boot
 from ffabric.system.crash import PartitionCrashed
@@ -23,7 +25,7 @@ class Scene(msgspec.Struct, frozen=True):
 
     name: str
     title: str
-    lines: Sequence[dict[str, Any]]
+    lines: Sequence[Record]
     facts: Sequence[str]
 
 
@@ -51,7 +53,7 @@ class Stage:
         self.machine = self.system.machine
         self.machine.exit_limit = EVENTS
         self.scene = next(iter(self.scenes))
-        self.lines: list[dict[str, Any]] = []
+        self.lines: list[Record] = []
         """The trace of the present scene, so far."""
         self.trace = LiveTrace(self.system, self.lines.append, sink)
         self.system.attach(self.trace)
@@ -67,7 +69,7 @@ class Stage:
         """Play all scenes, one after the other. Raises DemoFailed if one is not as it must be."""
         for name, (title, act) in self.scenes.items():
             self.scene = name
-            self.trace.event(None, "scene", title=title)
+            self.trace.record(lines.Scene(title))
             yield self._finish([*act(self)])
 
     def unfinished(self, why: str) -> Scene:

@@ -22,6 +22,7 @@ and from a borrower's: nothing -> borrowed -> nothing, or its own if it was dona
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ffabric.abi.errors import DecodeError
@@ -31,6 +32,7 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.smccc import SMC64
 from ffabric.abi.words import MASK32, PAGE, pages_for
 from ffabric.firmware.state.context import State
+from ffabric.firmware.state.events import Aborted, VmDestroyed, VmGone
 from ffabric.lab.oracle.address_spaces import Space
 from ffabric.lab.oracle.isolation import Isolation
 from ffabric.lab.oracle.tables import Tables
@@ -46,15 +48,13 @@ from ffabric.lab.oracle.transactions import (
     judge_rights,
     place,
 )
+from ffabric.machine.events import Call, ContextEvent, Event, Return, Tracer
 from ffabric.machine.stage2 import ADDRESS, S2AP_R, S2AP_W, XN, XN_MASK
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Partition
-    from ffabric.firmware.state.rules import Refused
-    from ffabric.firmware.state.tracer import Tracer
     from ffabric.lab.oracle.stage2_reader import Reach
-    from ffabric.machine.context import Context
-    from ffabric.machine.machine import PE
+    from ffabric.machine.events import Tracer
     from ffabric.system.system import Endpoint, System
 
 MAILBOX = object()
@@ -151,34 +151,39 @@ class Ledger:
 
     # What the firmware tells
 
-    def call(self, pe: PE, ctx: ExecutionContext, x: list[int]) -> None:
-        """An endpoint makes a call: keep its registers and what it reads from TX."""
+    def record(self, event: Event) -> None:
+        """Follow ``event``, if it is a call, an answer or somebody's end."""
         if self._passing is not None:
-            self._passing.call(pe, ctx, x)
-        function = x[0] & MASK32
+            self._passing.record(event)
+        handler = _HEARD.get(type(event))
+        if handler is not None:
+            handler(self, event)
+
+    def _called(self, event: Call) -> None:
+        """An endpoint makes a call: keep its registers and what it reads from TX."""
+        function = event.x[0] & MASK32
         if function not in _JUDGES:
             return
         self._follow()
-        space = self._at.get(ctx.partition)
-        if space is not None:
-            words = [function, *x[1:8]]
+        ctx = self._context(event)
+        space = None if ctx is None else self._at.get(ctx.partition)
+        if ctx is not None and space is not None:
+            words = [function, *event.x[1:8]]
             if not function & SMC64:
                 words = [word & MASK32 for word in words]
             self._made[ctx] = _Made(words, self._buffer(space.tx, _tx_bytes(words)))
 
-    def refused(self, pe: PE, ctx: ExecutionContext, refusal: Refused) -> None:
-        """A rule refused the call: it must have changed nothing."""
-        if self._passing is not None:
-            self._passing.refused(pe, ctx, refusal)
-
-    def resume(self, pe: PE, ctx: Context) -> None:
-        """A context goes on: if that is the answer to its call, follow what it means."""
-        if self._passing is not None:
-            self._passing.resume(pe, ctx)
-        if ctx in self._made:
+    def _returned(self, event: Return) -> None:
+        """A context goes on with the answer to its call: follow what it means."""
+        ctx = self._context(event) if self._made else None
+        if ctx is not None and ctx in self._made:
             self._answered(ctx)
             if self.strict:
                 self.check()
+
+    def _context(self, event: ContextEvent) -> ExecutionContext | None:
+        endpoint = self.system.endpoints.get(event.endpoint)
+        return None if endpoint is None else endpoint.partition.contexts[event.vcpu]
 
     def _answered(self, ctx: ExecutionContext) -> None:
         """The answer to the call of ``ctx`` is in its registers."""
@@ -192,17 +197,12 @@ class Ledger:
             if ctx.state is State.RUNNING and ctx.x[0] & MASK32 != made.x[0]:
                 self._answered(ctx)
 
-    def event(self, pe: PE | None, kind: str, **fields: Any) -> None:
+    def _ends(self, event: Aborted | VmDestroyed | VmGone) -> None:
         """A partition has died, or is gone."""
-        if self._passing is not None:
-            self._passing.event(pe, kind, **fields)
-        judge = _ENDS.get(kind)
-        if judge is not None:
-            self._follow()
-            name = fields["partition"]
-            space = next((each for each in self._at.values() if each.name == name), None)
-            if space is not None:
-                judge(self, space)
+        self._follow()
+        space = next((each for each in self._at.values() if each.name == event.partition), None)
+        if space is not None:
+            _ENDS[type(event)](self, space)
 
     # Comparing
 
@@ -511,9 +511,16 @@ _JUDGES = {
 }
 """What the success of a call means."""
 
-_ENDS = {
-    "aborted": Ledger._aborted,
-    "vm_destroyed": Ledger._destroyed,
-    "vm_gone": Ledger._gone,
+_ENDS: dict[type[Event], Callable[[Ledger, Space], None]] = {
+    Aborted: Ledger._aborted,
+    VmDestroyed: Ledger._destroyed,
+    VmGone: Ledger._gone,
 }
 """What an event says of the end of a partition."""
+
+_HEARD: dict[type[Event], Callable[[Ledger, Any], None]] = {
+    Call: Ledger._called,
+    Return: Ledger._returned,
+    **dict.fromkeys(_ENDS, Ledger._ends),
+}
+"""Events that the ledger follows."""

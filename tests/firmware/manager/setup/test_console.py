@@ -4,6 +4,7 @@ import pytest
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.manager.setup.console import MAX_LINE
+from ffabric.firmware.state.events import Console
 
 WIDE, NARROW = fid.FFA_CONSOLE_LOG_64, fid.FFA_CONSOLE_LOG_32
 
@@ -19,7 +20,7 @@ def test_characters_come_from_all_registers(bench, sp, function, room):
     line = "".join(chr(ord("A") + at % 26) for at in range(room - 1))
     log(sp, bench, line + "\n", function)
     assert bench.lines == [("sp1", line)]
-    assert ("console", {"partition": "sp1", "text": line}) in bench.tracer.events
+    assert Console("sp1", line, bench.pe.index) in bench.tracer.events
 
 
 def test_single_characters_make_a_line(bench, sp):

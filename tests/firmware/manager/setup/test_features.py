@@ -11,7 +11,7 @@ NS_BIT = abi.RetrieveInput.build(NS_BIT=1)
 def supported(bench, who, function, w2=0):
     answer = bench.call_with(who, fid.FFA_FEATURES, function, w2)
     if answer[0] == fid.FFA_ERROR:
-        assert bench.tracer.refusals[-1].rule.id == "features.function"
+        assert bench.tracer.refusals[-1].rule == "features.function"
         return False
     assert answer[0:2] == [fid.FFA_SUCCESS_32, 0]
     assert answer[3:8] == [0] * 5

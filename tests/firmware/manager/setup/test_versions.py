@@ -16,7 +16,7 @@ def ask(bench, partition, version):
 
 
 def last_rule(bench):
-    return bench.tracer.refusals[-1].rule.id
+    return bench.tracer.refusals[-1].rule
 
 
 @pytest.mark.parametrize("asked", [V1_0, V1_1, V1_2, V1_3])

@@ -27,6 +27,7 @@ from ffabric.firmware.hypervisor.optee import rules
 from ffabric.firmware.hypervisor.optee.shadow import Guest, RpcShadow, Shadow
 from ffabric.firmware.hypervisor.spmc_link import sequences
 from ffabric.firmware.manager.manager import REFUSALS, as_refused
+from ffabric.firmware.state import events
 from ffabric.firmware.state.rules import Refused, refuse
 from ffabric.machine.pages import NoPages
 
@@ -139,7 +140,7 @@ class Mediator:
         broken = refusal.rule
         hypervisor.refusals[broken.id] = hypervisor.refusals.get(broken.id, 0) + 1
         if hypervisor.tracer is not None:
-            hypervisor.tracer.refused(pe, caller, refusal)
+            hypervisor.tracer.record(events.refusal(pe, caller, refusal))
         caller.x[0] = int(broken.status)
 
     def _ask(self, client: Client, x: list[int]) -> Answer:

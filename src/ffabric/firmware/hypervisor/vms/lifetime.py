@@ -30,7 +30,7 @@ from ffabric.firmware.hypervisor.spmc_link import memory, relay, retried, sequen
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.memory import reclaim
 from ffabric.firmware.manager.setup import mailbox
-from ffabric.firmware.state import ownership, reply
+from ffabric.firmware.state import events, ownership, reply
 from ffabric.firmware.state.partition import ExecutionContext
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def create(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
     if not vm.alive:
         return
     if hypervisor.tracer is not None:
-        hypervisor.tracer.event(pe, "vm_created", partition=vm.name, endpoint=vm.id)
+        hypervisor.tracer.record(events.VmCreated(pe.index, vm.name, vm.id))
     if vm.notifications is not None:
         yield [fid.FFA_NOTIFICATION_BITMAP_CREATE, vm.id, len(vm.contexts)]
     if hypervisor.mediator is not None:
@@ -79,8 +79,7 @@ def start(hypervisor: Hypervisor, vm: Vm, index: int, entry: int, argument: int)
     """Let vCPU ``index`` begin at ``entry``."""
     ctx = vm.contexts[index]
     ctx.power_on(interrupts.home(hypervisor, ctx))
-    assert ctx.runner is not None
-    ctx.runner.start(entry, argument)
+    hypervisor.machine.start(ctx, entry, argument)
     hypervisor.wake(ctx)
 
 
@@ -131,7 +130,7 @@ def destroy(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
     if mediator is not None and mediator.delays(vm, partial(destroy, hypervisor, vm)):
         return
     if hypervisor.tracer is not None:
-        hypervisor.tracer.event(pe, "vm_destroyed", partition=vm.name, reason=vm.fate)
+        hypervisor.tracer.record(events.VmDestroyed(pe.index, vm.name, vm.fate))
     if vm.id in hypervisor.shared_mailboxes:
         hypervisor.shared_mailboxes.discard(vm.id)
         yield relay.unmap_call(vm.id)
@@ -148,7 +147,7 @@ def destroy(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
     yield from _free_memory(hypervisor, vm)
     hypervisor.vm_ids.release(vm.id)
     if hypervisor.tracer is not None:
-        hypervisor.tracer.event(pe, "vm_gone", partition=vm.name)
+        hypervisor.tracer.record(events.VmGone(pe.index, vm.name))
     if hypervisor.on_destroyed is not None:
         hypervisor.on_destroyed(vm)
 

@@ -92,6 +92,7 @@ class VcpuScheduler:
             ready.remove(ctx)
             ctx.pe = pe
         elif ctx.state is State.WAITING:
+            cycles.answer_wait(ctx)
             ctx.enter(pe)
         else:
             return None

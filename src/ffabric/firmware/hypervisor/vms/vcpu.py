@@ -30,10 +30,6 @@ Call = Callable[["Hypervisor", "PE", ExecutionContext], "Next"]
 def _abort(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Next:
     fault = ctx.fault
     assert fault is not None
-    if hypervisor.tracer is not None:
-        hypervisor.tracer.event(
-            pe, "abort", context=ctx.name, ipa=fault.ipa, write=fault.write, fault=fault.kind
-        )
     assert ctx.runner is not None
     ctx.runner.inject_abort(fault.syndrome, fault.va)
     return ctx

@@ -14,7 +14,7 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_3
-from ffabric.firmware.state import ownership, reply
+from ffabric.firmware.state import events, ownership, reply
 from ffabric.firmware.state.context import Model
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import (
@@ -125,9 +125,7 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     bits = _EL0_FIELDS[data] | (XN if wanted & mem.MEM_PERM_XN else 0)
     stage2.update(address, count, S2AP_R | S2AP_W | XN_MASK, bits)
     if pm.tracer is not None:
-        pm.tracer.event(
-            pe, "permissions", partition=caller.partition.name, ipa=address, pages=count
-        )
+        pm.tracer.record(events.Permissions(pe.index, caller.partition.name, address, count))
     reply.success(x)
     return caller
 

@@ -10,7 +10,7 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
 from ffabric.firmware.manager.memory import send
-from ffabric.firmware.state import reply
+from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.region import SHARE, Borrower, Region
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import S2AP_W
@@ -112,7 +112,7 @@ def take_from(pm: Manager, region: Region, borrower: Borrower, *, clear: bool) -
     for ipa, _, pages in borrower.held:
         stage2.unmap(ipa, pages)
     if pm.tracer is not None:
-        pm.tracer.event(None, "relinquish", borrower=holder.name, ranges=borrower.held)
+        pm.tracer.record(events.Relinquish(holder.name, tuple(borrower.held)))
     borrower.held = borrower.holder = None
     if pm.regions.responses:
         pm.regions.responses.pop((region.handle, borrower.endpoint), None)

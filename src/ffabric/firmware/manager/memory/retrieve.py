@@ -18,6 +18,7 @@ from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import PAGE, SECURE_BIT
 from ffabric.firmware.manager.memory import hypervisor_retrieve, send
 from ffabric.firmware.manager.setup import mailbox
+from ffabric.firmware.state import events
 from ffabric.firmware.state.ownership import BITS, BORROWED, OWNED
 from ffabric.firmware.state.region import (
     ATTRIBUTE_BITS,
@@ -201,7 +202,7 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     if wanted.flags & mem.FLAG_CLEAR:
         pm.zero(region.runs)
     if pm.tracer is not None:
-        pm.tracer.event(pe, "retrieve", borrower=me.name, ranges=borrower.held)
+        pm.tracer.record(events.Retrieve(me.name, tuple(borrower.held)))
     response = _response(me, region, borrower, permissions, wanted)
     length = len(response)
     if length > box.rx.size:

@@ -15,7 +15,7 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE, SECURE_BIT, halves, pack_ids
-from ffabric.firmware.state import ownership, reply
+from ffabric.firmware.state import events, ownership, reply
 from ffabric.firmware.state.region import (
     ATTRIBUTE_BITS,
     DONATE,
@@ -414,6 +414,9 @@ def _judge_device(region: Region) -> None:
         refuse(DEVICE[region.kind], got=region.kind.name, expected="lend to one borrower")
 
 
+_EVENTS = {DONATE: events.Donate, LEND: events.Lend, SHARE: events.Share}
+
+
 def transfer(pm: Manager, region: Region) -> None:
     """Change the owner's descriptors as the transaction demands."""
     kind = region.kind
@@ -429,7 +432,7 @@ def transfer(pm: Manager, region: Region) -> None:
             stage2.update(address, count, ownership.MASK, VALID)
         raise
     if pm.tracer is not None:
-        pm.tracer.event(None, kind.name, owner=region.owner.name, ranges=region.constituents)
+        pm.tracer.record(_EVENTS[kind](region.owner.name, tuple(region.constituents)))
 
 
 def restore(pm: Manager, region: Region) -> None:
@@ -439,7 +442,7 @@ def restore(pm: Manager, region: Region) -> None:
     for address, count in region.constituents:
         stage2.update(address, count, ownership.MASK, VALID)
     if pm.tracer is not None:
-        pm.tracer.event(None, "restore", owner=region.owner.name, ranges=region.constituents)
+        pm.tracer.record(events.Restore(region.owner.name, tuple(region.constituents)))
 
 
 def answer(caller: ExecutionContext, region: Region) -> None:

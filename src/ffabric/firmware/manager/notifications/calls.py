@@ -15,7 +15,7 @@ from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.notifications import PendingInfo
 from ffabric.abi.words import MASK32, SECURE_BIT, halves
 from ffabric.firmware.manager.notifications import reporting, rules
-from ffabric.firmware.state import reply
+from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.notifications import (
     GLOBAL,
     NotificationState,
@@ -206,10 +206,10 @@ def _signal(
     receiver = pm.partitions.get(state.endpoint)
     if receiver is not None:
         receiver.signals = True
+    vcpu = None if key == GLOBAL else key
     if pm.tracer is not None:
-        vcpu = "all" if key == GLOBAL else key
-        pm.tracer.event(pe, "notification", receiver=state.endpoint, vcpu=vcpu, bits=bits)
-    pm.scheduler.notify(pe, state, None if key == GLOBAL else key, delayed=delayed)
+        pm.tracer.record(events.Notification(pe.index, state.endpoint, vcpu, bits))
+    pm.scheduler.notify(pe, state, vcpu, delayed=delayed)
 
 
 def get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:

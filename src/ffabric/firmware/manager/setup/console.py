@@ -14,7 +14,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import MASK32
-from ffabric.firmware.state import reply
+from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def flush(pm: Manager, pe: PE, ctx: ExecutionContext) -> None:
     ctx.line.clear()
     pm.console(ctx.partition, text)
     if pm.tracer is not None:
-        pm.tracer.event(pe, "console", partition=ctx.partition.name, text=text)
+        pm.tracer.record(events.Console(ctx.partition.name, text, pe.index))
 
 
 HANDLERS: dict[int, Handler[Manager]] = {

@@ -14,7 +14,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE
-from ffabric.firmware.state import ownership, reply
+from ffabric.firmware.state import events, ownership, reply
 from ffabric.firmware.state.mailbox import Buffer, Mailbox
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import S2AP_R, S2AP_W, VALID
@@ -173,7 +173,7 @@ def release(pm: Manager, pe: PE, partition: Partition) -> None:
     assert box is not None
     box.full = False
     if pm.tracer is not None:
-        pm.tracer.event(pe, "rx", partition=partition.name, full=False)
+        pm.tracer.record(events.Rx(partition.name, full=False))
 
 
 def receiver_box(partition: Partition) -> Mailbox:
@@ -191,7 +191,7 @@ def deliver(pm: Manager, partition: Partition, box: Mailbox, data: bytes) -> Non
     box.rx.fill(data)
     box.full = True
     if pm.tracer is not None:
-        pm.tracer.event(None, "rx", partition=partition.name, full=True, bytes=len(data))
+        pm.tracer.record(events.Rx(partition.name, full=True, length=len(data)))
 
 
 HANDLERS: dict[int, Handler[Manager]] = {

@@ -1,0 +1,236 @@
+"""What the firmware does, as a tracer hears it: a declared struct for each kind of event.
+
+Calls, answers, and what else takes a PE from a context are the machine's
+(`ffabric.machine.events`). Here is what the exception levels above make of them: who refused, which
+world the PE went to, what became of memory, interrupts, notifications and partitions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from ffabric.firmware.state.rules import show
+from ffabric.machine.events import ContextEvent, Event, Name, Registers, Word
+
+if TYPE_CHECKING:
+    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.state.rules import Refused
+    from ffabric.machine.machine import PE
+
+Range = tuple[Word, int]
+"""An address (IPA) and a count of pages of 4 KiB."""
+
+Mapping = tuple[Word, Word, int]
+"""An IPA of the borrower, the physical address there, and a count of pages of 4 KiB."""
+
+
+class PeEvent(Event):
+    """What happened on one PE."""
+
+    pe: int
+    """Index of the PE."""
+
+
+class Hop(ContextEvent):
+    """A call of the normal world, or one that the hypervisor makes for it, reaches the SPMC.
+
+    The context is the one that stands for the normal world at the SPMC.
+    """
+
+    x: Registers
+    """The registers of the call."""
+
+
+class Refuse(ContextEvent):
+    """A rule refuses the call of the context."""
+
+    rule: str
+    """The rule's id."""
+    section: str
+    """The document and section that demand it."""
+    status: str
+    """The status that the caller is answered with."""
+    text: str
+    """What must hold."""
+    got: str
+    """What was found."""
+    expected: str
+    """What it was compared with."""
+
+
+class World(PeEvent):
+    """The monitor switches the PE to the other world."""
+
+    to: Literal["secure", "normal"]
+    """``secure`` or ``normal``."""
+
+
+class Enter(ContextEvent):
+    """EL3 enters the trusted OS at one of its vectors. What it last called is over."""
+
+    vector: Literal["yielding", "fast", "fiq"]
+    """Which one: ``yielding``, ``fast`` or ``fiq``."""
+    x: Registers
+    """The registers with which it is entered."""
+
+
+class Interrupt(PeEvent):
+    """A secure physical interrupt becomes a virtual one of the SP that owns the device."""
+
+    intid: int
+    """The INTID."""
+    partition: Name
+    """Whose it is."""
+
+
+class Preempt(ContextEvent):
+    """An interrupt takes the PE from the context, which goes on later where it stopped."""
+
+    by: str
+    """The context that handles a secure interrupt (``sp.0``); empty: the interrupt is the normal
+    world's."""
+
+
+class Notification(PeEvent):
+    """Notifications become pending."""
+
+    receiver: Word
+    """Endpoint id of who is notified."""
+    vcpu: int | None
+    """The vCPU that they are for; null: they are global."""
+    bits: Word
+    """The notifications, a bit each."""
+
+
+class Rx(Event):
+    """An RX buffer is filled and passes to its partition, or is released."""
+
+    partition: Name
+    """Whose buffer it is."""
+    full: bool
+    """Whether the partition owns it now."""
+    length: int = 0
+    """Bytes that were written there."""
+
+
+class Console(Event):
+    """A partition, or a UART, has printed a line."""
+
+    partition: Name
+    """Who: a partition, or a device of the machine."""
+    text: str
+    """The line, without its end."""
+    pe: int | None = None
+    """Index of the PE of a call that ended the line."""
+
+
+class OwnerEvent(Event):
+    """What happens to memory at its owner."""
+
+    owner: Name
+    """The partition, or the manager that stands for its world."""
+    ranges: tuple[Range, ...]
+    """The memory, as its owner addresses it."""
+
+
+class Share(OwnerEvent):
+    """Memory is shared: its owner keeps its access."""
+
+
+class Lend(OwnerEvent):
+    """Memory is lent: its owner loses its access until it reclaims the memory."""
+
+
+class Donate(OwnerEvent):
+    """Memory is donated: its owner loses its access, for ever once it has been retrieved."""
+
+
+class Restore(OwnerEvent):
+    """The owner has its memory again, after a reclaim, or because the transaction failed."""
+
+
+class BorrowerEvent(Event):
+    """What happens to memory at a borrower."""
+
+    borrower: Name
+    """The partition."""
+    ranges: tuple[Mapping, ...]
+    """The memory, as the borrower addresses it."""
+
+
+class Retrieve(BorrowerEvent):
+    """Memory is mapped for a borrower."""
+
+
+class Relinquish(BorrowerEvent):
+    """Memory is taken from a borrower: it relinquished it, or came to its end."""
+
+
+class Permissions(PeEvent):
+    """An S-EL0 partition changes the permissions of its own pages (FFA_MEM_PERM_SET)."""
+
+    partition: Name
+    """Whose pages they are."""
+    ipa: Word
+    """The first of them."""
+    pages: int
+    """How many of 4 KiB."""
+
+
+class Logical(PeEvent):
+    """A logical partition at EL3 answers a direct request."""
+
+    partition: Name
+    """Which one."""
+
+
+class Aborted(Event):
+    """A partition has come to an end: none of its contexts runs again."""
+
+    partition: Name
+    """Whose end it is."""
+    reason: str
+    """Why, in words."""
+
+
+class VmCreated(PeEvent):
+    """A VM comes into being."""
+
+    partition: Name
+    """Its name."""
+    endpoint: Word
+    """Its endpoint id."""
+
+
+class VmDestroyed(PeEvent):
+    """The hypervisor begins to take a VM apart, which no longer runs."""
+
+    partition: Name
+    """Its name."""
+    reason: str
+    """Why, in words."""
+
+
+class VmGone(PeEvent):
+    """Nothing is left of a VM but the memory that SPs have not relinquished."""
+
+    partition: Name
+    """Its name."""
+
+
+def preemption(
+    pe: PE, preempted: ExecutionContext, handler: ExecutionContext | None = None
+) -> Preempt:
+    """The event of an interrupt that takes ``pe`` from a context; ``handler`` handles it."""
+    by = "" if handler is None else handler.name
+    return Preempt(pe.index, preempted.endpoint, preempted.index, by)
+
+
+def refusal(pe: PE, caller: ExecutionContext, refused: Refused) -> Refuse:
+    """The event of a call of ``caller`` that was refused."""
+    rule = refused.rule
+    return Refuse(
+        *(pe.index, caller.endpoint, caller.index),
+        *(rule.id, rule.section, rule.status.name, rule.text),
+        *(show(refused.got), show(refused.expected)),
+    )

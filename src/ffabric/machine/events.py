@@ -1,0 +1,131 @@
+"""What processing elements do, as a tracer hears it: a declared struct for each kind of event.
+
+An execution context *calls* (SMC, HVC or SVC with x0 to x17) and is *answered* once, when it goes
+on with the registers that its exception level has left for it. Whatever else takes a PE from a
+context or gives it one is an event of its own kind and answers nothing: the end of a time slice,
+WFI, an abort, a crash, and a context that goes on where it stopped.
+
+A kind is declared here and nowhere else: a trace is written and read by these declarations
+(`ffabric.observe.lines`), and its reference page is made from them. What the firmware does is
+declared above the machine, in `ffabric.firmware.state.events`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Protocol
+
+import msgspec
+
+HEXADECIMAL = "hexadecimal"
+REGISTERS = "registers"
+
+Word = Annotated[int, msgspec.Meta(extra={"form": HEXADECIMAL})]
+"""A register, an address or an identifier. A trace has it as a hexadecimal string."""
+
+Registers = Annotated[tuple[Word, ...], msgspec.Meta(extra={"form": REGISTERS})]
+"""x0 to x17. A trace leaves the zeros at the end out."""
+
+Name = str
+"""The name of a partition, as the description of the system has it."""
+
+
+def kind_of(name: str) -> str:
+    """The name that the struct ``name`` has in a trace: ``VmCreated`` is ``vm_created``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+class Record(msgspec.Struct, gc=False, tag_field="kind", tag=kind_of):
+    """Something for which a trace has a line."""
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind, as a trace has it."""
+        return kind_of(type(self).__name__)
+
+
+class Event(Record, kw_only=True):
+    """Something that happened in a run."""
+
+    t: int = 0
+    """Virtual time in nanoseconds, since the machine was made. Who records the event sets it."""
+
+
+class ContextEvent(Event):
+    """What happened to one execution context."""
+
+    pe: int
+    """Index of the PE."""
+    endpoint: Name
+    """The partition whose context it is, or the partition manager."""
+    vcpu: int
+    """Index of the context in the partition."""
+
+
+class Call(ContextEvent):
+    """The context makes a call: SMC, HVC, or SVC from S-EL0."""
+
+    x: Registers
+    """The registers with which it calls."""
+    write: tuple[tuple[Word, bytes], ...] = ()
+    """What the call reads from the caller's TX buffer: IPA and bytes (hexadecimal digits)."""
+
+
+class Return(ContextEvent):
+    """The context goes on behind the call that it has made: the one answer to it."""
+
+    x: Registers
+    """The registers with which it goes on."""
+
+
+class Resume(ContextEvent):
+    """The PE goes over to a context that has no call to be answered.
+
+    It begins, or goes on where it was pre-empted or descheduled.
+    """
+
+
+class Start(ContextEvent):
+    """The context begins, or begins again, at an entry point. What it last called is over."""
+
+    entry: Word
+    """Where it begins: a virtual address, with the MMU off."""
+    argument: Word
+    """x0."""
+
+
+class Slice(ContextEvent):
+    """The context has used its time slice up, or was asked to stop for something else."""
+
+
+class Idle(ContextEvent):
+    """The context executes WFI and nothing is pending for it."""
+
+
+class Abort(ContextEvent):
+    """The context takes a stage-2 fault: a translation or permission fault."""
+
+    fault: str
+    """``fetch`` or ``data``."""
+    ipa: Word
+    """The intermediate physical address, exact to the byte."""
+    va: Word
+    """The virtual address (FAR_EL2)."""
+    write: bool
+    """Whether it is a store."""
+    syndrome: Word
+    """ESR_EL2."""
+
+
+class Crash(ContextEvent):
+    """The context cannot go on: an exception that nobody handles, or Python code that raised."""
+
+    reason: str
+    """Why, in words."""
+
+
+class Tracer(Protocol):
+    """Who listens to a run. Without one nothing is recorded and nothing is spent."""
+
+    def record(self, event: Event) -> None:
+        """``event`` has happened. It may be kept; who else listens may get the same object."""
