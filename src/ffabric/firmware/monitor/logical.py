@@ -76,9 +76,10 @@ class LogicalPartitions:
     def __init__(self, partitions: Iterable[LogicalPartition]) -> None:
         self.tracer: Tracer | None = None
         self._by_id = {each.id: each for each in partitions}
+        self.ids = frozenset(self._by_id)
 
     def __contains__(self, endpoint: int) -> bool:
-        return endpoint in self._by_id
+        return endpoint in self.ids
 
     def describe(self) -> list[info.PartitionInfo]:
         """What discovery tells about them."""

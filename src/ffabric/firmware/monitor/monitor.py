@@ -59,6 +59,11 @@ class Monitor:
         if function in _FOR_SPMC:
             return self._pass_on(pe, x)
         world = self.secure.normal_world
+        if function in fid.DIRECT_REQUESTS:
+            if read_receiver(x) in self.logical.ids and _uses(world, function):
+                self.logical.request(pe, x)
+                return self.answered(pe, caller)
+            return self._pass_on(pe, x)
         local = _LOCAL.get(function)
         if local is not None and (not fid.is_ffa(function) or _uses(world, function)):
             local(self, pe, x)
@@ -71,10 +76,6 @@ class Monitor:
                 x[0] = NOT_SUPPORTED
             elif handler(pe, x) is False:
                 return None
-            return self.answered(pe, caller)
-        receiver_is_here = function in fid.DIRECT_REQUESTS and read_receiver(x) in self.logical
-        if receiver_is_here and _uses(world, function):
-            self.logical.request(pe, x)
             return self.answered(pe, caller)
         return self._pass_on(pe, x)
 

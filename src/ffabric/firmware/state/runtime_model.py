@@ -2,7 +2,8 @@
 
 A partition runtime model is the contract between the event that gave a context its cycles and the
 ways in which it may give them back. The tables below are the models' state transitions; a call that
-is missing from its model's row is refused with DENIED.
+is missing from its model's row is refused with DENIED. Every model allows a direct request, for
+which the context becomes BLOCKED.
 """
 
 from __future__ import annotations
@@ -19,32 +20,20 @@ TRANSITION = rule(
     "The runtime model of the calling context allows the call.",
 )
 
-REQUEST = frozenset(
-    {
-        Model.NONE,
-        Model.NORMAL_WORLD,
-        Model.RUN,
-        Model.DIR_REQ,
-        Model.SEC_INTERRUPT,
-        Model.SP_INIT,
-    }
-)
-"""Models that allow a direct request (the context becomes BLOCKED)."""
-
-RESPONSE = frozenset({Model.DIR_REQ})
+RESPONSE = (Model.DIR_REQ,)
 """Models that allow a direct response (the context becomes WAITING)."""
 
-RUN = frozenset({Model.NONE, Model.NORMAL_WORLD, Model.RUN, Model.DIR_REQ, Model.SEC_INTERRUPT})
+RUN = (Model.NONE, Model.NORMAL_WORLD, Model.RUN, Model.DIR_REQ, Model.SEC_INTERRUPT)
 """Models that allow FFA_RUN (the context becomes BLOCKED)."""
 
-WAIT = frozenset({Model.NONE, Model.RUN, Model.SEC_INTERRUPT, Model.SP_INIT})
+WAIT = (Model.NONE, Model.RUN, Model.SEC_INTERRUPT, Model.SP_INIT)
 """Models that allow FFA_MSG_WAIT (the context becomes WAITING)."""
 
-YIELD = frozenset({Model.NONE, Model.RUN, Model.DIR_REQ, Model.SEC_INTERRUPT})
+YIELD = (Model.NONE, Model.RUN, Model.DIR_REQ, Model.SEC_INTERRUPT)
 """Models that allow FFA_YIELD (the context becomes BLOCKED, unless nobody has lent it cycles)."""
 
 
-def check(caller: ExecutionContext, allowed: frozenset[Model]) -> None:
+def check(caller: ExecutionContext, allowed: tuple[Model, ...]) -> None:
     """Refuse the present call unless the caller's runtime model is among ``allowed``."""
     if caller.model not in allowed:
         refuse(

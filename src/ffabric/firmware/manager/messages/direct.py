@@ -156,7 +156,6 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     if not target.properties & info.DIRECT_REQ_RECEIVE and not x[2]:
         refuse(RECEIVE_PROPERTY, got=target.properties, expected=info.DIRECT_REQ_RECEIVE)
     callee = _receiver_context(pe, target)
-    runtime_model.check(caller, runtime_model.REQUEST)
     callee.x[0:8] = x[0:8]
     caller.ask(callee, pe, x[0], x[1] >> 16, framework=x[2] != 0)
     if target.signals:
@@ -181,7 +180,6 @@ def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     if x[2] | x[3] and uuids.from_pair(x[2], x[3]) not in target.uuids:
         refuse(UUID_UNKNOWN, got=uuids.from_pair(x[2], x[3]), expected=target.uuids)
     callee = _receiver_context(pe, target)
-    runtime_model.check(caller, runtime_model.REQUEST)
     callee.x[0:18] = x[0:18]
     caller.ask(callee, pe, x[0], x[1] >> 16)
     if target.signals:
