@@ -33,8 +33,38 @@ def test_a_campaign_is_summed_up(capsys):
 def test_a_program_gets_an_object(capsys):
     assert fuzz(calls=500, seed=5, processes=1, json=True) == 0
     data = json.loads(capsys.readouterr().out)
-    assert (data["seed"], data["calls"], data["failure"]) == (5, 500, None)
+    assert data["plan"] == {"kind": "calls", "seed": 5, "amount": 500}
+    assert (data["calls"], data["failures"]) == (500, [])
     assert sum(data["refusals"].values()) >= data["errors"] > 0
+    assert {*data["both_ways"]} < {*data["refusals"]}
+
+
+@pytest.mark.parametrize("kind", ["singles", "pairs"])
+def test_events_burst_into_scenarios(capsys, kind):
+    assert fuzz(sample=10, processes=1, **{kind: True}) == 0
+    lines, rows = shown(capsys)
+    assert rows["episodes"] == "10"
+    assert int(rows["events from outside"]) >= 10
+    assert lines[-1] == "nothing was wrong"
+
+
+def test_a_campaign_goes_on_where_it_was(capsys, tmp_path):
+    file = tmp_path / "campaign.json"
+    assert fuzz(calls=2500, seed=5, processes=1, state=file) == 0
+    first = json.loads(file.read_text())
+    assert fuzz(calls=3000, seed=5, processes=1, state=file, json=True) == 0
+    data = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (data["calls"], data["episodes"]) == (3000, 2)
+    assert data["digest"] != first["digest"]
+    with pytest.raises(UsageError, match="is of another campaign: calls, seed 5"):
+        fuzz(calls=3000, seed=6, state=file)
+
+
+def test_all_failures_are_listed(forgetful, capsys):
+    assert fuzz(calls=5000, processes=1, keep_going=True) == 1
+    lines, rows = shown(capsys)
+    assert rows["episodes"] > "1"
+    assert sum(line.startswith("FAILED in episode") for line in lines) >= 2
 
 
 def test_a_failure_comes_back_by_its_name(forgetful, capsys, tmp_path):
@@ -63,11 +93,14 @@ def test_the_calls_before_a_failure_are_decoded(forgetful, capsys):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"calls": 0}, "--calls 0: at least one"),
+        ({"calls": 0.0}, "--calls 0: at least one"),
         ({"seed": -1}, "--seed -1: not below zero"),
         ({"processes": 0}, "--processes 0: at least one"),
         ({"replay": "1/2"}, "--replay: '1/2' is no episode: SEED/NUMBER/CALLS"),
         ({"trace": "x"}, "--trace needs --replay: only one episode can be traced"),
+        ({"sample": 5}, "--sample needs --singles or --pairs"),
+        ({"sample": 0, "pairs": True}, "--sample 0: at least one"),
+        ({"calls": 5, "pairs": True}, "--calls, --singles and --pairs are different campaigns"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, line):

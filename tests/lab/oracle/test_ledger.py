@@ -15,7 +15,7 @@ from ffabric.machine.events import Return
 from ffabric.machine.stage2 import S2AP_W, VALID, XN
 from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
-from ffabric.system.description.python import describe, sp
+from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import ExceptionLevel
 from ffabric.system.spec import RunSpec
 
@@ -101,6 +101,40 @@ def test_it_follows_the_end_of_partitions(watched):
     b.relinquish(kept)
     system.ledger.check()
     system.ledger.check_settled()
+
+
+def test_it_follows_vms_that_come_and_go(watched):
+    system = watched()
+    v, a = system["v"], system["a"].ffa
+    kept = v.ffa.lend("a", ipa=v.ram.allocate(1))
+    a.retrieve(kept, "v", permissions=RW | NX)
+    for number in range(3):
+        system.system.create_vm(vm(f"x{number}"))
+        x = system[f"x{number}"]
+        handle = x.ffa.share(["a", "w"], ipa=x.ram.allocate(2), pages=2)
+        system["w"].ffa.retrieve(handle, x.id, others=[("a", RW)])
+        system.system.destroy_vm(f"x{number}" if number else "v")
+        system.ledger.check()
+    a.relinquish(kept)
+    system.ledger.check()
+    system.ledger.check_tables()
+
+
+def test_a_new_vm_with_memory_that_an_sp_has(watched):
+    system = watched()
+    v, a = system["v"], system["a"].ffa
+    kept = v.ffa.lend("a", ipa=v.ram.allocate(1))
+    a.retrieve(kept, "v", permissions=RW | NX)
+    hypervisor = system.system.hypervisor
+    ((_, pa, pages, _),) = hypervisor.regions.live[kept].runs
+    system.system.destroy_vm("v")
+    hypervisor.frames.allocate(hypervisor.frames.free_pages)
+    hypervisor.frames.release(pa, pages)
+    with pytest.raises(Discrepancy, match="a free frame"):
+        system.ledger.check()
+    system.system.create_vm(vm("x", mem_size=PAGE))
+    with pytest.raises(Discrepancy, match="which is given or borrowed"):
+        system.ledger.check()
 
 
 def test_it_follows_fragments(watched):

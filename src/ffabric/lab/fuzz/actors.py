@@ -1,4 +1,8 @@
-"""The endpoints of a campaign: vCPUs that are driven call by call, and what they know."""
+"""The endpoints of a campaign: vCPUs that are driven exit by exit, and what they know.
+
+A request may carry a *nonce* in the first word of its payload, and whoever answers as it should
+sends it back. An answer with the nonce of another request is somebody else's answer.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,36 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.words import MASK32, PAGE
-from ffabric.firmware.state.context import State
+from ffabric.abi.words import MASK16, MASK32, PAGE
+from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.partition import ExecutionContext
+from ffabric.lab.oracle.address_spaces import Discrepancy
+from ffabric.machine import exits
 from ffabric.machine.engines.driven import DrivenRunner
-from ffabric.machine.machine import Stalled
-from ffabric.session.system import System
+from ffabric.machine.engines.runner import DATA, Fault
 
 if TYPE_CHECKING:
-    from ffabric.system.system import Endpoint
+    from ffabric.system.system import Endpoint, System
 
 POISON = 0xA5A5_5A5A_0000_0000
 """What the registers behind the arguments hold before a call, and should hold after it."""
+ASKED = 0x5EED_0000
+"""Bits 31:16 of a nonce in a request; the others tell the requests apart."""
+ANSWERED = 0x5EEE_0000
+"""The same in the answer."""
+REQUESTS = {
+    fid.FFA_MSG_SEND_DIRECT_REQ_32: 3,
+    fid.FFA_MSG_SEND_DIRECT_REQ_64: 3,
+    fid.FFA_MSG_SEND_DIRECT_REQ2: 4,
+}
+"""Direct requests, and the register where the payload begins."""
+RESPONSES = {
+    fid.FFA_MSG_SEND_DIRECT_RESP_32: 3,
+    fid.FFA_MSG_SEND_DIRECT_RESP_64: 3,
+    fid.FFA_MSG_SEND_DIRECT_RESP2: 4,
+}
+FAULT = Fault(DATA, ipa=0x4_0000_0000, va=0x4_0000_0000, write=True, syndrome=0x9200_0046)
+"""A store where stage 2 maps nothing."""
 
 
 class Buffers:
@@ -35,9 +57,9 @@ class Actor:
     """
 
     def __init__(
-        self, session: System, endpoint: Endpoint, index: int = 0, first: Actor | None = None
+        self, system: System, endpoint: Endpoint, index: int = 0, first: Actor | None = None
     ) -> None:
-        self.session = session
+        self.system = system
         self.endpoint = endpoint
         self.name = f"{endpoint.name}.{index}"
         self.id = endpoint.id
@@ -54,6 +76,14 @@ class Actor:
         self.conduit = endpoint.vcpu(self.ctx).conduit
         self._buffers: Buffers = first._buffers if first else Buffers()
         self._asleep = False
+        self.turned_off = False
+        """It has turned itself off."""
+        self._asked: set[int] = set()
+        """The nonces of its requests without an answer."""
+        self._question = 0
+        """The nonce of the request that it serves."""
+        self._flags = 0
+        """Its flags: it may be a message of the framework."""
 
     @property
     def alive(self) -> bool:
@@ -72,30 +102,75 @@ class Actor:
         if not self.runner.in_control:
             if self._asleep:
                 self._wake()
-            try:
-                self.session.system.give(self.ctx)
-            except Stalled:
-                return False
-        return self.runner.in_control
+            if not self.runner.wait():
+                self.system.firmware.give(self.ctx)
+                return self.runner.wait()
+        return True
 
     def _wake(self) -> None:
         """An interrupt comes for a vCPU that has suspended itself."""
         self._asleep = False
-        hypervisor = self.session.system.firmware.hypervisor
-        if hypervisor is not None:
+        hypervisor = self.system.firmware.hypervisor
+        if hypervisor is not None and not self.secure:
             hypervisor.wake(self.ctx)
         elif self.ctx.pe is not None:
-            self.session.system.machine.wake(self.ctx.pe)
+            self.system.machine.wake(self.ctx.pe)
 
     def call(self, registers: list[int]) -> bool:
         """Make a call (``ready`` said so): True when it has returned, with the answer in ``x``."""
+        self.hear()
         x = self.ctx.x
         count = len(registers)
         x[:] = registers + _POISON[count:]
+        function = registers[0] & MASK32
+        if function in REQUESTS:
+            self._asked.add(_nonce(x[REQUESTS[function]], ASKED))
         returned = self.runner.call(self.conduit)
         self._follow(registers)
-        self._asleep = not returned and registers[0] & MASK32 in _SLEEPS
+        self._asleep = not returned and function in _SLEEPS
+        self.turned_off = not returned and function == psci.CPU_OFF
         return returned
+
+    def leave(self, exit_: int) -> None:
+        """Make an exit that is no call: the end of its time slice, WFI, an abort or a crash."""
+        self.hear()
+        self.ctx.fault = FAULT
+        self.ctx.crash = "killed"
+        returned = self.runner.call(exit_)
+        self._asleep = not returned and exit_ == exits.IDLE
+
+    def hear(self) -> None:
+        """Look at the message in its registers: is an answer the one to its own request?"""
+        x = self.ctx.x
+        function = x[0]
+        if x[1] & MASK16 != self.id:
+            return  # none, or one of its own
+        if function in RESPONSES:
+            nonce = _nonce(x[RESPONSES[function]], ANSWERED)
+            if nonce and nonce not in self._asked:
+                raise Discrepancy(f"{self.name} gets the answer to somebody else's request")
+            self._asked.discard(nonce)
+            x[0] = fid.FFA_SUCCESS_32
+        elif function in REQUESTS:
+            self._question = _nonce(x[REQUESTS[function]], ASKED)
+            self._flags = x[2]
+
+    @property
+    def serves(self) -> bool:
+        """Whether it has a request to answer."""
+        return self.ctx.model is Model.DIR_REQ
+
+    @property
+    def response(self) -> list[int]:
+        """The registers that answer the direct request which it serves."""
+        self.hear()
+        ids = self.id << 16 | self.ctx.sender
+        answer = ANSWERED | self._question if self._question else 0
+        if self.ctx.request == fid.FFA_MSG_SEND_DIRECT_REQ2:
+            return [fid.FFA_MSG_SEND_DIRECT_RESP2, ids, 0, 0, answer]
+        if self.ctx.framework:
+            return [fid.FFA_MSG_SEND_DIRECT_RESP_32, ids, self._flags + 1, 0]
+        return [fid.FFA_MSG_SEND_DIRECT_RESP_32, ids, 0, answer]
 
     @property
     def x(self) -> list[int]:
@@ -139,6 +214,11 @@ class Actor:
     def got(self, length: int) -> bytes:
         """Read from RX."""
         return self.memory.read(self.rx, min(length, PAGE)) if self.rx else b""
+
+
+def _nonce(word: int, mark: int) -> int:
+    """The nonce in the first word of a payload; 0: there is none."""
+    return word & 0xFFFF if word & ~0xFFFF == mark else 0
 
 
 _POISON = [POISON | n if n > 7 else 0 for n in range(18)]

@@ -1,38 +1,132 @@
-"""A campaign: as many episodes as it takes, in as many processes as there are.
+"""A campaign: many episodes or injections, in as many processes as there are, and resumable.
 
-An episode is named SEED/NUMBER/CALLS and depends on its name alone, so that what a campaign finds
-does not depend on how many processes play it, and each finding comes back by its name.
+What is played is named: an episode SEED/NUMBER/CALLS, an injection as in ``injection.py``. It
+depends on its name alone, so that what a campaign finds does not depend on how many processes play
+it, nor on how often it was interrupted, and each finding comes back by its name. The *digest* of a
+campaign is a hash over all that was played, in order: who has the same digest has played the same.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import random
 import re
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import msgspec
 
 from ffabric.lab.fuzz.episodes import Episode
+from ffabric.lab.fuzz.injection import Injections, parse, perform
 from ffabric.lab.fuzz.report import Failure, Played, Report
 from ffabric.lab.processes import spread
+from ffabric.machine.host.interruption import uninterrupted
 
 EPISODE = 2500
 """Calls of one episode."""
-NAME = re.compile(r"\d+/\d+/[1-9]\d*")
+EPISODE_NAME = re.compile(r"\d+/\d+/[1-9]\d*")
+MOST_FAILURES = 100
+"""Failures that are kept of a campaign that goes on after the first."""
+CHUNK = 8
+"""Injections that a process gets at once."""
+CALLS, SINGLES, PAIRS = "calls", "singles", "pairs"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a campaign is to play: episodes of so many ``calls``, or injections."""
+
+    kind: str = CALLS
+    seed: int = 1
+    amount: int = 0
+    """Calls, or injections that are sampled by the seed; 0: all injections there are."""
+
+
+class State(msgspec.Struct):
+    """How far a campaign has come, and with what result."""
+
+    plan: Plan
+    played: int = 0
+    """Episodes or injections that are over."""
+    begun: tuple[int, int] = (0, 0)
+    """The first episode of those whose names are settled, and the calls that they will make."""
+    report: Report = msgspec.field(default_factory=Report)
+    failures: list[Failure] = msgspec.field(default_factory=list)
+    failed: int = 0
+    """Failures, also those that are not kept."""
+    digest: str = ""
+    seconds: float = 0.0
+    """Wall time so far."""
+
+    def add(self, played: Played) -> None:
+        """One more is over."""
+        self.played += 1
+        self.report.add(played.report)
+        if played.failure is not None:
+            self.failed += 1
+            if len(self.failures) < MOST_FAILURES:
+                self.failures.append(played.failure)
+        line = self.digest.encode() + msgspec.json.encode(played, order="deterministic")
+        self.digest = hashlib.sha256(line).hexdigest()
+
+
+def load(path: Path, plan: Plan) -> State:
+    """The state in ``path``, or a new one if there is no such file.
+
+    Raises ValueError if the file is of another campaign. One that has made all its calls may be
+    asked for more.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return State(plan)
+    try:
+        state = msgspec.json.decode(data, type=State)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{path} is no state of a campaign: {error}") from None
+    former = state.plan
+    more = plan.kind == CALLS and former.amount <= state.report.calls
+    if msgspec.structs.replace(plan, amount=former.amount) != former:
+        raise ValueError(f"{path} is of another campaign: {former.kind}, seed {former.seed}")
+    if plan.amount != former.amount and not more:
+        raise ValueError(f"{path} is of a campaign of {former.amount}, which is not over")
+    state.plan = plan
+    return state
+
+
+def save(state: State, path: Path) -> None:
+    """Write ``state``; whoever looks finds the former or the new one, never a part."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(state)))
+    os.replace(part, path)
 
 
 def play(name: str, sink: IO[bytes] | None = None) -> Played:
-    """Play the episode ``name``, its trace into ``sink``; ValueError if that is no name."""
-    if not NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no episode: SEED/NUMBER/CALLS")
-    seed, _, calls = name.rpartition("/")
+    """Play what is called ``name``, its trace into ``sink``; ValueError if that is no name."""
     report = Report()
+    if EPISODE_NAME.fullmatch(name):
+        return _played(name, report, lambda: _episode(name, report, sink))
+    if not name[:1].isalpha():
+        raise ValueError(f"{name!r} is no episode: SEED/NUMBER/CALLS")
+    parse(name)
+    return _played(name, report, lambda: perform(name, report, sink))
+
+
+def _episode(name: str, report: Report, sink: IO[bytes] | None) -> None:
+    seed, _, calls = name.rpartition("/")
+    with Episode(seed, report, sink) as episode:
+        episode.play(int(calls))
+        episode.settle()
+
+
+def _played(name: str, report: Report, action: Callable[[], None]) -> Played:
     failure: Failure | None = None
     try:
-        with Episode(seed, report, sink) as episode:
-            episode.play(int(calls))
-            episode.settle()
+        action()
     except Exception as error:  # noqa: BLE001 - whatever is raised is what was looked for
         failure = _failure(name, report.calls, error)
     return Played(name, report, failure)
@@ -44,19 +138,62 @@ def _failure(name: str, call: int, error: Exception) -> Failure:
     return Failure(name, call, f"{type(error).__name__}: {error}", where)
 
 
-def campaign(seed: int, calls: int, processes: int | None = None) -> Generator[Played]:
-    """Play episodes until ``calls`` calls are made, or one has failed.
+@cache
+def injections(kind: str) -> Injections:
+    """All injections of one event, or of two."""
+    return Injections(pairs=kind == PAIRS)
 
-    ``processes`` None: one for each CPU. Closing the iterator ends the processes.
+
+def _single(at: int) -> Played:
+    return play(injections(SINGLES)[at])
+
+
+def _pair(at: int) -> Played:
+    return play(injections(PAIRS)[at])
+
+
+def total(plan: Plan) -> int:
+    """How much there is to play: calls, or injections."""
+    if plan.kind == CALLS:
+        return plan.amount
+    return min(plan.amount or len(injections(plan.kind)), len(injections(plan.kind)))
+
+
+def campaign(
+    state: State, processes: int | None = None, *, keep_going: bool = False
+) -> Generator[Played]:
+    """Play on from ``state``, which is kept up to date, until all is played or one has failed.
+
+    ``processes`` None: one for each CPU. ``keep_going``: failures end nothing. Closing the iterator
+    ends the processes.
     """
-    number = 0
-    while calls > 0:
-        count = -(-calls // EPISODE)
-        names = [f"{seed}/{number + n}/{min(EPISODE, calls - n * EPISODE)}" for n in range(count)]
-        with closing(spread(play, names, processes)) as episodes:
+    while True:
+        function, inputs, chunk = _rest(state)
+        if not inputs:
+            return
+        with closing(spread(function, inputs, processes, chunk)) as episodes:
             for played in episodes:
+                with uninterrupted():
+                    state.add(played)
                 yield played
-                if played.failure is not None:
+                if played.failure is not None and not keep_going:
                     return
-                calls -= played.report.calls
-        number += count
+
+
+def _rest(state: State) -> tuple[Callable[[Any], Played], Sequence[Any], int]:
+    """What is to be played next, as far as its names are settled."""
+    plan = state.plan
+    if plan.kind != CALLS:
+        there = range(len(injections(plan.kind)))
+        at: Sequence[int] = there
+        if plan.amount and plan.amount < len(there):
+            at = random.Random(plan.seed).sample(there, plan.amount)  # noqa: S311 - reproducible
+        return _single if plan.kind == SINGLES else _pair, at[state.played :], CHUNK
+    first, calls = state.begun
+    if state.played == first + -(-calls // EPISODE):
+        first, calls = state.begun = state.played, max(0, plan.amount - state.report.calls)
+    names = [
+        f"{plan.seed}/{number}/{min(EPISODE, calls - (number - first) * EPISODE)}"
+        for number in range(state.played, first + -(-calls // EPISODE))
+    ]
+    return play, names, 1

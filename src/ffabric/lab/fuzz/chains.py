@@ -9,6 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.lab.fuzz.actors import ASKED, REQUESTS, RESPONSES
 from ffabric.lab.fuzz.registers import BOUNDARIES
 
 if TYPE_CHECKING:
@@ -16,35 +17,16 @@ if TYPE_CHECKING:
 
     from ffabric.lab.fuzz.actors import Actor
 
-REQUESTS = (
-    fid.FFA_MSG_SEND_DIRECT_REQ_32,
-    fid.FFA_MSG_SEND_DIRECT_REQ_64,
-    fid.FFA_MSG_SEND_DIRECT_REQ2,
-)
-RESPONSES = (
-    fid.FFA_MSG_SEND_DIRECT_RESP_32,
-    fid.FFA_MSG_SEND_DIRECT_RESP_64,
-    fid.FFA_MSG_SEND_DIRECT_RESP2,
-)
 BITMAPS = (1, 2, 4, 5, 1 << 31, 0xFF)
-
-
-def response_to(actor: Actor) -> list[int]:
-    """The registers that answer the direct request which ``actor`` serves."""
-    ctx = actor.ctx
-    ids = actor.id << 16 | ctx.sender
-    if ctx.request == fid.FFA_MSG_SEND_DIRECT_REQ2:
-        return [fid.FFA_MSG_SEND_DIRECT_RESP2, ids]
-    return [fid.FFA_MSG_SEND_DIRECT_RESP_32, ids]
 
 
 class Chains:
     """Calls of one actor about cycles and signals."""
 
-    def __init__(self, random: Random, actor: Actor, others: list[Actor]) -> None:
+    def __init__(self, random: Random, actor: Actor, ids: list[int]) -> None:
         self._random = random
         self._actor = actor
-        self._ids = [each.id for each in others]
+        self._ids = [each for each in ids if each != actor.id]
         self._calls: list[Callable[[], list[int]]] = [
             *[self._request] * 4,
             *[self._response] * 2,
@@ -71,16 +53,17 @@ class Chains:
         return [self._random.getrandbits(64) for _ in range(self._random.choice((0, 1, 4)))]
 
     def _request(self) -> list[int]:
-        function = self._random.choice(REQUESTS)
+        function = self._random.choice([*REQUESTS])
         ids = self._actor.id << 16 | self._other()
         unused = [0, 0] if function == fid.FFA_MSG_SEND_DIRECT_REQ2 else [0]
-        return [function, ids, *unused, *self._payload()]
+        nonce = ASKED | self._random.randrange(1, 1 << 16)
+        return [function, ids, *unused, nonce, *self._payload()]
 
     def _response(self) -> list[int]:
-        if self._actor.ctx.request and self._random.random() < 0.7:
-            return response_to(self._actor)
+        if self._actor.serves and self._random.random() < 0.7:
+            return self._actor.response
         ids = self._actor.id << 16 | self._other()
-        return [self._random.choice(RESPONSES), ids, 0, *self._payload()]
+        return [self._random.choice([*RESPONSES]), ids, 0, *self._payload()]
 
     def _run(self) -> list[int]:
         return [fid.FFA_RUN, self._other() << 16 | self._random.choice((0, 0, 0, 1))]

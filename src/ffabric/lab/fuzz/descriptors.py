@@ -35,13 +35,15 @@ ARENA = 24
 class Descriptors:
     """Structured calls of one actor among others."""
 
-    def __init__(self, random: Random, actor: Actor, others: list[Actor], ledger: Ledger) -> None:
+    def __init__(self, random: Random, actor: Actor, ids: list[int], ledger: Ledger) -> None:
         self._random = random
         self._actor = actor
-        self._ids = [each.id for each in others]
+        self._ids = [each for each in ids if each != actor.id]
         self._ledger = ledger
         self._pieces: dict[int, bytes] = {}
         """What remains to be sent of transactions in pieces, by handle."""
+        self._seen: list[int] = []
+        """Where it has had borrowed memory."""
         self._calls = [
             *[self._send] * 5,
             *[self._retrieve] * 5,
@@ -90,6 +92,16 @@ class Descriptors:
         data = bytearray(_build(transaction, actor.version))
         return self._transmit(random.choice(KINDS[kind]), data, damaged, pieces=True)
 
+    def address(self) -> int:
+        """A page that it has, had or may get."""
+        random = self._random
+        if random.random() < 0.3:
+            held = [ipa for each in self._borrowed() for ipa in each] + self._seen
+            self._seen = held[-ARENA:]
+            if held:
+                return random.choice(held)
+        return self._actor.ram.base + random.randrange(ARENA) * PAGE
+
     def _ranges(self) -> list[tuple[int, int]]:
         random = self._random
         base = self._actor.ram.base
@@ -97,6 +109,8 @@ class Descriptors:
         if random.random() < 0.2:
             own += [ipa for given in self._borrowed() for ipa in given]
         count = random.choice((1, 1, 1, 2, 3, 5))
+        if random.random() < 0.5:
+            return [(ipa, 1) for ipa in random.sample(own, count)]
         return [(random.choice(own), random.choice((1, 1, 1, 2, 4))) for _ in range(count)]
 
     def _borrowed(self) -> list[list[int]]:

@@ -1,39 +1,35 @@
-"""An episode: random, malformed and legal calls, the ledger compared after each.
+"""An episode: random, malformed and legal calls and events from outside, judged after each.
 
-It boots a system with a hostile VM (or kernel), a hostile SP and partitions that behave,
-lets them make calls, and at its end unwinds what is under way and takes everything back. Nothing
-may raise, disturb those who behave, or stay behind. What happens depends on the seed alone.
+It boots a system with hostile VMs (or a kernel), hostile SPs and partitions that behave, lets them
+make calls while VMs come and go, SPs crash and interrupts arrive, and at its end unwinds what is
+under way and takes everything back. Nothing may raise, disturb those who behave, or stay behind.
+What happens depends on the seed alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from random import Random
 from typing import IO, TYPE_CHECKING, Self
 
-from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.words import MASK32
-from ffabric.firmware.state.context import State
-from ffabric.firmware.state.endpoints import Sp
-from ffabric.firmware.state.partition import ExecutionContext
+from ffabric.abi.words import MASK32, MASK64
 from ffabric.lab.fuzz.actors import POISON, Actor
-from ffabric.lab.fuzz.chains import Chains, response_to
+from ffabric.lab.fuzz.chains import Chains
 from ffabric.lab.fuzz.descriptors import Descriptors
+from ffabric.lab.fuzz.events import DEADLY, EVENTS
 from ffabric.lab.fuzz.registers import Registers
-from ffabric.lab.fuzz.report import Report
 from ffabric.lab.fuzz.settlement import Settlement
+from ffabric.lab.fuzz.stage import Stage
 from ffabric.lab.fuzz.systems import SYSTEMS, Cast
 from ffabric.lab.fuzz.victims import Pair
 from ffabric.lab.oracle.address_spaces import Discrepancy
-from ffabric.lab.oracle.ledger import Ledger
-from ffabric.observe.trace import Trace
-from ffabric.session import system as sessions
-from ffabric.system.booting.boot import boot
+from ffabric.machine.access import DataAbort
+from ffabric.machine.stage2 import S2AP_W
 
 if TYPE_CHECKING:
-    from ffabric.system.system import System
+    from ffabric.lab.fuzz.report import Report
 
+MARK = b"somebody was here"
 PATIENCE = 20
 """Tries to make a call for each that is made: somebody else may have the PE."""
 _EXTENDED = frozenset(
@@ -48,8 +44,12 @@ _EXTENDED = frozenset(
 _PLAIN = (fid.FFA_ERROR, fid.FFA_SUCCESS_32)
 
 
+_EVENTS = [name for name in EVENTS for _ in range(1 if name in DEADLY else 8)]
+"""Names of events, those that end an SP for good seldom."""
+
+
 class Episode:
-    """A booted system, its actors and what they do next.
+    """A stage, its actors and what they do next.
 
     ``report`` counts what happens; ``sink`` is a binary file for the trace.
     """
@@ -58,61 +58,64 @@ class Episode:
         self.random = Random(seed)  # noqa: S311 - reproducible on purpose
         self.report = report
         cast: Cast = self.random.choice(SYSTEMS)
-        self.system: System = boot(cast.spec, seed=self.random.getrandbits(32))
-        self._trace = Trace(self.system, sink) if sink is not None else None
-        self.ledger = Ledger(self.system, passing=self._trace)
-        self.system.attach(self.ledger)
-        self.session = sessions.System(self.system)
+        self.stage = Stage(cast.spec, cast.hostile, self.random.getrandbits(32), sink)
         self.report.episodes += 1
-        for endpoint in self.system.endpoints.values():
-            if isinstance(endpoint.partition, Sp):
-                endpoint.partition.secondary_entry = endpoint.partition.entry
-        self.system.run()
-        self.actors = [actor for name in cast.names for actor in self._vcpus(name)]
-        self.hostile = [actor for actor in self.actors if actor.endpoint.name in cast.hostile]
-        first = {actor.endpoint.name: actor for actor in reversed(self.actors)}
+        actors = self.stage.actors
+        self.hostile: list[Actor] = []
+        first = {actor.endpoint.name: actor for actor in reversed(actors)}
         owner, borrower = (first[name] for name in cast.behaved)
-        rest = [actor for actor in self.actors if actor not in (owner, borrower, *self.hostile)]
+        rest = [a for a in actors if a not in (owner, borrower) and not self.stage.is_hostile(a)]
         self.pair = Pair(self.random, owner, borrower, first[cast.guest], rest)
-        self._sources = [(actor, *self._make_sources(actor)) for actor in self.hostile]
-        self._start_others()
+        self._sources: dict[Actor, tuple[Registers, Descriptors, Chains]] = {}
+        self._muster()
+        self.stage.start_others()
 
-    def _vcpus(self, name: str) -> Iterator[Actor]:
-        endpoint = self.system.endpoint(name)
-        first = Actor(self.session, endpoint)
-        yield first
-        for index in range(1, endpoint.spec.vcpus):
-            yield Actor(self.session, endpoint, index, first)
+    def _muster(self) -> None:
+        """Who is there may have changed."""
+        self.hostile = [actor for actor in self.stage.actors if self.stage.is_hostile(actor)]
 
-    def _start_others(self) -> None:
-        """Let the other vCPUs of VMs begin."""
-        pes = self.system.machine.pes
-        for actor in self.actors:
-            if not actor.secure and actor.ctx.index:
-                first = next(each for each in self.actors if each.id == actor.id)
-                first.ready()
-                first.call([psci.CPU_ON_64, pes[actor.ctx.index].mpidr])
-
-    def _make_sources(self, actor: Actor) -> tuple[Registers, Descriptors, Chains]:
-        others = [*{each.id: each for each in self.actors if each.id != actor.id}.values()]
-        return (
-            Registers(self.random, actor, others, self.ledger),
-            Descriptors(self.random, actor, others, self.ledger),
-            Chains(self.random, actor, others),
-        )
+    def _source(self, actor: Actor) -> tuple[Registers, Descriptors, Chains]:
+        found = self._sources.get(actor)
+        if found is None:
+            ids = self.stage.ids
+            found = self._sources[actor] = (
+                Registers(self.random, actor, ids, self.stage.ledger),
+                Descriptors(self.random, actor, ids, self.stage.ledger),
+                Chains(self.random, actor, ids),
+            )
+        return found
 
     def play(self, calls: int) -> None:
         """Make calls until they are used up, or nobody hostile is alive."""
         random = self.random.random
-        for _ in range(PATIENCE * calls):
-            if self.report.calls >= calls or not any(actor.alive for actor in self.hostile):
+        for step in range(PATIENCE * calls):
+            if self.report.calls >= calls or (step % 16 == 0 and not self._goes_on()):
                 return
-            if random() < 0.15:
+            pick = random()
+            if pick < 0.15:
                 self._behave()
+            elif pick < 0.17:
+                self._happen()
             else:
                 self._attack()
-            self.ledger.check()
+            self.stage.check()
         raise Discrepancy("nobody gets the PE")
+
+    def _goes_on(self) -> bool:
+        """Whether somebody hostile can do anything; a VM can be had."""
+        if not any(pe.on for pe in self.stage.machine.pes):
+            return False
+        if any(actor.alive for actor in self.hostile):
+            return True
+        if self.stage.create():
+            self._muster()
+        return any(actor.alive for actor in self.hostile)
+
+    def _happen(self) -> None:
+        """Something happens from outside."""
+        if EVENTS[self.random.choice(_EVENTS)](self.stage):
+            self.report.events += 1
+            self._muster()
 
     def _behave(self) -> None:
         before, made = self.pair.done, self.pair.calls
@@ -121,18 +124,23 @@ class Episode:
         self.report.calls += self.pair.calls - made
 
     def _attack(self) -> None:
-        actor, registers, descriptors, chains = self.random.choice(self._sources)
+        if not self.hostile:
+            return
+        actor = self.random.choice(self.hostile)
         if not actor.ready():
             made = self.pair.calls
             self.pair.serve()
             self.report.calls += self.pair.calls - made
             return
+        registers, descriptors, chains = self._source(actor)
+        if self.random.random() < 0.1:
+            self._touch(actor, descriptors.address())
         pick = self.random.random()
         if not actor.tx and pick < 0.5:
             actor.map_buffers()
             self.report.calls += 1
-        elif actor.ctx.request and pick < 0.15:
-            self._make(actor, response_to(actor))
+        elif actor.serves and pick < 0.15:
+            self._make(actor, actor.response)
         elif actor.secure and pick < 0.02:
             self._make(actor, [fid.FFA_MSG_WAIT])
         elif pick < 0.4:
@@ -144,6 +152,21 @@ class Episode:
             self._make(actor, call)
             descriptors.after(call)
 
+    def _touch(self, actor: Actor, ipa: int) -> None:
+        """A store is possible exactly where the table says so, whatever was there before."""
+        reach = self.stage.ledger.tables.reaches.get(actor.endpoint.partition)
+        if reach is None or actor.kernel:
+            return  # too new to be known, or without any table
+        try:
+            actor.memory.write(ipa, MARK)
+            stored = True
+        except DataAbort:
+            stored = False
+        leaf = reach.leaf(ipa)
+        if stored != bool(leaf & S2AP_W):
+            word = "stores" if stored else "cannot store"
+            raise Discrepancy(f"{actor.name} {word} at {ipa:#x}, where the table says {leaf:#x}")
+
     def _make(self, actor: Actor, call: list[int]) -> None:
         self.report.calls += 1
         self.report.hostile += 1
@@ -151,14 +174,13 @@ class Episode:
         if not returned:
             self.report.blocked += 1
         if not actor.alive:
-            self.report.deaths += 1
+            self._muster()
         self._judge_answer(actor, call, returned=returned)
-        self._judge_chain()
 
     def _judge_answer(self, actor: Actor, call: list[int], *, returned: bool) -> None:
         x = actor.x
         answer = x[0] & MASK32
-        if any(not 0 <= value < 1 << 64 for value in x):
+        if min(x) < 0 or max(x) > MASK64:
             raise Discrepancy(f"{actor.name}: a register holds {x}")
         if not returned or not fid.is_ffa(call[0] & MASK32):
             return
@@ -171,27 +193,14 @@ class Episode:
             if x[8:] != kept:
                 raise Discrepancy(f"{actor.name}: x8 to x17 changed to {x[8:]}")
 
-    def _judge_chain(self) -> None:
-        """Whoever has a PE runs, and whoever lent it the cycles waits for it."""
-        for pe in self.system.machine.pes:
-            ctx = pe.current
-            if not isinstance(ctx, ExecutionContext) or ctx.stage2 is None:
-                continue
-            if ctx.state not in (State.RUNNING, State.STARTING):
-                raise Discrepancy(f"{ctx.name} has a PE and is {ctx.state.value}")
-            asker = ctx.caller
-            if asker is not None and asker.callee is not ctx:
-                raise Discrepancy(f"{ctx.name} runs for {asker.name}, which does not wait for it")
-
     def settle(self) -> None:
         """Unwind every chain, take everything back, and look that nothing is left."""
-        Settlement(self.system, self.ledger, self.actors).settle()
-        self.report.refusals.update(self.system.refusals)
+        Settlement(self.stage).settle()
+        self.report.deaths += self.stage.deaths
+        self.report.watched(self.stage.watch)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._trace is not None:
-            self._trace.close()
-        self.session.close()
+        self.stage.__exit__(*exc)

@@ -57,11 +57,11 @@ BOUNDARIES = [
 class Registers:
     """Random calls of one actor among others."""
 
-    def __init__(self, random: Random, actor: Actor, others: list[Actor], ledger: Ledger) -> None:
+    def __init__(self, random: Random, actor: Actor, ids: list[int], ledger: Ledger) -> None:
         self._random = random
         self._actor = actor
         self._ledger = ledger
-        ids = [actor.id, *(each.id for each in others), 0, 0x7ABC, 0x8000, 0x8ABC, 0xFFC0, 0xFFFF]
+        ids = [*ids, 0, 0x7ABC, 0x8000, 0x8ABC, 0xFFC0, 0xFFFF]
         self._values = [
             *BOUNDARIES,
             *ids,

@@ -1,41 +1,104 @@
-"""The end of an episode: every chain is unwound, everything is taken back, nothing may be left."""
+"""The end of an episode: every chain is unwound, everything is taken back, nothing may be left.
+
+First whoever is there finishes what is under way and gives back what it has: nobody may wait for
+ever. Then the VMs that may go are destroyed, and a new one comes, which must find a system that
+works. Last it goes, too, and every frame and every table page has to be where it belongs.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.firmware.state.region import DONATE, Region
-from ffabric.lab.fuzz.chains import response_to
+from ffabric.lab.fuzz.events import LEVEL
 from ffabric.lab.oracle.address_spaces import Discrepancy
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
-    from ffabric.lab.oracle.ledger import Ledger
-    from ffabric.system.system import System
+    from ffabric.lab.fuzz.stage import Stage
 
 NOBODY = 0x8ABC
 """An endpoint id that is nobody's."""
 ROUNDS = 400
 """Calls that may be needed to unwind all chains."""
+LAST = 100
+"""VMs that may be there at the end."""
+INTERRUPTS = 8
+"""Interrupts that an SP may have pending at once."""
 
 
 class Settlement:
-    """What the actors of an episode do when it is over."""
+    """What is done on a stage when its episode is over."""
 
-    def __init__(self, system: System, ledger: Ledger, actors: list[Actor]) -> None:
-        self.system = system
-        self.ledger = ledger
-        self.actors = actors
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.ledger = stage.ledger
 
     def settle(self) -> None:
         """Raise Discrepancy if something cannot be taken back, or is left."""
-        if not any(actor.alive for actor in self.actors if not actor.secure):
-            return  # nobody gives SPs cycles any more
+        self._calm()
+        self._leave_secure_world()
+        self._judge_started()
+        self._unwind()
+        self._power_on()
+        if self.stage.system.firmware.hypervisor is None:
+            if any(actor.alive for actor in self.stage.actors if not actor.secure):
+                self._give_everything_back()
+            return
+        self._welcome()
+        self._give_everything_back()
+        while self.stage.mortal:
+            self.stage.destroy(self.stage.mortal[0])
+            self._unwind()
+        self._welcome()
+        while self.stage.mortal:
+            self.stage.destroy(self.stage.mortal[0])
+            self._unwind()
+        self._judge_gone()
+
+    def _calm(self) -> None:
+        """No interrupt comes any more, and whoever waits for one goes on."""
+        machine = self.stage.machine
+        machine.gic.set_level(LEVEL, high=False)
+        self.stage.deliver()
+        for pe in machine.pes:
+            machine.wake(pe)
+        self.stage.system.run()
+
+    def _leave_secure_world(self) -> None:
+        """SPs finish what they do, as far as they can alone: no VM makes a call."""
+        for _ in range(ROUNDS):
+            busy = [a for a in self.stage.actors if a.secure and a.runner.in_control]
+            if not any(self._unwound(actor) for actor in busy):
+                return
+
+    def _judge_started(self) -> None:
+        """A VM that was created runs as soon as a PE is in the normal world."""
+        if self.stage.system.firmware.hypervisor is None:
+            return
+        current = [pe.current for pe in self.stage.machine.pes]
+        if all(ctx is not None and ctx.secure for ctx in current):
+            return
+        for actor in self.stage.actors:
+            never = actor.ctx.state is State.OFF and not actor.turned_off
+            if never and not actor.secure and not actor.ctx.index:
+                raise Discrepancy(f"{actor.name} was created and does not start")
+
+    def _power_on(self) -> None:
+        """VMs turn their vCPUs on again, a kernel its PEs: SPs may have to finish for them."""
+        for actor in self.stage.actors:
+            if not actor.secure and not actor.ctx.index:
+                for pe in self.stage.machine.pes[1:]:
+                    if self._prepared(actor):
+                        actor.call([psci.CPU_ON_64, pe.mpidr])
+
+    def _give_everything_back(self) -> None:
         self._unwind()
         self._finish_pieces()
         for handle, given in [*self.ledger.given.items()]:
@@ -44,14 +107,15 @@ class Settlement:
         self._unwind()
         self.ledger.check()
         self.ledger.check_tables()
+        self._judge_waiting()
         self._judge_rest()
 
     def _unwind(self) -> None:
         """Let every partition finish what it does for others."""
         for _ in range(ROUNDS):
-            if not any(self._unwound(actor) for actor in self.actors):
+            if not any(self._unwound(actor) for actor in self.stage.actors):
                 return
-        stuck = [f"{a.name} is {a.ctx.state.value}" for a in self.actors if a.secure]
+        stuck = [f"{a.name} is {a.ctx.state.value}" for a in self.stage.actors if a.secure]
         raise Discrepancy(f"a chain of calls does not come to its end: {', '.join(stuck)}")
 
     def _unwound(self, actor: Actor) -> bool:
@@ -60,8 +124,10 @@ class Settlement:
         if not actor.alive:
             return False
         if actor.runner.in_control:
-            if ctx.request:
-                actor.call(response_to(actor))
+            if actor.secure:
+                self._handle_interrupts(actor)
+            if actor.serves:
+                actor.call(actor.response)
                 return True
             paused = self._paused_for(ctx)
             if paused is not None:
@@ -71,41 +137,52 @@ class Settlement:
                 actor.call([fid.FFA_MSG_WAIT])
                 return True
             return False
-        if actor.secure and ctx.state is State.WAITING:
+        if actor.secure and ctx.state is State.WAITING and self._paused_for(ctx) is None:
             return False
         return actor.ready() and self._unwound(actor)
+
+    def _handle_interrupts(self, actor: Actor) -> None:
+        """An SP takes what is pending for it."""
+        for _ in range(INTERRUPTS):
+            actor.call([hafnium.HF_INTERRUPT_GET])
+            intid = actor.x[0] & MASK32
+            if not actor.runner.in_control or intid == hafnium.INVALID_INTID:
+                return
+            actor.call([hafnium.HF_INTERRUPT_DEACTIVATE, intid, intid])
 
     def _paused_for(self, ctx: ExecutionContext) -> ExecutionContext | None:
         """A context that has stopped and that ``ctx`` may let go on."""
         scheduler = not ctx.secure
-        for actor in self.actors:
+        for actor in self.stage.actors:
             other = actor.ctx
             if other is ctx or not actor.secure or other.pe is not ctx.pe:
                 continue
             if other.state is State.PREEMPTED or other.yielded:
                 asker = other.caller
+                while asker is not None and asker.state is State.ABORTED:
+                    asker = asker.caller
                 if asker is ctx or (scheduler and (asker is None or asker.gate is not None)):
                     return other
         return None
 
     def _let_the_hypervisor_reclaim(self) -> None:
         """When an SP has run, the hypervisor soon takes back what dead VMs had sent."""
-        for actor in self.actors:
+        for actor in self.stage.actors:
             if not actor.secure and actor.ready():
                 actor.call([fid.FFA_RUN, NOBODY << 16])
-        self.system.run()
+        self.stage.system.run()
 
     def _finish_pieces(self) -> None:
         """A fragment of no length ends a transaction in pieces."""
         for handle, (_, data) in self.ledger.pending.items():
             sender = int.from_bytes(data[:2], "little") << 16
-            for actor in self.actors:
+            for actor in self.stage.actors:
                 if actor.ready():
                     w4 = sender if actor.kernel else 0
                     actor.call([fid.FFA_MEM_FRAG_TX, handle & MASK32, handle >> 32, 0, w4])
 
     def _take_back(self, handle: int, holders: list[int], owner: int) -> None:
-        by_id = {actor.id: actor for actor in self.actors if actor.alive}
+        by_id = {actor.id: actor for actor in self.stage.actors if actor.alive}
         if not {*holders, owner} <= by_id.keys():
             return
         for endpoint in holders:
@@ -132,22 +209,59 @@ class Settlement:
         raise Discrepancy(f"{actor.name} does not get the PE")
 
     def _done(self, actor: Actor, otherwise: str) -> None:
-        while actor.alive and not actor.runner.in_control:
-            actor.ready()
+        for _ in range(ROUNDS):
+            if not actor.alive or actor.ready():
+                break
+            self._unwind()
         if actor.failed:
             raise Discrepancy(f"{actor.name} {otherwise}: {actor.x[2]:#x}")
 
+    def _judge_waiting(self) -> None:
+        """Everybody gets the PE, so nobody waits for an answer that never comes."""
+        for actor in self.stage.actors:
+            if actor.alive:
+                self._prepared(actor)
+                actor.hear()
+                self._unwind()
+
     def _judge_rest(self) -> None:
-        if all(actor.alive for actor in self.actors):
+        if all(actor.alive for actor in self.stage.actors) and not self.stage.deaths:
             self.ledger.check_settled()
-        for manager in self.system.firmware.managers:
+        for manager in self.stage.system.firmware.managers:
             regions = manager.regions
             left = [h for h, r in regions.live.items() if h not in self.ledger.given]
             left = [h for h in left if not (regions.live[h].remote and _donated(regions.live[h]))]
-            awake = [actor.id for actor in self.actors if actor.alive]
+            awake = [actor.id for actor in self.stage.actors if actor.alive]
             left += [h for h, r in regions.pending.items() if r.sender in awake]
             if left:
                 raise Discrepancy(f"{manager.name} keeps {[hex(handle) for handle in left]}")
+
+    def _welcome(self) -> None:
+        """A VM that comes now starts on every PE, and can call."""
+        come = self.stage.create(most=LAST)
+        if not come:
+            raise Discrepancy("no VM can be created any more")
+        first, *others = come
+        self._unwind()
+        if not self._prepared(first):
+            raise Discrepancy(f"{first.name}, which is new, does not start")
+        for actor, pe in zip(others, self.stage.machine.pes[1:], strict=True):
+            self._prepared(first)
+            first.call([psci.CPU_ON_64, pe.mpidr])
+            self._prepared(actor)
+        if self._prepared(first) and not first.map_buffers():
+            raise Discrepancy(f"{first.name}, which is new, cannot map its buffers")
+        self.stage.check()
+
+    def _judge_gone(self) -> None:
+        """All VMs that may go are gone, with everything they had."""
+        known = {actor.endpoint.name for actor in self.stage.actors}
+        for name in self.stage.system.endpoints:
+            if name not in known:
+                raise Discrepancy(f"{name} was destroyed and does not go")
+        self.stage.check()
+        self.ledger.check_tables()
+        self.ledger.isolation.check_lost()
 
 
 def _donated(region: Region) -> bool:

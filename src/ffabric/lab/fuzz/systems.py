@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ffabric.abi.ffa.version import V1_1, V1_3
+from ffabric.lab.fuzz.events import EDGE_DEVICE, LEVEL_DEVICE, NS_DEVICE
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import (
     DeviceRegion,
@@ -32,21 +33,17 @@ class Cast(msgspec.Struct, frozen=True):
     guest: str
     """A hostile partition to which the owner lends as well."""
 
-    @property
-    def names(self) -> list[str]:
-        """All partitions."""
-        return [each.name for each in self.spec.partitions]
-
 
 def _cast(
     sps: Sequence[object],
     vms: Sequence[object],
     behaved: tuple[str, str],
     guest: str = "trudy",
+    hostile: tuple[str, ...] = ("mallory", "trudy"),
     **options: Any,
 ) -> Cast:
     spec = describe(sps=sps, vms=vms, run=RunSpec(stop_on_crash=False), **options)
-    return Cast(spec, ("mallory", "trudy"), behaved, guest)
+    return Cast(spec, hostile, behaved, guest)
 
 
 SYSTEMS = (
@@ -76,6 +73,42 @@ SYSTEMS = (
         [sp("trudy", vcpus=2), "bob", sp("dave", vcpus=2)],
         [vm("mallory", vcpus=2)],
         ("dave", "bob"),
+        pes=2,
+        hypervisor=False,
+    ),
+    _cast(
+        [
+            sp("trudy", vm_availability_messages=3, device_regions=(EDGE_DEVICE,)),
+            sp("eve", vcpus=2, vm_availability_messages=3, device_regions=(LEVEL_DEVICE,)),
+            "bob",
+        ],
+        [vm("mallory", vcpus=2), vm("chuck", vcpus=2), vm("alice", vcpus=2)],
+        ("alice", "bob"),
+        hostile=("mallory", "chuck", "trudy", "eve"),
+        pes=2,
+    ),
+    _cast(
+        [
+            sp("trudy", vm_availability_messages=3, ns_interrupts_action=1),
+            sp("eve", vm_availability_messages=1, device_regions=(EDGE_DEVICE,)),
+            "bob",
+        ],
+        [vm("mallory", device_regions=(NS_DEVICE,)), "chuck", "alice", "carol"],
+        ("alice", "carol"),
+        "chuck",
+        hostile=("mallory", "chuck", "trudy", "eve"),
+    ),
+    _cast(
+        [
+            sp("trudy", vcpus=2, device_regions=(LEVEL_DEVICE,)),
+            sp("eve", device_regions=(EDGE_DEVICE,)),
+            "bob",
+            sp("dave", vcpus=2),
+        ],
+        [vm("mallory", vcpus=2)],
+        ("dave", "bob"),
+        "eve",
+        hostile=("mallory", "trudy", "eve"),
         pes=2,
         hypervisor=False,
     ),

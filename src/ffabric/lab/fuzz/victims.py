@@ -11,7 +11,6 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32, PAGE, join
-from ffabric.lab.fuzz.chains import response_to
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
@@ -52,8 +51,8 @@ class Pair:
         """Who waits for the answer to a call."""
         self._received = b""
         """The last retrieve response."""
-        self._kept: set[int] = set()
-        """Pages that a hostile borrower does not let go of."""
+        self._pages = [*range(32, 512)]
+        """Pages of the owner's memory that no hostile borrower keeps, by their number."""
         self.done = 0
         """Life cycles that are complete."""
         self.calls = 0
@@ -66,9 +65,9 @@ class Pair:
         """Let those who behave answer requests, and let the PE go."""
         for actor in self._all:
             if actor.runner.in_control and actor is not self._busy:
-                if actor.ctx.request:
+                if actor.serves:
                     self.calls += 1
-                    actor.call(response_to(actor))
+                    actor.call(actor.response)
                 elif actor.secure:
                     self.calls += 1
                     actor.call([fid.FFA_MSG_WAIT])
@@ -87,7 +86,10 @@ class Pair:
         owner, borrower, random = self._owner, self._borrower, self._random
         lends = random.random() < 0.5
         alone = random.random() < 0.7 or not self._guest.alive
-        page = next(n for n in range(32 + number % 16, 512) if n not in self._kept)
+        if not alone:
+            yield from self._ready(owner)
+            alone = not self._guest.alive
+        page = self._pages[number % 16]
         ipa = owner.ram.base + page * PAGE
         mark = number.to_bytes(8, "little")
         owner.memory.write(ipa, mark)
@@ -131,7 +133,7 @@ class Pair:
                 return
             if alone or from_register(x[2]) is not Status.DENIED:
                 raise Disturbed(f"{self._owner.name} cannot reclaim: {x[2]:#x}")
-        self._kept.add(page)
+        self._pages.remove(page)
 
     def _must(self, actor: Actor, registers: list[int], data: bytes = b"") -> Step:
         """A call that succeeds; RX may be full of somebody's message, which is thrown away."""
@@ -145,9 +147,12 @@ class Pair:
             raise Disturbed(f"{actor.name}: {registers[0]:#x} failed with {from_register(x[2])!r}")
         return x
 
-    def _call(self, actor: Actor, registers: list[int], data: bytes = b"") -> Step:
-        while not actor.ready() or actor.ctx.request:
+    def _ready(self, actor: Actor) -> Generator[None, None, None]:
+        while not actor.ready() or actor.serves:
             yield
+
+    def _call(self, actor: Actor, registers: list[int], data: bytes = b"") -> Step:
+        yield from self._ready(actor)
         actor.put(data)
         self.calls += 1
         self._busy = actor

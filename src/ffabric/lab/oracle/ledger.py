@@ -461,7 +461,7 @@ class Ledger:
                 given.void.add(space.id)
             if space.id in given.holders:
                 give_up(space, given)
-            if given.owner is space and not given.holders:
+            if given.owner in self.departed and not given.holders:
                 self._end(handle, given)
 
 
