@@ -31,6 +31,7 @@ STYLES = {
     "return": "cyan",
     "hop": "dim",
     "refuse": "bold red",
+    "warn": "magenta",
     "world": "dim blue",
     "event": "green",
     "console": "yellow",
@@ -216,6 +217,10 @@ class Reader:
         compared = f"got {line.got}, expected {line.expected} ({line.section})"
         yield "refuse", f"{_GAP}{'':14}   {compared}"
 
+    def _reserved(self, line: firmware.ReservedBits) -> Iterator[Styled]:
+        said = f"{line.register} should be zero and is {line.value:#x}"
+        yield "warn", f"{_stamp(line)}{_who(line)} ! {said} ({line.reserved}; {line.section})"
+
     def _world(self) -> Iterator[Styled]:
         """The world switches since the last line that was printed, a line for each PE."""
         found: dict[int, list[firmware.World]] = {}
@@ -303,6 +308,7 @@ _HANDLERS: dict[type[Record], Callable[[Reader, Any], Iterator[Styled]]] = {
     **dict.fromkeys((*_SCHEDULE, machine.Abort, machine.Crash, firmware.Preempt), Reader._context),
     firmware.Hop: Reader._hop,
     firmware.Refuse: Reader._refuse,
+    firmware.ReservedBits: Reader._reserved,
     firmware.Enter: Reader._enter,
     firmware.Console: Reader._console,
     firmware.VmCreated: Reader._created,

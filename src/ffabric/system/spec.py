@@ -170,7 +170,8 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A whole system. `hypervisor` None: the first VM is the normal world's kernel, endpoint 0.
 
     `trusted_os` is called with OP-TEE's SMC ABI and runs at S-EL1 below EL3, beside the SPs. An
-    instruction of an image takes `instruction_time` nanoseconds.
+    instruction of an image takes `instruction_time` nanoseconds. In a `strict` system the firmware
+    refuses calls whose SBZ registers are not zero.
     """
 
     name: str
@@ -186,6 +187,7 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     run: RunSpec = RunSpec()
     seed: int | None = None
     instruction_time: int = 1
+    strict: bool = False
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -245,6 +247,7 @@ class SystemDraft(msgspec.Struct, kw_only=True):
     mpidrs: tuple[int, ...] = ()
     seed: int | None = None
     instruction_time: int = 1
+    strict: bool = False
     ffa_version: int = LATEST
     with_hypervisor: bool = True
     spmc_id: int = SP_ID_BASE

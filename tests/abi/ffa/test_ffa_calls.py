@@ -11,11 +11,9 @@ from ffabric.abi.ffa.calls import (
     decode_reply,
     encode,
     encode_success,
-    reserved,
-    reserved_reply,
 )
-from ffabric.abi.ffa.registers import Kind, at_version, last_register
-from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3, VERSIONS
+from ffabric.abi.ffa.registers import Kind, at_version
+from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, VERSIONS
 
 LINES = [
     (
@@ -226,51 +224,6 @@ def arg_payload(function, args, decoded):
     words = [value for name, value, _ in decoded.fields if name[0] in "wx" and name[1:].isdigit()]
     bits = 64 if function.is_64 else 32
     return sum(word << bits * index for index, word in enumerate(words))
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_field_and_a_reserved_bit_never_meet(version):
-    for function in fid.FUNCTIONS.values():
-        last = last_register(version, is_64=function.is_64)
-        used = dict.fromkeys(range(1, 18), 0)
-        for arg in at_version(function.args, version):
-            for register in arg.span(is_64=function.is_64):
-                mask = (1 << arg.width(is_64=function.is_64)) - 1 << arg.lo
-                if arg.word:
-                    mask = arg.word.defined(version)
-                assert not used[register] & mask, (function.name, arg.name)
-                used[register] |= mask if arg.name else 0
-        for check in reserved(function.id, version):
-            assert check.rule in {"MBZ", "SBZ"}
-            assert 1 <= check.register <= max(last, 17)
-            assert not used[check.register] & check.mask, (function.name, str(check))
-
-
-def test_reserved_bits_by_version():
-    def rules(version):
-        return {(c.register, c.rule) for c in reserved(fid.FFA_RXTX_UNMAP, version)}
-
-    assert rules(V1_0) == {(register, "MBZ") for register in range(1, 8)}
-    assert rules(V1_1) == {(register, "SBZ") for register in range(1, 8)}
-    assert {c.register for c in reserved(fid.FFA_RXTX_MAP_64, V1_1)} == set(range(3, 8))
-    assert {c.register for c in reserved(fid.FFA_RXTX_MAP_64, V1_2)} == set(range(3, 18))
-    assert [str(c) for c in reserved(fid.FFA_MSG_SEND_DIRECT_REQ_64, V1_3)] == [
-        "register 2 & 0x7fffff00 MBZ"
-    ]
-
-
-def test_fields_of_the_hypervisor_are_mbz_at_virtual_instances():
-    physical = reserved(fid.FFA_RXTX_UNMAP, V1_1)
-    virtual = reserved(fid.FFA_RXTX_UNMAP, V1_1, virtual=True)
-    assert [str(c) for c in set(virtual) - set(physical)] == ["register 1 & 0xffff0000 MBZ"]
-
-
-def test_reserved_bits_of_a_success():
-    checks = reserved_reply(fid.FFA_ID_GET, fid.FFA_SUCCESS_32, V1_1)
-    assert {c.register: c.mask for c in checks} == {
-        2: 0xFFFF_0000,
-        **dict.fromkeys(range(3, 8), 0xFFFF_FFFF),
-    }
 
 
 def test_encoding_wrongly():

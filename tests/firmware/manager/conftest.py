@@ -30,6 +30,7 @@ ROOMS = (version, features, discovery, mailbox, direct, indirect, cycles, notifi
 CALLS = CallTable(
     *(room.HANDLERS for room in (*ROOMS, send, retrieve, permissions, secondary, console))
 )
+PHYSICAL_CALLS = CallTable(besides=CALLS.handlers, at=fid.Instance.NS_PHYSICAL)
 
 TABLES, RAM = 0x1000_0000, 0x4000_0000
 PAGES = 48  # per partition: 16 pages each for TX and RX, and 16 more
@@ -78,6 +79,7 @@ class Bench(Manager):
         self.lines = []
         self.bases = {}
         self.gateway = self._make(World, 0, "gateway", contexts=2)
+        self.gateway.calls = PHYSICAL_CALLS
 
     def _make(
         self, kind, number, name, *, contexts, version=V1_2, properties=EVERYTHING, **options

@@ -23,7 +23,7 @@ OF_THE_MONITOR = {fid.FFA_ID_GET, fid.FFA_SPM_ID_GET}
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_only_functions_of_the_framework_are_offered(table):
-    ffa = [function for function in table.entries if fid.is_ffa(function)]
+    ffa = [function for function in table.handlers if fid.is_ffa(function)]
     assert not [hex(function) for function in ffa if function not in fid.FUNCTIONS]
 
 

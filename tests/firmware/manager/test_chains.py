@@ -99,12 +99,12 @@ def test_a_yield_under_ffa_run_goes_to_the_scheduler(chain):
 
 
 @pytest.mark.parametrize("register", [4, 5, 6, 7])
-def test_a_yield_says_nothing_in_w4_to_w7(ffabric, chain, register):
+def test_a_yield_says_nothing_but_a_time(ffabric, chain, register):
     v, a, *_ = chain
     v.ask(a)
     with ffabric.refuses("yield.mbz"):
         a.must(fid.FFA_YIELD, *[int(at == register) for at in range(1, 8)])
-    a.leave(fid.FFA_YIELD, 1, 1, 1)
+    a.leave(fid.FFA_YIELD, 0, 1, 1)
 
 
 def test_only_who_has_stopped_is_run_by_an_sp(ffabric, chain):

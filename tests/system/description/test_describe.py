@@ -212,6 +212,10 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
         "[[device]] u: interrupt: interrupt 500: the GIC of a system has them up to 287",
     ),
     ({"vms": ["a"], "instruction_time": 0}, "instruction_time: 0: at least 1 ns"),
+    (
+        {"vms": ["a"], "ffa_version": 0x10009},
+        "ffa_version: 1.9 is not a version of FF-A: 1.0, 1.1, 1.2, 1.3",
+    ),
     ({"vms": [vm("a", el=2)]}, "a: el: 2 is the hypervisor's: say hypervisor = false"),
     (
         {"sps": [sp("a", vcpus=2)], "pes": 4},

@@ -10,8 +10,9 @@ masks from that, once, for whoever handles or makes many calls:
     run(0x8001, 2) == [fid.FFA_RUN, 0x8001_0002]
 
 A field that spans registers (a handle, a bitmap, a UUID) is one integer, lowest register first.
-A function id says how wide the registers are. Of a 64-bit id the reader fits its 32-bit twin too
-where the upper halves are known to be zero, as they are once a partition manager has taken a call.
+A function id says how wide the registers are. A partition manager cuts off what a call does not
+define before it handles it (`ffabric.firmware.manager.reserved`): its readers are `clean`, they
+mask only what stands beside a field, and that of a 64-bit id fits its 32-bit twin too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.registers import Arg, at_version
 from ffabric.abi.ffa.version import LATEST
-from ffabric.abi.words import MASK64
 
 Field = Callable[[Sequence[int]], int]
 """Registers, x0 first -> the content of a field."""
@@ -35,18 +35,31 @@ Writer = Callable[..., list[int]]
 
 
 @overload
-def reader(function_id: int, name: str, /, *, version: int = LATEST) -> Field: ...
+def reader(
+    function_id: int, name: str, /, *, version: int = LATEST, clean: bool = False
+) -> Field: ...
 @overload
 def reader(
-    function_id: int, name: str, second: str, /, *others: str, version: int = LATEST
+    function_id: int,
+    name: str,
+    second: str,
+    /,
+    *others: str,
+    version: int = LATEST,
+    clean: bool = False,
 ) -> Fields: ...
-def reader(function_id: int, /, *names: str, version: int = LATEST) -> Field | Fields:
+def reader(
+    function_id: int, /, *names: str, version: int = LATEST, clean: bool = False
+) -> Field | Fields:
     """A function that reads the named fields of a call; KeyError for a field that it lacks.
 
-    With one name it returns an integer, with several a tuple of them.
+    With one name it returns an integer, with several a tuple of them. `clean`: the registers that
+    it will read hold nothing but what the call defines.
     """
     function = fid.FUNCTIONS[function_id]
-    read: Field | Fields = _reader(_chosen(function.args, names, version), function.is_64)
+    tops = _tops(at_version(function.args, version), function.is_64) if clean else ()
+    args = _chosen(function.args, names, version)
+    read: Field | Fields = _reader(args, function.is_64, tops)
     return read
 
 
@@ -58,7 +71,8 @@ def result_reader(
 ) -> Fields: ...
 def result_reader(call_id: int, /, *names: str, smc64: bool = False) -> Field | Fields:
     """The same for the FFA_SUCCESS that answers `call_id`; `smc64` if it is FFA_SUCCESS_64."""
-    read: Field | Fields = _reader(_chosen(fid.FUNCTIONS[call_id].replies, names, LATEST), smc64)
+    args = _chosen(fid.FUNCTIONS[call_id].replies, names, LATEST)
+    read: Field | Fields = _reader(args, smc64, ())
     return read
 
 
@@ -104,19 +118,29 @@ def _chosen(args: Iterable[Arg], names: Sequence[str], version: int) -> tuple[Ar
     return tuple(known[name] for name in names)
 
 
+def _tops(args: Iterable[Arg], is_64: bool) -> tuple[int, ...]:
+    """The highest bit that fields have in each register, 0 for those that have none."""
+    tops = [0] * 18
+    for arg in args:
+        for register in arg.span(is_64=is_64) if arg.name else ():
+            tops[register] = max(tops[register], arg.lo + arg.width(is_64=is_64) - 1)
+    return tuple(tops)
+
+
 @cache
-def _reader(args: tuple[Arg, ...], is_64: bool) -> Any:
-    fields = ", ".join(expression(arg, is_64=is_64) for arg in args)
+def _reader(args: tuple[Arg, ...], is_64: bool, tops: tuple[int, ...]) -> Any:
+    fields = ", ".join(_expression(arg, is_64, tops) for arg in args)
     return _compiled(f"lambda x: ({fields})")
 
 
-def expression(arg: Arg, *, is_64: bool) -> str:
+def _expression(arg: Arg, is_64: bool, tops: tuple[int, ...]) -> str:
     """The content of a field as an expression of registers `x`."""
     width, terms = arg.width(is_64=is_64), []
+    top = arg.lo + width - 1
     for index, register in enumerate(arg.span(is_64=is_64)):
-        mask = (1 << width) - 1
         term = f"x[{register}]" + (f" >> {arg.lo}" if arg.lo else "")
-        term += f" & {mask}" if mask << arg.lo != MASK64 else ""
+        if top < 63 and not (tops and tops[register] == top):
+            term += f" & {(1 << width) - 1}"
         terms.append(f"({term}) << {index * width}" if index else term)
     return " | ".join(terms)
 

@@ -26,6 +26,7 @@ from ffabric.abi.ffa.registers import (
     endpoint,
     flags,
     mbz,
+    mbz_bits,
     pair,
     payload,
     vcpu,
@@ -74,6 +75,7 @@ ARGS: Final[dict[str, tuple[Arg, ...]]] = {
         Arg("tx", 1, WIDE, kind=Kind.ADDRESS),
         Arg("rx", 2, WIDE, kind=Kind.ADDRESS),
         Arg("pages", 3, 5, kind=Kind.PAGES),
+        mbz_bits(3, WIDE, 6),
     ),
     "FFA_RXTX_UNMAP": (endpoint("endpoint", 1, 31, 16, physical_only=True),),
     "FFA_PARTITION_INFO_GET": (
@@ -96,8 +98,9 @@ ARGS: Final[dict[str, tuple[Arg, ...]]] = {
     "FFA_MSG_WAIT": (mbz(1), flags("flags", 2, MsgWaitFlags, since=V1_2)),
     "FFA_YIELD": (
         endpoint("target", 1, 31, 16, physical_only=True),
-        vcpu("target_vcpu", 1, 15, 0),
+        vcpu("target_vcpu", 1, 15, 0, physical_only=True),
         pair("timeout", 2, Kind.COUNT),
+        mbz(4, 7),
     ),
     "FFA_RUN": _TARGET,
     "FFA_NORMAL_WORLD_RESUME": (),
@@ -109,8 +112,9 @@ ARGS: Final[dict[str, tuple[Arg, ...]]] = {
         flags("flags", 4, MsgSendFlags),
     ),
     "FFA_MSG_POLL": (),
+    # The sender may name itself at virtual instances, too, as Arm's compliance suite does.
     "FFA_MSG_SEND2": (
-        endpoint("sender", 1, 31, 16, physical_only=True),
+        endpoint("sender", 1, 31, 16),
         flags("flags", 2, MsgSend2Flags),
     ),
     "FFA_MSG_SEND_DIRECT_REQ": _DIRECT,
@@ -155,7 +159,7 @@ ARGS: Final[dict[str, tuple[Arg, ...]]] = {
     ),
     "FFA_NOTIFICATION_BITMAP_DESTROY": (endpoint("vm", 1, 15, 0),),
     "FFA_NOTIFICATION_BIND": (*_SENDER_RECEIVER, flags("flags", 2, BindFlags), _NOTIFICATIONS),
-    "FFA_NOTIFICATION_UNBIND": (*_SENDER_RECEIVER, _NOTIFICATIONS),
+    "FFA_NOTIFICATION_UNBIND": (*_SENDER_RECEIVER, mbz(2), _NOTIFICATIONS),
     "FFA_NOTIFICATION_SET": (*_SENDER_RECEIVER, flags("flags", 2, SetFlags), _NOTIFICATIONS),
     "FFA_NOTIFICATION_GET": (
         vcpu("vcpu", 1, 31, 16),

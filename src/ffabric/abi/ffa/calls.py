@@ -8,7 +8,6 @@ PSCI and Hafnium answer without a function id: `decode_reply` takes both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Final
 
 from msgspec import Struct
@@ -20,6 +19,7 @@ from ffabric.abi.ffa.call_layouts import ARGS
 from ffabric.abi.ffa.features import PROPERTIES
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.registers import Arg, Kind, Reserved
+from ffabric.abi.ffa.reserved import reserved, reserved_reply
 from ffabric.abi.ffa.texts import text
 from ffabric.abi.ffa.version import LATEST, format_version
 from ffabric.abi.optee import smc as optee
@@ -177,28 +177,6 @@ def _decode_plain(call_id: int, regs: Sequence[int]) -> Call:
         kind = Kind.PSCI_STATUS
     result = text(value, Arg("result", 0, kind=kind))
     return Call(call_id, f"{name} returned", [("result", value, result)], [])
-
-
-@cache
-def reserved(function_id: int, version: int, *, virtual: bool = False) -> tuple[Reserved, ...]:
-    """The register bits that must or should be zero in a call; KeyError if FF-A defines none.
-
-    At a virtual FF-A instance the fields that only a hypervisor or SPMD fills must be zero too.
-    Whether a direct message is a framework message is not looked at: its payload is free.
-    """
-    function = fid.FUNCTIONS[function_id]
-    last = registers.last_register(version, is_64=function.is_64)
-    checks = registers.reserved(function.args, last, version, is_64=function.is_64, virtual=virtual)
-    return tuple(checks)
-
-
-@cache
-def reserved_reply(call_id: int, reply_id: int, version: int) -> tuple[Reserved, ...]:
-    """The register bits that must or should be zero in the FFA_SUCCESS answering `call_id`."""
-    is_64 = reply_id == fid.FFA_SUCCESS_64
-    last = registers.last_register(version, is_64=is_64)
-    args = (*_TARGET, *fid.FUNCTIONS[call_id].replies)
-    return tuple(registers.reserved(args, last, version, is_64=is_64, virtual=False))
 
 
 def encode(function_id: int, version: int = LATEST, /, **fields: int) -> list[int]:

@@ -151,6 +151,11 @@ class Function(Struct, frozen=True):
     replies: tuple[Arg, ...]
 
     @property
+    def base_name(self) -> str:
+        """Its name without a width suffix, as the table of its registers has it."""
+        return self.name[:-3] if self.name.endswith(("_32", "_64")) else self.name
+
+    @property
     def is_64(self) -> bool:
         """Whether the call passes 64-bit registers."""
         return bool(self.id & 1 << 30)

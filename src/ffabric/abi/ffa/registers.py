@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from ffabric.abi.bits import ALWAYS, Word
 from ffabric.abi.ffa.version import V1_0, V1_1
+from ffabric.abi.words import MASK32
 
 WIDE: Final = 63  # `hi` of a field that is a whole register: x in a 64-bit call, w in a 32-bit one
 
@@ -96,6 +97,11 @@ class Reserved(Struct, frozen=True):
     mask: int
     rule: str
 
+    @property
+    def name(self) -> str:
+        """`w3`, or `x3` if any of the bits are in the upper half."""
+        return f"{'x' if self.mask > MASK32 else 'w'}{self.register}"
+
     def __str__(self) -> str:
         return f"register {self.register} & {self.mask:#x} {self.rule}"
 
@@ -105,9 +111,9 @@ def endpoint(name: str, register: int, hi: int, lo: int, *, physical_only: bool 
     return Arg(name, register, hi, lo, Kind.ENDPOINT, physical_only=physical_only)
 
 
-def vcpu(name: str, register: int, hi: int, lo: int) -> Arg:
+def vcpu(name: str, register: int, hi: int, lo: int, *, physical_only: bool = False) -> Arg:
     """A 16-bit vCPU ID."""
-    return Arg(name, register, hi, lo, Kind.VCPU)
+    return Arg(name, register, hi, lo, Kind.VCPU, physical_only=physical_only)
 
 
 def flags(
@@ -138,6 +144,11 @@ def payload(first: int, last: int, *, since: int = 0, until: int = ALWAYS) -> Ar
 def mbz(first: int, last: int | None = None) -> Arg:
     """Whole registers that must be zero in every version."""
     return Arg("", first, WIDE, 0, count=(last or first) - first + 1, reserved="MBZ")
+
+
+def mbz_bits(register: int, hi: int, lo: int) -> Arg:
+    """Bits of a register that must be zero in every version."""
+    return Arg("", register, hi, lo, reserved="MBZ")
 
 
 def at_version(args: Iterable[Arg], version: int) -> tuple[Arg, ...]:

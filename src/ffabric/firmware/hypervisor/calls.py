@@ -72,7 +72,7 @@ _RX = {
 def _rx_release(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RX_RELEASE of a VM whose RX the SPMC may have filled: then it goes back to the SPMC."""
     vm = caller.partition
-    if vm.id not in hypervisor.shared_mailboxes or mailbox.read_released(caller.x):
+    if vm.id not in hypervisor.shared_mailboxes:
         return mailbox.rx_release(hypervisor, pe, caller)
     if vm.mailbox is not None and vm.mailbox.full:
         return mailbox.rx_release(hypervisor, pe, caller)

@@ -22,7 +22,6 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.flags import RETAIN_RX
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import pack_ids, unpack_ids
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import events, reply, runtime_model
@@ -83,21 +82,8 @@ RUN_UNHANDLED = rule(
     "DEN0077A 1.2, section 9.3",
     "An SP that was taken out of a call chain for an interrupt has handled it when it goes back.",
 )
-WAIT_FLAGS = rule(
-    "wait.flags_mbz",
-    Status.INVALID_PARAMETERS,
-    "DEN0077A 1.2, table 14.4",
-    "Reserved bits of the flags in w2 are zero.",
-    since=V1_2,
-)
-YIELD_MBZ = rule(
-    "yield.mbz",
-    Status.INVALID_PARAMETERS,
-    "DEN0077A 1.2, section 14.3",
-    "w4 to w7 are zero.",
-)
 
-_read_status = reader(fid.FFA_ERROR, "status")
+_read_status = reader(fid.FFA_ERROR, "status", clean=True)
 
 
 def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -203,9 +189,6 @@ def judge_run(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
 
 def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_WAIT: release RX (unless retained) and become WAITING."""
-    flags = caller.x[2]
-    if flags & ~RETAIN_RX and WAIT_FLAGS.holds(caller.partition.version):
-        refuse(WAIT_FLAGS, got=flags, expected=RETAIN_RX)
     runtime_model.check(caller, runtime_model.WAIT)
     box = caller.partition.mailbox
     if box is not None and box.full and not retains_rx(caller):
@@ -224,14 +207,12 @@ def give_back(pm: Manager, pe: PE, ctx: ExecutionContext, asker: ExecutionContex
 
 def retains_rx(caller: ExecutionContext) -> bool:
     """Whether ``caller``, which makes FFA_MSG_WAIT, wants to keep its RX."""
-    return bool(caller.x[2] & RETAIN_RX) and WAIT_FLAGS.holds(caller.partition.version)
+    return bool(caller.x[2] & RETAIN_RX)
 
 
 def yield_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_YIELD: the cycles go back to whoever lent them, who may FFA_RUN the context later."""
     x = caller.x
-    if x[4] | x[5] | x[6] | x[7]:
-        refuse(YIELD_MBZ, got=x[4:8], expected=0)
     runtime_model.check(caller, runtime_model.YIELD)
     asker = caller.caller
     if asker is None:

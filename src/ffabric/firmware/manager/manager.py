@@ -11,23 +11,25 @@ What differs between the worlds is behind two protocols, `peer` and `scheduler` 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ffabric.abi import hafnium
 from ffabric.abi.errors import DecodeError
-from ffabric.abi.ffa.functions import is_ffa
+from ffabric.abi.ffa.functions import FFA_VERSION, is_ffa
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.smccc import SMC64
 from ffabric.abi.words import MASK32, PAGE
+from ffabric.firmware.manager import reserved
 from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
 from ffabric.firmware.state.region import Regions
-from ffabric.firmware.state.rules import Refused, refuse, rule
+from ffabric.firmware.state.rules import Refused, rule
 from ffabric.machine import exits
 from ffabric.machine.pages import NoPages
 
 if TYPE_CHECKING:
+    from ffabric.abi.ffa.registers import Reserved
     from ffabric.firmware.manager.peer import Peer, Scheduler
     from ffabric.firmware.state.notifications import NotificationState
     from ffabric.machine.events import Tracer
@@ -39,12 +41,6 @@ UNKNOWN = rule(
     Status.NOT_SUPPORTED,
     "DEN0077A 1.2, section 11.3",
     "The function id is one that the callee implements at this FF-A instance.",
-)
-TOO_NEW = rule(
-    "abi.newer_than_negotiated",
-    Status.NOT_SUPPORTED,
-    "DEN0077A 1.2, section 13.2",
-    "The function exists in the version of the Framework that the caller negotiated.",
 )
 MALFORMED = rule(
     "abi.malformed_descriptor",
@@ -88,6 +84,8 @@ class Manager:
     npi = hafnium.NOTIFICATION_PENDING_INTID
     sri = hafnium.SCHEDULE_RECEIVER_INTID
     mei = hafnium.MANAGED_EXIT_INTID
+    strict = False
+    """Whether reserved registers that should be zero must be (`abi.reserved_registers_sbz`)."""
     checks_message_uuids = False
     """Whether a message to a UUID that its receiver lacks is refused (`message.uuid`).
 
@@ -133,25 +131,39 @@ class Manager:
         x = caller.x
         function = x[0] & MASK32
         partition = caller.partition
-        entry = partition.calls.entries.get(function)
+        entry = partition.calls.by_version[partition.version].get(function)
         if entry is None:
             if not is_ffa(function):
                 return self.scheduler.foreign_call(pe, caller, function)
             self.refuse(pe, caller, Refused(UNKNOWN, function, "a function of this instance"))
             return caller
-        handler, since = entry
+        handler, negotiated, stray = entry
         x[0] = function
-        if not function & SMC64 and (x[1] | x[2] | x[3] | x[4] | x[5] | x[6] | x[7]) > MASK32:
-            x[1:8] = [value & MASK32 for value in x[1:8]]
-        if since:
+        if negotiated:
             partition.negotiated = True
         try:
-            if since > partition.version:
-                refuse(TOO_NEW, got=since, expected=partition.version)
+            if stray is not None and stray(x):
+                self.clean(pe, caller, partition.version, virtual=partition.calls.virtual)
             return handler(self, pe, caller)
         except REFUSALS as error:
             self.refuse(pe, caller, as_refused(error))
         return caller
+
+    def clean(self, pe: PE, caller: ExecutionContext, version: int, *, virtual: bool) -> None:
+        """Registers of a call hold what it does not define: refuse that, or report and cut it."""
+        reserved.clean(
+            caller.x,
+            version,
+            virtual=virtual,
+            strict=self.strict,
+            report=None if self.tracer is None else partial(self._report, self.tracer, pe, caller),
+        )
+
+    @staticmethod
+    def _report(
+        tracer: Tracer, pe: PE, caller: ExecutionContext, bits: Reserved, value: int
+    ) -> None:
+        tracer.record(events.reserved_bits(pe, caller, bits, value))
 
     def refuse(self, pe: PE, caller: ExecutionContext, refusal: Refused) -> None:
         """Answer FFA_ERROR with the status of the rule, and count and show the rule."""
@@ -161,7 +173,10 @@ class Manager:
             self.on_refused(pe, refusal)
         if self.tracer is not None:
             self.tracer.record(events.refusal(pe, caller, refusal))
-        reply.error(caller.x, broken.status)
+        if caller.x[0] == FFA_VERSION:
+            reply.no_version(caller.x)
+        else:
+            reply.error(caller.x, broken.status)
 
     def give(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The scheduler gives `pe` to `ctx`; None: it cannot run now."""

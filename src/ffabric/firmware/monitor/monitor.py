@@ -61,12 +61,14 @@ class Monitor:
         world = self.secure.normal_world
         if function in fid.DIRECT_REQUESTS:
             if read_receiver(x) in self.logical.ids and _uses(world, function):
-                self.logical.request(pe, x)
+                if self._well_formed(pe, caller, function):
+                    self.logical.request(pe, x)
                 return self.answered(pe, caller)
             return self._pass_on(pe, x)
         local = _LOCAL.get(function)
         if local is not None and (not fid.is_ffa(function) or _uses(world, function)):
-            local(self, pe, x)
+            if self._well_formed(pe, caller, function):
+                local(self, pe, x)
             return self.answered(pe, caller)
         if not fid.is_ffa(function):
             if self.dispatcher is not None and is_for_trusted_os(function):
@@ -78,6 +80,13 @@ class Monitor:
                 return None
             return self.answered(pe, caller)
         return self._pass_on(pe, x)
+
+    def _well_formed(self, pe: PE, caller: ExecutionContext, function: int) -> bool:
+        """Judge the registers of a call that EL3 answers; if not, it is answered with an error."""
+        if function in fid.FUNCTIONS:
+            caller.x[0] = function
+            return self.secure.admits(pe, caller)
+        return True
 
     def _pass_on(self, pe: PE, x: list[int]) -> Next:
         """The SPMC answers."""

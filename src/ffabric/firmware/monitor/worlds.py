@@ -62,6 +62,9 @@ class SecureWorld(Protocol):
     def call(self, pe: PE, gate: ExecutionContext) -> Next:
         """The normal world has made the call in the registers of ``gate``."""
 
+    def admits(self, pe: PE, caller: ExecutionContext) -> bool:
+        """Judge the reserved registers of a call that EL3 answers; False: it is refused."""
+
     def leaving(self, pe: PE) -> None:
         """``pe`` goes to the normal world."""
 

@@ -14,7 +14,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.rxtx import parse_endpoint_buffers
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.words import MASK32, PAGE
+from ffabric.abi.words import PAGE
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.spmc.spmc import VmMailbox
 from ffabric.firmware.state import ownership, reply
@@ -59,8 +59,7 @@ VM_ID = rule(
     "The endpoint in the descriptor is a VM of the caller's.",
 )
 
-_read_unmapped = reader(fid.FFA_RXTX_UNMAP, "endpoint")
-_read_acquired = reader(fid.FFA_RX_ACQUIRE, "vm")
+_read_unmapped = reader(fid.FFA_RXTX_UNMAP, "endpoint", clean=True)
 
 
 def map_(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
@@ -68,7 +67,7 @@ def map_(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     tx, rx, pages = caller.x[1:4]
     if tx or rx:
         world = caller.partition
-        world.mailbox = mailbox.make(spmc, world, tx, rx, pages & MASK32)
+        world.mailbox = mailbox.make(spmc, world, tx, rx, pages)
     else:
         _map_vm(spmc, caller)
     reply.success(caller.x)
@@ -140,7 +139,7 @@ def unmap(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
 
 def acquire(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_RX_ACQUIRE: the hypervisor wants to write into a VM's RX."""
-    box = _vm_mailbox(spmc, _read_acquired(caller.x))
+    box = _vm_mailbox(spmc, caller.x[1])
     if box.full or box.foreign:
         refuse(ACQUIRED, got="taken", expected="free")
     box.foreign = True
@@ -150,7 +149,7 @@ def acquire(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
 
 def release(spmc: Spmc, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RX_RELEASE: of the caller's own RX (id 0), or of a VM's."""
-    vm = mailbox.read_released(caller.x)
+    vm = caller.x[1]
     if not vm:
         return mailbox.rx_release(spmc, pe, caller)
     box = _vm_mailbox(spmc, vm)

@@ -67,6 +67,15 @@ class SecureScheduler:
         """The normal world has made the call in the registers of ``gate``."""
         return self._spmc.call(pe, gate)
 
+    def admits(self, pe: PE, caller: ExecutionContext) -> bool:
+        """Judge the reserved registers of a call that EL3 answers; False: it is refused."""
+        try:
+            self._spmc.clean(pe, caller, self.normal_world.version, virtual=False)
+        except Refused as refusal:
+            self._spmc.refuse(pe, caller, refusal)
+            return False
+        return True
+
     def leaving(self, pe: PE) -> None:
         """``pe`` goes to the normal world: what was put off until then happens."""
         if self._spmc.cpus[pe.index].delayed_sri:

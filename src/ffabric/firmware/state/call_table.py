@@ -1,13 +1,27 @@
-"""The calls that an FF-A instance offers."""
+"""The calls that an FF-A instance offers, and what each of them lets its registers hold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, NoReturn, TypeVar
 
 from ffabric.abi.ffa.functions import FFA_VERSION, FUNCTIONS, Instance
+from ffabric.abi.ffa.reserved import Stray, stray
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import VERSIONS
+from ffabric.firmware.state.rules import refuse, rule
+
+TOO_NEW = rule(
+    "abi.newer_than_negotiated",
+    Status.NOT_SUPPORTED,
+    "DEN0077A 1.2, section 13.2",
+    "The function exists in the version of the Framework that the caller negotiated.",
+)
 
 AnyHandler = TypeVar("AnyHandler", bound=Callable[..., object])
+Entry = tuple[AnyHandler, bool, Stray | None]
+"""Who handles a call, whether the call ends the negotiation of the version, and what finds bits in
+its registers that it does not define (None: it defines all)."""
 
 
 class CallTable(Generic[AnyHandler]):
@@ -15,9 +29,6 @@ class CallTable(Generic[AnyHandler]):
 
     It offers those of ``rooms`` that the specification lets a caller make ``at`` the instance, but
     for ``without``; and ``besides``, whatever it says. FFA_FEATURES answers from the same table.
-
-    Beside each stands the first version of the Framework that has the function. It is 0 for what is
-    not subject to negotiation and does not end it: FFA_VERSION itself, and what is not of FF-A.
     """
 
     def __init__(
@@ -27,25 +38,53 @@ class CallTable(Generic[AnyHandler]):
         without: frozenset[int] = frozenset(),
         besides: Mapping[int, AnyHandler] | None = None,
     ) -> None:
-        self.entries: dict[int, tuple[AnyHandler, int]] = {}
-        for room in rooms:
-            for function, handler in room.items():
-                if function not in without and _may_be_called(function, at):
-                    self._add(function, handler)
-        for function, handler in (besides or {}).items():
-            self._add(function, handler)
-
-    def _add(self, function: int, handler: AnyHandler) -> None:
-        known = None if function == FFA_VERSION else FUNCTIONS.get(function)
-        self.entries[function] = (handler, known.since if known else 0)
+        self.virtual = at is not Instance.NS_PHYSICAL
+        """Whether fields that a hypervisor fills are reserved here."""
+        self.handlers = {
+            function: handler
+            for room in rooms
+            for function, handler in room.items()
+            if function not in without and _may_be_called(function, at)
+        } | dict(besides or {})
+        self.by_version = {version: self._entries(version) for version in VERSIONS}
+        """By version of the Framework: function ID -> `Entry`."""
 
     def __contains__(self, function: object) -> bool:
-        return function in self.entries
+        return function in self.handlers
 
     def offers(self, function: int, version: int) -> bool:
         """Whether a caller at `version` may use `function` at this instance."""
-        entry = self.entries.get(function)
-        return entry is not None and entry[1] <= version
+        known = FUNCTIONS.get(function)
+        return function in self.handlers and (known is None or known.since <= version)
+
+    def _entries(self, version: int) -> dict[int, Entry[AnyHandler]]:
+        entries: dict[int, Entry[AnyHandler]] = {}
+        for function, handler in self.handlers.items():
+            known = None if function == FFA_VERSION else FUNCTIONS.get(function)
+            finder = self._finder(entries, function, version)
+            entry: Entry[Any] = (handler, known is not None, finder)
+            if known is not None and known.since > version:
+                entry = (_too_new(known.since, version), True, None)
+            entries[function] = entry
+        return entries
+
+    def _finder(self, entries: dict[int, Entry[AnyHandler]], function: int, version: int) -> Stray:
+        """Look for stray bits in the first such call; a function is made for those after it."""
+
+        def first(x: Sequence[int]) -> int:
+            handler, ends_negotiation, _ = entries[function]
+            found = stray(function, version, virtual=self.virtual)
+            entries[function] = (handler, ends_negotiation, found)
+            return 0 if found is None else found(x)
+
+        return first
+
+
+def _too_new(since: int, version: int) -> Callable[..., NoReturn]:
+    def handler(*_call: object) -> NoReturn:
+        refuse(TOO_NEW, got=since, expected=version)
+
+    return handler
 
 
 def _may_be_called(function: int, at: Instance | None) -> bool:

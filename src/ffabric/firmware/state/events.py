@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from ffabric.abi.ffa.functions import FUNCTIONS
 from ffabric.firmware.state.rules import show
 from ffabric.machine.events import ContextEvent, Event, Name, Registers, Word
 
 if TYPE_CHECKING:
+    from ffabric.abi.ffa.registers import Reserved
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.firmware.state.rules import Refused
     from ffabric.machine.machine import PE
@@ -56,6 +58,21 @@ class Refuse(ContextEvent):
     """What was found."""
     expected: str
     """What it was compared with."""
+
+
+class ReservedBits(ContextEvent):
+    """Bits of a call's registers should be zero and are not. They are read as zero."""
+
+    call: str
+    """The name of the call."""
+    register: str
+    """The register: ``w3``, or ``x3`` if its upper half matters."""
+    value: Word
+    """What those bits hold, in place."""
+    reserved: str
+    """What they are in the caller's version: ``SBZ``, or ``MBZ`` where that refuses nothing."""
+    section: str
+    """The document and section that define the call."""
 
 
 class World(PeEvent):
@@ -224,6 +241,21 @@ def preemption(
     """The event of an interrupt that takes ``pe`` from a context; ``handler`` handles it."""
     by = "" if handler is None else handler.name
     return Preempt(pe.index, preempted.endpoint, preempted.index, by)
+
+
+def reserved_bits(pe: PE, caller: ExecutionContext, bits: Reserved, value: int) -> ReservedBits:
+    """The event of ``bits`` in the call of ``caller`` that should be zero and are ``value``."""
+    call = FUNCTIONS[caller.x[0]]
+    return ReservedBits(
+        pe.index,
+        caller.endpoint,
+        caller.index,
+        call=call.name,
+        register=bits.name,
+        value=value,
+        reserved=bits.rule,
+        section=call.section,
+    )
 
 
 def refusal(pe: PE, caller: ExecutionContext, refused: Refused) -> Refuse:

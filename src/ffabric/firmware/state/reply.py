@@ -35,6 +35,11 @@ def error(x: list[int], status: int) -> None:
     x[0:8] = (fid.FFA_ERROR, 0, status & MASK32, 0, 0, 0, 0, 0)
 
 
+def no_version(x: list[int]) -> None:
+    """The answer to every FFA_VERSION that is refused: NOT_SUPPORTED in w0, without FFA_ERROR."""
+    x[0:8] = (Status.NOT_SUPPORTED & MASK32, 0, 0, 0, 0, 0, 0, 0)
+
+
 def interrupt(x: list[int], w1: int = 0, w2: int = 0) -> None:
     """FFA_INTERRUPT: ``w1`` is the endpoint and vCPU that was interrupted, ``w2`` the INTID."""
     x[0:8] = (fid.FFA_INTERRUPT, w1, w2, 0, 0, 0, 0, 0)

@@ -138,6 +138,8 @@ class _Builder:
         monitor = Monitor(self.machine, secure_world, logical)
         hypervisor = self._hypervisor(monitor) if spec.hypervisor else None
         firmware = Firmware(self.machine, monitor, spmc, hypervisor)
+        for manager in firmware.managers:
+            manager.strict = spec.strict
         system = System(spec, self.machine, firmware, self)
         add_devices(self.machine, spec.devices, on_line=system.on_line, on_reset=system.on_reset)
         if spec.trusted_os is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ffabric.abi.ffa.version import VERSIONS, format_version
 from ffabric.system.description.identity import check_names, check_partition, find_ids, find_mpidrs
 from ffabric.system.layout.memory_map import Places, settle
 from ffabric.system.layout.qemu import check_layout, is_trusted_os
@@ -23,6 +24,10 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     partitions = [settle(partition, problems) for partition in draft.partitions]
     if draft.instruction_time < 1:
         problems.add("", "instruction_time", f"{draft.instruction_time}: at least 1 ns")
+    if draft.ffa_version not in VERSIONS:
+        known = ", ".join(map(format_version, VERSIONS))
+        asked = format_version(draft.ffa_version)
+        problems.add("", "ffa_version", f"{asked} is not a version of FF-A: {known}")
     places = Places(draft, problems)
     if draft.with_hypervisor:
         places.add_banks(partitions)
@@ -57,5 +62,6 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         run=draft.run,
         seed=draft.seed,
         instruction_time=draft.instruction_time,
+        strict=draft.strict,
         warnings=tuple(problems.found),
     )

@@ -44,6 +44,11 @@ SYSTEM: tuple[Key, ...] = (
         "hypervisor", FLAG, "false: there is none, and the only VM is the kernel, endpoint 0.",
         field="with_hypervisor", default="true",
     ),
+    Key(
+        "strict", FLAG,
+        "Whether calls are refused whose reserved registers should be zero (SBZ) and are not.",
+        default="false",
+    ),
     Key("sp_layout", PATH, "An sp_layout.json: more secure partitions."),
     Key("include", PATHS, "Folders where manifests' #include looks.", default="none"),
 )  # fmt: skip

@@ -101,7 +101,7 @@ def test_a_fragment_is_of_a_transaction_under_way(ffabric, world):
         more(a, handle, data[112:])
 
 
-@pytest.mark.parametrize("w4", [1, 0x8001 << 16, 1 << 16])
+@pytest.mark.parametrize("w4", [0x8001 << 16, 1 << 16])
 def test_at_a_virtual_instance_nobody_is_named(ffabric, world, w4):
     _, data = pieces_of(world, "share")
     handle, _ = begin(world.a, "share", data, 112)

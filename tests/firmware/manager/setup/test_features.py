@@ -19,7 +19,7 @@ def supported(bench, who, function, w2=0):
 
 
 def test_what_the_table_offers_is_supported(bench, sp):
-    for function in sp.calls.entries:
+    for function in sp.calls.handlers:
         if function not in UNFIT_FOR_SP:
             assert supported(bench, sp, function, NS_BIT), fid.function_name(function)
 

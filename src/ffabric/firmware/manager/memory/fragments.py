@@ -49,8 +49,8 @@ LENGTH = rule(
 )
 OFFSET = rule("mem.frag.offset", _INVALID, SECTION, "The offset is where the last fragment ended.")
 
-_read_frag_tx = reader(fid.FFA_MEM_FRAG_TX, "handle", "fragment_length")
-_read_frag_rx = reader(fid.FFA_MEM_FRAG_RX, "handle", "offset")
+_read_frag_tx = reader(fid.FFA_MEM_FRAG_TX, "handle", "fragment_length", clean=True)
+_read_frag_rx = reader(fid.FFA_MEM_FRAG_RX, "handle", "offset", clean=True)
 
 
 def frag_tx(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:

@@ -13,7 +13,6 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.ffa.version import V1_3
 from ffabric.firmware.state import events, ownership, reply
 from ffabric.firmware.state.context import Model
 from ffabric.firmware.state.rules import refuse, rule
@@ -76,8 +75,8 @@ _EL0_FIELDS = {
     mem.MEM_PERM_RO: S2AP_R,
 }
 """Data access field of w3 -> S2AP bits."""
-_read_get = reader(fid.FFA_MEM_PERM_GET_64, "address", "more_pages")
-_read_set = reader(fid.FFA_MEM_PERM_SET_64, "address", "pages", "permissions")
+_read_get = reader(fid.FFA_MEM_PERM_GET_64, "address", "more_pages", clean=True)
+_read_set = reader(fid.FFA_MEM_PERM_SET_64, "address", "pages", "permissions", clean=True)
 _DATA_ACCESS = {bits: field for field, bits in _EL0_FIELDS.items()}
 
 
@@ -86,8 +85,6 @@ def get(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     x = caller.x
     stage2 = _stage2(caller)
     address, more = _read_get(x)
-    if caller.partition.version < V1_3:
-        more = 0
     if address & 0xFFF or address >> stage2.ipa_bits:
         refuse(ALIGNMENT, got=address, expected="a multiple of 0x1000")
     descriptor = stage2.translate(address)
@@ -113,7 +110,7 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     if not count or (address + count * 0x1000) >> stage2.ipa_bits:
         refuse(COUNT, got=count, expected="1 or more")
     data = wanted & mem.MEM_PERM_DATA_MASK
-    if wanted & ~(mem.MEM_PERM_DATA_MASK | mem.MEM_PERM_XN) or data not in _EL0_FIELDS:
+    if data not in _EL0_FIELDS:
         refuse(RESERVED, got=wanted, expected="RO, RW or none, X or NX")
     if data == mem.MEM_PERM_RW and not wanted & mem.MEM_PERM_XN:
         refuse(WRITE_EXECUTE, got=wanted, expected=wanted | mem.MEM_PERM_XN)

@@ -56,9 +56,6 @@ NOT_OWNER = rule("mem.reclaim.owner", _INVALID, RECLAIM, "The caller sent the me
 RETRIEVED = rule(
     "mem.reclaim.retrieved", Status.DENIED, RECLAIM, "No borrower has the memory any more."
 )
-RECLAIM_FLAGS = rule(
-    "mem.reclaim.flags", _INVALID, "DEN0140 1.2, table 2.29", "Reserved flags are zero."
-)
 RECLAIM_CLEAR = rule(
     "mem.reclaim.clear_read_only",
     Status.DENIED,
@@ -71,7 +68,7 @@ RECLAIM_DEVICE = rule(
 
 _SNAPSHOT = 64
 """Bytes of TX that hold a relinquish descriptor of a few endpoints; only one is legal."""
-_read_reclaim = reader(fid.FFA_MEM_RECLAIM, "handle", "flags")
+_read_reclaim = reader(fid.FFA_MEM_RECLAIM, "handle", "flags", clean=True)
 _RELINQUISH_FLAGS = mem.FLAG_CLEAR | mem.FLAG_TIME_SLICE
 
 
@@ -149,8 +146,6 @@ def judge_reclaim(pm: Manager, owner: Partition, handle: int, flags: int) -> Reg
     region = pm.regions.get(handle)
     if region.owner is not owner:
         refuse(NOT_OWNER, got=owner.id, expected=region.sender)
-    if flags & ~_RELINQUISH_FLAGS:
-        refuse(RECLAIM_FLAGS, got=flags, expected=_RELINQUISH_FLAGS)
     holders = region.retrieved
     if holders:
         refuse(RETRIEVED, got=holders, expected=[])

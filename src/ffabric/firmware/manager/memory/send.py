@@ -216,7 +216,9 @@ DEVICE = family(
     "Device memory is lent, to one borrower, and not cleared.",
 )
 
-_read_call = reader(fid.FFA_MEM_SHARE_64, "total_length", "fragment_length", "address", "pages")
+_read_call = reader(
+    fid.FFA_MEM_SHARE_64, "total_length", "fragment_length", "address", "pages", clean=True
+)
 NORMAL_SHARED = mem.MEM_ATTR_NORMAL_WB_INNER
 _NOT_THE_SENDERS = ~(mem.FLAG_CLEAR | mem.FLAG_TIME_SLICE)
 """Flags that a sender leaves zero, but for the transaction's type."""

@@ -17,7 +17,7 @@ from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
-from ffabric.abi.words import MASK32, pack_ids
+from ffabric.abi.words import pack_ids
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.state import runtime_model
 from ffabric.firmware.state.context import Model, State
@@ -129,7 +129,7 @@ _REPLIES = {
     fid.FFA_MSG_SEND_DIRECT_REQ2: (fid.FFA_MSG_SEND_DIRECT_RESP2,),
 }
 
-_read_ids = reader(fid.FFA_MSG_SEND_DIRECT_REQ_64, "sender", "receiver")
+_read_ids = reader(fid.FFA_MSG_SEND_DIRECT_REQ_64, "sender", "receiver", clean=True)
 
 _WAITING = State.WAITING
 _ABORTED = State.ABORTED
@@ -140,7 +140,6 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND_DIRECT_REQ (32- and 64-bit)."""
     x = caller.x
     mine = caller.partition
-    x[1] &= MASK32
     sender, receiver = _read_ids(x)
     _check_ids(pm, mine, sender, receiver)
     if x[2] & FRAMEWORK_MESSAGE:
@@ -167,7 +166,6 @@ def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND_DIRECT_REQ2 (64-bit): 14 payload registers and the UUID of a service."""
     x = caller.x
     mine = caller.partition
-    x[1] &= MASK32
     sender, receiver = _read_ids(x)
     _check_ids(pm, mine, sender, receiver)
     target = pm.partitions.get(receiver)
@@ -194,7 +192,7 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         runtime_model.check(caller, runtime_model.RESPONSE)
     asker = caller.caller
     assert asker is not None
-    ids = x[1] = x[1] & MASK32
+    ids = x[1]
     expected = pack_ids(caller.partition.id, caller.sender)
     if ids != expected:
         refuse(RESPONDENT, got=ids, expected=expected)

@@ -116,7 +116,7 @@ ROOM = rule(
 )
 
 
-_read_send2 = reader(fid.FFA_MSG_SEND2, "sender", "flags")
+_read_send2 = reader(fid.FFA_MSG_SEND2, "sender", "flags", clean=True)
 
 
 def send2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:

@@ -36,9 +36,11 @@ GET_FLAGS = FROM_SECURE_WORLD | FROM_NORMAL_WORLD
 
 NOTHING = PendingInfo(())
 
-_read_binding = reader(fid.FFA_NOTIFICATION_BIND, "sender", "receiver", "notifications")
-_read_set = reader(fid.FFA_NOTIFICATION_SET, "sender", "receiver", "flags", "notifications")
-read_get = reader(fid.FFA_NOTIFICATION_GET, "vcpu", "receiver", "flags")
+_read_binding = reader(fid.FFA_NOTIFICATION_BIND, "sender", "receiver", "notifications", clean=True)
+_read_set = reader(
+    fid.FFA_NOTIFICATION_SET, "sender", "receiver", "flags", "notifications", clean=True
+)
+read_get = reader(fid.FFA_NOTIFICATION_GET, "vcpu", "receiver", "flags", clean=True)
 
 
 def enable(partition: Partition) -> None:
@@ -49,7 +51,7 @@ def enable(partition: Partition) -> None:
 def bitmap_create(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_BITMAP_CREATE: the SPMC keeps notifications for a VM."""
     vm, vcpus = caller.x[1:3]
-    if vm >> 16 or not pm.peer.speaks_for(caller.partition, vm):
+    if not pm.peer.speaks_for(caller.partition, vm):
         refuse(rules.BITMAP_VM, got=vm, expected="the id of a VM")
     if not 0 < vcpus <= 0xFFFF:
         refuse(rules.BITMAP_VCPUS, got=vcpus, expected="at least one")
@@ -63,7 +65,7 @@ def bitmap_create(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 def bitmap_destroy(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_BITMAP_DESTROY: the VM goes, or wants no more notifications."""
     vm = caller.x[1]
-    if vm >> 16 or not pm.peer.speaks_for(caller.partition, vm):
+    if not pm.peer.speaks_for(caller.partition, vm):
         refuse(rules.BITMAP_VM, got=vm, expected="the id of a VM")
     state = pm.remote_notifications.get(vm)
     if state is None:
@@ -78,8 +80,6 @@ def bitmap_destroy(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 def bind(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_BIND."""
     x = caller.x
-    if x[2] & ~abi.PER_VCPU:
-        refuse(rules.BIND_FLAGS, got=x[2], expected=abi.PER_VCPU)
     sender, receiver, bits = _binding(pm, caller)
     if pm.peer.keeps_notifications(sender):
         return pm.peer.notification(pe, caller)
@@ -99,8 +99,6 @@ def bind(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 def unbind(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_UNBIND."""
     x = caller.x
-    if x[2]:
-        refuse(rules.UNBIND_MBZ, got=x[2], expected=0)
     sender, receiver, bits = _binding(pm, caller)
     if pm.peer.keeps_notifications(sender):
         return pm.peer.notification(pe, caller)

@@ -43,7 +43,6 @@ DISABLED = _rule(
 NO_BITS = _rule(
     "no_bits", _INVALID, "sections 16.3 to 16.5", "The bitmap in w3 and w4 names a notification."
 )
-BIND_FLAGS = _rule("bind.flags_mbz", _INVALID, "section 16.3", "Bits 31:1 of the flags are zero.")
 BIND_RECEIVER = _rule(
     "bind.receiver",
     _INVALID,
@@ -62,7 +61,6 @@ BIND_TAKEN = _rule(
 BIND_PENDING = _rule(
     "bind.pending", _DENIED, "sections 16.3 and 16.4", "None of the bits is pending."
 )
-UNBIND_MBZ = _rule("unbind.mbz", _INVALID, "section 16.4", "w2 is zero.")
 UNBIND_BOUND = _rule(
     "unbind.not_bound", _DENIED, "section 16.4", "All of the bits are bound to the sender."
 )

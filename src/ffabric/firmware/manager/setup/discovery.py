@@ -29,13 +29,6 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.machine import PE
 
-FLAGS = rule(
-    "discovery.flags_mbz",
-    Status.INVALID_PARAMETERS,
-    "DEN0077A 1.2, section 13.8",
-    "Bits 31:1 of the flags in w5 are zero.",
-    since=V1_1,
-)
 UNKNOWN_UUID = rule(
     "discovery.uuid",
     Status.INVALID_PARAMETERS,
@@ -63,7 +56,7 @@ INDEX = rule(
     since=V1_2,
 )
 
-_read_regs = reader(fid.FFA_PARTITION_INFO_GET_REGS, "start_index", "tag")
+_read_regs = reader(fid.FFA_PARTITION_INFO_GET_REGS, "start_index", "tag", clean=True)
 
 SEVERAL_UUIDS_SINCE = V1_2
 """The version that describes a partition once per UUID; before, it is described once."""
@@ -126,8 +119,7 @@ def matching(
 
 def fills_rx(caller: ExecutionContext) -> bool:
     """Whether a call of discovery is answered in RX, not by a count or in registers."""
-    counts = caller.x[5] & COUNT_ONLY and FLAGS.holds(caller.partition.version)
-    return caller.x[0] == fid.FFA_PARTITION_INFO_GET and not counts
+    return caller.x[0] == fid.FFA_PARTITION_INFO_GET and not caller.x[5] & COUNT_ONLY
 
 
 def wanted_by(caller: ExecutionContext) -> UUID:
@@ -142,11 +134,8 @@ def partition_info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_PARTITION_INFO_GET: descriptors into RX, or their count only."""
     x = caller.x
     asker = caller.partition
-    flags = x[5] if FLAGS.holds(asker.version) else 0
-    if flags & ~COUNT_ONLY:
-        refuse(FLAGS, got=flags, expected=COUNT_ONLY)
     found = matching(pm, asker, wanted_by(caller), in_registers=False)
-    if flags & COUNT_ONLY:
+    if x[5] & COUNT_ONLY:
         reply.success(x, len(found))
         return caller
     box = mailbox.receiver_box(asker)
@@ -154,7 +143,7 @@ def partition_info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     if len(data) > box.rx.size:
         refuse(ROOM, got=len(data), expected=box.rx.size)
     mailbox.deliver(pm, asker, box, data)
-    size = info.descriptor_size(asker.version) if FLAGS.holds(asker.version) else 0
+    size = info.descriptor_size(asker.version) if asker.version >= V1_1 else 0
     reply.success(x, len(found), size)
     return caller
 

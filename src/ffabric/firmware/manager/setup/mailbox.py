@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.words import MASK32, PAGE
+from ffabric.abi.words import PAGE
 from ffabric.firmware.state import events, ownership, reply
 from ffabric.firmware.state.mailbox import Buffer, Mailbox
 from ffabric.firmware.state.rules import refuse, rule
@@ -52,23 +51,11 @@ UNMAPPED = rule(
     "DEN0077A 1.2, section 13.7",
     "The endpoint has an RX/TX pair.",
 )
-UNMAP_ID = rule(
-    "rxtx.unmap.id",
-    Status.INVALID_PARAMETERS,
-    "DEN0077A 1.2, table 13.29",
-    "w1 is zero at a virtual FF-A instance.",
-)
 RELEASE_EMPTY = rule(
     "rx.release.empty",
     Status.DENIED,
     "DEN0077A 1.2, section 13.4",
     "The caller owns its RX buffer.",
-)
-RELEASE_ID = rule(
-    "rx.release.id",
-    Status.INVALID_PARAMETERS,
-    "DEN0077A 1.2, table 13.21",
-    "w1 is zero at a virtual FF-A instance.",
 )
 NO_MAILBOX = rule(
     "rx.no_buffers",
@@ -84,8 +71,6 @@ RX_BUSY = rule(
 )
 
 MAX_PAGES = 16
-
-read_released = reader(fid.FFA_RX_RELEASE, "vm")
 
 
 def map_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -146,8 +131,6 @@ def _buffer(pm: Manager, partition: Partition, ipa: int, pages: int) -> Buffer:
 def unmap(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RXTX_UNMAP at a virtual instance."""
     partition = caller.partition
-    if caller.x[1] & MASK32:
-        refuse(UNMAP_ID, got=caller.x[1], expected=0)
     if partition.mailbox is None:
         refuse(UNMAPPED, got="no pair", expected="an RX/TX pair")
     drop(partition)
@@ -157,8 +140,6 @@ def unmap(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 
 def rx_release(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_RX_RELEASE at a virtual instance."""
-    if read_released(caller.x):
-        refuse(RELEASE_ID, got=caller.x[1], expected=0)
     box = caller.partition.mailbox
     if box is None or not box.full:
         refuse(RELEASE_EMPTY, got="owned by the producer", expected="owned by the caller")

@@ -13,7 +13,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import RESERVED_BIT, V1_1, major
 from ffabric.firmware.state import reply
-from ffabric.firmware.state.rules import Refused, refuse, rule
+from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
@@ -47,12 +47,7 @@ NO_SPMC = rule(
 def version(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_VERSION: answers in w0, a version or NOT_SUPPORTED, never with FFA_ERROR."""
     x = caller.x
-    try:
-        answer = _negotiate(pm, caller, x[1])
-    except Refused as refusal:
-        pm.refuse(pe, caller, refusal)
-        answer = Status(refusal.rule.status).register
-    x[0:8] = (answer, 0, 0, 0, 0, 0, 0, 0)
+    x[0:8] = (_negotiate(pm, caller, x[1]), 0, 0, 0, 0, 0, 0, 0)
     return caller
 
 
