@@ -10,7 +10,6 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
 from ffabric.abi.ffa.features import SRI
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import MASK32, MASK64
 from ffabric.guests import interrupts
 from ffabric.guests.errors import FfaError
@@ -325,7 +324,6 @@ class Kernel(Client):
     """The same without a hypervisor: it is the scheduler of its own notifications."""
 
     async def set_up(self, ffa):
-        await ffa.negotiate(V1_2)
         await ffa.call(fid.FFA_NOTIFICATION_BITMAP_CREATE, ffa.endpoint, 1)
         await ffa.notification_bind("driver", BIT)
         self.sri, _ = await ffa.features(SRI)
