@@ -5,6 +5,7 @@
     {ffa-manifest-keys}   every property of a partition manifest
     {ffa-system-keys}     every key of a system's TOML file
     {ffa-devices}         every device a system can name
+    {ffa-events}          every kind of line of a trace
     {ffa-commands}        every command, its arguments and options
     {ffa-benchmarks}      what `ffabric bench` measures
     {ffa-context-states}  the states of an execution context, as a picture
@@ -30,6 +31,7 @@ from ffabric_docs.calls import CallTables
 from ffabric_docs.commands import Benchmarks, Commands
 from ffabric_docs.contexts import ContextStates, ContextVerbs
 from ffabric_docs.domain import FfaDomain
+from ffabric_docs.events import Events
 from ffabric_docs.keys import Devices, ManifestKeys, SystemKeys
 from ffabric_docs.picture import Picture
 from ffabric_docs.rules import Rules
@@ -71,6 +73,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ffa-manifest-keys", ManifestKeys)
     app.add_directive("ffa-system-keys", SystemKeys)
     app.add_directive("ffa-devices", Devices)
+    app.add_directive("ffa-events", Events)
     app.add_directive("ffa-commands", Commands)
     app.add_directive("ffa-benchmarks", Benchmarks)
     app.add_directive("ffa-context-states", ContextStates)

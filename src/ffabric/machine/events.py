@@ -45,10 +45,10 @@ class Record(msgspec.Struct, gc=False, tag_field="kind", tag=kind_of):
 
 
 class Event(Record, kw_only=True):
-    """Something that happened in a run."""
+    """Something that happened in a run. Whoever records it sets its time."""
 
     t: int = 0
-    """Virtual time in nanoseconds, since the machine was made. Who records the event sets it."""
+    """Virtual time: nanoseconds since the machine was made."""
 
 
 class ContextEvent(Event):
@@ -89,9 +89,9 @@ class Start(ContextEvent):
     """The context begins, or begins again, at an entry point. What it last called is over."""
 
     entry: Word
-    """Where it begins: a virtual address, with the MMU off."""
+    """Where it begins. Its MMU is off."""
     argument: Word
-    """x0."""
+    """What it finds in x0."""
 
 
 class Slice(ContextEvent):
