@@ -220,7 +220,7 @@ def test_a_trace_of_another_system_names_what_this_one_has(system, tmp_path):
     with pytest.raises(UsageError) as wrong:
         calls(trace)
     assert str(wrong.value) == (
-        f"{trace}:2: there are no endpoints 'adder', 'keeper', 'one'; "
+        f"{trace}:3: there are no endpoints 'adder', 'keeper', 'one'; "
         "the system has vm1, vm2, sp1, sp2, sp3, sp4"
     )
 

@@ -1,7 +1,11 @@
-"""Endpoints of a whole system that a test drives through their chains of calls."""
+"""Endpoints of a whole system that a test drives through their chains of calls.
+
+An account is kept of all calls and answers.
+"""
 
 import pytest
 
+from calls_and_answers import Account
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32
@@ -96,6 +100,7 @@ def boot(ffabric, sps, vms, **options):
     """A system of these that goes on when a partition crashes; MP SPs start on every PE."""
     run = RunSpec(stop_on_crash=False)
     system = boot_system(describe(sps=sps, vms=vms, run=run, **options), seed=ffabric.seed)
+    system.attach(Account())
     session = System(system)
     ffabric._systems.append(session)
     for endpoint in system.endpoints.values():

@@ -153,7 +153,6 @@ class Firmware:
             running = ctx
         if not secure:
             self.monitor.to_secure(pe)
-        self.machine.wake(pe)
         nxt: Next = running
         dispatcher = self.monitor.dispatcher
         if dispatcher is not None and not secure and intid not in self.spmc.interrupt_owners:
@@ -161,11 +160,12 @@ class Firmware:
         else:
             nxt = interrupts.secure(self.spmc, pe, intid, running)
         if nxt is running:
+            self.machine.wake(pe)
             if not secure:
                 self.monitor.to_normal(pe)
             return True
-        if not secure and ctx is not None and self.monitor.tracer is not None:
-            self.monitor.tracer.record(events.preemption(pe, ctx, nxt))
+        if not secure and ctx is not None and self.monitor.tracer is not None and not pe.idle:
+            self.machine.break_off(ctx, events.preemption(pe, ctx, nxt))
         if not secure and self.hypervisor is not None:
             self.monitor.normal.leave(pe)
         self.route(pe, nxt)

@@ -20,7 +20,7 @@ class Context:
     it resumes with. It is one list for life, changed in place. ``fault`` and ``crash`` say more
     about the last abort or crash exit. ``endpoint`` is whose vCPU it is: ``name`` without the index
     that ends it, as in "vm.0". ``calling`` is the machine's: which of its tracers has heard
-    the call that waits for an answer, 0 for none.
+    the call that waits for an answer, 0 for none; negative if it has heard why there is none.
     """
 
     __slots__ = (

@@ -79,9 +79,10 @@ class Return(ContextEvent):
 
 
 class Resume(ContextEvent):
-    """The PE goes over to a context that has no call to be answered.
+    """The context has the PE from now on, and no call that would be answered.
 
-    It begins, or goes on where it was pre-empted or descheduled.
+    It begins, or goes on where it was pre-empted, descheduled or idle; or it had the PE when the
+    recording began.
     """
 
 
@@ -99,7 +100,7 @@ class Slice(ContextEvent):
 
 
 class Idle(ContextEvent):
-    """The context executes WFI and nothing is pending for it."""
+    """The context executes WFI and nothing is pending for it. It goes on with `resume`."""
 
 
 class Abort(ContextEvent):

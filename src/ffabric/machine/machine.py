@@ -122,9 +122,12 @@ class Machine:
         gic.on_change = self._gic_changed
 
     def attach(self, tracer: Tracer | None) -> None:
-        """Let ``tracer`` listen to what the PEs do (None: nobody)."""
+        """Let ``tracer`` listen to what the PEs do (None: nobody); it hears first who has each."""
         self.tracer = tracer
         self._attached += 1
+        for pe in self.pes:
+            if tracer is not None and pe.current is not None and not pe.idle:
+                tracer.record(Resume(pe.index, pe.current.endpoint, pe.current.index))
 
     def _gic_changed(self) -> None:
         self.interrupts_changed = True
@@ -166,10 +169,10 @@ class Machine:
     def wake(self, pe: PE) -> None:
         """An interrupt ends the wait of ``pe``."""
         if pe.idle:
-            pe.idle = False
-            self.unpark(pe)
             if self.tracer is not None and pe.current is not None:
                 self._goes_on(self.tracer, pe, pe.current)
+            pe.idle = False
+            self.unpark(pe)
 
     def start(self, ctx: Context, entry: int, argument: int) -> None:
         """Let ``ctx``, which has its PE, begin at ``entry`` with ``argument`` in x0."""
@@ -177,23 +180,23 @@ class Machine:
         ctx.runner.start(entry, argument)
         if self.tracer is not None:
             assert ctx.pe is not None
-            self.leaves_call(ctx, Start(ctx.pe.index, ctx.endpoint, ctx.index, entry, argument))
+            self.break_off(ctx, Start(ctx.pe.index, ctx.endpoint, ctx.index, entry, argument))
 
-    def leaves_call(self, ctx: Context, event: ContextEvent) -> None:
-        """``ctx`` never goes on behind the call that it has made: ``event`` sends it elsewhere.
+    def break_off(self, ctx: Context, event: ContextEvent) -> None:
+        """``ctx`` does not go on by itself, nor with an answer to its call: ``event`` says why.
 
         To be called only if there is a tracer.
         """
         assert self.tracer is not None
-        ctx.calling = 0
+        ctx.calling = -self._attached
         self.tracer.record(event)
 
     def _goes_on(self, tracer: Tracer, pe: PE, ctx: Context) -> None:
         """``ctx`` is about to execute on ``pe``: with the answer to its call, if it made one."""
-        if ctx.calling == self._attached:
-            ctx.calling = 0
+        calling, ctx.calling = ctx.calling, 0
+        if calling == self._attached:
             tracer.record(Return(pe.index, ctx.endpoint, ctx.index, tuple(ctx.x)))
-        elif pe.current is not ctx:
+        elif pe.current is not ctx or pe.idle or calling == -self._attached:
             tracer.record(Resume(pe.index, ctx.endpoint, ctx.index))
 
     def trap(self, ctx: Context, exit_: int) -> bool:
@@ -231,7 +234,10 @@ class Machine:
         assert self.firmware is not None
         self.firmware.trap(pe, ctx, exit_)
         if pe.current is ctx and not pe.idle:
-            self._goes_on(tracer, pe, ctx)
+            if exit_ == exits.IDLE:  # something is pending meanwhile
+                tracer.record(Resume(pe.index, ctx.endpoint, ctx.index))
+            else:
+                self._goes_on(tracer, pe, ctx)
 
     def _out_of_exits(self, ctx: Context) -> None:
         limit, self.exit_limit = self.exit_limit, None

@@ -123,9 +123,7 @@ class Dispatcher:
         runner = self.runners[pe.index]
         runner.start(entry, 0)
         if self.tracer is not None:
-            self.machine.leaves_call(
-                ctx, machine.Start(pe.index, ctx.endpoint, ctx.index, entry, 0)
-            )
+            self.machine.break_off(ctx, machine.Start(pe.index, ctx.endpoint, ctx.index, entry, 0))
         ctx.x[:] = [0, 0, self.partition.boot_information, *[0] * 15]
         runner.branch(entry)
         return ctx
@@ -158,7 +156,7 @@ class Dispatcher:
         ctx.enter(pe)
         self.runners[pe.index].branch(self.vectors + vector)
         if self.tracer is not None:
-            self.machine.leaves_call(
+            self.machine.break_off(
                 ctx,
                 events.Enter(pe.index, ctx.endpoint, ctx.index, _VECTORS[vector], tuple(ctx.x)),
             )

@@ -137,8 +137,8 @@ def preempt(spmc: Spmc, pe: PE, running: ExecutionContext) -> ExecutionContext:
     """``running`` stops where it is; whoever waits for it has the PE and can FFA_RUN it."""
     asker = cycles.waiter(running)
     assert asker is not None
-    if spmc.tracer is not None:
-        spmc.tracer.record(events.preemption(pe, running))
+    if spmc.tracer is not None and not pe.idle:
+        spmc.machine.break_off(running, events.preemption(pe, running))
     reply.interrupt(asker.x, pack_ids(running.partition.id, running.index))
     running.preempt(asker, pe)
     return asker
@@ -167,8 +167,8 @@ def secure(spmc: Spmc, pe: PE, intid: int, running: ExecutionContext) -> Next:
     if signal is None:
         return running
     nxt = signal(pe, target, running)
-    if spmc.tracer is not None and nxt is not running and running.gate is None:
-        spmc.tracer.record(events.preemption(pe, running, nxt))
+    if spmc.tracer is not None and nxt is not running and running.gate is None and not pe.idle:
+        spmc.machine.break_off(running, events.preemption(pe, running, nxt))
     return nxt
 
 
@@ -230,8 +230,6 @@ def entered_waiting(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Nex
         return nxt
     if sp_of(ctx.partition).sri_on_wait:
         return _to_schedule(spmc, pe, ctx, nxt)
-    if spmc.tracer is not None and nxt is not None and nxt.gate is None:
-        spmc.tracer.record(events.preemption(pe, nxt, ctx))
     return _handle(pe, ctx, nxt)
 
 

@@ -101,7 +101,7 @@ class Interrupt(PeEvent):
 
 
 class Preempt(ContextEvent):
-    """An interrupt takes the PE from the context, which goes on later where it stopped."""
+    """An interrupt takes the PE from the context that executes. It goes on with `resume`."""
 
     by: str
     """The context that handles a secure interrupt (``sp.0``); empty: the interrupt is the normal
