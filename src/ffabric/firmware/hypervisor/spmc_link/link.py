@@ -39,7 +39,8 @@ class SpmcLink:
         caller.x[:] = gate.x
         unfinished.note(hypervisor, pe, caller)
         hypervisor.after_sp(pe)
-        return sequences.go_on(hypervisor, pe, sequences.resume(hypervisor, pe, caller))
+        nxt = sequences.resume(hypervisor, pe, caller)
+        return sequences.go_on(hypervisor, pe, nxt) if hypervisor.deferred else nxt
 
     def resumed(self, pe: PE) -> Next:
         """The secure world took ``pe`` for its own purposes and gives it back: an SP has run."""

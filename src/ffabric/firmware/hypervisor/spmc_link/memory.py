@@ -159,12 +159,13 @@ def _transmit(region: Region, version: int, tx: Buffer) -> Step:
     """Send the repainted descriptor through the hypervisor's TX, in as many pieces as it takes."""
     ranges = [(pa, pages) for _, pa, pages, _ in region.runs]
     data = _repainted(region, version, ranges, len(ranges))
+    if len(data) <= tx.size:
+        tx.write(data)
+        return (yield [region.kind.functions[0], len(data), len(data)])
     first, *rest = abi.fragments(data, len(data) - 16 * len(ranges), tx.size)
     tx.write(first)
     answer = yield [region.kind.functions[0], len(data), len(first)]
-    if rest:
-        answer = yield from _transmit_rest(region, rest, tx, answer)
-    return answer
+    return (yield from _transmit_rest(region, rest, tx, answer))
 
 
 def _transmit_pages(region: Region, tx: Buffer) -> Step:

@@ -120,8 +120,11 @@ class SecureWorldPeer:
 
     def relays(self, region: Region) -> bool:
         """Memory for VMs alone is relayed here; memory for an SP by the SPMC, too."""
-        receivers = [each.endpoint for each in region.borrowers]
-        return not self._hypervisor.secure_ids.isdisjoint(receivers)
+        secure = self._hypervisor.secure_ids
+        for each in region.borrowers:  # noqa: SIM110 - any() makes a generator for each call
+            if each.endpoint in secure:
+                return True
+        return False
 
     def begin_memory(self, pe: PE, caller: ExecutionContext, region: Region) -> Next:
         """The SPMC gives the handle that the VM hears of with its first fragment."""

@@ -87,7 +87,10 @@ def advance(hypervisor: Hypervisor, pe: PE, answer: list[int] | None) -> Next:
             cpu.retrying = False
         else:
             hypervisor.after_sp(pe)
-        nxt = _begin_deferred(hypervisor, pe, resume(hypervisor, pe, nxt) if nxt is caller else nxt)
+        if nxt is caller:
+            nxt = resume(hypervisor, pe, nxt)
+        if hypervisor.deferred:
+            nxt = _begin_deferred(hypervisor, pe, nxt)
     return nxt
 
 

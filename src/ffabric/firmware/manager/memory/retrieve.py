@@ -177,6 +177,9 @@ _KNOWN_FLAGS = (
     | mem.FLAG_TYPE_MASK
     | mem.FLAG_BYPASS_BORROWERS_CHECK
 )
+_CLEARS = mem.FLAG_CLEAR | mem.FLAG_CLEAR_RELINQUISH
+_RIGHTS = mem.PERM_DATA_MASK | mem.PERM_INSTRUCTION_MASK
+_WRITE_EXECUTE = mem.PERM_DATA_RW | mem.PERM_INSTRUCTION_X
 _HINT_FLAGS = mem.FLAG_ALIGN_HINT_MASK | mem.FLAG_ALIGN_HINT_VALID
 
 
@@ -256,11 +259,9 @@ def judge(
             refuse(IMPDEF, got=each.impdef, expected=offered.impdef)
         if each.endpoint == me.id:
             permissions = granted
-    writable = permissions & mem.PERM_DATA_MASK == mem.PERM_DATA_RW
-    executable = permissions & mem.PERM_INSTRUCTION_MASK == mem.PERM_INSTRUCTION_X
-    if me.el == 0 and writable and executable:
+    if me.el == 0 and permissions & _RIGHTS == _WRITE_EXECUTE:
         refuse(WRITE_EXECUTE, got=permissions, expected="RW and NX, or RO and X")
-    clears = wanted.flags & (mem.FLAG_CLEAR | mem.FLAG_CLEAR_RELINQUISH)
+    clears = wanted.flags & _CLEARS
     if clears and permissions & mem.PERM_DATA_MASK == mem.PERM_DATA_RO:
         refuse(CLEAR_RO, got=wanted.flags, expected=wanted.flags & ~clears)
     return borrower, permissions
@@ -372,7 +373,10 @@ def _addresses_for(borrower: Partition, region: Region) -> list[tuple[int, int, 
     assert stage2 is not None
     runs = region.runs
     if borrower.window is None:
-        if all(stage2.vacant(pa, pages) for _, pa, pages, _ in runs):
+        for _, pa, pages, _ in runs:
+            if not stage2.vacant(pa, pages):
+                break
+        else:
             return [(pa, pa, pages) for _, pa, pages, _ in runs]
         return None
     total = region.total_pages
