@@ -1,13 +1,17 @@
-"""What holds for all tests: how much hypothesis tries, and how wide commands print.
+"""What holds for all tests: how much hypothesis tries, how wide commands print, what signals do.
 
 Hypothesis tries a little each time, much more with ``--hypothesis-profile long``. Commands print as
-wide as in a pipe, whatever terminal the tests run in.
+wide as in a pipe, whatever terminal the tests run in. Signals are heard, though a shell may have
+started the tests in the background or nohup may have, which ignore some.
 """
+
+import signal
 
 import pytest
 from hypothesis import Phase, settings
 
 from ffabric.cli.terminal import PIPE_WIDTH
+from ffabric.machine.host.interruption import SIGNALS
 
 QUICKLY = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
 
@@ -29,3 +33,14 @@ settings.load_profile("short")
 @pytest.fixture(autouse=True)
 def width(monkeypatch):
     monkeypatch.setenv("COLUMNS", str(PIPE_WIDTH))
+
+
+@pytest.fixture(autouse=True)
+def signals():
+    ignored = [each for each in SIGNALS if signal.getsignal(each) is signal.SIG_IGN]
+    for each in ignored:
+        usual = signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL
+        signal.signal(each, usual)
+    yield
+    for each in ignored:
+        signal.signal(each, signal.SIG_IGN)

@@ -19,7 +19,7 @@ from debs import package
 from ffabric.guests import images
 
 MOMENT = """
-import multiprocessing, os, signal, sys
+import multiprocessing, os, sys
 from ffabric.cli.main import main
 from ffabric.machine.machine import Machine
 
@@ -36,9 +36,6 @@ def run_until_the_moment(machine):
     run(machine)
 
 Machine.run = run_until_the_moment
-for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(each, signal.SIG_DFL)  # jobs in the background may ignore them
-signal.signal(signal.SIGINT, signal.default_int_handler)
 main()
 """
 PATIENCE = 60

@@ -125,13 +125,12 @@ def test_processes_end_with_the_iterator():
 def command(function, fifo):
     """Another Python that spreads ``function`` over two processes."""
     code = f"""
-import signal, sys
+import sys
 from functools import partial
 sys.path.insert(0, {str(HERE)!r})
 import test_processes
 from ffabric.lab.processes import spread
 from ffabric.machine.host.interruption import interruptible
-signal.signal(signal.SIGINT, signal.default_int_handler)
 if __name__ == "__main__":
     with interruptible():
         [*spread(partial(test_processes.{function.__name__}, {str(fifo)!r}), [0, 1], 2)]
