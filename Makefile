@@ -5,6 +5,9 @@
 #   make demo-xtest   OP-TEE's own tests in two Linux VMs at once, on one real OP-TEE
 #   make demo-vhost   a file system written through virtio-msg to qemu-storage-daemon
 #   make test     the tests           (ARGS="-k share" to choose)
+#   make mutants  how many small mistakes in the firmware the tests notice   (SAMPLE=200 SEED=1)
+#   make mutants-kept   those that they have noticed and must notice again
+#   make coverage what the tests execute: packages, rules both ways; no less than before
 #   make bench    how fast the calls are
 #   make docs     the documentation   -> docs/_build/html/index.html
 #   make lint     style, types, floors
@@ -17,7 +20,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-linux demo-xtest demo-vhost test bench docs lint format dist clean
+.PHONY: demo demo-linux demo-xtest demo-vhost test mutants mutants-kept coverage bench docs lint format dist clean
 
 demo: $(VENV)/.has-all
 	$(BIN)/ffabric demo $(ARGS)
@@ -37,6 +40,23 @@ demo-vhost: $(VENV)/.has-all
 test: $(VENV)/.has-all,test
 	@bash tests/programs.sh
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+# KEEP=N lets the list of kept mutants have N, killed ones of the sample.
+SAMPLE ?= 200
+SEED ?= 1
+KEEP ?= 0
+mutants: $(VENV)/.has-mutants
+	@bash tests/programs.sh
+	PYTHONPATH=tools $(BIN)/python -m mutants --sample $(SAMPLE) --seed $(SEED) --keep $(KEEP)
+
+mutants-kept: $(VENV)/.has-all,test
+	@bash tests/programs.sh
+	PYTHONPATH=tools $(BIN)/python -m mutants --kept
+
+# RAISE=1 writes the floors anew.
+coverage: $(VENV)/.has-coverage
+	@bash tests/programs.sh
+	PYTHONPATH=tools $(BIN)/python -m measured $(if $(RAISE),--raise) $(ARGS)
 
 bench: $(VENV)/.has-all
 	$(BIN)/ffabric bench $(ARGS)

@@ -1,0 +1,166 @@
+"""What tests execute: shares of packages with their floors, and rules tried both ways."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from ffabric.firmware.state.rules import RULES, Refused
+from measured import refusals
+from measured.__main__ import KNOWN
+from measured.floors import Share, below, shares, table
+from measured.passes import has_passed
+
+JUDGED = """
+def judged(x):
+    if x > 3:
+        refuse(BIG)
+    elif (
+        x < 0
+    ):
+        refuse(SMALL)
+    else:
+        refuse(REST)
+    return x
+
+
+def parsed(data):
+    try:
+        x = decode(data)
+        y = x
+    except DecodeError:
+        refuse(BAD)
+    return y
+
+
+def found(x, known):
+    for each in known:
+        if each == x:
+            return each
+    refuse(UNKNOWN)
+"""
+LINES = {line.strip(): n for n, line in enumerate(JUDGED.splitlines(), 1)}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "arcs", "passed"),
+    [
+        ("refuse(BIG)", [("if x > 3:", "refuse(BIG)")], False),
+        ("refuse(BIG)", [("if x > 3:", "elif (")], True),
+        ("refuse(SMALL)", [("if x > 3:", "elif (")], False),
+        ("refuse(SMALL)", [("x < 0", "refuse(SMALL)")], False),
+        ("refuse(SMALL)", [("x < 0", "refuse(REST)")], True),
+        ("refuse(REST)", [("x < 0", "refuse(REST)")], False),
+        ("refuse(REST)", [("x < 0", "refuse(SMALL)")], True),
+        ("refuse(BAD)", [("x = decode(data)", "except DecodeError:")], False),
+        ("refuse(BAD)", [("x = decode(data)", "y = x")], False),
+        ("refuse(BAD)", [("y = x", "return y")], True),
+        ("refuse(UNKNOWN)", [("for each in known:", "refuse(UNKNOWN)")], False),
+        ("refuse(UNKNOWN)", [("refuse(UNKNOWN)", -1)], False),
+        ("refuse(UNKNOWN)", [("return each", -1)], True),
+    ],
+)
+def test_a_call_passes_where_another_way_is_taken(refusal, arcs, passed):
+    numbers = [tuple(LINES.get(end, end) for end in arc) for arc in arcs]
+    assert has_passed(ast.parse(JUDGED), LINES[refusal], numbers) is passed
+
+
+def test_a_refusal_is_noted_where_it_is_made(ffabric, monkeypatch, tmp_path):
+    monkeypatch.setattr(refusals, "_seen", set())
+    monkeypatch.setattr(Refused, "__init__", refusals._note)
+    monkeypatch.setenv(refusals.FOLDER, str(tmp_path))
+    client = ffabric.boot(vms=["client"], sps=["sp"]).vm("client").ffa
+    with ffabric.refuses("mem.share.unaligned_base"):
+        client.share(ipa=0x1001, pages=1, to="sp")
+    refusals.pytest_sessionfinish()
+    (found,) = refusals.read(tmp_path)
+    assert found.rule == "mem.share.unaligned_base"
+    source = Path(found.file).read_text("utf-8").splitlines()
+    assert "refuse(" in source[found.line - 1]
+
+
+def report(**files):
+    names = ("num_statements", "missing_lines", "num_branches", "missing_branches")
+    return json.dumps(
+        {
+            "files": {
+                f"/src/{name.replace('__', '/')}.py": {
+                    "summary": dict(zip(names, numbers, strict=True))
+                }
+                for name, numbers in files.items()
+            }
+        }
+    ).encode()
+
+
+def test_a_package_is_counted_as_a_whole_the_firmware_by_its_folders():
+    files = report(
+        abi__ffa__memory=(10, 1, 4, 1),
+        abi__bits=(10, 0, 0, 0),
+        firmware__spmc__deep__calls=(4, 1, 0, 0),
+        firmware__state__rules=(2, 0, 2, 1),
+        top=(1, 0, 0, 0),
+    )
+    assert shares(files, Path("/src")) == {
+        "abi": Share(95, 75),
+        "firmware.spmc": Share(75, 100),
+        "firmware.state": Share(100, 50),
+        "ffabric": Share(100, 100),
+    }
+
+
+def test_what_is_below_its_floor_is_named_and_what_is_at_it_is_not():
+    floors = {"abi": Share(90, 80), "lab": Share(50, 50)}
+    found = {"abi": Share(90, 79.6), "lab": Share(49, 50)}
+    assert list(below(found, floors)) == ["lab: 49.0 % of lines, the floor is 50.0 %"]
+    assert list(below({"new": Share(1, 1)}, {"gone": Share(1, 1)})) == [
+        "gone: there is no such package",
+        "new: no floor",
+    ]
+    assert [line.split()[0] for line in table(found, floors)] == ["package", "abi", "lab"]
+
+
+coverage = pytest.importorskip("coverage", reason="only make coverage installs it")
+
+
+class Data:
+    """What coverage.py has seen in one file."""
+
+    def __init__(self, arcs):
+        self._arcs = arcs
+
+    def arcs(self, file):
+        return self._arcs
+
+
+def test_rules_that_are_not_tried_both_ways_are_listed(tmp_path):
+    from measured.rules import Uncovered, differences, uncovered
+
+    file = tmp_path / "judged.py"
+    file.write_text(JUDGED)
+    first, second, *rest = sorted(rule.id for rule in RULES)
+    noted = [
+        refusals.Refusal(first, str(file), LINES["refuse(BIG)"]),
+        refusals.Refusal(second, str(file), LINES["refuse(SMALL)"]),
+        refusals.Refusal(rest[0], "/elsewhere.py", 3),
+    ]
+    found = uncovered(noted, Data([(LINES["if x > 3:"], LINES["elif ("])]), tmp_path)
+    assert found == Uncovered(rest, [second])
+
+    known = Uncovered([*rest[1:], first], [second])
+    assert list(differences(found, known)) == [
+        f"rule {rest[0]}: not refused by any test",
+        f"rule {first}: no longer not refused: take it out of the list",
+    ]
+
+
+def test_every_rule_in_the_list_exists():
+    import msgspec
+
+    from measured.__main__ import Known
+    from measured.rules import Uncovered
+
+    known = msgspec.toml.decode(KNOWN.read_bytes(), type=Known)
+    assert isinstance(known.rules, Uncovered)
+    assert all(each in RULES for each in (*known.rules.not_refused, *known.rules.not_passed))

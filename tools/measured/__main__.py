@@ -1,0 +1,99 @@
+"""``make coverage``: run all tests, measure them, compare; ``make coverage RAISE=1``: keep it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from coverage import Coverage
+
+from measured import floors, refusals, rules
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "src" / "ffabric"
+KNOWN = Path(__file__).with_name("floors.toml")
+
+
+class Known(msgspec.Struct):
+    """What may not fall."""
+
+    rules: rules.Uncovered = rules.Uncovered()
+    floors: dict[str, floors.Share] = {}
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="measured", description=__doc__)
+    parser.add_argument("--raise", action="store_true", dest="keep", help="write floors.toml anew")
+    options, tests = parser.parse_known_args()
+    with tempfile.TemporaryDirectory(prefix="measured-") as name:
+        folder = Path(name)
+        status = _run_tests(folder, tests)
+        if status:
+            return status
+        measured = Coverage(data_file=folder / "coverage", branch=True)
+        measured.load()
+        measured.json_report(outfile=str(folder / "report.json"))
+        shares = floors.shares((folder / "report.json").read_bytes(), SOURCES)
+        found = rules.uncovered(refusals.read(folder), measured.get_data(), SOURCES)
+    known = msgspec.toml.decode(KNOWN.read_bytes(), type=Known)
+    print("\n".join(floors.table(shares, known.floors)))
+    print(f"rules: {len(found.not_refused)} not refused, {len(found.not_passed)} not passed")
+    if options.keep:
+        KNOWN.write_text(_text(found, shares), "utf-8")
+        return 0
+    wrong = [*floors.below(shares, known.floors), *rules.differences(found, known.rules)]
+    for each in wrong:
+        print(each)
+    if wrong:
+        print(f"compared with {KNOWN.relative_to(ROOT)}; make coverage RAISE=1 writes it anew")
+    return 1 if wrong else 0
+
+
+def _run_tests(folder: Path, tests: list[str]) -> int:
+    command = [
+        *(sys.executable, "-m", "pytest", "-q", "-n", "auto", "--cov=ffabric", "--cov-branch"),
+        *("--cov-report=", "-pmeasured.refusals", *tests),
+    ]
+    environment = {
+        **os.environ,
+        "COVERAGE_FILE": str(folder / "coverage"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tools")]),
+        refusals.FOLDER: str(folder),
+    }
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode  # noqa: S603
+
+
+def _text(found: rules.Uncovered, shares: Mapping[str, floors.Share]) -> str:
+    lines = [
+        "# What tests execute, and may not fall: make coverage. Percent of lines and of branches.",
+        "",
+        "[rules]",
+        *(f"{what} = {_listed(getattr(found, what))}" for what in ("not_refused", "not_passed")),
+        "",
+        "[floors]",
+    ]
+    for name, share in sorted(shares.items()):
+        numbers = f"lines = {_floor(share.lines)}, branches = {_floor(share.branches)}"
+        lines.append(f"{msgspec.json.encode(name).decode()} = {{ {numbers} }}")
+    return "\n".join(lines) + "\n"
+
+
+def _listed(names: list[str]) -> str:
+    if not names:
+        return "[]"
+    return "[\n" + "".join(f'    "{name}",\n' for name in names) + "]"
+
+
+def _floor(share: float) -> float:
+    return int(share * 10) / 10
+
+
+if __name__ == "__main__":
+    sys.exit(main())

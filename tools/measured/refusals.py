@@ -1,0 +1,58 @@
+"""A plugin of pytest that notes where a rule refuses: the rule, the file and the line.
+
+Every refusal of the firmware, whoever makes it, is made as a `Refused`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ffabric.firmware.state.rules import Refused, Rule
+
+FOLDER = "MEASURED_REFUSALS"
+"""The environment variable that names the folder for what each process has noted."""
+_MAKERS = ("refuse", "as_refused", "__init__")
+_seen: set[tuple[str, str, int]] = set()
+_plain = Refused.__init__
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A rule has refused a call at a line of a file."""
+
+    rule: str
+    file: str
+    line: int
+
+
+def _note(self: Refused, rule: Rule, got: Any, expected: Any) -> None:
+    frame = sys._getframe(1)
+    while frame.f_code.co_name in _MAKERS and frame.f_back is not None:
+        frame = frame.f_back
+    _seen.add((rule.id, frame.f_code.co_filename, frame.f_lineno))
+    _plain(self, rule, got, expected)
+
+
+def pytest_configure() -> None:
+    """Tests are about to be collected."""
+    Refused.__init__ = _note  # type: ignore[method-assign]
+
+
+def pytest_sessionfinish() -> None:
+    """All tests of this process have ended."""
+    found = [Refusal(*each) for each in sorted(_seen)]
+    path = Path(os.environ[FOLDER]) / f"{os.getpid()}.json"
+    path.write_bytes(msgspec.json.encode(found))
+
+
+def read(folder: Path) -> set[Refusal]:
+    """What all processes have noted."""
+    return {
+        each
+        for path in folder.glob("*.json")
+        for each in msgspec.json.decode(path.read_bytes(), type=list[Refusal])
+    }
