@@ -87,6 +87,7 @@ _ALL: tuple[Record, ...] = (
     ),
     firmware.Enter(0, "op-tee", 0, "fast", _x(0xB2000009), t=16_500),
     firmware.Preempt(*_VM, "adder.0", t=41_000),
+    firmware.ReservedBits(*_VM, "FFA_MSG_WAIT", "w3", 0xA5, "SBZ", "DEN0077A v1.2, 14.1", t=14_400),
     firmware.World(0, "secure", t=14_500),
     firmware.Interrupt(0, 41, "adder", t=41_000),
     firmware.Notification(0, 1, None, 0x2, t=51_000),
