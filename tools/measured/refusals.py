@@ -45,7 +45,7 @@ def pytest_configure() -> None:
 def pytest_sessionfinish() -> None:
     """All tests of this process have ended."""
     found = [Refusal(*each) for each in sorted(_seen)]
-    path = Path(os.environ[FOLDER]) / f"{os.getpid()}.json"
+    path = Path(os.environ[FOLDER]) / f"refusals-{os.getpid()}.json"
     path.write_bytes(msgspec.json.encode(found))
 
 
@@ -53,6 +53,6 @@ def read(folder: Path) -> set[Refusal]:
     """What all processes have noted."""
     return {
         each
-        for path in folder.glob("*.json")
+        for path in folder.glob("refusals-*.json")
         for each in msgspec.json.decode(path.read_bytes(), type=list[Refusal])
     }

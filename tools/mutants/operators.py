@@ -61,7 +61,7 @@ class ReturnNothing(Operator):
 
     def mutation_positions(self, node: Any) -> Iterator[Span]:
         """The node itself, if it is a ``return`` with something."""
-        if node.type == "return_stmt":
+        if node.type == "return_stmt" and node.children[1].get_code().strip() != "None":
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:

@@ -16,11 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-MEMORY = 8 << 30
-"""Bytes that a run may take: a mutant may ask for more and more."""
+MEMORY = 4 << 30
+"""Bytes that a process may take for itself, besides systems' memory: a mutant may take all."""
 _LIMITED = """
 import os, resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[1]),) * 2)
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 _FAILED = 1
