@@ -5,11 +5,15 @@ import signal
 
 import pytest
 
+from ffabric.abi import psci
+from ffabric.firmware.state.events import Console
 from ffabric.guests.partition import Partition
 from ffabric.lab.running import End, run_to_end, totals
+from ffabric.observe.live import LiveTrace
 from ffabric.system.booting.boot import boot
-from ffabric.system.description.python import describe
-from ffabric.system.spec import RunSpec
+from ffabric.system.description.python import describe, vm
+from ffabric.system.manifest.manifest import DeviceRegion
+from ffabric.system.spec import DeviceSpec, RunSpec
 
 SHORT = 0.02
 
@@ -51,7 +55,6 @@ def outcome(*vms, watchdog=0, **run):
         lines = []
         system.listeners.append(lambda name, line: lines.append(line))
         found = run_to_end(system, watchdog=watchdog)
-        system.flush_consoles()
         return found, system, lines
 
 
@@ -59,6 +62,64 @@ def test_nothing_can_run_any_more():
     found, _, lines = outcome(Says())
     assert found.end is End.IDLE
     assert lines == ["one", "two", "thr"]
+
+
+UART = 0x1C0B_0000
+
+
+class Prints(Partition):
+    """Prints on a UART, and ends as it is told to."""
+
+    def __init__(self, text, ends=None):
+        super().__init__()
+        self.text, self.ends = text, ends
+
+    async def main(self, ffa):
+        for byte in self.text.encode():
+            ffa.memory.write(UART, bytes([byte]))
+        if self.ends is not None:
+            await self.ends(ffa)
+
+
+async def crashes(ffa):
+    raise ValueError("no")
+
+
+async def powers_off(ffa):
+    await ffa.call(psci.SYSTEM_OFF)
+
+
+async def spins(ffa):
+    while True:
+        await ffa.yield_()
+
+
+@pytest.mark.parametrize(
+    ("ends", "end"),
+    [
+        (None, End.IDLE),
+        (crashes, End.CRASHED),
+        (powers_off, End.IDLE),
+        (spins, End.OUT_OF_EVENTS),
+    ],
+)
+@pytest.mark.parametrize("text", ["one\ntwo", "one\ntwo\n"])
+def test_what_a_uart_prints_last_is_printed_though_its_line_does_not_end(text, ends, end):
+    region = DeviceRegion(name="uart", base_address=UART, pages=1, attributes=3)
+    uart = DeviceSpec(type="pl011", name="uart", base=UART, size=0x1000, secure=None)
+    spec = describe(
+        vms=[vm(Prints(text, ends), device_regions=(region,))],
+        devices=[uart],
+        run=RunSpec(max_events=50),
+    )
+    lines, seen = [], []
+    with boot(spec) as system:
+        system.attach(LiveTrace(system, seen.append, None))
+        system.listeners.append(lambda name, line: lines.append((name, line)))
+        assert run_to_end(system, watchdog=0).end is end
+    assert lines == [("uart", "one"), ("uart", "two")]
+    printed = [(each.partition, each.text) for each in seen if isinstance(each, Console)]
+    assert printed == lines
 
 
 @pytest.mark.parametrize("partition", [Spinner, Stubborn])

@@ -79,7 +79,6 @@ def run(
     with _booted(spec, seed, replay) as booted, _recording(booted, trace, view, verbose) as traced:
         booted.listeners.append(view.console)
         outcome = run_to_end(booted, watchdog=watchdog)
-        booted.flush_consoles()
         traced()
         view.summary(booted, outcome, trace)
     outcome.raise_interruption()

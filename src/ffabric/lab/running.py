@@ -55,7 +55,8 @@ class Outcome(msgspec.Struct, frozen=True):
 def run_to_end(system: System, *, watchdog: float = DEFAULT_SECONDS) -> Outcome:
     """Run ``system`` until it ends; ``watchdog`` seconds without an exit are a partition's crash.
 
-    A signal that asks for the end, such as Ctrl-C's, ends the run after the present exit.
+    A signal that asks for the end, such as Ctrl-C's, ends the run after the present exit. Lines
+    that consoles have begun are printed as they are.
     """
     try:
         with Watchdog(system.machine, watchdog), interruptible():
@@ -67,6 +68,8 @@ def run_to_end(system: System, *, watchdog: float = DEFAULT_SECONDS) -> Outcome:
     except KeyboardInterrupt as error:
         interruption = Interrupted.of(error)
         return Outcome(End.INTERRUPTED, str(interruption), interruption=interruption)
+    finally:
+        system.flush_consoles()
     return _quiet_end(system)
 
 

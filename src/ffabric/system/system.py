@@ -10,6 +10,7 @@ from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import vm_of
+from ffabric.firmware.state.events import Console
 from ffabric.firmware.state.rules import show
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
     from ffabric.machine.events import Tracer
+    from ffabric.machine.lines import Printer
     from ffabric.machine.machine import PE
 
 
@@ -56,6 +58,8 @@ class Endpoint:
         self.partition = partition
         self.software: Any = None
         self.buffers = Buffers()
+        self.console: Printer | None = None
+        """That of a partition whose engine has one."""
         self._memory: GuestAccess | None = None
         self._ram: Ram | None = None
 
@@ -129,6 +133,8 @@ class System:
         self.endpoints: dict[str, Endpoint] = {}
         self.listeners: list[Callable[[str, str], None]] = []
         """Get the name of a partition or device and each line that its console prints."""
+        self.consoles: list[Printer] = []
+        """Devices that print."""
         self.failure: PartitionCrashed | None = None
         """Why the run was stopped, if a partition's crash stopped it."""
         self.deaths: list[PartitionCrashed] = []
@@ -155,20 +161,32 @@ class System:
         if stop_on and stop_on in line:
             self._stop(f"{name} has printed {stop_on!r}")
 
-    def flush_consoles(self) -> None:
-        """Print the lines that partitions have begun and not ended."""
-        for endpoint in self.endpoints.values():
-            self._flush_console(endpoint.partition)
+    def printed(self, name: str, line: str) -> None:
+        """A console that the firmware knows nothing of has printed ``line``: a device's, QEMU's."""
+        tracer = self.machine.tracer
+        if tracer is not None:
+            tracer.record(Console(name, line))
+        self.on_line(name, line)
 
-    def _flush_console(self, partition: Partition) -> None:
-        for ctx in partition.contexts:
+    def flush_consoles(self) -> None:
+        """Print the lines that partitions and devices have begun and not ended."""
+        for endpoint in self.endpoints.values():
+            self._flush_console(endpoint)
+        for console in self.consoles:
+            console.flush()
+
+    def _flush_console(self, endpoint: Endpoint) -> None:
+        for ctx in endpoint.partition.contexts:
             if ctx.line:
-                self.on_line(partition.name, ctx.line.decode("utf-8", "backslashreplace"))
+                line = ctx.line.decode("utf-8", "backslashreplace")
                 ctx.line.clear()
+                self.printed(endpoint.name, line)
+        if endpoint.console is not None:
+            endpoint.console.flush()
 
     def on_reset(self, name: str) -> None:
         """A watchdog wants the system reset."""
-        self.on_line(name, "the watchdog resets the system")
+        self.printed(name, "the watchdog resets the system")
         self._stop(f"the watchdog {name} resets the system")
 
     def _stop(self, reason: str) -> None:
@@ -261,9 +279,9 @@ class System:
         return self.firmware.hypervisor
 
     def _on_destroyed(self, vm: Partition) -> None:
-        self._flush_console(vm)
         endpoint = self.endpoints.get(vm.name)
         if endpoint is not None and endpoint.partition is vm:
+            self._flush_console(endpoint)
             del self.endpoints[vm.name]
             self._builder.remove_partition(endpoint)
 

@@ -121,7 +121,6 @@ def run_job(
         )
         with witness:
             outcome = witness.run()
-            system.flush_consoles()
             witness.finish(outcome)
         outcome.raise_interruption()
     cases = witness.console.cases

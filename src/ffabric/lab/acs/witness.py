@@ -19,7 +19,6 @@ import msgspec
 from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
-from ffabric.firmware.state.events import Console as Printed
 from ffabric.firmware.state.events import Refuse
 from ffabric.lab.acs.console import Case, Console, Verdict
 from ffabric.lab.running import End, Outcome, run_to_end
@@ -156,8 +155,6 @@ class Witness:
     # Consoles and limits
 
     def _line(self, name: str, text: str) -> None:
-        if self._trace is not None and name not in self._system.endpoints:
-            self._trace.record(Printed(name, text))
         running = self.console.case
         who = "" if name in self._mains else name
         self.console.line(text, self._machine.clock.now, who=who)

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from ffabric.machine.bus import Device
 from ffabric.machine.devices.description import DeviceDescription, Frame, RaiseIrq, Wiring
+from ffabric.machine.lines import Lines
 from ffabric.machine.registers import (
     Register,
     RegisterDevice,
@@ -54,9 +55,8 @@ class Pl011(RegisterDevice):
 
     __slots__ = (
         "_level",
-        "_line",
+        "_lines",
         "_on_byte",
-        "_on_line",
         "_raise_irq",
         "_receive",
         "_transmit",
@@ -80,8 +80,7 @@ class Pl011(RegisterDevice):
     ) -> None:
         self._raise_irq = raise_irq
         self._on_byte = on_byte
-        self._on_line = on_line
-        self._line = bytearray()
+        self._lines = None if on_line is None else Lines(on_line)
         self._receive: deque[int] = deque()
         self._transmit: deque[int] = deque()
         self._level = False
@@ -110,9 +109,8 @@ class Pl011(RegisterDevice):
 
     def flush(self) -> None:
         """Hand the line that has begun to ``on_line``, if there is one."""
-        if self._line and self._on_line is not None:
-            self._on_line(self._line.decode(errors="replace"))
-        self._line.clear()
+        if self._lines is not None:
+            self._lines.flush()
 
     @property
     def _depth(self) -> int:
@@ -130,19 +128,14 @@ class Pl011(RegisterDevice):
         if self.control & CR_LBE:
             self.receive(sent)
         else:
-            for byte in sent:
-                self._send(byte)
+            self._send(sent)
 
-    def _send(self, byte: int) -> None:
+    def _send(self, data: bytes) -> None:
         if self._on_byte is not None:
-            self._on_byte(byte)
-        if self._on_line is None:
-            return
-        if byte == ord("\n"):
-            self._on_line(self._line.removesuffix(b"\r").decode(errors="replace"))
-            self._line.clear()
-        else:
-            self._line.append(byte)
+            for byte in data:
+                self._on_byte(byte)
+        if self._lines is not None:
+            self._lines.write(data)
 
     def _update_receive(self) -> None:
         waiting = len(self._receive)

@@ -141,7 +141,9 @@ class _Builder:
         for manager in firmware.managers:
             manager.strict = spec.strict
         system = System(spec, self.machine, firmware, self)
-        add_devices(self.machine, spec.devices, on_line=system.on_line, on_reset=system.on_reset)
+        system.consoles += add_devices(
+            self.machine, spec.devices, on_line=system.printed, on_reset=system.on_reset
+        )
         if spec.trusted_os is not None:
             system.adopt(self._trusted_os(monitor, spec.trusted_os, system))
             if hypervisor is not None:

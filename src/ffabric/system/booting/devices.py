@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from ffabric.machine.devices.catalogue import TYPES
 from ffabric.machine.devices.description import Wiring
+from ffabric.machine.devices.pl011 import Pl011
 
 if TYPE_CHECKING:
+    from ffabric.machine.lines import Printer
     from ffabric.machine.machine import Machine
     from ffabric.system.spec import DeviceSpec
 
@@ -20,12 +22,13 @@ def add_devices(
     *,
     on_line: Callable[[str, str], None],
     on_reset: Callable[[str], None],
-) -> None:
+) -> list[Printer]:
     """Create the devices of ``specs``: their frames on the bus, their interrupts at the GIC.
 
     ``on_line`` gets the device's name and each line that its console prints, ``on_reset`` the name
-    of a watchdog that wants the system reset.
+    of a watchdog that wants the system reset. The consoles among them are returned.
     """
+    consoles: list[Printer] = []
     for spec in specs:
         irqs = [partial(machine.gic.set_level, spec.interrupt)] if spec.interrupt else []
         frequency = spec.options.get("frequency")
@@ -41,3 +44,5 @@ def add_devices(
         bases = (spec.base, spec.options.get("refresh_base", spec.base + spec.size))
         for base, frame in zip(bases, frames, strict=False):
             machine.bus.add(base, spec.size, frame, secure=spec.secure)
+        consoles += [each for each in frames if isinstance(each, Pl011)]
+    return consoles

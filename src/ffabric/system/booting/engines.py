@@ -96,6 +96,7 @@ def _qemu(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     if endpoint.software is None:
         trusted_os = endpoint.spec.kind == TRUSTED_OS
         endpoint.software = _qemu_trusted_os(endpoint) if trusted_os else _qemu_vm(endpoint)
+        endpoint.console = endpoint.software
     guest: QemuGuest = endpoint.software
     return guest.runner(ctx, endpoint.partition.gic or machine.gic)
 
@@ -112,7 +113,7 @@ def _qemu_vm(endpoint: Endpoint) -> QemuGuest:
         spec.name,
         [Piece(bank.fd, bank.size)],
         cpus=len(endpoint.partition.contexts),
-        on_line=lambda line: endpoint.system.on_line(spec.name, line),
+        on_line=lambda line: endpoint.system.printed(spec.name, line),
         gone=(fid.FFA_ERROR, 0, Status.ABORTED.register),
         el2=spec.el == 2,
     )
@@ -130,7 +131,7 @@ def _qemu_trusted_os(endpoint: Endpoint) -> QemuGuest:
         spec.name,
         pieces(bank for bank in machine.memory.banks if not bank.secure),
         cpus=len(endpoint.partition.contexts),
-        on_line=lambda line: endpoint.system.on_line(spec.name, line),
+        on_line=lambda line: endpoint.system.printed(spec.name, line),
         image=Image(ram.pa, data),
     )
     trusted_os.notification = endpoint.system.spec.notification_interrupt

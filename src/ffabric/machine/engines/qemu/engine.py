@@ -16,6 +16,7 @@ from ffabric.machine.engines.qemu.interrupts import InterruptRelay
 from ffabric.machine.engines.qemu.process import NORMAL, Image, Piece, QemuProcess, World
 from ffabric.machine.engines.qemu.runner import QemuRunner
 from ffabric.machine.host.outside import Outside
+from ffabric.machine.lines import Lines
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
@@ -28,8 +29,6 @@ PATIENCE = 60 * TICKS_PER_SECOND
 """How long a call waits for a peer that shows no sign of life."""
 SPIN = TICKS_PER_SECOND // 2_000
 """How long a CPU that waits looks before it sleeps, if it has a processor to itself: 0.5 ms."""
-
-_MAX_LINE = 4096
 
 
 class QemuGuest:
@@ -62,9 +61,8 @@ class QemuGuest:
         self.runners: list[QemuRunner] = []
         self.process = QemuProcess(name, cpus=cpus, el2=el2, ram=ram, world=self.world, image=image)
         self._machine = machine
-        self._on_line = on_line
+        self._lines = Lines(on_line)
         self._gone = gone
-        self._line = b""
         self._level = 2 if el2 else 1
         if machine.outside is None:
             machine.outside = Outside()
@@ -121,16 +119,17 @@ class QemuGuest:
             return
         except OSError:
             data = b""
-        if not data:
-            self._outside.unwatch(self.process.console.fileno())
         if self.on_output is not None:
             self.on_output(data)
-        *lines, self._line = (self._line + data).split(b"\n")
-        if len(self._line) > _MAX_LINE or (self._line and not data):
-            lines.append(self._line)
-            self._line = b""
-        for line in lines:
-            self._on_line(line.decode("utf-8", "backslashreplace").rstrip("\r"))
+        if data:
+            self._lines.write(data)
+        else:
+            self._outside.unwatch(self.process.console.fileno())
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand out the line that its console has begun, if there is one."""
+        self._lines.flush()
 
     def type(self, data: bytes) -> None:
         """Send to its console."""
