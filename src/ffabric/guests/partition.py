@@ -120,14 +120,16 @@ class Partition:
             return request.respond()
         status = None
         if message.id == framework.VM_CREATED:
-            status = await self.on_vm_created(x[5] & 0xFFFF, ffa)
+            status = await self.on_vm_created(framework.parse(x)["vm"], ffa)
         elif message.id == framework.VM_DESTROYED:
-            status = await self.on_vm_destroyed(x[5] & 0xFFFF, ffa)
-        answer = framework.build(
-            fid.FFA_MSG_SEND_DIRECT_RESP_32, request.receiver, request.sender, message.response
+            status = await self.on_vm_destroyed(framework.parse(x)["vm"], ffa)
+        return framework.build(
+            fid.FFA_MSG_SEND_DIRECT_RESP_32,
+            request.receiver,
+            request.sender,
+            message.response,
+            status=(Status.SUCCESS if status is None else Status(status)).register,
         )
-        answer[3] = (Status.SUCCESS if status is None else Status(status)) & MASK32
-        return answer
 
     async def on_boot(self, ffa: Ffa) -> None:
         """Called once per vCPU, before its first FFA_MSG_WAIT."""

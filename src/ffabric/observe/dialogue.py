@@ -15,7 +15,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.uuids import from_pair
 from ffabric.abi.optee.ffa import OPTEE_UUID
-from ffabric.abi.words import MASK32
+from ffabric.abi.words import MASK32, unpack_ids
 from ffabric.observe import optee, virtio_msg
 from ffabric.observe.lines import Header
 
@@ -52,24 +52,23 @@ class Dialogue:
 
     def text(self, pe: int, registers: Sequence[int]) -> str:
         """What a direct message says; nothing if it is none, or nobody knows its service."""
-        function, ids = registers[0] & MASK32, registers[1]
+        function = registers[0] & MASK32
+        sender, receiver = unpack_ids(registers[1])
         if function == fid.FFA_MSG_SEND_DIRECT_REQ2:
             known = from_pair(registers[2], registers[3]) in virtio_msg.UUIDS
-            self._named[pe, ids & 0xFFFF] = known
+            self._named[pe, receiver] = known
             return virtio_msg.registers(registers[4:18]) if known else ""
         if function == fid.FFA_MSG_SEND_DIRECT_RESP2:
-            known = self._named.get((pe, ids >> 16 & 0xFFFF), False)
+            known = self._named.get((pe, sender), False)
             return virtio_msg.registers(registers[4:18]) if known else ""
         if not self._services or registers[2] & FRAMEWORK_MESSAGE:
             return ""
         words = [word & MASK32 for word in registers[3:8]]
         if function in _REQUESTS:
-            receiver = ids & 0xFFFF
             self._asked[pe, receiver] = words
             service = self._services.get(receiver)
             return service.request(words) if service is not None else ""
         if function in _RESPONSES:
-            sender = ids >> 16 & 0xFFFF
             service = self._services.get(sender)
             asked = self._asked.get((pe, sender))
             if service is not None and asked is not None:

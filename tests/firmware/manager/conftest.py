@@ -225,6 +225,14 @@ def bench():
     bench.memory.close()
 
 
+@pytest.fixture(scope="module")
+def one_bench():
+    """For a file whose tests leave nothing behind that another one minds."""
+    bench = Bench()
+    yield bench
+    bench.memory.close()
+
+
 @pytest.fixture
 def sp(bench):
     return bench.add(0x8001, uuids=["11111111-2222-3333-4444-555555555555"])

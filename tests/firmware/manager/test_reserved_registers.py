@@ -3,7 +3,6 @@
 import pytest
 
 import ffabric.system.booting.boot  # noqa: F401 - all rooms of the firmware
-from conftest import Bench
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.reserved import defined, judged
 from ffabric.abi.ffa.status import Status
@@ -43,25 +42,17 @@ def listener():
     return Listener()
 
 
-@pytest.fixture(scope="module")
-def shared():
-    """One partition manager for all: nothing but a partition's version and table changes in it."""
-    bench = Bench()
-    bench.add(0x8001)
-    yield bench
-    bench.memory.close()
-
-
 @pytest.fixture
-def bench(shared):
-    shared.strict = False
-    shared.tracer.events.clear()
-    return shared
+def bench(one_bench):
+    """One partition manager for all: nothing but a partition's version and table changes in it."""
+    one_bench.strict = False
+    one_bench.tracer.events.clear()
+    return one_bench
 
 
 @pytest.fixture(params=[fid.Instance.S_VIRTUAL, fid.Instance.NS_PHYSICAL])
 def caller(request, bench, listener):
-    partition = bench.partitions[0x8001]
+    partition = bench.partitions.get(0x8001) or bench.add(0x8001)
     handlers = dict.fromkeys(fid.FUNCTIONS, listener)
     partition.calls = CallTable(besides=handlers, at=request.param)
     partition.version = V1_2

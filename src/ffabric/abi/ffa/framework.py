@@ -16,6 +16,7 @@ from msgspec import Struct
 from ffabric.abi.ffa.flags import FRAMEWORK_ID_MASK, FRAMEWORK_MESSAGE, VersionFlags
 from ffabric.abi.ffa.registers import WIDE, Arg, Kind, encode, endpoint, flags, pair
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_3
+from ffabric.abi.words import pack_ids
 
 PSCI_REQUEST: Final = 0
 WARM_BOOT: Final = 1
@@ -130,7 +131,7 @@ def build(
     ValueError for a field that the message does not have or that is too wide.
     """
     message = MESSAGES[message_id]
-    regs = [function_id, sender << 16 | receiver, message.flags, *[0] * 15]
+    regs = [function_id, pack_ids(sender, receiver), message.flags, *[0] * 15]
     encode(message.fields, regs, fields, is_64=bool(function_id & 1 << 30))
     return regs
 

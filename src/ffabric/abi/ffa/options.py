@@ -1,11 +1,14 @@
 """Permissions, attributes and flags as whoever makes a call writes them.
 
-The same bits are declared in `memory_words` and `notifications` for rules, traces and people.
+The bits are those that `memory_words` and `notifications` declare.
 """
 
 from __future__ import annotations
 
 from enum import IntFlag
+
+from ffabric.abi.ffa import memory_words as mem
+from ffabric.abi.ffa import notifications as notify
 
 
 class MemoryPermissions(IntFlag):
@@ -16,13 +19,13 @@ class MemoryPermissions(IntFlag):
 
     __module__ = "ffabric"
 
-    RO = 1 << 0
+    RO = mem.PERM_DATA_RO
     """Data can be read."""
-    RW = 1 << 1
+    RW = mem.PERM_DATA_RW
     """Data can be read and written."""
-    NX = 1 << 2
+    NX = mem.PERM_INSTRUCTION_NX
     """Instructions cannot be executed."""
-    X = 1 << 3
+    X = mem.PERM_INSTRUCTION_X
     """Instructions can be executed."""
 
 
@@ -31,19 +34,19 @@ class MemoryAttributes(IntFlag):
 
     __module__ = "ffabric.testing"
 
-    NORMAL = 0b10 << 4
+    NORMAL = mem.MEM_ATTR_TYPE_NORMAL
     """Normal memory."""
-    DEVICE = 0b01 << 4
+    DEVICE = mem.MEM_ATTR_TYPE_DEVICE
     """Device memory, nGnRnE if nothing is added."""
-    NON_CACHEABLE = 0b01 << 2
+    NON_CACHEABLE = mem.MEM_ATTR_NON_CACHEABLE
     """Of normal memory: not cacheable."""
-    WRITE_BACK = 0b11 << 2
+    WRITE_BACK = mem.MEM_ATTR_WRITE_BACK
     """Of normal memory: write-back cacheable."""
-    OUTER_SHAREABLE = 0b10
+    OUTER_SHAREABLE = mem.MEM_ATTR_OUTER_SHAREABLE
     """Of normal memory: shareable between all observers."""
-    INNER_SHAREABLE = 0b11
+    INNER_SHAREABLE = mem.MEM_ATTR_INNER_SHAREABLE
     """Of normal memory: shareable between the PEs."""
-    NON_SECURE = 1 << 6
+    NON_SECURE = mem.MEM_ATTR_NS
     """In an answer: the memory is the normal world's."""
 
 
@@ -52,21 +55,21 @@ class MemoryFlags(IntFlag):
 
     __module__ = "ffabric"
 
-    CLEAR = 1 << 0
+    CLEAR = mem.FLAG_CLEAR
     """Zero the memory: before it is mapped by the borrower, or after it is relinquished."""
-    TIME_SLICE = 1 << 1
+    TIME_SLICE = mem.FLAG_TIME_SLICE
     """The operation may be time-sliced."""
-    CLEAR_RELINQUISH = 1 << 2
+    CLEAR_RELINQUISH = mem.FLAG_CLEAR_RELINQUISH
     """In a retrieve request: zero the memory when it is relinquished."""
-    SHARE = 0b01 << 3
+    SHARE = mem.FLAG_TYPE_SHARE
     """In a retrieve request: the memory was shared."""
-    LEND = 0b10 << 3
+    LEND = mem.FLAG_TYPE_LEND
     """In a retrieve request: the memory was lent."""
-    DONATE = 0b11 << 3
+    DONATE = mem.FLAG_TYPE_DONATE
     """In a retrieve request: the memory was donated."""
-    ALIGNMENT_HINT = 1 << 9
+    ALIGNMENT_HINT = mem.FLAG_ALIGN_HINT_VALID
     """In a retrieve request: bits 8:5 are an alignment hint."""
-    BYPASS_BORROWERS_CHECK = 1 << 10
+    BYPASS_BORROWERS_CHECK = mem.FLAG_BYPASS_BORROWERS_CHECK
     """In a retrieve request: the relayer need not compare the borrowers."""
 
 
@@ -75,9 +78,9 @@ class NotificationFlags(IntFlag):
 
     __module__ = "ffabric"
 
-    PER_VCPU = 1 << 0
+    PER_VCPU = notify.PER_VCPU
     """The notifications are of one vCPU, not of the partition."""
-    DELAY_SCHEDULE_RECEIVER = 1 << 1
+    DELAY_SCHEDULE_RECEIVER = notify.DELAY_SCHEDULE_RECEIVER
     """In SET: pend the Schedule Receiver interrupt only when the PE leaves the secure world."""
 
 
@@ -86,11 +89,11 @@ class NotificationSources(IntFlag):
 
     __module__ = "ffabric.testing"
 
-    SP = 1 << 0
+    SP = notify.GET_FROM_SP
     """Those that SPs have set."""
-    VM = 1 << 1
+    VM = notify.GET_FROM_VM
     """Those that VMs have set."""
-    SPM = 1 << 2
+    SPM = notify.GET_FROM_SPM
     """The framework notifications of the SPM."""
-    HYPERVISOR = 1 << 3
+    HYPERVISOR = notify.GET_FROM_HYPERVISOR
     """The framework notifications of the hypervisor."""

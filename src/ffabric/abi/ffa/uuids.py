@@ -30,6 +30,11 @@ def to_pair(uuid: UUID) -> tuple[int, int]:
     return low, high
 
 
+def to_int(uuid: UUID) -> int:
+    """All registers as one integer, the first one lowest: a field of `call_layouts`."""
+    return int.from_bytes(uuid.bytes, "little")
+
+
 def from_words(*words: int) -> UUID:
     """The UUID in four registers; their upper halves are not looked at."""
     return UUID(bytes=_WORDS.pack(*(word & MASK32 for word in words)))

@@ -13,9 +13,10 @@ import msgspec
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa.accessors import reader, result_reader, writer
 from ffabric.abi.ffa.memory_words import MEM_ATTR_NORMAL_WB_INNER
 from ffabric.abi.ffa.options import MemoryAttributes, MemoryFlags, MemoryPermissions
-from ffabric.abi.words import MASK32, PAGE, join
+from ffabric.abi.words import PAGE
 from ffabric.guests.calls.both_ways import both_ways
 from ffabric.guests.calls.setup import SetupCalls
 from ffabric.system.vcpu import Peer
@@ -27,6 +28,15 @@ NOT_SPECIFIED: Final = MemoryAttributes(0)
 RW: Final = MemoryPermissions.RW
 OF_THE_OWNER: Final = MemoryPermissions(0)
 """What a donor says of the permissions: nothing, the receiver chooses."""
+
+_reclaim = writer(fid.FFA_MEM_RECLAIM, "handle", "flags")
+_frag_tx = writer(fid.FFA_MEM_FRAG_TX, "handle", "fragment_length")
+_frag_rx = writer(fid.FFA_MEM_FRAG_RX, "handle", "offset")
+_read_handle = result_reader(fid.FFA_MEM_SHARE_64, "handle")
+_read_asked = reader(fid.FFA_MEM_FRAG_RX, "handle")
+_read_lengths = reader(fid.FFA_MEM_RETRIEVE_RESP, "total_length", "fragment_length")
+_read_length = reader(fid.FFA_MEM_FRAG_TX, "fragment_length")
+_read_permissions = result_reader(fid.FFA_MEM_PERM_GET_64, "permissions", "more_pages")
 
 
 class Retrieved(msgspec.Struct, frozen=True):
@@ -180,8 +190,8 @@ class MemoryCalls(SetupCalls):
         x = await self._ffa(function, len(data), len(first))
         for part in rest:
             self.memory.write(self.buffers.tx, part)
-            x = await self._ffa(fid.FFA_MEM_FRAG_TX, x[1], x[2], len(part))
-        return join(x[2], x[3])
+            x = await self._ffa(*_frag_tx(_read_asked(x), len(part)))
+        return _read_handle(x)
 
     @both_ways
     async def retrieve(
@@ -217,12 +227,12 @@ class MemoryCalls(SetupCalls):
         data = abi.build_transaction(request, self.vcpu.version)
         self.memory.write(self.buffers.tx, data)
         x = await self._ffa(fid.FFA_MEM_RETRIEVE_REQ_64, len(data), len(data))
-        total, length = x[1] & MASK32, x[2] & MASK32
+        total, length = _read_lengths(x)
         response = self.memory.read(self.buffers.rx, length)
         await self._ffa(fid.FFA_RX_RELEASE)
         while len(response) < total:
-            x = await self._ffa(fid.FFA_MEM_FRAG_RX, handle & MASK32, handle >> 32, len(response))
-            response += self.memory.read(self.buffers.rx, x[3] & MASK32)
+            x = await self._ffa(*_frag_rx(handle, len(response)))
+            response += self.memory.read(self.buffers.rx, _read_length(x))
             await self._ffa(fid.FFA_RX_RELEASE)
         answer = abi.parse_transaction(response, self.vcpu.version)
         return Retrieved(
@@ -245,7 +255,7 @@ class MemoryCalls(SetupCalls):
     @both_ways
     async def reclaim(self, handle: int, flags: MemoryFlags | int = NO_FLAGS) -> None:
         """FFA_MEM_RECLAIM of the region with a ``handle``."""
-        await self._ffa(fid.FFA_MEM_RECLAIM, handle & MASK32, handle >> 32, int(flags))
+        await self._ffa(*_reclaim(handle, int(flags)))
 
     @both_ways
     async def mem_perm_get(self, ipa: int, pages: int = 1) -> tuple[int, int]:
@@ -255,7 +265,8 @@ class MemoryCalls(SetupCalls):
         page only.
         """
         x = await self._ffa(fid.FFA_MEM_PERM_GET_64, ipa, pages - 1)
-        return x[2] & MASK32, (x[3] & MASK32) + 1
+        permissions, more = _read_permissions(x)
+        return permissions, more + 1
 
     @both_ways
     async def mem_perm_set(self, ipa: int, pages: int, permissions: int) -> None:

@@ -10,8 +10,9 @@ import msgspec
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import messages
-from ffabric.abi.ffa.uuids import NIL, as_uuid, to_pair
-from ffabric.abi.words import MASK32, PAGE
+from ffabric.abi.ffa.accessors import writer
+from ffabric.abi.ffa.uuids import NIL, as_uuid, from_pair, to_pair
+from ffabric.abi.words import MASK32, PAGE, pack_ids, unpack_ids
 from ffabric.guests.calls.both_ways import both_ways
 from ffabric.guests.calls.setup import SetupCalls
 from ffabric.machine import exits
@@ -21,6 +22,8 @@ REQUEST_WORDS = 5
 """Payload of FFA_MSG_SEND_DIRECT_REQ: w3 to w7."""
 REQUEST2_WORDS = 14
 """Payload of FFA_MSG_SEND_DIRECT_REQ2: x4 to x17."""
+_run = writer(fid.FFA_RUN, "target", "target_vcpu")
+_send2 = writer(fid.FFA_MSG_SEND2, "flags")
 _PAUSED = (fid.FFA_INTERRUPT, fid.FFA_YIELD)
 _LOGGED_AT_ONCE = 48
 
@@ -36,7 +39,7 @@ class DirectMessage(msgspec.Struct, frozen=True):
 
     def respond(self, *payload: int) -> list[int]:
         """The registers that answer this request with ``payload``."""
-        ids = self.receiver << 16 | self.sender
+        ids = pack_ids(self.receiver, self.sender)
         if self.function == fid.FFA_MSG_SEND_DIRECT_REQ2:
             _check_payload(payload, REQUEST2_WORDS)
             return [fid.FFA_MSG_SEND_DIRECT_RESP2, ids, 0, 0, *payload]
@@ -55,13 +58,10 @@ class DirectMessage(msgspec.Struct, frozen=True):
 def direct_message(x: Sequence[int]) -> DirectMessage:
     """The direct message in the registers of a vCPU."""
     function = x[0] & MASK32
-    ids = x[1]
+    sender, receiver = unpack_ids(x[1])
     if function in (fid.FFA_MSG_SEND_DIRECT_REQ2, fid.FFA_MSG_SEND_DIRECT_RESP2):
-        raw = x[2].to_bytes(8, "little") + x[3].to_bytes(8, "little")
-        return DirectMessage(
-            function, ids >> 16 & 0xFFFF, ids & 0xFFFF, tuple(x[4:18]), UUID(bytes=raw)
-        )
-    return DirectMessage(function, ids >> 16 & 0xFFFF, ids & 0xFFFF, tuple(x[3:8]))
+        return DirectMessage(function, sender, receiver, tuple(x[4:18]), from_pair(x[2], x[3]))
+    return DirectMessage(function, sender, receiver, tuple(x[3:8]))
 
 
 def _check_payload(payload: Sequence[int], most: int) -> None:
@@ -81,7 +81,7 @@ class MessageCalls(SetupCalls):
         function = fid.FFA_MSG_SEND_DIRECT_REQ_64 if bits == 64 else fid.FFA_MSG_SEND_DIRECT_REQ_32
         if len(payload) > REQUEST_WORDS:
             _check_payload(payload, REQUEST_WORDS)
-        ids = self.vcpu.endpoint << 16 | self.resolve(to)
+        ids = pack_ids(self.vcpu.endpoint, self.resolve(to))
         x = await self._ffa(function, ids, 0, *payload)
         while x[0] & MASK32 in _PAUSED:
             x = await self._ffa(fid.FFA_RUN, x[1])
@@ -93,7 +93,7 @@ class MessageCalls(SetupCalls):
     ) -> DirectMessage:
         """FFA_MSG_SEND_DIRECT_REQ2 with up to fourteen words to a service: the response."""
         _check_payload(payload, REQUEST2_WORDS)
-        ids = self.vcpu.endpoint << 16 | self.resolve(to)
+        ids = pack_ids(self.vcpu.endpoint, self.resolve(to))
         service = to_pair(as_uuid(uuid))
         x = await self._ffa(fid.FFA_MSG_SEND_DIRECT_REQ2, ids, *service, *payload)
         while x[0] & MASK32 in _PAUSED:
@@ -103,7 +103,7 @@ class MessageCalls(SetupCalls):
     @both_ways
     async def run(self, endpoint: Peer, vcpu: int = 0) -> tuple[int, ...]:
         """FFA_RUN: the registers it returns with (FFA_MSG_WAIT, FFA_YIELD, FFA_INTERRUPT ...)."""
-        return tuple(await self._ffa(fid.FFA_RUN, self.resolve(endpoint) << 16 | vcpu))
+        return tuple(await self._ffa(*_run(self.resolve(endpoint), vcpu)))
 
     @both_ways
     async def msg_wait(self, *, retain_rx: bool = False) -> tuple[int, ...]:
@@ -136,7 +136,8 @@ class MessageCalls(SetupCalls):
             sender=self.endpoint, receiver=receiver, payload=data, uuid=service
         )
         self.memory.write(self.buffers.tx, messages.build_message(message, self.version))
-        await self._ffa(fid.FFA_MSG_SEND2, 0, 2 if delay_sri else 0)
+        flags = messages.DELAY_SCHEDULE_RECEIVER if delay_sri else 0
+        await self._ffa(*_send2(flags))
 
     @both_ways
     async def receive(self) -> messages.Message:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
+from ffabric.abi.ffa.accessors import result_reader, writer
 from ffabric.abi.ffa.options import NotificationFlags, NotificationSources
-from ffabric.abi.words import halves, join
+from ffabric.abi.words import join
 from ffabric.guests.calls.both_ways import both_ways
 from ffabric.guests.calls.channel import Channel
 from ffabric.system.vcpu import Peer
@@ -16,6 +17,14 @@ _FROM_SECURE_WORLD = NotificationSources.SP | NotificationSources.SPM
 _FROM_ALL = _FROM_SECURE_WORLD | NotificationSources.VM | NotificationSources.HYPERVISOR
 _NO_FLAGS = NotificationFlags(0)
 
+_bind = writer(fid.FFA_NOTIFICATION_BIND, "sender", "receiver", "flags", "notifications")
+_unbind = writer(fid.FFA_NOTIFICATION_UNBIND, "sender", "receiver", "notifications")
+_set = writer(fid.FFA_NOTIFICATION_SET, "sender", "receiver", "flags", "notifications")
+_get = writer(fid.FFA_NOTIFICATION_GET, "vcpu", "receiver", "flags")
+_read_got = result_reader(
+    fid.FFA_NOTIFICATION_GET, "from_sps", "from_vms", "from_spm", "from_hypervisor"
+)
+
 
 class NotificationCalls(Channel):
     """The notification calls. A ``bitmap`` has a bit for each of 64 notifications."""
@@ -25,22 +34,21 @@ class NotificationCalls(Channel):
         self, sender: Peer, bitmap: int, flags: NotificationFlags | int = _NO_FLAGS
     ) -> None:
         """FFA_NOTIFICATION_BIND: ``sender`` may set ``bitmap`` for the caller."""
-        ids = self.resolve(sender) << 16 | self.vcpu.endpoint
-        await self._ffa(fid.FFA_NOTIFICATION_BIND, ids, int(flags), *halves(bitmap))
+        call = _bind(self.resolve(sender), self.vcpu.endpoint, int(flags), bitmap)
+        await self._ffa(*call)
 
     @both_ways
     async def notification_unbind(self, sender: Peer, bitmap: int) -> None:
         """FFA_NOTIFICATION_UNBIND: ``sender`` may not set ``bitmap`` any more."""
-        ids = self.resolve(sender) << 16 | self.vcpu.endpoint
-        await self._ffa(fid.FFA_NOTIFICATION_UNBIND, ids, 0, *halves(bitmap))
+        await self._ffa(*_unbind(self.resolve(sender), self.vcpu.endpoint, bitmap))
 
     @both_ways
     async def notification_set(
         self, receiver: Peer, bitmap: int, flags: NotificationFlags | int = _NO_FLAGS
     ) -> None:
         """FFA_NOTIFICATION_SET: signal ``bitmap``; bits 31:16 of ``flags`` name a vCPU."""
-        ids = self.vcpu.endpoint << 16 | self.resolve(receiver)
-        await self._ffa(fid.FFA_NOTIFICATION_SET, ids, int(flags), *halves(bitmap))
+        call = _set(self.vcpu.endpoint, self.resolve(receiver), int(flags), bitmap)
+        await self._ffa(*call)
 
     @both_ways
     async def notification_get(
@@ -52,9 +60,9 @@ class NotificationCalls(Channel):
         """
         if flags is None:
             flags = _FROM_SECURE_WORLD if self.endpoint == OS_KERNEL else _FROM_ALL
-        who = vcpu << 16 | self.vcpu.endpoint
-        x = await self._ffa(fid.FFA_NOTIFICATION_GET, who, int(flags))
-        return join(x[2], x[3]), join(x[4], x[5]), join(x[6], x[7])
+        x = await self._ffa(*_get(vcpu, self.vcpu.endpoint, int(flags)))
+        from_sps, from_vms, from_spm, from_hypervisor = _read_got(x)
+        return from_sps, from_vms, join(from_spm, from_hypervisor)
 
     @both_ways
     async def notification_info_get(self) -> abi.PendingInfo:

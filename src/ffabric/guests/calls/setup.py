@@ -6,11 +6,17 @@ from uuid import UUID
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
-from ffabric.abi.ffa.uuids import NIL, as_uuid, to_pair, to_words
+from ffabric.abi.ffa.accessors import result_reader, writer
+from ffabric.abi.ffa.uuids import NIL, as_uuid, to_int, to_words
 from ffabric.abi.words import MASK32
 from ffabric.guests.calls.both_ways import both_ways
 from ffabric.guests.calls.channel import Channel
 from ffabric.guests.errors import FfaError, error_of
+
+_get_regs = writer(fid.FFA_PARTITION_INFO_GET_REGS, "uuid", "start_index", "tag")
+_read_id = result_reader(fid.FFA_ID_GET, "id")
+_read_features = result_reader(fid.FFA_FEATURES, "properties", "properties_2")
+_read_found = result_reader(fid.FFA_PARTITION_INFO_GET, "count", "descriptor_size")
 
 
 class SetupCalls(Channel):
@@ -30,7 +36,7 @@ class SetupCalls(Channel):
     async def id_get(self) -> int:
         """FFA_ID_GET: the endpoint id of the caller."""
         x = await self._ffa(fid.FFA_ID_GET)
-        endpoint = self.vcpu.endpoint = x[2] & 0xFFFF
+        endpoint = self.vcpu.endpoint = _read_id(x)
         return endpoint
 
     @both_ways
@@ -42,13 +48,14 @@ class SetupCalls(Channel):
     async def spm_id_get(self) -> int:
         """FFA_SPM_ID_GET: the endpoint id of the SPMC."""
         x = await self._ffa(fid.FFA_SPM_ID_GET)
-        return x[2] & 0xFFFF
+        return _read_id(x)
 
     @both_ways
     async def features(self, feature: int, properties: int = 0) -> tuple[int, int]:
         """FFA_FEATURES of a function or feature id: the properties in w2 and w3."""
         x = await self._ffa(fid.FFA_FEATURES, feature, properties)
-        return x[2] & MASK32, x[3] & MASK32
+        answer, answer_2 = _read_features(x)
+        return answer, answer_2
 
     @both_ways
     async def partition_info(self, uuid: UUID | str = NIL) -> list[info.PartitionInfo]:
@@ -56,8 +63,8 @@ class SetupCalls(Channel):
         wanted = to_words(as_uuid(uuid))
         await self._need_buffers()
         x = await self._ffa(fid.FFA_PARTITION_INFO_GET, *wanted)
-        count = x[2] & MASK32
-        size = x[3] & MASK32 or info.descriptor_size(self.version)
+        count, size = _read_found(x)
+        size = size or info.descriptor_size(self.version)
         data = self.memory.read(self.buffers.rx, count * size)
         await self._ffa(fid.FFA_RX_RELEASE)
         return info.parse_partition_info(data, count, size)
@@ -65,11 +72,11 @@ class SetupCalls(Channel):
     @both_ways
     async def partition_info_regs(self, uuid: UUID | str = NIL) -> list[info.PartitionInfo]:
         """FFA_PARTITION_INFO_GET_REGS, page by page."""
-        wanted = to_pair(as_uuid(uuid))
+        wanted = to_int(as_uuid(uuid))
         found: list[info.PartitionInfo] = []
         tag = 0
         while True:
-            x = await self._ffa(fid.FFA_PARTITION_INFO_GET_REGS, *wanted, len(found) | tag << 16)
+            x = await self._ffa(*_get_regs(wanted, len(found), tag))
             page = info.parse_registers(x, len(found))
             found += page.infos
             tag = page.tag

@@ -10,7 +10,7 @@ from time import process_time
 from typing import Any
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.words import PAGE
+from ffabric.abi.words import PAGE, pack_ids
 from ffabric.guests import images
 from ffabric.lab.bench import images as bench_images
 from ffabric.lab.bench.benchmark import Rig
@@ -145,7 +145,7 @@ def aarch64_null_calls() -> Rig:
 def aarch64_requests(kind: str) -> Rig:
     """A VM or an SP under Unicorn sends requests to an SP under Unicorn."""
     sender = 1 if kind == "vm" else FIRST_SP + 1
-    request = (fid.FFA_MSG_SEND_DIRECT_REQ_64, sender << 16 | FIRST_SP, 0, 2, 3)
+    request = (fid.FFA_MSG_SEND_DIRECT_REQ_64, pack_ids(sender, FIRST_SP), 0, 2, 3)
     sps = [sp(name="adder", image=images.load("adder_smc"), id=FIRST_SP)]
     if kind == "vm":
         vms: list[object] = [vm(name="caller", id=sender, image=bench_images.caller(request))]

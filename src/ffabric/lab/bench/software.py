@@ -15,7 +15,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa import notifications
-from ffabric.abi.words import MASK32, PAGE
+from ffabric.abi.words import MASK32, PAGE, pack_ids
 from ffabric.guests.calls.messages import DirectMessage
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
@@ -291,7 +291,7 @@ def _serve_cycles(ffa: Ffa) -> Generator[int, None, None]:
             write(tx, descriptors[handle][1])
             x[0:8] = (fid.FFA_MEM_RELINQUISH, 0, 0, 0, 0, 0, 0, 0)
             yield conduit
-        x[0:2] = (fid.FFA_MSG_SEND_DIRECT_RESP2, ffa.endpoint << 16 | sender)
+        x[0:2] = (fid.FFA_MSG_SEND_DIRECT_RESP2, pack_ids(ffa.endpoint, sender))
         x[2:8] = (0, 0, 0, 0, 0, 0)
 
 
@@ -337,7 +337,7 @@ def _lend_cycles(ffa: Ffa, borrower: int, descriptors: list[bytes]) -> Generator
         x[0:8] = (fid.FFA_MEM_SHARE_64, len(data), len(data), 0, 0, 0, 0, 0)
         yield conduit
         handles.append((x[2] & MASK32, x[3] & MASK32))
-    request = [fid.FFA_MSG_SEND_DIRECT_REQ2, ffa.endpoint << 16 | borrower, 0, 0, len(handles)]
+    request = [fid.FFA_MSG_SEND_DIRECT_REQ2, pack_ids(ffa.endpoint, borrower), 0, 0, len(handles)]
     request += [high << 32 | low for low, high in handles]
     x[0 : len(request)] = request
     yield conduit

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.words import MASK16, MASK32, PAGE
+from ffabric.abi.words import MASK16, MASK32, PAGE, pack_ids
 from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.lab.oracle.address_spaces import Discrepancy
@@ -164,7 +164,7 @@ class Actor:
     def response(self) -> list[int]:
         """The registers that answer the direct request which it serves."""
         self.hear()
-        ids = self.id << 16 | self.ctx.sender
+        ids = pack_ids(self.id, self.ctx.sender)
         answer = ANSWERED | self._question if self._question else 0
         if self.ctx.request == fid.FFA_MSG_SEND_DIRECT_REQ2:
             return [fid.FFA_MSG_SEND_DIRECT_RESP2, ids, 0, 0, answer]

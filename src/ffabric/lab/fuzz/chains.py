@@ -9,6 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import pack_ids
 from ffabric.lab.fuzz.actors import ASKED, REQUESTS, RESPONSES
 from ffabric.lab.fuzz.registers import BOUNDARIES
 
@@ -54,7 +55,7 @@ class Chains:
 
     def _request(self) -> list[int]:
         function = self._random.choice([*REQUESTS])
-        ids = self._actor.id << 16 | self._other()
+        ids = pack_ids(self._actor.id, self._other())
         unused = [0, 0] if function == fid.FFA_MSG_SEND_DIRECT_REQ2 else [0]
         nonce = ASKED | self._random.randrange(1, 1 << 16)
         return [function, ids, *unused, nonce, *self._payload()]
@@ -62,24 +63,24 @@ class Chains:
     def _response(self) -> list[int]:
         if self._actor.serves and self._random.random() < 0.7:
             return self._actor.response
-        ids = self._actor.id << 16 | self._other()
+        ids = pack_ids(self._actor.id, self._other())
         return [self._random.choice([*RESPONSES]), ids, 0, *self._payload()]
 
     def _run(self) -> list[int]:
-        return [fid.FFA_RUN, self._other() << 16 | self._random.choice((0, 0, 0, 1))]
+        return [fid.FFA_RUN, pack_ids(self._other(), self._random.choice((0, 0, 0, 1)))]
 
     def _yield(self) -> list[int]:
         return [fid.FFA_YIELD, 0, self._random.getrandbits(8)]
 
     def _bind(self) -> list[int]:
         function = self._random.choice((fid.FFA_NOTIFICATION_BIND, fid.FFA_NOTIFICATION_UNBIND))
-        ids = self._other() << 16 | self._actor.id
+        ids = pack_ids(self._other(), self._actor.id)
         flags = self._random.choice((0, 0, 1)) if function == fid.FFA_NOTIFICATION_BIND else 0
         return [function, ids, flags, self._random.choice(BITMAPS), 0]
 
     def _set(self) -> list[int]:
         flags = self._random.choice((0, 0, 2, 1, 1 << 16))
-        ids = self._actor.id << 16 | self._other()
+        ids = pack_ids(self._actor.id, self._other())
         return [fid.FFA_NOTIFICATION_SET, ids, flags, self._random.choice(BITMAPS), 0]
 
     def _get(self) -> list[int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
-from ffabric.abi.words import MASK32, PAGE, join
+from ffabric.abi.words import MASK32, PAGE, halves, join, pack_ids
 from ffabric.lab.fuzz.registers import BOUNDARIES
 from ffabric.lab.oracle.transactions import DONATE, SHARE
 
@@ -173,7 +173,7 @@ class Descriptors:
         if damaged:
             handle ^= random.choice((0, 1, 1 << 32, 1 << 63))
             flags = random.choice(BOUNDARIES)
-        return [fid.FFA_MEM_RECLAIM, handle & MASK32, handle >> 32, flags]
+        return [fid.FFA_MEM_RECLAIM, *halves(handle), flags]
 
     # In pieces
 
@@ -187,14 +187,14 @@ class Descriptors:
         part, self._rest = data[:cut], data[cut:]
         length = random.choice(BOUNDARIES) if damaged else len(part)
         self._actor.put(part)
-        return [fid.FFA_MEM_FRAG_TX, handle & MASK32, handle >> 32, length]
+        return [fid.FFA_MEM_FRAG_TX, *halves(handle), length]
 
     def _ask_for_more(self, damaged: bool) -> list[int]:
         random = self._random
         unread = [handle for handle, me in self._ledger.unread if me == self._actor.id]
         handle = random.choice(unread or [*self._ledger.given] or [0])
         offset = random.choice((*BOUNDARIES, 4080, 4096, 8160))
-        return [fid.FFA_MEM_FRAG_RX, handle & MASK32, handle >> 32, offset]
+        return [fid.FFA_MEM_FRAG_RX, *halves(handle), offset]
 
     # Messages
 
@@ -202,7 +202,7 @@ class Descriptors:
         random, actor = self._random, self._actor
         receiver = random.choice(self._ids or [0])
         size = random.choice((0, 1, 8, 100, 4056, 4057))
-        words = [0, 0, 40, actor.id << 16 | receiver, size, 0, 0, 0, 0, 0]
+        words = [0, 0, 40, pack_ids(actor.id, receiver), size, 0, 0, 0, 0, 0]
         if damaged:
             words[random.randrange(len(words))] = random.choice(BOUNDARIES) & MASK32
         actor.put(b"".join(word.to_bytes(4, "little") for word in words))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import hafnium, psci, smccc
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.words import MASK32, PAGE
+from ffabric.abi.words import MASK32, PAGE, pack_ids
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
@@ -65,8 +65,8 @@ class Registers:
         self._values = [
             *BOUNDARIES,
             *ids,
-            *(actor.id << 16 | each for each in ids),
-            *(each << 16 | actor.id for each in ids),
+            *(pack_ids(actor.id, each) for each in ids),
+            *(pack_ids(each, actor.id) for each in ids),
             *(each << 16 for each in ids),
             *(actor.ram.base + n * PAGE for n in (0, 1, 2, 511, 512)),
             actor.ram.base + actor.ram.size,

@@ -19,7 +19,7 @@ import msgspec
 from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory_words as mem
-from ffabric.abi.words import PAGE
+from ffabric.abi.words import PAGE, pack_ids
 from ffabric.lab.fuzz import cues
 from ffabric.lab.fuzz.cues import Cue, Sent
 from ffabric.lab.fuzz.events import EDGE, EDGE_DEVICE, LEVEL, LEVEL_DEVICE
@@ -240,7 +240,7 @@ def notify(c: Company) -> Script:
     yield cues.get(c.q0)
     yield cues.wait(c.q0)
     yield cues.get(c.a0)
-    yield cues.plain(c.a0, fid.FFA_NOTIFICATION_UNBIND, c.p.id << 16 | c.a0.id, 0, 1)
+    yield cues.plain(c.a0, fid.FFA_NOTIFICATION_UNBIND, pack_ids(c.p.id, c.a0.id), 0, 1)
     yield cues.notify(c.p, c.a0, 1)
 
 

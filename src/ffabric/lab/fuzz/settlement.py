@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
-from ffabric.abi.words import MASK32
+from ffabric.abi.words import MASK32, halves, pack_ids
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.firmware.state.region import DONATE, Region
@@ -131,7 +131,7 @@ class Settlement:
                 return True
             paused = self._paused_for(ctx)
             if paused is not None:
-                actor.call([fid.FFA_RUN, paused.partition.id << 16 | paused.index])
+                actor.call([fid.FFA_RUN, pack_ids(paused.partition.id, paused.index)])
                 return not actor.failed
             if actor.secure:
                 actor.call([fid.FFA_MSG_WAIT])
@@ -179,7 +179,7 @@ class Settlement:
             for actor in self.stage.actors:
                 if actor.ready():
                     w4 = sender if actor.kernel else 0
-                    actor.call([fid.FFA_MEM_FRAG_TX, handle & MASK32, handle >> 32, 0, w4])
+                    actor.call([fid.FFA_MEM_FRAG_TX, *halves(handle), 0, w4])
 
     def _take_back(self, handle: int, holders: list[int], owner: int) -> None:
         by_id = {actor.id: actor for actor in self.stage.actors if actor.alive}
@@ -193,7 +193,7 @@ class Settlement:
             actor.call([fid.FFA_MEM_RELINQUISH])
             self._done(actor, f"cannot relinquish {handle:#x}")
         if self._prepared(by_id[owner]):
-            by_id[owner].call([fid.FFA_MEM_RECLAIM, handle & MASK32, handle >> 32])
+            by_id[owner].call([fid.FFA_MEM_RECLAIM, *halves(handle)])
             self._done(by_id[owner], f"cannot reclaim {handle:#x}")
 
     def _prepared(self, actor: Actor, *, buffers: bool = False) -> bool:

@@ -10,7 +10,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status, from_register
-from ffabric.abi.words import MASK32, PAGE, join
+from ffabric.abi.words import MASK32, PAGE, halves, join
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
@@ -126,7 +126,7 @@ class Pair:
             raise Disturbed(f"{owner.name} does not have what it had")
 
     def _reclaim(self, handle: int, page: int, *, alone: bool) -> Generator[None, None, None]:
-        call = [fid.FFA_MEM_RECLAIM, handle & MASK32, handle >> 32]
+        call = [fid.FFA_MEM_RECLAIM, *halves(handle)]
         for _ in range(TRIES):
             x = yield from self._call(self._owner, call)
             if x[0] & MASK32 != fid.FFA_ERROR:

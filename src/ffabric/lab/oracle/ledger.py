@@ -30,7 +30,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.smccc import SMC64
-from ffabric.abi.words import MASK32, PAGE, pages_for
+from ffabric.abi.words import MASK32, PAGE, join, pages_for
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.events import Aborted, VmDestroyed, VmGone
 from ffabric.lab.oracle.address_spaces import Space
@@ -474,7 +474,7 @@ def _pages(ranges: list[tuple[int, int]]) -> list[int]:
 
 
 def _handle(x: list[int], at: int) -> int:
-    return x[at] & MASK32 | (x[at + 1] & MASK32) << 32
+    return join(x[at], x[at + 1])
 
 
 def _tx_bytes(x: list[int]) -> int:
