@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from operator import attrgetter
 from typing import cast
 
 from docutils import nodes
@@ -10,16 +11,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from ffabric.abi.ffa.functions import FUNCTIONS, Function, Instance
 from ffabric.abi.ffa.registers import Arg, Kind
-from ffabric_docs import markup
+from ffabric_docs import markup, reserved
 from ffabric_docs.domain import FfaDomain
-
-_WIDTHS = ("_32", "_64")
-
-
-def base_name(function: Function) -> str:
-    """The name without its width."""
-    name = function.name
-    return name[:-3] if name.endswith(_WIDTHS) else name
 
 
 class CallTables(SphinxDirective):
@@ -27,7 +20,10 @@ class CallTables(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """A table of all calls, then a section for each."""
-        calls = [(name, list(group)) for name, group in groupby(FUNCTIONS.values(), base_name)]
+        calls = [
+            (name, list(group))
+            for name, group in groupby(FUNCTIONS.values(), attrgetter("base_name"))
+        ]
         overview = markup.section(
             "Overview",
             markup.paragraph(
@@ -81,6 +77,8 @@ class CallTables(SphinxDirective):
         parts: list[nodes.Node] = [markup.paragraph(facts, classes=["ffa-source"])]
         if first.args:
             parts.append(_registers("Parameters", first.args, both))
+        if (table := reserved.table(both)) is not None:
+            parts.append(table)
         if first.replies:
             parts.append(_registers("FFA_SUCCESS", first.replies, both))
         return markup.section(name, *parts, code=True)
@@ -125,6 +123,8 @@ def _what(arg: Arg) -> str:
         parts.append(", ".join(f"{_bits(bit.hi, bit.lo)} {bit.name}" for bit in arg.word.FIELDS))
     if arg.physical_only:
         parts.append("MBZ at virtual instances")
+    if arg.note:
+        parts.append(arg.note)
     if held := markup.versions(arg.since, arg.until):
         parts.append(held)
     return " · ".join(parts)

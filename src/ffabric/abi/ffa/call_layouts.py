@@ -49,8 +49,8 @@ _DIRECT = (
 _MEMORY = (
     Arg("total_length", 1, kind=Kind.LENGTH),
     Arg("fragment_length", 2, kind=Kind.LENGTH),
-    Arg("address", 3, WIDE, kind=Kind.ADDRESS),
-    Arg("pages", 4, kind=Kind.PAGES),
+    Arg("address", 3, WIDE, kind=Kind.ADDRESS, note="0 if the descriptor is in TX"),
+    Arg("pages", 4, kind=Kind.PAGES, note="0 if the descriptor is in TX"),
 )
 
 ARGS: Final[dict[str, tuple[Arg, ...]]] = {

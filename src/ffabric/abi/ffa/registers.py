@@ -48,7 +48,7 @@ class Arg(Struct, frozen=True):
 
     `reserved` ("MBZ" or "SBZ") says what the undefined bits of a flag `word` are, or that the
     whole field is reserved if its name is empty. A `physical_only` field is MBZ at virtual
-    FF-A instances.
+    FF-A instances. `note` is what else there is to say of it.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Arg(Struct, frozen=True):
     until: int = ALWAYS
     reserved: str = ""
     physical_only: bool = False
+    note: str = ""
 
     def span(self, *, is_64: bool) -> range:
         """Its registers; a 32-bit call has none past w7."""
