@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
+from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
 from ffabric.abi.ffa.memory import HANDLE_HYPERVISOR
@@ -164,7 +165,7 @@ class Hypervisor(Manager):
         self.deferred: list[tuple[PE | None, Deferred]] = []
         """Sequences that begin when their PE (None: any) is in the normal world."""
         self.retried = Retried()
-        self.vm_ids = VmIds(self.retried.mentions)
+        self.vm_ids = VmIds(self._remembers)
         """Endpoint ids: those of VMs that are, and those that a new one may have."""
         self.eventfds: dict[int, Callable[[int], None]] = {}
         """VM -> who is told that a vCPU has notifications and injects the interrupt: its VMM."""
@@ -180,6 +181,14 @@ class Hypervisor(Manager):
         for gate in self.gates:
             gate.gate = monitor.from_normal
         self.cpus = [Cpu(gate) for gate in self.gates]
+
+    def _remembers(self, vm: int) -> bool:
+        """Whether anything is left of a VM that had the id ``vm``: the next would be taken for it.
+
+        Memory that was sent to it is still sent to its id.
+        """
+        regions = chain(self.regions.live.values(), self.regions.pending.values())
+        return self.retried.mentions(vm) or any(each.borrower(vm) is not None for each in regions)
 
     # The vCPUs of a PE.
 

@@ -655,6 +655,23 @@ def test_an_id_is_used_again_when_nothing_is_left_of_its_vm(world):
     assert world.system.endpoint("x").id == v.id
 
 
+@pytest.mark.parametrize("to", ["v", ("v", "u")])
+def test_an_id_to_which_memory_was_sent_is_not_used_again(ffabric, world, to):
+    w = world.vcpu("w")
+    handle = w.share(to, ipa=world.session.vm("w").ram.allocate())
+    v = world.destroy()
+    world.hypervisor.vm_ids.begin_again()
+    world.system.create_vm(vm("x"))
+    x = world.session.vm("x")
+    assert x.id != v.id
+    with ffabric.refuses("mem.retrieve.borrower"):
+        x.ffa.retrieve(handle, "w", others=[("u", 2)] if len(to) > 1 else ())
+    w.reclaim(handle)
+    world.hypervisor.vm_ids.begin_again()
+    world.system.create_vm(vm("y"))
+    assert world.session.vm("y").id == v.id
+
+
 def test_there_is_no_such_vm(world):
     for name in ("vv", "u"):
         with pytest.raises(LookupError, match="there is no VM"):

@@ -1,8 +1,8 @@
 """Endpoint ids of VMs: 1 to 0x7FFF (DEN0077A 1.2, section 6.1: bit 15 is the secure world's).
 
 An id is used again only when nothing of its former VM is left: no memory that an SP has not
-relinquished, no message about it that an SP has not had. Those that have been free the longest come
-first, so that who still remembers an id has time to forget it.
+relinquished, no memory that was sent to it, no message about it that an SP has not had. Those that
+have been free the longest come first, so that who still remembers an id has time to forget it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ class VmIds:
     def release(self, number: int) -> None:
         """The VM with the id ``number`` is gone."""
         self._taken.discard(number)
+
+    def begin_again(self) -> None:
+        """The next id is the lowest that is free, for whoever wants to see ids used again soon."""
+        self._last = 0
 
     def next(self) -> int:
         """The next id that is free; NoIds if there is none."""

@@ -92,11 +92,19 @@ def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
     clear = bool(wanted.flags & mem.FLAG_CLEAR)
     if clear:
         _judge_clear(me, region, borrower)
+    _give_up(pm, region, borrower, clear=clear)
+    reply.success(caller.x)
+    return caller
+
+
+def _give_up(pm: Manager, region: Region, borrower: Borrower, *, clear: bool) -> None:
+    """A borrower has the region no more: without owner and borrowers it ends.
+
+    A region whose frames are needed ends with its owner, whoever has it (``pm.frees_frames``).
+    """
     take_from(pm, region, borrower, clear=clear)
     if not region.owner.alive and not pm.frees_frames:
         end_orphan(pm, region)
-    reply.success(caller.x)
-    return caller
 
 
 def take_from(pm: Manager, region: Region, borrower: Borrower, *, clear: bool) -> None:
@@ -190,7 +198,7 @@ def forget_endpoint(pm: Manager, partition: Partition) -> None:
     for region in [*pm.regions.live.values()]:
         borrower = region.borrower(partition.id)
         if borrower is not None and borrower.held is not None:
-            take_from(pm, region, borrower, clear=borrower.clear_after)
+            _give_up(pm, region, borrower, clear=borrower.clear_after)
         if region.owner is partition and region.sender == partition.id:
             if pm.frees_frames:
                 withdraw(pm, region)
