@@ -1,3 +1,4 @@
+import copy
 import ctypes
 import mmap
 import os
@@ -175,3 +176,29 @@ def test_close_leaves_memory_that_is_still_viewed_to_its_viewer():
 
     assert bytes(views[0]) == b"kept"
     assert views[2].value == b"k"
+
+
+@pytest.mark.parametrize("file", [True, False])
+def test_a_copy_of_a_bank_has_its_bytes_and_its_own(file, monkeypatch):
+    if not file:
+        monkeypatch.delattr(os, "memfd_create")
+    bank = Bank("ram", RAM, MIB, secure=False)
+    bank.data[5:10] = b"first"
+    bank.words[-1] = 7
+    copied = copy.deepcopy(bank)
+
+    assert copied.mapping[:] == bank.mapping[:]
+    bank.data[5:10] = b"later"
+    assert bytes(copied.data[5:10]) == b"first"
+    copied.close()
+    bank.close()
+
+
+def test_what_viewed_all_of_a_bank_views_all_of_its_copy(memory):
+    bank = memory.bank_at(RAM)
+    copied, words = copy.deepcopy((bank, bank.words))
+    words[0] = 5
+
+    assert copied.words[0] == 5
+    assert bank.words[0] == 0
+    copied.close()

@@ -82,6 +82,11 @@ class Clock:
         """The earliest deadline, None if nothing is due ever."""
         return self._events[0].deadline if self._events else None
 
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What is due, the earliest first."""
+        return tuple(self._events)
+
     def counter(self) -> int:
         """The system counter (CNTPCT_EL0): ticks of `FREQUENCY` since power-on."""
         return self.now // NS_PER_TICK

@@ -268,6 +268,11 @@ class Machine:
         else:
             action()
 
+    @property
+    def is_executing(self) -> bool:
+        """Whether it runs, or has yet to do what was posted meanwhile."""
+        return self._running or bool(self._posted)
+
     def _do_posted(self) -> None:
         while self._posted:
             self._posted.pop(0)()

@@ -12,7 +12,9 @@ import mmap
 import os
 import sys
 from bisect import bisect_right, insort
+from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any, Self
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.host import sealed
@@ -21,6 +23,8 @@ from ffabric.machine.host import sealed
 _PUNCH_FROM = 16 * PAGE
 _CAN_PUNCH = hasattr(mmap, "MADV_REMOVE")
 _NO_FILE = -1
+_CHUNK = 16 * PAGE
+_ZEROES = bytes(_CHUNK)
 
 
 class MemoryFault(Exception):  # noqa: N818 (the architecture's word)
@@ -70,6 +74,31 @@ class Bank:
         if self._fd == _NO_FILE:
             raise OSError(f"bank {self.name} has no file for other processes: that takes Linux")
         return self._fd
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Another bank with the same bytes. What views all of this bank views all of that one."""
+        other = type(self)(self.name, self.base, self.size, secure=self.secure)
+        for start, end in self.written():
+            other.mapping[start:end] = self.mapping[start:end]
+        memo[id(self.data)] = other.data
+        memo[id(self.words)] = other.words
+        memo[id(self.mapping)] = other.mapping
+        return other
+
+    def written(self) -> Iterator[tuple[int, int]]:
+        """Ranges of offsets, of whole pages; all bytes outside them are zero."""
+        if self._fd == _NO_FILE:
+            for start in range(0, self.size, _CHUNK):
+                end = min(start + _CHUNK, self.size)
+                if self.mapping[start:end] != _ZEROES[: end - start]:
+                    yield start, end
+            return
+        end = 0
+        with suppress(OSError):  # there is no data behind the last
+            while True:
+                start = os.lseek(self._fd, end, os.SEEK_DATA)
+                end = os.lseek(self._fd, start, os.SEEK_HOLE)
+                yield start, end
 
     def close(self) -> None:
         """Give the memory back. Memory that somebody still views goes with its last view."""

@@ -19,6 +19,7 @@ from ffabric.machine.pages import NoPages
 from ffabric.system.booting.cpu_registers import CpuRegisters
 from ffabric.system.booting.creation import create_spec
 from ffabric.system.booting.engines import CONDUITS, access_for, make_unicorn
+from ffabric.system.copying import copy_of
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PartitionDraft, PartitionSpec, SystemSpec
@@ -143,7 +144,7 @@ class System:
         """Why the run was stopped, if a console or a watchdog stopped it."""
         self.closed = False
         self._builder = builder
-        self._refused: dict[int, tuple[int, Refused]] = {}
+        self.last_refusals: dict[int, tuple[int, Refused]] = {}
         """By PE: the number of the exit that a rule has refused last, and the refusal."""
         self.machine.exit_limit = spec.run.max_events
         for manager in firmware.managers:
@@ -195,7 +196,7 @@ class System:
 
     def on_refused(self, pe: PE, refusal: Refused) -> None:
         """A rule has refused the call that ``pe`` has just made."""
-        self._refused[pe.index] = (pe.exit, refusal)
+        self.last_refusals[pe.index] = (pe.exit, refusal)
 
     def refusal_of(self, ctx: ExecutionContext, status: Status) -> Refusal | None:
         """Which rule refused the last call of ``ctx`` with ``status``; None: no rule did.
@@ -203,7 +204,7 @@ class System:
         The call must be the last one that was made on the PE of ``ctx``.
         """
         pe = ctx.pe
-        at, refusal = (0, None) if pe is None else self._refused.get(pe.index, (0, None))
+        at, refusal = (0, None) if pe is None else self.last_refusals.get(pe.index, (0, None))
         if pe is None or refusal is None or pe.exit != at or refusal.rule.status != status:
             return None
         rule, compared = refusal.rule, (show(refusal.got), show(refusal.expected))
@@ -367,6 +368,14 @@ class System:
         """Raise Closed if the system is closed."""
         if self.closed:
             raise Closed(f"{self.spec.name} is closed: nothing can be done with it any more")
+
+    def copy(self) -> System:
+        """Another system in the state of this one: both go on, and both have to be closed.
+
+        Raises CannotCopy, which says why, if there is more than data: coroutines of Python
+        partitions, CPUs of engines, processes outside, SMCs that the hypervisor has under way.
+        """
+        return copy_of(self)
 
     def close(self) -> None:
         """Stop every engine and give the memory back."""

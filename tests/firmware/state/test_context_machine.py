@@ -4,173 +4,13 @@ Every verb compares what it does with its row, and after every exit it is judged
 (`conftest.py`). The walks here have to see every move of the table.
 """
 
-from contextlib import suppress
-from random import Random
-from types import SimpleNamespace
-
 import pytest
-from chain_sides import REQ, REQ2, RESP, RESP2, Link, message
+from walk_sides import Walk
 
-from ffabric.abi import hafnium, psci
-from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.state.checking import Move, checked
 from ffabric.firmware.state.context import TABLE
-from ffabric.machine.machine import Stalled
-from ffabric.session.ffa import Blocked
-from ffabric.session.system import System
-from ffabric.system.booting.boot import boot
-from ffabric.system.description.python import describe, sp, vm
-from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
-from ffabric.system.spec import RunSpec
 
-PES = 2
 WALKS, STEPS = 120, 150
-FIRST = 40
-
-
-def device(intid):
-    """A device region with a secure edge-triggered interrupt."""
-    return DeviceRegion(
-        name=f"device{intid}",
-        base_address=0x1C09_0000 + 0x1_0000 * intid,
-        pages=1,
-        attributes=3,
-        interrupts=(Interrupt(intid, 0x100),),
-    )
-
-
-class Walk:
-    """Two PEs; SPs `m` (MP), `h` and `q` (UP), all with devices; VMs `s` (schedules) and `w`.
-
-    Every fifth walk is without a hypervisor: `s` is the kernel then.
-    """
-
-    def __init__(self, seed):
-        self.random = Random(seed)
-        sps = [
-            sp("m", vcpus=PES, device_regions=(device(FIRST + 2),)),
-            sp("h", device_regions=(device(FIRST),)),
-            sp("q", device_regions=(device(FIRST + 1),)),
-        ]
-        vms = [vm("s", vcpus=PES, has_primary_scheduler=True), vm("w", vcpus=PES)]
-        kernel = seed % 5 == 4
-        if kernel:
-            vms = [vm("s", vcpus=PES)]
-        run = RunSpec(stop_on_crash=False)
-        self.system = boot(
-            describe(sps=sps, vms=vms, pes=PES, run=run, hypervisor=not kernel), seed=seed
-        )
-        self.session = System(self.system)
-        for endpoint in self.system.endpoints.values():
-            if endpoint.spec.secure:
-                endpoint.partition.secondary_entry = endpoint.partition.entry
-        for name in self.random.choice(["", "h", "q", "hq"]):
-            self.system.endpoint(name).drive_from_start()
-        self.system.run()
-        self.machine = self.system.machine
-        self.links = [
-            Link(self.session, name, n)
-            for name in self.system.endpoints
-            for n in range(len(self.system.endpoint(name).partition.contexts))
-        ]
-        self.intids = {"h": FIRST, "q": FIRST + 1, "m": FIRST + 2}
-
-    def some(self, links):
-        """One of these, None if there are none."""
-        return self.random.choice(links) if links else None
-
-    def step(self):
-        """Let one thing happen: mostly a call of whoever has a PE."""
-        what = self.random.choices(EVENTS, WEIGHTS)[0]
-        with suppress(Stalled):
-            what(self)
-
-    def call(self):
-        """A call of a vCPU that can make one."""
-        link = self.some([each for each in self.links if each.has_control])
-        if link is None:
-            self.schedule()
-            return
-        if link.ctx.request and self.random.random() < 0.3:
-            response = RESP2 if link.ctx.request == REQ2 else RESP
-            registers = message(link, SimpleNamespace(id=link.ctx.sender), (), response)
-        elif link.ctx.virq.pends() and self.random.random() < 0.3:
-            registers = (hafnium.HF_INTERRUPT_GET,)
-        elif link.x[0] == fid.FFA_INTERRUPT and self.random.random() < 0.05:
-            registers = (fid.FFA_ERROR, 0, 1)
-        else:
-            registers = self.random.choices(CALLS, CALL_WEIGHTS)[0](self, link)
-        with suppress(Blocked):
-            link.call(*registers)
-
-    def other(self):
-        return self.random.choice(self.links)
-
-    def ask(self, link):
-        function = self.random.choice([REQ, REQ2])
-        return message(link, self.other(), (), function)
-
-    def run(self, link):
-        target = self.other()
-        callee = link.ctx.callee
-        if callee is not None and callee.gate is None and self.random.random() < 0.7:
-            return fid.FFA_RUN, callee.partition.id << 16 | callee.index
-        return fid.FFA_RUN, target.word
-
-    def get(self, link):
-        intid = self.intids.get(link.name)
-        if self.random.random() < 0.5 and intid:
-            return hafnium.HF_INTERRUPT_ENABLE, intid, 1, 0
-        return (hafnium.HF_INTERRUPT_GET,)
-
-    def cpu_on(self, link):
-        pe = self.random.choice(self.machine.pes)
-        return psci.CPU_ON_64, pe.mpidr, 0, 0
-
-    def schedule(self):
-        """The scheduler of its world gives some vCPU a PE."""
-        link = self.other()
-        if link.partition.alive and link.ctx.pe is not None:
-            self.system.give(link.ctx)
-
-    def raise_secure(self):
-        """A device of an SP wants something, on some PE."""
-        intid = self.random.choice([*self.intids.values()])
-        self.machine.gic.configure(intid, target=self.random.randrange(PES))
-        self.machine.gic.set_pending(intid)
-        self.system.run()
-
-    def raise_non_secure(self):
-        """The normal world gets an interrupt, on some PE."""
-        self.machine.gic.set_pending(self.system.firmware.spmc.sri, self.random.randrange(PES))
-        self.system.run()
-
-    def destroy(self):
-        """The VM `w` is destroyed from outside."""
-        if "w" in self.system.endpoints and self.system.endpoint("w").partition.alive:
-            self.system.destroy_vm("w")
-            self.system.run()
-
-
-EVENTS, WEIGHTS = zip(
-    (Walk.call, 60),
-    (Walk.schedule, 12),
-    (Walk.raise_secure, 10),
-    (Walk.raise_non_secure, 8),
-    (Walk.destroy, 0.3),
-    strict=True,
-)
-CALLS, CALL_WEIGHTS = zip(
-    (Walk.ask, 20),
-    (Walk.run, 20),
-    (Walk.get, 8),
-    (Walk.cpu_on, 4),
-    (lambda _, link: (fid.FFA_MSG_WAIT,), 8),
-    (lambda _, link: (fid.FFA_YIELD,), 6),
-    (lambda _, link: (fid.FFA_ERROR, 0, 1), 0.6),
-    (lambda _, link: (psci.CPU_OFF,), 0.5),
-    strict=True,
-)
 
 
 @pytest.fixture(scope="module")
@@ -194,5 +34,4 @@ def test_the_walks_see_every_move_of_the_table(seen):
         if part is not None
         for before, after in part.moves.items()
     }
-    print(sorted(f"{m.verb} {m.before.value} {m.after.value}" for m in moves - seen))
     assert moves - seen == set()

@@ -9,7 +9,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.hypervisor.spmc_link import relay
 from ffabric.firmware.hypervisor.vms import lifetime
-from ffabric.firmware.state.mailbox import Buffer, Mailbox
+from ffabric.firmware.state.mailbox import Buffer, Mailbox, Piece
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence
@@ -26,8 +26,9 @@ def primary(hypervisor: Hypervisor, pe: PE) -> Sequence:
     rx = tx + MAILBOX_PAGES * PAGE
     bank = hypervisor.memory.bank_at(tx)
     assert bank is not None
-    views = [bank.data[at - bank.base : at - bank.base + MAILBOX_PAGES * PAGE] for at in (tx, rx)]
-    hypervisor.mailbox = Mailbox(Buffer(tx, [views[0]]), Buffer(rx, [views[1]]))
+    hypervisor.mailbox = Mailbox(
+        *(Buffer(at, [Piece(bank, at - bank.base, MAILBOX_PAGES * PAGE)]) for at in (tx, rx))
+    )
     yield [fid.FFA_RXTX_MAP_64, tx, rx, MAILBOX_PAGES]
     answer = yield [fid.FFA_PARTITION_INFO_GET]
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:

@@ -18,7 +18,7 @@ from ffabric.abi.words import PAGE
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.spmc.spmc import VmMailbox
 from ffabric.firmware.state import ownership, reply
-from ffabric.firmware.state.mailbox import Buffer
+from ffabric.firmware.state.mailbox import Buffer, Piece
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import VALID
 
@@ -84,18 +84,18 @@ def _map_vm(spmc: Spmc, caller: ExecutionContext) -> None:
         refuse(VM_ID, got=vm, expected="a VM's id")
     if vm in spmc.vm_mailboxes:
         refuse(TWICE, got=vm, expected="a VM without a pair")
-    tx, rx = (Buffer(0, _views(spmc, ranges)) for ranges in (buffers.tx, buffers.rx))
+    tx, rx = (Buffer(0, _pieces(spmc, ranges)) for ranges in (buffers.tx, buffers.rx))
     mapped = VmMailbox(tx, rx, [*buffers.tx, *buffers.rx])
     _judge_overlap(mapped.ranges)
     _share(spmc, mapped, ownership.SHARED)
     spmc.vm_mailboxes[vm] = mapped
 
 
-def _views(spmc: Spmc, ranges: list[tuple[int, int]]) -> list[memoryview]:
+def _pieces(spmc: Spmc, ranges: list[tuple[int, int]]) -> list[Piece]:
     """The memory of the address ranges that the hypervisor gave for a buffer."""
     stage2 = spmc.normal_world.stage2
     assert stage2 is not None
-    views = []
+    pieces = []
     for address, pages in ranges:
         if address % PAGE or not pages:
             refuse(RANGE, got=(address, pages), expected="pages")
@@ -103,10 +103,10 @@ def _views(spmc: Spmc, ranges: list[tuple[int, int]]) -> list[memoryview]:
             bank = spmc.memory.bank_at(pa)
             if bank is None or not attrs & VALID or attrs & ownership.MASK:
                 refuse(RANGE, got=(at, ownership.name(attrs)), expected="owned by the normal world")
-            views.append(bank.data[pa - bank.base : pa - bank.base + count * PAGE])
-    if not 0 < sum(len(view) for view in views) <= mailbox.MAX_PAGES * PAGE:
+            pieces.append(Piece(bank, pa - bank.base, count * PAGE))
+    if not 0 < sum(each.size for each in pieces) <= mailbox.MAX_PAGES * PAGE:
         refuse(RANGE, got=ranges, expected=f"1 to {mailbox.MAX_PAGES} pages")
-    return views
+    return pieces
 
 
 def _judge_overlap(ranges: list[tuple[int, int]]) -> None:

@@ -52,6 +52,10 @@ class CallTable(Generic[AnyHandler]):
     def __contains__(self, function: object) -> bool:
         return function in self.handlers
 
+    def __deepcopy__(self, memo: dict[int, object]) -> CallTable[AnyHandler]:
+        """The same: a table does not change."""
+        return self
+
     def offers(self, function: int, version: int) -> bool:
         """Whether a caller at `version` may use `function` at this instance."""
         known = FUNCTIONS.get(function)

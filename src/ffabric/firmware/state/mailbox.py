@@ -7,16 +7,35 @@ call.
 
 from __future__ import annotations
 
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from ffabric.machine.memory import Bank
+
+
+class Piece(NamedTuple):
+    """A run of physical memory: `size` bytes at `offset` of a bank."""
+
+    bank: Bank
+    offset: int
+    size: int
+
 
 class Buffer:
     """A buffer of an endpoint as its partition manager maps it: runs of physical memory."""
 
-    __slots__ = ("ipa", "size", "views")
+    __slots__ = ("ipa", "pieces", "size", "views")
 
-    def __init__(self, ipa: int, views: list[memoryview]) -> None:
+    def __init__(self, ipa: int, pieces: list[Piece]) -> None:
         self.ipa = ipa
-        self.views = views
-        self.size = sum(len(view) for view in views)
+        self.pieces = pieces
+        self.views = [each.bank.data[each.offset : each.offset + each.size] for each in pieces]
+        self.size = sum(each.size for each in pieces)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The same buffer in the copies of its banks."""
+        return type(self)(self.ipa, deepcopy(self.pieces, memo))
 
     def snapshot(self, length: int, offset: int = 0) -> bytes:
         """``length`` bytes from ``offset``, each read once."""

@@ -91,6 +91,10 @@ class Kind:
     def __repr__(self) -> str:
         return self.name
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Kind:
+        """The same: there are three, which are compared by identity."""
+        return self
+
 
 DONATE = Kind(
     "donate",

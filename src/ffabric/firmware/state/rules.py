@@ -8,6 +8,7 @@ turns the :class:`Refused` into ``FFA_ERROR`` and hands it to whoever watches.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any, NoReturn
 
 import msgspec
@@ -44,6 +45,10 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer of the protocol
         self.rule = rule
         self.got = got
         self.expected = expected
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Refused:
+        """The same refusal, without the place where it was raised."""
+        return Refused(self.rule, deepcopy(self.got, memo), deepcopy(self.expected, memo))
 
     def __str__(self) -> str:
         return f"{self.rule.id}: got {show(self.got)}, expected {show(self.expected)}"

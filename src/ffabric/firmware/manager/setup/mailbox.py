@@ -14,7 +14,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import PAGE
 from ffabric.firmware.state import events, ownership, reply
-from ffabric.firmware.state.mailbox import Buffer, Mailbox
+from ffabric.firmware.state.mailbox import Buffer, Mailbox, Piece
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import S2AP_R, S2AP_W, VALID
 
@@ -114,7 +114,7 @@ def _set_ownership(partition: Partition, box: Mailbox, held: ownership.Ownership
 def _buffer(pm: Manager, partition: Partition, ipa: int, pages: int) -> Buffer:
     stage2 = partition.stage2
     assert stage2 is not None
-    views: list[memoryview] = []
+    pieces: list[Piece] = []
     if ipa >> stage2.ipa_bits:
         refuse(ACCESS, got=ipa, expected=f"an address of {stage2.ipa_bits} bits")
     for at, pa, count, attrs in stage2.runs(ipa, pages):
@@ -124,8 +124,8 @@ def _buffer(pm: Manager, partition: Partition, ipa: int, pages: int) -> Buffer:
         bank = pm.memory.bank_at(pa)
         if bank is None or pa + count * PAGE > bank.base + bank.size:
             refuse(ACCESS, got=(at, "no memory"), expected="memory")
-        views.append(bank.data[pa - bank.base : pa - bank.base + count * PAGE])
-    return Buffer(ipa, views)
+        pieces.append(Piece(bank, pa - bank.base, count * PAGE))
+    return Buffer(ipa, pieces)
 
 
 def unmap(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
