@@ -21,6 +21,7 @@ from typing import IO, Any
 
 import msgspec
 
+from ffabric.firmware.state.checking import checked
 from ffabric.lab.fuzz.episodes import Episode
 from ffabric.lab.fuzz.injection import Injections, parse, perform
 from ffabric.lab.fuzz.report import Failure, Played, Report
@@ -126,7 +127,8 @@ def _episode(name: str, report: Report, sink: IO[bytes] | None) -> None:
 def _played(name: str, report: Report, action: Callable[[], None]) -> Played:
     failure: Failure | None = None
     try:
-        action()
+        with checked():
+            action()
     except Exception as error:  # noqa: BLE001 - whatever is raised is what was looked for
         failure = _failure(name, report.calls, error)
     return Played(name, report, failure)
