@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.vms import lifetime
@@ -23,7 +23,7 @@ from ffabric.system.copying import copy_of
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PartitionDraft, PartitionSpec, SystemSpec
-from ffabric.system.vcpu import Buffers, Peer, Ram, Refusal, Vcpu
+from ffabric.system.vcpu import Buffers, Peer, Ram, Refusal, Software, Vcpu
 from ffabric.system.waiting import reason
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.firmware.state.rules import Refused
     from ffabric.machine.access import GuestAccess
+    from ffabric.machine.engines.qemu.engine import QemuGuest
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
     from ffabric.machine.events import Tracer
     from ffabric.machine.lines import Printer
@@ -57,7 +58,10 @@ class Endpoint:
         self.system = system
         self.spec = spec
         self.partition = partition
-        self.software: Any = None
+        self.software: Software | None = None
+        """What executes it, if that is Python."""
+        self.guest: QemuGuest | None = None
+        """What executes it, if that is a QEMU."""
         self.buffers = Buffers()
         self.console: Printer | None = None
         """That of a partition whose engine has one."""

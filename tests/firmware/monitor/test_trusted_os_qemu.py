@@ -142,7 +142,7 @@ def test_a_dead_qemu_is_named_and_callers_hear_of_it(boot, during_a_call):
     session = boot()
     ffa = session.vm("kernel").ffa
     ffa.call(IDENTITY)
-    pid = session.system.endpoints["tee"].software.process.pid
+    pid = session.system.endpoints["tee"].guest.process.pid
     if during_a_call:
         listen(session, lambda line: os.kill(pid, signal.SIGKILL))
     else:
@@ -157,7 +157,7 @@ def test_a_dead_qemu_is_named_and_callers_hear_of_it(boot, during_a_call):
 def test_qemu_is_gone_when_the_system_is_closed(boot):
     session = boot()
     session.vm("kernel").ffa.call(IDENTITY)
-    pid = session.system.endpoints["tee"].software.process.pid
+    pid = session.system.endpoints["tee"].guest.process.pid
     os.kill(pid, 0)
     session.system.close()
     with pytest.raises(ProcessLookupError):

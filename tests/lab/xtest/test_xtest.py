@@ -208,7 +208,7 @@ class System:
         self.created = []
 
     def __getitem__(self, name):
-        return type("Endpoint", (), {"software": self.consoles[name], "spec": self})
+        return type("Endpoint", (), {"name": name, "guest": self.consoles[name], "spec": self})
 
     @property
     def memory(self):

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from ffabric.machine.engines.qemu.engine import QemuGuest
     from ffabric.system.system import System
 
 
@@ -20,7 +19,9 @@ class Keyboard:
     def __init__(self, system: System, name: str, *, on: bool) -> None:
         self._on = on
         self._machine = system.machine
-        self._guest: QemuGuest = system.endpoints[name].software
+        guest = system.endpoints[name].guest
+        assert guest is not None
+        self._guest = guest
         self._fd = sys.stdin.fileno() if on else -1
         self._former: Any = None
 

@@ -20,8 +20,7 @@ from ffabric.lab.xtest.report import Case, Report
 from ffabric.system.description.python import vm
 
 if TYPE_CHECKING:
-    from ffabric.machine.engines.qemu.engine import QemuGuest
-    from ffabric.system.system import System
+    from ffabric.system.system import Endpoint, System
 
 CASES: Final = ("1001", "1002", "1003", "1004", "1005", "6001")
 """Regression 1001 to 1005, and one of secure storage."""
@@ -38,14 +37,15 @@ Say = Callable[[str], object]
 class Guest:
     """A Linux VM: its console, the cases that it still has to run, and those that it has run."""
 
-    def __init__(self, name: str, software: QemuGuest) -> None:
-        self.name = name
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.name = endpoint.name
         self.report = Report()
         self.waiting: list[str] = []
         self.lines: list[str] = []
         self.fate = ""
         """Why it is no more."""
-        self._software = software
+        assert endpoint.guest is not None
+        self._qemu = endpoint.guest
         self._told = 0
         """How many cases it was told to run."""
 
@@ -63,11 +63,11 @@ class Guest:
         """Begin with the next case, if none runs."""
         if self.idle and self.waiting:
             self._told += 1
-            self._software.type(f"{self.waiting.pop(0)}\n".encode())
+            self._qemu.type(f"{self.waiting.pop(0)}\n".encode())
 
     def kill(self) -> int:
         """Kill its QEMU: the process."""
-        pid = self._software.process.pid
+        pid = self._qemu.process.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         return pid
@@ -80,7 +80,7 @@ class Campaign:
         self, system: System, names: Sequence[str], cases: Sequence[str], *, kill: bool, say: Say
     ) -> None:
         self.system = system
-        self.guests = {name: Guest(name, system.endpoints[name].software) for name in names}
+        self.guests = {name: Guest(system.endpoints[name]) for name in names}
         self.mortal = self.guests[names[-1]] if kill else None
         """The one that is killed, or None."""
         self.forger: Forger | None = None

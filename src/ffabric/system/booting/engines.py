@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
@@ -41,9 +41,9 @@ def _python(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     machine = endpoint.system.machine
     if source.target is None:
         return DrivenRunner(ctx, machine, _greeting(endpoint, ctx))
-    if endpoint.software is None:
-        endpoint.software = resolve_program(source)
-    software: Software = endpoint.software
+    software = endpoint.software
+    if software is None:
+        software = endpoint.software = cast("Software", resolve_program(source))
     vcpu = endpoint.vcpu(ctx)
 
     def program(runner: PythonRunner, entry: int, x0: int) -> Coroutine[int, None, None]:
@@ -93,12 +93,11 @@ def make_unicorn(system: System) -> UnicornEngine:
 
 def _qemu(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     machine = endpoint.system.machine
-    if endpoint.software is None:
+    if endpoint.guest is None:
         trusted_os = endpoint.spec.kind == TRUSTED_OS
-        endpoint.software = _qemu_trusted_os(endpoint) if trusted_os else _qemu_vm(endpoint)
-        endpoint.console = endpoint.software
-    guest: QemuGuest = endpoint.software
-    return guest.runner(ctx, endpoint.partition.gic or machine.gic)
+        endpoint.guest = _qemu_trusted_os(endpoint) if trusted_os else _qemu_vm(endpoint)
+        endpoint.console = endpoint.guest
+    return endpoint.guest.runner(ctx, endpoint.partition.gic or machine.gic)
 
 
 def _qemu_vm(endpoint: Endpoint) -> QemuGuest:

@@ -79,7 +79,7 @@ def test_the_others_go_on_when_a_vm_is_gone():
 
         def listen(name, line):
             if line == "hello":
-                pids.append(first.software.process.pid)
+                pids.append(first.guest.process.pid)
                 os.kill(pids[0], signal.SIGKILL)
 
         booted.listeners.append(listen)
@@ -132,7 +132,7 @@ def test_an_sp_is_preempted_for_the_interrupts_of_the_guest():
 
 def test_a_dead_qemu_is_named():
     with system(OUTSIDER, cpus=2) as booted:
-        pid = booted.endpoints["guest"].software.process.pid
+        pid = booted.endpoints["guest"].guest.process.pid
         booted.listeners.append(lambda name, line: os.kill(pid, signal.SIGKILL))
         outcome = run_to_end(booted)
         assert outcome.end is End.CRASHED
@@ -143,7 +143,7 @@ def test_a_guest_does_not_hang_though_nobody_answers(monkeypatch):
     patience = qemu_engine.TICKS_PER_SECOND // 100
     monkeypatch.setattr(qemu_engine.QemuGuest, "patience", patience)
     with system(OUTSIDER) as booted:
-        process = booted.endpoints["guest"].software.process
+        process = booted.endpoints["guest"].guest.process
         said = b""
         while not said.endswith(b"alone\n"):
             assert select.select([process.console], [], [], 30)[0]
@@ -153,7 +153,7 @@ def test_a_guest_does_not_hang_though_nobody_answers(monkeypatch):
 
 def test_qemu_is_gone_when_the_system_is_closed():
     with system(OUTSIDER) as booted:
-        pid = booted.endpoints["guest"].software.process.pid
+        pid = booted.endpoints["guest"].guest.process.pid
         os.kill(pid, 0)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -167,7 +167,7 @@ def test_qemu_dies_with_us_whatever_we_die_of():
         from ffabric.system.spec import KernelBoot
         kernel = vm("guest", image={str(OUTSIDER)!r}, engine="qemu", kernel=KernelBoot())
         system = boot(describe(vms=[kernel], hypervisor=False))
-        print(system.endpoints["guest"].software.process.pid, flush=True)
+        print(system.endpoints["guest"].guest.process.pid, flush=True)
         sys.stdin.read()
     """
     with subprocess.Popen(
