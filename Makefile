@@ -69,6 +69,7 @@ lint: $(VENV)/.has-all,test,lint
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/face_types.py
 
 format: $(VENV)/.has-all,test,lint
 	$(BIN)/ruff check --fix

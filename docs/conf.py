@@ -23,6 +23,9 @@ smartquotes_action = "qe"
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+_ALIASES = ("Described", "Peer", "Peers", "Ranges", "Target", "Uuid")
+autodoc_type_aliases = {name: name for name in _ALIASES}
 python_use_unqualified_type_names = True
 
 html_theme = "furo"

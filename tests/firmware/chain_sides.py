@@ -15,7 +15,6 @@ from ffabric.session.ffa import Blocked
 from ffabric.session.system import System
 from ffabric.system.booting.boot import boot as boot_system
 from ffabric.system.description.python import describe
-from ffabric.system.spec import RunSpec
 
 REQ, RESP = fid.FFA_MSG_SEND_DIRECT_REQ_64, fid.FFA_MSG_SEND_DIRECT_RESP_64
 REQ2, RESP2 = fid.FFA_MSG_SEND_DIRECT_REQ2, fid.FFA_MSG_SEND_DIRECT_RESP2
@@ -98,8 +97,8 @@ def message(sender, receiver, payload, function):
 
 def boot(ffabric, sps, vms, **options):
     """A system of these that goes on when a partition crashes; MP SPs start on every PE."""
-    run = RunSpec(stop_on_crash=False)
-    system = boot_system(describe(sps=sps, vms=vms, run=run, **options), seed=ffabric.seed)
+    spec = describe(sps=sps, vms=vms, stop_on_crash=False, **options)
+    system = boot_system(spec, seed=ffabric.seed)
     system.attach(Account())
     session = System(system)
     ffabric._systems.append(session)

@@ -14,7 +14,7 @@ class Counter(Partition):
 
     async def on_direct_request(self, request, ffa):
         found = await ffa.partition_info()
-        return request.respond(ffa.ctx.index, len(found))
+        return request.respond(ffa.vcpu.index, len(found))
 
 
 def test_each_pe_has_a_vcpu_of_it(ffabric):

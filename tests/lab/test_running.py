@@ -13,7 +13,7 @@ from ffabric.observe.live import LiveTrace
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, vm
 from ffabric.system.manifest.manifest import DeviceRegion
-from ffabric.system.spec import DeviceSpec, RunSpec
+from ffabric.system.spec import DeviceSpec
 
 SHORT = 0.02
 
@@ -51,7 +51,7 @@ class Crashes(Partition):
 
 
 def outcome(*vms, watchdog=0, **run):
-    with boot(describe(vms=vms, pes=2, run=RunSpec(**run))) as system:
+    with boot(describe(vms=vms, pes=2, **run)) as system:
         lines = []
         system.listeners.append(lambda name, line: lines.append(line))
         found = run_to_end(system, watchdog=watchdog)
@@ -110,7 +110,7 @@ def test_what_a_uart_prints_last_is_printed_though_its_line_does_not_end(text, e
     spec = describe(
         vms=[vm(Prints(text, ends), device_regions=(region,))],
         devices=[uart],
-        run=RunSpec(max_events=50),
+        max_events=50,
     )
     lines, seen = [], []
     with boot(spec) as system:

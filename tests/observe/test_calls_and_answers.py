@@ -24,7 +24,6 @@ from ffabric.session.ffa import Blocked
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, trusted_os, vm
 from ffabric.system.manifest.manifest import ExceptionLevel
-from ffabric.system.spec import RunSpec
 
 IRQ = 8
 VERSION, X = 0x8400_0063, 0x1_0001
@@ -42,8 +41,7 @@ def code(*words):
 def run(exits=None, **described):
     """All that happens in a run: its events, of which account is kept."""
     seen = []
-    run = RunSpec(stop_on_crash=False, max_events=exits)
-    with boot(describe(run=run, **described)) as system:
+    with boot(describe(stop_on_crash=False, max_events=exits, **described)) as system:
         system.attach(LiveTrace(system, seen.append, None))
         try:
             system.run()

@@ -9,7 +9,6 @@ import pytest
 from ffabric.guests.partition import Partition
 from ffabric.machine import exits
 from ffabric.system.crash import PartitionCrashed
-from ffabric.system.spec import RunSpec
 
 HERE = Path(__file__).name
 
@@ -101,8 +100,7 @@ class Leaving(Partition):
 
 
 def test_others_go_on_when_a_partition_wants_to_leave(ffabric):
-    run = RunSpec(stop_on_crash=False)
-    system = ffabric.boot(sps=[Leaving(), "other"], vms=["client"], run=run)
+    system = ffabric.boot(sps=[Leaving(), "other"], vms=["client"], stop_on_crash=False)
     client = system.vm("client")
     with pytest.raises(Exception, match="ABORTED"):
         client.ffa.direct_request(Leaving)

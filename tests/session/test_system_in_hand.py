@@ -1,5 +1,7 @@
 """A system in hand: its partitions, its end, one verb for refusals."""
 
+from typing import ClassVar
+
 import pytest
 
 from ffabric.guests.errors import FfaError
@@ -7,6 +9,8 @@ from ffabric.guests.partition import Partition
 from ffabric.session.booting import boot
 from ffabric.session.refusals import NotRefused
 from ffabric.session.system import refuses
+from ffabric.session.trace import Trace
+from ffabric.system.description.python import describe, sp
 from ffabric.system.system import Closed
 
 RULE = "mem.share.unaligned_base"
@@ -154,3 +158,74 @@ def test_a_rule_that_there_is_not_is_told(pair):
         refuses("mem.share.unalined_base"),
     ):
         pass
+
+
+def test_a_system_that_was_read_is_described_already():
+    spec = describe(vms=["client"])
+    with boot(spec) as system:
+        assert system.vm("client").id == 1
+    with pytest.raises(TypeError, match="a system that was read is described already: pes"):
+        boot(spec, pes=2)
+
+
+def test_what_is_written_for_a_value_is_understood():
+    adder = sp(
+        "adder",
+        uuids=["5a7c6d2e-5f4b-4a8e-9a55-3f9c1f0a7b11"],
+        ffa_version="1.1",
+        messaging_method=3,
+        memory_regions=[],
+    )
+    with boot(sps=[adder], vms=["client"], ffa_version="1.2") as system:
+        (found,) = system.vm("client").ffa.partition_info("5a7c6d2e-5f4b-4a8e-9a55-3f9c1f0a7b11")
+        assert found.id == system.sp("adder").id
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"uuids": ["text"]}, "uuids: 'text' is no UUID"),
+        ({"uuid": "text"}, "uuids: 'text' is no UUID"),
+        ({"ffa_version": "new"}, "ffa_version: 'new' is not an FF-A version such as 1.2"),
+        ({"ns_interrupts_action": 9}, "ns_interrupts_action: 9 is not a valid NsInterruptsAction"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_with_its_name(said, told):
+    with pytest.raises(ValueError, match=told):
+        sp("adder", **said)
+
+
+class Misspelt(Partition):
+    manifest: ClassVar = {"notification_suport": True}
+
+
+def test_a_misspelt_key_of_a_class_is_told():
+    expected = r"misspelt.manifest has no key 'notification_suport' \(did you mean 'notification_su"
+    with pytest.raises(ValueError, match=expected):
+        boot(sps=[Misspelt()])
+
+
+def test_a_trace_is_read_in_memory_and_in_a_file(ffabric, tmp_path):
+    system = ffabric.boot(sps=[Adder()], vms=["client"])
+    client = system.vm("client").ffa
+    with Trace(system) as kept:
+        client.direct_request(Adder, 2, 3)
+    with Trace(system, tmp_path / "trace.jsonl") as written:
+        client.direct_request(Adder, 2, 3)
+        assert written.lines()[0]["kind"] == "header"
+    client.id_get()
+    for trace in (kept, written):
+        calls = [line for line in trace.lines() if line["kind"] == "call"]
+        assert len(calls) == 2
+        assert "FFA_MSG_SEND_DIRECT_REQ_64: sender=0x0001 (client)" in trace.text()
+    assert repr(kept) == "<Trace of system in memory>"
+
+
+def test_a_run_is_made_again_by_its_choices():
+    def order(**how):
+        system = boot(sps=["sp"], vms=["red", "green"], pes=2, **how)
+        with system:
+            return system.exits, system.choices
+
+    first = order(seed=4)
+    assert order(replay=first[1]) == first

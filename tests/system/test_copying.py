@@ -99,7 +99,7 @@ def test_vms_come_and_go_in_both(system, copy):
 
 def test_nobody_listens_to_a_copy(system):
     heard, lines = [], []
-    system.attach(SimpleNamespace(record=heard.append))
+    system.system.attach(SimpleNamespace(record=heard.append))
     system.system.listeners.append(lambda *line: lines.append(line))
     with System(system.system.copy()) as copy:
         heard.clear()

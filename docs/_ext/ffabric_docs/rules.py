@@ -8,15 +8,14 @@ from typing import cast
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from ffabric.firmware import catalogue
-from ffabric.firmware.state.rules import RULES, Rule
+from ffabric.firmware.catalogue import RULES
+from ffabric.firmware.state.rules import Rule
 from ffabric_docs import markup
 from ffabric_docs.domain import FfaDomain
 
 
 def all_rules() -> list[Rule]:
     """The rules that all rooms declare, by id."""
-    catalogue.load()
     return sorted(RULES, key=lambda rule: (room_of(rule), rule.id))
 
 

@@ -54,7 +54,7 @@ class Bits(Generic[T]):
         self.enum: Final = enum
         self.since: Final = since
         self.until: Final = until
-        self.name = ""
+        self.name: str = ""
         self._members: dict[int, Any] = {} if enum is None else {int(m): m for m in enum}
 
     def __set_name__(self, owner: type, name: str) -> None:

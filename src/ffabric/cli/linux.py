@@ -21,6 +21,7 @@ from ffabric.lab.running import End, Outcome, run_to_end
 from ffabric.machine.engines.qemu.process import find_program
 from ffabric.observe.trace import traced
 from ffabric.system.booting.boot import boot
+from ffabric.system.description.fields import Described
 from ffabric.system.description.python_target import TargetError, resolve_program
 from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import PythonSource
@@ -131,9 +132,11 @@ def _kernel(folder: Path | None, progress: Progress, *, refresh: bool) -> kernel
     return kernels.cached(packages.cache_folder(), progress.say, refresh=refresh)
 
 
-def _software(targets: Sequence[str]) -> list[object]:
+def _software(targets: Sequence[str]) -> list[Described]:
     try:
-        named = [resolve_program(PythonSource(target, Path())) for target in targets]
+        named: list[Described] = [
+            resolve_program(PythonSource(target, Path())) for target in targets
+        ]
     except TargetError as error:
         raise UsageError(str(error)) from None
     return named or [RingingOpTee(), Echo()]

@@ -1,4 +1,4 @@
-"""Every rule of the firmware, for whoever lists, explains or counts them."""
+"""Every rule of the firmware, for whoever lists, explains or counts them: `RULES` is whole here."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import importlib
 import pkgutil
 
 import ffabric.firmware
+from ffabric.firmware.state.rules import RULES
 
+__all__ = ["RULES"]
 
-def load() -> None:
-    """Import every room, so that ``RULES`` is complete."""
-    for module in pkgutil.walk_packages(ffabric.firmware.__path__, "ffabric.firmware."):
-        importlib.import_module(module.name)
+for _module in pkgutil.walk_packages(ffabric.firmware.__path__, "ffabric.firmware."):
+    importlib.import_module(_module.name)

@@ -23,7 +23,7 @@ class FfaError(Exception):
 
     def __init__(self, status: Status, function: int, refusal: Refusal | None = None) -> None:
         name = fid.FUNCTIONS[function].name if function in fid.FUNCTIONS else f"{function:#x}"
-        self.answer = f"{name}: {status.name}"
+        self.answer: str = f"{name}: {status.name}"
         """What the answer alone says, as software without ffabric would see it."""
         super().__init__(self.answer if refusal is None else f"{self.answer}, refused by {refusal}")
         self.status = status

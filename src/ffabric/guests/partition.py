@@ -48,7 +48,7 @@ class Partition:
 
     def __init__(self, name: str = "") -> None:
         self.name = name or self.name or type(self).__name__.lower()
-        self.npi = interrupts.NONE
+        self.npi: int = interrupts.NONE
         """INTID of the Notification Pending Interrupt, once it is enabled."""
         self._calls: dict[Vcpu, Ffa] = {}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from types import coroutine
-from typing import Protocol, cast
 
 from ffabric.abi.optee import smc
 from ffabric.machine import exits
@@ -13,11 +12,6 @@ from ffabric.system.vcpu import Vcpu
 VECTORS = 0
 """Where its vector table is said to be: a program in Python has no addresses."""
 FIQ_ENTRY = 24
-
-
-class _Entered(Protocol):
-    pc: int
-    masked: bool
 
 
 class TrustedOs:
@@ -29,13 +23,12 @@ class TrustedOs:
         """The program of a vCPU: ready, then call after call."""
         ready = smc.RETURN_ON_DONE if vcpu.index else smc.RETURN_ENTRY_DONE
         returned: Sequence[int] = (ready, VECTORS)
-        x = vcpu.ctx.x
-        runner = cast(_Entered, vcpu.ctx.runner)
-        runner.masked = True
+        x = vcpu.x
+        vcpu.mask_interrupts()
         while True:
             x[:] = [*returned, *[0] * (18 - len(returned))]
             await _return()
-            if runner.pc == VECTORS + FIQ_ENTRY:
+            if vcpu.pc == VECTORS + FIQ_ENTRY:
                 await self.on_fiq(vcpu)
                 returned = (smc.RETURN_FIQ_DONE,)
             else:

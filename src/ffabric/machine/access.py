@@ -40,6 +40,8 @@ class DataAbort(Exception):  # noqa: N818 (the architecture's word)
     `level` is where the walk ended (0: the address is out of range), `detail` says more.
     """
 
+    __module__ = "ffabric"
+
     def __init__(self, ipa: int, write: bool, reason: str, level: int, detail: str = "") -> None:
         access = "store to" if write else "load from"
         more = f" ({detail})" if detail else ""
@@ -95,7 +97,7 @@ class GuestAccess:
         secure: bool,
         bus: Bus | None = None,
     ) -> None:
-        self.secure = secure
+        self.secure: bool = secure
         self._stage2 = stage2
         self._memory = memory
         self._bus = bus

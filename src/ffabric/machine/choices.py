@@ -14,6 +14,8 @@ class ReplayError(Exception):
     `recorded` is None where the record had already ended.
     """
 
+    __module__ = "ffabric.testing"
+
     def __init__(self, position: int, label: str, n: int, recorded: int | None) -> None:
         found = "the record ends" if recorded is None else f"the record says {recorded}"
         super().__init__(f"choice {position} ({label or 'unnamed'}): one of {n}, but {found}")

@@ -50,19 +50,19 @@ class Bank:
             raise ValueError(f"bank {name}: base {base:#x} and size {size:#x} must be whole pages")
         if sys.byteorder != "little":
             raise OSError("guest memory is little-endian: a little-endian host is needed")
-        self.name = name
-        self.base = base
-        self.size = size
-        self.end = base + size
-        self.secure = secure
+        self.name: str = name
+        self.base: int = base
+        self.size: int = size
+        self.end: int = base + size
+        self.secure: bool = secure
         self._fd = _file(name, size)
         try:
-            self.mapping = mmap.mmap(self._fd, size)
+            self.mapping: mmap.mmap = mmap.mmap(self._fd, size)
         except BaseException:
             self._close_file()
             raise
-        self.data = memoryview(self.mapping)
-        self.words = self.data.cast("Q")
+        self.data: memoryview[int] = memoryview(self.mapping)
+        self.words: memoryview[int] = self.data.cast("Q")
 
     def __repr__(self) -> str:
         world = "secure" if self.secure else "non-secure"

@@ -23,9 +23,9 @@ class PagePool:
         if bank is None or pages <= 0 or base % PAGE or base + pages * PAGE > bank.end:
             raise ValueError(f"{pages} pages at {base:#x} are not whole pages of one bank")
         self.bank: Bank = bank
-        self.base = base
-        self.pages = pages
-        self.in_use = 0
+        self.base: int = base
+        self.pages: int = pages
+        self.in_use: int = 0
         self._used = bytearray(pages)
         self._free: list[int] = []  # page numbers given back, last in first out
         self._next = 0  # pages from this number on were never given out

@@ -111,12 +111,12 @@ class Stage2:
             raise ValueError("the pool is not in this memory")
         self._roots = 1 << max(0, ipa_bits - 39)
         root = pool.alloc_contiguous(self._roots, self._roots)
-        self.pool = pool
-        self.vmid = vmid
-        self.ipa_bits = ipa_bits
-        self.vttbr = vmid << 48 | root
-        self.vtcr = _VTCR | _VTCR_SL0_LEVEL1 | 64 - ipa_bits | (_VTCR_VS if vmid > 0xFF else 0)
-        self.generation = 0
+        self.pool: PagePool = pool
+        self.vmid: int = vmid
+        self.ipa_bits: int = ipa_bits
+        self.vttbr: int = vmid << 48 | root
+        self.vtcr: int = _VTCR | _VTCR_SL0_LEVEL1 | 64 - ipa_bits | (_VTCR_VS if vmid > 0xFF else 0)
+        self.generation: int = 0
         self.tlbs: list[dict[Any, Any]] = []
         self._words = bank.words
         self._mapping = bank.mapping

@@ -18,8 +18,7 @@ from ffabric.abi.ffa.uuids import from_pair
 from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version
 from ffabric.abi.optee import smc, tee
 from ffabric.abi.words import MASK32, MASK64
-from ffabric.firmware import catalogue
-from ffabric.firmware.state.rules import RULES, Rule
+from ffabric.firmware.state.rules import Rule
 from ffabric.observe import virtio_msg
 from ffabric.observe.messages import MESSAGES
 
@@ -106,7 +105,8 @@ def _reasons(word: int) -> str:
     status = from_register(word)
     if status is None:
         return f"  {word:#x} is no status of FF-A"
-    catalogue.load()
+    from ffabric.firmware.catalogue import RULES  # noqa: PLC0415 - all of the firmware
+
     count = sum(rule.status is status for rule in RULES)
     return f"  {count} rules answer {status.name}; `--trace` of a run names the one that did"
 
@@ -166,7 +166,8 @@ def _value(match: re.Match[str]) -> int:
 @cache
 def rules_of(name: str) -> tuple[Rule, ...]:
     """The rules that a message's rule id names: one, or those of share, lend and donate."""
-    catalogue.load()
+    from ffabric.firmware.catalogue import RULES  # noqa: PLC0415 - all of the firmware
+
     prefix, _, rest = name.partition(".send.")
     names = [f"{prefix}.{send}.{rest}" for send in _SENDS] if rest else [name]
     return tuple(RULES[each] for each in names if each in RULES)

@@ -11,17 +11,22 @@ failure. Each test derives its own seed from it, so that ``-k`` and ``-n`` chang
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Unpack
 
 import pytest
 
 if TYPE_CHECKING:
+    from types import EllipsisType
+
+    from ffabric.observe.recent import Recent
     from ffabric.session.system import System
+    from ffabric.system.description.fields import SystemFields
     from ffabric.system.spec import SystemSpec
 
 _SEEDS = pytest.StashKey[int]()
+_FIXTURES = pytest.StashKey["Fixture"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,28 +38,52 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class Fixture:
-    """What a test gets: ``boot`` and ``refuses``."""
+    """What a test gets as ``ffabric``: ``boot`` and ``refuses``."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._systems: list[System] = []
+        self._recent: list[Recent] = []
 
-    def boot(self, spec: SystemSpec | None = None, **described: Any) -> System:
-        """Boot a system until nothing can run; it is closed when the test ends."""
-        from ffabric.session.booting import boot  # noqa: PLC0415 - only tests that boot pay for it
+    def boot(
+        self,
+        spec: SystemSpec | None = None,
+        *,
+        seed: int | EllipsisType | None = ...,
+        replay: Sequence[int] | None = None,
+        initialising: Collection[str] = (),
+        start: bool = True,
+        **fields: Unpack[SystemFields],
+    ) -> System:
+        """Boot a system until nothing can run, as `ffabric.boot`; it is closed with the test.
 
-        described.setdefault("seed", self.seed)
-        system = boot(spec, **described)
+        Its seed is the test's own, unless ``seed`` names another or, as None, none.
+        """
+        # Only tests that boot pay for what they import.
+        from ffabric.observe.recent import Recent  # noqa: PLC0415
+        from ffabric.session.booting import boot  # noqa: PLC0415
+
+        system = boot(
+            spec,
+            seed=self.seed if seed is ... else seed,
+            replay=replay,
+            initialising=initialising,
+            start=False,
+            **fields,
+        )
         self._systems.append(system)
+        recent = Recent(system.system)
+        self._recent.append(recent)
+        system.system.attach(recent)
+        if start:
+            system.run()
         return system
 
-    @contextmanager
-    def refuses(self, rule_id: str) -> Iterator[None]:
+    def refuses(self, rule_id: str) -> AbstractContextManager[None]:
         """The block must make a call that the rule refuses, in any system of the test."""
         from ffabric.session.refusals import refused  # noqa: PLC0415 - as above
 
-        with refused(self._refusals, rule_id):
-            yield
+        return refused(self._refusals, rule_id)
 
     def _refusals(self) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -63,8 +92,13 @@ class Fixture:
                 counts[rule_id] = counts.get(rule_id, 0) + count
         return counts
 
+    def last_calls(self) -> str:
+        """What the systems have done last, decoded."""
+        return "\n\n".join(filter(None, (each.text() for each in self._recent)))
+
     def close(self) -> None:
-        """Close every system."""
+        """Close every system, and forget what it has done."""
+        self._recent.clear()
         while self._systems:
             self._systems.pop().close()
 
@@ -76,15 +110,20 @@ def ffabric(request: pytest.FixtureRequest) -> Iterator[Fixture]:
     seed = base ^ zlib.crc32(request.node.nodeid.encode())
     request.node.stash[_SEEDS] = base
     request.node.user_properties.append(("ffabric_seed", base))
-    fixture = Fixture(seed)
+    fixture = request.node.stash[_FIXTURES] = Fixture(seed)
     yield fixture
+    del request.node.stash[_FIXTURES]
     fixture.close()
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Say with a failure which seed brings it back."""
+    """Say with a failure which seed brings it back, and what the systems had done last."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
-    if report.failed and _SEEDS in item.stash:
-        report.sections.append(("ffabric", f"--ffabric-seed {item.stash[_SEEDS]}"))
+    if not report.failed or _SEEDS not in item.stash:
+        return
+    report.sections.append(("ffabric", f"--ffabric-seed {item.stash[_SEEDS]}"))
+    calls = item.stash[_FIXTURES].last_calls() if _FIXTURES in item.stash else ""
+    if calls:
+        report.sections.append(("ffabric: the last calls", calls))

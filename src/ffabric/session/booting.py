@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Unpack
 
 from ffabric.session.system import System
 from ffabric.system.booting.boot import boot as boot_spec
+from ffabric.system.description.fields import SystemFields
 from ffabric.system.description.python import describe
+from ffabric.system.options.keywords import check_keywords
 from ffabric.system.spec import SystemSpec
+
+_OWN = ("spec", "seed", "replay", "initialising", "start")
 
 
 def boot(
@@ -18,17 +22,22 @@ def boot(
     replay: Sequence[int] | None = None,
     initialising: Collection[str] = (),
     start: bool = True,
-    **described: Any,
+    **fields: Unpack[SystemFields],
 ) -> System:
-    """Boot ``spec``, or what ``describe(**described)`` describes, until nothing can run.
+    """Boot a system until nothing can run: what ``fields`` say, or one that was read, ``spec``.
 
-    ``initialising``: names of SPs without code of their own that are driven from the start; the
-    boot goes on when they make their first FFA_MSG_WAIT. Without ``start`` nothing has run yet:
-    `System.run` begins.
+    ``seed`` mixes the run's choices, ``replay`` makes those of another run again: its
+    `System.choices`. ``initialising``: names of SPs without code of their own that are driven from
+    the start; the boot goes on when they make their first FFA_MSG_WAIT. Without ``start`` nothing
+    has run yet: `System.run` begins. ``fields``: see `SystemFields`.
+
+    Raises SystemErrors with everything that cannot be, TypeError for an unknown keyword,
+    `PartitionCrashed` if a partition crashes and the system is to stop then.
     """
-    booted = boot_spec(
-        spec if spec is not None else describe(**described), seed=seed, replay=replay
-    )
+    check_keywords("boot()", fields, [*SystemFields.__annotations__, *_OWN])
+    if spec is not None and fields:
+        raise TypeError(f"a system that was read is described already: {', '.join(fields)}")
+    booted = boot_spec(spec or describe(**fields), seed=seed, replay=replay)
     system = System(booted)
     for name in initialising:
         system.sp(name).endpoint.drive_from_start()
@@ -39,3 +48,6 @@ def boot(
         system.close()
         raise
     return system
+
+
+boot.__module__ = "ffabric"

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ffabric.machine.engines.driven import DrivenRunner
     from ffabric.system.vcpu import Vcpu
 
+__tracebackhide__ = True  # pytest shows where a call was made, not how
+
 
 class Blocked(Exception):  # noqa: N818 - a state of the call, not an error
     """The call has not returned: whoever has control now must act first."""
@@ -42,4 +44,5 @@ class BlockingFfa(Blocking, Calls):
             failure = self.vcpu.failure
             if failure is not None:
                 raise failure
-            raise Blocked(f"{self.ctx.name}'s call has not returned; {self.vcpu.stalled}")
+            who = f"{self.vcpu.name}.{self.vcpu.index}"
+            raise Blocked(f"{who}'s call has not returned; {self.vcpu.stalled}")

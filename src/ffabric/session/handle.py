@@ -16,19 +16,25 @@ if TYPE_CHECKING:
 class Handle:
     """A partition as a test holds it. ``ffa`` drives its first vCPU, ``vcpu(n)`` another."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
+    def __init__(self, endpoint: Any) -> None:
+        self.endpoint: Any = endpoint
+        """What is inside: private, and may change."""
         self._calls: dict[int, BlockingFfa] = {}
+
+    @property
+    def _inside(self) -> Endpoint:
+        endpoint: Endpoint = self.endpoint
+        return endpoint
 
     @property
     def id(self) -> int:
         """The endpoint id."""
-        return self.endpoint.id
+        return self._inside.id
 
     @property
     def name(self) -> str:
         """The partition's name."""
-        return self.endpoint.name
+        return self._inside.name
 
     @property
     def software(self) -> Any:
@@ -38,12 +44,12 @@ class Handle:
     @property
     def memory(self) -> GuestAccess:
         """Loads and stores through the partition's stage-2."""
-        return self.endpoint.memory
+        return self._inside.memory
 
     @property
     def ram(self) -> Ram:
         """The partition's free pages."""
-        return self.endpoint.ram
+        return self._inside.ram
 
     @property
     def ffa(self) -> BlockingFfa:
@@ -54,18 +60,18 @@ class Handle:
         """The FF-A calls of vCPU ``index``. Raises LookupError if there is no such vCPU."""
         calls = self._calls.get(index)
         if calls is None:
-            contexts = self.endpoint.partition.contexts
+            contexts = self._inside.partition.contexts
             if not 0 <= index < len(contexts):
                 has = f"{self.name} has {len(contexts)}"
                 raise LookupError(f"there is no vCPU {index}: {has}, counted from 0")
-            vcpu = self.endpoint.vcpu(contexts[index])
-            vcpu.endpoint = self.endpoint.id
+            vcpu = self._inside.vcpu(contexts[index])
+            vcpu.endpoint = self.id
             calls = self._calls[index] = BlockingFfa(vcpu, lambda: self._take(index))
         return calls
 
     def _take(self, index: int) -> DrivenRunner:
-        return self.endpoint.take(index)
+        return self._inside.take(index)
 
     def __repr__(self) -> str:
-        kind = {"vm": "VM", "sp": "SP"}.get(self.endpoint.spec.kind, "trusted OS")
+        kind = {"vm": "VM", "sp": "SP"}.get(self._inside.spec.kind, "trusted OS")
         return f"<{kind} {self.name} {self.id:#06x}>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ffabric.firmware.state.rules import RULES
+from ffabric.firmware.catalogue import RULES
 from ffabric.guests.errors import FfaError
 from ffabric.system.options.problems import did_you_mean
 

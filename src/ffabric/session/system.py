@@ -8,9 +8,9 @@ This is what the ``ffabric`` fixture boots and what a script uses::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from ffabric.session.handle import Handle
@@ -19,9 +19,9 @@ from ffabric.system.description.python import vm
 from ffabric.system.options.keywords import suggesting
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PartitionDraft
+from ffabric.system.vmm import Vmm
 
 if TYPE_CHECKING:
-    from ffabric.machine.events import Tracer
     from ffabric.system import system as booted
     from ffabric.system.crash import PartitionCrashed
     from ffabric.system.vcpu import Software
@@ -31,15 +31,18 @@ _OPEN: WeakSet[System] = WeakSet()
 
 
 class System:
-    """A booted system. A ``with`` block closes it at its end.
+    """A booted system. A ``with`` block closes it at its end."""
 
-    `system` is what is inside: machine, firmware, partitions. It is private and may change.
-    """
-
-    def __init__(self, system: booted.System) -> None:
-        self.system = system
+    def __init__(self, system: Any) -> None:
+        self.system: Any = system
+        """What is inside, machine and firmware: private, and may change."""
         self._handles: dict[str, Handle] = {}
         _OPEN.add(self)
+
+    @property
+    def _inside(self) -> booted.System:
+        system: booted.System = self.system
+        return system
 
     def vm(self, name: str) -> Handle:
         """The VM called ``name``. Raises LookupError if there is none."""
@@ -50,10 +53,10 @@ class System:
         return self._handle(name, secure=True)
 
     def _handle(self, name: str, *, secure: bool) -> Handle:
-        endpoint = self.system.endpoints.get(name)
+        endpoint = self._inside.endpoints.get(name)
         if endpoint is None or endpoint.spec.secure is not secure:
             kind = "SP" if secure else "VM"
-            known = [e.name for e in self.system.endpoints.values() if e.spec.secure is secure]
+            known = [e.name for e in self._inside.endpoints.values() if e.spec.secure is secure]
             raise LookupError(f"there is no {kind} {name!r}{did_you_mean(name, known)}")
         handle = self._handles.get(name)
         if handle is None or handle.endpoint is not endpoint:
@@ -65,7 +68,26 @@ class System:
 
         Raises `PartitionCrashed` if a partition crashes and the system is to stop then.
         """
-        self.system.run()
+        self._inside.run()
+
+    def stop(self) -> None:
+        """End the run after the present exit: for a callback, or a partition's code."""
+        self._inside.machine.stop()
+
+    def interrupt(self, intid: int, pe: int | None = None) -> None:
+        """A device raises the interrupt ``intid`` once; below 32 that of a PE.
+
+        Who gets it, and when, shows as soon as the system runs.
+        """
+        self._inside.machine.gic.set_pending(intid, pe)
+
+    def vmm(self, vm: str, on_event: Callable[[Vmm, int], None] | None = None) -> Vmm:
+        """The VMM of a VM, in the host's user space: from now on it raises its interrupts.
+
+        ``on_event`` gets it and the number of a vCPU as soon as that one's eventfd is signalled.
+        Raises LookupError if there is no such VM, or no hypervisor.
+        """
+        return Vmm(self._inside, self.vm(vm).name, on_event)
 
     @suggesting
     def create_vm(
@@ -80,7 +102,7 @@ class System:
         Raises SystemErrors for what cannot be, NoFrames or NoPages if there is no memory.
         """
         draft = what if isinstance(what, PartitionDraft) else vm(what)
-        return Handle(self.system.create_vm(draft, pe=pe))
+        return Handle(self._inside.create_vm(draft, pe=pe))
 
     @suggesting
     def destroy_vm(self, name: str, *, pe: int | None = None, reason: str = "destroyed") -> None:
@@ -91,50 +113,46 @@ class System:
         are told, and its memory comes back, some of it when SPs relinquish it. May be called at any
         time, from a callback of the clock too. Raises LookupError if there is no such VM.
         """
-        self.system.destroy_vm(name, pe=pe, reason=reason)
+        self._inside.destroy_vm(name, pe=pe, reason=reason)
 
     def refuses(self, rule_id: str) -> AbstractContextManager[None]:
         """The block must make a call that the rule refuses; its FfaError is expected."""
-        return refused(lambda: self.system.refusals, rule_id)
-
-    def attach(self, tracer: Tracer | None) -> None:
-        """Let ``tracer`` listen to what the firmware does (None: nobody)."""
-        self.system.attach(tracer)
+        return refused(lambda: self._inside.refusals, rule_id)
 
     @property
     def refusals(self) -> dict[str, int]:
         """How often each rule has refused a call, by the rule's id."""
-        return self.system.refusals
+        return self._inside.refusals
 
     @property
     def crashes(self) -> tuple[PartitionCrashed, ...]:
         """Every partition that has crashed, in their order."""
-        return tuple(self.system.deaths)
+        return tuple(self._inside.deaths)
 
     @property
     def stop_reason(self) -> str:
         """Why the run was stopped, if a console or a watchdog stopped it; else ""."""
-        return self.system.stop_reason
+        return self._inside.stop_reason
 
     @property
     def exits(self) -> int:
         """How many exits partitions have made: calls, aborts, waits."""
-        return self.system.machine.exits
+        return self._inside.machine.exits
 
     @property
     def world_switches(self) -> int:
         """How often the monitor has switched between the worlds."""
-        return self.system.firmware.monitor.world_switches
+        return self._inside.firmware.monitor.world_switches
 
     @property
     def choices(self) -> list[int]:
         """The choices of the run so far; given as ``replay``, they make the same run again."""
-        return list(self.system.machine.choices.log)
+        return list(self._inside.machine.choices.log)
 
     def close(self) -> None:
         """Give everything back; the system cannot be used any more."""
         _OPEN.discard(self)
-        self.system.close()
+        self._inside.close()
 
     def __enter__(self) -> Self:
         return self
@@ -143,9 +161,9 @@ class System:
         self.close()
 
     def __repr__(self) -> str:
-        names = " ".join(f"{e.name}={e.id:#06x}" for e in self.system.endpoints.values())
-        closed = " closed" if self.system.closed else ""
-        return f"<System {self.system.spec.name}{closed}: {names}>"
+        names = " ".join(f"{e.name}={e.id:#06x}" for e in self._inside.endpoints.values())
+        closed = " closed" if self._inside.closed else ""
+        return f"<System {self._inside.spec.name}{closed}: {names}>"
 
 
 @contextmanager

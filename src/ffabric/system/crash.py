@@ -25,9 +25,11 @@ class PartitionCrashed(RuntimeError):  # noqa: N818 - what happened
     def __init__(self, name: str, reason: str, cause: BaseException | None = None) -> None:
         self.name = name
         self.reason = reason
-        self.where = ""
+        self.where: str = ""
         if cause is not None:
-            self.__cause__ = cause.with_traceback(_of_the_user(cause.__traceback__))
+            self.__cause__: BaseException | None = cause.with_traceback(
+                _of_the_user(cause.__traceback__)
+            )
             self.where = _where(cause.__traceback__)
         super().__init__(f"{name}: {self.told}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -21,7 +21,7 @@ from ffabric.system.manifest.spmc import SP_ID_BASE
 from ffabric.system.options.problems import Problem
 
 SP, VM, TRUSTED_OS = "sp", "vm", "trusted_os"
-QEMU = "qemu"
+QEMU: Final = "qemu"
 ENGINES = ("python", "unicorn", QEMU)
 
 LAST_SPI = FIRST_SPI + SPIS - 1

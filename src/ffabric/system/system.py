@@ -123,8 +123,6 @@ class Endpoint:
 class Closed(RuntimeError):  # noqa: N818 - what the system is
     """A system was used after it had been closed."""
 
-    __module__ = "ffabric.testing"
-
 
 class System:
     """A booted system. ``run`` lets it go on; ``close`` gives everything back."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 
 from ffabric.abi.words import PAGE
+from ffabric.machine.engines.python import PythonRunner
 from ffabric.system.waiting import reason
 
 if TYPE_CHECKING:
@@ -97,28 +98,45 @@ class Buffers:
     __slots__ = ("pages", "rx", "tx")
 
     def __init__(self) -> None:
-        self.tx = 0
-        self.rx = 0
-        self.pages = 0
+        self.tx: int = 0
+        self.rx: int = 0
+        self.pages: int = 0
 
 
 class Vcpu:
     """One vCPU of a partition as its software finds it when it starts."""
 
-    def __init__(self, endpoint: Endpoint, ctx: ExecutionContext, conduit: int) -> None:
-        self.ctx = ctx
+    def __init__(self, endpoint: Any, ctx: Any, conduit: int) -> None:
+        self._ctx: ExecutionContext = ctx
+        self._endpoint: Endpoint = endpoint
         self.conduit = conduit
-        self.version = endpoint.partition.version
+        self.x: list[int] = self._ctx.x
+        """x0 to x17."""
+        self.version: int = self._endpoint.partition.version
         """The version of FF-A that its software uses."""
         self.endpoint = 0
         """The endpoint id, once its software has asked for it."""
-        self.name = endpoint.spec.name
-        self._endpoint = endpoint
+        self.name: str = self._endpoint.spec.name
+        """The partition's name."""
 
     @property
     def index(self) -> int:
         """Which vCPU of the partition it is."""
-        return self.ctx.index
+        return self._ctx.index
+
+    @property
+    def pe(self) -> int:
+        """On which PE it is, by number; -1: it has not been on any."""
+        return -1 if self._ctx.pe is None else self._ctx.pe.index
+
+    @property
+    def pc(self) -> int:
+        """The vector at which EL3 has entered it, if it is right below EL3."""
+        return cast(PythonRunner, self._ctx.runner).pc
+
+    def mask_interrupts(self) -> None:
+        """Take no interrupts from now on (DAIF)."""
+        cast(PythonRunner, self._ctx.runner).masked = True
 
     @property
     def count(self) -> int:
@@ -180,7 +198,7 @@ class Vcpu:
 
     def _system_register(self, register: str, *, write: bool, value: int) -> int:
         registers = self._endpoint.system.cpu_registers
-        answer = registers.access(self.ctx, register, write, value)
+        answer = registers.access(self._ctx, register, write, value)
         if answer is None:
             raise UndefinedRegister(f"{register} is undefined for {self.name}")
         return answer
@@ -197,11 +215,11 @@ class Vcpu:
 
     def refusal(self, status: Status) -> Refusal | None:
         """Which rule has just refused its call with ``status``; None if no rule did."""
-        return self._endpoint.system.refusal_of(self.ctx, status)
+        return self._endpoint.system.refusal_of(self._ctx, status)
 
     def resolve(self, endpoint: Peer) -> int:
         """The id of an endpoint. Raises LookupError if the system has none of that name."""
         return endpoint if isinstance(endpoint, int) else self._endpoint.system.resolve(endpoint)
 
     def __repr__(self) -> str:
-        return f"<Vcpu {self.ctx.name}>"
+        return f"<Vcpu {self._ctx.name}>"

@@ -9,7 +9,7 @@ fetched its notifications already, and be destroyed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ffabric.firmware.hypervisor import interrupts
 from ffabric.firmware.state.endpoints import vm_of
@@ -43,15 +43,15 @@ class Vmm:
     """
 
     def __init__(
-        self, system: System, vm: str, on_event: Callable[[Vmm, int], None] | None = None
+        self, system: Any, vm: str, on_event: Callable[[Vmm, int], None] | None = None
     ) -> None:
-        self._system = system
-        self._hypervisor = system.hypervisor
-        self._vm = system.endpoint(vm).partition
+        self._system: System = system
+        self._hypervisor = self._system.hypervisor
+        self._vm = self._system.endpoint(vm).partition
         self._on_event = on_event
-        self.npi = self._hypervisor.npi
+        self.npi: int = self._hypervisor.npi
         """INTID of the Notification Pending Interrupt."""
-        self.events = [EventFd() for _ in self._vm.contexts]
+        self.events: list[EventFd] = [EventFd() for _ in self._vm.contexts]
         self._hypervisor.eventfds[self._vm.id] = self._signal
 
     def _signal(self, vcpu: int) -> None:

@@ -105,7 +105,7 @@ class Slow(TrustedOs):
         if x[0] != smc.CALL_WITH_ARG:
             return (smc.Return.OK, 0, 0, 0)
         self.gic.set_pending(SGI, vcpu.index)
-        vcpu.ctx.x[0] = psci.PSCI_VERSION
+        vcpu.x[0] = psci.PSCI_VERSION
         await _smc()
         return (smc.Rpc.FOREIGN_INTR, 0, 0, 0)
 

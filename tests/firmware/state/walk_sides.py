@@ -17,7 +17,6 @@ from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
-from ffabric.system.spec import RunSpec
 from ffabric.system.vcpu import OutOfMemory
 
 PES = 2
@@ -55,10 +54,8 @@ class Walk:
         kernel = seed % 5 == 4
         if kernel:
             vms = [vm("s", vcpus=PES)]
-        run = RunSpec(stop_on_crash=False)
-        self.system = boot(
-            describe(sps=sps, vms=vms, pes=PES, run=run, hypervisor=not kernel), seed=seed
-        )
+        described = {"sps": sps, "vms": vms, "hypervisor": not kernel}
+        self.system = boot(describe(pes=PES, stop_on_crash=False, **described), seed=seed)
         for endpoint in self.system.endpoints.values():
             if endpoint.spec.secure:
                 endpoint.partition.secondary_entry = endpoint.partition.entry

@@ -5,7 +5,7 @@ import pytest
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee.message import Command
 from ffabric.guests.optee.core import OpTee
-from ffabric.lab.optee.compare import CLIENT, InvokeTests, compare, python, real
+from ffabric.lab.optee.compare import CLIENT, InvokeTests, differences, python, real
 
 SYSTEM = """
 name = "tee"
@@ -34,7 +34,7 @@ class Other(Partition):
 
 
 def test_the_same_answers_the_same():
-    assert compare(python(), python(), rounds=60) == []
+    assert differences(python(), python(), rounds=60) == []
 
 
 def test_a_real_one_is_taken_from_the_file_of_a_system(tmp_path, monkeypatch):
@@ -42,7 +42,7 @@ def test_a_real_one_is_taken_from_the_file_of_a_system(tmp_path, monkeypatch):
     (tmp_path / "tee.py").write_text(CODE)
     spec = real(tmp_path / "tee.toml")
     assert [each.name for each in spec.vms] == [CLIENT]
-    assert compare(spec, python(), rounds=30, seed=1) == []
+    assert differences(spec, python(), rounds=30, seed=1) == []
 
 
 class Forgetful(OpTee):
@@ -69,7 +69,7 @@ class Strict(InvokeTests):
     ],
 )
 def test_what_is_different_is_told(core, where):
-    found = compare(python(), python(core()), rounds=150)
+    found = differences(python(), python(core()), rounds=150)
     assert found
     assert all(where(each.asked) for each in found)
     assert all(each.first != each.second for each in found)

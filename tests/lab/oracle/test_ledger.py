@@ -17,7 +17,6 @@ from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import ExceptionLevel
-from ffabric.system.spec import RunSpec
 
 RW, NX, X = mem.PERM_DATA_RW, mem.PERM_INSTRUCTION_NX, mem.PERM_INSTRUCTION_X
 
@@ -26,7 +25,7 @@ class Watched:
     """A system under a ledger."""
 
     def __init__(self, *, initialising=(), **described):
-        spec = describe(run=RunSpec(stop_on_crash=False), **described)
+        spec = describe(stop_on_crash=False, **described)
         self.system = boot(spec, seed=1)
         self.ledger = Ledger(self.system)
         self.system.attach(self.ledger)

@@ -159,8 +159,10 @@ def test_managers_get_the_end_of_memory() -> None:
 
 
 def test_what_python_says_wrongly_is_a_type_error() -> None:
-    with pytest.raises(TypeError, match="unknown: vcpu"):
+    with pytest.raises(TypeError, match=r"sp\(\) has no parameter 'vcpu' \(did you mean 'vcpus'"):
         sp("a", vcpu=1)
+    with pytest.raises(TypeError, match=r"describe\(\) has no parameter 'sp' \(did you mean 'sps'"):
+        describe(sp=["a"])
     with pytest.raises(TypeError, match="not both"):
         sp(Adder(), image=IMAGE)
     with pytest.raises(TypeError, match=r"'a' is made by sp\(\), not by vm\(\)"):

@@ -1,6 +1,7 @@
 """A trusted OS in QEMU: what its machine can place, and what cannot be."""
 
 import pytest
+from msgspec.structs import replace
 
 from ffabric.system.description.python import describe, trusted_os, vm
 from ffabric.system.description.toml import read_system
@@ -73,7 +74,7 @@ def test_only_a_trusted_os_has_an_spi_for_its_notifications():
     (found,) = errors(notification_interrupt=31)
     assert found == "tee: notification_interrupt: 31 is no SPI: they are 32 to 287"
     with pytest.raises(SystemErrors, match="a trusted OS has one, nobody else"):
-        describe(vms=[vm("client", notification_interrupt=219)])
+        describe(vms=[replace(vm("client"), notification_interrupt=219)])
 
 
 def test_python_code_does_not_run_there():

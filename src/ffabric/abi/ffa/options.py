@@ -17,8 +17,6 @@ class MemoryPermissions(IntFlag):
     A sender leaves the instruction access out when it shares, a lender to one borrower may say it.
     """
 
-    __module__ = "ffabric"
-
     RO = mem.PERM_DATA_RO
     """Data can be read."""
     RW = mem.PERM_DATA_RW
@@ -31,8 +29,6 @@ class MemoryPermissions(IntFlag):
 
 class MemoryAttributes(IntFlag):
     """Type, cacheability and shareability of a memory region (DEN0140 v1.2, table 1.18)."""
-
-    __module__ = "ffabric.testing"
 
     NORMAL = mem.MEM_ATTR_TYPE_NORMAL
     """Normal memory."""
@@ -52,8 +48,6 @@ class MemoryAttributes(IntFlag):
 
 class MemoryFlags(IntFlag):
     """Flags of a memory transaction (DEN0140 v1.2, tables 1.21 to 1.23, sections 2.6 and 2.7)."""
-
-    __module__ = "ffabric"
 
     CLEAR = mem.FLAG_CLEAR
     """Zero the memory: before it is mapped by the borrower, or after it is relinquished."""
@@ -76,8 +70,6 @@ class MemoryFlags(IntFlag):
 class NotificationFlags(IntFlag):
     """Flags of FFA_NOTIFICATION_BIND and SET (DEN0077A v1.2, sections 16.3 and 16.5)."""
 
-    __module__ = "ffabric"
-
     PER_VCPU = notify.PER_VCPU
     """The notifications are of one vCPU, not of the partition."""
     DELAY_SCHEDULE_RECEIVER = notify.DELAY_SCHEDULE_RECEIVER
@@ -86,8 +78,6 @@ class NotificationFlags(IntFlag):
 
 class NotificationSources(IntFlag):
     """Whose notifications FFA_NOTIFICATION_GET asks for (DEN0077A v1.2, section 16.6)."""
-
-    __module__ = "ffabric.testing"
 
     SP = notify.GET_FROM_SP
     """Those that SPs have set."""

@@ -43,6 +43,11 @@ def parse(text: str) -> int:
     return make(int(match[1]), int(match[2]))
 
 
+def as_version(value: int | str) -> int:
+    """A version that may be given as text, "1.2". Raises ValueError for a text that is none."""
+    return parse(value) if isinstance(value, str) else value
+
+
 def format_version(version: int) -> str:
     """`0x10002` as `"1.2"`."""
     return f"{major(version)}.{minor(version)}"

@@ -41,7 +41,7 @@ class Body:
     """The payload of a message, per generation."""
 
     def __init__(self, *fields: Field, tail: Tail | None = None) -> None:
-        self.layout = Layout("payload", "virtio-msg", *fields)
+        self.layout: Layout = Layout("payload", "virtio-msg", *fields)
         self.tail = tail
         self._records: dict[int, Record] = {}
 

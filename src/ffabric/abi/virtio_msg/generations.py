@@ -6,7 +6,7 @@ one a peer speaks: both sides are configured, or one of them is wrong.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -33,3 +33,15 @@ V2: Final = Generation("v2", 2, 52, 32, device_uuid=True, queue_flags=True, stri
 """v2 of June 2026, as Linux's virtio_msg_protocol.h has it."""
 
 GENERATIONS: Final = {generation.name: generation for generation in (PR28, V2)} | {"v1": PR28}
+GenerationName = Literal["pr28", "v1", "v2"]
+"""The names in GENERATIONS."""
+
+
+def as_generation(value: Generation | GenerationName) -> Generation:
+    """A generation that may be given by its name. Raises ValueError for a name of none."""
+    if isinstance(value, Generation):
+        return value
+    known = GENERATIONS.get(value)
+    if known is None:
+        raise ValueError(f"{value!r} is no generation: they are {', '.join(GENERATIONS)}")
+    return known

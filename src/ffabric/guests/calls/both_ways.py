@@ -26,6 +26,8 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from ffabric.system.crash import shortened
 from ffabric.system.options.keywords import binding_error
 
+__tracebackhide__ = True  # pytest shows where a call was made, not how
+
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
@@ -48,7 +50,7 @@ class Unawaited:
     def __init__(self) -> None:
         self.made: Coroutine[int, None, object] | None = None
         self.code: CodeType | None = None
-        self.at = 0
+        self.at: int = 0
 
     def check(self) -> None:
         """Raise `NotAwaited` if the call has not begun; else forget it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import coroutine
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,10 @@ from ffabric.guests.calls.both_ways import Unawaited, both_ways
 from ffabric.guests.errors import error_of
 
 if TYPE_CHECKING:
-    from ffabric.system.vcpu import Vcpu
+    from ffabric.machine.access import GuestAccess
+    from ffabric.system.vcpu import Buffers, Peer, Ram, Vcpu
+
+__tracebackhide__ = True  # pytest shows where a call was made, not how
 
 _ERROR = fid.FFA_ERROR
 _ZEROS = [(0,) * (18 - n) for n in range(19)]
@@ -28,14 +31,13 @@ class Channel:
 
     def __init__(self, vcpu: Vcpu) -> None:
         self.vcpu = vcpu
-        self.ctx = vcpu.ctx
-        self.x = vcpu.ctx.x
-        self.memory = vcpu.memory
-        self.ram = vcpu.ram
-        self.conduit = vcpu.conduit
-        self.resolve = vcpu.resolve
-        self.buffers = vcpu.buffers
-        self.unawaited = Unawaited()
+        self.x: list[int] = vcpu.x
+        self.memory: GuestAccess = vcpu.memory
+        self.ram: Ram = vcpu.ram
+        self.buffers: Buffers = vcpu.buffers
+        self.unawaited: Unawaited = Unawaited()
+        self.conduit: int = vcpu.conduit
+        self.resolve: Callable[[Peer], int] = vcpu.resolve
 
     @property
     def version(self) -> int:

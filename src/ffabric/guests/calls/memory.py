@@ -7,7 +7,7 @@ longer than the buffers. Addresses are IPAs, sizes are in pages of 4 KiB.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import cast
 
 import msgspec
 
@@ -21,13 +21,12 @@ from ffabric.guests.calls.both_ways import both_ways
 from ffabric.guests.calls.setup import SetupCalls
 from ffabric.system.vcpu import Peer
 
+__tracebackhide__ = True  # pytest shows where a call was made, not how
+
+Peers = Peer | Sequence[Peer]
+"""One receiver, or several."""
 Ranges = Sequence[tuple[int, int]]
 """Address ranges: the IPA and the pages of each."""
-NO_FLAGS: Final = MemoryFlags(0)
-NOT_SPECIFIED: Final = MemoryAttributes(0)
-RW: Final = MemoryPermissions.RW
-OF_THE_OWNER: Final = MemoryPermissions(0)
-"""What a donor says of the permissions: nothing, the receiver chooses."""
 
 _reclaim = writer(fid.FFA_MEM_RECLAIM, "handle", "flags")
 _frag_tx = writer(fid.FFA_MEM_FRAG_TX, "handle", "fragment_length")
@@ -68,14 +67,14 @@ class MemoryCalls(SetupCalls):
     @both_ways
     async def share(
         self,
-        to: Peer | Sequence[Peer],
+        to: Peers,
         *,
         ipa: int = 0,
         pages: int = 1,
         ranges: Ranges = (),
-        permissions: MemoryPermissions | int = RW,
+        permissions: MemoryPermissions | int = MemoryPermissions.RW,
         attributes: MemoryAttributes | int | None = None,
-        flags: MemoryFlags | int = NO_FLAGS,
+        flags: MemoryFlags | int = 0,
         tag: int = 0,
         impdef: tuple[int, int] = (0, 0),
     ) -> int:
@@ -98,14 +97,14 @@ class MemoryCalls(SetupCalls):
     @both_ways
     async def lend(
         self,
-        to: Peer | Sequence[Peer],
+        to: Peers,
         *,
         ipa: int = 0,
         pages: int = 1,
         ranges: Ranges = (),
-        permissions: MemoryPermissions | int = RW,
+        permissions: MemoryPermissions | int = MemoryPermissions.RW,
         attributes: MemoryAttributes | int | None = None,
-        flags: MemoryFlags | int = NO_FLAGS,
+        flags: MemoryFlags | int = 0,
         tag: int = 0,
         impdef: tuple[int, int] = (0, 0),
     ) -> int:
@@ -128,21 +127,21 @@ class MemoryCalls(SetupCalls):
     @both_ways
     async def donate(
         self,
-        to: Peer | Sequence[Peer],
+        to: Peers,
         *,
         ipa: int = 0,
         pages: int = 1,
         ranges: Ranges = (),
-        permissions: MemoryPermissions | int = OF_THE_OWNER,
+        permissions: MemoryPermissions | int = 0,
         attributes: MemoryAttributes | int | None = None,
-        flags: MemoryFlags | int = NO_FLAGS,
+        flags: MemoryFlags | int = 0,
         tag: int = 0,
         impdef: tuple[int, int] = (0, 0),
     ) -> int:
         """FFA_MEM_DONATE of ``pages`` from ``ipa``, or of ``ranges``, to ``to``: the handle.
 
-        ``attributes`` None: not specified. ``impdef`` are two 64-bit values for the receiver (since
-        v1.2).
+        ``permissions`` 0, ``attributes`` None: not specified. ``impdef`` are two 64-bit values for
+        the receiver (since v1.2).
         """
         return await self._send(
             fid.FFA_MEM_DONATE_64,
@@ -158,7 +157,7 @@ class MemoryCalls(SetupCalls):
     async def _send(
         self,
         function: int,
-        to: Peer | Sequence[Peer],
+        to: Peers,
         *,
         ranges: Ranges,
         permissions: int,
@@ -170,6 +169,7 @@ class MemoryCalls(SetupCalls):
         """Send ``ranges`` to one or more receivers: the handle."""
         several = to if isinstance(to, list | tuple) else (cast(Peer, to),)
         ids = [self.resolve(each) for each in several]
+        rights = int(permissions)
         if not self.buffers.pages:
             await self._need_buffers()
         if attributes is None:
@@ -180,7 +180,7 @@ class MemoryCalls(SetupCalls):
             attributes=attributes,
             flags=flags,
             tag=tag,
-            receivers=[abi.Receiver(each, permissions, 0, 0, impdef) for each in ids],
+            receivers=[abi.Receiver(each, rights, 0, 0, impdef) for each in ids],
             constituents=list(ranges),
         )
         data = abi.build_transaction(transaction, self.vcpu.version)
@@ -199,9 +199,9 @@ class MemoryCalls(SetupCalls):
         handle: int,
         sender: Peer,
         *,
-        permissions: MemoryPermissions | int = RW,
-        attributes: MemoryAttributes | int = NOT_SPECIFIED,
-        flags: MemoryFlags | int = NO_FLAGS,
+        permissions: MemoryPermissions | int = MemoryPermissions.RW,
+        attributes: MemoryAttributes | int = 0,
+        flags: MemoryFlags | int = 0,
         tag: int = 0,
         impdef: tuple[int, int] = (0, 0),
         others: Sequence[tuple[Peer, MemoryPermissions | int]] = (),
@@ -211,9 +211,9 @@ class MemoryCalls(SetupCalls):
         All fragments of the answer are read. ``others``: each other borrower with its permissions.
         """
         owner = self.resolve(sender)
-        receivers = [abi.Receiver(self.vcpu.endpoint, permissions, 0, 0, impdef)]
+        receivers = [abi.Receiver(self.vcpu.endpoint, int(permissions), 0, 0, impdef)]
         for who, rights in others:
-            receivers.append(abi.Receiver(self.resolve(who), rights, 0, 0, impdef))
+            receivers.append(abi.Receiver(self.resolve(who), int(rights), 0, 0, impdef))
         if not self.buffers.pages:
             await self._need_buffers()
         request = abi.Transaction(
@@ -244,7 +244,7 @@ class MemoryCalls(SetupCalls):
         )
 
     @both_ways
-    async def relinquish(self, handle: int, flags: MemoryFlags | int = NO_FLAGS) -> None:
+    async def relinquish(self, handle: int, flags: MemoryFlags | int = 0) -> None:
         """FFA_MEM_RELINQUISH of the region with a ``handle``."""
         if not self.buffers.pages:
             await self._need_buffers()
@@ -253,7 +253,7 @@ class MemoryCalls(SetupCalls):
         await self._ffa(fid.FFA_MEM_RELINQUISH)
 
     @both_ways
-    async def reclaim(self, handle: int, flags: MemoryFlags | int = NO_FLAGS) -> None:
+    async def reclaim(self, handle: int, flags: MemoryFlags | int = 0) -> None:
         """FFA_MEM_RECLAIM of the region with a ``handle``."""
         await self._ffa(*_reclaim(handle, int(flags)))
 

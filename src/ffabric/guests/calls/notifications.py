@@ -11,11 +11,12 @@ from ffabric.guests.calls.both_ways import both_ways
 from ffabric.guests.calls.channel import Channel
 from ffabric.system.vcpu import Peer
 
+__tracebackhide__ = True  # pytest shows where a call was made, not how
+
 OS_KERNEL = 0
 """Endpoint id of an OS kernel without a hypervisor, to which no VM sends anything."""
 _FROM_SECURE_WORLD = NotificationSources.SP | NotificationSources.SPM
 _FROM_ALL = _FROM_SECURE_WORLD | NotificationSources.VM | NotificationSources.HYPERVISOR
-_NO_FLAGS = NotificationFlags(0)
 
 _bind = writer(fid.FFA_NOTIFICATION_BIND, "sender", "receiver", "flags", "notifications")
 _unbind = writer(fid.FFA_NOTIFICATION_UNBIND, "sender", "receiver", "notifications")
@@ -31,7 +32,7 @@ class NotificationCalls(Channel):
 
     @both_ways
     async def notification_bind(
-        self, sender: Peer, bitmap: int, flags: NotificationFlags | int = _NO_FLAGS
+        self, sender: Peer, bitmap: int, flags: NotificationFlags | int = 0
     ) -> None:
         """FFA_NOTIFICATION_BIND: ``sender`` may set ``bitmap`` for the caller."""
         call = _bind(self.resolve(sender), self.vcpu.endpoint, int(flags), bitmap)
@@ -44,7 +45,7 @@ class NotificationCalls(Channel):
 
     @both_ways
     async def notification_set(
-        self, receiver: Peer, bitmap: int, flags: NotificationFlags | int = _NO_FLAGS
+        self, receiver: Peer, bitmap: int, flags: NotificationFlags | int = 0
     ) -> None:
         """FFA_NOTIFICATION_SET: signal ``bitmap``; bits 31:16 of ``flags`` name a vCPU."""
         call = _set(self.vcpu.endpoint, self.resolve(receiver), int(flags), bitmap)

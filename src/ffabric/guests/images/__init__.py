@@ -22,3 +22,6 @@ def load(name: str) -> bytes:
     if name not in NAMES:
         raise ValueError(f"no image {name!r}: there are {', '.join(NAMES)}")
     return (resources.files(__name__) / f"{name}.bin").read_bytes()
+
+
+load.__module__ = "ffabric.testing"

@@ -36,11 +36,11 @@ class Bank:
         threads: int,
         mailbox: SpinLock,
     ) -> None:
-        self.memory = SharedMemory(mailbox)
-        self.threads = Threads(threads, self.memory)
-        self.sessions = Sessions(tas)
-        self.notifier = Notifier(drivers)
-        self.doomed = False
+        self.memory: SharedMemory = SharedMemory(mailbox)
+        self.threads: Threads = Threads(threads, self.memory)
+        self.sessions: Sessions = Sessions(tas)
+        self.notifier: Notifier = Notifier(drivers)
+        self.doomed: bool = False
         """Its VM is gone; whoever leaves it last forgets it."""
 
     async def begin(self, ffa: Ffa, client: int, words: list[int]) -> list[int]:

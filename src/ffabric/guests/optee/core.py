@@ -52,7 +52,7 @@ class OpTee(Partition):
     """
 
     name = "optee"
-    uuid = abi.OPTEE_UUID
+    uuid: str | UUID | None = abi.OPTEE_UUID
     manifest: ClassVar[dict[str, object]] = {
         "messaging_method": 0x3,
         "notification_support": True,
@@ -83,7 +83,7 @@ class OpTee(Partition):
         """Called, in a thread, in each bottom half."""
         self.banks: dict[int, Bank] = {}
         self._mailbox = SpinLock()
-        self.notifies = False
+        self.notifies: bool = False
         """The SPMC has notifications."""
         if not self._capacity:
             self.banks[EVERYBODY] = self._new_bank()

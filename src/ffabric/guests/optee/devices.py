@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import ClassVar
 from uuid import UUID
 
 from ffabric.abi.optee.message import Type
@@ -28,7 +29,7 @@ _LISTED = {
 class DeviceEnumeration(TrustedApp):
     """Device enumeration."""
 
-    uuid = UUID("7011a688-ddde-4053-a5a9-7b3c4ddf13b8")
+    uuid: ClassVar[UUID] = UUID("7011a688-ddde-4053-a5a9-7b3c4ddf13b8")
 
     def __init__(self, listed: Mapping[UUID, Enumerated]) -> None:
         self._listed = listed

@@ -27,7 +27,7 @@ from ffabric.abi.optee.message import Command, Message, Param, Value
 from ffabric.abi.optee.rpc import MAX_PARAMS
 from ffabric.abi.optee.tee import Login, Origin, Result
 from ffabric.abi.words import MASK32, PAGE, pages_for
-from ffabric.guests.calls.both_ways import Awaited, both_ways
+from ffabric.guests.calls.both_ways import Awaited, Unawaited, both_ways
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Calls, Ffa
 from ffabric.guests.optee import driver_rpc
@@ -83,10 +83,10 @@ class DriverCalls:
 
     def __init__(self, ffa: Calls, state: State | None = None, *, patient: bool = True) -> None:
         self.ffa = ffa
-        self.state = State() if state is None else state
+        self.state: State = State() if state is None else state
         self.patient = patient
         """Whether to wait, by yielding the PE, for what another vCPU has to do first."""
-        self.unawaited = ffa.unawaited
+        self.unawaited: Unawaited = ffa.unawaited
 
     @property
     def found(self) -> Found:

@@ -15,6 +15,8 @@ class TeeError(Exception):
     with the parameters as the operation left them: a short buffer's size says what would do.
     """
 
+    __module__ = "ffabric.optee"
+
     def __init__(
         self, result: int, origin: int = Origin.TRUSTED_APP, params: Sequence[Any] = ()
     ) -> None:

@@ -27,7 +27,7 @@ class Notifier:
     """The notifications of a bank. `drivers` are called in each bottom half."""
 
     def __init__(self, drivers: list[Callable[[Thread], Awaitable[None]]]) -> None:
-        self.started = False
+        self.started: bool = False
         self._drivers = drivers
         self._vm = 0
         self._bottom_half = 0

@@ -32,7 +32,7 @@ class Instance:
         self.app = app
         self.sessions = 0
         self.panicked = False
-        self.busy = Mutex()
+        self.busy: Mutex = Mutex()
 
 
 class _Entry:

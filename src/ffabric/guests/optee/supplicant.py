@@ -87,8 +87,8 @@ class Supplicant:
         tas: Mapping[UUID, bytes] | None = None,
         files: dict[str, bytearray] | None = None,
     ) -> None:
-        self.tas = dict(tas or {})
-        self.files = {} if files is None else files
+        self.tas: dict[UUID, bytes] = dict(tas or {})
+        self.files: dict[str, bytearray] = {} if files is None else files
         self._open: dict[int, bytearray] = {}
         self._lists: dict[int, list[str]] = {}
         self._last = 0

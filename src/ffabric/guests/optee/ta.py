@@ -96,7 +96,7 @@ class Value:
     __slots__ = ("_words", "type")
 
     def __init__(self, kind: int, a: int = 0, b: int = 0) -> None:
-        self.type = kind
+        self.type: int = kind
         self._words = [a, b]
 
     @property
@@ -129,7 +129,7 @@ class Memref:
     def __init__(
         self, kind: int, thread: Thread, region: Region | None, at: int = 0, size: int = 0
     ) -> None:
-        self.type = kind
+        self.type: int = kind
         self._size = size
         self._thread = thread
         self._region = region

@@ -66,7 +66,7 @@ class Thread:
     def __init__(self, number: int, memory: SharedMemory) -> None:
         self.number = number
         self.memory = memory
-        self.state = State.FREE
+        self.state: State = State.FREE
         self.client = 0
         self.program: Program | None = None
         self.rpc_place: tuple[Region, int] | None = None
@@ -194,7 +194,7 @@ class Threads:
     """The threads of a bank."""
 
     def __init__(self, count: int, memory: SharedMemory) -> None:
-        self.all = [Thread(number, memory) for number in range(count)]
+        self.all: list[Thread] = [Thread(number, memory) for number in range(count)]
 
     def take(self) -> Thread | None:
         """A free thread; None if all are in use."""

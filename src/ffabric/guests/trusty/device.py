@@ -8,7 +8,7 @@ who does not take what is sent to it loses the channel.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ffabric.abi import tipc as abi
@@ -64,11 +64,11 @@ class TipcDevice(Device):
     """Trusty's IPC device; `services` by the names of their ports."""
 
     id = ids.TIPC
-    queue_sizes = (32, 32)
+    queue_sizes: Sequence[int] = (32, 32)
 
     def __init__(self, services: Mapping[str, Service], *, name: str = "dev0") -> None:
         super().__init__()
-        self.services = dict(services)
+        self.services: dict[str, Service] = dict(services)
         self.name = name
         self.channels: dict[int, Channel] = {}
         """By the address on this side."""

@@ -20,6 +20,8 @@ BUFFER: Final = 4096
 class TipcError(OSError):
     """A connection cannot be had, or is not there any more."""
 
+    __module__ = "ffabric.trusty"
+
 
 class TipcDriver(Driver):
     """The driver; `name` is the device's. `open` gives a file."""
@@ -27,14 +29,14 @@ class TipcDriver(Driver):
     id = ids.TIPC
     queue_count = 2
     queue_size = 32
-    name = ""
+    name: str = ""
 
     async def start(self) -> None:
         """Offer buffers, and wait until the other side is there."""
         config = await self.device.read_config(0, abi.CONFIG_SIZE)
         *_, name = abi.CONFIG.at().unpack(config)
         self.name = name.partition(b"\0")[0].decode("ascii", "backslashreplace")
-        self.online = False
+        self.online: bool = False
         self.files: dict[int, TipcFile] = {}
         self._receive = ReceiveBuffers(self, abi.RECEIVE, RECEIVE_BUFFERS, BUFFER)
         await self._receive.open()
@@ -101,7 +103,7 @@ class TipcFile:
 
     def __init__(self, driver: TipcDriver, local: int) -> None:
         self.local = local
-        self.remote = 0
+        self.remote: int = 0
         """The other side's address; 0: it is not connected."""
         self.inbox: deque[bytes] = deque()
         self.answer: ConnRsp | None = None

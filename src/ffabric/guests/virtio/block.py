@@ -29,10 +29,10 @@ class BlockDevice(Device):
         if len(data) % SECTOR:
             raise ValueError(f"{len(data)} bytes are no whole sectors of {SECTOR}")
         self.data = data
-        self.serial = serial.encode()[: abi.ID_SIZE]
+        self.serial: bytes = serial.encode()[: abi.ID_SIZE]
         self.read_only = read_only
-        self.flushes = 0
-        self.features = abi.F_SEG_MAX | abi.F_BLK_SIZE | abi.F_FLUSH
+        self.flushes: int = 0
+        self.features: int = abi.F_SEG_MAX | abi.F_BLK_SIZE | abi.F_FLUSH
         self.features |= abi.F_RO if read_only else abi.F_DISCARD | abi.F_WRITE_ZEROES
 
     @property

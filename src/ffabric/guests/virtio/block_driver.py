@@ -31,7 +31,7 @@ class BlockDriver(Driver):
     id = ids.BLOCK
     features = abi.F_FLUSH | abi.F_RO | abi.F_BLK_SIZE | abi.F_DISCARD | abi.F_WRITE_ZEROES
 
-    capacity = 0
+    capacity: int = 0
 
     async def start(self) -> None:
         """Read the capacity; take memory for headers, and for the data of those who have none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ffabric.abi.virtio import console as abi
@@ -18,17 +18,17 @@ class ConsoleDevice(Device):
 
     id = ids.CONSOLE
     features = abi.F_SIZE | abi.F_EMERG_WRITE
-    queue_sizes = (16, 16)
-    writable = abi.WRITABLE
+    queue_sizes: Sequence[int] = (16, 16)
+    writable: Sequence[tuple[int, int, int]] = abi.WRITABLE
 
     def __init__(
         self, on_output: Callable[[bytes], object] | None = None, *, cols: int = 80, rows: int = 25
     ) -> None:
         super().__init__()
-        self.output = bytearray()
+        self.output: bytearray = bytearray()
         """All that the driver has printed."""
-        self.cols = cols
-        self.rows = rows
+        self.cols: int = cols
+        self.rows: int = rows
         self._on_output = on_output
         self._typed = b""
 

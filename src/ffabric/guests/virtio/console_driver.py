@@ -21,7 +21,8 @@ class ConsoleDriver(Driver):
     features = abi.F_SIZE | abi.F_EMERG_WRITE
     queue_count = 2
     queue_size = 16
-    cols = rows = 0
+    cols: int = 0
+    rows: int = 0
 
     async def start(self) -> None:
         """Read the size; offer buffers for what is typed."""

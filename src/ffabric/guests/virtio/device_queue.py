@@ -40,7 +40,7 @@ class Chain:
     __slots__ = ("head", "readable", "writable")
 
     def __init__(self, head: int) -> None:
-        self.head = head
+        self.head: int = head
         self.readable: list[tuple[int, int]] = []
         self.writable: list[tuple[int, int]] = []
 
@@ -60,13 +60,13 @@ class DeviceQueue:
 
     def __init__(self, dma: Dma, place: Place, features: int = 0) -> None:
         self.dma = dma
-        self.size = place.size
+        self.size: int = place.size
         self._desc, self._avail, self._used = place.desc, place.avail, place.used
         self._event_idx = bool(features & bits.EVENT_IDX)
         self._indirect = bool(features & bits.INDIRECT_DESC)
         self._next_avail = 0
         self._next_used = 0
-        self.more = False
+        self.more: bool = False
         """There may be chains that were left for another time."""
         self._signalled = 0
         """The used index when the driver was last told of it."""

@@ -21,6 +21,8 @@ RING_FEATURES = bits.EVENT_IDX | bits.INDIRECT_DESC | bits.RING_RESET
 class DeviceLost(Exception):  # noqa: N818 - what happened
     """The device was removed, or needs a reset: what was under way will not be answered."""
 
+    __module__ = "ffabric.virtio"
+
 
 class Transport(Protocol):
     """A device as a driver reaches it. All that is awaited raises what the transport raises."""

@@ -47,7 +47,7 @@ class DriverQueue(Generic[T]):
         self._indirect = bool(features & bits.INDIRECT_DESC)
         desc, avail, used, total = ring.layout(size)
         base = coherent.address
-        self.place = Place(size, base + desc, base + avail, base + used)
+        self.place: Place = Place(size, base + desc, base + avail, base + used)
         self._desc, self._avail, self._used = (coherent.ipa + at for at in (desc, avail, used))
         self._tables = _tables(total)
         self._entries = bytearray(size * TABLE_ENTRIES if self._indirect else 0)

@@ -32,7 +32,7 @@ class Registers:
     """A chip with registers of a byte each: a write begins with the number of the first."""
 
     def __init__(self, content: bytes) -> None:
-        self.content = bytearray(content)
+        self.content: bytearray = bytearray(content)
         self._at = 0
 
     def write(self, data: bytes) -> bool:
@@ -60,7 +60,7 @@ class I2cDevice(Device):
 
     def __init__(self, targets: Mapping[int, Target]) -> None:
         super().__init__()
-        self.targets = dict(targets)
+        self.targets: dict[int, Target] = dict(targets)
         self._failing = False
         """A request of the present group has failed: the rest of it fails too."""
 

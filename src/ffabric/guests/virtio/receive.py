@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ffabric.guests.virtio.dma import Coherent
     from ffabric.guests.virtio.driver import Driver
 
 
@@ -25,7 +26,7 @@ class ReceiveBuffers:
     async def open(self) -> None:
         """Make all of them available."""
         mapping = self._driver.device.mapping
-        self.memory = await mapping.allocate(self._count * self._size)
+        self.memory: Coherent = await mapping.allocate(self._count * self._size)
         for slot in range(self._count):
             await self._offer(slot * self._size)
 

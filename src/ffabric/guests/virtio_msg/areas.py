@@ -32,7 +32,7 @@ class Area:
                 self.pieces.append((first, before + size))
             else:
                 self.pieces.append((ipa, size))
-        self.size = sum(size for _, size in self.pieces)
+        self.size: int = sum(size for _, size in self.pieces)
 
     def split(self, offset: int, size: int) -> list[tuple[int, int]]:
         """(IPA, bytes) of a part, which must be inside."""

@@ -71,19 +71,19 @@ class Connection:
     ) -> None:
         self.peer = peer
         self.generation = generation
-        self.agreed = False
-        self.method = Method.POLL
-        self.notification = 0
-        self.areas = Areas(ffa.memory)
+        self.agreed: bool = False
+        self.method: Method = Method.POLL
+        self.notification: int = 0
+        self.areas: Areas = Areas(ffa.memory)
         self.ends: dict[int, DeviceEnd] = {}
         self.events: deque[bytes] = deque()
         self.outbox: deque[bytes] = deque()
         """Responses that could not be sent yet."""
         self.unanswered: deque[bytes] = deque()
         """Requests that were indirect messages and have no response yet."""
-        self.announced = False
+        self.announced: bool = False
         """The driver was told that events wait, and has not fetched them all."""
-        self.lost = 0
+        self.lost: int = 0
         """Events for which there was no room."""
         self._leaving: dict[int, Area] = {}
         """Areas that no device is to use any more, while somebody outside may still."""

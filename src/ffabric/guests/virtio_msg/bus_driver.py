@@ -89,12 +89,12 @@ class DriverBus:
         if indirect and not peer.properties & INDIRECT_MESSAGES:
             raise BusError(f"endpoint {peer.id:#x} takes neither direct nor indirect messages")
         self.ffa = ffa
-        self.peer = peer.id
+        self.peer: int = peer.id
         self.generation = generation
-        self.direct = None if indirect else DirectLink(ffa, peer.id, attention)
+        self.direct: DirectLink | None = None if indirect else DirectLink(ffa, peer.id, attention)
         self.link: Link = self.direct or IndirectLink(ffa, peer.id, attention)
-        self.features = 0
-        self.max_areas = 0
+        self.features: int = 0
+        self.max_areas: int = 0
         self.devices: dict[int, DriverEnd] = {}
         self.areas: dict[int, SharedArea] = {}
         self.on_added: Callable[[DriverEnd], object] | None = None

@@ -41,8 +41,8 @@ class Attention:
 
     def __init__(self, ffa: Ffa, *, by_interrupt: bool) -> None:
         self.by_interrupt = by_interrupt
-        self.bits = 0
-        self.rx_full = False
+        self.bits: int = 0
+        self.rx_full: bool = False
         self._ffa = ffa
 
     def notified(self, from_sps: int, from_vms: int, framework: int) -> None:

@@ -28,9 +28,9 @@ class StaticMapping:
     """
 
     def __init__(self, bus: DriverBus, pages: int, *, reserved: bool = False) -> None:
-        self.pages = pages
+        self.pages: int = pages
         self._reserved = reserved
-        self.shares = 0
+        self.shares: int = 0
         """How often memory was shared."""
         self._bus = bus
         self._number = 0
@@ -87,7 +87,7 @@ class DynamicMapping:
     """Everything shared for itself."""
 
     def __init__(self, bus: DriverBus) -> None:
-        self.shares = 0
+        self.shares: int = 0
         """How often memory was shared."""
         self._bus = bus
         self._shared: dict[int, SharedArea] = {}

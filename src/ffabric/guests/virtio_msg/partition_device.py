@@ -22,7 +22,7 @@ from ffabric.abi.ffa.messages import Message
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.ffa import Method
-from ffabric.abi.virtio_msg.generations import PR28, Generation
+from ffabric.abi.virtio_msg.generations import PR28, Generation, GenerationName, as_generation
 from ffabric.abi.virtio_msg.header import EVENT, RESPONSE, parse_header
 from ffabric.guests import interrupts
 from ffabric.guests.calls.messages import DirectMessage
@@ -58,7 +58,7 @@ class DeviceSide(Partition):
     kernels without services of their own is the UUID of device sides.
     """
 
-    uuid = abi.DEVICE_UUID
+    uuid: str | UUID | None = abi.DEVICE_UUID
     manifest: ClassVar[dict[str, object]] = {
         "notification_support": True,
         "vm_availability_messages": 0b10,
@@ -68,13 +68,13 @@ class DeviceSide(Partition):
         self,
         devices: Iterable[Device] = (),
         *,
-        generation: Generation = PR28,
+        generation: Generation | GenerationName = PR28,
         name: str = "devices",
         doorbell: int | None = None,
         answers_to: UUID = abi.DRIVER_UUID,
     ) -> None:
         super().__init__(name)
-        self.generation = generation
+        self.generation: Generation = as_generation(generation)
         self.doorbell = doorbell
         self.answers_to = answers_to
         self.connections: dict[int, Connection] = {}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import ClassVar, Final
+from uuid import UUID
 
 from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.virtio_msg import ffa as abi
-from ffabric.abi.virtio_msg.generations import PR28, Generation
+from ffabric.abi.virtio_msg.generations import PR28, Generation, GenerationName, as_generation
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.guests.virtio_msg.bus_driver import DriverBus, find_device_sides
@@ -36,14 +37,14 @@ class DriverSide(Partition):
     outside can be given it and nothing else.
     """
 
-    uuid = abi.DRIVER_UUID
+    uuid: str | UUID | None = abi.DRIVER_UUID
     manifest: ClassVar[dict[str, object]] = {"notification_support": True}
 
     def __init__(
         self,
         name: str = "",
         *,
-        generation: Generation = PR28,
+        generation: Generation | GenerationName = PR28,
         notifications: bool = False,
         indirect: bool | None = None,
         static: int = 0,
@@ -53,7 +54,7 @@ class DriverSide(Partition):
         self.reserved = reserved
         if reserved:
             self.manifest = {**self.manifest, "memory_regions": (_pool(static),)}  # type: ignore[misc]
-        self.generation = generation
+        self.generation: Generation = as_generation(generation)
         self.notifications = notifications
         self.indirect = indirect
         self.static = static

@@ -52,10 +52,10 @@ class DeviceEnd:
     ) -> None:
         self.device = device
         self.generation = generation
-        self.status = 0
-        self.complaint = ""
+        self.status: int = 0
+        self.complaint: str = ""
         """Why the device needs a reset, until somebody has said so."""
-        self.resetting = False
+        self.resetting: bool = False
         """A reset has begun, and the device is not quiet: the status does not read 0 yet."""
         self._dma = dma
         self._max_size = max_size

@@ -24,6 +24,8 @@ from ffabric.guests.virtio_msg.ffa_link import BusError
 if TYPE_CHECKING:
     from ffabric.guests.virtio.dma import Mapping
     from ffabric.guests.virtio_msg.bus_driver import DriverBus
+    from ffabric.machine.access import GuestAccess
+    from ffabric.system.vcpu import Ram
 
 RESET_LOOKS: Final = 100_000
 CONFIG_TRIES: Final = 5
@@ -36,14 +38,14 @@ class DriverEnd:
     def __init__(self, bus: DriverBus, number: int) -> None:
         self.bus = bus
         self.number = number
-        self.memory = bus.ffa.memory
-        self.ram = bus.ffa.ram
+        self.memory: GuestAccess = bus.ffa.memory
+        self.ram: Ram = bus.ffa.ram
         self.mapping: Mapping = bus.mapping
         self.info: dict[str, Any] = {}
         self.removed = False
-        self.status = 0
+        self.status: int = 0
         """The status that the device last told of."""
-        self.config_generation = 0
+        self.config_generation: int = 0
         self.on_config: Callable[[int, int], object] | None = None
         """Gets offset and length of what has changed in the configuration (0: all of it)."""
 

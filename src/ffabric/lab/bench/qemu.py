@@ -25,6 +25,7 @@ from ffabric.machine.engines.qemu.process import find_program
 from ffabric.machine.host.process import MissingProgram
 from ffabric.machine.machine import OutOfExits
 from ffabric.system.booting.boot import boot
+from ffabric.system.description.fields import Engine
 from ffabric.system.description.python import describe, vm
 from ffabric.system.spec import QEMU, KernelBoot
 from ffabric.system.system import System
@@ -87,7 +88,7 @@ def linux(measured: Measured) -> Rig:
     return Rig(work)
 
 
-def xtest(engine: str) -> Rig:
+def xtest(engine: Engine) -> Rig:
     """Boots of two Linux VMs on one OP-TEE, each through the first cases of xtest; seconds."""
     find_program()
     cache = packages.cache_folder()

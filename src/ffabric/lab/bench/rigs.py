@@ -31,6 +31,7 @@ from ffabric.lab.bench.software import (
 from ffabric.machine.machine import OutOfExits
 from ffabric.observe import explain
 from ffabric.system.booting.boot import boot
+from ffabric.system.description.fields import Described
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.spec import MemoryBank, PartitionDraft, SystemSpec
 from ffabric.system.system import System
@@ -148,7 +149,7 @@ def aarch64_requests(kind: str) -> Rig:
     request = (fid.FFA_MSG_SEND_DIRECT_REQ_64, pack_ids(sender, FIRST_SP), 0, 2, 3)
     sps = [sp(name="adder", image=images.load("adder_smc"), id=FIRST_SP)]
     if kind == "vm":
-        vms: list[object] = [vm(name="caller", id=sender, image=bench_images.caller(request))]
+        vms: list[Described] = [vm(name="caller", id=sender, image=bench_images.caller(request))]
     else:
         code = bench_images.caller((fid.FFA_MSG_WAIT,), request)
         sps.append(sp(name="caller", id=sender, image=code))

@@ -63,7 +63,7 @@ class Client(Partition):
 
     async def main(self, ffa: Ffa) -> None:
         """Prepare, then make rounds whenever there are some."""
-        if ffa.vcpu.ctx.secure:
+        if ffa.vcpu.secure:
             await ffa.msg_wait()
         await self.prepare(ffa)
         while True:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final, Literal
 
 import msgspec
 
@@ -35,7 +35,9 @@ MOST_FAILURES = 100
 """Failures that are kept of a campaign that goes on after the first."""
 CHUNK = 8
 """Injections that a process gets at once."""
-CALLS, SINGLES, PAIRS = "calls", "singles", "pairs"
+CALLS: Final = "calls"
+SINGLES: Final = "singles"
+PAIRS: Final = "pairs"
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -180,6 +182,25 @@ def campaign(
                 yield played
                 if played.failure is not None and not keep_going:
                     return
+
+
+def fuzz(
+    kind: Literal["calls", "singles", "pairs"] = CALLS,
+    *,
+    seed: int = 1,
+    amount: int = 0,
+    processes: int | None = None,
+) -> Generator[Played]:
+    """Attack the firmware: what was played, one after the other, until all is or one has failed.
+
+    ``kind``: so many calls of hostile partitions (``amount``), or injections of one event or two,
+    ``amount`` of them sampled by the seed, 0 for all there are. ``processes`` None: one for each
+    CPU. Closing the iterator ends them.
+    """
+    return campaign(State(Plan(kind, seed, amount)), processes)
+
+
+fuzz.__module__ = "ffabric.testing"
 
 
 def _rest(state: State) -> tuple[Callable[[Any], Played], Sequence[Any], int]:

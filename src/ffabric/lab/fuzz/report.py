@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ffabric.firmware.catalogue import load
-from ffabric.firmware.state.rules import RULES
+from ffabric.firmware.catalogue import RULES
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.watch import Watch
@@ -72,7 +71,6 @@ class Report(msgspec.Struct):
 
     def rows(self) -> list[tuple[str, str]]:
         """The counts for a person: (what, how much)."""
-        load()
         rules = f"{len(self.refusals)} of {len(RULES)}, both ways {len(self.both_ways)}"
         return [
             ("calls", str(self.calls)),

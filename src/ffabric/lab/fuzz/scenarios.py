@@ -23,8 +23,9 @@ from ffabric.abi.words import PAGE, pack_ids
 from ffabric.lab.fuzz import cues
 from ffabric.lab.fuzz.cues import Cue, Sent
 from ffabric.lab.fuzz.events import EDGE, EDGE_DEVICE, LEVEL, LEVEL_DEVICE
+from ffabric.system.description.fields import Described
 from ffabric.system.description.python import describe, sp, vm
-from ffabric.system.spec import RunSpec, SystemSpec
+from ffabric.system.spec import SystemSpec
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
@@ -41,7 +42,7 @@ FIRST = 200
 """How many of them are in the first fragment."""
 
 
-def _system(*vms: object, hypervisor: bool = True) -> SystemSpec:
+def _system(*vms: Described, hypervisor: bool = True) -> SystemSpec:
     return describe(
         sps=[
             sp("p", vm_availability_messages=3, device_regions=(EDGE_DEVICE,)),
@@ -51,7 +52,7 @@ def _system(*vms: object, hypervisor: bool = True) -> SystemSpec:
         vms=vms,
         pes=2,
         hypervisor=hypervisor,
-        run=RunSpec(stop_on_crash=False),
+        stop_on_crash=False,
     )
 
 

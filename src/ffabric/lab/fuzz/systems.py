@@ -9,6 +9,7 @@ import msgspec
 
 from ffabric.abi.ffa.version import V1_1, V1_3
 from ffabric.lab.fuzz.events import EDGE_DEVICE, LEVEL_DEVICE, NS_DEVICE
+from ffabric.system.description.fields import Described
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import (
     DeviceRegion,
@@ -16,7 +17,7 @@ from ffabric.system.manifest.manifest import (
     MemoryRegion,
     RegionAttributes,
 )
-from ffabric.system.spec import RunSpec, SystemSpec
+from ffabric.system.spec import SystemSpec
 
 _READ, _WRITE = RegionAttributes.READ, RegionAttributes.WRITE
 _UART = DeviceRegion(name="uart", base_address=0x1C0B_0000, pages=1, attributes=_READ | _WRITE)
@@ -35,14 +36,14 @@ class Cast(msgspec.Struct, frozen=True):
 
 
 def _cast(
-    sps: Sequence[object],
-    vms: Sequence[object],
+    sps: Sequence[Described],
+    vms: Sequence[Described],
     behaved: tuple[str, str],
     guest: str = "trudy",
     hostile: tuple[str, ...] = ("mallory", "trudy"),
     **options: Any,
 ) -> Cast:
-    spec = describe(sps=sps, vms=vms, run=RunSpec(stop_on_crash=False), **options)
+    spec = describe(sps=sps, vms=vms, stop_on_crash=False, **options)
     return Cast(spec, hostile, behaved, guest)
 
 

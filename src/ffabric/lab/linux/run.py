@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.lab.linux import initramfs
 from ffabric.machine.engines.qemu.runner import QemuRunner
+from ffabric.system.description.fields import Described
 from ffabric.system.description.python import describe, vm
 from ffabric.system.spec import QEMU, KernelBoot
 
@@ -27,7 +28,7 @@ TICKS_PER_US = 62.5
 
 def system(
     kernel: Kernel,
-    sps: Iterable[object],
+    sps: Iterable[Described],
     *,
     cpus: int = 1,
     memory: int = MEMORY,

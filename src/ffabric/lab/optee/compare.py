@@ -1,6 +1,6 @@
 """Two OP-TEEs side by side: what each answers to the same calls.
 
-    compare(real("op-tee.toml"), python(), rounds=1000)
+    compare("op-tee.toml", rounds=1000)
 
 Where the two have other numbers for the same thing (cookies, sessions), messages and answers have a
 name for it. Nothing is asked that a TA would answer in its own way.
@@ -142,6 +142,21 @@ class Side:
 
 
 def compare(
+    system: Path | str, core: OpTee | None = None, *, rounds: int = 1000, seed: int = 0
+) -> list[Difference]:
+    """Ask a real OP-TEE and the core in Python the same: what they answer differently.
+
+    ``system`` is the path of a TOML file with the real one as its secure partition; ``core`` is the
+    other one, by default with the TA that stands for OP-TEE's own tests. Each of ``rounds`` is a
+    forged message, and a service with any parameters.
+    """
+    return differences(real(system), python(core), rounds=rounds, seed=seed)
+
+
+compare.__module__ = "ffabric.optee"
+
+
+def differences(
     first: SystemSpec, second: SystemSpec, *, rounds: int, seed: int = 0
 ) -> list[Difference]:
     """Ask both `rounds` times with a forged message, and once more for a service."""

@@ -33,8 +33,8 @@ class Given:
     ) -> None:
         self.kind = kind
         self.owner = owner
-        self.flags = sent.flags
-        self.offers = {each.endpoint: each.permissions for each in sent.receivers}
+        self.flags: int = sent.flags
+        self.offers: dict[int, int] = {each.endpoint: each.permissions for each in sent.receivers}
         self.pages = pages
         """(owner's IPA, leaf) of each page, as it was before."""
         self.mirror: list[tuple[int, int]] = []

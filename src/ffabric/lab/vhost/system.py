@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ffabric.abi.virtio_msg.generations import PR28, Generation
+from ffabric.abi.virtio_msg.generations import PR28, Generation, GenerationName, as_generation
 from ffabric.guests.virtio.vhost_user.device import VhostUserDevice, doorbell
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.machine.host.outside import Outside
+from ffabric.session.system import System as InHand
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp
 from ffabric.system.system import System
@@ -26,6 +27,22 @@ def boot_with(
     system = boot(describe(sps=[sp(side, device_regions=(doorbell(INTERRUPT),))], vms=[client]))
     wire(system, devices)
     return system
+
+
+def boot_with_devices(
+    devices: Sequence[VhostUserDevice],
+    client: DriverSide,
+    *,
+    generation: Generation | GenerationName = PR28,
+) -> InHand:
+    """A system with an SP that has ``devices`` of processes outside, and the VM ``client``.
+
+    Nothing has run yet: `System.run` begins, and ends when somebody stops it (`System.stop`).
+    """
+    return InHand(boot_with(devices, client, generation=as_generation(generation)))
+
+
+boot_with_devices.__module__ = "ffabric.virtio"
 
 
 def wire(system: System, devices: Iterable[VhostUserDevice]) -> None:

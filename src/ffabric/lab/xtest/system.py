@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from ffabric.lab.linux.initramfs import ARGUMENTS
 from ffabric.lab.xtest import rootfs
+from ffabric.system.description.fields import Engine
 from ffabric.system.description.python import describe, trusted_os, vm
 from ffabric.system.manifest.manifest import MemoryRegion, RegionAttributes
-from ffabric.system.spec import QEMU, DeviceSpec, GicSpec, KernelBoot, MemoryBank, RunSpec
+from ffabric.system.spec import QEMU, DeviceSpec, GicSpec, KernelBoot, MemoryBank
 
 if TYPE_CHECKING:
     from ffabric.lab.linux.kernel import Kernel
@@ -41,7 +42,7 @@ _BANKS: Final = (
 
 
 def system(
-    kernel: Kernel, software: Software, names: Iterable[str], *, engine: str = "unicorn"
+    kernel: Kernel, software: Software, names: Iterable[str], *, engine: Engine = "unicorn"
 ) -> SystemSpec:
     """The system with the Linux VMs ``names``; one that crashes does not end the run.
 
@@ -69,5 +70,5 @@ def system(
         memory=_BANKS,
         devices=() if engine == QEMU else (_UART,),
         gic=_GIC,
-        run=RunSpec(stop_on_crash=False),
+        stop_on_crash=False,
     )

@@ -33,7 +33,7 @@ class Interrupted(KeyboardInterrupt):
     """A signal asks for the end; ``number`` is the signal."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
-        self.number = signal.Signals(number)
+        self.number: signal.Signals = signal.Signals(number)
         super().__init__(_SAID[self.number.name])
 
     @classmethod

@@ -41,7 +41,7 @@ class Outside:
 
     def __init__(self) -> None:
         self.sources: list[Source] = []
-        self.processors = Processors()
+        self.processors: Processors = Processors()
         self._ready: dict[int, Callable[[], object]] = {}
         self._resting: set[int] = set()
         self._poll = select.poll()

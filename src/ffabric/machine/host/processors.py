@@ -20,7 +20,7 @@ class Processors:
     def __init__(self) -> None:
         self._all: set[int] = set()
         self._wanted = 0
-        self.divided = False
+        self.divided: bool = False
 
     def divide(self, threads: int) -> set[int]:
         """``threads`` more will execute outside: those that they may use."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ffabric.machine.engines.runner import Runner
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
     from ffabric.system.system import Endpoint, System
-    from ffabric.system.vcpu import Software
 
 
 PE_FIXED = 1 << 31 | 1 << 24
@@ -43,7 +42,7 @@ def _python(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
         return DrivenRunner(ctx, machine, _greeting(endpoint, ctx))
     software = endpoint.software
     if software is None:
-        software = endpoint.software = cast("Software", resolve_program(source))
+        software = endpoint.software = resolve_program(source)
     vcpu = endpoint.vcpu(ctx)
 
     def program(runner: PythonRunner, entry: int, x0: int) -> Coroutine[int, None, None]:

@@ -84,3 +84,6 @@ def _manifest(root: Node, problems: Problems) -> tuple[str, Found]:
     if COMPATIBLE.encode() in compatible or root.child("attribute"):
         return "SPMC manifest", find_spmc_manifest(root, problems)
     return "partition manifest", find_manifest(root, problems)
+
+
+check_file.__module__ = "ffabric.testing"

@@ -6,16 +6,23 @@ driven from outside), or what `sp` and `vm` make when more has to be said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from msgspec.structs import replace
 
-from ffabric.abi.ffa.version import LATEST
+from ffabric.abi.ffa.version import LATEST, as_version
 from ffabric.abi.words import PAGE
 from ffabric.system.description.assemble import assemble
-from ffabric.system.description.python_target import as_uuids, target_fields, target_name
+from ffabric.system.description.fields import (
+    PartitionFields,
+    SystemFields,
+    Target,
+    TrustedOsFields,
+    VmFields,
+)
+from ffabric.system.description.python_target import manifest_values, target_fields, target_name
 from ffabric.system.description.toml_partition import default_fields
 from ffabric.system.files.dts import read_tree
 from ffabric.system.files.images import parse_image
@@ -23,17 +30,15 @@ from ffabric.system.files.package import IMAGE_OFFSET, MANIFEST_OFFSET
 from ffabric.system.files.reading import IMAGE, read_bytes
 from ffabric.system.manifest.binding import read_manifest
 from ffabric.system.manifest.checks import check_manifest
-from ffabric.system.manifest.keys import PROPERTIES
 from ffabric.system.manifest.manifest import Manifest
+from ffabric.system.options.keywords import check_keywords
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import (
     SP,
     TRUSTED_OS,
     VM,
-    DeviceSpec,
     GicSpec,
     ImageSource,
-    MemoryBank,
     PartitionDraft,
     PythonSource,
     RunSpec,
@@ -46,72 +51,65 @@ _DRAFT_FIELDS = (
     "id", "engine", "el", "physical_address", "manifest_offset", "kernel", "notification_interrupt",
 )  # fmt: skip
 _SHORT = {"vcpus": "execution_ctx_count"}
+_RUN_FIELDS = RunSpec.__struct_fields__
 
 
-def sp(target: object = None, **given: Any) -> PartitionDraft:
-    """A secure partition: Python code, or `image=` a path or bytes, or neither.
+def sp(target: Target | None = None, **fields: Unpack[PartitionFields]) -> PartitionDraft:
+    """A secure partition: Python code, an ``image``, or a name of one that is driven from outside.
 
-    `given`: `name`, `manifest` (a `Manifest` or the path of one), `image_offset`; `id`, `engine`,
-    `physical_address`; `uuid`, `vcpus`, and any field of `Manifest`, over what the manifest says.
-    Raises ManifestErrors for a manifest, DecodeError for an image, TypeError for an unknown name.
+    ``fields``: see `PartitionFields`. Raises ManifestErrors for a manifest, DecodeError for an
+    image, TypeError for an unknown keyword.
     """
-    return _partition(SP, target, given)
+    return _partition("sp", PartitionFields, SP, target, fields)
 
 
-def vm(target: object = None, **given: Any) -> PartitionDraft:
-    """A virtual machine; as `sp`, and `el`: 2 for a kernel without a hypervisor.
+def vm(target: Target | None = None, **fields: Unpack[VmFields]) -> PartitionDraft:
+    """A virtual machine: Python code, an ``image``, or a name of one that is driven from outside.
 
-    With `engine` "qemu", `kernel`: a `KernelBoot`.
+    ``fields``: see `VmFields`. Raises ManifestErrors for a manifest, DecodeError for an image,
+    TypeError for an unknown keyword.
     """
-    return _partition(VM, target, given)
+    return _partition("vm", VmFields, VM, target, fields)
 
 
-def trusted_os(target: object = None, **given: Any) -> PartitionDraft:
-    """OP-TEE at S-EL1 below EL3, called with its SMC ABI: Python code, or `image=`.
+def trusted_os(target: Target | None = None, **fields: Unpack[TrustedOsFields]) -> PartitionDraft:
+    """OP-TEE at S-EL1 below EL3, called with its SMC ABI: Python code, or an ``image``.
 
-    `given`: as for `sp`, and `notification_interrupt`; a raw `image` begins at the load address.
+    ``fields``: see `TrustedOsFields`; a raw image begins at the load address. Raises ManifestErrors
+    for a manifest, DecodeError for an image, TypeError for an unknown keyword.
     """
-    return _partition(TRUSTED_OS, target, {"image_offset": 0, **given})
+    fields.setdefault("image_offset", 0)
+    return _partition("trusted_os", TrustedOsFields, TRUSTED_OS, target, fields)
 
 
-def describe(
-    *,
-    sps: Iterable[object] = (),
-    vms: Iterable[object] = (),
-    trusted_os: object = None,
-    name: str = "system",
-    pes: int | None = None,
-    seed: int | None = None,
-    instruction_time: int = 1,
-    strict: bool = False,
-    ffa_version: int = LATEST,
-    hypervisor: bool = True,
-    memory: Iterable[MemoryBank] = (),
-    devices: Iterable[DeviceSpec] = (),
-    gic: GicSpec | None = None,
-    run: RunSpec | None = None,
-) -> SystemSpec:
-    """The system of these partitions. Raises SystemErrors with everything that cannot be."""
-    below_monitor = () if trusted_os is None else (trusted_os,)
-    groups = ((SP, sps), (VM, vms), (TRUSTED_OS, below_monitor))
+def describe(*, seed: int | None = None, **fields: Unpack[SystemFields]) -> SystemSpec:
+    """The system of these partitions. Raises SystemErrors with everything that cannot be.
+
+    ``seed`` mixes the run's choices; ``fields``: see `SystemFields`. TypeError for an unknown
+    keyword.
+    """
+    check_keywords("describe()", fields, [*SystemFields.__annotations__, "seed"])
+    below_monitor = [fields[key] for key in ("trusted_os",) if fields.get(key) is not None]
+    groups = ((SP, fields.get("sps", ())), (VM, fields.get("vms", ())), (TRUSTED_OS, below_monitor))
     drafts = _told_apart([_draft(kind, each) for kind, group in groups for each in group])
     problems = Problems()
     for draft in drafts:
         check_manifest(draft.manifest, problems, draft.where)
+    given: dict[str, Any] = dict(fields)
     return assemble(
         SystemDraft(
-            name=name,
-            pes=pes,
+            name=given.get("name", "system"),
+            pes=given.get("pes"),
             seed=seed,
-            instruction_time=instruction_time,
-            strict=strict,
-            ffa_version=ffa_version,
-            with_hypervisor=hypervisor,
-            memory=tuple(memory),
+            instruction_time=given.get("instruction_time", 1),
+            strict=given.get("strict", False),
+            ffa_version=as_version(given.get("ffa_version", LATEST)),
+            with_hypervisor=given.get("hypervisor", True),
+            memory=tuple(given.get("memory", ())),
             partitions=drafts,
-            devices=tuple(devices),
-            gic=gic or GicSpec(),
-            run=run or RunSpec(),
+            devices=tuple(given.get("devices", ())),
+            gic=given.get("gic") or GicSpec(),
+            run=RunSpec(**{key: given[key] for key in _RUN_FIELDS if key in given}),
         ),
         problems,
     )
@@ -119,14 +117,17 @@ def describe(
 
 def _draft(kind: str, each: object) -> PartitionDraft:
     if not isinstance(each, PartitionDraft):
-        return _partition(kind, each, {})
+        return _MAKERS[kind](each)
     if each.kind != kind:
         raise TypeError(f"{each.name!r} is made by {each.kind}(), not by {kind}()")
     return each
 
 
-def _partition(kind: str, target: object, given: dict[str, Any]) -> PartitionDraft:
-    given = {_SHORT.get(key, key): value for key, value in given.items()}
+def _partition(
+    maker: str, known: type, kind: str, target: Target | None, fields: Mapping[str, Any]
+) -> PartitionDraft:
+    check_keywords(f"{maker}()", fields, known.__annotations__)
+    given = {_SHORT.get(key, key): value for key, value in fields.items()}
     name, image = given.pop("name", None), given.pop("image", None)
     if isinstance(target, str):
         name, target = name or target, None
@@ -136,20 +137,17 @@ def _partition(kind: str, target: object, given: dict[str, Any]) -> PartitionDra
     if isinstance(manifest, str | Path):
         tree = read_tree(Path(manifest)).root
         manifest = read_manifest(tree, str(manifest))
-    fields = {key: given.pop(key) for key in Manifest.__struct_fields__ if key in given}
+    own_id = {"id": given.pop("id")} if "id" in given else {}
     if "uuid" in given:
-        fields["uuids"] = as_uuids(given.pop("uuid"))
-    rest = {key: given.pop(key) for key in _DRAFT_FIELDS if key in given}
-    if "id" in fields:
-        rest["id"] = fields.pop("id")
+        given["uuids"] = given.pop("uuid")
+    said = {key: given.pop(key) for key in Manifest.__struct_fields__ if key in given}
+    rest = own_id | {key: given.pop(key) for key in _DRAFT_FIELDS if key in given}
     offset = given.pop("image_offset", None)
-    if given:
-        raise TypeError(f"unknown: {', '.join(sorted(given))}")
     own = {} if target is None else target_fields(target)
     base: dict[str, Any] = default_fields(kind)
     if manifest is not None:
         base = {key: getattr(manifest, key) for key in Manifest.__struct_fields__}
-    whole = Manifest(**_members({**base, **own, **fields}))
+    whole = Manifest(**manifest_values({**base, **own, **said}))
     source: Source = PythonSource(target)
     if image is not None:
         source = _image(kind, image, offset, whole)
@@ -176,14 +174,6 @@ def _image(kind: str, image: object, offset: int | None, manifest: Manifest) -> 
     )
 
 
-def _members(fields: dict[str, Any]) -> dict[str, Any]:
-    """Numbers as the members of their enumerations; ValueError if there is no such member."""
-    for key in PROPERTIES:
-        if fields.get(key.attribute) is not None:
-            fields[key.attribute] = key.convert(fields[key.attribute])
-    return fields
-
-
 def _told_apart(drafts: list[PartitionDraft]) -> list[PartitionDraft]:
     """Copies of the drafts; those of one name numbered: adder, adder2, adder3."""
     counts: dict[str, int] = {}
@@ -193,3 +183,7 @@ def _told_apart(drafts: list[PartitionDraft]) -> list[PartitionDraft]:
         name = draft.name if count == 1 else f"{draft.name}{count}"
         named.append(replace(draft, name=name, where=name))
     return named
+
+
+sp.__module__ = vm.__module__ = trusted_os.__module__ = "ffabric"
+_MAKERS: dict[str, Callable[[Any], PartitionDraft]] = {SP: sp, VM: vm, TRUSTED_OS: trusted_os}

@@ -10,20 +10,27 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import msgspec
 
 from ffabric.abi.ffa.uuids import as_uuid
+from ffabric.abi.ffa.version import as_version
 from ffabric.machine.engines.python import is_of_program, told
 from ffabric.system.files.reading import SOURCE, read_bytes
+from ffabric.system.manifest.keys import PROPERTIES
 from ffabric.system.manifest.manifest import Manifest
+from ffabric.system.options.keys import Key
+from ffabric.system.options.keywords import check_keywords
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PythonSource
+
+if TYPE_CHECKING:
+    from ffabric.system.vcpu import Software
 
 
 class TargetError(ValueError):
@@ -41,14 +48,14 @@ def resolve_target(source: PythonSource) -> object:
     return _guarded(lambda: target(**source.options), f"{target.__name__}()")
 
 
-def resolve_program(source: PythonSource) -> object:
+def resolve_program(source: PythonSource) -> Software:
     """As `resolve_target`; TargetError also for what does not say how a vCPU runs."""
     program = resolve_target(source)
     missing = [name for name in ("program", "vector") if not callable(getattr(program, name, None))]
     if missing:
         lacks = " and ".join(missing)
         raise TargetError(f"{target_name(program)} is no Partition: it has no {lacks}")
-    return program
+    return cast("Software", program)
 
 
 def find_target(source: PythonSource) -> object:
@@ -108,7 +115,10 @@ def _guarded(action: Any, what: str) -> object:
 
 
 def target_fields(target: object) -> dict[str, Any]:
-    """The fields of `Manifest` that a Python partition gives about itself."""
+    """The fields of `Manifest` that a Python partition gives about itself.
+
+    Raises TargetError for a field that there is not, and for a value that it cannot have.
+    """
     own = getattr(target, "manifest", None)
     fields: dict[str, Any] = {}
     if isinstance(own, Manifest):
@@ -117,8 +127,36 @@ def target_fields(target: object) -> dict[str, Any]:
         fields = dict(own)
     uuids = getattr(target, "uuids", None) or getattr(target, "uuid", None)
     if uuids:
-        fields["uuids"] = as_uuids(uuids)
-    return fields
+        fields["uuids"] = uuids
+    whose = f"{target_name(target)}.manifest"
+    try:
+        check_keywords(whose, fields, Manifest.__struct_fields__, "key")
+        return manifest_values(fields)
+    except (TypeError, ValueError) as error:
+        raise TargetError(str(error)) from None
+
+
+def manifest_values(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for `Manifest`: texts as UUIDs and versions, numbers as members, all lists as tuples.
+
+    Raises ValueError for a value that a field cannot have.
+    """
+    values: dict[str, Any] = {}
+    for name, value in fields.items():
+        try:
+            converted = _CONVERTED.get(name, _as_it_is)(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        values[name] = tuple(converted) if isinstance(converted, list) else converted
+    return values
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+def _member(key: Key) -> Callable[[Any], object]:
+    return lambda value: None if value is None else key.convert(value)
 
 
 def as_uuids(value: object) -> tuple[UUID, ...]:
@@ -134,3 +172,12 @@ def target_name(target: object) -> str:
         return name
     kind = target if isinstance(target, type) else type(target)
     return kind.__name__.lower()
+
+
+_CONVERTED: dict[str, Callable[[Any], object]] = {
+    **{key.attribute: _member(key) for key in PROPERTIES},
+    "ffa_version": as_version,
+    "uuids": as_uuids,
+    "image_uuid": lambda value: None if value is None else as_uuid(value),
+}
+"""Field of `Manifest` -> its value from what may be written for it."""

@@ -342,3 +342,6 @@ def banks(ranges: Sequence[MemoryRange]) -> tuple[MemoryBank, ...]:
             entry for entry in whole if entry[1] > entry[0]
         )
     )
+
+
+read_system.__module__ = "ffabric.testing"

@@ -192,9 +192,6 @@ class PartitionTable:
         except TargetError as error:
             self._wrong("python", str(error))
             return None
-        except ValueError as error:
-            self._wrong("python", f"uuid: {error}")
-            return None
         return self._with_manifest(_Found(source, fields))
 
     def _image(self, extra: Extra) -> _Found | None:

@@ -13,13 +13,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def check_keywords(function: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise TypeError for the first of the keywords that the function has no parameter for."""
+def check_keywords(
+    whose: str, given: Iterable[str], known: Iterable[str], what: str = "parameter"
+) -> None:
+    """Raise TypeError for the first of the ``given`` keywords that ``whose`` has not."""
     names = list(known)
     for key in given:
         if key not in names:
-            hint = did_you_mean(key, names)
-            raise TypeError(f"{function}() has no parameter {key!r}{hint}")
+            raise TypeError(f"{whose} has no {what} {key!r}{did_you_mean(key, names)}")
 
 
 def binding_error(
@@ -36,7 +37,7 @@ def binding_error(
         if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY) and name != "self"
     ]
     try:
-        check_keywords(function.__name__, keywords, names)
+        check_keywords(f"{function.__name__}()", keywords, names)
     except TypeError as misspelt:
         return misspelt
     inner = getattr(inspect.unwrap(function), "__qualname__", "")

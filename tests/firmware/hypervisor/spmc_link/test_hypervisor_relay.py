@@ -10,7 +10,6 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import PAGE
 from ffabric.guests.errors import FfaError
 from ffabric.session.ffa import Blocked
-from ffabric.system.spec import RunSpec
 
 
 def end(side):
@@ -22,7 +21,7 @@ def end(side):
 @pytest.fixture
 def mixed(ffabric):
     """VMs ``a`` and ``b``, and the SP ``c``."""
-    return World(ffabric, "vm-sp", sps=["c"], vms=["a", "b"], run=RunSpec(stop_on_crash=False))
+    return World(ffabric, "vm-sp", sps=["c"], vms=["a", "b"], stop_on_crash=False)
 
 
 @pytest.fixture

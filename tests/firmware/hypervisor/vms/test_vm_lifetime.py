@@ -278,7 +278,7 @@ def test_a_vm_that_yielded_in_a_dead_ones_request_goes_on(world):
     assert w.x[0] == fid.FFA_SUCCESS_32
     world.answer(w, v.id)
     world.check_gone(v)
-    assert w.ctx.state is State.WAITING
+    assert w.vcpu._ctx.state is State.WAITING
 
 
 # What it has and gave away
@@ -480,7 +480,7 @@ def test_an_sp_that_is_busy_hears_of_it_later(world):
 def test_an_interrupt_while_an_sp_is_told_ends_nothing(world):
     async def interrupted(vm, ffa):
         world.listener.heard.append((VM_DESTROYED, vm))
-        world.machine.gic.set_pending(world.hypervisor.sri, ffa.ctx.pe.index)
+        world.machine.gic.set_pending(world.hypervisor.sri, ffa.vcpu.pe)
         await ffa.id_get()
 
     world.listener.on_vm_destroyed = interrupted

@@ -10,10 +10,8 @@ from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.state import region
 from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import vm
-from ffabric.system.spec import RunSpec
 
 RWNX = RW | mem.PERM_INSTRUCTION_NX
-GOES_ON = RunSpec(stop_on_crash=False)
 KINDS_OF_WORLDS = ("vm-sp", "sp-sp", "vm-vm", "kernel-sp")
 
 
@@ -21,7 +19,7 @@ class Mortal(World):
     """A system that goes on when its partitions die."""
 
     def __init__(self, ffabric, kind):
-        super().__init__(ffabric, kind, run=GOES_ON)
+        super().__init__(ffabric, kind, stop_on_crash=False)
         self.system = self.session.system
 
     def kill(self, side):

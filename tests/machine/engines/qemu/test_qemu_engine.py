@@ -17,7 +17,7 @@ from ffabric.lab.running import End, run_to_end
 from ffabric.machine.engines.qemu import engine as qemu_engine
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, vm
-from ffabric.system.spec import KernelBoot, RunSpec
+from ffabric.system.spec import KernelBoot
 
 IMAGES = Path(__file__).parents[3] / "images"
 OUTSIDER = IMAGES / "outsider.bin"
@@ -56,8 +56,7 @@ def under_a_hypervisor(*images_):
         vm(name=f"vm{n}", image=image, engine="qemu", kernel=KernelBoot())
         for n, image in enumerate(images_)
     ]
-    run = RunSpec(stop_on_crash=False)
-    return boot(describe(sps=[Adder()], vms=vms, run=run))
+    return boot(describe(sps=[Adder()], vms=vms, stop_on_crash=False))
 
 
 def test_vms_under_a_hypervisor_have_memory_of_their_own():

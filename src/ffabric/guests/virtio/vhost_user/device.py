@@ -55,23 +55,23 @@ class VhostUserDevice(Device):
         config: bytes | None = None,
         trusted: bool = False,
     ) -> None:
-        self.id = kind.id
+        self.id: int = kind.id
         self.back_end = back_end
         count = min(kind.queues if back_end.queues is None else back_end.queues, MAX_QUEUES)
         if not count:
             raise back_end.channel.lose("it has no virtqueue")
-        self.queue_sizes = (QUEUE_SIZE,) * count
+        self.queue_sizes: Sequence[int] = (QUEUE_SIZE,) * count
         super().__init__()
-        self.features = back_end.features & TYPE_FEATURES
+        self.features: int = back_end.features & TYPE_FEATURES
         if config is None and kind.config_size:
             config = back_end.config(kind.config_size)
         self._config = config or b""
         if back_end.protocol & PROTOCOL_CONFIG:
-            self.writable = kind.writable
+            self.writable: Sequence[tuple[int, int, int]] = kind.writable
         self._memory = PrivateMemory(back_end.name, COPY_SIZE * count, ADDRESS)
         back_end.keep(self._memory.close)
         back_end.add(self._memory.region)
-        self.reach = Reach(back_end, trusted=trusted)
+        self.reach: Reach = Reach(back_end, trusted=trusted)
         self._lanes = [self._lane(index, kind) for index in range(count)]
         self._next_look = 0.0
         self._interrupt: Callable[[], object] = lambda: None

@@ -63,7 +63,7 @@ class Lane:
         prompt: bool,
     ) -> None:
         self.index = index
-        self.stopping = False
+        self.stopping: bool = False
         self._back_end = back_end
         self._memory = memory
         self._room = room

@@ -46,8 +46,8 @@ class Channel:
     def __init__(self, connection: socket.socket, name: str, patience: float) -> None:
         self.name = name
         self.patience = patience
-        self.lost = ""
-        self.gone = False
+        self.lost: str = ""
+        self.gone: bool = False
         self.on_lost: Callable[[], object] | None = None
         """Called once, when it is lost."""
         self._socket = connection

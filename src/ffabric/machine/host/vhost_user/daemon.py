@@ -35,7 +35,7 @@ class Daemon:
         self, command: Sequence[str], *, name: str, kind: str, patience: float = PATIENCE
     ) -> None:
         self.name = name
-        self.ended = ""
+        self.ended: str = ""
         """Why it is not there any more."""
         self._errors, errors_there = os.pipe()
         with (
@@ -63,11 +63,11 @@ class Daemon:
                 )
             finally:
                 os.close(errors_there)
-            self.pid = self._process.pid
+            self.pid: int = self._process.pid
             try:
                 connection = self._connect(path, patience)
                 called = f"{kind} for {name} (process {self.pid})"
-                self.front_end = FrontEnd(connection, called, patience=patience)
+                self.front_end: FrontEnd = FrontEnd(connection, called, patience=patience)
             except BackEndLost as lost:
                 end = self.end() if self._process.poll() is not None else str(lost)
                 self.close()

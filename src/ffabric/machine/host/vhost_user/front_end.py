@@ -67,15 +67,16 @@ class FrontEnd:
 
     def __init__(self, connection: socket.socket, name: str, *, patience: float = PATIENCE) -> None:
         self.name = name
-        self.features = self.protocol = 0
+        self.features: int = 0
+        self.protocol: int = 0
         self.queues: int | None = None
-        self.slots = abi.BASELINE_REGIONS
+        self.slots: int = abi.BASELINE_REGIONS
         self.regions: list[Region] = []
-        self.channel = Channel(connection, name, patience)
+        self.channel: Channel = Channel(connection, name, patience)
         self._queues: dict[int, _Queue] = {}
         self._kept: list[Callable[[], object]] = []
-        self.call = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.errors = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.call: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.errors: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         try:
             self.channel.ask(Request.GET_FEATURES, done=self._meet)
             self.channel.settle()

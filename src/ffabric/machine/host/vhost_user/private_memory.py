@@ -53,7 +53,7 @@ class PrivateMemory:
         except BaseException:
             os.close(self._fd)
             raise
-        self.region = Region(address, size, self._fd, 0)
+        self.region: Region = Region(address, size, self._fd, 0)
 
     def close(self) -> None:
         """Give it back. May be called twice."""

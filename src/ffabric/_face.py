@@ -1,0 +1,35 @@
+"""How a face is lazy: a name is looked up where it lives when somebody first asks for it (PEP 562).
+
+So importing ffabric imports nothing else, and a name costs what it needs.
+"""
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def lazy(
+    face: str, homes: "Mapping[str, str]"
+) -> "tuple[Callable[[str], object], Callable[[], list[str]]]":
+    """``__getattr__`` and ``__dir__`` of a face whose names live in the modules of ``homes``.
+
+    A name that is another one at home is given as "module:name", a module itself as "module:.".
+    """
+
+    def get(name: str) -> object:
+        home = homes.get(name)
+        if home is None:
+            raise AttributeError(f"module {face!r} has no attribute {name!r}")
+        module, _, inner = home.partition(":")
+        __import__(module)
+        found = sys.modules[module]
+        value: object = found if inner == "." else getattr(found, inner or name)
+        setattr(sys.modules[face], name, value)
+        return value
+
+    def names() -> list[str]:
+        return sorted(homes)
+
+    return get, names

@@ -1,0 +1,53 @@
+"""What tests of partitions need besides: the fixture, handles, files, the ledger, the fuzzer."""
+
+from ffabric._face import lazy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ffabric.abi.ffa.options import MemoryAttributes, NotificationSources
+    from ffabric.guests.images import load as load_image
+    from ffabric.lab.fuzz.campaign import fuzz
+    from ffabric.lab.oracle.account import Ledger
+    from ffabric.machine.choices import ReplayError
+    from ffabric.pytest_plugin.plugin import Fixture
+    from ffabric.session.ffa import Blocked, BlockingFfa
+    from ffabric.session.handle import Handle
+    from ffabric.session.refusals import NotRefused
+    from ffabric.system.crash import PartitionCrashed
+    from ffabric.system.description.check import check_file
+    from ffabric.system.description.toml import read_system
+
+__all__ = [
+    "Blocked",
+    "BlockingFfa",
+    "Fixture",
+    "Handle",
+    "Ledger",
+    "MemoryAttributes",
+    "NotRefused",
+    "NotificationSources",
+    "PartitionCrashed",
+    "ReplayError",
+    "check_file",
+    "fuzz",
+    "load_image",
+    "read_system",
+]
+
+_HOMES = {
+    "Blocked": "ffabric.session.ffa",
+    "BlockingFfa": "ffabric.session.ffa",
+    "check_file": "ffabric.system.description.check",
+    "Fixture": "ffabric.pytest_plugin.plugin",
+    "fuzz": "ffabric.lab.fuzz.campaign",
+    "Handle": "ffabric.session.handle",
+    "Ledger": "ffabric.lab.oracle.account",
+    "load_image": "ffabric.guests.images:load",
+    "MemoryAttributes": "ffabric.abi.ffa.options",
+    "NotificationSources": "ffabric.abi.ffa.options",
+    "NotRefused": "ffabric.session.refusals",
+    "PartitionCrashed": "ffabric.system.crash",
+    "read_system": "ffabric.system.description.toml",
+    "ReplayError": "ffabric.machine.choices",
+}
+__getattr__, __dir__ = lazy(__name__, _HOMES)
