@@ -7,6 +7,7 @@ import pytest
 from ffabric.cli.errors import UsageError
 from ffabric.cli.fuzz import fuzz
 from ffabric.firmware.manager.manager import Manager
+from ffabric.lab.fuzz import campaign as campaigns
 from ffabric.observe.lines import Header, read_lines
 
 
@@ -60,11 +61,16 @@ def test_a_campaign_goes_on_where_it_was(capsys, tmp_path):
         fuzz(calls=3000, seed=6, state=file)
 
 
-def test_all_failures_are_listed(forgetful, capsys):
+def test_all_failures_are_listed(forgetful, capsys, monkeypatch):
+    monkeypatch.setattr(campaigns, "EPISODE", 500)
+    assert fuzz(calls=5000, processes=1, keep_going=True, json=True) == 1
+    failures = json.loads(capsys.readouterr().out)["failures"]
+    assert len(failures) >= 5  # nine in ten, over many seeds
     assert fuzz(calls=5000, processes=1, keep_going=True) == 1
     lines, rows = shown(capsys)
-    assert rows["episodes"] > "1"
-    assert sum(line.startswith("FAILED in episode") for line in lines) >= 2
+    assert int(rows["episodes"]) >= len(failures)
+    listed = [line.split()[3] for line in lines if line.startswith("FAILED in episode")]
+    assert listed == [f"{each['episode']}," for each in failures]
 
 
 def test_a_failure_comes_back_by_its_name(forgetful, capsys, tmp_path):

@@ -201,10 +201,15 @@ class Actor:
         """The address of RX, 0 if it has none."""
         return self._buffers.rx
 
-    def map_buffers(self) -> bool:
-        """FFA_RXTX_MAP of the last pages of its memory."""
+    @property
+    def buffers(self) -> list[int]:
+        """The registers of FFA_RXTX_MAP of the last pages of its memory."""
         tx = self.ram.base + self.ram.size - 2 * PAGE
-        return self.call([fid.FFA_RXTX_MAP_64, tx, tx + PAGE, 1]) and not self.failed
+        return [fid.FFA_RXTX_MAP_64, tx, tx + PAGE, 1]
+
+    def map_buffers(self) -> bool:
+        """Map the last pages of its memory; False: that fails, or has not returned yet."""
+        return self.call(self.buffers) and not self.failed
 
     def put(self, data: bytes) -> None:
         """Write into TX, if there is one."""

@@ -151,7 +151,7 @@ class Settlement:
             actor.call([hafnium.HF_INTERRUPT_DEACTIVATE, intid, intid])
 
     def _paused_for(self, ctx: ExecutionContext) -> ExecutionContext | None:
-        """A context that has stopped and that ``ctx`` may let go on."""
+        """A context that has stopped and that ``ctx`` may let go on; or its asker, who may."""
         scheduler = not ctx.secure
         for actor in self.stage.actors:
             other = actor.ctx
@@ -163,6 +163,8 @@ class Settlement:
                     asker = asker.caller
                 if asker is ctx or (scheduler and (asker is None or asker.gate is not None)):
                     return other
+                if scheduler and asker is not None and _is_elsewhere(asker, ctx):
+                    return asker
         return None
 
     def _let_the_hypervisor_reclaim(self) -> None:
@@ -202,9 +204,11 @@ class Settlement:
             if not actor.alive:
                 return False
             if actor.ready():
-                if not buffers or actor.tx or actor.map_buffers():
+                if not buffers or actor.tx:
                     return True
-                raise Discrepancy(f"{actor.name} cannot map its buffers: {actor.x[2]:#x}")
+                if not actor.map_buffers() and actor.runner.in_control:
+                    raise Discrepancy(f"{actor.name} cannot map its buffers: {actor.x[2]:#x}")
+                continue
             self._unwind()
         raise Discrepancy(f"{actor.name} does not get the PE")
 
@@ -249,8 +253,7 @@ class Settlement:
             self._prepared(first)
             first.call([psci.CPU_ON_64, pe.mpidr])
             self._prepared(actor)
-        if self._prepared(first) and not first.map_buffers():
-            raise Discrepancy(f"{first.name}, which is new, cannot map its buffers")
+        self._prepared(first, buffers=True)
         self.stage.check()
 
     def _judge_gone(self) -> None:
@@ -262,6 +265,11 @@ class Settlement:
         self.stage.check()
         self.ledger.check_tables()
         self.ledger.isolation.check_lost()
+
+
+def _is_elsewhere(asker: ExecutionContext, ctx: ExecutionContext) -> bool:
+    """Whether an SP that may run on any PE waits on another than ``ctx``."""
+    return asker.state is State.WAITING and asker.partition.up and asker.pe is not ctx.pe
 
 
 def _donated(region: Region) -> bool:

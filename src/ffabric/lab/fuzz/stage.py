@@ -121,8 +121,10 @@ class Stage:
 
     def create(self, pe: int | None = None, *, most: int = MOST_VMS) -> list[Actor]:
         """Create a VM, which ``pe`` tells the SPs about; its vCPUs. None come if it cannot be."""
-        if self.system.firmware.hypervisor is None or len(self.mortal) >= most:
+        hypervisor = self.system.firmware.hypervisor
+        if hypervisor is None or len(self.mortal) >= most:
             return []
+        hypervisor.vm_ids.begin_again()
         self._number += 1
         draft = replace(self._draft, name=f"vm{self._number}")
         try:

@@ -74,10 +74,7 @@ class Pair:
 
     def _cycles(self) -> Generator[None, None, None]:
         for actor in (self._owner, self._borrower):
-            while not actor.ready():
-                yield
-            if not actor.map_buffers():
-                raise Disturbed(f"{actor.name} could not map its buffers")
+            yield from self._must(actor, actor.buffers)
         for number in range(1 << 30):
             yield from self._cycle(number)
             self.done += 1
