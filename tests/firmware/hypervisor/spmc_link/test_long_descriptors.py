@@ -1,0 +1,90 @@
+"""A VM's descriptor that does not fit the hypervisor's own TX on its way to an SP."""
+
+import pytest
+from memory_sides import KINDS, NX, RW, World, exhaust
+
+from ffabric.abi.words import PAGE
+from ffabric.firmware.hypervisor.boot import MAILBOX_PAGES
+from ffabric.system.description.python import sp, vm
+
+ROOM = MAILBOX_PAGES * PAGE
+"""Bytes of the hypervisor's TX."""
+FITS = (ROOM - 96) // 16
+"""The most ranges that a descriptor for one borrower may have there."""
+PAGES = 12
+"""Of the buffers of VM and SP, larger than the hypervisor's."""
+
+
+class Long(World):
+    """A VM and an SP with large buffers."""
+
+    def __init__(self, ffabric):
+        vms = [vm("a", mem_size=32 << 20), "d"]
+        super().__init__(ffabric, "vm-sp", sps=[sp("b", mem_size=8 << 20), "c"], vms=vms)
+        for side in (self.a, self.b):
+            side.ffa.unmap_buffers()
+            side.ffa.map_buffers(PAGES)
+        self.firmware = self.session.system.firmware
+
+    def ranges(self, count):
+        """So many single pages, of which the VM knows the first word by their number."""
+        at = self.a.pages(2 * count)
+        found = [(at + 2 * n * PAGE, 1) for n in range(count)]
+        for n, (ipa, _) in enumerate(found):
+            self.a.memory.write(ipa, n.to_bytes(4, "little"))
+        return found
+
+    def give(self, kind, ranges):
+        """Send them, in as many fragments as the VM's own TX needs: the handle."""
+        return getattr(self.a.ffa, kind)(
+            self.b.id, ranges=ranges, permissions=0 if kind == "donate" else RW
+        )
+
+    def seen(self, handle, kind):
+        """The words that the SP finds, in the order of what it retrieves."""
+        rights = RW if kind == "share" else RW | NX
+        got = self.b.ffa.retrieve(handle, self.a.id, permissions=rights)
+        pages = [ipa + n * PAGE for ipa, count in got.ranges for n in range(count)]
+        return [int.from_bytes(self.b.memory.read(ipa, 4), "little") for ipa in pages]
+
+    @property
+    def tracked(self):
+        """How many transactions each manager has, complete or not."""
+        managers = (self.firmware.hypervisor, self.firmware.spmc)
+        return [len(each.regions.live) + len(each.regions.pending) for each in managers]
+
+
+@pytest.fixture
+def long(ffabric):
+    return Long(ffabric)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [FITS, FITS + 1, FITS + 1025])
+def test_all_pages_arrive_in_their_order(long, kind, count):
+    handle = long.give(kind, long.ranges(count))
+    assert long.seen(handle, kind) == [*range(count)]
+    if kind != "donate":
+        long.b.ffa.relinquish(handle)
+        long.a.reclaim(handle)
+        assert long.tracked == [0, 0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [FITS, FITS + 1])
+def test_what_the_spmc_refuses_of_it_comes_back_whole(ffabric, long, kind, count):
+    long.a.pages(510)  # up to the next block
+    ranges = long.ranges(count)
+    table = long.owner_table
+    before = [table.runs(ipa, 1) for ipa, _ in ranges]
+    d = long.session.vm("d").id
+    long.a.reclaim(long.a.ffa.share(d, ranges=ranges))  # the VM's tables are split, no others
+    pool = long.firmware.spmc.pool
+    taken = exhaust(pool)
+    with ffabric.refuses("abi.no_memory_for_tables"):
+        long.give(kind, ranges)
+    for pa in taken:
+        pool.free(pa)
+    assert [table.runs(ipa, 1) for ipa, _ in ranges] == before
+    assert long.tracked == [0, 0]
+    assert long.seen(long.give(kind, ranges), kind) == [*range(count)]
