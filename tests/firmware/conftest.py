@@ -48,7 +48,7 @@ def _every_verb_is_checked():
 def _every_chain_is_judged():
     """What always holds of the contexts of both worlds is looked at after each exit."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("trap", "route", "give", "interrupt"):
+        for name in ("trap", "route", "dispatch", "interrupt"):
             patch.setattr(Firmware, name, _judged(getattr(Firmware, name)))
         yield
 

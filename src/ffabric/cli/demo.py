@@ -109,7 +109,7 @@ class _View:
         printed = left = 0
         for line in scene.lines:
             if not self._full and (id(line) not in chosen or printed >= most):
-                self._reader.overlook(line)
+                self._reader.skip(line)
                 left += id(line) in chosen and isinstance(line, (Call, Return, Refuse))
                 continue
             for style, text in self._brief(line):

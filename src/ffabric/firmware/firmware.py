@@ -72,7 +72,7 @@ class Firmware:
             nxt = nxt.gate(pe, nxt)
         self.machine.schedule(pe, nxt)
 
-    def give(self, ctx: ExecutionContext) -> None:
+    def dispatch(self, ctx: ExecutionContext) -> None:
         """Let the scheduler of its world give ``ctx`` a PE.
 
         The normal world schedules both: VMs as hypervisor or kernel, SPs with FFA_RUN. An SP that
@@ -90,7 +90,7 @@ class Firmware:
             self.route(pe, interrupts.preempt(self.spmc, pe, current))
             if self._secure_on(pe) is not None:  # the normal world has something else for an SP
                 return
-        nxt = ctx.level.give(pe, ctx)
+        nxt = ctx.level.dispatch(pe, ctx)
         if nxt is not None:
             if ctx.secure:
                 self.monitor.lend(pe)

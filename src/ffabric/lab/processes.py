@@ -108,23 +108,23 @@ def _serve(function: Callable[[T], R], pipe: Connection) -> None:
 def _answers(
     workers: dict[Connection, BaseProcess], pieces: Sequence[Sequence[Any]]
 ) -> Iterator[Any]:
-    given: dict[Connection, int] = {}
+    assigned: dict[Connection, int] = {}
     done: dict[int, list[Any]] = {}
     waiting = iter(range(len(pieces)))
 
-    def give(pipe: Connection) -> None:
+    def assign(pipe: Connection) -> None:
         number = next(waiting, None)
         if number is not None:
-            given[pipe] = number
+            assigned[pipe] = number
             pipe.send(pieces[number])
 
     for pipe in workers:
-        give(pipe)
+        assign(pipe)
     for number in range(len(pieces)):
         while number not in done:
-            for pipe in (each for each in wait([*given]) if isinstance(each, Connection)):
-                done[given.pop(pipe)] = _received(pipe, workers[pipe])
-                give(pipe)
+            for pipe in (each for each in wait([*assigned]) if isinstance(each, Connection)):
+                done[assigned.pop(pipe)] = _received(pipe, workers[pipe])
+                assign(pipe)
         yield from done.pop(number)
 
 

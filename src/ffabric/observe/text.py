@@ -115,7 +115,7 @@ class Reader:
         if self._switches:
             yield from self._world()
 
-    def overlook(self, line: Record) -> None:
+    def skip(self, line: Record) -> None:
         """Take note of a line that is not to be told: what was asked decides what answers mean."""
         if isinstance(line, machine.Call):
             self._asked[line.endpoint, line.vcpu] = line.x

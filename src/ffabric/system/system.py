@@ -103,13 +103,13 @@ class Endpoint:
         ctx = self.partition.contexts[index]
         runner = self._driven(ctx)
         if not runner.in_control:
-            self.system.give(ctx)
+            self.system.dispatch(ctx)
         return runner
 
     def drive_from_start(self) -> None:
         """Leave its initialisation, too, to whoever drives it; to be called before it runs."""
         for ctx in self.partition.contexts:
-            self._driven(ctx).greeting = ()
+            self._driven(ctx).startup_calls = ()
 
     def _driven(self, ctx: ExecutionContext) -> DrivenRunner:
         if not isinstance(ctx.runner, DrivenRunner):
@@ -271,7 +271,7 @@ class System:
         """End the WFI of a VM's vCPUs, which the architecture lets happen at any time."""
         hypervisor = self.hypervisor
         for ctx in self.endpoints[name].partition.contexts:
-            if ctx.state is State.RUNNING and not hypervisor.is_away(ctx):
+            if ctx.state is State.RUNNING and not hypervisor.waits_for_secure_world(ctx):
                 hypervisor.wake(ctx)
 
     @property
@@ -345,13 +345,13 @@ class System:
         if self.failure is not None:
             raise self.failure
 
-    def give(self, ctx: ExecutionContext) -> None:
+    def dispatch(self, ctx: ExecutionContext) -> None:
         """Let the scheduler of its world give ``ctx`` a PE, and run until it has control."""
         runner = ctx.runner
         assert isinstance(runner, DrivenRunner)
         if runner.wait():
             return
-        self.firmware.give(ctx)
+        self.firmware.dispatch(ctx)
         if not runner.wait():
             if self.failure is not None:
                 raise self.failure

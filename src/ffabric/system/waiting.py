@@ -95,10 +95,10 @@ def _starting(_system: System, ctx: ExecutionContext) -> str:
 def _running(system: System, ctx: ExecutionContext) -> str:
     if ctx.model is Model.SP_INIT:
         return _starting(system, ctx)
-    asker = ctx.caller
-    if asker is None:
+    requester = ctx.caller
+    if requester is None:
         return _idle(ctx)
-    whom = asker.name if asker.gate is None else "the normal world"
+    whom = requester.name if requester.gate is None else "the normal world"
     return f"{_idle(ctx)}, while {whom} waits for it"
 
 

@@ -30,7 +30,7 @@ ROOMS = (version, features, discovery, mailbox, direct, indirect, cycles, notifi
 CALLS = CallTable(
     *(room.HANDLERS for room in (*ROOMS, send, retrieve, permissions, secondary, console))
 )
-PHYSICAL_CALLS = CallTable(besides=CALLS.handlers, at=fid.Instance.NS_PHYSICAL)
+PHYSICAL_CALLS = CallTable(always=CALLS.handlers, at=fid.Instance.NS_PHYSICAL)
 
 TABLES, RAM = 0x1000_0000, 0x4000_0000
 PAGES = 48  # per partition: 16 pages each for TX and RX, and 16 more
@@ -171,7 +171,7 @@ class Elsewhere:
     def speaks_for(self, partition, sender):
         return not sender & 0x8000 if partition.gateway else sender == partition.id
 
-    def partitions(self, asker, *, in_registers):
+    def partitions(self, requester, *, in_registers):
         known = self.bench.foreign
         return known if in_registers else [each for each in known if each.id < 0xFFC0]
 

@@ -82,20 +82,20 @@ def test_an_orphan_is_interrupted_for_whoever_runs_it(chain):
 
 def test_the_scheduler_from_outside_gives_no_cycles_to_who_serves_another_sp(chain):
     with pytest.raises(Stalled):
-        chain.session.system.give(chain.b.ctx)
-    chain.session.system.give(chain.a.ctx)
+        chain.session.system.dispatch(chain.b.ctx)
+    chain.session.system.dispatch(chain.a.ctx)
     assert chain.a.has_control
 
 
 def test_a_pe_that_is_off_runs_nothing(ffabric):
     session = boot(ffabric, ["a"], ["k"], hypervisor=False)
     kernel, a = Link(session, "k"), Link(session, "a")
-    session.system.give(a.ctx)
+    session.system.dispatch(a.ctx)
     a.wait()
     kernel.leave(psci.CPU_OFF)
     assert kernel.state is State.OFF
     with pytest.raises(Stalled):
-        session.system.give(a.ctx)
+        session.system.dispatch(a.ctx)
 
 
 class Scheduled:
@@ -106,9 +106,9 @@ class Scheduled:
         self.session = boot(ffabric, [], vms)
         self.s, self.w, self.o = (Link(self.session, name) for name in "swo")
         for link in (self.w, self.o):
-            self.session.system.give(link.ctx)
+            self.session.system.dispatch(link.ctx)
             link.leave(fid.FFA_MSG_WAIT)
-        self.session.system.give(self.s.ctx)
+        self.session.system.dispatch(self.s.ctx)
         self.s.leave(fid.FFA_RUN, self.w.word)
         assert self.w.has_control
 
@@ -132,7 +132,7 @@ def test_a_vm_that_waits_does_not_bring_a_dead_lender_back(ffabric):
     assert rig.w.has_control
     rig.w.leave(fid.FFA_MSG_WAIT)
     assert (rig.s.state, rig.w.state) == (State.ABORTED, WAITING)
-    rig.session.system.give(rig.o.ctx)
+    rig.session.system.dispatch(rig.o.ctx)
     assert rig.o.has_control
 
 

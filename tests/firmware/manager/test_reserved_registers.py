@@ -54,7 +54,7 @@ def bench(one_bench):
 def caller(request, bench, listener):
     partition = bench.partitions.get(0x8001) or bench.add(0x8001)
     handlers = dict.fromkeys(fid.FUNCTIONS, listener)
-    partition.calls = CallTable(besides=handlers, at=request.param)
+    partition.calls = CallTable(always=handlers, at=request.param)
     partition.version = V1_2
     return partition
 

@@ -212,7 +212,7 @@ def test_who_is_interrupted_is_not_run_on_another_pe(ffabric):
 def test_who_is_interrupted_gets_no_cycles_from_the_scheduler(ffabric):
     rig = Interrupted(ffabric)
     firmware = rig.v[0].session.system.firmware
-    assert firmware.spmc.give(rig.v[1].ctx.pe, rig.u.ctx) is None
+    assert firmware.spmc.dispatch(rig.v[1].ctx.pe, rig.u.ctx) is None
     rig.handle()
     assert rig.u.has_control
 

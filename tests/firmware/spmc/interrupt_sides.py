@@ -75,8 +75,8 @@ class Rig:
 
     def chain(self, *links):
         """Each asks the next; the last has control."""
-        for asker, other in pairwise(links):
-            asker.ask(other)
+        for requester, other in pairwise(links):
+            requester.ask(other)
         return links[-1]
 
     def raise_(self, *servers):

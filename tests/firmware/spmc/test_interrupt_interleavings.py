@@ -118,8 +118,8 @@ class World(Rig):
         link = self.in_control()
         running = [each for each in self.servers if each.state is RUNNING]
         assert running == ([] if link is self.v else [link])
-        asker = link.ctx.caller
-        assert asker is None or asker.callee is link.ctx
+        requester = link.ctx.caller
+        assert requester is None or requester.callee is link.ctx
         if link is not self.v:
             assert interrupts.mask(link.ctx) in interrupts.Mask
 
@@ -148,8 +148,10 @@ class World(Rig):
     def next_link(self, link):
         """Who has stopped and is to go on by FFA_RUN of ``link``."""
         for each in self.servers:
-            asker = each.ctx.caller
-            mine = asker is link.ctx or (link is self.v and asker is not None and asker.gate)
+            requester = each.ctx.caller
+            mine = requester is link.ctx or (
+                link is self.v and requester is not None and requester.gate
+            )
             if mine and each.state in (PREEMPTED, BLOCKED):
                 return each
         return None

@@ -226,19 +226,19 @@ def test_an_s_el0_sp_gets_the_number_of_its_interrupt(ffabric):
 @pytest.mark.parametrize("requester", ["v", "b"])
 def test_a_response_waits_until_the_interrupts_are_handled(rig, requester):
     v, a, b, _, _ = rig.v, *rig.servers
-    asker = v if requester == "v" else b
-    rig.chain(*((v, a) if asker is v else (v, b, a)))
+    requester = v if requester == "v" else b
+    rig.chain(*((v, a) if requester is v else (v, b, a)))
     rig.raise_(a)
     rig.step(a)
-    a.call(*message(a, asker, (7,), RESP))
+    a.call(*message(a, requester, (7,), RESP))
     assert a.is_told
-    assert not asker.has_control
+    assert not requester.has_control
     a.get()
     a.wait()
-    assert asker.has_control
-    assert asker.x[:4] == [RESP, a.id << 16 | asker.id, 0, 7]
-    asker.ask(a, 8)
-    assert a.x[:4] == [REQ, asker.id << 16 | a.id, 0, 8]
+    assert requester.has_control
+    assert requester.x[:4] == [RESP, a.id << 16 | requester.id, 0, 7]
+    requester.ask(a, 8)
+    assert a.x[:4] == [REQ, requester.id << 16 | a.id, 0, 8]
 
 
 def test_who_waits_with_an_interrupt_pending_is_told_again(rig):

@@ -159,7 +159,7 @@ class Walk:
         """The scheduler of its world gives some vCPU a PE."""
         link = self.other()
         if link.partition.alive and link.ctx.pe is not None:
-            self.system.give(link.ctx)
+            self.system.dispatch(link.ctx)
 
     def raise_secure(self):
         """A device of an SP wants something, on some PE."""

@@ -124,7 +124,7 @@ def test_what_the_firmware_raises_is_a_failure(monkeypatch):
 
 
 def test_the_first_failure_ends_a_campaign(monkeypatch):
-    monkeypatch.setattr(reclaim, "take_back", lambda *given, **options: None)
+    monkeypatch.setattr(reclaim, "return_to_owner", lambda *given, **options: None)
     played = [*campaign(State(Plan(CALLS, 1, 50_000)), 1)]
     assert [each.failure is not None for each in played] == [False] * (len(played) - 1) + [True]
 
@@ -132,7 +132,7 @@ def test_the_first_failure_ends_a_campaign(monkeypatch):
 def test_failures_may_be_collected(monkeypatch):
     monkeypatch.setattr(campaigns, "EPISODE", 500)
     monkeypatch.setattr(campaigns, "MOST_FAILURES", 2)
-    monkeypatch.setattr(reclaim, "take_back", lambda *given, **options: None)
+    monkeypatch.setattr(reclaim, "return_to_owner", lambda *given, **options: None)
     state = State(Plan(CALLS, 1, 1500))
     played = [*campaign(state, 1, keep_going=True)]
     assert state.failed == sum(each.failure is not None for each in played) > 2

@@ -160,7 +160,7 @@ def test_it_follows_a_call_whose_answer_is_on_the_way(monkeypatch, watched):
     )
     handle = v.lend("a", ipa=page)
     system.ledger.check()
-    assert [*system.ledger.given] == [handle]
+    assert [*system.ledger.transactions] == [handle]
 
 
 def test_it_follows_permissions(watched):
@@ -195,7 +195,7 @@ def test_a_lender_that_keeps_access(monkeypatch, watched, owner, borrower):
 @pytest.mark.parametrize(("owner", "borrower"), PAIRS)
 def test_a_borrower_that_keeps_access(monkeypatch, watched, owner, borrower):
     monkeypatch.setattr(
-        reclaim, "take_from", lambda pm, r, borrower, **_: setattr(borrower, "held", None)
+        reclaim, "end_access", lambda pm, r, borrower, **_: setattr(borrower, "held", None)
     )
     assert "history says 0x0" in found(watched(), "share", owner, borrower)
 

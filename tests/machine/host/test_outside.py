@@ -96,16 +96,16 @@ def test_who_only_answers_is_not_waited_for_but_served(machine, ends):
     near, far = ends
     outside, served = Outside(), []
     outside.watch(near.fileno(), lambda: served.append(near.recv(9)))
-    outside.rest(near.fileno())
+    outside.expect_none(near.fileno())
     machine.outside = outside
     far.send(b"x")
     machine.run()
     assert (machine.clock.now, served) == (0, [b"x"])
-    outside.rouse(near.fileno())
+    outside.expect_work(near.fileno())
     assert outside
-    outside.rest(near.fileno())
+    outside.expect_none(near.fileno())
     outside.unwatch(near.fileno())
-    outside.rest(near.fileno())
+    outside.expect_none(near.fileno())
     assert not outside
     outside.watch(near.fileno(), lambda: None)
     assert outside

@@ -110,6 +110,6 @@ VM_CALLS = CallTable(*_ROOMS, at=Instance.NS_VIRTUAL, without=_INFO)
 """Any VM."""
 
 SCHEDULER_CALLS = CallTable(
-    *_ROOMS, at=Instance.NS_VIRTUAL, besides=dict.fromkeys(_BITMAPS, _bitmap)
+    *_ROOMS, at=Instance.NS_VIRTUAL, always=dict.fromkeys(_BITMAPS, _bitmap)
 )
 """The VM that is the primary scheduler (manifest: has-primary-scheduler): it gets the SRI."""

@@ -98,7 +98,15 @@ class Cpu:
 class Retried:
     """What SPs were too busy for (`spmc_link/retried.py`)."""
 
-    __slots__ = ("is_due", "messages", "orphans", "receivers", "telling", "timer_is_set", "untried")
+    __slots__ = (
+        "announcing",
+        "is_due",
+        "messages",
+        "orphans",
+        "receivers",
+        "timer_is_set",
+        "untried",
+    )
 
     def __init__(self) -> None:
         self.messages: dict[int, deque[tuple[int, int]]] = {}
@@ -107,7 +115,7 @@ class Retried:
         """SPs' contexts (id << 16 | index) with notifications that were busy when the SRI came."""
         self.orphans: deque[Region] = deque()
         """Regions of dead VMs that the SPMC has not given back: nobody owns them."""
-        self.telling: set[int] = set()
+        self.announcing: set[int] = set()
         """SPs that are being sent a message right now, on some PE."""
         self.is_due = False
         """Messages and receivers are about to be tried again."""
@@ -212,7 +220,7 @@ class Hypervisor(Manager):
         if pe.on and not busy and self.monitor.cpus[pe.index].is_started:
             self.machine.schedule(pe, self.schedule(pe))
 
-    def is_away(self, ctx: ExecutionContext) -> bool:
+    def waits_for_secure_world(self, ctx: ExecutionContext) -> bool:
         """Whether ``ctx`` waits for the secure world, or for a sequence."""
         return any(ctx is cpu.caller for cpu in self.cpus)
 

@@ -94,12 +94,12 @@ def schedule_receivers(hypervisor: Hypervisor, pe: PE) -> Steps:
             else:
                 here = pe.index if hypervisor.is_multiprocessor(receiver.endpoint) else 0
                 for vcpu in receiver.vcpus or (here,):
-                    yield from _run_at_home(hypervisor, pack_ids(receiver.endpoint, vcpu), pe)
+                    yield from _run_on_its_pe(hypervisor, pack_ids(receiver.endpoint, vcpu), pe)
         if not pending.more:
             break
 
 
-def _run_at_home(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
+def _run_on_its_pe(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
     """Give cycles to a context of an SP: one of an MP SP is pinned to a PE, others come here."""
     sp, vcpu = unpack_ids(target)
     there = hypervisor.machine.pes[vcpu] if hypervisor.is_multiprocessor(sp) else pe
@@ -125,7 +125,7 @@ def retry(hypervisor: Hypervisor, pe: PE) -> Steps:
     """Receivers that were busy when the SRI came: give them their cycles now, if they can run."""
     targets, hypervisor.retried.receivers = hypervisor.retried.receivers, []
     for target in dict.fromkeys(targets):
-        yield from _run_at_home(hypervisor, target, pe)
+        yield from _run_on_its_pe(hypervisor, target, pe)
 
 
 def raise_npi(hypervisor: Hypervisor, vm_id: int, vcpu: int | None) -> None:

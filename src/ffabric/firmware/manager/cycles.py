@@ -178,13 +178,15 @@ def judge_run(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
     waiting = state is State.WAITING and scheduler
     if not waiting and state is not State.PREEMPTED and not ctx.yielded:
         refuse(RUN_STATE, got=state.value, expected="WAITING, PREEMPTED or yielded")
-    asker = waiter(ctx)
-    if asker is not None and ctx.model is Model.RUN and asker.partition is caller.partition:
+    requester = waiter(ctx)
+    if requester is not None and ctx.model is Model.RUN and requester.partition is caller.partition:
         return
-    if asker is not None and ctx.pe is not pe:
+    if requester is not None and ctx.pe is not pe:
         refuse(RUN_CHAIN, got=pe.index, expected=ctx.pe.index if ctx.pe else None)
-    if asker is not caller and not (scheduler and asker is None):
-        refuse(RUN_CALLER, got=caller.name, expected=asker.name if asker else "the scheduler")
+    if requester is not caller and not (scheduler and requester is None):
+        refuse(
+            RUN_CALLER, got=caller.name, expected=requester.name if requester else "the scheduler"
+        )
 
 
 def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -196,13 +198,13 @@ def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     return pm.scheduler.wait(pe, caller)
 
 
-def give_back(pm: Manager, pe: PE, ctx: ExecutionContext, asker: ExecutionContext) -> Next:
-    """`ctx` is done with what `asker` lent it cycles for, and becomes WAITING: who runs next?"""
-    if asker.state is State.ABORTED:
+def return_cycles(pm: Manager, pe: PE, ctx: ExecutionContext, requester: ExecutionContext) -> Next:
+    """`ctx` has answered `requester`, which lent it cycles, and becomes WAITING: who runs next?"""
+    if requester.state is State.ABORTED:
         ctx.wait()
-        return unwind(pm, pe, asker)
-    ctx.answer(asker, pe)
-    return asker
+        return unwind(pm, pe, requester)
+    ctx.answer(requester, pe)
+    return requester
 
 
 def retains_rx(caller: ExecutionContext) -> bool:
@@ -214,16 +216,16 @@ def yield_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_YIELD: the cycles go back to whoever lent them, who may FFA_RUN the context later."""
     x = caller.x
     runtime_model.check(caller, runtime_model.YIELD)
-    asker = caller.caller
-    if asker is None:
+    requester = caller.caller
+    if requester is None:
         reply.success(x)
         return pm.scheduler.yielded(pe, caller)
-    asker.x[0:8] = (fid.FFA_YIELD, _word(caller), x[2], x[3], 0, 0, 0, 0)
-    if asker.state is State.ABORTED:
+    requester.x[0:8] = (fid.FFA_YIELD, _word(caller), x[2], x[3], 0, 0, 0, 0)
+    if requester.state is State.ABORTED:
         caller.yield_to(None, pe)
-        return unwind(pm, pe, asker)
-    caller.yield_to(asker, pe)
-    return asker
+        return unwind(pm, pe, requester)
+    caller.yield_to(requester, pe)
+    return requester
 
 
 def error(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -251,13 +253,13 @@ def unwind(pm: Manager, pe: PE, ctx: ExecutionContext) -> Next:
     link = ctx.callee
     if link is not None and link.caller is ctx and last(link).state is State.PREEMPTED:
         return _go_on(pm, pe, last(link))
-    while (asker := ctx.leave_chain()) is not None:
-        if asker.state is not State.ABORTED:
-            reply.error(asker.x, Status.ABORTED)
-            asker.regain(pe)
-            return asker
-        ctx = asker
-    return pm.scheduler.nobody_waits(pe, ctx)
+    while (requester := ctx.leave_chain()) is not None:
+        if requester.state is not State.ABORTED:
+            reply.error(requester.x, Status.ABORTED)
+            requester.regain(pe)
+            return requester
+        ctx = requester
+    return pm.scheduler.unrequested(pe, ctx)
 
 
 def stop(partition: Partition, reason: str) -> None:

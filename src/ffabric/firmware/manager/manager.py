@@ -178,9 +178,9 @@ class Manager:
         else:
             reply.error(caller.x, broken.status)
 
-    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+    def dispatch(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The scheduler gives `pe` to `ctx`; None: it cannot run now."""
-        return self.scheduler.give(pe, ctx)
+        return self.scheduler.dispatch(pe, ctx)
 
     def switch(self, pe: PE, nxt: Next) -> None:
         """Let ``pe`` run ``nxt``; not to be called for the PE whose exit is being handled."""

@@ -38,8 +38,8 @@ class Peer(Protocol):
     def speaks_for(self, partition: Partition, sender: int) -> bool:
         """Whether `partition` may call in the name of endpoint `sender`."""
 
-    def partitions(self, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
-        """What `asker` may discover of the partitions there, one entry per UUID."""
+    def partitions(self, requester: Partition, *, in_registers: bool) -> list[PartitionInfo]:
+        """What `requester` may discover of the partitions there, one entry per UUID."""
 
     def services(self, wanted: UUID) -> list[PartitionInfo]:
         """More of the partitions there: those that were named for a UUID when asked."""
@@ -123,10 +123,10 @@ class Scheduler(Protocol):
     def failed(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The partition of `ctx`, which has the PE, has just ABORTED: who runs next?"""
 
-    def nobody_waits(self, pe: PE, ctx: ExecutionContext) -> Next:
+    def unrequested(self, pe: PE, ctx: ExecutionContext) -> Next:
         """`ctx` has ABORTED and nobody waits for it: who runs next?"""
 
-    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+    def dispatch(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The scheduler gives `pe` to `ctx`; None: it cannot run now."""
 
     def entering(self, pe: PE, ctx: ExecutionContext) -> None:

@@ -163,7 +163,7 @@ class Dispatcher:
         self.interrupt(ctx, self.machine.gic.pending(pe.index))
         return ctx
 
-    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+    def dispatch(self, pe: PE, ctx: ExecutionContext) -> Next:
         """It runs when the normal world calls it."""
         return ctx if pe.current is ctx else None
 
@@ -247,7 +247,7 @@ class Dispatcher:
         """The trusted OS is gone: whoever waits for it, and whoever calls it later, is told so."""
         ctx.abort()
         if self.partition.alive:
-            self._mourn(pe, ctx, why)
+            self._report_death(pe, ctx, why)
         caller, self._callers[pe.index] = self._callers[pe.index], None
         if caller is not None:
             caller.x[0] = UNKNOWN
@@ -258,7 +258,7 @@ class Dispatcher:
         self.monitor.to_normal(pe)
         return self.monitor.resumed(pe)
 
-    def _mourn(self, pe: PE, ctx: ExecutionContext, why: str) -> None:
+    def _report_death(self, pe: PE, ctx: ExecutionContext, why: str) -> None:
         self.partition.alive = False
         self.partition.fate = why
         if self.tracer is not None:

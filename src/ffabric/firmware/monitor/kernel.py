@@ -48,7 +48,7 @@ class Kernel:
     def leave(self, pe: PE) -> None:
         """Nothing is to be remembered: a PE has one context."""
 
-    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+    def dispatch(self, pe: PE, ctx: ExecutionContext) -> Next:
         """It runs whenever the normal world has the PE."""
         return ctx if pe.current is ctx else None
 

@@ -112,9 +112,9 @@ class Monitor:
         if cpu.is_lent or gate.x[0] == fid.FFA_NORMAL_WORLD_RESUME:
             cpu.is_lent = False
             return normal.resumed(pe)
-        asker = normal.gates[pe.index]
-        asker.x[:] = gate.x
-        return normal.returned(pe, asker)
+        requester = normal.gates[pe.index]
+        requester.x[:] = gate.x
+        return normal.returned(pe, requester)
 
     def enter_normal(self, pe: PE) -> Next:
         """The secure world of ``pe`` is ready: start the normal world."""

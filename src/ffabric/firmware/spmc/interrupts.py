@@ -135,13 +135,13 @@ def non_secure(spmc: Spmc, pe: PE, running: ExecutionContext) -> Next:
 
 def preempt(spmc: Spmc, pe: PE, running: ExecutionContext) -> ExecutionContext:
     """``running`` stops where it is; whoever waits for it has the PE and can FFA_RUN it."""
-    asker = cycles.waiter(running)
-    assert asker is not None
+    requester = cycles.waiter(running)
+    assert requester is not None
     if spmc.tracer is not None and not pe.idle:
         spmc.machine.break_off(running, events.preemption(pe, running))
-    reply.interrupt(asker.x, pack_ids(running.partition.id, running.index))
-    running.preempt(asker, pe)
-    return asker
+    reply.interrupt(requester.x, pack_ids(running.partition.id, running.index))
+    running.preempt(requester, pe)
+    return requester
 
 
 def secure(spmc: Spmc, pe: PE, intid: int, running: ExecutionContext) -> Next:

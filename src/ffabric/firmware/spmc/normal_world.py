@@ -58,9 +58,9 @@ class NormalWorldPeer:
             return not sender & SECURE_BIT
         return sender == partition.id
 
-    def partitions(self, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
+    def partitions(self, requester: Partition, *, in_registers: bool) -> list[PartitionInfo]:
         """The logical partitions at EL3: SPs may discover them, and EL3 writes into no RX."""
-        return [] if asker.gateway or not in_registers else self._logical.describe()
+        return [] if requester.gateway or not in_registers else self._logical.describe()
 
     def services(self, wanted: UUID) -> list[PartitionInfo]:
         """None: the normal world names no services to SPs."""

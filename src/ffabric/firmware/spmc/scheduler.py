@@ -97,13 +97,13 @@ class SecureScheduler:
     def wait(self, pe: PE, ctx: ExecutionContext) -> Next:
         """FFA_MSG_WAIT of an SP: what follows depends on why it ran."""
         spmc = self._spmc
-        asker = ctx.caller
-        if asker is None:
+        requester = ctx.caller
+        if requester is None:
             ctx.wait()
             nxt = interrupts.done(spmc, pe, ctx)
         else:
-            asker.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
-            nxt = cycles.give_back(spmc, pe, ctx, asker)
+            requester.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
+            nxt = cycles.return_cycles(spmc, pe, ctx, requester)
         if ctx.attention:
             nxt = interrupts.entered_waiting(spmc, pe, ctx, nxt)
         return nxt if nxt is not None else self.boot(pe)
@@ -125,11 +125,11 @@ class SecureScheduler:
                 spmc.switch(other.pe, cycles.unwind(spmc, other.pe, other))
         return cycles.unwind(spmc, pe, ctx)
 
-    def nobody_waits(self, pe: PE, ctx: ExecutionContext) -> Next:
+    def unrequested(self, pe: PE, ctx: ExecutionContext) -> Next:
         """An SP failed: booting goes on with the next, an interrupted context goes on."""
         return interrupts.done(self._spmc, pe, ctx) or self.boot(pe)
 
-    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+    def dispatch(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The normal world's scheduler lends cycles to ``ctx`` of an SP, as FFA_RUN would."""
         gate = self.gates[pe.index]
         try:

@@ -28,7 +28,7 @@ class CallTable(Generic[AnyHandler]):
     """The handlers of one FF-A instance, by function ID.
 
     It offers those of ``rooms`` that the specification lets a caller make ``at`` the instance, but
-    for ``without``; and ``besides``, whatever it says. FFA_FEATURES answers from the same table.
+    for ``without``; and ``always``, whatever it says. FFA_FEATURES answers from the same table.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class CallTable(Generic[AnyHandler]):
         *rooms: Mapping[int, AnyHandler],
         at: Instance | None = None,
         without: frozenset[int] = frozenset(),
-        besides: Mapping[int, AnyHandler] | None = None,
+        always: Mapping[int, AnyHandler] | None = None,
     ) -> None:
         self.virtual = at is not Instance.NS_PHYSICAL
         """Whether fields that a hypervisor fills are reserved here."""
@@ -45,7 +45,7 @@ class CallTable(Generic[AnyHandler]):
             for room in rooms
             for function, handler in room.items()
             if function not in without and _may_be_called(function, at)
-        } | dict(besides or {})
+        } | dict(always or {})
         self.by_version = {version: self._entries(version) for version in VERSIONS}
         """By version of the Framework: function ID -> `Entry`."""
 

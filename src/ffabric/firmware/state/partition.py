@@ -25,7 +25,7 @@ class Level(Protocol):
     def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
         """Handle an exit of `ctx`; what `pe` runs next."""
 
-    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+    def dispatch(self, pe: PE, ctx: ExecutionContext) -> Next:
         """Let the scheduler of its world give `pe` to `ctx`; None: it cannot run now."""
 
 

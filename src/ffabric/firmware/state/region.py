@@ -263,7 +263,7 @@ class Regions:
         held[0] += 1
         held[1] += region.declared_ranges
 
-    def settle(self, region: Region) -> None:
+    def complete(self, region: Region) -> None:
         """Track ``region`` as complete: under the handle that its fragments had, or a new one."""
         if self.pending.get(region.handle) is region:
             self.live[region.handle] = self.pending.pop(region.handle)

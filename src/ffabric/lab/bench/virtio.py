@@ -227,7 +227,7 @@ def _bare_daemon(front_end: FrontEnd, size: int) -> Rig:
     front_end.add(Region(0, len(reader.memory.bytes), reader.memory.fd, 0))
     desc, avail, used, _ = ring.layout(_QUEUE)
     front_end.start(0, _QUEUE, desc=desc, avail=avail, used=used)
-    front_end.channel.settle()
+    front_end.channel.complete()
     return reader.rig(partial(front_end.kick, 0), perf_counter)
 
 

@@ -57,7 +57,7 @@ class _Vcpu:
         self.ctx = ctx
         self.runner = runner
         self.conduit = endpoint.vcpu(ctx).conduit
-        self.greeting, runner.greeting = runner.greeting, ()
+        self.startup_calls, runner.startup_calls = runner.startup_calls, ()
         self.kernel = endpoint.partition.stage2 is None
         """It is a vCPU of the OS kernel of a system without a hypervisor."""
         self.by_itself = False
@@ -256,17 +256,17 @@ class Player:
         self._move(vcpu, call)
         if not vcpu.runner.in_control:
             self._wake(vcpu)
-            self._give(vcpu)
+            self._dispatch(vcpu)
         if vcpu in self._pending:
             self._pending.remove(vcpu)
             answer = self._resume(vcpu, call)
             if not vcpu.by_itself:
                 before.append(answer)
 
-    def _give(self, vcpu: _Vcpu) -> None:
+    def _dispatch(self, vcpu: _Vcpu) -> None:
         """Let the scheduler give it the PE."""
         try:
-            self.system.give(vcpu.ctx)
+            self.system.dispatch(vcpu.ctx)
         except Stalled:
             raise Unable(self._why(vcpu)) from None
 
@@ -299,11 +299,11 @@ class Player:
             )
             if other is None:
                 return
-            self._greet(other)
+            self._make_startup_calls(other)
 
-    def _greet(self, sp: _Vcpu) -> None:
+    def _make_startup_calls(self, sp: _Vcpu) -> None:
         """The calls with which an SP ends its initialisation, unless it has made them."""
-        for registers in sp.greeting:
+        for registers in sp.startup_calls:
             registered = sp_of(sp.endpoint.partition).secondary_entry is not None
             if registers[0] in _REGISTER and registered:
                 continue

@@ -78,7 +78,7 @@ class Disk(Stage):
     def _tell(self) -> Iterator[str]:
         """What the VM has to tell since it was asked last."""
         host = self.software("host")
-        expect("whether the VM came to an end", bool(host.facts), wanted=True)
+        expect("whether the VM came to an end", bool(host.facts), expected=True)
         yield from host.facts
         host.facts = []
 

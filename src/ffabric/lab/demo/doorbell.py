@@ -113,7 +113,7 @@ class Doorbell(Stage):
             self.run()
         expect("interrupts handled before the VMM runs", handled, [1])
         signals = vmm.events[0].read()
-        expect("whether the eventfd was signalled", signals > 0, wanted=True)
+        expect("whether the eventfd was signalled", signals > 0, expected=True)
         vmm.irq_line(vmm.npi)
         self.run()
         expect("interrupts handled", handled, [1, 2])

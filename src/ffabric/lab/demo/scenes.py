@@ -147,7 +147,7 @@ class Demo(Stage):
 
     def judge_death(self) -> Iterator[str]:
         """Nothing of Bob is left."""
-        expect("bob", "bob" in self.system.endpoints, wanted=False)
+        expect("bob", "bob" in self.system.endpoints, expected=False)
         expect("transactions left", self._regions(), [])
         notary = self.software("notary")
         expect("sums", notary.sums, SUMS)
@@ -167,7 +167,7 @@ class Demo(Stage):
         bobs = {each.pa for each in self.bob.spec.memory}
         hers = [each.pa for each in carol.spec.memory]
         inherited = len(bobs.intersection(hers))
-        expect("whether she has memory of bob's", inherited > 0, wanted=True)
+        expect("whether she has memory of bob's", inherited > 0, expected=True)
         yield f"carol is VM 3; {inherited} of the {len(hers)} blocks of her memory were bob's"
 
     def _regions(self) -> list[int]:

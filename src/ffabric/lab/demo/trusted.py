@@ -149,7 +149,9 @@ class Trusted(Stage):
     def stranger(self) -> Iterator[str]:
         """A VM after another one's session."""
         alice, bob = self.software("alice"), self.software("bob")
-        expect("whether the sessions have other numbers", alice.session != bob.session, wanted=True)
+        expect(
+            "whether the sessions have other numbers", alice.session != bob.session, expected=True
+        )
         bob.stranger = alice.session
         yield from self._cue(bob="intrude")
 

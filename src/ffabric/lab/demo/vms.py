@@ -49,10 +49,10 @@ class DemoFailed(AssertionError):  # noqa: N818 - what an assertion says
     """Something in the demo is not as it must be."""
 
 
-def expect(what: str, got: object, wanted: object) -> None:
+def expect(what: str, got: object, expected: object) -> None:
     """Every step checks itself."""
-    if got != wanted:
-        raise DemoFailed(f"{what}: {got!r}, expected {wanted!r}")
+    if got != expected:
+        raise DemoFailed(f"{what}: {got!r}, expected {expected!r}")
 
 
 async def insist(ffa: Ffa, call: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -174,17 +174,17 @@ class Alice(Actor):
 
         lent = await ffa.lend(vault, ipa=ipa, pages=1)
         answer = await self.ask(ffa, "vault", TAKE, lent, RW_NX)
-        expect("access to lent memory", _reaches(ffa, ipa), wanted=False)
+        expect("access to lent memory", _reaches(ffa, ipa), expected=False)
         await self.ask(ffa, "vault", GIVE_BACK, lent)
         await ffa.reclaim(lent)
-        expect("access to reclaimed memory", _reaches(ffa, ipa), wanted=True)
+        expect("access to reclaimed memory", _reaches(ffa, ipa), expected=True)
         ffa.memory.write64(ipa, 0xA11CE)
         self.notes.append("lent: alice faults there while the vault has it")
         self.notes.append("reclaimed: a reclaim restores what she had, she reads and writes there")
 
         donated = await ffa.donate(vault, ipa=ipa, pages=1)
         await self.ask(ffa, "vault", TAKE, donated, RW_NX)
-        expect("access to donated memory", _reaches(ffa, ipa), wanted=False)
+        expect("access to donated memory", _reaches(ffa, ipa), expected=False)
         self.notes.append("donated: the page is the vault's for good")
 
     async def refusals(self, ffa: Ffa) -> None:
@@ -258,7 +258,7 @@ class Carol(Actor):
         """Nothing of anybody is in her memory."""
         await self.learn(await ffa.partition_info_regs())
         for ipa in range(ffa.ram.base, ffa.ram.base + ffa.ram.size, BLOCK):
-            expect("fresh memory", ffa.memory.read(ipa, BLOCK) == bytes(BLOCK), wanted=True)
+            expect("fresh memory", ffa.memory.read(ipa, BLOCK) == bytes(BLOCK), expected=True)
         answer = await self.ask(ffa, "adder", 19, 23)
         expect("19 + 23", answer.payload[0], 42)
         self.notes.append("her memory is clean, and the adder answers her: 19 + 23 is 42")

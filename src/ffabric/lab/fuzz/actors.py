@@ -103,7 +103,7 @@ class Actor:
             if self._asleep:
                 self._wake()
             if not self.runner.wait():
-                self.system.firmware.give(self.ctx)
+                self.system.firmware.dispatch(self.ctx)
                 return self.runner.wait()
         return True
 

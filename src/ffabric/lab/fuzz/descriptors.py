@@ -107,7 +107,7 @@ class Descriptors:
         base = self._actor.ram.base
         own = [base + n * PAGE for n in range(ARENA)]
         if random.random() < 0.2:
-            own += [ipa for given in self._borrowed() for ipa in given]
+            own += [ipa for known in self._borrowed() for ipa in known]
         count = random.choice((1, 1, 1, 2, 3, 5))
         if random.random() < 0.5:
             return [(ipa, 1) for ipa in random.sample(own, count)]
@@ -115,22 +115,24 @@ class Descriptors:
 
     def _borrowed(self) -> list[list[int]]:
         me = self._actor.id
-        return [each.holders[me] for each in self._ledger.given.values() if me in each.holders]
+        return [
+            each.holders[me] for each in self._ledger.transactions.values() if me in each.holders
+        ]
 
     # Borrowing
 
     def _retrieve(self, damaged: bool) -> list[int]:
         random, actor = self._random, self._actor
-        given = self._ledger.given
+        known = self._ledger.transactions
         mine = [
             handle
-            for handle, each in given.items()
+            for handle, each in known.items()
             if actor.id in each.offers and actor.id not in each.holders
         ]
         if not mine or random.random() < 0.1:
-            mine = [*given] or [random.choice(BOUNDARIES)]
+            mine = [*known] or [random.choice(BOUNDARIES)]
         handle = random.choice(mine)
-        each = given.get(handle)
+        each = known.get(handle)
         offers = each.offers if each else {actor.id: RW}
         single = each is not None and each.kind != SHARE and len(offers) == 1
         donated = each is not None and each.kind == DONATE
@@ -152,9 +154,9 @@ class Descriptors:
 
     def _relinquish(self, damaged: bool) -> list[int]:
         random, actor = self._random, self._actor
-        held = [h for h, each in self._ledger.given.items() if actor.id in each.holders]
+        held = [h for h, each in self._ledger.transactions.items() if actor.id in each.holders]
         if not held or random.random() < 0.1:
-            held = [*self._ledger.given] or [0]
+            held = [*self._ledger.transactions] or [0]
         flags = random.choice((0, 0, 0, mem.FLAG_CLEAR))
         request = abi.Relinquish(random.choice(held), flags, [actor.id])
         data = bytearray(abi.build_relinquish(request))
@@ -165,9 +167,9 @@ class Descriptors:
 
     def _reclaim(self, damaged: bool) -> list[int]:
         random, actor = self._random, self._actor
-        mine = [h for h, each in self._ledger.given.items() if each.owner.id == actor.id]
+        mine = [h for h, each in self._ledger.transactions.items() if each.owner.id == actor.id]
         if not mine or damaged:
-            mine = [*self._ledger.given] or [random.choice(BOUNDARIES)]
+            mine = [*self._ledger.transactions] or [random.choice(BOUNDARIES)]
         handle = random.choice(mine)
         flags = random.choice((0, 0, 0, mem.FLAG_CLEAR, mem.FLAG_TIME_SLICE))
         if damaged:
@@ -192,7 +194,7 @@ class Descriptors:
     def _ask_for_more(self, damaged: bool) -> list[int]:
         random = self._random
         unread = [handle for handle, me in self._ledger.unread if me == self._actor.id]
-        handle = random.choice(unread or [*self._ledger.given] or [0])
+        handle = random.choice(unread or [*self._ledger.transactions] or [0])
         offset = random.choice((*BOUNDARIES, 4080, 4096, 8160))
         return [fid.FFA_MEM_FRAG_RX, *halves(handle), offset]
 

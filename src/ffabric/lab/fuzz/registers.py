@@ -92,9 +92,9 @@ class Registers:
         if kind < 0.75:
             return random.choice(self._values)
         if kind < 0.9:
-            return self._handle() if self._ledger.given else random.getrandbits(6)
+            return self._handle() if self._ledger.transactions else random.getrandbits(6)
         return random.getrandbits(64 if kind < 0.95 else 32)
 
     def _handle(self) -> int:
-        handle = self._random.choice([*self._ledger.given])
+        handle = self._random.choice([*self._ledger.transactions])
         return handle & MASK32 if self._random.random() < 0.8 else handle >> 32

@@ -49,10 +49,10 @@ class Settlement:
         self._power_on()
         if self.stage.system.firmware.hypervisor is None:
             if any(actor.alive for actor in self.stage.actors if not actor.secure):
-                self._give_everything_back()
+                self._end_transactions()
             return
         self._welcome()
-        self._give_everything_back()
+        self._end_transactions()
         while self.stage.mortal:
             self.stage.destroy(self.stage.mortal[0])
             self._unwind()
@@ -98,11 +98,11 @@ class Settlement:
                     if self._prepared(actor):
                         actor.call([psci.CPU_ON_64, pe.mpidr])
 
-    def _give_everything_back(self) -> None:
+    def _end_transactions(self) -> None:
         self._unwind()
         self._finish_pieces()
-        for handle, given in [*self.ledger.given.items()]:
-            self._take_back(handle, [*given.holders], given.owner.id)
+        for handle, transaction in [*self.ledger.transactions.items()]:
+            self._reclaim(handle, [*transaction.holders], transaction.owner.id)
         self._let_the_hypervisor_reclaim()
         self._unwind()
         self.ledger.check()
@@ -151,20 +151,22 @@ class Settlement:
             actor.call([hafnium.HF_INTERRUPT_DEACTIVATE, intid, intid])
 
     def _paused_for(self, ctx: ExecutionContext) -> ExecutionContext | None:
-        """A context that has stopped and that ``ctx`` may let go on; or its asker, who may."""
+        """A context that has stopped and that ``ctx`` may let go on; or its requester, who may."""
         scheduler = not ctx.secure
         for actor in self.stage.actors:
             other = actor.ctx
             if other is ctx or not actor.secure or other.pe is not ctx.pe:
                 continue
             if other.state is State.PREEMPTED or other.yielded:
-                asker = other.caller
-                while asker is not None and asker.state is State.ABORTED:
-                    asker = asker.caller
-                if asker is ctx or (scheduler and (asker is None or asker.gate is not None)):
+                requester = other.caller
+                while requester is not None and requester.state is State.ABORTED:
+                    requester = requester.caller
+                if requester is ctx or (
+                    scheduler and (requester is None or requester.gate is not None)
+                ):
                     return other
-                if scheduler and asker is not None and _is_elsewhere(asker, ctx):
-                    return asker
+                if scheduler and requester is not None and _is_elsewhere(requester, ctx):
+                    return requester
         return None
 
     def _let_the_hypervisor_reclaim(self) -> None:
@@ -183,7 +185,7 @@ class Settlement:
                     w4 = sender if actor.kernel else 0
                     actor.call([fid.FFA_MEM_FRAG_TX, *halves(handle), 0, w4])
 
-    def _take_back(self, handle: int, holders: list[int], owner: int) -> None:
+    def _reclaim(self, handle: int, holders: list[int], owner: int) -> None:
         by_id = {actor.id: actor for actor in self.stage.actors if actor.alive}
         if not {*holders, owner} <= by_id.keys():
             return
@@ -233,7 +235,7 @@ class Settlement:
             self.ledger.check_settled()
         for manager in self.stage.system.firmware.managers:
             regions = manager.regions
-            left = [h for h, r in regions.live.items() if h not in self.ledger.given]
+            left = [h for h, r in regions.live.items() if h not in self.ledger.transactions]
             left = [h for h in left if not (regions.live[h].remote and _donated(regions.live[h]))]
             awake = [actor.id for actor in self.stage.actors if actor.alive]
             left += [h for h, r in regions.pending.items() if r.sender in awake]
@@ -267,9 +269,11 @@ class Settlement:
         self.ledger.isolation.check_lost()
 
 
-def _is_elsewhere(asker: ExecutionContext, ctx: ExecutionContext) -> bool:
+def _is_elsewhere(requester: ExecutionContext, ctx: ExecutionContext) -> bool:
     """Whether an SP that may run on any PE waits on another than ``ctx``."""
-    return asker.state is State.WAITING and asker.partition.up and asker.pe is not ctx.pe
+    return (
+        requester.state is State.WAITING and requester.partition.up and requester.pe is not ctx.pe
+    )
 
 
 def _donated(region: Region) -> bool:

@@ -196,10 +196,12 @@ class Stage:
                 continue
             if ctx.state not in (State.RUNNING, State.STARTING):
                 raise Discrepancy(f"{ctx.name} has a PE and is {ctx.state.value}")
-            asker = ctx.caller
-            alive = asker is not None and asker.state is not State.ABORTED
-            if asker is not None and alive and asker.callee is not ctx:
-                raise Discrepancy(f"{ctx.name} runs for {asker.name}, which does not wait for it")
+            requester = ctx.caller
+            alive = requester is not None and requester.state is not State.ABORTED
+            if requester is not None and alive and requester.callee is not ctx:
+                raise Discrepancy(
+                    f"{ctx.name} runs for {requester.name}, which does not wait for it"
+                )
 
     def __enter__(self) -> Self:
         return self

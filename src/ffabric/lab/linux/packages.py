@@ -109,10 +109,10 @@ class Suite:
             self._say(f"downloading {name} {fields.get('Version', '')} ({size / 1e6:.1f} MB)")
             self._debs.mkdir(parents=True, exist_ok=True)
             self._retried("apt-get", "download", f"{name}={fields['Version']}", cwd=self._debs)
-            self._settle(file, name)
+            self._unescape(file, name)
         return file
 
-    def _settle(self, file: Path, name: str) -> None:
+    def _unescape(self, file: Path, name: str) -> None:
         """Apt escapes the epoch of a version in the name of the file."""
         if not file.is_file():
             escaped = [each for each in self._debs.glob(f"{name}_*.deb") if "%3a" in each.name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ffabric.lab.oracle import ledger
-from ffabric.lab.oracle.transactions import Given
+from ffabric.lab.oracle.transactions import Transaction
 from ffabric.session.system import System
 
 
@@ -19,9 +19,9 @@ class Ledger:
         system.system.attach(self._ledger)
 
     @property
-    def given(self) -> dict[int, Given]:
+    def transaction(self) -> dict[int, Transaction]:
         """The transactions that are under way, by handle."""
-        return self._ledger.given
+        return self._ledger.transactions
 
     def check(self) -> None:
         """Compare the account with all tables. Raises Discrepancy."""

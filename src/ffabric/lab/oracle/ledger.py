@@ -41,9 +41,9 @@ from ffabric.lab.oracle.transactions import (
     LEND,
     SECURE,
     SHARE,
-    Given,
+    Transaction,
     borrowed,
-    give_up,
+    end_access,
     judge_offers,
     judge_rights,
     place,
@@ -98,7 +98,7 @@ class Ledger:
         self.system = system
         self.memory = system.machine.memory
         self.strict = strict
-        self.given: dict[int, Given] = {}
+        self.transactions: dict[int, Transaction] = {}
         self.pending: dict[int, tuple[str, bytearray]] = {}
         """Handle of a transaction in pieces -> its kind, and what has been sent of it."""
         self.unread: dict[tuple[int, int], list[int]] = {}
@@ -223,8 +223,8 @@ class Ledger:
 
     def check_settled(self) -> None:
         """Raise Discrepancy if anything is still given or borrowed, or reached by two."""
-        for handle, given in self.given.items():
-            raise given.owner.wrong(f"{handle:#x} ({given.kind}) has not come back")
+        for handle, transaction in self.transactions.items():
+            raise transaction.owner.wrong(f"{handle:#x} ({transaction.kind}) has not come back")
         living = [each for each in self._at.values() if each is not self.world and not each.dead]
         for space in living:
             for ipa, mark in space.marks.items():
@@ -244,10 +244,10 @@ class Ledger:
         bank = self.memory.bank_at(pa)
         return self.memory.read(pa, PAGE, secure=bank.secure) if bank is not None else b""
 
-    def _cleared(self, given: Given) -> None:
-        for at, leaf in given.pages:
+    def _cleared(self, transaction: Transaction) -> None:
+        for at, leaf in transaction.pages:
             if any(self._page(leaf & ADDRESS)):
-                raise given.owner.wrong(f"its page {at:#x} was to be cleared and is not")
+                raise transaction.owner.wrong(f"its page {at:#x} was to be cleared and is not")
 
     # Version and buffers
 
@@ -283,7 +283,7 @@ class Ledger:
         if x[0] & MASK32 == fid.FFA_MEM_FRAG_RX:
             self.pending[_handle(x, 1)] = kind, bytearray(made.tx)
         else:
-            self._give(space, kind, made.tx, _handle(x, 2))
+            self._begin(space, kind, made.tx, _handle(x, 2))
 
     def _send_more(self, space: Space, made: _Made, x: list[int]) -> None:
         handle = _handle(made.x, 1)
@@ -293,9 +293,9 @@ class Ledger:
         data += made.tx
         if x[0] & MASK32 == fid.FFA_SUCCESS_32:
             del self.pending[handle]
-            self._give(space, kind, bytes(data), _handle(x, 2))
+            self._begin(space, kind, bytes(data), _handle(x, 2))
 
-    def _give(self, space: Space, kind: str, data: bytes, handle: int) -> None:
+    def _begin(self, space: Space, kind: str, data: bytes, handle: int) -> None:
         try:
             sent = abi.parse_transaction(data, space.version)
         except DecodeError as error:
@@ -309,33 +309,33 @@ class Ledger:
         ]
         if len({at for at, _ in pages}) != len(pages) or not pages:
             raise space.wrong(f"{kind} of no page, or of a page twice")
-        given = Given(kind, space, sent, pages)
-        judge_offers(given)
-        former = self.given.get(handle)
+        transaction = Transaction(kind, space, sent, pages)
+        judge_offers(transaction)
+        former = self.transactions.get(handle)
         if former is not None:
             raise space.wrong(f"{kind} got the handle {handle:#x}, which stands for something")
-        self.given[handle] = given
+        self.transactions[handle] = transaction
         if space is not self.world and not space.id & SECURE and not handle >> 63:
-            given.mirror = [
+            transaction.mirror = [
                 (leaf & ADDRESS, self.world.own(leaf & ADDRESS, kind)) for _, leaf in pages
             ]
-        for side, at, _ in self._accounts(given):
-            side.marks[at] = given
+        for side, at, _ in self._accounts(transaction):
+            side.marks[at] = transaction
             if kind != SHARE:
                 side.set(at, 0)
-        if given.flags & mem.FLAG_CLEAR:
-            self._cleared(given)
+        if transaction.flags & mem.FLAG_CLEAR:
+            self._cleared(transaction)
 
-    def _accounts(self, given: Given) -> list[tuple[Space, int, int]]:
+    def _accounts(self, transaction: Transaction) -> list[tuple[Space, int, int]]:
         """(space, IPA, leaf) of each page, in the owner's space and in the SPMC's account."""
-        found = [(given.owner, at, leaf) for at, leaf in given.pages]
-        return found + [(self.world, at, leaf) for at, leaf in given.mirror]
+        found = [(transaction.owner, at, leaf) for at, leaf in transaction.pages]
+        return found + [(self.world, at, leaf) for at, leaf in transaction.mirror]
 
-    def _known(self, space: Space, handle: int) -> Given:
-        given = self.given.get(handle)
-        if given is None:
+    def _known(self, space: Space, handle: int) -> Transaction:
+        transaction = self.transactions.get(handle)
+        if transaction is None:
             raise space.wrong(f"{handle:#x} was accepted and stands for nothing")
-        return given
+        return transaction
 
     # Borrowing
 
@@ -343,34 +343,36 @@ class Ledger:
         wanted = abi.parse_transaction(made.tx, space.version)
         if space is self.world and not wanted.receivers:
             return
-        given = self._known(space, wanted.handle)
-        offered = given.offers.get(space.id)
-        if offered is None or space.id in given.holders or space.id in given.void:
+        transaction = self._known(space, wanted.handle)
+        offered = transaction.offers.get(space.id)
+        if offered is None or space.id in transaction.holders or space.id in transaction.void:
             raise space.wrong(f"retrieved {wanted.handle:#x}, which is not for it now")
         told = self._buffer(space.rx, x[2] & MASK32)
         response = abi.parse_transaction(told, space.version)
         rights = response.receivers[0].permissions
-        judge_rights(space, given, offered, rights)
-        held = given.holders[space.id] = []
-        place(space, given, held, _pages(response.constituents), rights)
-        if len(held) < len(given.pages):
-            rest = self._find_rest(space, given, held, rights)
+        judge_rights(space, transaction, offered, rights)
+        held = transaction.holders[space.id] = []
+        place(space, transaction, held, _pages(response.constituents), rights)
+        if len(held) < len(transaction.pages):
+            rest = self._find_rest(space, transaction, held, rights)
             self.unread[wanted.handle, space.id] = rest
-            place(space, given, held, rest, rights)
+            place(space, transaction, held, rest, rights)
         if wanted.flags & mem.FLAG_CLEAR:
-            self._cleared(given)
-        if given.kind == DONATE:
-            self._taken(space, wanted.handle, given)
+            self._cleared(transaction)
+        if transaction.kind == DONATE:
+            self._taken(space, wanted.handle, transaction)
 
-    def _find_rest(self, space: Space, given: Given, held: list[int], rights: int) -> list[int]:
+    def _find_rest(
+        self, space: Space, transaction: Transaction, held: list[int], rights: int
+    ) -> list[int]:
         """A response in pieces: where the other pages are, only the tables say so far."""
-        wanted = {borrowed(leaf, rights): n for n, (_, leaf) in enumerate(given.pages)}
+        wanted = {borrowed(leaf, rights): n for n, (_, leaf) in enumerate(transaction.pages)}
         self.tables.look()
         there = {wanted.get(leaf): at for at, leaf in space.changed().items()}
-        missing = [n for n in range(len(held), len(given.pages)) if n not in there]
+        missing = [n for n in range(len(held), len(transaction.pages)) if n not in there]
         if missing:
             raise space.wrong(f"{len(missing)} pages that it retrieved are not there")
-        return [there[n] for n in range(len(held), len(given.pages))]
+        return [there[n] for n in range(len(held), len(transaction.pages))]
 
     def _read_more(self, space: Space, made: _Made, x: list[int]) -> None:
         if space is self.world:
@@ -385,45 +387,45 @@ class Ledger:
         else:
             del self.unread[key]
 
-    def _taken(self, space: Space, handle: int, given: Given) -> None:
+    def _taken(self, space: Space, handle: int, transaction: Transaction) -> None:
         """A donation is over: the pages are the receiver's own and nobody else's."""
-        for side, at, _ in self._accounts(given):
+        for side, at, _ in self._accounts(transaction):
             side.marks.pop(at, None)
-        for at in given.holders[space.id]:
+        for at in transaction.holders[space.id]:
             del space.marks[at]
-        del self.given[handle]
+        del self.transactions[handle]
 
     # Giving back
 
     def _relinquish(self, space: Space, made: _Made, x: list[int]) -> None:
         request = abi.parse_relinquish(made.tx)
-        given = self._known(space, request.handle)
-        if space.id not in given.holders:
+        transaction = self._known(space, request.handle)
+        if space.id not in transaction.holders:
             raise space.wrong(f"relinquished {request.handle:#x}, which it does not have")
         self.unread.pop((request.handle, space.id), None)
-        give_up(space, given)
-        if request.flags & mem.FLAG_CLEAR and not given.holders:
-            self._cleared(given)
-        if given.owner in self.departed and not given.holders:
-            self._end(request.handle, given)
+        end_access(space, transaction)
+        if request.flags & mem.FLAG_CLEAR and not transaction.holders:
+            self._cleared(transaction)
+        if transaction.owner in self.departed and not transaction.holders:
+            self._end(request.handle, transaction)
 
     def _reclaim(self, space: Space, made: _Made, x: list[int]) -> None:
         handle = _handle(made.x, 1)
-        given = self._known(space, handle)
-        if given.owner is not space:
+        transaction = self._known(space, handle)
+        if transaction.owner is not space:
             raise space.wrong(f"reclaimed {handle:#x}, which it did not give")
-        if given.holders:
-            raise space.wrong(f"reclaimed {handle:#x}, which {[*given.holders]} have")
-        self._end(handle, given)
+        if transaction.holders:
+            raise space.wrong(f"reclaimed {handle:#x}, which {[*transaction.holders]} have")
+        self._end(handle, transaction)
         if made.x[3] & mem.FLAG_CLEAR:
-            self._cleared(given)
+            self._cleared(transaction)
 
-    def _end(self, handle: int, given: Given) -> None:
+    def _end(self, handle: int, transaction: Transaction) -> None:
         """The owner has its pages again, as they were."""
-        for side, at, leaf in self._accounts(given):
+        for side, at, leaf in self._accounts(transaction):
             side.marks.pop(at, None)
             side.set(at, leaf)
-        del self.given[handle]
+        del self.transactions[handle]
 
     def _set_permissions(self, space: Space, made: _Made, x: list[int]) -> None:
         wanted = made.x[3]
@@ -446,23 +448,23 @@ class Ledger:
 
     def _gone(self, space: Space) -> None:
         others = {each.id: each for each in self._at.values()}
-        for given in self.given.values():
-            if given.owner is space:
-                for endpoint in [each for each in given.holders if not each & SECURE]:
-                    give_up(others[endpoint], given)
-                self.world.loose |= {at for at, _ in given.mirror}
+        for transaction in self.transactions.values():
+            if transaction.owner is space:
+                for endpoint in [each for each in transaction.holders if not each & SECURE]:
+                    end_access(others[endpoint], transaction)
+                self.world.loose |= {at for at, _ in transaction.mirror}
         self._settle(space)
 
     def _settle(self, space: Space) -> None:
         """What ``space`` has goes back; what it gave and nobody has is over."""
         self.departed.add(space)
-        for handle, given in [*self.given.items()]:
-            if space.id in given.offers:
-                given.void.add(space.id)
-            if space.id in given.holders:
-                give_up(space, given)
-            if given.owner in self.departed and not given.holders:
-                self._end(handle, given)
+        for handle, transaction in [*self.transactions.items()]:
+            if space.id in transaction.offers:
+                transaction.void.add(space.id)
+            if space.id in transaction.holders:
+                end_access(space, transaction)
+            if transaction.owner in self.departed and not transaction.holders:
+                self._end(handle, transaction)
 
 
 def _space(partition: Partition, reach: Reach) -> Space:

@@ -25,7 +25,7 @@ SECURE = 1 << 15
 SHARE, LEND, DONATE = "share", "lend", "donate"
 
 
-class Given:
+class Transaction:
     """Memory that was sent: what its sender said, and who has it."""
 
     def __init__(
@@ -45,20 +45,20 @@ class Given:
         """Receivers that are gone: whoever has their id one day is not meant."""
 
 
-def judge_offers(given: Given) -> None:
+def judge_offers(transaction: Transaction) -> None:
     """Raise Discrepancy if the sender has offered what it must not."""
-    owner = given.owner
-    for endpoint, rights in given.offers.items():
+    owner = transaction.owner
+    for endpoint, rights in transaction.offers.items():
         if owner.id & SECURE and not endpoint & SECURE:
-            raise owner.wrong(f"{given.kind} to the normal world")
+            raise owner.wrong(f"{transaction.kind} to the normal world")
         needed = S2AP_R | S2AP_W if rights & mem.PERM_DATA_RW else S2AP_R
-        if any(leaf & needed != needed for _, leaf in given.pages):
-            raise owner.wrong(f"{given.kind} with more rights than it has")
+        if any(leaf & needed != needed for _, leaf in transaction.pages):
+            raise owner.wrong(f"{transaction.kind} with more rights than it has")
 
 
-def judge_rights(space: Space, given: Given, offered: int, rights: int) -> None:
+def judge_rights(space: Space, transaction: Transaction, offered: int, rights: int) -> None:
     """Raise Discrepancy if a borrower has got more than it was offered."""
-    owned = given.pages[0][1]
+    owned = transaction.pages[0][1]
     limit = offered & mem.PERM_DATA_MASK
     if rights & mem.PERM_DATA_MASK == mem.PERM_DATA_RW and (
         limit == mem.PERM_DATA_RO or not owned & S2AP_W
@@ -66,26 +66,28 @@ def judge_rights(space: Space, given: Given, offered: int, rights: int) -> None:
         raise space.wrong("may write what it was given to read")
     foreign = owned & SW_NS and space.id & SECURE
     if rights & mem.PERM_INSTRUCTION_MASK == mem.PERM_INSTRUCTION_X and (
-        given.kind == SHARE or len(given.offers) > 1 or foreign
+        transaction.kind == SHARE or len(transaction.offers) > 1 or foreign
     ):
         raise space.wrong("may execute what it must not")
 
 
-def place(space: Space, given: Given, held: list[int], at: list[int], rights: int) -> None:
+def place(
+    space: Space, transaction: Transaction, held: list[int], at: list[int], rights: int
+) -> None:
     """The next pages of ``given`` appear at ``at`` in a borrower's space."""
-    if len(held) + len(at) > len(given.pages):
+    if len(held) + len(at) > len(transaction.pages):
         raise space.wrong("got more pages than were given")
     for ipa in at:
         if space.leaf(ipa) or ipa in space.marks:
             raise space.wrong(f"memory appears at {ipa:#x}, where there is some already")
-        space.set(ipa, borrowed(given.pages[len(held)][1], rights))
-        space.marks[ipa] = given
+        space.set(ipa, borrowed(transaction.pages[len(held)][1], rights))
+        space.marks[ipa] = transaction
         held.append(ipa)
 
 
-def give_up(space: Space, given: Given) -> None:
+def end_access(space: Space, transaction: Transaction) -> None:
     """A borrower has nothing of ``given`` any more."""
-    for at in given.holders.pop(space.id):
+    for at in transaction.holders.pop(space.id):
         del space.marks[at]
         space.set(at, 0)
 

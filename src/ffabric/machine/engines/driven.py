@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 
 class DrivenRunner:
-    """One vCPU driven from outside; ``greeting``: the calls it makes by itself when it starts.
+    """One vCPU driven from outside; ``startup_calls``: the calls it makes by itself when it starts.
 
-    Whoever drives may take the greeting away before the vCPU runs, to make these calls itself.
+    Whoever drives may take the startup_calls away before the vCPU runs, to make these calls itself.
     """
 
     def __init__(
-        self, ctx: Context, machine: Machine, greeting: Sequence[Sequence[int]] = ()
+        self, ctx: Context, machine: Machine, startup_calls: Sequence[Sequence[int]] = ()
     ) -> None:
         self.ctx = ctx
         self.machine = machine
         self.instructions = 0
         self.lines = 0
         self._taken = False
-        self.greeting = greeting
-        self._greeted = 0
+        self.startup_calls = startup_calls
+        self._startup_made = 0
         self._awaited = False
 
     def start(self, entry: int, x0: int) -> None:
-        """Begin: make the greeting calls, if there are any."""
-        self._greeted = 0
+        """Begin: make the startup_calls calls, if there are any."""
+        self._startup_made = 0
         self._taken = False
 
     @property
@@ -52,9 +52,9 @@ class DrivenRunner:
 
     def run(self, ctx: Context, trap: Trap) -> None:
         """Take control, and take the PE out of the machine's loop until the next call."""
-        if self._greeted < len(self.greeting):
-            call = self.greeting[self._greeted]
-            self._greeted += 1
+        if self._startup_made < len(self.startup_calls):
+            call = self.startup_calls[self._startup_made]
+            self._startup_made += 1
             ctx.x[:] = [*call, *[0] * (18 - len(call))]
             trap(ctx, exits.SMC)
             return

@@ -52,7 +52,7 @@ class _Runs:
 
     def __init__(self) -> None:
         self._stops: list[Callable[[], object]] = []
-        self._kept_back = 0
+        self._held = 0
         self._pending: Interrupted | None = None
 
     def begin(self, stop: Callable[[], object]) -> None:
@@ -64,18 +64,18 @@ class _Runs:
         self._stops.pop()
         self._raise()
 
-    def keep_back(self) -> None:
+    def hold(self) -> None:
         """From now on no signal may raise anything."""
-        self._kept_back += 1
+        self._held += 1
 
-    def let_in(self) -> None:
+    def deliver_held(self) -> None:
         """The opposite. Raises Interrupted if there was a signal, and no run is to end first."""
-        self._kept_back -= 1
+        self._held -= 1
         if not self._stops:
             self._raise()
 
     def _raise(self) -> None:
-        if self._pending is not None and not self._kept_back:
+        if self._pending is not None and not self._held:
             pending, self._pending = self._pending, None
             raise pending
 
@@ -86,7 +86,7 @@ class _Runs:
     def begin_afresh(self) -> None:
         """This process has been forked from another, whose runs are not its own."""
         self._stops.clear()
-        self._kept_back = 0
+        self._held = 0
         self._pending = None
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
@@ -141,7 +141,7 @@ def uninterrupted() -> Iterator[None]:
     main = threading.current_thread() is threading.main_thread()
     masks = hasattr(signal, "pthread_sigmask")
     if main:  # as other threads may get a signal, for which handlers then run in this one
-        RUNS.keep_back()
+        RUNS.hold()
     former = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS) if masks else None
     try:
         yield
@@ -149,4 +149,4 @@ def uninterrupted() -> Iterator[None]:
         if former is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, former)
         if main:
-            RUNS.let_in()
+            RUNS.deliver_held()

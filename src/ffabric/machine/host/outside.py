@@ -66,12 +66,12 @@ class Outside:
         if not self.sources:
             self.processors.unite()
 
-    def rest(self, fd: int) -> None:
+    def expect_none(self, fd: int) -> None:
         """What is watched through ``fd`` only answers, and has not been asked: no wait for it."""
         if fd in self._ready:
             self._resting.add(fd)
 
-    def rouse(self, fd: int) -> None:
+    def expect_work(self, fd: int) -> None:
         """It has been asked."""
         self._resting.discard(fd)
 

@@ -10,7 +10,7 @@ from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.vms.frames import Frames
 from ffabric.system.description.identity import check_partition
 from ffabric.system.files.dtb import build_dtb
-from ffabric.system.layout.memory_map import VM_IPA, settle
+from ffabric.system.layout.memory_map import VM_IPA, with_defaults
 from ffabric.system.manifest.checks import check_manifest
 from ffabric.system.manifest.manifest import RegionAttributes
 from ffabric.system.manifest.writer import manifest_node, update_node
@@ -42,7 +42,7 @@ def create_spec(
         problems.add(draft.where, "", "only VMs are created while the system runs")
     check_manifest(draft.manifest, problems, draft.where)
     check_partition(SystemDraft(pes=system.pes), draft, system.pes, problems)
-    draft = settle(draft, problems)
+    draft = with_defaults(draft, problems)
     if draft.manifest.memory_regions or draft.manifest.device_regions:
         problems.add(draft.where, "", "a VM created while the system runs has no regions")
     problems.check(SystemErrors)

@@ -39,7 +39,7 @@ def _python(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     assert isinstance(source, PythonSource)
     machine = endpoint.system.machine
     if source.target is None:
-        return DrivenRunner(ctx, machine, _greeting(endpoint, ctx))
+        return DrivenRunner(ctx, machine, _startup_calls(endpoint, ctx))
     software = endpoint.software
     if software is None:
         software = endpoint.software = resolve_program(source)
@@ -52,7 +52,7 @@ def _python(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     return PythonRunner(ctx, program)
 
 
-def _greeting(endpoint: Endpoint, ctx: ExecutionContext) -> list[tuple[int, ...]]:
+def _startup_calls(endpoint: Endpoint, ctx: ExecutionContext) -> list[tuple[int, ...]]:
     """What an SP that is driven does to be there: its other vCPUs start where the first did."""
     if not endpoint.spec.secure:
         return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ffabric.abi.ffa.version import VERSIONS, format_version
 from ffabric.system.description.identity import check_names, check_partition, find_ids, find_mpidrs
-from ffabric.system.layout.memory_map import Places, settle
+from ffabric.system.layout.memory_map import Places, with_defaults
 from ffabric.system.layout.qemu import check_layout, is_trusted_os
 from ffabric.system.layout.sharing import check_boot_order, check_device_regions, check_devices
 from ffabric.system.options.problems import Problems, SystemErrors
@@ -21,7 +21,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     for partition in draft.partitions:
         check_partition(draft, partition, len(mpidrs), problems)
     ids = find_ids(draft, problems)
-    partitions = [settle(partition, problems) for partition in draft.partitions]
+    partitions = [with_defaults(partition, problems) for partition in draft.partitions]
     if draft.instruction_time < 1:
         problems.add("", "instruction_time", f"{draft.instruction_time}: at least 1 ns")
     if draft.ffa_version not in VERSIONS:

@@ -91,7 +91,7 @@ def describe(*, seed: int | None = None, **fields: Unpack[SystemFields]) -> Syst
     check_keywords("describe()", fields, [*SystemFields.__annotations__, "seed"])
     below_monitor = [fields[key] for key in ("trusted_os",) if fields.get(key) is not None]
     groups = ((SP, fields.get("sps", ())), (VM, fields.get("vms", ())), (TRUSTED_OS, below_monitor))
-    drafts = _told_apart([_draft(kind, each) for kind, group in groups for each in group])
+    drafts = _with_unique_names([_draft(kind, each) for kind, group in groups for each in group])
     problems = Problems()
     for draft in drafts:
         check_manifest(draft.manifest, problems, draft.where)
@@ -174,7 +174,7 @@ def _image(kind: str, image: object, offset: int | None, manifest: Manifest) -> 
     )
 
 
-def _told_apart(drafts: list[PartitionDraft]) -> list[PartitionDraft]:
+def _with_unique_names(drafts: list[PartitionDraft]) -> list[PartitionDraft]:
     """Copies of the drafts; those of one name numbered: adder, adder2, adder3."""
     counts: dict[str, int] = {}
     named = []

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ffabric.system.booting.kernel import room
 from ffabric.system.files.dtb import build_dtb
 from ffabric.system.layout.placement import BLOCK, Space
-from ffabric.system.layout.qemu import RAM_BASE, SECURE, is_trusted_os, settle_in_secure_memory
+from ffabric.system.layout.qemu import RAM_BASE, SECURE, in_secure_memory, is_trusted_os
 from ffabric.system.manifest.manifest import Manifest, MemoryRegion, RegionAttributes
 from ffabric.system.manifest.writer import manifest_node, update_node
 from ffabric.system.options.problems import Problems
@@ -67,13 +67,13 @@ def _world(*, secure: bool) -> str:
     return "secure" if secure else "non-secure"
 
 
-def settle(partition: PartitionDraft, problems: Problems) -> PartitionDraft:
+def with_defaults(partition: PartitionDraft, problems: Problems) -> PartitionDraft:
     """The partition with a size, a UUID if it is an SP, and its place if its image is tied to one.
 
     Notes an image that does not fit.
     """
     if is_trusted_os(partition):
-        partition = settle_in_secure_memory(partition)
+        partition = in_secure_memory(partition)
     manifest, source, end = partition.manifest, partition.source, 0
     if isinstance(source, ImageSource):
         image = source.image

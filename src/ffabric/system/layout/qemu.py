@@ -33,7 +33,7 @@ def is_trusted_os(partition: PartitionDraft | PartitionSpec) -> bool:
     return partition.kind == TRUSTED_OS and partition.engine == QEMU
 
 
-def settle_in_secure_memory(partition: PartitionDraft) -> PartitionDraft:
+def in_secure_memory(partition: PartitionDraft) -> PartitionDraft:
     """The trusted OS from its load address (else: the first) to the end of the secure memory."""
     manifest = partition.manifest
     if manifest.load_address is None:

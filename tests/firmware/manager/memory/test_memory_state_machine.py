@@ -250,7 +250,7 @@ class MemoryManagement(RuleBasedStateMachine):
     def the_tables_say_so_too(self):
         self.ledger.check()
         self.ledger.check_tables()
-        held = {handle: {*each.holders} for handle, each in self.ledger.given.items()}
+        held = {handle: {*each.holders} for handle, each in self.ledger.transactions.items()}
         assert held == {
             handle: {self.id[name] for name in given.held} for handle, given in self.given.items()
         }

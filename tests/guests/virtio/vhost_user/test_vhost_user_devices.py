@@ -321,7 +321,7 @@ def test_a_configuration_is_written_at_the_back_end_too(back_ends):
     fake, end = back_ends(config=b"1234")
     device = VhostUserDevice(end, Kind(63, config_size=4, writable=((2, 2, 0),)))
     device.write_config(2, b"ab")
-    end.channel.settle()
+    end.channel.complete()
     assert (device.config, fake.written) == (b"12ab", b"ab")
 
 

@@ -49,13 +49,13 @@ def test_regions_come_and_go(image):
         for _ in range(3):
             daemon.front_end.add(region)
             daemon.front_end.remove(region)
-            daemon.front_end.channel.settle()
+            daemon.front_end.channel.complete()
         slots = daemon.front_end.slots
         for number in range(1, slots + 1):
             daemon.front_end.add(Region(number << 48, 0x1000, fd, 0))
         with pytest.raises(ValueError, match=f"{slots} regions"):
             daemon.front_end.add(region)
-        daemon.front_end.channel.settle()
+        daemon.front_end.channel.complete()
         assert daemon.front_end.look()
     os.close(fd)
 
@@ -160,7 +160,7 @@ def test_a_virtqueue_is_served_whatever_the_back_end_can_do(back_end, memory):
     queue = DriverQueue(memory, coherent, 8)
     _, desc, avail, used = queue.place
     end.start(0, 8, desc=desc, avail=avail, used=used)
-    end.channel.settle()
+    end.channel.complete()
     memory.write(0x1000, b"hello")
     at = memory.address + 0x1000
     for _ in range(20):
@@ -172,7 +172,7 @@ def test_a_virtqueue_is_served_whatever_the_back_end_can_do(back_end, memory):
         assert memory.read(0x1040, 5) == b"HELLO"
     stopped = []
     end.stop(0, lambda: stopped.append(True))
-    end.channel.settle()
+    end.channel.complete()
     assert stopped == [True]
     assert end.look()
     end.close()
@@ -189,7 +189,7 @@ def test_regions_are_added_one_by_one_or_as_a_table_in_order(back_end, memory):
         end.add(region, lambda: came.append(True))
     with pytest.raises(ValueError, match=f"takes {limit} regions"):
         end.add(Region(9 << 48, 0x1000, memory.region.fd, 0))
-    end.channel.settle()
+    end.channel.complete()
     assert len(came) == limit
     assert sorted(back_end.regions) == sorted(number << 48 for number in numbers)
     assert all(table == sorted(table) for table in back_end.tables)
@@ -197,7 +197,7 @@ def test_regions_are_added_one_by_one_or_as_a_table_in_order(back_end, memory):
     went = []
     end.remove(regions[1], lambda: went.append(True))
     assert went == []
-    end.channel.settle()
+    end.channel.complete()
     assert went == [True]
     assert regions[1].address not in back_end.regions
     end.close()
@@ -212,7 +212,7 @@ def test_what_a_back_end_is_not_asked(memory):
         with pytest.raises(ValueError, match="takes no configuration"):
             end.write_config(0, b"1")
         end.choose(0)
-        end.channel.settle()
+        end.channel.complete()
         asked = [Request.GET_FEATURES, Request.SET_OWNER]
         assert fake.told == [*asked, Request.SET_FEATURES, Request.GET_FEATURES]
         end.close()
@@ -223,7 +223,7 @@ def test_a_configuration_is_read_and_written():
         end = connected(fake)
         assert end.config(8) == bytes(range(8))
         end.write_config(4, b"new")
-        end.channel.settle()
+        end.channel.complete()
         assert fake.written == b"new"
         end.close()
 
@@ -233,7 +233,7 @@ def test_a_back_end_cannot_make_its_memory_smaller(memory):
     with FakeBackEnd() as fake:
         end = connected(fake)
         end.add(memory.region)
-        end.channel.settle()
+        end.channel.complete()
         assert len(fake.shrunk) == 1
         memory.write(memory.size - 4, b"last")
         assert memory.read(memory.size - 4, 4) == b"last"
@@ -270,7 +270,7 @@ def test_a_worker_that_does_not_take_its_kicks_is_dead(deaf, memory):
         end.add(memory.region)
         base = memory.address
         end.start(0, 8, desc=base, avail=base + 0x100, used=base + 0x200)
-        end.channel.settle()
+        end.channel.complete()
         end.kick(0)
         assert end.look()
         if not deaf:
@@ -298,7 +298,7 @@ def test_a_virtqueue_that_is_started_again_leaks_nothing(memory):
         counts = []
         for _ in range(3):
             end.start(0, 8, desc=base, avail=base + 0x100, used=base + 0x200)
-            end.channel.settle()
+            end.channel.complete()
             counts.append(eventfds())
         assert len(set(counts)) == 1
         end.close()

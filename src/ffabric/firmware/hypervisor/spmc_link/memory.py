@@ -70,7 +70,7 @@ def send_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Region
         caller.x[0:8] = answer[0:8]
         return caller
     if region.remote:
-        hypervisor.regions.settle(region)
+        hypervisor.regions.complete(region)
     else:
         _adopt(hypervisor, region, _read_handle(answer))
         hypervisor.regions.add(region)
@@ -193,7 +193,7 @@ def reclaim_memory(
     """FFA_MEM_RECLAIM of memory that the SPMC relays."""
     answer = yield reclaim_call(region, flags)
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
-        reclaim.take_back(hypervisor, region, clear=False)
+        reclaim.return_to_owner(hypervisor, region, clear=False)
         success(caller.x)
     else:
         if was_donated(region, answer):

@@ -44,7 +44,7 @@ class SecureWorldPeer:
         """A VM speaks for itself."""
         return sender == partition.id
 
-    def partitions(self, asker: Partition, *, in_registers: bool) -> list[info.PartitionInfo]:
+    def partitions(self, requester: Partition, *, in_registers: bool) -> list[info.PartitionInfo]:
         """The SPs, as the SPMC described them."""
         return self._hypervisor.secure_partitions
 

@@ -51,7 +51,7 @@ def sp_has_run(hypervisor: Hypervisor, pe: PE) -> None:
 def _try_again(hypervisor: Hypervisor, pe: PE) -> Steps:
     hypervisor.retried.is_due = False
     hypervisor.cpus[pe.index].retrying = True
-    yield from tell(hypervisor, pe)
+    yield from send_announcements(hypervisor, pe)
     yield from notifications.retry(hypervisor, pe)
 
 
@@ -63,16 +63,16 @@ def announce(hypervisor: Hypervisor, sp: int, message: int, vm: int) -> None:
     hypervisor.retried.messages.setdefault(sp, deque()).append((message, vm))
 
 
-def tell(hypervisor: Hypervisor, pe: PE) -> Steps:
+def send_announcements(hypervisor: Hypervisor, pe: PE) -> Steps:
     """Send every SP that can take them its messages."""
     retried = hypervisor.retried
     for sp in [*retried.messages]:
-        while _may_tell(hypervisor, sp):
+        while _may_announce(hypervisor, sp):
             message, vm = retried.messages[sp][0]
             request = [fid.FFA_MSG_SEND_DIRECT_REQ_32, sp, FRAMEWORK_MESSAGE | message, 0, 0, vm]
-            retried.telling.add(sp)
+            retried.announcing.add(sp)
             answer = yield from relay.uninterrupted(hypervisor, pe, request)
-            retried.telling.discard(sp)
+            retried.announcing.discard(sp)
             function = answer[0] & MASK32
             if function == fid.FFA_ERROR and from_register(answer[2]) not in _FINAL:
                 break
@@ -83,9 +83,9 @@ def tell(hypervisor: Hypervisor, pe: PE) -> Steps:
                 unfinished.finish_later(hypervisor, pe, answer)
 
 
-def _may_tell(hypervisor: Hypervisor, sp: int) -> bool:
+def _may_announce(hypervisor: Hypervisor, sp: int) -> bool:
     retried = hypervisor.retried
-    if sp not in retried.messages or sp in retried.telling:
+    if sp not in retried.messages or sp in retried.announcing:
         return False
     return not unfinished.is_occupied(hypervisor, sp)
 

@@ -97,7 +97,7 @@ def stop(hypervisor: Hypervisor, vm: Vm, here: ExecutionContext | None = None) -
                 cpu.ready.remove(ctx)
         if ctx.runner is not None:
             hypervisor.machine.post(ctx.runner.close)
-        if ctx is not here and ctx.callee is None and not hypervisor.is_away(ctx):
+        if ctx is not here and ctx.callee is None and not hypervisor.waits_for_secure_world(ctx):
             _release(hypervisor, ctx)
     for other in hypervisor.partitions.values():
         for ctx in other.contexts:
@@ -109,11 +109,11 @@ def stop(hypervisor: Hypervisor, vm: Vm, here: ExecutionContext | None = None) -
 
 def _release(hypervisor: Hypervisor, dead: ExecutionContext) -> None:
     """Whoever waits for a dead vCPU goes on; its PE runs another one."""
-    asker = dead.leave_chain()
-    if asker is not None and asker.callee is dead:
-        reply.error(asker.x, Status.ABORTED)
-        asker.regain(asker.pe)
-        hypervisor.wake(asker)
+    requester = dead.leave_chain()
+    if requester is not None and requester.callee is dead:
+        reply.error(requester.x, Status.ABORTED)
+        requester.regain(requester.pe)
+        hypervisor.wake(requester)
     pe = dead.pe
     if pe is None:
         return
@@ -177,7 +177,7 @@ def announce(hypervisor: Hypervisor, pe: PE, vm: Vm, message: int) -> Steps:
     for sp in hypervisor.secure_partitions:
         if sp.properties & _SUBSCRIBED[message]:
             retried.announce(hypervisor, sp.id, message, vm.id)
-    yield from retried.tell(hypervisor, pe)
+    yield from retried.send_announcements(hypervisor, pe)
 
 
 def _forget_notifier(hypervisor: Hypervisor, vm: Vm) -> None:

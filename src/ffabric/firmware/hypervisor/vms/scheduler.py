@@ -56,12 +56,12 @@ class VcpuScheduler:
         return self._waits(pe, ctx)
 
     def _waits(self, pe: PE, ctx: ExecutionContext) -> Next:
-        asker = ctx.caller
-        if asker is None:
+        requester = ctx.caller
+        if requester is None:
             ctx.wait()
             return self._hypervisor.schedule(pe)
-        asker.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
-        return cycles.give_back(self._hypervisor, pe, ctx, asker)
+        requester.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
+        return cycles.return_cycles(self._hypervisor, pe, ctx, requester)
 
     def entered_waiting(self, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
         """The interrupts of a VM do not keep its vCPUs from waiting."""
@@ -81,11 +81,11 @@ class VcpuScheduler:
         lifetime.stop(hypervisor, vm, ctx)
         return sequences.run_own(hypervisor, pe, ctx, lifetime.destroy(hypervisor, vm, pe))
 
-    def nobody_waits(self, pe: PE, ctx: ExecutionContext) -> Next:
+    def unrequested(self, pe: PE, ctx: ExecutionContext) -> Next:
         """A vCPU of a dead VM had the PE: another one runs."""
         return self._hypervisor.schedule(pe)
 
-    def give(self, pe: PE, ctx: ExecutionContext) -> Next:
+    def dispatch(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The scheduler takes ``pe`` from the vCPU it runs and gives it to ``ctx``."""
         ready = self._hypervisor.cpus[pe.index].ready
         if ctx in ready:

@@ -92,22 +92,22 @@ def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
     clear = bool(wanted.flags & mem.FLAG_CLEAR)
     if clear:
         _judge_clear(me, region, borrower)
-    _give_up(pm, region, borrower, clear=clear)
+    _end_borrowing(pm, region, borrower, clear=clear)
     reply.success(caller.x)
     return caller
 
 
-def _give_up(pm: Manager, region: Region, borrower: Borrower, *, clear: bool) -> None:
+def _end_borrowing(pm: Manager, region: Region, borrower: Borrower, *, clear: bool) -> None:
     """A borrower has the region no more: without owner and borrowers it ends.
 
     A region whose frames are needed ends with its owner, whoever has it (``pm.frees_frames``).
     """
-    take_from(pm, region, borrower, clear=clear)
+    end_access(pm, region, borrower, clear=clear)
     if not region.owner.alive and not pm.frees_frames:
         end_orphan(pm, region)
 
 
-def take_from(pm: Manager, region: Region, borrower: Borrower, *, clear: bool) -> None:
+def end_access(pm: Manager, region: Region, borrower: Borrower, *, clear: bool) -> None:
     """Remove the region from its holder's stage-2; clear it with the last borrower, if asked."""
     holder = borrower.holder
     assert holder is not None
@@ -144,7 +144,7 @@ def reclaim(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     region = judge_reclaim(pm, caller.partition, handle, flags)
     if region.remote:
         return pm.peer.reclaim_memory(pe, caller, region, flags)
-    take_back(pm, region, clear=bool(flags & mem.FLAG_CLEAR))
+    return_to_owner(pm, region, clear=bool(flags & mem.FLAG_CLEAR))
     reply.success(x)
     return caller
 
@@ -165,7 +165,7 @@ def judge_reclaim(pm: Manager, owner: Partition, handle: int, flags: int) -> Reg
     return region
 
 
-def take_back(pm: Manager, region: Region, *, clear: bool) -> None:
+def return_to_owner(pm: Manager, region: Region, *, clear: bool) -> None:
     """The owner has its memory again, as it was before the transaction."""
     if clear:
         pm.zero(region.runs)
@@ -177,7 +177,7 @@ def withdraw(pm: Manager, region: Region) -> None:
     """Take ``region`` from those borrowers of this manager that have it."""
     for each in region.borrowers:
         if each.held is not None:
-            take_from(pm, region, each, clear=False)
+            end_access(pm, region, each, clear=False)
 
 
 def end_orphan(pm: Manager, region: Region) -> None:
@@ -186,7 +186,7 @@ def end_orphan(pm: Manager, region: Region) -> None:
     A region that the other manager relays, too, does not end before that one has agreed.
     """
     if not region.remote and not region.retrieved:
-        take_back(pm, region, clear=False)
+        return_to_owner(pm, region, clear=False)
 
 
 def forget_endpoint(pm: Manager, partition: Partition) -> None:
@@ -198,7 +198,7 @@ def forget_endpoint(pm: Manager, partition: Partition) -> None:
     for region in [*pm.regions.live.values()]:
         borrower = region.borrower(partition.id)
         if borrower is not None and borrower.held is not None:
-            _give_up(pm, region, borrower, clear=borrower.clear_after)
+            _end_borrowing(pm, region, borrower, clear=borrower.clear_after)
         if region.owner is partition and region.sender == partition.id:
             if pm.frees_frames:
                 withdraw(pm, region)

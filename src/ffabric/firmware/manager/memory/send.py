@@ -351,7 +351,7 @@ def complete(pm: Manager, pe: PE, caller: ExecutionContext, region: Region) -> N
     transfer(pm, region)
     if region.flags & mem.FLAG_CLEAR:
         pm.zero(region.runs)
-    pm.regions.settle(region)
+    pm.regions.complete(region)
     answer(caller, region)
     return caller
 

@@ -190,8 +190,8 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     x = caller.x
     if caller.model is not _DIR_REQ:
         runtime_model.check(caller, runtime_model.RESPONSE)
-    asker = caller.caller
-    assert asker is not None
+    requester = caller.caller
+    assert requester is not None
     ids = x[1]
     expected = pack_ids(caller.partition.id, caller.sender)
     if ids != expected:
@@ -204,19 +204,19 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
             refuse(RESPONSE_FRAMEWORK, got=x[2], expected=0)
     replies = _REPLIES.get(caller.request)
     if replies is None:  # whoever asked is dead, and this one lent the cycles by FFA_RUN
-        asker.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
+        requester.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
     elif function not in replies:
         refuse(KIND, got=function, expected=replies)
     elif function == fid.FFA_MSG_SEND_DIRECT_RESP2:
-        asker.x[0:18] = x[0:18]
+        requester.x[0:18] = x[0:18]
     else:
-        asker.x[0:8] = x[0:8]
-    nxt: Next = asker
-    if asker.state is _ABORTED:
+        requester.x[0:8] = x[0:8]
+    nxt: Next = requester
+    if requester.state is _ABORTED:
         caller.wait()
-        nxt = cycles.unwind(pm, pe, asker)
+        nxt = cycles.unwind(pm, pe, requester)
     else:
-        caller.answer(asker, pe)
+        caller.answer(requester, pe)
     return pm.scheduler.entered_waiting(pe, caller, nxt) if caller.attention else nxt
 
 

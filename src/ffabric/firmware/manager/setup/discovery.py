@@ -65,21 +65,21 @@ _SENDS = info.DIRECT_REQ_SEND | info.DIRECT_REQ2_SEND
 _VM_AVAILABILITY = info.VM_CREATED | info.VM_DESTROYED
 
 
-def entries(pm: Manager, asker: Partition, *, in_registers: bool) -> list[PartitionInfo]:
-    """What ``asker`` may discover: an entry per partition and UUID, by id, ours before others'."""
+def entries(pm: Manager, requester: Partition, *, in_registers: bool) -> list[PartitionInfo]:
+    """What ``requester`` may discover: an entry per partition and UUID, this manager's first."""
     found: list[PartitionInfo] = []
     for _, each in sorted(pm.partitions.items()):
-        properties = properties_for(asker, each)
+        properties = properties_for(requester, each)
         count = len(each.contexts)
         found += [
             PartitionInfo(each.id, count, properties, uuid, ffa_version=each.version)
             for uuid in each.uuids or (uuids.NIL,)
         ]
-    return found + pm.peer.partitions(asker, in_registers=in_registers)
+    return found + pm.peer.partitions(requester, in_registers=in_registers)
 
 
-def properties_for(asker: Partition, target: Partition) -> int:
-    """The properties of ``target`` that concern ``asker``.
+def properties_for(requester: Partition, target: Partition) -> int:
+    """The properties of ``target`` that concern ``requester``.
 
     SPs send no direct requests to the normal world, and nobody else is told of VMs' lives.
     """
@@ -87,7 +87,7 @@ def properties_for(asker: Partition, target: Partition) -> int:
     properties &= ~info.NOTIFICATIONS
     if target.notifications is not None:
         properties |= info.NOTIFICATIONS
-    if target.secure and not asker.secure:
+    if target.secure and not requester.secure:
         properties &= ~_SENDS
     else:
         properties &= ~_VM_AVAILABILITY
@@ -95,19 +95,19 @@ def properties_for(asker: Partition, target: Partition) -> int:
 
 
 def matching(
-    pm: Manager, asker: Partition, wanted: UUID, *, in_registers: bool
+    pm: Manager, requester: Partition, wanted: UUID, *, in_registers: bool
 ) -> list[PartitionInfo]:
-    """The entries of ``wanted`` (nil: all) as ``asker`` gets them; never none.
+    """The entries of ``wanted`` (nil: all) as ``requester`` gets them; never none.
 
     To a request that names a UUID the answer does not repeat it.
     """
-    found = entries(pm, asker, in_registers=in_registers)
+    found = entries(pm, requester, in_registers=in_registers)
     if wanted != uuids.NIL:
         found = [each for each in found if each.uuid == wanted]
         ids = {each.id for each in found}
         found += [each for each in pm.peer.services(wanted) if each.id not in ids]
         found = [msgspec.structs.replace(each, uuid=uuids.NIL) for each in found]
-    if asker.version < SEVERAL_UUIDS_SINCE:
+    if requester.version < SEVERAL_UUIDS_SINCE:
         first: dict[int, PartitionInfo] = {}
         for each in found:
             first.setdefault(each.id, each)
@@ -133,17 +133,17 @@ def wanted_by(caller: ExecutionContext) -> UUID:
 def partition_info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_PARTITION_INFO_GET: descriptors into RX, or their count only."""
     x = caller.x
-    asker = caller.partition
-    found = matching(pm, asker, wanted_by(caller), in_registers=False)
+    requester = caller.partition
+    found = matching(pm, requester, wanted_by(caller), in_registers=False)
     if x[5] & COUNT_ONLY:
         reply.success(x, len(found))
         return caller
-    box = mailbox.receiver_box(asker)
-    data = info.build_partition_info(found, asker.version)
+    box = mailbox.receiver_box(requester)
+    data = info.build_partition_info(found, requester.version)
     if len(data) > box.rx.size:
         refuse(ROOM, got=len(data), expected=box.rx.size)
-    mailbox.deliver(pm, asker, box, data)
-    size = info.descriptor_size(asker.version) if asker.version >= V1_1 else 0
+    mailbox.deliver(pm, requester, box, data)
+    size = info.descriptor_size(requester.version) if requester.version >= V1_1 else 0
     reply.success(x, len(found), size)
     return caller
 
@@ -151,14 +151,14 @@ def partition_info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 def partition_info_get_regs(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_PARTITION_INFO_GET_REGS: as many descriptors as x3 to x17 hold, from an index on."""
     x = caller.x
-    asker = caller.partition
+    requester = caller.partition
     start, tag = _read_regs(x)
     if tag:
         refuse(TAG, got=tag, expected=0)
-    found = matching(pm, asker, wanted_by(caller), in_registers=True)
+    found = matching(pm, requester, wanted_by(caller), in_registers=True)
     if start >= len(found):
         refuse(INDEX, got=start, expected=f"below {len(found)}")
-    x[0:18] = info.build_registers(found, start, 0, asker.version)
+    x[0:18] = info.build_registers(found, start, 0, requester.version)
     return caller
 
 

@@ -56,10 +56,10 @@ class QemuTrustedOs(QemuGuest):
         self.process.mailbox.watch(self.notification or 0)
         super().start()
 
-    def settle(self) -> None:
+    def watch_while_executing(self) -> None:
         """Be waited for as long as a vCPU executes."""
         executing = any(runner.outside for runner in self.runners)
-        turn = self._outside.rouse if executing else self._outside.rest
+        turn = self._outside.expect_work if executing else self._outside.expect_none
         for end in (self.process.bell, self.process.console):
             turn(end.fileno())
 
@@ -99,13 +99,13 @@ class TrustedRunner(QemuRunner):
     def run(self, ctx: Context, trap: Trap) -> None:
         """See `Runner.run`."""
         super().run(ctx, trap)
-        self._os.settle()
+        self._os.watch_while_executing()
 
     def look(self) -> bool:
         """See `Source.look`."""
         found = super().look()
         if found:
-            self._os.settle()
+            self._os.watch_while_executing()
         return found
 
     def _exit(self, ctx: Context, trap: Trap) -> bool:

@@ -11,8 +11,8 @@ its instructions end in a hook.
     instruction budget, `kick`         -> SLICE
 
 A call that is answered at once never leaves the emulator. Everything else that changes where
-execution goes on (interrupts, injected aborts, dropping translated code) happens in `_settle`,
-between two stretches of execution; a hook that needs it ends the stretch by lowering its
+execution goes on (interrupts, injected aborts, dropping translated code) happens between two
+stretches of execution, in `_apply_pending`; a hook that needs it ends the stretch by lowering its
 instruction limit, which is exact.
 
 Time is what was executed: an instruction takes `instruction_time`, one nanosecond if nothing else
@@ -221,7 +221,7 @@ class UnicornRunner:
         self._going = True
         self._slice_end = self.instructions + self._engine.slice
         while self._going:
-            self._settle()
+            self._apply_pending()
             if self._going:
                 self._stretch()
 
@@ -263,7 +263,7 @@ class UnicornRunner:
             budget = min(budget, _MASKED_STRETCH)
         return max(budget, 1)
 
-    def _settle(self) -> None:
+    def _apply_pending(self) -> None:
         """Bring about what must not change while code executes."""
         self._sync_tlb()
         if self._code != self._siblings.code:

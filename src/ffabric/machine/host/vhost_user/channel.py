@@ -102,7 +102,7 @@ class Channel:
             self._drain()
         return not self.lost
 
-    def settle(self) -> None:
+    def complete(self) -> None:
         """Wait until every question is answered, in all no longer than the patience.
 
         Raises BackEndLost.

@@ -79,7 +79,7 @@ class FrontEnd:
         self.errors: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         try:
             self.channel.ask(Request.GET_FEATURES, done=self._meet)
-            self.channel.settle()
+            self.channel.complete()
         except BaseException:
             self.close()
             raise
@@ -133,7 +133,7 @@ class FrontEnd:
         found: list[bytes] = []
         question = abi.CONFIG.pack(0, size, 0) + bytes(size)
         self.channel.ask(Request.GET_CONFIG, question, done=found.append)
-        self.channel.settle()
+        self.channel.complete()
         if len(found[0]) != abi.CONFIG.size + size:
             raise self.channel.lose(f"a configuration of {len(found[0])} bytes, not {size}")
         return found[0][abi.CONFIG.size :]
