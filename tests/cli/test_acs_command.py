@@ -262,7 +262,7 @@ def test_mistakes_in_manifests_are_found(build, command):
     manifest.write_text(manifest.read_text().replace("messaging-method", "mesaging-method"))
     status, errors = command(build)
     assert status == 2
-    assert any("sp2.dts: /: mesaging-method: " in line for line in errors)
+    assert any("sp2.dts: /: messaging-method: missing" in line for line in errors)
 
 
 def test_patterns_that_match_nothing(build, command):

@@ -65,7 +65,7 @@ def test_every_mistake_is_in_the_report(tmp_path: Path) -> None:
     root.props["boot-ordr"] = b""
     (tmp_path / "bad.dtb").write_bytes(build_dtb(root))
     assert lines(tmp_path / "bad.dtb") == [
-        "/: boot-ordr: unknown property (did you mean 'boot-order'?)",
+        "warning: /: boot-ordr: unknown property, ignored (did you mean 'boot-order'?)",
         "/: uuid: missing",
     ]
     (tmp_path / "bad.pkg").write_bytes(build_package(Package(b"no", b"code")))

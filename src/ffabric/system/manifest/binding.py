@@ -118,8 +118,8 @@ def _children(reader: Reader, problems: Problems, *, complete: bool) -> dict[str
             break
         if name not in CHILDREN:
             hint = did_you_mean(name, CHILDREN)
-            note = problems.add if hint or not complete else problems.warn
-            note(child.where, "", f"unknown node{hint or ', ignored'}")
+            note = problems.warn if complete else problems.add
+            note(child.where, "", f"unknown node{', ignored' if complete else ''}{hint}")
             continue
         found[name] = child
         if complete:

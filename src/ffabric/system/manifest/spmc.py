@@ -162,7 +162,7 @@ def _partitions(root: NodeReader, problems: Problems) -> tuple[LoadedPartition, 
     for name, child in children:
         match = _VM_NAME.fullmatch(name)
         if match is None:
-            problems.add(child.where, "", f"unknown node{did_you_mean(name, ['vm1'])}")
+            problems.warn(child.where, "", "unknown node, ignored")
             continue
         fields: dict[str, Any] = read(child, VM, problems)
         if fields.get("is_ffa_partition") and not fields.get("hyp_loaded"):

@@ -114,11 +114,12 @@ class Reader(Protocol):
 
 
 class NodeReader:
-    """A devicetree node. Properties that nobody declared are mistakes only if they look like one.
+    """A devicetree node. Properties that nobody declared are no mistakes.
 
-    A devicetree may carry more than one reader's properties, so an unknown property is an error
-    when a known one has almost its name, silent when it is the devicetree's own or a vendor's, and
-    a warning otherwise.
+    A devicetree may carry more than one reader's properties, whatever their names are: TF-A's
+    sptool reads `image-size`, which differs from `mem-size` by two letters. So an unknown property
+    is a warning, with a hint if a known one has almost its name, and nothing if it is the
+    devicetree's own or a vendor's.
     """
 
     def __init__(self, node: Node, where: str = "/") -> None:
@@ -145,11 +146,9 @@ class NodeReader:
         ]
 
     def unknown(self, name: str, known: Sequence[str], problems: Problems) -> None:
-        """An error if it looks like a typing mistake, else a warning or nothing."""
-        if hint := did_you_mean(name, known):
-            problems.add(self.where, name, f"unknown property{hint}")
-        elif not _STANDARD_PROPERTY.fullmatch(name):
-            problems.warn(self.where, name, "unknown property, ignored")
+        """A warning that it is ignored, if it is none of every devicetree."""
+        if not _STANDARD_PROPERTY.fullmatch(name):
+            problems.warn(self.where, name, f"unknown property, ignored{did_you_mean(name, known)}")
 
 
 class TableReader:
