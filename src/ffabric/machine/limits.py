@@ -10,3 +10,5 @@ IPA_BITS: Final = 40
 """Bits of an intermediate physical address: every stage 2 translates so many."""
 PA_BITS: Final = 48
 """Bits of a physical address (Arm DDI 0487, D8.1.8, without FEAT_LPA)."""
+AFFINITIES: Final = 0xFF_00FF_FFFF
+"""Bits of an MPIDR that say which PE it is: Aff3 to Aff0."""

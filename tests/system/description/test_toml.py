@@ -387,7 +387,7 @@ def test_all_mistakes_come_at_once(folder: Path) -> None:
         "[[sp]] c: uuid: '5a7c6d2e' is not a UUID",
         "[[sp]] c: image: no such file: sq.bin (did you mean 'sp.bin'?)",
         "[[sp]] d: needs one of python, image, package, not image and package",
-        "[[vm]] e: mem_size: 0x800 is not a multiple of 0x1000",
+        "[[vm]] e: mem_size: 0x800 is less than 0x1000",
         "[[vm]] e: engine: 'unicron' is not one of python, unicorn, qemu (did you mean 'unicorn'?)",
         "[[memory]] #1: size: '32 MB!' is not a size such as 0x1000, 4096 or '2 MiB'",
         "[[device]] #1: world: 'moon' is not one of normal, secure, both",

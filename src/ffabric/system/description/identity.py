@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 
+from ffabric.abi.words import MASK16
 from ffabric.machine.gic import FIRST_SPI
+from ffabric.machine.limits import AFFINITIES, PES
 from ffabric.system.manifest.manifest import ExecutionState
 from ffabric.system.manifest.spmc import SP_ID_BASE
 from ffabric.system.options.problems import Problems
@@ -27,9 +29,11 @@ QEMU_PES = 16
 
 
 def check_names(draft: SystemDraft, problems: Problems) -> None:
-    """No two partitions of one name."""
+    """No two partitions of one name, and none without."""
     seen: set[str] = set()
     for partition in draft.partitions:
+        if not partition.name:
+            problems.add(partition.where, "name", "it is empty")
         if partition.name in seen:
             problems.add(partition.where, "name", "another partition has this name")
         seen.add(partition.name)
@@ -43,6 +47,12 @@ def find_mpidrs(draft: SystemDraft, problems: Problems) -> tuple[int, ...]:
         if draft.with_hypervisor and any(p.engine == QEMU for p in draft.partitions):
             most = max(most, 1 + sum(p.kind == VM for p in draft.partitions))
         wanted = len(known) or most
+    if not 1 <= wanted <= PES:
+        problems.add("", "pes", f"{wanted}: a machine has 1 to {PES}")
+        wanted = min(max(wanted, 1), PES)
+    for mpidr in known:
+        if mpidr & ~AFFINITIES:
+            problems.add("", "pes", f"{mpidr:#x} is not an affinity: Aff3 is 39:32, Aff2 to 0 23:0")
     if not known and any(p.engine == QEMU for p in draft.partitions):
         return tuple(range(wanted))
     if not known:
@@ -51,6 +61,8 @@ def find_mpidrs(draft: SystemDraft, problems: Problems) -> tuple[int, ...]:
         )
     if wanted > len(known):
         problems.add("", "pes", f"{wanted}, but the SPMC manifest lists {len(known)} CPUs")
+    if len(set(known)) != len(known):
+        problems.add("", "pes", "two of them have the same affinity")
     return known[:wanted]
 
 
@@ -67,6 +79,9 @@ def check_partition(
         problems.add(
             where, "execution-ctx-count", f"{count}: an SP has 1, or one for each of {pes} PEs"
         )
+    if partition.kind == VM and count > pes:
+        message = f"{count}: an execution context runs on a PE of its own, and there are {pes}"
+        problems.add(where, "execution-ctx-count", message)
     if partition.el == 2 and draft.with_hypervisor:
         problems.add(where, "el", "2 is the hypervisor's: say hypervisor = false")
     image = isinstance(partition.source, ImageSource)
@@ -119,10 +134,15 @@ def find_ids(draft: SystemDraft, problems: Problems) -> dict[str, int]:
     """Every partition's endpoint id: what it asks for, or the next free one of its world."""
     found: dict[str, int] = {}
     owners = {draft.spmc_id: "the SPMC"}
+    if not SP_ID_BASE <= draft.spmc_id <= MASK16:
+        problems.add("[spmc]", "id", f"{draft.spmc_id:#x}: 16 bits, of which bit 15 must be set")
     if draft.with_hypervisor:
         owners[0] = "the hypervisor"
     else:
-        for extra in [p for p in draft.partitions if p.kind == VM][1:]:
+        vms = [p for p in draft.partitions if p.kind == VM]
+        if not vms:
+            problems.add("", "hypervisor", "false: then a VM is the kernel, and there is none")
+        for extra in vms[1:]:
             problems.add(extra.where, "", "without a hypervisor there is only one VM")
     for extra in [p for p in draft.partitions if p.kind == TRUSTED_OS][1:]:
         problems.add(extra.where, "", "there is one trusted OS already")
@@ -131,6 +151,8 @@ def find_ids(draft: SystemDraft, problems: Problems) -> dict[str, int]:
             found[partition.name] = 0
             continue
         wanted = _wanted_id(partition)
+        if wanted is not None and wanted & ~MASK16:
+            problems.add(partition.where, "id", f"{wanted:#x} has more than 16 bits")
         if wanted is None:
             first = SP_ID_BASE + 1 if partition.kind == SP else 0
             wanted = next(number for number in itertools.count(first) if number not in owners)

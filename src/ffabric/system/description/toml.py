@@ -184,6 +184,7 @@ class _System:
             names = ", ".join(DEVICE_TYPES)
             hint = did_you_mean(str(kind), DEVICE_TYPES)
             self.problems.add(where, "type", f"{kind!r} is not one of {names}{hint}")
+            return None
         if not {"type", "base"} <= values.keys():
             return None
         options = {key.name: values.pop(key.name) for key in own if key.name in values}

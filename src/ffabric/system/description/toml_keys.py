@@ -83,7 +83,7 @@ _PARTITION: tuple[Key, ...] = (
     Key(
         "vcpus", U16, "Property execution-ctx-count of the manifest.", field="execution_ctx_count"
     ),
-    Key("mem_size", SIZE, "Property mem-size of the manifest.", align=PAGE),
+    Key("mem_size", SIZE, "Property mem-size of the manifest.", least=PAGE, align=PAGE),
     Key("load_address", U64, "Property load-address of the manifest: an IPA.", align=PAGE),
     Key(
         "physical_address", U64, "Where its memory is.",

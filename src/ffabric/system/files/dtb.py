@@ -240,6 +240,11 @@ class _Structure:
         return name
 
 
+def is_name(text: str) -> bool:
+    """Whether a node, other than the root, or a property can have this name."""
+    return bool(text) and _NAME_BYTES.issuperset(text.encode())
+
+
 def build_dtb(tree: Tree | Node) -> bytes:
     """Write a version 17 blob. Raises ValueError for a name or a value the format cannot hold."""
     if isinstance(tree, Node):

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from ffabric.abi.ffa import version
+from ffabric.system.files.dtb import is_name
+from ffabric.system.manifest.keys import DEVICE_REGION, MEMORY_REGION, PROPERTIES
 from ffabric.system.manifest.manifest import (
     ALL_MESSAGING,
     DeviceRegion,
@@ -22,6 +24,7 @@ from ffabric.system.manifest.manifest import (
     OtherSInterruptsAction,
     RegionAttributes,
 )
+from ffabric.system.options.keys import Key
 from ffabric.system.options.problems import Problems
 
 Complaint = tuple[str, str, str]
@@ -38,6 +41,41 @@ def check_manifest(manifest: Manifest, problems: Problems, where: str) -> None:
         for below, key, message in check(manifest):
             path = f"{where.rstrip('/')}/{below}" if below else where
             problems.add(path, key, message)
+
+
+def _values(manifest: Manifest) -> Iterator[Complaint]:
+    """Each value by itself, as a devicetree's have been judged when they were read."""
+    for key in PROPERTIES:
+        if complaint := _complaint(key, manifest):
+            yield "", key.name, complaint
+    if "\0" in manifest.description:
+        yield "", "description", "it holds a zero byte"
+    for kind, keys, regions in (
+        ("memory-regions", MEMORY_REGION, manifest.memory_regions),
+        ("device-regions", DEVICE_REGION, manifest.device_regions),
+    ):
+        for region in regions:
+            for key in keys:
+                if complaint := _complaint(key, region):
+                    yield f"{kind}/{region.name}", key.name, complaint
+
+
+def _complaint(key: Key, whose: object) -> str:
+    value = getattr(whose, key.attribute, None)
+    return "" if value is None else key.complaint(value)
+
+
+def _names(manifest: Manifest) -> Iterator[Complaint]:
+    for kind, regions in (
+        ("memory-regions", manifest.memory_regions),
+        ("device-regions", manifest.device_regions),
+    ):
+        counts = Counter(region.name for region in regions)
+        for name, count in counts.items():
+            if not is_name(name):
+                yield kind, "", f"{name!r} cannot be a node's name"
+            if count > 1:
+                yield f"{kind}/{name}", "", f"{count} regions have this name"
 
 
 def _version(manifest: Manifest) -> Iterator[Complaint]:
@@ -217,6 +255,8 @@ def _buffers(manifest: Manifest) -> Iterator[Complaint]:
 
 
 CHECKS = (
+    _values,
+    _names,
     _version,
     _services,
     _execution,

@@ -85,7 +85,7 @@ PROPERTIES: tuple[Key, ...] = (
         default="wherever there is room", align=PAGE,
     ),
     Key(
-        "mem-size", U64, "Memory from the load address on, in bytes.",
+        "mem-size", U64, "Memory from the load address on, in bytes.", least=PAGE,
         default="what the SPMC manifest or the image says", align=PAGE, section="OP-TEE",
     ),
     Key(

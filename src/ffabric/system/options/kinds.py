@@ -167,7 +167,14 @@ def _not_in_a_node(_node: Node, name: str) -> object:
     raise AssertionError(f"{name} is not a devicetree property")
 
 
-_text = _of_type(str, "text")
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        raise KindError(f"expected text, not {_shown(value)}")
+    if "\0" in value:
+        raise KindError("it holds a zero byte")
+    return value
+
+
 _NUMBER: dict[str, object] = {
     "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^0[xX]|^[0-9]"}]
 }
