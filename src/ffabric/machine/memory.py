@@ -25,6 +25,7 @@ _CAN_PUNCH = hasattr(mmap, "MADV_REMOVE")
 _NO_FILE = -1
 _CHUNK = 16 * PAGE
 _ZEROES = bytes(_CHUNK)
+_LABEL = 50  # characters of a bank's name that its file has, which takes 249 bytes
 
 
 class MemoryFault(Exception):  # noqa: N818 (the architecture's word)
@@ -119,7 +120,7 @@ def _file(name: str, size: int) -> int:
     """A file of `size` zeroes in memory; _NO_FILE, with which mmap gets anonymous memory."""
     if not hasattr(os, "memfd_create"):
         return _NO_FILE
-    return sealed.create(f"ffabric:{name}", size)
+    return sealed.create(f"ffabric:{name[:_LABEL]}".replace("\0", " "), size)
 
 
 def _by_base(bank: Bank) -> int:

@@ -28,6 +28,7 @@ from itertools import chain
 from typing import Any
 
 from ffabric.abi.words import PAGE, PAGE_SHIFT
+from ffabric.machine.limits import IPA_BITS
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import NoPages, PagePool
 
@@ -83,6 +84,32 @@ class Stage2Error(ValueError):
         self.reason = reason
 
 
+def tables(ranges: Iterable[tuple[int, int, int]], ipa_bits: int = IPA_BITS) -> int:
+    """How many pages of tables `Stage2` takes to map these ranges: (IPA, PA, bytes), whole pages.
+
+    The initial tables are counted, and one page for their alignment.
+    """
+    middle: set[int] = set()
+    last: set[int] = set()
+    for ipa, pa, size in ranges:
+        end = ipa + size
+        for slot in _partial(ipa, end, ipa - pa, _LEVEL1):
+            middle.add(slot)
+            low, high = max(ipa, slot << _LEVEL1), min(end, slot + 1 << _LEVEL1)
+            last.update(_partial(low, high, ipa - pa, _LEVEL1 - 9))
+    roots = 1 << max(0, ipa_bits - 39)
+    return roots + (roots > 1) + len(middle) + len(last)
+
+
+def _partial(ipa: int, end: int, delta: int, shift: int) -> Iterable[int]:
+    """The blocks of 2^`shift` bytes that a range touches and that no block descriptor can map."""
+    first, behind = ipa >> shift, -(-end >> shift)
+    if delta & (1 << shift) - 1:
+        return range(first, behind)
+    whole = range(-(-ipa >> shift), end >> shift)
+    return [slot for slot in {first, behind - 1} if slot not in whole]
+
+
 class Stage2:
     """The stage-2 translation of one partition, with its tables in pages of `pool`.
 
@@ -100,7 +127,7 @@ class Stage2:
     )  # fmt: skip
 
     def __init__(
-        self, memory: PhysicalMemory, pool: PagePool, *, vmid: int, ipa_bits: int = 40
+        self, memory: PhysicalMemory, pool: PagePool, *, vmid: int, ipa_bits: int = IPA_BITS
     ) -> None:
         if not 31 <= ipa_bits <= 43:
             raise ValueError(f"a walk from level 1 takes 31 to 43 bits of IPA, not {ipa_bits}")

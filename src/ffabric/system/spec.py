@@ -27,6 +27,8 @@ ENGINES = ("python", "unicorn", QEMU)
 LAST_SPI = FIRST_SPI + SPIS - 1
 """Of the GICs of a system: the machine's, and each VM's."""
 
+RAM = "its own memory"
+"""The name of a partition's own memory in its `PartitionSpec.memory`: no region has such a one."""
 RWX = int(RegionAttributes.READ | RegionAttributes.WRITE | RegionAttributes.EXECUTE)
 
 
@@ -141,6 +143,11 @@ class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True):
     secure: bool | None
     interrupt: int | None = None
     options: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+    @property
+    def bases(self) -> tuple[int, int]:
+        """The address of its first frame, and that of the second if its type has two."""
+        return self.base, self.options.get("refresh_base", self.base + self.size)
 
 
 class FirmwareSpec(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from ffabric.system.booting.engines import CONDUITS, access_for, make_unicorn
 from ffabric.system.copying import copy_of
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.options.problems import did_you_mean
-from ffabric.system.spec import PartitionDraft, PartitionSpec, SystemSpec
+from ffabric.system.spec import RAM, PartitionDraft, PartitionSpec, SystemSpec
 from ffabric.system.vcpu import Buffers, Peer, Ram, Refusal, Software, Vcpu
 from ffabric.system.waiting import reason
 
@@ -89,7 +89,7 @@ class Endpoint:
     def ram(self) -> Ram:
         """The pages of its memory that have no purpose yet."""
         if self._ram is None:
-            pieces = [each for each in self.spec.memory if each.name == "ram"]
+            pieces = [each for each in self.spec.memory if each.name == RAM]
             self._ram = Ram(pieces[0].ipa, sum(each.size for each in pieces))
         return self._ram
 

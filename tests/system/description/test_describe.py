@@ -177,12 +177,13 @@ def test_one_description_serves_many_systems() -> None:
     assert describe(sps=[adder]).sps[0].name == "adder"
 
 
-def region(name: str, base: int, *interrupts: int) -> DeviceRegion:
+def region(name: str, base: int, *interrupts: int, exclusive: bool = False) -> DeviceRegion:
     return DeviceRegion(
         name=name,
         base_address=base,
         pages=1,
         attributes=3,
+        exclusive_access=exclusive,
         interrupts=tuple(Interrupt(number, 0x900) for number in interrupts),
     )
 
@@ -207,11 +208,11 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
     ({"vms": ["a", "b"], "hypervisor": False}, "b: without a hypervisor there is only one VM"),
     (
         {"sps": [sp("a", device_regions=(region("d", 0x1C0B_0000, 288),))]},
-        "a: d: interrupt 288: the GIC of a system has them up to 287",
+        "a: d: interrupt 288: a system's GIC has them up to 287",
     ),
     (
         {"devices": [device("u", 0x1C0B_0000, 500)]},
-        "[[device]] u: interrupt: interrupt 500: the GIC of a system has them up to 287",
+        "[[device]] u: interrupt: 500 is no SPI: they are 32 to 287",
     ),
     ({"vms": ["a"], "instruction_time": 0}, "instruction_time: 0: at least 1 ns"),
     (
@@ -262,11 +263,11 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
     (
         {
             "sps": [
-                sp("a", device_regions=(region("x", 0x1C0B_0000, 40),)),
-                sp("b", device_regions=(region("y", 0x1C0B_0000, 40),)),
+                sp("a", device_regions=(region("x", 0x1C0B_0000, exclusive=True),)),
+                sp("b", device_regions=(region("y", 0x1C0B_0000),)),
             ]
         },
-        "b: y: a has the device at 0x1c0b0000",
+        "b: y: a has the device at 0x1c0b0000, and it is exclusive",
     ),
     (
         {
@@ -295,7 +296,7 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"memory": [MemoryBank("x", 0, 0x1000, secure=True)]},
-        "memory: no room for the spmc in secure memory",
+        "memory: no room for the SPMC's tables in secure memory",
     ),
     ({"sps": [sp("a", uuids=(UUID(int=0),))]}, "a: uuid: the nil UUID names no service"),
     (

@@ -18,6 +18,7 @@ from ffabric.lab.processes import spread
 from ffabric.system.files.images import parse_image
 from ffabric.system.files.reading import IMAGE, read_bytes
 from ffabric.system.options.problems import Problem, Problems, SystemErrors, did_you_mean
+from ffabric.system.spec import RAM
 
 ALL = "acs"
 _NUMBERED = re.compile(r"(?:\d+[-_])?(\w+)")
@@ -49,7 +50,7 @@ def boot_images(bench: Bench, folder: Path, only: Sequence[str] = ()) -> list[Jo
     """
     problems = Problems()
     (vm1,) = bench.spec.vms
-    room = sum(each.size for each in vm1.memory if each.name == "ram")
+    room = sum(each.size for each in vm1.memory if each.name == RAM)
     paths, tests = {}, []
     for path in sorted(folder.glob("*.bin")):
         try:

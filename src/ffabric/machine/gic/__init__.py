@@ -10,14 +10,16 @@ from ffabric.machine.gic.interrupts import (
     InterruptBank,
     State,
 )
-from ffabric.machine.gic.setup import set_up
+from ffabric.machine.gic.setup import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE, set_up
 
 __all__ = [
+    "DISTRIBUTOR_SIZE",
     "FIRST_SPI",
     "GROUP0",
     "GROUP1NS",
     "GROUP1S",
     "NAMES",
+    "REDISTRIBUTOR_SIZE",
     "SPIS",
     "SPURIOUS",
     "SYSTEM_REGISTERS",

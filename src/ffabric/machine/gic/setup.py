@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from ffabric.machine.gic.distributor import CTLR_ENABLES
 from ffabric.machine.gic.gic import Gic
 
+DISTRIBUTOR_SIZE = 0x1_0000
+REDISTRIBUTOR_SIZE = 0x2_0000
+"""Of each PE: the frames for its own registers and for its SGIs and PPIs (IHI 0069, 12.1.1)."""
 SECURE_PRIORITY = 0x00
 NON_SECURE_PRIORITY = 0xD0
 """What the Non-secure state reads as 0xA0."""

@@ -32,10 +32,17 @@ from ffabric.firmware.spmc.setup import add_sp, make_spmc, own_interrupt
 from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
 from ffabric.firmware.state.endpoints import Action, Booted, Sp, Vm, sp_of, vm_of
 from ffabric.firmware.state.partition import Identity, Partition
-from ffabric.machine.bus import Bus, Region
+from ffabric.machine.bus import Bus, Device, Region
 from ffabric.machine.choices import Choices
 from ffabric.machine.clock import Clock
-from ffabric.machine.gic import FIRST_SPI, Gic, set_up
+from ffabric.machine.gic import (
+    DISTRIBUTOR_SIZE,
+    FIRST_SPI,
+    REDISTRIBUTOR_SIZE,
+    Gic,
+    set_up,
+)
+from ffabric.machine.limits import PA_BITS
 from ffabric.machine.machine import Machine
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import NoPages, PagePool
@@ -55,6 +62,14 @@ from ffabric.system.booting.devices import add_devices
 from ffabric.system.booting.devicetree import normal_world
 from ffabric.system.booting.engines import make_runner
 from ffabric.system.booting.kernel import Layout, optee_node
+from ffabric.system.layout.address_spaces import (
+    WINDOW_IPA,
+    WINDOW_PAGES,
+    device_maps,
+    gic_maps,
+    normal_world_maps,
+)
+from ffabric.system.layout.machine import MAILBOXES
 from ffabric.system.layout.memory_map import DEVICETREE
 from ffabric.system.manifest.manifest import (
     NsInterruptsAction,
@@ -74,16 +89,8 @@ NORMAL_WORLD_PROPERTIES = (
 )
 EL2 = 2
 """A kernel that runs there may be a hypervisor."""
-MAILBOX_BYTES = 8 * PAGE
-"""The hypervisor's own RX/TX pair, at the start of its memory."""
-WINDOW_IPA = 0x40_0000_0000
-WINDOW_PAGES = 1 << 16
-"""Where a VM finds memory it retrieves: 256 MiB at 256 GiB of its address space."""
-VIRTUAL_GICS = 0x80_0000_0000
+VIRTUAL_GICS = 1 << PA_BITS
 """Where on the bus the virtual GICs of VMs are, by VMID and without gaps: one window for all."""
-DISTRIBUTOR_SIZE = 0x1_0000
-REDISTRIBUTOR_SIZE = 0x2_0000
-"""Of each PE."""
 RAM = VALID | AF | SH_INNER | MEMATTR_NORMAL_WB
 DEVICE = VALID | AF | MEMATTR_DEVICE_NGNRNE | S2AP_R | S2AP_W | XN
 _ACTIONS = {
@@ -175,10 +182,8 @@ class _Builder:
         spec = self.spec.spmc
         pool = PagePool(self.memory, spec.memory.base, spec.memory.size // PAGE)
         world = self._stage2(pool)
-        for bank in self.spec.memory:
-            if not bank.secure and bank.end <= 1 << world.ipa_bits:
-                pages = bank.size // PAGE
-                world.map(bank.base, bank.base, pages, RAM | S2AP_R | S2AP_W | XN | SW_NS)
+        for each in normal_world_maps(self.spec.memory):
+            world.map(each.ipa, each.pa, each.size // PAGE, RAM | S2AP_R | S2AP_W | XN | SW_NS)
         return make_spmc(
             self.machine,
             pool,
@@ -192,8 +197,8 @@ class _Builder:
     def _hypervisor(self, monitor: Monitor) -> Hypervisor:
         spec = self.spec.hypervisor
         assert spec is not None
-        base = spec.memory.base + MAILBOX_BYTES
-        pool = PagePool(self.memory, base, (spec.memory.size - MAILBOX_BYTES) // PAGE)
+        base = spec.memory.base + MAILBOXES
+        pool = PagePool(self.memory, base, (spec.memory.size - MAILBOXES) // PAGE)
         frames = Frames(self._unused(spec.memory.base, spec.memory.size))
         return make_hypervisor(
             self.machine,
@@ -267,13 +272,9 @@ class _Builder:
         assert stage2 is not None
         for each in spec.memory:
             stage2.map(each.ipa, each.pa, each.size // PAGE, _attributes(spec, each))
-        for device in spec.manifest.device_regions:
-            stage2.map(
-                device.base_address,
-                device.base_address,
-                device.pages,
-                _device(secure=device.secure),
-            )
+        for each in device_maps(spec):
+            attributes = _device(secure=each.secure and spec.secure)
+            stage2.map(each.ipa, each.pa, each.size // PAGE, attributes)
         if isinstance(manager, Hypervisor):
             self._virtual_gic(manager, vm_of(partition), stage2)
         self._load(spec, partition)
@@ -286,18 +287,16 @@ class _Builder:
         set_up(gic)
         vm.gic = gic
         gic.on_change = partial(virtual_interrupts_changed, hypervisor, vm)
-        at = self.spec.gic
-        size = REDISTRIBUTOR_SIZE * self.spec.pes
-        base = VIRTUAL_GICS + stage2.vmid * (DISTRIBUTOR_SIZE + size)
-        above = base + DISTRIBUTOR_SIZE
-        frames = (
-            (at.distributor, base, DISTRIBUTOR_SIZE, gic.distributor_frame(secure=False)),
-            (at.redistributors, above, size, gic.redistributor_frame(secure=False)),
+        base = VIRTUAL_GICS + stage2.vmid * (DISTRIBUTOR_SIZE + REDISTRIBUTOR_SIZE * self.spec.pes)
+        frames: tuple[Device, ...] = (
+            gic.distributor_frame(secure=False),
+            gic.redistributor_frame(secure=False),
         )
         self.virtual_gics[vm] = []
-        for ipa, pa, size, frame in frames:
-            self.virtual_gics[vm].append(self.bus.add(pa, size, frame, secure=False))
-            stage2.map(ipa, pa, size // PAGE, _device(secure=False))
+        for each, frame in zip(gic_maps(self.spec.gic, self.spec.pes), frames, strict=True):
+            self.virtual_gics[vm].append(self.bus.add(base, each.size, frame, secure=False))
+            stage2.map(each.ipa, base, each.size // PAGE, _device(secure=False))
+            base += each.size
 
     def remove_partition(self, endpoint: Endpoint) -> None:
         """Take back what `add_partition` gave a VM that its hypervisor has destroyed."""

@@ -10,12 +10,14 @@ from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.vms.frames import Frames
 from ffabric.system.description.identity import check_partition
 from ffabric.system.files.dtb import build_dtb
+from ffabric.system.layout.address_spaces import Placed, check_address_space
 from ffabric.system.layout.memory_map import VM_IPA, with_defaults
 from ffabric.system.manifest.checks import check_manifest
 from ffabric.system.manifest.manifest import RegionAttributes
 from ffabric.system.manifest.writer import manifest_node, update_node
 from ffabric.system.options.problems import Problems, SystemErrors
 from ffabric.system.spec import (
+    RAM,
     RWX,
     VM,
     MemoryMap,
@@ -50,7 +52,7 @@ def create_spec(
     load = VM_IPA if manifest.load_address is None else manifest.load_address
     manifest = replace(manifest, load_address=load)
     node = update_node(draft.tree, manifest) if draft.tree else manifest_node(manifest)
-    return PartitionSpec(
+    spec = PartitionSpec(
         name=draft.name,
         kind=VM,
         id=number,
@@ -59,13 +61,17 @@ def create_spec(
         engine=draft.engine or ("python" if isinstance(draft.source, PythonSource) else "unicorn"),
         el=1 if draft.el is None else draft.el,
         load_address=load,
-        memory=tuple(_memory(load, (manifest.mem_size or 0) // PAGE, frames)),
+        memory=(),
         dtb=build_dtb(node),
         manifest_offset=None,
     )
+    placed = Placed(spec, draft.where)
+    check_address_space(placed, system.gic, system.pes, problems, translated=True)
+    problems.check(SystemErrors)
+    return replace(spec, memory=tuple(_memory(load, (manifest.mem_size or 0) // PAGE, frames)))
 
 
 def _memory(ipa: int, pages: int, frames: Frames) -> Iterator[MemoryMap]:
     for pa, count in frames.allocate(pages):
-        yield MemoryMap("ram", ipa, pa, count * PAGE, RWX | _NON_SECURE)
+        yield MemoryMap(RAM, ipa, pa, count * PAGE, RWX | _NON_SECURE)
         ipa += count * PAGE

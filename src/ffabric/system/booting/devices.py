@@ -41,8 +41,7 @@ def add_devices(
                 frequency=frequency,
             )
         )
-        bases = (spec.base, spec.options.get("refresh_base", spec.base + spec.size))
-        for base, frame in zip(bases, frames, strict=False):
+        for base, frame in zip(spec.bases, frames, strict=False):
             machine.bus.add(base, spec.size, frame, secure=spec.secure)
         consoles += [each for each in frames if isinstance(each, Pl011)]
     return consoles

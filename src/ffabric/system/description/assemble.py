@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ffabric.abi.ffa.version import VERSIONS, format_version
+from ffabric.machine.limits import IPA_BITS, PA_BITS
 from ffabric.system.description.identity import check_names, check_partition, find_ids, find_mpidrs
+from ffabric.system.layout.address_spaces import (
+    Placed,
+    check_address_space,
+    check_device_regions,
+    device_maps,
+    gic_maps,
+    normal_world_maps,
+)
+from ffabric.system.layout.machine import (
+    MAILBOXES,
+    check_banks,
+    check_devices,
+    check_tables,
+    frames,
+)
 from ffabric.system.layout.memory_map import Places, with_defaults
 from ffabric.system.layout.qemu import check_layout, is_trusted_os
-from ffabric.system.layout.sharing import check_boot_order, check_device_regions, check_devices
+from ffabric.system.layout.sharing import check_boot_order, check_interrupts
 from ffabric.system.options.problems import Problems, SystemErrors
-from ffabric.system.spec import SP, TRUSTED_OS, VM, FirmwareSpec, SystemDraft, SystemSpec
+from ffabric.system.spec import (
+    SP,
+    TRUSTED_OS,
+    VM,
+    FirmwareSpec,
+    MemoryMap,
+    SystemDraft,
+    SystemSpec,
+)
 
 
 def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
@@ -33,10 +59,11 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         places.add_banks(partitions)
     places.take_fixed(partitions)
     version = draft.ffa_version
-    spmc = FirmwareSpec(draft.spmc_id, version, places.take_tables("spmc", secure=True))
+    tables = places.take_tables("the SPMC's tables", secure=True)
+    spmc = FirmwareSpec(draft.spmc_id, version, tables)
     hypervisor = None
     if draft.with_hypervisor:
-        tables = places.take_tables("hypervisor", secure=False)
+        tables = places.take_tables("the hypervisor's tables", secure=False)
         hypervisor = FirmwareSpec(0, version, tables)
     places.take_floating(partitions)
     specs = [places.place(partition, ids[partition.name]) for partition in partitions]
@@ -44,8 +71,28 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         if is_trusted_os(partition):
             check_layout(partition, spec, places.space.banks, problems)
     check_boot_order(partitions, problems)
-    check_device_regions(partitions, problems)
-    check_devices(draft.devices, places.space.banks, problems)
+    check_interrupts(partitions, problems)
+    check_banks(places.space.banks, problems)
+    registers = frames(draft.devices, draft.gic, len(mpidrs))
+    gic_bits = IPA_BITS if draft.with_hypervisor else PA_BITS
+    check_devices(draft.devices, registers, places.space.banks, problems, gic_bits=gic_bits)
+    placed = [
+        Placed(spec, partition.where)
+        for partition, spec in zip(partitions, specs, strict=True)
+        if partition.name not in places.failed
+    ]
+    for each in placed:
+        kernel = each.spec.kind == VM and not draft.with_hypervisor
+        translated = not kernel and each.spec.kind != TRUSTED_OS
+        check_address_space(each, draft.gic, len(mpidrs), problems, translated=translated)
+    check_device_regions(placed, registers, places.space, problems)
+    if not problems.errors:
+        virtual_gic = [*gic_maps(draft.gic, len(mpidrs))]
+        normal_world = [*normal_world_maps(places.space.banks)]
+        check_tables(spmc, [normal_world, *_maps(placed, SP, [])], problems)
+        if hypervisor is not None:
+            vms = _maps(placed, VM, virtual_gic)
+            check_tables(hypervisor, vms, problems, besides=MAILBOXES)
     problems.check(SystemErrors)
     sps = [spec for spec in specs if spec.kind == SP]
     return SystemSpec(
@@ -65,3 +112,9 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         strict=draft.strict,
         warnings=tuple(problems.found),
     )
+
+
+def _maps(placed: Iterable[Placed], kind: str, more: list[MemoryMap]) -> list[list[MemoryMap]]:
+    """What each stage 2 of partitions of a kind maps when it boots."""
+    specs = [each.spec for each in placed if each.spec.kind == kind]
+    return [[*spec.memory, *device_maps(spec), *more] for spec in specs]

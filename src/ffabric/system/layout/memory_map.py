@@ -13,6 +13,8 @@ from uuid import UUID, uuid5
 
 from msgspec.structs import replace
 
+from ffabric.abi.words import PAGE
+from ffabric.machine.limits import IPA_BITS
 from ffabric.system.booting.kernel import room
 from ffabric.system.files.dtb import build_dtb
 from ffabric.system.layout.placement import BLOCK, Space
@@ -22,6 +24,7 @@ from ffabric.system.manifest.writer import manifest_node, update_node
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import (
     QEMU,
+    RAM,
     RWX,
     SP,
     TRUSTED_OS,
@@ -60,6 +63,7 @@ to itself, so that a back end outside can be given its file and nothing else wit
 
 _NAMESPACE = UUID("0f0a3f6e-57a1-5c39-9d0c-3f8f5a5d7a11")
 _NON_SECURE = int(RegionAttributes.NON_SECURE)
+_OWN = "memory"  # the key of a partition's own memory
 _SMALL_ALIGN = 0x1_0000
 
 
@@ -112,6 +116,8 @@ class Places:
             default = (*default, SECURE)
         self.space = Space(draft.memory or default)
         self.bases: dict[str, int] = {}
+        self.failed: set[str] = set()
+        """Partitions for which there is no room."""
         self.blocks: dict[str, list[int]] = {}
         """VMs that float: the blocks of their memory. They descend while the IPAs ascend, so that
         no VM relies on addresses that are physical, or contiguous beyond a block."""
@@ -146,10 +152,21 @@ class Places:
                     self.space.take(base, size, name)
 
     def take_fixed(self, partitions: list[PartitionDraft]) -> None:
-        """Give those that must be at an address theirs."""
+        """Give those that must be at an address theirs; what can be nowhere is noted."""
+        for partition in partitions:
+            size, secure = _size(partition), partition.kind != VM
+            if size > min(self.space.total(secure=secure), 1 << IPA_BITS):
+                self._no_room(partition, _OWN, size, secure=secure)
+                self.bases[partition.name] = 0
+                self.failed.add(partition.name)
         for partition in partitions:
             base = self._fixed_base(partition)
-            if base is not None:
+            if base is not None and base % PAGE:
+                message = f"{base:#x} is not a multiple of {PAGE:#x}"
+                self.problems.add(partition.where, "load_address", message)
+                self.failed.add(partition.name)
+                self.bases[partition.name] = 0
+            if base is not None and partition.name not in self.failed:
                 self.bases[partition.name] = base
                 secure = partition.kind != VM
                 self._take(partition, "", base, _size(partition), secure=secure)
@@ -159,9 +176,8 @@ class Places:
             for region in partition.manifest.memory_regions:
                 if region.base_address is not None and region.relative_offset is None:
                     size = region.pages * partition.manifest.xlat_granule.bytes
-                    self._take(
-                        partition, region.name, region.base_address, size, secure=region.secure
-                    )
+                    secure = _is_secure(partition, region)
+                    self._take(partition, region.name, region.base_address, size, secure=secure)
 
     def take_floating(self, partitions: list[PartitionDraft]) -> None:
         """Find room for the others."""
@@ -169,13 +185,10 @@ class Places:
             if partition.name not in self.bases:
                 size, secure = _size(partition), partition.kind != VM
                 if self._is_identity(partition):
-                    base = self._find(partition, "memory", size, secure=secure)
+                    base = self._find(partition, _OWN, size, secure=secure)
                     self.bases[partition.name] = base
                 else:
-                    self.blocks[partition.name] = [
-                        self._find(partition, "memory", min(BLOCK, size - at), secure=secure)
-                        for at in range(0, size, BLOCK)
-                    ][::-1]
+                    self.blocks[partition.name] = self._find_blocks(partition, size)
 
     def take_tables(self, name: str, *, secure: bool) -> MemoryBank:
         """Memory for a partition manager's translation tables."""
@@ -183,7 +196,7 @@ class Places:
         base = self.space.find(size, secure=secure, last=True)
         if base is None:
             world = _world(secure=secure)
-            self.problems.add("", "memory", f"no room for the {name} in {world} memory")
+            self.problems.add("", "memory", f"no room for {name} in {world} memory")
             return MemoryBank(name, 0, size, secure)
         self.space.take(base, size, name)
         return MemoryBank(name, base, size, secure)
@@ -194,11 +207,9 @@ class Places:
         load = manifest.load_address
         if load is None:
             load = base if self._is_identity(partition) else VM_IPA
-        regions = tuple(self._placed(partition, region, load) for region in manifest.memory_regions)
+        regions = self._regions(partition, load)
         manifest = replace(manifest, load_address=load, memory_regions=regions)
-        blob = build_dtb(
-            update_node(partition.tree, manifest) if partition.tree else manifest_node(manifest)
-        )
+        blob = self._blob(partition, manifest)
         ram = RWX | (0 if partition.kind != VM else _NON_SECURE)
         level = 0 if manifest.exception_level.unprivileged else 1
         runs_python = isinstance(partition.source, PythonSource)
@@ -221,6 +232,16 @@ class Places:
             notification_interrupt=partition.notification_interrupt,
         )
 
+    def _blob(self, partition: PartitionDraft, manifest: Manifest) -> bytes:
+        """The manifest as a blob; nothing if it cannot be one, which is noted."""
+        try:
+            node = partition.tree and update_node(partition.tree, manifest)
+            return build_dtb(node or manifest_node(manifest))
+        except (ValueError, OverflowError) as error:
+            if not self.problems.errors:  # they say it in the manifest's words
+                self.problems.add(partition.where, "manifest", str(error))
+            return b""
+
     def _ram(
         self, partition: PartitionDraft, load: int, base: int, attributes: int
     ) -> Iterator[MemoryMap]:
@@ -228,10 +249,10 @@ class Places:
         size = _size(partition)
         blocks = self.blocks.get(partition.name)
         if blocks is None:
-            yield MemoryMap("ram", load, base, size, attributes)
+            yield MemoryMap(RAM, load, base, size, attributes)
             return
-        for at, block in zip(range(0, size, BLOCK), blocks, strict=True):
-            yield MemoryMap("ram", load + at, block, min(BLOCK, size - at), attributes)
+        for at, block in zip(range(0, size, BLOCK), blocks, strict=False):
+            yield MemoryMap(RAM, load + at, block, min(BLOCK, size - at), attributes)
 
     def _mapped(
         self, partition: PartitionDraft, manifest: Manifest, region: MemoryRegion, delta: int
@@ -246,18 +267,22 @@ class Places:
         elif (own := self.bases.get(f"{partition.name}/{region.name}")) is not None:
             pa = own
         else:
-            pa = self._find(partition, region.name, size, secure=region.secure)
-        return MemoryMap(region.name, ipa, pa, size, region.attributes)
+            pa = self._find(partition, region.name, size, secure=False)
+        world = 0 if _is_secure(partition, region) else _NON_SECURE
+        return MemoryMap(region.name, ipa, pa, size, region.attributes | world)
 
     def _manifest_offset(
         self, partition: PartitionDraft, manifest: Manifest, size: int
     ) -> int | None:
-        """Where the manifest goes; None if an image leaves no room and nobody asks for it."""
-        offset, source = partition.manifest_offset, partition.source
+        """Where the manifest goes; None if there is no room and nobody asks for it.
+
+        The page before it is that of the boot information.
+        """
+        offset, source, end = partition.manifest_offset, partition.source, _size(partition)
         if isinstance(source, ImageSource):
-            first = min(part.offset for part in source.image.parts)
-            if offset is not None and offset + size > first:
-                offset = None
+            end = min(end, *(part.offset for part in source.image.parts))
+        if offset is not None and not PAGE <= offset <= end - size:
+            offset = None
         if offset is None and manifest.gp_register_num is not None and manifest.boot_info:
             message = f"no room for {size:#x} bytes of manifest below the image"
             self.problems.add(partition.where, "image_offset", message)
@@ -287,13 +312,41 @@ class Places:
         align = BLOCK if size >= BLOCK else _SMALL_ALIGN
         base = self.space.find(size, secure=secure, align=align)
         if base is None:
-            world = _world(secure=secure)
-            self.problems.add(
-                partition.where, key, f"no room for {size:#x} bytes in {world} memory"
-            )
+            if partition.name not in self.failed:
+                self._no_room(partition, key, size, secure=secure)
+            self.failed.add(partition.name)
             return 0
-        self.space.take(base, size, f"{partition.name}/{key}")
+        self.space.take(base, size, partition.name if key == _OWN else f"{partition.name}/{key}")
         return base
+
+    def _find_blocks(self, partition: PartitionDraft, size: int) -> list[int]:
+        """The blocks on which a VM floats; nothing if there is no room for all of them."""
+        count, rest = divmod(size, BLOCK)
+        found = self.space.take_blocks(count, partition.name, secure=False)
+        if len(found) < count:
+            self._no_room(partition, _OWN, size, secure=False)
+            self.failed.add(partition.name)
+            return []
+        if rest:
+            found.append(self._find(partition, _OWN, rest, secure=False))
+        return found[::-1]
+
+    def _no_room(self, partition: PartitionDraft, key: str, size: int, *, secure: bool) -> None:
+        world = _world(secure=secure)
+        self.problems.add(partition.where, key, f"no room for {size:#x} bytes in {world} memory")
+
+    def _regions(self, partition: PartitionDraft, load: int) -> tuple[MemoryRegion, ...]:
+        """The memory regions with their addresses; a VM's that have none follow one another."""
+        placed = [self._placed(partition, each, load) for each in partition.manifest.memory_regions]
+        granule = partition.manifest.xlat_granule.bytes
+        ends = [r.base_address + r.pages * granule for r in placed if r.base_address is not None]
+        at = max([load + _size(partition), *ends])
+        for index, region in enumerate(placed):
+            if region.base_address is None:
+                at = -(-at // _SMALL_ALIGN) * _SMALL_ALIGN
+                placed[index] = replace(region, base_address=at)
+                at += region.pages * granule
+        return tuple(placed)
 
     def _placed(self, partition: PartitionDraft, region: MemoryRegion, load: int) -> MemoryRegion:
         size = region.pages * partition.manifest.xlat_granule.bytes
@@ -305,8 +358,13 @@ class Places:
             return replace(region, base_address=load + region.relative_offset)
         if region.base_address is not None or not self._is_identity(partition):
             return region
-        base = self._find(partition, region.name, size, secure=region.secure)
-        return replace(region, base_address=base)
+        secure = _is_secure(partition, region)
+        return replace(region, base_address=self._find(partition, region.name, size, secure=secure))
+
+
+def _is_secure(partition: PartitionDraft, region: MemoryRegion) -> bool:
+    """Whether a region is Secure memory; a VM has none, whatever its manifest says."""
+    return partition.kind != VM and region.secure
 
 
 def _size(partition: PartitionDraft) -> int:

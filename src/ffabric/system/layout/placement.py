@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Iterable
 
 from ffabric.system.spec import MemoryBank
@@ -25,6 +26,10 @@ class Space:
                 return bank
         return None
 
+    def total(self, *, secure: bool) -> int:
+        """The bytes of all banks of that world."""
+        return sum(bank.size for bank in self.banks if bank.secure is secure)
+
     def add(self, name: str, size: int, *, secure: bool) -> int:
         """Add a bank above all others of that world: its base."""
         base = max((bank.end for bank in self.banks if bank.secure is secure), default=BLOCK)
@@ -43,6 +48,15 @@ class Space:
                 return f"{name} ({start:#x}-{end - 1:#x})"
         return ""
 
+    def whose(self, base: int, size: int) -> str:
+        """As `owner`; the bank, if it is memory that nobody has taken."""
+        if owner := self.owner(base, size):
+            return owner
+        for bank in self.banks:
+            if bank.base < base + size and base < bank.end:
+                return f"the bank {bank.name} ({bank.base:#x}-{bank.end - 1:#x})"
+        return ""
+
     def take(self, base: int, size: int, name: str) -> str:
         """Take a range. Answers whose it is already, or nothing if it could be had."""
         if owner := self.owner(base, size):
@@ -57,9 +71,25 @@ class Space:
 
         Memory above `HIGH` is taken only when nothing else is left: not every PE reaches it.
         """
+        low, high = self._free(secure=secure)
+        base = _fit(low, size, align, last=last)
+        return _fit([*low, *high], size, align, last=last) if base is None else base
+
+    def take_blocks(self, count: int, name: str, *, secure: bool) -> list[int]:
+        """Take the first ``count`` free blocks of that world; fewer if there are no more."""
+        found: list[int] = []
+        for start, end in itertools.chain(*self._free(secure=secure)):
+            first = -(-start // BLOCK) * BLOCK
+            blocks = range(first, end - BLOCK + 1, BLOCK)[: count - len(found)]
+            if blocks:
+                found += blocks
+                self.take(first, len(blocks) * BLOCK, name)
+        return found
+
+    def _free(self, *, secure: bool) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """The gaps of that world below `HIGH`, and the others."""
         free = [gap for bank in self.banks if bank.secure is secure for gap in self._gaps(bank)]
-        low = _fit([gap for gap in free if gap[1] <= HIGH], size, align, last=last)
-        return _fit(free, size, align, last=last) if low is None else low
+        return [gap for gap in free if gap[1] <= HIGH], [gap for gap in free if gap[1] > HIGH]
 
     def _gaps(self, bank: MemoryBank) -> list[tuple[int, int]]:
         at, gaps = bank.base, []

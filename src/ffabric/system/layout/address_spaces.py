@@ -1,0 +1,158 @@
+"""What every partition finds where: one thing at an address, and nothing of somebody else's.
+
+A partition's address space holds its memory, the regions of its manifest, and for a VM the frames
+of its GIC and the window in which memory appears that it retrieves. A device region names physical
+addresses. They are of a device then: neither memory, whoever has it, nor the machine's GIC, which
+no partition has to itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from ffabric.abi.words import PAGE
+from ffabric.machine.gic import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE
+from ffabric.machine.limits import IPA_BITS, PA_BITS
+from ffabric.system.layout.machine import GIC, Frame
+from ffabric.system.layout.placement import Space
+from ffabric.system.manifest.manifest import DeviceRegion
+from ffabric.system.options.problems import Problems
+from ffabric.system.spec import RAM, VM, GicSpec, MemoryBank, MemoryMap, PartitionSpec
+
+WINDOW_IPA = 0x40_0000_0000
+WINDOW_PAGES = 1 << 16
+"""Where a VM finds memory it retrieves: 256 MiB at 256 GiB of its address space."""
+
+
+_WINDOW = "the window for memory that it retrieves"
+_LOAD = "load_address"
+
+
+class Placed(NamedTuple):
+    """A partition with its place, and where it is described."""
+
+    spec: PartitionSpec
+    where: str
+
+
+class _Range(NamedTuple):
+    """Addresses, what is there, and the key that says so; without one it is fixed."""
+
+    base: int
+    end: int
+    name: str
+    key: str = ""
+
+    @property
+    def span(self) -> str:
+        return f"{self.base:#x}-{self.end - 1:#x}"
+
+
+def device_maps(spec: PartitionSpec) -> Iterator[MemoryMap]:
+    """The device regions of a partition as its stage 2 maps them: at their own addresses."""
+    for region in spec.manifest.device_regions:
+        size = region.pages * spec.manifest.xlat_granule.bytes
+        base = region.base_address
+        yield MemoryMap(region.name, base, base, size, region.attributes)
+
+
+def gic_maps(gic: GicSpec, pes: int) -> Iterator[MemoryMap]:
+    """The frames of a VM's own GIC, which are where the machine has those of its GIC."""
+    for name, base, size in (
+        ("its GIC's distributor", gic.distributor, DISTRIBUTOR_SIZE),
+        ("its GIC's redistributors", gic.redistributors, pes * REDISTRIBUTOR_SIZE),
+    ):
+        yield MemoryMap(name, base, base, size)
+
+
+def normal_world_maps(banks: Iterable[MemoryBank]) -> Iterator[MemoryMap]:
+    """What the SPMC knows of the normal world's memory, at its own addresses."""
+    for bank in banks:
+        if not bank.secure and bank.end <= 1 << IPA_BITS:
+            yield MemoryMap(bank.name, bank.base, bank.base, bank.size)
+
+
+def check_address_space(
+    placed: Placed, gic: GicSpec, pes: int, problems: Problems, *, translated: bool
+) -> None:
+    """Note what lies beyond a partition's address space, and what lies on something else in it.
+
+    ``translated``: by a stage 2; the address space of a kernel right below EL3 is physical memory.
+    """
+    spec, where = placed
+    bits = IPA_BITS if translated else PA_BITS
+    ranges = [*_own(spec), *_regions(spec)]
+    for each in ranges:
+        if each.end > 1 << bits:
+            problems.add(where, each.key, f"{each.span}: its addresses have {bits} bits")
+    if not translated or (spec.kind != VM and spec.memory[0].ipa == spec.memory[0].pa):
+        return  # its addresses are physical: what overlaps there has been noted
+    if spec.kind == VM:
+        ranges += [_Range(each.ipa, each.ipa + each.size, each.name) for each in gic_maps(gic, pes)]
+        ranges.append(_Range(WINDOW_IPA, WINDOW_IPA + WINDOW_PAGES * PAGE, _WINDOW))
+    for first, second in _overlaps(ranges):
+        mine, other = sorted((first, second), key=_weight)
+        if mine.key and _weight(mine) != _weight(other):
+            message = f"{mine.span} overlaps {other.name} ({other.span})"
+            problems.add(where, mine.key, message)
+
+
+def _weight(each: _Range) -> int:
+    """Which of two that overlap is told: a region before the memory, the memory before the rest.
+
+    Two regions of one manifest are noted where manifests are checked.
+    """
+    return 2 if not each.key else each.key == _LOAD
+
+
+def _own(spec: PartitionSpec) -> Iterator[_Range]:
+    yield _Range(spec.load_address, spec.load_address + (spec.manifest.mem_size or 0), RAM, _LOAD)
+
+
+def _regions(spec: PartitionSpec) -> Iterator[_Range]:
+    """The regions that are not a part of the partition's own memory."""
+    inside = {
+        each.name for each in spec.manifest.memory_regions if each.relative_offset is not None
+    }
+    regions = (each for each in spec.memory if each.name != RAM and each.name not in inside)
+    for each in (*regions, *device_maps(spec)):
+        yield _Range(each.ipa, each.ipa + each.size, each.name, each.name)
+
+
+def _overlaps(ranges: Iterable[_Range]) -> Iterator[tuple[_Range, _Range]]:
+    """Each range that begins in another one, with the one that reaches furthest before it."""
+    last: _Range | None = None
+    for each in sorted(ranges):
+        if last is not None and each.base < last.end:
+            yield last, each
+        if last is None or each.end > last.end:
+            last = each
+
+
+def check_device_regions(
+    partitions: Iterable[Placed], frames: Iterable[Frame], space: Space, problems: Problems
+) -> None:
+    """Note device regions that are memory or the GIC, and those that two partitions cannot have.
+
+    Several partitions have a device region if none of them has it exclusively (DEN0077A v1.2, table
+    5.3).
+    """
+    gic = [frame for frame in frames if frame.where == GIC]
+    claims: list[tuple[str, DeviceRegion, _Range]] = []
+    for spec, where in partitions:
+        for region, each in zip(spec.manifest.device_regions, device_maps(spec), strict=True):
+            mine = _Range(each.ipa, each.ipa + each.size, each.name)
+            if owner := space.whose(mine.base, each.size):
+                problems.add(where, each.name, f"{mine.span} is memory of {owner}")
+            for frame in gic:
+                if mine.base < frame.end and frame.base < mine.end:
+                    message = f"{mine.span} overlaps {frame.name} at {frame.base:#x}"
+                    problems.add(where, each.name, message)
+            for owner, other, its in claims:
+                if mine.base >= its.end or its.base >= mine.end or owner == spec.name:
+                    continue
+                if region.exclusive_access or other.exclusive_access:
+                    message = f"{owner} has the device at {its.base:#x}, and it is exclusive"
+                    problems.add(where, each.name, message)
+            claims.append((spec.name, region, mine))

@@ -1,0 +1,157 @@
+"""Whether there can be a machine as it is described: its memory, its devices, its GIC.
+
+The limits are those of `ffabric.machine.limits`. What is wrong would otherwise be an exception when
+the system boots.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ffabric.abi.words import PAGE
+from ffabric.machine.devices.catalogue import TYPES
+from ffabric.machine.gic import DISTRIBUTOR_SIZE, FIRST_SPI, REDISTRIBUTOR_SIZE
+from ffabric.machine.limits import MEMORY, PA_BITS
+from ffabric.machine.stage2 import tables
+from ffabric.system.options.problems import Problems, did_you_mean
+from ffabric.system.spec import LAST_SPI, DeviceSpec, FirmwareSpec, GicSpec, MemoryBank, MemoryMap
+
+MAILBOXES = 8 * PAGE
+"""The hypervisor's own RX/TX pair, at the start of its memory."""
+MOST_TABLES = 1 << 30
+"""Bytes of memory for the translation tables of a partition manager."""
+GIC = "[gic]"
+"""Where the GIC is described."""
+_GIC_FRAME = 0x1_0000
+_KEYS = ("base", "refresh_base")  # of a device's frames
+
+
+class Frame(NamedTuple):
+    """Registers on the bus: what describes them, and its key."""
+
+    base: int
+    end: int
+    name: str
+    where: str
+    key: str
+
+
+def frames(devices: Iterable[DeviceSpec], gic: GicSpec, pes: int) -> list[Frame]:
+    """The registers of the GIC, of the devices, and a device's further frame, by address."""
+    redistributors = gic.redistributors + pes * REDISTRIBUTOR_SIZE
+    distributor = gic.distributor + DISTRIBUTOR_SIZE
+    found = [
+        Frame(gic.distributor, distributor, "the GIC's distributor", GIC, "distributor"),
+        Frame(
+            gic.redistributors, redistributors,
+            "the GIC's redistributors", GIC, "redistributors",
+        ),
+    ]  # fmt: skip
+    for each in devices:
+        where = f"[[device]] {each.name}"
+        parts = TYPES[each.type].frames if each.type in TYPES else ()
+        for part, base, key in zip(parts, each.bases, _KEYS, strict=False):
+            name = each.name if base == each.base else f"{each.name}'s frame {part.name!r}"
+            found.append(Frame(base, base + each.size, name, where, key))
+    return sorted(found)
+
+
+def check_banks(banks: Sequence[MemoryBank], problems: Problems) -> None:
+    """Banks are whole pages with an address, and no more than a host can have."""
+    for bank in banks:
+        where = f"[[memory]] {bank.name}"
+        if bank.base < 0 or bank.base % PAGE:
+            problems.add(where, "base", f"{bank.base:#x} is not a multiple of {PAGE:#x}")
+        if bank.size <= 0 or bank.size % PAGE:
+            problems.add(where, "size", f"{bank.size:#x} bytes are not whole pages")
+        if bank.end > 1 << PA_BITS:
+            problems.add(where, "size", f"it ends at {bank.end:#x}: addresses have {PA_BITS} bits")
+    whole = sum(bank.size for bank in banks)
+    if whole > MEMORY:
+        problems.add("", "memory", f"{whole:#x} bytes: a machine has up to {MEMORY:#x}")
+
+
+def check_devices(
+    devices: Sequence[DeviceSpec],
+    placed: Sequence[Frame],
+    banks: Sequence[MemoryBank],
+    problems: Problems,
+    *,
+    gic_bits: int,
+) -> None:
+    """Devices and the GIC overlap nothing, and share no interrupt and no name.
+
+    ``placed``: their `frames`; ``gic_bits``: of the addresses at which partitions see the GIC.
+    """
+    owners: dict[int | None, str] = {}
+    names: set[str] = set()
+    for device in devices:
+        _check_device(device, problems)
+        where = f"[[device]] {device.name}"
+        if device.interrupt in owners:
+            message = f"{device.interrupt} is {owners[device.interrupt]}'s already"
+            problems.add(where, "interrupt", message)
+        if device.interrupt is not None:
+            owners[device.interrupt] = device.name
+        if device.name in names:
+            problems.add(where, "name", "another device has this name")
+        names.add(device.name)
+    for frame in placed:
+        _check_frame(frame, banks, gic_bits if frame.where == GIC else PA_BITS, problems)
+    for first, second in itertools.pairwise(placed):
+        if second.base < first.end:
+            message = f"{second.base:#x} overlaps {first.name} at {first.base:#x}"
+            problems.add(second.where, second.key, message)
+
+
+def _check_frame(frame: Frame, banks: Iterable[MemoryBank], bits: int, problems: Problems) -> None:
+    align = _GIC_FRAME if frame.where == GIC else PAGE
+    if frame.base < 0 or frame.base % align:
+        message = f"{frame.base:#x} is not a multiple of {align:#x}"
+        problems.add(frame.where, frame.key, message)
+    if frame.end > 1 << bits:
+        message = f"it ends at {frame.end:#x}: addresses have {bits} bits"
+        problems.add(frame.where, frame.key, message)
+    for bank in banks:
+        if bank.base < frame.end and frame.base < bank.end:
+            message = f"{frame.base:#x} overlaps the memory {bank.name}"
+            problems.add(frame.where, frame.key, message)
+
+
+def _check_device(device: DeviceSpec, problems: Problems) -> None:
+    where = f"[[device]] {device.name}"
+    if device.type not in TYPES:
+        known = ", ".join(TYPES)
+        message = f"{device.type!r} is not one of {known}{did_you_mean(device.type, TYPES)}"
+        problems.add(where, "type", message)
+    if device.size <= 0 or device.size % PAGE:
+        problems.add(where, "size", f"{device.size:#x} bytes are not whole pages")
+    if device.options.get("frequency", 1) < 1:
+        problems.add(where, "frequency", f"{device.options['frequency']}: at least 1 Hz")
+    if device.interrupt is not None and not FIRST_SPI <= device.interrupt <= LAST_SPI:
+        message = f"{device.interrupt} is no SPI: they are {FIRST_SPI} to {LAST_SPI}"
+        problems.add(where, "interrupt", message)
+
+
+def check_tables(
+    manager: FirmwareSpec,
+    spaces: Iterable[Iterable[MemoryMap]],
+    problems: Problems,
+    *,
+    besides: int = 0,
+) -> None:
+    """A partition manager has memory for the tables of all address spaces that it boots with.
+
+    ``besides``: bytes that it uses for something else.
+    """
+    if manager.memory.size > MOST_TABLES:
+        message = f"{manager.memory.size:#x} bytes: up to {MOST_TABLES:#x}"
+        problems.add("[spmc]", "memory_size", message)
+        return
+    pages = sum(tables((each.ipa, each.pa, each.size) for each in space) for space in spaces)
+    need = besides + max(pages, 1) * PAGE
+    if need > manager.memory.size:
+        message = f"{manager.memory.size:#x} bytes: {manager.memory.name} take {need:#x}"
+        problems.add("[spmc]", "memory_size", message)
