@@ -19,7 +19,7 @@ class Ledger:
         system.system.attach(self._ledger)
 
     @property
-    def transaction(self) -> dict[int, Transaction]:
+    def transactions(self) -> dict[int, Transaction]:
         """The transactions that are under way, by handle."""
         return self._ledger.transactions
 
