@@ -105,6 +105,23 @@ def test_functions_and_exceptions_say_where_they_are_public(face, name):
         assert inspect.getsource(value)
 
 
+@pytest.mark.parametrize(("face", "name"), NAMES)
+def test_an_object_is_shown_by_what_it_is_and_not_by_its_address(face, name):
+    value = getattr(importlib.import_module(face), name)
+    kind = value if isinstance(value, type) else type(value)
+    assert kind.__repr__ is not object.__repr__
+
+
+def test_what_is_misspelt_is_told_with_what_may_have_been_meant():
+    done = subprocess.run(
+        [sys.executable, "-c", "import ffabric; ffabric.Partion"],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.rstrip().endswith("no attribute 'Partion'. Did you mean: 'Partition'?")
+
+
 def test_there_is_nothing_else():
     with pytest.raises(AttributeError, match="module 'ffabric' has no attribute 'bot'"):
         ffabric.bot  # noqa: B018

@@ -21,7 +21,8 @@ def lazy(
     def get(name: str) -> object:
         home = homes.get(name)
         if home is None:
-            raise AttributeError(f"module {face!r} has no attribute {name!r}")
+            message = f"module {face!r} has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules[face])
         module, _, inner = home.partition(":")
         __import__(module)
         found = sys.modules[module]

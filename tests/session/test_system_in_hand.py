@@ -51,6 +51,7 @@ def test_what_happened_is_counted(ffabric):
         lambda system, client: client.ffa.id_get(),
         lambda system, client: client.vcpu(0).direct_request(Adder),
         lambda system, client: system.run(),
+        lambda system, client: client.memory,
         lambda system, client: system.create_vm("another"),
         lambda system, client: system.destroy_vm("client"),
     ],
@@ -78,6 +79,10 @@ def test_a_partition_that_there_is_not_is_told(ffabric):
         system.sp("client")
     with pytest.raises(LookupError, match="there is no vCPU 3: client has 1, counted from 0"):
         system.vm("client").vcpu(3)
+    with pytest.raises(LookupError, match="there is no vCPU 'first': client has 1"):
+        system.vm("client").vcpu("first")
+    with pytest.raises(LookupError, match="there is no VM 1"):
+        system.vm(1)
 
 
 def test_vms_come_and_go_by_what_describes_them(ffabric):
@@ -187,12 +192,94 @@ def test_what_is_written_for_a_value_is_understood():
         ({"uuids": ["text"]}, "uuids: 'text' is no UUID"),
         ({"uuid": "text"}, "uuids: 'text' is no UUID"),
         ({"ffa_version": "new"}, "ffa_version: 'new' is not an FF-A version such as 1.2"),
-        ({"ns_interrupts_action": 9}, "ns_interrupts_action: 9 is not a valid NsInterruptsAction"),
+        ({"ns_interrupts_action": 9}, "ns_interrupts_action: 9 is not one of 0 .QUEUED., 1 .MAN"),
+        ({"mem_size": 0x1003}, "mem_size: 0x1003 is not a multiple of 0x1000"),
+        ({"uuids": 5}, "uuids: 5 is no UUID"),
     ],
 )
 def test_a_value_that_cannot_be_is_told_with_its_name(said, told):
     with pytest.raises(ValueError, match=told):
         sp("adder", **said)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"vcpus": "2"}, "vcpus: expected int, got str: '2'"),
+        ({"mem_size": "2"}, "mem_size: expected int or None, got str: '2'"),
+        ({"boot_info": [3]}, r"boot_info: expected str, got int at \[0\]: \[3\]"),
+        ({"name": 3}, "name: expected str or None, got int: 3"),
+        ({"engine": 3}, "engine: expected str or None, got int: 3"),
+    ],
+)
+def test_a_value_of_another_type_is_told_with_its_name(said, told):
+    with pytest.raises(TypeError, match=told):
+        sp("adder", **said)
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "told"),
+    [
+        ({"sps": "adder"}, TypeError, "sps: expected a list of partitions, got 'adder'"),
+        ({"vms": Adder()}, TypeError, "vms: expected a list of partitions, got <Adder adder>"),
+        ({"initialising": "adder"}, TypeError, "initialising: expected a list of names of SPs"),
+        ({"pes": "2"}, TypeError, "pes: expected int or None, got str: '2'"),
+        ({"seed": "2"}, TypeError, "seed: expected int or None, got str: '2'"),
+        ({"pes": 0}, ValueError, "pes: 0x0 is less than 0x1"),
+        ({"sps": [sp("a", engine="unicron")]}, ValueError, r"\(did you mean 'unicorn'\?\)"),
+    ],
+)
+def test_a_keyword_of_boot_that_cannot_be_is_told_with_its_name(said, error, told):
+    with pytest.raises(error, match=told):
+        boot(**said)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "told"),
+    [
+        (lambda ffa: ffa.direct_request("ader"), LookupError, r"'ader' \(did you mean 'adder'\?\)"),
+        (lambda ffa: ffa.direct_request(None), LookupError, "no partition of this system is None"),
+        (lambda ffa: ffa.direct_request(0x1_0000), ValueError, "0x10000 is no endpoint id"),
+        (
+            lambda ffa: ffa.direct_request(Adder, 1.5),
+            ValueError,
+            "x3 is of type float, no unsigned",
+        ),
+        (lambda ffa: ffa.direct_request(Adder, 0, -1), ValueError, "x4 is -0x1, no unsigned integ"),
+        (
+            lambda ffa: ffa.direct_request(Adder, 1 << 64),
+            ValueError,
+            "x3 is 0x10000000000000000, n",
+        ),
+        (lambda ffa: ffa.direct_request(Adder, bits=16), ValueError, "bits: 16: words of payload"),
+        (lambda ffa: ffa.call(*range(19)), ValueError, "19 registers: a call has x0 to x17"),
+        (
+            lambda ffa: ffa.share(Adder, permissions="rw"),
+            TypeError,
+            "permissions: 'rw' is no integ",
+        ),
+        (
+            lambda ffa: ffa.share(Adder, ipa="x"),
+            ValueError,
+            "descriptor: address: 'x' is no integer",
+        ),
+        (
+            lambda ffa: ffa.share(Adder, pages=-1),
+            ValueError,
+            "pages: -0x1 is no unsigned integer of",
+        ),
+        (lambda ffa: ffa.retrieve("x", Adder), ValueError, "descriptor: handle: 'x' is no integer"),
+    ],
+)
+def test_an_argument_that_cannot_be_is_told_and_nothing_happens(ffabric, call, error, told):
+    system = ffabric.boot(sps=[Adder()], vms=["client"])
+    client = system.vm("client").ffa
+    client.map_buffers()
+    before = system.exits
+    with pytest.raises(error, match=told):
+        call(client)
+    assert system.exits == before
+    assert client.direct_request(Adder, 2, 3).payload[0] == 5
 
 
 class Misspelt(Partition):

@@ -9,6 +9,7 @@ skips them, and `Record.dirty` looks at them.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -27,6 +28,16 @@ class Field(Struct, frozen=True):
     since: int = 0
     until: int = ALWAYS
     reserved: str = ""
+
+    def misfit(self, value: object) -> str:
+        """Why ``value`` cannot be the content of the field; nothing if it can."""
+        if self.code.endswith("s"):
+            return "" if isinstance(value, bytes) else f"{value!r} is no bytes"
+        if not isinstance(value, int):
+            return f"{value!r} is no integer"
+        if not 0 <= value < 1 << 8 * self.size:
+            return f"{value:#x} is no unsigned integer of {8 * self.size} bits"
+        return ""
 
 
 def u8(name: str, doc: str, *, since: int = 0, until: int = ALWAYS) -> Field:
@@ -88,7 +99,7 @@ class Record:
         try:
             return self.struct.pack(*values)
         except struct.error as error:
-            raise ValueError(f"{self.name}: {error}: {self.names} = {values}") from None
+            raise ValueError(misfit([self], values) or f"{self.name}: {error}") from None
 
     def unpack(self, data: bytes, at: int = 0, path: str = "") -> tuple[Any, ...]:
         """All fields but the reserved ones, in order; DecodeError if `data` is too short."""
@@ -109,6 +120,15 @@ class Record:
             for field, offset in self._reserved
             if any(content := data[at + offset : at + offset + field.size])
         ]
+
+
+def misfit(records: Iterable[Record], values: Sequence[object]) -> str:
+    """Which of the values of ``records``, one after the other, does not fit its field, and why."""
+    fields = [(record, each) for record in records for each in record.fields if not each.reserved]
+    for (record, field), value in zip(fields, values, strict=False):
+        if why := field.misfit(value):
+            return f"{record.name}: {field.name}: {why}"
+    return ""
 
 
 class Layout:

@@ -184,6 +184,9 @@ class Partition:
     async def on_device_interrupt(self, intid: int, ffa: Ffa) -> None:
         """An interrupt that is not the Notification Pending Interrupt; it is ended afterwards."""
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
 
 _WAIT = [fid.FFA_MSG_WAIT] + [0] * 17
 _WAIT_RETAINING = [fid.FFA_MSG_WAIT, 0, 1] + [0] * 15

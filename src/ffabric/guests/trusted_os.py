@@ -45,6 +45,9 @@ class TrustedOs:
     async def on_fiq(self, vcpu: Vcpu) -> None:
         """A secure interrupt has come while the normal world ran."""
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
 
 @coroutine
 def _return() -> Generator[int, None, None]:

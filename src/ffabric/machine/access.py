@@ -256,3 +256,7 @@ class GuestAccess:
             bus.write(pa, n, int.from_bytes(data, "little"), secure=secure)
         except MemoryFault as fault:
             raise self._abort(ipa, EXTERNAL, str(fault), write=True) from fault
+
+    def __repr__(self) -> str:
+        world = "Secure" if self.secure else "Non-secure"
+        return f"<GuestAccess of a {world} partition>"

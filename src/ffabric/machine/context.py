@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +13,27 @@ if TYPE_CHECKING:
 
 REGISTERS = 18
 """x0 to x17: the registers a call passes (SMCCC 1.2)."""
+_X = struct.Struct("<Q")
+_X0_TO_X17 = struct.Struct(f"<{REGISTERS}Q")
+
+
+def check_registers(x: Sequence[object]) -> None:
+    """Raise ValueError for what x0 to x17 cannot hold: they are 18 unsigned integers of 64 bits."""
+    try:
+        _X0_TO_X17.pack(*x)
+    except struct.error:
+        raise ValueError(misfit(x)) from None
+
+
+def misfit(x: Sequence[object]) -> str:
+    """What it is in ``x`` that x0 to x17 cannot hold; no code of what is there is executed."""
+    for index, value in enumerate(x[:REGISTERS]):
+        try:
+            _X.pack(value)
+        except struct.error:
+            what = f"{value:#x}" if type(value) is int else f"of type {type(value).__name__}"
+            return f"x{index} is {what}, no unsigned integer of 64 bits"
+    return f"{len(x)} registers: a call has x0 to x{REGISTERS - 1}"
 
 
 class Context:

@@ -102,6 +102,9 @@ class Fixture:
         while self._systems:
             self._systems.pop().close()
 
+    def __repr__(self) -> str:
+        return f"<Fixture: seed {self.seed:#x}, {len(self._systems)} systems>"
+
 
 @pytest.fixture
 def ffabric(request: pytest.FixtureRequest) -> Iterator[Fixture]:

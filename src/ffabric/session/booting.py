@@ -9,7 +9,7 @@ from ffabric.session.system import System
 from ffabric.system.booting.boot import boot as boot_spec
 from ffabric.system.description.fields import SystemFields
 from ffabric.system.description.python import describe
-from ffabric.system.options.keywords import check_keywords
+from ffabric.system.options.keywords import check_keywords, check_several, check_type
 from ffabric.system.spec import SystemSpec
 
 _OWN = ("spec", "seed", "replay", "initialising", "start")
@@ -35,6 +35,8 @@ def boot(
     `PartitionCrashed` if a partition crashes and the system is to stop then.
     """
     check_keywords("boot()", fields, [*SystemFields.__annotations__, *_OWN])
+    check_type("seed", seed, int | None)
+    check_several("initialising", initialising, "names of SPs")
     if spec is not None and fields:
         raise TypeError(f"a system that was read is described already: {', '.join(fields)}")
     booted = boot_spec(spec or describe(**fields), seed=seed, replay=replay)

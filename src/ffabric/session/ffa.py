@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.guests.calls.both_ways import Blocking
 from ffabric.guests.ffa import Calls, Ffa
+from ffabric.machine.context import check_registers
 
 if TYPE_CHECKING:
     from ffabric.machine.engines.driven import DrivenRunner
@@ -39,7 +40,11 @@ class BlockingFfa(Blocking, Calls):
         self._take()
 
     def exit(self, kind: int) -> None:
-        """Make an exit; raises Blocked if the vCPU does not get control back."""
+        """Make an exit; raises Blocked if the vCPU does not get control back.
+
+        Raises ValueError, and nothing has happened, if the registers are no integers of 64 bits.
+        """
+        check_registers(self.x)
         if not self._take().call(kind):
             failure = self.vcpu.failure
             if failure is not None:

@@ -43,7 +43,8 @@ class Handle:
 
     @property
     def memory(self) -> GuestAccess:
-        """Loads and stores through the partition's stage-2."""
+        """Loads and stores through the partition's stage-2. Raises Closed after the system."""
+        self._inside.system.check_open()
         return self._inside.memory
 
     @property
@@ -61,9 +62,9 @@ class Handle:
         calls = self._calls.get(index)
         if calls is None:
             contexts = self._inside.partition.contexts
-            if not 0 <= index < len(contexts):
+            if not isinstance(index, int) or not 0 <= index < len(contexts):
                 has = f"{self.name} has {len(contexts)}"
-                raise LookupError(f"there is no vCPU {index}: {has}, counted from 0")
+                raise LookupError(f"there is no vCPU {index!r}: {has}, counted from 0")
             vcpu = self._inside.vcpu(contexts[index])
             vcpu.endpoint = self.id
             calls = self._calls[index] = BlockingFfa(vcpu, lambda: self._take(index))

@@ -245,6 +245,9 @@ class PartitionDraft(msgspec.Struct, kw_only=True):
     kernel: KernelBoot | None = None
     notification_interrupt: int | None = None
 
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}>"
+
 
 class SystemDraft(msgspec.Struct, kw_only=True):
     """A system as somebody asks for it; what is None or empty is chosen by `assemble`."""

@@ -321,7 +321,7 @@ class System:
                     f"there is no partition {what!r}{did_you_mean(what, self.endpoints)}"
                 )
             return endpoint.id
-        for each in self.endpoints.values():
+        for each in self.endpoints.values() if what is not None else ():
             software = each.software
             if software is what or (isinstance(what, type) and type(software) is what):
                 return each.id

@@ -91,6 +91,9 @@ class Ram:
         at = (ipa - self.base) // PAGE
         self._used[at : at + pages] = bytes(pages)
 
+    def __repr__(self) -> str:
+        return f"<Ram from {self.base:#x}: {self._used.count(0)} of {len(self._used)} pages free>"
+
 
 class Buffers:
     """The RX/TX pair of a partition: the IPAs of TX and RX, and the pages of each (0: none)."""
@@ -101,6 +104,9 @@ class Buffers:
         self.tx: int = 0
         self.rx: int = 0
         self.pages: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Buffers: TX {self.tx:#x}, RX {self.rx:#x}, {self.pages} pages each>"
 
 
 class Vcpu:
@@ -219,7 +225,11 @@ class Vcpu:
 
     def resolve(self, endpoint: Peer) -> int:
         """The id of an endpoint. Raises LookupError if the system has none of that name."""
-        return endpoint if isinstance(endpoint, int) else self._endpoint.system.resolve(endpoint)
+        if isinstance(endpoint, int):
+            if endpoint >> 16:
+                raise ValueError(f"{endpoint:#x} is no endpoint id: these have 16 bits")
+            return endpoint
+        return self._endpoint.system.resolve(endpoint)
 
     def __repr__(self) -> str:
         return f"<Vcpu {self._ctx.name}>"

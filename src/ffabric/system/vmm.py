@@ -54,6 +54,9 @@ class Vmm:
         self.events: list[EventFd] = [EventFd() for _ in self._vm.contexts]
         self._hypervisor.eventfds[self._vm.id] = self._signal
 
+    def __repr__(self) -> str:
+        return f"<Vmm of {self._vm.name}>"
+
     def _signal(self, vcpu: int) -> None:
         self.events[vcpu].signal()
         if (tell := self._on_event) is not None:

@@ -108,10 +108,10 @@ class Call:
         (awaits_the_unshowable, "SystemExit: 4"),
         (awaits_a_list, "TypeError: unhashable type: 'list'"),
         (sleeps, "awaited None, which is no call"),
-        (writes(*[0] * 17), "x0 to x17 are not 18 integers of 64 bits: "),
-        (writes(*[0] * 17, 1 << 64), "x0 to x17 are not 18 integers of 64 bits: "),
-        (writes(*[0] * 17, -1), "x0 to x17 are not 18 integers of 64 bits: "),
-        (writes(*[0] * 17, "text"), "x0 to x17 are not 18 integers of 64 bits: "),
+        (writes(*[0] * 17), "17 registers: a call has x0 to x17"),
+        (writes(*[0] * 17, 1 << 64), "x17 is 0x10000000000000000, no unsigned integer"),
+        (writes(*[0] * 17, -1), "x17 is -0x1, no unsigned integer of 64 bits"),
+        (writes(*[0] * 17, "text"), "x17 is of type str, no unsigned integer of 64 bits"),
     ],
 )
 def test_a_crash_says_what_it_was(program, reason):

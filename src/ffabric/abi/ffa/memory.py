@@ -21,7 +21,7 @@ from msgspec import field as msgspec_field
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
-from ffabric.abi.layout import Layout, mbz, sbz, u8, u16, u32, u64
+from ffabric.abi.layout import Layout, mbz, misfit, sbz, u8, u16, u32, u64
 from ffabric.abi.words import MASK64
 
 HANDLE_INVALID: Final = MASK64
@@ -369,7 +369,9 @@ def build_constituents(constituents: Sequence[tuple[int, int]]) -> bytes:
     try:
         return _ranges_packer(len(constituents))(*chain.from_iterable(constituents))
     except struct.error as error:
-        raise ValueError(f"{CONSTITUENT.name}: {error}") from None
+        values = [*chain.from_iterable(constituents)]
+        records = [_CONSTITUENT] * len(constituents)
+        raise ValueError(misfit(records, values) or f"{CONSTITUENT.name}: {error}") from None
 
 
 def build_transaction(transaction: Transaction, version: int) -> bytes:
@@ -407,7 +409,9 @@ def build_transaction(transaction: Transaction, version: int) -> bytes:
     try:
         data = head.pack(*values)
     except struct.error as error:
-        raise ValueError(f"{TRANSACTION.name}: {error}: {values}") from None
+        records = [shape.record, *[shape.receiver] * len(receivers)]
+        records += [_COMPOSITE] * with_composite + [_CONSTITUENT]
+        raise ValueError(misfit(records, values) or f"{TRANSACTION.name}: {error}") from None
     return data + build_constituents(ranges) if count and head is not shape.plain else data
 
 

@@ -85,6 +85,11 @@ class PartitionInfo(Struct, frozen=True):
     image_uuid: UUID = NIL
     ffa_version: int = 0
 
+    def __repr__(self) -> str:
+        contexts = "1 context" if self.contexts == 1 else f"{self.contexts} contexts"
+        rest = f"{contexts}, properties {self.properties:#x}, {self.uuid}"
+        return f"<PartitionInfo {self.id:#06x}: {rest}>"
+
 
 class RegisterPage(Struct, frozen=True):
     """One answer of FFA_PARTITION_INFO_GET_REGS: the descriptors `current`-n+1 .. `current`."""

@@ -79,6 +79,9 @@ class Rules:
         self._by_id[rule.id] = rule
         return rule
 
+    def __repr__(self) -> str:
+        return f"<{len(self)} rules>"
+
 
 RULES = Rules()
 

@@ -10,6 +10,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.guests.calls.both_ways import Unawaited, both_ways
 from ffabric.guests.errors import error_of
+from ffabric.machine.context import REGISTERS, check_registers
 
 if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess
@@ -64,7 +65,9 @@ class Channel:
 
     @both_ways
     async def call(self, *registers: int) -> tuple[int, ...]:
-        """Any call: the 18 registers it returns with, FFA_ERROR included."""
+        """Any call, of up to 18 registers: those that it returns with, FFA_ERROR included."""
+        if len(registers) > REGISTERS:
+            check_registers(registers)
         return tuple(await self._exit(*registers))
 
     @coroutine

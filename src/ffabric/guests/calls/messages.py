@@ -26,6 +26,8 @@ REQUEST2_WORDS = 14
 """Payload of FFA_MSG_SEND_DIRECT_REQ2: x4 to x17."""
 _run = writer(fid.FFA_RUN, "target", "target_vcpu")
 _send2 = writer(fid.FFA_MSG_SEND2, "flags")
+_REQUESTS = {32: fid.FFA_MSG_SEND_DIRECT_REQ_32, 64: fid.FFA_MSG_SEND_DIRECT_REQ_64}
+"""By the bits of a word of payload."""
 _PAUSED = (fid.FFA_INTERRUPT, fid.FFA_YIELD)
 _LOGGED_AT_ONCE = 48
 
@@ -80,7 +82,9 @@ class MessageCalls(SetupCalls):
 
         A request that is interrupted, or whose receiver yields, is resumed with FFA_RUN.
         """
-        function = fid.FFA_MSG_SEND_DIRECT_REQ_64 if bits == 64 else fid.FFA_MSG_SEND_DIRECT_REQ_32
+        function = _REQUESTS.get(bits)
+        if function is None:
+            raise ValueError(f"bits: {bits!r}: words of payload have 32 or 64")
         if len(payload) > REQUEST_WORDS:
             _check_payload(payload, REQUEST_WORDS)
         ids = pack_ids(self.vcpu.endpoint, self.resolve(to))

@@ -335,6 +335,9 @@ class DriverCalls:
         """Take no notifications any more. Raises TeeError."""
         _check(await self.call(Message(Command.STOP_ASYNC_NOTIF)))
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.ffa.vcpu}>"
+
 
 META = 2
 

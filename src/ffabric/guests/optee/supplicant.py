@@ -190,6 +190,9 @@ class Supplicant:
             raise _error(Result.ITEM_NOT_FOUND)
         request.write(1, names.pop(0).encode() + b"\0")
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self.tas)} TAs, {len(self.files)} files>"
+
 
 MAX_FILE = 64 << 20
 

@@ -64,6 +64,9 @@ class TaSession:
         self.context: Any = None
         self.cancelled = False
 
+    def __repr__(self) -> str:
+        return f"<TaSession {self.id:#x}>"
+
 
 class TrustedApp:
     """A trusted application. One object is one instance of it.
@@ -88,6 +91,9 @@ class TrustedApp:
 
     async def close_session(self, session: TaSession) -> None:
         """The client has gone."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.uuid}>"
 
 
 class Value:
@@ -116,6 +122,9 @@ class Value:
     @b.setter
     def b(self, word: int) -> None:
         self._words[1] = index(word) & MASK32
+
+    def __repr__(self) -> str:
+        return f"<Value a={self.a:#x} b={self.b:#x}>"
 
 
 class Memref:
@@ -176,6 +185,9 @@ class Memref:
     def _check(self, access: int) -> None:
         if not self.type & access:
             raise TeeError(Result.ACCESS_DENIED)
+
+    def __repr__(self) -> str:
+        return f"<Memref of {self.size} bytes>"
 
 
 class Params(tuple[Value | Memref | None, ...]):

@@ -35,6 +35,9 @@ class Service:
     def on_disconnect(self, channel: Channel) -> None:
         """A client has gone, or was too slow."""
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
 
 class Channel:
     """A connection, as its service holds it: `local` and `remote` are its addresses."""
@@ -58,6 +61,10 @@ class Channel:
         """End the connection; the service is not told."""
         if self.open:
             self._device.disconnect(self)
+
+    def __repr__(self) -> str:
+        state = "" if self.open else "closed "
+        return f"<{state}Channel {self.local:#x}, of the client {self.remote:#x}>"
 
 
 class TipcDevice(Device):

@@ -141,3 +141,7 @@ class TipcFile:
             await self._driver.send(Message(self.local, abi.CONTROL, body))
         self.remote = 0
         del self._driver.files[self.local]
+
+    def __repr__(self) -> str:
+        peer = f"connected to {self.remote:#x}" if self.remote else "not connected"
+        return f"<TipcFile {self.local:#x}, {peer}>"

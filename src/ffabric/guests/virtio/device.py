@@ -121,3 +121,6 @@ class Device:
         queue = self.queues[index]
         if queue is not None and self.host is not None and queue.must_signal():
             self.host.used(index)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self.queue_sizes)} virtqueues>"

@@ -162,3 +162,6 @@ class Driver:
     async def map(self, ipa: int, size: int, *, from_device: bool = False) -> Mapped:
         """Let the device use a buffer."""
         return await self.device.mapping.map(ipa, size, from_device=from_device)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.device}>"

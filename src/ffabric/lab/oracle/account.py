@@ -30,3 +30,6 @@ class Ledger:
     def check_settled(self) -> None:
         """Compare, and expect that no transaction is under way. Raises Discrepancy."""
         self._ledger.check_settled()
+
+    def __repr__(self) -> str:
+        return f"<Ledger: {len(self.transactions)} transactions under way>"

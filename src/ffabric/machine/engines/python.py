@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
-from ffabric.machine.context import REGISTERS
+from ffabric.machine.context import REGISTERS, misfit
 from ffabric.machine.host.interruption import AT_ONCE, RESUMING, Interrupted
 
 if TYPE_CHECKING:
@@ -121,8 +121,9 @@ class PythonRunner:
         if isinstance(error, StopIteration):
             return self._returned(ctx)
         if isinstance(error, struct.error) and not _raised_inside(error):
+            why = misfit(ctx.x)
             ctx.x[:] = [0] * REGISTERS
-            return self._crash(ctx, f"x0 to x17 are not {REGISTERS} integers of 64 bits: {error}")
+            return self._crash(ctx, why)
         if from_terminal(error):
             raise error
         return self._crash(ctx, told(error), error)

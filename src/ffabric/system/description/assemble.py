@@ -48,8 +48,6 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         check_partition(draft, partition, len(mpidrs), problems)
     ids = find_ids(draft, problems)
     partitions = [with_defaults(partition, problems) for partition in draft.partitions]
-    if draft.instruction_time < 1:
-        problems.add("", "instruction_time", f"{draft.instruction_time}: at least 1 ns")
     if draft.ffa_version not in VERSIONS:
         known = ", ".join(map(format_version, VERSIONS))
         asked = format_version(draft.ffa_version)

@@ -9,8 +9,9 @@ from ffabric.machine.gic import FIRST_SPI
 from ffabric.machine.limits import AFFINITIES, PES
 from ffabric.system.manifest.manifest import ExecutionState
 from ffabric.system.manifest.spmc import SP_ID_BASE
-from ffabric.system.options.problems import Problems
+from ffabric.system.options.problems import Problems, did_you_mean
 from ffabric.system.spec import (
+    ENGINES,
     LAST_SPI,
     QEMU,
     SP,
@@ -87,7 +88,8 @@ def check_partition(
     image = isinstance(partition.source, ImageSource)
     if partition.engine is not None and (partition.engine == "python") is image:
         what = "an image" if image else "Python code"
-        problems.add(where, "engine", f"{partition.engine!r} does not run {what}")
+        hint = did_you_mean(partition.engine, ENGINES)
+        problems.add(where, "engine", f"{partition.engine!r} does not run {what}{hint}")
     if partition.kind == TRUSTED_OS and partition.source == PythonSource():
         problems.add(where, "", "a trusted OS has code of its own: it is not driven")
     _check_notifications(partition, problems)

@@ -6,10 +6,11 @@ driven from outside), or what `sp` and `vm` make when more has to be said.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
+import msgspec
 from msgspec.structs import replace
 
 from ffabric.abi.ffa.version import LATEST, as_version
@@ -23,6 +24,7 @@ from ffabric.system.description.fields import (
     VmFields,
 )
 from ffabric.system.description.python_target import manifest_values, target_fields, target_name
+from ffabric.system.description.toml_keys import SYSTEM
 from ffabric.system.description.toml_partition import default_fields
 from ffabric.system.files.dts import read_tree
 from ffabric.system.files.images import parse_image
@@ -31,7 +33,7 @@ from ffabric.system.files.reading import IMAGE, read_bytes
 from ffabric.system.manifest.binding import read_manifest
 from ffabric.system.manifest.checks import check_manifest
 from ffabric.system.manifest.manifest import Manifest
-from ffabric.system.options.keywords import check_keywords
+from ffabric.system.options.keywords import check_keywords, check_several, check_type
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import (
     SP,
@@ -51,7 +53,34 @@ _DRAFT_FIELDS = (
     "id", "engine", "el", "physical_address", "manifest_offset", "kernel", "notification_interrupt",
 )  # fmt: skip
 _SHORT = {"vcpus": "execution_ctx_count"}
-_RUN_FIELDS = RunSpec.__struct_fields__
+
+
+def _types(
+    struct: type[msgspec.Struct], keys: Iterable[str], **others: str
+) -> dict[str, tuple[str, object]]:
+    """Keyword -> the field of ``struct`` with its type; ``others`` are those of another name."""
+    types = {each.name: each.type for each in msgspec.structs.fields(struct)}
+    fields = {**{key: key for key in keys}, **others}
+    return {key: (field, types[field]) for key, field in fields.items()}
+
+
+_DRAFT_TYPES = _types(PartitionDraft, _DRAFT_FIELDS)
+_RUN_TYPES = _types(RunSpec, RunSpec.__struct_fields__)
+_SYSTEM_TYPES = _types(
+    SystemDraft,
+    (
+        "name",
+        "pes",
+        "seed",
+        "instruction_time",
+        "strict",
+        "ffa_version",
+        "memory",
+        "devices",
+        "gic",
+    ),
+    hypervisor="with_hypervisor",
+)
 
 
 def sp(target: Target | None = None, **fields: Unpack[PartitionFields]) -> PartitionDraft:
@@ -89,30 +118,39 @@ def describe(*, seed: int | None = None, **fields: Unpack[SystemFields]) -> Syst
     keyword.
     """
     check_keywords("describe()", fields, [*SystemFields.__annotations__, "seed"])
+    for name, group in (("sps", fields.get("sps", ())), ("vms", fields.get("vms", ()))):
+        check_several(name, group, "partitions")
     below_monitor = [fields[key] for key in ("trusted_os",) if fields.get(key) is not None]
     groups = ((SP, fields.get("sps", ())), (VM, fields.get("vms", ())), (TRUSTED_OS, below_monitor))
     drafts = _with_unique_names([_draft(kind, each) for kind, group in groups for each in group])
     problems = Problems()
     for draft in drafts:
         check_manifest(draft.manifest, problems, draft.where)
-    given: dict[str, Any] = dict(fields)
-    return assemble(
-        SystemDraft(
-            name=given.get("name", "system"),
-            pes=given.get("pes"),
-            seed=seed,
-            instruction_time=given.get("instruction_time", 1),
-            strict=given.get("strict", False),
-            ffa_version=as_version(given.get("ffa_version", LATEST)),
-            with_hypervisor=given.get("hypervisor", True),
-            memory=tuple(given.get("memory", ())),
-            partitions=drafts,
-            devices=tuple(given.get("devices", ())),
-            gic=given.get("gic") or GicSpec(),
-            run=RunSpec(**{key: given[key] for key in _RUN_FIELDS if key in given}),
-        ),
-        problems,
-    )
+    given = {**fields, "seed": seed, "ffa_version": as_version(fields.get("ffa_version", LATEST))}
+    if given.get("gic") is None:
+        given["gic"] = GicSpec()
+    run = RunSpec(**_typed(given, _RUN_TYPES))
+    system = _in_range(_typed(given, _SYSTEM_TYPES), problems)
+    return assemble(SystemDraft(partitions=drafts, run=run, **system), problems)
+
+
+def _in_range(values: dict[str, Any], problems: Problems) -> dict[str, Any]:
+    """The values that a system file might have, too; ``problems`` gets the others."""
+    for key in SYSTEM:
+        value = values.get(key.attribute)
+        if value is not None and (wrong := key.complaint(value)):
+            problems.add("", key.name, wrong)
+            del values[key.attribute]
+    return values
+
+
+def _typed(given: Mapping[str, Any], types: Mapping[str, tuple[str, object]]) -> dict[str, Any]:
+    """Those of the ``given`` that have one of the ``types``, by the names of their fields."""
+    return {
+        field: check_type(key, given[key], kind)
+        for key, (field, kind) in types.items()
+        if key in given
+    }
 
 
 def _draft(kind: str, each: object) -> PartitionDraft:
@@ -127,6 +165,8 @@ def _partition(
     maker: str, known: type, kind: str, target: Target | None, fields: Mapping[str, Any]
 ) -> PartitionDraft:
     check_keywords(f"{maker}()", fields, known.__annotations__)
+    for key in _SHORT.keys() & fields:
+        check_type(key, fields[key], int)
     given = {_SHORT.get(key, key): value for key, value in fields.items()}
     name, image = given.pop("name", None), given.pop("image", None)
     if isinstance(target, str):
@@ -137,12 +177,12 @@ def _partition(
     if isinstance(manifest, str | Path):
         tree = read_tree(Path(manifest)).root
         manifest = read_manifest(tree, str(manifest))
-    own_id = {"id": given.pop("id")} if "id" in given else {}
     if "uuid" in given:
         given["uuids"] = given.pop("uuid")
-    said = {key: given.pop(key) for key in Manifest.__struct_fields__ if key in given}
-    rest = own_id | {key: given.pop(key) for key in _DRAFT_FIELDS if key in given}
-    offset = given.pop("image_offset", None)
+    rest = _typed(given, _DRAFT_TYPES)
+    said = {key: given[key] for key in Manifest.__struct_fields__ if key in given.keys() - rest}
+    name = check_type("name", name, str | None)
+    offset = check_type("image_offset", given.get("image_offset"), int | None)
     own = {} if target is None else target_fields(target)
     base: dict[str, Any] = default_fields(kind)
     if manifest is not None:

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -25,7 +25,7 @@ from ffabric.system.files.reading import SOURCE, read_bytes
 from ffabric.system.manifest.keys import PROPERTIES
 from ffabric.system.manifest.manifest import Manifest
 from ffabric.system.options.keys import Key
-from ffabric.system.options.keywords import check_keywords
+from ffabric.system.options.keywords import check_keywords, check_type
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PythonSource
 
@@ -139,7 +139,7 @@ def target_fields(target: object) -> dict[str, Any]:
 def manifest_values(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values for `Manifest`: texts as UUIDs and versions, numbers as members, all lists as tuples.
 
-    Raises ValueError for a value that a field cannot have.
+    Raises ValueError for a value that a field cannot have, TypeError for one of another type.
     """
     values: dict[str, Any] = {}
     for name, value in fields.items():
@@ -147,7 +147,7 @@ def manifest_values(fields: Mapping[str, Any]) -> dict[str, Any]:
             converted = _CONVERTED.get(name, _as_it_is)(value)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        values[name] = tuple(converted) if isinstance(converted, list) else converted
+        values[name] = check_type(name, converted, _TYPES[name])
     return values
 
 
@@ -156,13 +156,23 @@ def _as_it_is(value: object) -> object:
 
 
 def _member(key: Key) -> Callable[[Any], object]:
-    return lambda value: None if value is None else key.convert(value)
+    """What makes a value of a property a member of its enumeration, if it is in range."""
+
+    def convert(value: Any) -> object:
+        if value is None:
+            return None
+        if wrong := key.complaint(value):
+            raise ValueError(wrong)
+        return key.convert(value)
+
+    return convert
 
 
 def as_uuids(value: object) -> tuple[UUID, ...]:
     """One UUID or several, as objects or as text. Raises ValueError for what is none."""
-    entries = (value,) if isinstance(value, str | UUID) else tuple(value)  # type: ignore[arg-type]
-    return tuple(map(as_uuid, entries))
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return tuple(as_uuid(each) for each in value)
+    return (as_uuid(cast("UUID | str", value)),)
 
 
 def target_name(target: object) -> str:
@@ -181,3 +191,4 @@ _CONVERTED: dict[str, Callable[[Any], object]] = {
     "image_uuid": lambda value: None if value is None else as_uuid(value),
 }
 """Field of `Manifest` -> its value from what may be written for it."""
+_TYPES = {each.name: each.type for each in msgspec.structs.fields(Manifest)}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
 
 from ffabric.system.options.problems import did_you_mean
 
@@ -21,6 +23,27 @@ def check_keywords(
     for key in given:
         if key not in names:
             raise TypeError(f"{whose} has no {what} {key!r}{did_you_mean(key, names)}")
+
+
+def check_type(name: str, value: object, kind: object) -> Any:
+    """``value`` as a ``kind``, lists as tuples. Raises TypeError, which names it, if it is none."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise TypeError(f"{name}: {_in_python(str(error))}: {value!r}") from None
+
+
+def _in_python(text: str) -> str:
+    """What msgspec says of a value, with Python's names of types, and no capital."""
+    for theirs, ours in ((" | null", " or None"), ("`", ""), ("$", ""), (" - at ", " at ")):
+        text = text.replace(theirs, ours)
+    return text[:1].lower() + text[1:].removesuffix(" at ")
+
+
+def check_several(name: str, values: object, what: str) -> None:
+    """Raise TypeError, which names it, for a single object where there have to be several."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise TypeError(f"{name}: expected a list of {what}, got {values!r}")
 
 
 def binding_error(

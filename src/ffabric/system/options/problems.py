@@ -118,8 +118,10 @@ def at_most(most: int, entries: Sequence[T], where: str, problems: Problems) -> 
     return entries[:most]
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: object, known: Iterable[str]) -> str:
     """A tail for a message: " (did you mean 'x'?)", or nothing if no known name is close."""
+    if not isinstance(name, str):
+        return ""
     cutoff = 0.6 if len(name) < _SHORT else 0.75
     close = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return f" (did you mean {close[0]!r}?)" if close else ""
