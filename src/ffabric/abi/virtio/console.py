@@ -23,5 +23,6 @@ CONFIG: Final = Layout(
 )
 CONFIG_SIZE: Final = CONFIG.at().size
 EMERG_WR_OFFSET: Final = CONFIG.at().offsets["emerg_wr"]
-WRITABLE: Final = ((EMERG_WR_OFFSET, 4, F_EMERG_WRITE),)
-"""What a driver may write of the configuration: offset, bytes, and with which feature."""
+WRITABLE: Final = ((EMERG_WR_OFFSET, 4, 0),)
+"""What a driver may write of the configuration: offset, bytes, and with which feature (none here:
+it need not acknowledge it, 5.3.4)."""

@@ -39,4 +39,6 @@ def parse_header(data: bytes) -> tuple[int, int]:
     address, _, flags = HEADER.unpack_from(data)
     if address & ~0xFE:
         raise DecodeError("virtio_i2c_out_hdr.addr", 0, address, "not a 7-bit address")
+    if flags & ~(FAIL_NEXT | READ):
+        raise DecodeError("virtio_i2c_out_hdr.flags", 4, flags, "reserved bits")
     return address >> 1, flags

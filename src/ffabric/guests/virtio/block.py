@@ -74,7 +74,10 @@ class BlockDevice(Device):
         except DecodeError:
             status, written = _ERROR
         else:
-            status, written = _SERVICES.get(type_, _unsupported)(self, queue, chain, sector, room)
+            serve, needed = _SERVICES.get(type_, (_unsupported, 0))
+            if self.driver_features & needed != needed:
+                serve = _unsupported
+            status, written = serve(self, queue, chain, sector, room)
         queue.write(chain, bytes((status,)), room)
         return room + 1 if written == room else written
 
@@ -101,13 +104,22 @@ class BlockDevice(Device):
     def _get_id(self, queue: DeviceQueue, chain: Chain, _sector: int, room: int) -> _Done:
         return Status.OK, queue.write(chain, self.serial.ljust(abi.ID_SIZE, b"\0")[:room])
 
-    def _zero(self, queue: DeviceQueue, chain: Chain, _sector: int, _room: int) -> _Done:
-        """DISCARD and WRITE_ZEROES: what is discarded reads as zeros."""
+    def _discard(self, queue: DeviceQueue, chain: Chain, _sector: int, _room: int) -> _Done:
+        """What is discarded reads as zeros."""
+        return self._zero(queue, chain, 0)
+
+    def _write_zeroes(self, queue: DeviceQueue, chain: Chain, _sector: int, _room: int) -> _Done:
+        return self._zero(queue, chain, abi.SEGMENT_UNMAP)
+
+    def _zero(self, queue: DeviceQueue, chain: Chain, flags: int) -> _Done:
+        """Of DISCARD or WRITE_ZEROES, whose segments may have these ``flags`` (5.2.6.2)."""
         most = MAX_DISCARD_SEGMENTS * abi.SEGMENT.size
         try:
             segments = abi.parse_segments(queue.read(chain, abi.HEADER.size, most + 1))
         except DecodeError:
             return _ERROR
+        if any(each & ~flags for _, _, each in segments):
+            return Status.UNSUPP, 0
         sectors = len(self.data) // SECTOR
         fitting = all(
             count <= MAX_DISCARD_SECTORS and first + count <= sectors
@@ -127,11 +139,12 @@ def _unsupported(
 
 
 _Service = Callable[[BlockDevice, DeviceQueue, Chain, int, int], _Done]
-_SERVICES: Final[dict[int, _Service]] = {
-    Type.IN: BlockDevice._in,
-    Type.OUT: BlockDevice._out,
-    Type.FLUSH: BlockDevice._flush,
-    Type.GET_ID: BlockDevice._get_id,
-    Type.DISCARD: BlockDevice._zero,
-    Type.WRITE_ZEROES: BlockDevice._zero,
+_SERVICES: Final[dict[int, tuple[_Service, int]]] = {
+    Type.IN: (BlockDevice._in, 0),
+    Type.OUT: (BlockDevice._out, 0),
+    Type.FLUSH: (BlockDevice._flush, abi.F_FLUSH),
+    Type.GET_ID: (BlockDevice._get_id, 0),
+    Type.DISCARD: (BlockDevice._discard, abi.F_DISCARD),
+    Type.WRITE_ZEROES: (BlockDevice._write_zeroes, abi.F_WRITE_ZEROES),
 }
+"""By type: who serves it, and the feature that the driver must have chosen."""
