@@ -67,16 +67,27 @@ Peer = int | str | Identified | Software | type[Software]
 """How software names an endpoint: by id, by name, or by the Python software that runs there."""
 
 
+_FREE, _FREED = 0, 2
+"""States of a page; 1: it is in use."""
+
+
 class Ram:
     """The pages of a partition's memory that its software has not given a purpose yet.
 
-    Addresses are IPAs. One allocator serves all vCPUs of the partition.
+    Addresses are IPAs. One allocator serves all vCPUs of the partition. Pages that somebody else
+    has, too, are *pinned*: whoever frees them, they are not allocated again before they are
+    unpinned.
     """
 
     def __init__(self, base: int, size: int) -> None:
         self.base = base
         self.size = size
         self._used = bytearray(size // PAGE)
+        self._pins: dict[int, int] = {}
+        """Page -> how often it is pinned."""
+
+    def __contains__(self, ipa: int) -> bool:
+        return self.base <= ipa < self.base + self.size
 
     def allocate(self, pages: int = 1) -> int:
         """The IPA of ``pages`` free pages in a row."""
@@ -90,6 +101,26 @@ class Ram:
         """Give pages back."""
         at = (ipa - self.base) // PAGE
         self._used[at : at + pages] = bytes(pages)
+        if self._pins:
+            for page in range(at, at + pages):
+                if page in self._pins:
+                    self._used[page] = _FREED
+
+    def pin(self, ipa: int, pages: int) -> None:
+        """Let pages be out of use even if they are freed."""
+        at = (ipa - self.base) // PAGE
+        for page in range(at, at + pages):
+            self._pins[page] = self._pins.get(page, 0) + 1
+
+    def unpin(self, ipa: int, pages: int) -> None:
+        """End that."""
+        at = (ipa - self.base) // PAGE
+        for page in range(at, at + pages):
+            left = self._pins.pop(page) - 1
+            if left:
+                self._pins[page] = left
+            elif self._used[page] == _FREED:
+                self._used[page] = _FREE
 
     def __repr__(self) -> str:
         return f"<Ram from {self.base:#x}: {self._used.count(0)} of {len(self._used)} pages free>"
