@@ -356,7 +356,8 @@ def test_direct_carrier_pads_with_zeros():
 
 
 def test_attributes_in_words():
-    assert ffa.AreaAttributes(ffa.NORMAL_SHARED | ffa.RETENTION) == 0xEF4
+    assert ffa.NORMAL_SHARED == 0x6F4
+    assert ffa.NORMAL_SHARED | ffa.AreaAttributes.build(RETENTION=1) == 0xEF4
     assert "WRITABLE=1" in str(ffa.AreaAttributes(ffa.NORMAL_SHARED))
 
 

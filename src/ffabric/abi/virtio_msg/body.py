@@ -67,14 +67,14 @@ class Body:
             raise ValueError(f"no such field: {', '.join(sorted(fields.keys() - known))}")
         return record.pack(*[fields.get(name, 0) for name in record.names]) + data
 
-    def parse(self, generation: int, data: bytes, path: str) -> dict[str, Any]:
-        """The fields in `data`, a whole message; bytes that nothing describes are not looked at."""
+    def parse(self, generation: int, data: bytes, path: str) -> tuple[dict[str, Any], int]:
+        """The fields in `data`, a whole message, and how many bytes nothing describes."""
         record, tail = self.record(generation), self.tail
         fields: dict[str, Any] = dict(
             zip(record.names, record.unpack(data, HEADER_SIZE, path), strict=True)
         )
+        at = HEADER_SIZE + record.size
         if tail is not None:
-            at = HEADER_SIZE + record.size
             size = tail.unit.size(fields[tail.counted_by])
             if tail.optional and at == len(data):
                 size = 0
@@ -86,7 +86,8 @@ class Body:
                     f"{len(data) - at} bytes follow, not {size}",
                 )
             fields[tail.name] = data[at : at + size]
-        return fields
+            at += size
+        return fields, len(data) - at
 
 
 NOTHING: Final = Body()

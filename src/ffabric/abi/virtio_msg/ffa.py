@@ -63,20 +63,50 @@ class Access(IntEnum):
     DONATE = 2
 
 
+class Shareability(IntEnum):
+    """Attributes 5:4."""
+
+    NON_SHAREABLE = 0
+    OUTER = 2
+    INNER = 3
+
+
+class Cacheability(IntEnum):
+    """Attributes 7:6."""
+
+    NON_CACHEABLE = 1
+    WRITE_BACK = 3
+
+
+class MemoryType(IntEnum):
+    """Attributes 9:8."""
+
+    NOT_SPECIFIED = 0
+    DEVICE = 1
+    NORMAL = 2
+
+
 class AreaAttributes(Word):
-    """Attributes of AREA_SHARE."""
+    """Attributes of AREA_SHARE. RETENTION: the driver side wants to keep the area."""
 
     RETENTION = Bit(11)
     NON_SECURE = Bit(10)
-    TYPE = Bits(9, 8)
-    CACHEABILITY = Bits(7, 6)
-    SHAREABILITY = Bits(5, 4)
+    TYPE = Bits(9, 8, MemoryType)
+    CACHEABILITY = Bits(7, 6, Cacheability)
+    SHAREABILITY = Bits(5, 4, Shareability)
     EXECUTABLE = Bit(3)
     WRITABLE = Bit(2)
     ACCESS = Bits(1, 0, Access)
 
 
-NORMAL_SHARED: Final = 0x6F4
+NORMAL_SHARED: Final = AreaAttributes.build(
+    NON_SECURE=1,
+    TYPE=MemoryType.NORMAL,
+    CACHEABILITY=Cacheability.WRITE_BACK,
+    SHAREABILITY=Shareability.INNER,
+    WRITABLE=1,
+    ACCESS=Access.SHARE,
+)
 """Shared, writable, inner shareable, write-back, normal, Non-secure."""
 RETENTION: Final = 1 << 11
 WRITABLE: Final = 1 << 2

@@ -58,3 +58,9 @@ def parse_header(data: bytes) -> Header:
         reason = f"not in {HEADER_SIZE}..{len(data)}"
         raise DecodeError("message.msg_size", _RECORD.offsets["msg_size"], size, reason)
     return Header(type_ & _TYPE_MASK, id_, device, token, size)
+
+
+def peek_header(data: bytes) -> Header:
+    """What can be read of a header that is none, zeros for the rest: to say what is refused."""
+    type_, id_, device, token, size = _RECORD.unpack(data.ljust(HEADER_SIZE, b"\0"), 0, "message")
+    return Header(type_ & _TYPE_MASK, id_, device, token, size)

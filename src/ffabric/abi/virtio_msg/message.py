@@ -11,7 +11,14 @@ from ffabric.abi.virtio_msg.body import NOTHING, MessageType
 from ffabric.abi.virtio_msg.bus import BUS_MESSAGES
 from ffabric.abi.virtio_msg.ffa import ERROR, FFA_MESSAGES
 from ffabric.abi.virtio_msg.generations import Generation
-from ffabric.abi.virtio_msg.header import BUS, RESPONSE, Header, build_header, parse_header
+from ffabric.abi.virtio_msg.header import (
+    BUS,
+    HEADER_SIZE,
+    RESPONSE,
+    Header,
+    build_header,
+    parse_header,
+)
 from ffabric.abi.virtio_msg.transport import TRANSPORT
 
 MESSAGES: Final[dict[tuple[int, int], MessageType]] = {
@@ -28,6 +35,8 @@ class Message(Struct, frozen=True, gc=False):
     device: int
     token: int
     fields: dict[str, Any]
+    excess: int = 0
+    """Bytes of the message that nothing describes."""
 
     def __getitem__(self, name: str) -> Any:
         """A field."""
@@ -70,6 +79,8 @@ def kind_of(header: Header) -> MessageType | None:
 def parse(data: bytes, generation: Generation, header: Header | None = None) -> Message:
     """The message in `data`, which may be longer than it is. Raises DecodeError.
 
+    What it has beyond its fields (`excess`) is not looked at.
+
     `header` is the header in `data`, if it is known.
     """
     header = header or parse_header(data)
@@ -82,7 +93,9 @@ def parse(data: bytes, generation: Generation, header: Header | None = None) -> 
         raise DecodeError("message.type", 0, header.type, f"{kind.name} has no response")
     if kind is ERROR and not response:
         raise DecodeError("message.type", 0, header.type, "ERROR is a response")
-    fields = (
-        {} if body is NOTHING else body.parse(generation.number, data[: header.size], kind.name)
-    )
-    return Message(kind, response, header.device, header.token, fields)
+    if body is NOTHING:
+        fields: dict[str, Any] = {}
+        excess = header.size - HEADER_SIZE
+    else:
+        fields, excess = body.parse(generation.number, data[: header.size], kind.name)
+    return Message(kind, response, header.device, header.token, fields, excess)
