@@ -5,9 +5,10 @@ import pytest
 from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.block_driver import BlockDriver, BlockError
-from ffabric.guests.virtio_msg.ffa_link import BusError
+from ffabric.guests.virtio_msg.attention import BusError
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.system.system import PartitionCrashed
 
 SECTORS = 256
 POOL = 64
@@ -52,7 +53,7 @@ def check(system, client, device):
     assert client.read == b"sector".ljust(512, b".")
     assert client.serial == "serial 7"
     assert device.flushes == 1
-    assert client.bus.areas == {}
+    assert list(client.bus.areas) == []
     assert client.bus.mapping.shares == (1 if client.static else 12)
 
 
@@ -128,13 +129,39 @@ class Looker(DriverSide):
         self.seen = dict(bus.devices)
 
 
-@pytest.mark.parametrize(("here", "there"), [(PR28, V2), (V2, PR28)])
-def test_generations_do_not_mix(ffabric, here, there):
-    """GET_DEVICES has its fields in another order: the devices are not even seen."""
+@pytest.mark.parametrize(("here", "there"), [(PR28, V2), (V2, PR28)], ids=["pr28-v2", "v2-pr28"])
+def test_generations_do_not_mix_and_both_sides_say_so(ffabric, here, there):
+    """GET_DEVICES has its fields in another order, which its size gives away."""
     client = Looker("client", generation=here)
     devices = DeviceSide([BlockDevice(bytearray(512))], generation=there)
-    ffabric.boot(sps=[devices], vms=[client])
-    assert client.seen == {}
+    reason = f"the device side speaks {there.name}, as its GET_DEVICES says, and not {here.name}"
+    with pytest.raises(PartitionCrashed, match=reason):
+        ffabric.boot(sps=[devices], vms=[client])
+    (connection,) = devices.connections.values()
+    assert connection.listed_only
+
+
+@pytest.mark.parametrize("generation", [PR28, V2], ids=lambda each: each.name)
+def test_a_driver_that_reads_no_device_is_told_of_at_its_end(ffabric, generation):
+    """It may speak another generation: nobody lists devices for nothing."""
+    devices = DeviceSide([BlockDevice(bytearray(512))], generation=generation)
+    said = []
+    system = ffabric.boot(sps=[devices], vms=[Looker("looker", generation=generation)])
+    system.system.listeners.append(lambda name, line: said.append(line))
+    system.system.destroy_vm("looker")
+    system.run()
+    assert [line for line in said if "asked for none" in line and generation.name in line]
+
+
+@pytest.mark.parametrize("generation", [PR28, V2], ids=lambda each: each.name)
+def test_a_driver_that_reads_its_devices_is_not(ffabric, generation):
+    devices = DeviceSide([BlockDevice(bytearray(SECTORS * 512), serial="serial 7")])
+    said = []
+    system = ffabric.boot(sps=[devices], vms=[Client("client")])
+    system.system.listeners.append(lambda name, line: said.append(line))
+    system.system.destroy_vm("client")
+    system.run()
+    assert said == []
 
 
 def test_without_devices_there_is_no_bus(ffabric):

@@ -18,6 +18,7 @@ from ffabric.abi.virtio_msg.message import MESSAGES, build, parse
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.console import ConsoleDevice
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.retrieved_areas import acceptable
 from ffabric.session.booting import boot
 from ffabric.system.description.python import vm
 
@@ -72,12 +73,15 @@ class Driver:
         self.handle = handle
         return self.ask(ffa.AREA_SHARE, **fields | changed)["result"]
 
-    def bring_up(self, device=0, size=8, area=1, chosen=CHOSEN):
+    def choose(self, device=0, chosen=CHOSEN):
         for status in (0, bits.ACKNOWLEDGE, bits.ACKNOWLEDGE | bits.DRIVER):
             self.ask(t.SET_DEVICE_STATUS, device, status=status)
         blocks = chosen.to_bytes(8, "little")
         self.ask(t.SET_DRIVER_FEATURES, device, index=0, blocks=blocks)
-        status = self.ask(t.SET_DEVICE_STATUS, device, status=UP)["status"]
+        return self.ask(t.SET_DEVICE_STATUS, device, status=UP)["status"]
+
+    def bring_up(self, device=0, size=8, area=1, chosen=CHOSEN):
+        status = self.choose(device, chosen)
         if status != UP:
             return status
         desc, avail, used, _ = ring.layout(size)
@@ -160,13 +164,19 @@ def test_versions_are_compared_as_pairs(ffabric):
     assert driver.ask(ffa.VERSION, bus_version=0x100, revision=9)["bus_version"] == 0
 
 
-LINUX_DIRECT = ffa.BusFeatures.build(DIRECT_RX=1, DIRECT_TX=1)
+LINUX_METHODS = {
+    "direct": ffa.BusFeatures.build(DIRECT_RX=1, DIRECT_TX=1),
+    "indirect": ffa.BusFeatures.build(INDIRECT_RX=1, INDIRECT_TX=1),
+    "notification": ffa.BusFeatures.build(NOTIFICATION_RX=1, NOTIFICATION_TX=1),
+}
+"""Linux uses a method only with a peer that has both bits."""
 
 
-def test_linux_finds_direct_messages_in_an_sp(ffabric):
+@pytest.mark.parametrize("method", LINUX_METHODS)
+def test_linux_finds_each_way_in_both_directions(ffabric, method):
     _, driver = started(ffabric)
-    features = driver.ask(ffa.VERSION)["bus_features"]
-    assert features & LINUX_DIRECT == LINUX_DIRECT
+    wanted = LINUX_METHODS[method]
+    assert driver.ask(ffa.VERSION)["bus_features"] & wanted == wanted
 
 
 def test_a_reset_forgets_version_areas_and_events(ffabric):
@@ -188,7 +198,6 @@ def test_a_reset_forgets_version_areas_and_events(ffabric):
         ("00 33 0700 0300 0800", 0x33),
         ("02 33 0000 0300 0800", 0x33),
         ("00 02 0700 0300 0800", 0x02),
-        ("01 02 0000 0300 0800", 0x02),
         ("00 04 0000 0300 1000 00000000 ff000000", 0x04),
         ("02 81 0000 0300 0800", 0x81),
     ],
@@ -201,11 +210,34 @@ def test_requests_that_are_refused(ffabric, data, failed):
     assert (answer.token, answer["msg_id"]) == (3, failed)
 
 
-def test_an_unknown_event_is_taken_and_nothing_happens(ffabric):
+@pytest.mark.parametrize(
+    "data",
+    [
+        "00 7f 0000 0500 0800",
+        "00 41 0000 0500 0700",
+        "00 41 0000 0500 ffff",
+        "00 41 0000 0500 0800",
+        "00 41 0900 0500 1000 00000000 00000000",
+        "02 40 0000 0500 0000",
+        "02 c0 0000 0500 0800",
+        "01 02 0000 0500 0800",
+        "03 80 0000 0500 0900",
+    ],
+)
+@pytest.mark.parametrize("agreed", [False, True])
+def test_what_is_no_request_is_never_answered_with_an_error(ffabric, data, agreed):
+    """Events and responses, however malformed: the direct request returns, and that is all."""
     _, driver = started(ffabric)
-    driver.agree()
-    answer = driver.raw(bytes.fromhex("00 7f 0000 0500 0800"))
-    assert answer[:8] == bytes.fromhex("03 00 0000 0500 0800")
+    if agreed:
+        driver.agree()
+    assert driver.raw(bytes.fromhex(data)) == bytes.fromhex("03 00 0000 0500 0800") + bytes(104)
+
+
+@pytest.mark.parametrize("size", ["0700", "ffff"])
+def test_a_request_whose_size_is_none_is_refused(ffabric, size):
+    _, driver = started(ffabric)
+    answer = parse(driver.raw(bytes.fromhex(f"02 80 0000 0500 {size}")), PR28)
+    assert (answer.kind, answer.token, answer["msg_id"]) == (ffa.ERROR, 5, 0x80)
 
 
 def test_devices_are_listed_by_eights(ffabric):
@@ -249,6 +281,7 @@ def test_indirect_answers_are_addressed_to_the_service_that_the_driver_has_bound
         {"pages": 1},
         {"attributes": 0x6F5},
         {"attributes": 0x6FC},
+        {"attributes": 0x16F4},
         {"tag": 7},
     ],
     ids=str,
@@ -258,6 +291,46 @@ def test_areas_that_are_refused_are_the_drivers_again(ffabric, changed):
     driver.agree()
     assert driver.share(**changed) == Result.ERROR
     driver.ffa.reclaim(driver.handle)
+
+
+def linux_takes(value):
+    """Which attributes Linux's device side takes, retyped from its text."""
+    type_, shareability, cacheability, memory = (value >> at & 3 for at in (0, 4, 6, 8))
+    return (
+        type_ in (0, 1)
+        and value >> 2 & 3 == 1
+        and shareability in (2, 3)
+        and cacheability == 3
+        and memory == 2
+        and value >> 10 & 1
+        and value >> 12 == 0
+    )
+
+
+@given(st.one_of(st.integers(0, 0xFFF), st.integers(0, 0xFFFF_FFFF)))
+@settings(max_examples=2000)
+def test_attributes_are_judged_as_linux_judges_them(value):
+    assert acceptable(ffa.AreaAttributes(value), 1) == bool(linux_takes(value))
+
+
+def test_eight_values_of_the_attributes_are_taken():
+    taken = [value for value in range(1 << 12) if acceptable(ffa.AreaAttributes(value), 1)]
+    assert len(taken) == 8
+    assert {0x6F4, 0xEF4, 0x6F5} <= set(taken)
+    secure = [value for value in range(1 << 12) if acceptable(ffa.AreaAttributes(value), 0x8002)]
+    assert len(secure) == 16, "memory of an SP may be secure"
+
+
+def test_memory_that_is_lent_is_an_area(ffabric):
+    _, driver = started(ffabric)
+    driver.agree()
+    ipa = driver.ram.allocate(2)
+    handle = driver.ffa.lend(driver.to, ipa=ipa, pages=2)
+    fields = {"area": 1, "handle": handle, "pages": 2}
+    assert driver.ask(ffa.AREA_SHARE, **fields, attributes=0x6F4)["result"] == Result.ERROR
+    assert driver.ask(ffa.AREA_SHARE, **fields, attributes=0x6F5)["result"] == Result.OK
+    assert driver.ask(ffa.AREA_UNSHARE, area=1)["result"] == Result.OK
+    driver.ffa.reclaim(handle)
 
 
 def test_an_area_has_one_owner_of_its_number(ffabric):
@@ -361,12 +434,90 @@ def test_a_virtqueue_is_set_up_once_and_again_after_a_reset(ffabric):
     driver.share()
     assert driver.bring_up(chosen=CHOSEN | bits.RING_RESET) == UP | bits.DRIVER_OK
     assert driver.ask(t.GET_VQUEUE, index=0)["size"] == 8
-    driver.ask(t.SET_VQUEUE, index=0, size=4)
+    assert driver.ask(t.SET_VQUEUE, index=0, size=4).kind is ffa.ERROR
     assert driver.ask(t.GET_VQUEUE, index=0)["size"] == 8
-    driver.ask(t.RESET_VQUEUE, index=0)
+    assert driver.ask(t.RESET_VQUEUE, index=0).kind is t.RESET_VQUEUE
     assert driver.ask(t.GET_VQUEUE, index=0)["size"] == 0
-    assert driver.ask(t.GET_VQUEUE, index=1)["max_size"] == 0
-    driver.ask(t.RESET_VQUEUE, index=7)
+    assert driver.ask(t.SET_VQUEUE, index=0, size=4).kind is t.SET_VQUEUE
+    assert driver.ask(t.GET_VQUEUE, index=0)["size"] == 4
+
+
+BASE = ffa.address(1)
+GOOD = {"index": 0, "size": 8, "desc_area": BASE, "driver_area": BASE, "device_area": BASE}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"index": 1},
+        {"size": 0},
+        {"size": 3},
+        {"size": 128},
+        {"desc_area": BASE + 8},
+        {"driver_area": BASE + 1},
+        {"device_area": BASE + 2},
+    ],
+    ids=str,
+)
+def test_what_no_virtqueue_is_is_refused(ffabric, changed):
+    _, driver = started(ffabric)
+    driver.agree()
+    driver.choose()
+    assert driver.ask(t.SET_VQUEUE, **GOOD | changed).kind is ffa.ERROR
+    assert driver.ask(t.GET_VQUEUE, index=0)["size"] == 0
+    assert driver.ask(t.SET_VQUEUE, **GOOD).kind is t.SET_VQUEUE
+
+
+@pytest.mark.parametrize("flags", [0, 2, 3])
+def test_a_virtqueue_of_v2_is_set_up_to_be_enabled(ffabric, flags):
+    _, driver = started(ffabric, generation=V2)
+    driver.agree()
+    driver.choose()
+    assert driver.ask(t.SET_VQUEUE, **GOOD, flags=flags).kind is ffa.ERROR
+    assert driver.ask(t.SET_VQUEUE, **GOOD, flags=1).kind is t.SET_VQUEUE
+    assert driver.ask(t.GET_VQUEUE, index=0)["flags"] == t.QUEUE_ENABLED
+
+
+def test_a_virtqueue_comes_after_the_features(ffabric):
+    _, driver = started(ffabric)
+    driver.agree()
+    assert driver.ask(t.SET_VQUEUE, **GOOD).kind is ffa.ERROR
+
+
+def test_features_are_chosen_once(ffabric):
+    _, driver = started(ffabric)
+    driver.agree()
+    driver.choose()
+    assert driver.ask(t.SET_DRIVER_FEATURES, index=0, blocks=bytes(8)).kind is ffa.ERROR
+    driver.ask(t.SET_DEVICE_STATUS, status=0)
+    driver.choose()
+
+
+@pytest.mark.parametrize(("chosen", "index"), [(CHOSEN, 0), (CHOSEN | bits.RING_RESET, 1)])
+def test_a_virtqueue_that_cannot_be_reset_for_itself(ffabric, chosen, index):
+    _, driver = started(ffabric)
+    driver.agree()
+    driver.share()
+    driver.bring_up(chosen=chosen)
+    assert driver.ask(t.RESET_VQUEUE, index=index).kind is ffa.ERROR
+
+
+@pytest.mark.parametrize(
+    ("offset", "data", "applied"),
+    [(8, b"!\0\0\0", 4), (8, b"!", 1), (6, b"\0\0!\0", 0), (0, b"\0\1", 0), (10, b"1234", 0)],
+)
+def test_a_configuration_is_written_where_it_may_be_and_as_a_whole(ffabric, offset, data, applied):
+    console = ConsoleDevice()
+    _, driver = started(ffabric, console)
+    driver.agree()
+    before = driver.ask(t.GET_CONFIG, offset=0, length=4)
+    write = {"generation": before["generation"], "offset": offset, "data": data}
+    answer = driver.ask(t.SET_CONFIG, **write)
+    assert answer["length"] == applied
+    assert bool(console.output) is bool(applied)
+    after = driver.ask(t.GET_CONFIG, offset=0, length=4)
+    assert after["data"] == before["data"]
+    assert (after["generation"] != before["generation"]) is bool(applied)
 
 
 def needs_reset(driver):
@@ -409,10 +560,10 @@ def test_a_ring_outside_the_areas_breaks_the_device(ffabric):
     assert driver.bring_up(area=2) & bits.NEEDS_RESET
 
 
-def test_a_ring_that_may_not_be_written_breaks_the_device(ffabric):
+def test_memory_that_may_not_be_written_is_no_area(ffabric):
     _, driver = started(ffabric)
     driver.agree()
-    assert driver.share(writable=False) == Result.OK
+    assert driver.share(writable=False) == Result.ERROR
     assert driver.bring_up() & bits.NEEDS_RESET
 
 
@@ -476,16 +627,169 @@ def test_devices_come_and_go(ffabric):
     assert driver.ask(t.GET_DEVICE_INFO, number).kind is ffa.ERROR
 
 
-def test_events_that_nobody_fetches_do_not_pile_up(ffabric):
+def told(driver):
+    """The events that wait, in short."""
+    found = []
+    for event in driver.events():
+        if event.kind is bus.EVENT_DEVICE:
+            found.append((DeviceState(event["state"]).name, event["number"]))
+        elif event.kind is t.EVENT_USED:
+            found.append(("USED", event.device, event["index"]))
+        else:
+            found.append(("CONFIG", event.device, event["length"]))
+    return found
+
+
+def test_events_are_state_and_nothing_is_lost(ffabric):
+    """However often something has happened: the driver is told of it once, as it is now."""
+    console = ConsoleDevice()
+    _, driver = started(ffabric, console)
+    driver.agree()
+    for columns in range(2000):
+        console.resize(columns, 1)
+    (event,) = driver.events()
+    assert (event.kind, event["generation"], event["length"]) == (t.EVENT_CONFIG, 2001, 4)
+    assert event["data"] == struct.pack("<HH", 1999, 1)
+    assert driver.ask(t.GET_CONFIG, offset=0, length=4)["generation"] == 2001
+
+
+def test_changes_of_several_parts_are_one_to_read_again(ffabric):
     console = ConsoleDevice()
     side, driver = started(ffabric, console)
     driver.agree()
-    for _ in range(2000):
-        console.resize(1, 1)
-    (connection,) = side.connections.values()
-    assert len(connection.events) == 1024
-    assert connection.lost == 2000 - 1024
-    assert len(driver.events()) == 1024
+    console.resize(132, 50)
+    side.connections[1].ends[0].config_changed(4, 4)
+    assert told(driver) == [("CONFIG", 0, 0)]
+
+
+def test_more_hot_plugs_than_anybody_polls_for_leave_what_is(ffabric):
+    """1,100 devices come, and every other one goes: the driver hears of those that are there."""
+    side, driver = started(ffabric)
+    driver.agree()
+    numbers = [side.add(ConsoleDevice()) for _ in range(1100)]
+    for number in numbers[::2]:
+        side.remove(number)
+    assert told(driver) == [("READY", number) for number in numbers[1::2]]
+
+
+def test_a_number_that_is_used_again_was_removed_first(ffabric):
+    side, driver = started(ffabric)
+    driver.agree()
+    side.remove(0)
+    side._next = 0
+    assert side.add(ConsoleDevice()) == 0
+    assert told(driver) == [("REMOVED", 0), ("READY", 0)]
+    side.remove(0)
+    side._next = 0
+    side.add(ConsoleDevice())
+    side.remove(0)
+    assert told(driver) == [("REMOVED", 0)]
+
+
+def test_what_is_gone_says_nothing_any_more(ffabric):
+    console = ConsoleDevice()
+    side, driver = started(ffabric, console)
+    driver.agree()
+    driver.ask(t.GET_DEVICE_INFO)
+    console.resize(1, 1)
+    side.remove(0)
+    assert told(driver) == [("REMOVED", 0)]
+
+
+def test_an_event_takes_no_longer_with_2000_devices_than_with_one(ffabric):
+    """Only devices that have something to say are looked at."""
+    looked = []
+
+    class Quiet(ConsoleDevice):
+        def poll(self):
+            looked.append(self)
+
+    consoles = [Quiet() for _ in range(2000)]
+    _, driver = started(ffabric, *consoles)
+    driver.agree()
+    consoles[1234].resize(1, 1)
+    assert told(driver) == [("CONFIG", 1234, 4)]
+    assert looked == []
+
+
+# Numbers and owners
+
+
+def test_numbers_are_used_again(ffabric):
+    side, driver = started(ffabric)
+    driver.agree()
+    seen = set()
+    for _ in range((1 << 16) + 10):
+        number = side.add(ConsoleDevice())
+        seen.add(number)
+        side.remove(number)
+    assert seen == set(range(1, 1 << 16))
+
+
+def test_there_are_as_many_devices_as_numbers():
+    side = DeviceSide()
+    console = ConsoleDevice()
+    side._devices = dict.fromkeys(range((1 << 16) - 1))
+    assert side.add(console) == (1 << 16) - 1
+    with pytest.raises(ValueError, match="there are 65536 devices"):
+        side.add(console)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        bytes(range(1, 105)),
+        build(bus.GET_DEVICES, PR28, offset=0, count=8),
+        build(t.GET_DEVICE_INFO, PR28),
+        build(ffa.VERSION, PR28),
+        build(ffa.VERSION, PR28, bus_version=0x20000, revision=1),
+        build(ffa.RESET, PR28),
+    ],
+    ids=["garbage", "list", "info", "probe", "higher", "reset"],
+)
+def test_devices_are_nobodys_until_somebody_has_agreed(ffabric, said):
+    """Whoever talks first, but does not agree on the version, has no devices."""
+    side = DeviceSide([BlockDevice(bytearray(4096))])
+    vms = [vm(name=name, notification_support=True) for name in ("mallory", "driver")]
+    system = ffabric.boot(sps=[side], vms=vms)
+    first = system.vm("mallory").ffa
+    first.direct_request2("devices", *ffa.to_registers(said), uuid=ffa.DEVICE_UUID)
+    driver = Driver(system).agree()
+    assert driver.ask(bus.GET_DEVICES, offset=0, count=8)["bitmap"] == b"\1"
+
+
+def test_a_device_belongs_to_whom_the_configuration_says(ffabric):
+    side = DeviceSide()
+    for owner in ("driver", "other", 2, None):
+        side.add(ConsoleDevice(), driver=owner)
+    vms = [vm(name=name, notification_support=True) for name in ("other", "driver")]
+    system = ffabric.boot(sps=[side], vms=vms)
+    assert system.vm("driver").id == 2
+    driver, other = Driver(system).agree(), Driver(system)
+    other.ffa = system.vm("other").ffa
+    other.agree()
+    lists = [each.ask(bus.GET_DEVICES, offset=0, count=8)["bitmap"] for each in (driver, other)]
+    assert lists == [b"\x0d", b"\x02"]
+
+
+def test_devices_of_a_vm_that_is_gone_are_offered_anew(ffabric):
+    """To whom has agreed already, as a hot-plug; its own stay its own."""
+    side = DeviceSide([ConsoleDevice()])
+    side.add(ConsoleDevice(), driver="mortal")
+    vms = [vm(name=name, notification_support=True) for name in ("mortal", "driver")]
+    system = ffabric.boot(sps=[side], vms=vms)
+    mortal, driver = Driver(system), Driver(system)
+    mortal.ffa = system.vm("mortal").ffa
+    mortal.agree()
+    driver.agree()
+    assert told(driver) == []
+    system.system.destroy_vm("mortal")
+    system.run()
+    assert told(driver) == [("READY", 0)]
+    assert driver.ask(t.GET_DEVICE_INFO)["device_id"] == ids.CONSOLE
+
+
+# Ways to tell of events
 
 
 @pytest.mark.parametrize(
@@ -503,6 +807,11 @@ def test_ways_to_tell_of_events(ffabric, method, notification, result):
     driver.agree()
     fields = {"method": method, "notification": notification}
     assert driver.ask(ffa.EVENT_CONFIGURE, **fields)["result"] == result
+    again = driver.ask(ffa.EVENT_CONFIGURE, method=Method.POLL)
+    assert (again.kind is ffa.ERROR) is (result == Result.OK), "once, until a reset"
+    driver.ask(ffa.RESET)
+    driver.agree()
+    assert driver.ask(ffa.EVENT_CONFIGURE, method=Method.POLL)["result"] == Result.OK
 
 
 def test_a_notification_says_that_events_wait_once(ffabric):

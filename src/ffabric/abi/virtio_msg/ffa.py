@@ -108,8 +108,6 @@ NORMAL_SHARED: Final = AreaAttributes.build(
     ACCESS=Access.SHARE,
 )
 """Shared, writable, inner shareable, write-back, normal, Non-secure."""
-RETENTION: Final = 1 << 11
-WRITABLE: Final = 1 << 2
 
 _RESULT = u16("result", "0: OK, 1: error, 2: busy, try again")
 _AREA = u16("area", "Number of the area, from 1 on")

@@ -40,7 +40,7 @@ class TipcDriver(Driver):
         self.files: dict[int, TipcFile] = {}
         self._receive = ReceiveBuffers(self, abi.RECEIVE, RECEIVE_BUFFERS, BUFFER)
         await self._receive.open()
-        self._transmit = await self.device.mapping.allocate(BUFFER)
+        self._transmit = await self.allocate(BUFFER)
         await self.until(lambda: self.online)
 
     def open(self) -> TipcFile:
@@ -50,12 +50,10 @@ class TipcDriver(Driver):
         return file
 
     async def remove(self) -> None:
-        """The same, with the buffers; files that are open are disconnected."""
+        """The same; files that are open are disconnected."""
         await super().remove()
         for file in self.files.values():
             file.remote = 0
-        await self._receive.close()
-        await self.device.mapping.free(self._transmit)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Take messages until that is true."""

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
 from ffabric.abi.virtio import block as abi
 from ffabric.abi.virtio import ids
 from ffabric.abi.virtio.block import HEADER, ID_SIZE, SECTOR, SEGMENT, Status, Type
 from ffabric.abi.words import PAGE, pages_for
-from ffabric.guests.virtio.dma import Coherent
 from ffabric.guests.virtio.driver import Driver
 
-STATUS_OFFSET = HEADER.size
+STATUS_OFFSET: Final = HEADER.size
+SLOT: Final = 32
+"""Bytes for the header and the status of a request."""
 _NO_STATUS = 0xFF
+
+
+class BlockRequest(Struct):
+    """A request that is under way; its header and status are at `slot` in the driver's page."""
+
+    number: int
+    slot: int
+    what: str
 
 
 class BlockError(Exception):
@@ -35,33 +49,67 @@ class BlockDriver(Driver):
 
     async def start(self) -> None:
         """Read the capacity; take memory for headers, and for the data of those who have none."""
-        mapping = self.device.mapping
         self.capacity = int.from_bytes(await self.device.read_config(0, 8), "little")
-        self._control: Coherent = await mapping.allocate(PAGE)
+        self._control = await self.allocate(PAGE)
+        self._slots = list(range(0, PAGE, SLOT))
 
-    async def remove(self) -> None:
-        """The same, with the memory for headers."""
-        await super().remove()
-        await self.device.mapping.free(self._control)
+    async def begin(
+        self, type_: int, sector: int, ipa: int = 0, size: int = 0, *, notify: bool = True
+    ) -> BlockRequest:
+        """Begin a request whose data is at `ipa` in the driver's memory; `end` waits for it.
+
+        Without `notify`, the device hears of it with the next one that has it.
+        """
+        while not self._slots:
+            await self.wait_for_some(0)
+        mapped = []
+        if size:
+            mapped.append(await self.map(ipa, size, from_device=type_ in _FROM_DEVICE))
+        slot = self._slots.pop()
+        control = self._control
+        header = HEADER.pack(type_, 0, sector) + bytes((_NO_STATUS,))
+        self.device.memory.write(control.ipa + slot, header)
+        address = control.address + slot
+        data = [(each.address, each.size, each.from_device) for each in mapped]
+        number = await self.submit(
+            0,
+            [(address, HEADER.size, False), *data, (address + STATUS_OFFSET, 1, True)],
+            mapped,
+            forget=lambda: self._slots.append(slot),
+            notify=notify,
+        )
+        name = Type(type_).name if type_ in _TYPES else f"request {type_}"
+        return BlockRequest(number, slot, f"{name} at sector {sector}")
+
+    async def end(self, request: BlockRequest) -> None:
+        """Wait for a request. Raises BlockError."""
+        await self.finish(0, request.number)
+        at = self._control.ipa + request.slot + STATUS_OFFSET
+        status = self.device.memory.read(at, 1)[0]
+        self._slots.append(request.slot)
+        if status != Status.OK:
+            raise BlockError(request.what, status)
 
     async def transfer(self, type_: int, sector: int, ipa: int = 0, size: int = 0) -> None:
-        """One request, whose data is at `ipa` in the driver's memory. Raises BlockError."""
-        control, memory = self._control, self.device.memory
-        memory.write(control.ipa, HEADER.pack(type_, 0, sector) + bytes([_NO_STATUS]))
-        header = (control.address, HEADER.size, False)
-        status = (control.address + STATUS_OFFSET, 1, True)
-        if size:
-            mapped = await self.map(ipa, size, from_device=type_ in _FROM_DEVICE)
-            data = (mapped.address, size, mapped.from_device)
+        """One request. Raises BlockError."""
+        await self.end(await self.begin(type_, sector, ipa, size))
+
+    async def transfer_all(self, requests: Sequence[tuple[int, int, int, int]]) -> None:
+        """Several requests of (type, sector, IPA, bytes), of which the device is told at once.
+
+        Raises the BlockError of the first that failed, when all are done.
+        """
+        begun = [await self.begin(*each, notify=False) for each in requests]
+        self.queues[0].notify_after(len(begun))
+        await self.notify(0)
+        failed = None
+        for request in begun:
             try:
-                await self.request(0, (header, data, status))
-            finally:
-                await self.device.mapping.unmap(mapped)
-        else:
-            await self.request(0, (header, status))
-        answer = memory.read(control.ipa + STATUS_OFFSET, 1)[0]
-        if answer != Status.OK:
-            raise BlockError(f"{Type(type_).name} at sector {sector}", answer)
+                await self.end(request)
+            except BlockError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     async def read(self, sector: int, count: int = 1) -> bytes:
         """`count` sectors."""
@@ -108,3 +156,4 @@ class BlockDriver(Driver):
 
 
 _FROM_DEVICE = frozenset({Type.IN, Type.GET_ID})
+_TYPES = frozenset(Type)

@@ -29,7 +29,7 @@ class ConsoleDriver(Driver):
         await self.read_size()
         self._receive = ReceiveBuffers(self, abi.RECEIVE, RECEIVE_BUFFERS, RECEIVE_SIZE)
         await self._receive.open()
-        self._transmit = await self.device.mapping.allocate(PAGE)
+        self._transmit = await self.allocate(PAGE)
 
     async def read_size(self) -> tuple[int, int]:
         """Columns and rows as they are now."""
@@ -51,9 +51,3 @@ class ConsoleDriver(Driver):
     async def emergency_write(self, character: bytes) -> None:
         """Print a character without a virtqueue."""
         await self.device.write_config(abi.EMERG_WR_OFFSET, character[:1].ljust(4, b"\0"))
-
-    async def remove(self) -> None:
-        """The same, with the buffers."""
-        await super().remove()
-        await self._receive.close()
-        await self.device.mapping.free(self._transmit)

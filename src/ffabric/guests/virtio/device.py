@@ -88,6 +88,11 @@ class Device:
         return False
 
     @property
+    def polls(self) -> bool:
+        """Whether it has to be polled all the time, as nobody says that something has happened."""
+        return False
+
+    @property
     def settled(self) -> bool:
         """Whether nobody outside has anything of a former driver's."""
         return True
@@ -111,6 +116,9 @@ class Device:
         except QueueError as error:
             if self.host is not None:
                 self.host.broken(f"virtqueue {index}: {error}")
+        queue = self.queues[index]
+        if queue is not None and queue.more and self.host is not None:
+            self.host.due()
 
     def handle(self, queue: DeviceQueue, chain: Chain) -> int:
         """Serve one chain: the bytes written into it."""

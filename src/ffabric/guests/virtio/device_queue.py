@@ -33,6 +33,16 @@ class Place(NamedTuple):
     avail: int
     used: int
 
+    @property
+    def is_aligned(self) -> bool:
+        """Whether a virtqueue can be there: its size and the alignment of its areas (2.7)."""
+        aligned = not (
+            self.desc % ring.DESC_ALIGN
+            or self.avail % ring.AVAIL_ALIGN
+            or self.used % ring.USED_ALIGN
+        )
+        return aligned and ring.is_size(self.size)
+
 
 class Chain:
     """A buffer that the driver made available: pieces of (address, length), first the readable."""
@@ -176,20 +186,27 @@ class DeviceQueue:
     def _follow(self, head: int) -> Chain:
         """The chain that begins at `head`, every piece of it judged."""
         chain = Chain(head)
+        dma, unpack = self.dma, ring.DESCRIPTOR.unpack_from
         table, entries, index = self._desc, self.size, head
-        indirect = False
+        indirect, copy = False, b""
         pieces = total = 0
         while True:
             if index >= entries:
                 raise QueueError(f"descriptor {index} of {entries}")
-            at = table + ring.DESCRIPTOR_SIZE * index
-            data = self.dma.read(at, ring.DESCRIPTOR_SIZE)
-            address, length, flags, following = ring.DESCRIPTOR.unpack(data)
+            at = ring.DESCRIPTOR_SIZE * index
+            if copy:
+                address, length, flags, following = unpack(copy, at)
+            else:
+                address, length, flags, following = unpack(
+                    dma.read(table + at, ring.DESCRIPTOR_SIZE)
+                )
             if flags & ring.DESC_INDIRECT:
                 if indirect:
                     raise QueueError("an indirect descriptor in an indirect table")
                 indirect = True
                 table, entries, index = self._indirect_table(address, length, flags)
+                if entries <= self.size:
+                    copy = dma.read(table, length)
                 continue
             pieces += 1
             if pieces > self.size:
@@ -200,7 +217,7 @@ class DeviceQueue:
             total += length
             if total > MAX_CHAIN_BYTES:
                 raise QueueError(f"a chain of more than {MAX_CHAIN_BYTES} bytes")
-            self.dma.check(address, length, write=write)
+            dma.check(address, length, write=write)
             (chain.writable if write else chain.readable).append((address, length))
             if not flags & ring.DESC_NEXT:
                 return chain

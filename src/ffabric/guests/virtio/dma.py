@@ -18,6 +18,10 @@ class BadAddress(Exception):  # noqa: N818 - what a bus error is to a device
         self.reason = reason
 
 
+class NoRoom(Exception):  # noqa: N818 - an answer
+    """No more memory can be given to the device before something has come back."""
+
+
 class Memory(Protocol):
     """A driver's own memory, by IPA. What has 16 bits is accessed at once, if it is aligned."""
 
@@ -75,7 +79,10 @@ class Mapped(Struct, frozen=True):
 
 
 class Mapping(Protocol):
-    """How a driver gives memory to its device. All raise what the bus beneath raises."""
+    """How a driver gives memory to its device. All raise what the bus beneath raises.
+
+    What gives memory raises NoRoom if there is none for now.
+    """
 
     shares: int
     """How often memory was shared."""
@@ -97,3 +104,6 @@ class Mapping(Protocol):
 
     def unmap(self, mapped: Mapped) -> Awaitable[None]:
         """End that; what the device has written is at the buffer's IPA afterwards."""
+
+    def abandon(self, given: Coherent | Mapped) -> Awaitable[None]:
+        """The device may use it for ever, as it does not say that it has done: it is out of use."""

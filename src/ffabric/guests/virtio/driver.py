@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
+from msgspec import Struct
+
 from ffabric.abi.virtio import features as bits
 from ffabric.guests.virtio.device_queue import Place
-from ffabric.guests.virtio.dma import Mapped, Mapping
+from ffabric.guests.virtio.dma import Coherent, Mapped, Mapping, NoRoom
 from ffabric.guests.virtio.driver_queue import Buffer, DriverQueue, queue_size
 
 if TYPE_CHECKING:
@@ -55,15 +57,32 @@ class Transport(Protocol):
     async def notify(self, index: int) -> None:
         """There are new buffers in a virtqueue."""
 
-    async def wait(self, until: Callable[[], bool]) -> None:
-        """Take events of the device until that is true. Raises DeviceLost."""
+    async def wait(self, until: Callable[[], bool], *, for_ever: bool = False) -> None:
+        """Take events of the device until that is true. Raises DeviceLost.
+
+        `for_ever`: it may take as long as it takes; else it is to be so within a while.
+        """
 
     async def reset(self) -> None:
-        """Stop the device."""
+        """Stop the device. It uses nothing of the driver's any more if this returns."""
+
+
+class _Held(Struct):
+    """What a request that is under way uses: `memory`, and what ``forget`` gives back."""
+
+    queue: int
+    memory: list[Mapped]
+    forget: Callable[[], object] | None
+    given_up: bool = False
+    """Nobody waits for it any more; the device may use it all the same."""
 
 
 class Driver:
-    """A driver of the devices with an `id`; `features` of its type that it can use."""
+    """A driver of the devices with an `id`; `features` of its type that it can use.
+
+    What a device was given is its until it says that it has done: memory of a request that nobody
+    waits for any more comes back with the request, or with the reset of the device.
+    """
 
     id: ClassVar[int]
     features: ClassVar[int] = 0
@@ -74,8 +93,13 @@ class Driver:
         self.device = device
         self.queues: list[DriverQueue[int]] = []
         self.negotiated = 0
+        self._memory: list[Coherent] = []
         self._done: list[dict[int, int]] = [{} for _ in range(self.queue_count)]
         """Per virtqueue: number of a request that is done -> bytes written."""
+        self._held: dict[int, _Held] = {}
+        """By number of a request that is under way, or done and not finished."""
+        self._back: list[Mapped] = []
+        """Memory of requests that have come back when nobody waited for them any more."""
         self._next = 0
 
     @classmethod
@@ -92,7 +116,8 @@ class Driver:
 
     async def _set_up(self, index: int) -> DriverQueue[int]:
         device = self.device
-        size = min(self.queue_size, await device.max_queue_size(index))
+        most = await device.max_queue_size(index)
+        size = min(self.queue_size, 1 << most.bit_length() - 1)
         coherent = await device.mapping.allocate(queue_size(size, self.negotiated))
         queue: DriverQueue[int] = DriverQueue(device.memory, coherent, size, self.negotiated)
         await device.set_queue(index, queue.place)
@@ -106,35 +131,105 @@ class Driver:
         if not self.negotiated & bits.RING_RESET:
             raise ValueError(f"{self.device}: a virtqueue cannot be reset for itself")
         await self.device.reset_queue(index)
+        await self._take_back(index)
         await self.device.mapping.free(self.queues[index].coherent)
         self.queues[index] = await self._set_up(index)
 
     async def start(self) -> None:
         """The device is ready."""
 
-    async def remove(self) -> None:
-        """Stop the device and take back what it was given; it may be gone already."""
-        with suppress(DeviceLost):
-            await self.device.reset()
-        for queue in self.queues:
-            await self.device.mapping.free(queue.coherent)
-        self.queues.clear()
+    async def allocate(self, size: int) -> Coherent:
+        """Memory for the driver and the device, until the driver is removed."""
+        memory = await self.device.mapping.allocate(size)
+        self._memory.append(memory)
+        return memory
 
-    async def submit(self, index: int, buffers: Iterable[Buffer]) -> int:
-        """Put a request into a virtqueue, when there is room: a number for `finish`."""
+    async def remove(self) -> None:
+        """Stop the device and take back what it was given; it may be gone already.
+
+        Raises what the transport raises if the device does not stop: what it may use stays out of
+        use then.
+        """
+        mapping, stopped = self.device.mapping, False
+        try:
+            with suppress(DeviceLost):
+                await self.device.reset()
+            stopped = True
+        finally:
+            for index in range(self.queue_count):
+                await self._take_back(index, stopped=stopped)
+            for coherent in [*(queue.coherent for queue in self.queues), *self._memory]:
+                await (mapping.free(coherent) if stopped else mapping.abandon(coherent))
+            self.queues.clear()
+            self._memory.clear()
+
+    async def _take_back(self, index: int, *, stopped: bool = True) -> None:
+        """Nothing of a virtqueue will be answered any more."""
+        mapping = self.device.mapping
+        for number, held in list(self._held.items()):
+            if held.queue == index:
+                del self._held[number]
+                for mapped in held.memory:
+                    await (mapping.unmap(mapped) if stopped else mapping.abandon(mapped))
+                if stopped and held.forget is not None:
+                    held.forget()
+        self._done[index].clear()
+
+    async def submit(
+        self,
+        index: int,
+        buffers: Iterable[Buffer],
+        memory: Iterable[Mapped] = (),
+        *,
+        forget: Callable[[], object] | None = None,
+        notify: bool = True,
+    ) -> int:
+        """Put a request into a virtqueue, when there is room: a number for `finish`.
+
+        `memory` is unmapped when the request is finished, and ``forget`` is called if it comes back
+        when nobody waits for it any more. Without `notify`, `notify` tells the device of several.
+        """
         queue, pieces = self.queues[index], list(buffers)
         number = self._next
         self._next += 1
-        while not queue.add(pieces, number):
-            await self.device.wait(lambda: self.collect(index) > 0)
-        if queue.must_notify():
-            await self.device.notify(index)
+        held = _Held(index, list(memory), forget)
+        try:
+            while not queue.add(pieces, number):
+                await self.wait_for_some(index)
+        except BaseException:
+            self._back += held.memory
+            raise
+        self._held[number] = held
+        if notify:
+            try:
+                await self.notify(index)
+            except BaseException:
+                held.given_up = True
+                raise
         return number
+
+    async def notify(self, index: int) -> None:
+        """Tell the device of the requests in a virtqueue, if it wants to know."""
+        if self.queues[index].must_notify():
+            await self.device.notify(index)
+
+    async def wait_for_some(self, index: int) -> None:
+        """Until some request of a virtqueue is done."""
+        await self.notify(index)
+        await self.device.wait(lambda: self.collect(index) > 0)
 
     def collect(self, index: int) -> int:
         """Take what the device has used from a virtqueue: how many requests."""
         done = self.queues[index].collect()
-        self._done[index].update(done)
+        for number, written in done:
+            held = self._held.get(number)
+            if held is None or not held.given_up:
+                self._done[index][number] = written
+                continue
+            del self._held[number]
+            self._back += held.memory
+            if held.forget is not None:
+                held.forget()
         return len(done)
 
     def taken(self, index: int) -> list[tuple[int, int]]:
@@ -142,6 +237,8 @@ class Driver:
         self.collect(index)
         done = list(self._done[index].items())
         self._done[index].clear()
+        for number, _ in done:
+            self._held.pop(number, None)
         return done
 
     async def finish(self, index: int, number: int) -> int:
@@ -152,16 +249,52 @@ class Driver:
             return number in results or (self.collect(index) > 0 and number in results)
 
         if not is_done():
-            await self.device.wait(is_done)
+            try:
+                await self.device.wait(is_done)
+            except BaseException:
+                if number in self._held:
+                    self._held[number].given_up = True
+                raise
+        held = self._held.pop(number, None)
+        if held is not None:
+            for mapped in held.memory:
+                await self.device.mapping.unmap(mapped)
         return results.pop(number)
 
-    async def request(self, index: int, buffers: Iterable[Buffer]) -> int:
+    async def request(
+        self, index: int, buffers: Iterable[Buffer], memory: Iterable[Mapped] = ()
+    ) -> int:
         """Make a request and wait for it."""
-        return await self.finish(index, await self.submit(index, buffers))
+        return await self.finish(index, await self.submit(index, buffers, memory))
 
     async def map(self, ipa: int, size: int, *, from_device: bool = False) -> Mapped:
-        """Let the device use a buffer."""
-        return await self.device.mapping.map(ipa, size, from_device=from_device)
+        """Let the device use a buffer. Waits for room if requests under way have it."""
+        mapping = self.device.mapping
+        while True:
+            try:
+                return await mapping.map(ipa, size, from_device=from_device)
+            except NoRoom:
+                if not await self._make_room():
+                    raise
+
+    async def _make_room(self) -> bool:
+        """Take back memory that the device does not use any more: whether there was any."""
+        mapping, back = self.device.mapping, self._back
+        self._back = []
+        for results in self._done:
+            for number in results:
+                held = self._held.get(number)
+                if held is not None:
+                    back += held.memory
+                    held.memory = []
+        for mapped in back:
+            await mapping.unmap(mapped)
+        if not back:
+            for index, queue in enumerate(self.queues):
+                if queue.under_way and any(each.queue == index for each in self._held.values()):
+                    await self.wait_for_some(index)
+                    return True
+        return bool(back)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.device}>"

@@ -109,6 +109,13 @@ class DriverQueue(Generic[T]):
             return ring.passes(self._memory.read16(at), self._next_avail, old)
         return not self._memory.read16(self._used) & ring.USED_NO_NOTIFY
 
+    def notify_after(self, count: int) -> None:
+        """Be told when so many chains are done, or all that are under way, and not before."""
+        if self._event_idx:
+            last = self._next_used + min(count, len(self._under_way)) - 1
+            at = self._avail + ring.used_event_offset(self.size)
+            self._memory.write16(at, last & 0xFFFF)
+
     def collect(self) -> list[tuple[T, int]]:
         """What the device has used: each token, and the bytes that the device says it wrote.
 

@@ -26,16 +26,11 @@ class I2cDriver(Driver):
 
     async def start(self) -> None:
         """Take memory for requests, which stays shared."""
-        self._memory = await self.device.mapping.allocate(PAGE)
-
-    async def remove(self) -> None:
-        """The same, with that memory."""
-        await super().remove()
-        await self.device.mapping.free(self._memory)
+        self._page = await self.allocate(PAGE)
 
     async def transfer(self, transfers: Sequence[Transfer]) -> list[bytes]:
         """Several transfers as one: what each has read. Raises NotAcknowledged if one failed."""
-        memory, base = self.device.memory, self._memory
+        memory, base = self.device.memory, self._page
         at = 0
         numbers, results = [], []
         for index, (address, what) in enumerate(transfers):

@@ -25,14 +25,9 @@ class ReceiveBuffers:
 
     async def open(self) -> None:
         """Make all of them available."""
-        mapping = self._driver.device.mapping
-        self.memory: Coherent = await mapping.allocate(self._count * self._size)
+        self.memory: Coherent = await self._driver.allocate(self._count * self._size)
         for slot in range(self._count):
             await self._offer(slot * self._size)
-
-    async def close(self) -> None:
-        """Give the memory back, once the device is stopped."""
-        await self._driver.device.mapping.free(self.memory)
 
     async def _offer(self, offset: int) -> None:
         buffer = (self.memory.address + offset, self._size, True)
@@ -48,7 +43,7 @@ class ReceiveBuffers:
     async def get(self) -> bytes:
         """What has come first, waiting for it; its buffer is available again."""
         if not self.any:
-            await self._driver.device.wait(lambda: self.any)
+            await self._driver.device.wait(lambda: self.any, for_ever=True)
         offset, written = self._full.popleft()
         count = min(written, self._size)
         data = self._driver.device.memory.read(self.memory.ipa + offset, count)

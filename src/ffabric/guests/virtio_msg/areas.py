@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ffabric.abi.virtio_msg.ffa import split_address
+from ffabric.abi.virtio_msg.ffa import AREA_SHIFT, OFFSET_MASK
 from ffabric.guests.virtio.dma import BadAddress
 from ffabric.machine.access import DataAbort
 
@@ -73,7 +73,7 @@ class Areas:
 
     def find(self, address: int, size: int, *, write: bool) -> tuple[Area, int]:
         """The area of an access, and the offset in it. Raises BadAddress."""
-        number, offset = split_address(address)
+        number, offset = address >> AREA_SHIFT, address & OFFSET_MASK
         area = self._areas.get(number)
         if area is None:
             raise BadAddress(address, size, f"there is no area {number}")
@@ -90,7 +90,10 @@ class Areas:
     def read16(self, address: int) -> int:
         """A word, by one access."""
         area, offset = self.find(address, 2, write=False)
+        first, length = area.pieces[0]
         try:
+            if offset < length:
+                return self._memory.read16(first + offset)
             return self._memory.read16(area.split(offset, 2)[0][0])
         except DataAbort as abort:
             raise BadAddress(address, 2, str(abort)) from abort
@@ -98,28 +101,38 @@ class Areas:
     def write16(self, address: int, value: int) -> None:
         """Store a word, by one access."""
         area, offset = self.find(address, 2, write=True)
+        first, length = area.pieces[0]
         try:
-            self._memory.write16(area.split(offset, 2)[0][0], value)
+            if offset < length:
+                self._memory.write16(first + offset, value)
+            else:
+                self._memory.write16(area.split(offset, 2)[0][0], value)
         except DataAbort as abort:
             raise BadAddress(address, 2, str(abort)) from abort
 
     def read(self, address: int, size: int) -> bytes:
         """A copy of `size` bytes, each read once."""
         area, offset = self.find(address, size, write=False)
+        first, length = area.pieces[0]
         try:
-            if len(area.pieces) == 1:
-                return self._memory.read(area.pieces[0][0] + offset, size)
+            if offset + size <= length:
+                return self._memory.read(first + offset, size)
             return b"".join([self._memory.read(ipa, n) for ipa, n in area.split(offset, size)])
         except DataAbort as abort:
             raise BadAddress(address, size, str(abort)) from abort
 
     def write(self, address: int, data: bytes) -> None:
         """Store bytes."""
-        area, offset = self.find(address, len(data), write=True)
+        size = len(data)
+        area, offset = self.find(address, size, write=True)
+        first, length = area.pieces[0]
         try:
+            if offset + size <= length:
+                self._memory.write(first + offset, data)
+                return
             done = 0
-            for ipa, count in area.split(offset, len(data)):
+            for ipa, count in area.split(offset, size):
                 self._memory.write(ipa, data[done : done + count])
                 done += count
         except DataAbort as abort:
-            raise BadAddress(address, len(data), str(abort)) from abort
+            raise BadAddress(address, size, str(abort)) from abort

@@ -1,30 +1,21 @@
 """The bus over FF-A from the device's side (Arm DEN0153, as Linux 2026 has it).
 
 Each driver side has a `Connection`. It begins with nothing agreed: only VERSION and RESET are
-served until the driver has sent back the versions that it was told. Events wait in a list until the
-driver polls, or are announced by a notification or sent as indirect messages once it has said so.
-What is not understood is answered with ERROR, if it is a request; nothing that a driver sends can
-raise.
+served until the driver has sent back the versions that it was told. `Events` wait until the driver
+polls, or are announced by a notification or sent as indirect messages once it has said so. A
+request that is not understood or cannot be done is answered with ERROR; an event or a response
+never is. Nothing that a driver sends can raise.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 from ffabric.abi.errors import DecodeError
-from ffabric.abi.ffa.memory_words import (
-    FLAG_TYPE_SHARE,
-    MEM_ATTR_NORMAL_WB_INNER,
-    PERM_DATA_RO,
-    PERM_DATA_RW,
-)
-from ffabric.abi.ffa.status import Status
 from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa as abi
-from ffabric.abi.virtio_msg.body import MessageType
-from ffabric.abi.virtio_msg.bus import DeviceState
 from ffabric.abi.virtio_msg.ffa import Method, Result
 from ffabric.abi.virtio_msg.generations import Generation
 from ffabric.abi.virtio_msg.header import (
@@ -35,29 +26,25 @@ from ffabric.abi.virtio_msg.header import (
     Header,
     build_header,
     parse_header,
+    peek_header,
 )
 from ffabric.abi.virtio_msg.message import Message, build, parse
-from ffabric.abi.virtio_msg.transport import EVENT_USED
-from ffabric.abi.words import PAGE
-from ffabric.guests.errors import FfaError
+from ffabric.abi.virtio_msg.transport import EVENT_CONFIG, EVENT_USED
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
-from ffabric.guests.virtio_msg.areas import Area, Areas
-from ffabric.guests.virtio_msg.transport_device import ACCEPTED, DeviceEnd, NotYet
+from ffabric.guests.virtio_msg.events import Events, Key, Range
+from ffabric.guests.virtio_msg.retrieved_areas import MAX_AREAS, MakeRoom, RetrievedAreas
+from ffabric.guests.virtio_msg.transport_device import ACCEPTED, DeviceEnd, NotYet, Refused
 
-MAX_AREAS: Final = 255
-MAX_EVENTS: Final = 1024
-"""Events that wait for a driver; one that lets more come has lost its devices."""
 NOTIFICATIONS: Final = 64
-RX_TRIES: Final = 64
-"""How often memory is retrieved while messages come into RX."""
 _NO_VERSION = {"bus_version": 0, "revision": 0, "ffa_version": 0}
 
 
 class Connection:
     """One driver side: its version, areas, devices, and the events that wait for it.
 
-    ``make_room`` takes a message out of RX if there is one, for who needs RX.
+    ``make_room`` takes a message out of RX if there is one, for who needs RX. ``on_agreed`` is
+    called when the versions are agreed on.
     """
 
     def __init__(
@@ -67,56 +54,66 @@ class Connection:
         generation: Generation,
         *,
         bus_features: int,
-        make_room: Callable[[Ffa], Coroutine[Any, Any, None]],
+        make_room: MakeRoom,
+        on_agreed: Callable[[Connection], object],
     ) -> None:
         self.peer = peer
         self.generation = generation
         self.agreed: bool = False
         self.method: Method = Method.POLL
         self.notification: int = 0
-        self.areas: Areas = Areas(ffa.memory)
         self.ends: dict[int, DeviceEnd] = {}
-        self.events: deque[bytes] = deque()
+        self.areas: RetrievedAreas = RetrievedAreas(peer, ffa, self._devices, make_room)
+        self.events: Events = Events()
         self.outbox: deque[bytes] = deque()
         """Responses that could not be sent yet."""
         self.unanswered: deque[bytes] = deque()
         """Requests that were indirect messages and have no response yet."""
+        self.complaints: list[str] = []
+        """What is to be said of this driver side."""
         self.announced: bool = False
         """The driver was told that events wait, and has not fetched them all."""
-        self.lost: int = 0
-        """Events for which there was no room."""
-        self._leaving: dict[int, Area] = {}
-        """Areas that no device is to use any more, while somebody outside may still."""
+        self._taken: tuple[Key, Range] | None = None
+        """What the last event was about."""
+        self._due: dict[int, DeviceEnd] = {}
+        """Ends that have to be polled, by identity."""
         self._departing: list[DeviceEnd] = []
         """Ends of devices that are gone and have not settled."""
-        self._resetting = False
+        self._configured = self._resetting = self._listed = self._used = False
         self._bus_features = bus_features
-        self._make_room = make_room
-        self._used: set[bytes] = set()
-        """EVENT_USED that wait already: one says as much as two."""
+        self._on_agreed = on_agreed
 
     # Devices come and go.
 
     def add(self, number: int, device: Device) -> None:
         """A device for this driver."""
-
-        def emit(kind: MessageType, fields: dict[str, Any]) -> None:
-            self.emit(kind, number, fields)
-
-        self.ends[number] = DeviceEnd(device, self.generation, self.areas, abi.MAX_DIRECT, emit)
-        for area in self.areas:
+        self.ends[number] = DeviceEnd(
+            device,
+            number,
+            generation=self.generation,
+            dma=self.areas.dma,
+            max_size=abi.MAX_DIRECT,
+            events=self.events,
+            on_due=self._on_due,
+        )
+        for area in self.areas.dma:
             device.mapped(abi.address(area.number), area.pieces)
-        self._announce(number, DeviceState.READY)
+        self.events.ready(number)
 
     def remove(self, number: int) -> None:
         """The device is gone; what it uses is out of use when it has settled."""
         end = self.ends.pop(number)
         end.reset()
-        for area in self.areas:
+        for area in self.areas.dma:
             end.device.unmapped(abi.address(area.number))
+        self._due.pop(id(end), None)
         self._departing.append(end)
         self._see_off()
-        self._announce(number, DeviceState.REMOVED)
+        self.events.removed(number, len(end.device.queue_sizes), known=end.known)
+
+    def _devices(self) -> Iterator[Device]:
+        yield from (end.device for end in self.ends.values())
+        yield from (end.device for end in self._departing)
 
     def _see_off(self) -> None:
         """Forget the devices that are gone and have settled."""
@@ -128,44 +125,118 @@ class Connection:
             end.device.host = None
             self._departing.remove(end)
 
-    def _announce(self, number: int, state: DeviceState) -> None:
-        if self.agreed:
-            self.emit(bus_abi.EVENT_DEVICE, 0, {"number": number, "state": state})
+    def _on_due(self, end: DeviceEnd) -> None:
+        self._due[id(end)] = end
 
-    def emit(self, kind: MessageType, number: int, fields: dict[str, Any]) -> None:
-        """Let an event wait for the driver."""
-        event = build(kind, self.generation, device=number, **fields)
-        if event in self._used:
-            return
-        if len(self.events) >= MAX_EVENTS:
-            self.lost += 1
-            return
-        if kind is EVENT_USED:
-            self._used.add(event)
-        self.events.append(event)
+    def look(self) -> None:
+        """Look after the devices that have to be polled."""
+        for key, end in list(self._due.items()):
+            end.poll()
+            if end.complaint:
+                self.complaints.append(f"device {end.number} needs a reset: {end.complaint}")
+                end.complaint = ""
+            if not end.restless:
+                self._due.pop(key, None)
 
-    def next_event(self) -> bytes | None:
-        """Take the first event."""
-        if not self.events:
-            return None
-        event = self.events.popleft()
-        self._used.discard(event)
-        self.announced &= bool(self.events)
-        return event
+    @property
+    def unfinished(self) -> bool:
+        """Whether something takes time: areas that are given up, devices that go, a reset."""
+        return bool(self.areas.leaving) or bool(self._departing) or self._resetting
+
+    async def go_on(self, ffa: Ffa) -> None:
+        """Go on with what takes time, as far as it goes now; the driver is told of areas."""
+        left = None
+        while left != (left := (len(self.areas.leaving), len(self._departing), self._busy())):
+            self._see_off()
+            for number in list(self.areas.leaving):
+                if await self.areas.give_back(number, ffa):
+                    self.events.released(number)
+        if self._resetting and not any(left):
+            self._resetting = False
+
+    def _busy(self) -> int:
+        """How many devices are being reset: they go on with that."""
+        if not self._resetting:
+            return 0
+        return sum([not end.reset() for end in self.ends.values()])
+
+    async def release(self, number: int, ffa: Ffa) -> bool:
+        """Give an area up, unasked, and say so when that is done; False if it is not there."""
+        if number not in self.areas.dma:
+            return False
+        self.areas.let_go(number)
+        await self.go_on(ffa)
+        return True
+
+    async def forget(self, ffa: Ffa) -> bool:
+        """Begin anew: no version, no areas, no events, all devices reset.
+
+        False if that is not done, as somebody outside is not done.
+        """
+        if self.listed_only:
+            self.complaints.append(
+                f"driver {self.peer:#x} was told of devices, and has asked for none: if it speaks"
+                f" another generation than {self.generation.name}, it has read another list"
+            )
+        self._resetting = True
+        self.areas.let_all_go()
+        await self.go_on(ffa)
+        self.agreed = self._configured = self._listed = self._used = False
+        self.method = Method.POLL
+        self.events.clear()
+        self.outbox.clear()
+        self.unanswered.clear()
+        self.announced = False
+        return not self._resetting
+
+    @property
+    def listed_only(self) -> bool:
+        """The driver was told of devices, and has asked for none of them."""
+        return self._listed and not self._used
+
+    # Events.
+
+    def take_event(self) -> bytes | None:
+        """The first event, as a message."""
+        while (taken := self.events.take()) is not None:
+            self._taken = taken
+            key, changed = taken
+            device = 0 if key.kind.bus else key.device
+            fields = self._event_fields(key, changed)
+            if fields is not None:
+                self.announced &= bool(self.events)
+                return build(key.kind, self.generation, device=device, **fields)
+        self.announced = False
+        return None
+
+    def put_back(self) -> None:
+        """The event that was taken could not be delivered."""
+        if self._taken is not None:
+            self.events.put_back(*self._taken)
+
+    def _event_fields(self, key: Key, changed: Range) -> dict[str, Any] | None:
+        if key.kind is EVENT_USED:
+            return {"index": key.which}
+        if key.kind is EVENT_CONFIG:
+            end = self.ends.get(key.device)
+            return None if end is None else end.config_event(changed)
+        if key.kind is bus_abi.EVENT_DEVICE:
+            return {"number": key.device, "state": key.which}
+        return {"area": key.which}
 
     # Messages.
 
     async def handle(self, data: bytes, ffa: Ffa) -> bytes | None:
-        """Serve a message: the response, or for an event the header that says it came.
+        """Serve a message: the response, or for what has none the header that says it came.
 
         None: there is no response yet, and the message is to be served again later.
         """
         try:
             header = parse_header(data)
         except DecodeError:
-            return self._failed(data[1] if data[1:] else 0)
+            return self._error(peek_header(data))
         if header.type & RESPONSE:
-            return self._error(header)
+            return _taken(header.token)  # to nothing that was asked
         try:
             message = parse(data, self.generation, header)
         except DecodeError:
@@ -178,22 +249,24 @@ class Connection:
         return await serve(self, message, ffa)
 
     def _error(self, header: Header) -> bytes:
-        if header.id & EVENT and not header.type & RESPONSE:
+        """A request failed; events and responses are never answered."""
+        if header.id & EVENT or header.type & RESPONSE:
             return _taken(header.token)
-        return self._failed(header.id, token=header.token, device=header.device)
-
-    def _failed(self, message: int, *, token: int = 0, device: int = 0) -> bytes:
-        fields = {"device": device, "token": token, "msg_id": message}
+        fields = {"device": header.device, "token": header.token, "msg_id": header.id}
         return build(abi.ERROR, self.generation, response=True, **fields)
 
     def _transport(self, message: Message, header: Header) -> bytes | None:
         end = self.ends.get(message.device)
         if not self.agreed or end is None or header.id not in ACCEPTED:
             return self._error(header)
+        self._used = True
         try:
             fields = end.handle(message)
         except NotYet:
+            self._on_due(end)
             return None
+        except Refused:
+            return self._error(header)
         if fields is None:
             return _taken(message.token)
         return self._answer(message, fields, device=message.device)
@@ -201,6 +274,9 @@ class Connection:
     def _answer(self, message: Message, fields: dict[str, Any], device: int = 0) -> bytes:
         kind, token = message.kind, message.token
         return build(kind, self.generation, device=device, token=token, response=True, **fields)
+
+    def _result(self, message: Message, result: Result, **fields: Any) -> bytes:
+        return self._answer(message, fields | {"result": result})
 
     async def _version(self, message: Message, ffa: Ffa) -> bytes:
         """Equal versions are agreed on; to a probe and to higher ones we say ours, else none.
@@ -220,163 +296,60 @@ class Connection:
             refused = asked != supported if self.agreed else asked < supported
             if refused:
                 return self._answer(message, dict(_NO_VERSION))
-            self.agreed = asked == supported
+            if asked == supported and not self.agreed:
+                self.agreed = True
+                self._on_agreed(self)
+                self.events.clear()  # it is going to ask which devices there are
         features = {"bus_features": self._bus_features, "max_areas": MAX_AREAS}
         return self._answer(message, own | features)
 
     async def _area_share(self, message: Message, ffa: Ffa) -> bytes:
-        number = message["area"]
-        result = Result.ERROR
-        if 1 <= number <= MAX_AREAS and number not in self.areas and number not in self._leaving:
-            result = await self._retrieve(message, ffa)
-        return self._answer(message, {"area": number, "result": result})
-
-    async def _retrieve(self, message: Message, ffa: Ffa) -> Result:
-        attributes = abi.AreaAttributes(message["attributes"])
-        if attributes.ACCESS != abi.Access.SHARE or attributes.EXECUTABLE:
-            return Result.ERROR
-        writable = bool(attributes.WRITABLE)
-        handle = message["handle"]
-        for _ in range(RX_TRIES):
-            try:
-                got = await ffa.retrieve(
-                    handle,
-                    self.peer,
-                    permissions=PERM_DATA_RW if writable else PERM_DATA_RO,
-                    attributes=MEM_ATTR_NORMAL_WB_INNER,
-                    flags=FLAG_TYPE_SHARE,
-                    tag=message["tag"],
-                )
-                break
-            except DecodeError:
-                return Result.ERROR
-            except FfaError as error:
-                if error.status is not Status.BUSY:
-                    return Result.ERROR
-                await self._make_room(ffa)  # a message has come into RX
-        else:
-            return Result.BUSY
-        pieces = [(ipa, pages * PAGE) for ipa, pages in got.ranges]
-        area = Area(message["area"], handle, pieces, writable=writable)
-        if area.size != message["pages"] * PAGE:
-            await self._relinquish(handle, ffa)
-            return Result.ERROR
-        self.areas.add(area)
-        for end in self.ends.values():
-            end.device.mapped(abi.address(area.number), area.pieces)
-        return Result.OK
+        result = await self.areas.share(message, ffa)
+        return self._result(message, result, area=message["area"])
 
     async def _area_unshare(self, message: Message, ffa: Ffa) -> bytes:
-        """Areas that somebody outside may still use have to wait; rings in them are not asked."""
-        number = message["area"]
-        self._let_go(number)
-        if number not in self._leaving:
-            result = Result.ERROR
-        elif await self._give_back(number, ffa):
-            result = Result.OK
-        else:
-            result = Result.BUSY
-        return self._answer(message, {"area": number, "result": result})
-
-    async def release(self, number: int, ffa: Ffa) -> bool:
-        """Give an area up, unasked, and say so when that is done; False if it is not there."""
-        if number not in self.areas:
-            return False
-        self._let_go(number)
-        await self.go_on(ffa)
-        return True
-
-    async def go_on(self, ffa: Ffa) -> None:
-        """Go on with what takes time, as far as it goes now.
-
-        Areas that are being given up are, and the driver is told; a reset ends.
-        """
-        open_ = None
-        while open_ != (open_ := (len(self._leaving), len(self._departing), self._busy())):
-            self._see_off()
-            for number in list(self._leaving):
-                if await self._give_back(number, ffa):
-                    self.emit(abi.EVENT_AREA_RELEASE, 0, {"area": number})
-        if self._resetting and not any(open_):
-            self._resetting = False
-
-    def _busy(self) -> int:
-        """How many devices are being reset: they go on with that."""
-        if not self._resetting:
-            return 0
-        return sum([not end.reset() for end in self.ends.values()])
-
-    def _let_go(self, number: int) -> None:
-        """No device is to use the area any more, if there is one."""
-        area = self.areas.remove(number)
-        if area is not None:
-            self._leaving[number] = area
-            for end in self.ends.values():
-                end.device.unmapped(abi.address(number))
-
-    async def _give_back(self, number: int, ffa: Ffa) -> bool:
-        """Relinquish an area that nobody is to use any more; False if somebody may still."""
-        address = abi.address(number)
-        if any(end.device.holds(address) for end in (*self.ends.values(), *self._departing)):
-            return False
-        await self._relinquish(self._leaving.pop(number).handle, ffa)
-        return True
-
-    async def _relinquish(self, handle: int, ffa: Ffa) -> None:
-        try:
-            await ffa.relinquish(handle)
-        except FfaError as error:
-            await ffa.console_log(f"virtio-msg: {handle:#x} not relinquished: {error.answer}\n")
-
-    async def forget(self, ffa: Ffa) -> bool:
-        """Begin anew: no version, no areas, no events, all devices reset.
-
-        False if that is not done, as somebody outside is not done.
-        """
-        self._resetting = True
-        for area in self.areas:
-            self._let_go(area.number)
-        await self.go_on(ffa)
-        self.agreed = False
-        self.method = Method.POLL
-        self.events.clear()
-        self.outbox.clear()
-        self.unanswered.clear()
-        self._used.clear()
-        self.announced = False
-        return not self._resetting
+        result = await self.areas.unshare(message["area"], ffa)
+        return self._result(message, result, area=message["area"])
 
     async def _reset(self, message: Message, ffa: Ffa) -> bytes:
         done = await self.forget(ffa)
-        return self._answer(message, {"result": Result.OK if done else Result.BUSY})
+        return self._result(message, Result.OK if done else Result.BUSY)
 
     async def _event_poll(self, message: Message, ffa: Ffa) -> bytes:
-        for end in self.ends.values():
-            end.poll()
-        await self.go_on(ffa)
-        event = self.next_event()
+        self.look()
+        if self.unfinished:
+            await self.go_on(ffa)
+        event = self.take_event()
         return self._answer(message, {}) if event is None else event
 
     async def _event_configure(self, message: Message, ffa: Ffa) -> bytes:
+        """Once; to configure anew takes a reset (as Linux's device side has it)."""
+        if self._configured:
+            return self._error(_header_of(message))
+        features = abi.BusFeatures(self._bus_features)
+        possible = {
+            Method.POLL: 1,
+            Method.NOTIFICATION: features.NOTIFICATION_TX,
+            Method.INDIRECT: features.INDIRECT_TX,
+        }
         method, number = message["method"], message["notification"]
-        possible = {Method.POLL}
-        if self._bus_features & abi.BusFeatures.build(NOTIFICATION_TX=1):
-            possible.add(Method.NOTIFICATION)
-        if self._bus_features & abi.BusFeatures.build(INDIRECT_TX=1):
-            possible.add(Method.INDIRECT)
-        if method not in possible or number >= NOTIFICATIONS:
-            return self._answer(message, {"result": Result.ERROR})
-        self.method, self.notification = Method(method), number
-        return self._answer(message, {"result": Result.OK})
+        if not possible.get(method) or number >= NOTIFICATIONS:
+            return self._result(message, Result.ERROR)
+        self.method, self.notification, self._configured = Method(method), number, True
+        return self._result(message, Result.OK)
 
     async def _get_devices(self, message: Message, ffa: Ffa) -> bytes:
         offset, count = message["offset"], message["count"]
         record = bus_abi.GET_DEVICES.response.record(self.generation.number)  # type: ignore[union-attr]
         count = min(count, 8 * (abi.MAX_DIRECT - HEADER_SIZE - record.size)) // 8 * 8
-        if offset % 8 or not count:
-            return self._failed(message.kind.id, token=message.token)
-        numbers = set(self.ends)
-        more = any(number >= offset + count for number in numbers)
+        if offset % 8 or message["count"] % 8 or not count:
+            return self._error(_header_of(message))
+        count = min(count, (1 << 16) - offset)
+        numbers = {number for number in range(offset, offset + count) if number in self.ends}
+        for number in numbers:
+            self.ends[number].known = True
+        self._listed |= bool(numbers)
+        more = max(self.ends, default=0) >= offset + count
         fields = {
             "offset": offset,
             "count": count,
@@ -389,8 +362,12 @@ class Connection:
         return self._answer(message, {"data": message["data"]})
 
 
+def _header_of(message: Message) -> Header:
+    return Header(BUS, message.kind.id, message.device, message.token, HEADER_SIZE)
+
+
 def _taken(token: int) -> bytes:
-    """What a direct request with an event is answered with."""
+    """What a direct request is answered with whose message has no response."""
     return build_header(BUS | RESPONSE, 0, 0, token)
 
 

@@ -8,9 +8,8 @@ EVENT_DEVICE, and memory is shared and unshared as mappings need it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
-
-from msgspec import Struct
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.partition_info import DIRECT_REQ2_RECEIVE, INDIRECT_MESSAGES, PartitionInfo
@@ -20,39 +19,26 @@ from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.body import MessageType
 from ffabric.abi.virtio_msg.bus import DeviceState
 from ffabric.abi.virtio_msg.ffa import Method, Result
-from ffabric.abi.virtio_msg.generations import Generation
+from ffabric.abi.virtio_msg.generations import GENERATIONS, Generation
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import Mapping
-from ffabric.guests.virtio_msg.ffa_link import (
-    PATIENCE,
-    Attention,
-    BusError,
-    DirectLink,
-    IndirectLink,
-    Link,
-)
+from ffabric.guests.virtio_msg.attention import Attention, BusError, Wait
+from ffabric.guests.virtio_msg.ffa_link import DirectLink, IndirectLink, Link
 from ffabric.guests.virtio_msg.mapping import DynamicMapping, StaticMapping
+from ffabric.guests.virtio_msg.shared_areas import SharedAreas
 from ffabric.guests.virtio_msg.transport_driver import DriverEnd
 
-BUSY_TRIES: Final = 1000
 DRAIN: Final = 64
 """Events that are fetched in a row."""
+FLOOD: Final = 1000
+"""How often in a row there may be events that are not the one that is waited for."""
 WINDOW: Final = 256
 """Devices that are asked for at a time."""
 FIRST_TOKEN: Final = 2
 _LAST_TOKEN = 0xFFFF
 _RESULTS = frozenset(Result)
-
-
-class SharedArea(Struct, frozen=True):
-    """An area that this side has shared: `pages` of its memory from `ipa` on."""
-
-    number: int
-    handle: int
-    ipa: int
-    pages: int
 
 
 async def find_device_sides(ffa: Ffa) -> list[PartitionInfo]:
@@ -93,17 +79,16 @@ class DriverBus:
         self.generation = generation
         self.direct: DirectLink | None = None if indirect else DirectLink(ffa, peer.id, attention)
         self.link: Link = self.direct or IndirectLink(ffa, peer.id, attention)
+        self.attention = attention
         self.features: int = 0
         self.max_areas: int = 0
         self.devices: dict[int, DriverEnd] = {}
-        self.areas: dict[int, SharedArea] = {}
+        self.areas: SharedAreas = SharedAreas(self)
         self.on_added: Callable[[DriverEnd], object] | None = None
         self.on_removed: Callable[[DriverEnd], object] | None = None
         self.mapping: Mapping = (
             StaticMapping(self, static, reserved=reserved) if static else DynamicMapping(self)
         )
-        self._unshared: set[int] = set()
-        """Areas that the device side was asked to give up."""
         self._token = FIRST_TOKEN
 
     async def open(self, notification: int | None = None) -> None:
@@ -134,26 +119,33 @@ class DriverBus:
         await self.mapping.open()
         await self._get_devices()
 
-    async def close(self) -> None:
-        """Reset the device side and take all memory back."""
-        await self.expect(abi.RESET)
-        for area in list(self.areas.values()):
-            del self.areas[area.number]
-            await self.ffa.reclaim(area.handle)
+    async def close(self) -> bool:
+        """Reset the device side and take all memory back: whether all of it is back.
+
+        What is not (`areas.held`) stays out of use until it is, whatever the device side says.
+        """
+        with suppress(BusError):
+            await self.expect(abi.RESET)
+        await self.areas.reclaim_all()
         for end in self.devices.values():
             end.removed = True
         self.devices.clear()
         self.mapping.close()
+        return not self.areas.held
 
     async def _get_devices(self) -> None:
         offset = 0
         while True:
             found = await self.request(bus_abi.GET_DEVICES, offset=offset, count=WINDOW)
-            for number in sorted(bus_abi.unpack_bitmap(found["bitmap"], found["offset"])):
+            if found["offset"] != offset:
+                raise BusError(f"GET_DEVICES from {offset} on: {found}")
+            for number in sorted(bus_abi.unpack_bitmap(found["bitmap"], offset)):
                 self._add(number)
             following = found["next_offset"]
-            if following <= offset:
+            if not following:
                 return
+            if following < offset + found["count"] or not found["count"]:
+                raise BusError(f"GET_DEVICES from {offset} on: {found}")
             offset = following
 
     def _add(self, number: int) -> None:
@@ -180,26 +172,44 @@ class DriverBus:
         try:
             answer = parse(data, self.generation)
         except DecodeError as error:
-            raise BusError(f"{kind.name}: {error}") from error
+            raise BusError(self._misread(data) or f"{kind.name}: {error}") from error
         if answer.kind is abi.ERROR:
             raise BusError(f"{kind.name} was refused")
         same = answer.kind is kind and answer.response
         if not same or (answer.device, answer.token) != (device, token):
             raise BusError(f"{kind.name} was answered with {answer}")
+        if answer.excess:
+            reason = f"{kind.name}: {answer.excess} bytes too many in {answer}"
+            raise BusError(self._misread(data) or reason)
         return answer
+
+    def _misread(self, data: bytes) -> str:
+        """Which generation a response is of, if it is one of another; the wire does not say."""
+        for other in GENERATIONS.values():
+            if other is self.generation:
+                continue
+            try:
+                found = parse(data, other)
+            except DecodeError:
+                continue
+            if not found.excess:
+                name, own = found.kind.name, self.generation.name
+                return f"the device side speaks {other.name}, as its {name} says, and not {own}"
+        return ""
 
     async def expect(self, kind: MessageType, **fields: Any) -> None:
         """A request to the bus that must succeed; a busy device side is asked again."""
-        for _ in range(BUSY_TRIES):
+        wait = None
+        while True:
             answer = await self.request(kind, **fields)
-            if answer["result"] == Result.OK:
+            result = answer["result"]
+            if result == Result.OK:
                 return
-            if answer["result"] != Result.BUSY:
-                break
-            await self.ffa.yield_()
-        result = answer["result"]
-        name = Result(result).name if result in _RESULTS else f"result {result}"
-        raise BusError(f"{kind.name}: {name}")
+            if result != Result.BUSY:
+                name = Result(result).name if result in _RESULTS else f"result {result}"
+                raise BusError(f"{kind.name}: {name}")
+            wait = wait or Wait(self.attention, f"{kind.name}: BUSY")
+            await wait.pause()
 
     async def event(self, kind: MessageType, device: int, /, **fields: Any) -> None:
         """Send an event of a device's driver."""
@@ -207,6 +217,8 @@ class DriverBus:
 
     async def poll(self) -> int:
         """Fetch events, and pass them on: how many there were."""
+        if self.areas.held:
+            await self.areas.settle()
         token = self._token
         self._token = token + 1 if token < _LAST_TOKEN else FIRST_TOKEN
         asked = build(abi.EVENT_POLL, self.generation, token=token)
@@ -223,16 +235,22 @@ class DriverBus:
             await self._dispatch(message)
         return DRAIN
 
-    async def wait(self, until: Callable[[], bool]) -> None:
-        """Take events until that is true. Raises BusError if nothing makes it so."""
-        for _ in range(PATIENCE):
-            if until():
-                return
-            if not await self.poll():
-                if until():
-                    return
-                await self.link.rest()
-        raise BusError("the device does not answer")
+    async def wait(self, until: Callable[[], bool], *, for_ever: bool = False) -> None:
+        """Take events until that is true.
+
+        Raises BusError if nothing makes it so within the patience. A driver side that is woken by
+        interrupts may wait `for_ever`.
+        """
+        wait = Wait(self.attention, "the device does not answer", for_ever=for_ever)
+        fruitless = 0
+        while not until():
+            if await self.poll():
+                fruitless += 1
+                if fruitless > FLOOD:
+                    raise BusError("the device side sends event after event")
+            elif not until():
+                fruitless = 0
+                await self.link.rest(wait)
 
     async def _dispatch(self, event: Message) -> None:
         if event.kind is bus_abi.EVENT_DEVICE:
@@ -241,64 +259,8 @@ class DriverBus:
             elif event["state"] == DeviceState.REMOVED:
                 self._remove(event["number"])
         elif event.kind is abi.EVENT_AREA_RELEASE:
-            await self._released(event["area"])
+            if await self.areas.released(event["area"]):
+                for device in list(self.devices):  # it was in use: nothing works any more
+                    self._remove(device)
         elif (end := self.devices.get(event.device)) is not None:
             end.on_event(event)
-
-    async def _released(self, number: int) -> None:
-        """The device side has given up an area, which may be used: nothing works any more then."""
-        area = self.areas.pop(number, None)
-        if area is None:
-            return
-        try:
-            await self.ffa.reclaim(area.handle)
-        except FfaError:
-            self.areas[number] = area  # it says so, and has it
-            return
-        if number in self._unshared:
-            self._unshared.discard(number)
-            return
-        for device in list(self.devices):
-            self._remove(device)
-
-    # Memory.
-
-    async def share(self, ipa: int, pages: int, *, writable: bool = True) -> SharedArea:
-        """Share memory with the device side, as a new area."""
-        taken = self.areas
-        free = (number for number in range(1, self.max_areas + 1) if number not in taken)
-        number = next(free, 0)
-        if not number:
-            raise BusError(f"all {self.max_areas} areas are in use")
-        permissions = 2 if writable else 1
-        handle = await self.ffa.share(self.peer, ipa=ipa, pages=pages, permissions=permissions)
-        area = self.areas[number] = SharedArea(number, handle, ipa, pages)
-        attributes = abi.NORMAL_SHARED if writable else abi.NORMAL_SHARED & ~abi.WRITABLE
-        try:
-            await self.expect(
-                abi.AREA_SHARE, area=number, handle=handle, pages=pages, attributes=attributes
-            )
-        except BusError:
-            del self.areas[number]
-            await self.ffa.reclaim(handle)
-            raise
-        return area
-
-    async def unshare(self, area: SharedArea) -> None:
-        """Take an area back; nothing happens if that has been done."""
-        if self.areas.get(area.number) is not area:
-            return
-        self._unshared.add(area.number)
-        refused = None
-        try:
-            await self.expect(abi.AREA_UNSHARE, area=area.number)
-        except BusError as error:
-            refused = error
-        if self.areas.get(area.number) is not area:
-            return  # it was released meanwhile
-        try:
-            await self.ffa.reclaim(area.handle)
-        except FfaError as error:
-            raise refused or BusError(str(error)) from error
-        self._unshared.discard(area.number)
-        del self.areas[area.number]

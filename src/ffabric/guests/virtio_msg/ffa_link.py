@@ -2,67 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final, Protocol
 
 from ffabric.abi.errors import DecodeError
-from ffabric.abi.ffa import notifications
+from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.uuids import to_pair
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.header import BUS, RESPONSE, build_header, parse_header
-from ffabric.guests.errors import FfaError
+from ffabric.abi.words import MASK32, pack_ids
+from ffabric.guests.errors import FfaError, error_of, status_of
 from ffabric.guests.ffa import Ffa
+from ffabric.guests.virtio_msg.attention import Attention, BusError, Wait
 
-BUSY_TRIES: Final = 100_000
-"""How often a device side may say that it is busy."""
+_BUSY = "the device side is busy"
+_PAUSED = frozenset({fid.FFA_YIELD, fid.FFA_INTERRUPT})
+_SERVICE = to_pair(abi.DEVICE_UUID)
 START_TRIES: Final = 100
 """How often a message is tried while the device side may not have its RX yet."""
-PATIENCE: Final = 100_000
-"""Looks for an answer before a driver side gives up."""
-RX_FULL: Final = notifications.RX_BUFFER_FULL_SPM | notifications.RX_BUFFER_FULL_HYPERVISOR
-_ALL = (
-    notifications.GET_FROM_SP
-    | notifications.GET_FROM_VM
-    | notifications.GET_FROM_SPM
-    | notifications.GET_FROM_HYPERVISOR
-)
-
-
-class BusError(Exception):
-    """The device side refused a message, or does not answer."""
-
-
-class Attention:
-    """What notifications have told the partition, until somebody has seen to it.
-
-    With `by_interrupt` the partition's interrupt handler calls `notified`, and waiting is WFI;
-    without, waiting gives others their turn and looks.
-    """
-
-    def __init__(self, ffa: Ffa, *, by_interrupt: bool) -> None:
-        self.by_interrupt = by_interrupt
-        self.bits: int = 0
-        self.rx_full: bool = False
-        self._ffa = ffa
-
-    def notified(self, from_sps: int, from_vms: int, framework: int) -> None:
-        """The three bitmaps of FFA_NOTIFICATION_GET."""
-        self.bits |= from_sps | from_vms
-        self.rx_full |= bool(framework & RX_FULL)
-
-    async def wait(self) -> None:
-        """Until something may have happened."""
-        if self.by_interrupt:
-            await self._ffa.idle()
-        else:
-            await self._ffa.yield_()
-            await self.look()
-
-    async def look(self) -> None:
-        """Fetch what is pending, if no interrupt does so."""
-        if not self.by_interrupt:
-            ffa = self._ffa
-            self.notified(*await ffa.notification_get(_ALL, ffa.vcpu.index))
 
 
 class Link(Protocol):
@@ -77,39 +34,62 @@ class Link(Protocol):
     async def fetch(self, poll: bytes) -> bytes | None:
         """An event of the device side, if there is one; `poll` is the EVENT_POLL to ask for it."""
 
-    async def rest(self) -> None:
+    async def rest(self, wait: Wait) -> None:
         """Wait until there may be an event."""
 
 
 class DirectLink:
-    """By FFA_MSG_SEND_DIRECT_REQ2. With `notification`, events are fetched when it has come."""
+    """By FFA_MSG_SEND_DIRECT_REQ2. With `notification`, events are fetched when it has come.
+
+    A device side that yields gets cycles again, but not for ever. A round trip that was given up
+    is finished before the next one begins, and nobody looks at its response.
+    """
 
     def __init__(self, ffa: Ffa, peer: int, attention: Attention) -> None:
         self.notification: int | None = None
         self._ffa = ffa
         self._peer = peer
         self._attention = attention
+        self._head = (fid.FFA_MSG_SEND_DIRECT_REQ2, pack_ids(ffa.endpoint, peer), *_SERVICE)
 
     async def request(self, message: bytes) -> bytes:
         """One round trip; a device side that is busy is asked again."""
         registers = abi.to_registers(message)
-        tries = 0
-        for _ in range(PATIENCE):
-            try:
-                answer = await self._ffa.direct_request2(
-                    self._peer, *registers, uuid=abi.DEVICE_UUID
-                )
-            except FfaError as error:  # BUSY: it serves another endpoint
-                if error.status is not Status.BUSY:
-                    raise BusError(str(error)) from error
+        wait: Wait | None = None
+        given_up = self._attention.given_up.get(self._peer)
+        if given_up is not None:
+            wait = Wait(self._attention, _BUSY)
+            await self._until_response((fid.FFA_YIELD, given_up), wait)
+        while True:
+            x = await self._ffa.call(*self._head, *registers)
+            function = x[0] & MASK32
+            if function != fid.FFA_MSG_SEND_DIRECT_RESP2:
+                wait = wait or Wait(self._attention, _BUSY)
+                x = await self._until_response(x, wait)
+            payload = x[4:18]
+            if payload != abi.BUSY:
+                return abi.from_registers(payload)
+            wait = wait or Wait(self._attention, _BUSY)
+            await wait.pause()
+
+    async def _until_response(self, x: tuple[int, ...], wait: Wait) -> tuple[int, ...]:
+        """Give cycles to who has yielded or was interrupted, until it responds.
+
+        A device side that serves another endpoint is taken for one that says that it is busy.
+        """
+        while (function := x[0] & MASK32) in _PAUSED:
+            self._attention.given_up[self._peer] = x[1]
+            if function == fid.FFA_YIELD:
+                await wait.pause()
             else:
-                if answer.payload != abi.BUSY:
-                    return abi.from_registers(answer.payload)
-                tries += 1
-                if tries == BUSY_TRIES:
-                    break
-            await self._ffa.yield_()
-        raise BusError("the device side is busy")
+                wait.check()
+            x = await self._ffa.call(fid.FFA_RUN, x[1])
+        self._attention.given_up.pop(self._peer, None)
+        if function == fid.FFA_ERROR:
+            if status_of(x[2]) is not Status.BUSY:
+                raise BusError(str(error_of(self._ffa.vcpu, x[2], fid.FFA_MSG_SEND_DIRECT_REQ2)))
+            return (0,) * 18
+        return x
 
     async def event(self, message: bytes) -> None:
         """An event is a request too, whose response says that it came."""
@@ -119,18 +99,15 @@ class DirectLink:
         """Ask for it."""
         return await self.request(poll)
 
-    async def rest(self) -> None:
+    async def rest(self, wait: Wait) -> None:
         """Until the notification, if there is to be one."""
         if self.notification is None:
-            await self._ffa.yield_()
+            await wait.pause()
             return
         bit = 1 << self.notification
-        for _ in range(PATIENCE):
-            if self._attention.bits & bit:
-                self._attention.bits &= ~bit
-                return
-            await self._attention.wait()
-        raise BusError("no notification comes")
+        while not self._attention.bits & bit:
+            await wait.pause()
+        self._attention.bits &= ~bit
 
 
 class IndirectLink:
@@ -145,16 +122,17 @@ class IndirectLink:
         self._ffa = ffa
         self._peer = peer
         self._attention = attention
-        self._events: deque[bytes] = deque()
+        self._events: list[bytes] = []
 
     async def request(self, message: bytes) -> bytes:
         """Send it, then wait for the response to this device and token."""
         await self.event(message)
         sent = parse_header(message)
-        for _ in range(PATIENCE):
+        wait = Wait(self._attention, "no response comes")
+        while True:
             data = await self._receive()
             if data is None:
-                await self._attention.wait()
+                await wait.pause()
                 continue
             header = parse_header(data)
             if not header.type & RESPONSE:
@@ -162,7 +140,6 @@ class IndirectLink:
                 await self._send(_NUDGE)
             elif (header.device, header.token) == (sent.device, sent.token):
                 return data
-        raise BusError("no response comes")
 
     async def event(self, message: bytes) -> None:
         """Make room for what may come back, then send it."""
@@ -174,33 +151,34 @@ class IndirectLink:
         """One that has come, or that waits at the device side."""
         await self._attention.look()
         await self._take()
-        if not self._events:
-            await self._send(poll)
-            for _ in range(PATIENCE):
-                data = await self._receive()
-                if data is not None:
-                    return data
-                await self._attention.wait()
-            raise BusError("the device side does not answer")
-        return self._events.popleft()
+        if self._events:
+            return self._events.pop(0)
+        await self._send(poll)
+        wait = Wait(self._attention, "the device side does not answer")
+        while (data := await self._receive()) is None:
+            await wait.pause()
+        return data
 
-    async def rest(self) -> None:
+    async def rest(self, wait: Wait) -> None:
         """Until something comes."""
-        if not self._events and not self._attention.rx_full:
-            await self._attention.wait()
+        if not self._events and not self._attention.has_message(self._peer):
+            await wait.pause()
 
     async def _send(self, message: bytes) -> None:
-        for tries in range(PATIENCE):
+        wait, tries = Wait(self._attention, "the device side does not read its messages"), 0
+        while True:
             try:
                 await self._ffa.send2(self._peer, message, uuid=abi.DEVICE_UUID)
             except FfaError as error:
+                tries += 1
                 early = error.status is Status.DENIED and tries < START_TRIES
                 if error.status is not Status.BUSY and not early:
                     raise BusError(str(error)) from error
                 await self._ffa.yield_()
+                if tries >= START_TRIES:
+                    await wait.pause()
             else:
                 return
-        raise BusError("the device side does not read its messages")
 
     async def _take(self) -> None:
         """Keep an event that is in RX; a response there is to nothing any more."""
@@ -209,16 +187,14 @@ class IndirectLink:
             self._events.append(data)
 
     async def _receive(self) -> bytes | None:
-        """The message of the device side in RX, if there is one."""
-        if not self._attention.rx_full:
-            return None
-        self._attention.rx_full = False
-        message = await self._ffa.receive()
-        try:
-            parse_header(message.payload)
-        except DecodeError:
-            return None
-        return message.payload if message.sender == self._peer else None
+        """The next message of the device side, if there is one."""
+        data = await self._attention.receive(self._peer)
+        if data is not None:
+            try:
+                parse_header(data)
+            except DecodeError:
+                return None
+        return data
 
 
 _NUDGE = build_header(BUS, abi.EVENT_POLL.id, 0, 1)

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.virtio_msg.ffa import address, split_address
 from ffabric.abi.words import PAGE, pages_for
-from ffabric.guests.virtio.dma import Coherent, Mapped
+from ffabric.guests.virtio.dma import Coherent, Mapped, NoRoom
+from ffabric.guests.virtio_msg.attention import BusError
 from ffabric.system.layout.memory_map import DMA_POOL
-from ffabric.system.vcpu import Ram
+from ffabric.system.vcpu import OutOfMemory, Ram
 
 if TYPE_CHECKING:
-    from ffabric.guests.virtio_msg.bus_driver import DriverBus, SharedArea
+    from ffabric.guests.virtio_msg.bus_driver import DriverBus
+    from ffabric.guests.virtio_msg.shared_areas import SharedArea
 
 
 class StaticMapping:
@@ -45,29 +47,29 @@ class StaticMapping:
         else:
             ipa = ffa.ram.allocate(self.pages)
         self._pool = Ram(ipa, self.pages * PAGE)
-        self._number = (await self._bus.share(ipa, self.pages)).number
+        self._number = (await self._bus.areas.share(ipa, self.pages)).number
         self.shares += 1
 
     def close(self) -> None:
         """Give the pool's pages back."""
-        if not self._reserved:
+        if not self._reserved and self._pool.size:
             self._bus.ffa.ram.free(self._pool.base, self.pages)
         self._pool = Ram(0, 0)
 
     async def allocate(self, size: int) -> Coherent:
         """Memory of the pool, zeroed."""
-        ipa = self._pool.allocate(pages_for(size))
+        ipa = self._take(size)
         self._bus.ffa.memory.write(ipa, bytes(pages_for(size) * PAGE))
         return Coherent(ipa, self._address(ipa), size)
 
     async def free(self, coherent: Coherent) -> None:
         """Back into the pool."""
-        self._pool.free(coherent.ipa, pages_for(coherent.size))
+        self._give(coherent.ipa, coherent.size)
 
     async def map(self, ipa: int, size: int, *, from_device: bool) -> Mapped:
         """Bounce a buffer into the pool."""
         memory = self._bus.ffa.memory
-        slot = self._pool.allocate(pages_for(size))
+        slot = self._take(size)
         if not from_device:
             memory.write(slot, memory.read(ipa, size))
         return Mapped(ipa, self._address(slot), size, from_device, slot)
@@ -77,14 +79,27 @@ class StaticMapping:
         if mapped.from_device:
             memory = self._bus.ffa.memory
             memory.write(mapped.ipa, memory.read(mapped.key, mapped.size))
-        self._pool.free(mapped.key, pages_for(mapped.size))
+        self._give(mapped.key, mapped.size)
+
+    async def abandon(self, given: Coherent | Mapped) -> None:
+        """It stays taken: the device side has the pool as long as the bus is open."""
+
+    def _take(self, size: int) -> int:
+        try:
+            return self._pool.allocate(pages_for(size))
+        except OutOfMemory as error:
+            raise NoRoom(f"the pool: {error}") from error
+
+    def _give(self, ipa: int, size: int) -> None:
+        if ipa in self._pool:  # not if the bus was closed
+            self._pool.free(ipa, pages_for(size))
 
     def _address(self, ipa: int) -> int:
         return address(self._number, ipa - self._pool.base)
 
 
 class DynamicMapping:
-    """Everything shared for itself."""
+    """Everything shared for itself. What does not come back stays pinned, whoever frees it."""
 
     def __init__(self, bus: DriverBus) -> None:
         self.shares: int = 0
@@ -107,17 +122,25 @@ class DynamicMapping:
     async def allocate(self, size: int) -> Coherent:
         """Pages of their own, zeroed and shared."""
         ffa, pages = self._bus.ffa, pages_for(size)
-        ipa = ffa.ram.allocate(pages)
+        try:
+            ipa = ffa.ram.allocate(pages)
+        except OutOfMemory as error:
+            raise NoRoom(str(error)) from error
         ffa.memory.write(ipa, bytes(pages * PAGE))
+        try:
+            area = await self._share(ipa, pages)
+        except (BusError, NoRoom):
+            ffa.ram.free(ipa, pages)
+            raise
         self._coherent[ipa] = pages
-        area = await self._share(ipa, pages)
         return Coherent(ipa, address(area.number), size)
 
     async def free(self, coherent: Coherent) -> None:
         """Unshare them."""
-        number, _ = split_address(coherent.address)
-        await self._unshare(number)
-        self._bus.ffa.ram.free(coherent.ipa, self._coherent.pop(coherent.ipa))
+        await self._unshare(split_address(coherent.address)[0])
+        pages = self._coherent.pop(coherent.ipa, 0)
+        if pages:
+            self._bus.ffa.ram.free(coherent.ipa, pages)
 
     async def map(self, ipa: int, size: int, *, from_device: bool) -> Mapped:
         """Share the pages of a buffer."""
@@ -129,11 +152,20 @@ class DynamicMapping:
         """Unshare them."""
         await self._unshare(mapped.key)
 
+    async def abandon(self, given: Coherent | Mapped) -> None:
+        """Unshare it: it is out of use until the device side has provably given it back."""
+        if isinstance(given, Coherent):
+            await self.free(given)
+        else:
+            await self.unmap(given)
+
     async def _share(self, ipa: int, pages: int) -> SharedArea:
-        area = await self._bus.share(ipa, pages)
+        area = await self._bus.areas.share(ipa, pages)
         self.shares += 1
         self._shared[area.number] = area
         return area
 
     async def _unshare(self, number: int) -> None:
-        await self._bus.unshare(self._shared.pop(number))
+        area = self._shared.pop(number, None)
+        if area is not None:
+            await self._bus.areas.unshare(area)

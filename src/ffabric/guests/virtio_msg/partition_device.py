@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import ClassVar, Final
 from uuid import UUID
 
@@ -31,26 +32,37 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio_msg.bus_device import Connection
-from ffabric.system.vcpu import Vcpu
+from ffabric.system.vcpu import Peer, Vcpu
 
 RX_FULL: Final = notifications.RX_BUFFER_FULL_SPM | notifications.RX_BUFFER_FULL_HYPERVISOR
 FRAMEWORK: Final = notifications.GET_FROM_SPM | notifications.GET_FROM_HYPERVISOR
 SENDS: Final = 16
 """How often an indirect message is tried while the receiver's RX is full."""
-VM_FEATURES: Final = abi.BusFeatures.build(INDIRECT_RX=1, INDIRECT_TX=1, NOTIFICATION_TX=1)
+MAX_DEVICES: Final = 1 << 16
+VM_FEATURES: Final = abi.BusFeatures.build(
+    INDIRECT_RX=1, INDIRECT_TX=1, NOTIFICATION_RX=1, NOTIFICATION_TX=1
+)
 SP_FEATURES: Final = VM_FEATURES | abi.BusFeatures.build(DIRECT_RX=1, DIRECT_TX=1)
-"""An SP answers direct requests. Linux uses direct messages only with a peer that has both bits."""
+"""An SP answers direct requests. Linux uses direct messages, and notifications, only with a peer
+that has both bits."""
 
 
 class _Placed(Struct):
-    """A device, and whose it is: None until a driver side has come for it."""
+    """A device, and whose it is."""
 
     device: Device
-    driver: int | None
+    owner: Peer | None
+    """Whose it is by configuration: an endpoint's id or name; None: of whoever agrees first."""
+    driver: int | None = None
+    """The driver side that has it."""
 
 
 class DeviceSide(Partition):
     """A partition with devices, numbered from 0 on in the order in which they are added.
+
+    A driver side gets the devices that are its own by configuration, and those that nobody has,
+    when it has agreed on the version; before, and by anything else that it says, it gets none. When
+    its VM is gone they are offered anew.
 
     `doorbell` is the interrupt of an SP by which back ends outside call it. `answers_to` is the
     service that indirect messages are addressed to: by default that of driver sides. The
@@ -78,6 +90,8 @@ class DeviceSide(Partition):
         self.doorbell = doorbell
         self.answers_to = answers_to
         self.connections: dict[int, Connection] = {}
+        self._agreed: dict[int, Connection] = {}
+        """Those that have agreed on the version, the first of them first."""
         self._devices: dict[int, _Placed] = {}
         self._next = 0
         self._vcpu: Vcpu | None = None
@@ -90,53 +104,75 @@ class DeviceSide(Partition):
         for device in devices:
             self.add(device)
 
-    def add(self, device: Device, driver: int | None = None) -> int:
-        """Add a device for the driver side with an endpoint id, or for whoever comes first.
+    def add(self, device: Device, driver: Peer | None = None) -> int:
+        """Add a device for the driver side with an id or a name, or for whoever agrees first.
 
-        Its number. May be called while the system runs: the driver hears of it as of any event.
+        Its number, which may have been another device's before. May be called while the system
+        runs: the driver hears of it as of any event. ValueError if there are too many, or somebody
+        outside still uses what a former driver has left.
         """
-        number = self._next
-        self._next += 1
+        if len(self._devices) >= MAX_DEVICES:
+            raise ValueError(f"there are {MAX_DEVICES} devices")
+        if not device.settled:
+            raise ValueError("the device is not done with its former driver")
+        while self._next in self._devices:
+            self._next = (self._next + 1) % MAX_DEVICES
+        number, self._next = self._next, (self._next + 1) % MAX_DEVICES
         if self._vcpu is not None:
             device.attach(self._vcpu)
         self._devices[number] = _Placed(device, driver)
-        if driver is None and len(self.connections) == 1:
-            (driver,) = self.connections
-        if driver in self.connections:
-            self._give(number, self.connections[driver])
+        self._offer(number)
         return number
 
     def remove(self, number: int) -> Device:
         """Take a device away, likewise."""
         placed = self._devices.pop(number)
-        connection = self.connections.get(-1 if placed.driver is None else placed.driver)
-        if connection is not None:
-            connection.remove(number)
+        for connection in (*self.connections.values(), *self._orphaned):
+            if connection.peer == placed.driver and number in connection.ends:
+                connection.remove(number)
         return placed.device
 
     def device(self, number: int) -> Device:
         """The device with a number."""
         return self._devices[number].device
 
-    def _give(self, number: int, connection: Connection) -> None:
-        self._devices[number].driver = connection.peer
-        connection.add(number, self._devices[number].device)
+    def _offer(self, number: int) -> None:
+        """Let a device's owner have it, or the first who may."""
+        for connection in self._agreed.values():
+            if self._give(number, connection):
+                return
+
+    def _give(self, number: int, connection: Connection) -> bool:
+        placed = self._devices[number]
+        if placed.driver is not None or self._owner(placed) not in (None, connection.peer):
+            return False
+        placed.driver = connection.peer
+        connection.add(number, placed.device)
+        return True
+
+    def _owner(self, placed: _Placed) -> object:
+        """The id of the endpoint whose the device is; its name, if there is none of it now."""
+        if self._vcpu is not None and placed.owner is not None:
+            with suppress(LookupError):
+                return self._vcpu.resolve(placed.owner)
+        return placed.owner
+
+    def _on_agreed(self, connection: Connection) -> None:
+        self._agreed[connection.peer] = connection
+        for number in self._devices:
+            self._give(number, connection)
 
     def _connection(self, peer: int, ffa: Ffa) -> Connection:
         connection = self.connections.get(peer)
         if connection is None:
-            features = SP_FEATURES if ffa.vcpu.secure else VM_FEATURES
-            connection = Connection(
+            connection = self.connections[peer] = Connection(
                 peer,
                 ffa,
                 self.generation,
-                bus_features=features,
+                bus_features=SP_FEATURES if ffa.vcpu.secure else VM_FEATURES,
                 make_room=self._make_room,
+                on_agreed=self._on_agreed,
             )
-            self.connections[peer] = connection
-            for number, placed in self._devices.items():
-                if placed.driver in (None, peer):
-                    self._give(number, connection)
         return connection
 
     async def main(self, ffa: Ffa) -> None:
@@ -167,7 +203,7 @@ class DeviceSide(Partition):
             return request.respond()
         connection = self._connection(request.sender, ffa)
         response = await connection.handle(abi.from_registers(request.payload), ffa)
-        if connection.events:
+        if connection.events or connection.complaints:
             await self._tell(connection, ffa)
         return request.respond(*(abi.BUSY if response is None else abi.to_registers(response)))
 
@@ -188,18 +224,21 @@ class DeviceSide(Partition):
     async def on_vm_destroyed(self, vm: int, ffa: Ffa) -> None:
         """Its devices are free, and its memory goes back, once nobody outside uses them."""
         connection = self.connections.pop(vm, None)
+        self._agreed.pop(vm, None)
         if connection is not None:
             self._orphaned.append(connection)
-            await self._bury(ffa)
+            await self._clear_up(ffa)
 
-    async def _bury(self, ffa: Ffa) -> None:
-        """Take back what drivers that are gone have left."""
+    async def _clear_up(self, ffa: Ffa) -> None:
+        """Take back what drivers that are gone have left, and offer their devices anew."""
         for connection in list(self._orphaned):
             if await connection.forget(ffa):
                 self._orphaned.remove(connection)
                 for number in list(connection.ends):
                     connection.remove(number)
                     self._devices[number].driver = None
+                    self._offer(number)
+            await self._complain(connection, ffa)
 
     async def release(self, driver: int, area: int, ffa: Ffa) -> bool:
         """Give up an area of a driver side, unasked; False if it is not there, or in use outside.
@@ -256,10 +295,9 @@ class DeviceSide(Partition):
         if header.id & EVENT or await self._send(connection, response, ffa):
             return
         if parse_header(response).type & RESPONSE:
-            if header.id != abi.EVENT_POLL.id:
-                connection.outbox.append(response)
+            connection.outbox.append(response)
         else:
-            connection.events.appendleft(response)  # an event, as the answer to EVENT_POLL
+            connection.put_back()  # an event, as the answer to EVENT_POLL
 
     async def _send_outbox(self, connection: Connection, ffa: Ffa) -> None:
         """Responses for which the driver side had no room."""
@@ -282,31 +320,34 @@ class DeviceSide(Partition):
     async def tell(self, ffa: Ffa) -> None:
         """Look after the devices, and tell every driver side of its events."""
         if self._orphaned:
-            await self._bury(ffa)
+            await self._clear_up(ffa)
         for connection in list(self.connections.values()):
-            for end in list(connection.ends.values()):
-                end.poll()
-            await connection.go_on(ffa)
+            connection.look()
+            if connection.unfinished:
+                await connection.go_on(ffa)
             for data in [connection.unanswered.popleft() for _ in connection.unanswered]:
                 await self._answer(connection, data, ffa)
-            if connection.events or connection.outbox:
+            if connection.events or connection.outbox or connection.complaints:
                 await self._tell(connection, ffa)
 
     async def _tell(self, connection: Connection, ffa: Ffa) -> None:
-        for number, end in connection.ends.items():
-            if end.complaint:
-                complaint, end.complaint = end.complaint, ""
-                await ffa.console_log(f"device {number} needs a reset: {complaint}\n")
+        await self._complain(connection, ffa)
         if connection.method is Method.POLL:
             return
         if connection.method is Method.INDIRECT:
             await self._send_outbox(connection, ffa)
-            while connection.events and await self._send(connection, connection.events[0], ffa):
-                connection.next_event()
-        elif not connection.announced:
+            while (event := connection.take_event()) is not None:
+                if not await self._send(connection, event, ffa):
+                    connection.put_back()
+                    break
+        elif connection.events and not connection.announced:
             connection.announced = True
             flags = notifications.DELAY_SCHEDULE_RECEIVER if ffa.vcpu.secure else 0
             try:
                 await ffa.notification_set(connection.peer, 1 << connection.notification, flags)
             except FfaError:
-                connection.announced = False  # the driver has not bound it: it polls, or loses
+                connection.announced = False  # the driver has not bound it: it polls
+
+    async def _complain(self, connection: Connection, ffa: Ffa) -> None:
+        while connection.complaints:
+            await ffa.console_log(f"{connection.complaints.pop(0)}\n")

@@ -10,8 +10,8 @@ from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.generations import PR28, Generation, GenerationName, as_generation
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
+from ffabric.guests.virtio_msg.attention import PATIENCE, Attention, BusError
 from ffabric.guests.virtio_msg.bus_driver import DriverBus, find_device_sides
-from ffabric.guests.virtio_msg.ffa_link import Attention, BusError
 from ffabric.system.layout.memory_map import DMA_POOL
 from ffabric.system.manifest.manifest import MemoryRegion, RegionAttributes
 
@@ -32,7 +32,8 @@ class DriverSide(Partition):
     """A VM with drivers. A subclass says in `work` what it does with its buses.
 
     `notifications`: device sides announce their events by them, else they are polled. `indirect`
-    and `static` are as for `DriverBus`. `reserved`: the VM's manifest has a memory region for the
+    and `static` are as for `DriverBus`. `patience`: how long an answer may take, in nanoseconds of
+    virtual time. `reserved`: the VM's manifest has a memory region for the
     pool (`restricted-dma-pool`), as large as `static` says. It is a file of its own: a back end
     outside can be given it and nothing else.
     """
@@ -49,8 +50,10 @@ class DriverSide(Partition):
         indirect: bool | None = None,
         static: int = 0,
         reserved: bool = False,
+        patience: int = PATIENCE,
     ) -> None:
         super().__init__(name)
+        self.patience = patience
         self.reserved = reserved
         if reserved:
             self.manifest = {**self.manifest, "memory_regions": (_pool(static),)}  # type: ignore[misc]
@@ -73,7 +76,12 @@ class DriverSide(Partition):
             raise BusError("direct messages with a UUID are of FF-A 1.2")
         if not ffa.buffers.pages:
             await ffa.map_buffers()
-        attention = self.attention = Attention(ffa, by_interrupt=self.notifications)
+        attention = self.attention = self.attention or Attention(
+            ffa,
+            by_interrupt=self.notifications,
+            timer=not ffa.vcpu.secure,
+            patience=self.patience,
+        )
         if self.notifications:
             await self.enable_notifications(ffa)
         buses = []
@@ -99,6 +107,11 @@ class DriverSide(Partition):
         """Whoever waits for them looks at them."""
         if self.attention is not None:
             self.attention.notified(from_sps, from_vms, framework)
+
+    async def on_device_interrupt(self, intid: int, ffa: Ffa) -> None:
+        """The timer: a pause is over."""
+        if self.attention is not None:
+            self.attention.interrupted(intid)
 
     async def work(self, bus: DriverBus) -> None:
         """What this VM is for."""

@@ -4,7 +4,8 @@ The driver brings the device up by setting status bits in order: ACKNOWLEDGE, DR
 the features that it chose are acceptable, DRIVER_OK once the virtqueues are set up; only then are
 rings looked at. Status 0 is a reset and forgets everything but the configuration generation, which
 goes up before each change is visible and is never 0. Whatever a driver breaks, its rings above all,
-ends in DEVICE_NEEDS_RESET and an EVENT_CONFIG that says so.
+ends in DEVICE_NEEDS_RESET and an EVENT_CONFIG that says so. A request that cannot be done is
+refused and changes nothing: nothing is answered as done that was not.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from uuid import NAMESPACE_OID, uuid5
 
 from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio_msg import transport as abi
-from ffabric.abi.virtio_msg.body import MessageType
 from ffabric.abi.virtio_msg.generations import Generation
+from ffabric.abi.virtio_msg.header import HEADER_SIZE
 from ffabric.abi.virtio_msg.message import Message
 from ffabric.abi.words import MASK32
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.device_queue import DeviceQueue, Place, QueueError
 from ffabric.guests.virtio.dma import Dma
+from ffabric.guests.virtio_msg.events import Events, Range
 
 OFFERED: Final = (
     bits.VERSION_1 | bits.ACCESS_PLATFORM | bits.EVENT_IDX | bits.INDIRECT_DESC | bits.RING_RESET
@@ -38,28 +40,42 @@ class NotYet(Exception):  # noqa: N818 - an answer that takes time
     """A request is being served, and cannot be answered yet."""
 
 
-Emit = Callable[[MessageType, dict[str, Any]], None]
+class Refused(Exception):  # noqa: N818 - an answer
+    """A request that cannot be done."""
 
 
 class DeviceEnd:
-    """A device for one driver. ``emit`` sends events; ``dma`` is what the device can reach.
+    """The device with a `number`, for one driver, for whom `events` wait.
 
-    `max_size` is the largest message of the bus, in bytes.
+    ``dma`` is what the device can reach, `max_size` the largest message of the bus, in bytes.
+    ``on_due`` is called when it has to be polled.
     """
 
     def __init__(
-        self, device: Device, generation: Generation, dma: Dma, max_size: int, emit: Emit
+        self,
+        device: Device,
+        number: int,
+        *,
+        generation: Generation,
+        dma: Dma,
+        max_size: int,
+        events: Events,
+        on_due: Callable[[DeviceEnd], object],
     ) -> None:
         self.device = device
+        self.number = number
         self.generation = generation
         self.status: int = 0
+        self.known: bool = False
+        """The driver has been told of it, or has asked for it."""
         self.complaint: str = ""
         """Why the device needs a reset, until somebody has said so."""
         self.resetting: bool = False
         """A reset has begun, and the device is not quiet: the status does not read 0 yet."""
         self._dma = dma
         self._max_size = max_size
-        self._emit = emit
+        self._events = events
+        self._on_due = on_due
         self._features = 0
         self._places: list[Place | None] = [None] * len(device.queue_sizes)
         self._config_generation = _FIRST_GENERATION
@@ -73,11 +89,16 @@ class DeviceEnd:
     def handle(self, message: Message) -> dict[str, Any] | None:
         """Serve a message of the driver: the fields of the response, None for an event.
 
-        Raises NotYet if there is no response yet: the message is to be served again.
+        Raises NotYet if there is no response yet: the message is to be served again; Refused if it
+        cannot be done.
         """
+        self.known = True
         self._go_on()
         self._leftovers()
-        return _HANDLERS[message.kind.id](self, message)
+        fields = _HANDLERS[message.kind.id](self, message)
+        if self.restless:
+            self.due()
+        return fields
 
     def poll(self) -> None:
         """Look after what was left over, and after what happens outside."""
@@ -86,29 +107,33 @@ class DeviceEnd:
         if self._running:
             self._poll_device()
 
+    @property
+    def restless(self) -> bool:
+        """Whether it wants to be polled, though nothing has happened."""
+        queues = self.device.queues
+        left = self._running and any(queue is not None and queue.more for queue in queues)
+        return left or self.resetting or self.device.polls
+
+    def due(self) -> None:
+        """It wants to be polled."""
+        self._on_due(self)
+
     def _poll_device(self) -> None:
         try:
             self.device.poll()
         except QueueError as error:
             self.broken(str(error))
 
-    def due(self) -> None:
-        """The device wants to be polled."""
-
     # What the device model tells.
 
     def used(self, queue: int) -> None:
         """There are used buffers."""
-        self._emit(abi.EVENT_USED, {"index": queue})
+        self._events.used(self.number, queue)
 
     def config_changed(self, offset: int, length: int) -> None:
         """Bytes of the configuration have changed."""
         self._bump()
-        record = abi.EVENT_CONFIG.request.record(self.generation.number)
-        data = self.device.config[offset : offset + length]
-        if 8 + record.size + length > self._max_size:
-            offset, data = 0, b""  # the driver reads all of it again
-        self._emit(abi.EVENT_CONFIG, self._event(offset, data))
+        self._events.config(self.number, (offset, length))
 
     def broken(self, reason: str) -> None:
         """The device cannot go on."""
@@ -116,7 +141,18 @@ class DeviceEnd:
             return
         self.complaint = reason
         self.status |= bits.NEEDS_RESET
-        self._emit(abi.EVENT_CONFIG, self._event(0, b""))
+        self._events.config(self.number)
+        self.due()
+
+    def config_event(self, changed: Range) -> dict[str, Any]:
+        """EVENT_CONFIG of what has changed, as it is now; nothing of it if it does not fit."""
+        offset, length = changed
+        record = abi.EVENT_CONFIG.request.record(self.generation.number)
+        data = self.device.config[offset : offset + length]
+        if HEADER_SIZE + record.size + length > self._max_size:
+            offset, data = 0, b""  # the driver reads all of it again
+        generation = self._config_generation
+        return {"status": self.status, "generation": generation, "offset": offset, "data": data}
 
     def reset(self) -> bool:
         """Forget the driver: whether that is done, as the device is quiet."""
@@ -137,10 +173,6 @@ class DeviceEnd:
             self.status = self._features = 0
             for index in range(len(self._places)):
                 self._places[index] = self.device.queues[index] = None
-
-    def _event(self, offset: int, data: bytes) -> dict[str, Any]:
-        generation = self._config_generation
-        return {"status": self.status, "generation": generation, "offset": offset, "data": data}
 
     def _bump(self) -> None:
         self._config_generation = self._config_generation + 1 & MASK32 or _FIRST_GENERATION
@@ -174,7 +206,7 @@ class DeviceEnd:
     def _get_device_features(self, message: Message) -> dict[str, Any]:
         index, count = message["index"], message["num"]
         record = abi.GET_DEVICE_FEATURES.request.record(self.generation.number)
-        room = (self._max_size - 8 - record.size) // 4
+        room = (self._max_size - HEADER_SIZE - record.size) // 4
         count = min(count, room)
         blocks = b"".join(
             (self.offered >> 32 * at & MASK32 if at < FEATURE_BLOCKS else 0).to_bytes(4, "little")
@@ -183,32 +215,39 @@ class DeviceEnd:
         return {"index": index, "num": count, "blocks": blocks}
 
     def _set_driver_features(self, message: Message) -> dict[str, Any]:
-        if not self.status & bits.FEATURES_OK:
-            chosen = int.from_bytes(message["blocks"], "little")
-            shift = 32 * min(message["index"], _LAST_BLOCK)
-            mask = (1 << 32 * message["num"]) - 1 << shift
-            self._features = self._features & ~mask | chosen << shift
+        if self.status & bits.FEATURES_OK:
+            raise Refused("the features are chosen")
+        chosen = int.from_bytes(message["blocks"], "little")
+        shift = 32 * min(message["index"], _LAST_BLOCK)
+        mask = (1 << 32 * message["num"]) - 1 << shift
+        self._features = self._features & ~mask | chosen << shift
         return {}
 
     def _get_config(self, message: Message) -> dict[str, Any]:
         offset, length = message["offset"], message["length"]
         record = abi.GET_CONFIG.response.record(self.generation.number)  # type: ignore[union-attr]
         config = self.device.config
-        if offset + length > len(config) or 8 + record.size + length > self._max_size:
+        if offset + length > len(config) or HEADER_SIZE + record.size + length > self._max_size:
             length = 0
         data = config[offset : offset + length]
         return {"generation": self._config_generation, "offset": offset, "data": data}
 
     def _set_config(self, message: Message) -> dict[str, Any]:
+        """All of it or nothing: what is stale, outside, or read-only is not applied."""
         offset, data = message["offset"], message["data"]
         current = message["generation"] == self._config_generation
-        if self.generation.strict_config and not current:
-            return {"generation": self._config_generation, "offset": offset}
-        if offset + len(data) > len(self.device.config):
+        if (self.generation.strict_config and not current) or not self._writable(offset, len(data)):
             return {"generation": self._config_generation, "offset": offset}
         self._bump()
         self.device.write_config(offset, data)
         return {"generation": self._config_generation, "offset": offset, "length": len(data)}
+
+    def _writable(self, offset: int, length: int) -> bool:
+        end, chosen = offset + length, self._features
+        return any(
+            first <= offset and end <= first + size and chosen & needed == needed
+            for first, size, needed in self.device.writable
+        )
 
     def _get_device_status(self, _: Message) -> dict[str, Any]:
         return {"status": self.status}
@@ -268,30 +307,39 @@ class DeviceEnd:
 
     def _set_vqueue(self, message: Message) -> dict[str, Any]:
         index, size = message["index"], message["size"]
-        usable = index < len(self._places) and 0 < size <= self.device.queue_sizes[index]
-        if usable and self._places[index] is None and not self.resetting:
-            areas = (message["desc_area"], message["driver_area"], message["device_area"])
-            place = self._places[index] = Place(size, *areas)
-            if self._running:  # set up again after RESET_VQUEUE
-                try:
-                    queue = DeviceQueue(self._dma, place, self._features)
-                except QueueError as error:
-                    self.broken(str(error))
-                else:
-                    self.device.queues[index] = queue
-                    self.device.start_queue(index)
-                    self.device.kick(index)
+        place = Place(size, message["desc_area"], message["driver_area"], message["device_area"])
+        if index >= len(self._places) or not 0 < size <= self.device.queue_sizes[index]:
+            raise Refused(f"virtqueue {index} has no {size} descriptors")
+        if self._places[index] is not None or self.resetting:
+            raise Refused(f"virtqueue {index} is set up")
+        if not self.status & bits.FEATURES_OK:
+            raise Refused("the features are not chosen")
+        if self.generation.queue_flags and message["flags"] != abi.QUEUE_ENABLED:
+            raise Refused(f"virtqueue {index} is not enabled")
+        if not place.is_aligned:
+            raise Refused(f"virtqueue {index}: {place} is not aligned")
+        self._places[index] = place
+        if self._running:  # set up again after RESET_VQUEUE
+            try:
+                queue = DeviceQueue(self._dma, place, self._features)
+            except QueueError as error:
+                self.broken(str(error))
+            else:
+                self.device.queues[index] = queue
+                self.device.start_queue(index)
+                self.device.kick(index)
         return {}
 
     def _reset_vqueue(self, message: Message) -> dict[str, Any]:
         index = message["index"]
-        if index < len(self._places) and self._features & bits.RING_RESET:
-            self.device.stop_queue(index)
-            if not self.device.queue_is_quiet(index):
-                self._poll_device()
-            if not self.device.queue_is_quiet(index):
-                raise NotYet
-            self._places[index] = self.device.queues[index] = None
+        if index >= len(self._places) or not self._features & bits.RING_RESET:
+            raise Refused(f"virtqueue {index} cannot be reset for itself")
+        self.device.stop_queue(index)
+        if not self.device.queue_is_quiet(index):
+            self._poll_device()
+        if not self.device.queue_is_quiet(index):
+            raise NotYet
+        self._places[index] = self.device.queues[index] = None
         return {}
 
     def _get_shm(self, message: Message) -> dict[str, Any]:

@@ -8,6 +8,7 @@ Answers are judged as Linux judges them: what cannot be makes the device useless
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from ffabric.abi.virtio import features as bits
@@ -19,7 +20,7 @@ from ffabric.abi.virtio_msg.header import HEADER_SIZE
 from ffabric.abi.virtio_msg.message import Message
 from ffabric.guests.virtio.device_queue import Place
 from ffabric.guests.virtio.driver import DeviceLost
-from ffabric.guests.virtio_msg.ffa_link import BusError
+from ffabric.guests.virtio_msg.attention import BusError, OutOfPatience, Wait
 
 if TYPE_CHECKING:
     from ffabric.guests.virtio.dma import Mapping
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess
     from ffabric.system.vcpu import Ram
 
-RESET_LOOKS: Final = 100_000
 CONFIG_TRIES: Final = 5
 MAX_FEATURE_BLOCKS: Final = 64
 
@@ -58,8 +58,11 @@ class DriverEnd:
         self._look()
         try:
             return await self.bus.request(kind, self.number, **fields)
+        except OutOfPatience:
+            raise
         except BusError:
-            await self.bus.poll()
+            with suppress(BusError):
+                await self.bus.poll()  # it may have been removed
             self._look()
             raise
 
@@ -110,19 +113,24 @@ class DriverEnd:
 
     async def reset(self) -> None:
         """Status 0, until it reads 0."""
-        status = await self._set_status(0)
-        for _ in range(RESET_LOOKS):
-            if not status:
-                return
-            await self.bus.ffa.yield_()
-            status = (await self.request(abi.GET_DEVICE_STATUS))["status"]
-        raise BusError(f"{self} does not reset")
+        wait = None
+        while await self._reset_status(begun=wait is not None):
+            wait = wait or Wait(self.bus.attention, f"{self} does not reset")
+            await wait.pause()
+
+    async def _reset_status(self, *, begun: bool) -> int:
+        if not begun:
+            return await self._set_status(0)
+        self.status = (await self.request(abi.GET_DEVICE_STATUS))["status"]
+        return self.status
 
     async def max_queue_size(self, index: int) -> int:
         """GET_VQUEUE of a virtqueue that is not set up."""
         answer = await self.request(abi.GET_VQUEUE, index=index)
         if answer["size"]:
             raise BusError(f"{self}: virtqueue {index} is in use")
+        if not answer["max_size"]:
+            raise BusError(f"{self} has no virtqueue {index}")
         return int(answer["max_size"])
 
     async def set_queue(self, index: int, place: Place) -> None:
@@ -150,7 +158,11 @@ class DriverEnd:
             raise BusError(f"{self} does not start: {bits.Status(status)}")
 
     async def read_config(self, offset: int, length: int) -> bytes:
-        """In as many messages as it takes, again if the generation changed between them."""
+        """In as many messages as it takes, again if the generation changed between them.
+
+        Raises BusError for what is outside of the configuration.
+        """
+        await self._bound(offset, length)
         record = abi.GET_CONFIG.response.record(self.bus.generation.number)  # type: ignore[union-attr]
         room = MAX_DIRECT - HEADER_SIZE - record.size
         for _ in range(CONFIG_TRIES):
@@ -168,30 +180,48 @@ class DriverEnd:
         raise BusError(f"{self}: the configuration keeps changing")
 
     async def write_config(self, offset: int, data: bytes) -> None:
-        """With the generation that was last seen where that counts; again if it was an old one."""
+        """With the generation that was last seen where that counts.
+
+        If that is an old one, what is there is read before it is written again. Raises BusError if
+        the device refuses it.
+        """
+        await self._bound(offset, len(data))
         strict = self.bus.generation.strict_config
-        for _ in range(CONFIG_TRIES):
+        for tries in range(CONFIG_TRIES):
+            if strict and (tries or not self.config_generation):
+                await self.read_config(offset, len(data))
             generation = self.config_generation if strict else 0
             answer = await self.request(
                 abi.SET_CONFIG, generation=generation, offset=offset, data=data
             )
+            stale = strict and answer["generation"] != generation
             self.config_generation = answer["generation"]
             if answer["length"] == len(data):
                 return
+            if not stale:
+                break
         raise BusError(f"{self}: the configuration cannot be written at {offset}")
+
+    async def _bound(self, offset: int, length: int) -> None:
+        """Nothing outside of the configuration is asked for."""
+        if not self.info:
+            await self.identify()
+        size = self.info["config_size"]
+        if offset + length > size:
+            raise BusError(f"{self}: its configuration has {size} bytes, not {offset + length}")
 
     async def notify(self, index: int) -> None:
         """EVENT_AVAIL."""
         self._look()
         await self.bus.event(abi.EVENT_AVAIL, self.number, index=index)
 
-    async def wait(self, until: Callable[[], bool]) -> None:
+    async def wait(self, until: Callable[[], bool], *, for_ever: bool = False) -> None:
         """Take events until that is true, or the device is lost."""
 
         def over() -> bool:
             return self.removed or bool(self.status & bits.NEEDS_RESET) or until()
 
-        await self.bus.wait(over)
+        await self.bus.wait(over, for_ever=for_ever)
         self._look()
         if self.status & bits.NEEDS_RESET:
             raise DeviceLost(f"{self} needs a reset")

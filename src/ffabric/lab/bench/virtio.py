@@ -30,8 +30,8 @@ from ffabric.guests.virtio.device_queue import DeviceQueue
 from ffabric.guests.virtio.dma import BadAddress, Coherent
 from ffabric.guests.virtio.driver_queue import DriverQueue, queue_size
 from ffabric.guests.virtio.vhost_user.device import VhostUserDevice
+from ffabric.guests.virtio_msg.attention import Attention
 from ffabric.guests.virtio_msg.bus_driver import DriverBus, find_device_sides
-from ffabric.guests.virtio_msg.ffa_link import Attention
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.lab.bench.benchmark import Benchmark, Rig, Sweep, megabytes_per_second, per_second
 from ffabric.lab.bench.rigs import metered
@@ -42,6 +42,8 @@ from ffabric.machine.host.vhost_user.programs import storage_daemon
 
 CAPACITY: Final = 1 << 20
 SIZES: Final = (512, 4096, 65536)
+DEPTHS: Final = (1, 32)
+"""Requests that are under way together."""
 POOL: Final = 64
 """Pages of the pool in static mapping."""
 MAPPINGS: Final = {"static": POOL, "dynamic": 0, "none": None}
@@ -71,23 +73,35 @@ class Bus(Client):
             await self.bus.request(GET_DEVICE_STATUS, 0)
 
 
-class Reader(Bus):
-    """The same with a disk; a round is a request that reads `size` bytes."""
+class Poller(Bus):
+    """A round asks for an event."""
 
-    def __init__(self, meter: Meter, static: int, size: int) -> None:
+    async def rounds(self, ffa: Ffa, count: int) -> None:
+        """None has happened."""
+        for _ in range(count):
+            await self.bus.poll()
+
+
+class Reader(Bus):
+    """A bus with a disk; a round is a request that reads `size` bytes, one of `depth` at a time."""
+
+    def __init__(self, meter: Meter, static: int, size: int, depth: int = 1) -> None:
         super().__init__(meter, static)
         self.size = size
+        self.depth = depth
 
     async def prepare(self, ffa: Ffa) -> None:
         """Bring the disk up."""
         await super().prepare(ffa)
         self.disk = await BlockDriver.probe(self.bus.devices[0])
-        self.ipa = ffa.ram.allocate(pages_for(self.size))
+        pages = pages_for(self.size)
+        buffers = [ffa.ram.allocate(pages) for _ in range(self.depth)]
+        self.requests = [(Type.IN, 0, ipa, self.size) for ipa in buffers]
 
     async def rounds(self, ffa: Ffa, count: int) -> None:
         """Read from the start of the disk."""
-        for _ in range(count):
-            await self.disk.transfer(Type.IN, 0, self.ipa, self.size)
+        for done in range(0, count, self.depth):
+            await self.disk.transfer_all(self.requests[: count - done])
 
 
 class WallMeter(Meter):
@@ -119,16 +133,26 @@ def messages() -> Rig:
     return metered(client.meter, [client], sps=[DeviceSide([_disk()])], vms=[client])
 
 
-def reads(back_end: str, mapping: str, size: int) -> Rig:
-    """Reads of `size` bytes."""
+def polls(devices: int) -> Rig:
+    """EVENT_POLL of an SP with so many devices, of which none has anything to say."""
+    client = Poller(Meter())
+    return metered(
+        client.meter, [client], sps=[DeviceSide([_disk() for _ in range(devices)])], vms=[client]
+    )
+
+
+def reads(back_end: str, mapping: str, size: int, depth: int = 1) -> Rig:
+    """Reads of `size` bytes, `depth` of them at a time."""
     static = MAPPINGS[mapping]
     if back_end == "python":
-        return _bare_model(size) if static is None else _mapped(_disk(), Meter(), static, size)
+        if static is None:
+            return _bare_model(size)
+        return _mapped(_disk(), Meter(), static, size, depth)
     daemon = _daemon()
     if static is None:
         return Closing(_bare_daemon(daemon.front_end, size), daemon.close)
     disk = VhostUserDevice(daemon.front_end)
-    return Closing(_mapped(disk, WallMeter(), static, size), daemon.close)
+    return Closing(_mapped(disk, WallMeter(), static, size, depth), daemon.close)
 
 
 def _disk() -> BlockDevice:
@@ -142,8 +166,8 @@ def _daemon() -> Daemon:
         return storage_daemon(Path(image.name))
 
 
-def _mapped(disk: Device, meter: Meter, static: int, size: int) -> Rig:
-    reader = Reader(meter, static, size)
+def _mapped(disk: Device, meter: Meter, static: int, size: int, depth: int) -> Rig:
+    reader = Reader(meter, static, size, depth)
     return metered(meter, [reader], sps=[DeviceSide([disk])], vms=[reader])
 
 
@@ -258,6 +282,26 @@ BENCHMARKS: Final = (
         for back_end, what in BACK_ENDS.items()
         for size in SIZES
         for mapping in MAPPINGS
+    ),
+    *(
+        Benchmark(
+            name=f"virtio.depth.{back_end}.{mapping}.{depth}",
+            what=f"read 512 bytes of {what}, {_HOW[mapping]}, {depth} at a time",
+            unit=REQUESTS,
+            setup=partial(reads, back_end, mapping, 512, depth),
+        )
+        for back_end, what in BACK_ENDS.items()
+        for mapping in ("static", "dynamic")
+        for depth in DEPTHS
+    ),
+    *(
+        Benchmark(
+            name=f"virtio.poll.{devices}",
+            what=f"EVENT_POLL with {devices} devices",
+            unit=per_second("polls"),
+            setup=partial(polls, devices),
+        )
+        for devices in (1, 2000)
     ),
 )
 

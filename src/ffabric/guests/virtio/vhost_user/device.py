@@ -74,7 +74,7 @@ class VhostUserDevice(Device):
         self.reach: Reach = Reach(back_end, trusted=trusted)
         self._lanes = [self._lane(index, kind) for index in range(count)]
         self._next_look = 0.0
-        self._interrupt: Callable[[], object] = lambda: None
+        self._interrupt: Callable[[], object] | None = None
 
     def _lane(self, index: int, kind: Kind) -> Lane:
         waiting = index in kind.waiting
@@ -144,13 +144,18 @@ class VhostUserDevice(Device):
         if now < self._next_look:
             return False
         self._next_look = now + LOOK_EVERY
-        if self.quiet and not self.back_end.channel.waiting:
+        if self._interrupt is None or (self.quiet and not self.back_end.channel.waiting):
             return False
         self._interrupt()
         return True
 
     def attend(self, *, awake: bool) -> None:
         """It is seen by its descriptors."""
+
+    @property
+    def polls(self) -> bool:
+        """Without somebody whom the back end can call, it is looked at all the time."""
+        return self._interrupt is None and not self.settled
 
     # Memory.
 

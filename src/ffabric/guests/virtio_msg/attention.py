@@ -1,0 +1,172 @@
+"""What a driver side waits for: notifications, messages in RX, or that time passes.
+
+Whoever waits for an answer does so with a `Wait`, which ends by itself: a device side that is
+silent, slow or stopped holds up only who has asked it, and no longer than its patience. Pauses grow
+from giving others their turn to sleeping on the virtual timer, so that waiting costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa import notifications
+from ffabric.guests import interrupts
+from ffabric.guests.ffa import Ffa
+from ffabric.machine.clock import NS_PER_TICK
+from ffabric.machine.devices.generic_timer import CTL_ENABLE, PPI_VIRTUAL
+from ffabric.system.vcpu import UndefinedRegister
+
+PATIENCE: Final = 5_000_000_000
+"""Nanoseconds that a driver side waits for an answer (Linux: 5 s)."""
+LOOKS: Final = 100_000
+"""How often who has no counter looks for an answer."""
+RX_FULL: Final = notifications.RX_BUFFER_FULL_SPM | notifications.RX_BUFFER_FULL_HYPERVISOR
+_ALL = (
+    notifications.GET_FROM_SP
+    | notifications.GET_FROM_VM
+    | notifications.GET_FROM_SPM
+    | notifications.GET_FROM_HYPERVISOR
+)
+_TURNS = 16
+"""Pauses in which others only get their turn."""
+_SHORTEST, _LONGEST = 10_000, 10_000_000
+"""Nanoseconds of the pauses after those: they double."""
+
+
+class BusError(Exception):
+    """The device side refused a message, answered what it must not, or does not answer."""
+
+
+class OutOfPatience(BusError):  # noqa: N818 - what happened
+    """Nothing has come within the patience."""
+
+
+class Attention:
+    """What notifications have told the partition, until somebody has seen to it.
+
+    With `by_interrupt` the partition's interrupt handler calls `notified`, and waiting is WFI;
+    without, waiting gives others their turn and looks. With `timer` it passes on interrupts of the
+    virtual timer to `interrupted`, and pauses are sleep. `patience` is in nanoseconds.
+    """
+
+    def __init__(
+        self, ffa: Ffa, *, by_interrupt: bool, timer: bool = False, patience: int = PATIENCE
+    ) -> None:
+        self.by_interrupt = by_interrupt
+        self.timer = timer
+        self.patience = patience
+        self.bits: int = 0
+        self.rx_full: bool = False
+        self.given_up: dict[int, int] = {}
+        """By peer: what to run until it has answered a direct request that was given up."""
+        self._inbox: dict[int, deque[bytes]] = {}
+        """Messages that have come, by sender."""
+        self._ffa = ffa
+        self._timer_enabled = False
+
+    def notified(self, from_sps: int, from_vms: int, framework: int) -> None:
+        """The three bitmaps of FFA_NOTIFICATION_GET."""
+        self.bits |= from_sps | from_vms
+        self.rx_full |= bool(framework & RX_FULL)
+
+    def interrupted(self, intid: int) -> None:
+        """An interrupt that is not the Notification Pending Interrupt."""
+        if intid == PPI_VIRTUAL:
+            self._ffa.vcpu.msr("CNTV_CTL_EL0", 0)
+
+    def now(self) -> int | None:
+        """Nanoseconds since power-on; None: the vCPU has no counter."""
+        try:
+            return self._ffa.vcpu.mrs("CNTVCT_EL0") * NS_PER_TICK
+        except UndefinedRegister:
+            return None
+
+    async def wait(self, nanoseconds: int | None) -> None:
+        """Until something may have happened, or that time has passed (None: others have run)."""
+        if self.timer and nanoseconds is not None:
+            await self._sleep(nanoseconds)
+        elif self.by_interrupt:
+            await self._ffa.idle()
+        else:
+            await self._ffa.yield_()
+        await self.look()
+
+    async def _sleep(self, nanoseconds: int) -> None:
+        vcpu = self._ffa.vcpu
+        if not self._timer_enabled:
+            self._timer_enabled = True
+            await interrupts.controller(self._ffa).enable(self._ffa, PPI_VIRTUAL)
+        vcpu.msr("CNTV_CVAL_EL0", vcpu.mrs("CNTVCT_EL0") + nanoseconds // NS_PER_TICK)
+        vcpu.msr("CNTV_CTL_EL0", CTL_ENABLE)
+        await self._ffa.idle()
+        vcpu.msr("CNTV_CTL_EL0", 0)
+
+    async def look(self) -> None:
+        """Fetch what is pending, if no interrupt does so."""
+        if not self.by_interrupt:
+            ffa = self._ffa
+            self.notified(*await ffa.notification_get(_ALL, ffa.vcpu.index))
+
+    async def receive(self, sender: int) -> bytes | None:
+        """The first message of a sender that has not been taken; those of others are kept."""
+        if self.rx_full:
+            self.rx_full: bool = False
+            try:
+                message = await self._ffa.receive()
+            except DecodeError:
+                await self._ffa.rx_release()
+            else:
+                self._inbox.setdefault(message.sender, deque()).append(message.payload)
+        waiting = self._inbox.get(sender)
+        return waiting.popleft() if waiting else None
+
+    def has_message(self, sender: int) -> bool:
+        """Whether a message of a sender may be there."""
+        return self.rx_full or bool(self._inbox.get(sender))
+
+
+class Wait:
+    """A wait for one thing, from now on; ``what`` is said if it does not come.
+
+    `for_ever`: only whoever is woken by interrupts waits without a bound, others poll.
+    """
+
+    def __init__(self, attention: Attention, what: str, *, for_ever: bool = False) -> None:
+        self._attention = attention
+        self._what = what
+        self._for_ever = for_ever and attention.by_interrupt
+        self._pauses = 0
+        now = attention.now()
+        self._end = None if now is None else now + attention.patience
+
+    async def pause(self) -> None:
+        """Until something may have happened. Raises OutOfPatience when it has taken too long."""
+        attention = self._attention
+        self._pauses += 1
+        if self._for_ever:
+            await attention.wait(None)
+            return
+        left = self._left()
+        if left <= 0:
+            raise OutOfPatience(self._what)
+        if attention.by_interrupt:
+            await attention.wait(left)
+        elif self._pauses <= _TURNS or not attention.timer:
+            await attention.wait(None)
+        else:
+            step = _SHORTEST << min(self._pauses - _TURNS, 16)
+            await attention.wait(min(step, _LONGEST, left))
+
+    def check(self) -> None:
+        """No pause. Raises OutOfPatience if it has taken too long all the same."""
+        self._pauses += 1
+        if not self._for_ever and self._left() <= 0:
+            raise OutOfPatience(self._what)
+
+    def _left(self) -> int:
+        now = self._attention.now()
+        if now is None or self._end is None:
+            return LOOKS - self._pauses
+        return self._end - now
