@@ -77,24 +77,30 @@ class Firmware:
 
         The normal world schedules both: VMs as hypervisor or kernel, SPs with FFA_RUN. An SP that
         runs when the normal world wants the PE is preempted, as by a timer interrupt. A PE that is
-        off runs nothing.
+        off runs nothing: an SP that may run on any goes to another then.
         """
-        index = ctx.index if not ctx.partition.up else 0
-        pe = ctx.pe or self.machine.pes[index]
-        if not pe.on:
+        pe = self._pe_for(ctx)
+        if pe is None:
             return
         current = self._secure_on(pe)
         if current is not None and current is not ctx:
             if current.caller is not self.spmc.gates[pe.index] or current.request:
                 return
             self.route(pe, interrupts.preempt(self.spmc, pe, current))
-            if self._secure_on(pe) is not None:  # the normal world has something else for an SP
-                return
+            if self._secure_on(pe) is not None or not pe.on:
+                return  # the normal world has something else for an SP, or is dead
         nxt = ctx.level.dispatch(pe, ctx)
         if nxt is not None:
             if ctx.secure:
                 self.monitor.lend(pe)
             self.route(pe, nxt)
+
+    def _pe_for(self, ctx: ExecutionContext) -> PE | None:
+        """The PE that can run ``ctx``, the one that it knows first."""
+        wanted = ctx.pe or self.machine.pes[0 if ctx.partition.up else ctx.index]
+        if not wanted.on and ctx.secure and ctx.partition.up:
+            return next((pe for pe in self.machine.pes if pe.on), None)
+        return wanted if wanted.on else None
 
     def _secure_on(self, pe: PE) -> ExecutionContext | None:
         """The SP's context that ``pe`` runs."""

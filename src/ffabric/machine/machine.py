@@ -249,9 +249,8 @@ class Machine:
         interrupt = self.firmware.interrupt
         self.interrupts_changed = False
         for pe in self.pes:
-            if pe.on:
-                while interrupt(pe, self.gic.pending(pe.index)):
-                    pass
+            while pe.on and interrupt(pe, self.gic.pending(pe.index)):
+                pass
 
     def stop(self) -> None:
         """End the run after the present exit."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ffabric.firmware.state import events
+from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext, Partition
 from ffabric.machine import exits
 
@@ -39,11 +40,19 @@ class Kernel:
 
     def returned(self, pe: PE, gate: ExecutionContext) -> Next:
         """It goes on with the answer in its registers."""
+        if gate.state is State.ABORTED:
+            self._end(pe)
+            return None
         return gate
 
     def resumed(self, pe: PE) -> Next:
         """It goes on as if nothing had been."""
-        return self.gates[pe.index]
+        return self.returned(pe, self.gates[pe.index])
+
+    def _end(self, pe: PE) -> None:
+        """The kernel has crashed on another PE meanwhile: this one ends, too."""
+        pe.on = False
+        self.monitor.cpus[pe.index].is_started = False
 
     def leave(self, pe: PE) -> None:
         """Nothing is to be remembered: a PE has one context."""
@@ -80,12 +89,18 @@ class Kernel:
         return ctx
 
     def _crash(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """The kernel is gone on every PE; those that an SP has end when it gives them back."""
         if self.monitor.tracer is not None:
             self.monitor.tracer.record(events.Aborted(ctx.partition.name, ctx.crash))
-        ctx.abort()
         ctx.partition.alive = False
         ctx.partition.fate = ctx.crash
-        pe.on = False
+        for gate in self.gates:
+            gate.abort()
+        for other in self.monitor.machine.pes:
+            if other.current is self.gates[other.index]:
+                self._end(other)
+                if other is not pe:
+                    self.monitor.machine.schedule(other, None)
         if self.on_death is not None:
             self.on_death(ctx.partition)
         return None
