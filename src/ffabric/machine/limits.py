@@ -8,9 +8,11 @@ PES: Final = 256
 """Processing elements."""
 IPA_BITS: Final = 40
 """Bits of an intermediate physical address: every stage 2 translates so many."""
-PA_BITS: Final = 47
-"""Bits of the physical addresses of memory and devices. A descriptor holds 48 (Arm DDI 0487,
-D8.3.2); the upper half is the machine's own, for the virtual GICs of VMs."""
+IPA_END: Final = 1 << IPA_BITS
+"""The first address beyond them."""
+PA_END: Final = 0xFF00_0000_0000
+"""Where the physical addresses of memory and devices end. A descriptor holds 48 bits (Arm DDI 0487,
+D8.3.2); the last TiB of them is the machine's own, for the virtual GICs of VMs."""
 MEMORY: Final = 1 << 40
 """Bytes of memory, all banks together."""
 AFFINITIES: Final = 0xFF_00FF_FFFF

@@ -52,7 +52,7 @@ def test_a_call_that_its_version_lacks_is_refused(ffabric, kernel, version, know
             kernel.spm_id_get()
 
 
-@pytest.mark.parametrize("function", [fid.FFA_YIELD, fid.FFA_MSG_WAIT, fid.FFA_RUN])
+@pytest.mark.parametrize("function", [fid.FFA_YIELD, fid.FFA_RUN])
 def test_what_is_a_feature_may_be_called_and_nothing_else(ffabric, kernel, function):
     offered = Instance.NS_PHYSICAL in FUNCTIONS[function].called_at
     assert offered == (function == fid.FFA_RUN)
@@ -60,7 +60,13 @@ def test_what_is_a_feature_may_be_called_and_nothing_else(ffabric, kernel, funct
     assert (x[0] == fid.FFA_SUCCESS_32) == offered
     if not offered:
         with ffabric.refuses("abi.unknown_function"):
-            kernel.yield_() if function == fid.FFA_YIELD else kernel.msg_wait()
+            kernel.yield_()
+
+
+def test_how_a_run_ends_is_a_feature_though_nobody_may_call_it(ffabric, kernel):
+    assert kernel.call(fid.FFA_FEATURES, fid.FFA_MSG_WAIT)[0] == fid.FFA_SUCCESS_32
+    with ffabric.refuses("abi.unknown_function"):
+        kernel.msg_wait()
 
 
 @pytest.mark.parametrize("power_state", [1 << 16, 1 << 24, 1 << 30])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ffabric.machine.limits import PA_END
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.toml import read_parsed
 from ffabric.system.options.problems import SystemErrors
@@ -25,6 +26,7 @@ EDGES = (
     0x80_0000_0000,
     1 << 40,
     1 << 47,
+    0xFF00_0000_0000,  # where physical addresses end
     1 << 48,
     1 << 63,
 )
@@ -131,3 +133,20 @@ def test_what_is_accepted_boots(idle: Path, root: dict[str, Any]) -> None:
         return
     with boot(spec) as system:
         system.run()
+
+
+@pytest.mark.parametrize("base", [1 << 40, 0x8800_0000_0000, PA_END - 0x1000_0000])
+def test_memory_is_wherever_physical_addresses_reach(idle: Path, base: int) -> None:
+    banks = [*usual, {"base": base, "size": 0x1000_0000}]
+    with boot(read_parsed(named({"memory": banks, "vm": [{}]}, idle), Path("s.toml"))) as system:
+        system.run()
+        system.machine.memory.write64(base, 7, secure=False)
+        assert system.machine.memory.read64(base, secure=False) == 7
+
+
+def test_memory_beyond_that_is_refused(idle: Path) -> None:
+    banks = [*usual, {"base": PA_END - 0x1000_0000, "size": 0x1000_1000}]
+    with pytest.raises(
+        SystemErrors, match="it ends at 0xff0000001000, addresses at 0xff0000000000"
+    ):
+        read_parsed(named({"memory": banks}, idle), Path("s.toml"))

@@ -42,7 +42,7 @@ from ffabric.machine.gic import (
     Gic,
     set_up,
 )
-from ffabric.machine.limits import PA_BITS
+from ffabric.machine.limits import PA_END
 from ffabric.machine.machine import Machine
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import NoPages, PagePool
@@ -89,7 +89,7 @@ NORMAL_WORLD_PROPERTIES = (
 )
 EL2 = 2
 """A kernel that runs there may be a hypervisor."""
-VIRTUAL_GICS = 1 << PA_BITS
+VIRTUAL_GICS = PA_END
 """Where on the bus the virtual GICs of VMs are, by VMID and without gaps: one window for all."""
 RAM = VALID | AF | SH_INNER | MEMATTR_NORMAL_WB
 DEVICE = VALID | AF | MEMATTR_DEVICE_NGNRNE | S2AP_R | S2AP_W | XN

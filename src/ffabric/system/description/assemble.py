@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ffabric.abi.ffa.version import VERSIONS, format_version
-from ffabric.machine.limits import IPA_BITS, PA_BITS
+from ffabric.machine.limits import IPA_END, PA_END
 from ffabric.system.description.identity import check_names, check_partition, find_ids, find_mpidrs
 from ffabric.system.layout.address_spaces import (
     Placed,
@@ -72,8 +72,8 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     check_interrupts(partitions, problems)
     check_banks(places.space.banks, problems)
     registers = frames(draft.devices, draft.gic, len(mpidrs))
-    gic_bits = IPA_BITS if draft.with_hypervisor else PA_BITS
-    check_devices(draft.devices, registers, places.space.banks, problems, gic_bits=gic_bits)
+    gic_end = IPA_END if draft.with_hypervisor else PA_END
+    check_devices(draft.devices, registers, places.space.banks, problems, gic_end=gic_end)
     placed = [
         Placed(spec, partition.where)
         for partition, spec in zip(partitions, specs, strict=True)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.gic import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE
-from ffabric.machine.limits import IPA_BITS, PA_BITS
+from ffabric.machine.limits import IPA_END, PA_END
 from ffabric.system.layout.machine import GIC, Frame
 from ffabric.system.layout.placement import Space
 from ffabric.system.manifest.manifest import DeviceRegion
@@ -69,7 +69,7 @@ def gic_maps(gic: GicSpec, pes: int) -> Iterator[MemoryMap]:
 def normal_world_maps(banks: Iterable[MemoryBank]) -> Iterator[MemoryMap]:
     """What the SPMC knows of the normal world's memory, at its own addresses."""
     for bank in banks:
-        if not bank.secure and bank.end <= 1 << IPA_BITS:
+        if not bank.secure and bank.end <= IPA_END:
             yield MemoryMap(bank.name, bank.base, bank.base, bank.size)
 
 
@@ -81,11 +81,11 @@ def check_address_space(
     ``translated``: by a stage 2; the address space of a kernel right below EL3 is physical memory.
     """
     spec, where = placed
-    bits = IPA_BITS if translated else PA_BITS
+    end = IPA_END if translated else PA_END
     ranges = [*_own(spec), *_regions(spec)]
     for each in ranges:
-        if each.end > 1 << bits:
-            problems.add(where, each.key, f"{each.span}: its addresses have {bits} bits")
+        if each.end > end:
+            problems.add(where, each.key, f"{each.span}: its addresses end at {end:#x}")
     if not translated or (spec.kind != VM and spec.memory[0].ipa == spec.memory[0].pa):
         return  # its addresses are physical: what overlaps there has been noted
     if spec.kind == VM:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ffabric.abi.words import PAGE
 from ffabric.machine.devices.catalogue import TYPES
 from ffabric.machine.gic import DISTRIBUTOR_SIZE, FIRST_SPI, REDISTRIBUTOR_SIZE
-from ffabric.machine.limits import MEMORY, PA_BITS
+from ffabric.machine.limits import MEMORY, PA_END
 from ffabric.machine.stage2 import tables
 from ffabric.system.options.problems import Problems, did_you_mean
 from ffabric.system.spec import LAST_SPI, DeviceSpec, FirmwareSpec, GicSpec, MemoryBank, MemoryMap
@@ -66,8 +66,8 @@ def check_banks(banks: Sequence[MemoryBank], problems: Problems) -> None:
             problems.add(where, "base", f"{bank.base:#x} is not a multiple of {PAGE:#x}")
         if bank.size <= 0 or bank.size % PAGE:
             problems.add(where, "size", f"{bank.size:#x} bytes are not whole pages")
-        if bank.end > 1 << PA_BITS:
-            problems.add(where, "size", f"it ends at {bank.end:#x}: addresses have {PA_BITS} bits")
+        if bank.end > PA_END:
+            problems.add(where, "size", f"it ends at {bank.end:#x}, addresses at {PA_END:#x}")
     whole = sum(bank.size for bank in banks)
     if whole > MEMORY:
         problems.add("", "memory", f"{whole:#x} bytes: a machine has up to {MEMORY:#x}")
@@ -79,11 +79,11 @@ def check_devices(
     banks: Sequence[MemoryBank],
     problems: Problems,
     *,
-    gic_bits: int,
+    gic_end: int,
 ) -> None:
     """Devices and the GIC overlap nothing, and share no interrupt and no name.
 
-    ``placed``: their `frames`; ``gic_bits``: of the addresses at which partitions see the GIC.
+    ``placed``: their `frames`; ``gic_end``: where the addresses of the GIC end for partitions.
     """
     owners: dict[int | None, str] = {}
     names: set[str] = set()
@@ -99,20 +99,20 @@ def check_devices(
             problems.add(where, "name", "another device has this name")
         names.add(device.name)
     for frame in placed:
-        _check_frame(frame, banks, gic_bits if frame.where == GIC else PA_BITS, problems)
+        _check_frame(frame, banks, gic_end if frame.where == GIC else PA_END, problems)
     for first, second in itertools.pairwise(placed):
         if second.base < first.end:
             message = f"{second.base:#x} overlaps {first.name} at {first.base:#x}"
             problems.add(second.where, second.key, message)
 
 
-def _check_frame(frame: Frame, banks: Iterable[MemoryBank], bits: int, problems: Problems) -> None:
+def _check_frame(frame: Frame, banks: Iterable[MemoryBank], end: int, problems: Problems) -> None:
     align = _GIC_FRAME if frame.where == GIC else PAGE
     if frame.base < 0 or frame.base % align:
         message = f"{frame.base:#x} is not a multiple of {align:#x}"
         problems.add(frame.where, frame.key, message)
-    if frame.end > 1 << bits:
-        message = f"it ends at {frame.end:#x}: addresses have {bits} bits"
+    if frame.end > end:
+        message = f"it ends at {frame.end:#x}, addresses at {end:#x}"
         problems.add(frame.where, frame.key, message)
     for bank in banks:
         if bank.base < frame.end and frame.base < bank.end:

@@ -48,6 +48,7 @@ def test_what_is_for_others_is_not(bench, sp):
         fid.FFA_INTERRUPT,
         fid.FFA_MEM_RETRIEVE_RESP,
         fid.FFA_MSG_SEND_DIRECT_RESP2,
+        fid.FFA_MSG_WAIT,
     ],
 )
 def test_the_answers_to_what_is_offered_are_supported(bench, sp, function):

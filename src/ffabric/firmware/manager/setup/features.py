@@ -63,8 +63,12 @@ _ANSWERS = {
     fid.FFA_MSG_SEND_DIRECT_RESP_32: fid.FFA_MSG_SEND_DIRECT_REQ_32,
     fid.FFA_MSG_SEND_DIRECT_RESP_64: fid.FFA_MSG_SEND_DIRECT_REQ_64,
     fid.FFA_MSG_SEND_DIRECT_RESP2: fid.FFA_MSG_SEND_DIRECT_REQ2,
+    fid.FFA_MSG_WAIT: fid.FFA_RUN,
 }
-"""Functions that reach a caller as answers -> the call that brings them."""
+"""Functions that reach a caller as answers -> the call that brings them.
+
+FFA_YIELD is none: it leaves the call unanswered. Where nobody may make it, it is not offered.
+"""
 
 
 def _has(properties: int) -> Callable[[Partition], bool]:
