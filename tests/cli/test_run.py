@@ -152,26 +152,26 @@ def test_json_is_a_line_each(system, capsys):
 
 def test_a_crash_ends_the_run_and_says_whose_it_was(system, tmp_path, capsys):
     trace = tmp_path / "trace"
-    assert run(system("Crashing"), trace=trace) == 1
+    assert run(system("Crashing"), trace=trace) == 3
     assert "two crashed: ValueError: no more\n" in capsys.readouterr().out
     assert kinds(trace)[-1] in ("choices", "aborted", "return", "vm_destroyed")
 
 
 def test_a_run_goes_on_after_a_crash_if_the_system_says_so(system, capsys):
-    assert run(system("Crashing", "false")) == 1
+    assert run(system("Crashing", "false")) == 3
     out = capsys.readouterr().out
     assert "two crashed: ValueError: no more\n" in out
     assert "one: done\n" in out
     assert "the run ended: nothing can run any more\n" in out
 
 
-def test_endless_computing_is_a_crash(system, capsys):
-    assert run(system("Spinning"), watchdog=0.02) == 1
+def test_endless_computing_is_an_end_of_its_own(system, capsys):
+    assert run(system("Spinning"), watchdog=0.02) == 4
     assert "two crashed: Spinning: no exit within 0.02 s" in capsys.readouterr().out
 
 
 def test_the_events_may_be_limited(system, capsys):
-    assert run(system("Calling"), max_events=50) == 1
+    assert run(system("Calling"), max_events=50) == 5
     assert "50 exits used up; " in capsys.readouterr().out
 
 
@@ -239,7 +239,7 @@ def test_a_seed_and_a_replay_exclude_each_other(system, command, tmp_path):
     ],
 )
 def test_a_partition_that_wants_to_end_everything_has_crashed(system, capsys, second, told):
-    assert run(system(second)) == 1
+    assert run(system(second)) == 3
     out = capsys.readouterr().out
     assert all(each in out for each in told)
 

@@ -123,9 +123,9 @@ def test_what_a_uart_prints_last_is_printed_though_its_line_does_not_end(text, e
 
 
 @pytest.mark.parametrize("partition", [Spinner, Stubborn])
-def test_a_partition_that_computes_without_end_crashes(partition):
+def test_a_partition_that_computes_without_end_is_wedged(partition):
     found, system, _ = outcome(partition(), Says(), watchdog=SHORT)
-    assert found.end is End.CRASHED
+    assert found.end is End.WEDGED
     name = partition.__name__.lower()
     reason = f"{name}: Spinning: no exit within {SHORT:g} s"
     assert found.reason.startswith(f"{reason} (tests/lab/test_running.py:")

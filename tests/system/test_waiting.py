@@ -91,7 +91,7 @@ def waits(**described):
 def test_an_sp_that_never_ends_its_initialisation_is_named_in_the_reason(secure, what):
     outcome = end(sps=[secure, Answers()], vms=[Asks("answers")])
     name = outcome.waiting[0].who
-    assert outcome.end is End.IDLE
+    assert outcome.end is End.HUNG
     assert outcome.reason == f"nothing can run any more; {name}: {what} {NEVER}"
     assert [wait.what for wait in outcome.waiting[1:]] == ["not started", "not started"]
 

@@ -2,8 +2,9 @@
 
 Exit status: 0 fine; 1 the command found something wrong (a test failed, an input was not
 understood); 2 the command could not do its work (bad arguments, files or configuration, a package
-missing); 130 interrupted, 143 terminated, 129 hung up by a signal; 141 nobody reads its output any
-more. Errors are one line each on standard error, never a traceback.
+missing); 3 to 6 how a run ended (`ffabric.lab.running.STATUS`); 130 interrupted, 143 terminated,
+129 hung up by a signal; 141 nobody reads its output any more. Errors are one line each on standard
+error, never a traceback.
 """
 
 from __future__ import annotations

@@ -28,9 +28,7 @@ from ffabric.system.description.toml import read_system
 from ffabric.system.spec import QEMU, SystemSpec
 from ffabric.system.system import System
 
-_FAILED = 1
 _INDENT = 30
-_BAD_ENDS = (End.CRASHED, End.OUT_OF_EVENTS)
 
 
 def run(
@@ -43,11 +41,14 @@ def run(
     verbose: Annotated[bool, Parameter(alias="-v")] = False,
     max_events: int | None = None,
     watchdog: float = DEFAULT_SECONDS,
+    timeout: float = 0,
 ) -> int:
     """Boot the system described in SYSTEM, a TOML file, and run it until nothing can run any more.
 
-    Consoles are printed as they come. Exit status 1 if a partition crashed, or if the run used up
-    its events.
+    Consoles are printed as they come. Exit status: 0 the run has passed, or ended as it may; 1 it
+    has failed, by what the file's [run] expects; 2 the input is wrong; 3 a partition crashed; 4 one
+    is wedged; 5 the run used up its time or its events; 6 it hangs: nothing can run any more,
+    though somebody waits for an answer; 128 and the signal's number if a signal ended it.
 
     Parameters
     ----------
@@ -67,6 +68,8 @@ def run(
         End the run after so many exits of partitions.
     watchdog
         Seconds of wall time that Python code may compute without a call; 0: no limit.
+    timeout
+        Seconds of wall time that the run may take; 0: no limit.
     """
     if seed is not None and replay is not None:
         raise UsageError("--seed and --replay exclude each other: a replay has its run's seed")
@@ -78,11 +81,11 @@ def run(
     view = _Json() if json else _Text()
     with _booted(spec, seed, replay) as booted, _recording(booted, trace, view, verbose) as traced:
         booted.listeners.append(view.console)
-        outcome = run_to_end(booted, watchdog=watchdog)
+        outcome = run_to_end(booted, watchdog=watchdog, timeout=timeout)
         traced()
         view.summary(booted, outcome, trace)
     outcome.raise_interruption()
-    return _FAILED if outcome.end in _BAD_ENDS or booted.deaths else 0
+    return outcome.status
 
 
 def _booted(spec: SystemSpec, seed: int | None, replay: Path | None) -> System:
@@ -138,10 +141,11 @@ class _Text:
         say = self.terminal.line
         say()
         for crash in system.deaths:
-            say(f"{crash.name} crashed: {crash.told}", "bold red")
+            crashed = "" if crash.wedged and not crash.traceback else "crashed: "
+            say(f"{crash.name} {crashed}{crash.told}", "bold red")
             for line in crash.traceback:
                 say(line, "red")
-        if outcome.end is not End.CRASHED:
+        if outcome.end not in (End.CRASHED, End.WEDGED):
             say(f"the run ended: {outcome.reason}", "bold")
         for wait in outcome.waiting:
             say(f"  {wait.who:<24} {wait.what}", indent=27)

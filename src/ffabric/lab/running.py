@@ -7,14 +7,19 @@ the system off, spin) all end up as an :class:`Outcome`.
 from __future__ import annotations
 
 import enum
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from ffabric.lab.watchdog import DEFAULT_SECONDS, Watchdog
 from ffabric.machine.host.interruption import Interrupted, interruptible
 from ffabric.machine.machine import OutOfExits
 from ffabric.system.crash import PartitionCrashed
+from ffabric.system.ending import Cause
 from ffabric.system.waiting import Wait, waiting
 
 if TYPE_CHECKING:
@@ -27,18 +32,39 @@ class End(enum.Enum):
     IDLE = "nothing can run any more"
     STOPPED = "stopped"
     POWERED_OFF = "powered off"
+    PASSED = "passed"
+    FAILED = "failed"
     CRASHED = "crashed"
+    WEDGED = "wedged"
     OUT_OF_EVENTS = "out of events"
+    OUT_OF_TIME = "out of time"
+    HUNG = "hung"
     INTERRUPTED = "interrupted"
 
 
+STATUS = {
+    End.FAILED: 1,
+    End.CRASHED: 3,
+    End.WEDGED: 4,
+    End.OUT_OF_EVENTS: 5,
+    End.OUT_OF_TIME: 5,
+    End.HUNG: 6,
+}
+"""Exit statuses of a command that runs a system; 0 for other ends, 2 is a bad input."""
+
+
 class Outcome(msgspec.Struct, frozen=True):
-    """How a run ended, and why in a line; if nothing can run any more, what everybody waits for."""
+    """How a run ended, and why in a line; if nothing can run any more, what everybody waits for.
+
+    `status` is the exit status of a command that ran the system: it says that a partition has
+    crashed though the others went on, too.
+    """
 
     end: End
     reason: str
     waiting: tuple[Wait, ...] = ()
     interruption: Interrupted | None = None
+    status: int = 0
 
     @property
     def said(self) -> str:
@@ -52,25 +78,51 @@ class Outcome(msgspec.Struct, frozen=True):
             raise self.interruption
 
 
-def run_to_end(system: System, *, watchdog: float = DEFAULT_SECONDS) -> Outcome:
+def run_to_end(system: System, *, watchdog: float = DEFAULT_SECONDS, timeout: float = 0) -> Outcome:
     """Run ``system`` until it ends; ``watchdog`` seconds without an exit are a partition's crash.
 
-    A signal that asks for the end, such as Ctrl-C's, ends the run after the present exit. Lines
-    that consoles have begun are printed as they are.
+    ``timeout``: the seconds of wall time that the run may take (0: any). A signal that asks for the
+    end, such as Ctrl-C's, ends the run after the present exit. Lines that consoles have begun are
+    printed as they are.
     """
     try:
-        with Watchdog(system.machine, watchdog), interruptible():
+        with Watchdog(system.machine, watchdog), interruptible(), _timeout(system, timeout):
             system.run()
     except PartitionCrashed as crash:
-        return Outcome(End.CRASHED, str(crash))
+        outcome = Outcome(_end_of(crash), str(crash))
     except OutOfExits as spent:
-        return Outcome(End.OUT_OF_EVENTS, str(spent))
+        outcome = Outcome(End.OUT_OF_EVENTS, str(spent))
     except KeyboardInterrupt as error:
         interruption = Interrupted.of(error)
-        return Outcome(End.INTERRUPTED, str(interruption), interruption=interruption)
+        outcome = Outcome(End.INTERRUPTED, str(interruption), interruption=interruption)
+    else:
+        outcome = _quiet_end(system)
     finally:
         system.flush_consoles()
-    return _quiet_end(system)
+    return _judged(system, outcome)
+
+
+@contextmanager
+def _timeout(system: System, seconds: float) -> Iterator[None]:
+    """Stop the run of the block after so many seconds of wall time; 0: never."""
+    if not seconds:
+        yield
+        return
+    reason = f"the timeout of {seconds:g} s is reached"
+    timer = threading.Timer(seconds, lambda: system.stop(Cause.TIME, reason))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _end_of(crash: PartitionCrashed) -> End:
+    return End.WEDGED if crash.wedged else End.CRASHED
+
+
+_STOPPED = {Cause.EXPECTED: End.PASSED, Cause.FORBIDDEN: End.FAILED, Cause.TIME: End.OUT_OF_TIME}
 
 
 def _quiet_end(system: System) -> Outcome:
@@ -78,10 +130,26 @@ def _quiet_end(system: System) -> Outcome:
     if state != "on":
         return Outcome(End.POWERED_OFF, f"the system is powered off ({state})")
     if system.machine.stopping:
-        return Outcome(End.STOPPED, system.stop_reason)
+        end = End.STOPPED if system.stop_cause is None else _STOPPED.get(system.stop_cause)
+        return Outcome(end or End.STOPPED, system.stop_reason)
     waits = waiting(system)
     stuck = [str(wait) for wait in waits if wait.stuck]
-    return Outcome(End.IDLE, "; ".join([End.IDLE.value, *stuck]), tuple(waits))
+    hangs = any(wait.stuck or wait.hangs for wait in waits)
+    reason = "; ".join([End.IDLE.value, *stuck])
+    return Outcome(End.HUNG if hangs else End.IDLE, reason, tuple(waits))
+
+
+def _judged(system: System, outcome: Outcome) -> Outcome:
+    """The outcome of a run by what was expected of it."""
+    status = STATUS.get(outcome.end, 0)
+    if status or outcome.end in (End.PASSED, End.INTERRUPTED):
+        return replace(outcome, status=status)
+    if system.deaths:
+        return replace(outcome, status=STATUS[_end_of(system.deaths[0])])
+    if missing := system.verdict.missing:
+        reason = f"{outcome.reason}; never printed: {', '.join(map(repr, missing))}"
+        return replace(outcome, end=End.FAILED, reason=reason, status=STATUS[End.FAILED])
+    return replace(outcome, end=End.PASSED) if system.spec.run.expect else outcome
 
 
 def totals(system: System) -> list[tuple[str, str]]:

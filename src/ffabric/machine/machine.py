@@ -33,7 +33,7 @@ from ffabric.machine.host.interruption import RUNS
 if TYPE_CHECKING:
     from ffabric.machine.bus import Bus
     from ffabric.machine.choices import Choices
-    from ffabric.machine.clock import Clock
+    from ffabric.machine.clock import Clock, Event
     from ffabric.machine.context import Context
     from ffabric.machine.engines.runner import Runner
     from ffabric.machine.gic import Gic
@@ -116,6 +116,7 @@ class Machine:
         self._running = False
         self._executing: Runner | None = None
         self._posted: list[Callable[[], object]] = []
+        self._end: Event | None = None
         self.tracer: Tracer | None = None
         self._attached = 0
         """How often a tracer has come or gone: the mark of calls that the present one has heard."""
@@ -256,6 +257,14 @@ class Machine:
         """End the run after the present exit."""
         self.stopping = True
 
+    def end_at(self, deadline: int, action: Callable[[], object]) -> None:
+        """Call ``action``, which is to stop the run, when the clock is at ``deadline`` (ns).
+
+        Unlike an event of the clock it is nothing to wait for: a run in which nothing else is due
+        ends before.
+        """
+        self._end = self.clock.at(deadline, action)
+
     def post(self, action: Callable[[], object]) -> None:
         """Do ``action`` when no engine executes: now, or after the exit that is being handled.
 
@@ -330,6 +339,8 @@ class Machine:
         """
         if not self.interrupts_changed:
             deadline = self.clock.next_deadline()
+            if self._end is not None and self.clock.events == (self._end,):
+                deadline = None
             left = None if deadline is None else max(0, deadline - self.clock.now)
             if self.outside:
                 left = self.outside.wait(left)

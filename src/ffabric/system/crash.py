@@ -16,14 +16,17 @@ class PartitionCrashed(RuntimeError):  # noqa: N818 - what happened
     """A partition crashed, and the system stops then (``stop_on_crash``).
 
     `name` is the partition's, `reason` is why in a line, `where` in which file and line, if it is a
-    partition in Python. What its code raised is the exception's cause, with the traceback from that
-    code on.
+    partition in Python. `wedged`: it computed and made no call any more. What its code raised is
+    the exception's cause, with the traceback from that code on.
     """
 
     __module__ = "ffabric.testing"
 
-    def __init__(self, name: str, reason: str, cause: BaseException | None = None) -> None:
+    def __init__(
+        self, name: str, reason: str, cause: BaseException | None = None, *, wedged: bool = False
+    ) -> None:
         self.name = name
+        self.wedged = wedged
         self.reason = reason
         self.where: str = ""
         if cause is not None:

@@ -166,11 +166,20 @@ class GicSpec(msgspec.Struct, frozen=True):
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """When a run ends by itself: at a crash, after so many events, at a text on any console."""
+    """When a run ends by itself: at a crash, after so many events, at a text on any console.
+
+    `expect` are texts that consoles must print, `fail_on` such as must not be printed. `time_limit`
+    is virtual, in nanoseconds. An image is wedged that executes `wedged_after` instructions without
+    a call (0: none ever is).
+    """
 
     stop_on_crash: bool = True
     max_events: int | None = None
     stop_on: str = ""
+    expect: tuple[str, ...] = ()
+    fail_on: tuple[str, ...] = ()
+    time_limit: int | None = None
+    wedged_after: int = 10**10
 
 
 class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):

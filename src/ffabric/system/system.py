@@ -13,7 +13,7 @@ from ffabric.firmware.state.endpoints import vm_of
 from ffabric.firmware.state.events import Console
 from ffabric.firmware.state.rules import show
 from ffabric.machine.engines.driven import DrivenRunner
-from ffabric.machine.engines.python import PythonRunner
+from ffabric.machine.engines.python import PythonRunner, Spinning
 from ffabric.machine.machine import Machine, Stalled
 from ffabric.machine.pages import NoPages
 from ffabric.system.booting.cpu_registers import CpuRegisters
@@ -21,6 +21,7 @@ from ffabric.system.booting.creation import create_spec
 from ffabric.system.booting.engines import CONDUITS, access_for, make_unicorn
 from ffabric.system.copying import copy_of
 from ffabric.system.crash import PartitionCrashed
+from ffabric.system.ending import Cause, Verdict
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import RAM, PartitionDraft, PartitionSpec, SystemSpec
 from ffabric.system.vcpu import Buffers, Peer, Ram, Refusal, Software, Vcpu
@@ -143,12 +144,18 @@ class System:
         self.deaths: list[PartitionCrashed] = []
         """Every partition that crashed."""
         self.stop_reason = ""
-        """Why the run was stopped, if a console or a watchdog stopped it."""
+        """Why the run was stopped, if a console, a watchdog or the time stopped it."""
+        self.stop_cause: Cause | None = None
+        """The same as one of those that there are."""
+        self.verdict = Verdict(spec.run)
         self.closed = False
         self._builder = builder
         self.last_refusals: dict[int, tuple[int, Refused]] = {}
         """By PE: the number of the exit that a rule has refused last, and the refusal."""
         self.machine.exit_limit = spec.run.max_events
+        if spec.run.time_limit is not None:
+            limit = f"the time limit of {spec.run.time_limit / 1e9:g} s of virtual time is reached"
+            self.machine.end_at(spec.run.time_limit, lambda: self.stop(Cause.TIME, limit))
         for manager in firmware.managers:
             manager.on_line = self.on_line
             manager.on_death = self.on_death
@@ -160,9 +167,8 @@ class System:
         """A console has printed ``line``."""
         for listener in self.listeners:
             listener(name, line)
-        stop_on = self.spec.run.stop_on
-        if stop_on and stop_on in line:
-            self._stop(f"{name} has printed {stop_on!r}")
+        if ends := self.verdict.heard(name, line):
+            self.stop(*ends)
 
     def printed(self, name: str, line: str) -> None:
         """A console that the firmware knows nothing of has printed ``line``: a device's, QEMU's."""
@@ -190,10 +196,12 @@ class System:
     def on_reset(self, name: str) -> None:
         """A watchdog wants the system reset."""
         self.printed(name, "the watchdog resets the system")
-        self._stop(f"the watchdog {name} resets the system")
+        self.stop(Cause.RESET, f"the watchdog {name} resets the system")
 
-    def _stop(self, reason: str) -> None:
-        self.stop_reason = reason
+    def stop(self, cause: Cause, reason: str) -> None:
+        """End the run after the present exit; the first cause counts."""
+        if self.stop_cause is None:
+            self.stop_cause, self.stop_reason = cause, reason
         self.machine.stop()
 
     def on_refused(self, pe: PE, refusal: Refused) -> None:
@@ -214,7 +222,11 @@ class System:
 
     def on_death(self, partition: Partition) -> None:
         """A partition has crashed: the system goes on or stops, as described."""
-        crash = PartitionCrashed(partition.name, partition.fate, _raised_by(partition))
+        raised = _raised_by(partition)
+        wedged = isinstance(raised, Spinning) or any(
+            getattr(ctx.runner, "wedged", False) for ctx in partition.contexts
+        )
+        crash = PartitionCrashed(partition.name, partition.fate, raised, wedged=wedged)
         self.deaths.append(crash)
         if self.spec.run.stop_on_crash and self.failure is None:
             self.failure = crash

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.system.system import Endpoint, System
 
+_WITHOUT_END = (State.STARTING, State.BLOCKED, State.PREEMPTED)
 _INTERRUPT = "waiting for an interrupt (WFI)"
 
 
@@ -28,12 +29,14 @@ class Wait(msgspec.Struct, frozen=True):
     """What some execution contexts wait for.
 
     `who` is a partition if all its contexts wait for it, else a list of contexts ("sp1.0, sp1.3").
-    `stuck`: it is an SP in its initialisation, so that the system has not even booted.
+    `stuck`: it is an SP in its initialisation, so that the system has not even booted. `hangs`:
+    what it waits for is an answer, or cycles, which will never come.
     """
 
     who: str
     what: str
     stuck: bool = False
+    hangs: bool = False
 
     def __str__(self) -> str:
         return f"{self.who}: {self.what}"
@@ -60,6 +63,7 @@ def _of(system: System, endpoint: Endpoint) -> list[Wait]:
             endpoint.name if len(contexts) == 1 else ", ".join(ctx.name for ctx in same),
             what,
             stuck=any(ctx.model is Model.SP_INIT and not _driven(ctx) for ctx in same),
+            hangs=any(ctx.state in _WITHOUT_END for ctx in same),
         )
         for what, same in contexts.items()
     ]

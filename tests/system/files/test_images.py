@@ -6,33 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elf_files import elf
 from ffabric.abi.errors import DecodeError
 from ffabric.system.files.images import Image, ImagePart, parse_image
+from ffabric.system.files.symbols import Segment, Symbols
 
 RAW = b"\x14\x00\x00\x14" + bytes(12)
-
-
-def elf(
-    *segments: tuple[int, int, bytes, int],
-    kind: int = 2,
-    entry: int = 0x8000_0010,
-    machine: int = 183,
-    phentsize: int = 56,
-) -> bytes:
-    """An ELF file of (vaddr, paddr, content, memsz) segments."""
-    offset = 64 + 56 * len(segments)
-    headers, body = b"", b""
-    for vaddr, paddr, content, memsz in segments:
-        headers += struct.pack(
-            "<IIQQQQQQ", 1, 5, offset + len(body), vaddr, paddr, len(content), memsz, 0x1000
-        )
-        body += content
-    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header = struct.pack(
-        "<16sHHIQQQIHHHHHH",
-        ident, kind, machine, 1, entry, 64, 0, 0, 64, phentsize, len(segments), 0, 0, 0,
-    )  # fmt: skip
-    return header + headers + body
 
 
 TEXT = (0x8000_0000, 0x8000_0000, bytes(range(64)), 64)
@@ -147,3 +126,60 @@ def test_segments_do_not_overlap_in_memory() -> None:
     assert len(parse_image(elf(TEXT, behind)).parts) == 2
     with pytest.raises(DecodeError, match="it overlaps another segment"):
         parse_image(elf(TEXT, (0x8000_0040, 0x8000_003F, b"data", 64)))
+
+
+def test_a_dynamically_linked_program_is_refused_by_the_name_of_its_interpreter() -> None:
+    with pytest.raises(DecodeError, match=r"PT_INTERP") as refused:
+        parse_image(elf(TEXT, interpreter=b"/lib/ld-linux-aarch64.so.1\0"))
+    assert "/lib/ld-linux-aarch64.so.1" in str(refused.value)
+
+
+@pytest.mark.parametrize("entry", [0x8000_0001, 0x8000_0002, 0x8000_0013])
+def test_an_entry_between_two_instructions_is_refused(entry: int) -> None:
+    with pytest.raises(DecodeError, match="multiples of 4"):
+        parse_image(elf(TEXT, entry=entry))
+    with pytest.raises(DecodeError, match="multiples of 4"):
+        parse_image(RAW).entered(entry & 3)
+
+
+SYMBOLS = {"start": (0x8000_0000, 16), "main": (0x8000_0010, 0), "data": (0x8000_1000, 4)}
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        (0x7FFF_FFFF, ""),
+        (0x8000_0000, "start"),
+        (0x8000_000C, "start+0xc"),
+        (0x8000_0010, "main"),
+        (0x8000_003C, "main+0x2c"),
+        (0x8000_0040, ""),
+        (0x8000_1003, "data+0x3"),
+        (0x8000_1004, ""),
+    ],
+)
+def test_an_address_has_the_symbol_that_it_lies_in(address: int, name: str) -> None:
+    symbols = parse_image(elf(TEXT, BSS, symbols=SYMBOLS)).symbols
+    assert symbols is not None
+    assert symbols.at(address) == name
+    assert symbols.at_offset(address - 0x8000_0000) == name
+
+
+def test_symbols_move_with_their_image() -> None:
+    image = parse_image(elf((0, 0, RAW, 16), kind=3, entry=8, symbols={"main": (8, 4)}))
+    symbols = image.moved(0x4000).symbols
+    assert symbols is not None
+    assert symbols.at_offset(0x4008) == "main"
+    assert symbols.at_offset(0x0008) == ""
+
+
+def test_a_stripped_file_has_no_symbols_nor_has_one_with_a_broken_table() -> None:
+    assert parse_image(elf(TEXT)).symbols is None
+    whole = elf(TEXT, symbols=SYMBOLS)
+    assert parse_image(whole[:-1]).symbols is None
+
+
+@given(st.binary(max_size=300), st.binary(max_size=50))
+def test_any_symbol_table_is_read(table: bytes, strings: bytes) -> None:
+    symbols = Symbols(table, strings, [Segment(0, 0, 1 << 64)])
+    assert isinstance(symbols.at(0x1000), str)

@@ -201,7 +201,8 @@ class Dispatcher:
         elif exit_ in (exits.HVC, exits.SVC):
             ctx.x[0] = UNKNOWN
         elif exit_ == exits.IDLE:
-            return self._died(pe, ctx, "waits for an interrupt for ever, as after a panic")
+            why = ctx.located("waits for an interrupt for ever, as after a panic")
+            return self._died(pe, ctx, why)
         elif exit_ == exits.CRASH:
             return self._died(pe, ctx, ctx.crash)
         elif exit_ == exits.ABORT:

@@ -195,7 +195,7 @@ def _abort(spmc: Spmc, pe: PE, ctx: ExecutionContext) -> Next:
     fault = ctx.fault
     assert fault is not None
     if ctx.partition.el == 0:
-        return cycles.abort(spmc, pe, ctx, f"{fault.kind} abort at {fault.ipa:#x}")
+        return cycles.abort(spmc, pe, ctx, ctx.located(f"{fault.kind} abort at {fault.ipa:#x}"))
     assert ctx.runner is not None
     ctx.runner.inject_abort(fault.syndrome, fault.va)
     return ctx

@@ -50,6 +50,11 @@ class ExecutionContext(ChainedContext):
         self.virq = VirtualInterrupts()
         self.attention = False
 
+    def located(self, what: str) -> str:
+        """``what`` has happened to it, and where, if its engine can tell."""
+        where = "" if self.runner is None else self.runner.where()
+        return f"{what}: {where}" if where else what
+
 
 Next = ExecutionContext | None
 """The context that a PE runs next; None: there is nothing for it to run."""

@@ -100,5 +100,9 @@ class DrivenRunner:
     def inject_abort(self, syndrome: int, far: int) -> None:
         """Aborts reach whoever drives as the exception its load or store raises."""
 
+    def where(self) -> str:
+        """Nothing executes."""
+        return ""
+
     def close(self) -> None:
         """Nothing to give back."""

@@ -180,6 +180,10 @@ class PythonRunner:
     def inject_abort(self, syndrome: int, far: int) -> None:
         """Aborts reach Python software as the exception its load or store raises."""
 
+    def where(self) -> str:
+        """See `Runner.where`: a traceback tells more of a program."""
+        return ""
+
     def close(self) -> None:
         """Drop the coroutines. What they raise in their last moments concerns nobody."""
         for coroutine in (self._vector, self._main):

@@ -78,5 +78,11 @@ class Runner(Protocol):
         corrected to the level the abort is taken from. `far` becomes FAR_EL1.
         """
 
+    def where(self) -> str:
+        """Where it is, in a line for people: PC, symbol and what its last exception was.
+
+        Empty if the engine knows no program counter.
+        """
+
     def close(self) -> None:
         """Give back what the engine holds. The runner cannot be used again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
@@ -13,7 +14,7 @@ from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
 from ffabric.system.booting.extras import MissingExtra
 from ffabric.system.description.python_target import resolve_program
-from ffabric.system.spec import TRUSTED_OS, PythonSource
+from ffabric.system.spec import TRUSTED_OS, ImageSource, PartitionSpec, PythonSource
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext
@@ -71,7 +72,23 @@ def _unicorn(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
         secure=secure,
         stage2=endpoint.partition.stage2,
         gic=not secure or endpoint.spec.kind == TRUSTED_OS,
+        name=ctx.name,
+        symbols=partial(_symbol, endpoint.spec),
     )
+
+
+def _symbol(spec: PartitionSpec, va: int, pa: int | None) -> str:
+    """What of its image a partition has at an address; nothing if the image does not say.
+
+    It may have moved itself: where its bytes are in memory counts, then where it was linked to.
+    """
+    symbols = spec.source.image.symbols if isinstance(spec.source, ImageSource) else None
+    if symbols is None:
+        return ""
+    for piece in spec.memory:
+        if pa is not None and piece.pa <= pa < piece.pa + piece.size:
+            return symbols.at_offset(piece.ipa + pa - piece.pa - spec.load_address)
+    return symbols.at(va)
 
 
 def make_unicorn(system: System) -> UnicornEngine:
@@ -87,6 +104,7 @@ def make_unicorn(system: System) -> UnicornEngine:
         clock=machine.clock,
         sysreg=system.cpu_registers.access,
         instruction_time=system.spec.instruction_time,
+        wedged_after=system.spec.run.wedged_after,
     )
 
 

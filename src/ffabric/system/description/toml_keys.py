@@ -12,11 +12,13 @@ from ffabric.system.manifest.keys import (
 )
 from ffabric.system.options.keys import Key, Table, schema
 from ffabric.system.options.kinds import (
+    DURATION,
     FLAG,
     PATH,
     PATHS,
     SIZE,
     TEXT,
+    TEXTS,
     U16,
     U32,
     U64,
@@ -182,6 +184,32 @@ RUN: tuple[Key, ...] = (
     Key("stop_on_crash", FLAG, "End the run when a partition crashes.", default="true"),
     Key("max_events", U64, "End the run after so many events."),
     Key("stop_on", TEXT, "End the run when a console prints this."),
+    Key(
+        "expect",
+        TEXTS,
+        "What consoles must print, in any order: the run has failed that ends without one of these."
+        " It has passed, and ends, when all have been printed, unless `stop_on` says when it ends.",
+        default="nothing",
+    ),
+    Key(
+        "fail_on",
+        TEXTS,
+        "The run has failed, and ends, when a console prints one of these.",
+        default="nothing",
+    ),
+    Key(
+        "time_limit",
+        DURATION,
+        "End the run at this virtual time: seconds, or text such as '500 ms'.",
+        default="none",
+    ),
+    Key(
+        "wedged_after",
+        U64,
+        "An image is wedged that executes so many instructions without a call (engine 'unicorn'; "
+        "0: none ever is). The end of a time slice and an interrupt are no calls.",
+        default="10000000000",
+    ),
 )
 """The table [run]."""
 

@@ -11,6 +11,7 @@ import struct
 import msgspec
 
 from ffabric.abi.errors import DecodeError
+from ffabric.system.files.symbols import Segment, Symbols, read_symbols
 
 ELF_MAGIC = b"\x7fELF"
 
@@ -19,8 +20,9 @@ _SEGMENT = struct.Struct("<IIQQQQQQ")
 _ELF64_LITTLE_ENDIAN = b"\x02\x01"
 _ET_EXEC, _ET_DYN = 2, 3
 _EM_AARCH64 = 183
-_PT_LOAD = 1
+_PT_LOAD, _PT_INTERP = 1, 3
 _MOST_HEADERS = 64
+_INSTRUCTION = 4
 
 
 class ImagePart(msgspec.Struct, frozen=True):
@@ -34,13 +36,15 @@ class ImagePart(msgspec.Struct, frozen=True):
 class Image(msgspec.Struct, frozen=True):
     """An image: its parts, where it is entered, counted as they are, and where it must be.
 
-    `base` is the address of offset 0 if the image was linked to one place, else None.
+    `base` is the address of offset 0 if the image was linked to one place, else None. `symbols` are
+    those of an ELF file that was not stripped.
     """
 
     parts: tuple[ImagePart, ...]
     entry: int
     base: int | None = None
     is_elf: bool = False
+    symbols: Symbols | None = None
 
     @property
     def end(self) -> int:
@@ -52,7 +56,8 @@ class Image(msgspec.Struct, frozen=True):
         if not offset or self.base is not None:
             return self
         parts = tuple(ImagePart(part.offset + offset, part.data, part.size) for part in self.parts)
-        return Image(parts, self.entry + offset, None, self.is_elf)
+        symbols = None if self.symbols is None else self.symbols.moved(offset)
+        return Image(parts, self.entry + offset, None, self.is_elf, symbols)
 
     def entered(self, offset: int | None) -> Image:
         """The same image entered elsewhere, as a manifest says; an ELF file knows better.
@@ -65,6 +70,10 @@ class Image(msgspec.Struct, frozen=True):
         if not part.offset <= offset < self.end:
             span = f"{part.offset:#x}-{self.end - 1:#x}"
             raise DecodeError("entrypoint-offset", None, offset, f"not in the image, {span}")
+        if offset % _INSTRUCTION:
+            raise DecodeError(
+                "entrypoint-offset", None, offset, "instructions are at multiples of 4"
+            )
         return Image(self.parts, offset, self.base)
 
 
@@ -98,6 +107,8 @@ def _parse_elf(data: bytes) -> Image:
     base = min((paddr for _, paddr, _, _ in loads), default=None)
     if base is None:
         raise DecodeError("elf.e_phnum", 56, phnum, "no segment to load")
+    if entry % _INSTRUCTION:
+        raise DecodeError("elf.e_entry", 24, entry, "instructions are at multiples of 4")
     base &= ~0xFFF
     entries = [
         paddr + entry - vaddr for vaddr, paddr, _, size in loads if 0 <= entry - vaddr < size
@@ -105,7 +116,14 @@ def _parse_elf(data: bytes) -> Image:
     if not entries:
         raise DecodeError("elf.e_entry", 24, entry, "the entry point is in no segment")
     parts = tuple(ImagePart(paddr - base, content, size) for _, paddr, content, size in loads)
-    return Image(parts, entries[0] - base, base if kind == _ET_EXEC else None, is_elf=True)
+    segments = [Segment(vaddr, paddr - base, size) for vaddr, paddr, _, size in loads]
+    return Image(
+        parts,
+        entries[0] - base,
+        base if kind == _ET_EXEC else None,
+        is_elf=True,
+        symbols=read_symbols(data, segments),
+    )
 
 
 def _segments(data: bytes, phoff: int, phnum: int) -> list[tuple[int, int, bytes, int]]:
@@ -115,6 +133,15 @@ def _segments(data: bytes, phoff: int, phnum: int) -> list[tuple[int, int, bytes
     for index in range(phnum):
         at = phoff + index * _SEGMENT.size
         tag, _, offset, vaddr, paddr, filesz, memsz, _ = _SEGMENT.unpack_from(data, at)
+        if tag == _PT_INTERP:
+            interpreter = data[offset : offset + min(filesz, 64)].rstrip(b"\0")
+            raise DecodeError(
+                f"elf.segment[{index}]",
+                at,
+                interpreter.decode("ascii", "backslashreplace"),
+                "a program of an operating system: it is linked dynamically (PT_INTERP), and "
+                "nothing here would load its interpreter",
+            )
         if tag != _PT_LOAD or not memsz:
             continue
         if offset + filesz > len(data) or filesz > memsz or paddr + memsz > 1 << 48:

@@ -15,6 +15,9 @@ from ffabric.system.files.dtb import Node
 
 _UNITS = {"": 1, "k": 1 << 10, "ki": 1 << 10, "m": 1 << 20, "mi": 1 << 20, "g": 1 << 30,
           "gi": 1 << 30}  # fmt: skip
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*(ns|us|ms|s|min|h)", re.ASCII | re.IGNORECASE)
+_TIMES = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
+_LONGEST = 1e12
 _MOST = 4096
 """Entries of a list, in a property or in TOML."""
 _CELL = 0xFFFF_FFFF
@@ -58,6 +61,19 @@ def size_from_toml(value: object) -> int:
     if match is None:
         raise KindError(f"{value!r} is not a size such as 0x1000, 4096 or '2 MiB'")
     return int(match[1], 0) * _UNITS[match[2].lower()]
+
+
+def duration_from_toml(value: object) -> int:
+    """Nanoseconds: seconds as a number, or text such as "500 ms"; KindError for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        amount, unit = float(value), "s"
+    elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        amount, unit = float(match[1]), match[2].lower()
+    else:
+        raise KindError(f"{_shown(value)} is not a time such as 2.5 (seconds) or '500 ms'")
+    if not 0 < amount < _LONGEST:
+        raise KindError(f"{amount:g} {unit} is no time that a run may take")
+    return round(amount * _TIMES[unit])
 
 
 def uuid_from_words(words: Sequence[int]) -> UUID:
@@ -205,6 +221,13 @@ U16 = Kind("u16", Node.u32, number_from_toml, _cells, _NUMBER, 0xFFFF)
 U32 = Kind("u32", Node.u32, number_from_toml, _cells, _NUMBER, _CELL)
 U64 = Kind("u64", Node.u64, number_from_toml, _wide, _NUMBER, 2**64 - 1)
 SIZE = Kind("size", Node.u64, size_from_toml, _wide, _NUMBER, 2**64 - 1)
+DURATION = Kind(
+    "duration",
+    _not_in_a_node,
+    duration_from_toml,
+    _not_written,
+    {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]},
+)
 FLAG = Kind(
     "flag",
     _flag_from_node,

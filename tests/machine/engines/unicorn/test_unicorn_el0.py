@@ -35,7 +35,8 @@ def test_what_only_el1_may_do_is_a_crash(board, answer, instruction):
     vcpu.step()
     vcpu.ctx.x[0] = answer
     assert vcpu.step()[0] == "CRASH"
-    assert f"syndrome 0x2000000, at {IPA + 0x1200 + 4 * instruction:#x}" in vcpu.ctx.crash
+    assert f"EL0, PC {IPA + 0x1200 + 4 * instruction:#x} (" in vcpu.ctx.crash
+    assert "ESR 0x2000000 (undefined instruction)" in vcpu.ctx.crash
 
 
 def test_interrupts_are_not_its_business(board):
@@ -58,4 +59,4 @@ def test_an_injected_abort_is_a_crash(board):
     vcpu.step()
     vcpu.runner.inject_abort(0x92000007, 0x1000)
     assert vcpu.step()[0] == "CRASH"
-    assert "syndrome 0x92000007" in vcpu.ctx.crash
+    assert "ESR 0x92000007 (data abort, translation fault), FAR 0x1000" in vcpu.ctx.crash

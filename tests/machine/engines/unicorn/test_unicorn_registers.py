@@ -4,7 +4,7 @@ import pytest
 from unicorn_board import IPA, Board
 
 from ffabric.machine.engines.runner import IRQ
-from ffabric.machine.engines.unicorn import native, sysregs
+from ffabric.machine.engines.unicorn import layout, native, sysregs
 
 IL = 1 << 25
 
@@ -204,16 +204,16 @@ def test_names_and_numbers():
 
 
 def test_the_layout_is_found_and_a_strange_unicorn_refused(monkeypatch):
-    found = native.layout()
-    assert native.layout() is found
+    found = layout.find()
+    assert layout.find() is found
     assert found.counter > 0
     assert found.exception > 0
-    monkeypatch.setattr(native, "_probe", lambda nops, limit: ({nops}, {0}))
-    native.layout.cache_clear()
+    monkeypatch.setattr(layout, "_run", lambda nops, limit: ({nops}, {0}))
+    layout.find.cache_clear()
     with pytest.raises(native.UnicornError, match="not as expected"):
-        native.layout()
+        layout.find()
     monkeypatch.undo()
-    assert native.layout() == found
+    assert layout.find() == found
 
 
 def test_a_refusal_of_unicorn_is_an_error(board):

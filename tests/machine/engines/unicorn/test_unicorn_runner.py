@@ -199,7 +199,8 @@ def test_an_error_of_unicorn_is_a_crash(board, monkeypatch):
     vcpu = board.vcpu(0)
     monkeypatch.setattr(vcpu.runner._emulator, "run", lambda *_: 21)
     assert vcpu.step()[0] == "CRASH"
-    assert f"error 21, at {IPA:#x}" in vcpu.ctx.crash
+    assert "Unicorn's error 21" in vcpu.ctx.crash
+    assert f"PC {IPA:#x}" in vcpu.ctx.crash
 
 
 def test_runs_are_equal(board):

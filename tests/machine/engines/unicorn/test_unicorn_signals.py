@@ -14,7 +14,7 @@ import pytest
 from unicorn import unicorn_const as uc
 from unicorn_board import IPA, NORMAL, Board
 
-from ffabric.machine.engines.unicorn import native
+from ffabric.machine.engines.unicorn import layout, native
 
 DEVICE = 0x0A00_0000
 
@@ -119,7 +119,7 @@ def test_the_search_for_unicorns_structures_is_interrupted_too(monkeypatch, sent
 
     monkeypatch.setattr(native.Emulator, "run", interrupted)
     with pytest.raises(Interrupted):
-        native._probe(3, 0x12345)
+        layout._run(3, 0x12345)
     assert sent == [1]
 
 

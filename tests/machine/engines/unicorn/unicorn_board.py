@@ -16,7 +16,7 @@ from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
 from ffabric.machine.stage2 import Stage2
 
-IMAGE = (Path(__file__).parents[3] / "images" / "engine.bin").read_bytes()
+IMAGES = Path(__file__).parents[3] / "images"
 
 SECURE_RAM = 0x8000_0000
 NORMAL_RAM = 0x9000_0000
@@ -32,7 +32,7 @@ Step = tuple[str, list[int]]
 class Board:
     """Memory, one partition at `IPA`, and an engine."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, image: str = "engine", **options: Any) -> None:
         self.memory = PhysicalMemory()
         self.memory.add("secure", SECURE_RAM, RAM_SIZE, secure=True)
         self.normal = self.memory.add("normal", NORMAL_RAM, RAM_SIZE, secure=False)
@@ -41,7 +41,8 @@ class Board:
         self.pool = PagePool(self.memory, TABLES, 64)
         self.stage2 = Stage2(self.memory, self.pool, vmid=1)
         self.stage2.map(IPA, NORMAL_RAM, WINDOW // 4096, NORMAL)
-        self.memory.write(NORMAL_RAM, IMAGE, secure=False)
+        code = (IMAGES / f"{image}.bin").read_bytes()
+        self.memory.write(NORMAL_RAM, code, secure=False)
         self.engine = UnicornEngine(memory=self.memory, bus=self.bus, clock=self.clock, **options)
 
     def vcpu(

@@ -107,7 +107,8 @@ class QemuRunner:
         else:
             kind = exits.CRASH
             syndrome, address, pc = block.crash
-            ctx.crash = f"exception to EL3, syndrome {syndrome:#x}, at {pc:#x}, FAR {address:#x}"
+            at = f"vCPU {ctx.name}, PC {pc:#x}, ESR {syndrome:#x}, FAR {address:#x}"
+            ctx.crash = f"exception to EL3: {at}"
         return trap(ctx, kind)
 
     def look(self) -> bool:
@@ -142,6 +143,10 @@ class QemuRunner:
 
     def inject_abort(self, syndrome: int, far: int) -> None:
         """The guest's translation is its own: it makes no stage-2 aborts."""
+
+    def where(self) -> str:
+        """See `Runner.where`: nobody can ask while it executes."""
+        return ""
 
     def close(self) -> None:
         """See `Runner.close`: the whole guest ends."""

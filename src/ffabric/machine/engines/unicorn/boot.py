@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from unicorn import arm64_const as arm
 
-from ffabric.machine.engines.unicorn import native
+from ffabric.machine.engines.unicorn import layout, native
 
 if TYPE_CHECKING:
     from ffabric.machine.memory import PhysicalMemory
@@ -54,7 +54,7 @@ def power_on(
 
     It sees all memory if stage 2 is there to decide, and else what its world may see.
     """
-    emulator = native.Emulator(model, native.layout())
+    emulator = native.Emulator(model, layout.find())
     for bank in memory.banks:
         if secure or stage2 is not None or not bank.secure:
             emulator.map_memory(bank.base, bank.size, addressof(c_char.from_buffer(bank.mapping)))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ffabric.machine.bus import Bus
     from ffabric.machine.clock import Clock
     from ffabric.machine.context import Context
+    from ffabric.machine.engines.unicorn.fault_report import Symbols
     from ffabric.machine.memory import PhysicalMemory
     from ffabric.machine.stage2 import Stage2
 
@@ -27,13 +28,17 @@ COUNTER_STEP = 1_000
 INSTRUCTION_TIME = 1
 """Virtual nanoseconds that an instruction takes, unless the engine is told otherwise."""
 
+WEDGED_AFTER = 10**10
+"""Instructions without a call, unless the engine is told otherwise: minutes of host time."""
+
 
 class UnicornEngine:
     """What the vCPUs of a machine share: memory, devices, time, and the handler of registers.
 
     `sysreg` answers for the registers of GIC (ICC_*, ICH_*) and generic timer (CNTP_*, CNTV_*, ...)
-    and may know others; without it they are undefined. `slice_` is in instructions, `counter_step`
-    and `instruction_time` in nanoseconds, `model` one of `native.MODELS`. Memory and
+    and may know others; without it they are undefined. A vCPU is wedged that has executed
+    `wedged_after` instructions without a call (0: none ever is). `slice_` is in instructions,
+    `counter_step` and `instruction_time` in nanoseconds, `model` one of `native.MODELS`. Memory and
     devices are those that are there when a vCPU starts.
     """
 
@@ -48,6 +53,7 @@ class UnicornEngine:
         counter_step: int = COUNTER_STEP,
         instruction_time: int = INSTRUCTION_TIME,
         model: str = "max",
+        wedged_after: int = WEDGED_AFTER,
     ) -> None:
         if model not in native.MODELS:
             raise ValueError(f"no processor {model!r}: Unicorn has {', '.join(native.MODELS)}")
@@ -64,6 +70,7 @@ class UnicornEngine:
         self.counter_step = counter_step
         self.instruction_time = instruction_time
         self.model = model
+        self.wedged_after = wedged_after
         self._siblings: list[Siblings] = []
 
     def runner(
@@ -74,12 +81,15 @@ class UnicornEngine:
         secure: bool,
         stage2: Stage2 | None = None,
         gic: bool = True,
+        name: str = "",
+        symbols: Symbols | None = None,
     ) -> UnicornRunner:
         """A vCPU that starts at exception level `level` (0, 1 or 2).
 
         At level 0 the partition has no EL1: its SVCs are exits, and only stage 2 translates. At
         level 2, a bare-metal normal world, there is no stage 2. `gic`: ID_AA64PFR0_EL1 reports a
-        GICv3 CPU interface.
+        GICv3 CPU interface. `name` is the vCPU's, `symbols` tells what is at an address; they are
+        for whoever reads why it crashed.
         """
         if level not in {0, 1, 2} or (level == 2 and stage2 is not None):
             raise ValueError(f"no vCPU at EL{level} with stage 2 {stage2}")
@@ -89,4 +99,13 @@ class UnicornEngine:
         else:
             siblings = Siblings(stage2)
             self._siblings.append(siblings)
-        return UnicornRunner(self, siblings, level=level, mpidr=mpidr, secure=secure, gic=gic)
+        return UnicornRunner(
+            self,
+            siblings,
+            level=level,
+            mpidr=mpidr,
+            secure=secure,
+            gic=gic,
+            name=name,
+            symbols=symbols,
+        )

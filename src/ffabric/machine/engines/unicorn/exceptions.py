@@ -46,9 +46,9 @@ _PSTATE_KEPT = 0xF << 28 | PSTATE_PAN | 1 << 24  # NZCV, PAN and DIT outlive an 
 _SCTLR_SPAN = 1 << 23
 
 _LEVELS = (1, 2)
-_ESR = {1: arm.UC_ARM64_REG_ESR_EL1, 2: arm.UC_ARM64_REG_ESR_EL2}
-_FAR = {1: arm.UC_ARM64_REG_FAR_EL1, 2: arm.UC_ARM64_REG_FAR_EL2}
-_ELR = {1: arm.UC_ARM64_REG_ELR_EL1, 2: arm.UC_ARM64_REG_ELR_EL2}
+ESR = {1: arm.UC_ARM64_REG_ESR_EL1, 2: arm.UC_ARM64_REG_ESR_EL2}
+FAR = {1: arm.UC_ARM64_REG_FAR_EL1, 2: arm.UC_ARM64_REG_FAR_EL2}
+ELR = {1: arm.UC_ARM64_REG_ELR_EL1, 2: arm.UC_ARM64_REG_ELR_EL2}
 _VBAR = {1: arm.UC_ARM64_REG_VBAR_EL1, 2: arm.UC_ARM64_REG_VBAR_EL2}
 _SP = (arm.UC_ARM64_REG_SP_EL0, arm.UC_ARM64_REG_SP_EL1, arm.UC_ARM64_REG_SP_EL2)
 _SPSR = {1: (3, 0, 4, 0, 0), 2: (3, 4, 4, 0, 0)}
@@ -71,8 +71,8 @@ class Exceptions:
                 arm.UC_ARM64_REG_SP,
                 _SP[level],
                 _VBAR[level],
-                _ESR[level],
-                _FAR[level],
+                ESR[level],
+                FAR[level],
                 _SCTLR[level],
             )
             for level in _LEVELS
@@ -83,9 +83,9 @@ class Exceptions:
                 handle,
                 arm.UC_ARM64_REG_SP_EL0,
                 arm.UC_ARM64_REG_SP,
-                _ESR[level],
-                _FAR[level],
-                _ELR[level],
+                ESR[level],
+                FAR[level],
+                ELR[level],
                 arm.UC_ARM64_REG_PSTATE,
                 arm.UC_ARM64_REG_PC,
                 _SPSR[level],

@@ -9,8 +9,8 @@ signals where a function begins, so that Ctrl-C and time-outs would get lost. `E
 such an exception in `Emulator.lost`, and ends.
 
 Unicorn exposes neither the syndrome of an exception nor how many instructions of a run have been
-executed. Both stand at fixed places of its own structures, which `layout` finds once per process by
-running probes whose answers are known, so that no offset is written down here.
+executed, nor the interrupt lines of its processor. All three stand at fixed places of its own
+structures, which `layout.find` finds once per process, so that no offset is written down here.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from typing import NamedTuple
 from unicorn import arm64_const as arm
 from unicorn import unicorn_const as uc
 from unicorn.unicorn_py3.unicorn import uclib
+
+from ffabric.abi.words import PAGE
 
 InterruptHook = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 """(engine, exception number, user)"""
@@ -69,16 +71,14 @@ UNMAPPED = {
 }
 """The results of `Emulator.run` that mean: nothing is at the physical address."""
 
+INTERRUPT_LINES = {"IRQ": 1 << 1, "FIQ": 1 << 4, "vIRQ": 1 << 6}
+"""The bits of `Emulator.interrupts`: QEMU's CPU_INTERRUPT_HARD, and its TGT_EXT_1 and 2."""
+
 EXCEPTION_SVC = 2  # QEMU's exception numbers, as an `InterruptHook` gets them
 
 _OF_A_HOOK = "ctypes callback function"  # in what Python says of an exception that it swallows
 _CODE_BUFFER = 64 << 20  # bytes for translated code: address space, paid for when used
 _CP_WORDS = 4  # 64-bit words of uc_arm64_cp_reg, the last of them the value
-_STRUCTURE = 4096  # bytes of uc_struct that are searched; it has more than twice as many
-_PROBE_PC = 0x1000
-_NOP = 0xD503201F
-_SVC = 0xD4000001  # | immediate << 5
-_EC_SVC64 = 0x15 << 26 | 1 << 25  # | immediate: the syndrome of an SVC
 
 _slow = ctypes.CDLL(uclib._name)  # lets other threads run meanwhile
 _fast = ctypes.PyDLL(uclib._name)
@@ -122,11 +122,15 @@ class Layout(NamedTuple):
     """Where Unicorn keeps what it does not expose.
 
     `counter`: byte offset in uc_struct of the instruction counter, with the limit behind it;
-    `exception`: byte offset in a saved context of syndrome, -, address (64 bits), target level.
+    `exception`: byte offset in a saved context of syndrome, -, address (64 bits), target level;
+    `processor`: byte offset in uc_struct of the pointer to the processor's structure;
+    `interrupts`: byte offset there of the word that holds its interrupt lines.
     """
 
     counter: int
     exception: int
+    processor: int
+    interrupts: int
 
 
 class Registers:
@@ -191,6 +195,11 @@ class Emulator:
     hook ends the run sooner. `executed` counts an instruction when it begins. `stop` ends the run
     from a hook; `close` frees the engine, while the memory stays with who mapped it. `lost` has
     the exceptions that no hook could handle, to be raised after the run.
+
+    `interrupts` are the lines of the processor, a bit each (`INTERRUPT_LINES`): while one is
+    raised, the processor takes the interrupt by itself where the architecture does, as HCR_EL2
+    and SCR_EL3 route it. It looks at them between two blocks of code, that is after every
+    exception, ERET, write to DAIF and ISB; not in the middle of a run of plain instructions.
     """
 
     def __init__(self, model: str, found: Layout) -> None:
@@ -202,9 +211,13 @@ class Emulator:
         self._control(uc.UC_CTL_TCG_BUFFER_SIZE, _CODE_BUFFER)
         self._control(uc.UC_CTL_UC_USE_EXITS, 1)  # and none is set: address 0 is like any other
         _check("uc_context_alloc", _fast.uc_context_alloc(self.handle, _ref(self._context)))
-        counter = _address(self.handle) + found.counter
+        self.address = _address(self.handle)
+        """The host address of its uc_struct."""
+        counter = self.address + found.counter
         self.executed = c_size_t.from_address(counter)
         self.limit = c_size_t.from_address(counter + ctypes.sizeof(c_size_t))
+        processor = c_void_p.from_address(self.address + found.processor).value or 0
+        self.interrupts = c_uint32.from_address(processor + found.interrupts)
         self._exception = (c_uint32 * 5).from_address(_address(self._context) + found.exception)
         self._value = c_uint64()
         self._value_at = ctypes.addressof(self._value)
@@ -249,6 +262,11 @@ class Emulator:
     def map_memory(self, base: int, size: int, host: int) -> None:
         """Map `size` bytes at host address `host` as RAM at physical address `base`."""
         _check(f"memory at {base:#x}", _map_ptr(self.handle, base, size, uc.UC_PROT_ALL, host))
+
+    def map_code(self, base: int, code: bytes) -> None:
+        """Map a page of RAM of its own at physical address `base`, which begins with `code`."""
+        _check("code", _mem_map(self.handle, base, PAGE, uc.UC_PROT_ALL))
+        _check("code", _mem_write(self.handle, base, code, len(code)))
 
     def map_device(self, base: int, size: int, read: object, write: object) -> None:
         """Call `read` (`MmioRead`) and `write` for accesses; their user argument is `base`."""
@@ -312,6 +330,11 @@ class Emulator:
         syndrome, _, low, high, target = self._exception
         return syndrome, high << 32 | low, target
 
+    def context(self) -> bytes:
+        """All that Unicorn saves of the processor's state."""
+        _context_save(self.handle, self._context)
+        return ctypes.string_at(_address(self._context), _context_size(self.handle))
+
     # Caches
 
     def flush_tlb(self) -> None:
@@ -344,48 +367,3 @@ def _address(pointer: c_void_p) -> int:
 def _check(what: str, error: int) -> None:
     if error:
         raise UnicornError(f"{what}: {_strerror(error).decode()}")
-
-
-@functools.cache
-def layout() -> Layout:
-    """Find the `Layout` of the Unicorn library at hand; UnicornError if it has another form."""
-    probes = [_probe(nops, limit) for nops, limit in ((3, 0x12345), (17, 0xABCDE))]
-    counters = set.intersection(*(counters for counters, _ in probes))
-    exceptions = set.intersection(*(exceptions for _, exceptions in probes))
-    if len(counters) != 1 or len(exceptions) != 1:
-        raise UnicornError(f"Unicorn's structures are not as expected: {counters}, {exceptions}")
-    return Layout(counters.pop(), exceptions.pop())
-
-
-def _probe(nops: int, limit: int) -> tuple[set[int], set[int]]:
-    """Run `nops` NOPs and an SVC: where the instruction count, and where its syndrome is found."""
-    code = struct.pack(f"<{nops + 1}I", *[_NOP] * nops, _SVC | nops << 5)
-    count = struct.pack("@2N", nops + 1, limit)
-    syndrome = struct.pack("<IIQI", _EC_SVC64 | nops, 0, 0, 1)
-    counters: set[int] = set()
-    exceptions: set[int] = set()
-    emulator = Emulator("max", Layout(0, 0))
-    handle = emulator.handle
-
-    def look(_engine: int, _number: int, _user: int) -> None:
-        _context_save(handle, emulator._context)
-        structure = ctypes.string_at(_address(handle), _STRUCTURE)
-        context = ctypes.string_at(_address(emulator._context), _context_size(handle))
-        counters.update(_places(structure, count))
-        exceptions.update(_places(context, syndrome))
-        emulator.stop()
-
-    try:
-        _check("probe", _mem_map(handle, _PROBE_PC, 0x1000, uc.UC_PROT_ALL))
-        _check("probe", _mem_write(handle, _PROBE_PC, code, len(code)))
-        emulator.hook(uc.UC_HOOK_INTR, InterruptHook(look))
-        _check("probe", emulator.run(_PROBE_PC, limit))
-        if emulator.lost:
-            raise emulator.lost[0]
-    finally:
-        emulator.close()
-    return counters, exceptions
-
-
-def _places(haystack: bytes, needle: bytes) -> set[int]:
-    return {n for n in range(0, len(haystack), 4) if haystack.startswith(needle, n)}

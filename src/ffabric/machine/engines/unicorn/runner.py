@@ -6,14 +6,17 @@ its instructions end in a hook.
     SMC, HVC; SVC without an EL1       -> the call exits
     stage-2 fault                      -> ABORT
     WFI (SCR_EL3.TWI traps it)         -> IDLE, unless an interrupt line is asserted
+    interrupt line asserted            -> taken by the emulator when the architecture takes it
     exception to the partition itself  -> taken here (`Exceptions`), execution goes on
     MRS, MSR of counters, timers, GIC  -> answered by `SystemRegisters`
     instruction budget, `kick`         -> SLICE
+    exceptions without end, wedged     -> CRASH (`endless`)
 
 A call that is answered at once never leaves the emulator. Everything else that changes where
-execution goes on (interrupts, injected aborts, dropping translated code) happens between two
-stretches of execution, in `_apply_pending`; a hook that needs it ends the stretch by lowering its
-instruction limit, which is exact.
+execution goes on (injected aborts, dropping translated code) happens between two stretches of
+execution, in `_apply_pending`. The hook of an instruction ends its stretch by lowering the
+instruction limit, which is exact. The hook of an exception stops the emulator: an instruction that
+cannot be fetched never begins, and no limit would end a row of such aborts.
 
 Time is what was executed: an instruction takes `instruction_time`, one nanosecond if nothing else
 is said, and reading a counter takes `counter_step` more, so that a loop on a counter ends soon. A
@@ -29,13 +32,18 @@ from unicorn import arm64_const as arm
 from unicorn import unicorn_const as uc
 
 from ffabric.machine import exits
-from ffabric.machine.engines.disassembly import instruction
 from ffabric.machine.engines.runner import DATA, FETCH, FIQ, IRQ, Fault, Trap
+from ffabric.machine.engines.unicorn import endless, native
 from ffabric.machine.engines.unicorn import exceptions as el
-from ffabric.machine.engines.unicorn import native
-from ffabric.machine.engines.unicorn.boot import HCR_EL2, HPFAR_EL2, power_on
+from ffabric.machine.engines.unicorn.boot import HPFAR_EL2, power_on
 from ffabric.machine.engines.unicorn.code import TranslatedCode
 from ffabric.machine.engines.unicorn.devices import Devices
+from ffabric.machine.engines.unicorn.fault_report import (
+    ExceptionState,
+    FaultReport,
+    Symbols,
+    exception,
+)
 from ffabric.machine.engines.unicorn.system import GENERAL, SystemRegisters
 
 if TYPE_CHECKING:
@@ -43,15 +51,12 @@ if TYPE_CHECKING:
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
     from ffabric.machine.stage2 import Stage2
 
-_MASKED_STRETCH = 500  # instructions after which a masked interrupt is looked at again
-_LOOP = 16  # exceptions in a row without one instruction between them: no vectors are there
-
 _SVC, _HVC, _SMC = 2, 11, 13  # QEMU's exception numbers
 
-_HCR_ROUTES = {FIQ: 1 << 27 | 1 << 3, IRQ: 1 << 27 | 1 << 4}  # TGE, FMO or IMO
-_MASKS = {FIQ: el.PSTATE_F, IRQ: el.PSTATE_I}
-_VECTORS = {FIQ: el.FIQ, IRQ: el.IRQ}
+_LINES = {IRQ: native.INTERRUPT_LINES["IRQ"], FIQ: native.INTERRUPT_LINES["FIQ"]}
 
+_SEEN = 4
+"""Places of a wedged vCPU that are told."""
 _X0_TO_X17 = struct.Struct("<18Q")
 
 
@@ -69,7 +74,11 @@ class Siblings:
 class UnicornRunner:
     """One vCPU: a `Runner`. Made by `UnicornEngine.runner`."""
 
+    wedged = False
+    """Whether it has crashed because it made no call any more."""
+
     _emulator: native.Emulator  # from the first `start` on
+    _report: FaultReport
     _exceptions: el.Exceptions
     _registers: SystemRegisters
     _x: native.Registers
@@ -85,6 +94,8 @@ class UnicornRunner:
         mpidr: int,
         secure: bool,
         gic: bool,
+        name: str = "",
+        symbols: Symbols | None = None,
     ) -> None:
         self.level = level
         self.mpidr = mpidr
@@ -97,6 +108,8 @@ class UnicornRunner:
         self._stage2 = siblings.stage2
         self._secure = secure
         self._gic = gic
+        self._name = name or f"{mpidr:#x}"
+        self._symbols = symbols
         self._calls = {_SVC: exits.SVC} if level == 0 else {_SMC: exits.SMC, _HVC: exits.HVC}
         self._started = False
         self._dead = f"{self} was never started"
@@ -126,6 +139,7 @@ class UnicornRunner:
         self._translated = TranslatedCode(emulator, engine.memory)
         self._x = native.Registers(emulator.handle, *GENERAL[:18])
         self._exceptions = el.Exceptions(emulator)
+        self._report = FaultReport(emulator, self._symbols)
         emulator.hook(uc.UC_HOOK_INTR, native.InterruptHook(self._intercept))
         self._registers = SystemRegisters(
             self, emulator, self._exceptions, self._clock, gic=self._gic
@@ -133,6 +147,7 @@ class UnicornRunner:
         emulator.write(arm.UC_ARM64_REG_X0, x0)
         emulator.write(arm.UC_ARM64_REG_PC, entry)
         self._dead = ""
+        self.wedged = False
         self._lines = 0
         self._abort: tuple[int, int] | None = None
         self._refused = False
@@ -140,7 +155,10 @@ class UnicornRunner:
         self._answer = False
         self._error: BaseException | None = None
         self._counted = 0
-        self._loop = (-1, 0)
+        self._excepted: ExceptionState | None = None
+        self._row = endless.Exceptions()
+        self._wedge = endless.Wedge(engine.wedged_after)
+        self._wedge.called_at = self.instructions
         self._generation = self._stage2.generation if self._stage2 else 0
         self._tlb = self._siblings.tlb
         self._code = self._siblings.code
@@ -153,6 +171,13 @@ class UnicornRunner:
             self._emulator.close()
             self._started = False
         self._dead = f"{self} is closed"
+
+    def where(self) -> str:
+        """See `Runner.where`."""
+        if not self._started:
+            return ""
+        pc, pstate = self._exceptions.pc_pstate()
+        return self._report.state(self._name, pc, pstate, self._excepted)
 
     def registers(self) -> dict[str, int]:
         """All general registers, sp, pc and pstate, for whoever wants to look at them."""
@@ -171,13 +196,13 @@ class UnicornRunner:
 
     def interrupt(self, kind: int, asserted: bool) -> None:
         """See `Runner.interrupt`. A partition without an EL1 takes no interrupts."""
-        bit = 1 << kind
-        if not asserted:
-            self._lines &= ~bit
-        elif self.level and not self._lines & bit:
-            self._lines |= bit
-            if self._inside:
-                self.end_within(0)
+        bit = _LINES[kind] if self.level else 0
+        raised = asserted and bit & ~self._lines
+        self._lines = self._lines | bit if asserted else self._lines & ~bit
+        if self._started:
+            self._emulator.interrupts.value = self._lines
+        if raised and self._inside:
+            self.end_within(0)
 
     def inject_abort(self, syndrome: int, far: int) -> None:
         """See `Runner.inject_abort`. What only a stage-2 syndrome says is cleared."""
@@ -218,6 +243,7 @@ class UnicornRunner:
         if self._answer:
             self._give_answer()
         self._kicked = self._fresh = False
+        self._excepted = None
         self._going = True
         self._slice_end = self.instructions + self._engine.slice
         while self._going:
@@ -246,21 +272,21 @@ class UnicornRunner:
         elif self._refused:
             self._refused = False
             self._deliver(el.IL, None, back=4)
+        if self._going and self.instructions - self._wedge.called_at >= self._wedge.limit:
+            self._look_if_wedged()
         if self._going and (self._kicked or self.instructions >= self._slice_end):
             self._kicked = False
             self._slice_end = self.instructions + self._engine.slice
             self._leave(exits.SLICE)
 
     def _budget(self) -> int:
-        budget = self._slice_end - self.instructions
+        budget = self._wedge.budget(self.instructions, self._slice_end)
         due = self._clock.next_deadline()
         if due is not None:
             if due <= self._clock.now:
                 self._clock.advance(0)
                 due = self._clock.next_deadline() or self._clock.now + budget
             budget = min(budget, self._instructions_until(due))
-        if self._lines:
-            budget = min(budget, _MASKED_STRETCH)
         return max(budget, 1)
 
     def _apply_pending(self) -> None:
@@ -272,9 +298,9 @@ class UnicornRunner:
             self._fresh = True
         if self._abort is not None:
             (syndrome, far), self._abort = self._abort, None
-            self._deliver(syndrome, far)
-        if self._lines:
-            self._take_interrupt()
+            fault = self._excepted
+            ipa = fault.ipa if fault is not None and fault.far == far else None
+            self._deliver(syndrome, far, ipa=ipa)
 
     def _sync_tlb(self) -> None:
         stage2 = self._stage2
@@ -284,20 +310,6 @@ class UnicornRunner:
         elif self._tlb != self._siblings.tlb:
             self._emulator.flush_tlb()
         self._tlb = self._siblings.tlb
-
-    def _take_interrupt(self) -> None:
-        _, pstate = self._exceptions.pc_pstate()
-        source = pstate >> 2 & 3
-        for kind in (FIQ, IRQ):
-            if not self._lines >> kind & 1:
-                continue
-            target = 1
-            if self.level == 2 and self._emulator.read_system(HCR_EL2) & _HCR_ROUTES[kind]:
-                target = 2
-            masked = pstate & _MASKS[kind] and target <= max(source, 1)
-            if source <= target and not masked:
-                self._exceptions.take(target, _VECTORS[kind])
-                return
 
     # Accounts. They are called from hooks, too.
 
@@ -373,10 +385,10 @@ class UnicornRunner:
             self._emulator.stop()
 
     def _go_on(self) -> None:
-        """Before execution goes on within a hook."""
+        """Before execution goes on within the hook of an exception."""
         self._sync_tlb()
-        if self._lines or self._abort is not None:
-            self.end_within(0)
+        if self._abort is not None or self._kicked:
+            self._emulator.stop()
         else:
             self.keep_deadline()
 
@@ -398,6 +410,7 @@ class UnicornRunner:
             ctx.x[:] = x.words.tolist()
             self._answer = True
             self._fresh = False
+            self._wedge.called_at = self.instructions
             if self._trap(ctx, exit_):
                 self._give_answer()
                 self._go_on()
@@ -429,6 +442,7 @@ class UnicornRunner:
     def _wait(self) -> None:
         pc, _ = self._exceptions.pc_pstate()
         self._emulator.write(arm.UC_ARM64_REG_PC, pc + 4)
+        self._row.ends()
         if not self._lines:
             self._leave(exits.IDLE)
 
@@ -444,9 +458,11 @@ class UnicornRunner:
         page = self._emulator.read_system(HPFAR_EL2) >> 4 << 12
         fetch = syndrome >> el.EC_SHIFT in el.FETCHES
         walk = bool(syndrome & el.ISS_WALK)
+        ipa = page if walk else page | va & 0xFFF
+        self._excepted = ExceptionState(self._exceptions.pc_pstate()[0], syndrome, va, ipa)
         self._context.fault = Fault(
             kind=FETCH if fetch else DATA,
-            ipa=page if walk else page | va & 0xFFF,
+            ipa=ipa,
             va=va,
             write=bool(syndrome & el.ISS_WRITE) and not fetch and not walk,
             syndrome=syndrome,
@@ -464,32 +480,48 @@ class UnicornRunner:
         self._deliver(kind << el.EC_SHIFT | el.IL | iss, 0)
 
     def _deliver(
-        self, syndrome: int, far: int | None, *, target: int | None = None, back: int = 0
+        self,
+        syndrome: int,
+        far: int | None,
+        *,
+        ipa: int | None = None,
+        target: int | None = None,
+        back: int = 0,
     ) -> None:
         """Take a synchronous exception to the partition itself; a crash if it has no EL1."""
         pc, pstate = self._exceptions.pc_pstate()
+        taken = ExceptionState(pc - back, syndrome, far, ipa)
         source = pstate >> 2 & 3
-        if self.level == 0:
-            self._crash(f"exception at EL0, syndrome {syndrome:#x}", pc - back)
-            return
-        at, times = self._loop
-        times = times + 1 if at == self.instructions else 1
-        self._loop = (self.instructions, times)
-        if times > _LOOP:
-            self._crash(f"exceptions without end, the last with syndrome {syndrome:#x}", pc)
-            return
         target = target or max(source, 1)
-        if syndrome >> el.EC_SHIFT in el.ABORTS:
-            same = el.EC_SAME_LEVEL if source == target else 0
-            syndrome = syndrome & ~el.EC_SAME_LEVEL | same
-        self._exceptions.take(target, el.SYNCHRONOUS, syndrome=syndrome, far=far, back=back)
+        if self.level == 0:
+            self._crash("an exception, and there is no EL1 to take it", taken)
+        elif self._row.unending(
+            taken, self.instructions, self._wedge.called_at, same_level=source == target
+        ):
+            first = self._row.first
+            at = f"PC {first.pc:#x}{self._report.symbol(first.pc)}"
+            self._crash(f"exceptions without end, the first at {at}, {exception(first)}", taken)
+        else:
+            if syndrome >> el.EC_SHIFT in el.ABORTS:
+                same = el.EC_SAME_LEVEL if source == target else 0
+                syndrome = syndrome & ~el.EC_SAME_LEVEL | same
+            self._exceptions.take(target, el.SYNCHRONOUS, syndrome=syndrome, far=far, back=back)
 
-    def _crash(self, why: str, pc: int | None = None) -> None:
-        if pc is None:
-            pc, _ = self._exceptions.pc_pstate()
-        word = self._emulator.instruction(pc)
-        what = "" if word is None else f": {instruction(word, pc)}"
-        self._dead = self._context.crash = f"{why}, at {pc:#x}{what}"
+    def _look_if_wedged(self) -> None:
+        pc, _ = self._exceptions.pc_pstate()
+        wedge = self._wedge
+        if wedge.sample(pc):
+            self.wedged = True
+            seen = ", ".join(
+                f"{at:#x}{self._report.symbol(at)} ({times}x)" for at, times in wedge.pcs()[:_SEEN]
+            )
+            self._crash(f"wedged: {wedge.limit} instructions without a call; seen at {seen}")
+
+    def _crash(self, why: str, taken: ExceptionState | None = None) -> None:
+        pc, pstate = self._exceptions.pc_pstate()
+        state = self._report.state(self._name, pc if taken is None else taken.pc, pstate, taken)
+        self._dead = self._context.crash = f"{why}: {state}"
+        self._excepted = taken
         self._x.read()
         self._context.x[:] = self._x.words.tolist()
         self._going = False
