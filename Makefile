@@ -4,6 +4,7 @@
 #   make demo-linux   Debian's Linux as the normal world, in QEMU
 #   make demo-xtest   OP-TEE's own tests in two Linux VMs at once, on one real OP-TEE
 #   make demo-vhost   a file system written through virtio-msg to qemu-storage-daemon
+#   make programs what tests compare with: programs of Debian's packages
 #   make test     the tests           (ARGS="-k share" to choose)
 #   make mutants  how many small mistakes in the firmware the tests notice   (SAMPLE=200 SEED=1)
 #   make mutants-kept   those that they have noticed and must notice again
@@ -20,7 +21,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-linux demo-xtest demo-vhost test mutants mutants-kept coverage bench docs lint format dist clean
+.PHONY: demo demo-linux demo-xtest demo-vhost programs test mutants mutants-kept coverage bench docs lint format dist clean
 
 demo: $(VENV)/.has-all
 	$(BIN)/ffabric demo $(ARGS)
@@ -37,25 +38,25 @@ demo-vhost: $(VENV)/.has-all
 	@bash tests/programs.sh 'qemu-storage-daemon:qemu-system-common qemu-utils' mke2fs:e2fsprogs
 	$(BIN)/ffabric vhost $(ARGS)
 
-test: $(VENV)/.has-all,test
+programs: $(VENV)/.has-all,test
 	@bash tests/programs.sh
+	@PYTHONPATH=tools $(BIN)/python -m daemons
+
+test: programs
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 # KEEP=N lets the list of kept mutants have N, killed ones of the sample.
 SAMPLE ?= 200
 SEED ?= 1
 KEEP ?= 0
-mutants: $(VENV)/.has-mutants
-	@bash tests/programs.sh
-	PYTHONPATH=tools $(BIN)/python -m mutants --sample $(SAMPLE) --seed $(SEED) --keep $(KEEP)
+mutants: programs $(VENV)/.has-measured
+	PYTHONPATH=tools $(BIN)/python -m mutants --sample $(SAMPLE) --seed $(SEED) --keep $(KEEP) $(ARGS)
 
-mutants-kept: $(VENV)/.has-all,test
-	@bash tests/programs.sh
+mutants-kept: programs
 	PYTHONPATH=tools $(BIN)/python -m mutants --kept
 
 # RAISE=1 writes the floors anew.
-coverage: $(VENV)/.has-coverage
-	@bash tests/programs.sh
+coverage: programs $(VENV)/.has-measured
 	PYTHONPATH=tools $(BIN)/python -m measured $(if $(RAISE),--raise) $(ARGS)
 
 bench: $(VENV)/.has-all

@@ -15,7 +15,7 @@ def ar(*members):
     return data
 
 
-def tar(files):
+def tar(files, mode=0o644):
     """A tar archive: path -> content, or the target of a symbolic link as a string."""
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w") as archive:
@@ -25,18 +25,18 @@ def tar(files):
                 member.type, member.linkname = tarfile.SYMTYPE, content
                 archive.addfile(member)
             else:
-                member.size = len(content)
+                member.size, member.mode = len(content), mode
                 archive.addfile(member, io.BytesIO(content))
     return whole.getvalue()
 
 
-def package(folder, name, files=None, depends="", architecture="arm64"):
+def package(folder, name, files=None, depends="", architecture="arm64", *, mode=0o644):
     """Write the package ``name``: its path."""
     fields = f"Package: {name}\nVersion: 1\nArchitecture: {architecture}\nDepends: {depends}\n"
     whole = ar(
         ("debian-binary", b"2.0\n"),
         ("control.tar.gz", gzip.compress(tar({"control": fields.encode()}))),
-        ("data.tar.xz", lzma.compress(tar(files or {}))),
+        ("data.tar.xz", lzma.compress(tar(files or {}, mode))),
     )
     path = folder / f"{name}_1_{architecture}.deb"
     path.write_bytes(whole)

@@ -33,8 +33,8 @@ Say = Callable[[str], object]
 class NoSuchPackage(PackageError):  # noqa: N818 - an answer
     """A package that is not there: its name, and where it was looked for."""
 
-    def __init__(self, name: str, where: str) -> None:
-        super().__init__(f"no package {name} for {ARCHITECTURE} in {where}")
+    def __init__(self, name: str, where: str, architecture: str = ARCHITECTURE) -> None:
+        super().__init__(f"no package {name} for {architecture} in {where}")
         self.name = name
 
 
@@ -83,8 +83,9 @@ class Folder:
 class Suite:
     """One suite of the machine's mirror, such as "stable-backports", by way of apt."""
 
-    def __init__(self, suite: str, cache: Path, say: Say) -> None:
+    def __init__(self, suite: str, cache: Path, say: Say, architecture: str = ARCHITECTURE) -> None:
         self.suite = suite
+        self.architecture = architecture
         self._say = say
         self._root = cache / "apt" / suite
         self._debs = cache / "packages"
@@ -97,7 +98,7 @@ class Suite:
         shown = self._apt("apt-cache", "show", "--no-all-versions", name, check=False)
         found = paragraphs(shown)
         if not found:
-            raise NoSuchPackage(name, self.suite)
+            raise NoSuchPackage(name, self.suite, self.architecture)
         return found[0]
 
     def get(self, name: str) -> Path:
@@ -127,7 +128,7 @@ class Suite:
         mirror, own = machine_mirror(self._root.parent / "machine", self._say)
         suite = own if self.suite == OWN_SUITE else self.suite
         trust = f" signed-by={KEYRING}" if KEYRING.is_file() else ""
-        line = f"deb [arch={ARCHITECTURE}{trust}] {mirror} {suite} main\n"
+        line = f"deb [arch={self.architecture}{trust}] {mirror} {suite} main\n"
         (self._root / "sources.list").write_text(line, encoding="utf-8")
         self._say(f"reading the list of packages of {suite}")
         self._retried("apt-get", "update")
@@ -144,8 +145,8 @@ class Suite:
             "Dir::Etc::sourceparts": "/dev/null",
             "Dir::Etc::preferences": "/dev/null",
             "Dir::Etc::preferencesparts": "/dev/null",
-            "APT::Architecture": ARCHITECTURE,
-            "APT::Architectures::": ARCHITECTURE,
+            "APT::Architecture": self.architecture,
+            "APT::Architectures::": self.architecture,
             "APT::Get::List-Cleanup": "0",
         }
         more = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from ffabric.machine.host import process
+from ffabric.machine.host.process import MissingProgram
 from ffabric.machine.host.vhost_user.daemon import LISTENING, SOCKET, Daemon
 from ffabric.machine.host.vhost_user.front_end import PATIENCE
 
@@ -22,12 +23,16 @@ class Program(Struct, frozen=True):
     name: str
     packages: str
     paths: tuple[str, ...] = ()
+    usual: bool = True
+    """Whether it may be in the usual places at all; if not, another program has its name there."""
 
     def find(self) -> str:
         """Its path; MissingProgram if there is none."""
         for path in self.paths:
             if Path(path).exists():
                 return path
+        if not self.usual:
+            raise MissingProgram(self.name, self.packages)
         return process.find(self.name, self.packages)
 
 
@@ -35,7 +40,9 @@ STORAGE: Final = Program("qemu-storage-daemon", "qemu-system-common qemu-utils")
 """In the first of these packages up to Debian 12, then in the second."""
 FILE_SYSTEM: Final = Program("virtiofsd", "virtiofsd", ("/usr/libexec/virtiofsd",))
 """In Rust, from Debian 13 on."""
-FILE_SYSTEM_C: Final = Program("virtiofsd", "qemu-system-common", ("/usr/lib/qemu/virtiofsd",))
+FILE_SYSTEM_C: Final = Program(
+    "virtiofsd", "qemu-system-common", ("/usr/lib/qemu/virtiofsd",), usual=False
+)
 """In C, up to Debian 12."""
 VSOCK: Final = Program("vhost-device-vsock", "vhost-device-vsock")
 
