@@ -3,6 +3,8 @@
 import ctypes
 
 import pytest
+import unicorn
+from unicorn import arm64_const as arm64
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.memory import PhysicalMemory
@@ -19,9 +21,6 @@ from ffabric.machine.stage2 import (
     XN,
     Stage2,
 )
-
-unicorn = pytest.importorskip("unicorn")
-arm64 = pytest.importorskip("unicorn.arm64_const")
 
 RAM = 0x8000_0000
 TABLES = 0xF000_0000

@@ -62,7 +62,6 @@ def of(events, name, *kinds):
 
 @pytest.mark.parametrize("seed", [None, 1, 2])
 def test_every_call_of_the_demonstration_is_answered_once(seed):
-    pytest.importorskip("unicorn")
     trace, _ = play_demo(seed)
     accounts = keep(map(read, trace.splitlines()))
 
@@ -114,7 +113,6 @@ def test_an_answer_has_the_registers_that_the_caller_goes_on_with():
 
 
 def test_an_image_that_spins_after_a_call_has_one_answer():
-    pytest.importorskip("unicorn")
     events = run(exits=30, vms=[vm("spins", image=code(*CALL, AGAIN))])
 
     assert of(events, "spins") == [Resume, Call, Return, *[Slice] * 29]
@@ -124,7 +122,6 @@ def test_an_image_that_spins_after_a_call_has_one_answer():
 
 
 def test_images_that_share_a_pe_are_resumed_not_answered():
-    pytest.importorskip("unicorn")
     spinning = [vm(name, image=code(*CALL, AGAIN), vcpus=1) for name in ("one", "two")]
     events = run(exits=30, vms=spinning, pes=1)
 
@@ -134,7 +131,6 @@ def test_images_that_share_a_pe_are_resumed_not_answered():
 
 
 def test_an_abort_is_no_answer():
-    pytest.importorskip("unicorn")
     events = run(exits=12, vms=[vm("stray", image=code(*CALL, *STRAY))])
 
     assert of(events, "stray", Call, Return, Abort)[:3] == [Call, Return, Abort]
@@ -149,7 +145,6 @@ def test_an_abort_is_no_answer():
 
 
 def test_an_abort_that_is_the_end_of_a_partition_is_no_answer():
-    pytest.importorskip("unicorn")
     events = run(
         sps=[sp("stray", image=code(*STRAY), exception_level=ExceptionLevel.S_EL0)], vms=["vm"]
     )

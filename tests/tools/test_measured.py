@@ -11,6 +11,7 @@ from measured import refusals
 from measured.__main__ import KNOWN
 from measured.floors import Share, below, shares, table
 from measured.passes import has_passed
+from measured.rules import Uncovered, differences, uncovered
 
 JUDGED = """
 def judged(x):
@@ -121,9 +122,6 @@ def test_what_is_below_its_floor_is_named_and_what_is_at_it_is_not():
     assert [line.split()[0] for line in table(found, floors)] == ["package", "abi", "lab"]
 
 
-coverage = pytest.importorskip("coverage", reason="only make coverage installs it")
-
-
 class Data:
     """What coverage.py has seen in one file."""
 
@@ -135,8 +133,6 @@ class Data:
 
 
 def test_rules_that_are_not_tried_both_ways_are_listed(tmp_path):
-    from measured.rules import Uncovered, differences, uncovered
-
     file = tmp_path / "judged.py"
     file.write_text(JUDGED)
     first, second, *rest = sorted(rule.id for rule in RULES)

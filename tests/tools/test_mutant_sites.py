@@ -1,9 +1,5 @@
 """Where mutants are made: wherever code that is executed can be wrong."""
 
-import pytest
-
-pytest.importorskip("cosmic_ray", reason="only make mutants installs it")
-
 from small_project import SOURCE
 
 from mutants.__main__ import FOLDERS, ROOT

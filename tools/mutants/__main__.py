@@ -24,10 +24,11 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=200, help="how many mutants")
     parser.add_argument("--seed", type=int, default=1, help="decides which")
     parser.add_argument("--keep", type=int, default=0, help="how many to keep in the list")
+    parser.add_argument("--processes", type=int, help="how many at a time; else one per CPU")
     options = parser.parse_args()
     if options.kept:
         return _run_kept()
-    return _run_sample(options.sample, options.seed, options.keep)
+    return _run_sample(options)
 
 
 def _run_kept() -> int:
@@ -43,26 +44,26 @@ def _run_kept() -> int:
     return 0
 
 
-def _run_sample(count: int, seed: int, keep: int) -> int:
+def _run_sample(options: argparse.Namespace) -> int:
     from mutants.reach import Reach  # noqa: PLC0415 - CI does without coverage.py,
     from mutants.sites import chosen  # noqa: PLC0415 - and without cosmic-ray
 
     STORE.mkdir(exist_ok=True)
-    mutants = chosen(ROOT, FOLDERS, count, seed)
-    print(f"{len(mutants)} mutants by seed {seed}", flush=True)
+    mutants = chosen(ROOT, FOLDERS, options.sample, options.seed)
+    print(f"{len(mutants)} mutants by seed {options.seed}", flush=True)
     tasks = [*sample.tasks(ROOT, mutants, Reach(ROOT, STORE, FOLDERS))]
     store = sample.Store(STORE / "results.jsonl")
     todo = [task for task in tasks if store.get(task) is None]
     if len(todo) < len(tasks):
         print(f"{len(tasks) - len(todo)} of them were run before", flush=True)
-    for number, result in enumerate(sample.run(ROOT, todo), 1):
+    for number, result in enumerate(sample.run(ROOT, todo, options.processes), 1):
         store.add(result)
         print(f"{number} of {len(todo)}: {result.verdict.value}: {result.mutant}", flush=True)
     results = [found for task in tasks if (found := store.get(task)) is not None]
     for line in table.lines(results, read_equivalent()):
         print(line)
-    if keep:
-        write_kept(kept.keep(ROOT, FOLDERS, read_kept(), results, keep))
+    if options.keep:
+        write_kept(kept.keep(ROOT, FOLDERS, read_kept(), results, options.keep))
         print(f"kept in {KEPT.relative_to(ROOT)}")
     return 0
 

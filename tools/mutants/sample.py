@@ -83,9 +83,9 @@ def tasks(root: Path, mutants: Iterable[Mutant], reach: Reach) -> Iterator[Task]
         )
 
 
-def run(root: Path, todo: Sequence[Task]) -> Iterator[Result]:
-    """Test mutants, on all processors."""
-    with closing(spread(partial(_run_one, root), todo)) as results:
+def run(root: Path, todo: Sequence[Task], processes: int | None = None) -> Iterator[Result]:
+    """Test mutants in so many ``processes`` (None: one per CPU)."""
+    with closing(spread(partial(_run_one, root), todo, processes)) as results:
         yield from results
 
 

@@ -18,8 +18,6 @@ from ffabric.lab.demo.vms import Alice, DemoFailed
 from ffabric.machine.choices import ReplayError
 from ffabric.machine.events import ContextEvent
 
-pytest.importorskip("unicorn")
-
 
 @pytest.fixture(scope="module")
 def first():
