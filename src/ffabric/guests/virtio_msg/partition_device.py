@@ -232,7 +232,7 @@ class DeviceSide(Partition):
     async def _clear_up(self, ffa: Ffa) -> None:
         """Take back what drivers that are gone have left, and offer their devices anew."""
         for connection in list(self._orphaned):
-            if await connection.forget(ffa):
+            if await connection.forget(ffa) and connection in self._orphaned:
                 self._orphaned.remove(connection)
                 for number in list(connection.ends):
                     connection.remove(number)

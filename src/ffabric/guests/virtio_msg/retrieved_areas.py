@@ -125,16 +125,17 @@ class RetrievedAreas:
             self.let_go(area.number)
 
     async def give_back(self, number: int, ffa: Ffa) -> bool:
-        """Relinquish an area that is leaving; False if somebody may still have it."""
+        """Relinquish an area that is leaving; False if somebody may still have it, or does so."""
         address = abi.address(number)
-        if any(device.holds(address) for device in self._devices()):
+        if number not in self.leaving or any(each.holds(address) for each in self._devices()):
             return False
+        area = self.leaving.pop(number)  # another handler may come here during the call
         try:
-            await ffa.relinquish(self.leaving[number].handle)
+            await ffa.relinquish(area.handle)
         except FfaError as error:
+            self.leaving.setdefault(number, area)
             await ffa.console_log(f"virtio-msg: area {number} is not relinquished: {error}\n")
             return False
-        del self.leaving[number]
         return True
 
 
