@@ -112,7 +112,7 @@ class Attention:
     async def receive(self, sender: int) -> bytes | None:
         """The first message of a sender that has not been taken; those of others are kept."""
         if self.rx_full:
-            self.rx_full: bool = False
+            self.rx_full = False
             try:
                 message = await self._ffa.receive()
             except DecodeError:
