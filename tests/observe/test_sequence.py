@@ -90,7 +90,7 @@ def test_memory_and_fates_are_notes():
         Share("vm", ((0x1000, 3), (0x9000, 1))),
         Share("normal-world", ((0x1000, 3),)),
         Retrieve("sp-1", ((0x1000, 0, 1),)),
-        Abort(0, "sp-1", 0, "data", 0x4, 0x8, True, 0x92000046),
+        Abort(0, "sp-1", 0, "data", 0x4, 0x8, True, 0x92000046, 0x40),
         Aborted("sp-1", "data abort at 0x4; #2"),
         Crash(0, "vm", 0, "stopped"),
         Aborted("vm", "stopped"),

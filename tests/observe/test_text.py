@@ -124,7 +124,7 @@ def test_a_refusal_shows_rule_values_and_section():
         (VmCreated(0, "heir", 2), "event", "* vm_created partition=heir endpoint=0x2"),
         (Preempt(0, "sp", 0, ""), "event", "sp.0           * preempt by="),
         (
-            Abort(0, "vm", 1, "data", 0x1004, 0x2004, True, 0x92000046),
+            Abort(0, "vm", 1, "data", 0x1004, 0x2004, True, 0x92000046, 0x40),
             "event",
             "vm.1           * abort fault=data ipa=0x1004 va=0x2004 write=True syndrome=0x92000046",
         ),

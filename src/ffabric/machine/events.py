@@ -116,6 +116,8 @@ class Abort(ContextEvent):
     """Whether it is a store."""
     syndrome: Word
     """ESR_EL2."""
+    pc: Word
+    """The address of the instruction (ELR_EL2)."""
 
 
 class Crash(ContextEvent):

@@ -67,10 +67,19 @@ class Firmware(Protocol):
         """
 
 
+class Outsider(Protocol):
+    """Who executes a context in another process."""
+
+    def withdraw(self) -> None:
+        """The PE is taken from it: it stops, and goes on when its context is scheduled again."""
+
+
 class PE:
     """A processing element: its number, its affinity and the context it runs."""
 
-    __slots__ = ("current", "deferred", "exit", "idle", "index", "mpidr", "on")
+    __slots__ = (
+        "current", "deferred", "exit", "idle", "index", "mpidr", "on", "outsider", "queue",
+    )  # fmt: skip
 
     def __init__(self, index: int, mpidr: int) -> None:
         self.index = index
@@ -82,6 +91,10 @@ class PE:
         """The number of its last exit among those of the machine."""
         self.deferred = False
         """What it runs does not take the interrupt that is pending."""
+        self.queue: Sequence[Context] = ()
+        """Contexts that wait for it: the list is its scheduler's."""
+        self.outsider: Outsider | None = None
+        """Who executes its context outside at the moment."""
 
     def __repr__(self) -> str:
         return f"<PE {self.index}>"
@@ -140,6 +153,9 @@ class Machine:
         tracer = self.tracer
         if tracer is not None and ctx is not None:
             self._goes_on(tracer, pe, ctx)
+        if pe.outsider is not None and ctx is not pe.current:
+            pe.outsider.withdraw()
+            pe.outsider = None
         pe.current = ctx
         pe.idle = False
         if pe.deferred:
@@ -364,6 +380,7 @@ def _abort(pe: PE, ctx: Context) -> Abort:
         va=fault.va,
         write=fault.write,
         syndrome=fault.syndrome,
+        pc=fault.pc,
     )
 
 

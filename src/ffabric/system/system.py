@@ -392,8 +392,9 @@ class System:
         return copy_of(self)
 
     def close(self) -> None:
-        """Stop every engine and give the memory back."""
+        """Stop every engine and give the memory back. Nobody hears of it."""
         self.closed = True
+        self.listeners.clear()
         for endpoint in self.endpoints.values():
             for ctx in endpoint.partition.contexts:
                 if ctx.runner is not None:

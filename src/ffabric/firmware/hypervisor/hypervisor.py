@@ -189,6 +189,8 @@ class Hypervisor(Manager):
         for gate in self.gates:
             gate.gate = monitor.from_normal
         self.cpus = [Cpu(gate) for gate in self.gates]
+        for pe, cpu in zip(machine.pes, self.cpus, strict=True):
+            pe.queue = cpu.ready
 
     def _remembers(self, vm: int) -> bool:
         """Whether anything is left of a VM that had the id ``vm``: the next would be taken for it.

@@ -38,7 +38,9 @@ RESPONSES = {
     fid.FFA_MSG_SEND_DIRECT_RESP_64: 3,
     fid.FFA_MSG_SEND_DIRECT_RESP2: 4,
 }
-FAULT = Fault(DATA, ipa=0x4_0000_0000, va=0x4_0000_0000, write=True, syndrome=0x9200_0046)
+FAULT = Fault(
+    DATA, ipa=0x4_0000_0000, va=0x4_0000_0000, write=True, syndrome=0x9200_0046, pc=0x4000_0000
+)
 """A store where stage 2 maps nothing."""
 
 

@@ -37,7 +37,7 @@ _SHARED: Final = MemoryRegion(
 """What it takes of the normal world's memory for messages, at a place that it was built with."""
 _BANKS: Final = (
     MemoryBank("secure", 0x0E00_0000, 64 << 20, secure=True),
-    MemoryBank("normal", 0x4000_0000, 256 << 20, secure=False),
+    MemoryBank("normal", 0x4010_0000, 255 << 20, secure=False),
 )
 
 

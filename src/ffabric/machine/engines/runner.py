@@ -43,7 +43,7 @@ class Fault(msgspec.Struct, frozen=True):
 
     `kind` is `FETCH` or `DATA`; `ipa` is the faulting intermediate physical address, exact to the
     byte; `va` the virtual address (FAR_EL2); `write` is True for a store; `syndrome` the ESR_EL2
-    value.
+    value; `pc` the address of the instruction (ELR_EL2).
     """
 
     kind: str
@@ -51,6 +51,7 @@ class Fault(msgspec.Struct, frozen=True):
     va: int
     write: bool
     syndrome: int
+    pc: int
 
 
 class Runner(Protocol):

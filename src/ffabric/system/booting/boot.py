@@ -58,6 +58,7 @@ from ffabric.machine.stage2 import (
     XN,
     Stage2,
 )
+from ffabric.machine.watched import WatchedStage2
 from ffabric.system.booting.devices import add_devices
 from ffabric.system.booting.devicetree import normal_world
 from ffabric.system.booting.engines import make_runner
@@ -66,8 +67,8 @@ from ffabric.system.layout.address_spaces import (
     WINDOW_IPA,
     WINDOW_PAGES,
     device_maps,
-    gic_maps,
     normal_world_maps,
+    vm_maps,
 )
 from ffabric.system.layout.machine import MAILBOXES
 from ffabric.system.layout.memory_map import DEVICETREE
@@ -77,7 +78,7 @@ from ffabric.system.manifest.manifest import (
     RegionAttributes,
     SriPolicy,
 )
-from ffabric.system.spec import ImageSource, MemoryMap, PartitionSpec, SystemSpec
+from ffabric.system.spec import QEMU, ImageSource, MemoryMap, PartitionSpec, SystemSpec
 from ffabric.system.system import Endpoint, System
 
 NORMAL_WORLD_PROPERTIES = (
@@ -227,16 +228,17 @@ class _Builder:
                 free.append((at, (bank.end - at) // PAGE))
         return free
 
-    def _stage2(self, pool: PagePool) -> Stage2:
+    def _stage2(self, pool: PagePool, kind: type[Stage2] = Stage2) -> Stage2:
         vmid = next(self.vmids, None)
-        return Stage2(self.memory, pool, vmid=vmid or self.free_vmids.popleft())
+        return kind(self.memory, pool, vmid=vmid or self.free_vmids.popleft())
 
     def add_partition(self, manager: Manager, spec: PartitionSpec, system: System) -> Endpoint:
         """Create the endpoint of ``spec`` under ``manager``, its memory laid out and loaded.
 
         Raises NoPages if there is no memory left for its translation tables; nothing is left then.
         """
-        stage2 = self._stage2(manager.pool)
+        watched = spec.engine == QEMU
+        stage2 = self._stage2(manager.pool, WatchedStage2 if watched else Stage2)
         partition = _sp(spec, stage2) if spec.secure else _vm(spec, stage2)
         try:
             self._lay_out(manager, spec, partition)
@@ -276,24 +278,33 @@ class _Builder:
             attributes = _device(secure=each.secure and spec.secure)
             stage2.map(each.ipa, each.pa, each.size // PAGE, attributes)
         if isinstance(manager, Hypervisor):
-            self._virtual_gic(manager, vm_of(partition), stage2)
+            self._virtual_gic(manager, spec, vm_of(partition), stage2)
         self._load(spec, partition)
         if spec.manifest_offset is not None:
             partition.boot_information = self._boot_information(spec)
 
-    def _virtual_gic(self, hypervisor: Hypervisor, vm: Vm, stage2: Stage2) -> None:
-        """A GIC of the VM's own, where the machine has its: the VM sees no other interrupts."""
+    def _virtual_gic(
+        self, hypervisor: Hypervisor, spec: PartitionSpec, vm: Vm, stage2: Stage2
+    ) -> None:
+        """A GIC of the VM's own, where the machine has its: the VM sees no other interrupts.
+
+        A VM that QEMU executes has that of QEMU's machine, and ours tells it what is pending.
+        """
         gic = Gic(self.spec.pes, self.spec.mpidrs)
         set_up(gic)
         vm.gic = gic
         gic.on_change = partial(virtual_interrupts_changed, hypervisor, vm)
+        if spec.engine == QEMU:
+            for each in vm_maps(spec, self.spec.gic, self.spec.pes):
+                stage2.map(each.ipa, each.pa, each.size // PAGE, _device(secure=False))
+            return
         base = VIRTUAL_GICS + stage2.vmid * (DISTRIBUTOR_SIZE + REDISTRIBUTOR_SIZE * self.spec.pes)
         frames: tuple[Device, ...] = (
             gic.distributor_frame(secure=False),
             gic.redistributor_frame(secure=False),
         )
         self.virtual_gics[vm] = []
-        for each, frame in zip(gic_maps(self.spec.gic, self.spec.pes), frames, strict=True):
+        for each, frame in zip(vm_maps(spec, self.spec.gic, self.spec.pes), frames, strict=True):
             self.virtual_gics[vm].append(self.bus.add(base, each.size, frame, secure=False))
             stage2.map(each.ipa, base, each.size // PAGE, _device(secure=False))
             base += each.size

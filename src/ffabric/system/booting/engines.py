@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa.status import Status
 from ffabric.machine import exits
 from ffabric.machine.access import GuestAccess, NoTranslation
 from ffabric.machine.engines.driven import DrivenRunner
@@ -18,7 +17,6 @@ from ffabric.system.spec import TRUSTED_OS, ImageSource, PartitionSpec, PythonSo
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext
-    from ffabric.machine.engines.qemu.engine import QemuGuest
     from ffabric.machine.engines.runner import Runner
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
     from ffabric.system.system import Endpoint, System
@@ -109,49 +107,11 @@ def make_unicorn(system: System) -> UnicornEngine:
 
 
 def _qemu(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
-    machine = endpoint.system.machine
+    from ffabric.system.booting.qemu import make_guest  # noqa: PLC0415 - not on every system
+
     if endpoint.guest is None:
-        trusted_os = endpoint.spec.kind == TRUSTED_OS
-        endpoint.guest = _qemu_trusted_os(endpoint) if trusted_os else _qemu_vm(endpoint)
-        endpoint.console = endpoint.guest
-    return endpoint.guest.runner(ctx, endpoint.partition.gic or machine.gic)
-
-
-def _qemu_vm(endpoint: Endpoint) -> QemuGuest:
-    from ffabric.machine.engines.qemu.engine import QemuGuest  # noqa: PLC0415 - not on every system
-    from ffabric.machine.engines.qemu.process import Piece  # noqa: PLC0415
-
-    machine, spec = endpoint.system.machine, endpoint.spec
-    bank = machine.memory.bank_at(spec.memory[0].pa)
-    assert bank is not None
-    return QemuGuest(
-        machine,
-        spec.name,
-        [Piece(bank.fd, bank.size)],
-        cpus=len(endpoint.partition.contexts),
-        on_line=lambda line: endpoint.system.printed(spec.name, line),
-        gone=(fid.FFA_ERROR, 0, Status.ABORTED.register),
-        el2=spec.el == 2,
-    )
-
-
-def _qemu_trusted_os(endpoint: Endpoint) -> QemuGuest:
-    from ffabric.machine.engines.qemu.process import Image  # noqa: PLC0415 - not on every system
-    from ffabric.machine.engines.qemu.trusted_os import QemuTrustedOs, pieces  # noqa: PLC0415
-
-    machine, spec = endpoint.system.machine, endpoint.spec
-    ram = spec.memory[0]
-    data = machine.memory.read(ram.pa, ram.size, secure=True).rstrip(b"\0")
-    trusted_os = QemuTrustedOs(
-        machine,
-        spec.name,
-        pieces(bank for bank in machine.memory.banks if not bank.secure),
-        cpus=len(endpoint.partition.contexts),
-        on_line=lambda line: endpoint.system.printed(spec.name, line),
-        image=Image(ram.pa, data),
-    )
-    trusted_os.notification = endpoint.system.spec.notification_interrupt
-    return trusted_os
+        endpoint.guest = endpoint.console = make_guest(endpoint)
+    return endpoint.guest.runner(ctx, endpoint.partition.gic or endpoint.system.machine.gic)
 
 
 def access_for(endpoint: Endpoint) -> GuestAccess:

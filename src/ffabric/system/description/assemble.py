@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ffabric.abi.ffa.version import VERSIONS, format_version
 from ffabric.machine.limits import IPA_END, PA_END
@@ -12,8 +12,8 @@ from ffabric.system.layout.address_spaces import (
     check_address_space,
     check_device_regions,
     device_maps,
-    gic_maps,
     normal_world_maps,
+    vm_maps,
 )
 from ffabric.system.layout.machine import (
     MAILBOXES,
@@ -27,11 +27,13 @@ from ffabric.system.layout.qemu import check_layout, is_trusted_os
 from ffabric.system.layout.sharing import check_boot_order, check_interrupts
 from ffabric.system.options.problems import Problems, SystemErrors
 from ffabric.system.spec import (
+    QEMU,
     SP,
     TRUSTED_OS,
     VM,
     FirmwareSpec,
     MemoryMap,
+    PartitionSpec,
     SystemDraft,
     SystemSpec,
 )
@@ -66,7 +68,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     places.take_floating(partitions)
     specs = [places.place(partition, ids[partition.name]) for partition in partitions]
     for partition, spec in zip(partitions, specs, strict=True):
-        if is_trusted_os(partition):
+        if is_trusted_os(partition) or (partition.engine == QEMU and draft.with_hypervisor):
             check_layout(partition, spec, places.space.banks, problems)
     check_boot_order(partitions, problems)
     check_interrupts(partitions, problems)
@@ -85,11 +87,12 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         check_address_space(each, draft.gic, len(mpidrs), problems, translated=translated)
     check_device_regions(placed, registers, places.space, problems)
     if not problems.errors:
-        virtual_gic = [*gic_maps(draft.gic, len(mpidrs))]
         normal_world = [*normal_world_maps(places.space.banks)]
-        check_tables(spmc, [normal_world, *_maps(placed, SP, [])], problems)
+        check_tables(spmc, [normal_world, *(maps for _, maps in _maps(placed, SP))], problems)
         if hypervisor is not None:
-            vms = _maps(placed, VM, virtual_gic)
+            vms = [
+                [*maps, *vm_maps(spec, draft.gic, len(mpidrs))] for spec, maps in _maps(placed, VM)
+            ]
             check_tables(hypervisor, vms, problems, besides=MAILBOXES)
     problems.check(SystemErrors)
     sps = [spec for spec in specs if spec.kind == SP]
@@ -112,7 +115,8 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     )
 
 
-def _maps(placed: Iterable[Placed], kind: str, more: list[MemoryMap]) -> list[list[MemoryMap]]:
-    """What each stage 2 of partitions of a kind maps when it boots."""
-    specs = [each.spec for each in placed if each.spec.kind == kind]
-    return [[*spec.memory, *device_maps(spec), *more] for spec in specs]
+def _maps(placed: Iterable[Placed], kind: str) -> Iterator[tuple[PartitionSpec, list[MemoryMap]]]:
+    """Partitions of a kind, and what the stage 2 of each maps when it boots for its description."""
+    for spec, _ in placed:
+        if spec.kind == kind:
+            yield spec, [*spec.memory, *device_maps(spec)]

@@ -14,11 +14,12 @@ from typing import NamedTuple
 from ffabric.abi.words import PAGE
 from ffabric.machine.gic import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE
 from ffabric.machine.limits import IPA_END, PA_END
+from ffabric.system.booting import kernel
 from ffabric.system.layout.machine import GIC, Frame
 from ffabric.system.layout.placement import Space
 from ffabric.system.manifest.manifest import DeviceRegion
 from ffabric.system.options.problems import Problems
-from ffabric.system.spec import RAM, VM, GicSpec, MemoryBank, MemoryMap, PartitionSpec
+from ffabric.system.spec import QEMU, RAM, VM, GicSpec, MemoryBank, MemoryMap, PartitionSpec
 
 WINDOW_IPA = 0x40_0000_0000
 WINDOW_PAGES = 1 << 16
@@ -57,13 +58,20 @@ def device_maps(spec: PartitionSpec) -> Iterator[MemoryMap]:
         yield MemoryMap(region.name, base, base, size, region.attributes)
 
 
-def gic_maps(gic: GicSpec, pes: int) -> Iterator[MemoryMap]:
-    """The frames of a VM's own GIC, which are where the machine has those of its GIC."""
-    for name, base, size in (
-        ("its GIC's distributor", gic.distributor, DISTRIBUTOR_SIZE),
-        ("its GIC's redistributors", gic.redistributors, pes * REDISTRIBUTOR_SIZE),
-    ):
-        yield MemoryMap(name, base, base, size)
+def vm_maps(spec: PartitionSpec, gic: GicSpec, pes: int) -> Iterator[MemoryMap]:
+    """What a VM has besides its memory and what its manifest says, each at its own address.
+
+    The frames of its GIC are where the machine has those of its GIC. A VM in QEMU has the GIC and
+    the console of QEMU's machine.
+    """
+    distributor = gic.distributor, DISTRIBUTOR_SIZE
+    redistributors = gic.redistributors, pes * REDISTRIBUTOR_SIZE
+    if spec.engine == QEMU:
+        distributor = kernel.DISTRIBUTOR
+        redistributors = kernel.REDISTRIBUTORS, spec.vcpus * kernel.REDISTRIBUTOR_SIZE
+        yield MemoryMap("its console", kernel.UART[0], *kernel.UART)
+    yield MemoryMap("its GIC's distributor", distributor[0], *distributor)
+    yield MemoryMap("its GIC's redistributors", redistributors[0], *redistributors)
 
 
 def normal_world_maps(banks: Iterable[MemoryBank]) -> Iterator[MemoryMap]:
@@ -89,7 +97,9 @@ def check_address_space(
     if not translated or (spec.kind != VM and spec.memory[0].ipa == spec.memory[0].pa):
         return  # its addresses are physical: what overlaps there has been noted
     if spec.kind == VM:
-        ranges += [_Range(each.ipa, each.ipa + each.size, each.name) for each in gic_maps(gic, pes)]
+        ranges += [
+            _Range(each.ipa, each.ipa + each.size, each.name) for each in vm_maps(spec, gic, pes)
+        ]
         ranges.append(_Range(WINDOW_IPA, WINDOW_IPA + WINDOW_PAGES * PAGE, _WINDOW))
     for first, second in _overlaps(ranges):
         mine, other = sorted((first, second), key=_weight)

@@ -1,4 +1,4 @@
-"""What QEMU's `virt` machine can place, if it executes the trusted OS.
+"""What QEMU's `virt` machine can place, if it executes the trusted OS, or VMs of a hypervisor.
 
 Source: QEMU hw/arm/virt.c, base_memmap. The secure memory is where it is; the normal world's begins
 at `RAM_BASE`, below are devices. Each bank of ours, and each gap between two, is a NUMA node; the
@@ -15,6 +15,7 @@ from ffabric.system.options.problems import Problems
 from ffabric.system.spec import (
     QEMU,
     TRUSTED_OS,
+    VM,
     ImageSource,
     MemoryBank,
     PartitionDraft,
@@ -25,6 +26,7 @@ SECURE = MemoryBank("secure-ram", 0x0E00_0000, 0x0100_0000, secure=True)
 RAM_BASE = 0x4000_0000
 RAM_END = 0x40_0000_0000 - 0x200_0000
 """Above is the engine's memory, then devices again."""
+DEVICETREE_END = 0x4010_0000
 MOST_NODES = 128
 
 
@@ -47,9 +49,24 @@ def in_secure_memory(partition: PartitionDraft) -> PartitionDraft:
 
 
 def check_layout(
-    trusted_os: PartitionDraft, spec: PartitionSpec, banks: Iterable[MemoryBank], problems: Problems
+    partition: PartitionDraft, spec: PartitionSpec, banks: Iterable[MemoryBank], problems: Problems
 ) -> None:
-    """The memory of the trusted OS and of the normal world is where QEMU's machine has some."""
+    """The memory of a trusted OS, or of a VM under a hypervisor, is where QEMU's machine has some.
+
+    So is the memory of its world.
+    """
+    if is_trusted_os(partition):
+        _check_secure_memory(partition, spec, problems)
+        _check_banks(partition.where, "the trusted OS", banks, problems)
+    elif partition.kind == VM:
+        _check_devices(partition, spec, problems)
+        _check_banks(partition.where, "VMs", banks, problems)
+        _check_devicetree(banks, problems)
+
+
+def _check_secure_memory(
+    trusted_os: PartitionDraft, spec: PartitionSpec, problems: Problems
+) -> None:
     for piece in spec.memory:
         end = piece.pa + piece.size
         if piece.secure and not SECURE.base <= piece.pa <= end <= SECURE.end:
@@ -58,14 +75,35 @@ def check_layout(
             problems.add(
                 trusted_os.where, key, f"{span}: QEMU's machine has secure memory at {has}"
             )
+
+
+def _check_banks(where: str, what: str, banks: Iterable[MemoryBank], problems: Problems) -> None:
     nodes, at = 1, RAM_BASE
     for bank in sorted((each for each in banks if not each.secure), key=lambda each: each.base):
         if not RAM_BASE <= bank.base < bank.end <= RAM_END:
             span, has = f"{bank.base:#x}-{bank.end - 1:#x}", f"{RAM_BASE:#x}-{RAM_END - 1:#x}"
-            message = f"{span}: QEMU's machine, with the trusted OS, has non-secure memory at {has}"
+            message = f"{span}: QEMU's machine, with {what}, has non-secure memory at {has}"
             problems.add(f"[[memory]] {bank.name}", "base", message)
         nodes += 1 + (bank.base > at)
         at = bank.end
     if nodes > MOST_NODES:
         message = f"{nodes} banks and gaps of memory: QEMU's machine has up to {MOST_NODES}"
-        problems.add(trusted_os.where, "engine", message)
+        problems.add(where, "engine", message)
+
+
+def _check_devicetree(banks: Iterable[MemoryBank], problems: Problems) -> None:
+    """A QEMU that starts while others execute writes a devicetree into nobody's memory."""
+    for bank in banks:
+        if bank.base < DEVICETREE_END and bank.end > RAM_BASE:
+            message = (
+                f"{bank.base:#x}: QEMU puts a devicetree at {RAM_BASE:#x} whenever it starts: "
+                f"begin at {DEVICETREE_END:#x}"
+            )
+            problems.add(f"[[memory]] {bank.name}", "base", message)
+
+
+def _check_devices(vm: PartitionDraft, spec: PartitionSpec, problems: Problems) -> None:
+    """A VM has the GIC and the console of QEMU's machine, and no other device."""
+    for region in spec.manifest.device_regions:
+        message = "QEMU's machine has a GIC and a UART of its own, and no other devices"
+        problems.add(vm.where, region.name, message)

@@ -12,7 +12,8 @@ from ffabric.machine.engines.qemu import process as qemu_process
 from ffabric.machine.engines.qemu.mailbox import Mailbox
 from ffabric.machine.host import process
 
-SHIM = (Path(ffabric.machine.engines.qemu.__file__).parent / "shim.inc").read_text()
+FOLDER = Path(ffabric.machine.engines.qemu.__file__).parent
+SHIM = "".join((FOLDER / name).read_text() for name in ("mailbox.inc", "shim.inc", "confined.inc"))
 OWN = {name for name, value in vars(layout).items() if name.isupper() and isinstance(value, int)}
 
 
@@ -66,13 +67,20 @@ def test_shim_and_runner_agree_where_everything_is():
     assert {name: int(said[name], 0) for name in shared} == {
         name: getattr(layout, name) for name in shared
     }
-    assert int(said["KIND_SMC"]) == exits.SMC
-    assert int(said["KIND_CRASH"]) == exits.CRASH
+    kinds = {name.removeprefix("KIND_"): value for name, value in said.items() if "KIND_" in name}
+    assert kinds.keys() == {"SMC", "HVC", "ABORT", "IDLE", "SLICE", "CRASH"}
+    assert {name: int(value) for name, value in kinds.items()} == {
+        name: getattr(exits, name) for name in kinds
+    }
 
 
 def test_the_blocks_of_all_cpus_fit():
     assert layout.BLOCKS + (layout.MAX_CPUS << layout.BLOCK_SHIFT) <= layout.SIZE
-    assert layout.RING + 8 * (layout.RING_MASK + 1) <= 1 << layout.BLOCK_SHIFT
+    assert layout.BLOCKS + (layout.MAX_CPUS << layout.BLOCK_SHIFT) <= layout.STUB
+    assert layout.RING + 8 * (layout.RING_MASK + 1) <= layout.PREEMPT
+    assert layout.SERVED < 1 << layout.BLOCK_SHIFT
+    assert layout.STUB + 0x800 <= layout.TOUCHES
+    assert layout.TOUCHES + 16 * (layout.TOUCH_MASK + 1) <= layout.SIZE
     assert layout.X + 8 * layout.REGISTERS <= layout.RING
 
 
@@ -121,6 +129,31 @@ def test_a_notification_is_seen_once(sides):
     assert not block.notified()
     cpu[layout.NOTIFIED] += 1
     assert [block.notified(), block.notified()] == [True, False]
+
+
+def test_an_exit_that_was_no_call_goes_on_with_the_registers_it_had(sides):
+    block, cpu = sides
+    cpu.ask(*range(100, 118), kind=exits.ABORT)
+    block.resume()
+    assert cpu.answered
+    assert cpu.words[layout.X // 8 : layout.X // 8 + 18].tolist() == list(range(100, 118))
+
+
+def test_a_cpu_executes_while_it_was_started_and_asks_nothing(sides):
+    block, cpu = sides
+    assert not block.executes
+    block.start(0x4000_0000, [0] * 18, 1)
+    assert block.executes
+    cpu.ask(1)
+    assert not block.executes
+    block.answer([0] * 18)
+    assert block.executes
+
+
+def test_the_page_of_a_fault_is_what_bits_43_to_4_say(sides):
+    block, cpu = sides
+    cpu[layout.IPA] = 1 << 63 | 0x123_4567 << 4
+    assert block.fault_page == 0x123_4567_000
 
 
 def test_sequence_numbers_may_wrap(sides):
@@ -182,8 +215,33 @@ def test_what_all_cpus_share():
 @pytest.mark.parametrize("world", [qemu_process.NORMAL, qemu_process.SECURE])
 def test_the_shim_is_told_where_the_mailbox_is(world):
     code = qemu_process.shim(0x1234_5678_9000, world)
-    assert code[8:16] == (0x1234_5678_9000).to_bytes(8, "little")
-    assert len(code) < 4096
+    assert code[8:40] == (0x1234_5678_9000).to_bytes(8, "little") + bytes(24)
+    assert len(code) < 8192
+
+
+def test_the_shim_is_told_by_what_the_guest_is_confined():
+    confinement = qemu_process.Confinement(vttbr=1, vtcr=2, hcr=3)
+    code = qemu_process.shim(0, confinement=confinement)
+    words = memoryview(code[8:40]).cast("Q")
+    assert words.tolist() == [0, confinement.hcr, confinement.vttbr, confinement.vtcr]
+
+
+def test_what_is_to_be_forgotten_has_room_for_so_many_ranges():
+    words = memoryview(bytearray(layout.SIZE)).cast("Q")
+    mailbox = Mailbox(words)
+    told = [mailbox.touch(n << 12, 0x1000) for n in range(513)]
+    assert told == [True] * 512 + [False]
+    words[layout.TOUCH_TAIL // 8] = 1
+    assert mailbox.touch(0x5000, 0x2000)
+    assert words[layout.TOUCHES // 8 : layout.TOUCHES // 8 + 2].tolist() == [0x5000, 0x2000]
+
+
+def test_vectors_of_el2_say_which_they_are():
+    words = memoryview(bytearray(layout.SIZE)).cast("Q")
+    Mailbox(words).confine()
+    at = layout.STUB // 8
+    assert words[at] == 0x1400_0000_D400_0003
+    assert words[at + 8 * 16] == 0x1400_0000_D400_0103
 
 
 def test_a_program_that_is_missing_is_named_with_its_package(monkeypatch):

@@ -209,15 +209,22 @@ def _disown(hypervisor: Hypervisor, vm: Vm) -> list[Region]:
 
 
 def _free_memory(hypervisor: Hypervisor, vm: Vm) -> Steps:
-    """Return the VM's pages to the frames, cleared, but for those an SP still holds."""
+    """Return the VM's pages to the frames, cleared, but for those an SP still holds.
+
+    Nobody can translate to them any more when they are cleared.
+    """
     sent_to_sps = _disown(hypervisor, vm)
     stage2 = vm.stage2
     assert stage2 is not None
-    for base, pages in (*vm.memory, *filter(None, (vm.window,))):
-        for _, pa, count, attrs in stage2.runs(base, pages):
-            if ownership.state(attrs) is ownership.OWNED:
-                hypervisor.memory.zero(pa, count * PAGE, secure=False)
-                hypervisor.frames.release(pa, count)
+    owned = [
+        (pa, count)
+        for base, pages in (*vm.memory, *filter(None, (vm.window,)))
+        for _, pa, count, attrs in stage2.runs(base, pages)
+        if ownership.state(attrs) is ownership.OWNED
+    ]
     stage2.free()
+    for pa, count in owned:
+        hypervisor.memory.zero(pa, count * PAGE, secure=False)
+        hypervisor.frames.release(pa, count)
     for region in sent_to_sps:
         yield from retried.reclaim(hypervisor, region)

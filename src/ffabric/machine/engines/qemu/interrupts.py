@@ -54,6 +54,12 @@ class InterruptRelay:
         gic.configure(self._elsewhere, pe, group=self._group, enabled=True, edge=True)
         gic.set_pending(self._elsewhere, pe)
 
+    def wake(self) -> None:
+        """The CPU idles, and has interrupts to take: whoever schedules it hears of one."""
+        gic, pe = self._gic, self._pe
+        gic.configure(self._elsewhere, pe, group=self._group, enabled=True, edge=True)
+        gic.set_pending(self._elsewhere, pe)
+
     def take(self) -> list[int]:
         """The INTIDs that are signalled now; they are not any more."""
         gic, pe = self._gic, self._pe

@@ -1,10 +1,12 @@
 """The memory between a CPU in QEMU and its runner: calls, answers, starts, interrupts.
 
-The other side is `shim.inc`. All fields are 64-bit words, each written by one side alone: the
-shim writes READY, REQUEST, KIND, TICKS, STARTED, INTERRUPTED, ASLEEP, TAIL, NOTIFIED, what a crash
-says and x0-x17 of a call; the runner writes the others and x0-x17 of the answer. A sequence number
-is written after what it announces, and either side only asks whether it is equal to one it knows,
-so that a stale or forged one makes a CPU wait, never a peer.
+The other side is `shim.inc`; the offsets stand in `mailbox.inc`, too. All fields are 64-bit words,
+each written by one side alone: the shim writes READY, DISTRIBUTOR, REQUEST, KIND, TICKS, STARTED,
+INTERRUPTED, ASLEEP, TAIL, NOTIFIED, SERVED, FLUSHED, FLUSHED_ALL, TOUCH_TAIL, what an abort or a
+crash says, and x0-x17 of an exit; the runner writes the others (of INJECT the shim takes what it
+finds) and x0-x17 of the answer. A sequence number is written after what it announces, and either
+side only asks whether it is equal to one it knows, so that a stale or forged one makes a CPU wait,
+never a peer.
 
 What belongs to all CPUs is at the start; the blocks of the CPUs follow from `BLOCKS` on.
 """
@@ -26,8 +28,17 @@ IMAGE = 0x48
 IMAGE_AT = 0x50
 IMAGE_SIZE = 0x58
 NOTIFICATION = 0x60
+FLUSH = 0x68
+FLUSHED_ALL = 0x70
+DISTRIBUTOR = 0x78
+TOUCH_HEAD = 0x80
+TOUCH_TAIL = 0x88
+TOUCH_LOCK = 0x90
 BLOCKS = 0x1000
 BLOCK_SHIFT = 10
+STUB = 0x6000
+TOUCHES = 0x8000
+TOUCH_MASK = 511
 
 REQUEST = 0x00
 ANSWER = 0x08
@@ -48,8 +59,17 @@ PC = 0x78
 X = 0x80
 FOREIGN = 0x110
 NOTIFIED = 0x118
+FLUSHED = 0x120
+IPA = 0x128
+INJECT = 0x130
+INJECT_FAR = 0x138
 RING = 0x140
 RING_MASK = 15
+PREEMPT = 0x1C0
+IDLES = 0x1C8
+LINES = 0x1D0
+AFFINITY = 0x1D8
+SERVED = 0x1E0
 
 REGISTERS = 18
 MAX_CPUS = 16
@@ -57,6 +77,10 @@ SIZE = 0x1_0000
 """Bytes of a mailbox."""
 
 _WORD = 8
+_VECTORS, _VECTOR = 16, 0x80
+_SMC, _BRANCH_TO_SELF = 0xD400_0003, 0x1400_0000
+_HAS_LPIS = 1 << 17  # GICD_TYPER.LPIS: Arm IHI 0069, 12.9.38
+_HPFAR_FIPA = 0xFF_FFFF_FFFF  # bits 43:4; QEMU 10 has others there
 
 
 class Mailbox:
@@ -85,6 +109,38 @@ class Mailbox:
     def watch(self, intid: int) -> None:
         """Count how often SPI ``intid`` becomes pending in QEMU's GIC; see `Block.notified`."""
         self.words[NOTIFICATION // _WORD] = intid
+
+    def confine(self) -> None:
+        """Write the vectors of EL2: vector ``n`` is ``smc #n``, and nothing comes back to it."""
+        for n in range(_VECTORS):
+            word = _BRANCH_TO_SELF << 32 | _SMC | n << 5
+            self.words[(STUB + n * _VECTOR) // _WORD] = word
+
+    @property
+    def has_lpis(self) -> bool:
+        """Whether its GIC reads and writes tables wherever a guest says, past stage 2."""
+        return bool(self.words[DISTRIBUTOR // _WORD] & _HAS_LPIS)
+
+    def count_flush(self) -> int:
+        """Let every CPU invalidate its TLB before it enters the guest; the number of this time."""
+        wanted = self.words[FLUSH // _WORD] = self.words[FLUSH // _WORD] + 1 & MASK64
+        return int(wanted)
+
+    @property
+    def flushed(self) -> int:
+        """Up to which time one CPU has invalidated for all that execute."""
+        return int(self.words[FLUSHED_ALL // _WORD])
+
+    def touch(self, pa: int, size: int) -> bool:
+        """Let QEMU forget code of ``size`` bytes (whole words) at ``pa``; False: no room now."""
+        words = self.words
+        head = words[TOUCH_HEAD // _WORD]
+        if head - words[TOUCH_TAIL // _WORD] & MASK64 > TOUCH_MASK:
+            return False
+        at = TOUCHES // _WORD + 2 * (head & TOUCH_MASK)
+        words[at], words[at + 1] = pa, size
+        words[TOUCH_HEAD // _WORD] = head + 1 & MASK64
+        return True
 
     @property
     def ready(self) -> bool:
@@ -119,6 +175,17 @@ class Block:
         return bool(words[REQUEST // _WORD] != words[ANSWER // _WORD])
 
     @property
+    def executes(self) -> bool:
+        """Whether it may be executing the guest: it was started and waits for no answer."""
+        words = self.words
+        return bool(words[START // _WORD]) and words[REQUEST // _WORD] == words[ANSWER // _WORD]
+
+    @property
+    def exits(self) -> int:
+        """How many exits it has made."""
+        return int(self.words[REQUEST // _WORD])
+
+    @property
     def kind(self) -> int:
         """The number of that exit."""
         return int(self.words[KIND // _WORD])
@@ -139,6 +206,16 @@ class Block:
         words = self.words
         return words[SYNDROME // _WORD], words[FAULT // _WORD], words[PC // _WORD]
 
+    @property
+    def fault_page(self) -> int:
+        """The intermediate physical address of the page whose translation failed."""
+        return (self.words[IPA // _WORD] >> 4 & _HPFAR_FIPA) << 12
+
+    @property
+    def served(self) -> int:
+        """How often it has heard the doorbell while it executed the guest."""
+        return int(self.words[SERVED // _WORD])
+
     def registers(self) -> list[int]:
         """x0 to x17 of the call it makes."""
         return self.words[X // _WORD : X // _WORD + REGISTERS].tolist()
@@ -152,6 +229,36 @@ class Block:
         words[ANSWER // _WORD] = words[REQUEST // _WORD]
         if words[ASLEEP // _WORD]:
             self._wake(self.cpu)
+
+    def resume(self) -> None:
+        """Let it go on after an exit that was no call, with the registers it had."""
+        words = self.words
+        words[RESUME // _WORD] = 0
+        words[ANSWER // _WORD] = words[REQUEST // _WORD]
+        if words[ASLEEP // _WORD]:
+            self._wake(self.cpu)
+
+    def inject(self, syndrome: int, far: int) -> None:
+        """Let EL1 take an abort when it goes on: ESR_EL1 and FAR_EL1."""
+        self.words[INJECT_FAR // _WORD] = far
+        self.words[INJECT // _WORD] = syndrome
+
+    def preempt(self, *, wanted: bool) -> None:
+        """Whether it is to make a SLICE exit as soon as it hears the doorbell."""
+        self.words[PREEMPT // _WORD] = wanted
+        if wanted:
+            self._wake(self.cpu)
+
+    def idles(self, *, wanted: bool) -> None:
+        """Whether WFI is an exit, from its next entry on."""
+        if self.words[IDLES // _WORD] != wanted:
+            self.words[IDLES // _WORD] = wanted
+            if wanted and self.executes:
+                self._wake(self.cpu)
+
+    def affinity(self, mpidr: int) -> None:
+        """What a confined CPU reads as its MPIDR_EL1, from its next start on."""
+        self.words[AFFINITY // _WORD] = mpidr
 
     def start(self, entry: int, x: Sequence[int], level: int) -> None:
         """Start it at address ``entry`` of exception level ``level``; a call of it is dropped.

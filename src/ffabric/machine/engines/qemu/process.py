@@ -6,6 +6,9 @@ two sockets. It cannot outlive us: the kernel kills it when we die, whatever we 
 
 The RAM is made of pieces without gaps, banks of our memory or memory that nobody else sees. Behind
 them is the mailbox, and behind that what the shim copies to where RAM is that we do not share.
+
+A guest that is confined reaches of all this what the stage-2 tables have that its `Confinement`
+names. Its QEMU sees more, and is trusted: whoever takes over that process has its memory.
 """
 
 from __future__ import annotations
@@ -13,17 +16,22 @@ from __future__ import annotations
 import mmap
 import os
 import socket
+import struct
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib import resources
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ffabric.machine.engines.qemu import mailbox
 from ffabric.machine.host import process
+
+if TYPE_CHECKING:
+    from ffabric.machine.memory import Bank
 
 PROGRAM = "qemu-system-aarch64"
 PACKAGE = "qemu-system-arm"
@@ -31,13 +39,17 @@ PACKAGE = "qemu-system-arm"
 
 RAM_BASE = 0x4000_0000
 """Where `virt` has its RAM."""
+MACHINE = "virt-6.1"
+"""The last whose GIC, without an ITS, has no LPIs: their tables would be read and written past
+stage 2, wherever the guest says."""
 CPU = "cortex-a57"
 CLOBBERED = 0x10_0000
 """The bytes at the start of the RAM where QEMU, when it starts, puts a devicetree of its own."""
 START_SECONDS = 20.0
 _LOOK_SECONDS = 0.002
 
-_MAILBOX_ADDRESS_AT = 8  # in the shim
+_PARAMETERS = struct.Struct("<4Q")
+_PARAMETERS_AT = 8  # in the shim
 _UNIT = 0x1_0000
 """QEMU's RAM has whole ones."""
 
@@ -60,6 +72,26 @@ class Piece(msgspec.Struct, frozen=True):
     size: int
 
 
+def pieces(banks: Iterable[Bank]) -> list[Piece]:
+    """The RAM of a QEMU in which each of ``banks`` is at its physical address."""
+    found: list[Piece] = []
+    at = RAM_BASE
+    for bank in sorted(banks, key=lambda each: each.base):
+        if bank.base > at:
+            found.append(Piece(None, bank.base - at))
+        found.append(Piece(bank.fd, bank.size))
+        at = bank.end
+    return found
+
+
+class Confinement(msgspec.Struct, frozen=True):
+    """Stage-2 tables that EL2 walks for what is below it (Arm DDI 0487, D19.2): its registers."""
+
+    vttbr: int
+    vtcr: int
+    hcr: int
+
+
 class Image(msgspec.Struct, frozen=True):
     """What is in memory of QEMU's own when it starts: the address and the bytes."""
 
@@ -72,10 +104,13 @@ def find_program() -> str:
     return process.find(PROGRAM, PACKAGE)
 
 
-def shim(mailbox_address: int, world: World = NORMAL) -> bytes:
+def shim(
+    mailbox_address: int, world: World = NORMAL, confinement: Confinement | None = None
+) -> bytes:
     """The code of EL3 for a mailbox at that physical address."""
     code = bytearray((resources.files(__package__) / world.shim).read_bytes())
-    code[_MAILBOX_ADDRESS_AT : _MAILBOX_ADDRESS_AT + 8] = mailbox_address.to_bytes(8, "little")
+    c = confinement or Confinement(0, 0, 0)
+    _PARAMETERS.pack_into(code, _PARAMETERS_AT, mailbox_address, c.hcr, c.vttbr, c.vtcr)
     return bytes(code)
 
 
@@ -93,7 +128,7 @@ def command(
     return [
         program,
         *("-name", f"ffabric:{name}", "-nodefaults", "-no-user-config", "-display", "none"),
-        *("-machine", f"virt,secure=on,gic-version=3,virtualization={'on' if el2 else 'off'}"),
+        *("-machine", f"{MACHINE},secure=on,gic-version=3,virtualization={'on' if el2 else 'off'}"),
         *("-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", str(cpus)),
         *("-m", f"{sum(piece.size for piece in ram)}B"),
         *chain.from_iterable(_memory(f"ram{number}", each) for number, each in enumerate(ram)),
@@ -125,6 +160,7 @@ class QemuProcess:
         el2: bool = False,
         world: World = NORMAL,
         image: Image = Image(),  # noqa: B008 - it is frozen
+        confinement: Confinement | None = None,
     ) -> None:
         self.name = name
         self.cpus = cpus
@@ -133,6 +169,7 @@ class QemuProcess:
         self._el2 = el2
         self._ram = tuple(ram)
         self._world = world
+        self._confinement = confinement
         self._fd = os.memfd_create(f"ffabric:{name}:mailbox")
         ram_size = sum(piece.size for piece in ram)
         needed = ram_size + mailbox.SIZE + len(image.data)
@@ -143,6 +180,8 @@ class QemuProcess:
         self.mailbox = mailbox.Mailbox(memoryview(self._mapping).cast("Q"))
         self._mailbox_at = RAM_BASE + ram_size
         self.mailbox.load(self._mailbox_at + mailbox.SIZE, image.address, len(image.data))
+        if confinement is not None:
+            self.mailbox.confine()
         self.bell, self._bell_there = socket.socketpair()
         self.console, self._console_there = socket.socketpair()
         self.errors, self._errors_there = os.pipe()
@@ -164,13 +203,15 @@ class QemuProcess:
         self._spawn(find_program(), processors)
         deadline = time.monotonic() + START_SECONDS
         while not self.mailbox.ready:
-            late = time.monotonic() >= deadline
-            if late or self._process is None or self._process.poll() is not None:
-                self._wait_for_end()
+            if time.monotonic() >= deadline:
+                self.kill(f"it has not started within {START_SECONDS:.0f} s")
+            if not self.is_there():
                 return
             time.sleep(_LOOK_SECONDS)
         for fd, data in before:
             os.pwrite(fd, data, 0)
+        if self.mailbox.has_lpis:
+            self.kill("its GIC has LPIs, whose tables no stage 2 covers")
 
     def _clobbered(self) -> Iterator[tuple[int, int]]:
         """Of the files in the first `CLOBBERED` bytes: their descriptors, how much is there."""
@@ -183,7 +224,7 @@ class QemuProcess:
     def _spawn(self, program: str, processors: set[int]) -> None:
         image = os.memfd_create(f"ffabric:{self.name}:shim")
         try:
-            os.write(image, shim(self._mailbox_at, self._world))
+            os.write(image, shim(self._mailbox_at, self._world, self._confinement))
             ram = (*self._ram, Piece(self._fd, self._size))
             fds = {
                 "shim": image,
@@ -236,6 +277,20 @@ class QemuProcess:
             return
         how = process.end_of(self._process, self.errors)
         self.ended = f"QEMU (process {self._process.pid}) ended: {how}"
+
+    def is_there(self) -> bool:
+        """Whether it goes on."""
+        if self._process is not None and self._process.poll() is not None:
+            self._wait_for_end()
+        return not self.ended
+
+    def kill(self, reason: str) -> None:
+        """End it at once, if it is there, and keep why: none of its CPUs executes afterwards."""
+        if self._process is None or self.ended:
+            return
+        self._process.kill()
+        self._process.wait()
+        self.ended = f"QEMU (process {self._process.pid}) was ended: {reason}"
 
     def close(self) -> None:
         """Kill it and give back what it shared. May be called twice."""

@@ -1,14 +1,15 @@
 """One vCPU in QEMU.
 
 While the guest executes, its PE is parked: the machine does other things, or waits for the world
-outside. A call of the guest, seen in the mailbox, brings the PE back into the loop; `run` then
-takes the exit and gives the answer. Between a call and its answer the CPU waits in EL3; should it
+outside. An exit of the guest, seen in the mailbox, brings the PE back into the loop; `run` then
+takes the exit and gives the answer. Between an exit and its answer the CPU waits in EL3; should it
 have interrupts of its own to take meanwhile, the firmware hears of it and may preempt whoever
 computes.
 
-A PE that the firmware gives to somebody else (an SP that handles an interrupt) is taken from the
-guest only as far as one can see: the guest executes on, but its next call waits until it has the PE
-again.
+A PE that the firmware gives to somebody else (an SP that handles an interrupt, another vCPU) is
+taken from the guest: its CPU is made to stop, and whatever it did before it heard of that waits
+until it has the PE again. While others wait for the PE (`PE.queue`), WFI of the guest is an exit,
+and it is stopped when its time slice is over.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from typing import TYPE_CHECKING
 from ffabric.abi.words import MASK32
 from ffabric.machine import exits
 from ffabric.machine.context import REGISTERS
+from ffabric.machine.engines.runner import DATA, FETCH, Fault
 
 if TYPE_CHECKING:
+    from ffabric.machine.clock import Event
     from ffabric.machine.context import Context
     from ffabric.machine.engines.qemu.engine import QemuGuest
     from ffabric.machine.engines.qemu.interrupts import InterruptRelay
@@ -30,12 +33,19 @@ if TYPE_CHECKING:
 
 
 _ZEROS = (0,) * (REGISTERS - 1)
+SLICE = 4_000_000
+"""Nanoseconds for which a guest has a PE that others wait for."""
+
+# ESR_EL2 of an abort: Arm DDI 0487, D17.2.37. What only a stage-2 syndrome says is cleared.
+_EC_SHIFT, _EC_FETCH = 26, 0x20
+_WRITE, _TABLE_WALK = 1 << 6, 1 << 7
+_ONLY_STAGE2 = 0x7FF << 14 | _TABLE_WALK | 1 << _EC_SHIFT
 
 
 class QemuRunner:
     """One vCPU: a `Runner`. Made by `QemuGuest.runner`."""
 
-    exits = frozenset({exits.SMC})
+    exits = frozenset({exits.SMC, exits.HVC, exits.ABORT, exits.IDLE, exits.SLICE})
     """What it may do without having crashed."""
 
     def __init__(
@@ -63,7 +73,30 @@ class QemuRunner:
         """The guest executes, and its PE is parked."""
         self._owes = False
         """An exit was taken whose answer has not been given."""
+        self._exited = exits.SMC
+        """Which it was."""
         self._announced = False
+        self._preempted = False
+        """The CPU was told to stop."""
+        self._slicing = False
+        """... because its time slice is over."""
+        self._slice: Event | None = None
+        """The end of its time slice, if others wait for its PE."""
+
+    @property
+    def cpu(self) -> int:
+        """The number of its CPU in QEMU."""
+        return self._block.cpu
+
+    @property
+    def executes(self) -> bool:
+        """Whether the CPU may be executing the guest at this moment."""
+        return self._block.executes
+
+    @property
+    def signs_of_life(self) -> tuple[int, int]:
+        """What changes when the CPU makes an exit or hears its doorbell."""
+        return self._block.served, self._block.exits
 
     def __repr__(self) -> str:
         return f"<QemuRunner {self.ctx.name}>"
@@ -73,49 +106,130 @@ class QemuRunner:
         self._guest.start()
         self._relay.open()
         self._owes = False
+        self._guest.tlb.entering()
         self._block.start(entry, (x0, *_ZEROS), self._level)
 
     def run(self, ctx: Context, trap: Trap) -> None:
         """Give the answer, and take the next exit if it is there already."""
+        guest = self._guest
         going = True
         while going:
             if self._owes:
-                self._owes = self._announced = False
-                self._answer(ctx)
-            if self._guest.ended:
-                ctx.crash = self._guest.ended
+                self._answer_exit(ctx)
+            if guest.ended:
+                ctx.crash = guest.ended
                 trap(ctx, exits.CRASH)
                 return
             if not self._block.asks:
-                self.outside = True
-                assert ctx.pe is not None
-                self._machine.park(ctx.pe)
+                self._leave(ctx)
                 return
             going = self._exit(ctx, trap)
 
+    def _answer_exit(self, ctx: Context) -> None:
+        self._owes = self._announced = False
+        if self._preempted:
+            self._let_go_on()
+        more = self._guest.tlb.entering()
+        self._answer(ctx)
+        if more:
+            self._guest.tlb.entered()
+
     def _answer(self, ctx: Context) -> None:
-        self._block.answer(ctx.x)
+        if self._exited in exits.CALLS:
+            self._block.answer(ctx.x)
+        else:
+            self._block.resume()
+
+    def _leave(self, ctx: Context) -> None:
+        """The guest has the PE."""
+        pe = ctx.pe
+        assert pe is not None
+        if self._preempted:
+            self._let_go_on()
+        self.outside = True
+        pe.outsider = self
+        self._share(pe)
+        self._machine.park(pe)
+
+    def _let_go_on(self) -> None:
+        self._preempted = self._slicing = False
+        self._block.preempt(wanted=False)
+
+    def withdraw(self) -> None:
+        """The PE is somebody else's: the guest stops until it has it again."""
+        if self.outside:
+            self.outside = False
+            self._end_slice()
+            if not self._block.asks:
+                self._preempted = True
+                self._block.preempt(wanted=True)
+
+    def _share(self, pe: PE) -> None:
+        """Begin a time slice if somebody waits for ``pe``; have no end if nobody does."""
+        shared = bool(pe.queue)
+        self._block.idles(wanted=shared)
+        if not shared:
+            self._end_slice()
+        elif self._slice is None:
+            clock = self._machine.clock
+            self._slice = clock.at(clock.now + SLICE, self._time_is_up)
+
+    def _end_slice(self) -> None:
+        if self._slice is not None:
+            self._machine.clock.cancel(self._slice)
+            self._slice = None
+
+    def _time_is_up(self) -> None:
+        self._slice = None
+        if self.outside:
+            self._preempted = self._slicing = True
+            self._block.preempt(wanted=True)
 
     def _exit(self, ctx: Context, trap: Trap) -> bool:
         block = self._block
-        ctx.x[:] = block.registers()
         kind = block.kind
-        if kind in self.exits:
+        self._exited = kind
+        self._end_slice()
+        if kind == exits.SLICE and not self._slicing:  # it was told to stop, and has the PE again
             self._owes = True
-            self.functions.append(ctx.x[0] & MASK32)
-            self.round_trips.append(block.ticks)
-        else:
+            return True
+        ctx.x[:] = block.registers()
+        if kind not in self.exits:
             kind = exits.CRASH
             syndrome, address, pc = block.crash
             at = f"vCPU {ctx.name}, PC {pc:#x}, ESR {syndrome:#x}, FAR {address:#x}"
             ctx.crash = f"exception to EL3: {at}"
+            return trap(ctx, kind)
+        self._owes = True
+        if kind in exits.CALLS:
+            self.functions.append(ctx.x[0] & MASK32)
+            self.round_trips.append(block.ticks)
+        elif kind == exits.ABORT:
+            ctx.fault = self._fault()
         return trap(ctx, kind)
+
+    def _fault(self) -> Fault:
+        syndrome, va, pc = self._block.crash
+        page = self._block.fault_page
+        fetch = syndrome >> _EC_SHIFT == _EC_FETCH
+        walk = bool(syndrome & _TABLE_WALK)
+        return Fault(
+            kind=FETCH if fetch else DATA,
+            ipa=page if walk else page | va & 0xFFF,
+            va=va,
+            write=bool(syndrome & _WRITE) and not fetch and not walk,
+            syndrome=syndrome,
+            pc=pc,
+        )
 
     def look(self) -> bool:
         """Bring the PE back into the loop if the guest has something for it; see `Source.look`."""
         if not self.outside:
             if self._owes and not self._announced and self._block.interrupted:
                 self._announced = True
+                if self._exited == exits.IDLE:
+                    self._relay.wake()
+                    return True
                 assert self.ctx.pe is not None
                 self._relay.announce(self.ctx.pe.index)
             return False
@@ -123,8 +237,11 @@ class QemuRunner:
         if pe is None or pe.current is not self.ctx:
             return False
         if not self._block.asks and not self._guest.ended:
+            if bool(pe.queue) is (self._slice is None):
+                self._share(pe)
             return False
         self.outside = False
+        pe.outsider = None
         self._machine.unpark(pe)
         return True
 
@@ -142,7 +259,8 @@ class QemuRunner:
                 self._block.pend(intid)
 
     def inject_abort(self, syndrome: int, far: int) -> None:
-        """The guest's translation is its own: it makes no stage-2 aborts."""
+        """See `Runner.inject_abort`."""
+        self._block.inject(syndrome & ~_ONLY_STAGE2, far)
 
     def where(self) -> str:
         """See `Runner.where`: nobody can ask while it executes."""

@@ -61,6 +61,16 @@
         msr     spsr_el3, x0
         .endm
 
+        .macro  CALLED
+        .endm
+
+        .macro  OTHERWISE
+        b       crash
+        .endm
+
+        .macro  KICKED
+        .endm
+
         .macro  LEFT
         SGIS    x3, x4
         ldr     w5, =(1 << KICK | 1 << TIMER | 1 << YIELD)
@@ -90,6 +100,8 @@
         ldr     x7, mailbox
         ldr     x7, [x7, #NOTIFICATION]
         cbz     x7, 1f
+        cmp     x7, #1020
+        b.hs    1f
         mov     w4, #1
         lsl     w4, w4, w7
         lsr     x7, x7, #5
@@ -114,6 +126,9 @@
         mov     w2, #1 << YIELD
         str     w2, [x1, #0x200]        // GICR_ISPENDR0
 1:      msr     scr_el3, x0
+        .endm
+
+        .macro  CODE
         .endm
 
         .include "shim.inc"

@@ -1,4 +1,5 @@
-/* EL3 of a QEMU that executes a VM, or the kernel of the normal world: at NS-EL1, or at NS-EL2.
+/* EL3 of a QEMU that executes a kernel of the normal world (at NS-EL1, or NS-EL2), a VM, or an SP: the
+   last two at NS-EL1, confined by our stage 2.
 
    The doorbell is the secure UART, which that world cannot reach; so is the timer. All interrupts
    but ours are the normal world's. */
@@ -11,6 +12,9 @@
         .equ    GROUPS, 0x33            // ARE_NS, ARE_S, EnableGrp1NS, EnableGrp0
         .equ    OWN_ID, 1021
         .equ    SCR, 0x30535            // APK, API, RW, HCE, FIQ to EL3, NS
+        .equ    TWI, 1 << 12
+
+        .include "confined.inc"
 
         .macro  ALARM
         msr     S3_7_C14_C2_0, x0       // CNTPS_TVAL_EL1
@@ -44,6 +48,9 @@
         msr     vpidr_el2, x0
         mrs     x0, mpidr_el1
         msr     vmpidr_el2, x0
+        ldr     x0, hcr
+        cbz     x0, 1f
+        CONFINE
 1:      ldr     x0, =0x30d00800
         msr     sctlr_el1, x0
         ldr     x1, [sp, #LEVEL]
@@ -54,10 +61,44 @@
         msr     spsr_el3, x0
         .endm
 
+        .macro  CALLED
+        FROM_STUB
+        .endm
+
+        .macro  OTHERWISE
+        b       undefined
+        .endm
+
+        .macro  KICKED
+        ldr     x0, hcr
+        cbz     x0, 1f
+        INVALIDATE_ALL
+1:
+        .endm
+
         .macro  LEFT
         .endm
 
         .macro  ENTERING
+        mrs     x0, scr_el3
+        bic     x0, x0, #TWI
+        ldr     x1, [sp, #IDLES]
+        cbz     x1, 1f
+        orr     x0, x0, #TWI
+1:      msr     scr_el3, x0
+        ldr     x0, hcr
+        cbz     x0, entered
+        ldr     x1, [sp, #LINES]
+        and     x1, x1, #0xc0           // VI, VF
+        orr     x0, x0, x1
+        msr     hcr_el2, x0
+        ldr     x10, mailbox
+        CATCH_UP
+entered:
+        .endm
+
+        .macro  CODE
+        CONFINED
         .endm
 
         .include "shim.inc"

@@ -12,13 +12,12 @@ interrupt with which it notifies the normal world becomes pending in our GIC at 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
 from ffabric.machine.engines.qemu.engine import QemuGuest
 from ffabric.machine.engines.qemu.interrupts import InterruptRelay
-from ffabric.machine.engines.qemu.process import RAM_BASE, SECURE, Piece
+from ffabric.machine.engines.qemu.process import SECURE
 from ffabric.machine.engines.qemu.runner import QemuRunner
 from ffabric.machine.engines.runner import FIQ
 
@@ -28,19 +27,6 @@ if TYPE_CHECKING:
     from ffabric.machine.engines.runner import Trap
     from ffabric.machine.gic import Gic
     from ffabric.machine.machine import Machine
-    from ffabric.machine.memory import Bank
-
-
-def pieces(banks: Iterable[Bank]) -> list[Piece]:
-    """The RAM of a QEMU in which each of ``banks`` is at its physical address."""
-    found: list[Piece] = []
-    at = RAM_BASE
-    for bank in sorted(banks, key=lambda each: each.base):
-        if bank.base > at:
-            found.append(Piece(None, bank.base - at))
-        found.append(Piece(bank.fd, bank.size))
-        at = bank.end
-    return found
 
 
 class QemuTrustedOs(QemuGuest):

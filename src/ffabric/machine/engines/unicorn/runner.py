@@ -466,6 +466,7 @@ class UnicornRunner:
             va=va,
             write=bool(syndrome & el.ISS_WRITE) and not fetch and not walk,
             syndrome=syndrome,
+            pc=self._exceptions.pc_pstate()[0],
         )
         self._leave(exits.ABORT)
 
