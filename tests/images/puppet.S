@@ -7,7 +7,7 @@
 //      response    x3: what to do, x4 to x7: with what
 //
 // An instruction that aborts or is undefined is skipped; a branch to where nothing is comes back.
-// FFA_INTERRUPT is answered with FFA_RUN, as Linux does.
+// FFA_INTERRUPT and FFA_YIELD are answered with FFA_RUN, as Linux does.
 
         .include "../../src/ffabric/guests/images/ffa.inc"
         .arch   armv8-a
@@ -50,7 +50,9 @@ ask:    load32  w0, FFA_MSG_SEND_DIRECT_REQ_64
         mov     x7, x22
 1:      smc     #0
         load32  w8, FFA_INTERRUPT
+        load32  w9, FFA_YIELD
         cmp     w0, w8
+        ccmp    w0, w9, #4, ne
         b.ne    2f
         load32  w0, FFA_RUN
         mov     x2, #0

@@ -121,8 +121,6 @@ def test_a_kernel_is_told_of_op_tee():
     ("described", "problem"),
     [
         (lambda: system(KernelBoot(), code=image(64 << 20), mem_size=32 << 20), "do not fit"),
-        (lambda: describe(vms=[linux(vcpus=2)]), "VMs with one vCPU"),
-        (lambda: describe(vms=[linux(), linux()], pes=2), "2 PEs for 2 VMs"),
         (lambda: describe(sps=[sp(image=CODE, engine="qemu")]), "not SPs"),
         (lambda: system(KernelBoot(), cpus=17), "17 PEs: QEMU's machine has 16"),
     ],

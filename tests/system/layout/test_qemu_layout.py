@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from ffabric.system.description.python import describe, trusted_os, vm
 from ffabric.system.description.toml import read_system
+from ffabric.system.manifest.manifest import DeviceRegion
 from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import MemoryBank
 
@@ -75,6 +76,32 @@ def test_only_a_trusted_os_has_an_spi_for_its_notifications():
     assert found == "tee: notification_interrupt: 31 is no SPI: they are 32 to 287"
     with pytest.raises(SystemErrors, match="a trusted OS has one, nobody else"):
         describe(vms=[replace(vm("client"), notification_interrupt=219)])
+
+
+def vm_errors(*banks, **options):
+    with pytest.raises(SystemErrors) as found:
+        describe(vms=[vm("guest", image=CODE, engine="qemu", **options)], memory=banks)
+    return [str(problem) for problem in found.value.problems]
+
+
+def test_vms_have_memory_where_no_qemu_writes_when_it_starts():
+    low = MemoryBank("low", 0x4000_0000, 0x0400_0000, secure=False)
+    (found,) = vm_errors(SECURE, low)
+    told = "QEMU puts a devicetree at 0x40000000 whenever it starts: begin at 0x40100000"
+    assert found == f"[[memory]] low: base: 0x40000000: {told}"
+    higher = MemoryBank("higher", 0x4010_0000, 0x0400_0000, secure=False)
+    spec = describe(vms=[vm("guest", image=CODE, engine="qemu")], memory=[SECURE, higher])
+    assert spec.vms[0].engine == "qemu"
+
+
+def test_vms_have_the_devices_of_qemus_machine_and_no_others():
+    region = DeviceRegion(name="rtc", base_address=0x0902_0000, pages=1, attributes=3)
+    (found,) = vm_errors(device_regions=(region,))
+    has = "QEMU's machine has a GIC and a UART of its own, and no other devices"
+    assert found == f"guest: rtc: {has}"
+    (found,) = vm_errors(load_address=0x0900_0000)
+    assert "overlaps its console (0x9000000-0x9000fff)" in found
+    assert describe(vms=[vm("guest", image=CODE, engine="qemu", load_address=0x1000_0000)])
 
 
 def test_python_code_does_not_run_there():

@@ -12,11 +12,13 @@ from ffabric.system.description.identity import check_partition
 from ffabric.system.files.dtb import build_dtb
 from ffabric.system.layout.address_spaces import Placed, check_address_space
 from ffabric.system.layout.memory_map import VM_IPA, with_defaults
+from ffabric.system.layout.qemu import check_layout
 from ffabric.system.manifest.checks import check_manifest
 from ffabric.system.manifest.manifest import RegionAttributes
 from ffabric.system.manifest.writer import manifest_node, update_node
 from ffabric.system.options.problems import Problems, SystemErrors
 from ffabric.system.spec import (
+    QEMU,
     RAM,
     RWX,
     VM,
@@ -43,7 +45,8 @@ def create_spec(
     if draft.kind != VM:
         problems.add(draft.where, "", "only VMs are created while the system runs")
     check_manifest(draft.manifest, problems, draft.where)
-    check_partition(SystemDraft(pes=system.pes), draft, system.pes, problems)
+    existing = SystemDraft(pes=system.pes, mpidrs=system.mpidrs)
+    check_partition(existing, draft, system.pes, problems)
     draft = with_defaults(draft, problems)
     if draft.manifest.memory_regions or draft.manifest.device_regions:
         problems.add(draft.where, "", "a VM created while the system runs has no regions")
@@ -64,9 +67,12 @@ def create_spec(
         memory=(),
         dtb=build_dtb(node),
         manifest_offset=None,
+        kernel=draft.kernel,
     )
     placed = Placed(spec, draft.where)
     check_address_space(placed, system.gic, system.pes, problems, translated=True)
+    if spec.engine == QEMU:
+        check_layout(draft, spec, system.memory, problems)
     problems.check(SystemErrors)
     return replace(spec, memory=tuple(_memory(load, (manifest.mem_size or 0) // PAGE, frames)))
 

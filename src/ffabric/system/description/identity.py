@@ -113,22 +113,14 @@ def _check_notifications(partition: PartitionDraft, problems: Problems) -> None:
 def _check_qemu(
     draft: SystemDraft, partition: PartitionDraft, pes: int, problems: Problems
 ) -> None:
-    """QEMU executes kernels; under a hypervisor each has a PE to itself, which it never yields.
-
-    It also executes a trusted OS.
-    """
+    """QEMU executes kernels, VMs and a trusted OS, on CPUs that are numbered from 0."""
     if partition.kind == SP:
         problems.add(partition.where, "engine", "'qemu' runs VMs and the trusted OS, not SPs")
     if pes > QEMU_PES:
         problems.add(partition.where, "engine", f"{pes} PEs: QEMU's machine has {QEMU_PES}")
-    if not draft.with_hypervisor or partition.kind != VM:
-        return
-    vms = sum(each.kind == VM for each in draft.partitions)
-    if partition.manifest.execution_ctx_count > 1:
-        message = "under a hypervisor 'qemu' runs VMs with one vCPU"
-        problems.add(partition.where, "engine", message)
-    if pes <= vms:
-        message = f"{pes} PEs for {vms} VMs: each that 'qemu' runs needs one to itself, not PE 0"
+    count = partition.manifest.execution_ctx_count
+    if draft.mpidrs and draft.mpidrs[:count] != tuple(range(count)):
+        message = "the PEs' affinities are not those of QEMU's machine: 0, 1, 2 ..."
         problems.add(partition.where, "engine", message)
 
 

@@ -39,7 +39,7 @@ class Puppeteer(Partition):
         self.waits = True
         self.stop()
         while not self.commands:
-            await ffa.id_get()
+            await ffa.yield_()
         self.waits = False
         return request.respond(*self.commands.pop(0))
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _ZEROS = (0,) * (REGISTERS - 1)
 SLICE = 4_000_000
 """Nanoseconds for which a guest has a PE that others wait for."""
+_MPIDR_RES1 = 1 << 31
 
 # ESR_EL2 of an abort: Arm DDI 0487, D17.2.37. What only a stage-2 syndrome says is cleared.
 _EC_SHIFT, _EC_FETCH = 26, 0x20
@@ -80,6 +81,8 @@ class QemuRunner:
         """The CPU was told to stop."""
         self._slicing = False
         """... because its time slice is over."""
+        self._is_due = False
+        """Its time slice was over while it had made a call."""
         self._slice: Event | None = None
         """The end of its time slice, if others wait for its PE."""
 
@@ -106,6 +109,7 @@ class QemuRunner:
         self._guest.start()
         self._relay.open()
         self._owes = False
+        self._block.affinity(_MPIDR_RES1 | self.cpu)
         self._guest.tlb.entering()
         self._block.start(entry, (x0, *_ZEROS), self._level)
 
@@ -129,6 +133,7 @@ class QemuRunner:
         self._owes = self._announced = False
         if self._preempted:
             self._let_go_on()
+        self._preempt_if_due(ctx)
         more = self._guest.tlb.entering()
         self._answer(ctx)
         if more:
@@ -149,6 +154,7 @@ class QemuRunner:
         self.outside = True
         pe.outsider = self
         self._share(pe)
+        self._preempt_if_due(ctx)
         self._machine.park(pe)
 
     def _let_go_on(self) -> None:
@@ -175,13 +181,19 @@ class QemuRunner:
             self._slice = clock.at(clock.now + SLICE, self._time_is_up)
 
     def _end_slice(self) -> None:
+        self._is_due = False
         if self._slice is not None:
             self._machine.clock.cancel(self._slice)
             self._slice = None
 
     def _time_is_up(self) -> None:
         self._slice = None
+        self._is_due = True
         if self.outside:
+            self._preempt_if_due(self.ctx)
+
+    def _preempt_if_due(self, ctx: Context) -> None:
+        if self._is_due and ctx.pe is not None and ctx.pe.queue:
             self._preempted = self._slicing = True
             self._block.preempt(wanted=True)
 
@@ -189,10 +201,11 @@ class QemuRunner:
         block = self._block
         kind = block.kind
         self._exited = kind
-        self._end_slice()
         if kind == exits.SLICE and not self._slicing:  # it was told to stop, and has the PE again
             self._owes = True
             return True
+        if kind in (exits.SLICE, exits.IDLE):
+            self._end_slice()
         ctx.x[:] = block.registers()
         if kind not in self.exits:
             kind = exits.CRASH
