@@ -76,24 +76,28 @@ class Exceptions:
 class Wedge:
     """How long a vCPU has made no call; `limit` 0: it may compute for ever."""
 
-    __slots__ = ("_samples", "_since", "called_at", "limit")
+    __slots__ = ("_samples", "_since", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit or _NEVER
-        self.called_at = 0
-        """How many instructions it had executed at its last call."""
         self._samples: list[int] = []
-        self._since = 0
+        self._since = -1
 
-    def budget(self, instructions: int, end: int) -> int:
-        """How many instructions of those up to `end` it may execute before it is looked at."""
-        left = self.called_at + self.limit - instructions
-        return min(end - instructions, left if left > 0 else SAMPLE_DISTANCE)
+    def budget(self, quiet: int, most: int) -> int:
+        """How many instructions, at `most`, it may execute before it is looked at.
 
-    def sample(self, pc: int) -> bool:
-        """It is at `pc` beyond its limit: whether it has been sampled often enough."""
-        if self._since != self.called_at:
-            self._since = self.called_at
+        It has executed `quiet` of them since its last call.
+        """
+        left = self.limit - quiet
+        return min(most, left if left > 0 else SAMPLE_DISTANCE)
+
+    def sample(self, pc: int, called_at: int) -> bool:
+        """It is at `pc` beyond its limit: whether it has been sampled often enough.
+
+        `called_at`: how many instructions it had executed at its last call.
+        """
+        if self._since != called_at:
+            self._since = called_at
             self._samples.clear()
         self._samples.append(pc)
         return len(self._samples) >= SAMPLES

@@ -42,11 +42,20 @@ def find() -> Layout:
     probes = [_run(nops, limit) for nops, limit in ((3, 0x12345), (17, 0xABCDE))]
     counters = set.intersection(*(counters for counters, _ in probes))
     exceptions = set.intersection(*(exceptions for _, exceptions in probes))
-    lines = _lines()
-    if len(counters) != 1 or len(exceptions) != 1 or len(lines) != 1:
+    lines = set.intersection(_lines(), _lines())
+    if len(counters) != 1 or len(exceptions) != 1 or not lines:
         found = f"{counters}, {exceptions}, {lines}"
         raise UnicornError(f"Unicorn's structures are not as expected: {found}")
-    return Layout(counters.pop(), exceptions.pop(), *lines.pop())
+    return Layout(counters.pop(), exceptions.pop(), *min(lines, key=_distance))
+
+
+def _distance(place: tuple[int, int]) -> int:
+    """How far the word is from where the pointer points.
+
+    Structures may lie side by side, so that the pointer to the one before the processor's seems to
+    lead to the word, too; the nearest is the processor's own.
+    """
+    return place[1]
 
 
 @contextmanager

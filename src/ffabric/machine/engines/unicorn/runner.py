@@ -158,7 +158,8 @@ class UnicornRunner:
         self._excepted: ExceptionState | None = None
         self._row = endless.Exceptions()
         self._wedge = endless.Wedge(engine.wedged_after)
-        self._wedge.called_at = self.instructions
+        self._called_at = self.instructions
+        self._long_quiet = self._wedge.limit - engine.slice
         self._generation = self._stage2.generation if self._stage2 else 0
         self._tlb = self._siblings.tlb
         self._code = self._siblings.code
@@ -272,7 +273,7 @@ class UnicornRunner:
         elif self._refused:
             self._refused = False
             self._deliver(el.IL, None, back=4)
-        if self._going and self.instructions - self._wedge.called_at >= self._wedge.limit:
+        if self._going and self.instructions - self._called_at >= self._wedge.limit:
             self._look_if_wedged()
         if self._going and (self._kicked or self.instructions >= self._slice_end):
             self._kicked = False
@@ -280,7 +281,10 @@ class UnicornRunner:
             self._leave(exits.SLICE)
 
     def _budget(self) -> int:
-        budget = self._wedge.budget(self.instructions, self._slice_end)
+        budget = self._slice_end - self.instructions
+        quiet = self.instructions - self._called_at
+        if quiet > self._long_quiet:
+            budget = self._wedge.budget(quiet, budget)
         due = self._clock.next_deadline()
         if due is not None:
             if due <= self._clock.now:
@@ -410,7 +414,7 @@ class UnicornRunner:
             ctx.x[:] = x.words.tolist()
             self._answer = True
             self._fresh = False
-            self._wedge.called_at = self.instructions
+            self._called_at = self.instructions
             if self._trap(ctx, exit_):
                 self._give_answer()
                 self._go_on()
@@ -497,7 +501,7 @@ class UnicornRunner:
         if self.level == 0:
             self._crash("an exception, and there is no EL1 to take it", taken)
         elif self._row.unending(
-            taken, self.instructions, self._wedge.called_at, same_level=source == target
+            taken, self.instructions, self._called_at, same_level=source == target
         ):
             first = self._row.first
             at = f"PC {first.pc:#x}{self._report.symbol(first.pc)}"
@@ -511,7 +515,7 @@ class UnicornRunner:
     def _look_if_wedged(self) -> None:
         pc, _ = self._exceptions.pc_pstate()
         wedge = self._wedge
-        if wedge.sample(pc):
+        if wedge.sample(pc, self._called_at):
             self.wedged = True
             seen = ", ".join(
                 f"{at:#x}{self._report.symbol(at)} ({times}x)" for at, times in wedge.pcs()[:_SEEN]
