@@ -179,9 +179,10 @@ class Machine:
             self.runnable.sort(key=lambda each: each.index)
 
     def idle(self, pe: PE) -> None:
-        """``pe`` waits for an interrupt (WFI)."""
-        pe.idle = True
-        self.park(pe)
+        """``pe`` waits for an interrupt (WFI): not at all if one is pending, masked or not."""
+        if self.gic.pending(pe.index) is None:
+            pe.idle = True
+            self.park(pe)
 
     def wake(self, pe: PE) -> None:
         """An interrupt ends the wait of ``pe``."""

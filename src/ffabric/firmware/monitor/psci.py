@@ -76,8 +76,7 @@ class Psci:
             x[0] = Return.INVALID_PARAMETERS.register64
             return
         x[0] = Return.SUCCESS
-        if self.machine.gic.pending(pe.index) is None:
-            self.machine.idle(pe)
+        self.machine.idle(pe)
 
     def _affinity_info(self, pe: PE, x: list[int]) -> None:
         target = self._find(x[1])

@@ -202,7 +202,9 @@ def _abort(spmc: Spmc, pe: PE, ctx: ExecutionContext) -> Next:
 
 
 def _idle(spmc: Spmc, pe: PE, ctx: ExecutionContext) -> Next:
-    spmc.machine.idle(pe)
+    """WFI of an SP: it does not wait if an interrupt of its own is pending."""
+    if not ctx.virq.pends():
+        spmc.machine.idle(pe)
     return ctx
 
 
