@@ -17,6 +17,7 @@ from small_suite import lay_out
 
 from debs import package
 from ffabric.guests import images
+from ffabric.lab.fuzz.campaign import PAIRS, Plan, State, campaign, load
 
 MOMENT = """
 import multiprocessing, os, sys
@@ -215,6 +216,23 @@ def test_an_episode_leaves_its_trace(tmp_path, number):
 def test_processes_end_with_their_command(arguments, number):
     status, _, _ = ended(started(*arguments, "--processes", 2, runs=9, number=number))
     assert status == SAID[number][0]
+
+
+@both
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_campaign_keeps_what_is_done_and_goes_on_there(tmp_path, number, processes):
+    plan, state = Plan(PAIRS, 3, 16), tmp_path / "campaign.json"
+    arguments = "fuzz", "--pairs", "--sample", 16, "--seed", 3, "--state", state
+    process = started(*arguments, "--processes", processes, runs=4500, number=number)
+    assert ended(process)[0] == SAID[number][0]
+    kept = load(state, plan)
+    played = kept.played
+    assert processes > 1 or played
+    assert played < 16
+    assert len([*campaign(kept, 1)]) == 16 - played
+    whole = State(plan)
+    assert len([*campaign(whole, 1)]) == 16
+    assert kept.digest == whole.digest
 
 
 @both

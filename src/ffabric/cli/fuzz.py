@@ -205,6 +205,8 @@ class _Run:
         rate = state.report.calls / state.seconds if state.seconds else 0
         line(f"{'wall time':<{_COLUMN}} {state.seconds:.1f} s, {rate:.0f} calls/s")
         line(f"{'digest':<{_COLUMN}} {state.digest[:16]}")
+        if len(state.stretches) > 1:
+            line(f"{'versions of the code':<{_COLUMN}} {len(state.stretches)}, see the state file")
         for failure in state.failures:
             line(f"FAILED in {failure}", "bold red")
             line(f"ffabric fuzz --replay {failure.episode} --trace FILE  brings it back")
@@ -224,6 +226,7 @@ class _Run:
             "seconds": round(state.seconds, 3),
             "interrupted": self.interruption is not None,
             "digest": state.digest,
+            "stretches": msgspec.to_builtins(state.stretches),
             **report,
             "refusals": state.report.refusals,
             "both_ways": state.report.both_ways,

@@ -10,6 +10,7 @@ from ffabric.lab.fuzz.campaign import (
     SINGLES,
     Plan,
     State,
+    Stretch,
     campaign,
     load,
     play,
@@ -72,6 +73,23 @@ def test_a_campaign_that_is_over_may_be_asked_for_more(monkeypatch, tmp_path):
     save(run(CALLS, 3, 200), path)
     state = load(path, Plan(CALLS, 3, 400))
     assert [played.episode for played in campaign(state, 1)] == ["3/2/100", "3/3/100"]
+
+
+def test_a_state_says_with_which_code_it_was_played(monkeypatch, tmp_path):
+    monkeypatch.setattr(campaigns, "EPISODE", 100)
+    state = State(Plan(CALLS, 3, 500))
+    for _ in zip(range(2), campaign(state, 1), strict=False):
+        pass
+    for _ in zip(range(1), campaign(state, 1), strict=False):
+        pass
+    before = campaigns.code()
+    assert state.stretches == [Stretch(0, before)]
+    monkeypatch.setattr(campaigns, "code", lambda: "another")
+    save(state, tmp_path / "state")
+    state = load(tmp_path / "state", state.plan)
+    played = state.played
+    assert len([*campaign(state, 1)]) == 5 - played > 0
+    assert state.stretches == [Stretch(0, before), Stretch(played, "another")]
 
 
 @pytest.mark.parametrize(

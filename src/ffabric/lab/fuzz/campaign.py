@@ -3,7 +3,8 @@
 What is played is named: an episode SEED/NUMBER/CALLS, an injection as in ``injection.py``. It
 depends on its name alone, so that what a campaign finds does not depend on how many processes play
 it, nor on how often it was interrupted, and each finding comes back by its name. The *digest* of a
-campaign is a hash over all that was played, in order: who has the same digest has played the same.
+campaign is a hash over all that was played, in order: who has the same digest has played the same,
+with the same code. A campaign that goes on after a change of the code says from where on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import IO, Any, Final, Literal
 
 import msgspec
 
+import ffabric
 from ffabric.firmware.state.checking import checked
 from ffabric.lab.fuzz.episodes import Episode
 from ffabric.lab.fuzz.injection import Injections, parse, perform
@@ -49,6 +51,15 @@ class Plan(msgspec.Struct, frozen=True):
     """Calls, or injections that are sampled by the seed; 0: all injections there are."""
 
 
+class Stretch(msgspec.Struct, frozen=True):
+    """Episodes or injections that were played with the same code."""
+
+    first: int
+    """The first of them."""
+    code: str
+    """What `code` said then."""
+
+
 class State(msgspec.Struct):
     """How far a campaign has come, and with what result."""
 
@@ -62,8 +73,15 @@ class State(msgspec.Struct):
     failed: int = 0
     """Failures, also those that are not kept."""
     digest: str = ""
+    stretches: list[Stretch] = msgspec.field(default_factory=list)
+    """With which code they were played, the first one first."""
     seconds: float = 0.0
     """Wall time so far."""
+
+    def go_on(self) -> None:
+        """What is played from now on is played with this code."""
+        if not self.stretches or self.stretches[-1].code != code():
+            self.stretches.append(Stretch(self.played, code()))
 
     def add(self, played: Played) -> None:
         """One more is over."""
@@ -143,6 +161,16 @@ def _failure(name: str, call: int, error: Exception) -> Failure:
 
 
 @cache
+def code() -> str:
+    """A hash of all modules of ffabric: what is played depends on nothing else but its name."""
+    root = Path(ffabric.__file__).parent
+    found = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        found.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+@cache
 def injections(kind: str) -> Injections:
     """All injections of one event, or of two."""
     return Injections(pairs=kind == PAIRS)
@@ -171,6 +199,7 @@ def campaign(
     ``processes`` None: one for each CPU. ``keep_going``: failures end nothing. Closing the iterator
     ends the processes.
     """
+    state.go_on()
     while True:
         function, inputs, chunk = _rest(state)
         if not inputs:
