@@ -60,6 +60,10 @@ def _key(row: Row) -> nodes.definition_list_item:
         if text
     ]
     body = [markup.paragraph(row.doc)]
+    if row.effect:
+        body.append(markup.paragraph(f"Effect: {row.effect}"))
+    if row.ignored:
+        body.append(markup.paragraph(f"No effect, and a warning: {row.ignored}."))
     if facts:
         body.append(markup.paragraph(" · ".join(map(str.strip, facts)), classes=["ffa-source"]))
     return markup.entry(row.name, labels, *body)

@@ -16,8 +16,8 @@ from ffabric.abi.ffa.version import LATEST
 from ffabric.machine.gic import FIRST_SPI, SPIS
 from ffabric.system.files.dtb import Node
 from ffabric.system.files.images import Image
-from ffabric.system.manifest.manifest import Manifest, RegionAttributes
-from ffabric.system.manifest.spmc import SP_ID_BASE
+from ffabric.system.manifest.manifest import Manifest, MemoryRegion, RegionAttributes
+from ffabric.system.manifest.spmc import SP_ID_BASE, MemoryRange
 from ffabric.system.options.problems import Problem
 
 SP, VM, TRUSTED_OS = "sp", "vm", "trusted_os"
@@ -115,6 +115,14 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     manifest_offset: int | None = None
     kernel: KernelBoot | None = None
     notification_interrupt: int | None = None
+
+    @property
+    def buffers(self) -> tuple[MemoryRegion, MemoryRegion] | None:
+        """The memory regions that are its TX and its RX buffer from the start (`rx_tx-info`)."""
+        manifest = self.manifest
+        if manifest.tx_buffer is None or manifest.rx_buffer is None:
+            return None
+        return manifest.region(manifest.tx_buffer), manifest.region(manifest.rx_buffer)
 
     @property
     def secure(self) -> bool:
@@ -273,6 +281,7 @@ class SystemDraft(msgspec.Struct, kw_only=True):
     firmware_size: int = 8 << 20
     memory: tuple[MemoryBank, ...] = ()
     reserved: tuple[MemoryBank, ...] = ()
+    device_memory: tuple[MemoryRange, ...] = ()
     partitions: list[PartitionDraft] = []
     devices: tuple[DeviceSpec, ...] = ()
     gic: GicSpec = GicSpec()

@@ -64,6 +64,10 @@ class Endpoint:
         self.guest: QemuGuest | None = None
         """What executes it, if that is a QEMU."""
         self.buffers = Buffers()
+        if partition.mailbox is not None:
+            box = partition.mailbox
+            self.buffers.tx, self.buffers.rx = box.tx.ipa, box.rx.ipa
+            self.buffers.pages = box.tx.size // PAGE
         self.console: Printer | None = None
         """That of a partition whose engine has one."""
         self._memory: GuestAccess | None = None
@@ -92,6 +96,10 @@ class Endpoint:
         if self._ram is None:
             pieces = [each for each in self.spec.memory if each.name == RAM]
             self._ram = Ram(pieces[0].ipa, sum(each.size for each in pieces))
+            for region in self.spec.manifest.memory_regions:
+                if region.relative_offset is not None and region.base_address is not None:
+                    size = region.pages * self.spec.manifest.xlat_granule.bytes
+                    self._ram.reserve(region.base_address, size // PAGE)
         return self._ram
 
     def vcpu(self, ctx: ExecutionContext) -> Vcpu:

@@ -97,9 +97,16 @@ class Ram:
         self._used[at : at + pages] = b"\1" * pages
         return self.base + at * PAGE
 
-    def free(self, ipa: int, pages: int = 1) -> None:
-        """Give pages back."""
+    def reserve(self, ipa: int, pages: int) -> None:
+        """Pages have a purpose from the start."""
         at = (ipa - self.base) // PAGE
+        self._used[at : at + pages] = b"\1" * pages
+
+    def free(self, ipa: int, pages: int = 1) -> None:
+        """Give pages back; those of other memory have another purpose."""
+        at = (ipa - self.base) // PAGE
+        if not 0 <= at < len(self._used):
+            return
         self._used[at : at + pages] = bytes(pages)
         if self._pins:
             for page in range(at, at + pages):

@@ -158,6 +158,23 @@ def test_managers_get_the_end_of_memory() -> None:
     assert system.memory == (low, bank, high)
 
 
+def test_a_region_in_a_vms_memory_lies_where_that_lies() -> None:
+    region = MemoryRegion(name="r", pages=2, attributes=1, relative_offset=0x1F_F000)
+    (spec,) = describe(vms=[vm("v", mem_size=0x40_0000, memory_regions=(region,))]).vms
+    low, high, first, second = spec.memory
+    assert (first.ipa, first.pa) == (low.ipa + 0x1F_F000, low.pa + 0x1F_F000)
+    assert (second.ipa, second.pa) == (high.ipa, high.pa)
+
+
+def test_vms_start_in_boot_order_too() -> None:
+    system = describe(vms=["last", vm("second", boot_order=2), vm("first", boot_order=1)])
+    assert [spec.name for spec in system.vms] == ["first", "second", "last"]
+    assert [spec.id for spec in system.vms] == [3, 2, 1]
+    assert describe(sps=[sp("a", boot_order=1)], vms=[vm("b", boot_order=1)])
+    with pytest.raises(ConfigErrors, match="b: boot-order: 1 is a's already"):
+        describe(vms=[vm("a", boot_order=1), vm("b", boot_order=1)])
+
+
 def test_what_python_says_wrongly_is_a_type_error() -> None:
     with pytest.raises(TypeError, match=r"sp\(\) has no parameter 'vcpu' \(did you mean 'vcpus'"):
         sp("a", vcpu=1)

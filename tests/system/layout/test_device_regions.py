@@ -5,8 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from ffabric.system.description.python import describe, sp, vm
+from ffabric.system.layout.address_spaces import Placed, check_device_memory
 from ffabric.system.manifest.manifest import DeviceRegion
-from ffabric.system.options.problems import SystemErrors
+from ffabric.system.manifest.spmc import MemoryRange
+from ffabric.system.options.problems import Problems, SystemErrors
 from ffabric.system.spec import MemoryBank, PartitionDraft, SystemSpec
 
 BANKS = (
@@ -87,3 +89,30 @@ def test_a_partition_may_have_an_exclusive_device_beside_its_own() -> None:
         sp("a", device_regions=(region(UART, exclusive=True),)),
         sp("b", device_regions=(region(UART + 0x1000, exclusive=True),)),
     )
+
+
+RANGES = (
+    MemoryRange(0x1C09_0000, 0x1_0000, secure=True, device=True),
+    MemoryRange(0x1C0B_0000, 0x1000, secure=True, device=True),
+)
+
+
+def outside(base: int, *, make: Maker = sp, attributes: int = 3) -> list[str]:
+    """What is wrong with a device at ``base`` where the SPMC manifest has these ranges."""
+    uart = DeviceRegion(name="uart", base_address=base, pages=1, attributes=attributes)
+    found = system(make("a", device_regions=(uart,)))
+    placed = [Placed(spec, spec.name) for spec in (*found.sps, *found.vms)]
+    problems = Problems()
+    check_device_memory(placed, RANGES, problems)
+    return [str(each) for each in problems.found]
+
+
+def test_an_sp_has_devices_where_the_spmc_manifest_has_some() -> None:
+    assert outside(0x1C09_F000) == outside(0x1C0B_0000) == []
+    line = "a: uart: 0x1c0a0000-0x1c0a0fff is not in the SPMC manifest's device-memory"
+    assert outside(0x1C0A_0000) == [line]
+
+
+def test_a_world_of_which_it_lists_nothing_is_not_judged() -> None:
+    assert outside(0x1C0A_0000, attributes=0xB) == []
+    assert outside(0x1C0A_0000, make=vm) == []

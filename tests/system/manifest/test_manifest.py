@@ -121,7 +121,6 @@ def test_every_root_property() -> None:
     assert manifest.vm_availability_messages == 3
     assert manifest.power_management_messages == 1
     assert manifest.time_slice_mem
-    assert manifest.run_time_model == 1
     assert manifest.stream_endpoint_ids == (0, 1, 2, 3)
     assert manifest.exception_level is ExceptionLevel.S_EL1
 

@@ -111,7 +111,6 @@ fields: dict[str, st.SearchStrategy[Any]] = {
     "vm_availability_messages": st.integers(0, 3),
     "power_management_messages": st.integers(0, 15),
     "time_slice_mem": st.booleans(),
-    "run_time_model": st.none() | st.integers(0, 1),
     "stream_endpoint_ids": st.lists(st.integers(0, 2**32 - 1), max_size=3).map(tuple),
     "messaging_method": st.sampled_from([1, 2, 4, 7, 0x200, 0x607]),
 }

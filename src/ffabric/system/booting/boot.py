@@ -23,6 +23,7 @@ from ffabric.firmware.hypervisor.vms.frames import Frames
 from ffabric.firmware.hypervisor.vms.scheduler import virtual_interrupts_changed
 from ffabric.firmware.manager.manager import Manager
 from ffabric.firmware.manager.notifications import calls as notifications
+from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.monitor.dispatcher import Dispatcher, Entered
 from ffabric.firmware.monitor.kernel import Kernel
 from ffabric.firmware.monitor.logical import LOGICAL_PARTITIONS, LogicalPartitions
@@ -253,6 +254,10 @@ class _Builder:
             add_vm(manager, vm_of(partition), spec.vcpus)
         if partition.properties & info.NOTIFICATIONS:
             notifications.enable(partition)
+        if spec.buffers is not None:
+            tx, rx = (region.base_address or 0 for region in spec.buffers)
+            pages = spec.buffers[0].pages * spec.manifest.xlat_granule.bytes // PAGE
+            partition.mailbox = mailbox.make(manager, partition, tx, rx, pages)
         interrupts = [line for d in spec.manifest.device_regions for line in d.interrupts]
         if isinstance(manager, Spmc):
             for line in interrupts:
@@ -262,11 +267,15 @@ class _Builder:
         enabled = None if spec.secure else True
         for line in interrupts:
             edge = not line.level_triggered
+            priority = line.priority if line.secure else None
             if line.id >= FIRST_SPI:
-                self.gic.configure(line.id, edge=edge, enabled=enabled, target=0)
+                target = 0 if line.mpidr is None else self.spec.mpidrs.index(line.mpidr)
+                self.gic.configure(
+                    line.id, edge=edge, enabled=enabled, priority=priority, target=target
+                )
                 continue
             for pe in range(self.spec.pes):
-                self.gic.configure(line.id, pe, edge=edge, enabled=enabled)
+                self.gic.configure(line.id, pe, edge=edge, enabled=enabled, priority=priority)
         return self._endpoint(system, spec, partition)
 
     def _lay_out(self, manager: Manager, spec: PartitionSpec, partition: Booted) -> None:
@@ -276,6 +285,8 @@ class _Builder:
             stage2.map(each.ipa, each.pa, each.size // PAGE, _attributes(spec, each))
         for each in device_maps(spec):
             attributes = _device(secure=each.secure and spec.secure)
+            if not each.attributes & RegionAttributes.WRITE:
+                attributes &= ~S2AP_W
             stage2.map(each.ipa, each.pa, each.size // PAGE, attributes)
         if isinstance(manager, Hypervisor):
             self._virtual_gic(manager, spec, vm_of(partition), stage2)

@@ -69,6 +69,9 @@ def create_spec(
         manifest_offset=None,
         kernel=draft.kernel,
     )
+    if manifest.memory_regions:
+        message = "a VM that is created while the system runs has its own memory only"
+        problems.add(draft.where, "memory-regions", message)
     placed = Placed(spec, draft.where)
     check_address_space(placed, system.gic, system.pes, problems, translated=True)
     if spec.engine == QEMU:

@@ -10,6 +10,7 @@ from ffabric.system.description.identity import check_names, check_partition, fi
 from ffabric.system.layout.address_spaces import (
     Placed,
     check_address_space,
+    check_device_memory,
     check_device_regions,
     device_maps,
     normal_world_maps,
@@ -71,7 +72,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         if is_trusted_os(partition) or (partition.engine == QEMU and draft.with_hypervisor):
             check_layout(partition, spec, places.space.banks, problems)
     check_boot_order(partitions, problems)
-    check_interrupts(partitions, problems)
+    check_interrupts(partitions, mpidrs, problems)
     check_banks(places.space.banks, problems)
     registers = frames(draft.devices, draft.gic, len(mpidrs))
     gic_end = IPA_END if draft.with_hypervisor else PA_END
@@ -86,6 +87,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         translated = not kernel and each.spec.kind != TRUSTED_OS
         check_address_space(each, draft.gic, len(mpidrs), problems, translated=translated)
     check_device_regions(placed, registers, places.space, problems)
+    check_device_memory(placed, draft.device_memory, problems)
     if not problems.errors:
         normal_world = [*normal_world_maps(places.space.banks)]
         check_tables(spmc, [normal_world, *(maps for _, maps in _maps(placed, SP))], problems)
@@ -95,15 +97,14 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
             ]
             check_tables(hypervisor, vms, problems, besides=MAILBOXES)
     problems.check(SystemErrors)
-    sps = [spec for spec in specs if spec.kind == SP]
     return SystemSpec(
         name=draft.name,
         mpidrs=mpidrs,
         memory=tuple(places.space.banks),
         spmc=spmc,
         hypervisor=hypervisor,
-        sps=tuple(sorted(sps, key=lambda spec: spec.manifest.boot_order)),
-        vms=tuple(spec for spec in specs if spec.kind == VM),
+        sps=_in_boot_order(specs, SP),
+        vms=_in_boot_order(specs, VM),
         trusted_os=next((spec for spec in specs if spec.kind == TRUSTED_OS), None),
         devices=draft.devices,
         gic=draft.gic,
@@ -113,6 +114,12 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         strict=draft.strict,
         warnings=tuple(problems.found),
     )
+
+
+def _in_boot_order(specs: Iterable[PartitionSpec], kind: str) -> tuple[PartitionSpec, ...]:
+    """The partitions of a kind as their manager starts them."""
+    these = (spec for spec in specs if spec.kind == kind)
+    return tuple(sorted(these, key=lambda spec: spec.manifest.boot_order))
 
 
 def _maps(placed: Iterable[Placed], kind: str) -> Iterator[tuple[PartitionSpec, list[MemoryMap]]]:

@@ -66,7 +66,6 @@ class ManifestFields(TypedDict, total=False):
     power_management_messages: PowerMessages | int
     has_primary_scheduler: bool
     time_slice_mem: bool
-    run_time_model: int | None
     stream_endpoint_ids: Sequence[int]
     lifecycle_support: bool
     abort_action: AbortAction | int | None

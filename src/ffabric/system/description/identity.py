@@ -93,6 +93,9 @@ def check_partition(
     if partition.kind == TRUSTED_OS and partition.source == PythonSource():
         problems.add(where, "", "a trusted OS has code of its own: it is not driven")
     _check_notifications(partition, problems)
+    native = partition.kind == TRUSTED_OS or (partition.kind == VM and not draft.with_hypervisor)
+    if native and manifest.rx_buffer is not None:
+        problems.add(where, "rx_tx-info", "without a partition manager nobody maps its buffers")
     if partition.engine == QEMU:
         _check_qemu(draft, partition, pes, problems)
     if image and manifest.execution_state is ExecutionState.AARCH32:

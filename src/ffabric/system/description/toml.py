@@ -141,6 +141,7 @@ class _System:
             partitions=partitions,
             memory=self._memory() or banks(manifest.memory if manifest else ()),
             reserved=_reserved(manifest),
+            device_memory=_device_memory(manifest),
             devices=tuple(device for device in map(self._device, self._array("device")) if device),
             gic=GicSpec(**self._values("gic", GIC)),
             run=RunSpec(**self._values("run", RUN)),
@@ -314,6 +315,11 @@ def _reserved(manifest: SpmcManifest | None) -> tuple[MemoryBank, ...]:
         return ()
     name = "the SPMC's image"
     return (MemoryBank(name, manifest.load_address, manifest.binary_size, secure=True),)
+
+
+def _device_memory(manifest: SpmcManifest | None) -> tuple[MemoryRange, ...]:
+    """Where the SPMC manifest has devices."""
+    return tuple(each for each in manifest.memory if each.device) if manifest else ()
 
 
 def banks(ranges: Sequence[MemoryRange]) -> tuple[MemoryBank, ...]:

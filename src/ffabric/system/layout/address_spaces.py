@@ -18,8 +18,9 @@ from ffabric.system.booting import kernel
 from ffabric.system.layout.machine import GIC, Frame
 from ffabric.system.layout.placement import Space
 from ffabric.system.manifest.manifest import DeviceRegion
+from ffabric.system.manifest.spmc import MemoryRange
 from ffabric.system.options.problems import Problems
-from ffabric.system.spec import QEMU, RAM, VM, GicSpec, MemoryBank, MemoryMap, PartitionSpec
+from ffabric.system.spec import QEMU, RAM, SP, VM, GicSpec, MemoryBank, MemoryMap, PartitionSpec
 
 WINDOW_IPA = 0x40_0000_0000
 WINDOW_PAGES = 1 << 16
@@ -166,3 +167,23 @@ def check_device_regions(
                     message = f"{owner} has the device at {its.base:#x}, and it is exclusive"
                     problems.add(where, each.name, message)
             claims.append((spec.name, region, mine))
+
+
+def check_device_memory(
+    partitions: Iterable[Placed], ranges: Iterable[MemoryRange], problems: Problems
+) -> None:
+    """SPs have their devices where the SPMC manifest has devices of that world, if it says where.
+
+    These are its nodes of type device-memory and ns-device-memory (Hafnium).
+    """
+    listed: dict[bool, list[MemoryRange]] = {}
+    for each in ranges:
+        listed.setdefault(each.secure, []).append(each)
+    for spec, where in partitions:
+        for region in device_maps(spec) if spec.kind == SP else ():
+            known = listed.get(region.secure, [])
+            end = region.pa + region.size
+            if known and not any(r.base <= region.pa and end <= r.base + r.size for r in known):
+                kind = "device-memory" if region.secure else "ns-device-memory"
+                message = f"{region.pa:#x}-{end - 1:#x} is not in the SPMC manifest's {kind}"
+                problems.add(where, region.name, message)

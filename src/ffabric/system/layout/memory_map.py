@@ -8,7 +8,7 @@ IPAs are physical addresses; a VM's begin at `VM_IPA` unless it says otherwise.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from uuid import UUID, uuid5
 
 from msgspec.structs import replace
@@ -211,6 +211,7 @@ class Places:
         manifest = replace(manifest, load_address=load, memory_regions=regions)
         blob = self._blob(partition, manifest)
         ram = RWX | (0 if partition.kind != VM else _NON_SECURE)
+        own = tuple(self._ram(partition, load, base, ram))
         level = 0 if manifest.exception_level.unprivileged else 1
         runs_python = isinstance(partition.source, PythonSource)
         return PartitionSpec(
@@ -223,8 +224,8 @@ class Places:
             el=level if partition.el is None else partition.el,
             load_address=load,
             memory=(
-                *self._ram(partition, load, base, ram),
-                *(self._mapped(partition, manifest, region, base - load) for region in regions),
+                *own,
+                *(each for r in regions for each in self._mapped(partition, manifest, r, own)),
             ),
             dtb=blob,
             manifest_offset=self._manifest_offset(partition, manifest, len(blob)),
@@ -255,21 +256,31 @@ class Places:
             yield MemoryMap(RAM, load + at, block, min(BLOCK, size - at), attributes)
 
     def _mapped(
-        self, partition: PartitionDraft, manifest: Manifest, region: MemoryRegion, delta: int
-    ) -> MemoryMap:
-        """A region's map; one that is relative to the load address moves with the RAM."""
+        self,
+        partition: PartitionDraft,
+        manifest: Manifest,
+        region: MemoryRegion,
+        own: Iterable[MemoryMap],
+    ) -> Iterator[MemoryMap]:
+        """A region's maps; one that is relative to the load address is in the pieces of `own`."""
         ipa = region.base_address or 0
         size = region.pages * manifest.xlat_granule.bytes
+        world = 0 if _is_secure(partition, region) else _NON_SECURE
+        attributes = region.attributes | world
         if region.relative_offset is not None:
-            pa = ipa + delta
-        elif self._is_identity(partition):
+            for each in own:
+                start, end = max(ipa, each.ipa), min(ipa + size, each.ipa + each.size)
+                if start < end:
+                    pa = each.pa + start - each.ipa
+                    yield MemoryMap(region.name, start, pa, end - start, attributes)
+            return
+        if self._is_identity(partition):
             pa = ipa
-        elif (own := self.bases.get(f"{partition.name}/{region.name}")) is not None:
-            pa = own
+        elif (bank := self.bases.get(f"{partition.name}/{region.name}")) is not None:
+            pa = bank
         else:
             pa = self._find(partition, region.name, size, secure=False)
-        world = 0 if _is_secure(partition, region) else _NON_SECURE
-        return MemoryMap(region.name, ipa, pa, size, region.attributes | world)
+        yield MemoryMap(region.name, ipa, pa, size, attributes)
 
     def _manifest_offset(
         self, partition: PartitionDraft, manifest: Manifest, size: int

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ffabric.system.manifest.manifest import LAST_BOOT_ORDER
 from ffabric.system.options.problems import Problems
-from ffabric.system.spec import LAST_SPI, SP, PartitionDraft
+from ffabric.system.spec import LAST_SPI, PartitionDraft
 
 
 def check_boot_order(partitions: Iterable[PartitionDraft], problems: Problems) -> None:
-    """A place in the boot order belongs to one SP."""
-    owners: dict[int, str] = {}
+    """A place in the boot order of its world belongs to one partition."""
+    owners: dict[tuple[str, int], str] = {}
     for partition in partitions:
         order = partition.manifest.boot_order
-        if partition.kind != SP or order == LAST_BOOT_ORDER:
+        if order == LAST_BOOT_ORDER:
             continue
-        if order in owners:
-            problems.add(partition.where, "boot-order", f"{order} is {owners[order]}'s already")
-        owners[order] = partition.name
+        owner = owners.setdefault((partition.kind, order), partition.name)
+        if owner != partition.name:
+            problems.add(partition.where, "boot-order", f"{order} is {owner}'s already")
 
 
-def check_interrupts(partitions: Iterable[PartitionDraft], problems: Problems) -> None:
-    """An interrupt of a device region belongs to one partition."""
+def check_interrupts(
+    partitions: Iterable[PartitionDraft], mpidrs: Sequence[int], problems: Problems
+) -> None:
+    """An interrupt of a device region belongs to one partition, and has a PE to go to."""
     owners: dict[int, str] = {}
     for partition in partitions:
         for region in partition.manifest.device_regions:
             for interrupt in region.interrupts:
                 if interrupt.id > LAST_SPI:
                     message = f"interrupt {interrupt.id}: a system's GIC has them up to {LAST_SPI}"
+                    problems.add(partition.where, region.name, message)
+                if interrupt.mpidr is not None and interrupt.mpidr not in mpidrs:
+                    message = f"interrupts-target: no PE has the MPIDR {interrupt.mpidr:#x}"
                     problems.add(partition.where, region.name, message)
                 owner = owners.setdefault(interrupt.id, partition.name)
                 if owner != partition.name:

@@ -30,6 +30,7 @@ from ffabric.system.manifest.manifest import (
     Manifest,
     MemoryRegion,
     NsInterruptsAction,
+    RunTimeModel,
 )
 from ffabric.system.options.keys import Key, NodeReader, Reader, read
 from ffabric.system.options.problems import ManifestErrors, Problems, at_most, did_you_mean
@@ -37,6 +38,10 @@ from ffabric.system.options.problems import ManifestErrors, Problems, at_most, d
 MOST_REGIONS = 256
 """Memory regions of a manifest, and device regions."""
 MOST_SERVICES = 256
+_OF_RUN_TIME_MODEL = {
+    RunTimeModel.RUN_TO_COMPLETION: NsInterruptsAction.QUEUED,
+    RunTimeModel.PREEMPTIBLE: NsInterruptsAction.SIGNALED,
+}
 
 Fields = dict[str, Any]
 
@@ -130,12 +135,15 @@ def _children(reader: Reader, problems: Problems, *, complete: bool) -> dict[str
 
 
 def _fold_names(fields: Fields) -> None:
-    """Two properties with one meaning: managed-exit (v1.0) and debug_name (Hafnium)."""
+    """Properties with one meaning: managed-exit and run-time-model (v1.0), debug_name (Hafnium)."""
     name = fields.pop("debug_name", None)
     if name and not fields.get("description"):
         fields["description"] = name
     if fields.pop("managed_exit", False):
         fields["ns_interrupts_action"] = NsInterruptsAction.MANAGED_EXIT
+    model = fields.pop("run_time_model", None)
+    if model is not None:
+        fields.setdefault("ns_interrupts_action", _OF_RUN_TIME_MODEL[model])
 
 
 def _split_methods(where: str, fields: Fields, problems: Problems) -> None:

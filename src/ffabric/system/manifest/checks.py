@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from ffabric.abi.ffa import version
+from ffabric.abi.words import PAGE
 from ffabric.system.files.dtb import is_name
 from ffabric.system.manifest.keys import DEVICE_REGION, MEMORY_REGION, PROPERTIES
 from ffabric.system.manifest.manifest import (
@@ -32,6 +33,8 @@ Complaint = tuple[str, str, str]
 _DIRECT_REQ2 = int(Messaging.DIRECT_REQ2_RECV | Messaging.DIRECT_REQ2_SEND)
 _RWX = int(RegionAttributes.READ | RegionAttributes.WRITE | RegionAttributes.EXECUTE)
 _READ, _WRITE, _EXECUTE = (int(bit) for bit in (1, 2, 4))
+MAX_BUFFER = 16 * PAGE
+"""The most bytes of an RX or TX buffer."""
 _CORE_INDEX_REGISTER = 4  # Hafnium passes the linear core index in x4
 
 
@@ -252,6 +255,12 @@ def _buffers(manifest: Manifest) -> Iterator[Complaint]:
         yield "rx_tx-info", "tx-buffer", "the RX buffer cannot be the TX buffer too"
     elif rx.pages != tx.pages:
         yield "rx_tx-info", "tx-buffer", f"{tx.pages} pages, but the RX buffer has {rx.pages}"
+    if not tx.attributes & _WRITE:
+        yield "rx_tx-info", "tx-buffer", f"{tx.name} is not mapped read-write"
+    most = MAX_BUFFER // manifest.xlat_granule.bytes
+    for key, region in (("rx-buffer", rx), ("tx-buffer", tx)):
+        if region.pages > most:
+            yield "rx_tx-info", key, f"{region.pages} pages: a buffer has up to {most}"
 
 
 CHECKS = (

@@ -17,6 +17,7 @@ from ffabric.system.manifest.manifest import (
     OtherSInterruptsAction,
     PowerMessages,
     RegionAttributes,
+    RunTimeModel,
     SriPolicy,
     VmMessages,
 )
@@ -53,7 +54,11 @@ CHILDREN = {
 """The nodes below the root, and the compatible string each must have."""
 
 COMPATIBLE = Key(
-    "compatible", TEXTS, required=True, doc="The binding of this node and its version."
+    "compatible",
+    TEXTS,
+    required=True,
+    doc="The binding of this node and its version.",
+    effect="Which binding the node is read with.",
 )
 
 _V1_3 = "FF-A v1.3"
@@ -63,88 +68,142 @@ PROPERTIES: tuple[Key, ...] = (
     Key(
         "ffa-version", VERSION, "The FF-A version the partition expects: major 31:16, minor 15:0.",
         required=True,
+        effect="The version that it has as long as it does not call `FFA_VERSION`.",
     ),
     Key(
         "execution-ctx-count", U16, "Execution contexts: 1, or one for every PE.",
         required=True,
+        effect="One context, which runs on any PE, or one for each PE.",
     ),
     Key(
         "exception-level", U32, "Where the partition runs.",
         required=True, values=ExceptionLevel,
+        effect="Where its code runs, and in which world.",
     ),
     Key(
         "execution-state", U32, "The register width the partition runs with.",
         required=True, values=ExecutionState,
+        effect="AArch64; an image for AArch32 is refused.",
     ),
-    Key("id", U16, "The pre-allocated partition id.", default="the next free one"),
-    Key("auxiliary-id", U16, "A pre-allocated id for memory management transactions."),
-    Key("description", TEXT, "A name for people."),
-    Key("debug_name", TEXT, "A name for people.", section="Hafnium"),
+    Key(
+        "id", U16, "The pre-allocated partition id.", default="the next free one",
+        effect="Its endpoint ID; bit 15 is set for an SP.",
+    ),
+    Key(
+        "auxiliary-id", U16, "A pre-allocated id for memory management transactions.",
+        ignored="memory transactions name a partition by its endpoint ID",
+    ),
+    Key(
+        "description", TEXT, "A name for people.",
+        effect="Its name, if nothing else gives one.",
+    ),
+    Key(
+        "debug_name", TEXT, "A name for people.", section="Hafnium",
+        effect="As `description`.",
+    ),
     Key(
         "load-address", U64, "Where the partition's package is loaded: a physical address.",
         default="wherever there is room", align=PAGE,
+        effect="Where its memory begins: an IPA, which for an SP is a physical address.",
     ),
     Key(
         "mem-size", U64, "Memory from the load address on, in bytes.", least=PAGE,
         default="what the SPMC manifest or the image says", align=PAGE, section="OP-TEE",
+        effect="The size of its memory.",
     ),
     Key(
         "entrypoint-offset", U64, "From the load address to the first instruction.",
         default="0",
+        effect="Where a raw image is entered; an ELF file says that itself.",
     ),
-    Key("xlat-granule", U32, "The translation granule.", default="0", values=Granule),
+    Key(
+        "xlat-granule", U32, "The translation granule.", default="0", values=Granule,
+        effect="The unit in which its regions are counted and aligned.",
+    ),
     Key(
         "boot-order", U16, "Partitions boot in ascending order of this unique number.",
         default="0xffff",
+        effect="The order in which partitions of a world start; those without are last.",
     ),
     Key(
         "gp-register-num", U32,
         "The general-purpose register that gets the address of the boot information.",
         default="no boot information", most=3,
+        effect="The address is in x0, and no other register can be asked for.",
     ),
     Key(
         "managed-exit", FLAG, "The same as ns-interrupts-action = <1>.",
         section="FF-A v1.0, table 10",
+        effect="As `ns-interrupts-action`.",
     ),
-    Key("managed-exit-virq", FLAG, "Signal the managed exit by a vIRQ instead of a vFIQ."),
+    Key(
+        "managed-exit-virq", FLAG, "Signal the managed exit by a vIRQ instead of a vFIQ.",
+        effect="The interrupt that asks for a managed exit is an IRQ.",
+    ),
     Key(
         "ns-interrupts-action", U32, "What a pending non-secure interrupt does to the partition.",
         default="2", values=NsInterruptsAction,
+        effect="Such an interrupt is queued, asks for a managed exit, or pre-empts.",
     ),
     Key(
         "other-s-interrupts-action", U32,
         "What a pending interrupt of another partition does to this one.",
         default="1", values=OtherSInterruptsAction,
+        effect="Such an interrupt is queued, or pre-empts.",
     ),
     Key(
         "sri-interrupts-policy", U32,
         "When a secure interrupt pends an SRI instead of running the waiting partition.",
         default="0", bits=SriPolicy, section="TF-A binding",
+        effect="The scheduler of the normal world is told instead.",
     ),
-    Key("notification-support", FLAG, "The partition receives notifications."),
+    Key(
+        "notification-support", FLAG, "The partition receives notifications.",
+        effect="Whether it may have notifications.",
+    ),
     Key(
         "vm-availability-messages", U32, "VM availability messages it subscribes to.",
         default="0", bits=VmMessages,
+        effect="It gets a message when a VM is created or destroyed.",
     ),
     Key(
         "power-management-messages", U32, "Power management messages it subscribes to.",
         default="0", bits=PowerMessages,
+        ignored="no power management messages are sent",
     ),
-    Key("has-primary-scheduler", FLAG, "The partition implements the primary scheduler."),
-    Key("time-slice-mem", FLAG, "Do not time-slice long memory management operations."),
-    Key("run-time-model", U32, "Run-time model of FF-A v1.0: 1 if it may be pre-empted."),
-    Key("stream-endpoint-ids", NUMBERS, "Stream endpoint ids this partition stands for."),
     Key(
-        "lifecycle-support", FLAG, "The partition supports every lifecycle state.", section=_V1_3
+        "has-primary-scheduler", FLAG, "The partition implements the primary scheduler.",
+        effect="`FFA_RUN` of the VM gives cycles to contexts that wait.",
+    ),
+    Key(
+        "time-slice-mem", FLAG, "Do not time-slice long memory management operations.",
+        effect="It is always so: no memory management call is interrupted.",
+    ),
+    Key(
+        "run-time-model", U32, "Run-time model of FF-A v1.0.", values=RunTimeModel,
+        effect="`ns-interrupts-action`, if that is not given: 0 queues, 1 pre-empts.",
+    ),
+    Key(
+        "stream-endpoint-ids", NUMBERS, "Stream endpoint ids this partition stands for.",
+        ignored="there are no endpoints without execution contexts",
+    ),
+    Key(
+        "lifecycle-support", FLAG, "The partition supports every lifecycle state.", section=_V1_3,
+        ignored="a partition that has stopped is not started again",
     ),
     Key(
         "abort-action", U32, "What happens when the partition aborts.",
         default="the partition manager's choice", values=AbortAction, section=_V1_3,
+        ignored="a partition that aborts is stopped, and the system goes on",
     ),
-    Key("live-activation-support", FLAG, "The image can be replaced live.", section=_V1_3),
+    Key(
+        "live-activation-support", FLAG, "The image can be replaced live.", section=_V1_3,
+        ignored="an image is not replaced while the system runs",
+    ),
     Key(
         "live-activation-register", U32, "The register that says so to the new image.",
         most=7, section=_V1_3,
+        ignored="an image is not replaced while the system runs",
     ),
 )  # fmt: skip
 
@@ -152,13 +211,18 @@ SERVICES_1_0: tuple[Key, ...] = (
     Key(
         "uuid", UUIDS, field="uuids", required=True,
         doc="The protocol UUIDs: four cells each, packed as in SMCCC 5.3.",
+        effect="What it is discovered and addressed by.",
     ),
     Key(
         "messaging-method", NUMBERS, required=True,
         doc="Bit 0/1: receives/sends direct requests; bit 2: indirect messages; bit 9/10: "
         "receives/sends FFA_MSG_SEND_DIRECT_REQ2. One value, or one for each UUID.",
+        effect="The messages that it may send and receive, and its properties.",
     ),
-    Key("image-uuid", UUIDS, section=_V1_3, doc="The UUID of the image."),
+    Key(
+        "image-uuid", UUIDS, section=_V1_3, doc="The UUID of the image.",
+        ignored="an image is not replaced while the system runs",
+    ),
 )  # fmt: skip
 """At the root of a manifest of binding version 1.0."""
 
@@ -166,27 +230,46 @@ SERVICE: tuple[Key, ...] = (
     Key(
         "uuid", UUID_TEXT, required=True,
         doc="A protocol UUID in canonical form.",
+        effect="What it is discovered and addressed by.",
     ),
     Key(
         "messaging-method", U32, required=True, bits=Messaging,
         doc="How the service is reached; bits as in binding version 1.0.",
+        effect="The messages that it may send and receive, and its properties.",
     ),
 )  # fmt: skip
 """Each child of /services, binding version 1.1."""
 
-IMAGE_UUID_1_1 = Key("image-uuid", UUID_TEXT, section=_V1_3, doc="The UUID of the image.")
+IMAGE_UUID_1_1 = Key(
+    "image-uuid",
+    UUID_TEXT,
+    section=_V1_3,
+    doc="The UUID of the image.",
+    ignored="an image is not replaced while the system runs",
+)
 
 _REGION: tuple[Key, ...] = (
-    Key("description", TEXT, "A name for people."),
+    Key(
+        "description", TEXT, "A name for people.",
+        effect="Its name, if nothing else gives one.",
+    ),
     Key(
         "pages-count", U32, field="pages", required=True,
         doc="The region's size in translation granules.",
+        effect="The size of the region.",
     ),
     Key(
         "attributes", U32, "How the region is mapped.", required=True, bits=RegionAttributes,
+        effect="Access, and the physical address space.",
     ),
-    Key("smmu-id", U32, "The SMMU in front of the device."),
-    Key("stream-ids", NUMBERS, "Stream ids of a device that reaches the memory."),
+    Key(
+        "smmu-id", U32, "The SMMU in front of the device.",
+        ignored="devices reach memory without an SMMU",
+    ),
+    Key(
+        "stream-ids", NUMBERS, "Stream ids of a device that reaches the memory.",
+        ignored="devices reach memory without an SMMU",
+    ),
 )  # fmt: skip
 
 MEMORY_REGION: tuple[Key, ...] = (
@@ -194,16 +277,22 @@ MEMORY_REGION: tuple[Key, ...] = (
     Key(
         "base-address", U64, align=PAGE,
         default="the partition manager's choice", doc="Where the region is.",
+        effect="Where the region is; memory without it is put where there is room.",
     ),
     Key(
         "load-address-relative-offset", U64, field="relative_offset", align=PAGE,
         doc="Where the region is, counted from the load address.",
+        effect="A part of the partition's own memory, with other attributes.",
     ),
     Key(
         "stream-ids-access-permissions", NUMBERS,
         doc="The access permissions of each stream id, bits as in attributes.",
+        ignored="devices reach memory without an SMMU",
     ),
-    Key("phandle", U32, "What references to this node hold."),
+    Key(
+        "phandle", U32, "What references to this node hold.",
+        effect="What `/rx_tx-info` and others refer to.",
+    ),
 )  # fmt: skip
 """Each child of /memory-regions."""
 
@@ -212,29 +301,57 @@ DEVICE_REGION: tuple[Key, ...] = (
     Key(
         "base-address", U64, required=True, align=PAGE,
         doc="The physical address of the registers.",
+        effect="Where the region is; memory without it is put where there is room.",
     ),
     Key(
         "interrupts", NUMBERS,
         doc="Pairs of an interrupt id and attributes: priority 7:0, secure 8, level-triggered 9, "
         "type 11:10.",
+        effect="The partition's own interrupts, with their priorities and triggers.",
     ),
     Key(
         "interrupts-target", NUMBERS, section="TF-A binding",
         doc="Triples of an interrupt id and an MPIDR's upper and lower half.",
+        effect="The PE to which an SPI is routed.",
     ),
-    Key("exclusive-access", FLAG, "No other partition has it."),
+    Key(
+        "exclusive-access", FLAG, "No other partition has it.",
+        effect="A second partition with the device is refused.",
+    ),
 )  # fmt: skip
 """Each child of /device-regions."""
 
 RX_TX_INFO: tuple[Key, ...] = (
-    Key("rx-buffer", U32, required=True, doc="The memory region that is the RX buffer."),
-    Key("tx-buffer", U32, required=True, doc="The memory region that is the TX buffer."),
+    Key(
+        "rx-buffer",
+        U32,
+        required=True,
+        doc="The memory region that is the RX buffer.",
+        effect="It is mapped when the partition starts, as by FFA_RXTX_MAP.",
+    ),
+    Key(
+        "tx-buffer",
+        U32,
+        required=True,
+        doc="The memory region that is the TX buffer.",
+        effect="It is mapped when the partition starts, as by FFA_RXTX_MAP.",
+    ),
 )
 """The node /rx_tx-info."""
 
 BOOT_INFO_KEYS: tuple[Key, ...] = (
-    Key("ffa_manifest", FLAG, "Pass the manifest."),
-    Key("hob_list", FLAG, "Pass the hand-off blocks."),
+    Key(
+        "ffa_manifest",
+        FLAG,
+        "Pass the manifest.",
+        effect="The boot information has the manifest.",
+    ),
+    Key(
+        "hob_list",
+        FLAG,
+        "Pass the hand-off blocks.",
+        ignored="the boot information has no hand-off blocks",
+    ),
 )
 """The node /boot-info."""
 
@@ -242,6 +359,7 @@ LIVE_STATE_KEYS: tuple[Key, ...] = (
     Key(
         "live-state-buffer", U32, required=True, section=_V1_3,
         doc="The memory region that keeps the state.",
+        ignored="an image is not replaced while the system runs",
     ),
 )  # fmt: skip
 """The node /live-state-buffer-info."""

@@ -66,6 +66,13 @@ class NsInterruptsAction(enum.IntEnum):
     SIGNALED = 2
 
 
+class RunTimeModel(enum.IntEnum):
+    """How long a request may run (TF-A binding; v1.0 has no other property for it)."""
+
+    RUN_TO_COMPLETION = 0
+    PREEMPTIBLE = 1
+
+
 class OtherSInterruptsAction(enum.IntEnum):
     """What happens to the running partition when another partition's interrupt is pending."""
 
@@ -234,7 +241,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     power_management_messages: int = 0
     has_primary_scheduler: bool = False
     time_slice_mem: bool = False
-    run_time_model: int | None = None
     stream_endpoint_ids: tuple[int, ...] = ()
     lifecycle_support: bool = False
     abort_action: AbortAction | None = None

@@ -32,30 +32,139 @@ MOST_RANGES = 1024
 SP_ID_BASE = 0x8000
 
 ATTRIBUTE: tuple[Key, ...] = (
-    Key("spmc_id", U16, "The SPMC's endpoint id.", required=True),
-    Key("maj_ver", U16, "Major version of FF-A that the SPMC implements.", required=True),
-    Key("min_ver", U16, "Minor version of FF-A that the SPMC implements.", required=True),
-    Key("exec_state", U32, "The SPMC's register width.", values=ExecutionState, default="0"),
-    Key("load_address", U64, "Where the SPMC's image is.", align=PAGE),
-    Key("entrypoint", U64, "Where the SPMD enters the SPMC."),
-    Key("binary_size", U32, "How large the SPMC's image may be, in bytes."),
+    Key(
+        "spmc_id",
+        U16,
+        "The SPMC's endpoint id.",
+        required=True,
+        effect="The SPMC's endpoint ID.",
+    ),
+    Key(
+        "maj_ver",
+        U16,
+        "Major version of FF-A that the SPMC implements.",
+        required=True,
+        effect="The version of both partition managers.",
+    ),
+    Key(
+        "min_ver",
+        U16,
+        "Minor version of FF-A that the SPMC implements.",
+        required=True,
+        effect="The version of both partition managers.",
+    ),
+    Key(
+        "exec_state",
+        U32,
+        "The SPMC's register width.",
+        values=ExecutionState,
+        default="0",
+        effect="AArch64: anything else is refused.",
+    ),
+    Key(
+        "load_address",
+        U64,
+        "Where the SPMC's image is.",
+        align=PAGE,
+        effect="No partition is put where the image is.",
+    ),
+    Key(
+        "entrypoint",
+        U64,
+        "Where the SPMD enters the SPMC.",
+        effect="None: the SPMC is ffabric's own.",
+    ),
+    Key(
+        "binary_size",
+        U32,
+        "How large the SPMC's image may be, in bytes.",
+        effect="No partition is put where the image is.",
+    ),
 )
 """The node /attribute."""
 
 VM: tuple[Key, ...] = (
-    Key("debug_name", TEXT, "A name for people.", required=True),
-    Key("is_ffa_partition", FLAG, "It is an FF-A partition and has a manifest of its own."),
-    Key("hyp_loaded", FLAG, "The hypervisor loads it, not the boot loader."),
-    Key("load_address", U64, "Where its package is loaded.", align=PAGE),
-    Key("vcpu_count", U16, "How many execution contexts it has."),
-    Key("mem_size", U64, "How much memory it has from the load address on, in bytes."),
-    Key("smc_whitelist", NUMBERS, "Further SMCs it may make."),
-    Key("smc_whitelist_permissive", FLAG, "Only log SMCs that are not in the list."),
-    Key("kernel_filename", TEXT, "Its image in the hypervisor's RAM disk."),
-    Key("ramdisk_filename", TEXT, "Its initial RAM disk."),
-    Key("fdt_filename", TEXT, "Its devicetree."),
-    Key("boot_address", U64, "Where the primary VM's image is loaded."),
-    Key("exception-level", U32, "Where it runs.", values=ExceptionLevel),
+    Key(
+        "debug_name",
+        TEXT,
+        "A name for people.",
+        required=True,
+        effect="The name of the partition in messages.",
+    ),
+    Key(
+        "is_ffa_partition",
+        FLAG,
+        "It is an FF-A partition and has a manifest of its own.",
+        effect="Its place, size and contexts must be given, unless `hyp_loaded`.",
+    ),
+    Key(
+        "hyp_loaded",
+        FLAG,
+        "The hypervisor loads it, not the boot loader.",
+        effect="Its place, size and contexts need not be given.",
+    ),
+    Key(
+        "load_address",
+        U64,
+        "Where its package is loaded.",
+        align=PAGE,
+        effect="No partition is put where the image is.",
+    ),
+    Key(
+        "vcpu_count",
+        U16,
+        "How many execution contexts it has.",
+        effect="Another count in the partition's manifest is refused.",
+    ),
+    Key(
+        "mem_size",
+        U64,
+        "How much memory it has from the load address on, in bytes.",
+        effect="The size of its memory, if its manifest gives none.",
+    ),
+    Key(
+        "smc_whitelist",
+        NUMBERS,
+        "Further SMCs it may make.",
+        ignored="an SP has no SMCs but those of FF-A",
+    ),
+    Key(
+        "smc_whitelist_permissive",
+        FLAG,
+        "Only log SMCs that are not in the list.",
+        ignored="an SP has no SMCs but those of FF-A",
+    ),
+    Key(
+        "kernel_filename",
+        TEXT,
+        "Its image in the hypervisor's RAM disk.",
+        ignored="a system names its images",
+    ),
+    Key(
+        "ramdisk_filename",
+        TEXT,
+        "Its initial RAM disk.",
+        ignored="a system names its images",
+    ),
+    Key(
+        "fdt_filename",
+        TEXT,
+        "Its devicetree.",
+        ignored="a system names its images",
+    ),
+    Key(
+        "boot_address",
+        U64,
+        "Where the primary VM's image is loaded.",
+        ignored="a system names its images",
+    ),
+    Key(
+        "exception-level",
+        U32,
+        "Where it runs.",
+        values=ExceptionLevel,
+        ignored="the partition's manifest says where it runs",
+    ),
 )
 """Each node /hypervisor/vmN."""
 
@@ -142,6 +251,8 @@ def find_spmc_manifest(root: Node, problems: Problems) -> SpmcManifest:
         problems.add("/attribute", "maj_ver", f"{major}.{minor} is not a version of FF-A")
     else:
         fields["ffa_version"] = version.make(major, minor)
+    if fields.get("exec_state") is ExecutionState.AARCH32:
+        problems.add("/attribute", "exec_state", "the SPMC is AArch64")
     return SpmcManifest(
         partitions=_partitions(reader, problems),
         mpidrs=_mpidrs(root, problems),

@@ -34,7 +34,8 @@ class _Named(msgspec.Struct, frozen=True):
 class Key(_Named, frozen=True, kw_only=True):
     """One property or option. `values` are the only ones allowed, `bits` the only bits allowed.
 
-    A number is between `least` and `most`, and a multiple of `align`.
+    A number is between `least` and `most`, and a multiple of `align`. `effect` says what the value
+    does to a system, `ignored` why it does nothing: whoever gives it then is warned.
     """
 
     field: str = ""
@@ -46,6 +47,8 @@ class Key(_Named, frozen=True, kw_only=True):
     bits: type[enum.IntFlag] | None = None
     values: type[enum.IntEnum] | tuple[str, ...] | None = None
     section: str = ""
+    effect: str = ""
+    ignored: str = ""
 
     @property
     def attribute(self) -> str:
@@ -214,6 +217,8 @@ def read(
             problems.add(reader.where, name, complaint)
         else:
             values[key.attribute] = key.convert(value)
+            if key.ignored and value:
+                problems.warn(reader.where, name, f"ignored: {key.ignored}")
     for key in keys:
         if complete and key.required and key.name not in present:
             problems.add(reader.where, key.name, "missing")
@@ -242,6 +247,8 @@ class Row(msgspec.Struct, frozen=True):
     allowed: str
     doc: str
     section: str
+    effect: str
+    ignored: str
 
 
 def rows(tables: Iterable[Table]) -> list[Row]:
@@ -256,6 +263,8 @@ def rows(tables: Iterable[Table]) -> list[Row]:
             _allowed(key),
             key.doc,
             key.section or table.section,
+            key.effect,
+            key.ignored,
         )
         for table in tables
         for key in table.keys

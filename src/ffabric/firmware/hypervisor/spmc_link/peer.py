@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
-from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.words import MASK32, SECURE_BIT
 from ffabric.firmware.hypervisor import notifications
 from ffabric.firmware.hypervisor.spmc_link import memory, relay, sequences
@@ -77,8 +76,7 @@ class SecureWorldPeer:
         """The SPMC fills the RX of VMs that take indirect messages, so it must know them."""
         hypervisor = self._hypervisor
         vm = caller.partition
-        taken = vm.properties & info.INDIRECT_MESSAGES and hypervisor.link_version >= V1_1
-        if mapped and taken:
+        if mapped and relay.fills_rx(hypervisor, vm):
             return sequences.run(hypervisor, pe, caller, relay.map_mailbox(hypervisor, caller))
         if not mapped and self.shares_rx(vm):
             return sequences.run(hypervisor, pe, caller, relay.unmap_mailbox(hypervisor, caller))

@@ -14,6 +14,7 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
 from ffabric.abi.ffa.accessors import reader, writer
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
+from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.hypervisor import interrupts
 from ffabric.firmware.hypervisor.spmc_link import sequences
@@ -39,6 +40,8 @@ REST = 10_000
 """Nanoseconds after which an SP that yields is run again, if it does not name more."""
 Step = Generator[list[int], list[int], list[int]]
 """Part of a sequence that ends with the last answer."""
+Described = Generator[list[int], list[int], list[int] | None]
+"""Part of a sequence that ends with an answer that is an error, if there was one."""
 
 
 def own(hypervisor: Hypervisor) -> Mailbox:
@@ -48,8 +51,23 @@ def own(hypervisor: Hypervisor) -> Mailbox:
 
 
 def map_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
-    """Tell the SPMC where a VM's RX/TX pair is (DEN0077A 1.2, table 13.27)."""
-    vm = caller.partition
+    """A VM has mapped its RX/TX pair: tell the SPMC; if that refuses, so is the VM's call."""
+    answer = yield from describe_mailbox(hypervisor, caller.partition)
+    if answer is not None:
+        caller.x[0:8] = answer[0:8]
+    return caller
+
+
+def fills_rx(hypervisor: Hypervisor, vm: Partition) -> bool:
+    """Whether the SPMC has to know the VM's RX/TX pair: it takes indirect messages."""
+    return bool(vm.properties & info.INDIRECT_MESSAGES) and hypervisor.link_version >= V1_1
+
+
+def describe_mailbox(hypervisor: Hypervisor, vm: Partition) -> Described:
+    """Tell the SPMC where a VM's RX/TX pair is (DEN0077A 1.2, table 13.27).
+
+    Returns its answer if it refuses: then the VM has no pair.
+    """
     box = vm.mailbox
     assert box is not None
     buffers = EndpointBuffers(vm.id, _ranges(vm, box.rx), _ranges(vm, box.tx))
@@ -57,10 +75,9 @@ def map_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
     answer = yield [fid.FFA_RXTX_MAP_64]
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
         hypervisor.shared_mailboxes.add(vm.id)
-    else:
-        mailbox.drop(vm)
-        caller.x[0:8] = answer[0:8]
-    return caller
+        return None
+    mailbox.drop(vm)
+    return answer
 
 
 def _ranges(vm: Partition, buffer: Buffer) -> list[tuple[int, int]]:

@@ -66,6 +66,8 @@ def create(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
         return
     if hypervisor.tracer is not None:
         hypervisor.tracer.record(events.VmCreated(pe.index, vm.name, vm.id))
+    if vm.mailbox is not None and relay.fills_rx(hypervisor, vm):
+        yield from relay.describe_mailbox(hypervisor, vm)
     if vm.notifications is not None:
         yield [fid.FFA_NOTIFICATION_BITMAP_CREATE, vm.id, len(vm.contexts)]
     if hypervisor.mediator is not None:

@@ -43,7 +43,7 @@ ACCESS = rule(
     "rxtx.map.access",
     Status.INVALID_PARAMETERS,
     SECTION,
-    "Both buffers are the caller's own memory, with RW access and shared with nobody.",
+    "Both buffers are the caller's own memory and shared with nobody; TX is RW, RX readable.",
 )
 UNMAPPED = rule(
     "rxtx.unmap.not_mapped",
@@ -92,7 +92,10 @@ def make(pm: Manager, partition: Partition, tx: int, rx: int, count: int) -> Mai
         refuse(ALIGNED, got=(tx, rx), expected="multiples of 0x1000")
     if tx < rx + count * PAGE and rx < tx + count * PAGE:
         refuse(OVERLAP, got=(tx, rx), expected=f"{count} pages apart")
-    box = Mailbox(_buffer(pm, partition, tx, count), _buffer(pm, partition, rx, count))
+    box = Mailbox(
+        _buffer(pm, partition, tx, count, S2AP_R | S2AP_W),
+        _buffer(pm, partition, rx, count, S2AP_R),
+    )
     _set_ownership(partition, box, ownership.SHARED)
     return box
 
@@ -111,16 +114,16 @@ def _set_ownership(partition: Partition, box: Mailbox, held: ownership.Ownership
     ownership.mark(partition.stage2, ranges, held)
 
 
-def _buffer(pm: Manager, partition: Partition, ipa: int, pages: int) -> Buffer:
+def _buffer(pm: Manager, partition: Partition, ipa: int, pages: int, access: int) -> Buffer:
     stage2 = partition.stage2
     assert stage2 is not None
     pieces: list[Piece] = []
     if ipa >> stage2.ipa_bits:
         refuse(ACCESS, got=ipa, expected=f"an address of {stage2.ipa_bits} bits")
     for at, pa, count, attrs in stage2.runs(ipa, pages):
-        wanted = VALID | S2AP_R | S2AP_W
+        wanted = VALID | access
         if pa < 0 or attrs & wanted != wanted or ownership.state(attrs) is not ownership.OWNED:
-            refuse(ACCESS, got=(at, ownership.name(attrs)), expected="owned, exclusive, RW")
+            refuse(ACCESS, got=(at, ownership.name(attrs)), expected="owned, exclusive, mapped")
         bank = pm.memory.bank_at(pa)
         if bank is None or pa + count * PAGE > bank.base + bank.size:
             refuse(ACCESS, got=(at, "no memory"), expected="memory")
