@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from ffabric.system.booting import kernel
-from ffabric.system.description.python import describe, sp, vm
+from ffabric.system.description.python import describe, vm
 from ffabric.system.files.dtb import parse_dtb
 from ffabric.system.files.images import parse_image
 from ffabric.system.options.problems import SystemErrors
@@ -121,7 +121,6 @@ def test_a_kernel_is_told_of_op_tee():
     ("described", "problem"),
     [
         (lambda: system(KernelBoot(), code=image(64 << 20), mem_size=32 << 20), "do not fit"),
-        (lambda: describe(sps=[sp(image=CODE, engine="qemu")]), "not SPs"),
         (lambda: system(KernelBoot(), cpus=17), "17 PEs: QEMU's machine has 16"),
     ],
 )

@@ -12,6 +12,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.machine.engines.qemu.engine import QemuGuest
 from ffabric.machine.engines.qemu.process import Image, Piece, pieces
+from ffabric.machine.engines.qemu.secure_partition import QemuSecurePartition
 from ffabric.machine.engines.qemu.trusted_os import QemuTrustedOs
 from ffabric.machine.watched import WatchedStage2
 from ffabric.system.spec import TRUSTED_OS
@@ -29,7 +30,7 @@ def make_guest(endpoint: Endpoint) -> QemuGuest:
         return _trusted_os(endpoint)
     if endpoint.partition.stage2 is None:
         return _kernel(endpoint)
-    return _vm(endpoint)
+    return _secure_partition(endpoint) if endpoint.spec.secure else _vm(endpoint)
 
 
 def _vm(endpoint: Endpoint) -> QemuGuest:
@@ -43,6 +44,21 @@ def _vm(endpoint: Endpoint) -> QemuGuest:
         cpus=len(endpoint.partition.contexts),
         on_line=lambda line: endpoint.system.printed(spec.name, line),
         gone=GONE,
+        stage2=stage2,
+    )
+
+
+def _secure_partition(endpoint: Endpoint) -> QemuGuest:
+    """An SP: what it borrows may be non-secure, so all memory is there."""
+    machine, spec = endpoint.system.machine, endpoint.spec
+    stage2 = endpoint.partition.stage2
+    assert isinstance(stage2, WatchedStage2)
+    return QemuSecurePartition(
+        machine,
+        spec.name,
+        pieces(machine.memory.banks),
+        cpus=len(endpoint.partition.contexts),
+        on_line=lambda line: endpoint.system.printed(spec.name, line),
         stage2=stage2,
     )
 

@@ -24,7 +24,7 @@ from ffabric.system.layout.machine import (
     frames,
 )
 from ffabric.system.layout.memory_map import Places, with_defaults
-from ffabric.system.layout.qemu import check_layout, is_trusted_os
+from ffabric.system.layout.qemu import check_layout
 from ffabric.system.layout.sharing import check_boot_order, check_interrupts
 from ffabric.system.options.problems import Problems, SystemErrors
 from ffabric.system.spec import (
@@ -69,8 +69,8 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     places.take_floating(partitions)
     specs = [places.place(partition, ids[partition.name]) for partition in partitions]
     for partition, spec in zip(partitions, specs, strict=True):
-        if is_trusted_os(partition) or (partition.engine == QEMU and draft.with_hypervisor):
-            check_layout(partition, spec, places.space.banks, problems)
+        if partition.engine == QEMU and (draft.with_hypervisor or partition.kind != VM):
+            check_layout(partition, spec, places.space.banks, draft.devices, problems)
     check_boot_order(partitions, problems)
     check_interrupts(partitions, mpidrs, problems)
     check_banks(places.space.banks, problems)

@@ -79,7 +79,12 @@ _PARTITION: tuple[Key, ...] = (
     Key("python", TEXT, "Python code: 'module:Class' or 'file.py:Class'."),
     Key("image", PATH, "An AArch64 image, raw or ELF."),
     Key("manifest", PATH, "The partition's manifest, .dts or .dtb."),
-    Key("engine", TEXT, "What runs it.", default="python or unicorn", values=ENGINES),
+    Key(
+        "engine", TEXT,
+        "What runs it; 'qemu': a QEMU of its own, whose machine has memory from 0x40000000 on, in "
+        "wall time, so that the run does not replay.",
+        default="python or unicorn", values=ENGINES,
+    ),
     Key("id", U16, "Its endpoint id.", default="the manifest's, or the next free one"),
     Key("uuid", UUIDS, "Property uuid of the manifest.", field="uuids"),
     Key(

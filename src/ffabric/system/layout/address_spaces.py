@@ -52,11 +52,15 @@ class _Range(NamedTuple):
 
 
 def device_maps(spec: PartitionSpec) -> Iterator[MemoryMap]:
-    """The device regions of a partition as its stage 2 maps them: at their own addresses."""
+    """The device regions of a partition as its stage 2 maps them: at their own addresses.
+
+    That of an SP in QEMU is the UART of QEMU's machine.
+    """
     for region in spec.manifest.device_regions:
         size = region.pages * spec.manifest.xlat_granule.bytes
         base = region.base_address
-        yield MemoryMap(region.name, base, base, size, region.attributes)
+        pa = kernel.UART[0] if spec.engine == QEMU else base
+        yield MemoryMap(region.name, base, pa, size, region.attributes)
 
 
 def vm_maps(spec: PartitionSpec, gic: GicSpec, pes: int) -> Iterator[MemoryMap]:

@@ -18,7 +18,14 @@ from ffabric.machine.limits import IPA_BITS
 from ffabric.system.booting.kernel import room
 from ffabric.system.files.dtb import build_dtb
 from ffabric.system.layout.placement import BLOCK, Space
-from ffabric.system.layout.qemu import RAM_BASE, SECURE, in_secure_memory, is_trusted_os
+from ffabric.system.layout.qemu import (
+    DEVICETREE_END,
+    RAM_BASE,
+    SECURE,
+    in_secure_memory,
+    is_sp_in_qemu,
+    is_trusted_os,
+)
 from ffabric.system.manifest.manifest import Manifest, MemoryRegion, RegionAttributes
 from ffabric.system.manifest.writer import manifest_node, update_node
 from ffabric.system.options.problems import Problems
@@ -56,6 +63,11 @@ QEMU_MEMORY = (
     MemoryBank("normal", RAM_BASE, 0x4000_0000, secure=False),
 )
 """The default if something runs in QEMU, whose machine has its RAM at this base."""
+QEMU_SP_MEMORY = (
+    MemoryBank("normal", DEVICETREE_END, 0x4000_0000, secure=False),
+    MemoryBank("secure", 0x9000_0000, 0x1000_0000, secure=True),
+)
+"""The default if QEMU executes an SP: all memory is where its machine may have RAM."""
 KERNEL_SIZE = 128 * BLOCK
 DMA_POOL = "restricted-dma-pool"
 """A memory region of a VM with this name (that of Linux's binding for reserved memory) has a bank
@@ -112,6 +124,8 @@ class Places:
         self.draft, self.problems = draft, problems
         kernel = any(each.engine == QEMU for each in draft.partitions) and not draft.with_hypervisor
         default = QEMU_MEMORY if kernel else DEFAULT_MEMORY
+        if any(is_sp_in_qemu(each) for each in draft.partitions):
+            default = (QEMU_MEMORY[-1], QEMU_SP_MEMORY[-1]) if kernel else QEMU_SP_MEMORY
         if any(is_trusted_os(each) for each in draft.partitions):
             default = (*default, SECURE)
         self.space = Space(draft.memory or default)
@@ -305,7 +319,10 @@ class Places:
     def _fixed_base(self, partition: PartitionDraft) -> int | None:
         if partition.physical_address is not None:
             return partition.physical_address
-        return partition.manifest.load_address if self._is_identity(partition) else None
+        load = partition.manifest.load_address if self._is_identity(partition) else None
+        if is_sp_in_qemu(partition) and load is not None and load < RAM_BASE:
+            return None  # its IPAs are not physical
+        return load
 
     def _take(
         self, partition: PartitionDraft, region: str, base: int, size: int, *, secure: bool

@@ -1,4 +1,4 @@
-"""What QEMU's `virt` machine can place, if it executes the trusted OS, or VMs of a hypervisor.
+"""What QEMU's `virt` machine can place, if it executes the trusted OS, SPs, or VMs of a hypervisor.
 
 Source: QEMU hw/arm/virt.c, base_memmap. The secure memory is where it is; the normal world's begins
 at `RAM_BASE`, below are devices. Each bank of ours, and each gap between two, is a NUMA node; the
@@ -14,8 +14,10 @@ from msgspec.structs import replace
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import (
     QEMU,
+    SP,
     TRUSTED_OS,
     VM,
+    DeviceSpec,
     ImageSource,
     MemoryBank,
     PartitionDraft,
@@ -28,6 +30,7 @@ RAM_END = 0x40_0000_0000 - 0x200_0000
 """Above is the engine's memory, then devices again."""
 DEVICETREE_END = 0x4010_0000
 MOST_NODES = 128
+PL011 = "pl011"
 
 
 def is_trusted_os(partition: PartitionDraft | PartitionSpec) -> bool:
@@ -48,20 +51,34 @@ def in_secure_memory(partition: PartitionDraft) -> PartitionDraft:
     return replace(partition, manifest=manifest)
 
 
-def check_layout(
-    partition: PartitionDraft, spec: PartitionSpec, banks: Iterable[MemoryBank], problems: Problems
-) -> None:
-    """The memory of a trusted OS, or of a VM under a hypervisor, is where QEMU's machine has some.
+def is_sp_in_qemu(partition: PartitionDraft) -> bool:
+    """Whether it is an SP that QEMU executes."""
+    return partition.kind == SP and partition.engine == QEMU
 
-    So is the memory of its world.
+
+def check_layout(
+    partition: PartitionDraft,
+    spec: PartitionSpec,
+    banks: Iterable[MemoryBank],
+    devices: Iterable[DeviceSpec],
+    problems: Problems,
+) -> None:
+    """The memory of a trusted OS, an SP or a VM of a hypervisor is where QEMU's machine has some.
+
+    So is all memory that one may get: of the normal world, and for an SP that of both.
     """
+    where = partition.where
+    non_secure = [bank for bank in banks if not bank.secure]
     if is_trusted_os(partition):
         _check_secure_memory(partition, spec, problems)
-        _check_banks(partition.where, "the trusted OS", banks, problems)
+        _check_banks(where, "the trusted OS", non_secure, problems)
+    elif is_sp_in_qemu(partition):
+        _check_console(partition, spec, devices, problems)
+        _check_banks(where, "SPs", banks, problems)
     elif partition.kind == VM:
-        _check_devices(partition, spec, problems)
-        _check_banks(partition.where, "VMs", banks, problems)
-        _check_devicetree(banks, problems)
+        _check_no_devices(partition, spec, problems)
+        _check_banks(where, "VMs", non_secure, problems)
+        _check_devicetree(non_secure, problems)
 
 
 def _check_secure_memory(
@@ -79,10 +96,11 @@ def _check_secure_memory(
 
 def _check_banks(where: str, what: str, banks: Iterable[MemoryBank], problems: Problems) -> None:
     nodes, at = 1, RAM_BASE
-    for bank in sorted((each for each in banks if not each.secure), key=lambda each: each.base):
+    for bank in sorted(banks, key=lambda each: each.base):
         if not RAM_BASE <= bank.base < bank.end <= RAM_END:
             span, has = f"{bank.base:#x}-{bank.end - 1:#x}", f"{RAM_BASE:#x}-{RAM_END - 1:#x}"
-            message = f"{span}: QEMU's machine, with {what}, has non-secure memory at {has}"
+            kind = "secure" if bank.secure else "non-secure"
+            message = f"{span}: QEMU's machine, with {what}, has {kind} memory at {has}"
             problems.add(f"[[memory]] {bank.name}", "base", message)
         nodes += 1 + (bank.base > at)
         at = bank.end
@@ -102,8 +120,19 @@ def _check_devicetree(banks: Iterable[MemoryBank], problems: Problems) -> None:
             problems.add(f"[[memory]] {bank.name}", "base", message)
 
 
-def _check_devices(vm: PartitionDraft, spec: PartitionSpec, problems: Problems) -> None:
+def _check_no_devices(vm: PartitionDraft, spec: PartitionSpec, problems: Problems) -> None:
     """A VM has the GIC and the console of QEMU's machine, and no other device."""
     for region in spec.manifest.device_regions:
         message = "QEMU's machine has a GIC and a UART of its own, and no other devices"
         problems.add(vm.where, region.name, message)
+
+
+def _check_console(
+    sp: PartitionDraft, spec: PartitionSpec, devices: Iterable[DeviceSpec], problems: Problems
+) -> None:
+    """The device region of an SP is a PL011, for which QEMU's machine has a UART."""
+    uarts = [each.base for each in devices if each.type == PL011]
+    for region in spec.manifest.device_regions:
+        if region.base_address not in uarts or region.pages != 1:
+            message = "QEMU's machine has a UART for a pl011 of the system, and no other devices"
+            problems.add(sp.where, region.name, message)

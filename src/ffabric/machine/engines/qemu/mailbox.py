@@ -256,6 +256,14 @@ class Block:
             if wanted and self.executes:
                 self._wake(self.cpu)
 
+    def line(self, bit: int, *, asserted: bool) -> None:
+        """Assert a virtual interrupt, a bit of HCR_EL2, or take it back, at its next entry."""
+        lines = self.words[LINES // _WORD]
+        if bool(lines & bit) != asserted:
+            self.words[LINES // _WORD] = lines ^ bit
+            if self.executes:
+                self._wake(self.cpu)
+
     def affinity(self, mpidr: int) -> None:
         """What a confined CPU reads as its MPIDR_EL1, from its next start on."""
         self.words[AFFINITY // _WORD] = mpidr

@@ -55,7 +55,7 @@ class QemuRunner:
         machine: Machine,
         ctx: Context,
         block: Block,
-        relay: InterruptRelay,
+        relay: InterruptRelay | None,
         *,
         level: int,
     ) -> None:
@@ -107,7 +107,8 @@ class QemuRunner:
     def start(self, entry: int, x0: int) -> None:
         """See `Runner.start`."""
         self._guest.start()
-        self._relay.open()
+        if self._relay is not None:
+            self._relay.open()
         self._owes = False
         self._block.affinity(_MPIDR_RES1 | self.cpu)
         self._guest.tlb.entering()
@@ -238,14 +239,7 @@ class QemuRunner:
     def look(self) -> bool:
         """Bring the PE back into the loop if the guest has something for it; see `Source.look`."""
         if not self.outside:
-            if self._owes and not self._announced and self._block.interrupted:
-                self._announced = True
-                if self._exited == exits.IDLE:
-                    self._relay.wake()
-                    return True
-                assert self.ctx.pe is not None
-                self._relay.announce(self.ctx.pe.index)
-            return False
+            return self._owes and not self._announced and self._hears_of_interrupts()
         pe: PE | None = self.ctx.pe
         if pe is None or pe.current is not self.ctx:
             return False
@@ -258,6 +252,19 @@ class QemuRunner:
         self._machine.unpark(pe)
         return True
 
+    def _hears_of_interrupts(self) -> bool:
+        """Whether a CPU that waits has interrupts to take, and somebody can be woken for them."""
+        relay = self._relay
+        if relay is None or not self._block.interrupted:
+            return False
+        self._announced = True
+        if self._exited == exits.IDLE:
+            relay.wake()
+            return True
+        assert self.ctx.pe is not None
+        relay.announce(self.ctx.pe.index)
+        return False
+
     def flush(self) -> None:
         """Pass on the interrupts that found no room before."""
         self._block.flush()
@@ -267,7 +274,7 @@ class QemuRunner:
 
     def interrupt(self, kind: int, asserted: bool) -> None:
         """See `Runner.interrupt`. The guest gets interrupts one by one, by their numbers."""
-        if asserted:
+        if asserted and self._relay is not None:
             for intid in self._relay.take():
                 self._block.pend(intid)
 

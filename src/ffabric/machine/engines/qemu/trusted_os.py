@@ -15,10 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
-from ffabric.machine.engines.qemu.engine import QemuGuest
 from ffabric.machine.engines.qemu.interrupts import InterruptRelay
 from ffabric.machine.engines.qemu.process import SECURE
 from ffabric.machine.engines.qemu.runner import QemuRunner
+from ffabric.machine.engines.qemu.secure_partition import QemuServer
 from ffabric.machine.engines.runner import FIQ
 
 if TYPE_CHECKING:
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import Machine
 
 
-class QemuTrustedOs(QemuGuest):
+class QemuTrustedOs(QemuServer):
     """All vCPUs of a trusted OS. It waits for calls without an end."""
 
-    patience = (1 << 64) - 1
     world = SECURE
     notification: int | None = None
     """The SPI with which it notifies the normal world."""
@@ -41,13 +40,6 @@ class QemuTrustedOs(QemuGuest):
         """See `QemuGuest.start`."""
         self.process.mailbox.watch(self.notification or 0)
         super().start()
-
-    def watch_while_executing(self) -> None:
-        """Be waited for as long as a vCPU executes."""
-        executing = any(runner.outside for runner in self.runners)
-        turn = self._outside.expect_work if executing else self._outside.expect_none
-        for end in (self.process.bell, self.process.console):
-            turn(end.fileno())
 
     def runner(self, ctx: Context, gic: Gic) -> TrustedRunner:
         """The runner of a vCPU; ``gic`` is the machine's."""

@@ -1,0 +1,265 @@
+"""SPs in QEMU: confined by their SPMC's stage 2, entered and interrupted, with the real QEMU."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from puppets import CODE, COMMANDS, Result, map_buffers, send
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa.version import V1_2
+from ffabric.abi.words import MASK32
+from ffabric.firmware.state.context import State
+from ffabric.firmware.state.events import Preempt
+from ffabric.guests import images
+from ffabric.system.crash import PartitionCrashed
+from ffabric.system.description.python import describe, sp
+from ffabric.system.manifest.manifest import DeviceRegion, ExceptionLevel
+from ffabric.system.options.problems import SystemErrors
+from ffabric.system.spec import DeviceSpec, MemoryBank
+
+IMAGE = Path(__file__).parents[3] / "images" / "servant.bin"
+SIZE = 0x40_0000
+NOWHERE = 0x10_0000
+"""Where no SP has memory."""
+
+
+@pytest.fixture(autouse=True)
+def qemu():
+    if shutil.which("qemu-system-aarch64") is None:
+        pytest.fail("no QEMU: apt-get install qemu-system-arm")
+
+
+def servant(name="servant", **options):
+    return sp(name=name, image=IMAGE, engine="qemu", mem_size=SIZE, **options)
+
+
+class Asker:
+    """A VM that tells servants what to do."""
+
+    def __init__(self, system, name="client"):
+        self.ffa = system.vm(name).ffa
+
+    def do(self, to, what, *arguments):
+        payload = (COMMANDS.index(what), *arguments)
+        return Result(self.ffa.direct_request(to, *payload).payload)
+
+
+class Heard:
+    """A tracer that keeps what it hears."""
+
+    def __init__(self):
+        self.events = []
+
+    def record(self, event):
+        self.events.append(event)
+
+
+@pytest.fixture
+def boot(ffabric):
+    def boot(*servants, **options):
+        return ffabric.boot(sps=servants or [servant()], vms=["client"], **options)
+
+    return boot
+
+
+def ram(system, name="servant"):
+    return system.sp(name).endpoint.spec.memory[0]
+
+
+def free(system, name="servant"):
+    """A page of the SP's that nobody uses."""
+    return ram(system, name).ipa + SIZE - 0x4000
+
+
+def test_an_image_answers_as_under_any_engine(boot):
+    system = boot(sp(name="adder", image=images.load("adder_smc"), engine="qemu"))
+    ffa = system.vm("client").ffa
+    assert [ffa.direct_request("adder", n, 3).payload[0] for n in range(5)] == [3, 4, 5, 6, 7]
+
+
+def test_it_reaches_its_own_memory_and_nothing_else(boot):
+    system = boot(servant(), servant("other"))
+    asker, page = Asker(system), free(system)
+    asker.do("servant", "store", page, 0x1234)
+    piece = ram(system)
+    memory = system.system.machine.memory
+    assert memory.read64(piece.pa + page - piece.ipa, secure=True) == 0x1234
+    normal = next(bank for bank in memory.banks if not bank.secure)
+    tables = system.system.spec.spmc.memory
+    for address in (
+        NOWHERE,
+        ram(system, "other").pa,
+        normal.base,
+        tables.base,
+        normal.end - 0x1000,
+    ):
+        for what in ("load", "store", "execute"):
+            assert asker.do("servant", what, address, 1).aborted
+    assert asker.do("servant", "load", page).value == 0x1234
+
+
+def test_one_that_is_linked_below_qemus_memory_has_other_physical_addresses(boot):
+    system = boot(servant(load_address=0x0E30_0000))
+    asker, piece = Asker(system), ram(system)
+    assert (piece.ipa, piece.pa >= 0x4000_0000) == (0x0E30_0000, True)
+    asker.do("servant", "store", free(system), 7)
+    assert asker.do("servant", "load", free(system)).value == 7
+    assert asker.do("servant", "load", piece.pa).aborted
+
+
+@pytest.mark.parametrize("vcpus", [2, 8])
+def test_each_pe_has_a_vcpu_of_it(boot, vcpus):
+    system = boot(servant(vcpus=vcpus), pes=vcpus)
+    contexts = system.sp("servant").endpoint.partition.contexts
+    assert len(contexts) == vcpus
+    assert all(ctx.state is State.WAITING for ctx in contexts)
+    assert all(ctx.runner.functions[-1] == fid.FFA_MSG_WAIT for ctx in contexts)
+    assert Asker(system).do("servant", "load", free(system)).exceptions == 0
+
+
+def test_it_may_silence_nothing(boot):
+    """Its interrupt controller is a virtual one: the doorbell is not masked with it."""
+    system = boot()
+    asker = Asker(system)
+    asker.do("servant", "group0")
+    assert asker.do("servant", "load", free(system)).exceptions == 0
+
+
+def test_its_console_is_the_uart_that_the_system_describes(boot):
+    uart = DeviceSpec(type="pl011", name="uart1", base=0x0904_0000, size=0x1000, secure=True)
+    region = DeviceRegion(name="uart", base_address=0x0904_0000, pages=1, attributes=3)
+
+    system = boot(servant(device_regions=(region,)), devices=[uart])
+    lines = []
+    system.system.listeners.append(lambda name, line: lines.append((name, line)))
+    asker = Asker(system)
+    for letter in b"secure\n":
+        asker.do("servant", "print", letter, 0x0904_0000, 1)
+    system.system.run()
+    system.system.flush_consoles()
+    assert lines == [("servant", "secure")]
+
+
+def test_it_is_preempted_and_goes_on_where_it_was(boot):
+    system = boot()
+    machine = system.system.machine
+    asker, page = Asker(system), free(system)
+    count, stop = page + 0x1000, page + 0x2000
+    (ctx,) = system.sp("servant").endpoint.partition.contexts
+    hits = []
+
+    def interrupt():
+        hits.append(int.from_bytes(system.sp("servant").memory.read(count, 8), "little"))
+        machine.gic.set_pending(system.system.firmware.spmc.sri, ctx.pe.index)
+        if len(hits) == 3:
+            system.sp("servant").memory.write(stop, b"\1")
+        else:
+            machine.clock.at(machine.clock.now + 20_000_000, interrupt)
+
+    machine.clock.at(machine.clock.now + 20_000_000, interrupt)
+    heard = Heard()
+    system.system.attach(heard)
+    result = asker.do("servant", "count", 0, count, stop)
+    assert result.exceptions == 0
+    assert [each.endpoint for each in heard.events if isinstance(each, Preempt)] == ["servant"] * 3
+    assert hits == sorted(hits)
+
+
+def test_a_dead_qemu_is_named_and_callers_hear_of_it(boot):
+    system = boot()
+    asker = Asker(system)
+    pid = system.system.endpoints["servant"].guest.process.pid
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(
+        PartitionCrashed, match=f"QEMU \\(process {pid}\\) ended: killed by SIGKILL"
+    ):
+        asker.do("servant", "load", free(system))
+
+
+def test_what_cannot_be_is_said():
+    low = MemoryBank("low", 0x0E00_0000, 0x0100_0000, secure=True)
+    normal = MemoryBank("normal", 0x4010_0000, 0x1000_0000, secure=False)
+    with pytest.raises(SystemErrors) as found:
+        describe(sps=[servant()], vms=["client"], memory=[low, normal])
+    told = "QEMU's machine, with SPs, has secure memory at 0x40000000-0x3ffdffffff"
+    assert f"[[memory]] low: base: 0xe000000-0xeffffff: {told}" in map(str, found.value.problems)
+    with pytest.raises(SystemErrors, match="'qemu' runs SPs at S-EL1, not at S-EL0"):
+        describe(sps=[servant(exception_level=ExceptionLevel.S_EL0)])
+
+
+class Cpu:
+    """A servant that makes calls: what `puppets.send` wants."""
+
+    def __init__(self, system):
+        self.asker = Asker(system)
+        self.endpoint = system.sp("servant").endpoint
+        self.buffers = free(system) - 0x8000
+
+    def write(self, ipa, data):
+        self.endpoint.memory.write(ipa, data)
+
+    def do(self, what, *arguments):
+        return self.asker.do("servant", what, *arguments)
+
+    def call(self, *x):
+        words = (*x, *[0] * 18)[:18]
+        at = self.buffers + 0x4000
+        self.write(at, b"".join(word.to_bytes(8, "little") for word in words))
+        self.do("call", at)
+        data = self.endpoint.memory.read(at, 18 * 8)
+        return [int.from_bytes(data[n : n + 8], "little") for n in range(0, len(data), 8)]
+
+
+@pytest.fixture
+def lender(boot):
+    system = boot(servant(), sp("other"))
+    cpu = Cpu(system)
+    map_buffers(cpu, cpu.buffers)
+    cpu.system = system
+    return cpu
+
+
+def test_a_page_that_it_lends_is_gone_until_it_reclaims_it(lender):
+    page = free(lender.system)
+    other = lender.system.sp("other")
+    for n in (1, 2, 3):
+        lender.write(page, CODE[n])
+        assert lender.do("execute", page).value == n
+        answer = send(lender, fid.FFA_MEM_LEND_64, [(page, 1)], [other.id], buffers=lender.buffers)
+        assert answer[0] & MASK32 == fid.FFA_SUCCESS_32
+        assert lender.do("execute", page).aborted
+        assert lender.do("load", page).aborted
+        assert lender.call(fid.FFA_MEM_RECLAIM, *answer[2:4], 0)[0] == fid.FFA_SUCCESS_32
+        assert lender.do("load", page).value == int.from_bytes(CODE[n], "little")
+
+
+def test_memory_that_a_vm_shares_is_there_while_it_is_retrieved(lender):
+    vm = lender.system.vm("client")
+    client = vm.ffa
+    page = client.ram.allocate(1)
+    client.memory.write(page, (77).to_bytes(8, "little"))
+    region = client.share(to="servant", ipa=page)
+    request = abi.Transaction(
+        sender=vm.id,
+        handle=region,
+        receivers=[abi.Receiver(lender.endpoint.id, 0b10)],
+    )
+    data = abi.build_transaction(request, V1_2)
+    lender.write(lender.buffers, data)
+    answer = lender.call(fid.FFA_MEM_RETRIEVE_REQ_64, len(data), len(data))
+    assert answer[0] == fid.FFA_MEM_RETRIEVE_RESP
+    found = abi.parse_transaction(
+        lender.endpoint.memory.read(lender.buffers + 0x1000, answer[1]), V1_2
+    )
+    ((address, _),) = found.constituents
+    assert lender.do("load", address).value == 77
+    lender.do("store", address, 78)
+    assert client.memory.read(page, 8) == (78).to_bytes(8, "little")
+    done = abi.Relinquish(region, 0, [lender.endpoint.id])
+    lender.write(lender.buffers, abi.build_relinquish(done))
+    assert lender.call(fid.FFA_MEM_RELINQUISH)[0] == fid.FFA_SUCCESS_32
+    assert lender.do("load", address).aborted
