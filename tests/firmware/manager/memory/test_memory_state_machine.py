@@ -1,7 +1,8 @@
-"""Any order of memory transactions between four endpoints, against a model of a page's life.
+"""Any order of memory transactions between endpoints that come and go, against a model.
 
-The model knows who owns a page, to whom it was given and who has it. After each step the ledger,
-which follows the calls alone, has compared all stage-2 tables.
+The model knows who owns a page, to whom it was given and who has it. Calls come from two PEs. VMs
+are created and destroyed at any moment; one that an SP holds up is *dying* until it is gone. After
+each step the ledger, which follows the calls alone, has compared all stage-2 tables.
 """
 
 from contextlib import suppress
@@ -9,23 +10,27 @@ from contextlib import suppress
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
+from ffabric.abi import psci
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.words import PAGE
 from ffabric.guests.errors import FfaError
 from ffabric.lab.oracle.ledger import Ledger
+from ffabric.machine.machine import Stalled
 from ffabric.session.ffa import Blocked
 from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 
 RO, RW, NX = mem.PERM_DATA_RO, mem.PERM_DATA_RW, mem.PERM_INSTRUCTION_NX
-VMS, SPS = ("v", "w"), ("s", "t")
+VMS, SPS = ("v", "w", "x"), ("s", "t")
+"""The VM ``x`` is one that was created; there may be one after the other."""
 ARENA = 6
 """Pages of each endpoint that are given around, besides a scattered buffer."""
 SCATTERED = 270
 """Single pages of a buffer whose description does not fit TX or RX: it goes in fragments."""
+NOBODY = 0x7ABC
 OLD = {"ffa_version": V1_1, "messaging_method": 7}
 
 names = st.sampled_from([*VMS, *SPS])
@@ -35,10 +40,14 @@ handles = Bundle("handles")
 class Given:
     """Memory that was sent, until it is reclaimed or, donated, retrieved."""
 
-    def __init__(self, kind, owner, pages, offers, contents):
+    def __init__(self, kind, owner, pages, offers, *, ids, contents):
         self.kind, self.owner, self.pages, self.offers = kind, owner, pages, offers
+        self.ids = ids
+        """Of those to whom it was sent, as they were then."""
         self.contents = contents
         self.held = {}
+        self.gone = set()
+        """Receivers that have died, whoever has their names now."""
 
     @property
     def single(self):
@@ -49,31 +58,56 @@ class Given:
 class MemoryManagement(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        spec = describe(sps=["s", sp("t", **OLD)], vms=["v", vm("w", **OLD)])
+        spec = describe(
+            sps=[sp("s", vcpus=2), sp("t", **OLD)],
+            vms=[vm("v", vcpus=2), vm("w", vcpus=2, **OLD)],
+            pes=2,
+        )
         self.system = boot(spec)
         self.ledger = Ledger(self.system)
         self.system.attach(self.ledger)
         self.session = System(self.system)
         self.session.run()
-        self.alive = [*VMS, *SPS]
-        self.ends = {name: self.session.vm(name) for name in VMS}
-        self.ends |= {name: self.session.sp(name) for name in SPS}
-        self.id = {name: end.id for name, end in self.ends.items()}
+        self.alive = []
+        self.dying = set()
+        self.pe = 0
+        """Where the next calls are made, if that can be."""
+        self.ends = {}
+        self.id = {}
         self.own = {}
         """Pages that an endpoint owns and shares with nobody, by name."""
         self.buffer = {}
         """One in many pieces."""
-        self.gift = {name: [] for name in self.ends}
+        self.gift = {}
         """What it got last: donated, or come back."""
         self.given = {}
         self.marks = 0
-        for name, end in self.ends.items():
-            end.ffa.map_buffers()
-            base = end.ram.allocate(ARENA)
-            self.own[name] = [base + n * PAGE for n in range(ARENA)]
-            base = end.ram.allocate(SCATTERED)
-            order = [*range(0, SCATTERED, 2), *range(1, SCATTERED, 2)]
-            self.buffer[name] = [base + n * PAGE for n in order]
+        for name in ("v", "w", *SPS):
+            self.adopt(name)
+
+    def adopt(self, name):
+        """An endpoint has come."""
+        self.alive.append(name)
+        end = self.ends[name] = (self.session.sp if name in SPS else self.session.vm)(name)
+        self.id[name] = end.id
+        end.ffa.map_buffers()
+        if name in VMS:
+            end.ffa.call(psci.CPU_ON_64, self.system.machine.pes[1].mpidr, 0, 0)
+        base = end.ram.allocate(ARENA)
+        self.own[name] = [base + n * PAGE for n in range(ARENA)]
+        base = end.ram.allocate(SCATTERED)
+        order = [*range(0, SCATTERED, 2), *range(1, SCATTERED, 2)]
+        self.buffer[name] = [base + n * PAGE for n in order]
+        self.gift[name] = []
+
+    def ffa(self, name):
+        """The calls of a vCPU of ``name``, on this PE or, if that cannot be, on the other."""
+        for vcpu in (self.pe, 1 - self.pe):
+            if vcpu < len(self.ends[name].endpoint.partition.contexts):
+                with suppress(Stalled):
+                    self.ends[name].endpoint.take(vcpu)
+                    break
+        return self.ends[name].vcpu(vcpu)
 
     def teardown(self):
         self.session.close()
@@ -118,17 +152,16 @@ class MemoryManagement(RuleBasedStateMachine):
         kind=st.sampled_from(["share", "lend", "donate"]),
         owner=names,
         to=st.lists(names, min_size=1, max_size=3),
-        at=st.integers(0, ARENA - 1),
-        count=st.integers(1, 3),
+        at=st.lists(st.integers(0, ARENA - 1), min_size=1, max_size=4, unique=True),
         what=st.sampled_from(["pages", "pages", "pages", "buffer", "gift"]),
         rights=st.sampled_from([RW, RW, RO]),
         flags=st.sampled_from([0, 0, 0, mem.FLAG_CLEAR]),
     )
-    def send(self, *, kind, owner, to, at, count, what, rights, flags):
+    def send(self, *, kind, owner, to, at, what, rights, flags):
         if owner not in self.alive:
             return multiple()
         pages = {
-            "pages": self.own[owner][at : at + count],
+            "pages": [self.own[owner][n] for n in at if n < len(self.own[owner])],
             "buffer": self.buffer[owner],
             "gift": self.gift[owner],
         }[what]
@@ -137,8 +170,8 @@ class MemoryManagement(RuleBasedStateMachine):
         contents = self.mark(owner, pages[0])
         handle = self.attempt(
             self.why_not_send(kind, owner, to, flags),
-            getattr(self.ends[owner].ffa, kind),
-            [self.id[each] for each in to],
+            getattr(self.ffa(owner), kind),
+            [self.id.get(each, NOBODY) for each in to],
             ranges=[(page, 1) for page in pages],
             permissions=0 if kind == "donate" else rights,
             flags=flags,
@@ -149,7 +182,8 @@ class MemoryManagement(RuleBasedStateMachine):
             place[owner] = [page for page in place[owner] if page not in pages]
         offers = dict.fromkeys(to, RW if kind == "donate" else rights)
         contents = bytes(8) if flags & mem.FLAG_CLEAR else contents
-        self.given[handle] = Given(kind, owner, pages, offers, contents)
+        ids = {each: self.id[each] for each in to}
+        self.given[handle] = Given(kind, owner, pages, offers, ids=ids, contents=contents)
         return handle
 
     @rule(owner=names, to=names, handle=handles)
@@ -160,28 +194,33 @@ class MemoryManagement(RuleBasedStateMachine):
         pages = given.pages if given.owner == owner else given.held.get(owner)
         if pages:
             allowed = {Status.DENIED, Status.INVALID_PARAMETERS}
-            self.attempt(allowed, self.ends[owner].ffa.share, self.id[to], ipa=pages[0])
+            self.attempt(allowed, self.ffa(owner).share, self.id.get(to, NOBODY), ipa=pages[0])
 
     @rule(handle=handles, borrower=names, rights=st.sampled_from([RW, RW, RO]))
     def retrieve(self, handle, borrower, rights):
-        if borrower not in self.alive:
-            return
         given = self.given.get(handle)
+        if borrower not in self.alive or (given and given.owner in self.dying):
+            return
         sender = given.owner if given else "v"
         allowed = set()
-        if given is None or borrower not in given.offers or sender not in self.alive:
+        offers = given.offers if given else {}
+        if borrower not in offers or borrower in given.gone or sender not in self.alive:
             allowed |= {Status.INVALID_PARAMETERS, Status.DENIED}
         elif borrower in given.held or rights > given.offers[borrower]:
             allowed.add(Status.DENIED)
-        offers = given.offers if given else {}
-        others = [(self.id[name], each) for name, each in offers.items() if name != borrower]
+        others = [(given.ids[name], each) for name, each in offers.items() if name != borrower]
         if given and given.kind == "donate":
             rights = RW
         if given and given.single:
             rights |= NX
         end = self.ends[borrower]
         got = self.attempt(
-            allowed, end.ffa.retrieve, handle, self.id[sender], permissions=rights, others=others
+            allowed,
+            self.ffa(borrower).retrieve,
+            handle,
+            self.id.get(sender, NOBODY),
+            permissions=rights,
+            others=others,
         )
         if got is None:
             return
@@ -206,10 +245,10 @@ class MemoryManagement(RuleBasedStateMachine):
         allowed = set()
         if given is None or borrower not in given.held:
             allowed |= {Status.INVALID_PARAMETERS, Status.DENIED}
-        self.attempt(allowed, self.ends[borrower].ffa.relinquish, handle)
+        self.attempt(allowed, self.ffa(borrower).relinquish, handle)
         if not allowed:
             del given.held[borrower]
-            if given.owner not in self.alive and not given.held:
+            if given.owner not in (*self.alive, *self.dying) and not given.held:
                 del self.given[handle]
 
     @rule(handle=handles, owner=names)
@@ -222,37 +261,63 @@ class MemoryManagement(RuleBasedStateMachine):
             allowed |= {Status.INVALID_PARAMETERS, Status.DENIED}
         elif given.held:
             allowed.add(Status.DENIED)
-        self.attempt(allowed, self.ends[owner].ffa.reclaim, handle)
+        self.attempt(allowed, self.ffa(owner).reclaim, handle)
         if not allowed:
             del self.given[handle]
             assert self.ends[owner].memory.read(given.pages[0], 8) == given.contents
             self.gift[owner] = given.pages
 
+    @rule()
+    def go_to_the_other_pe(self):
+        self.pe = 1 - self.pe
+
     @rule(name=st.sampled_from(VMS), really=st.sampled_from([False] * 9 + [True]))
     def destroy(self, name, really):
         if not really or name not in self.alive:
             return
-        for each in SPS:
-            if self.ends[each].endpoint.partition.contexts[0].runner.in_control:
-                with suppress(Blocked):
-                    self.ends[each].ffa.msg_wait()
         self.alive.remove(name)
-        self.system.destroy_vm(name)
+        self.dying.add(name)
+        self.system.destroy_vm(name, pe=self.pe)
         self.session.run()
-        for handle, given in [*self.given.items()]:
-            given.held.pop(name, None)
-            if given.owner == name:
-                given.held = {each: pages for each, pages in given.held.items() if each in SPS}
-            if given.owner not in self.alive and not given.held:
-                del self.given[handle]
+
+    @rule(soon=st.booleans())
+    def create(self, soon):
+        if "x" in self.system.endpoints or "x" in self.dying:
+            return
+        if soon:
+            self.system.hypervisor.vm_ids.begin_again()
+        self.session.create_vm(vm("x", vcpus=2))
+        self.adopt("x")
+
+    @rule(name=st.sampled_from(SPS))
+    def wait(self, name):
+        """An SP gives the PE back: what it has held up happens."""
+        for ctx in self.ends[name].endpoint.partition.contexts:
+            if ctx.runner.in_control:
+                with suppress(Blocked):
+                    self.ends[name].vcpu(ctx.index).msg_wait()
+
+    def bury(self):
+        """Who is gone has nothing any more, and only SPs have what it had given."""
+        for name in [each for each in self.dying if each not in self.system.endpoints]:
+            self.dying.remove(name)
+            for handle, given in [*self.given.items()]:
+                given.held.pop(name, None)
+                given.gone.add(name)
+                if given.owner == name:
+                    given.owner = None
+                    given.held = {each: pages for each, pages in given.held.items() if each in SPS}
+                if given.owner is None and not given.held:
+                    del self.given[handle]
 
     @invariant()
     def the_tables_say_so_too(self):
+        self.bury()
         self.ledger.check()
         self.ledger.check_tables()
         held = {handle: {*each.holders} for handle, each in self.ledger.transactions.items()}
         assert held == {
-            handle: {self.id[name] for name in given.held} for handle, given in self.given.items()
+            handle: {given.ids[name] for name in given.held} for handle, given in self.given.items()
         }
 
 
