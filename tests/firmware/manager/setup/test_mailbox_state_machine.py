@@ -28,7 +28,6 @@ NOBODY = 0x7ABC
 QUIET = {"notification_support": False}
 OLD = {"ffa_version": V1_1, "messaging_method": 7, **QUIET}
 MUTE = {"messaging_method": 3, **QUIET}
-INDIRECT = info.INDIRECT_MESSAGES
 RETAIN = 1
 
 HEADER = {V1_1: 20}
@@ -243,7 +242,7 @@ class Mailboxes(RuleBasedStateMachine):
         return refused
 
     def sends(self, name):
-        return bool(self.ends[name].endpoint.partition.properties & INDIRECT)
+        return name != "mute"
 
     @invariant()
     def what_is_in_rx_stays_until_it_is_released(self):
