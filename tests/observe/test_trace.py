@@ -114,6 +114,9 @@ def test_the_header_tells_whose_run_it_is(ffabric, tmp_path):
     file.write_bytes(recorded(ffabric, 3))
     header, *rest = lines(file.read_bytes())
 
+    memory = header.pop("memory")
+    assert memory["sp"] == [["0x6000000", "0x6000000", 512]]
+    assert sum(pages for _, _, pages in memory["vm"]) == 4096
     assert header == {
         "kind": "header",
         "format": 2,
@@ -122,6 +125,7 @@ def test_the_header_tells_whose_run_it_is(ffabric, tmp_path):
         "hypervisor": True,
         "endpoints": {"sp": "0x8001", "vm": "0x1"},
         "services": {"sp": ["17b2cb51-e4d3-5b49-a4d9-0d8f9a971c1d"]},
+        "levels": {"sp": 1, "vm": 1},
     }
     assert read_seed(file) == 3
     assert "header" not in [line["kind"] for line in rest]

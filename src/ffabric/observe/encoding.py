@@ -56,7 +56,7 @@ def writer(kind: type[Record]) -> Writer:
     fields = sorted(msgspec.structs.fields(kind), key=lambda field: field.name != "t")
     always = [field.name for field in fields if field.required or field.name == "t"]
     maybe: list[tuple[str, Any, str, Writer]] = [
-        (field.name, field.default, f',"{field.name}":', _value(hints[field.name]))
+        (field.name, _default(field), f',"{field.name}":', _value(hints[field.name]))
         for field in fields
         if field.name not in always
     ]
@@ -69,6 +69,11 @@ def writer(kind: type[Record]) -> Writer:
     else:
         required = partial(_required, text, _getter(always), _converters(always, hints))
     return partial(_line, required, maybe) if maybe else required
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    made = field.default_factory
+    return field.default if made is msgspec.NODEFAULT else made()
 
 
 def _line(required: Writer, maybe: list[tuple[str, Any, str, Writer]], line: Record) -> str:

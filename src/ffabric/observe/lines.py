@@ -19,6 +19,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from ffabric.firmware.state import events as firmware
+from ffabric.firmware.state.events import Mapping
 from ffabric.machine import events as machine
 from ffabric.machine.events import Event, Name, Record, Word, kind_of
 from ffabric.observe.encoding import readers, writer
@@ -44,6 +45,10 @@ class Header(Record):
     """The endpoint id of each partition."""
     services: dict[Name, tuple[str, ...]]
     """The UUIDs of the partitions that have any."""
+    levels: dict[Name, int] = msgspec.field(default_factory=dict)
+    """The exception level at which each partition executes: 0, 1 or 2."""
+    memory: dict[Name, tuple[Mapping, ...]] = msgspec.field(default_factory=dict)
+    """The memory that is each partition's own. That of a VM is told where it is created, too."""
 
 
 class Choices(Record):

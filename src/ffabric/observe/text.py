@@ -251,7 +251,7 @@ class Reader:
 
     def _created(self, line: firmware.VmCreated) -> Iterator[Styled]:
         self._names[line.endpoint] = line.partition
-        yield from self._event(line)
+        yield "event", f"{_stamp(line)}{'':14} * {_said(line, 'memory')}"
 
     def _context(self, line: ContextEvent) -> Iterator[Styled]:
         yield "event", f"{_stamp(line)}{_who(line)} * {_said(line, 'endpoint', 'vcpu')}"

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.words import MASK32
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.machine.events import Call
 from ffabric.machine.host.interruption import uninterrupted
 from ffabric.observe.lines import FORMAT, WRITERS, Choices, Header, NoTrace, read_lines, write
+from ffabric.system.spec import RAM
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.mailbox import Buffer
@@ -54,7 +55,8 @@ class Trace:
         firmware = system.firmware
         self._kernel = None if firmware.hypervisor else firmware.spmc.normal_world
         """Who has the mailbox of a kernel without a hypervisor: the SPMC's normal world."""
-        self._has_header = False
+        self._header: Header | None = self.header()
+        """The first line, until it is written: what there was when the recording began."""
         self._chosen = 0
 
     def record(self, event: Event) -> None:
@@ -87,7 +89,7 @@ class Trace:
     # Writing.
 
     def header(self) -> Header:
-        """The first line: whose run this is."""
+        """The first line of a trace that begins now: whose run this is."""
         system = self._system
         endpoints = system.endpoints.values()
         return Header(
@@ -101,6 +103,15 @@ class Trace:
                 for each in endpoints
                 if each.partition.uuids
             },
+            levels={each.name: each.spec.el for each in endpoints},
+            memory={
+                each.name: tuple(
+                    (piece.ipa, piece.pa, piece.size // PAGE)
+                    for piece in each.spec.memory
+                    if piece.name == RAM
+                )
+                for each in endpoints
+            },
         )
 
     def flush(self) -> None:
@@ -110,9 +121,9 @@ class Trace:
                 self._write(self._sink)
 
     def _write(self, sink: IO[bytes]) -> None:
-        if not self._has_header:
-            self._has_header = True
-            sink.write(write(self.header()).encode())
+        if self._header is not None:
+            sink.write(write(self._header).encode())
+            self._header = None
         log = self._system.machine.choices.log
         if len(log) > self._chosen:
             self.texts.append(write(Choices(tuple(log[self._chosen :]))))

@@ -23,7 +23,7 @@ Range = tuple[Word, int]
 """An address (IPA) and a count of pages of 4 KiB."""
 
 Mapping = tuple[Word, Word, int]
-"""An IPA of the borrower, the physical address there, and a count of pages of 4 KiB."""
+"""An IPA of a partition, the physical address there, and a count of pages of 4 KiB."""
 
 
 class PeEvent(Event):
@@ -148,6 +148,8 @@ class OwnerEvent(Event):
     """The partition, or the manager that stands for its world."""
     ranges: tuple[Range, ...]
     """The memory, as its owner addresses it."""
+    physical: tuple[Range, ...] = ()
+    """Where it is: physical addresses and pages, without gaps as far as possible."""
 
 
 class Share(OwnerEvent):
@@ -217,6 +219,8 @@ class VmCreated(PeEvent):
     """Its name."""
     endpoint: Word
     """Its endpoint id."""
+    memory: tuple[Mapping, ...] = ()
+    """Its own memory."""
 
 
 class VmDestroyed(PeEvent):

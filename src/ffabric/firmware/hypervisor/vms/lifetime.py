@@ -65,7 +65,7 @@ def create(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
     if not vm.alive:
         return
     if hypervisor.tracer is not None:
-        hypervisor.tracer.record(events.VmCreated(pe.index, vm.name, vm.id))
+        hypervisor.tracer.record(events.VmCreated(pe.index, vm.name, vm.id, _memory_of(vm)))
     if vm.mailbox is not None and relay.fills_rx(hypervisor, vm):
         yield from relay.describe_mailbox(hypervisor, vm)
     if vm.notifications is not None:
@@ -75,6 +75,12 @@ def create(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
     yield from announce(hypervisor, pe, vm, VM_CREATED)
     if vm.alive:
         start(hypervisor, vm, 0, vm.entry, vm.boot_information)
+
+
+def _memory_of(vm: Vm) -> tuple[events.Mapping, ...]:
+    assert vm.stage2 is not None
+    runs = [run for base, pages in vm.memory for run in vm.stage2.runs(base, pages)]
+    return tuple((ipa, pa, count) for ipa, pa, count, _ in runs)
 
 
 def start(hypervisor: Hypervisor, vm: Vm, index: int, entry: int, argument: int) -> None:

@@ -434,7 +434,7 @@ def transfer(pm: Manager, region: Region) -> None:
             stage2.update(address, count, ownership.MASK, VALID)
         raise
     if pm.tracer is not None:
-        pm.tracer.record(_EVENTS[kind](region.owner.name, tuple(region.constituents)))
+        pm.tracer.record(_event(_EVENTS[kind], region))
 
 
 def restore(pm: Manager, region: Region) -> None:
@@ -444,7 +444,13 @@ def restore(pm: Manager, region: Region) -> None:
     for address, count in region.constituents:
         stage2.update(address, count, ownership.MASK, VALID)
     if pm.tracer is not None:
-        pm.tracer.record(events.Restore(region.owner.name, tuple(region.constituents)))
+        pm.tracer.record(_event(events.Restore, region))
+
+
+def _event(kind: type[events.OwnerEvent], region: Region) -> events.OwnerEvent:
+    """What happens to the memory of ``region`` at its owner."""
+    physical = tuple((pa, pages) for _, pa, pages, _ in region.runs)
+    return kind(region.owner.name, tuple(region.constituents), physical)
 
 
 def answer(caller: ExecutionContext, region: Region) -> None:
