@@ -66,6 +66,24 @@ def test_its_normal_world_memory_is_the_machines(boot):
     assert kernel.memory.read(page, 8) == (5678).to_bytes(8, "little")
 
 
+def test_no_devicetree_of_qemus_is_left_in_our_memory(boot):
+    """QEMU writes one at the start of its RAM, which is ours, when it starts."""
+    session = boot()
+    session.vm("kernel").ffa.call(IDENTITY)
+    memory = session.system.machine.memory
+    bank = memory.bank_at(0x4000_0000)
+    assert bank is not None
+    assert bank.base == 0x4000_0000
+    assert memory.read(bank.base, 4, secure=False) != DEVICETREE_MAGIC.to_bytes(4, "little")
+
+
+def test_its_gic_has_no_lpis(boot):
+    """It would read and write tables of the trusted OS's choice, wherever they are."""
+    session = boot()
+    session.vm("kernel").ffa.call(IDENTITY)
+    assert not session.system.endpoints["tee"].guest.process.mailbox.has_lpis
+
+
 def test_each_pe_has_a_cpu_of_it(boot):
     session = boot(vcpus=2)
     kernel = session.vm("kernel")

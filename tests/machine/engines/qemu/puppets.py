@@ -80,11 +80,15 @@ class Cpu:
 
     def wait(self):
         """Let the system run until it has done what it was told: the result."""
-        self.system.machine.clock.at(self.system.machine.clock.now + LIMIT, self._too_long)
-        while not self._puppeteer.waits or self._puppeteer.commands:
-            self.system.run()
-            if not self._puppeteer.waits and not self.endpoint.partition.alive:
-                raise Stalled(self.endpoint.partition.fate)
+        clock = self.system.machine.clock
+        limit = clock.at(clock.now + LIMIT, self._too_long)
+        try:
+            while not self._puppeteer.waits or self._puppeteer.commands:
+                self.system.run()
+                if not self._puppeteer.waits and not self.endpoint.partition.alive:
+                    raise Stalled(self.endpoint.partition.fate)
+        finally:
+            clock.cancel(limit)
         return Result(self._puppeteer.results[-1])
 
     def do(self, what, *arguments):
@@ -112,13 +116,15 @@ class Cpu:
 
 
 class Puppets:
-    """A booted system whose VMs are puppets; ``cpus`` of each."""
+    """A booted system whose VMs are puppets; ``cpus`` of each, and physical ``places``."""
 
-    def __init__(self, *cpus, sps=(), **options):
+    def __init__(self, *cpus, sps=(), places=(), **options):
         self.puppeteers = [Puppeteer(f"puppeteer{n}") for n in range(sum(cpus))]
         vms, first = [], 0
         for n, count in enumerate(cpus):
-            vms.append(self.vm(f"vm{n}", first, count))
+            where = places[n] if places else None
+            at = {} if where is None else {"physical_address": where}
+            vms.append(self.vm(f"vm{n}", first, count, **at))
             first += count
         spec = describe(sps=[*self.puppeteers, *sps], vms=vms, stop_on_crash=False, **options)
         self.system = boot(spec)

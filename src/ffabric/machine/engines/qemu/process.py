@@ -178,8 +178,9 @@ class QemuProcess:
         os.pwrite(self._fd, image.data, mailbox.SIZE)
         self._mapping = mmap.mmap(self._fd, mailbox.SIZE)
         self.mailbox = mailbox.Mailbox(memoryview(self._mapping).cast("Q"))
-        self._mailbox_at = RAM_BASE + ram_size
-        self.mailbox.load(self._mailbox_at + mailbox.SIZE, image.address, len(image.data))
+        self.mailbox_address = RAM_BASE + ram_size
+        """The physical address of the mailbox: behind all other RAM."""
+        self.mailbox.load(self.mailbox_address + mailbox.SIZE, image.address, len(image.data))
         if confinement is not None:
             self.mailbox.confine()
         self.bell, self._bell_there = socket.socketpair()
@@ -224,7 +225,7 @@ class QemuProcess:
     def _spawn(self, program: str, processors: set[int]) -> None:
         image = os.memfd_create(f"ffabric:{self.name}:shim")
         try:
-            os.write(image, shim(self._mailbox_at, self._world, self._confinement))
+            os.write(image, shim(self.mailbox_address, self._world, self._confinement))
             ram = (*self._ram, Piece(self._fd, self._size))
             fds = {
                 "shim": image,

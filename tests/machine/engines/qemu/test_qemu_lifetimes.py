@@ -1,0 +1,218 @@
+"""VMs in QEMU come and go at any moment; a QEMU that does not answer is ended. The real QEMU."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from puppets import RAM, Cpu, Puppeteer, Puppets, map_buffers, send
+
+from ffabric.abi import psci
+from ffabric.abi.ffa import functions as fid
+from ffabric.guests.partition import Partition
+from ffabric.machine.engines.qemu import engine
+from ffabric.system.booting.boot import boot
+from ffabric.system.crash import PartitionCrashed
+from ffabric.system.description.python import describe, trusted_os, vm
+from ffabric.system.options.problems import SystemErrors
+from ffabric.system.spec import RAM as RAM_NAME
+from ffabric.system.spec import KernelBoot, MemoryBank
+
+PAGE, COUNTER, STOP = RAM + 0x10_0000, RAM + 0x18_0000, RAM + 0x18_1000
+SIZE = 4 << 20
+TRUSTED_OS = Path(__file__).parents[3] / "images" / "trusted_os.bin"
+SPIN = 0x3200_0000 | 4
+
+
+@pytest.fixture(autouse=True)
+def qemu():
+    if shutil.which("qemu-system-aarch64") is None:
+        pytest.fail("no QEMU: apt-get install qemu-system-arm")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(engine, "DEADLINE", 0.5)
+    monkeypatch.setattr(engine, "PROBE", 0.1)
+
+
+class Worker(Partition):
+    """An SP that works on a request until it is released."""
+
+    released = False
+    asked = 0
+
+    async def on_direct_request(self, request, ffa):
+        self.asked += 1
+        while not self.released:
+            await ffa.yield_()
+        return request.respond(1)
+
+
+def create(puppets, puppeteer, name="late", **options):
+    """A puppet that is created now and hangs on ``puppeteer``, an SP that nobody has yet."""
+    number = puppets.system.endpoints[puppeteer.name].id - 0x8001
+    draft = puppets.vm(name, number, 1, mem_size=SIZE, **options)
+    endpoint = puppets.system.create_vm(draft)
+    puppeteer.stop = puppets.system.machine.stop
+    puppeteer.results.clear()
+    puppeteer.waits = False
+    return Cpu(puppets, endpoint, puppeteer, 0)
+
+
+def test_a_vm_that_is_created_while_the_system_runs_has_its_own_memory_only():
+    puppeteer = Puppeteer("late-puppeteer")
+    with Puppets(1, sps=[puppeteer]) as puppets:
+        ((cpu,),) = puppets.cpus
+        cpu.do("store", PAGE, 5)
+        late = create(puppets, puppeteer)
+        assert late.do("load", PAGE).value == 0
+        late.do("store", PAGE, 6)
+        assert [cpu.do("load", PAGE).value, late.do("load", PAGE).value] == [5, 6]
+        pieces = [each for each in late.endpoint.spec.memory if each.name == RAM_NAME]
+        assert sum(each.size for each in pieces) == SIZE
+        for each in (*pieces, cpu.endpoint.spec.memory[0]):
+            assert late.do("load", each.pa).aborted
+        assert late.do("load", RAM + SIZE).aborted
+
+
+def test_a_vm_may_be_at_a_physical_address():
+    memory = [
+        MemoryBank("secure", 0x0600_0000, 0x0200_0000, secure=True),
+        MemoryBank("normal", 0x8000_0000, 0x4000_0000, secure=False),
+    ]
+    with Puppets(1, 1, memory=memory, places=(0x9000_0000, None)) as puppets:
+        (cpu,), (other,) = puppets.cpus
+        piece = cpu.endpoint.spec.memory[0]
+        assert (piece.ipa, piece.pa) == (RAM, 0x9000_0000)
+        cpu.do("store", PAGE, 9)
+        assert puppets.memory.read64(0x9000_0000 + PAGE - RAM, secure=False) == 9
+        for address in (0x9000_0000, 0x8000_0000, other.endpoint.spec.memory[0].pa):
+            assert cpu.do("load", address).aborted
+
+
+def test_its_memory_is_clean_and_free_when_it_is_gone():
+    puppeteer = Puppeteer("late-puppeteer")
+    with Puppets(1, sps=[puppeteer]) as puppets:
+        ((cpu,),) = puppets.cpus
+        frames = puppets.system.hypervisor.frames
+        free = frames.free_pages
+        for n in range(3):
+            late = create(puppets, puppeteer, f"late{n}")
+            late.do("store", PAGE, n + 1)
+            pieces = [each.pa for each in late.endpoint.spec.memory if each.name == RAM_NAME]
+            late.begin("count", 0, COUNTER, STOP)
+            assert frames.free_pages < free
+            puppets.system.destroy_vm(f"late{n}")
+            cpu.do("nothing")
+            assert frames.free_pages == free
+            for pa in pieces:
+                assert not any(puppets.memory.read(pa, 1 << 20, secure=False))
+            assert late.endpoint.guest.ended
+
+
+@pytest.mark.parametrize("moment", ["executing", "in a call", "asleep", "with memory lent"])
+def test_a_vm_is_destroyed_at_any_moment(moment):
+    worker = Worker("worker")
+    with Puppets(1, 1, sps=[worker]) as puppets:
+        (cpu,), (other,) = puppets.cpus
+        map_buffers(cpu)
+        cpu.do("nothing")
+        if moment == "executing":
+            cpu.begin("count", 0, COUNTER, STOP)
+        elif moment == "asleep":
+            cpu.begin("sleep", STOP, COUNTER)
+        elif moment == "in a call":
+            words = (fid.FFA_MSG_SEND_DIRECT_REQ_64, cpu.endpoint.id << 16 | 0x8003)
+            cpu.write(PAGE, b"".join(word.to_bytes(8, "little") for word in words))
+            cpu.begin("call", PAGE)
+            for _ in range(1000):
+                if not worker.asked:
+                    other.do("nothing")
+            assert worker.asked
+        else:
+            send(cpu, fid.FFA_MEM_LEND_64, [(PAGE, 1)], [0x8003])
+        pid = cpu.endpoint.guest.process.pid
+        puppets.system.destroy_vm("vm0")
+        worker.released = True
+        for n in range(10):
+            assert other.do("store", PAGE, n).exceptions == 0
+        assert "vm0" not in puppets.system.endpoints
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_vm_that_is_stopped_while_it_executes_is_ended_and_named(impatient):
+    with Puppets(1, 1) as puppets:
+        (cpu,), (other,) = puppets.cpus
+        cpu.begin("sleep", STOP, COUNTER)
+        other.do("nothing")
+        pid = cpu.endpoint.guest.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        other.begin("sleep", STOP, COUNTER)
+        clock = puppets.system.machine.clock
+        while cpu.endpoint.partition.alive:
+            clock.at(clock.now + 100_000_000, puppets.system.machine.stop)
+            puppets.system.run()
+        assert cpu.endpoint.partition.fate == (
+            f"QEMU (process {pid}) was ended: it has not heard its doorbell for 0 s"
+        )
+        other.write(STOP, b"\1")
+        other.endpoint.partition.gic.set_pending(8, 0)
+        assert other.endpoint.partition.alive
+
+
+def test_one_that_is_stopped_while_memory_is_taken_from_it_is_ended_and_named(impatient):
+    with Puppets(2) as puppets:
+        (cpus,) = puppets.cpus
+        first, second = cpus
+        first.call(psci.CPU_ON_64, 1, RAM, 0)
+        map_buffers(first)
+        second.begin("count", 0, COUNTER, STOP)
+        first.do("nothing")
+        process = first.endpoint.guest.process
+        os.kill(process.pid, signal.SIGSTOP)
+        first.endpoint.partition.stage2.unmap(PAGE, 1)
+        told = (
+            f"QEMU (process {process.pid}) was ended: it has not dropped a translation within 0 s"
+        )
+        assert first.endpoint.guest.ended == told
+
+
+def test_a_trusted_os_that_is_stopped_is_ended_and_named(ffabric, impatient):
+    tee = trusted_os(name="tee", image=TRUSTED_OS, engine="qemu")
+    session = ffabric.boot(vms=["kernel"], trusted_os=tee, hypervisor=False, pes=2)
+    ffa = session.vm("kernel").ffa
+    pid = session.system.endpoints["tee"].guest.process.pid
+    session.system.listeners.append(lambda name, line: os.kill(pid, signal.SIGSTOP))
+    with pytest.raises(PartitionCrashed) as crash:
+        ffa.call(SPIN)
+    assert f"QEMU (process {pid}) was ended: it has not heard its doorbell" in str(crash.value)
+
+
+def test_what_it_prints_last_is_heard():
+    lines = []
+    with Puppets(1) as puppets:
+        ((cpu,),) = puppets.cpus
+        puppets.system.listeners.append(lambda name, line: lines.append(line))
+        for letter in b"the end":
+            cpu.do("print", letter, 0x0900_0000, 1)
+        words = psci.SYSTEM_OFF.to_bytes(8, "little")
+        cpu.write(PAGE, words)
+        cpu.begin("call", PAGE)
+        puppets.system.run()
+        puppets.system.run()
+        puppets.system.flush_consoles()
+    assert lines == ["the end"]
+
+
+def test_a_vm_is_refused_where_qemu_has_no_such_affinities():
+    draft = vm(name="late", image=bytes(4096), engine="qemu", kernel=KernelBoot(), vcpus=2)
+    with Puppets(1) as puppets:
+        flat = puppets.system.spec.mpidrs
+        assert flat == tuple(range(len(flat)))
+    spec = describe(vms=["client"], pes=4)
+    assert spec.mpidrs[1] != 1
+    with boot(spec) as system, pytest.raises(SystemErrors, match="affinities"):
+        system.create_vm(draft)
