@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import partial
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ def pause_always(fifo, number):
     while True:
         with suppress(KeyboardInterrupt):
             signal.pause()
+
+
+def be_told_to_end_at_the_end(_, number):
+    """Get a signal when nothing is left to do, but the interpreter has not ended yet."""
+    Finalize(None, os.kill, (os.getpid(), signal.SIGTERM), exitpriority=1)
+    return number
 
 
 @pytest.fixture
@@ -146,6 +153,12 @@ def test_a_signal_ends_all_and_each_does_what_it_does_at_its_end(fifo, number):
         assert all(map(ended, pids))
         assert process.wait() != 0
     assert sorted(path.name for path in fifo.parent.iterdir()) == ["fifo", "fifo.0", "fifo.1"]
+
+
+def test_a_signal_in_the_last_moment_of_a_process_says_nothing(fifo):
+    with command(be_told_to_end_at_the_end, fifo) as process:
+        assert process.communicate()[1] == b""
+    assert process.returncode == 0
 
 
 def test_they_do_not_outlive_a_process_that_is_killed(fifo):

@@ -1,8 +1,13 @@
 """A function over many inputs in several processes, which end when nobody wants the rest.
 
 Each process has a pipe of its own and gets a piece of the inputs when it has answered the last one.
-There are no threads, and no locks that a process which is killed could hold: that is what
-``concurrent.futures`` lacks, whose ``shutdown`` waits for ever if a process dies while it answers.
+There are no threads, and no locks that a process which is killed could hold.
+
+``concurrent.futures`` would do for runs in which nothing goes wrong. Its processes share one pipe
+for their answers: if one is killed in the middle of an answer, the others never get the lock of the
+pipe, and whoever waits for an answer waits for ever. It does not interrupt those that work: an image
+that spins would be waited for (Python 3.14 can end them, but their traces are not written then).
+Ctrl-C reaches the processes, too, and each would say so; they outlive a parent that is killed.
 """
 
 from __future__ import annotations
@@ -86,11 +91,15 @@ def _work(function: Callable[[T], R], far: Connection, pipe: Connection) -> None
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, RUNS.interrupt)
+    status = 0
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         _serve(function, pipe)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # it ends in any case, and says nothing
     except KeyboardInterrupt as error:
-        sys.exit(Interrupted.of(error).status)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        status = Interrupted.of(error).status
+    sys.exit(status)
 
 
 def _serve(function: Callable[[T], R], pipe: Connection) -> None:
