@@ -69,6 +69,7 @@ lint: $(VENV)/.has-all,test,lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini tests
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/face_types.py
 

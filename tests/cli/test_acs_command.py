@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,7 +16,7 @@ from ffabric.lab.acs.listing import find_listing
 from ffabric.lab.running import End, Outcome
 from ffabric.machine.host.interruption import Interrupted
 
-LIMITS = {"timeout": 0.001, "max_exits": 500, "processes": 1}
+LIMITS: dict[str, Any] = {"timeout": 0.001, "max_exits": 500, "processes": 1}
 NAMES = ["answers", "refused", "left_out", "skips", "hangs", "crashes", "spins", "last"]
 
 
@@ -164,9 +165,9 @@ def test_junit(build, tmp_path):
     }
     failed = root.find(".//testcase[@name='refused']/failure")
     assert failed.get("message") == "no answer, fid=0x84000060 (refused_client.c:42)"
-    assert "last refused: " in failed.text
+    assert "last refused: " in failed.text  # type: ignore[operator]
     assert root.find(".//testcase[@name='skips']/skipped") is not None
-    assert len(root.find(".//testcase[@name='answers']")) == 0
+    assert len(root.find(".//testcase[@name='answers']")) == 0  # type: ignore[arg-type]
 
 
 def test_a_log_has_the_consoles_the_calls_and_the_rules(build, tmp_path):

@@ -1,6 +1,7 @@
 """``ffabric fuzz``: what it prints, what it ends with, and that nothing stays behind."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,8 @@ def test_a_program_gets_an_object(capsys):
 
 @pytest.mark.parametrize("kind", ["singles", "pairs"])
 def test_events_burst_into_scenarios(capsys, kind):
-    assert fuzz(sample=10, processes=1, **{kind: True}) == 0
+    chosen: dict[str, Any] = {kind: True}
+    assert fuzz(sample=10, processes=1, **chosen) == 0
     lines, rows = shown(capsys)
     assert rows["episodes"] == "10"
     assert int(rows["events from outside"]) >= 10

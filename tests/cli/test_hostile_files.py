@@ -82,8 +82,8 @@ def test_a_file_that_is_none_is_one_line(run_afresh, make, what):
     Path("good.toml").write_text("pes = 1\n")
     Path("good.jsonl").write_text('{"endpoint": "a", "x": [0]}\n')
     for text in system:
-        Path("system.toml").write_text(text)
-    said = make(Path(name))
+        Path("system.toml").write_text(text)  # type: ignore[arg-type]
+    said = make(Path(name))  # type: ignore[arg-type]
     status, out, errors = run_afresh(*words)
     lines = [line for line in errors.splitlines() if "warning" not in line]
     if (make, name) == (empty, "a.py"):

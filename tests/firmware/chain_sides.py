@@ -86,7 +86,7 @@ class Link:
     def status(self):
         """The status of the FFA_ERROR in its registers."""
         assert self.x[0] == fid.FFA_ERROR
-        return Status(from_register(self.x[2]))
+        return Status(from_register(self.x[2]))  # type: ignore[arg-type]
 
 
 def message(sender, receiver, payload, function):
@@ -104,7 +104,7 @@ def boot(ffabric, sps, vms, **options):
     ffabric._systems.append(session)
     for endpoint in system.endpoints.values():
         if endpoint.spec.secure:
-            endpoint.partition.secondary_entry = endpoint.partition.entry
+            endpoint.partition.secondary_entry = endpoint.partition.entry  # type: ignore[attr-defined]
     system.run()
     return session
 

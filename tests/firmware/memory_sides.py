@@ -179,7 +179,7 @@ class World:
 
     def __init__(self, ffabric, kind, *, negotiate=False, spec=None, **options):
         self.kind = kind
-        described = {} if spec else {**WORLDS[kind], **options}
+        described = {} if spec else {**WORLDS[kind], **options}  # type: ignore[dict-item]
         self.session = ffabric.boot(spec, **described)
         self.a, self.b, self.c = (Side(self.find(name), negotiate=negotiate) for name in "abc")
 

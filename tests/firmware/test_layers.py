@@ -38,7 +38,7 @@ def imported(path):
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
-                found.add(whole if whole in FILES else node.module)
+                found.add(whole if whole in FILES else node.module)  # type: ignore[arg-type]
     return {each for each in found if each in FILES}
 
 

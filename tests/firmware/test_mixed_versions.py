@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -18,7 +19,7 @@ from ffabric.system.description.python import describe, sp, vm
 SERVICE = UUID("11111111-2222-3333-4444-555555555555")
 OTHER_SERVICE = UUID("33333333-2222-3333-4444-555555555555")
 UNKNOWN = UUID("77777777-2222-3333-4444-555555555555")
-SERVICES = {"uuids": (SERVICE, OTHER_SERVICE)}
+SERVICES: dict[str, Any] = {"uuids": (SERVICE, OTHER_SERVICE)}
 PAYLOAD = bytes(range(1, 61))
 INDIRECT = 7
 """The messaging methods that every version knows."""
@@ -57,7 +58,7 @@ def mixed(ffabric):
         replace = msgspec.structs.replace
         spec = replace(
             spec,
-            hypervisor=replace(spec.hypervisor, ffa_version=hypervisor),
+            hypervisor=replace(spec.hypervisor, ffa_version=hypervisor),  # type: ignore[type-var]
             spmc=replace(spec.spmc, ffa_version=spmc),
         )
         session = boot(spec)

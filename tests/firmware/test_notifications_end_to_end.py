@@ -1,6 +1,7 @@
 """Notifications from who sets them to who handles them, through interrupts of both worlds."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from device_sides import INTID, device
@@ -129,6 +130,9 @@ def bind(service, sender, system, flags=0):
 
 class Poller(Service):
     """An SP that yields until a VM is done; ``rest`` is the time that it names."""
+
+    worker: Any
+    clock: Any
 
     def __init__(self, rest):
         super().__init__("poller")

@@ -119,7 +119,7 @@ class Client(Partition):
     async def main(self, ffa):
         tee = Driver(ffa)
         await tee.probe()
-        tee.open_session(optee.OPTEE_UUID)
+        tee.open_session(optee.OPTEE_UUID)  # type: ignore[unused-coroutine]
         await ffa.id_get()
 
 

@@ -50,10 +50,10 @@ def machine():
     )
     machine.firmware = Firmware()
     ctx = OnMachine("guest", 0, secure=False)
-    ctx.machine = machine
-    ctx.runner = Engine(5)
+    ctx.machine = machine  # type: ignore[attr-defined]
+    ctx.runner = Engine(5)  # type: ignore[assignment]
     machine.schedule(machine.pes[0], ctx)
-    machine.engine = ctx.runner
+    machine.engine = ctx.runner  # type: ignore[attr-defined]
     yield machine
     memory.close()
 

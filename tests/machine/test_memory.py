@@ -174,8 +174,8 @@ def test_close_leaves_memory_that_is_still_viewed_to_its_viewer():
 
     memory.close()
 
-    assert bytes(views[0]) == b"kept"
-    assert views[2].value == b"k"
+    assert bytes(views[0]) == b"kept"  # type: ignore[call-overload]
+    assert views[2].value == b"k"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("file", [True, False])

@@ -44,10 +44,10 @@ class Processor:
         for bank in memory.banks:
             host = ctypes.addressof(ctypes.c_char.from_buffer(bank.mapping))
             uc.mem_map_ptr(bank.base, bank.size, unicorn.UC_PROT_ALL, host)
-        uc.cpr_write(3, 6, 1, 1, 0, 0x501)  # SCR_EL3: NS, HCE, RW
-        uc.cpr_write(3, 4, 2, 1, 2, stage2.vtcr)  # VTCR_EL2
-        uc.cpr_write(3, 4, 2, 1, 0, stage2.vttbr)  # VTTBR_EL2
-        uc.cpr_write(3, 4, 1, 1, 0, 1 << 31 | 1)  # HCR_EL2: RW, VM
+        uc.cpr_write(3, 6, 1, 1, 0, 0x501)  # type: ignore[attr-defined]  # SCR_EL3: NS, HCE, RW
+        uc.cpr_write(3, 4, 2, 1, 2, stage2.vtcr)  # type: ignore[attr-defined]  # VTCR_EL2
+        uc.cpr_write(3, 4, 2, 1, 0, stage2.vttbr)  # type: ignore[attr-defined]  # VTTBR_EL2
+        uc.cpr_write(3, 4, 1, 1, 0, 1 << 31 | 1)  # type: ignore[attr-defined]  # HCR_EL2: RW, VM
         uc.reg_write(arm64.UC_ARM64_REG_PSTATE, 0x3C5)
         uc.hook_add(unicorn.UC_HOOK_INTR, self._interrupt)
         self.memory = memory
@@ -71,7 +71,7 @@ class Processor:
 
     def faulting_page(self):
         """HPFAR_EL2: the IPA of the page of the last stage-2 fault."""
-        return self.uc.cpr_read(3, 4, 6, 0, 4) >> 4 << 12
+        return self.uc.cpr_read(3, 4, 6, 0, 4) >> 4 << 12  # type: ignore[attr-defined]
 
     def load(self, ipa):
         return self.step(CODE_IPA, ipa)

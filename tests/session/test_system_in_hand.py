@@ -226,7 +226,7 @@ def test_a_value_of_another_type_is_told_with_its_name(said, told):
         ({"pes": "2"}, TypeError, "pes: expected int or None, got str: '2'"),
         ({"seed": "2"}, TypeError, "seed: expected int or None, got str: '2'"),
         ({"pes": 0}, ValueError, "pes: 0x0 is less than 0x1"),
-        ({"sps": [sp("a", engine="unicron")]}, ValueError, r"\(did you mean 'unicorn'\?\)"),
+        ({"sps": [sp("a", engine="unicron")]}, ValueError, r"\(did you mean 'unicorn'\?\)"),  # type: ignore[arg-type]
     ],
 )
 def test_a_keyword_of_boot_that_cannot_be_is_told_with_its_name(said, error, told):

@@ -141,7 +141,7 @@ def test_rules_that_are_not_tried_both_ways_are_listed(tmp_path):
         refusals.Refusal(second, str(file), LINES["refuse(SMALL)"]),
         refusals.Refusal(rest[0], "/elsewhere.py", 3),
     ]
-    found = uncovered(noted, Data([(LINES["if x > 3:"], LINES["elif ("])]), tmp_path)
+    found = uncovered(noted, Data([(LINES["if x > 3:"], LINES["elif ("])]), tmp_path)  # type: ignore[arg-type]
     assert found == Uncovered(rest, [second])
 
     known = Uncovered([*rest[1:], first], [second])

@@ -5,8 +5,8 @@ There are no threads, and no locks that a process which is killed could hold.
 
 ``concurrent.futures`` would do for runs in which nothing goes wrong. Its processes share one pipe
 for their answers: if one is killed in the middle of an answer, the others never get the lock of the
-pipe, and whoever waits for an answer waits for ever. It does not interrupt those that work: an image
-that spins would be waited for (Python 3.14 can end them, but their traces are not written then).
+pipe, and whoever waits for an answer waits for ever. It does not interrupt those that work: an
+image that spins would be waited for (Python 3.14 can end them, their traces unwritten).
 Ctrl-C reaches the processes, too, and each would say so; they outlive a parent that is killed.
 """
 

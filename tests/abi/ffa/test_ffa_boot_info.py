@@ -112,7 +112,7 @@ def test_broken_blobs(at, code, value, path):
     with pytest.raises(DecodeError) as caught:
         boot.parse_boot_info(bytes(blob), 0x0E00_0000)
     assert caught.value.path == f"boot_info.{path}"
-    assert 0 <= caught.value.offset < len(blob)
+    assert 0 <= caught.value.offset < len(blob)  # type: ignore[operator]
 
 
 def test_a_name_without_an_end():

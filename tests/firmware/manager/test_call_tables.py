@@ -43,7 +43,7 @@ def test_an_instance_answers_what_it_offers_and_refuses_the_rest(ffabric, who):
         before = caller.session.system.refusals.get("abi.unknown_function", 0)
         caller.call(function)
         after = caller.session.system.refusals.get("abi.unknown_function", 0)
-        assert (after > before) == (function not in table), hex(function)
+        assert (after > before) == (function not in table), hex(function)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("who", ["v", "s"])

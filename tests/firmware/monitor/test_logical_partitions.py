@@ -39,7 +39,7 @@ def callers(monkeypatch, ffabric):
     monkeypatch.setattr(boot, "LOGICAL_PARTITIONS", (*LOGICAL_PARTITIONS, Adder()))
 
     def make(kind):
-        system = ffabric.boot(**SYSTEMS[kind])
+        system = ffabric.boot(**SYSTEMS[kind])  # type: ignore[arg-type]
         caller = system.sp("s") if kind == "sp" else system.vm("v")
         caller.system = system
         return caller

@@ -104,7 +104,7 @@ class Slow(TrustedOs):
     async def on_call(self, x, vcpu):
         if x[0] != smc.CALL_WITH_ARG:
             return (smc.Return.OK, 0, 0, 0)
-        self.gic.set_pending(SGI, vcpu.index)
+        self.gic.set_pending(SGI, vcpu.index)  # type: ignore[attr-defined]
         vcpu.x[0] = psci.PSCI_VERSION
         await _smc()
         return (smc.Rpc.FOREIGN_INTR, 0, 0, 0)

@@ -64,7 +64,7 @@ def _parts(each):
     if isinstance(each, partial):
         return {"function": each.func, "args": each.args, "keywords": each.keywords}
     if isinstance(each, type(iter(range(0)))):
-        return {"left": each.__length_hint__()}
+        return {"left": each.__length_hint__()}  # type: ignore[attr-defined]
     if isinstance(each, Random):
         return {"state": each.getstate()}
     if isinstance(each, Bank):

@@ -4,6 +4,7 @@ from contextlib import suppress
 from copy import deepcopy
 from random import Random
 from types import SimpleNamespace
+from typing import Any
 
 from chain_sides import REQ, REQ2, RESP, RESP2, Link, message
 
@@ -54,11 +55,11 @@ class Walk:
         kernel = seed % 5 == 4
         if kernel:
             vms = [vm("s", vcpus=PES)]
-        described = {"sps": sps, "vms": vms, "hypervisor": not kernel}
+        described: dict[str, Any] = {"sps": sps, "vms": vms, "hypervisor": not kernel}
         self.system = boot(describe(pes=PES, stop_on_crash=False, **described), seed=seed)
         for endpoint in self.system.endpoints.values():
             if endpoint.spec.secure:
-                endpoint.partition.secondary_entry = endpoint.partition.entry
+                endpoint.partition.secondary_entry = endpoint.partition.entry  # type: ignore[attr-defined]
         for name in self.random.choice(["", "h", "q", "hq"]):
             self.system.endpoint(name).drive_from_start()
         self.system.run()
@@ -94,11 +95,11 @@ class Walk:
 
     def step(self):
         """Let one thing happen: mostly a call of whoever has a PE."""
-        what = self.random.choices(EVENTS, WEIGHTS)[0]
+        what = self.random.choices(EVENTS, WEIGHTS)[0]  # type: ignore[arg-type]
         if self.exchanging and self.random.random() < 0.5:
             what = Walk.exchange
         with suppress(Stalled):
-            what(self)
+            what(self)  # type: ignore[operator]
 
     def call(self):
         """A call of a vCPU that can make one."""
@@ -108,7 +109,7 @@ class Walk:
             return
         callee = link.ctx.callee
         if callee is not None and callee.gate is None and self.random.random() < 0.2:
-            registers = fid.FFA_RUN, callee.partition.id << 16 | callee.index
+            registers: tuple[int, ...] = fid.FFA_RUN, callee.partition.id << 16 | callee.index
         elif link.ctx.request and self.random.random() < 0.3:
             response = RESP2 if link.ctx.request == REQ2 else RESP
             registers = message(link, SimpleNamespace(id=link.ctx.sender), (), response)

@@ -1,5 +1,6 @@
 """The driver in Python VMs that run by themselves, and what it serves for OP-TEE."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -97,7 +98,7 @@ class Crowd(Partition):
 def test_many_vcpus_at_once(ffabric, seed, vcpus):
     crowd = Crowd()
     core = OpTee(Lab, threads=3, vms=1)
-    given = {"vcpus": 4} if vcpus == 4 else {}
+    given: dict[str, Any] = {"vcpus": 4} if vcpus == 4 else {}
     system = ffabric.boot(sps=[sp(core, **given)], vms=[crowd], pes=4, seed=seed)
     assert crowd.sums == dict.fromkeys(range(4), 10)
     (bank,) = core.banks.values()
@@ -131,6 +132,9 @@ class Asker(TrustedApp):
     uuid = UUID("5b1fa4b2-0001-4c4a-8d5c-52fd2b2b4d04")
     command = 0
     params = ()
+    data: bytes | None
+    answer: Any
+    left: int
 
     async def invoke(self, session, command, params):
         thread = session.thread
@@ -163,7 +167,7 @@ def ask(ffabric):
         driver.invoke(session, size)
         return Asker.answer, Asker.left
 
-    make.driver = driver
+    make.driver = driver  # type: ignore[attr-defined]
     return make
 
 
@@ -234,12 +238,12 @@ def test_files_are_renamed():
             return Value(0, Fs.RENAME, self.overwrite)
 
     with pytest.raises(TeeError, match="ACCESS_CONFLICT"):
-        supplicant.fs(Named())
+        supplicant.fs(Named())  # type: ignore[arg-type]
     Named.overwrite = 1
-    supplicant.fs(Named())
+    supplicant.fs(Named())  # type: ignore[arg-type]
     assert supplicant.files == {"b": b"1"}
     with pytest.raises(TeeError, match="ITEM_NOT_FOUND"):
-        supplicant.fs(Named())
+        supplicant.fs(Named())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def lab(tee):
     def invoke(command, *params):
         return tee.driver.invoke(session, command, *params)
 
-    invoke.session = session
+    invoke.session = session  # type: ignore[attr-defined]
     return invoke
 
 
@@ -88,7 +88,7 @@ def test_two_calls_agree_on_where_memory_begins(tee, lab):
     shm = tee.driver.allocate(0x2000)
     one, other = (Fmem(Type.FMEM_INPUT, 0, at, 8, shm.cookie) for at in (0, 8))
     wait = [Value(Type.VALUE_INPUT, 7), one]
-    pending = tee.driver.begin(Message(Command.INVOKE_COMMAND, WAIT, lab.session, params=wait))
+    pending = tee.driver.begin(Message(Command.INVOKE_COMMAND, WAIT, lab.session, params=wait))  # type: ignore[arg-type]
     second = tee.driver.open_session(LAB)
     with pytest.raises(TeeError, match="BAD_PARAMETERS, origin TEE"):
         tee.driver.invoke(second, COPY, other, other)

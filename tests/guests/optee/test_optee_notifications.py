@@ -46,7 +46,7 @@ def alarm(ffabric, request):
     system = ffabric.boot(sps=[core], vms=["alice"])
     driver = BlockingDriver(system.vm("alice").ffa)
     driver.probe()
-    driver.core = core
+    driver.core = core  # type: ignore[attr-defined]
     return driver
 
 

@@ -117,7 +117,7 @@ class Garbler(OpTee):
             return await super().on_direct_request(request, ffa)
         region = await self.banks[0].memory.get(ffa, request.payload[1], request.sender)
         region.write(ffa.memory, request.payload[3], self.garbage)
-        self.banks[0].memory.put(region)
+        self.banks[0].memory.put(region)  # type: ignore[arg-type]
         return request.respond(*self.words)
 
 

@@ -78,8 +78,8 @@ def test_a_chain():
     rings.offer(0)
     chain = rings.queue.pop()
     assert (chain.head, chain.readable_size, chain.writable_size) == (0, 4, 16)
-    assert rings.queue.read(chain) == b"ping"
-    assert rings.queue.write(chain, b"pong" * 9) == 16
+    assert rings.queue.read(chain) == b"ping"  # type: ignore[arg-type]
+    assert rings.queue.write(chain, b"pong" * 9) == 16  # type: ignore[arg-type]
     rings.queue.push(chain.head, 16)
     assert rings.memory.read(rings.place.used, 12) == struct.pack("<HHII", 0, 1, 0, 16)
     assert rings.queue.pop() is None
@@ -191,10 +191,10 @@ def test_a_part_of_a_chain():
     rings.memory.write(DATA + 16, b"4567")
     rings.offer(0)
     chain = rings.queue.pop()
-    parts = [rings.queue.read(chain, start, 3) for start in (0, 2, 4, 7, 8)]
+    parts = [rings.queue.read(chain, start, 3) for start in (0, 2, 4, 7, 8)]  # type: ignore[arg-type]
     assert parts == [b"012", b"234", b"456", b"7", b""]
-    assert rings.queue.write(chain, b"abc", 3) == 3
-    assert rings.queue.write(chain, b"xyz", 6) == 2
+    assert rings.queue.write(chain, b"abc", 3) == 3  # type: ignore[arg-type]
+    assert rings.queue.write(chain, b"xyz", 6) == 2  # type: ignore[arg-type]
     assert rings.memory.read(DATA + 32, 4) + rings.memory.read(DATA + 48, 4) == bytes(3) + b"abcxy"
 
 

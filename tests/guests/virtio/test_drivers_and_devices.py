@@ -62,9 +62,9 @@ def test_a_console(ffabric, generation, static, notifications, indirect):
         await driver.emergency_write(b"!")
         assert await driver.read() == b"!"
         changes = []
-        driver.device.on_config = lambda offset, length: changes.append((offset, length))
+        driver.device.on_config = lambda offset, length: changes.append((offset, length))  # type: ignore[attr-defined]
         console.resize(132, 43)
-        await driver.device.wait(lambda: changes)
+        await driver.device.wait(lambda: bool(changes))
         assert await driver.read_size() == (132, 43)
         await driver.remove()
 
@@ -181,9 +181,9 @@ def test_a_disk_that_grows(ffabric):
     async def work(bus):
         driver = await BlockDriver.probe(bus.devices[0])
         changes = []
-        driver.device.on_config = lambda offset, length: changes.append((offset, length))
+        driver.device.on_config = lambda offset, length: changes.append((offset, length))  # type: ignore[attr-defined]
         disk.resize(4096)
-        await driver.device.wait(lambda: changes)
+        await driver.device.wait(lambda: changes)  # type: ignore[arg-type,return-value]
         assert changes == [(0, 8)]
         assert await driver.device.read_config(0, 8) == (8).to_bytes(8, "little")
         await driver.write(7, b"z" * 512)

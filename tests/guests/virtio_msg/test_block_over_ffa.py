@@ -104,7 +104,7 @@ def test_two_vms_have_their_own_disks(ffabric, seed, where, notifications, indir
     first = 1 if where == "sp" else 2
     for index, disk in enumerate(disks):
         devices.add(disk, driver=first + index)
-    clients[1].work = _on_device(clients[1], 1)
+    clients[1].work = _on_device(clients[1], 1)  # type: ignore[method-assign]
     inside = {"sps": [devices], "vms": clients}
     if where == "vm":
         inside = {"sps": ["unconcerned"], "vms": [devices, *clients]}

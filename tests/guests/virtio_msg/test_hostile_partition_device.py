@@ -1,6 +1,7 @@
 """The driver side against a device side that answers what it likes."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -64,9 +65,9 @@ def bus_with(answers, generation=PR28):
         notification_get=notification_get,
     )
     peer = PartitionInfo(0x8001, 1, DIRECT_REQ2_RECEIVE)
-    attention = Attention(calls, by_interrupt=False)
-    bus = DriverBus(calls, peer, attention, generation=generation, static=4)
-    bus.link = Link(answers)
+    attention = Attention(calls, by_interrupt=False)  # type: ignore[arg-type]
+    bus = DriverBus(calls, peer, attention, generation=generation, static=4)  # type: ignore[arg-type]
+    bus.link = Link(answers)  # type: ignore[assignment]
     return bus
 
 
@@ -167,7 +168,7 @@ def test_a_device_with_too_many_features():
 
 
 def test_events_that_concern_nobody_are_nothing():
-    event = {"device": 9, "index": 0}
+    event: dict[str, Any] = {"device": 9, "index": 0}
     bus = bus_with(
         [
             build(t.EVENT_USED, PR28, **event),

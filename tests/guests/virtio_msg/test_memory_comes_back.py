@@ -7,6 +7,7 @@ from ffabric.abi.words import PAGE
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.block_driver import BlockDriver
 from ffabric.guests.virtio.dma import NoRoom
+from ffabric.guests.virtio_msg.areas import Area
 from ffabric.guests.virtio_msg.attention import BusError
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
@@ -53,6 +54,7 @@ class Keeping(RetrievedAreas):
     """Gives nothing back while it is ``keeping``, and says that it does."""
 
     keeping = True
+    kept: list[Area]
 
     async def give_back(self, number, ffa):
         if Keeping.keeping:
@@ -79,7 +81,7 @@ class Keeper(DeviceSide):
     async def on_direct_request(self, request, ffa):
         if request.uuid.int == 0:
             (connection,) = self.connections.values()
-            await connection.areas.let_kept_go(ffa)
+            await connection.areas.let_kept_go(ffa)  # type: ignore[attr-defined]
             return request.respond()
         return await super().on_direct_request(request, ffa)
 

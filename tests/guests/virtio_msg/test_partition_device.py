@@ -634,9 +634,9 @@ def told(driver):
         if event.kind is bus.EVENT_DEVICE:
             found.append((DeviceState(event["state"]).name, event["number"]))
         elif event.kind is t.EVENT_USED:
-            found.append(("USED", event.device, event["index"]))
+            found.append(("USED", event.device, event["index"]))  # type: ignore[arg-type]
         else:
-            found.append(("CONFIG", event.device, event["length"]))
+            found.append(("CONFIG", event.device, event["length"]))  # type: ignore[arg-type]
     return found
 
 
@@ -729,7 +729,7 @@ def test_numbers_are_used_again(ffabric):
 def test_there_are_as_many_devices_as_numbers():
     side = DeviceSide()
     console = ConsoleDevice()
-    side._devices = dict.fromkeys(range((1 << 16) - 1))
+    side._devices = dict.fromkeys(range((1 << 16) - 1))  # type: ignore[assignment]
     assert side.add(console) == (1 << 16) - 1
     with pytest.raises(ValueError, match="there are 65536 devices"):
         side.add(console)

@@ -231,7 +231,7 @@ def test_the_picture_is_well_formed_and_has_a_panel_for_each_quantity():
     assert {"T (ms)", "U (ms)", "a <&>"} <= set(words)
     assert words[-1].startswith("a machine. ")
     for guide in (path for path in root.iter(f"{shapes}path") if path.get("class") == "guide"):
-        start, end = (tuple(map(float, place.split())) for place in guide.get("d")[1:].split("L"))
+        start, end = (tuple(map(float, place.split())) for place in guide.get("d")[1:].split("L"))  # type: ignore[index]
         assert start == (plot.LEFT, plot.HEIGHT - plot.BOTTOM)
         assert plot.LEFT < end[0] <= plot.WIDTH - plot.RIGHT
         assert plot.HEIGHT - plot.BOTTOM > end[1] >= plot.TOP

@@ -304,7 +304,7 @@ def test_an_archive_that_leads_backwards_is_refused(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".xz", ".gz"])
 def test_a_module_that_is_broken_or_a_bomb(monkeypatch, suffix):
-    packed = {".xz": lzma.compress, ".gz": gzip.compress}[suffix](bytes(4096))
+    packed = {".xz": lzma.compress, ".gz": gzip.compress}[suffix](bytes(4096))  # type: ignore[operator]
     monkeypatch.setattr(kernel, "_MOST_OF_A_MODULE", 4096)
     assert kernel.decompress(f"a.ko{suffix}", packed) == bytes(4096)
     with pytest.raises(PackageError, match=f"a.ko{suffix}: broken"):

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -97,6 +98,8 @@ def test_a_dead_daemon_is_named_and_the_others_go_on(daemons):
 class Hostile(DriverSide):
     """Gives the back end chains of which it must not hear."""
 
+    on_end: Callable[[], object]
+
     def __init__(self, chain):
         super().__init__("hostile", static=16)
         self.chain = chain
@@ -136,6 +139,8 @@ def test_a_hostile_driver_does_not_break_the_connection(daemons, chain):
 
 class Early(DriverSide):
     """Takes memory back while the back end uses it."""
+
+    on_end: Callable[[], object]
 
     def __init__(self, daemon):
         super().__init__("early")
@@ -181,6 +186,8 @@ def test_memory_that_is_copied_comes_back_at_once(daemons):
 class Restarter(DriverSide):
     """Resets a virtqueue now and then."""
 
+    on_end: Callable[[], object]
+
     async def work(self, bus):
         disk = await BlockDriver.probe(bus.devices[0])
         for sector in range(6):
@@ -200,6 +207,8 @@ def test_a_virtqueue_that_is_reset_and_set_up_again(daemons, static):
 
 class Mortal(DriverSide):
     """Is destroyed while the back end works for it."""
+
+    on_end: Callable[[], object]
 
     async def work(self, bus):
         disk = await BlockDriver.probe(bus.devices[0])

@@ -230,7 +230,7 @@ def killed(monkeypatch):
 
 def begun(cases=CASES[:1], *, kill=True, names=("vm1", "vm2")):
     booted = System(names)
-    campaign = Campaign(booted, names, cases, kill=kill, say=lambda _: None)
+    campaign = Campaign(booted, names, cases, kill=kill, say=lambda _: None)  # type: ignore[arg-type]
     for console in booted.consoles.values():
         console.begin()
     return booted, campaign, list(booted.consoles.values())

@@ -125,7 +125,7 @@ def test_the_virtual_timer_of_a_frame_has_its_own_line(clock):
 
 
 def test_the_control_frame_offsets_virtual_time(clock):
-    base = CntBase(clock, [].append)
+    base = CntBase(clock, [].append)  # type: ignore[arg-type]
     control = CntCtlBase(base)
     assert control.read(0x8, 4) == 0x3  # frame 0: implemented, virtual timer
     assert control.read(0x0, 4) == FREQUENCY

@@ -37,7 +37,7 @@ def regions(*, rx: int = READ, tx: int = WRITE, pages: int = 2, **where: Any) ->
 
 
 def system(**given: Any) -> System:
-    quiet = {"notification_support": False}
+    quiet: dict[str, Any] = {"notification_support": False}
     return boot(
         sps=[sp("a", **given, **quiet), sp("b", **quiet)],
         vms=[vm("v", **given, **quiet), vm("w", **quiet)],

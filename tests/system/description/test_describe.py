@@ -30,7 +30,7 @@ class Adder:
 
 def test_a_partition_in_python_needs_nothing_else() -> None:
     adder = Adder()
-    system = describe(sps=[adder], vms=["client"])
+    system = describe(sps=[adder], vms=["client"])  # type: ignore[list-item]
     (spec,) = system.sps
     assert (spec.name, spec.id, spec.engine, spec.el) == ("adder", 0x8001, "python", 1)
     assert spec.source == PythonSource(adder)
@@ -53,13 +53,13 @@ def test_an_sp_without_a_uuid_gets_one_of_its_own() -> None:
 
 
 def test_a_uuid_can_be_given() -> None:
-    (spec,) = describe(sps=[sp(Adder, uuid="5a7c6d2e-0000-4000-8000-000000000002", vcpus=2)]).sps
+    (spec,) = describe(sps=[sp(Adder, uuid="5a7c6d2e-0000-4000-8000-000000000002", vcpus=2)]).sps  # type: ignore[arg-type]
     assert spec.manifest.uuids == (UUID(int=UUID_A.int + 1),)
     assert (spec.vcpus, spec.secure) == (2, True)
 
 
 def test_partitions_of_one_class_are_told_apart() -> None:
-    system = describe(sps=[Adder(), Adder, sp(Adder(), name="third")])
+    system = describe(sps=[Adder(), Adder, sp(Adder(), name="third")])  # type: ignore[arg-type,list-item]
     assert [spec.name for spec in system.sps] == ["adder", "adder2", "third"]
     assert [spec.id for spec in system.sps] == [0x8001, 0x8002, 0x8003]
 
@@ -126,7 +126,7 @@ def test_the_blob_says_where_the_partition_ended_up() -> None:
 def test_a_manifest_can_be_a_file(tmp_path: Path) -> None:
     path = tmp_path / "sp.dtb"
     path.write_bytes(build_dtb(manifest_node(Manifest(uuids=(UUID_A,), description="named"))))
-    (spec,) = describe(sps=[sp(Adder(), manifest=path, name=None)]).sps
+    (spec,) = describe(sps=[sp(Adder(), manifest=path, name=None)]).sps  # type: ignore[arg-type]
     assert spec.manifest.description == "named"
     assert not spec.manifest.notification_support
 
@@ -177,11 +177,11 @@ def test_vms_start_in_boot_order_too() -> None:
 
 def test_what_python_says_wrongly_is_a_type_error() -> None:
     with pytest.raises(TypeError, match=r"sp\(\) has no parameter 'vcpu' \(did you mean 'vcpus'"):
-        sp("a", vcpu=1)
+        sp("a", vcpu=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"describe\(\) has no parameter 'sp' \(did you mean 'sps'"):
-        describe(sp=["a"])
+        describe(sp=["a"])  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="not both"):
-        sp(Adder(), image=IMAGE)
+        sp(Adder(), image=IMAGE)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"'a' is made by sp\(\), not by vm\(\)"):
         describe(vms=[sp("a")])
     with pytest.raises(ValueError, match=r"exception_level: 7 is not one of 0 \(EL1\), 1 \(S_EL0"):
@@ -189,7 +189,7 @@ def test_what_python_says_wrongly_is_a_type_error() -> None:
 
 
 def test_one_description_serves_many_systems() -> None:
-    adder = sp(Adder)
+    adder = sp(Adder)  # type: ignore[arg-type]
     assert describe(sps=["adder", adder]).sps[1].name == "adder2"
     assert describe(sps=[adder]).sps[0].name == "adder"
 
@@ -350,5 +350,5 @@ def test_all_conflicts_come_at_once() -> None:
 
 
 def test_a_spec_is_plain_data() -> None:
-    assert isinstance(describe(sps=[Adder]), SystemSpec)
-    assert describe(sps=[Adder], seed=3) == describe(sps=[Adder], seed=3)
+    assert isinstance(describe(sps=[Adder]), SystemSpec)  # type: ignore[list-item]
+    assert describe(sps=[Adder], seed=3) == describe(sps=[Adder], seed=3)  # type: ignore[list-item]

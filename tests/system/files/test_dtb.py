@@ -180,7 +180,7 @@ ROOT = struct.pack(">II", 1, 0)
         (tokens(1, b"aaa\0", 2, 9), "not a node's name"),
         (tokens(ROOT, 1, b"a/a\0", 2, 2, 9), "not a node's name"),
         (tokens(ROOT, 1, b"aaaa"), "a node's name does not end"),
-        (tokens(ROOT, *([1, b"aaa\0"] * 64)), "nested deeper than 64 nodes"),
+        (tokens(ROOT, *([1, b"aaa\0"] * 64)), "nested deeper than 64 nodes"),  # type: ignore[arg-type]
     ],
 )
 def test_hostile_bytes(blob: bytes, reason: str) -> None:

@@ -109,7 +109,7 @@ def test_python_code_does_not_run_there():
         name = "tee"
 
     with pytest.raises(SystemErrors, match="'qemu' does not run Python code"):
-        describe(vms=["client"], trusted_os=trusted_os(Tee(), engine="qemu"))
+        describe(vms=["client"], trusted_os=trusted_os(Tee(), engine="qemu"))  # type: ignore[arg-type]
 
 
 def test_vms_have_a_vcpu_on_each_pe_with_a_trusted_os_in_qemu():

@@ -1,6 +1,7 @@
 """Partition manifests: what is read, and every mistake in one line, all at once."""
 
 import struct
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -456,7 +457,11 @@ def test_all_mistakes_come_at_once() -> None:
 
 
 def test_what_others_add_is_a_warning_or_nothing() -> None:
-    names = {"vendor,key": b"", "wholly_new": b"", "image_size": cells(0, 0x28_0000)}
+    names: dict[str, Any] = {
+        "vendor,key": b"",
+        "wholly_new": b"",
+        "image_size": cells(0, 0x28_0000),
+    }
     node = root(Node("test-setup"), Node("memory-region"), **names)
     assert problems_of(node) == [
         "sp.dts: warning: /: wholly-new: unknown property, ignored",

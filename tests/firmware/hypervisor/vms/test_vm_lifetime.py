@@ -412,7 +412,7 @@ class Dying(World):
             if len(self.listener.heard) == 1:
                 await ffa.direct_request("u")
 
-        self.listener.on_vm_destroyed = asks_u
+        self.listener.on_vm_destroyed = asks_u  # type: ignore[method-assign]
         return [self.destroy(name, pe=0) for name in names]
 
     def end(self):

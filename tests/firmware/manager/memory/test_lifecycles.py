@@ -265,7 +265,7 @@ def test_the_hypervisor_speaks_the_version_of_the_spmc(ffabric, spmc, hypervisor
     spec = replace(
         spec,
         spmc=replace(spec.spmc, ffa_version=spmc),
-        hypervisor=replace(spec.hypervisor, ffa_version=hypervisor),
+        hypervisor=replace(spec.hypervisor, ffa_version=hypervisor),  # type: ignore[type-var]
     )
     world = World(ffabric, "vm-sp", spec=spec)
     assert world.session.system.firmware.hypervisor.link_version == low

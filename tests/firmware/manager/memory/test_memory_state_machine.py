@@ -6,6 +6,7 @@ each step the ledger, which follows the calls alone, has compared all stage-2 ta
 """
 
 from contextlib import suppress
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
@@ -31,7 +32,7 @@ ARENA = 6
 SCATTERED = 270
 """Single pages of a buffer whose description does not fit TX or RX: it goes in fragments."""
 NOBODY = 0x7ABC
-OLD = {"ffa_version": V1_1, "messaging_method": 7}
+OLD: dict[str, Any] = {"ffa_version": V1_1, "messaging_method": 7}
 
 names = st.sampled_from([*VMS, *SPS])
 handles = Bundle("handles")

@@ -4,6 +4,8 @@ The model keeps a bitmap as a set of bits, and for each bit who may set it, wher
 whether the scheduler was told. It knows neither managers nor registers.
 """
 
+from typing import Any
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
@@ -26,7 +28,7 @@ IDS = {NOBODY: 0x7ABC, "no sp": 0xFABC}
 GLOBAL = None
 PER_VCPU, DELAY = abi.PER_VCPU, abi.DELAY_SCHEDULE_RECEIVER
 SPM, HYPERVISOR = "SPM", "hypervisor"
-UNINTERRUPTED = {"ns_interrupts_action": NsInterruptsAction.QUEUED}
+UNINTERRUPTED: dict[str, Any] = {"ns_interrupts_action": NsInterruptsAction.QUEUED}
 """A driven SP keeps the PE until its call has returned."""
 
 bits = st.sets(st.sampled_from([0, 1, 31, 32, 63]), min_size=0, max_size=3)
@@ -268,7 +270,7 @@ class Notifications(RuleBasedStateMachine):
         more = True
         while more or len(told) < len(untold):
             refused = set() if more and untold else {Status.NO_DATA}
-            x = self.attempt(self.scheduler, refused, function)
+            x = self.attempt(self.scheduler, refused, function)  # type: ignore[attr-defined]
             if x is None:
                 break
             answer = abi.parse_pending(x[2:8], smc64=smc64)
@@ -276,9 +278,9 @@ class Notifications(RuleBasedStateMachine):
                 told.setdefault(each.endpoint, set()).update(each.vcpus)
             more = answer.more
         assert told == untold
-        for each in self.receivers.values():
-            each.tell()
-        assert self.attempt(self.scheduler, {Status.NO_DATA}, function) is None
+        for each in self.receivers.values():  # type: ignore[assignment]
+            each.tell()  # type: ignore[attr-defined]
+        assert self.attempt(self.scheduler, {Status.NO_DATA}, function) is None  # type: ignore[attr-defined]
 
     @rule(who=numbers, to=numbers)
     def message(self, who, to):
@@ -320,7 +322,7 @@ class UnderAHypervisor(Notifications):
 
     def __init__(self):
         super().__init__()
-        two = {"execution_ctx_count": 2}
+        two: dict[str, Any] = {"execution_ctx_count": 2}
         self.start(
             sps=[sp("s", **two, **UNINTERRUPTED), sp("t", **UNINTERRUPTED)],
             vms=[

@@ -5,6 +5,7 @@ releases it. The model knows no more of each endpoint than that, and what a read
 """
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -25,9 +26,9 @@ from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 
 NOBODY = 0x7ABC
-QUIET = {"notification_support": False}
-OLD = {"ffa_version": V1_1, "messaging_method": 7, **QUIET}
-MUTE = {"messaging_method": 3, **QUIET}
+QUIET: dict[str, Any] = {"notification_support": False}
+OLD: dict[str, Any] = {"ffa_version": V1_1, "messaging_method": 7, **QUIET}
+MUTE: dict[str, Any] = {"messaging_method": 3, **QUIET}
 RETAIN = 1
 
 HEADER = {V1_1: 20}

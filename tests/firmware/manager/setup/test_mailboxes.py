@@ -184,7 +184,7 @@ def test_without_buffers_there_is_no_rx(ffabric, user):
 def manager(ffabric):
     """A kernel at EL2 with buffers of its own, and an SP."""
     world = World(ffabric, "kernel-sp", vms=[vm("a", el=2)])
-    world.a.at = world.a.pages(40)
+    world.a.at = world.a.pages(40)  # type: ignore[attr-defined]
     return world
 
 

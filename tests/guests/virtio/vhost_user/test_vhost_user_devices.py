@@ -193,11 +193,11 @@ def test_what_a_slow_back_end_has_is_in_use_and_others_go_on(back_ends):
         assert await first.ask(b"warm", client.ipa) == b"WARM"
         slow.held.clear()
         sent = await first.send(b"slow", client.ipa)
-        status = await first.device._set_status(0)
+        status = await first.device._set_status(0)  # type: ignore[attr-defined]
         assert status, "the back end is at work"
         for _ in range(20):
             assert await second.ask(b"quick", client.ipa + 0x1000) == b"QUICK"
-        assert (await first.device.request(GET_STATUS))["status"] == status
+        assert (await first.device.request(GET_STATUS))["status"] == status  # type: ignore[attr-defined]
         slow.held.set()
         await first.device.reset()
         first = await ShoutDriver.probe(bus.devices[0])

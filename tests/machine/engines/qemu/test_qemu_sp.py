@@ -219,7 +219,7 @@ def lender(boot):
     system = boot(servant(), sp("other"))
     cpu = Cpu(system)
     map_buffers(cpu, cpu.buffers)
-    cpu.system = system
+    cpu.system = system  # type: ignore[attr-defined]
     return cpu
 
 

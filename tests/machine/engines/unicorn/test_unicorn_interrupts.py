@@ -101,7 +101,7 @@ def test_a_device_that_raises_it_is_followed_by_it(kind):
         def write(self, offset, size, value):
             vcpu.runner.interrupt(kind, True)
 
-    board.bus.add(DEVICE, 0x1000, Device(), secure=None)
+    board.bus.add(DEVICE, 0x1000, Device(), secure=None)  # type: ignore[arg-type]
     device = s2.VALID | s2.AF | s2.MEMATTR_DEVICE_NGNRNE | s2.S2AP_R | s2.S2AP_W | s2.SW_NS
     board.stage2.map(DEVICE, DEVICE, 1, device)
     vcpu = board.vcpu(15, x0=DEVICE)

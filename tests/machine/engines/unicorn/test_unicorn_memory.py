@@ -264,7 +264,7 @@ def drops(monkeypatch):
     """How often translated code was dropped."""
     made = []
     drop = native.Emulator.flush_code
-    monkeypatch.setattr(native.Emulator, "flush_code", lambda e: (made.append(e), drop(e))[1])
+    monkeypatch.setattr(native.Emulator, "flush_code", lambda e: (made.append(e), drop(e))[1])  # type: ignore[func-returns-value]
     return made
 
 
@@ -285,7 +285,9 @@ def test_one_look_at_code_serves_many_ic(board, monkeypatch):
     looks = []
     look = TranslatedCode.drop_if_changed
     monkeypatch.setattr(
-        TranslatedCode, "drop_if_changed", lambda each: (looks.append(each), look(each))[1]
+        TranslatedCode,
+        "drop_if_changed",
+        lambda each: (looks.append(each), look(each))[1],  # type: ignore[func-returns-value]
     )
     assert vcpu.step()[1][0] == 2
     assert len(looks) == 1

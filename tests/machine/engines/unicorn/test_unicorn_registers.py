@@ -194,7 +194,7 @@ def test_names_and_numbers():
         False,
         3,
     )  # mrs x3, icc_iar1_el1
-    assert sysregs.decode(0xD518CC24)[1:] == (True, 4)  # msr icc_eoir1_el1, x4
+    assert sysregs.decode(0xD518CC24)[1:] == (True, 4)  # type: ignore[index]  # msr icc_eoir1_el1, x4
     assert sysregs.decode(0xD50342FF) is None  # msr daifclr, #2
     assert sysregs.decode(0xD50B7521) is None  # ic ivau, x1
     assert sysregs.name_of(sysregs.key(3, 3, 14, 3, 1)) == "CNTV_CTL_EL0"

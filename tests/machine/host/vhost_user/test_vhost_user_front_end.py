@@ -135,7 +135,7 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=KINDS.values(), ids=KINDS)
+@pytest.fixture(params=KINDS.values(), ids=KINDS)  # type: ignore[call-overload]
 def back_end(request):
     with FakeBackEnd(**request.param) as fake:
         yield fake
