@@ -123,11 +123,11 @@ class Retried:
         """How many of the orphans are still to be tried since an SP has run."""
         self.timer_is_set = False
 
-    def mentions(self, vm: int) -> bool:
-        """Whether anything is left to do for the VM id ``vm``."""
-        if any(region.sender == vm for region in self.orphans):
-            return True
-        return any(vm == each for queue in self.messages.values() for _, each in queue)
+    @property
+    def vms(self) -> set[int]:
+        """The ids of VMs for which anything is left to do."""
+        found = {vm for queue in self.messages.values() for _, vm in queue}
+        return found.union(region.sender for region in self.orphans)
 
 
 class Hypervisor(Manager):
@@ -173,7 +173,7 @@ class Hypervisor(Manager):
         self.deferred: list[tuple[PE | None, Deferred]] = []
         """Sequences that begin when their PE (None: any) is in the normal world."""
         self.retried = Retried()
-        self.vm_ids = VmIds(self._remembers)
+        self.vm_ids = VmIds(self._remembered)
         """Endpoint ids: those of VMs that are, and those that a new one may have."""
         self.eventfds: dict[int, Callable[[int], None]] = {}
         """VM -> who is told that a vCPU has notifications and injects the interrupt: its VMM."""
@@ -192,13 +192,14 @@ class Hypervisor(Manager):
         for pe, cpu in zip(machine.pes, self.cpus, strict=True):
             pe.queue = cpu.ready
 
-    def _remembers(self, vm: int) -> bool:
-        """Whether anything is left of a VM that had the id ``vm``: the next would be taken for it.
+    def _remembered(self) -> set[int]:
+        """The ids of VMs of which anything is left: the next with one would be taken for the last.
 
-        Memory that was sent to it is still sent to its id.
+        Memory that was sent to a VM is still sent to its id.
         """
         regions = chain(self.regions.live.values(), self.regions.pending.values())
-        return self.retried.mentions(vm) or any(each.borrower(vm) is not None for each in regions)
+        sent_to = {borrower.endpoint for region in regions for borrower in region.borrowers}
+        return self.retried.vms | sent_to
 
     # The vCPUs of a PE.
 

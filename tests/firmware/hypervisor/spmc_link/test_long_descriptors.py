@@ -4,6 +4,7 @@ import pytest
 from memory_sides import KINDS, NX, RW, World, exhaust
 
 from ffabric.abi.words import PAGE
+from ffabric.firmware.hypervisor import boot
 from ffabric.firmware.hypervisor.boot import MAILBOX_PAGES
 from ffabric.system.description.python import sp, vm
 
@@ -88,3 +89,48 @@ def test_what_the_spmc_refuses_of_it_comes_back_whole(ffabric, long, kind, count
     assert [table.runs(ipa, 1) for ipa, _ in ranges] == before
     assert long.tracked == [0, 0]
     assert long.seen(long.give(kind, ranges), kind) == [*range(count)]
+
+
+# Many receivers
+
+LITTLE = PAGE
+"""Bytes of the hypervisor's TX, for fewer VMs to be needed."""
+RECEIVERS = (LITTLE - 48 - 16) // 32
+"""The most receivers whose header fits there."""
+
+
+class Crowd(World):
+    """A VM, an SP, and as many VMs besides as a header may name, and one more."""
+
+    def __init__(self, ffabric):
+        self.others = [f"v{n}" for n in range(RECEIVERS)]
+        vms = ["a", *(vm(name, mem_size=4 * PAGE) for name in self.others)]
+        super().__init__(ffabric, "vm-sp", vms=vms)
+        self.a.ffa.unmap_buffers()
+        self.a.ffa.map_buffers(2)
+        self.firmware = self.session.system.firmware
+
+    def share(self, count, pages=1):
+        """Share a page with the SP and with other VMs, ``count`` in all."""
+        to = [self.b.id, *(self.session.vm(each).id for each in self.others[: count - 1])]
+        ranges = [(self.a.pages(2), 1) for _ in range(pages)]
+        return self.a.ffa.share(to, ranges=ranges, permissions=RW)
+
+
+@pytest.fixture
+def crowd(ffabric, monkeypatch):
+    monkeypatch.setattr(boot, "MAILBOX_PAGES", 1)
+    return Crowd(ffabric)
+
+
+@pytest.mark.parametrize("pages", [1, 300])
+def test_all_receivers_fit_the_first_fragment_for_the_spmc(ffabric, crowd, pages):
+    table = crowd.owner_table
+    before = table.runs(crowd.a.handle.ram.base, 512)
+    with ffabric.refuses("mem.relay.receivers"):
+        crowd.share(RECEIVERS + 1, pages)
+    assert table.runs(crowd.a.handle.ram.base, 512) == before
+    managers = (crowd.firmware.hypervisor, crowd.firmware.spmc)
+    assert not any(each.regions.live or each.regions.pending for each in managers)
+    handle = crowd.share(RECEIVERS, pages)
+    crowd.a.reclaim(handle)

@@ -672,6 +672,35 @@ def test_an_id_to_which_memory_was_sent_is_not_used_again(ffabric, world, to):
     assert world.session.vm("y").id == v.id
 
 
+def test_ids_are_found_at_once_though_a_busy_sp_remembers_all_of_them(ffabric):
+    """An SP that never takes its messages holds up ids, not the one who looks for them."""
+    system = ffabric.boot(sps=[sp("deaf", vm_availability_messages=3)], vms=["w"], pes=2)
+    hypervisor, deaf = system.system.hypervisor, system.sp("deaf")
+    deaf.endpoint.take()
+    looks = 0
+    messages = hypervisor.retried.messages
+
+    class Looked(dict):
+        def values(self):
+            nonlocal looks
+            looks += 1
+            return super().values()
+
+    hypervisor.retried.messages = Looked(messages)
+    for name in range(30):
+        system.system.create_vm(vm(f"n{name}", mem_size=0x4000), pe=1)
+        system.system.destroy_vm(f"n{name}", pe=1)
+    system.run()
+    known = {deaf.id: 1 + 2 * 30}
+    assert {each: len(queue) for each, queue in hypervisor.retried.messages.items()} == known
+    assert looks <= 30
+    looks = 0
+    hypervisor.vm_ids.begin_again()
+    system.create_vm(vm("x"))
+    assert system.vm("x").id == 32
+    assert looks == 1
+
+
 def test_there_is_no_such_vm(world):
     for name in ("vv", "u"):
         with pytest.raises(LookupError, match="there is no VM"):

@@ -35,7 +35,7 @@ from ffabric.firmware.hypervisor.spmc_link.relay import Step, own
 from ffabric.firmware.manager.memory import reclaim, retrieve, send
 from ffabric.firmware.state.region import DONATE, MAX_RANGES, TOO_MANY
 from ffabric.firmware.state.reply import success
-from ffabric.firmware.state.rules import refuse
+from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.pages import NoPages
 
 if TYPE_CHECKING:
@@ -43,6 +43,13 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.mailbox import Buffer
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.firmware.state.region import Region
+
+RECEIVERS = rule(
+    "mem.relay.receivers",
+    Status.NO_MEMORY,
+    "DEN0140 1.2, section 2.2",
+    "All receivers of memory for an SP fit the first fragment that the hypervisor sends.",
+)
 
 _reclaim = writer(fid.FFA_MEM_RECLAIM, "handle", "flags")
 _frag_tx = writer(fid.FFA_MEM_FRAG_TX, "handle", "fragment_length", "endpoint")
@@ -52,6 +59,8 @@ _read_handle = result_reader(fid.FFA_MEM_SHARE_64, "handle")
 
 def send_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Region) -> Sequence:
     """Donate, lend or share to an SP: the SPMC relays it and allocates the handle."""
+    if not region.remote:
+        _judge_receivers(hypervisor, region)
     try:
         send.transfer(hypervisor, region)
     except NoPages as error:
@@ -87,6 +96,7 @@ def begin_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Regio
     """
     if region.total_pages > MAX_RANGES:
         refuse(TOO_MANY, got=region.total_pages, expected=f"up to {MAX_RANGES} ranges")
+    _judge_receivers(hypervisor, region)
     header = _repainted(region, hypervisor.link_version, [], region.total_pages)
     own(hypervisor).tx.write(header)
     total = len(header) + 16 * region.total_pages
@@ -96,6 +106,15 @@ def begin_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Regio
         return caller
     _adopt(hypervisor, region, _read_frag_rx(answer))
     return send.begin(hypervisor, caller, region)
+
+
+def _judge_receivers(hypervisor: Hypervisor, region: Region) -> None:
+    """A VM's TX may be larger than the hypervisor's: no header that fits that one is too long."""
+    if len(region.borrowers) > 1:
+        length = len(_repainted(region, hypervisor.link_version, [], 1))
+        room = own(hypervisor).tx.size
+        if length > room:
+            refuse(RECEIVERS, got=f"a header of {length} bytes", expected=f"up to {room}")
 
 
 def abandon_memory(region: Region, error: Exception) -> Sequence:

@@ -18,12 +18,15 @@ class NoIds(Exception):  # noqa: N818 - an answer to a request, not an error of 
 
 
 class VmIds:
-    """Which ids are taken; ``is_remembered`` tells of a free one whether anything is left of it."""
+    """Which ids are taken; ``remembered`` tells those of which something is left.
 
-    def __init__(self, is_remembered: Callable[[int], bool]) -> None:
+    It is asked once for each new id, however many of them there are.
+    """
+
+    def __init__(self, remembered: Callable[[], set[int]]) -> None:
         self._taken: set[int] = set()
         self._last = 0
-        self._is_remembered = is_remembered
+        self._remembered = remembered
 
     def take(self, number: int) -> None:
         """Take the id ``number``."""
@@ -41,8 +44,9 @@ class VmIds:
     def next(self) -> int:
         """The next id that is free; NoIds if there is none."""
         count = LAST - FIRST + 1
+        taken, remembered = self._taken, self._remembered()
         for step in range(count):
             number = FIRST + (self._last + 1 - FIRST + step) % count
-            if number not in self._taken and not self._is_remembered(number):
+            if number not in taken and number not in remembered:
                 return number
         raise NoIds(f"all {count} endpoint ids of VMs are taken")
