@@ -116,6 +116,12 @@ class Firmware:
         ctx = pe.current
         assert ctx is None or isinstance(ctx, ExecutionContext)
         dispatcher = self.monitor.dispatcher
+        if pending is not None and self.monitor.cpus[pe.index].is_suspended:
+            nxt = self.monitor.woken(pe)
+            if nxt is not ctx:
+                self.machine.wake(pe)
+                self.route(pe, nxt)
+                return True
         if dispatcher is not None and ctx is not None and ctx.level is dispatcher:
             dispatcher.interrupt(ctx, pending)
             return False

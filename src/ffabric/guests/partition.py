@@ -12,6 +12,7 @@ from types import FunctionType, coroutine
 from typing import ClassVar
 from uuid import UUID
 
+from ffabric.abi import psci
 from ffabric.abi.ffa import framework
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
@@ -118,7 +119,9 @@ class Partition:
         message = framework.message_of(x[2])
         if message is None or message.response is None:
             return request.respond()
-        status = None
+        status: Status | psci.Return | None = None
+        if message.response == framework.PSCI_RESPONSE:
+            return await self._on_power_message(request, x, ffa)
         if message.id == framework.VM_CREATED:
             status = await self.on_vm_created(framework.parse(x)["vm"], ffa)
         elif message.id == framework.VM_DESTROYED:
@@ -131,12 +134,36 @@ class Partition:
             status=(Status.SUCCESS if status is None else Status(status)).register,
         )
 
+    async def _on_power_message(self, request: DirectMessage, x: list[int], ffa: Ffa) -> list[int]:
+        """Answer what is told of the PE, with the status of the hook (DEN0077A 1.2, 18.2)."""
+        if framework.message_of(x[2]) is framework.MESSAGES[framework.WARM_BOOT]:
+            status = await self.on_warm_boot(ffa)
+        else:
+            status = await self.on_power_message(x[3], ffa)
+        return framework.build(
+            fid.FFA_MSG_SEND_DIRECT_RESP_32,
+            request.receiver,
+            request.sender,
+            framework.PSCI_RESPONSE,
+            status=(psci.Return.SUCCESS if status is None else psci.Return(status)) & MASK32,
+        )
+
     async def on_boot(self, ffa: Ffa) -> None:
         """Called once per vCPU, before its first FFA_MSG_WAIT."""
 
     async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
         """Answer a direct request of an endpoint: return ``request.respond(...)``."""
         return request.respond()
+
+    async def on_power_message(self, function: int, ffa: Ffa) -> psci.Return | None:
+        """The PE is about to be turned off or suspended, or was turned on: a PSCI function ID.
+
+        Called if ``power_management_messages`` of the manifest asks for it. The answer is a status:
+        DENIED keeps the PE on; None is SUCCESS.
+        """
+
+    async def on_warm_boot(self, ffa: Ffa) -> psci.Return | None:
+        """The PE goes on after its suspension, if ``power_management_messages`` asks for that."""
 
     async def on_vm_created(self, vm: int, ffa: Ffa) -> Status | None:
         """A VM came into being (manifest: vm_availability_messages, bit 0); None: SUCCESS."""

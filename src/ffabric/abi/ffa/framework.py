@@ -8,7 +8,7 @@ the normal world asks the SPMD for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Final
 
 from msgspec import Struct
@@ -40,6 +40,15 @@ class WarmBoot(IntEnum):
 
     SUSPEND_TO_RAM = 0
     LOW_POWER = 1
+
+
+class PowerMessages(IntFlag):
+    """Power management messages a partition subscribes to (DEN0077A 1.2, table 5.1)."""
+
+    CPU_OFF = 1 << 0
+    CPU_SUSPEND = 1 << 1
+    CPU_SUSPEND_RESUME = 1 << 2
+    CPU_ON = 1 << 3
 
 
 class Message(Struct, frozen=True):

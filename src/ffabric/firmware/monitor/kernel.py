@@ -64,10 +64,7 @@ class Kernel:
     def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
         """An exit: there is nobody below EL3 to take it."""
         if exit_ == exits.SMC:
-            nxt = self.monitor.from_normal(pe, ctx)
-            if not pe.on:
-                ctx.power_off()
-            return nxt
+            return self.monitor.from_normal(pe, ctx)
         return _EXITS[exit_](self, pe, ctx)
 
     def _hvc(self, pe: PE, ctx: ExecutionContext) -> Next:

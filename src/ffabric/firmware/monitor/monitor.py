@@ -9,16 +9,21 @@ is counted: it is what a real system pays for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from ffabric.abi import smccc
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.framework import PowerMessages
+from ffabric.abi.psci import Return
 from ffabric.abi.words import MASK32
+from ffabric.firmware.monitor import power
 from ffabric.firmware.monitor.dispatcher import Dispatcher, is_for_trusted_os
 from ffabric.firmware.monitor.logical import read_receiver
 from ffabric.firmware.monitor.psci import Psci
 from ffabric.firmware.monitor.worlds import Cpu
 from ffabric.firmware.state import events, reply
+from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
 
 if TYPE_CHECKING:
@@ -76,10 +81,65 @@ class Monitor:
             handler = self.psci.handlers.get(function)
             if handler is None:
                 x[0] = NOT_SUPPORTED
-            elif handler(pe, x) is False:
-                return None
+            else:
+                return self._power_call(pe, caller, function)
             return self.answered(pe, caller)
         return self._pass_on(pe, x)
+
+    def _power_call(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
+        """A PSCI call: SPs that want to know are told first."""
+        event = power.BEFORE.get(function)
+        if event is not None and (nxt := power.tell(self.secure, pe, event, function, caller.x[1])):
+            self.cpus[pe.index].telling = (event, caller)
+            self._switch(pe, "secure")
+            return nxt
+        return self._psci(pe, caller, function)
+
+    def _psci(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
+        if self.psci.handlers[function](pe, caller.x) is not False:
+            return self.answered(pe, caller)
+        if not pe.on and caller.state is State.RUNNING:
+            caller.power_off()
+        return None
+
+    def suspended(self, pe: PE) -> None:
+        """``pe`` has called CPU_SUSPEND, and gives way until an interrupt is pending."""
+        self.cpus[pe.index].is_suspended = True
+        self.machine.post(partial(self._suspend, pe))
+
+    def _suspend(self, pe: PE) -> None:
+        self.machine.idle(pe)
+        if not pe.idle:
+            self.machine.interrupts_changed = True
+
+    def woken(self, pe: PE) -> Next:
+        """An interrupt ends the suspension of ``pe``: who runs next."""
+        self.cpus[pe.index].is_suspended = False
+        nxt = power.tell(self.secure, pe, PowerMessages.CPU_SUSPEND_RESUME, power.LOW_POWER)
+        if nxt is None:
+            return self.normal.resumed(pe)
+        self.cpus[pe.index].telling = (PowerMessages.CPU_SUSPEND_RESUME, None)
+        self._switch(pe, "secure")
+        return nxt
+
+    def _told(self, pe: PE) -> Next:
+        """An SP has heard what becomes of the PE: tell the next, or do it."""
+        cpu = self.cpus[pe.index]
+        assert cpu.telling is not None
+        denied = power.denies(self.secure, pe)
+        if nxt := self.secure.tell_next(pe):
+            return nxt
+        (_, caller), cpu.telling = cpu.telling, None
+        if not cpu.is_started:
+            return self._secure_is_ready(pe)
+        self.secure.leaving(pe)
+        self._switch(pe, "normal")
+        if caller is None:
+            return self.normal.resumed(pe)
+        if denied:
+            caller.x[0] = Return.DENIED.register64
+            return self.answered(pe, caller)
+        return self._psci(pe, caller, caller.x[0] & MASK32)
 
     def _well_formed(self, pe: PE, caller: ExecutionContext, function: int) -> bool:
         """Judge the registers of a call that EL3 answers; if not, it is answered with an error."""
@@ -104,10 +164,11 @@ class Monitor:
     def from_secure(self, pe: PE, gate: ExecutionContext) -> Next:
         """The secure world of ``pe`` returns to the normal world."""
         cpu, normal = self.cpus[pe.index], self.normal
-        self.secure.leaving(pe)
+        if cpu.telling is not None:
+            return self._told(pe)
         if not cpu.is_started:
-            first = None if self.dispatcher is None else self.dispatcher.boots(pe)
-            return first or self.enter_normal(pe)
+            return self._initialised(pe)
+        self.secure.leaving(pe)
         self._switch(pe, "normal")
         if cpu.is_lent or gate.x[0] == fid.FFA_NORMAL_WORLD_RESUME:
             cpu.is_lent = False
@@ -115,6 +176,22 @@ class Monitor:
         requester = normal.gates[pe.index]
         requester.x[:] = gate.x
         return normal.returned(pe, requester)
+
+    def _initialised(self, pe: PE) -> Next:
+        """The contexts of SPs on ``pe`` are there: who wants to know that it is on?"""
+        cpu = self.cpus[pe.index]
+        waker, cpu.waker = cpu.waker, 0
+        if waker:
+            nxt = power.tell(self.secure, pe, PowerMessages.CPU_ON, waker, pe.mpidr)
+            if nxt is not None:
+                cpu.telling = (PowerMessages.CPU_ON, None)
+                return nxt
+        return self._secure_is_ready(pe)
+
+    def _secure_is_ready(self, pe: PE) -> Next:
+        self.secure.leaving(pe)
+        first = None if self.dispatcher is None else self.dispatcher.boots(pe)
+        return first or self.enter_normal(pe)
 
     def enter_normal(self, pe: PE) -> Next:
         """The secure world of ``pe`` is ready: start the normal world."""

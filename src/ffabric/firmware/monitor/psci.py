@@ -61,7 +61,7 @@ class Psci:
             x[0] = Return.ALREADY_ON.register64
         else:
             cpu = self.monitor.cpus[target.index]
-            cpu.entry, cpu.argument = x[2], x[3]
+            cpu.entry, cpu.argument, cpu.waker = x[2], x[3], x[0] & MASK32
             x[0] = Return.SUCCESS
             self.monitor.power_on(target)
 
@@ -76,7 +76,7 @@ class Psci:
             x[0] = Return.INVALID_PARAMETERS.register64
             return
         x[0] = Return.SUCCESS
-        self.machine.idle(pe)
+        self.monitor.suspended(pe)
 
     def _affinity_info(self, pe: PE, x: list[int]) -> None:
         target = self._find(x[1])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from ffabric.abi.ffa.framework import PowerMessages
     from ffabric.firmware.state.endpoints import World
     from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.machine.machine import PE, Machine
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class Cpu:
     """What the monitor keeps of one PE."""
 
-    __slots__ = ("argument", "entry", "is_lent", "is_started")
+    __slots__ = ("argument", "entry", "is_lent", "is_started", "is_suspended", "telling", "waker")
 
     def __init__(self) -> None:
         self.is_started = False
@@ -29,6 +30,12 @@ class Cpu:
         """Where its normal world begins: the entry point of PSCI's CPU_ON."""
         self.argument = 0
         """What is in x0 then: the context ID of CPU_ON."""
+        self.waker = 0
+        """The function ID of the CPU_ON that has turned it on, until SPs know."""
+        self.telling: tuple[PowerMessages, ExecutionContext | None] | None = None
+        """What SPs are being told, and whose call that is."""
+        self.is_suspended = False
+        """It waits in CPU_SUSPEND, and SPs are to be told when it goes on."""
 
 
 class NormalWorld(Protocol):
@@ -68,6 +75,18 @@ class SecureWorld(Protocol):
     def leaving(self, pe: PE) -> None:
         """``pe`` goes to the normal world."""
 
+    def power_event(self, pe: PE, event: int, message: int, *payload: int) -> None:
+        """Subscribers of an event are to be told with a framework message: its w3 and on."""
+
+    def tell_next(self, pe: PE) -> Next:
+        """The context of the next one, with the message; None: all have been told."""
+
+    def power_status(self, pe: PE) -> int:
+        """The status that the one told last has answered."""
+
+    def forget_power_event(self, pe: PE) -> None:
+        """Nobody else is to be told."""
+
 
 class WorldSwitch(Protocol):
     """What PSCI and the dispatcher of a trusted OS need of the monitor."""
@@ -78,6 +97,9 @@ class WorldSwitch(Protocol):
 
     def power_on(self, pe: PE) -> None:
         """Start ``pe``: the secure world initialises first, then the normal world is entered."""
+
+    def suspended(self, pe: PE) -> None:
+        """``pe`` has called CPU_SUSPEND, and gives way until an interrupt is pending."""
 
     def enter_normal(self, pe: PE) -> Next:
         """The secure world of ``pe`` is ready: start the normal world."""

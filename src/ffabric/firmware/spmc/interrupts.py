@@ -13,6 +13,7 @@ handles an interrupt in SPMC scheduled mode                 all interrupts
 manifest: other-s-interrupts-action = queued                all interrupts
 manifest: ns-interrupts-action = queued                     non-secure interrupts
 initialises, or makes its managed exit                      non-secure interrupts
+answers a power management message of the SPMC              non-secure interrupts
 any other                                                   nothing
 ==========================================================  ==========================
 
@@ -66,7 +67,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.words import pack_ids
+from ffabric.abi.words import SECURE_BIT, pack_ids
 from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.spmc import notifications
 from ffabric.firmware.state import events, reply
@@ -117,6 +118,7 @@ def _own_mask(link: ExecutionContext) -> Mask:
         _SECURE_MASKS.get(sp.secure_action, Mask.NONE),
         _NON_SECURE_MASKS.get(sp.action, Mask.NONE),
         Mask.NON_SECURE if link.virq.exiting else Mask.NONE,
+        Mask.NON_SECURE if link.framework and link.sender & SECURE_BIT else Mask.NONE,
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.memory import reclaim
-from ffabric.firmware.spmc import interrupts, notifications
+from ffabric.firmware.spmc import interrupts, notifications, power
 from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.endpoints import sp_of
 from ffabric.firmware.state.rules import Refused
@@ -80,6 +80,22 @@ class SecureScheduler:
         """``pe`` goes to the normal world: what was put off until then happens."""
         if self._spmc.cpus[pe.index].delayed_sri:
             notifications.leaving(self._spmc, pe)
+
+    def power_event(self, pe: PE, event: int, message: int, *payload: int) -> None:
+        """Subscribers of an event are to be told with a framework message: its w3 and on."""
+        power.begin(self._spmc, pe, event, message, *payload)
+
+    def tell_next(self, pe: PE) -> Next:
+        """The context of the next one, with the message; None: all have been told."""
+        return power.tell_next(self._spmc, pe)
+
+    def power_status(self, pe: PE) -> int:
+        """The status that the one told last has answered."""
+        return power.status(self._spmc, pe)
+
+    def forget_power_event(self, pe: PE) -> None:
+        """Nobody else is to be told."""
+        power.forget(self._spmc, pe)
 
     # What an SP does.
 

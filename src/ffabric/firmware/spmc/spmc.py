@@ -8,6 +8,7 @@ non-secure memory, in which what the normal world sends is no longer its own (DE
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ffabric.firmware.manager.manager import Manager
@@ -39,9 +40,13 @@ class VmMailbox(Mailbox):
 class Cpu:
     """What the SPMC keeps of one PE."""
 
-    __slots__ = ("delayed_sri",)
+    __slots__ = ("delayed_sri", "power_message", "to_tell")
 
     def __init__(self) -> None:
+        self.to_tell: deque[Sp] = deque()
+        """SPs that are to hear of what becomes of the PE."""
+        self.power_message: tuple[int, ...] = ()
+        """What they are told: w2 to w7 of the framework message."""
         self.delayed_sri = False
         """An SP asked to raise the SRI when the PE leaves the secure world."""
 

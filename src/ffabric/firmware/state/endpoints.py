@@ -45,6 +45,7 @@ class Sp(Booted):
         "action",
         "boot_order",
         "managed_exit_fiq",
+        "power_messages",
         "secondary_entry",
         "secure_action",
         "sri_on_wait",
@@ -61,6 +62,8 @@ class Sp(Booted):
         """What happens on secure interrupts of others: QUEUED or SIGNALED."""
         self.managed_exit_fiq = True
         """It is told of a managed exit by its vFIQ, not by its vIRQ."""
+        self.power_messages = 0
+        """What it has subscribed to (manifest: power-management-messages)."""
         self.sri_while_waiting = False
         """Its interrupts do not wake it: the normal world is asked to schedule it."""
         self.sri_on_wait = False

@@ -427,6 +427,7 @@ def _sp(spec: PartitionSpec, stage2: Stage2) -> Sp:
     policy = manifest.sri_interrupts_policy
     sp.sri_while_waiting = bool(policy & SriPolicy.WHILE_WAITING)
     sp.sri_on_wait = bool(policy & SriPolicy.PENDING_ON_WAIT)
+    sp.power_messages = manifest.power_management_messages
     sp.managed_exit_fiq = not manifest.managed_exit_virq
     _place(spec, sp)
     return sp

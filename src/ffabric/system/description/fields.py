@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 from uuid import UUID
 
+from ffabric.abi.ffa.framework import PowerMessages
 from ffabric.system.manifest.manifest import (
     AbortAction,
     DeviceRegion,
@@ -22,7 +23,6 @@ from ffabric.system.manifest.manifest import (
     Messaging,
     NsInterruptsAction,
     OtherSInterruptsAction,
-    PowerMessages,
     SriPolicy,
     VmMessages,
 )

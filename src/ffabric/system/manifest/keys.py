@@ -6,6 +6,7 @@ properties that Hafnium and OP-TEE add to it.
 
 from __future__ import annotations
 
+from ffabric.abi.ffa.framework import PowerMessages
 from ffabric.abi.words import PAGE
 from ffabric.system.manifest.manifest import (
     AbortAction,
@@ -15,7 +16,6 @@ from ffabric.system.manifest.manifest import (
     Messaging,
     NsInterruptsAction,
     OtherSInterruptsAction,
-    PowerMessages,
     RegionAttributes,
     RunTimeModel,
     SriPolicy,
@@ -169,7 +169,7 @@ PROPERTIES: tuple[Key, ...] = (
     Key(
         "power-management-messages", U32, "Power management messages it subscribes to.",
         default="0", bits=PowerMessages,
-        ignored="no power management messages are sent",
+        effect="It gets a framework message before a PE goes off or is suspended, and afterwards.",
     ),
     Key(
         "has-primary-scheduler", FLAG, "The partition implements the primary scheduler.",

@@ -118,15 +118,6 @@ class VmMessages(enum.IntFlag):
     DESTROYED = 1 << 1
 
 
-class PowerMessages(enum.IntFlag):
-    """Power management messages a partition subscribes to."""
-
-    CPU_OFF = 1 << 0
-    CPU_SUSPEND = 1 << 1
-    CPU_SUSPEND_RESUME = 1 << 2
-    CPU_ON = 1 << 3
-
-
 class SriPolicy(enum.IntFlag):
     """When a waiting partition's secure interrupt pends an SRI instead of running it."""
 

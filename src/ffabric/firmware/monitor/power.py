@@ -1,0 +1,54 @@
+"""EL3 tells the secure world what becomes of a PE, before or after it does it (DEN0077A 1.2, 18.2).
+
+========================== ==========================================================
+call of the normal world   SPs that subscribed are told
+========================== ==========================================================
+PSCI CPU_OFF               before: one that denies it keeps the PE on
+PSCI CPU_SUSPEND           before, likewise; and again when the PE goes on (WARM_BOOT)
+PSCI CPU_ON                on the PE that comes on, after its contexts are initialised
+========================== ==========================================================
+
+With a hypervisor the PSCI calls of VMs are about vCPUs, and nobody is told: the PE goes on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffabric.abi import psci
+from ffabric.abi.ffa import framework
+from ffabric.abi.ffa.framework import PowerMessages
+from ffabric.abi.psci import Return
+from ffabric.abi.words import MASK32
+
+if TYPE_CHECKING:
+    from ffabric.firmware.monitor.worlds import SecureWorld
+    from ffabric.firmware.state.partition import Next
+    from ffabric.machine.machine import PE
+
+
+BEFORE = {
+    psci.CPU_OFF: PowerMessages.CPU_OFF,
+    psci.CPU_SUSPEND_32: PowerMessages.CPU_SUSPEND,
+    psci.CPU_SUSPEND_64: PowerMessages.CPU_SUSPEND,
+}
+"""Calls that SPs hear of before they are made."""
+LOW_POWER = framework.WarmBoot.LOW_POWER
+"""What a PE wakes from: there is no deeper state than standby."""
+
+
+def tell(secure: SecureWorld, pe: PE, event: PowerMessages, *payload: int) -> Next:
+    """Begin to tell the subscribers: who runs next. None: there is nobody to be told."""
+    message = (
+        framework.WARM_BOOT if event is PowerMessages.CPU_SUSPEND_RESUME else framework.PSCI_REQUEST
+    )
+    secure.power_event(pe, event, message, *payload)
+    return secure.tell_next(pe)
+
+
+def denies(secure: SecureWorld, pe: PE) -> bool:
+    """Whether the one who was told last denies it: nobody else is told then."""
+    denied = secure.power_status(pe) == Return.DENIED & MASK32
+    if denied:
+        secure.forget_power_event(pe)
+    return denied

@@ -1,0 +1,211 @@
+"""Power management messages: SPs that subscribed hear what becomes of a PE, and others do not."""
+
+from typing import Any
+
+import pytest
+
+from ffabric import Partition, System, boot, sp, vm
+from ffabric.abi import psci
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.framework import PowerMessages
+from ffabric.abi.psci import Return
+from ffabric.machine.gic import GROUP1NS
+from ffabric.testing import Blocked
+
+PES = 2
+ALL = int(
+    PowerMessages.CPU_OFF
+    | PowerMessages.CPU_SUSPEND
+    | PowerMessages.CPU_SUSPEND_RESUME
+    | PowerMessages.CPU_ON
+)
+INTID = 40
+MPIDR = 0x100
+
+Heard = list[tuple[str, str, int]]
+
+
+class Listener(Partition):
+    """An SP that notes what it is told of which PE, and what it answers is given."""
+
+    def __init__(self, name: str, heard: Heard, answer: Return | None = None) -> None:
+        super().__init__()
+        self.name, self.heard, self.answer = name, heard, answer
+
+    async def on_boot(self, ffa: Any) -> None:
+        if not ffa.vcpu.index and ffa.vcpu.count > 1:
+            await ffa.secondary_register(ffa.vcpu.entry)
+
+    async def on_power_message(self, function: int, ffa: Any) -> Return | None:
+        self.heard.append((self.name, psci.FUNCTIONS[function].name, ffa.vcpu.pe))
+        return self.answer
+
+    async def on_warm_boot(self, ffa: Any) -> None:
+        self.heard.append((self.name, "WARM_BOOT", ffa.vcpu.pe))
+
+
+class Rig:
+    """A kernel below EL3, and SPs with these subscriptions, in this order."""
+
+    def __init__(self, *subscriptions: int, **answers: Return) -> None:
+        self.heard: Heard = []
+        sps = [
+            sp(
+                Listener(f"sp{number}", self.heard, answers.get(f"sp{number}")),
+                name=f"sp{number}",
+                vcpus=PES,
+                boot_order=number,
+                power_management_messages=wanted,
+            )
+            for number, wanted in enumerate(subscriptions)
+        ]
+        self.system: System = boot(
+            pes=PES,
+            sps=sps,
+            vms=[vm("kernel", vcpus=PES)],
+            hypervisor=False,
+            stop_on_crash=False,
+        )
+        self.machine = self.system.system.machine
+        self.kernel = self.system.vm("kernel")
+        self.entry = self.kernel._inside.spec.entry
+
+    def call(self, function: int, *arguments: int, pe: int = 0) -> int:
+        return self.kernel.vcpu(pe).call(function, *arguments)[0]
+
+    def turn_on(self) -> int:
+        return self.call(psci.CPU_ON_64, MPIDR, self.entry)
+
+    def turn_off(self) -> int | None:
+        """CPU_OFF on PE 1: its answer, None if there is none."""
+        try:
+            return self.call(psci.CPU_OFF, pe=1)
+        except Blocked:
+            return None
+
+    def suspend(self, *, wake: bool) -> None:
+        """CPU_SUSPEND of PE 0, with an interrupt pending already, or later."""
+        gic = self.machine.gic
+        gic.configure(INTID, group=GROUP1NS, enabled=True, target=0)
+        gic.sysreg_write(0, "ICC_IGRPEN1_EL1", 1, secure=False)
+        if wake:
+            gic.set_pending(INTID)
+            assert self.call(psci.CPU_SUSPEND_64, 0) == 0
+            return
+        with pytest.raises(Blocked):
+            self.call(psci.CPU_SUSPEND_64, 0)
+
+
+def test_whoever_subscribed_hears_of_cpu_on_on_that_pe() -> None:
+    rig = Rig(ALL, 0, int(PowerMessages.CPU_ON), int(PowerMessages.CPU_OFF))
+    assert rig.heard == []
+    assert rig.turn_on() == 0
+    rig.system.run()
+    assert rig.heard == [("sp0", "CPU_ON_64", 1), ("sp2", "CPU_ON_64", 1)]
+    assert rig.machine.pes[1].on
+    assert rig.call(psci.AFFINITY_INFO_64, MPIDR) == psci.AffinityState.ON
+
+
+def test_the_others_are_told_before_a_pe_goes_off() -> None:
+    rig = Rig(0, int(PowerMessages.CPU_OFF), int(PowerMessages.CPU_ON), ALL)
+    rig.turn_on()
+    rig.system.run()
+    rig.heard.clear()
+    assert rig.turn_off() is None
+    assert rig.heard == [("sp1", "CPU_OFF", 1), ("sp3", "CPU_OFF", 1)]
+    assert not rig.machine.pes[1].on
+    rig.heard.clear()
+    assert rig.turn_on() == 0
+    rig.system.run()
+    assert rig.heard == [("sp2", "CPU_ON_64", 1), ("sp3", "CPU_ON_64", 1)]
+
+
+@pytest.mark.parametrize("subscription", [0, int(PowerMessages.CPU_ON)])
+def test_without_subscribers_a_pe_goes_off_at_once(subscription: int) -> None:
+    rig = Rig(subscription)
+    rig.turn_on()
+    rig.system.run()
+    switches = rig.system.system.firmware.monitor.world_switches
+    assert rig.turn_off() is None
+    assert rig.system.system.firmware.monitor.world_switches == switches
+    assert not rig.machine.pes[1].on
+
+
+def test_an_sp_that_denies_it_keeps_the_pe_on() -> None:
+    rig = Rig(ALL, ALL, ALL, sp1=Return.DENIED)
+    rig.turn_on()
+    rig.system.run()
+    rig.heard.clear()
+    assert rig.turn_off() == Return.DENIED.register64
+    assert rig.heard == [("sp0", "CPU_OFF", 1), ("sp1", "CPU_OFF", 1)]
+    assert rig.machine.pes[1].on
+    assert rig.call(psci.PSCI_VERSION, pe=1) == psci.VERSION_1_1
+
+
+def test_a_suspension_is_told_before_and_after() -> None:
+    rig = Rig(
+        int(PowerMessages.CPU_SUSPEND),
+        int(PowerMessages.CPU_SUSPEND_RESUME),
+        int(PowerMessages.CPU_OFF),
+    )
+    rig.suspend(wake=False)
+    assert rig.heard == [("sp0", "CPU_SUSPEND_64", 0)]
+    rig.machine.gic.set_pending(INTID)
+    rig.system.run()
+    assert rig.heard == [("sp0", "CPU_SUSPEND_64", 0), ("sp1", "WARM_BOOT", 0)]
+    assert rig.call(psci.PSCI_VERSION) == psci.VERSION_1_1
+
+
+def test_a_suspension_that_ends_at_once_is_told_as_well() -> None:
+    rig = Rig(ALL)
+    rig.suspend(wake=True)
+    assert rig.heard == [("sp0", "CPU_SUSPEND_64", 0), ("sp0", "WARM_BOOT", 0)]
+
+
+def test_an_sp_that_fails_meanwhile_does_not_keep_the_pe_on() -> None:
+    rig = Rig(ALL, ALL)
+    rig.turn_on()
+    rig.system.run()
+    rig.heard.clear()
+    rig.system.sp("sp0").software.heard = None
+    assert rig.turn_off() is None
+    assert not rig.system.sp("sp0")._inside.partition.alive
+    assert rig.heard == [("sp1", "CPU_OFF", 1)]
+    assert not rig.machine.pes[1].on
+
+
+def test_non_secure_interrupts_wait_for_the_answer() -> None:
+    heard: list[bool] = []
+
+    class Slow(Listener):
+        async def on_power_message(self, function: int, ffa: Any) -> None:
+            rig.machine.gic.configure(INTID, group=GROUP1NS, enabled=True, target=0)
+            rig.machine.gic.set_pending(INTID)
+            await ffa.features(fid.FFA_RUN)
+            heard.append(True)
+
+    rig = Rig()
+    rig.heard = []
+    rig.system.close()
+    slow = sp(Slow("slow", []), name="slow", power_management_messages=ALL)
+    rig.system = boot(sps=[slow], vms=["kernel"], hypervisor=False, pes=1)
+    rig.machine = rig.system.system.machine
+    rig.machine.gic.sysreg_write(0, "ICC_IGRPEN1_EL1", 1, secure=False)
+    rig.kernel = rig.system.vm("kernel")
+    with pytest.raises(Blocked):
+        rig.call(psci.CPU_OFF)
+    assert heard == [True]
+    assert not rig.machine.pes[0].on
+
+
+def test_a_vm_s_calls_are_about_its_vcpus() -> None:
+    heard: Heard = []
+    listener = sp(Listener("s", heard), vcpus=PES, name="s", power_management_messages=ALL)
+    system = boot(pes=PES, sps=[listener], vms=[vm("v", vcpus=PES)])
+    system.run()
+    assert heard == [("s", "CPU_ON_64", 1)]  # the hypervisor's own call
+    first, second = system.vm("v").vcpu(0), system.vm("v").vcpu(1)
+    assert first.call(psci.CPU_ON_64, MPIDR, system.vm("v")._inside.spec.entry)[0] == 0
+    with pytest.raises(Blocked):
+        second.call(psci.CPU_OFF)
+    assert len(heard) == 1
