@@ -73,7 +73,7 @@ class Sp(Booted):
 class Vm(Booted):
     """A virtual machine."""
 
-    __slots__ = ("gic", "home", "interrupts", "may_schedule", "window")
+    __slots__ = ("gic", "home", "interrupts", "may_schedule", "pinned", "window")
 
     def __init__(self, **identity: Unpack[Identity]) -> None:
         super().__init__(secure=False, **identity)
@@ -84,6 +84,7 @@ class Vm(Booted):
         self.interrupts: frozenset[int] = frozenset()
         """Physical interrupts that are passed to it."""
         self.window: tuple[int, int] | None = None
+        self.pinned: dict[int, int] = {}
 
 
 class World(Partition):

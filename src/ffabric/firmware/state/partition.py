@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, Required, TypedDict, Unpack
 from uuid import UUID
 
@@ -117,6 +118,9 @@ class Partition:
     """Its own interrupt controller; None: the machine's, or none."""
     window: tuple[int, int] | None = None
     """(IPA, pages) where memory that it retrieves appears; None: at the memory's own address."""
+
+    pinned: Mapping[int, int] = MappingProxyType({})
+    """Pages (IPA) that somebody below the managers may use, and how often: they are not sent."""
 
     def __init__(self, *, secure: bool, **identity: Unpack[Identity]) -> None:
         self.secure = secure

@@ -37,6 +37,14 @@ PAGES = rule(
     "optee.pages", Return.ENOMEM, _VIRTUALIZATION,
     "The VM's messages, with their page lists, take no more pages than a VM has.",
 )  # fmt: skip
+PINNED = rule(
+    "optee.pinned", Return.ENOMEM, _VIRTUALIZATION,
+    "OP-TEE may use no more pages of a VM at a time than a VM may name.",
+)  # fmt: skip
+REFERENCE = rule(
+    "optee.reference", Return.EBADADDR, _MESSAGE,
+    "The reference of memory that OP-TEE keeps is a new one.",
+)  # fmt: skip
 RESUME = rule(
     "optee.resume", Return.ERESUME, _SMC,
     "The thread that is resumed waits for this VM.",

@@ -5,6 +5,9 @@ every address by the physical one, and gives OP-TEE the copy. Every page that is
 the message, of page lists and of buffers, must be the VM's own. What OP-TEE may answer is copied
 back field by field.
 
+A page that OP-TEE may use is *pinned*: it cannot be sent to another endpoint, whose it would not be
+alone. It is for one call; or, registered or given for OP-TEE to keep, until its reference ends.
+
 A buffer that is contiguous for the VM need not be so in physical memory: it becomes a page list.
 """
 
@@ -15,10 +18,12 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.optee import message as abi
+from ffabric.abi.optee import rpc
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.firmware.hypervisor.optee import rules
 from ffabric.firmware.state import ownership
-from ffabric.firmware.state.rules import refuse
+from ffabric.firmware.state.rules import Refused, refuse
+from ffabric.machine.pages import NoPages
 from ffabric.machine.stage2 import (
     ADDRESS,
     MEMATTR_MASK,
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
 
 MAX_BUFFER_PAGES = 1 << 14
 """Pages of one buffer: 64 MiB."""
+MAX_PINS = 1 << 17
+"""Pages of one VM that OP-TEE may use at a time, each as often as it is named: 512 MiB."""
 MAX_PAGES = 256
 """Pages that the shadows of one VM's messages and page lists may take."""
 _NEEDED = VALID | S2AP_R | S2AP_W
@@ -55,6 +62,10 @@ class Guest:
     def __init__(self, vm: Vm, memory: PhysicalMemory, pool: PagePool) -> None:
         self.vm = vm
         self.pages = 0
+        self.pins = 0
+        """Pages that are pinned, each as often as it is."""
+        self.kept: dict[int, list[int]] = {}
+        """Reference of memory that OP-TEE keeps -> its pages."""
         self._memory = memory
         self._pool = pool
 
@@ -102,6 +113,33 @@ class Guest:
             self._pool.free(page)
         self.pages -= len(pages)
 
+    def pin(self, pages: Sequence[int]) -> None:
+        """From now on OP-TEE may use pages of the VM, named by their IPA."""
+        if self.pins + len(pages) > MAX_PINS:
+            refuse(rules.PINNED, got=self.pins + len(pages), expected=f"up to {MAX_PINS}")
+        self.pins += len(pages)
+        pinned = self.vm.pinned
+        for ipa in pages:
+            pinned[ipa] = pinned.get(ipa, 0) + 1
+
+    def unpin(self, pages: Sequence[int]) -> None:
+        """It does not use them any more."""
+        self.pins -= len(pages)
+        pinned = self.vm.pinned
+        for ipa in pages:
+            left = pinned.pop(ipa) - 1
+            if left:
+                pinned[ipa] = left
+
+    def judge_reference(self, reference: int) -> None:
+        """Refuse a reference that stands for something already."""
+        if reference in self.kept:
+            refuse(rules.REFERENCE, got=reference, expected=f"none of {len(self.kept)}")
+
+    def end(self, reference: int) -> None:
+        """OP-TEE does not keep the memory with this reference any more."""
+        self.unpin(self.kept.pop(reference, ()))
+
     def put(self, pa: int, data: bytes) -> None:
         """Write into a shadow."""
         self._memory.write(pa, data, secure=False)
@@ -121,9 +159,17 @@ class Shadow:
         self.lists: list[int] = []
         self.types: list[int] = []
         """Type of each parameter, as it was given to OP-TEE."""
+        self.pinned: list[int] = []
+        """Pages of its buffers (IPA)."""
+        self.keeps: int | None = None
+        """The reference of the memory that OP-TEE is to keep."""
+        self.ends: int | None = None
+        """The reference of the memory that it is to keep no longer."""
 
     def release(self) -> None:
         """Give its pages back."""
+        self.guest.unpin(self.pinned)
+        self.pinned = []
         self.guest.free([self.page, *self.lists])
         self.lists = []
 
@@ -138,9 +184,26 @@ class Shadow:
         if room < abi.HEADER_SIZE or self.ipa % 8:
             refuse(rules.EXTENT, got=self.ipa, expected="a multiple of 8, a header before the end")
         message = parsed(self.guest.read(self.ipa, room))
+        self._note(message)
         message.params = [self.translated(param) for param in message.params]
         self.types = [param.attributes & abi.TYPE_MASK for param in message.params]
         self.guest.put(self.page, abi.build_message(message))
+
+    def _note(self, message: abi.Message) -> None:
+        """Memory is registered, or unregistered."""
+        first = message.params[0] if message.params else None
+        if message.command == abi.Command.REGISTER_SHM and isinstance(first, abi.Tmem):
+            self.guest.judge_reference(first.reference)
+            self.keeps = first.reference
+        elif message.command == abi.Command.UNREGISTER_SHM and isinstance(first, abi.Rmem):
+            self.ends = first.reference
+
+    def succeeded(self) -> None:
+        """OP-TEE has done what was asked for."""
+        if self.keeps is not None:
+            self.guest.kept[self.keeps], self.pinned = self.pinned, []
+        if self.ends is not None:
+            self.guest.end(self.ends)
 
     def translated(self, param: abi.Param) -> abi.Param:
         """A parameter with physical addresses."""
@@ -169,10 +232,9 @@ class Shadow:
         count = pages_for(offset + param.size)
         if not 0 < count <= MAX_BUFFER_PAGES:
             refuse(rules.BUFFER, got=count, expected=f"1 to {MAX_BUFFER_PAGES} pages")
-        physical = self.guest.physical
         first = param.address - offset
         if not param.attributes & abi.NONCONTIG:
-            return [physical(first + n * PAGE) for n in range(count)]
+            return self._pinned(range(first, first + count * PAGE, PAGE))
         found: list[int] = []
         while len(found) < count:
             data = self.guest.read(first, PAGE)
@@ -180,12 +242,21 @@ class Shadow:
                 entries, first = abi.parse_list_page(data, count - len(found))
             except DecodeError as error:
                 refuse(rules.MESSAGE, got=str(error), expected="a page list")
-            found += [physical(entry) for entry in entries]
+            found += entries
+        return self._pinned(found)
+
+    def _pinned(self, pages: Sequence[int]) -> list[int]:
+        """The physical addresses of pages, which OP-TEE may use from now on."""
+        found = [*map(self.guest.physical, pages)]
+        self.guest.pin(pages)
+        self.pinned += pages
         return found
 
     def copy_back(self) -> None:
         """What OP-TEE has answered: session, result, output values and sizes; nothing else."""
         answer = self.guest.got(self.page, abi.message_size(len(self.types)))
+        if not any(answer[abi.RET_OFFSET : abi.RET_OFFSET + 4]):
+            self.succeeded()
         at = abi.SESSION_OFFSET
         self.guest.write(self.ipa + at, answer[at : at + 4])
         at = abi.RET_OFFSET
@@ -210,6 +281,10 @@ class RpcShadow(Shadow):
         """Copy OP-TEE's request to the VM; no physical address is shown."""
         self.request = request = parsed(self.guest.got(self.page, PAGE))
         self.types = [param.attributes & abi.TYPE_MASK for param in request.params]
+        if request.command == rpc.Command.SHM_FREE and request.params:
+            freed = request.params[0]
+            if isinstance(freed, abi.Value):
+                self.guest.end(freed.b)
         hidden = [
             abi.Tmem(param.attributes, 0, param.size, param.reference)
             if isinstance(param, abi.Tmem)
@@ -241,7 +316,14 @@ class RpcShadow(Shadow):
         (given,) = parsed_params(data[abi.HEADER_SIZE :], 1)
         if not isinstance(given, abi.Tmem) or given.attributes & abi.TYPE_MASK not in _TMEMS:
             refuse(rules.MESSAGE, got=given.attributes, expected="a TMEM")
-        param = abi.build_param(self.translated(given))
+        self.guest.judge_reference(given.reference)
+        try:
+            param = abi.build_param(self.translated(given))
+        except (Refused, NoPages):
+            self.guest.unpin(self.pinned)
+            self.pinned = []
+            raise
+        self.guest.kept[given.reference], self.pinned = self.pinned, []
         self.guest.put(self.page + abi.HEADER_SIZE, param)
 
 

@@ -392,6 +392,8 @@ def judge_ownership(region: Region) -> None:
     for address, count in region.constituents:
         runs += stage2.runs(address, count)
     region.runs = runs
+    if region.owner.pinned:
+        _judge_pinned(region)
     attrs = runs[0][3]
     for ipa, _, _, found in runs:
         if found & _EXCLUSIVE != VALID:
@@ -409,6 +411,17 @@ def judge_ownership(region: Region) -> None:
             )
     if attrs & MEMATTR_MASK != MEMATTR_NORMAL_WB:
         _judge_device(region)
+
+
+def _judge_pinned(region: Region) -> None:
+    """A page is not exclusively the owner's while a trusted OS below EL3 may use it."""
+    pinned = region.owner.pinned
+    for address, count in region.constituents:
+        end = address + count * PAGE
+        pages = range(address, end, PAGE) if count < len(pinned) else pinned
+        for ipa in pages:
+            if address <= ipa < end and ipa in pinned:
+                refuse(OWNED[region.kind], got=(ipa, "in use by the trusted OS"), expected="OWNED")
 
 
 def _judge_device(region: Region) -> None:
