@@ -12,10 +12,11 @@ to do waits for them, and virtual time passes meanwhile as wall time does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ffabric.machine import exits
+from ffabric.machine.engines.runner import NO_REGISTERS
 from ffabric.machine.events import (
     Abort,
     Call,
@@ -192,10 +193,19 @@ class Machine:
             pe.idle = False
             self.unpark(pe)
 
-    def start(self, ctx: Context, entry: int, argument: int) -> None:
-        """Let ``ctx``, which has its PE, begin at ``entry`` with ``argument`` in x0."""
+    def start(
+        self,
+        ctx: Context,
+        entry: int,
+        argument: int,
+        others: Mapping[int, int] = NO_REGISTERS,
+    ) -> None:
+        """Let ``ctx``, which has its PE, begin at ``entry`` with ``argument`` in x0.
+
+        ``others`` are general registers that are not 0, by their numbers.
+        """
         assert ctx.runner is not None
-        ctx.runner.start(entry, argument)
+        ctx.runner.start(entry, argument, others)
         if self.tracer is not None:
             assert ctx.pe is not None
             self.break_off(ctx, Start(ctx.pe.index, ctx.endpoint, ctx.index, entry, argument))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.vms import lifetime
+from ffabric.firmware.spmc import timers
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import vm_of
 from ffabric.firmware.state.events import Console
@@ -311,7 +312,7 @@ class System:
     @cached_property
     def cpu_registers(self) -> CpuRegisters:
         """The GIC's CPU interface and the timers of every vCPU."""
-        return CpuRegisters(self.machine)
+        return CpuRegisters(self.machine, partial(timers.changed, self.firmware.spmc))
 
     @cached_property
     def unicorn(self) -> UnicornEngine:

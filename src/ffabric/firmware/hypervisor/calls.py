@@ -106,10 +106,13 @@ _ROOMS: tuple[Mapping[int, Handler[Hypervisor]], ...] = (
 _BITMAPS = frozenset({fid.FFA_NOTIFICATION_BITMAP_CREATE, fid.FFA_NOTIFICATION_BITMAP_DESTROY})
 _INFO = frozenset({fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64})
 
-VM_CALLS = CallTable(*_ROOMS, at=Instance.NS_VIRTUAL, without=_INFO)
+VM_CALLS = CallTable(*_ROOMS, at=Instance.NS_VIRTUAL, without=_INFO, for_older=console.FOR_OLDER)
 """Any VM."""
 
 SCHEDULER_CALLS = CallTable(
-    *_ROOMS, at=Instance.NS_VIRTUAL, always=dict.fromkeys(_BITMAPS, _bitmap)
+    *_ROOMS,
+    at=Instance.NS_VIRTUAL,
+    for_older=console.FOR_OLDER,
+    always=dict.fromkeys(_BITMAPS, _bitmap),
 )
 """The VM that is the primary scheduler (manifest: has-primary-scheduler): it gets the SRI."""

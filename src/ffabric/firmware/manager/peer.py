@@ -148,5 +148,8 @@ class Scheduler(Protocol):
     ) -> bool:
         """`ctx` wants its interrupt `intid` otherwise; whether it is so now."""
 
+    def interprocessor_interrupt(self, caller: ExecutionContext, index: int) -> bool:
+        """`caller` interrupts the context `index` of its endpoint; False: it cannot."""
+
     def interrupt_deactivated(self, ctx: ExecutionContext, intid: int) -> None:
         """`ctx` has handled its virtual interrupt `intid`."""

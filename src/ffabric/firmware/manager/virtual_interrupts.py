@@ -87,9 +87,17 @@ def reconfigure(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionConte
     return caller
 
 
+def send(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """HF_INTERRUPT_SEND_IPI(vCPU): 0, or -1 if the caller has no such vCPU."""
+    sent = pm.scheduler.interprocessor_interrupt(caller, caller.x[1] & MASK32)
+    caller.x[0] = 0 if sent else FAILURE
+    return caller
+
+
 HANDLERS: dict[int, Handler[Manager]] = {
     hafnium.HF_INTERRUPT_ENABLE: enable,
     hafnium.HF_INTERRUPT_GET: get,
     hafnium.HF_INTERRUPT_DEACTIVATE: deactivate,
     hafnium.HF_INTERRUPT_RECONFIGURE: reconfigure,
+    hafnium.HF_INTERRUPT_SEND_IPI: send,
 }

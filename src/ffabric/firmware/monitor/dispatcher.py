@@ -16,7 +16,7 @@ FIQs (GICv3, Group 1 Non-secure, at S-EL1) to return such an RPC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from ffabric.abi.optee import smc
@@ -51,7 +51,7 @@ _FIRST, _LAST = Owner.TRUSTED_OS, 63
 class Entered(Protocol):
     """A vCPU of a trusted OS as EL3 has it in hand."""
 
-    def start(self, entry: int, x0: int) -> None:
+    def start(self, entry: int, x0: int, others: Mapping[int, int] = ...) -> None:
         """Cold-boot at ``entry``."""
 
     def branch(self, pc: int) -> None:

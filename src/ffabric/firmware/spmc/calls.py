@@ -34,6 +34,7 @@ SECURE_CALLS = CallTable(
     secondary.HANDLERS,
     virtual_interrupts.HANDLERS,
     at=Instance.S_VIRTUAL,
+    for_older=console.FOR_OLDER,
 )
 """The secure virtual instance: SPs."""
 

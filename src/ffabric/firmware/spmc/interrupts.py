@@ -69,11 +69,12 @@ from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import SECURE_BIT, pack_ids
 from ffabric.firmware.manager import cycles, virtual_interrupts
-from ffabric.firmware.spmc import notifications
+from ffabric.firmware.spmc import notifications, timers
 from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.endpoints import Action, sp_of
 from ffabric.firmware.state.partition import ExecutionContext
+from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 from ffabric.machine.gic import FIRST_SPI
 
 if TYPE_CHECKING:
@@ -149,15 +150,27 @@ def preempt(spmc: Spmc, pe: PE, running: ExecutionContext) -> ExecutionContext:
 def secure(spmc: Spmc, pe: PE, intid: int, running: ExecutionContext) -> Next:
     """A secure interrupt, not masked, is pending; ``running`` (maybe a gate) has the PE."""
     gic = spmc.machine.gic
+    gic.acknowledge(pe.index, intid)
+    if intid == PPI_SECURE_EL2:
+        gic.deactivate(pe.index, intid)
+        late = timers.take(spmc, pe, running)
+        return running if late is None else _signal(spmc, pe, late, timers.VIRTUAL, running)
     owner = spmc.interrupt_owners.get(intid)
     target = owner.context_on(pe) if owner is not None and owner.alive else None
-    gic.acknowledge(pe.index, intid)
-    if owner is None or target is None:
+    if target is None:
         gic.configure(intid, pe.index, enabled=False)
         gic.deactivate(pe.index, intid)
         return running
     if gic.is_edge(intid, pe.index):
         gic.deactivate(pe.index, intid)
+    return _signal(spmc, pe, target, intid, running)
+
+
+def _signal(
+    spmc: Spmc, pe: PE, target: ExecutionContext, intid: int, running: ExecutionContext
+) -> Next:
+    """Virtual interrupt ``intid`` is pending for ``target``; ``running`` has the PE."""
+    owner = sp_of(target.partition)
     virtual_interrupts.pend(target, intid)
     if spmc.tracer is not None:
         spmc.tracer.record(events.Interrupt(pe.index, intid, owner.name))
@@ -241,6 +254,25 @@ def done(spmc: Spmc, pe: PE, handler: ExecutionContext) -> Next:
     if interrupted is not None and interrupted.state is State.ABORTED:
         return cycles.unwind(spmc, pe, interrupted)
     return interrupted
+
+
+def interprocessor(spmc: Spmc, caller: ExecutionContext, index: int) -> bool:
+    """A context of an SP interrupts context ``index`` of the same SP; False: there is none.
+
+    One that runs takes it where it stands, one that waits is run by the normal world's scheduler,
+    which the SRI asks to; others have it when they run again (Hafnium, `hf_ipi_handle`).
+    """
+    contexts = caller.partition.contexts
+    if index >= len(contexts):
+        return False
+    target = contexts[index]
+    virtual_interrupts.pend(target, hafnium.IPI_INTID)
+    if target.pe is not None and target.pe.current is target:
+        spmc.machine.wake(target.pe)
+    elif target.state is State.WAITING and target.virq.pends():
+        sp_of(target.partition).gets_ipis = True
+        spmc.machine.gic.set_pending(spmc.sri, target.index)
+    return True
 
 
 def deactivated(spmc: Spmc, ctx: ExecutionContext, intid: int) -> None:

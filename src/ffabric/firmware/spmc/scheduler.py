@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.machine.machine import PE
 
+CORE_INDEX = 4
+"""The register in which each context of an SP finds the index of its PE (Hafnium's
+PHYS_CORE_IDX_GP_REG): secondary contexts know by it which one they are."""
 NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF
 
 
@@ -61,7 +64,11 @@ class SecureScheduler:
         ctx.initialise(pe)
         entry = partition.entry if ctx.index == 0 else partition.secondary_entry
         assert entry is not None
-        self._spmc.machine.start(ctx, entry, partition.boot_information)
+        registers = {CORE_INDEX: pe.index}
+        if ctx.index == 0:
+            registers[partition.boot_register] = partition.boot_information
+        argument = registers.pop(0, 0)
+        self._spmc.machine.start(ctx, entry, argument, registers)
 
     def call(self, pe: PE, gate: ExecutionContext) -> Next:
         """The normal world has made the call in the registers of ``gate``."""
@@ -186,6 +193,10 @@ class SecureScheduler:
         if spmc.interrupt_owners.get(intid) is not ctx.partition:
             return True
         return interrupts.reconfigure(spmc, ctx, intid, command, value)
+
+    def interprocessor_interrupt(self, caller: ExecutionContext, index: int) -> bool:
+        """A context of an SP interrupts another one of it."""
+        return interrupts.interprocessor(self._spmc, caller, index)
 
     def interrupt_deactivated(self, ctx: ExecutionContext, intid: int) -> None:
         """An SP has handled the interrupt of its device: the GIC may signal it again."""

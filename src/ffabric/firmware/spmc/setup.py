@@ -11,6 +11,7 @@ from ffabric.firmware.spmc.spmc import SPMC_ID, Spmc
 from ffabric.firmware.state.endpoints import Action, Sp
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ
+from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 from ffabric.machine.gic import FIRST_SPI
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def make_spmc(
     spmc.peer = NormalWorldPeer(spmc, logical)
     spmc.scheduler = scheduler = SecureScheduler(spmc)
     spmc.normal_world.calls = NORMAL_WORLD_CALLS
+    for pe in machine.pes:
+        machine.gic.configure(spmc.sri, pe.index, enabled=True)
+        machine.gic.configure(PPI_SECURE_EL2, pe.index, enabled=True, edge=True)
     return spmc, scheduler
 
 
@@ -56,6 +60,15 @@ def add_sp(spmc: Spmc, partition: Sp, contexts: int) -> None:
     spmc.partitions[partition.id] = partition
     spmc.boot_order.append(partition)
     spmc.boot_order.sort(key=lambda each: each.boot_order)
+
+
+def enable_npi(spmc: Spmc, partition: Sp) -> None:
+    """Enable the Notification Pending Interrupt of ``partition`` from the start.
+
+    Hafnium does (`ffa_interrupts_enable_virtual_interrupts`), and there are SPs that rely on it.
+    """
+    for ctx in partition.contexts:
+        ctx.virq.enabled[spmc.npi] = IRQ
 
 
 def own_interrupt(spmc: Spmc, intid: int, partition: Sp) -> None:

@@ -15,6 +15,7 @@ from ffabric.firmware.manager.manager import Manager
 from ffabric.firmware.state.endpoints import Sp, World
 from ffabric.firmware.state.mailbox import Mailbox
 from ffabric.firmware.state.partition import ExecutionContext
+from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.mailbox import Buffer
@@ -40,7 +41,7 @@ class VmMailbox(Mailbox):
 class Cpu:
     """What the SPMC keeps of one PE."""
 
-    __slots__ = ("delayed_sri", "power_message", "to_tell")
+    __slots__ = ("delayed_sri", "power_message", "timers", "to_tell")
 
     def __init__(self) -> None:
         self.to_tell: deque[Sp] = deque()
@@ -49,6 +50,8 @@ class Cpu:
         """What they are told: w2 to w7 of the framework message."""
         self.delayed_sri = False
         """An SP asked to raise the SRI when the PE leaves the secure world."""
+        self.timers: list[tuple[ExecutionContext, str]] = []
+        """SPs' contexts whose timers are due and who do not know yet, and which timers."""
 
 
 class Spmc(Manager):
@@ -74,8 +77,8 @@ class Spmc(Manager):
         """RX/TX pairs of VMs, which the hypervisor described."""
         self.serves_vms = True
         """The normal world has an EL2, and VMs above it."""
-        self.interrupt_owners: dict[int, Sp] = {}
-        """Secure physical interrupts and the SP that each belongs to."""
+        self.interrupt_owners: dict[int, Sp | None] = {PPI_SECURE_EL2: None}
+        """Secure physical interrupts and the SP that each belongs to; None: to the SPMC."""
         self.cpus = [Cpu() for _ in machine.pes]
         self.normal_world = world = World(
             id=NORMAL_WORLD_ID,

@@ -29,6 +29,8 @@ class CallTable(Generic[AnyHandler]):
 
     It offers those of ``rooms`` that the specification lets a caller make ``at`` the instance, but
     for ``without``; and ``always``, whatever it says. FFA_FEATURES answers from the same table.
+    Calls ``for_older`` are answered to callers of a version that does not define them, too, though
+    FFA_FEATURES does not tell of them.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class CallTable(Generic[AnyHandler]):
         *rooms: Mapping[int, AnyHandler],
         at: Instance | None = None,
         without: frozenset[int] = frozenset(),
+        for_older: frozenset[int] = frozenset(),
         always: Mapping[int, AnyHandler] | None = None,
     ) -> None:
         self.virtual = at is not Instance.NS_PHYSICAL
@@ -46,7 +49,7 @@ class CallTable(Generic[AnyHandler]):
             for function, handler in room.items()
             if function not in without and _may_be_called(function, at)
         } | dict(always or {})
-        self.by_version = {version: self._entries(version) for version in VERSIONS}
+        self.by_version = {version: self._entries(version, for_older) for version in VERSIONS}
         """By version of the Framework: function ID -> `Entry`."""
 
     def __contains__(self, function: object) -> bool:
@@ -61,13 +64,15 @@ class CallTable(Generic[AnyHandler]):
         known = FUNCTIONS.get(function)
         return function in self.handlers and (known is None or known.since <= version)
 
-    def _entries(self, version: int) -> dict[int, Entry[AnyHandler]]:
+    def _entries(self, version: int, for_older: frozenset[int]) -> dict[int, Entry[AnyHandler]]:
         entries: dict[int, Entry[AnyHandler]] = {}
         for function, handler in self.handlers.items():
             known = None if function == FFA_VERSION else FUNCTIONS.get(function)
             finder = self._finder(entries, function, version)
             entry: Entry[Any] = (handler, known is not None, finder)
-            if known is not None and known.since > version:
+            if known is not None and known.since > version and function in for_older:
+                entry = (handler, True, None)
+            elif known is not None and known.since > version:
                 entry = (_too_new(known.since, version), True, None)
             entries[function] = entry
         return entries

@@ -33,7 +33,7 @@ class Booted(Partition):
         self.entry = 0
         """The address at which its first context begins."""
         self.boot_information = 0
-        """What the first context starts with in x0: the IPA of the boot information."""
+        """What the first context starts with: the IPA of the boot information."""
         self.memory: list[tuple[int, int]] = []
         """(IPA, pages) of its own memory."""
 
@@ -44,6 +44,8 @@ class Sp(Booted):
     __slots__ = (
         "action",
         "boot_order",
+        "boot_register",
+        "gets_ipis",
         "managed_exit_fiq",
         "power_messages",
         "secondary_entry",
@@ -55,6 +57,8 @@ class Sp(Booted):
     def __init__(self, **identity: Unpack[Identity]) -> None:
         super().__init__(secure=True, **identity)
         self.boot_order = 0
+        self.boot_register = 0
+        """The general register that gets the boot information (manifest: gp-register-num)."""
         self.secondary_entry: int | None = None
         """Where its other contexts begin (FFA_SECONDARY_EP_REGISTER)."""
         self.action = Action.SIGNALED
@@ -68,6 +72,13 @@ class Sp(Booted):
         """Its interrupts do not wake it: the normal world is asked to schedule it."""
         self.sri_on_wait = False
         """It may wait with interrupts pending: the normal world is asked to schedule it."""
+        self.gets_ipis = False
+        """One of its contexts has interrupted another that was waiting."""
+
+    @property
+    def waits_with_interrupts(self) -> bool:
+        """Whether a context of it may be WAITING though an interrupt is pending for it."""
+        return self.sri_while_waiting or self.sri_on_wait or self.gets_ipis
 
 
 class Vm(Booted):

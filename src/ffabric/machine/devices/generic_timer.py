@@ -43,6 +43,8 @@ PPI_PHYSICAL = 30
 """The INTID of the EL1 physical timer of the Non-secure state (Arm DEN0094)."""
 PPI_SECURE_PHYSICAL = 29
 """The INTID of the EL1 physical timer of the Secure state."""
+PPI_SECURE_EL2 = 20
+"""The INTID of the EL2 physical timer of the Secure state."""
 PPI_VIRTUAL = 27
 """The INTID of the EL1 virtual timer."""
 

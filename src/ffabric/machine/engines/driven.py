@@ -7,10 +7,11 @@ else can run: the call is blocked in whoever has control instead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
+from ffabric.machine.engines.runner import NO_REGISTERS
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
@@ -36,7 +37,7 @@ class DrivenRunner:
         self._startup_made = 0
         self._awaited = False
 
-    def start(self, entry: int, x0: int) -> None:
+    def start(self, entry: int, x0: int, others: Mapping[int, int] = NO_REGISTERS) -> None:
         """Begin: make the startup_calls calls, if there are any."""
         self._startup_made = 0
         self._taken = False

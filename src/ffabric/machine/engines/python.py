@@ -15,11 +15,12 @@ from __future__ import annotations
 import dis
 import signal
 import struct
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
 from ffabric.machine.context import REGISTERS, misfit
+from ffabric.machine.engines.runner import NO_REGISTERS
 from ffabric.machine.host.interruption import AT_ONCE, RESUMING, Interrupted
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class PythonRunner:
         self._again = 0
         """How often the handler was run again because an interrupt was pending when it ended."""
 
-    def start(self, entry: int, x0: int) -> None:
+    def start(self, entry: int, x0: int, others: Mapping[int, int] = NO_REGISTERS) -> None:
         """Begin the program anew."""
         self.close()
         self.error = None

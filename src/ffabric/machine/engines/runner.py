@@ -14,7 +14,8 @@ on, at once or in a later `run`. After any other exit ``ctx.x`` is only a view.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -33,6 +34,8 @@ FETCH = "fetch"
 
 DATA = "data"
 """`Fault.kind` of a data abort."""
+
+NO_REGISTERS: Mapping[int, int] = MappingProxyType({})
 
 Trap = Callable[["Context", int], bool]
 """Takes the context and an exit number; True: go on executing, False: `Runner.run` returns."""
@@ -60,8 +63,11 @@ class Runner(Protocol):
     instructions: int
     """Instructions executed since the first `start`, as exactly as the engine can tell."""
 
-    def start(self, entry: int, x0: int) -> None:
-        """Cold-boot at address `entry` with `x0`: MMU off, DAIF masked, other registers 0."""
+    def start(self, entry: int, x0: int, others: Mapping[int, int] = NO_REGISTERS) -> None:
+        """Cold-boot at address `entry` with `x0`: MMU off, DAIF masked.
+
+        `others` are general registers by their numbers; those that are not there are 0.
+        """
 
     def run(self, ctx: Context, trap: Trap) -> None:
         """Execute until `trap` answers False. At each exit ``ctx.x[:]`` holds x0-x17."""

@@ -29,13 +29,14 @@ from ffabric.firmware.monitor.kernel import Kernel
 from ffabric.firmware.monitor.logical import LOGICAL_PARTITIONS, LogicalPartitions
 from ffabric.firmware.monitor.monitor import Monitor
 from ffabric.firmware.spmc.scheduler import SecureScheduler
-from ffabric.firmware.spmc.setup import add_sp, make_spmc, own_interrupt
+from ffabric.firmware.spmc.setup import add_sp, enable_npi, make_spmc, own_interrupt
 from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
 from ffabric.firmware.state.endpoints import Action, Booted, Sp, Vm, sp_of, vm_of
 from ffabric.firmware.state.partition import Identity, Partition
 from ffabric.machine.bus import Bus, Device, Region
 from ffabric.machine.choices import Choices
 from ffabric.machine.clock import Clock
+from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 from ffabric.machine.gic import (
     DISTRIBUTOR_SIZE,
     FIRST_SPI,
@@ -140,7 +141,7 @@ class _Builder:
             for each in device.interrupts
             if each.secure
         }
-        set_up(self.gic, secure)
+        set_up(self.gic, secure | {PPI_SECURE_EL2})
         self._frames()
         logical = LogicalPartitions(LOGICAL_PARTITIONS)
         spmc, secure_world = self._spmc(logical)
@@ -254,6 +255,8 @@ class _Builder:
             add_vm(manager, vm_of(partition), spec.vcpus)
         if partition.properties & info.NOTIFICATIONS:
             notifications.enable(partition)
+            if isinstance(manager, Spmc) and isinstance(spec.source, ImageSource):
+                enable_npi(manager, sp_of(partition))
         if spec.buffers is not None:
             tx, rx = (region.base_address or 0 for region in spec.buffers)
             pages = spec.buffers[0].pages * spec.manifest.xlat_granule.bytes // PAGE
@@ -421,6 +424,7 @@ def _sp(spec: PartitionSpec, stage2: Stage2) -> Sp:
     manifest = spec.manifest
     sp = Sp(**_identity(spec, stage2))
     sp.boot_order = manifest.boot_order
+    sp.boot_register = manifest.gp_register_num or 0
     sp.action = _ACTIONS[manifest.ns_interrupts_action]
     if manifest.other_s_interrupts_action is OtherSInterruptsAction.QUEUED:
         sp.secure_action = Action.QUEUED

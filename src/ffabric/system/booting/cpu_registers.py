@@ -2,12 +2,14 @@
 
 An OS kernel without a hypervisor and a trusted OS without an SPMC have the machine's own GIC, a VM
 the one its hypervisor emulates for it; all have the EL1 physical and virtual timers, whose
-interrupts go to that GIC, and the trusted OS the secure physical one. A secure partition has
-neither: its SPMC signals interrupts to it, and the registers are undefined.
+interrupts go to that GIC, and the trusted OS the secure physical one. A secure partition at S-EL1
+has no GIC, whose registers are undefined: its SPMC signals interrupts to it, those of its EL1
+physical and virtual timers too. One at S-EL0 has neither.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,8 +25,12 @@ from ffabric.machine.gic import SYSTEM_REGISTERS
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
+    from ffabric.machine.devices.description import RaiseIrq
     from ffabric.machine.gic import Gic
     from ffabric.machine.machine import Machine
+
+OnTimer = Callable[[ExecutionContext, str, bool], None]
+"""Gets the context of an SP, which of its timers it is, and whether its condition is met now."""
 
 _PPIS = (PPI_PHYSICAL, PPI_VIRTUAL, PPI_SECURE_PHYSICAL)
 
@@ -32,15 +38,16 @@ _PPIS = (PPI_PHYSICAL, PPI_VIRTUAL, PPI_SECURE_PHYSICAL)
 class CpuRegisters:
     """Answers for the GIC and timer registers of every context of a machine."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, on_timer: OnTimer) -> None:
         self._machine = machine
+        self._on_timer = on_timer
         self._timers: dict[ExecutionContext, ArchitectedTimers] = {}
 
     def access(self, ctx: Context, name: str, write: bool, value: int) -> int | None:
         """Read or write the register ``name``; None if it is undefined for ``ctx``."""
         assert isinstance(ctx, ExecutionContext)
         if ctx.secure and ctx.partition.stage2 is not None:
-            return None
+            return self._emulated(ctx, name, write, value)
         gic: Gic = ctx.partition.gic or self._machine.gic
         try:
             if name in SYSTEM_REGISTERS:
@@ -51,19 +58,30 @@ class CpuRegisters:
             if name in generic_timer.SYSTEM_REGISTERS:
                 if name.startswith("CNTPS_") and not ctx.secure:
                     return None
-                timers = self._timers_of(ctx, gic)
-                if not write:
-                    return timers.sysreg_read(name)
-                timers.sysreg_write(name, value)
-                return 0
+                lines = (partial(gic.set_level, intid, pe=ctx.index) for intid in _PPIS)
+                return _access(self._timers_of(ctx, lines), name, write, value)
         except ValueError:
             return None
         return None
 
-    def _timers_of(self, ctx: ExecutionContext, gic: Gic) -> ArchitectedTimers:
+    def _emulated(self, ctx: ExecutionContext, name: str, write: bool, value: int) -> int | None:
+        """A register of an SP: it has two timers, of which its SPMC hears."""
+        known = name in generic_timer.SYSTEM_REGISTERS and name.endswith("_EL0")
+        if ctx.partition.el == 0 or not known:
+            return None
+        lines = [partial(self._on_timer, ctx, kind) for kind in ("physical", "virtual")]
+        return _access(self._timers_of(ctx, lines), name, write, value)
+
+    def _timers_of(self, ctx: ExecutionContext, lines: Iterable[RaiseIrq]) -> ArchitectedTimers:
         timers = self._timers.get(ctx)
         if timers is None:
-            lines = (partial(gic.set_level, intid, pe=ctx.index) for intid in _PPIS)
             timers = ArchitectedTimers(self._machine.clock, *lines)
             self._timers[ctx] = timers
         return timers
+
+
+def _access(timers: ArchitectedTimers, name: str, write: bool, value: int) -> int:
+    if not write:
+        return timers.sysreg_read(name)
+    timers.sysreg_write(name, value)
+    return 0

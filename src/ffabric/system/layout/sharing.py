@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 from ffabric.system.manifest.manifest import LAST_BOOT_ORDER
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import LAST_SPI, PartitionDraft
@@ -34,6 +35,9 @@ def check_interrupts(
                     problems.add(partition.where, region.name, message)
                 if interrupt.mpidr is not None and interrupt.mpidr not in mpidrs:
                     message = f"interrupts-target: no PE has the MPIDR {interrupt.mpidr:#x}"
+                    problems.add(partition.where, region.name, message)
+                if interrupt.id == PPI_SECURE_EL2:
+                    message = f"interrupt {interrupt.id} is the timer of the SPMC"
                     problems.add(partition.where, region.name, message)
                 owner = owners.setdefault(interrupt.id, partition.name)
                 if owner != partition.name:

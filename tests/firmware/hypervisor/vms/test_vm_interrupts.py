@@ -102,7 +102,7 @@ def test_a_level_of_a_dead_vm_is_disabled(system_of, when):
 # Private interrupts
 
 
-PPI = 20
+PPI = 23
 
 
 class Counter(Partition):

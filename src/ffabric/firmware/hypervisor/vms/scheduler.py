@@ -119,6 +119,10 @@ class VcpuScheduler:
         """Nothing is to be done."""
         return True
 
+    def interprocessor_interrupt(self, caller: ExecutionContext, index: int) -> bool:
+        """VMs have the SGIs of their GIC."""
+        return False
+
     def interrupt_deactivated(self, ctx: ExecutionContext, intid: int) -> None:
         """Nothing is to be done."""
 

@@ -49,7 +49,7 @@ def _reporting(pm: Manager) -> Iterator[NotificationState | Interrupted]:
     for _, partition in sorted(pm.partitions.items()):
         if partition.notifications is not None:
             yield partition.notifications
-        if isinstance(partition, Sp) and (partition.sri_while_waiting or partition.sri_on_wait):
+        if isinstance(partition, Sp) and partition.waits_with_interrupts:
             yield Interrupted(partition)
     for _, state in sorted(pm.remote_notifications.items()):
         yield state

@@ -1,5 +1,8 @@
 """FFA_CONSOLE_LOG: characters in registers, collected to lines per execution context.
 
+Hafnium answers callers of every version, though the call is one of 1.2, and SPs of its time rely on
+that; before 1.2 there are six registers of either size.
+
 A guest may log one character a call, and its vCPUs may do so at the same time: the line belongs to
 the context, and the manager's ``console`` hears of it when a newline or a NUL ends it or when it
 has become too long.
@@ -36,13 +39,16 @@ _REGISTERS = {
     fid.FFA_CONSOLE_LOG_32: struct.Struct("<6I"),
     fid.FFA_CONSOLE_LOG_64: struct.Struct("<16Q"),
 }
+_SIX = struct.Struct("<6Q")
 """Characters begin in w2 or x2, lowest byte first."""
 
 
 def log(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_CONSOLE_LOG (32- and 64-bit)."""
     x = caller.x
-    packing = _REGISTERS[x[0] & MASK32]
+    function = x[0] & MASK32
+    older = caller.partition.version < V1_2
+    packing = _SIX if older and function == fid.FFA_CONSOLE_LOG_64 else _REGISTERS[function]
     registers = packing.size // struct.calcsize(packing.format[-1])
     count = x[1]
     if not 0 < count <= packing.size:
@@ -66,6 +72,9 @@ def flush(pm: Manager, pe: PE, ctx: ExecutionContext) -> None:
     if pm.tracer is not None:
         pm.tracer.record(events.Console(ctx.partition.name, text, pe.index))
 
+
+FOR_OLDER = frozenset((fid.FFA_CONSOLE_LOG_32, fid.FFA_CONSOLE_LOG_64))
+"""Calls that are answered in versions that do not define them, too."""
 
 HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_CONSOLE_LOG_32: log,

@@ -15,12 +15,13 @@ and it is stopped when its time slice is over.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ffabric.abi.words import MASK32
 from ffabric.machine import exits
 from ffabric.machine.context import REGISTERS
-from ffabric.machine.engines.runner import DATA, FETCH, Fault
+from ffabric.machine.engines.runner import DATA, FETCH, NO_REGISTERS, Fault
 
 if TYPE_CHECKING:
     from ffabric.machine.clock import Event
@@ -104,7 +105,7 @@ class QemuRunner:
     def __repr__(self) -> str:
         return f"<QemuRunner {self.ctx.name}>"
 
-    def start(self, entry: int, x0: int) -> None:
+    def start(self, entry: int, x0: int, others: Mapping[int, int] = NO_REGISTERS) -> None:
         """See `Runner.start`."""
         self._guest.start()
         if self._relay is not None:
@@ -112,7 +113,10 @@ class QemuRunner:
         self._owes = False
         self._block.affinity(_MPIDR_RES1 | self.cpu)
         self._guest.tlb.entering()
-        self._block.start(entry, (x0, *_ZEROS), self._level)
+        x = [x0, *_ZEROS]
+        for register, value in others.items():
+            x[register] = value
+        self._block.start(entry, x, self._level)
 
     def run(self, ctx: Context, trap: Trap) -> None:
         """Give the answer, and take the next exit if it is there already."""

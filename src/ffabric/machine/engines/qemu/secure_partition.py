@@ -10,11 +10,12 @@ It serves: nobody waits for it unless a vCPU of it executes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ffabric.machine.engines.qemu.engine import HCR_RW, HCR_VM, QemuGuest
 from ffabric.machine.engines.qemu.runner import QemuRunner
-from ffabric.machine.engines.runner import IRQ
+from ffabric.machine.engines.runner import IRQ, NO_REGISTERS
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
@@ -56,10 +57,10 @@ class SecurePartitionRunner(QemuRunner):
 
     _guest: QemuSecurePartition
 
-    def start(self, entry: int, x0: int) -> None:
+    def start(self, entry: int, x0: int, others: Mapping[int, int] = NO_REGISTERS) -> None:
         """See `Runner.start`."""
         self._block.idles(wanted=True)
-        super().start(entry, x0)
+        super().start(entry, x0, others)
 
     def run(self, ctx: Context, trap: Trap) -> None:
         """See `Runner.run`."""

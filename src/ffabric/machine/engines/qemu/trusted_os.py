@@ -12,6 +12,7 @@ interrupt with which it notifies the normal world becomes pending in our GIC at 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
@@ -19,7 +20,7 @@ from ffabric.machine.engines.qemu.interrupts import InterruptRelay
 from ffabric.machine.engines.qemu.process import SECURE
 from ffabric.machine.engines.qemu.runner import QemuRunner
 from ffabric.machine.engines.qemu.secure_partition import QemuServer
-from ffabric.machine.engines.runner import FIQ
+from ffabric.machine.engines.runner import FIQ, NO_REGISTERS
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
@@ -64,7 +65,7 @@ class TrustedRunner(QemuRunner):
         self._resume = 0
         self._foreign = False
 
-    def start(self, entry: int, x0: int) -> None:
+    def start(self, entry: int, x0: int, others: Mapping[int, int] = NO_REGISTERS) -> None:
         """Cold-boot at ``entry`` when it runs next, with x0 to x17 of the context."""
         self._guest.start()
         self._owes = self._cold = True

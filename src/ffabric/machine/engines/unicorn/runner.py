@@ -26,13 +26,14 @@ stretch never runs over the next deadline of the clock, hence timers are exact t
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from unicorn import arm64_const as arm
 from unicorn import unicorn_const as uc
 
 from ffabric.machine import exits
-from ffabric.machine.engines.runner import DATA, FETCH, FIQ, IRQ, Fault, Trap
+from ffabric.machine.engines.runner import DATA, FETCH, FIQ, IRQ, NO_REGISTERS, Fault, Trap
 from ffabric.machine.engines.unicorn import endless, native
 from ffabric.machine.engines.unicorn import exceptions as el
 from ffabric.machine.engines.unicorn.boot import HPFAR_EL2, power_on
@@ -121,7 +122,7 @@ class UnicornRunner:
 
     # Life
 
-    def start(self, entry: int, x0: int) -> None:
+    def start(self, entry: int, x0: int, others: Mapping[int, int] = NO_REGISTERS) -> None:
         """See `Runner.start`. The emulator is a new one: nothing of the past is left in it."""
         if self._started:
             self._emulator.close()
@@ -145,6 +146,8 @@ class UnicornRunner:
             self, emulator, self._exceptions, self._clock, gic=self._gic
         )
         emulator.write(arm.UC_ARM64_REG_X0, x0)
+        for register, value in others.items():
+            emulator.write(GENERAL[register], value)
         emulator.write(arm.UC_ARM64_REG_PC, entry)
         self._dead = ""
         self.wedged = False

@@ -1,0 +1,127 @@
+"""The EL1 timers of secure partitions, which the SPMC emulates (`timers.S`)."""
+
+from pathlib import Path
+
+import pytest
+
+from ffabric.abi import hafnium
+from ffabric.guests.partition import Partition
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, sp
+from ffabric.system.manifest.manifest import DeviceRegion, ExceptionLevel, Interrupt
+from ffabric.system.options.problems import SystemErrors
+from ffabric.system.vcpu import UndefinedRegister
+
+CODE = bytearray((Path(__file__).parents[2] / "images" / "timers.bin").read_bytes())
+MILLISECOND = 1_000_000
+
+
+def image(how):
+    code = CODE.copy()
+    code[-4] = how
+    return bytes(code)
+
+
+def logged(**described):
+    lines = []
+    with boot(describe(**described)) as system:
+        system.listeners.append(lambda name, line: lines.append((name, line)))
+        system.run()
+        return lines, system.machine.clock.now
+
+
+class Idle(Partition):
+    """A VM that has nothing to do."""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [0, 1, 2, 3, 4],
+    ids=["WFI", "a loop", "FFA_MSG_WAIT", "polling", "the virtual timer"],
+)
+def test_a_timer_comes_as_virtual_interrupt_3(how):
+    lines, now = logged(sps=[sp("timed", image=image(how))], vms=[Idle()])
+    assert lines == [("timed", "3")]
+    assert MILLISECOND <= now < 2 * MILLISECOND
+
+
+def test_contexts_that_wait_for_their_timers_on_one_pe_all_hear():
+    sps = [sp(f"sp{n}", image=image(2)) for n in range(3)]
+    lines, _ = logged(sps=sps, vms=[Idle()])
+    assert sorted(lines) == [("sp0", "3"), ("sp1", "3"), ("sp2", "3")]
+
+
+class Programs(Partition):
+    """Reads and writes registers in its initialisation."""
+
+    def __init__(self, *accesses):
+        super().__init__()
+        self.accesses = accesses
+        self.seen = []
+
+    async def on_boot(self, ffa):
+        for register, value in self.accesses:
+            try:
+                if value is not None:
+                    ffa.vcpu.msr(register, value)
+                self.seen.append(ffa.vcpu.mrs(register))
+            except UndefinedRegister:
+                self.seen.append(None)
+
+
+def test_a_timer_has_its_registers():
+    far = 1 << 40
+    software = Programs(
+        ("CNTP_CVAL_EL0", far), ("CNTP_CTL_EL0", 1), ("CNTP_CVAL_EL0", 0), ("CNTP_CTL_EL0", None)
+    )
+    with boot(describe(sps=[software], vms=["vm"])) as system:
+        system.run()
+    assert software.seen == [far, 1, 0, 5]
+
+
+@pytest.mark.parametrize("register", ["CNTPS_CTL_EL1", "CNTHP_CTL_EL2", "ICC_PMR_EL1"])
+def test_an_sp_has_no_other_timers_and_no_gic(register):
+    software = Programs((register, 1))
+    with boot(describe(sps=[software], vms=["vm"])) as system:
+        system.run()
+    assert software.seen == [None]
+
+
+def test_an_sp_at_s_el0_has_no_timers():
+    software = Programs(("CNTP_CTL_EL0", 1))
+    user = sp(software, exception_level=ExceptionLevel.S_EL0)
+    with boot(describe(sps=[user], vms=["vm"])) as system:
+        system.run()
+    assert software.seen == [None]
+
+
+def test_a_timer_of_the_dead_interrupts_nobody():
+    class Dies(Programs):
+        async def on_boot(self, ffa):
+            await super().on_boot(ffa)
+            raise ValueError("no more")
+
+    software = Dies(("CNTP_CVAL_EL0", 100_000), ("CNTP_CTL_EL0", 1))
+    spec = describe(sps=[software], vms=[Idle()], stop_on_crash=False)
+    with boot(spec) as system:
+        system.run()
+        assert system.machine.clock.now >= 100_000 * 16
+        assert system.endpoint("dies").partition.fate == "ValueError: no more"
+
+
+def test_the_number_is_hafniums():
+    assert hafnium.VIRTUAL_TIMER_INTID == 3
+
+
+@pytest.mark.parametrize(("intid", "refused"), [(20, True), (19, False), (21, False)])
+def test_the_timer_of_the_spmc_is_no_device(intid, refused):
+    interrupt = Interrupt(id=intid, attributes=0)
+    region = DeviceRegion(
+        name="uart", base_address=0x1C09_0000, pages=1, attributes=3, interrupts=(interrupt,)
+    )
+    draft = sp("s", device_regions=(region,))
+    if refused:
+        with pytest.raises(SystemErrors, match="interrupt 20 is the timer of the SPMC"):
+            describe(sps=[draft])
+    else:
+        describe(sps=[draft])
