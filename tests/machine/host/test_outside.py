@@ -1,6 +1,5 @@
 """The machine waits for what is outside it."""
 
-import os
 import socket
 
 import pytest
@@ -10,7 +9,6 @@ from ffabric.machine.choices import Choices
 from ffabric.machine.clock import Clock
 from ffabric.machine.gic import Gic
 from ffabric.machine.host.outside import Outside
-from ffabric.machine.host.processors import Processors
 from ffabric.machine.machine import Machine
 from ffabric.machine.memory import PhysicalMemory
 
@@ -119,23 +117,3 @@ def test_a_busy_machine_serves_descriptors_now_and_then(ends):
     for _ in range(200):
         outside.look()
     assert served == [b"x"]
-
-
-def test_processors_are_divided_only_if_there_are_enough():
-    before = os.sched_getaffinity(0)
-    processors = Processors()
-    try:
-        assert processors.divide(len(before)) == before
-        assert not processors.divided
-        assert os.sched_getaffinity(0) == before
-    finally:
-        processors.unite()
-    try:
-        others = processors.divide(len(before) - 1)
-        if len(before) > 1:
-            assert processors.divided
-            assert others == before - os.sched_getaffinity(0)
-            assert len(others) == len(before) - 1
-    finally:
-        processors.unite()
-    assert os.sched_getaffinity(0) == before

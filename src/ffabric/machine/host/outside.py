@@ -83,8 +83,11 @@ class Outside:
 
     def look(self) -> None:
         """A turn of a machine that is busy."""
+        found = False
         for source in self.sources:
-            source.look()
+            found |= source.look()
+        if found:
+            self.processors.waited(0)
         self._turns += 1
         if self._turns >= TURNS:
             self._turns = 0
@@ -97,9 +100,12 @@ class Outside:
         looking = began + (min(LOOKING, most) if self.processors.divided else 0)
         while not self._look():
             if time.monotonic_ns() >= looking:
-                self._sleep(most)
+                patience = self.processors.patience
+                self._sleep(most if patience is None else min(most, patience))
                 break
-        return time.monotonic_ns() - began
+        waited = time.monotonic_ns() - began
+        self.processors.waited(waited)
+        return waited
 
     def _look(self) -> bool:
         found = False

@@ -2,14 +2,28 @@
 
 A process that waits for another by looking at memory must not have the other's processor, and the
 host's scheduler brings together what wakes each other. So while something executes outside we stay
-on one processor and leave it the others, if they are enough. If they are not, nothing is divided
-and nobody waits by looking.
+on one processor and leave it the others.
+
+If these are fewer than the threads outside, ours is lent to them while they seldom need us, and
+nobody waits by looking then. What decides is the mean of our last waits::
+
+    united -- divide --> divided -- more than LONG --> lent
+                            ^                            |
+                            '------- less than SHORT ----'
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+from contextlib import suppress
+from pathlib import Path
+
+LONG, SHORT = 1_000_000, 400_000
+"""Wall nanoseconds: a mean wait above which our processor is lent, and below which we need it."""
+MOST = 4_000_000
+"""A longer wait counts as one of so many nanoseconds: somebody else may have had our processor."""
+_WEIGHT = 1 / 8  # of the last one
 
 _LIBC = ctypes.CDLL(None)
 
@@ -19,28 +33,61 @@ class Processors:
 
     def __init__(self) -> None:
         self._all: set[int] = set()
+        self._own: set[int] = set()
+        self._pids: list[int] = []
         self._wanted = 0
+        self._mean = 0.0
         self.divided: bool = False
 
     def divide(self, threads: int) -> set[int]:
-        """``threads`` more will execute outside: those that they may use."""
+        """``threads`` more will execute outside: the processors that they begin on."""
         self._all = self._all or os.sched_getaffinity(0)
         self._wanted += threads
-        if self._wanted >= len(self._all):
-            self._stay(self._all)
+        if len(self._all) < 2:
             return self._all
         here = _LIBC.sched_getcpu()
-        own = here if here in self._all else min(self._all)
-        self._stay({own})
-        return self._all - {own}
+        self._own = self._own or {here if here in self._all else min(self._all)}
+        self._take_back()
+        return self._all - self._own
+
+    def admit(self, pid: int) -> None:
+        """The threads execute in that process."""
+        self._pids.append(pid)
 
     def unite(self) -> None:
         """Nothing executes outside any more."""
         if self._all:
-            self._stay(self._all)
-        self._all = set()
+            os.sched_setaffinity(0, self._all)
+        self._all, self._own = set(), set()
+        self._pids.clear()
         self._wanted = 0
+        self.divided = False
 
-    def _stay(self, processors: set[int]) -> None:
-        self.divided = processors != self._all
-        os.sched_setaffinity(0, processors)
+    @property
+    def patience(self) -> int | None:
+        """Wall nanoseconds to sleep at a stretch while our processor may be lent soon."""
+        return MOST if self.divided and self._wanted >= len(self._all) else None
+
+    def waited(self, nanoseconds: int) -> None:
+        """We have waited so long, for something outside or in vain."""
+        self._mean += (min(nanoseconds, MOST) - self._mean) * _WEIGHT
+        if self.divided:
+            if self._mean > LONG and self._wanted >= len(self._all):
+                self.divided = False
+                self._place(self._all)
+                os.sched_setaffinity(0, self._all)
+        elif self._mean < SHORT and self._own:
+            self._place(self._all - self._own)
+            self._take_back()
+
+    def _take_back(self) -> None:
+        os.sched_setaffinity(0, self._own)
+        self.divided = True
+        self._mean = 0.0
+
+    def _place(self, processors: set[int]) -> None:
+        """Let the threads of all processes outside use ``processors``, those that are there."""
+        for pid in self._pids:
+            with suppress(OSError):
+                for thread in Path(f"/proc/{pid}/task").iterdir():
+                    os.sched_setaffinity(int(thread.name), processors)

@@ -202,7 +202,8 @@ def test_what_all_cpus_share():
     mailbox = Mailbox(words)
     mailbox.setup(patience=7, spin=3, gone=(1, 2, 3))
     assert words[:8].tolist() == [0, 7, 3, 1, 1, 2, 3, 0]
-    mailbox.attend(awake=False)
+    mailbox.attend(awake=False, spin=4)
+    assert words[layout.SPIN // 8] == 4
     assert (words[layout.ALIVE // 8], words[layout.AWAKE // 8]) == (1, 0)
     assert not mailbox.ready
     words[layout.READY // 8] = 1

@@ -159,6 +159,8 @@ class QemuGuest:
                 patience=self.patience, spin=SPIN if processors.divided else 0, gone=self._gone
             )
             self.process.start(usable)
+            assert self.process.pid is not None
+            processors.admit(self.process.pid)
             self._outside.join(self)
             self._outside.watch(self.process.bell.fileno(), self._rung)
             self._outside.watch(self.process.console.fileno(), self._printed)
@@ -175,7 +177,9 @@ class QemuGuest:
 
     def attend(self, *, awake: bool) -> None:
         """See `Source.attend`."""
-        self.process.mailbox.attend(awake=awake)
+        self.process.mailbox.attend(
+            awake=awake, spin=SPIN if self._outside.processors.divided else 0
+        )
         if not awake:
             self._probe()
 

@@ -77,6 +77,7 @@ SIZE = 0x1_0000
 """Bytes of a mailbox."""
 
 _WORD = 8
+_REQUEST, _ANSWER = REQUEST // _WORD, ANSWER // _WORD
 _VECTORS, _VECTOR = 16, 0x80
 _SMC, _BRANCH_TO_SELF = 0xD400_0003, 0x1400_0000
 _HAS_LPIS = 1 << 17  # GICD_TYPER.LPIS: Arm IHI 0069, 12.9.38
@@ -147,8 +148,9 @@ class Mailbox:
         """Whether a CPU waits to be started."""
         return bool(self.words[READY // _WORD])
 
-    def attend(self, *, awake: bool) -> None:
-        """Whether CPUs need not ring; also a sign of life."""
+    def attend(self, *, awake: bool, spin: int) -> None:
+        """Whether CPUs need not ring, and how long they look before they sleep; a sign of life."""
+        self.words[SPIN // _WORD] = spin
         self.words[ALIVE // _WORD] = self.words[ALIVE // _WORD] + 1 & MASK64
         self.words[AWAKE // _WORD] = awake
 
@@ -163,6 +165,7 @@ class Block:
 
     def __init__(self, words: memoryview, cpu: int, wake: Callable[[int], object]) -> None:
         self.words = words
+        self._x = words[X // _WORD : X // _WORD + REGISTERS]
         self.cpu = cpu
         self._wake = wake
         self._backlog: list[int] = []
@@ -172,7 +175,7 @@ class Block:
     def asks(self) -> bool:
         """Whether it has made an exit that has no answer yet."""
         words = self.words
-        return bool(words[REQUEST // _WORD] != words[ANSWER // _WORD])
+        return words[_REQUEST] != words[_ANSWER]
 
     @property
     def executes(self) -> bool:
@@ -218,14 +221,13 @@ class Block:
 
     def registers(self) -> list[int]:
         """x0 to x17 of the call it makes."""
-        return self.words[X // _WORD : X // _WORD + REGISTERS].tolist()
+        return self._x.tolist()
 
     def answer(self, x: Sequence[int], resume: int = 0) -> None:
         """Let its call return with ``x`` in x0 to x17, or go on at the address ``resume``."""
         words = self.words
         words[RESUME // _WORD] = resume
-        for index, value in enumerate(x, X // _WORD):
-            words[index] = value
+        self._x[:] = memoryview(array("Q", x))
         words[ANSWER // _WORD] = words[REQUEST // _WORD]
         if words[ASLEEP // _WORD]:
             self._wake(self.cpu)
@@ -276,8 +278,7 @@ class Block:
         words = self.words
         words[ENTRY // _WORD] = entry
         words[LEVEL // _WORD] = level
-        for index, value in enumerate(x, X // _WORD):
-            words[index] = value
+        self._x[:] = memoryview(array("Q", x))
         words[ANSWER // _WORD] = words[REQUEST // _WORD]
         words[START // _WORD] = words[START // _WORD] + 1 & MASK64
         self._wake(self.cpu)

@@ -67,6 +67,7 @@ class QemuRunner:
         self.round_trips = array("Q")
         """Known with each call: how long the one before took at the guest's EL3, in ticks."""
         self._guest = guest
+        self._process = guest.process
         self._machine = machine
         self._block = block
         self._relay = relay
@@ -244,10 +245,9 @@ class QemuRunner:
         """Bring the PE back into the loop if the guest has something for it; see `Source.look`."""
         if not self.outside:
             return self._owes and not self._announced and self._hears_of_interrupts()
-        pe: PE | None = self.ctx.pe
-        if pe is None or pe.current is not self.ctx:
-            return False
-        if not self._block.asks and not self._guest.ended:
+        pe = self.ctx.pe
+        assert pe is not None
+        if not self._block.asks and not self._process.ended:
             if bool(pe.queue) is (self._slice is None):
                 self._share(pe)
             return False
