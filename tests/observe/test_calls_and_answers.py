@@ -207,10 +207,10 @@ def test_a_pe_that_is_turned_on_again_answers_nothing(ffabric):
     seen = observed(session)
     affinity = session.system.machine.pes[1].mpidr
     first, second = session.vm("kernel").vcpu(0), session.vm("kernel").vcpu(1)
-    assert first.call(psci.CPU_ON_64, affinity, 0x4000_0000, 0)[0] == 0
+    assert first.call(psci.CPU_ON_64, affinity, 0x8000_0000, 0)[0] == 0
     with pytest.raises(Blocked):
         second.call(psci.CPU_OFF)
-    assert first.call(psci.CPU_ON_64, affinity, 0x4000_0000, 0)[0] == 0
+    assert first.call(psci.CPU_ON_64, affinity, 0x8000_0000, 0)[0] == 0
 
     begun = [type(each) for each in seen if getattr(each, "vcpu", 0) == 1]
     assert [each for each in begun if each in (Start, Resume, Call, Return)] == [

@@ -21,7 +21,7 @@ class Wide:
         self.v, self.m = ([Link(self.session, name, n) for n in range(2)] for name in "vm")
         self.u, self.t = Link(self.session, "u"), Link(self.session, "t")
         self.machine = self.session.system.machine
-        self.v[0].call(psci.CPU_ON_64, self.machine.pes[1].mpidr, 0, 0)
+        self.v[0].call(psci.CPU_ON_64, self.machine.pes[1].mpidr, 0x4000_0000, 0)
         self.session.run()
 
     def interrupt(self, pe=0):

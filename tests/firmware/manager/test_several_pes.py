@@ -28,7 +28,7 @@ class Wide:
 
     def start(self, vm):
         """Let the second vCPU of a VM begin."""
-        vm[0].call(psci.CPU_ON_64, self.machine.pes[1].mpidr, 0, 0)
+        vm[0].call(psci.CPU_ON_64, self.machine.pes[1].mpidr, 0x4000_0000, 0)
         self.session.run()
 
 
@@ -82,7 +82,7 @@ def test_cycles_that_were_lent_come_from_any_pe(wide):
 def test_a_chain_does_not_move(ffabric):
     k0, u = links(ffabric, ["u"], [vm("k", vcpus=2)], hypervisor=False, pes=2)
     k1 = Link(k0.session, "k", 1)
-    k0.call(psci.CPU_ON_64, k0.session.system.machine.pes[1].mpidr, 0, 0)
+    k0.call(psci.CPU_ON_64, k0.session.system.machine.pes[1].mpidr, 0x8000_0000, 0)
     k0.session.run()
     k0.ask(u)
     u.leave(fid.FFA_YIELD)
@@ -144,7 +144,7 @@ def test_an_sp_dies_while_another_handles_an_interrupt_on_top_of_it(ffabric):
     session = boot(ffabric, sps, [vm("v", vcpus=2)], pes=2)
     (v0, v1), (m0, m1) = ([Link(session, name, n) for n in range(2)] for name in "vm")
     h, machine = Link(session, "h"), session.system.machine
-    v0.call(psci.CPU_ON_64, machine.pes[1].mpidr, 0, 0)
+    v0.call(psci.CPU_ON_64, machine.pes[1].mpidr, 0x4000_0000, 0)
     session.run()
     v1.leave(fid.FFA_RUN, h.word)
     h.must(hafnium.HF_INTERRUPT_ENABLE, SPI, 1, 0)
@@ -180,7 +180,7 @@ class Interrupted:
         self.v = [Link(session, "v", n) for n in range(2)]
         self.u, self.h = Link(session, "u"), Link(session, "h")
         machine = session.system.machine
-        self.v[0].call(psci.CPU_ON_64, machine.pes[1].mpidr, 0, 0)
+        self.v[0].call(psci.CPU_ON_64, machine.pes[1].mpidr, 0x4000_0000, 0)
         session.run()
         self.v[0].leave(fid.FFA_RUN, self.h.word)
         self.h.must(hafnium.HF_INTERRUPT_ENABLE, SPI, 1, 0)

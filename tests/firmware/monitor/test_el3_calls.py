@@ -86,3 +86,22 @@ def test_a_standby_does_not_begin_while_an_interrupt_is_pending(ffabric):
     gic.configure(9, pe=0, enabled=False)
     with pytest.raises(Blocked):
         kernel.call(psci.CPU_SUSPEND_64, 7)
+
+
+RAM, SECURE_RAM, NOTHING = 0x8000_0000, 0x0600_0000, 0x1000
+ENTRIES = [
+    (RAM, Return.SUCCESS),
+    (RAM + 2, Return.INVALID_ADDRESS),
+    (RAM - 4, Return.INVALID_ADDRESS),
+    (SECURE_RAM, Return.INVALID_ADDRESS),
+    (NOTHING, Return.INVALID_ADDRESS),
+    (1 << 63, Return.INVALID_ADDRESS),
+]
+
+
+@pytest.mark.parametrize(("entry", "status"), ENTRIES)
+def test_a_pe_comes_on_where_the_normal_world_has_memory(ffabric, entry, status):
+    system = ffabric.boot(vms=[vm("k", vcpus=2)], hypervisor=False, pes=2)
+    pe = system.system.machine.pes[1]
+    assert system.vm("k").ffa.call(psci.CPU_ON_64, pe.mpidr, entry, 0)[0] == status.register64
+    assert pe.on == (status is Return.SUCCESS)

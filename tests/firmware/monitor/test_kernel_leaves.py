@@ -22,7 +22,7 @@ class Kernel:
         self.turn_on()
 
     def turn_on(self):
-        self.k[0].call(psci.CPU_ON_64, self.machine.pes[1].mpidr, 0, 0)
+        self.k[0].call(psci.CPU_ON_64, self.machine.pes[1].mpidr, 0x8000_0000, 0)
         self.session.run()
 
     def crash(self, vcpu):
@@ -97,7 +97,7 @@ def test_a_pe_that_is_turned_off_can_be_turned_on_again(kernel, vcpu):
     kernel.k[vcpu].leave(psci.CPU_OFF)
     assert kernel.on == [vcpu == 1, vcpu == 0]
     assert kernel.states[1 - vcpu] is State.RUNNING
-    other.call(psci.CPU_ON_64, kernel.machine.pes[vcpu].mpidr, 0, 0)
+    other.call(psci.CPU_ON_64, kernel.machine.pes[vcpu].mpidr, 0x8000_0000, 0)
     kernel.session.run()
     assert kernel.on == [True, True]
     assert kernel.k[vcpu].has_control

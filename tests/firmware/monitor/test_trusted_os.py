@@ -63,7 +63,7 @@ def test_calls_of_other_owners_are_not_its(ffabric, function):
 def test_each_pe_enters_a_context_of_its_own(ffabric):
     tos, system = boot(ffabric, vcpus=2)
     kernel = system.vm("kernel")
-    kernel.ffa.call(psci.CPU_ON_64, system.system.machine.pes[1].mpidr, 0, 0)
+    kernel.ffa.call(psci.CPU_ON_64, system.system.machine.pes[1].mpidr, 0x8000_0000, 0)
     for vcpu in (1, 0, 1):
         assert kernel.vcpu(vcpu).call(smc.CALLS_UID)[0] == smc.Return.OK
     assert [index for index, _ in tos.calls] == [1, 0, 1]
@@ -72,7 +72,7 @@ def test_each_pe_enters_a_context_of_its_own(ffabric):
 def test_a_pe_without_a_context_has_no_trusted_os(ffabric):
     _, system = boot(ffabric, vcpus=1)
     kernel = system.vm("kernel")
-    kernel.ffa.call(psci.CPU_ON_64, system.system.machine.pes[1].mpidr, 0, 0)
+    kernel.ffa.call(psci.CPU_ON_64, system.system.machine.pes[1].mpidr, 0x8000_0000, 0)
     assert kernel.vcpu(1).call(smc.CALLS_UID)[0] == UNKNOWN
     assert kernel.vcpu(0).call(smc.CALLS_UID)[0] == smc.Return.OK
 

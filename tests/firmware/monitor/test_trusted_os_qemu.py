@@ -87,7 +87,7 @@ def test_its_gic_has_no_lpis(boot):
 def test_each_pe_has_a_cpu_of_it(boot):
     session = boot(vcpus=2)
     kernel = session.vm("kernel")
-    kernel.ffa.call(psci.CPU_ON_64, session.system.machine.pes[1].mpidr, 0, 0)
+    kernel.ffa.call(psci.CPU_ON_64, session.system.machine.pes[1].mpidr, 0x4000_0000, 0)
     cpus = [kernel.vcpu(index).call(IDENTITY)[1] for index in (1, 0, 1)]
     assert cpus == [1, 0, 1]
 

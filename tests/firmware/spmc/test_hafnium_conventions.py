@@ -40,7 +40,7 @@ class Rig:
         self.v = self.system.vm("v")
         self.endpoint = self.system.system.endpoint("h")
         for pe in self.machine.pes[1:]:
-            self.v.ffa.call(psci.CPU_ON_64, pe.mpidr, 0, 0)
+            self.v.ffa.call(psci.CPU_ON_64, pe.mpidr, 0x4000_0000, 0)
         self.request(0)
 
     def request(self, pe, *payload):

@@ -191,7 +191,7 @@ def test_what_comes_first_is_got_first(rig):
 def test_the_context_of_a_up_sp_is_told_where_it_runs(ffabric):
     rig = Rig(ffabric, pes=2)
     a, w = rig.a, Link(rig.session, "v", 1)
-    rig.v.call(psci.CPU_ON_64, rig.machine.pes[1].mpidr, 0, 0)
+    rig.v.call(psci.CPU_ON_64, rig.machine.pes[1].mpidr, 0x4000_0000, 0)
     rig.session.run()
     w.ask(a)
     rig.raise_(a)  # it is routed to PE 0

@@ -154,7 +154,7 @@ class Walk:
 
     def cpu_on(self, link):
         pe = self.random.choice(self.machine.pes)
-        return psci.CPU_ON_64, pe.mpidr, 0, 0
+        return psci.CPU_ON_64, pe.mpidr, 0x4000_0000, 0
 
     def schedule(self):
         """The scheduler of its world gives some vCPU a PE."""

@@ -76,7 +76,7 @@ class Crowd(Partition):
             await tee.probe()
             self.state = tee.state
             for affinity in ffa.vcpu.affinities[1:]:
-                await ffa.call(psci.CPU_ON_64, affinity, 0, 0)
+                await ffa.call(psci.CPU_ON_64, affinity, ffa.vcpu.entry, 0)
         tee = Driver(ffa, self.state)
         session = await tee.open_session(LAB)
         for turn in range(5):

@@ -231,7 +231,7 @@ def test_a_vcpu_that_turns_itself_off_stays_off(game):
     assert played.one("vm1", psci.CPU_OFF, pe=1)["ended"] == "vm1.1 is off"
     assert played.one("vm1", fid.FFA_ID_GET, pe=1)["error"] == "vm1.1 is off"
     mpidr = played.system.machine.pes[1].mpidr
-    assert played.x("vm1", psci.CPU_ON_64, mpidr)[0] == 0
+    assert played.x("vm1", psci.CPU_ON_64, mpidr, 0x4000_0000)[0] == 0
     assert played.x("vm1", fid.FFA_ID_GET, pe=1)[2] == VM1
 
 

@@ -33,6 +33,6 @@ def test_vcpus_of_an_sp_are_numbered(ffabric):
     client = system.vm("client")
     for index, pe in enumerate(system.system.machine.pes):
         if index:
-            client.ffa.call(0xC4000003, pe.mpidr, 0, 0)
+            client.ffa.call(0xC4000003, pe.mpidr, 0x4000_0000, 0)
         answer = client.vcpu(index).direct_request("teller", bits=32)
         assert answer.payload[0] == 1 << 31 | index

@@ -35,7 +35,7 @@ def primary(hypervisor: Hypervisor, pe: PE) -> Sequence:
         hypervisor.secure_partitions = yield from relay.read_partitions(hypervisor, answer)
         hypervisor.secure_ids = frozenset(each.id for each in hypervisor.secure_partitions)
     for other in hypervisor.machine.pes[1:]:
-        yield [psci.CPU_ON_64, other.mpidr]
+        yield [psci.CPU_ON_64, other.mpidr, hypervisor.mailbox_base]
     for vm in [*hypervisor.partitions.values()]:
         yield from lifetime.create(hypervisor, vm, pe)
     return hypervisor.schedule(pe)

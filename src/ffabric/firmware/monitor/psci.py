@@ -59,11 +59,18 @@ class Psci:
             x[0] = Return.INVALID_PARAMETERS.register64
         elif target.on:
             x[0] = Return.ALREADY_ON.register64
+        elif not self._is_entry(x[2]):
+            x[0] = Return.INVALID_ADDRESS.register64
         else:
             cpu = self.monitor.cpus[target.index]
             cpu.entry, cpu.argument, cpu.waker = x[2], x[3], x[0] & MASK32
             x[0] = Return.SUCCESS
             self.monitor.power_on(target)
+
+    def _is_entry(self, address: int) -> bool:
+        """Whether an instruction of the normal world can be there: it is Non-secure memory."""
+        bank = self.machine.memory.bank_at(address)
+        return not address & 3 and bank is not None and not bank.secure
 
     def _cpu_off(self, pe: PE, x: list[int]) -> bool:
         pe.on = False

@@ -73,6 +73,8 @@ class Actor:
         self.memory = endpoint.memory
         self.ram = endpoint.ram
         self.secure = endpoint.spec.secure
+        self.entry = endpoint.spec.entry
+        """Where its vCPUs begin."""
         self.kernel = endpoint.partition.stage2 is None
         """It is the OS kernel of a system without a hypervisor."""
         self.conduit = endpoint.vcpu(self.ctx).conduit

@@ -78,7 +78,7 @@ def answer(actor: Actor) -> Cue:
 def turn_on(actor: Actor, other: Actor) -> Cue:
     """PSCI CPU_ON of another vCPU of the VM."""
     pes = actor.system.machine.pes
-    return plain(actor, psci.CPU_ON_64, pes[other.ctx.index].mpidr)
+    return plain(actor, psci.CPU_ON_64, pes[other.ctx.index].mpidr, other.entry)
 
 
 def map_buffers(actor: Actor) -> Cue:

@@ -157,7 +157,7 @@ def _on(stage: Stage) -> bool:
     actor = stage.on(0)
     if actor is None or actor.secure or not stage.is_hostile(actor):
         return False
-    actor.call([psci.CPU_ON_64, stage.machine.pes[-1].mpidr])
+    actor.call([psci.CPU_ON_64, stage.machine.pes[-1].mpidr, actor.entry])
     return True
 
 

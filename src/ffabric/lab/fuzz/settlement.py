@@ -96,7 +96,7 @@ class Settlement:
             if not actor.secure and not actor.ctx.index:
                 for pe in self.stage.machine.pes[1:]:
                     if self._prepared(actor):
-                        actor.call([psci.CPU_ON_64, pe.mpidr])
+                        actor.call([psci.CPU_ON_64, pe.mpidr, actor.entry])
 
     def _end_transactions(self) -> None:
         self._unwind()
@@ -253,7 +253,7 @@ class Settlement:
             raise Discrepancy(f"{first.name}, which is new, does not start")
         for actor, pe in zip(others, self.stage.machine.pes[1:], strict=True):
             self._prepared(first)
-            first.call([psci.CPU_ON_64, pe.mpidr])
+            first.call([psci.CPU_ON_64, pe.mpidr, first.entry])
             self._prepared(actor)
         self._prepared(first, buffers=True)
         self.stage.check()

@@ -115,7 +115,8 @@ class Stage:
             if not actor.secure and actor.ctx.index:
                 first = next(each for each in self.actors if each.id == actor.id)
                 if first.ready():
-                    first.call([psci.CPU_ON_64, self.machine.pes[actor.ctx.index].mpidr])
+                    mpidr = self.machine.pes[actor.ctx.index].mpidr
+                    first.call([psci.CPU_ON_64, mpidr, first.entry])
 
     # What happens from outside
 

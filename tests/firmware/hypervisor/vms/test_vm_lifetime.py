@@ -7,6 +7,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
+from ffabric.abi.psci import Return
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.spmc_link.retried import RECLAIMS
 from ffabric.firmware.hypervisor.spmc_link.unfinished import is_occupied
@@ -19,6 +20,7 @@ from ffabric.guests.partition import Partition
 from ffabric.machine.pages import NoPages
 from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import sp, vm
+from ffabric.system.manifest.manifest import DeviceRegion
 from ffabric.system.options.problems import SystemErrors
 
 REQ, RESP = fid.FFA_MSG_SEND_DIRECT_REQ_64, fid.FFA_MSG_SEND_DIRECT_RESP_64
@@ -80,7 +82,7 @@ class World:
     def start(self, name, index=1):
         """Let a secondary vCPU run."""
         mpidr = self.machine.pes[index].mpidr
-        self.vcpu(name).call(psci.CPU_ON_64, mpidr, 0, 0)
+        self.vcpu(name).call(psci.CPU_ON_64, mpidr, 0x4000_0000, 0)
         self.session.run()
 
     def leave(self, calls, *registers):
@@ -748,3 +750,21 @@ def test_no_tables_are_left_for_a_vm(world):
     for pa in taken[2:]:
         pool.free(pa)
     assert world.resources() == world.before
+
+
+@pytest.mark.parametrize(
+    ("entry", "status"),
+    [
+        (0x4000_0000, Return.SUCCESS),
+        (0x4000_0002, Return.INVALID_ADDRESS),
+        (0x8000_0000, Return.INVALID_ADDRESS),  # memory, but none of the VM's
+        (0x1C0B_0000, Return.INVALID_ADDRESS),  # a device
+        (1 << 60, Return.INVALID_ADDRESS),
+    ],
+)
+def test_a_vcpu_begins_where_the_vm_can_execute(ffabric, entry, status):
+    uart = DeviceRegion(name="uart", base_address=0x1C0B_0000, pages=1, attributes=3)
+    system = ffabric.boot(vms=[vm("v", vcpus=2, device_regions=(uart,))], pes=2)
+    mpidr = system.system.machine.pes[1].mpidr
+    answer = system.vm("v").ffa.call(psci.CPU_ON_64, mpidr, entry, 0)
+    assert answer[0] == status.register64

@@ -93,7 +93,7 @@ class MemoryManagement(RuleBasedStateMachine):
         self.id[name] = end.id
         end.ffa.map_buffers()
         if name in VMS:
-            end.ffa.call(psci.CPU_ON_64, self.system.machine.pes[1].mpidr, 0, 0)
+            end.ffa.call(psci.CPU_ON_64, self.system.machine.pes[1].mpidr, 0x4000_0000, 0)
         base = end.ram.allocate(ARENA)
         self.own[name] = [base + n * PAGE for n in range(ARENA)]
         base = end.ram.allocate(SCATTERED)

@@ -116,7 +116,7 @@ def test_the_receiver_has_a_context_for_the_pe(ffabric):
     session = boot(ffabric, [], [vm("v", vcpus=2), vm("w", vcpus=2), vm("x", vcpus=3)], pes=3)
     one = Link(session, "x", 2)
     first = Link(session, "x")
-    first.call(psci.CPU_ON_64, session.system.machine.pes[2].mpidr, 0, 0)
+    first.call(psci.CPU_ON_64, session.system.machine.pes[2].mpidr, 0x4000_0000, 0)
     session.run()
     with ffabric.refuses("direct.req.no_context"):
         one.must(REQ, one.id << 16 | Link(session, "w").id)

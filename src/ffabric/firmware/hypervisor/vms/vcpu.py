@@ -14,9 +14,10 @@ from ffabric.firmware.manager import cycles
 from ffabric.firmware.monitor.dispatcher import is_for_trusted_os
 from ffabric.firmware.monitor.psci import is_standby
 from ffabric.firmware.state.context import State
-from ffabric.firmware.state.endpoints import vm_of
+from ffabric.firmware.state.endpoints import Vm, vm_of
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine import exits
+from ffabric.machine.stage2 import VALID, XN
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
@@ -97,10 +98,20 @@ def _cpu_on(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
         x[0] = Return.INVALID_PARAMETERS.register64
     elif target.state is not State.OFF:
         x[0] = Return.ALREADY_ON.register64
+    elif not _is_entry(vm, x[2]):
+        x[0] = Return.INVALID_ADDRESS.register64
     else:
         x[0] = Return.SUCCESS
         lifetime.start(hypervisor, vm, target.index, x[2], x[3])
     return caller
+
+
+def _is_entry(vm: Vm, ipa: int) -> bool:
+    """Whether the VM can execute an instruction at ``ipa``."""
+    stage2 = vm.stage2
+    assert stage2 is not None
+    leaf = 0 if ipa >> stage2.ipa_bits else stage2.translate(ipa)
+    return not ipa & 3 and bool(leaf & VALID) and not leaf & XN
 
 
 def _find(
