@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("ffabric.cli.run:run", "Boot a system described in a TOML file."),
     "calls": ("ffabric.cli.calls:calls", "Execute raw calls, one JSON object a line."),
     "trace": ("ffabric.cli.trace:trace", "Read a trace that a run has written."),
+    "report": ("ffabric.cli.report:report", "Make a page of a trace, to look at."),
     "explain": ("ffabric.cli.explain:explain", "Say what registers or log lines mean."),
     "manifest": ("ffabric.cli.manifest:manifest", "Validate manifests, layouts, systems."),
     "acs": ("ffabric.cli.acs:acs", "Run a build of Arm's FF-A compliance suite."),

@@ -76,7 +76,7 @@ class Ownership:
 
     def __init__(self, timeline: Timeline) -> None:
         self._changes: list[tuple[int, int, int, Callable[[Holding, int], Holding]]] = []
-        """Base, end, number of the moment, and what it makes of a holding."""
+        """Base, end, number of the moment, and what it makes of a holding; end 0: of all memory."""
         self._endpoints: set[str] = set()
         for number, moment in enumerate(timeline.moments):
             relate = _CHANGES.get(type(moment.line))
@@ -85,11 +85,13 @@ class Ownership:
 
     def stretches(self) -> list[Stretch]:
         """All memory that was anybody's, by address."""
-        edges = sorted({edge for base, end, *_ in self._changes for edge in (base, end)})
+        edges = sorted({edge for base, end, *_ in self._changes if end for edge in (base, end)})
         histories: list[list[Holding]] = [[] for _ in edges]
         for base, end, number, change in self._changes:
-            for at in range(bisect_left(edges, base), bisect_left(edges, end)):
-                history = histories[at]
+            stop = bisect_left(edges, end) if end else len(edges)
+            for history in histories[bisect_left(edges, base) : stop]:
+                if not end and not history:
+                    continue
                 before = history[-1] if history else Holding(number, "")
                 after = change(before, number)
                 if history and _same(before, after):
@@ -124,8 +126,7 @@ class Ownership:
         )
 
     def _header(self, number: int, line: Header) -> None:
-        for base, end, *_ in [*self._changes]:
-            self._change(number, [(base, (end - base) // PAGE)], _nobody)
+        self._changes.append((0, 0, number, _nobody))
         self._endpoints = set(line.endpoints)
         for name, memory in line.memory.items():
             self._own(number, name, memory)
@@ -141,8 +142,7 @@ class Ownership:
         def end(before: Holding, since: int) -> Holding:
             return before if before.owner != name else Holding(since, "", OWN, before.borrowers)
 
-        everything = {(base, (end - base) // PAGE) for base, end, *_ in self._changes}
-        self._change(number, sorted(everything), end)
+        self._changes.append((0, 0, number, end))
         self._endpoints.discard(name)
 
     def _owned(self, number: int, line: OwnerEvent) -> None:

@@ -251,13 +251,13 @@ class Reader:
 
     def _created(self, line: firmware.VmCreated) -> Iterator[Styled]:
         self._names[line.endpoint] = line.partition
-        yield "event", f"{_stamp(line)}{'':14} * {_said(line, 'memory')}"
+        yield "event", f"{_stamp(line)}{'':14} * {said(line, 'memory')}"
 
     def _context(self, line: ContextEvent) -> Iterator[Styled]:
-        yield "event", f"{_stamp(line)}{_who(line)} * {_said(line, 'endpoint', 'vcpu')}"
+        yield "event", f"{_stamp(line)}{_who(line)} * {said(line, 'endpoint', 'vcpu')}"
 
     def _event(self, line: Event) -> Iterator[Styled]:
-        yield "event", f"{_stamp(line)}{'':14} * {_said(line)}"
+        yield "event", f"{_stamp(line)}{'':14} * {said(line)}"
 
     def _unknown(self, line: Unknown) -> Iterator[Styled]:
         """A line of a newer version, as it is."""
@@ -281,7 +281,7 @@ def _stamp(line: Event) -> str:
     return f"{where:<4}{line.t / 1000:>8.1f} "
 
 
-def _said(line: Event, *without: str) -> str:
+def said(line: Event, *without: str) -> str:
     """A kind and its fields, but for those that stand elsewhere."""
     return f"{line.kind} {_fields(as_json(line), *without)}".rstrip()
 

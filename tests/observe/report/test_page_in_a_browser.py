@@ -1,0 +1,160 @@
+"""The page in a real browser: it draws, can be clicked and searched, and complains of nothing."""
+
+import io
+import shutil
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from ffabric.firmware.state.events import Console
+from ffabric.guests.errors import FfaError
+from ffabric.machine.events import Call, Return
+from ffabric.observe.lines import Header, read
+from ffabric.observe.report.page import page
+from ffabric.observe.trace import Trace
+
+MARKUP = "<img src=x onerror=document.title=1>"
+OPTIONS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-quic", "--window-size=1400,1000",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser():
+    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+    missing = [name for name, path in programs.items() if path is None]
+    assert not missing, f"no {' and '.join(missing)}: apt-get install chromium chromium-driver"
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs["chromium"]
+    for each in OPTIONS:
+        options.add_argument(each)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=programs["chromedriver"])
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """Open a page of these lines, and expect at the end that the browser had nothing to say."""
+
+    def show(lines):
+        file = tmp_path / "page.html"
+        file.write_text(page(lines, title="a run"), encoding="utf-8")
+        browser.get(file.as_uri())
+        ready = 'return document.documentElement.dataset.ready === "yes"'
+        WebDriverWait(browser, 60).until(lambda driver: driver.execute_script(ready))
+        return browser
+
+    yield show
+    assert browser.get_log("browser") == []
+
+
+@pytest.fixture
+def run(ffabric):
+    """A run with a share, and a reclaim that is refused."""
+    session = ffabric.boot(sps=["sp"], vms=["vm"])
+    sink = io.BytesIO()
+    trace = Trace(session.system, sink)
+    session.system.attach(trace)
+    vm, sp = session.vm("vm"), session.sp("sp")
+    handle = vm.ffa.share("sp", ipa=vm.ram.allocate(1))
+    sp.ffa.retrieve(handle, "vm")
+    with pytest.raises(FfaError):
+        vm.ffa.reclaim(handle)
+    trace.close()
+    return [*map(read, sink.getvalue().splitlines())]
+
+
+def chosen(browser):
+    return browser.find_element(By.ID, "selected").text
+
+
+def test_a_refusal_is_found_by_a_click_on_its_rule(show, run):
+    browser = show(run)
+    button = browser.find_element(By.CSS_SELECTOR, "#refusals button")
+    assert button.text == "mem.reclaim.retrieved"
+    button.click()
+    WebDriverWait(browser, 30).until(lambda driver: "refused by" in chosen(driver))
+    assert "mem.reclaim.retrieved: DENIED" in chosen(browser)
+    assert "DEN0140" in chosen(browser)
+
+
+def test_a_search_finds_and_goes_on(show, run):
+    browser = show(run)
+    search = browser.find_element(By.ID, "search")
+    search.send_keys("ffa_mem_")
+    matches = browser.find_element(By.ID, "matches")
+    WebDriverWait(browser, 30).until(lambda _: matches.text.endswith(" found"))
+    WebDriverWait(browser, 30).until(lambda driver: "FFA_MEM_SHARE" in chosen(driver))
+    search.send_keys(Keys.ENTER)
+    WebDriverWait(browser, 30).until(lambda driver: "FFA_MEM_RETRIEVE" in chosen(driver))
+
+
+def test_an_answer_is_a_click_away_from_its_call(show, run):
+    browser = show(run)
+    browser.find_element(By.ID, "search").send_keys("FFA_MEM_RECLAIM")
+    WebDriverWait(browser, 30).until(lambda driver: "FFA_MEM_RECLAIM" in chosen(driver))
+    browser.find_element(By.XPATH, "//dd/button[starts-with(., 'after')]").click()
+    WebDriverWait(browser, 30).until(lambda driver: "FFA_ERROR" in chosen(driver))
+
+
+def test_the_pictures_are_drawn_and_a_click_on_memory_chooses_what_changed_it(show, run):
+    browser = show(run)
+    painted = """
+        const canvas = document.getElementById(arguments[0]);
+        const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        return data.some((value) => value > 0);
+    """
+    assert all(browser.execute_script(painted, name) for name in ("lanes", "overview", "map"))
+    click = """
+        const canvas = document.getElementById("map");
+        const box = canvas.getBoundingClientRect();
+        for (let row = 0; row < canvas.clientHeight / 18; row++)
+          canvas.dispatchEvent(new MouseEvent("click", {
+            bubbles: true, clientX: box.right - 4, clientY: box.top + 18 * row + 10 }));
+    """
+    browser.execute_script(click)
+    WebDriverWait(browser, 30).until(lambda driver: "event" in chosen(driver))
+
+
+def test_kinds_can_be_hidden_and_keys_move(show, run):
+    browser = show(run)
+    rows = 'return document.querySelectorAll(".row.calls").length'
+    assert browser.execute_script(rows) > 0
+    browser.find_element(By.XPATH, "//button[.='calls']").click()
+    WebDriverWait(browser, 30).until(lambda driver: driver.execute_script(rows) == 0)
+    browser.find_element(By.ID, "lanes").send_keys(Keys.ARROW_RIGHT)
+    WebDriverWait(browser, 30).until(lambda driver: "event" in chosen(driver))
+
+
+def test_markup_in_names_and_consoles_is_text(show):
+    browser = show([
+        Header(2, MARKUP, 1, True, {MARKUP: 1}, {}),
+        Call(0, MARKUP, 0, (0x84000069, *[0] * 17)),
+        Console(MARKUP, f"\x1b[31m{MARKUP}"),
+    ])  # fmt: skip
+    assert browser.title == "a run"
+    assert browser.find_elements(By.TAG_NAME, "img") == []
+    assert MARKUP in browser.find_element(By.ID, "facts").text
+
+
+def test_a_hundred_thousand_events_fit_and_move(show, tmp_path):
+    words, answer = (0x84000069, *[0] * 17), (0x84000061, 0, 1, *[0] * 15)
+    lines = [Header(2, "long", 1, True, {"vm": 1}, {})]
+    for number in range(50_000):
+        lines += Call(0, "vm", number % 8, words, t=number), Return(0, "vm", 0, answer, t=number)
+    browser = show(lines)
+    assert (tmp_path / "page.html").stat().st_size < 10_000_000
+    assert "100,001 events" in browser.find_element(By.ID, "facts").text
+    assert browser.execute_script('return document.querySelectorAll(".row").length') < 100
+    browser.find_element(By.ID, "zoom-in").click()
+    browser.find_element(By.ID, "search").send_keys("FFA_ID_GET")
+    matches = browser.find_element(By.ID, "matches")
+    WebDriverWait(browser, 60).until(lambda _: matches.text == "50000 found")
