@@ -35,7 +35,7 @@ FACES = {
     "ffabric.trusty": "Channel Service TipcDevice TipcDriver TipcError TipcFile",
     "ffabric.testing": """
         Blocked BlockingFfa Fixture Handle Ledger MemoryAttributes NotRefused NotificationSources
-        PartitionCrashed ReplayError check_file fuzz load_image read_system
+        PartitionCrashed ReplayError check_file fuzz load_image parametrize read_system
     """,
 }
 NAMES = [(face, name) for face, names in FACES.items() for name in names.split()]

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from ffabric.lab.fuzz.campaign import fuzz
     from ffabric.lab.oracle.account import Ledger
     from ffabric.machine.choices import ReplayError
-    from ffabric.pytest_plugin.plugin import Fixture
+    from ffabric.pytest_plugin.fixture import Fixture
+    from ffabric.pytest_plugin.variants import parametrize
     from ffabric.session.ffa import Blocked, BlockingFfa
     from ffabric.session.handle import Handle
     from ffabric.session.refusals import NotRefused
@@ -31,6 +32,7 @@ __all__ = [
     "check_file",
     "fuzz",
     "load_image",
+    "parametrize",
     "read_system",
 ]
 
@@ -38,7 +40,7 @@ _HOMES = {
     "Blocked": "ffabric.session.ffa",
     "BlockingFfa": "ffabric.session.ffa",
     "check_file": "ffabric.system.description.check",
-    "Fixture": "ffabric.pytest_plugin.plugin",
+    "Fixture": "ffabric.pytest_plugin.fixture",
     "fuzz": "ffabric.lab.fuzz.campaign",
     "Handle": "ffabric.session.handle",
     "Ledger": "ffabric.lab.oracle.account",
@@ -46,6 +48,7 @@ _HOMES = {
     "MemoryAttributes": "ffabric.abi.ffa.options",
     "NotificationSources": "ffabric.abi.ffa.options",
     "NotRefused": "ffabric.session.refusals",
+    "parametrize": "ffabric.pytest_plugin.variants",
     "PartitionCrashed": "ffabric.system.crash",
     "read_system": "ffabric.system.description.toml",
     "ReplayError": "ffabric.machine.choices",

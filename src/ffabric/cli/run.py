@@ -20,8 +20,10 @@ from ffabric.lab.watchdog import DEFAULT_SECONDS
 from ffabric.machine.events import Record
 from ffabric.observe.lines import write
 from ffabric.observe.live import LiveTrace
+from ffabric.observe.recorder import Recorder
 from ffabric.observe.text import STYLES, Reader
 from ffabric.observe.trace import Trace, read_choices, read_seed
+from ffabric.session.story import CRASHED, LAST_CALLS, tell
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python_target import TargetError
 from ffabric.system.description.toml import read_system
@@ -81,8 +83,11 @@ def run(
     view = _Json() if json else _Text()
     with _booted(spec, seed, replay) as booted, _recording(booted, trace, view, verbose) as traced:
         booted.listeners.append(view.console)
+        recorder = Recorder(booted)
         outcome = run_to_end(booted, watchdog=watchdog, timeout=timeout)
         traced()
+        if booted.deaths:
+            view.story(recorder, calls=not verbose)
         view.summary(booted, outcome, trace)
     outcome.raise_interruption()
     return outcome.status
@@ -137,6 +142,15 @@ class _Text:
             for style, text in self.reader.line(line):
                 self.terminal.line(text, STYLES[style], indent=_INDENT)
 
+    def story(self, recorder: Recorder, *, calls: bool) -> None:
+        """What led to a crash; the last ``calls``, if they have not been printed yet."""
+        for title, text in tell([recorder]):
+            if title != CRASHED and (calls or title != LAST_CALLS):
+                self.terminal.line()
+                self.terminal.line(f"{title}:", "bold")
+                for line in text.splitlines():
+                    self.terminal.line(line, indent=_INDENT)
+
     def summary(self, system: System, outcome: Outcome, path: Path | None) -> None:
         say = self.terminal.line
         say()
@@ -164,6 +178,9 @@ class _Json:
     def trace(self, line: Record) -> None:
         if not isinstance(line, Console):
             print(write(line), end="")
+
+    def story(self, recorder: Recorder, *, calls: bool) -> None:
+        """A program reads the trace, and the refusals of the summary."""
 
     def summary(self, system: System, outcome: Outcome, path: Path | None) -> None:
         self._print(

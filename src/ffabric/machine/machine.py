@@ -13,7 +13,7 @@ to do waits for them, and virtual time passes meanwhile as wall time does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ffabric.machine import exits
 from ffabric.machine.engines.runner import NO_REGISTERS
@@ -44,6 +44,13 @@ if TYPE_CHECKING:
 _SVC = exits.SVC
 EXIT_COST = 500
 """Virtual nanoseconds that pass for one exit to the firmware and back."""
+
+
+CALLS, GOES_ON, FAULTS = 0, 1, 2
+"""What is `Kept`: a context calls, goes on (not just with the message of a call), or faults."""
+
+Kept = tuple[int, "Context", int, Any]
+"""What a context does, the context, when it was (virtual nanoseconds), x0 to x17 or the event."""
 
 
 class Stalled(RuntimeError):  # noqa: N818 - a state of the run
@@ -132,6 +139,8 @@ class Machine:
         self._posted: list[Callable[[], object]] = []
         self._end: Event | None = None
         self.tracer: Tracer | None = None
+        self.keep: Callable[[Kept], object] | None = None
+        """Gets the raw registers of each call, for who wants to know the last of them."""
         self._attached = 0
         """How often a tracer has come or gone: the mark of calls that the present one has heard."""
         gic.on_change = self._gic_changed
@@ -233,12 +242,18 @@ class Machine:
         assert pe is not None
         assert self.firmware is not None
         pe.exit = self.exits = self.exits + 1
-        tracer = self.tracer
+        tracer, keep, clock = self.tracer, self.keep, self.clock
+        called = exit_ <= _SVC
+        interrupted = False
+        if keep is not None:
+            if called:
+                keep((CALLS, ctx, clock.now, tuple(ctx.x)))
+            elif exit_ in _FAULTS:
+                keep((FAULTS, ctx, clock.now, _EXITS[exit_](pe, ctx)))
         if tracer is None:
             self.firmware.trap(pe, ctx, exit_)
         else:
             self._trap_traced(tracer, pe, ctx, exit_)
-        clock = self.clock
         now = clock.now + EXIT_COST
         if now < clock.due:
             clock.now = now
@@ -246,11 +261,15 @@ class Machine:
             clock.advance(EXIT_COST)
         if self.interrupts_changed:
             self.deliver_interrupts()
+            interrupted = True
+        current = pe.current
+        if keep is not None and ((current is ctx) is called or interrupted) and current is not None:
+            keep((GOES_ON, current, clock.now, tuple(current.x)))
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)
         if self.stopping or self._posted or self.outside is not None:
             return False
-        return pe.current is ctx and len(self.runnable) == 1 and not pe.idle
+        return current is ctx and len(self.runnable) == 1 and not pe.idle
 
     def _trap_traced(self, tracer: Tracer, pe: PE, ctx: Context, exit_: int) -> None:
         """Take an exit to the firmware and record it, and the answer if there is one at once."""
@@ -407,6 +426,7 @@ def _crash(pe: PE, ctx: Context) -> Crash:
     return Crash(pe.index, ctx.endpoint, ctx.index, ctx.crash)
 
 
+_FAULTS = frozenset({exits.ABORT, exits.CRASH})
 _EXITS: dict[int, Callable[[PE, Context], ContextEvent]] = {
     exits.ABORT: _abort,
     exits.IDLE: _idle,

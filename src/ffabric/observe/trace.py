@@ -11,7 +11,7 @@ its registers are at hand then, and nothing is left for the garbage collector to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -52,9 +52,6 @@ class Trace:
         self._system = system
         self._clock = system.machine.clock
         self._sink = sink
-        firmware = system.firmware
-        self._kernel = None if firmware.hypervisor else firmware.spmc.normal_world
-        """Who has the mailbox of a kernel without a hypervisor: the SPMC's normal world."""
         self._header: Header | None = self.header()
         """The first line, until it is written: what there was when the recording began."""
         self._chosen = 0
@@ -63,7 +60,7 @@ class Trace:
         """``event`` has happened."""
         event.t = self._clock.now
         if type(event) is Call and event.x[0] & MASK32 in _READS_TX:
-            event.write = self._transmitted(event)
+            event.write = transmitted(self._system, event.endpoint, event.x)
         if self._sink is None:
             self.events.append(event)
             return
@@ -72,47 +69,11 @@ class Trace:
         if len(texts) >= BATCH:
             self.flush()
 
-    def _transmitted(self, call: Call) -> tuple[tuple[int, bytes], ...]:
-        """(IPA, bytes) that the call reads from the caller's TX."""
-        endpoint = self._system.endpoints.get(call.endpoint)
-        if endpoint is None:
-            return ()
-        partition = endpoint.partition
-        box = partition.mailbox
-        if box is None and self._kernel is not None and not partition.secure:
-            box = self._kernel.mailbox
-        if box is None:
-            return ()
-        tx = box.tx
-        return ((tx.ipa, tx.snapshot(_READS_TX[call.x[0] & MASK32](call.x, tx))),)
-
     # Writing.
 
     def header(self) -> Header:
         """The first line of a trace that begins now: whose run this is."""
-        system = self._system
-        endpoints = system.endpoints.values()
-        return Header(
-            format=FORMAT,
-            system=system.spec.name,
-            seed=system.machine.choices.seed,
-            hypervisor=system.firmware.hypervisor is not None,
-            endpoints={each.name: each.id for each in endpoints},
-            services={
-                each.name: tuple(map(str, each.partition.uuids))
-                for each in endpoints
-                if each.partition.uuids
-            },
-            levels={each.name: each.spec.el for each in endpoints},
-            memory={
-                each.name: tuple(
-                    (piece.ipa, piece.pa, piece.size // PAGE)
-                    for piece in each.spec.memory
-                    if piece.name == RAM
-                )
-                for each in endpoints
-            },
-        )
+        return header_of(self._system)
 
     def flush(self) -> None:
         """Write the events so far, and the choices that led to them."""
@@ -137,6 +98,47 @@ class Trace:
         self.flush()
 
 
+def header_of(system: System) -> Header:
+    """The first line of a trace that begins now: whose run it is."""
+    endpoints = system.endpoints.values()
+    return Header(
+        format=FORMAT,
+        system=system.spec.name,
+        seed=system.machine.choices.seed,
+        hypervisor=system.firmware.hypervisor is not None,
+        endpoints={each.name: each.id for each in endpoints},
+        services={
+            each.name: tuple(map(str, each.partition.uuids))
+            for each in endpoints
+            if each.partition.uuids
+        },
+        levels={each.name: each.spec.el for each in endpoints},
+        memory={
+            each.name: tuple(
+                (piece.ipa, piece.pa, piece.size // PAGE)
+                for piece in each.spec.memory
+                if piece.name == RAM
+            )
+            for each in endpoints
+        },
+    )
+
+
+def transmitted(system: System, name: str, x: Sequence[int]) -> tuple[tuple[int, bytes], ...]:
+    """(IPA, bytes) that the call in ``x`` of a partition reads from its TX; () if it reads none."""
+    length = _READS_TX.get(x[0] & MASK32)
+    endpoint = system.endpoints.get(name)
+    if length is None or endpoint is None:
+        return ()
+    partition, firmware = endpoint.partition, system.firmware
+    box = partition.mailbox
+    if box is None and firmware.hypervisor is None and not partition.secure:
+        box = firmware.spmc.normal_world.mailbox  # the kernel's
+    if box is None:
+        return ()
+    return ((box.tx.ipa, box.tx.snapshot(length(x, box.tx))),)
+
+
 def read_choices(path: Path) -> list[int]:
     """The choices that a trace file records, for a replay. Raises NoTrace as `read_lines`."""
     choices: list[int] = []
@@ -156,14 +158,14 @@ def read_seed(path: Path) -> int | None:
     return header.seed
 
 
-def _message_bytes(_x: tuple[int, ...], tx: Buffer) -> int:
+def _message_bytes(_x: Sequence[int], tx: Buffer) -> int:
     head = tx.snapshot(_MESSAGE_HEADER)
     offset = int.from_bytes(head[8:12], "little")
     size = int.from_bytes(head[16:20], "little")
     return max(_MESSAGE_HEADER, min(offset + size, _LARGEST))
 
 
-_READS_TX: dict[int, Callable[[tuple[int, ...], Buffer], int]] = {
+_READS_TX: dict[int, Callable[[Sequence[int], Buffer], int]] = {
     **dict.fromkeys(
         (
             *(fid.FFA_MEM_DONATE_32, fid.FFA_MEM_DONATE_64),

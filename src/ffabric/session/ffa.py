@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from ffabric.machine.engines.driven import DrivenRunner
     from ffabric.system.vcpu import Vcpu
 
-__tracebackhide__ = True  # pytest shows where a call was made, not how
-
 
 class Blocked(Exception):  # noqa: N818 - a state of the call, not an error
     """The call has not returned: whoever has control now must act first."""

@@ -8,13 +8,14 @@ This is what the ``ffabric`` fixture boots and what a script uses::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakSet
 
+from ffabric.observe.recorder import Recorder
 from ffabric.session.handle import Handle
-from ffabric.session.refusals import refused
+from ffabric.session.opened import OPEN, opened
+from ffabric.session.refusals import Expected
 from ffabric.system.description.python import vm
 from ffabric.system.options.keywords import suggesting
 from ffabric.system.options.problems import did_you_mean
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from ffabric.system.crash import PartitionCrashed
     from ffabric.system.vcpu import Software
 
-_OPEN: WeakSet[System] = WeakSet()
-"""The systems that are not closed yet."""
-
 
 class System:
     """A booted system. A ``with`` block closes it at its end."""
@@ -36,8 +34,10 @@ class System:
     def __init__(self, system: Any) -> None:
         self.system: Any = system
         """What is inside, machine and firmware: private, and may change."""
+        self.recorder: Any = Recorder(system)
+        """What is kept of its last calls and refusals: private, and may change."""
         self._handles: dict[str, Handle] = {}
-        _OPEN.add(self)
+        opened(self)
 
     @property
     def _inside(self) -> booted.System:
@@ -117,12 +117,17 @@ class System:
 
     def refuses(self, rule_id: str) -> AbstractContextManager[None]:
         """The block must make a call that the rule refuses; its FfaError is expected."""
-        return refused(lambda: self._inside.refusals, rule_id)
+        return Expected(lambda: self._inside.refusals, rule_id)
 
     @property
     def refusals(self) -> dict[str, int]:
         """How often each rule has refused a call, by the rule's id."""
         return self._inside.refusals
+
+    def last_calls(self, most: int = 20) -> str:
+        """The last calls that were made, with their answers and refusals, decoded: one a line."""
+        calls: str = self.recorder.last_calls(most)
+        return calls
 
     @property
     def crashes(self) -> tuple[PartitionCrashed, ...]:
@@ -151,7 +156,7 @@ class System:
 
     def close(self) -> None:
         """Give everything back; the system cannot be used any more."""
-        _OPEN.discard(self)
+        OPEN.discard(self)
         self._inside.close()
 
     def __enter__(self) -> Self:
@@ -166,8 +171,7 @@ class System:
         return f"<System {self._inside.spec.name}{closed}: {names}>"
 
 
-@contextmanager
-def refuses(rule_id: str, *systems: System) -> Iterator[None]:
+def refuses(rule_id: str, *systems: System) -> AbstractContextManager[None]:
     """The block must make a call that the rule refuses; its FfaError is expected.
 
     The call may be made in any of ``systems``; without any, in every system that is open. Raises
@@ -176,13 +180,12 @@ def refuses(rule_id: str, *systems: System) -> Iterator[None]:
 
     def counts() -> dict[str, int]:
         total: dict[str, int] = {}
-        for system in systems or tuple(_OPEN):
+        for system in systems or tuple(OPEN):
             for rule, count in system.refusals.items():
                 total[rule] = total.get(rule, 0) + count
         return total
 
-    with refused(counts, rule_id):
-        yield
+    return Expected(counts, rule_id)
 
 
 refuses.__module__ = "ffabric"

@@ -55,11 +55,12 @@ def copy_of(system: System) -> System:
 
 
 def _share(system: System, memo: dict[int, Any]) -> None:
-    """Let the copy have the same descriptions and records of the past, and no tracer."""
+    """Let the copy have the same descriptions and records of the past, and nobody who listens."""
+    machine = system.machine
     same: list[object] = [system.spec, system.failure, *system.deaths]
     same += [endpoint.spec for endpoint in system.endpoints.values()]
     memo.update({id(each): each for each in same})
-    memo[id(system.machine.tracer)] = None
+    memo.update({id(each): None for each in (machine.tracer, machine.keep, system.heard)})
 
 
 def _reasons(system: System) -> Iterator[str]:

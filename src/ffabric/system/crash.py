@@ -50,6 +50,10 @@ class PartitionCrashed(RuntimeError):  # noqa: N818 - what happened
         shown = traceback.format_list([each for each in frames if not _is_ours(each.filename)])
         return "".join(shown).splitlines()
 
+    def report(self) -> str:
+        """Who crashed, why and where, and the lines of its own code that led there."""
+        return "\n".join([f"{self.name}: {self.told}", *self.traceback])
+
 
 def _is_ours(filename: str) -> bool:
     return filename.startswith(_OURS)

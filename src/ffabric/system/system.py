@@ -161,6 +161,8 @@ class System:
         self._builder = builder
         self.last_refusals: dict[int, tuple[int, Refused]] = {}
         """By PE: the number of the exit that a rule has refused last, and the refusal."""
+        self.heard: Callable[[PE, Refused], None] | None = None
+        """Is told of each refusal."""
         self.machine.exit_limit = spec.run.max_events
         if spec.run.time_limit is not None:
             limit = f"the time limit of {spec.run.time_limit / 1e9:g} s of virtual time is reached"
@@ -216,6 +218,8 @@ class System:
     def on_refused(self, pe: PE, refusal: Refused) -> None:
         """A rule has refused the call that ``pe`` has just made."""
         self.last_refusals[pe.index] = (pe.exit, refusal)
+        if self.heard is not None:
+            self.heard(pe, refusal)
 
     def refusal_of(self, ctx: ExecutionContext, status: Status) -> Refusal | None:
         """Which rule refused the last call of ``ctx`` with ``status``; None: no rule did.

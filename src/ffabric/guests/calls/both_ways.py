@@ -26,8 +26,6 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 from ffabric.system.crash import shortened
 from ffabric.system.options.keywords import binding_error
 
-__tracebackhide__ = True  # pytest shows where a call was made, not how
-
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")

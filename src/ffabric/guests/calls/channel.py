@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess
     from ffabric.system.vcpu import Buffers, Peer, Ram, Vcpu
 
-__tracebackhide__ = True  # pytest shows where a call was made, not how
 
 _ERROR = fid.FFA_ERROR
 _ZEROS = [(0,) * (18 - n) for n in range(19)]

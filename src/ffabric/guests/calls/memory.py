@@ -21,8 +21,6 @@ from ffabric.guests.calls.both_ways import both_ways
 from ffabric.guests.calls.setup import SetupCalls
 from ffabric.system.vcpu import Peer
 
-__tracebackhide__ = True  # pytest shows where a call was made, not how
-
 Peers = Peer | Sequence[Peer]
 """One receiver, or several."""
 Ranges = Sequence[tuple[int, int]]

@@ -18,8 +18,6 @@ from ffabric.guests.calls.setup import SetupCalls
 from ffabric.machine import exits
 from ffabric.system.vcpu import Peer
 
-__tracebackhide__ = True  # pytest shows where a call was made, not how
-
 REQUEST_WORDS = 5
 """Payload of FFA_MSG_SEND_DIRECT_REQ: w3 to w7."""
 REQUEST2_WORDS = 14

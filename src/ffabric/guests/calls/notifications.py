@@ -11,8 +11,6 @@ from ffabric.guests.calls.both_ways import both_ways
 from ffabric.guests.calls.channel import Channel
 from ffabric.system.vcpu import Peer
 
-__tracebackhide__ = True  # pytest shows where a call was made, not how
-
 OS_KERNEL = 0
 """Endpoint id of an OS kernel without a hypervisor, to which no VM sends anything."""
 _FROM_SECURE_WORLD = NotificationSources.SP | NotificationSources.SPM

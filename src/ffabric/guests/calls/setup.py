@@ -18,8 +18,6 @@ _read_id = result_reader(fid.FFA_ID_GET, "id")
 _read_features = result_reader(fid.FFA_FEATURES, "properties", "properties_2")
 _read_found = result_reader(fid.FFA_PARTITION_INFO_GET, "count", "descriptor_size")
 
-__tracebackhide__ = True  # pytest shows where a call was made, not how
-
 
 class SetupCalls(Channel):
     """The calls by which a partition sets itself up and finds the others."""

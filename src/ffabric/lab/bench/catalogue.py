@@ -57,6 +57,12 @@ BENCHMARKS = (
         )
         for kind, side in SIDES.items()
     ),
+    Benchmark(
+        name="direct.recorded.sp-sp",
+        what="the same, an SP to an SP, with what is kept for tests that fail",
+        unit=ROUND_TRIPS,
+        setup=rigs.recorded_requests,
+    ),
     *(
         Benchmark(
             name=f"direct.aarch64.{kind}-sp",

@@ -30,6 +30,7 @@ from ffabric.lab.bench.software import (
 )
 from ffabric.machine.machine import OutOfExits
 from ffabric.observe import explain
+from ffabric.observe.recorder import Recorder
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.fields import Described
 from ffabric.system.description.python import describe, sp, vm
@@ -73,6 +74,14 @@ def null_calls(kind: str) -> Rig:
 def direct_requests(kind: str) -> Rig:
     """A Python partition sends requests to a Python SP."""
     return between(kind, Requester(Meter(), "echo"), Echo())
+
+
+def recorded_requests() -> Rig:
+    """A Python SP sends requests to another; the last calls are kept, as for a test."""
+    rig = direct_requests("sp")
+    assert rig.system is not None
+    Recorder(rig.system)
+    return rig
 
 
 def notified(*, rung: bool) -> Rig:

@@ -139,6 +139,8 @@ class Mediator:
         hypervisor = self.hypervisor
         broken = refusal.rule
         hypervisor.refusals[broken.id] = hypervisor.refusals.get(broken.id, 0) + 1
+        if hypervisor.on_refused is not None:
+            hypervisor.on_refused(pe, refusal)
         if hypervisor.tracer is not None:
             hypervisor.tracer.record(events.refusal(pe, caller, refusal))
         caller.x[0] = int(broken.status)

@@ -1,0 +1,82 @@
+"""What a test gets as ``ffabric``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Unpack
+
+from ffabric.pytest_plugin.variants import Variant
+
+if TYPE_CHECKING:
+    from types import EllipsisType
+
+    from ffabric.session.system import System
+    from ffabric.system.description.fields import SystemFields
+    from ffabric.system.spec import SystemSpec
+
+
+class Fixture:
+    """Boots systems, which are closed with the test, or with the class or module that shares them.
+
+    ``seed`` is that of every system that does not name its own, ``version`` and ``strict`` are what
+    `ffabric.testing.parametrize` says; they hold for every system that does not say otherwise.
+    """
+
+    def __init__(self, seed: int, variant: Variant = Variant()) -> None:  # noqa: B008 - immutable
+        self.seed = seed
+        self.version: str | None = variant.version
+        self.strict: bool | None = variant.strict
+        self._systems: list[System] = []
+
+    def boot(
+        self,
+        spec: SystemSpec | None = None,
+        *,
+        seed: int | EllipsisType | None = ...,
+        replay: Sequence[int] | None = None,
+        initialising: Collection[str] = (),
+        start: bool = True,
+        **fields: Unpack[SystemFields],
+    ) -> System:
+        """Boot a system until nothing can run, as `ffabric.boot`; it is closed with the fixture.
+
+        Its seed is the fixture's own, unless ``seed`` names another or, as None, none.
+        """
+        from ffabric.session.booting import boot  # noqa: PLC0415 - only tests that boot pay for it
+
+        said: dict[str, Any] = {"ffa_version": self.version, "strict": self.strict}
+        own = {key: value for key, value in said.items() if value is not None and spec is None}
+        system = boot(
+            spec,
+            seed=self.seed if seed is ... else seed,
+            replay=replay,
+            initialising=initialising,
+            start=False,
+            **{**own, **fields},
+        )
+        self._systems.append(system)
+        if start:
+            system.run()
+        return system
+
+    def refuses(self, rule_id: str) -> AbstractContextManager[None]:
+        """The block must make a call that the rule refuses, in any system of the fixture."""
+        from ffabric.session.refusals import Expected  # noqa: PLC0415 - as above
+
+        return Expected(self._refusals, rule_id)
+
+    def _refusals(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for system in self._systems:
+            for rule_id, count in system.refusals.items():
+                counts[rule_id] = counts.get(rule_id, 0) + count
+        return counts
+
+    def close(self) -> None:
+        """Close every system."""
+        while self._systems:
+            self._systems.pop().close()
+
+    def __repr__(self) -> str:
+        return f"<Fixture: seed {self.seed:#x}, {len(self._systems)} systems>"
