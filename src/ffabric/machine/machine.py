@@ -175,7 +175,8 @@ class Machine:
             self.park(pe)
         else:
             ctx.pe = pe
-            self.unpark(pe)
+            if pe not in self.runnable:
+                self.unpark(pe)
 
     def park(self, pe: PE) -> None:
         """Take ``pe`` out of the loop: it is idle, off, or waits for the program that drives it."""

@@ -162,11 +162,10 @@ class Vcpu:
         """The endpoint id, once its software has asked for it."""
         self.name: str = self._endpoint.spec.name
         """The partition's name."""
-
-    @property
-    def index(self) -> int:
+        self.index: int = self._ctx.index
         """Which vCPU of the partition it is."""
-        return self._ctx.index
+        self.secure: bool = self._endpoint.spec.secure
+        """Whether it is a vCPU of a secure partition."""
 
     @property
     def pe(self) -> int:
@@ -196,11 +195,6 @@ class Vcpu:
     def affinities(self) -> list[int]:
         """The affinity of each of the partition's vCPUs, for PSCI."""
         return [pe.mpidr for pe in self._endpoint.system.machine.pes[: self.count]]
-
-    @property
-    def secure(self) -> bool:
-        """Whether it is a vCPU of a secure partition."""
-        return self._endpoint.spec.secure
 
     @property
     def memory(self) -> GuestAccess:

@@ -21,6 +21,7 @@ from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.endpoints import Sp, Vm, World
 from ffabric.firmware.state.events import Refuse
 from ffabric.firmware.state.partition import ExecutionContext
+from ffabric.machine import exits
 from ffabric.machine.machine import PE
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
@@ -131,7 +132,7 @@ class Bench(Manager):
         ctx.x[:] = [*registers, *[0] * (8 - len(registers))] + [POISON] * (
             18 - max(8, len(registers))
         )
-        assert self.call(self.pe, ctx) is ctx
+        assert self.trap(self.pe, ctx, exits.SMC) is ctx
         return ctx.x
 
     def ok(self, who, *registers):

@@ -77,12 +77,16 @@ class PendingInfo(Struct, frozen=True):
     more: bool = False
 
 
-def _ids(smc64: bool) -> struct.Struct:
-    return struct.Struct(f"<{INFO_MAX_IDS_64 if smc64 else INFO_MAX_IDS_32}H")
-
-
-def _registers(smc64: bool) -> struct.Struct:
-    return struct.Struct(f"<{_ID_REGISTERS}{'Q' if smc64 else 'I'}")
+_IDS = {
+    True: struct.Struct(f"<{INFO_MAX_IDS_64}H"),
+    False: struct.Struct(f"<{INFO_MAX_IDS_32}H"),
+}
+"""The IDs in registers 3 to 7, by whether the answer is a 64-bit one."""
+_REGISTERS = {
+    True: struct.Struct(f"<{_ID_REGISTERS}Q"),
+    False: struct.Struct(f"<{_ID_REGISTERS}I"),
+}
+"""Registers 3 to 7, likewise."""
 
 
 def build_pending(info: PendingInfo, *, smc64: bool) -> list[int]:
@@ -94,7 +98,7 @@ def build_pending(info: PendingInfo, *, smc64: bool) -> list[int]:
             raise ValueError(f"a list names at most {INFO_MAX_VCPUS} vCPUs: {pending}")
         word |= len(pending.vcpus) << INFO_ID_COUNT_SHIFT + 2 * index
         ids += (pending.endpoint, *pending.vcpus)
-    fields = _ids(smc64)
+    fields = _IDS[smc64]
     room = fields.size // 2
     if len(ids) > room:
         raise ValueError(f"{len(ids)} IDs, there is room for {room}")
@@ -102,7 +106,7 @@ def build_pending(info: PendingInfo, *, smc64: bool) -> list[int]:
         packed = fields.pack(*ids, *[0] * (room - len(ids)))
     except struct.error as error:
         raise ValueError(f"not all 16-bit IDs: {ids}") from error
-    return [word, *_registers(smc64).unpack(packed)]
+    return [word, *_REGISTERS[smc64].unpack(packed)]
 
 
 def parse_pending(registers: Sequence[int], *, smc64: bool) -> PendingInfo:
@@ -111,8 +115,8 @@ def parse_pending(registers: Sequence[int], *, smc64: bool) -> PendingInfo:
     Of a 32-bit answer the upper halves are not looked at.
     """
     mask = MASK64 if smc64 else MASK32
-    word, *rest = (register & mask for register in registers[: _ID_REGISTERS + 1])
-    ids = _ids(smc64).unpack(_registers(smc64).pack(*rest))
+    word, *rest = [register & mask for register in registers[: _ID_REGISTERS + 1]]
+    ids = _IDS[smc64].unpack(_REGISTERS[smc64].pack(*rest))
     count = word >> INFO_LIST_COUNT_SHIFT & INFO_LIST_COUNT_MASK
     lists = []
     at = 0

@@ -34,6 +34,9 @@ def primary(hypervisor: Hypervisor, pe: PE) -> Sequence:
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
         hypervisor.secure_partitions = yield from relay.read_partitions(hypervisor, answer)
         hypervisor.secure_ids = frozenset(each.id for each in hypervisor.secure_partitions)
+        hypervisor.multiprocessors = frozenset(
+            each.id for each in hypervisor.secure_partitions if each.contexts > 1
+        )
     for other in hypervisor.machine.pes[1:]:
         yield [psci.CPU_ON_64, other.mpidr, hypervisor.mailbox_base]
     for vm in [*hypervisor.partitions.values()]:

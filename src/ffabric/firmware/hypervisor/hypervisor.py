@@ -166,6 +166,8 @@ class Hypervisor(Manager):
         """What it says of a UUID, if it does not tell all UUIDs at once (before v1.2)."""
         self.secure_ids: frozenset[int] = frozenset()
         """Their endpoint ids."""
+        self.multiprocessors: frozenset[int] = frozenset()
+        """Those of SPs that have several contexts."""
         self.shared_mailboxes: set[int] = set()
         """VMs whose RX/TX pair the SPMC knows."""
         self.unfinished: dict[int, ExecutionContext] = {}
@@ -226,9 +228,3 @@ class Hypervisor(Manager):
     def waits_for_secure_world(self, ctx: ExecutionContext) -> bool:
         """Whether ``ctx`` waits for the secure world, or for a sequence."""
         return any(ctx is cpu.caller for cpu in self.cpus)
-
-    # SPs, as the SPMC has described them.
-
-    def is_multiprocessor(self, sp: int) -> bool:
-        """Whether an SP has several contexts."""
-        return any(each.id == sp and each.contexts > 1 for each in self.secure_partitions)

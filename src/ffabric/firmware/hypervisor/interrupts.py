@@ -51,15 +51,14 @@ def take(hypervisor: Hypervisor, pe: PE) -> None:
 def accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
     """Pass ``intid`` to whom it concerns; True if that is the hypervisor as the scheduler."""
     gic = hypervisor.machine.gic
-    gic.acknowledge(pe.index, intid)
-    edge = gic.is_edge(intid, pe.index)
-    if edge:
-        gic.deactivate(pe.index, intid)
+    edge = gic.take(pe.index, intid)
     if intid == hypervisor.sri:
-        scheduler = next((vm for vm in hypervisor.partitions.values() if vm.may_schedule), None)
-        if scheduler is None:
+        for vm in hypervisor.partitions.values():
+            if vm.may_schedule:
+                inject(hypervisor, vm, intid, pe.index % len(vm.contexts))
+                break
+        else:
             return True
-        inject(hypervisor, scheduler, intid, pe.index % len(scheduler.contexts))
     for vm in hypervisor.partitions.values():
         if intid not in vm.interrupts:
             continue

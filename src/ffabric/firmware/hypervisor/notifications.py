@@ -92,26 +92,28 @@ def schedule_receivers(hypervisor: Hypervisor, pe: PE) -> Steps:
                 for vcpu in receiver.vcpus or (None,):
                     raise_npi(hypervisor, receiver.endpoint, vcpu)
             else:
-                here = pe.index if hypervisor.is_multiprocessor(receiver.endpoint) else 0
+                here = pe.index if receiver.endpoint in hypervisor.multiprocessors else 0
                 for vcpu in receiver.vcpus or (here,):
-                    yield from _run_on_its_pe(hypervisor, pack_ids(receiver.endpoint, vcpu), pe)
+                    target = pack_ids(receiver.endpoint, vcpu)
+                    if not _is_left_to_another(hypervisor, target, pe):
+                        yield from _run(hypervisor, target, pe)
         if not pending.more:
             break
 
 
-def _run_on_its_pe(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
-    """Give cycles to a context of an SP: one of an MP SP is pinned to a PE, others come here."""
+def _is_left_to_another(hypervisor: Hypervisor, target: int, pe: PE) -> bool:
+    """Whether a context of an SP gets its cycles on another PE: that of an MP SP is pinned."""
     sp, vcpu = unpack_ids(target)
-    there = hypervisor.machine.pes[vcpu] if hypervisor.is_multiprocessor(sp) else pe
-    if there is pe:
-        yield from _run(hypervisor, target, pe)
-    else:
-        sequences.run_deferred(hypervisor, partial(_run, hypervisor, target), there)
+    if sp not in hypervisor.multiprocessors or vcpu == pe.index:
+        return False
+    there = hypervisor.machine.pes[vcpu]
+    sequences.run_deferred(hypervisor, partial(_run, hypervisor, target), there)
+    return True
 
 
 def _run(hypervisor: Hypervisor, target: int, pe: PE) -> Steps:
     """Give cycles to a context of an SP; one that serves a request gets them from who made it."""
-    if is_occupied(hypervisor, unpack_ids(target)[0]) or target in hypervisor.unfinished:
+    if is_occupied(hypervisor, target >> 16) or target in hypervisor.unfinished:
         hypervisor.retried.receivers.append(target)
         return
     answer = yield from uninterrupted(hypervisor, pe, [fid.FFA_RUN, target])
@@ -125,7 +127,8 @@ def retry(hypervisor: Hypervisor, pe: PE) -> Steps:
     """Receivers that were busy when the SRI came: give them their cycles now, if they can run."""
     targets, hypervisor.retried.receivers = hypervisor.retried.receivers, []
     for target in dict.fromkeys(targets):
-        yield from _run_on_its_pe(hypervisor, target, pe)
+        if not _is_left_to_another(hypervisor, target, pe):
+            yield from _run(hypervisor, target, pe)
 
 
 def raise_npi(hypervisor: Hypervisor, vm_id: int, vcpu: int | None) -> None:

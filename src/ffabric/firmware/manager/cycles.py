@@ -99,7 +99,8 @@ def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     if not target.up and index != pe.index:
         refuse(RUN_PE, got=index, expected=pe.index)
     ctx = target.contexts[index]
-    runtime_model.check(caller, runtime_model.RUN)
+    if caller.model not in runtime_model.RUN:
+        runtime_model.deny(caller, runtime_model.RUN)
     if ctx.caller is caller and _is_link(caller, ctx):
         return _rejoin(pm, pe, caller, ctx)
     judge_run(pe, caller, ctx)
@@ -191,7 +192,8 @@ def judge_run(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
 
 def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_WAIT: release RX (unless retained) and become WAITING."""
-    runtime_model.check(caller, runtime_model.WAIT)
+    if caller.model not in runtime_model.WAIT:
+        runtime_model.deny(caller, runtime_model.WAIT)
     box = caller.partition.mailbox
     if box is not None and box.full and not retains_rx(caller):
         mailbox.release(pm, pe, caller.partition)
@@ -215,7 +217,8 @@ def retains_rx(caller: ExecutionContext) -> bool:
 def yield_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_YIELD: the cycles go back to whoever lent them, who may FFA_RUN the context later."""
     x = caller.x
-    runtime_model.check(caller, runtime_model.YIELD)
+    if caller.model not in runtime_model.YIELD:
+        runtime_model.deny(caller, runtime_model.YIELD)
     requester = caller.caller
     if requester is None:
         reply.success(x)

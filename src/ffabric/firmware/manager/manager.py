@@ -59,6 +59,7 @@ NO_TABLES = rule(
 REFUSALS = (Refused, DecodeError, NoPages)
 """What ends the handling of a call with FFA_ERROR."""
 _ABORTED = State.ABORTED
+_SVC = exits.SVC
 
 
 def as_refused(error: Exception) -> Refused:
@@ -120,14 +121,10 @@ class Manager:
         self.remote_notifications: dict[int, NotificationState] = {}
         """What the SPMC keeps for VMs (FFA_NOTIFICATION_BITMAP_CREATE), by VM id."""
 
-    def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
-        """An endpoint's context has exited to this exception level."""
-        if exit_ <= exits.SVC and ctx.state is not _ABORTED:
-            return self.call(pe, ctx)
-        return self.scheduler.exited(pe, ctx, exit_)
-
-    def call(self, pe: PE, caller: ExecutionContext) -> Next:
-        """Answer the call in the registers of ``caller``."""
+    def trap(self, pe: PE, caller: ExecutionContext, exit_: int) -> Next:
+        """A context of an endpoint has exited to here: if by a call, answer it."""
+        if exit_ > _SVC or caller.state is _ABORTED:
+            return self.scheduler.exited(pe, caller, exit_)
         x = caller.x
         function = x[0] & MASK32
         partition = caller.partition

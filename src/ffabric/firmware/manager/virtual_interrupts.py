@@ -35,8 +35,9 @@ def pend(ctx: ExecutionContext, intid: int) -> None:
 def drive(ctx: ExecutionContext) -> None:
     """Set the lines of ``ctx`` to what its virtual interrupts demand."""
     assert ctx.runner is not None
-    for pin in (IRQ, FIQ):
-        ctx.runner.interrupt(pin, ctx.virq.waiting(pin))
+    pins = ctx.virq.pins()
+    ctx.runner.interrupt(IRQ, bool(pins & 1 << IRQ))
+    ctx.runner.interrupt(FIQ, bool(pins & 1 << FIQ))
 
 
 def enable(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:

@@ -25,6 +25,7 @@ from ffabric.firmware.monitor.worlds import Cpu
 from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
+from ffabric.machine import exits
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.logical import LogicalPartitions
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import PE, Machine
 
 NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF
+_SMC = exits.SMC
 
 
 class Monitor:
@@ -152,10 +154,11 @@ class Monitor:
         """The SPMC answers."""
         gate = self.secure.gates[pe.index]
         gate.x[:] = x
-        self._switch(pe, "secure")
+        self.world_switches += 1
         if self.tracer is not None:
+            self.tracer.record(events.World(pe.index, "secure"))
             self.tracer.record(events.Hop(pe.index, gate.endpoint, gate.index, tuple(x)))
-        return self.secure.call(pe, gate)
+        return self.secure.trap(pe, gate, _SMC)
 
     def answered(self, pe: PE, caller: ExecutionContext) -> Next:
         """The SMC of ``caller`` has its answer."""
@@ -168,8 +171,11 @@ class Monitor:
             return self._told(pe)
         if not cpu.is_started:
             return self._initialised(pe)
-        self.secure.leaving(pe)
-        self._switch(pe, "normal")
+        if self.secure.cpus[pe.index].delayed_sri:
+            self.secure.leaving(pe)
+        self.world_switches += 1
+        if self.tracer is not None:
+            self.tracer.record(events.World(pe.index, "normal"))
         if cpu.is_lent or gate.x[0] == fid.FFA_NORMAL_WORLD_RESUME:
             cpu.is_lent = False
             return normal.resumed(pe)
@@ -218,7 +224,8 @@ class Monitor:
 
     def to_normal(self, pe: PE) -> None:
         """The SPMC had nothing to run for it: back at once."""
-        self.secure.leaving(pe)
+        if self.secure.cpus[pe.index].delayed_sri:
+            self.secure.leaving(pe)
         self._switch(pe, "normal")
 
     def lend(self, pe: PE) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ffabric.abi.ffa.framework import PowerMessages
     from ffabric.firmware.state.endpoints import World
     from ffabric.firmware.state.partition import ExecutionContext, Next
@@ -56,24 +58,36 @@ class NormalWorld(Protocol):
         """``pe`` goes to an SP that nobody has called."""
 
 
+class SecureCpu(Protocol):
+    """What the secure world keeps of one PE."""
+
+    delayed_sri: bool
+    """Something was put off until the PE goes to the normal world."""
+
+
 class SecureWorld(Protocol):
     """An SPMC."""
 
     gates: list[ExecutionContext]
+
+    @property
+    def cpus(self) -> Sequence[SecureCpu]:
+        """A record of each PE."""
+
     spm_id: int
     normal_world: World
 
     def boot(self, pe: PE) -> Next:
         """Initialise what runs on ``pe``."""
 
-    def call(self, pe: PE, gate: ExecutionContext) -> Next:
+    def trap(self, pe: PE, gate: ExecutionContext, exit_: int) -> Next:
         """The normal world has made the call in the registers of ``gate``."""
 
     def admits(self, pe: PE, caller: ExecutionContext) -> bool:
         """Judge the reserved registers of a call that EL3 answers; False: it is refused."""
 
     def leaving(self, pe: PE) -> None:
-        """``pe`` goes to the normal world."""
+        """``pe`` goes to the normal world: what was put off until then is due."""
 
     def power_event(self, pe: PE, event: int, message: int, *payload: int) -> None:
         """Subscribers of an event are to be told with a framework message: its w3 and on."""

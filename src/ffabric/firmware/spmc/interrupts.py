@@ -150,19 +150,19 @@ def preempt(spmc: Spmc, pe: PE, running: ExecutionContext) -> ExecutionContext:
 def secure(spmc: Spmc, pe: PE, intid: int, running: ExecutionContext) -> Next:
     """A secure interrupt, not masked, is pending; ``running`` (maybe a gate) has the PE."""
     gic = spmc.machine.gic
-    gic.acknowledge(pe.index, intid)
+    edge = gic.take(pe.index, intid)
     if intid == PPI_SECURE_EL2:
-        gic.deactivate(pe.index, intid)
+        if not edge:
+            gic.deactivate(pe.index, intid)
         late = timers.take(spmc, pe, running)
         return running if late is None else _signal(spmc, pe, late, timers.VIRTUAL, running)
     owner = spmc.interrupt_owners.get(intid)
     target = owner.context_on(pe) if owner is not None and owner.alive else None
     if target is None:
         gic.configure(intid, pe.index, enabled=False)
-        gic.deactivate(pe.index, intid)
+        if not edge:
+            gic.deactivate(pe.index, intid)
         return running
-    if gic.is_edge(intid, pe.index):
-        gic.deactivate(pe.index, intid)
     return _signal(spmc, pe, target, intid, running)
 
 

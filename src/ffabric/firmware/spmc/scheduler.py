@@ -40,6 +40,8 @@ class SecureScheduler:
         self.gates = spmc.gates
         self.spm_id = spmc.spm_id
         self.normal_world = spmc.normal_world
+        self.trap = spmc.trap
+        self.cpus = spmc.cpus
 
     # What the monitor does with the secure world.
 
@@ -70,10 +72,6 @@ class SecureScheduler:
         argument = registers.pop(0, 0)
         self._spmc.machine.start(ctx, entry, argument, registers)
 
-    def call(self, pe: PE, gate: ExecutionContext) -> Next:
-        """The normal world has made the call in the registers of ``gate``."""
-        return self._spmc.call(pe, gate)
-
     def admits(self, pe: PE, caller: ExecutionContext) -> bool:
         """Judge the reserved registers of a call that EL3 answers; False: it is refused."""
         try:
@@ -84,8 +82,8 @@ class SecureScheduler:
         return True
 
     def leaving(self, pe: PE) -> None:
-        """``pe`` goes to the normal world: what was put off until then happens."""
-        if self._spmc.cpus[pe.index].delayed_sri:
+        """``pe`` goes to the normal world: an SRI that was delayed is raised."""
+        if self.cpus[pe.index].delayed_sri:
             notifications.leaving(self._spmc, pe)
 
     def power_event(self, pe: PE, event: int, message: int, *payload: int) -> None:

@@ -50,11 +50,8 @@ class Bits:
 
     def unreported(self) -> set[int]:
         """The keys with bits that INFO_GET has not told of."""
-        return {key for key, bits in self.pending.items() if bits & ~self.reported.get(key, 0)}
-
-    def report(self, key: int) -> None:
-        """INFO_GET tells of ``key``."""
-        self.reported[key] = self.pending.get(key, 0)
+        reported = self.reported
+        return {key for key, bits in self.pending.items() if bits & ~reported.get(key, 0)}
 
 
 class Source(Bits):
@@ -97,6 +94,7 @@ class NotificationState:
         "framework",
         "from_sps",
         "from_vms",
+        "kinds",
         "unsignalled",
         "vcpus",
     )
@@ -107,12 +105,9 @@ class NotificationState:
         self.from_vms = Source()
         self.from_sps = Source()
         self.framework = Bits()
-        self.unsignalled: set[int] = set()
-
-    @property
-    def kinds(self) -> tuple[Bits, Bits, Bits]:
+        self.kinds: tuple[Bits, Bits, Bits] = (self.framework, self.from_sps, self.from_vms)
         """All bits, by kind of sender."""
-        return self.framework, self.from_sps, self.from_vms
+        self.unsignalled: set[int] = set()
 
     def source(self, sender: int) -> Source:
         """The notifications of senders of the world of ``sender``."""
@@ -120,7 +115,10 @@ class NotificationState:
 
     def is_pending(self, vcpu: int) -> bool:
         """Whether FFA_NOTIFICATION_GET on ``vcpu`` would return any bit."""
-        return any(kind.pending.get(key) for kind in self.kinds for key in (GLOBAL, vcpu))
+        for kind in self.kinds:  # noqa: SIM110 - any() makes a generator for each call
+            if kind.pending.get(GLOBAL) or kind.pending.get(vcpu):
+                return True
+        return False
 
     def take_signal(self, vcpu: int) -> bool:
         """Whether the interrupt is to be raised on ``vcpu`` now; asked once, it is not again."""
@@ -132,17 +130,19 @@ class NotificationState:
         """What INFO_GET has still to tell: a list for every three vCPUs, or one without vCPUs."""
         keys: set[int] = set()
         for kind in self.kinds:
-            keys |= kind.unreported()
+            if kind.pending:
+                keys |= kind.unreported()
         vcpus = sorted(keys - {GLOBAL})
-        yield from pending_lists(self.endpoint, vcpus)
-        if keys and not vcpus:
+        if vcpus:
+            yield from pending_lists(self.endpoint, vcpus)
+        elif keys:
             yield PendingList(self.endpoint)
 
     def report(self, listed: PendingList) -> None:
         """INFO_GET tells of ``listed``."""
         for kind in self.kinds:
             for key in (GLOBAL, *listed.vcpus):
-                kind.report(key)
+                kind.reported[key] = kind.pending.get(key, 0)
 
 
 def pending_lists(endpoint: int, vcpus: Sequence[int]) -> Iterator[PendingList]:

@@ -211,12 +211,19 @@ class Region(Struct, eq=False):
         return [each.endpoint for each in self.borrowers if each.held is not None]
 
 
+class Live(dict[int, Region]):
+    """Complete transactions by handle; to look for an unknown one (`[]`) is refused."""
+
+    def __missing__(self, handle: int) -> Region:
+        refuse(HANDLE, got=handle, expected="a handle of a complete transaction")
+
+
 class Regions:
     """The transactions a manager tracks, by handle; ``pending`` ones lack fragments."""
 
     def __init__(self, allocator_bit: int) -> None:
         self.allocator_bit = allocator_bit
-        self.live: dict[int, Region] = {}
+        self.live = Live()
         self.pending: dict[int, Region] = {}
         self.responses: dict[tuple[int, int], Response] = {}
         """What remains to be read of retrieve responses, by handle and endpoint."""
@@ -285,10 +292,3 @@ class Regions:
             held[1] -= region.declared_ranges
         if self.responses:
             self.responses.pop((region.handle, DESCRIBED), None)
-
-    def get(self, handle: int) -> Region:
-        """The complete transaction with this handle; refuses an unknown one."""
-        region = self.live.get(handle)
-        if region is None:
-            refuse(HANDLE, got=handle, expected="a handle of a complete transaction")
-        return region

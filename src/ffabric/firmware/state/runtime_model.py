@@ -8,6 +8,8 @@ which the context becomes BLOCKED.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from ffabric.abi.ffa.status import Status
 from ffabric.firmware.state.context import Model
 from ffabric.firmware.state.partition import ExecutionContext
@@ -33,11 +35,10 @@ YIELD = (Model.NONE, Model.RUN, Model.DIR_REQ, Model.SEC_INTERRUPT)
 """Models that allow FFA_YIELD (the context becomes BLOCKED, unless nobody has lent it cycles)."""
 
 
-def check(caller: ExecutionContext, allowed: tuple[Model, ...]) -> None:
-    """Refuse the present call unless the caller's runtime model is among ``allowed``."""
-    if caller.model not in allowed:
-        refuse(
-            TRANSITION,
-            got=caller.model.value,
-            expected=" or ".join(sorted(model.value for model in allowed)),
-        )
+def deny(caller: ExecutionContext, allowed: tuple[Model, ...]) -> NoReturn:
+    """Refuse the present call: the caller's runtime model is not among ``allowed``."""
+    refuse(
+        TRANSITION,
+        got=caller.model.value,
+        expected=" or ".join(sorted(model.value for model in allowed)),
+    )

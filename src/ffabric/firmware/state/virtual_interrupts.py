@@ -53,9 +53,14 @@ class VirtualInterrupts:
         """The oldest interrupt that is pending and enabled."""
         return next(filter(self.enabled.__contains__, self.pending), hafnium.INVALID_INTID)
 
-    def waiting(self, pin: int) -> bool:
-        """Whether an enabled interrupt of ``pin`` is pending."""
-        return any(self.enabled.get(intid) == pin for intid in self.pending)
+    def pins(self) -> int:
+        """A bit for each pin of which an enabled interrupt is pending: 1 << IRQ, 1 << FIQ."""
+        found = 0
+        for intid in self.pending:
+            pin = self.enabled.get(intid)
+            if pin is not None:
+                found |= 1 << pin
+        return found
 
     def take(self) -> int:
         """The oldest pending and enabled interrupt becomes active."""

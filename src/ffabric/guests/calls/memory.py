@@ -7,7 +7,7 @@ longer than the buffers. Addresses are IPAs, sizes are in pages of 4 KiB.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any
 
 import msgspec
 
@@ -26,6 +26,7 @@ Peers = Peer | Sequence[Peer]
 Ranges = Sequence[tuple[int, int]]
 """Address ranges: the IPA and the pages of each."""
 
+_SEVERAL = (list, tuple)
 _reclaim = writer(fid.FFA_MEM_RECLAIM, "handle", "flags")
 _frag_tx = writer(fid.FFA_MEM_FRAG_TX, "handle", "fragment_length")
 _frag_rx = writer(fid.FFA_MEM_FRAG_RX, "handle", "offset")
@@ -172,7 +173,7 @@ class MemoryCalls(SetupCalls):
         impdef: tuple[int, int],
     ) -> int:
         """Send ``ranges`` to one or more receivers: the handle."""
-        several = to if isinstance(to, list | tuple) else (cast(Peer, to),)
+        several: Sequence[Any] = to if isinstance(to, _SEVERAL) else (to,)
         ids = [self.resolve(each) for each in several]
         rights = _bits("permissions", permissions)
         if not self.buffers.pages:

@@ -12,7 +12,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import messages
 from ffabric.abi.ffa.accessors import writer
 from ffabric.abi.ffa.uuids import NIL, as_uuid, from_pair, to_pair
-from ffabric.abi.words import MASK32, PAGE, pack_ids, unpack_ids
+from ffabric.abi.words import MASK16, MASK32, PAGE
 from ffabric.guests.calls.both_ways import both_ways
 from ffabric.guests.calls.setup import SetupCalls
 from ffabric.machine import exits
@@ -27,6 +27,7 @@ _send2 = writer(fid.FFA_MSG_SEND2, "flags")
 _REQUESTS = {32: fid.FFA_MSG_SEND_DIRECT_REQ_32, 64: fid.FFA_MSG_SEND_DIRECT_REQ_64}
 """By the bits of a word of payload."""
 _PAUSED = (fid.FFA_INTERRUPT, fid.FFA_YIELD)
+_TO_SERVICES = (fid.FFA_MSG_SEND_DIRECT_REQ2, fid.FFA_MSG_SEND_DIRECT_RESP2)
 _LOGGED_AT_ONCE = 48
 
 
@@ -41,7 +42,7 @@ class DirectMessage(msgspec.Struct, frozen=True):
 
     def respond(self, *payload: int) -> list[int]:
         """The registers that answer this request with ``payload``."""
-        ids = pack_ids(self.receiver, self.sender)
+        ids = self.receiver << 16 | self.sender
         if self.function == fid.FFA_MSG_SEND_DIRECT_REQ2:
             _check_payload(payload, REQUEST2_WORDS)
             return [fid.FFA_MSG_SEND_DIRECT_RESP2, ids, 0, 0, *payload]
@@ -59,11 +60,11 @@ class DirectMessage(msgspec.Struct, frozen=True):
 
 def direct_message(x: Sequence[int]) -> DirectMessage:
     """The direct message in the registers of a vCPU."""
-    function = x[0] & MASK32
-    sender, receiver = unpack_ids(x[1])
-    if function in (fid.FFA_MSG_SEND_DIRECT_REQ2, fid.FFA_MSG_SEND_DIRECT_RESP2):
-        return DirectMessage(function, sender, receiver, tuple(x[4:18]), from_pair(x[2], x[3]))
-    return DirectMessage(function, sender, receiver, tuple(x[3:8]))
+    function, ids = x[0] & MASK32, x[1] & MASK32
+    if function in _TO_SERVICES:
+        uuid = from_pair(x[2], x[3])
+        return DirectMessage(function, ids >> 16, ids & MASK16, tuple(x[4:18]), uuid)
+    return DirectMessage(function, ids >> 16, ids & MASK16, tuple(x[3:8]))
 
 
 def _check_payload(payload: Sequence[int], most: int) -> None:
@@ -85,7 +86,7 @@ class MessageCalls(SetupCalls):
             raise ValueError(f"bits: {bits!r}: words of payload have 32 or 64")
         if len(payload) > REQUEST_WORDS:
             _check_payload(payload, REQUEST_WORDS)
-        ids = pack_ids(self.vcpu.endpoint, self.resolve(to))
+        ids = self.vcpu.endpoint << 16 | self.resolve(to)
         x = await self._ffa(function, ids, 0, *payload)
         while x[0] & MASK32 in _PAUSED:
             x = await self._ffa(fid.FFA_RUN, x[1])
@@ -97,7 +98,7 @@ class MessageCalls(SetupCalls):
     ) -> DirectMessage:
         """FFA_MSG_SEND_DIRECT_REQ2 with up to fourteen words to a service: the response."""
         _check_payload(payload, REQUEST2_WORDS)
-        ids = pack_ids(self.vcpu.endpoint, self.resolve(to))
+        ids = self.vcpu.endpoint << 16 | self.resolve(to)
         service = to_pair(as_uuid(uuid))
         x = await self._ffa(fid.FFA_MSG_SEND_DIRECT_REQ2, ids, *service, *payload)
         while x[0] & MASK32 in _PAUSED:

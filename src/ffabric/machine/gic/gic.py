@@ -164,29 +164,35 @@ class Gic:
 
     def _arbitrate(self, pe: int) -> None:
         self._stale &= ~(1 << pe)
+        private, spis = self.private[pe], self.spis
+        ready = private.ready if self.awake[pe] else 0
+        shared = spis.ready & (self._routed[pe] | self._routed_to_any) if self.awake[pe] else 0
         best: Candidates = [None, None, None]
         winner: tuple[int, int, int] | None = None
-        if self.awake[pe]:
+        if ready or shared:
             cpu = self.cpus[pe]
-            private = self.private[pe]
-            spis = self.spis
-            ready = private.groups(private.ready)
-            ready_spis = spis.groups(spis.ready & (self._routed[pe] | self._routed_to_any))
-            for group in GROUPS:
-                if not cpu.enables[group] or not self.group_enables & DISTRIBUTOR_ENABLE[group]:
+            for group, own, others in zip(
+                GROUPS, private.groups(ready), spis.groups(shared), strict=True
+            ):
+                enabled = cpu.enables[group] and self.group_enables & DISTRIBUTOR_ENABLE[group]
+                if not enabled or not own | others:
                     continue
-                shared = ready_spis[group]
-                if shared & self._routed_to_any and self._first_participant(group) != pe:
-                    shared &= ~self._routed_to_any
-                found = min(
-                    filter(None, (private.first(ready[group]), spis.first(shared))), default=None
-                )
-                best[group] = found
+                best[group] = found = self._first(pe, group, own, others)
                 if found is not None and cpu.can_take(group, found[0]):
                     entry = (*found, group)
                     winner = entry if winner is None else min(winner, entry)
         self._best[pe] = best
         self._pending[pe] = None if winner is None else winner[1:]
+
+    def _first(self, pe: int, group: int, own: int, shared: int) -> tuple[int, int] | None:
+        """The most urgent of the PE's ``own`` interrupts of a group and of the ``shared`` ones."""
+        if shared & self._routed_to_any and self._first_participant(group) != pe:
+            shared &= ~self._routed_to_any
+        found = self.private[pe].first(own)
+        other = self.spis.first(shared) if shared else None
+        if found is None or other is None:
+            return found or other
+        return min(found, other)
 
     def _first_participant(self, group: int) -> int:
         """The PE that gets the 1-of-N SPIs of ``group``: the first that is awake and enabled."""
@@ -210,6 +216,20 @@ class Gic:
         """
         self._bank(intid, pe).acknowledge(1 << intid)
         self.changed(pe if intid < FIRST_SPI else None)
+
+    def take(self, pe: int, intid: int) -> bool:
+        """Acknowledge ``intid``; True if it is edge-triggered, and so is not active any more.
+
+        For whoever passes it on: another edge is another interrupt, but the line of a
+        level-triggered one falls only when it has been handled.
+        """
+        bank, bit = self._bank(intid, pe), 1 << intid
+        bank.acknowledge(bit)
+        edge = bool(bank.edge & bit)
+        if edge:
+            bank.deactivate(bit)
+        self.changed(pe if intid < FIRST_SPI else None)
+        return edge
 
     def deactivate(self, pe: int, intid: int) -> None:
         """Make ``intid`` active no more."""

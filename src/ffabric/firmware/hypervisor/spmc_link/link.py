@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor.spmc_link import sequences, unfinished
 from ffabric.firmware.state.partition import ExecutionContext
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
     from ffabric.firmware.state.partition import Next
     from ffabric.machine.machine import PE
+
+_RUN = fid.FFA_RUN
 
 
 class SpmcLink:
@@ -36,9 +40,13 @@ class SpmcLink:
         caller, cpu.caller = cpu.caller, None
         if caller is None:
             return self.resumed(pe)
-        caller.x[:] = gate.x
-        unfinished.note(hypervisor, pe, caller)
-        hypervisor.after_sp(pe)
+        x = caller.x
+        x[:] = gate.x
+        if x[0] & MASK32 in unfinished.PAUSED or cpu.forwarded[0] == _RUN:
+            unfinished.note(hypervisor, pe, caller)
+        retried = hypervisor.retried
+        if retried.messages or retried.receivers or retried.orphans:
+            hypervisor.after_sp(pe)
         nxt = sequences.resume(hypervisor, pe, caller)
         return sequences.go_on(hypervisor, pe, nxt) if hypervisor.deferred else nxt
 

@@ -132,7 +132,8 @@ def _adopt(hypervisor: Hypervisor, region: Region, handle: int) -> None:
     """The SPMC relays ``region``, too, under a handle of its own."""
     region.handle = handle
     region.remote = True
-    _forget_donated(hypervisor, handle)
+    if handle in hypervisor.regions.live or hypervisor.retried.orphans:
+        _forget_donated(hypervisor, handle)
 
 
 def _forget_donated(hypervisor: Hypervisor, handle: int) -> None:

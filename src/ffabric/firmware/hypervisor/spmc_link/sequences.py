@@ -83,12 +83,13 @@ def advance(hypervisor: Hypervisor, pe: PE, answer: list[int] | None) -> Next:
         if cpu.sri_due:
             cpu.sri_due = False
             hypervisor.machine.gic.set_pending(hypervisor.sri, pe.index)
+        retried = hypervisor.retried
         if cpu.retrying:
             cpu.retrying = False
-        else:
+        elif retried.messages or retried.receivers or retried.orphans:
             hypervisor.after_sp(pe)
         if nxt is caller:
-            nxt = resume(hypervisor, pe, nxt)
+            nxt = resume(hypervisor, pe, caller)
         if hypervisor.deferred:
             nxt = _begin_deferred(hypervisor, pe, nxt)
     return nxt

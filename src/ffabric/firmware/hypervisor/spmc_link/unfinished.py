@@ -20,12 +20,18 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.machine import PE
 
+PAUSED = (fid.FFA_INTERRUPT, fid.FFA_YIELD)
+"""Answers of an SP that is not done."""
+
 
 def note(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> None:
-    """The call of ``caller`` that was passed on has an answer: is the SP done with it?"""
+    """The call of ``caller`` that was passed on has an answer: is the SP done with it?
+
+    Only an answer that is one of `PAUSED`, or one of FFA_RUN, changes anything.
+    """
     function, word = hypervisor.cpus[pe.index].forwarded
     answer = caller.x[0] & MASK32
-    paused = answer in (fid.FFA_INTERRUPT, fid.FFA_YIELD)
+    paused = answer in PAUSED
     if function == fid.FFA_RUN:
         refused = answer == fid.FFA_ERROR and from_register(caller.x[2]) is not Status.ABORTED
         if refused or word not in hypervisor.unfinished:
@@ -62,16 +68,17 @@ def _rest(hypervisor: Hypervisor, pe: PE, answer: list[int]) -> None:
 
 def is_occupied(hypervisor: Hypervisor, sp: int) -> bool:
     """Whether the only context of an SP has a request of some VM to serve."""
-    return _is_asked(hypervisor, sp) and not hypervisor.is_multiprocessor(sp)
+    return _is_asked(hypervisor, sp) and sp not in hypervisor.multiprocessors
 
 
 def _is_asked(hypervisor: Hypervisor, sp: int) -> bool:
-    if any(unpack_ids(word)[0] == sp for word in hypervisor.unfinished):
-        return True
-    return any(
-        cpu.caller is not None and cpu.sequence is None and _callee(*cpu.forwarded) == sp
-        for cpu in hypervisor.cpus
-    )
+    for word in hypervisor.unfinished:
+        if word >> 16 == sp:
+            return True
+    for cpu in hypervisor.cpus:
+        if cpu.caller is not None and cpu.sequence is None and _callee(*cpu.forwarded) == sp:
+            return True
+    return False
 
 
 def _callee(function: int, x1: int) -> int:

@@ -81,7 +81,7 @@ def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
     wanted = abi.parse_relinquish(box.tx.snapshot(min(box.tx.size, _SNAPSHOT)))
     if wanted.endpoints != [me.id]:
         refuse(ENDPOINTS, got=wanted.endpoints, expected=[me.id])
-    region = pm.regions.get(wanted.handle)
+    region = pm.regions.live[wanted.handle]
     borrower = region.borrower(me.id)
     if borrower is None:
         refuse(NOT_BORROWER, got=me.id, expected=[each.endpoint for each in region.borrowers])
@@ -151,12 +151,12 @@ def reclaim(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 
 def judge_reclaim(pm: Manager, owner: Partition, handle: int, flags: int) -> Region:
     """The region that ``owner`` may take back under ``handle``."""
-    region = pm.regions.get(handle)
+    region = pm.regions.live[handle]
     if region.owner is not owner:
         refuse(NOT_OWNER, got=owner.id, expected=region.sender)
-    holders = region.retrieved
-    if holders:
-        refuse(RETRIEVED, got=holders, expected=[])
+    for each in region.borrowers:
+        if each.held is not None:
+            refuse(RETRIEVED, got=region.retrieved, expected=[])
     if flags & mem.FLAG_CLEAR:
         if region.device:
             refuse(RECLAIM_DEVICE, got=flags, expected=flags & ~mem.FLAG_CLEAR)

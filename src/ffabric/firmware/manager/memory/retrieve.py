@@ -191,7 +191,7 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     if len(data) != total:
         refuse(LENGTH, got=(len(data), total), expected="one fragment")
     wanted = abi.parse_transaction(data, me.version)
-    region = pm.regions.get(wanted.handle)
+    region = pm.regions.live[wanted.handle]
     if not wanted.receivers and me.gateway:
         return hypervisor_retrieve.describe(pm, caller, region)
     box = mailbox.receiver_box(me)

@@ -15,7 +15,7 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE, SECURE_BIT, halves, pack_ids
-from ffabric.firmware.state import events, ownership, reply
+from ffabric.firmware.state import events, ownership
 from ffabric.firmware.state.region import (
     ATTRIBUTE_BITS,
     DONATE,
@@ -468,7 +468,8 @@ def _event(kind: type[events.OwnerEvent], region: Region) -> events.OwnerEvent:
 
 def answer(caller: ExecutionContext, region: Region) -> None:
     """FFA_SUCCESS with the handle."""
-    reply.success(caller.x, *halves(region.handle))
+    handle = region.handle
+    caller.x[0:8] = (fid.FFA_SUCCESS_32, 0, handle & MASK32, handle >> 32, 0, 0, 0, 0)
 
 
 HANDLERS: dict[int, Handler[Manager]] = dict.fromkeys(KINDS, send)

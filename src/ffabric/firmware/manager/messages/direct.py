@@ -17,7 +17,6 @@ from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
-from ffabric.abi.words import pack_ids
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.state import runtime_model
 from ffabric.firmware.state.context import Model, State
@@ -189,11 +188,11 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND_DIRECT_RESP (32- and 64-bit) and FFA_MSG_SEND_DIRECT_RESP2."""
     x = caller.x
     if caller.model is not _DIR_REQ:
-        runtime_model.check(caller, runtime_model.RESPONSE)
+        runtime_model.deny(caller, runtime_model.RESPONSE)
     requester = caller.caller
     assert requester is not None
     ids = x[1]
-    expected = pack_ids(caller.partition.id, caller.sender)
+    expected = caller.partition.id << 16 | caller.sender
     if ids != expected:
         refuse(RESPONDENT, got=ids, expected=expected)
     function = x[0]
@@ -228,9 +227,11 @@ def _check_ids(pm: Manager, mine: Partition, sender: int, receiver: int) -> None
 
 
 def _receiver_context(pe: PE, target: Partition) -> ExecutionContext:
-    callee = target.context_on(pe)
-    if callee is None:
-        refuse(NO_CONTEXT, got=pe.index, expected=f"below {len(target.contexts)}")
+    contexts = target.contexts
+    index = 0 if target.up else pe.index
+    if index >= len(contexts):
+        refuse(NO_CONTEXT, got=index, expected=f"below {len(contexts)}")
+    callee = contexts[index]
     if callee.state is not _WAITING:
         if callee.state is State.ABORTED:
             refuse(ABORTED, got=callee.state.value, expected="WAITING")

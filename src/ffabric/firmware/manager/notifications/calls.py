@@ -13,7 +13,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.notifications import PendingInfo
-from ffabric.abi.words import MASK32, SECURE_BIT, halves
+from ffabric.abi.words import MASK32, SECURE_BIT
 from ffabric.firmware.manager.notifications import reporting, rules
 from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.notifications import (
@@ -34,6 +34,7 @@ FROM_NORMAL_WORLD = abi.GET_FROM_VM | abi.GET_FROM_HYPERVISOR
 SET_FLAGS = abi.SetFlags.defined()
 GET_FLAGS = FROM_SECURE_WORLD | FROM_NORMAL_WORLD
 
+_VCPU_SHIFT = abi.SetFlags.VCPU.lo
 NOTHING = PendingInfo(())
 
 _read_binding = reader(fid.FFA_NOTIFICATION_BIND, "sender", "receiver", "notifications", clean=True)
@@ -121,7 +122,9 @@ def _binding(pm: Manager, caller: ExecutionContext) -> tuple[int, int, int]:
         refuse(rules.BIND_RECEIVER, got=receiver, expected=mine.id)
     if sender == receiver or (mine.gateway and not sender & SECURE_BIT):
         refuse(rules.BIND_SENDER, got=sender, expected="an SP" if mine.gateway else "another one")
-    return sender, receiver, _named(bits)
+    if not bits:
+        refuse(rules.NO_BITS, got=0, expected="at least one bit")
+    return sender, receiver, bits
 
 
 def _receivers_source(pm: Manager, receiver: int, sender: int) -> Source:
@@ -136,20 +139,14 @@ def _state(pm: Manager, endpoint: int) -> NotificationState | None:
     return own.notifications if own is not None else pm.remote_notifications.get(endpoint)
 
 
-def _named(bits: int) -> int:
-    """A bitmap that names a notification."""
-    if not bits:
-        refuse(rules.NO_BITS, got=0, expected="at least one bit")
-    return bits
-
-
 def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_NOTIFICATION_SET."""
     x = caller.x
     sender, receiver, flags, bits = _read_set(x)
     _check_setter(pm, caller.partition, sender, receiver)
     vcpu = _check_set_flags(caller.partition, flags)
-    _named(bits)
+    if not bits:
+        refuse(rules.NO_BITS, got=0, expected="at least one bit")
     if pm.peer.keeps_notifications(receiver):
         return pm.peer.notification(pe, caller)
     if receiver not in pm.partitions and receiver not in pm.remote_notifications:
@@ -180,7 +177,7 @@ def _check_setter(pm: Manager, mine: Partition, sender: int, receiver: int) -> N
 
 def _check_set_flags(mine: Partition, flags: int) -> int:
     """The key that the flags of FFA_NOTIFICATION_SET name: a vCPU or GLOBAL."""
-    per_vcpu, vcpu = flags & abi.PER_VCPU, flags >> abi.SetFlags.VCPU.lo
+    per_vcpu, vcpu = flags & abi.PER_VCPU, flags >> _VCPU_SHIFT
     allowed = SET_FLAGS if mine.secure else SET_FLAGS & ~abi.DELAY_SCHEDULE_RECEIVER
     if flags & ~allowed:
         refuse(rules.SET_FLAGS, got=flags, expected=allowed)
@@ -244,14 +241,18 @@ def finish_get(
     """
     from_vms = 0
     if state is not None:
-        if flags & abi.GET_FROM_SP:
+        if flags & abi.GET_FROM_SP and state.from_sps.pending:
             from_sps |= state.from_sps.take(vcpu)
-        if flags & abi.GET_FROM_VM:
+        if flags & abi.GET_FROM_VM and state.from_vms.pending:
             from_vms = state.from_vms.take(vcpu)
-        if flags & FROM_FRAMEWORK:
+        if flags & FROM_FRAMEWORK and state.framework.pending:
             framework |= state.framework.take(vcpu)
-    bitmaps = (*halves(from_sps), *halves(from_vms), *halves(framework))
-    caller.x[0:8] = (fid.FFA_SUCCESS_32, 0, *bitmaps)
+    caller.x[0:8] = (
+        *(fid.FFA_SUCCESS_32, 0),
+        *(from_sps & MASK32, from_sps >> 32),
+        *(from_vms & MASK32, from_vms >> 32),
+        *(framework & MASK32, framework >> 32),
+    )
 
 
 def info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -272,7 +273,8 @@ def finish_info_get(
     smc64 = (caller.x[0] & MASK32) == fid.FFA_NOTIFICATION_INFO_GET_64
     room = abi.INFO_MAX_IDS_64 if smc64 else abi.INFO_MAX_IDS_32
     lists = [*elsewhere.lists]
-    room -= sum(1 + len(each.vcpus) for each in lists)
+    for each in lists:
+        room -= 1 + len(each.vcpus)
     more = elsewhere.more
     for state, listed in [*reporting.to_report(pm)]:
         size = 1 + len(listed.vcpus)

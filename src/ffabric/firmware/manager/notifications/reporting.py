@@ -45,11 +45,14 @@ def to_report(pm: Manager) -> Iterator[tuple[NotificationState | Interrupted, Pe
             yield state, listed
 
 
-def _reporting(pm: Manager) -> Iterator[NotificationState | Interrupted]:
+def _reporting(pm: Manager) -> list[NotificationState | Interrupted]:
+    """Whoever may have something pending, by endpoint ID."""
+    found: list[NotificationState | Interrupted] = []
     for _, partition in sorted(pm.partitions.items()):
         if partition.notifications is not None:
-            yield partition.notifications
+            found.append(partition.notifications)
         if isinstance(partition, Sp) and partition.waits_with_interrupts:
-            yield Interrupted(partition)
+            found.append(Interrupted(partition))
     for _, state in sorted(pm.remote_notifications.items()):
-        yield state
+        found.append(state)
+    return found

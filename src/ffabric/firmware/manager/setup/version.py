@@ -66,7 +66,7 @@ def _negotiate(pm: Manager, caller: ExecutionContext, asked: int) -> int:
 
 def id_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_ID_GET."""
-    reply.success(caller.x, caller.partition.id)
+    caller.x[0:8] = (fid.FFA_SUCCESS_32, 0, caller.partition.id, 0, 0, 0, 0, 0)
     return caller
 
 
