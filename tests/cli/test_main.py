@@ -97,9 +97,11 @@ def test_a_mistake_of_ours_is_not_hidden(ffabric_command, failing):
 
 def test_without_cyclopts_it_says_how_to_get_it(ffabric_command, monkeypatch):
     monkeypatch.setitem(sys.modules, "cyclopts", None)
+    monkeypatch.delitem(sys.modules, "ffabric.cli.full", raising=False)
     line = "ffabric: cyclopts is not installed: pip install 'ffabric[cli]'\n"
 
-    assert ffabric_command("--version") == (2, "", line)
+    assert ffabric_command("run", "--help") == (2, "", line)
+    assert ffabric_command("--version") == (0, f"{__version__}\n", "")
 
 
 def test_an_error_without_a_text_is_named():

@@ -6,6 +6,7 @@ from cyclopts import App
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
+from ffabric.cli import full
 from ffabric.cli.main import COMMANDS
 from ffabric.lab.bench.catalogue import BENCHMARKS
 from ffabric_docs import markup
@@ -19,7 +20,7 @@ class Commands(SphinxDirective):
         app = App(name="ffabric", help_flags=(), version_flags=())
         found: list[nodes.Node] = []
         for name, (where, _) in COMMANDS.items():
-            app.command(where, name=name)
+            full.add(app, name, full.load(where))
             text = app[name].generate_docs(heading_level=2, usage_name=f"ffabric {name}")
             text = text.replace("**Parameters**", "**Options**")
             found += self.parse_text_to_nodes(text, allow_section_headings=True)

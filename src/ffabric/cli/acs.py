@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from ffabric.cli import json_file
 from ffabric.cli.errors import UsageError
+from ffabric.cli.option import Option
 from ffabric.cli.terminal import Terminal
 from ffabric.lab.acs import report
 from ffabric.lab.acs.build import find_build
@@ -26,9 +25,9 @@ def acs(
     folder: Path,
     *,
     hypervisor: bool | None = None,
-    boot_per_test: Annotated[bool, Parameter(negative=())] = False,
+    boot_per_test: Annotated[bool, Option(positive=True)] = False,
     tests: Path | None = None,
-    only: Annotated[list[str] | None, Parameter(negative=())] = None,
+    only: Annotated[list[str] | None, Option(positive=True)] = None,
     manifests: Path | None = None,
     junit: Path | None = None,
     json: json_file.JsonFile = None,

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from ffabric.cli import json_file
 from ffabric.cli.errors import UsageError
+from ffabric.cli.option import Option
 from ffabric.lab.bench import compare as comparing
 from ffabric.lab.bench import plot as plotting
 from ffabric.lab.bench import report
@@ -22,12 +21,12 @@ from ffabric.system.options.problems import did_you_mean
 
 def bench(
     *,
-    only: Annotated[list[str] | None, Parameter(negative=())] = None,
+    only: Annotated[list[str] | None, Option(positive=True)] = None,
     runs: int = 5,
     seconds: float = 0.2,
     json: json_file.JsonFile = None,
     plot: Path | None = None,
-    explain: Annotated[bool, Parameter(negative=())] = False,
+    explain: Annotated[bool, Option(positive=True)] = False,
     against: Path | None = None,
 ) -> int:
     """Measure calls, messages, memory cycles, boots and explanations, each several times.

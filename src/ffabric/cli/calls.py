@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import IO, Annotated
 
 import msgspec
-from cyclopts import Parameter
 
 from ffabric.cli.errors import UsageError
+from ffabric.cli.option import Option
 from ffabric.lab.calls.lines import Call, Mistake, read_line
 from ffabric.lab.calls.player import Player
 from ffabric.lab.calls.systems import check, default_system, drive
@@ -34,7 +34,7 @@ _UNABLE = 2
 
 
 def calls(
-    file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    file: Annotated[Path, Option(hyphens=True)],
     *,
     system: Path | None = None,
     trace: Path | None = None,

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from ffabric.abi.errors import DecodeError
-from ffabric.machine.choices import ReplayError
-from ffabric.machine.host.process import MissingProgram
-from ffabric.system.booting.extras import MissingExtra
-from ffabric.system.options.problems import ConfigErrors
+import sys
+
+_EXPECTED = (
+    ("ffabric.system.options.problems", "ConfigErrors"),
+    ("ffabric.abi.errors", "DecodeError"),
+    ("ffabric.system.booting.extras", "MissingExtra"),
+    ("ffabric.machine.host.process", "MissingProgram"),
+    ("ffabric.machine.choices", "ReplayError"),
+    ("cyclopts", "CycloptsError"),
+)
+"""Where they are, besides our own and the system's."""
 
 
 class UsageError(Exception):
     """A command was asked for something it cannot do; the message is the line to print."""
 
 
-EXPECTED = (
-    UsageError,
-    ConfigErrors,
-    DecodeError,
-    MissingExtra,
-    MissingProgram,
-    ReplayError,
-    OSError,
-)
-"""The errors that are the user's to mend."""
+def expected() -> tuple[type[Exception], ...]:
+    """The errors that are the user's to mend, of the modules that have been loaded.
+
+    What nobody has loaded, nobody has raised.
+    """
+    found: list[type[Exception]] = [UsageError, OSError]
+    for name, error in _EXPECTED:
+        module = sys.modules.get(name)
+        if module is not None:
+            found.append(getattr(module, error))
+    return tuple(found)
 
 
 def lines_of(error: Exception) -> list[str]:

@@ -7,20 +7,17 @@ import sys
 from collections.abc import Iterable
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version, parse
 from ffabric.abi.words import MASK64
 from ffabric.cli.errors import UsageError
+from ffabric.cli.option import Option
 from ffabric.observe import explain as explaining
 from ffabric.system.files.reading import LOG_LINE, read_lines
 
 _FAILED = 1
 
 
-def explain(
-    *what: Annotated[str, Parameter(allow_leading_hyphen=True)], ffa: str = format_version(LATEST)
-) -> int:
+def explain(*what: Annotated[str, Option(hyphens=True)], ffa: str = format_version(LATEST)) -> int:
     """Say what registers (x0 x1 ...) or a log line mean; without arguments, read lines from stdin.
 
     Understands log lines of Linux, OP-TEE, Hafnium and TF-A, and registers in any line. Exit status

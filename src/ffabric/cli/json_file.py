@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from cyclopts import Parameter
 
 from ffabric.cli.errors import UsageError
+from ffabric.cli.option import Option
 
 STDOUT = "-"
-JsonFile = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
+JsonFile = Annotated[str | None, Option(hyphens=True)]
 
 
 def check(path: str | None) -> None:

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from ffabric.cli.errors import UsageError
+from ffabric.cli.option import Option
 from ffabric.cli.terminal import Progress, Terminal
 from ffabric.lab.linux import initramfs, packages, run
 from ffabric.lab.linux import kernel as kernels
@@ -39,7 +38,7 @@ def linux(
     *sps: str,
     cpus: int = 1,
     memory: int = run.MEMORY >> 20,
-    folder: Annotated[Path | None, Parameter(name="--packages")] = None,
+    folder: Annotated[Path | None, Option(name="--packages")] = None,
     refresh: bool = False,
     shell: bool = False,
     trace: Path | None = None,

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
-from typing import NoReturn
 
 from ffabric import __version__
-from ffabric.cli.errors import EXPECTED, lines_of
-from ffabric.machine.host.interruption import Interrupted, interruptible
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import NoReturn
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("ffabric.cli.demo:demo", "Show four whole systems at work."),
@@ -35,39 +36,85 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name of a command -> its function, and what it does in a line."""
 
+ABOUT = "A whole Arm FF-A system on one ordinary computer."
 UNABLE = 2
 UNREAD = 141
 
 
 def main() -> NoReturn:
     """The entry point of the command line."""
+    words = sys.argv[1:]
     try:
-        from cyclopts import App, CycloptsError  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError:
-        fail(["cyclopts is not installed: pip install 'ffabric[cli]'"])
-    app = App(
-        name="ffabric",
-        help="A whole Arm FF-A system on one ordinary computer.",
-        version=__version__,
-        suppress_keyboard_interrupt=False,
-        exit_on_error=False,
-        print_error=False,
-    )
-    for name, (where, text) in COMMANDS.items():
-        app.command(where, name=name, help=text)
-    try:
-        with interruptible():
-            status = app(sys.argv[1:], result_action="return_value")
-            sys.stdout.flush()
+        if words in ([], ["--help"], ["-h"]):
+            print(_help())
+            status: object = 0
+        elif words == ["--version"]:
+            print(__version__)
+            status = 0
+        else:
+            status = _execute(words)
+        sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UNREAD)
-    except (*EXPECTED, CycloptsError) as error:
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _help() -> str:
+    """What there is, a line for each command."""
+    rows = [*((name, COMMANDS[name][1]) for name in sorted(COMMANDS)), *_FLAGS]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"  {name:{width}}  {text}" for name, text in rows]
+    return "\n".join(("Usage: ffabric COMMAND", "", ABOUT, "", *lines))
+
+
+_FLAGS = (
+    ("--help (-h)", "Display this message and exit; after a command, what it takes."),
+    ("--version", "Display application version."),
+)
+
+
+def _execute(words: Sequence[str]) -> object:
+    """Execute a command: its exit status."""
+    from ffabric.cli.errors import expected, lines_of  # noqa: PLC0415 - help needs none of it
+    from ffabric.machine.host.interruption import Interrupted, interruptible  # noqa: PLC0415
+
+    try:
+        with interruptible():
+            return _call(words)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if not isinstance(error, expected()):
+            raise
         fail(lines_of(error))
     except KeyboardInterrupt as error:
         interruption = Interrupted.of(error)
         fail([str(interruption)], interruption.status)
-    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _call(words: Sequence[str]) -> object:
+    """Call the function of a command with what its parameters are given."""
+    import importlib  # noqa: PLC0415 - help needs none of it
+
+    from ffabric.cli.plain import bind  # noqa: PLC0415
+
+    where, _ = COMMANDS.get(words[0], ("", ""))
+    if where:
+        module, _, name = where.partition(":")
+        function = getattr(importlib.import_module(module), name)
+        bound = bind(function, words[1:])
+        if bound is not None:
+            status: object = function(*bound.args, **bound.kwargs)
+            return status
+    try:
+        from ffabric.cli.full import application  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        if error.name != "cyclopts":
+            raise
+        fail(["cyclopts is not installed: pip install 'ffabric[cli]'"])
+    app = application(COMMANDS, words[0], version=__version__, text=ABOUT)
+    return app(words, result_action="return_value")
 
 
 def fail(lines: Iterable[str], status: int = UNABLE) -> NoReturn:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from cyclopts import Parameter
 from msgspec.structs import replace
 
 from ffabric.cli.errors import UsageError
+from ffabric.cli.option import Option
 from ffabric.cli.terminal import Terminal
 from ffabric.firmware.state.events import Console
 from ffabric.lab.running import End, Outcome, run_to_end, totals
@@ -40,7 +40,7 @@ def run(
     seed: int | None = None,
     replay: Path | None = None,
     json: bool = False,
-    verbose: Annotated[bool, Parameter(alias="-v")] = False,
+    verbose: Annotated[bool, Option(alias="-v")] = False,
     max_events: int | None = None,
     watchdog: float = DEFAULT_SECONDS,
     timeout: float = 0,

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
 from ffabric.cli.errors import UsageError
+from ffabric.cli.option import Option
 from ffabric.cli.terminal import Terminal
 from ffabric.machine.events import Record
 from ffabric.observe.lines import NoTrace, parse_lines, read_lines
@@ -25,7 +24,7 @@ Lines = Iterator[Record]
 
 
 def trace(
-    file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    file: Annotated[Path, Option(hyphens=True)],
     *,
     form: Literal["text", "sequence", "summary"] = "text",
     hops: bool = False,

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
 from ffabric.cli.errors import UsageError
+from ffabric.cli.option import Option
 from ffabric.cli.terminal import Progress, Terminal
 from ffabric.firmware.hypervisor.optee.rules import ADDRESS
 from ffabric.lab.linux import kernel as kernels
@@ -37,7 +36,7 @@ def xtest(
     *cases: str,
     vms: int = MAX_VMS,
     kill: bool = True,
-    folder: Annotated[Path | None, Parameter(name="--packages")] = None,
+    folder: Annotated[Path | None, Option(name="--packages")] = None,
     refresh: bool = False,
     trace: Path | None = None,
     timeout: float = 300,

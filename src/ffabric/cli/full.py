@@ -1,0 +1,60 @@
+"""The full parser of the command line: every form there is, help, and what is wrong with a line."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from ffabric.cli.option import PLAIN, Option, declared
+
+
+def load(where: str) -> Callable[..., Any]:
+    """The function at "module:name"."""
+    module, _, name = where.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def add(app: App, name: str, function: Callable[..., Any], text: str | None = None) -> None:
+    """Let ``app`` have a command, whose parameters are as `ffabric.cli.option` says."""
+    for parameter, (type_, option) in declared(function).items():
+        if option is not PLAIN:
+            function.__annotations__[parameter] = Annotated[type_, option, _parameter(option)]
+    app.command(function, name=name, help=text)
+
+
+def _parameter(option: Option) -> Parameter:
+    """An `Option` in the words of cyclopts."""
+    said: dict[str, Any] = {}
+    if option.name:
+        said["name"] = option.name
+    if option.alias:
+        said["alias"] = option.alias
+    if option.hyphens:
+        said["allow_leading_hyphen"] = True
+    if option.positive:
+        said["negative"] = ()
+    return Parameter(**said)
+
+
+def application(
+    commands: Mapping[str, tuple[str, str]], wanted: str, *, version: str, text: str
+) -> App:
+    """The parser of all ``commands`` (name -> function and text), of which one is ``wanted``."""
+    app = App(
+        name="ffabric",
+        help=text,
+        version=version,
+        suppress_keyboard_interrupt=False,
+        exit_on_error=False,
+        print_error=False,
+    )
+    for name, (where, what) in commands.items():
+        if name == wanted:
+            add(app, name, load(where), what)
+        else:
+            app.command(where, name=name, help=what)
+    return app

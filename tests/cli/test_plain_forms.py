@@ -1,0 +1,106 @@
+"""What the plain parser understands means the same to the full one; the rest it leaves to it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ffabric import __version__
+from ffabric.cli.full import application, load
+from ffabric.cli.main import ABOUT, COMMANDS
+from ffabric.cli.plain import bind
+
+PLAIN = [
+    ["explain", "0x84000060"],
+    ["explain", "0x84000060", "0x0", "0xfffffffe"],
+    ["explain"],
+    ["explain", "--ffa", "1.1", "0x84000060"],
+    ["explain", "0x84000060", "--ffa=1.0"],
+    ["run", "system.toml"],
+    ["run", "system.toml", "--trace", "out.jsonl", "--seed", "7"],
+    ["run", "-v", "--json", "system.toml", "--timeout", "2.5", "--max-events=100"],
+    ["trace", "out.jsonl"],
+    ["calls", "calls.jsonl"],
+    ["manifest", "a.dts", "b.dts"],
+    ["bench", "--runs", "3", "--seconds", "1"],
+    ["bench", "--explain", "--json", "out.json"],
+    ["fuzz", "--seed", "3"],
+    ["demo"],
+]
+UNCLEAR = [
+    ["run"],
+    ["run", "--help"],
+    ["run", "-h"],
+    ["run", "system.toml", "other.toml"],
+    ["run", "system.toml", "--seed"],
+    ["run", "system.toml", "--seed", "many"],
+    ["run", "system.toml", "--seed", "-1"],
+    ["run", "system.toml", "--seed", "1", "--seed", "2"],
+    ["run", "system.toml", "--timeout", "soon"],
+    ["run", "system.toml", "--timeout", "1e3"],
+    ["run", "system.toml", "--nope"],
+    ["run", "system.toml", "--no-json"],
+    ["run", "system.toml", "--json=true"],
+    ["run", "--system", "system.toml"],
+    ["run", ""],
+    ["explain", "-1"],
+    ["explain", "--", "0x1"],
+    ["bench", "--only", "direct"],
+    ["bench", "--json", "-"],
+    ["calls", "-"],
+]
+
+
+def in_full(words):
+    """The arguments that the full parser finds."""
+    app = application(COMMANDS, words[0], version=__version__, text=ABOUT)
+    _, bound, *_ = app.parse_args(words, print_error=False, exit_on_error=False)
+    return list(bound.args), dict(bound.kwargs)
+
+
+@pytest.mark.parametrize("words", PLAIN, ids=" ".join)
+def test_a_plain_form_means_what_it_means_to_the_full_parser(words):
+    found = bind(load(COMMANDS[words[0]][0]), words[1:])
+
+    assert found is not None
+    assert (found.args, found.kwargs) == in_full(words)
+
+
+@pytest.mark.parametrize("words", UNCLEAR, ids=" ".join)
+def test_any_other_form_is_left_to_the_full_parser(words):
+    assert bind(load(COMMANDS[words[0]][0]), words[1:]) is None
+
+
+def modules_of(code):
+    """What a Python process has loaded after it has executed ``code``."""
+    said = f"{code}\nimport sys; print('loaded', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("loaded ")[2].split())
+
+
+def command(*words):
+    return (
+        f"import sys; sys.argv = {['ffabric', *words]!r}\n"
+        "from ffabric.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as error: assert not error.code"
+    )
+
+
+NOTHING = modules_of("pass")
+HEAVY = {"cyclopts", "rich", "unicorn", "capstone", "attrs", "pytest", "asyncio", "multiprocessing"}
+
+
+def test_help_loads_next_to_nothing():
+    loaded = modules_of(command("--help")) - NOTHING
+
+    assert not loaded & HEAVY
+    assert len(loaded) <= 5
+
+
+def test_explain_loads_no_parser_and_no_firmware():
+    loaded = modules_of(command("explain", "0x84000060")) - NOTHING
+
+    assert not loaded & HEAVY
+    assert not {name for name in loaded if name.startswith("ffabric.firmware.manager")}
+    assert len(loaded) <= 150
