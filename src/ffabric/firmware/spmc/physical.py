@@ -95,6 +95,8 @@ def _pieces(spmc: Spmc, ranges: list[tuple[int, int]]) -> list[Piece]:
     """The memory of the address ranges that the hypervisor gave for a buffer."""
     stage2 = spmc.normal_world.stage2
     assert stage2 is not None
+    if not 0 < sum(pages for _, pages in ranges) <= mailbox.MAX_PAGES:  # or it is a long walk
+        refuse(RANGE, got=ranges, expected=f"1 to {mailbox.MAX_PAGES} pages")
     pieces = []
     for address, pages in ranges:
         if address % PAGE or not pages:
@@ -104,8 +106,6 @@ def _pieces(spmc: Spmc, ranges: list[tuple[int, int]]) -> list[Piece]:
             if bank is None or not attrs & VALID or attrs & ownership.MASK:
                 refuse(RANGE, got=(at, ownership.name(attrs)), expected="owned by the normal world")
             pieces.append(Piece(bank, pa - bank.base, count * PAGE))
-    if not 0 < sum(each.size for each in pieces) <= mailbox.MAX_PAGES * PAGE:
-        refuse(RANGE, got=ranges, expected=f"1 to {mailbox.MAX_PAGES} pages")
     return pieces
 
 

@@ -9,6 +9,7 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.errors import FfaError, status_of
+from ffabric.machine.stage2 import Stage2
 from ffabric.system.description.python import sp, vm
 
 MAP, UNMAP = fid.FFA_RXTX_MAP_64, fid.FFA_RXTX_UNMAP
@@ -236,6 +237,21 @@ def test_the_buffers_of_a_vm_are_non_secure_memory(ffabric, manager):
     with ffabric.refuses("rxtx.map.overlap"):
         describe(a, [(a.at, 2)], [(a.at + PAGE, 2)])
     describe(a, good, [(a.at + PAGE, 1)])
+
+
+def test_what_is_too_long_for_a_buffer_costs_no_walk(ffabric, manager, monkeypatch):
+    """Or two hundred ranges of everything would hold everybody up."""
+
+    def walks(stage2, ipa, pages):
+        pytest.fail(f"{pages} pages are looked at")
+
+    a = manager.a
+    with monkeypatch.context() as patch, ffabric.refuses("rxtx.map.vm_memory"):
+        patch.setattr(Stage2, "runs", walks)
+        describe(a, [(a.at, 1)], [(0, 1 << 24)] * 200)
+    with ffabric.refuses("rxtx.map.vm_memory"):
+        describe(a, [(a.at, 1)], [(a.at + n * PAGE, 1) for n in range(17)])
+    describe(a, [(a.at, 1)], [(a.at + (1 + n) * PAGE, 1) for n in range(16)])
 
 
 def test_the_buffers_of_a_vm_are_the_normal_worlds_alone(ffabric, manager):
