@@ -114,10 +114,11 @@ def test_another_vms_request_is_not_resumed(ffabric, wide):
 
 def test_only_a_vcpu_that_is_off_is_turned_on(wide):
     first, mpidrs = wide.w[0], [pe.mpidr for pe in wide.machine.pes]
+    entry = 0x4000_0000
     assert first.call(psci.CPU_ON_64, mpidrs[0], 0, 0)[0] == Return.ALREADY_ON.register64
-    assert first.call(psci.CPU_ON_64, 0x77, 0, 0)[0] == Return.INVALID_PARAMETERS.register64
-    assert first.call(psci.CPU_ON_64, mpidrs[1], 0, 0)[0] == Return.SUCCESS
-    assert first.call(psci.CPU_ON_64, mpidrs[1], 0, 0)[0] == Return.ALREADY_ON.register64
+    assert first.call(psci.CPU_ON_64, 0x77, entry, 0)[0] == Return.INVALID_PARAMETERS.register64
+    assert first.call(psci.CPU_ON_64, mpidrs[1], entry, 0)[0] == Return.SUCCESS
+    assert first.call(psci.CPU_ON_64, mpidrs[1], entry, 0)[0] == Return.ALREADY_ON.register64
 
 
 # Death
