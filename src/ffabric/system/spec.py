@@ -92,6 +92,16 @@ class MemoryMap(msgspec.Struct, frozen=True):
         return not self.attributes & RegionAttributes.NON_SECURE
 
 
+class Hobs(msgspec.Struct, frozen=True):
+    """The hand-off blocks of a package: where, counted from the load address, and which.
+
+    Without an offset they are in the boot information blob, without data they are generated.
+    """
+
+    offset: int | None = None
+    data: bytes = b""
+
+
 class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A partition with its id and its place.
 
@@ -114,6 +124,7 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     memory: tuple[MemoryMap, ...]
     dtb: bytes = b""
     manifest_offset: int | None = None
+    hobs: Hobs = Hobs()
     kernel: KernelBoot | None = None
     notification_interrupt: int | None = None
 
@@ -263,6 +274,7 @@ class PartitionDraft(msgspec.Struct, kw_only=True):
     size: int | None = None
     tree: Node | None = None
     manifest_offset: int | None = None
+    hobs: Hobs = Hobs()
     kernel: KernelBoot | None = None
     notification_interrupt: int | None = None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from ffabric.abi.ffa.version import VERSIONS, format_version
 from ffabric.machine.cpu_features import DEFAULT_FEATURES, MODELS, complaints
 from ffabric.machine.limits import IPA_END, PA_END
+from ffabric.system.booting.hand_off import boot_information
 from ffabric.system.description.identity import check_names, check_partition, find_ids, find_mpidrs
 from ffabric.system.layout.address_spaces import (
     Placed,
@@ -90,6 +91,8 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         check_address_space(each, draft.gic, len(mpidrs), problems, translated=translated)
     check_device_regions(placed, registers, places.space, problems)
     check_device_memory(placed, draft.device_memory, problems)
+    for spec, where in placed:
+        _check_boot_information(spec, where, problems)
     if not problems.errors:
         normal_world = [*normal_world_maps(places.space.banks)]
         check_tables(spmc, [normal_world, *(maps for _, maps in _maps(placed, SP))], problems)
@@ -118,6 +121,15 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         strict=draft.strict,
         warnings=tuple(problems.found),
     )
+
+
+def _check_boot_information(spec: PartitionSpec, where: str, problems: Problems) -> None:
+    """What the partition is told when it starts has room."""
+    if spec.manifest_offset is not None and not problems.errors:
+        try:
+            boot_information(spec)
+        except ValueError as error:
+            problems.add(where, "boot-info", str(error))
 
 
 def _in_boot_order(specs: Iterable[PartitionSpec], kind: str) -> tuple[PartitionSpec, ...]:
