@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ffabric.lab.bench import optee, qemu, rigs, virtio
+from ffabric.lab.bench import crowd, optee, qemu, rigs, virtio
 from ffabric.lab.bench.benchmark import (
     KIB,
     MIB,
@@ -178,6 +178,7 @@ BENCHMARKS = (
     ),
     *virtio.BENCHMARKS,
     *qemu.BENCHMARKS,
+    *crowd.BENCHMARKS,
 )
 
 PAGES = (1, 4, 16, 64, 256, 1024, 4096)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from puppets import CODE, COMMANDS, Result, map_buffers, send
 
+from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.version import V1_2
@@ -17,12 +18,13 @@ from ffabric.firmware.state.events import Preempt
 from ffabric.guests import images
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import describe, sp
-from ffabric.system.manifest.manifest import DeviceRegion, ExceptionLevel
+from ffabric.system.manifest.manifest import DeviceRegion, ExceptionLevel, Interrupt
 from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import DeviceSpec, MemoryBank
 
 IMAGE = Path(__file__).parents[3] / "images" / "servant.bin"
 SIZE = 0x40_0000
+UART = DeviceSpec(type="pl011", name="uart1", base=0x0904_0000, size=0x1000, secure=True)
 NOWHERE = 0x10_0000
 """Where no SP has memory."""
 
@@ -130,10 +132,9 @@ def test_it_may_silence_nothing(boot):
 
 
 def test_its_console_is_the_uart_that_the_system_describes(boot):
-    uart = DeviceSpec(type="pl011", name="uart1", base=0x0904_0000, size=0x1000, secure=True)
     region = DeviceRegion(name="uart", base_address=0x0904_0000, pages=1, attributes=3)
 
-    system = boot(servant(device_regions=(region,)), devices=[uart])
+    system = boot(servant(device_regions=(region,)), devices=[UART])
     lines = []
     system.system.listeners.append(lambda name, line: lines.append((name, line)))
     asker = Asker(system)
@@ -205,11 +206,11 @@ class Cpu:
     def do(self, what, *arguments):
         return self.asker.do("servant", what, *arguments)
 
-    def call(self, *x):
+    def call(self, *x, how="call"):
         words = (*x, *[0] * 18)[:18]
         at = self.buffers + 0x4000
         self.write(at, b"".join(word.to_bytes(8, "little") for word in words))
-        self.do("call", at)
+        self.do(how, at)
         data = self.endpoint.memory.read(at, 18 * 8)
         return [int.from_bytes(data[n : n + 8], "little") for n in range(0, len(data), 8)]
 
@@ -263,3 +264,40 @@ def test_memory_that_a_vm_shares_is_there_while_it_is_retrieved(lender):
     lender.write(lender.buffers, abi.build_relinquish(done))
     assert lender.call(fid.FFA_MEM_RELINQUISH)[0] == fid.FFA_SUCCESS_32
     assert lender.do("load", address).aborted
+
+
+INTID = 45
+
+
+def with_interrupt(**options):
+    line = Interrupt(id=INTID, attributes=0x100)
+    region = DeviceRegion(
+        name="uart", base_address=0x0904_0000, pages=1, attributes=3, interrupts=(line,)
+    )
+    return servant(device_regions=(region,), **options)
+
+
+def interrupts_of(result):
+    return result.exceptions  # x7 of a servant's response
+
+
+@pytest.mark.parametrize("while_it_executes", [False, True])
+def test_its_interrupts_come_to_it_as_virtual_ones(boot, while_it_executes):
+    system = boot(with_interrupt(), devices=[UART])
+    cpu = Cpu(system)
+    machine = system.system.machine
+    cpu.call(hafnium.HF_INTERRUPT_ENABLE, INTID, 1, 0, how="hypercall")
+    before = interrupts_of(cpu.do("nothing"))
+    if while_it_executes:
+        stop = free(system)
+
+        def interrupt():
+            machine.gic.set_pending(INTID)
+            machine.clock.at(machine.clock.now + 20_000_000, lambda: cpu.write(stop, b"\1"))
+
+        machine.clock.at(machine.clock.now + 20_000_000, interrupt)
+        assert interrupts_of(cpu.do("count", 0, stop + 0x1000, stop)) == before + 1
+    else:
+        machine.gic.set_pending(INTID)
+        system.run()
+        assert interrupts_of(cpu.do("nothing")) == before + 1
