@@ -37,6 +37,16 @@ def test_a_request_leads_to_its_receiver_and_the_response_back():
     assert [each.end for each in found] == [None, 4, None, None, None]
 
 
+def test_a_receiver_that_waited_before_the_recording_began_has_the_request_too():
+    found = timeline(Call(0, "vm", 0, REQUEST), Resume(0, "sp", 0)).moments
+    assert found[1].to == 2
+
+
+def test_who_runs_meanwhile_has_not_received_it():
+    found = timeline(Call(0, "vm", 0, REQUEST), Resume(0, "vm", 1), Resume(1, "sp", 0)).moments
+    assert [each.to for each in found] == [None] * 4
+
+
 def test_messages_of_two_pes_are_not_confused():
     found = timeline(
         Call(0, "vm", 0, REQUEST),

@@ -9,7 +9,6 @@ error, never a traceback.
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 
@@ -26,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calls": ("ffabric.cli.calls:calls", "Execute raw calls, one JSON object a line."),
     "trace": ("ffabric.cli.trace:trace", "Read a trace that a run has written."),
     "report": ("ffabric.cli.report:report", "Make a page of a trace, to look at."),
+    "export": ("ffabric.cli.export:export", "Write a trace for Perfetto or Wireshark."),
     "explain": ("ffabric.cli.explain:explain", "Say what registers or log lines mean."),
     "manifest": ("ffabric.cli.manifest:manifest", "Validate manifests, layouts, systems."),
     "acs": ("ffabric.cli.acs:acs", "Run a build of Arm's FF-A compliance suite."),
@@ -39,7 +39,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 ABOUT = "A whole Arm FF-A system on one ordinary computer."
 UNABLE = 2
-INTERRUPTED = 130
 UNREAD = 141
 
 
@@ -47,7 +46,6 @@ def main() -> NoReturn:
     """The entry point of the command line."""
     words = sys.argv[1:]
     try:
-        _prepare_output()
         if words in ([], ["--help"], ["-h"]):
             print(_help())
             status: object = 0
@@ -60,19 +58,7 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UNREAD)
-    except KeyboardInterrupt:  # while something was imported: a command tells it itself
-        fail(["interrupted"], INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _prepare_output() -> None:
-    """Let output that is closed go nowhere, and print what its encoding lacks as escapes."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-        stream = getattr(sys, name)
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _help() -> str:

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.words import MASK32, SECURE_BIT
+from ffabric.abi.words import MASK16, MASK32, SECURE_BIT
 from ffabric.firmware.state.events import Enter, Notification, VmCreated
 from ffabric.machine.events import Call, ContextEvent, Crash, Event, Record, Resume, Return, Start
 from ffabric.observe.lines import Header
@@ -166,7 +166,12 @@ class Timeline:
             self.moments[sender].to = number
 
     def _goes_on(self, number: int, moment: Moment, line: Resume) -> None:
+        """A receiver whose waiting the recording has not heard of goes on without an answer."""
         self._arrive(number, moment, line.pe)
+        me = self._endpoints.get(line.endpoint)
+        for pe, function, ids in [*self._sent]:
+            if pe == line.pe and ids & MASK16 == me:
+                self.moments[self._sent.pop((pe, function, ids))].to = number
 
     def _arrive(self, number: int, moment: Moment, pe: int) -> None:
         """What runs first on a PE after FFA_RUN is what it runs."""

@@ -2,7 +2,6 @@
 
 import struct
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -77,7 +76,7 @@ def test_the_boot_information_is_in_the_register_of_the_manifest(ffabric, regist
 
 
 def test_the_interrupts_of_the_framework_are_enabled_from_the_start(ffabric):
-    exits: dict[str, Any] = {"ns_interrupts_action": NsInterruptsAction.MANAGED_EXIT}
+    exits = {"ns_interrupts_action": NsInterruptsAction.MANAGED_EXIT}
     sps = [
         sp("both", image=waits(SMC), notification_support=True, **exits),
         sp("irq", image=waits(SMC), managed_exit_virq=True, notification_support=False, **exits),

@@ -2,7 +2,6 @@
 
 import io
 import shutil
-from typing import Any
 
 import pytest
 from selenium import webdriver
@@ -31,7 +30,7 @@ def browser():
     missing = [name for name, path in programs.items() if path is None]
     assert not missing, f"no {' and '.join(missing)}: apt-get install chromium chromium-driver"
     options = webdriver.ChromeOptions()
-    options.binary_location = programs["chromium"]  # type: ignore[assignment]
+    options.binary_location = programs["chromium"]
     for each in OPTIONS:
         options.add_argument(each)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -148,7 +147,7 @@ def test_markup_in_names_and_consoles_is_text(show):
 
 def test_a_hundred_thousand_events_fit_and_move(show, tmp_path):
     words, answer = (0x84000069, *[0] * 17), (0x84000061, 0, 1, *[0] * 15)
-    lines: list[Any] = [Header(2, "long", 1, True, {"vm": 1}, {})]
+    lines = [Header(2, "long", 1, True, {"vm": 1}, {})]
     for number in range(50_000):
         lines += Call(0, "vm", number % 8, words, t=number), Return(0, "vm", 0, answer, t=number)
     browser = show(lines)

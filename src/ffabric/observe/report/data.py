@@ -6,7 +6,6 @@ deaths, scenes, consoles) and an even sample of the calls with their answers; it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -16,11 +15,11 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state import events as firmware
 from ffabric.machine import events as machine
-from ffabric.machine.events import Event, Record
-from ffabric.observe.lines import Choices, Header, Scene, Unknown
+from ffabric.machine.events import Record
+from ffabric.observe.captions import captions, name_of_kind
+from ffabric.observe.lines import Choices, Header, Scene
 from ffabric.observe.ownership import Ownership
 from ffabric.observe.summary import Summary
-from ffabric.observe.text import Reader, said
 from ffabric.observe.timeline import Moment, Timeline
 
 LIMIT: Final = 200_000
@@ -56,7 +55,6 @@ _WAITS = frozenset(
     }
 )
 _FREQUENT = frozenset({"calls", "schedule", "hops"})
-_STAMP = re.compile(r"^(PE\d+)? *[\d.]+ ")
 
 
 class Events(msgspec.Struct):
@@ -92,7 +90,7 @@ def page_data(lines: Iterable[Record], *, limit: int = LIMIT) -> Page:
     """The data of a page that shows ``lines``."""
     timeline = Timeline().add(lines)
     moments = timeline.moments
-    texts = _texts(timeline)
+    texts = captions(timeline)
     shown = _shown(moments, limit)
     numbers = {number: at for at, number in enumerate(shown)}
     order = {lane: at for at, lane in enumerate(timeline.floors())}
@@ -108,7 +106,7 @@ def page_data(lines: Iterable[Record], *, limit: int = LIMIT) -> Page:
         events.end.append(_number(numbers, moment.end))
         events.to.append(_number(numbers, moment.to))
         events.waits.append(int(isinstance(line, machine.Call) and line.x[0] & MASK32 in _WAITS))
-        events.kind.append(_kind(line))
+        events.kind.append(name_of_kind(line))
         events.text.append(texts[number])
     return Page(
         runs=_runs(moments, numbers),
@@ -151,39 +149,6 @@ def _shown(moments: list[Moment], limit: int) -> list[int]:
         end = moments[number].end
         kept |= {number} if end is None else {number, end}
     return sorted(kept)[:limit]
-
-
-def _texts(timeline: Timeline) -> list[str]:
-    """What `ffabric trace` says of each moment, without the time and the lane."""
-    reader = Reader(hops=True, schedule=True)
-    found = []
-    for moment in timeline.moments:
-        line = moment.line
-        if isinstance(line, firmware.World):
-            found.append(f"to the {line.to} world")
-        elif isinstance(line, Header):
-            [*reader.line(line)]
-            found.append(f"the system {line.system}, seed {line.seed}")
-        elif isinstance(line, Scene):
-            found.append(line.title)
-        else:
-            texts = [_plain(text) for _, text in reader.line(line)]
-            found.append("\n".join(texts) or _bare(line))
-    return found
-
-
-def _plain(text: str) -> str:
-    """A line without time and context, which have places of their own."""
-    bare = _STAMP.sub("", text)
-    return bare[14:].rstrip() if bare != text else text.strip()
-
-
-def _bare(line: Record) -> str:
-    return f"* {said(line)}" if isinstance(line, Event) else _kind(line)
-
-
-def _kind(line: Record) -> str:
-    return line.name if isinstance(line, Unknown) else line.kind
 
 
 def _runs(moments: list[Moment], numbers: dict[int, int]) -> list[dict[str, Any]]:

@@ -73,8 +73,6 @@ _SYSTEM_TYPES = _types(
         "pes",
         "seed",
         "instruction_time",
-        "cpu",
-        "cpu_features",
         "strict",
         "ffa_version",
         "memory",

@@ -243,7 +243,6 @@ class Places:
             ),
             dtb=blob,
             manifest_offset=self._manifest_offset(partition, manifest, len(blob)),
-            hobs=partition.hobs,
             kernel=partition.kernel,
             notification_interrupt=partition.notification_interrupt,
         )

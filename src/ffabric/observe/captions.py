@@ -1,0 +1,47 @@
+"""What a person is told of each moment, without its time and lane: for pictures and captures."""
+
+from __future__ import annotations
+
+import re
+
+from ffabric.firmware.state import events as firmware
+from ffabric.machine.events import Event, Record
+from ffabric.observe.lines import Header, Scene, Unknown
+from ffabric.observe.text import Reader, said
+from ffabric.observe.timeline import Timeline
+
+_STAMP = re.compile(r"^(PE\d+)? *[\d.]+ ")
+
+
+def captions(timeline: Timeline) -> list[str]:
+    """What `ffabric trace` says of each moment; its kind and fields, where it says nothing."""
+    reader = Reader(hops=True, schedule=True)
+    found = []
+    for moment in timeline.moments:
+        line = moment.line
+        if isinstance(line, firmware.World):
+            found.append(f"to the {line.to} world")
+        elif isinstance(line, Header):
+            [*reader.line(line)]
+            found.append(f"the system {line.system}, seed {line.seed}")
+        elif isinstance(line, Scene):
+            found.append(line.title)
+        else:
+            texts = [_plain(text) for _, text in reader.line(line)]
+            found.append("\n".join(texts) or _bare(line))
+    return found
+
+
+def _plain(text: str) -> str:
+    """A line without time and context, which have places of their own."""
+    bare = _STAMP.sub("", text)
+    return bare[14:].rstrip() if bare != text else text.strip()
+
+
+def _bare(line: Record) -> str:
+    return f"* {said(line)}" if isinstance(line, Event) else name_of_kind(line)
+
+
+def name_of_kind(line: Record) -> str:
+    """The name of the kind of a line, also of one that is not declared here."""
+    return line.name if isinstance(line, Unknown) else line.kind
