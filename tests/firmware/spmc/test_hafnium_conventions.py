@@ -76,10 +76,16 @@ def test_the_boot_information_is_in_the_register_of_the_manifest(ffabric, regist
 
 
 def test_the_interrupts_of_the_framework_are_enabled_from_the_start(ffabric):
-    exits = {"ns_interrupts_action": NsInterruptsAction.MANAGED_EXIT}
+    managed = NsInterruptsAction.MANAGED_EXIT
     sps = [
-        sp("both", image=waits(SMC), notification_support=True, **exits),
-        sp("irq", image=waits(SMC), managed_exit_virq=True, notification_support=False, **exits),
+        sp("both", image=waits(SMC), notification_support=True, ns_interrupts_action=managed),
+        sp(
+            "irq",
+            image=waits(SMC),
+            managed_exit_virq=True,
+            notification_support=False,
+            ns_interrupts_action=managed,
+        ),
         sp("user", image=waits(SVC), exception_level=ExceptionLevel.S_EL0),
         sp("none", image=waits(SMC), notification_support=False),
         sp("driven"),  # what is no image enables its interrupts itself

@@ -11,7 +11,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from ffabric.firmware.state.events import Console
 from ffabric.guests.errors import FfaError
-from ffabric.machine.events import Call, Return
+from ffabric.machine.events import Call, Record, Return
 from ffabric.observe.lines import Header, read
 from ffabric.observe.report.page import page
 from ffabric.observe.trace import Trace
@@ -26,8 +26,8 @@ OPTIONS = (
 
 @pytest.fixture(scope="module")
 def browser():
-    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    missing = [name for name, path in programs.items() if path is None]
+    programs = {name: shutil.which(name) or "" for name in ("chromium", "chromedriver")}
+    missing = [name for name, path in programs.items() if not path]
     assert not missing, f"no {' and '.join(missing)}: apt-get install chromium chromium-driver"
     options = webdriver.ChromeOptions()
     options.binary_location = programs["chromium"]
@@ -147,7 +147,7 @@ def test_markup_in_names_and_consoles_is_text(show):
 
 def test_a_hundred_thousand_events_fit_and_move(show, tmp_path):
     words, answer = (0x84000069, *[0] * 17), (0x84000061, 0, 1, *[0] * 15)
-    lines = [Header(2, "long", 1, True, {"vm": 1}, {})]
+    lines: list[Record] = [Header(2, "long", 1, True, {"vm": 1}, {})]
     for number in range(50_000):
         lines += Call(0, "vm", number % 8, words, t=number), Return(0, "vm", 0, answer, t=number)
     browser = show(lines)

@@ -131,9 +131,9 @@ class Puppets:
         for each in self.puppeteers:
             each.stop = self.system.machine.stop
         self.memory = self.system.machine.memory
-        at = iter(self.puppeteers)
+        puppeteers = iter(self.puppeteers)
         self.cpus = [
-            [Cpu(self, self.system.endpoints[f"vm{n}"], next(at), i) for i in range(count)]
+            [Cpu(self, self.system.endpoints[f"vm{n}"], next(puppeteers), i) for i in range(count)]
             for n, count in enumerate(cpus)
         ]
 
