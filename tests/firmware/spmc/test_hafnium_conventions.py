@@ -144,5 +144,8 @@ def test_the_console_is_for_older_versions_too(ffabric, version, function, room,
     words = struct.unpack("<6I" if room == 24 else "<6Q", text)
     assert caller.ffa.call(function, room, *words)[0] == fid.FFA_SUCCESS_32
     assert lines == [(world[0], text[:-1].decode())]
+    noise = [word | 0xA5A5 << 32 for word in words] if room == 24 else words
+    assert caller.ffa.call(function, room | 0xA5A5 << 32, *noise)[0] == fid.FFA_SUCCESS_32
+    assert lines == [(world[0], text[:-1].decode())] * 2
     assert caller.ffa.call(function, room + 1, *words)[0] == fid.FFA_ERROR
     assert caller.ffa.call(fid.FFA_FEATURES, function)[0] == fid.FFA_ERROR

@@ -21,6 +21,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.manager import reserved
 from ffabric.firmware.state import events, reply
+from ffabric.firmware.state.call_table import layout_version
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
 from ffabric.firmware.state.region import Regions
@@ -140,7 +141,8 @@ class Manager:
             partition.negotiated = True
         try:
             if stray is not None and stray(x):
-                self.clean(pe, caller, partition.version, virtual=partition.calls.virtual)
+                version = layout_version(function, partition.version)
+                self.clean(pe, caller, version, virtual=partition.calls.virtual)
             return handler(self, pe, caller)
         except REFUSALS as error:
             self.refuse(pe, caller, as_refused(error))

@@ -70,9 +70,7 @@ class CallTable(Generic[AnyHandler]):
             known = None if function == FFA_VERSION else FUNCTIONS.get(function)
             finder = self._finder(entries, function, version)
             entry: Entry[Any] = (handler, known is not None, finder)
-            if known is not None and known.since > version and function in for_older:
-                entry = (handler, True, None)
-            elif known is not None and known.since > version:
+            if known is not None and known.since > version and function not in for_older:
                 entry = (_too_new(known.since, version), True, None)
             entries[function] = entry
         return entries
@@ -82,11 +80,20 @@ class CallTable(Generic[AnyHandler]):
 
         def first(x: Sequence[int]) -> int:
             handler, ends_negotiation, _ = entries[function]
-            found = stray(function, version, virtual=self.virtual)
+            found = stray(function, layout_version(function, version), virtual=self.virtual)
             entries[function] = (handler, ends_negotiation, found)
             return 0 if found is None else found(x)
 
         return first
+
+
+def layout_version(function: int, version: int) -> int:
+    """The version whose layout the registers of a call have that a caller at `version` makes.
+
+    It is the caller's own, or that of the call, if it is answered to callers of older ones.
+    """
+    known = FUNCTIONS.get(function)
+    return version if known is None else max(version, known.since)
 
 
 def _too_new(since: int, version: int) -> Callable[..., NoReturn]:
