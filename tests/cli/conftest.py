@@ -4,7 +4,9 @@ import sys
 
 import pytest
 
+from debs import package
 from ffabric.cli.main import main
+from ffabric.guests import images
 
 
 @pytest.fixture
@@ -27,3 +29,19 @@ def run_afresh(ffabric_command, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return ffabric_command
+
+
+@pytest.fixture
+def packages(tmp_path):
+    """Packages of a kernel that asks the first SP 64 times and turns everything off."""
+    where = tmp_path / "packages"
+    where.mkdir()
+    modules = "lib/modules/7.9/kernel/drivers/firmware/arm_ffa"
+    files = {
+        "boot/vmlinuz-7.9": images.load("client_smc"),
+        f"{modules}/ffa-core.ko": b"core",
+        f"{modules}/ffa-module.ko": b"module",
+    }
+    package(where, "linux-image-7.9", files)
+    package(where, "busybox-static", {"bin/busybox": b"busybox"})
+    return where

@@ -15,8 +15,6 @@ from pathlib import Path
 import pytest
 from small_suite import lay_out
 
-from debs import package
-from ffabric.guests import images
 from ffabric.lab.fuzz.campaign import PAIRS, Plan, State, campaign, load
 
 MOMENT = """
@@ -131,22 +129,6 @@ def system(tmp_path):
     path = tmp_path / "system.toml"
     path.write_text(SYSTEM)
     return path
-
-
-@pytest.fixture
-def packages(tmp_path):
-    """Packages of a kernel that asks the first SP 64 times and turns everything off."""
-    where = tmp_path / "packages"
-    where.mkdir()
-    modules = "lib/modules/7.9/kernel/drivers/firmware/arm_ffa"
-    files = {
-        "boot/vmlinuz-7.9": images.load("client_smc"),
-        f"{modules}/ffa-core.ko": b"core",
-        f"{modules}/ffa-module.ko": b"module",
-    }
-    package(where, "linux-image-7.9", files)
-    package(where, "busybox-static", {"bin/busybox": b"busybox"})
-    return where
 
 
 @pytest.mark.parametrize("number", [*SAID])

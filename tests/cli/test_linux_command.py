@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from debs import package
 from ffabric.guests import images
 
 OUTSIDER = Path(__file__).parent.parent / "images" / "outsider.bin"
@@ -30,25 +29,9 @@ def qemu():
         pytest.fail("no QEMU: apt-get install qemu-system-arm")
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Packages of a kernel that asks the first SP 64 times and turns everything off."""
-    where = tmp_path / "packages"
-    where.mkdir()
-    modules = "lib/modules/7.9/kernel/drivers/firmware/arm_ffa"
-    files = {
-        "boot/vmlinuz-7.9": images.load("client_smc"),
-        f"{modules}/ffa-core.ko": b"core",
-        f"{modules}/ffa-module.ko": b"module",
-    }
-    package(where, "linux-image-7.9", files)
-    package(where, "busybox-static", {"bin/busybox": b"busybox"})
-    return where
-
-
-def test_without_qemu_the_command_that_installs_it_is_said(run_afresh, folder, monkeypatch):
+def test_without_qemu_the_command_that_installs_it_is_said(run_afresh, packages, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    status, _, error = run_afresh("linux", "--packages", folder)
+    status, _, error = run_afresh("linux", "--packages", packages)
     assert (status, error) == (
         2,
         "ffabric: qemu-system-aarch64 is not installed: sudo apt-get install qemu-system-arm\n",
@@ -68,15 +51,15 @@ def test_a_folder_without_packages(run_afresh, tmp_path):
     assert (status, error) == (2, f"ffabric: {tmp_path}: there are no arm64 packages in it\n")
 
 
-def test_kernel_and_files_for_a_system_of_ones_own(run_afresh, folder, tmp_path):
-    status, out, _ = run_afresh("linux", "--packages", folder, "--extract", tmp_path / "boot")
+def test_kernel_and_files_for_a_system_of_ones_own(run_afresh, packages, tmp_path):
+    status, out, _ = run_afresh("linux", "--packages", packages, "--extract", tmp_path / "boot")
     assert status == 0
     assert (tmp_path / "boot/vmlinuz").read_bytes() == images.load("client_smc")
     assert (tmp_path / "boot/initrd").read_bytes().startswith(b"070701")
     assert "bootargs: console=ttyAMA0" in out
 
 
-def test_a_kernel_that_is_not_linux_is_found_out(run_afresh, folder, tmp_path, qemu):
+def test_a_kernel_that_is_not_linux_is_found_out(run_afresh, packages, tmp_path, qemu):
     (tmp_path / "adder.py").write_text(
         "from ffabric.guests.partition import Partition\n\n\n"
         "class Adder(Partition):\n"
@@ -86,7 +69,7 @@ def test_a_kernel_that_is_not_linux_is_found_out(run_afresh, folder, tmp_path, q
         "        return request.respond(a + b)\n"
     )
     trace = tmp_path / "linux.trace.jsonl"
-    status, out, _ = run_afresh("linux", "adder.py:Adder", "--packages", folder, "--trace", trace)
+    status, out, _ = run_afresh("linux", "adder.py:Adder", "--packages", packages, "--trace", trace)
     assert status == 1
     assert "FAILED: Linux did not get to 'init'" in out
     assert "FAILED: Linux does not see partition 0x8001 (5a7c6d2e" in out

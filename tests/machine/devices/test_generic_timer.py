@@ -20,16 +20,6 @@ V_CVAL, V_TVAL, V_CTL = 0x30, 0x38, 0x3C
 
 
 @pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def levels():
-    return []
-
-
-@pytest.fixture
 def frame(clock, levels):
     return CntBase(clock, levels.append)
 

@@ -1,25 +1,10 @@
 import pytest
 
-from ffabric.machine.clock import NS_PER_TICK, Clock
+from ffabric.machine.clock import NS_PER_TICK
 from ffabric.machine.devices.generic_watchdog import GenericWatchdog
 
 WRR, WCS, WOR, WCV, IIDR = 0x0, 0x0, 0x8, 0x10, 0xFCC
 EN, WS0, WS1 = 1, 2, 4
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def levels():
-    return []
-
-
-@pytest.fixture
-def resets():
-    return []
 
 
 @pytest.fixture

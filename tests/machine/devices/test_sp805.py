@@ -10,21 +10,6 @@ INTEN, RESEN = 1, 2
 
 
 @pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def levels():
-    return []
-
-
-@pytest.fixture
-def resets():
-    return []
-
-
-@pytest.fixture
 def watchdog(clock, levels, resets):
     return Sp805(clock, levels.append, lambda: resets.append(clock.now))
 

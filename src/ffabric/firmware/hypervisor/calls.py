@@ -9,13 +9,11 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.functions import Instance
 from ffabric.abi.ffa.uuids import NIL
 from ffabric.firmware.hypervisor.spmc_link import relay, sequences
-from ffabric.firmware.manager import cycles
+from ffabric.firmware.manager.calls import COMMON
 from ffabric.firmware.manager.manager import Handler
-from ffabric.firmware.manager.memory import fragments, reclaim, retrieve, send
-from ffabric.firmware.manager.messages import direct, indirect
-from ffabric.firmware.manager.notifications import calls as notifications
+from ffabric.firmware.manager.memory import fragments, retrieve
 from ffabric.firmware.manager.notifications.rules import BITMAP_VM
-from ffabric.firmware.manager.setup import console, discovery, features, mailbox, version
+from ffabric.firmware.manager.setup import console, discovery, mailbox
 from ffabric.firmware.state.call_table import CallTable
 from ffabric.firmware.state.partition import Next
 from ffabric.firmware.state.rules import refuse
@@ -87,19 +85,8 @@ def _bitmap(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
 
 
 _ROOMS: tuple[Mapping[int, Handler[Hypervisor]], ...] = (
-    version.HANDLERS,
-    features.HANDLERS,
+    *COMMON,
     {function: _discovering(handler) for function, handler in discovery.HANDLERS.items()},
-    mailbox.HANDLERS,
-    direct.HANDLERS,
-    indirect.HANDLERS,
-    cycles.HANDLERS,
-    notifications.HANDLERS,
-    send.HANDLERS,
-    retrieve.HANDLERS,
-    fragments.HANDLERS,
-    reclaim.HANDLERS,
-    console.HANDLERS,
     _filling_rx(_RX),
     {fid.FFA_RX_RELEASE: _rx_release},
 )

@@ -278,8 +278,8 @@ class Notifications(RuleBasedStateMachine):
                 told.setdefault(each.endpoint, set()).update(each.vcpus)
             more = answer.more
         assert told == untold
-        for each in self.receivers.values():  # type: ignore[assignment]
-            each.tell()  # type: ignore[attr-defined]
+        for receiver in self.receivers.values():
+            receiver.tell()
         assert self.attempt(self.scheduler, {Status.NO_DATA}, function) is None  # type: ignore[attr-defined]
 
     @rule(who=numbers, to=numbers)
