@@ -9,6 +9,7 @@ from ffabric import __version__
 from ffabric.cli.full import application, load
 from ffabric.cli.main import ABOUT, COMMANDS
 from ffabric.cli.plain import bind
+from ffabric.guests import images
 
 PLAIN = [
     ["explain", "0x84000060"],
@@ -104,3 +105,47 @@ def test_explain_loads_no_parser_and_no_firmware():
     assert not loaded & HEAVY
     assert not {name for name in loaded if name.startswith("ffabric.firmware.manager")}
     assert len(loaded) <= 150
+
+
+SYSTEM = """
+[[sp]]
+name = "echo"
+python = "ffabric.lab.bench.software:Echo"
+"""
+
+
+@pytest.mark.parametrize(
+    "system",
+    [SYSTEM, '[[sp]]\nname = "adder"\nimage = "adder_smc.bin"\n'],
+    ids=["a Python partition", "an image"],
+)
+def test_a_run_loads_no_parser_and_nothing_that_starts_processes(tmp_path, system):
+    (tmp_path / "adder_smc.bin").write_bytes(images.load("adder_smc"))
+    (tmp_path / "system.toml").write_text(system)
+    loaded = modules_of(command("run", str(tmp_path / "system.toml"))) - NOTHING
+
+    assert loaded & (HEAVY | {"subprocess", "tempfile", "json", "devicetree"}) == set()
+    assert len(loaded) <= 420
+
+
+def test_the_library_of_unicorn_is_loaded_without_its_binding():
+    loaded = modules_of("import ffabric.machine.engines.unicorn.native") - NOTHING
+
+    assert not {name for name in loaded if name.partition(".")[0] == "unicorn"}
+
+
+def test_a_test_loads_no_parser_and_no_emulator(tmp_path):
+    (tmp_path / "test_one.py").write_text(
+        "def test_one(ffabric):\n    ffabric.boot(sps=['sp'], vms=['vm'])\n"
+        "def test_loaded():\n    import sys; print('loaded', *sys.modules)\n"
+    )
+    without = [f"-pno:{name}" for name in ("cacheprovider", "hypothesispytest", "xdist", "cov")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-qs", *without, "test_one.py"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith(("loaded", ".loaded")))
+    loaded = set(line.split())
+
+    assert not loaded & (HEAVY - {"pytest", "rich", "attrs"})
+    assert len({name for name in loaded if name.partition(".")[0] == "ffabric"}) <= 270

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import textwrap
 import time
 from collections.abc import Iterable, Sequence
@@ -27,6 +26,13 @@ _CODES = {
 }
 
 
+def _columns() -> int:
+    """As wide as the terminal is, or COLUMNS says."""
+    import shutil  # noqa: PLC0415 - loads what unpacks archives
+
+    return shutil.get_terminal_size().columns
+
+
 class Terminal:
     """Prints styled lines. A style is words of "bold dim red green yellow blue magenta cyan".
 
@@ -39,8 +45,7 @@ class Terminal:
             colour = file.isatty() and not os.environ.get("NO_COLOR")
         self.colour = colour
         told = file.isatty() or "COLUMNS" in os.environ
-        columns = shutil.get_terminal_size().columns if told else PIPE_WIDTH
-        self.width = max(width or columns, NARROWEST)
+        self.width = max(width or (_columns() if told else PIPE_WIDTH), NARROWEST)
 
     def line(self, text: str = "", style: str = "", *, indent: int = 0) -> None:
         """Print ``text``, folded; what does not fit the first line is indented by ``indent``."""

@@ -12,7 +12,7 @@ it does not know as they are, so a new kind does not change the version.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -159,5 +159,18 @@ def _write_unknown(line: Unknown) -> str:
     return msgspec.json.encode({"kind": line.name, **line.fields}).decode() + "\n"
 
 
-WRITERS: Final = {kind: writer(kind) for kind in KINDS.values()} | {Unknown: _write_unknown}
-_READERS: Final = {kind: readers(kind) for kind in KINDS.values()}
+class _Writers(dict[type[Record], Callable[[Any], str]]):
+    def __missing__(self, kind: type[Record]) -> Callable[[Any], str]:
+        made = self[kind] = writer(kind)
+        return made
+
+
+class _Readers(dict[type[Record], Any]):
+    def __missing__(self, kind: type[Record]) -> Any:
+        made = self[kind] = readers(kind)
+        return made
+
+
+WRITERS: Final = _Writers({Unknown: _write_unknown})
+"""How a line of each kind is written; made when the first one is."""
+_READERS: Final = _Readers()

@@ -6,7 +6,6 @@ tools/sptool. Paths are relative to the file.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -73,6 +72,8 @@ def read_layout(path: Path) -> tuple[LayoutEntry, ...]:
 
     Raises LayoutErrors with everything that is wrong: JSON, keys, values and missing files.
     """
+    import json  # noqa: PLC0415 - systems without a layout do not need it
+
     problems = Problems(str(path))
     members: object = {}
     try:

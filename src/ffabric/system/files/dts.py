@@ -8,14 +8,12 @@ way their build systems do it.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ffabric.abi.errors import DecodeError
 from ffabric.system.files.dtb import Node, Tree, parse_dtb
-from ffabric.system.files.preprocess import DIRECTIVE, preprocess
 from ffabric.system.files.reading import BLOB, DESCRIPTION, read_bytes
 from ffabric.system.options.problems import ManifestErrors, Problem
 
@@ -49,8 +47,12 @@ def _read_source(path: Path, data: bytes, include: Sequence[Path]) -> Tree:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise _failed(path, f"byte {error.start:#x} is not UTF-8") from None
+    from ffabric.system.files.preprocess import DIRECTIVE, preprocess  # noqa: PLC0415 - processes
+
     if not DIRECTIVE.search(text):
         return _parse(path, path, include)
+    import tempfile  # noqa: PLC0415 - with nearly all sources nobody needs it
+
     with tempfile.TemporaryDirectory() as folder:
         expanded = Path(folder, path.name)
         expanded.write_bytes(preprocess(path, include))

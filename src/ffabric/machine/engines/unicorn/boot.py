@@ -10,9 +10,8 @@ from __future__ import annotations
 from ctypes import addressof, c_char
 from typing import TYPE_CHECKING
 
-from unicorn import arm64_const as arm
-
 from ffabric.machine.engines.unicorn import layout, native
+from ffabric.machine.engines.unicorn.package import arm
 
 if TYPE_CHECKING:
     from ffabric.machine.memory import PhysicalMemory

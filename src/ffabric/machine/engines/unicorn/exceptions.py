@@ -8,9 +8,8 @@ Returning (ERET) Unicorn does itself.
 
 from __future__ import annotations
 
-from unicorn import arm64_const as arm
-
 from ffabric.machine.engines.unicorn.native import Emulator, Registers
+from ffabric.machine.engines.unicorn.package import arm
 
 SYNCHRONOUS = 0x000  # vectors (DDI 0487, D1.3.1), from a level and stack by the offsets below
 IRQ = 0x080

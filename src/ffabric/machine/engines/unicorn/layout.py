@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from unicorn import unicorn_const as uc
-
 from ffabric.machine.engines.unicorn import native
 from ffabric.machine.engines.unicorn.native import Emulator, Layout, UnicornError
+from ffabric.machine.engines.unicorn.package import uc
 
 _STRUCTURE = 4096  # bytes of uc_struct that are searched; it has more than twice as many
 _PROCESSOR = 512  # and of what it points to

@@ -24,11 +24,8 @@ from collections.abc import Generator
 from ctypes import POINTER, c_int, c_size_t, c_uint16, c_uint32, c_uint64, c_void_p
 from typing import NamedTuple
 
-from unicorn import arm64_const as arm
-from unicorn import unicorn_const as uc
-from unicorn.unicorn_py3.unicorn import uclib
-
 from ffabric.abi.words import PAGE
+from ffabric.machine.engines.unicorn.package import arm, library, uc
 
 InterruptHook = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 """(engine, exception number, user)"""
@@ -80,8 +77,9 @@ _OF_A_HOOK = "ctypes callback function"  # in what Python says of an exception t
 _CODE_BUFFER = 64 << 20  # bytes for translated code: address space, paid for when used
 _CP_WORDS = 4  # 64-bit words of uc_arm64_cp_reg, the last of them the value
 
-_slow = ctypes.CDLL(uclib._name)  # lets other threads run meanwhile
-_fast = ctypes.PyDLL(uclib._name)
+_library = library()
+_slow = ctypes.CDLL(_library)  # lets other threads run meanwhile
+_fast = ctypes.PyDLL(_library)
 _emu_start = _slow.uc_emu_start
 _emu_start.argtypes = (c_void_p, c_uint64, c_uint64, c_uint64, c_size_t)
 _emu_stop = _fast.uc_emu_stop

@@ -29,9 +29,6 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from unicorn import arm64_const as arm
-from unicorn import unicorn_const as uc
-
 from ffabric.machine import exits
 from ffabric.machine.engines.runner import DATA, FETCH, FIQ, IRQ, NO_REGISTERS, Fault, Trap
 from ffabric.machine.engines.unicorn import endless, native
@@ -45,6 +42,7 @@ from ffabric.machine.engines.unicorn.fault_report import (
     Symbols,
     exception,
 )
+from ffabric.machine.engines.unicorn.package import arm, uc
 from ffabric.machine.engines.unicorn.system import GENERAL, SystemRegisters
 
 if TYPE_CHECKING:

@@ -12,11 +12,9 @@ from collections.abc import Callable
 from ctypes import c_uint32
 from typing import TYPE_CHECKING, Protocol
 
-from unicorn import arm64_const as arm
-from unicorn import unicorn_const as uc
-
 from ffabric.abi.words import MASK64
 from ffabric.machine.engines.unicorn import native, sysregs
+from ffabric.machine.engines.unicorn.package import arm, uc
 
 if TYPE_CHECKING:
     from ctypes import _Pointer
