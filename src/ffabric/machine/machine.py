@@ -243,34 +243,40 @@ class Machine:
         assert pe is not None
         assert self.firmware is not None
         pe.exit = self.exits = self.exits + 1
-        tracer, keep, clock = self.tracer, self.keep, self.clock
-        called = exit_ <= _SVC
-        interrupted = False
+        keep, clock = self.keep, self.clock
         if keep is not None:
-            if called:
-                keep((CALLS, ctx, clock.now, tuple(ctx.x)))
-            elif exit_ in _FAULTS:
-                keep((FAULTS, ctx, clock.now, _EXITS[exit_](pe, ctx)))
-        if tracer is None:
+            self._keep_exit(keep, pe, ctx, exit_)
+        if self.tracer is None:
             self.firmware.trap(pe, ctx, exit_)
         else:
-            self._trap_traced(tracer, pe, ctx, exit_)
+            self._trap_traced(self.tracer, pe, ctx, exit_)
         now = clock.now + EXIT_COST
         if now < clock.due:
             clock.now = now
         else:
             clock.advance(EXIT_COST)
-        if self.interrupts_changed:
+        interrupted = self.interrupts_changed
+        if interrupted:
             self.deliver_interrupts()
-            interrupted = True
-        current = pe.current
-        if keep is not None and ((current is ctx) is called or interrupted) and current is not None:
-            keep((GOES_ON, current, clock.now, tuple(current.x)))
+        if keep is not None and (interrupted or (pe.current is ctx) is (exit_ <= _SVC)):
+            self._keep_who_goes_on(keep, pe)
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)
         if self.stopping or self._posted or self.outside is not None:
             return False
-        return current is ctx and len(self.runnable) == 1 and not pe.idle
+        return pe.current is ctx and len(self.runnable) == 1 and not pe.idle
+
+    def _keep_exit(self, keep: Callable[[Kept], object], pe: PE, ctx: Context, exit_: int) -> None:
+        """Let a call, or a fault, be kept."""
+        if exit_ <= _SVC:
+            keep((CALLS, ctx, self.clock.now, tuple(ctx.x)))
+        elif exit_ in _FAULTS:
+            keep((FAULTS, ctx, self.clock.now, _EXITS[exit_](pe, ctx)))
+
+    def _keep_who_goes_on(self, keep: Callable[[Kept], object], pe: PE) -> None:
+        """Let the registers be kept with which ``pe`` goes on."""
+        if pe.current is not None:
+            keep((GOES_ON, pe.current, self.clock.now, tuple(pe.current.x)))
 
     def _trap_traced(self, tracer: Tracer, pe: PE, ctx: Context, exit_: int) -> None:
         """Take an exit to the firmware and record it, and the answer if there is one at once."""
