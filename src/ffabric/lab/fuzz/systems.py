@@ -22,6 +22,8 @@ from ffabric.system.spec import SystemSpec
 _READ, _WRITE = RegionAttributes.READ, RegionAttributes.WRITE
 _UART = DeviceRegion(name="uart", base_address=0x1C0B_0000, pages=1, attributes=_READ | _WRITE)
 _ROM = MemoryRegion(name="rom", pages=4, attributes=_READ, base_address=0x0700_0000)
+_POWER = 0xF
+"""Every power management message."""
 _V1_1: dict[str, Any] = {"ffa_version": V1_1, "messaging_method": 7}
 
 
@@ -71,7 +73,11 @@ SYSTEMS = (
         pes=2,
     ),
     _cast(
-        [sp("trudy", vcpus=2), "bob", sp("dave", vcpus=2)],
+        [
+            sp("trudy", vcpus=2, power_management_messages=_POWER),
+            sp("bob", power_management_messages=_POWER),
+            sp("dave", vcpus=2),
+        ],
         [vm("mallory", vcpus=2)],
         ("dave", "bob"),
         pes=2,
@@ -102,7 +108,7 @@ SYSTEMS = (
     _cast(
         [
             sp("trudy", vcpus=2, device_regions=(LEVEL_DEVICE,)),
-            sp("eve", device_regions=(EDGE_DEVICE,)),
+            sp("eve", device_regions=(EDGE_DEVICE,), power_management_messages=_POWER),
             "bob",
             sp("dave", vcpus=2),
         ],
