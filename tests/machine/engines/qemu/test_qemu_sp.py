@@ -18,7 +18,12 @@ from ffabric.firmware.state.events import Preempt
 from ffabric.guests import images
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import describe, sp
-from ffabric.system.manifest.manifest import DeviceRegion, ExceptionLevel, Interrupt
+from ffabric.system.manifest.manifest import (
+    DeviceRegion,
+    ExceptionLevel,
+    Interrupt,
+    NsInterruptsAction,
+)
 from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import DeviceSpec, MemoryBank
 
@@ -301,3 +306,19 @@ def test_its_interrupts_come_to_it_as_virtual_ones(boot, while_it_executes):
         machine.gic.set_pending(INTID)
         system.run()
         assert interrupts_of(cpu.do("nothing")) == before + 1
+
+
+def test_it_is_told_to_make_a_managed_exit_while_it_executes(boot):
+    action = NsInterruptsAction.MANAGED_EXIT
+    system = boot(servant(ns_interrupts_action=action, managed_exit_virq=True))
+    cpu = Cpu(system)
+    machine = system.system.machine
+    (ctx,) = cpu.endpoint.partition.contexts
+    stop = free(system)
+
+    def interrupt():
+        machine.gic.set_pending(system.system.firmware.spmc.sri, ctx.pe.index)
+        machine.clock.at(machine.clock.now + 20_000_000, lambda: cpu.write(stop, b"\1"))
+
+    machine.clock.at(machine.clock.now + 20_000_000, interrupt)
+    assert interrupts_of(cpu.do("count", 0, stop + 0x1000, stop)) == 1
