@@ -3,11 +3,12 @@
 import shutil
 
 import pytest
-from puppets import CODE, RAM, Puppets, map_buffers, send
+from puppets import CODE, RAM, UART, Puppets, map_buffers, send
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
+from ffabric.machine.stage2 import VALID
 
 PAGE, FOREIGN = RAM + 0x10_0000, RAM + 0x14_0000
 COUNTERS = RAM + 0x18_0000
@@ -95,6 +96,21 @@ def test_a_page_vanishes_under_a_cpu_that_sleeps_and_one_that_is_off():
             fid.FFA_SUCCESS_32
         )
         assert first.do("load", PAGE).aborted
+
+
+def test_a_cpu_that_prints_does_not_keep_the_others_from_dropping_a_page():
+    """The UART waits until its console is read, and keeps the doorbell's interrupt waiting."""
+    with Puppets(2) as puppets:
+        (cpus,) = puppets.cpus
+        start_all(cpus)
+        first, second = cpus
+        second.begin("print", ord("."), UART, 2_000_000)
+        first.do("nothing")
+        stage2 = first.endpoint.partition.stage2
+        for _ in range(300):
+            stage2.update(PAGE, 1, VALID, 0)
+            stage2.update(PAGE, 1, 0, VALID)
+        assert not first.endpoint.guest.ended
 
 
 def test_code_that_other_cpus_have_run_is_forgotten_with_its_page():

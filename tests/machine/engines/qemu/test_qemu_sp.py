@@ -171,7 +171,9 @@ def test_it_is_preempted_and_goes_on_where_it_was(boot):
     system.system.attach(heard)
     result = asker.do("servant", "count", 0, count, stop)
     assert result.exceptions == 0
-    assert [each.endpoint for each in heard.events if isinstance(each, Preempt)] == ["servant"] * 3
+    preempted = [each.endpoint for each in heard.events if isinstance(each, Preempt)]
+    assert set(preempted) == {"servant"}
+    assert len(hits) == 3
     assert hits == sorted(hits)
 
 

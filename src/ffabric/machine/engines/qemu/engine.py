@@ -64,11 +64,11 @@ PATIENCE = 60 * TICKS_PER_SECOND
 """How long a call waits for a peer that shows no sign of life."""
 SPIN = TICKS_PER_SECOND // 2_000
 """How long a CPU that waits looks before it sleeps, if it has a processor to itself: 0.5 ms."""
-DEADLINE = 10.0
+DEADLINE = 20.0
 """Wall seconds after which a QEMU that does not do what the shim does at once is ended."""
 AT_ONCE, PAUSE = 1_000_000, 50e-6
 """Wall nanoseconds in which that is done as a rule, and how many seconds we sleep if it is not."""
-PROBE = 2.0
+PROBE = 4.0
 """Wall seconds between two looks whether a CPU that executes hears the doorbell."""
 HCR_RW, HCR_VM = 1 << 31, 1
 VTCR_VS = 1 << 19
@@ -121,7 +121,6 @@ class QemuGuest:
         self.tlb = Tlb(self)
         if stage2 is not None:
             stage2.watchers.append(self.tlb.changed)
-        self.is_confined = stage2 is not None
         self._unheard = b""
         """What its console has printed while we waited for something else."""
         self._probed: tuple[float, int, tuple[tuple[int, int], ...]] = (0.0, 0, ())
