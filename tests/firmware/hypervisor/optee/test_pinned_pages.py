@@ -181,6 +181,15 @@ def test_a_vm_names_so_many_pages_and_no_more(world, monkeypatch):
     assert alice.call(alice.put(tmem(buffer, 4 * PAGE))) == Return.OK
 
 
+def test_so_it_is_with_references_to_nothing(world, monkeypatch):
+    monkeypatch.setattr(shadow, "MAX_KEPT", 3)
+    for reference in range(3):
+        assert world.register(0, reference, pages=0)[0] == Return.OK
+    assert world.register(0, OTHER, pages=0)[0] == Return.ENOMEM
+    world.unregister(1)
+    assert world.register(0, OTHER, pages=0)[0] == Return.OK
+
+
 def test_what_is_refused_in_the_middle_uses_nothing(world):
     alice = world.alice
     buffer = alice.pages(1)

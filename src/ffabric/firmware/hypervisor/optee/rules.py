@@ -39,7 +39,7 @@ PAGES = rule(
 )  # fmt: skip
 PINNED = rule(
     "optee.pinned", Return.ENOMEM, _VIRTUALIZATION,
-    "OP-TEE may use no more pages of a VM at a time than a VM may name.",
+    "OP-TEE uses no more pages of a VM at a time, under no more references, than a VM may name.",
 )  # fmt: skip
 REFERENCE = rule(
     "optee.reference", Return.EBADADDR, _MESSAGE,

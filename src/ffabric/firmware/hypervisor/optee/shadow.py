@@ -43,6 +43,8 @@ MAX_BUFFER_PAGES = 1 << 14
 """Pages of one buffer: 64 MiB."""
 MAX_PINS = 1 << 17
 """Pages of one VM that OP-TEE may use at a time, each as often as it is named: 512 MiB."""
+MAX_KEPT = 1 << 12
+"""References of one VM under which OP-TEE may keep memory, however little."""
 MAX_PAGES = 256
 """Pages that the shadows of one VM's messages and page lists may take."""
 _NEEDED = VALID | S2AP_R | S2AP_W
@@ -132,7 +134,9 @@ class Guest:
                 pinned[ipa] = left
 
     def judge_reference(self, reference: int) -> None:
-        """Refuse a reference that stands for something already."""
+        """Refuse a reference that stands for something already, or is one too many."""
+        if len(self.kept) >= MAX_KEPT:
+            refuse(rules.PINNED, got=len(self.kept) + 1, expected=f"up to {MAX_KEPT} references")
         if reference in self.kept:
             refuse(rules.REFERENCE, got=reference, expected=f"none of {len(self.kept)}")
 
