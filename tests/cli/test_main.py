@@ -122,6 +122,52 @@ def test_output_that_nobody_reads_ends_quietly():
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def started(*words, **how):
+    """A command in a process of its own."""
+    command = [sys.executable, "-m", "ffabric.cli.main", *words]
+    return subprocess.run(command, check=False, **how)
+
+
+@pytest.mark.parametrize("words", [["explain", "0x84000063"], ["--help"], ["manifest", "no.toml"]])
+@pytest.mark.parametrize("closed", [1, 2])
+def test_output_that_is_closed_is_no_error(words, closed):
+    open_ = started(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    other = {1: "stderr", 2: "stdout"}[closed]
+    done = started(*words, preexec_fn=lambda: os.close(closed), **{other: subprocess.PIPE})
+    assert done.returncode == open_.returncode
+    assert getattr(done, other) == getattr(open_, other)
+
+
+def test_what_an_encoding_lacks_is_printed_as_an_escape(tmp_path):
+    (tmp_path / "quiet.py").write_text("from ffabric import Partition as Quiet\n")
+    (tmp_path / "system.toml").write_text(
+        '[[vm]]\nname = "sümmé"\npython = "quiet.py:Quiet"\n', "utf-8"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = started("run", "-v", str(tmp_path / "system.toml"), capture_output=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"s\xfcmm\xe9" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "module", ["ffabric.cli.errors", "ffabric.cli.plain", "ffabric.cli.explain"]
+)
+def test_an_interrupt_while_something_is_imported_is_a_line(module):
+    code = f"""
+import os, signal, sys
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupts())
+from ffabric.cli.main import main
+sys.argv = ["ffabric", "explain", "0x84000063"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "ffabric: interrupted\n")
+
+
 def test_the_front_door_imports_no_command():
     """``ffabric explain`` must stay quick: it pays for no other command, nor for an engine."""
     code = "import sys, ffabric.cli.main; print(*sorted(sys.modules))"

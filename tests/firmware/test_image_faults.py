@@ -10,8 +10,6 @@ from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import sp, vm
 from ffabric.system.manifest.manifest import ExceptionLevel
 
-pytest.importorskip("unicorn")
-
 IMAGE = (Path(__file__).parents[1] / "images" / "faults.bin").read_bytes()
 OUTSIDE = 0x2_0000_0000
 USER, WITHIN, SEEN = 0x100, 0x180, 0x1000

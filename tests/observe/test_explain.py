@@ -110,6 +110,48 @@ def test_of_other_lines_nothing_is_known(text):
     assert explain.line(text) == []
 
 
+@pytest.mark.parametrize(
+    ("values", "fields"),
+    [
+        ([0x84000060], []),
+        ([0x84000060, 0], ["  target = 0x0000", "  target_vcpu = 0"]),
+        ([0x8400006F], []),
+        ([0x8400006F, 0x18001, 0], ["  sender = 0x0001", "  receiver = 0x8001", "  flags = 0x0"]),
+        ([0x84000077, 7], []),
+        ([0xC4000003, 1], ["  target_cpu = 0x1"]),
+        ([0x840000EE, 1], ["  x1 = 0x1"]),
+    ],
+)
+def test_what_is_not_given_is_not_shown(values, fields):
+    _, *lines = explain.registers(values)
+    assert [each for each in lines if not each.startswith("  note")] == fields
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("func:0x8400006f", ["FFA_MSG_SEND_DIRECT_REQ_32 (0x8400006f)"]),
+        (
+            "(XEN) FFA call 0x8400006f from 0x1 to 0x8001 returned -6",
+            [
+                "FFA_MSG_SEND_DIRECT_REQ_32 (0x8400006f)",
+                "  -6 is DENIED",
+                "  0x1 is the id of a VM",
+                "  0x8001 is the id of an SP",
+            ],
+        ),
+        ("FFA_RXTX_MAP failed: 0xfffffffe", ["  0xfffffffe is INVALID_PARAMETERS"]),
+        ("ffa: share: 0xfffffffffffffffd", ["  0xfffffffffffffffd is NO_MEMORY"]),
+        ("arm_ffa arm-ffa-2: probe failed -95", ["  -95 (EOPNOTSUPP) stands for NOT_SUPPORTED"]),
+        ("SPMC: endpoint 0x8000 is away", ["  0x8000 is the id of the SPMC, or of an SP"]),
+        ("usb 1-1: device descriptor read/64, error -6", []),
+        ("ffa is here since -100 and 2-6", []),
+    ],
+)
+def test_values_are_found_in_any_line_of_ffa(text, told):
+    assert explain.line(text) == told
+
+
 def test_of_a_log_the_known_lines_are_kept():
     log = ["booting\n", "VERBOSE: No receivers!\r\n", "0x84000061\n"]
 

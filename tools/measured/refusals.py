@@ -12,10 +12,14 @@ from typing import Any
 
 import msgspec
 
+from ffabric import firmware
 from ffabric.firmware.state.rules import Refused, Rule
 
 FOLDER = "MEASURED_REFUSALS"
 """The environment variable that names the folder for what each process has noted."""
+_FIRMWARE = str(Path(firmware.__file__).parent)
+"""Whoever makes one elsewhere has copied it."""
+_COPIER = "__deepcopy__"
 _MAKERS = ("refuse", "as_refused", "__init__")
 _seen: set[tuple[str, str, int]] = set()
 _plain = Refused.__init__
@@ -33,7 +37,8 @@ def _note(self: Refused, rule: Rule, got: Any, expected: Any) -> None:
     frame = sys._getframe(1)
     while frame.f_code.co_name in _MAKERS and frame.f_back is not None:
         frame = frame.f_back
-    _seen.add((rule.id, frame.f_code.co_filename, frame.f_lineno))
+    if frame.f_code.co_filename.startswith(_FIRMWARE) and frame.f_code.co_name != _COPIER:
+        _seen.add((rule.id, frame.f_code.co_filename, frame.f_lineno))
     _plain(self, rule, got, expected)
 
 

@@ -9,6 +9,7 @@ error, never a traceback.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -39,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 ABOUT = "A whole Arm FF-A system on one ordinary computer."
 UNABLE = 2
+INTERRUPTED = 130
 UNREAD = 141
 
 
@@ -46,6 +48,7 @@ def main() -> NoReturn:
     """The entry point of the command line."""
     words = sys.argv[1:]
     try:
+        _prepare_output()
         if words in ([], ["--help"], ["-h"]):
             print(_help())
             status: object = 0
@@ -58,7 +61,19 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UNREAD)
+    except KeyboardInterrupt:  # while something was imported: a command tells it itself
+        fail(["interrupted"], INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _prepare_output() -> None:
+    """Let output that is closed go nowhere, and print what its encoding lacks as escapes."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _help() -> str:

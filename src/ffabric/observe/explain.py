@@ -29,7 +29,18 @@ _NUMBER = re.compile(
     r"(?:0[xX]([0-9a-fA-F]{1,16})|(?=[a-fA-F]*\d|[a-fA-F]{8}\b|[a-fA-F]{16}\b)([0-9a-fA-F]{1,16}))"
     r"(?!\w)"
 )
+_WORD = re.compile(r"[A-Za-z]")
+_ABOUT_FFA = re.compile(
+    r"(?i)\b(arm_|optee[-_])?ff-?a\b|ffa_|\bspm[cd]?\b|hafnium|secure partition"
+)
+_NEGATIVE = re.compile(r"(?<![\w.-])(?:-\d{1,3}|0[xX][fF]{7}(?:[fF]{8})?[0-9a-fA-F])(?![\w.])")
+_ENDPOINT = re.compile(
+    r"(?i)\b(?:from|to|src|dst|source|destination|sender|receiver|endpoint|ep|vm|sp|partition|owner"
+    r"|borrower)(?:[ _]?id)?[ :=#]{1,3}(0x[0-9a-f]{1,4})(?!\w)"
+)
 _MAX_REGISTERS = 18
+_SPMC = 0x8000
+"""Its id, if its manifest says no other."""
 _SIBLINGS = (smccc.FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS, smc.FUNCTIONS)
 _TRUSTED = (smccc.Owner.TRUSTED_APPLICATION, smccc.Owner.TRUSTED_OS)
 _ADDRESSES = frozenset({0x80000000, 0xC0000000})
@@ -58,7 +69,7 @@ def registers(values: Sequence[int], version: int = LATEST) -> list[str]:
     function = values[0] & MASK32
     if not _is_known(function):
         return _foreign(values)
-    call = calls.decode(values, version)
+    call = calls.decode(values, version, partly=True)
     lines = [f"{call.name} ({call.id:#010x})"]
     said = _virtio_message(function, values)
     lines += [
@@ -117,6 +128,8 @@ def line(text: str, version: int = LATEST) -> list[str]:
     values = find_registers(text)
     if values:
         found += registers(values, version)
+    if len(found) == 1 or not found:  # a name alone, or nothing
+        found += loose_values(text)
     return found
 
 
@@ -141,13 +154,48 @@ def _message(text: str) -> list[str]:
 
 
 def find_registers(text: str) -> list[int]:
-    """The registers printed in ``text``: a known function id and the numbers behind it."""
+    """The registers printed in ``text``: a known function id and the numbers right behind it.
+
+    Numbers with other words in between are no registers: nobody knows which they would be.
+    """
     for start in _ID.finditer(text):
         function = int(start.group(1), 16)
         if _is_known(function) and function not in _ADDRESSES:
             rest = _LABEL.sub(" ", text[start.start() :])
-            return [_value(match) for match in _NUMBER.finditer(rest)][:_MAX_REGISTERS]
+            values: list[int] = []
+            end = 0
+            for match in _NUMBER.finditer(rest):
+                if values and _WORD.search(rest[end : match.start()]):
+                    break
+                values.append(_value(match))
+                end = match.end()
+            return values[:_MAX_REGISTERS]
     return []
+
+
+def loose_values(text: str) -> list[str]:
+    """What single values in a line of FF-A software mean: statuses, and ids of endpoints."""
+    if not _ABOUT_FFA.search(text) and not find_registers(text):
+        return []
+    found = []
+    for match in _NEGATIVE.finditer(text):
+        word = match.group()
+        number = int(word, 16) - (1 << 4 * (len(word) - 2)) if word[:1] == "0" else int(word)
+        status = from_register(number & MASK32)
+        if status is not None and status < 0:
+            found.append(f"  {word} is {status.name}")
+        elif number in _ERRNO:
+            found.append(_errno(str(number)))
+    for match in _ENDPOINT.finditer(text):
+        number = int(match.group(1), 0)
+        found.append(f"  {match.group(1)} is the id of {_whose(number)}")
+    return list(dict.fromkeys(found))
+
+
+def _whose(endpoint: int) -> str:
+    if endpoint & 0x8000:
+        return "the SPMC, or of an SP" if endpoint == _SPMC else "an SP"
+    return "a VM" if endpoint else "the hypervisor, or of a kernel without one"
 
 
 def _is_known(function: int) -> bool:

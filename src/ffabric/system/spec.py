@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ffabric.abi.ffa.version import LATEST
+from ffabric.machine.cpu_features import DEFAULT_FEATURES
 from ffabric.machine.gic import FIRST_SPI, SPIS
 from ffabric.system.files.dtb import Node
 from ffabric.system.files.images import Image
@@ -91,6 +92,16 @@ class MemoryMap(msgspec.Struct, frozen=True):
         return not self.attributes & RegionAttributes.NON_SECURE
 
 
+class Hobs(msgspec.Struct, frozen=True):
+    """The hand-off blocks of a package: where, counted from the load address, and which.
+
+    Without an offset they are in the boot information blob, without data they are generated.
+    """
+
+    offset: int | None = None
+    data: bytes = b""
+
+
 class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A partition with its id and its place.
 
@@ -113,6 +124,7 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     memory: tuple[MemoryMap, ...]
     dtb: bytes = b""
     manifest_offset: int | None = None
+    hobs: Hobs = Hobs()
     kernel: KernelBoot | None = None
     notification_interrupt: int | None = None
 
@@ -194,8 +206,9 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A whole system. `hypervisor` None: the first VM is the normal world's kernel, endpoint 0.
 
     `trusted_os` is called with OP-TEE's SMC ABI and runs at S-EL1 below EL3, beside the SPs. An
-    instruction of an image takes `instruction_time` nanoseconds. In a `strict` system the firmware
-    refuses calls whose SBZ registers are not zero.
+    instruction of an image takes `instruction_time` nanoseconds, on a processor `cpu` with
+    `cpu_features`. In a `strict` system the firmware refuses calls whose SBZ registers are not
+    zero.
     """
 
     name: str
@@ -211,6 +224,8 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     run: RunSpec = RunSpec()
     seed: int | None = None
     instruction_time: int = 1
+    cpu: str = "max"
+    cpu_features: tuple[str, ...] = DEFAULT_FEATURES
     strict: bool = False
     warnings: tuple[Problem, ...] = ()
 
@@ -259,6 +274,7 @@ class PartitionDraft(msgspec.Struct, kw_only=True):
     size: int | None = None
     tree: Node | None = None
     manifest_offset: int | None = None
+    hobs: Hobs = Hobs()
     kernel: KernelBoot | None = None
     notification_interrupt: int | None = None
 
@@ -274,6 +290,8 @@ class SystemDraft(msgspec.Struct, kw_only=True):
     mpidrs: tuple[int, ...] = ()
     seed: int | None = None
     instruction_time: int = 1
+    cpu: str = "max"
+    cpu_features: tuple[str, ...] | None = None
     strict: bool = False
     ffa_version: int = LATEST
     with_hypervisor: bool = True

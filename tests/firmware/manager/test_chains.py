@@ -144,6 +144,14 @@ def test_the_normal_world_wakes_who_waits(chain):
     assert v.x[:8] == [fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0]
 
 
+def test_who_lent_cycles_keeps_what_a_wait_does_not_say(ffabric):
+    k, a = links(ffabric, ["a"], ["k"], hypervisor=False)
+    rest = [*range(0x108, 0x112)]
+    k.leave(fid.FFA_RUN, a.word, *[0] * 6, *rest)
+    a.wait()
+    assert k.x == [fid.FFA_MSG_WAIT, *[0] * 7, *rest]
+
+
 def test_cycles_that_were_lent_may_be_taken_back(ffabric):
     v, w, a = links(ffabric, ["a"], ["v", "w"])
     v.leave(fid.FFA_RUN, a.word)

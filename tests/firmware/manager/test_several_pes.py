@@ -109,6 +109,18 @@ def test_another_vms_request_is_not_resumed(ffabric, wide):
     u.wait()
 
 
+# Power
+
+
+def test_only_a_vcpu_that_is_off_is_turned_on(wide):
+    first, mpidrs = wide.w[0], [pe.mpidr for pe in wide.machine.pes]
+    entry = 0x4000_0000
+    assert first.call(psci.CPU_ON_64, mpidrs[0], 0, 0)[0] == Return.ALREADY_ON.register64
+    assert first.call(psci.CPU_ON_64, 0x77, entry, 0)[0] == Return.INVALID_PARAMETERS.register64
+    assert first.call(psci.CPU_ON_64, mpidrs[1], entry, 0)[0] == Return.SUCCESS
+    assert first.call(psci.CPU_ON_64, mpidrs[1], entry, 0)[0] == Return.ALREADY_ON.register64
+
+
 # Death
 
 
@@ -130,6 +142,20 @@ def test_an_sp_dies_while_it_runs_on_another_pe(wide):
     m[0].leave(fid.FFA_ERROR, 0, 1)
     assert v[1].has_control
     assert v[1].status.name == "ABORTED"
+
+
+def test_who_yields_to_an_sp_that_has_died_yields_to_whoever_asked_that_one(wide):
+    v, m, u = wide.v, wide.m, wide.u
+    v[0].ask(m[0])
+    m[0].ask(u)
+    v[1].ask(m[1])
+    m[1].leave(fid.FFA_ERROR, 0, 1)
+    assert v[1].status.name == "ABORTED"
+    assert u.has_control
+    u.leave(fid.FFA_YIELD)
+    assert u.state is State.BLOCKED
+    assert v[0].has_control
+    assert v[0].status.name == "ABORTED"
 
 
 def test_an_sp_dies_while_another_handles_an_interrupt_on_top_of_it(ffabric):

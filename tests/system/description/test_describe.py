@@ -17,7 +17,7 @@ from ffabric.system.manifest.manifest import (
     MemoryRegion,
 )
 from ffabric.system.manifest.writer import manifest_node
-from ffabric.system.options.problems import ConfigErrors
+from ffabric.system.options.problems import ConfigErrors, SystemErrors
 from ffabric.system.spec import DeviceSpec, ImageSource, MemoryBank, PythonSource, SystemSpec
 
 UUID_A = UUID("5a7c6d2e-0000-4000-8000-000000000001")
@@ -352,3 +352,24 @@ def test_all_conflicts_come_at_once() -> None:
 def test_a_spec_is_plain_data() -> None:
     assert isinstance(describe(sps=[Adder]), SystemSpec)  # type: ignore[list-item]
     assert describe(sps=[Adder], seed=3) == describe(sps=[Adder], seed=3)  # type: ignore[list-item]
+
+
+def test_a_processor_is_chosen_with_its_features():
+    spec = describe(vms=["v"])
+    assert (spec.cpu, spec.cpu_features) == ("max", ("pauth", "bti"))
+    spec = describe(vms=["v"], cpu="cortex-a72")
+    assert (spec.cpu, spec.cpu_features) == ("cortex-a72", ())
+    assert describe(vms=["v"], cpu_features=("sve",)).cpu_features == ("sve",)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"cpu": "cortex-a71"}, "'cortex-a71' is not one of .*did you mean 'cortex-a7"),
+        ({"cpu_features": ("mte",)}, "no CPU has mte"),
+        ({"cpu": "cortex-a53", "cpu_features": ("bti",)}, "cortex-a53 has no bti"),
+    ],
+)
+def test_a_processor_that_is_not_there_is_refused(options, told):
+    with pytest.raises(SystemErrors, match=told):
+        describe(vms=["v"], **options)

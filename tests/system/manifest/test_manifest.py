@@ -460,12 +460,12 @@ def test_what_others_add_is_a_warning_or_nothing() -> None:
     names: dict[str, Any] = {
         "vendor,key": b"",
         "wholly_new": b"",
-        "image_size": cells(0, 0x28_0000),
+        "mem_sise": cells(0, 0x28_0000),
     }
     node = root(Node("test-setup"), Node("memory-region"), **names)
     assert problems_of(node) == [
         "sp.dts: warning: /: wholly-new: unknown property, ignored",
-        "sp.dts: warning: /: image-size: unknown property, ignored (did you mean 'mem-size'?)",
+        "sp.dts: warning: /: mem-sise: unknown property, ignored (did you mean 'mem-size'?)",
         "sp.dts: warning: /test-setup: unknown node, ignored",
         "sp.dts: warning: /memory-region: unknown node, ignored (did you mean 'memory-regions'?)",
     ]

@@ -127,7 +127,7 @@ def build_boot_info(entries: Sequence[BootInfo], version: int, address: int = 0)
         raise ValueError("the boot information of v1.0 has no header: use build_boot_info_v1_0")
     array = bytearray()
     tail = bytearray()
-    base = _HEADER.size + _DESCRIPTOR.size * len(entries)
+    base = room_for_descriptors(len(entries))
     for entry in entries:
         contents, size = entry.contents, entry.size
         if entry.data is not None:
@@ -146,6 +146,11 @@ def build_boot_info(entries: Sequence[BootInfo], version: int, address: int = 0)
     blob = base + len(tail)
     header = _HEADER.pack(SIGNATURE, version, blob, _DESCRIPTOR.size, len(entries), _HEADER.size)
     return header + bytes(array) + bytes(tail)
+
+
+def room_for_descriptors(count: int) -> int:
+    """The bytes before the data in a blob of so many entries."""
+    return _HEADER.size + _DESCRIPTOR.size * count
 
 
 def _descriptor(blob: bytes, at: int, path: str, address: int) -> BootInfo:

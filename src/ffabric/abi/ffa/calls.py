@@ -61,13 +61,22 @@ def _sibling(function_id: int) -> SmcccFunction | None:
     return next((table[function_id] for table in _SIBLINGS if function_id in table), None)
 
 
-def _texts(args: Sequence[Arg], regs: Sequence[int], *, is_64: bool) -> list[FieldText]:
+_REGISTERS: Final = 18
+
+
+def _texts(
+    args: Sequence[Arg], regs: Sequence[int], *, is_64: bool, given: int = _REGISTERS
+) -> list[FieldText]:
+    """The fields, but for those in registers from `given` on."""
     fields = []
     prefix = "x" if is_64 else "w"
     for arg in args:
+        span = arg.span(is_64=is_64)
+        if span.stop > given and arg.kind is not Kind.PAYLOAD:
+            continue
         if arg.kind is Kind.PAYLOAD:
             width = (1 << arg.width(is_64=is_64)) - 1
-            numbers = arg.span(is_64=is_64)
+            numbers = [number for number in span if number < given]
             fields += [(f"{prefix}{n}", regs[n] & width, f"{regs[n] & width:#x}") for n in numbers]
         elif arg.name:
             value = arg.get(regs, is_64=is_64)
@@ -98,11 +107,16 @@ def _oddities(
 
 
 def _padded(regs: Sequence[int]) -> list[int]:
-    return [*regs[:18], *[0] * (18 - len(regs))]
+    return [*regs[:_REGISTERS], *[0] * (_REGISTERS - len(regs))]
 
 
-def decode(regs: Sequence[int], version: int = LATEST) -> Call:
-    """Any call or reply in x0 to x17 (fewer are taken as zeros), read as `version` lays it out."""
+def decode(regs: Sequence[int], version: int = LATEST, *, partly: bool = False) -> Call:
+    """Any call or reply in x0 to x17, read as `version` lays it out.
+
+    Fewer registers are taken as zeros; with `partly` they are not known, and fields that lie in
+    them are left out.
+    """
+    given = len(regs) if partly else _REGISTERS
     regs = _padded(regs)
     function_id = regs[0] & MASK32
     notes: list[str] = []
@@ -110,10 +124,11 @@ def decode(regs: Sequence[int], version: int = LATEST) -> Call:
     if function is None:
         other = _sibling(function_id)
         if other is None:
-            fields = [(f"x{n}", regs[n], f"{regs[n]:#x}") for n in range(1, 8)]
+            fields = [(f"x{n}", regs[n], f"{regs[n]:#x}") for n in range(1, min(8, given))]
             window = "no call of FF-A" if fid.is_ffa(function_id) else "unknown function"
             return Call(function_id, f"{function_id:#010x}", fields, [window])
-        fields = [(name, regs[n], f"{regs[n]:#x}") for n, name in enumerate(other.args, 1)]
+        names = enumerate(other.args[: given - 1], 1)
+        fields = [(name, regs[n], f"{regs[n]:#x}") for n, name in names]
         return Call(function_id, other.name, fields, notes)
     if not function.defined_in(version):
         span = format_version(function.since), format_version(function.until)
@@ -123,7 +138,7 @@ def decode(regs: Sequence[int], version: int = LATEST) -> Call:
         args = _with_message(args, regs[2], notes)
     elif function_id in _SUCCESS:
         args = (*args, registers.payload(2, registers.last_register(version, is_64=function.is_64)))
-    fields = _texts(args, regs, is_64=function.is_64)
+    fields = _texts(args, regs, is_64=function.is_64, given=given)
     if function_id not in _SUCCESS:
         prefix = "x" if function.is_64 else "w"
         _oddities(reserved(function_id, version), regs, prefix, notes)

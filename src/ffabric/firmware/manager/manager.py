@@ -18,6 +18,7 @@ from ffabric.abi import hafnium
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.functions import FFA_VERSION, is_ffa
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.smccc import FAST_CALL, SVE_HINT
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.manager import reserved
 from ffabric.firmware.state import events, reply
@@ -130,6 +131,9 @@ class Manager:
         function = x[0] & MASK32
         partition = caller.partition
         entry = partition.calls.by_version[partition.version].get(function)
+        if entry is None and function & SVE_HINT and function & FAST_CALL:
+            function &= ~SVE_HINT
+            entry = partition.calls.by_version[partition.version].get(function)
         if entry is None:
             if not is_ffa(function):
                 return self.scheduler.foreign_call(pe, caller, function)

@@ -63,6 +63,8 @@ class Monitor:
         """An SMC of the normal world (its EL2, or the OS kernel)."""
         x = caller.x
         function = x[0] & MASK32
+        if function & smccc.SVE_HINT and function & smccc.FAST_CALL:
+            function = x[0] = function & ~smccc.SVE_HINT
         if function in _FOR_SPMC:
             return self._pass_on(pe, x)
         world = self.secure.normal_world

@@ -12,8 +12,6 @@ from functools import partial
 from typing import cast
 
 from ffabric.abi.ffa import partition_info as info
-from ffabric.abi.ffa.boot_info import BootInfo, build_boot_info
-from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.words import PAGE
 from ffabric.firmware.firmware import Firmware
 from ffabric.firmware.hypervisor.hypervisor import Hypervisor
@@ -64,6 +62,7 @@ from ffabric.machine.watched import WatchedStage2
 from ffabric.system.booting.devices import add_devices
 from ffabric.system.booting.devicetree import normal_world
 from ffabric.system.booting.engines import make_runner
+from ffabric.system.booting.hand_off import boot_information
 from ffabric.system.booting.kernel import Layout, optee_node
 from ffabric.system.layout.address_spaces import (
     WINDOW_IPA,
@@ -393,13 +392,10 @@ class _Builder:
                 data = data[len(part) :]
 
     def _boot_information(self, spec: PartitionSpec) -> int:
-        """Put the boot information blob at the load address; its IPA (DEN0077A 1.2, 5.4)."""
-        assert spec.manifest_offset is not None
-        at = spec.load_address
-        entry = BootInfo("FDT", contents=at + spec.manifest_offset, size=len(spec.dtb))
-        version = max(spec.manifest.ffa_version, V1_1)
-        self._write(spec, 0, build_boot_info([entry], version, at))
-        return at
+        """Put the boot information at the load address; its IPA."""
+        for offset, data in boot_information(spec):
+            self._write(spec, offset, data)
+        return spec.load_address
 
 
 def _identity(spec: PartitionSpec, stage2: Stage2 | None) -> Identity:

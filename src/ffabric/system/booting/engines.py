@@ -103,6 +103,9 @@ def make_unicorn(system: System) -> UnicornEngine:
         sysreg=system.cpu_registers.access,
         instruction_time=system.spec.instruction_time,
         wedged_after=system.spec.run.wedged_after,
+        model=system.spec.cpu,
+        features=system.spec.cpu_features,
+        on_missing=system.printed,
     )
 
 

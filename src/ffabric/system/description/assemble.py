@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ffabric.abi.ffa.version import VERSIONS, format_version
+from ffabric.machine.cpu_features import DEFAULT_FEATURES, MODELS, complaints
 from ffabric.machine.limits import IPA_END, PA_END
+from ffabric.system.booting.hand_off import boot_information
 from ffabric.system.description.identity import check_names, check_partition, find_ids, find_mpidrs
 from ffabric.system.layout.address_spaces import (
     Placed,
@@ -26,7 +28,7 @@ from ffabric.system.layout.machine import (
 from ffabric.system.layout.memory_map import Places, with_defaults
 from ffabric.system.layout.qemu import check_layout
 from ffabric.system.layout.sharing import check_boot_order, check_interrupts
-from ffabric.system.options.problems import Problems, SystemErrors
+from ffabric.system.options.problems import Problems, SystemErrors, did_you_mean
 from ffabric.system.spec import (
     QEMU,
     SP,
@@ -55,6 +57,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         known = ", ".join(map(format_version, VERSIONS))
         asked = format_version(draft.ffa_version)
         problems.add("", "ffa_version", f"{asked} is not a version of FF-A: {known}")
+    _check_cpu(draft, problems)
     places = Places(draft, problems)
     if draft.with_hypervisor:
         places.add_banks(partitions)
@@ -88,6 +91,8 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         check_address_space(each, draft.gic, len(mpidrs), problems, translated=translated)
     check_device_regions(placed, registers, places.space, problems)
     check_device_memory(placed, draft.device_memory, problems)
+    for spec, where in placed:
+        _check_boot_information(spec, where, problems)
     if not problems.errors:
         normal_world = [*normal_world_maps(places.space.banks)]
         check_tables(spmc, [normal_world, *(maps for _, maps in _maps(placed, SP))], problems)
@@ -111,15 +116,42 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         run=draft.run,
         seed=draft.seed,
         instruction_time=draft.instruction_time,
+        cpu=draft.cpu,
+        cpu_features=_cpu_features(draft),
         strict=draft.strict,
         warnings=tuple(problems.found),
     )
+
+
+def _check_boot_information(spec: PartitionSpec, where: str, problems: Problems) -> None:
+    """What the partition is told when it starts has room."""
+    if spec.manifest_offset is not None and not problems.errors:
+        try:
+            boot_information(spec)
+        except ValueError as error:
+            problems.add(where, "boot-info", str(error))
 
 
 def _in_boot_order(specs: Iterable[PartitionSpec], kind: str) -> tuple[PartitionSpec, ...]:
     """The partitions of a kind as their manager starts them."""
     these = (spec for spec in specs if spec.kind == kind)
     return tuple(sorted(these, key=lambda spec: spec.manifest.boot_order))
+
+
+def _check_cpu(draft: SystemDraft, problems: Problems) -> None:
+    if draft.cpu not in MODELS:
+        hint = did_you_mean(draft.cpu, MODELS)
+        problems.add("", "cpu", f"{draft.cpu!r} is not one of {', '.join(MODELS)}{hint}")
+        return
+    for complaint in complaints(draft.cpu, draft.cpu_features):
+        problems.add("", "cpu_features", complaint)
+
+
+def _cpu_features(draft: SystemDraft) -> tuple[str, ...]:
+    """What the processor has: what was asked for, or else what it has anyway."""
+    if draft.cpu_features is not None:
+        return tuple(draft.cpu_features)
+    return DEFAULT_FEATURES if draft.cpu == "max" else ()
 
 
 def _maps(placed: Iterable[Placed], kind: str) -> Iterator[tuple[PartitionSpec, list[MemoryMap]]]:

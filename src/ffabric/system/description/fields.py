@@ -51,6 +51,7 @@ class ManifestFields(TypedDict, total=False):
     exception_level: ExceptionLevel | int
     execution_state: ExecutionState | int
     load_address: int | None
+    image_size: int | None
     mem_size: int | None
     entrypoint_offset: int | None
     xlat_granule: Granule | int
@@ -136,6 +137,10 @@ class SystemFields(TypedDict, total=False):
     """False: the first VM is the normal world's kernel."""
     instruction_time: int
     """Nanoseconds that an instruction of an image takes; 1 by default."""
+    cpu: str
+    """The processor of images under Unicorn: "max", or one of QEMU's Cortex-A53, A57, A72."""
+    cpu_features: tuple[str, ...] | None
+    """Its optional features: "pauth", "bti", "sve"; None: pointer authentication and BTI."""
     strict: bool
     """Whether calls with SBZ registers that are not zero are refused; only warned of by default."""
     memory: Iterable[MemoryBank]
@@ -147,3 +152,11 @@ class SystemFields(TypedDict, total=False):
     """End the run when a console prints a line with this text."""
     max_events: int | None
     """End the run after so many exits of partitions."""
+    expect: tuple[str, ...]
+    """What consoles must print; the run has passed and ends when all has been printed."""
+    fail_on: tuple[str, ...]
+    """What consoles must not print: the run has failed then, and ends."""
+    time_limit: int | None
+    """End the run after so many nanoseconds of virtual time."""
+    wedged_after: int
+    """Instructions without a call after which an image is wedged; 10^10 by default, 0: never."""

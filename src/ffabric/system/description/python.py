@@ -73,6 +73,8 @@ _SYSTEM_TYPES = _types(
         "pes",
         "seed",
         "instruction_time",
+        "cpu",
+        "cpu_features",
         "strict",
         "ffa_version",
         "memory",

@@ -21,6 +21,7 @@ from ffabric.system.options.keys import Key, Table, TableReader, read
 from ffabric.system.options.kinds import FLAG, PATH, SIZE, TEXT, U64, UUID_TEXT
 from ffabric.system.options.problems import LayoutErrors, Problem, Problems, at_most
 
+TRANSFER_LIST = "tl_pkg"
 MOST = 1024
 """Partitions of a layout."""
 
@@ -31,7 +32,7 @@ PARTITION: tuple[Key, ...] = (
     Key("owner", TEXT, "Who signs it.", default="SiP", values=("SiP", "Plat")),
     Key(
         "package", TEXT, "The form of the package.",
-        default="sp_pkg", values=("sp_pkg", "tl_pkg"),
+        default="sp_pkg", values=("sp_pkg", TRANSFER_LIST),
     ),
     Key("size", SIZE, "The memory it gets, in bytes."),
     Key("physical-load-address", U64, "Where it is loaded.", field="load_address", align=PAGE),
@@ -53,12 +54,16 @@ TABLES: tuple[Table, ...] = (
 
 
 class LayoutEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One secure partition of the file; paths are resolved, offsets are those of its package."""
+    """One secure partition of the file; paths are resolved, offsets are those of its package.
+
+    ``image_offset`` None: of a transfer list, in which the image is behind what the manifest asks
+    for.
+    """
 
     name: str
     image: Path
     manifest: Path
-    image_offset: int = IMAGE_OFFSET
+    image_offset: int | None = IMAGE_OFFSET
     manifest_offset: int = MANIFEST_OFFSET
     uuid: UUID | None = None
     owner: str = "SiP"
@@ -128,8 +133,10 @@ def _entry(folder: Path, name: str, member: object, problems: Problems) -> Layou
             read_file(fields[field], name, key, problems, IMAGE)
     if not fields.get("image") or not fields["manifest"]:
         return None
+    if fields.get("package") == TRANSFER_LIST:
+        offsets.setdefault("image_offset", None)
     entry = LayoutEntry(name=name, **fields, **offsets)
-    if entry.manifest_offset >= entry.image_offset:
+    if entry.image_offset is not None and entry.manifest_offset >= entry.image_offset:
         problems.add(
             name,
             "pm",

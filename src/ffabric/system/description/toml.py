@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.system.description.assemble import assemble
-from ffabric.system.description.sp_layout import LayoutEntry, read_layout
+from ffabric.system.description.sp_layout import TRANSFER_LIST, LayoutEntry, read_layout
 from ffabric.system.description.toml_keys import (
     DEVICE,
     DEVICE_TYPES,
@@ -233,6 +233,7 @@ class _System:
                 manifest_offset=entry.manifest_offset,
                 size=entry.size,
                 load_address=entry.load_address,
+                transfer_list=entry.package == TRANSFER_LIST,
             )
             drafts.append(self._partition(SP, f"[[sp]] {entry.name}", table, extra))
         listed = {entry.name for entry in layout}
@@ -301,11 +302,12 @@ class _System:
 
 
 def _layout_table(entry: LayoutEntry) -> dict[str, Any]:
+    offset = {} if entry.image_offset is None else {"image_offset": entry.image_offset}
     return {
         "name": entry.name,
         "image": str(entry.image.absolute()),
         "manifest": str(entry.manifest.absolute()),
-        "image_offset": entry.image_offset,
+        **offset,
     }
 
 

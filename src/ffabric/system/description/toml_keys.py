@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ffabric.abi.words import PAGE
+from ffabric.machine.cpu_features import MODELS
 from ffabric.system.manifest.keys import (
     BOOT_INFO_KEYS,
     DEVICE_REGION,
@@ -37,6 +38,15 @@ SYSTEM: tuple[Key, ...] = (
     Key(
         "instruction_time", U16, "How many nanoseconds an instruction of an image takes.",
         default="1", least=1,
+    ),
+    Key(
+        "cpu", TEXT, "The processor of images under Unicorn.", default="max", values=MODELS,
+    ),
+    Key(
+        "cpu_features", TEXTS,
+        "The optional features of the CPU 'max': pauth, bti, sve (vectors of 256 bits). ID "
+        "registers tell of no others; without sve its instructions are undefined.",
+        default="pauth and bti",
     ),
     Key(
         "ffa_version", VERSION, "The version the SPMC and the hypervisor implement.",

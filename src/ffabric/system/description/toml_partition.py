@@ -25,7 +25,13 @@ from ffabric.system.description.toml_keys import PARTITION_KEYS
 from ffabric.system.files.dtb import Node, parse_dtb
 from ffabric.system.files.dts import read_tree
 from ffabric.system.files.images import Image, parse_image
-from ffabric.system.files.package import IMAGE_OFFSET, MANIFEST_OFFSET, parse_package
+from ffabric.system.files.package import (
+    HOB_OFFSET,
+    IMAGE_OFFSET,
+    MANIFEST_OFFSET,
+    parse_package,
+    transfer_list_image,
+)
 from ffabric.system.files.reading import BLOB, IMAGE, read_file
 from ffabric.system.manifest.binding import manifest_fields
 from ffabric.system.manifest.checks import check_manifest
@@ -36,6 +42,7 @@ from ffabric.system.spec import (
     QEMU,
     SP,
     VM,
+    Hobs,
     ImageSource,
     KernelBoot,
     PartitionDraft,
@@ -53,6 +60,8 @@ class Extra(msgspec.Struct, frozen=True, kw_only=True):
     manifest_offset: int = MANIFEST_OFFSET
     size: int | None = None
     load_address: int | None = None
+    transfer_list: bool = False
+    """The package is a transfer list, with the hand-off blocks before the image."""
 
 
 class _Found(msgspec.Struct):
@@ -63,6 +72,7 @@ class _Found(msgspec.Struct):
     tree: Node | None = None
     manifest_offset: int | None = None
     has_manifest: bool = False
+    hobs: Hobs = Hobs()
 
 
 def default_fields(kind: str) -> dict[str, Any]:
@@ -124,6 +134,7 @@ class PartitionTable:
             size=extra.size,
             tree=found.tree,
             manifest_offset=found.manifest_offset,
+            hobs=found.hobs,
             kernel=self._kernel(),
             notification_interrupt=self._number("notification_interrupt"),
         )
@@ -200,6 +211,10 @@ class PartitionTable:
         if found is None or data is None:
             return None
         offset = self._number("image_offset")
+        if extra.transfer_list:
+            with_hobs = "hob_list" in found.fields.get("boot_info", ())
+            found.hobs = Hobs(HOB_OFFSET if with_hobs else None)
+            offset = offset or transfer_list_image(hob_list=with_hobs)
         if offset is None:
             entry = found.fields.get("entrypoint_offset") or 0
             floor = IMAGE_OFFSET if self.kind == SP and not found.has_manifest else 0
@@ -227,7 +242,10 @@ class PartitionTable:
             return None
         source = ImageSource(path, image)
         fields = self._fields(tree.root, path)
-        return _Found(source, fields, tree.root, package.manifest_offset, has_manifest=True)
+        found = _Found(source, fields, tree.root, package.manifest_offset, has_manifest=True)
+        if package.hob_list:
+            found.hobs = Hobs(package.hob_offset, package.hob_list)
+        return found
 
     def _with_manifest(self, found: _Found) -> _Found | None:
         """What the manifest file says, if there is one."""

@@ -3,7 +3,8 @@
 Two forms exist. An *SP package* begins with "SPKG" (TF-A's sptool; Hafnium's `sp_pkg`): version 1
 has the manifest directly after the header, version 2 keeps the first page free for the boot
 information blob. A *transfer list* (Firmware Handoff specification v0.9) holds the manifest under
-tag 0x106 and the image, as its last entry, under tag 0x103.
+tag 0x106, maybe a list of hand-off blocks under tag 3, and the image, as its last entry, under tag
+0x103.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ MAGIC = 0x474B5053
 TRANSFER_LIST = 0x4A0FB10B
 MANIFEST_OFFSET = 0x1000
 IMAGE_OFFSET = 0x4000
+HOB_OFFSET = 0x2000
+"""Of the hand-off blocks in a transfer list, if it has some."""
 
 _HEADER = struct.Struct("<6I")
 _LIST_HEADER = struct.Struct("<IBBBBIIII")
 _ENTRY = struct.Struct("<II")
-_TAG_IMAGE, _TAG_MANIFEST = 0x103, 0x106
+_TAG_HOB_LIST, _TAG_IMAGE, _TAG_MANIFEST = 0x3, 0x103, 0x106
 
 
 class Package(msgspec.Struct, frozen=True):
@@ -34,6 +37,8 @@ class Package(msgspec.Struct, frozen=True):
     manifest_offset: int = MANIFEST_OFFSET
     image_offset: int = IMAGE_OFFSET
     version: int = 2
+    hob_list: bytes = b""
+    hob_offset: int = HOB_OFFSET
 
     @property
     def size(self) -> int:
@@ -84,7 +89,7 @@ def _parse_transfer_list(data: bytes) -> Package:
         last = word & 0xFFFFFF
         if word >> 24 < _ENTRY.size or start + length > size:
             raise DecodeError(f"entry[{last:#x}]", at, length, "the entry leaves the list")
-        if last in (_TAG_IMAGE, _TAG_MANIFEST):
+        if last in (_TAG_HOB_LIST, _TAG_IMAGE, _TAG_MANIFEST):
             if last in found:
                 raise DecodeError(f"entry[{last:#x}]", at, last, "a second one")
             if start % PAGE:
@@ -98,7 +103,13 @@ def _parse_transfer_list(data: bytes) -> Package:
         raise DecodeError(f"entry[{last:#x}]", None, last, "the image must be the last entry")
     manifest_offset, manifest = found[_TAG_MANIFEST]
     image_offset, image = found[_TAG_IMAGE]
-    return Package(manifest, image, manifest_offset, image_offset, version)
+    hob_offset, hob_list = found.get(_TAG_HOB_LIST, (HOB_OFFSET, b""))
+    return Package(manifest, image, manifest_offset, image_offset, version, hob_list, hob_offset)
+
+
+def transfer_list_image(*, hob_list: bool) -> int:
+    """Where the image is in a transfer list as TF-A's build makes it: behind all else, by pages."""
+    return HOB_OFFSET + PAGE if hob_list else HOB_OFFSET
 
 
 def build_package(package: Package) -> bytes:

@@ -243,6 +243,7 @@ class Places:
             ),
             dtb=blob,
             manifest_offset=self._manifest_offset(partition, manifest, len(blob)),
+            hobs=partition.hobs,
             kernel=partition.kernel,
             notification_interrupt=partition.notification_interrupt,
         )

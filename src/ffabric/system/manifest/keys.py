@@ -112,6 +112,11 @@ PROPERTIES: tuple[Key, ...] = (
         effect="The size of its memory.",
     ),
     Key(
+        "image-size", U64, "The bytes of the partition's package in memory.", align=PAGE,
+        section="TF-A sptool",
+        effect="The partition's own memory in the hand-off blocks, in place of `mem-size`.",
+    ),
+    Key(
         "entrypoint-offset", U64, "From the load address to the first instruction.",
         default="0",
         effect="Where a raw image is entered; an ELF file says that itself.",
@@ -350,7 +355,7 @@ BOOT_INFO_KEYS: tuple[Key, ...] = (
         "hob_list",
         FLAG,
         "Pass the hand-off blocks.",
-        ignored="the boot information has no hand-off blocks",
+        effect="The boot information has a list of hand-off blocks.",
     ),
 )
 """The node /boot-info."""

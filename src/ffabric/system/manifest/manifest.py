@@ -218,6 +218,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     execution_state: ExecutionState = ExecutionState.AARCH64
     load_address: int | None = None
     mem_size: int | None = None
+    image_size: int | None = None
     entrypoint_offset: int | None = None
     xlat_granule: Granule = Granule.KIB_4
     boot_order: int = LAST_BOOT_ORDER

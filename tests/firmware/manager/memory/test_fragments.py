@@ -371,3 +371,22 @@ def test_more_pages_than_there_may_be_ranges(ffabric, mixed):
     data = abi.build_transaction(a.describe("share", [mixed.b], [(0, pages), (0, 1)]), a.version)
     with ffabric.refuses("mem.too_many_regions"):
         begin(a, "share", data, 112)
+
+
+def test_what_a_hypervisor_has_not_read_to_its_end_goes_with_the_region(ffabric):
+    world = World(ffabric, "kernel-sp")
+    a = world.a
+    handle = a.ffa.share([world.b.id], ranges=ranges_of(a, 600))
+    asked = abi.Transaction(sender=0, handle=handle)
+    request = abi.build_transaction(asked, a.version)
+    a.put(request)
+    x = a.call(fid.FFA_MEM_RETRIEVE_REQ_64, len(request), len(request))
+    assert x[0] == fid.FFA_MEM_RETRIEVE_RESP
+    a.ffa.rx_release()
+    words = handle & MASK32, handle >> 32
+    piece = a.call(fid.FFA_MEM_FRAG_RX, *words, x[2], a.id << 16)
+    assert (piece[0], x[2] + piece[3] < x[1]) == (fid.FFA_MEM_FRAG_TX, True)
+    a.ffa.rx_release()
+    a.reclaim(handle)
+    with ffabric.refuses("mem.frag.handle"):
+        a.call(fid.FFA_MEM_FRAG_RX, *words, x[2] + piece[3], a.id << 16)

@@ -90,19 +90,24 @@ class Notifications(RuleBasedStateMachine):
         self.session = System(self.system)
         self.session.run()
         self.ends = {}
+        self.id = {**IDS}
+        self.names = []
+        self.receivers = {}
+        self.full = {}
         for endpoint in self.system.endpoints.values():
             find = self.session.sp if endpoint.spec.secure else self.session.vm
-            self.ends[endpoint.name] = find(endpoint.name)
-        self.id = {name: end.id for name, end in self.ends.items()} | IDS
-        self.names = [*self.ends]
-        self.receivers = {
-            name: Receiver(end.endpoint.spec.vcpus)
-            for name, end in self.ends.items()
-            if end.endpoint.spec.manifest.notification_support
-        }
-        self.full = dict.fromkeys(self.ends, False)
-        for end in self.ends.values():
-            end.ffa.map_buffers()
+            self.comes(find(endpoint.name))
+
+    def comes(self, end):
+        """An endpoint takes part."""
+        name = end.endpoint.name
+        self.ends[name] = end
+        self.id[name] = end.id
+        self.names.append(name)
+        if end.endpoint.spec.manifest.notification_support:
+            self.receivers[name] = Receiver(end.endpoint.spec.vcpus)
+        self.full[name] = False
+        end.ffa.map_buffers()
 
     def bind_some(self):
         """Each binds something of all: without that little could be set."""
@@ -333,7 +338,13 @@ class UnderAHypervisor(Notifications):
         )
         self.bind_some()
 
-    @rule(name=st.sampled_from(["w", "n"]), really=sometimes)
+    @rule(vcpus=st.integers(1, 2), really=sometimes)
+    def create(self, vcpus, really):
+        """A VM comes: nobody has bound anything to it, and it has nothing pending."""
+        if really and "x" not in self.names:
+            self.comes(self.session.create_vm(vm("x", execution_ctx_count=vcpus)))
+
+    @rule(name=st.sampled_from(["w", "n", "x"]), really=sometimes)
     def destroy(self, name, really):
         """A VM goes: what it has set stays, and nobody waits for more of it but SPs."""
         if not really or name not in self.names:

@@ -68,17 +68,27 @@ class Mailboxes(RuleBasedStateMachine):
         self.session = System(self.system)
         self.session.run()
         self.ends = {}
+        self.alive = []
+        self.id = {}
+        self.version = {}
+        self.pair = {}
+        self.at = {}
         for endpoint in self.system.endpoints.values():
             find = self.session.sp if endpoint.spec.secure else self.session.vm
-            self.ends[endpoint.name] = find(endpoint.name)
-        self.alive = [*self.ends]
-        self.id = {name: end.id for name, end in self.ends.items()}
-        self.version = {name: end.ffa.version for name, end in self.ends.items()}
-        self.pair = dict.fromkeys(self.ends)
-        self.at = {name: end.ram.allocate(8) for name, end in self.ends.items()}
+            self.comes(find(endpoint.name))
         self.marks = 0
         for number, _ in enumerate(self.alive):
             self.map(number, 0, 2, 1 + number % 2)
+
+    def comes(self, end):
+        """An endpoint takes part, so far without buffers."""
+        name = end.endpoint.name
+        self.ends[name] = end
+        self.alive.append(name)
+        self.id[name] = end.id
+        self.version[name] = end.ffa.version
+        self.pair[name] = None
+        self.at[name] = end.ram.allocate(8)
 
     def teardown(self):
         self.session.close()
@@ -273,24 +283,43 @@ class UnderAHypervisor(Mailboxes):
             vms=[vm("v", **QUIET), vm("w", **OLD), vm("mute", **MUTE)],
         )
 
-    @rule(number=Mailboxes.numbers, really=st.sampled_from([False] * 9 + [True]))
-    def destroy(self, number, really):
-        name = self.one(number)
-        if not really or self.secure(name):
-            return
+    @property
+    def gone(self):
+        """Ids that are nobody's now."""
+        return {*self.id.values()} - {self.id[each] for each in self.alive}
+
+    def calm(self):
+        """No SP holds up what happens from outside."""
         for each in self.alive:
             if (
                 self.secure(each)
                 and self.ends[each].endpoint.partition.contexts[0].runner.in_control
             ):
                 self.wait(self.alive.index(each), RETAIN)
+
+    @rule(number=Mailboxes.numbers, really=st.sampled_from([False] * 9 + [True]))
+    def destroy(self, number, really):
+        name = self.one(number)
+        if not really or self.secure(name):
+            return
+        self.calm()
         self.alive.remove(name)
         self.system.destroy_vm(name)
         self.session.run()
 
-    @rule(sender=Mailboxes.numbers, name=st.sampled_from(["v", "w", "mute"]))
+    @rule(soon=st.booleans())
+    def create(self, soon):
+        """A VM comes, maybe with the id of a dead one, and finds nothing of that one's."""
+        if "x" in self.alive:
+            return
+        self.calm()
+        if soon:
+            self.system.hypervisor.vm_ids.begin_again()
+        self.comes(self.session.create_vm(vm("x", **QUIET)))
+
+    @rule(sender=Mailboxes.numbers, name=st.sampled_from(["v", "w", "mute", "x"]))
     def send_to_the_dead(self, sender, name):
-        if name in self.alive:
+        if name in self.alive or self.id.get(name) not in self.gone:
             return
         sender = self.one(sender)
         pair = self.pair[sender]

@@ -7,6 +7,7 @@ the Security state is what the tables and the bus make of it.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from ctypes import addressof, c_char
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,14 @@ _WITHOUT_EL1 = {
     _CPACR_EL1: 3 << 20,  # FPEN
     _CNTKCTL_EL1: 3,  # EL0VCTEN, EL0PCTEN
 }
+EL2 = 2
+_ZCR_LENGTH = 1  # of vectors in quadwords, less one: 256 bits
+_SVE = {(3, 6, 1, 1, 2): 1 << 8, (3, 6, 1, 2, 0): _ZCR_LENGTH, (3, 4, 1, 2, 0): _ZCR_LENGTH}
+"""CPTR_EL3.EZ, ZCR_EL3, ZCR_EL2."""
+_SVE_BELOW_EL2 = {(3, 4, 1, 1, 2): 0x32FF}
+"""CPTR_EL2, with TZ clear."""
+_SVE_WITHOUT_EL1 = {_CPACR_EL1: 3 << 20 | 3 << 16, (3, 0, 1, 2, 0): _ZCR_LENGTH}
+"""CPACR_EL1 with ZEN, too; ZCR_EL1."""
 _PSTATE = (0x3C0, 0x3C5, 0x3C9)  # EL0t, EL1h, EL2h, all masked
 
 
@@ -48,6 +57,7 @@ def power_on(
     mpidr: int,
     stage2: Stage2 | None,
     secure: bool,
+    features: Container[str] = (),
 ) -> native.Emulator:
     """A new emulator at `level`, MMU off, DAIF masked. PC is not set.
 
@@ -65,6 +75,10 @@ def power_on(
     if level == 0:
         hcr |= _HCR_DC
         system |= _WITHOUT_EL1
+    if "sve" in features:
+        system |= _SVE | (_SVE_BELOW_EL2 if level < EL2 else {})
+        if level == 0:
+            system |= _SVE_WITHOUT_EL1
     for register, value in system.items():
         emulator.write_system(register, value)
     emulator.write_system(HCR_EL2, hcr)

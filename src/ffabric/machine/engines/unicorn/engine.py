@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from ffabric.machine.cpu_features import DEFAULT_FEATURES
 from ffabric.machine.engines.unicorn import native
 from ffabric.machine.engines.unicorn.runner import Siblings, UnicornRunner
 
@@ -38,8 +39,10 @@ class UnicornEngine:
     `sysreg` answers for the registers of GIC (ICC_*, ICH_*) and generic timer (CNTP_*, CNTV_*, ...)
     and may know others; without it they are undefined. A vCPU is wedged that has executed
     `wedged_after` instructions without a call (0: none ever is). `slice_` is in instructions,
-    `counter_step` and `instruction_time` in nanoseconds, `model` one of `native.MODELS`. Memory and
-    devices are those that are there when a vCPU starts.
+    `counter_step` and `instruction_time` in nanoseconds, `model` one of `native.MODELS`, `features`
+    of `cpu_features.FEATURES`; `on_missing` gets the name of a vCPU and a line that tells of an
+    instruction for which the model lacks the feature. Memory and devices are those that are there
+    when a vCPU starts.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class UnicornEngine:
         instruction_time: int = INSTRUCTION_TIME,
         model: str = "max",
         wedged_after: int = WEDGED_AFTER,
+        features: Iterable[str] = DEFAULT_FEATURES,
+        on_missing: Callable[[str, str], None] | None = None,
     ) -> None:
         if model not in native.MODELS:
             raise ValueError(f"no processor {model!r}: Unicorn has {', '.join(native.MODELS)}")
@@ -71,7 +76,16 @@ class UnicornEngine:
         self.instruction_time = instruction_time
         self.model = model
         self.wedged_after = wedged_after
+        self.features = frozenset(features)
+        self._on_missing = on_missing
+        self._missed: set[tuple[str, str]] = set()
         self._siblings: list[Siblings] = []
+
+    def tell_missing(self, name: str, feature: str, place: str) -> None:
+        """The vCPU `name` has executed an instruction that needs a feature which is not there."""
+        if self._on_missing is not None and (name, feature) not in self._missed:
+            self._missed.add((name, feature))
+            self._on_missing(name, f"{place} needs {feature}, which the CPU has not: undefined")
 
     def runner(
         self,

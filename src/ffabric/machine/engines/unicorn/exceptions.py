@@ -32,7 +32,8 @@ ISS_FAR_INVALID = 1 << 10  # FnV
 ISS_EXTERNAL = 0x10  # synchronous external abort, not on a walk
 
 ABORTS = frozenset((EC_FETCH_LOWER, EC_FETCH_LOWER | 1, EC_DATA_LOWER, EC_DATA_LOWER | 1))
-UNDEFINED = frozenset((EC_UNKNOWN, EC_SVE))  # SVE is not reported to be there
+UNDEFINED = frozenset((EC_UNKNOWN,))
+UNDEFINED_WITHOUT_SVE = UNDEFINED | {EC_SVE}
 FETCHES = frozenset((EC_FETCH_LOWER, EC_FETCH_LOWER | 1))
 WITH_ADDRESS = ABORTS | {0x22, 0x34, 0x35}  # PC alignment and watchpoints also set FAR
 

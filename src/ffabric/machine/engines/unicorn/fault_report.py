@@ -6,11 +6,12 @@ that tell of exceptions (Arm ARM DDI 0487, D19.2: ELR, ESR and FAR of the level 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from ffabric.machine.cpu_features import lacking
 from ffabric.machine.engines.disassembly import instruction
 from ffabric.machine.engines.unicorn import exceptions as el
 
@@ -88,8 +89,11 @@ def _hex(value: int | None) -> str:
 class FaultReport:
     """Tells of one vCPU."""
 
-    def __init__(self, emulator: Emulator, symbols: Symbols | None) -> None:
+    def __init__(
+        self, emulator: Emulator, symbols: Symbols | None, features: Container[str] = ()
+    ) -> None:
         self._emulator = emulator
+        self._features = features
         self._symbols = symbols
 
     def symbol(self, va: int) -> str:
@@ -98,6 +102,11 @@ class FaultReport:
             return ""
         name = self._symbols(va, self._emulator.fetched_from(va))
         return f" <{name}>" if name else ""
+
+    def missing(self, word: int) -> str:
+        """The feature that an instruction needs and the CPU has not; nothing if it has."""
+        feature = lacking(word)
+        return "" if feature in self._features else feature
 
     def place(self, pc: int) -> str:
         """A program counter with its symbol and its instruction."""

@@ -109,6 +109,8 @@ class UnicornRunner:
         self._gic = gic
         self._name = name or f"{mpidr:#x}"
         self._symbols = symbols
+        sve = "sve" in engine.features
+        self._undefined_kinds = el.UNDEFINED if sve else el.UNDEFINED_WITHOUT_SVE
         self._calls = {_SVC: exits.SVC} if level == 0 else {_SMC: exits.SMC, _HVC: exits.HVC}
         self._started = False
         self._dead = f"{self} was never started"
@@ -132,16 +134,22 @@ class UnicornRunner:
             mpidr=self.mpidr,
             stage2=self._stage2,
             secure=self._secure,
+            features=engine.features,
         )
         self._started = True
         Devices(self, emulator, engine.bus, secure=self._secure)
         self._translated = TranslatedCode(emulator, engine.memory)
         self._x = native.Registers(emulator.handle, *GENERAL[:18])
         self._exceptions = el.Exceptions(emulator)
-        self._report = FaultReport(emulator, self._symbols)
+        self._report = FaultReport(emulator, self._symbols, engine.features)
         emulator.hook(uc.UC_HOOK_INTR, native.InterruptHook(self._intercept))
         self._registers = SystemRegisters(
-            self, emulator, self._exceptions, self._clock, gic=self._gic
+            self,
+            emulator,
+            self._exceptions,
+            self._clock,
+            gic=self._gic,
+            features=engine.features,
         )
         emulator.write(arm.UC_ARM64_REG_X0, x0)
         for register, value in others.items():
@@ -437,9 +445,10 @@ class UnicornRunner:
             self._stage2_fault(syndrome, address)
         elif kind == el.EC_WFX and target == 3:
             self._wait()
-        elif kind in el.UNDEFINED or target > max(self.level, 1):
+        elif kind in self._undefined_kinds or target > max(self.level, 1):
             self._undefined()  # or trapped to a level that this vCPU does not have
         else:
+            syndrome |= el.IL if kind == el.EC_SVE else 0  # which Unicorn forgets
             self._deliver(syndrome, address if kind in el.WITH_ADDRESS else None, target=target)
         if self._going:
             self._go_on()
@@ -457,6 +466,8 @@ class UnicornRunner:
         if word is not None and self._registers.emulate(word):
             self._emulator.write(arm.UC_ARM64_REG_PC, pc + 4)
         else:
+            if word is not None and (missing := self._report.missing(word)):
+                self._engine.tell_missing(self._name, missing, self._report.place(pc))
             self._deliver(el.IL, None)
 
     def _stage2_fault(self, syndrome: int, va: int) -> None:

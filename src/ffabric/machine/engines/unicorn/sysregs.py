@@ -14,8 +14,10 @@ def key(op0: int, op1: int, crn: int, crm: int, op2: int) -> int:
 
 MPIDR_EL1 = key(3, 0, 0, 0, 5)
 ID_AA64PFR0_EL1 = key(3, 0, 0, 4, 0)
+ID_AA64PFR1_EL1 = key(3, 0, 0, 4, 1)
 ID_AA64DFR0_EL1 = key(3, 0, 0, 5, 0)
 ID_AA64ISAR0_EL1 = key(3, 0, 0, 6, 0)
+ID_AA64ISAR1_EL1 = key(3, 0, 0, 6, 1)
 RNDR = key(3, 3, 2, 4, 0)
 RNDRRS = key(3, 3, 2, 4, 1)
 PMCCNTR_EL0 = key(3, 3, 9, 13, 0)

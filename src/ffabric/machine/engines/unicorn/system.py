@@ -8,7 +8,7 @@ that executes them, so they are told to the runner, for the partition's other vC
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from ctypes import c_uint32
 from typing import TYPE_CHECKING, Protocol
 
@@ -86,13 +86,14 @@ class SystemRegisters:
         clock: Clock,
         *,
         gic: bool,
+        features: Container[str] = (),
     ) -> None:
         self._owner = owner
         self._emulator = emulator
         self._exceptions = exceptions
         self._clock = clock
         self._random = owner.mpidr
-        self._constants = self._identification(gic=gic)
+        self._constants = self._identification(features, gic=gic)
         self._readers: dict[int, Callable[[int, int], int | None]] = {
             **dict.fromkeys(self._constants, self._constant),
             **dict.fromkeys(sysregs.TIMERS, self._read_timer),
@@ -107,15 +108,20 @@ class SystemRegisters:
         emulator.hook(uc.UC_HOOK_INSN, native.SystemHook(self._msr), arm.UC_ARM64_INS_MSR)
         emulator.hook(uc.UC_HOOK_INSN, native.SystemHook(self._sys), arm.UC_ARM64_INS_SYS)
 
-    def _identification(self, *, gic: bool) -> dict[int, int]:
+    def _identification(self, features: Container[str], *, gic: bool) -> dict[int, int]:
         """The ID registers that must not say what Unicorn says.
 
-        ID_AA64PFR0_EL1: AArch64 only, no SVE, the GIC as told. ID_AA64ISAR0_EL1: no RNDR.
+        ID_AA64PFR0_EL1: AArch64 only, the GIC and SVE as told. ID_AA64PFR1_EL1: BTI as told.
+        ID_AA64ISAR0_EL1: no RNDR. ID_AA64ISAR1_EL1: pointer authentication as told.
         ID_AA64DFR0_EL1: no PMU, whose cycles are host time.
         """
         read = self._emulator.read_system
-        pfr0 = read((3, 0, 0, 4, 0)) & ~(0xF << 32 | 0xF << 24 | 0xFFFF) | 0x1111
+        sve = 0 if "sve" in features else 0xF << 32
+        pauth = 0 if "pauth" in features else 0xFF << 24 | 0xFF << 4
+        pfr0 = read((3, 0, 0, 4, 0)) & ~(sve | 0xF << 24 | 0xFFFF) | 0x1111
         return {
+            sysregs.ID_AA64PFR1_EL1: read((3, 0, 0, 4, 1)) & ~(0 if "bti" in features else 0xF),
+            sysregs.ID_AA64ISAR1_EL1: read((3, 0, 0, 6, 1)) & ~pauth,
             sysregs.ID_AA64PFR0_EL1: pfr0 | gic << 24,
             sysregs.ID_AA64DFR0_EL1: read((3, 0, 0, 5, 0)) & ~(0xF << 8),
             sysregs.ID_AA64ISAR0_EL1: read((3, 0, 0, 6, 0)) & ~(0xF << 60),
