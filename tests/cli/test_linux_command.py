@@ -91,9 +91,14 @@ def test_a_kernel_in_a_system_of_ones_own(run_afresh, tmp_path, qemu):
     assert "never the same again" in error
 
 
-def test_files_of_a_kernel_are_only_for_qemu(run_afresh, tmp_path):
-    (tmp_path / "kernel.bin").write_bytes(OUTSIDER.read_bytes())
-    (tmp_path / "system.toml").write_text(SYSTEM.replace('engine = "qemu"\n', ""))
+def test_files_of_a_kernel_are_only_for_images(run_afresh, tmp_path):
+    (tmp_path / "kernel.py").write_text(
+        "from ffabric import Partition\n\nclass Kernel(Partition):\n    pass\n"
+    )
+    python = SYSTEM.replace('engine = "qemu"\n', "").replace(
+        'image = "kernel.bin"', 'python = "kernel.py:Kernel"'
+    )
+    (tmp_path / "system.toml").write_text(python)
     status, _, error = run_afresh("run", "system.toml")
     assert status == 2
-    assert error.count("only with engine = 'qemu'") == 2
+    assert error.count("only with an image") == 2

@@ -7,7 +7,9 @@ import subprocess
 import pytest
 
 from ffabric.system.booting import kernel
+from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, vm
+from ffabric.system.description.toml import read_system
 from ffabric.system.files.dtb import parse_dtb
 from ffabric.system.files.images import parse_image
 from ffabric.system.options.problems import SystemErrors
@@ -127,3 +129,77 @@ def test_a_kernel_is_told_of_op_tee():
 def test_what_cannot_be_is_said(described, problem):
     with pytest.raises(SystemErrors, match=problem):
         described()
+
+
+NODES = """
+[[vm]]
+name = "guest"
+image = "guest.bin"
+bootargs = "console=ttyAMA0 quiet"
+vcpus = 2
+[vm.properties.device-regions.uart]
+base-address = 0x1c090000
+pages-count = 1
+attributes = 3
+[[device]]
+type = "pl011"
+name = "uart0"
+base = 0x1c090000
+interrupt = 37
+"""
+# x0 is the devicetree; store its magic where the test finds it, and wait
+MAGIC = struct.pack("<5I", 0xB9400001, 0x100F7FE2, 0xF9000041, 0xD503207F, 0x17FFFFFF)
+
+
+def guest(tmp_path, body, code=CODE):
+    (tmp_path / "guest.bin").write_bytes(code)
+    (tmp_path / "system.toml").write_text(body)
+    return read_system(tmp_path / "system.toml")
+
+
+def test_an_image_under_a_hypervisor_finds_a_devicetree_of_its_own(tmp_path):
+    spec = guest(tmp_path, NODES)
+    with boot(spec) as booted:
+        (vm_spec,) = spec.vms
+        partition = booted.endpoint("guest").partition
+        at = partition.boot_information
+        tree = parse_dtb(booted.endpoint("guest").memory.read(at, 4096)).root
+    ram, size = vm_spec.memory[0].ipa, sum(piece.size for piece in vm_spec.memory)
+    assert ram <= at < ram + size
+    assert tree.child("chosen").string("bootargs") == "console=ttyAMA0 quiet"
+    assert tree.child("chosen").string("stdout-path") == "/pl011@1c090000"
+    assert tree.child("psci").string("method") == "hvc"
+    assert tree.child("intc@2f000000").cells("reg")[4:6] == (0, 0x2F10_0000)
+    assert tree.child("pl011@1c090000").cells("interrupts") == (0, 5, 4)
+    assert len(tree.child("cpus").children) == 2
+    assert tree.child(f"memory@{ram:x}").cells("reg") == (0, ram, 0, size)
+
+
+def test_an_image_without_a_hypervisor_calls_psci_with_smc(tmp_path):
+    spec = guest(tmp_path, "hypervisor = false\n" + NODES.replace("vcpus = 2\n", ""))
+    board = kernel.board_of(spec, spec.vms[0])
+    assert board == kernel.Board(spec.gic, "smc", kernel.Uart(0x1C09_0000, 37))
+
+
+def test_an_image_that_may_not_reach_the_uart_is_not_told_of_it(tmp_path):
+    start, end = NODES.index("[vm.properties"), NODES.index("[[device]]")
+    spec = guest(tmp_path, NODES[:start] + NODES[end:])
+    assert kernel.board_of(spec, spec.vms[0]).uart is None
+    layout = kernel.Layout(spec.vms[0], spec.mpidrs, None, kernel.board_of(spec, spec.vms[0]))
+    tree = parse_dtb(layout.files[0][1]).root
+    assert "stdout-path" not in tree.child("chosen").props
+
+
+def test_an_image_that_is_no_kernel_finds_none(tmp_path):
+    spec = guest(tmp_path, '[[vm]]\nname = "guest"\nimage = "guest.bin"\n')
+    assert spec.vms[0].kernel is None
+    with boot(spec) as booted:
+        assert booted.endpoint("guest").partition.boot_information == 0
+
+
+def test_its_address_is_in_x0(tmp_path):
+    spec = guest(tmp_path, NODES, MAGIC + bytes(0x2_0000))
+    with boot(spec) as booted:
+        booted.run()
+        ram = spec.vms[0].memory[0].ipa
+        assert booted.endpoint("guest").memory.read(ram + 0x1_F000, 4) == b"\xd0\x0d\xfe\xed"

@@ -63,7 +63,7 @@ from ffabric.system.booting.devices import add_devices
 from ffabric.system.booting.devicetree import normal_world
 from ffabric.system.booting.engines import make_runner
 from ffabric.system.booting.hand_off import boot_information
-from ffabric.system.booting.kernel import Layout, optee_node
+from ffabric.system.booting.kernel import Layout, board_of, optee_node
 from ffabric.system.layout.address_spaces import (
     WINDOW_IPA,
     WINDOW_PAGES,
@@ -376,7 +376,7 @@ class _Builder:
         if spec.kernel is not None:
             told = self.spec.trusted_os is not None
             optee = optee_node(self.spec.notification_interrupt) if told else None
-            layout = Layout(spec, self.spec.mpidrs, optee)
+            layout = Layout(spec, self.spec.mpidrs, optee, board_of(self.spec, spec))
             partition.boot_information = layout.devicetree
             for at, data in layout.files:
                 self._write(spec, at - spec.load_address, data)

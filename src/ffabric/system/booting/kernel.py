@@ -2,7 +2,8 @@
 
 Sources: Linux Documentation/arch/arm64/booting.rst (image header, registers, alignment); Devicetree
 Specification v0.4; QEMU docs/system/arm/virt.rst. The tree describes what QEMU's `virt` machine
-gives its normal world. Devices that are the secure world's are not in it.
+gives its normal world, or (`board_of`) what a VM under Unicorn has here. Devices that are the
+secure world's are not in it.
 
 The image lies where it was loaded. From the end of the RAM downwards come the devicetree, in a
 block of its own, and the initial file system.
@@ -13,11 +14,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+import msgspec
+
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.machine.gic import FIRST_SPI
 from ffabric.system.files.dtb import Node, build_dtb
 from ffabric.system.layout.placement import BLOCK
-from ffabric.system.spec import ImageSource, KernelBoot, PartitionSpec
+from ffabric.system.spec import QEMU, GicSpec, ImageSource, KernelBoot, PartitionSpec, SystemSpec
 
 DISTRIBUTOR = (0x0800_0000, 0x1_0000)
 REDISTRIBUTORS = 0x080A_0000
@@ -33,6 +36,45 @@ _GIC, _CLOCK = 1, 2  # phandles
 _SPI, _PPI = 0, 1
 _EDGE, _LEVEL = 1, 4
 _TIMER_PPIS = (13, 14, 11, 10)  # secure, non-secure, virtual, hypervisor
+
+
+class Uart(msgspec.Struct, frozen=True):
+    """A PL011: its address, and its interrupt (None: it has none)."""
+
+    base: int
+    intid: int | None = None
+
+
+class Board(msgspec.Struct, frozen=True):
+    """What a devicetree tells of besides processors and memory.
+
+    `gic` are the addresses of the GIC's frames, `conduit` is "smc" or "hvc".
+    """
+
+    gic: GicSpec
+    conduit: str
+    uart: Uart | None = None
+
+
+VIRT = Board(GicSpec(DISTRIBUTOR[0], REDISTRIBUTORS), "smc", Uart(UART[0], FIRST_SPI + UART_SPI))
+"""QEMU's `virt`."""
+
+
+def board_of(system: SystemSpec, spec: PartitionSpec) -> Board:
+    """The board that the software of a VM finds: the PL011 is the first one that it may reach."""
+    if spec.engine == QEMU:
+        return VIRT
+    own = {region.base_address for region in spec.manifest.device_regions}
+    kernel = system.hypervisor is None
+    uart = next(
+        (
+            Uart(each.base, each.interrupt)
+            for each in system.devices
+            if each.type == "pl011" and (each.base in own or (kernel and not each.secure))
+        ),
+        None,
+    )
+    return Board(system.gic, "smc" if kernel else "hvc", uart)
 
 
 def image_size(image: bytes) -> int:
@@ -53,7 +95,11 @@ class Layout:
     """Where things are in the RAM of a kernel: addresses, and what to write there."""
 
     def __init__(
-        self, spec: PartitionSpec, mpidrs: Sequence[int], optee: Node | None = None
+        self,
+        spec: PartitionSpec,
+        mpidrs: Sequence[int],
+        optee: Node | None = None,
+        board: Board = VIRT,
     ) -> None:
         assert spec.kernel is not None
         ram = spec.memory[0]
@@ -66,6 +112,7 @@ class Layout:
             mpidrs=mpidrs[: spec.vcpus],
             initrd=self.initrd,
             optee=optee,
+            board=board,
         )
         self.files = ((self.devicetree, build_dtb(tree)), (self.initrd, spec.kernel.initrd))
 
@@ -77,12 +124,15 @@ def platform(
     mpidrs: Sequence[int],
     initrd: int,
     optee: Node | None = None,
+    board: Board = VIRT,
 ) -> Node:
-    """The devicetree of QEMU's `virt`; ``ram``: base and size, ``initrd``: its address.
+    """The devicetree of a board; ``ram``: base and size, ``initrd``: its address.
 
     ``optee``: see `optee_node`.
     """
-    chosen = {"bootargs": _text(boot.bootargs), "stdout-path": _text(f"/pl011@{UART[0]:x}")}
+    chosen = {"bootargs": _text(boot.bootargs)}
+    if board.uart is not None:
+        chosen["stdout-path"] = _text(f"/pl011@{board.uart.base:x}")
     if boot.initrd:
         chosen["linux,initrd-start"] = _wide(initrd)
         chosen["linux,initrd-end"] = _wide(initrd + len(boot.initrd))
@@ -103,7 +153,10 @@ def platform(
             _cpus(mpidrs),
             Node(
                 "psci",
-                {"compatible": _text("arm,psci-1.0", "arm,psci-0.2"), "method": _text("smc")},
+                {
+                    "compatible": _text("arm,psci-1.0", "arm,psci-0.2"),
+                    "method": _text(board.conduit),
+                },
             ),
             Node(
                 "timer",
@@ -113,7 +166,7 @@ def platform(
                     "interrupts": b"".join(_cells(_PPI, ppi, _LEVEL) for ppi in _TIMER_PPIS),
                 },
             ),
-            _gic(len(mpidrs)),
+            _gic(board.gic, len(mpidrs)),
             Node(
                 "apb-pclk",
                 {
@@ -124,18 +177,21 @@ def platform(
                     "phandle": _cells(_CLOCK),
                 },
             ),
-            Node(
-                f"pl011@{UART[0]:x}",
-                {
-                    "compatible": _text("arm,pl011", "arm,primecell"),
-                    "reg": _wide(*UART),
-                    "interrupts": _cells(_SPI, UART_SPI, _LEVEL),
-                    "clocks": _cells(_CLOCK, _CLOCK),
-                    "clock-names": _text("uartclk", "apb_pclk"),
-                },
-            ),
+            *([] if board.uart is None else [_uart(board.uart)]),
         ],
     )
+
+
+def _uart(uart: Uart) -> Node:
+    properties = {
+        "compatible": _text("arm,pl011", "arm,primecell"),
+        "reg": _wide(uart.base, UART[1]),
+        "clocks": _cells(_CLOCK, _CLOCK),
+        "clock-names": _text("uartclk", "apb_pclk"),
+    }
+    if uart.intid is not None:
+        properties["interrupts"] = _cells(_SPI, uart.intid - FIRST_SPI, _LEVEL)
+    return Node(f"pl011@{uart.base:x}", properties)
 
 
 def optee_node(notification: int | None = None) -> Node:
@@ -165,16 +221,17 @@ def _cpus(mpidrs: Sequence[int]) -> Node:
     )
 
 
-def _gic(cpus: int) -> Node:
+def _gic(gic: GicSpec, cpus: int) -> Node:
+    reg = (gic.distributor, DISTRIBUTOR[1], gic.redistributors, REDISTRIBUTOR_SIZE * cpus)
     return Node(
-        f"intc@{DISTRIBUTOR[0]:x}",
+        f"intc@{gic.distributor:x}",
         {
             "compatible": _text("arm,gic-v3"),
             "#interrupt-cells": _cells(3),
             "#address-cells": _cells(0),
             "interrupt-controller": b"",
             "#redistributor-regions": _cells(1),
-            "reg": _wide(*DISTRIBUTOR, REDISTRIBUTORS, REDISTRIBUTOR_SIZE * cpus),
+            "reg": _wide(*reg),
             "phandle": _cells(_GIC),
         },
     )

@@ -109,7 +109,7 @@ class VmFields(PartitionFields, total=False):
     el: Literal[1, 2] | None
     """2: the kernel of a normal world without a hypervisor runs at EL2."""
     kernel: KernelBoot | None
-    """It is entered as Linux is; with the engine "qemu"."""
+    """It is an image that is entered as Linux is, with a devicetree whose address is in x0."""
 
 
 class TrustedOsFields(PartitionFields, total=False):

@@ -126,8 +126,13 @@ VM_KEYS: tuple[Key, ...] = (
         "The exception level: 1, or 2 for a kernel without a hypervisor, which may speak for VMs.",
         most=2,
     ),
-    Key("initrd", PATH, "With engine 'qemu': the initial file system of a kernel."),
-    Key("bootargs", TEXT, "With engine 'qemu': the arguments of a kernel."),
+    Key(
+        "initrd",
+        PATH,
+        "The initial file system of an image that is a kernel. With it or bootargs, and with engine"
+        " 'qemu', the image finds a devicetree, whose address is in x0.",
+    ),
+    Key("bootargs", TEXT, "The arguments of an image that is a kernel."),
 )
 """Each table [[vm]]."""
 

@@ -172,10 +172,12 @@ class PartitionTable:
         """What goes with a kernel."""
         if self.kind != VM:
             return None
-        if self._text("engine") != QEMU:
-            for key in ("initrd", "bootargs"):
-                if key in self.values:
-                    self._wrong(key, "only with engine = 'qemu'")
+        given = [key for key in ("initrd", "bootargs") if key in self.values]
+        if "image" not in self.values:
+            for key in given:
+                self._wrong(key, "only with an image")
+            return None
+        if not given and self._text("engine") != QEMU:
             return None
         initrd = self._bytes("initrd") if "initrd" in self.values else None
         if initrd == b"":

@@ -105,7 +105,8 @@ def with_defaults(partition: PartitionDraft, problems: Problems) -> PartitionDra
         end = image.end if partition.kernel is None else room(source, partition.kernel)
     size = manifest.mem_size or partition.size
     if size is None:
-        least = KERNEL_SIZE if partition.kernel else DEFAULT_SIZE[partition.kind]
+        large = partition.kernel and partition.engine == QEMU
+        least = KERNEL_SIZE if large else DEFAULT_SIZE[partition.kind]
         size = max(-(-end // BLOCK) * BLOCK, least)
     elif end > size and isinstance(source, ImageSource):
         message = f"{end:#x} bytes from the load address do not fit in {size:#x}"
