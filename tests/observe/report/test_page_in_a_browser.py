@@ -30,7 +30,7 @@ def browser():
     missing = [name for name, path in programs.items() if not path]
     assert not missing, f"no {' and '.join(missing)}: apt-get install chromium chromium-driver"
     options = webdriver.ChromeOptions()
-    options.binary_location = programs["chromium"]  # type: ignore[assignment]
+    options.binary_location = programs["chromium"]
     for each in OPTIONS:
         options.add_argument(each)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from ffabric.firmware.state.endpoints import vm_of
 from ffabric.system.booting import kernel
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, vm
@@ -161,8 +162,7 @@ def test_an_image_under_a_hypervisor_finds_a_devicetree_of_its_own(tmp_path):
     spec = guest(tmp_path, NODES)
     with boot(spec) as booted:
         (vm_spec,) = spec.vms
-        partition = booted.endpoint("guest").partition
-        at = partition.boot_information
+        at = vm_of(booted.endpoint("guest").partition).boot_information
         tree = parse_dtb(booted.endpoint("guest").memory.read(at, 4096)).root
     ram, size = vm_spec.memory[0].ipa, sum(piece.size for piece in vm_spec.memory)
     assert ram <= at < ram + size
@@ -194,7 +194,7 @@ def test_an_image_that_is_no_kernel_finds_none(tmp_path):
     spec = guest(tmp_path, '[[vm]]\nname = "guest"\nimage = "guest.bin"\n')
     assert spec.vms[0].kernel is None
     with boot(spec) as booted:
-        assert booted.endpoint("guest").partition.boot_information == 0
+        assert vm_of(booted.endpoint("guest").partition).boot_information == 0
 
 
 def test_its_address_is_in_x0(tmp_path):

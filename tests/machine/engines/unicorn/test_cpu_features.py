@@ -10,20 +10,26 @@ EC, IL = 26, 1 << 25
 SVE = (*DEFAULT_FEATURES, "sve")
 
 
+class TellingBoard(Board):
+    """A board that keeps what is said of instructions whose features are not there."""
+
+    def __init__(self, features, model):
+        self.said = []
+        super().__init__(
+            "features",
+            features=features,
+            model=model,
+            on_missing=lambda name, line: self.said.append((name, line)),
+        )
+
+
 @pytest.fixture
 def boards():
     """Makes boards with features; closes them."""
     made = []
 
     def board(*features, model="max"):
-        said = []
-        board = Board(
-            "features",
-            features=features,
-            model=model,
-            on_missing=lambda name, line: said.append((name, line)),
-        )
-        board.said = said
+        board = TellingBoard(features, model)
         made.append(board)
         return board
 
