@@ -383,6 +383,75 @@ def test_a_pool_that_runs_out_leaves_everything_as_it_was():
     memory.close()
 
 
+SEVERAL = [
+    (0x3000, 1),
+    (0x7000, 4),
+    (MIB2, 1),
+    (MIB2 - 0x1000, 1),
+    (GIB + 0x5000, 1),
+    (3 * MIB2, 512),
+]
+"""Ranges in tables that were walked and that were not, of one page and of several."""
+
+
+@pytest.mark.parametrize(
+    ("clear", "set_"), [(S2AP_W, 0), (SW1, SW2), (VALID, SW1), (0, VALID), (VALID | XN, SW2)]
+)
+def test_several_ranges_change_as_one_after_the_other(clear, set_):
+    found = []
+    for together in (False, True):
+        memory, pool = new_pool()
+        stage2 = Stage2(memory, pool, vmid=1)
+        stage2.map(0, GIB, 1 << 19, RW)
+        if together:
+            stage2.update_all(SEVERAL, clear, set_)
+        else:
+            for ipa, pages in SEVERAL:
+                stage2.update(ipa, pages, clear, set_)
+        runs = [run for each in SEVERAL for run in stage2.runs(*each)]
+        assert stage2.runs_of(SEVERAL) == runs
+        found.append((stage2.runs(0, SPACE), stage2.generation, stage2.level_of(0x3000)))
+        memory.close()
+
+    assert found[0] == found[1]
+
+
+def test_the_runs_of_ranges_are_those_of_each(stage2):
+    stage2.map(0x1000, 0x9000, 1, RW)
+    stage2.map(0x4000, 0xA000, 2, RO)
+    ranges = [(0x1000, 1), (0x2000, 1), (0x4000, 2), (SPACE << 12, 1), (0x5000, 1)]
+
+    assert stage2.runs_of(ranges) == [run for each in ranges for run in stage2.runs(*each)]
+    for wrong in [(0x1800, 1), (-0x1000, 1)]:
+        with pytest.raises(Stage2Error):
+            stage2.runs_of([(0x1000, 1), wrong])
+
+
+def test_several_ranges_with_a_hole_are_refused(stage2):
+    stage2.map(0x1000, 0x9000, 1, RW)
+
+    for wrong in [(0x2000, 1), (0x1800, 1), (0x1000, 2)]:
+        with pytest.raises(Stage2Error):
+            stage2.update_all([wrong], S2AP_W, 0)
+    with pytest.raises(Stage2Error, match="attributes"):
+        stage2.update_all([(0x1000, 1)], TABLE, 0)
+
+
+def test_a_change_of_several_ranges_is_undone_where_the_pool_runs_out():
+    memory, pool = new_pool(4)
+    stage2 = Stage2(memory, pool, vmid=1)
+    stage2.map(0, 0, 1 << 18, RW)
+    stage2.update(0x1000, 1, 0, SW1)
+    stage2.update(0x1000, 1, SW1, 0)
+    before = stage2.runs(0, SPACE)
+
+    with pytest.raises(NoPages):
+        stage2.update_all([(0x1000, 1), (0x5000, 2), (MIB2, 1)], VALID, SW1, undo=(SW1, VALID))
+
+    assert stage2.runs(0, SPACE) == before
+    memory.close()
+
+
 def test_after_free_nothing_is_mapped_and_nothing_can_be(stage2, pool):
     stage2.map(0, 0, 1 << 18, RW)
     stage2.map(4 * GIB, 0x1000, 1, RO)

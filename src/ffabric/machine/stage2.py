@@ -23,7 +23,7 @@ Changes take the tables they need first and write leaves last: when the pool run
 every translation is what it was.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -216,6 +216,20 @@ class Stage2:
             found.append((start, pa, length, attrs))
         return found
 
+    def runs_of(self, ranges: Iterable[tuple[int, int]]) -> list[Run]:
+        """The runs of each of ``ranges`` (IPA, pages), one after the other; see `runs`."""
+        words, walked = self._words, self._walked
+        found: list[Run] = []
+        for ipa, pages in ranges:
+            table = walked.get(ipa >> 21) if pages == 1 and not ipa & 0xFFF else None
+            if table is None:
+                found += self.runs(ipa, pages)
+            elif desc := words[table + (ipa >> 12 & 511)]:
+                found.append((ipa, desc & ADDRESS, 1, desc & ATTRIBUTES))
+            else:
+                found.append((ipa, -1, 1, 0))
+        return found
+
     def vacant(self, ipa: int, pages: int) -> bool:
         """Whether nothing of the range, which is in the address space, is mapped or remembered."""
         if pages == 1:
@@ -318,6 +332,41 @@ class Stage2:
             self._mapping[index << 3 : index + count << 3] = new.to_bytes(count << 3, "little")
         if (clear | set_) & ~_UNSEEN:
             self._changed_pages(ipa, pages)
+
+    def update_all(
+        self,
+        ranges: Sequence[tuple[int, int]],
+        clear: int,
+        set_: int,
+        *,
+        undo: tuple[int, int] | None = None,
+    ) -> None:
+        """`update` each of ``ranges`` (IPA, pages).
+
+        If there is no page left for a table of one (NoPages), those before it are updated with what
+        ``undo`` clears and sets.
+        """
+        if (clear | set_) & ~ATTRIBUTES:
+            raise Stage2Error(0, f"bits {clear:#x}, {set_:#x} are not all attributes")
+        words, walked = self._words, self._walked
+        seen = (clear | set_) & ~_UNSEEN
+        for done, (ipa, pages) in enumerate(ranges):
+            table = walked.get(ipa >> 21) if pages == 1 and not ipa & 0xFFF else None
+            if table is None:
+                try:
+                    self.update(ipa, pages, clear, set_)
+                except NoPages:
+                    if undo is not None:
+                        self.update_all(ranges[:done], *undo)
+                    raise
+                continue
+            index = table + (ipa >> 12 & 511)
+            old = words[index]
+            if not old:
+                raise Stage2Error(ipa, "no page there to update")
+            words[index] = new = old & ~clear | set_
+            if seen and old & VALID and (old ^ new) & ~_UNSEEN:
+                self._changed_page(ipa)
 
     def free(self) -> None:
         """Give all tables back. Nothing is mapped afterwards, and nothing can be."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from ffabric.machine.pages import NoPages
 from ffabric.machine.stage2 import S2AP_R, S2AP_W, SW1, SW2, SW3, VALID, XN
 
 if TYPE_CHECKING:
@@ -44,15 +43,7 @@ _STATES = {each.value << SHIFT: each for each in Ownership}
 
 def mark(stage2: Stage2, ranges: list[tuple[int, int]], held: Ownership) -> None:
     """Let all of ``ranges`` (IPA, pages), which are OWNED, be ``held``; or none, with NoPages."""
-    done = 0
-    try:
-        for ipa, pages in ranges:
-            stage2.update(ipa, pages, MASK, BITS[held])
-            done += 1
-    except NoPages:
-        for ipa, pages in ranges[:done]:
-            stage2.update(ipa, pages, MASK, BITS[OWNED])
-        raise
+    stage2.update_all(ranges, MASK, BITS[held], undo=(MASK, BITS[OWNED]))
 
 
 def state(descriptor: int) -> Ownership | None:

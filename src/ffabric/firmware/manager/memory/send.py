@@ -27,8 +27,7 @@ from ffabric.firmware.state.region import (
     region_of,
 )
 from ffabric.firmware.state.rules import Rule, refuse, rule
-from ffabric.machine.pages import NoPages
-from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, VALID, Run
+from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, VALID
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
@@ -388,10 +387,7 @@ def judge_ownership(region: Region) -> None:
     """What the owner's stage-2 says of the pages; fills ``region.runs``."""
     stage2 = region.owner.stage2
     assert stage2 is not None
-    runs: list[Run] = []
-    for address, count in region.constituents:
-        runs += stage2.runs(address, count)
-    region.runs = runs
+    region.runs = runs = stage2.runs_of(region.constituents)
     if region.owner.pinned:
         _judge_pinned(region)
     attrs = runs[0][3]
@@ -437,15 +433,9 @@ def transfer(pm: Manager, region: Region) -> None:
     kind = region.kind
     stage2 = region.owner.stage2
     assert stage2 is not None
-    done = 0
-    try:
-        for address, count in region.constituents:
-            stage2.update(address, count, kind.owner_clear, kind.owner_set)
-            done += 1
-    except NoPages:
-        for address, count in region.constituents[:done]:
-            stage2.update(address, count, ownership.MASK, VALID)
-        raise
+    stage2.update_all(
+        region.constituents, kind.owner_clear, kind.owner_set, undo=(ownership.MASK, VALID)
+    )
     if pm.tracer is not None:
         pm.tracer.record(_event(_EVENTS[kind], region))
 
@@ -454,8 +444,7 @@ def restore(pm: Manager, region: Region) -> None:
     """Give the owner back exactly the access it had before the transaction."""
     stage2 = region.owner.stage2
     assert stage2 is not None
-    for address, count in region.constituents:
-        stage2.update(address, count, ownership.MASK, VALID)
+    stage2.update_all(region.constituents, ownership.MASK, VALID)
     if pm.tracer is not None:
         pm.tracer.record(_event(events.Restore, region))
 
