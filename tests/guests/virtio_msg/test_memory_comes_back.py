@@ -2,7 +2,8 @@
 
 import pytest
 
-from ffabric.abi.virtio_msg.ffa import RESET, Result
+from ffabric.abi.virtio_msg.ffa import RESET, Result, to_registers
+from ffabric.abi.virtio_msg.header import BUS, RESPONSE, build_header
 from ffabric.abi.words import PAGE
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.block_driver import BlockDriver
@@ -322,3 +323,38 @@ def test_pages_that_are_unpinned_in_use_stay_in_use():
     assert pages_left(ram) == [0x2000]
     assert ipa in ram
     assert 0x3000 not in ram
+
+
+# A bus that is opened anew
+
+
+@pytest.mark.parametrize("notifications", [False, True], ids=["polling", "notified"])
+def test_what_a_bus_has_left_comes_back_when_it_is_opened_anew(ffabric, notifications):
+    """The device side keeps everything until it is reset a second time."""
+
+    class Stubborn(DeviceSide):
+        resets = 0
+
+        async def on_direct_request(self, request, ffa):
+            if request.payload[0] >> 8 & 0xFF == RESET.id:
+                self.resets += 1
+                if self.resets == 2:
+                    return request.respond(*to_registers(build_header(BUS | RESPONSE, 0x87, 0, 0)))
+            return await super().on_direct_request(request, ffa)
+
+    class Reopener(DriverSide):
+        async def main(self, ffa):
+            (bus,) = await self.open_buses(ffa)
+            before = bus.areas
+            self.closed = await bus.close()
+            self.held = len(before.held)
+            (bus,) = await self.open_buses(ffa)
+            self.left = len(before.held)
+            self.devices = list(bus.devices)
+            while True:
+                await ffa.idle()
+
+    driver = Reopener("driver", static=8, notifications=notifications)
+    ffabric.boot(sps=[Stubborn([BlockDevice(bytearray(512))])], vms=[driver])
+    assert (driver.closed, driver.held) == (False, 1)
+    assert (driver.left, driver.devices) == (0, [0])

@@ -8,7 +8,7 @@ from giving others their turn to sleeping on the virtual timer, so that waiting 
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import notifications
@@ -17,6 +17,9 @@ from ffabric.guests.ffa import Ffa
 from ffabric.machine.clock import NS_PER_TICK
 from ffabric.machine.devices.generic_timer import CTL_ENABLE, PPI_VIRTUAL
 from ffabric.system.vcpu import UndefinedRegister
+
+if TYPE_CHECKING:
+    from ffabric.guests.virtio_msg.shared_areas import SharedAreas
 
 PATIENCE: Final = 5_000_000_000
 """Nanoseconds that a driver side waits for an answer (Linux: 5 s)."""
@@ -61,6 +64,12 @@ class Attention:
         self.rx_full: bool = False
         self.given_up: dict[int, int] = {}
         """By peer: what to run until it has answered a direct request that was given up."""
+        self.tokens: dict[int, int] = {}
+        """By peer: the token of the next request; a bus that is opened anew goes on with it."""
+        self.bound: set[int] = set()
+        """Notifications that are bound."""
+        self.left: dict[int, list[SharedAreas]] = {}
+        """By peer: the areas of buses that are closed, or could not be opened, and are not back."""
         self._inbox: dict[int, deque[bytes]] = {}
         """Messages that have come, by sender."""
         self._ffa = ffa

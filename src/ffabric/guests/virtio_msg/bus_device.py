@@ -120,8 +120,7 @@ class Connection:
         for end in self._departing:
             if not end.device.settled:
                 end.poll()
-        for end in [each for each in self._departing if each.device.settled]:
-            end.reset()
+        for end in [each for each in self._departing if each.device.settled and each.go_on()]:
             end.device.host = None
             self._departing.remove(end)
 
@@ -156,9 +155,7 @@ class Connection:
 
     def _busy(self) -> int:
         """How many devices are being reset: they go on with that."""
-        if not self._resetting:
-            return 0
-        return sum([not end.reset() for end in self.ends.values()])
+        return sum([not end.go_on() for end in self.ends.values()]) if self._resetting else 0
 
     async def release(self, number: int, ffa: Ffa) -> bool:
         """Give an area up, unasked, and say so when that is done; False if it is not there."""
@@ -178,7 +175,10 @@ class Connection:
                 f"driver {self.peer:#x} was told of devices, and has asked for none: if it speaks"
                 f" another generation than {self.generation.name}, it has read another list"
             )
-        self._resetting = True
+        if not self._resetting:
+            self._resetting = True
+            for end in self.ends.values():
+                end.reset()
         self.areas.let_all_go()
         await self.go_on(ffa)
         self.agreed = self._configured = self._listed = self._used = False
@@ -243,7 +243,7 @@ class Connection:
             return self._error(header)
         if not header.type & BUS:
             return self._transport(message, header)
-        serve = _SERVICES.get(header.id)
+        serve = None if header.device else _SERVICES.get(header.id)
         if serve is None or (header.id not in _BEFORE_AGREEMENT and not self.agreed):
             return self._error(header)
         return await serve(self, message, ffa)

@@ -23,7 +23,7 @@ from ffabric.abi.virtio_msg.generations import GENERATIONS, Generation
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.virtio.dma import Mapping
+from ffabric.guests.virtio.dma import Mapping, NoRoom
 from ffabric.guests.virtio_msg.attention import Attention, BusError, Wait
 from ffabric.guests.virtio_msg.ffa_link import DirectLink, IndirectLink, Link
 from ffabric.guests.virtio_msg.mapping import DynamicMapping, StaticMapping
@@ -89,14 +89,24 @@ class DriverBus:
         self.mapping: Mapping = (
             StaticMapping(self, static, reserved=reserved) if static else DynamicMapping(self)
         )
-        self._token = FIRST_TOKEN
 
     async def open(self, notification: int | None = None) -> None:
         """Bring the bus up.
 
         Events of direct messages are polled for, or announced by a notification that is bound here.
+        What buses of before have left comes back, as the device side is reset.
         """
+        try:
+            await self._open(notification)
+        except (BusError, NoRoom):
+            await self._leave()
+            raise
+
+    async def _open(self, notification: int | None) -> None:
         await self.expect(abi.RESET)
+        for areas in self.attention.left.pop(self.peer, []):
+            await areas.reclaim_all()
+            self._remember(areas)
         versions = await self.request(abi.VERSION)
         if not versions["bus_version"]:
             raise BusError("the device side has no version of the bus")
@@ -109,7 +119,9 @@ class DriverBus:
         if self.direct is None:
             await self.expect(abi.EVENT_CONFIGURE, method=Method.INDIRECT)
         elif notification is not None:
-            await self.ffa.notification_bind(self.peer, 1 << notification)
+            if notification not in self.attention.bound:
+                await self.ffa.notification_bind(self.peer, 1 << notification)
+                self.attention.bound.add(notification)
             await self.expect(
                 abi.EVENT_CONFIGURE, method=Method.NOTIFICATION, notification=notification
             )
@@ -126,12 +138,21 @@ class DriverBus:
         """
         with suppress(BusError):
             await self.expect(abi.RESET)
+        await self._leave()
+        return not self.areas.held
+
+    async def _leave(self) -> None:
         await self.areas.reclaim_all()
+        self._remember(self.areas)
         for end in self.devices.values():
             end.removed = True
         self.devices.clear()
         self.mapping.close()
-        return not self.areas.held
+
+    def _remember(self, areas: SharedAreas) -> None:
+        """What is not back is asked for when the bus is opened anew."""
+        if areas.held:
+            self.attention.left.setdefault(self.peer, []).append(areas)
 
     async def _get_devices(self) -> None:
         offset = 0
@@ -165,8 +186,7 @@ class DriverBus:
 
     async def request(self, kind: MessageType, device: int = 0, /, **fields: Any) -> Message:
         """Send a request: the response. Raises BusError if it is refused or answered wrongly."""
-        token = self._token
-        self._token = token + 1 if token < _LAST_TOKEN else FIRST_TOKEN
+        token = self._next_token()
         sent = build(kind, self.generation, device=device, token=token, **fields)
         data = await self.link.request(sent)
         try:
@@ -182,6 +202,13 @@ class DriverBus:
             reason = f"{kind.name}: {answer.excess} bytes too many in {answer}"
             raise BusError(self._misread(data) or reason)
         return answer
+
+    def _next_token(self) -> int:
+        """A token that no request has that may still be answered, however late."""
+        tokens, peer = self.attention.tokens, self.peer
+        token = tokens.get(peer, FIRST_TOKEN)
+        tokens[peer] = token + 1 if token < _LAST_TOKEN else FIRST_TOKEN
+        return token
 
     def _misread(self, data: bytes) -> str:
         """Which generation a response is of, if it is one of another; the wire does not say."""
@@ -219,9 +246,7 @@ class DriverBus:
         """Fetch events, and pass them on: how many there were."""
         if self.areas.held:
             await self.areas.settle()
-        token = self._token
-        self._token = token + 1 if token < _LAST_TOKEN else FIRST_TOKEN
-        asked = build(abi.EVENT_POLL, self.generation, token=token)
+        asked = build(abi.EVENT_POLL, self.generation, token=self._next_token())
         for count in range(DRAIN):
             data = await self.link.fetch(asked)
             if data is None:

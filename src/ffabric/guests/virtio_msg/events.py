@@ -46,6 +46,10 @@ class Events:
         """A virtqueue has used buffers."""
         self._waiting.setdefault(Key(EVENT_USED, device, queue), ALL)
 
+    def unused(self, device: int, queue: int) -> None:
+        """A virtqueue was reset: nothing is to be said of what it has used."""
+        self._waiting.pop(Key(EVENT_USED, device, queue), None)
+
     def config(self, device: int, changed: Range = ALL) -> None:
         """The status has changed, or the configuration; of several changes all is read again."""
         key = Key(EVENT_CONFIG, device)
@@ -66,7 +70,7 @@ class Events:
         unheard = waiting.pop(Key(EVENT_DEVICE, device, DeviceState.READY), None) is not None
         waiting.pop(Key(EVENT_CONFIG, device), None)
         for queue in range(queues):
-            waiting.pop(Key(EVENT_USED, device, queue), None)
+            self.unused(device, queue)
         if known or not unheard:
             waiting.setdefault(Key(EVENT_DEVICE, device, DeviceState.REMOVED), ALL)
 

@@ -9,7 +9,9 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.uuids import to_pair
 from ffabric.abi.virtio_msg import ffa as abi
+from ffabric.abi.virtio_msg.generations import PR28
 from ffabric.abi.virtio_msg.header import BUS, RESPONSE, build_header, parse_header
+from ffabric.abi.virtio_msg.message import build
 from ffabric.abi.words import MASK32, pack_ids
 from ffabric.guests.errors import FfaError, error_of, status_of
 from ffabric.guests.ffa import Ffa
@@ -115,7 +117,7 @@ class IndirectLink:
 
     RX holds one message. A device side that finds it full keeps what it has to say until it next
     gets cycles, and any message gives it some: whoever finds an event in the place of a response,
-    or wants to sleep, sends EVENT_POLL.
+    or wants to sleep, sends EVENT_POLL; or VERSION, as long as no version is agreed on.
     """
 
     def __init__(self, ffa: Ffa, peer: int, attention: Attention) -> None:
@@ -137,7 +139,7 @@ class IndirectLink:
             header = parse_header(data)
             if not header.type & RESPONSE:
                 self._events.append(data)
-                await self._send(_NUDGE)
+                await self._send(_PROBE if sent.id in _BEFORE_AGREEMENT else _NUDGE)
             elif (header.device, header.token) == (sent.device, sent.token):
                 return data
 
@@ -197,5 +199,8 @@ class IndirectLink:
         return data
 
 
+_BEFORE_AGREEMENT = frozenset({abi.VERSION.id, abi.RESET.id})
+_PROBE = build(abi.VERSION, PR28, token=1)
+"""A VERSION that asks, likewise, for when nothing else may be asked."""
 _NUDGE = build_header(BUS, abi.EVENT_POLL.id, 0, 1)
 """An EVENT_POLL whose answer nobody waits for."""

@@ -132,6 +132,11 @@ class DeviceSide(Partition):
                 connection.remove(number)
         return placed.device
 
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of all devices."""
+        return list(self._devices)
+
     def device(self, number: int) -> Device:
         """The device with a number."""
         return self._devices[number].device

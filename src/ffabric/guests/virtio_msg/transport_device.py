@@ -93,7 +93,7 @@ class DeviceEnd:
         cannot be done.
         """
         self.known = True
-        self._go_on()
+        self.go_on()
         self._leftovers()
         fields = _HANDLERS[message.kind.id](self, message)
         if self.restless:
@@ -102,7 +102,7 @@ class DeviceEnd:
 
     def poll(self) -> None:
         """Look after what was left over, and after what happens outside."""
-        self._go_on()
+        self.go_on()
         self._leftovers()
         if self._running:
             self._poll_device()
@@ -159,13 +159,12 @@ class DeviceEnd:
         if not self.resetting:
             self.resetting = True
             self.device.stop()
-        self._go_on()
-        return not self.resetting
+        return self.go_on()
 
-    def _go_on(self) -> None:
-        """Go on with a reset that has begun."""
+    def go_on(self) -> bool:
+        """Go on with a reset, if one has begun: whether none is under way."""
         if not self.resetting:
-            return
+            return True
         if not self.device.quiet:
             self._poll_device()
         if self.device.quiet:
@@ -173,6 +172,8 @@ class DeviceEnd:
             self.status = self._features = 0
             for index in range(len(self._places)):
                 self._places[index] = self.device.queues[index] = None
+                self._events.unused(self.number, index)
+        return not self.resetting
 
     def _bump(self) -> None:
         self._config_generation = self._config_generation + 1 & MASK32 or _FIRST_GENERATION
@@ -340,6 +341,7 @@ class DeviceEnd:
         if not self.device.queue_is_quiet(index):
             raise NotYet
         self._places[index] = self.device.queues[index] = None
+        self._events.unused(self.number, index)
         return {}
 
     def _get_shm(self, message: Message) -> dict[str, Any]:

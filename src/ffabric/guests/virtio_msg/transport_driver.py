@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CONFIG_TRIES: Final = 5
 MAX_FEATURE_BLOCKS: Final = 64
+_CHOSEN: Final = bits.ACKNOWLEDGE | bits.DRIVER | bits.FEATURES_OK
 
 
 class DriverEnd:
@@ -87,7 +88,7 @@ class DriverEnd:
         if not chosen & bits.VERSION_1 or not chosen & bits.ACCESS_PLATFORM:
             raise BusError(f"{self} lacks VERSION_1 or ACCESS_PLATFORM")
         await self.request(abi.SET_DRIVER_FEATURES, index=0, blocks=chosen.to_bytes(8, "little"))
-        status = await self._set_status(self.status | bits.FEATURES_OK)
+        status = await self._set_status(_CHOSEN)
         if not status & bits.FEATURES_OK:
             raise BusError(f"{self} does not take the features {chosen:#x}")
         return chosen
@@ -153,7 +154,7 @@ class DriverEnd:
 
     async def ready(self) -> None:
         """DRIVER_OK."""
-        status = await self._set_status(self.status | bits.DRIVER_OK)
+        status = await self._set_status(_CHOSEN | bits.DRIVER_OK)
         if not status & bits.DRIVER_OK or status & bits.NEEDS_RESET:
             raise BusError(f"{self} does not start: {bits.Status(status)}")
 
