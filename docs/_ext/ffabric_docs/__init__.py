@@ -10,6 +10,7 @@
     {ffa-benchmarks}      what `ffabric bench` measures
     {ffa-context-states}  the states of an execution context, as a picture
     {ffa-context-verbs}   what moves it between them, and what that does to the chain of calls
+    {ffa-virtio-msg-rules}  every rule of virtio-msg, and whom it binds
     {picture} NAME        pictures/NAME.svg, inline, with its caption
 
 The roles {ffa:rule} and {ffa:call} link to a rule and a call; a name that does not exist is an
@@ -35,6 +36,7 @@ from ffabric_docs.events import Events
 from ffabric_docs.keys import Devices, ManifestKeys, SystemKeys
 from ffabric_docs.picture import Picture
 from ffabric_docs.rules import Rules
+from ffabric_docs.wire_rules import WireRules
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -76,6 +78,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ffa-events", Events)
     app.add_directive("ffa-commands", Commands)
     app.add_directive("ffa-benchmarks", Benchmarks)
+    app.add_directive("ffa-virtio-msg-rules", WireRules)
     app.add_directive("ffa-context-states", ContextStates)
     app.add_directive("ffa-context-verbs", ContextVerbs)
     app.add_directive("picture", Picture)

@@ -1,0 +1,1 @@
+"""virtio-msg on the wire: its clauses as rules, judges of both sides, mischief between them."""

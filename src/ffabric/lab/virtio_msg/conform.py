@@ -1,0 +1,165 @@
+"""Two sides of virtio-msg, run against each other and judged by every clause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from ffabric.abi.virtio_msg.generations import Generation
+from ffabric.guests.virtio.block import BlockDevice
+from ffabric.guests.virtio.console import ConsoleDevice
+from ffabric.guests.virtio.device import Device
+from ffabric.guests.virtio.i2c import I2cDevice, Registers
+from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.lab.running import End, run_to_end
+from ffabric.lab.virtio_msg.examiner import Examiner
+from ffabric.lab.virtio_msg.lively import SlowToStop, changes
+from ffabric.lab.virtio_msg.mischief import Act, Mischief
+from ffabric.lab.virtio_msg.observer import Judges
+from ffabric.lab.virtio_msg.rules import Report, Side
+from ffabric.lab.virtio_msg.tap import Tap
+from ffabric.lab.virtio_msg.worker import Worker
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe
+from ffabric.system.description.python_target import TargetError, resolve_target
+from ffabric.system.spec import PythonSource
+
+if TYPE_CHECKING:
+    from ffabric.system.spec import SystemSpec
+
+POOL_PAGES: Final = 64
+EXITS: Final = 500_000
+"""After so many exits a run is taken for endless."""
+ATTEMPTS: Final = 6
+"""How often a worker tries in spite of mischief."""
+PATIENCE: Final = 20_000_000
+"""Nanoseconds that it waits then: a message that is lost does not come."""
+_DISK: Final = 64 << 10
+WORKER: Final = "python"
+EXAMINER: Final = "examiner"
+DEVICES: Final = "python"
+LIVELY: Final = "lively"
+CHANGE_RATE: Final = 10
+"""Of a hundred messages, before how many a lively device side changes."""
+
+
+class Trial(Struct, frozen=True):
+    """One run of a pair.
+
+    `driver` is "python", "examiner", or "FILE.py:CLASS" of a `DriverSide`; `device` is "python",
+    "lively" (the same, whose devices change, come and go), or "FILE.py:CLASS" of a `DeviceSide`.
+    `secure` says that the device side is an SP, else it is a VM.
+    """
+
+    generation: Generation
+    driver: str = WORKER
+    device: str = DEVICES
+    indirect: bool = False
+    static: bool = False
+    secure: bool = True
+
+    def __str__(self) -> str:
+        carrier = "indirect" if self.indirect else "direct"
+        mapping = "static" if self.static else "dynamic"
+        where = "SP" if self.secure else "VM"
+        return f"{self.generation.name}, device side in {where}, {carrier}, {mapping}"
+
+
+class Outcome(Struct):
+    """What has become of a run: what the judges say, how many messages, and how it ended."""
+
+    report: Report
+    messages: int
+    ended: str
+    ended_well: bool
+
+
+def trials(generation: Generation, driver: str, device: str) -> Iterator[Trial]:
+    """A pair in all of its ways: carriers and mappings, and the device side in an SP and a VM."""
+    for indirect in (False, True):
+        for static in (False, True):
+            yield Trial(generation, driver, device, indirect, static)
+    yield Trial(generation, driver, device, indirect=True, static=True, secure=False)
+
+
+def devices(*, slow: bool = False) -> list[Device]:
+    """A disk, a console, and an I2C adapter with a chip."""
+    chip = Registers(bytes(range(16)))
+    console = SlowToStop() if slow else ConsoleDevice()
+    return [BlockDevice(bytearray(_DISK)), console, I2cDevice({0x50: chip})]
+
+
+def _driver(trial: Trial, attempts: int) -> DriverSide:
+    how: dict[str, Any] = {
+        "generation": trial.generation,
+        "indirect": trial.indirect,
+        "static": POOL_PAGES if trial.static else 0,
+    }
+    if attempts > 1:
+        how["patience"] = PATIENCE
+    if trial.driver == WORKER:
+        return Worker(**how, notifications=trial.indirect, attempts=attempts)
+    if trial.driver == EXAMINER:
+        return Examiner(**how)
+    found = resolve_target(PythonSource(trial.driver))
+    if not isinstance(found, DriverSide):
+        raise TargetError(f"{trial.driver} is no DriverSide")
+    for name, value in how.items():
+        setattr(found, name, value)
+    return found
+
+
+def _device(trial: Trial) -> DeviceSide:
+    if trial.device in (DEVICES, LIVELY):
+        found = devices(slow=trial.device == LIVELY)
+        return DeviceSide(found, generation=trial.generation)
+    target = resolve_target(PythonSource(trial.device))
+    if not isinstance(target, DeviceSide):
+        raise TargetError(f"{trial.device} is no DeviceSide")
+    target.generation = trial.generation
+    return target
+
+
+def run(trial: Trial, mischief: Mischief | None = None) -> Outcome:
+    """Run a pair to its end, with mischief if there is to be some.
+
+    Of an `Examiner` only the answers are judged.
+    """
+    driver, device = _driver(trial, ATTEMPTS if mischief else 1), _device(trial)
+    quiet = mischief is None and trial.device != LIVELY
+    if trial.device == LIVELY:
+        mischief = mischief or Mischief(rate=CHANGE_RATE, acts=(Act.CHANGE,))
+        mischief.changes.extend(changes(device))
+    if trial.secure:
+        spec = describe(sps=[device], vms=[driver])
+    else:
+        spec = describe(sps=["unconcerned"], vms=[device, driver])
+    outcome = run_system(spec, trial.generation, mischief)
+    if isinstance(driver, Examiner):
+        for tally in outcome.report:
+            if tally.side is Side.DRIVER:
+                tally.passed = tally.failed = 0
+    if isinstance(driver, Worker) and driver.problems and quiet:
+        said = "; ".join(driver.problems.values())
+        outcome.ended, outcome.ended_well = f"the driver met with: {said}", False
+    return outcome
+
+
+def run_system(
+    spec: SystemSpec, generation: Generation, mischief: Mischief | None = None
+) -> Outcome:
+    """Run any system to its end, and judge all of its buses."""
+    judges = Judges(generation)
+    system = boot(spec)
+    try:
+        Tap(system, judges, mischief)
+        system.machine.exit_limit = system.machine.exits + EXITS
+        ended = run_to_end(system)
+        ended.raise_interruption()
+    finally:
+        system.close()
+    good = ended.end in (End.IDLE, End.STOPPED, End.POWERED_OFF)
+    return Outcome(judges.close(), sum(judges.messages.values()), ended.said, good)
