@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fuzz": ("ffabric.cli.fuzz:fuzz", "Attack the firmware with hostile calls."),
     "linux": ("ffabric.cli.linux:linux", "Boot Debian's Linux as the normal world."),
     "xtest": ("ffabric.cli.xtest:xtest", "Run OP-TEE's tests in two Linux VMs at once."),
+    "virtio": ("ffabric.cli.virtio:virtio", "Judge both sides of virtio-msg by every clause."),
     "vhost": ("ffabric.cli.vhost:vhost", "Write a file system to a real virtio back end."),
     "bench": ("ffabric.cli.bench:bench", "Measure how fast everything is."),
 }

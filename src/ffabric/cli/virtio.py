@@ -1,0 +1,139 @@
+"""``ffabric virtio``: virtio-msg on the wire."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+from ffabric.abi.virtio_msg.generations import GENERATIONS, Generation
+from ffabric.cli import json_file
+from ffabric.cli.errors import UsageError
+from ffabric.cli.json_file import JsonFile
+from ffabric.cli.terminal import Terminal
+from ffabric.lab.virtio_msg import conform as lab
+from ffabric.lab.virtio_msg.conform import Outcome
+from ffabric.lab.virtio_msg.mischief import Mischief
+from ffabric.lab.virtio_msg.rules import Report, Tally, Verdict
+from ffabric.system.description.python_target import TargetError
+from ffabric.system.description.toml import read_system
+
+_FAILED: Final = 1
+_STYLES: Final = {Verdict.PASSED: "", Verdict.FAILED: "bold red", Verdict.NOT_EXERCISED: "dim"}
+
+
+def virtio(
+    what: Literal["conform"],
+    *,
+    generation: Literal["pr28", "v1", "v2"] = "pr28",
+    driver: str = lab.WORKER,
+    device: str = lab.DEVICES,
+    system: Path | None = None,
+    mischief: int = 0,
+    seed: int = 0,
+    verbose: bool = False,
+    json: JsonFile = None,
+) -> int:
+    """Run a driver side against a device side, and judge both by every clause of virtio-msg.
+
+    Each pair runs with direct and indirect messages, with static and dynamic mapping, and with the
+    device side in an SP and in a VM. A rule is passed, failed, or was not exercised. Exit status 1
+    if a rule failed, or if a run did not end well.
+
+    Parameters
+    ----------
+    what
+        "conform": judge both sides.
+    generation
+        The generation that both sides speak.
+    driver
+        "python" uses all devices it finds; "examiner" asks everything, also what it must not, so
+        that only the device side is judged; or the class of a `DriverSide`: FILE.py:CLASS.
+    device
+        "python" has a disk, a console and an I2C adapter; those of "lively" change, come and go; or
+        the class of a `DeviceSide`: FILE.py:CLASS.
+    system
+        A TOML file: judge all buses in that system instead, whatever its partitions are.
+    mischief
+        Of a hundred messages, how many are lost, late, repeated, exchanged or changed on the way.
+        A side is judged by what it has received.
+    seed
+        What that mischief is; the same seed makes the same.
+    verbose
+        Tell of every rule, with its clause.
+    json
+        A file for all verdicts as JSON; "-": standard output, instead of the text.
+    """
+    del what  # there is one thing to do
+    json_file.check(json)
+    found = GENERATIONS[generation]
+    terminal = Terminal(sys.stderr if json == json_file.STDOUT else sys.stdout)
+    if not 0 <= mischief <= 100:
+        raise UsageError(f"--mischief is a number of 0 to 100, not {mischief}")
+
+    def treat() -> Mischief | None:
+        return Mischief(seed, rate=mischief) if mischief else None
+
+    try:
+        if system is not None:
+            spec = read_system(system)
+            runs = [(str(system), lambda: lab.run_system(spec, found, treat()))]
+        else:
+            pairs = lab.trials(found, driver, device)
+            runs = [(str(each), partial(lab.run, each, treat())) for each in pairs]
+        report, problems = _run(terminal, found, runs)
+    except TargetError as error:
+        raise UsageError(str(error)) from None
+    if json is not None:
+        json_file.write([_record(tally) for tally in report], json)
+    _tell(terminal, report, verbose=verbose)
+    for problem in problems:
+        terminal.line(f"FAILED: {problem}", "bold red")
+    return _FAILED if problems or report.of(Verdict.FAILED) else 0
+
+
+def _run(
+    terminal: Terminal,
+    generation: Generation,
+    runs: Iterable[tuple[str, Callable[[], Outcome]]],
+) -> tuple[Report, list[str]]:
+    """All that the runs say together, and which of them did not end well."""
+    report, problems = Report(generation), []
+    for name, run in runs:
+        outcome = run()
+        terminal.line(f"{name}: {outcome.messages} messages", indent=2)
+        report.merge([outcome.report])
+        if not outcome.ended_well:
+            problems.append(f"{name}: {outcome.ended}")
+        elif not outcome.messages:
+            problems.append(f"{name}: no message of virtio-msg went by")
+    return report, problems
+
+
+def _tell(terminal: Terminal, report: Report, *, verbose: bool) -> None:
+    shown = list(report) if verbose else report.of(Verdict.FAILED)
+    for tally in sorted(shown, key=lambda each: (each.side.value, each.rule.id)):
+        verdict, rule = tally.verdict, tally.rule
+        terminal.line(f"{verdict.value:13}  {tally.side.value:6}  {rule.id}", _STYLES[verdict])
+        terminal.line(f"{'':15}{rule.text} ({rule.section})", "dim", indent=15)
+        if tally.first:
+            broken = f"{tally.failed} of {tally.failed + tally.passed} messages, first:"
+            terminal.line(f"{'':15}{broken} {tally.first}", indent=15)
+    counts = ", ".join(f"{len(report.of(each))} {each.value}" for each in Verdict)
+    bad = bool(report.of(Verdict.FAILED))
+    terminal.line(f"{report.generation.name}: {counts}", "bold red" if bad else "bold green")
+
+
+def _record(tally: Tally) -> dict[str, object]:
+    return {
+        "rule": tally.rule.id,
+        "side": tally.side.value,
+        "verdict": tally.verdict.value,
+        "section": tally.rule.section,
+        "text": tally.rule.text,
+        "passed": tally.passed,
+        "failed": tally.failed,
+        "first": tally.first,
+    }

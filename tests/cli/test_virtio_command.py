@@ -1,0 +1,104 @@
+"""The command ``ffabric virtio conform``."""
+
+import json
+
+import pytest
+
+GOOD = """
+from ffabric.virtio import BlockDevice, DeviceSide
+
+class Devices(DeviceSide):
+    def __init__(self):
+        super().__init__([BlockDevice(bytearray(512))])
+"""
+BAD = """
+from ffabric.virtio import BlockDevice, DeviceSide
+
+class Forgetful(BlockDevice):
+    looks = 0
+
+    @property
+    def config(self):
+        self.looks += 1
+        return self.looks.to_bytes(8, "little") + super().config[8:]
+
+class Devices(DeviceSide):
+    def __init__(self):
+        super().__init__([Forgetful(bytearray(512))])
+"""
+
+
+def test_our_own_sides_keep_every_rule(ffabric_command):
+    status, out, _ = ffabric_command("virtio", "conform", "--generation", "v2")
+    assert status == 0
+    assert "v2, device side in VM, indirect, static" in out
+    assert "0 failed" in out
+
+
+@pytest.mark.parametrize(("code", "fails"), [(GOOD, False), (BAD, True)])
+def test_a_device_side_of_a_users_own(ffabric_command, tmp_path, code, fails):
+    path = tmp_path / "mine.py"
+    path.write_text(code)
+    device = f"{path}:Devices"
+    status, out, _ = ffabric_command(
+        "virtio", "conform", "--device", device, "--driver", "examiner"
+    )
+    assert status == int(fails)
+    assert ("failed         device  device.config.generation_changes" in out) is fails
+    assert ("GET_CONFIG of device 0 answered" in out) is fails
+
+
+def test_every_bus_of_a_system(ffabric_command, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        GOOD
+        + """
+from ffabric.virtio import BlockDriver, DriverSide
+
+class Client(DriverSide):
+    async def work(self, bus):
+        await BlockDriver.probe(bus.devices[0])
+"""
+    )
+    system = tmp_path / "system.toml"
+    system.write_text(
+        '[[sp]]\nname = "devices"\npython = "mine.py:Devices"\n'
+        '[[vm]]\nname = "client"\npython = "mine.py:Client"\n'
+    )
+    status, out, _ = ffabric_command("virtio", "conform", "--system", str(system))
+    assert status == 0, out
+    assert "no message" not in out
+
+
+def test_a_system_without_a_bus_is_told(ffabric_command, tmp_path):
+    system = tmp_path / "system.toml"
+    (tmp_path / "mine.py").write_text(GOOD)
+    system.write_text('[[sp]]\nname = "devices"\npython = "mine.py:Devices"\n')
+    status, out, _ = ffabric_command("virtio", "conform", "--system", str(system))
+    assert status == 1
+    assert "system.toml: 0 messages" in out
+
+
+def test_verdicts_as_json(ffabric_command):
+    arguments = ("virtio", "conform", "--mischief", "1", "--json=-")
+    status, out, _ = ffabric_command(*arguments)
+    assert status == 0
+    found = {(each["rule"], each["side"]): each for each in json.loads(out)}
+    assert found["message.size", "driver"]["verdict"] == "passed"
+    assert found["device.config.stale", "device"]["section"].startswith("virtio-msg pr28")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--generation", "v9"], "Invalid value"),
+        (["--device", "nowhere.py:Devices"], "nowhere.py"),
+        (["--driver", "ffabric.virtio:DeviceSide"], "ffabric.virtio:DeviceSide is no DriverSide"),
+        (["--mischief", "101"], "--mischief is a number of 0 to 100, not 101"),
+        (["--system", "nowhere.toml"], "nowhere.toml"),
+    ],
+)
+def test_what_cannot_be_is_one_line(ffabric_command, arguments, line):
+    status, _, err = ffabric_command("virtio", "conform", *arguments)
+    assert status == 2
+    assert err.count("\n") == 1
+    assert line in err
