@@ -2,6 +2,7 @@
 
 import pytest
 
+from ffabric.abi import psci
 from ffabric.guests.errors import FfaError
 from ffabric.guests.partition import Partition
 from ffabric.system.description.python import sp, vm
@@ -22,7 +23,7 @@ def test_each_pe_has_a_vcpu_of_it(ffabric):
     v = system.vm("v")
     for index, pe in enumerate(system.system.machine.pes):
         if index:
-            v.ffa.call(0xC4000003, pe.mpidr, 0, 0)
+            v.ffa.call(psci.CPU_ON_64, pe.mpidr, 0x4000_0000, 0)
         assert v.vcpu(index).direct_request("counter").payload[:2] == (index, 1)
 
 

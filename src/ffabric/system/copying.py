@@ -49,6 +49,7 @@ def copy_of(system: System) -> System:
     except TypeError as error:  # what the standard library says of a generator, a socket, a lock
         raise CannotCopy([str(error)]) from error
     other.listeners = []
+    other.machine.keep = None  # from Python 3.14 on copies share what is a function in C
     if system.machine.tracer is not None:
         other.attach(None)
     return other

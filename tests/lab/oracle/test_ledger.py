@@ -271,7 +271,9 @@ def test_a_page_that_is_given_twice(monkeypatch, watched):
 
 
 def test_a_reclaim_too_early(monkeypatch, watched):
-    monkeypatch.setattr(region.Region, "retrieved", property(lambda self: []))
+    monkeypatch.setattr(
+        reclaim, "judge_reclaim", lambda pm, _, handle, flags: pm.regions.live[handle]
+    )
     system = watched()
     handle = system["a"].ffa.share("b", ipa=system.page("a"))
     system["b"].ffa.retrieve(handle, "a")
