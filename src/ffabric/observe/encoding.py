@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from operator import attrgetter
 from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -97,16 +98,22 @@ def _with_registers(shapes: list[str], line: Any) -> str:
 
 
 def _required(
-    text: str, get: Callable[[Any], list[Any]], converters: list[tuple[int, Writer]], line: Record
+    text: str,
+    get: Callable[[Any], tuple[Any, ...]],
+    converters: list[tuple[int, Writer]],
+    line: Record,
 ) -> str:
-    values = get(line)
+    values = [*get(line)]
     for at, converter in converters:
         values[at] = converter(values[at])
     return text % tuple(values)
 
 
-def _getter(names: list[str]) -> Callable[[Any], list[Any]]:
-    return lambda line: [getattr(line, name) for name in names]
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """What gets the attributes of these names."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda line: tuple(getattr(line, name) for name in names)
 
 
 def _converters(names: list[str], hints: dict[str, Any]) -> list[tuple[int, Writer]]:
@@ -131,6 +138,9 @@ def _value(hint: Any) -> Writer:
         return partial(_object, _value(inner[1]))
     if inner[-1] is Ellipsis:
         return partial(_list, _value(inner[0]))
+    forms = [_FORMATS.get(_form(each)) for each in inner]
+    if None not in forms:
+        return f"[{','.join(filter(None, forms))}]".__mod__
     return partial(_tuple, [*map(_value, inner)])
 
 
