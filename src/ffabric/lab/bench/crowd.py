@@ -27,7 +27,7 @@ from ffabric.system.spec import QEMU, KernelBoot
 from ffabric.system.system import System
 
 CPUS = (1, 2, 4)
-PAGE = VM_IPA + 0x10_0000
+REVOKED = VM_IPA + 0x10_0000
 COUNTER = VM_IPA + 0x11_0000
 _MEMORY = 4 << 20
 _MRS_X19_MPIDR, _AND_X19_255, _CBNZ_X19 = 0xD53800B3, 0x92401E73, 0xB5000013
@@ -105,8 +105,8 @@ def revocations(cpus: int) -> Rig:
     def work(count: int) -> float:
         start = time.perf_counter()
         for _ in range(count):
-            stage2.update(PAGE, 1, VALID, 0)
-            stage2.update(PAGE, 1, 0, VALID)
+            stage2.update(REVOKED, 1, VALID, 0)
+            stage2.update(REVOKED, 1, 0, VALID)
         return time.perf_counter() - start
 
     return Rig(work, system)

@@ -183,6 +183,7 @@ def test_one_that_calls_all_the_time_does_not_keep_another_from_its_pe():
             kernel=KernelBoot(),
             mem_size=4 << 20,
         )
+        cpu.do("nothing")
         puppets.system.create_vm(storm)
         for n in range(10):
             assert cpu.do("store", PAGE, n).exceptions == 0

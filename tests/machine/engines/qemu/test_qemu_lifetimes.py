@@ -32,9 +32,14 @@ def qemu():
 
 
 @pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr(engine, "DEADLINE", 0.5)
-    monkeypatch.setattr(engine, "PROBE", 0.1)
+def lose_patience(monkeypatch):
+    """Called when a QEMU has been stopped: others must have the time they need."""
+
+    def lose(seconds=0.5):
+        monkeypatch.setattr(engine, "DEADLINE", seconds)
+        monkeypatch.setattr(engine, "PROBE", seconds / 5)
+
+    return lose
 
 
 class Worker(Partition):
@@ -52,6 +57,7 @@ class Worker(Partition):
 
 def create(puppets, puppeteer, name="late", **options):
     """A puppet that is created now and hangs on ``puppeteer``, an SP that nobody has yet."""
+    puppets.cpus[0][0].do("nothing")
     number = puppets.system.endpoints[puppeteer.name].id - 0x8001
     draft = puppets.vm(name, number, 1, mem_size=SIZE, **options)
     endpoint = puppets.system.create_vm(draft)
@@ -143,7 +149,7 @@ def test_a_vm_is_destroyed_at_any_moment(moment):
             os.kill(pid, 0)
 
 
-def test_a_vm_that_is_stopped_while_it_executes_is_ended_and_named(impatient):
+def test_a_vm_that_is_stopped_while_it_executes_is_ended_and_named(lose_patience):
     with Puppets(1, 1) as puppets:
         (cpu,), (other,) = puppets.cpus
         cpu.begin("sleep", STOP, COUNTER)
@@ -151,19 +157,20 @@ def test_a_vm_that_is_stopped_while_it_executes_is_ended_and_named(impatient):
         pid = cpu.endpoint.guest.process.pid
         os.kill(pid, signal.SIGSTOP)
         other.begin("sleep", STOP, COUNTER)
+        lose_patience(5)
         clock = puppets.system.machine.clock
         while cpu.endpoint.partition.alive:
             clock.at(clock.now + 100_000_000, puppets.system.machine.stop)
             puppets.system.run()
         assert cpu.endpoint.partition.fate == (
-            f"QEMU (process {pid}) was ended: it has not heard its doorbell for 0 s"
+            f"QEMU (process {pid}) was ended: it has not heard its doorbell for 5 s"
         )
         other.write(STOP, b"\1")
         other.endpoint.partition.gic.set_pending(8, 0)
         assert other.endpoint.partition.alive
 
 
-def test_one_that_is_stopped_while_memory_is_taken_from_it_is_ended_and_named(impatient):
+def test_one_that_is_stopped_while_memory_is_taken_from_it_is_ended_and_named(lose_patience):
     with Puppets(2) as puppets:
         (cpus,) = puppets.cpus
         first, second = cpus
@@ -173,6 +180,7 @@ def test_one_that_is_stopped_while_memory_is_taken_from_it_is_ended_and_named(im
         first.do("nothing")
         process = first.endpoint.guest.process
         os.kill(process.pid, signal.SIGSTOP)
+        lose_patience()
         first.endpoint.partition.stage2.unmap(PAGE, 1)
         told = (
             f"QEMU (process {process.pid}) was ended: it has not dropped a translation within 0 s"
@@ -180,12 +188,17 @@ def test_one_that_is_stopped_while_memory_is_taken_from_it_is_ended_and_named(im
         assert first.endpoint.guest.ended == told
 
 
-def test_a_trusted_os_that_is_stopped_is_ended_and_named(ffabric, impatient):
+def test_a_trusted_os_that_is_stopped_is_ended_and_named(ffabric, lose_patience):
     tee = trusted_os(name="tee", image=TRUSTED_OS, engine="qemu")
     session = ffabric.boot(vms=["kernel"], trusted_os=tee, hypervisor=False, pes=2)
     ffa = session.vm("kernel").ffa
     pid = session.system.endpoints["tee"].guest.process.pid
-    session.system.listeners.append(lambda name, line: os.kill(pid, signal.SIGSTOP))
+
+    def stop(name, line):
+        os.kill(pid, signal.SIGSTOP)
+        lose_patience()
+
+    session.system.listeners.append(stop)
     with pytest.raises(PartitionCrashed) as crash:
         ffa.call(SPIN)
     assert f"QEMU (process {pid}) was ended: it has not heard its doorbell" in str(crash.value)
