@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
+from ffabric.abi.words import PAGE
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
 from ffabric.machine.stage2 import Run, Stage2
@@ -18,38 +20,56 @@ class WatchedStage2(Stage2):
     may translate by them any more. It does not hear of changes that no TLB could hide.
     """
 
-    __slots__ = ("watchers",)
+    __slots__ = ("_is_changing", "watchers")
 
     def __init__(
         self, memory: PhysicalMemory, pool: PagePool, *, vmid: int, ipa_bits: int = 40
     ) -> None:
         super().__init__(memory, pool, vmid=vmid, ipa_bits=ipa_bits)
         self.watchers: list[Watcher] = []
+        self._is_changing = False
 
     def map(self, ipa: int, pa: int, pages: int, attrs: int) -> None:
         """See `Stage2.map`."""
-        self._told(ipa, pages, lambda: super(WatchedStage2, self).map(ipa, pa, pages, attrs))
+        self._told([(ipa, pages)], partial(super().map, ipa, pa, pages, attrs))
 
     def unmap(self, ipa: int, pages: int) -> None:
         """See `Stage2.unmap`."""
-        self._told(ipa, pages, lambda: super(WatchedStage2, self).unmap(ipa, pages))
+        self._told([(ipa, pages)], partial(super().unmap, ipa, pages))
 
     def update(self, ipa: int, pages: int, clear: int, set_: int) -> None:
         """See `Stage2.update`."""
-        self._told(ipa, pages, lambda: super(WatchedStage2, self).update(ipa, pages, clear, set_))
+        self._told([(ipa, pages)], partial(super().update, ipa, pages, clear, set_))
+
+    def update_all(
+        self,
+        ranges: Sequence[tuple[int, int]],
+        clear: int,
+        set_: int,
+        *,
+        undo: tuple[int, int] | None = None,
+    ) -> None:
+        """See `Stage2.update_all`. Watchers hear of all ranges at once."""
+        self._told(ranges, partial(super().update_all, ranges, clear, set_, undo=undo))
 
     def free(self) -> None:
         """See `Stage2.free`."""
         super().free()
         self._tell([])
 
-    def _told(self, ipa: int, pages: int, change: Callable[[], None]) -> None:
-        aligned = ipa & -0x1000
-        before = self.runs(aligned, pages) if self.watchers and ipa >= 0 <= pages else []
+    def _told(self, ranges: Sequence[tuple[int, int]], change: Callable[[], None]) -> None:
+        if self._is_changing or not self.watchers:
+            change()
+            return
+        before = self.runs_of([(ipa & -PAGE, pages) for ipa, pages in ranges if ipa >= 0 <= pages])
         generation = self.generation
-        change()
-        if self.generation != generation:
-            self._tell(before)
+        self._is_changing = True
+        try:
+            change()
+        finally:
+            self._is_changing = False
+            if self.generation != generation:
+                self._tell(before)
 
     def _tell(self, before: list[Run]) -> None:
         for watcher in self.watchers:
