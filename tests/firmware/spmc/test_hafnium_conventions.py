@@ -99,7 +99,7 @@ def test_the_interrupts_of_the_framework_are_enabled_from_the_start(ffabric):
     assert enabled == {
         "both": {npi: IRQ, mei: FIQ},
         "irq": {mei: IRQ},
-        "user": {npi: IRQ},
+        "user": {},
         "none": {},
         "driven": {},
     }

@@ -63,12 +63,14 @@ def add_sp(spmc: Spmc, partition: Sp, contexts: int) -> None:
 
 
 def enable_npi(spmc: Spmc, partition: Sp) -> None:
-    """Enable the Notification Pending Interrupt of ``partition`` from the start.
+    """Enable the Notification Pending Interrupt of an S-EL1 partition from the start.
 
     Hafnium does (`ffa_interrupts_enable_virtual_interrupts`), and there are SPs that rely on it.
+    S-EL0 has none: FFA_MSG_WAIT would end with it before there is a request.
     """
-    for ctx in partition.contexts:
-        ctx.virq.enabled[spmc.npi] = IRQ
+    if partition.el:
+        for ctx in partition.contexts:
+            ctx.virq.enabled[spmc.npi] = IRQ
 
 
 def own_interrupt(spmc: Spmc, intid: int, partition: Sp) -> None:
