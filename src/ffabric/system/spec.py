@@ -208,7 +208,7 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     `trusted_os` is called with OP-TEE's SMC ABI and runs at S-EL1 below EL3, beside the SPs. An
     instruction of an image takes `instruction_time` nanoseconds, on a processor `cpu` with
     `cpu_features`. In a `strict` system the firmware refuses calls whose SBZ registers are not
-    zero.
+    zero, with `check_message_uuids` messages to UUIDs that their receivers lack.
     """
 
     name: str
@@ -227,6 +227,7 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     cpu: str = "max"
     cpu_features: tuple[str, ...] = DEFAULT_FEATURES
     strict: bool = False
+    check_message_uuids: bool = False
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -293,6 +294,7 @@ class SystemDraft(msgspec.Struct, kw_only=True):
     cpu: str = "max"
     cpu_features: tuple[str, ...] | None = None
     strict: bool = False
+    check_message_uuids: bool = False
     ffa_version: int = LATEST
     with_hypervisor: bool = True
     spmc_id: int = SP_ID_BASE

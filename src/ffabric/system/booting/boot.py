@@ -149,6 +149,7 @@ class _Builder:
         firmware = Firmware(self.machine, monitor, spmc, hypervisor)
         for manager in firmware.managers:
             manager.strict = spec.strict
+            manager.checks_message_uuids = spec.check_message_uuids
         system = System(spec, self.machine, firmware, self)
         system.consoles += add_devices(
             self.machine, spec.devices, on_line=system.printed, on_reset=system.on_reset

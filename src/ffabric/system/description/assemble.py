@@ -119,6 +119,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         cpu=draft.cpu,
         cpu_features=_cpu_features(draft),
         strict=draft.strict,
+        check_message_uuids=draft.check_message_uuids,
         warnings=tuple(problems.found),
     )
 

@@ -143,6 +143,8 @@ class SystemFields(TypedDict, total=False):
     """Its optional features: "pauth", "bti", "sve"; None: pointer authentication and BTI."""
     strict: bool
     """Whether calls with SBZ registers that are not zero are refused; only warned of by default."""
+    check_message_uuids: bool
+    """Whether a message to a UUID that its receiver lacks is refused; it is not by default."""
     memory: Iterable[MemoryBank]
     devices: Iterable[DeviceSpec]
     gic: GicSpec | None

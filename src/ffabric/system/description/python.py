@@ -76,6 +76,7 @@ _SYSTEM_TYPES = _types(
         "cpu",
         "cpu_features",
         "strict",
+        "check_message_uuids",
         "ffa_version",
         "memory",
         "devices",

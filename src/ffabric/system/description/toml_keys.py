@@ -61,6 +61,11 @@ SYSTEM: tuple[Key, ...] = (
         "Whether calls are refused whose reserved registers should be zero (SBZ) and are not.",
         default="false",
     ),
+    Key(
+        "check_message_uuids", FLAG,
+        "Whether a message is refused whose UUID its receiver lacks (rule message.uuid).",
+        default="false: as Hafnium, for senders that leave stale bytes there",
+    ),
     Key("sp_layout", PATH, "An sp_layout.json: more secure partitions."),
     Key("include", PATHS, "Folders where manifests' #include looks.", default="none"),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
 from ffabric.abi.ffa.messages import Message, build_message, header_size, parse_message
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
+from ffabric.system.description.python import sp, vm
 
 DELAY = 0b10
 OTHER_UUID = UUID("aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee")
@@ -221,3 +222,19 @@ def test_a_payload_outside_tx_is_refused(bench, pair, offset, size):
 def test_v1_0_has_no_such_call(bench, pair):
     pair[0].version = V1_0
     assert bench.refused(pair[0], fid.FFA_MSG_SEND2) == "abi.newer_than_negotiated"
+
+
+@pytest.mark.parametrize(("sender", "receiver"), [("v", "s"), ("v", "w"), ("s", "t")])
+def test_a_system_looks_at_uuids_if_it_says_so(ffabric, sender, receiver):
+    def booted(**given):
+        sps = [sp(name, notification_support=False) for name in "st"]
+        vms = [vm(name, notification_support=False) for name in "vw"]
+        system = ffabric.boot(sps=sps, vms=vms, **given)
+        ends = {name: system.vm(name) for name in "vw"} | {name: system.sp(name) for name in "st"}
+        ends[receiver].ffa.map_buffers()
+        return ends[sender].ffa
+
+    with ffabric.refuses("message.uuid"):
+        booted(check_message_uuids=True).send2(receiver, b"?", uuid=UUID(int=5))
+    booted(check_message_uuids=True).send2(receiver, b"?")
+    booted().send2(receiver, b"?", uuid=UUID(int=5))
