@@ -51,8 +51,8 @@ class ManifestFields(TypedDict, total=False):
     exception_level: ExceptionLevel | int
     execution_state: ExecutionState | int
     load_address: int | None
-    image_size: int | None
     mem_size: int | None
+    image_size: int | None
     entrypoint_offset: int | None
     xlat_granule: Granule | int
     boot_order: int
