@@ -71,6 +71,7 @@ _ALL: tuple[Record, ...] = (
         va=0x9000_0008,
         write=True,
         syndrome=0x9200_0046,
+        pc=0x4000_2040,
         t=20_140,
     ),
     machine.Crash(*_SP, "ValueError: no more", t=21_000),
@@ -152,12 +153,14 @@ def _fields(kind: type[Record]) -> nodes.table:
     for field in fields:
         left_out = not field.required and field.name != "t"
         meaning = _plain(meanings[field.name])
-        absent = f" Left out if it is {_absent(field.default)}." if left_out else ""
+        absent = f" Left out if it is {_absent(field)}." if left_out else ""
         rows.append((f"`{field.name}`", _type(hints[field.name]), meaning + absent))
     return markup.table(("field", "", ""), rows, "ffa-registers")
 
 
-def _absent(default: Any) -> str:
+def _absent(field: msgspec.structs.FieldInfo) -> str:
+    made = field.default_factory
+    default = field.default if made is msgspec.NODEFAULT else made()
     return "empty" if default == () else f"`{msgspec.json.encode(default).decode()}`"
 
 
