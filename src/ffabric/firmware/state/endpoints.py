@@ -84,10 +84,12 @@ class Sp(Booted):
 class Vm(Booted):
     """A virtual machine."""
 
-    __slots__ = ("gic", "home", "interrupts", "may_schedule", "pinned", "window")
+    __slots__ = ("begun", "gic", "home", "interrupts", "may_schedule", "pinned", "window")
 
     def __init__(self, **identity: Unpack[Identity]) -> None:
         super().__init__(secure=False, **identity)
+        self.begun = False
+        """The hypervisor has begun to let it come into being."""
         self.may_schedule = False
         self.home = 0
         """The PE on which the only vCPU of a UP VM starts."""

@@ -711,6 +711,23 @@ def test_there_is_no_such_vm(world):
         world.system.create_vm(vm("w"))
 
 
+class Counts(Partition):
+    def __init__(self):
+        super().__init__("counts")
+        self.begun = 0
+
+    async def main(self, ffa):
+        self.begun += 1
+
+
+def test_a_vm_that_is_described_before_the_hypervisor_boots_begins_once(ffabric):
+    session = ffabric.boot(sps=["s"], start=False)
+    counts = Counts()
+    session.system.create_vm(vm(counts))
+    session.system.run()
+    assert counts.begun == 1
+
+
 def test_without_a_hypervisor(ffabric):
     system = ffabric.boot(vms=["kernel"], hypervisor=False)
     with pytest.raises(LookupError, match="without a hypervisor"):

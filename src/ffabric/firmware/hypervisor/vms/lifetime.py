@@ -61,9 +61,13 @@ def end(hypervisor: Hypervisor, vm: Vm, reason: str, pe: PE | None = None) -> No
 
 
 def create(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
-    """Let ``vm`` come into being: its notifications, the SPs that want to know, its first vCPU."""
-    if not vm.alive:
+    """Let ``vm`` come into being: its notifications, the SPs that want to know, its first vCPU.
+
+    One that was described while the hypervisor boots is met twice: as it boots, and as it is asked.
+    """
+    if vm.begun or not vm.alive:
         return
+    vm.begun = True
     if hypervisor.tracer is not None:
         hypervisor.tracer.record(events.VmCreated(pe.index, vm.name, vm.id, _memory_of(vm)))
     if vm.mailbox is not None and relay.fills_rx(hypervisor, vm):
