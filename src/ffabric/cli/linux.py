@@ -15,7 +15,7 @@ from ffabric.lab.linux import kernel as kernels
 from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.linux.keyboard import Keyboard
 from ffabric.lab.linux.report import Report
-from ffabric.lab.linux.software import Echo, RingingOpTee
+from ffabric.lab.linux.software import default_software
 from ffabric.lab.running import End, Outcome, run_to_end
 from ffabric.machine.engines.qemu.process import find_program
 from ffabric.observe.trace import traced
@@ -85,7 +85,7 @@ def linux(
         _extract(kernel, extract, progress)
         return 0
     find_program()
-    software = _software(sps)
+    software = _software(sps) or default_software(cpus)
     try:
         spec = run.system(kernel, software, cpus=cpus, memory=memory << 20, shell=shell)
     except SystemErrors as error:
@@ -133,12 +133,9 @@ def _kernel(folder: Path | None, progress: Progress, *, refresh: bool) -> kernel
 
 def _software(targets: Sequence[str]) -> list[Described]:
     try:
-        named: list[Described] = [
-            resolve_program(PythonSource(target, Path())) for target in targets
-        ]
+        return [resolve_program(PythonSource(target, Path())) for target in targets]
     except TargetError as error:
         raise UsageError(str(error)) from None
-    return named or [RingingOpTee(), Echo()]
 
 
 def _extract(kernel: kernels.Kernel, folder: Path, progress: Progress) -> None:

@@ -80,7 +80,7 @@ def test_the_initial_file_system_has_all_that_its_first_process_needs(kernel):
 
 
 def test_the_system_is_the_kernel_and_the_sps(kernel):
-    spec = run.system(kernel, [software.RingingOpTee(), software.Echo()], cpus=2, shell=True)
+    spec = run.system(kernel, software.default_software(2), cpus=2, shell=True)
     assert [sp.name for sp in spec.sps] == ["optee", "echo"]
     linux = spec.vms[0]
     assert (linux.engine, linux.vcpus, spec.hypervisor) == ("qemu", 2, None)

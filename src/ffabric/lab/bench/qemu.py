@@ -16,7 +16,7 @@ from ffabric.lab.bench.images import caller
 from ffabric.lab.linux import kernel as kernels
 from ffabric.lab.linux import packages, run
 from ffabric.lab.linux.report import Report
-from ffabric.lab.linux.software import Echo, RingingOpTee
+from ffabric.lab.linux.software import Echo, default_software
 from ffabric.lab.running import run_to_end
 from ffabric.lab.xtest import software as programs
 from ffabric.lab.xtest import system as pair
@@ -77,7 +77,7 @@ def linux(measured: Measured) -> Rig:
         def listen(_: str, line: str) -> None:
             report.line(line)
 
-        with boot(run.system(kernel, [RingingOpTee(), Echo()])) as system:
+        with boot(run.system(kernel, default_software(1))) as system:
             system.listeners.append(listen)
             run_to_end(system)
             problems = report.problems(run.expected(system), tee=True)

@@ -13,6 +13,8 @@ from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
 from ffabric.guests.partition import Partition
+from ffabric.system.description.fields import Described
+from ffabric.system.description.python import sp
 
 _WORD: Final = 4
 CALLS_PER_RING: Final = 100
@@ -46,8 +48,8 @@ class RingingOpTee(OpTee):
     gets the notification, and calls for the bottom half.
     """
 
-    def __init__(self) -> None:
-        super().__init__(Adder)
+    def __init__(self, threads: int) -> None:
+        super().__init__(Adder, threads=threads)
         self._served = 0
 
     async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
@@ -68,3 +70,8 @@ class Echo(Partition):
     async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
         """The payload, as it is."""
         return request.respond(*request.payload)
+
+
+def default_software(cpus: int) -> list[Described]:
+    """OP-TEE with a context and a thread for each of ``cpus``, from all of which Linux calls."""
+    return [sp(RingingOpTee(cpus), vcpus=cpus), Echo()]
