@@ -77,6 +77,12 @@ LOGS = [
     ("VERBOSE: SPM Core run time EL2.", "runs at S-EL2"),
     ("WARNING: SPM: Unsupported call 0xc4000095", "The SPMD knows no such function"),
     ("WARNING: Booting device without SPM initialization.", "rule abi.unknown_function"),
+    ("(XEN) ffa: notification info get failed: error -6", "-6 is DENIED"),
+    ("(XEN) d1v0 ffa: unhandled fid 0x84000099", "abi.unknown_function"),
+    ("(XEN) d1v0 ffa: mem share pages invalid: range short pg 3", "after 3 pages, fewer"),
+    ("DENIED: Buffer pair already registered", "rule rxtx.map.mapped"),
+    ("ArmFfaLibCommonInit: Failed to map Rx/Tx buffer. Status: Access Denied", "rule rxtx.map.map"),
+    ("ARM FF-A: Notification Info Get failed: 0x84000060 (-6)", "rule notification.info_get.sch"),
     ("WARNING: spmc_ffa_mem_reclaim: invalid handle, 0x1, not a valid handle.", "rule mem.handle"),
 ]  # fmt: skip
 

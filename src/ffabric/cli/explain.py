@@ -20,8 +20,8 @@ _FAILED = 1
 def explain(*what: Annotated[str, Option(hyphens=True)], ffa: str = format_version(LATEST)) -> int:
     """Say what registers (x0 x1 ...) or a log line mean; without arguments, read lines from stdin.
 
-    Understands log lines of Linux, OP-TEE, Hafnium and TF-A, and registers in any line. Exit status
-    1 if nothing was understood.
+    Understands log lines of Linux, OP-TEE, Hafnium, TF-A, Xen, U-Boot and EDK2, and registers in
+    any line. Exit status 1 if nothing was understood.
 
     Parameters
     ----------

@@ -1,6 +1,15 @@
 """Log lines of the software people run, one module for each who prints them."""
 
-from ffabric.observe.messages import hafnium, hafnium_borrow, hafnium_send, linux, optee, tfa
+from ffabric.observe.messages import (
+    boot,
+    hafnium,
+    hafnium_borrow,
+    hafnium_send,
+    linux,
+    optee,
+    tfa,
+    xen,
+)
 from ffabric.observe.messages.message import Message
 
 MESSAGES: tuple[Message, ...] = (
@@ -14,5 +23,8 @@ MESSAGES: tuple[Message, ...] = (
     *tfa.SPMD,
     *optee.SPMC,
     *tfa.SPMC,
+    *xen.XEN,
+    *boot.U_BOOT,
+    *boot.EDK2,
 )
 """Every known log line; the first that matches is meant."""

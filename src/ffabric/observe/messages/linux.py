@@ -85,6 +85,11 @@ ARM_FFA = messages(
         "notification.info_get.scheduler",
     ),
     (
+        "Notification Info Get failed: {function} ({status})",
+        "FFA_NOTIFICATION_INFO_GET was refused although an SRI was taken.",
+        "notification.info_get.scheduler",
+    ),
+    (
         "ARM FF-A: Failed to retrieve notifications with {errno}!",
         "FFA_NOTIFICATION_GET was refused.",
         "notification.get.flags_mbz",
