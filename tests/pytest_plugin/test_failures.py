@@ -272,9 +272,11 @@ TWO = """
 
 def test_traces_of_failing_tests_are_kept(failed, tmp_path):
     lines = failed(TWO, "--ffabric-traces", "traces")
-    (path,) = (tmp_path / "traces").iterdir()
+    page, path = sorted((tmp_path / "traces").iterdir())
     assert path.name == "test_it.py-test_sharing-2.jsonl"
-    assert f"traces/{path.name}" in lines
+    assert page.name == "test_it.py-test_sharing-2.html"
+    assert {f"traces/{path.name}", f"traces/{page.name}"} <= set(lines)
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
     assert "unaligned_base" in path.read_text("utf-8")
 
 
@@ -287,6 +289,7 @@ def test_junit_has_the_seed_the_rule_and_the_command(failed, tmp_path):
         "ffabric_refused": "mem.share.unaligned_base",
         "ffabric_again": "pytest 'test_it.py::test_sharing[2]' --ffabric-seed 0",
         "ffabric_traces": "traces/test_it.py-test_sharing-2.jsonl",
+        "ffabric_pages": "traces/test_it.py-test_sharing-2.html",
     }
     assert [each.get("name") for each in passed.iter("property")] == ["ffabric_seed"]
 

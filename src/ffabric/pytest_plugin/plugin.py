@@ -139,21 +139,24 @@ def _tell(
     item: pytest.Item, watch: Watch, report: pytest.TestReport, raised: BaseException | None
 ) -> None:
     again = _again(item)
-    traces = [str(path) for path in watch.traces]
-    told = [*tell(watch.recorders, raised), ("traces", "\n".join(traces)), ("run it again", again)]
+    traces, pages = ([str(path) for path in paths] for paths in (watch.traces, watch.pages))
+    kept = "\n".join([*traces, *pages])
+    told = [*tell(watch.recorders, raised), ("traces", kept), ("run it again", again)]
     report.sections += [(f"ffabric: {title}", text) for title, text in told if text]
     rules = dict.fromkeys(rule for each in watch.recorders for rule in each.rules)
     for name, text in (
         ("ffabric_again", again),
         ("ffabric_refused", " ".join(rules)),
         ("ffabric_traces", " ".join(traces)),
+        ("ffabric_pages", " ".join(pages)),
     ):
         if text:
             item.user_properties.append((name, text))
     if item.config.pluginmanager.hasplugin("html"):
         from pytest_html import extras  # noqa: PLC0415 - only who has it
 
-        links = [extras.url(path.absolute().as_uri(), name=path.name) for path in watch.traces]
+        paths = [*watch.pages, *watch.traces]
+        links = [extras.url(path.absolute().as_uri(), name=path.name) for path in paths]
         report.extras = [*getattr(report, "extras", []), *links]  # type: ignore[attr-defined]
 
 

@@ -55,14 +55,31 @@ class Watch:
         """The files of their traces."""
         return [trace.path for trace in self._traces if trace.path is not None]
 
+    @property
+    def pages(self) -> list[Path]:
+        """The pages that are made of their traces, if these are kept."""
+        return [path.with_suffix(".html") for path in self.traces]
+
     def end(self, *, keep_traces: bool = True) -> None:
         """Forget them, and unless they are wanted, their traces, too."""
         LISTENERS.remove(self._opened)
         self._systems.clear()
         for trace in self._traces:
             trace.close()
-            if trace.path is not None and not keep_traces:
+            if trace.path is None:
+                continue
+            if keep_traces:
+                _make_page(trace.path)
+            else:
                 trace.path.unlink(missing_ok=True)
+
+
+def _make_page(trace: Path) -> None:
+    from ffabric.observe.lines import read_lines  # noqa: PLC0415 - only who traces pays for it
+    from ffabric.observe.report.page import page  # noqa: PLC0415
+
+    made = page(read_lines(trace), title=trace.stem)
+    trace.with_suffix(".html").write_text(made, encoding="utf-8")
 
 
 def tell(
