@@ -22,7 +22,8 @@ class FakeBackEnd:
     """A back end that turns what is readable of a chain into what is writable with ``serve``.
 
     ``told`` is every request in order. ``silent``: requests that it does not answer. ``held``:
-    while that event is not set it serves no virtqueue. ``deaf``: it does not take kicks.
+    while that event is not set it serves no virtqueue; ``kept`` is set when that keeps it from
+    serving one. ``deaf``: it does not take kicks.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class FakeBackEnd:
         self.config, self.serve, self.silent, self.deaf = config, serve, set(silent), deaf
         self.held = threading.Event()
         self.held.set()
+        self.kept = threading.Event()
         self.told, self.tables, self.sizes, self.shrunk = [], [], [], []
         self.chosen = None
         self.regions = {}
@@ -188,6 +190,8 @@ class FakeBackEnd:
         mapped[at : at + len(data)] = data
 
     def _serve(self, index):
+        if not self.held.is_set():
+            self.kept.set()
         self.held.wait()
         ring = self.rings[index]
         if self.features & F_PROTOCOL and not ring.get("enabled"):

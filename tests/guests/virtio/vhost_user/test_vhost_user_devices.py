@@ -271,6 +271,7 @@ def test_a_vm_that_is_gone_leaves_the_device_when_the_back_end_is_done(back_ends
         side = system.endpoint("devices").software
         client.on_end = system.machine.stop
         system.run()
+        run_until(system, fake.kept.is_set)
         system.destroy_vm("client")
         run_until(system, lambda: side._orphaned)
         assert not device.settled
