@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ffabric.abi.words import PAGE
+from ffabric.machine.limits import IPA_BITS
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
 from ffabric.machine.stage2 import Run, Stage2
@@ -23,7 +24,7 @@ class WatchedStage2(Stage2):
     __slots__ = ("_is_changing", "watchers")
 
     def __init__(
-        self, memory: PhysicalMemory, pool: PagePool, *, vmid: int, ipa_bits: int = 40
+        self, memory: PhysicalMemory, pool: PagePool, *, vmid: int, ipa_bits: int = IPA_BITS
     ) -> None:
         super().__init__(memory, pool, vmid=vmid, ipa_bits=ipa_bits)
         self.watchers: list[Watcher] = []

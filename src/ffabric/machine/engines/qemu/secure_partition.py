@@ -4,8 +4,6 @@ QEMU executes it in Non-secure state, which it cannot tell: stage 2 decides what
 SPMC is ours. In Secure state it could silence the doorbell (ICC_PMR_EL1). Its QEMU has no GIC for
 it: its interrupts are virtual ones, which HCR_EL2.VI and VF assert, and it asks its SPMC which they
 are. WFI is an exit.
-
-It serves: nobody waits for it unless a vCPU of it executes.
 """
 
 from __future__ import annotations
@@ -13,30 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ffabric.machine.engines.qemu.engine import HCR_RW, HCR_VM, QemuGuest
-from ffabric.machine.engines.qemu.runner import QemuRunner
+from ffabric.machine.engines.qemu.engine import HCR_RW, HCR_VM
+from ffabric.machine.engines.qemu.server import QemuServer, ServingRunner
 from ffabric.machine.engines.runner import IRQ, NO_REGISTERS
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
-    from ffabric.machine.engines.runner import Trap
     from ffabric.machine.gic import Gic
     from ffabric.machine.machine import PE
 
 HCR_FMO, HCR_IMO, HCR_VF_SHIFT = 1 << 3, 1 << 4, 6
-
-
-class QemuServer(QemuGuest):
-    """A guest that serves: its vCPUs execute when they are called, and wait without an end."""
-
-    patience = (1 << 64) - 1
-
-    def watch_while_executing(self) -> None:
-        """Be waited for as long as a vCPU executes."""
-        executing = any(runner.outside for runner in self.runners)
-        turn = self._outside.expect_work if executing else self._outside.expect_none
-        for end in (self.process.bell, self.process.console):
-            turn(end.fileno())
 
 
 class QemuSecurePartition(QemuServer):
@@ -44,7 +28,7 @@ class QemuSecurePartition(QemuServer):
 
     hcr = HCR_RW | HCR_VM | HCR_IMO | HCR_FMO
 
-    def runner(self, ctx: Context, gic: Gic) -> QemuRunner:
+    def runner(self, ctx: Context, gic: Gic) -> SecurePartitionRunner:
         """The runner of a vCPU."""
         block = self.process.mailbox.block(len(self.runners), self.process.wake)
         runner = SecurePartitionRunner(self, self._machine, ctx, block, None, level=1)
@@ -52,27 +36,13 @@ class QemuSecurePartition(QemuServer):
         return runner
 
 
-class SecurePartitionRunner(QemuRunner):
+class SecurePartitionRunner(ServingRunner):
     """One vCPU of an SP."""
-
-    _guest: QemuSecurePartition
 
     def start(self, entry: int, x0: int, others: Mapping[int, int] = NO_REGISTERS) -> None:
         """See `Runner.start`."""
         self._block.idles(wanted=True)
         super().start(entry, x0, others)
-
-    def run(self, ctx: Context, trap: Trap) -> None:
-        """See `Runner.run`."""
-        super().run(ctx, trap)
-        self._guest.watch_while_executing()
-
-    def look(self) -> bool:
-        """See `Source.look`."""
-        found = super().look()
-        if found:
-            self._guest.watch_while_executing()
-        return found
 
     def withdraw(self) -> None:
         """See `QemuRunner.withdraw`."""

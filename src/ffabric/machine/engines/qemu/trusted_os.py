@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 from ffabric.machine import exits
 from ffabric.machine.engines.qemu.interrupts import InterruptRelay
 from ffabric.machine.engines.qemu.process import SECURE
-from ffabric.machine.engines.qemu.runner import QemuRunner
-from ffabric.machine.engines.qemu.secure_partition import QemuServer
+from ffabric.machine.engines.qemu.server import QemuServer, ServingRunner
 from ffabric.machine.engines.runner import FIQ, NO_REGISTERS
 
 if TYPE_CHECKING:
@@ -50,17 +49,17 @@ class QemuTrustedOs(QemuServer):
         return runner
 
 
-class TrustedRunner(QemuRunner):
+class TrustedRunner(ServingRunner):
     """One vCPU of a trusted OS, as its dispatcher has it in hand."""
 
     exits = frozenset({exits.SMC, exits.IDLE})
+    _guest: QemuTrustedOs
 
     def __init__(
         self, trusted_os: QemuTrustedOs, machine: Machine, ctx: Context, block: Block, gic: Gic
     ) -> None:
         relay = InterruptRelay(gic, ctx.index, gic, secure=True)
         super().__init__(trusted_os, machine, ctx, block, relay, level=1)
-        self._os = trusted_os
         self._cold = False
         self._resume = 0
         self._foreign = False
@@ -75,21 +74,9 @@ class TrustedRunner(QemuRunner):
         """Go on at ``pc`` with x0 to x17 of the context, all else as it was."""
         self._resume = pc
 
-    def run(self, ctx: Context, trap: Trap) -> None:
-        """See `Runner.run`."""
-        super().run(ctx, trap)
-        self._os.watch_while_executing()
-
-    def look(self) -> bool:
-        """See `Source.look`."""
-        found = super().look()
-        if found:
-            self._os.watch_while_executing()
-        return found
-
     def _exit(self, ctx: Context, trap: Trap) -> bool:
-        if self._block.notified() and self._os.notification is not None:
-            self._machine.gic.set_pending(self._os.notification)
+        if self._block.notified() and self._guest.notification is not None:
+            self._machine.gic.set_pending(self._guest.notification)
         return super()._exit(ctx, trap)
 
     def _answer(self, ctx: Context) -> None:
