@@ -45,6 +45,16 @@ def kind(request):
     return request.param
 
 
+def judge(vcpu, kind, taken):
+    """The image says next whether it took the interrupt, and that it did so where x20 says."""
+    name, x = vcpu.step()
+    assert name == "HVC"
+    if taken:
+        assert (x[0], x[1]) == (VECTORS[kind], vcpu.runner.registers()["x20"])
+    else:
+        assert x[0] == NONE
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_where_an_interrupt_is_taken(board, case, kind):
     number, taken = CASES[case]
@@ -86,12 +96,7 @@ def test_a_priority_mask_that_opens_lets_the_interrupt_through_at_once(board, nu
 
     board.engine.sysreg = sysreg
     assert vcpu.step()[0] == "SMC"
-    name, x = vcpu.step()
-    assert name == "HVC"
-    if taken:
-        assert (x[0], x[1]) == (VECTORS[kind], vcpu.runner.registers()["x20"])
-    else:
-        assert x[0] == NONE
+    judge(vcpu, kind, taken)
 
 
 def test_a_device_that_raises_it_is_followed_by_it(kind):
@@ -106,8 +111,7 @@ def test_a_device_that_raises_it_is_followed_by_it(kind):
     board.stage2.map(DEVICE, DEVICE, 1, device)
     vcpu = board.vcpu(15, x0=DEVICE)
     assert vcpu.step()[0] == "SMC"
-    name, x = vcpu.step()
-    assert (name, x[0], x[1]) == ("HVC", VECTORS[kind], vcpu.runner.registers()["x20"])
+    judge(vcpu, kind, taken=True)
     board.close()
 
 
@@ -128,12 +132,7 @@ def test_el2_takes_what_is_routed_to_it(board, number, taken, kind):
     vcpu = board.vcpu(number, level=2)
     assert vcpu.step()[0] == "SMC"
     vcpu.runner.interrupt(kind, True)
-    name, x = vcpu.step()
-    assert name == "HVC"
-    if taken:
-        assert (x[0], x[1]) == (VECTORS[kind], vcpu.runner.registers()["x20"])
-    else:
-        assert x[0] == NONE
+    judge(vcpu, kind, taken)
 
 
 def test_the_same_places_whatever_the_slices_are(kind):
