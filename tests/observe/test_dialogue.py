@@ -1,10 +1,10 @@
 """Direct messages told in the words of their service."""
 
 import pytest
-from events_at_hand import at, header
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events_at_hand import at, header
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee.ffa import OPTEE_UUID

@@ -6,11 +6,11 @@ from contextlib import suppress
 from typing import get_args, get_origin, get_type_hints
 
 import pytest
-from events_at_hand import at
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import fields
 
+from events_at_hand import at
 from ffabric.firmware.state import events as firmware
 from ffabric.machine import events as machine
 from ffabric.machine.context import REGISTERS

@@ -1,5 +1,4 @@
 from events_at_hand import at, header
-
 from ffabric.firmware.state.events import (
     Aborted,
     Console,

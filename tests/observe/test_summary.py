@@ -1,5 +1,4 @@
 from events_at_hand import at, header
-
 from ffabric.firmware.state.events import Rx, Share, VmCreated, World
 from ffabric.machine.events import Call, Resume, Return, Slice
 from ffabric.observe.lines import Choices, Unknown

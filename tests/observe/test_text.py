@@ -1,7 +1,7 @@
 import pytest
+
 from events_at_hand import at as at_zero
 from events_at_hand import header
-
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory
 from ffabric.abi.ffa import memory_words as mem

@@ -1,15 +1,13 @@
-import io
-
 import pytest
 
+from events_at_hand import recording
 from ffabric import MemoryPermissions
 from ffabric.firmware.state.events import Notification, VmCreated
 from ffabric.guests.errors import FfaError
 from ffabric.machine.events import Call, Crash, Idle, Resume, Return, Start
-from ffabric.observe.lines import Header, read
+from ffabric.observe.lines import Header
 from ffabric.observe.ownership import Ownership
 from ffabric.observe.timeline import Timeline
-from ffabric.observe.trace import Trace
 
 REQUEST = (0x8400006F, 0x1_8001, 0, 7, *[0] * 14)
 RESPONSE = (0x84000070, 0x8001_0001, 0, 8, *[0] * 14)
@@ -75,6 +73,12 @@ def test_a_context_that_begins_anew_or_crashes_ends_its_call(end):
     assert found[1].end == 3
 
 
+def test_the_end_of_a_run_ends_its_calls():
+    found = Timeline().add([header(), Call(0, "vm", 0, WAIT), header(), Idle(0, "vm", 0)]).moments
+    assert found[1].end == 2
+    assert timeline(Call(0, "vm", 0, WAIT), Idle(0, "vm", 0)).moments[1].end is None
+
+
 def test_lanes_are_by_world_and_level_with_the_managers_in_the_middle():
     found = timeline(
         Call(0, "sp", 0, WAIT),
@@ -99,10 +103,9 @@ def test_the_time_of_runs_adds_up():
 # Memory.
 
 
-def histories(data):
+def histories(lines):
     """What became of the memory that was in any transaction: page counts and histories."""
-    found = Timeline().add(map(read, data.splitlines()))
-    stretches = Ownership(found).stretches()
+    stretches = Ownership(Timeline().add(lines)).stretches()
     moved = [each for each in stretches if len(each.history) > 1]
     return [(each.pages, [(h.owner, h.state, h.borrowers) for h in each.history]) for each in moved]
 
@@ -110,15 +113,8 @@ def histories(data):
 @pytest.fixture
 def run(ffabric):
     session = ffabric.boot(sps=["sp"], vms=["vm"])
-    sink = io.BytesIO()
-    trace = Trace(session.system, sink)
-    session.system.attach(trace)
-
-    def end():
-        trace.close()
-        return histories(sink.getvalue())
-
-    return session.vm("vm"), session.sp("sp"), end
+    end = recording(session)
+    return session.vm("vm"), session.sp("sp"), lambda: histories(end())
 
 
 def test_shared_memory_stays_its_owners(run):
@@ -148,15 +144,12 @@ def test_donated_memory_is_the_receivers(run):
 
 def test_memory_of_a_vm_that_is_gone_is_nobodys_but_what_a_borrower_keeps(ffabric):
     session = ffabric.boot(sps=["sp"], vms=["vm"])
-    sink = io.BytesIO()
-    trace = Trace(session.system, sink)
-    session.system.attach(trace)
+    end = recording(session)
     vm, sp = session.vm("vm"), session.sp("sp")
     handle = vm.ffa.lend("sp", ipa=vm.ram.allocate(1))
     sp.ffa.retrieve(handle, "vm", permissions=RWNX)
     vm.ffa.id_get()  # the PE is the normal world's again
     session.destroy_vm("vm")
-    trace.close()
-    kept, *others = sorted(histories(sink.getvalue()))
+    kept, *others = sorted(histories(end()))
     assert kept[1][-1] == ("", "own", ("sp",))
     assert {history[-1] for _, history in others} == {("", "own", ())}

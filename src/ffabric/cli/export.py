@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Annotated, Final
+from typing import IO, Final
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.option import Option
 from ffabric.machine.events import Record
 from ffabric.observe.export.pcapng import dissector, write_pcapng
 from ffabric.observe.export.perfetto import write_perfetto
@@ -24,7 +23,7 @@ FORMATS: Final[dict[str, Writer]] = {
 CAPTURE: Final = ".pcapng"
 
 
-def export(file: Annotated[Path, Option(hyphens=True)], output: Path) -> int:
+def export(file: Path, output: Path) -> int:
     """Write a trace for Perfetto (run.pftrace) or Wireshark (run.pcapng), by the suffix.
 
     Perfetto's viewer shows a track for each endpoint, vCPU and PE, flows from requests to their
@@ -38,8 +37,6 @@ def export(file: Annotated[Path, Option(hyphens=True)], output: Path) -> int:
     output
         The file to write.
     """
-    if str(file).startswith("--"):
-        raise UsageError(f"export: unknown option {file}")
     write = FORMATS.get(output.suffix)
     if write is None:
         known = " or ".join(FORMATS)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from ffabric.cli.errors import UsageError
-from ffabric.observe.lines import NoTrace, read_lines
+from ffabric.cli.option import Option
+from ffabric.observe.lines import NoTrace
 from ffabric.observe.report.data import LIMIT
-from ffabric.observe.report.page import page
+from ffabric.observe.report.page import write_page
 
 
 def report(
-    file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    file: Path,
     *,
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    output: Annotated[Path | None, Option(alias="-o")] = None,
     limit: int = LIMIT,
 ) -> int:
     """Make one HTML page of a trace, which needs no network and nothing else.
@@ -35,15 +34,12 @@ def report(
         The most events of the page. Of a longer trace it shows what is rare, and a sample of the
         calls.
     """
-    if str(file).startswith("--"):
-        raise UsageError(f"report: unknown option {file}")
     where = file.with_suffix(".html") if output is None else output
     if where == file:
         raise UsageError(f"{file}: the page would overwrite the trace: say --output")
     try:
-        made = page(read_lines(file), title=f"ffabric: {file.name}", limit=limit)
+        write_page(file, where, limit=limit)
     except NoTrace as error:
         raise UsageError(str(error)) from None
-    where.write_text(made, encoding="utf-8")
     print(where)
     return 0

@@ -23,7 +23,7 @@ class LiveTrace(Trace):
     ) -> None:
         super().__init__(system, sink)
         self._reader = reader
-        reader(self.header())
+        reader(self.header)
 
     def record(self, event: Event) -> None:
         """``event`` has happened."""

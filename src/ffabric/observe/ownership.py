@@ -53,12 +53,6 @@ class Holding(msgspec.Struct, frozen=True):
     borrowers: tuple[str, ...] = ()
     """Who has retrieved them."""
 
-    @property
-    def reached_by(self) -> tuple[str, ...]:
-        """Who may touch them."""
-        owner = () if self.state in ("lent", "donated") or not self.owner else (self.owner,)
-        return owner + self.borrowers
-
 
 class Stretch(msgspec.Struct):
     """Adjoining pages with one history."""

@@ -2,8 +2,8 @@
 
 Every execution context has a lane, and so has each partition manager that the trace names. A
 *moment* is a line with its lane. A call lasts until the moment that answers it, or that ends its
-context. A *flow* leads from the call that carries a message, or lends cycles, to the moment at
-which its receiver goes on with it::
+context or the run. A *flow* leads from the call that carries a message, or lends cycles, to the
+moment at which its receiver goes on with it::
 
     vm.0  --- DIRECT_REQ ============================ return ---
                         |                         |
@@ -14,7 +14,7 @@ A file may hold several runs, each with a header; virtual time goes on from one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -51,6 +51,11 @@ class Lane(msgspec.Struct):
         """The name of the context, as in ``vm.0``."""
         return f"{self.endpoint}.{self.vcpu}"
 
+    @property
+    def where(self) -> str:
+        """World and exception level, as in ``NS-EL1``."""
+        return f"{'S' if self.secure else 'NS'}-EL{self.level}"
+
 
 class Moment(msgspec.Struct):
     """A line of the trace, where it belongs."""
@@ -73,7 +78,6 @@ class Timeline:
     def __init__(self) -> None:
         self.lanes: list[Lane] = []
         self.moments: list[Moment] = []
-        self.headers: list[Header] = []
         self.duration = 0
         """Nanoseconds of all runs together."""
         self._numbers: dict[tuple[str, int], int] = {}
@@ -133,15 +137,10 @@ class Timeline:
 
         return sorted(range(len(self.lanes)), key=place)
 
-    def calls(self) -> Iterator[tuple[Moment, Moment | None]]:
-        """Each call with the moment that ends it."""
-        for moment in self.moments:
-            if isinstance(moment.line, Call):
-                yield moment, None if moment.end is None else self.moments[moment.end]
-
     def _header(self, line: Header) -> None:
-        self.headers.append(line)
         self._began = self.duration
+        for call in self._open.values():
+            self.moments[call].end = len(self.moments)
         self._endpoints.update(line.endpoints)
         self._levels.update(line.levels)
         self._ids = {number: name for name, number in line.endpoints.items()}

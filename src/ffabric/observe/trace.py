@@ -52,8 +52,9 @@ class Trace:
         self._system = system
         self._clock = system.machine.clock
         self._sink = sink
-        self._header: Header | None = self.header()
-        """The first line, until it is written: what there was when the recording began."""
+        self.header = header_of(system)
+        """The first line: whose run this is, and what there was when the recording began."""
+        self._has_header = False
         self._chosen = 0
 
     def record(self, event: Event) -> None:
@@ -71,10 +72,6 @@ class Trace:
 
     # Writing.
 
-    def header(self) -> Header:
-        """The first line of a trace that begins now: whose run this is."""
-        return header_of(self._system)
-
     def flush(self) -> None:
         """Write the events so far, and the choices that led to them."""
         if self._sink is not None:
@@ -82,9 +79,9 @@ class Trace:
                 self._write(self._sink)
 
     def _write(self, sink: IO[bytes]) -> None:
-        if self._header is not None:
-            sink.write(write(self._header).encode())
-            self._header = None
+        if not self._has_header:
+            self._has_header = True
+            sink.write(write(self.header).encode())
         log = self._system.machine.choices.log
         if len(log) > self._chosen:
             self.texts.append(write(Choices(tuple(log[self._chosen :]))))

@@ -69,17 +69,11 @@ class Watch:
             if trace.path is None:
                 continue
             if keep_traces:
-                _make_page(trace.path)
+                from ffabric.observe.report.page import write_page  # noqa: PLC0415 - as above
+
+                write_page(trace.path, trace.path.with_suffix(".html"))
             else:
                 trace.path.unlink(missing_ok=True)
-
-
-def _make_page(trace: Path) -> None:
-    from ffabric.observe.lines import read_lines  # noqa: PLC0415 - only who traces pays for it
-    from ffabric.observe.report.page import page  # noqa: PLC0415
-
-    made = page(read_lines(trace), title=trace.stem)
-    trace.with_suffix(".html").write_text(made, encoding="utf-8")
 
 
 def tell(

@@ -30,13 +30,12 @@ class Trace:
         self.path: Path | None = None if path is None else Path(path)
         self._sink = None if self.path is None else self.path.open("wb")
         self._trace = observed.Trace(system.system, self._sink)
-        self._header = self._trace.header()
         self._system = system
         system.system.attach(self._trace)
 
     def _records(self) -> list[Record]:
         if self.path is None:
-            return [self._header, *self._trace.events]
+            return [self._trace.header, *self._trace.events]
         if self._sink is not None:
             self._trace.flush()
         return list(read_lines(self.path))

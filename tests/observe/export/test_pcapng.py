@@ -1,18 +1,17 @@
 """Captures and their dissector, in a real tshark."""
 
-import io
 import shutil
 import subprocess
 
 import pytest
 
+from events_at_hand import recording
 from ffabric import FfaError
 from ffabric.abi.ffa.functions import FUNCTIONS
 from ffabric.firmware.state.events import Console
 from ffabric.machine.events import Call, Return
 from ffabric.observe.export.pcapng import dissector, write_pcapng
-from ffabric.observe.lines import Header, read
-from ffabric.observe.trace import Trace
+from ffabric.observe.lines import Header
 
 HEADER = Header(2, "system", 1, True, {"vm": 1, "sp": 0x8001}, {})
 
@@ -40,12 +39,9 @@ def tshark(tmp_path):
 
 
 def recorded(session, act):
-    sink = io.BytesIO()
-    trace = Trace(session.system, sink)
-    session.system.attach(trace)
+    end = recording(session)
     act()
-    trace.close()
-    return [*map(read, sink.getvalue().splitlines())]
+    return end()
 
 
 def test_calls_and_answers_have_names(ffabric, tshark):

@@ -6,10 +6,10 @@ import pytest
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace as PerfettoTrace
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TrackEvent
 
+from events_at_hand import at, header, recording
 from ffabric import FfaError, Partition
+from ffabric.machine.events import Call, Return
 from ffabric.observe.export.perfetto import write_perfetto
-from ffabric.observe.lines import read
-from ffabric.observe.trace import Trace
 
 BEGIN, END = TrackEvent.TYPE_SLICE_BEGIN, TrackEvent.TYPE_SLICE_END
 INSTANT, COUNTER = TrackEvent.TYPE_INSTANT, TrackEvent.TYPE_COUNTER
@@ -40,20 +40,17 @@ class Read:
         return [event.name for _, event in self.on(name, kind)]
 
 
+def exported(lines):
+    found = io.BytesIO()
+    write_perfetto(lines, found)
+    return Read(found.getvalue())
+
+
 @pytest.fixture
 def run(ffabric):
     session = ffabric.boot(sps=["sp"], vms=["vm"])
-    sink = io.BytesIO()
-    trace = Trace(session.system, sink)
-    session.system.attach(trace)
-
-    def end():
-        trace.close()
-        found = io.BytesIO()
-        write_perfetto(map(read, sink.getvalue().splitlines()), found)
-        return Read(found.getvalue())
-
-    return session.vm("vm"), session.sp("sp"), end
+    end = recording(session)
+    return session.vm("vm"), session.sp("sp"), lambda: exported(end())
 
 
 def test_tracks_are_by_endpoint_and_level(run):
@@ -80,16 +77,20 @@ class Echo(Partition):
         return request.respond(*request.payload)
 
 
+def test_what_nobody_answers_ends_with_its_run():
+    idle, call = [Call, "vm", (0x8400006B,)], [Call, "vm", (0x84000069,)]
+    first = [header({"vm": 1}), at(*idle, t=5)]
+    second = [header({"vm": 1}), at(*call, t=3), at(Return, "vm", (0x84000061,), t=4)]
+    found = exported([*first, *second])
+    assert [t for t, _ in found.on("vm.0", BEGIN)] == [5, 8]
+    assert [t for t, _ in found.on("vm.0", END)] == [5, 9]
+
+
 def test_a_request_flows_to_its_receiver_and_the_response_back(ffabric):
     session = ffabric.boot(sps=[Echo()], vms=["vm"])
-    sink = io.BytesIO()
-    trace = Trace(session.system, sink)
-    session.system.attach(trace)
+    end = recording(session)
     session.vm("vm").ffa.direct_request(Echo, 7)
-    trace.close()
-    found = io.BytesIO()
-    write_perfetto(map(read, sink.getvalue().splitlines()), found)
-    events = [event for _, event in Read(found.getvalue()).events]
+    events = [event for _, event in exported(end()).events]
     begun = {flow: each.name for each in events for flow in each.flow_ids}
     ended = {flow for each in events for flow in each.terminating_flow_ids}
     assert sorted(begun.values()) == ["FFA_MSG_SEND_DIRECT_REQ_64", "FFA_MSG_SEND_DIRECT_RESP_64"]

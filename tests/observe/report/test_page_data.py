@@ -39,6 +39,11 @@ def test_waiting_is_no_work():
     assert found.waits == [0, 1, 0]
 
 
+def test_what_only_the_end_of_its_run_ends_is_no_work():
+    found = page_data([HEADER, Call(0, "vm", 0, ID_GET), HEADER, Call(0, "vm", 0, ID_GET)]).events
+    assert (found.waits, found.end) == ([0, 1, 0, 0], [-1, 2, -1, -1])
+
+
 def test_columns_have_one_length():
     data = page_data([HEADER, *calls(3), refused(7), Idle(0, "vm", 0), Share("vm", ((0, 1),))])
     columns = msgspec.structs.asdict(data.events).values()

@@ -1,6 +1,5 @@
 """The page in a real browser: it draws, can be clicked and searched, and complains of nothing."""
 
-import io
 import shutil
 
 import pytest
@@ -9,12 +8,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from events_at_hand import recording
 from ffabric.firmware.state.events import Console
 from ffabric.guests.errors import FfaError
 from ffabric.machine.events import Call, Record, Return
-from ffabric.observe.lines import Header, read
+from ffabric.observe.lines import Header
 from ffabric.observe.report.page import page
-from ffabric.observe.trace import Trace
 
 MARKUP = "<img src=x onerror=document.title=1>"
 OPTIONS = (
@@ -60,16 +59,13 @@ def show(browser, tmp_path):
 def run(ffabric):
     """A run with a share, and a reclaim that is refused."""
     session = ffabric.boot(sps=["sp"], vms=["vm"])
-    sink = io.BytesIO()
-    trace = Trace(session.system, sink)
-    session.system.attach(trace)
+    end = recording(session)
     vm, sp = session.vm("vm"), session.sp("sp")
     handle = vm.ffa.share("sp", ipa=vm.ram.allocate(1))
     sp.ffa.retrieve(handle, "vm")
     with pytest.raises(FfaError):
         vm.ffa.reclaim(handle)
-    trace.close()
-    return [*map(read, sink.getvalue().splitlines())]
+    return end()
 
 
 def chosen(browser):

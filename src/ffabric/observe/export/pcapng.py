@@ -23,7 +23,7 @@ offset  field
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from string import Template
 from struct import Struct, pack
@@ -70,14 +70,14 @@ def write_pcapng(lines: Iterable[Record], sink: IO[bytes]) -> None:
         assert moment.lane is not None
         if line.pe not in interfaces:
             interfaces[line.pe] = len(interfaces)
-            options = _option(_NAME, f"PE{line.pe}".encode()) + _option(_RESOLUTION, _NANOSECONDS)
+            options = _options({_NAME: f"PE{line.pe}".encode(), _RESOLUTION: _NANOSECONDS})
             sink.write(_block(_INTERFACE, pack("<HHI", LINK_TYPE, 0, 0) + options))
         secure = timeline.lanes[moment.lane].secure
         data = _packet(line, line.x, ids.get(line.endpoint, NO_ENDPOINT), secure=secure)
         head = pack(
             "<IIIII", interfaces[line.pe], moment.t >> 32, moment.t & 0xFFFF_FFFF, *[len(data)] * 2
         )
-        comment = _option(_COMMENT, caption.strip().encode()[:_LARGEST])
+        comment = _options({_COMMENT: caption.strip().encode()[:_LARGEST]})
         sink.write(_block(_PACKET, head + _padded(data) + comment))
 
 
@@ -105,13 +105,10 @@ def _block(kind: int, body: bytes) -> bytes:
     return pack("<I", kind) + length + body + length
 
 
-def _option(code: int, value: bytes) -> bytes:
-    """An option, and the end of options."""
-    return (
-        pack("<HH", code, len(value))
-        + _padded(value)
-        + (b"" if code == _NAME else pack("<HH", 0, 0))
-    )
+def _options(values: Mapping[int, bytes]) -> bytes:
+    """Options by their codes, and what ends them."""
+    found = [pack("<HH", code, len(value)) + _padded(value) for code, value in values.items()]
+    return b"".join([*found, pack("<HH", 0, 0)])
 
 
 def _padded(data: bytes) -> bytes:

@@ -58,6 +58,7 @@ def write_perfetto(lines: Iterable[Record], sink: IO[bytes]) -> None:
     writer = _Writer(StreamingTraceProtoBuilder(sink))
     timeline = Timeline().add(lines)
     _lanes(writer, timeline)
+    _calls(writer, timeline)
     _processors(writer, timeline)
     _pages(writer, timeline)
 
@@ -122,24 +123,30 @@ class _Writer:
 
 
 def _lanes(writer: _Writer, timeline: Timeline) -> None:
-    """A track a vCPU, below that of its endpoint, with its calls."""
+    """A track a vCPU, below that of its endpoint."""
     parents: dict[str, int] = {}
     for number in timeline.floors():
         lane = timeline.lanes[number]
         if lane.endpoint not in parents:
             parents[lane.endpoint] = _ENDPOINTS + len(parents)
-            where = f"{'S' if lane.secure else 'NS'}-EL{lane.level}"
-            writer.track(parents[lane.endpoint], f"{lane.endpoint} ({where})")
+            writer.track(parents[lane.endpoint], f"{lane.endpoint} ({lane.where})")
         writer.track(_LANES + number, lane.name, parents[lane.endpoint])
+
+
+def _calls(writer: _Writer, timeline: Timeline) -> None:
+    """On each vCPU's track its calls, and what happens to it."""
     moments = timeline.moments
-    ends = {each.end for each in moments}
+    ended: dict[int, list[int]] = {}
+    for each in moments:
+        if each.end is not None and each.lane is not None:
+            ended.setdefault(each.end, []).append(each.lane)
     sources = {each.to: number for number, each in enumerate(moments)}
     for number, moment in enumerate(moments):
+        for ending in ended.get(number, ()):
+            writer.end(_LANES + ending, moment.t)
         if moment.lane is None:
             continue
         track, line = _LANES + moment.lane, moment.line
-        if number in ends:
-            writer.end(track, moment.t)
         if number in sources:
             writer.instant(track, moment.t, "received", sources[number] + 1)
         if isinstance(line, machine.Call):

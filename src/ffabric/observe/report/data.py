@@ -67,7 +67,8 @@ class Events(msgspec.Struct):
     end: list[int] = []
     to: list[int] = []
     waits: list[int] = []
-    """1 for a call with which a context gives the PE up until others want something of it."""
+    """1 for a call with which a context gives the PE up until others want something of it, or for
+    good: only the end of the run ends it, as CPU_OFF."""
     kind: list[str] = []
     text: list[str] = []
 
@@ -105,13 +106,13 @@ def page_data(lines: Iterable[Record], *, limit: int = LIMIT) -> Page:
         events.group.append(groups.index(_GROUP_OF.get(type(line), OTHERS)))
         events.end.append(_number(numbers, moment.end))
         events.to.append(_number(numbers, moment.to))
-        events.waits.append(int(isinstance(line, machine.Call) and line.x[0] & MASK32 in _WAITS))
+        events.waits.append(int(_waits(moment, moments)))
         events.kind.append(name_of_kind(line))
         events.text.append(texts[number])
     return Page(
         runs=_runs(moments, numbers),
         lanes=[
-            {"name": lane.name, "secure": lane.secure, "level": lane.level}
+            {"name": lane.name, "secure": lane.secure, "where": lane.where}
             for lane in (timeline.lanes[number] for number in timeline.floors())
         ],
         groups=groups,
@@ -129,6 +130,15 @@ def _is_shown(moment: Moment) -> bool:
 
 def _number(numbers: dict[int, int], number: int | None) -> int:
     return -1 if number is None else numbers.get(number, -1)
+
+
+def _waits(moment: Moment, moments: list[Moment]) -> bool:
+    line, end = moment.line, moment.end
+    if not isinstance(line, machine.Call):
+        return False
+    return line.x[0] & MASK32 in _WAITS or (
+        end is not None and isinstance(moments[end].line, Header)
+    )
 
 
 def _pe(line: Record) -> int:

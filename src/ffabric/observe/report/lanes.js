@@ -1,7 +1,6 @@
 // The lanes: a line a context, by world and exception level; calls as bars, what leads to what as curves.
 
 const LABEL = 150, LANE = 20, TOP = 18, GAP = 16;
-const LEVELS = ["EL0", "EL1", "EL2"];
 
 class Lanes {
   constructor(model, canvas, overview, tip) {
@@ -9,8 +8,11 @@ class Lanes {
     this.rows = [];
     let y = TOP, last = "";
     for (const lane of model.lanes) {
-      const title = `${lane.secure ? "S-" : "NS-"}${LEVELS[lane.level]}`;
-      if (title !== last) { y += GAP; this.rows.push({ title, y: y - GAP / 2, secure: lane.secure }); last = title; }
+      if (lane.where !== last) {
+        y += GAP;
+        last = lane.where;
+        this.rows.push({ title: last, y: y - GAP / 2, secure: lane.secure });
+      }
       lane.y = y + LANE / 2;
       y += LANE;
     }

@@ -11,12 +11,14 @@ import zlib
 from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import Final
 
 import msgspec
 
 from ffabric.machine.events import Record
+from ffabric.observe.lines import read_lines
 from ffabric.observe.report.data import LIMIT, page_data
 
 _SCRIPTS: Final = ("model.js", "lanes.js", "memory.js", "events.js", "main.js")
@@ -31,6 +33,12 @@ def page(lines: Iterable[Record], *, title: str, limit: int = LIMIT) -> str:
         script="\n".join(map(_file, _SCRIPTS)),
         data=base64.b64encode(zlib.compress(data, 6)).decode(),
     )
+
+
+def write_page(trace: Path, where: Path, *, limit: int = LIMIT) -> None:
+    """Write the page of a trace file. Raises as `ffabric.observe.lines.read_lines`."""
+    made = page(read_lines(trace), title=f"ffabric: {trace.name}", limit=limit)
+    where.write_text(made, encoding="utf-8")
 
 
 def _file(name: str) -> str:

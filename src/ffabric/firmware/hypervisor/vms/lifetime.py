@@ -83,8 +83,7 @@ def create(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
 
 def _memory_of(vm: Vm) -> tuple[events.Mapping, ...]:
     assert vm.stage2 is not None
-    runs = [run for base, pages in vm.memory for run in vm.stage2.runs(base, pages)]
-    return tuple((ipa, pa, count) for ipa, pa, count, _ in runs)
+    return tuple((ipa, pa, count) for ipa, pa, count, _ in vm.stage2.runs_of(vm.memory))
 
 
 def start(hypervisor: Hypervisor, vm: Vm, index: int, entry: int, argument: int) -> None:
