@@ -11,11 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from ffabric.abi.ffa.status import Status
-from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee.tee import Result
-from ffabric.abi.words import MASK32
-from ffabric.guests.optee.entry import call_with_arg
 from ffabric.guests.optee.memory import SharedMemory, SpinLock
 from ffabric.guests.optee.notifications import Notifier
 from ffabric.guests.optee.sessions import Sessions
@@ -43,26 +39,15 @@ class Bank:
         self.doomed: bool = False
         """Its VM is gone; whoever leaves it last forgets it."""
 
-    async def begin(self, ffa: Ffa, client: int, words: list[int]) -> list[int]:
-        """A yielding call that begins: w3 to w7 of the response."""
-        thread = self.threads.take()
-        if thread is None:
-            return [Result.BUSY, 0, 0, 0, 0]
-        service, low, high, offset, _ = words
-        if service != abi.YIELDING_CALL_WITH_ARG:
-            return [Status.DENIED & MASK32, abi.Return.DONE, 0, 0, 0]
-        thread.client = client
-        thread.program = call_with_arg(self, thread, low | high << 32, offset)
-        return await self._run(thread, ffa)
-
     async def resume(self, ffa: Ffa, number: int) -> list[int]:
         """A yielding call that goes on: w3 to w7 of the response."""
         thread = self.threads.suspended(number)
         if thread is None:
             return [Result.BAD_PARAMETERS, 0, 0, 0, 0]
-        return await self._run(thread, ffa)
+        return await self.run(thread, ffa)
 
-    async def _run(self, thread: Thread, ffa: Ffa) -> list[int]:
+    async def run(self, thread: Thread, ffa: Ffa) -> list[int]:
+        """Let a thread go on until it leaves the secure world: w3 to w7 of the response."""
         answer = await go_on(thread, ffa)
         if self.doomed:
             await self.forget(ffa)

@@ -26,6 +26,7 @@ from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.optee.bank import Bank
 from ffabric.guests.optee.devices import DeviceEnumeration
+from ffabric.guests.optee.entry import begin
 from ffabric.guests.optee.memory import SpinLock
 from ffabric.guests.optee.ta import TrustedApp
 from ffabric.guests.optee.threads import Thread
@@ -120,7 +121,7 @@ class OpTee(Partition):
         if words[0] == abi.YIELDING_CALL_RESUME:
             return await bank.resume(call.ffa, words[4])
         if words[0] & abi.YIELDING:
-            return await bank.begin(call.ffa, call.client, words)
+            return await begin(bank, call.ffa, call.client, words)
         serve = _BLOCKING.get(words[0])
         return [Result.BAD_PARAMETERS] if serve is None else await serve(self, bank, call)
 

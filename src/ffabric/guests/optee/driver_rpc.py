@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -11,18 +11,43 @@ from ffabric.abi.optee.message import Fmem, Message, Param, Type, Value
 from ffabric.abi.optee.rpc import Command, Notification, ShmType
 from ffabric.abi.optee.tee import Origin, Result
 from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Calls
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.shm import Shm
+from ffabric.guests.optee.supplicant import Supplicant
 from ffabric.machine.clock import FREQUENCY, NS_PER_TICK
 from ffabric.system.vcpu import OutOfMemory
-
-if TYPE_CHECKING:
-    from ffabric.guests.optee.driver import DriverCalls
 
 COUNTER: Final = "CNTVCT_EL0"
 MILLISECOND: Final = FREQUENCY // 1000
 
 
-async def serve(driver: DriverCalls, request: Message) -> Message:
+class Shared(Protocol):
+    """What the vCPUs of a driver's VM share."""
+
+    memory: dict[int, Shm]
+    notified: set[int]
+    supplicant: Supplicant | None
+
+
+class Server(Protocol):
+    """A driver as far as RPCs need it, on one vCPU."""
+
+    ffa: Calls
+    patient: bool
+
+    @property
+    def state(self) -> Shared:
+        """What its vCPUs share."""
+
+    def allocate(self, size: int) -> Coroutine[int, None, Shm]:
+        """Fresh memory of so many bytes, shared. Raises OutOfMemory, FfaError."""
+
+    def reclaim(self, shm: Shm) -> Coroutine[int, None, None]:
+        """Reclaim memory that OP-TEE has relinquished. Raises FfaError."""
+
+
+async def serve(driver: Server, request: Message) -> Message:
     """Serve an RPC: the message that answers it."""
     work = _COMMANDS.get(request.command)
     params = list(request.params)
@@ -37,7 +62,7 @@ async def serve(driver: DriverCalls, request: Message) -> Message:
     return replace(request, ret=Result.SUCCESS, ret_origin=Origin.COMMS, params=params)
 
 
-def _ask_supplicant(driver: DriverCalls, command: int, params: list[Param]) -> list[Param]:
+def _ask_supplicant(driver: Server, command: int, params: list[Param]) -> list[Param]:
     if driver.state.supplicant is None:
         raise TeeError(Result.COMMUNICATION, Origin.COMMS)
     return driver.state.supplicant.serve(command, params, driver.state.memory)
@@ -50,7 +75,7 @@ def _value(params: list[Param]) -> Value:
     return params[0]
 
 
-async def _allocate(driver: DriverCalls, params: list[Param]) -> list[Param]:
+async def _allocate(driver: Server, params: list[Param]) -> list[Param]:
     wanted = _value(params)
     if wanted.a not in (ShmType.APPL, ShmType.KERNEL):
         raise TeeError(Result.BAD_PARAMETERS, Origin.COMMS)
@@ -61,7 +86,7 @@ async def _allocate(driver: DriverCalls, params: list[Param]) -> list[Param]:
     return [Fmem(Type.FMEM_OUTPUT, 0, shm.internal_offset, shm.size, shm.cookie)]
 
 
-async def _free(driver: DriverCalls, params: list[Param]) -> list[Param]:
+async def _free(driver: Server, params: list[Param]) -> list[Param]:
     given = _value(params)
     shm = driver.state.memory.get(given.b)
     if shm is None or not shm.own or given.a not in (ShmType.APPL, ShmType.KERNEL):
@@ -73,7 +98,7 @@ async def _free(driver: DriverCalls, params: list[Param]) -> list[Param]:
     return params
 
 
-async def _notification(driver: DriverCalls, params: list[Param]) -> list[Param]:
+async def _notification(driver: Server, params: list[Param]) -> list[Param]:
     wanted = _value(params)
     notified = driver.state.notified
     if wanted.a == Notification.SEND:
@@ -88,17 +113,17 @@ async def _notification(driver: DriverCalls, params: list[Param]) -> list[Param]
     return params
 
 
-async def _suspend(driver: DriverCalls, params: list[Param]) -> list[Param]:
+async def _suspend(driver: Server, params: list[Param]) -> list[Param]:
     await _until(driver, lambda: False, max(1, _value(params).a))
     return params
 
 
-async def _get_time(driver: DriverCalls, params: list[Param]) -> list[Param]:
+async def _get_time(driver: Server, params: list[Param]) -> list[Param]:
     seconds, ticks = divmod(driver.ffa.vcpu.mrs(COUNTER), FREQUENCY)
     return [replace(_value(params), a=seconds, b=ticks * NS_PER_TICK)]
 
 
-async def _until(driver: DriverCalls, condition: Callable[[], bool], milliseconds: int) -> bool:
+async def _until(driver: Server, condition: Callable[[], bool], milliseconds: int) -> bool:
     """Yield the PE until the condition holds, or for so long (0: for ever); whether it holds.
 
     Raises TeeError (BUSY) for an impatient driver: somebody else must act first.
@@ -114,7 +139,7 @@ async def _until(driver: DriverCalls, condition: Callable[[], bool], millisecond
     return True
 
 
-_Work = Callable[["DriverCalls", list[Param]], Awaitable[list[Param]]]
+_Work = Callable[[Server, list[Param]], Awaitable[list[Param]]]
 _COMMANDS: Final[dict[int, _Work]] = {
     Command.SHM_ALLOC: _allocate,
     Command.SHM_FREE: _free,

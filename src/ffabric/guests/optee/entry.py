@@ -15,6 +15,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee import message as wire
 from ffabric.abi.optee.message import Command, Header
 from ffabric.abi.optee.tee import NUM_PARAMS, Login, Origin, Result
@@ -24,6 +26,7 @@ from ffabric.guests.optee.ta import Identity, Memref, Params, Value, params_of
 from ffabric.guests.optee.threads import RPC_SIZE, Thread
 
 if TYPE_CHECKING:
+    from ffabric.guests.ffa import Ffa
     from ffabric.guests.optee.bank import Bank
     from ffabric.guests.optee.memory import Region
 
@@ -51,6 +54,19 @@ class Call(Struct):
         self.answer(wire.RET_OFFSET, pack("<II", result & MASK32, origin & MASK32))
         if session is not None:
             self.answer(wire.SESSION_OFFSET, pack("<I", session))
+
+
+async def begin(bank: Bank, ffa: Ffa, client: int, words: list[int]) -> list[int]:
+    """A yielding call of `client` that begins: w3 to w7 of the response."""
+    thread = bank.threads.take()
+    if thread is None:
+        return [Result.BUSY, 0, 0, 0, 0]
+    service, low, high, offset, _ = words
+    if service != abi.YIELDING_CALL_WITH_ARG:
+        return [Status.DENIED & MASK32, abi.Return.DONE, 0, 0, 0]
+    thread.client = client
+    thread.program = call_with_arg(bank, thread, low | high << 32, offset)
+    return await bank.run(thread, ffa)
 
 
 async def call_with_arg(bank: Bank, thread: Thread, cookie: int, offset: int) -> int:
