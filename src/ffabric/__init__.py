@@ -6,7 +6,7 @@ are the public interface. Everything else is private and may change at any time.
 
 from ffabric._face import lazy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
