@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.firmware.state.partition import Next
-    from ffabric.machine.context import Context
+    from ffabric.machine.context import PE, Context
     from ffabric.machine.events import Tracer
-    from ffabric.machine.machine import PE, Machine
+    from ffabric.machine.machine import Machine
 
 IRQ = 0
 

@@ -1,18 +1,38 @@
-"""An execution context: the registers and translation of one vCPU, whatever executes it."""
+"""What executes: a context (one vCPU), the runner that executes it, the PE that it runs on.
+
+A runner owns the registers of one virtual CPU. `Runner.run` executes it until the trap says stop;
+an exit (`ffabric.machine.exits`) is a plain function call, so an engine answers a call that needs
+no switch without leaving its own inner loop::
+
+    start() --> run(): load x0-x17 -> execute -> exit -> trap(ctx, exit) --True---> go on
+                                                              |
+                                                              '--False--> run() returns
+
+After a call exit (SMC, HVC, SVC) the registers x0-x17 are loaded from ``ctx.x`` when execution goes
+on, at once or in a later `Runner.run`. After any other exit ``ctx.x`` is only a view.
+"""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from ffabric.machine.engines.runner import Fault, Runner
-    from ffabric.machine.machine import PE
+    from ffabric.machine.faults import Fault
     from ffabric.machine.stage2 import Stage2
 
 REGISTERS = 18
 """x0 to x17: the registers a call passes (SMCCC 1.2)."""
+IRQ = 0
+"""The virtual IRQ line of a runner."""
+
+FIQ = 1
+"""The virtual FIQ line of a runner."""
+
+NO_REGISTERS: Mapping[int, int] = MappingProxyType({})
+
 _X = struct.Struct("<Q")
 _X0_TO_X17 = struct.Struct(f"<{REGISTERS}Q")
 
@@ -77,3 +97,78 @@ class Context:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+
+Trap = Callable[[Context, int], bool]
+"""Takes the context and an exit number; True: go on executing, False: `Runner.run` returns."""
+
+
+class Runner(Protocol):
+    """One virtual CPU on an engine."""
+
+    instructions: int
+    """Instructions executed since the first `start`, as exactly as the engine can tell."""
+
+    def start(self, entry: int, x0: int, others: Mapping[int, int] = NO_REGISTERS) -> None:
+        """Cold-boot at address `entry` with `x0`: MMU off, DAIF masked.
+
+        `others` are general registers by their numbers; those that are not there are 0.
+        """
+
+    def run(self, ctx: Context, trap: Trap) -> None:
+        """Execute until `trap` answers False. At each exit ``ctx.x[:]`` holds x0-x17."""
+
+    def kick(self) -> None:
+        """Ask the executing `run` for a SLICE exit soon; harmless when nothing executes."""
+
+    def interrupt(self, kind: int, asserted: bool) -> None:
+        """Drive the `IRQ` or `FIQ` line; an asserted line is taken whenever it is unmasked."""
+
+    def inject_abort(self, syndrome: int, far: int) -> None:
+        """Take a synchronous abort to EL1 when execution goes on.
+
+        `syndrome` is an ESR value with an abort's exception class; the class's "same level" bit is
+        corrected to the level the abort is taken from. `far` becomes FAR_EL1.
+        """
+
+    def where(self) -> str:
+        """Where it is, in a line for people: PC, symbol and what its last exception was.
+
+        Empty if the engine knows no program counter.
+        """
+
+    def close(self) -> None:
+        """Give back what the engine holds. The runner cannot be used again."""
+
+
+class Outsider(Protocol):
+    """Who executes a context in another process."""
+
+    def withdraw(self) -> None:
+        """The PE is taken from it: it stops, and goes on when its context is scheduled again."""
+
+
+class PE:
+    """A processing element: its number, its affinity and the context it runs."""
+
+    __slots__ = (
+        "current", "deferred", "exit", "idle", "index", "mpidr", "on", "outsider", "queue",
+    )  # fmt: skip
+
+    def __init__(self, index: int, mpidr: int) -> None:
+        self.index = index
+        self.mpidr = mpidr
+        self.current: Context | None = None
+        self.on = False
+        self.idle = False
+        self.exit = 0
+        """The number of its last exit among those of the machine."""
+        self.deferred = False
+        """What it runs does not take the interrupt that is pending."""
+        self.queue: Sequence[Context] = ()
+        """Contexts that wait for it: the list is its scheduler's."""
+        self.outsider: Outsider | None = None
+        """Who executes its context outside at the moment."""
+
+    def __repr__(self) -> str:
+        return f"<PE {self.index}>"

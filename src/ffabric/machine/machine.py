@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ffabric.machine import exits
-from ffabric.machine.engines.runner import NO_REGISTERS
+from ffabric.machine.context import NO_REGISTERS, PE
 from ffabric.machine.events import (
     Abort,
     Call,
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from ffabric.machine.bus import Bus
     from ffabric.machine.choices import Choices
     from ffabric.machine.clock import Clock, Event
-    from ffabric.machine.context import Context
-    from ffabric.machine.engines.runner import Runner
+    from ffabric.machine.context import Context, Runner
     from ffabric.machine.gic import Gic
     from ffabric.machine.host.outside import Outside
     from ffabric.machine.memory import PhysicalMemory
@@ -73,39 +72,6 @@ class Firmware(Protocol):
         True if it was acknowledged, so that another may be behind it. Firmware that defers an
         interrupt sets ``pe.deferred``: it is offered again when the PE runs another context.
         """
-
-
-class Outsider(Protocol):
-    """Who executes a context in another process."""
-
-    def withdraw(self) -> None:
-        """The PE is taken from it: it stops, and goes on when its context is scheduled again."""
-
-
-class PE:
-    """A processing element: its number, its affinity and the context it runs."""
-
-    __slots__ = (
-        "current", "deferred", "exit", "idle", "index", "mpidr", "on", "outsider", "queue",
-    )  # fmt: skip
-
-    def __init__(self, index: int, mpidr: int) -> None:
-        self.index = index
-        self.mpidr = mpidr
-        self.current: Context | None = None
-        self.on = False
-        self.idle = False
-        self.exit = 0
-        """The number of its last exit among those of the machine."""
-        self.deferred = False
-        """What it runs does not take the interrupt that is pending."""
-        self.queue: Sequence[Context] = ()
-        """Contexts that wait for it: the list is its scheduler's."""
-        self.outsider: Outsider | None = None
-        """Who executes its context outside at the moment."""
-
-    def __repr__(self) -> str:
-        return f"<PE {self.index}>"
 
 
 class Machine:

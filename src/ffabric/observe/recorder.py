@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ffabric.firmware.state.partition import ExecutionContext
-    from ffabric.machine.context import Context
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE, Context
     from ffabric.system.crash import PartitionCrashed
     from ffabric.system.system import System
 

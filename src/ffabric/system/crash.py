@@ -7,9 +7,7 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-import ffabric
-
-_OURS = str(Path(ffabric.__file__).parent) + os.sep
+_OURS = str(Path(__file__).parents[1]) + os.sep
 
 
 class PartitionCrashed(RuntimeError):  # noqa: N818 - what happened

@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.firmware.state.rules import Refused
     from ffabric.machine.access import GuestAccess
+    from ffabric.machine.context import PE
     from ffabric.machine.engines.qemu.engine import QemuGuest
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
     from ffabric.machine.events import Tracer
     from ffabric.machine.lines import Printer
-    from ffabric.machine.machine import PE
 
 
 class Builder(Protocol):

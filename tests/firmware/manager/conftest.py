@@ -22,7 +22,7 @@ from ffabric.firmware.state.endpoints import Sp, Vm, World
 from ffabric.firmware.state.events import Refuse
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine import exits
-from ffabric.machine.machine import PE
+from ffabric.machine.context import PE
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import PagePool
 from ffabric.machine.stage2 import AF, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, SH_INNER, VALID, Stage2

@@ -8,7 +8,7 @@ import pytest
 import ffabric
 from ffabric.firmware.state.checking import BrokenChainError, checked, judge
 from ffabric.firmware.state.context import FIELDS, TABLE, ChainedContext, Model, State
-from ffabric.machine.machine import PE
+from ffabric.machine.context import PE
 
 ROOT = Path(ffabric.__file__).parent
 HOME = ROOT / "firmware" / "state" / "context.py"

@@ -13,7 +13,7 @@ from ffabric.firmware.state.mailbox import Buffer, Mailbox, Piece
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 MAILBOX_PAGES = 4
 

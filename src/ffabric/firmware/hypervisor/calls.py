@@ -21,7 +21,7 @@ from ffabric.firmware.state.rules import refuse
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
     from ffabric.firmware.state.partition import ExecutionContext
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 
 def _filling_rx(handlers: Mapping[int, Handler[Hypervisor]]) -> dict[int, Handler[Hypervisor]]:

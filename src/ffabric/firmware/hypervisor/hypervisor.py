@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.firmware.state.mailbox import Mailbox
     from ffabric.firmware.state.region import Region
-    from ffabric.machine.machine import PE, Machine
+    from ffabric.machine.context import PE
+    from ffabric.machine.machine import Machine
     from ffabric.machine.pages import PagePool
 
 HYPERVISOR_ID = 0

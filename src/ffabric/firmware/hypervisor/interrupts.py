@@ -21,7 +21,7 @@ from ffabric.machine.gic import State as Interrupt
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
     from ffabric.firmware.state.endpoints import Vm
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 IRQ = 0
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence, Steps
     from ffabric.firmware.state.notifications import NotificationState
     from ffabric.firmware.state.partition import ExecutionContext
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 _INFO_GETS = (fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64)
 _read_got = result_reader(fid.FFA_NOTIFICATION_GET, "from_sps", "from_spm", "from_hypervisor")

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.firmware.state.endpoints import Vm
     from ffabric.firmware.state.partition import Next
-    from ffabric.machine.machine import PE, Machine
+    from ffabric.machine.context import PE
+    from ffabric.machine.machine import Machine
     from ffabric.machine.pages import PagePool
 
 

@@ -32,7 +32,7 @@ from ffabric.firmware.state.rules import refuse, rule
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import Next
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 RUN_TARGET = rule(
     "run.target",

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from ffabric.abi.ffa.registers import Reserved
     from ffabric.firmware.manager.peer import Peer, Scheduler
     from ffabric.firmware.state.notifications import NotificationState
+    from ffabric.machine.context import PE
     from ffabric.machine.events import Tracer
-    from ffabric.machine.machine import PE, Machine
+    from ffabric.machine.machine import Machine
     from ffabric.machine.pages import PagePool
 
 UNKNOWN = rule(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.notifications import NotificationState
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.firmware.state.region import Region
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 
 class Peer(Protocol):

@@ -16,7 +16,7 @@ from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 FAILURE = 0xFFFFFFFFFFFFFFFF
 MAX_INTID = 1024

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from ffabric.firmware.monitor.worlds import WorldSwitch
     from ffabric.firmware.state.endpoints import Booted
     from ffabric.firmware.state.partition import Next
+    from ffabric.machine.context import PE
     from ffabric.machine.events import Tracer
-    from ffabric.machine.machine import PE
 
 IRQ, FIQ = 0, 1
 UNKNOWN = 0xFFFFFFFFFFFFFFFF

@@ -13,7 +13,7 @@ from ffabric.machine import exits
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.firmware.state.partition import Next
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF
 

@@ -18,8 +18,8 @@ from ffabric.abi.words import MASK32, pack_ids
 from ffabric.firmware.state import events, reply
 
 if TYPE_CHECKING:
+    from ffabric.machine.context import PE
     from ffabric.machine.events import Tracer
-    from ffabric.machine.machine import PE
 
 FIRST_ID = 0xFFC0
 _read_sender = reader(fid.FFA_MSG_SEND_DIRECT_REQ_64, "sender")

@@ -30,8 +30,9 @@ from ffabric.machine import exits
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.logical import LogicalPartitions
     from ffabric.firmware.monitor.worlds import NormalWorld, SecureWorld
+    from ffabric.machine.context import PE
     from ffabric.machine.events import Tracer
-    from ffabric.machine.machine import PE, Machine
+    from ffabric.machine.machine import Machine
 
 NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF
 _SMC = exits.SMC

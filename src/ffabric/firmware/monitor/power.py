@@ -24,7 +24,7 @@ from ffabric.abi.words import MASK32
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.worlds import SecureWorld
     from ffabric.firmware.state.partition import Next
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 
 BEFORE = {

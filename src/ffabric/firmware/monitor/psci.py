@@ -11,7 +11,8 @@ from ffabric.abi.words import MASK32
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.worlds import WorldSwitch
-    from ffabric.machine.machine import PE, Machine
+    from ffabric.machine.context import PE
+    from ffabric.machine.machine import Machine
 
 AFFINITY = 0xFF00FFFFFF
 STATE_ID = 0xFFFF

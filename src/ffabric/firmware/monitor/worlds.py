@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ffabric.abi.ffa.framework import PowerMessages
     from ffabric.firmware.state.endpoints import World
     from ffabric.firmware.state.partition import ExecutionContext, Next
-    from ffabric.machine.machine import PE, Machine
+    from ffabric.machine.context import PE
+    from ffabric.machine.machine import Machine
 
 
 class Cpu:

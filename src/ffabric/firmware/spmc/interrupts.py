@@ -80,7 +80,7 @@ from ffabric.machine.gic import FIRST_SPI
 if TYPE_CHECKING:
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.firmware.state.partition import Next
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 
 SECURE = 1

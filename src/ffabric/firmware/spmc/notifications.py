@@ -16,7 +16,7 @@ from ffabric.firmware.manager import virtual_interrupts
 if TYPE_CHECKING:
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.firmware.state.partition import ExecutionContext
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 
 def pending(spmc: Spmc, pe: PE, *, delayed: bool) -> None:

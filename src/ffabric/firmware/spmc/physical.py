@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.firmware.state.partition import ExecutionContext, Next
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 VM = rule(
     "rxtx.unknown_vm",

@@ -20,7 +20,7 @@ from ffabric.firmware.state.context import State
 if TYPE_CHECKING:
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.firmware.state.partition import Next
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 _REQUEST = fid.FFA_MSG_SEND_DIRECT_REQ_32
 _RESPONSES = (fid.FFA_MSG_SEND_DIRECT_RESP_32, fid.FFA_MSG_SEND_DIRECT_RESP_64)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.endpoints import Sp
     from ffabric.firmware.state.notifications import NotificationState
     from ffabric.firmware.state.partition import ExecutionContext, Next
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 CORE_INDEX = 4
 """The register in which each context of an SP finds the index of its PE (Hafnium's

@@ -16,7 +16,7 @@ from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 if TYPE_CHECKING:
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.firmware.state.partition import ExecutionContext
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 VIRTUAL = hafnium.VIRTUAL_TIMER_INTID
 

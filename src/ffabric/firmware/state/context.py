@@ -51,7 +51,7 @@ from ffabric.firmware.state.transitions import Becomes, Part, Table
 from ffabric.machine.context import Context
 
 if TYPE_CHECKING:
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
     from ffabric.machine.stage2 import Stage2
 
 

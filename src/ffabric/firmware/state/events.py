@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ffabric.abi.ffa.registers import Reserved
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.firmware.state.rules import Refused
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 Range = tuple[Word, int]
 """An address (IPA) and a count of pages of 4 KiB."""

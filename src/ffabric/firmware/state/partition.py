@@ -15,8 +15,8 @@ from ffabric.firmware.state.virtual_interrupts import VirtualInterrupts
 if TYPE_CHECKING:
     from ffabric.firmware.state.mailbox import Mailbox
     from ffabric.firmware.state.notifications import NotificationState
+    from ffabric.machine.context import PE
     from ffabric.machine.gic import Gic
-    from ffabric.machine.machine import PE
     from ffabric.machine.stage2 import Stage2
 
 

@@ -26,9 +26,9 @@ from ffabric.firmware.state.endpoints import sp_of, vm_of
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.lab.calls.refusals import Refusals
 from ffabric.machine.access import DataAbort
-from ffabric.machine.context import REGISTERS
+from ffabric.machine.context import PE, REGISTERS
 from ffabric.machine.engines.driven import DrivenRunner
-from ffabric.machine.machine import PE, OutOfExits, Stalled
+from ffabric.machine.machine import OutOfExits, Stalled
 
 if TYPE_CHECKING:
     from ffabric.lab.calls.lines import Call

@@ -16,7 +16,7 @@ from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.machine import exits
 from ffabric.machine.engines.driven import DrivenRunner
-from ffabric.machine.engines.runner import DATA, Fault
+from ffabric.machine.faults import DATA, Fault
 
 if TYPE_CHECKING:
     from ffabric.system.system import Endpoint, System

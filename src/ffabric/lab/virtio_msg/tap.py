@@ -27,8 +27,7 @@ from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine import exits
 
 if TYPE_CHECKING:
-    from ffabric.machine.context import Context
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE, Context
     from ffabric.system.system import System
 
 _SERVICE: Final = to_pair(abi.DEVICE_UUID)

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
-from ffabric.machine.engines.runner import NO_REGISTERS
+from ffabric.machine.context import NO_REGISTERS
 
 if TYPE_CHECKING:
-    from ffabric.machine.context import Context
-    from ffabric.machine.engines.runner import Trap
+    from ffabric.machine.context import Context, Trap
     from ffabric.machine.machine import Machine
 
 

@@ -19,15 +19,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
-from ffabric.machine.context import REGISTERS, misfit
-from ffabric.machine.engines.runner import NO_REGISTERS
+from ffabric.machine.context import NO_REGISTERS, REGISTERS, misfit
 from ffabric.machine.host.interruption import AT_ONCE, RESUMING, Interrupted
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ffabric.machine.context import Context
-    from ffabric.machine.engines.runner import Trap
+    from ffabric.machine.context import Context, Trap
 
 MAX_HANDLERS = 64
 """Times in a row that a handler may end with an interrupt pending: others may have come."""

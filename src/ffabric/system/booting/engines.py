@@ -17,7 +17,7 @@ from ffabric.system.spec import TRUSTED_OS, ImageSource, PartitionSpec, PythonSo
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext
-    from ffabric.machine.engines.runner import Runner
+    from ffabric.machine.context import Runner
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
     from ffabric.system.system import Endpoint, System
 

@@ -3,7 +3,7 @@
 import pytest
 from unicorn_board import IPA, Board
 
-from ffabric.machine.engines.runner import IRQ
+from ffabric.machine.context import IRQ
 
 
 @pytest.fixture

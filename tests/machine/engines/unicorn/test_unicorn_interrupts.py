@@ -9,7 +9,7 @@ import pytest
 from unicorn_board import Board
 
 from ffabric.machine import stage2 as s2
-from ffabric.machine.engines.runner import FIQ, IRQ
+from ffabric.machine.context import FIQ, IRQ
 
 NONE = 1
 FROM_EL0 = 0x200

@@ -4,7 +4,7 @@ import pytest
 from unicorn_board import IPA, NORMAL_RAM, Board
 
 from ffabric.machine import exits
-from ffabric.machine.engines.runner import FIQ, IRQ
+from ffabric.machine.context import FIQ, IRQ
 
 
 @pytest.fixture

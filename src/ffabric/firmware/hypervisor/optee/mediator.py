@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence, Steps
     from ffabric.firmware.state.endpoints import Vm
     from ffabric.firmware.state.partition import ExecutionContext
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 HIDDEN = smc.Capabilities.build(
     RPMB_PROBE=1, RPC_ARG=1, ASYNC_NOTIF=1, VIRTUALIZATION=1, HAVE_RESERVED_SHM=1

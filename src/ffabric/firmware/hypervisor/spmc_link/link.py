@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
     from ffabric.firmware.state.partition import Next
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 _RUN = fid.FFA_RUN
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler
     from ffabric.firmware.state.mailbox import Buffer, Mailbox
     from ffabric.firmware.state.partition import Next
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 _send2 = writer(fid.FFA_MSG_SEND2, "sender", "flags")
 unmap_call = writer(fid.FFA_RXTX_UNMAP, "endpoint")

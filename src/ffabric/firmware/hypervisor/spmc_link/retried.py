@@ -27,7 +27,7 @@ from ffabric.firmware.hypervisor.spmc_link import memory, relay, sequences, unfi
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Steps
     from ffabric.firmware.state.region import Region
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 RECLAIM_AFTER = 100_000
 """Nanoseconds between an SP's run and the first attempts to reclaim orphaned regions."""

@@ -21,7 +21,7 @@ from ffabric.firmware.state.partition import ExecutionContext
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Deferred, Hypervisor, Sequence, Steps
     from ffabric.firmware.state.partition import Next
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 _ABORTED = State.ABORTED
 _ZEROS = [[0] * (18 - n) for n in range(19)]

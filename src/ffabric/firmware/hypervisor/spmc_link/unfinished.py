@@ -18,7 +18,7 @@ from ffabric.firmware.hypervisor.spmc_link import relay, sequences
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Steps
     from ffabric.firmware.state.partition import ExecutionContext
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 PAUSED = (fid.FFA_INTERRUPT, fid.FFA_YIELD)
 """Answers of an SP that is not done."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Steps
     from ffabric.firmware.state.endpoints import Vm
     from ffabric.firmware.state.region import Region
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 _SUBSCRIBED = {VM_CREATED: info.VM_CREATED, VM_DESTROYED: info.VM_DESTROYED}
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.endpoints import Vm
     from ffabric.firmware.state.notifications import NotificationState
     from ffabric.firmware.state.partition import Next
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 
 class VcpuScheduler:

@@ -22,7 +22,7 @@ from ffabric.machine.stage2 import VALID, XN
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor
     from ffabric.firmware.state.partition import Next
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 NOT_SUPPORTED = 0xFFFFFFFFFFFFFFFF
 Call = Callable[["Hypervisor", "PE", ExecutionContext], "Next"]

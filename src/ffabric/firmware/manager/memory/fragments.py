@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.firmware.state.region import Region
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 SECTION = "DEN0140 1.2, section 2.2"
 _INVALID = Status.INVALID_PARAMETERS

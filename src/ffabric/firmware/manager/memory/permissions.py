@@ -29,7 +29,7 @@ from ffabric.machine.stage2 import (
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
     from ffabric.machine.stage2 import Stage2
 
 SECTION = "DEN0140 1.2, sections 2.13 and 2.14"

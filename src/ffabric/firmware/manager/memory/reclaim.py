@@ -18,7 +18,7 @@ from ffabric.machine.stage2 import S2AP_W
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 RELINQUISH = "DEN0140 1.2, section 2.9"
 RECLAIM = "DEN0140 1.2, section 2.10"

@@ -45,7 +45,7 @@ from ffabric.machine.stage2 import (
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Partition
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 SECTION = "DEN0140 1.2, section 2.7"
 _INVALID = Status.INVALID_PARAMETERS

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.mailbox import Mailbox
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 SECTION = "DEN0140 1.2, section 2.4"
 _INVALID = Status.INVALID_PARAMETERS

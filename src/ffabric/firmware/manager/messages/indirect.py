@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.mailbox import Mailbox
     from ffabric.firmware.state.notifications import NotificationState
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 SECTION = "DEN0077A 1.2, section 15.1"
 

@@ -26,7 +26,7 @@ from ffabric.firmware.state.rules import refuse
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 FROM_FRAMEWORK = abi.GET_FROM_SPM | abi.GET_FROM_HYPERVISOR
 FROM_SECURE_WORLD = abi.GET_FROM_SP | abi.GET_FROM_SPM

@@ -27,7 +27,7 @@ from ffabric.firmware.state.rules import refuse, rule
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 UNKNOWN_UUID = rule(
     "discovery.uuid",

@@ -21,7 +21,7 @@ from ffabric.machine.stage2 import S2AP_R, S2AP_W, VALID
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 SECTION = "DEN0077A 1.2, section 13.6"
 

@@ -16,7 +16,7 @@ from ffabric.machine.stage2 import VALID, XN
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext, Next
-    from ffabric.machine.machine import PE
+    from ffabric.machine.context import PE
 
 SECTION = "DEN0077A 1.1, section 18.3.2.1"
 

@@ -20,17 +20,16 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.words import MASK32
 from ffabric.machine import exits
-from ffabric.machine.context import REGISTERS
-from ffabric.machine.engines.runner import DATA, FETCH, NO_REGISTERS, Fault
+from ffabric.machine.context import NO_REGISTERS, REGISTERS
+from ffabric.machine.faults import DATA, FETCH, Fault
 
 if TYPE_CHECKING:
     from ffabric.machine.clock import Event
-    from ffabric.machine.context import Context
+    from ffabric.machine.context import PE, Context, Trap
     from ffabric.machine.engines.qemu.engine import QemuGuest
     from ffabric.machine.engines.qemu.interrupts import InterruptRelay
     from ffabric.machine.engines.qemu.mailbox import Block
-    from ffabric.machine.engines.runner import Trap
-    from ffabric.machine.machine import PE, Machine
+    from ffabric.machine.machine import Machine
 
 
 _ZEROS = (0,) * (REGISTERS - 1)

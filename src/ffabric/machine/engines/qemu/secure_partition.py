@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ffabric.machine.context import IRQ, NO_REGISTERS
 from ffabric.machine.engines.qemu.engine import HCR_RW, HCR_VM
 from ffabric.machine.engines.qemu.server import QemuServer, ServingRunner
-from ffabric.machine.engines.runner import IRQ, NO_REGISTERS
 
 if TYPE_CHECKING:
-    from ffabric.machine.context import Context
+    from ffabric.machine.context import PE, Context
     from ffabric.machine.gic import Gic
-    from ffabric.machine.machine import PE
 
 HCR_FMO, HCR_IMO, HCR_VF_SHIFT = 1 << 3, 1 << 4, 6
 

@@ -8,8 +8,7 @@ from ffabric.machine.engines.qemu.engine import QemuGuest
 from ffabric.machine.engines.qemu.runner import QemuRunner
 
 if TYPE_CHECKING:
-    from ffabric.machine.context import Context
-    from ffabric.machine.engines.runner import Trap
+    from ffabric.machine.context import Context, Trap
 
 
 class QemuServer(QemuGuest):

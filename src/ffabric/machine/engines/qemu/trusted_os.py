@@ -16,15 +16,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
+from ffabric.machine.context import FIQ, NO_REGISTERS
 from ffabric.machine.engines.qemu.interrupts import InterruptRelay
 from ffabric.machine.engines.qemu.process import SECURE
 from ffabric.machine.engines.qemu.server import QemuServer, ServingRunner
-from ffabric.machine.engines.runner import FIQ, NO_REGISTERS
 
 if TYPE_CHECKING:
-    from ffabric.machine.context import Context
+    from ffabric.machine.context import Context, Trap
     from ffabric.machine.engines.qemu.mailbox import Block
-    from ffabric.machine.engines.runner import Trap
     from ffabric.machine.gic import Gic
     from ffabric.machine.machine import Machine
 

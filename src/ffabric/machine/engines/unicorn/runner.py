@@ -30,7 +30,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
-from ffabric.machine.engines.runner import DATA, FETCH, FIQ, IRQ, NO_REGISTERS, Fault, Trap
+from ffabric.machine.context import FIQ, IRQ, NO_REGISTERS, Trap
 from ffabric.machine.engines.unicorn import endless, native
 from ffabric.machine.engines.unicorn import exceptions as el
 from ffabric.machine.engines.unicorn.boot import HPFAR_EL2, power_on
@@ -44,6 +44,7 @@ from ffabric.machine.engines.unicorn.fault_report import (
 )
 from ffabric.machine.engines.unicorn.package import arm, uc
 from ffabric.machine.engines.unicorn.system import GENERAL, SystemRegisters
+from ffabric.machine.faults import DATA, FETCH, Fault
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
