@@ -29,7 +29,7 @@ def imported(path):
 GRAPH = {name: imported(path) for name, path in FILES.items()}
 
 
-@pytest.mark.parametrize("folder", ["calls", "optee", "trusty", "virtio"])
+@pytest.mark.parametrize("folder", ["calls", "optee", "trusty", "virtio", "virtio_msg"])
 def test_no_files_import_each_other(folder):
     inside = {n: targets for n, targets in GRAPH.items() if n.split(".")[2] == folder}
     try:

@@ -84,7 +84,7 @@ class Ram:
         self.size = size
         self._used = bytearray(size // PAGE)
         self._pins: dict[int, int] = {}
-        """Page -> how often it is pinned."""
+        """Page -> how often it is pinned; pages outside of this memory may be, too."""
 
     def __contains__(self, ipa: int) -> bool:
         return self.base <= ipa < self.base + self.size
@@ -119,6 +119,11 @@ class Ram:
         for page in range(at, at + pages):
             self._pins[page] = self._pins.get(page, 0) + 1
 
+    def is_pinned(self, ipa: int, pages: int) -> bool:
+        """Whether any of those pages is."""
+        at = (ipa - self.base) // PAGE
+        return bool(self._pins) and any(page in self._pins for page in range(at, at + pages))
+
     def unpin(self, ipa: int, pages: int) -> None:
         """End that."""
         at = (ipa - self.base) // PAGE
@@ -126,7 +131,7 @@ class Ram:
             left = self._pins.pop(page) - 1
             if left:
                 self._pins[page] = left
-            elif self._used[page] == _FREED:
+            elif 0 <= page < len(self._used) and self._used[page] == _FREED:
                 self._used[page] = _FREE
 
     def __repr__(self) -> str:

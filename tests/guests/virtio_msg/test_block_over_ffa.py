@@ -5,7 +5,7 @@ import pytest
 from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.block_driver import BlockDriver, BlockError
-from ffabric.guests.virtio_msg.attention import BusError
+from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.system.system import PartitionCrashed

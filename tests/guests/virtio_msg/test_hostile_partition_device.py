@@ -18,7 +18,8 @@ from ffabric.abi.virtio_msg.message import build, parse
 from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.block_driver import BlockDriver
 from ffabric.guests.virtio.driver import DeviceLost
-from ffabric.guests.virtio_msg.attention import Attention, BusError
+from ffabric.guests.virtio_msg.attention import Attention
+from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.bus_driver import DriverBus
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide

@@ -9,7 +9,7 @@ from ffabric.guests.virtio.block import BlockDevice
 from ffabric.guests.virtio.block_driver import BlockDriver
 from ffabric.guests.virtio.dma import NoRoom
 from ffabric.guests.virtio_msg.areas import Area
-from ffabric.guests.virtio_msg.attention import BusError
+from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.guests.virtio_msg.retrieved_areas import RetrievedAreas

@@ -10,7 +10,7 @@ from ffabric.guests.virtio.block_driver import BlockDriver
 from ffabric.guests.virtio.console import ConsoleDevice
 from ffabric.guests.virtio.console_driver import ConsoleDriver
 from ffabric.guests.virtio.driver import DeviceLost
-from ffabric.guests.virtio_msg.attention import BusError
+from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.lab.virtio_msg.observer import Judges

@@ -10,11 +10,10 @@ from msgspec import Struct
 
 from ffabric.abi.virtio import features as bits
 from ffabric.guests.virtio.device_queue import Place
-from ffabric.guests.virtio.dma import Coherent, Mapped, Mapping, NoRoom
+from ffabric.guests.virtio.dma import Coherent, Mapped, Mapping, Memory, NoRoom
 from ffabric.guests.virtio.driver_queue import Buffer, DriverQueue, queue_size
 
 if TYPE_CHECKING:
-    from ffabric.machine.access import GuestAccess
     from ffabric.system.vcpu import Ram
 
 RING_FEATURES = bits.EVENT_IDX | bits.INDIRECT_DESC | bits.RING_RESET
@@ -29,7 +28,7 @@ class DeviceLost(Exception):  # noqa: N818 - what happened
 class Transport(Protocol):
     """A device as a driver reaches it. All that is awaited raises what the transport raises."""
 
-    memory: GuestAccess
+    memory: Memory
     ram: Ram
     mapping: Mapping
 

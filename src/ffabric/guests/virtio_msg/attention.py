@@ -14,6 +14,7 @@ from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import notifications
 from ffabric.guests import interrupts
 from ffabric.guests.ffa import Ffa
+from ffabric.guests.virtio_msg.bus import OutOfPatience
 from ffabric.machine.clock import NS_PER_TICK
 from ffabric.machine.devices.generic_timer import CTL_ENABLE, PPI_VIRTUAL
 from ffabric.system.vcpu import UndefinedRegister
@@ -36,14 +37,6 @@ _TURNS = 16
 """Pauses in which others only get their turn."""
 _SHORTEST, _LONGEST = 10_000, 10_000_000
 """Nanoseconds of the pauses after those: they double."""
-
-
-class BusError(Exception):
-    """The device side refused a message, answered what it must not, or does not answer."""
-
-
-class OutOfPatience(BusError):  # noqa: N818 - what happened
-    """Nothing has come within the patience."""
 
 
 class Attention:

@@ -23,12 +23,14 @@ from ffabric.abi.virtio_msg.generations import GENERATIONS, Generation
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.virtio.dma import Mapping, NoRoom
-from ffabric.guests.virtio_msg.attention import Attention, BusError, Wait
+from ffabric.guests.virtio.dma import Mapping, Memory, NoRoom
+from ffabric.guests.virtio_msg.attention import Attention, Wait
+from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.ffa_link import DirectLink, IndirectLink, Link
 from ffabric.guests.virtio_msg.mapping import DynamicMapping, StaticMapping
 from ffabric.guests.virtio_msg.shared_areas import SharedAreas
 from ffabric.guests.virtio_msg.transport_driver import DriverEnd
+from ffabric.system.vcpu import Ram
 
 DRAIN: Final = 64
 """Events that are fetched in a row."""
@@ -83,11 +85,17 @@ class DriverBus:
         self.features: int = 0
         self.max_areas: int = 0
         self.devices: dict[int, DriverEnd] = {}
+        self.memory: Memory = ffa.memory
+        self.ram: Ram = ffa.ram
+        self.name: str = f"{peer.id:#x}"
+        self.max_size: int = abi.MAX_DIRECT
         self.areas: SharedAreas = SharedAreas(self)
         self.on_added: Callable[[DriverEnd], object] | None = None
         self.on_removed: Callable[[DriverEnd], object] | None = None
         self.mapping: Mapping = (
-            StaticMapping(self, static, reserved=reserved) if static else DynamicMapping(self)
+            StaticMapping(ffa, self.areas, static, reserved=reserved)
+            if static
+            else DynamicMapping(ffa, self.areas)
         )
 
     async def open(self, notification: int | None = None) -> None:
@@ -276,6 +284,10 @@ class DriverBus:
             elif not until():
                 fruitless = 0
                 await self.link.rest(wait)
+
+    def pauses(self, what: str) -> Wait:
+        """A wait for something else; ``what`` is said if it does not come."""
+        return Wait(self.attention, what)
 
     async def _dispatch(self, event: Message) -> None:
         if event.kind is bus_abi.EVENT_DEVICE:

@@ -15,7 +15,8 @@ from ffabric.abi.virtio_msg.message import build
 from ffabric.abi.words import MASK32, pack_ids
 from ffabric.guests.errors import FfaError, error_of, status_of
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.virtio_msg.attention import Attention, BusError, Wait
+from ffabric.guests.virtio_msg.attention import Attention, Wait
+from ffabric.guests.virtio_msg.bus import BusError
 
 _BUSY = "the device side is busy"
 _PAUSED = frozenset({fid.FFA_YIELD, fid.FFA_INTERRUPT})

@@ -5,22 +5,23 @@ it, and buffers are copied into it and out of it (bounced): no sharing per reque
 the driver's that happens to be beside a buffer is seen by the device. *Dynamic*: virtqueues and
 buffers are shared where they are, in whole pages, and unshared after use: no copy, but two FF-A
 transactions and two messages for each.
+
+An owner cannot share a page that it shares already, yet several buffers may be in one. A page that
+is shared stays so until the last buffer in it is unmapped.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from msgspec import Struct
 
 from ffabric.abi.virtio_msg.ffa import address, split_address
 from ffabric.abi.words import PAGE, pages_for
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import Coherent, Mapped, NoRoom
-from ffabric.guests.virtio_msg.attention import BusError
+from ffabric.guests.virtio_msg.bus import BusError
+from ffabric.guests.virtio_msg.shared_areas import SharedArea, SharedAreas
 from ffabric.system.layout.memory_map import DMA_POOL
 from ffabric.system.vcpu import OutOfMemory, Ram
-
-if TYPE_CHECKING:
-    from ffabric.guests.virtio_msg.bus_driver import DriverBus
-    from ffabric.guests.virtio_msg.shared_areas import SharedArea
 
 
 class StaticMapping:
@@ -29,37 +30,38 @@ class StaticMapping:
     Reserved memory is the region DMA_POOL of the VM's manifest, whose size is the pool's then.
     """
 
-    def __init__(self, bus: DriverBus, pages: int, *, reserved: bool = False) -> None:
+    def __init__(self, ffa: Ffa, areas: SharedAreas, pages: int, *, reserved: bool = False) -> None:
         self.pages: int = pages
         self._reserved = reserved
         self.shares: int = 0
         """How often memory was shared."""
-        self._bus = bus
+        self._ffa = ffa
+        self._areas = areas
         self._number = 0
         self._pool = Ram(0, 0)
 
     async def open(self) -> None:
         """Share the pool."""
-        ffa = self._bus.ffa
+        ffa = self._ffa
         if self._reserved:
             ipa, size = ffa.vcpu.region(DMA_POOL)
             self.pages = size // PAGE
         else:
             ipa = ffa.ram.allocate(self.pages)
         self._pool = Ram(ipa, self.pages * PAGE)
-        self._number = (await self._bus.areas.share(ipa, self.pages)).number
+        self._number = (await self._areas.share(ipa, self.pages)).number
         self.shares += 1
 
     def close(self) -> None:
         """Give the pool's pages back."""
         if not self._reserved and self._pool.size:
-            self._bus.ffa.ram.free(self._pool.base, self.pages)
+            self._ffa.ram.free(self._pool.base, self.pages)
         self._pool = Ram(0, 0)
 
     async def allocate(self, size: int) -> Coherent:
         """Memory of the pool, zeroed."""
         ipa = self._take(size)
-        self._bus.ffa.memory.write(ipa, bytes(pages_for(size) * PAGE))
+        self._ffa.memory.write(ipa, bytes(pages_for(size) * PAGE))
         return Coherent(ipa, self._address(ipa), size)
 
     async def free(self, coherent: Coherent) -> None:
@@ -68,7 +70,7 @@ class StaticMapping:
 
     async def map(self, ipa: int, size: int, *, from_device: bool) -> Mapped:
         """Bounce a buffer into the pool."""
-        memory = self._bus.ffa.memory
+        memory = self._ffa.memory
         slot = self._take(size)
         if not from_device:
             memory.write(slot, memory.read(ipa, size))
@@ -77,7 +79,7 @@ class StaticMapping:
     async def unmap(self, mapped: Mapped) -> None:
         """Bounce it out of the pool."""
         if mapped.from_device:
-            memory = self._bus.ffa.memory
+            memory = self._ffa.memory
             memory.write(mapped.ipa, memory.read(mapped.key, mapped.size))
         self._give(mapped.key, mapped.size)
 
@@ -98,14 +100,31 @@ class StaticMapping:
         return address(self._number, ipa - self._pool.base)
 
 
-class DynamicMapping:
-    """Everything shared for itself. What does not come back stays pinned, whoever frees it."""
+class _Use(Struct):
+    """An area, by how many buffers and virtqueues it is used, and of what it is a copy if it is."""
 
-    def __init__(self, bus: DriverBus) -> None:
+    area: SharedArea
+    users: int = 1
+    copy: int = 0
+    """Pages of a copy, which are our own."""
+
+
+class DynamicMapping:
+    """Everything shared for itself. What does not come back stays pinned, whoever frees it.
+
+    A buffer whose pages are all in one area already needs no other. One of which only some pages
+    are shared, or whose pages another bus has shared, is copied to pages of its own.
+    """
+
+    def __init__(self, ffa: Ffa, areas: SharedAreas) -> None:
         self.shares: int = 0
         """How often memory was shared."""
-        self._bus = bus
-        self._shared: dict[int, SharedArea] = {}
+        self._ffa = ffa
+        self._areas = areas
+        self._uses: dict[int, _Use] = {}
+        """By number of the area."""
+        self._by_page: dict[int, _Use] = {}
+        """By IPA of each page that is shared."""
         self._coherent: dict[int, int] = {}
         """IPA -> pages."""
 
@@ -114,58 +133,110 @@ class DynamicMapping:
 
     def close(self) -> None:
         """Give back the pages of what was allocated and not freed."""
+        ram = self._ffa.ram
         for ipa, pages in self._coherent.items():
-            self._bus.ffa.ram.free(ipa, pages)
+            ram.free(ipa, pages)
+        for use in self._uses.values():
+            if use.copy:
+                ram.free(use.area.ipa, use.copy)
         self._coherent.clear()
-        self._shared.clear()
+        self._uses.clear()
+        self._by_page.clear()
 
     async def allocate(self, size: int) -> Coherent:
         """Pages of their own, zeroed and shared."""
-        ffa, pages = self._bus.ffa, pages_for(size)
-        try:
-            ipa = ffa.ram.allocate(pages)
-        except OutOfMemory as error:
-            raise NoRoom(str(error)) from error
+        ffa, pages = self._ffa, pages_for(size)
+        ipa = self._own(pages)
         ffa.memory.write(ipa, bytes(pages * PAGE))
         try:
-            area = await self._share(ipa, pages)
+            use = await self._share(ipa, pages)
         except (BusError, NoRoom):
             ffa.ram.free(ipa, pages)
             raise
         self._coherent[ipa] = pages
-        return Coherent(ipa, address(area.number), size)
+        return Coherent(ipa, address(use.area.number), size)
 
     async def free(self, coherent: Coherent) -> None:
         """Unshare them."""
-        await self._unshare(split_address(coherent.address)[0])
+        await self._end(split_address(coherent.address)[0])
         pages = self._coherent.pop(coherent.ipa, 0)
         if pages:
-            self._bus.ffa.ram.free(coherent.ipa, pages)
+            self._ffa.ram.free(coherent.ipa, pages)
 
     async def map(self, ipa: int, size: int, *, from_device: bool) -> Mapped:
-        """Share the pages of a buffer."""
+        """Share the pages of a buffer, as far as they are not shared."""
         offset = ipa % PAGE
-        area = await self._share(ipa - offset, pages_for(offset + size))
-        return Mapped(ipa, address(area.number, offset), size, from_device, area.number)
+        first, pages = ipa - offset, pages_for(offset + size)
+        use = self._by_page.get(first)
+        if use is not None and first + pages * PAGE <= use.area.ipa + use.area.pages * PAGE:
+            use.users += 1
+        elif use is not None or self._is_taken(first, pages):
+            return await self._copy(ipa, size, from_device=from_device)
+        else:
+            use = await self._share(first, pages)
+        number = use.area.number
+        return Mapped(ipa, address(number, ipa - use.area.ipa), size, from_device, number)
 
     async def unmap(self, mapped: Mapped) -> None:
-        """Unshare them."""
-        await self._unshare(mapped.key)
+        """Unshare those that no other buffer is in."""
+        use = self._uses.get(mapped.key)
+        if use is not None and use.copy and mapped.from_device:
+            memory = self._ffa.memory
+            memory.write(mapped.ipa, memory.read(use.area.ipa, mapped.size))
+        await self._end(mapped.key)
 
     async def abandon(self, given: Coherent | Mapped) -> None:
         """Unshare it: it is out of use until the device side has provably given it back."""
         if isinstance(given, Coherent):
             await self.free(given)
         else:
-            await self.unmap(given)
+            await self._end(given.key)
 
-    async def _share(self, ipa: int, pages: int) -> SharedArea:
-        area = await self._bus.areas.share(ipa, pages)
+    def _is_taken(self, ipa: int, pages: int) -> bool:
+        """Whether some of those pages are shared already, but not on their way back."""
+        if any(ipa + PAGE * page in self._by_page for page in range(pages)):
+            return True
+        return self._ffa.ram.is_pinned(ipa, pages) and not self._areas.holds(ipa, pages)
+
+    async def _copy(self, ipa: int, size: int, *, from_device: bool) -> Mapped:
+        """Map a copy of a buffer."""
+        ffa, pages = self._ffa, pages_for(size)
+        copy = self._own(pages)
+        ffa.memory.write(copy, bytes(pages * PAGE) if from_device else ffa.memory.read(ipa, size))
+        try:
+            use = await self._share(copy, pages)
+        except (BusError, NoRoom):
+            ffa.ram.free(copy, pages)
+            raise
+        use.copy = pages
+        return Mapped(ipa, address(use.area.number), size, from_device, use.area.number)
+
+    def _own(self, pages: int) -> int:
+        try:
+            return self._ffa.ram.allocate(pages)
+        except OutOfMemory as error:
+            raise NoRoom(str(error)) from error
+
+    async def _share(self, ipa: int, pages: int) -> _Use:
+        area = await self._areas.share(ipa, pages)
         self.shares += 1
-        self._shared[area.number] = area
-        return area
+        use = self._uses[area.number] = _Use(area)
+        for page in range(ipa, ipa + pages * PAGE, PAGE):
+            self._by_page[page] = use
+        return use
 
-    async def _unshare(self, number: int) -> None:
-        area = self._shared.pop(number, None)
-        if area is not None:
-            await self._bus.areas.unshare(area)
+    async def _end(self, number: int) -> None:
+        """One buffer in an area less; without any it is unshared."""
+        use = self._uses.get(number)
+        if use is None:
+            return
+        use.users -= 1
+        if use.users:
+            return
+        del self._uses[number]
+        area = use.area
+        for page in range(area.ipa, area.ipa + area.pages * PAGE, PAGE):
+            self._by_page.pop(page, None)
+        await self._areas.unshare(area)
+        if use.copy:
+            self._ffa.ram.free(area.ipa, use.copy)

@@ -8,20 +8,20 @@ keeps its number, whatever was answered and however late. Areas that are not bac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
 from ffabric.abi.virtio_msg import ffa as abi
+from ffabric.abi.virtio_msg.body import MessageType
 from ffabric.abi.virtio_msg.ffa import Result
+from ffabric.abi.virtio_msg.message import Message
 from ffabric.abi.words import PAGE
 from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import NoRoom
-from ffabric.guests.virtio_msg.attention import BusError
-
-if TYPE_CHECKING:
-    from ffabric.guests.virtio_msg.bus_driver import DriverBus
+from ffabric.guests.virtio_msg.bus import BusError
 
 RETRIES: Final = 4
 """Held areas that are asked for at a time."""
@@ -40,10 +40,24 @@ class SharedArea(Struct, eq=False):
     """The device side knows that it is to give it back."""
 
 
+class Way(Protocol):
+    """The bus to the device side ``peer``, as far as sharing goes."""
+
+    ffa: Ffa
+    peer: int
+    max_areas: int
+
+    async def request(self, kind: MessageType, device: int = 0, /, **fields: Any) -> Message:
+        """Send a request: the response. Raises BusError if it is refused or answered wrongly."""
+
+    async def wait(self, until: Callable[[], bool], *, for_ever: bool = False) -> None:
+        """Take events until that is true. Raises BusError if that takes too long."""
+
+
 class SharedAreas:
     """All areas, by number."""
 
-    def __init__(self, bus: DriverBus) -> None:
+    def __init__(self, bus: Way) -> None:
         self._bus = bus
         self._areas: dict[int, SharedArea] = {}
 
@@ -73,8 +87,8 @@ class SharedAreas:
         bus, taken = self._bus, self._areas
         if self.held:
             await self.settle()
-        if self._has(ipa, pages):
-            await bus.wait(lambda: not self._has(ipa, pages))
+        if self.holds(ipa, pages):
+            await bus.wait(lambda: not self.holds(ipa, pages))
         number = next((n for n in range(1, bus.max_areas + 1) if n not in taken), 0)
         if not number:
             raise NoRoom(f"all {bus.max_areas} areas are in use")
@@ -83,8 +97,7 @@ class SharedAreas:
         except FfaError as error:
             raise BusError(str(error)) from error
         area = taken[number] = SharedArea(number, handle, ipa, pages)
-        if ipa in bus.ffa.ram:
-            bus.ffa.ram.pin(ipa, pages)
+        bus.ffa.ram.pin(ipa, pages)
         try:
             answer = await bus.request(
                 abi.AREA_SHARE,
@@ -104,8 +117,8 @@ class SharedAreas:
             raise NoRoom("AREA_SHARE: BUSY")
         raise BusError(f"AREA_SHARE: {answer}")
 
-    def _has(self, ipa: int, pages: int) -> bool:
-        """Whether the device side holds some of that memory."""
+    def holds(self, ipa: int, pages: int) -> bool:
+        """Whether the device side has some of that memory that it is to give back."""
         end = ipa + pages * PAGE
         return any(each.ipa < end and ipa < each.ipa + each.pages * PAGE for each in self.held)
 
@@ -158,6 +171,6 @@ class SharedAreas:
             await self._bus.ffa.reclaim(area.handle)
         except FfaError:
             return False
-        if self._areas.pop(area.number, None) is not None and area.ipa in self._bus.ffa.ram:
+        if self._areas.pop(area.number, None) is not None:
             self._bus.ffa.ram.unpin(area.ipa, area.pages)
         return True

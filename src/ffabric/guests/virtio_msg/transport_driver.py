@@ -15,17 +15,14 @@ from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio import ids
 from ffabric.abi.virtio_msg import transport as abi
 from ffabric.abi.virtio_msg.body import MessageType
-from ffabric.abi.virtio_msg.ffa import MAX_DIRECT
 from ffabric.abi.virtio_msg.header import HEADER_SIZE
 from ffabric.abi.virtio_msg.message import Message
 from ffabric.guests.virtio.device_queue import Place
 from ffabric.guests.virtio.driver import DeviceLost
-from ffabric.guests.virtio_msg.attention import BusError, OutOfPatience, Wait
+from ffabric.guests.virtio_msg.bus import Bus, BusError, OutOfPatience
 
 if TYPE_CHECKING:
-    from ffabric.guests.virtio.dma import Mapping
-    from ffabric.guests.virtio_msg.bus_driver import DriverBus
-    from ffabric.machine.access import GuestAccess
+    from ffabric.guests.virtio.dma import Mapping, Memory
     from ffabric.system.vcpu import Ram
 
 CONFIG_TRIES: Final = 5
@@ -36,11 +33,11 @@ _CHOSEN: Final = bits.ACKNOWLEDGE | bits.DRIVER | bits.FEATURES_OK
 class DriverEnd:
     """A device of a bus, by its number. It is the `Transport` of the device's driver."""
 
-    def __init__(self, bus: DriverBus, number: int) -> None:
+    def __init__(self, bus: Bus, number: int) -> None:
         self.bus = bus
         self.number = number
-        self.memory: GuestAccess = bus.ffa.memory
-        self.ram: Ram = bus.ffa.ram
+        self.memory: Memory = bus.memory
+        self.ram: Ram = bus.ram
         self.mapping: Mapping = bus.mapping
         self.info: dict[str, Any] = {}
         self.removed = False
@@ -52,7 +49,7 @@ class DriverEnd:
 
     def __repr__(self) -> str:
         what = ids.NAMES.get(self.info.get("device_id", 0), "device")
-        return f"<{what} {self.number} of {self.bus.peer:#x}>"
+        return f"<{what} {self.number} of {self.bus.name}>"
 
     async def request(self, kind: MessageType, /, **fields: Any) -> Message:
         """A request to the device. Raises DeviceLost if it is gone."""
@@ -116,7 +113,7 @@ class DriverEnd:
         """Status 0, until it reads 0."""
         wait = None
         while await self._reset_status(begun=wait is not None):
-            wait = wait or Wait(self.bus.attention, f"{self} does not reset")
+            wait = wait or self.bus.pauses(f"{self} does not reset")
             await wait.pause()
 
     async def _reset_status(self, *, begun: bool) -> int:
@@ -165,7 +162,7 @@ class DriverEnd:
         """
         await self._bound(offset, length)
         record = abi.GET_CONFIG.response.record(self.bus.generation.number)  # type: ignore[union-attr]
-        room = MAX_DIRECT - HEADER_SIZE - record.size
+        room = self.bus.max_size - HEADER_SIZE - record.size
         for _ in range(CONFIG_TRIES):
             data, generations = b"", set()
             while len(data) < length:

@@ -14,7 +14,7 @@ from ffabric.guests.virtio.console_driver import ConsoleDriver
 from ffabric.guests.virtio.dma import NoRoom
 from ffabric.guests.virtio.driver import DeviceLost, Driver
 from ffabric.guests.virtio.i2c_driver import I2cDriver, NotAcknowledged
-from ffabric.guests.virtio_msg.attention import BusError
+from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.bus_driver import DriverBus
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.guests.virtio_msg.shared_areas import SharedAreas
@@ -33,8 +33,7 @@ async def use_disk(device: DriverEnd) -> Driver:
     disk = await BlockDriver.probe(device)
     if not disk.capacity:
         return disk
-    ffa = device.bus.ffa
-    buffer = ffa.ram.allocate(DEPTH)
+    buffer = device.ram.allocate(DEPTH)
     last = min(DEPTH, disk.capacity)
     await disk.read(0)
     await disk.flush()
@@ -43,7 +42,7 @@ async def use_disk(device: DriverEnd) -> Driver:
         await disk.transfer_all(requests)
     await disk.restart_queue(0)
     await disk.transfer_all(requests)
-    ffa.ram.free(buffer, DEPTH)
+    device.ram.free(buffer, DEPTH)
     return disk
 
 
