@@ -91,9 +91,12 @@ $(VENV)/.has-%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch '$@'
 
+# Debian's Python makes environments with a package of its own.
+ENVIRONMENTS := $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "$(PYTHON) is older than 3.11: make PYTHON=python3.11 ..." >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-	    { echo "Python cannot make virtual environments: sudo apt-get install python3-venv" >&2; exit 1; }
+	@$(ENVIRONMENTS) || bash tests/programs.sh ensurepip:$(notdir $(PYTHON))-venv
+	@$(ENVIRONMENTS) || { echo "$(PYTHON) cannot make virtual environments" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -26,12 +26,6 @@ summary() {
     [ "${#FAILED[@]}" -eq 0 ] || printf 'FAILED: %s\n' "${FAILED[@]}"
 }
 
-python_can_make_environments() {
-    python3 -c 'import ensurepip, venv' 2>/dev/null && return
-    apt-get -q update &&
-        apt-get -q install --yes --no-install-recommends python3-venv
-}
-
 # A real Linux: what it said and which calls it made are kept if something is not as it must be.
 with_linux() {
     local demo=$1 console=$2 status=0
