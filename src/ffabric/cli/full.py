@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -41,9 +41,9 @@ def _parameter(option: Option) -> Parameter:
 
 
 def application(
-    commands: Mapping[str, tuple[str, str]], wanted: str, *, version: str, text: str
+    commands: Mapping[str, tuple[str, str]], wanted: Container[str], *, version: str, text: str
 ) -> App:
-    """The parser of all ``commands`` (name -> function and text), of which one is ``wanted``."""
+    """The parser of all ``commands`` (name -> function and text): it knows ``wanted`` whole."""
     app = App(
         name="ffabric",
         help=text,
@@ -53,7 +53,7 @@ def application(
         print_error=False,
     )
     for name, (where, what) in commands.items():
-        if name == wanted:
+        if name in wanted:
             add(app, name, load(where), what)
         else:
             app.command(where, name=name, help=what)

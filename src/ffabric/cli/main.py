@@ -17,11 +17,14 @@ from ffabric import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
     from typing import NoReturn
+
+    from cyclopts import App
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("ffabric.cli.demo:demo", "Show four whole systems at work."),
+    "new": ("ffabric.cli.new:new", "Make a project of a partition, with a test and a file for CI."),
     "run": ("ffabric.cli.run:run", "Boot a system described in a TOML file."),
     "calls": ("ffabric.cli.calls:calls", "Execute raw calls, one JSON object a line."),
     "trace": ("ffabric.cli.trace:trace", "Read a trace that a run has written."),
@@ -35,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "xtest": ("ffabric.cli.xtest:xtest", "Run OP-TEE's tests in two Linux VMs at once."),
     "virtio": ("ffabric.cli.virtio:virtio", "Judge both sides of virtio-msg by every clause."),
     "vhost": ("ffabric.cli.vhost:vhost", "Write a file system to a real virtio back end."),
+    "completion": ("ffabric.cli.completion:completion", "Let a shell complete command lines."),
     "bench": ("ffabric.cli.bench:bench", "Measure how fast everything is."),
 }
 """Name of a command -> its function, and what it does in a line."""
@@ -121,14 +125,18 @@ def _call(words: Sequence[str]) -> object:
         if bound is not None:
             status: object = function(*bound.args, **bound.kwargs)
             return status
+    return parser({words[0]})(words, result_action="return_value")
+
+
+def parser(wanted: Container[str]) -> App:
+    """The full parser of all commands, which knows those ``wanted`` whole."""
     try:
         from ffabric.cli.full import application  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         if error.name != "cyclopts":
             raise
         fail(["cyclopts is not installed: pip install 'ffabric[cli]'"])
-    app = application(COMMANDS, words[0], version=__version__, text=ABOUT)
-    return app(words, result_action="return_value")
+    return application(COMMANDS, wanted, version=__version__, text=ABOUT)
 
 
 def _loaded(where: str) -> Callable[..., object]:

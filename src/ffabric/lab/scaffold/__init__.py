@@ -1,0 +1,1 @@
+"""A new project of a partition: what a user begins with."""
