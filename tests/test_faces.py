@@ -25,8 +25,8 @@ FACES = {
         vm
     """,
     "ffabric.virtio": """
-        BlockDevice BlockDriver ConsoleDevice ConsoleDriver Device DeviceLost DeviceSide Driver
-        DriverSide I2cDevice I2cDriver VhostUserDevice boot_with_devices kinds programs
+        Device DeviceLost DeviceSide Driver DriverSide VhostUserDevice boot_with_devices devices
+        drivers kinds programs
     """,
     "ffabric.optee": """
         BlockingDriver Command Driver Enumerated Message NULL OpTee Result Supplicant TeeError

@@ -8,8 +8,8 @@ from ffabric.abi.ffa.uuids import to_pair
 from ffabric.abi.virtio_msg import ffa
 from ffabric.abi.virtio_msg.generations import PR28
 from ffabric.abi.virtio_msg.message import build
-from ffabric.guests.virtio.block import BlockDevice
-from ffabric.guests.virtio.block_driver import BlockDriver
+from ffabric.guests.virtio.devices.block import BlockDevice
+from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.observe import explain, virtio_msg

@@ -5,13 +5,13 @@ import pytest
 from ffabric.abi.virtio import block as block_abi
 from ffabric.abi.virtio import ids
 from ffabric.abi.virtio_msg.generations import PR28, V2
-from ffabric.guests.virtio.block import BlockDevice
-from ffabric.guests.virtio.block_driver import BlockDriver, BlockError
-from ffabric.guests.virtio.console import ConsoleDevice
-from ffabric.guests.virtio.console_driver import ConsoleDriver
+from ffabric.guests.virtio.devices.block import BlockDevice
+from ffabric.guests.virtio.devices.console import ConsoleDevice
+from ffabric.guests.virtio.devices.i2c import I2cDevice, Registers
 from ffabric.guests.virtio.driver import DeviceLost
-from ffabric.guests.virtio.i2c import I2cDevice, Registers
-from ffabric.guests.virtio.i2c_driver import I2cDriver, NotAcknowledged
+from ffabric.guests.virtio.drivers.block import BlockDriver, BlockError
+from ffabric.guests.virtio.drivers.console import ConsoleDriver
+from ffabric.guests.virtio.drivers.i2c import I2cDriver, NotAcknowledged
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 

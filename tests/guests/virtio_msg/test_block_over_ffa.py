@@ -3,8 +3,8 @@
 import pytest
 
 from ffabric.abi.virtio_msg.generations import PR28, V2
-from ffabric.guests.virtio.block import BlockDevice
-from ffabric.guests.virtio.block_driver import BlockDriver, BlockError
+from ffabric.guests.virtio.devices.block import BlockDevice
+from ffabric.guests.virtio.drivers.block import BlockDriver, BlockError
 from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide

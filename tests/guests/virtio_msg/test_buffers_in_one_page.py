@@ -5,8 +5,8 @@ import pytest
 from ffabric.abi.virtio.block import SECTOR, Type
 from ffabric.abi.virtio_msg.ffa import split_address
 from ffabric.abi.words import PAGE
-from ffabric.guests.virtio.block import BlockDevice
-from ffabric.guests.virtio.block_driver import BlockDriver
+from ffabric.guests.virtio.devices.block import BlockDevice
+from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 

@@ -15,9 +15,9 @@ from ffabric.abi.virtio_msg import ffa
 from ffabric.abi.virtio_msg import transport as t
 from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.abi.virtio_msg.message import build, parse
-from ffabric.guests.virtio.block import BlockDevice
-from ffabric.guests.virtio.block_driver import BlockDriver
+from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.driver import DeviceLost
+from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio_msg.attention import Attention
 from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.bus_driver import DriverBus

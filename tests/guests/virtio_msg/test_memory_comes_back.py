@@ -5,9 +5,9 @@ import pytest
 from ffabric.abi.virtio_msg.ffa import RESET, Result, to_registers
 from ffabric.abi.virtio_msg.header import BUS, RESPONSE, build_header
 from ffabric.abi.words import PAGE
-from ffabric.guests.virtio.block import BlockDevice
-from ffabric.guests.virtio.block_driver import BlockDriver
+from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.dma import NoRoom
+from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio_msg.areas import Area
 from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.partition_device import DeviceSide

@@ -15,8 +15,8 @@ from ffabric.abi.virtio_msg.bus import DeviceState
 from ffabric.abi.virtio_msg.ffa import Method, Result
 from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.abi.virtio_msg.message import MESSAGES, build, parse
-from ffabric.guests.virtio.block import BlockDevice
-from ffabric.guests.virtio.console import ConsoleDevice
+from ffabric.guests.virtio.devices.block import BlockDevice
+from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.retrieved_areas import acceptable
 from ffabric.session.booting import boot

@@ -11,10 +11,10 @@ from ffabric.abi.virtio_msg.generations import PR28
 from ffabric.abi.virtio_msg.header import parse_header
 from ffabric.abi.virtio_msg.message import build
 from ffabric.guests.partition import Partition
-from ffabric.guests.virtio.block import BlockDevice
-from ffabric.guests.virtio.block_driver import BlockDriver
-from ffabric.guests.virtio.console import ConsoleDevice
-from ffabric.guests.virtio.console_driver import ConsoleDriver
+from ffabric.guests.virtio.devices.block import BlockDevice
+from ffabric.guests.virtio.devices.console import ConsoleDevice
+from ffabric.guests.virtio.drivers.block import BlockDriver
+from ffabric.guests.virtio.drivers.console import ConsoleDriver
 from ffabric.guests.virtio.vhost_user.device import doorbell
 from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.partition_device import DeviceSide

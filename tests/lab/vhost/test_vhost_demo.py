@@ -9,8 +9,8 @@ import pytest
 
 from ffabric.abi.virtio.block import HEADER, Type
 from ffabric.abi.virtio_msg.generations import PR28, V2
-from ffabric.guests.virtio.block_driver import BlockDriver
 from ffabric.guests.virtio.driver import DeviceLost
+from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.vhost_user.device import ADDRESS, VhostUserDevice
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.lab.vhost import e2fs

@@ -5,11 +5,11 @@ import pytest
 from ffabric.abi.virtio_msg import ffa, transport
 from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header
-from ffabric.guests.virtio.block import BlockDevice
-from ffabric.guests.virtio.block_driver import BlockDriver
-from ffabric.guests.virtio.console import ConsoleDevice
-from ffabric.guests.virtio.console_driver import ConsoleDriver
+from ffabric.guests.virtio.devices.block import BlockDevice
+from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.driver import DeviceLost
+from ffabric.guests.virtio.drivers.block import BlockDriver
+from ffabric.guests.virtio.drivers.console import ConsoleDriver
 from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide

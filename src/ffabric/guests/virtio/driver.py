@@ -107,11 +107,16 @@ class Driver:
         driver = cls(device)
         wanted = cls.features | RING_FEATURES | bits.VERSION_1 | bits.ACCESS_PLATFORM
         driver.negotiated = await device.begin(cls.id, wanted)
-        for index in range(cls.queue_count):
+        for index in range(driver.needed_queues):
             driver.queues.append(await driver._set_up(index))
         await device.ready()
         await driver.start()
         return driver
+
+    @property
+    def needed_queues(self) -> int:
+        """How many virtqueues it uses, with the features that were `negotiated`."""
+        return self.queue_count
 
     async def _set_up(self, index: int) -> DriverQueue[int]:
         device = self.device
@@ -240,8 +245,11 @@ class Driver:
             self._held.pop(number, None)
         return done
 
-    async def finish(self, index: int, number: int) -> int:
-        """Wait for a request: the bytes that the device says it has written."""
+    async def finish(self, index: int, number: int, *, for_ever: bool = False) -> int:
+        """Wait for a request: the bytes that the device says it has written.
+
+        `for_ever`: it may take as long as it takes, as it waits for something to happen.
+        """
         results = self._done[index]
 
         def is_done() -> bool:
@@ -249,7 +257,7 @@ class Driver:
 
         if not is_done():
             try:
-                await self.device.wait(is_done)
+                await self.device.wait(is_done, for_ever=for_ever)
             except BaseException:
                 if number in self._held:
                     self._held[number].given_up = True

@@ -44,7 +44,7 @@ class Connection:
     """One driver side: its version, areas, devices, and the events that wait for it.
 
     ``make_room`` takes a message out of RX if there is one, for who needs RX. ``on_agreed`` is
-    called when the versions are agreed on.
+    called when the versions are agreed on, ``on_events`` when events begin to wait.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Connection:
         bus_features: int,
         make_room: MakeRoom,
         on_agreed: Callable[[Connection], object],
+        on_events: Callable[[Connection], object],
     ) -> None:
         self.peer = peer
         self.generation = generation
@@ -64,7 +65,7 @@ class Connection:
         self.notification: int = 0
         self.ends: dict[int, DeviceEnd] = {}
         self.areas: RetrievedAreas = RetrievedAreas(peer, ffa, self._devices, make_room)
-        self.events: Events = Events()
+        self.events: Events = Events(lambda: on_events(self))
         self.outbox: deque[bytes] = deque()
         """Responses that could not be sent yet."""
         self.unanswered: deque[bytes] = deque()

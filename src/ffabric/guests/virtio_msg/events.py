@@ -10,6 +10,7 @@ there are.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ffabric.abi.virtio_msg.body import MessageType
@@ -34,9 +35,13 @@ ALL: Final[Range] = (0, 0)
 
 
 class Events:
-    """What waits for one driver side, in the order in which it came to be."""
+    """What waits for one driver side, in the order in which it came to be.
 
-    def __init__(self) -> None:
+    ``on_first`` is called when something begins to wait where nothing did.
+    """
+
+    def __init__(self, on_first: Callable[[], object] = lambda: None) -> None:
+        self._on_first = on_first
         self._waiting: OrderedDict[Key, Range] = OrderedDict()
 
     def __len__(self) -> int:
@@ -44,7 +49,7 @@ class Events:
 
     def used(self, device: int, queue: int) -> None:
         """A virtqueue has used buffers."""
-        self._waiting.setdefault(Key(EVENT_USED, device, queue), ALL)
+        self._add(Key(EVENT_USED, device, queue))
 
     def unused(self, device: int, queue: int) -> None:
         """A virtqueue was reset: nothing is to be said of what it has used."""
@@ -55,11 +60,12 @@ class Events:
         key = Key(EVENT_CONFIG, device)
         if key in self._waiting and self._waiting[key] != changed:
             changed = ALL
+        self._add(key)
         self._waiting[key] = changed
 
     def ready(self, device: int) -> None:
         """There is a device with that number; one of before was removed first."""
-        self._waiting.setdefault(Key(EVENT_DEVICE, device, DeviceState.READY), ALL)
+        self._add(Key(EVENT_DEVICE, device, DeviceState.READY))
 
     def removed(self, device: int, queues: int, *, known: bool) -> None:
         """The device with that number is gone, and nothing is to be said of it any more.
@@ -72,11 +78,16 @@ class Events:
         for queue in range(queues):
             self.unused(device, queue)
         if known or not unheard:
-            waiting.setdefault(Key(EVENT_DEVICE, device, DeviceState.REMOVED), ALL)
+            self._add(Key(EVENT_DEVICE, device, DeviceState.REMOVED))
 
     def released(self, area: int) -> None:
         """An area was given up."""
-        self._waiting.setdefault(Key(EVENT_AREA_RELEASE, 0, area), ALL)
+        self._add(Key(EVENT_AREA_RELEASE, 0, area))
+
+    def _add(self, key: Key) -> None:
+        if not self._waiting:
+            self._on_first()
+        self._waiting.setdefault(key, ALL)
 
     def take(self) -> tuple[Key, Range] | None:
         """The first, which does not wait any more."""

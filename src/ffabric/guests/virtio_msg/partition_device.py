@@ -92,6 +92,8 @@ class DeviceSide(Partition):
         self.connections: dict[int, Connection] = {}
         self._agreed: dict[int, Connection] = {}
         """Those that have agreed on the version, the first of them first."""
+        self._eventful: dict[int, Connection] = {}
+        """Those for whom events wait, of which they may not have been told."""
         self._devices: dict[int, _Placed] = {}
         self._next = 0
         self._vcpu: Vcpu | None = None
@@ -167,6 +169,9 @@ class DeviceSide(Partition):
         for number in self._devices:
             self._give(number, connection)
 
+    def _on_events(self, connection: Connection) -> None:
+        self._eventful[connection.peer] = connection
+
     def _connection(self, peer: int, ffa: Ffa) -> Connection:
         connection = self.connections.get(peer)
         if connection is None:
@@ -177,6 +182,7 @@ class DeviceSide(Partition):
                 bus_features=SP_FEATURES if ffa.vcpu.secure else VM_FEATURES,
                 make_room=self._make_room,
                 on_agreed=self._on_agreed,
+                on_events=self._on_events,
             )
         return connection
 
@@ -210,6 +216,8 @@ class DeviceSide(Partition):
         response = await connection.handle(abi.from_registers(request.payload), ffa)
         if connection.events or connection.complaints:
             await self._tell(connection, ffa)
+        if self._eventful:
+            await self._tell_others(connection, ffa)
         return request.respond(*(abi.BUSY if response is None else abi.to_registers(response)))
 
     async def on_run(self, ffa: Ffa) -> None:
@@ -230,6 +238,7 @@ class DeviceSide(Partition):
         """Its devices are free, and its memory goes back, once nobody outside uses them."""
         connection = self.connections.pop(vm, None)
         self._agreed.pop(vm, None)
+        self._eventful.pop(vm, None)
         if connection is not None:
             self._orphaned.append(connection)
             await self._clear_up(ffa)
@@ -334,6 +343,14 @@ class DeviceSide(Partition):
                 await self._answer(connection, data, ffa)
             if connection.events or connection.outbox or connection.complaints:
                 await self._tell(connection, ffa)
+
+    async def _tell_others(self, connection: Connection, ffa: Ffa) -> None:
+        """What one driver side asks for may be an event of another: a frame that it sends."""
+        for peer, other in list(self._eventful.items()):
+            if other is not connection:
+                await self._tell(other, ffa)
+            if not other.events or other.announced or other.method is Method.POLL:
+                del self._eventful[peer]
 
     async def _tell(self, connection: Connection, ffa: Ffa) -> None:
         await self._complain(connection, ffa)

@@ -23,12 +23,12 @@ from ffabric.abi.virtio_msg.generations import PR28
 from ffabric.abi.virtio_msg.transport import GET_DEVICE_STATUS
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.virtio.block import BlockDevice
-from ffabric.guests.virtio.block_driver import BlockDriver
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.device_queue import DeviceQueue
+from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.dma import BadAddress, Coherent
 from ffabric.guests.virtio.driver_queue import DriverQueue, queue_size
+from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.vhost_user.device import VhostUserDevice
 from ffabric.guests.virtio_msg.attention import Attention
 from ffabric.guests.virtio_msg.bus_driver import DriverBus, find_device_sides

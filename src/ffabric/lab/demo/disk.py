@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from ffabric.guests.trusty.device import Channel, Service, TipcDevice
 from ffabric.guests.trusty.driver import TipcDriver
-from ffabric.guests.virtio.block import BlockDevice
-from ffabric.guests.virtio.block_driver import BlockDriver
+from ffabric.guests.virtio.devices.block import BlockDevice
+from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio_msg.bus_driver import DriverBus
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide

@@ -10,8 +10,8 @@ import msgspec
 
 from ffabric.abi.virtio.block import SECTOR
 from ffabric.abi.virtio_msg.generations import PR28, Generation
-from ffabric.guests.virtio.block_driver import BlockDriver
 from ffabric.guests.virtio.driver import DeviceLost
+from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio_msg.bus_driver import DriverBus
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from ffabric.abi.virtio_msg.generations import Generation
-from ffabric.guests.virtio.block import BlockDevice
-from ffabric.guests.virtio.console import ConsoleDevice
 from ffabric.guests.virtio.device import Device
-from ffabric.guests.virtio.i2c import I2cDevice, Registers
+from ffabric.guests.virtio.devices.block import BlockDevice
+from ffabric.guests.virtio.devices.console import ConsoleDevice
+from ffabric.guests.virtio.devices.i2c import I2cDevice, Registers
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.lab.running import End, run_to_end

@@ -9,11 +9,11 @@ from ffabric.abi.virtio import ids
 from ffabric.abi.virtio.block import SECTOR, Type
 from ffabric.abi.words import PAGE
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.virtio.block_driver import BlockDriver
-from ffabric.guests.virtio.console_driver import ConsoleDriver
 from ffabric.guests.virtio.dma import NoRoom
 from ffabric.guests.virtio.driver import DeviceLost, Driver
-from ffabric.guests.virtio.i2c_driver import I2cDriver, NotAcknowledged
+from ffabric.guests.virtio.drivers.block import BlockDriver
+from ffabric.guests.virtio.drivers.console import ConsoleDriver
+from ffabric.guests.virtio.drivers.i2c import I2cDriver, NotAcknowledged
 from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.bus_driver import DriverBus
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
