@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "manifest": ("ffabric.cli.manifest:manifest", "Validate manifests, layouts, systems."),
     "acs": ("ffabric.cli.acs:acs", "Run a build of Arm's FF-A compliance suite."),
     "fuzz": ("ffabric.cli.fuzz:fuzz", "Attack the firmware with hostile calls."),
+    "faults": ("ffabric.cli.faults:faults", "List historical bugs that can be switched on."),
     "linux": ("ffabric.cli.linux:linux", "Boot Debian's Linux as the normal world."),
     "xtest": ("ffabric.cli.xtest:xtest", "Run OP-TEE's tests in two Linux VMs at once."),
     "virtio": ("ffabric.cli.virtio:virtio", "Judge both sides of virtio-msg by every clause."),

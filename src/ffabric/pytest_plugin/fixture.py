@@ -66,6 +66,16 @@ class Fixture:
 
         return Expected(self._refusals, rule_id)
 
+    def fault(self, name: str) -> AbstractContextManager[None]:
+        """In the block our firmware has a bug that somebody's has had; `ffabric faults` names them.
+
+        It concerns all systems, those too that were booted before. Raises LookupError if there is
+        no such fault.
+        """
+        from ffabric.lab.faults.catalogue import find  # noqa: PLC0415 - as above
+
+        return find(name).on()
+
     def _refusals(self) -> dict[str, int]:
         counts: dict[str, int] = {}
         for system in self._systems:

@@ -20,6 +20,7 @@ import os
 import re
 import shlex
 import zlib
+from argparse import SUPPRESS
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -54,6 +55,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run each test that boots systems with N base seeds, from --ffabric-seed on",
     )
     group.addoption(
+        "--ffabric-faults",
+        action="store_true",
+        help="run the tests again with each historical bug of FF-A firmware switched on in ours, "
+        "and tell which of them the tests catch",
+    )
+    group.addoption(
+        "--ffabric-fault",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="run the tests with this bug switched on; with --ffabric-faults, try only those so "
+        "named, or of classes (A to P) so named",
+    )
+    group.addoption("--ffabric-only", type=Path, help=SUPPRESS)
+    group.addoption(
         "--ffabric-traces",
         type=Path,
         metavar="DIR",
@@ -62,8 +78,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the mark that `parametrize` makes."""
+    """Declare the mark that `parametrize` makes; let historical bugs be tried."""
     config.addinivalue_line("markers", f"{MARK}: made by ffabric.testing.parametrize")
+    if config.getoption("--ffabric-faults") or config.getoption("--ffabric-fault"):
+        from ffabric.pytest_plugin.faults import configure  # noqa: PLC0415 - only who asks for it
+
+        configure(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,0 +1,1 @@
+"""D: bounds, overflow, alignment, overlap."""

@@ -1,0 +1,1 @@
+"""G: information that leaks."""

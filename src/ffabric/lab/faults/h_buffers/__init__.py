@@ -1,0 +1,1 @@
+"""H: ownership of RX and TX."""

@@ -1,0 +1,1 @@
+"""I: life cycle and permissions of memory."""

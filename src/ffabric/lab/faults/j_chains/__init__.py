@@ -1,0 +1,1 @@
+"""J: direct messages and call chains."""

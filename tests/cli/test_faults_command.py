@@ -1,0 +1,36 @@
+"""``ffabric faults``."""
+
+import pytest
+
+from ffabric.cli.errors import UsageError
+from ffabric.cli.faults import faults
+
+
+def test_bugs_are_listed_by_class(capsys):
+    assert faults() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "I: life cycle and permissions of memory" in lines
+    assert "  optee_os_5803        A page that is shared is shared a second time." in lines
+
+
+def test_a_class_is_listed_alone(capsys):
+    assert faults("h") == 0
+    assert capsys.readouterr().out.splitlines()[0] == "H: ownership of RX and TX"
+
+
+def test_one_bug_is_described_with_its_source_and_what_it_changes(capsys):
+    assert faults("haf_67686054") == 0
+    out = capsys.readouterr().out
+    assert "FFA_RX_ACQUIRE for a VM that does not exist dereferences NULL at EL2." in out
+    assert "Found in: Hafnium, commit 67686054" in out
+    assert "physical._vm_mailbox: 'if box is None:' -> 'if False:'" in out
+
+
+def test_its_scenario_is_played(capsys):
+    assert faults("haf_67686054", check=True) == 0
+    assert "1 of 1 are killed by their scenarios" in capsys.readouterr().out
+
+
+def test_an_unknown_name_is_one_line():
+    with pytest.raises(UsageError, match=r"faults: there is no fault 'x1'"):
+        faults("x1")
