@@ -59,6 +59,37 @@ def test_kernel_and_files_for_a_system_of_ones_own(run_afresh, packages, tmp_pat
     assert "bootargs: console=ttyAMA0" in out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--op-tee", "nowhere"], "nowhere: there is no such file or folder"),
+        (["--op-tee", "."], ".: there is no core/tee-pager_v2.bin of OP-TEE in it"),
+        (["--cases", "1001"], "--cases are run with an OP-TEE: say --op-tee, too"),
+        (
+            ["--op-tee", "python", "--cases", "1001,crypt"],
+            "'crypt' is no number of a case, such as 1001",
+        ),
+    ],
+)
+def test_an_op_tee_that_cannot_be_is_refused_in_a_line(run_afresh, arguments, line):
+    assert run_afresh("linux", *arguments) == (2, "", f"ffabric: {line}\n")
+
+
+def test_an_op_tee_with_fewer_cores_than_linux_is_refused(run_afresh, tmp_path):
+    settings = {
+        "CFG_ARM64_core": "y",
+        "CFG_CORE_SEL2_SPMC": "y",
+        "CFG_TZDRAM_START": "0x0e304000",
+        "CFG_TZDRAM_SIZE": "0x00cfc000",
+        "CFG_TEE_CORE_NB_CORE": "2",
+        "CFG_NUM_THREADS": "2",
+    }
+    (tmp_path / "conf.mk").write_text("".join(f"{key}={settings[key]}\n" for key in settings))
+    (tmp_path / "tee-raw.bin").write_bytes(b"image")
+    line = f"ffabric: --cpus 4: {tmp_path} has room for 2 (CFG_TEE_CORE_NB_CORE)\n"
+    assert run_afresh("linux", "--op-tee", tmp_path, "--cpus", 4) == (2, "", line)
+
+
 def test_a_kernel_that_is_not_linux_is_found_out(run_afresh, packages, tmp_path, qemu):
     (tmp_path / "adder.py").write_text(
         "from ffabric.guests.partition import Partition\n\n\n"

@@ -8,7 +8,8 @@ from ffabric.abi.optee.smc import Return
 from ffabric.guests.trusted_os import TrustedOs
 from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.linux.kernel import Kernel
-from ffabric.lab.xtest import rootfs, software, system
+from ffabric.lab.optee.build import Build
+from ffabric.lab.xtest import optee, rootfs, software, system
 from ffabric.lab.xtest.campaign import CASES, LINES_TO_LIVE, MORTAL, SURVIVED, Campaign
 from ffabric.lab.xtest.forger import Forger
 from ffabric.lab.xtest.report import Report
@@ -86,7 +87,7 @@ def test_the_initial_file_system_and_the_system(folder):
         b"for module in ffa-core tee",
     ):
         assert part in archive
-    spec = system.system(KERNEL, found, ["vm1", "vm2"])
+    spec = system.below_el3(KERNEL, found, ["vm1", "vm2"])
     assert [each.name for each in spec.vms] == ["vm1", "vm2"]
     assert spec.trusted_os.load_address == 0x0E100000
     assert not spec.run.stop_on_crash
@@ -94,7 +95,7 @@ def test_the_initial_file_system_and_the_system(folder):
 
 def test_op_tee_may_be_in_a_qemu_of_its_own(folder):
     found = software.from_folder(folder)
-    spec = system.system(KERNEL, found, ["vm1"], engine="qemu")
+    spec = system.below_el3(KERNEL, found, ["vm1"], engine="qemu")
     assert (spec.trusted_os.engine, spec.devices) == ("qemu", ())
 
 
@@ -324,3 +325,61 @@ def test_one_that_does_not_die_is_a_problem(killed):
         console.run()
     two.run()
     assert campaign.problems() == ["vm2 was not killed"]
+
+
+# OP-TEE as a secure partition
+
+
+def build(**fields):
+    values = {
+        "path": "tee.bin",
+        "image": b"optee",
+        "load_address": 0x0E30_0000,
+        "mem_size": 0xD0_0000,
+        "cores": 8,
+        "threads": 2,
+        "guests": 0,
+        "console": 0x0904_0000,
+        **fields,
+    }
+    return Build(**values)
+
+
+@pytest.mark.parametrize("engine", ["qemu", "unicorn"])
+def test_a_build_is_a_secure_partition_with_a_manifest_of_its_own(folder, engine):
+    spec = system.as_secure_partition(
+        KERNEL,
+        software.from_folder(folder),
+        ["linux"],
+        optee.built(build(), engine=engine, vcpus=4),
+        cpus=4,
+        sizes=[256 << 20],
+    )
+    (tee,), (linux,) = spec.sps, spec.vms
+    assert (tee.engine, tee.vcpus, tee.load_address) == (engine, 4, 0x0E30_0000)
+    assert tee.entry == 0x0E30_4000
+    assert tee.dtb
+    assert tee.manifest.device_regions[0].base_address == 0x0904_0000
+    assert not tee.manifest.vm_availability_messages
+    assert (spec.hypervisor, linux.vcpus, linux.memory[0].size) == (None, 4, 256 << 20)
+
+
+def test_a_virtualized_build_hears_of_vms_which_may_have_unequal_memory(folder):
+    spec = system.as_secure_partition(
+        KERNEL,
+        software.from_folder(folder),
+        ["vm1", "vm2", "vm3"],
+        optee.built(build(guests=2, console=None), engine="qemu", vcpus=1),
+        sizes=[256 << 20, 128 << 20],
+        hypervisor=True,
+    )
+    assert int(spec.sps[0].manifest.vm_availability_messages) == 3
+    assert (spec.devices, spec.sps[0].manifest.device_regions) == ((), ())
+    assert [each.memory[0].size >> 20 for each in spec.vms] == [256, 128, 128]
+
+
+def test_the_core_in_python_has_a_context_for_each_cpu(folder):
+    spec = system.as_secure_partition(
+        KERNEL, software.from_folder(folder), ["linux"], optee.in_python(vcpus=2), cpus=2
+    )
+    assert (spec.sps[0].name, spec.sps[0].vcpus, spec.pes) == ("op-tee", 2, 2)

@@ -99,7 +99,7 @@ def xtest(engine: Engine) -> Rig:
     def work(_: int) -> float:
         names = "vm1", "vm2"
         start = perf_counter()
-        with boot(pair.system(kernel, software, names, engine=engine)) as system:
+        with boot(pair.below_el3(kernel, software, names, engine=engine)) as system:
             campaign = Campaign(system, names, XTEST_CASES, kill=False, say=lambda _: None)
             run_to_end(system)
         if problems := campaign.problems():

@@ -1,0 +1,124 @@
+"""A Linux that shows what its FF-A drivers find: the run of ``ffabric linux``, and its table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ffabric.lab.linux import initramfs, run
+from ffabric.lab.linux.keyboard import Keyboard
+from ffabric.lab.linux.report import Report
+from ffabric.lab.running import End, Outcome, run_to_end
+from ffabric.observe.trace import traced
+from ffabric.system.booting.boot import boot
+
+if TYPE_CHECKING:
+    from ffabric.cli.terminal import Progress, Terminal
+    from ffabric.lab.linux.kernel import Kernel
+    from ffabric.system.spec import SystemSpec
+    from ffabric.system.system import System
+
+_FAILED = 1
+_COLUMN = 36
+_ENDS = {End.POWERED_OFF: "", End.STOPPED: "it took too long"}
+
+
+def probe(
+    spec: SystemSpec,
+    kernel: Kernel,
+    *,
+    terminal: Terminal,
+    progress: Progress,
+    tee: bool,
+    shell: bool,
+    quiet: bool,
+    trace: Path | None,
+    timeout: float,
+    log: Path,
+) -> int:
+    """Boot ``spec`` and let Linux find what is there, an OP-TEE too if ``tee``: the exit status.
+
+    ``timeout``: seconds after which the run is ended; 0: never. What the console has printed goes
+    to ``log`` if something failed.
+    """
+    report = Report()
+    with boot(spec) as booted, traced(booted, trace), Keyboard(booted, run.NAME, on=shell):
+        console = _Console(progress, report, quiet=quiet or shell)
+        booted.listeners.append(console)
+        if timeout and not shell:
+            booted.machine.clock.at(int(timeout * 1e9), booted.machine.stop)
+        outcome = run_to_end(booted)
+        problems = _problems(booted, report, outcome, tee=tee)
+        _table(terminal, booted, report, kernel, trace)
+    outcome.raise_interruption()
+    if terminal.verdict(problems):
+        return 0
+    log.write_text("".join(f"{line}\n" for line in console.lines), encoding="utf-8")
+    terminal.line(f"Linux's console is in {log}")
+    return _FAILED
+
+
+class _Console:
+    """Listens to Linux: what is for us goes to the report."""
+
+    def __init__(self, progress: Progress, report: Report, *, quiet: bool) -> None:
+        self._progress = progress
+        self._report = report
+        self._quiet = quiet
+        self.lines: list[str] = []
+
+    def __call__(self, name: str, line: str) -> None:
+        self.lines.append(line)
+        self._report.line(line)
+        if not self._quiet:
+            text = line.removeprefix(initramfs.MARK).strip()
+            self._progress.say(f"{name}: {text}", "" if text != line else "dim")
+
+
+def _problems(booted: System, report: Report, outcome: Outcome, *, tee: bool) -> list[str]:
+    found = [f"{crash.name}: {crash.told}" for crash in booted.deaths]
+    if outcome.end in _ENDS:
+        found += [reason for reason in (_ENDS[outcome.end],) if reason]
+    elif outcome.reason not in found:
+        found.append(outcome.said)
+    return found + report.problems(run.expected(booted), tee=tee)
+
+
+def _table(
+    terminal: Terminal, booted: System, report: Report, kernel: Kernel, trace: Path | None
+) -> None:
+    terminal.line()
+    terminal.line("Summary", "bold")
+    for what, how_much in _rows(booted, report, kernel):
+        terminal.line(f"  {what:<{_COLUMN}} {how_much}")
+    if trace is not None:
+        terminal.line(f"  {'trace':<{_COLUMN}} {trace}")
+
+
+def _rows(booted: System, report: Report, kernel: Kernel) -> Iterator[tuple[str, str]]:
+    names = {each.id: each.name for each in booted.endpoints.values()}
+    yield "kernel", report.kernel or kernel.release
+    for line in report.log:
+        if "version" in line or "revision" in line:
+            yield "Linux says", line
+    for number, uuid in report.partitions:
+        yield f"partition {number:#06x}", f"{uuid} {names.get(number, '')}"
+    for name, (ours, guests) in report.reached.items():
+        yield f"{name} after", f"{ours:.2f} s ({guests:.2f} s on Linux's clock)"
+    tee = report.tee
+    if tee is not None:
+        yield "invocations of the TA", f"{tee.values} with a value, {tee.memories} with memory"
+        yield "  from user space and back", _times(tee.median, tee.p99, tee.longest)
+        yield "notifications that Linux took", str(report.notified)
+    for what, trips in run.round_trips(booted).items():
+        median, p99 = run.quantile(trips, 0.5), run.quantile(trips, 0.99)
+        yield what, f"{len(trips)}: {_times(median, p99, trips[-1])}"
+    yield "exits", str(booted.machine.exits)
+    yield "world switches", str(booted.firmware.monitor.world_switches)
+    for rule, count in sorted(booted.refusals.items()):
+        yield f"refused by {rule}", str(count)
+
+
+def _times(median: float, p99: float, longest: float) -> str:
+    return f"median {median:.1f} us, 99 % within {p99:.1f} us, longest {longest:.1f} us"
