@@ -205,17 +205,19 @@ class Machine:
 
     def trap(self, ctx: Context, exit_: int) -> bool:
         """Take an exit of ``ctx`` to the firmware; True if its engine goes straight on with it."""
-        pe = ctx.pe
-        assert pe is not None
-        assert self.firmware is not None
+        pe, firmware = ctx.pe, self.firmware
+        if TYPE_CHECKING:
+            assert pe is not None
+            assert firmware is not None
         pe.exit = self.exits = self.exits + 1
-        keep, clock = self.keep, self.clock
+        keep = self.keep
         if keep is not None:
             self._keep_exit(keep, pe, ctx, exit_)
         if self.tracer is None:
-            self.firmware.trap(pe, ctx, exit_)
+            firmware.trap(pe, ctx, exit_)
         else:
             self._trap_traced(self.tracer, pe, ctx, exit_)
+        clock = self.clock
         now = clock.now + EXIT_COST
         if now < clock.due:
             clock.now = now

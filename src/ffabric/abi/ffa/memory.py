@@ -385,10 +385,31 @@ def build_transaction(transaction: Transaction, version: int) -> bytes:
     receivers, ranges = transaction.receivers, transaction.constituents
     count = len(ranges)
     with_composite = count > 0 or transaction.has_composite
-    if len(receivers) == 1 and (count == 1 or not with_composite):
+    if len(receivers) == 1 and count == with_composite:
+        receiver = receivers[0]
         head = shape.plain if count else shape.bare
-    else:
-        head = shape.head(len(receivers), with_composite)
+        rest: tuple[int, ...] = receiver.impdef if shape.has_impdef else ()
+        if count:
+            address, pages = ranges[0]
+            total = transaction.total_pages or pages
+            rest += (total, transaction.range_count or 1, address, pages)
+        try:
+            return head.pack(
+                transaction.sender,
+                transaction.attributes,
+                transaction.flags,
+                transaction.handle,
+                transaction.tag,
+                *head.placement,
+                receiver.endpoint,
+                receiver.permissions,
+                receiver.flags,
+                head.composite,
+                *rest,
+            )
+        except struct.error:
+            pass  # what does not fit is told below
+    head = shape.head(len(receivers), with_composite)
     values = [
         transaction.sender,
         transaction.attributes,
@@ -404,15 +425,13 @@ def build_transaction(transaction: Transaction, version: int) -> bytes:
     if with_composite:
         total = transaction.total_pages or sum([pages for _, pages in ranges])
         values += (total, transaction.range_count or count)
-    if head is shape.plain:
-        values += ranges[0]
     try:
         data = head.pack(*values)
     except struct.error as error:
         records = [shape.record, *[shape.receiver] * len(receivers)]
-        records += [_COMPOSITE] * with_composite + [_CONSTITUENT]
+        records += [_COMPOSITE] * with_composite
         raise ValueError(misfit(records, values) or f"{TRANSACTION.name}: {error}") from None
-    return data + build_constituents(ranges) if count and head is not shape.plain else data
+    return data + build_constituents(ranges) if count else data
 
 
 def fragments(data: bytes, header_length: int, limit: int) -> list[bytes]:

@@ -79,6 +79,18 @@ class Channel:
         return x
 
     @coroutine
+    def _bare(self, function: int) -> Generator[int, None, list[int]]:
+        """Make a call without arguments: x0 to x17 with the answer. Raises FfaError."""
+        x = self.x
+        x[0] = function
+        x[1:] = _ZEROS[1]
+        self.unawaited.made = None
+        yield self.conduit
+        if x[0] & MASK32 == _ERROR:
+            raise error_of(self.vcpu, x[2], function)
+        return x
+
+    @coroutine
     def _ffa(self, *registers: int) -> Generator[int, None, list[int]]:
         """Make the call in ``registers``: x0 to x17 with the answer. Raises FfaError."""
         x = self.x

@@ -239,11 +239,11 @@ class MemoryCalls(SetupCalls):
         x = await self._ffa(fid.FFA_MEM_RETRIEVE_REQ_64, len(data), len(data))
         total, length = _read_lengths(x)
         response = self.memory.read(self.buffers.rx, length)
-        await self._ffa(fid.FFA_RX_RELEASE)
+        await self._bare(fid.FFA_RX_RELEASE)
         while len(response) < total:
             x = await self._ffa(*_frag_rx(handle, len(response)))
             response += self.memory.read(self.buffers.rx, _read_length(x))
-            await self._ffa(fid.FFA_RX_RELEASE)
+            await self._bare(fid.FFA_RX_RELEASE)
         answer = abi.parse_transaction(response, self.vcpu.version)
         return Retrieved(
             handle=answer.handle,
@@ -260,7 +260,7 @@ class MemoryCalls(SetupCalls):
             await self._need_buffers()
         request = abi.Relinquish(handle, flags, [self.vcpu.endpoint])
         self.memory.write(self.buffers.tx, abi.build_relinquish(request))
-        await self._ffa(fid.FFA_MEM_RELINQUISH)
+        await self._bare(fid.FFA_MEM_RELINQUISH)
 
     @both_ways
     async def reclaim(self, handle: int, flags: MemoryFlags | int = 0) -> None:

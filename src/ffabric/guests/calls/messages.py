@@ -118,7 +118,7 @@ class MessageCalls(SetupCalls):
     @both_ways
     async def yield_(self) -> None:
         """FFA_YIELD."""
-        await self._ffa(fid.FFA_YIELD)
+        await self._bare(fid.FFA_YIELD)
 
     @both_ways
     async def idle(self) -> None:
@@ -149,7 +149,7 @@ class MessageCalls(SetupCalls):
         """The indirect message in RX, which is released."""
         data = self.memory.read(self.buffers.rx, self.buffers.pages * PAGE)
         message = messages.parse_message(data, self.version, older=True)
-        await self._ffa(fid.FFA_RX_RELEASE)
+        await self._bare(fid.FFA_RX_RELEASE)
         return message
 
     @both_ways

@@ -66,5 +66,5 @@ class NotificationCalls(Channel):
     @both_ways
     async def notification_info_get(self) -> abi.PendingInfo:
         """FFA_NOTIFICATION_INFO_GET: whom a scheduler should run; NO_DATA if there is nobody."""
-        x = await self._ffa(fid.FFA_NOTIFICATION_INFO_GET_64)
+        x = await self._bare(fid.FFA_NOTIFICATION_INFO_GET_64)
         return abi.parse_pending(x[2:8], smc64=True)

@@ -35,7 +35,7 @@ class SetupCalls(Channel):
     @both_ways
     async def id_get(self) -> int:
         """FFA_ID_GET: the endpoint id of the caller."""
-        x = await self._ffa(fid.FFA_ID_GET)
+        x = await self._bare(fid.FFA_ID_GET)
         endpoint = self.vcpu.endpoint = _read_id(x)
         return endpoint
 
@@ -47,7 +47,7 @@ class SetupCalls(Channel):
     @both_ways
     async def spm_id_get(self) -> int:
         """FFA_SPM_ID_GET: the endpoint id of the SPMC."""
-        x = await self._ffa(fid.FFA_SPM_ID_GET)
+        x = await self._bare(fid.FFA_SPM_ID_GET)
         return _read_id(x)
 
     @both_ways
@@ -66,7 +66,7 @@ class SetupCalls(Channel):
         count, size = _read_found(x)
         size = size or info.descriptor_size(self.version)
         data = self.memory.read(self.buffers.rx, count * size)
-        await self._ffa(fid.FFA_RX_RELEASE)
+        await self._bare(fid.FFA_RX_RELEASE)
         return info.parse_partition_info(data, count, size)
 
     @both_ways
@@ -103,7 +103,7 @@ class SetupCalls(Channel):
     @both_ways
     async def unmap_buffers(self) -> None:
         """FFA_RXTX_UNMAP; the pages are free again."""
-        await self._ffa(fid.FFA_RXTX_UNMAP)
+        await self._bare(fid.FFA_RXTX_UNMAP)
         buffers = self.buffers
         for ipa in (buffers.tx, buffers.rx):
             self.ram.free(ipa, buffers.pages)
@@ -112,7 +112,7 @@ class SetupCalls(Channel):
     @both_ways
     async def rx_release(self) -> None:
         """FFA_RX_RELEASE."""
-        await self._ffa(fid.FFA_RX_RELEASE)
+        await self._bare(fid.FFA_RX_RELEASE)
 
     async def _need_buffers(self) -> None:
         """Map an RX/TX pair, unless the partition has one."""
