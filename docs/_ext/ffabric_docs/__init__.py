@@ -1,6 +1,7 @@
 """Sphinx extension: reference pages made from the tables of the code, and inline pictures.
 
     {ffa-rules}           every rule, by room
+    {ffa-personalities}   how implementations differ from the specification
     {ffa-calls}           every call: ids, versions, instances, registers
     {ffa-manifest-keys}   every property of a partition manifest
     {ffa-system-keys}     every key of a system's TOML file
@@ -34,6 +35,7 @@ from ffabric_docs.contexts import ContextStates, ContextVerbs
 from ffabric_docs.domain import FfaDomain
 from ffabric_docs.events import Events
 from ffabric_docs.keys import Devices, ManifestKeys, SystemKeys
+from ffabric_docs.personalities import Personalities
 from ffabric_docs.picture import Picture
 from ffabric_docs.rules import Rules
 from ffabric_docs.wire_rules import WireRules
@@ -71,6 +73,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything above."""
     app.add_domain(FfaDomain)
     app.add_directive("ffa-rules", Rules)
+    app.add_directive("ffa-personalities", Personalities)
     app.add_directive("ffa-calls", CallTables)
     app.add_directive("ffa-manifest-keys", ManifestKeys)
     app.add_directive("ffa-system-keys", SystemKeys)

@@ -43,9 +43,15 @@ class Rules(SphinxDirective):
         source = [rule.section]
         if held := markup.versions(rule.since, rule.until):
             source.append(held)
+        labels = [markup.label(rule.status.name, "ffa-status")]
+        labels += [
+            markup.label(name, "ffa-kind")
+            for name, given in (("waivable", rule.waivable), ("optional", rule.optional))
+            if given
+        ]
         return markup.entry(
             rule.id,
-            [markup.label(rule.status.name, "ffa-status")],
+            labels,
             markup.paragraph(rule.text),
             markup.paragraph(" · ".join(source), classes=["ffa-source"]),
             anchor=rule.id,

@@ -32,6 +32,7 @@ def acs(
     junit: Path | None = None,
     json: json_file.JsonFile = None,
     logs: Path | None = None,
+    personality: list[str] | None = None,
     seed: int | None = None,
     processes: int | None = None,
     timeout: float = Limits().seconds,
@@ -64,6 +65,8 @@ def acs(
         A file for the results as JSON; "-": standard output, instead of the table.
     logs
         A folder for what each boot leaves: a log with everything decoded, and the trace.
+    personality
+        An implementation whose habits the partition managers have, such as "hafnium".
     seed
         Seed of the runs' choices.
     processes
@@ -81,12 +84,12 @@ def acs(
     if boot_per_test and tests is not None:
         raise UsageError("--boot-per-test and --tests exclude each other")
     build = find_build(folder, hypervisor=hypervisor, manifests=manifests)
-    bench = make_bench(build)
+    bench = make_bench(build, personality or ())
     jobs = _jobs(bench, only or [], tests, each=boot_per_test)
     settings = Settings(Limits(timeout, max_exits, max_seconds), seed, logs)
     done = _run(bench, jobs, settings, processes or os.cpu_count() or 1)
     cases = [case for _, found in done for case in found]
-    run = report.Run(str(folder), build.hypervisor, seed, len(done), cases)
+    run = report.Run(str(folder), build.hypervisor, seed, len(done), cases, bench.spec.personality)
     if junit is not None:
         junit.write_bytes(report.junit(run))
     if json is not None:

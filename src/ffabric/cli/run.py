@@ -192,6 +192,8 @@ class _Json:
                 "crashes": {crash.name: crash.reason for crash in system.deaths},
                 "totals": dict(totals(system)),
                 "refusals": system.refusals,
+                "personality": system.spec.personality,
+                "waived": system.waived,
                 "seed": system.machine.choices.seed,
                 "trace": None if path is None else str(path),
             }

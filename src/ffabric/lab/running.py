@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from ffabric.firmware.state.switches import SPEC
 from ffabric.lab.watchdog import DEFAULT_SECONDS, Watchdog
 from ffabric.machine.host.interruption import Interrupted, interruptible
 from ffabric.machine.machine import OutOfExits
@@ -162,4 +163,7 @@ def totals(system: System) -> list[tuple[str, str]]:
         ("virtual time", f"{machine.clock.now / 1e6:.3f} ms"),
     ]
     rows += [(f"refused by {rule}", str(n)) for rule, n in sorted(system.refusals.items())]
+    rows += [(f"waived {rule}", str(n)) for rule, n in sorted(system.waived.items())]
+    if system.spec.personality != (SPEC,):
+        rows.append(("personality", ", ".join(system.spec.personality)))
     return rows

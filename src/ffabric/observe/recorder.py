@@ -54,7 +54,7 @@ class _Refusal(NamedTuple):
         name = f"{self.x[0]:#x}" if function is None else function.name
         compared = f"got {show(refused.got)}, expected {show(refused.expected)}"
         return (
-            f"{caller.name} called {name}: {rule.status.name}, refused by {rule.id}\n"
+            f"{caller.name} called {name}: {refused.status.name}, refused by {rule.id}\n"
             f"{_MARGIN}{rule.text}\n{_MARGIN}{compared} ({rule.section})"
         )
 

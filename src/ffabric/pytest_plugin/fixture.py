@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 class Fixture:
     """Boots systems, which are closed with the test, or with the class or module that shares them.
 
-    ``seed`` is that of every system that does not name its own, ``version`` and ``strict`` are what
-    `ffabric.testing.parametrize` says; they hold for every system that does not say otherwise.
+    ``seed`` is that of every system that does not name its own; ``version``, ``strict`` and
+    ``personality`` are what `ffabric.testing.parametrize` says. They hold for every system that
+    does not say otherwise.
     """
 
     def __init__(self, seed: int, variant: Variant = Variant()) -> None:  # noqa: B008 - immutable
         self.seed = seed
         self.version: str | None = variant.version
         self.strict: bool | None = variant.strict
+        self.personality: str | None = variant.personality
         self._systems: list[System] = []
 
     def boot(
@@ -45,7 +47,11 @@ class Fixture:
         """
         from ffabric.session.booting import boot  # noqa: PLC0415 - only tests that boot pay for it
 
-        said: dict[str, Any] = {"ffa_version": self.version, "strict": self.strict}
+        said: dict[str, Any] = {
+            "ffa_version": self.version,
+            "strict": self.strict,
+            "personality": self.personality,
+        }
         own = {key: value for key, value in said.items() if value is not None and spec is None}
         system = boot(
             spec,

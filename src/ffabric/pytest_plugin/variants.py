@@ -1,4 +1,4 @@
-"""One test, several systems: over versions of the specification, strictness, and seeds."""
+"""One test, several systems: over versions, strictness, personalities, and seeds."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class Variant(NamedTuple):
     """The version of the partition managers."""
     strict: bool | None = None
     """Whether calls with SBZ registers that are not zero are refused."""
+    personality: str | None = None
+    """The implementation whose habits the partition managers have."""
     seed: int | None = None
     """The base seed, in the place of that of ``--ffabric-seed``."""
 
@@ -25,7 +27,8 @@ class Variant(NamedTuple):
     def id(self) -> str:
         """What the test is called, in brackets."""
         strict = {None: "", True: "strict", False: "lenient"}[self.strict]
-        parts = (f"v{self.version}" if self.version else "", strict, self._seed)
+        version = f"v{self.version}" if self.version else ""
+        parts = (version, strict, self.personality or "", self._seed)
         return "-".join(filter(None, parts))
 
     @property
@@ -46,23 +49,27 @@ def parametrize(
     *,
     versions: Iterable[str] = (),
     strict: Iterable[bool] = (),
+    personalities: Iterable[str] = (),
     seeds: int | Iterable[int] = (),
 ) -> pytest.MarkDecorator:
-    """Run a test of the fixture once for each version, strictness and seed, and each combination.
+    """Run a test of the fixture for each version, strictness, personality and seed, combined.
 
         @parametrize(versions=("1.1", "1.2"), seeds=8)
         def test_adder(ffabric): ...
 
     ``versions`` are those of the partition managers, ``strict`` says whether SBZ registers that are
-    not zero are refused, ``seeds`` are base seeds, or how many from ``--ffabric-seed`` on. What is
-    left out is as the test says. `Fixture` has the present ones as ``version`` and ``strict``.
+    not zero are refused, ``personalities`` are implementations whose habits the partition managers
+    have ("spec", "hafnium", ...), ``seeds`` are base seeds, or how many from ``--ffabric-seed`` on.
+    What is left out is as the test says. `Fixture` has the present ones as ``version``, ``strict``
+    and ``personality``.
 
     Raises TypeError for a single text where there have to be several.
     """
-    for name, values in (("versions", versions), ("strict", strict)):
+    given = {"versions": versions, "strict": strict, "personalities": personalities}
+    for name, values in given.items():
         if isinstance(values, str | bool):
             raise TypeError(f"{name}: expected a list, got {values!r}")
-    several = {"versions": tuple(versions), "strict": tuple(strict)}
+    several = {name: tuple(values) for name, values in given.items()}
     several["seeds"] = seeds if isinstance(seeds, int) else tuple(seeds)  # type: ignore[assignment]
     return getattr(pytest.mark, MARK)(**several)  # type: ignore[no-any-return]
 
@@ -76,7 +83,7 @@ def variants(mark: pytest.Mark | None, base: int, count: int) -> list[Variant]:
     seeds: int | Sequence[int] = said.get("seeds") or count
     if isinstance(seeds, int):
         seeds = range(base, base + seeds)
-    sides = [said.get("versions", ()), said.get("strict", ()), seeds]
+    sides = [*(said.get(key, ()) for key in ("versions", "strict", "personalities")), seeds]
     if not any(sides):
         return []
     return [Variant(*each) for each in itertools.product(*(side or (None,) for side in sides))]

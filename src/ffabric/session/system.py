@@ -124,6 +124,11 @@ class System:
         """How often each rule has refused a call, by the rule's id."""
         return self._inside.refusals
 
+    @property
+    def waived(self) -> dict[str, int]:
+        """How many calls each rule would have refused that the system waives, by rule id."""
+        return self._inside.waived
+
     def last_calls(self, most: int = 20) -> str:
         """The last calls that were made, with their answers and refusals, decoded: one a line."""
         calls: str = self.recorder.last_calls(most)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ffabric.abi.ffa.version import LATEST
+from ffabric.firmware.state.switches import SPEC
 from ffabric.machine.cpu_features import DEFAULT_FEATURES
 from ffabric.machine.gic import FIRST_SPI, SPIS
 from ffabric.system.files.dtb import Node
@@ -208,7 +209,8 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     `trusted_os` is called with OP-TEE's SMC ABI and runs at S-EL1 below EL3, beside the SPs. An
     instruction of an image takes `instruction_time` nanoseconds, on a processor `cpu` with
     `cpu_features`. In a `strict` system the firmware refuses calls whose SBZ registers are not
-    zero, with `check_message_uuids` messages to UUIDs that their receivers lack.
+    zero. `personality` names implementations whose habits the partition managers have; of the rules
+    they `waive` some, and `enforce` some that are optional.
     """
 
     name: str
@@ -227,7 +229,9 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     cpu: str = "max"
     cpu_features: tuple[str, ...] = DEFAULT_FEATURES
     strict: bool = False
-    check_message_uuids: bool = False
+    personality: tuple[str, ...] = (SPEC,)
+    waive: tuple[str, ...] = ()
+    enforce: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -294,7 +298,9 @@ class SystemDraft(msgspec.Struct, kw_only=True):
     cpu: str = "max"
     cpu_features: tuple[str, ...] | None = None
     strict: bool = False
-    check_message_uuids: bool = False
+    personality: tuple[str, ...] = (SPEC,)
+    waive: tuple[str, ...] = ()
+    enforce: tuple[str, ...] = ()
     ffa_version: int = LATEST
     with_hypervisor: bool = True
     spmc_id: int = SP_ID_BASE

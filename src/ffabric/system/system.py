@@ -228,7 +228,7 @@ class System:
         """
         pe = ctx.pe
         at, refusal = (0, None) if pe is None else self.last_refusals.get(pe.index, (0, None))
-        if pe is None or refusal is None or pe.exit != at or refusal.rule.status != status:
+        if pe is None or refusal is None or pe.exit != at or refusal.status != status:
             return None
         rule, compared = refusal.rule, (show(refusal.got), show(refusal.expected))
         return Refusal(rule.id, rule.section, rule.text, *compared)
@@ -388,6 +388,15 @@ class System:
         counts: dict[str, int] = {}
         for manager in self.firmware.managers:
             for rule_id, count in manager.refusals.items():
+                counts[rule_id] = counts.get(rule_id, 0) + count
+        return counts
+
+    @property
+    def waived(self) -> dict[str, int]:
+        """How many calls each waived rule would have refused, by rule id."""
+        counts: dict[str, int] = {}
+        for manager in self.firmware.managers:
+            for rule_id, count in manager.conventions.used.items():
                 counts[rule_id] = counts.get(rule_id, 0) + count
         return counts
 

@@ -10,11 +10,13 @@ from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, VERSIONS, format_version
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.call_table import CallTable
+from ffabric.firmware.state.conventions import SPECIFICATION, Conventions
 from ffabric.firmware.state.events import ReservedBits
 from ffabric.firmware.state.rules import RULES
 
 GENERAL = "abi.reserved_registers_mbz"
 STRICT = "abi.reserved_registers_sbz"
+STRICT_CONVENTIONS = Conventions(enforce=[STRICT])
 NEVER_REFUSED = {fid.FFA_ERROR}
 NO_VERSION_YET = {fid.FFA_VERSION}
 CALLS = [
@@ -45,7 +47,7 @@ def listener():
 @pytest.fixture
 def bench(one_bench):
     """One partition manager for all: nothing but a partition's version and table changes in it."""
-    one_bench.strict = False
+    one_bench.conventions = SPECIFICATION
     one_bench.tracer.events.clear()
     return one_bench
 
@@ -114,7 +116,7 @@ def test_what_should_be_zero_is_reported_and_read_as_zero(
 @pytest.mark.parametrize(("function", "version"), CALLS)
 def test_a_strict_system_refuses_what_should_be_zero(bench, caller, listener, function, version):
     caller.version = version
-    bench.strict = True
+    bench.conventions = STRICT_CONVENTIONS
     for each, x in reserved_bits(caller, function):
         if function.id in NEVER_REFUSED:
             bench.call_with(caller, *x)
@@ -127,7 +129,7 @@ def test_a_strict_system_refuses_what_should_be_zero(bench, caller, listener, fu
 @pytest.mark.parametrize(("function", "version"), CALLS)
 def test_what_the_call_defines_reaches_its_handler(bench, caller, listener, function, version):
     caller.version = version
-    bench.strict = True
+    bench.conventions = STRICT_CONVENTIONS
     full = defined(function.id, version, virtual=caller.calls.virtual)
     bench.call_with(caller, function.id, *full)
     assert listener.heard == [*full]
@@ -136,14 +138,14 @@ def test_what_the_call_defines_reaches_its_handler(bench, caller, listener, func
 
 @pytest.mark.parametrize("function", [fid.FFA_MEM_SHARE_64, fid.FFA_MSG_SEND_DIRECT_REQ_64])
 def test_the_upper_half_of_a_w_register_is_no_part_of_the_call(bench, caller, listener, function):
-    bench.strict = True
+    bench.conventions = STRICT_CONVENTIONS
     bench.call_with(caller, function, 0xDEAD_BEEF_8001_0002)
     assert listener.heard[0] == 0x8001_0002
     assert not bench.tracer.refusals
 
 
 def test_registers_behind_x7_are_not_looked_at(bench, caller, listener):
-    bench.strict = True
+    bench.conventions = STRICT_CONVENTIONS
     stale = [1] * 10
     for function in (fid.FFA_RUN, fid.FFA_MEM_SHARE_64, fid.FFA_MSG_SEND_DIRECT_REQ_64):
         bench.call_with(caller, function, *[0] * 7, *stale)

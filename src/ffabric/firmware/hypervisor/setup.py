@@ -12,11 +12,13 @@ from ffabric.firmware.hypervisor.spmc_link import retried, sequences
 from ffabric.firmware.hypervisor.spmc_link.link import SpmcLink
 from ffabric.firmware.hypervisor.spmc_link.peer import SecureWorldPeer
 from ffabric.firmware.hypervisor.vms.scheduler import VcpuScheduler
+from ffabric.firmware.state.conventions import SPECIFICATION
 from ffabric.firmware.state.partition import ExecutionContext
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.vms.frames import Frames
     from ffabric.firmware.monitor.monitor import Monitor
+    from ffabric.firmware.state.conventions import Conventions
     from ffabric.firmware.state.endpoints import Vm
     from ffabric.firmware.state.partition import Next
     from ffabric.machine.context import PE
@@ -32,15 +34,18 @@ def make_hypervisor(
     monitor: Monitor,
     frames: Frames,
     mailbox_base: int,
+    conventions: Conventions = SPECIFICATION,
 ) -> Hypervisor:
     """A hypervisor without VMs, as the normal world of ``monitor``.
 
     ``pool`` is the memory for its tables, ``frames`` that for VMs which are created while the
-    system runs, ``mailbox_base`` the PA of its own RX/TX pair.
+    system runs, ``mailbox_base`` the PA of its own RX/TX pair, ``conventions`` the rules that
+    are waived or added.
     """
     hypervisor = Hypervisor(
         machine, pool, version, monitor=monitor, frames=frames, mailbox_base=mailbox_base
     )
+    hypervisor.conventions = conventions
     hypervisor.peer = SecureWorldPeer(hypervisor)
     hypervisor.scheduler = VcpuScheduler(hypervisor)
     hypervisor.after_sp = partial(retried.sp_has_run, hypervisor)
@@ -58,7 +63,8 @@ def _begin(hypervisor: Hypervisor, pe: PE) -> Next:
 
 def add_vm(hypervisor: Hypervisor, partition: Vm, contexts: int) -> None:
     """Create a VM with ``contexts`` vCPUs; its memory and properties are set."""
-    partition.calls = SCHEDULER_CALLS if partition.may_schedule else VM_CALLS
+    offered = SCHEDULER_CALLS if partition.may_schedule else VM_CALLS
+    partition.calls = hypervisor.conventions.offered(offered)
     partition.version = min(partition.version, hypervisor.version)
     partition.contexts = [
         ExecutionContext(partition, index, hypervisor) for index in range(contexts)

@@ -24,6 +24,7 @@ from ffabric.firmware.manager import reserved
 from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.call_table import layout_version
 from ffabric.firmware.state.context import State
+from ffabric.firmware.state.conventions import SPECIFICATION
 from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
 from ffabric.firmware.state.region import Regions
 from ffabric.firmware.state.rules import Refused, rule
@@ -88,13 +89,8 @@ class Manager:
     npi = hafnium.NOTIFICATION_PENDING_INTID
     sri = hafnium.SCHEDULE_RECEIVER_INTID
     mei = hafnium.MANAGED_EXIT_INTID
-    strict = False
-    """Whether reserved registers that should be zero must be (`abi.reserved_registers_sbz`)."""
-    checks_message_uuids = False
-    """Whether a message to a UUID that its receiver lacks is refused (`message.uuid`).
-
-    Hafnium looks at no UUID, and senders exist that leave stale bytes there.
-    """
+    conventions = SPECIFICATION
+    """Which rules it waives or adds; of the specification: none."""
     frees_frames = False
     """Whether the memory of an endpoint that is gone is given to others: then its borrowers here
     lose it at once."""
@@ -159,7 +155,7 @@ class Manager:
             caller.x,
             version,
             virtual=virtual,
-            strict=self.strict,
+            conventions=self.conventions,
             report=None if self.tracer is None else partial(self._report, self.tracer, pe, caller),
         )
 
@@ -172,6 +168,7 @@ class Manager:
     def refuse(self, pe: PE, caller: ExecutionContext, refusal: Refused) -> None:
         """Answer FFA_ERROR with the status of the rule, and count and show the rule."""
         broken = refusal.rule
+        refusal.status = self.conventions.status(broken)
         self.refusals[broken.id] = self.refusals.get(broken.id, 0) + 1
         if self.on_refused is not None:
             self.on_refused(pe, refusal)
@@ -180,7 +177,7 @@ class Manager:
         if caller.x[0] == FFA_VERSION:
             reply.no_version(caller.x)
         else:
-            reply.error(caller.x, broken.status)
+            reply.error(caller.x, refusal.status)
 
     def dispatch(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The scheduler gives `pe` to `ctx`; None: it cannot run now."""

@@ -10,7 +10,7 @@ but what the call defines, and what a manager passes on has nothing else either.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.registers import Reserved
@@ -19,6 +19,9 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1, V1_2
 from ffabric.firmware.state.rules import RULES, Rule, refuse, rule
 
+if TYPE_CHECKING:
+    from ffabric.firmware.state.conventions import Conventions
+
 _INVALID: Final = Status.INVALID_PARAMETERS
 
 MBZ = rule(
@@ -26,6 +29,7 @@ MBZ = rule(
     _INVALID,
     "DEN0077A 1.2, chapters 12 to 18; DEN0140 1.2, chapter 2",
     "What the table of the call's registers reserves as MBZ in the caller's version is zero.",
+    waivable=True,
 )
 SBZ = rule(
     "abi.reserved_registers_sbz",
@@ -33,6 +37,7 @@ SBZ = rule(
     "DEN0077A 1.2, chapters 12 to 18; DEN0140 1.2, chapter 2",
     "In a strict system, what the table of the call's registers reserves as SBZ is zero, too.",
     since=V1_1,
+    optional=True,
 )
 
 rule(
@@ -41,19 +46,28 @@ rule(
     "DEN0077A 1.2, table 14.4",
     "Reserved bits of the flags in w2 are zero.",
     since=V1_2,
+    waivable=True,
 )
-rule("yield.mbz", _INVALID, "DEN0077A 1.2, section 14.3", "w1 and w4 to w7 are zero.")
+rule(
+    "yield.mbz",
+    _INVALID,
+    "DEN0077A 1.2, section 14.3",
+    "w1 and w4 to w7 are zero.",
+    waivable=True,
+)
 rule(
     "rxtx.unmap.id",
     _INVALID,
     "DEN0077A 1.2, table 13.29",
     "Bits 31:16 of w1 are zero at a virtual FF-A instance.",
+    waivable=True,
 )
 rule(
     "rx.release.id",
     _INVALID,
     "DEN0077A 1.2, table 13.21",
     "Bits 15:0 of w1 are zero at a virtual FF-A instance.",
+    waivable=True,
 )
 rule(
     "discovery.flags_mbz",
@@ -61,6 +75,7 @@ rule(
     "DEN0077A 1.2, section 13.8",
     "Bits 31:1 of the flags in w5 are zero.",
     since=V1_1,
+    waivable=True,
 )
 rule(
     "notification.bind.flags_mbz",
@@ -109,7 +124,7 @@ def clean(
     version: int,
     *,
     virtual: bool,
-    strict: bool,
+    conventions: Conventions,
     report: Callable[[Reserved, int], None] | None,
 ) -> None:
     """Judge the reserved bits of the call in `x`, and cut off x1 to x7 what it does not define.
@@ -122,25 +137,28 @@ def clean(
         for each in judged(function, version, virtual=virtual):
             value = x[each.register] & each.mask
             if value:
-                _judge(function, version, each, value, strict=strict)
+                _judge(function, version, each, value, conventions)
                 if report is not None:
                     report(each, value)
     masks = defined(function, version, virtual=virtual)
     x[1:8] = [content & mask for content, mask in zip(x[1:8], masks, strict=True)]
 
 
-def _judge(function: int, version: int, bits: Reserved, value: int, *, strict: bool) -> None:
+def _judge(
+    function: int, version: int, bits: Reserved, value: int, conventions: Conventions
+) -> None:
     if function in _NEVER_REFUSED:
         return
     must = bits.rule == "MBZ" and function not in _LENIENT
-    if must or strict:
+    if must or conventions.wants(SBZ):
         known = fid.FUNCTIONS[function]
         broken = _rule(known.base_name, bits.register, version) if must else SBZ
-        refuse(
-            broken,
-            got=f"{bits.name} = {value:#x}",
-            expected=f"{bits.name} & {bits.mask:#x} = 0 ({bits.rule} of {known.name})",
-        )
+        got = f"{bits.name} = {value:#x}"
+        expected = f"{bits.name} & {bits.mask:#x} = 0 ({bits.rule} of {known.name})"
+        if broken.waivable:
+            conventions.refuse(broken, got=got, expected=expected)
+        else:
+            refuse(broken, got=got, expected=expected)
 
 
 def _rule(call: str, register: int, version: int) -> Rule:

@@ -50,7 +50,7 @@ RANGE = rule(
     "rxtx.map.vm_memory",
     Status.INVALID_PARAMETERS,
     "DEN0077A 1.2, table 13.27",
-    "The buffers in the descriptor are 1 to 16 pages each, owned by the normal world alone.",
+    "The buffers in the descriptor are memory that the normal world alone owns.",
 )
 VM_ID = rule(
     "rxtx.map.vm_id",
@@ -96,11 +96,11 @@ def _pieces(spmc: Spmc, ranges: list[tuple[int, int]]) -> list[Piece]:
     stage2 = spmc.normal_world.stage2
     assert stage2 is not None
     if not 0 < sum(pages for _, pages in ranges) <= mailbox.MAX_PAGES:  # or it is a long walk
-        refuse(RANGE, got=ranges, expected=f"1 to {mailbox.MAX_PAGES} pages")
+        refuse(mailbox.COUNT, got=ranges, expected=f"1 to {mailbox.MAX_PAGES} pages")
     pieces = []
     for address, pages in ranges:
         if address % PAGE or not pages:
-            refuse(RANGE, got=(address, pages), expected="pages")
+            refuse(mailbox.ALIGNED, got=(address, pages), expected="pages")
         for at, pa, count, attrs in stage2.runs(address, pages):
             bank = spmc.memory.bank_at(pa)
             if bank is None or not attrs & VALID or attrs & ownership.MASK:

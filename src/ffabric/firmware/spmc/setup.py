@@ -8,6 +8,7 @@ from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
 from ffabric.firmware.spmc.normal_world import NormalWorldPeer
 from ffabric.firmware.spmc.scheduler import SecureScheduler
 from ffabric.firmware.spmc.spmc import SPMC_ID, Spmc
+from ffabric.firmware.state.conventions import SPECIFICATION
 from ffabric.firmware.state.endpoints import Action, Sp
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ
@@ -16,6 +17,7 @@ from ffabric.machine.gic import FIRST_SPI
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.logical import LogicalPartitions
+    from ffabric.firmware.state.conventions import Conventions
     from ffabric.machine.machine import Machine
     from ffabric.machine.pages import PagePool
     from ffabric.machine.stage2 import Stage2
@@ -30,19 +32,21 @@ def make_spmc(
     other_world: Stage2,
     properties: int,
     logical: LogicalPartitions,
+    conventions: Conventions = SPECIFICATION,
 ) -> tuple[Spmc, SecureScheduler]:
     """An SPMC without SPs, and what the monitor sees of it.
 
     ``pool`` is the memory for its tables, ``other_world`` the ledger of non-secure memory,
     ``properties`` those of the normal world as an endpoint, ``logical`` the partitions at EL3 that
-    SPs may call.
+    SPs may call, ``conventions`` the rules that are waived or added.
     """
     spmc = Spmc(
         machine, pool, version, spmc_id=spmc_id, other_world=other_world, properties=properties
     )
     spmc.peer = NormalWorldPeer(spmc, logical)
     spmc.scheduler = scheduler = SecureScheduler(spmc)
-    spmc.normal_world.calls = NORMAL_WORLD_CALLS
+    spmc.conventions = conventions
+    spmc.normal_world.calls = conventions.offered(NORMAL_WORLD_CALLS)
     for pe in machine.pes:
         machine.gic.configure(spmc.sri, pe.index, enabled=True)
         machine.gic.configure(PPI_SECURE_EL2, pe.index, enabled=True, edge=True)
@@ -51,7 +55,7 @@ def make_spmc(
 
 def add_sp(spmc: Spmc, partition: Sp, contexts: int) -> None:
     """Create a secure partition with ``contexts`` execution contexts."""
-    partition.calls = SECURE_CALLS
+    partition.calls = spmc.conventions.offered(SECURE_CALLS)
     partition.version = min(partition.version, spmc.version)
     partition.contexts = [ExecutionContext(partition, index, spmc) for index in range(contexts)]
     for ctx in partition.contexts:

@@ -41,8 +41,10 @@ class CallTable(Generic[AnyHandler]):
         for_older: frozenset[int] = frozenset(),
         always: Mapping[int, AnyHandler] | None = None,
     ) -> None:
+        self.at = at
         self.virtual = at is not Instance.NS_PHYSICAL
         """Whether fields that a hypervisor fills are reserved here."""
+        self.for_older = for_older
         self.handlers = {
             function: handler
             for room in rooms
@@ -54,6 +56,13 @@ class CallTable(Generic[AnyHandler]):
 
     def __contains__(self, function: object) -> bool:
         return function in self.handlers
+
+    def changed(
+        self, *, without: frozenset[int], for_older: frozenset[int]
+    ) -> CallTable[AnyHandler]:
+        """The same instance without some calls, and with more that older callers may make."""
+        offered = {each: how for each, how in self.handlers.items() if each not in without}
+        return CallTable(at=self.at, for_older=self.for_older | for_older, always=offered)
 
     def __deepcopy__(self, memo: dict[int, object]) -> CallTable[AnyHandler]:
         """The same: a table does not change."""

@@ -267,6 +267,6 @@ def refusal(pe: PE, caller: ExecutionContext, refused: Refused) -> Refuse:
     rule = refused.rule
     return Refuse(
         *(pe.index, caller.endpoint, caller.index),
-        *(rule.id, rule.section, rule.status.name, rule.text),
+        *(rule.id, rule.section, refused.status.name, rule.text),
         *(show(refused.got), show(refused.expected)),
     )

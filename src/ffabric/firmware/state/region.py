@@ -190,6 +190,9 @@ class Region(Struct, eq=False):
     handle: int = 0
     runs: list[Run] = []
     """(owner's IPA, PA, pages, attributes) as they were before the transaction."""
+    held: int = 0
+    """Bits of the owner's descriptors: memory type, security state, the access that it had to all
+    pages."""
     remote: bool = False
     """Another manager relays it too and allocated its handle."""
 
@@ -203,7 +206,7 @@ class Region(Struct, eq=False):
     @property
     def device(self) -> bool:
         """Whether it is device memory."""
-        return self.runs[0][3] & MEMATTR_MASK != MEMATTR_NORMAL_WB
+        return self.held & MEMATTR_MASK != MEMATTR_NORMAL_WB
 
     @property
     def retrieved(self) -> list[int]:

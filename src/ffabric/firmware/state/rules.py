@@ -31,6 +31,10 @@ class Rule(msgspec.Struct, frozen=True, eq=False):
     """The rule as a sentence: what must hold."""
     since: int = V1_0
     until: int = LATEST
+    waivable: bool = False
+    """Whether a system may let calls pass that break it: what comes after does not rely on it."""
+    optional: bool = False
+    """Whether it is judged only in systems that enforce it: the specification leaves it open."""
 
     def holds(self, version: int) -> bool:
         """Whether the rule is in force for a caller that negotiated ``version``."""
@@ -43,12 +47,16 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer of the protocol
     def __init__(self, rule: Rule, got: Any, expected: Any) -> None:
         super().__init__(rule.id)
         self.rule = rule
+        self.status = rule.status
+        """What the caller is answered; a manager's `Conventions` may say another one."""
         self.got = got
         self.expected = expected
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Refused:
         """The same refusal, without the place where it was raised."""
-        return Refused(self.rule, deepcopy(self.got, memo), deepcopy(self.expected, memo))
+        copied = Refused(self.rule, deepcopy(self.got, memo), deepcopy(self.expected, memo))
+        copied.status = self.status
+        return copied
 
     def __str__(self) -> str:
         return f"{self.rule.id}: got {show(self.got)}, expected {show(self.expected)}"
@@ -94,9 +102,13 @@ def rule(
     *,
     since: int = V1_0,
     until: int = LATEST,
+    waivable: bool = False,
+    optional: bool = False,
 ) -> Rule:
     """Declare a rule and register it."""
-    return RULES.add(Rule(rule_id, status, section, text, since, until))
+    return RULES.add(
+        Rule(rule_id, status, section, text, since, until, waivable=waivable, optional=optional)
+    )
 
 
 def refuse(broken: Rule, *, got: Any = None, expected: Any = None) -> NoReturn:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 
 from ffabric import __version__
+from ffabric.firmware.state.switches import SPEC
 from ffabric.lab.acs.console import GOOD, Case, Verdict
 
 FORMAT = 1
@@ -27,6 +28,7 @@ class Run(msgspec.Struct, frozen=True):
     seed: int | None
     boots: int
     cases: Sequence[Case]
+    personality: tuple[str, ...] = (SPEC,)
 
     @property
     def good(self) -> bool:
@@ -36,7 +38,8 @@ class Run(msgspec.Struct, frozen=True):
     @property
     def configuration(self) -> str:
         """The normal world of the run."""
-        return "VM1 under a hypervisor" if self.hypervisor else "VM1 as the kernel at EL2"
+        world = "VM1 under a hypervisor" if self.hypervisor else "VM1 as the kernel at EL2"
+        return world if self.personality == (SPEC,) else f"{world}, {', '.join(self.personality)}"
 
 
 def rows(run: Run) -> list[tuple[str, ...]]:
@@ -93,6 +96,7 @@ def data(run: Run) -> dict[str, Any]:
         "ffabric": __version__,
         "build": run.build,
         "hypervisor": run.hypervisor,
+        "personality": run.personality,
         "seed": run.seed,
         "boots": run.boots,
         "suites": [_counts(row) for row in rows(run)[:-1]],

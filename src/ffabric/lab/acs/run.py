@@ -70,8 +70,11 @@ class Bench(msgspec.Struct, frozen=True):
         return found.pop() if whole and len(found) == 1 else ()
 
 
-def make_bench(build: Build) -> Bench:
-    """The system that boots ``build``. Raises SystemErrors with everything that is wrong."""
+def make_bench(build: Build, personality: Sequence[str] = ()) -> Bench:
+    """The system that boots ``build``, under a ``personality`` or several.
+
+    Raises SystemErrors with everything that is wrong.
+    """
     root = tomllib.loads((_HERE / "platform.toml").read_text(encoding="utf-8"))
     with resources.as_file(_HERE / "include") as include, resources.as_file(_HERE) as folder:
         vm: dict[str, Any] = {"name": VM1, "image": str(build.images[VM1].absolute())}
@@ -92,6 +95,7 @@ def make_bench(build: Build) -> Bench:
                 for name in SPS
             ],
             "vm": [vm],
+            **({"personality": [*personality]} if personality else {}),
         }
         spec = read_parsed(root, build.folder)
     found = {name: find_listing(read_bytes(path, IMAGE)) for name, path in build.images.items()}

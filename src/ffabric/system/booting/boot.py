@@ -64,6 +64,7 @@ from ffabric.system.booting.devicetree import normal_world
 from ffabric.system.booting.engines import make_runner
 from ffabric.system.booting.hand_off import boot_information
 from ffabric.system.booting.kernel import Layout, board_of, optee_node
+from ffabric.system.description.conventions import HYPERVISOR, SPMC, conventions_of
 from ffabric.system.layout.address_spaces import (
     WINDOW_IPA,
     WINDOW_PAGES,
@@ -147,9 +148,6 @@ class _Builder:
         monitor = Monitor(self.machine, secure_world, logical)
         hypervisor = self._hypervisor(monitor) if spec.hypervisor else None
         firmware = Firmware(self.machine, monitor, spmc, hypervisor)
-        for manager in firmware.managers:
-            manager.strict = spec.strict
-            manager.checks_message_uuids = spec.check_message_uuids
         system = System(spec, self.machine, firmware, self)
         system.consoles += add_devices(
             self.machine, spec.devices, on_line=system.printed, on_reset=system.on_reset
@@ -195,6 +193,7 @@ class _Builder:
             other_world=world,
             properties=NORMAL_WORLD_PROPERTIES,
             logical=logical,
+            conventions=conventions_of(self.spec, SPMC),
         )
 
     def _hypervisor(self, monitor: Monitor) -> Hypervisor:
@@ -210,6 +209,7 @@ class _Builder:
             monitor=monitor,
             frames=frames,
             mailbox_base=spec.memory.base,
+            conventions=conventions_of(self.spec, HYPERVISOR),
         )
 
     def _unused(self, base: int, size: int) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ from ffabric.abi.ffa.version import VERSIONS, format_version
 from ffabric.machine.cpu_features import DEFAULT_FEATURES, MODELS, complaints
 from ffabric.machine.limits import IPA_END, PA_END
 from ffabric.system.booting.hand_off import boot_information
+from ffabric.system.description.conventions import check_conventions
 from ffabric.system.description.identity import check_names, check_partition, find_ids, find_mpidrs
 from ffabric.system.layout.address_spaces import (
     Placed,
@@ -58,6 +59,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         asked = format_version(draft.ffa_version)
         problems.add("", "ffa_version", f"{asked} is not a version of FF-A: {known}")
     _check_cpu(draft, problems)
+    check_conventions(draft, problems)
     places = Places(draft, problems)
     if draft.with_hypervisor:
         places.add_banks(partitions)
@@ -119,7 +121,9 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         cpu=draft.cpu,
         cpu_features=_cpu_features(draft),
         strict=draft.strict,
-        check_message_uuids=draft.check_message_uuids,
+        personality=draft.personality,
+        waive=draft.waive,
+        enforce=draft.enforce,
         warnings=tuple(problems.found),
     )
 

@@ -143,8 +143,12 @@ class SystemFields(TypedDict, total=False):
     """Its optional features: "pauth", "bti", "sve"; None: pointer authentication and BTI."""
     strict: bool
     """Whether calls with SBZ registers that are not zero are refused; only warned of by default."""
-    check_message_uuids: bool
-    """Whether a message to a UUID that its receiver lacks is refused; it is not by default."""
+    personality: str | Iterable[str]
+    """An implementation whose habits the partition managers have, such as "hafnium", or several."""
+    waive: Iterable[str]
+    """Ids of rules that refuse nothing."""
+    enforce: Iterable[str]
+    """Ids of optional rules that are judged: "message.uuid", "abi.reserved_registers_sbz"."""
     memory: Iterable[MemoryBank]
     devices: Iterable[DeviceSpec]
     gic: GicSpec | None

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from ffabric.abi.ffa.version import LATEST, as_version
 from ffabric.abi.words import PAGE
+from ffabric.firmware.state.switches import SPEC
 from ffabric.system.description.assemble import assemble
 from ffabric.system.description.fields import (
     PartitionFields,
@@ -76,8 +77,10 @@ _SYSTEM_TYPES = _types(
         "cpu",
         "cpu_features",
         "strict",
-        "check_message_uuids",
+        "waive",
+        "enforce",
         "ffa_version",
+        "personality",
         "memory",
         "devices",
         "gic",
@@ -123,13 +126,17 @@ def describe(*, seed: int | None = None, **fields: Unpack[SystemFields]) -> Syst
     check_keywords("describe()", fields, [*SystemFields.__annotations__, "seed"])
     for name, group in (("sps", fields.get("sps", ())), ("vms", fields.get("vms", ()))):
         check_several(name, group, "partitions")
+    check_several("waive", fields.get("waive", ()), "rules")
+    check_several("enforce", fields.get("enforce", ()), "rules")
     below_monitor = [fields[key] for key in ("trusted_os",) if fields.get(key) is not None]
     groups = ((SP, fields.get("sps", ())), (VM, fields.get("vms", ())), (TRUSTED_OS, below_monitor))
     drafts = _with_unique_names([_draft(kind, each) for kind, group in groups for each in group])
     problems = Problems()
     for draft in drafts:
         check_manifest(draft.manifest, problems, draft.where)
+    personality = fields.get("personality", SPEC)
     given = {**fields, "seed": seed, "ffa_version": as_version(fields.get("ffa_version", LATEST))}
+    given["personality"] = (personality,) if isinstance(personality, str) else personality
     if given.get("gic") is None:
         given["gic"] = GicSpec()
     run = RunSpec(**_typed(given, _RUN_TYPES))

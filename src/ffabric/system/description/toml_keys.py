@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ffabric.abi.words import PAGE
+from ffabric.firmware.state.switches import PERSONALITIES, SPEC
 from ffabric.machine.cpu_features import MODELS
 from ffabric.system.manifest.keys import (
     BOOT_INFO_KEYS,
@@ -62,9 +63,20 @@ SYSTEM: tuple[Key, ...] = (
         default="false",
     ),
     Key(
-        "check_message_uuids", FLAG,
-        "Whether a message is refused whose UUID its receiver lacks (rule message.uuid).",
-        default="false: as Hafnium, for senders that leave stale bytes there",
+        "personality", TEXTS,
+        "An implementation whose habits the partition managers have, or several: "
+        f"{', '.join(PERSONALITIES)}.",
+        default=SPEC,
+    ),
+    Key(
+        "waive", TEXTS,
+        "Ids of rules that refuse nothing: calls that break them go on, and are counted.",
+        default="none",
+    ),
+    Key(
+        "enforce", TEXTS,
+        "Ids of optional rules that are judged, such as message.uuid.",
+        default="none: the specification leaves them open",
     ),
     Key("sp_layout", PATH, "An sp_layout.json: more secure partitions."),
     Key("include", PATHS, "Folders where manifests' #include looks.", default="none"),

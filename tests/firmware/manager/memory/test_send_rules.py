@@ -127,13 +127,20 @@ CASES = {
     "mem.{kind}.attributes": [
         Case({"attributes": NON_CACHEABLE}, kinds=("share",)),
         Case({"attributes": NORMAL & ~mem.MEM_ATTR_SHAREABILITY_MASK}, kinds=("share",)),
-        Case({"attributes": 0}, kinds=("share",)),
         Case(
             {"to": lambda w, k, at: [w.b, w.c], "attributes": NON_CACHEABLE},
             {"to": lambda w, k, at: [w.b, w.c], "attributes": NORMAL},
             kinds=("lend",),
         ),
         Case({"attributes": NORMAL | mem.MEM_ATTR_TYPE_DEVICE}, kinds=("share",)),
+    ],
+    "mem.{kind}.attributes_missing": [
+        Case({"attributes": 0}, kinds=("share",)),
+        Case(
+            {"to": lambda w, k, at: [w.b, w.c], "attributes": 0},
+            {"to": lambda w, k, at: [w.b, w.c], "attributes": NORMAL},
+            kinds=("lend",),
+        ),
     ],
     "mem.{kind}.unaligned_base": [
         Case({"ranges": lambda w, k, at: [(at + 1, 1)]}),

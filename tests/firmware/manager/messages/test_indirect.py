@@ -7,6 +7,7 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
 from ffabric.abi.ffa.messages import Message, build_message, header_size, parse_message
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
+from ffabric.firmware.state.conventions import SPECIFICATION, Conventions
 from ffabric.system.description.python import sp, vm
 
 DELAY = 0b10
@@ -179,9 +180,9 @@ def test_a_receiver_of_v1_0_knows_no_header(bench, pair):
 
 
 def test_a_uuid_that_the_receiver_lacks_is_refused_by_a_manager_that_looks(bench, pair):
-    bench.checks_message_uuids = True
+    bench.conventions = Conventions(enforce=["message.uuid"])
     refuse(bench, pair, "message.uuid", uuid=UUID(int=5))
-    bench.checks_message_uuids = False
+    bench.conventions = SPECIFICATION
     write(pair[0], hello(uuid=UUID(int=5)))
     bench.ok(pair[0], fid.FFA_MSG_SEND2)
     assert received(pair[1]).uuid == UUID(int=5)
@@ -235,6 +236,6 @@ def test_a_system_looks_at_uuids_if_it_says_so(ffabric, sender, receiver):
         return ends[sender].ffa
 
     with ffabric.refuses("message.uuid"):
-        booted(check_message_uuids=True).send2(receiver, b"?", uuid=UUID(int=5))
-    booted(check_message_uuids=True).send2(receiver, b"?")
+        booted(enforce=["message.uuid"]).send2(receiver, b"?", uuid=UUID(int=5))
+    booted(enforce=["message.uuid"]).send2(receiver, b"?")
     booted().send2(receiver, b"?", uuid=UUID(int=5))

@@ -218,19 +218,20 @@ def test_the_buffers_are_a_vms(ffabric, manager, who):
 def test_the_buffers_of_a_vm_are_non_secure_memory(ffabric, manager):
     a, b = manager.a, manager.b
     good = [(a.at, 1)]
-    for bad in (
-        [],
-        [(b.pages(), 1)],
-        [(a.at + PAGE + 1, 1)],
-        [(a.at + PAGE, 17)],
-        [(a.at + PAGE, 0)],
-        [(0x1000, 1)],
-        [(1 << 40, 1)],
-        [((1 << 64) - PAGE, 1)],
-        [(a.ffa.tx, 1)],
+    for bad, rule in (
+        ([], "rxtx.map.page_count"),
+        ([(b.pages(), 1)], "rxtx.map.vm_memory"),
+        ([(a.at + PAGE + 1, 1)], "rxtx.map.alignment"),
+        ([(a.at + PAGE, 17)], "rxtx.map.page_count"),
+        ([(a.at + PAGE, 0)], "rxtx.map.page_count"),
+        ([(a.at + PAGE, 0), (a.at + PAGE, 1)], "rxtx.map.alignment"),
+        ([(0x1000, 1)], "rxtx.map.vm_memory"),
+        ([(1 << 40, 1)], "rxtx.map.vm_memory"),
+        ([((1 << 64) - PAGE, 1)], "rxtx.map.vm_memory"),
+        ([(a.ffa.tx, 1)], "rxtx.map.vm_memory"),
     ):
         for rx, tx in ((good, bad), (bad, good)):
-            with ffabric.refuses("rxtx.map.vm_memory"):
+            with ffabric.refuses(rule):
                 describe(a, rx, tx)
     with ffabric.refuses("rxtx.map.overlap"):
         describe(a, good, good)
@@ -246,10 +247,10 @@ def test_what_is_too_long_for_a_buffer_costs_no_walk(ffabric, manager, monkeypat
         pytest.fail(f"{pages} pages are looked at")
 
     a = manager.a
-    with monkeypatch.context() as patch, ffabric.refuses("rxtx.map.vm_memory"):
+    with monkeypatch.context() as patch, ffabric.refuses("rxtx.map.page_count"):
         patch.setattr(Stage2, "runs", walks)
         describe(a, [(a.at, 1)], [(0, 1 << 24)] * 200)
-    with ffabric.refuses("rxtx.map.vm_memory"):
+    with ffabric.refuses("rxtx.map.page_count"):
         describe(a, [(a.at, 1)], [(a.at + n * PAGE, 1) for n in range(17)])
     describe(a, [(a.at, 1)], [(a.at + (1 + n) * PAGE, 1) for n in range(16)])
 
@@ -282,7 +283,7 @@ def test_a_malformed_description(ffabric, manager, offset):
     data = bytearray(build_endpoint_buffers(EndpointBuffers(VM, [(a.at, 1)], [(a.at + PAGE, 1)])))
     data[offset : offset + 4] = b"\xff\xff\xff\xff"
     a.put(data)
-    rule = "rxtx.map.vm_memory" if offset == 32 else "abi.malformed_descriptor"
+    rule = "rxtx.map.alignment" if offset == 32 else "abi.malformed_descriptor"
     with ffabric.refuses(rule):
         a.call(MAP)
 

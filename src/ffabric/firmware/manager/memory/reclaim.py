@@ -160,7 +160,7 @@ def judge_reclaim(pm: Manager, owner: Partition, handle: int, flags: int) -> Reg
     if flags & mem.FLAG_CLEAR:
         if region.device:
             refuse(RECLAIM_DEVICE, got=flags, expected=flags & ~mem.FLAG_CLEAR)
-        if not region.runs[0][3] & S2AP_W:
+        if not region.held & S2AP_W:
             refuse(RECLAIM_CLEAR, got="RO", expected="RW")
     return region
 

@@ -60,9 +60,13 @@ OTHER_BORROWER = rule(
     "Every receiver in the request is one of the sender's.",
 )
 TYPE_FLAG = rule(
-    "mem.retrieve.type", _INVALID, "DEN0140 1.2, table 1.23", "The transaction type, if given."
+    "mem.retrieve.type",
+    _INVALID,
+    "DEN0140 1.2, table 1.23",
+    "The transaction type, if given, is the sender's.",
+    waivable=True,
 )
-TAG = rule("mem.retrieve.tag", _INVALID, SECTION, "The tag is the sender's.")
+TAG = rule("mem.retrieve.tag", _INVALID, SECTION, "The tag is the sender's.", waivable=True)
 LENGTH = rule(
     "mem.retrieve.total_length",
     _INVALID,
@@ -80,21 +84,28 @@ FLAGS = rule(
     _INVALID,
     "DEN0140 1.2, table 1.23",
     "Reserved bits of the flags are zero.",
+    waivable=True,
 )
 HINT = rule(
     "mem.retrieve.alignment_hint",
     _INVALID,
     "DEN0140 1.2, table 1.23",
     "No alignment hint is given; this relayer chooses the address.",
+    waivable=True,
 )
 RANGES = rule(
     "mem.retrieve.address_ranges",
     _INVALID,
     "DEN0140 1.2, section 2.7",
     "No address ranges are given; this relayer chooses them.",
+    waivable=True,
 )
 SHARE_CLEAR = rule(
-    "mem.retrieve.share_clear", _INVALID, "DEN0140 1.2, table 1.23", "Shared memory is not cleared."
+    "mem.retrieve.share_clear",
+    _INVALID,
+    "DEN0140 1.2, table 1.23",
+    "Shared memory is not cleared.",
+    waivable=True,
 )
 CLEAR = rule(
     "mem.retrieve.clear",
@@ -113,6 +124,7 @@ NS_BIT = rule(
     _INVALID,
     "DEN0140 1.2, table 1.18",
     "The security state attribute is zero in a retrieve request.",
+    waivable=True,
 )
 ATTRIBUTES = rule(
     "mem.retrieve.attributes",
@@ -137,12 +149,14 @@ INSTRUCTION_GIVEN = rule(
     _INVALID,
     "DEN0140 1.2, section 1.10.3",
     "Instruction access is left unspecified for shared memory and for several borrowers.",
+    waivable=True,
 )
 INSTRUCTION_MISSING = rule(
     "mem.retrieve.instruction_access_missing",
     _INVALID,
     "DEN0140 1.2, section 1.10.3",
     "The only borrower of lent or donated memory says X or NX.",
+    waivable=True,
 )
 EXECUTE_NS = rule(
     "mem.retrieve.execute_non_secure",
@@ -156,6 +170,7 @@ IMPDEF = rule(
     "DEN0140 1.2, table 1.16",
     "The implementation defined word is the sender's.",
     since=V1_2,
+    waivable=True,
 )
 AGAIN = rule(
     "mem.retrieve.again", _DENIED, SECTION, "The borrower has not retrieved the memory already."
@@ -195,7 +210,7 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     if not wanted.receivers and me.gateway:
         return hypervisor_retrieve.describe(pm, caller, region)
     box = mailbox.receiver_box(me)
-    borrower, permissions = judge(me, region, wanted, total)
+    borrower, permissions = judge(pm, me, region, wanted, total)
     if borrower.held is not None:
         refuse(AGAIN, got=wanted.handle, expected="not retrieved yet")
     descriptor = _descriptor(region, permissions)
@@ -229,7 +244,7 @@ def finish_donation(pm: Manager, region: Region) -> None:
 
 
 def judge(
-    me: Partition, region: Region, wanted: abi.Transaction, total: int
+    pm: Manager, me: Partition, region: Region, wanted: abi.Transaction, total: int
 ) -> tuple[Borrower, int]:
     """Compare the request with the transaction; the borrower and the permissions it gets."""
     end = wanted.header_length + 16 * wanted.range_count
@@ -240,23 +255,23 @@ def judge(
     borrower = region.borrower(me.id)
     if borrower is None:
         refuse(BORROWER, got=me.id, expected=[each.endpoint for each in region.borrowers])
-    _judge_flags(region, wanted)
+    _judge_flags(pm, region, wanted)
     if wanted.tag != region.tag:
-        refuse(TAG, got=wanted.tag, expected=region.tag)
-    _judge_attributes(region, wanted.attributes)
+        pm.conventions.refuse(TAG, got=wanted.tag, expected=region.tag)
+    _judge_attributes(pm, region, wanted.attributes)
     _judge_receivers(me, region, wanted)
     permissions = 0
     for each in wanted.receivers:
         if each.composite_offset:
-            refuse(RANGES, got=each.composite_offset, expected=0)
+            pm.conventions.refuse(RANGES, got=each.composite_offset, expected=0)
         offered = region.borrower(each.endpoint)
         if offered is None:
             refuse(
                 OTHER_BORROWER, got=each.endpoint, expected=[b.endpoint for b in region.borrowers]
             )
-        granted = _permissions(region, offered, each)
+        granted = _permissions(pm, region, offered, each)
         if each.impdef != offered.impdef and IMPDEF.holds(me.version) and region.version >= V1_2:
-            refuse(IMPDEF, got=each.impdef, expected=offered.impdef)
+            pm.conventions.refuse(IMPDEF, got=each.impdef, expected=offered.impdef)
         if each.endpoint == me.id:
             permissions = granted
     if me.el == 0 and permissions & _RIGHTS == _WRITE_EXECUTE:
@@ -267,27 +282,28 @@ def judge(
     return borrower, permissions
 
 
-def _judge_flags(region: Region, wanted: abi.Transaction) -> None:
+def _judge_flags(pm: Manager, region: Region, wanted: abi.Transaction) -> None:
     flags = wanted.flags
     if not flags:
         return
     type_flag = flags & mem.FLAG_TYPE_MASK
     if type_flag and type_flag != region.kind.type_flag:
-        refuse(TYPE_FLAG, got=type_flag, expected=region.kind.type_flag)
+        pm.conventions.refuse(TYPE_FLAG, got=type_flag, expected=region.kind.type_flag)
     if flags & _HINT_FLAGS:
-        refuse(HINT, got=flags & _HINT_FLAGS, expected=0)
-    if flags & ~_KNOWN_FLAGS:
-        refuse(FLAGS, got=flags, expected=_KNOWN_FLAGS)
+        pm.conventions.refuse(HINT, got=flags & _HINT_FLAGS, expected=0)
+    if flags & ~(_KNOWN_FLAGS | _HINT_FLAGS):
+        pm.conventions.refuse(FLAGS, got=flags, expected=_KNOWN_FLAGS)
     if region.kind is SHARE and flags & (mem.FLAG_CLEAR | mem.FLAG_CLEAR_RELINQUISH):
-        refuse(SHARE_CLEAR, got=flags, expected=0)
+        pm.conventions.refuse(SHARE_CLEAR, got=flags, expected=0)
     if flags & mem.FLAG_CLEAR and not region.flags & mem.FLAG_CLEAR:
         refuse(CLEAR, got=flags, expected=flags & ~mem.FLAG_CLEAR)
 
 
-def _judge_attributes(region: Region, attributes: int) -> None:
+def _judge_attributes(pm: Manager, region: Region, attributes: int) -> None:
     attributes &= ATTRIBUTE_BITS
     if attributes & mem.MEM_ATTR_NS:
-        refuse(NS_BIT, got=attributes, expected=attributes & ~mem.MEM_ATTR_NS)
+        pm.conventions.refuse(NS_BIT, got=attributes, expected=attributes & ~mem.MEM_ATTR_NS)
+        attributes &= ~mem.MEM_ATTR_NS
     if not attributes & mem.MEM_ATTR_TYPE_MASK:
         return
     expected = send.DEVICE_SHARED if region.device else send.NORMAL_SHARED
@@ -307,25 +323,26 @@ def _judge_receivers(me: Partition, region: Region, wanted: abi.Transaction) -> 
         refuse(RECEIVERS, got=ids, expected=me.id)
 
 
-def _permissions(region: Region, offered: Borrower, asked: abi.Receiver) -> int:
+def _permissions(pm: Manager, region: Region, offered: Borrower, asked: abi.Receiver) -> int:
     """The permissions a borrower gets: what it asks for, within what it was offered."""
     data = asked.permissions & mem.PERM_DATA_MASK
     instruction = asked.permissions & mem.PERM_INSTRUCTION_MASK
     if data == mem.PERM_DATA_MASK or instruction == mem.PERM_INSTRUCTION_MASK:
         refuse(RESERVED_PERMISSION, got=asked.permissions, expected="no reserved value")
-    owned = mem.PERM_DATA_RW if region.runs[0][3] & S2AP_W else mem.PERM_DATA_RO
+    owned = mem.PERM_DATA_RW if region.held & S2AP_W else mem.PERM_DATA_RO
     most = offered.permissions & mem.PERM_DATA_MASK or owned
     if data > most:
         refuse(DATA, got=data, expected=most)
     if region.kind is SHARE or (region.kind is LEND and len(region.borrowers) > 1):
         if instruction:
-            refuse(INSTRUCTION_GIVEN, got=instruction, expected=0)
+            pm.conventions.refuse(INSTRUCTION_GIVEN, got=instruction, expected=0)
         instruction = mem.PERM_INSTRUCTION_NX
     elif not instruction:
-        refuse(INSTRUCTION_MISSING, got=0, expected="X or NX")
+        pm.conventions.refuse(INSTRUCTION_MISSING, got=0, expected="X or NX")
+        instruction = mem.PERM_INSTRUCTION_NX
     elif (
         instruction == mem.PERM_INSTRUCTION_X
-        and region.runs[0][3] & SW_NS
+        and region.held & SW_NS
         and asked.endpoint & SECURE_BIT
     ):
         refuse(EXECUTE_NS, got=instruction, expected=mem.PERM_INSTRUCTION_NX)
@@ -334,7 +351,7 @@ def _permissions(region: Region, offered: Borrower, asked: abi.Receiver) -> int:
 
 def _descriptor(region: Region, permissions: int) -> int:
     """The attributes of the borrower's stage-2 descriptors."""
-    attrs = region.runs[0][3] & (MEMATTR_MASK | SH_MASK | SW_NS) | VALID | AF | S2AP_R
+    attrs = region.held & (MEMATTR_MASK | SH_MASK | SW_NS) | VALID | AF | S2AP_R
     if permissions & mem.PERM_DATA_MASK == mem.PERM_DATA_RW:
         attrs |= S2AP_W
     if permissions & mem.PERM_INSTRUCTION_MASK != mem.PERM_INSTRUCTION_X:
@@ -398,7 +415,7 @@ def _response(
     attributes = region.attributes
     if not attributes & mem.MEM_ATTR_TYPE_MASK:
         attributes |= send.DEVICE_SHARED if region.device else send.NORMAL_SHARED
-    if region.runs[0][3] & SW_NS and me.secure:
+    if region.held & SW_NS and me.secure:
         attributes |= mem.MEM_ATTR_NS
     return abi.build_transaction(
         abi.Transaction(

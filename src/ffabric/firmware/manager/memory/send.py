@@ -27,7 +27,7 @@ from ffabric.firmware.state.region import (
     region_of,
 )
 from ffabric.firmware.state.rules import Rule, refuse, rule
-from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, VALID
+from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, VALID, XN
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
@@ -45,9 +45,14 @@ def family(
     section: str,
     text: str,
     kinds: tuple[Kind, ...] = (DONATE, LEND, SHARE),
+    *,
+    waivable: bool = False,
 ) -> dict[Kind | None, Rule]:
     """The same rule for several kinds of transaction: ``mem.share.NAME``, ``mem.lend.NAME`` ..."""
-    return {kind: rule(f"mem.{kind.name}.{name}", status, section, text) for kind in kinds}
+    return {
+        kind: rule(f"mem.{kind.name}.{name}", status, section, text, waivable=waivable)
+        for kind in kinds
+    }
 
 
 def with_retrieve(name: str, status: Status, section: str, text: str) -> dict[Kind | None, Rule]:
@@ -101,12 +106,19 @@ COMPOSITE = family(
     "DEN0140 1.2, table 1.16",
     "Each receiver refers to the one composite descriptor, on a 16-byte boundary.",
 )
-FLAGS = family("flags", _INVALID, "DEN0140 1.2, table 1.22", "Reserved bits of the flags are zero.")
+FLAGS = family(
+    "flags",
+    _INVALID,
+    "DEN0140 1.2, table 1.22",
+    "Reserved bits of the flags are zero.",
+    waivable=True,
+)
 SHARE_CLEAR = rule(
     "mem.share.clear_flag",
     _INVALID,
     "DEN0140 1.2, table 1.22",
     "Shared memory is not cleared: its owner still uses it.",
+    waivable=True,
 )
 RESERVED_PERMISSION = family(
     "permission_reserved",
@@ -119,6 +131,7 @@ INSTRUCTION = family(
     _INVALID,
     "DEN0140 1.2, section 1.10.3",
     "The sender leaves instruction access unspecified.",
+    waivable=True,
 )
 DATA_UNSPECIFIED = family(
     "data_access_unspecified",
@@ -126,18 +139,21 @@ DATA_UNSPECIFIED = family(
     "DEN0140 1.2, section 1.10.3",
     "To lend or share, the sender says RO or RW.",
     (LEND, SHARE),
+    waivable=True,
 )
 DONATE_DATA = rule(
     "mem.donate.data_access",
     _INVALID,
     "DEN0140 1.2, section 1.10.3",
     "To donate, the sender leaves data access unspecified.",
+    waivable=True,
 )
 NS_BIT = family(
     "ns_bit",
     _INVALID,
     "DEN0140 1.2, table 1.18",
     "The security state attribute is zero in a request of the sender.",
+    waivable=True,
 )
 TYPE = family(
     "type_specified",
@@ -145,6 +161,7 @@ TYPE = family(
     "DEN0140 1.2, section 1.10.4",
     "To donate, or to lend to one borrower, the sender leaves the memory type unspecified.",
     (DONATE, LEND),
+    waivable=True,
 )
 ATTRIBUTES = family(
     "attributes",
@@ -153,8 +170,20 @@ ATTRIBUTES = family(
     "Shared memory is Normal, Inner Write-Back, Inner Shareable, or Device-nGnRnE.",
     (LEND, SHARE),
 )
+NO_ATTRIBUTES = family(
+    "attributes_missing",
+    Status.DENIED,
+    "DEN0140 1.2, section 1.10.4",
+    "To share, or to lend to several borrowers, the sender says what memory it is.",
+    (LEND, SHARE),
+    waivable=True,
+)
 HANDLE_MBZ = family(
-    "handle_mbz", _INVALID, "DEN0140 1.2, table 1.20", "The sender's handle is zero."
+    "handle_mbz",
+    _INVALID,
+    "DEN0140 1.2, table 1.20",
+    "The sender's handle is zero.",
+    waivable=True,
 )
 ALIGNMENT = family(
     "unaligned_base",
@@ -193,7 +222,14 @@ UNIFORM = family(
     "mixed_attributes",
     Status.DENIED,
     "DEN0140 1.2, section 1.4",
-    "All pages have the same permissions, type and security state.",
+    "All pages have the same permissions.",
+    waivable=True,
+)
+KIND_OF_MEMORY = family(
+    "mixed_memory",
+    Status.DENIED,
+    "DEN0140 1.2, section 1.4",
+    "All pages have the same memory type, shareability and security state.",
 )
 PERMISSION = family(
     "permission",
@@ -221,6 +257,7 @@ _read_call = reader(
 NORMAL_SHARED = mem.MEM_ATTR_NORMAL_WB_INNER
 _NOT_THE_SENDERS = ~(mem.FLAG_CLEAR | mem.FLAG_TIME_SLICE)
 """Flags that a sender leaves zero, but for the transaction's type."""
+_GIVEN = S2AP_R | S2AP_W
 _EXCLUSIVE = ownership.MASK | VALID
 """Bits of a descriptor that are VALID alone for a page that is owned, exclusively."""
 DEVICE_SHARED = mem.MEM_ATTR_TYPE_DEVICE | mem.MEM_ATTR_DEVICE_NGNRNE | mem.MEM_ATTR_INNER_SHAREABLE
@@ -280,15 +317,15 @@ def judge(pm: Manager, sender: Partition, kind: Kind, sent: abi.Transaction, tot
     if not receivers:
         refuse(NO_RECEIVER[kind], got=0, expected="1 or more")
     if sent.handle:
-        refuse(HANDLE_MBZ[kind], got=sent.handle, expected=0)
+        pm.conventions.refuse(HANDLE_MBZ[kind], got=sent.handle, expected=0)
     end = sent.header_length + sent.range_count * 16
     if total != end:
         refuse(TOTAL[kind], got=total, expected=end)
     flags = sent.flags
     if flags & _NOT_THE_SENDERS not in (0, kind.type_flag):
-        refuse(FLAGS[kind], got=flags, expected=mem.FLAG_CLEAR)
+        pm.conventions.refuse(FLAGS[kind], got=flags, expected=mem.FLAG_CLEAR)
     if flags & mem.FLAG_CLEAR and kind is SHARE:
-        refuse(SHARE_CLEAR, got=flags, expected=0)
+        pm.conventions.refuse(SHARE_CLEAR, got=flags, expected=0)
     for receiver in receivers:
         _judge_receiver(pm, sent, kind, receiver)
     if len(receivers) > 1:
@@ -297,7 +334,7 @@ def judge(pm: Manager, sender: Partition, kind: Kind, sent: abi.Transaction, tot
             refuse(RECEIVER_TWICE[kind], got=ids, expected="distinct ids")
         if kind is DONATE:
             refuse(DONATE_MANY, got=len(ids), expected=1)
-    _judge_attributes(kind, sent)
+    _judge_attributes(pm, kind, sent)
 
 
 def _judge_receiver(pm: Manager, sent: abi.Transaction, kind: Kind, receiver: abi.Receiver) -> None:
@@ -307,14 +344,14 @@ def _judge_receiver(pm: Manager, sent: abi.Transaction, kind: Kind, receiver: ab
     if receiver.composite_offset & 15 or not receiver.composite_offset:
         refuse(COMPOSITE[kind], got=receiver.composite_offset, expected="a multiple of 16")
     if receiver.permissions not in kind.permissions:
-        _refuse_permissions(kind, receiver.permissions)
+        _judge_permissions(pm, kind, receiver.permissions)
     if sent.sender & SECURE_BIT and not endpoint & SECURE_BIT:
         refuse(RECEIVER_WORLD[kind], got=endpoint, expected="an SP")
     if endpoint not in pm.partitions and not pm.peer.has(endpoint):
         refuse(RECEIVER_UNKNOWN[kind], got=endpoint, expected="a known endpoint")
 
 
-def _refuse_permissions(kind: Kind, permissions: int) -> None:
+def _judge_permissions(pm: Manager, kind: Kind, permissions: int) -> None:
     """Permissions that a sender may not give: by which rule?"""
     data = permissions & mem.PERM_DATA_MASK
     if (
@@ -324,27 +361,33 @@ def _refuse_permissions(kind: Kind, permissions: int) -> None:
     ):
         refuse(RESERVED_PERMISSION[kind], got=permissions, expected="no reserved value")
     if permissions & mem.PERM_INSTRUCTION_MASK:
-        refuse(INSTRUCTION[kind], got=permissions, expected="not specified")
+        pm.conventions.refuse(INSTRUCTION[kind], got=permissions, expected="not specified")
     if kind is DONATE:
-        refuse(DONATE_DATA, got=permissions, expected="not specified")
-    refuse(DATA_UNSPECIFIED[kind], got=permissions, expected="RO or RW")
+        if data:
+            pm.conventions.refuse(DONATE_DATA, got=permissions, expected="not specified")
+    elif not data:
+        pm.conventions.refuse(DATA_UNSPECIFIED[kind], got=permissions, expected="RO or RW")
 
 
-def _judge_attributes(kind: Kind, sent: abi.Transaction) -> None:
+def _judge_attributes(pm: Manager, kind: Kind, sent: abi.Transaction) -> None:
     attributes = sent.attributes & ATTRIBUTE_BITS
     if attributes & mem.MEM_ATTR_NS:
-        refuse(NS_BIT[kind], got=attributes, expected=attributes & ~mem.MEM_ATTR_NS)
+        pm.conventions.refuse(NS_BIT[kind], got=attributes, expected=attributes & ~mem.MEM_ATTR_NS)
     if kind is DONATE or (kind is LEND and len(sent.receivers) == 1):
         if attributes & mem.MEM_ATTR_TYPE_MASK:
-            refuse(TYPE[kind], got=attributes, expected="not specified")
-    elif attributes not in (NORMAL_SHARED, DEVICE_SHARED):
+            pm.conventions.refuse(TYPE[kind], got=attributes, expected="not specified")
+    elif not attributes & mem.MEM_ATTR_TYPE_MASK:
+        pm.conventions.refuse(
+            NO_ATTRIBUTES[kind], got=attributes, expected=(NORMAL_SHARED, DEVICE_SHARED)
+        )
+    elif attributes & ~mem.MEM_ATTR_NS not in (NORMAL_SHARED, DEVICE_SHARED):
         refuse(ATTRIBUTES[kind], got=attributes, expected=(NORMAL_SHARED, DEVICE_SHARED))
 
 
 def complete(pm: Manager, pe: PE, caller: ExecutionContext, region: Region) -> Next:
     """All address ranges are known: judge them against the owner's tables, then commit."""
     judge_ranges(region)
-    judge_ownership(region)
+    judge_ownership(pm, region)
     if pm.peer.relays(region):
         return pm.peer.send_memory(pe, caller, region)
     transfer(pm, region)
@@ -383,8 +426,8 @@ def judge_ranges(region: Region) -> None:
         refuse(PAGES[region.kind], got=region.total_pages, expected=pages)
 
 
-def judge_ownership(region: Region) -> None:
-    """What the owner's stage-2 says of the pages; fills ``region.runs``."""
+def judge_ownership(pm: Manager, region: Region) -> None:
+    """What the owner's stage-2 says of the pages; fills ``region.runs`` and ``region.held``."""
     stage2 = region.owner.stage2
     assert stage2 is not None
     region.runs = runs = stage2.runs_of(region.constituents)
@@ -395,7 +438,9 @@ def judge_ownership(region: Region) -> None:
         if found & _EXCLUSIVE != VALID:
             refuse(OWNED[region.kind], got=(ipa, ownership.name(found)), expected="OWNED")
         if found != attrs:
-            refuse(UNIFORM[region.kind], got=ownership.name(found), expected=ownership.name(attrs))
+            _judge_mixed(pm, region, found, attrs)
+            attrs = _both(attrs, found)
+    region.held = attrs
     writable = attrs & S2AP_W
     if region.flags & mem.FLAG_CLEAR and not writable:
         refuse(CLEAR_RO[region.kind], got=ownership.name(attrs), expected="RW")
@@ -407,6 +452,19 @@ def judge_ownership(region: Region) -> None:
             )
     if attrs & MEMATTR_MASK != MEMATTR_NORMAL_WB:
         _judge_device(region)
+
+
+def _both(one: int, other: int) -> int:
+    """The descriptor bits of pages that differ in their permissions: the access to both."""
+    return one & ~(_GIVEN | XN) | one & other & _GIVEN | (one | other) & XN
+
+
+def _judge_mixed(pm: Manager, region: Region, found: int, held: int) -> None:
+    """Pages differ: in their permissions they may, where a system waives the rule."""
+    got, expected = ownership.name(found), ownership.name(held)
+    if (found ^ held) & ~(_GIVEN | XN):
+        refuse(KIND_OF_MEMORY[region.kind], got=got, expected=expected)
+    pm.conventions.refuse(UNIFORM[region.kind], got=got, expected=expected)
 
 
 def _judge_pinned(region: Region) -> None:

@@ -53,12 +53,14 @@ SEND_PROPERTY = rule(
     Status.DENIED,
     SECTION,
     "The sender has the property to send direct requests of this kind.",
+    waivable=True,
 )
 RECEIVE_PROPERTY = rule(
     "direct.req.receiver_property",
     Status.DENIED,
     SECTION,
     "The receiver has the property to receive direct requests of this kind.",
+    waivable=True,
 )
 BUSY = rule(
     "direct.req.receiver_busy",
@@ -84,6 +86,7 @@ UUID_UNKNOWN = rule(
     "DEN0077A 1.2, section 15.4",
     "The UUID in x2 and x3 is nil or one of the receiver's.",
     since=V1_2,
+    waivable=True,
 )
 RESPONSE_MBZ = rule(
     "direct.resp.flags_mbz",
@@ -150,9 +153,11 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     if target is None:
         return pm.peer.request(pe, caller, receiver)
     if not mine.properties & info.DIRECT_REQ_SEND:
-        refuse(SEND_PROPERTY, got=mine.properties, expected=info.DIRECT_REQ_SEND)
+        pm.conventions.refuse(SEND_PROPERTY, got=mine.properties, expected=info.DIRECT_REQ_SEND)
     if not target.properties & info.DIRECT_REQ_RECEIVE and not x[2]:
-        refuse(RECEIVE_PROPERTY, got=target.properties, expected=info.DIRECT_REQ_RECEIVE)
+        pm.conventions.refuse(
+            RECEIVE_PROPERTY, got=target.properties, expected=info.DIRECT_REQ_RECEIVE
+        )
     callee = _receiver_context(pe, target)
     callee.x[0:8] = x[0:8]
     caller.ask(callee, pe, x[0], x[1] >> 16, framework=x[2] != 0)
@@ -171,11 +176,13 @@ def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     if target is None:
         return pm.peer.request(pe, caller, receiver)
     if not mine.properties & info.DIRECT_REQ2_SEND:
-        refuse(SEND_PROPERTY, got=mine.properties, expected=info.DIRECT_REQ2_SEND)
+        pm.conventions.refuse(SEND_PROPERTY, got=mine.properties, expected=info.DIRECT_REQ2_SEND)
     if not target.properties & info.DIRECT_REQ2_RECEIVE:
-        refuse(RECEIVE_PROPERTY, got=target.properties, expected=info.DIRECT_REQ2_RECEIVE)
+        pm.conventions.refuse(
+            RECEIVE_PROPERTY, got=target.properties, expected=info.DIRECT_REQ2_RECEIVE
+        )
     if x[2] | x[3] and uuids.from_pair(x[2], x[3]) not in target.uuids:
-        refuse(UUID_UNKNOWN, got=uuids.from_pair(x[2], x[3]), expected=target.uuids)
+        pm.conventions.refuse(UUID_UNKNOWN, got=uuids.from_pair(x[2], x[3]), expected=target.uuids)
     callee = _receiver_context(pe, target)
     callee.x[0:18] = x[0:18]
     caller.ask(callee, pe, x[0], x[1] >> 16)

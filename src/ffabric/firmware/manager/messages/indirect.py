@@ -84,6 +84,7 @@ SEND_PROPERTY = rule(
     Status.DENIED,
     SECTION,
     "The sender has the property to send indirect messages.",
+    waivable=True,
     since=V1_1,
 )
 RECEIVE_PROPERTY = rule(
@@ -91,6 +92,7 @@ RECEIVE_PROPERTY = rule(
     Status.DENIED,
     SECTION,
     "The receiver has the property to receive indirect messages.",
+    waivable=True,
     since=V1_1,
 )
 RECEIVER_VERSION = rule(
@@ -106,6 +108,7 @@ UUID_UNKNOWN = rule(
     "DEN0077A 1.2, table 7.1",
     "The UUID in the header is nil or one of the receiver's, if the manager looks at it.",
     since=V1_2,
+    optional=True,
 )
 ROOM = rule(
     "message.rx_size",
@@ -139,9 +142,11 @@ def send2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
             refuse(RECEIVER, got=message.receiver, expected=expected)
         return pm.peer.send_message(pe, caller, message, delayed=delayed)
     if not target.properties & info.INDIRECT_MESSAGES:
-        refuse(RECEIVE_PROPERTY, got=target.name, expected="one that receives messages")
+        pm.conventions.refuse(
+            RECEIVE_PROPERTY, got=target.name, expected="one that receives messages"
+        )
     known = message.uuid == uuids.NIL or message.uuid in target.uuids
-    if pm.checks_message_uuids and not known:
+    if not known and pm.conventions.wants(UUID_UNKNOWN):
         refuse(UUID_UNKNOWN, got=message.uuid, expected=target.uuids)
     if pm.peer.shares_rx(target):
         return pm.peer.deliver(pe, caller, message, target)
@@ -176,7 +181,7 @@ def _read(pm: Manager, mine: Partition, sender: int) -> abi.Message:
     if message.receiver == sender:
         refuse(SELF, got=sender, expected="another endpoint")
     if not mine.gateway and not mine.properties & info.INDIRECT_MESSAGES:
-        refuse(SEND_PROPERTY, got=mine.properties, expected=info.INDIRECT_MESSAGES)
+        pm.conventions.refuse(SEND_PROPERTY, got=mine.properties, expected=info.INDIRECT_MESSAGES)
     return message
 
 

@@ -43,6 +43,7 @@ INPUT = rule(
     Status.NOT_SUPPORTED,
     SECTION,
     "w2 is zero when a feature id is asked for.",
+    waivable=True,
 )
 NS_BIT = rule(
     "features.retrieve_ns_bit",
@@ -50,6 +51,7 @@ NS_BIT = rule(
     "DEN0077A 1.2, table 13.14; DEN0140 1.2, table 3.1",
     "An SP says, by bit 1 of w2, that it knows the NS bit in what it retrieves.",
     since=V1_1,
+    waivable=True,
 )
 
 _RETRIEVE_REQ = (fid.FFA_MEM_RETRIEVE_REQ_32, fid.FFA_MEM_RETRIEVE_REQ_64)
@@ -147,7 +149,7 @@ def _function(pm: Manager, partition: Partition, function: int, properties: int)
     if not supports(partition, function):
         refuse(FUNCTION, got=fid.function_name(function), expected="a function offered here")
     if function in _RETRIEVE_REQ and not _knows_ns_bit(partition, properties):
-        refuse(NS_BIT, got=properties, expected=abi.RetrieveInput.build(NS_BIT=1))
+        pm.conventions.refuse(NS_BIT, got=properties, expected=abi.RetrieveInput.build(NS_BIT=1))
     answer = _PROPERTIES.get(function)
     return 0 if answer is None else answer(partition)
 
@@ -171,7 +173,7 @@ def supports(partition: Partition, function: int) -> bool:
 
 def _feature(pm: Manager, partition: Partition, feature: int, properties: int) -> int:
     if properties:
-        refuse(INPUT, got=properties, expected=0)
+        pm.conventions.refuse(INPUT, got=properties, expected=0)
     known = abi.FEATURES.get(feature)
     audience = _AUDIENCE.get(feature)
     if known is None or audience is None or known.since > partition.version:

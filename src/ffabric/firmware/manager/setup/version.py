@@ -34,6 +34,7 @@ LATE = rule(
     Status.NOT_SUPPORTED,
     SECTION,
     "The negotiated version does not change after another call has been made.",
+    waivable=True,
 )
 NO_SPMC = rule(
     "spm_id.no_spmc",
@@ -59,7 +60,7 @@ def _negotiate(pm: Manager, caller: ExecutionContext, asked: int) -> int:
         refuse(MAJOR, got=asked, expected=pm.version)
     agreed = min(asked, pm.version)
     if partition.negotiated and agreed != partition.version:
-        refuse(LATE, got=asked, expected=partition.version)
+        pm.conventions.refuse(LATE, got=asked, expected=partition.version)
     partition.version = agreed
     return pm.version
 

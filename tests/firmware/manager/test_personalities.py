@@ -1,0 +1,210 @@
+"""What each personality does otherwise than the specification, and single rules that are waived."""
+
+from typing import Any
+
+import pytest
+from memory_sides import NORMAL, World
+
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.functions import FUNCTIONS, Instance
+from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import V1_1
+from ffabric.abi.words import PAGE
+from ffabric.firmware.catalogue import RULES
+from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
+from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
+from ffabric.firmware.state.conventions import HYPERVISOR, SPMC, Conventions
+from ffabric.firmware.state.switches import PERSONALITIES, SWITCHES, switches
+from ffabric.guests.errors import FfaError, status_of
+from ffabric.machine.stage2 import S2AP_W, XN
+from ffabric.system.description.python import sp, vm
+
+MIXED = [f"mem.{kind}.mixed_attributes" for kind in ("donate", "lend", "share")]
+AT: dict[Instance, list[tuple[str, Any]]] = {
+    Instance.S_VIRTUAL: [(SPMC, SECURE_CALLS)],
+    Instance.NS_PHYSICAL: [(SPMC, NORMAL_WORLD_CALLS)],
+    Instance.NS_VIRTUAL: [(HYPERVISOR, VM_CALLS), (HYPERVISOR, SCHEDULER_CALLS)],
+}
+
+
+def different(world, bits):
+    """Two pages of `a` that differ in their descriptors."""
+    ipa = world.a.pages(2)
+    world.a.handle.endpoint.partition.stage2.update_all([(ipa + PAGE, 1)], bits, XN & bits)
+    return [(ipa, 1), (ipa + PAGE, 1)]
+
+
+def test_the_specification_wants_ranges_with_the_same_permissions(world, ffabric):
+    if world.kind == "kernel-sp":
+        pytest.skip("the kernel has no stage 2")
+    with ffabric.refuses("mem.lend.mixed_attributes"):
+        world.a.give("lend", [world.b], different(world, XN))
+
+
+@pytest.mark.parametrize("kind", ["donate", "lend", "share"])
+@pytest.mark.parametrize("systems", ["sp-sp", "vm-sp", "vm-vm"])
+def test_hafnium_accepts_ranges_that_differ_in_their_permissions(ffabric, systems, kind):
+    world = World(ffabric, systems, personality="hafnium")
+    ranges = different(world, XN)
+    handle = world.a.give(kind, [world.b], ranges)
+    assert world.session.waived == {f"mem.{kind}.mixed_attributes": 1}
+    rights = 0x2 if kind == "share" else 0x6
+    world.b.retrieve(handle, world.a, rights=rights)
+    if kind != "donate":
+        world.b.relinquish(handle)
+        before = [world.a.descriptor(ipa) & XN for ipa, _ in ranges]
+        world.a.reclaim(handle)
+        assert [world.a.descriptor(ipa) & XN for ipa, _ in ranges] == before == [0, XN]
+
+
+def test_who_gets_ranges_of_different_access_has_the_access_to_all(ffabric):
+    world = World(ffabric, "sp-sp", waive=MIXED)
+    ranges = different(world, S2AP_W)
+    with pytest.raises(FfaError) as refused:
+        world.a.give("lend", [world.b], ranges)
+    assert refused.value.status is Status.DENIED
+    assert world.session.refusals["mem.lend.permission"] == 1
+    handle = world.a.give("lend", [world.b], ranges, rights=1)
+    with ffabric.refuses("mem.retrieve.data_access"):
+        world.b.retrieve(handle, world.a, rights=0x6)
+    world.b.retrieve(handle, world.a, rights=0x5)
+    assert not any(world.b.reaches(ipa, write=True) for ipa, _ in ranges)
+
+
+@pytest.mark.parametrize("kind", ["donate", "lend", "share"])
+def test_memory_of_two_kinds_is_no_matter_of_permissions(ffabric, kind):
+    world = World(ffabric, "sp-sp", waive=MIXED)
+    table = world.a.handle.endpoint.partition.stage2
+    ranges = different(world, 0)
+    attrs = table.runs(ranges[1][0], 1)[0][3]
+    table.map(ranges[1][0], ranges[1][0], 1, attrs & ~0b1111_00)
+    with ffabric.refuses(f"mem.{kind}.mixed_memory"):
+        world.a.give(kind, [world.b], ranges)
+
+
+@pytest.mark.parametrize(
+    ("personality", "status"),
+    [("spec", Status.INVALID_PARAMETERS), ("hafnium", Status.DENIED)],
+)
+def test_hafnium_denies_buffers_that_are_not_the_normal_worlds(ffabric, personality, status):
+    system = ffabric.boot(sps=["s"], vms=[vm("k", el=2)], hypervisor=False, personality=personality)
+    kernel = system.vm("k")
+    kernel.ffa.map_buffers()
+    own = kernel.ram.allocate(2)
+    kernel.memory.write(
+        kernel.ffa.tx,
+        build_endpoint_buffers(EndpointBuffers(5, [(own, 1)], [(kernel.ffa.tx, 1)])),
+    )
+    with ffabric.refuses("rxtx.map.vm_memory"):
+        x = kernel.ffa.call(fid.FFA_RXTX_MAP_64)
+    assert status_of(x[2]) is status
+
+
+def test_hafnium_answers_newer_calls_of_an_old_partition(ffabric):
+    for personality, answered in (("spec", False), ("hafnium", True)):
+        system = ffabric.boot(
+            sps=[sp("s", ffa_version="1.1", messaging_method=7), "t"], personality=personality
+        )
+        old = system.sp("s").ffa
+        old.negotiate(V1_1)
+        if answered:
+            assert [each.id for each in old.partition_info_regs()][:2] == [0x8001, 0x8002]
+        else:
+            with ffabric.refuses("abi.newer_than_negotiated"):
+                old.partition_info_regs()
+
+
+WITHHELD = [
+    pytest.param(each, personality, instance, id=f"{personality}-{instance.name}")
+    for each in SWITCHES
+    for personality in each.of
+    for instance in AT
+    if instance in each.instances and each.withholds
+]
+
+
+@pytest.mark.parametrize(("switch", "personality", "instance"), WITHHELD)
+def test_what_a_personality_does_not_serve_is_not_supported(switch, personality, instance):
+    for manager, table in AT[instance]:
+        conventions = Conventions(switches((personality,), manager))
+        offered = conventions.offered(table)
+        withheld = table.handlers.keys() & switch.withholds if manager in switch.at else frozenset()
+        assert offered.handlers.keys() == table.handlers.keys() - withheld
+        if manager in switch.at and switch.instances != tuple(Instance):
+            assert withheld
+
+
+def test_a_vm_under_pkvm_borrows_nothing(ffabric):
+    system = ffabric.boot(sps=["s"], vms=["v"], personality="pkvm")
+    client = system.vm("v").ffa
+    for function in (fid.FFA_MEM_RETRIEVE_REQ_64, fid.FFA_CONSOLE_LOG_64):
+        assert client.call(function)[0] == fid.FFA_ERROR
+        with ffabric.refuses("features.function"):
+            client.features(function)
+    client.features(fid.FFA_MEM_SHARE_64)
+
+
+@pytest.mark.parametrize("personality", ["optee-spmc", "xen", "pkvm", "tf-a-el3"])
+def test_vms_share_memory_with_sps_under_any_personality(ffabric, personality):
+    world = World(ffabric, "vm-sp", personality=personality)
+    handle = world.a.give("share", [world.b], [(world.a.pages(), 1)])
+    world.b.retrieve(handle, world.a)
+    world.b.relinquish(handle)
+    world.a.reclaim(handle)
+
+
+def test_linux_lends_to_several_without_attributes(ffabric):
+    for personality in ("spec", "linux-host"):
+        world = World(ffabric, "vm-sp", personality=personality)
+        ranges = [(world.a.pages(), 1)]
+        lend = world.a.describe("lend", [world.b, world.c], ranges, attributes=0)
+        if personality == "spec":
+            with ffabric.refuses("mem.lend.attributes_missing"):
+                world.a.send("lend", lend)
+            continue
+        handle = world.a.send("lend", lend)
+        response = world.b.retrieve(handle, world.a, others=[world.c])
+        assert response.attributes & NORMAL == NORMAL
+
+
+def test_linux_unmaps_its_buffers_by_its_own_id(ffabric):
+    for personality in ("spec", "linux-host"):
+        system = ffabric.boot(sps=["s"], vms=["v"], personality=personality)
+        client = system.vm("v").ffa
+        client.map_buffers()
+        x = client.call(fid.FFA_RXTX_UNMAP, system.vm("v").id << 16)
+        assert (x[0] == fid.FFA_ERROR) is (personality == "spec")
+        assert system.waived == ({} if personality == "spec" else {"rxtx.unmap.id": 1})
+
+
+def test_personalities_add_up(ffabric):
+    system = ffabric.boot(sps=["s"], vms=["v"], personality=["hafnium", "linux-host"])
+    spmc, hypervisor = system.system.firmware.managers
+    assert "mem.share.mixed_attributes" in spmc.conventions.waived
+    assert "rxtx.unmap.id" in hypervisor.conventions.waived
+    assert "rxtx.unmap.id" not in spmc.conventions.waived
+
+
+def test_what_is_enforced_is_not_waived(ffabric):
+    world = World(ffabric, "vm-sp", personality="hafnium", waive=["version.late"])
+    world.a.ffa.negotiate(V1_1)
+    assert world.session.waived == {"version.late": 1}
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=[each.name for each in SWITCHES])
+def test_each_row_does_something_to_rules_and_calls_that_there_are(switch):
+    assert switch.of
+    assert set(switch.of) < set(PERSONALITIES)
+    assert all(RULES[rule_id].waivable for rule_id in switch.waives)
+    assert all(rule_id in RULES for rule_id in switch.statuses)
+    assert (switch.withholds | switch.older) <= set(FUNCTIONS)
+    assert any((switch.waives, switch.statuses, switch.withholds, switch.older))
+    path, _, name = switch.test.partition("::")
+    assert path.endswith("test_personalities.py")
+    assert callable(globals()[name])
+
+
+def test_every_personality_differs_in_something():
+    assert {name for each in SWITCHES for name in each.of} == PERSONALITIES.keys() - {"spec"}
+    assert not switches(("spec",), SPMC)
