@@ -9,9 +9,9 @@ interrupt.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from msgspec import Struct
@@ -31,6 +31,7 @@ from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.guests.virtio.device import Device
+from ffabric.guests.virtio.devices.described import made_devices
 from ffabric.guests.virtio_msg.bus_device import Connection
 from ffabric.system.vcpu import Peer, Vcpu
 
@@ -67,7 +68,8 @@ class DeviceSide(Partition):
     `doorbell` is the interrupt of an SP by which back ends outside call it. `answers_to` is the
     service that indirect messages are addressed to: by default that of driver sides. The
     ``arm_ffa`` driver of Linux hands a message to the driver that has bound its UUID, which in
-    kernels without services of their own is the UUID of device sides.
+    kernels without services of their own is the UUID of device sides. `described` are devices as
+    the tables [[virtio]] of a system's file have them.
     """
 
     uuid: str | UUID | None = abi.DEVICE_UUID
@@ -84,6 +86,7 @@ class DeviceSide(Partition):
         name: str = "devices",
         doorbell: int | None = None,
         answers_to: UUID = abi.DRIVER_UUID,
+        described: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(name)
         self.generation: Generation = as_generation(generation)
@@ -103,8 +106,11 @@ class DeviceSide(Partition):
         """Messages that were in RX when it was needed."""
         self._full = False
         """A VM has a message in RX."""
+        self._said: list[str] = []
         for device in devices:
             self.add(device)
+        for made, owner in made_devices(described, self.say):
+            self.add(made, owner)
 
     def add(self, device: Device, driver: Peer | None = None) -> int:
         """Add a device for the driver side with an id or a name, or for whoever agrees first.
@@ -214,7 +220,7 @@ class DeviceSide(Partition):
             return request.respond()
         connection = self._connection(request.sender, ffa)
         response = await connection.handle(abi.from_registers(request.payload), ffa)
-        if connection.events or connection.complaints:
+        if connection.events or connection.complaints or self._said:
             await self._tell(connection, ffa)
         if self._eventful:
             await self._tell_others(connection, ffa)
@@ -341,7 +347,7 @@ class DeviceSide(Partition):
                 await connection.go_on(ffa)
             for data in [connection.unanswered.popleft() for _ in connection.unanswered]:
                 await self._answer(connection, data, ffa)
-            if connection.events or connection.outbox or connection.complaints:
+            if connection.events or connection.outbox or connection.complaints or self._said:
                 await self._tell(connection, ffa)
 
     async def _tell_others(self, connection: Connection, ffa: Ffa) -> None:
@@ -370,6 +376,12 @@ class DeviceSide(Partition):
             except FfaError:
                 connection.announced = False  # the driver has not bound it: it polls
 
+    def say(self, line: str) -> None:
+        """Have a line on this partition's console, when it next runs."""
+        self._said.append(line)
+
     async def _complain(self, connection: Connection, ffa: Ffa) -> None:
+        while self._said:
+            await ffa.console_log(f"{self._said.pop(0)}\n")
         while connection.complaints:
             await ffa.console_log(f"{connection.complaints.pop(0)}\n")

@@ -27,6 +27,7 @@ from ffabric.system.description.toml_keys import (
     SYSTEM,
 )
 from ffabric.system.description.toml_partition import Extra, PartitionTable
+from ffabric.system.description.toml_virtio import described_devices, with_devices
 from ffabric.system.files.dts import read_tree
 from ffabric.system.files.reading import DESCRIPTION, read_bytes
 from ffabric.system.manifest.spmc import (
@@ -58,7 +59,7 @@ from ffabric.system.spec import (
 )
 
 _TABLES = ("spmc", "gic", "run", "trusted_os")
-_ARRAYS = ("memory", "sp", "vm", "device")
+_ARRAYS = ("memory", "sp", "vm", "device", "virtio")
 MOST = 1024
 """Tables of an array."""
 _KEY_PARTS = 256
@@ -128,7 +129,11 @@ class _System:
         spmc = self._values("spmc", SPMC)
         manifest = self._spmc_manifest(spmc.pop("manifest", None))
         layout = self._layout(self.values.pop("sp_layout", None))
-        partitions = [*self._sps(layout, manifest), *self._vms(), *self._trusted_os()]
+        sps, vms = self._array("sp"), self._array("vm")
+        folder = self.path.parent
+        devices = described_devices(self._array("virtio"), folder, self.problems)
+        with_devices(sps, vms, devices, self.problems)
+        partitions = [*self._sps(sps, layout, manifest), *self._vms(vms), *self._trusted_os()]
         if not partitions and not self.problems.errors:
             self.problems.warn("", "", "no partitions: neither [[sp]] nor [[vm]] nor [trusted_os]")
         known: dict[str, Any] = {"name": self.path.stem}
@@ -221,10 +226,12 @@ class _System:
     # -- partitions ------------------------------------------------------------------------------
 
     def _sps(
-        self, layout: Sequence[LayoutEntry], manifest: SpmcManifest | None
+        self,
+        tables: Sequence[tuple[str, dict[str, Any]]],
+        layout: Sequence[LayoutEntry],
+        manifest: SpmcManifest | None,
     ) -> list[PartitionDraft]:
         """The SPs of the layout, a [[sp]] of the same name laid over each, then the others."""
-        tables = self._array("sp")
         own = {str(table.get("name")): table for _, table in tables}
         drafts = []
         for entry in layout:
@@ -243,8 +250,8 @@ class _System:
         found = [draft for draft in drafts if draft]
         return self._matched(found, manifest) if manifest else found
 
-    def _vms(self) -> list[PartitionDraft]:
-        drafts = [self._partition(VM, where, table, Extra()) for where, table in self._array("vm")]
+    def _vms(self, tables: Sequence[tuple[str, dict[str, Any]]]) -> list[PartitionDraft]:
+        drafts = [self._partition(VM, where, table, Extra()) for where, table in tables]
         return [draft for draft in drafts if draft]
 
     def _trusted_os(self) -> list[PartitionDraft]:

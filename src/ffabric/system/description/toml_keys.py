@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from ffabric.abi.words import PAGE
 from ffabric.firmware.state.switches import PERSONALITIES, SPEC
 from ffabric.machine.cpu_features import MODELS
@@ -16,6 +18,7 @@ from ffabric.system.options.keys import Key, Table, schema
 from ffabric.system.options.kinds import (
     DURATION,
     FLAG,
+    NUMBERS,
     PATH,
     PATHS,
     SIZE,
@@ -208,6 +211,71 @@ DEVICE_TYPES: dict[str, tuple[int, tuple[Key, ...]]] = {
 }
 """Each type of device: the size of its registers, and the keys only it has."""
 
+VIRTIO: tuple[Key, ...] = (
+    Key("type", TEXT, "What it is.", required=True),
+    Key("name", TEXT, "What messages call it.", default="its type"),
+    Key(
+        "partition", TEXT,
+        "The partition that has it: a [[sp]] or [[vm]] whose class is `ffabric.virtio.DeviceSide` "
+        "or derived from it. If no table is of that name, it is an SP with nothing but devices.",
+        default="devices",
+    ),
+    Key(
+        "driver", TEXT, "The partition whose it is.", default="the first that comes",
+    ),
+)  # fmt: skip
+"""Each table [[virtio]]. Devices of a partition are numbered from 0 on, in the file's order."""
+
+VIRTIO_TYPES: dict[str, tuple[Key, ...]] = {
+    "block": (
+        Key("image", PATH, "A file with its content. What is written is gone with the run."),
+        Key("size", SIZE, "How large it is.", default="the image's", align=512),
+        Key("read_only", FLAG, "Whether it cannot be written.", default="false"),
+        Key("write_back", FLAG, "Whether what is written reaches the file.", default="false"),
+        Key("serial", TEXT, "Its serial number.", default="none"),
+    ),
+    "network": (
+        Key(
+            "network", TEXT,
+            "Interfaces of one partition that name the same network are connected.",
+            default="none: a cable that ends nowhere",
+        ),
+        Key("mac", TEXT, "Its address, as 02:00:00:00:00:01.", default="the next one"),
+        Key("mtu", U16, "Largest payload of a frame in bytes.", default="1500", least=68),
+    ),
+    "console": (
+        Key("cols", U16, "Columns.", default="80"),
+        Key("rows", U16, "Rows.", default="25"),
+    ),
+    "rng": (Key("seed", U64, "Seed of the numbers.", default="0"),),
+    "vsock": (
+        Key("cid", U32, "Context id of the guest.", default="3", least=3),
+        Key("echo", U32, "Port of the host (CID 2) where all is sent back.", default="none"),
+    ),
+    "i2c": (
+        Key(
+            "targets", NUMBERS, "Addresses where there is a chip with 256 registers of a byte.",
+            default="none",
+        ),
+    ),
+    "gpio": (Key("lines", TEXTS, "Names of its lines, which may be empty.", required=True),),
+    "fs": (
+        Key(
+            "folder", PATH, "Has its files at the start. What is written is gone with the run.",
+            default="no files",
+        ),
+        Key("tag", TEXT, "By which a guest mounts it.", default="ffabric"),
+    ),
+    "python": (
+        Key(
+            "python", TEXT,
+            "A device in Python: 'module:Class' or 'file.py:Class', a `ffabric.virtio.Device`, "
+            "which is made with what the table `options` has.", required=True,
+        ),
+    ),
+}  # fmt: skip
+"""Each type of virtio device: the keys only it has."""
+
 GIC: tuple[Key, ...] = (
     Key("distributor", U64, "The distributor's address.", default="0x2f000000", align=0x1_0000),
     Key(
@@ -263,6 +331,8 @@ TABLES: tuple[Table, ...] = (
         for name, (_, keys) in DEVICE_TYPES.items()
         if keys
     ),
+    Table("[[virtio]]", "", VIRTIO),
+    *(Table(f"[[virtio]] type = {name!r}", "", keys) for name, keys in VIRTIO_TYPES.items()),
     Table("[gic]", "", GIC),
     Table("[run]", "", RUN),
 )
@@ -279,6 +349,13 @@ def config_schema() -> dict[str, object]:
     properties = {**schema(INLINE_MANIFEST, **regions), "required": []}
     partition: dict[str, object] = {"properties": properties, "options": {"type": "object"}}
     own_keys = tuple(key for _, keys in DEVICE_TYPES.values() for key in keys)
+    virtio_keys = {key.name: key for keys in VIRTIO_TYPES.values() for key in keys}
+    own_options: dict[str, object] = {"options": {"type": "object"}}
+    virtio = schema(
+        (*VIRTIO, *(replace(key, required=False) for key in virtio_keys.values())),
+        **own_options,
+        type={"enum": list(VIRTIO_TYPES)},
+    )
     devices = schema((*DEVICE, *own_keys), type={"enum": list(DEVICE_TYPES)})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -291,6 +368,7 @@ def config_schema() -> dict[str, object]:
             vm=_array(schema(VM_KEYS, **partition)),
             trusted_os=schema(TRUSTED_OS_KEYS, **partition),
             device=_array(devices),
+            virtio=_array(virtio),
             gic=schema(GIC),
             run=schema(RUN),
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from mmap import mmap
 from typing import Final
 
 from ffabric.abi.errors import DecodeError
@@ -20,15 +21,20 @@ _OK: Final = (Status.OK, 0)
 
 
 class BlockDevice(Device):
-    """A disk with the content `data`, whole sectors; it writes to them unless it is `read_only`."""
+    """A disk with the content `data`, whole sectors; it writes to them unless it is `read_only`.
+
+    `data` may be a file that is mapped, which is written to, too.
+    """
 
     id = ids.BLOCK
 
-    def __init__(self, data: bytearray, *, read_only: bool = False, serial: str = "") -> None:
+    def __init__(
+        self, data: bytearray | mmap, *, read_only: bool = False, serial: str = ""
+    ) -> None:
         super().__init__()
         if len(data) % SECTOR:
             raise ValueError(f"{len(data)} bytes are no whole sectors of {SECTOR}")
-        self.data = data
+        self.data: bytearray | mmap = data
         self.serial: bytes = serial.encode()[: abi.ID_SIZE]
         self.read_only = read_only
         self.flushes: int = 0
@@ -56,7 +62,10 @@ class BlockDevice(Device):
         """Grow or shrink to `size` bytes, whole sectors; the driver is told."""
         if size % SECTOR:
             raise ValueError(f"{size} bytes are no whole sectors of {SECTOR}")
-        self.data[size:] = bytes(max(0, size - len(self.data)))
+        if isinstance(self.data, mmap):
+            self.data.resize(size)
+        else:
+            self.data[size:] = bytes(max(0, size - len(self.data)))
         if self.host is not None:
             self.host.config_changed(0, 8)
 
