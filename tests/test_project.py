@@ -17,7 +17,13 @@ import ffabric
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
-FEATURES = ("aarch64", "cli", "dts", "trace")  # the extras that the package itself imports from
+FEATURES = (
+    "aarch64",
+    "cli",
+    "dts",
+    "trace",
+    "tee",
+)  # the extras that the package itself imports from
 DOORS = (
     "ffabric",
     "ffabric.abi.ffa.calls",

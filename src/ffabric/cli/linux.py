@@ -17,7 +17,6 @@ from ffabric.lab.linux import initramfs, packages, run
 from ffabric.lab.linux import kernel as kernels
 from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.linux.software import default_software
-from ffabric.lab.xtest.campaign import CASES
 from ffabric.lab.xtest.optee import Engine
 from ffabric.lab.xtest.system import as_secure_partition
 from ffabric.machine.engines.qemu.process import find_program
@@ -66,8 +65,8 @@ def linux(
     op_tee_engine
         What executes that build: a QEMU of its own, or Unicorn, beside the firmware.
     cases
-        Numbers of cases of xtest's regression suite with commas between; 1001 to 1005 and 6001 if
-        there are none. Only with --op-tee.
+        Numbers of cases of xtest's regression suite with commas between; if there are none,
+        1001 to 1005 and 6001, or all that the core in Python passes. Only with --op-tee.
     folder
         Take the packages (kernel and busybox-static, for arm64) from this folder instead.
     refresh
@@ -113,7 +112,7 @@ def linux(
     if optee is not None:
         return regression(
             spec,
-            asked,
+            asked or optee.cases,
             terminal=terminal,
             progress=progress,
             trace=trace,
@@ -137,7 +136,7 @@ def linux(
 
 def _asked_cases(cases: str, op_tee: str) -> tuple[str, ...]:
     if not cases:
-        return CASES
+        return ()
     if not op_tee:
         raise UsageError("--cases are run with an OP-TEE: say --op-tee, too")
     asked = tuple(cases.split(","))

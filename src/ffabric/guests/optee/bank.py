@@ -14,6 +14,7 @@ from uuid import UUID
 from ffabric.abi.optee.tee import Result
 from ffabric.guests.optee.memory import SharedMemory, SpinLock
 from ffabric.guests.optee.notifications import Notifier
+from ffabric.guests.optee.services import Services
 from ffabric.guests.optee.sessions import Sessions
 from ffabric.guests.optee.threads import Thread, Threads, go_on
 
@@ -31,10 +32,11 @@ class Bank:
         drivers: list[Callable[[Thread], Awaitable[None]]],
         threads: int,
         mailbox: SpinLock,
+        services: Services,
     ) -> None:
         self.memory: SharedMemory = SharedMemory(mailbox)
         self.threads: Threads = Threads(threads, self.memory)
-        self.sessions: Sessions = Sessions(tas)
+        self.sessions: Sessions = Sessions(tas, services)
         self.notifier: Notifier = Notifier(drivers)
         self.doomed: bool = False
         """Its VM is gone; whoever leaves it last forgets it."""

@@ -28,6 +28,8 @@ from ffabric.guests.optee.bank import Bank
 from ffabric.guests.optee.devices import DeviceEnumeration
 from ffabric.guests.optee.entry import begin
 from ffabric.guests.optee.memory import SpinLock
+from ffabric.guests.optee.services import Services
+from ffabric.guests.optee.storage.sealing import derived
 from ffabric.guests.optee.ta import TrustedApp
 from ffabric.guests.optee.threads import Thread
 from ffabric.guests.partition import Partition
@@ -66,8 +68,18 @@ class OpTee(Partition):
     vms: ClassVar[int] = 0
     """How many VMs it serves apart from each other; 0: it is not virtualized."""
 
-    def __init__(self, *tas: type[TrustedApp], vms: int | None = None, threads: int | None = None):
+    huk: ClassVar[bytes] = bytes(32)
+    """The hardware unique key, of which all keys are made: who has another reads no old storage."""
+
+    def __init__(
+        self,
+        *tas: type[TrustedApp],
+        vms: int | None = None,
+        threads: int | None = None,
+        seed: bytes = b"OP-TEE",
+    ):
         super().__init__()
+        self._seed = seed
         self._capacity = self.vms if vms is None else vms
         self._threads = self.threads if threads is None else threads
         if self._threads < 1:
@@ -87,10 +99,13 @@ class OpTee(Partition):
         self.notifies: bool = False
         """The SPMC has notifications."""
         if not self._capacity:
-            self.banks[EVERYBODY] = self._new_bank()
+            self.banks[EVERYBODY] = self._new_bank(EVERYBODY)
 
-    def _new_bank(self) -> Bank:
-        return Bank(self._tas, self.drivers, self._threads, self._mailbox)
+    def _new_bank(self, vm: int) -> Bank:
+        """A bank with keys and random numbers of its own."""
+        own = vm.to_bytes(2, "little")
+        services = Services(derived(self.huk, own) if vm else self.huk, self._seed + own)
+        return Bank(self._tas, self.drivers, self._threads, self._mailbox, services)
 
     def bank_of(self, vm: int) -> Bank | None:
         """The bank that serves `vm`."""
@@ -133,7 +148,7 @@ class OpTee(Partition):
             return Status.INVALID_PARAMETERS
         if len(self.banks) >= self._capacity:
             return Status.DENIED
-        self.banks[vm] = self._new_bank()
+        self.banks[vm] = self._new_bank(vm)
         return Status.SUCCESS
 
     async def on_vm_destroyed(self, vm: int, ffa: Ffa) -> Status:

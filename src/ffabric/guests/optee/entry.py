@@ -82,6 +82,7 @@ async def call_with_arg(bank: Bank, thread: Thread, cookie: int, offset: int) ->
         if serve is None:
             return Result.NOT_IMPLEMENTED
         await serve(bank, call)
+        await thread.drop_payload()
     finally:
         bank.memory.put(region)
     return Result.SUCCESS

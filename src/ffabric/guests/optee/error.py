@@ -24,3 +24,7 @@ class TeeError(Exception):
         self.result = result
         self.origin = origin
         self.params = params
+
+
+class TeePanic(Exception):  # noqa: N818 - what becomes of the TA
+    """A TA has done what is a programmer's error (TEE_Panic): its instance is dead."""

@@ -1,6 +1,7 @@
 """Sessions of a bank with its TAs, and the instances of the TAs.
 
-One call at a time is inside a session, and one inside an instance; others wait in the normal world.
+One call at a time is inside a session, and one inside an instance that is not `concurrent`; others
+wait in the normal world.
 An instance that panicked serves nobody any more: its sessions answer TARGET_DEAD until they close.
 """
 
@@ -14,8 +15,10 @@ from uuid import UUID
 from ffabric.abi.optee.tee import Origin, Result
 from ffabric.guests.optee.console import log
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.locks import Mutex
+from ffabric.guests.optee.services import Services
 from ffabric.guests.optee.ta import Identity, Params, TaSession, TrustedApp
-from ffabric.guests.optee.threads import Mutex, Thread
+from ffabric.guests.optee.threads import Thread
 from ffabric.machine.engines.python import is_of_program, told
 
 _Call = Callable[[], Awaitable[None]]
@@ -45,10 +48,11 @@ class _Entry:
 
 
 class Sessions:
-    """The open sessions of a bank. `tas` makes an object of each TA."""
+    """The open sessions of a bank. `tas` makes an object of each TA; `services` are for them."""
 
-    def __init__(self, tas: Mapping[UUID, Callable[[], TrustedApp]]) -> None:
+    def __init__(self, tas: Mapping[UUID, Callable[[], TrustedApp]], services: Services) -> None:
         self._tas = tas
+        self._services = services
         self._open: dict[int, _Entry] = {}
         self._single: dict[UUID, Instance] = {}
         self._last = 0
@@ -61,7 +65,7 @@ class Sessions:
         if len(self._open) >= MAX_SESSIONS:
             raise TeeError(Result.OUT_OF_MEMORY, Origin.TEE)
         instance = await self._instance(thread, uuid)
-        session = TaSession(self._next_id(), client)
+        session = TaSession(self._next_id(), client, uuid, self._services)
         entry = self._open[session.id] = _Entry(session, instance)
         instance.sessions += 1
         try:
@@ -126,6 +130,7 @@ class Sessions:
         """A session is over; so is its instance, if nothing keeps it."""
         instance = entry.instance
         del self._open[entry.session.id]
+        entry.session.objects.close_all()
         instance.sessions -= 1
         kept = instance.app.keep_alive and not instance.panicked
         if not instance.sessions and not kept and self._single.get(instance.uuid) is instance:
@@ -134,13 +139,14 @@ class Sessions:
     async def _enter(
         self, thread: Thread, entry: _Entry, call: _Call, *, last: bool = False
     ) -> None:
-        """Make a call into the TA, the only one inside the session and inside its instance.
+        """Make a call into the TA, the only one inside the session, and inside its instance.
 
         The `last` call ends the session.
         """
         session, instance = entry.session, entry.instance
         await entry.busy.lock(thread)
-        await instance.busy.lock(thread)
+        if not instance.app.concurrent:
+            await instance.busy.lock(thread)
         session.thread = thread
         session.cancelled = False
         try:
@@ -158,7 +164,8 @@ class Sessions:
         await self._leave(thread, entry)
 
     async def _leave(self, thread: Thread, entry: _Entry) -> None:
-        await entry.instance.busy.unlock(thread)
+        if not entry.instance.app.concurrent:
+            await entry.instance.busy.unlock(thread)
         await entry.busy.unlock(thread)
 
     async def _call(self, thread: Thread, instance: Instance, call: _Call) -> None:

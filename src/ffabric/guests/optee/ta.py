@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum, auto
 from operator import index
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from uuid import UUID
 
 from msgspec import Struct
@@ -28,6 +28,8 @@ from ffabric.abi.optee.message import INPUT, OUTPUT, Type
 from ffabric.abi.optee.tee import NUM_PARAMS, Result
 from ffabric.abi.words import MASK32, MASK64
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.services import OF_THE_TEE, Services
+from ffabric.guests.optee.storage.session import Objects
 
 if TYPE_CHECKING:
     from ffabric.guests.optee.memory import Region
@@ -49,20 +51,63 @@ class Identity(Struct, frozen=True):
     uuid: UUID
 
 
+_LOOK: Final = 50
+"""Milliseconds after which a wait looks whether it is cancelled."""
+
+
 class TaSession:
     """A session of a client with a TA.
 
-    `context` is the TA's own, `thread` what it may ask of OP-TEE during a call; `cancelled` says
-    that the client does not want the answer of the present call any more.
+    `context` is the TA's own, `thread` what it may ask of OP-TEE during a call, `objects` its
+    secure storage. `cancelled` says that the client does not want the answer of the present call
+    any more; a wait ends with that if `cancellable`, which a TA has to set.
     """
 
     thread: Thread
 
-    def __init__(self, number: int, client: Identity) -> None:
+    def __init__(self, number: int, client: Identity, ta: UUID, services: Services) -> None:
         self.id = number
         self.client = client
+        self.ta = ta
         self.context: Any = None
         self.cancelled = False
+        self.cancellable = False
+        self.objects: Objects = Objects(services.storage, self, ta)
+        self._services = services
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """Properties of the TEE, of the client and of the TA by name (chapter 4.4)."""
+        return {
+            **OF_THE_TEE,
+            "gpd.tee.deviceID": self._services.device,
+            "gpd.client.identity": self.client,
+            "gpd.ta.appID": self.ta,
+        }
+
+    def random(self, size: int) -> bytes:
+        """Random bytes (TEE_GenerateRandom)."""
+        return self._services.generator.random(size)
+
+    def system_time(self) -> int:
+        """Milliseconds since some moment (TEE_GetSystemTime)."""
+        return self._services.system_time(self.thread)
+
+    def persistent_time(self) -> int:
+        """Milliseconds since what the TA has said is 0. Raises TeeError (TIME_NOT_SET)."""
+        return self._services.persistent_time(self.thread, self.ta)
+
+    def set_persistent_time(self, milliseconds: int) -> None:
+        """Say what time it is, for all sessions of the TA."""
+        self._services.set_persistent_time(self.thread, self.ta, milliseconds)
+
+    async def wait(self, milliseconds: int) -> None:
+        """Let time pass (TEE_Wait). Raises TeeError (CANCEL) if the call is `cancellable`."""
+        end = self.system_time() + milliseconds
+        while (left := end - self.system_time()) > 0:
+            if self.cancelled and self.cancellable:
+                raise TeeError(Result.CANCEL)
+            await self.thread.sleep(min(left, _LOOK))
 
     def __repr__(self) -> str:
         return f"<TaSession {self.id:#x}>"
@@ -73,13 +118,14 @@ class TrustedApp:
 
     A `single_instance` serves all sessions of a VM with one object, several at a time if it is
     `multi_session`, and is kept when the last one closes if it is `keep_alive`. Any other TA has an
-    object per session.
+    object per session. Calls are one at a time inside an object, unless it is `concurrent`.
     """
 
     uuid: ClassVar[str | UUID]
     single_instance: ClassVar[bool] = False
     multi_session: ClassVar[bool] = False
     keep_alive: ClassVar[bool] = False
+    concurrent: ClassVar[bool] = False
     enumerated: ClassVar[Enumerated] = Enumerated.NO
 
     async def open_session(self, session: TaSession, params: Params) -> None:

@@ -12,7 +12,6 @@ the other one sends what it waits for in an RPC of its own.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Coroutine, Generator, Sequence
 from contextlib import suppress
 from enum import Enum, auto
@@ -71,6 +70,7 @@ class Thread:
         self.program: Program | None = None
         self.rpc_place: tuple[Region, int] | None = None
         """Where the messages of its RPCs are: behind that of its call."""
+        self._payload: Region | None = None
 
     async def ask(self, command: int, params: Sequence[Param] = ()) -> list[Param]:
         """Ask the normal world; the parameters as it left them.
@@ -148,11 +148,29 @@ class Thread:
         await self.memory.unregister(self.ffa, region.cookie)
         await self.ask(rpc.Command.SHM_FREE, [Value(Type.VALUE_INPUT, kind, region.cookie)])
 
+    async def payload(self, size: int) -> Region:
+        """Memory for parameters of RPCs, which is the same until the call is over.
+
+        Raises TeeError (OUT_OF_MEMORY).
+        """
+        if self._payload is None or self._payload.size < size:
+            await self.drop_payload()
+            self._payload = await self.allocate(size)
+        return self._payload
+
+    async def drop_payload(self) -> None:
+        """Give it back, if there is some; the normal world may have lost it meanwhile."""
+        region, self._payload = self._payload, None
+        if region is not None:
+            with suppress(TeeError):
+                await self.free(region)
+
     def close(self) -> None:
         """Drop what the thread was doing; it does not go on."""
         program, self.program = self.program, None
         self.state = State.FREE
         self.rpc_place = None
+        self._payload = None
         if program is not None:
             program.close()
 
@@ -210,31 +228,3 @@ class Threads:
     def active(self) -> bool:
         """Whether one is on a vCPU."""
         return any(thread.state is State.ACTIVE for thread in self.all)
-
-
-class Mutex:
-    """A lock among threads. Who has to wait does so in the normal world."""
-
-    def __init__(self) -> None:
-        self.holder: Thread | None = None
-        self._waiting: deque[tuple[Thread, list[bool]]] = deque()
-
-    async def lock(self, thread: Thread) -> None:
-        """Take the lock."""
-        while self.holder is not None:
-            woken: list[bool] = []
-            self._waiting.append((thread, woken))
-            while not woken:  # whatever the normal world says of the wait
-                with suppress(TeeError):
-                    await thread.wait(rpc.SYNC_VALUE_BASE + thread.number)
-        self.holder = thread
-
-    async def unlock(self, thread: Thread) -> None:
-        """Give the lock up; the thread that has waited longest is told."""
-        assert self.holder is thread
-        self.holder = None
-        if self._waiting:
-            other, woken = self._waiting.popleft()
-            woken.append(True)
-            with suppress(TeeError):
-                await thread.send(rpc.SYNC_VALUE_BASE + other.number)

@@ -9,8 +9,9 @@ import msgspec
 
 from ffabric.abi.ffa.version import LATEST
 from ffabric.abi.optee.ffa import OPTEE_UUID
-from ffabric.guests.optee.core import OpTee
 from ffabric.lab.optee.build import Build
+from ffabric.lab.xtest import apps
+from ffabric.lab.xtest.campaign import CASES
 from ffabric.lab.xtest.system import OPTEE
 from ffabric.system.description.python import sp
 from ffabric.system.files.package import IMAGE_OFFSET
@@ -39,6 +40,8 @@ class SecureOpTee(msgspec.Struct, frozen=True):
     """Secure memory, if that of a system by default is no good for it."""
     ffa_version: int | str = LATEST
     """Of the partition managers."""
+    cases: tuple[str, ...] = CASES
+    """Cases of xtest's regression suite that are run if nobody names others."""
 
 
 def built(build: Build, *, engine: Engine, vcpus: int) -> SecureOpTee:
@@ -86,5 +89,6 @@ def _banks(build: Build) -> tuple[MemoryBank, ...]:
 
 
 def in_python(*, vcpus: int) -> SecureOpTee:
-    """The core in Python, with a thread for each vCPU."""
-    return SecureOpTee(sp(OpTee(threads=vcpus), name=OPTEE, vcpus=vcpus))
+    """The core in Python with what xtest calls, and a thread for each vCPU, but two at least."""
+    core = apps.XtestOpTee(threads=max(vcpus, 2))
+    return SecureOpTee(sp(core, name=OPTEE, vcpus=vcpus), cases=apps.CASES)
