@@ -1,8 +1,8 @@
 """Interrupts as a vCPU's own software handles them.
 
 A VM, or an OS kernel without a hypervisor, programs a GICv3: its CPU interface by system registers,
-its redistributor and distributor by loads and stores (Arm IHI 0069). A secure partition has no GIC:
-it asks its SPMC with Hafnium's para-virtual calls.
+its redistributor and distributor by loads and stores (Arm IHI 0069). A secure partition, and a VM
+that another one schedules, have no GIC: they ask their partition manager with Hafnium's calls.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Controller(NamedTuple):
 
 def controller(ffa: Ffa) -> Controller:
     """The interrupt controller of a vCPU's partition."""
-    return PARA_VIRTUAL if ffa.vcpu.secure else GICV3
+    return PARA_VIRTUAL if ffa.vcpu.paravirtual else GICV3
 
 
 async def enable_notifications(ffa: Ffa) -> int:

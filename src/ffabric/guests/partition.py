@@ -9,14 +9,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Generator
 from types import FunctionType, coroutine
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 from uuid import UUID
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import framework
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
-from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import MASK32
 from ffabric.guests import interrupts
@@ -83,7 +83,9 @@ class Partition:
     async def main(self, ffa: Ffa) -> None:
         """Initialise, then answer messages for ever.
 
-        Raises FfaError if an answer, or FFA_MSG_WAIT, is refused: the partition cannot go on then.
+        A scheduler of others, be it a kernel or a primary VM, has no FFA_MSG_WAIT: it takes its
+        interrupts for ever. Raises FfaError if an answer, or the wait, is refused otherwise: the
+        partition cannot go on then.
         """
         await self.on_boot(ffa)
         x = ffa.x
@@ -105,8 +107,13 @@ class Partition:
                     raise _no_answer(self, answer) from None
                 continue
             if function == fid.FFA_ERROR:
-                raise error_of(ffa.vcpu, x[2], made)
-            if function == fid.FFA_RUN:
+                status = from_register(x[2])
+                if made == fid.FFA_MSG_WAIT and status is Status.NOT_SUPPORTED:
+                    await _idle(ffa)
+                if made != fid.FFA_MSG_WAIT or status is not Status.INTERRUPTED:
+                    raise error_of(ffa.vcpu, x[2], made)
+                await self.on_wake(ffa)
+            elif function == fid.FFA_RUN:
                 await self.on_run(ffa)
             elif function == fid.FFA_INTERRUPT:
                 await self.on_wake(ffa)
@@ -227,6 +234,12 @@ def _exit(ffa: Ffa) -> Generator[int, None, None]:
     if unawaited.made is not None:
         unawaited.check()
     yield ffa.conduit
+
+
+async def _idle(ffa: Ffa) -> NoReturn:
+    """Nobody sends it messages: it has its interrupts alone."""
+    while True:
+        await ffa.idle()
 
 
 def _check_hook(cls: type, name: str, member: object) -> None:

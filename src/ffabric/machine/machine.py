@@ -109,7 +109,7 @@ class Machine:
         """Gets the raw registers of each call, for who wants to know the last of them."""
         self._attached = 0
         """How often a tracer has come or gone: the mark of calls that the present one has heard."""
-        gic.on_change = self._gic_changed
+        gic.on_change = self.look_at_interrupts
 
     def attach(self, tracer: Tracer | None) -> None:
         """Let ``tracer`` listen to what the PEs do (None: nobody); it hears first who has each."""
@@ -119,7 +119,8 @@ class Machine:
             if tracer is not None and pe.current is not None and not pe.idle:
                 tracer.record(Resume(pe.index, pe.current.endpoint, pe.current.index))
 
-    def _gic_changed(self) -> None:
+    def look_at_interrupts(self) -> None:
+        """What is pending has changed: every PE is offered its interrupts before it goes on."""
         self.interrupts_changed = True
         if self._executing is not None:
             self._executing.kick()

@@ -210,7 +210,8 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     instruction of an image takes `instruction_time` nanoseconds, on a processor `cpu` with
     `cpu_features`. In a `strict` system the firmware refuses calls whose SBZ registers are not
     zero. `personality` names implementations whose habits the partition managers have; of the rules
-    they `waive` some, and `enforce` some that are optional.
+    they `waive` some, and `enforce` some that are optional. `primary_vm` names the VM that
+    schedules all others (empty: none does).
     """
 
     name: str
@@ -232,6 +233,7 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     personality: tuple[str, ...] = (SPEC,)
     waive: tuple[str, ...] = ()
     enforce: tuple[str, ...] = ()
+    primary_vm: str = ""
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -301,6 +303,7 @@ class SystemDraft(msgspec.Struct, kw_only=True):
     personality: tuple[str, ...] = (SPEC,)
     waive: tuple[str, ...] = ()
     enforce: tuple[str, ...] = ()
+    primary_vm: str = ""
     ffa_version: int = LATEST
     with_hypervisor: bool = True
     spmc_id: int = SP_ID_BASE

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ffabric.abi.words import PAGE
+from ffabric.firmware.hypervisor import interrupts
 from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.spmc import timers
 from ffabric.firmware.state.context import State
@@ -316,7 +317,18 @@ class System:
     @cached_property
     def cpu_registers(self) -> CpuRegisters:
         """The GIC's CPU interface and the timers of every vCPU."""
-        return CpuRegisters(self.machine, partial(timers.changed, self.firmware.spmc))
+        registers = CpuRegisters(self.machine, self._on_timer)
+        if self.firmware.hypervisor is not None:
+            self.firmware.hypervisor.time_to_timer = registers.time_to_timer
+        return registers
+
+    def _on_timer(self, ctx: ExecutionContext, kind: str, met: bool) -> None:
+        """The timer of a partition that has no GIC: its manager signals the interrupt."""
+        if ctx.secure:
+            timers.changed(self.firmware.spmc, ctx, kind, met)
+        else:
+            assert self.firmware.hypervisor is not None
+            interrupts.timer(self.firmware.hypervisor, ctx, met)
 
     @cached_property
     def unicorn(self) -> UnicornEngine:

@@ -171,6 +171,8 @@ class Vcpu:
         """Which vCPU of the partition it is."""
         self.secure: bool = self._endpoint.spec.secure
         """Whether it is a vCPU of a secure partition."""
+        self.paravirtual: bool = self._endpoint.partition.paravirtual
+        """Whether its interrupt controller is Hafnium's calls, and no GIC."""
 
     @property
     def pe(self) -> int:
@@ -199,6 +201,8 @@ class Vcpu:
     @property
     def affinities(self) -> list[int]:
         """The affinity of each of the partition's vCPUs, for PSCI."""
+        if self.paravirtual:
+            return list(range(self.count))
         return [pe.mpidr for pe in self._endpoint.system.machine.pes[: self.count]]
 
     @property

@@ -39,8 +39,8 @@ def device(intid):
 class Walk:
     """Two PEs; SPs `m` (MP), `h` and `q` (UP), all with devices; VMs `s` (schedules) and `w`.
 
-    Every fifth walk is without a hypervisor: `s` is the kernel then. `exchanging`: memory,
-    messages and notifications go around, too.
+    Every fifth walk is without a hypervisor: `s` is the kernel then; in others it is primary.
+    `exchanging`: memory, messages and notifications go around, too.
     """
 
     def __init__(self, seed, *, exchanging=False):
@@ -56,6 +56,8 @@ class Walk:
         if kernel:
             vms = [vm("s", vcpus=PES)]
         described: dict[str, Any] = {"sps": sps, "vms": vms, "hypervisor": not kernel}
+        if seed % 5 == 3:
+            described["primary_vm"] = "s"
         self.system = boot(describe(pes=PES, stop_on_crash=False, **described), seed=seed)
         for endpoint in self.system.endpoints.values():
             if endpoint.spec.secure:

@@ -217,6 +217,8 @@ def interrupted(handled, times):
     seen = []
 
     def trap(_, exit_):
+        if exit_ == exits.SLICE:  # the machine looks at the GIC
+            return True
         seen.append(exit_)
         if len(seen) == 1:
             ctx.x[:] = [5] * 18

@@ -9,6 +9,8 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.functions import Instance
 from ffabric.abi.ffa.uuids import NIL
 from ffabric.firmware.hypervisor.spmc_link import relay, sequences
+from ffabric.firmware.hypervisor.vms import primary, secondary
+from ffabric.firmware.manager import virtual_interrupts
 from ffabric.firmware.manager.calls import COMMON
 from ffabric.firmware.manager.manager import Handler
 from ffabric.firmware.manager.memory import fragments, retrieve
@@ -91,6 +93,7 @@ _ROOMS: tuple[Mapping[int, Handler[Hypervisor]], ...] = (
     {fid.FFA_RX_RELEASE: _rx_release},
 )
 _BITMAPS = frozenset({fid.FFA_NOTIFICATION_BITMAP_CREATE, fid.FFA_NOTIFICATION_BITMAP_DESTROY})
+_FOR_SCHEDULER = dict.fromkeys(_BITMAPS, _bitmap)
 _INFO = frozenset({fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64})
 
 VM_CALLS = CallTable(*_ROOMS, at=Instance.NS_VIRTUAL, without=_INFO, for_older=console.FOR_OLDER)
@@ -100,6 +103,32 @@ SCHEDULER_CALLS = CallTable(
     *_ROOMS,
     at=Instance.NS_VIRTUAL,
     for_older=console.FOR_OLDER,
-    always=dict.fromkeys(_BITMAPS, _bitmap),
+    always=_FOR_SCHEDULER,
 )
 """The VM that is the primary scheduler (manifest: has-primary-scheduler): it gets the SRI."""
+
+PRIMARY_CALLS = CallTable(
+    *_ROOMS,
+    {fid.FFA_RUN: secondary.run},
+    at=Instance.NS_VIRTUAL,
+    without=frozenset({fid.FFA_MSG_WAIT}),
+    for_older=console.FOR_OLDER,
+    always=_FOR_SCHEDULER,
+)
+"""The primary VM: it hears of messages by what FFA_RUN returns, and does not wait for any."""
+
+SECONDARY_CALLS = CallTable(
+    *_ROOMS,
+    virtual_interrupts.HANDLERS,
+    {
+        fid.FFA_RUN: primary.refuse_run,
+        fid.FFA_MSG_WAIT: secondary.wait,
+        fid.FFA_MSG_SEND_DIRECT_REQ_32: primary.refuse_request,
+        fid.FFA_MSG_SEND_DIRECT_REQ_64: primary.refuse_request,
+        fid.FFA_MSG_SEND_DIRECT_REQ2: primary.refuse_request,
+    },
+    at=Instance.NS_VIRTUAL,
+    without=_INFO,
+    for_older=console.FOR_OLDER,
+)
+"""The VMs that a primary one schedules."""

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 HYPERVISOR_ID = 0
 
+
+def _no_timer(_ctx: ExecutionContext) -> int:
+    return 0
+
+
 Sequence = Generator[list[int], list[int], Next]
 """Yields the registers of an SMC, is sent its answer, returns what the PE runs next."""
 
@@ -183,6 +188,14 @@ class Hypervisor(Manager):
         self.mediator: Mediator | None = None
         """Who passes the calls of VMs to OP-TEE on, if there is an OP-TEE below EL3."""
         self.partitions: dict[int, Vm] = {}
+        self.primary: Vm | None = None
+        """The VM that schedules the others, which are secondary then; None: it does so itself."""
+        self.beginnings: dict[ExecutionContext, tuple[int, int]] = {}
+        """vCPUs of secondary VMs that are on and have had no cycles: entry and x0 of each."""
+        self.aborted: set[int] = set()
+        """Ids of secondary VMs that have aborted, until somebody else has them."""
+        self.time_to_timer: Callable[[ExecutionContext], int] = _no_timer
+        """How many nanoseconds it is until a timer of a secondary's vCPU fires; 0: none will."""
         self.held: dict[tuple[int, int], Vm] = {}
         """Level-triggered interrupts (INTID, PE that took it) that a VM is not done with."""
         self.on_destroyed: Callable[[Vm], None] | None = None

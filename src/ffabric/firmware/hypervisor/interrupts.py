@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffabric.abi import hafnium
+from ffabric.firmware.manager import virtual_interrupts
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import vm_of
 from ffabric.firmware.state.partition import ExecutionContext
+from ffabric.machine.devices.generic_timer import PPI_EL2
 from ffabric.machine.gic import FIRST_SPI, GROUP1NS
 from ffabric.machine.gic import State as Interrupt
 
@@ -65,8 +68,10 @@ def accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
         vcpu = _vcpu_on(hypervisor, vm, pe.index)
         if intid >= FIRST_SPI or vcpu is not None:
             inject(hypervisor, vm, intid, vcpu if intid < FIRST_SPI else None)
-            if not edge and vm.gic is not None:
+            if not edge and (vm.gic is not None or vm.paravirtual):
                 hypervisor.held[intid, pe.index] = vm
+            if vm.paravirtual:
+                tell_primary(hypervisor, intid, pe.index)
     if not edge and (intid, pe.index) not in hypervisor.held:
         gic.configure(intid, pe.index, enabled=False)
         gic.deactivate(pe.index, intid)
@@ -82,7 +87,8 @@ def release(hypervisor: Hypervisor, vm: Vm) -> None:
 
 
 def _is_done(hypervisor: Hypervisor, vm: Vm, intid: int, pe: int) -> bool:
-    assert vm.gic is not None
+    if vm.gic is None:
+        return not any(intid in ctx.virq.pending or intid in ctx.virq.active for ctx in vm.contexts)
     return vm.gic.state(intid, _vcpu_on(hypervisor, vm, pe)) is Interrupt.INACTIVE
 
 
@@ -104,10 +110,40 @@ def inject(hypervisor: Hypervisor, vm: Vm, intid: int, vcpu: int | None = None) 
         vm.gic.set_pending(intid, vcpu)
         return
     ctx = vm.contexts[vcpu or 0]
+    if vm.paravirtual:
+        pend(ctx, intid)
+        return
     assert ctx.runner is not None
     ctx.runner.interrupt(IRQ, asserted=True)
     if ctx.state is State.RUNNING:
         hypervisor.wake(ctx)
+
+
+def pend(ctx: ExecutionContext, intid: int) -> None:
+    """Make ``intid`` pending for a vCPU of a secondary VM; the primary has to run it."""
+    virtual_interrupts.pend(ctx, intid)
+
+
+def tell_primary(hypervisor: Hypervisor, intid: int, pe: int) -> None:
+    """The primary VM gets ``intid`` on ``pe``, for it has others to schedule."""
+    vm = hypervisor.primary
+    if vm is not None and vm.alive:
+        inject(hypervisor, vm, intid, pe % len(vm.contexts))
+
+
+def timer(hypervisor: Hypervisor, ctx: ExecutionContext, met: bool) -> None:
+    """The condition of a timer of a secondary's vCPU is met now, or not any more.
+
+    The primary hears of it by the interrupt of the hypervisor's own timer, and runs the vCPU.
+    """
+    if not met:
+        ctx.virq.forget(hafnium.VIRTUAL_TIMER_INTID)
+        virtual_interrupts.drive(ctx)
+    elif ctx.partition.alive:
+        pend(ctx, hafnium.VIRTUAL_TIMER_INTID)
+        if ctx.state is not State.RUNNING:
+            assert ctx.pe is not None
+            tell_primary(hypervisor, PPI_EL2, ctx.pe.index)
 
 
 def refresh(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
@@ -119,3 +155,5 @@ def refresh(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
     ctx.runner.interrupt(IRQ, asserted=pending)
     if pending and ctx.state is State.RUNNING:
         hypervisor.wake(ctx)
+    elif pending and ctx.partition is hypervisor.primary:
+        hypervisor.machine.look_at_interrupts()

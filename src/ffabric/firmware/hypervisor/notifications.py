@@ -12,6 +12,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
 from ffabric.abi.ffa.accessors import result_reader
@@ -54,6 +55,11 @@ def _join_info(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
     else:
         caller.x[0:8] = answer[0:8]
         return caller
+    for receiver in pending.lists:
+        vm = hypervisor.partitions.get(receiver.endpoint)
+        if vm is not None and vm.paravirtual:
+            for vcpu in receiver.vcpus or (0,):
+                interrupts.inject(hypervisor, vm, hafnium.NOTIFICATION_PENDING_INTID, vcpu)
     notifications.finish_info_get(hypervisor, caller, pending)
     return caller
 

@@ -6,11 +6,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.firmware.hypervisor import boot, interrupts
-from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
+from ffabric.firmware.hypervisor.calls import (
+    PRIMARY_CALLS,
+    SCHEDULER_CALLS,
+    SECONDARY_CALLS,
+    VM_CALLS,
+)
 from ffabric.firmware.hypervisor.hypervisor import Hypervisor
 from ffabric.firmware.hypervisor.spmc_link import retried, sequences
 from ffabric.firmware.hypervisor.spmc_link.link import SpmcLink
 from ffabric.firmware.hypervisor.spmc_link.peer import SecureWorldPeer
+from ffabric.firmware.hypervisor.vms.primary import PrimaryScheduler
 from ffabric.firmware.hypervisor.vms.scheduler import VcpuScheduler
 from ffabric.firmware.state.conventions import SPECIFICATION
 from ffabric.firmware.state.partition import ExecutionContext
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.firmware.state.conventions import Conventions
     from ffabric.firmware.state.endpoints import Vm
-    from ffabric.firmware.state.partition import Next
+    from ffabric.firmware.state.partition import Calls, Next
     from ffabric.machine.context import PE
     from ffabric.machine.machine import Machine
     from ffabric.machine.pages import PagePool
@@ -63,11 +69,27 @@ def _begin(hypervisor: Hypervisor, pe: PE) -> Next:
 
 def add_vm(hypervisor: Hypervisor, partition: Vm, contexts: int) -> None:
     """Create a VM with ``contexts`` vCPUs; its memory and properties are set."""
-    offered = SCHEDULER_CALLS if partition.may_schedule else VM_CALLS
-    partition.calls = hypervisor.conventions.offered(offered)
+    partition.calls = hypervisor.conventions.offered(_calls(hypervisor, partition))
     partition.version = min(partition.version, hypervisor.version)
     partition.contexts = [
         ExecutionContext(partition, index, hypervisor) for index in range(contexts)
     ]
     hypervisor.partitions[partition.id] = partition
     hypervisor.vm_ids.take(partition.id)
+    hypervisor.aborted.discard(partition.id)
+
+
+def make_primary(hypervisor: Hypervisor, vm: Vm) -> None:
+    """Let ``vm``, which is not added yet, schedule all other VMs."""
+    hypervisor.primary = vm
+    hypervisor.scheduler = PrimaryScheduler(hypervisor)
+    vm.may_schedule = True
+    vm.home = 0
+
+
+def _calls(hypervisor: Hypervisor, vm: Vm) -> Calls:
+    if vm is hypervisor.primary:
+        return PRIMARY_CALLS
+    if vm.paravirtual:
+        return SECONDARY_CALLS
+    return SCHEDULER_CALLS if vm.may_schedule else VM_CALLS

@@ -147,11 +147,18 @@ class ChainedContext(Context):
         self.model = model
         self.pe = pe
 
-    @TABLE.verb("hypervisor", "kernel", own=Part({_RUNNING: _OFF}, model=_NONE))
+    @TABLE.verb("hypervisor", own=Part({_OFF: _PREEMPTED}))
+    def prepare(self, pe: PE) -> None:
+        """A vCPU of a secondary VM is turned on: it begins when the primary gives it cycles."""
+        self.state = _PREEMPTED
+        self.pe = pe
+
+    @TABLE.verb("hypervisor", "kernel", own=Part({_RUNNING: _OFF}, model=_NONE, caller=None))
     def power_off(self) -> None:
         """A vCPU turns itself off (PSCI CPU_OFF)."""
         self.state = _OFF
         self.model = _NONE
+        self.caller = None
 
     @TABLE.verb(
         *_BOTH, "dispatcher", "kernel",
@@ -195,6 +202,20 @@ class ChainedContext(Context):
     )
     def lend(self, target: Self, pe: PE) -> None:
         """FFA_RUN of a context that waits."""
+        target.caller = self
+        target.model = _RUN
+        target.state = _RUNNING
+        target.pe = pe
+        self.state = _BLOCKED
+        self.callee = target
+
+    @TABLE.verb(
+        "hypervisor",
+        own=Part({_RUNNING: _BLOCKED}, callee=_OTHER),
+        other=Part({_PREEMPTED: _RUNNING}, caller=_OTHER, model=_RUN),
+    )
+    def begin(self, target: Self, pe: PE) -> None:
+        """FFA_RUN of a vCPU of a secondary VM that was turned on: its first cycles."""
         target.caller = self
         target.model = _RUN
         target.state = _RUNNING
@@ -295,9 +316,9 @@ class ChainedContext(Context):
         if caller is not None:
             caller.regain(pe)
 
-    @TABLE.verb("spmc", own=Part({_RUNNING: _PREEMPTED}), other=_REGAINS)
+    @TABLE.verb(*_BOTH, own=Part({_RUNNING: _PREEMPTED}), other=_REGAINS)
     def preempt(self, waiter: Self, pe: PE) -> None:
-        """A non-secure interrupt stops the context; whoever waits for it has the cycles back."""
+        """A non-secure interrupt, or a WFI, stops the context; whoever waits for it goes on."""
         self.state = _PREEMPTED
         waiter.regain(pe)
 

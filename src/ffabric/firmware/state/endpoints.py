@@ -41,6 +41,8 @@ class Booted(Partition):
 class Sp(Booted):
     """A secure partition."""
 
+    paravirtual = True
+
     __slots__ = (
         "action",
         "boot_order",
@@ -84,13 +86,24 @@ class Sp(Booted):
 class Vm(Booted):
     """A virtual machine."""
 
-    __slots__ = ("begun", "gic", "home", "interrupts", "may_schedule", "pinned", "window")
+    __slots__ = (
+        "begun",
+        "gic",
+        "home",
+        "interrupts",
+        "may_schedule",
+        "paravirtual",
+        "pinned",
+        "window",
+    )
 
     def __init__(self, **identity: Unpack[Identity]) -> None:
         super().__init__(secure=False, **identity)
         self.begun = False
         """The hypervisor has begun to let it come into being."""
         self.may_schedule = False
+        self.paravirtual = False
+        """It is a secondary VM of a primary one, as of Hafnium."""
         self.home = 0
         """The PE on which the only vCPU of a UP VM starts."""
         self.gic: Gic | None = None

@@ -36,9 +36,10 @@ class ExecutionContext(ChainedContext):
     `level` takes its exits. `gate` leads to another exception level, if the context stands for what
     is there. `line` holds the characters it has logged since its last line ended, `virq` the state
     of its virtual interrupts, and `attention` says that they matter when it enters WAITING.
+    `idles`: it is PREEMPTED by a WFI, and goes on when an interrupt is pending.
     """
 
-    __slots__ = ("attention", "gate", "level", "line", "partition", "virq")
+    __slots__ = ("attention", "gate", "idles", "level", "line", "partition", "virq")
 
     def __init__(self, partition: Partition, index: int, level: Level) -> None:
         super().__init__(
@@ -50,6 +51,7 @@ class ExecutionContext(ChainedContext):
         self.line = bytearray()
         self.virq = VirtualInterrupts()
         self.attention = False
+        self.idles = False
 
     def located(self, what: str) -> str:
         """``what`` has happened to it, and where, if its engine can tell."""
@@ -114,6 +116,8 @@ class Partition:
     """It stands for a whole world and speaks for all endpoints there."""
     may_schedule = False
     """It schedules others: FFA_RUN may wake a WAITING context."""
+    paravirtual = False
+    """Hafnium's calls (HF_INTERRUPT_*) are its interrupt controller; it has no GIC."""
     gic: Gic | None = None
     """Its own interrupt controller; None: the machine's, or none."""
     window: tuple[int, int] | None = None

@@ -45,6 +45,8 @@ PPI_SECURE_PHYSICAL = 29
 """The INTID of the EL1 physical timer of the Secure state."""
 PPI_SECURE_EL2 = 20
 """The INTID of the EL2 physical timer of the Secure state."""
+PPI_EL2 = 26
+"""The INTID of the EL2 physical timer of the Non-secure state."""
 PPI_VIRTUAL = 27
 """The INTID of the EL1 virtual timer."""
 
@@ -108,6 +110,13 @@ class Timer:
     def value(self, value: int) -> None:
         signed = (value & MASK32 ^ 0x8000_0000) - 0x8000_0000
         self.compare = self.count + signed
+
+    @property
+    def remaining(self) -> int | None:
+        """Nanoseconds until its interrupt; None if it is disabled or masked."""
+        if self._control != CTL_ENABLE:
+            return None
+        return max(self._compare - self.count, 0) * NS_PER_TICK
 
     def _update(self) -> None:
         if self._event is not None:

@@ -139,17 +139,16 @@ class PythonRunner:
             return exits.IDLE
         self._vector = None
         self._current = self._main
-        if self._lines and self.on_interrupt is not None:
-            self._again += 1
-            if self._again > MAX_HANDLERS:
-                self.masked = True
-                why = "an interrupt handler returns and returns with its interrupt still pending"
-                return self._crash(ctx, why)
-            self._handle(self.on_interrupt)
-        else:
+        ctx.x[:] = self._kept
+        if not self._lines or self.on_interrupt is None:
             self._again = 0
-            ctx.x[:] = self._kept
-        return _GO_ON
+            return _GO_ON
+        self._again += 1
+        if self._again > MAX_HANDLERS:
+            self.masked = True
+            why = "an interrupt handler returns and returns with its interrupt still pending"
+            return self._crash(ctx, why)
+        return exits.SLICE  # what it did at the GIC has yet to be looked at
 
     def _handle(self, handler: Handler) -> None:
         """Run the interrupt handler on top of the program."""

@@ -16,7 +16,7 @@ from ffabric.abi.words import PAGE
 from ffabric.firmware.firmware import Firmware
 from ffabric.firmware.hypervisor.hypervisor import Hypervisor
 from ffabric.firmware.hypervisor.optee.mediator import Mediator
-from ffabric.firmware.hypervisor.setup import add_vm, make_hypervisor
+from ffabric.firmware.hypervisor.setup import add_vm, make_hypervisor, make_primary
 from ffabric.firmware.hypervisor.vms.frames import Frames
 from ffabric.firmware.hypervisor.vms.scheduler import virtual_interrupts_changed
 from ffabric.firmware.manager.manager import Manager
@@ -241,7 +241,8 @@ class _Builder:
         """
         watched = spec.engine == QEMU
         stage2 = self._stage2(manager.pool, WatchedStage2 if watched else Stage2)
-        partition = _sp(spec, stage2) if spec.secure else _vm(spec, stage2)
+        secondary = bool(self.spec.primary_vm) and spec.name != self.spec.primary_vm
+        partition = _sp(spec, stage2) if spec.secure else _vm(spec, stage2, secondary=secondary)
         try:
             self._lay_out(manager, spec, partition)
         except NoPages:
@@ -252,6 +253,8 @@ class _Builder:
         if isinstance(manager, Spmc):
             add_sp(manager, sp_of(partition), spec.vcpus)
         elif isinstance(manager, Hypervisor):
+            if spec.name == self.spec.primary_vm:
+                make_primary(manager, vm_of(partition))
             add_vm(manager, vm_of(partition), spec.vcpus)
         if partition.properties & info.NOTIFICATIONS:
             notifications.enable(partition)
@@ -261,6 +264,11 @@ class _Builder:
             tx, rx = (region.base_address or 0 for region in spec.buffers)
             pages = spec.buffers[0].pages * spec.manifest.xlat_granule.bytes // PAGE
             partition.mailbox = mailbox.make(manager, partition, tx, rx, pages)
+        self._interrupts(manager, spec, partition)
+        return self._endpoint(system, spec, partition)
+
+    def _interrupts(self, manager: Manager, spec: PartitionSpec, partition: Booted) -> None:
+        """Let the interrupts of its devices be the partition's own."""
         interrupts = [line for d in spec.manifest.device_regions for line in d.interrupts]
         if isinstance(manager, Spmc):
             for line in interrupts:
@@ -279,7 +287,6 @@ class _Builder:
                 continue
             for pe in range(self.spec.pes):
                 self.gic.configure(line.id, pe, edge=edge, enabled=enabled, priority=priority)
-        return self._endpoint(system, spec, partition)
 
     def _lay_out(self, manager: Manager, spec: PartitionSpec, partition: Booted) -> None:
         stage2 = partition.stage2
@@ -291,7 +298,7 @@ class _Builder:
             if not each.attributes & RegionAttributes.WRITE:
                 attributes &= ~S2AP_W
             stage2.map(each.ipa, each.pa, each.size // PAGE, attributes)
-        if isinstance(manager, Hypervisor):
+        if isinstance(manager, Hypervisor) and not partition.paravirtual:
             self._virtual_gic(manager, spec, vm_of(partition), stage2)
         self._load(spec, partition)
         if spec.manifest_offset is not None:
@@ -434,8 +441,9 @@ def _sp(spec: PartitionSpec, stage2: Stage2) -> Sp:
     return sp
 
 
-def _vm(spec: PartitionSpec, stage2: Stage2) -> Vm:
+def _vm(spec: PartitionSpec, stage2: Stage2, *, secondary: bool) -> Vm:
     vm = Vm(**_identity(spec, stage2))
+    vm.paravirtual = secondary
     vm.home = spec.id
     vm.may_schedule = spec.manifest.has_primary_scheduler
     vm.window = (WINDOW_IPA, WINDOW_PAGES)

@@ -46,7 +46,7 @@ class CpuRegisters:
     def access(self, ctx: Context, name: str, write: bool, value: int) -> int | None:
         """Read or write the register ``name``; None if it is undefined for ``ctx``."""
         assert isinstance(ctx, ExecutionContext)
-        if ctx.secure and ctx.partition.stage2 is not None:
+        if ctx.partition.paravirtual:
             return self._emulated(ctx, name, write, value)
         gic: Gic = ctx.partition.gic or self._machine.gic
         try:
@@ -65,12 +65,23 @@ class CpuRegisters:
         return None
 
     def _emulated(self, ctx: ExecutionContext, name: str, write: bool, value: int) -> int | None:
-        """A register of an SP: it has two timers, of which its SPMC hears."""
+        """A register of a partition without a GIC: its manager hears of its two timers."""
         known = name in generic_timer.SYSTEM_REGISTERS and name.endswith("_EL0")
         if ctx.partition.el == 0 or not known:
             return None
         lines = [partial(self._on_timer, ctx, kind) for kind in ("physical", "virtual")]
         return _access(self._timers_of(ctx, lines), name, write, value)
+
+    def time_to_timer(self, ctx: ExecutionContext) -> int:
+        """Nanoseconds until the next timer interrupt of ``ctx``; 0: none will come, or it is due.
+
+        (Hafnium says so to a scheduler of virtual machines: FFA_SLEEP_INDEFINITE is 0.)
+        """
+        timers = self._timers.get(ctx)
+        if timers is None:
+            return 0
+        left = (timers.physical.remaining, timers.virtual.remaining)
+        return min((each for each in left if each is not None), default=0)
 
     def _timers_of(self, ctx: ExecutionContext, lines: Iterable[RaiseIrq]) -> ArchitectedTimers:
         timers = self._timers.get(ctx)

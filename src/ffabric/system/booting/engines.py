@@ -63,13 +63,16 @@ def _startup_calls(endpoint: Endpoint, ctx: ExecutionContext) -> list[tuple[int,
 
 def _unicorn(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     system = endpoint.system
-    secure = endpoint.spec.secure
+    secure, paravirtual = endpoint.spec.secure, endpoint.partition.paravirtual
+    affinity = PE_FIXED | system.machine.pes[ctx.index].mpidr
+    if secure or paravirtual:
+        affinity = VCPU_FIXED | ctx.index
     return system.unicorn.runner(
         level=endpoint.spec.el,
-        mpidr=VCPU_FIXED | ctx.index if secure else PE_FIXED | system.machine.pes[ctx.index].mpidr,
+        mpidr=affinity,
         secure=secure,
         stage2=endpoint.partition.stage2,
-        gic=not secure or endpoint.spec.kind == TRUSTED_OS,
+        gic=not paravirtual,
         name=ctx.name,
         symbols=partial(_symbol, endpoint.spec),
     )

@@ -9,7 +9,14 @@ from ffabric.machine.cpu_features import DEFAULT_FEATURES, MODELS, complaints
 from ffabric.machine.limits import IPA_END, PA_END
 from ffabric.system.booting.hand_off import boot_information
 from ffabric.system.description.conventions import check_conventions
-from ffabric.system.description.identity import check_names, check_partition, find_ids, find_mpidrs
+from ffabric.system.description.identity import (
+    check_names,
+    check_partition,
+    check_primary_vm,
+    find_ids,
+    find_mpidrs,
+    with_primary_vm,
+)
 from ffabric.system.layout.address_spaces import (
     Placed,
     check_address_space,
@@ -50,6 +57,8 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     """
     check_names(draft, problems)
     mpidrs = find_mpidrs(draft, problems)
+    check_primary_vm(draft, problems)
+    draft = with_primary_vm(draft, len(mpidrs))
     for partition in draft.partitions:
         check_partition(draft, partition, len(mpidrs), problems)
     ids = find_ids(draft, problems)
@@ -124,6 +133,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         personality=draft.personality,
         waive=draft.waive,
         enforce=draft.enforce,
+        primary_vm=draft.primary_vm,
         warnings=tuple(problems.found),
     )
 

@@ -149,6 +149,8 @@ class SystemFields(TypedDict, total=False):
     """Ids of rules that refuse nothing."""
     enforce: Iterable[str]
     """Ids of optional rules that are judged: "message.uuid", "abi.reserved_registers_sbz"."""
+    primary_vm: str
+    """The VM that schedules all others with FFA_RUN, by name; by default the hypervisor does."""
     memory: Iterable[MemoryBank]
     devices: Iterable[DeviceSpec]
     gic: GicSpec | None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
+
+import msgspec
 
 from ffabric.abi.words import MASK16
 from ffabric.machine.gic import FIRST_SPI
@@ -102,6 +105,42 @@ def check_partition(
         problems.add(where, "execution-state", "AArch32 images cannot be run")
 
 
+def check_primary_vm(draft: SystemDraft, problems: Problems) -> None:
+    """The VM that schedules the others is one, and no QEMU executes a VM of such a system."""
+    wanted, key = draft.primary_vm, "primary_vm"
+    if not wanted:
+        return
+    vms = [partition for partition in draft.partitions if partition.kind == VM]
+    if not draft.with_hypervisor:
+        problems.add("", key, "without a hypervisor there are no others that it could schedule")
+    elif wanted not in (names := [vm.name for vm in vms]):
+        problems.add("", key, f"no VM is called {wanted!r}{did_you_mean(wanted, names)}")
+    for vm in vms:
+        if vm.engine == QEMU:
+            problems.add(vm.where, "engine", "'qemu' does not run VMs that a primary VM schedules")
+
+
+def with_primary_vm(draft: SystemDraft, pes: int) -> SystemDraft:
+    """The same, and the primary VM has a vCPU for each of ``pes`` PEs if it does not name more."""
+    return msgspec.structs.replace(
+        draft,
+        partitions=[
+            _with_vcpus(each, pes) if _is_primary(draft, each) else each
+            for each in draft.partitions
+        ],
+    )
+
+
+def _with_vcpus(partition: PartitionDraft, pes: int) -> PartitionDraft:
+    count = max(partition.manifest.execution_ctx_count, pes)
+    manifest = msgspec.structs.replace(partition.manifest, execution_ctx_count=count)
+    return msgspec.structs.replace(partition, manifest=manifest)
+
+
+def _is_primary(draft: SystemDraft, partition: PartitionDraft) -> bool:
+    return partition.kind == VM and partition.name == draft.primary_vm
+
+
 def _check_notifications(partition: PartitionDraft, problems: Problems) -> None:
     intid, key = partition.notification_interrupt, "notification_interrupt"
     if intid is None:
@@ -143,7 +182,7 @@ def find_ids(draft: SystemDraft, problems: Problems) -> dict[str, int]:
             problems.add(extra.where, "", "without a hypervisor there is only one VM")
     for extra in [p for p in draft.partitions if p.kind == TRUSTED_OS][1:]:
         problems.add(extra.where, "", "there is one trusted OS already")
-    for partition in sorted(draft.partitions, key=lambda entry: _wanted_id(entry) is None):
+    for partition in sorted(draft.partitions, key=partial(_turn, draft)):
         if partition.kind == TRUSTED_OS:
             found[partition.name] = 0
             continue
@@ -161,6 +200,13 @@ def find_ids(draft: SystemDraft, problems: Problems) -> dict[str, int]:
         owners[wanted] = partition.name
         found[partition.name] = wanted
     return found
+
+
+def _turn(draft: SystemDraft, partition: PartitionDraft) -> int:
+    """Those with ids of their own come first, then the primary VM: in Hafnium it is VM 1."""
+    if _wanted_id(partition) is not None:
+        return 0
+    return 1 if _is_primary(draft, partition) else 2
 
 
 def _wanted_id(partition: PartitionDraft) -> int | None:

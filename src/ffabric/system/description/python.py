@@ -79,6 +79,7 @@ _SYSTEM_TYPES = _types(
         "strict",
         "waive",
         "enforce",
+        "primary_vm",
         "ffa_version",
         "personality",
         "memory",

@@ -81,6 +81,12 @@ SYSTEM: tuple[Key, ...] = (
         "Ids of optional rules that are judged, such as message.uuid.",
         default="none: the specification leaves them open",
     ),
+    Key(
+        "primary_vm", TEXT,
+        "The VM that schedules all others: they run when it makes FFA_RUN (Hafnium's primary VM), "
+        "and have Hafnium's calls for an interrupt controller.",
+        default="none: the hypervisor shares the PEs",
+    ),
     Key("sp_layout", PATH, "An sp_layout.json: more secure partitions."),
     Key("include", PATHS, "Folders where manifests' #include looks.", default="none"),
 )  # fmt: skip

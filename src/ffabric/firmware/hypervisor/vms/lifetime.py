@@ -78,7 +78,12 @@ def create(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
         yield from hypervisor.mediator.created(vm)
     yield from announce(hypervisor, pe, vm, VM_CREATED)
     if vm.alive:
-        start(hypervisor, vm, 0, vm.entry, vm.boot_information)
+        start(hypervisor, vm, 0, vm.entry, vm.boot_information or _size(vm))
+
+
+def _size(vm: Vm) -> int:
+    """What a secondary VM that has no boot information finds in x0: the size of its memory."""
+    return vm.memory[0][1] * PAGE if vm.paravirtual else 0
 
 
 def _memory_of(vm: Vm) -> tuple[events.Mapping, ...]:
@@ -87,9 +92,14 @@ def _memory_of(vm: Vm) -> tuple[events.Mapping, ...]:
 
 
 def start(hypervisor: Hypervisor, vm: Vm, index: int, entry: int, argument: int) -> None:
-    """Let vCPU ``index`` begin at ``entry``."""
+    """Let vCPU ``index`` begin at ``entry``: that of a secondary VM, when it is given cycles."""
     ctx = vm.contexts[index]
-    ctx.power_on(interrupts.home(hypervisor, ctx))
+    home = interrupts.home(hypervisor, ctx)
+    if vm.paravirtual:
+        ctx.prepare(home)
+        hypervisor.beginnings[ctx] = (entry, argument)
+        return
+    ctx.power_on(home)
     hypervisor.machine.start(ctx, entry, argument)
     hypervisor.wake(ctx)
 
@@ -100,9 +110,12 @@ def stop(hypervisor: Hypervisor, vm: Vm, here: ExecutionContext | None = None) -
     ``here`` is the vCPU whose exit is being handled: its PE is taken care of by the caller.
     """
     del hypervisor.partitions[vm.id]
+    if vm.paravirtual:
+        hypervisor.aborted.add(vm.id)
     hypervisor.eventfds.pop(vm.id, None)
     interrupts.release(hypervisor, vm)
     for ctx in vm.contexts:
+        hypervisor.beginnings.pop(ctx, None)
         for cpu in hypervisor.cpus:
             if ctx in cpu.ready:
                 cpu.ready.remove(ctx)
@@ -110,6 +123,8 @@ def stop(hypervisor: Hypervisor, vm: Vm, here: ExecutionContext | None = None) -
             hypervisor.machine.post(ctx.runner.close)
         if ctx is not here and ctx.callee is None and not hypervisor.waits_for_secure_world(ctx):
             _release(hypervisor, ctx)
+    if vm is hypervisor.primary:
+        return  # nobody gives the others cycles any more
     for other in hypervisor.partitions.values():
         for ctx in other.contexts:
             if ctx.yielded and ctx.caller is not None and ctx.caller.partition is vm:

@@ -98,7 +98,7 @@ def _cpu_on(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
         x[0] = Return.INVALID_PARAMETERS.register64
     elif target.state is not State.OFF:
         x[0] = Return.ALREADY_ON.register64
-    elif not _is_entry(vm, x[2]):
+    elif not is_entry(vm, x[2]):
         x[0] = Return.INVALID_ADDRESS.register64
     else:
         x[0] = Return.SUCCESS
@@ -106,7 +106,7 @@ def _cpu_on(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     return caller
 
 
-def _is_entry(vm: Vm, ipa: int) -> bool:
+def is_entry(vm: Vm, ipa: int) -> bool:
     """Whether the VM can execute an instruction at ``ipa``."""
     stage2 = vm.stage2
     assert stage2 is not None

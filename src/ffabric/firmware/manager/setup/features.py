@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ffabric.abi import hafnium
 from ffabric.abi.ffa import features as abi
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
@@ -180,7 +181,9 @@ def _feature(pm: Manager, partition: Partition, feature: int, properties: int) -
         refuse(FEATURE, got=feature, expected=sorted(_AUDIENCE))
     if not audience(partition):
         refuse(FEATURE, got=f"{known.name} for {partition.name}", expected="its audience")
-    return {abi.NPI: pm.npi, abi.SRI: pm.sri, abi.MEI: pm.mei}.get(feature, 0)
+    secondary = partition.paravirtual and not partition.secure
+    npi = hafnium.NOTIFICATION_PENDING_INTID if secondary else pm.npi
+    return {abi.NPI: npi, abi.SRI: pm.sri, abi.MEI: pm.mei}.get(feature, 0)
 
 
 def _takes_virtual_interrupts(partition: Partition) -> bool:
