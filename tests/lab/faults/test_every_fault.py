@@ -17,7 +17,7 @@ def test_its_scenario_passes_without_the_bug(fault):
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_its_scenario_fails_with_the_bug(fault):
-    with fault.on(), Stage() as stage, pytest.raises(Exception):  # noqa: B017, PT011 - any
+    with fault.on(), Stage() as stage, pytest.raises(Exception):  # noqa: B017, PT011 - whatever
         fault.scenario(stage)
 
 

@@ -52,7 +52,7 @@ class Change(Protocol):
 
 
 class Edit:
-    """The text ``was`` of a function, which it has once, becomes ``becomes``.
+    """The text ``was`` of a function, which it has once, becomes ``becomes``; so do ``more`` pairs.
 
     Lines of ``becomes`` after the first are indented as far as the line of ``was``.
     """
@@ -60,10 +60,9 @@ class Edit:
     _changed: ClassVar[set[FunctionType]] = set()
     """Functions that a fault has changed."""
 
-    def __init__(self, function: Any, was: str, becomes: str) -> None:
+    def __init__(self, function: Any, was: str, becomes: str, *more: tuple[str, str]) -> None:
         self.function = function
-        self.was = was
-        self.becomes = becomes
+        self.texts = ((was, becomes), *more)
 
     def target(self) -> FunctionType:
         """The function itself, behind what wraps it."""
@@ -76,22 +75,25 @@ class Edit:
     def code(self) -> CodeType:
         """The code of the function with the edit. Raises FaultError if the text is not there."""
         source = source_of(self.target())
-        times = source.count(self.was)
-        if times != 1:
-            raise FaultError(f"{self._name} has {self.was!r} {times} times, not once")
-        before = source[: source.index(self.was)]
-        line = before.rpartition("\n")[2]
-        indent = " " * (len(line) - len(line.lstrip()))
-        edited = source.replace(self.was, self.becomes.replace("\n", f"\n{indent}"))
-        return compiled(self.target(), ast.parse(edited))
+        for was, becomes in self.texts:
+            times = source.count(was)
+            if times != 1:
+                raise FaultError(f"{self._name} has {was!r} {times} times, not once")
+            line = source[: source.index(was)].rpartition("\n")[2]
+            indent = " " * (len(line) - len(line.lstrip()))
+            source = source.replace(was, becomes.replace("\n", f"\n{indent}"))
+        try:
+            return compiled(self.target(), ast.parse(source))
+        except SyntaxError as error:
+            raise FaultError(f"{self._name} cannot be edited so: {error.msg}") from None
 
     @property
     def _name(self) -> str:
         return f"{self.target().__module__}.{self.target().__qualname__}"
 
     def __str__(self) -> str:
-        was, becomes = (" ".join(text.split()) for text in (self.was, self.becomes))
-        return f"{self._name}: {was!r} -> {becomes!r}"
+        texts = [(" ".join(was.split()), " ".join(becomes.split())) for was, becomes in self.texts]
+        return f"{self._name}: " + "; ".join(f"{was!r} -> {becomes!r}" for was, becomes in texts)
 
     def made(self) -> Callable[[], None]:
         """Give the function its faulty code."""

@@ -6,7 +6,7 @@ of them, whose calls the scenario makes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ffabric.abi.ffa import functions as fid
@@ -14,6 +14,7 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE, halves
+from ffabric.firmware.state.mailbox import Buffer
 from ffabric.guests.errors import FfaError, status_of
 from ffabric.machine.access import DataAbort
 from ffabric.session.booting import boot
@@ -46,9 +47,9 @@ class Stage:
     def __init__(self) -> None:
         self._systems: list[System] = []
 
-    def boot(self, **fields: Unpack[SystemFields]) -> System:
-        """Boot a system that ends with OutOfExits if it goes on for ever."""
-        system = boot(start=False, **fields)
+    def boot(self, *, initialising: Collection[str] = (), **fields: Unpack[SystemFields]) -> System:
+        """Boot a system that ends with OutOfExits if it goes on for ever; see `ffabric.boot`."""
+        system = boot(start=False, initialising=initialising, **fields)
         system.system.machine.exit_limit = MOST_EXITS
         self._systems.append(system)
         system.run()
@@ -227,6 +228,11 @@ class Side:
         """Reclaim memory. Raises FfaError."""
         self.call(fid.FFA_MEM_RECLAIM, *halves(handle), flags)
 
+    def change_tx(self, data: bytes | bytearray) -> None:
+        """As soon as a partition manager has read TX once, ``data`` stands there."""
+        box = self.handle.endpoint.partition.mailbox
+        box.tx = RestlessTx(box.tx, lambda: self.put(data))
+
     def descriptor(self, ipa: int) -> int:
         """What its stage 2 says of a page."""
         found: int = self.handle.endpoint.partition.stage2.translate(ipa)
@@ -234,6 +240,26 @@ class Side:
 
     def __repr__(self) -> str:
         return f"<Side {self.handle.name} {self.id:#06x}>"
+
+
+class RestlessTx(Buffer):
+    """A TX whose content changes ``after`` it was read so often: another vCPU writes into it."""
+
+    __slots__ = ("after", "change", "reads")
+
+    def __init__(self, tx: Buffer, change: Callable[[], object], after: int = 1) -> None:
+        super().__init__(tx.ipa, tx.pieces)
+        self.change = change
+        self.after = after
+        self.reads = 0
+
+    def snapshot(self, length: int, offset: int = 0) -> bytes:
+        """What a partition manager reads."""
+        data = super().snapshot(length, offset)
+        self.reads += 1
+        if self.reads == self.after:
+            self.change()
+        return data
 
 
 class World:
@@ -257,6 +283,14 @@ def message(sender: Side, receiver: Side, payload: Sequence[int], function: int)
     """The registers of a direct message."""
     unused = (0, 0) if function in (REQ2, RESP2) else (0,)
     return [function, sender.id << 16 | receiver.id, *unused, *payload]
+
+
+def let_go(make: Callable[[], object]) -> None:
+    """``make`` makes a call that succeeds, after which somebody else may have the PE."""
+    try:
+        make()
+    except Blocked:
+        return
 
 
 def refused_with(status: Status, make: Callable[[], object]) -> None:

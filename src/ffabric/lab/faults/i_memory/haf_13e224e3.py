@@ -19,5 +19,5 @@ FAULT = Fault(
     __name__,
     "Hafnium, commit 13e224e3",
     scenario,
-    Edit(retrieve._permissions, "and region.runs[0][3] & SW_NS\n", "and False\n"),
+    Edit(retrieve._permissions, "and region.held & SW_NS\n", "and False\n"),
 )

@@ -24,7 +24,9 @@ FAULT = Fault(
     scenario,
     Edit(
         retrieve._permissions,
-        "instruction = mem.PERM_INSTRUCTION_NX",
+        "if instruction:\n"
+        "            pm.conventions.refuse(INSTRUCTION_GIVEN, got=instruction, expected=0)\n"
+        "        instruction = mem.PERM_INSTRUCTION_NX",
         "instruction = mem.PERM_INSTRUCTION_X",
     ),
 )

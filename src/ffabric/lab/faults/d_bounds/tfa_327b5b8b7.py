@@ -16,7 +16,7 @@ def scenario(stage: Stage) -> None:
 
 FAULT = Fault(
     __name__,
-    "Hafnium, commit b9c1912c",
+    "TF-A, commit 327b5b8b7",
     scenario,
     Edit(send.judge_ranges, "if address & (PAGE - 1):", "if False:"),
 )

@@ -1,0 +1,1 @@
+"""A: registers and calling conventions."""

@@ -1,0 +1,1 @@
+"""C: layouts by version."""

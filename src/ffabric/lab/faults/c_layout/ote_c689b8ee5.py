@@ -1,0 +1,29 @@
+"""Flags and tag of a descriptor are taken for each other."""
+
+from __future__ import annotations
+
+from ffabric.abi.ffa import memory_words as mem
+from ffabric.firmware.manager.memory import retrieve
+from ffabric.lab.faults.fault import Edit, Fault
+from ffabric.lab.faults.stage import SHARE, Stage
+
+
+def scenario(stage: Stage) -> None:
+    """The calls that show it."""
+    world = stage.world()
+    handle = world.a.send(SHARE, [world.b], [(world.a.page(), 1)], tag=0x77)
+    got = world.b.retrieve(handle, world.a, tag=0x77)
+    assert (got.tag, got.flags) == (0x77, mem.FLAG_TYPE_SHARE)
+
+
+FAULT = Fault(
+    __name__,
+    "OP-TEE, commit c689b8ee5",
+    scenario,
+    Edit(
+        retrieve._response,
+        "flags=region.kind.type_flag | region.flags & mem.FLAG_CLEAR,",
+        "flags=region.tag,",
+        ("tag=region.tag,", "tag=region.kind.type_flag,"),
+    ),
+)

@@ -1,0 +1,1 @@
+"""F: time of check and time of use."""

@@ -1,0 +1,1 @@
+"""P: mediation of a hypervisor."""
