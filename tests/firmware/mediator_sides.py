@@ -121,11 +121,11 @@ class Vm:
 class World:
     """The system, booted."""
 
-    def __init__(self, ffabric, vms=("alice", "bob")):
-        self.tee = Tee()
+    def __init__(self, ffabric, vms=("alice", "bob"), *, tee=None, **given):
+        self.tee = tee or Tee()
         self.session = ffabric.boot(
             vms=[vm(each, mem_size=16 << 20) if isinstance(each, str) else each for each in vms],
-            trusted_os=trusted_os(self.tee, vcpus=4),
+            trusted_os=trusted_os(self.tee, vcpus=4, **given),
             pes=4,
         )
         self.system = self.session.system

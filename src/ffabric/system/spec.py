@@ -238,10 +238,8 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def notification_interrupt(self) -> int | None:
-        """The SPI with which the trusted OS notifies a kernel; a hypervisor keeps that back."""
-        if self.trusted_os is None or self.hypervisor is not None:
-            return None
-        return self.trusted_os.notification_interrupt
+        """The SPI with which the trusted OS notifies a kernel, or the VMs of a hypervisor."""
+        return None if self.trusted_os is None else self.trusted_os.notification_interrupt
 
     @property
     def pes(self) -> int:

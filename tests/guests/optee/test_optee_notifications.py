@@ -105,6 +105,20 @@ def test_nobody_is_notified_before_or_after(alarm):
     assert not alarm.state.notified
 
 
+def test_each_vm_hears_of_its_own(ffabric):
+    system = ffabric.boot(sps=[Alarm(Waiter, vms=2)], vms=["alice", "bob"])
+    alice, bob = (BlockingDriver(system.vm(name).ffa) for name in ("alice", "bob"))
+    for each in (alice, bob):
+        each.probe()
+        each.enable_notifications(BELL)
+    ring(alice)
+    assert pending_of(bob) == 0
+    assert pending_of(alice) == 1 << BELL
+    system.system.destroy_vm("alice")
+    ring(bob)
+    assert pending_of(bob) == 1 << BELL
+
+
 def test_a_vm_that_takes_its_notification_back(alarm):
     alarm.enable_notifications(BELL)
     alarm.ffa.notification_unbind("optee", 1 << BELL)

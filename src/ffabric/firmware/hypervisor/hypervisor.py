@@ -59,6 +59,9 @@ class Mediator(Protocol):
     def delays(self, vm: Vm, end: Deferred) -> bool:
         """Whether the trusted OS executes a call of ``vm``, which is dead: ``end`` comes later."""
 
+    def interrupted(self, intid: int) -> bool:
+        """Whether an SPI that has come is one with which the trusted OS notifies VMs."""
+
     def sequence(self, pe: PE, caller: ExecutionContext) -> Sequence:
         """The call of ``caller``."""
 

@@ -62,6 +62,8 @@ def accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
                 break
         else:
             return True
+    elif hypervisor.mediator is not None and hypervisor.mediator.interrupted(intid):
+        return False
     for vm in hypervisor.partitions.values():
         if intid not in vm.interrupts:
             continue

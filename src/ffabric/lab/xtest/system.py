@@ -37,6 +37,8 @@ _UART: Final = DeviceSpec(
     type="pl011", name="uart1", base=0x0904_0000, size=0x1000, secure=True, interrupt=40
 )
 _TZDRAM: Final = (0x0E10_0000, 0x00F0_0000)
+_NOTIFICATION: Final = 219
+"""CFG_CORE_ASYNC_NOTIF_GIC_INTID."""
 _SHARED: Final = MemoryRegion(
     name="shm",
     base_address=0x4200_0000,
@@ -69,6 +71,7 @@ def below_el3(
         mem_size=size,
         vcpus=len(vms) + 1,
         memory_regions=(_SHARED,),
+        notification_interrupt=_NOTIFICATION,
     )
     return describe(
         name="xtest",

@@ -155,7 +155,7 @@ class _Builder:
         if spec.trusted_os is not None:
             system.adopt(self._trusted_os(monitor, spec.trusted_os, system))
             if hypervisor is not None:
-                hypervisor.mediator = Mediator(hypervisor)
+                hypervisor.mediator = Mediator(hypervisor, spec.notification_interrupt)
         for each in spec.sps:
             system.adopt(self.add_partition(spmc, each, system))
         for each in spec.vms:
@@ -316,6 +316,8 @@ class _Builder:
         vm.gic = gic
         gic.on_change = partial(virtual_interrupts_changed, hypervisor, vm)
         if spec.engine == QEMU:
+            if self.spec.notification_interrupt is not None:
+                gic.configure(self.spec.notification_interrupt, enabled=True, edge=True, target=0)
             for each in vm_maps(spec, self.spec.gic, self.spec.pes):
                 stage2.map(each.ipa, each.pa, each.size // PAGE, _device(secure=False))
             return

@@ -177,8 +177,8 @@ TRUSTED_OS_KEYS: tuple[Key, ...] = (
     ),
     Key(
         "notification_interrupt", U32,
-        "The SPI with which it notifies the kernel, if there is no hypervisor (OP-TEE's "
-        "CFG_CORE_ASYNC_NOTIF_GIC_INTID).", most=LAST_SPI,
+        "The SPI with which it notifies the kernel; a hypervisor passes it on to each VM that it "
+        "has values for (OP-TEE's CFG_CORE_ASYNC_NOTIF_GIC_INTID).", most=LAST_SPI,
     ),
 )  # fmt: skip
 """The table [trusted_os]."""

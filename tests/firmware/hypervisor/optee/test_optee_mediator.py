@@ -48,18 +48,32 @@ def test_what_vms_may_not_have_is_hidden_from_them(alice):
     fields = dict(smc.Capabilities(capabilities).fields())
     assert a0 == Return.OK
     assert {name for name, value in fields.items() if not value} == set(hidden)
-    assert alice.smc(smc.GET_SHM_CONFIG)[0] == Return.ENOTAVAIL
 
 
 @pytest.mark.parametrize(
     "function",
-    [smc.VM_CREATED, smc.VM_DESTROYED, smc.CALL_WITH_REGD_ARG, smc.CALL_WITH_RPC_ARG,
-     smc.ENABLE_ASYNC_NOTIF, smc.RETURN_CALL_DONE, smc.GET_PROTMEM_CONFIG],
+    [smc.VM_CREATED, smc.VM_DESTROYED, smc.ENABLE_ASYNC_NOTIF, smc.GET_ASYNC_NOTIF_VALUE,
+     smc.RETURN_CALL_DONE, smc.GET_PROTMEM_CONFIG],
 )  # fmt: skip
 def test_other_functions_are_not_for_vms(world, alice, function):
     made = len(world.tee.calls)
     assert alice.smc(function, 2)[0] == Return.UNKNOWN_FUNCTION
     assert world.refused("optee.function") == 1
+    assert len(world.tee.calls) == made
+
+
+@pytest.mark.parametrize(
+    ("function", "rule", "code"),
+    [
+        (smc.CALL_WITH_REGD_ARG, "optee.registered_message", Return.UNKNOWN_FUNCTION),
+        (smc.CALL_WITH_RPC_ARG, "optee.registered_message", Return.UNKNOWN_FUNCTION),
+        (smc.GET_SHM_CONFIG, "optee.reserved_memory", Return.ENOTAVAIL),
+    ],
+)
+def test_messages_where_others_could_change_them_are_refused(world, alice, function, rule, code):
+    made = len(world.tee.calls)
+    assert alice.smc(function, 0, COOKIE, 0)[0] == code
+    assert world.refused(rule) == 1
     assert len(world.tee.calls) == made
 
 

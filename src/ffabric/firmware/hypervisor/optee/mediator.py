@@ -18,12 +18,14 @@ one that it was not told of, has no OP-TEE.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ffabric.abi.optee import rpc, smc
 from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor.optee import rules
+from ffabric.firmware.hypervisor.optee.client import Answer, Call, Client
+from ffabric.firmware.hypervisor.optee.notified import Notified, next_value
 from ffabric.firmware.hypervisor.optee.shadow import Guest, RpcShadow, Shadow
 from ffabric.firmware.hypervisor.spmc_link import sequences
 from ffabric.firmware.manager.manager import REFUSALS, as_refused
@@ -37,57 +39,24 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.context import PE
 
-HIDDEN = smc.Capabilities.build(
-    RPMB_PROBE=1, RPC_ARG=1, ASYNC_NOTIF=1, VIRTUALIZATION=1, HAVE_RESERVED_SHM=1
-)
-"""Capabilities of OP-TEE that no VM has: they need memory or interrupts that all VMs share, or
+HIDDEN = smc.Capabilities.build(RPMB_PROBE=1, RPC_ARG=1, VIRTUALIZATION=1, HAVE_RESERVED_SHM=1)
+"""Capabilities of OP-TEE that no VM has: they need memory or a device that all VMs share, or
 messages in memory that the VM could change."""
+_NOTIFIES = smc.Capabilities.build(ASYNC_NOTIF=1)
 MAX_COOKIES = 32
 """Pages for messages of OP-TEE that a VM may have given it."""
-
-Answer = Generator[list[int], list[int], list[int]]
-"""Part of a sequence: ends with a0 to a3 for the VM."""
-
-
-class Call:
-    """What a thread of OP-TEE has under way for a VM."""
-
-    def __init__(self, shadow: Shadow) -> None:
-        self.shadow = shadow
-        self.rpc = 0
-        """The RPC that the VM is to serve, 0: none."""
-        self.message: RpcShadow | None = None
-        """Its message."""
-
-
-class Client:
-    """A VM as a client of OP-TEE."""
-
-    def __init__(self, guest: Guest) -> None:
-        self.guest = guest
-        self.inside = 0
-        """Calls of the VM that OP-TEE is executing."""
-        self.threads: dict[int, Call] = {}
-        """Thread of OP-TEE -> the call that waits for the VM there."""
-        self.cookies: dict[int, RpcShadow] = {}
-        """Memory that the VM has given for messages of OP-TEE."""
-
-    def forget(self) -> None:
-        """Give everything back."""
-        for call in self.threads.values():
-            call.shadow.release()
-        for shadow in self.cookies.values():
-            shadow.release()
-        self.threads.clear()
-        self.cookies.clear()
 
 
 class Mediator:
     """Calls of VMs to OP-TEE."""
 
-    def __init__(self, hypervisor: Hypervisor) -> None:
+    def __init__(self, hypervisor: Hypervisor, notification: int | None = None) -> None:
         self.hypervisor = hypervisor
         self.clients: dict[int, Client] = {}
+        self.notified: Notified | None = None
+        """Its notifications, if the SPI that it raises for them is known."""
+        if notification is not None:
+            self.notified = Notified(hypervisor, self.clients, notification)
         self._dying: dict[int, Callable[[PE], Steps]] = {}
         """What is to be done for dead VMs when OP-TEE has left their calls."""
 
@@ -98,7 +67,7 @@ class Mediator:
         answer = yield [smc.VM_CREATED, vm.id]
         if answer[0] & MASK32 == smc.Return.OK:
             hypervisor = self.hypervisor
-            self.clients[vm.id] = Client(Guest(vm, hypervisor.memory, hypervisor.pool))
+            self.clients[vm.id] = Client(Guest(vm, hypervisor.memory, hypervisor.pool), self._left)
 
     def destroyed(self, vm: Vm) -> Steps:
         """Tell OP-TEE that ``vm`` is gone: it forgets all that it has of it."""
@@ -113,6 +82,13 @@ class Mediator:
         if client is None or not client.inside:
             return False
         self._dying[vm.id] = end
+        return True
+
+    def interrupted(self, intid: int) -> bool:
+        """An SPI has come; whether it is OP-TEE's, which concerns VMs that it has values for."""
+        if self.notified is None or intid != self.notified.intid:
+            return False
+        self.notified.interrupted()
         return True
 
     # Calls.
@@ -145,31 +121,58 @@ class Mediator:
             hypervisor.tracer.record(events.refusal(pe, caller, refusal))
         caller.x[0] = int(broken.status)
 
-    def _ask(self, client: Client, x: list[int]) -> Answer:
-        """The call in ``x``, made as the VM that it is of."""
-        client.inside += 1
-        try:
-            answer = yield [*x[0:7], client.guest.vm.id]
-        finally:
-            client.inside -= 1
-        if not client.inside and (end := self._dying.pop(client.guest.vm.id, None)):
+    def _left(self, client: Client) -> None:
+        """OP-TEE executes no call of a VM any more; a dead one can be ended."""
+        if end := self._dying.pop(client.guest.vm.id, None):
             sequences.defer(self.hypervisor, end)
-        return answer
+
+    def _ask(self, client: Client, x: list[int]) -> Answer:
+        """A call that OP-TEE answers as it is."""
+        return (yield from client.ask(x))
 
     def _exchange_capabilities(self, client: Client, x: list[int]) -> Answer:
-        answer = yield from self._ask(client, x)
+        """What a VM may know: not how many parameters RPCs have in memory of its own.
+
+        Without an interrupt that the mediator knows there are no notifications.
+        """
+        answer = yield from client.ask(x)
         answer[1] &= ~HIDDEN
-        answer[2:4] = 0, 0
+        if self.notified is None:
+            answer[1] &= ~_NOTIFIES
+        if not answer[1] & _NOTIFIES:
+            answer[2] = 0
+        answer[3] = 0
         return answer
 
     def _no_shared_memory(self, client: Client, x: list[int]) -> Answer:
         """GET_SHM_CONFIG: no VM has a part of the memory that is reserved for messages."""
-        return [smc.Return.ENOTAVAIL, 0, 0, 0]
+        refuse(rules.RESERVED, got=x[0] & MASK32, expected="memory that the VM shares itself")
+        yield
+
+    def _no_registered_message(self, client: Client, x: list[int]) -> Answer:
+        """CALL_WITH_REGD_ARG, CALL_WITH_RPC_ARG: see `HIDDEN`."""
+        refuse(rules.REGISTERED, got=x[0] & MASK32, expected=smc.CALL_WITH_ARG)
+        yield
+
+    def _enable_notifications(self, client: Client, x: list[int]) -> Answer:
+        """ENABLE_ASYNC_NOTIF."""
+        if self.notified is None:
+            refuse(rules.FUNCTION, got=x[0] & MASK32, expected="a function that VMs may call")
+        answer = yield from client.ask(x)
+        client.notified |= answer[0] & MASK32 == smc.Return.OK
+        return answer
+
+    def _value(self, client: Client, x: list[int]) -> Answer:
+        """GET_ASYNC_NOTIF_VALUE: the lowest value that was collected."""
+        if self.notified is None:
+            refuse(rules.FUNCTION, got=x[0] & MASK32, expected="a function that VMs may call")
+        client.values, told = next_value(client.values)
+        return [smc.Return.OK, *told, 0]
         yield
 
     def _disable_cache(self, client: Client, x: list[int]) -> Answer:
         """DISABLE_SHM_CACHE: OP-TEE gives a page for messages back, if it has kept one."""
-        answer = yield from self._ask(client, x)
+        answer = yield from client.ask(x)
         if answer[0] & MASK32 == smc.Return.OK:
             self._drop(client, answer[1] << 32 | answer[2] & MASK32)
         return answer
@@ -205,7 +208,7 @@ class Mediator:
         The page list that came with the answer to its last message it may not have read when an
         interrupt preempts it; it has when it asks for something else.
         """
-        answer = yield from self._ask(client, x)
+        answer = yield from client.ask(x)
         a0 = answer[0] & MASK32
         if call.message is not None and a0 != smc.Rpc.FOREIGN_INTR:
             call.message.release_lists()
@@ -280,6 +283,10 @@ _CALLS: dict[int, Callable[[Mediator, Client, list[int]], Answer]] = {
     ),
     smc.EXCHANGE_CAPABILITIES: Mediator._exchange_capabilities,
     smc.GET_SHM_CONFIG: Mediator._no_shared_memory,
+    smc.CALL_WITH_REGD_ARG: Mediator._no_registered_message,
+    smc.CALL_WITH_RPC_ARG: Mediator._no_registered_message,
+    smc.ENABLE_ASYNC_NOTIF: Mediator._enable_notifications,
+    smc.GET_ASYNC_NOTIF_VALUE: Mediator._value,
     smc.DISABLE_SHM_CACHE: Mediator._disable_cache,
     smc.CALL_WITH_ARG: Mediator._call,
     smc.RETURN_FROM_RPC: Mediator._resume,

@@ -17,6 +17,14 @@ CLIENT = rule(
     "optee.client", Return.ENOTAVAIL, _VIRTUALIZATION,
     "OP-TEE has room for the VM.",
 )  # fmt: skip
+REGISTERED = rule(
+    "optee.registered_message", Return.UNKNOWN_FUNCTION, _VIRTUALIZATION,
+    "A VM's message is one that the mediator copies, not in memory that OP-TEE has registered.",
+)  # fmt: skip
+RESERVED = rule(
+    "optee.reserved_memory", Return.ENOTAVAIL, _VIRTUALIZATION,
+    "A VM's messages are in memory of its own, not in the part that is reserved for one client.",
+)  # fmt: skip
 ADDRESS = rule(
     "optee.address", Return.EBADADDR, _VIRTUALIZATION,
     "Every page that OP-TEE is to use is normal memory that the VM owns alone and may write.",

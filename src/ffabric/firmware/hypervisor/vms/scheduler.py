@@ -138,10 +138,10 @@ def physical_interrupt(
     if interrupts.accept(hypervisor, pe, intid):
         steps = notifications.schedule_receivers(hypervisor, pe)
         return sequences.run_own(hypervisor, pe, running, steps)
-    if running is not None:
-        return running
-    current = pe.current
-    return current if isinstance(current, ExecutionContext) else hypervisor.schedule(pe)
+    if running is None:
+        current = pe.current
+        running = current if isinstance(current, ExecutionContext) else hypervisor.schedule(pe)
+    return sequences.go_on(hypervisor, pe, running) if hypervisor.deferred else running
 
 
 def virtual_interrupts_changed(hypervisor: Hypervisor, vm: Vm) -> None:
