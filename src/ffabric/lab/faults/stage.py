@@ -13,13 +13,17 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.virtio import ring
 from ffabric.abi.words import MASK32, PAGE, halves
 from ffabric.firmware.state.mailbox import Buffer
 from ffabric.guests.errors import FfaError, status_of
+from ffabric.guests.virtio.device_queue import DeviceQueue, Place
+from ffabric.guests.virtio.dma import BadAddress
 from ffabric.machine.access import DataAbort
 from ffabric.session.booting import boot
 from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import sp
+from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,6 +39,8 @@ REQ, RESP = fid.FFA_MSG_SEND_DIRECT_REQ_64, fid.FFA_MSG_SEND_DIRECT_RESP_64
 REQ2, RESP2 = fid.FFA_MSG_SEND_DIRECT_REQ2, fid.FFA_MSG_SEND_DIRECT_RESP2
 INVALID = Status.INVALID_PARAMETERS
 DENIED = Status.DENIED
+_EDGE, _LEVEL = 0x100, 0x300
+"""A secure interrupt in a device region, and how it is triggered."""
 MOST_EXITS = 20_000
 """Exits of a system after which a scenario is taken to have no end."""
 
@@ -283,6 +289,93 @@ def message(sender: Side, receiver: Side, payload: Sequence[int], function: int)
     """The registers of a direct message."""
     unused = (0, 0) if function in (REQ2, RESP2) else (0,)
     return [function, sender.id << 16 | receiver.id, *unused, *payload]
+
+
+def device(intid: int, *, level: bool = False) -> DeviceRegion:
+    """A device of an SP that raises the secure interrupt ``intid``."""
+    return DeviceRegion(
+        name=f"device{intid}",
+        base_address=0x1C09_0000 + 0x1_0000 * intid,
+        pages=1,
+        attributes=3,
+        interrupts=(Interrupt(intid, _LEVEL if level else _EDGE),),
+    )
+
+
+def raises(kind: type[Exception], make: Callable[[], object]) -> None:
+    """``make`` raises an error of the kind. Raises AssertionError if it does not."""
+    try:
+        made = make()
+    except kind:
+        return
+    raise AssertionError(f"accepted: {made!r}")
+
+
+class FlatMemory:
+    """Memory for virtqueues: as a device and as its driver see it, addresses from 0 on.
+
+    Who reads too often spins: AssertionError.
+    """
+
+    MOST_READS = 1_000
+
+    def __init__(self, size: int = 4 * PAGE) -> None:
+        self.data = bytearray(size)
+        self.reads = 0
+
+    def check(self, address: int, size: int, *, write: bool) -> None:
+        """Judge an access. Raises BadAddress."""
+        if address + size > len(self.data):
+            raise BadAddress(address, size, "beyond the memory")
+
+    def read(self, address: int, size: int) -> bytes:
+        """Load bytes."""
+        self.reads += 1
+        assert self.reads <= self.MOST_READS, "who reads spins for ever"
+        self.check(address, size, write=False)
+        return bytes(self.data[address : address + size])
+
+    def write(self, address: int, data: bytes) -> None:
+        """Store bytes."""
+        self.check(address, len(data), write=True)
+        self.data[address : address + len(data)] = data
+
+    def read16(self, address: int) -> int:
+        """Load a word."""
+        return int.from_bytes(self.read(address, 2), "little")
+
+    def write16(self, address: int, value: int) -> None:
+        """Store a word."""
+        self.write(address, value.to_bytes(2, "little"))
+
+
+class Rings:
+    """A virtqueue of ``size`` descriptors as a hostile driver writes it, and its device's side."""
+
+    def __init__(self, size: int = 4, features: int = 0) -> None:
+        self.memory = FlatMemory()
+        desc, avail, used, _ = ring.layout(size)
+        self._avail = avail
+        self._offered = 0
+        self.queue = DeviceQueue(self.memory, Place(size, desc, avail, used), features)
+
+    def describe(
+        self, index: int, length: int, flags: int = 0, following: int = 0, address: int = PAGE
+    ) -> None:
+        """Write the descriptor ``index``."""
+        entry = ring.DESCRIPTOR.pack(address, length, flags, following)
+        self.memory.write(ring.DESCRIPTOR_SIZE * index, entry)
+
+    def offer(self, *heads: int) -> None:
+        """Make the chains that begin there available."""
+        for head in heads:
+            self.memory.write16(self._avail + ring.RING_OFFSET + 2 * self._offered, head)
+            self._offered += 1
+        self.claim(self._offered)
+
+    def claim(self, index: int) -> None:
+        """Say that so many chains are available."""
+        self.memory.write16(self._avail + ring.INDEX_OFFSET, index)
 
 
 def let_go(make: Callable[[], object]) -> None:

@@ -1,0 +1,1 @@
+"""K: interrupts, pre-emption, states of vCPUs."""

@@ -1,0 +1,1 @@
+"""O: virtio-msg and virtqueues."""
