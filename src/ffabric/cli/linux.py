@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+from ffabric.abi.virtio_msg.generations import GenerationName
 from ffabric.cli import optees
 from ffabric.cli.errors import UsageError
 from ffabric.cli.linux_probe import probe
 from ffabric.cli.option import Option
 from ffabric.cli.regression import check_cases, regression
 from ffabric.cli.terminal import Progress, Terminal
+from ffabric.guests.virtio.devices.described import DescriptionError
 from ffabric.lab.linux import initramfs, packages, run
 from ffabric.lab.linux import kernel as kernels
+from ffabric.lab.linux import own as owns
 from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.linux.software import default_software
 from ffabric.lab.xtest.optee import Engine
@@ -36,6 +39,12 @@ def linux(
     op_tee: str = "",
     op_tee_engine: Engine = QEMU,
     cases: str = "",
+    kernel: Path | None = None,
+    module: Annotated[list[str] | None, Option(positive=True)] = None,
+    files: Path | None = None,
+    disk: Annotated[list[Path] | None, Option(positive=True)] = None,
+    side: Annotated[Literal["sp", "vm"], Option(name="--from")] = "sp",
+    generation: GenerationName = "v2",
     folder: Annotated[Path | None, Option(name="--packages")] = None,
     refresh: bool = False,
     shell: bool = False,
@@ -48,8 +57,9 @@ def linux(
 
     Kernel and tools come from this machine's Debian package sources, once. In the secure world run
     the SPs that are named, or else a Python OP-TEE and a plain SP. With an OP-TEE of your own Linux
-    runs cases of its tests (xtest), with Debian's tee-supplicant. Exit status 1 if Linux does not
-    find what is there, or if a case fails.
+    runs cases of its tests (xtest), with Debian's tee-supplicant. With a kernel, modules, files or
+    disks of your own it runs those, and no OP-TEE. Exit status 1 if Linux does not find what is
+    there, or if something fails.
 
     Parameters
     ----------
@@ -67,6 +77,21 @@ def linux(
     cases
         Numbers of cases of xtest's regression suite with commas between; if there are none,
         1001 to 1005 and 6001, or all that the core in Python passes. Only with --op-tee.
+    kernel
+        A kernel of your own: Image, Image.gz or vmlinuz, for arm64; without Debian's modules.
+    module
+        A module to load: FILE.ko, or the name of one of Debian's; as often as you like, in order.
+        What it depends on is loaded before it.
+    files
+        Files for Linux, in /root there. A script 'run' among them is executed when all modules are
+        loaded; the exit status is 1 if it fails.
+    disk
+        An image that is a virtio disk behind virtio-msg over FF-A, for a driver of yours; as often
+        as you like. What Linux writes reaches the image.
+    side
+        Where the device side of those disks is: in an SP, or in a VM beside Linux.
+    generation
+        The generation of virtio-msg that it speaks.
     folder
         Take the packages (kernel and busybox-static, for arm64) from this folder instead.
     refresh
@@ -85,30 +110,43 @@ def linux(
     terminal = Terminal(sys.stdout)
     progress = Progress(terminal)
     asked = _asked_cases(cases, op_tee)
-    own = _software(sps)
+    named = _software(sps)
     optee = optees.find(op_tee, cpus, op_tee_engine) if op_tee else None
+    theirs = bool(kernel or module or files or disk)
+    if theirs and optee is not None:
+        raise UsageError("--op-tee is for Debian's kernel, without modules, files and disks")
     try:
-        kernel = _kernel(folder, progress, refresh=refresh)
+        found = _kernel(folder, progress, refresh=refresh)
+        if kernel is not None:
+            found = owns.own_kernel(kernel, found)
+        own = owns.own(module or (), files, found, folder)
+        devices = owns.disks_side(disk, generation, in_vm=side == "vm") if disk else None
         if extract is not None:
-            _extract(kernel, extract, progress)
+            _extract(found, own, extract, progress)
             return 0
         find_program()
         if optee is not None:
             tests = optees.tests(folder, progress, refresh=refresh)
             spec = as_secure_partition(
-                kernel, tests, [run.NAME], optee, sps=own, cpus=cpus, sizes=[memory << 20]
+                found, tests, [run.NAME], optee, sps=named, cpus=cpus, sizes=[memory << 20]
             )
         else:
+            there = [devices] if devices is not None else []
             spec = run.system(
-                kernel,
-                own or default_software(cpus),
+                found,
+                [*named, *(there if side == "sp" else [])]
+                or ([] if theirs else default_software(cpus)),
                 cpus=cpus,
                 memory=memory << 20,
                 shell=shell,
+                own=own,
+                vms=there if side == "vm" else (),
             )
-    except (PackageError, SystemErrors) as error:
+    except (PackageError, SystemErrors, DescriptionError) as error:
         raise UsageError(str(error)) from None
-    progress.say(f"booting Linux {kernel.release} with {cpus} CPUs and {memory} MiB")
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}") from None
+    progress.say(f"booting Linux {found.release} with {cpus} CPUs and {memory} MiB")
     if optee is not None:
         return regression(
             spec,
@@ -122,10 +160,12 @@ def linux(
         )
     return probe(
         spec,
-        kernel,
+        found,
         terminal=terminal,
         progress=progress,
-        tee=not sps,
+        tee=not sps and not theirs,
+        script=own.has_script,
+        devices=devices,
         shell=shell,
         quiet=quiet,
         trace=trace,
@@ -162,9 +202,9 @@ def _software(targets: Sequence[str]) -> list[Described]:
         raise UsageError(str(error)) from None
 
 
-def _extract(kernel: kernels.Kernel, folder: Path, progress: Progress) -> None:
+def _extract(kernel: kernels.Kernel, own: initramfs.Own, folder: Path, progress: Progress) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, data in (("vmlinuz", kernel.image), ("initrd", initramfs.build(kernel))):
+    for name, data in (("vmlinuz", kernel.image), ("initrd", initramfs.build(kernel, own))):
         (folder / name).write_bytes(data)
         progress.say(f"{folder / name}: {len(data) / 1e6:.1f} MB")
     progress.say(f"bootargs: {initramfs.ARGUMENTS}")

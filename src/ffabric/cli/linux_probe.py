@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ffabric.lab.linux import initramfs, run
+from ffabric.lab.linux import driven, initramfs, run
 from ffabric.lab.linux.keyboard import Keyboard
 from ffabric.lab.linux.report import Report
 from ffabric.lab.running import End, Outcome, run_to_end
@@ -15,6 +15,8 @@ from ffabric.system.booting.boot import boot
 
 if TYPE_CHECKING:
     from ffabric.cli.terminal import Progress, Terminal
+    from ffabric.firmware.state.partition import Partition
+    from ffabric.guests.virtio_msg.partition_device import DeviceSide
     from ffabric.lab.linux.kernel import Kernel
     from ffabric.system.spec import SystemSpec
     from ffabric.system.system import System
@@ -36,8 +38,12 @@ def probe(
     trace: Path | None,
     timeout: float,
     log: Path,
+    script: bool = False,
+    devices: DeviceSide | None = None,
 ) -> int:
     """Boot ``spec`` and let Linux find what is there, an OP-TEE too if ``tee``: the exit status.
+
+    ``script``: a script of the user's is to succeed. ``devices``: Linux is to drive all of them.
 
     ``timeout``: seconds after which the run is ended; 0: never. What the console has printed goes
     to ``log`` if something failed.
@@ -46,11 +52,16 @@ def probe(
     with boot(spec) as booted, traced(booted, trace), Keyboard(booted, run.NAME, on=shell):
         console = _Console(progress, report, quiet=quiet or shell)
         booted.listeners.append(console)
+        linux = booted.endpoints[run.NAME].partition  # it is not there any more when it is off
         if timeout and not shell:
             booted.machine.clock.at(int(timeout * 1e9), booted.machine.stop)
         outcome = run_to_end(booted)
-        problems = _problems(booted, report, outcome, tee=tee)
-        _table(terminal, booted, report, kernel, trace)
+        problems = _crashes(booted, outcome)
+        problems += report.problems(run.expected(booted), tee=tee, script=script)
+        if devices is not None:
+            problems += driven.problems(devices)
+        rows = [*_rows(booted, linux, report, kernel), *(driven.rows(devices) if devices else ())]
+        _table(terminal, rows, trace)
     outcome.raise_interruption()
     if terminal.verdict(problems):
         return 0
@@ -76,27 +87,29 @@ class _Console:
             self._progress.say(f"{name}: {text}", "" if text != line else "dim")
 
 
-def _problems(booted: System, report: Report, outcome: Outcome, *, tee: bool) -> list[str]:
+def _crashes(booted: System, outcome: Outcome) -> list[str]:
     found = [f"{crash.name}: {crash.told}" for crash in booted.deaths]
+    if run.NAME not in booted.endpoints and outcome.end in (End.STOPPED, End.IDLE):
+        return found  # it is a VM and has turned itself off; another one goes on
     if outcome.end in _ENDS:
         found += [reason for reason in (_ENDS[outcome.end],) if reason]
     elif outcome.reason not in found:
         found.append(outcome.said)
-    return found + report.problems(run.expected(booted), tee=tee)
+    return found
 
 
-def _table(
-    terminal: Terminal, booted: System, report: Report, kernel: Kernel, trace: Path | None
-) -> None:
+def _table(terminal: Terminal, rows: list[tuple[str, str]], trace: Path | None) -> None:
     terminal.line()
     terminal.line("Summary", "bold")
-    for what, how_much in _rows(booted, report, kernel):
+    for what, how_much in rows:
         terminal.line(f"  {what:<{_COLUMN}} {how_much}")
     if trace is not None:
         terminal.line(f"  {'trace':<{_COLUMN}} {trace}")
 
 
-def _rows(booted: System, report: Report, kernel: Kernel) -> Iterator[tuple[str, str]]:
+def _rows(
+    booted: System, linux: Partition, report: Report, kernel: Kernel
+) -> Iterator[tuple[str, str]]:
     names = {each.id: each.name for each in booted.endpoints.values()}
     yield "kernel", report.kernel or kernel.release
     for line in report.log:
@@ -111,7 +124,7 @@ def _rows(booted: System, report: Report, kernel: Kernel) -> Iterator[tuple[str,
         yield "invocations of the TA", f"{tee.values} with a value, {tee.memories} with memory"
         yield "  from user space and back", _times(tee.median, tee.p99, tee.longest)
         yield "notifications that Linux took", str(report.notified)
-    for what, trips in run.round_trips(booted).items():
+    for what, trips in run.round_trips(linux).items():
         median, p99 = run.quantile(trips, 0.5), run.quantile(trips, 0.99)
         yield what, f"{len(trips)}: {_times(median, p99, trips[-1])}"
     yield "exits", str(booted.machine.exits)

@@ -1,16 +1,20 @@
 """The initial file system: busybox, the kernel's modules, and what the first process does.
 
 The first process loads the drivers and says on the console what came of it, a line each that
-begins with `MARK`. Then it opens a session with a TA, if there is a TEE, and turns the machine off
-or gives a shell.
+begins with `MARK`. Then it opens a session with a TA, if there is a TEE, executes the user's
+script, if there is one, and turns the machine off or gives a shell.
 """
 
 from __future__ import annotations
 
 from importlib import resources
+from typing import Final
+
+from msgspec import Struct
 
 from ffabric.lab.linux import cpio
 from ffabric.lab.linux.kernel import FFA, TEE, Kernel
+from ffabric.lab.linux.modules import Module
 
 MARK = "ffabric:"
 ARGUMENTS = (
@@ -21,6 +25,27 @@ ARGUMENTS = (
 SHELL = "ffabric.shell"
 """An argument of the kernel that asks for a shell."""
 
+HOME: Final = "root"
+"""The folder of a user's files."""
+SCRIPT: Final = "run"
+"""The file there that is executed when all modules are loaded."""
+
+
+class Own(Struct, frozen=True):
+    """What is a user's in the initial file system."""
+
+    modules: tuple[Module, ...] = ()
+    """In the order in which they are loaded, after the drivers of FF-A and OP-TEE."""
+    files: tuple[cpio.Entry, ...] = ()
+    """Below `HOME`."""
+
+    @property
+    def has_script(self) -> bool:
+        """Whether there is a script to execute."""
+        return any(each.path == f"{HOME}/{SCRIPT}" for each in self.files)
+
+
+NOTHING: Final = Own()
 _APPLETS = (
     *("cat", "chmod", "clear", "cp", "cttyhack", "cut", "date", "dmesg", "echo", "grep", "head"),
     *("hexdump", "insmod", "ls", "lsmod", "mkdir", "mount", "mv", "nproc", "od", "poweroff", "ps"),
@@ -39,8 +64,7 @@ say kernel "$(uname -r)"
 say cpus "$(nproc)"
 say init "$(up)"
 for module in MODULES; do
-    [ -f /lib/modules/$module.ko ] || continue
-    insmod /lib/modules/$module.ko || say failed "insmod $module"
+    why=$(insmod /lib/modules/$module.ko 2>&1) || say failed "insmod $module: ${why##*: }"
 done
 say probed "$(up)"
 dmesg | grep -iE 'FF-A|ffa|optee' | while read -r line; do say log "${line#*] }"; done
@@ -49,6 +73,11 @@ for device in /sys/bus/arm_ffa/devices/*; do
     say partition "$(cat $device/partition_id)" "$(cat $device/uuid)"
 done
 [ -c /dev/tee0 ] && teeloop
+if [ -x /AT_HOME/SCRIPT ]; then
+    cd /AT_HOME
+    ./SCRIPT
+    say script $?
+fi
 grep -q ARM-FFA-SRI /proc/interrupts && say sri "$(grep ARM-FFA-SRI /proc/interrupts | head -n 1)"
 say done "$(up)"
 if grep -q SHELL /proc/cmdline; then
@@ -59,10 +88,12 @@ poweroff -f
 """
 
 
-def build(kernel: Kernel) -> bytes:
-    """The archive for ``kernel``."""
-    modules = [name for name in (*FFA, *TEE) if name in kernel.modules]
+def build(kernel: Kernel, own: Own = NOTHING) -> bytes:
+    """The archive for ``kernel``, with what is a user's ``own``."""
+    modules = {name: kernel.modules[name] for name in (*FFA, *TEE) if name in kernel.modules}
+    modules |= {each.name: each.data for each in own.modules}
     init = _INIT.replace("MARK", MARK).replace("MODULES", " ".join(modules))
+    init = init.replace("AT_HOME", HOME).replace("SCRIPT", SCRIPT)
     program = (resources.files(__package__) / "teeloop.bin").read_bytes()
     return cpio.build(
         [
@@ -71,7 +102,8 @@ def build(kernel: Kernel) -> bytes:
             cpio.file("bin/busybox", kernel.busybox, 0o755),
             *(cpio.link(f"bin/{applet}", "busybox") for applet in _APPLETS),
             cpio.file("bin/teeloop", program, 0o755),
-            *(cpio.file(f"lib/modules/{name}.ko", kernel.modules[name]) for name in modules),
+            *(cpio.file(f"lib/modules/{name}.ko", data) for name, data in modules.items()),
+            *own.files,
             cpio.file("init", init.replace("SHELL", SHELL).encode(), 0o755),
         ]
     )

@@ -40,6 +40,8 @@ class Report:
         """Endpoint id and UUID of each device on Linux's FF-A bus."""
         self.notified = 0
         """How often Linux has taken the SRI, on all CPUs."""
+        self.script: int | None = None
+        """The exit status of the user's script."""
         self.tee: Tee | None = None
         self.reached: dict[str, tuple[float, float]] = {}
         """Milestones: seconds on our clock since the start, seconds on the guest's."""
@@ -64,6 +66,8 @@ class Report:
         elif key == "tee":
             tenths = [int(word) / 10 for word in words[3:6]]
             self.tee = Tee(int(words[0], 16), int(words[1]), int(words[2]), *tenths)
+        elif key == "script":
+            self.script = int(words[0])
         elif key in ("log", "failed"):
             getattr(self, key).append(rest)
         elif key == "sri":
@@ -72,8 +76,13 @@ class Report:
         elif key in ("kernel", "cpus"):
             setattr(self, key, rest)
 
-    def problems(self, expected: Iterable[tuple[int, str]], *, tee: bool) -> list[str]:
-        """What is not as it must be: ``expected`` partitions, and whether there is an OP-TEE."""
+    def problems(
+        self, expected: Iterable[tuple[int, str]], *, tee: bool, script: bool = False
+    ) -> list[str]:
+        """What is not as it must be.
+
+        ``expected`` partitions, whether there is an OP-TEE, and a user's script that succeeds.
+        """
         found = list(self.failed)
         found += [
             f"Linux did not get to {name!r}" for name in _MILESTONES if name not in self.reached
@@ -82,6 +91,10 @@ class Report:
         found += [
             f"Linux does not see partition {number:#06x} ({uuid})" for number, uuid in missing
         ]
+        if script and self.script is None:
+            found.append("the script did not get to its end")
+        elif self.script:
+            found.append(f"the script ended with status {self.script}")
         if tee and self.tee is None:
             found.append("Linux has no TEE")
         elif tee and not self.notified:

@@ -13,6 +13,7 @@ from ffabric.system.description.python import describe, vm
 from ffabric.system.spec import QEMU, KernelBoot
 
 if TYPE_CHECKING:
+    from ffabric.firmware.state.partition import Partition
     from ffabric.lab.linux.kernel import Kernel
     from ffabric.system.spec import SystemSpec
     from ffabric.system.system import System
@@ -33,37 +34,43 @@ def system(
     cpus: int = 1,
     memory: int = MEMORY,
     shell: bool = False,
+    own: initramfs.Own = initramfs.NOTHING,
+    vms: Sequence[Described] = (),
 ) -> SystemSpec:
-    """The system: ``sps`` in the secure world, the kernel as the normal world."""
+    """The system: ``sps`` in the secure world, the kernel as the normal world.
+
+    With ``vms`` there is a hypervisor, and the kernel is another VM, with PEs of its own.
+    """
     arguments = f"{initramfs.ARGUMENTS} {initramfs.SHELL}" if shell else initramfs.ARGUMENTS
     linux = vm(
         NAME,
         image=kernel.image,
         engine=QEMU,
-        kernel=KernelBoot(initramfs.build(kernel), arguments),
+        kernel=KernelBoot(initramfs.build(kernel, own), arguments),
         vcpus=cpus,
         mem_size=memory,
     )
-    return describe(name=NAME, sps=sps, vms=[linux], hypervisor=False, pes=cpus)
+    pes = cpus + len(vms)
+    return describe(name=NAME, sps=sps, vms=[linux, *vms], hypervisor=bool(vms), pes=pes)
 
 
 def expected(booted: System) -> list[tuple[int, str]]:
-    """The partitions that Linux must find: endpoint id and UUID of each SP."""
+    """The partitions that Linux must find: endpoint id and UUID of all but itself."""
     return [
         (each.id, str(uuid))
         for each in booted.endpoints.values()
-        if each.spec.secure
+        if each.name != NAME
         for uuid in each.spec.manifest.uuids
     ]
 
 
-def round_trips(booted: System) -> dict[str, list[float]]:
+def round_trips(linux: Partition) -> dict[str, list[float]]:
     """How long the calls took that Linux made, in microseconds, the shortest first.
 
     Those that run an SP apart from those that the monitor and the SPMC answer.
     """
     found: dict[str, list[float]] = {}
-    for ctx in booted.endpoints[NAME].partition.contexts:
+    for ctx in linux.contexts:
         runner = ctx.runner
         assert isinstance(runner, QemuRunner)
         for function, ticks in zip(runner.functions, runner.round_trips[1:], strict=False):

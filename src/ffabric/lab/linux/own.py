@@ -1,0 +1,99 @@
+"""What a user gives to a Linux here: a kernel, modules, files, disks behind virtio-msg."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from ffabric.abi.virtio_msg import ffa as abi
+from ffabric.abi.virtio_msg.generations import GenerationName
+from ffabric.guests.virtio.devices.described import made_devices
+from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.lab.linux import cpio
+from ffabric.lab.linux.deb import PackageError
+from ffabric.lab.linux.initramfs import HOME, Own
+from ffabric.lab.linux.kernel import FFA, TEE, Kernel
+from ffabric.lab.linux.modules import Module, in_order, packaged, parse_module, read_kernel
+from ffabric.lab.linux.packages import cache_folder
+from ffabric.system.files.reading import IMAGE, read_bytes
+
+_MOST_BYTES: Final = 256 << 20
+
+
+def own_kernel(path: Path, busybox: Kernel) -> Kernel:
+    """The kernel in a file, with the tools of another one. PackageError if it is none."""
+    release, image = read_kernel(path)
+    return replace(busybox, release=release, image=image, modules={}, packages=())
+
+
+def own_modules(given: Sequence[str], kernel: Kernel, folder: Path) -> tuple[Module, ...]:
+    """The modules that files, and names of modules in the kernel's packages, ask for, in order.
+
+    What they depend on comes from the packages, which are in ``folder``, too. PackageError with
+    what is wrong.
+    """
+    wanted: list[Module | str] = []
+    for each in given:
+        if ".ko" in each:
+            wanted.append(parse_module(each, read_bytes(Path(each), IMAGE)))
+        else:
+            wanted.append(each)
+    if not wanted:
+        return ()
+    debs = [folder / name for name in kernel.packages if name.startswith("linux-")]
+    for deb in debs:
+        if not deb.exists():
+            raise PackageError(f"{deb}: the kernel's package is not there any more: say --refresh")
+    loaded = [name.replace("-", "_") for name in (*FFA, *TEE) if name in kernel.modules]
+    return tuple(in_order(wanted, kernel.release, packaged(debs), loaded))
+
+
+def own(modules: Sequence[str], files: Path | None, kernel: Kernel, folder: Path | None) -> Own:
+    """Modules and files of a user's, for ``kernel``, whose packages are in ``folder``.
+
+    PackageError with what is wrong.
+    """
+    place = folder or cache_folder() / "packages"
+    entries = own_files(files) if files is not None else ()
+    return Own(own_modules(modules, kernel, place), entries)
+
+
+def own_files(folder: Path) -> tuple[cpio.Entry, ...]:
+    """What is in a folder, as it is to be in the initial file system. PackageError if too much."""
+    if not folder.is_dir():
+        raise PackageError(f"{folder}: there is no such folder")
+    entries: list[cpio.Entry] = []
+    size = 0
+    for path in sorted(folder.rglob("*")):
+        where = f"{HOME}/{path.relative_to(folder)}"
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            entries.append(cpio.link(where, os.readlink(path)))
+        elif stat.S_ISDIR(mode):
+            entries.append(cpio.folder(where, mode & 0o7777))
+        elif stat.S_ISREG(mode):
+            size += path.stat().st_size
+            if size > _MOST_BYTES:
+                raise PackageError(f"{folder}: more than {_MOST_BYTES >> 20} MiB of files")
+            entries.append(cpio.file(where, path.read_bytes(), mode & 0o7777))
+    return tuple(entries)
+
+
+def disks_side(images: Sequence[Path], generation: GenerationName, *, in_vm: bool) -> DeviceSide:
+    """A device side whose disks are images, to which is written. ValueError if one cannot be.
+
+    In a VM its messages are indirect: Linux's `arm_ffa` gives them to the driver that has bound
+    the UUID of device sides, which they are addressed to therefore.
+    """
+    tables = [
+        {"type": "block", "name": str(image), "image": str(image), "write_back": True}
+        for image in images
+    ]
+    disks = [device for device, _ in made_devices(tables, lambda line: None)]
+    uuid = abi.DEVICE_UUID if in_vm else abi.DRIVER_UUID
+    return DeviceSide(disks, generation=generation, answers_to=uuid)
