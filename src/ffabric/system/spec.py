@@ -223,6 +223,8 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     vms: tuple[PartitionSpec, ...] = ()
     trusted_os: PartitionSpec | None = None
     devices: tuple[DeviceSpec, ...] = ()
+    device_memory: tuple[MemoryRange, ...] = ()
+    """Where the SPMC manifest says that there are devices."""
     gic: GicSpec = GicSpec()
     run: RunSpec = RunSpec()
     seed: int | None = None

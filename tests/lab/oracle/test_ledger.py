@@ -205,7 +205,7 @@ def test_a_borrower_that_may_write(monkeypatch, watched):
         monkeypatch,
         retrieve,
         "_descriptor",
-        lambda right: lambda *given: right(*given) | S2AP_W,
+        lambda right: lambda *given, **how: right(*given, **how) | S2AP_W,
     )
     system = watched()
     handle = system["a"].ffa.share("b", ipa=system.page("a"), permissions=mem.PERM_DATA_RO)
@@ -214,13 +214,33 @@ def test_a_borrower_that_may_write(monkeypatch, watched):
 
 
 def test_a_borrower_that_may_execute(monkeypatch, watched):
-    spoil(monkeypatch, retrieve, "_descriptor", lambda right: lambda *given: right(*given) & ~XN)
+    spoil(
+        monkeypatch,
+        retrieve,
+        "_descriptor",
+        lambda right: lambda *given, **how: right(*given, **how) & ~XN,
+    )
     assert "the tables say" in found(watched(), "share")
+
+
+def test_a_device_that_is_mapped_as_normal_memory(monkeypatch, watched):
+    spoil(monkeypatch, retrieve, "_judge_attributes", lambda right: lambda *given: False)
+    system = watched()
+    handle = system["a"].ffa.share(
+        "b",
+        ipa=system.page("a"),
+        attributes=mem.MEM_ATTR_TYPE_DEVICE | mem.MEM_ATTR_INNER_SHAREABLE,
+    )
+    with pytest.raises(Discrepancy, match="device memory"):
+        system["b"].ffa.retrieve(handle, "a")
 
 
 def test_more_rights_than_were_offered(monkeypatch, watched):
     spoil(
-        monkeypatch, retrieve, "_permissions", lambda right: lambda region, offered, asked: RW | X
+        monkeypatch,
+        retrieve,
+        "_permissions",
+        lambda right: lambda pm, region, offered, asked: RW | X,
     )
     assert "execute" in found(watched(), "share")
 

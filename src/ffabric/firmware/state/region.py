@@ -209,6 +209,11 @@ class Region(Struct, eq=False):
         return self.held & MEMATTR_MASK != MEMATTR_NORMAL_WB
 
     @property
+    def sent_as_device(self) -> bool:
+        """Whether its borrowers have it as device memory, which it is or was sent as."""
+        return self.device or self.attributes & mem.MEM_ATTR_TYPE_MASK == mem.MEM_ATTR_TYPE_DEVICE
+
+    @property
     def retrieved(self) -> list[int]:
         """Endpoint ids that have it mapped."""
         return [each.endpoint for each in self.borrowers if each.held is not None]

@@ -23,7 +23,14 @@ from typing import TYPE_CHECKING
 from ffabric.abi.words import PAGE, SECURE_BIT
 from ffabric.firmware.state.ownership import BORROWED, LENT, OWNED, SHARED, state
 from ffabric.lab.oracle.address_spaces import Discrepancy
-from ffabric.machine.stage2 import ADDRESS, S2AP_W, SW_NS, VALID
+from ffabric.machine.stage2 import (
+    ADDRESS,
+    MEMATTR_MASK,
+    MEMATTR_NORMAL_WB,
+    S2AP_W,
+    SW_NS,
+    VALID,
+)
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import Partition
@@ -163,7 +170,7 @@ class Isolation:
         """Judge that no frame of the VMs is lost, when no VM is being destroyed."""
         if self._frames is None:
             return
-        kept = [each for each, leaf in self.world.ranges() if _plain(leaf)]
+        kept = [each for each, leaf in self.world.ranges() if _plain(leaf) and _is_memory(leaf)]
         lost = common(self._frames_of_vms, merged(kept))
         lost = without(lost, self._free_ranges())
         for view in self._views.values():
@@ -263,6 +270,11 @@ class Isolation:
 def _plain(descriptor: int) -> bool:
     """Whether the page is the normal world's own, not away and in no buffer."""
     return bool(descriptor & VALID) and state(descriptor) is OWNED
+
+
+def _is_memory(descriptor: int) -> bool:
+    """Whether it is memory, not the registers of a device."""
+    return descriptor & MEMATTR_MASK == MEMATTR_NORMAL_WB
 
 
 def merged(ranges: Iterable[Range]) -> list[Range]:

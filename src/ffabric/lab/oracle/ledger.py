@@ -41,11 +41,13 @@ from ffabric.lab.oracle.transactions import (
     LEND,
     SECURE,
     SHARE,
+    Told,
     Transaction,
     borrowed,
     end_access,
     judge_offers,
     judge_rights,
+    judge_type,
     place,
 )
 from ffabric.machine.events import Call, ContextEvent, Event, Return, Tracer
@@ -347,26 +349,28 @@ class Ledger:
         offered = transaction.offers.get(space.id)
         if offered is None or space.id in transaction.holders or space.id in transaction.void:
             raise space.wrong(f"retrieved {wanted.handle:#x}, which is not for it now")
-        told = self._buffer(space.rx, x[2] & MASK32)
-        response = abi.parse_transaction(told, space.version)
-        rights = response.receivers[0].permissions
-        judge_rights(space, transaction, offered, rights)
+        data = self._buffer(space.rx, x[2] & MASK32)
+        response = abi.parse_transaction(data, space.version)
+        told = response.receivers[0].permissions, response.attributes
+        judge_rights(space, transaction, offered, told[0])
+        judge_type(space, transaction, told[1])
         held = transaction.holders[space.id] = []
-        place(space, transaction, held, _pages(response.constituents), rights)
+        place(space, transaction, held, _pages(response.constituents), told)
         if len(held) < len(transaction.pages):
-            rest = self._find_rest(space, transaction, held, rights)
+            rest = self._find_rest(space, transaction, held, told)
             self.unread[wanted.handle, space.id] = rest
-            place(space, transaction, held, rest, rights)
+            place(space, transaction, held, rest, told)
         if wanted.flags & mem.FLAG_CLEAR:
             self._cleared(transaction)
         if transaction.kind == DONATE:
             self._taken(space, wanted.handle, transaction)
 
     def _find_rest(
-        self, space: Space, transaction: Transaction, held: list[int], rights: int
+        self, space: Space, transaction: Transaction, held: list[int], told: Told
     ) -> list[int]:
         """A response in pieces: where the other pages are, only the tables say so far."""
-        wanted = {borrowed(leaf, rights): n for n, (_, leaf) in enumerate(transaction.pages)}
+        pages = enumerate(transaction.pages)
+        wanted = {borrowed(leaf, told): n for n, (_, leaf) in pages}
         self.tables.look()
         there = {wanted.get(leaf): at for at, leaf in space.changed().items()}
         missing = [n for n in range(len(held), len(transaction.pages)) if n not in there]

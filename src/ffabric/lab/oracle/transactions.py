@@ -9,7 +9,9 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.machine.stage2 import (
     ADDRESS,
     AF,
+    MEMATTR_DEVICE_NGNRNE,
     MEMATTR_MASK,
+    MEMATTR_NORMAL_WB,
     S2AP_R,
     S2AP_W,
     SH_MASK,
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 SECURE = 1 << 15
 SHARE, LEND, DONATE = "share", "lend", "donate"
+Told = tuple[int, int]
+"""Of a retrieve response: the permissions, the memory attributes."""
 
 
 class Transaction:
@@ -34,6 +38,7 @@ class Transaction:
         self.kind = kind
         self.owner = owner
         self.flags: int = sent.flags
+        self.attributes: int = sent.attributes
         self.offers: dict[int, int] = {each.endpoint: each.permissions for each in sent.receivers}
         self.pages = pages
         """(owner's IPA, leaf) of each page, as it was before."""
@@ -71,8 +76,18 @@ def judge_rights(space: Space, transaction: Transaction, offered: int, rights: i
         raise space.wrong("may execute what it must not")
 
 
+def judge_type(space: Space, transaction: Transaction, told: int) -> None:
+    """Raise Discrepancy if a borrower is told of Normal memory that was sent as a device's."""
+    is_device = transaction.pages[0][1] & MEMATTR_MASK != MEMATTR_NORMAL_WB
+    sent_as_device = transaction.attributes & mem.MEM_ATTR_TYPE_MASK == mem.MEM_ATTR_TYPE_DEVICE
+    if told & mem.MEM_ATTR_TYPE_MASK != mem.MEM_ATTR_TYPE_DEVICE and (
+        is_device or (sent_as_device and transaction.kind != DONATE)
+    ):
+        raise space.wrong("got Normal memory of what is, or was sent as, device memory")
+
+
 def place(
-    space: Space, transaction: Transaction, held: list[int], at: list[int], rights: int
+    space: Space, transaction: Transaction, held: list[int], at: list[int], told: Told
 ) -> None:
     """The next pages of ``given`` appear at ``at`` in a borrower's space."""
     if len(held) + len(at) > len(transaction.pages):
@@ -80,7 +95,7 @@ def place(
     for ipa in at:
         if space.leaf(ipa) or ipa in space.marks:
             raise space.wrong(f"memory appears at {ipa:#x}, where there is some already")
-        space.set(ipa, borrowed(transaction.pages[len(held)][1], rights))
+        space.set(ipa, borrowed(transaction.pages[len(held)][1], told))
         space.marks[ipa] = transaction
         held.append(ipa)
 
@@ -92,9 +107,12 @@ def end_access(space: Space, transaction: Transaction) -> None:
         space.set(at, 0)
 
 
-def borrowed(leaf: int, rights: int) -> int:
-    """The leaf of a borrower's page, from the owner's and the permissions it got."""
+def borrowed(leaf: int, told: Told) -> int:
+    """The leaf of a borrower's page, from the owner's and what the response says that it is."""
+    rights, attributes = told
     kept = leaf & (ADDRESS | MEMATTR_MASK | SH_MASK | SW_NS) | VALID | AF | S2AP_R
+    if attributes & mem.MEM_ATTR_TYPE_MASK == mem.MEM_ATTR_TYPE_DEVICE:
+        kept = kept & ~MEMATTR_MASK | MEMATTR_DEVICE_NGNRNE
     if rights & mem.PERM_DATA_MASK == mem.PERM_DATA_RW:
         kept |= S2AP_W
     if rights & mem.PERM_INSTRUCTION_MASK != mem.PERM_INSTRUCTION_X:

@@ -69,11 +69,11 @@ from ffabric.system.layout.address_spaces import (
     WINDOW_IPA,
     WINDOW_PAGES,
     device_maps,
-    normal_world_maps,
     vm_maps,
 )
 from ffabric.system.layout.machine import MAILBOXES
 from ffabric.system.layout.memory_map import DEVICETREE
+from ffabric.system.layout.normal_world import device_memory_maps, memory_maps
 from ffabric.system.manifest.manifest import (
     NsInterruptsAction,
     OtherSInterruptsAction,
@@ -183,8 +183,18 @@ class _Builder:
         spec = self.spec.spmc
         pool = PagePool(self.memory, spec.memory.base, spec.memory.size // PAGE)
         world = self._stage2(pool)
-        for each in normal_world_maps(self.spec.memory):
+        for each in memory_maps(self.spec.memory):
             world.map(each.ipa, each.pa, each.size // PAGE, RAM | S2AP_R | S2AP_W | XN | SW_NS)
+        whole = self.spec
+        for each in device_memory_maps(
+            whole.memory,
+            whole.devices,
+            whole.gic,
+            whole.pes,
+            partitions=whole.partitions,
+            listed=whole.device_memory,
+        ):
+            world.map(each.ipa, each.pa, each.size // PAGE, _device(secure=False))
         return make_spmc(
             self.machine,
             pool,

@@ -23,7 +23,6 @@ from ffabric.system.layout.address_spaces import (
     check_device_memory,
     check_device_regions,
     device_maps,
-    normal_world_maps,
     vm_maps,
 )
 from ffabric.system.layout.machine import (
@@ -34,6 +33,7 @@ from ffabric.system.layout.machine import (
     frames,
 )
 from ffabric.system.layout.memory_map import Places, with_defaults
+from ffabric.system.layout.normal_world import device_memory_maps, memory_maps
 from ffabric.system.layout.qemu import check_layout
 from ffabric.system.layout.sharing import check_boot_order, check_interrupts
 from ffabric.system.options.problems import Problems, SystemErrors, did_you_mean
@@ -105,7 +105,15 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     for spec, where in placed:
         _check_boot_information(spec, where, problems)
     if not problems.errors:
-        normal_world = [*normal_world_maps(places.space.banks)]
+        normal_world = [*memory_maps(places.space.banks)]
+        normal_world += device_memory_maps(
+            places.space.banks,
+            draft.devices,
+            draft.gic,
+            len(mpidrs),
+            partitions=specs,
+            listed=draft.device_memory,
+        )
         check_tables(spmc, [normal_world, *(maps for _, maps in _maps(placed, SP))], problems)
         if hypervisor is not None:
             vms = [
@@ -123,6 +131,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         vms=_in_boot_order(specs, VM),
         trusted_os=next((spec for spec in specs if spec.kind == TRUSTED_OS), None),
         devices=draft.devices,
+        device_memory=draft.device_memory,
         gic=draft.gic,
         run=draft.run,
         seed=draft.seed,

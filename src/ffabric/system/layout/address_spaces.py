@@ -20,7 +20,7 @@ from ffabric.system.layout.placement import Space
 from ffabric.system.manifest.manifest import DeviceRegion
 from ffabric.system.manifest.spmc import MemoryRange
 from ffabric.system.options.problems import Problems
-from ffabric.system.spec import QEMU, RAM, SP, VM, GicSpec, MemoryBank, MemoryMap, PartitionSpec
+from ffabric.system.spec import QEMU, RAM, SP, VM, GicSpec, MemoryMap, PartitionSpec
 
 WINDOW_IPA = 0x40_0000_0000
 WINDOW_PAGES = 1 << 16
@@ -77,13 +77,6 @@ def vm_maps(spec: PartitionSpec, gic: GicSpec, pes: int) -> Iterator[MemoryMap]:
         yield MemoryMap("its console", kernel.UART[0], *kernel.UART)
     yield MemoryMap("its GIC's distributor", distributor[0], *distributor)
     yield MemoryMap("its GIC's redistributors", redistributors[0], *redistributors)
-
-
-def normal_world_maps(banks: Iterable[MemoryBank]) -> Iterator[MemoryMap]:
-    """What the SPMC knows of the normal world's memory, at its own addresses."""
-    for bank in banks:
-        if not bank.secure and bank.end <= IPA_END:
-            yield MemoryMap(bank.name, bank.base, bank.base, bank.size)
 
 
 def check_address_space(

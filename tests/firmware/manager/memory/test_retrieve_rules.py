@@ -8,7 +8,13 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.words import PAGE
-from ffabric.machine.stage2 import S2AP_W, XN
+from ffabric.machine.stage2 import (
+    MEMATTR_DEVICE_NGNRNE,
+    MEMATTR_MASK,
+    MEMATTR_NORMAL_WB,
+    S2AP_W,
+    XN,
+)
 from ffabric.system.description.python import sp
 from ffabric.system.manifest.manifest import (
     DeviceRegion,
@@ -136,7 +142,11 @@ CASES = {
         Case({"attributes": NORMAL | mem.MEM_ATTR_NS}, {"attributes": NORMAL}),
     ],
     "mem.retrieve.attributes": [
-        Case({"attributes": DEVICE}, {"attributes": NORMAL}),
+        Case(
+            {"attributes": DEVICE & ~mem.MEM_ATTR_SHAREABILITY_MASK},
+            {"attributes": DEVICE},
+        ),
+        Case({"attributes": DEVICE | mem.MEM_ATTR_DEVICE_NGNRE}, {"attributes": NORMAL}),
         Case({"attributes": NORMAL & ~mem.MEM_ATTR_CACHEABILITY_MASK | mem.MEM_ATTR_NON_CACHEABLE}),
         Case({"attributes": NORMAL & ~mem.MEM_ATTR_SHAREABILITY_MASK}),
         Case({"attributes": mem.MEM_ATTR_TYPE_MASK | 0xF}),
@@ -395,6 +405,43 @@ def test_read_only_memory_is_not_donated_as_writable(ffabric):
     assert not world.b.reaches(0x0700_0000, write=True)
 
 
+@pytest.mark.parametrize("kind", ["share", "lend"])
+@pytest.mark.parametrize("asked", [0, DEVICE])
+def test_what_was_sent_as_a_device_is_one_for_its_borrowers(world, ffabric, kind, asked):
+    a, b, c = world.a, world.b, world.c
+    handle = a.give(kind, [b, c], [(a.pages(), 1)], attributes=DEVICE)
+    with ffabric.refuses("mem.retrieve.attributes"):
+        b.retrieve(handle, a, others=[c], attributes=NORMAL)
+    got = b.retrieve(handle, a, others=[c], attributes=asked)
+    assert got.attributes & ~mem.MEM_ATTR_NS == DEVICE
+    ipa = got.constituents[0][0]
+    assert b.descriptor(ipa) & MEMATTR_MASK == MEMATTR_DEVICE_NGNRNE
+    assert b.reaches(ipa, write=True)
+    b.relinquish(handle)
+    a.reclaim(handle)
+    if world.kind != "kernel-sp":
+        assert a.descriptor(a.pages()) & MEMATTR_MASK == MEMATTR_NORMAL_WB
+
+
+@pytest.mark.parametrize("kind", ["share", "lend", "donate"])
+def test_a_borrower_may_have_normal_memory_as_a_device(world, kind):
+    a, b = world.a, world.b
+    handle = a.give(kind, [b], [(a.pages(), 1)])
+    got = b.retrieve(handle, a, rights=usual_rights(kind, "b"), attributes=DEVICE)
+    kept = kind == "donate"
+    assert got.attributes & ~mem.MEM_ATTR_NS == (NORMAL if kept else DEVICE)
+    mapped = b.descriptor(got.constituents[0][0]) & MEMATTR_MASK
+    assert mapped == (MEMATTR_NORMAL_WB if kept else MEMATTR_DEVICE_NGNRNE)
+
+
+def test_two_borrowers_have_the_same_memory_as_each_asks(world):
+    a, b, c = world.a, world.b, world.c
+    handle = a.give("share", [b, c], [(a.pages(), 1)])
+    for who, other, asked in ((b, c, DEVICE), (c, b, NORMAL)):
+        got = who.retrieve(handle, a, others=[other], attributes=asked)
+        assert got.attributes & ~mem.MEM_ATTR_NS == asked
+
+
 def test_a_device_is_mapped_as_one(ffabric):
     uart = DeviceRegion(
         name="uart",
@@ -469,7 +516,7 @@ def test_the_length_comes_before_the_sender(ffabric, world):
 
 def test_flags_come_before_attributes_and_these_before_permissions(ffabric, world):
     handle = world.a.give("lend", [world.b], [(world.a.pages(), 1)])
-    strange = {"attributes": DEVICE, "rights": 0}
+    strange = {"attributes": NORMAL & ~mem.MEM_ATTR_SHAREABILITY_MASK, "rights": 0}
     with ffabric.refuses("mem.retrieve.type"):
         world.b.retrieve(handle, world.a, flags=mem.FLAG_TYPE_SHARE, **strange)
     with ffabric.refuses("mem.retrieve.alignment_hint"):

@@ -119,10 +119,13 @@ def _reclaim_some(hypervisor: Hypervisor, pe: PE) -> Steps:
 
 
 def reclaim(hypervisor: Hypervisor, region: Region) -> Steps:
-    """Ask the SPMC for an orphaned region: its frames are free, or it is tried again later."""
-    answer = yield memory.reclaim_call(region, mem.FLAG_CLEAR)
+    """Ask the SPMC for an orphaned region: its frames are free, or it is tried again later.
+
+    A device's registers are no frames, and are not cleared.
+    """
+    answer = yield memory.reclaim_call(region, 0 if region.device else mem.FLAG_CLEAR)
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
-        for _, pa, pages, _ in region.runs:
+        for _, pa, pages, _ in () if region.device else region.runs:
             hypervisor.frames.release(pa, pages)
     elif not memory.was_donated(region, answer):
         hypervisor.retried.orphans.append(region)

@@ -33,6 +33,7 @@ from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.pages import NoPages
 from ffabric.machine.stage2 import (
     AF,
+    MEMATTR_DEVICE_NGNRNE,
     MEMATTR_MASK,
     S2AP_R,
     S2AP_W,
@@ -130,7 +131,8 @@ ATTRIBUTES = rule(
     "mem.retrieve.attributes",
     _DENIED,
     "DEN0140 1.2, section 1.10.4",
-    "The attributes, if given, are those the relayer maps the memory with.",
+    "The memory type, if given, is Normal, Inner Write-Back, Inner Shareable, or Device-nGnRnE, "
+    "and no more permissive than what was sent: a device, or what was sent as one, is not Normal.",
 )
 DATA = rule(
     "mem.retrieve.data_access",
@@ -210,10 +212,10 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     if not wanted.receivers and me.gateway:
         return hypervisor_retrieve.describe(pm, caller, region)
     box = mailbox.receiver_box(me)
-    borrower, permissions = judge(pm, me, region, wanted, total)
+    borrower, permissions, device = judge(pm, me, region, wanted, total)
     if borrower.held is not None:
         refuse(AGAIN, got=wanted.handle, expected="not retrieved yet")
-    descriptor = _descriptor(region, permissions)
+    descriptor = _descriptor(region, permissions, device=device)
     borrower.held = place(pm, me, region, descriptor)
     borrower.holder = me
     borrower.clear_after = bool(wanted.flags & mem.FLAG_CLEAR_RELINQUISH)
@@ -221,7 +223,7 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
         pm.zero(region.runs)
     if pm.tracer is not None:
         pm.tracer.record(events.Retrieve(me.name, tuple(borrower.held)))
-    response = _response(me, region, borrower, permissions, wanted)
+    response = _response(me, region, borrower, permissions, wanted, device=device)
     length = len(response)
     if length > box.rx.size:
         length = box.rx.size & ~15
@@ -245,8 +247,11 @@ def finish_donation(pm: Manager, region: Region) -> None:
 
 def judge(
     pm: Manager, me: Partition, region: Region, wanted: abi.Transaction, total: int
-) -> tuple[Borrower, int]:
-    """Compare the request with the transaction; the borrower and the permissions it gets."""
+) -> tuple[Borrower, int, bool]:
+    """Compare the request with the transaction.
+
+    The borrower, the permissions that it gets, and whether it gets device memory.
+    """
     end = wanted.header_length + 16 * wanted.range_count
     if total != end:
         refuse(LENGTH, got=total, expected=end)
@@ -258,7 +263,7 @@ def judge(
     _judge_flags(pm, region, wanted)
     if wanted.tag != region.tag:
         pm.conventions.refuse(TAG, got=wanted.tag, expected=region.tag)
-    _judge_attributes(pm, region, wanted.attributes)
+    device = _judge_attributes(pm, region, wanted.attributes)
     _judge_receivers(me, region, wanted)
     permissions = 0
     for each in wanted.receivers:
@@ -279,7 +284,7 @@ def judge(
     clears = wanted.flags & _CLEARS
     if clears and permissions & mem.PERM_DATA_MASK == mem.PERM_DATA_RO:
         refuse(CLEAR_RO, got=wanted.flags, expected=wanted.flags & ~clears)
-    return borrower, permissions
+    return borrower, permissions, device
 
 
 def _judge_flags(pm: Manager, region: Region, wanted: abi.Transaction) -> None:
@@ -299,16 +304,23 @@ def _judge_flags(pm: Manager, region: Region, wanted: abi.Transaction) -> None:
         refuse(CLEAR, got=flags, expected=flags & ~mem.FLAG_CLEAR)
 
 
-def _judge_attributes(pm: Manager, region: Region, attributes: int) -> None:
+def _judge_attributes(pm: Manager, region: Region, attributes: int) -> bool:
+    """Whether the borrower gets device memory (DEN0140 1.2, section 1.10.4).
+
+    It may ask for less than the sender allows, Device for Normal, and not for more. Who takes a
+    donation has the memory as it is.
+    """
     attributes &= ATTRIBUTE_BITS
     if attributes & mem.MEM_ATTR_NS:
         pm.conventions.refuse(NS_BIT, got=attributes, expected=attributes & ~mem.MEM_ATTR_NS)
         attributes &= ~mem.MEM_ATTR_NS
-    if not attributes & mem.MEM_ATTR_TYPE_MASK:
-        return
-    expected = send.DEVICE_SHARED if region.device else send.NORMAL_SHARED
-    if attributes != expected:
-        refuse(ATTRIBUTES, got=attributes, expected=expected)
+    device = region.sent_as_device
+    if attributes & mem.MEM_ATTR_TYPE_MASK:
+        if attributes != send.DEVICE_SHARED and (device or attributes != send.NORMAL_SHARED):
+            expected = () if device else (send.NORMAL_SHARED,)
+            refuse(ATTRIBUTES, got=attributes, expected=(*expected, send.DEVICE_SHARED))
+        device = attributes == send.DEVICE_SHARED
+    return region.device if region.kind is DONATE else device
 
 
 def _judge_receivers(me: Partition, region: Region, wanted: abi.Transaction) -> None:
@@ -349,9 +361,11 @@ def _permissions(pm: Manager, region: Region, offered: Borrower, asked: abi.Rece
     return (data or most) | instruction
 
 
-def _descriptor(region: Region, permissions: int) -> int:
+def _descriptor(region: Region, permissions: int, *, device: bool) -> int:
     """The attributes of the borrower's stage-2 descriptors."""
     attrs = region.held & (MEMATTR_MASK | SH_MASK | SW_NS) | VALID | AF | S2AP_R
+    if device:
+        attrs = attrs & ~MEMATTR_MASK | MEMATTR_DEVICE_NGNRNE
     if permissions & mem.PERM_DATA_MASK == mem.PERM_DATA_RW:
         attrs |= S2AP_W
     if permissions & mem.PERM_INSTRUCTION_MASK != mem.PERM_INSTRUCTION_X:
@@ -409,12 +423,16 @@ def _addresses_for(borrower: Partition, region: Region) -> list[tuple[int, int, 
 
 
 def _response(
-    me: Partition, region: Region, borrower: Borrower, permissions: int, wanted: abi.Transaction
+    me: Partition,
+    region: Region,
+    borrower: Borrower,
+    permissions: int,
+    wanted: abi.Transaction,
+    *,
+    device: bool,
 ) -> bytes:
     assert borrower.held is not None
-    attributes = region.attributes
-    if not attributes & mem.MEM_ATTR_TYPE_MASK:
-        attributes |= send.DEVICE_SHARED if region.device else send.NORMAL_SHARED
+    attributes = send.DEVICE_SHARED if device else send.NORMAL_SHARED
     if region.held & SW_NS and me.secure:
         attributes |= mem.MEM_ATTR_NS
     return abi.build_transaction(
