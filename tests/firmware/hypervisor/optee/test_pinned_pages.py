@@ -3,11 +3,13 @@
 import pytest
 from mediator_sides import World
 
+from ffabric.abi.ffa.status import Status
 from ffabric.abi.optee import message as m
 from ffabric.abi.optee import rpc, smc
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.optee import shadow
 from ffabric.guests.errors import FfaError
+from ffabric.machine.stage2 import S2AP_W
 
 Return, Type, Command = smc.Return, m.Type, m.Command
 KINDS = ("share", "lend", "donate")
@@ -17,8 +19,8 @@ REFERENCE, OTHER, COOKIE = 0x5EED, 0x5EEE, 0x77
 class Pinning(World):
     """Alice, who has the buffers to send memory to bob."""
 
-    def __init__(self, ffabric):
-        super().__init__(ffabric)
+    def __init__(self, ffabric, vms=("alice", "bob")):
+        super().__init__(ffabric, vms)
         for each in (self.alice, self.bob):
             each.ffa.map_buffers()
 
@@ -195,3 +197,59 @@ def test_what_is_refused_in_the_middle_uses_nothing(world):
     buffer = alice.pages(1)
     assert alice.call(alice.put(tmem(buffer, PAGE), tmem(1 << 39, PAGE))) == Return.EBADADDR
     assert world.can_send(buffer)
+
+
+def test_nobody_changes_the_permissions_of_a_page_of_a_vm(world):
+    """FFA_MEM_PERM_SET is not for VMs, whether OP-TEE uses the page or not."""
+    alice = world.alice
+    buffer, free = alice.pages(1), alice.pages(1)
+    world.register(buffer)
+    for ipa in (buffer, free):
+        with pytest.raises(FfaError) as caught:
+            alice.ffa.mem_perm_set(ipa, 1, 0)
+        assert caught.value.status in (Status.NOT_SUPPORTED, Status.DENIED)
+    assert alice.stage2.translate(buffer) & S2AP_W
+
+
+def frames_while_told(world, monkeypatch):
+    """How many frames are free when OP-TEE is told that a VM is gone, and afterwards."""
+    frames = world.hypervisor.frames
+    seen = []
+
+    def destroyed(tee, x):
+        seen.append(frames.free_pages)
+        return (Return.OK, 0, 0, 0)
+
+    monkeypatch.setitem(world.tee._fast, smc.VM_DESTROYED, destroyed)
+    world.system.destroy_vm("alice")
+    world.system.run()
+    return (*seen, frames.free_pages)
+
+
+def test_pages_of_a_vm_that_ends_are_free_when_optee_has_forgotten_them(world, monkeypatch):
+    before = world.hypervisor.frames.free_pages
+    world.register(world.alice.pages(2), pages=2)
+    told, after = frames_while_told(world, monkeypatch)
+    assert told == before
+    assert after == before + (16 << 20) // PAGE
+    assert world.alice.handle.endpoint.partition.pinned == {}
+
+
+def test_pages_of_a_call_that_waits_are_free_when_optee_has_forgotten_it(world, monkeypatch):
+    alice = world.alice
+    before = world.hypervisor.frames.free_pages
+    world.tee.rpcs = [(smc.Rpc.FOREIGN_INTR, 0, 0)]
+    alice.call(alice.put(tmem(alice.pages(1), PAGE)))
+    told, after = frames_while_told(world, monkeypatch)
+    assert told == before < after
+    assert alice.handle.endpoint.partition.pinned == {}
+
+
+def test_pages_of_a_vm_without_optee_are_free_at_once(ffabric):
+    world = Pinning(ffabric, ("alice", "bob", "carol"))
+    before = world.hypervisor.frames.free_pages
+    told = len(world.tee.calls)
+    world.system.destroy_vm("carol")
+    world.system.run()
+    assert world.hypervisor.frames.free_pages > before
+    assert len(world.tee.calls) == told

@@ -57,5 +57,7 @@ class Client:
             call.shadow.release()
         for shadow in self.cookies.values():
             shadow.release()
+        for reference in list(self.guest.kept):
+            self.guest.end(reference)
         self.threads.clear()
         self.cookies.clear()
