@@ -17,11 +17,13 @@ from ffabric.guests.ffa import Ffa
 NONE: Final = 1023
 """No interrupt is pending: the GIC's spurious INTID."""
 
-FIRST_SPI: Final = 32
-GICD_CTLR, GICD_ISENABLER = 0, 0x100
+EXTENDED_SPIS: Final = 4096
+GICD_CTLR, GICD_ISENABLER, GICD_ISENABLER_E = 0, 0x100, 0x1200
 GICD_CTLR_ENABLE = 1 << 4 | 1 << 1
 """ARE_NS and EnableGrp1A, in the Non-secure view."""
-GICR_STRIDE, GICR_ISENABLER0 = 0x20000, 0x10100
+GICR_STRIDE = 0x20000
+_OF_REDISTRIBUTOR = ((range(32), 0x10100), (range(1056, 1120), 0x10104))
+"""INTIDs of SGIs and PPIs, and the first of their GICR_ISENABLER."""
 LOWEST_PRIORITY: Final = 0xFF
 
 
@@ -50,12 +52,16 @@ async def _enable_at_gic(ffa: Ffa, intid: int) -> None:
     vcpu.msr("ICC_PMR_EL1", LOWEST_PRIORITY)
     vcpu.msr("ICC_IGRPEN1_EL1", 1)
     bit = 1 << intid % 32
-    if intid < FIRST_SPI:
-        frame = vcpu.gic.redistributors + vcpu.index * GICR_STRIDE
-        vcpu.memory.write32(frame + GICR_ISENABLER0, bit)
-        return
+    for intids, register in _OF_REDISTRIBUTOR:
+        if intid in intids:
+            frame = vcpu.gic.redistributors + vcpu.index * GICR_STRIDE
+            vcpu.memory.write32(frame + register + (intid - intids.start) // 32 * 4, bit)
+            return
     vcpu.memory.write32(vcpu.gic.distributor + GICD_CTLR, GICD_CTLR_ENABLE)
-    vcpu.memory.write32(vcpu.gic.distributor + GICD_ISENABLER + intid // 32 * 4, bit)
+    register = GICD_ISENABLER + intid // 32 * 4
+    if intid >= EXTENDED_SPIS:
+        register = GICD_ISENABLER_E + (intid - EXTENDED_SPIS) // 32 * 4
+    vcpu.memory.write32(vcpu.gic.distributor + register, bit)
 
 
 async def _acknowledge_at_gic(ffa: Ffa) -> int:

@@ -75,7 +75,7 @@ class System:
         self._inside.machine.stop()
 
     def interrupt(self, intid: int, pe: int | None = None) -> None:
-        """A device raises the interrupt ``intid`` once; below 32 that of a PE.
+        """A device raises the interrupt ``intid`` once; a private one is of a PE.
 
         Who gets it, and when, shows as soon as the system runs.
         """

@@ -15,7 +15,6 @@ import msgspec
 from ffabric.abi.ffa.version import LATEST
 from ffabric.firmware.state.switches import SPEC
 from ffabric.machine.cpu_features import DEFAULT_FEATURES
-from ffabric.machine.gic import FIRST_SPI, SPIS
 from ffabric.system.files.dtb import Node
 from ffabric.system.files.images import Image
 from ffabric.system.manifest.manifest import Manifest, MemoryRegion, RegionAttributes
@@ -25,9 +24,6 @@ from ffabric.system.options.problems import Problem
 SP, VM, TRUSTED_OS = "sp", "vm", "trusted_os"
 QEMU: Final = "qemu"
 ENGINES = ("python", "unicorn", QEMU)
-
-LAST_SPI = FIRST_SPI + SPIS - 1
-"""Of the GICs of a system: the machine's, and each VM's."""
 
 RAM = "its own memory"
 """The name of a partition's own memory in its `PartitionSpec.memory`: no region has such a one."""

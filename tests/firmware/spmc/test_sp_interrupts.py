@@ -7,8 +7,12 @@ from interrupt_sides import BLOCKED, FIQ, IRQ, LEVEL, PREEMPTED, RUNNING, WAITIN
 from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.spmc.setup import own_interrupt
+from ffabric.guests.partition import Partition
+from ffabric.system.description.python import sp, vm
 from ffabric.system.manifest.manifest import (
+    DeviceRegion,
     ExceptionLevel,
+    Interrupt,
     NsInterruptsAction,
     OtherSInterruptsAction,
 )
@@ -492,7 +496,7 @@ def test_what_may_be_changed_about_an_interrupt(ffabric, command, value, answer)
     rig.chain(rig.v, rig.a)
     assert rig.a.call(RECONFIGURE, rig.a.intid, command, value)[0] == answer
     assert rig.a.call(RECONFIGURE, hafnium.NOTIFICATION_PENDING_INTID, TARGET, 0)[0] == 0
-    assert rig.a.call(RECONFIGURE, 5000, TARGET, 0)[0] == IMPOSSIBLE
+    assert rig.a.call(RECONFIGURE, 5120, TARGET, 0)[0] == IMPOSSIBLE
 
 
 def test_an_mp_sp_moves_its_interrupt_to_another_pe(ffabric):
@@ -502,3 +506,52 @@ def test_an_mp_sp_moves_its_interrupt_to_another_pe(ffabric):
     assert a.call(RECONFIGURE, a.intid, TARGET, 1)[0] == 0
     assert rig.gic.routes[a.intid] == rig.machine.pes[1].mpidr & 0xFFFFFF
     assert a.call(RECONFIGURE, a.intid, TARGET, 2)[0] == IMPOSSIBLE
+
+
+class Owner(Partition):
+    """A partition with a device."""
+
+    def __init__(self, intid):
+        super().__init__("owner")
+        self.intid = intid
+        self.taken = []
+
+    async def on_boot(self, ffa):
+        await self.enable_interrupt(ffa, self.intid)
+
+    async def main(self, ffa):
+        if ffa.vcpu.secure:
+            await super().main(ffa)
+        await self.on_boot(ffa)
+        while True:
+            await ffa.idle()
+
+    async def on_device_interrupt(self, intid, ffa):
+        self.taken.append(intid)
+
+
+def device_raising(interrupt):
+    """A device region with one interrupt."""
+    return DeviceRegion(
+        name="d", base_address=0x1C0B_0000, pages=1, attributes=3, interrupts=(interrupt,)
+    )
+
+
+@pytest.mark.parametrize("intid", [1019, 4096, 5000, 5119])
+def test_a_device_of_an_sp_may_have_an_interrupt_of_the_extended_range(ffabric, intid):
+    owner = Owner(intid)
+    region = device_raising(Interrupt(intid, 0x100))
+    session = ffabric.boot(sps=[sp(owner, device_regions=(region,))])
+    session.interrupt(intid)
+    session.run()
+    assert owner.taken == [intid]
+
+
+@pytest.mark.parametrize("intid", [1056, 1119, 4096, 5119])
+def test_a_device_of_a_vm_may_have_one_too(ffabric, intid):
+    owner = Owner(intid)
+    region = device_raising(Interrupt(intid, 0x900))
+    session = ffabric.boot(vms=[vm(owner, device_regions=(region,))])
+    session.interrupt(intid, 0 if intid < 4096 else None)
+    session.run()
+    assert owner.taken == [intid]

@@ -118,7 +118,7 @@ def test_private_interrupts_name_their_pe(gic):
     for refused in (
         lambda: gic.set_level(27, True),
         lambda: gic.set_pending(3),
-        lambda: gic.state(288),
+        lambda: gic.state(1020),
         lambda: gic.configure(-1, 0, enabled=True),
         lambda: gic.route(20, 0),
     ):
@@ -260,8 +260,8 @@ def test_an_impossible_gic_is_refused(pes, mpidrs, spis):
 
 
 def test_set_up_wants_interrupts_that_exist():
-    with pytest.raises(ValueError, match="INTID 288"):
-        set_up(Gic(1), secure=[288])
+    with pytest.raises(ValueError, match="INTID 1020"):
+        set_up(Gic(1), secure=[1020])
 
 
 def test_a_copy_is_another_gic(gic):

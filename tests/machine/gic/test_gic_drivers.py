@@ -67,7 +67,7 @@ def test_linux_brings_up_distributor_and_redistributor(gic):
     assert distributor.read(0xFFE8, 4) & 0xF0 == 0x30
     typer = distributor.read(0x4, 4)
     lines = min(32 * ((typer & 0x1F) + 1), 1020)
-    assert lines == 288
+    assert lines == 1020
 
     distributor.write(0, 4, 0)
     assert not distributor.read(0, 4) >> 31  # RWP

@@ -54,8 +54,68 @@ def test_typer_tells_the_number_of_interrupts(spis, lines):
     typer = Gic(1, spis=spis).distributor_frame(secure=False).read(0x4, 4)
     assert typer & 0x1F == lines
     assert typer >> 10 & 1  # two Security states
-    assert typer >> 19 & 0x1F == 9  # 10 bits of INTID
+    assert typer >> 19 & 0x1F == 15  # 16 bits of INTID
+    assert typer >> 8 & 1  # extended SPIs
+    assert typer >> 27 & 0x1F == 31  # 1024 of them
     assert not typer >> 17 & 1  # no LPIs
+
+
+def test_typer_of_a_gic_without_extended_ranges():
+    gic = Gic(1, spis=32, extended=False)
+    typer = gic.distributor_frame(secure=False).read(0x4, 4)
+    assert typer >> 19 & 0x1F == 9  # 10 bits of INTID
+    assert not typer >> 8 & 1
+    assert not gic.implemented(4096)
+    assert not gic.implemented(1056)
+
+
+EXTENDED_SPI, LAST_EXTENDED_SPI, EXTENDED_PPI = 4096 + 37, 5119, 1056 + 35
+
+
+@pytest.mark.parametrize("intid", [EXTENDED_SPI, LAST_EXTENDED_SPI])
+def test_an_extended_spi_has_registers_of_its_own(views, intid):
+    n = intid - 4096
+    bit, gic = 1 << n % 32, views.gic
+    gic.sysreg_write(2, "ICC_IGRPEN1_EL1", 1, secure=False)
+    views.write(GICD + 0x1200 + n // 32 * 4, bit)  # ISENABLER<n>E
+    assert gic.enabled(intid)
+    views.write(GICD + 0x2000 + n, 0x40, 1)  # IPRIORITYR<n>E
+    assert views.read(GICD + 0x2000 + n, 1) == 0x40
+    views.write(GICD + 0x3000 + n // 16 * 4, 2 << 2 * (n % 16))  # ICFGR<n>E
+    assert gic.is_edge(intid)
+    views.write(GICD + 0x8000 + 8 * n, FVP[2] & 0xFFFF, 8)  # IROUTER<n>E
+    views.write(GICD + 0x1600 + n // 32 * 4, bit)  # ISPENDR<n>E
+    assert gic.state(intid) is State.PENDING
+    assert gic.best(2)[GROUP1NS] == (0xA0, intid)
+    assert gic.best(0)[GROUP1NS] is None
+    views.write(GICD + 0x1800 + n // 32 * 4, bit)  # ICPENDR<n>E
+    assert gic.state(intid) is State.INACTIVE
+    views.write(GICD + 0x1A00 + n // 32 * 4, bit, secure=True)  # ISACTIVER<n>E
+    assert gic.state(intid) is State.ACTIVE
+    views.write(GICD + 0x1C00 + n // 32 * 4, bit, secure=True)  # ICACTIVER<n>E
+    assert gic.state(intid) is State.INACTIVE
+    views.write(GICD + 0x1400 + n // 32 * 4, bit)  # ICENABLER<n>E
+    assert not gic.enabled(intid)
+    views.write(GICD + 0x1000 + n // 32 * 4, 0, secure=True)  # IGROUPR<n>E
+    views.write(GICD + 0x3400 + n // 32 * 4, bit, secure=True)  # IGRPMODR<n>E
+    assert gic.group(intid) == GROUP1S
+    assert views.read(GICD + 0x1200 + n // 32 * 4) == 0
+
+
+def test_an_extended_ppi_is_each_pes_own(views):
+    n = EXTENDED_PPI - 1056
+    bit, frame, gic = 1 << n % 32, GICR + 0x20000 + SGI, views.gic
+    gic.sysreg_write(1, "ICC_IGRPEN1_EL1", 1, secure=False)
+    assert views.read(GICR + 0x8, 8) >> 27 & 0x1F == 2  # PPInum: up to 1119
+    views.write(frame + 0x104 + n // 32 * 4, bit)  # ISENABLER<n>E
+    assert gic.enabled(EXTENDED_PPI, 1)
+    assert not gic.enabled(EXTENDED_PPI, 0)
+    views.write(frame + 0x420 + n, 0x60, 1)  # IPRIORITYR<n>E
+    views.write(frame + 0xC08 + n // 16 * 4, 2 << 2 * (n % 16))  # ICFGR<n>E
+    assert gic.is_edge(EXTENDED_PPI, 1)
+    views.write(frame + 0x204 + n // 32 * 4, bit)  # ISPENDR<n>E
+    assert gic.best(1)[GROUP1NS] == (0xB0, EXTENDED_PPI)
+    assert gic.best(0)[GROUP1NS] is None
 
 
 def test_ctlr_shows_each_state_its_own(views):
@@ -188,7 +248,7 @@ def test_routes_take_halves_and_only_known_interrupts(views):
     assert views.gic.routes[NS_SPI] == 0x8000_0300
     views.write(GICD + 0x6000 + 8 * SECURE_SPI, 0x300, 8)
     assert views.gic.routes[SECURE_SPI] == 0
-    for intid in (0, 31, 288, 1019):
+    for intid in (0, 31, 1020, 1023):
         views.write(GICD + 0x6000 + 8 * intid, 0x300, 8, secure=True)
         assert views.read(GICD + 0x6000 + 8 * intid, 8, secure=True) == 0
 

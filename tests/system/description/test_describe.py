@@ -224,12 +224,12 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
     ({"vms": [vm("a", id=0x8001)]}, "a: id: 0x8001: bit 15 must be clear"),
     ({"vms": ["a", "b"], "hypervisor": False}, "b: without a hypervisor there is only one VM"),
     (
-        {"sps": [sp("a", device_regions=(region("d", 0x1C0B_0000, 288),))]},
-        "a: d: interrupt 288: a system's GIC has them up to 287",
+        {"vms": [vm("a", image=IMAGE, engine="qemu", device_regions=(region("d", 0, 288),))]},
+        "a: d: interrupt 288: QEMU's GIC has them up to 287",
     ),
     (
-        {"devices": [device("u", 0x1C0B_0000, 500)]},
-        "[[device]] u: interrupt: 500 is no SPI: they are 32 to 287",
+        {"devices": [device("u", 0x1C0B_0000, 1020)]},
+        "[[device]] u: interrupt: 1020 is no SPI: they are 32 to 1019, and 4096 to 5119",
     ),
     ({"vms": ["a"], "instruction_time": 0}, "instruction_time: 0x0 is less than 0x1"),
     (

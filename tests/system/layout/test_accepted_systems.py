@@ -81,7 +81,10 @@ virtual_machine = some(
 )
 device = st.fixed_dictionaries(
     {"type": st.sampled_from(["pl011", "generic_watchdog", "generic_timer"]), "base": addresses},
-    optional={"size": sizes, "interrupt": mostly([32, 40, 287], st.sampled_from([0, 20, 288]))},
+    optional={
+        "size": sizes,
+        "interrupt": mostly([32, 40, 1019, 5119], st.sampled_from([0, 20, 1020])),
+    },
 )
 bank = st.fixed_dictionaries({"base": addresses, "size": sizes}, optional={"secure": st.booleans()})
 usual = [

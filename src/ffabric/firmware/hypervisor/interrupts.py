@@ -18,7 +18,7 @@ from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import vm_of
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine.devices.generic_timer import PPI_EL2
-from ffabric.machine.gic import FIRST_SPI, GROUP1NS
+from ffabric.machine.gic import GROUP1NS, is_private
 from ffabric.machine.gic import State as Interrupt
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def accept(hypervisor: Hypervisor, pe: PE, intid: int) -> bool:
         if intid not in vm.interrupts:
             continue
         vcpu = _vcpu_on(hypervisor, vm, pe.index)
-        if intid >= FIRST_SPI or vcpu is not None:
-            inject(hypervisor, vm, intid, vcpu if intid < FIRST_SPI else None)
+        if not is_private(intid) or vcpu is not None:
+            inject(hypervisor, vm, intid, vcpu if is_private(intid) else None)
             if not edge and (vm.gic is not None or vm.paravirtual):
                 hypervisor.held[intid, pe.index] = vm
             if vm.paravirtual:

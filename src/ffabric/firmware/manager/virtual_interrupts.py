@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi import hafnium
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ
+from ffabric.machine.gic import EXTENDED_SPIS
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ffabric.machine.context import PE
 
 FAILURE = 0xFFFFFFFFFFFFFFFF
-MAX_INTID = 1024
+MAX_INTID = EXTENDED_SPIS.stop
 
 
 def pend(ctx: ExecutionContext, intid: int) -> None:

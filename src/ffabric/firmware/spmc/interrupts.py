@@ -75,7 +75,7 @@ from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.endpoints import Action, sp_of
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
-from ffabric.machine.gic import FIRST_SPI
+from ffabric.machine.gic import is_private
 
 if TYPE_CHECKING:
     from ffabric.firmware.spmc.spmc import Spmc
@@ -295,7 +295,7 @@ def reconfigure(spmc: Spmc, ctx: ExecutionContext, intid: int, command: int, val
     assert pe is not None
     if command == hafnium.Reconfigure.TARGET_PE:
         here = not ctx.partition.up or value == pe.index
-        if not here or value >= len(spmc.machine.pes) or intid < FIRST_SPI:
+        if not here or value >= len(spmc.machine.pes) or is_private(intid):
             return False
         gic.configure(intid, target=value)
         return True

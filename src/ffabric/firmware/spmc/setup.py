@@ -13,7 +13,7 @@ from ffabric.firmware.state.endpoints import Action, Sp
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ
 from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
-from ffabric.machine.gic import FIRST_SPI
+from ffabric.machine.gic import is_private
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.logical import LogicalPartitions
@@ -86,5 +86,5 @@ def own_interrupt(spmc: Spmc, intid: int, partition: Sp) -> None:
     if partition.el == 0:
         for ctx in partition.contexts:
             ctx.virq.enabled[intid] = IRQ
-        if intid >= FIRST_SPI:
+        if not is_private(intid):
             spmc.machine.gic.configure(intid, enabled=True)

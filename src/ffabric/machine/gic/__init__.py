@@ -3,17 +3,24 @@
 from ffabric.machine.gic.cpu_interface import NAMES, SPURIOUS, SYSTEM_REGISTERS
 from ffabric.machine.gic.gic import SPIS, Gic
 from ffabric.machine.gic.interrupts import (
+    EXTENDED_PPIS,
+    EXTENDED_SPIS,
     FIRST_SPI,
     GROUP0,
     GROUP1NS,
     GROUP1S,
+    SPI_RANGES,
     InterruptBank,
     State,
+    is_private,
+    is_spi,
 )
 from ffabric.machine.gic.setup import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE, set_up
 
 __all__ = [
     "DISTRIBUTOR_SIZE",
+    "EXTENDED_PPIS",
+    "EXTENDED_SPIS",
     "FIRST_SPI",
     "GROUP0",
     "GROUP1NS",
@@ -21,10 +28,13 @@ __all__ = [
     "NAMES",
     "REDISTRIBUTOR_SIZE",
     "SPIS",
+    "SPI_RANGES",
     "SPURIOUS",
     "SYSTEM_REGISTERS",
     "Gic",
     "InterruptBank",
     "State",
+    "is_private",
+    "is_spi",
     "set_up",
 ]

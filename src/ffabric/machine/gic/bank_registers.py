@@ -10,10 +10,10 @@ RAZ/WI altogether.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ffabric.abi.words import MASK32
-from ffabric.machine.gic.interrupts import FIRST_SPI, PRIORITY_MASK, SGIS, InterruptBank
+from ffabric.machine.gic.interrupts import PRIORITY_MASK, SGIS, InterruptBank
 from ffabric.machine.registers import (
     Register,
     RegisterArray,
@@ -80,7 +80,7 @@ class BankFrame(RegisterDevice):
 def _bits(
     name: str,
     offset: int,
-    words: int,
+    intids: range,
     access: tuple[Getter, Setter],
     lent: tuple[int, int] = (NEVER_LENT, NEVER_LENT),
 ) -> RegisterArray:
@@ -90,77 +90,98 @@ def _bits(
     """
     get, put = access
     read_lent, write_lent = lent
+    first = intids.start
 
     def read(frame: BankFrame, word: int) -> int:
-        return (get(frame.bank) & frame.visible(read_lent)) >> 32 * word & MASK32
+        return (get(frame.bank) & frame.visible(read_lent)) >> first + 32 * word & MASK32
 
     def write(frame: BankFrame, word: int, value: int) -> None:
-        put(frame.bank, value << 32 * word & frame.visible(write_lent))
+        put(frame.bank, value << first + 32 * word & frame.visible(write_lent))
         frame.changed()
 
-    return RegisterArray(name, offset, words, read, write)
+    return RegisterArray(name, offset, len(intids) // 32, read, write)
 
 
-def _group_bits(name: str, offset: int, words: int, attribute: str) -> RegisterArray:
+def _group_bits(name: str, offset: int, intids: range, attribute: str) -> RegisterArray:
     """One bit for each interrupt, read and written as a whole by the Secure state only."""
+    first = intids.start
 
     def read(frame: BankFrame, word: int) -> int:
-        return int(getattr(frame.bank, attribute)) >> 32 * word & MASK32 if frame.secure else 0
+        if not frame.secure:
+            return 0
+        return int(getattr(frame.bank, attribute)) >> first + 32 * word & MASK32
 
     def write(frame: BankFrame, word: int, value: int) -> None:
         if frame.secure:
-            mask = MASK32 << 32 * word & frame.bank.implemented
+            at = first + 32 * word
+            mask = MASK32 << at & frame.bank.implemented
             kept = getattr(frame.bank, attribute) & ~mask
-            setattr(frame.bank, attribute, kept | value << 32 * word & mask)
+            setattr(frame.bank, attribute, kept | value << at & mask)
             frame.changed()
 
-    return RegisterArray(name, offset, words, read, write)
+    return RegisterArray(name, offset, len(intids) // 32, read, write)
 
 
-def _read_priority(frame: BankFrame, intid: int) -> int:
-    if not frame.visible() >> intid & 1:
-        return 0
-    priority = frame.bank.priority[intid]
-    return priority if frame.secure else non_secure_priority(priority)
+def _priorities(name: str, offset: int, intids: range) -> RegisterArray:
+    """A byte for each interrupt."""
+    first = intids.start
+
+    def read(frame: BankFrame, index: int) -> int:
+        intid = first + index
+        if not frame.visible() >> intid & 1:
+            return 0
+        priority = frame.bank.priority[intid]
+        return priority if frame.secure else non_secure_priority(priority)
+
+    def write(frame: BankFrame, index: int, value: int) -> None:
+        intid = first + index
+        if frame.visible() >> intid & 1:
+            priority = value & PRIORITY_MASK if frame.secure else from_non_secure_priority(value)
+            frame.bank.priority[intid] = priority
+            frame.changed()
+
+    return RegisterArray(name, offset, len(intids), read, write, size=1)
 
 
-def _write_priority(frame: BankFrame, intid: int, value: int) -> None:
-    if frame.visible() >> intid & 1:
-        priority = value & PRIORITY_MASK if frame.secure else from_non_secure_priority(value)
-        frame.bank.priority[intid] = priority
+def _configurations(name: str, offset: int, intids: range) -> RegisterArray:
+    """Two bits for each interrupt, of which the upper one says that it is edge-triggered."""
+    first = intids.start
+
+    def read(frame: BankFrame, word: int) -> int:
+        edge = (frame.bank.edge & frame.visible()) >> first + 16 * word
+        return sum(2 << 2 * field for field in range(16) if edge >> field & 1)
+
+    def write(frame: BankFrame, word: int, value: int) -> None:
+        at = first + 16 * word
+        edge = sum(1 << field for field in range(16) if value >> 2 * field & 2)
+        mask = 0xFFFF << at & frame.visible() & ~SGIS
+        frame.bank.edge = frame.bank.edge & ~mask | edge << at & mask
         frame.changed()
 
-
-def _read_configuration(frame: BankFrame, word: int) -> int:
-    edge = (frame.bank.edge & frame.visible()) >> 16 * word
-    return sum(2 << 2 * field for field in range(16) if edge >> field & 1)
+    return RegisterArray(name, offset, len(intids) // 16, read, write)
 
 
-def _write_configuration(frame: BankFrame, word: int, value: int) -> None:
-    edge = sum(1 << field for field in range(16) if value >> 2 * field & 2)
-    mask = 0xFFFF << 16 * word & frame.visible() & ~SGIS
-    frame.bank.edge = frame.bank.edge & ~mask | edge << 16 * word & mask
-    frame.changed()
+def _ns_access(name: str, offset: int, intids: range) -> RegisterArray:
+    """Two bits for each interrupt: what the Non-secure state may do with a Secure one."""
+    first = intids.start
 
+    def read(frame: BankFrame, word: int) -> int:
+        if not frame.secure:
+            return 0
+        levels = [bits >> first + 16 * word for bits in frame.bank.ns_access[1:]]
+        return sum(sum(level >> field & 1 for level in levels) << 2 * field for field in range(16))
 
-def _read_ns_access(frame: BankFrame, word: int) -> int:
-    if not frame.secure:
-        return 0
-    levels = [bits >> 16 * word for bits in frame.bank.ns_access[1:]]
-    return sum(
-        (levels[0] >> field & 1) + (levels[1] >> field & 1) + (levels[2] >> field & 1) << 2 * field
-        for field in range(16)
-    )
+    def write(frame: BankFrame, word: int, value: int) -> None:
+        if not frame.secure:
+            return
+        at = first + 16 * word
+        mask = 0xFFFF << at & frame.bank.implemented
+        for level in (1, 2, 3):
+            bits = sum(1 << field for field in range(16) if value >> 2 * field & 3 >= level)
+            kept = frame.bank.ns_access[level] & ~mask
+            frame.bank.ns_access[level] = kept | bits << at & mask
 
-
-def _write_ns_access(frame: BankFrame, word: int, value: int) -> None:
-    if not frame.secure:
-        return
-    mask = 0xFFFF << 16 * word & frame.bank.implemented
-    for level in (1, 2, 3):
-        bits = sum(1 << field for field in range(16) if value >> 2 * field & 3 >= level)
-        kept = frame.bank.ns_access[level] & ~mask
-        frame.bank.ns_access[level] = kept | bits << 16 * word & mask
+    return RegisterArray(name, offset, len(intids) // 16, read, write)
 
 
 def _enable(bank: InterruptBank, bits: int) -> None:
@@ -193,27 +214,61 @@ _SET_PENDING = (_pending, InterruptBank.set_pending)
 _CLEAR_PENDING = (_pending, InterruptBank.clear_pending)
 _ACTIVATE = (_active, _activate)
 _DEACTIVATE = (_active, InterruptBank.deactivate)
-_PRIORITY = (_read_priority, _write_priority)
-_CONFIGURATION = (_read_configuration, _write_configuration)
-_NS_ACCESS = (_read_ns_access, _write_ns_access)
 
 
-def bank_registers(prefix: str, base: int, words: int) -> tuple[RegisterArray, ...]:
-    """The registers of a bank of ``32 * words`` INTIDs in the frame at ``base``."""
-    return (
-        _group_bits(f"{prefix}_IGROUPR", base + 0x080, words, "non_secure"),
-        _bits(f"{prefix}_ISENABLER", base + 0x100, words, _ENABLE),
-        _bits(f"{prefix}_ICENABLER", base + 0x180, words, _DISABLE),
-        _bits(f"{prefix}_ISPENDR", base + 0x200, words, _SET_PENDING, (1, 1)),
-        _bits(f"{prefix}_ICPENDR", base + 0x280, words, _CLEAR_PENDING, (2, 2)),
-        _bits(f"{prefix}_ISACTIVER", base + 0x300, words, _ACTIVATE, (2, NEVER_LENT)),
-        _bits(f"{prefix}_ICACTIVER", base + 0x380, words, _DEACTIVATE, (2, NEVER_LENT)),
-        RegisterArray(f"{prefix}_IPRIORITYR", base + 0x400, 32 * words, *_PRIORITY, size=1),
-        RegisterArray(f"{prefix}_ICFGR", base + 0xC00, 2 * words, *_CONFIGURATION),
-        _group_bits(f"{prefix}_IGRPMODR", base + 0xD00, words, "modifier"),
-        RegisterArray(f"{prefix}_NSACR", base + 0xE00, 2 * words, *_NS_ACCESS),
+class Offsets(NamedTuple):
+    """Where the registers of a range of interrupts begin in a frame (12.8); 0: it has none."""
+
+    igroupr: int
+    isenabler: int
+    icenabler: int
+    ispendr: int
+    icpendr: int
+    isactiver: int
+    icactiver: int
+    ipriorityr: int
+    icfgr: int
+    igrpmodr: int
+    nsacr: int
+
+    def above(self, base: int) -> Offsets:
+        """The same of a frame that begins at ``base``."""
+        return Offsets(*(base + each for each in self))
+
+    def after(self, count: int) -> Offsets:
+        """Those of the interrupts behind the first ``count`` ones, which have no NSACR."""
+        bits, bytes_, fields = count // 8, count, count // 4
+        steps = (*(bits,) * 7, bytes_, fields, bits)
+        found = (each + step for each, step in zip(self[:-1], steps, strict=True))
+        return Offsets(*(*found, 0))
+
+
+SPI_OFFSETS = Offsets(
+    *(0x080, 0x100, 0x180, 0x200, 0x280, 0x300, 0x380, 0x400, 0xC00, 0xD00, 0xE00)
+)
+EXTENDED_SPI_OFFSETS = Offsets(
+    *(0x1000, 0x1200, 0x1400, 0x1600, 0x1800, 0x1A00, 0x1C00, 0x2000, 0x3000, 0x3400, 0x3600)
+)
+
+
+def bank_registers(
+    prefix: str, intids: range, at: Offsets, *, suffix: str = ""
+) -> tuple[RegisterArray, ...]:
+    """The registers of the interrupts ``intids``, a multiple of 32 of them."""
+
+    def name(register: str) -> str:
+        return f"{prefix}_{register}{suffix}"
+
+    found = (
+        _group_bits(name("IGROUPR"), at.igroupr, intids, "non_secure"),
+        _bits(name("ISENABLER"), at.isenabler, intids, _ENABLE),
+        _bits(name("ICENABLER"), at.icenabler, intids, _DISABLE),
+        _bits(name("ISPENDR"), at.ispendr, intids, _SET_PENDING, (1, 1)),
+        _bits(name("ICPENDR"), at.icpendr, intids, _CLEAR_PENDING, (2, 2)),
+        _bits(name("ISACTIVER"), at.isactiver, intids, _ACTIVATE, (2, NEVER_LENT)),
+        _bits(name("ICACTIVER"), at.icactiver, intids, _DEACTIVATE, (2, NEVER_LENT)),
+        _priorities(name("IPRIORITYR"), at.ipriorityr, intids),
+        _configurations(name("ICFGR"), at.icfgr, intids),
+        _group_bits(name("IGRPMODR"), at.igrpmodr, intids, "modifier"),
     )
-
-
-SPI_WORDS = 1024 // FIRST_SPI
-"""The words of a Distributor register with one bit for each INTID below 1024."""
+    return (*found, _ns_access(name("NSACR"), at.nsacr, intids)) if at.nsacr else found

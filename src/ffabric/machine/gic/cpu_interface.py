@@ -36,7 +36,7 @@ PRIORITY_SHIFT = 3
 
 CTLR_CBPR = 1 << 0
 CTLR_EOIMODE = 1 << 1
-CTLR_FIXED = 4 << 8 | 1 << 15
+CTLR_FIXED = 4 << 8 | 1 << 15 | 1 << 19
 """PRIbits (5 bits of priority), A3V."""
 
 SRE_EL1 = 0b0111

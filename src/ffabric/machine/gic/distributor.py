@@ -10,19 +10,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ffabric.machine.gic.bank_registers import (
+    EXTENDED_SPI_OFFSETS,
     IIDR,
     NEVER_LENT,
-    SPI_WORDS,
+    SPI_OFFSETS,
     BankFrame,
     bank_registers,
     identification_registers,
 )
+from ffabric.machine.gic.interrupts import EXTENDED_SPIS
 from ffabric.machine.registers import Register, RegisterArray, RegisterMap
 
 if TYPE_CHECKING:
     from ffabric.machine.gic.gic import Gic
 
 FRAME_SIZE = 0x10000
+SPIS = range(1024)
+"""The INTIDs of the registers of SPIs: the first 32 are RES0."""
 
 CTLR_ENABLE_GROUP0 = 1 << 0
 CTLR_ENABLE_GROUP1NS = 1 << 1
@@ -33,8 +37,12 @@ CTLR_NS_ARE = 1 << 4
 """ARE_NS where the Non-secure view has it."""
 CTLR_ENABLES = CTLR_ENABLE_GROUP0 | CTLR_ENABLE_GROUP1NS | CTLR_ENABLE_GROUP1S
 
-TYPER_FIXED = 1 << 10 | 9 << 19 | 1 << 24
-"""SecurityExtn, IDbits (10 bits of INTID), A3V."""
+TYPER_FIXED = 1 << 10 | 1 << 24
+"""SecurityExtn, A3V."""
+TYPER_IDBITS = 9 << 19
+"""10 bits of INTID."""
+TYPER_EXTENDED = 1 << 8 | 15 << 19 | 31 << 27
+"""ESPI, 16 bits of INTID, and ESPI_range: 32 times 32 extended SPIs."""
 
 ROUTE_MASK = 0xFF_80FF_FFFF
 """The implemented bits of GICD_IROUTER: Aff3, Interrupt_Routing_Mode, Aff2, Aff1, Aff0."""
@@ -69,7 +77,8 @@ class Distributor(BankFrame):
         self.gic.changed()
 
     def _read_typer(self) -> int:
-        return TYPER_FIXED | (self.bank.implemented.bit_length() - 1) // 32
+        ranges = TYPER_EXTENDED if self.gic.extended else TYPER_IDBITS
+        return TYPER_FIXED | ranges | (self.gic.lines - 1) // 32
 
     def _read_route(self, intid: int) -> int:
         return self.gic.routes[intid] if self.visible(3) >> intid & 1 else 0
@@ -78,12 +87,27 @@ class Distributor(BankFrame):
         if self.visible(3) >> intid & 1:
             self.gic.route(intid, value & ROUTE_MASK)
 
+    def _read_extended_route(self, index: int) -> int:
+        return self._read_route(EXTENDED_SPIS.start + index)
+
+    def _write_extended_route(self, index: int, value: int) -> None:
+        self._write_route(EXTENDED_SPIS.start + index, value)
+
     REGISTERS: ClassVar[RegisterMap] = RegisterMap(
         Register("GICD_CTLR", 0x0000, _read_ctlr, _write_ctlr),
         Register("GICD_TYPER", 0x0004, _read_typer),
         Register("GICD_IIDR", 0x0008, IIDR),
         Register("GICD_TYPER2", 0x000C, 0),
-        *bank_registers("GICD", 0, SPI_WORDS),
-        RegisterArray("GICD_IROUTER", 0x6000, 1024, _read_route, _write_route, size=8),
+        *bank_registers("GICD", SPIS, SPI_OFFSETS),
+        *bank_registers("GICD", EXTENDED_SPIS, EXTENDED_SPI_OFFSETS, suffix="E"),
+        RegisterArray("GICD_IROUTER", 0x6000, len(SPIS), _read_route, _write_route, size=8),
+        RegisterArray(
+            "GICD_IROUTERE",
+            0x8000,
+            len(EXTENDED_SPIS),
+            _read_extended_route,
+            _write_extended_route,
+            size=8,
+        ),
         *identification_registers("GICD", 0),
     )

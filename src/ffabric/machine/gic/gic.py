@@ -8,6 +8,7 @@ lazy: a change marks the PEs it may concern, and the next question about one of 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from ffabric.machine.gic.cpu_interface import SYSTEM_REGISTERS, CpuInterface, SystemRegister
@@ -18,6 +19,8 @@ from ffabric.machine.gic.distributor import (
     Distributor,
 )
 from ffabric.machine.gic.interrupts import (
+    EXTENDED_PPIS,
+    EXTENDED_SPIS,
     FIRST_SPI,
     GROUP0,
     GROUP1NS,
@@ -25,6 +28,8 @@ from ffabric.machine.gic.interrupts import (
     PRIORITY_MASK,
     InterruptBank,
     State,
+    bits_of,
+    is_private,
 )
 from ffabric.machine.gic.redistributor import RedistributorRegion
 
@@ -38,22 +43,30 @@ SGI_TO_OTHERS = 1 << 40
 """ICC_SGI*R.IRM: every PE but the one that writes."""
 
 MAX_SPIS = 988
-SPIS = 256
-"""How many there are, unless a GIC is told otherwise."""
+SPIS = MAX_SPIS
+"""How many there are below the extended range, unless a GIC is told otherwise."""
 AFFINITY_MASK = 0xFF_00FF_FFFF
 
 Candidates = list[tuple[int, int] | None]
 
 
 class Gic:
-    """A GICv3 for ``pes`` PEs with the affinities of ``mpidrs`` and ``spis`` SPIs from INTID 32 on.
+    """A GICv3.1 for ``pes`` PEs with the affinities of ``mpidrs`` and ``spis`` SPIs from INTID 32.
 
+    If it is ``extended``, it has the extended ranges, too: PPIs 1056 to 1119, SPIs 4096 to 5119.
     ``mpidrs`` defaults to Aff0 = PE number. ``on_change``, if set, is called without arguments
     whenever what :meth:`pending` answers may have changed. Everything is as after reset: disabled,
     asleep and masked (see :func:`~ffabric.machine.gic.setup.set_up`).
     """
 
-    def __init__(self, pes: int, mpidrs: Sequence[int] | None = None, *, spis: int = SPIS) -> None:
+    def __init__(
+        self,
+        pes: int,
+        mpidrs: Sequence[int] | None = None,
+        *,
+        spis: int = SPIS,
+        extended: bool = True,
+    ) -> None:
         mpidrs = range(pes) if mpidrs is None else mpidrs
         affinities = [mpidr >> 8 & 0xFF00_0000 | mpidr & 0xFF_FFFF for mpidr in mpidrs]
         if pes < 1 or len(affinities) != pes or len(set(affinities)) != pes:
@@ -62,13 +75,18 @@ class Gic:
             raise ValueError(f"{spis} SPIs: a multiple of 32, or {MAX_SPIS}")
         self.affinities = affinities
         """GICR_TYPER.Affinity_Value of each PE: Aff3, Aff2, Aff1, Aff0."""
-        self.private = [InterruptBank(0xFFFF_FFFF) for _ in range(pes)]
-        self.spis = InterruptBank((1 << spis) - 1 << FIRST_SPI)
+        more = bits_of(EXTENDED_PPIS) if extended else 0
+        self.private = [InterruptBank(bits_of(range(FIRST_SPI)) | more) for _ in range(pes)]
+        more = bits_of(EXTENDED_SPIS) if extended else 0
+        self.spis = InterruptBank(bits_of(range(FIRST_SPI, FIRST_SPI + spis)) | more)
         self.cpus = [CpuInterface(self, pe) for pe in range(pes)]
         self.awake = [False] * pes
         self.group_enables = 0
-        self.routes = [0] * (FIRST_SPI + spis)
-        """GICD_IROUTER by INTID."""
+        self.extended = extended
+        self.lines = FIRST_SPI + spis
+        """How many INTIDs there are below the extended ranges."""
+        self.routes: dict[int, int] = defaultdict(int)
+        """GICD_IROUTER by INTID; 0 if it was not written."""
         self.on_change: Callable[[], None] | None = None
         self._routed = [0 if affinity else self.spis.implemented for affinity in affinities]
         self._routed_to_any = 0
@@ -97,12 +115,12 @@ class Gic:
             bank.raise_line(bit)
         else:
             bank.lower_line(bit)
-        self.changed(pe if intid < FIRST_SPI else None)
+        self.changed(pe if is_private(intid) else None)
 
     def set_pending(self, intid: int, pe: int | None = None) -> None:
-        """Make ``intid`` pending once, as a message or an SGI does; below 32 that of ``pe``."""
+        """Make ``intid`` pending once, as a message or an SGI does; of ``pe`` if it is private."""
         self._bank(intid, pe).set_pending(1 << intid)
-        self.changed(pe if intid < FIRST_SPI else None)
+        self.changed(pe if is_private(intid) else None)
 
     def generate_sgi(self, source: int, group: int, value: int, *, secure: bool) -> None:
         """Carry out a write of ``value`` to the ICC_SGI*R that asks for ``group`` (12.2).
@@ -166,7 +184,9 @@ class Gic:
         self._stale &= ~(1 << pe)
         private, spis = self.private[pe], self.spis
         ready = private.ready if self.awake[pe] else 0
-        shared = spis.ready & (self._routed[pe] | self._routed_to_any) if self.awake[pe] else 0
+        shared = spis.ready if self.awake[pe] else 0
+        if shared:
+            shared &= self._routed[pe] | self._routed_to_any
         best: Candidates = [None, None, None]
         winner: tuple[int, int, int] | None = None
         if ready or shared:
@@ -215,7 +235,7 @@ class Gic:
         That is what reading ICC_IAR and, with EOImode set, writing ICC_EOIR do together.
         """
         self._bank(intid, pe).acknowledge(1 << intid)
-        self.changed(pe if intid < FIRST_SPI else None)
+        self.changed(pe if is_private(intid) else None)
 
     def take(self, pe: int, intid: int) -> bool:
         """Acknowledge ``intid``; True if it is edge-triggered, and so is not active any more.
@@ -228,13 +248,13 @@ class Gic:
         edge = bool(bank.edge & bit)
         if edge:
             bank.deactivate(bit)
-        self.changed(pe if intid < FIRST_SPI else None)
+        self.changed(pe if is_private(intid) else None)
         return edge
 
     def deactivate(self, pe: int, intid: int) -> None:
         """Make ``intid`` active no more."""
         self._bank(intid, pe).deactivate(1 << intid)
-        self.changed(pe if intid < FIRST_SPI else None)
+        self.changed(pe if is_private(intid) else None)
 
     def configure(
         self,
@@ -250,7 +270,7 @@ class Gic:
         """Set what is given of one interrupt, as Secure writes to its registers do.
 
         ``priority`` is the Secure one (0 most urgent, below 0x80 for Secure interrupts), ``target``
-        the PE number that an SPI goes to; ``pe`` is needed below INTID 32, and else says nothing.
+        the PE number that an SPI goes to; ``pe`` is needed for a private one, else it says nothing.
         """
         bank = self._bank(intid, pe)
         bit = 1 << intid
@@ -265,11 +285,11 @@ class Gic:
         if target is not None:
             affinity = self.affinities[target]
             self.route(intid, affinity << 8 & 0xFF_0000_0000 | affinity & 0xFF_FFFF)
-        self.changed(pe if intid < FIRST_SPI else None)
+        self.changed(pe if is_private(intid) else None)
 
     def route(self, intid: int, value: int) -> None:
         """Set GICD_IROUTER of an SPI: an affinity in MPIDR format, or bit 31 for any PE."""
-        if intid < FIRST_SPI:
+        if is_private(intid):
             raise ValueError(f"INTID {intid} is private: it has no route")
         bit = 1 << intid
         self.routes[intid] = value
@@ -299,12 +319,14 @@ class Gic:
 
     def implemented(self, intid: int) -> bool:
         """Whether there is an interrupt ``intid``."""
-        return 0 <= intid < len(self.routes)
+        if 0 <= intid < self.lines:
+            return True
+        return self.extended and (intid in EXTENDED_PPIS or intid in EXTENDED_SPIS)
 
     def _bank(self, intid: int, pe: int | None) -> InterruptBank:
-        if not 0 <= intid < len(self.routes):
-            raise ValueError(f"INTID {intid}: there are {len(self.routes)}")
-        if intid >= FIRST_SPI:
+        if not self.implemented(intid):
+            raise ValueError(f"there is no INTID {intid}")
+        if not is_private(intid):
             return self.spis
         if pe is None:
             raise ValueError(f"INTID {intid} is private: it takes a PE")

@@ -36,6 +36,27 @@ GROUP1NS = 2
 SGIS = 0xFFFF
 """The bits of the SGIs."""
 FIRST_SPI = 32
+SPI_RANGES = "32 to 1019, and 4096 to 5119"
+EXTENDED_PPIS = range(1056, 1120)
+"""The extended PPIs of GICv3.1 (Arm IHI 0069, 2.2.1)."""
+EXTENDED_SPIS = range(4096, 5120)
+"""The extended SPIs of GICv3.1."""
+
+
+def bits_of(intids: range) -> int:
+    """A bitmap of the INTIDs in a row."""
+    return (1 << len(intids)) - 1 << intids.start
+
+
+def is_spi(intid: int) -> bool:
+    """Whether ``intid`` may be a shared peripheral interrupt of a GICv3.1."""
+    return FIRST_SPI <= intid < 1020 or intid in EXTENDED_SPIS
+
+
+def is_private(intid: int) -> bool:
+    """Whether each PE has an interrupt ``intid`` of its own: SGIs and PPIs."""
+    return intid < FIRST_SPI or intid in EXTENDED_PPIS
+
 
 PRIORITY_MASK = 0xF8
 """The implemented bits of a priority: 32 levels, of which the Non-secure state sees 16."""

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ffabric.machine.gic.bank_registers import (
     IIDR,
+    SPI_OFFSETS,
     BankFrame,
     bank_registers,
     identification_registers,
 )
+from ffabric.machine.gic.interrupts import EXTENDED_PPIS, FIRST_SPI
 from ffabric.machine.registers import Register, RegisterMap
 
 if TYPE_CHECKING:
@@ -23,11 +25,17 @@ FRAME_SIZE = 0x20000
 """Bytes of the frames of one PE."""
 
 SGI_BASE = 0x10000
+PPI_OFFSETS = SPI_OFFSETS.above(SGI_BASE)
+"""Those of the SGIs and PPIs: where the Distributor has its own, in the SGI frame."""
+EXTENDED_PPI_OFFSETS = PPI_OFFSETS.after(FIRST_SPI)
+"""Those of the extended PPIs follow them. SGIs alone have NSACR."""
 
 WAKER_PROCESSOR_SLEEP = 1 << 1
 WAKER_CHILDREN_ASLEEP = 1 << 2
 
 TYPER_LAST = 1 << 4
+TYPER_EXTENDED = 2 << 27
+"""PPInum: there are extended PPIs up to 1119."""
 
 
 class Redistributor(BankFrame):
@@ -45,7 +53,8 @@ class Redistributor(BankFrame):
 
     def _read_typer(self) -> int:
         last = TYPER_LAST if self.pe == len(self.gic.affinities) - 1 else 0
-        return self.gic.affinities[self.pe] << 32 | self.pe << 8 | last
+        extended = TYPER_EXTENDED if self.gic.extended else 0
+        return self.gic.affinities[self.pe] << 32 | extended | self.pe << 8 | last
 
     def _read_waker(self) -> int:
         if not self.secure or self.gic.awake[self.pe]:
@@ -63,7 +72,8 @@ class Redistributor(BankFrame):
         Register("GICR_TYPER", 0x0008, _read_typer, size=8),
         Register("GICR_WAKER", 0x0014, _read_waker, _write_waker),
         *identification_registers("GICR", 0),
-        *bank_registers("GICR", SGI_BASE, 1),
+        *bank_registers("GICR", range(FIRST_SPI), PPI_OFFSETS),
+        *bank_registers("GICR", EXTENDED_PPIS, EXTENDED_PPI_OFFSETS, suffix="E"),
         *identification_registers("GICR_SGI", SGI_BASE),
     )
 

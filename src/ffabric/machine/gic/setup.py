@@ -30,16 +30,18 @@ def set_up(gic: Gic, secure: Iterable[int] = ()) -> None:
     disabled one by one, and Non-secure Group 1 stays disabled in the CPU interfaces: the driver of
     the normal world enables it.
     """
-    wanted = 0
+    wanted, secure = 0, set(secure)
     for intid in secure:
         if not gic.implemented(intid):
-            raise ValueError(f"INTID {intid}: there are {len(gic.routes)}")
+            raise ValueError(f"there is no INTID {intid}")
         wanted |= 1 << intid
     for bank in (*gic.private, gic.spis):
         bank.modifier = wanted & bank.implemented
         bank.non_secure = bank.implemented & ~wanted
-        for intid in range(len(bank.priority)):
-            bank.priority[intid] = SECURE_PRIORITY if wanted >> intid & 1 else NON_SECURE_PRIORITY
+        bank.priority[:] = bytes([NON_SECURE_PRIORITY]) * len(bank.priority)
+        for intid in secure:
+            if bank.implemented >> intid & 1:
+                bank.priority[intid] = SECURE_PRIORITY
     gic.group_enables = CTLR_ENABLES
     for pe in range(len(gic.cpus)):
         gic.awake[pe] = True

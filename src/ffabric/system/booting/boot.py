@@ -37,9 +37,9 @@ from ffabric.machine.clock import Clock
 from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 from ffabric.machine.gic import (
     DISTRIBUTOR_SIZE,
-    FIRST_SPI,
     REDISTRIBUTOR_SIZE,
     Gic,
+    is_private,
     set_up,
 )
 from ffabric.machine.limits import PA_END
@@ -289,7 +289,7 @@ class _Builder:
         for line in interrupts:
             edge = not line.level_triggered
             priority = line.priority if line.secure else None
-            if line.id >= FIRST_SPI:
+            if not is_private(line.id):
                 target = 0 if line.mpidr is None else self.spec.mpidrs.index(line.mpidr)
                 self.gic.configure(
                     line.id, edge=edge, enabled=enabled, priority=priority, target=target

@@ -8,14 +8,13 @@ from functools import partial
 import msgspec
 
 from ffabric.abi.words import MASK16
-from ffabric.machine.gic import FIRST_SPI
+from ffabric.machine.gic import SPI_RANGES, is_spi
 from ffabric.machine.limits import AFFINITIES, PES
 from ffabric.system.manifest.manifest import ExecutionState
 from ffabric.system.manifest.spmc import SP_ID_BASE
 from ffabric.system.options.problems import Problems, did_you_mean
 from ffabric.system.spec import (
     ENGINES,
-    LAST_SPI,
     QEMU,
     SP,
     TRUSTED_OS,
@@ -147,8 +146,8 @@ def _check_notifications(partition: PartitionDraft, problems: Problems) -> None:
         return
     if partition.kind != TRUSTED_OS:
         problems.add(partition.where, key, "a trusted OS has one, nobody else")
-    if not FIRST_SPI <= intid <= LAST_SPI:
-        message = f"{intid} is no SPI: they are {FIRST_SPI} to {LAST_SPI}"
+    if not is_spi(intid):
+        message = f"{intid} is no SPI: they are {SPI_RANGES}"
         problems.add(partition.where, key, message)
 
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from ffabric.abi.words import PAGE
 from ffabric.firmware.state.switches import PERSONALITIES, SPEC
 from ffabric.machine.cpu_features import MODELS
+from ffabric.machine.gic import EXTENDED_SPIS
 from ffabric.system.manifest.keys import (
     BOOT_INFO_KEYS,
     DEVICE_REGION,
@@ -30,7 +31,9 @@ from ffabric.system.options.kinds import (
     UUIDS,
     VERSION,
 )
-from ffabric.system.spec import ENGINES, LAST_SPI, SP, TRUSTED_OS, VM
+from ffabric.system.spec import ENGINES, SP, TRUSTED_OS, VM
+
+LAST_INTID = EXTENDED_SPIS.stop - 1
 
 SYSTEM: tuple[Key, ...] = (
     Key("name", TEXT, "The system's name.", default="the file's"),
@@ -178,7 +181,7 @@ TRUSTED_OS_KEYS: tuple[Key, ...] = (
     Key(
         "notification_interrupt", U32,
         "The SPI with which it notifies the kernel; a hypervisor passes it on to each VM that it "
-        "has values for (OP-TEE's CFG_CORE_ASYNC_NOTIF_GIC_INTID).", most=LAST_SPI,
+        "has values for (OP-TEE's CFG_CORE_ASYNC_NOTIF_GIC_INTID).", most=LAST_INTID,
     ),
 )  # fmt: skip
 """The table [trusted_os]."""
@@ -193,7 +196,7 @@ DEVICE: tuple[Key, ...] = (
     Key("name", TEXT, "Its name.", default="its type"),
     Key("base", U64, "Its first physical address.", required=True, align=PAGE),
     Key("size", SIZE, "How many bytes its registers take.", default="the type's", align=PAGE),
-    Key("interrupt", U32, "Its interrupt.", most=1019),
+    Key("interrupt", U32, "Its interrupt.", most=LAST_INTID),
     Key(
         "world", TEXT, "Who reaches it.", default="normal", values=("normal", "secure", "both")
     ),

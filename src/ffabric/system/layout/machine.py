@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.devices.catalogue import TYPES
-from ffabric.machine.gic import DISTRIBUTOR_SIZE, FIRST_SPI, REDISTRIBUTOR_SIZE
+from ffabric.machine.gic import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE, SPI_RANGES, is_spi
 from ffabric.machine.limits import MEMORY, PA_END
 from ffabric.machine.stage2 import tables
 from ffabric.system.options.problems import Problems, did_you_mean
-from ffabric.system.spec import LAST_SPI, DeviceSpec, FirmwareSpec, GicSpec, MemoryBank, MemoryMap
+from ffabric.system.spec import DeviceSpec, FirmwareSpec, GicSpec, MemoryBank, MemoryMap
 
 MAILBOXES = 8 * PAGE
 """The hypervisor's own RX/TX pair, at the start of its memory."""
@@ -130,8 +130,8 @@ def _check_device(device: DeviceSpec, problems: Problems) -> None:
         problems.add(where, "size", f"{device.size:#x} bytes are not whole pages")
     if device.options.get("frequency", 1) < 1:
         problems.add(where, "frequency", f"{device.options['frequency']}: at least 1 Hz")
-    if device.interrupt is not None and not FIRST_SPI <= device.interrupt <= LAST_SPI:
-        message = f"{device.interrupt} is no SPI: they are {FIRST_SPI} to {LAST_SPI}"
+    if device.interrupt is not None and not is_spi(device.interrupt):
+        message = f"{device.interrupt} is no SPI: they are {SPI_RANGES}"
         problems.add(where, "interrupt", message)
 
 

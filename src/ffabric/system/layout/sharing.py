@@ -7,7 +7,10 @@ from collections.abc import Iterable, Sequence
 from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 from ffabric.system.manifest.manifest import LAST_BOOT_ORDER
 from ffabric.system.options.problems import Problems
-from ffabric.system.spec import LAST_SPI, PartitionDraft
+from ffabric.system.spec import QEMU, PartitionDraft
+
+LAST_IN_QEMU = 287
+"""The last SPI of the GIC of QEMU's machine."""
 
 
 def check_boot_order(partitions: Iterable[PartitionDraft], problems: Problems) -> None:
@@ -30,8 +33,8 @@ def check_interrupts(
     for partition in partitions:
         for region in partition.manifest.device_regions:
             for interrupt in region.interrupts:
-                if interrupt.id > LAST_SPI:
-                    message = f"interrupt {interrupt.id}: a system's GIC has them up to {LAST_SPI}"
+                if partition.engine == QEMU and interrupt.id > LAST_IN_QEMU:
+                    message = f"interrupt {interrupt.id}: QEMU's GIC has them up to {LAST_IN_QEMU}"
                     problems.add(partition.where, region.name, message)
                 if interrupt.mpidr is not None and interrupt.mpidr not in mpidrs:
                     message = f"interrupts-target: no PE has the MPIDR {interrupt.mpidr:#x}"

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ffabric.abi.ffa import version
 from ffabric.abi.words import PAGE
+from ffabric.machine.gic import EXTENDED_PPIS, SPI_RANGES, is_spi
 from ffabric.system.files.dtb import is_name
 from ffabric.system.manifest.keys import DEVICE_REGION, MEMORY_REGION, PROPERTIES
 from ffabric.system.manifest.manifest import (
@@ -188,8 +189,8 @@ def _memory_regions(manifest: Manifest) -> Iterator[Complaint]:
             yield where, "base-address", f"the region covers the load address {load:#x}"
 
 
-_OF_DEVICES = range(16, 1020)
-_PPIS_AND_SPIS = "PPIs are 16 to 31, SPIs 32 to 1019"
+_PPIS = (range(16, 32), EXTENDED_PPIS)
+_PPIS_AND_SPIS = f"PPIs are 16 to 31, and 1056 to 1119, SPIs {SPI_RANGES}"
 
 
 def _device_regions(manifest: Manifest) -> Iterator[Complaint]:
@@ -206,7 +207,7 @@ def _device_regions(manifest: Manifest) -> Iterator[Complaint]:
             owner = owners.setdefault(interrupt.id, region.name)
             if owner != region.name:
                 yield where, "interrupts", f"{interrupt.id} belongs to {owner} already"
-            if interrupt.id not in _OF_DEVICES:
+            if not is_spi(interrupt.id) and not any(interrupt.id in each for each in _PPIS):
                 yield where, "interrupts", f"{interrupt.id} is no device's: {_PPIS_AND_SPIS}"
         counts = Counter(interrupt.id for interrupt in region.interrupts)
         for intid in sorted(intid for intid, count in counts.items() if count > 1):
