@@ -34,8 +34,9 @@ FACES = {
     """,
     "ffabric.trusty": "Channel Service TipcDevice TipcDriver TipcError TipcFile",
     "ffabric.testing": """
-        Blocked BlockingFfa Fixture Handle Ledger MemoryAttributes NotRefused NotificationSources
-        PartitionCrashed ReplayError check_file fuzz load_image parametrize read_system
+        Blocked BlockingFfa Fixture Handle Invariants MemoryAttributes NotRefused
+        NotificationSources PartitionCrashed ReplayError check_file fuzz load_image parametrize
+        read_system
     """,
 }
 NAMES = [(face, name) for face, names in FACES.items() for name in names.split()]

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from ffabric.abi.ffa.options import MemoryAttributes, NotificationSources
     from ffabric.guests.images import load as load_image
     from ffabric.lab.fuzz.campaign import fuzz
-    from ffabric.lab.oracle.account import Ledger
+    from ffabric.lab.invariants.invariants import Invariants
     from ffabric.machine.choices import ReplayError
     from ffabric.pytest_plugin.fixture import Fixture
     from ffabric.pytest_plugin.variants import parametrize
@@ -23,7 +23,7 @@ __all__ = [
     "BlockingFfa",
     "Fixture",
     "Handle",
-    "Ledger",
+    "Invariants",
     "MemoryAttributes",
     "NotRefused",
     "NotificationSources",
@@ -43,7 +43,7 @@ _HOMES = {
     "Fixture": "ffabric.pytest_plugin.fixture",
     "fuzz": "ffabric.lab.fuzz.campaign",
     "Handle": "ffabric.session.handle",
-    "Ledger": "ffabric.lab.oracle.account",
+    "Invariants": "ffabric.lab.invariants.invariants",
     "load_image": "ffabric.guests.images:load",
     "MemoryAttributes": "ffabric.abi.ffa.options",
     "NotificationSources": "ffabric.abi.ffa.options",

@@ -69,3 +69,28 @@ def test_an_unknown_name_is_told_in_a_line(run):
     status, lines = run("--ffabric-fault", "haf_1")
     assert status == 4
     assert any("--ffabric-fault: there is no fault 'haf_1'" in line for line in lines)
+
+
+def test_invariants_judge_what_tests_do_not_look_at(run):
+    notify = """
+    def test_notifying(ffabric):
+        system = ffabric.boot(sps=[], vms=["a", "b"])
+        a, b = system.vm("a").ffa, system.vm("b").ffa
+        a.id_get(), b.id_get()
+        a.notification_bind("b", 1)
+        b.notification_set("a", 1)
+        b.notification_set("a", 1)
+        a.notification_get()
+    """
+    with_bug = "--ffabric-fault", "haf_fc50ef7d"
+    assert run(*with_bug, source=notify)[0] == 0
+    assert run("--ffabric-invariants", "all", source=notify)[0] == 0
+    status, lines = run(*with_bug, "--ffabric-invariants", "all", source=notify)
+    assert status == 1
+    assert any("Discrepancy: a.0 does not get the notifications 0x1" in line for line in lines)
+
+
+def test_an_unknown_invariant_is_told_in_a_line(run):
+    status, lines = run("--ffabric-invariants", "rings")
+    assert status == 4
+    assert any("--ffabric-invariants: there is no invariant 'rings'" in line for line in lines)

@@ -23,14 +23,18 @@ import zlib
 from argparse import SUPPRESS
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 import ffabric as face
 from ffabric.pytest_plugin.fixture import Fixture
 from ffabric.pytest_plugin.variants import MARK, Variant, variants
+from ffabric.session.opened import LISTENERS
 from ffabric.session.story import Watch, tell
+
+if TYPE_CHECKING:
+    from ffabric.session.system import System
 
 _Scope = Literal["function", "class", "module", "package", "session"]
 
@@ -68,6 +72,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the tests with this bug switched on; with --ffabric-faults, try only those so "
         "named, or of classes (A to P) so named",
     )
+    group.addoption(
+        "--ffabric-invariants",
+        metavar="NAMES",
+        help="judge every system that tests boot at every call: all, or some of ownership, "
+        "isolation, contexts, buffers, notifications, progress, with commas between them",
+    )
     group.addoption("--ffabric-only", type=Path, help=SUPPRESS)
     group.addoption(
         "--ffabric-traces",
@@ -80,6 +90,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the mark that `parametrize` makes; let historical bugs be tried."""
     config.addinivalue_line("markers", f"{MARK}: made by ffabric.testing.parametrize")
+    named = config.getoption("--ffabric-invariants")
+    if named is not None:
+        from ffabric.lab.invariants.invariants import check_names  # noqa: PLC0415 - as below
+
+        try:
+            check_names(_invariants(named))
+        except ValueError as error:
+            raise pytest.UsageError(f"--ffabric-invariants: {error}") from None
     if config.getoption("--ffabric-faults") or config.getoption("--ffabric-fault"):
         from ffabric.pytest_plugin.faults import configure  # noqa: PLC0415 - only who asks for it
 
@@ -130,12 +148,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     folder: Path | None = item.config.getoption("--ffabric-traces")
     place = None if folder is None else folder / re.sub(r"[^\w.-]+", "-", item.nodeid).strip("-")
     watch = item.stash[_WATCH] = Watch(place)
+    named = item.config.getoption("--ffabric-invariants")
+    judges = None if named is None else _judging(named)
     item.stash[_FAILED] = False
     if any(name in _names(item) for name in _FIXTURES):
         item.user_properties.append(("ffabric_seed", _seed(item)))
     try:
         return (yield)
     finally:
+        if judges is not None:
+            LISTENERS.remove(judges)
         watch.end(keep_traces=item.stash[_FAILED])
 
 
@@ -153,6 +175,24 @@ def pytest_runtest_makereport(
         if watch.recorders or any(name in _names(item) for name in _FIXTURES):
             _tell(item, watch, report, None if call.excinfo is None else call.excinfo.value)
     return report
+
+
+def _invariants(named: str) -> list[str]:
+    """The names of invariants in an option; none: all are meant."""
+    return [] if named == "all" else named.split(",")
+
+
+def _judging(names: str) -> Callable[[System], object]:
+    """Judge each system that is booted from now on; what is returned is in the way to that."""
+    from ffabric.lab.invariants.invariants import Invariants  # noqa: PLC0415 - only who asks for it
+
+    chosen = _invariants(names)
+
+    def judge(system: System) -> object:
+        return Invariants(system, *chosen)
+
+    LISTENERS.append(judge)  # behind that of traces, which hear everything first
+    return judge
 
 
 def _tell(

@@ -217,6 +217,12 @@ class Ledger:
             space.check()
         self.isolation.check()
 
+    def check_isolation(self) -> None:
+        """Raise Discrepancy unless the tables keep all apart, whatever history says."""
+        self._follow()
+        self.tables.look()
+        self.isolation.check()
+
     def check_tables(self) -> None:
         """Raise Discrepancy if a page that a manager took for tables is no table."""
         self._follow()

@@ -27,9 +27,9 @@ FAULT = Fault(
     scenario,
     Edit(
         retrieve.retrieve,
-        "descriptor = _descriptor(region, permissions)",
+        "descriptor = _descriptor(region, permissions",
         "again = abi.parse_transaction(me.mailbox.tx.snapshot(total), me.version)\n"
         "permissions = again.receivers[0].permissions\n"
-        "descriptor = _descriptor(region, permissions)",
+        "descriptor = _descriptor(region, permissions",
     ),
 )

@@ -1,0 +1,1 @@
+"""What always holds of a system, as instruments that anybody can attach."""
