@@ -13,6 +13,7 @@
         .equ    OWN_ID, 1021
         .equ    SCR, 0x30535            // APK, API, RW, HCE, FIQ to EL3, NS
         .equ    TWI, 1 << 12
+        .equ    LINE_BITS, 0xc0         // HCR_EL2.VI, VF
 
         .include "confined.inc"
 
@@ -76,23 +77,37 @@
 1:
         .endm
 
+        // A virtual interrupt that is asserted would end every WFI of ours at once.
         .macro  LEFT
+        ldr     x3, hcr
+        cbz     x3, 1f
+        mrs     x4, hcr_el2
+        tst     x4, #LINE_BITS
+        b.eq    1f
+        msr     hcr_el2, x3
+1:
         .endm
 
+        // QEMU takes a lock for each write of these registers: only if something changes.
         .macro  ENTERING
         mrs     x0, scr_el3
-        bic     x0, x0, #TWI
+        bic     x2, x0, #TWI
         ldr     x1, [sp, #IDLES]
         cbz     x1, 1f
-        orr     x0, x0, #TWI
-1:      msr     scr_el3, x0
-        ldr     x0, hcr
+        orr     x2, x2, #TWI
+1:      cmp     x0, x2
+        b.eq    2f
+        msr     scr_el3, x2
+2:      ldr     x0, hcr
         cbz     x0, entered
         ldr     x1, [sp, #LINES]
-        and     x1, x1, #0xc0           // VI, VF
+        and     x1, x1, #LINE_BITS
         orr     x0, x0, x1
+        mrs     x1, hcr_el2
+        cmp     x0, x1
+        b.eq    3f
         msr     hcr_el2, x0
-        ldr     x10, mailbox
+3:      ldr     x10, mailbox
         CATCH_UP
 entered:
         .endm
