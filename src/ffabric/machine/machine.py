@@ -330,15 +330,17 @@ class Machine:
         trap = self.trap
         pick = self.choices.pick
         turn = -1
+        has_looked = False
         while not self.stopping:
             if self._posted:
                 self._do_posted()
-            if self.outside is not None:
+            if self.outside is not None and not has_looked:
                 self.outside.look()
                 if self.interrupts_changed:
                     self.deliver_interrupts()
             count = len(runnable)
-            if count == 0:
+            has_looked = count == 0
+            if has_looked:
                 if not self._sleep():
                     return
                 continue

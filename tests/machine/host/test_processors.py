@@ -23,11 +23,21 @@ def processors(before):
     assert not processors.divided
 
 
+TWO_THREADS = "import threading; threading.Thread(target=input).start(); print(flush=True)"
+
+
 @pytest.fixture
 def outside():
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", TWO_THREADS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
         yield process.pid
         process.kill()
+
+
+def second_thread(pid):
+    """What executes in that process."""
+    return max(int(each) for each in os.listdir(f"/proc/{pid}/task"))
 
 
 def test_we_keep_one_and_leave_the_others(processors, before):
@@ -54,18 +64,22 @@ def test_ours_is_lent_while_they_seldom_need_us_and_taken_back(processors, befor
     if len(before) == 1:
         pytest.skip("there is one processor")
     others = processors.divide(len(before))
-    processors.admit(outside)
+    thread = second_thread(outside)
     os.sched_setaffinity(outside, others)
+    os.sched_setaffinity(thread, others)
+    processors.admit(outside)
+    assert os.sched_getaffinity(outside) == before  # it passes on what we say
     wait(processors, LONG - 1)
     assert processors.divided
     wait(processors, 2 * LONG)
     assert not processors.divided
-    assert os.sched_getaffinity(0) == os.sched_getaffinity(outside) == before
+    assert os.sched_getaffinity(0) == os.sched_getaffinity(thread) == before
     wait(processors, SHORT + 1)
     assert not processors.divided
     wait(processors, 0)
     assert processors.divided
-    assert os.sched_getaffinity(outside) == others
+    assert os.sched_getaffinity(thread) == others
+    assert os.sched_getaffinity(outside) == before
     assert os.sched_getaffinity(0) == before - others
 
 

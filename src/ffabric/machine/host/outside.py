@@ -88,6 +88,9 @@ class Outside:
             found |= source.look()
         if found:
             self.processors.waited(0)
+        self._count_turn()
+
+    def _count_turn(self) -> None:
         self._turns += 1
         if self._turns >= TURNS:
             self._turns = 0
@@ -105,6 +108,7 @@ class Outside:
                 break
         waited = time.monotonic_ns() - began
         self.processors.waited(waited)
+        self._count_turn()
         return waited
 
     def _look(self) -> bool:

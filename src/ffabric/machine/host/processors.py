@@ -60,8 +60,14 @@ class Processors:
         return self._all - self._own
 
     def admit(self, pid: int) -> None:
-        """The threads execute in that process."""
+        """The threads execute in that process.
+
+        Its first thread only passes on what we say; it may have our processor, too, so that it is
+        not behind one that executes.
+        """
         self._pids.append(pid)
+        with suppress(OSError):
+            os.sched_setaffinity(pid, self._all)
 
     def unite(self) -> None:
         """Nothing executes outside any more."""
@@ -111,4 +117,5 @@ class Processors:
         for pid in self._pids:
             with suppress(OSError):
                 for thread in Path(f"/proc/{pid}/task").iterdir():
-                    os.sched_setaffinity(int(thread.name), processors)
+                    if int(thread.name) != pid:
+                        os.sched_setaffinity(int(thread.name), processors)

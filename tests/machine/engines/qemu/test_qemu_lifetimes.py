@@ -11,7 +11,6 @@ from puppets import RAM, Cpu, Puppeteer, Puppets, map_buffers, send
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.guests.partition import Partition
-from ffabric.machine.engines.qemu import engine
 from ffabric.system.booting.boot import boot
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import describe, trusted_os, vm
@@ -31,15 +30,11 @@ def qemu():
         pytest.fail("no QEMU: apt-get install qemu-system-arm")
 
 
-@pytest.fixture
-def lose_patience(monkeypatch):
-    """Called when a QEMU has been stopped: others must have the time they need."""
-
-    def lose(seconds=0.5):
-        monkeypatch.setattr(engine, "DEADLINE", seconds)
-        monkeypatch.setattr(engine, "PROBE", seconds / 5)
-
-    return lose
+def stop_for_good(guest):
+    """Stop its QEMU, of which nothing is expected any more; others have the time they need."""
+    os.kill(guest.process.pid, signal.SIGSTOP)
+    guest.deadline = 0.5
+    return guest.process.pid
 
 
 class Worker(Partition):
@@ -133,10 +128,8 @@ def test_a_vm_is_destroyed_at_any_moment(moment):
             words = (fid.FFA_MSG_SEND_DIRECT_REQ_64, cpu.endpoint.id << 16 | 0x8003)
             cpu.write(PAGE, b"".join(word.to_bytes(8, "little") for word in words))
             cpu.begin("call", PAGE)
-            for _ in range(1000):
-                if not worker.asked:
-                    other.do("nothing")
-            assert worker.asked
+            while not worker.asked:
+                other.do("nothing")
         else:
             send(cpu, fid.FFA_MEM_LEND_64, [(PAGE, 1)], [0x8003])
         pid = cpu.endpoint.guest.process.pid
@@ -149,28 +142,26 @@ def test_a_vm_is_destroyed_at_any_moment(moment):
             os.kill(pid, 0)
 
 
-def test_a_vm_that_is_stopped_while_it_executes_is_ended_and_named(lose_patience):
+def test_a_vm_that_is_stopped_while_it_executes_is_ended_and_named():
     with Puppets(1, 1) as puppets:
         (cpu,), (other,) = puppets.cpus
         cpu.begin("sleep", STOP, COUNTER)
         other.do("nothing")
-        pid = cpu.endpoint.guest.process.pid
-        os.kill(pid, signal.SIGSTOP)
+        pid = stop_for_good(cpu.endpoint.guest)
         other.begin("sleep", STOP, COUNTER)
-        lose_patience(5)
         clock = puppets.system.machine.clock
         while cpu.endpoint.partition.alive:
             clock.at(clock.now + 100_000_000, puppets.system.machine.stop)
             puppets.system.run()
         assert cpu.endpoint.partition.fate == (
-            f"QEMU (process {pid}) was ended: it has not heard its doorbell for 5 s"
+            f"QEMU (process {pid}) was ended: it has not heard its doorbell for 0.5 s"
         )
         other.write(STOP, b"\1")
         other.endpoint.partition.gic.set_pending(8, 0)
         assert other.endpoint.partition.alive
 
 
-def test_one_that_is_stopped_while_memory_is_taken_from_it_is_ended_and_named(lose_patience):
+def test_one_that_is_stopped_while_memory_is_taken_from_it_is_ended_and_named():
     with Puppets(2) as puppets:
         (cpus,) = puppets.cpus
         first, second = cpus
@@ -178,27 +169,19 @@ def test_one_that_is_stopped_while_memory_is_taken_from_it_is_ended_and_named(lo
         map_buffers(first)
         second.begin("count", 0, COUNTER, STOP)
         first.do("nothing")
-        process = first.endpoint.guest.process
-        os.kill(process.pid, signal.SIGSTOP)
-        lose_patience()
+        pid = stop_for_good(first.endpoint.guest)
         first.endpoint.partition.stage2.unmap(PAGE, 1)
-        told = (
-            f"QEMU (process {process.pid}) was ended: it has not dropped a translation within 0 s"
-        )
+        told = f"QEMU (process {pid}) was ended: it has not dropped a translation within 0.5 s"
         assert first.endpoint.guest.ended == told
 
 
-def test_a_trusted_os_that_is_stopped_is_ended_and_named(ffabric, lose_patience):
+def test_a_trusted_os_that_is_stopped_is_ended_and_named(ffabric):
     tee = trusted_os(name="tee", image=TRUSTED_OS, engine="qemu")
     session = ffabric.boot(vms=["kernel"], trusted_os=tee, hypervisor=False, pes=2)
     ffa = session.vm("kernel").ffa
-    pid = session.system.endpoints["tee"].guest.process.pid
-
-    def stop(name, line):
-        os.kill(pid, signal.SIGSTOP)
-        lose_patience()
-
-    session.system.listeners.append(stop)
+    guest = session.system.endpoints["tee"].guest
+    pid = guest.process.pid
+    session.system.listeners.append(lambda name, line: stop_for_good(guest))
     with pytest.raises(PartitionCrashed) as crash:
         ffa.call(SPIN)
     assert f"QEMU (process {pid}) was ended: it has not heard its doorbell" in str(crash.value)

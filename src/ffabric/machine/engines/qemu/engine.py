@@ -32,6 +32,7 @@ made to stop (a SLICE exit of which only the runner knows) and goes on when the 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -65,11 +66,11 @@ PATIENCE = 60 * TICKS_PER_SECOND
 SPIN = TICKS_PER_SECOND // 2_000
 """How long a CPU that waits looks before it sleeps, if it has a processor to itself: 0.5 ms."""
 DEADLINE = 20.0
-"""Wall seconds after which a QEMU that does not do what the shim does at once is ended."""
+"""Wall seconds that a QEMU has for what the shim does at once; see `QemuGuest.deadline`."""
 AT_ONCE, PAUSE = 1_000_000, 50e-6
 """Wall nanoseconds in which that is done as a rule, and how many seconds we sleep if it is not."""
-PROBE = 4.0
-"""Wall seconds between two looks whether a CPU that executes hears the doorbell."""
+PROBES = 5
+"""How often within that time we look whether a CPU that executes hears the doorbell."""
 HCR_RW, HCR_VM = 1 << 31, 1
 VTCR_VS = 1 << 19
 """A VMID has 16 bits, which this CPU has not; in this QEMU there is one VMID."""
@@ -106,6 +107,8 @@ class QemuGuest:
         if not 0 < cpus <= mailbox.MAX_CPUS:
             raise ValueError(f"{cpus} CPUs: QEMU's machine has up to {mailbox.MAX_CPUS}")
         self.name = name
+        self.deadline = DEADLINE
+        """Wall seconds after which it is ended, if it does not do what the shim does at once."""
         self.on_output: Callable[[bytes], object] | None = None
         """Gets what the console prints as it comes, too."""
         self.runners: list[QemuRunner] = []
@@ -196,12 +199,15 @@ class QemuGuest:
         began = now = time.monotonic_ns()
         while not is_done() and self.process.is_there():
             now = time.monotonic_ns()
-            if now - began >= DEADLINE * 1e9:
-                self.process.kill(f"it has not {what} within {DEADLINE:.0f} s")
+            if now - began >= self.deadline * 1e9:
+                self.process.kill(f"it has not {what} within {self.deadline:g} s")
                 return
             with suppress(BlockingIOError, OSError):
                 self._unheard += self.process.console.recv(65536)
-            time.sleep(0 if now - began < AT_ONCE else PAUSE)
+            if now - began < AT_ONCE:
+                os.sched_yield()
+            else:
+                time.sleep(PAUSE)
         if now - began >= AT_ONCE:
             self._outside.processors.waited(now - began)
 
@@ -209,14 +215,14 @@ class QemuGuest:
         """End a QEMU whose CPUs neither make exits nor hear the doorbell."""
         now = time.monotonic()
         since, rings, before = self._probed
-        if now - since < PROBE * (rings + 1):
+        if now - since < self.deadline / PROBES * (rings + 1):
             return
         seen = tuple(each.signs_of_life for each in self.runners)
         executing = self.executing()
         if seen != before or not executing:
             since, rings = now, 0
-        elif now - since >= DEADLINE:
-            self.process.kill(f"it has not heard its doorbell for {DEADLINE:.0f} s")
+        elif now - since >= self.deadline:
+            self.process.kill(f"it has not heard its doorbell for {self.deadline:g} s")
         else:
             rings += 1
             for cpu in executing:

@@ -119,7 +119,10 @@ class QemuRunner:
         self._block.start(entry, x, self._level)
 
     def run(self, ctx: Context, trap: Trap) -> None:
-        """Give the answer, and take the next exit if it is there already."""
+        """Give the answer, and take the next exit if it is there already, and answer that.
+
+        One exit, if others have something to do: the machine looks at them before the next one.
+        """
         guest = self._guest
         going = True
         while going:
@@ -133,6 +136,13 @@ class QemuRunner:
                 self._leave(ctx)
                 return
             going = self._exit(ctx, trap)
+        pe = ctx.pe
+        if self._owes and pe is not None and pe.current is ctx and not pe.idle:
+            if self._machine.stopping:
+                return
+            self._answer_exit(ctx)
+            if not self._block.asks:
+                self._leave(ctx)
 
     def _answer_exit(self, ctx: Context) -> None:
         self._owes = self._announced = False
