@@ -8,6 +8,7 @@ _EXPECTED = (
     ("ffabric.system.options.problems", "ConfigErrors"),
     ("ffabric.abi.errors", "DecodeError"),
     ("ffabric.system.booting.extras", "MissingExtra"),
+    ("ffabric.system.booting.platform", "PlatformCallError"),
     ("ffabric.machine.host.process", "MissingProgram"),
     ("ffabric.machine.choices", "ReplayError"),
     ("cyclopts", "CycloptsError"),

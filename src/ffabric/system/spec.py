@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
 from ffabric.abi.ffa.version import LATEST
+from ffabric.abi.hafnium import SCHEDULE_RECEIVER_INTID
 from ffabric.firmware.state.switches import SPEC
 from ffabric.machine.cpu_features import DEFAULT_FEATURES
 from ffabric.system.files.dtb import Node
@@ -182,6 +184,31 @@ class GicSpec(msgspec.Struct, frozen=True):
     redistributors: int = 0x2F10_0000
 
 
+class LogicalSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A logical partition at EL3. `serve` maps the payload of a request to that of the response.
+
+    Without it the partition receives no requests. `id` is 0xffc0 or above.
+    """
+
+    name: str
+    uuid: UUID
+    id: int
+    serve: PythonSource | None = None
+
+
+class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What EL3 has besides SPMD and PSCI.
+
+    `calls` are function IDs of the platform, each with the registers from x0 on that it answers, or
+    a function that gets x0 to x17 and returns them. `spmd_logical_partition`: the SPMD's own is
+    there, as in a TF-A that is built with ENABLE_SPMD_LP.
+    """
+
+    calls: tuple[tuple[int, tuple[int, ...] | PythonSource], ...] = ()
+    spmd_logical_partition: bool = False
+    logical_partitions: tuple[LogicalSpec, ...] = ()
+
+
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """When a run ends by itself: at a crash, after so many events, at a text on any console.
 
@@ -222,6 +249,9 @@ class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     device_memory: tuple[MemoryRange, ...] = ()
     """Where the SPMC manifest says that there are devices."""
     gic: GicSpec = GicSpec()
+    monitor: MonitorSpec = MonitorSpec()
+    sri: int = SCHEDULE_RECEIVER_INTID
+    """The SGI of the Schedule Receiver Interrupt."""
     run: RunSpec = RunSpec()
     seed: int | None = None
     instruction_time: int = 1
@@ -310,4 +340,7 @@ class SystemDraft(msgspec.Struct, kw_only=True):
     partitions: list[PartitionDraft] = []
     devices: tuple[DeviceSpec, ...] = ()
     gic: GicSpec = GicSpec()
+    monitor: MonitorSpec = MonitorSpec()
+    sri: int = SCHEDULE_RECEIVER_INTID
+    """The SGI of the Schedule Receiver Interrupt."""
     run: RunSpec = RunSpec()

@@ -7,11 +7,11 @@ import pytest
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, pack_ids
-from ffabric.firmware.monitor.logical import LOGICAL_PARTITIONS, LogicalPartition
+from ffabric.firmware.monitor.logical import SPMD_PARTITION
 from ffabric.firmware.state.events import Logical
 from ffabric.guests.errors import status_of
 from ffabric.session.ffa import Blocked
-from ffabric.system.booting import boot
+from ffabric.system.spec import LogicalSpec, MonitorSpec, PythonSource
 
 ADDER = 0xFFC5
 UUID_OF_ADDER = UUID("0a1b2c3d-0000-4000-8000-000000000005")
@@ -26,20 +26,25 @@ SYSTEMS = {
 }
 
 
-class Adder(LogicalPartition):
-    """It answers with the sum of all words, and with how many there were."""
+def add(words):
+    """The sum of all words, and how many there were."""
+    return [sum(words), len(words)]
 
-    def __init__(self):
-        super().__init__(ADDER, "adder", UUID_OF_ADDER, lambda words: [sum(words), len(words)])
+
+MONITOR = MonitorSpec(
+    spmd_logical_partition=True,
+    logical_partitions=(
+        LogicalSpec(name="adder", id=ADDER, uuid=UUID_OF_ADDER, serve=PythonSource(add)),
+    ),
+)
 
 
 @pytest.fixture
-def callers(monkeypatch, ffabric):
+def callers(ffabric):
     """Boots a system in which somebody may ask the adder."""
-    monkeypatch.setattr(boot, "LOGICAL_PARTITIONS", (*LOGICAL_PARTITIONS, Adder()))
 
     def make(kind):
-        system = ffabric.boot(**SYSTEMS[kind])  # type: ignore[arg-type]
+        system = ffabric.boot(**SYSTEMS[kind], monitor=MONITOR)  # type: ignore[arg-type]
         caller = system.sp("s") if kind == "sp" else system.vm("v")
         caller.system = system
         return caller
@@ -85,7 +90,7 @@ def test_a_trace_tells_who_has_answered(caller):
 
 
 def test_the_one_of_the_spmd_receives_nothing(caller):
-    x = ask(caller, REQ64, LOGICAL_PARTITIONS[0].id)
+    x = ask(caller, REQ64, SPMD_PARTITION.id)
     assert (x[0], status_of(x[2])) == (fid.FFA_ERROR, Status.DENIED)
     assert ask(caller, REQ64, ADDER)[0] == RESP64
 
@@ -105,7 +110,7 @@ def test_nobody_asks_in_the_name_of_another(ffabric, callers, kind):
 def test_sps_discover_it(callers):
     caller = callers("sp")
     found = caller.ffa.partition_info_regs()
-    assert {each.id for each in found} >= {ADDER, LOGICAL_PARTITIONS[0].id}
+    assert {each.id for each in found} >= {ADDER, SPMD_PARTITION.id}
     (one,) = [each for each in found if each.id == ADDER]
     assert one.uuid == UUID_OF_ADDER
 
@@ -120,3 +125,10 @@ def test_an_sp_in_the_middle_of_a_request_may_ask_it(callers, kind):
     with pytest.raises(Blocked):
         sp.ffa.call(RESP64, pack_ids(sp.id, caller.id), 0, x[3])
     assert caller.ffa.x[3] & MASK32 == 9
+
+
+def test_there_is_none_that_nobody_has_described(ffabric):
+    system = ffabric.boot(sps=["s", "t"], vms=["v"])
+    assert {each.id for each in system.sp("s").ffa.partition_info_regs()} == {0x8001, 0x8002}
+    with ffabric.refuses("direct.req.to_normal_world"):
+        ask(system.sp("s"), REQ64, SPMD_PARTITION.id)

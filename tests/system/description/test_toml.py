@@ -20,7 +20,7 @@ from ffabric.system.manifest.spmc import MemoryRange
 from ffabric.system.manifest.writer import manifest_node
 from ffabric.system.options.keys import rows
 from ffabric.system.options.problems import SystemErrors
-from ffabric.system.spec import DeviceSpec, GicSpec, ImageSource, MemoryBank, RunSpec
+from ffabric.system.spec import DeviceSpec, GicSpec, ImageSource, MemoryBank, PythonSource, RunSpec
 
 UUID_A = UUID("5a7c6d2e-0000-4000-8000-000000000001")
 UUID_B = UUID("5a7c6d2e-0000-4000-8000-000000000002")
@@ -543,3 +543,55 @@ def test_every_key_is_documented() -> None:
     assert all(row.doc for row in documented)
     engine = next(row for row in documented if row.name == "engine")
     assert engine.allowed == "python, unicorn, qemu"
+
+
+MONITOR = """
+[spmc]
+sri = 9
+[monitor]
+spmd_logical_partition = true
+[monitor.calls]
+0x82000010 = 7
+"0xc2000011" = [1, 2]
+0x82000012 = "board.py:uid"
+[[logical_partition]]
+name = "rng"
+uuid = "0a1b2c3d-0000-4000-8000-000000000005"
+[[logical_partition]]
+name = "fuses"
+uuid = "0a1b2c3d-0000-4000-8000-000000000006"
+python = "board.py:fuses"
+[[sp]]
+name = "adder"
+python = "adder.py:Adder"
+"""
+
+
+def test_what_el3_has(folder: Path) -> None:
+    system = read_system(write(folder, MONITOR))
+    assert system.sri == 9
+    monitor = system.monitor
+    assert monitor.spmd_logical_partition
+    serve = PythonSource("board.py:uid", folder)
+    assert monitor.calls == ((0x8200_0010, (7,)), (0xC200_0011, (1, 2)), (0x8200_0012, serve))
+    rng, fuses = monitor.logical_partitions
+    assert (rng.id, rng.serve, fuses.id) == (0xFFC1, None, 0xFFC2)
+    assert fuses.serve == PythonSource("board.py:fuses", folder)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("sri = 9", "sri = 16", "[spmc]: sri: 0x10 is more than 0xf"),
+        ("0x82000010 = 7", "sip = 7", "a key is a function ID, such as 0x82000001"),
+        ("0x82000010 = 7", "0x82000010 = true", "expected x0, a list of x0 and on"),
+        ("0x82000010 = 7", "0x84000063 = 7", "EL3 answers it"),
+        ('name = "rng"', 'name = "rng"\nid = 0x8001', "id: 0x8001 is less than 0xffc0"),
+        ('name = "rng"', 'name = "rng"\nid = 0xffc0', "0xffc0 is spmd-lp's already"),
+        ('name = "rng"\n', "", "[[logical_partition]] #1: name: missing"),
+    ],
+)
+def test_mistakes_in_what_el3_has(folder: Path, before: str, after: str, message: str) -> None:
+    with pytest.raises(SystemErrors) as error:
+        read_system(write(folder, MONITOR.replace(before, after, 1)))
+    assert message in str(error.value)

@@ -26,6 +26,7 @@ from ffabric.firmware.state.call_table import layout_version
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.conventions import SPECIFICATION
 from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
+from ffabric.firmware.state.platform_calls import NO_PLATFORM_CALLS
 from ffabric.firmware.state.region import Regions
 from ffabric.firmware.state.rules import Refused, rule
 from ffabric.machine import exits
@@ -89,6 +90,8 @@ class Manager:
     npi = hafnium.NOTIFICATION_PENDING_INTID
     sri = hafnium.SCHEDULE_RECEIVER_INTID
     mei = hafnium.MANAGED_EXIT_INTID
+    platform = NO_PLATFORM_CALLS
+    """What it passes on to EL3, which is no matter of the Framework."""
     conventions = SPECIFICATION
     """Which rules it waives or adds; of the specification: none."""
     frees_frames = False

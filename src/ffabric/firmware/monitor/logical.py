@@ -1,7 +1,7 @@
 """Logical partitions at EL3: services of the monitor with an endpoint id of their own.
 
 They have no execution context: a direct request to one is a function call at EL3 (DEN0077A 1.2,
-section 4.2). Their ids lie from 0xffc0.
+section 4.2). Their ids lie from 0xffc0. A system says which there are.
 """
 
 from __future__ import annotations
@@ -96,7 +96,5 @@ class LogicalPartitions:
             self.tracer.record(events.Logical(pe.index, partition.name))
 
 
-LOGICAL_PARTITIONS = (
-    LogicalPartition(FIRST_ID, "spmd-lp", UUID("ad438ee9-4f52-dbb7-57bf-a347e3f48815")),
-)
-"""What EL3 has by itself: the SPMD's logical partition, with the id and UUID that TF-A gives it."""
+SPMD_PARTITION = LogicalPartition(FIRST_ID, "spmd-lp", UUID("ad438ee9-4f52-dbb7-57bf-a347e3f48815"))
+"""The SPMD's own, with the id and UUID that TF-A gives it, if it is built with ENABLE_SPMD_LP."""

@@ -25,6 +25,7 @@ from ffabric.firmware.monitor.worlds import Cpu
 from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
+from ffabric.firmware.state.platform_calls import NO_PLATFORM_CALLS, PlatformCalls
 from ffabric.machine import exits
 
 if TYPE_CHECKING:
@@ -46,10 +47,18 @@ class Monitor:
     normal: NormalWorld
     """Set once it has been made: it needs the monitor for its calls."""
 
-    def __init__(self, machine: Machine, secure: SecureWorld, logical: LogicalPartitions) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        secure: SecureWorld,
+        logical: LogicalPartitions,
+        platform: PlatformCalls = NO_PLATFORM_CALLS,
+    ) -> None:
         self.machine = machine
         self.secure = secure
         self.logical = logical
+        self.platform = platform
+        """The platform's own calls."""
         self.dispatcher: Dispatcher | None = None
         """Who speaks with the trusted OS, if there is one."""
         self.tracer: Tracer | None = None
@@ -84,10 +93,10 @@ class Monitor:
             if self.dispatcher is not None and is_for_trusted_os(function):
                 return self.dispatcher.call(pe, caller)
             handler = self.psci.handlers.get(function)
-            if handler is None:
-                x[0] = NOT_SUPPORTED
-            else:
+            if handler is not None:
                 return self._power_call(pe, caller, function)
+            if not self.platform.answer(function, x):
+                x[0] = NOT_SUPPORTED
             return self.answered(pe, caller)
         return self._pass_on(pe, x)
 

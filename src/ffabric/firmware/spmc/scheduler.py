@@ -111,8 +111,9 @@ class SecureScheduler:
         return _EXITS[exit_](self._spmc, pe, ctx)
 
     def foreign_call(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
-        """Calls that are not of the Framework: SPs have none."""
-        caller.x[0] = NOT_SUPPORTED
+        """Calls that are not of the Framework: SPs have those of the platform."""
+        if not self._spmc.platform.answer(function, caller.x):
+            caller.x[0] = NOT_SUPPORTED
         return caller
 
     def wait(self, pe: PE, ctx: ExecutionContext) -> Next:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffabric.abi.hafnium import SCHEDULE_RECEIVER_INTID
 from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
 from ffabric.firmware.spmc.normal_world import NormalWorldPeer
 from ffabric.firmware.spmc.scheduler import SecureScheduler
@@ -33,12 +34,14 @@ def make_spmc(
     properties: int,
     logical: LogicalPartitions,
     conventions: Conventions = SPECIFICATION,
+    sri: int = SCHEDULE_RECEIVER_INTID,
 ) -> tuple[Spmc, SecureScheduler]:
     """An SPMC without SPs, and what the monitor sees of it.
 
     ``pool`` is the memory for its tables, ``other_world`` the ledger of non-secure memory,
     ``properties`` those of the normal world as an endpoint, ``logical`` the partitions at EL3 that
-    SPs may call, ``conventions`` the rules that are waived or added.
+    SPs may call, ``conventions`` the rules that are waived or added, ``sri`` the SGI of the
+    Schedule Receiver Interrupt.
     """
     spmc = Spmc(
         machine, pool, version, spmc_id=spmc_id, other_world=other_world, properties=properties
@@ -46,6 +49,7 @@ def make_spmc(
     spmc.peer = NormalWorldPeer(spmc, logical)
     spmc.scheduler = scheduler = SecureScheduler(spmc)
     spmc.conventions = conventions
+    spmc.sri = sri
     spmc.normal_world.calls = conventions.offered(NORMAL_WORLD_CALLS)
     for pe in machine.pes:
         machine.gic.configure(spmc.sri, pe.index, enabled=True)

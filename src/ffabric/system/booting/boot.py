@@ -24,7 +24,7 @@ from ffabric.firmware.manager.notifications import calls as notifications
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.monitor.dispatcher import Dispatcher, Entered
 from ffabric.firmware.monitor.kernel import Kernel
-from ffabric.firmware.monitor.logical import LOGICAL_PARTITIONS, LogicalPartitions
+from ffabric.firmware.monitor.logical import LogicalPartitions
 from ffabric.firmware.monitor.monitor import Monitor
 from ffabric.firmware.spmc.scheduler import SecureScheduler
 from ffabric.firmware.spmc.setup import add_sp, enable_npi, make_spmc, own_interrupt
@@ -64,6 +64,7 @@ from ffabric.system.booting.devicetree import normal_world
 from ffabric.system.booting.engines import make_runner
 from ffabric.system.booting.hand_off import boot_information
 from ffabric.system.booting.kernel import Layout, board_of, optee_node
+from ffabric.system.booting.platform import logical_partitions, platform_calls
 from ffabric.system.description.conventions import HYPERVISOR, SPMC, conventions_of
 from ffabric.system.layout.address_spaces import (
     WINDOW_IPA,
@@ -143,11 +144,15 @@ class _Builder:
         }
         set_up(self.gic, secure | {PPI_SECURE_EL2})
         self._frames()
-        logical = LogicalPartitions(LOGICAL_PARTITIONS)
+        logical = LogicalPartitions(logical_partitions(spec.monitor))
+        platform = platform_calls(spec.monitor)
         spmc, secure_world = self._spmc(logical)
-        monitor = Monitor(self.machine, secure_world, logical)
+        monitor = Monitor(self.machine, secure_world, logical, platform)
         hypervisor = self._hypervisor(monitor) if spec.hypervisor else None
         firmware = Firmware(self.machine, monitor, spmc, hypervisor)
+        for manager in firmware.managers:
+            manager.sri = spec.sri
+            manager.platform = platform
         system = System(spec, self.machine, firmware, self)
         system.consoles += add_devices(
             self.machine, spec.devices, on_line=system.printed, on_reset=system.on_reset
@@ -204,6 +209,7 @@ class _Builder:
             properties=NORMAL_WORLD_PROPERTIES,
             logical=logical,
             conventions=conventions_of(self.spec, SPMC),
+            sri=self.spec.sri,
         )
 
     def _hypervisor(self, monitor: Monitor) -> Hypervisor:

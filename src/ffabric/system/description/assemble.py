@@ -17,6 +17,7 @@ from ffabric.system.description.identity import (
     find_mpidrs,
     with_primary_vm,
 )
+from ffabric.system.description.monitor import check_monitor
 from ffabric.system.layout.address_spaces import (
     Placed,
     check_address_space,
@@ -69,6 +70,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         problems.add("", "ffa_version", f"{asked} is not a version of FF-A: {known}")
     _check_cpu(draft, problems)
     check_conventions(draft, problems)
+    check_monitor(draft, problems)
     places = Places(draft, problems)
     if draft.with_hypervisor:
         places.add_banks(partitions)
@@ -133,6 +135,8 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         devices=draft.devices,
         device_memory=draft.device_memory,
         gic=draft.gic,
+        monitor=draft.monitor,
+        sri=draft.sri,
         run=draft.run,
         seed=draft.seed,
         instruction_time=draft.instruction_time,

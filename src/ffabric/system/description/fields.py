@@ -26,7 +26,14 @@ from ffabric.system.manifest.manifest import (
     SriPolicy,
     VmMessages,
 )
-from ffabric.system.spec import DeviceSpec, GicSpec, KernelBoot, MemoryBank, PartitionDraft
+from ffabric.system.spec import (
+    DeviceSpec,
+    GicSpec,
+    KernelBoot,
+    MemoryBank,
+    MonitorSpec,
+    PartitionDraft,
+)
 from ffabric.system.vcpu import Software
 
 Uuid = UUID | str
@@ -154,6 +161,10 @@ class SystemFields(TypedDict, total=False):
     memory: Iterable[MemoryBank]
     devices: Iterable[DeviceSpec]
     gic: GicSpec | None
+    sri: int
+    """The SGI of the Schedule Receiver Interrupt; 8 by default."""
+    monitor: MonitorSpec | None
+    """What EL3 has besides SPMD and PSCI: calls of the platform, logical partitions."""
     stop_on_crash: bool
     """Whether the run ends when a partition crashes; so it does by default."""
     stop_on: str

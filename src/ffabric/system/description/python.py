@@ -42,6 +42,7 @@ from ffabric.system.spec import (
     VM,
     GicSpec,
     ImageSource,
+    MonitorSpec,
     PartitionDraft,
     PythonSource,
     RunSpec,
@@ -85,6 +86,8 @@ _SYSTEM_TYPES = _types(
         "memory",
         "devices",
         "gic",
+        "sri",
+        "monitor",
     ),
     hypervisor="with_hypervisor",
 )
@@ -138,6 +141,8 @@ def describe(*, seed: int | None = None, **fields: Unpack[SystemFields]) -> Syst
     personality = fields.get("personality", SPEC)
     given = {**fields, "seed": seed, "ffa_version": as_version(fields.get("ffa_version", LATEST))}
     given["personality"] = (personality,) if isinstance(personality, str) else personality
+    if given.get("monitor") is None:
+        given["monitor"] = MonitorSpec()
     if given.get("gic") is None:
         given["gic"] = GicSpec()
     run = RunSpec(**_typed(given, _RUN_TYPES))

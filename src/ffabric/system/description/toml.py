@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.system.description.assemble import assemble
+from ffabric.system.description.monitor import read_monitor
 from ffabric.system.description.sp_layout import TRANSFER_LIST, LayoutEntry, read_layout
 from ffabric.system.description.toml_keys import (
     DEVICE,
@@ -58,8 +59,8 @@ from ffabric.system.spec import (
     SystemSpec,
 )
 
-_TABLES = ("spmc", "gic", "run", "trusted_os")
-_ARRAYS = ("memory", "sp", "vm", "device", "virtio")
+_TABLES = ("spmc", "gic", "run", "trusted_os", "monitor")
+_ARRAYS = ("logical_partition", "memory", "sp", "vm", "device", "virtio")
 MOST = 1024
 """Tables of an array."""
 _KEY_PARTS = 256
@@ -149,6 +150,12 @@ class _System:
             device_memory=_device_memory(manifest),
             devices=tuple(device for device in map(self._device, self._array("device")) if device),
             gic=GicSpec(**self._values("gic", GIC)),
+            monitor=read_monitor(
+                self.root.get("monitor", {}),
+                self._array("logical_partition"),
+                self.path.parent,
+                self.problems,
+            ),
             run=RunSpec(**self._values("run", RUN)),
             **{**known, **self.values, **spmc},
         )

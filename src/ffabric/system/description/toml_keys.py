@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE
+from ffabric.firmware.monitor.logical import FIRST_ID as FIRST_LOGICAL_ID
 from ffabric.firmware.state.switches import PERSONALITIES, SPEC
 from ffabric.machine.cpu_features import MODELS
 from ffabric.machine.gic import EXTENDED_SPIS
@@ -99,11 +100,36 @@ SPMC: tuple[Key, ...] = (
     Key("manifest", PATH, "The SPMC's manifest, .dts or .dtb."),
     Key("id", U16, "The SPMC's endpoint id.", default="0x8000"),
     Key(
+        "sri", U16, "The SGI of the Schedule Receiver Interrupt.", default="8", most=15,
+    ),
+    Key(
         "memory_size", SIZE, "Memory for the translation tables of each partition manager.",
         field="firmware_size", default="8 MiB", align=PAGE,
     ),
 )  # fmt: skip
 """The table [spmc]."""
+
+MONITOR: tuple[Key, ...] = (
+    Key(
+        "spmd_logical_partition", FLAG,
+        "Whether the SPMD has its logical partition, which SPs discover and nobody calls: as in a "
+        "TF-A that is built with ENABLE_SPMD_LP.", default="false",
+    ),
+)  # fmt: skip
+"""The table [monitor]; its table [monitor.calls] has function IDs as keys."""
+
+LOGICAL_PARTITION: tuple[Key, ...] = (
+    Key("name", TEXT, "The partition's name.", required=True),
+    Key("uuid", UUIDS, "The UUID of its service.", required=True),
+    Key("id", U16, "Its endpoint id.", default="0xffc1 and on", least=FIRST_LOGICAL_ID),
+    Key(
+        "python", TEXT,
+        "The function that answers its requests: 'module:function' or 'file.py:function'. It maps "
+        "the payload, a list of words, to that of the response.",
+        default="it receives no requests",
+    ),
+)  # fmt: skip
+"""Each table [[logical_partition]]: a service at EL3."""
 
 MEMORY: tuple[Key, ...] = (
     Key("name", TEXT, "The bank's name.", default="memoryN"),
@@ -330,6 +356,8 @@ RUN: tuple[Key, ...] = (
 TABLES: tuple[Table, ...] = (
     Table("", "", SYSTEM),
     Table("[spmc]", "", SPMC),
+    Table("[monitor]", "", MONITOR),
+    Table("[[logical_partition]]", "", LOGICAL_PARTITION),
     Table("[[memory]]", "", MEMORY),
     Table("[[sp]]", "", SP_KEYS),
     Table("[[vm]]", "", VM_KEYS),
@@ -372,6 +400,8 @@ def config_schema() -> dict[str, object]:
         **schema(
             SYSTEM,
             spmc=schema(SPMC),
+            monitor=schema(MONITOR, calls={"type": "object"}),
+            logical_partition=_array(schema(LOGICAL_PARTITION)),
             memory=_array(schema(MEMORY)),
             sp=_array(schema(SP_KEYS, **partition)),
             vm=_array(schema(VM_KEYS, **partition)),

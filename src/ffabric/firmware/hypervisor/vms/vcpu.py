@@ -72,7 +72,8 @@ def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, function: int
     mediator = hypervisor.mediator
     if mediator is not None and is_for_trusted_os(function):
         return sequences.run(hypervisor, pe, caller, mediator.sequence(pe, caller))
-    caller.x[0] = NOT_SUPPORTED
+    if not hypervisor.platform.answer(function, caller.x):
+        caller.x[0] = NOT_SUPPORTED
     return caller
 
 
