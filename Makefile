@@ -79,7 +79,8 @@ format: $(VENV)/.has-all,test,lint
 
 dist: $(VENV)/.has-release
 	rm -rf dist build
-	$(BIN)/python -m build --quiet
+	FFABRIC_COMPILE=0 $(BIN)/python -m build --quiet
+	$(BIN)/python -m build --quiet --wheel
 	$(BIN)/python -m twine check --strict dist/*
 	PYTHON='$(PYTHON)' bash .ci/check-packages dist build
 

@@ -12,6 +12,7 @@ from ffabric.abi.errors import DecodeError
 from ffabric.cli import main as command_line
 from ffabric.cli.errors import UsageError, lines_of
 from ffabric.cli.main import COMMANDS
+from ffabric.machine.engines.unicorn.inner_loop import choice
 
 
 @pytest.fixture
@@ -28,8 +29,17 @@ def failing(monkeypatch):
     return install
 
 
-def test_the_version_is_printed(ffabric_command):
-    assert ffabric_command("--version") == (0, f"{__version__}\n", "")
+def test_the_version_is_printed_and_which_inner_loop_there_is(ffabric_command, monkeypatch):
+    monkeypatch.setenv(choice.VARIABLE, "python")
+    line = "inner loop of images: in Python (FFABRIC_INNER_LOOP says so)"
+    assert ffabric_command("--version") == (0, f"{__version__}\n{line}\n", "")
+
+
+def test_an_inner_loop_that_nobody_knows_is_a_line(ffabric_command, monkeypatch):
+    monkeypatch.setenv(choice.VARIABLE, "rust")
+    status, out, error = ffabric_command("--version")
+    assert (status, out) == (2, f"{__version__}\n")
+    assert error == "ffabric: FFABRIC_INNER_LOOP is 'rust', neither 'c' nor 'python'\n"
 
 
 def test_help_names_every_command(ffabric_command):
@@ -101,7 +111,7 @@ def test_without_cyclopts_it_says_how_to_get_it(ffabric_command, monkeypatch):
     line = "ffabric: cyclopts is not installed: pip install 'ffabric[cli]'\n"
 
     assert ffabric_command("run", "--help") == (2, "", line)
-    assert ffabric_command("--version") == (0, f"{__version__}\n", "")
+    assert ffabric_command("--version")[0] == 0
 
 
 def test_an_error_without_a_text_is_named():

@@ -60,7 +60,7 @@ def main() -> NoReturn:
             status: object = 0
         elif words == ["--version"]:
             print(__version__)
-            status = 0
+            status = _tell_inner_loop()
         else:
             status = _execute(words)
         sys.stdout.flush()
@@ -88,6 +88,17 @@ def _help() -> str:
     width = max(len(name) for name, _ in rows)
     lines = [f"  {name:{width}}  {text}" for name, text in rows]
     return "\n".join(("Usage: ffabric COMMAND", "", ABOUT, "", *lines))
+
+
+def _tell_inner_loop() -> int:
+    """Print which inner loop executes images: the exit status."""
+    from ffabric.machine.engines.unicorn.inner_loop import choice  # noqa: PLC0415 - on request
+
+    try:
+        print(f"inner loop of images: {choice.said()}")
+    except choice.InnerLoopError as error:
+        fail([str(error)])
+    return 0
 
 
 _FLAGS = (

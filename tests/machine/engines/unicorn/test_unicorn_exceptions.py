@@ -149,9 +149,8 @@ def test_el0_is_interrupted_by_the_lower_vectors(board):
 
 def test_interrupts_at_every_place_change_nothing_but_time(board):
     def count(interrupted):
-        board = Board()
+        board = Board(slice_=37)
         vcpu = board.vcpu(6)
-        board.engine.slice = 37
         taken = 0
         while vcpu.runner.registers()["x19"] < 2_000:
             name, _ = vcpu.step()

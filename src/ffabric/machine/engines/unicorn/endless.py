@@ -23,7 +23,7 @@ SAMPLES = 32
 SAMPLE_DISTANCE = 997
 """Instructions between two samples."""
 
-_NEVER = 1 << 64
+_NEVER = 1 << 62
 _TIGHT = 16
 _LOOSE = 20_000
 _EC_SHIFT, _EC_SVC = 26, 0x15

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from ffabric.machine.cpu_features import DEFAULT_FEATURES
 from ffabric.machine.engines.unicorn import native
-from ffabric.machine.engines.unicorn.runner import Siblings, UnicornRunner
+from ffabric.machine.engines.unicorn.inner_loop.choice import is_compiled
+from ffabric.machine.engines.unicorn.inner_loop.interpreted import Siblings
+from ffabric.machine.engines.unicorn.runner import UnicornRunner
 
 if TYPE_CHECKING:
     from ffabric.machine.bus import Bus
@@ -31,6 +33,18 @@ INSTRUCTION_TIME = 1
 
 WEDGED_AFTER = 10**10
 """Instructions without a call, unless the engine is told otherwise: minutes of host time."""
+
+
+_MOST = 1 << 30
+"""Of instructions in a slice, and of nanoseconds that anything takes: products fit 62 bits."""
+
+
+def _runner_type() -> type[UnicornRunner]:
+    if not is_compiled():
+        return UnicornRunner
+    from ffabric.machine.engines.unicorn.inner_loop.compiled import CompiledRunner  # noqa: PLC0415
+
+    return CompiledRunner
 
 
 class UnicornEngine:
@@ -62,7 +76,9 @@ class UnicornEngine:
     ) -> None:
         if model not in native.MODELS:
             raise ValueError(f"no processor {model!r}: Unicorn has {', '.join(native.MODELS)}")
-        if slice_ <= 0 or counter_step < 0 or instruction_time <= 0:
+        if not (
+            0 < slice_ <= _MOST and 0 < instruction_time <= _MOST and 0 <= counter_step <= _MOST
+        ):
             raise ValueError(
                 f"a slice of {slice_} instructions, {instruction_time} ns each,"
                 f" {counter_step} ns a counter read"
@@ -80,6 +96,7 @@ class UnicornEngine:
         self._on_missing = on_missing
         self._missed: set[tuple[str, str]] = set()
         self._siblings: list[Siblings] = []
+        self._runner = _runner_type()
 
     def tell_missing(self, name: str, feature: str, place: str) -> None:
         """The vCPU `name` has executed an instruction that needs a feature which is not there."""
@@ -113,7 +130,7 @@ class UnicornEngine:
         else:
             siblings = Siblings(stage2)
             self._siblings.append(siblings)
-        return UnicornRunner(
+        return self._runner(
             self,
             siblings,
             level=level,

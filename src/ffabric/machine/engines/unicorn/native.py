@@ -112,6 +112,12 @@ _strerror.argtypes = (c_int,)
 _strerror.restype = ctypes.c_char_p
 
 
+def addresses() -> tuple[int, ...]:
+    """Of what reads and writes registers, starts and stops: for a caller that is not Python."""
+    functions = (_read_batch, _write_batch, _emu_start, _emu_stop)
+    return tuple(ctypes.cast(each, c_void_p).value or 0 for each in functions)
+
+
 class UnicornError(RuntimeError):
     """Unicorn refused a call, or is not built as this module expects."""
 
@@ -192,7 +198,8 @@ class Emulator:
     a run ends before the instruction that would exceed ``limit.value``, and lowering it from a
     hook ends the run sooner. `executed` counts an instruction when it begins. `stop` ends the run
     from a hook; `close` frees the engine, while the memory stays with who mapped it. `lost` has
-    the exceptions that no hook could handle, to be raised after the run.
+    the exceptions that no hook could handle, to be raised after the run: during one, `on_lost` is
+    what Python calls for them, and for all others `former` what it called before.
 
     `interrupts` are the lines of the processor, a bit each (`INTERRUPT_LINES`): while one is
     raised, the processor takes the interrupt by itself where the architecture does, as HCR_EL2
@@ -224,13 +231,13 @@ class Emulator:
         self.lost: list[BaseException] = []
         losses = self._losses()
         next(losses)
-        self._on_lost = losses.send
+        self.on_lost = losses.send
         self.close = weakref.finalize(self, _close, self.handle, self._context)
 
     def run(self, pc: int, limit: int) -> int:
         """Execute from `pc` on, at most `limit` instructions: 0, or an error of Unicorn."""
-        former = self._former = sys.unraisablehook
-        sys.unraisablehook = self._on_lost
+        former = self.former = sys.unraisablehook
+        sys.unraisablehook = self.on_lost
         try:
             return int(_emu_start(self.handle, pc, 0, 0, limit))
         finally:
@@ -248,7 +255,7 @@ class Emulator:
                     self.lost.append(found.exc_value)
                     self.stop()
                 else:
-                    self._former(found)
+                    self.former(found)
             except GeneratorExit:
                 return
             except BaseException as error:  # noqa: BLE001 - raised again outside the emulator
@@ -287,15 +294,17 @@ class Emulator:
 
     # Hooks
 
-    def hook(self, kind: int, callback: object, instruction: int = 0) -> None:
+    def hook(
+        self, kind: int, callback: object, instruction: int = 0, *, user: object = None
+    ) -> None:
         """Install a hook for all addresses (UC_HOOK_INTR, or UC_HOOK_INSN of an instruction)."""
         installed = c_size_t()
         everywhere = (c_uint64(1), c_uint64(0))
         error = _fast.uc_hook_add(
-            self.handle, _ref(installed), kind, callback, None, *everywhere, instruction
+            self.handle, _ref(installed), kind, callback, user, *everywhere, instruction
         )
         _check(f"hook {kind}", error)
-        self._keep.append(callback)
+        self._keep.append((callback, user))
 
     # Registers
 

@@ -12,11 +12,12 @@ its instructions end in a hook.
     instruction budget, `kick`         -> SLICE
     exceptions without end, wedged     -> CRASH (`endless`)
 
-A call that is answered at once never leaves the emulator. Everything else that changes where
-execution goes on (injected aborts, dropping translated code) happens between two stretches of
-execution, in `_apply_pending`. The hook of an instruction ends its stretch by lowering the
-instruction limit, which is exact. The hook of an exception stops the emulator: an instruction that
-cannot be fetched never begins, and no limit would end a row of such aborts.
+What happens between two exits, over and over, is the inner loop (`inner_loop`), which is there in
+Python and in C. A call that is answered at once never leaves the emulator. Everything else that
+changes where execution goes on (injected aborts, dropping translated code) happens between two
+stretches of execution, in `_apply_pending`. The hook of an instruction ends its stretch by lowering
+the instruction limit, which is exact. The hook of an exception stops the emulator: an instruction
+that cannot be fetched never begins, and no limit would end a row of such aborts.
 
 Time is what was executed: an instruction takes `instruction_time`, one nanosecond if nothing else
 is said, and reading a counter takes `counter_step` more, so that a loop on a counter ends soon. A
@@ -25,7 +26,6 @@ stretch never runs over the next deadline of the clock, hence timers are exact t
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ from ffabric.machine.engines.unicorn.fault_report import (
     Symbols,
     exception,
 )
+from ffabric.machine.engines.unicorn.inner_loop.interpreted import CALLS, CALLS_OF_EL0, InnerLoop
 from ffabric.machine.engines.unicorn.package import arm, uc
 from ffabric.machine.engines.unicorn.system import GENERAL, SystemRegisters
 from ffabric.machine.faults import DATA, FETCH, Fault
@@ -49,41 +50,23 @@ from ffabric.machine.faults import DATA, FETCH, Fault
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
-    from ffabric.machine.stage2 import Stage2
-
-_SVC, _HVC, _SMC = 2, 11, 13  # QEMU's exception numbers
+    from ffabric.machine.engines.unicorn.inner_loop.interpreted import Siblings
 
 _LINES = {IRQ: native.INTERRUPT_LINES["IRQ"], FIQ: native.INTERRUPT_LINES["FIQ"]}
 
 _SEEN = 4
 """Places of a wedged vCPU that are told."""
-_X0_TO_X17 = struct.Struct("<18Q")
 
 
-class Siblings:
-    """What the vCPUs of one partition owe each other: counts of invalidations."""
-
-    __slots__ = ("code", "stage2", "tlb")
-
-    def __init__(self, stage2: Stage2 | None) -> None:
-        self.stage2 = stage2
-        self.tlb = 0
-        self.code = 0
-
-
-class UnicornRunner:
+class UnicornRunner(InnerLoop):
     """One vCPU: a `Runner`. Made by `UnicornEngine.runner`."""
 
     wedged = False
     """Whether it has crashed because it made no call any more."""
 
-    _emulator: native.Emulator  # from the first `start` on
-    _report: FaultReport
+    _report: FaultReport  # from the first `start` on
     _exceptions: el.Exceptions
     _registers: SystemRegisters
-    _x: native.Registers
-    _context: Context  # while `run` runs
-    _trap: Trap
 
     def __init__(
         self,
@@ -112,7 +95,9 @@ class UnicornRunner:
         self._symbols = symbols
         sve = "sve" in engine.features
         self._undefined_kinds = el.UNDEFINED if sve else el.UNDEFINED_WITHOUT_SVE
-        self._calls = {_SVC: exits.SVC} if level == 0 else {_SMC: exits.SMC, _HVC: exits.HVC}
+        self._calls = CALLS if level else CALLS_OF_EL0
+        self._slice = engine.slice
+        self.interpreted = False
         self._started = False
         self._dead = f"{self} was never started"
         self._lines = 0
@@ -143,7 +128,9 @@ class UnicornRunner:
         self._x = native.Registers(emulator.handle, *GENERAL[:18])
         self._exceptions = el.Exceptions(emulator)
         self._report = FaultReport(emulator, self._symbols, engine.features)
-        emulator.hook(uc.UC_HOOK_INTR, native.InterruptHook(self._intercept))
+        self._pc = native.Registers(emulator.handle, arm.UC_ARM64_REG_PC)
+        hook, user = self._hook()
+        emulator.hook(uc.UC_HOOK_INTR, hook, user=user)
         self._registers = SystemRegisters(
             self,
             emulator,
@@ -169,7 +156,8 @@ class UnicornRunner:
         self._row = endless.Exceptions()
         self._wedge = endless.Wedge(engine.wedged_after)
         self._called_at = self.instructions
-        self._long_quiet = self._wedge.limit - engine.slice
+        self._quiet_limit = self._wedge.limit
+        self._long_quiet = self._quiet_limit - engine.slice
         self._generation = self._stage2.generation if self._stage2 else 0
         self._tlb = self._siblings.tlb
         self._code = self._siblings.code
@@ -198,12 +186,6 @@ class UnicornRunner:
         return found | {"sp": read(arm.UC_ARM64_REG_SP), "pc": pc, "pstate": pstate}
 
     # What others ask of it
-
-    def kick(self) -> None:
-        """See `Runner.kick`."""
-        if self._inside:
-            self._kicked = True
-            self.end_within(0)
 
     def interrupt(self, kind: int, asserted: bool) -> None:
         """See `Runner.interrupt`. A partition without an EL1 takes no interrupts."""
@@ -241,36 +223,13 @@ class UnicornRunner:
         self._vectors.data[:] = state
         self._vectors.write()
 
-    # Execution
+    # What the inner loop leaves to it
 
-    def run(self, ctx: Context, trap: Trap) -> None:
-        """See `Runner.run`."""
-        if self._dead:
-            ctx.crash = self._dead
-            trap(ctx, exits.CRASH)
-            return
-        self._context = ctx
-        self._trap = trap
-        if self._answer:
-            self._give_answer()
-        self._kicked = self._fresh = False
-        self._excepted = None
-        self._going = True
-        self._slice_end = self.instructions + self._engine.slice
-        while self._going:
-            self._apply_pending()
-            if self._going:
-                self._stretch()
+    def _cannot_run(self, ctx: Context, trap: Trap) -> None:
+        ctx.crash = self._dead
+        trap(ctx, exits.CRASH)
 
-    def _stretch(self) -> None:
-        """Execute until something ends it, and see what that was."""
-        budget = self._budget()
-        pc, _ = self._exceptions.pc_pstate()
-        self._counted = 0
-        self._inside = True
-        error = self._emulator.run(pc, budget)
-        self.spend(0)
-        self._inside = False
+    def _after(self, error: int) -> None:
         if self._emulator.lost:
             self.fail(self._emulator.lost.pop(0))
         if self._error is not None:
@@ -283,29 +242,17 @@ class UnicornRunner:
         elif self._refused:
             self._refused = False
             self._deliver(el.IL, None, back=4)
-        if self._going and self.instructions - self._called_at >= self._wedge.limit:
+        if self._going and self.instructions - self._called_at >= self._quiet_limit:
             self._look_if_wedged()
         if self._going and (self._kicked or self.instructions >= self._slice_end):
             self._kicked = False
-            self._slice_end = self.instructions + self._engine.slice
+            self._slice_end = self.instructions + self._slice
             self._leave(exits.SLICE)
 
-    def _budget(self) -> int:
-        budget = self._slice_end - self.instructions
-        quiet = self.instructions - self._called_at
-        if quiet > self._long_quiet:
-            budget = self._wedge.budget(quiet, budget)
-        due = self._clock.next_deadline()
-        if due is not None:
-            if due <= self._clock.now:
-                self._clock.advance(0)
-                due = self._clock.next_deadline() or self._clock.now + budget
-            budget = min(budget, self._instructions_until(due))
-        return max(budget, 1)
+    def _cut_slice(self, quiet: int, budget: int) -> int:
+        return self._wedge.budget(quiet, budget)
 
     def _apply_pending(self) -> None:
-        """Bring about what must not change while code executes."""
-        self._sync_tlb()
         if self._code != self._siblings.code:
             self._code = self._siblings.code
             self._translated.drop_if_changed()
@@ -316,36 +263,7 @@ class UnicornRunner:
             ipa = fault.ipa if fault is not None and fault.far == far else None
             self._deliver(syndrome, far, ipa=ipa)
 
-    def _sync_tlb(self) -> None:
-        stage2 = self._stage2
-        if stage2 is not None and stage2.generation != self._generation:
-            self._generation = stage2.generation
-            self._emulator.flush_tlb()
-        elif self._tlb != self._siblings.tlb:
-            self._emulator.flush_tlb()
-        self._tlb = self._siblings.tlb
-
-    # Accounts. They are called from hooks, too.
-
-    def spend(self, ns: int) -> None:
-        """Account for what was executed, and let `ns` more pass."""
-        executed = min(self._emulator.executed.value, self._emulator.limit.value)
-        clock = self._clock
-        due = clock.next_deadline()
-        done = executed - self._counted
-        self._counted = executed
-        self.instructions += done
-        clock.advance(done * self._instruction_time + ns)
-        if due is not None and due <= clock.now:
-            self.kick()
-
-    def _instructions_until(self, due: int) -> int:
-        return -((self._clock.now - due) // self._instruction_time)
-
-    def end_within(self, instructions: int) -> None:
-        """End the present stretch after so many more instructions."""
-        limit = self._emulator.limit
-        limit.value = min(limit.value, self._emulator.executed.value + instructions)
+    # What its hooks tell it
 
     def invalidate_tlb(self) -> None:
         """A TLBI was executed, which took effect here."""
@@ -365,24 +283,12 @@ class UnicornRunner:
         self._refused = True
         self.end_within(0)
 
-    def fail(self, error: BaseException) -> None:
-        """Something went wrong in a hook: raise it outside the emulator."""
-        self._error = self._error or error
-        self._going = False
-        self._emulator.stop()
-
     def sysreg(self, name: str, value: int, *, write: bool) -> int | None:
         """Ask whoever models the register; None: it is undefined."""
         handler = self._engine.sysreg
         answer = None if handler is None else handler(self._context, name, write, value)
         self.keep_deadline()
         return answer
-
-    def keep_deadline(self) -> None:
-        """End the present stretch at the next deadline of the clock."""
-        due = self._clock.next_deadline()
-        if due is not None:
-            self.end_within(max(0, self._instructions_until(due)))
 
     # Exits
 
@@ -397,42 +303,6 @@ class UnicornRunner:
         else:
             self._going = False
             self._emulator.stop()
-
-    def _go_on(self) -> None:
-        """Before execution goes on within the hook of an exception."""
-        self._sync_tlb()
-        if self._abort is not None or self._kicked:
-            self._emulator.stop()
-        else:
-            self.keep_deadline()
-
-    def _give_answer(self) -> None:
-        self._answer = False
-        _X0_TO_X17.pack_into(self._x.words, 0, *self._context.x)
-        self._x.write()
-
-    def _intercept(self, _engine: int, number: int, _user: int) -> None:
-        """Unicorn's hook for all exceptions."""
-        try:
-            exit_ = self._calls.get(number)
-            self.spend(0)
-            if exit_ is None:
-                self._exception()
-                return
-            x, ctx = self._x, self._context
-            x.read()
-            ctx.x[:] = x.words.tolist()
-            self._answer = True
-            self._fresh = False
-            self._called_at = self.instructions
-            if self._trap(ctx, exit_):
-                self._give_answer()
-                self._go_on()
-            else:
-                self._going = False
-                self._emulator.stop()
-        except BaseException as error:  # noqa: BLE001 - raised again outside the emulator
-            self.fail(error)
 
     def _exception(self) -> None:
         """Everything but calls."""
