@@ -86,6 +86,56 @@ def test_root_tables_are_concatenated(memory, pool, bits, roots):
     assert pool.in_use == 0
 
 
+@pytest.mark.parametrize("bits", [44, 48])
+def test_a_walk_of_more_bits_begins_at_level_0(memory, pool, bits):
+    stage2 = Stage2(memory, pool, vmid=1, ipa_bits=bits)
+    top = (1 << bits) - PAGE
+
+    assert pool.in_use == 1
+    assert stage2.vtcr & 0xFF == 2 << 6 | 64 - bits
+    assert stage2.translate(top) == 0
+    assert stage2.vacant(0, 1 << bits - 12)
+    assert stage2.runs(top - PAGE, 2) == [(top - PAGE, -1, 2, 0)]
+    stage2.map(top, 0x1000, 1, RW)
+    assert pool.in_use == 4
+    assert stage2.pa_of(top + 5) == 0x1005
+    assert (stage2.level_of(top), stage2.level_of(0)) == (3, 0)
+    with pytest.raises(Stage2Error, match="a hole"):
+        stage2.update(top - PAGE, 2, 0, VALID)
+    with pytest.raises(Stage2Error, match="no range of this address space"):
+        stage2.map(top, 0x1000, 2, RW)
+    stage2.unmap(top, 1)
+    assert pool.in_use == 1
+    stage2.free()
+    assert pool.in_use == 0
+
+
+@pytest.mark.parametrize("pages", [1, 700, 1 << 18])
+def test_ranges_go_over_the_edge_of_a_level_1_table(memory, pool, pages):
+    stage2 = Stage2(memory, pool, vmid=1, ipa_bits=48)
+    edge = 5 << 39
+    at = edge - pages * PAGE
+    stage2.map(at, at, 2 * pages, RW)
+    assert stage2.runs(at, 2 * pages) == [(at, at, 2 * pages, RW)]
+    stage2.update(at, 2 * pages, VALID, 0)
+    assert stage2.pa_of(edge) == stage2.pa_of(edge - 1) == -1
+    stage2.update(at, 2 * pages, 0, VALID)
+    assert stage2.pa_of(edge + 8) == edge + 8
+    stage2.unmap(at, 2 * pages)
+    assert pool.in_use == 1
+
+
+def test_a_pool_that_runs_out_leaves_no_level_1_table_behind():
+    for left in range(1, 4):
+        memory, pool = new_pool(left)
+        stage2 = Stage2(memory, pool, vmid=1, ipa_bits=48)
+        for pages in (1, 2):
+            with pytest.raises(NoPages):
+                stage2.map(3 << 39, 0x1000, pages, RW)
+            assert pool.in_use == 1
+        memory.close()
+
+
 def test_a_vmid_of_more_than_8_bits_asks_for_16(memory, pool):
     stage2 = Stage2(memory, pool, vmid=0x8001)
 
@@ -93,7 +143,7 @@ def test_a_vmid_of_more_than_8_bits_asks_for_16(memory, pool):
     assert stage2.vtcr & 1 << 19
 
 
-@pytest.mark.parametrize("arguments", [{"ipa_bits": 30}, {"ipa_bits": 44}, {"vmid": 1 << 16}])
+@pytest.mark.parametrize("arguments", [{"ipa_bits": 30}, {"ipa_bits": 49}, {"vmid": 1 << 16}])
 def test_what_no_hardware_has_is_refused(memory, pool, arguments):
     with pytest.raises(ValueError, match="bits"):
         Stage2(memory, pool, **{"vmid": 1} | arguments)

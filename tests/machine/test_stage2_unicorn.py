@@ -119,6 +119,20 @@ def test_pages_and_blocks_are_walked(processor, base, pages, level):
         assert processor.faulting_page() == outside & -PAGE
 
 
+@pytest.mark.parametrize("base", [GIB, 2 * HALF, 16 << 40, (16 << 40) - GIB])
+def test_a_walk_that_begins_at_level_0_is_the_same(memory, base):
+    stage2 = Stage2(memory, PagePool(memory, TABLES, 64), vmid=7, ipa_bits=44)
+    memory.write64(CODE_PA, STR_X1_X0 << 32 | LDR_X1_X0, secure=False)
+    stage2.map(CODE_IPA, CODE_PA, 1, RX)
+    base -= GIB
+    stage2.map(base + MIB2, RAM, 3, RW)
+    memory.write64(RAM + 2 * PAGE, 77, secure=False)
+    processor = Processor(memory, stage2)
+    assert processor.load(base + MIB2 + 2 * PAGE) == (None, 77)
+    assert processor.load(base + MIB2 + 3 * PAGE)[0] == DATA_ABORT
+    assert processor.load(base)[0] == DATA_ABORT
+
+
 def test_a_split_block_is_walked(memory, stage2, processor):
     stage2.map(HALF, RAM, GIB // PAGE, RW)
     stage2.update(HALF + MIB2 - PAGE, 2, VALID, SW1)

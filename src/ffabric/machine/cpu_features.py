@@ -10,6 +10,9 @@ from collections.abc import Iterable
 
 MODELS = ("max", "cortex-a53", "cortex-a57", "cortex-a72")
 """The processors that the engine for images has, by QEMU's names."""
+ADDRESS_BITS = {"max": 44, "cortex-a53": 40, "cortex-a57": 44, "cortex-a72": 44}
+"""Bits of an address, before stage 2 and behind it, that a processor has (ID_AA64MMFR0_EL1.PARange;
+the output of stage 2 has 48)."""
 FEATURES = ("pauth", "bti", "sve")
 """Optional features of "max"."""
 DEFAULT_FEATURES = ("pauth", "bti")

@@ -7,8 +7,10 @@ from typing import Final
 PES: Final = 256
 """Processing elements."""
 IPA_BITS: Final = 40
-"""Bits of an intermediate physical address: every stage 2 translates so many."""
-IPA_END: Final = 1 << IPA_BITS
+"""Bits of an intermediate physical address: a stage 2 translates so many, if it needs no more."""
+MAX_IPA_BITS: Final = 48
+"""As many as it can translate."""
+IPA_END: Final = 1 << MAX_IPA_BITS
 """The first address beyond them."""
 PA_END: Final = 0xFF00_0000_0000
 """Where the physical addresses of memory and devices end. A descriptor holds 48 bits (Arm DDI 0487,

@@ -1,13 +1,14 @@
 """Stage-2 translation: VMSAv8-64 tables in simulated memory, their one editor and one walker.
 
 The tables are what Arm DDI 0487 (D8.3, "Translation table descriptor formats") says they are:
-4 KiB granule, initial lookup at level 1 with up to 16 concatenated tables, 1 GiB and 2 MiB blocks,
-4 KiB pages. Engines hand `vttbr` and `vtcr` to an MMU that walks the same words; nothing of the
-tables is kept outside them but, as an MMU does, where the level 3 tables last walked are.
+4 KiB granule, initial lookup at level 1 with up to 16 concatenated tables (up to 43 bits of IPA) or
+at level 0 (up to 48), 1 GiB and 2 MiB blocks, 4 KiB pages. Engines hand `vttbr` and `vtcr` to an
+MMU that walks the same words; nothing of the tables is kept outside them but, as an MMU does, where
+the level 3 tables last walked are.
 
 Three kinds of descriptor occur, told apart by bits 1:0 as by the hardware, with one addition:
 
-    0b11  level 1, 2: table        level 3: page
+    0b11  level 0, 1, 2: table     level 3: page
     0b01  level 1, 2: block
     0b10  any level: a leaf that is not VALID but remembered: its address and attributes stay
           (the hardware reads bit 0 only and faults), as memory lent away is remembered
@@ -62,9 +63,13 @@ ATTRIBUTES = 0xFFF8_0000_0000_0FFD  # bit 1 is the tables' own, bits 50:48 are r
 # VTCR_EL2: Arm DDI 0487, D19.2.153. Write-back walks, inner shareable, 4 KiB granule, 48-bit PA.
 _VTCR = 1 << 31 | 0b101 << 16 | 0b00 << 14 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8
 _VTCR_SL0_LEVEL1 = 0b01 << 6
+_VTCR_SL0_LEVEL0 = 0b10 << 6
 _VTCR_VS = 1 << 19
 
 _LEVEL1 = 30
+_LEVEL0 = 39
+_CONCATENATED = 43
+"""Bits of IPA up to which a walk begins at level 1."""
 _KIND = VALID | TABLE
 _ENTRIES = 512
 _ONES = sum(1 << 64 * n for n in range(_ENTRIES))
@@ -84,7 +89,7 @@ class Stage2Error(ValueError):
         self.reason = reason
 
 
-def tables(ranges: Iterable[tuple[int, int, int]], ipa_bits: int = IPA_BITS) -> int:
+def tables(ranges: Sequence[tuple[int, int, int]], ipa_bits: int = IPA_BITS) -> int:
     """How many pages of tables `Stage2` takes to map these ranges: (IPA, PA, bytes), whole pages.
 
     The initial tables are counted, and one page for their alignment.
@@ -97,8 +102,16 @@ def tables(ranges: Iterable[tuple[int, int, int]], ipa_bits: int = IPA_BITS) -> 
             middle.add(slot)
             low, high = max(ipa, slot << _LEVEL1), min(end, slot + 1 << _LEVEL1)
             last.update(_partial(low, high, ipa - pa, _LEVEL1 - 9))
-    roots = 1 << max(0, ipa_bits - 39)
+    if ipa_bits > _CONCATENATED:
+        return 1 + len({slot >> 9 for slot in _slots(ranges)}) + len(middle) + len(last)
+    roots = 1 << max(0, ipa_bits - _LEVEL0)
     return roots + (roots > 1) + len(middle) + len(last)
+
+
+def _slots(ranges: Iterable[tuple[int, int, int]]) -> Iterator[int]:
+    """The stretches of 1 GiB that ranges touch."""
+    for ipa, _, size in ranges:
+        yield from range(ipa >> _LEVEL1, -(-(ipa + size) >> _LEVEL1))
 
 
 def _partial(ipa: int, end: int, delta: int, shift: int) -> Iterable[int]:
@@ -113,7 +126,7 @@ def _partial(ipa: int, end: int, delta: int, shift: int) -> Iterable[int]:
 class Stage2:
     """The stage-2 translation of one partition, with its tables in pages of `pool`.
 
-    `ipa_bits` (31 to 43) is the size of the intermediate physical address space. Addresses are
+    `ipa_bits` (31 to 48) is the size of the intermediate physical address space. Addresses are
     bytes, lengths are 4 KiB pages. `generation` grows with every change that a TLB could hide, and
     every dict in `tlbs` loses what has changed: whoever keeps translations keeps them there, by
     page number (IPA >> 12), or compares generations. A TLB keeps no faults and no bits of
@@ -122,27 +135,30 @@ class Stage2:
     """
 
     __slots__ = (
-        "_bias", "_limit", "_mapping", "_root", "_roots", "_walked", "_words",
+        "_bias", "_limit", "_mapping", "_root", "_roots", "_top", "_walked", "_words",
         "generation", "ipa_bits", "pool", "tlbs", "vmid", "vtcr", "vttbr",
     )  # fmt: skip
 
     def __init__(
         self, memory: PhysicalMemory, pool: PagePool, *, vmid: int, ipa_bits: int = IPA_BITS
     ) -> None:
-        if not 31 <= ipa_bits <= 43:
-            raise ValueError(f"a walk from level 1 takes 31 to 43 bits of IPA, not {ipa_bits}")
+        if not 31 <= ipa_bits <= 48:
+            raise ValueError(f"a walk takes 31 to 48 bits of IPA, not {ipa_bits}")
         if not 0 <= vmid < 1 << 16:
             raise ValueError(f"VMID {vmid:#x} has more than 16 bits")
         bank = memory.bank_at(pool.base)
         if bank is not pool.bank:
             raise ValueError("the pool is not in this memory")
-        self._roots = 1 << max(0, ipa_bits - 39)
+        deep = ipa_bits > _CONCATENATED
+        self._top = _LEVEL0 if deep else _LEVEL1
+        self._roots = 1 if deep else 1 << max(0, ipa_bits - _LEVEL0)
         root = pool.alloc_contiguous(self._roots, self._roots)
         self.pool: PagePool = pool
         self.vmid: int = vmid
         self.ipa_bits: int = ipa_bits
         self.vttbr: int = vmid << 48 | root
-        self.vtcr: int = _VTCR | _VTCR_SL0_LEVEL1 | 64 - ipa_bits | (_VTCR_VS if vmid > 0xFF else 0)
+        start = _VTCR_SL0_LEVEL0 if deep else _VTCR_SL0_LEVEL1
+        self.vtcr: int = _VTCR | start | 64 - ipa_bits | (_VTCR_VS if vmid > 0xFF else 0)
         self.generation: int = 0
         self.tlbs: list[dict[Any, Any]] = []
         self._words = bank.words
@@ -166,7 +182,10 @@ class Stage2:
             return words[table + (ipa >> 12 & 511)]
         if not 0 <= ipa < self._limit:
             return 0
-        desc = words[self._root + (ipa >> 30)]
+        index = self._root + (ipa >> 30) if self._top == _LEVEL1 else self._level1(ipa)
+        if index < 0:
+            return 0
+        desc = words[index]
         if desc & 3 == 3:
             desc = words[(desc - self._bias >> 3) + (ipa >> 21 & 511)]
             if desc & 3 == 3:
@@ -180,7 +199,7 @@ class Stage2:
         return desc & ADDRESS | ipa & 0xFFF if desc & VALID else -1
 
     def level_of(self, ipa: int) -> int:
-        """The level (1 to 3) of the descriptor that ends the walk for `ipa`; 0 if out of range."""
+        """The level (0 to 3) of the descriptor that ends the walk for `ipa`; 0 out of range."""
         if not 0 <= ipa < self._limit:
             return 0
         _, _, shift, _ = next(self._spans(ipa & -PAGE, (ipa & -PAGE) + PAGE))
@@ -372,8 +391,8 @@ class Stage2:
         """Give all tables back. Nothing is mapped afterwards, and nothing can be."""
         if not self._limit:
             return
-        for index in range(self._root, self._root + (self._limit >> _LEVEL1)):
-            self._free_below(self._words[index], _LEVEL1)
+        for index in range(self._root, self._root + (self._limit >> self._top)):
+            self._free_below(self._words[index], self._top)
         for n in range(self._roots):
             self.pool.free((self.vttbr & ADDRESS) + n * PAGE)
         self._walked.clear()
@@ -422,6 +441,13 @@ class Stage2:
             return ((index, pages, PAGE_SHIFT, ipa),)
         return self._spans(ipa, end, split=split)
 
+    def _level1(self, ipa: int) -> int:
+        """The word index of the level 1 descriptor of an `ipa` in the address space, -1: none."""
+        if self._top == _LEVEL1:
+            return self._root + (ipa >> _LEVEL1)
+        desc = self._words[self._root + (ipa >> _LEVEL0)]
+        return -1 if desc & 3 != 3 else (desc - self._bias >> 3) + (ipa >> _LEVEL1 & 511)
+
     def _page_index(self, ipa: int) -> int:
         """The word index of the level 3 descriptor of the page at `ipa`, -1 if it has none."""
         if ipa & 0xFFF:
@@ -432,7 +458,8 @@ class Stage2:
         if not 0 <= ipa < self._limit:
             return -1
         words = self._words
-        desc = words[self._root + (ipa >> 30)]
+        index = self._level1(ipa)
+        desc = words[index] if index >= 0 else 0
         if desc & 3 != 3:
             return -1
         desc = words[(desc - self._bias >> 3) + (ipa >> 21 & 511)]
@@ -447,10 +474,16 @@ class Stage2:
         if table is not None:
             return table + (ipa >> 12 & 511)
         words = self._words
-        index = self._root + (ipa >> 30)
+        index = self._root + (ipa >> self._top)
+        if self._top == _LEVEL0:
+            index = (self._table(index, _LEVEL0) - self._bias >> 3) + (ipa >> _LEVEL1 & 511)
         desc = words[index]
         if desc & 3 != 3:
-            desc = self._table(index, _LEVEL1)
+            try:
+                desc = self._table(index, _LEVEL1)
+            except NoPages:
+                self._prune(ipa, ipa + PAGE)
+                raise
         index = (desc - self._bias >> 3) + (ipa >> 21 & 511)
         desc = words[index]
         if desc & 3 != 3:
@@ -470,8 +503,8 @@ class Stage2:
         """
         words = self._words
         while ipa < end:
-            shift = _LEVEL1
-            index = self._root + (ipa >> _LEVEL1)
+            shift = self._top
+            index = self._root + (ipa >> shift)
             while shift > PAGE_SHIFT:
                 desc = words[index]
                 if desc & 3 != 3:
@@ -495,11 +528,12 @@ class Stage2:
         at = ipa
         try:
             while at < end:
-                shift = _LEVEL1
-                index = self._root + (at >> _LEVEL1)
+                shift = self._top
+                index = self._root + (at >> shift)
                 while shift > PAGE_SHIFT:
                     size = 1 << shift
-                    if not (at | at + delta) & size - 1 and end - at >= size:
+                    aligned = not (at | at + delta) & size - 1 and shift <= _LEVEL1
+                    if aligned and end - at >= size:
                         break
                     desc = self._table(index, shift)
                     shift -= 9
@@ -551,7 +585,7 @@ class Stage2:
         """Give back the table that `desc`, a descriptor of that level, may name, and its tables."""
         if shift == PAGE_SHIFT or desc & 3 != 3:
             return
-        if shift == _LEVEL1:
+        if shift >= _LEVEL1:
             start = desc - self._bias >> 3
             for below in self._words[start : start + _ENTRIES].tolist():
                 self._free_below(below, shift - 9)
@@ -561,24 +595,30 @@ class Stage2:
     def _prune(self, ipa: int, end: int) -> None:
         """Give back the tables below the descriptors of a range that have become empty."""
         for top in range(ipa >> 30, (end - 1 >> 30) + 1):
-            desc = self._words[self._root + top]
+            index = self._level1(top << 30)
+            desc = self._words[index] if index >= 0 else 0
             if desc & 3 == 3:
                 start = desc - self._bias >> 3
                 low, high = max(ipa, top << 30), min(end, top + 1 << 30)
                 for middle in range(low >> 21, (high - 1 >> 21) + 1):
                     self._drop_if_empty(start + (middle & 511))
-                self._drop_if_empty(self._root + top)
+                self._drop_if_empty(index)
+        if self._top == _LEVEL0:
+            for slot in range(ipa >> _LEVEL0, (end - 1 >> _LEVEL0) + 1):
+                self._drop_if_empty(self._root + slot)
 
     def _drop_page_table(self, ipa: int) -> None:
         """Give back the level 3 table of `ipa`, which is empty, and the one above likewise."""
         words = self._words
-        top = self._root + (ipa >> 30)
+        top = self._level1(ipa)
         above = words[top]
         index = (above - self._bias >> 3) + (ipa >> 21 & 511)
         table, words[index] = words[index], 0
         self._walked.clear()
         self.pool.free(table & ADDRESS)
         self._drop_if_empty(top)
+        if self._top == _LEVEL0:
+            self._drop_if_empty(self._root + (ipa >> _LEVEL0))
 
     def _drop_if_empty(self, index: int) -> None:
         desc = self._words[index]

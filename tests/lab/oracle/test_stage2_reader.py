@@ -201,3 +201,18 @@ def test_it_agrees_with_the_editor(rig, seed):
         leaf = stage2.translate(ipa)
         assert model[ipa] == reach.descriptor(ipa) == leaf & ~TABLE
         assert reach.leaf(ipa) == (leaf & (ADDRESS | ATTRIBUTES) if leaf & VALID else 0)
+
+
+def test_a_table_that_begins_at_level_0_is_read_too(rig):
+    stage2 = Stage2(rig.memory, rig.pool, vmid=1, ipa_bits=48)
+    reach = rig.reader.add(stage2)
+    far = 0x8800_8000_1000
+    stage2.map(far, 0x5000, 2, RAM)
+    rig.look()
+    assert reach.leaf(far) & ~0xFFF == RAM & ~0xFFF | 0x5000
+    assert [(ipa, pages) for ipa, pages, _ in reach.runs()] == [(far, 2)]
+    assert rig.settled
+    stage2.unmap(far, 2)
+    rig.look()
+    assert reach.runs() == []
+    assert rig.settled

@@ -39,7 +39,9 @@ ATTRIBUTES = VALID | AF | S2AP_R | S2AP_W | XN_MASK | MEMATTR_MASK | SH_MASK | S
 LEAF = ADDRESS | ATTRIBUTES
 _KIND = VALID | TABLE
 _STRIDE = 9
-_TOP = 30
+_LEVEL1 = 30
+_CONCATENATED = 43
+"""Bits of IPA up to which a walk begins at level 1, with several tables in a row."""
 _ENTRIES = 1 << _STRIDE
 _ONES = sum(1 << 64 * n for n in range(_ENTRIES))
 _RAMP = sum(n << 64 * n for n in range(_ENTRIES))
@@ -95,7 +97,7 @@ class TableReader:
     def add(self, stage2: Stage2) -> Reach:
         """Read one more table."""
         reach = Reach(self, stage2)
-        reach.root = self._read(reach, stage2.vttbr & ADDRESS, 0, _TOP, 0)
+        reach.root = self._read(reach, stage2.vttbr & ADDRESS, 0, reach.top, 0)
         self._raw = b""
         return reach
 
@@ -150,7 +152,7 @@ class TableReader:
 
     def _read(self, reach: Reach, pa: int, ipa: int, shift: int, was: int) -> _Table:
         """Read the table at ``pa``, in whose place was the leaf ``was``."""
-        entries = _ENTRIES if shift < _TOP else reach.entries
+        entries = reach.entries if shift == reach.top else _ENTRIES
         start = pa - self.bank.base
         raw = self.bank.mapping[start : start + 8 * entries]
         if not self._first <= start < self._limit:
@@ -203,7 +205,8 @@ class Reach:
 
     def __init__(self, reader: TableReader, stage2: Stage2) -> None:
         self.reader = reader
-        self.entries = 1 << stage2.ipa_bits - _TOP
+        self.top = _LEVEL1 if stage2.ipa_bits <= _CONCATENATED else _LEVEL1 + _STRIDE
+        self.entries = 1 << stage2.ipa_bits - self.top
         self.listeners: list[Listener] = []
         self._root = stage2.vttbr & ADDRESS
 
@@ -227,9 +230,9 @@ class Reach:
     def descriptor(self, ipa: int) -> int:
         """The descriptor of the page at ``ipa`` as memory has it now."""
         bank = self.reader.bank
-        table, shift = self._root, _TOP
+        table, shift = self._root, self.top
         while True:
-            index = ipa >> shift & (_ENTRIES - 1 if shift < _TOP else self.entries - 1)
+            index = ipa >> shift & (_ENTRIES - 1 if shift < self.top else self.entries - 1)
             start = table - bank.base + (index << 3)
             word = int.from_bytes(bank.mapping[start : start + 8], "little")
             if not _is_table(word, shift):

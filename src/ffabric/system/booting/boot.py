@@ -69,7 +69,9 @@ from ffabric.system.description.conventions import HYPERVISOR, SPMC, conventions
 from ffabric.system.layout.address_spaces import (
     WINDOW_IPA,
     WINDOW_PAGES,
+    address_bits,
     device_maps,
+    ipa_bits,
     vm_maps,
 )
 from ffabric.system.layout.machine import MAILBOXES
@@ -187,18 +189,22 @@ class _Builder:
     def _spmc(self, logical: LogicalPartitions) -> tuple[Spmc, SecureScheduler]:
         spec = self.spec.spmc
         pool = PagePool(self.memory, spec.memory.base, spec.memory.size // PAGE)
-        world = self._stage2(pool)
-        for each in memory_maps(self.spec.memory):
-            world.map(each.ipa, each.pa, each.size // PAGE, RAM | S2AP_R | S2AP_W | XN | SW_NS)
         whole = self.spec
-        for each in device_memory_maps(
-            whole.memory,
-            whole.devices,
-            whole.gic,
-            whole.pes,
-            partitions=whole.partitions,
-            listed=whole.device_memory,
-        ):
+        memory = [*memory_maps(whole.memory)]
+        devices = [
+            *device_memory_maps(
+                whole.memory,
+                whole.devices,
+                whole.gic,
+                whole.pes,
+                partitions=whole.partitions,
+                listed=whole.device_memory,
+            )
+        ]
+        world = self._stage2(pool, ipa_bits([*memory, *devices]))
+        for each in memory:
+            world.map(each.ipa, each.pa, each.size // PAGE, RAM | S2AP_R | S2AP_W | XN | SW_NS)
+        for each in devices:
             world.map(each.ipa, each.pa, each.size // PAGE, _device(secure=False))
         return make_spmc(
             self.machine,
@@ -246,9 +252,16 @@ class _Builder:
                 free.append((at, (bank.end - at) // PAGE))
         return free
 
-    def _stage2(self, pool: PagePool, kind: type[Stage2] = Stage2) -> Stage2:
+    def _stage2(self, pool: PagePool, bits: int, kind: type[Stage2] = Stage2) -> Stage2:
         vmid = next(self.vmids, None)
-        return kind(self.memory, pool, vmid=vmid or self.free_vmids.popleft())
+        return kind(self.memory, pool, vmid=vmid or self.free_vmids.popleft(), ipa_bits=bits)
+
+    def _ipa_bits(self, spec: PartitionSpec) -> int:
+        """How many bits of address a partition has: more than usual if it needs them."""
+        maps = [*spec.memory, *device_maps(spec)]
+        if not spec.secure:
+            maps += vm_maps(spec, self.spec.gic, self.spec.pes)
+        return ipa_bits(maps, address_bits(spec.engine, self.spec.cpu))
 
     def add_partition(self, manager: Manager, spec: PartitionSpec, system: System) -> Endpoint:
         """Create the endpoint of ``spec`` under ``manager``, its memory laid out and loaded.
@@ -256,7 +269,8 @@ class _Builder:
         Raises NoPages if there is no memory left for its translation tables; nothing is left then.
         """
         watched = spec.engine == QEMU
-        stage2 = self._stage2(manager.pool, WatchedStage2 if watched else Stage2)
+        bits = self._ipa_bits(spec)
+        stage2 = self._stage2(manager.pool, bits, WatchedStage2 if watched else Stage2)
         secondary = bool(self.spec.primary_vm) and spec.name != self.spec.primary_vm
         partition = _sp(spec, stage2) if spec.secure else _vm(spec, stage2, secondary=secondary)
         try:

@@ -73,7 +73,7 @@ def create_spec(
         message = "a VM that is created while the system runs has its own memory only"
         problems.add(draft.where, "memory-regions", message)
     placed = Placed(spec, draft.where)
-    check_address_space(placed, system.gic, system.pes, problems, translated=True)
+    check_address_space(placed, system.gic, system.pes, problems, translated=True, cpu=system.cpu)
     if spec.engine == QEMU:
         check_layout(draft, spec, system.memory, (), problems)
     problems.check(SystemErrors)

@@ -98,10 +98,11 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         for partition, spec in zip(partitions, specs, strict=True)
         if partition.name not in places.failed
     ]
+    cpu = draft.cpu if draft.cpu in MODELS else "max"
     for each in placed:
         kernel = each.spec.kind == VM and not draft.with_hypervisor
         translated = not kernel and each.spec.kind != TRUSTED_OS
-        check_address_space(each, draft.gic, len(mpidrs), problems, translated=translated)
+        check_address_space(each, draft.gic, len(mpidrs), problems, translated=translated, cpu=cpu)
     check_device_regions(placed, registers, places.space, problems)
     check_device_memory(placed, draft.device_memory, problems)
     for spec, where in placed:

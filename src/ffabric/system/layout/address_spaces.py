@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ffabric.abi.words import PAGE
+from ffabric.machine.cpu_features import ADDRESS_BITS
 from ffabric.machine.gic import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE
-from ffabric.machine.limits import IPA_END, PA_END
+from ffabric.machine.limits import IPA_BITS, IPA_END, MAX_IPA_BITS, PA_END
 from ffabric.system.booting import kernel
 from ffabric.system.layout.machine import GIC, Frame
 from ffabric.system.layout.placement import Space
@@ -79,15 +80,29 @@ def vm_maps(spec: PartitionSpec, gic: GicSpec, pes: int) -> Iterator[MemoryMap]:
     yield MemoryMap("its GIC's redistributors", redistributors[0], *redistributors)
 
 
+def address_bits(engine: str, cpu: str) -> int:
+    """How many bits of address the software that an engine executes may have."""
+    if engine == QEMU:
+        return IPA_BITS
+    return ADDRESS_BITS[cpu] if engine == "unicorn" else MAX_IPA_BITS
+
+
+def ipa_bits(maps: Iterable[MemoryMap], most: int = MAX_IPA_BITS) -> int:
+    """The size of the address space that a stage 2 for `maps` is made with; up to `most` bits."""
+    end = max((each.ipa + each.size for each in maps), default=0)
+    return IPA_BITS if end <= 1 << IPA_BITS else most
+
+
 def check_address_space(
-    placed: Placed, gic: GicSpec, pes: int, problems: Problems, *, translated: bool
+    placed: Placed, gic: GicSpec, pes: int, problems: Problems, *, translated: bool, cpu: str
 ) -> None:
     """Note what lies beyond a partition's address space, and what lies on something else in it.
 
     ``translated``: by a stage 2; the address space of a kernel right below EL3 is physical memory.
+    ``cpu`` is that of images.
     """
     spec, where = placed
-    end = IPA_END if translated else PA_END
+    end = min(IPA_END if translated else PA_END, 1 << address_bits(spec.engine, cpu))
     ranges = [*_own(spec), *_regions(spec)]
     for each in ranges:
         if each.end > end:

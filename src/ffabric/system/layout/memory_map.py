@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE
-from ffabric.machine.limits import IPA_BITS
+from ffabric.machine.limits import IPA_END
 from ffabric.system.booting.kernel import room
 from ffabric.system.files.dtb import build_dtb
 from ffabric.system.layout.placement import BLOCK, Space
@@ -170,7 +170,7 @@ class Places:
         """Give those that must be at an address theirs; what can be nowhere is noted."""
         for partition in partitions:
             size, secure = _size(partition), partition.kind != VM
-            if size > min(self.space.total(secure=secure), 1 << IPA_BITS):
+            if size > min(self.space.total(secure=secure), IPA_END):
                 self._no_room(partition, _OWN, size, secure=secure)
                 self.bases[partition.name] = 0
                 self.failed.add(partition.name)
