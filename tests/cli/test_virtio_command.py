@@ -5,16 +5,16 @@ import json
 import pytest
 
 GOOD = """
-from ffabric.virtio import BlockDevice, DeviceSide
+from ffabric.virtio import DeviceSide, devices
 
 class Devices(DeviceSide):
     def __init__(self):
-        super().__init__([BlockDevice(bytearray(512))])
+        super().__init__([devices.BlockDevice(bytearray(512))])
 """
 BAD = """
-from ffabric.virtio import BlockDevice, DeviceSide
+from ffabric.virtio import DeviceSide, devices
 
-class Forgetful(BlockDevice):
+class Forgetful(devices.BlockDevice):
     looks = 0
 
     @property
@@ -52,11 +52,11 @@ def test_every_bus_of_a_system(ffabric_command, tmp_path):
     (tmp_path / "mine.py").write_text(
         GOOD
         + """
-from ffabric.virtio import BlockDriver, DriverSide
+from ffabric.virtio import DriverSide, drivers
 
 class Client(DriverSide):
     async def work(self, bus):
-        await BlockDriver.probe(bus.devices[0])
+        await drivers.BlockDriver.probe(bus.devices[0])
 """
     )
     system = tmp_path / "system.toml"

@@ -50,10 +50,12 @@ def virtio(
         The generation that both sides speak.
     driver
         "python" uses all devices it finds; "examiner" asks everything, also what it must not, so
-        that only the device side is judged; or the class of a `DriverSide`: FILE.py:CLASS.
+        that only the device side is judged; "linux" is a stand-in for Linux's driver, with its
+        checks; or the class of a `DriverSide`: FILE.py:CLASS.
     device
-        "python" has a disk, a console and an I2C adapter; those of "lively" change, come and go; or
-        the class of a `DeviceSide`: FILE.py:CLASS.
+        "python" has a disk, a console and an I2C adapter; those of "lively" change, come and go;
+        "linux" is a stand-in for Linux's device side; or the class of a `DeviceSide`:
+        FILE.py:CLASS.
     system
         A TOML file: judge all buses in that system instead, whatever its partitions are.
     mischief

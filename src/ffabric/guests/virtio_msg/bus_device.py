@@ -171,11 +171,7 @@ class Connection:
 
         False if that is not done, as somebody outside is not done.
         """
-        if self.listed_only:
-            self.complaints.append(
-                f"driver {self.peer:#x} was told of devices, and has asked for none: if it speaks"
-                f" another generation than {self.generation.name}, it has read another list"
-            )
+        self._suspect()
         if not self._resetting:
             self._resetting = True
             for end in self.ends.values():
@@ -194,6 +190,20 @@ class Connection:
     def listed_only(self) -> bool:
         """The driver was told of devices, and has asked for none of them."""
         return self._listed and not self._used
+
+    def _suspect(self) -> None:
+        """A driver side begins anew, or is gone, that has used none of its devices: say why."""
+        if self.listed_only:
+            self.complaints.append(self.suspicion)
+            self._listed = False
+
+    @property
+    def suspicion(self) -> str:
+        """Why a driver may use none of the devices that it was told of; the wire does not say."""
+        return (
+            f"driver {self.peer:#x} was told of devices, and has asked for none: if it speaks"
+            f" another generation than {self.generation.name}, it has read another list"
+        )
 
     # Events.
 
@@ -291,6 +301,7 @@ class Connection:
         }
         if self._resetting:
             return self._answer(message, dict(_NO_VERSION))
+        self._suspect()
         asked = (message["bus_version"], message["revision"])
         supported = (abi.BUS_VERSION, abi.TRANSPORT_REVISION)
         if any(asked):

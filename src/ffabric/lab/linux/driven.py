@@ -28,6 +28,9 @@ def problems(side: DeviceSide) -> list[str]:
     """What is not as it must be: every device is to be driven."""
     if not any(connection.agreed for connection in side.connections.values()):
         return ["no driver side has agreed on the version of the bus with the device side"]
+    suspicions = [each.suspicion for each in side.connections.values() if each.listed_only]
+    if suspicions:
+        return suspicions
     return [
         f"{ids.NAMES.get(side.device(number).id, 'device')} {number}: {state}"
         for number in side.numbers

@@ -16,6 +16,9 @@ from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.lab.running import End, run_to_end
 from ffabric.lab.virtio_msg.examiner import Examiner
+from ffabric.lab.virtio_msg.linux.device_side import LinuxDeviceSide
+from ffabric.lab.virtio_msg.linux.driver import LinuxDriver
+from ffabric.lab.virtio_msg.linux.uses import USES
 from ffabric.lab.virtio_msg.lively import SlowToStop, changes
 from ffabric.lab.virtio_msg.mischief import Act, Mischief
 from ffabric.lab.virtio_msg.observer import Judges
@@ -42,6 +45,8 @@ WORKER: Final = "python"
 EXAMINER: Final = "examiner"
 DEVICES: Final = "python"
 LIVELY: Final = "lively"
+LINUX: Final = "linux"
+"""The stand-in for Linux's driver, or for its device side."""
 CHANGE_RATE: Final = 10
 """Of a hundred messages, before how many a lively device side changes."""
 
@@ -49,9 +54,9 @@ CHANGE_RATE: Final = 10
 class Trial(Struct, frozen=True):
     """One run of a pair.
 
-    `driver` is "python", "examiner", or "FILE.py:CLASS" of a `DriverSide`; `device` is "python",
-    "lively" (the same, whose devices change, come and go), or "FILE.py:CLASS" of a `DeviceSide`.
-    `secure` says that the device side is an SP, else it is a VM.
+    `driver` is "python", "examiner", "linux", or "FILE.py:CLASS" of a `DriverSide`; `device` is
+    "python", "lively" (the same, whose devices change, come and go), "linux", or "FILE.py:CLASS" of
+    a `DeviceSide`. `secure` says that the device side is an SP, else it is a VM.
     """
 
     generation: Generation
@@ -78,11 +83,15 @@ class Outcome(Struct):
 
 
 def trials(generation: Generation, driver: str, device: str) -> Iterator[Trial]:
-    """A pair in all of its ways: carriers and mappings, and the device side in an SP and a VM."""
-    for indirect in (False, True):
-        for static in (False, True):
+    """A pair in all of its ways: carriers and mappings, and the device side in an SP and a VM.
+
+    Linux's device side takes indirect messages alone, its driver maps memory in its own way.
+    """
+    mappings = (False,) if driver == LINUX else (False, True)
+    for indirect in (True,) if device == LINUX else (False, True):
+        for static in mappings:
             yield Trial(generation, driver, device, indirect, static)
-    yield Trial(generation, driver, device, indirect=True, static=True, secure=False)
+    yield Trial(generation, driver, device, indirect=True, static=mappings[-1], secure=False)
 
 
 def devices(*, slow: bool = False) -> list[Device]:
@@ -92,7 +101,7 @@ def devices(*, slow: bool = False) -> list[Device]:
     return [BlockDevice(bytearray(_DISK)), console, I2cDevice({0x50: chip})]
 
 
-def _driver(trial: Trial, attempts: int) -> DriverSide:
+def _driver(trial: Trial, attempts: int) -> DriverSide | LinuxDriver:
     how: dict[str, Any] = {
         "generation": trial.generation,
         "indirect": trial.indirect,
@@ -102,6 +111,8 @@ def _driver(trial: Trial, attempts: int) -> DriverSide:
         how["patience"] = PATIENCE
     if trial.driver == WORKER:
         return Worker(**how, notifications=trial.indirect, attempts=attempts)
+    if trial.driver == LINUX:
+        return LinuxDriver(form=trial.generation.name, indirect=trial.indirect, uses=USES)
     if trial.driver == EXAMINER:
         return Examiner(**how)
     found = resolve_target(PythonSource(trial.driver))
@@ -112,7 +123,9 @@ def _driver(trial: Trial, attempts: int) -> DriverSide:
     return found
 
 
-def _device(trial: Trial) -> DeviceSide:
+def _device(trial: Trial) -> DeviceSide | LinuxDeviceSide:
+    if trial.device == LINUX:
+        return LinuxDeviceSide(form=trial.generation.name)
     if trial.device in (DEVICES, LIVELY):
         found = devices(slow=trial.device == LIVELY)
         return DeviceSide(found, generation=trial.generation)
@@ -130,7 +143,7 @@ def run(trial: Trial, mischief: Mischief | None = None) -> Outcome:
     """
     driver, device = _driver(trial, ATTEMPTS if mischief else 1), _device(trial)
     quiet = mischief is None and trial.device != LIVELY
-    if trial.device == LIVELY:
+    if trial.device == LIVELY and isinstance(device, DeviceSide):
         mischief = mischief or Mischief(rate=CHANGE_RATE, acts=(Act.CHANGE,))
         mischief.changes.extend(changes(device))
     if trial.secure:
@@ -142,10 +155,20 @@ def run(trial: Trial, mischief: Mischief | None = None) -> Outcome:
         for tally in outcome.report:
             if tally.side is Side.DRIVER:
                 tally.passed = tally.failed = 0
-    if isinstance(driver, Worker) and driver.problems and quiet:
-        said = "; ".join(driver.problems.values())
-        outcome.ended, outcome.ended_well = f"the driver met with: {said}", False
+    if quiet and (said := _met_with(driver, device)):
+        outcome.ended, outcome.ended_well = said, False
     return outcome
+
+
+def _met_with(driver: object, device: object) -> str:
+    """What a side that judges itself has met with."""
+    if isinstance(driver, Worker) and driver.problems:
+        return f"the driver met with: {'; '.join(driver.problems.values())}"
+    if isinstance(driver, LinuxDriver) and driver.error:
+        return f"Linux's driver ends with {driver.error}"
+    if isinstance(device, LinuxDeviceSide) and device.violations:
+        return f"Linux's device side met with: {'; '.join(device.violations)}"
+    return ""
 
 
 def run_system(

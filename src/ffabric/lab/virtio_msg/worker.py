@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from ffabric.abi.virtio import ids
+from ffabric.abi.virtio import features, ids
 from ffabric.abi.virtio.block import SECTOR, Type
 from ffabric.abi.words import PAGE
 from ffabric.guests.ffa import Ffa
@@ -40,7 +40,8 @@ async def use_disk(device: DriverEnd) -> Driver:
     requests = [(Type.IN, sector, buffer + sector * PAGE, SECTOR) for sector in range(last)]
     for _ in range(ROUNDS):
         await disk.transfer_all(requests)
-    await disk.restart_queue(0)
+    if disk.negotiated & features.RING_RESET:
+        await disk.restart_queue(0)
     await disk.transfer_all(requests)
     device.ram.free(buffer, DEPTH)
     return disk
