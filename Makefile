@@ -2,6 +2,7 @@
 #
 #   make demo     a system with both worlds, its calls and refusals explained
 #   make demo-linux   Debian's Linux as the normal world, in QEMU
+#   make demo-pkvm   the same Linux as a protected hypervisor of its own
 #   make demo-xtest   OP-TEE's own tests in two Linux VMs at once, on one real OP-TEE
 #   make demo-vhost   a file system written through virtio-msg to qemu-storage-daemon
 #   make programs what tests compare with: programs of Debian's packages
@@ -21,7 +22,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-linux demo-xtest demo-vhost programs test mutants mutants-kept coverage bench docs lint format dist clean
+.PHONY: demo demo-linux demo-pkvm demo-xtest demo-vhost programs test mutants mutants-kept coverage bench docs lint format dist clean
 
 demo: $(VENV)/.has-all
 	$(BIN)/ffabric demo $(ARGS)
@@ -29,6 +30,10 @@ demo: $(VENV)/.has-all
 demo-linux: $(VENV)/.has-all
 	@bash tests/programs.sh qemu-system-aarch64:qemu-system-arm
 	$(BIN)/ffabric linux $(ARGS)
+
+demo-pkvm: $(VENV)/.has-all
+	@bash tests/programs.sh qemu-system-aarch64:qemu-system-arm
+	$(BIN)/ffabric linux --pkvm --cpus 4 $(ARGS)
 
 demo-xtest: $(VENV)/.has-all
 	@bash tests/programs.sh qemu-system-aarch64:qemu-system-arm

@@ -64,6 +64,10 @@ def test_kernel_and_files_for_a_system_of_ones_own(run_afresh, packages, tmp_pat
     [
         (["--op-tee", "nowhere"], "nowhere: there is no such file or folder"),
         (["--op-tee", "."], ".: there is no core/tee-pager_v2.bin of OP-TEE in it"),
+        (
+            ["--pkvm", "--disk", "image", "--from", "vm"],
+            "--pkvm: Linux is the hypervisor, and there are no other VMs: --from sp",
+        ),
         (["--cases", "1001"], "--cases are run with an OP-TEE: say --op-tee, too"),
         (
             ["--op-tee", "python", "--cases", "1001,crypt"],

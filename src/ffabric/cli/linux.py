@@ -39,6 +39,7 @@ def linux(
     op_tee: str = "",
     op_tee_engine: Engine = QEMU,
     cases: str = "",
+    protected: Annotated[bool, Option(name="--pkvm", positive=True)] = False,
     kernel: Path | None = None,
     module: Annotated[list[str] | None, Option(positive=True)] = None,
     files: Path | None = None,
@@ -77,6 +78,8 @@ def linux(
     cases
         Numbers of cases of xtest's regression suite with commas between; if there are none,
         1001 to 1005 and 6001, or all that the core in Python passes. Only with --op-tee.
+    protected
+        Linux is a protected hypervisor (pKVM), whose EL2 is between its drivers and the monitor.
     kernel
         A kernel of your own: Image, Image.gz or vmlinuz, for arm64; without Debian's modules.
     module
@@ -113,6 +116,8 @@ def linux(
     named = _software(sps)
     optee = optees.find(op_tee, cpus, op_tee_engine) if op_tee else None
     theirs = bool(kernel or module or files or disk)
+    if protected and disk and side == "vm":
+        raise UsageError("--pkvm: Linux is the hypervisor, and there are no other VMs: --from sp")
     if theirs and optee is not None:
         raise UsageError("--op-tee is for Debian's kernel, without modules, files and disks")
     try:
@@ -128,7 +133,14 @@ def linux(
         if optee is not None:
             tests = optees.tests(folder, progress, refresh=refresh)
             spec = as_secure_partition(
-                found, tests, [run.NAME], optee, sps=named, cpus=cpus, sizes=[memory << 20]
+                found,
+                tests,
+                [run.NAME],
+                optee,
+                sps=named,
+                cpus=cpus,
+                sizes=[memory << 20],
+                protected=protected,
             )
         else:
             there = [devices] if devices is not None else []
@@ -141,6 +153,7 @@ def linux(
                 shell=shell,
                 own=own,
                 vms=there if side == "vm" else (),
+                protected=protected,
             )
     except (PackageError, SystemErrors, DescriptionError) as error:
         raise UsageError(str(error)) from None
@@ -166,6 +179,7 @@ def linux(
         tee=not sps and not theirs,
         script=own.has_script,
         devices=devices,
+        protected=protected,
         shell=shell,
         quiet=quiet,
         trace=trace,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ffabric.lab.linux import driven, initramfs, run
+from ffabric.lab.linux import driven, initramfs, pkvm, run
 from ffabric.lab.linux.keyboard import Keyboard
 from ffabric.lab.linux.report import Report
 from ffabric.lab.running import End, Outcome, run_to_end
@@ -40,10 +40,12 @@ def probe(
     log: Path,
     script: bool = False,
     devices: DeviceSide | None = None,
+    protected: bool = False,
 ) -> int:
     """Boot ``spec`` and let Linux find what is there, an OP-TEE too if ``tee``: the exit status.
 
     ``script``: a script of the user's is to succeed. ``devices``: Linux is to drive all of them.
+    ``protected``: Linux is to be a protected hypervisor.
 
     ``timeout``: seconds after which the run is ended; 0: never. What the console has printed goes
     to ``log`` if something failed.
@@ -57,10 +59,16 @@ def probe(
             booted.machine.clock.at(int(timeout * 1e9), booted.machine.stop)
         outcome = run_to_end(booted)
         problems = _crashes(booted, outcome)
-        problems += report.problems(run.expected(booted), tee=tee, script=script)
+        problems += report.problems(
+            run.expected(booted), tee=tee, script=script, notified=not protected
+        )
         if devices is not None:
             problems += driven.problems(devices)
         rows = [*_rows(booted, linux, report, kernel), *(driven.rows(devices) if devices else ())]
+        if protected:
+            calls = pkvm.Calls(linux)
+            problems += pkvm.problems(report, calls)
+            rows += pkvm.rows(report, calls)
         _table(terminal, rows, trace)
     outcome.raise_interruption()
     if terminal.verdict(problems):

@@ -1,13 +1,16 @@
 """What Linux says on its console, and what is made of it."""
 
+from array import array
 from uuid import UUID
 
 import pytest
 
+from ffabric.abi.ffa import functions as fid
 from ffabric.guests import images
-from ffabric.lab.linux import initramfs, run, software
+from ffabric.lab.linux import initramfs, pkvm, run, software
 from ffabric.lab.linux.kernel import Kernel
 from ffabric.lab.linux.report import Report, Tee
+from ffabric.machine.engines.qemu.runner import QemuRunner
 
 OPTEE = (0x8001, "486178e0-e7f8-11e3-bc5e-0002a5d5c51b")
 CONSOLE = """\
@@ -97,3 +100,67 @@ def test_quantiles():
     assert run.quantile([], 0.5) == 0
     assert run.quantile([1, 2, 3, 4], 0.5) == 3
     assert run.quantile([1, 2, 3, 4], 1) == 4
+
+
+# As a protected hypervisor
+
+
+def test_a_protected_hypervisor_hides_notifications():
+    text = CONSOLE.replace("        20          2 ", "         0 ")
+    assert reported(text).problems([OPTEE], tee=True, notified=False) == []
+
+
+def test_a_protected_kernel_is_entered_at_el2(kernel):
+    linux = run.system(kernel, [], cpus=2, protected=True).vms[0]
+    assert linux.el == 2
+    assert linux.kernel.bootargs.endswith("kvm-arm.mode=protected")
+    assert run.system(kernel, []).vms[0].el == 1
+
+
+class Vcpu:
+    """A vCPU in QEMU that has made these calls."""
+
+    def __init__(self, *functions):
+        self.runner = object.__new__(QemuRunner)
+        self.runner.functions = array("I", functions)
+
+
+class Linux:
+    """As much of a partition as is looked at."""
+
+    def __init__(self, *contexts):
+        self.contexts = contexts
+
+
+SHARE, RETRIEVE, RECLAIM = (
+    fid.FFA_MEM_SHARE_64,
+    fid.FFA_MEM_RETRIEVE_REQ_64,
+    fid.FFA_MEM_RECLAIM,
+)
+PROTECTED = "ffabric: kvm Protected hVHE mode initialized successfully\n"
+
+
+def test_its_el2_retrieves_before_it_reclaims():
+    calls = pkvm.Calls(Linux(Vcpu(SHARE, RETRIEVE), Vcpu(SHARE, RECLAIM)))  # type: ignore[arg-type]
+    assert (calls.shared, calls.retrieved, calls.reclaimed) == (2, 1, 1)
+    assert pkvm.problems(reported(PROTECTED), calls) == []
+    told = dict(pkvm.rows(reported(PROTECTED), calls))
+    assert told["KVM says"] == "Protected hVHE mode initialized successfully"
+
+
+@pytest.mark.parametrize(
+    ("console", "functions", "problem"),
+    [
+        ("", [], "Linux is no protected hypervisor: there is no /dev/kvm"),
+        (
+            "ffabric: kvm VHE mode initialized successfully\n",
+            [RETRIEVE, RECLAIM],
+            "Linux is no protected hypervisor: VHE mode initialized successfully",
+        ),
+        (PROTECTED, [SHARE, RETRIEVE], "Linux has reclaimed no memory"),
+        (PROTECTED, [SHARE, RECLAIM], "1 reclaims, but 0 retrieves before them"),
+    ],
+)
+def test_a_hypervisor_that_does_not_protect_itself_is_found_out(console, functions, problem):
+    calls = pkvm.Calls(Linux(Vcpu(*functions)))  # type: ignore[arg-type]
+    assert pkvm.problems(reported(console), calls) == [problem]

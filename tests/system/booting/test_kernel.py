@@ -203,3 +203,15 @@ def test_its_address_is_in_x0(tmp_path):
         booted.run()
         ram = spec.vms[0].memory[0].ipa
         assert booted.endpoint("guest").memory.read(ram + 0x1_F000, 4) == b"\xd0\x0d\xfe\xed"
+
+
+def test_a_kernel_that_is_a_hypervisor_finds_what_one_needs():
+    """The maintenance interrupt of the GIC's virtual interface, and processors with VHE."""
+    for el, interrupt, cpu in ((1, None, "arm,cortex-a57"), (2, (1, 9, 4), "arm,neoverse-n1")):
+        spec = system(KernelBoot(), el=el)
+        board = kernel.board_of(spec, spec.vms[0])
+        tree = parse_dtb(kernel.Layout(spec.vms[0], spec.mpidrs, board=board).files[0][1]).root
+        gic = tree.child("intc@8000000")
+        found = gic.cells("interrupts") if "interrupts" in gic.props else None
+        assert found == interrupt
+        assert tree.child("cpus").children[0].string("compatible") == cpu

@@ -67,6 +67,8 @@ for module in MODULES; do
     why=$(insmod /lib/modules/$module.ko 2>&1) || say failed "insmod $module: ${why##*: }"
 done
 say probed "$(up)"
+kvm=$(dmesg | grep -m 1 'kvm .*mode initialized')
+[ -c /dev/kvm ] && say kvm "${kvm#*]: }"
 dmesg | grep -iE 'FF-A|ffa|optee' | while read -r line; do say log "${line#*] }"; done
 for device in /sys/bus/arm_ffa/devices/*; do
     [ -d $device ] || continue

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.lab.linux import initramfs
+from ffabric.lab.linux import initramfs, pkvm
 from ffabric.machine.engines.qemu.runner import QemuRunner
 from ffabric.system.description.fields import Described
 from ffabric.system.description.python import describe, vm
@@ -36,12 +36,16 @@ def system(
     shell: bool = False,
     own: initramfs.Own = initramfs.NOTHING,
     vms: Sequence[Described] = (),
+    protected: bool = False,
 ) -> SystemSpec:
     """The system: ``sps`` in the secure world, the kernel as the normal world.
 
     With ``vms`` there is a hypervisor, and the kernel is another VM, with PEs of its own.
+    ``protected``: the kernel is a hypervisor itself, entered at EL2 (`pkvm`).
     """
     arguments = f"{initramfs.ARGUMENTS} {initramfs.SHELL}" if shell else initramfs.ARGUMENTS
+    if protected:
+        arguments = f"{arguments} {pkvm.ARGUMENT}"
     linux = vm(
         NAME,
         image=kernel.image,
@@ -49,6 +53,7 @@ def system(
         kernel=KernelBoot(initramfs.build(kernel, own), arguments),
         vcpus=cpus,
         mem_size=memory,
+        el=2 if protected else None,
     )
     pes = cpus + len(vms)
     return describe(name=NAME, sps=sps, vms=[linux, *vms], hypervisor=bool(vms), pes=pes)

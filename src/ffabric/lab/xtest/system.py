@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
+from ffabric.lab.linux import pkvm
 from ffabric.lab.linux.initramfs import ARGUMENTS
 from ffabric.lab.xtest import rootfs
 from ffabric.system.description.fields import Engine
@@ -94,13 +95,15 @@ def as_secure_partition(
     cpus: int = 1,
     sizes: Sequence[int] = (MEMORY,),
     hypervisor: bool = False,
+    protected: bool = False,
 ) -> SystemSpec:
     """The system of ``optee``, maybe more ``sps``, and the Linux VMs ``names``, of ``cpus`` each.
 
-    Without a ``hypervisor`` there is one, which has the normal world to itself. ``sizes``: bytes of
+    Without a ``hypervisor`` there is one, which has the normal world to itself, at EL2 if it is to
+    be a ``protected`` hypervisor. ``sizes``: bytes of
     RAM of each VM; of all that follow, the last one. One that crashes does not end the run.
     """
-    vms = _linuxes(kernel, software, names, sizes=sizes, cpus=cpus)
+    vms = _linuxes(kernel, software, names, sizes=sizes, cpus=cpus, protected=protected)
     memory: tuple[MemoryBank, ...] = ()
     if optee.memory:
         base = DEVICETREE_END if hypervisor else RAM_BASE
@@ -125,10 +128,20 @@ def _linuxes(
     *,
     sizes: Sequence[int],
     cpus: int = 1,
+    protected: bool = False,
 ) -> list[PartitionDraft]:
-    boot = KernelBoot(rootfs.build(kernel, software), ARGUMENTS)
+    arguments = f"{ARGUMENTS} {pkvm.ARGUMENT}" if protected else ARGUMENTS
+    boot = KernelBoot(rootfs.build(kernel, software), arguments)
     each_size = chain(sizes, repeat(sizes[-1]))
     return [
-        vm(name=name, image=kernel.image, engine=QEMU, mem_size=size, vcpus=cpus, kernel=boot)
+        vm(
+            name=name,
+            image=kernel.image,
+            engine=QEMU,
+            mem_size=size,
+            vcpus=cpus,
+            kernel=boot,
+            el=2 if protected else None,
+        )
         for name, size in zip(names, each_size, strict=False)
     ]

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.machine.gic import FIRST_SPI
@@ -28,6 +29,7 @@ REDISTRIBUTOR_SIZE = 0x2_0000
 UART = (0x0900_0000, 0x1000)
 UART_SPI = 1
 CLOCK_HZ = 24_000_000
+EL2 = 2
 
 _MAGIC_AT, _MAGIC = 56, b"ARM\x64"
 _IMAGE_SIZE = struct.Struct("<Q")
@@ -35,6 +37,7 @@ _IMAGE_SIZE_AT = 16
 _GIC, _CLOCK = 1, 2  # phandles
 _SPI, _PPI = 0, 1
 _EDGE, _LEVEL = 1, 4
+_MAINTENANCE_PPI = 9  # of the GIC's virtual CPU interface, for a hypervisor
 _TIMER_PPIS = (13, 14, 11, 10)  # secure, non-secure, virtual, hypervisor
 
 
@@ -48,22 +51,27 @@ class Uart(msgspec.Struct, frozen=True):
 class Board(msgspec.Struct, frozen=True):
     """What a devicetree tells of besides processors and memory.
 
-    `gic` are the addresses of the GIC's frames, `conduit` is "smc" or "hvc".
+    `gic` are the addresses of the GIC's frames, `conduit` is "smc" or "hvc". `el` is the exception
+    level at which the kernel is entered, `cpu` what its processors are.
     """
 
     gic: GicSpec
     conduit: str
     uart: Uart | None = None
+    el: int = 1
+    cpu: str = "arm,cortex-a57"
 
 
 VIRT = Board(GicSpec(DISTRIBUTOR[0], REDISTRIBUTORS), "smc", Uart(UART[0], FIRST_SPI + UART_SPI))
 """QEMU's `virt`."""
+VIRT_EL2 = replace(VIRT, el=EL2, cpu="arm,neoverse-n1")
+"""The same for a kernel that is a hypervisor: its processors have VHE."""
 
 
 def board_of(system: SystemSpec, spec: PartitionSpec) -> Board:
     """The board that the software of a VM finds: the PL011 is the first one that it may reach."""
     if spec.engine == QEMU:
-        return VIRT
+        return VIRT_EL2 if spec.el == EL2 else VIRT
     own = {region.base_address for region in spec.manifest.device_regions}
     kernel = system.hypervisor is None
     uart = next(
@@ -150,7 +158,7 @@ def platform(
             Node("chosen", chosen),
             *firmware,
             Node(f"memory@{ram[0]:x}", {"device_type": _text("memory"), "reg": _wide(*ram)}),
-            _cpus(mpidrs),
+            _cpus(mpidrs, board.cpu),
             Node(
                 "psci",
                 {
@@ -166,7 +174,7 @@ def platform(
                     "interrupts": b"".join(_cells(_PPI, ppi, _LEVEL) for ppi in _TIMER_PPIS),
                 },
             ),
-            _gic(board.gic, len(mpidrs)),
+            _gic(board, len(mpidrs)),
             Node(
                 "apb-pclk",
                 {
@@ -202,7 +210,7 @@ def optee_node(notification: int | None = None) -> Node:
     return Node("optee", properties)
 
 
-def _cpus(mpidrs: Sequence[int]) -> Node:
+def _cpus(mpidrs: Sequence[int], cpu: str) -> Node:
     return Node(
         "cpus",
         {"#address-cells": _cells(1), "#size-cells": _cells(0)},
@@ -211,7 +219,7 @@ def _cpus(mpidrs: Sequence[int]) -> Node:
                 f"cpu@{mpidr:x}",
                 {
                     "device_type": _text("cpu"),
-                    "compatible": _text("arm,cortex-a57"),
+                    "compatible": _text(cpu),
                     "reg": _cells(mpidr),
                     "enable-method": _text("psci"),
                 },
@@ -221,20 +229,21 @@ def _cpus(mpidrs: Sequence[int]) -> Node:
     )
 
 
-def _gic(gic: GicSpec, cpus: int) -> Node:
+def _gic(board: Board, cpus: int) -> Node:
+    gic = board.gic
     reg = (gic.distributor, DISTRIBUTOR[1], gic.redistributors, REDISTRIBUTOR_SIZE * cpus)
-    return Node(
-        f"intc@{gic.distributor:x}",
-        {
-            "compatible": _text("arm,gic-v3"),
-            "#interrupt-cells": _cells(3),
-            "#address-cells": _cells(0),
-            "interrupt-controller": b"",
-            "#redistributor-regions": _cells(1),
-            "reg": _wide(*reg),
-            "phandle": _cells(_GIC),
-        },
-    )
+    properties = {
+        "compatible": _text("arm,gic-v3"),
+        "#interrupt-cells": _cells(3),
+        "#address-cells": _cells(0),
+        "interrupt-controller": b"",
+        "#redistributor-regions": _cells(1),
+        "reg": _wide(*reg),
+        "phandle": _cells(_GIC),
+    }
+    if board.el == EL2:
+        properties["interrupts"] = _cells(_PPI, _MAINTENANCE_PPI, _LEVEL)
+    return Node(f"intc@{gic.distributor:x}", properties)
 
 
 def _pages(data: bytes) -> int:

@@ -41,6 +41,8 @@ from typing import TYPE_CHECKING
 from ffabric.machine.engines.qemu import mailbox
 from ffabric.machine.engines.qemu.interrupts import InterruptRelay
 from ffabric.machine.engines.qemu.process import (
+    CPU,
+    EL2_CPU,
     NORMAL,
     Confinement,
     Image,
@@ -116,6 +118,7 @@ class QemuGuest:
             name,
             cpus=cpus,
             el2=el2 or stage2 is not None,
+            cpu=EL2_CPU if el2 else CPU,
             ram=ram,
             world=self.world,
             image=image,

@@ -43,6 +43,8 @@ MACHINE = "virt-6.1"
 """The last whose GIC, without an ITS, has no LPIs: their tables would be read and written past
 stage 2, wherever the guest says."""
 CPU = "cortex-a57"
+EL2_CPU = "neoverse-n1"
+"""Of a kernel that is a hypervisor: without VHE, Linux's hangs in QEMU when it protects itself."""
 CLOBBERED = 0x10_0000
 """The bytes at the start of the RAM where QEMU, when it starts, puts a devicetree of its own."""
 START_SECONDS = 20.0
@@ -121,6 +123,7 @@ def command(
     world: World,
     cpus: int,
     el2: bool,
+    cpu: str = CPU,
     ram: Sequence[Piece],
     fds: dict[str, int],
 ) -> list[str]:
@@ -129,7 +132,7 @@ def command(
         program,
         *("-name", f"ffabric:{name}", "-nodefaults", "-no-user-config", "-display", "none"),
         *("-machine", f"{MACHINE},secure=on,gic-version=3,virtualization={'on' if el2 else 'off'}"),
-        *("-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", str(cpus)),
+        *("-accel", "tcg,thread=multi", "-cpu", cpu, "-smp", str(cpus)),
         *("-m", f"{sum(piece.size for piece in ram)}B"),
         *chain.from_iterable(_memory(f"ram{number}", each) for number, each in enumerate(ram)),
         *("-bios", f"/proc/self/fd/{fds['shim']}"),
@@ -158,6 +161,7 @@ class QemuProcess:
         cpus: int,
         ram: Sequence[Piece],
         el2: bool = False,
+        cpu: str = CPU,
         world: World = NORMAL,
         image: Image = Image(),  # noqa: B008 - it is frozen
         confinement: Confinement | None = None,
@@ -167,6 +171,7 @@ class QemuProcess:
         self.ended = ""
         """Why it is not there any more."""
         self._el2 = el2
+        self._cpu = cpu
         self._ram = tuple(ram)
         self._world = world
         self._confinement = confinement
@@ -238,6 +243,7 @@ class QemuProcess:
                 world=self._world,
                 cpus=self.cpus,
                 el2=self._el2,
+                cpu=self._cpu,
                 ram=ram,
                 fds=fds,
             )
