@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from ffabric.guests.virtio.driver import DeviceLost, Driver
     from ffabric.guests.virtio.vhost_user import kinds
     from ffabric.guests.virtio.vhost_user.device import VhostUserDevice
+    from ffabric.guests.virtio_msg.outside.devices import SocketDevices
+    from ffabric.guests.virtio_msg.outside.driver import SocketDriver
     from ffabric.guests.virtio_msg.partition_device import DeviceSide
     from ffabric.guests.virtio_msg.partition_driver import DriverSide
     from ffabric.lab.vhost.system import boot_with_devices
@@ -20,6 +22,8 @@ __all__ = [
     "DeviceSide",
     "Driver",
     "DriverSide",
+    "SocketDevices",
+    "SocketDriver",
     "VhostUserDevice",
     "boot_with_devices",
     "devices",
@@ -38,6 +42,8 @@ _HOMES = {
     "drivers": "ffabric.guests.virtio.drivers:.",
     "DriverSide": "ffabric.guests.virtio_msg.partition_driver",
     "kinds": "ffabric.guests.virtio.vhost_user.kinds:.",
+    "SocketDevices": "ffabric.guests.virtio_msg.outside.devices",
+    "SocketDriver": "ffabric.guests.virtio_msg.outside.driver",
     "programs": "ffabric.machine.host.vhost_user.programs:.",
     "VhostUserDevice": "ffabric.guests.virtio.vhost_user.device",
 }

@@ -1,8 +1,15 @@
 """The command ``ffabric virtio conform``."""
 
 import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples/virtio"
 
 GOOD = """
 from ffabric.virtio import DeviceSide, devices
@@ -46,6 +53,42 @@ def test_a_device_side_of_a_users_own(ffabric_command, tmp_path, code, fails):
     assert status == int(fails)
     assert ("failed         device  device.config.generation_changes" in out) is fails
     assert ("GET_CONFIG of device 0 answered" in out) is fails
+
+
+@pytest.mark.parametrize("side", ["device", "driver"])
+def test_a_peer_at_a_socket(ffabric_command, tmp_path, side):
+    path = tmp_path / "bus"
+    program = "socket_disk.py" if side == "device" else "socket_reader.py"
+    arguments = [sys.executable, str(EXAMPLES / program), str(path)]
+    starter = Starter(path, arguments)
+    status, out, _ = ffabric_command("virtio", "conform", f"--{side}", f"socket:{path}")
+    starter.join()
+    assert status == 0, out
+    assert f"waiting for a peer at {path}" in out
+    assert "0 failed" in out
+
+
+class Starter(threading.Thread):
+    """Starts a program, again when it has ended, as long as somebody listens at a path."""
+
+    def __init__(self, path, arguments):
+        super().__init__(daemon=True)
+        self._path, self._arguments = path, arguments
+        self.start()
+
+    def run(self):
+        while not self._path.exists():
+            time.sleep(0.01)
+        while self._path.exists():
+            subprocess.run(self._arguments, check=False, capture_output=True)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1:80", "/nowhere/bus"])
+def test_a_socket_that_cannot_be_had(ffabric_command, address):
+    status, _, err = ffabric_command("virtio", "conform", "--device", f"socket:{address}")
+    assert status == 2
+    assert len(err.strip().splitlines()) == 1
+    assert address in err
 
 
 def test_every_bus_of_a_system(ffabric_command, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -51,11 +52,12 @@ def virtio(
     driver
         "python" uses all devices it finds; "examiner" asks everything, also what it must not, so
         that only the device side is judged; "linux" is a stand-in for Linux's driver, with its
-        checks; or the class of a `DriverSide`: FILE.py:CLASS.
+        checks; the class of a `DriverSide`: FILE.py:CLASS; or a peer on the socket bus that
+        connects to socket:PATH or socket:127.0.0.1:PORT, once for each run.
     device
         "python" has a disk, a console and an I2C adapter; those of "lively" change, come and go;
         "linux" is a stand-in for Linux's device side; or the class of a `DeviceSide`:
-        FILE.py:CLASS.
+        FILE.py:CLASS; or a peer, likewise.
     system
         A TOML file: judge all buses in that system instead, whatever its partitions are.
     mischief
@@ -78,14 +80,20 @@ def virtio(
     def treat() -> Mischief | None:
         return Mischief(seed, rate=mischief) if mischief else None
 
+    closing = ExitStack()
     try:
+        for side in (driver, device):
+            if side.startswith(lab.SOCKET):
+                terminal.line(f"waiting for a peer at {side.removeprefix(lab.SOCKET)}", "dim")
         if system is not None:
             spec = read_system(system)
             runs = [(str(system), lambda: lab.run_system(spec, found, treat()))]
         else:
-            pairs = lab.trials(found, driver, device)
+            pairs = list(lab.trials(found, driver, device))
+            closing.callback(lab.close, pairs)
             runs = [(str(each), partial(lab.run, each, treat())) for each in pairs]
-        report, problems = _run(terminal, found, runs)
+        with closing:
+            report, problems = _run(terminal, found, runs)
     except TargetError as error:
         raise UsageError(str(error)) from None
     if json is not None:
@@ -105,6 +113,11 @@ def _run(
     report, problems = Report(generation), []
     for name, run in runs:
         outcome = run()
+        if not outcome.came:
+            terminal.line(f"{name}: nobody has come to the socket", indent=2)
+            if not report:
+                problems.append(f"{name}: nobody has come to the socket")
+            continue
         terminal.line(f"{name}: {outcome.messages} messages", indent=2)
         report.merge([outcome.report])
         if not outcome.ended_well:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ffabric.abi.ffa.status import Status
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.access import GuestAccess
+    from ffabric.machine.host.outside import Outside
     from ffabric.system.spec import GicSpec
     from ffabric.system.system import Endpoint
 
@@ -234,6 +235,21 @@ class Vcpu:
     def gic(self) -> GicSpec:
         """The IPAs of the frames of its GIC, if it has one: a VM's own, or the machine's."""
         return self._endpoint.system.spec.gic
+
+    @property
+    def outside(self) -> Outside:
+        """What goes on in other processes, for software that has to do with them."""
+        from ffabric.machine.host.outside import Outside  # noqa: PLC0415 - few need it
+
+        machine = self._endpoint.system.machine
+        if machine.outside is None:
+            machine.outside = Outside()
+        outside: Outside = machine.outside
+        return outside
+
+    def ring(self, intid: int) -> None:
+        """Make an interrupt of the partition's pending, as somebody outside would."""
+        self._endpoint.system.machine.gic.set_pending(intid)
 
     def mrs(self, register: str) -> int:
         """Read a system register of the GIC's CPU interface or of a timer, "ICC_IAR1_EL1"."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ffabric.abi.layout import u16, u32
 from ffabric.abi.virtio_msg.body import BITMAP, Body, MessageType, Tail
+from ffabric.abi.virtio_msg.header import HEADER_SIZE
+
+if TYPE_CHECKING:
+    from ffabric.abi.virtio_msg.generations import Generation
+    from ffabric.abi.virtio_msg.message import Message
 
 _PAYLOAD = Body(u32("data", "Anything"))
 
@@ -52,3 +58,26 @@ def unpack_bitmap(bitmap: bytes, offset: int) -> set[int]:
     """The device numbers in a bitmap."""
     bits = int.from_bytes(bitmap, "little")
     return {offset + bit for bit in range(8 * len(bitmap)) if bits >> bit & 1}
+
+
+def list_devices(
+    request: Message, numbers: AbstractSet[int], generation: Generation, max_size: int
+) -> tuple[dict[str, Any], set[int]] | None:
+    """The fields of the answer to GET_DEVICES, and which devices it tells of.
+
+    None for an offset or a count that is no multiple of 8, or a count of none.
+    """
+    offset, count = request["offset"], request["count"]
+    record = GET_DEVICES.response.record(generation.number)  # type: ignore[union-attr]
+    if offset % 8 or count % 8 or not count:
+        return None
+    count = min(count, 8 * (max_size - HEADER_SIZE - record.size) // 8 * 8, (1 << 16) - offset)
+    found = {number for number in range(offset, offset + count) if number in numbers}
+    more = max(numbers, default=0) >= offset + count
+    fields = {
+        "offset": offset,
+        "count": count,
+        "next_offset": offset + count if more else 0,
+        "bitmap": pack_bitmap(found, offset, count),
+    }
+    return fields, found

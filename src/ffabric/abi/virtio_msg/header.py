@@ -64,3 +64,13 @@ def peek_header(data: bytes) -> Header:
     """What can be read of a header that is none, zeros for the rest: to say what is refused."""
     type_, id_, device, token, size = _RECORD.unpack(data.ljust(HEADER_SIZE, b"\0"), 0, "message")
     return Header(type_ & _TYPE_MASK, id_, device, token, size)
+
+
+def with_token(message: bytes, token: int) -> bytes:
+    """The same message with another token: the bus's own."""
+    return message[:4] + token.to_bytes(2, "little") + message[6:]
+
+
+def with_device(message: bytes, device: int) -> bytes:
+    """The same message for a device that has another number at the other end."""
+    return message[:2] + device.to_bytes(2, "little") + message[4:]

@@ -19,12 +19,14 @@ from ffabric.abi.virtio_msg.header import (
     build_header,
     parse_header,
 )
+from ffabric.abi.virtio_msg.socket import SOCKET_MESSAGES
 from ffabric.abi.virtio_msg.transport import TRANSPORT
 
 MESSAGES: Final[dict[tuple[int, int], MessageType]] = {
-    (BUS if each.bus else 0, each.id): each for each in (*TRANSPORT, *BUS_MESSAGES, *FFA_MESSAGES)
+    (BUS if each.bus else 0, each.id): each
+    for each in (*TRANSPORT, *BUS_MESSAGES, *FFA_MESSAGES, *SOCKET_MESSAGES)
 }
-"""By (type without the response bit, id)."""
+"""By (type without the response bit, id); no two buses have an id of their own in common."""
 
 
 class Message(Struct, frozen=True, gc=False):

@@ -95,6 +95,11 @@ class Attention:
             await self._ffa.yield_()
         await self.look()
 
+    async def turn(self) -> None:
+        """Give others their turn."""
+        await self._ffa.yield_()
+        await self.look()
+
     async def _sleep(self, nanoseconds: int) -> None:
         vcpu = self._ffa.vcpu
         if not self._timer_enabled:
@@ -133,12 +138,16 @@ class Wait:
     """A wait for one thing, from now on; ``what`` is said if it does not come.
 
     `for_ever`: only whoever is woken by interrupts waits without a bound, others poll.
+    `announced`: an interrupt says that it has come; else it has to be asked for again.
     """
 
-    def __init__(self, attention: Attention, what: str, *, for_ever: bool = False) -> None:
+    def __init__(
+        self, attention: Attention, what: str, *, for_ever: bool = False, announced: bool = True
+    ) -> None:
         self._attention = attention
+        self._by_interrupt = announced and attention.by_interrupt
         self._what = what
-        self._for_ever = for_ever and attention.by_interrupt
+        self._for_ever = for_ever and self._by_interrupt
         self._pauses = 0
         now = attention.now()
         self._end = None if now is None else now + attention.patience
@@ -153,10 +162,10 @@ class Wait:
         left = self._left()
         if left <= 0:
             raise OutOfPatience(self._what)
-        if attention.by_interrupt:
+        if self._by_interrupt:
             await attention.wait(left)
         elif self._pauses <= _TURNS or not attention.timer:
-            await attention.wait(None)
+            await attention.turn()
         else:
             step = _SHORTEST << min(self._pauses - _TURNS, 16)
             await attention.wait(min(step, _LONGEST, left))

@@ -54,4 +54,4 @@ class Bus(Protocol):
         """Take events until that is true. Raises BusError if that takes too long."""
 
     def pauses(self, what: str) -> Pauses:
-        """A wait for something else; ``what`` is said if it does not come."""
+        """A wait for what has to be asked for; ``what`` is said if it does not come."""

@@ -32,9 +32,10 @@ from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.virtio_msg.transport import EVENT_CONFIG, EVENT_USED
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
+from ffabric.guests.virtio_msg.end import ACCEPTED, End, NotYet, Refused
 from ffabric.guests.virtio_msg.events import Events, Key, Range
 from ffabric.guests.virtio_msg.retrieved_areas import MAX_AREAS, MakeRoom, RetrievedAreas
-from ffabric.guests.virtio_msg.transport_device import ACCEPTED, DeviceEnd, NotYet, Refused
+from ffabric.guests.virtio_msg.transport_device import DeviceEnd
 
 NOTIFICATIONS: Final = 64
 _NO_VERSION = {"bus_version": 0, "revision": 0, "ffa_version": 0}
@@ -63,7 +64,7 @@ class Connection:
         self.agreed: bool = False
         self.method: Method = Method.POLL
         self.notification: int = 0
-        self.ends: dict[int, DeviceEnd] = {}
+        self.ends: dict[int, End] = {}
         self.areas: RetrievedAreas = RetrievedAreas(peer, ffa, self._devices, make_room)
         self.events: Events = Events(lambda: on_events(self))
         self.outbox: deque[bytes] = deque()
@@ -76,9 +77,9 @@ class Connection:
         """The driver was told that events wait, and has not fetched them all."""
         self._taken: tuple[Key, Range] | None = None
         """What the last event was about."""
-        self._due: dict[int, DeviceEnd] = {}
+        self._due: dict[int, End] = {}
         """Ends that have to be polled, by identity."""
-        self._departing: list[DeviceEnd] = []
+        self._departing: list[End] = []
         """Ends of devices that are gone and have not settled."""
         self._configured = self._resetting = self._listed = self._used = False
         self._bus_features = bus_features
@@ -88,7 +89,8 @@ class Connection:
 
     def add(self, number: int, device: Device) -> None:
         """A device for this driver."""
-        self.ends[number] = DeviceEnd(
+        make = getattr(device, "end", DeviceEnd)
+        self.ends[number] = make(
             device,
             number,
             generation=self.generation,
@@ -110,7 +112,7 @@ class Connection:
         self._due.pop(id(end), None)
         self._departing.append(end)
         self._see_off()
-        self.events.removed(number, len(end.device.queue_sizes), known=end.known)
+        self.events.removed(number, end.queue_count, known=end.known)
 
     def _devices(self) -> Iterator[Device]:
         yield from (end.device for end in self.ends.values())
@@ -119,13 +121,13 @@ class Connection:
     def _see_off(self) -> None:
         """Forget the devices that are gone and have settled."""
         for end in self._departing:
-            if not end.device.settled:
+            if not end.is_gone:
                 end.poll()
-        for end in [each for each in self._departing if each.device.settled and each.go_on()]:
+        for end in [each for each in self._departing if each.is_gone]:
             end.device.host = None
             self._departing.remove(end)
 
-    def _on_due(self, end: DeviceEnd) -> None:
+    def _on_due(self, end: End) -> None:
         self._due[id(end)] = end
 
     def look(self) -> None:
@@ -133,7 +135,7 @@ class Connection:
         for key, end in list(self._due.items()):
             end.poll()
             if end.complaint:
-                self.complaints.append(f"device {end.number} needs a reset: {end.complaint}")
+                self.complaints.append(f"device {end.number} {end.complaint}")
                 end.complaint = ""
             if not end.restless:
                 self._due.pop(key, None)
@@ -253,7 +255,7 @@ class Connection:
         except DecodeError:
             return self._error(header)
         if not header.type & BUS:
-            return self._transport(message, header)
+            return self._transport(message, header, data)
         serve = None if header.device else _SERVICES.get(header.id)
         if serve is None or (header.id not in _BEFORE_AGREEMENT and not self.agreed):
             return self._error(header)
@@ -266,21 +268,19 @@ class Connection:
         fields = {"device": header.device, "token": header.token, "msg_id": header.id}
         return build(abi.ERROR, self.generation, response=True, **fields)
 
-    def _transport(self, message: Message, header: Header) -> bytes | None:
+    def _transport(self, message: Message, header: Header, data: bytes) -> bytes | None:
         end = self.ends.get(message.device)
         if not self.agreed or end is None or header.id not in ACCEPTED:
             return self._error(header)
         self._used = True
         try:
-            fields = end.handle(message)
+            response = end.serve(message, data)
         except NotYet:
             self._on_due(end)
             return None
         except Refused:
             return self._error(header)
-        if fields is None:
-            return _taken(message.token)
-        return self._answer(message, fields, device=message.device)
+        return _taken(message.token) if response is None else response
 
     def _answer(self, message: Message, fields: dict[str, Any], device: int = 0) -> bytes:
         kind, token = message.kind, message.token
@@ -351,23 +351,13 @@ class Connection:
         return self._result(message, Result.OK)
 
     async def _get_devices(self, message: Message, ffa: Ffa) -> bytes:
-        offset, count = message["offset"], message["count"]
-        record = bus_abi.GET_DEVICES.response.record(self.generation.number)  # type: ignore[union-attr]
-        count = min(count, 8 * (abi.MAX_DIRECT - HEADER_SIZE - record.size)) // 8 * 8
-        if offset % 8 or message["count"] % 8 or not count:
+        found = bus_abi.list_devices(message, self.ends.keys(), self.generation, abi.MAX_DIRECT)
+        if found is None:
             return self._error(_header_of(message))
-        count = min(count, (1 << 16) - offset)
-        numbers = {number for number in range(offset, offset + count) if number in self.ends}
+        fields, numbers = found
         for number in numbers:
             self.ends[number].known = True
         self._listed |= bool(numbers)
-        more = max(self.ends, default=0) >= offset + count
-        fields = {
-            "offset": offset,
-            "count": count,
-            "next_offset": offset + count if more else 0,
-            "bitmap": bus_abi.pack_bitmap(numbers, offset, count),
-        }
         return self._answer(message, fields)
 
     async def _ping(self, message: Message, ffa: Ffa) -> bytes:

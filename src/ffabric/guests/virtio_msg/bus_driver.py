@@ -20,6 +20,7 @@ from ffabric.abi.virtio_msg.body import MessageType
 from ffabric.abi.virtio_msg.bus import DeviceState
 from ffabric.abi.virtio_msg.ffa import Method, Result
 from ffabric.abi.virtio_msg.generations import GENERATIONS, Generation
+from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header, with_token
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
@@ -92,6 +93,8 @@ class DriverBus:
         self.areas: SharedAreas = SharedAreas(self)
         self.on_added: Callable[[DriverEnd], object] | None = None
         self.on_removed: Callable[[DriverEnd], object] | None = None
+        self.on_event: Callable[[Message], object] | None = None
+        """Gets the events of devices, too."""
         self.mapping: Mapping = (
             StaticMapping(ffa, self.areas, static, reserved=reserved)
             if static
@@ -232,6 +235,21 @@ class DriverBus:
                 return f"the device side speaks {other.name}, as its {name} says, and not {own}"
         return ""
 
+    async def relay(self, message: bytes) -> bytes:
+        """Send somebody else's request, with a token of this bus: the response, as it came.
+
+        Raises BusError if there is none, or it is refused.
+        """
+        header = parse_header(message)
+        token = self._next_token()
+        data = await self.link.request(with_token(message, token))
+        found = parse_header(data)
+        if found.type & BUS or not found.type & RESPONSE:
+            raise BusError(f"request {header.id:#x} was refused")
+        if (found.id, found.device, found.token) != (header.id, header.device, token):
+            raise BusError(f"request {header.id:#x} is answered with {found}")
+        return data[: found.size]
+
     async def expect(self, kind: MessageType, **fields: Any) -> None:
         """A request to the bus that must succeed; a busy device side is asked again."""
         wait = None
@@ -243,7 +261,7 @@ class DriverBus:
             if result != Result.BUSY:
                 name = Result(result).name if result in _RESULTS else f"result {result}"
                 raise BusError(f"{kind.name}: {name}")
-            wait = wait or Wait(self.attention, f"{kind.name}: BUSY")
+            wait = wait or Wait(self.attention, f"{kind.name}: BUSY", announced=False)
             await wait.pause()
 
     async def event(self, kind: MessageType, device: int, /, **fields: Any) -> None:
@@ -286,8 +304,8 @@ class DriverBus:
                 await self.link.rest(wait)
 
     def pauses(self, what: str) -> Wait:
-        """A wait for something else; ``what`` is said if it does not come."""
-        return Wait(self.attention, what)
+        """A wait for what has to be asked for; ``what`` is said if it does not come."""
+        return Wait(self.attention, what, announced=False)
 
     async def _dispatch(self, event: Message) -> None:
         if event.kind is bus_abi.EVENT_DEVICE:
@@ -301,3 +319,5 @@ class DriverBus:
                     self._remove(device)
         elif (end := self.devices.get(event.device)) is not None:
             end.on_event(event)
+            if self.on_event is not None:
+                self.on_event(event)

@@ -19,6 +19,7 @@ from ffabric.guests.virtio_msg.attention import Attention, Wait
 from ffabric.guests.virtio_msg.bus import BusError
 
 _BUSY = "the device side is busy"
+_UNREAD = "the device side does not read its messages"
 _PAUSED = frozenset({fid.FFA_YIELD, fid.FFA_INTERRUPT})
 _SERVICE = to_pair(abi.DEVICE_UUID)
 START_TRIES: Final = 100
@@ -61,18 +62,18 @@ class DirectLink:
         wait: Wait | None = None
         given_up = self._attention.given_up.get(self._peer)
         if given_up is not None:
-            wait = Wait(self._attention, _BUSY)
+            wait = Wait(self._attention, _BUSY, announced=False)
             await self._until_response((fid.FFA_YIELD, given_up), wait)
         while True:
             x = await self._ffa.call(*self._head, *registers)
             function = x[0] & MASK32
             if function != fid.FFA_MSG_SEND_DIRECT_RESP2:
-                wait = wait or Wait(self._attention, _BUSY)
+                wait = wait or Wait(self._attention, _BUSY, announced=False)
                 x = await self._until_response(x, wait)
             payload = x[4:18]
             if payload != abi.BUSY:
                 return abi.from_registers(payload)
-            wait = wait or Wait(self._attention, _BUSY)
+            wait = wait or Wait(self._attention, _BUSY, announced=False)
             await wait.pause()
 
     async def _until_response(self, x: tuple[int, ...], wait: Wait) -> tuple[int, ...]:
@@ -168,7 +169,7 @@ class IndirectLink:
             await wait.pause()
 
     async def _send(self, message: bytes) -> None:
-        wait, tries = Wait(self._attention, "the device side does not read its messages"), 0
+        wait, tries = Wait(self._attention, _UNREAD, announced=False), 0
         while True:
             try:
                 await self._ffa.send2(self._peer, message, uuid=abi.DEVICE_UUID)

@@ -86,6 +86,18 @@ class StaticMapping:
     async def abandon(self, given: Coherent | Mapped) -> None:
         """It stays taken: the device side has the pool as long as the bus is open."""
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """The address of the whole pool to the device side, and its bytes; 0: it is not open."""
+        return (self._address(self._pool.base), self._pool.size) if self._pool.size else (0, 0)
+
+    def ipa(self, at: int, size: int) -> int:
+        """Where bytes of the pool are that the device side has `at`. ValueError if outside."""
+        first, length = self.place
+        if not first <= at <= at + size <= first + length:
+            raise ValueError(f"{size} bytes at {at:#x} are not in the pool")
+        return self._pool.base + at - first
+
     def _take(self, size: int) -> int:
         try:
             return self._pool.allocate(pages_for(size))

@@ -112,6 +112,10 @@ class DeviceSide(Partition):
         for made, owner in made_devices(described, self.say):
             self.add(made, owner)
 
+    def declare(self, **keys: object) -> None:
+        """More keys of this partition's manifest, before it is booted."""
+        self.manifest = {**self.manifest, **keys}  # type: ignore[misc]
+
     def add(self, device: Device, driver: Peer | None = None) -> int:
         """Add a device for the driver side with an id or a name, or for whoever agrees first.
 
@@ -345,7 +349,9 @@ class DeviceSide(Partition):
             connection.look()
             if connection.unfinished:
                 await connection.go_on(ffa)
-            for data in [connection.unanswered.popleft() for _ in connection.unanswered]:
+            unanswered = list(connection.unanswered)
+            connection.unanswered.clear()
+            for data in unanswered:
                 await self._answer(connection, data, ffa)
             if connection.events or connection.outbox or connection.complaints or self._said:
                 await self._tell(connection, ffa)

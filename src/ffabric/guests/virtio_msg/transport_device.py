@@ -18,11 +18,12 @@ from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio_msg import transport as abi
 from ffabric.abi.virtio_msg.generations import Generation
 from ffabric.abi.virtio_msg.header import HEADER_SIZE
-from ffabric.abi.virtio_msg.message import Message
+from ffabric.abi.virtio_msg.message import Message, build
 from ffabric.abi.words import MASK32
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.device_queue import DeviceQueue, Place, QueueError
 from ffabric.guests.virtio.dma import Dma
+from ffabric.guests.virtio_msg.end import ACCEPTED, NotYet, Refused
 from ffabric.guests.virtio_msg.events import Events, Range
 
 OFFERED: Final = (
@@ -34,14 +35,6 @@ FEATURE_BLOCKS: Final = 2
 _LAST_BLOCK = 63
 """Feature blocks from here on are one: no device has any of them."""
 _FIRST_GENERATION = 1
-
-
-class NotYet(Exception):  # noqa: N818 - an answer that takes time
-    """A request is being served, and cannot be answered yet."""
-
-
-class Refused(Exception):  # noqa: N818 - an answer
-    """A request that cannot be done."""
 
 
 class DeviceEnd:
@@ -69,7 +62,7 @@ class DeviceEnd:
         self.known: bool = False
         """The driver has been told of it, or has asked for it."""
         self.complaint: str = ""
-        """Why the device needs a reset, until somebody has said so."""
+        """What is to be said of the device, until somebody has said so."""
         self.resetting: bool = False
         """A reset has begun, and the device is not quiet: the status does not read 0 yet."""
         self._dma = dma
@@ -99,6 +92,24 @@ class DeviceEnd:
         if self.restless:
             self.due()
         return fields
+
+    def serve(self, message: Message, data: bytes) -> bytes | None:
+        """`handle`, and the response as it is sent; ``data`` is the message as it came."""
+        fields = self.handle(message)
+        if fields is None:
+            return None
+        how: dict[str, Any] = {"device": message.device, "token": message.token}
+        return build(message.kind, self.generation, response=True, **how, **fields)
+
+    @property
+    def queue_count(self) -> int:
+        """How many virtqueues it has."""
+        return len(self._places)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody outside has anything of the driver's."""
+        return self.device.settled and self.go_on()
 
     def poll(self) -> None:
         """Look after what was left over, and after what happens outside."""
@@ -139,7 +150,7 @@ class DeviceEnd:
         """The device cannot go on."""
         if self.status & bits.NEEDS_RESET:
             return
-        self.complaint = reason
+        self.complaint = f"needs a reset: {reason}"
         self.status |= bits.NEEDS_RESET
         self._events.config(self.number)
         self.due()
@@ -367,5 +378,4 @@ _HANDLERS: Final[dict[int, Callable[[DeviceEnd, Message], dict[str, Any] | None]
     abi.GET_SHM.id: DeviceEnd._get_shm,
     abi.EVENT_AVAIL.id: DeviceEnd._event_avail,
 }
-ACCEPTED: Final = frozenset(_HANDLERS)
-"""Ids of the messages that a device takes."""
+assert frozenset(_HANDLERS) == ACCEPTED

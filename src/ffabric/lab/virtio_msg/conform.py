@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -12,6 +12,8 @@ from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.devices.i2c import I2cDevice, Registers
+from ffabric.guests.virtio_msg.outside.devices import SocketDevices
+from ffabric.guests.virtio_msg.outside.driver import SocketDriver
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.lab.running import End, run_to_end
@@ -25,6 +27,7 @@ from ffabric.lab.virtio_msg.observer import Judges
 from ffabric.lab.virtio_msg.rules import Report, Side
 from ffabric.lab.virtio_msg.tap import Tap
 from ffabric.lab.virtio_msg.worker import Worker
+from ffabric.machine.host.message_socket import Listener
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe
 from ffabric.system.description.python_target import TargetError, resolve_target
@@ -34,6 +37,10 @@ if TYPE_CHECKING:
     from ffabric.system.spec import SystemSpec
 
 POOL_PAGES: Final = 64
+SOCKET: Final = "socket:"
+"""A peer outside: it connects to what follows, a path or 127.0.0.1:PORT."""
+FIRST, AGAIN = 30.0, 3.0
+"""Seconds within which a peer comes to its first run, and to each of the others."""
 EXITS: Final = 500_000
 """After so many exits a run is taken for endless."""
 ATTEMPTS: Final = 6
@@ -54,9 +61,10 @@ CHANGE_RATE: Final = 10
 class Trial(Struct, frozen=True):
     """One run of a pair.
 
-    `driver` is "python", "examiner", "linux", or "FILE.py:CLASS" of a `DriverSide`; `device` is
-    "python", "lively" (the same, whose devices change, come and go), "linux", or "FILE.py:CLASS" of
-    a `DeviceSide`. `secure` says that the device side is an SP, else it is a VM.
+    `driver` is "python", "examiner", "linux", "FILE.py:CLASS" of a `DriverSide`, or
+    "socket:ADDRESS"; `device` is "python", "lively" (the same, whose devices change, come and go),
+    "linux", "FILE.py:CLASS" of a `DeviceSide`, or "socket:ADDRESS". `secure` says that the device
+    side is an SP, else it is a VM. A peer outside comes to a `listener` within `wait` seconds.
     """
 
     generation: Generation
@@ -65,6 +73,8 @@ class Trial(Struct, frozen=True):
     indirect: bool = False
     static: bool = False
     secure: bool = True
+    listeners: Mapping[str, Listener] = {}
+    wait: float = FIRST
 
     def __str__(self) -> str:
         carrier = "indirect" if self.indirect else "direct"
@@ -80,18 +90,49 @@ class Outcome(Struct):
     messages: int
     ended: str
     ended_well: bool
+    came: bool = True
+    """Whether the peers outside have come."""
 
 
 def trials(generation: Generation, driver: str, device: str) -> Iterator[Trial]:
     """A pair in all of its ways: carriers and mappings, and the device side in an SP and a VM.
 
-    Linux's device side takes indirect messages alone, its driver maps memory in its own way.
+    Linux's device side takes indirect messages alone, its driver maps memory in its own way. Peers
+    outside are of an SP, and of a VM that has a pool; they connect for each run anew. Raises
+    TargetError for a socket that cannot be had.
     """
-    mappings = (False,) if driver == LINUX else (False, True)
-    for indirect in (True,) if device == LINUX else (False, True):
-        for static in mappings:
-            yield Trial(generation, driver, device, indirect, static)
-    yield Trial(generation, driver, device, indirect=True, static=mappings[-1], secure=False)
+    listeners = _listen(driver, device)
+    mappings: tuple[bool, ...] = (False, True)
+    if driver == LINUX:
+        mappings = (False,)
+    elif driver in listeners:
+        mappings = (True,)
+    ways = [
+        (indirect, static, True)
+        for indirect in ((True,) if device == LINUX else (False, True))
+        for static in mappings
+    ]
+    if device not in listeners:
+        ways.append((True, mappings[-1], False))
+    for number, (indirect, static, secure) in enumerate(ways):
+        wait = AGAIN if number else FIRST
+        yield Trial(generation, driver, device, indirect, static, secure, listeners, wait)
+
+
+def close(pairs: Iterable[Trial]) -> None:
+    """Close the sockets at which peers come."""
+    for trial in pairs:
+        for listener in trial.listeners.values():
+            listener.close()
+
+
+def _listen(*sides: str) -> dict[str, Listener]:
+    try:
+        return {
+            side: Listener(side.removeprefix(SOCKET)) for side in sides if side.startswith(SOCKET)
+        }
+    except ValueError as error:
+        raise TargetError(str(error)) from None
 
 
 def devices(*, slow: bool = False) -> list[Device]:
@@ -109,6 +150,8 @@ def _driver(trial: Trial, attempts: int) -> DriverSide | LinuxDriver:
     }
     if attempts > 1:
         how["patience"] = PATIENCE
+    if trial.driver in trial.listeners:
+        return SocketDriver(trial.listeners[trial.driver], wait=trial.wait, **how)
     if trial.driver == WORKER:
         return Worker(**how, notifications=trial.indirect, attempts=attempts)
     if trial.driver == LINUX:
@@ -129,6 +172,9 @@ def _device(trial: Trial) -> DeviceSide | LinuxDeviceSide:
     if trial.device in (DEVICES, LIVELY):
         found = devices(slow=trial.device == LIVELY)
         return DeviceSide(found, generation=trial.generation)
+    if trial.device in trial.listeners:
+        listener = trial.listeners[trial.device]
+        return SocketDevices(listener, generation=trial.generation, wait=trial.wait)
     target = resolve_target(PythonSource(trial.device))
     if not isinstance(target, DeviceSide):
         raise TargetError(f"{trial.device} is no DeviceSide")
@@ -151,6 +197,10 @@ def run(trial: Trial, mischief: Mischief | None = None) -> Outcome:
     else:
         spec = describe(sps=["unconcerned"], vms=[device, driver])
     outcome = run_system(spec, trial.generation, mischief)
+    for side in (driver, device):
+        if isinstance(side, (SocketDriver, SocketDevices)):
+            outcome.came &= side.has_come
+            side.door.leave()
     if isinstance(driver, Examiner):
         for tally in outcome.report:
             if tally.side is Side.DRIVER:

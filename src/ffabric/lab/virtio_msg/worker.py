@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from ffabric.abi.virtio import features, ids
-from ffabric.abi.virtio.block import SECTOR, Type
+from ffabric.abi.virtio.block import F_FLUSH, SECTOR, Type
 from ffabric.abi.words import PAGE
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import NoRoom
@@ -36,7 +36,8 @@ async def use_disk(device: DriverEnd) -> Driver:
     buffer = device.ram.allocate(DEPTH)
     last = min(DEPTH, disk.capacity)
     await disk.read(0)
-    await disk.flush()
+    if disk.negotiated & F_FLUSH:
+        await disk.flush()
     requests = [(Type.IN, sector, buffer + sector * PAGE, SECTOR) for sector in range(last)]
     for _ in range(ROUNDS):
         await disk.transfer_all(requests)

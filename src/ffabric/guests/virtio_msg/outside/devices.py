@@ -1,0 +1,194 @@
+"""A partition whose devices are a peer's outside, which comes to a socket as a device side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ffabric.abi.errors import DecodeError
+from ffabric.abi.virtio_msg import bus as bus_abi
+from ffabric.abi.virtio_msg import ffa
+from ffabric.abi.virtio_msg import socket as abi
+from ffabric.abi.virtio_msg.bus import DeviceState
+from ffabric.abi.virtio_msg.generations import PR28, Generation, GenerationName, as_generation
+from ffabric.abi.virtio_msg.header import BUS, parse_header
+from ffabric.abi.virtio_msg.message import Message, build, parse
+from ffabric.abi.virtio_msg.socket import Role
+from ffabric.guests.calls.messages import DirectMessage
+from ffabric.guests.ffa import Ffa
+from ffabric.guests.virtio.device import Device
+from ffabric.guests.virtio.vhost_user.device import doorbell as doorbell_region
+from ffabric.guests.virtio_msg.outside.door import ANSWERED, PATIENCE, Door
+from ffabric.guests.virtio_msg.outside.peer import Hello, Peer
+from ffabric.guests.virtio_msg.outside.relayed import OutsideDevice
+from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.machine.host.message_socket import Listener
+
+DOORBELL: Final = 40
+"""The interrupt by which an SP hears of its peer."""
+FIRST_PAGE: Final = 0x1C0A_0000
+_PAGE = 0x1000
+WINDOW: Final = 256
+"""Devices that a peer is asked for at a time."""
+_ACCESSES: Final = frozenset({abi.READ, abi.WRITE})
+
+
+class SocketDevices(DeviceSide):
+    """An SP with the devices of a peer that connects to the Unix socket (or loopback) `address`.
+
+    The start of the SP waits up to `wait` seconds for the peer; None: it does not, and the system
+    runs until somebody stops it. The peer's devices come and go with the peer. `devices` are our
+    own beside them. A peer that has not answered for `patience` seconds is lost. `doorbell`
+    is the SP's interrupt; two such SPs want two.
+    """
+
+    def __init__(
+        self,
+        address: str | Listener,
+        devices: Iterable[Device] = (),
+        *,
+        generation: Generation | GenerationName = PR28,
+        name: str = "devices",
+        doorbell: int = DOORBELL,
+        wait: float | None = PATIENCE,
+        patience: float = ANSWERED,
+    ) -> None:
+        super().__init__(devices, generation=generation, name=name, doorbell=doorbell)
+        region = doorbell_region(doorbell, FIRST_PAGE + doorbell * _PAGE)
+        self.declare(device_regions=(region,))
+        hello = Hello(Role.DRIVER, as_generation(generation), ffa.MAX_DIRECT)
+        self.door: Door = Door(address, self, hello, patience)
+        self.complaints: list[str] = []
+        """What is to be said of peers."""
+        self._wait = wait
+        self.has_come: bool
+        """A peer has come, and told of its devices."""
+        self._outer: dict[int, OutsideDevice] = {}
+        """By number at the peer."""
+        self._listed = self.has_come = False
+        self._changes: list[tuple[int, bool]] = []
+        """Devices that have come or gone there, and which it was."""
+
+    async def on_boot(self, ffa: Ffa) -> None:
+        """Wait for the peer."""
+        first = self._vcpu is None
+        await super().on_boot(ffa)
+        if first:
+            vcpu, intid = ffa.vcpu, self.doorbell or DOORBELL
+            self.door.open(vcpu.outside, lambda: vcpu.ring(intid), stay=self._wait is None)
+            await self._look(ffa, self._wait or 0)
+
+    async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
+        """A message of a driver side, which may be for the peer."""
+        response = await super().on_direct_request(request, ffa)
+        self._expect()
+        return response
+
+    async def tell(self, ffa: Ffa) -> None:
+        """Look after the peer, too."""
+        await self._look(ffa, 0)
+        await super().tell(ffa)
+        self._expect()
+
+    async def _look(self, ffa: Ffa, seconds: float) -> None:
+        door = self.door
+        if door.peer is not None and door.peer.lost:
+            self.complaints.append(f"{door.peer.lost}; its {len(self._outer)} devices are gone")
+            for outer in list(self._outer):
+                self._changes.append((outer, False))
+            self._change()
+            self._listed = False
+            door.leave()
+        if door.peer is None:
+            peer = door.accept(seconds)
+            if peer is not None and seconds:
+                peer.wait(lambda: self._listed, seconds)
+            if seconds and not self._listed:
+                self.complaints.append(f"no device side came to {door.address} in {seconds:g} s")
+        self._change()
+        while self.complaints:
+            await ffa.console_log(f"virtio-msg: {self.complaints.pop(0)}\n")
+
+    def _change(self) -> None:
+        """Devices that have come are offered, those that have gone are removed."""
+        peer = self.door.peer
+        while self._changes:
+            outer, there = self._changes.pop(0)
+            known = self._outer.get(outer)
+            if there and known is None and peer is not None:
+                device = self._outer[outer] = OutsideDevice(peer, outer)
+                self.add(device)
+            elif not there and known is not None:
+                del self._outer[outer]
+                number = next(each for each in self.numbers if self.device(each) is known)
+                self.remove(number)
+
+    def _expect(self) -> None:
+        peer = self.door.peer
+        relays = [each.relay for each in self._outer.values()]
+        for relay in relays:
+            if relay is not None:
+                relay.news = False
+        busy = peer is not None and (peer.waiting or not peer.agreed)
+        self.door.expect(something=busy or any(each and each.in_use for each in relays))
+
+    # The peer.
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to pass on."""
+        relays = (each.relay for each in self._outer.values())
+        return bool(self._changes or self.complaints) or any(
+            each is not None and (each.news or each.complaint) for each in relays
+        )
+
+    def greeted(self, peer: Peer) -> None:
+        """Its state is unknown, and so are its devices."""
+        peer.ask(build(abi.RESET, self.generation), lambda _: self._list(peer, 0))
+
+    def _list(self, peer: Peer, offset: int) -> None:
+        asked = build(bus_abi.GET_DEVICES, self.generation, offset=offset, count=WINDOW)
+
+        def done(response: bytes) -> None:
+            try:
+                found = parse(response, self.generation)
+            except DecodeError as error:
+                peer.lose(f"GET_DEVICES is not answered as it must be: {error}")
+                return
+            right = found.kind is bus_abi.GET_DEVICES and found["offset"] == offset
+            following = found["next_offset"] if right else 0
+            if not right or 0 < following < offset + max(found["count"], 1):
+                peer.lose(f"GET_DEVICES from {offset} on is answered with {found}")
+                return
+            numbers = bus_abi.unpack_bitmap(found["bitmap"], offset)
+            self._changes += [(number, True) for number in sorted(numbers)]
+            if following:
+                self._list(peer, following)
+            else:
+                self._listed = self.has_come = True
+
+        peer.ask(asked, done)
+
+    def asked(self, peer: Peer, message: Message, data: bytes) -> None:
+        """READ and WRITE; a device side asks nothing else."""
+        if message.kind not in _ACCESSES:
+            peer.fail(parse_header(data))
+            return
+        device = self._outer.get(message["number"])
+        relay = None if device is None else device.relay
+        if relay is None:
+            fields: dict[str, Any] = {"number": message["number"], "result": abi.Access.REFUSED}
+        else:
+            fields = relay.access(message)
+        peer.answer(message, **fields)
+
+    def told(self, peer: Peer, message: Message, data: bytes) -> None:
+        """An event: of the bus, or of a device to its driver."""
+        if message.kind is bus_abi.EVENT_DEVICE:
+            state = message["state"]
+            if state in (DeviceState.READY, DeviceState.REMOVED):
+                self._changes.append((message["number"], state == DeviceState.READY))
+        elif not parse_header(data).type & BUS:
+            device = self._outer.get(message.device)
+            if device is not None and device.relay is not None:
+                device.relay.told(message)
