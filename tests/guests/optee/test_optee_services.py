@@ -13,6 +13,7 @@ from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.memory import SharedMemory
 from ffabric.guests.partition import Partition
 from ffabric.session.optee import BlockingDriver
 
@@ -115,9 +116,11 @@ class Garbler(OpTee):
     async def on_direct_request(self, request, ffa):
         if request.payload[0] != abi.YIELDING_CALL_WITH_ARG:
             return await super().on_direct_request(request, ffa)
-        region = await self.banks[0].memory.get(ffa, request.payload[1], request.sender)
+        memory = self.banks[0].memory
+        assert isinstance(memory, SharedMemory)
+        region = await memory.get(ffa, request.payload[1], request.sender)
         region.write(ffa.memory, request.payload[3], self.garbage)
-        self.banks[0].memory.put(region)  # type: ignore[arg-type]
+        memory.put(region)  # type: ignore[arg-type]
         return request.respond(*self.words)
 
 

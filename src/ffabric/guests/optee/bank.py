@@ -7,20 +7,16 @@ give back the memory that the VM had shared.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-from ffabric.abi.optee.tee import Result
-from ffabric.guests.optee.memory import SharedMemory, SpinLock
-from ffabric.guests.optee.notifications import Notifier
-from ffabric.guests.optee.services import Services
-from ffabric.guests.optee.sessions import Sessions
-from ffabric.guests.optee.threads import Thread, Threads, go_on
+from ffabric.guests.optee.threads import Suspension, Thread, Threads, go_on
 
 if TYPE_CHECKING:
-    from ffabric.guests.ffa import Ffa
-    from ffabric.guests.optee.ta import TrustedApp
+    from ffabric.guests.optee.heap import Heap
+    from ffabric.guests.optee.memory import Memory
+    from ffabric.guests.optee.notifications import Notifier
+    from ffabric.guests.optee.place import Place
+    from ffabric.guests.optee.sessions import Sessions
 
 
 class Bank:
@@ -28,38 +24,32 @@ class Bank:
 
     def __init__(
         self,
-        tas: Mapping[UUID, Callable[[], TrustedApp]],
-        drivers: list[Callable[[Thread], Awaitable[None]]],
-        threads: int,
-        mailbox: SpinLock,
-        services: Services,
+        heap: Heap,
+        memory: Memory,
+        threads: Threads,
+        sessions: Sessions,
+        notifier: Notifier,
     ) -> None:
-        self.memory: SharedMemory = SharedMemory(mailbox)
-        self.threads: Threads = Threads(threads, self.memory)
-        self.sessions: Sessions = Sessions(tas, services)
-        self.notifier: Notifier = Notifier(drivers)
+        self.heap = heap
+        self.memory = memory
+        self.threads = threads
+        self.sessions = sessions
+        self.notifier = notifier
         self.doomed: bool = False
         """Its VM is gone; whoever leaves it last forgets it."""
 
-    async def resume(self, ffa: Ffa, number: int) -> list[int]:
-        """A yielding call that goes on: w3 to w7 of the response."""
-        thread = self.threads.suspended(number)
-        if thread is None:
-            return [Result.BAD_PARAMETERS, 0, 0, 0, 0]
-        return await self.run(thread, ffa)
-
-    async def run(self, thread: Thread, ffa: Ffa) -> list[int]:
-        """Let a thread go on until it leaves the secure world: w3 to w7 of the response."""
-        answer = await go_on(thread, ffa)
+    async def run(self, thread: Thread, place: Place) -> Suspension | int:
+        """Let a thread go on until it leaves the secure world: why, or the result if it is done."""
+        answer = await go_on(thread, place)
         if self.doomed:
-            await self.forget(ffa)
+            await self.forget(place)
         return answer
 
-    async def forget(self, ffa: Ffa) -> None:
+    async def forget(self, place: Place) -> None:
         """End everything, unless a thread is still on a vCPU: then that vCPU will."""
         self.doomed = True
         if self.threads.active:
             return
         for thread in self.threads.all:
             thread.close()
-        await self.memory.forget(ffa)
+        await self.memory.forget(place)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ffabric.guests.errors import FfaError
-from ffabric.guests.ffa import Ffa
+from ffabric.guests.optee.place import Place
 
 
-async def log(ffa: Ffa, text: str) -> None:
+async def log(place: Place, text: str) -> None:
     """Print a line; nothing where FFA_CONSOLE_LOG is not known (before FF-A v1.2)."""
     with suppress(FfaError):
-        await ffa.console_log(f"E/TC: {text}\n")
+        await place.console_log(f"E/TC: {text}\n")

@@ -2,16 +2,13 @@
 
     ffabric.boot(sps=[OpTee(Counter)], vms=["client"])
 
-It is what OP-TEE 4.10 is under an SPMC at S-EL2, as seen from the normal world. Without `vms` the
-normal world is one client, as for an OP-TEE built without virtualization. With it every VM has a
-bank of its own from the moment the hypervisor tells of it (FFA framework messages VM_CREATED and
-VM_DESTROYED), up to so many, and nobody else is served.
+It is what OP-TEE 4.10 is under an SPMC at S-EL2, as seen from the normal world. The hypervisor
+tells of VMs with the framework messages VM_CREATED and VM_DESTROYED; see `nexus`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar, Final, NamedTuple
 from uuid import UUID
 
@@ -25,19 +22,18 @@ from ffabric.guests.calls.messages import DirectMessage
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.optee.bank import Bank
-from ffabric.guests.optee.devices import DeviceEnumeration
-from ffabric.guests.optee.entry import begin
-from ffabric.guests.optee.memory import SpinLock
+from ffabric.guests.optee.entry import begin, resume
+from ffabric.guests.optee.ffa_thread import FfaThread
+from ffabric.guests.optee.heap import Heap
+from ffabric.guests.optee.memory import SharedMemory, SpinLock
+from ffabric.guests.optee.nexus import REVISION, Nexus
+from ffabric.guests.optee.notifications import Notifier
 from ffabric.guests.optee.services import Services
-from ffabric.guests.optee.storage.sealing import derived
+from ffabric.guests.optee.sessions import Sessions
+from ffabric.guests.optee.smc.core import OpTeeBelowEl3
 from ffabric.guests.optee.ta import TrustedApp
-from ffabric.guests.optee.threads import Thread
+from ffabric.guests.optee.threads import Threads
 from ffabric.guests.partition import Partition
-
-REVISION: Final = (4, 10)
-"""The OP-TEE whose behaviour this is."""
-EVERYBODY: Final = 0
-"""The key of the only bank, if OP-TEE is not virtualized."""
 
 
 class Call(NamedTuple):
@@ -48,10 +44,13 @@ class Call(NamedTuple):
     words: list[int]
 
 
-class OpTee(Partition):
+class OpTee(Nexus, Partition):
     """An OP-TEE with TAs in Python: `tas` are classes, more than those that a subclass names.
 
-    ValueError if two of them have one UUID, or if there are no `threads`.
+    ``vms``: how many VMs it serves apart from each other, -1 for any number; ``threads``: yielding
+    calls of a VM at a time; ``shares``: bytes of its `memory` by VM id, where VMs shall not have
+    equal parts; ``seed``: all its randomness. ValueError if two TAs have one UUID, if there are no
+    threads, or if the shares are more than there is.
     """
 
     name = "optee"
@@ -62,54 +61,50 @@ class OpTee(Partition):
         "ns_interrupts_action": 0,
         "vm_availability_messages": 0b11,
     }
-    tas: ClassVar[tuple[type[TrustedApp], ...]] = ()
-    threads: ClassVar[int] = 4
-    """Yielding calls that a bank can have under way."""
-    vms: ClassVar[int] = 0
-    """How many VMs it serves apart from each other; 0: it is not virtualized."""
-
-    huk: ClassVar[bytes] = bytes(32)
-    """The hardware unique key, of which all keys are made: who has another reads no old storage."""
 
     def __init__(
         self,
         *tas: type[TrustedApp],
         vms: int | None = None,
         threads: int | None = None,
+        shares: Mapping[int, int] | None = None,
         seed: bytes = b"OP-TEE",
-    ):
-        super().__init__()
-        self._seed = seed
-        self._capacity = self.vms if vms is None else vms
-        self._threads = self.threads if threads is None else threads
-        if self._threads < 1:
-            raise ValueError(f"{self._threads} threads serve nobody")
-        apps = (*self.tas, *tas)
-        listed = {_uuid(app): app.enumerated for app in apps}
-        self._tas: dict[UUID, Callable[[], TrustedApp]] = {
-            DeviceEnumeration.uuid: partial(DeviceEnumeration, listed)
-        }
-        for app in apps:
-            if self._tas.setdefault(_uuid(app), app) is not app:
-                raise ValueError(f"two TAs have the UUID {_uuid(app)}")
-        self.drivers: list[Callable[[Thread], Awaitable[None]]] = []
-        """Called, in a thread, in each bottom half."""
-        self.banks: dict[int, Bank] = {}
+    ) -> None:
         self._mailbox = SpinLock()
         self.notifies: bool = False
         """The SPMC has notifications."""
-        if not self._capacity:
-            self.banks[EVERYBODY] = self._new_bank(EVERYBODY)
+        Partition.__init__(self)
+        Nexus.__init__(self, *tas, vms=vms, threads=threads, shares=shares, seed=seed)
 
-    def _new_bank(self, vm: int) -> Bank:
-        """A bank with keys and random numbers of its own."""
-        own = vm.to_bytes(2, "little")
-        services = Services(derived(self.huk, own) if vm else self.huk, self._seed + own)
-        return Bank(self._tas, self.drivers, self._threads, self._mailbox, services)
+    @classmethod
+    def below_el3(
+        cls,
+        *tas: type[TrustedApp],
+        vms: int | None = None,
+        threads: int | None = None,
+        shares: Mapping[int, int] | None = None,
+        seed: bytes = b"OP-TEE",
+        notification: int | None = None,
+    ) -> OpTeeBelowEl3:
+        """The same OP-TEE as a trusted OS that is called with OP-TEE's SMC ABI.
 
-    def bank_of(self, vm: int) -> Bank | None:
-        """The bank that serves `vm`."""
-        return self.banks.get(vm if self._capacity else EVERYBODY)
+        ``notification``: the SPI that it raises for asynchronous notifications, which the system
+        has to name, too (``notification_interrupt``); None: there are none.
+        """
+        core = OpTeeBelowEl3(
+            *cls.tas, *tas, vms=cls.vms if vms is None else vms,
+            threads=cls.threads if threads is None else threads, shares=shares, seed=seed,
+            memory=cls.memory, huk=cls.huk, notification=notification,
+        )  # fmt: skip
+        core.name = cls.name
+        return core
+
+    def new_bank(self, heap: Heap, services: Services) -> Bank:
+        """See `Nexus.new_bank`."""
+        memory = SharedMemory(self._mailbox, heap)
+        threads = Threads([FfaThread(number, memory) for number in range(self._threads)])
+        sessions = Sessions(self._tas, services)
+        return Bank(heap, memory, threads, sessions, Notifier(self.drivers))
 
     async def on_boot(self, ffa: Ffa) -> None:
         """Once: the buffers, and whether there are notifications."""
@@ -134,7 +129,7 @@ class OpTee(Partition):
         if bank is None:
             return [Result.ITEM_NOT_FOUND]
         if words[0] == abi.YIELDING_CALL_RESUME:
-            return await bank.resume(call.ffa, words[4])
+            return await resume(bank, call.ffa, words[4])
         if words[0] & abi.YIELDING:
             return await begin(bank, call.ffa, call.client, words)
         serve = _BLOCKING.get(words[0])
@@ -142,18 +137,15 @@ class OpTee(Partition):
 
     async def on_vm_created(self, vm: int, ffa: Ffa) -> Status:
         """Make a bank for a VM, if it is virtualized; DENIED if there is none left."""
-        if not self._capacity:
+        if not self.virtualized:
             return Status.SUCCESS
         if not vm or vm in self.banks:
             return Status.INVALID_PARAMETERS
-        if len(self.banks) >= self._capacity:
-            return Status.DENIED
-        self.banks[vm] = self._new_bank(vm)
-        return Status.SUCCESS
+        return Status.SUCCESS if self.add_bank(vm) else Status.DENIED
 
     async def on_vm_destroyed(self, vm: int, ffa: Ffa) -> Status:
         """Forget the bank of a VM, and relinquish what it shared."""
-        bank = self.banks.pop(vm, None) if self._capacity else None
+        bank = self.banks.pop(vm, None) if self.virtualized else None
         if bank is not None:
             await bank.forget(ffa)
         return Status.SUCCESS
@@ -163,10 +155,6 @@ class OpTee(Partition):
         bank = self.bank_of(vm)
         if bank is not None:
             await bank.notifier.signal(ffa, value)
-
-
-def _uuid(app: type[TrustedApp]) -> UUID:
-    return app.uuid if isinstance(app.uuid, UUID) else UUID(app.uuid)
 
 
 async def _api_version(core: OpTee, bank: Bank, call: Call) -> list[int]:
@@ -183,6 +171,7 @@ async def _capabilities(core: OpTee, bank: Bank, call: Call) -> list[int]:
 
 
 async def _unregister(core: OpTee, bank: Bank, call: Call) -> list[int]:
+    assert isinstance(bank.memory, SharedMemory)
     status = await bank.memory.unregister(call.ffa, call.words[1] | call.words[2] << 32)
     return [status & MASK32]
 

@@ -30,6 +30,7 @@ class DeviceEnumeration(TrustedApp):
     """Device enumeration."""
 
     uuid: ClassVar[UUID] = UUID("7011a688-ddde-4053-a5a9-7b3c4ddf13b8")
+    memory: ClassVar[int] = 0
 
     def __init__(self, listed: Mapping[UUID, Enumerated]) -> None:
         self._listed = listed

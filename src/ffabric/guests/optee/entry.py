@@ -1,59 +1,31 @@
-"""A yielding call: the message that it is about, and what each command does.
+"""Yielding calls of the FF-A ABI: a message in shared memory, served in a thread.
 
-The header and the parameters are read once, then judged; the answers go where that snapshot says.
-Results are those of OP-TEE (tee/entry_std.c): what is wrong with the place of the message is told
-in w3 of the response, what is wrong with its contents in the message.
+What is wrong with the place of the message is told in w3 of the response (thread_spmc.c), what is
+wrong with its contents in the message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from struct import pack
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
-from msgspec import Struct
-
-from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee import message as wire
-from ffabric.abi.optee.message import Command, Header
-from ffabric.abi.optee.tee import NUM_PARAMS, Login, Origin, Result
+from ffabric.abi.optee.ffa import Return
+from ffabric.abi.optee.tee import Result
 from ffabric.abi.words import MASK32
-from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.ta import Identity, Memref, Params, Value, params_of
-from ffabric.guests.optee.threads import RPC_SIZE, Thread
+from ffabric.guests.optee.ffa_thread import FfaThread
+from ffabric.guests.optee.messages import read_call, serve
+from ffabric.guests.optee.threads import RPC_SIZE, Suspension, Thread, Why
 
 if TYPE_CHECKING:
     from ffabric.guests.ffa import Ffa
     from ffabric.guests.optee.bank import Bank
-    from ffabric.guests.optee.memory import Region
 
-META_PARAMS: Final = 2
-"""OPEN_SESSION begins with two of them: the TA's UUID, and who the client is."""
-_NAMELESS = frozenset({Login.PUBLIC, Login.REE_KERNEL})
-_LOGINS = frozenset(Login)
-
-
-class Call(Struct):
-    """A message that is being served: its snapshot, and where it is."""
-
-    header: Header
-    params: bytes
-    region: Region
-    offset: int
-    thread: Thread
-
-    def answer(self, at: int, data: bytes) -> None:
-        """Write a part of the message."""
-        self.region.write(self.thread.ffa.memory, self.offset + at, data)
-
-    def done(self, result: int, origin: int, session: int | None = None) -> None:
-        """Write the result."""
-        self.answer(wire.RET_OFFSET, pack("<II", result & MASK32, origin & MASK32))
-        if session is not None:
-            self.answer(wire.SESSION_OFFSET, pack("<I", session))
+_KINDS: Final[dict[Why, Return]] = {
+    Why.INTERRUPT: Return.INTERRUPT,
+    Why.MESSAGE: Return.RPC_CMD,
+}
 
 
 async def begin(bank: Bank, ffa: Ffa, client: int, words: list[int]) -> list[int]:
@@ -64,217 +36,39 @@ async def begin(bank: Bank, ffa: Ffa, client: int, words: list[int]) -> list[int
     service, low, high, offset, _ = words
     if service != abi.YIELDING_CALL_WITH_ARG:
         return [Status.DENIED & MASK32, abi.Return.DONE, 0, 0, 0]
+    assert isinstance(thread, FfaThread)
     thread.client = client
-    thread.program = call_with_arg(bank, thread, low | high << 32, offset)
-    return await bank.run(thread, ffa)
+    thread.program = _call_with_arg(bank, thread, low | high << 32, offset)
+    return await _run(bank, thread, ffa)
 
 
-async def call_with_arg(bank: Bank, thread: Thread, cookie: int, offset: int) -> int:
+async def resume(bank: Bank, ffa: Ffa, number: int) -> list[int]:
+    """A yielding call that goes on: w3 to w7 of the response."""
+    thread = bank.threads.suspended(number)
+    if thread is None:
+        return [Result.BAD_PARAMETERS, 0, 0, 0, 0]
+    return await _run(bank, thread, ffa)
+
+
+async def _run(bank: Bank, thread: Thread, ffa: Ffa) -> list[int]:
+    answer = await bank.run(thread, ffa)
+    if isinstance(answer, Suspension):
+        return [0, _KINDS[answer.why], 0, 0, thread.number]
+    return [answer, Return.DONE, 0, 0, 0]
+
+
+async def _call_with_arg(bank: Bank, thread: FfaThread, cookie: int, offset: int) -> int:
     """Serve the message at `offset` of the shared memory `cookie`: w3 of the response."""
-    region = await bank.memory.get(thread.ffa, cookie, thread.client)
+    region = await thread.memory.get(thread.ffa, cookie, thread.client)
     if region is None:
         return Result.BAD_PARAMETERS
     try:
-        call = _read(thread, region, offset)
+        call = read_call(thread, region, offset, RPC_SIZE)
         if call is None:
             return Result.BAD_PARAMETERS
-        serve = _COMMANDS.get(call.header.command)
-        if serve is None:
+        thread.rpc_place = region, offset + wire.message_size(call.header.num_params)
+        if not await serve(bank, call):
             return Result.NOT_IMPLEMENTED
-        await serve(bank, call)
-        await thread.drop_payload()
     finally:
-        bank.memory.put(region)
+        thread.memory.put(region)
     return Result.SUCCESS
-
-
-def _read(thread: Thread, region: Region, offset: int) -> Call | None:
-    """The message, if it and the room for RPCs behind it lie inside the region."""
-    if offset + wire.HEADER_SIZE > region.size:
-        return None
-    memory = thread.ffa.memory
-    try:
-        header = wire.parse_header(region.read(memory, offset, wire.HEADER_SIZE))
-    except DecodeError:
-        return None
-    size = wire.message_size(header.num_params)
-    if offset + size + RPC_SIZE > region.size:
-        return None
-    thread.rpc_place = region, offset + size
-    at = offset + wire.HEADER_SIZE
-    params = region.read(memory, at, size - wire.HEADER_SIZE)
-    return Call(header, params, region, offset, thread)
-
-
-async def _open_session(bank: Bank, call: Call) -> None:
-    number = 0
-
-    async def serve(params: Params) -> None:
-        nonlocal number
-        session = await bank.sessions.open(call.thread, uuid, client, params)
-        number = session.id
-
-    try:
-        uuid, client = _meta(call)
-        await _with_params(bank, call, META_PARAMS, serve)
-    except TeeError as error:
-        call.done(error.result, error.origin, 0)
-        return
-    call.done(Result.SUCCESS, Origin.TRUSTED_APP, number)
-
-
-async def _invoke_command(bank: Bank, call: Call) -> None:
-    header = call.header
-
-    async def serve(params: Params) -> None:
-        await bank.sessions.invoke(call.thread, header.session, header.function, params)
-
-    try:
-        await _with_params(bank, call, 0, serve, lambda: bank.sessions.check(header.session))
-    except TeeError as error:
-        call.done(error.result, error.origin)
-        return
-    call.done(Result.SUCCESS, Origin.TRUSTED_APP)
-
-
-async def _close_session(bank: Bank, call: Call) -> None:
-    try:
-        _no_params(call)
-        await bank.sessions.close(call.thread, call.header.session)
-    except TeeError as error:
-        call.done(error.result, Origin.TEE)
-        return
-    call.done(Result.SUCCESS, Origin.TEE)
-
-
-async def _cancel(bank: Bank, call: Call) -> None:
-    try:
-        _no_params(call)
-        bank.sessions.cancel(call.header.session)
-    except TeeError as error:
-        call.done(error.result, Origin.TEE)
-        return
-    call.done(Result.SUCCESS, Origin.TEE)
-
-
-async def _do_bottom_half(bank: Bank, call: Call) -> None:
-    await bank.notifier.bottom_half(call.thread)
-
-
-async def _stop_async_notif(bank: Bank, call: Call) -> None:
-    bank.notifier.stop()
-
-
-_COMMANDS: Final[dict[int, Callable[[Bank, Call], Awaitable[None]]]] = {
-    Command.OPEN_SESSION: _open_session,
-    Command.INVOKE_COMMAND: _invoke_command,
-    Command.CLOSE_SESSION: _close_session,
-    Command.CANCEL: _cancel,
-    Command.DO_BOTTOM_HALF: _do_bottom_half,
-    Command.STOP_ASYNC_NOTIF: _stop_async_notif,
-}
-
-
-def _no_params(call: Call) -> None:
-    if call.header.num_params:
-        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
-
-
-def _ta_params(call: Call, first: int) -> int:
-    """How many parameters from `first` on are the TA's, if it can have so many."""
-    count = call.header.num_params - first
-    if not 0 <= count <= NUM_PARAMS:
-        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
-    return count
-
-
-def _meta(call: Call) -> tuple[UUID, Identity]:
-    """The UUID of the TA, and the client, of OPEN_SESSION."""
-    try:
-        ta, client = wire.parse_params(call.params[: META_PARAMS * wire.PARAM_SIZE], META_PARAMS)
-    except DecodeError as error:
-        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE) from error
-    if not (
-        isinstance(ta, wire.Value)
-        and isinstance(client, wire.Value)
-        and ta.attributes == client.attributes == wire.META_VALUE
-        and client.c & MASK32 in _LOGINS
-    ):
-        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
-    login = client.c & MASK32
-    name = UUID(int=0) if login in _NAMELESS else wire.words_uuid(client.a, client.b)
-    return wire.words_uuid(ta.a, ta.b), Identity(login, name)
-
-
-def _nothing() -> None:
-    """There is nothing to check."""
-
-
-async def _with_params(
-    bank: Bank,
-    call: Call,
-    first: int,
-    serve: Callable[[Params], Awaitable[None]],
-    check: Callable[[], None] = _nothing,
-) -> None:
-    """Serve a call with the parameters as a TA has them.
-
-    What the TA left in them is written, whatever the result, unless `check` refused before.
-    """
-    given: list[Value | Memref | None] = []
-    regions: list[Region] = []
-    try:
-        for index in range(first, first + _ta_params(call, first)):
-            given.append(await _param(bank, call, index, regions))  # noqa: PERF401
-        params = params_of(given)
-        check()
-        try:
-            await serve(params)
-        except TeeError:
-            _write_back(call, first, params)
-            raise
-        _write_back(call, first, params)
-    finally:
-        for region in regions:
-            bank.memory.put(region)
-
-
-async def _param(
-    bank: Bank, call: Call, index: int, regions: list[Region]
-) -> Value | Memref | None:
-    """A parameter for a TA; a region that it uses is added to `regions`."""
-    thread = call.thread
-    try:
-        param = wire.parse_param(call.params, index)
-    except DecodeError as error:
-        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE) from error
-    kind = param.attributes & wire.TYPE_MASK
-    if param.attributes & wire.META:
-        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
-    match param:
-        case wire.Empty():
-            return None
-        case wire.Value(_, a, b, _):
-            return Value(kind, a & MASK32, b & MASK32)
-        case wire.Fmem(_, _, _, 0, wire.NO_HANDLE):
-            return Memref(kind, thread, None)
-        case wire.Fmem(_, offset, internal, size, handle):
-            region = await bank.memory.get(thread.ffa, handle, thread.client, internal)
-            if region is not None:
-                regions.append(region)
-                if offset + size > region.size:
-                    raise TeeError(Result.SECURITY, Origin.TEE)
-                return Memref(kind, thread, region, offset, size)
-    raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
-
-
-def _write_back(call: Call, first: int, params: Params) -> None:
-    """Outputs: two words of a value, the size of a buffer."""
-    for index, param in enumerate(params):
-        if param is None or not param.type & wire.OUTPUT:
-            continue
-        at = wire.message_size(first + index)
-        if isinstance(param, Value):
-            call.answer(at + wire.VALUES_OFFSET, pack("<QQ", param.a, param.b))
-        else:
-            call.answer(at + wire.SIZE_OFFSET, pack("<Q", param.size))

@@ -11,21 +11,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.memory_words import FLAG_TYPE_SHARE, MEM_ATTR_NORMAL_WB_INNER
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.optee.message import NO_HANDLE, Fmem, Param
+from ffabric.abi.optee.tee import Origin, Result
 from ffabric.abi.words import PAGE
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.optee.console import log
+from ffabric.guests.optee.error import TeeError
 
 if TYPE_CHECKING:
+    from ffabric.guests.optee.heap import Heap
+    from ffabric.guests.optee.place import Place
     from ffabric.machine.access import GuestAccess
 
 MAX_REGIONS = 1024
-"""Regions that a bank keeps at most, so that no VM takes all of OP-TEE's memory."""
+"""Regions that a bank keeps at most, however small they are."""
+_REGION, _RANGE = 64, 16
 
 
 class Region:
@@ -39,6 +45,11 @@ class Region:
         self.references = 0
         """How many calls use it."""
         self._bytes = sum(size for _, size in ranges)
+
+    @property
+    def cost(self) -> int:
+        """The bytes of OP-TEE's memory that it takes to know of it."""
+        return _REGION + _RANGE * len(self.ranges)
 
     @property
     def size(self) -> int:
@@ -95,14 +106,49 @@ class SpinLock:
             self._taken = False
 
 
+class Memory(Protocol):
+    """What a bank knows of the normal world's memory."""
+
+    regions: dict[int, Region]
+    """What is known by a name, a cookie or a reference."""
+
+    async def buffer(self, place: Place, client: int, param: Param) -> Region | None:
+        """The memory that a parameter is in, for one more user; None if it refers to none.
+
+        Raises TeeError: BAD_PARAMETERS if there is no such memory, SECURITY if the parameter is
+        not inside of it, OUT_OF_MEMORY.
+        """
+
+    def put(self, region: Region) -> None:
+        """End a use."""
+
+    async def forget(self, place: Place) -> None:
+        """Give everything back, whoever was using it."""
+
+
 class SharedMemory:
     """The regions of a bank, by cookie. `mailbox` guards the RX/TX buffers of the partition."""
 
-    def __init__(self, mailbox: SpinLock) -> None:
+    def __init__(self, mailbox: SpinLock, heap: Heap) -> None:
         self.regions: dict[int, Region] = {}
         self._mailbox = mailbox
+        self._heap = heap
 
-    async def get(self, ffa: Ffa, cookie: int, sender: int, offset: int = 0) -> Region | None:
+    async def buffer(self, place: Place, client: int, param: Param) -> Region | None:
+        """See `Memory.buffer`; parameters are FMEMs."""
+        match param:
+            case Fmem(_, _, _, 0, handle) if handle == NO_HANDLE:
+                return None
+            case Fmem(_, offset, internal, size, handle):
+                region = await self.get(place, handle, client, internal)
+                if region is not None:
+                    if offset + size <= region.size:
+                        return region
+                    self.put(region)
+                    raise TeeError(Result.SECURITY, Origin.TEE)
+        raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
+
+    async def get(self, place: Place, cookie: int, sender: int, offset: int = 0) -> Region | None:
         """The region for one more user, retrieved from `sender` if this is its first use.
 
         None if there is no such memory, or if it is active with another offset.
@@ -111,6 +157,7 @@ class SharedMemory:
             return None
         region = self.regions.get(cookie)
         if region is None:
+            ffa = _ffa(place)
             async with self._mailbox.by(ffa):
                 region = self.regions.get(cookie) or await self._retrieve(ffa, cookie, sender)
         if region is None or (region.references and region.offset != offset):
@@ -129,6 +176,11 @@ class SharedMemory:
         except (FfaError, DecodeError):
             return None
         region = Region(cookie, [(ipa, pages * PAGE) for ipa, pages in got.ranges])
+        try:
+            self._heap.take(region.cost)
+        except TeeError:
+            await self._relinquish(ffa, cookie)
+            return None
         self.regions[cookie] = region
         return region
 
@@ -136,8 +188,9 @@ class SharedMemory:
         """End a use."""
         region.references -= 1
 
-    async def unregister(self, ffa: Ffa, cookie: int) -> Status:
+    async def unregister(self, place: Place, cookie: int) -> Status:
         """Relinquish a region: SUCCESS also if it was never retrieved, BUSY if it is active."""
+        ffa = _ffa(place)
         async with self._mailbox.by(ffa):
             region = self.regions.get(cookie)
             if region is None:
@@ -145,14 +198,17 @@ class SharedMemory:
             if region.references:
                 return Status.BUSY
             del self.regions[cookie]
+            self._heap.give(region.cost)
             await self._relinquish(ffa, cookie)
             return Status.SUCCESS
 
-    async def forget(self, ffa: Ffa) -> None:
+    async def forget(self, place: Place) -> None:
         """Relinquish everything, whoever was using it."""
+        ffa = _ffa(place)
         async with self._mailbox.by(ffa):
             while self.regions:
-                cookie, _ = self.regions.popitem()
+                cookie, region = self.regions.popitem()
+                self._heap.give(region.cost)
                 await self._relinquish(ffa, cookie)
 
     async def _relinquish(self, ffa: Ffa, cookie: int) -> None:
@@ -160,3 +216,9 @@ class SharedMemory:
             await ffa.relinquish(cookie)
         except FfaError as error:
             await log(ffa, f"cookie {cookie:#x} not relinquished: {error.answer}")
+
+
+def _ffa(place: Place) -> Ffa:
+    """The calls of the partition that OP-TEE is."""
+    assert isinstance(place, Ffa)
+    return place

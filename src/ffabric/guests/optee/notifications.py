@@ -16,10 +16,11 @@ from ffabric.abi.ffa.notifications import DELAY_SCHEDULE_RECEIVER
 from ffabric.abi.optee.ffa import MAX_ASYNC_NOTIF_VALUE
 from ffabric.abi.optee.tee import Result
 from ffabric.guests.errors import FfaError
+from ffabric.guests.ffa import Ffa
 from ffabric.guests.optee.error import TeeError
 
 if TYPE_CHECKING:
-    from ffabric.guests.ffa import Ffa
+    from ffabric.guests.optee.place import Place
     from ffabric.guests.optee.threads import Thread
 
 
@@ -45,14 +46,15 @@ class Notifier:
         """The normal world takes no notifications any more."""
         self.started = False
 
-    async def signal(self, ffa: Ffa, value: int | None = None) -> None:
+    async def signal(self, place: Place, value: int | None = None) -> None:
         """Have a bottom half done, in which the normal world is notified of `value`."""
         if not self.started:
             return
+        assert isinstance(place, Ffa)
         if value is not None and value not in self._pending:
             self._pending.append(value)
         with suppress(FfaError):  # the VM may have unbound the notification, or be gone
-            await ffa.notification_set(self._vm, 1 << self._bottom_half, DELAY_SCHEDULE_RECEIVER)
+            await place.notification_set(self._vm, 1 << self._bottom_half, DELAY_SCHEDULE_RECEIVER)
 
     async def bottom_half(self, thread: Thread) -> None:
         """DO_BOTTOM_HALF."""

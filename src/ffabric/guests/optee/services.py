@@ -10,6 +10,7 @@ from uuid import UUID
 
 from ffabric.abi.optee.tee import Result
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.heap import Heap
 from ffabric.guests.optee.rng import Generator
 from ffabric.guests.optee.storage.objects import Storage
 from ffabric.guests.optee.storage.sealing import derived
@@ -36,10 +37,14 @@ OF_THE_TEE: Final[dict[str, Any]] = {
 
 
 class Services:
-    """The services of a bank. ``huk`` is the hardware unique key, ``seed`` all its randomness."""
+    """The services of a bank. ``huk`` is the hardware unique key, ``seed`` all its randomness.
 
-    def __init__(self, huk: bytes, seed: bytes) -> None:
-        self.storage: Storage = Storage(huk)
+    ``heap`` is what the bank has of OP-TEE's memory.
+    """
+
+    def __init__(self, huk: bytes, seed: bytes, heap: Heap) -> None:
+        self.heap: Heap = heap
+        self.storage: Storage = Storage(huk, heap)
         self.generator: Generator = Generator(seed)
         self.device: UUID = UUID(bytes=derived(huk, b"device")[:16], version=5)
         self._epochs: dict[UUID, int] = {}

@@ -120,6 +120,7 @@ class Sessions:
                 if not is_of_program(error):
                     raise
                 raise await _panic(thread, uuid, error) from error
+            self._services.heap.take(instance.app.memory)
             if instance.app.single_instance:
                 self._single[uuid] = instance
         elif instance.sessions and not instance.app.multi_session:
@@ -133,7 +134,10 @@ class Sessions:
         entry.session.objects.close_all()
         instance.sessions -= 1
         kept = instance.app.keep_alive and not instance.panicked
-        if not instance.sessions and not kept and self._single.get(instance.uuid) is instance:
+        if instance.sessions or kept:
+            return
+        self._services.heap.give(instance.app.memory)
+        if self._single.get(instance.uuid) is instance:
             del self._single[instance.uuid]
 
     async def _enter(

@@ -118,7 +118,8 @@ class TrustedApp:
 
     A `single_instance` serves all sessions of a VM with one object, several at a time if it is
     `multi_session`, and is kept when the last one closes if it is `keep_alive`. Any other TA has an
-    object per session. Calls are one at a time inside an object, unless it is `concurrent`.
+    object per session. Calls are one at a time inside an object, unless it is `concurrent`. An
+    object takes `memory` bytes of what its VM has of OP-TEE's.
     """
 
     uuid: ClassVar[str | UUID]
@@ -126,6 +127,7 @@ class TrustedApp:
     multi_session: ClassVar[bool] = False
     keep_alive: ClassVar[bool] = False
     concurrent: ClassVar[bool] = False
+    memory: ClassVar[int] = 64 << 10
     enumerated: ClassVar[Enumerated] = Enumerated.NO
 
     async def open_session(self, session: TaSession, params: Params) -> None:

@@ -16,30 +16,43 @@ from collections.abc import Coroutine, Generator, Sequence
 from contextlib import suppress
 from enum import Enum, auto
 from types import coroutine
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from msgspec import Struct
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.optee import message as wire
 from ffabric.abi.optee import rpc
-from ffabric.abi.optee.ffa import Return
-from ffabric.abi.optee.message import Fmem, Message, Param, Type, Value
+from ffabric.abi.optee.message import Message, Param, Type, Value
 from ffabric.abi.optee.tee import Origin, Result
 from ffabric.guests.optee.error import TeeError
 
 if TYPE_CHECKING:
-    from ffabric.guests.ffa import Ffa
-    from ffabric.guests.optee.memory import Region, SharedMemory
+    from ffabric.guests.optee.memory import Region
+    from ffabric.guests.optee.place import Place
 
 ALIGNMENT = 8
 RPC_SIZE: Final = wire.message_size(rpc.MAX_PARAMS)
 
 
-class Suspension(Struct, frozen=True):
-    """What a thread awaits to leave the secure world; `kind` is what the normal world is told."""
+class Why(Enum):
+    """Why a thread leaves the secure world before its call is done."""
 
-    kind: Return
+    INTERRUPT = auto()
+    """An interrupt of the normal world's is to be taken."""
+    MESSAGE = auto()
+    """The normal world is asked for something in a message."""
+    ALLOCATE = auto()
+    """It is asked for memory for such messages (SMC ABI)."""
+    FREE = auto()
+    """It gets that memory back (SMC ABI)."""
+
+
+class Suspension(Struct, frozen=True):
+    """What a thread awaits to leave the secure world; `word` goes with it."""
+
+    why: Why
+    word: int = 0
 
 
 Program = Coroutine[object, None, int]
@@ -57,20 +70,40 @@ class State(Enum):
 class Thread:
     """A thread, and what a TA may ask of it while it serves the TA's call.
 
-    `client` is the endpoint that made the call, `ffa` the vCPU that the thread is on.
+    `client` is who made the call, `ffa` the vCPU that the thread is on. How messages and memory
+    are told of is the ABI's, a subclass's.
     """
 
-    ffa: Ffa
+    ffa: Place
+    registers: ClassVar[bool] = False
+    """Parts of memory are RMEMs, not FMEMs."""
 
-    def __init__(self, number: int, memory: SharedMemory) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
-        self.memory = memory
         self.state: State = State.FREE
         self.client = 0
         self.program: Program | None = None
-        self.rpc_place: tuple[Region, int] | None = None
-        """Where the messages of its RPCs are: behind that of its call."""
         self._payload: Region | None = None
+
+    async def room(self) -> tuple[Region, int]:
+        """Where the messages of its RPCs are: memory, and how far in it."""
+        raise NotImplementedError
+
+    def asks(self) -> Suspension:
+        """What it awaits when a message for the normal world is there."""
+        raise NotImplementedError
+
+    async def received(self, given: Param) -> Region | None:
+        """The memory that the normal world has given; None if it is none of it."""
+        raise NotImplementedError
+
+    async def returned(self, region: Region) -> None:
+        """OP-TEE does not use memory any more that the normal world has given."""
+        raise NotImplementedError
+
+    def part(self, kind: Type, region: Region, size: int) -> Param:
+        """The first bytes of memory that was allocated as a parameter of an RPC."""
+        raise NotImplementedError
 
     async def ask(self, command: int, params: Sequence[Param] = ()) -> list[Param]:
         """Ask the normal world; the parameters as it left them.
@@ -78,17 +111,18 @@ class Thread:
         Raises TeeError (COMMS) with the result if it is not SUCCESS, or if the answer is none;
         BAD_PARAMETERS (TEE) for more than four parameters.
         """
-        assert self.rpc_place is not None
         if len(params) > rpc.MAX_PARAMS:
             raise TeeError(Result.BAD_PARAMETERS, Origin.TEE)
-        region, at = self.rpc_place
+        region, at = await self.room()
         request = Message(command, ret=Result.GENERIC, params=params)
         region.write(self.ffa.memory, at, wire.build_message(request).ljust(RPC_SIZE, b"\0"))
-        await leave(Return.RPC_CMD)
+        await leave(self.asks())
         data = region.read(self.ffa.memory, at, RPC_SIZE)
         try:
             header = wire.parse_header(data)
-            answer = wire.parse_params(data[wire.HEADER_SIZE :], len(params))
+            answer = wire.parse_params(
+                data[wire.HEADER_SIZE :], len(params), registered=self.registers
+            )
         except DecodeError as error:
             raise TeeError(Result.BAD_PARAMETERS, Origin.COMMS) from error
         if header.ret:
@@ -97,7 +131,7 @@ class Thread:
 
     async def interrupted(self) -> None:
         """Give the PE to the normal world, as for an interrupt of its own."""
-        await leave(Return.INTERRUPT)
+        await leave(Suspension(Why.INTERRUPT))
 
     async def wait(self, value: int, timeout: int = 0) -> None:
         """Wait until the normal world is notified of `value`; `timeout` in ms, 0 for none."""
@@ -130,13 +164,9 @@ class Thread:
         """
         request = Value(Type.VALUE_INPUT, kind, size, ALIGNMENT)
         answer = (await self.ask(rpc.Command.SHM_ALLOC, [request]))[0]
-        region = None
-        if isinstance(answer, Fmem) and answer.attributes == Type.FMEM_OUTPUT:
-            region = await self.memory.get(
-                self.ffa, answer.handle, self.client, answer.internal_offset
-            )
+        region = await self.received(answer)
         if region is not None and region.size < size:
-            self.memory.put(region)
+            await self.returned(region)
             region = None
         if region is None:
             raise TeeError(Result.OUT_OF_MEMORY, Origin.COMMS)
@@ -144,8 +174,7 @@ class Thread:
 
     async def free(self, region: Region, kind: int = rpc.ShmType.APPL) -> None:
         """Give back what `allocate` returned, with the same kind."""
-        self.memory.put(region)
-        await self.memory.unregister(self.ffa, region.cookie)
+        await self.returned(region)
         await self.ask(rpc.Command.SHM_FREE, [Value(Type.VALUE_INPUT, kind, region.cookie)])
 
     async def payload(self, size: int) -> Region:
@@ -158,6 +187,11 @@ class Thread:
             self._payload = await self.allocate(size)
         return self._payload
 
+    @property
+    def has_payload(self) -> bool:
+        """Whether there is some to be given back."""
+        return self._payload is not None
+
     async def drop_payload(self) -> None:
         """Give it back, if there is some; the normal world may have lost it meanwhile."""
         region, self._payload = self._payload, None
@@ -169,25 +203,24 @@ class Thread:
         """Drop what the thread was doing; it does not go on."""
         program, self.program = self.program, None
         self.state = State.FREE
-        self.rpc_place = None
         self._payload = None
         if program is not None:
             program.close()
 
 
 @coroutine
-def leave(kind: Return) -> Generator[Suspension, None, None]:
+def leave(suspension: Suspension) -> Generator[Suspension, None, None]:
     """Leave the secure world until the thread is resumed."""
-    yield Suspension(kind)
+    yield suspension
 
 
 @coroutine
-def go_on(thread: Thread, ffa: Ffa) -> Generator[object, None, list[int]]:
-    """Let a thread run on the vCPU of `ffa` until it is done or suspends itself: w3 to w7.
+def go_on(thread: Thread, place: Place) -> Generator[object, None, Suspension | int]:
+    """Let a thread run on the vCPU of `place` until it suspends itself, or is done: its result.
 
     Whoever awaits what is neither an exit nor a suspension gets a TypeError.
     """
-    thread.ffa = ffa
+    thread.ffa = place
     thread.state = State.ACTIVE
     program = thread.program
     assert program is not None
@@ -197,10 +230,10 @@ def go_on(thread: Thread, ffa: Ffa) -> Generator[object, None, list[int]]:
             awaited = program.send(None) if wrong is None else program.throw(wrong)
         except StopIteration as stop:
             thread.close()
-            return [stop.value, Return.DONE, 0, 0, 0]
+            return int(stop.value)
         if isinstance(awaited, Suspension):
             thread.state = State.SUSPENDED
-            return [0, awaited.kind, 0, 0, thread.number]
+            return awaited
         if isinstance(awaited, int):
             wrong = None
             yield awaited
@@ -211,8 +244,8 @@ def go_on(thread: Thread, ffa: Ffa) -> Generator[object, None, list[int]]:
 class Threads:
     """The threads of a bank."""
 
-    def __init__(self, count: int, memory: SharedMemory) -> None:
-        self.all: list[Thread] = [Thread(number, memory) for number in range(count)]
+    def __init__(self, threads: Sequence[Thread]) -> None:
+        self.all: Sequence[Thread] = threads
 
     def take(self) -> Thread | None:
         """A free thread; None if all are in use."""

@@ -24,6 +24,7 @@ from ffabric.guests.optee.storage.ree_files import MAX_FILE, ReeFiles
 from ffabric.guests.optee.storage.sealing import OVERHEAD, TAG, derived, seal, unseal
 
 if TYPE_CHECKING:
+    from ffabric.guests.optee.heap import Heap
     from ffabric.guests.optee.threads import Thread
 
 MAX_ID: Final = 64
@@ -88,9 +89,13 @@ class Node:
 
 
 class Storage:
-    """The objects of all TAs of a bank; ``huk`` is the key that all keys are made of."""
+    """The objects of all TAs of a bank; ``huk`` is the key that all keys are made of.
 
-    def __init__(self, huk: bytes) -> None:
+    The data of those that are open takes memory of ``heap``.
+    """
+
+    def __init__(self, huk: bytes, heap: Heap) -> None:
+        self.heap: Heap = heap
         self._key = derived(huk, b"storage")
         self._directories = Directories(derived(self._key, b"directory"))
         self._nodes: dict[Key, Node] = {}
@@ -111,17 +116,21 @@ class Storage:
         return self._nodes.get(key)
 
     def attach(self, node: Node, handle: PersistentObject) -> None:
-        """A handle is open."""
+        """A handle is open. Raises TeeError (OUT_OF_MEMORY)."""
+        if not node.handles:
+            self.heap.take(len(node.data))
         self._nodes[node.key] = node
         node.handles.append(handle)
 
     def detach(self, handle: PersistentObject) -> None:
         """A handle is closed."""
         node = handle.node
-        if handle in node.handles:
-            node.handles.remove(handle)
+        if handle not in node.handles:
+            return
+        node.handles.remove(handle)
         if not node.handles:
             self._nodes.pop(node.key, None)
+            self.heap.give(len(node.data))
 
     async def read(self, files: ReeFiles, key: Key, entry: Entry) -> bytes:
         """The data of an object, out of its file. Raises TeeError (CORRUPT_OBJECT)."""
@@ -250,8 +259,13 @@ class PersistentObject:
 
     async def _store(self, data: bytes) -> None:
         async with self._storage.by(self._user.thread) as (files, directory):
-            await self._storage.write(files, directory, self.node.key, data)
-        self.node.data = data
+            self._storage.heap.take(more := len(data) - len(self.node.data))
+            try:
+                await self._storage.write(files, directory, self.node.key, data)
+            except TeeError:
+                self._storage.heap.give(more)
+                raise
+            self.node.data = data
 
     def _must(self, right: Flags) -> None:
         if not self.flags & right:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from ffabric.abi.optee.message import Fmem, Param, Type, Value
+from ffabric.abi.optee.message import Fmem, Param, Rmem, Type, Value
 from ffabric.abi.optee.rpc import Command, Fs
 from ffabric.abi.optee.tee import Origin, Result
 from ffabric.guests.optee.error import TeeError
@@ -63,7 +63,7 @@ class ReeFiles:
             memory = await self._memory(part)
             params: list[Param] = [
                 Value(Type.VALUE_INPUT, Fs.WRITE, number, at),
-                _part(Type.FMEM_INPUT, memory, len(part)),
+                self._thread.part(Type.FMEM_INPUT, memory, len(part)),
             ]
             await self._ask(params)
         await self._close(number)
@@ -87,18 +87,18 @@ class ReeFiles:
         memory = await self._memory()
         params: list[Param] = [
             Value(Type.VALUE_INPUT, Fs.READ, number, at),
-            _part(Type.FMEM_OUTPUT, memory, CHUNK),
+            self._thread.part(Type.FMEM_OUTPUT, memory, CHUNK),
         ]
         answer = (await self._ask(params))[1]
-        assert isinstance(answer, Fmem)
-        return memory.read(self._thread.ffa.memory, 0, min(answer.size, CHUNK))
+        size = answer.size if isinstance(answer, Fmem | Rmem) else 0
+        return memory.read(self._thread.ffa.memory, 0, min(size, CHUNK))
 
     async def _close(self, number: int) -> None:
         await self._ask([Value(Type.VALUE_INPUT, Fs.CLOSE, number)])
 
-    async def _name(self, name: str) -> Fmem:
+    async def _name(self, name: str) -> Param:
         data = f"/{name}\0".encode()
-        return _part(Type.FMEM_INPUT, await self._memory(data), len(data))
+        return self._thread.part(Type.FMEM_INPUT, await self._memory(data), len(data))
 
     async def _memory(self, content: bytes = b"") -> Region:
         """Memory that both worlds have, with ``content`` at its beginning."""
@@ -116,7 +116,3 @@ class ReeFiles:
         if [each.attributes for each in answer] != [each.attributes for each in params]:
             raise TeeError(Result.STORAGE_NOT_AVAILABLE, Origin.TEE)
         return answer
-
-
-def _part(kind: Type, memory: Region, size: int) -> Fmem:
-    return Fmem(kind, 0, memory.offset, size, memory.cookie)
