@@ -66,10 +66,7 @@ class Endpoint:
         self.guest: QemuGuest | None = None
         """What executes it, if that is a QEMU."""
         self.buffers = Buffers()
-        if partition.mailbox is not None:
-            box = partition.mailbox
-            self.buffers.tx, self.buffers.rx = box.tx.ipa, box.rx.ipa
-            self.buffers.pages = box.tx.size // PAGE
+        self._note_buffers()
         self.console: Printer | None = None
         """That of a partition whose engine has one."""
         self._memory: GuestAccess | None = None
@@ -98,11 +95,28 @@ class Endpoint:
         if self._ram is None:
             pieces = [each for each in self.spec.memory if each.name == RAM]
             self._ram = Ram(pieces[0].ipa, sum(each.size for each in pieces))
-            for region in self.spec.manifest.memory_regions:
-                if region.relative_offset is not None and region.base_address is not None:
-                    size = region.pages * self.spec.manifest.xlat_granule.bytes
-                    self._ram.reserve(region.base_address, size // PAGE)
+            self._reserve(self._ram)
         return self._ram
+
+    def begin_again(self) -> None:
+        """Its software begins as at boot: no page of its memory has a purpose yet."""
+        self._note_buffers()
+        if self._ram is not None:
+            self._ram.clear()
+            self._reserve(self._ram)
+
+    def _note_buffers(self) -> None:
+        box, known = self.partition.mailbox, self.buffers
+        known.tx, known.rx, known.pages = 0, 0, 0
+        if box is not None:
+            known.tx, known.rx, known.pages = box.tx.ipa, box.rx.ipa, box.tx.size // PAGE
+
+    def _reserve(self, ram: Ram) -> None:
+        """Regions of its manifest that lie in its own memory have a purpose."""
+        for region in self.spec.manifest.memory_regions:
+            if region.relative_offset is not None and region.base_address is not None:
+                size = region.pages * self.spec.manifest.xlat_granule.bytes
+                ram.reserve(region.base_address, size // PAGE)
 
     def vcpu(self, ctx: ExecutionContext) -> Vcpu:
         """One of its vCPUs as software finds it."""

@@ -87,6 +87,11 @@ class Ram:
         self._pins: dict[int, int] = {}
         """Page -> how often it is pinned; pages outside of this memory may be, too."""
 
+    def clear(self) -> None:
+        """All pages are free again, and none is pinned."""
+        self._used[:] = bytes(len(self._used))
+        self._pins.clear()
+
     def __contains__(self, ipa: int) -> bool:
         return self.base <= ipa < self.base + self.size
 

@@ -90,4 +90,13 @@ def test_original_and_copy_share_descriptions_alone(walks):
     described = reachable(walk.system.spec)
     shared = [each for at, each in mine.items() if at in others and at not in described]
     kinds = {type(each).__name__ for each in shared}
-    assert kinds <= {"CallTable", "Kind", "Rule", "UUID", "PartitionCrashed", "tuple", "dict"}
+    assert kinds <= {
+        "CallTable",
+        "Kind",
+        "Rule",
+        "UUID",
+        "PartitionCrashed",
+        "tuple",
+        "dict",
+        "frozenset",
+    }

@@ -11,13 +11,14 @@ from chain_sides import REQ, REQ2, RESP, RESP2, Link, message
 from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.options import MemoryPermissions
+from ffabric.abi.ffa.version import V1_3
 from ffabric.guests.errors import FfaError
 from ffabric.machine.machine import Stalled
 from ffabric.session.ffa import Blocked
 from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
-from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
+from ffabric.system.manifest.manifest import AbortAction, DeviceRegion, Interrupt
 from ffabric.system.vcpu import OutOfMemory
 
 PES = 2
@@ -37,7 +38,9 @@ def device(intid):
 
 
 class Walk:
-    """Two PEs; SPs `m` (MP), `h` and `q` (UP), all with devices; VMs `s` (schedules) and `w`.
+    """Two PEs; SPs `m` (MP), `h`, `q` (UP), all with devices; VMs `s` (schedules) and `w`.
+
+    When `q` aborts it is started again.
 
     Every fifth walk is without a hypervisor: `s` is the kernel then; in others it is primary.
     `exchanging`: memory, messages and notifications go around, too.
@@ -46,10 +49,15 @@ class Walk:
     def __init__(self, seed, *, exchanging=False):
         self.random = Random(seed)
         self.exchanging = exchanging
+        begins_again: dict[str, Any] = {
+            "ffa_version": V1_3,
+            "lifecycle_support": True,
+            "abort_action": AbortAction.RESTART,
+        }
         sps = [
             sp("m", vcpus=PES, device_regions=(device(FIRST + 2),)),
             sp("h", device_regions=(device(FIRST),)),
-            sp("q", device_regions=(device(FIRST + 1),)),
+            sp("q", device_regions=(device(FIRST + 1),), **begins_again),
         ]
         vms = [vm("s", vcpus=PES, has_primary_scheduler=True), vm("w", vcpus=PES)]
         kernel = seed % 5 == 4

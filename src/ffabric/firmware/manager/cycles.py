@@ -58,6 +58,12 @@ RUN_ABORTED = rule(
     "DEN0077A 1.2, section 14.4",
     "The target context has not aborted.",
 )
+RUN_STOPPED = rule(
+    "run.target_stopped",
+    Status.BUSY,
+    "DEN0077A 1.3, section 7.2",
+    "The target, which supports the lifecycle, is not stopped.",
+)
 RUN_STATE = rule(
     "run.target_state",
     Status.DENIED,
@@ -84,6 +90,7 @@ RUN_UNHANDLED = rule(
 )
 
 _read_status = reader(fid.FFA_ERROR, "status", clean=True)
+_read_reason = reader(fid.FFA_ABORT_64, "reason", clean=True)
 
 
 def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -172,6 +179,8 @@ def judge_run(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
     if state is State.RUNNING:
         refuse(RUN_BUSY, got=state.value, expected="WAITING, PREEMPTED or yielded")
     if state is State.ABORTED:
+        if ctx.partition.has_lifecycle:
+            refuse(RUN_STOPPED, got="STOPPED", expected="WAITING, PREEMPTED or yielded")
         refuse(RUN_ABORTED, got=state.value, expected="WAITING, PREEMPTED or yielded")
     if ctx.handler is not None:
         refuse(RUN_BUSY, got=f"interrupted for {ctx.handler.name}", expected="handled")
@@ -242,6 +251,14 @@ def error(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     )
 
 
+def give_up(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_ABORT: an SP has met a fatal error, and says so (DEN0077A 1.3, chapter 14)."""
+    reason = _read_reason(caller.x)
+    return abort(
+        pm, pe, caller, f"called FFA_ABORT ({reason:#x})" if reason else "called FFA_ABORT"
+    )
+
+
 def abort(pm: Manager, pe: PE, ctx: ExecutionContext, reason: str) -> Next:
     """The partition of ``ctx`` cannot go on: every context is ABORTED and whoever waits is told."""
     kill(pm, ctx.partition, reason)
@@ -290,4 +307,6 @@ HANDLERS: dict[int, Handler[Manager]] = {
     fid.FFA_MSG_WAIT: wait,
     fid.FFA_YIELD: yield_,
     fid.FFA_ERROR: error,
+    fid.FFA_ABORT_32: give_up,
+    fid.FFA_ABORT_64: give_up,
 }

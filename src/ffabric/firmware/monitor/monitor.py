@@ -230,6 +230,10 @@ class Monitor:
             nxt = nxt.gate(pe, nxt)
         self.machine.schedule(pe, nxt)
 
+    def panic(self, reason: str) -> None:
+        """The SPMC passes a fatal error on (FFA_ABORT): nothing goes on."""
+        self.psci.end(f"panic: {reason}")
+
     def to_secure(self, pe: PE) -> None:
         """A secure interrupt takes ``pe`` from the normal world."""
         self._switch(pe, "secure")

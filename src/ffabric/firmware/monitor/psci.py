@@ -97,12 +97,13 @@ class Psci:
         x[0] = MigrateType.NOT_REQUIRED
 
     def _system_off(self, pe: PE, x: list[int]) -> bool:
-        return self._power("off")
+        return self.end("off")
 
     def _system_reset(self, pe: PE, x: list[int]) -> bool:
-        return self._power("reset")
+        return self.end("reset")
 
-    def _power(self, state: str) -> bool:
+    def end(self, state: str) -> bool:
+        """Turn every PE off; the system is in ``state`` then."""
         self.monitor.power_state = state
         for each in self.machine.pes:
             each.on = False

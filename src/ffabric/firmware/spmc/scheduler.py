@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.memory import reclaim
-from ffabric.firmware.spmc import interrupts, notifications, power
+from ffabric.firmware.spmc import interrupts, lifecycle, notifications, power
 from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.endpoints import sp_of
 from ffabric.firmware.state.rules import Refused
@@ -53,7 +53,8 @@ class SecureScheduler:
         for partition in self._spmc.boot_order:
             ctx = _to_boot(pe, partition)
             if ctx is not None:
-                self._start(pe, ctx)
+                ctx.initialise(pe)
+                self.begin(pe, ctx)
                 return ctx
         gate = self.gates[pe.index]
         if gate.state is State.OFF:
@@ -61,9 +62,9 @@ class SecureScheduler:
         gate.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
         return gate
 
-    def _start(self, pe: PE, ctx: ExecutionContext) -> None:
+    def begin(self, pe: PE, ctx: ExecutionContext) -> None:
+        """Let ``ctx``, which initialises, begin at its entry point."""
         partition = sp_of(ctx.partition)
-        ctx.initialise(pe)
         entry = partition.entry if ctx.index == 0 else partition.secondary_entry
         assert entry is not None
         registers = {CORE_INDEX: pe.index}
@@ -122,6 +123,7 @@ class SecureScheduler:
         requester = ctx.caller
         if requester is None:
             ctx.wait()
+            sp_of(ctx.partition).initialised = True
             nxt = interrupts.done(spmc, pe, ctx)
         else:
             requester.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
@@ -145,7 +147,7 @@ class SecureScheduler:
         for other in ctx.partition.contexts:
             if other is not ctx and other.pe is not None and other.pe.current is other:
                 spmc.switch(other.pe, cycles.unwind(spmc, other.pe, other))
-        return cycles.unwind(spmc, pe, ctx)
+        return lifecycle.aborted(spmc, pe, ctx, cycles.unwind(spmc, pe, ctx))
 
     def unrequested(self, pe: PE, ctx: ExecutionContext) -> Next:
         """An SP failed: booting goes on with the next, an interrupted context goes on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi.hafnium import SCHEDULE_RECEIVER_INTID
+from ffabric.firmware.spmc import lifecycle
 from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
 from ffabric.firmware.spmc.normal_world import NormalWorldPeer
 from ffabric.firmware.spmc.scheduler import SecureScheduler
@@ -12,7 +13,7 @@ from ffabric.firmware.spmc.spmc import SPMC_ID, Spmc
 from ffabric.firmware.state.conventions import SPECIFICATION
 from ffabric.firmware.state.endpoints import Action, Sp
 from ffabric.firmware.state.partition import ExecutionContext
-from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ
+from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ, VirtualInterrupts
 from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 from ffabric.machine.gic import is_private
 
@@ -48,6 +49,8 @@ def make_spmc(
     )
     spmc.peer = NormalWorldPeer(spmc, logical)
     spmc.scheduler = scheduler = SecureScheduler(spmc)
+    spmc.begin = scheduler.begin
+    spmc.restarts = lifecycle.restarts
     spmc.conventions = conventions
     spmc.sri = sri
     spmc.normal_world.calls = conventions.offered(NORMAL_WORLD_CALLS)
@@ -62,12 +65,23 @@ def add_sp(spmc: Spmc, partition: Sp, contexts: int) -> None:
     partition.calls = spmc.conventions.offered(SECURE_CALLS)
     partition.version = min(partition.version, spmc.version)
     partition.contexts = [ExecutionContext(partition, index, spmc) for index in range(contexts)]
-    for ctx in partition.contexts:
-        if partition.action is Action.MANAGED_EXIT:
-            ctx.virq.enabled[spmc.mei] = FIQ if partition.managed_exit_fiq else IRQ
+    prepare(spmc, partition)
     spmc.partitions[partition.id] = partition
     spmc.boot_order.append(partition)
     spmc.boot_order.sort(key=lambda each: each.boot_order)
+
+
+def prepare(spmc: Spmc, partition: Sp) -> None:
+    """Give the contexts of an SP virtual interrupts as they are when it begins."""
+    for ctx in partition.contexts:
+        ctx.virq = VirtualInterrupts()
+        ctx.attention = False
+        if partition.action is Action.MANAGED_EXIT:
+            ctx.virq.enabled[spmc.mei] = FIQ if partition.managed_exit_fiq else IRQ
+    for intid, owner in spmc.interrupt_owners.items():
+        if owner is partition and partition.el == 0:
+            for ctx in partition.contexts:
+                ctx.virq.enabled[intid] = IRQ
 
 
 def enable_npi(spmc: Spmc, partition: Sp) -> None:

@@ -18,7 +18,11 @@ from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ffabric.firmware.state.mailbox import Buffer
+    from ffabric.firmware.state.partition import Partition
+    from ffabric.machine.context import PE
     from ffabric.machine.machine import Machine
     from ffabric.machine.pages import PagePool
     from ffabric.machine.stage2 import Stage2
@@ -77,6 +81,14 @@ class Spmc(Manager):
         """RX/TX pairs of VMs, which the hypervisor described."""
         self.serves_vms = True
         """The normal world has an EL2, and VMs above it."""
+        self.reload: Callable[[Sp], bool] = lambda sp: False
+        """Lays the memory of an SP out as at boot, for it to be started again; False: it cannot."""
+        self.restarts: Callable[[Partition], bool] = lambda partition: False
+        """Whether an SP that aborts now is started again."""
+        self.propagate: Callable[[str], None] = lambda reason: None
+        """Passes the abort of an SP on to EL3, which ends the system."""
+        self.begin: Callable[[PE, ExecutionContext], None]
+        """Lets a context that initialises begin at its entry point."""
         self.interrupt_owners: dict[int, Sp | None] = {PPI_SECURE_EL2: None}
         """Secure physical interrupts and the SP that each belongs to; None: to the SPMC."""
         self.cpus = [Cpu() for _ in machine.pes]
@@ -89,3 +101,13 @@ class Spmc(Manager):
         )
         world.contexts = [ExecutionContext(world, index, self) for index in range(len(machine.pes))]
         self.gates = world.contexts
+
+    def died(self, partition: Partition) -> None:
+        """An SP has aborted. One that is started again has not died."""
+        if not self.restarts(partition):
+            super().died(partition)
+
+    def given_up(self, partition: Partition, why: str) -> None:
+        """An SP that was to be started again cannot be: it has died."""
+        partition.fate += f"; it cannot be started again: {why}"
+        super().died(partition)

@@ -16,7 +16,7 @@ WAITING   waits for a request, for FFA_RUN or for an interrupt; it is in no chai
 RUNNING   has a PE; to the hypervisor also a vCPU that could have one, or is in WFI
 BLOCKED   waits for its callee, for an SMC of its hypervisor, or, having yielded, for FFA_RUN
 PREEMPTED was stopped by an interrupt, wherever it was
-ABORTED   is dead, for good
+ABORTED   is dead: for good, unless its partition is started again (abort-action)
 ========= ==================================================================================
 
 The *runtime model* is the reason why a context has its cycles. The model, not the state, decides
@@ -34,7 +34,7 @@ What always holds, when no verb is under way:
    cycles, for only a WAITING context enters one.
 5. A context that was interrupted for a handler belongs to it: `handler` and `interrupted` point at
    each other, one is PREEMPTED or dead, the other runs under RTM_SEC_INTERRUPT. Nobody else may let
-   it go on.
+   it go on. So does one on top of which an SP is started again, under RTM_SP_INIT.
 6. WAITING and OFF contexts have neither caller nor request nor anybody that they interrupted.
 
 The table is the rows above the methods below. Nothing else assigns these fields. A verb trusts
@@ -170,6 +170,21 @@ class ChainedContext(Context):
         self.model = _NONE
         self.request = 0
         self.yielded = False
+
+    @TABLE.verb(
+        "spmc",
+        own=Part({_ABORTED: _STARTING}, model=Model.SP_INIT, interrupted=_OTHER),
+        other=Part({_RUNNING: _PREEMPTED}, handler=_OTHER),
+    )
+    def restart(self, interrupted: Self | None, pe: PE) -> None:
+        """An SP begins anew, on top of whoever would go on; None: nobody would."""
+        self.interrupted = interrupted
+        if interrupted is not None:
+            interrupted.handler = self
+            interrupted.state = _PREEMPTED
+        self.model = Model.SP_INIT
+        self.state = _STARTING
+        self.pe = pe
 
     # Cycles go down the chain.
 

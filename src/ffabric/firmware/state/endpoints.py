@@ -23,6 +23,15 @@ class Action(enum.IntEnum):
     SIGNALED = 2
 
 
+class AbortAction(enum.IntEnum):
+    """What follows when an SP has aborted (manifest: abort-action, FF-A 1.3)."""
+
+    STOP = 0
+    DESTROY = 1
+    RESTART = 2
+    PROPAGATE = 3
+
+
 class Booted(Partition):
     """A partition with software of its own, which is loaded into its memory and begins there."""
 
@@ -44,10 +53,13 @@ class Sp(Booted):
     paravirtual = True
 
     __slots__ = (
+        "abort_action",
         "action",
         "boot_order",
         "boot_register",
         "gets_ipis",
+        "has_lifecycle",
+        "initialised",
         "managed_exit_fiq",
         "power_messages",
         "secondary_entry",
@@ -58,6 +70,11 @@ class Sp(Booted):
 
     def __init__(self, **identity: Unpack[Identity]) -> None:
         super().__init__(secure=True, **identity)
+        self.has_lifecycle = False
+        """It supports all states of the lifecycle (manifest: lifecycle-support)."""
+        self.abort_action: AbortAction | None = None
+        self.initialised = False
+        """It has made its first FFA_MSG_WAIT since it was started."""
         self.boot_order = 0
         self.boot_register = 0
         """The general register that gets the boot information (manifest: gp-register-num)."""

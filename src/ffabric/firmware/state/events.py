@@ -212,6 +212,13 @@ class Aborted(Event):
     """Why, in words."""
 
 
+class Restarted(Event):
+    """A partition that had aborted is started again, as it was at boot."""
+
+    partition: Name
+    """Which one."""
+
+
 class VmCreated(PeEvent):
     """A VM comes into being."""
 

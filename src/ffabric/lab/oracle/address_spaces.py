@@ -76,6 +76,13 @@ class Space:
         self.loose.discard(ipa)
         self.set(ipa, self._at_boot(ipa))
 
+    def begin_again(self) -> None:
+        """It has everything that it had at first, and no buffers."""
+        self.tx, self.rx = [], []
+        self.marks.clear()
+        for ipa in [*self._now]:
+            self.renew(ipa)
+
     def frames(self) -> Iterator[int]:
         """The physical pages that it had at first."""
         for _, pages, leaf in self._first:

@@ -32,7 +32,7 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.smccc import SMC64
 from ffabric.abi.words import MASK32, PAGE, join, pages_for
 from ffabric.firmware.state.context import State
-from ffabric.firmware.state.events import Aborted, VmDestroyed, VmGone
+from ffabric.firmware.state.events import Aborted, Restarted, VmDestroyed, VmGone
 from ffabric.lab.oracle.address_spaces import Space
 from ffabric.lab.oracle.isolation import Isolation
 from ffabric.lab.oracle.tables import Tables
@@ -199,7 +199,7 @@ class Ledger:
             if ctx.state is State.RUNNING and ctx.x[0] & MASK32 != made.x[0]:
                 self._answered(ctx)
 
-    def _ends(self, event: Aborted | VmDestroyed | VmGone) -> None:
+    def _ends(self, event: Aborted | Restarted | VmDestroyed | VmGone) -> None:
         """A partition has died, or is gone."""
         self._follow()
         space = next((each for each in self._at.values() if each.name == event.partition), None)
@@ -453,6 +453,17 @@ class Ledger:
         if space.id & SECURE:
             self._settle(space)
 
+    def _restarted(self, space: Space) -> None:
+        """An SP begins as at boot: what it gave is taken from its borrowers."""
+        others = {each.id: each for each in self._at.values()}
+        for handle, transaction in [*self.transactions.items()]:
+            if transaction.owner is space:
+                for endpoint in [*transaction.holders]:
+                    end_access(others[endpoint], transaction)
+                self._end(handle, transaction)
+        self.departed.discard(space)
+        space.begin_again()
+
     def _destroyed(self, space: Space) -> None:
         space.dead = True
 
@@ -525,6 +536,7 @@ _JUDGES = {
 
 _ENDS: dict[type[Event], Callable[[Ledger, Space], None]] = {
     Aborted: Ledger._aborted,
+    Restarted: Ledger._restarted,
     VmDestroyed: Ledger._destroyed,
     VmGone: Ledger._gone,
 }

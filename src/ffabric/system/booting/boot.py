@@ -27,9 +27,9 @@ from ffabric.firmware.monitor.kernel import Kernel
 from ffabric.firmware.monitor.logical import LogicalPartitions
 from ffabric.firmware.monitor.monitor import Monitor
 from ffabric.firmware.spmc.scheduler import SecureScheduler
-from ffabric.firmware.spmc.setup import add_sp, enable_npi, make_spmc, own_interrupt
+from ffabric.firmware.spmc.setup import add_sp, enable_npi, make_spmc, own_interrupt, prepare
 from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
-from ffabric.firmware.state.endpoints import Action, Booted, Sp, Vm, sp_of, vm_of
+from ffabric.firmware.state.endpoints import AbortAction, Action, Booted, Sp, Vm, sp_of, vm_of
 from ffabric.firmware.state.partition import Identity, Partition
 from ffabric.machine.bus import Bus, Device, Region
 from ffabric.machine.choices import Choices
@@ -64,6 +64,7 @@ from ffabric.system.booting.devicetree import normal_world
 from ffabric.system.booting.engines import make_runner
 from ffabric.system.booting.hand_off import boot_information
 from ffabric.system.booting.kernel import Layout, board_of, optee_node
+from ffabric.system.booting.own_memory import is_own
 from ffabric.system.booting.platform import logical_partitions, platform_calls
 from ffabric.system.description.conventions import HYPERVISOR, SPMC, conventions_of
 from ffabric.system.layout.address_spaces import (
@@ -84,6 +85,7 @@ from ffabric.system.manifest.manifest import (
     SriPolicy,
 )
 from ffabric.system.spec import QEMU, ImageSource, MemoryMap, PartitionSpec, SystemSpec
+from ffabric.system.spec import RAM as RAM_NAME
 from ffabric.system.system import Endpoint, System
 
 NORMAL_WORLD_PROPERTIES = (
@@ -156,6 +158,8 @@ class _Builder:
             manager.sri = spec.sri
             manager.platform = platform
         system = System(spec, self.machine, firmware, self)
+        spmc.reload = partial(self.reload, spmc, system)
+        spmc.propagate = monitor.panic
         system.consoles += add_devices(
             self.machine, spec.devices, on_line=system.printed, on_reset=system.on_reset
         )
@@ -290,10 +294,7 @@ class _Builder:
             notifications.enable(partition)
             if isinstance(manager, Spmc) and isinstance(spec.source, ImageSource):
                 enable_npi(manager, sp_of(partition))
-        if spec.buffers is not None:
-            tx, rx = (region.base_address or 0 for region in spec.buffers)
-            pages = spec.buffers[0].pages * spec.manifest.xlat_granule.bytes // PAGE
-            partition.mailbox = mailbox.make(manager, partition, tx, rx, pages)
+        self._map_buffers(manager, spec, partition)
         self._interrupts(manager, spec, partition)
         return self._endpoint(system, spec, partition)
 
@@ -321,6 +322,13 @@ class _Builder:
     def _lay_out(self, manager: Manager, spec: PartitionSpec, partition: Booted) -> None:
         stage2 = partition.stage2
         assert stage2 is not None
+        self._map(spec, stage2)
+        if isinstance(manager, Hypervisor) and not partition.paravirtual:
+            self._virtual_gic(manager, spec, vm_of(partition), stage2)
+        self._fill(spec, partition)
+
+    @staticmethod
+    def _map(spec: PartitionSpec, stage2: Stage2) -> None:
         for each in spec.memory:
             stage2.map(each.ipa, each.pa, each.size // PAGE, _attributes(spec, each))
         for each in device_maps(spec):
@@ -328,11 +336,40 @@ class _Builder:
             if not each.attributes & RegionAttributes.WRITE:
                 attributes &= ~S2AP_W
             stage2.map(each.ipa, each.pa, each.size // PAGE, attributes)
-        if isinstance(manager, Hypervisor) and not partition.paravirtual:
-            self._virtual_gic(manager, spec, vm_of(partition), stage2)
+
+    def _fill(self, spec: PartitionSpec, partition: Booted) -> None:
         self._load(spec, partition)
         if spec.manifest_offset is not None:
             partition.boot_information = self._boot_information(spec)
+
+    @staticmethod
+    def _map_buffers(manager: Manager, spec: PartitionSpec, partition: Partition) -> None:
+        if spec.buffers is not None:
+            tx, rx = (region.base_address or 0 for region in spec.buffers)
+            pages = spec.buffers[0].pages * spec.manifest.xlat_granule.bytes // PAGE
+            partition.mailbox = mailbox.make(manager, partition, tx, rx, pages)
+
+    def reload(self, spmc: Spmc, system: System, sp: Sp) -> bool:
+        """Lay the memory of an SP out as at boot; False if a part of it is not its own."""
+        endpoint = system.endpoints[sp.name]
+        spec, stage2 = endpoint.spec, sp.stage2
+        assert stage2 is not None
+        if not is_own(spec, stage2):
+            return False
+        for each in spec.memory:
+            if each.name == RAM_NAME:
+                self.memory.zero(each.pa, each.size, secure=each.secure)
+        self._map(spec, stage2)
+        self._fill(spec, sp)
+        self._map_buffers(spmc, spec, sp)
+        sp.version = min(spec.manifest.ffa_version, spmc.version)
+        prepare(spmc, sp)
+        if sp.notifications is not None:
+            notifications.enable(sp)
+            if isinstance(spec.source, ImageSource):
+                enable_npi(spmc, sp)
+        endpoint.begin_again()
+        return True
 
     def _virtual_gic(
         self, hypervisor: Hypervisor, spec: PartitionSpec, vm: Vm, stage2: Stage2
@@ -467,6 +504,9 @@ def _sp(spec: PartitionSpec, stage2: Stage2) -> Sp:
     policy = manifest.sri_interrupts_policy
     sp.sri_while_waiting = bool(policy & SriPolicy.WHILE_WAITING)
     sp.sri_on_wait = bool(policy & SriPolicy.PENDING_ON_WAIT)
+    sp.has_lifecycle = manifest.lifecycle_support
+    if manifest.abort_action is not None:
+        sp.abort_action = AbortAction(manifest.abort_action)
     sp.power_messages = manifest.power_management_messages
     sp.managed_exit_fiq = not manifest.managed_exit_virq
     _place(spec, sp)

@@ -194,12 +194,13 @@ PROPERTIES: tuple[Key, ...] = (
     ),
     Key(
         "lifecycle-support", FLAG, "The partition supports every lifecycle state.", section=_V1_3,
-        ignored="a partition that has stopped is not started again",
+        effect="A partition that has aborted is STOPPED: BUSY, not ABORTED, for whoever calls it.",
     ),
     Key(
         "abort-action", U32, "What happens when the partition aborts.",
         default="the partition manager's choice", values=AbortAction, section=_V1_3,
-        ignored="a partition that aborts is stopped, and the system goes on",
+        effect="0: it is stopped; 1: nobody knows it any more; 2: it is started again, with its "
+        "memory as at boot; 3: EL3 ends the system.",
     ),
     Key(
         "live-activation-support", FLAG, "The image can be replaced live.", section=_V1_3,

@@ -74,6 +74,12 @@ ABORTED = rule(
     SECTION,
     "The receiver has not aborted.",
 )
+STOPPED = rule(
+    "direct.req.receiver_stopped",
+    Status.BUSY,
+    "DEN0077A 1.3, section 7.2",
+    "The receiver, which supports the lifecycle, is not stopped.",
+)
 NO_CONTEXT = rule(
     "direct.req.no_context",
     Status.INVALID_PARAMETERS,
@@ -241,6 +247,8 @@ def _receiver_context(pe: PE, target: Partition) -> ExecutionContext:
     callee = contexts[index]
     if callee.state is not _WAITING:
         if callee.state is State.ABORTED:
+            if target.has_lifecycle:
+                refuse(STOPPED, got="STOPPED", expected="WAITING")
             refuse(ABORTED, got=callee.state.value, expected="WAITING")
         refuse(BUSY, got=callee.state.value, expected="WAITING")
     return callee
