@@ -10,8 +10,11 @@ from pathlib import Path
 from ffabric.abi.ffa.version import format_version
 from ffabric.cli.errors import UsageError
 from ffabric.system.description.check import check_file
+from ffabric.system.description.fip import contents_of
+from ffabric.system.files.fip import Fip
 from ffabric.system.manifest.manifest import Manifest, Messaging
 from ffabric.system.manifest.spmc import SpmcManifest
+from ffabric.system.options.problems import Problems
 from ffabric.system.spec import SystemSpec
 
 UNABLE = 2
@@ -21,7 +24,7 @@ Row = tuple[str, str]
 
 
 def manifest(*files: Path, include: list[Path] | None = None) -> int:
-    """Validate manifests (.dts, .dtb), SP packages, SP layouts (.json) and systems (.toml).
+    """Validate manifests (.dts, .dtb), packages, FIPs, layouts (.json) and systems (.toml).
 
     Every mistake is printed with its file, node and property; a file without one is summed up. Exit
     status 2 if there is a mistake.
@@ -87,6 +90,15 @@ def _(found: SpmcManifest) -> Iterator[Row]:
     for bank in found.memory:
         world = "secure" if bank.secure else "non-secure"
         yield "memory", f"{world}, {bank.size:#x} bytes at {bank.base:#x}"
+
+
+@_summary.register
+def _(found: Fip) -> Iterator[Row]:
+    taken = {each.uuid: each.name for each in contents_of(found, "", Problems()).partitions}
+    for entry in found.entries:
+        name = taken.get(entry.uuid)
+        what = entry.name if name is None else f"SP package {name} ({entry.uuid})"
+        yield "image", f"{what}: {len(entry.data):#x} bytes at {entry.offset:#x}"
 
 
 @_summary.register

@@ -12,11 +12,13 @@ from pathlib import Path
 import msgspec
 
 from ffabric.abi.errors import DecodeError
+from ffabric.system.description.fip import check_fip
 from ffabric.system.description.sp_layout import LayoutEntry, read_layout
 from ffabric.system.description.toml import read_system
 from ffabric.system.files.dtb import MAGIC as DTB_MAGIC
 from ffabric.system.files.dtb import Node, parse_dtb
 from ffabric.system.files.dts import read_tree
+from ffabric.system.files.fip import Fip, is_fip, parse_fip
 from ffabric.system.files.package import MAGIC, TRANSFER_LIST, parse_package
 from ffabric.system.files.reading import IMAGE, read_file
 from ffabric.system.manifest.binding import find_manifest
@@ -25,7 +27,7 @@ from ffabric.system.manifest.spmc import COMPATIBLE, SpmcManifest, find_spmc_man
 from ffabric.system.options.problems import ConfigErrors, Problem, Problems
 from ffabric.system.spec import SystemSpec
 
-Found = Manifest | SpmcManifest | tuple[LayoutEntry, ...] | SystemSpec | None
+Found = Fip | Manifest | SpmcManifest | tuple[LayoutEntry, ...] | SystemSpec | None
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -42,7 +44,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def check_file(path: Path | str, include: Sequence[Path] = ()) -> Report:
-    """Look at a manifest (.dts, .dtb), a package, an sp_layout.json or a system's TOML file.
+    """Look at a manifest (.dts, .dtb), a package, a FIP, a layout (.json) or a system (.toml).
 
     Never raises for what is in the file; every mistake is in the report.
     """
@@ -70,12 +72,16 @@ def _look(
         return "system", system
     if path.suffix == ".json":
         return "partition layout", read_layout(path)
+    if is_fip(data):
+        fip = parse_fip(data)
+        check_fip(fip, problems)
+        return "firmware image package", fip
     if int.from_bytes(data[:4], "little") in (MAGIC, TRANSFER_LIST):
         package = parse_package(data)
         return "partition package", find_manifest(parse_dtb(package.manifest).root, problems)
     if path.suffix == ".dts" or int.from_bytes(data[:4], "big") == DTB_MAGIC:
         return _manifest(read_tree(path, include).root, problems)
-    problems.add("", "", "neither a devicetree, a package, a layout (.json) nor a system (.toml)")
+    problems.add("", "", "no devicetree, package, FIP, layout (.json) or system (.toml)")
     return "file", None
 
 

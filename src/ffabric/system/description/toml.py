@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.system.description.assemble import assemble
+from ffabric.system.description.fip import KERNEL, FipContents, read_fip
 from ffabric.system.description.monitor import read_monitor
 from ffabric.system.description.sp_layout import TRANSFER_LIST, LayoutEntry, read_layout
 from ffabric.system.description.toml_keys import (
@@ -27,7 +28,7 @@ from ffabric.system.description.toml_keys import (
     SPMC,
     SYSTEM,
 )
-from ffabric.system.description.toml_partition import Extra, PartitionTable
+from ffabric.system.description.toml_partition import SOURCES, Extra, PartitionTable
 from ffabric.system.description.toml_virtio import described_devices, with_devices
 from ffabric.system.files.dts import read_tree
 from ffabric.system.files.reading import DESCRIPTION, read_bytes
@@ -128,13 +129,18 @@ class _System:
 
     def draft(self) -> SystemDraft:
         spmc = self._values("spmc", SPMC)
-        manifest = self._spmc_manifest(spmc.pop("manifest", None))
+        fip = self._fip(self.values.pop("fip", None))
+        manifest = self._spmc_manifest(spmc.pop("manifest", None)) or fip.spmc
         layout = self._layout(self.values.pop("sp_layout", None))
         sps, vms = self._array("sp"), self._array("vm")
         folder = self.path.parent
         devices = described_devices(self._array("virtio"), folder, self.problems)
         with_devices(sps, vms, devices, self.problems)
-        partitions = [*self._sps(sps, layout, manifest), *self._vms(vms), *self._trusted_os()]
+        partitions = [
+            *self._sps(sps, layout, manifest, fip),
+            *self._vms(vms, fip),
+            *self._trusted_os(fip),
+        ]
         if not partitions and not self.problems.errors:
             self.problems.warn("", "", "no partitions: neither [[sp]] nor [[vm]] nor [trusted_os]")
         known: dict[str, Any] = {"name": self.path.stem}
@@ -230,6 +236,11 @@ class _System:
             self.problems.extend(error.problems)
             return ()
 
+    def _fip(self, name: str | None) -> FipContents:
+        if name is None:
+            return FipContents("")
+        return read_fip(self.path.parent / name, self.problems)
+
     # -- partitions ------------------------------------------------------------------------------
 
     def _sps(
@@ -237,10 +248,19 @@ class _System:
         tables: Sequence[tuple[str, dict[str, Any]]],
         layout: Sequence[LayoutEntry],
         manifest: SpmcManifest | None,
+        fip: FipContents,
     ) -> list[PartitionDraft]:
-        """The SPs of the layout, a [[sp]] of the same name laid over each, then the others."""
+        """The SPs of the layout and of the package, a [[sp]] of the same name laid over each.
+
+        Then the others.
+        """
         own = {str(table.get("name")): table for _, table in tables}
         drafts = []
+        for part in fip.partitions:
+            packaged = {"name": part.name, "package": f"{fip.path}:{part.uuid}"}
+            table = {**packaged, **own.pop(part.name, {})}
+            extra = Extra(load_address=part.load_address, contents={"package": part.package})
+            drafts.append(self._partition(SP, f"[[sp]] {part.name}", table, extra))
         for entry in layout:
             table = {**_layout_table(entry), **own.pop(entry.name, {})}
             extra = Extra(
@@ -250,25 +270,42 @@ class _System:
                 transfer_list=entry.package == TRANSFER_LIST,
             )
             drafts.append(self._partition(SP, f"[[sp]] {entry.name}", table, extra))
-        listed = {entry.name for entry in layout}
+        listed = {entry.name for entry in layout} | {part.name for part in fip.partitions}
         for where, table in tables:
             if str(table.get("name")) not in listed:
                 drafts.append(self._partition(SP, where, table, Extra()))
         found = [draft for draft in drafts if draft]
         return self._matched(found, manifest) if manifest else found
 
-    def _vms(self, tables: Sequence[tuple[str, dict[str, Any]]]) -> list[PartitionDraft]:
-        drafts = [self._partition(VM, where, table, Extra()) for where, table in tables]
+    def _vms(
+        self, tables: Sequence[tuple[str, dict[str, Any]]], fip: FipContents
+    ) -> list[PartitionDraft]:
+        """The VMs; BL33 of the package is one that is called so, or else the kernel."""
+        if fip.bl33 is not None and not tables and not self.values.get("with_hypervisor", True):
+            tables = [(f"[[vm]] {KERNEL}", {"name": KERNEL})]
+        drafts = []
+        for where, table in tables:
+            is_bl33 = table.get("name") == KERNEL and not table.keys() & SOURCES
+            if is_bl33 and fip.bl33 is not None:
+                image = {"image": f"{fip.path}:nt-fw"}
+                extra = Extra(contents={"image": fip.bl33})
+                drafts.append(self._partition(VM, where, {**table, **image}, extra))
+            else:
+                drafts.append(self._partition(VM, where, table, Extra()))
         return [draft for draft in drafts if draft]
 
-    def _trusted_os(self) -> list[PartitionDraft]:
+    def _trusted_os(self, fip: FipContents) -> list[PartitionDraft]:
         table = self.root.get(TRUSTED_OS)
         if table is None:
             return []
         if not isinstance(table, dict):
             self.problems.add("", TRUSTED_OS, f"expected a table: [{TRUSTED_OS}]")
             return []
-        draft = self._partition(TRUSTED_OS, f"[{TRUSTED_OS}]", table, Extra())
+        extra = Extra()
+        if not table.keys() & SOURCES and fip.bl32 is not None and not fip.has_spmc:
+            table = {**table, "image": f"{fip.path}:tos-fw"}
+            extra = Extra(contents={"image": fip.bl32})
+        draft = self._partition(TRUSTED_OS, f"[{TRUSTED_OS}]", table, extra)
         return [draft] if draft else []
 
     def _partition(

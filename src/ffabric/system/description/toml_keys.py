@@ -91,6 +91,12 @@ SYSTEM: tuple[Key, ...] = (
         "and have Hafnium's calls for an interrupt controller.",
         default="none: the hypervisor shares the PEs",
     ),
+    Key(
+        "fip", PATH,
+        "A firmware image package: its SPMC manifest, its SP packages as more secure partitions, "
+        "and BL33 as the VM 'bl33' of a system without a hypervisor. Tables of the same names are "
+        "laid over them.",
+    ),
     Key("sp_layout", PATH, "An sp_layout.json: more secure partitions."),
     Key("include", PATHS, "Folders where manifests' #include looks.", default="none"),
 )  # fmt: skip

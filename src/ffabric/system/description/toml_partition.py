@@ -7,7 +7,7 @@ and from the table's own keys.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class Extra(msgspec.Struct, frozen=True, kw_only=True):
     load_address: int | None = None
     transfer_list: bool = False
     """The package is a transfer list, with the hand-off blocks before the image."""
+    contents: Mapping[str, bytes] = msgspec.field(default_factory=dict)
+    """What the files that keys name hold, if they are parts of another file."""
 
 
 class _Found(msgspec.Struct):
@@ -99,11 +101,13 @@ class PartitionTable:
         keys = PARTITION_KEYS[kind]
         reader = TableReader(table, where)
         self.values = read(reader, keys, problems, also=("properties", "options"))
+        self.contents: Mapping[str, bytes] = {}
         self.options = self._table(table, "options")
         self.properties = self._table(table, "properties")
 
     def draft(self, extra: Extra) -> PartitionDraft | None:
         """The partition, or None if so much is wrong that there is none."""
+        self.contents = extra.contents
         found = self._source(extra)
         name = self.values.get("name")
         if found is None or not isinstance(name, str):
@@ -165,6 +169,8 @@ class PartitionTable:
         return value if isinstance(value, str) else None
 
     def _bytes(self, key: str) -> bytes | None:
+        if key in self.contents:
+            return self.contents[key]
         path = self.folder / str(self.values[key])
         return read_file(path, self.where, key, self.problems, IMAGE)
 
