@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "new": ("ffabric.cli.new:new", "Make a project of a partition, with a test and a file for CI."),
     "run": ("ffabric.cli.run:run", "Boot a system described in a TOML file."),
     "calls": ("ffabric.cli.calls:calls", "Execute raw calls, one JSON object a line."),
+    "shell": ("ffabric.cli.shell:shell", "Walk through a run or a trace, and back."),
     "trace": ("ffabric.cli.trace:trace", "Read a trace that a run has written."),
     "report": ("ffabric.cli.report:report", "Make a page of a trace, to look at."),
     "export": ("ffabric.cli.export:export", "Write a trace for Perfetto or Wireshark."),

@@ -118,6 +118,9 @@ class Runner(Protocol):
     def run(self, ctx: Context, trap: Trap) -> None:
         """Execute until `trap` answers False. At each exit ``ctx.x[:]`` holds x0-x17."""
 
+    def go_on(self, ctx: Context, trap: Trap) -> None:
+        """As `run`, after a pause in which nothing else has run: its time slice goes on."""
+
     def kick(self) -> None:
         """Ask the executing `run` for a SLICE exit soon; harmless when nothing executes."""
 

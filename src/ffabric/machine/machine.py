@@ -102,6 +102,11 @@ class Machine:
         self.interrupts_changed = False
         self._running = False
         self._executing: Runner | None = None
+        self._pausing = False
+        self._held: Context | None = None
+        """What a pause has stopped, though it would have gone on."""
+        self._turn = -1
+        """The place of the PE in the loop that ran last before a pause."""
         self._posted: list[Callable[[], object]] = []
         self._end: Event | None = None
         self.tracer: Tracer | None = None
@@ -232,6 +237,8 @@ class Machine:
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)
         if self.stopping or self._posted or self.outside is not None:
+            if self._pausing and pe.current is ctx and len(self.runnable) == 1 and not pe.idle:
+                self._held = ctx
             return False
         return pe.current is ctx and len(self.runnable) == 1 and not pe.idle
 
@@ -279,6 +286,13 @@ class Machine:
         """End the run after the present exit."""
         self.stopping = True
 
+    def pause(self) -> None:
+        """End the run after the present exit; the next `run` goes on as if it had not ended.
+
+        The turns of the PEs and a time slice that has begun are as they were.
+        """
+        self.stopping = self._pausing = True
+
     def end_at(self, deadline: int, action: Callable[[], object]) -> None:
         """Call ``action``, which is to stop the run, when the clock is at ``deadline`` (ns).
 
@@ -313,7 +327,7 @@ class Machine:
         Of several PEs the first choice is always the next in turn, so that without a seed they
         share the time evenly. Raises Interrupted if a signal that asks for the end has ended it.
         """
-        self.stopping = False
+        self.stopping = self._pausing = False
         self._running = True
         RUNS.begin(self.stop)
         try:
@@ -329,7 +343,7 @@ class Machine:
         runnable = self.runnable
         trap = self.trap
         pick = self.choices.pick
-        turn = -1
+        turn, self._turn = self._turn, -1
         has_looked = False
         while not self.stopping:
             if self._posted:
@@ -353,8 +367,19 @@ class Machine:
             assert ctx is not None
             assert ctx.runner is not None
             self._executing = ctx.runner
-            ctx.runner.run(ctx, trap)
+            if self._held is None:
+                ctx.runner.run(ctx, trap)
+            else:
+                self._goes_on_after_pause(ctx)
             self._executing = None
+        if self._pausing:
+            self._turn = turn
+
+    def _goes_on_after_pause(self, ctx: Context) -> None:
+        held, self._held = self._held, None
+        assert ctx.runner is not None
+        run = ctx.runner.go_on if held is ctx else ctx.runner.run
+        run(ctx, self.trap)
 
     def _sleep(self) -> bool:
         """Nothing is runnable: interrupts, or else time up to the next deadline. False: neither.

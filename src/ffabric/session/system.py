@@ -8,23 +8,26 @@ This is what the ``ffabric`` fixture boots and what a script uses::
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ffabric.observe.recorder import Recorder
 from ffabric.session.handle import Handle
 from ffabric.session.opened import OPEN, opened
 from ffabric.session.refusals import Expected
-from ffabric.system.description.python import vm
+from ffabric.system.description.python import describe, vm
 from ffabric.system.options.keywords import suggesting
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PartitionDraft
 from ffabric.system.vmm import Vmm
 
 if TYPE_CHECKING:
+    from ffabric.session.history import History
     from ffabric.system import system as booted
     from ffabric.system.crash import PartitionCrashed
+    from ffabric.system.description.fields import SystemFields
+    from ffabric.system.spec import SystemSpec
     from ffabric.system.vcpu import Software
 
 
@@ -38,6 +41,25 @@ class System:
         """What is kept of its last calls and refusals: private, and may change."""
         self._handles: dict[str, Handle] = {}
         opened(self)
+
+    @classmethod
+    def with_history(
+        cls,
+        spec: SystemSpec | None = None,
+        *,
+        seed: int | None = None,
+        replay: Sequence[int] | None = None,
+        **fields: Unpack[SystemFields],
+    ) -> History:
+        """Describe a system as for `boot`, and get its run in hand: it can go forward and back.
+
+        Nothing has run yet. Raises SystemErrors with everything that cannot be.
+        """
+        from ffabric.session.history import History  # noqa: PLC0415 - only who goes back
+
+        if spec is not None and fields:
+            raise TypeError(f"a system that was read is described already: {', '.join(fields)}")
+        return History(spec or describe(**fields), seed=seed, replay=replay)
 
     @property
     def _inside(self) -> booted.System:

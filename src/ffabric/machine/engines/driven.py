@@ -64,6 +64,8 @@ class DrivenRunner:
         if self._awaited:
             self.machine.stop()
 
+    go_on = run
+
     def call(self, exit_: int = exits.SMC) -> bool:
         """Make the call in ``ctx.x``; True when the vCPU has control again, with the answer there.
 

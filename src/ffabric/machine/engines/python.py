@@ -115,6 +115,8 @@ class PythonRunner:
             if exit_ != _GO_ON:
                 going = trap(ctx, exit_)
 
+    go_on = run
+
     def _stopped(self, ctx: Context, error: BaseException) -> int:
         """The program has raised ``error``, or what it says is no call: the exit that this is."""
         if isinstance(error, StopIteration):

@@ -144,6 +144,8 @@ class QemuRunner:
             if not self._block.asks:
                 self._leave(ctx)
 
+    go_on = run
+
     def _answer_exit(self, ctx: Context) -> None:
         self._owes = self._announced = False
         if self._preempted:

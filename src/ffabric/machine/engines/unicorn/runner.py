@@ -223,6 +223,15 @@ class UnicornRunner(InnerLoop):
         self._vectors.data[:] = state
         self._vectors.write()
 
+    def go_on(self, ctx: Context, trap: Trap) -> None:
+        """See `Runner.go_on`."""
+        if self._started:
+            self._slice = max(1, self._slice_end - self.instructions)
+        try:
+            self.run(ctx, trap)
+        finally:
+            self._slice = self._engine.slice
+
     # What the inner loop leaves to it
 
     def _cannot_run(self, ctx: Context, trap: Trap) -> None:
@@ -246,7 +255,7 @@ class UnicornRunner(InnerLoop):
             self._look_if_wedged()
         if self._going and (self._kicked or self.instructions >= self._slice_end):
             self._kicked = False
-            self._slice_end = self.instructions + self._slice
+            self._slice_end = self.instructions + self._engine.slice
             self._leave(exits.SLICE)
 
     def _cut_slice(self, quiet: int, budget: int) -> int:
