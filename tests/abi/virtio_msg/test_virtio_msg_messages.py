@@ -351,8 +351,8 @@ def test_direct_carrier_pads_with_zeros():
     assert registers[0] == 0x000C_0000_0000_0302
     assert registers[2:] == (0,) * 12
     assert ffa.from_registers(registers) == message + bytes(100)
-    with pytest.raises(ValueError, match="104"):
-        ffa.to_registers(bytes(105))
+    with pytest.raises(ValueError, match="112"):
+        ffa.to_registers(bytes(113))
 
 
 def test_attributes_in_words():

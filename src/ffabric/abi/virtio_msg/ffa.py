@@ -108,6 +108,8 @@ NORMAL_SHARED: Final = AreaAttributes.build(
     ACCESS=Access.SHARE,
 )
 """Shared, writable, inner shareable, write-back, normal, Non-secure."""
+NORMAL_LENT: Final = NORMAL_SHARED | AreaAttributes.build(ACCESS=Access.LEND)
+"""The same memory lent: its owner does not reach it meanwhile."""
 
 _RESULT = u16("result", "0: OK, 1: error, 2: busy, try again")
 _AREA = u16("area", "Number of the area, from 1 on")
@@ -156,6 +158,17 @@ EVENT_CONFIGURE: Final = MessageType(
     Body(_RESULT),
     bus=True,
 )
+FIFO_CONFIGURE: Final = MessageType(
+    0x86,
+    "FIFO_CONFIGURE",
+    Body(
+        u64("handle", "FF-A handle of the memory with both rings"),
+        u16("pages", "Its size in pages of 4 KiB"),
+        u16("driver_notification", "The notification that tells the driver side, 0 to 63"),
+    ),
+    Body(_RESULT, u16("device_notification", "The notification that tells the device side")),
+    bus=True,
+)
 ERROR: Final = MessageType(
     0x87, "ERROR", NOTHING, Body(u16("msg_id", "Id of the message that failed")), bus=True
 )
@@ -168,6 +181,7 @@ FFA_MESSAGES: Final = (
     RESET,
     EVENT_POLL,
     EVENT_CONFIGURE,
+    FIFO_CONFIGURE,
     ERROR,
     EVENT_AREA_RELEASE,
 )
@@ -191,14 +205,18 @@ def split_address(dma: int) -> tuple[int, int]:
 # Direct messages: x4 to x17 of FFA_MSG_SEND_DIRECT_REQ2 and RESP2.
 
 MAX_DIRECT: Final = 104
-"""Bytes of a message that fits a direct request (Linux)."""
+"""Bytes of the largest message, unless something else is agreed on (Linux)."""
 _REGISTERS = struct.Struct("<14Q")
+DIRECT_ROOM: Final = _REGISTERS.size
+"""Bytes of a direct message."""
+LARGEST: Final = 3968
+"""Bytes of the largest message that any carrier here takes: an indirect one, in a page."""
 
 
 def to_registers(message: bytes) -> tuple[int, ...]:
-    """x4 to x17; ValueError for more than MAX_DIRECT bytes."""
-    if len(message) > MAX_DIRECT:
-        raise ValueError(f"{len(message)} bytes do not fit a direct message of {MAX_DIRECT}")
+    """x4 to x17; ValueError for more than they have."""
+    if len(message) > DIRECT_ROOM:
+        raise ValueError(f"{len(message)} bytes do not fit a direct message of {DIRECT_ROOM}")
     return _REGISTERS.unpack(message.ljust(_REGISTERS.size, b"\0"))
 
 

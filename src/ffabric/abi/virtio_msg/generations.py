@@ -45,3 +45,15 @@ def as_generation(value: Generation | GenerationName) -> Generation:
     if known is None:
         raise ValueError(f"{value!r} is no generation: they are {', '.join(GENERATIONS)}")
     return known
+
+
+def check_size(size: int, generation: Generation, largest: int) -> int:
+    """A maximum message size. Raises ValueError for one that no bus can have, and says why."""
+    if size < generation.least:
+        raise ValueError(
+            f"messages of {size} bytes: {generation.name} needs {generation.least}, or else no"
+            " virtqueue can be set up"
+        )
+    if size > largest:
+        raise ValueError(f"messages of {size} bytes: the carriers here have {largest} at most")
+    return size

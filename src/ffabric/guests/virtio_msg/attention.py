@@ -11,8 +11,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications
+from ffabric.abi.words import MASK32
 from ffabric.guests import interrupts
+from ffabric.guests.calls.messages import direct_message
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio_msg.bus import OutOfPatience
 from ffabric.machine.clock import NS_PER_TICK
@@ -32,6 +35,13 @@ _ALL = (
     | notifications.GET_FROM_VM
     | notifications.GET_FROM_SPM
     | notifications.GET_FROM_HYPERVISOR
+)
+_REQUESTS = frozenset(
+    {
+        fid.FFA_MSG_SEND_DIRECT_REQ_32,
+        fid.FFA_MSG_SEND_DIRECT_REQ_64,
+        fid.FFA_MSG_SEND_DIRECT_REQ2,
+    }
 )
 _TURNS = 16
 """Pauses in which others only get their turn."""
@@ -92,12 +102,23 @@ class Attention:
         elif self.by_interrupt:
             await self._ffa.idle()
         else:
-            await self._ffa.yield_()
+            await self.turn()
+            return
         await self.look()
 
     async def turn(self) -> None:
-        """Give others their turn."""
-        await self._ffa.yield_()
+        """Give others their turn.
+
+        An SP that nobody has called waits for messages meanwhile, as it has no other way to give
+        cycles back; a direct request that comes is answered with zeros.
+        """
+        ffa = self._ffa
+        if ffa.vcpu.secure:
+            x = await ffa.msg_wait(retain_rx=True)
+            while x[0] & MASK32 in _REQUESTS:
+                x = await ffa.call(*direct_message(x).respond())
+        else:
+            await ffa.yield_()
         await self.look()
 
     async def _sleep(self, nanoseconds: int) -> None:

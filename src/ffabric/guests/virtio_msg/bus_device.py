@@ -32,6 +32,8 @@ from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.virtio_msg.transport import EVENT_CONFIG, EVENT_USED
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
+from ffabric.guests.virtio_msg.device_fifo import DeviceFifo
+from ffabric.guests.virtio_msg.device_fifo import answer as fifo_answer
 from ffabric.guests.virtio_msg.end import ACCEPTED, End, NotYet, Refused
 from ffabric.guests.virtio_msg.events import Events, Key, Range
 from ffabric.guests.virtio_msg.retrieved_areas import MAX_AREAS, MakeRoom, RetrievedAreas
@@ -44,8 +46,9 @@ _NO_VERSION = {"bus_version": 0, "revision": 0, "ffa_version": 0}
 class Connection:
     """One driver side: its version, areas, devices, and the events that wait for it.
 
-    ``make_room`` takes a message out of RX if there is one, for who needs RX. ``on_agreed`` is
-    called when the versions are agreed on, ``on_events`` when events begin to wait.
+    `max_size` is the largest message in bytes. ``free_notification`` gives one of this partition's
+    that nobody tells it by. ``make_room`` takes a message out of RX if there is one, for who needs
+    RX. ``on_agreed`` is called when the versions are agreed on.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class Connection:
         generation: Generation,
         *,
         bus_features: int,
+        max_size: int,
+        free_notification: Callable[[], int],
         make_room: MakeRoom,
         on_agreed: Callable[[Connection], object],
         on_events: Callable[[Connection], object],
@@ -83,6 +88,10 @@ class Connection:
         """Ends of devices that are gone and have not settled."""
         self._configured = self._resetting = self._listed = self._used = False
         self._bus_features = bus_features
+        self._max_size = max_size
+        self._free_notification = free_notification
+        self.fifo: DeviceFifo | None = None
+        """The FIFO by which it sends what is not about the bus itself, if it has set one up."""
         self._on_agreed = on_agreed
 
     # Devices come and go.
@@ -95,7 +104,7 @@ class Connection:
             number,
             generation=self.generation,
             dma=self.areas.dma,
-            max_size=abi.MAX_DIRECT,
+            max_size=self._max_size,
             events=self.events,
             on_due=self._on_due,
         )
@@ -179,6 +188,9 @@ class Connection:
             for end in self.ends.values():
                 end.reset()
         self.areas.let_all_go()
+        if self.fifo is not None:
+            fifo, self.fifo = self.fifo, None
+            await fifo.close(ffa)
         await self.go_on(ffa)
         self.agreed = self._configured = self._listed = self._used = False
         self.method = Method.POLL
@@ -343,6 +355,7 @@ class Connection:
             Method.POLL: 1,
             Method.NOTIFICATION: features.NOTIFICATION_TX,
             Method.INDIRECT: features.INDIRECT_TX,
+            Method.FIFO: features.FIFO and self.fifo is not None,
         }
         method, number = message["method"], message["notification"]
         if not possible.get(method) or number >= NOTIFICATIONS:
@@ -350,8 +363,19 @@ class Connection:
         self.method, self.notification, self._configured = Method(method), number, True
         return self._result(message, Result.OK)
 
+    async def _fifo_configure(self, message: Message, ffa: Ffa) -> bytes:
+        """Once, and before events are configured."""
+        possible = abi.BusFeatures(self._bus_features).FIFO
+        number = message["driver_notification"]
+        if not possible or self.fifo is not None or self._configured:
+            return self._error(_header_of(message))
+        if number < NOTIFICATIONS:
+            told_by = self._free_notification()
+            self.fifo = await DeviceFifo.open(message, self.areas, self.peer, told_by, ffa)
+        return self._answer(message, fifo_answer(self.fifo))
+
     async def _get_devices(self, message: Message, ffa: Ffa) -> bytes:
-        found = bus_abi.list_devices(message, self.ends.keys(), self.generation, abi.MAX_DIRECT)
+        found = bus_abi.list_devices(message, self.ends.keys(), self.generation, self._max_size)
         if found is None:
             return self._error(_header_of(message))
         fields, numbers = found
@@ -382,6 +406,7 @@ _SERVICES: Final[dict[int, _Service]] = {
     abi.RESET.id: Connection._reset,
     abi.EVENT_POLL.id: Connection._event_poll,
     abi.EVENT_CONFIGURE.id: Connection._event_configure,
+    abi.FIFO_CONFIGURE.id: Connection._fifo_configure,
     bus_abi.GET_DEVICES.id: Connection._get_devices,
     bus_abi.PING.id: Connection._ping,
 }

@@ -19,7 +19,7 @@ from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.body import MessageType
 from ffabric.abi.virtio_msg.bus import DeviceState
 from ffabric.abi.virtio_msg.ffa import Method, Result
-from ffabric.abi.virtio_msg.generations import GENERATIONS, Generation
+from ffabric.abi.virtio_msg.generations import GENERATIONS, Generation, check_size
 from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header, with_token
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.guests.errors import FfaError
@@ -28,6 +28,7 @@ from ffabric.guests.virtio.dma import Mapping, Memory, NoRoom
 from ffabric.guests.virtio_msg.attention import Attention, Wait
 from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.ffa_link import DirectLink, IndirectLink, Link
+from ffabric.guests.virtio_msg.fifo_link import FifoLink
 from ffabric.guests.virtio_msg.mapping import DynamicMapping, StaticMapping
 from ffabric.guests.virtio_msg.shared_areas import SharedAreas
 from ffabric.guests.virtio_msg.transport_driver import DriverEnd
@@ -59,7 +60,10 @@ class DriverBus:
 
     `indirect` says how messages go (None: as the partition's properties let them, direct rather
     than indirect), `static` the pages of a pool through which everything is bounced (0: every
-    buffer is shared for itself), `reserved` that the pool is memory reserved for that.
+    buffer is shared for itself), `reserved` that the pool is memory reserved for that. With `fifo`
+    messages go by a FIFO once the bus is open; with `lend` buffers are lent instead of shared.
+    `max_size` is the largest message in bytes, which both sides have to be given; ValueError for
+    one that cannot be.
     """
 
     def __init__(
@@ -72,6 +76,9 @@ class DriverBus:
         indirect: bool | None = None,
         static: int = 0,
         reserved: bool = False,
+        fifo: bool = False,
+        lend: bool = False,
+        max_size: int = abi.MAX_DIRECT,
     ) -> None:
         if indirect is None:
             indirect = not peer.properties & DIRECT_REQ2_RECEIVE
@@ -89,7 +96,10 @@ class DriverBus:
         self.memory: Memory = ffa.memory
         self.ram: Ram = ffa.ram
         self.name: str = f"{peer.id:#x}"
-        self.max_size: int = abi.MAX_DIRECT
+        most = abi.LARGEST if indirect else abi.DIRECT_ROOM
+        self.max_size: int = check_size(max_size, generation, most)
+        self._fifo = fifo
+        self._properties = peer.properties
         self.areas: SharedAreas = SharedAreas(self)
         self.on_added: Callable[[DriverEnd], object] | None = None
         self.on_removed: Callable[[DriverEnd], object] | None = None
@@ -98,7 +108,7 @@ class DriverBus:
         self.mapping: Mapping = (
             StaticMapping(ffa, self.areas, static, reserved=reserved)
             if static
-            else DynamicMapping(ffa, self.areas)
+            else DynamicMapping(ffa, self.areas, lend=lend)
         )
 
     async def open(self, notification: int | None = None) -> None:
@@ -127,20 +137,44 @@ class DriverBus:
             raise BusError(f"version {agreed['bus_version']:#x} of the bus is not {mine}")
         self.features = agreed["bus_features"]
         self.max_areas = agreed["max_areas"]
-        if self.direct is None:
+        await self._choose_carrier(abi.BusFeatures(self.features), notification)
+        await self.mapping.open()
+        await self._get_devices()
+
+    async def _choose_carrier(self, peer: abi.BusFeatures, notification: int | None) -> None:
+        """As Linux reads the features of a peer: what goes both ways can be used.
+
+        Direct messages need DIRECT_RX and DIRECT_TX, notifications NOTIF_RX and NOTIF_TX; without
+        these events are polled for. Raises BusError if nothing is left.
+        """
+        if self.direct is not None and not (peer.DIRECT_RX and peer.DIRECT_TX):
+            if not self._properties & INDIRECT_MESSAGES:
+                raise BusError(f"the device side has no direct messages both ways: {peer}")
+            self.direct, self.link = None, IndirectLink(self.ffa, self.peer, self.attention)
+        if self.direct is None and not (peer.INDIRECT_RX and peer.INDIRECT_TX):
+            raise BusError(f"the device side has no indirect messages both ways: {peer}")
+        announced = bool(peer.NOTIFICATION_RX and peer.NOTIFICATION_TX)
+        if notification is not None and announced:
+            await self._bind(notification)
+        if self._fifo:
+            if not peer.FIFO or not announced or notification is None:
+                raise BusError(f"the device side has no FIFO, or no notifications: {peer}")
+            self.link = await FifoLink.open(self, self.link, notification)
+            await self.expect(abi.EVENT_CONFIGURE, method=Method.FIFO, notification=notification)
+        elif self.direct is None:
             await self.expect(abi.EVENT_CONFIGURE, method=Method.INDIRECT)
-        elif notification is not None:
-            if notification not in self.attention.bound:
-                await self.ffa.notification_bind(self.peer, 1 << notification)
-                self.attention.bound.add(notification)
+        elif notification is not None and announced:
             await self.expect(
                 abi.EVENT_CONFIGURE, method=Method.NOTIFICATION, notification=notification
             )
             self.direct.notification = notification
         else:
             await self.expect(abi.EVENT_CONFIGURE, method=Method.POLL)
-        await self.mapping.open()
-        await self._get_devices()
+
+    async def _bind(self, notification: int) -> None:
+        if notification not in self.attention.bound:
+            await self.ffa.notification_bind(self.peer, 1 << notification)
+            self.attention.bound.add(notification)
 
     async def close(self) -> bool:
         """Reset the device side and take all memory back: whether all of it is back.

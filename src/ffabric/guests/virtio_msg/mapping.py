@@ -126,9 +126,13 @@ class DynamicMapping:
 
     A buffer whose pages are all in one area already needs no other. One of which only some pages
     are shared, or whose pages another bus has shared, is copied to pages of its own.
+
+    With `lend` buffers are lent: nobody but the device reaches them until they are unmapped. One
+    that does not fill its pages is copied then, so that what else is in them stays with the driver.
     """
 
-    def __init__(self, ffa: Ffa, areas: SharedAreas) -> None:
+    def __init__(self, ffa: Ffa, areas: SharedAreas, *, lend: bool = False) -> None:
+        self._lend = lend
         self.shares: int = 0
         """How often memory was shared."""
         self._ffa = ffa
@@ -182,20 +186,30 @@ class DynamicMapping:
         use = self._by_page.get(first)
         if use is not None and first + pages * PAGE <= use.area.ipa + use.area.pages * PAGE:
             use.users += 1
-        elif use is not None or self._is_taken(first, pages):
+        elif (
+            use is not None or self._is_taken(first, pages) or (self._lend and pages * PAGE != size)
+        ):
             return await self._copy(ipa, size, from_device=from_device)
         else:
-            use = await self._share(first, pages)
+            use = await self._share(first, pages, lend=self._lend)
         number = use.area.number
         return Mapped(ipa, address(number, ipa - use.area.ipa), size, from_device, number)
 
     async def unmap(self, mapped: Mapped) -> None:
         """Unshare those that no other buffer is in."""
         use = self._uses.get(mapped.key)
-        if use is not None and use.copy and mapped.from_device:
-            memory = self._ffa.memory
-            memory.write(mapped.ipa, memory.read(use.area.ipa, mapped.size))
-        await self._end(mapped.key)
+        pages = use.copy if use is not None else 0
+        if use is None or not pages:
+            await self._end(mapped.key)
+            return
+        use.copy = 0  # the pages are freed here, when they have been read
+        back = await self._end(mapped.key)
+        memory, copy = self._ffa.memory, use.area.ipa
+        if mapped.from_device and (back or not self._lend):
+            memory.write(mapped.ipa, memory.read(copy, mapped.size))
+        self._ffa.ram.free(copy, pages)
+        if mapped.from_device and self._lend and not back:
+            raise BusError("a buffer that was lent does not come back")
 
     async def abandon(self, given: Coherent | Mapped) -> None:
         """Unshare it: it is out of use until the device side has provably given it back."""
@@ -216,7 +230,7 @@ class DynamicMapping:
         copy = self._own(pages)
         ffa.memory.write(copy, bytes(pages * PAGE) if from_device else ffa.memory.read(ipa, size))
         try:
-            use = await self._share(copy, pages)
+            use = await self._share(copy, pages, lend=self._lend)
         except (BusError, NoRoom):
             ffa.ram.free(copy, pages)
             raise
@@ -229,26 +243,27 @@ class DynamicMapping:
         except OutOfMemory as error:
             raise NoRoom(str(error)) from error
 
-    async def _share(self, ipa: int, pages: int) -> _Use:
-        area = await self._areas.share(ipa, pages)
+    async def _share(self, ipa: int, pages: int, *, lend: bool = False) -> _Use:
+        area = await self._areas.share(ipa, pages, lend=lend)
         self.shares += 1
         use = self._uses[area.number] = _Use(area)
         for page in range(ipa, ipa + pages * PAGE, PAGE):
             self._by_page[page] = use
         return use
 
-    async def _end(self, number: int) -> None:
-        """One buffer in an area less; without any it is unshared."""
+    async def _end(self, number: int) -> bool:
+        """One buffer in an area less; without any it is unshared: whether it is back then."""
         use = self._uses.get(number)
         if use is None:
-            return
+            return True
         use.users -= 1
         if use.users:
-            return
+            return False
         del self._uses[number]
         area = use.area
         for page in range(area.ipa, area.ipa + area.pages * PAGE, PAGE):
             self._by_page.pop(page, None)
-        await self._areas.unshare(area)
+        back = await self._areas.unshare(area)
         if use.copy:
             self._ffa.ram.free(area.ipa, use.copy)
+        return back

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -23,7 +23,13 @@ from ffabric.abi.ffa.messages import Message
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.ffa import Method
-from ffabric.abi.virtio_msg.generations import PR28, Generation, GenerationName, as_generation
+from ffabric.abi.virtio_msg.generations import (
+    PR28,
+    Generation,
+    GenerationName,
+    as_generation,
+    check_size,
+)
 from ffabric.abi.virtio_msg.header import EVENT, RESPONSE, parse_header
 from ffabric.guests import interrupts
 from ffabric.guests.calls.messages import DirectMessage
@@ -32,20 +38,43 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.devices.described import made_devices
-from ffabric.guests.virtio_msg.bus_device import Connection
+from ffabric.guests.virtio_msg.bus_device import NOTIFICATIONS, Connection
+from ffabric.guests.virtio_msg.device_fifo import DeviceFifo
+from ffabric.guests.virtio_msg.fifo_link import BOOTSTRAP
 from ffabric.system.vcpu import Peer, Vcpu
 
 RX_FULL: Final = notifications.RX_BUFFER_FULL_SPM | notifications.RX_BUFFER_FULL_HYPERVISOR
 FRAMEWORK: Final = notifications.GET_FROM_SPM | notifications.GET_FROM_HYPERVISOR
+OTHERS: Final = notifications.GET_FROM_SP | notifications.GET_FROM_VM
+FIFO_TURN: Final = 64
+"""Messages of a FIFO that are served in a row."""
 SENDS: Final = 16
 """How often an indirect message is tried while the receiver's RX is full."""
 MAX_DEVICES: Final = 1 << 16
-VM_FEATURES: Final = abi.BusFeatures.build(
-    INDIRECT_RX=1, INDIRECT_TX=1, NOTIFICATION_RX=1, NOTIFICATION_TX=1
-)
-SP_FEATURES: Final = VM_FEATURES | abi.BusFeatures.build(DIRECT_RX=1, DIRECT_TX=1)
-"""An SP answers direct requests. Linux uses direct messages, and notifications, only with a peer
+Carrier = Literal["direct", "indirect", "notifications", "fifo"]
+_FEATURES: Final[dict[str, int]] = {
+    "direct": abi.BusFeatures.build(DIRECT_RX=1, DIRECT_TX=1),
+    "indirect": abi.BusFeatures.build(INDIRECT_RX=1, INDIRECT_TX=1),
+    "notifications": abi.BusFeatures.build(NOTIFICATION_RX=1, NOTIFICATION_TX=1),
+    "fifo": abi.BusFeatures.build(FIFO=1),
+}
+"""What each carrier is to VERSION. Linux uses direct messages, and notifications, only with a peer
 that has both bits."""
+CARRIERS: Final[tuple[Carrier, ...]] = ("direct", "indirect", "notifications")
+"""Those that a device side offers unless it is told otherwise. The FIFO is for who asks for it."""
+ALL_FEATURES: Final = sum(_FEATURES.values())
+VM_FEATURES: Final = ALL_FEATURES & ~_FEATURES["direct"]
+"""Nobody sends direct requests to a VM."""
+
+
+def _features(carriers: Iterable[Carrier]) -> int:
+    """The feature bits of carriers. ValueError for an unknown one, or without any to begin with."""
+    names = set(carriers)
+    if unknown := names - _FEATURES.keys():
+        raise ValueError(f"no carriers: {', '.join(sorted(unknown))}; {', '.join(_FEATURES)} are")
+    if not names & {"direct", "indirect"}:
+        raise ValueError("a bus is opened by direct or by indirect messages")
+    return sum(_FEATURES[name] for name in names)
 
 
 class _Placed(Struct):
@@ -68,7 +97,9 @@ class DeviceSide(Partition):
     `doorbell` is the interrupt of an SP by which back ends outside call it. `answers_to` is the
     service that indirect messages are addressed to: by default that of driver sides. The
     ``arm_ffa`` driver of Linux hands a message to the driver that has bound its UUID, which in
-    kernels without services of their own is the UUID of device sides. `described` are devices as
+    kernels without services of their own is the UUID of device sides. `carriers` are the ways of
+    messages that it offers ("direct" by an SP alone), `max_size` is the largest message in bytes,
+    which both sides have to be given; ValueError for one that cannot be. `described` are devices as
     the tables [[virtio]] of a system's file have them.
     """
 
@@ -87,8 +118,14 @@ class DeviceSide(Partition):
         doorbell: int | None = None,
         answers_to: UUID = abi.DRIVER_UUID,
         described: Sequence[Mapping[str, Any]] = (),
+        max_size: int = abi.MAX_DIRECT,
+        carriers: Iterable[Carrier] = CARRIERS,
     ) -> None:
         super().__init__(name)
+        self.features: int = _features(carriers)
+        direct = bool(abi.BusFeatures(self.features).DIRECT_RX)
+        most = abi.DIRECT_ROOM if direct else abi.LARGEST
+        self.max_size: int = check_size(max_size, as_generation(generation), most)
         self.generation: Generation = as_generation(generation)
         self.doorbell = doorbell
         self.answers_to = answers_to
@@ -106,6 +143,8 @@ class DeviceSide(Partition):
         """Messages that were in RX when it was needed."""
         self._full = False
         """A VM has a message in RX."""
+        self._told = False
+        """A VM has been notified of something in a FIFO."""
         self._said: list[str] = []
         for device in devices:
             self.add(device)
@@ -189,7 +228,9 @@ class DeviceSide(Partition):
                 peer,
                 ffa,
                 self.generation,
-                bus_features=SP_FEATURES if ffa.vcpu.secure else VM_FEATURES,
+                bus_features=self.features & (ALL_FEATURES if ffa.vcpu.secure else VM_FEATURES),
+                max_size=self.max_size,
+                free_notification=self._free_notification,
                 make_room=self._make_room,
                 on_agreed=self._on_agreed,
                 on_events=self._on_events,
@@ -203,8 +244,9 @@ class DeviceSide(Partition):
         await self.on_boot(ffa)
         await self.enable_notifications(ffa)
         while True:
-            if not self._full and not self._inbox:
+            if not self._full and not self._inbox and not self._told:
                 await ffa.idle()
+            self._told = False
             await self.serve(ffa)
 
     async def on_boot(self, ffa: Ffa) -> None:
@@ -238,7 +280,8 @@ class DeviceSide(Partition):
         self, from_sps: int, from_vms: int, framework: int, ffa: Ffa
     ) -> None:
         """A VM takes what waits in RX as soon as it goes on."""
-        self._full = bool(framework & RX_FULL)
+        self._full |= bool(framework & RX_FULL)
+        self._told |= bool(from_sps | from_vms)
 
     async def on_device_interrupt(self, intid: int, ffa: Ffa) -> None:
         """A back end has something to say."""
@@ -281,12 +324,36 @@ class DeviceSide(Partition):
         while self._inbox:
             await self._serve(self._inbox.popleft(), ffa)
             await self._take(ffa)
+        for connection in list(self.connections.values()):
+            if connection.fifo is not None:
+                await self._drain(connection, connection.fifo, ffa)
         await self.tell(ffa)
+
+    def _free_notification(self) -> int:
+        taken = {each.fifo.told_by for each in self.connections.values() if each.fifo is not None}
+        return next(each for each in range(NOTIFICATIONS) if each not in taken)
+
+    async def _drain(self, connection: Connection, fifo: DeviceFifo, ffa: Ffa) -> None:
+        """Serve what is in a FIFO, as many messages as it has slots."""
+        full, count = fifo.was_full, 0
+        while connection.fifo is fifo and (data := fifo.get()) is not None:
+            if data and not parse_header(data).type & RESPONSE:
+                await self._answer(connection, data, ffa)
+            count += 1
+            if count >= FIFO_TURN:
+                break
+        if fifo.broken:
+            connection.complaints.append(f"driver {connection.peer:#x}, its FIFO: {fifo.broken}")
+            connection.fifo = None
+            await fifo.close(ffa)
+        elif full:
+            await self._notify(connection, fifo.notification, ffa)
 
     async def _take(self, ffa: Ffa) -> None:
         """Keep the message that is in RX, if one is."""
         if ffa.vcpu.secure:
-            _, _, framework = await ffa.notification_get(FRAMEWORK)
+            told = any(each.fifo is not None for each in self.connections.values())
+            _, _, framework = await ffa.notification_get(FRAMEWORK | (OTHERS if told else 0))
             self._full = bool(framework & RX_FULL)
         if self._full:
             self._full = False
@@ -329,7 +396,13 @@ class DeviceSide(Partition):
             connection.outbox.popleft()
 
     async def _send(self, connection: Connection, data: bytes, ffa: Ffa) -> bool:
-        """Send an indirect message. A VM gives the receiver time to read the one before."""
+        """Send a message, by its FIFO if it has one, else indirectly.
+
+        A VM gives the receiver time to read the indirect message before.
+        """
+        fifo = connection.fifo
+        if fifo is not None and parse_header(data).id not in BOOTSTRAP:
+            return fifo.put(data) and await self._notify(connection, fifo.notification, ffa)
         for _ in range(1 if ffa.vcpu.secure else SENDS):
             try:
                 await ffa.send2(connection.peer, data, uuid=self.answers_to)
@@ -368,7 +441,7 @@ class DeviceSide(Partition):
         await self._complain(connection, ffa)
         if connection.method is Method.POLL:
             return
-        if connection.method is Method.INDIRECT:
+        if connection.method in (Method.INDIRECT, Method.FIFO):
             await self._send_outbox(connection, ffa)
             while (event := connection.take_event()) is not None:
                 if not await self._send(connection, event, ffa):
@@ -376,11 +449,16 @@ class DeviceSide(Partition):
                     break
         elif connection.events and not connection.announced:
             connection.announced = True
-            flags = notifications.DELAY_SCHEDULE_RECEIVER if ffa.vcpu.secure else 0
-            try:
-                await ffa.notification_set(connection.peer, 1 << connection.notification, flags)
-            except FfaError:
-                connection.announced = False  # the driver has not bound it: it polls
+            await self._notify(connection, connection.notification, ffa)
+
+    async def _notify(self, connection: Connection, notification: int, ffa: Ffa) -> bool:
+        """Tell a driver side that something waits for it. It polls if it has not bound it."""
+        flags = notifications.DELAY_SCHEDULE_RECEIVER if ffa.vcpu.secure else 0
+        try:
+            await ffa.notification_set(connection.peer, 1 << notification, flags)
+        except FfaError:
+            connection.announced = False
+        return True
 
     def say(self, line: str) -> None:
         """Have a line on this partition's console, when it next runs."""

@@ -32,10 +32,10 @@ def _pool(pages: int) -> MemoryRegion:
 class DriverSide(Partition):
     """A VM with drivers. A subclass says in `work` what it does with its buses.
 
-    `notifications`: device sides announce their events by them, else they are polled. `indirect`
-    and `static` are as for `DriverBus`. `patience`: how long an answer may take, in nanoseconds of
-    virtual time. `reserved`: the VM's manifest has a memory region for the
-    pool (`restricted-dma-pool`), as large as `static` says. It is a file of its own: a back end
+    `notifications`: device sides announce their events by them, else they are polled. `indirect`,
+    `static`, `fifo`, `lend` and `max_size` are as for `DriverBus`. `patience`: how long an answer
+    may take, in nanoseconds of virtual time. `reserved`: the VM's manifest has a memory region for
+    the pool (`restricted-dma-pool`), as large as `static` says. It is a file of its own: a back end
     outside can be given it and nothing else.
     """
 
@@ -52,6 +52,9 @@ class DriverSide(Partition):
         static: int = 0,
         reserved: bool = False,
         patience: int = PATIENCE,
+        fifo: bool = False,
+        lend: bool = False,
+        max_size: int = abi.MAX_DIRECT,
     ) -> None:
         super().__init__(name)
         self.patience = patience
@@ -61,6 +64,9 @@ class DriverSide(Partition):
         self.generation: Generation = as_generation(generation)
         self.notifications = notifications
         self.indirect = indirect
+        self.fifo = fifo
+        self.lend = lend
+        self.max_size = max_size
         self.static = static
         self.attention: Attention | None = None
 
@@ -95,8 +101,11 @@ class DriverSide(Partition):
                 indirect=self.indirect,
                 static=self.static,
                 reserved=self.reserved,
+                fifo=self.fifo,
+                lend=self.lend,
+                max_size=self.max_size,
             )
-            await bus.open(FIRST_NOTIFICATION + index if self.notifications else None)
+            await bus.open(FIRST_NOTIFICATION + index if self.notifications or self.fifo else None)
             buses.append(bus)
         if not buses:
             raise BusError("no partition has virtio devices")

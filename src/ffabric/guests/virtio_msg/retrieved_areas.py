@@ -23,6 +23,7 @@ from ffabric.abi.virtio_msg.ffa import (
 )
 from ffabric.abi.virtio_msg.message import Message
 from ffabric.abi.words import PAGE, SECURE_BIT
+from ffabric.guests.calls.memory import Retrieved
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
@@ -74,25 +75,16 @@ class RetrievedAreas:
         if taken or not possible or not acceptable(attributes, self._peer):
             return Result.ERROR
         access = Access(attributes.ACCESS)
-        for _ in range(RX_TRIES):
-            try:
-                got = await ffa.retrieve(
-                    message["handle"],
-                    self._peer,
-                    permissions=_PERMISSIONS[access],
-                    attributes=_SHAREABLE[Shareability(attributes.SHAREABILITY)],
-                    flags=_FLAGS[access],
-                    tag=message["tag"],
-                )
-                break
-            except DecodeError:
-                return Result.ERROR
-            except FfaError as error:
-                if error.status is not Status.BUSY:
-                    return Result.ERROR
-                await self._make_room(ffa)  # a message has come into RX
-        else:
-            return Result.BUSY
+        got = await self.retrieve(
+            message["handle"],
+            ffa,
+            permissions=_PERMISSIONS[access],
+            attributes=_SHAREABLE[Shareability(attributes.SHAREABILITY)],
+            flags=_FLAGS[access],
+            tag=message["tag"],
+        )
+        if isinstance(got, Result):
+            return got
         pieces = [(ipa, pages * PAGE) for ipa, pages in got.ranges]
         area = Area(number, message["handle"], pieces, writable=True)
         if area.size != message["pages"] * PAGE:
@@ -103,6 +95,19 @@ class RetrievedAreas:
         for device in self._devices():
             device.mapped(abi.address(number), area.pieces)
         return Result.OK
+
+    async def retrieve(self, handle: int, ffa: Ffa, **how: Any) -> Retrieved | Result:
+        """Retrieve memory of the driver side: what it is, or how it ended."""
+        for _ in range(RX_TRIES):
+            try:
+                return await ffa.retrieve(handle, self._peer, **how)
+            except DecodeError:
+                return Result.ERROR
+            except FfaError as error:
+                if error.status is not Status.BUSY:
+                    return Result.ERROR
+                await self._make_room(ffa)  # a message has come into RX
+        return Result.BUSY
 
     async def unshare(self, number: int, ffa: Ffa) -> Result:
         """AREA_UNSHARE: rings that are in it are not asked."""

@@ -23,6 +23,8 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import NoRoom
 from ffabric.guests.virtio_msg.bus import BusError
 
+UNNUMBERED: Final = 0
+"""The area that has no number at the device side: the FIFO."""
 RETRIES: Final = 4
 """Held areas that are asked for at a time."""
 
@@ -78,8 +80,8 @@ class SharedAreas:
         """Those that are to come back and have not."""
         return [area for area in self._areas.values() if not area.wanted]
 
-    async def share(self, ipa: int, pages: int) -> SharedArea:
-        """Share memory as a new area, once no area that is held has it.
+    async def share(self, ipa: int, pages: int, *, lend: bool = False) -> SharedArea:
+        """Share memory as a new area, or lend it, once no area that is held has it.
 
         Raises NoRoom if the device side takes no more for now, BusError if it refuses it or does
         not give back what it has of that memory.
@@ -92,19 +94,14 @@ class SharedAreas:
         number = next((n for n in range(1, bus.max_areas + 1) if n not in taken), 0)
         if not number:
             raise NoRoom(f"all {bus.max_areas} areas are in use")
-        try:
-            handle = await bus.ffa.share(bus.peer, ipa=ipa, pages=pages)
-        except FfaError as error:
-            raise BusError(str(error)) from error
-        area = taken[number] = SharedArea(number, handle, ipa, pages)
-        bus.ffa.ram.pin(ipa, pages)
+        area = await self._give(number, ipa, pages, lend=lend)
         try:
             answer = await bus.request(
                 abi.AREA_SHARE,
                 area=number,
-                handle=handle,
+                handle=area.handle,
                 pages=pages,
-                attributes=abi.NORMAL_SHARED,
+                attributes=abi.NORMAL_LENT if lend else abi.NORMAL_SHARED,
             )
         except BusError:
             await self._take_back(area)
@@ -116,6 +113,26 @@ class SharedAreas:
         if result == Result.BUSY:
             raise NoRoom("AREA_SHARE: BUSY")
         raise BusError(f"AREA_SHARE: {answer}")
+
+    async def share_silently(self, ipa: int, pages: int) -> SharedArea:
+        """Share memory of which the device side is told otherwise; a reset brings it back.
+
+        Raises BusError if it cannot be shared.
+        """
+        area = await self._give(UNNUMBERED, ipa, pages, lend=False)
+        area.asked = True
+        return area
+
+    async def _give(self, number: int, ipa: int, pages: int, *, lend: bool) -> SharedArea:
+        ffa = self._bus.ffa
+        send = ffa.lend if lend else ffa.share
+        try:
+            handle = await send(self._bus.peer, ipa=ipa, pages=pages)
+        except FfaError as error:
+            raise BusError(str(error)) from error
+        area = self._areas[number] = SharedArea(number, handle, ipa, pages)
+        ffa.ram.pin(ipa, pages)
+        return area
 
     def holds(self, ipa: int, pages: int) -> bool:
         """Whether the device side has some of that memory that it is to give back."""

@@ -178,12 +178,18 @@ class DriverEnd:
         raise BusError(f"{self}: the configuration keeps changing")
 
     async def write_config(self, offset: int, data: bytes) -> None:
-        """With the generation that was last seen where that counts.
+        """With the generation that was last seen where that counts, in as many messages as needed.
 
         If that is an old one, what is there is read before it is written again. Raises BusError if
         the device refuses it.
         """
         await self._bound(offset, len(data))
+        record = abi.SET_CONFIG.request.record(self.bus.generation.number)
+        room = self.bus.max_size - HEADER_SIZE - record.size
+        for at in range(0, len(data), room):
+            await self._write_piece(offset + at, data[at : at + room])
+
+    async def _write_piece(self, offset: int, data: bytes) -> None:
         strict = self.bus.generation.strict_config
         for tries in range(CONFIG_TRIES):
             if strict and (tries or not self.config_generation):

@@ -286,4 +286,4 @@ class Tap:
 
 
 def _registers(message: bytes) -> tuple[int, ...]:
-    return abi.to_registers(message[: abi.MAX_DIRECT])
+    return abi.to_registers(message[: abi.DIRECT_ROOM])
