@@ -5,6 +5,7 @@ from memory_sides import WORLDS, World
 
 from ffabric.firmware.firmware import Firmware
 from ffabric.firmware.state.checking import checked, judge
+from ffabric.machine.machine import Machine
 
 
 @pytest.fixture(params=list(WORLDS))
@@ -48,20 +49,27 @@ def _every_verb_is_checked():
 def _every_chain_is_judged():
     """What always holds of the contexts of both worlds is looked at after each exit."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("trap", "route", "dispatch", "interrupt"):
-            patch.setattr(Firmware, name, _judged(getattr(Firmware, name)))
+        for name in ("route", "dispatch", "interrupt"):
+            patch.setattr(
+                Firmware, name, _judged(getattr(Firmware, name), lambda firmware: firmware)
+            )
+        patch.setattr(Machine, "trap", _judged(Machine.trap, lambda machine: machine.firmware))
         yield
 
 
-def _judged(method):
-    def call(firmware, *args):
-        found = method(firmware, *args)
-        partitions = [*firmware.spmc.partitions.values(), firmware.spmc.normal_world]
-        judge(ctx for each in partitions for ctx in each.contexts)
-        if firmware.hypervisor is not None:
-            vms = firmware.hypervisor.partitions.values()
-            away = {cpu.caller for cpu in firmware.hypervisor.cpus}
-            judge((ctx for each in vms for ctx in each.contexts), away=away)
+def _judged(method, firmware_of):
+    def call(self, *args):
+        found = method(self, *args)
+        _judge(firmware_of(self))
         return found
 
     return call
+
+
+def _judge(firmware):
+    partitions = [*firmware.spmc.partitions.values(), firmware.spmc.normal_world]
+    judge(ctx for each in partitions for ctx in each.contexts)
+    if firmware.hypervisor is not None:
+        vms = firmware.hypervisor.partitions.values()
+        away = {cpu.caller for cpu in firmware.hypervisor.cpus}
+        judge((ctx for each in vms for ctx in each.contexts), away=away)

@@ -32,7 +32,7 @@ class Engine:
 
 class Firmware:
     def trap(self, pe, ctx, exit_):
-        pass
+        return pe.current
 
     def interrupt(self, pe, pending):
         return False
@@ -50,6 +50,7 @@ def machine():
     )
     machine.firmware = Firmware()
     ctx = OnMachine("guest", 0, secure=False)
+    ctx.level = machine.firmware
     ctx.machine = machine  # type: ignore[attr-defined]
     ctx.runner = Engine(5)  # type: ignore[assignment]
     machine.schedule(machine.pes[0], ctx)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.firmware.state.partition import Next
-    from ffabric.machine.context import PE, Context
+    from ffabric.machine.context import PE
     from ffabric.machine.events import Tracer
     from ffabric.machine.machine import Machine
 
@@ -55,16 +55,6 @@ class Firmware:
             self.monitor.dispatcher.tracer = tracer
         if self.hypervisor is not None:
             self.hypervisor.tracer = tracer
-
-    def trap(self, pe: PE, ctx: Context, exit_: int) -> None:
-        """Take an exit to its exception level and find what the PE runs next."""
-        if TYPE_CHECKING:
-            assert isinstance(ctx, ExecutionContext)
-        nxt = ctx.level.trap(pe, ctx, exit_)
-        while nxt is not None and nxt.gate is not None:
-            nxt = nxt.gate(pe, nxt)
-        if nxt is not ctx or pe.current is not ctx:
-            self.machine.schedule(pe, nxt)
 
     def route(self, pe: PE, nxt: Next) -> None:
         """Follow gates until a context (or nothing) is to run, and schedule it."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from ffabric.machine.faults import Fault
@@ -56,6 +56,13 @@ def misfit(x: Sequence[object]) -> str:
     return f"{len(x)} registers: a call has x0 to x{REGISTERS - 1}"
 
 
+class Level(Protocol):
+    """An exception level: whoever takes the exits of a context."""
+
+    def trap(self, pe: PE, ctx: Any, exit_: int) -> Context | None:
+        """Handle an exit of ``ctx``: what ``pe`` runs next (None: nothing)."""
+
+
 class Context:
     """One vCPU as the exception levels above it see it.
 
@@ -64,6 +71,9 @@ class Context:
     about the last abort or crash exit. ``endpoint`` is whose vCPU it is: ``name`` without the index
     that ends it, as in "vm.0". ``calling`` is the machine's: which of its tracers has heard
     the call that waits for an answer, 0 for none; negative if it has heard why there is none.
+
+    ``level`` takes its exits. ``gate`` leads to another exception level, if the context stands for
+    what is there.
     """
 
     __slots__ = (
@@ -71,7 +81,9 @@ class Context:
         "crash",
         "endpoint",
         "fault",
+        "gate",
         "index",
+        "level",
         "name",
         "pe",
         "runner",
@@ -79,6 +91,9 @@ class Context:
         "stage2",
         "x",
     )
+
+    level: Level
+    gate: Callable[[PE, Any], Context | None] | None
 
     def __init__(
         self, name: str, index: int, *, secure: bool, stage2: Stage2 | None = None
@@ -94,6 +109,7 @@ class Context:
         self.fault: Fault | None = None
         self.crash = ""
         self.calling = 0
+        self.gate = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"

@@ -48,6 +48,9 @@ EXIT_COST = 500
 CALLS, GOES_ON, FAULTS = 0, 1, 2
 """What is `Kept`: a context calls, goes on (not just with the message of a call), or faults."""
 
+Take = Callable[["PE", "Context", int], object]
+"""Takes an exit of a context to its exception level."""
+
 Kept = tuple[int, "Context", int, Any]
 """What a context does, the context, when it was (virtual nanoseconds), x0 to x17 or the event."""
 
@@ -62,9 +65,6 @@ class OutOfExits(RuntimeError):  # noqa: N818 - a limit of the run
 
 class Firmware(Protocol):
     """What the machine asks of the privileged software."""
-
-    def trap(self, pe: PE, ctx: Context, exit_: int) -> None:
-        """Handle an exit of ``ctx``; leave in ``pe.current`` what runs next (None: nothing)."""
 
     def interrupt(self, pe: PE, pending: tuple[int, int] | None) -> bool:
         """The most urgent pending interrupt of ``pe`` is now ``pending`` (INTID, group).
@@ -95,12 +95,16 @@ class Machine:
         self.pes = [PE(index, mpidr) for index, mpidr in enumerate(mpidrs)]
         self.runnable: list[PE] = []
         self.firmware: Firmware | None = None
-        self.outside: Outside | None = None
+        self._outside: Outside | None = None
         self.exits = 0
         self.exit_limit: int | None = None
         self.stopping = False
         self.interrupts_changed = False
         self._running = False
+        self._only: PE | None = None
+        """The PE that is runnable, if it is the only one."""
+        self._leaves = False
+        """Engines come back to the loop after the present exit: it has something to do."""
         self._executing: Runner | None = None
         self._pausing = False
         self._held: Context | None = None
@@ -112,9 +116,21 @@ class Machine:
         self.tracer: Tracer | None = None
         self.keep: Callable[[Kept], object] | None = None
         """Gets the raw registers of each call, for who wants to know the last of them."""
+        self.tap: Take | None = None
+        """Gets each exit instead of `take`, to pass it on."""
         self._attached = 0
         """How often a tracer has come or gone: the mark of calls that the present one has heard."""
         gic.on_change = self.look_at_interrupts
+
+    @property
+    def outside(self) -> Outside | None:
+        """What other processes execute for it; None: nothing."""
+        return self._outside
+
+    @outside.setter
+    def outside(self, outside: Outside | None) -> None:
+        self._outside = outside
+        self._leaves = self._leaves or outside is not None
 
     def attach(self, tracer: Tracer | None) -> None:
         """Let ``tracer`` listen to what the PEs do (None: nobody); it hears first who has each."""
@@ -154,12 +170,14 @@ class Machine:
         """Take ``pe`` out of the loop: it is idle, off, or waits for the program that drives it."""
         if pe in self.runnable:
             self.runnable.remove(pe)
+            self._only = self.runnable[0] if len(self.runnable) == 1 else None
 
     def unpark(self, pe: PE) -> None:
         """Put ``pe`` back into the loop."""
         if pe not in self.runnable:
             self.runnable.append(pe)
             self.runnable.sort(key=lambda each: each.index)
+            self._only = pe if len(self.runnable) == 1 else None
 
     def idle(self, pe: PE) -> None:
         """``pe`` waits for an interrupt (WFI): not at all if one is pending, masked or not."""
@@ -211,18 +229,20 @@ class Machine:
 
     def trap(self, ctx: Context, exit_: int) -> bool:
         """Take an exit of ``ctx`` to the firmware; True if its engine goes straight on with it."""
-        pe, firmware = ctx.pe, self.firmware
+        pe, keep = ctx.pe, self.keep
         if TYPE_CHECKING:
             assert pe is not None
-            assert firmware is not None
         pe.exit = self.exits = self.exits + 1
-        keep = self.keep
         if keep is not None:
             self._keep_exit(keep, pe, ctx, exit_)
-        if self.tracer is None:
-            firmware.trap(pe, ctx, exit_)
+        if self.tracer is None and self.tap is None:  # as `take` does
+            nxt = ctx.level.trap(pe, ctx, exit_)
+            while nxt is not None and nxt.gate is not None:
+                nxt = nxt.gate(pe, nxt)
+            if nxt is not ctx or pe.current is not ctx:
+                self.schedule(pe, nxt)
         else:
-            self._trap_traced(self.tracer, pe, ctx, exit_)
+            self._trap_watched(pe, ctx, exit_)
         clock = self.clock
         now = clock.now + EXIT_COST
         if now < clock.due:
@@ -236,11 +256,28 @@ class Machine:
             self._keep_who_goes_on(keep, pe)
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)
-        if self.stopping or self._posted or self.outside is not None:
-            if self._pausing and pe.current is ctx and len(self.runnable) == 1 and not pe.idle:
-                self._held = ctx
-            return False
-        return pe.current is ctx and len(self.runnable) == 1 and not pe.idle
+        straight_on = self._only is pe and pe.current is ctx
+        if not self._leaves:
+            return straight_on
+        if self._pausing and straight_on:
+            self._held = ctx
+        return False
+
+    def take(self, pe: PE, ctx: Context, exit_: int) -> None:
+        """Take an exit to its exception level and through gates; schedule what the PE runs next."""
+        nxt = ctx.level.trap(pe, ctx, exit_)
+        while nxt is not None and nxt.gate is not None:
+            nxt = nxt.gate(pe, nxt)
+        if nxt is not ctx or pe.current is not ctx:
+            self.schedule(pe, nxt)
+
+    def _trap_watched(self, pe: PE, ctx: Context, exit_: int) -> None:
+        """Take an exit, and let those know it who listen."""
+        take = self.take if self.tap is None else self.tap
+        if self.tracer is None:
+            take(pe, ctx, exit_)
+        else:
+            self._trap_traced(self.tracer, take, pe, ctx, exit_)
 
     def _keep_exit(self, keep: Callable[[Kept], object], pe: PE, ctx: Context, exit_: int) -> None:
         """Let a call, or a fault, be kept."""
@@ -254,15 +291,14 @@ class Machine:
         if pe.current is not None:
             keep((GOES_ON, pe.current, self.clock.now, tuple(pe.current.x)))
 
-    def _trap_traced(self, tracer: Tracer, pe: PE, ctx: Context, exit_: int) -> None:
+    def _trap_traced(self, tracer: Tracer, take: Take, pe: PE, ctx: Context, exit_: int) -> None:
         """Take an exit to the firmware and record it, and the answer if there is one at once."""
         if exit_ <= _SVC:
             tracer.record(Call(pe.index, ctx.endpoint, ctx.index, tuple(ctx.x)))
             ctx.calling = self._attached
         else:
             tracer.record(_EXITS[exit_](pe, ctx))
-        assert self.firmware is not None
-        self.firmware.trap(pe, ctx, exit_)
+        take(pe, ctx, exit_)
         if pe.current is ctx and not pe.idle:
             if exit_ == exits.IDLE:  # something is pending meanwhile
                 tracer.record(Resume(pe.index, ctx.endpoint, ctx.index))
@@ -284,14 +320,14 @@ class Machine:
 
     def stop(self) -> None:
         """End the run after the present exit."""
-        self.stopping = True
+        self.stopping = self._leaves = True
 
     def pause(self) -> None:
         """End the run after the present exit; the next `run` goes on as if it had not ended.
 
         The turns of the PEs and a time slice that has begun are as they were.
         """
-        self.stopping = self._pausing = True
+        self.stopping = self._pausing = self._leaves = True
 
     def end_at(self, deadline: int, action: Callable[[], object]) -> None:
         """Call ``action``, which is to stop the run, when the clock is at ``deadline`` (ns).
@@ -309,6 +345,7 @@ class Machine:
         """
         if self._running:
             self._posted.append(action)
+            self._leaves = True
         else:
             action()
 
@@ -320,6 +357,7 @@ class Machine:
     def _do_posted(self) -> None:
         while self._posted:
             self._posted.pop(0)()
+        self._leaves = self.stopping or self._outside is not None
 
     def run(self) -> None:
         """Run until something calls :meth:`stop`, or until nothing can run and nothing is due.
@@ -328,6 +366,7 @@ class Machine:
         share the time evenly. Raises Interrupted if a signal that asks for the end has ended it.
         """
         self.stopping = self._pausing = False
+        self._leaves = bool(self._posted) or self._outside is not None
         self._running = True
         RUNS.begin(self.stop)
         try:
@@ -335,8 +374,8 @@ class Machine:
         finally:
             self._running = False
             RUNS.end()
-        if self.outside is not None:
-            self.outside.serve(0)
+        if self._outside is not None:
+            self._outside.serve(0)
         self._do_posted()
 
     def _loop(self) -> None:
@@ -348,8 +387,8 @@ class Machine:
         while not self.stopping:
             if self._posted:
                 self._do_posted()
-            if self.outside is not None and not has_looked:
-                self.outside.look()
+            if self._outside is not None and not has_looked:
+                self._outside.look()
                 if self.interrupts_changed:
                     self.deliver_interrupts()
             count = len(runnable)
@@ -391,8 +430,8 @@ class Machine:
             if self._end is not None and self.clock.events == (self._end,):
                 deadline = None
             left = None if deadline is None else max(0, deadline - self.clock.now)
-            if self.outside:
-                left = self.outside.wait(left)
+            if self._outside:
+                left = self._outside.wait(left)
             if left is None:
                 return False
             self.clock.advance(left)

@@ -33,13 +33,15 @@ class Level(Protocol):
 class ExecutionContext(ChainedContext):
     """A vCPU of an endpoint.
 
-    `level` takes its exits. `gate` leads to another exception level, if the context stands for what
-    is there. `line` holds the characters it has logged since its last line ended, `virq` the state
+    `line` holds the characters it has logged since its last line ended, `virq` the state
     of its virtual interrupts, and `attention` says that they matter when it enters WAITING.
     `idles`: it is PREEMPTED by a WFI, and goes on when an interrupt is pending.
     """
 
-    __slots__ = ("attention", "gate", "idles", "level", "line", "partition", "virq")
+    __slots__ = ("attention", "idles", "line", "partition", "virq")
+
+    level: Level
+    gate: Gate | None
 
     def __init__(self, partition: Partition, index: int, level: Level) -> None:
         super().__init__(
@@ -47,7 +49,6 @@ class ExecutionContext(ChainedContext):
         )
         self.partition = partition
         self.level = level
-        self.gate: Gate | None = None
         self.line = bytearray()
         self.virq = VirtualInterrupts()
         self.attention = False

@@ -18,11 +18,7 @@ _SUCCESS_32 = fid.FFA_SUCCESS_32
 
 def success(x: list[int], w2: int = 0, w3: int = 0, w4: int = 0) -> None:
     """FFA_SUCCESS (32-bit) with up to three results."""
-    x[0] = _SUCCESS_32
-    x[2] = w2
-    x[3] = w3
-    x[4] = w4
-    x[1] = x[5] = x[6] = x[7] = 0
+    x[0:8] = (_SUCCESS_32, 0, w2, w3, w4, 0, 0, 0)
 
 
 def success64(x: list[int], x2: int = 0, x3: int = 0, x4: int = 0) -> None:

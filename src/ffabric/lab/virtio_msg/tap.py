@@ -111,23 +111,19 @@ class _Late(Struct):
 
 
 class Tap:
-    """Taps a booted system. It is the machine's firmware then, and passes everything on."""
+    """Taps a booted system: it gets the exits of the machine then, and passes all of them on."""
 
     def __init__(
         self, system: System, observer: Observer, interference: Interference | None = None
     ) -> None:
-        self._firmware = system.firmware
+        self._take = system.machine.take
         self._observer = observer
         self._interference = interference
         self._exchanges: dict[Context, _Exchange] = {}
         self._sending: dict[Context, _Indirect] = {}
         self._pairs: set[Pair] = set()
         self._late: dict[tuple[Pair, bool], _Late] = {}
-        system.machine.firmware = self
-
-    def interrupt(self, pe: PE, pending: tuple[int, int] | None) -> bool:
-        """Passed on."""
-        return self._firmware.interrupt(pe, pending)
+        system.machine.tap = self.trap
 
     def trap(self, pe: PE, ctx: Context, exit_: int) -> None:
         """Pass an exit on, and look at what goes by."""
@@ -142,12 +138,12 @@ class Tap:
                 self._responds(ctx)
             elif function == fid.FFA_MSG_SEND2 and self._sends(ctx):
                 return
-        self._firmware.trap(pe, ctx, exit_)
+        self._take(pe, ctx, exit_)
         current = pe.current
         while current in self._exchanges:
             if not self._is_answered(current):
                 break
-            self._firmware.trap(pe, current, exit_)
+            self._take(pe, current, exit_)
             current = pe.current
         if current in self._sending:
             self._is_sent(current)
