@@ -76,9 +76,11 @@ class Gic:
         self.affinities = affinities
         """GICR_TYPER.Affinity_Value of each PE: Aff3, Aff2, Aff1, Aff0."""
         more = bits_of(EXTENDED_PPIS) if extended else 0
-        self.private = [InterruptBank(bits_of(range(FIRST_SPI)) | more) for _ in range(pes)]
+        own = bits_of(range(FIRST_SPI)) | more
+        self.private = [InterruptBank(own, 1 << pe) for pe in range(pes)]
         more = bits_of(EXTENDED_SPIS) if extended else 0
-        self.spis = InterruptBank(bits_of(range(FIRST_SPI, FIRST_SPI + spis)) | more)
+        self._all = (1 << pes) - 1
+        self.spis = InterruptBank(bits_of(range(FIRST_SPI, FIRST_SPI + spis)) | more, self._all)
         self.cpus = [CpuInterface(self, pe) for pe in range(pes)]
         self.awake = [False] * pes
         self.group_enables = 0
@@ -90,7 +92,6 @@ class Gic:
         self.on_change: Callable[[], None] | None = None
         self._routed = [0 if affinity else self.spis.implemented for affinity in affinities]
         self._routed_to_any = 0
-        self._all = (1 << pes) - 1
         self._stale = self._all
         self._best: list[Candidates] = [[None] * 3 for _ in range(pes)]
         self._pending: list[tuple[int, int] | None] = [None] * pes
@@ -115,12 +116,13 @@ class Gic:
             bank.raise_line(bit)
         else:
             bank.lower_line(bit)
-        self.changed(pe if is_private(intid) else None)
+        self._touched(bank)
 
     def set_pending(self, intid: int, pe: int | None = None) -> None:
         """Make ``intid`` pending once, as a message or an SGI does; of ``pe`` if it is private."""
-        self._bank(intid, pe).set_pending(1 << intid)
-        self.changed(pe if is_private(intid) else None)
+        bank = self._bank(intid, pe)
+        bank.set_pending(1 << intid)
+        self._touched(bank)
 
     def generate_sgi(self, source: int, group: int, value: int, *, secure: bool) -> None:
         """Carry out a write of ``value`` to the ICC_SGI*R that asks for ``group`` (12.2).
@@ -227,6 +229,12 @@ class Gic:
         if self.on_change is not None:
             self.on_change()
 
+    def _touched(self, bank: InterruptBank) -> None:
+        """What is pending may have changed for the PEs of ``bank``."""
+        self._stale |= bank.pes
+        if self.on_change is not None:
+            self.on_change()
+
     # What the firmware and the frames do with an interrupt
 
     def acknowledge(self, pe: int, intid: int) -> None:
@@ -234,8 +242,9 @@ class Gic:
 
         That is what reading ICC_IAR and, with EOImode set, writing ICC_EOIR do together.
         """
-        self._bank(intid, pe).acknowledge(1 << intid)
-        self.changed(pe if is_private(intid) else None)
+        bank = self._bank(intid, pe)
+        bank.acknowledge(1 << intid)
+        self._touched(bank)
 
     def take(self, pe: int, intid: int) -> bool:
         """Acknowledge ``intid``; True if it is edge-triggered, and so is not active any more.
@@ -248,13 +257,14 @@ class Gic:
         edge = bool(bank.edge & bit)
         if edge:
             bank.deactivate(bit)
-        self.changed(pe if is_private(intid) else None)
+        self._touched(bank)
         return edge
 
     def deactivate(self, pe: int, intid: int) -> None:
         """Make ``intid`` active no more."""
-        self._bank(intid, pe).deactivate(1 << intid)
-        self.changed(pe if is_private(intid) else None)
+        bank = self._bank(intid, pe)
+        bank.deactivate(1 << intid)
+        self._touched(bank)
 
     def configure(
         self,
@@ -285,7 +295,7 @@ class Gic:
         if target is not None:
             affinity = self.affinities[target]
             self.route(intid, affinity << 8 & 0xFF_0000_0000 | affinity & 0xFF_FFFF)
-        self.changed(pe if is_private(intid) else None)
+        self._touched(bank)
 
     def route(self, intid: int, value: int) -> None:
         """Set GICD_IROUTER of an SPI: an affinity in MPIDR format, or bit 31 for any PE."""
@@ -324,10 +334,13 @@ class Gic:
         return self.extended and (intid in EXTENDED_PPIS or intid in EXTENDED_SPIS)
 
     def _bank(self, intid: int, pe: int | None) -> InterruptBank:
-        if not self.implemented(intid):
-            raise ValueError(f"there is no INTID {intid}")
-        if not is_private(intid):
+        if FIRST_SPI <= intid < self.lines:
             return self.spis
+        if not 0 <= intid < FIRST_SPI:
+            if not self.implemented(intid):
+                raise ValueError(f"there is no INTID {intid}")
+            if not is_private(intid):
+                return self.spis
         if pe is None:
             raise ValueError(f"INTID {intid} is private: it takes a PE")
         return self.private[pe]

@@ -72,7 +72,7 @@ class State(Enum):
 
 
 class InterruptBank:
-    """The interrupts of the INTIDs in ``implemented`` (a bitmap)."""
+    """The interrupts of the INTIDs in ``implemented``, which ``pes`` may get (bitmaps)."""
 
     __slots__ = (
         "active",
@@ -84,11 +84,13 @@ class InterruptBank:
         "modifier",
         "non_secure",
         "ns_access",
+        "pes",
         "priority",
     )
 
-    def __init__(self, implemented: int) -> None:
+    def __init__(self, implemented: int, pes: int = 1) -> None:
         self.implemented = implemented
+        self.pes = pes
         self.enabled = 0
         self.latch = 0
         self.line = 0
