@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ffabric.lab.linux.apt import Apt
 from ffabric.lab.linux.deb import PackageError
-from ffabric.lab.linux.packages import Suite, cache_folder, locked
+from ffabric.lab.linux.packages import cache_folder, locked
 from ffabric.machine.host import process
 from ffabric.machine.host.vhost_user.programs import FILE_SYSTEM, VSOCK, Program
 
@@ -53,12 +54,12 @@ def _get(programs: Sequence[Program]) -> None:
     dpkg, deb = process.find("dpkg", "dpkg"), process.find("dpkg-deb", "dpkg")
     shown = [dpkg, "--print-architecture"]
     architecture = subprocess.run(shown, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
-    suite = Suite(SUITE, _FOLDER, print, architecture)
+    suite = Apt(_FOLDER, [SUITE], print, architecture).suite(SUITE)
     for program in programs:
         root = _FOLDER / program.name
         shutil.rmtree(root, ignore_errors=True)
-        for name in (*program.packages.split(), *LIBRARIES):
-            subprocess.run([deb, "--extract", suite.get(name), root], check=True)  # noqa: S603
+        for package in suite.get([*program.packages.split(), *LIBRARIES]):
+            subprocess.run([deb, "--extract", package, root], check=True)  # noqa: S603
         _write_starter(program.name, root)
 
 

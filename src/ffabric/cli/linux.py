@@ -22,7 +22,7 @@ from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.linux.software import default_software
 from ffabric.lab.xtest.optee import Engine
 from ffabric.lab.xtest.system import as_secure_partition
-from ffabric.machine.engines.qemu.process import find_program
+from ffabric.machine.engines.qemu.process import check_program
 from ffabric.system.description.fields import Described
 from ffabric.system.description.python_target import TargetError, resolve_program
 from ffabric.system.options.problems import SystemErrors
@@ -121,7 +121,10 @@ def linux(
     if theirs and optee is not None:
         raise UsageError("--op-tee is for Debian's kernel, without modules, files and disks")
     try:
-        found = _kernel(folder, progress, refresh=refresh)
+        if optee is not None:
+            found, tests = optees.kernel_and_tests(folder, progress, refresh=refresh)
+        else:
+            found, tests = _kernel(folder, progress, refresh=refresh), None
         if kernel is not None:
             found = owns.own_kernel(kernel, found)
         own = owns.own(module or (), files, found, folder)
@@ -129,9 +132,8 @@ def linux(
         if extract is not None:
             _extract(found, own, extract, progress)
             return 0
-        find_program()
-        if optee is not None:
-            tests = optees.tests(folder, progress, refresh=refresh)
+        check_program()
+        if optee is not None and tests is not None:
             spec = as_secure_partition(
                 found,
                 tests,

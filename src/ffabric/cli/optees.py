@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffabric.cli.errors import UsageError
+from ffabric.lab.linux import kernel as kernels
 from ffabric.lab.linux import packages
 from ffabric.lab.optee.build import BuildError, read_build
 from ffabric.lab.xtest import software as programs
@@ -34,8 +35,10 @@ def find(named: str, vcpus: int, engine: Engine) -> SecureOpTee:
     return built(build, engine=engine, vcpus=vcpus)
 
 
-def tests(folder: Path | None, progress: Progress, *, refresh: bool) -> programs.Software:
-    """Find xtest and tee-supplicant in ``folder`` or the package sources; or PackageError."""
+def kernel_and_tests(
+    folder: Path | None, progress: Progress, *, refresh: bool
+) -> tuple[kernels.Kernel, programs.Software]:
+    """Find Debian's kernel, too, with one look at the package sources; or PackageError."""
     if folder is not None:
-        return programs.from_folder(folder)
-    return programs.cached(packages.cache_folder(), progress.say, refresh=refresh)
+        return kernels.from_folder(folder), programs.from_folder(folder)
+    return programs.with_kernel(packages.cache_folder(), progress.say, refresh=refresh)

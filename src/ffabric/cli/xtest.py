@@ -11,13 +11,11 @@ from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
 from ffabric.cli.regression import check_cases, regression
 from ffabric.cli.terminal import Progress, Terminal
-from ffabric.lab.linux import kernel as kernels
-from ffabric.lab.linux import packages
 from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.xtest.campaign import CASES
 from ffabric.lab.xtest.optee import Engine
 from ffabric.lab.xtest.system import MAX_VMS, below_el3
-from ffabric.machine.engines.qemu.process import find_program
+from ffabric.machine.engines.qemu.process import check_program
 from ffabric.system.spec import QEMU
 
 LOG = Path("xtest.console.log")
@@ -69,15 +67,10 @@ def xtest(
     terminal = Terminal(sys.stdout)
     progress = Progress(terminal)
     try:
-        kernel = (
-            kernels.cached(packages.cache_folder(), progress.say, refresh=refresh)
-            if folder is None
-            else kernels.from_folder(folder)
-        )
-        software = optees.tests(folder, progress, refresh=refresh)
+        kernel, software = optees.kernel_and_tests(folder, progress, refresh=refresh)
     except PackageError as error:
         raise UsageError(str(error)) from None
-    find_program()
+    check_program()
     names = [f"vm{number}" for number in range(1, vms + 1)]
     spec = below_el3(kernel, software, names, engine=op_tee_engine)
     progress.say(f"booting OP-TEE and {vms} VMs with Linux {kernel.release}")

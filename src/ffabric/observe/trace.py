@@ -11,10 +11,11 @@ its registers are at hand then, and nothing is left for the garbage collector to
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32, PAGE
@@ -179,13 +180,31 @@ _READS_TX: dict[int, Callable[[Sequence[int], Buffer], int]] = {
 """Functions that read TX -> how many bytes, from the registers and what is there."""
 
 
+def _take(sink: BinaryIO, path: Path) -> None:
+    """Have a file to ourselves until it is closed, if it is a file that can be had."""
+    try:
+        import fcntl  # noqa: PLC0415 - not everywhere
+
+        fcntl.flock(sink, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OSError(errno.EBUSY, "another run of ffabric writes it", str(path)) from None
+    except (OSError, ImportError):
+        return
+
+
 @contextmanager
 def traced(system: System, path: Path | None) -> Iterator[None]:
-    """Write a trace of ``system`` to ``path`` while the ``with`` block runs; None: none."""
+    """Write a trace of ``system`` to ``path`` while the ``with`` block runs; None: none.
+
+    Raises OSError, also for a file that another run writes.
+    """
     if path is None:
         yield
         return
-    with path.open("wb") as sink:
+    with path.open("ab") as sink:
+        _take(sink, path)
+        with suppress(OSError):  # what is no file has nothing of a former run
+            sink.truncate(0)
         tracer = Trace(system, sink)
         system.attach(tracer)
         try:

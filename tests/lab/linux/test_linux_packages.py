@@ -4,13 +4,15 @@ import gzip
 import lzma
 import os
 import re
+import shutil
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
 
 from debs import ar, package, tar
-from ffabric.lab.linux import deb, kernel, packages
+from ffabric.lab.linux import apt, deb, kept, kernel, packages
 from ffabric.lab.linux.deb import PackageError
 
 RELEASE = "7.9.1-cloud-arm64"
@@ -120,21 +122,34 @@ def test_dependencies_are_the_first_of_alternatives():
 APT = """\
 #!/bin/sh
 case "$*" in
-    *indextargets*) printf 'mirror:/debian/ trixie-updates\\nmirror:/debian/ trixie\\n' ;;
+    *indextargets*REPO_URI*) printf 'mirror:/debian/ trixie-updates\\nmirror:/debian/ trixie\\n' ;;
+    *indextargets*) for suite in SUITES; do echo "$suite LISTS/$suite"; done ;;
     *" update"*) echo update >> LOG ;;
-    *" show "*) for last; do :; done; [ -f INDEX/$last ] && cat INDEX/$last ;;
     *" download "*)
-        for last; do :; done
-        echo "download $last" >> LOG
-        cp POOL/${last%%=*}_*.deb . ;;
+        for word; do
+            case "$word" in
+                *=*_*|*/*|-*|Dir::*|APT::*|Acquire::*) ;;
+                *=*) echo "download $word" >> LOG; cp POOL/${word%%=*}_*.deb . ;;
+            esac
+        done ;;
 esac
 """
+SUITES = ("trixie", "stable-backports", "unstable")
+
+
+def listed(file):
+    """A package as a list of packages has it."""
+    fields = deb.control(file) | {
+        "Filename": f"pool/{file.name}",
+        "Size": str(file.stat().st_size),
+    }
+    return "".join(f"{key}: {value}\n" for key, value in fields.items())
 
 
 @pytest.fixture
 def sources(folder, tmp_path, monkeypatch):
-    index, programs = tmp_path / "index", tmp_path / "programs"
-    index.mkdir()
+    lists, programs = tmp_path / "lists", tmp_path / "programs"
+    lists.mkdir()
     programs.mkdir()
     log = tmp_path / "log"
     package(
@@ -143,17 +158,16 @@ def sources(folder, tmp_path, monkeypatch):
         depends=f"dracut, linux-binary-{RELEASE} (= 1), linux-modules-{RELEASE}",
     )
     package(folder, kernel.META, depends=f"linux-image-{RELEASE} (= 1)")
-    for file in folder.glob("*.deb"):
-        fields = deb.control(file) | {
-            "Filename": f"pool/{file.name}",
-            "Size": str(file.stat().st_size),
-        }
-        text = "".join(f"{key}: {value}\n" for key, value in fields.items())
-        (index / fields["Package"]).write_text(text)
-    script = APT.replace("LOG", str(log)).replace("INDEX", str(index)).replace("POOL", str(folder))
-    for name in ("apt-get", "apt-cache"):
-        (programs / name).write_text(script)
-        (programs / name).chmod(0o755)
+    text = "\n".join(listed(file) for file in sorted(folder.glob("*.deb")))
+    for suite in SUITES:
+        (lists / suite).write_text(text)
+    script = APT
+    for word, value in (
+        ("LOG", log), ("LISTS", lists), ("POOL", folder), ("SUITES", " ".join(SUITES)),
+    ):  # fmt: skip
+        script = script.replace(word, str(value))
+    (programs / "apt-get").write_text(script)
+    (programs / "apt-get").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     return log
 
@@ -162,24 +176,134 @@ def test_the_machines_sources_give_what_the_meta_package_needs(sources, tmp_path
     cache, said = tmp_path / "cache", []
     found = kernel.cached(cache, said.append)
     assert (found.release, found.image) == (RELEASE, b"image")
-    text = (cache / "apt/own/sources.list").read_text()
-    assert text.endswith(" mirror:/debian/ trixie main\n")
-    assert " stable-backports main" in (cache / "apt/stable-backports/sources.list").read_text()
+    lines = (cache / "apt/sources.list").read_text().splitlines()
+    assert [line.split("mirror:/debian/ ")[1] for line in lines] == [
+        "trixie main", "stable-backports main",
+    ]  # fmt: skip
     downloads = sources.read_text().count("download")
     assert downloads == 4
 
     kernel.cached(cache, said.append)
-    assert sources.read_text().count("update") == 2
+    assert sources.read_text().count("update") == 1  # one for all suites
     kernel.cached(cache, said.append, refresh=True)
-    assert sources.read_text().count("update") == 4
+    assert sources.read_text().count("update") == 2
     assert sources.read_text().count("download") == downloads
     assert any("from Debian's packages" in line for line in said)
+
+
+def test_of_two_versions_the_newer_one_is_taken(sources, tmp_path):
+    path = tmp_path / "lists/trixie"
+    old = path.read_text().split("Package: busybox-static\n")[1].split("\n\n")[0]
+    for version in ("1:0.9", "0.5", "1:0.10"):
+        new = re.sub(r"(?m)^Version: .*$", f"Version: {version}", old)
+        with path.open("a") as file:
+            file.write(f"\nPackage: busybox-static\n{new}\n")
+    found = apt.Apt(tmp_path / "cache", ["own"], print).suite("own").fields("busybox-static")
+    assert found["Version"] == "1:0.10"
+
+
+def test_a_name_that_is_part_of_another_is_no_package(sources, tmp_path):
+    suite = apt.Apt(tmp_path / "cache", ["own"], print).suite("own")
+    for name in ("busybox", "static", "busybox-static-more"):
+        with pytest.raises(packages.NoSuchPackage):
+            suite.fields(name)
+
+
+def test_what_is_cut_off_is_got_again_and_what_is_whole_is_not(sources, tmp_path):
+    found = apt.Apt(tmp_path / "cache", ["own"], print)
+    names = ["busybox-static", f"linux-binary-{RELEASE}"]
+    first, second = found.suite("own").get(names)
+    first.write_bytes(first.read_bytes()[:-1])
+    assert found.suite("own").get(names) == [first, second]
+    log = sources.read_text()
+    assert log.count("download busybox-static") == 2
+    assert log.count("download linux-binary") == 1
+
+
+def test_how_much_there_is_is_told(tmp_path):
+    said = []
+    progress = apt._Progress(tmp_path, [{"Package": "a", "Size": "4000000"}], said.append)
+    for size in (0, 1_000_000, 1_000_000, 9_000_000):
+        (tmp_path / "a_1_arm64.deb").write_bytes(bytes(size))
+        progress._last = -apt._TELL
+        progress.look()
+        progress.look()  # not so soon
+    assert said == ["1.0 of 4.0 MB", "4.0 of 4.0 MB"]
+
+
+NO_NAME = "Temporary failure resolving 'deb.debian.org'"
+NO_ANSWER = "Could not connect to 1.2.3.4:80, connection timed out"
+
+
+@pytest.mark.parametrize(
+    ("complaint", "told"),
+    [
+        (f"W: Failed to fetch http://mirror/x  {NO_NAME}\nE: Some failed.", NO_NAME),
+        (f"E: Failed to fetch http://1.2.3.4/x  {NO_ANSWER}", "the network failed"),
+        ("E: Write error - write (28: No space left on device)", "the disk is full"),
+        ("E: You have not enough free space in /x.", "the disk is full"),
+        ("E: Unable to locate package x", "apt-get update: Unable to locate package x"),
+        ("", "apt-get update: failed"),
+    ],
+)
+def test_what_apt_fails_of_is_told_by_its_cause(complaint, told):
+    problem = apt._problem("apt-get update", complaint)
+    assert told in str(problem)
+    assert isinstance(problem, apt.NetworkFailed) == ("fetch" in complaint)
+
+
+def test_without_a_network_no_other_suite_is_tried(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(apt, "_PAUSES", ())
+    (tmp_path / "programs/apt-get").write_text(
+        textwrap.dedent(
+            """\
+            #!/bin/sh
+            case "$*" in
+                *indextargets*) echo "mirror:/debian/ trixie" ;;
+                *) echo "E: Temporary failure resolving 'mirror'" >&2; exit 100 ;;
+            esac
+            """
+        )
+    )
+    said = []
+    with pytest.raises(apt.NetworkFailed, match="the network failed: apt-get update: Temporary"):
+        kernel.from_sources(tmp_path / "cache", said.append)
+    assert len(said) == 1
+
+
+def test_a_disk_that_is_too_full_is_told_before(sources, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(apt.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(PackageError, match=r"are needed, and 0\.0 MB are free"):
+        kernel.from_sources(tmp_path / "cache", print)
+    assert "download" not in sources.read_text()
+
+
+def test_who_waits_for_another_run_takes_what_that_has_made(tmp_path):
+    path, made, waits = tmp_path / "cache/number", [], threading.Event()
+
+    def make():
+        made.append(None)
+        return len(made)
+
+    def say(line):
+        waits.set()
+
+    run = threading.Thread(target=kept.made, args=(path, int, make, say))
+    with packages.locked(path.parent, print):
+        run.start()
+        assert waits.wait(20)
+        kept.keep(path, 42)
+    run.join()
+    assert made == []
+    assert kept.made(path, int, make, print) == 1
+    assert kept.load(path, int) == 1
 
 
 def test_a_machine_without_apt_is_told_of_the_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PackageError, match="--packages"):
-        packages.machine_mirror(tmp_path / "apt", print)
+        apt.machine_mirror(tmp_path / "apt", print)
 
 
 def test_a_machine_whose_lists_were_never_read_has_them_read(monkeypatch, tmp_path):
@@ -199,7 +323,7 @@ def test_a_machine_whose_lists_were_never_read_has_them_read(monkeypatch, tmp_pa
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     said = []
     for _ in range(2):
-        found = packages.machine_mirror(tmp_path / "apt", said.append)
+        found = apt.machine_mirror(tmp_path / "apt", said.append)
         assert found == ("mirror:/debian/", "trixie")
     assert said == ["reading the lists of packages of this machine"]
 
@@ -209,7 +333,7 @@ def test_a_machine_without_debian_is_told_of_the_folder(monkeypatch, tmp_path):
     (tmp_path / "apt-get").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(PackageError, match="no Debian mirror that answers"):
-        packages.machine_mirror(tmp_path / "apt", print)
+        apt.machine_mirror(tmp_path / "apt", print)
 
 
 def test_the_cache_is_where_the_user_wants_it(monkeypatch):
@@ -222,7 +346,7 @@ def test_the_cache_is_where_the_user_wants_it(monkeypatch):
 
 def test_a_mirror_that_fails_is_asked_again(sources, tmp_path, monkeypatch):
     pauses, said = [], []
-    monkeypatch.setattr(packages.time, "sleep", pauses.append)
+    monkeypatch.setattr(apt.time, "sleep", pauses.append)
     (tmp_path / "programs/apt-get").write_text(
         textwrap.dedent(
             """\

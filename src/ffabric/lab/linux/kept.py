@@ -22,11 +22,31 @@ def load(path: Path, kind: type[T]) -> T | None:
     return None
 
 
-def made(path: Path, make: Callable[[], T], say: Say) -> T:
-    """Make it and keep it; its folder is ours alone meanwhile."""
+def made(path: Path, kind: type[T], make: Callable[[], T], say: Say) -> T:
+    """Make it and keep it; its folder is ours alone meanwhile.
+
+    Who has waited for somebody else who made it takes that.
+    """
+    before = stamp(path)
     with locked(path.parent, say):
+        if stamp(path) != before and (found := load(path, kind)) is not None:
+            return found
         found = make()
-        new = path.with_suffix(".new")
-        new.write_bytes(msgspec.msgpack.encode(found))
-        new.rename(path)
+        keep(path, found)
     return found
+
+
+def keep(path: Path, found: object) -> None:
+    """Keep what was made: whole, or not at all."""
+    new = path.with_suffix(".new")
+    new.write_bytes(msgspec.msgpack.encode(found))
+    new.rename(path)
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file is made anew."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_ino

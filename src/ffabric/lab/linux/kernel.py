@@ -13,34 +13,31 @@ import lzma
 import re
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from ffabric.lab.linux.apt import OWN_SUITE, Apt, Fields, NetworkFailed, Suite
 from ffabric.lab.linux.deb import PackageError, dependencies, files
 from ffabric.lab.linux.kept import load, made
-from ffabric.lab.linux.packages import (
-    OWN_SUITE,
-    Folder,
-    NoSuchPackage,
-    Packages,
-    Say,
-    Suite,
-    first_with,
-)
+from ffabric.lab.linux.packages import Folder, NoSuchPackage, Packages, Say
 from ffabric.system.files.reading import size_text
 
 META = "linux-image-cloud-arm64"
 BUSYBOX = "busybox-static"
 KERNEL_SUITES = ("stable-backports", "testing", "unstable")
 TOOL_SUITES = (OWN_SUITE, "stable")
+FIRST_SUITES = (TOOL_SUITES[0], KERNEL_SUITES[0])
+"""Where most machines find all that they need."""
 FFA = ("ffa-core", "ffa-module")
 """The modules of the FF-A driver, in the order in which they are loaded."""
 TEE = ("tee", "optee")
 """Those of the OP-TEE driver."""
 
 _MOST_OF_A_MODULE = 64 << 20
-_KEPT = "kernel.msgpack"
+KEPT = "kernel.msgpack"
+"""The file of what was found before."""
 _OF_A_KERNEL = re.compile(r"^linux-(image|binary|modules|main-modules)-")
 _RELEASE = re.compile(r"lib/modules/([^/]+)/")
 _VMLINUZ = re.compile(r"(^|/)vmlinuz(-[^/]+)?$")
@@ -60,7 +57,7 @@ class Kernel(msgspec.Struct, frozen=True):
 
 def kept(cache: Path) -> Kernel | None:
     """The kernel that was found before, if one was."""
-    return load(cache / _KEPT, Kernel)
+    return load(cache / KEPT, Kernel)
 
 
 def cached(cache: Path, say: Say, *, refresh: bool = False) -> Kernel:
@@ -69,7 +66,7 @@ def cached(cache: Path, say: Say, *, refresh: bool = False) -> Kernel:
     if found is not None:
         say(f"kernel {found.release}, from {cache}")
         return found
-    kernel = made(cache / _KEPT, lambda: from_sources(cache, say), say)
+    kernel = made(cache / KEPT, Kernel, lambda: from_sources(cache, say), say)
     say(f"kernel {kernel.release}, from Debian's packages")
     return kernel
 
@@ -80,23 +77,44 @@ def from_folder(folder: Path) -> Kernel:
     names = [name for name in packages.names if _OF_A_KERNEL.match(name)]
     if not names:
         raise NoSuchPackage("linux-image-* (or linux-binary-* and linux-modules-*)", str(folder))
-    return _kernel([packages.get(name) for name in names], packages.get(BUSYBOX))
+    return _kernel(packages.get(names), *packages.get([BUSYBOX]))
 
 
-def from_sources(cache: Path, say: Say) -> Kernel:
+def plan(apt: Apt) -> list[Fields]:
+    """What `from_sources` will want of the first suite that has a kernel."""
+    suite = _with(META, apt, KERNEL_SUITES)
+    return [
+        _with(BUSYBOX, apt, TOOL_SUITES).fields(BUSYBOX),
+        *(suite.fields(name) for name in _parts(suite)),
+    ]
+
+
+def from_sources(cache: Path, say: Say, apt: Apt | None = None) -> Kernel:
     """The newest kernel with FF-A that the machine's package sources have."""
-    tools = first_with(BUSYBOX, [Suite(name, cache, say) for name in TOOL_SUITES])
-    busybox = tools.get(BUSYBOX)
+    apt = apt or Apt(cache, FIRST_SUITES, say)
+    tool = _with(BUSYBOX, apt, TOOL_SUITES).fields(BUSYBOX)
     problem: PackageError | None = None
     for name in KERNEL_SUITES:
-        suite = Suite(name, cache, say)
         try:
-            return _kernel([suite.get(each) for each in _parts(suite)], busybox)
+            suite = apt.suite(name)
+            busybox, *debs = apt.fetch([tool, *(suite.fields(each) for each in _parts(suite))])
+            return _kernel(debs, busybox)
+        except NetworkFailed:
+            raise
         except PackageError as error:
             problem = error
             say(str(error))
     assert problem is not None
     raise problem
+
+
+def _with(name: str, apt: Apt, suites: Sequence[str]) -> Suite:
+    """The first of ``suites`` that has a package; the list of another one is read if none has."""
+    for each in suites[:-1]:
+        with suppress(NoSuchPackage):
+            apt.suite(each).fields(name)
+            return apt.suite(each)
+    return apt.suite(suites[-1])
 
 
 def _parts(packages: Packages) -> list[str]:

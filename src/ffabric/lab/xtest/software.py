@@ -8,10 +8,13 @@ from pathlib import Path
 
 import msgspec
 
+from ffabric.lab.linux import kernel
+from ffabric.lab.linux.apt import Apt, Fields, NetworkFailed, Suite
 from ffabric.lab.linux.cpio import Entry
 from ffabric.lab.linux.deb import PackageError, entries, files
-from ffabric.lab.linux.kept import load, made
-from ffabric.lab.linux.packages import Folder, Packages, Say, Suite, closure
+from ffabric.lab.linux.kept import keep, load, made, stamp
+from ffabric.lab.linux.kernel import Kernel
+from ffabric.lab.linux.packages import Folder, Packages, Say, closure, locked
 
 OPTEE = "optee-os"
 TOOLS = ("optee-test-qemu", "tee-supplicant")
@@ -47,17 +50,42 @@ def cached(cache: Path, say: Say, *, refresh: bool = False) -> Software:
     """What was found before; ``refresh``, or if there is nothing: see `from_sources`."""
     found = None if refresh else kept(cache)
     if found is None:
-        found = made(cache / _KEPT, lambda: from_sources(cache, say), say)
+        found = made(cache / _KEPT, Software, lambda: from_sources(cache, say), say)
     say(f"{found.packages[0]} and {len(found.packages) - 1} more packages, in {cache}")
     return found
 
 
-def from_sources(cache: Path, say: Say) -> Software:
+def with_kernel(cache: Path, say: Say, *, refresh: bool = False) -> tuple[Kernel, Software]:
+    """The kernel, too: if neither was found before, all packages are looked for and got at once.
+
+    Who has waited for somebody else who did that takes what came of it.
+    """
+    kernels, own = cache / kernel.KEPT, cache / _KEPT
+    if refresh or not (kernels.is_file() or own.is_file()):
+        before = stamp(kernels), stamp(own)
+        with locked(cache, say):
+            if (stamp(kernels), stamp(own)) == before:
+                apt = Apt(cache, (*kernel.FIRST_SUITES, SUITES[0]), say)
+                apt.fetch([*kernel.plan(apt), *_plan(apt.suite(SUITES[0]))])
+                keep(kernels, kernel.from_sources(cache, say, apt))
+                keep(own, from_sources(cache, say, apt))
+    return kernel.cached(cache, say), cached(cache, say)
+
+
+def _plan(source: Suite) -> list[Fields]:
+    """What `from_sources` will want of the first suite."""
+    return [source.fields(name) for name in [OPTEE, *closure(source, TOOLS)]]
+
+
+def from_sources(cache: Path, say: Say, apt: Apt | None = None) -> Software:
     """The newest that the machine's package sources have."""
+    apt = apt or Apt(cache, SUITES[:1], say)
     problem: PackageError | None = None
     for name in SUITES:
         try:
-            return _software(Suite(name, cache, say))
+            return _software(apt.suite(name))
+        except NetworkFailed:
+            raise
         except PackageError as error:
             problem = error
             say(str(error))
@@ -71,8 +99,7 @@ def from_folder(folder: Path) -> Software:
 
 
 def _software(source: Packages) -> Software:
-    image = source.get(OPTEE)
-    debs = [source.get(name) for name in closure(source, TOOLS)]
+    image, *debs = source.get([OPTEE, *closure(source, TOOLS)])
     optee = next((data for _, data in files(image, _IMAGE)), b"")
     if not optee:
         raise PackageError(f"there is no virtualized OP-TEE for QEMU's machine in {image.name}")

@@ -37,6 +37,14 @@ class MissingProgram(Exception):  # noqa: N818 - an answer for people
         self.package = package
 
 
+class OldProgram(MissingProgram):
+    """A program that is installed and too old."""
+
+    def __init__(self, path: str, package: str, version: str, oldest: str) -> None:
+        super().__init__(path, package)
+        self.args = (f"{path} is {version}, and {oldest} or later is needed (Debian: {package})",)
+
+
 def find(program: str, package: str) -> str:
     """The path of a program of Debian's package; MissingProgram if there is none."""
     found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 PROGRAM = "qemu-system-aarch64"
 PACKAGE = "qemu-system-arm"
 """Debian's package of it."""
+OLDEST = (7, 2)
+"""The oldest that has what is needed: that of Debian 12."""
+_VERSION = re.compile(r"version (\d+)\.(\d+)")
 
 RAM_BASE = 0x4000_0000
 """Where `virt` has its RAM."""
@@ -104,6 +108,17 @@ class Image(msgspec.Struct, frozen=True):
 def find_program() -> str:
     """The path of QEMU; MissingProgram if there is none."""
     return process.find(PROGRAM, PACKAGE)
+
+
+def check_program() -> None:
+    """Raise MissingProgram if there is no QEMU, or if it is older than `OLDEST`."""
+    path = find_program()
+    asked = [path, "--version"]
+    said = subprocess.run(asked, check=False, capture_output=True, text=True).stdout  # noqa: S603
+    found = _VERSION.search(said)
+    if found is not None and (int(found[1]), int(found[2])) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise process.OldProgram(path, PACKAGE, f"version {found[1]}.{found[2]}", oldest)
 
 
 def shim(
