@@ -9,6 +9,7 @@ if [ "$#" -gt 0 ]; then
 else
     PROGRAMS=(aarch64-linux-gnu-as:binutils-aarch64-linux-gnu dtc:device-tree-compiler cpp:cpp
         cpio:cpio qemu-system-aarch64:qemu-system-arm chromium:chromium chromedriver:chromium-driver tshark:tshark
+        gdb-multiarch:gdb-multiarch
         "qemu-storage-daemon:qemu-system-common qemu-utils" mke2fs:e2fsprogs)
 fi
 

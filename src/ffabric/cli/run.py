@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,6 +45,7 @@ def run(
     max_events: int | None = None,
     watchdog: float = DEFAULT_SECONDS,
     timeout: float = 0,
+    gdb: int | None = None,
 ) -> int:
     """Boot the system described in SYSTEM, a TOML file, and run it until nothing can run any more.
 
@@ -72,6 +74,8 @@ def run(
         Seconds of wall time that Python code may compute without a call; 0: no limit.
     timeout
         Seconds of wall time that the run may take; 0: no limit.
+    gdb
+        Let gdb debug the images of the system, at this port of this computer; 0: any port.
     """
     if seed is not None and replay is not None:
         raise UsageError("--seed and --replay exclude each other: a replay has its run's seed")
@@ -80,6 +84,10 @@ def run(
         print(f"ffabric: {warning}", file=sys.stderr)
     if max_events is not None:
         spec = replace(spec, run=replace(spec.run, max_events=max_events))
+    if gdb is not None:
+        if trace is not None or json or verbose or timeout:
+            raise UsageError("--gdb: nothing else can be had of a run that gdb holds")
+        return _debug(spec, seed, replay, gdb)
     view = _Json() if json else _Text()
     with _booted(spec, seed, replay) as booted, _recording(booted, trace, view, verbose) as traced:
         booted.listeners.append(view.console)
@@ -91,6 +99,30 @@ def run(
         view.summary(booted, outcome, trace)
     outcome.raise_interruption()
     return outcome.status
+
+
+def _debug(spec: SystemSpec, seed: int | None, replay: Path | None, port: int) -> int:
+    """Serve gdb until it is gone."""
+    from ffabric.lab.gdb.server import LOOPBACK, serve  # noqa: PLC0415 - only who debugs
+
+    if not 0 <= port < 1 << 16:
+        raise UsageError(f"--gdb: {port} is no port")
+    if any(each.engine == QEMU for each in spec.partitions):
+        raise UsageError("--gdb: a system with a QEMU cannot be run again, and so not go back")
+
+    def boot_again() -> System:
+        booted = _booted(deepcopy(spec), seed, replay)
+        booted.listeners.append(lambda name, line: print(f"{name}: {line}"))
+        return booted
+
+    def tell(port: int) -> None:
+        print(f"gdb-multiarch -ex 'target remote {LOOPBACK}:{port}'", flush=True)
+
+    try:
+        serve(boot_again, port, tell)
+    except ValueError as error:
+        raise UsageError(f"--gdb: {error}") from None
+    return 0
 
 
 def _booted(spec: SystemSpec, seed: int | None, replay: Path | None) -> System:

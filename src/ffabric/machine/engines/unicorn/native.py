@@ -21,7 +21,7 @@ import struct
 import sys
 import weakref
 from collections.abc import Generator
-from ctypes import POINTER, c_int, c_size_t, c_uint16, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_int, c_int64, c_size_t, c_uint16, c_uint32, c_uint64, c_void_p
 from typing import NamedTuple
 
 from ffabric.abi.words import PAGE
@@ -32,6 +32,13 @@ InterruptHook = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 
 SystemHook = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_int, POINTER(c_uint32), c_void_p)
 """(engine, general register, words of CRn CRm op0 op1 op2 - and the value, user) -> handled"""
+
+
+CodeHook = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
+"""(engine, address, size, user), before an instruction or a block executes"""
+
+AccessHook = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
+"""(engine, kind of access, address, size, value, user), before a load or store"""
 
 
 class Block(ctypes.Structure):
@@ -292,7 +299,29 @@ class Emulator:
             return None
         return self._value.value
 
+    def reached_at(self, va: int) -> int | None:
+        """The physical address that a load from `va` reads at present."""
+        if _vmem_translate(self.handle, va, uc.UC_PROT_READ, self._value_at):
+            return None
+        return self._value.value
+
     # Hooks
+
+    def hook_between(self, kind: int, callback: object, first: int, last: int) -> c_size_t:
+        """Install a hook (`CodeHook`, `AccessHook`) for some addresses: what `unhook` takes.
+
+        Code that was translated before does not know it: `flush_code`. Not from a hook.
+        """
+        installed = c_size_t()
+        between = (c_uint64(first), c_uint64(last))
+        error = _fast.uc_hook_add(self.handle, _ref(installed), kind, callback, None, *between)
+        _check(f"hook {kind}", error)
+        self._keep.append(callback)
+        return installed
+
+    def unhook(self, installed: c_size_t) -> None:
+        """Take a hook away."""
+        _check("unhook", _fast.uc_hook_del(self.handle, installed))
 
     def hook(
         self, kind: int, callback: object, instruction: int = 0, *, user: object = None

@@ -185,6 +185,17 @@ class UnicornRunner(InnerLoop):
         pc, pstate = self._exceptions.pc_pstate()
         return found | {"sp": read(arm.UC_ARM64_REG_SP), "pc": pc, "pstate": pstate}
 
+    @property
+    def emulator(self) -> native.Emulator:
+        """The emulator that executes it, for an instrument."""
+        return self._emulator
+
+    def end_before(self) -> None:
+        """From the hook of an instruction: end the present stretch before it executes."""
+        emulator = self._emulator
+        emulator.limit.value = min(emulator.limit.value, emulator.executed.value - 1)
+        emulator.stop()
+
     # What others ask of it
 
     def interrupt(self, kind: int, asserted: bool) -> None:

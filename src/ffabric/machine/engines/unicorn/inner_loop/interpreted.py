@@ -16,7 +16,7 @@ there, and the tests of the engine run over both. What happens rarely is in `Uni
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ffabric.machine import exits
 from ffabric.machine.context import check_registers
@@ -49,6 +49,16 @@ class Siblings:
         self.code = 0
 
 
+class Instrument(Protocol):
+    """Who looks at a vCPU between two stretches of its execution."""
+
+    def before(self, budget: int) -> int:
+        """A stretch of so many instructions is to begin: how many it may have, at least 1.
+
+        It may stay here as long as it likes; what it raises ends the run.
+        """
+
+
 class InnerLoop:
     """What a vCPU does until an exit. `UnicornRunner` has the rest, and sets what is declared here.
 
@@ -57,6 +67,8 @@ class InnerLoop:
 
     instructions: int
     interpreted: bool
+    instrument: Instrument | None = None
+    """Needs `interpreted`."""
     _emulator: native.Emulator
     _x: native.Registers
     _pc: native.Registers
@@ -140,6 +152,8 @@ class InnerLoop:
     def _stretch(self) -> None:
         """Execute until something ends it, and see what that was."""
         budget = self._budget()
+        if self.instrument is not None:
+            budget = self.instrument.before(budget)
         self._pc.read()
         self._counted = 0
         self._inside = True
