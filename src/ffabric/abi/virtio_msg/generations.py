@@ -25,11 +25,17 @@ class Generation(Struct, frozen=True):
     """The virtqueue messages have flags."""
     strict_config: bool
     """SET_CONFIG with a stale generation is rejected (v2: only with STRICT_CONFIG_GENERATION)."""
+    narrow_shm: bool
+    """GET_SHM has addresses and lengths of 32 bits."""
 
 
-PR28: Final = Generation("pr28", 1, 48, 1, device_uuid=False, queue_flags=False, strict_config=True)
+PR28: Final = Generation(
+    "pr28", 1, 48, 1, device_uuid=False, queue_flags=False, strict_config=True, narrow_shm=True
+)
 """Pull request 28 of December 2025, which became v1 in January 2026."""
-V2: Final = Generation("v2", 2, 52, 32, device_uuid=True, queue_flags=True, strict_config=False)
+V2: Final = Generation(
+    "v2", 2, 52, 32, device_uuid=True, queue_flags=True, strict_config=False, narrow_shm=False
+)
 """v2 of June 2026, as Linux's virtio_msg_protocol.h has it."""
 
 GENERATIONS: Final = {generation.name: generation for generation in (PR28, V2)} | {"v1": PR28}

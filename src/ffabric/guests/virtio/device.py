@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from ffabric.guests.virtio.device_queue import Chain, DeviceQueue, QueueError
+from ffabric.guests.virtio.rings import RingFeature, ring_features
 
 if TYPE_CHECKING:
     from ffabric.system.vcpu import Vcpu
@@ -40,10 +41,27 @@ class Device:
     writable: Sequence[tuple[int, int, int]] = ()
     """What a driver may write of the configuration: offset, bytes, and with which feature bits."""
 
+    in_order: bool = False
+    """It serves each virtqueue in order, whatever happens."""
+
     def __init__(self) -> None:
+        self.rings: int = 0
+        """Feature bits of virtqueues that it offers beside the usual ones."""
+        self.shared_memory: dict[int, tuple[int, int]] = {}
+        """Its shared memory regions: by number address and bytes, as the bus has them (GET_SHM)."""
         self.host: Host | None = None
         self.queues: list[DeviceQueue | None] = [None] * len(self.queue_sizes)
         self.driver_features = 0
+
+    def offer(self, *names: RingFeature) -> Self:
+        """Offer features of virtqueues: "packed", "in_order", "notification_data"; the device.
+
+        ValueError for what it cannot: a device that serves out of order has no "in_order".
+        """
+        if "in_order" in names and not self.in_order:
+            raise ValueError(f"{self} does not serve in order")
+        self.rings = ring_features(names)
+        return self
 
     def attach(self, vcpu: Vcpu) -> None:
         """The partition that has the device has booted: its memory is there."""

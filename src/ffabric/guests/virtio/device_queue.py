@@ -91,12 +91,12 @@ class DeviceQueue:
         for address, length, align, write in parts:
             if address % align:
                 raise QueueError(f"a part at {address:#x} is not aligned to {align}")
-            with _judged():
+            with judged():
                 dma.check(address, length, write=write)
 
     def pop(self) -> Chain | None:
         """The next chain that the driver has made available, if there is one."""
-        with _judged():
+        with judged():
             if not self._pending():
                 if not self._event_idx:
                     return None
@@ -121,7 +121,7 @@ class DeviceQueue:
 
     def push(self, head: int, written: int) -> None:
         """Give a chain back, with so many bytes written into it."""
-        with _judged():
+        with judged():
             at = (
                 self._used + ring.RING_OFFSET + ring.USED_ENTRY.size * (self._next_used % self.size)
             )
@@ -134,7 +134,7 @@ class DeviceQueue:
         old, self._signalled = self._signalled, self._next_used
         if old == self._next_used:
             return False
-        with _judged():
+        with judged():
             if self._event_idx:
                 at = self._avail + ring.used_event_offset(self.size)
                 return ring.passes(self.dma.read16(at), self._next_used, old)
@@ -143,7 +143,7 @@ class DeviceQueue:
     def read(self, chain: Chain, start: int = 0, most: int = MAX_READ) -> bytes:
         """What the device may read of a chain, from byte `start` on, at most so many bytes."""
         parts = []
-        with _judged():
+        with judged():
             for at, length in chain.readable:
                 if start >= length:
                     start -= length
@@ -159,7 +159,7 @@ class DeviceQueue:
     def write(self, chain: Chain, data: bytes, start: int = 0) -> int:
         """Store `data` from byte `start` on of what the device may write; how much of it fitted."""
         done = 0
-        with _judged():
+        with judged():
             for at, length in chain.writable:
                 if done >= len(data):
                     break
@@ -234,7 +234,7 @@ class DeviceQueue:
         return address, length // ring.DESCRIPTOR_SIZE, 0
 
 
-class _judged:  # noqa: N801 - reads as a clause
+class judged:  # noqa: N801 - reads as a clause
     """A bad address in a virtqueue is the driver's mistake."""
 
     def __enter__(self) -> None:

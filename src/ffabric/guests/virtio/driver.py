@@ -11,7 +11,8 @@ from msgspec import Struct
 from ffabric.abi.virtio import features as bits
 from ffabric.guests.virtio.device_queue import Place
 from ffabric.guests.virtio.dma import Coherent, Mapped, Mapping, Memory, NoRoom
-from ffabric.guests.virtio.driver_queue import Buffer, DriverQueue, queue_size
+from ffabric.guests.virtio.driver_queue import Buffer, DriverQueue
+from ffabric.guests.virtio.rings import RingFeature, bytes_of, driver_queue, ring_features
 
 if TYPE_CHECKING:
     from ffabric.system.vcpu import Ram
@@ -53,8 +54,8 @@ class Transport(Protocol):
     async def write_config(self, offset: int, data: bytes) -> None:
         """Write bytes of the configuration."""
 
-    async def notify(self, index: int) -> None:
-        """There are new buffers in a virtqueue."""
+    async def notify(self, index: int, position: int = 0) -> None:
+        """There are new buffers in a virtqueue; `position`: how far, with NOTIFICATION_DATA."""
 
     async def wait(self, until: Callable[[], bool], *, for_ever: bool = False) -> None:
         """Take events of the device until that is true. Raises DeviceLost.
@@ -102,10 +103,15 @@ class Driver:
         self._next = 0
 
     @classmethod
-    async def probe(cls, device: Transport) -> Self:
-        """Bring a device up."""
+    async def probe(cls, device: Transport, *, rings: Iterable[RingFeature] = ()) -> Self:
+        """Bring a device up, with those features of virtqueues beside the usual ones that it has.
+
+        "packed": a packed virtqueue; "in_order": requests come back in order; "notification_data":
+        notifications say how far the driver is.
+        """
         driver = cls(device)
-        wanted = cls.features | RING_FEATURES | bits.VERSION_1 | bits.ACCESS_PLATFORM
+        more = ring_features(rings)
+        wanted = cls.features | RING_FEATURES | bits.VERSION_1 | bits.ACCESS_PLATFORM | more
         driver.negotiated = await device.begin(cls.id, wanted)
         for index in range(driver.needed_queues):
             driver.queues.append(await driver._set_up(index))
@@ -122,8 +128,8 @@ class Driver:
         device = self.device
         most = await device.max_queue_size(index)
         size = min(self.queue_size, 1 << most.bit_length() - 1)
-        coherent = await device.mapping.allocate(queue_size(size, self.negotiated))
-        queue: DriverQueue[int] = DriverQueue(device.memory, coherent, size, self.negotiated)
+        coherent = await device.mapping.allocate(bytes_of(size, self.negotiated))
+        queue = driver_queue(device.memory, coherent, size, self.negotiated)
         await device.set_queue(index, queue.place)
         return queue
 
@@ -215,7 +221,8 @@ class Driver:
     async def notify(self, index: int) -> None:
         """Tell the device of the requests in a virtqueue, if it wants to know."""
         if self.queues[index].must_notify():
-            await self.device.notify(index)
+            data = self.negotiated & bits.NOTIFICATION_DATA
+            await self.device.notify(index, self.queues[index].position if data else 0)
 
     async def wait_for_some(self, index: int) -> None:
         """Until some request of a virtqueue is done."""

@@ -27,11 +27,11 @@ def queue_size(size: int, features: int) -> int:
     """The bytes that a virtqueue of `size` descriptors takes."""
     total = ring.layout(size).total
     if features & bits.INDIRECT_DESC:
-        total = _tables(total) + size * TABLE_ENTRIES * ring.DESCRIPTOR_SIZE
+        total = tables_at(total) + size * TABLE_ENTRIES * ring.DESCRIPTOR_SIZE
     return total
 
 
-def _tables(total: int) -> int:
+def tables_at(total: int) -> int:
     """Where indirect tables begin after a virtqueue of so many bytes."""
     return -(-total // ring.DESC_ALIGN) * ring.DESC_ALIGN
 
@@ -44,12 +44,13 @@ class DriverQueue(Generic[T]):
         self.coherent = coherent
         self._memory = memory
         self._event_idx = bool(features & bits.EVENT_IDX)
+        self._in_order = bool(features & bits.IN_ORDER)
         self._indirect = bool(features & bits.INDIRECT_DESC)
         desc, avail, used, total = ring.layout(size)
         base = coherent.address
         self.place: Place = Place(size, base + desc, base + avail, base + used)
         self._desc, self._avail, self._used = (coherent.ipa + at for at in (desc, avail, used))
-        self._tables = _tables(total)
+        self._tables = tables_at(total)
         self._entries = bytearray(size * TABLE_ENTRIES if self._indirect else 0)
         """Per descriptor of indirect tables: whether it is in use."""
         self._free = list(range(size))
@@ -63,6 +64,11 @@ class DriverQueue(Generic[T]):
     def under_way(self) -> int:
         """How many chains the device has."""
         return len(self._under_way)
+
+    @property
+    def position(self) -> int:
+        """Where the next chain goes, as NOTIFICATION_DATA has it in EVENT_AVAIL."""
+        return self._next_avail
 
     @property
     def tokens(self) -> list[T]:
@@ -125,22 +131,30 @@ class DriverQueue(Generic[T]):
         count = (index - self._next_used) & 0xFFFF
         if count > len(self._under_way):
             raise QueueError(f"used index {index}: {len(self._under_way)} chains are under way")
-        done = []
-        for _ in range(count):
+        done: list[tuple[T, int]] = []
+        while len(done) < count:
             slot = self._next_used % self.size
             at = self._used + ring.RING_OFFSET + ring.USED_ENTRY.size * slot
             head, written = ring.USED_ENTRY.unpack(self._memory.read(at, ring.USED_ENTRY.size))
             if head not in self._under_way:
                 raise QueueError(f"descriptor {head} was used and is not under way")
-            token, taken, table, entries = self._under_way.pop(head)
-            self._free += taken
-            self._entries[table : table + entries] = bytes(entries)
-            self._next_used = (self._next_used + 1) & 0xFFFF
-            done.append((token, written))
+            if self._in_order:  # one entry may stand for all before it (2.7.9)
+                while (first := next(iter(self._under_way))) != head:
+                    done.append((self._back(first), 0))
+            done.append((self._back(head), written))
+        if len(done) > count:
+            raise QueueError(f"used index {index}: {len(done)} chains were used")
         if self._event_idx and done:
             at = self._avail + ring.used_event_offset(self.size)
             self._memory.write16(at, self._next_used)
         return done
+
+    def _back(self, head: int) -> T:
+        token, taken, table, entries = self._under_way.pop(head)
+        self._free += taken
+        self._entries[table : table + entries] = bytes(entries)
+        self._next_used = (self._next_used + 1) & 0xFFFF
+        return token
 
     def _fill_table(self, head: int, table: int, buffers: Sequence[Buffer]) -> None:
         offset = self._tables + table * ring.DESCRIPTOR_SIZE

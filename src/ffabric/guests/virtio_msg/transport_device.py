@@ -21,8 +21,9 @@ from ffabric.abi.virtio_msg.header import HEADER_SIZE
 from ffabric.abi.virtio_msg.message import Message, build
 from ffabric.abi.words import MASK32
 from ffabric.guests.virtio.device import Device
-from ffabric.guests.virtio.device_queue import DeviceQueue, Place, QueueError
+from ffabric.guests.virtio.device_queue import Place, QueueError
 from ffabric.guests.virtio.dma import Dma
+from ffabric.guests.virtio.rings import device_queue, is_possible
 from ffabric.guests.virtio_msg.end import ACCEPTED, NotYet, Refused
 from ffabric.guests.virtio_msg.events import Events, Range
 
@@ -77,7 +78,7 @@ class DeviceEnd:
     @property
     def offered(self) -> int:
         """The feature bits that the device has."""
-        return self.device.features | OFFERED
+        return self.device.features | OFFERED | self.device.rings
 
     def handle(self, message: Message) -> dict[str, Any] | None:
         """Serve a message of the driver: the fields of the response, None for an event.
@@ -290,7 +291,7 @@ class DeviceEnd:
         try:
             for index, place in enumerate(self._places):
                 if place is not None:
-                    device.queues[index] = DeviceQueue(self._dma, place, self._features)
+                    device.queues[index] = device_queue(self._dma, place, self._features)
         except QueueError as error:
             self.broken(str(error))
             return
@@ -328,12 +329,12 @@ class DeviceEnd:
             raise Refused("the features are not chosen")
         if self.generation.queue_flags and message["flags"] != abi.QUEUE_ENABLED:
             raise Refused(f"virtqueue {index} is not enabled")
-        if not place.is_aligned:
+        if not is_possible(place, self._features):
             raise Refused(f"virtqueue {index}: {place} is not aligned")
         self._places[index] = place
         if self._running:  # set up again after RESET_VQUEUE
             try:
-                queue = DeviceQueue(self._dma, place, self._features)
+                queue = device_queue(self._dma, place, self._features)
             except QueueError as error:
                 self.broken(str(error))
             else:
@@ -356,7 +357,11 @@ class DeviceEnd:
         return {}
 
     def _get_shm(self, message: Message) -> dict[str, Any]:
-        return {"index": message["index"]}
+        index = message["index"]
+        address, length = self.device.shared_memory.get(index, (0, 0))
+        if self.generation.narrow_shm and (address | length) >> 32:
+            address = length = 0  # it cannot be said
+        return {"index": index, "length": length, "address": address}
 
     def _event_avail(self, message: Message) -> None:
         index = message["index"]

@@ -214,10 +214,20 @@ class DriverEnd:
         if offset + length > size:
             raise BusError(f"{self}: its configuration has {size} bytes, not {offset + length}")
 
-    async def notify(self, index: int) -> None:
+    async def shared_memory(self, index: int) -> tuple[int, int] | None:
+        """Address and bytes of a shared memory region of the device (GET_SHM), if it has it.
+
+        What the address means is the bus's business.
+        """
+        answer = await self.request(abi.GET_SHM, index=index)
+        if answer["index"] != index:
+            raise BusError(f"{self}: {answer}")
+        return (answer["address"], answer["length"]) if answer["length"] else None
+
+    async def notify(self, index: int, position: int = 0) -> None:
         """EVENT_AVAIL."""
         self._look()
-        await self.bus.event(abi.EVENT_AVAIL, self.number, index=index)
+        await self.bus.event(abi.EVENT_AVAIL, self.number, index=index, next=position)
 
     async def wait(self, until: Callable[[], bool], *, for_ever: bool = False) -> None:
         """Take events until that is true, or the device is lost."""

@@ -27,6 +27,7 @@ class BlockDevice(Device):
     """
 
     id = ids.BLOCK
+    in_order = True
 
     def __init__(
         self, data: bytearray | mmap, *, read_only: bool = False, serial: str = ""

@@ -56,6 +56,7 @@ class I2cDevice(Device):
     """An adapter; `targets` by 7-bit address. Requests are served in order."""
 
     id = ids.I2C
+    in_order = True
     features = abi.F_ZERO_LENGTH_REQUEST
 
     def __init__(self, targets: Mapping[int, Target]) -> None:

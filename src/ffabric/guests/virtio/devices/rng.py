@@ -17,6 +17,7 @@ class RngDevice(Device):
     """Random numbers that are the same for the same `seed`, so that a run can be repeated."""
 
     id = ids.RNG
+    in_order = True
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
