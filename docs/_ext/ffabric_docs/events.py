@@ -106,6 +106,7 @@ _ALL: tuple[Record, ...] = (
     firmware.Retrieve("adder", ((0x8800_1000, 0x8800_1000, 3),), t=22_000),
     firmware.Relinquish("adder", ((0x8800_1000, 0x8800_1000, 3),), t=27_500),
     firmware.Aborted("adder", "ValueError: no more", t=21_000),
+    firmware.Restarted("adder", t=21_500),
 )
 EXAMPLES = {type(each): each for each in _ALL}
 """One of each kind: a kind that is missing is an error of the build."""

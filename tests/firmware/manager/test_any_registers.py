@@ -18,7 +18,7 @@ PATTERNS = (
     [0, *[HIGH] * 16],
     [1 << 31 | 1] * 17,
 )
-LAST = {fid.FFA_ERROR, fid.FFA_VERSION, fid.FFA_ABORT_32, fid.FFA_ABORT_64}
+LAST = {fid.FFA_ERROR, fid.FFA_ERROR_64, fid.FFA_VERSION, fid.FFA_ABORT_32, fid.FFA_ABORT_64}
 """Its caller gives up, or agrees on another version."""
 
 

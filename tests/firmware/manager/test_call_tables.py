@@ -50,6 +50,6 @@ def test_an_instance_answers_what_it_offers_and_refuses_the_rest(ffabric, who):
 def test_an_unknown_function_is_refused(ffabric, who):
     session = links(ffabric, ["s"], ["v"])
     caller = next(each for each in session if each.name == who)
-    for function in (0x8400_00E0, 0xC400_0060, 0x8400_00EF):
+    for function in (0x8400_00E0, 0xC400_00E0, 0x8400_00EF):
         with ffabric.refuses("abi.unknown_function"):
             caller.must(function)

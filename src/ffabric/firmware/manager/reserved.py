@@ -113,9 +113,9 @@ _OWN_RULES: Final[dict[tuple[str, int], str]] = {
     ("FFA_MEM_FRAG_TX", 4): "mem.frag.endpoint",
 }
 """Call and register -> the rule that speaks of its MBZ bits, where `MBZ` does not."""
-_LENIENT: Final = frozenset({fid.FFA_VERSION, fid.FFA_ERROR})
+_LENIENT: Final = frozenset({fid.FFA_VERSION, fid.FFA_ERROR, fid.FFA_ERROR_64})
 """Calls whose MBZ bits count as SBZ: the first one comes before any version has been agreed on."""
-_NEVER_REFUSED: Final = frozenset({fid.FFA_ERROR})
+_NEVER_REFUSED: Final = frozenset({fid.FFA_ERROR, fid.FFA_ERROR_64})
 """Its caller gives up: refused, a partition that reports each error would loop for ever."""
 
 

@@ -8,7 +8,7 @@ from ffabric.firmware.manager import virtual_interrupts
 from ffabric.firmware.manager.calls import COMMON
 from ffabric.firmware.manager.memory import permissions
 from ffabric.firmware.manager.setup import console, secondary
-from ffabric.firmware.spmc import physical
+from ffabric.firmware.spmc import physical, resources
 from ffabric.firmware.state.call_table import CallTable
 
 SECURE_CALLS = CallTable(
@@ -24,6 +24,7 @@ SECURE_CALLS = CallTable(
 NORMAL_WORLD_CALLS = CallTable(
     *COMMON,
     physical.HANDLERS,
+    resources.HANDLERS,
     at=Instance.NS_PHYSICAL,
     without=frozenset({fid.FFA_ERROR}),
 )

@@ -81,6 +81,8 @@ class Spmc(Manager):
         """RX/TX pairs of VMs, which the hypervisor described."""
         self.serves_vms = True
         """The normal world has an EL2, and VMs above it."""
+        self.resources: tuple[tuple[object, ...], bytes] = ((), b"")
+        """What remains to be told of the memory of SPs, and what was so when it was asked for."""
         self.reload: Callable[[Sp], bool] = lambda sp: False
         """Lays the memory of an SP out as at boot, for it to be started again; False: it cannot."""
         self.restarts: Callable[[Partition], bool] = lambda partition: False

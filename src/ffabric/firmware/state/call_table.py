@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar, cast
 
+from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.functions import FFA_VERSION, FUNCTIONS, Instance
 from ffabric.abi.ffa.reserved import Stray, stray
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.ffa.version import VERSIONS
+from ffabric.abi.ffa.version import LATEST, VERSIONS
 from ffabric.firmware.state.rules import refuse, rule
 
 TOO_NEW = rule(
@@ -17,6 +18,14 @@ TOO_NEW = rule(
     "DEN0077A 1.2, section 13.2",
     "The function exists in the version of the Framework that the caller negotiated.",
 )
+
+WIDE_FORMS = {
+    fid.FFA_ERROR_64: fid.FFA_ERROR,
+    fid.FFA_MSG_WAIT_64: fid.FFA_MSG_WAIT,
+    fid.FFA_RUN_64: fid.FFA_RUN,
+    fid.FFA_YIELD_64: fid.FFA_YIELD,
+}
+"""Calls of 64 bits that came with v1.3 -> those of 32 bits, which they are in all but the id."""
 
 AnyHandler = TypeVar("AnyHandler", bound=Callable[..., object])
 Entry = tuple[AnyHandler, bool, Stray | None]
@@ -51,6 +60,9 @@ class CallTable(Generic[AnyHandler]):
             for function, handler in room.items()
             if function not in without and _may_be_called(function, at)
         } | dict(always or {})
+        for wide, narrow in WIDE_FORMS.items():
+            if narrow in self.handlers:
+                self.handlers[wide] = _narrowed(narrow, self.handlers[narrow])
         self.by_version = {version: self._entries(version, for_older) for version in VERSIONS}
         """By version of the Framework: function ID -> `Entry`."""
 
@@ -61,6 +73,7 @@ class CallTable(Generic[AnyHandler]):
         self, *, without: frozenset[int], for_older: frozenset[int]
     ) -> CallTable[AnyHandler]:
         """The same instance without some calls, and with more that older callers may make."""
+        without |= WIDE_FORMS.keys()
         offered = {each: how for each, how in self.handlers.items() if each not in without}
         return CallTable(at=self.at, for_older=self.for_older | for_older, always=offered)
 
@@ -99,10 +112,23 @@ class CallTable(Generic[AnyHandler]):
 def layout_version(function: int, version: int) -> int:
     """The version whose layout the registers of a call have that a caller at `version` makes.
 
-    It is the caller's own, or that of the call, if it is answered to callers of older ones.
+    It is the caller's own, or that of the call, if it is answered to callers of older ones. Of
+    FFA_VERSION it is the latest: no version has been agreed on.
     """
+    if function == FFA_VERSION:
+        return LATEST
     known = FUNCTIONS.get(function)
     return version if known is None else max(version, known.since)
+
+
+def _narrowed(function: int, handler: AnyHandler) -> AnyHandler:
+    """What handles the call of 64 bits: `handler` finds the one of 32 bits."""
+
+    def call(manager: object, pe: object, caller: Any) -> object:
+        caller.x[0] = function
+        return handler(manager, pe, caller)
+
+    return cast("AnyHandler", call)
 
 
 def _too_new(since: int, version: int) -> Callable[..., NoReturn]:

@@ -29,6 +29,8 @@ from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
+from ffabric.abi.ffa.flags import VersionFlags
+from ffabric.abi.ffa.version import V1_3
 from ffabric.abi.smccc import SMC64
 from ffabric.abi.words import MASK32, PAGE, join, pages_for
 from ffabric.firmware.state.context import State
@@ -260,9 +262,10 @@ class Ledger:
     # Version and buffers
 
     def _version(self, space: Space, made: _Made, x: list[int]) -> None:
-        answer = x[0] & MASK32
-        if not answer >> 31:
-            space.version = min(made.x[1] & MASK32, answer)
+        answer, asked = x[0] & MASK32, made.x[1] & MASK32
+        is_query = asked >= V1_3 and made.x[2] & VersionFlags.QUERY.mask
+        if not answer >> 31 and not is_query:
+            space.version = min(asked, answer)
 
     def _map(self, space: Space, made: _Made, x: list[int]) -> None:
         tx, rx, count = made.x[1:4]

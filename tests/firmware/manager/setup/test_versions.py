@@ -5,6 +5,8 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
 from ffabric.firmware.manager.setup.version import HANDLERS
 from ffabric.firmware.state.call_table import CallTable
+from ffabric.system.description.python import sp as described_sp
+from ffabric.system.description.python import vm as described_vm
 
 NOT_SUPPORTED = 0xFFFF_FFFF
 
@@ -103,3 +105,36 @@ def test_the_upper_halves_of_a_32_bit_call_are_not_looked_at(bench, sp):
     clean = bench.ok(sp, *call)[0:8]
     assert bench.ok(sp, *(high | each for each in call), high)[0:8] == clean
     assert ask(bench, sp, high | V1_2) == V1_3
+
+
+ASK, ASK_NEGOTIATED = 1, 2
+NEWER = 0x1_0007
+
+
+@pytest.mark.parametrize("who", ["v", "s"])
+def test_a_query_changes_no_version(ffabric, who):
+    sps, vms = [described_sp("s", ffa_version=V1_3)], [described_vm("v", ffa_version=V1_3)]
+    system = ffabric.boot(sps=sps, vms=vms)
+    ffa = (system.vm("v") if who == "v" else system.sp("s")).ffa
+    assert ffa.call(fid.FFA_VERSION, NEWER, ASK)[0] == V1_3
+    assert ffa.call(fid.FFA_VERSION, V1_3, ASK_NEGOTIATED)[0] == V1_3
+    assert ffa.call(fid.FFA_VERSION, 2 << 16, ASK)[0] == NOT_SUPPORTED
+    with ffabric.refuses("version.query"):
+        ffa.call(fid.FFA_VERSION, V1_3, 3)
+
+
+def test_what_was_negotiated_is_told(ffabric):
+    client = ffabric.boot(vms=[described_vm("v", ffa_version=V1_3)]).vm("v").ffa
+    assert client.call(fid.FFA_VERSION, V1_2)[0] == V1_3
+    assert client.call(fid.FFA_VERSION, V1_3, ASK_NEGOTIATED)[0] == V1_2
+    client.call(fid.FFA_ID_GET)
+    with ffabric.refuses("abi.newer_than_negotiated"):
+        client.call(fid.FFA_RUN_64)
+
+
+@pytest.mark.parametrize("stale", [1, 2, 3, 0xFFFF_FFFF])
+def test_what_older_callers_leave_in_w2_means_nothing(ffabric, stale):
+    client = ffabric.boot(vms=[described_vm("v", ffa_version=V1_3)]).vm("v").ffa
+    assert client.call(fid.FFA_VERSION, V1_1, stale)[0] == V1_3
+    with ffabric.refuses("abi.newer_than_negotiated"):
+        client.call(fid.FFA_MSG_SEND_DIRECT_REQ2)

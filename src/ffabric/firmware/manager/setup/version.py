@@ -2,7 +2,8 @@
 
 The version is negotiated by asking. The manager answers with its own; from then on it serves the
 caller at the lower of the two. The caller may ask again, for another version too, until it makes
-its first other call: that one ends the negotiation (DEN0077A 1.2, section 13.2.2).
+its first other call: that one ends the negotiation (DEN0077A 1.2, section 13.2.2). Callers of v1.3
+may also ask without negotiating.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.flags import VersionQuery
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.ffa.version import RESERVED_BIT, V1_1, major
+from ffabric.abi.ffa.version import RESERVED_BIT, V1_1, V1_3, major
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.rules import refuse, rule
 
@@ -45,19 +47,39 @@ NO_SPMC = rule(
 )
 
 
+QUERY = rule(
+    "version.query",
+    Status.NOT_SUPPORTED,
+    "DEN0077A 1.3, section 13.2",
+    "The kind of query in w2 is 0, 1 or 2: to negotiate, to ask, to ask what was negotiated.",
+    since=V1_3,
+)
+
+_ASK = VersionQuery.QUERY_COMPATIBILITY
+_ASK_NEGOTIATED = VersionQuery.QUERY_NEGOTIATED
+
+
 def version(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_VERSION: answers in w0, a version or NOT_SUPPORTED, never with FFA_ERROR."""
     x = caller.x
-    x[0:8] = (_negotiate(pm, caller, x[1]), 0, 0, 0, 0, 0, 0, 0)
+    x[0:8] = (_negotiate(pm, caller, x[1], x[2]), 0, 0, 0, 0, 0, 0, 0)
     return caller
 
 
-def _negotiate(pm: Manager, caller: ExecutionContext, asked: int) -> int:
+def _negotiate(pm: Manager, caller: ExecutionContext, asked: int, query: int) -> int:
     partition = caller.partition
+    if min(asked, pm.version) < V1_3:
+        query = 0  # what older callers leave in w2 means nothing
+    if query > _ASK_NEGOTIATED:
+        refuse(QUERY, got=query, expected=[0, 1, 2])
+    if query == _ASK_NEGOTIATED:
+        return partition.version
     if asked & RESERVED_BIT:
         refuse(RESERVED, got=asked, expected=pm.version)
     if major(asked) != major(pm.version):
         refuse(MAJOR, got=asked, expected=pm.version)
+    if query == _ASK:
+        return pm.version
     agreed = min(asked, pm.version)
     if partition.negotiated and agreed != partition.version:
         pm.conventions.refuse(LATE, got=asked, expected=partition.version)
