@@ -179,7 +179,7 @@ def test_a_device_of_ones_own_in_a_partition_of_ones_own(run):
         name = "mine"
         python = "ffabric.virtio:DeviceSide"
         [sp.options]
-        generation = "pr28"
+        generation = "v2"
         [[virtio]]
         type = "python"
         python = "guests.py:Mine"

@@ -40,7 +40,7 @@ def test_a_trace_tells_what_is_said(indirect):
     text = "\n".join(text for _, text in Reader().read(lines))
     for said in (
         "RESET answered: result=0x0",
-        "GET_DEVICES answered: offset=0x0 count=0x100 next_offset=0x0",
+        "GET_DEVICES answered: offset=0x0 next_offset=0x0 count=0x100",
         "AREA_SHARE area=0x1",
         "SET_DEVICE_STATUS of device 0 status=0xf",
         "EVENT_AVAIL of device 0 index=0x0 next=0x0",

@@ -28,7 +28,7 @@ _STYLES: Final = {Verdict.PASSED: "", Verdict.FAILED: "bold red", Verdict.NOT_EX
 def virtio(
     what: Literal["conform"],
     *,
-    generation: Literal["pr28", "v1", "v2"] = "pr28",
+    generation: Literal["pr28", "v1", "v2"] = "v2",
     driver: str = lab.WORKER,
     device: str = lab.DEVICES,
     system: Path | None = None,

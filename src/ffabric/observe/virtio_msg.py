@@ -1,19 +1,20 @@
 """Messages of virtio-msg over FF-A in words.
 
 A message does not say which generation it is of; they differ in few messages. It is read as the
-first generation that it fits.
+newest generation that it fits to the last byte.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.virtio_msg import ffa
 from ffabric.abi.virtio_msg.generations import PR28, V2
-from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header
-from ffabric.abi.virtio_msg.message import parse
+from ffabric.abi.virtio_msg.header import BUS, RESPONSE, Header, parse_header
+from ffabric.abi.virtio_msg.message import Message, parse
 
 UUIDS: Final = frozenset({ffa.DEVICE_UUID, ffa.DRIVER_UUID})
 """Services whose messages these are."""
@@ -25,12 +26,24 @@ def message(data: bytes) -> str:
         header = parse_header(data)
         if (header.type, header.id) == (BUS | RESPONSE, 0):
             return "event taken"
-        try:
-            return str(parse(data, PR28, header))
-        except DecodeError:
-            return str(parse(data, V2, header))
+        return str(_read(data, header))
     except DecodeError as error:
         return f"malformed: {error}"
+
+
+def _read(data: bytes, header: Header) -> Message:
+    """The message in one of its generations. Raises DecodeError if it is of none."""
+    try:
+        newest = parse(data, V2, header)
+    except DecodeError:
+        return parse(data, PR28, header)
+    if not newest.excess:
+        return newest
+    with suppress(DecodeError):
+        older = parse(data, PR28, header)
+        if not older.excess:
+            return older
+    return newest
 
 
 def registers(words: Sequence[int]) -> str:

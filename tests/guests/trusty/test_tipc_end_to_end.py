@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffabric.abi import tipc as abi
-from ffabric.abi.virtio_msg.generations import PR28, V2
+from ffabric.abi.virtio_msg.generations import DEFAULT, PR28, V2
 from ffabric.guests.trusty.device import MAX_WAITING, Service, TipcDevice
 from ffabric.guests.trusty.driver import TipcDriver, TipcError
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
@@ -60,7 +60,7 @@ class Vm(DriverSide):
 
 def run(ffabric, services, program, **how):
     device = TipcDevice(services)
-    side = DeviceSide([device], generation=how.get("generation", PR28))
+    side = DeviceSide([device], generation=how.get("generation", DEFAULT))
     client = Vm(program, **how)
     ffabric.boot(sps=[side], vms=[client]).run()
     assert client.finished

@@ -4,7 +4,7 @@ import pytest
 
 from ffabric.abi.virtio import block as block_abi
 from ffabric.abi.virtio import ids
-from ffabric.abi.virtio_msg.generations import PR28, V2
+from ffabric.abi.virtio_msg.generations import DEFAULT, PR28, V2
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.devices.i2c import I2cDevice, Registers
@@ -36,7 +36,7 @@ class Vm(DriverSide):
 
 
 def run(ffabric, devices, work, **how):
-    side = DeviceSide(devices, generation=how.get("generation", PR28))
+    side = DeviceSide(devices, generation=how.get("generation", DEFAULT))
     client = Vm(work, **how)
     system = ffabric.boot(sps=[side], vms=[client])
     system.run()

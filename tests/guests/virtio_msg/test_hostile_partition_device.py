@@ -61,7 +61,7 @@ def bus_with(answers, generation=PR28):
         ram=None,
         version=0x10002,
         endpoint=1,
-        vcpu=SimpleNamespace(mrs=mrs, index=0),
+        vcpu=SimpleNamespace(mrs=mrs, index=0, secure=False),
         yield_=yield_,
         notification_get=notification_get,
     )

@@ -256,7 +256,7 @@ def test_devices_are_listed_by_eights(ffabric):
 @pytest.mark.parametrize("service", [ffa.DRIVER_UUID, ffa.DEVICE_UUID], ids=["own", "linux"])
 def test_indirect_answers_are_addressed_to_the_service_that_the_driver_has_bound(ffabric, service):
     """Linux's arm_ffa gives a message to the driver that has bound its UUID, or to nobody."""
-    side = DeviceSide([BlockDevice(bytearray(4096))], answers_to=service)
+    side = DeviceSide([BlockDevice(bytearray(4096))], answers_to=service, generation=PR28)
     client = vm(name="driver", notification_support=True)
     system = ffabric.boot(sps=[side], vms=[client])
     driver = Driver(system)
@@ -727,7 +727,7 @@ def test_numbers_are_used_again(ffabric):
 
 
 def test_there_are_as_many_devices_as_numbers():
-    side = DeviceSide()
+    side = DeviceSide(generation=PR28)
     console = ConsoleDevice()
     side._devices = dict.fromkeys(range((1 << 16) - 1))  # type: ignore[assignment]
     assert side.add(console) == (1 << 16) - 1
@@ -749,7 +749,7 @@ def test_there_are_as_many_devices_as_numbers():
 )
 def test_devices_are_nobodys_until_somebody_has_agreed(ffabric, said):
     """Whoever talks first, but does not agree on the version, has no devices."""
-    side = DeviceSide([BlockDevice(bytearray(4096))])
+    side = DeviceSide([BlockDevice(bytearray(4096))], generation=PR28)
     vms = [vm(name=name, notification_support=True) for name in ("mallory", "driver")]
     system = ffabric.boot(sps=[side], vms=vms)
     first = system.vm("mallory").ffa
@@ -759,7 +759,7 @@ def test_devices_are_nobodys_until_somebody_has_agreed(ffabric, said):
 
 
 def test_a_device_belongs_to_whom_the_configuration_says(ffabric):
-    side = DeviceSide()
+    side = DeviceSide(generation=PR28)
     for owner in ("driver", "other", 2, None):
         side.add(ConsoleDevice(), driver=owner)
     vms = [vm(name=name, notification_support=True) for name in ("other", "driver")]
@@ -774,7 +774,7 @@ def test_a_device_belongs_to_whom_the_configuration_says(ffabric):
 
 def test_devices_of_a_vm_that_is_gone_are_offered_anew(ffabric):
     """To whom has agreed already, as a hot-plug; its own stay its own."""
-    side = DeviceSide([ConsoleDevice()])
+    side = DeviceSide([ConsoleDevice()], generation=PR28)
     side.add(ConsoleDevice(), driver="mortal")
     vms = [vm(name=name, notification_support=True) for name in ("mortal", "driver")]
     system = ffabric.boot(sps=[side], vms=vms)
@@ -840,7 +840,7 @@ def test_a_notification_that_nobody_bound_harms_nobody(ffabric):
 
 @pytest.fixture(scope="module")
 def fuzzed():
-    side = DeviceSide([BlockDevice(bytearray(4096)), ConsoleDevice()])
+    side = DeviceSide([BlockDevice(bytearray(4096)), ConsoleDevice()], generation=PR28)
     with boot(sps=[side], vms=["driver"]) as system:
         yield Driver(system)
 

@@ -277,6 +277,6 @@ def test_a_list_of_devices_that_is_none(ffabric, fields, reason):
                 return request.respond(*abi.to_registers(answer))
             return await super().on_direct_request(request, ffa)
 
-    opener = Opener("opener")
-    ffabric.boot(sps=[Odd()], vms=[opener]).run()
+    opener = Opener("opener", generation=PR28)
+    ffabric.boot(sps=[Odd(generation=PR28)], vms=[opener]).run()
     assert reason in opener.reason

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from ffabric.abi.virtio.block import HEADER, Type
-from ffabric.abi.virtio_msg.generations import PR28, V2
+from ffabric.abi.virtio_msg.generations import DEFAULT, PR28, V2
 from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.vhost_user.device import ADDRESS, VhostUserDevice
@@ -37,7 +37,7 @@ def daemons(tmp_path):
         daemon.close()
 
 
-def run(daemons, client, generation=PR28, **how):
+def run(daemons, client, generation=DEFAULT, **how):
     """Run until the client says that it is done."""
     said = []
     disks = [VhostUserDevice(daemon.front_end, **how) for daemon in daemons]

@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from ffabric.abi.virtio_msg.generations import PR28, V2
+from ffabric.abi.virtio_msg.generations import DEFAULT, PR28, V2
 from ffabric.abi.virtio_msg.message import build
 from ffabric.abi.virtio_msg.transport import EVENT_USED
 from ffabric.guests.virtio.devices.block import BlockDevice
@@ -77,7 +77,7 @@ class Poller(DriverSide):
 
 def test_the_side_the_rule_and_the_message_are_named():
     outcome = run_system(
-        describe(sps=[Confused([BlockDevice(bytearray(512))])], vms=[Poller()]), PR28
+        describe(sps=[Confused([BlockDevice(bytearray(512))])], vms=[Poller()]), DEFAULT
     )
     failed = {each.rule.id: each for each in outcome.report.of(Verdict.FAILED)}
     assert set(failed) == {"device.used.running", "device.used.queue"}

@@ -104,7 +104,7 @@ def test_an_answer_that_is_late_is_not_taken_for_another():
         await (await BlockDriver.probe(device)).remove()
 
     late = On(transport.GET_DEVICE_INFO, lambda data, before: [before[-1]], nth=1, response=True)
-    run(DeviceSide([BlockDevice(bytearray(512))]), work, late)
+    run(DeviceSide([BlockDevice(bytearray(512))], generation=PR28), work, late)
 
 
 @pytest.mark.parametrize("static", [0, 16], ids=["dynamic", "static"])
@@ -131,13 +131,13 @@ def test_a_notification_of_before_a_reset_means_nothing_after_it(static):
 
     # the first two identify the device for its driver
     stale = On(transport.GET_DEVICE_INFO, again, nth=1)
-    run(DeviceSide([Watched(bytearray(512))]), work, stale, static=static)
+    run(DeviceSide([Watched(bytearray(512))], generation=PR28), work, stale, static=static)
     assert set(looked) == {0xF}
 
 
 @pytest.mark.parametrize("static", [0, 16], ids=["dynamic", "static"])
 def test_a_device_that_is_unplugged_with_a_request_under_way(static):
-    side = DeviceSide([BlockDevice(bytearray(512))])
+    side = DeviceSide([BlockDevice(bytearray(512))], generation=PR28)
 
     async def work(bus):
         driver = await BlockDriver.probe(bus.devices[0])
@@ -169,6 +169,6 @@ def test_an_area_that_is_released_while_a_request_uses_it(static):
             await driver.read(0)
         await driver.remove()
 
-    side = Releasing([BlockDevice(bytearray(512))])
+    side = Releasing([BlockDevice(bytearray(512))], generation=PR28)
     run(side, work, On(transport.EVENT_AVAIL, lambda *_: None), static=static)
     assert side.released

@@ -38,6 +38,8 @@ V2: Final = Generation(
 )
 """v2 of June 2026, as Linux's virtio_msg_protocol.h has it."""
 
+DEFAULT: Final = V2
+"""What is spoken if nothing is said: the newest, as Linux has it."""
 GENERATIONS: Final = {generation.name: generation for generation in (PR28, V2)} | {"v1": PR28}
 GenerationName = Literal["pr28", "v1", "v2"]
 """The names in GENERATIONS."""

@@ -24,7 +24,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.ffa import Method
 from ffabric.abi.virtio_msg.generations import (
-    PR28,
+    DEFAULT,
     Generation,
     GenerationName,
     as_generation,
@@ -113,7 +113,7 @@ class DeviceSide(Partition):
         self,
         devices: Iterable[Device] = (),
         *,
-        generation: Generation | GenerationName = PR28,
+        generation: Generation | GenerationName = DEFAULT,
         name: str = "devices",
         doorbell: int | None = None,
         answers_to: UUID = abi.DRIVER_UUID,

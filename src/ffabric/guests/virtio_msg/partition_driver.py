@@ -7,7 +7,7 @@ from uuid import UUID
 
 from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.virtio_msg import ffa as abi
-from ffabric.abi.virtio_msg.generations import PR28, Generation, GenerationName, as_generation
+from ffabric.abi.virtio_msg.generations import DEFAULT, Generation, GenerationName, as_generation
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.guests.virtio_msg.attention import PATIENCE, Attention
@@ -46,7 +46,7 @@ class DriverSide(Partition):
         self,
         name: str = "",
         *,
-        generation: Generation | GenerationName = PR28,
+        generation: Generation | GenerationName = DEFAULT,
         notifications: bool = False,
         indirect: bool | None = None,
         static: int = 0,

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from ffabric.abi.virtio.block import SECTOR
-from ffabric.abi.virtio_msg.generations import PR28, Generation
+from ffabric.abi.virtio_msg.generations import DEFAULT, Generation
 from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio_msg.bus_driver import DriverBus
@@ -45,7 +45,7 @@ class Copier(DriverSide):
         content: bytes,
         *,
         static: bool,
-        generation: Generation = PR28,
+        generation: Generation = DEFAULT,
         on_progress: Callable[[float], object] = lambda share: None,
     ) -> None:
         super().__init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ffabric.abi.virtio_msg.generations import PR28, Generation, GenerationName, as_generation
+from ffabric.abi.virtio_msg.generations import DEFAULT, Generation, GenerationName, as_generation
 from ffabric.guests.virtio.vhost_user.device import VhostUserDevice, doorbell
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
@@ -20,7 +20,7 @@ INTERRUPT: Final = 40
 
 
 def boot_with(
-    devices: Sequence[VhostUserDevice], client: DriverSide, *, generation: Generation = PR28
+    devices: Sequence[VhostUserDevice], client: DriverSide, *, generation: Generation = DEFAULT
 ) -> System:
     """The system, booted. A run of it ends when somebody stops the machine."""
     side = DeviceSide(devices, generation=generation, doorbell=INTERRUPT)
@@ -33,7 +33,7 @@ def boot_with_devices(
     devices: Sequence[VhostUserDevice],
     client: DriverSide,
     *,
-    generation: Generation | GenerationName = PR28,
+    generation: Generation | GenerationName = DEFAULT,
 ) -> InHand:
     """A system with an SP that has ``devices`` of processes outside, and the VM ``client``.
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ffabric.abi.virtio_msg.generations import PR28, V2
+from ffabric.abi.virtio_msg.generations import DEFAULT, PR28, V2
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 
@@ -33,7 +33,7 @@ class Vm(DriverSide):
 
 def run(ffabric, devices, work, **how):
     """The work with devices, to its end; the device side."""
-    side = DeviceSide(devices, generation=how.get("generation", PR28))
+    side = DeviceSide(devices, generation=how.get("generation", DEFAULT))
     client = Vm(work, **how)
     system = ffabric.boot(sps=[side], vms=[client])
     system.run()

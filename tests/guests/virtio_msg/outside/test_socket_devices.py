@@ -22,7 +22,7 @@ class Client(DriverSide):
     """Does what it is given to do."""
 
     def __init__(self, work, **how):
-        super().__init__("client", **how)
+        super().__init__("client", generation="pr28", **how)
         self._work = work
         self.finished = False
 
@@ -64,7 +64,7 @@ async def use_disk(bus):
 @pytest.mark.parametrize("static", [0, 64], ids=["dynamic", "static"])
 @pytest.mark.parametrize("indirect", [False, True], ids=["direct", "indirect"])
 def test_a_disk_of_another_process(ffabric, path, static, indirect):
-    side = SocketDevices(path, wait=WAIT)
+    side = SocketDevices(path, generation="pr28", wait=WAIT)
     process = start("socket_disk.py", path)
     said = run(ffabric, side, use_disk, static=static, indirect=indirect, notifications=indirect)
     assert said == []
@@ -73,7 +73,7 @@ def test_a_disk_of_another_process(ffabric, path, static, indirect):
 
 def test_a_device_of_ours_beside_it(ffabric, path):
     ours = BlockDevice(bytearray(512), serial="ours")
-    side = SocketDevices(path, [ours], wait=WAIT)
+    side = SocketDevices(path, [ours], generation="pr28", wait=WAIT)
     process = start("socket_disk.py", path)
 
     async def work(bus):
@@ -112,7 +112,7 @@ def test_garbage_is_one_line_and_others_go_on(ffabric, path, what):
         while raw.recv() is not None:
             pass
 
-    side = SocketDevices(path, [BlockDevice(bytearray(512))], wait=WAIT)
+    side = SocketDevices(path, [BlockDevice(bytearray(512))], generation="pr28", wait=WAIT)
     peer = Thread(path, garbage)
 
     async def work(bus):
@@ -146,7 +146,9 @@ def device(raw, answers=()):
 
 
 def test_a_peer_that_is_silent_holds_up_only_who_asks_it(ffabric, path):
-    side = SocketDevices(path, [BlockDevice(bytearray(512))], wait=WAIT, patience=0.5)
+    side = SocketDevices(
+        path, [BlockDevice(bytearray(512))], generation="pr28", wait=WAIT, patience=0.5
+    )
     peer = Thread(path, device)
 
     async def work(bus):
@@ -173,7 +175,7 @@ def test_devices_go_with_their_peer(ffabric, path, told):
 
         device(raw, {transport.GET_DEVICE_STATUS: leave})
 
-    side = SocketDevices(path, wait=WAIT)
+    side = SocketDevices(path, generation="pr28", wait=WAIT)
     peer = Thread(path, act)
 
     async def work(bus):
@@ -189,7 +191,7 @@ def test_devices_go_with_their_peer(ffabric, path, told):
 
 
 def test_a_peer_that_comes_late(ffabric, path):
-    side = SocketDevices(path, wait=None)
+    side = SocketDevices(path, generation="pr28", wait=None)
     found, peers = [], []
 
     async def work(bus):
@@ -245,7 +247,7 @@ class Accesses:
 
 
 def test_a_peer_reaches_what_its_driver_has_shared_and_nothing_else(ffabric, path):
-    side = SocketDevices(path, wait=WAIT)
+    side = SocketDevices(path, generation="pr28", wait=WAIT)
     act = Accesses()
     peer = Thread(path, act)
 
@@ -277,7 +279,7 @@ def test_a_peer_reaches_what_its_driver_has_shared_and_nothing_else(ffabric, pat
 
 def test_who_reads_nothing_is_lost(ffabric, path, monkeypatch):
     monkeypatch.setattr("ffabric.machine.host.message_socket.BACKLOG", 100_000)
-    side = SocketDevices(path, wait=WAIT)
+    side = SocketDevices(path, generation="pr28", wait=WAIT)
 
     def act(raw):
         raw.hello()

@@ -19,8 +19,8 @@ def path(tmp_path):
 
 def run(ffabric, path, devices, **how):
     """Until the peer is gone: what the VM has said."""
-    vm = SocketDriver(path, wait=10, **how)
-    system = ffabric.boot(sps=[DeviceSide(devices)], vms=[vm], start=False)
+    vm = SocketDriver(path, generation="pr28", wait=10, **how)
+    system = ffabric.boot(sps=[DeviceSide(devices, generation="pr28")], vms=[vm], start=False)
     return system, vm, listen(system, "driver")
 
 
@@ -64,8 +64,10 @@ def test_a_driver_has_its_pool_and_nothing_else(ffabric, path):
 
 
 def test_the_next_peer_finds_nothing_of_the_first(ffabric, path):
-    vm = SocketDriver(path, wait=None)
-    system = ffabric.boot(sps=[DeviceSide([ConsoleDevice()])], vms=[vm], start=False)
+    vm = SocketDriver(path, generation="pr28", wait=None)
+    system = ffabric.boot(
+        sps=[DeviceSide([ConsoleDevice()], generation="pr28")], vms=[vm], start=False
+    )
 
     def use(raw):
         raw.hello(role=2)

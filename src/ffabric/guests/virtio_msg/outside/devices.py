@@ -10,7 +10,7 @@ from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa
 from ffabric.abi.virtio_msg import socket as abi
 from ffabric.abi.virtio_msg.bus import DeviceState
-from ffabric.abi.virtio_msg.generations import PR28, Generation, GenerationName, as_generation
+from ffabric.abi.virtio_msg.generations import DEFAULT, Generation, GenerationName, as_generation
 from ffabric.abi.virtio_msg.header import BUS, parse_header
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.virtio_msg.socket import Role
@@ -47,7 +47,7 @@ class SocketDevices(DeviceSide):
         address: str | Listener,
         devices: Iterable[Device] = (),
         *,
-        generation: Generation | GenerationName = PR28,
+        generation: Generation | GenerationName = DEFAULT,
         name: str = "devices",
         doorbell: int = DOORBELL,
         wait: float | None = PATIENCE,

@@ -9,7 +9,7 @@ from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa, transport
 from ffabric.abi.virtio_msg import socket as abi
 from ffabric.abi.virtio_msg.bus import DeviceState
-from ffabric.abi.virtio_msg.generations import PR28, Generation, GenerationName
+from ffabric.abi.virtio_msg.generations import DEFAULT, Generation, GenerationName
 from ffabric.abi.virtio_msg.header import BUS, EVENT, parse_header, with_token
 from ffabric.abi.virtio_msg.message import Message, build
 from ffabric.abi.virtio_msg.socket import MAX_DATA, Access, Role
@@ -45,7 +45,7 @@ class SocketDriver(DriverSide):
         address: str | Listener,
         *,
         name: str = "driver",
-        generation: Generation | GenerationName = PR28,
+        generation: Generation | GenerationName = DEFAULT,
         static: int = POOL,
         wait: float | None = PATIENCE,
         **how: Any,
