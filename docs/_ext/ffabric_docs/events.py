@@ -91,6 +91,7 @@ _ALL: tuple[Record, ...] = (
     firmware.ReservedBits(*_VM, "FFA_MSG_WAIT", "w3", 0xA5, "SBZ", "DEN0077A v1.2, 14.1", t=14_400),
     firmware.World(0, "secure", t=14_500),
     firmware.Interrupt(0, 41, "adder", t=41_000),
+    firmware.Group0(0, 56, t=41_500),
     firmware.Notification(0, 1, None, 0x2, t=51_000),
     firmware.Permissions(0, "adder", 0x4000_8000, 2, t=3_000),
     firmware.Logical(0, "spmd-lp", t=61_000),

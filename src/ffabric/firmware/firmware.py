@@ -106,6 +106,10 @@ class Firmware:
         ctx = pe.current
         assert ctx is None or isinstance(ctx, ExecutionContext)
         dispatcher = self.monitor.dispatcher
+        group0 = self.monitor.group0
+        if pending is not None and group0 is not None and pending[0] in group0.intids:
+            group0.take(pe, pending[0])
+            return True
         if pending is not None and self.monitor.cpus[pe.index].is_suspended:
             nxt = self.monitor.woken(pe)
             if nxt is not ctx:

@@ -458,7 +458,7 @@ class Stage2:
         if not 0 <= ipa < self._limit:
             return -1
         words = self._words
-        index = self._level1(ipa)
+        index = self._root + (ipa >> 30) if self._top == _LEVEL1 else self._level1(ipa)
         desc = words[index] if index >= 0 else 0
         if desc & 3 != 3:
             return -1
@@ -610,7 +610,7 @@ class Stage2:
     def _drop_page_table(self, ipa: int) -> None:
         """Give back the level 3 table of `ipa`, which is empty, and the one above likewise."""
         words = self._words
-        top = self._level1(ipa)
+        top = self._root + (ipa >> 30) if self._top == _LEVEL1 else self._level1(ipa)
         above = words[top]
         index = (above - self._bias >> 3) + (ipa >> 21 & 511)
         table, words[index] = words[index], 0

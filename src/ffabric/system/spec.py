@@ -69,6 +69,10 @@ class MemoryBank(msgspec.Struct, frozen=True):
     base: int
     size: int
     secure: bool
+    contents: bytes = b""
+    """What it begins with when the system boots."""
+    reserved: bool = False
+    """Only what names an address there is placed in it."""
 
     @property
     def end(self) -> int:
@@ -108,7 +112,8 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     an IPA, like the regions' addresses in `manifest`. `dtb` is the manifest as a blob, which lies
     `manifest_offset` above the load address if there is room for it (None: there is none), the boot
     information blob then below it. `el` is the architectural exception level, 0 to 2. `kernel`:
-    it is entered as an operating system's kernel is, with a devicetree.
+    it is entered as an operating system's kernel is, with a devicetree. `registers` are general
+    registers at entry, by number, which x0 is one of.
     `notification_interrupt`: the SPI with which a trusted OS notifies the normal world.
     """
 
@@ -125,6 +130,7 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     manifest_offset: int | None = None
     hobs: Hobs = Hobs()
     kernel: KernelBoot | None = None
+    registers: Mapping[int, int] = msgspec.field(default_factory=dict)
     notification_interrupt: int | None = None
 
     @property
@@ -201,10 +207,11 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `calls` are function IDs of the platform, each with the registers from x0 on that it answers, or
     a function that gets x0 to x17 and returns them. `spmd_logical_partition`: the SPMD's own is
-    there, as in a TF-A that is built with ENABLE_SPMD_LP.
+    there, as in a TF-A that is built with ENABLE_SPMD_LP. `group0` are the INTIDs that are EL3's.
     """
 
     calls: tuple[tuple[int, tuple[int, ...] | PythonSource], ...] = ()
+    group0: tuple[int, ...] = ()
     spmd_logical_partition: bool = False
     logical_partitions: tuple[LogicalSpec, ...] = ()
 
@@ -309,6 +316,7 @@ class PartitionDraft(msgspec.Struct, kw_only=True):
     manifest_offset: int | None = None
     hobs: Hobs = Hobs()
     kernel: KernelBoot | None = None
+    registers: Mapping[int, int] = msgspec.field(default_factory=dict)
     notification_interrupt: int | None = None
 
     def __repr__(self) -> str:

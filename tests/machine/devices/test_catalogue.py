@@ -27,7 +27,7 @@ def test_each_device_is_what_it_says(compatible):
 
 def test_what_is_named():
     assert sorted(DEVICES) == ["arm,armv7-timer-mem", "arm,pl011", "arm,sbsa-gwdt", "arm,sp805"]
-    assert sorted(TYPES) == ["generic_timer", "generic_watchdog", "pl011", "sp805"]
+    assert sorted(TYPES) == ["generic_timer", "generic_watchdog", "pl011", "sp805", "stub"]
 
 
 def test_a_console_is_wired():

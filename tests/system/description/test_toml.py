@@ -293,7 +293,7 @@ def test_a_system_is_strict_if_it_says_so(folder: Path, strict: bool) -> None:
     assert read_system(write(folder, text)).strict is strict
 
 
-def test_memory_in_the_file_replaces_the_spmc_manifests(folder: Path) -> None:
+def test_memory_in_the_file_joins_the_spmc_manifests_and_takes_its_place(folder: Path) -> None:
     text = """
     [spmc]
     manifest = "spmc.dtb"
@@ -310,6 +310,7 @@ def test_memory_in_the_file_replaces_the_spmc_manifests(folder: Path) -> None:
     assert system.memory == (
         MemoryBank("all", 0x400_0000, 0x400_0000, secure=True),
         MemoryBank("memory1", 0x8000_0000, 0x1000_0000, secure=False),
+        MemoryBank("secure2", 0xFF00_0000, 0x100_0000, secure=True),
     )
 
 
@@ -393,7 +394,7 @@ def test_all_mistakes_come_at_once(folder: Path) -> None:
         "[[device]] #1: world: 'moon' is not one of normal, secure, both",
         (
             "[[device]] #1: type: 'pl01l' is not one of "
-            "pl011, sp805, generic_watchdog, generic_timer (did you mean 'pl011'?)"
+            "pl011, sp805, generic_watchdog, generic_timer, stub (did you mean 'pl011'?)"
         ),
         "[gic]: distributor: 0x2f000001 is not a multiple of 0x10000",
         "[run]: max_event: unknown key (did you mean 'max_events'?)",

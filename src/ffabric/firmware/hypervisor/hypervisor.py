@@ -8,7 +8,7 @@ their interrupts are in `vms`, the mediator that shares one OP-TEE among VMs in 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
 
@@ -193,8 +193,8 @@ class Hypervisor(Manager):
         self.partitions: dict[int, Vm] = {}
         self.primary: Vm | None = None
         """The VM that schedules the others, which are secondary then; None: it does so itself."""
-        self.beginnings: dict[ExecutionContext, tuple[int, int]] = {}
-        """vCPUs of secondary VMs that are on and have had no cycles: entry and x0 of each."""
+        self.beginnings: dict[ExecutionContext, tuple[int, int, Mapping[int, int]]] = {}
+        """vCPUs of secondary VMs that are on and have had no cycles: entry, x0, other registers."""
         self.aborted: set[int] = set()
         """Ids of secondary VMs that have aborted, until somebody else has them."""
         self.time_to_timer: Callable[[ExecutionContext], int] = _no_timer

@@ -35,7 +35,7 @@ class Kernel:
         kernel = self.gates[pe.index]
         cpu = self.monitor.cpus[pe.index]
         kernel.power_on(pe)
-        self.monitor.machine.start(kernel, cpu.entry, cpu.argument)
+        self.monitor.machine.start(kernel, cpu.entry, cpu.argument, cpu.others)
         return kernel
 
     def returned(self, pe: PE, gate: ExecutionContext) -> Next:

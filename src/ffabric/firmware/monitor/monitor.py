@@ -29,6 +29,7 @@ from ffabric.firmware.state.platform_calls import NO_PLATFORM_CALLS, PlatformCal
 from ffabric.machine import exits
 
 if TYPE_CHECKING:
+    from ffabric.firmware.monitor.group0 import Group0
     from ffabric.firmware.monitor.logical import LogicalPartitions
     from ffabric.firmware.monitor.worlds import NormalWorld, SecureWorld
     from ffabric.machine.context import PE
@@ -60,6 +61,8 @@ class Monitor:
         self.platform = platform
         """The platform's own calls."""
         self.dispatcher: Dispatcher | None = None
+        self.group0: Group0 | None = None
+        """The interrupts that are EL3's own, if it has any."""
         """Who speaks with the trusted OS, if there is one."""
         self.tracer: Tracer | None = None
         self.world_switches = 0

@@ -65,6 +65,7 @@ class Psci:
         else:
             cpu = self.monitor.cpus[target.index]
             cpu.entry, cpu.argument, cpu.waker = x[2], x[3], x[0] & MASK32
+            cpu.others = {}
             x[0] = Return.SUCCESS
             self.monitor.power_on(target)
 

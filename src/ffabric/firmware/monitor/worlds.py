@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ffabric.abi.ffa.framework import PowerMessages
     from ffabric.firmware.state.endpoints import World
@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 class Cpu:
     """What the monitor keeps of one PE."""
 
-    __slots__ = ("argument", "entry", "is_lent", "is_started", "is_suspended", "telling", "waker")
+    __slots__ = (
+        "argument",
+        "entry",
+        "is_lent",
+        "is_started",
+        "is_suspended",
+        "others",
+        "telling",
+        "waker",
+    )
 
     def __init__(self) -> None:
         self.is_started = False
@@ -32,6 +41,7 @@ class Cpu:
         self.entry = 0
         """Where its normal world begins: the entry point of PSCI's CPU_ON."""
         self.argument = 0
+        self.others: Mapping[int, int] = {}
         """What is in x0 then: the context ID of CPU_ON."""
         self.waker = 0
         """The function ID of the CPU_ON that has turned it on, until SPs know."""

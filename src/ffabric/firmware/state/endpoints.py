@@ -35,7 +35,7 @@ class AbortAction(enum.IntEnum):
 class Booted(Partition):
     """A partition with software of its own, which is loaded into its memory and begins there."""
 
-    __slots__ = ("boot_information", "entry", "memory")
+    __slots__ = ("boot_information", "entry", "memory", "registers")
 
     def __init__(self, *, secure: bool, **identity: Unpack[Identity]) -> None:
         super().__init__(secure=secure, **identity)
@@ -45,6 +45,8 @@ class Booted(Partition):
         """What the first context starts with: the IPA of the boot information."""
         self.memory: list[tuple[int, int]] = []
         """(IPA, pages) of its own memory."""
+        self.registers: dict[int, int] = {}
+        """General registers that its first context begins with, if a system says so."""
 
 
 class Sp(Booted):

@@ -100,6 +100,13 @@ class Interrupt(PeEvent):
     """Whose it is."""
 
 
+class Group0(PeEvent):
+    """EL3 takes a physical interrupt of Group 0, serves its device, and lets the PE go on."""
+
+    intid: int
+    """The INTID."""
+
+
 class Preempt(ContextEvent):
     """An interrupt takes the PE from the context that executes. It goes on with `resume`."""
 

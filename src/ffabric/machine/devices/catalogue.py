@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ffabric.machine.devices import generic_timer, generic_watchdog, pl011, sp805
+from ffabric.machine.devices import generic_timer, generic_watchdog, pl011, sp805, stub
 from ffabric.machine.devices.description import DeviceDescription
 
 TYPES: dict[str, DeviceDescription] = {
@@ -12,6 +12,7 @@ TYPES: dict[str, DeviceDescription] = {
         generic_watchdog.DESCRIPTION,
         pl011.DESCRIPTION,
         sp805.DESCRIPTION,
+        stub.DESCRIPTION,
     )
 }
 """By type, such as ``pl011``."""

@@ -123,6 +123,10 @@ class ControlFrame(RegisterDevice):
     def __init__(self, watchdog: GenericWatchdog) -> None:
         self.watchdog = watchdog
 
+    def serve(self) -> None:
+        """Refresh it, as a driver does."""
+        self.watchdog.explicit_refresh()
+
     def _read_wcs(self) -> int:
         watchdog = self.watchdog
         return WCS_ENABLE * watchdog.enabled | WCS_WS0 * watchdog.ws0 | WCS_WS1 * watchdog.ws1

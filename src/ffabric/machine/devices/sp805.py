@@ -153,6 +153,10 @@ class Sp805(RegisterDevice):
             self._set_deadline()
 
     def _write_clear(self, _value: int) -> None:
+        self.serve()
+
+    def serve(self) -> None:
+        """Clear the interrupt and count from the start, as a driver does."""
         self._set_interrupt(level=False)
         self._restart()
 

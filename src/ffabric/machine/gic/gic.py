@@ -319,6 +319,10 @@ class Gic:
         """The state of ``intid``."""
         return self._bank(intid, pe).state(intid)
 
+    def is_high(self, intid: int, pe: int | None = None) -> bool:
+        """Whether the input of ``intid`` is high."""
+        return bool(self._bank(intid, pe).line >> intid & 1)
+
     def is_edge(self, intid: int, pe: int | None = None) -> bool:
         """Whether ``intid`` is edge-triggered."""
         return bool(self._bank(intid, pe).edge >> intid & 1)

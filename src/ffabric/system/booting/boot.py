@@ -23,6 +23,7 @@ from ffabric.firmware.manager.manager import Manager
 from ffabric.firmware.manager.notifications import calls as notifications
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.monitor.dispatcher import Dispatcher, Entered
+from ffabric.firmware.monitor.group0 import Group0
 from ffabric.firmware.monitor.kernel import Kernel
 from ffabric.firmware.monitor.logical import LogicalPartitions
 from ffabric.firmware.monitor.monitor import Monitor
@@ -121,6 +122,7 @@ class _Builder:
         self.memory = PhysicalMemory()
         for bank in spec.memory:
             self.memory.add(bank.name, bank.base, bank.size, secure=bank.secure)
+            self.memory.write(bank.base, bank.contents, secure=bank.secure)
         self.bus = Bus()
         self.clock = Clock()
         self.gic = Gic(spec.pes, spec.mpidrs)
@@ -160,8 +162,14 @@ class _Builder:
         system = System(spec, self.machine, firmware, self)
         spmc.reload = partial(self.reload, spmc, system)
         spmc.propagate = monitor.panic
+        if spec.monitor.group0:
+            monitor.group0 = Group0(monitor, spec.monitor.group0)
         system.consoles += add_devices(
-            self.machine, spec.devices, on_line=system.printed, on_reset=system.on_reset
+            self.machine,
+            spec.devices,
+            on_line=system.printed,
+            on_reset=system.on_reset,
+            served={} if monitor.group0 is None else monitor.group0.servers,
         )
         if spec.trusted_os is not None:
             system.adopt(self._trusted_os(monitor, spec.trusted_os, system))
@@ -244,7 +252,7 @@ class _Builder:
         taken += [(m.pa, m.size) for p in self.spec.partitions for m in p.memory if not m.secure]
         free = []
         for bank in self.spec.memory:
-            if bank.secure:
+            if bank.secure or bank.reserved:
                 continue
             at = bank.base
             for start, length in sorted(taken):
@@ -435,7 +443,9 @@ class _Builder:
         kernel.on_death = system.on_death
         self._load(spec, partition)
         cpu = monitor.cpus[0]
-        cpu.entry, cpu.argument = spec.entry, partition.boot_information
+        cpu.entry = spec.entry
+        cpu.others = {n: value for n, value in spec.registers.items() if n}
+        cpu.argument = spec.registers.get(0, partition.boot_information)
         return self._endpoint(system, spec, partition)
 
     def _endpoint(self, system: System, spec: PartitionSpec, partition: Partition) -> Endpoint:
@@ -532,6 +542,7 @@ def _native(spec: PartitionSpec) -> Booted:
 
 def _place(spec: PartitionSpec, partition: Booted) -> None:
     partition.entry = spec.entry
+    partition.registers = dict(spec.registers)
     partition.memory = [(each.ipa, each.size // PAGE) for each in spec.memory]
 
 

@@ -68,6 +68,7 @@ def create_spec(
         dtb=build_dtb(node),
         manifest_offset=None,
         kernel=draft.kernel,
+        registers=draft.registers,
     )
     if manifest.memory_regions:
         message = "a VM that is created while the system runs has its own memory only"

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from ffabric.machine.devices.catalogue import TYPES
 from ffabric.machine.devices.description import Wiring
+from ffabric.machine.devices.generic_watchdog import ControlFrame
 from ffabric.machine.devices.pl011 import Pl011
+from ffabric.machine.devices.sp805 import Sp805
 
 if TYPE_CHECKING:
     from ffabric.machine.lines import Printer
@@ -22,11 +24,13 @@ def add_devices(
     *,
     on_line: Callable[[str, str], None],
     on_reset: Callable[[str], None],
+    served: dict[int, Callable[[], object]],
 ) -> list[Printer]:
     """Create the devices of ``specs``: their frames on the bus, their interrupts at the GIC.
 
     ``on_line`` gets the device's name and each line that its console prints, ``on_reset`` the name
-    of a watchdog that wants the system reset. The consoles among them are returned.
+    of a watchdog that wants the system reset, ``served`` how the watchdogs are refreshed, by the
+    interrupts that they raise. The consoles among them are returned.
     """
     consoles: list[Printer] = []
     for spec in specs:
@@ -43,5 +47,7 @@ def add_devices(
         )
         for base, frame in zip(spec.bases, frames, strict=False):
             machine.bus.add(base, spec.size, frame, secure=spec.secure)
+        if spec.interrupt is not None and isinstance(frames[0], Sp805 | ControlFrame):
+            served[spec.interrupt] = frames[0].serve
         consoles += [each for each in frames if isinstance(each, Pl011)]
     return consoles

@@ -6,7 +6,7 @@ The fields of a manifest are those of `Manifest`, by the same names; UUIDs may b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 from uuid import UUID
@@ -117,6 +117,8 @@ class VmFields(PartitionFields, total=False):
     """2: the kernel of a normal world without a hypervisor runs at EL2."""
     kernel: KernelBoot | None
     """It is an image that is entered as Linux is, with a devicetree whose address is in x0."""
+    registers: Mapping[int, int]
+    """What general registers hold when its first vCPU begins, by number; 0 is x0."""
 
 
 class TrustedOsFields(PartitionFields, total=False):

@@ -52,7 +52,8 @@ from ffabric.system.spec import (
 )
 
 _DRAFT_FIELDS = (
-    "id", "engine", "el", "physical_address", "manifest_offset", "kernel", "notification_interrupt",
+    "id", "engine", "el", "physical_address", "manifest_offset", "kernel", "registers",
+    "notification_interrupt",
 )  # fmt: skip
 _SHORT = {"vcpus": "execution_ctx_count"}
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.system.description.assemble import assemble
+from ffabric.system.description.board import find_board, joined, lay_over
 from ffabric.system.description.fip import KERNEL, FipContents, read_fip
 from ffabric.system.description.monitor import read_monitor
 from ffabric.system.description.sp_layout import TRANSFER_LIST, LayoutEntry, read_layout
@@ -31,7 +32,7 @@ from ffabric.system.description.toml_keys import (
 from ffabric.system.description.toml_partition import SOURCES, Extra, PartitionTable
 from ffabric.system.description.toml_virtio import described_devices, with_devices
 from ffabric.system.files.dts import read_tree
-from ffabric.system.files.reading import DESCRIPTION, read_bytes
+from ffabric.system.files.reading import DESCRIPTION, IMAGE, read_bytes, read_file
 from ffabric.system.manifest.spmc import (
     LoadedPartition,
     MemoryRange,
@@ -120,12 +121,33 @@ def _check_keys(text: str) -> None:
 
 class _System:
     def __init__(self, path: Path, root: dict[str, Any], problems: Problems) -> None:
-        self.path, self.root, self.problems = path, root, problems
+        self.path, self.problems = path, problems
+        self.board: dict[str, Any] = {}
+        self.root = self._on_its_board(root)
+        root = self.root
         self.values: dict[str, Any] = read(
             TableReader(root, ""), SYSTEM, problems, also=(*_TABLES, *_ARRAYS)
         )
         folders: Any = self.values.pop("include", ())
         self.include = tuple(path.parent / folder for folder in folders)
+
+    def _on_its_board(self, root: dict[str, Any]) -> dict[str, Any]:
+        """The tables of the file, laid over those of its board."""
+        name = root.get("board")
+        if not isinstance(name, str):
+            return root
+        path = find_board(name, self.path.parent, self.problems)
+        if path is None:
+            return root
+        try:
+            self.board = _parse(path)
+        except SystemErrors as error:
+            self.problems.extend(error.problems)
+            return root
+        inside = Problems(str(path))
+        root = lay_over(root, self.board, inside)
+        self.problems.extend(inside.found)
+        return root
 
     def draft(self) -> SystemDraft:
         spmc = self._values("spmc", SPMC)
@@ -147,11 +169,18 @@ class _System:
         if manifest is not None:
             known |= {"ffa_version": manifest.ffa_version, "mpidrs": manifest.mpidrs}
             known |= {"spmc_id": manifest.spmc_id}
+        self.values.pop("board", None)
+        if not self.values.get("mpidrs", True):
+            del self.values["mpidrs"]
         if "id" in spmc:
             spmc["spmc_id"] = spmc.pop("id")
         return SystemDraft(
             partitions=partitions,
-            memory=self._memory() or banks(manifest.memory if manifest else ()),
+            memory=joined(
+                self._memory(self.root),
+                banks(manifest.memory if manifest else ()),
+                self._memory(self.board),
+            ),
             reserved=_reserved(manifest),
             device_memory=_device_memory(manifest),
             devices=tuple(device for device in map(self._device, self._array("device")) if device),
@@ -175,9 +204,11 @@ class _System:
             return {}
         return read(TableReader(table, f"[{name}]"), keys, self.problems)
 
-    def _array(self, name: str) -> list[tuple[str, dict[str, Any]]]:
+    def _array(
+        self, name: str, root: dict[str, Any] | None = None
+    ) -> list[tuple[str, dict[str, Any]]]:
         """The tables of an array, each with what messages call it."""
-        tables = self.root.get(name, [])
+        tables = (self.root if root is None else root).get(name, [])
         if not isinstance(tables, list) or not all(isinstance(entry, dict) for entry in tables):
             self.problems.add("", name, f"expected tables: [[{name}]]")
             return []
@@ -186,13 +217,27 @@ class _System:
             for number, table in enumerate(at_most(MOST, tables, f"[[{name}]]", self.problems), 1)
         ]
 
-    def _memory(self) -> tuple[MemoryBank, ...]:
+    def _memory(self, root: dict[str, Any]) -> tuple[MemoryBank, ...]:
         found = []
-        for number, (where, table) in enumerate(self._array("memory")):
+        for number, (where, table) in enumerate(self._array("memory", root)):
             values: dict[str, Any] = read(TableReader(table, where), MEMORY, self.problems)
+            contents = self._contents(where, values)
             if {"base", "size"} <= values.keys():
-                found.append(MemoryBank(**{"name": f"memory{number}", "secure": False, **values}))
+                given = {"name": f"memory{number}", "secure": False, **values}
+                found.append(MemoryBank(**given, contents=contents))
         return tuple(found)
+
+    def _contents(self, where: str, values: dict[str, Any]) -> bytes:
+        """The file that a bank begins with."""
+        name = values.pop("file", None)
+        if name is None:
+            return b""
+        data = read_file(self.path.parent / name, where, "file", self.problems, IMAGE) or b""
+        if len(data) > values.get("size", len(data)):
+            message = f"{name}: its {len(data):#x} bytes are more than the bank has"
+            self.problems.add(where, "file", message)
+            return b""
+        return data
 
     def _device(self, entry: tuple[str, dict[str, Any]]) -> DeviceSpec | None:
         where, table = entry

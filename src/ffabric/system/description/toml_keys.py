@@ -42,6 +42,16 @@ SYSTEM: tuple[Key, ...] = (
         "pes", U16, "How many PEs there are.",
         default="the SPMC manifest's CPUs, or the largest number of vCPUs", least=1, most=256,
     ),
+    Key(
+        "mpidrs", NUMBERS, "The affinity of each PE.",
+        default="the SPMC manifest's, or clusters of four: 0, 0x100, 0x200, 0x300, 0x10000 ...",
+    ),
+    Key(
+        "board", TEXT,
+        "The machine: a name (fvp-base, qemu-sbsa), or a file (board.toml) with [gic], [[memory]], "
+        "[[device]], [monitor] and the PEs of a system file, which the system's own are laid over.",
+        default="none",
+    ),
     Key("seed", U64, "Seed of the run's choices.", default="always the first choice"),
     Key(
         "instruction_time", U16, "How many nanoseconds an instruction of an image takes.",
@@ -121,6 +131,11 @@ MONITOR: tuple[Key, ...] = (
         "Whether the SPMD has its logical partition, which SPs discover and nobody calls: as in a "
         "TF-A that is built with ENABLE_SPMD_LP.", default="false",
     ),
+    Key(
+        "group0", NUMBERS,
+        "INTIDs of Group 0, which EL3 takes itself in both worlds: it refreshes the watchdog that "
+        "raises one, and panics at one whose line stays high.", default="none",
+    ),
 )  # fmt: skip
 """The table [monitor]; its table [monitor.calls] has function IDs as keys."""
 
@@ -142,8 +157,16 @@ MEMORY: tuple[Key, ...] = (
     Key("base", U64, "Its first physical address.", required=True, align=PAGE),
     Key("size", SIZE, "Its size in bytes.", required=True, align=PAGE),
     Key("secure", FLAG, "Whether it is the secure world's.", default="false"),
+    Key("file", PATH, "A file that it begins with, as flash memory does.", default="zeros"),
+    Key(
+        "reserved",
+        FLAG,
+        "Whether nothing is placed there but what names its address.",
+        default="false",
+    ),
 )
-"""Each table [[memory]]. Without any, the SPMC manifest's memory nodes count, or a default."""
+"""Each table [[memory]]. The SPMC manifest's memory nodes that none of them overlaps count, too,
+and the banks of the board that overlap none of both. Without any there is a default."""
 
 _PARTITION: tuple[Key, ...] = (
     Key("name", TEXT, "The partition's name.", required=True),
@@ -194,6 +217,15 @@ VM_KEYS: tuple[Key, ...] = (
         " 'qemu', the image finds a devicetree, whose address is in x0.",
     ),
     Key("bootargs", TEXT, "The arguments of an image that is a kernel."),
+    *(
+        Key(
+            f"x{n}",
+            U64,
+            f"What x{n} holds when its first vCPU begins, as a boot loader leaves it.",
+            default="the devicetree or the boot information, or 0" if n == 0 else "0",
+        )
+        for n in range(4)
+    ),
 )
 """Each table [[vm]]."""
 
@@ -249,6 +281,7 @@ DEVICE_TYPES: dict[str, tuple[int, tuple[Key, ...]]] = {
     "sp805": (0x1000, (FREQUENCY,)),
     "generic_watchdog": (0x1000, (REFRESH_BASE, RESETS)),
     "generic_timer": (0x1000, ()),
+    "stub": (0x1000, ()),
 }
 """Each type of device: the size of its registers, and the keys only it has."""
 

@@ -140,6 +140,7 @@ class PartitionTable:
             manifest_offset=found.manifest_offset,
             hobs=found.hobs,
             kernel=self._kernel(),
+            registers={n: value for n in range(4) if (value := self._number(f"x{n}")) is not None},
             notification_interrupt=self._number("notification_interrupt"),
         )
 

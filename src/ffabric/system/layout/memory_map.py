@@ -246,6 +246,7 @@ class Places:
             manifest_offset=self._manifest_offset(partition, manifest, len(blob)),
             hobs=partition.hobs,
             kernel=partition.kernel,
+            registers=partition.registers,
             notification_interrupt=partition.notification_interrupt,
         )
 

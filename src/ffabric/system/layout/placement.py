@@ -88,7 +88,8 @@ class Space:
 
     def _free(self, *, secure: bool) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """The gaps of that world below `HIGH`, and the others."""
-        free = [gap for bank in self.banks if bank.secure is secure for gap in self._gaps(bank)]
+        banks = [bank for bank in self.banks if bank.secure is secure and not bank.reserved]
+        free = [gap for bank in banks for gap in self._gaps(bank)]
         return [gap for gap in free if gap[1] <= HIGH], [gap for gap in free if gap[1] > HIGH]
 
     def _gaps(self, bank: MemoryBank) -> list[tuple[int, int]]:

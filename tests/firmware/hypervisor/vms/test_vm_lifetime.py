@@ -740,7 +740,7 @@ def test_what_cannot_be_is_said_at_once(world):
     with pytest.raises(SystemErrors):
         world.system.create_vm(vm("x", el=2))
     with pytest.raises(SystemErrors, match="its addresses end at"):
-        world.system.create_vm(vm("x", mem_size=1 << 40))
+        world.system.create_vm(vm("x", mem_size=1 << 48))
     with pytest.raises(NoFrames):
         world.system.create_vm(vm("x", mem_size=1 << 36))
     assert world.resources() == world.before

@@ -32,8 +32,11 @@ from ffabric.firmware.manager.memory import reclaim
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import events, ownership, reply
 from ffabric.firmware.state.partition import ExecutionContext
+from ffabric.machine.context import NO_REGISTERS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Steps
     from ffabric.firmware.state.endpoints import Vm
     from ffabric.firmware.state.region import Region
@@ -78,7 +81,9 @@ def create(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
         yield from hypervisor.mediator.created(vm)
     yield from announce(hypervisor, pe, vm, VM_CREATED)
     if vm.alive:
-        start(hypervisor, vm, 0, vm.entry, vm.boot_information or _size(vm))
+        others = dict(vm.registers)
+        argument = others.pop(0, vm.boot_information or _size(vm))
+        start(hypervisor, vm, 0, vm.entry, argument, others=others)
 
 
 def _size(vm: Vm) -> int:
@@ -91,16 +96,24 @@ def _memory_of(vm: Vm) -> tuple[events.Mapping, ...]:
     return tuple((ipa, pa, count) for ipa, pa, count, _ in vm.stage2.runs_of(vm.memory))
 
 
-def start(hypervisor: Hypervisor, vm: Vm, index: int, entry: int, argument: int) -> None:
+def start(
+    hypervisor: Hypervisor,
+    vm: Vm,
+    index: int,
+    entry: int,
+    argument: int,
+    *,
+    others: Mapping[int, int] = NO_REGISTERS,
+) -> None:
     """Let vCPU ``index`` begin at ``entry``: that of a secondary VM, when it is given cycles."""
     ctx = vm.contexts[index]
     home = interrupts.home(hypervisor, ctx)
     if vm.paravirtual:
         ctx.prepare(home)
-        hypervisor.beginnings[ctx] = (entry, argument)
+        hypervisor.beginnings[ctx] = (entry, argument, others)
         return
     ctx.power_on(home)
-    hypervisor.machine.start(ctx, entry, argument)
+    hypervisor.machine.start(ctx, entry, argument, others)
     hypervisor.wake(ctx)
 
 

@@ -81,8 +81,8 @@ def run(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     beginning = hypervisor.beginnings.pop(ctx, None)
     if beginning is not None:
         caller.begin(ctx, pe)
-        entry, argument = beginning
-        hypervisor.machine.start(ctx, entry, argument, {CORE_INDEX: pe.index})
+        entry, argument, others = beginning
+        hypervisor.machine.start(ctx, entry, argument, {CORE_INDEX: pe.index, **others})
     elif ctx.state is State.WAITING:
         cycles.answer_wait(ctx)
         caller.lend(ctx, pe)

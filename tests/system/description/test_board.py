@@ -1,0 +1,237 @@
+"""Boards: machines as data, and what software finds on them."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from ffabric.firmware.state.events import Group0
+from ffabric.session.system import System
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.board import FOLDER, names
+from ffabric.system.description.toml import read_system
+from ffabric.system.options.problems import SystemErrors
+
+KERNEL = (Path(__file__).parents[2] / "images" / "board_kernel.bin").read_bytes()
+RESULTS = 0x1000
+"""Where the kernel keeps what it has found, above its load address: x0 to x3, then words."""
+SPMC = """/dts-v1/;
+/ {
+    compatible = "arm,ffa-core-manifest-1.0";
+    #address-cells = <2>;
+    #size-cells = <2>;
+    attribute { spmc_id = <0x8000>; maj_ver = <1>; min_ver = <1>; exec_state = <0>;
+                load_address = <0 0x6000000>; entrypoint = <0 0x6000000>;
+                binary_size = <0x80000>; };
+    hypervisor { compatible = "hafnium,hafnium"; };
+    cpus { #address-cells = <2>; #size-cells = <0>; cpu@0 { device_type = "cpu"; reg = <0 0>; }; };
+    memory@6000000 { device_type = "memory"; reg = <0 0x6000000 0 0x2000000>; };
+    memory@80000000 { device_type = "ns-memory"; reg = <0 0x80000000 0 0x1000000>; };
+};
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a system file."""
+
+    def reader(text):
+        (tmp_path / "kernel.bin").write_bytes(KERNEL)
+        (tmp_path / "spmc.dts").write_text(SPMC)
+        (tmp_path / "s.toml").write_text(text)
+        return read_system(tmp_path / "s.toml")
+
+    return reader
+
+
+BL33 = """
+hypervisor = false
+[[vm]]
+name = "bl33"
+image = "kernel.bin"
+physical_address = {base:#x}
+load_address = {base:#x}
+mem_size = "64 KiB"
+el = 2
+x0 = 0x1111222233334444
+x1 = 0x82000000
+"""
+
+
+def test_two_boards_come_with_ffabric():
+    assert names() == ["fvp-base", "qemu-sbsa"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_board_of_its_own_is_a_valid_machine(read, name):
+    spec = read(
+        f'board = "{name}"\n[[vm]]\nname = "v"\npython = "ffabric:Partition"\n'
+        "load_address = 0x80000000"
+    )
+    ranges = sorted((bank.base, bank.end) for bank in spec.memory)
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ranges))
+    boot(spec).run()
+
+
+@pytest.mark.parametrize(
+    ("board", "base", "uart", "power"),
+    [
+        ("fvp-base", 0x8800_0000, 0x1C09_0000, 0x1C10_0010),
+        ("qemu-sbsa", 0x100_2000_0000, 0x6000_0000, 0x6001_0010),
+    ],
+)
+def test_bl33_finds_its_registers_its_uart_and_what_reads_as_written(
+    read, board, base, uart, power
+):
+    spec = read(
+        f'board = "{board}"\n' + BL33.format(base=base) + f"x2 = {uart:#x}\nx3 = {power:#x}\n"
+    )
+    system = boot(spec)
+    system.run()
+    memory = system.machine.memory
+    found = [memory.read64(base + RESULTS + 8 * n, secure=False) for n in range(5)]
+    assert found == [0x1111_2222_3333_4444, 0x8200_0000, uart, power, 0xCAFE]
+
+
+def test_flash_begins_with_a_file(read, tmp_path):
+    (tmp_path / "fip.bin").write_bytes(b"contents")
+    flash = (
+        '[[memory]]\nname = "flash0"\nbase = 0x08000000\nsize = "64 MiB"\n'
+        'secure = true\nfile = "fip.bin"\n'
+    )
+    spec = read('board = "fvp-base"\n' + flash)
+    assert boot(spec).machine.memory.read(0x0800_0000, 8, secure=True) == b"contents"
+    (tmp_path / "fip.bin").write_bytes(bytes(0x2000))
+    with pytest.raises(SystemErrors, match=r"flash0: file: fip\.bin: its 0x2000 bytes are more"):
+        read(flash.replace('"64 MiB"', "0x1000"))
+
+
+def banks(spec):
+    """(base, size, secure) of each bank."""
+    return [(bank.base, bank.size, bank.secure) for bank in spec.memory]
+
+
+def test_a_bank_is_added_to_the_map_of_the_spmc_manifest(read):
+    spmc = '[spmc]\nmanifest = "spmc.dts"\n'
+    assert banks(read(spmc)) == [(0x600_0000, 0x200_0000, True), (0x8000_0000, 0x100_0000, False)]
+    more = '[[memory]]\nname = "DRAM2"\nbase = 0x880000000\nsize = "16 MiB"\n'
+    assert (0x8_8000_0000, 0x100_0000, False) in banks(read(spmc + more))
+    assert len(banks(read(spmc + more))) == 3
+
+
+def test_a_bank_takes_the_place_of_what_it_overlaps(read):
+    spmc = '[spmc]\nmanifest = "spmc.dts"\n'
+    other = '[[memory]]\nname = "DRAM1"\nbase = 0x80000000\nsize = "64 MiB"\n'
+    assert banks(read(spmc + other)) == [
+        (0x600_0000, 0x200_0000, True),
+        (0x8000_0000, 0x400_0000, False),
+    ]
+    on_board = read('board = "fvp-base"\n' + spmc)
+    assert (0x8000_0000, 0x100_0000, False) in banks(on_board)  # the manifest's, not the board's
+    assert (0x8_8000_0000, 2 << 30, False) in banks(on_board)
+    with pytest.raises(SystemErrors, match="lies in DRAM1"):
+        read(other + other.replace("DRAM1", "again"))
+
+
+def test_a_device_takes_the_place_of_one_of_the_same_name(read):
+    spec = read(
+        'board = "fvp-base"\n[[device]]\nname = "uart0"\ntype = "pl011"\nbase = 0x1d000000\n'
+    )
+    assert [each.base for each in spec.devices if each.name == "uart0"] == [0x1D00_0000]
+
+
+def test_a_board_is_a_file_beside_the_system(read, tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        "mpidrs = [0, 1]\n" + (FOLDER / "fvp-base.toml").read_text()
+    )
+    spec = read('board = "mine.toml"\n')
+    assert spec.mpidrs == (0, 1)
+    assert read('board = "mine.toml"\nmpidrs = [0, 0x100]\n').mpidrs == (0, 0x100)
+
+
+@pytest.mark.parametrize(
+    ("board", "message"),
+    [
+        ("fvp-bas", "'fvp-bas' is not one of fvp-base, qemu-sbsa.*did you mean 'fvp-base'"),
+        ("other.toml", "other.toml: No such file"),
+        ("bad.toml", "bad.toml: .*"),
+        ("sp.toml", "sp.toml: sp: no board has it"),
+    ],
+)
+def test_what_is_no_board_is_a_line(read, tmp_path, board, message):
+    (tmp_path / "bad.toml").write_text("[[")
+    (tmp_path / "sp.toml").write_text('[[sp]]\nname = "a"\n')
+    with pytest.raises(SystemErrors, match=message):
+        read(f'board = "{board}"\n')
+
+
+WATCHED = """
+board = "fvp-base"
+[monitor]
+group0 = [56, 72]
+[[vm]]
+name = "v"
+python = "{path}:Worker"
+[[sp]]
+name = "s"
+python = "{path}:Server"
+"""
+SOFTWARE = """
+from ffabric import Partition
+
+class Server(Partition):
+    async def on_direct_request(self, request, ffa):
+        for _ in range(200):
+            await ffa.features(0x84000063)
+        return request.respond(1)
+
+class Worker(Partition):
+    async def main(self, ffa):
+        self.answers = [(await ffa.direct_request("s")).payload[0] for _ in range(3)]
+        await ffa.idle()
+"""
+
+
+@pytest.fixture
+def watched(read, tmp_path):
+    """A system with EL3's own interrupts, booted; its trusted watchdog runs."""
+    (tmp_path / "software.py").write_text(SOFTWARE)
+    return boot(read(WATCHED.format(path="software.py")))
+
+
+def start_watchdog(system, ticks):
+    """Program the trusted watchdog, as EL3 does at boot."""
+    bus = system.machine.bus
+    for offset, value in ((0xC00, 0x1ACC_E551), (0x000, ticks), (0x008, 3)):
+        bus.write(0x2A49_0000 + offset, 4, value, secure=True)
+
+
+def test_el3_refreshes_its_watchdog_and_nobody_notices(watched):
+    heard = []
+    start_watchdog(watched, 2)
+
+    class Tracer:
+        def record(self, event):
+            if isinstance(event, Group0):
+                heard.append(event.intid)
+
+    watched.attach(Tracer())
+    watched.machine.end_at(5_000_000, watched.machine.stop)
+    watched.run()
+    assert set(heard) == {56}
+    assert len(heard) > 3
+    assert watched.endpoint("v").software.answers == [1, 1, 1]
+    assert watched.stop_reason == ""
+
+
+def test_an_edge_of_group_0_is_taken_in_either_world(watched):
+    watched.machine.gic.set_pending(72)
+    watched.run()
+    assert watched.machine.gic.state(72).value == (False, False)
+    assert watched.endpoint("v").software.answers == [1, 1, 1]
+
+
+def test_el3_panics_at_a_line_that_stays_high(watched):
+    watched.machine.gic.set_level(72, True)
+    System(watched).run()
+    assert "Group 0 interrupt 72 is not handled" in watched.firmware.monitor.power_state
