@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 _COLUMN = 36
-_ENDS = {End.POWERED_OFF: "", End.STOPPED: "it took too long"}
+_ENDS = {End.POWERED_OFF: "", End.STOPPED: "it was stopped"}
 
 
 def probe(
@@ -55,12 +55,14 @@ def probe(
         console = _Console(progress, report, quiet=quiet or shell)
         booted.listeners.append(console)
         linux = booted.endpoints[run.NAME].partition  # it is not there any more when it is off
-        if timeout and not shell:
-            booted.machine.clock.at(int(timeout * 1e9), booted.machine.stop)
-        outcome = run_to_end(booted)
+        outcome = run_to_end(booted, timeout=0 if shell else timeout)
         problems = _crashes(booted, outcome)
-        problems += report.problems(
-            run.expected(booted), tee=tee, script=script, notified=not protected
+        problems += (
+            report.failed  # what else Linux did not do follows from what ended it
+            if problems
+            else report.problems(
+                run.expected(booted), tee=tee, script=script, notified=not protected
+            )
         )
         if devices is not None:
             problems += driven.problems(devices)

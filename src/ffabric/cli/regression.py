@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.cli.errors import UsageError
 from ffabric.firmware.hypervisor.optee.rules import ADDRESS
-from ffabric.lab.running import End, Outcome, run_to_end
+from ffabric.lab.running import End, run_to_end
 from ffabric.lab.xtest.campaign import CASES, Campaign, Guest
 from ffabric.observe.trace import traced
 from ffabric.system.booting.boot import boot
@@ -63,23 +63,23 @@ def regression(
         booted.listeners.append(listen)
         campaign = Campaign(booted, names, cases, kill=kill, say=progress.say)
         outcome = run_to_end(booted, timeout=timeout)
-    outcome.raise_interruption()
+    if outcome.end in (End.OUT_OF_TIME, End.INTERRUPTED):
+        campaign.ended(outcome.reason)
+    elif outcome.end not in (End.STOPPED, End.POWERED_OFF):
+        campaign.ended(outcome.said)
     terminal.line()
     terminal.table(list(_table(campaign)))
     terminal.line()
     for what, how_much in _rows(campaign, trace):
         terminal.line(f"  {what:<24} {how_much}", indent=27)
-    if terminal.verdict([*_causes(outcome), *campaign.problems()]):
+    outcome.raise_interruption()
+    if terminal.verdict(campaign.problems()):
         return 0
+    if missed := campaign.missed():
+        terminal.line(f"not ended because of that: {missed}")
     log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     terminal.line(f"the consoles are in {log}")
     return _FAILED
-
-
-def _causes(outcome: Outcome) -> Iterator[str]:
-    """What ended the run, if that is no end that it may have."""
-    if outcome.end not in (End.STOPPED, End.POWERED_OFF):
-        yield outcome.said
 
 
 def _table(campaign: Campaign) -> Iterator[tuple[str, ...]]:
@@ -99,7 +99,7 @@ def _cell(guest: Guest, index: int) -> str:
     case = guest.report.cases[index]
     if case.status is None and guest.fate:
         return "killed"
-    return f"{case.result}, {case.seconds:.1f} s"
+    return case.result if case.status is None else f"{case.result}, {case.seconds:.1f} s"
 
 
 def _rows(campaign: Campaign, trace: Path | None) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """xtest in two VMs: its packages, its output, and what the VMs are told to do."""
 
+import re
+
 import pytest
 
 from debs import package
@@ -262,15 +264,65 @@ def test_a_case_that_fails_is_a_problem():
     ]
 
 
-def test_a_vm_that_does_not_run_everything_is_a_problem():
+def told_without_times(campaign):
+    """The problems, without the times of their causes."""
+    return [re.sub(r", \d+\.\d s after the start$", ", T", each) for each in campaign.problems()]
+
+
+def test_the_death_of_a_vm_is_told_and_what_follows_is_not():
     booted, campaign, (one, two) = begun(("1001", "1002"), kill=False)
     one.run()
     one.run()
+    two.run(upto=5)
     booted.deaths.append(PartitionCrashed("vm2", "QEMU ended"))
     second(booted)
     assert booted.stopped
-    assert two.typed == ["1001"]
-    assert campaign.problems() == ["vm2: QEMU ended", "vm2 has not run 1002"]
+    assert told_without_times(campaign) == ["vm2: QEMU ended, T"]
+    assert campaign.missed() == "vm2: 1001, 1002"
+
+
+def test_what_failed_before_a_cause_is_a_problem_and_what_failed_after_it_is_none():
+    booted, campaign, (one, two) = begun(("1001", "1002"), kill=False)
+    two.run(failed=1)
+    booted.deaths.append(PartitionCrashed("op-tee", "QEMU (process 7) ended: killed by SIGKILL"))
+    second(booted)
+    one.run(failed=5)
+    assert booted.stopped
+    assert told_without_times(campaign) == [
+        "op-tee: QEMU (process 7) ended: killed by SIGKILL, T",
+        "vm2: 1001 Title of 1001: FAILED (1 of 5) in 0.0 s",
+    ]
+    assert campaign.missed() == "vm1: 1002; vm2: 1002"
+
+
+def test_a_vm_without_its_supplicant_is_given_up_and_the_other_goes_on():
+    booted, campaign, (one, two) = begun(("1001", "1002"), kill=False)
+    two.run(upto=5)
+    two.say("ffabric: supplicant 137")
+    assert not booted.stopped
+    one.run()
+    one.run()
+    assert booted.stopped
+    assert told_without_times(campaign) == [
+        "vm2: tee-supplicant has ended with exit status 137 in the middle of 1001, T"
+    ]
+    assert campaign.missed() == "vm2: 1001, 1002"
+
+
+def test_a_run_that_is_ended_is_told_once():
+    _, campaign, (one, two) = begun(("1001", "1002"), kill=True)
+    one.run()
+    two.run(upto=3)
+    campaign.ended("the timeout of 5 s is reached")
+    assert told_without_times(campaign) == ["the timeout of 5 s is reached, T"]
+    assert campaign.missed() == "vm1: 1002; vm2: 1001, 1002"
+
+
+def test_a_run_that_is_over_has_missed_nothing():
+    _, campaign, (one, two) = begun(kill=False)
+    one.run(failed=1)
+    two.run()
+    assert campaign.missed() == ""
 
 
 def test_one_is_killed_in_the_middle_and_the_other_goes_on(killed):

@@ -4,14 +4,19 @@ All VMs run all cases at the same time, each at its own pace. When the last one 
 is to be killed, all run `MORTAL` once more, in the middle of which the last VM's QEMU gets SIGKILL.
 The others go on with `SURVIVED`. Then a VM that forges a page list is created; OP-TEE has room for
 it because it has forgotten the dead one.
+
+Something may end all that: OP-TEE, a VM or a tee-supplicant dies, or the run has taken too long.
+Such a *cause* is told, with the time when it came. What it kept from ending, and what failed
+afterwards, follows from it and is no failure of its own.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ffabric.abi.optee.smc import Return
 from ffabric.firmware.hypervisor.optee.rules import ADDRESS
@@ -34,6 +39,23 @@ _LOOK: Final = 1_000_000_000
 Say = Callable[[str], object]
 
 
+class Cause(NamedTuple):
+    """What kept a guest (None: all of them) from going on, and when (`time.perf_counter`)."""
+
+    when: float
+    guest: Guest | None
+    reason: str
+
+    def concerns(self, guest: Guest) -> bool:
+        """Whether it is of a guest, or of all."""
+        return self.guest is None or self.guest is guest
+
+    def told(self, began: float) -> str:
+        """It in a line, with the seconds since the run began."""
+        whose = f"{self.guest.name}: " if self.guest is not None else ""
+        return f"{whose}{self.reason}, {self.when - began:.1f} s after the start"
+
+
 class Guest:
     """A Linux VM: its console, the cases that it still has to run, and those that it has run."""
 
@@ -44,26 +66,34 @@ class Guest:
         self.lines: list[str] = []
         self.fate = ""
         """Why it is no more."""
+        self.helpless: float | None = None
+        """When it lost its tee-supplicant (`time.perf_counter`)."""
         assert endpoint.guest is not None
         self._qemu = endpoint.guest
-        self._told = 0
-        """How many cases it was told to run."""
+        self._told: list[str] = []
+        """The cases that it was told to run."""
 
     @property
     def idle(self) -> bool:
         """Whether it waits to be told what to run."""
-        return self.report.ready and self.report.ended == self._told
+        return self.report.ready and self.report.ended == len(self._told)
 
     @property
     def busy(self) -> bool:
         """Whether there is something to wait for."""
-        return not self.fate and (bool(self.waiting) or not self.idle)
+        there = not self.fate and self.helpless is None
+        return there and (bool(self.waiting) or not self.idle)
+
+    @property
+    def missed(self) -> list[str]:
+        """The cases that have not come to their end."""
+        return [*self._told[self.report.ended :], *self.waiting]
 
     def go_on(self) -> None:
         """Begin with the next case, if none runs."""
-        if self.idle and self.waiting:
-            self._told += 1
-            self._qemu.type(f"{self.waiting.pop(0)}\n".encode())
+        if self.idle and self.waiting and self.helpless is None:
+            self._told.append(self.waiting.pop(0))
+            self._qemu.type(f"{self._told[-1]}\n".encode())
 
     def kill(self) -> int:
         """Kill its QEMU: the process."""
@@ -87,8 +117,12 @@ class Campaign:
         """The one that comes in its place."""
         self.before = len(cases)
         """How many cases a VM runs before one is killed."""
+        self.began = time.perf_counter()
+        self.causes: list[Cause] = []
+        """What has kept the run from going on as it should, the first first."""
         self._say = say
         self._killing = False
+        self._dead: list[str] = []
         for guest in self.guests.values():
             guest.waiting += cases
         system.listeners.append(self._line)
@@ -99,27 +133,48 @@ class Campaign:
         guest = self.guests.get(name)
         if guest is None:
             return
+        self._see_deaths()
         guest.lines.append(line)
         key = guest.report.line(line)
         if key == "ready":
             self._say(f"{name} is ready")
         elif key == "ends":
             self._say(f"{name}: {told(guest.report.cases[-1])}")
+        elif key == "supplicant":
+            case = guest.report.current
+            inside = f" in the middle of {case.number}" if case is not None else ""
+            status = guest.report.supplicant
+            self._cause(guest, f"tee-supplicant has ended with exit status {status}{inside}")
+            guest.helpless = self.causes[-1].when
         if guest is self.mortal and self._killing:
             self._kill_in_the_middle(guest)
         guest.go_on()
         self._next()
 
     def _look(self) -> None:
-        """See who has died; once a second."""
-        for crash in self.system.deaths:
-            guest = self.guests.get(crash.name)
-            if guest is not None and not guest.fate:
-                guest.fate = crash.reason
-                self._say(f"{guest.name} is gone: {guest.fate}")
+        """See who has died, once a second, if nobody prints anything."""
+        self._see_deaths()
         self._next()
         clock = self.system.machine.clock
         clock.at(clock.now + _LOOK, self._look)
+
+    def _see_deaths(self) -> None:
+        """Who has died since the last look? Without OP-TEE nobody goes on."""
+        for crash in self.system.deaths[len(self._dead) :]:
+            self._dead.append(crash.name)
+            guest = self.guests.get(crash.name)
+            self._say(f"{crash.name} is gone: {crash.reason}")
+            if guest is None:
+                self._cause(None, f"{crash.name}: {crash.told}")
+                self.system.machine.stop()
+                continue
+            guest.fate = crash.reason
+            if guest is not self.mortal or not self._killing:
+                self._cause(guest, crash.told)
+
+    def _cause(self, guest: Guest | None, reason: str) -> None:
+        """Remember what has happened, to ``guest`` or (None) to all of them."""
+        self.causes.append(Cause(time.perf_counter(), guest, reason))
 
     def _next(self) -> None:
         """If nobody has anything to do, let the next part of the run begin."""
@@ -155,23 +210,39 @@ class Campaign:
         answers = self.forger.answers if self.forger is not None else []
         return [Return(each).name if each in {*Return} else hex(each) for each in answers]
 
+    def ended(self, reason: str) -> None:
+        """The run was ended before it was over, for all of the VMs."""
+        self._cause(None, reason)
+
     def problems(self) -> list[str]:
-        """What is not as it must be."""
-        found = []
+        """What is not as it must be: first what has kept the run from going on."""
+        found = [each.told(self.began) for each in self.causes]
         for guest in self.guests.values():
             found += [f"{guest.name}: {each}" for each in guest.report.failed]
-            if guest is not self.mortal and guest.fate:
-                found.append(f"{guest.name}: {guest.fate}")
-            if guest.waiting:
+            killed = guest is self.mortal and bool(guest.fate)
+            end = min((each.when for each in self.causes if each.concerns(guest)), default=None)
+            failed = [each for each in guest.report.cases if not each.passed and not killed]
+            if end is None and guest.waiting:
                 found.append(f"{guest.name} has not run {', '.join(guest.waiting)}")
             found += [
                 f"{guest.name}: {told(case)}"
-                for case in guest.report.cases
-                if not case.passed and not (guest is self.mortal and guest.fate)
+                for case in failed
+                if end is None or (case.status is not None and case.ended < end)
             ]
-        if self.mortal is not None:
+        if self.mortal is not None and not self.causes:
             found += self._problems_of_the_killing(self.mortal)
         return found
+
+    def missed(self) -> str:
+        """What did not come to its end because of the causes, in a line; "" if nothing did."""
+        if not self.causes:
+            return ""
+        cut = [
+            f"{guest.name}: {', '.join(guest.missed)}"
+            for guest in self.guests.values()
+            if guest.missed
+        ]
+        return "; ".join(cut)
 
     def _problems_of_the_killing(self, mortal: Guest) -> list[str]:
         found = []

@@ -32,6 +32,11 @@ class Case(msgspec.Struct):
     known: bool = False
 
     @property
+    def ended(self) -> float:
+        """When it had ended (`time.perf_counter`), if it has."""
+        return self.began + self.seconds
+
+    @property
     def passed(self) -> bool:
         """Whether it has ended, and well."""
         return self.status == 0 and not self.failed and self.known
@@ -56,6 +61,8 @@ class Report:
         self.log: list[str] = []
         self.failed: list[str] = []
         self.ready = False
+        self.supplicant = ""
+        """The exit status of tee-supplicant, once it has ended."""
         self.cases: list[Case] = []
 
     @property
@@ -88,8 +95,8 @@ class Report:
         case = self.current
         if key == "ready":
             self.ready = True
-        elif key == "kernel":
-            self.kernel = rest
+        elif key in ("kernel", "supplicant"):
+            setattr(self, key, rest)
         elif key in ("log", "failed"):
             getattr(self, key).append(rest)
         elif key == "begins":

@@ -34,7 +34,7 @@ for module in MODULES; do
 done
 say kernel "$(uname -r)"
 dmesg | grep 'optee: revision' | while read -r line; do say log "${line#*] }"; done
-tee-supplicant -d || say failed "tee-supplicant: exit status $?"
+(tee-supplicant; say supplicant "$?") &
 say ready
 while read -r case; do
     say begins "$case"

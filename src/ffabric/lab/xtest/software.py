@@ -99,6 +99,7 @@ def from_folder(folder: Path) -> Software:
 
 
 def _software(source: Packages) -> Software:
+    source.fields(OPTEE)  # of all that may be missing, this is named first
     image, *debs = source.get([OPTEE, *closure(source, TOOLS)])
     optee = next((data for _, data in files(image, _IMAGE)), b"")
     if not optee:
