@@ -7,7 +7,8 @@ set -euo pipefail
 if [ "$#" -gt 0 ]; then
     PROGRAMS=("$@")
 else
-    PROGRAMS=(aarch64-linux-gnu-as:binutils-aarch64-linux-gnu dtc:device-tree-compiler cpp:cpp
+    PROGRAMS=(aarch64-linux-gnu-as:binutils-aarch64-linux-gnu
+        aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu dtc:device-tree-compiler cpp:cpp
         cpio:cpio qemu-system-aarch64:qemu-system-arm chromium:chromium chromedriver:chromium-driver tshark:tshark
         gdb-multiarch:gdb-multiarch
         "qemu-storage-daemon:qemu-system-common qemu-utils" mke2fs:e2fsprogs)
