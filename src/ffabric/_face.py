@@ -3,11 +3,29 @@
 So importing ffabric imports nothing else, and a name costs what it needs.
 """
 
+import gc
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import ModuleType
+
+
+def load(module: str) -> "ModuleType":
+    """Import a module, and what it imports, without looking for garbage meanwhile.
+
+    What importing makes stays. In a process that has made much already, as a test runner has, to
+    look through all of it again and again takes longer than the import itself.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        __import__(module)
+    finally:
+        if enabled:
+            gc.enable()
+    return sys.modules[module]
 
 
 def lazy(
@@ -24,8 +42,7 @@ def lazy(
             message = f"module {face!r} has no attribute {name!r}"
             raise AttributeError(message, name=name, obj=sys.modules[face])
         module, _, inner = home.partition(":")
-        __import__(module)
-        found = sys.modules[module]
+        found = load(module)
         value: object = found if inner == "." else getattr(found, inner or name)
         setattr(sys.modules[face], name, value)
         return value

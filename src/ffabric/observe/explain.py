@@ -19,7 +19,6 @@ from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version
 from ffabric.abi.optee import smc, tee
 from ffabric.abi.words import MASK32, MASK64
 from ffabric.firmware.state.rules import Rule
-from ffabric.observe import virtio_msg
 from ffabric.observe.messages import MESSAGES
 
 _LABEL = re.compile(r"\b[axwrAXWR]\d{1,2}\s*(?:[:=]\s*|(?=\s0[xX]))")
@@ -89,6 +88,8 @@ def _virtio_message(function: int, values: Sequence[int]) -> str:
     """What a direct request says to a service of virtio-msg; nothing if it is for another."""
     if function != fid.FFA_MSG_SEND_DIRECT_REQ2 or len(values) < _MAX_REGISTERS:
         return ""
+    from ffabric.observe import virtio_msg  # noqa: PLC0415 - most registers are not of it
+
     known = from_pair(values[2], values[3]) in virtio_msg.UUIDS
     return virtio_msg.registers(values[4:_MAX_REGISTERS]) if known else ""
 

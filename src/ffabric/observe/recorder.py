@@ -17,8 +17,6 @@ from ffabric.firmware.state import events
 from ffabric.firmware.state.rules import Refused, show
 from ffabric.machine.events import Call, Event, Resume, Return
 from ffabric.machine.machine import CALLS, FAULTS, GOES_ON, Kept
-from ffabric.observe.text import Reader
-from ffabric.observe.trace import header_of, transmitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +97,8 @@ class Recorder:
         if call is None:
             return
         _, ctx, t, x = call
+        from ffabric.observe.trace import transmitted  # noqa: PLC0415 - nothing is refused mostly
+
         # Not the exception itself: it holds on to the frames through which it was raised.
         bare = Refused(refused.rule, refused.got, refused.expected)
         written = transmitted(self._system, ctx.endpoint, x)
@@ -118,6 +118,9 @@ class Recorder:
 
     def last_calls(self, most: int = SHOWN) -> str:
         """The last calls with their answers and refusals, decoded, a line or more each."""
+        from ffabric.observe.text import Reader  # noqa: PLC0415 - only a failure is told
+        from ffabric.observe.trace import header_of  # noqa: PLC0415 - as above
+
         reader = Reader()
         lines: list[str] = []
         starts: list[int] = []

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Unpack
 
+from ffabric._face import load
 from ffabric.pytest_plugin.variants import Variant
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Fixture:
 
         Its seed is the fixture's own, unless ``seed`` names another or, as None, none.
         """
-        from ffabric.session.booting import boot  # noqa: PLC0415 - only tests that boot pay for it
+        load("ffabric.session.booting")  # only tests that boot pay for it
+        from ffabric.session.booting import boot  # noqa: PLC0415
 
         said: dict[str, Any] = {
             "ffa_version": self.version,

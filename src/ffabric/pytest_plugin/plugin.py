@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 import ffabric as face
+from ffabric.pytest_plugin import plain_imports
 from ffabric.pytest_plugin.fixture import Fixture
 from ffabric.pytest_plugin.variants import MARK, Variant, variants
 from ffabric.session.opened import LISTENERS
@@ -43,6 +44,9 @@ _FAILED = pytest.StashKey[bool]()
 _OURS = str(Path(face.__file__).parent) + os.sep
 _BUGS = (AssertionError, AttributeError, IndexError, KeyError, NameError, RecursionError)
 """What ffabric does not raise on purpose: when it does, its frames are shown."""
+
+
+plain_imports.install()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

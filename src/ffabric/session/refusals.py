@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from ffabric.firmware.catalogue import RULES
 from ffabric.guests.errors import FfaError
 from ffabric.system.options.problems import did_you_mean
 
@@ -24,6 +23,8 @@ class Expected(AbstractContextManager[None]):
     """
 
     def __init__(self, counts: Callable[[], dict[str, int]], rule_id: str) -> None:
+        from ffabric.firmware.catalogue import RULES  # noqa: PLC0415 - all of the firmware
+
         if rule_id not in RULES:
             known = [rule.id for rule in RULES]
             raise ValueError(f"there is no rule {rule_id!r}{did_you_mean(rule_id, known)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ffabric.firmware.catalogue import RULES
 from ffabric.firmware.state.conventions import HYPERVISOR, SPMC, Conventions, optional, waivable
 from ffabric.firmware.state.switches import PERSONALITIES, SWITCHES, switches
 from ffabric.system.options.problems import Problems, did_you_mean
@@ -21,13 +20,15 @@ def check_conventions(draft: SystemDraft, problems: Problems) -> None:
             problems.add("", "personality", f"{name!r} is not one of {known}{hint}")
         elif not draft.with_hypervisor and _is_of_the_hypervisor_alone(name):
             problems.add("", "personality", f"{name!r} is about a hypervisor: there is none")
-    _check_rules("waive", draft.waive, waivable(), "cannot be waived", problems)
-    _check_rules("enforce", draft.enforce, optional(), "is enforced in any system", problems)
+    if draft.waive or draft.enforce:
+        _check_rules("waive", draft.waive, "cannot be waived", problems)
+        _check_rules("enforce", draft.enforce, "is enforced in any system", problems)
 
 
-def _check_rules(
-    key: str, given: tuple[str, ...], possible: list[str], wrong: str, problems: Problems
-) -> None:
+def _check_rules(key: str, given: tuple[str, ...], wrong: str, problems: Problems) -> None:
+    from ffabric.firmware.catalogue import RULES  # noqa: PLC0415 - all of the firmware
+
+    possible = waivable() if key == "waive" else optional()
     for rule_id in given:
         if rule_id not in RULES:
             hint = did_you_mean(rule_id, [rule.id for rule in RULES])

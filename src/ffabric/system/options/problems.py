@@ -5,7 +5,6 @@ A reader collects into `Problems` and goes on; only at the end does it raise, wi
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -122,6 +121,8 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     """A tail for a message: " (did you mean 'x'?)", or nothing if no known name is close."""
     if not isinstance(name, str):
         return ""
+    import difflib  # noqa: PLC0415 - only mistakes pay for it
+
     cutoff = 0.6 if len(name) < _SHORT else 0.75
     close = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return f" (did you mean {close[0]!r}?)" if close else ""
