@@ -14,9 +14,11 @@ class PagePool:
     """`pages` pages of one bank from physical address `base` on, given out zeroed.
 
     Which page is given out depends on nothing but the calls made before: a replay gets the same.
+    The last `reserve` pages are for those who have fewer than `fair` (`alloc_for`): who has more
+    cannot take them from everybody else.
     """
 
-    __slots__ = ("_free", "_next", "_used", "bank", "base", "in_use", "pages")
+    __slots__ = ("_free", "_next", "_used", "bank", "base", "fair", "in_use", "pages", "reserve")
 
     def __init__(self, memory: PhysicalMemory, base: int, pages: int) -> None:
         bank = memory.bank_at(base)
@@ -26,6 +28,8 @@ class PagePool:
         self.base: int = base
         self.pages: int = pages
         self.in_use: int = 0
+        self.reserve: int = 0
+        self.fair: int = 0
         self._used = bytearray(pages)
         self._free: list[int] = []  # page numbers given back, last in first out
         self._next = 0  # pages from this number on were never given out
@@ -40,6 +44,17 @@ class PagePool:
         else:
             raise NoPages(f"all {self.pages} pages of the pool are in use")
         return self._take(page, 1)
+
+    def alloc_for(self, holder: int) -> int:
+        """As `alloc`, for who has `holder` pages already."""
+        if holder >= self.fair and self.pages - self.in_use <= self.reserve:
+            raise NoPages(f"{holder} pages are in use by one of many")
+        return self.alloc()
+
+    def keep_reserve(self, share: int) -> None:
+        """From now on no one takes the last `share` percent of the pages, but for a few each."""
+        self.reserve = self.pages * share // 100
+        self.fair = self.pages // 64
 
     def alloc_contiguous(self, n: int, align: int = 1) -> int:
         """The address of `n` adjoining zeroed pages, aligned to `align` pages (a power of two)."""

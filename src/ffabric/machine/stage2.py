@@ -135,7 +135,7 @@ class Stage2:
     """
 
     __slots__ = (
-        "_bias", "_limit", "_mapping", "_root", "_roots", "_top", "_walked", "_words",
+        "_bias", "_held", "_limit", "_mapping", "_root", "_roots", "_top", "_walked", "_words",
         "generation", "ipa_bits", "pool", "tlbs", "vmid", "vtcr", "vttbr",
     )  # fmt: skip
 
@@ -166,6 +166,7 @@ class Stage2:
         self._bias = bank.base + _KIND  # a table descriptor less this is the table's offset
         self._root = (root - bank.base) >> 3
         self._limit = 1 << ipa_bits
+        self._held = 0
         self._walked: dict[int, int] = {}
         """IPA >> 21 -> word index of the level 3 table there; emptied when any table goes."""
 
@@ -568,7 +569,8 @@ class Stage2:
         desc = self._words[index]
         if desc & 3 == 3:
             return desc
-        table = self.pool.alloc() | _KIND
+        table = self.pool.alloc_for(self._held) | _KIND
+        self._held += 1
         if desc:
             leaf = desc | TABLE if shift - 9 == PAGE_SHIFT else desc
             self._fill(table - self._bias >> 3, _ENTRIES, leaf, 1 << shift - 9)
@@ -591,6 +593,7 @@ class Stage2:
                 self._free_below(below, shift - 9)
         self._walked.clear()
         self.pool.free(desc & ADDRESS)
+        self._held -= 1
 
     def _prune(self, ipa: int, end: int) -> None:
         """Give back the tables below the descriptors of a range that have become empty."""
@@ -616,6 +619,7 @@ class Stage2:
         table, words[index] = words[index], 0
         self._walked.clear()
         self.pool.free(table & ADDRESS)
+        self._held -= 1
         self._drop_if_empty(top)
         if self._top == _LEVEL0:
             self._drop_if_empty(self._root + (ipa >> _LEVEL0))
@@ -627,3 +631,4 @@ class Stage2:
             self._words[index] = 0
             self._walked.clear()
             self.pool.free(desc & ADDRESS)
+            self._held -= 1

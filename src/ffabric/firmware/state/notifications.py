@@ -79,7 +79,8 @@ class Source(Bits):
 
     def unbind(self, sender: int, bits: int) -> None:
         """``sender`` may not set ``bits`` any more."""
-        self.bound[sender] &= ~bits
+        if sender in self.bound:
+            self.bound[sender] &= ~bits
         self.per_vcpu &= ~bits
 
 

@@ -98,6 +98,9 @@ NORMAL_WORLD_PROPERTIES = (
 )
 EL2 = 2
 """A kernel that runs there may be a hypervisor."""
+SPMC_RESERVE, VM_RESERVE = 50, 75
+"""Percent of the memory for tables that no single address space takes from all others: VMs have
+one each, and all memory of the normal world is one for the SPMC."""
 VIRTUAL_GICS = PA_END
 """Where on the bus the virtual GICs of VMs are, by VMID and without gaps: one window for all."""
 RAM = VALID | AF | SH_INNER | MEMATTR_NORMAL_WB
@@ -183,6 +186,9 @@ class _Builder:
                 system.adopt(self._kernel(monitor, each, system))
             else:
                 system.adopt(self.add_partition(hypervisor, each, system))
+        spmc.pool.keep_reserve(SPMC_RESERVE)
+        if hypervisor is not None:
+            hypervisor.pool.keep_reserve(VM_RESERVE)
         firmware.power_on()
         return system
 

@@ -785,3 +785,24 @@ def test_a_vcpu_begins_where_the_vm_can_execute(ffabric, entry, status):
     mpidr = system.system.machine.pes[1].mpidr
     answer = system.vm("v").ffa.call(psci.CPU_ON_64, mpidr, entry, 0)
     assert answer[0] == status.register64
+
+
+@pytest.mark.parametrize("receives", [True, False])
+def test_who_gets_the_id_of_a_dead_vm_notifies_nobody(ffabric, receives):
+    class Bound(Partition):
+        async def on_boot(self, ffa):
+            await ffa.notification_bind(1, 1)
+
+    session = ffabric.boot(
+        sps=[sp(Bound(), notification_support=True)],
+        vms=[vm("v", notification_support=receives)],
+    )
+    assert session.vm("v").id == 1
+    session.vm("v").ffa.notification_set("bound", 1)
+    session.destroy_vm("v")
+    session.run()
+    session.system.firmware.hypervisor.vm_ids.begin_again()
+    again = session.create_vm(vm("again"))
+    assert again.id == 1
+    with session.refuses("notification.set.not_bound"):
+        again.ffa.notification_set("bound", 1)

@@ -29,6 +29,7 @@ from ffabric.firmware.hypervisor import interrupts
 from ffabric.firmware.hypervisor.spmc_link import memory, relay, retried, sequences, unfinished
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.memory import reclaim
+from ffabric.firmware.manager.notifications import calls as of_vms
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import events, ownership, reply
 from ffabric.firmware.state.partition import ExecutionContext
@@ -177,11 +178,12 @@ def destroy(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
     yield from announce(hypervisor, pe, vm, VM_DESTROYED)
     if mediator is not None:
         yield from mediator.destroyed(vm)
-    if vm.notifications is not None or vm.may_schedule:
-        yield from _destroy_bitmaps(vm)
+    if vm.notifications is None and not vm.may_schedule:
+        yield [fid.FFA_NOTIFICATION_BITMAP_CREATE, vm.id, len(vm.contexts)]
+    yield from _destroy_bitmaps(vm)
     if vm.mailbox is not None:
         mailbox.drop(vm)
-    _forget_notifier(hypervisor, vm)
+    of_vms.forget_notifier(hypervisor, vm.id)
     yield from _abandon_fragments(hypervisor, vm)
     yield from _free_memory(hypervisor, vm)
     hypervisor.vm_ids.release(vm.id)
@@ -204,7 +206,7 @@ def _finish_requests(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
 
 
 def _destroy_bitmaps(vm: Vm) -> Steps:
-    """Nobody gets what SPs have notified ``vm`` of."""
+    """Nobody gets what SPs have notified ``vm`` of, and no SP lets its id notify it any more."""
     for vcpu in range(len(vm.contexts)):
         flags = notifications.GET_FROM_SP | notifications.GET_FROM_SPM
         yield _get(vcpu, vm.id, flags)
@@ -217,15 +219,6 @@ def announce(hypervisor: Hypervisor, pe: PE, vm: Vm, message: int) -> Steps:
         if sp.properties & _SUBSCRIBED[message]:
             retried.announce(hypervisor, sp.id, message, vm.id)
     yield from retried.send_announcements(hypervisor, pe)
-
-
-def _forget_notifier(hypervisor: Hypervisor, vm: Vm) -> None:
-    """Nobody lets ``vm`` notify it any more: its id may be somebody else's one day."""
-    for other in hypervisor.partitions.values():
-        if other.notifications is not None:
-            source = other.notifications.from_vms
-            if vm.id in source.bound:
-                source.unbind(vm.id, source.bound[vm.id])
 
 
 def _abandon_fragments(hypervisor: Hypervisor, vm: Vm) -> Steps:

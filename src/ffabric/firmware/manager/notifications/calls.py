@@ -64,7 +64,10 @@ def bitmap_create(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 
 
 def bitmap_destroy(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
-    """FFA_NOTIFICATION_BITMAP_DESTROY: the VM goes, or wants no more notifications."""
+    """FFA_NOTIFICATION_BITMAP_DESTROY: the VM goes, and nobody lets it notify them any more.
+
+    Its endpoint ID may be another's one day. A kernel that is the whole normal world stays.
+    """
     vm = caller.x[1]
     if not pm.peer.speaks_for(caller.partition, vm):
         refuse(rules.BITMAP_VM, got=vm, expected="the id of a VM")
@@ -74,8 +77,19 @@ def bitmap_destroy(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     if any(kind.any_of(-1) for kind in state.kinds):
         refuse(rules.BITMAP_PENDING, got="pending", expected="nothing pending")
     del pm.remote_notifications[vm]
+    if vm != caller.partition.id:
+        forget_notifier(pm, vm)
     reply.success(caller.x)
     return caller
+
+
+def forget_notifier(pm: Manager, endpoint: int) -> None:
+    """Nobody here lets ``endpoint`` notify them any more: it is gone."""
+    for other in pm.partitions.values():
+        if other.notifications is not None:
+            source = other.notifications.source(endpoint)
+            if endpoint in source.bound:
+                source.unbind(endpoint, source.bound.pop(endpoint))
 
 
 def bind(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
