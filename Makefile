@@ -4,7 +4,7 @@
 #   make demo-linux   Debian's Linux as the normal world, in QEMU
 #   make demo-pkvm   the same Linux as a protected hypervisor of its own
 #   make demo-xtest   OP-TEE's own tests in two Linux VMs at once, on one real OP-TEE
-#   make demo-vhost   a file system written through virtio-msg to qemu-storage-daemon
+#   make demo-vhost   disks, files and sockets of real back ends, through virtio-msg
 #   make programs what tests compare with: programs of Debian's packages
 #   make test     the tests           (ARGS="-k share" to choose)
 #   make mutants  how many small mistakes in the firmware the tests notice   (SAMPLE=200 SEED=1)
@@ -40,8 +40,9 @@ demo-xtest: $(VENV)/.has-all
 	$(BIN)/ffabric xtest $(ARGS)
 
 demo-vhost: $(VENV)/.has-all
-	@bash tests/programs.sh 'qemu-storage-daemon:qemu-system-common qemu-utils' mke2fs:e2fsprogs
-	$(BIN)/ffabric vhost $(ARGS)
+	@bash tests/programs.sh 'qemu-storage-daemon:qemu-system-common qemu-utils' qemu-img:qemu-utils mke2fs:e2fsprogs
+	@PYTHONPATH=tools $(BIN)/python -m daemons
+	PATH="$$PATH:$$(PYTHONPATH=tools $(BIN)/python -m daemons --folder)" $(BIN)/ffabric vhost $(ARGS)
 
 programs: $(VENV)/.has-all,test
 	@bash tests/programs.sh

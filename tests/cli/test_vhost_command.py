@@ -4,6 +4,7 @@ import pytest
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.vhost import vhost
+from ffabric.lab.vhost import qemu_img
 from ffabric.machine.host.process import MissingProgram
 from ffabric.machine.host.vhost_user.front_end import BackEndLost
 
@@ -16,6 +17,34 @@ def test_a_file_system_is_written_and_checked(capsys):
     assert shown.count("is killed: ") == 2
     assert shown.count("needs a reset: qemu-storage-daemon for ") == 2
     assert "everything is as it must be" in shown
+    for daemon in ("virtiofsd in C", "virtiofsd in Rust", "vhost-device-vsock"):
+        (line, *_) = [line for line in shown.splitlines() if line.startswith(f"  {daemon} ")]
+        assert any(each in line for each in ("the same hash", "come back", "not there", "not run"))
+
+
+def test_files_that_come_back_as_something_else_are_found(capsys, monkeypatch):
+    monkeypatch.setattr("ffabric.lab.vhost.visitor.FsDriver.read", _nothing)
+    monkeypatch.setattr("ffabric.cli.vhost._run", lambda *_, **__: [])
+    status = vhost(size=8)
+    shown = capsys.readouterr().out
+    there = "the same hash" in shown or "files differ" in shown
+    assert status == int(there)
+    assert there == ("FAILED: virtiofsd" in shown)
+
+
+async def _nothing(_driver, _path):
+    return b""
+
+
+def test_an_image_that_qemu_img_finds_wrong_is_told(tmp_path):
+    image = tmp_path / "image"
+    qemu_img.make(image, 1 << 20)
+    assert qemu_img.check(image) == ""
+    with image.open("r+b") as file:
+        file.seek(0x30)
+        file.write(b"\xff" * 8)
+    assert qemu_img.check(image).startswith("qemu-img: ")
+    assert qemu_img.expand(image, tmp_path / "raw").startswith("qemu-img: ")
 
 
 def test_a_disk_that_is_wrong_is_found(capsys, monkeypatch):

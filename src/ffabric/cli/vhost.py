@@ -18,17 +18,29 @@ from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Progress, Terminal
 from ffabric.guests.virtio.vhost_user.device import VhostUserDevice
 from ffabric.lab.running import run_to_end
-from ffabric.lab.vhost import e2fs
+from ffabric.lab.vhost import e2fs, qemu_img, visitor
 from ffabric.lab.vhost.copier import Copied, Copier
 from ffabric.lab.vhost.system import boot_with
+from ffabric.machine.host.process import MissingProgram
 from ffabric.machine.host.vhost_user.front_end import BackEndLost
-from ffabric.machine.host.vhost_user.programs import STORAGE, storage_daemon
+from ffabric.machine.host.vhost_user.programs import (
+    FILE_SYSTEM,
+    FILE_SYSTEM_C,
+    STORAGE,
+    VSOCK,
+    Program,
+    file_system_daemon,
+    storage_daemon,
+    vsock_daemon,
+)
 
 _FAILED = 1
 _FILES = 24
 _LARGEST = 256 << 10
 _HEADINGS = ("mapping", "disk", "requests", "shares", "write MB/s", "read MB/s", "e2fsck", "files")
+_OTHERS = ("daemon", "mapping", "what came of it")
 _MINIMUM: Final = 8
+_ECHOED: Final = 256 << 10
 _KILL_AT = 0.2
 """The share of the work after which a daemon is killed."""
 
@@ -43,11 +55,14 @@ class _Row(msgspec.Struct):
 def vhost(*, size: int = 16, kill: bool = True, trusted: bool = False, timeout: float = 120) -> int:
     """Write a file system through a VM's driver and an SP to qemu-storage-daemon, and check it.
 
+    Then read a tree of files that virtiofsd serves, and have vhost-device-vsock bring back what is
+    sent, as far as these are installed.
+
     mke2fs makes a file system; a VM writes it to a disk, by virtio-msg over FF-A, whose SP has the
     disk from a daemon over vhost-user; e2fsck and debugfs look at what the daemon has written. Once
     with static and once with dynamic mapping. The daemon is given a static pool, which is a file of
-    its own; buffers that are shared one by one are copied for it, unless it is trusted. Exit status
-    1 if anything is wrong.
+    its own; buffers that are shared one by one are copied for it, unless it is trusted. The second
+    disk is of QEMU's own format, which qemu-img checks. Exit status 1 if anything is wrong.
 
     Parameters
     ----------
@@ -67,6 +82,7 @@ def vhost(*, size: int = 16, kill: bool = True, trusted: bool = False, timeout: 
     STORAGE.find()
     e2fs.find_programs()
     rows: list[_Row] = []
+    others: list[_Row] = []
     with tempfile.TemporaryDirectory(prefix="ffabric-") as name:
         folder = Path(name)
         files = _files(folder / "content")
@@ -83,9 +99,59 @@ def vhost(*, size: int = 16, kill: bool = True, trusted: bool = False, timeout: 
                 timeout=timeout,
                 say=say,
             )
+        others = _visits(folder, timeout, say)
     terminal.line()
     terminal.table([_HEADINGS, *(row.cells for row in rows)])
-    return 0 if terminal.verdict(row.problem for row in rows if row.problem) else _FAILED
+    terminal.line()
+    terminal.table([_OTHERS, *(row.cells for row in others)])
+    problems = [row.problem for row in (*rows, *others) if row.problem]
+    return 0 if terminal.verdict(problems) else _FAILED
+
+
+def _visits(folder: Path, timeout: float, say: Callable[[str], None]) -> list[_Row]:
+    """Files and sockets of other daemons, in both mappings; who is not installed is a line."""
+    rows: list[_Row] = []
+    for what, program, visit in (
+        ("virtiofsd in C", FILE_SYSTEM_C, _visit_files),
+        ("virtiofsd in Rust", FILE_SYSTEM, _visit_files),
+        ("vhost-device-vsock", VSOCK, _visit_echo),
+    ):
+        try:
+            program.find()
+        except MissingProgram as missing:
+            rows.append(_Row((what, "", f"not there: {missing}")))
+            continue
+        if program is FILE_SYSTEM_C and os.geteuid():
+            rows.append(_Row((what, "", "not run: it is for root alone")))
+            continue
+        for static in (True, False):
+            mapping = "static" if static else "dynamic"
+            place = folder / f"{len(rows)}"
+            place.mkdir()
+            say(f"{what}, {mapping} mapping")
+            try:
+                problem, done = visit(program, place, static=static, timeout=timeout)
+            except BackEndLost as lost:
+                problem, done = str(lost), ""
+            rows.append(_Row((what, mapping, problem or done), problem and f"{what}: {problem}"))
+    return rows
+
+
+def _visit_files(program: Program, place: Path, *, static: bool, timeout: float) -> tuple[str, str]:
+    files = _files(place / "tree")
+    (place / "tree" / "below" / "deeper").mkdir(parents=True)
+    for name, content in list(files.items())[:3]:
+        (place / "tree" / "below" / "deeper" / name).write_bytes(content)
+    with file_system_daemon(place / "tree", program=program) as daemon:
+        problem = visitor.visit_files(daemon, place / "tree", static=static, timeout=timeout)
+    return problem, f"{len(files) + 3} files have the same hash, and one was written"
+
+
+def _visit_echo(_: Program, place: Path, *, static: bool, timeout: float) -> tuple[str, str]:
+    path = place / "vsock"
+    with visitor.echoing(Path(f"{path}_{visitor.PORT}")), vsock_daemon(path, cid=visitor.CID) as it:
+        problem = visitor.visit_echo(it, _ECHOED, static=static, timeout=timeout)
+    return problem, f"{_ECHOED >> 10} KiB have come back"
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -114,10 +180,14 @@ def _run(
     with ExitStack() as stack:
         daemons = []
         for image in images:
-            image.write_bytes(b"")
-            os.truncate(image, len(content))
+            if static:
+                image.write_bytes(b"")
+                os.truncate(image, len(content))
+            else:
+                qemu_img.make(image, len(content))
+            form = "raw" if static else qemu_img.FORMAT
             try:
-                daemon = stack.enter_context(storage_daemon(image, name=image.stem))
+                daemon = stack.enter_context(storage_daemon(image, name=image.stem, form=form))
             except BackEndLost as lost:
                 raise UsageError(str(lost)) from None
             daemons.append(daemon)
@@ -165,7 +235,11 @@ def _row(
         cells = (mapping, name, str(disk.requests), "", "", "", "killed", disk.lost)
         problem = "" if disk.lost else "a daemon was killed, and nobody noticed"
         return _Row(cells, problem and f"{mapping} mapping: {problem}")
-    wrong = e2fs.check(image)
+    wrong = "" if mapping == "static" else qemu_img.check(image)
+    if mapping != "static" and not wrong:
+        raw = image.with_suffix(".raw")
+        wrong, image = qemu_img.expand(image, raw), raw
+    wrong = wrong or e2fs.check(image)
     same = sum(
         e2fs.extract(image, file, image.with_suffix(".file")) == content
         for file, content in files.items()

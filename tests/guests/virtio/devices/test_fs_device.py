@@ -119,10 +119,10 @@ def test_a_file_that_is_open_outlives_its_name(ffabric):
         node = (await driver.stat("file")).node
         handle = await driver._open(Op.OPEN, node, "file")
         await driver.remove_file("file")
-        assert await driver._call(Op.READ, node, driver._part(handle, 0)) == b"still here"
+        assert await driver._part(Op.READ, node, handle, 0) == b"still here"
         await driver._release(Op.RELEASE, node, handle)
         with pytest.raises(OSError, match="Stale"):
-            await driver._call(Op.READ, node, driver._part(handle, 0))
+            await driver._part(Op.READ, node, handle, 0)
 
     run(ffabric, [fs], work)
     assert fs.tree.bytes == 0

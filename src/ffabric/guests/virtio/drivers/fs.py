@@ -65,16 +65,23 @@ class FsDriver(Driver):
         version = abi.INIT_OUT.read(answer)
         self._chunk = min(CHUNK, version["max_write"] or PAGE)
 
-    async def _call(self, op: Op, node: int, body: bytes = b"", *, what: str = "") -> bytes:
-        """A request: what follows the header of its answer."""
+    async def _call(
+        self, op: Op, node: int, body: bytes = b"", *, what: str = "", room: int = PAGE
+    ) -> bytes:
+        """A request: what follows the header of its answer, for which there is so much ``room``.
+
+        Data that is asked for has exactly the room that was asked for, as in Linux: virtiofsd in
+        Rust fails with more.
+        """
         self._number += 1
         memory, base = self.device.memory, self._buffer
         size = abi.IN_HEADER.size + len(body)
         header = abi.IN_HEADER.pack(size, op, self._number, node, 0, 0, 0, 0)
         memory.write(base.ipa, header + body)
-        buffers = [(base.address, size, False), (base.address + _ROOM, _ROOM, True)]
+        whole = abi.OUT_HEADER.size + room
+        buffers = [(base.address, size, False), (base.address + _ROOM, whole, True)]
         written = await self.request(abi.REQUEST, buffers)
-        data = memory.read(base.ipa + _ROOM, min(written, _ROOM))
+        data = memory.read(base.ipa + _ROOM, min(written, whole))
         length, error, number = abi.OUT_HEADER.unpack(data)
         if number != self._number or not abi.OUT_HEADER.size <= length <= len(data):
             raise DecodeError("fuse_out_header", 0, length, f"no answer to {op.name}")
@@ -101,14 +108,16 @@ class FsDriver(Driver):
         handle = await self._open(Op.OPEN, node, path)
         data = b""
         try:
-            while part := await self._call(Op.READ, node, self._part(handle, len(data))):
+            while part := await self._part(Op.READ, node, handle, len(data)):
                 data += part
         finally:
             await self._release(Op.RELEASE, node, handle)
         return data
 
-    def _part(self, handle: int, offset: int) -> bytes:
-        return abi.READ_IN.pack(handle, offset, self._chunk, 0, 0, 0)
+    async def _part(self, op: Op, node: int, handle: int, offset: int) -> bytes:
+        """A part of a file or a folder, nothing at its end."""
+        arguments = abi.READ_IN.pack(handle, offset, self._chunk, 0, 0, 0)
+        return await self._call(op, node, arguments, room=self._chunk)
 
     async def write(self, path: str, data: bytes) -> None:
         """Have a file with that content; it may be new."""
@@ -143,7 +152,7 @@ class FsDriver(Driver):
         handle = await self._open(Op.OPENDIR, node, path)
         names, offset = [], 0
         try:
-            while data := await self._call(Op.READDIR, node, self._part(handle, offset)):
+            while data := await self._part(Op.READDIR, node, handle, offset):
                 for name, following in _names(data):
                     names.append(name)
                     offset = following

@@ -48,9 +48,17 @@ VSOCK: Final = Program("vhost-device-vsock", "vhost-device-vsock")
 
 
 def storage_daemon(
-    image: Path, *, name: str = "disk", read_only: bool = False, patience: float = PATIENCE
+    image: Path,
+    *,
+    name: str = "disk",
+    read_only: bool = False,
+    form: str = "raw",
+    patience: float = PATIENCE,
 ) -> Daemon:
-    """qemu-storage-daemon, which serves the raw image at ``image`` as a block device."""
+    """qemu-storage-daemon, which serves the image at ``image`` as a block device.
+
+    ``form`` is its format: "raw", or another one of QEMU's, such as "qcow2".
+    """
     writable = "off" if read_only else "on"
     path = str(image).replace(",", ",,")
     node = f"driver=file,node-name=file,filename={path},read-only={'on' if read_only else 'off'}"
@@ -58,7 +66,7 @@ def storage_daemon(
     command = [
         STORAGE.find(),
         *("--blockdev", node),
-        *("--blockdev", "driver=raw,node-name=disk,file=file"),
+        *("--blockdev", f"driver={form},node-name=disk,file=file"),
         *("--export", f"{export},addr.type=fd,addr.str={LISTENING}"),
     ]
     return Daemon(command, name=name, kind=STORAGE.name, patience=patience)
