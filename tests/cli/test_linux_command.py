@@ -71,7 +71,7 @@ def test_kernel_and_files_for_a_system_of_ones_own(run_afresh, packages, tmp_pat
         (["--cases", "1001"], "--cases are run with an OP-TEE: say --op-tee, too"),
         (
             ["--op-tee", "python", "--cases", "1001,crypt"],
-            "'crypt' is no number of a case, such as 1001",
+            "'crypt' is no number of a case, such as 1001, or range of numbers",
         ),
     ],
 )
@@ -90,7 +90,7 @@ def test_an_op_tee_with_fewer_cores_than_linux_is_refused(run_afresh, tmp_path):
     }
     (tmp_path / "conf.mk").write_text("".join(f"{key}={settings[key]}\n" for key in settings))
     (tmp_path / "tee-raw.bin").write_bytes(b"image")
-    line = f"ffabric: --cpus 4: {tmp_path} has room for 2 (CFG_TEE_CORE_NB_CORE)\n"
+    line = f"ffabric: {tmp_path}: 4 vCPUs: this OP-TEE has room for 2 (CFG_TEE_CORE_NB_CORE)\n"
     assert run_afresh("linux", "--op-tee", tmp_path, "--cpus", 4) == (2, "", line)
 
 

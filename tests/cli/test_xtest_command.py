@@ -8,9 +8,17 @@ from debs import package
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--vms", 3], "--vms 3: Debian's OP-TEE has room for 2"),
-        (["--vms", 0], "--vms 0: Debian's OP-TEE has room for 2"),
-        (["crypt"], "'crypt' is no number of a case, such as 1001"),
+        (["--vms", 0], "--vms 0: there has to be one"),
+        (["crypt"], "'crypt' is no number of a case, such as 1001, or range of numbers"),
+        (["1001-x"], "'1001-x' is no number of a case, such as 1001, or range of numbers"),
+        (["--memory", "256,much"], "--memory 256,much: numbers of MiB, with commas between"),
+        (["--memory", "0"], "--memory 0: numbers of MiB, with commas between"),
+        (
+            ["--over", "ffa"],
+            "--over ffa: say with --op-tee which OP-TEE is the secure partition",
+        ),
+        (["--op-tee", "python"], "--op-tee is a secure partition: say --over ffa, too"),
+        (["--over", "ffa", "--op-tee", "nowhere"], "nowhere: there is no such file or folder"),
     ],
 )
 def test_what_makes_no_sense_is_refused(run_afresh, arguments, line):

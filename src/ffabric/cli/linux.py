@@ -12,7 +12,7 @@ from ffabric.cli import optees
 from ffabric.cli.errors import UsageError
 from ffabric.cli.linux_probe import probe
 from ffabric.cli.option import Option
-from ffabric.cli.regression import check_cases, regression
+from ffabric.cli.regression import check_cases, numbers_of, regression
 from ffabric.cli.terminal import Progress, Terminal
 from ffabric.guests.virtio.devices.described import DescriptionError
 from ffabric.lab.linux import initramfs, packages, run
@@ -21,7 +21,7 @@ from ffabric.lab.linux import own as owns
 from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.linux.software import default_software
 from ffabric.lab.xtest.optee import Engine
-from ffabric.lab.xtest.system import as_secure_partition
+from ffabric.lab.xtest.system import Linuxes, as_secure_partition
 from ffabric.machine.engines.qemu.process import check_program
 from ffabric.system.description.fields import Described
 from ffabric.system.description.python_target import TargetError, resolve_program
@@ -76,8 +76,9 @@ def linux(
     op_tee_engine
         What executes that build: a QEMU of its own, or Unicorn, beside the firmware.
     cases
-        Numbers of cases of xtest's regression suite with commas between; if there are none,
-        1001 to 1005 and 6001, or all that the core in Python passes. Only with --op-tee.
+        Numbers of cases of xtest's regression suite with commas between, or ranges such as
+        4001-4999; if there are none, 1001 to 1005 and 6001, or all that the core in Python passes.
+        Only with --op-tee.
     protected
         Linux is a protected hypervisor (pKVM), whose EL2 is between its drivers and the monitor.
     kernel
@@ -134,16 +135,10 @@ def linux(
             return 0
         check_program()
         if optee is not None and tests is not None:
-            spec = as_secure_partition(
-                found,
-                tests,
-                [run.NAME],
-                optee,
-                sps=named,
-                cpus=cpus,
-                sizes=[memory << 20],
-                protected=protected,
+            linuxes = Linuxes(
+                found, tests, [run.NAME], cpus=cpus, sizes=[memory << 20], protected=protected
             )
+            spec = as_secure_partition(linuxes, optee, sps=named, pes=cpus)
         else:
             there = [devices] if devices is not None else []
             spec = run.system(
@@ -162,10 +157,10 @@ def linux(
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from None
     progress.say(f"booting Linux {found.release} with {cpus} CPUs and {memory} MiB")
-    if optee is not None:
+    if optee is not None and tests is not None:
         return regression(
             spec,
-            asked or optee.cases,
+            numbers_of(asked, tests) or optee.cases,
             terminal=terminal,
             progress=progress,
             trace=trace,

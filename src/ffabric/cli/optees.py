@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ffabric.cli.errors import UsageError
 from ffabric.lab.linux import kernel as kernels
 from ffabric.lab.linux import packages
-from ffabric.lab.optee.build import BuildError, read_build
+from ffabric.lab.optee.build import Build, BuildError, read_build
 from ffabric.lab.xtest import software as programs
 from ffabric.lab.xtest.optee import Engine, SecureOpTee, built, in_python
 
@@ -23,6 +23,21 @@ def find(named: str, vcpus: int, engine: Engine) -> SecureOpTee:
     """The OP-TEE that is ``named``, a build or `PYTHON`, with so many vCPUs. UsageError."""
     if named == PYTHON:
         return in_python(vcpus=vcpus)
+    return built(_build(named, vcpus), engine=engine, vcpus=vcpus)
+
+
+def virtualized(named: str, vms: int, pes: int, engine: Engine) -> tuple[SecureOpTee, int]:
+    """The OP-TEE for so many VMs, with a vCPU on each PE; for how many it has room. UsageError."""
+    if named == PYTHON:
+        return in_python(vcpus=pes, vms=vms), vms
+    build = _build(named, pes)
+    if not build.guests:
+        wanted = "build it with CFG_NS_VIRTUALIZATION=y"
+        raise UsageError(f"{named}: an OP-TEE for one client: {wanted}")
+    return built(build, engine=engine, vcpus=pes), build.guests
+
+
+def _build(named: str, vcpus: int) -> Build:
     try:
         build = read_build(Path(named))
     except BuildError as error:
@@ -30,9 +45,9 @@ def find(named: str, vcpus: int, engine: Engine) -> SecureOpTee:
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from None
     if vcpus > build.cores:
-        room = f"{named} has room for {build.cores} (CFG_TEE_CORE_NB_CORE)"
-        raise UsageError(f"--cpus {vcpus}: {room}")
-    return built(build, engine=engine, vcpus=vcpus)
+        room = f"has room for {build.cores} (CFG_TEE_CORE_NB_CORE)"
+        raise UsageError(f"{named}: {vcpus} vCPUs: this OP-TEE {room}")
+    return build
 
 
 def kernel_and_tests(

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffabric.cli.errors import UsageError
-from ffabric.firmware.hypervisor.optee.rules import ADDRESS
 from ffabric.lab.running import End, run_to_end
-from ffabric.lab.xtest.campaign import CASES, Campaign, Guest
+from ffabric.lab.xtest.campaign import ALONE, CASES, Campaign, Sharing
+from ffabric.lab.xtest.guest import Guest
+from ffabric.lab.xtest.lives import SURVIVED
 from ffabric.observe.trace import traced
 from ffabric.system.booting.boot import boot
 
 if TYPE_CHECKING:
     from ffabric.cli.terminal import Progress, Terminal
+    from ffabric.lab.xtest.software import Software
     from ffabric.system.spec import SystemSpec
 
 _FAILED = 1
+_CASE = re.compile(r"[0-9]+(-[0-9]+)?")
 _TITLE = 36
 """Columns for the title of a case."""
 _AGAIN = "", ", one VM is killed", ", afterwards"
@@ -28,10 +32,23 @@ Shown = Callable[[str, str], bool]
 
 
 def check_cases(cases: Iterable[str]) -> None:
-    """UsageError for what is no number of a case."""
+    """UsageError for what is neither a number of a case nor a range such as 4001-4999."""
     for case in cases:
-        if not case.isdigit():
-            raise UsageError(f"{case!r} is no number of a case, such as {CASES[0]}")
+        if not _CASE.fullmatch(case):
+            example = f"such as {CASES[0]}, or range of numbers"
+            raise UsageError(f"{case!r} is no number of a case, {example}")
+
+
+def numbers_of(cases: Iterable[str], software: Software) -> tuple[str, ...]:
+    """The numbers of ``cases``: of a range, those that xtest has. UsageError if it has none."""
+    found: list[str] = []
+    for case in cases:
+        first, hyphen, last = case.partition("-")
+        own = [each for each in software.cases if int(first) <= int(each) <= int(last or 0)]
+        if hyphen and not own:
+            raise UsageError(f"{case!r}: xtest has no such cases")
+        found += own if hyphen else [case]
+    return tuple(found)
 
 
 def regression(
@@ -40,13 +57,13 @@ def regression(
     *,
     terminal: Terminal,
     progress: Progress,
-    kill: bool = False,
+    sharing: Sharing = ALONE,
     trace: Path | None = None,
     timeout: float = 0,
     shown: Shown | None = None,
     log: Path,
 ) -> int:
-    """Let all VMs of ``spec`` run ``cases``: the exit status. See `Campaign` for ``kill``.
+    """Let all VMs of ``spec`` run ``cases``: the exit status.
 
     ``timeout``: seconds after which the run is ended; 0: never. What consoles have printed goes to
     ``log`` if something failed.
@@ -61,7 +78,7 @@ def regression(
 
     with boot(spec) as booted, traced(booted, trace):
         booted.listeners.append(listen)
-        campaign = Campaign(booted, names, cases, kill=kill, say=progress.say)
+        campaign = Campaign(booted, names, cases, sharing=sharing, say=progress.say)
         outcome = run_to_end(booted, timeout=timeout)
     if outcome.end in (End.OUT_OF_TIME, End.INTERRUPTED):
         campaign.ended(outcome.reason)
@@ -86,7 +103,8 @@ def _table(campaign: Campaign) -> Iterator[tuple[str, ...]]:
     """A line for each case, a column for each VM."""
     guests = list(campaign.guests.values())
     yield "case", "", "subtests", *(guest.name for guest in guests)
-    for index, case in enumerate(guests[0].report.cases):
+    cases = guests[0].report.cases
+    for index, case in enumerate(cases[: campaign.before] if campaign.lives else cases):
         again = _AGAIN[min(max(index - campaign.before + 1, 0), 2)]
         cells = (_cell(guest, index) for guest in guests)
         title = textwrap.shorten(case.title, _TITLE, placeholder=" ...")
@@ -107,14 +125,19 @@ def _rows(campaign: Campaign, trace: Path | None) -> Iterator[tuple[str, str]]:
     for guest in campaign.guests.values():
         said = ", ".join(guest.report.log) or "no OP-TEE"
         yield guest.name, guest.fate or f"Linux {guest.report.kernel}, {said}"
+    for name in campaign.refused:
+        yield name, f"OP-TEE has no room for it ({campaign.sharing.refusal})"
     if campaign.forger is not None:
         listed = "its own pages", "a page of another VM"
-        answers = zip(listed, campaign.told_answers(), strict=False)
+        answers = zip(listed, campaign.forger.answers, strict=False)
         yield campaign.forger.name, "; ".join(f"{what}: {answer}" for what, answer in answers)
-        yield f"refused by {ADDRESS.id}", str(booted.refusals.get(ADDRESS.id, 0))
-    else:
-        for rule, count in sorted(booted.refusals.items()):
-            yield f"refused by {rule}", str(count)
+    if campaign.lives is not None:
+        passed = sum(each.report.passed for each in campaign.lives.ended)
+        yield f"{campaign.lives.name}, created anew", f"{passed} times, each passed {SURVIVED}"
+        for name, times in campaign.lives.meanwhile():
+            yield f"  {name} meanwhile", f"passed {SURVIVED} {times} times"
+    for rule, count in sorted(booted.refusals.items()):
+        yield f"refused by {rule}", str(count)
     yield "exits", str(booted.machine.exits)
     yield "world switches", str(booted.firmware.monitor.world_switches)
     yield "replay", "none: what QEMU executes takes wall time"

@@ -1,21 +1,25 @@
-"""``ffabric xtest``: OP-TEE's own tests in two Linux VMs that share one real OP-TEE."""
+"""``ffabric xtest``: OP-TEE's own tests in Linux VMs that share one OP-TEE."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from ffabric.cli import optees
 from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
-from ffabric.cli.regression import check_cases, regression
+from ffabric.cli.regression import check_cases, numbers_of, regression
 from ffabric.cli.terminal import Progress, Terminal
+from ffabric.firmware.hypervisor.optee.rules import CLIENT
+from ffabric.firmware.hypervisor.spmc_link.peer import DECLINED
 from ffabric.lab.linux.deb import PackageError
-from ffabric.lab.xtest.campaign import CASES
+from ffabric.lab.xtest.campaign import CASES, Sharing
+from ffabric.lab.xtest.forger import FfaForger, SmcForger
 from ffabric.lab.xtest.optee import Engine
-from ffabric.lab.xtest.system import MAX_VMS, below_el3
+from ffabric.lab.xtest.system import MAX_VMS, MEMORY, Linuxes, as_secure_partition, below_el3
 from ffabric.machine.engines.qemu.process import check_program
+from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import QEMU
 
 LOG = Path("xtest.console.log")
@@ -24,29 +28,53 @@ LOG = Path("xtest.console.log")
 
 def xtest(
     *cases: str,
+    over: Literal["smc", "ffa"] = "smc",
+    op_tee: str = "",
+    op_tee_engine: Engine = QEMU,
     vms: int = MAX_VMS,
+    cpus: int = 1,
+    pes: int = 0,
+    memory: str = str(MEMORY >> 20),
     kill: bool = True,
+    lives: int = 0,
     folder: Annotated[Path | None, Option(name="--packages")] = None,
     refresh: bool = False,
     trace: Path | None = None,
     timeout: float = 300,
     console: bool = False,
-    op_tee_engine: Engine = QEMU,
 ) -> int:
     """Run OP-TEE's xtest in Linux VMs at the same time, which share one virtualized OP-TEE.
 
     Kernel, OP-TEE, xtest and tee-supplicant come from this machine's Debian package sources, once.
-    Then a VM is killed in the middle of a case, the other goes on, and a third one comes that lists
+    Then a VM is killed in the middle of a case, the others go on, and another one comes that offers
     a page of somebody else as its own. Exit status 1 if a case fails or the page is not refused.
 
     Parameters
     ----------
     cases
-        Numbers of cases of the regression suite; 1001 to 1005 and 6001 if there are none.
+        Numbers of cases of the regression suite, or ranges such as 4001-4999; 1001 to 1005 and 6001
+        if there are none.
+    over
+        How VMs call OP-TEE: 'smc' with its SMC ABI, below EL3, or 'ffa', as a secure partition.
+    op_tee
+        With --over ffa: the output folder of a build of OP-TEE for an SPMC at S-EL2 with
+        CFG_NS_VIRTUALIZATION=y, or its image; 'python': the core in Python.
+    op_tee_engine
+        What executes OP-TEE: a QEMU of its own, or Unicorn, beside the firmware.
     vms
-        How many VMs run them, 1 or 2.
+        How many VMs there are. Those for which OP-TEE has no room are to be refused.
+    cpus
+        How many CPUs each VM has.
+    pes
+        With --over ffa: how many PEs the VMs share, with a vCPU of OP-TEE on each; as many as a VM
+        has CPUs if none are named.
+    memory
+        How much memory each VM has, in MiB; or of several VMs, with commas between.
     kill
         Kill the last of several VMs afterwards.
+    lives
+        Instead, destroy the last of several VMs and create it anew so many times, while the others
+        go on.
     folder
         Take the packages (kernel, busybox-static, optee-os, optee-test-qemu, tee-supplicant and
         what they depend on, for arm64) from this folder instead.
@@ -58,26 +86,44 @@ def xtest(
         Seconds after which the run is ended; 0: never.
     console
         Print what all consoles print.
-    op_tee_engine
-        What executes OP-TEE: a QEMU of its own, or Unicorn, beside the firmware.
     """
-    if not 0 < vms <= MAX_VMS:
-        raise UsageError(f"--vms {vms}: Debian's OP-TEE has room for {MAX_VMS}")
     check_cases(cases)
+    sizes = _sizes(memory)
+    if vms < 1:
+        raise UsageError(f"--vms {vms}: there has to be one")
+    if over == "ffa" and not op_tee:
+        raise UsageError("--over ffa: say with --op-tee which OP-TEE is the secure partition")
+    if over == "smc" and op_tee:
+        raise UsageError("--op-tee is a secure partition: say --over ffa, too")
+    room, pes = MAX_VMS, pes or cpus
+    if op_tee:
+        optee, room = optees.virtualized(op_tee, vms, pes, op_tee_engine)
     terminal = Terminal(sys.stdout)
     progress = Progress(terminal)
     try:
         kernel, software = optees.kernel_and_tests(folder, progress, refresh=refresh)
-    except PackageError as error:
+        check_program()
+        names = [f"vm{number}" for number in range(1, vms + 1)]
+        linuxes = Linuxes(kernel, software, names, cpus=cpus, sizes=sizes)
+        spec = (
+            as_secure_partition(linuxes, optee, pes=pes, hypervisor=True)
+            if op_tee
+            else below_el3(linuxes, software.optee, engine=op_tee_engine)
+        )
+    except (PackageError, SystemErrors) as error:
         raise UsageError(str(error)) from None
-    check_program()
-    names = [f"vm{number}" for number in range(1, vms + 1)]
-    spec = below_el3(kernel, software, names, engine=op_tee_engine)
     progress.say(f"booting OP-TEE and {vms} VMs with Linux {kernel.release}")
     return regression(
         spec,
-        cases or CASES,
-        kill=kill and vms > 1,
+        numbers_of(cases, software) or (optee.cases if op_tee else CASES),
+        sharing=Sharing(
+            room=room,
+            refusal=(DECLINED if op_tee else CLIENT).id,
+            forger=FfaForger if op_tee else SmcForger,
+            kill=kill and vms > 1 and not lives,
+            lives=lives if vms > 1 else 0,
+            anew=linuxes.draft,
+        ),
         terminal=terminal,
         progress=progress,
         trace=trace,
@@ -85,3 +131,11 @@ def xtest(
         shown=(lambda _name, _line: True) if console else None,
         log=LOG,
     )
+
+
+def _sizes(memory: str) -> list[int]:
+    """Bytes of RAM of the VMs."""
+    words = memory.split(",")
+    if not all(word.isdigit() and int(word) for word in words):
+        raise UsageError(f"--memory {memory}: numbers of MiB, with commas between")
+    return [int(word) << 20 for word in words]

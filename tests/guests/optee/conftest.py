@@ -28,11 +28,11 @@ class Tee:
 
 @pytest.fixture
 def boot_tee(ffabric):
-    """Boot an OP-TEE with `vms` that it serves apart, and VMs of these names."""
+    """Boot an OP-TEE with `vms` that it serves apart, and VMs of these names; rules to `waive`."""
 
-    def boot(*names, **given):
+    def boot(*names, waive=(), **given):
         core = OpTee(Lab, Lone, Shared, **given)
-        return Tee(ffabric.boot(sps=[core], vms=list(names or ("alice",))), core)
+        return Tee(ffabric.boot(sps=[core], vms=list(names or ("alice",)), waive=waive), core)
 
     return boot
 

@@ -6,18 +6,20 @@ import pytest
 
 from debs import package
 from ffabric.abi.optee import smc
-from ffabric.abi.optee.smc import Return
+from ffabric.cli.errors import UsageError
+from ffabric.cli.regression import numbers_of
 from ffabric.guests.trusted_os import TrustedOs
 from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.linux.kernel import Kernel
 from ffabric.lab.optee.build import Build
 from ffabric.lab.xtest import optee, rootfs, software, system
-from ffabric.lab.xtest.campaign import CASES, LINES_TO_LIVE, MORTAL, SURVIVED, Campaign
-from ffabric.lab.xtest.forger import Forger
+from ffabric.lab.xtest.campaign import CASES, LINES_TO_LIVE, MORTAL, Campaign, Sharing
+from ffabric.lab.xtest.forger import FfaForger, SmcForger
+from ffabric.lab.xtest.lives import SURVIVED
 from ffabric.lab.xtest.report import Report
 from ffabric.machine.clock import Clock
 from ffabric.system.crash import PartitionCrashed
-from ffabric.system.description.python import trusted_os, vm
+from ffabric.system.description.python import sp, trusted_os, vm
 
 IMAGE = "usr/lib/optee/vexpress-qemu_armv8a-virtualized/tee-pager_v2.bin"
 LIBRARIES = "lib/aarch64-linux-gnu"
@@ -47,6 +49,16 @@ def folder(tmp_path):
         },
     )
     return tmp_path
+
+
+def test_ranges_are_those_cases_that_xtest_has(folder):
+    names = b"regression_1001\0regression_4001\0regression_4012_x\0other_4002"
+    package(folder, "optee-test-qemu", {"usr/bin/xtest": names}, depends="tee-supplicant")
+    found = software.from_folder(folder)
+    assert found.cases == ["1001", "4001", "4012"]
+    assert numbers_of(["1013", "4001-4999"], found) == ("1013", "4001", "4012")
+    with pytest.raises(UsageError, match="'5000-5001': xtest has no such cases"):
+        numbers_of(["5000-5001"], found)
 
 
 def test_the_files_of_all_packages_that_are_needed(folder):
@@ -89,7 +101,7 @@ def test_the_initial_file_system_and_the_system(folder):
         b"for module in ffa-core tee",
     ):
         assert part in archive
-    spec = system.below_el3(KERNEL, found, ["vm1", "vm2"])
+    spec = system.below_el3(system.Linuxes(KERNEL, found, ["vm1", "vm2"]), found.optee)
     assert [each.name for each in spec.vms] == ["vm1", "vm2"]
     assert spec.trusted_os.load_address == 0x0E100000
     assert not spec.run.stop_on_crash
@@ -97,8 +109,11 @@ def test_the_initial_file_system_and_the_system(folder):
 
 def test_op_tee_may_be_in_a_qemu_of_its_own(folder):
     found = software.from_folder(folder)
-    spec = system.below_el3(KERNEL, found, ["vm1"], engine="qemu")
-    assert (spec.trusted_os.engine, spec.devices) == ("qemu", ())
+    linuxes = system.Linuxes(KERNEL, found, ["vm1"], cpus=2)
+    spec = system.below_el3(linuxes, found.optee, engine="qemu")
+    assert (spec.trusted_os.engine, spec.trusted_os.vcpus, spec.devices) == ("qemu", 3, ())
+    spec = system.below_el3(linuxes, found.optee, engine="unicorn")
+    assert [each.name for each in spec.devices] == ["uart1"]
 
 
 # What xtest prints
@@ -210,6 +225,9 @@ class System:
         self.endpoints = self
         self.created = []
 
+    def __contains__(self, name):
+        return name in self.consoles
+
     def __getitem__(self, name):
         return type("Endpoint", (), {"name": name, "guest": self.consoles[name], "spec": self})
 
@@ -222,6 +240,11 @@ class System:
 
     def create_vm(self, draft):
         self.created.append(draft)
+        self.consoles.setdefault(draft.name, Console(draft.name, self))
+        return self[draft.name]
+
+    def destroy_vm(self, name):
+        del self.consoles[name]
 
 
 @pytest.fixture
@@ -231,9 +254,10 @@ def killed(monkeypatch):
     return pids
 
 
-def begun(cases=CASES[:1], *, kill=True, names=("vm1", "vm2")):
+def begun(cases=CASES[:1], *, kill=True, names=("vm1", "vm2"), **sharing):
     booted = System(names)
-    campaign = Campaign(booted, names, cases, kill=kill, say=lambda _: None)  # type: ignore[arg-type]
+    asked = Sharing(kill=kill, **sharing)
+    campaign = Campaign(booted, names, cases, sharing=asked, say=lambda _: None)  # type: ignore[arg-type]
     for console in booted.consoles.values():
         console.begin()
     return booted, campaign, list(booted.consoles.values())
@@ -340,12 +364,11 @@ def test_one_is_killed_in_the_middle_and_the_other_goes_on(killed):
     assert one.typed == [SURVIVED]
     one.run()
     assert [draft.name for draft in booted.created] == ["mallory"]
-    campaign.forger.answers += [Return.OK, Return.EBADADDR]
+    campaign.forger.answers += ["OK", "EBADADDR"]
     assert campaign.problems() == ["nothing was refused by optee.address"]
     booted.refusals["optee.address"] = 1
     assert campaign.problems() == []
-    assert campaign.told_answers() == ["OK", "EBADADDR"]
-    campaign.forger.answers[1] = 0x77
+    campaign.forger.answers[1] = "0x77"
     assert campaign.problems() == ["the forger was answered ['OK', '0x77'], not OK and EBADADDR"]
 
 
@@ -363,11 +386,74 @@ def test_the_page_of_another_vm_is_not_for_the_forger(ffabric):
     booted = session.system
     (memory, *_) = booted.endpoint("victim").spec.memory
     ended = []
-    forger = Forger(memory.pa, lambda: ended.append(True))
+    forger = SmcForger(memory.pa, lambda: ended.append(True))
     booted.create_vm(vm(forger, mem_size=1 << 20))
     with ffabric.refuses("optee.address"):
         session.run()
-    assert forger.answers == [Return.OK, Return.EBADADDR]
+    assert forger.answers == ["OK", "EBADADDR"]
+    assert ended == [True]
+
+
+def anew(name):
+    return vm(name)
+
+
+def test_a_vm_is_created_anew_while_the_others_go_on():
+    booted, campaign, (one, two) = begun(kill=False, lives=2, anew=anew)
+    one.run()
+    two.run()
+    for life in (1, 2):
+        assert [draft.name for draft in booted.created] == ["vm2"] * life
+        born = booted.consoles["vm2"]
+        assert one.typed == [SURVIVED]
+        born.begin()
+        one.run()
+        assert (one.typed, born.typed) == ([SURVIVED], [SURVIVED])
+        born.run()
+    assert not booted.stopped
+    one.run()
+    assert booted.stopped
+    assert campaign.problems() == []
+    assert len(campaign.lives.ended) == 2
+    assert dict(campaign.lives.meanwhile()) == {"vm1": 3}
+
+
+def test_a_life_that_fails_is_a_problem():
+    booted, campaign, (one, two) = begun(kill=False, lives=2, anew=anew)
+    one.run()
+    two.run()
+    booted.consoles["vm2"].begin()
+    booted.consoles["vm2"].run(failed=1)
+    assert campaign.problems() == [
+        "vm2, created anew 1: 1004 Title of 1004: FAILED (1 of 5) in 0.0 s",
+        "vm2 was created anew 1 times, not 2",
+    ]
+
+
+def test_vms_for_which_there_is_no_room_are_to_be_refused():
+    names = ("vm1", "vm2", "vm3")
+    booted, campaign, (one, two, three) = begun(
+        kill=False, names=names, room=2, refusal="direct.req.declined"
+    )
+    one.run()
+    two.run()
+    assert (booted.stopped, three.typed) == (True, [])
+    assert campaign.problems() == ["vm3: not refused by direct.req.declined"]
+    booted.refusals["direct.req.declined"] = 1
+    assert campaign.problems() == []
+
+
+def test_a_page_that_another_vm_owns_is_not_for_op_tee(ffabric):
+    sps = [sp("op-tee")]
+    session = ffabric.boot(sps=sps, vms=["victim"], pes=2)
+    booted = session.system
+    (memory, *_) = booted.endpoint("victim").spec.memory
+    ended = []
+    forger = FfaForger(memory.pa, lambda: ended.append(True))
+    booted.create_vm(vm(forger, mem_size=1 << 20))
+    with ffabric.refuses("mem.share.not_owned"):
+        session.run()
+    assert forger.answers == [*forger.expected]
     assert ended == [True]
 
 
@@ -399,14 +485,11 @@ def build(**fields):
 
 @pytest.mark.parametrize("engine", ["qemu", "unicorn"])
 def test_a_build_is_a_secure_partition_with_a_manifest_of_its_own(folder, engine):
-    spec = system.as_secure_partition(
-        KERNEL,
-        software.from_folder(folder),
-        ["linux"],
-        optee.built(build(), engine=engine, vcpus=4),
-        cpus=4,
-        sizes=[256 << 20],
+    linuxes = system.Linuxes(
+        KERNEL, software.from_folder(folder), ["linux"], cpus=4, sizes=[256 << 20]
     )
+    made = optee.built(build(), engine=engine, vcpus=4)
+    spec = system.as_secure_partition(linuxes, made, pes=4)
     (tee,), (linux,) = spec.sps, spec.vms
     assert (tee.engine, tee.vcpus, tee.load_address) == (engine, 4, 0x0E30_0000)
     assert tee.entry == 0x0E30_4000
@@ -417,21 +500,18 @@ def test_a_build_is_a_secure_partition_with_a_manifest_of_its_own(folder, engine
 
 
 def test_a_virtualized_build_hears_of_vms_which_may_have_unequal_memory(folder):
-    spec = system.as_secure_partition(
-        KERNEL,
-        software.from_folder(folder),
-        ["vm1", "vm2", "vm3"],
-        optee.built(build(guests=2, console=None), engine="qemu", vcpus=1),
-        sizes=[256 << 20, 128 << 20],
-        hypervisor=True,
+    names = ["vm1", "vm2", "vm3"]
+    linuxes = system.Linuxes(
+        KERNEL, software.from_folder(folder), names, sizes=[256 << 20, 128 << 20]
     )
+    made = optee.built(build(guests=2, console=None), engine="qemu", vcpus=1)
+    spec = system.as_secure_partition(linuxes, made, pes=1, hypervisor=True)
     assert int(spec.sps[0].manifest.vm_availability_messages) == 3
     assert (spec.devices, spec.sps[0].manifest.device_regions) == ((), ())
     assert [each.memory[0].size >> 20 for each in spec.vms] == [256, 128, 128]
 
 
 def test_the_core_in_python_has_a_context_for_each_cpu(folder):
-    spec = system.as_secure_partition(
-        KERNEL, software.from_folder(folder), ["linux"], optee.in_python(vcpus=2), cpus=2
-    )
+    linuxes = system.Linuxes(KERNEL, software.from_folder(folder), ["linux"], cpus=2)
+    spec = system.as_secure_partition(linuxes, optee.in_python(vcpus=2), pes=2)
     assert (spec.sps[0].name, spec.sps[0].vcpus, spec.pes) == ("op-tee", 2, 2)

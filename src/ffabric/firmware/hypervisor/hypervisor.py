@@ -183,6 +183,8 @@ class Hypervisor(Manager):
         """Who made the request that an SP's context (id << 16 | index) has not finished."""
         self.deferred: list[tuple[PE | None, Deferred]] = []
         """Sequences that begin when their PE (None: any) is in the normal world."""
+        self.declined: set[tuple[int, int]] = set()
+        """SP and VM: the SP was told of the VM, and does not want it as a client."""
         self.retried = Retried()
         self.vm_ids = VmIds(self._remembered)
         """Endpoint ids: those of VMs that are, and those that a new one may have."""

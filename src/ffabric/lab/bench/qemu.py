@@ -98,9 +98,11 @@ def xtest(engine: Engine) -> Rig:
 
     def work(_: int) -> float:
         names = "vm1", "vm2"
+        linuxes = pair.Linuxes(kernel, software, names)
+        spec = pair.below_el3(linuxes, software.optee, engine=engine)
         start = perf_counter()
-        with boot(pair.below_el3(kernel, software, names, engine=engine)) as system:
-            campaign = Campaign(system, names, XTEST_CASES, kill=False, say=lambda _: None)
+        with boot(spec) as system:
+            campaign = Campaign(system, names, XTEST_CASES, say=lambda _: None)
             run_to_end(system)
         if problems := campaign.problems():
             raise RuntimeError(f"xtest: {problems[0]}")

@@ -12,25 +12,24 @@ afterwards, follows from it and is no failure of its own.
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ffabric.abi.optee.smc import Return
-from ffabric.firmware.hypervisor.optee.rules import ADDRESS
-from ffabric.lab.xtest.forger import Forger
-from ffabric.lab.xtest.report import Case, Report
+import msgspec
+
+from ffabric.lab.xtest.forger import Forger, SmcForger
+from ffabric.lab.xtest.guest import Guest, told
+from ffabric.lab.xtest.lives import SURVIVED, Lives
 from ffabric.system.description.python import vm
 
 if TYPE_CHECKING:
-    from ffabric.system.system import Endpoint, System
+    from ffabric.system.spec import PartitionDraft
+    from ffabric.system.system import System
 
 CASES: Final = ("1001", "1002", "1003", "1004", "1005", "6001")
 """Regression 1001 to 1005, and one of secure storage."""
 MORTAL: Final = "1005"
-SURVIVED: Final = "1004"
 LINES_TO_LIVE: Final = 20
 """Of the case `MORTAL`: several sessions are open then."""
 _FORGER_MEMORY: Final = 16 << 20
@@ -56,62 +55,44 @@ class Cause(NamedTuple):
         return f"{whose}{self.reason}, {self.when - began:.1f} s after the start"
 
 
-class Guest:
-    """A Linux VM: its console, the cases that it still has to run, and those that it has run."""
+class Sharing(msgspec.Struct, frozen=True):
+    """What VMs that share an OP-TEE go through besides the cases.
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.name = endpoint.name
-        self.report = Report()
-        self.waiting: list[str] = []
-        self.lines: list[str] = []
-        self.fate = ""
-        """Why it is no more."""
-        self.helpless: float | None = None
-        """When it lost its tee-supplicant (`time.perf_counter`)."""
-        assert endpoint.guest is not None
-        self._qemu = endpoint.guest
-        self._told: list[str] = []
-        """The cases that it was told to run."""
+    It has `room` for so many (None: for all); calls of the others are refused by the rule
+    `refusal`. The last of those that it serves is destroyed and created anew, as `anew` makes it,
+    so many `lives`; or it is killed if `kill`, and what comes in its place is a `forger`.
+    """
 
-    @property
-    def idle(self) -> bool:
-        """Whether it waits to be told what to run."""
-        return self.report.ready and self.report.ended == len(self._told)
+    room: int | None = None
+    refusal: str = ""
+    kill: bool = False
+    forger: type[Forger] = SmcForger
+    lives: int = 0
+    anew: Callable[[str], PartitionDraft] | None = None
 
-    @property
-    def busy(self) -> bool:
-        """Whether there is something to wait for."""
-        there = not self.fate and self.helpless is None
-        return there and (bool(self.waiting) or not self.idle)
 
-    @property
-    def missed(self) -> list[str]:
-        """The cases that have not come to their end."""
-        return [*self._told[self.report.ended :], *self.waiting]
-
-    def go_on(self) -> None:
-        """Begin with the next case, if none runs."""
-        if self.idle and self.waiting and self.helpless is None:
-            self._told.append(self.waiting.pop(0))
-            self._qemu.type(f"{self._told[-1]}\n".encode())
-
-    def kill(self) -> int:
-        """Kill its QEMU: the process."""
-        pid = self._qemu.process.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        return pid
+ALONE: Final = Sharing()
 
 
 class Campaign:
-    """The run on ``system``, whose VMs are ``names``; the last of them is killed if ``kill``."""
+    """The run on ``system``, whose VMs are ``names``."""
 
     def __init__(
-        self, system: System, names: Sequence[str], cases: Sequence[str], *, kill: bool, say: Say
+        self,
+        system: System,
+        names: Sequence[str],
+        cases: Sequence[str],
+        *,
+        say: Say,
+        sharing: Sharing = ALONE,
     ) -> None:
         self.system = system
+        self.sharing = sharing
+        names, self.refused = names[: sharing.room], names[len(names[: sharing.room]) :]
         self.guests = {name: Guest(system.endpoints[name]) for name in names}
-        self.mortal = self.guests[names[-1]] if kill else None
+        self.lives = Lives(self, names[-1]) if sharing.lives else None
+        """Those that the last VM has besides its first one, or None."""
+        self.mortal = self.guests[names[-1]] if sharing.kill else None
         """The one that is killed, or None."""
         self.forger: Forger | None = None
         """The one that comes in its place."""
@@ -120,7 +101,7 @@ class Campaign:
         self.began = time.perf_counter()
         self.causes: list[Cause] = []
         """What has kept the run from going on as it should, the first first."""
-        self._say = say
+        self.say = say
         self._killing = False
         self._dead: list[str] = []
         for guest in self.guests.values():
@@ -130,16 +111,16 @@ class Campaign:
 
     def _line(self, name: str, line: str) -> None:
         """A console has printed a line."""
-        guest = self.guests.get(name)
+        guest = self._guest(name)
         if guest is None:
             return
         self._see_deaths()
         guest.lines.append(line)
         key = guest.report.line(line)
         if key == "ready":
-            self._say(f"{name} is ready")
+            self.say(f"{name} is ready")
         elif key == "ends":
-            self._say(f"{name}: {told(guest.report.cases[-1])}")
+            self.say(f"{name}: {told(guest.report.cases[-1])}")
         elif key == "supplicant":
             case = guest.report.current
             inside = f" in the middle of {case.number}" if case is not None else ""
@@ -149,12 +130,18 @@ class Campaign:
         if guest is self.mortal and self._killing:
             self._kill_in_the_middle(guest)
         guest.go_on()
-        self._next()
+        self.next()
+
+    def _guest(self, name: str) -> Guest | None:
+        """Who has that name now."""
+        if self.lives is not None and self.lives.guest is not None and name == self.lives.name:
+            return self.lives.guest
+        return self.guests.get(name)
 
     def _look(self) -> None:
         """See who has died, once a second, if nobody prints anything."""
         self._see_deaths()
-        self._next()
+        self.next()
         clock = self.system.machine.clock
         clock.at(clock.now + _LOOK, self._look)
 
@@ -162,8 +149,8 @@ class Campaign:
         """Who has died since the last look? Without OP-TEE nobody goes on."""
         for crash in self.system.deaths[len(self._dead) :]:
             self._dead.append(crash.name)
-            guest = self.guests.get(crash.name)
-            self._say(f"{crash.name} is gone: {crash.reason}")
+            guest = self._guest(crash.name)
+            self.say(f"{crash.name} is gone: {crash.reason}")
             if guest is None:
                 self._cause(None, f"{crash.name}: {crash.told}")
                 self.system.machine.stop()
@@ -176,9 +163,16 @@ class Campaign:
         """Remember what has happened, to ``guest`` or (None) to all of them."""
         self.causes.append(Cause(time.perf_counter(), guest, reason))
 
-    def _next(self) -> None:
+    def next(self) -> None:
         """If nobody has anything to do, let the next part of the run begin."""
-        if any(guest.busy for guest in self.guests.values()) or self.forger is not None:
+        if self.lives is not None and self.lives.begun:
+            busy = self.lives.go_on()
+        else:
+            busy = any(guest.busy for guest in self.guests.values())
+        if busy or self.forger is not None:
+            return
+        if self.lives is not None and not self.lives.begun:
+            self.lives.go_on()
             return
         first = next(iter(self.guests.values()))
         if self.mortal is not None and not self._killing and not self.mortal.fate:
@@ -194,21 +188,16 @@ class Campaign:
     def _kill_in_the_middle(self, guest: Guest) -> None:
         case = guest.report.current
         if case is not None and case.seen == LINES_TO_LIVE:
-            self._say(f"{guest.name} is killed in the middle of {MORTAL} (process {guest.kill()})")
+            self.say(f"{guest.name} is killed in the middle of {MORTAL} (process {guest.kill()})")
 
     def _forge(self, victim: Guest) -> None:
         """Create the VM that forges; it ends the run."""
         (memory, *_) = self.system.endpoints[victim.name].spec.memory
-        self.forger = Forger(memory.pa, self.system.machine.stop)
-        self._say(f"{self.forger.name} lists a page of {victim.name}'s as its own: {memory.pa:#x}")
+        self.forger = self.sharing.forger(memory.pa, self.system.machine.stop)
+        self.say(f"{self.forger.name} lists a page of {victim.name}'s as its own: {memory.pa:#x}")
         self.system.create_vm(vm(self.forger, mem_size=_FORGER_MEMORY))
 
     # What came of it.
-
-    def told_answers(self) -> list[str]:
-        """What the forger was answered, in words."""
-        answers = self.forger.answers if self.forger is not None else []
-        return [Return(each).name if each in {*Return} else hex(each) for each in answers]
 
     def ended(self, reason: str) -> None:
         """The run was ended before it was over, for all of the VMs."""
@@ -229,6 +218,10 @@ class Campaign:
                 for case in failed
                 if end is None or (case.status is not None and case.ended < end)
             ]
+        if self.refused and not self.causes and not self.system.refusals.get(self.sharing.refusal):
+            found.append(f"{', '.join(self.refused)}: not refused by {self.sharing.refusal}")
+        if self.lives is not None and not self.causes:
+            found += self.lives.problems()
         if self.mortal is not None and not self.causes:
             found += self._problems_of_the_killing(self.mortal)
         return found
@@ -252,13 +245,9 @@ class Campaign:
             found.append(f"{mortal.name} had failed before it was killed")
         elif self.forger is None:
             found.append("nobody came in its place")
-        elif self.forger.answers != [Return.OK, Return.EBADADDR]:
-            found.append(f"the forger was answered {self.told_answers()}, not OK and EBADADDR")
-        elif not self.system.refusals.get(ADDRESS.id):
-            found.append(f"nothing was refused by {ADDRESS.id}")
+        elif self.forger.answers != [*self.forger.expected]:
+            wanted = " and ".join(self.forger.expected)
+            found.append(f"the forger was answered {self.forger.answers}, not {wanted}")
+        elif not self.system.refusals.get(self.forger.rule):
+            found.append(f"nothing was refused by {self.forger.rule}")
         return found
-
-
-def told(case: Case) -> str:
-    """A case in a line."""
-    return f"{case.number} {case.title}: {case.result} in {case.seconds:.1f} s"

@@ -88,7 +88,10 @@ def _banks(build: Build) -> tuple[MemoryBank, ...]:
     )
 
 
-def in_python(*, vcpus: int) -> SecureOpTee:
-    """The core in Python with what xtest calls, and a thread for each vCPU, but two at least."""
-    core = apps.XtestOpTee(threads=max(vcpus, 2))
+def in_python(*, vcpus: int, vms: int = 0) -> SecureOpTee:
+    """The core in Python with what xtest calls, and a thread for each vCPU, but two at least.
+
+    ``vms``: how many it serves apart from each other; 0: it is not virtualized.
+    """
+    core = apps.XtestOpTee(threads=max(vcpus, 2), vms=vms)
     return SecureOpTee(sp(core, name=OPTEE, vcpus=vcpus), cases=apps.CASES)

@@ -71,6 +71,11 @@ class Report:
         return self.cases[-1] if self.cases and self.cases[-1].status is None else None
 
     @property
+    def passed(self) -> bool:
+        """Whether there were cases, and all have passed."""
+        return bool(self.cases) and all(case.passed for case in self.cases)
+
+    @property
     def ended(self) -> int:
         """How many cases have ended."""
         return len(self.cases) - (self.current is not None)

@@ -23,6 +23,7 @@ SUITES = ("unstable", "testing")
 
 _KEPT = "xtest.msgpack"
 _IMAGE = re.compile(r"/vexpress-qemu_armv8a-virtualized/tee-pager_v2\.bin$")
+_CASES = re.compile(rb"\bregression_(\d{4})")
 _WANTED = re.compile(
     r"^(usr/)?("
     r"lib/(aarch64-linux-gnu/)?[^/]+\.so[^/]*"
@@ -39,6 +40,13 @@ class Software(msgspec.Struct, frozen=True):
     optee: bytes
     entries: tuple[Entry, ...]
     packages: tuple[str, ...]
+
+    @property
+    def cases(self) -> list[str]:
+        """The numbers of xtest's regression suite, in order."""
+        programs = (each.data for each in self.entries if each.path.endswith("/xtest"))
+        found = {number for program in programs for number in _CASES.findall(program)}
+        return sorted(number.decode() for number in found)
 
 
 def kept(cache: Path) -> Software | None:

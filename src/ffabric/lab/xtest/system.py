@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from ffabric.lab.linux import pkvm
 from ffabric.lab.linux.initramfs import ARGUMENTS
@@ -32,6 +32,8 @@ MEMORY: Final = 512 << 20
 """Bytes of RAM of each VM."""
 MAX_VMS: Final = 2
 """For which Debian's image is built: CFG_VIRT_GUEST_COUNT."""
+_CORES: Final = 4
+"""And CFG_TEE_CORE_NB_CORE."""
 
 _GIC: Final = GicSpec(0x0800_0000, 0x080A_0000)
 _UART: Final = DeviceSpec(
@@ -55,28 +57,63 @@ _BANKS: Final = (
 )
 
 
-def below_el3(
-    kernel: Kernel, software: Software, names: Iterable[str], *, engine: Engine = "unicorn"
-) -> SystemSpec:
-    """The system with the Linux VMs ``names``; one that crashes does not end the run.
+class Linuxes:
+    """Linux VMs in QEMU, each of ``cpus`` CPUs.
+
+    ``sizes``: bytes of RAM of each VM; of all that follow, the last one. ``protected``: the kernel
+    is a hypervisor itself, entered at EL2.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        software: Software,
+        names: Sequence[str],
+        *,
+        cpus: int = 1,
+        sizes: Sequence[int] = (MEMORY,),
+        protected: bool = False,
+    ) -> None:
+        arguments = f"{ARGUMENTS} {pkvm.ARGUMENT}" if protected else ARGUMENTS
+        self._boot = KernelBoot(rootfs.build(kernel, software), arguments)
+        self._image = kernel.image
+        self._sizes = dict(zip(names, chain(sizes, repeat(sizes[-1])), strict=False))
+        self._el: Literal[2] | None = 2 if protected else None
+        self.cpus = cpus
+        self.drafts = [self.draft(name) for name in names]
+
+    def draft(self, name: str) -> PartitionDraft:
+        """The VM of that name, as it is described."""
+        return vm(
+            name=name,
+            image=self._image,
+            engine=QEMU,
+            mem_size=self._sizes[name],
+            vcpus=self.cpus,
+            kernel=self._boot,
+            el=self._el,
+        )
+
+
+def below_el3(linuxes: Linuxes, image: bytes, *, engine: Engine = QEMU) -> SystemSpec:
+    """The system with Debian's OP-TEE below EL3; a VM that crashes does not end the run.
 
     ``engine`` executes OP-TEE; QEMU has a UART for it.
     """
-    vms = _linuxes(kernel, software, names, sizes=[MEMORY])
     base, size = _TZDRAM
     optee = trusted_os(
         name=OPTEE,
-        image=software.optee,
+        image=image,
         engine=engine,
         load_address=base,
         mem_size=size,
-        vcpus=len(vms) + 1,
+        vcpus=min(len(linuxes.drafts) * linuxes.cpus + 1, _CORES),
         memory_regions=(_SHARED,),
         notification_interrupt=_NOTIFICATION,
     )
     return describe(
         name="xtest",
-        vms=vms,
+        vms=linuxes.drafts,
         trusted_os=optee,
         memory=_BANKS,
         devices=() if engine == QEMU else (_UART,),
@@ -86,24 +123,17 @@ def below_el3(
 
 
 def as_secure_partition(
-    kernel: Kernel,
-    software: Software,
-    names: Sequence[str],
+    linuxes: Linuxes,
     optee: SecureOpTee,
     *,
     sps: Iterable[Described] = (),
-    cpus: int = 1,
-    sizes: Sequence[int] = (MEMORY,),
+    pes: int,
     hypervisor: bool = False,
-    protected: bool = False,
 ) -> SystemSpec:
-    """The system of ``optee``, maybe more ``sps``, and the Linux VMs ``names``, of ``cpus`` each.
+    """The system of ``optee`` and maybe more ``sps``; a VM that crashes does not end the run.
 
-    Without a ``hypervisor`` there is one, which has the normal world to itself, at EL2 if it is to
-    be a ``protected`` hypervisor. ``sizes``: bytes of
-    RAM of each VM; of all that follow, the last one. One that crashes does not end the run.
+    Without a ``hypervisor`` there is one Linux, which has the normal world to itself.
     """
-    vms = _linuxes(kernel, software, names, sizes=sizes, cpus=cpus, protected=protected)
     memory: tuple[MemoryBank, ...] = ()
     if optee.memory:
         base = DEVICETREE_END if hypervisor else RAM_BASE
@@ -111,37 +141,11 @@ def as_secure_partition(
     return describe(
         name="xtest",
         sps=[optee.partition, *sps],
-        vms=vms,
+        vms=linuxes.drafts,
         hypervisor=hypervisor,
-        pes=cpus,
+        pes=pes,
         devices=optee.devices,
         memory=memory,
         ffa_version=optee.ffa_version,
         stop_on_crash=False,
     )
-
-
-def _linuxes(
-    kernel: Kernel,
-    software: Software,
-    names: Iterable[str],
-    *,
-    sizes: Sequence[int],
-    cpus: int = 1,
-    protected: bool = False,
-) -> list[PartitionDraft]:
-    arguments = f"{ARGUMENTS} {pkvm.ARGUMENT}" if protected else ARGUMENTS
-    boot = KernelBoot(rootfs.build(kernel, software), arguments)
-    each_size = chain(sizes, repeat(sizes[-1]))
-    return [
-        vm(
-            name=name,
-            image=kernel.image,
-            engine=QEMU,
-            mem_size=size,
-            vcpus=cpus,
-            kernel=boot,
-            el=2 if protected else None,
-        )
-        for name, size in zip(names, each_size, strict=False)
-    ]

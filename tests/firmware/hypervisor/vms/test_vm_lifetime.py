@@ -7,6 +7,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
+from ffabric.abi.ffa.status import Status
 from ffabric.abi.psci import Return
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.spmc_link.retried import RECLAIMS
@@ -806,3 +807,47 @@ def test_who_gets_the_id_of_a_dead_vm_notifies_nobody(ffabric, receives):
     assert again.id == 1
     with session.refuses("notification.set.not_bound"):
         again.ffa.notification_set("bound", 1)
+
+
+class Choosy(Partition):
+    """An SP with room for one VM at a time."""
+
+    manifest = {"vm_availability_messages": 3}  # noqa: RUF012
+    client = None
+
+    async def on_direct_request(self, request, ffa):
+        return request.respond(*request.payload)
+
+    async def on_vm_created(self, vm, ffa):
+        if self.client is not None:
+            return Status.DENIED
+        self.client = vm
+        return None
+
+    async def on_vm_destroyed(self, vm, ffa):
+        if self.client == vm:
+            self.client = None
+
+
+def test_a_vm_that_an_sp_has_declined_sends_no_requests_to_it(ffabric):
+    session = ffabric.boot(sps=[Choosy("choosy"), "other"], vms=["first", "second"])
+    system = session.system
+    assert session.vm("first").ffa.direct_request("choosy", 1).payload[0] == 1
+    with ffabric.refuses("direct.req.declined"):
+        session.vm("second").ffa.direct_request("choosy", 1)
+    system.destroy_vm("second")
+    system.destroy_vm("first")
+    system.create_vm(vm("third"))
+    session.run()
+    assert not system.firmware.hypervisor.declined
+    assert session.vm("third").ffa.direct_request("choosy", 2).payload[0] == 2
+
+
+def test_a_vm_is_declined_for_its_life_only(ffabric):
+    """Its endpoint id is another one's later."""
+    session = ffabric.boot(sps=[Choosy("choosy")], vms=["first", "second"])
+    system = session.system
+    number = session.vm("second").id
+    system.destroy_vm("second")
+    session.run()
+    assert ((0x8001, number) in system.firmware.hypervisor.declined) is False

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, SECURE_BIT
 from ffabric.firmware.hypervisor import notifications
 from ffabric.firmware.hypervisor.spmc_link import memory, relay, sequences
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.messages import direct
-from ffabric.firmware.state.rules import refuse
+from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.firmware.state.region import Region
     from ffabric.machine.context import PE
+
+DECLINED = rule(
+    "direct.req.declined",
+    Status.DENIED,
+    "DEN0077A 1.2, section 18.3",
+    "The receiver did not decline to have the VM as a client when it was told of it (DENIED).",
+    waivable=True,
+)
 
 
 class SecureWorldPeer:
@@ -59,6 +68,10 @@ class SecureWorldPeer:
         needed = info.DIRECT_REQ2_SEND if two else info.DIRECT_REQ_SEND
         if not caller.partition.properties & needed:
             refuse(direct.SEND_PROPERTY, got=caller.partition.properties, expected=needed)
+        if (receiver, caller.partition.id) in self._hypervisor.declined:
+            self._hypervisor.conventions.refuse(
+                DECLINED, got=receiver, expected="an SP that has room for the VM"
+            )
         return sequences.forward(self._hypervisor, pe, caller)
 
     def run(self, pe: PE, caller: ExecutionContext, target: int) -> Next:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
+from ffabric.abi.ffa.framework import VM_CREATED_ACK, VM_DESTROYED_ACK
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor import notifications
@@ -76,11 +77,22 @@ def send_announcements(hypervisor: Hypervisor, pe: PE) -> Steps:
             function = answer[0] & MASK32
             if function == fid.FFA_ERROR and from_register(answer[2]) not in _FINAL:
                 break
+            _note(hypervisor, sp, vm, answer)
             retried.messages[sp].popleft()
             if not retried.messages[sp]:
                 del retried.messages[sp]
             if function == fid.FFA_YIELD:
                 unfinished.finish_later(hypervisor, pe, answer)
+
+
+def _note(hypervisor: Hypervisor, sp: int, vm: int, answer: list[int]) -> None:
+    """Keep whether ``sp`` has declined to have ``vm`` as a client; nothing of one that is gone."""
+    acknowledged = answer[2] & MASK32
+    if acknowledged == FRAMEWORK_MESSAGE | VM_CREATED_ACK:
+        if from_register(answer[3]) is Status.DENIED:
+            hypervisor.declined.add((sp, vm))
+    elif acknowledged == FRAMEWORK_MESSAGE | VM_DESTROYED_ACK:
+        hypervisor.declined.discard((sp, vm))
 
 
 def _may_announce(hypervisor: Hypervisor, sp: int) -> bool:

@@ -186,6 +186,7 @@ def destroy(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
     of_vms.forget_notifier(hypervisor, vm.id)
     yield from _abandon_fragments(hypervisor, vm)
     yield from _free_memory(hypervisor, vm)
+    hypervisor.declined = {each for each in hypervisor.declined if each[1] != vm.id}
     hypervisor.vm_ids.release(vm.id)
     if hypervisor.tracer is not None:
         hypervisor.tracer.record(events.VmGone(pe.index, vm.name))

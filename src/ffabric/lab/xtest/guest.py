@@ -1,0 +1,64 @@
+"""A Linux VM that runs cases: what it was told, and what came of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from ffabric.lab.xtest.report import Case, Report
+
+if TYPE_CHECKING:
+    from ffabric.system.system import Endpoint
+
+
+class Guest:
+    """A Linux VM: its console, the cases that it still has to run, and those that it has run."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.name = endpoint.name
+        self.report = Report()
+        self.waiting: list[str] = []
+        self.lines: list[str] = []
+        self.fate = ""
+        """Why it is no more."""
+        self.helpless: float | None = None
+        """When it lost its tee-supplicant (`time.perf_counter`)."""
+        assert endpoint.guest is not None
+        self._qemu = endpoint.guest
+        self._told: list[str] = []
+        """The cases that it was told to run."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits to be told what to run."""
+        return self.report.ready and self.report.ended == len(self._told)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to wait for."""
+        there = not self.fate and self.helpless is None
+        return there and (bool(self.waiting) or not self.idle)
+
+    @property
+    def missed(self) -> list[str]:
+        """The cases that have not come to their end."""
+        return [*self._told[self.report.ended :], *self.waiting]
+
+    def go_on(self) -> None:
+        """Begin with the next case, if none runs."""
+        if self.idle and self.waiting and self.helpless is None:
+            self._told.append(self.waiting.pop(0))
+            self._qemu.type(f"{self._told[-1]}\n".encode())
+
+    def kill(self) -> int:
+        """Kill its QEMU: the process."""
+        pid = self._qemu.process.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+
+def told(case: Case) -> str:
+    """A case in a line."""
+    return f"{case.number} {case.title}: {case.result} in {case.seconds:.1f} s"
