@@ -31,6 +31,8 @@ def _entry(switch: Switch) -> nodes.definition_list_item:
         effects.append("Waives " + _names(switch.waives) + ".")
     for rule_id, status in switch.statuses.items():
         effects.append(f"`{rule_id}` answers {status.name}.")
+    for function, bits in switch.features.items():
+        effects.append(f"`{FUNCTIONS[function].name}` has {bits:#x} among its features.")
     if switch.withholds:
         effects.append("Not served: " + _names(_calls(switch.withholds)) + ".")
     if switch.older:

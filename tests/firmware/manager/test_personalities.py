@@ -14,6 +14,7 @@ from ffabric.abi.words import PAGE
 from ffabric.firmware.catalogue import RULES
 from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
 from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
+from ffabric.firmware.state.call_table import WIDE_FORMS
 from ffabric.firmware.state.conventions import HYPERVISOR, SPMC, Conventions
 from ffabric.firmware.state.switches import PERSONALITIES, SWITCHES, switches
 from ffabric.guests.errors import FfaError, status_of
@@ -115,6 +116,13 @@ def test_hafnium_answers_newer_calls_of_an_old_partition(ffabric):
                 old.partition_info_regs()
 
 
+def test_hafnium_tells_everybody_of_the_hypervisors_retrieve(ffabric):
+    for personality, told in (("spec", 2), ("hafnium", 6)):
+        system = ffabric.boot(sps=["s"], vms=["v"], personality=personality)
+        for ffa in (system.sp("s").ffa, system.vm("v").ffa):
+            assert ffa.features(fid.FFA_MEM_RETRIEVE_REQ_64, 2)[0] == told
+
+
 WITHHELD = [
     pytest.param(each, personality, instance, id=f"{personality}-{instance.name}")
     for each in SWITCHES
@@ -129,7 +137,8 @@ def test_what_a_personality_does_not_serve_is_not_supported(switch, personality,
     for manager, table in AT[instance]:
         conventions = Conventions(switches((personality,), manager))
         offered = conventions.offered(table)
-        withheld = table.handlers.keys() & switch.withholds if manager in switch.at else frozenset()
+        names = switch.withholds | {w for w, n in WIDE_FORMS.items() if n in switch.withholds}
+        withheld = table.handlers.keys() & names if manager in switch.at else frozenset()
         assert offered.handlers.keys() == table.handlers.keys() - withheld
         if manager in switch.at and switch.instances != tuple(Instance):
             assert withheld
@@ -199,7 +208,7 @@ def test_each_row_does_something_to_rules_and_calls_that_there_are(switch):
     assert all(RULES[rule_id].waivable for rule_id in switch.waives)
     assert all(rule_id in RULES for rule_id in switch.statuses)
     assert (switch.withholds | switch.older) <= set(FUNCTIONS)
-    assert any((switch.waives, switch.statuses, switch.withholds, switch.older))
+    assert any((switch.waives, switch.statuses, switch.withholds, switch.older, switch.features))
     path, _, name = switch.test.partition("::")
     assert path.endswith("test_personalities.py")
     assert callable(globals()[name])

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SPMC, HYPERVISOR = "spmc", "hypervisor"
 
 _NO_STATUSES: Mapping[str, Status] = MappingProxyType({})
+_NO_FEATURES: Mapping[int, int] = MappingProxyType({})
 _NO_CALLS: frozenset[int] = frozenset()
 
 
@@ -55,6 +56,8 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True):
     statuses: Mapping[str, Status] = _NO_STATUSES
     instances: tuple[Instance, ...] = tuple(Instance)
     """The FF-A instances at which calls are withheld, or answered to older callers."""
+    features: Mapping[int, int] = _NO_FEATURES
+    """By function ID: bits that FFA_FEATURES tells besides."""
     withholds: frozenset[int] = _NO_CALLS
     older: frozenset[int] = _NO_CALLS
 
@@ -65,7 +68,7 @@ class Conventions:
     ``used`` counts, by rule id, the calls that a waived rule would have refused.
     """
 
-    __slots__ = ("changes", "enforced", "statuses", "used", "waived")
+    __slots__ = ("changes", "enforced", "features", "statuses", "used", "waived")
 
     def __init__(
         self,
@@ -78,9 +81,11 @@ class Conventions:
         self.enforced = frozenset(enforce)
         rules = [rule_id for each in found for rule_id in each.waives]
         self.waived = frozenset([*rules, *waive]) - self.enforced
+        self.features: dict[int, int] = {}
         self.statuses: dict[str, Status] = {}
         for each in found:
             self.statuses.update(each.statuses)
+            self.features.update(each.features)
         self.changes = {
             instance: (
                 _NO_CALLS.union(*(each.withholds for each in found if instance in each.instances)),

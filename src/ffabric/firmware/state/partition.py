@@ -7,6 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, Required, TypedDict, Unpack
 from uuid import UUID
 
+from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.ffa.version import LATEST
 from ffabric.firmware.state.call_table import CallTable
 from ffabric.firmware.state.context import ChainedContext
@@ -74,6 +76,16 @@ NO_CALLS: Calls = CallTable()
 """Those of an endpoint that no partition manager keeps."""
 
 
+MESSAGES = (
+    info.DIRECT_REQ_SEND
+    | info.DIRECT_REQ_RECEIVE
+    | info.DIRECT_REQ2_SEND
+    | info.DIRECT_REQ2_RECEIVE
+    | info.INDIRECT_MESSAGES
+)
+"""Properties that services may have each for themselves (manifest: messaging-method)."""
+
+
 class Identity(TypedDict, total=False):
     """What an endpoint is made with; ID and name are needed."""
 
@@ -82,6 +94,8 @@ class Identity(TypedDict, total=False):
     el: int
     uuids: Sequence[UUID]
     properties: int
+    methods: Mapping[UUID, int]
+    image_uuid: UUID
     version: int
     up: bool
     stage2: Stage2 | None
@@ -100,7 +114,9 @@ class Partition:
         "el",
         "fate",
         "id",
+        "image_uuid",
         "mailbox",
+        "methods",
         "name",
         "negotiated",
         "notifications",
@@ -137,6 +153,10 @@ class Partition:
         """The exception level of its software."""
         self.uuids = tuple(identity.get("uuids", ()))
         self.properties = identity.get("properties", 0)
+        """What it is and can, whatever the service."""
+        self.methods: Mapping[UUID, int] = identity.get("methods", MappingProxyType({}))
+        """The messages of each service, where services differ: properties."""
+        self.image_uuid = identity.get("image_uuid", NIL)
         self.version = identity.get("version", LATEST)
         self.negotiated = False
         """It has made a call that ends the negotiation of its version."""
@@ -153,6 +173,10 @@ class Partition:
         self.alive = True
         self.fate = ""
         """Why it is no longer alive."""
+
+    def properties_of(self, service: UUID) -> int:
+        """Its properties as one of its services has them."""
+        return self.properties & ~MESSAGES | self.methods.get(service, self.properties & MESSAGES)
 
     def context_on(self, pe: PE) -> ExecutionContext | None:
         """The context that serves ``pe``: pinned for an MP endpoint, the only one of a UP."""

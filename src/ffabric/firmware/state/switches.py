@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.features import RetrieveProperties
 from ffabric.abi.ffa.functions import FUNCTIONS, Instance
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_0, V1_3
@@ -78,6 +79,18 @@ SWITCHES = (
         source="Hafnium, src/arch/aarch64/hypervisor/handler.c, ffa_handler: it asks no version",
         test=_TESTS + "test_hafnium_answers_newer_calls_of_an_old_partition",
         older=_NEWER,
+    ),
+    Switch(
+        name="retrieve_properties",
+        at=_BOTH,
+        of=("hafnium",),
+        differs="FFA_FEATURES tells everybody, not the hypervisor alone, that FFA_MEM_RETRIEVE_REQ "
+        "serves hypervisors.",
+        source="Hafnium, src/api.c, ffa_features_function",
+        test=_TESTS + "test_hafnium_tells_everybody_of_the_hypervisors_retrieve",
+        features=MappingProxyType(
+            dict.fromkeys(_RETRIEVE, RetrieveProperties.HYPERVISOR_RETRIEVE.mask)
+        ),
     ),
     Switch(
         name="no_calls_of_the_el3_spmc",

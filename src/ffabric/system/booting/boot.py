@@ -12,6 +12,7 @@ from functools import partial
 from typing import cast
 
 from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.words import PAGE
 from ffabric.firmware.firmware import Firmware
 from ffabric.firmware.hypervisor.hypervisor import Hypervisor
@@ -503,6 +504,8 @@ def _identity(spec: PartitionSpec, stage2: Stage2 | None) -> Identity:
         "el": spec.el,
         "uuids": manifest.uuids,
         "properties": properties,
+        "image_uuid": manifest.image_uuid or NIL,
+        "methods": dict(zip(manifest.uuids, manifest.service_methods, strict=False)),
         "version": manifest.ffa_version,
         "up": spec.vcpus == 1,
         "stage2": stage2,

@@ -227,7 +227,7 @@ SERVICES_1_0: tuple[Key, ...] = (
     ),
     Key(
         "image-uuid", UUIDS, section=_V1_3, doc="The UUID of the image.",
-        ignored="an image is not replaced while the system runs",
+        effect="What all its services are discovered by.",
     ),
 )  # fmt: skip
 """At the root of a manifest of binding version 1.0."""
@@ -251,7 +251,7 @@ IMAGE_UUID_1_1 = Key(
     UUID_TEXT,
     section=_V1_3,
     doc="The UUID of the image.",
-    ignored="an image is not replaced while the system runs",
+    effect="What all its services are discovered by.",
 )
 
 _REGION: tuple[Key, ...] = (

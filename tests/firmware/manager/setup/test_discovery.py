@@ -7,8 +7,12 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
 from ffabric.abi.ffa.flags import COUNT_ONLY
 from ffabric.abi.ffa.partition_info import PartitionInfo
+from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
 from ffabric.firmware.manager.setup import discovery
+from ffabric.session.ffa import Blocked
+from ffabric.system.description.python import sp as described_sp
+from ffabric.system.description.python import vm as described_vm
 
 ONE = UUID("11111111-2222-3333-4444-555555555555")
 TWO = UUID("aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee")
@@ -179,3 +183,47 @@ def test_a_start_index_behind_the_end_is_refused(bench, sp, other):
 def test_a_tag_that_was_not_given_is_refused(bench, sp):
     call = (fid.FFA_PARTITION_INFO_GET_REGS, 0, 0, 1 << 16)
     assert bench.refused(sp, *call) == "discovery.regs.tag"
+
+
+IMAGE = UUID(int=0x33)
+REQ2 = info.DIRECT_REQ2_RECEIVE
+
+
+@pytest.fixture
+def services(ffabric):
+    """An SP whose first service takes REQ2, and whose second one does not."""
+    described = described_sp(
+        "s",
+        ffa_version=V1_3,
+        uuids=(ONE, TWO),
+        service_methods=(info.DIRECT_REQ_RECEIVE | REQ2, info.DIRECT_REQ_RECEIVE),
+        messaging_method=info.DIRECT_REQ_RECEIVE | REQ2,
+        image_uuid=IMAGE,
+    )
+    return ffabric.boot(sps=[described, "t"], vms=[described_vm("v", ffa_version=V1_3)])
+
+
+@pytest.mark.parametrize("who", ["v", "t"])
+def test_each_service_has_its_own_messages(services, ffabric, who):
+    ffa = (services.vm("v") if who == "v" else services.sp("t")).ffa
+    found = {each.uuid: each.properties for each in ffa.partition_info_regs() if each.id == 0x8001}
+    assert (found[ONE] & REQ2, found[TWO] & REQ2) == (REQ2, 0)
+    with ffabric.refuses("direct.req.receiver_property"):
+        ffa.direct_request2("s", 1, uuid=TWO)
+    with pytest.raises(Blocked):
+        ffa.direct_request2("s", 1, uuid=ONE)
+
+
+def test_an_image_stands_for_all_its_services(services):
+    ffa = services.vm("v").ffa
+    found = ffa.partition_info(IMAGE)
+    assert [(each.uuid, each.image_uuid) for each in found] == [(ONE, NIL), (TWO, NIL)]
+    (one,) = ffa.partition_info(TWO)
+    assert (one.uuid, one.image_uuid) == (NIL, IMAGE)
+    both = [each for each in ffa.partition_info() if each.id == 0x8001]
+    assert [(each.uuid, each.image_uuid) for each in both] == [(ONE, IMAGE), (TWO, IMAGE)]
+
+
+def test_older_callers_know_no_images(services, ffabric):
+    with ffabric.refuses("discovery.uuid"):
+        services.sp("t").ffa.partition_info(IMAGE)

@@ -181,14 +181,17 @@ def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     target = pm.partitions.get(receiver)
     if target is None:
         return pm.peer.request(pe, caller, receiver)
+    receives = target.properties
+    if x[2] | x[3]:
+        service = uuids.from_pair(x[2], x[3])
+        if service not in target.uuids:
+            pm.conventions.refuse(UUID_UNKNOWN, got=service, expected=target.uuids)
+        if target.methods:
+            receives = target.properties_of(service)
     if not mine.properties & info.DIRECT_REQ2_SEND:
         pm.conventions.refuse(SEND_PROPERTY, got=mine.properties, expected=info.DIRECT_REQ2_SEND)
-    if not target.properties & info.DIRECT_REQ2_RECEIVE:
-        pm.conventions.refuse(
-            RECEIVE_PROPERTY, got=target.properties, expected=info.DIRECT_REQ2_RECEIVE
-        )
-    if x[2] | x[3] and uuids.from_pair(x[2], x[3]) not in target.uuids:
-        pm.conventions.refuse(UUID_UNKNOWN, got=uuids.from_pair(x[2], x[3]), expected=target.uuids)
+    if not receives & info.DIRECT_REQ2_RECEIVE:
+        pm.conventions.refuse(RECEIVE_PROPERTY, got=receives, expected=info.DIRECT_REQ2_RECEIVE)
     callee = _receiver_context(pe, target)
     callee.x[0:18] = x[0:18]
     caller.ask(callee, pe, x[0], x[1] >> 16)

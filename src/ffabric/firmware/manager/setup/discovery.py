@@ -19,7 +19,7 @@ from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.flags import COUNT_ONLY
 from ffabric.abi.ffa.partition_info import PartitionInfo
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.ffa.version import V1_1, V1_2
+from ffabric.abi.ffa.version import V1_1, V1_2, V1_3
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.rules import refuse, rule
@@ -69,21 +69,22 @@ def entries(pm: Manager, requester: Partition, *, in_registers: bool) -> list[Pa
     """What ``requester`` may discover: an entry per partition and UUID, this manager's first."""
     found: list[PartitionInfo] = []
     for _, each in sorted(pm.partitions.items()):
-        properties = properties_for(requester, each)
-        count = len(each.contexts)
-        found += [
-            PartitionInfo(each.id, count, properties, uuid, ffa_version=each.version)
-            for uuid in each.uuids or (uuids.NIL,)
-        ]
+        count, version = len(each.contexts), each.version
+        for uuid in each.uuids or (uuids.NIL,):
+            properties = properties_for(requester, each, uuid)
+            image = each.image_uuid
+            found.append(PartitionInfo(each.id, count, properties, uuid, image, version))
     return found + pm.peer.partitions(requester, in_registers=in_registers)
 
 
-def properties_for(requester: Partition, target: Partition) -> int:
-    """The properties of ``target`` that concern ``requester``.
+def properties_for(requester: Partition, target: Partition, service: UUID = uuids.NIL) -> int:
+    """The properties of ``target`` that concern ``requester``, as a service of it has them.
 
     SPs send no direct requests to the normal world, and nobody else is told of VMs' lives.
     """
-    properties = target.properties & info.Properties.defined(target.version) | info.AARCH64
+    properties = (
+        target.properties_of(service) & info.Properties.defined(target.version) | info.AARCH64
+    )
     properties &= ~info.NOTIFICATIONS
     if target.notifications is not None:
         properties |= info.NOTIFICATIONS
@@ -99,14 +100,19 @@ def matching(
 ) -> list[PartitionInfo]:
     """The entries of ``wanted`` (nil: all) as ``requester`` gets them; never none.
 
-    To a request that names a UUID the answer does not repeat it.
+    To a request that names a UUID the answer does not repeat it. Since v1.3 it may be that of a
+    partition's image, which stands for all its services.
     """
     found = entries(pm, requester, in_registers=in_registers)
     if wanted != uuids.NIL:
+        replace = msgspec.structs.replace
+        of_image = [each for each in found if each.image_uuid == wanted]
         found = [each for each in found if each.uuid == wanted]
         ids = {each.id for each in found}
         found += [each for each in pm.peer.services(wanted) if each.id not in ids]
-        found = [msgspec.structs.replace(each, uuid=uuids.NIL) for each in found]
+        found = [replace(each, uuid=uuids.NIL) for each in found]
+        if requester.version >= V1_3:
+            found += [replace(each, image_uuid=uuids.NIL) for each in of_image]
     if requester.version < SEVERAL_UUIDS_SINCE:
         first: dict[int, PartitionInfo] = {}
         for each in found:

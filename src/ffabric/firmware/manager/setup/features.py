@@ -152,7 +152,8 @@ def _function(pm: Manager, partition: Partition, function: int, properties: int)
     if function in _RETRIEVE_REQ and not _knows_ns_bit(partition, properties):
         pm.conventions.refuse(NS_BIT, got=properties, expected=abi.RetrieveInput.build(NS_BIT=1))
     answer = _PROPERTIES.get(function)
-    return 0 if answer is None else answer(partition)
+    told = pm.conventions.features.get(function, 0)
+    return told if answer is None else answer(partition) | told
 
 
 def _knows_ns_bit(partition: Partition, properties: int) -> bool:
