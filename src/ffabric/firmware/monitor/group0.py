@@ -9,20 +9,31 @@ has served it is nobody's (TF-A, `spmd_group0_interrupt_handler_nwd`): EL3 panic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ffabric.firmware.state import events
 from ffabric.machine.gic import GROUP0
 
 if TYPE_CHECKING:
-    from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.machine.context import PE
+    from ffabric.machine.events import Tracer
+    from ffabric.machine.machine import Machine
+
+
+class El3(Protocol):
+    """What the monitor is to its interrupts."""
+
+    machine: Machine
+    tracer: Tracer | None
+
+    def panic(self, reason: str) -> object:
+        """End the system."""
 
 
 class Group0:
     """The interrupts ``intids``, which are Group 0 from now on, on every PE."""
 
-    def __init__(self, monitor: Monitor, intids: Iterable[int]) -> None:
+    def __init__(self, monitor: El3, intids: Iterable[int]) -> None:
         self._monitor = monitor
         self.intids = frozenset(intids)
         self.servers: dict[int, Callable[[], object]] = {}

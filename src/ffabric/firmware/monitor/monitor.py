@@ -61,9 +61,9 @@ class Monitor:
         self.platform = platform
         """The platform's own calls."""
         self.dispatcher: Dispatcher | None = None
+        """Who speaks with the trusted OS, if there is one."""
         self.group0: Group0 | None = None
         """The interrupts that are EL3's own, if it has any."""
-        """Who speaks with the trusted OS, if there is one."""
         self.tracer: Tracer | None = None
         self.world_switches = 0
         self.cpus = [Cpu() for _ in machine.pes]
