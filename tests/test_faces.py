@@ -26,7 +26,7 @@ FACES = {
     """,
     "ffabric.virtio": """
         Device DeviceLost DeviceSide Driver DriverSide VhostUserDevice boot_with_devices devices
-        SocketDevices SocketDriver drivers kinds programs
+        SocketDevices SocketDriver buses drivers kinds programs
     """,
     "ffabric.optee": """
         BlockingDriver Command Driver Enumerated Message NULL OpTee Result Supplicant TeeError

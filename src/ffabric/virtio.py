@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ffabric.guests.virtio.driver import DeviceLost, Driver
     from ffabric.guests.virtio.vhost_user import kinds
     from ffabric.guests.virtio.vhost_user.device import VhostUserDevice
+    from ffabric.guests.virtio_msg import buses
     from ffabric.guests.virtio_msg.outside.devices import SocketDevices
     from ffabric.guests.virtio_msg.outside.driver import SocketDriver
     from ffabric.guests.virtio_msg.partition_device import DeviceSide
@@ -26,6 +27,7 @@ __all__ = [
     "SocketDriver",
     "VhostUserDevice",
     "boot_with_devices",
+    "buses",
     "devices",
     "drivers",
     "kinds",
@@ -34,6 +36,7 @@ __all__ = [
 
 _HOMES = {
     "boot_with_devices": "ffabric.lab.vhost.system",
+    "buses": "ffabric.guests.virtio_msg.buses:.",
     "Device": "ffabric.guests.virtio.device",
     "DeviceLost": "ffabric.guests.virtio.driver",
     "devices": "ffabric.guests.virtio.devices:.",

@@ -7,41 +7,32 @@ EVENT_DEVICE, and memory is shared and unshared as mappings need it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
-from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.partition_info import DIRECT_REQ2_RECEIVE, INDIRECT_MESSAGES, PartitionInfo
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.body import MessageType
-from ffabric.abi.virtio_msg.bus import DeviceState
 from ffabric.abi.virtio_msg.ffa import Method, Result
-from ffabric.abi.virtio_msg.generations import GENERATIONS, Generation, check_size
-from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header, with_token
-from ffabric.abi.virtio_msg.message import Message, build, parse
+from ffabric.abi.virtio_msg.generations import Generation, check_size
+from ffabric.abi.virtio_msg.message import Message
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.virtio.dma import Mapping, Memory, NoRoom
+from ffabric.guests.virtio.dma import Mapping, NoRoom
 from ffabric.guests.virtio_msg.attention import Attention, Wait
 from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.ffa_link import DirectLink, IndirectLink, Link
+from ffabric.guests.virtio_msg.ffa_link import DirectLink, IndirectLink
 from ffabric.guests.virtio_msg.fifo_link import FifoLink
 from ffabric.guests.virtio_msg.mapping import DynamicMapping, StaticMapping
+from ffabric.guests.virtio_msg.message_bus import (
+    FIRST_TOKEN,
+    Link,
+    MessageBus,
+    following_token,
+)
 from ffabric.guests.virtio_msg.shared_areas import SharedAreas
-from ffabric.guests.virtio_msg.transport_driver import DriverEnd
-from ffabric.system.vcpu import Ram
 
-DRAIN: Final = 64
-"""Events that are fetched in a row."""
-FLOOD: Final = 1000
-"""How often in a row there may be events that are not the one that is waited for."""
-WINDOW: Final = 256
-"""Devices that are asked for at a time."""
-FIRST_TOKEN: Final = 2
-_LAST_TOKEN = 0xFFFF
 _RESULTS = frozenset(Result)
 
 
@@ -55,7 +46,7 @@ async def find_device_sides(ffa: Ffa) -> list[PartitionInfo]:
         raise
 
 
-class DriverBus:
+class DriverBus(MessageBus):
     """The bus to one device side.
 
     `indirect` says how messages go (None: as the partition's properties let them, direct rather
@@ -86,25 +77,17 @@ class DriverBus:
             raise BusError(f"endpoint {peer.id:#x} takes neither direct nor indirect messages")
         self.ffa = ffa
         self.peer: int = peer.id
-        self.generation = generation
+        most = abi.LARGEST if indirect else abi.DIRECT_ROOM
+        size = check_size(max_size, generation, most)
+        super().__init__(f"{peer.id:#x}", generation, size, ffa.memory, ffa.ram)
         self.direct: DirectLink | None = None if indirect else DirectLink(ffa, peer.id, attention)
         self.link: Link = self.direct or IndirectLink(ffa, peer.id, attention)
         self.attention = attention
         self.features: int = 0
         self.max_areas: int = 0
-        self.devices: dict[int, DriverEnd] = {}
-        self.memory: Memory = ffa.memory
-        self.ram: Ram = ffa.ram
-        self.name: str = f"{peer.id:#x}"
-        most = abi.LARGEST if indirect else abi.DIRECT_ROOM
-        self.max_size: int = check_size(max_size, generation, most)
         self._fifo = fifo
         self._properties = peer.properties
         self.areas: SharedAreas = SharedAreas(self)
-        self.on_added: Callable[[DriverEnd], object] | None = None
-        self.on_removed: Callable[[DriverEnd], object] | None = None
-        self.on_event: Callable[[Message], object] | None = None
-        """Gets the events of devices, too."""
         self.mapping: Mapping = (
             StaticMapping(ffa, self.areas, static, reserved=reserved)
             if static
@@ -139,7 +122,7 @@ class DriverBus:
         self.max_areas = agreed["max_areas"]
         await self._choose_carrier(abi.BusFeatures(self.features), notification)
         await self.mapping.open()
-        await self._get_devices()
+        await self.find_devices()
 
     async def _choose_carrier(self, peer: abi.BusFeatures, notification: int | None) -> None:
         """As Linux reads the features of a peer: what goes both ways can be used.
@@ -199,91 +182,6 @@ class DriverBus:
         if areas.held:
             self.attention.left.setdefault(self.peer, []).append(areas)
 
-    async def _get_devices(self) -> None:
-        offset = 0
-        while True:
-            found = await self.request(bus_abi.GET_DEVICES, offset=offset, count=WINDOW)
-            if found["offset"] != offset:
-                raise BusError(f"GET_DEVICES from {offset} on: {found}")
-            for number in sorted(bus_abi.unpack_bitmap(found["bitmap"], offset)):
-                self._add(number)
-            following = found["next_offset"]
-            if not following:
-                return
-            if following < offset + found["count"] or not found["count"]:
-                raise BusError(f"GET_DEVICES from {offset} on: {found}")
-            offset = following
-
-    def _add(self, number: int) -> None:
-        if number not in self.devices:
-            end = self.devices[number] = DriverEnd(self, number)
-            if self.on_added is not None:
-                self.on_added(end)
-
-    def _remove(self, number: int) -> None:
-        end = self.devices.pop(number, None)
-        if end is not None:
-            end.removed = True
-            if self.on_removed is not None:
-                self.on_removed(end)
-
-    # Messages.
-
-    async def request(self, kind: MessageType, device: int = 0, /, **fields: Any) -> Message:
-        """Send a request: the response. Raises BusError if it is refused or answered wrongly."""
-        token = self._next_token()
-        sent = build(kind, self.generation, device=device, token=token, **fields)
-        data = await self.link.request(sent)
-        try:
-            answer = parse(data, self.generation)
-        except DecodeError as error:
-            raise BusError(self._misread(data) or f"{kind.name}: {error}") from error
-        if answer.kind is abi.ERROR:
-            raise BusError(f"{kind.name} was refused")
-        same = answer.kind is kind and answer.response
-        if not same or (answer.device, answer.token) != (device, token):
-            raise BusError(f"{kind.name} was answered with {answer}")
-        if answer.excess:
-            reason = f"{kind.name}: {answer.excess} bytes too many in {answer}"
-            raise BusError(self._misread(data) or reason)
-        return answer
-
-    def _next_token(self) -> int:
-        """A token that no request has that may still be answered, however late."""
-        tokens, peer = self.attention.tokens, self.peer
-        token = tokens.get(peer, FIRST_TOKEN)
-        tokens[peer] = token + 1 if token < _LAST_TOKEN else FIRST_TOKEN
-        return token
-
-    def _misread(self, data: bytes) -> str:
-        """Which generation a response is of, if it is one of another; the wire does not say."""
-        for other in GENERATIONS.values():
-            if other is self.generation:
-                continue
-            try:
-                found = parse(data, other)
-            except DecodeError:
-                continue
-            if not found.excess:
-                name, own = found.kind.name, self.generation.name
-                return f"the device side speaks {other.name}, as its {name} says, and not {own}"
-        return ""
-
-    async def relay(self, message: bytes) -> bytes:
-        """Send somebody else's request, with a token of this bus: the response, as it came.
-
-        Raises BusError if there is none, or it is refused.
-        """
-        header = parse_header(message)
-        token = self._next_token()
-        data = await self.link.request(with_token(message, token))
-        found = parse_header(data)
-        if found.type & BUS or not found.type & RESPONSE:
-            raise BusError(f"request {header.id:#x} was refused")
-        if (found.id, found.device, found.token) != (header.id, header.device, token):
-            raise BusError(f"request {header.id:#x} is answered with {found}")
-        return data[: found.size]
-
     async def expect(self, kind: MessageType, **fields: Any) -> None:
         """A request to the bus that must succeed; a busy device side is asked again."""
         wait = None
@@ -298,60 +196,26 @@ class DriverBus:
             wait = wait or Wait(self.attention, f"{kind.name}: BUSY", announced=False)
             await wait.pause()
 
-    async def event(self, kind: MessageType, device: int, /, **fields: Any) -> None:
-        """Send an event of a device's driver."""
-        await self.link.event(build(kind, self.generation, device=device, **fields))
+    def _next_token(self) -> int:
+        """Tokens go on where the bus before to the same device side has stopped."""
+        tokens = self.attention.tokens
+        token = tokens.get(self.peer, FIRST_TOKEN)
+        tokens[self.peer] = following_token(token)
+        return token
 
     async def poll(self) -> int:
         """Fetch events, and pass them on: how many there were."""
         if self.areas.held:
             await self.areas.settle()
-        asked = build(abi.EVENT_POLL, self.generation, token=self._next_token())
-        for count in range(DRAIN):
-            data = await self.link.fetch(asked)
-            if data is None:
-                return count
-            try:
-                message = parse(data, self.generation)
-            except DecodeError:
-                continue
-            if message.response:  # nothing is pending
-                return count
-            await self._dispatch(message)
-        return DRAIN
+        return await super().poll()
 
-    async def wait(self, until: Callable[[], bool], *, for_ever: bool = False) -> None:
-        """Take events until that is true.
-
-        Raises BusError if nothing makes it so within the patience. A driver side that is woken by
-        interrupts may wait `for_ever`.
-        """
-        wait = Wait(self.attention, "the device does not answer", for_ever=for_ever)
-        fruitless = 0
-        while not until():
-            if await self.poll():
-                fruitless += 1
-                if fruitless > FLOOD:
-                    raise BusError("the device side sends event after event")
-            elif not until():
-                fruitless = 0
-                await self.link.rest(wait)
-
-    def pauses(self, what: str) -> Wait:
-        """A wait for what has to be asked for; ``what`` is said if it does not come."""
-        return Wait(self.attention, what, announced=False)
+    def pauses(self, what: str, *, for_ever: bool = False, announced: bool = False) -> Wait:
+        """A wait; ``what`` is said if it does not come. `announced`: it need not be asked for."""
+        return Wait(self.attention, what, for_ever=for_ever, announced=announced)
 
     async def _dispatch(self, event: Message) -> None:
-        if event.kind is bus_abi.EVENT_DEVICE:
-            if event["state"] == DeviceState.READY:
-                self._add(event["number"])
-            elif event["state"] == DeviceState.REMOVED:
-                self._remove(event["number"])
-        elif event.kind is abi.EVENT_AREA_RELEASE:
-            if await self.areas.released(event["area"]):
-                for device in list(self.devices):  # it was in use: nothing works any more
-                    self._remove(device)
-        elif (end := self.devices.get(event.device)) is not None:
-            end.on_event(event)
-            if self.on_event is not None:
-                self.on_event(event)
+        if event.kind is not abi.EVENT_AREA_RELEASE:
+            await super()._dispatch(event)
+        elif await self.areas.released(event["area"]):
+            for device in list(self.devices):  # it was in use: nothing works any more
+                self._remove(device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
@@ -16,7 +16,7 @@ from ffabric.abi.words import MASK32, pack_ids
 from ffabric.guests.errors import FfaError, error_of, status_of
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio_msg.attention import Attention, Wait
-from ffabric.guests.virtio_msg.bus import BusError
+from ffabric.guests.virtio_msg.bus import BusError, Pauses
 
 _BUSY = "the device side is busy"
 _UNREAD = "the device side does not read its messages"
@@ -24,22 +24,6 @@ _PAUSED = frozenset({fid.FFA_YIELD, fid.FFA_INTERRUPT})
 _SERVICE = to_pair(abi.DEVICE_UUID)
 START_TRIES: Final = 100
 """How often a message is tried while the device side may not have its RX yet."""
-
-
-class Link(Protocol):
-    """The way to one device side."""
-
-    async def request(self, message: bytes) -> bytes:
-        """Send a request: the response. Raises BusError if there is none."""
-
-    async def event(self, message: bytes) -> None:
-        """Send an event."""
-
-    async def fetch(self, poll: bytes) -> bytes | None:
-        """An event of the device side, if there is one; `poll` is the EVENT_POLL to ask for it."""
-
-    async def rest(self, wait: Wait) -> None:
-        """Wait until there may be an event."""
 
 
 class DirectLink:
@@ -103,7 +87,7 @@ class DirectLink:
         """Ask for it."""
         return await self.request(poll)
 
-    async def rest(self, wait: Wait) -> None:
+    async def rest(self, wait: Pauses) -> None:
         """Until the notification, if there is to be one."""
         if self.notification is None:
             await wait.pause()
@@ -163,7 +147,7 @@ class IndirectLink:
             await wait.pause()
         return data
 
-    async def rest(self, wait: Wait) -> None:
+    async def rest(self, wait: Pauses) -> None:
         """Until something comes."""
         if not self._events and not self._attention.has_message(self._peer):
             await wait.pause()

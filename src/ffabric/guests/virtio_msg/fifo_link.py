@@ -15,9 +15,9 @@ from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio_msg.attention import Attention, Wait
-from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.ffa_link import Link
+from ffabric.guests.virtio_msg.bus import BusError, Pauses
 from ffabric.guests.virtio_msg.fifo import BrokenFifo, Ring, create
+from ffabric.guests.virtio_msg.message_bus import Link
 from ffabric.guests.virtio_msg.shared_areas import SharedAreas
 
 BOOTSTRAP: Final = frozenset(
@@ -104,7 +104,7 @@ class FifoLink:
                 self._events.append(data)
         return self._events.popleft() if self._events else None
 
-    async def rest(self, wait: Wait) -> None:
+    async def rest(self, wait: Pauses) -> None:
         """Until the notification."""
         bit = 1 << self._mine
         if not self._attention.bits & bit:
