@@ -114,7 +114,8 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     information blob then below it. `el` is the architectural exception level, 0 to 2. `kernel`:
     it is entered as an operating system's kernel is, with a devicetree. `registers` are general
     registers at entry, by number, which x0 is one of.
-    `notification_interrupt`: the SPI with which a trusted OS notifies the normal world.
+    `notification_interrupt`: the SPI with which a trusted OS notifies the normal world. `rpmb`: how
+    many VMs have a part of a Replay Protected Memory Block.
     """
 
     name: str
@@ -132,6 +133,7 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     kernel: KernelBoot | None = None
     registers: Mapping[int, int] = msgspec.field(default_factory=dict)
     notification_interrupt: int | None = None
+    rpmb: int | None = None
 
     @property
     def buffers(self) -> tuple[MemoryRegion, MemoryRegion] | None:
@@ -318,6 +320,7 @@ class PartitionDraft(msgspec.Struct, kw_only=True):
     kernel: KernelBoot | None = None
     registers: Mapping[int, int] = msgspec.field(default_factory=dict)
     notification_interrupt: int | None = None
+    rpmb: int | None = None
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"

@@ -6,17 +6,21 @@ pools, translation tables, images and boot information in memory, execution cont
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
+from ffabric.abi import rpmb
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.words import PAGE
 from ffabric.firmware.firmware import Firmware
 from ffabric.firmware.hypervisor.hypervisor import Hypervisor
 from ffabric.firmware.hypervisor.optee.mediator import Mediator
+from ffabric.firmware.hypervisor.optee.own_rpcs import OwnRpcs
+from ffabric.firmware.hypervisor.optee.rpmb import SharedRpmb
 from ffabric.firmware.hypervisor.setup import add_vm, make_hypervisor, make_primary
 from ffabric.firmware.hypervisor.vms.frames import Frames
 from ffabric.firmware.hypervisor.vms.scheduler import virtual_interrupts_changed
@@ -37,6 +41,7 @@ from ffabric.machine.bus import Bus, Device, Region
 from ffabric.machine.choices import Choices
 from ffabric.machine.clock import Clock
 from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
+from ffabric.machine.devices.rpmb import RpmbPartition
 from ffabric.machine.gic import (
     DISTRIBUTOR_SIZE,
     REDISTRIBUTOR_SIZE,
@@ -178,7 +183,9 @@ class _Builder:
         if spec.trusted_os is not None:
             system.adopt(self._trusted_os(monitor, spec.trusted_os, system))
             if hypervisor is not None:
-                hypervisor.mediator = Mediator(hypervisor, spec.notification_interrupt)
+                hypervisor.mediator = mediator = Mediator(hypervisor, spec.notification_interrupt)
+                if spec.trusted_os.rpmb is not None:
+                    mediator.own_rpcs = OwnRpcs(_rpmb(spec.trusted_os.rpmb))
         for each in spec.sps:
             system.adopt(self.add_partition(spmc, each, system))
         for each in spec.vms:
@@ -490,6 +497,12 @@ class _Builder:
         for offset, data in boot_information(spec):
             self._write(spec, offset, data)
         return spec.load_address
+
+
+def _rpmb(parts: int) -> SharedRpmb:
+    """A new card with so many parts. Its key is worth nothing to anybody: nobody else is at it."""
+    card = RpmbPartition(parts * (rpmb.UNIT + 1), b"ffabric card".ljust(16, b"\0"))
+    return SharedRpmb(card, hashlib.sha256(card.cid).digest())
 
 
 def _identity(spec: PartitionSpec, stage2: Stage2 | None) -> Identity:

@@ -126,6 +126,8 @@ class TrustedOsFields(PartitionFields, total=False):
 
     notification_interrupt: int | None
     """The SPI with which it notifies the normal world."""
+    rpmb: int | None
+    """How many VMs have a part of a Replay Protected Memory Block, 128 KiB each."""
 
 
 class SystemFields(TypedDict, total=False):

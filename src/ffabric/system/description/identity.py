@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 
+from ffabric.abi.rpmb import MOST_PARTS
 from ffabric.abi.words import MASK16
 from ffabric.machine.gic import SPI_RANGES, is_spi
 from ffabric.machine.limits import AFFINITIES, PES
@@ -95,6 +96,7 @@ def check_partition(
     if partition.kind == TRUSTED_OS and partition.source == PythonSource():
         problems.add(where, "", "a trusted OS has code of its own: it is not driven")
     _check_notifications(partition, problems)
+    _check_rpmb(draft, partition, problems)
     native = partition.kind == TRUSTED_OS or (partition.kind == VM and not draft.with_hypervisor)
     if native and manifest.rx_buffer is not None:
         problems.add(where, "rx_tx-info", "without a partition manager nobody maps its buffers")
@@ -149,6 +151,18 @@ def _check_notifications(partition: PartitionDraft, problems: Problems) -> None:
     if not is_spi(intid):
         message = f"{intid} is no SPI: they are {SPI_RANGES}"
         problems.add(partition.where, key, message)
+
+
+def _check_rpmb(draft: SystemDraft, partition: PartitionDraft, problems: Problems) -> None:
+    if partition.rpmb is None:
+        return
+    if partition.kind != TRUSTED_OS:
+        problems.add(partition.where, "rpmb", "a trusted OS has one, nobody else")
+    elif not draft.with_hypervisor:
+        problems.add(partition.where, "rpmb", "without a hypervisor nobody shares it out")
+    if not 0 < partition.rpmb <= MOST_PARTS:
+        message = f"{partition.rpmb}: 1 to {MOST_PARTS} VMs have a part"
+        problems.add(partition.where, "rpmb", message)
 
 
 def _check_qemu(

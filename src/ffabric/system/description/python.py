@@ -53,7 +53,7 @@ from ffabric.system.spec import (
 
 _DRAFT_FIELDS = (
     "id", "engine", "el", "physical_address", "manifest_offset", "kernel", "registers",
-    "notification_interrupt",
+    "notification_interrupt", "rpmb",
 )  # fmt: skip
 _SHORT = {"vcpus": "execution_ctx_count"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from ffabric.abi.rpmb import MOST_PARTS
 from ffabric.abi.words import PAGE
 from ffabric.firmware.monitor.logical import FIRST_ID as FIRST_LOGICAL_ID
 from ffabric.firmware.state.switches import PERSONALITIES, SPEC
@@ -246,6 +247,11 @@ TRUSTED_OS_KEYS: tuple[Key, ...] = (
         "notification_interrupt", U32,
         "The SPI with which it notifies the kernel; a hypervisor passes it on to each VM that it "
         "has values for (OP-TEE's CFG_CORE_ASYNC_NOTIF_GIC_INTID).", most=LAST_INTID,
+    ),
+    Key(
+        "rpmb", U32,
+        "How many VMs have a part of 128 KiB, with a key and a counter of its own, of a Replay "
+        "Protected Memory Block that the hypervisor shares out among them.", most=MOST_PARTS,
     ),
 )  # fmt: skip
 """The table [trusted_os]."""

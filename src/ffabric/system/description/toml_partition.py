@@ -142,6 +142,7 @@ class PartitionTable:
             kernel=self._kernel(),
             registers={n: value for n in range(4) if (value := self._number(f"x{n}")) is not None},
             notification_interrupt=self._number("notification_interrupt"),
+            rpmb=self._number("rpmb"),
         )
 
     # -- what the table says ---------------------------------------------------------------------

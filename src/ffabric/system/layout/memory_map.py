@@ -248,6 +248,7 @@ class Places:
             kernel=partition.kernel,
             registers=partition.registers,
             notification_interrupt=partition.notification_interrupt,
+            rpmb=partition.rpmb,
         )
 
     def _blob(self, partition: PartitionDraft, manifest: Manifest) -> bytes:

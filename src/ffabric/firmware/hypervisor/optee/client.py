@@ -38,6 +38,8 @@ class Client:
         """It has enabled asynchronous notifications."""
         self.values: int = 0
         """Bits: values that OP-TEE has notified it of, and that it has not fetched."""
+        self.probed: bool = False
+        """OP-TEE has been told of the RPMB device that the VM has."""
         self._on_left = on_left
 
     def ask(self, x: list[int]) -> Answer:

@@ -22,11 +22,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ffabric.abi.optee import rpc, smc
-from ffabric.abi.words import MASK32
+from ffabric.abi.optee.message import build_message
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.hypervisor.optee import rules
 from ffabric.firmware.hypervisor.optee.client import Answer, Call, Client
 from ffabric.firmware.hypervisor.optee.notified import Notified, next_value
-from ffabric.firmware.hypervisor.optee.shadow import Guest, RpcShadow, Shadow
+from ffabric.firmware.hypervisor.optee.own_rpcs import OwnRpcs
+from ffabric.firmware.hypervisor.optee.shadow import Guest, RpcShadow, Shadow, parsed
 from ffabric.firmware.hypervisor.spmc_link import sequences
 from ffabric.firmware.manager.manager import REFUSALS, as_refused
 from ffabric.firmware.state import events
@@ -57,6 +59,8 @@ class Mediator:
         """Its notifications, if the SPI that it raises for them is known."""
         if notification is not None:
             self.notified = Notified(hypervisor, self.clients, notification)
+        self.own_rpcs: OwnRpcs | None = None
+        """The RPCs that no VM is asked to serve, if there is a device for them."""
         self._dying: dict[int, Callable[[PE], Steps]] = {}
         """What is to be done for dead VMs when OP-TEE has left their calls."""
 
@@ -209,6 +213,8 @@ class Mediator:
         interrupt preempts it; it has when it asks for something else.
         """
         answer = yield from client.ask(x)
+        while self._serves(client, answer):
+            answer = yield from client.ask([smc.RETURN_FROM_RPC, 0, 0, answer[3] & MASK32])
         a0 = answer[0] & MASK32
         if call.message is not None and a0 != smc.Rpc.FOREIGN_INTR:
             call.message.release_lists()
@@ -229,6 +235,18 @@ class Mediator:
         return answer
 
     # RPCs.
+
+    def _serves(self, client: Client, answer: list[int]) -> bool:
+        """Whether OP-TEE asks for something that the VM has no part in, which is done then."""
+        if self.own_rpcs is None or answer[0] & MASK32 != smc.Rpc.CMD or not client.guest.vm.alive:
+            return False
+        shadow = client.cookies.get((answer[1] & MASK32) << 32 | answer[2] & MASK32)
+        if shadow is None:
+            return False
+        served = self.own_rpcs.serve(client, parsed(client.guest.got(shadow.page, PAGE)))
+        if served is not None:
+            client.guest.put(shadow.page, build_message(served))
+        return served is not None
 
     def _show(self, client: Client, call: Call, answer: list[int]) -> None:
         """A message for the VM is in the memory that cookie a1, a2 stands for."""

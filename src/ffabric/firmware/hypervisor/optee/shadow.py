@@ -68,6 +68,8 @@ class Guest:
         """Pages that are pinned, each as often as it is."""
         self.kept: dict[int, list[int]] = {}
         """Reference of memory that OP-TEE keeps -> its pages."""
+        self.offsets: dict[int, int] = {}
+        """Reference -> where the memory begins in its first page."""
         self._memory = memory
         self._pool = pool
 
@@ -143,6 +145,12 @@ class Guest:
     def end(self, reference: int) -> None:
         """OP-TEE does not keep the memory with this reference any more."""
         self.unpin(self.kept.pop(reference, ()))
+        self.offsets.pop(reference, None)
+
+    def keep(self, reference: int, pages: list[int], offset: int) -> None:
+        """OP-TEE keeps memory, whose pages are pinned, under a reference."""
+        self.kept[reference] = pages
+        self.offsets[reference] = offset
 
     def put(self, pa: int, data: bytes) -> None:
         """Write into a shadow."""
@@ -167,6 +175,8 @@ class Shadow:
         """Pages of its buffers (IPA)."""
         self.keeps: int | None = None
         """The reference of the memory that OP-TEE is to keep."""
+        self.offset = 0
+        """Where that begins in its first page."""
         self.ends: int | None = None
         """The reference of the memory that it is to keep no longer."""
 
@@ -199,13 +209,15 @@ class Shadow:
         if message.command == abi.Command.REGISTER_SHM and isinstance(first, abi.Tmem):
             self.guest.judge_reference(first.reference)
             self.keeps = first.reference
+            self.offset = first.address % PAGE
         elif message.command == abi.Command.UNREGISTER_SHM and isinstance(first, abi.Rmem):
             self.ends = first.reference
 
     def succeeded(self) -> None:
         """OP-TEE has done what was asked for."""
         if self.keeps is not None:
-            self.guest.kept[self.keeps], self.pinned = self.pinned, []
+            self.guest.keep(self.keeps, self.pinned, self.offset)
+            self.pinned = []
         if self.ends is not None:
             self.guest.end(self.ends)
 
@@ -327,7 +339,8 @@ class RpcShadow(Shadow):
             self.guest.unpin(self.pinned)
             self.pinned = []
             raise
-        self.guest.kept[given.reference], self.pinned = self.pinned, []
+        self.guest.keep(given.reference, self.pinned, given.address % PAGE)
+        self.pinned = []
         self.guest.put(self.page + abi.HEADER_SIZE, param)
 
 

@@ -3,8 +3,8 @@
 It is kept in two files in turn, so that one is whole whatever happens while the other is written;
 each says its *generation*, and the newest counts. An entry has the tag of its object's file, so
 that no file can be replaced by another that was sealed, an older one of the same object neither.
-An older directory cannot be told from the newest, but by who has seen a newer one since the boot:
-the files alone know nothing of time (OP-TEE asks an RPMB's counter).
+An older directory cannot be told from the newest, but by who has seen a newer one since the boot,
+or by a counter that is not in the files (`rollback`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ffabric.guests.optee.storage.sealing import TAG, seal, unseal
 
 if TYPE_CHECKING:
     from ffabric.guests.optee.storage.ree_files import ReeFiles
+    from ffabric.guests.optee.storage.rollback import Counter
 
 SLOTS: Final = ("dirf.0", "dirf.1")
 """The two files."""
@@ -81,8 +82,9 @@ def decoded(data: bytes) -> Directory:
 class Directories:
     """The directory in its files; it is read once, after the boot or after a change that failed."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, counter: Counter) -> None:
         self._key = key
+        self._counter = counter
         self._seen = 0
         """The newest generation since the boot."""
         self._known: Directory | None = None
@@ -90,6 +92,7 @@ class Directories:
     async def load(self, files: ReeFiles) -> Directory:
         """The newest. Raises TeeError (CORRUPT_OBJECT) if none is whole, or if it is too old."""
         if self._known is None:
+            self._seen = max(self._seen, await self._counter.read(files.thread))
             self._known = await self._read(files)
         return self._known
 
@@ -119,5 +122,6 @@ class Directories:
         directory.generation += 1
         slot = SLOTS[directory.generation % 2]
         await files.put(slot, seal(self._key, directory.encoded(), slot.encode()))
+        await self._counter.advance(files.thread, directory.generation)
         self._seen = directory.generation
         self._known = directory

@@ -21,6 +21,7 @@ from ffabric.guests.optee.error import TeeError, TeePanic
 from ffabric.guests.optee.locks import Mutex
 from ffabric.guests.optee.storage.directory import Directories, Directory, Entry, Key
 from ffabric.guests.optee.storage.ree_files import MAX_FILE, ReeFiles
+from ffabric.guests.optee.storage.rollback import Counter
 from ffabric.guests.optee.storage.sealing import OVERHEAD, TAG, derived, seal, unseal
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ class Storage:
     def __init__(self, huk: bytes, heap: Heap) -> None:
         self.heap: Heap = heap
         self._key = derived(huk, b"storage")
-        self._directories = Directories(derived(self._key, b"directory"))
+        self._directories = Directories(
+            derived(self._key, b"directory"), Counter(derived(huk, b"counter"))
+        )
         self._nodes: dict[Key, Node] = {}
         self._lock = Mutex()
 

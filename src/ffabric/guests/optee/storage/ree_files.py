@@ -32,7 +32,7 @@ class ReeFiles:
     """
 
     def __init__(self, thread: Thread) -> None:
-        self._thread = thread
+        self.thread = thread
 
     async def get(self, name: str) -> bytes | None:
         """The content of a file; None if there is none.
@@ -63,7 +63,7 @@ class ReeFiles:
             memory = await self._memory(part)
             params: list[Param] = [
                 Value(Type.VALUE_INPUT, Fs.WRITE, number, at),
-                self._thread.part(Type.FMEM_INPUT, memory, len(part)),
+                self.thread.part(Type.FMEM_INPUT, memory, len(part)),
             ]
             await self._ask(params)
         await self._close(number)
@@ -87,28 +87,28 @@ class ReeFiles:
         memory = await self._memory()
         params: list[Param] = [
             Value(Type.VALUE_INPUT, Fs.READ, number, at),
-            self._thread.part(Type.FMEM_OUTPUT, memory, CHUNK),
+            self.thread.part(Type.FMEM_OUTPUT, memory, CHUNK),
         ]
         answer = (await self._ask(params))[1]
         size = answer.size if isinstance(answer, Fmem | Rmem) else 0
-        return memory.read(self._thread.ffa.memory, 0, min(size, CHUNK))
+        return memory.read(self.thread.ffa.memory, 0, min(size, CHUNK))
 
     async def _close(self, number: int) -> None:
         await self._ask([Value(Type.VALUE_INPUT, Fs.CLOSE, number)])
 
     async def _name(self, name: str) -> Param:
         data = f"/{name}\0".encode()
-        return self._thread.part(Type.FMEM_INPUT, await self._memory(data), len(data))
+        return self.thread.part(Type.FMEM_INPUT, await self._memory(data), len(data))
 
     async def _memory(self, content: bytes = b"") -> Region:
         """Memory that both worlds have, with ``content`` at its beginning."""
-        memory = await self._thread.payload(CHUNK)
-        memory.write(self._thread.ffa.memory, 0, content)
+        memory = await self.thread.payload(CHUNK)
+        memory.write(self.thread.ffa.memory, 0, content)
         return memory
 
     async def _ask(self, params: Sequence[Param]) -> list[Param]:
         try:
-            answer = await self._thread.ask(Command.FS, params)
+            answer = await self.thread.ask(Command.FS, params)
         except TeeError as error:
             known = error.result in _KNOWN
             result = error.result if known else Result.STORAGE_NOT_AVAILABLE
