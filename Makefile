@@ -4,6 +4,7 @@
 #   make demo-linux   Debian's Linux as the normal world, in QEMU
 #   make demo-pkvm   the same Linux as a protected hypervisor of its own
 #   make demo-xtest   OP-TEE's own tests in two Linux VMs at once, on one real OP-TEE
+#   make demo-virtio  a virtio device of each kind behind FF-A, every message judged
 #   make demo-vhost   disks, files and sockets of real back ends, through virtio-msg
 #   make programs what tests compare with: programs of Debian's packages
 #   make test     the tests           (ARGS="-k share" to choose)
@@ -22,7 +23,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-linux demo-pkvm demo-xtest demo-vhost programs test mutants mutants-kept coverage bench docs lint format dist clean
+.PHONY: demo demo-linux demo-pkvm demo-xtest demo-virtio demo-vhost programs test mutants mutants-kept coverage bench docs lint format dist clean
 
 demo: $(VENV)/.has-all
 	$(BIN)/ffabric demo $(ARGS)
@@ -38,6 +39,9 @@ demo-pkvm: $(VENV)/.has-all
 demo-xtest: $(VENV)/.has-all
 	@bash tests/programs.sh qemu-system-aarch64:qemu-system-arm
 	$(BIN)/ffabric xtest $(ARGS)
+
+demo-virtio: $(VENV)/.has-all
+	$(BIN)/ffabric virtio demo $(ARGS)
 
 demo-vhost: $(VENV)/.has-all
 	@bash tests/programs.sh 'qemu-storage-daemon:qemu-system-common qemu-utils' qemu-img:qemu-utils mke2fs:e2fsprogs

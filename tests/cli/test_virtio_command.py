@@ -42,6 +42,24 @@ def test_our_own_sides_keep_every_rule(ffabric_command):
     assert "0 failed" in out
 
 
+@pytest.mark.parametrize("generation", ["pr28", "v2"])
+def test_a_device_of_each_kind_at_work(ffabric_command, generation):
+    status, out, _ = ffabric_command("virtio", "demo", "--generation", generation)
+    assert status == 0
+    assert out.count("no rule is broken") == 6
+    assert "40 kB echoed by the host" in out
+
+
+def test_a_device_that_fails_is_told(ffabric_command, monkeypatch):
+    async def read(_driver, _count):
+        return bytes(4096)
+
+    monkeypatch.setattr("ffabric.virtio.drivers.RngDriver.read", read)
+    status, out, _ = ffabric_command("virtio", "demo")
+    assert status == 1
+    assert "FAILED: direct, static, polled, SP: crashed" in out or "AssertionError" in out
+
+
 @pytest.mark.parametrize(("code", "fails"), [(GOOD, False), (BAD, True)])
 def test_a_device_side_of_a_users_own(ffabric_command, tmp_path, code, fails):
     path = tmp_path / "mine.py"

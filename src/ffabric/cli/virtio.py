@@ -15,6 +15,7 @@ from ffabric.cli.errors import UsageError
 from ffabric.cli.json_file import JsonFile
 from ffabric.cli.terminal import Terminal
 from ffabric.lab.virtio_msg import conform as lab
+from ffabric.lab.virtio_msg import tour
 from ffabric.lab.virtio_msg.conform import Outcome
 from ffabric.lab.virtio_msg.mischief import Mischief
 from ffabric.lab.virtio_msg.rules import Report, Tally, Verdict
@@ -26,7 +27,7 @@ _STYLES: Final = {Verdict.PASSED: "", Verdict.FAILED: "bold red", Verdict.NOT_EX
 
 
 def virtio(
-    what: Literal["conform"],
+    what: Literal["conform", "demo"],
     *,
     generation: Literal["pr28", "v1", "v2"] = "v2",
     driver: str = lab.WORKER,
@@ -39,6 +40,9 @@ def virtio(
 ) -> int:
     """Run a driver side against a device side, and judge both by every clause of virtio-msg.
 
+    "demo" shows a device of each kind at work, in all ways in which messages and memory go, with
+    every message judged; it takes only --generation.
+
     Each pair runs with direct and indirect messages, with static and dynamic mapping, and with the
     device side in an SP and in a VM. A rule is passed, failed, or was not exercised. Exit status 1
     if a rule failed, or if a run did not end well.
@@ -46,7 +50,7 @@ def virtio(
     Parameters
     ----------
     what
-        "conform": judge both sides.
+        "conform": judge both sides. "demo": use all devices.
     generation
         The generation that both sides speak.
     driver
@@ -70,10 +74,11 @@ def virtio(
     json
         A file for all verdicts as JSON; "-": standard output, instead of the text.
     """
-    del what  # there is one thing to do
     json_file.check(json)
     found = GENERATIONS[generation]
     terminal = Terminal(sys.stderr if json == json_file.STDOUT else sys.stdout)
+    if what == "demo":
+        return _demo(terminal, found)
     if not 0 <= mischief <= 100:
         raise UsageError(f"--mischief is a number of 0 to 100, not {mischief}")
 
@@ -102,6 +107,21 @@ def virtio(
     for problem in problems:
         terminal.line(f"FAILED: {problem}", "bold red")
     return _FAILED if problems or report.of(Verdict.FAILED) else 0
+
+
+def _demo(terminal: Terminal, generation: Generation) -> int:
+    """A device of each kind, in every way; the exit status."""
+    problems, rows = [], [("how", "messages", "memory shared", "what came of it")]
+    for stop in tour.stops(generation):
+        if stop.seen and len(rows) == 1:
+            terminal.line(f"virtio-msg {generation.name} over FF-A, a VM and its devices:")
+            terminal.table([("device", "what was done"), *stop.seen.items()])
+            terminal.line()
+        shares = f"{stop.shares} times" if stop.shares else ""
+        rows.append((stop.name, str(stop.messages), shares, stop.problem or "no rule is broken"))
+        problems += [f"{stop.name}: {stop.problem}"] if stop.problem else []
+    terminal.table(rows)
+    return 0 if terminal.verdict(problems) else _FAILED
 
 
 def _run(
