@@ -64,6 +64,16 @@ _ALL: tuple[Record, ...] = (
     machine.Start(*_SP, 0x4000_4000, 0x4000_0000),
     machine.Slice(*_VM, t=113_000),
     machine.Idle(*_VM, t=114_200),
+    machine.DmaRefused(
+        device="dma",
+        smmu=0,
+        stream=1,
+        secure=True,
+        address=0x770_0000,
+        write=True,
+        reason="F_PERMISSION",
+        t=116_000,
+    ),
     machine.Abort(
         *_VM,
         fault="data",

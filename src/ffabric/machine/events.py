@@ -127,6 +127,25 @@ class Crash(ContextEvent):
     """Why, in words."""
 
 
+class DmaRefused(Event):
+    """A device's access to memory is refused by the SMMU in front of it."""
+
+    device: Name
+    """The device."""
+    smmu: int
+    """The number of the SMMU."""
+    stream: int
+    """The StreamID of the transaction."""
+    secure: bool
+    """Whether the stream is of the Secure state."""
+    address: Word
+    """The address of the transaction, before translation."""
+    write: bool
+    """Whether it is a write."""
+    reason: str
+    """The event of an SMMUv3 that reports it, ``F_PERMISSION``."""
+
+
 class Tracer(Protocol):
     """Who listens to a run. Without one nothing is recorded and nothing is spent."""
 

@@ -27,6 +27,9 @@ SP, VM, TRUSTED_OS = "sp", "vm", "trusted_os"
 QEMU: Final = "qemu"
 ENGINES = ("python", "unicorn", QEMU)
 
+DMA_TYPES = frozenset({"smmuv3_test_engine"})
+"""Types of devices that reach memory by themselves."""
+
 RAM = "its own memory"
 """The name of a partition's own memory in its `PartitionSpec.memory`: no region has such a one."""
 RWX = int(RegionAttributes.READ | RegionAttributes.WRITE | RegionAttributes.EXECUTE)
@@ -170,6 +173,11 @@ class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True):
     secure: bool | None
     interrupt: int | None = None
     options: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+    @property
+    def smmu(self) -> int | None:
+        """The SMMU that its accesses to memory go through; None: it makes none."""
+        return self.options.get("smmu", 0) if self.type in DMA_TYPES else None
 
     @property
     def bases(self) -> tuple[int, int]:

@@ -27,7 +27,8 @@ def test_each_device_is_what_it_says(compatible):
 
 def test_what_is_named():
     assert sorted(DEVICES) == ["arm,armv7-timer-mem", "arm,pl011", "arm,sbsa-gwdt", "arm,sp805"]
-    assert sorted(TYPES) == ["generic_timer", "generic_watchdog", "pl011", "sp805", "stub"]
+    names = ["generic_timer", "generic_watchdog", "pl011", "smmuv3_test_engine", "sp805", "stub"]
+    assert sorted(TYPES) == names
 
 
 def test_a_console_is_wired():

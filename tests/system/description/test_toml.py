@@ -394,7 +394,8 @@ def test_all_mistakes_come_at_once(folder: Path) -> None:
         "[[device]] #1: world: 'moon' is not one of normal, secure, both",
         (
             "[[device]] #1: type: 'pl01l' is not one of "
-            "pl011, sp805, generic_watchdog, generic_timer, stub (did you mean 'pl011'?)"
+            "pl011, sp805, generic_watchdog, generic_timer, "
+            "smmuv3_test_engine, stub (did you mean 'pl011'?)"
         ),
         "[gic]: distributor: 0x2f000001 is not a multiple of 0x10000",
         "[run]: max_event: unknown key (did you mean 'max_events'?)",

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from ffabric.machine.devices import generic_timer, generic_watchdog, pl011, sp805, stub
+from ffabric.machine.devices import (
+    generic_timer,
+    generic_watchdog,
+    pl011,
+    smmuv3_test_engine,
+    sp805,
+    stub,
+)
 from ffabric.machine.devices.description import DeviceDescription
 
 TYPES: dict[str, DeviceDescription] = {
@@ -11,6 +18,7 @@ TYPES: dict[str, DeviceDescription] = {
         generic_timer.DESCRIPTION,
         generic_watchdog.DESCRIPTION,
         pl011.DESCRIPTION,
+        smmuv3_test_engine.DESCRIPTION,
         sp805.DESCRIPTION,
         stub.DESCRIPTION,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -17,13 +18,20 @@ def unconnected(_level: bool) -> None:
     """An interrupt line that leads nowhere."""
 
 
+class DmaPort(Protocol):
+    """A device's way to memory."""
+
+    def copy(self, stream: int, source: int, target: int, size: int, *, secure: bool) -> None:
+        """Copy `size` bytes with transactions of a StreamID; DmaFault if one is refused."""
+
+
 class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     """What a device is connected to.
 
     ``irqs`` are its interrupt lines in the order of the description; those left out lead nowhere.
     ``on_byte`` gets each byte that a console sends, ``on_line`` each whole line, ``on_reset`` is
     called when a watchdog wants the system reset, ``frequency`` (Hz) is that of a device with a
-    clock of its own (None: the usual one).
+    clock of its own (None: the usual one), ``dma`` is the way to memory of one that has one.
     """
 
     clock: Clock
@@ -32,6 +40,7 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     on_line: Callable[[str], None] | None = None
     on_reset: Callable[[], None] | None = None
     frequency: int | None = None
+    dma: DmaPort | None = None
 
     def irq(self, index: int) -> RaiseIrq:
         """Interrupt line ``index``."""

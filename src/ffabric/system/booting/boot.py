@@ -53,6 +53,7 @@ from ffabric.machine.limits import PA_END
 from ffabric.machine.machine import Machine
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import NoPages, PagePool
+from ffabric.machine.smmu import Smmu
 from ffabric.machine.stage2 import (
     AF,
     MEMATTR_DEVICE_NGNRNE,
@@ -68,6 +69,7 @@ from ffabric.machine.stage2 import (
 from ffabric.machine.watched import WatchedStage2
 from ffabric.system.booting.devices import add_devices
 from ffabric.system.booting.devicetree import normal_world
+from ffabric.system.booting.dma import describe_streams, forget_streams, make_ports
 from ffabric.system.booting.engines import make_runner
 from ffabric.system.booting.hand_off import boot_information
 from ffabric.system.booting.kernel import Layout, board_of, optee_node
@@ -143,6 +145,7 @@ class _Builder:
             choices=choices,
             mpidrs=spec.mpidrs,
         )
+        self.smmu = Smmu(self.memory)
         self.vmids = iter(range(1, 1 << 16))
         self.free_vmids: deque[int] = deque()
         """VMIDs of partitions that are gone, used again once all others have been."""
@@ -179,6 +182,7 @@ class _Builder:
             on_line=system.printed,
             on_reset=system.on_reset,
             served={} if monitor.group0 is None else monitor.group0.servers,
+            ports=make_ports(self.smmu, system),
         )
         if spec.trusted_os is not None:
             system.adopt(self._trusted_os(monitor, spec.trusted_os, system))
@@ -194,6 +198,8 @@ class _Builder:
                 system.adopt(self._kernel(monitor, each, system))
             else:
                 system.adopt(self.add_partition(hypervisor, each, system))
+        for each in spec.partitions:
+            describe_streams(self.smmu, system, each)
         spmc.pool.keep_reserve(SPMC_RESERVE)
         if hypervisor is not None:
             hypervisor.pool.keep_reserve(VM_RESERVE)
@@ -423,6 +429,7 @@ class _Builder:
 
     def remove_partition(self, endpoint: Endpoint) -> None:
         """Take back what `add_partition` gave a VM that its hypervisor has destroyed."""
+        forget_streams(self.smmu, endpoint.spec.name)
         self._take_back(endpoint.partition)
 
     def _take_back(self, partition: Partition) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from ffabric.machine.devices.pl011 import Pl011
 from ffabric.machine.devices.sp805 import Sp805
 
 if TYPE_CHECKING:
+    from ffabric.machine.devices.description import DmaPort
     from ffabric.machine.lines import Printer
     from ffabric.machine.machine import Machine
     from ffabric.system.spec import DeviceSpec
@@ -25,12 +26,14 @@ def add_devices(
     on_line: Callable[[str, str], None],
     on_reset: Callable[[str], None],
     served: dict[int, Callable[[], object]],
+    ports: Mapping[str, DmaPort],
 ) -> list[Printer]:
     """Create the devices of ``specs``: their frames on the bus, their interrupts at the GIC.
 
     ``on_line`` gets the device's name and each line that its console prints, ``on_reset`` the name
     of a watchdog that wants the system reset, ``served`` how the watchdogs are refreshed, by the
-    interrupts that they raise. The consoles among them are returned.
+    interrupts that they raise, ``ports`` has the way to memory of devices that have one, by name.
+    The consoles among them are returned.
     """
     consoles: list[Printer] = []
     for spec in specs:
@@ -43,6 +46,7 @@ def add_devices(
                 on_line=partial(on_line, spec.name),
                 on_reset=partial(on_reset, spec.name) if spec.options.get("resets", True) else None,
                 frequency=frequency,
+                dma=ports.get(spec.name),
             )
         )
         for base, frame in zip(spec.bases, frames, strict=False):

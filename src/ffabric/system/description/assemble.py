@@ -36,7 +36,7 @@ from ffabric.system.layout.machine import (
 from ffabric.system.layout.memory_map import Places, with_defaults
 from ffabric.system.layout.normal_world import device_memory_maps, memory_maps
 from ffabric.system.layout.qemu import check_layout
-from ffabric.system.layout.sharing import check_boot_order, check_interrupts
+from ffabric.system.layout.sharing import check_boot_order, check_interrupts, check_streams
 from ffabric.system.options.problems import Problems, SystemErrors, did_you_mean
 from ffabric.system.spec import (
     QEMU,
@@ -89,6 +89,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
             check_layout(partition, spec, places.space.banks, draft.devices, problems)
     check_boot_order(partitions, problems)
     check_interrupts(partitions, mpidrs, problems)
+    check_streams(partitions, problems)
     check_banks(places.space.banks, problems)
     registers = frames(draft.devices, draft.gic, len(mpidrs))
     gic_end = IPA_END if draft.with_hypervisor else PA_END

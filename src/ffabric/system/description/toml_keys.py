@@ -282,11 +282,19 @@ RESETS = Key(
     default="true",
 )  # fmt: skip
 
+SMMU = Key(
+    "smmu",
+    U32,
+    "The SMMU in front of it: the smmu-id of manifests.",
+    default="0",
+)
+
 DEVICE_TYPES: dict[str, tuple[int, tuple[Key, ...]]] = {
     "pl011": (0x1000, ()),
     "sp805": (0x1000, (FREQUENCY,)),
     "generic_watchdog": (0x1000, (REFRESH_BASE, RESETS)),
     "generic_timer": (0x1000, ()),
+    "smmuv3_test_engine": (0x10000, (SMMU,)),
     "stub": (0x1000, ()),
 }
 """Each type of device: the size of its registers, and the keys only it has."""

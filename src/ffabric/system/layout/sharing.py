@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 from ffabric.system.manifest.manifest import LAST_BOOT_ORDER
 from ffabric.system.options.problems import Problems
-from ffabric.system.spec import QEMU, PartitionDraft
+from ffabric.system.spec import QEMU, VM, PartitionDraft
 
 LAST_IN_QEMU = 287
 """The last SPI of the GIC of QEMU's machine."""
@@ -45,4 +45,17 @@ def check_interrupts(
                 owner = owners.setdefault(interrupt.id, partition.name)
                 if owner != partition.name:
                     message = f"interrupt {interrupt.id} is {owner}'s"
+                    problems.add(partition.where, region.name, message)
+
+
+def check_streams(partitions: Iterable[PartitionDraft], problems: Problems) -> None:
+    """A stream of DMA is one partition's."""
+    owners: dict[tuple[bool, int | None, int], str] = {}
+    for partition in partitions:
+        for region in partition.manifest.device_regions:
+            for stream in region.stream_ids:
+                key = (partition.kind != VM, region.smmu_id, stream)
+                owner = owners.setdefault(key, partition.name)
+                if owner != partition.name:
+                    message = f"stream-ids: {stream} of SMMU {region.smmu_id} is {owner}'s"
                     problems.add(partition.where, region.name, message)

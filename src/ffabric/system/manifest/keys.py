@@ -270,11 +270,12 @@ _REGION: tuple[Key, ...] = (
     ),
     Key(
         "smmu-id", U32, "The SMMU in front of the device.",
-        ignored="devices reach memory without an SMMU",
+        effect="Which SMMU the stream ids are of.",
     ),
     Key(
         "stream-ids", NUMBERS, "Stream ids of a device that reaches the memory.",
-        ignored="devices reach memory without an SMMU",
+        effect="The device's streams: confined to the partition, or to memory regions that list "
+        "them.",
     ),
 )  # fmt: skip
 
@@ -293,7 +294,7 @@ MEMORY_REGION: tuple[Key, ...] = (
     Key(
         "stream-ids-access-permissions", NUMBERS,
         doc="The access permissions of each stream id, bits as in attributes.",
-        ignored="devices reach memory without an SMMU",
+        effect="What the stream may do with the region.",
     ),
     Key(
         "phandle", U32, "What references to this node hold.",

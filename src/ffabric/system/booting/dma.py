@@ -1,0 +1,117 @@
+"""The stream tables of a system, from the manifests of those who have devices with DMA.
+
+A stream that a device region lists is translated by the stage 2 of its partition. If memory regions
+of the partition list it, too, it reaches those alone, with the permissions that they give it. All
+others have no entry: their transactions are refused. A device presents no stream but those of
+device regions that it is in, whatever its registers say: another partition's is not its to use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from ffabric.machine import events
+from ffabric.machine.smmu import READ, WRITE, DmaFault, Entry, Region, Smmu, Stream
+from ffabric.system.layout.address_spaces import device_maps
+from ffabric.system.manifest.manifest import RegionAttributes
+from ffabric.system.spec import DeviceSpec, PartitionSpec
+
+if TYPE_CHECKING:
+    from ffabric.machine.stage2 import Stage2
+    from ffabric.system.system import System
+
+NO_STREAM = -1
+"""A StreamID that no entry is of."""
+
+
+class Port:
+    """The way to memory of one device, which may present ``streams``."""
+
+    def __init__(
+        self, smmu: Smmu, system: System, spec: DeviceSpec, streams: frozenset[Stream]
+    ) -> None:
+        self._smmu, self._system, self._spec, self._streams = smmu, system, spec, streams
+
+    def copy(self, stream: int, source: int, target: int, size: int, *, secure: bool) -> None:
+        """Copy memory; the first transaction that is refused is told and ends it."""
+        assert self._spec.smmu is not None
+        found = Stream(self._spec.smmu, stream, secure)
+        if found not in self._streams:
+            found = Stream(self._spec.smmu, NO_STREAM, secure)
+        try:
+            self._smmu.write(found, target, self._smmu.read(found, source, size))
+        except DmaFault as fault:
+            self._tell(fault, stream)
+            raise
+
+    def _tell(self, fault: DmaFault, stream: int) -> None:
+        self._system.printed(self._spec.name, str(fault))
+        tracer = self._system.machine.tracer
+        if tracer is not None:
+            tracer.record(
+                events.DmaRefused(
+                    device=self._spec.name,
+                    smmu=fault.stream.smmu,
+                    stream=stream,
+                    secure=fault.stream.secure,
+                    address=fault.address,
+                    write=fault.write,
+                    reason=fault.why.value,
+                )
+            )
+
+
+def make_ports(smmu: Smmu, system: System) -> dict[str, Port]:
+    """A port for each device that reaches memory by itself, by name."""
+    spec = system.spec
+    return {
+        device.name: Port(smmu, system, device, frozenset(_presented(device, spec.partitions)))
+        for device in spec.devices
+        if device.smmu is not None
+    }
+
+
+def _presented(device: DeviceSpec, partitions: Iterable[PartitionSpec]) -> Iterator[Stream]:
+    """The streams of device regions that a device is in."""
+    for spec in partitions:
+        for region, at in zip(spec.manifest.device_regions, device_maps(spec), strict=True):
+            if device.smmu == region.smmu_id and at.pa <= device.base < at.pa + at.size:
+                for stream in region.stream_ids:
+                    yield Stream(device.smmu or 0, stream, spec.secure)
+
+
+def describe_streams(smmu: Smmu, system: System, spec: PartitionSpec) -> None:
+    """Let the streams of a partition be its own."""
+    stage2 = system.endpoint(spec.name).partition.stage2
+    for stream, entry in _entries(spec, stage2):
+        smmu.table[stream] = entry
+
+
+def _entries(spec: PartitionSpec, stage2: Stage2 | None) -> Iterator[tuple[Stream, Entry]]:
+    for device in spec.manifest.device_regions:
+        for number in device.stream_ids:
+            assert device.smmu_id is not None
+            regions = tuple(_regions(spec, device.smmu_id, number))
+            entry = Entry(spec.name, stage2, regions or None)
+            yield Stream(device.smmu_id, number, spec.secure), entry
+
+
+def _regions(spec: PartitionSpec, smmu: int, stream: int) -> Iterator[Region]:
+    placed = {each.name: each for each in spec.memory}
+    for region in spec.manifest.memory_regions:
+        if region.smmu_id != smmu or stream not in region.stream_ids:
+            continue
+        at = placed[region.name]
+        allowed = region.attributes
+        if region.stream_ids_access_permissions:
+            allowed = region.stream_ids_access_permissions[region.stream_ids.index(stream)]
+        access = READ * bool(allowed & RegionAttributes.READ)
+        access |= WRITE * bool(allowed & RegionAttributes.WRITE)
+        yield Region(at.ipa, at.size, access)
+
+
+def forget_streams(smmu: Smmu, owner: str) -> None:
+    """A partition is gone: its streams have no entry any more."""
+    for stream in [each for each, entry in smmu.table.items() if entry.owner == owner]:
+        del smmu.table[stream]
