@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("ffabric.cli.explain:explain", "Say what registers or log lines mean."),
     "manifest": ("ffabric.cli.manifest:manifest", "Validate manifests, layouts, systems."),
     "acs": ("ffabric.cli.acs:acs", "Run a build of Arm's FF-A compliance suite."),
+    "explore": ("ffabric.cli.explore:explore", "Look for a schedule that breaks a scenario."),
     "fuzz": ("ffabric.cli.fuzz:fuzz", "Attack the firmware with hostile calls."),
     "faults": ("ffabric.cli.faults:faults", "List historical bugs that can be switched on."),
     "linux": ("ffabric.cli.linux:linux", "Boot Debian's Linux as the normal world."),

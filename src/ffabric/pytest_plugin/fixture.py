@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ffabric._face import load
@@ -25,11 +26,17 @@ class Fixture:
     does not say otherwise.
     """
 
-    def __init__(self, seed: int, variant: Variant = Variant()) -> None:  # noqa: B008 - immutable
+    def __init__(
+        self,
+        seed: int,
+        variant: Variant = Variant(),  # noqa: B008 - immutable
+        folder: Path = Path(),
+    ) -> None:
         self.seed = seed
         self.version: str | None = variant.version
         self.strict: bool | None = variant.strict
         self.personality: str | None = variant.personality
+        self.folder: Path = folder
         self._systems: list[System] = []
 
     def boot(
@@ -83,6 +90,18 @@ class Fixture:
         from ffabric.lab.faults.catalogue import find  # noqa: PLC0415 - as above
 
         return find(name).on()
+
+    def play(self, scenario: str | Path, choices: Sequence[int] = ()) -> None:
+        """Play one schedule of a scenario of `ffabric explore`: the one with these ``choices``.
+
+        A relative path is one from the folder of the test. Raises AssertionError if it breaks.
+        """
+        from ffabric.lab.explore.scenario import read_scenario  # noqa: PLC0415 - as above
+        from ffabric.lab.explore.schedule import Broken, play  # noqa: PLC0415 - as above
+
+        failure = play(read_scenario(self.folder / scenario), choices).failure
+        if failure:
+            raise Broken(failure)
 
     def _refusals(self) -> dict[str, int]:
         counts: dict[str, int] = {}

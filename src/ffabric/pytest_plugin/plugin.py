@@ -124,12 +124,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(names, [[each] * len(names) for each in found], indirect=True, ids=ids)
 
 
+def _folder(request: pytest.FixtureRequest) -> Path:
+    """Where the test, or the first of those that share a fixture, is."""
+    path: Path = request.node.path
+    return path if path.is_dir() else path.parent
+
+
 def _fixture(scope: _Scope) -> Callable[..., Iterator[Fixture]]:
     def ffabric(request: pytest.FixtureRequest) -> Iterator[Fixture]:
         variant: Variant = getattr(request, "param", None) or Variant()
         base = _base(request.config) if variant.seed is None else variant.seed
         test = variant.without_seed(request.node.nodeid)
-        fixture = Fixture(base ^ zlib.crc32(test.encode()), variant)
+        fixture = Fixture(base ^ zlib.crc32(test.encode()), variant, _folder(request))
         yield fixture
         fixture.close()
 

@@ -12,7 +12,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import messages
 from ffabric.abi.ffa.accessors import writer
 from ffabric.abi.ffa.uuids import NIL, as_uuid, from_pair, to_pair
-from ffabric.abi.words import MASK16, MASK32, PAGE
+from ffabric.abi.words import MASK16, MASK32, PAGE, pack_ids
 from ffabric.guests.calls.both_ways import both_ways
 from ffabric.guests.calls.setup import SetupCalls
 from ffabric.machine import exits
@@ -86,11 +86,9 @@ class MessageCalls(SetupCalls):
             raise ValueError(f"bits: {bits!r}: words of payload have 32 or 64")
         if len(payload) > REQUEST_WORDS:
             _check_payload(payload, REQUEST_WORDS)
-        ids = self.vcpu.endpoint << 16 | self.resolve(to)
-        x = await self._ffa(function, ids, 0, *payload)
-        while x[0] & MASK32 in _PAUSED:
-            x = await self._ffa(fid.FFA_RUN, x[1])
-        return direct_message(x)
+        receiver = self.resolve(to)
+        ids = self.vcpu.endpoint << 16 | receiver
+        return await self._answer(receiver, await self._ffa(function, ids, 0, *payload))
 
     @both_ways
     async def direct_request2(
@@ -98,11 +96,19 @@ class MessageCalls(SetupCalls):
     ) -> DirectMessage:
         """FFA_MSG_SEND_DIRECT_REQ2 with up to fourteen words to a service: the response."""
         _check_payload(payload, REQUEST2_WORDS)
-        ids = self.vcpu.endpoint << 16 | self.resolve(to)
+        receiver = self.resolve(to)
+        ids = self.vcpu.endpoint << 16 | receiver
         service = to_pair(as_uuid(uuid))
         x = await self._ffa(fid.FFA_MSG_SEND_DIRECT_REQ2, ids, *service, *payload)
+        return await self._answer(receiver, x)
+
+    async def _answer(self, receiver: int, x: list[int]) -> DirectMessage:
+        """What ``receiver`` answers in the end, after cycles for who was interrupted or yields.
+
+        An interrupt of the caller's own says nobody that was interrupted: it is the receiver.
+        """
         while x[0] & MASK32 in _PAUSED:
-            x = await self._ffa(fid.FFA_RUN, x[1])
+            x = await self._ffa(fid.FFA_RUN, x[1] or pack_ids(receiver, self.vcpu.index))
         return direct_message(x)
 
     @both_ways

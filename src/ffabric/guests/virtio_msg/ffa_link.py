@@ -66,12 +66,13 @@ class DirectLink:
         A device side that serves another endpoint is taken for one that says that it is busy.
         """
         while (function := x[0] & MASK32) in _PAUSED:
-            self._attention.given_up[self._peer] = x[1]
+            whom = x[1] or pack_ids(self._peer, self._ffa.vcpu.index)
+            self._attention.given_up[self._peer] = whom
             if function == fid.FFA_YIELD:
                 await wait.pause()
             else:
                 wait.check()
-            x = await self._ffa.call(fid.FFA_RUN, x[1])
+            x = await self._ffa.call(fid.FFA_RUN, whom)
         self._attention.given_up.pop(self._peer, None)
         if function == fid.FFA_ERROR:
             if status_of(x[2]) is not Status.BUSY:

@@ -97,6 +97,11 @@ class PythonRunner:
         """Whether the program has returned, or has not begun: the vCPU idles."""
         return self._main is _IDLE
 
+    @property
+    def stack(self) -> list[object]:
+        """The coroutines that are under way: the program, and on top of it its handler."""
+        return [each for each in (self._main, self._vector) if each not in (None, _IDLE)]
+
     def run(self, ctx: Context, trap: Trap) -> None:
         """Resume the program until the trap says stop."""
         x, pack = ctx.x, _X0_TO_X17.pack

@@ -1,0 +1,1 @@
+"""Schedules of a scenario, one after the other, until one breaks it or none is left."""
