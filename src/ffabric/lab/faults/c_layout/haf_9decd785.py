@@ -22,7 +22,7 @@ FAULT = Fault(
     scenario,
     Edit(
         discovery.matching,
-        "found = [msgspec.structs.replace(each, uuid=uuids.NIL) for each in found]",
+        "found = [replace(each, uuid=uuids.NIL) for each in found]",
         "pass",
     ),
 )

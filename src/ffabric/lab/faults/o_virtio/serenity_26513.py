@@ -29,7 +29,7 @@ FAULT = Fault(
     scenario,
     Edit(
         DriverQueue.collect,
-        "token, taken, table, entries = self._under_way.pop(head)",
-        "token, taken, table, entries = self._under_way.pop(next(iter(self._under_way)))",
+        "done.append((self._back(head), written))",
+        "done.append((self._back(next(iter(self._under_way))), written))",
     ),
 )
