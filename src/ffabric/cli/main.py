@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "linux": ("ffabric.cli.linux:linux", "Boot Debian's Linux as the normal world."),
     "xtest": ("ffabric.cli.xtest:xtest", "Run OP-TEE's tests in two Linux VMs at once."),
     "virtio": ("ffabric.cli.virtio:virtio", "Judge both sides of virtio-msg by every clause."),
+    "study": ("ffabric.cli.study:study", "Count what a choice costs."),
     "vhost": ("ffabric.cli.vhost:vhost", "Drive real virtio back ends, and check them."),
     "completion": ("ffabric.cli.completion:completion", "Let a shell complete command lines."),
     "bench": ("ffabric.cli.bench:bench", "Measure how fast everything is."),

@@ -78,6 +78,19 @@ class Mapped(Struct, frozen=True):
     key: int
 
 
+class Tally(Struct):
+    """What a mapping has cost so far."""
+
+    pages: int = 0
+    """Pages that were shared, each as often as it was."""
+    copied: int = 0
+    """Bytes that were copied."""
+    reserved: int = 0
+    """Bytes that are shared for as long as the bus is open."""
+    touched: int = 0
+    """Bytes of those that were ever in use."""
+
+
 class Mapping(Protocol):
     """How a driver gives memory to its device. All raise what the bus beneath raises.
 
@@ -86,6 +99,7 @@ class Mapping(Protocol):
 
     shares: int
     """How often memory was shared."""
+    tally: Tally
 
     def open(self) -> Awaitable[None]:
         """Share what is shared from the beginning."""

@@ -24,7 +24,7 @@ from ffabric.guests.virtio_msg.attention import Attention, Wait
 from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.ffa_link import DirectLink, IndirectLink
 from ffabric.guests.virtio_msg.fifo_link import FifoLink
-from ffabric.guests.virtio_msg.mapping import DynamicMapping, StaticMapping
+from ffabric.guests.virtio_msg.mapping import DynamicMapping, PreparedMapping, StaticMapping
 from ffabric.guests.virtio_msg.message_bus import (
     FIRST_TOKEN,
     Link,
@@ -51,10 +51,11 @@ class DriverBus(MessageBus):
 
     `indirect` says how messages go (None: as the partition's properties let them, direct rather
     than indirect), `static` the pages of a pool through which everything is bounced (0: every
-    buffer is shared for itself), `reserved` that the pool is memory reserved for that. With `fifo`
-    messages go by a FIFO once the bus is open; with `lend` buffers are lent instead of shared.
-    `max_size` is the largest message in bytes, which both sides have to be given; ValueError for
-    one that cannot be.
+    buffer is shared for itself), `reserved` that the pool is memory reserved for that. `queues`:
+    virtqueues are in so many pages that are shared from the beginning, if buffers are shared one
+    by one. With `fifo` messages go by a FIFO once the bus is open; with `lend` buffers are lent
+    instead of shared. `max_size` is the largest message in bytes, which both sides have to be
+    given; ValueError for one that cannot be.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class DriverBus(MessageBus):
         fifo: bool = False,
         lend: bool = False,
         max_size: int = abi.MAX_DIRECT,
+        queues: int = 0,
     ) -> None:
         if indirect is None:
             indirect = not peer.properties & DIRECT_REQ2_RECEIVE
@@ -88,11 +90,13 @@ class DriverBus(MessageBus):
         self._fifo = fifo
         self._properties = peer.properties
         self.areas: SharedAreas = SharedAreas(self)
-        self.mapping: Mapping = (
-            StaticMapping(ffa, self.areas, static, reserved=reserved)
-            if static
-            else DynamicMapping(ffa, self.areas, lend=lend)
-        )
+        self.mapping: Mapping
+        if static:
+            self.mapping = StaticMapping(ffa, self.areas, static, reserved=reserved)
+        elif queues:
+            self.mapping = PreparedMapping(ffa, self.areas, queues, lend=lend)
+        else:
+            self.mapping = DynamicMapping(ffa, self.areas, lend=lend)
 
     async def open(self, notification: int | None = None) -> None:
         """Bring the bus up.

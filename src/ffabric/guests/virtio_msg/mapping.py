@@ -17,7 +17,7 @@ from msgspec import Struct
 from ffabric.abi.virtio_msg.ffa import address, split_address
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.virtio.dma import Coherent, Mapped, NoRoom
+from ffabric.guests.virtio.dma import Coherent, Mapped, NoRoom, Tally
 from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.shared_areas import SharedArea, SharedAreas
 from ffabric.system.layout.memory_map import DMA_POOL
@@ -39,6 +39,7 @@ class StaticMapping:
         self._areas = areas
         self._number = 0
         self._pool = Ram(0, 0)
+        self.tally: Tally = Tally()
 
     async def open(self) -> None:
         """Share the pool."""
@@ -51,6 +52,8 @@ class StaticMapping:
         self._pool = Ram(ipa, self.pages * PAGE)
         self._number = (await self._areas.share(ipa, self.pages)).number
         self.shares += 1
+        self.tally.pages += self.pages
+        self.tally.reserved += self.pages * PAGE
 
     def close(self) -> None:
         """Give the pool's pages back."""
@@ -74,6 +77,7 @@ class StaticMapping:
         slot = self._take(size)
         if not from_device:
             memory.write(slot, memory.read(ipa, size))
+            self.tally.copied += size
         return Mapped(ipa, self._address(slot), size, from_device, slot)
 
     async def unmap(self, mapped: Mapped) -> None:
@@ -81,6 +85,7 @@ class StaticMapping:
         if mapped.from_device:
             memory = self._ffa.memory
             memory.write(mapped.ipa, memory.read(mapped.key, mapped.size))
+            self.tally.copied += mapped.size
         self._give(mapped.key, mapped.size)
 
     async def abandon(self, given: Coherent | Mapped) -> None:
@@ -100,9 +105,12 @@ class StaticMapping:
 
     def _take(self, size: int) -> int:
         try:
-            return self._pool.allocate(pages_for(size))
+            ipa = self._pool.allocate(pages_for(size))
         except OutOfMemory as error:
             raise NoRoom(f"the pool: {error}") from error
+        end = ipa + pages_for(size) * PAGE - self._pool.base
+        self.tally.touched = max(self.tally.touched, end)
+        return ipa
 
     def _give(self, ipa: int, size: int) -> None:
         if ipa in self._pool:  # not if the bus was closed
@@ -137,6 +145,7 @@ class DynamicMapping:
         """How often memory was shared."""
         self._ffa = ffa
         self._areas = areas
+        self.tally: Tally = Tally()
         self._uses: dict[int, _Use] = {}
         """By number of the area."""
         self._by_page: dict[int, _Use] = {}
@@ -207,6 +216,7 @@ class DynamicMapping:
         memory, copy = self._ffa.memory, use.area.ipa
         if mapped.from_device and (back or not self._lend):
             memory.write(mapped.ipa, memory.read(copy, mapped.size))
+            self.tally.copied += mapped.size
         self._ffa.ram.free(copy, pages)
         if mapped.from_device and self._lend and not back:
             raise BusError("a buffer that was lent does not come back")
@@ -235,6 +245,8 @@ class DynamicMapping:
             ffa.ram.free(copy, pages)
             raise
         use.copy = pages
+        if not from_device:
+            self.tally.copied += size
         return Mapped(ipa, address(use.area.number), size, from_device, use.area.number)
 
     def _own(self, pages: int) -> int:
@@ -246,6 +258,7 @@ class DynamicMapping:
     async def _share(self, ipa: int, pages: int, *, lend: bool = False) -> _Use:
         area = await self._areas.share(ipa, pages, lend=lend)
         self.shares += 1
+        self.tally.pages += pages
         use = self._uses[area.number] = _Use(area)
         for page in range(ipa, ipa + pages * PAGE, PAGE):
             self._by_page[page] = use
@@ -267,3 +280,45 @@ class DynamicMapping:
         if use.copy:
             self._ffa.ram.free(area.ipa, use.copy)
         return back
+
+
+class PreparedMapping(DynamicMapping):
+    """Dynamic for buffers; virtqueues are in `queues` pages that are shared when the bus comes up.
+
+    What does not fit there is shared for itself.
+    """
+
+    def __init__(self, ffa: Ffa, areas: SharedAreas, queues: int, *, lend: bool = False) -> None:
+        super().__init__(ffa, areas, lend=lend)
+        self._queues = StaticMapping(ffa, areas, queues)
+        self._inside: set[int] = set()
+        """IPAs of memory in those pages."""
+
+    async def open(self) -> None:
+        """Share the pages."""
+        self._queues.tally = self.tally
+        await self._queues.open()
+        self.shares += 1
+
+    def close(self) -> None:
+        """Give all pages back."""
+        super().close()
+        self._inside.clear()
+        self._queues.close()
+
+    async def allocate(self, size: int) -> Coherent:
+        """Some of those pages, zeroed, as long as there are any."""
+        try:
+            coherent = await self._queues.allocate(size)
+        except NoRoom:
+            return await super().allocate(size)
+        self._inside.add(coherent.ipa)
+        return coherent
+
+    async def free(self, coherent: Coherent) -> None:
+        """Back to where they are from."""
+        if coherent.ipa in self._inside:
+            self._inside.discard(coherent.ipa)
+            await self._queues.free(coherent)
+        else:
+            await super().free(coherent)

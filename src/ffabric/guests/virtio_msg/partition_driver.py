@@ -33,10 +33,10 @@ class DriverSide(Partition):
     """A VM with drivers. A subclass says in `work` what it does with its buses.
 
     `notifications`: device sides announce their events by them, else they are polled. `indirect`,
-    `static`, `fifo`, `lend` and `max_size` are as for `DriverBus`. `patience`: how long an answer
-    may take, in nanoseconds of virtual time. `reserved`: the VM's manifest has a memory region for
-    the pool (`restricted-dma-pool`), as large as `static` says. It is a file of its own: a back end
-    outside can be given it and nothing else.
+    `static`, `queues`, `fifo`, `lend` and `max_size` are as for `DriverBus`. `patience`: how long
+    an answer may take, in nanoseconds of virtual time. `reserved`: the VM's manifest has a memory
+    region for the pool (`restricted-dma-pool`), as large as `static` says. It is a file of its
+    own: a back end outside can be given it and nothing else.
     """
 
     uuid: str | UUID | None = abi.DRIVER_UUID
@@ -55,6 +55,7 @@ class DriverSide(Partition):
         fifo: bool = False,
         lend: bool = False,
         max_size: int = abi.MAX_DIRECT,
+        queues: int = 0,
     ) -> None:
         super().__init__(name)
         self.patience = patience
@@ -67,6 +68,7 @@ class DriverSide(Partition):
         self.fifo = fifo
         self.lend = lend
         self.max_size = max_size
+        self.queues = queues
         self.static = static
         self.attention: Attention | None = None
 
@@ -104,6 +106,7 @@ class DriverSide(Partition):
                 fifo=self.fifo,
                 lend=self.lend,
                 max_size=self.max_size,
+                queues=self.queues,
             )
             await bus.open(FIRST_NOTIFICATION + index if self.notifications or self.fifo else None)
             buses.append(bus)

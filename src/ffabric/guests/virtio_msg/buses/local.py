@@ -15,7 +15,7 @@ from ffabric.abi.virtio_msg.generations import PR28, Generation, check_size
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
-from ffabric.guests.virtio.dma import Coherent, Mapped, Mapping, NoRoom
+from ffabric.guests.virtio.dma import Coherent, Mapped, Mapping, NoRoom, Tally
 from ffabric.guests.virtio_msg.attention import Attention, Wait
 from ffabric.guests.virtio_msg.bus import BusError, Pauses
 from ffabric.guests.virtio_msg.buses.host import DeviceHost, SameMemory
@@ -47,6 +47,7 @@ class SameAddresses:
 
     def __init__(self, ffa: Ffa) -> None:
         self.shares: int = 0
+        self.tally: Tally = Tally()
         self._ffa = ffa
 
     async def open(self) -> None:

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 from ffabric.abi.virtio_msg.generations import PR28, Generation
 from ffabric.abi.virtio_msg.header import RESPONSE, parse_header
 from ffabric.abi.words import PAGE, pages_for
-from ffabric.guests.virtio.dma import BadAddress, Coherent, Mapped, Mapping, NoRoom
+from ffabric.guests.virtio.dma import BadAddress, Coherent, Mapped, Mapping, NoRoom, Tally
 from ffabric.guests.virtio_msg.bus import BusError, OutOfPatience, Pauses
 from ffabric.guests.virtio_msg.buses.host import DeviceHost
 from ffabric.guests.virtio_msg.fifo import BrokenFifo, Ring, attach, create
@@ -287,6 +287,7 @@ class Copies:
 
     def __init__(self, memory: _Joined, size: int) -> None:
         self.shares: int = 0
+        self.tally: Tally = Tally(reserved=size - RINGS)
         self._memory = memory
         self._pool = Ram(WINDOW + RINGS, size - RINGS)
 
