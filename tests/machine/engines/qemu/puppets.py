@@ -22,6 +22,8 @@ CODE = {n: bytes([n * 0x20, 0, 0x80, 0xD2, 0xC0, 3, 0x5F, 0xD6]) for n in range(
 """A function that returns n: mov x0, #n; ret."""
 LIMIT = 60_000_000_000
 """Nanoseconds after which a puppet has failed to come back."""
+LOOK = 100_000_000
+"""Nanoseconds between two looks whether it is still there, though others keep the run going."""
 
 
 class Puppeteer(Partition):
@@ -80,11 +82,14 @@ class Cpu:
 
     def wait(self):
         """Let the system run until it has done what it was told: the result."""
-        clock = self.system.machine.clock
+        machine = self.system.machine
+        clock = machine.clock
         limit = clock.at(clock.now + LIMIT, self._too_long)
         try:
             while not self._puppeteer.waits or self._puppeteer.commands:
+                look = clock.at(clock.now + LOOK, machine.stop)
                 self.system.run()
+                clock.cancel(look)
                 if not self._puppeteer.waits and not self.endpoint.partition.alive:
                     raise Stalled(self.endpoint.partition.fate)
         finally:
