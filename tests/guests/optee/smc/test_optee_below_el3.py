@@ -5,7 +5,6 @@ from uuid import UUID
 
 import pytest
 from optee_sides import ADD, LAB, REST, REVERSE, SHARED, WAIT, Lab, Lone, Shared
-from smc_client import Client, Rpc
 
 from ffabric.abi.optee import message as m
 from ffabric.abi.optee import smc
@@ -19,6 +18,7 @@ from ffabric.lab.xtest.apps.storage import Command as Store
 from ffabric.lab.xtest.apps.storage import StorageApp
 from ffabric.machine.gic import State
 from ffabric.system.description.python import trusted_os, vm
+from smc_client import Client, Rpc
 
 Return = smc.Return
 INTID = 200
