@@ -106,6 +106,8 @@ _ALL: tuple[Record, ...] = (
     firmware.Permissions(0, "adder", 0x4000_8000, 2, t=3_000),
     firmware.Logical(0, "spmd-lp", t=61_000),
     firmware.VmCreated(0, "heir", 3, t=70_500),
+    firmware.MemoryDonated("host", "guest", ((0x4010_0000, 0x8030_0000, 512),), t=260_000),
+    firmware.MemoryReturned("host", ((0x4010_0000, 0x8030_0000, 512),), t=290_000),
     firmware.VmDestroyed(0, "heir", "powered itself off", t=81_000),
     firmware.VmGone(0, "heir", t=83_500),
     firmware.Rx("client", full=True, length=64, t=17_000),

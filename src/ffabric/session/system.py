@@ -113,7 +113,12 @@ class System:
 
     @suggesting
     def create_vm(
-        self, what: PartitionDraft | Software | type[Software] | str, *, pe: int | None = None
+        self,
+        what: PartitionDraft | Software | type[Software] | str,
+        *,
+        pe: int | None = None,
+        host: str | None = None,
+        ipa: int | None = None,
     ) -> Handle:
         """Create a VM while the system runs: what `vm` makes, or what `vm` is given.
 
@@ -121,10 +126,14 @@ class System:
         hypervisor does the rest on the PE ``pe``, or on whichever is in the normal world first: the
         SPs that subscribed are told, then the VM starts.
 
+        With a ``host`` it is a protected VM: the host donates the memory, from its ``ipa`` on or
+        wherever its software has free pages, and cannot reach it before the VM is gone. Then it is
+        the host's again, cleared.
+
         Raises SystemErrors for what cannot be, NoFrames or NoPages if there is no memory.
         """
         draft = what if isinstance(what, PartitionDraft) else vm(what)
-        return Handle(self._inside.create_vm(draft, pe=pe))
+        return Handle(self._inside.create_vm(draft, pe=pe, host=host, ipa=ipa))
 
     @suggesting
     def destroy_vm(self, name: str, *, pe: int | None = None, reason: str = "destroyed") -> None:

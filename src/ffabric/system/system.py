@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor import interrupts
 from ffabric.firmware.hypervisor.vms import lifetime
+from ffabric.firmware.hypervisor.vms.donations import NotDonatable
 from ffabric.firmware.spmc import timers
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import vm_of
@@ -19,7 +20,7 @@ from ffabric.machine.engines.python import PythonRunner, Spinning
 from ffabric.machine.machine import Machine, Stalled
 from ffabric.machine.pages import NoPages
 from ffabric.system.booting.cpu_registers import CpuRegisters
-from ffabric.system.booting.creation import create_spec
+from ffabric.system.booting.creation import Source, create_spec
 from ffabric.system.booting.engines import CONDUITS, access_for, make_unicorn
 from ffabric.system.copying import copy_of
 from ffabric.system.crash import PartitionCrashed
@@ -52,6 +53,26 @@ class Builder(Protocol):
 
     def remove_partition(self, endpoint: Endpoint) -> None:
         """Take back what a destroyed VM was given."""
+
+
+class HostMemory:
+    """Where a protected VM has its memory from: the host donates it."""
+
+    def __init__(
+        self, hypervisor: Hypervisor, host: Endpoint, receiver: str, ipa: int | None
+    ) -> None:
+        self._hypervisor, self._host, self._receiver, self._ipa = hypervisor, host, receiver, ipa
+
+    def allocate(self, pages: int) -> list[tuple[int, int]]:
+        """Donate so many pages; raises NotDonatable, or OutOfMemory if the host has no such run."""
+        ipa = self._host.ram.allocate(pages) if self._ipa is None else self._ipa
+        vm = vm_of(self._host.partition)
+        try:
+            return self._hypervisor.donations.take(vm, self._receiver, ipa, pages)
+        except (NotDonatable, NoPages):
+            if self._ipa is None:
+                self._host.ram.free(ipa, pages)
+            raise
 
 
 class Endpoint:
@@ -262,21 +283,34 @@ class System:
 
     # VMs that come and go.
 
-    def create_vm(self, draft: PartitionDraft, *, pe: int | None = None) -> Endpoint:
+    def create_vm(
+        self,
+        draft: PartitionDraft,
+        *,
+        pe: int | None = None,
+        host: str | None = None,
+        ipa: int | None = None,
+    ) -> Endpoint:
         """Create a VM while the system runs: ``draft`` is what `vm` of `description.python` makes.
 
         Its memory comes from the hypervisor's free frames, its id is one that no VM has and nobody
         remembers. The hypervisor does the rest on the PE ``pe``, or on whichever is in the normal
         world first: the SPs that subscribed are told, then the VM starts.
 
+        With a ``host`` it is protected: its memory is that VM's, from ``ipa`` on (None: where the
+        host's software has free pages), who cannot reach it before the new VM is gone.
+
         Raises SystemErrors for what cannot be, NoFrames or NoPages if there is no memory, NoIds if
-        there are as many VMs as ids.
+        there are as many VMs as ids, NotDonatable for memory that is not the host's alone.
         """
         self.check_open()
         hypervisor = self.hypervisor
         if draft.name in self.endpoints:
             raise ValueError(f"there is a partition {draft.name!r} already")
-        spec = create_spec(draft, hypervisor.vm_ids.next(), self.spec, hypervisor.frames)
+        source: Source = hypervisor.frames
+        if host is not None:
+            source = self._host_memory(draft.name, host, ipa)
+        spec = create_spec(draft, hypervisor.vm_ids.next(), self.spec, source)
         try:
             endpoint = self._builder.add_partition(hypervisor, spec, self)
         except NoPages:
@@ -288,6 +322,16 @@ class System:
         vm = vm_of(endpoint.partition)
         self.machine.post(lambda: lifetime.begin(hypervisor, vm, where))
         return endpoint
+
+    def _host_memory(self, name: str, host: str, ipa: int | None) -> Source:
+        """The memory that a host donates to the VM ``name``."""
+        if self.machine.is_executing:
+            raise ValueError("a host donates memory between two runs of the system")
+        endpoint = self.endpoints.get(host)
+        if endpoint is None or endpoint.partition.secure:
+            known = [each.name for each in self.endpoints.values() if not each.spec.secure]
+            raise LookupError(f"there is no VM {host!r}{did_you_mean(host, known)}")
+        return HostMemory(self.hypervisor, endpoint, name, ipa)
 
     def destroy_vm(self, name: str, *, pe: int | None = None, reason: str = "destroyed") -> None:
         """Destroy a VM, whatever its vCPUs are doing: none of them runs again.

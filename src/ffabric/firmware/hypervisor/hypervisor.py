@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ffabric.abi.ffa.partition_info import PartitionInfo
+    from ffabric.firmware.hypervisor.vms.donations import Donations
     from ffabric.firmware.hypervisor.vms.frames import Frames
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.firmware.state.mailbox import Mailbox
@@ -147,6 +148,8 @@ class Hypervisor(Manager):
     """An SGI, as the SRI is, of those that Linux leaves to firmware: 8 to 15."""
     frees_frames = True
 
+    donations: Donations
+    """Memory that VMs have donated to VMs which are protected from them."""
     after_sp: Callable[[PE], None]
     """Called when an SP has run on a PE: what SPs were too busy for may be possible then."""
 

@@ -16,6 +16,7 @@ from ffabric.firmware.hypervisor.hypervisor import Hypervisor
 from ffabric.firmware.hypervisor.spmc_link import retried, sequences
 from ffabric.firmware.hypervisor.spmc_link.link import SpmcLink
 from ffabric.firmware.hypervisor.spmc_link.peer import SecureWorldPeer
+from ffabric.firmware.hypervisor.vms.donations import Donations
 from ffabric.firmware.hypervisor.vms.primary import PrimaryScheduler
 from ffabric.firmware.hypervisor.vms.scheduler import VcpuScheduler
 from ffabric.firmware.state.conventions import SPECIFICATION
@@ -54,6 +55,7 @@ def make_hypervisor(
     hypervisor.conventions = conventions
     hypervisor.peer = SecureWorldPeer(hypervisor)
     hypervisor.scheduler = VcpuScheduler(hypervisor)
+    frames.donations = hypervisor.donations = Donations(hypervisor)
     hypervisor.after_sp = partial(retried.sp_has_run, hypervisor)
     monitor.normal = SpmcLink(hypervisor, _begin)
     return hypervisor

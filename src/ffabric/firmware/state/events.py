@@ -237,6 +237,26 @@ class VmCreated(PeEvent):
     """Its own memory."""
 
 
+class MemoryDonated(Event):
+    """A host VM gives up memory for a VM that it starts, which is protected from it."""
+
+    partition: Name
+    """The host."""
+    receiver: Name
+    """The VM."""
+    memory: tuple[Mapping, ...]
+    """What it gives: IPAs of the host's."""
+
+
+class MemoryReturned(Event):
+    """Memory of a protected VM that is gone is its host's again, cleared."""
+
+    partition: Name
+    """The host."""
+    memory: tuple[Mapping, ...]
+    """What it gets: IPAs of the host's."""
+
+
 class VmDestroyed(PeEvent):
     """The hypervisor begins to take a VM apart, which no longer runs."""
 

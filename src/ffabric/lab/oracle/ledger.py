@@ -22,7 +22,7 @@ and from a borrower's: nothing -> borrowed -> nothing, or its own if it was dona
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ffabric.abi.errors import DecodeError
@@ -34,7 +34,14 @@ from ffabric.abi.ffa.version import V1_3
 from ffabric.abi.smccc import SMC64
 from ffabric.abi.words import MASK32, PAGE, join, pages_for
 from ffabric.firmware.state.context import State
-from ffabric.firmware.state.events import Aborted, Restarted, VmDestroyed, VmGone
+from ffabric.firmware.state.events import (
+    Aborted,
+    MemoryDonated,
+    MemoryReturned,
+    Restarted,
+    VmDestroyed,
+    VmGone,
+)
 from ffabric.lab.oracle.address_spaces import Space
 from ffabric.lab.oracle.isolation import Isolation
 from ffabric.lab.oracle.tables import Tables
@@ -63,6 +70,8 @@ if TYPE_CHECKING:
 
 MAILBOX = object()
 """The mark of a page that is an RX or TX buffer."""
+PROTECTED = object()
+"""The mark of a page that its host has donated to a VM which is protected from it."""
 
 _KINDS = {
     fid.FFA_MEM_SHARE_32: SHARE,
@@ -207,6 +216,29 @@ class Ledger:
         space = next((each for each in self._at.values() if each.name == event.partition), None)
         if space is not None:
             _ENDS[type(event)](self, space)
+
+    def _donated(self, event: MemoryDonated) -> None:
+        """A host has given memory up for a VM that is protected from it."""
+        for space, ipa in self._of_host(event):
+            space.own(ipa, "a donation")
+            space.marks[ipa] = PROTECTED
+            space.set(ipa, 0)
+
+    def _came_back(self, event: MemoryReturned) -> None:
+        """It has some of that again."""
+        for space, ipa in self._of_host(event):
+            if space.marks.pop(ipa, None) is not PROTECTED:
+                raise space.wrong(f"gets {ipa:#x}, which it has not donated")
+            space.renew(ipa)
+
+    def _of_host(self, event: MemoryDonated | MemoryReturned) -> Iterator[tuple[Space, int]]:
+        """The host of an event, and each page of its memory."""
+        self._follow()
+        space = next((each for each in self._at.values() if each.name == event.partition), None)
+        if space is not None:
+            for ipa, _, pages in event.memory:
+                for n in range(pages):
+                    yield space, ipa + n * PAGE
 
     # Comparing
 
@@ -549,5 +581,7 @@ _HEARD: dict[type[Event], Callable[[Ledger, Any], None]] = {
     Call: Ledger._called,
     Return: Ledger._returned,
     **dict.fromkeys(_ENDS, Ledger._ends),
+    MemoryDonated: Ledger._donated,
+    MemoryReturned: Ledger._came_back,
 }
 """Events that the ledger follows."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE
-from ffabric.firmware.hypervisor.vms.frames import Frames
 from ffabric.system.description.identity import check_partition
 from ffabric.system.files.dtb import build_dtb
 from ffabric.system.layout.address_spaces import Placed, check_address_space
@@ -33,8 +33,15 @@ from ffabric.system.spec import (
 _NON_SECURE = int(RegionAttributes.NON_SECURE)
 
 
+class Source(Protocol):
+    """Where a VM has its memory from."""
+
+    def allocate(self, pages: int) -> list[tuple[int, int]]:
+        """Physical pages: (PA, pages) of each run."""
+
+
 def create_spec(
-    draft: PartitionDraft, number: int, system: SystemSpec, frames: Frames
+    draft: PartitionDraft, number: int, system: SystemSpec, frames: Source
 ) -> PartitionSpec:
     """The spec of a VM with the id ``number``, its memory taken from ``frames``.
 
@@ -81,7 +88,7 @@ def create_spec(
     return replace(spec, memory=tuple(_memory(load, (manifest.mem_size or 0) // PAGE, frames)))
 
 
-def _memory(ipa: int, pages: int, frames: Frames) -> Iterator[MemoryMap]:
+def _memory(ipa: int, pages: int, frames: Source) -> Iterator[MemoryMap]:
     for pa, count in frames.allocate(pages):
         yield MemoryMap(RAM, ipa, pa, count * PAGE, RWX | _NON_SECURE)
         ipa += count * PAGE

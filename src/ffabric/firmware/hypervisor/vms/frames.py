@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import bisect
+from typing import TYPE_CHECKING
 
 from ffabric.abi.words import PAGE
+
+if TYPE_CHECKING:
+    from ffabric.firmware.hypervisor.vms.donations import Donations
 
 
 class NoFrames(Exception):  # noqa: N818 - an answer to a request, not an error of the program
@@ -22,6 +26,8 @@ class Frames:
     def __init__(self, ranges: list[tuple[int, int]]) -> None:
         self._free: list[tuple[int, int]] = sorted(ranges)
         """(PA, pages), ascending, never adjacent."""
+        self.donations: Donations | None = None
+        """Memory of hosts, which goes back to them and not to everybody."""
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
@@ -64,6 +70,13 @@ class Frames:
 
     def release(self, pa: int, pages: int) -> None:
         """Give ``pages`` from ``pa`` back."""
+        if self.donations is None:
+            self._release(pa, pages)
+            return
+        for start, count in self.donations.give_back(pa, pages):
+            self._release(start, count)
+
+    def _release(self, pa: int, pages: int) -> None:
         at = bisect.bisect(self._free, (pa, 0))
         end = pa + pages * PAGE
         if at < len(self._free) and self._free[at][0] == end:

@@ -1,0 +1,133 @@
+"""Memory of VMs that are protected from the VM which started them, in pKVM's model.
+
+A host VM donates memory of its own to a VM that it starts. From then on the host cannot reach it:
+its stage 2 remembers the pages as given up, so that it can neither send them to anybody nor give
+them away again. When the VM is destroyed they are cleared first and are the host's again then; what
+an SP still has of them comes back when the SP relinquishes it. If the host is gone by then, they
+are free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from ffabric.abi.words import PAGE
+from ffabric.firmware.state import events, ownership
+from ffabric.firmware.state.endpoints import Vm
+from ffabric.machine.pages import NoPages
+from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, VALID
+
+if TYPE_CHECKING:
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+
+_GONE = ownership.BITS[ownership.LENT]
+_CHANGED = VALID | ownership.MASK
+
+
+class NotDonatable(Exception):  # noqa: N818 - an answer to a request
+    """Memory that is not the host's alone, or not its memory at all."""
+
+
+class Donation(NamedTuple):
+    """Pages that are away: whose they are, at which IPA, and their physical address."""
+
+    pa: int
+    pages: int
+    host: Vm
+    ipa: int
+
+
+class Donations:
+    """What hosts have donated to VMs that are not gone yet."""
+
+    def __init__(self, hypervisor: Hypervisor) -> None:
+        self._hypervisor = hypervisor
+        self._away: list[Donation] = []
+
+    def take(self, host: Vm, receiver: str, ipa: int, pages: int) -> list[tuple[int, int]]:
+        """``host`` gives up its ``pages`` from ``ipa`` for a VM: (PA, pages) of each run.
+
+        Raises NotDonatable, or NoPages if there is no memory for its tables; nothing is taken then.
+        """
+        stage2 = host.stage2
+        assert stage2 is not None
+        runs = stage2.runs(ipa, pages) if pages and not ipa % PAGE else []
+        if not runs:
+            raise NotDonatable(f"{pages} pages from {ipa:#x} are no range of pages")
+        for at, pa, count, attrs in runs:
+            self._judge(host, at, pa, count, attrs)
+        undo = ownership.MASK, VALID | ownership.BITS[ownership.OWNED]
+        ranges = [(at, count) for at, _, count, _ in runs]
+        stage2.update_all(ranges, _CHANGED, _GONE, undo=undo)
+        self._away += [Donation(pa, count, host, at) for at, pa, count, _ in runs]
+        self._away.sort(key=lambda each: each.pa)
+        self._tell(
+            events.MemoryDonated(host.name, receiver, tuple((at, pa, n) for at, pa, n, _ in runs))
+        )
+        return [(pa, count) for _, pa, count, _ in runs]
+
+    def _judge(self, host: Vm, ipa: int, pa: int, pages: int, attrs: int) -> None:
+        bank = self._hypervisor.memory.bank_at(pa) if pa >= 0 else None
+        held = ownership.state(attrs)
+        memory = attrs & MEMATTR_MASK == MEMATTR_NORMAL_WB and bank is not None
+        if not attrs & VALID or held is not ownership.OWNED or not memory:
+            raise NotDonatable(f"{host.name}: {ipa:#x} is {ownership.name(attrs)}")
+        end = ipa + pages * PAGE
+        if any(ipa <= page < end for page in host.pinned):
+            raise NotDonatable(f"{host.name}: the trusted OS may use pages from {ipa:#x}")
+
+    def give_back(self, pa: int, pages: int) -> Iterator[tuple[int, int]]:
+        """Pages are nobody's any more: those of a host are its own again, the others returned."""
+        end = pa + pages * PAGE
+        while pa < end:
+            at, found = next(
+                (
+                    (n, each)
+                    for n, each in enumerate(self._away)
+                    if pa < each.pa + each.pages * PAGE and each.pa < end
+                ),
+                (-1, None),
+            )
+            if found is None:
+                yield pa, (end - pa) // PAGE
+                return
+            if pa < found.pa:
+                yield pa, (found.pa - pa) // PAGE
+                pa = found.pa
+            count = (min(end, found.pa + found.pages * PAGE) - pa) // PAGE
+            ipa = found.ipa + pa - found.pa
+            self._away[at : at + 1] = _rest(found, pa, count)
+            if not self._restored(found.host, ipa, pa, count):
+                yield pa, count
+            pa += count * PAGE
+
+    def _restored(self, host: Vm, ipa: int, pa: int, pages: int) -> bool:
+        """Whether pages are the host's again; it may be gone, or have no room for the tables."""
+        if not host.alive or host.stage2 is None:
+            return False
+        try:
+            host.stage2.update(ipa, pages, ownership.MASK, VALID)
+        except NoPages:
+            return False
+        self._tell(events.MemoryReturned(host.name, ((ipa, pa, pages),)))
+        return True
+
+    def _tell(self, event: events.MemoryDonated | events.MemoryReturned) -> None:
+        if self._hypervisor.tracer is not None:
+            self._hypervisor.tracer.record(event)
+
+
+def _rest(donation: Donation, pa: int, pages: int) -> list[Donation]:
+    """What is left of a donation of which some pages have come back."""
+    before = (pa - donation.pa) // PAGE
+    after = donation.pages - before - pages
+    found = []
+    if before:
+        found.append(donation._replace(pages=before))
+    if after:
+        skipped = (before + pages) * PAGE
+        found.append(
+            donation._replace(pa=donation.pa + skipped, pages=after, ipa=donation.ipa + skipped)
+        )
+    return found

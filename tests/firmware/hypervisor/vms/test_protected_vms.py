@@ -1,0 +1,170 @@
+"""A host VM donates memory to a VM that it starts, and cannot reach it before that one is gone."""
+
+import pytest
+
+from ffabric.abi.words import PAGE
+from ffabric.firmware.hypervisor.vms.donations import NotDonatable
+from ffabric.guests.partition import Partition
+from ffabric.lab.oracle.ledger import Ledger
+from ffabric.machine.access import DataAbort
+from ffabric.system.description.python import sp, vm
+
+SIZE = 1 << 20
+
+
+class Keeper(Partition):
+    """An SP that keeps what it is sent until it is told to let go."""
+
+    def __init__(self):
+        super().__init__("keeper")
+        self.held = {}
+
+    async def on_direct_request(self, request, ffa):
+        what, handle = request.payload[:2]
+        if what == 1:
+            self.held[handle] = await ffa.retrieve(handle, request.sender)
+            return request.respond(ffa.vcpu.memory.read64(self.held[handle].ipa))
+        await ffa.relinquish(self.held.pop(handle).handle)
+        return request.respond()
+
+
+class Rig:
+    """A host, an SP, and a protected VM with the host's memory, under the oracle."""
+
+    def __init__(self, ffabric, **options):
+        self.session = ffabric.boot(sps=[Keeper()], vms=["host", "other"])
+        self.system = self.session.system
+        self.ledger = Ledger(self.system)
+        self.system.attach(self.ledger)
+        self.host = self.session.vm("host")
+        self.ipa = self.host.ram.allocate(SIZE // PAGE)
+        self.host.memory.write(self.ipa + 0x800, b"of the host")
+        self.guest = self.session.create_vm(
+            vm("guest", mem_size=SIZE), host="host", ipa=self.ipa, **options
+        )
+        self.session.run()
+        self.ledger.check()
+
+    def destroy(self):
+        self.session.destroy_vm("guest")
+        self.session.run()
+        self.ledger.check()
+
+
+@pytest.fixture
+def rig(ffabric):
+    return Rig(ffabric)
+
+
+def test_the_host_cannot_reach_what_it_has_donated(rig):
+    rig.guest.memory.write(rig.guest.ram.allocate(1), b"secret")
+    for at in range(0, SIZE, PAGE):
+        with pytest.raises(DataAbort):
+            rig.host.memory.read(rig.ipa + at, 1)
+        with pytest.raises(DataAbort):
+            rig.host.memory.write(rig.ipa + at, b"x")
+
+
+def frames_of(rig, name, ipa):
+    """The physical pages that a VM has from ``ipa`` on, or has donated."""
+    runs = rig.system.endpoint(name).partition.stage2.runs(ipa, SIZE // PAGE)
+    return {pa + n * PAGE for _, pa, count, _ in runs for n in range(count)}
+
+
+def test_the_guest_has_that_memory_and_no_other(rig):
+    base = rig.system.endpoint("guest").spec.memory[0].ipa
+    assert frames_of(rig, "guest", base) == frames_of(rig, "host", rig.ipa)
+
+
+def test_it_is_the_hosts_again_when_the_guest_is_gone_and_says_nothing(rig):
+    rig.guest.memory.write(rig.guest.ram.allocate(1), b"secret")
+    rig.destroy()
+    assert rig.host.memory.read(rig.ipa, SIZE) == bytes(SIZE)
+    rig.host.memory.write(rig.ipa, b"mine")
+    handle = rig.host.ffa.share("keeper", ipa=rig.ipa, pages=1)
+    rig.host.ffa.reclaim(handle)
+    rig.ledger.check()
+
+
+def test_the_host_can_send_it_to_nobody(rig):
+    for send in (rig.host.ffa.share, rig.host.ffa.lend, rig.host.ffa.donate):
+        with rig.session.refuses(f"mem.{send.__name__}.not_owned"):
+            send("keeper", ipa=rig.ipa, pages=1)
+    with pytest.raises(NotDonatable, match="no access"):
+        rig.session.create_vm(vm("third", mem_size=SIZE), host="host", ipa=rig.ipa)
+
+
+def test_calls_of_host_and_guest_interleave(rig):
+    host, guest = rig.host, rig.guest
+    page, secret = host.ram.allocate(1), guest.ram.allocate(1)
+    host.memory.write64(page, 1)
+    guest.memory.write64(secret, 2)
+    ours = host.ffa.share("keeper", ipa=page, pages=1)
+    theirs = guest.ffa.share("keeper", ipa=secret, pages=1)
+    assert guest.ffa.direct_request("keeper", 1, theirs).payload[0] == 2
+    assert host.ffa.direct_request("keeper", 1, ours).payload[0] == 1
+    guest.ffa.direct_request("keeper", 2, theirs)
+    host.ffa.direct_request("keeper", 2, ours)
+    guest.ffa.reclaim(theirs)
+    host.ffa.reclaim(ours)
+    rig.ledger.check()
+
+
+def test_what_an_sp_still_has_comes_back_when_it_lets_go(rig):
+    secret = rig.guest.ram.allocate(1)
+    base = rig.system.endpoint("guest").spec.memory[0].ipa
+    handle = rig.guest.ffa.share("keeper", ipa=secret, pages=1)
+    rig.guest.ffa.direct_request("keeper", 1, handle)
+    rig.destroy()
+    away = rig.ipa + secret - base
+    with pytest.raises(DataAbort):
+        rig.host.memory.read(away, 1)
+    assert rig.host.memory.read(away + PAGE, 8) == bytes(8)
+    rig.host.ffa.direct_request("keeper", 2, handle)
+    rig.session.run()
+    assert rig.host.memory.read(away, PAGE) == bytes(PAGE)
+    rig.ledger.check()
+
+
+def test_memory_of_a_host_that_is_gone_is_free(rig):
+    frames = rig.system.firmware.hypervisor.frames
+    rig.session.destroy_vm("host")
+    rig.session.run()
+    free = frames.free_pages
+    rig.destroy()
+    assert frames.free_pages == free + SIZE // PAGE
+
+
+@pytest.mark.parametrize("kind", ["share", "lend"])
+def test_what_the_host_has_sent_is_not_donated(ffabric, kind):
+    session = ffabric.boot(sps=[Keeper()], vms=["host"])
+    host = session.vm("host")
+    ipa = host.ram.allocate(SIZE // PAGE)
+    getattr(host.ffa, kind)("keeper", ipa=ipa + PAGE, pages=1)
+    with pytest.raises(NotDonatable, match="SHARED" if kind == "share" else "LENT"):
+        session.create_vm(vm("guest", mem_size=SIZE), host="host", ipa=ipa)
+    host.memory.write(ipa, b"still mine")
+
+
+def test_what_is_no_memory_of_the_hosts_is_not_donated(ffabric):
+    session = ffabric.boot(sps=[sp("s")], vms=["host"])
+    host = session.vm("host")
+    tx, _ = host.ffa.map_buffers()
+    for ipa, why in (
+        (0x7000_0000, "not mapped"),
+        (tx & -SIZE, "SHARED"),
+        (0x4000_0001, "no range"),
+    ):
+        with pytest.raises(NotDonatable, match=why):
+            session.create_vm(vm("guest", mem_size=SIZE), host="host", ipa=ipa)
+    for name in ("s", "nobody"):
+        with pytest.raises(LookupError, match="there is no VM"):
+            session.create_vm(vm("guest"), host=name)
+
+
+def test_a_host_donates_pages_that_its_software_has_free(ffabric):
+    session = ffabric.boot(vms=["host"])
+    guest = session.create_vm(vm("guest", mem_size=SIZE), host="host")
+    session.run()
+    guest.memory.write(guest.ram.allocate(1), b"x")
+    assert guest.ffa.id_get() == guest.id
