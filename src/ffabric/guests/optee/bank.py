@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ffabric.guests.optee.memory import Memory
     from ffabric.guests.optee.notifications import Notifier
     from ffabric.guests.optee.place import Place
+    from ffabric.guests.optee.services import Services
     from ffabric.guests.optee.sessions import Sessions
 
 
@@ -29,12 +30,15 @@ class Bank:
         threads: Threads,
         sessions: Sessions,
         notifier: Notifier,
+        *,
+        services: Services,
     ) -> None:
         self.heap = heap
         self.memory = memory
         self.threads = threads
         self.sessions = sessions
         self.notifier = notifier
+        self.services = services
         self.doomed: bool = False
         """Its VM is gone; whoever leaves it last forgets it."""
 
@@ -52,4 +56,5 @@ class Bank:
             return
         for thread in self.threads.all:
             thread.close()
+        self.services.forget(place)
         await self.memory.forget(place)

@@ -49,7 +49,8 @@ class OpTee(Nexus, Partition):
 
     ``vms``: how many VMs it serves apart from each other, -1 for any number; ``threads``: yielding
     calls of a VM at a time; ``shares``: bytes of its `memory` by VM id, where VMs shall not have
-    equal parts; ``seed``: all its randomness. ValueError if two TAs have one UUID, if there are no
+    equal parts; ``seed``: all its randomness; ``accelerator``: where its `crypto_engine` is, a
+    device region of its manifest. ValueError if two TAs have one UUID, if there are no
     threads, or if the shares are more than there is.
     """
 
@@ -69,12 +70,15 @@ class OpTee(Nexus, Partition):
         threads: int | None = None,
         shares: Mapping[int, int] | None = None,
         seed: bytes = b"OP-TEE",
+        accelerator: int | None = None,
     ) -> None:
         self._mailbox = SpinLock()
         self.notifies: bool = False
         """The SPMC has notifications."""
         Partition.__init__(self)
-        Nexus.__init__(self, *tas, vms=vms, threads=threads, shares=shares, seed=seed)
+        Nexus.__init__(
+            self, *tas, vms=vms, threads=threads, shares=shares, seed=seed, accelerator=accelerator
+        )
 
     @classmethod
     def below_el3(
@@ -84,6 +88,7 @@ class OpTee(Nexus, Partition):
         threads: int | None = None,
         shares: Mapping[int, int] | None = None,
         seed: bytes = b"OP-TEE",
+        accelerator: int | None = None,
         notification: int | None = None,
     ) -> OpTeeBelowEl3:
         """The same OP-TEE as a trusted OS that is called with OP-TEE's SMC ABI.
@@ -94,7 +99,7 @@ class OpTee(Nexus, Partition):
         core = OpTeeBelowEl3(
             *cls.tas, *tas, vms=cls.vms if vms is None else vms,
             threads=cls.threads if threads is None else threads, shares=shares, seed=seed,
-            memory=cls.memory, huk=cls.huk, notification=notification,
+            memory=cls.memory, huk=cls.huk, accelerator=accelerator, notification=notification,
         )  # fmt: skip
         core.name = cls.name
         return core
@@ -104,7 +109,7 @@ class OpTee(Nexus, Partition):
         memory = SharedMemory(self._mailbox, heap)
         threads = Threads([FfaThread(number, memory) for number in range(self._threads)])
         sessions = Sessions(self._tas, services)
-        return Bank(heap, memory, threads, sessions, Notifier(self.drivers))
+        return Bank(heap, memory, threads, sessions, Notifier(self.drivers), services=services)
 
     async def on_boot(self, ffa: Ffa) -> None:
         """Once: the buffers, and whether there are notifications."""

@@ -13,6 +13,7 @@ from functools import partial
 from typing import ClassVar, Final
 from uuid import UUID
 
+from ffabric.guests.optee.accelerator import Accelerator
 from ffabric.guests.optee.bank import Bank
 from ffabric.guests.optee.devices import DeviceEnumeration
 from ffabric.guests.optee.heap import Heap
@@ -55,7 +56,9 @@ class Nexus:
         threads: int | None = None,
         shares: Mapping[int, int] | None = None,
         seed: bytes = b"OP-TEE",
+        accelerator: int | None = None,
     ) -> None:
+        self._accelerator = None if accelerator is None else Accelerator(accelerator)
         self._seed = seed
         self._capacity = self.vms if vms is None else vms
         self._threads = self.threads if threads is None else threads
@@ -111,7 +114,7 @@ class Nexus:
         own = vm.to_bytes(2, "little")
         heap = Heap(size)
         huk = derived(self.huk, own) if vm else self.huk
-        return self.new_bank(heap, Services(huk, self._seed + own, heap))
+        return self.new_bank(heap, Services(huk, self._seed + own, heap, self._accelerator))
 
     def new_bank(self, heap: Heap, services: Services) -> Bank:
         """A bank for the ABI that this OP-TEE is called with."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from ffabric.abi.optee.tee import Result
+from ffabric.guests.optee.accelerator import Accelerator, Engine, Keys
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.heap import Heap
 from ffabric.guests.optee.rng import Generator
@@ -17,6 +18,7 @@ from ffabric.guests.optee.storage.sealing import derived
 from ffabric.machine.clock import FREQUENCY
 
 if TYPE_CHECKING:
+    from ffabric.guests.optee.place import Place
     from ffabric.guests.optee.threads import Thread
 
 COUNTER: Final = "CNTVCT_EL0"
@@ -39,15 +41,29 @@ OF_THE_TEE: Final[dict[str, Any]] = {
 class Services:
     """The services of a bank. ``huk`` is the hardware unique key, ``seed`` all its randomness.
 
-    ``heap`` is what the bank has of OP-TEE's memory.
+    ``heap`` is what the bank has of OP-TEE's memory, ``accelerator`` the nexus's, if there is one.
     """
 
-    def __init__(self, huk: bytes, seed: bytes, heap: Heap) -> None:
+    def __init__(
+        self, huk: bytes, seed: bytes, heap: Heap, accelerator: Accelerator | None = None
+    ) -> None:
         self.heap: Heap = heap
+        self.keys: Keys | None = None if accelerator is None else accelerator.keys()
         self.storage: Storage = Storage(huk, heap)
         self.generator: Generator = Generator(seed)
         self.device: UUID = UUID(bytes=derived(huk, b"device")[:16], version=5)
         self._epochs: dict[UUID, int] = {}
+
+    def engine(self, thread: Thread, ta: UUID) -> Engine:
+        """The accelerator for a TA. Raises TeeError (NOT_SUPPORTED) if there is none."""
+        if self.keys is None:
+            raise TeeError(Result.NOT_SUPPORTED)
+        return Engine(self.keys, thread.ffa, ta)
+
+    def forget(self, place: Place) -> None:
+        """The VM is gone: nothing of it stays in shared hardware."""
+        if self.keys is not None:
+            self.keys.forget(place)
 
     def system_time(self, thread: Thread) -> int:
         """Milliseconds that the PE's counter has counted (TEE_GetSystemTime)."""

@@ -32,6 +32,7 @@ from ffabric.guests.optee.services import OF_THE_TEE, Services
 from ffabric.guests.optee.storage.session import Objects
 
 if TYPE_CHECKING:
+    from ffabric.guests.optee.accelerator import Engine
     from ffabric.guests.optee.memory import Region
     from ffabric.guests.optee.threads import Thread
 
@@ -84,6 +85,11 @@ class TaSession:
             "gpd.client.identity": self.client,
             "gpd.ta.appID": self.ta,
         }
+
+    @property
+    def accelerator(self) -> Engine:
+        """The crypto accelerator that all VMs share. Raises TeeError (NOT_SUPPORTED)."""
+        return self._services.engine(self.thread, self.ta)
 
     def random(self, size: int) -> bytes:
         """Random bytes (TEE_GenerateRandom)."""

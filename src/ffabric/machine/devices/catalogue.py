@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ffabric.machine.devices import (
+    crypto_engine,
     generic_timer,
     generic_watchdog,
     pl011,
@@ -15,6 +16,7 @@ from ffabric.machine.devices.description import DeviceDescription
 TYPES: dict[str, DeviceDescription] = {
     description.type: description
     for description in (
+        crypto_engine.DESCRIPTION,
         generic_timer.DESCRIPTION,
         generic_watchdog.DESCRIPTION,
         pl011.DESCRIPTION,

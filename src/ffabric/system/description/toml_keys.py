@@ -296,6 +296,7 @@ DEVICE_TYPES: dict[str, tuple[int, tuple[Key, ...]]] = {
     "generic_timer": (0x1000, ()),
     "smmuv3_test_engine": (0x10000, (SMMU,)),
     "stub": (0x1000, ()),
+    "crypto_engine": (0x2000, ()),
 }
 """Each type of device: the size of its registers, and the keys only it has."""
 

@@ -86,6 +86,7 @@ class OpTeeBelowEl3(Nexus, TrustedOs):
         seed: bytes = b"OP-TEE",
         memory: int = Nexus.memory,
         huk: bytes = Nexus.huk,
+        accelerator: int | None = None,
         notification: int | None = None,
     ) -> None:
         self.memory = memory
@@ -93,14 +94,18 @@ class OpTeeBelowEl3(Nexus, TrustedOs):
         self._notification = notification
         self._normal: list[tuple[int, int]] = []
         self.lines: list[str] = []
-        Nexus.__init__(self, *tas, vms=vms, threads=threads, shares=shares, seed=seed)
+        Nexus.__init__(
+            self, *tas, vms=vms, threads=threads, shares=shares, seed=seed, accelerator=accelerator
+        )
 
     def new_bank(self, heap: Heap, services: Services) -> Bank:
         """See `Nexus.new_bank`."""
         memory = PhysicalMemory(self._normal, heap)
         threads = Threads([SmcThread(number, memory) for number in range(self._threads)])
         notifier = SmcNotifier(self.drivers, self._notification or 0)
-        return Bank(heap, memory, threads, Sessions(self._tas, services), notifier)
+        return Bank(
+            heap, memory, threads, Sessions(self._tas, services), notifier, services=services
+        )
 
     @property
     def notifies(self) -> bool:
