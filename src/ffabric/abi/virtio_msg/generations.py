@@ -27,6 +27,10 @@ class Generation(Struct, frozen=True):
     """SET_CONFIG with a stale generation is rejected (v2: only with STRICT_CONFIG_GENERATION)."""
     narrow_shm: bool
     """GET_SHM has addresses and lengths of 32 bits."""
+    area_shift: int = 48
+    """Where the number of an area is in an address."""
+    early: bool = False
+    """Messages have 40 bytes and a header of 4, and the bus is that of 2024."""
 
 
 PR28: Final = Generation(
@@ -41,17 +45,41 @@ V2: Final = Generation(
 DEFAULT: Final = V2
 """What is spoken if nothing is said: the newest, as Linux has it."""
 GENERATIONS: Final = {generation.name: generation for generation in (PR28, V2)} | {"v1": PR28}
-GenerationName = Literal["pr28", "v1", "v2"]
-"""The names in GENERATIONS."""
+
+
+def _early(name: str) -> Generation:
+    return Generation(
+        name,
+        1,
+        48,
+        1,
+        device_uuid=False,
+        queue_flags=False,
+        strict_config=True,
+        narrow_shm=True,
+        area_shift=56,
+        early=True,
+    )
+
+
+ALPHA: Final = _early("alpha")
+"""December 2024: Linux of that time, xen-vhost-frontend, Android's Trusty."""
+RFC1: Final = _early("rfc1")
+"""February 2025: the same sizes, with ids of its own."""
+EARLY: Final = {generation.name: generation for generation in (ALPHA, RFC1)}
+"""Those whose messages are translated where they come in: inside they are those of pr28."""
+GenerationName = Literal["pr28", "v1", "v2", "alpha", "rfc1"]
+"""The names in GENERATIONS and in EARLY."""
 
 
 def as_generation(value: Generation | GenerationName) -> Generation:
     """A generation that may be given by its name. Raises ValueError for a name of none."""
     if isinstance(value, Generation):
         return value
-    known = GENERATIONS.get(value)
+    known = (GENERATIONS | EARLY).get(value)
     if known is None:
-        raise ValueError(f"{value!r} is no generation: they are {', '.join(GENERATIONS)}")
+        names = ", ".join(GENERATIONS | EARLY)
+        raise ValueError(f"{value!r} is no generation: they are {names}")
     return known
 
 

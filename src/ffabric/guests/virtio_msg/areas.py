@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ffabric.abi.virtio_msg.ffa import AREA_SHIFT, OFFSET_MASK
+from ffabric.abi.virtio_msg.ffa import AREA_SHIFT
 from ffabric.guests.virtio.dma import BadAddress
 from ffabric.machine.access import DataAbort
 
@@ -50,8 +50,10 @@ class Area:
 class Areas:
     """All areas of one driver. It is the `Dma` of the driver's devices."""
 
-    def __init__(self, memory: GuestAccess) -> None:
+    def __init__(self, memory: GuestAccess, shift: int = AREA_SHIFT) -> None:
         self._memory = memory
+        self._shift = shift
+        self._mask = (1 << shift) - 1
         self._areas: dict[int, Area] = {}
 
     def __contains__(self, number: int) -> bool:
@@ -63,6 +65,10 @@ class Areas:
     def __iter__(self) -> Iterator[Area]:
         return iter(list(self._areas.values()))
 
+    def address(self, number: int) -> int:
+        """Where an area begins."""
+        return number << self._shift
+
     def add(self, area: Area) -> None:
         """An area more, with a number that is free."""
         self._areas[area.number] = area
@@ -73,7 +79,7 @@ class Areas:
 
     def find(self, address: int, size: int, *, write: bool) -> tuple[Area, int]:
         """The area of an access, and the offset in it. Raises BadAddress."""
-        number, offset = address >> AREA_SHIFT, address & OFFSET_MASK
+        number, offset = address >> self._shift, address & self._mask
         area = self._areas.get(number)
         if area is None:
             raise BadAddress(address, size, f"there is no area {number}")

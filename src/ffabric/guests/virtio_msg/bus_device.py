@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.virtio_msg import bus as bus_abi
+from ffabric.abi.virtio_msg import early
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.ffa import Method, Result
 from ffabric.abi.virtio_msg.generations import Generation
@@ -70,7 +71,9 @@ class Connection:
         self.method: Method = Method.POLL
         self.notification: int = 0
         self.ends: dict[int, End] = {}
-        self.areas: RetrievedAreas = RetrievedAreas(peer, ffa, self._devices, make_room)
+        self.areas: RetrievedAreas = RetrievedAreas(
+            peer, ffa, self._devices, make_room, generation.area_shift
+        )
         self.events: Events = Events(lambda: on_events(self))
         self.outbox: deque[bytes] = deque()
         """Responses that could not be sent yet."""
@@ -90,6 +93,7 @@ class Connection:
         self._bus_features = bus_features
         self._max_size = max_size
         self._free_notification = free_notification
+        self._found_early = False
         self.fifo: DeviceFifo | None = None
         """The FIFO by which it sends what is not about the bus itself, if it has set one up."""
         self._on_agreed = on_agreed
@@ -109,7 +113,7 @@ class Connection:
             on_due=self._on_due,
         )
         for area in self.areas.dma:
-            device.mapped(abi.address(area.number), area.pieces)
+            device.mapped(self.areas.dma.address(area.number), area.pieces)
         self.events.ready(number)
 
     def remove(self, number: int) -> None:
@@ -117,7 +121,7 @@ class Connection:
         end = self.ends.pop(number)
         end.reset()
         for area in self.areas.dma:
-            end.device.unmapped(abi.address(area.number))
+            end.device.unmapped(self.areas.dma.address(area.number))
         self._due.pop(id(end), None)
         self._departing.append(end)
         self._see_off()
@@ -259,6 +263,7 @@ class Connection:
         try:
             header = parse_header(data)
         except DecodeError:
+            self._look_for_early(data)
             return self._error(peek_header(data))
         if header.type & RESPONSE:
             return _taken(header.token)  # to nothing that was asked
@@ -272,6 +277,19 @@ class Connection:
         if serve is None or (header.id not in _BEFORE_AGREEMENT and not self.agreed):
             return self._error(header)
         return await serve(self, message, ffa)
+
+    def _look_for_early(self, data: bytes) -> None:
+        """What is no message may be one of an early generation: its driver side is told of."""
+        if (
+            not self.agreed
+            and early.is_activate(int.from_bytes(data[:8], "little"))
+            and not self._found_early
+        ):
+            self._found_early = True
+            own = self.generation.name
+            self.complaints.append(
+                f"driver {self.peer:#x} speaks alpha or rfc1, whose headers have 4 bytes, not {own}"
+            )
 
     def _error(self, header: Header) -> bytes:
         """A request failed; events and responses are never answered."""

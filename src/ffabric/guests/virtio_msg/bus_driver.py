@@ -22,6 +22,7 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import Mapping, NoRoom
 from ffabric.guests.virtio_msg.attention import Attention, Wait
 from ffabric.guests.virtio_msg.bus import BusError
+from ffabric.guests.virtio_msg.early_link import EarlyLink
 from ffabric.guests.virtio_msg.ffa_link import DirectLink, IndirectLink
 from ffabric.guests.virtio_msg.fifo_link import FifoLink
 from ffabric.guests.virtio_msg.mapping import DynamicMapping, PreparedMapping, StaticMapping
@@ -84,12 +85,16 @@ class DriverBus(MessageBus):
         super().__init__(f"{peer.id:#x}", generation, size, ffa.memory, ffa.ram)
         self.direct: DirectLink | None = None if indirect else DirectLink(ffa, peer.id, attention)
         self.link: Link = self.direct or IndirectLink(ffa, peer.id, attention)
+        if generation.early:
+            if indirect or fifo:
+                raise BusError(f"{generation.name} is spoken by direct messages here")
+            self.direct, self.link = None, EarlyLink(ffa, peer.id, attention, generation)
         self.attention = attention
         self.features: int = 0
         self.max_areas: int = 0
         self._fifo = fifo
         self._properties = peer.properties
-        self.areas: SharedAreas = SharedAreas(self)
+        self.areas: SharedAreas = SharedAreas(self, generation.area_shift)
         self.mapping: Mapping
         if static:
             self.mapping = StaticMapping(ffa, self.areas, static, reserved=reserved)
@@ -134,6 +139,8 @@ class DriverBus(MessageBus):
         Direct messages need DIRECT_RX and DIRECT_TX, notifications NOTIF_RX and NOTIF_TX; without
         these events are polled for. Raises BusError if nothing is left.
         """
+        if self.generation.early:
+            return
         if self.direct is not None and not (peer.DIRECT_RX and peer.DIRECT_TX):
             if not self._properties & INDIRECT_MESSAGES:
                 raise BusError(f"the device side has no direct messages both ways: {peer}")

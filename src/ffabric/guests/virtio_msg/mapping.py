@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from ffabric.abi.virtio_msg.ffa import address, split_address
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import Coherent, Mapped, NoRoom, Tally
@@ -117,7 +116,7 @@ class StaticMapping:
             self._pool.free(ipa, pages_for(size))
 
     def _address(self, ipa: int) -> int:
-        return address(self._number, ipa - self._pool.base)
+        return self._areas.address(self._number, ipa - self._pool.base)
 
 
 class _Use(Struct):
@@ -179,11 +178,11 @@ class DynamicMapping:
             ffa.ram.free(ipa, pages)
             raise
         self._coherent[ipa] = pages
-        return Coherent(ipa, address(use.area.number), size)
+        return Coherent(ipa, self._areas.address(use.area.number), size)
 
     async def free(self, coherent: Coherent) -> None:
         """Unshare them."""
-        await self._end(split_address(coherent.address)[0])
+        await self._end(self._areas.number(coherent.address))
         pages = self._coherent.pop(coherent.ipa, 0)
         if pages:
             self._ffa.ram.free(coherent.ipa, pages)
@@ -202,7 +201,8 @@ class DynamicMapping:
         else:
             use = await self._share(first, pages, lend=self._lend)
         number = use.area.number
-        return Mapped(ipa, address(number, ipa - use.area.ipa), size, from_device, number)
+        at = self._areas.address(number, ipa - use.area.ipa)
+        return Mapped(ipa, at, size, from_device, number)
 
     async def unmap(self, mapped: Mapped) -> None:
         """Unshare those that no other buffer is in."""
@@ -247,7 +247,8 @@ class DynamicMapping:
         use.copy = pages
         if not from_device:
             self.tally.copied += size
-        return Mapped(ipa, address(use.area.number), size, from_device, use.area.number)
+        at = self._areas.address(use.area.number)
+        return Mapped(ipa, at, size, from_device, use.area.number)
 
     def _own(self, pages: int) -> int:
         try:

@@ -30,6 +30,7 @@ WINDOW: Final = 256
 """Devices that are asked for at a time."""
 FIRST_TOKEN: Final = 2
 _LAST_TOKEN = 0xFFFF
+_HEADER = 8
 
 
 class Link(Protocol):
@@ -134,6 +135,8 @@ class MessageBus:
 
     def _misread(self, data: bytes) -> str:
         """Which generation a response is of, if it is one of another; the wire does not say."""
+        if len(data) >= _HEADER and data[:2] == b"\3\0" and not any(data[2:]):
+            return f"the device side speaks alpha or rfc1, and not {self.generation.name}"
         for other in GENERATIONS.values():
             if other is self.generation:
                 continue

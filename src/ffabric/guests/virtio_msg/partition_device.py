@@ -21,7 +21,9 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa.messages import Message
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.virtio_msg import early
 from ffabric.abi.virtio_msg import ffa as abi
+from ffabric.abi.virtio_msg.early import SIZE as EARLY_SIZE
 from ffabric.abi.virtio_msg.ffa import Method
 from ffabric.abi.virtio_msg.generations import (
     DEFAULT,
@@ -40,12 +42,14 @@ from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.devices.described import made_devices
 from ffabric.guests.virtio_msg.bus_device import NOTIFICATIONS, Connection
 from ffabric.guests.virtio_msg.device_fifo import DeviceFifo
+from ffabric.guests.virtio_msg.early_device import EarlyDriver
 from ffabric.guests.virtio_msg.fifo_link import BOOTSTRAP
 from ffabric.system.vcpu import Peer, Vcpu
 
 RX_FULL: Final = notifications.RX_BUFFER_FULL_SPM | notifications.RX_BUFFER_FULL_HYPERVISOR
 FRAMEWORK: Final = notifications.GET_FROM_SPM | notifications.GET_FROM_HYPERVISOR
 OTHERS: Final = notifications.GET_FROM_SP | notifications.GET_FROM_VM
+_EARLY_WORDS = EARLY_SIZE // 8
 FIFO_TURN: Final = 64
 """Messages of a FIFO that are served in a row."""
 SENDS: Final = 16
@@ -262,8 +266,10 @@ class DeviceSide(Partition):
 
     async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
         """A message of a driver side."""
+        if self.generation.early:
+            return await self._on_early_request(request, ffa)
         if request.function != fid.FFA_MSG_SEND_DIRECT_REQ2:
-            return request.respond()
+            return await self._on_foreign_request(request, ffa)
         connection = self._connection(request.sender, ffa)
         response = await connection.handle(abi.from_registers(request.payload), ffa)
         if connection.events or connection.complaints or self._said:
@@ -271,6 +277,33 @@ class DeviceSide(Partition):
         if self._eventful:
             await self._tell_others(connection, ffa)
         return request.respond(*(abi.BUSY if response is None else abi.to_registers(response)))
+
+    async def _on_foreign_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
+        """A request without a UUID is none of this bus; an early driver side is told so."""
+        word = request.payload[0] if request.payload else 0
+        if not early.is_activate(word):
+            return request.respond()
+        connection = self._connection(request.sender, ffa)
+        response = await connection.handle(word.to_bytes(8, "little"), ffa)
+        await self._complain(connection, ffa)
+        return request.respond(int.from_bytes((response or b"")[:8], "little"))
+
+    async def _on_early_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
+        """A message of 40 bytes: in x3 to x7, or from x4 on with a UUID."""
+        with_uuid = request.function == fid.FFA_MSG_SEND_DIRECT_REQ2
+        wide = request.function != fid.FFA_MSG_SEND_DIRECT_REQ_32
+        if not wide:
+            return request.respond()
+        connection = self._connection(request.sender, ffa)
+        data = b"".join(word.to_bytes(8, "little") for word in request.payload[:_EARLY_WORDS])
+        response = await EarlyDriver(connection).handle(data, ffa)
+        if response is None or not response:
+            response = bytes(EARLY_SIZE)
+        if connection.complaints or self._said:
+            await self._complain(connection, ffa)
+        connection.events.clear()  # they are seen in the rings
+        words = [int.from_bytes(response[at : at + 8], "little") for at in range(0, EARLY_SIZE, 8)]
+        return request.respond(*words, *([0] * 9 if with_uuid else []))
 
     async def on_run(self, ffa: Ffa) -> None:
         """The scheduler gave cycles because something is pending."""

@@ -30,6 +30,8 @@ from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio_msg.areas import Area, Areas
 
 MAX_AREAS: Final = 255
+ANY: Final = 0xFFFF_FFFF
+"""Pages of an area whose driver side does not say how many it has."""
 RX_TRIES: Final = 64
 """How often memory is retrieved while messages come into RX."""
 _FLAGS: Final = {Access.SHARE: words.FLAG_TYPE_SHARE, Access.LEND: words.FLAG_TYPE_LEND}
@@ -54,9 +56,14 @@ class RetrievedAreas:
     """
 
     def __init__(
-        self, peer: int, ffa: Ffa, devices: Callable[[], Iterable[Device]], make_room: MakeRoom
+        self,
+        peer: int,
+        ffa: Ffa,
+        devices: Callable[[], Iterable[Device]],
+        make_room: MakeRoom,
+        shift: int = abi.AREA_SHIFT,
     ) -> None:
-        self.dma: Areas = Areas(ffa.memory)
+        self.dma: Areas = Areas(ffa.memory, shift)
         """Those that devices may use."""
         self.leaving: dict[int, Area] = {}
         self._peer = peer
@@ -87,13 +94,13 @@ class RetrievedAreas:
             return got
         pieces = [(ipa, pages * PAGE) for ipa, pages in got.ranges]
         area = Area(number, message["handle"], pieces, writable=True)
-        if area.size != message["pages"] * PAGE:
+        if message["pages"] != ANY and area.size != message["pages"] * PAGE:
             self.leaving[number] = area
             await self.give_back(number, ffa)
             return Result.ERROR
         self.dma.add(area)
         for device in self._devices():
-            device.mapped(abi.address(number), area.pieces)
+            device.mapped(self.dma.address(number), area.pieces)
         return Result.OK
 
     async def retrieve(self, handle: int, ffa: Ffa, **how: Any) -> Retrieved | Result:
@@ -122,7 +129,7 @@ class RetrievedAreas:
         if area is not None:
             self.leaving[number] = area
             for device in self._devices():
-                device.unmapped(abi.address(number))
+                device.unmapped(self.dma.address(number))
 
     def let_all_go(self) -> None:
         """No device is to use any area any more."""
@@ -131,7 +138,7 @@ class RetrievedAreas:
 
     async def give_back(self, number: int, ffa: Ffa) -> bool:
         """Relinquish an area that is leaving; False if somebody may still have it, or does so."""
-        address = abi.address(number)
+        address = self.dma.address(number)
         if number not in self.leaving or any(each.holds(address) for each in self._devices()):
             return False
         area = self.leaving.pop(number)  # another handler may come here during the call

@@ -59,7 +59,8 @@ class Way(Protocol):
 class SharedAreas:
     """All areas, by number."""
 
-    def __init__(self, bus: Way) -> None:
+    def __init__(self, bus: Way, shift: int = abi.AREA_SHIFT) -> None:
+        self._shift = shift
         self._bus = bus
         self._areas: dict[int, SharedArea] = {}
 
@@ -74,6 +75,14 @@ class SharedAreas:
 
     def __getitem__(self, number: int) -> SharedArea:
         return self._areas[number]
+
+    def address(self, number: int, offset: int = 0) -> int:
+        """The address of a byte of an area, for devices."""
+        return number << self._shift | offset
+
+    def number(self, address: int) -> int:
+        """The area that an address is in."""
+        return address >> self._shift
 
     @property
     def held(self) -> list[SharedArea]:
