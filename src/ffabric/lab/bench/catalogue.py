@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ffabric.lab.bench import crowd, optee, qemu, rigs, virtio
+from ffabric.lab.bench import crowd, optee, qemu, qemu_sps, rigs, virtio
 from ffabric.lab.bench.benchmark import (
     KIB,
     MIB,
@@ -179,6 +179,7 @@ BENCHMARKS = (
     *virtio.BENCHMARKS,
     *qemu.BENCHMARKS,
     *crowd.BENCHMARKS,
+    *qemu_sps.BENCHMARKS,
 )
 
 PAGES = (1, 4, 16, 64, 256, 1024, 4096)

@@ -10,6 +10,7 @@ from functools import partial
 from time import perf_counter
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.firmware.state import partition as state
 from ffabric.guests.partition import Partition
 from ffabric.lab.bench.benchmark import MICROSECONDS, Benchmark, Rig, Unit
 from ffabric.lab.bench.images import caller
@@ -28,13 +29,12 @@ from ffabric.system.booting.boot import boot
 from ffabric.system.description.fields import Engine
 from ffabric.system.description.python import describe, vm
 from ffabric.system.spec import QEMU, KernelBoot
-from ffabric.system.system import System
 
 FIRST_SP = 0x8001
 XTEST_CASES = ("1001", "1002", "1003", "1004", "1005")
 REQUEST = (fid.FFA_MSG_SEND_DIRECT_REQ_64, FIRST_SP, 0, 2, 3)
 
-Measured = Callable[[System, Report], float]
+Measured = Callable[[state.Partition, Report], float]
 
 
 class MissingPackages(MissingProgram):
@@ -64,8 +64,11 @@ def calls(sps: Sequence[Partition], call: Sequence[int], exits: int) -> Rig:
     return Rig(work, system)
 
 
-def linux(measured: Measured) -> Rig:
-    """Boots of Linux; what is ``measured`` of each is what a run returns."""
+def linux(measured: Measured, *, cpus: int = 1, confined: bool = False) -> Rig:
+    """Boots of Linux; what is ``measured`` of each is what a run returns.
+
+    ``confined``: as a VM of a hypervisor.
+    """
     find_program()
     kernel = kernels.kept(packages.cache_folder())
     if kernel is None:
@@ -77,13 +80,15 @@ def linux(measured: Measured) -> Rig:
         def listen(_: str, line: str) -> None:
             report.line(line)
 
-        with boot(run.system(kernel, default_software(1))) as system:
+        spec = run.system(kernel, default_software(cpus), cpus=cpus, confined=confined)
+        with boot(spec) as system:
+            normal_world = system.endpoints[run.NAME].partition
             system.listeners.append(listen)
             run_to_end(system)
-            problems = report.problems(run.expected(system), tee=True)
+            problems = report.problems(run.expected(system), tee=True, notified=not confined)
             if problems:
                 raise RuntimeError(f"Linux: {problems[0]}")
-            return measured(system, report)
+            return measured(normal_world, report)
 
     return Rig(work)
 
@@ -111,12 +116,12 @@ def xtest(engine: Engine) -> Rig:
     return Rig(work)
 
 
-def _probed(_: System, report: Report) -> float:
+def _probed(_: state.Partition, report: Report) -> float:
     return report.reached["probed"][0]
 
 
-def _round_trip(system: System, _: Report) -> float:
-    return run.quantile(run.round_trips(system.endpoints[run.NAME].partition)[run.TO_SPS], 0.5)
+def _round_trip(linux: state.Partition, _: Report) -> float:
+    return run.quantile(run.round_trips(linux)[run.TO_SPS], 0.5)
 
 
 BENCHMARKS = (
@@ -146,6 +151,21 @@ BENCHMARKS = (
         unit=Unit("µs", lambda _, microseconds: microseconds, timed=False),
         setup=partial(linux, _round_trip),
         target=40,
+    ),
+    *(
+        Benchmark(
+            name=f"linux.call.{cpus}",
+            what=f"the same, of Linux on {cpus} CPUs",
+            unit=Unit("µs", lambda _, microseconds: microseconds, timed=False),
+            setup=partial(linux, _round_trip, cpus=cpus),
+        )
+        for cpus in (2, 4)
+    ),
+    Benchmark(
+        name="linux.probed.confined",
+        what="the same as linux.probed, of Linux as a VM that is confined by our stage 2",
+        unit=Unit("s", lambda _, seconds: seconds, timed=False),
+        setup=partial(linux, _probed, confined=True),
     ),
     *(
         Benchmark(

@@ -37,10 +37,12 @@ def system(
     own: initramfs.Own = initramfs.NOTHING,
     vms: Sequence[Described] = (),
     protected: bool = False,
+    confined: bool = False,
 ) -> SystemSpec:
     """The system: ``sps`` in the secure world, the kernel as the normal world.
 
-    With ``vms`` there is a hypervisor, and the kernel is another VM, with PEs of its own.
+    With ``vms``, or if it is to be ``confined``, there is a hypervisor, and the kernel is a VM,
+    with PEs of its own.
     ``protected``: the kernel is a hypervisor itself, entered at EL2 (`pkvm`).
     """
     arguments = f"{initramfs.ARGUMENTS} {initramfs.SHELL}" if shell else initramfs.ARGUMENTS
@@ -56,7 +58,9 @@ def system(
         el=2 if protected else None,
     )
     pes = cpus + len(vms)
-    return describe(name=NAME, sps=sps, vms=[linux, *vms], hypervisor=bool(vms), pes=pes)
+    return describe(
+        name=NAME, sps=sps, vms=[linux, *vms], hypervisor=confined or bool(vms), pes=pes
+    )
 
 
 def expected(booted: System) -> list[tuple[int, str]]:
