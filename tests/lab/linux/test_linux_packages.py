@@ -422,7 +422,7 @@ def test_an_archive_that_leads_backwards_is_refused(tmp_path):
     head[148:156] = b"%06o\0 " % sum(head)
     path = tmp_path / "backwards.deb"
     path.write_bytes(ar(("data.tar", bytes(head) + bytes(1024))))
-    with pytest.raises(PackageError, match=r"data\.tar is broken: it leads backwards"):
+    with pytest.raises(PackageError, match=r"data\.tar is broken"):
         list(deb.entries(path, re.compile("nothing")))
 
 

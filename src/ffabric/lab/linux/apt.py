@@ -151,6 +151,7 @@ class Apt:
             "APT::Architectures::": self.architecture,
             "APT::Update::Error-Mode": "any",
             "Acquire::GzipIndexes": "false",
+            "Acquire::Check-Valid-Until": "false",  # a mirror may be a snapshot: it is signed, too
         }
         more = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
         return [*options, *more]
