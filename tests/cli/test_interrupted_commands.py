@@ -16,6 +16,7 @@ import pytest
 from small_suite import lay_out
 
 from ffabric.lab.fuzz.campaign import PAIRS, Plan, State, campaign, load
+from ffabric.lab.processes import Players, spread
 
 MOMENT = """
 import multiprocessing, os, sys
@@ -211,9 +212,9 @@ def test_a_campaign_keeps_what_is_done_and_goes_on_there(tmp_path, number, proce
     played = kept.played
     assert processes > 1 or played
     assert played < 16
-    assert len([*campaign(kept, 1)]) == 16 - played
+    assert len([*campaign(kept, Players(spread, 1))]) == 16 - played
     whole = State(plan)
-    assert len([*campaign(whole, 1)]) == 16
+    assert len([*campaign(whole, Players(spread, 1))]) == 16
     assert kept.digest == whole.digest
 
 

@@ -163,6 +163,9 @@ def _play(
                 _print(answer)
             if player.spent:
                 break
+        for crash in system.deaths:
+            for line in crash.report().splitlines():
+                print(f"ffabric: {line}", file=sys.stderr)
     return failed
 
 

@@ -23,7 +23,7 @@ from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ffabric.machine.host.interruption import RUNS, SIGNALS, Interrupted, uninterrupted
 from ffabric.machine.host.process import die_with_parent
@@ -33,6 +33,26 @@ R = TypeVar("R")
 
 PATIENCE = 5.0
 """Seconds of wall time for processes to end by themselves, with their traces written."""
+
+
+class Spread(Protocol):
+    """What has a function applied to inputs: `spread`, or something that does it elsewhere."""
+
+    def __call__(
+        self,
+        function: Callable[[T], R],
+        inputs: Sequence[T],
+        processes: int | None = None,
+        chunk: int = 1,
+    ) -> Generator[R]:
+        """As `spread`: the results, in the order of the inputs."""
+
+
+class Players(NamedTuple):
+    """Who plays a campaign: ``spread`` with so many ``processes`` (None: one for each CPU)."""
+
+    spread: Spread
+    processes: int | None = None
 
 
 def spread(

@@ -17,12 +17,13 @@ from ffabric.lab.fuzz.campaign import (
     save,
     total,
 )
+from ffabric.lab.processes import Players, spread
 
 
 def run(kind, seed, amount, processes=1):
     """A campaign to its end, in which nothing may be wrong."""
     state = State(Plan(kind, seed, amount))
-    for played in campaign(state, processes):
+    for played in campaign(state, Players(spread, processes)):
         assert played.failure is None, played.failure
     return state
 
@@ -57,7 +58,7 @@ def test_it_does_not_matter_how_often_it_is_interrupted(monkeypatch, tmp_path, k
     plays = 0
     while True:
         state = load(path, plan)
-        for plays, _ in enumerate(campaign(state, 1), plays + 1):  # noqa: B020
+        for plays, _ in enumerate(campaign(state, Players(spread, 1)), plays + 1):  # noqa: B020
             if plays % 3 == 0:
                 break
         else:
@@ -72,15 +73,16 @@ def test_a_campaign_that_is_over_may_be_asked_for_more(monkeypatch, tmp_path):
     path = tmp_path / "state"
     save(run(CALLS, 3, 200), path)
     state = load(path, Plan(CALLS, 3, 400))
-    assert [played.episode for played in campaign(state, 1)] == ["3/2/100", "3/3/100"]
+    played = [each.episode for each in campaign(state, Players(spread, 1))]
+    assert played == ["3/2/100", "3/3/100"]
 
 
 def test_a_state_says_with_which_code_it_was_played(monkeypatch, tmp_path):
     monkeypatch.setattr(campaigns, "EPISODE", 100)
     state = State(Plan(CALLS, 3, 500))
-    for _ in zip(range(2), campaign(state, 1), strict=False):
+    for _ in zip(range(2), campaign(state, Players(spread, 1)), strict=False):
         pass
-    for _ in zip(range(1), campaign(state, 1), strict=False):
+    for _ in zip(range(1), campaign(state, Players(spread, 1)), strict=False):
         pass
     before = campaigns.code()
     assert state.stretches == [Stretch(0, before)]
@@ -88,7 +90,7 @@ def test_a_state_says_with_which_code_it_was_played(monkeypatch, tmp_path):
     save(state, tmp_path / "state")
     state = load(tmp_path / "state", state.plan)
     played = state.played
-    assert len([*campaign(state, 1)]) == 5 - played > 0
+    assert len([*campaign(state, Players(spread, 1))]) == 5 - played > 0
     assert state.stretches == [Stretch(0, before), Stretch(played, "another")]
 
 
@@ -136,14 +138,14 @@ def test_what_the_firmware_raises_is_a_failure(monkeypatch):
         raise KeyError(region.handle)
 
     monkeypatch.setattr(send, "restore", broken)
-    *_, last = campaign(State(Plan(CALLS, 1, 10_000)), 1)
+    *_, last = campaign(State(Plan(CALLS, 1, 10_000)), Players(spread, 1))
     assert last.failure.what.startswith("KeyError: ")
     assert last.failure.where.startswith("test_fuzz.py:")
 
 
 def test_the_first_failure_ends_a_campaign(monkeypatch):
     monkeypatch.setattr(reclaim, "return_to_owner", lambda *given, **options: None)
-    played = [*campaign(State(Plan(CALLS, 1, 50_000)), 1)]
+    played = [*campaign(State(Plan(CALLS, 1, 50_000)), Players(spread, 1))]
     assert [each.failure is not None for each in played] == [False] * (len(played) - 1) + [True]
 
 
@@ -152,6 +154,6 @@ def test_failures_may_be_collected(monkeypatch):
     monkeypatch.setattr(campaigns, "MOST_FAILURES", 2)
     monkeypatch.setattr(reclaim, "return_to_owner", lambda *given, **options: None)
     state = State(Plan(CALLS, 1, 1500))
-    played = [*campaign(state, 1, keep_going=True)]
+    played = [*campaign(state, Players(spread, 1), keep_going=True)]
     assert state.failed == sum(each.failure is not None for each in played) > 2
     assert len(state.failures) == 2

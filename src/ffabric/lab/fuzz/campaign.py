@@ -27,7 +27,7 @@ from ffabric.firmware.state.checking import checked
 from ffabric.lab.fuzz.episodes import Episode
 from ffabric.lab.fuzz.injection import Injections, parse, perform
 from ffabric.lab.fuzz.report import Failure, Played, Report
-from ffabric.lab.processes import spread
+from ffabric.lab.processes import Players, spread
 from ffabric.machine.host.interruption import uninterrupted
 
 EPISODE = 2500
@@ -191,20 +191,17 @@ def total(plan: Plan) -> int:
     return min(plan.amount or len(injections(plan.kind)), len(injections(plan.kind)))
 
 
-def campaign(
-    state: State, processes: int | None = None, *, keep_going: bool = False
-) -> Generator[Played]:
+def campaign(state: State, players: Players, *, keep_going: bool = False) -> Generator[Played]:
     """Play on from ``state``, which is kept up to date, until all is played or one has failed.
 
-    ``processes`` None: one for each CPU. ``keep_going``: failures end nothing. Closing the iterator
-    ends the processes.
+    ``keep_going``: failures end nothing. Closing the iterator ends the players.
     """
     state.go_on()
     while True:
         function, inputs, chunk = _rest(state)
         if not inputs:
             return
-        with closing(spread(function, inputs, processes, chunk)) as episodes:
+        with closing(players.spread(function, inputs, players.processes, chunk)) as episodes:
             for played in episodes:
                 with uninterrupted():
                     state.add(played)
@@ -226,7 +223,7 @@ def fuzz(
     ``amount`` of them sampled by the seed, 0 for all there are. ``processes`` None: one for each
     CPU. Closing the iterator ends them.
     """
-    return campaign(State(Plan(kind, seed, amount)), processes)
+    return campaign(State(Plan(kind, seed, amount)), Players(spread, processes))
 
 
 fuzz.__module__ = "ffabric.testing"
