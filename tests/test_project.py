@@ -24,6 +24,7 @@ FEATURES = (
     "trace",
     "tee",
 )  # the extras that the package itself imports from
+ELSEWHERE = ("scheduler",)  # as well, but for many machines: not everybody's
 DOORS = (
     "ffabric",
     "ffabric.abi.ffa.calls",
@@ -73,7 +74,7 @@ def test_the_core_needs_msgspec_alone():
 
 def test_what_is_imported_is_what_the_extras_declare():
     declared = {distribution(each) for each in PROJECT["dependencies"]}
-    for extra in FEATURES:
+    for extra in (*FEATURES, *ELSEWHERE):
         declared |= {distribution(each) for each in PROJECT["optional-dependencies"][extra]}
     providers = importlib.metadata.packages_distributions()
     imported = {

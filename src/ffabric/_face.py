@@ -3,7 +3,6 @@
 So importing ffabric imports nothing else, and a name costs what it needs.
 """
 
-import gc
 import sys
 
 TYPE_CHECKING = False
@@ -18,6 +17,8 @@ def load(module: str) -> "ModuleType":
     What importing makes stays. In a process that has made much already, as a test runner has, to
     look through all of it again and again takes longer than the import itself.
     """
+    import gc  # noqa: PLC0415 - a face by itself loads nothing
+
     enabled = gc.isenabled()
     gc.disable()
     try:
