@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -31,6 +31,9 @@ from ffabric.system.description.toml import read_system
 from ffabric.system.spec import QEMU, SystemSpec
 from ffabric.system.system import System
 
+if TYPE_CHECKING:
+    from ffabric.lab.coverage import Coverage
+
 _INDENT = 30
 
 
@@ -46,6 +49,7 @@ def run(
     watchdog: float = DEFAULT_SECONDS,
     timeout: float = 0,
     gdb: int | None = None,
+    coverage: Path | None = None,
 ) -> int:
     """Boot the system described in SYSTEM, a TOML file, and run it until nothing can run any more.
 
@@ -76,6 +80,8 @@ def run(
         Seconds of wall time that the run may take; 0: no limit.
     gdb
         Let gdb debug the images of the system, at this port of this computer; 0: any port.
+    coverage
+        Where to write which basic blocks of images were executed: a drcov file.
     """
     if seed is not None and replay is not None:
         raise UsageError("--seed and --replay exclude each other: a replay has its run's seed")
@@ -85,20 +91,33 @@ def run(
     if max_events is not None:
         spec = replace(spec, run=replace(spec.run, max_events=max_events))
     if gdb is not None:
-        if trace is not None or json or verbose or timeout:
+        if trace is not None or coverage is not None or json or verbose or timeout:
             raise UsageError("--gdb: nothing else can be had of a run that gdb holds")
         return _debug(spec, seed, replay, gdb)
     view = _Json() if json else _Text()
     with _booted(spec, seed, replay) as booted, _recording(booted, trace, view, verbose) as traced:
         booted.listeners.append(view.console)
         recorder = Recorder(booted)
+        covered = None if coverage is None else _covered(booted)
         outcome = run_to_end(booted, watchdog=watchdog, timeout=timeout)
         traced()
+        if covered is not None and coverage is not None:
+            covered.write(coverage)
         if booted.deaths:
             view.story(recorder, calls=not verbose)
-        view.summary(booted, outcome, trace)
+        view.summary(booted, outcome, trace, coverage)
     outcome.raise_interruption()
     return outcome.status
+
+
+def _covered(system: System) -> Coverage:
+    """What is executed of the system's images from now on."""
+    from ffabric.lab.coverage import Coverage  # noqa: PLC0415 - only who asks for it
+
+    try:
+        return Coverage(system)
+    except ValueError as error:
+        raise UsageError(f"--coverage: {error}") from None
 
 
 def _debug(spec: SystemSpec, seed: int | None, replay: Path | None, port: int) -> int:
@@ -183,7 +202,9 @@ class _Text:
                 for line in text.splitlines():
                     self.terminal.line(line, indent=_INDENT)
 
-    def summary(self, system: System, outcome: Outcome, path: Path | None) -> None:
+    def summary(
+        self, system: System, outcome: Outcome, path: Path | None, coverage: Path | None
+    ) -> None:
         say = self.terminal.line
         say()
         for crash in system.deaths:
@@ -199,6 +220,8 @@ class _Text:
             say(f"  {what:<24} {how_much}")
         if path is not None:
             say(f"  {'trace':<24} {path}")
+        if coverage is not None:
+            say(f"  {'coverage':<24} {coverage}")
 
 
 class _Json:
@@ -214,7 +237,9 @@ class _Json:
     def story(self, recorder: Recorder, *, calls: bool) -> None:
         """A program reads the trace, and the refusals of the summary."""
 
-    def summary(self, system: System, outcome: Outcome, path: Path | None) -> None:
+    def summary(
+        self, system: System, outcome: Outcome, path: Path | None, coverage: Path | None
+    ) -> None:
         self._print(
             {
                 "kind": "summary",
@@ -228,6 +253,7 @@ class _Json:
                 "waived": system.waived,
                 "seed": system.machine.choices.seed,
                 "trace": None if path is None else str(path),
+                "coverage": None if coverage is None else str(coverage),
             }
         )
 
