@@ -32,7 +32,10 @@ FACES = {
         BlockingDriver Command Driver Enumerated Message NULL OpTee Result Supplicant TeeError
         TrustedApp TrustedOs Type Value compare
     """,
-    "ffabric.trusty": "Channel Service TipcDevice TipcDriver TipcError TipcFile",
+    "ffabric.trusty": """
+        Buffer Channel Memory Native Parcel Proxy Service TipcDevice TipcDriver TipcError TipcFile
+        TransactionError
+    """,
     "ffabric.testing": """
         Blocked BlockingFfa Fixture Handle Invariants MemoryAttributes NotRefused
         NotificationSources PartitionCrashed ReplayError check_file fuzz load_image parametrize

@@ -57,6 +57,26 @@ def test_names_of_ports_have_a_limit():
         tipc.build_conn_req("x" * 256)
 
 
-def test_shared_memory_is_refused():
+def test_shared_memory_follows_the_data():
+    pieces = (tipc.Shared(0x1234, 4096, 7), tipc.Shared(1 << 63, 10))
+    message = tipc.Message(1, 2, b"odd", pieces)
+    data = tipc.build(message)
+    assert data[16:19] == b"odd"
+    assert data[19:27] == (0x1234).to_bytes(8, "little")
+    assert tipc.parse(data + b"more") == message
+    with pytest.raises(DecodeError, match="length"):
+        tipc.parse(data[:-1])
+
+
+def test_so_much_shared_memory_goes_with_a_message_and_no_more():
+    most = tipc.Message(1, 2, b"", (tipc.Shared(1, 1),) * tipc.MAX_SHARED)
+    assert tipc.parse(tipc.build(most)) == most
+    with pytest.raises(ValueError, match="at most 8"):
+        tipc.build(tipc.Message(1, 2, b"", (tipc.Shared(1, 1),) * 9))
     with pytest.raises(DecodeError, match="shm_count"):
-        tipc.parse(bytes.fromhex("00000000 00000000 0000 0100 0000 0000"))
+        tipc.parse(bytes.fromhex("00000000 00000000 0000 0900 0000 0000") + bytes(9 * 24))
+
+
+def test_a_release_names_the_memory():
+    kind, body = tipc.parse_control(tipc.build_release(0x8000_0000_0000_0001))
+    assert (kind, tipc.parse_release(body)) == (tipc.Control.RELEASE, 0x8000_0000_0000_0001)

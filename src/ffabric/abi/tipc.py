@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from ffabric.abi.errors import DecodeError
-from ffabric.abi.layout import Layout, raw, u16, u32
+from ffabric.abi.layout import Layout, raw, u16, u32, u64
 
 RECEIVE, TRANSMIT = 0, 1
 """The virtqueues."""
@@ -57,6 +57,7 @@ class Control(IntEnum):
     CONN_REQ = 3
     CONN_RSP = 4
     DISC_REQ = 5
+    RELEASE = 6
 
 
 _CONTROL = Layout(
@@ -78,18 +79,40 @@ _DISC_REQ = Layout(
     "tipc_disc_req_body", "Trusty, tipc_virtio_dev.h", u32("target", "The client's address")
 ).at()
 
+SHARED: Final = Layout(
+    "tipc_shm",
+    "Trusty, trusty/ipc.h",
+    u64("id", "FF-A handle of the memory"),
+    u64("size", "Bytes"),
+    u64("tag", "Tag of the transaction"),
+).at()
+"""Each of these follows the data of a message."""
+MAX_SHARED: Final = 8
+_RELEASE = Layout(
+    "tipc_release_body", "Trusty, tipc_virtio_dev.h", u64("id", "FF-A handle of the memory")
+).at()
+
 NO_SUCH_PORT: Final = 2
 """ERR_NOT_FOUND, as the status of a CONN_RSP has it."""
 NO_RESOURCES: Final = 5
 """ERR_NO_MEMORY."""
 
 
+class Shared(Struct, frozen=True):
+    """Memory that goes with a message: its FF-A handle, its bytes, the tag of its transaction."""
+
+    id: int
+    size: int
+    tag: int = 0
+
+
 class Message(Struct, frozen=True):
-    """A message from an endpoint to an endpoint."""
+    """A message from an endpoint to an endpoint, and memory that goes with it."""
 
     src: int
     dst: int
     data: bytes
+    shared: tuple[Shared, ...] = ()
 
 
 class ConnRsp(Struct, frozen=True):
@@ -103,22 +126,27 @@ class ConnRsp(Struct, frozen=True):
 
 
 def build(message: Message) -> bytes:
-    """Header and data; ValueError if a value does not fit."""
-    data = message.data
-    return _HEADER.pack(message.src, message.dst, 0, 0, len(data), 0) + data
+    """Header, data and shared memory; ValueError if a value does not fit."""
+    data, shared = message.data, message.shared
+    if len(shared) > MAX_SHARED:
+        raise ValueError(f"{len(shared)} pieces of memory; a message has at most {MAX_SHARED}")
+    header = _HEADER.pack(message.src, message.dst, 0, len(shared), len(data), 0)
+    return header + data + b"".join(SHARED.pack(each.id, each.size, each.tag) for each in shared)
 
 
 def parse(data: bytes) -> Message:
     """The message in a buffer, which may be longer. Raises DecodeError."""
     src, dst, _, shared, length, _ = _HEADER.unpack(data, 0, "tipc_msg_hdr")
-    if shared:
+    if shared > MAX_SHARED:
         offset = _HEADER.offsets["shm_count"]
-        raise DecodeError("tipc_msg_hdr.shm_count", offset, shared, "no shared memory is taken")
-    if HEADER_SIZE + length > len(data):
+        raise DecodeError("tipc_msg_hdr.shm_count", offset, shared, f"at most {MAX_SHARED}")
+    end = HEADER_SIZE + length
+    if end + shared * SHARED.size > len(data):
         offset = _HEADER.offsets["length"]
         reason = f"{len(data) - HEADER_SIZE} bytes follow"
         raise DecodeError("tipc_msg_hdr.length", offset, length, reason)
-    return Message(src, dst, data[HEADER_SIZE : HEADER_SIZE + length])
+    pieces = [Shared(*SHARED.unpack(data, end + at * SHARED.size)) for at in range(shared)]
+    return Message(src, dst, data[HEADER_SIZE:end], tuple(pieces))
 
 
 def build_control(type_: Control, body: bytes = b"") -> bytes:
@@ -170,6 +198,17 @@ def parse_conn_req(body: bytes) -> str:
 def parse_conn_rsp(body: bytes) -> ConnRsp:
     """CONN_RSP. Raises DecodeError."""
     return ConnRsp(*_CONN_RSP.unpack(body, 0, "tipc_conn_rsp_body"))
+
+
+def build_release(handle: int) -> bytes:
+    """The data of RELEASE."""
+    return build_control(Control.RELEASE, _RELEASE.pack(handle))
+
+
+def parse_release(body: bytes) -> int:
+    """The handle of the memory in RELEASE. Raises DecodeError."""
+    handle: int = _RELEASE.unpack(body, 0, "tipc_release_body")[0]
+    return handle
 
 
 def parse_disc_req(body: bytes) -> int:

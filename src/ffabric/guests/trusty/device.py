@@ -9,17 +9,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from ffabric.abi import tipc as abi
 from ffabric.abi.errors import DecodeError
-from ffabric.abi.tipc import ConnRsp, Control, Message
+from ffabric.abi.ffa.options import MemoryPermissions
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.tipc import ConnRsp, Control, Message, Shared
 from ffabric.abi.virtio import ids
+from ffabric.abi.words import PAGE
+from ffabric.guests.errors import FfaError
+from ffabric.guests.trusty.memory import Memory
 from ffabric.guests.virtio.device import Device
+
+if TYPE_CHECKING:
+    from ffabric.guests.ffa import Ffa
 
 BUFFER: Final = 4096
 MAX_WAITING: Final = 64
 """Messages of a channel that wait for room in the driver's buffers."""
+_LENT: Final = MemoryPermissions.RW | MemoryPermissions.NX
+"""What the only borrower says of lent memory: that it does not execute it."""
 
 
 class Service:
@@ -31,6 +42,15 @@ class Service:
 
     def on_message(self, channel: Channel, data: bytes) -> None:
         """A client says something."""
+
+    def on_memory(self, channel: Channel, data: bytes, memory: Sequence[Memory]) -> None:
+        """A client says something, and memory goes with it.
+
+        That is the service's until it closes it; this one closes it at once.
+        """
+        for each in memory:
+            each.close()
+        self.on_message(channel, data)
 
     def on_disconnect(self, channel: Channel) -> None:
         """A client has gone, or was too slow."""
@@ -49,6 +69,10 @@ class Channel:
         self.open = True
         self.waiting = 0
         """Messages that the client has not taken."""
+        self.memory: list[Memory] = []
+        """What the service has of the client's memory."""
+        self.backlog: deque[Message] = deque()
+        """Messages that wait for memory of one before."""
         self._device = device
 
     def send(self, data: bytes) -> bool:
@@ -94,9 +118,9 @@ class TipcDevice(Device):
 
     def stop(self) -> None:
         """The other side is gone, and all channels with it."""
-        self._waiting.clear()
         for channel in list(self.channels.values()):
             self._end(channel)
+        self._waiting.clear()
 
     def process(self, index: int) -> None:
         """Take what was sent, or fill what can be received into."""
@@ -153,8 +177,65 @@ class TipcDevice(Device):
         except DecodeError:
             return
         channel = self.channels.get(message.dst)
-        if channel is not None and channel.remote == message.src:
+        if channel is None or channel.remote != message.src:
+            return
+        if message.shared or channel.backlog:
+            channel.backlog.append(message)
+            if len(channel.backlog) == 1:
+                self.work.append((self, partial(self._with_memory, channel)))
+        else:
             channel.service.on_message(channel, message.data)
+
+    async def _with_memory(self, channel: Channel, ffa: Ffa, client: int | None) -> None:
+        """Retrieve what goes with messages of a channel, and give them to its service, in order.
+
+        A message whose memory cannot be retrieved ends the channel.
+        """
+        while channel.backlog and channel.open and client is not None:
+            message = channel.backlog[0]
+            try:
+                memory = [
+                    await self._retrieve(channel, each, ffa, client) for each in message.shared
+                ]
+            except (FfaError, DecodeError):
+                self.disconnect(channel)
+                channel.service.on_disconnect(channel)
+                break
+            channel.backlog.popleft()
+            if memory:
+                channel.service.on_memory(channel, message.data, memory)
+            else:
+                channel.service.on_message(channel, message.data)
+        channel.backlog.clear()
+
+    async def _retrieve(self, channel: Channel, shared: Shared, ffa: Ffa, client: int) -> Memory:
+        """Memory of the client, shared or lent: that is told by what the relayer allows."""
+        try:
+            got = await ffa.retrieve(shared.id, client, tag=shared.tag)
+        except FfaError as error:
+            if error.status is Status.BUSY:
+                raise
+            got = await ffa.retrieve(shared.id, client, tag=shared.tag, permissions=_LENT)
+        memory = Memory(ffa, shared, got.ranges, partial(self._give_back, channel))
+        channel.memory.append(memory)
+        if sum(pages for _, pages in got.ranges) * PAGE < shared.size:
+            raise DecodeError("tipc_shm.size", None, shared.size, "there is less memory")
+        return memory
+
+    def _give_back(self, channel: Channel, memory: Memory) -> None:
+        """A service has closed memory, or is not to have it any more."""
+        channel.memory.remove(memory)
+        self.work.append((self, partial(self._relinquish, memory.id)))
+
+    async def _relinquish(self, handle: int, ffa: Ffa, _client: int | None) -> None:
+        try:
+            await ffa.relinquish(handle)
+        except FfaError as error:
+            await ffa.console_log(f"tipc: memory {handle:#x} is not relinquished: {error}\n")
+            return
+        release = Message(abi.CONTROL, abi.CONTROL, abi.build_release(handle))
+        self._say(None, release)
+        self.kick(abi.RECEIVE)
 
     def _control(self, message: Message) -> None:
         kind, body = abi.parse_control(message.data)
@@ -191,5 +272,7 @@ class TipcDevice(Device):
 
     def _close(self, channel: Channel) -> None:
         channel.open = False
+        for memory in list(channel.memory):
+            memory.close()
         self.channels.pop(channel.local, None)
         self._waiting = deque(each for each in self._waiting if each[0] is not channel)

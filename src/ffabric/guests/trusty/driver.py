@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ffabric.abi import tipc as abi
 from ffabric.abi.errors import DecodeError
-from ffabric.abi.tipc import ConnRsp, Control, Message
+from ffabric.abi.tipc import ConnRsp, Control, Message, Shared
 from ffabric.abi.virtio import ids
+from ffabric.abi.words import pages_for
+from ffabric.guests.trusty.memory import Buffer
 from ffabric.guests.virtio.driver import Driver
 from ffabric.guests.virtio.receive import ReceiveBuffers
+from ffabric.guests.virtio_msg.bus_driver import DriverBus
 
 RECEIVE_BUFFERS: Final = 16
 BUFFER: Final = 4096
@@ -38,6 +41,9 @@ class TipcDriver(Driver):
         self.name = name.partition(b"\0")[0].decode("ascii", "backslashreplace")
         self.online: bool = False
         self.files: dict[int, TipcFile] = {}
+        self.buffers: dict[int, Buffer] = {}
+        """Memory that was sent and not released, by handle."""
+        self._tag = 0
         self._receive = ReceiveBuffers(self, abi.RECEIVE, RECEIVE_BUFFERS, BUFFER)
         await self._receive.open()
         self._transmit = await self.allocate(BUFFER)
@@ -48,6 +54,21 @@ class TipcDriver(Driver):
         number = next(at for at in range(abi.FIRST_CLIENT, 1 << 32) if at not in self.files)
         file = self.files[number] = TipcFile(self, number)
         return file
+
+    async def share(self, size: int, *, lend: bool = False) -> Buffer:
+        """New memory of so many bytes to send with messages, all zero; lent, if it is to be so.
+
+        ValueError on a bus that is not FF-A's: memory is shared by FF-A.
+        """
+        bus = getattr(self.device, "bus", None)
+        if not isinstance(bus, DriverBus):
+            raise ValueError(f"{self.device} is not behind FF-A: no memory is shared with it")  # noqa: TRY004
+        ffa, pages = bus.ffa, pages_for(size)
+        ipa = ffa.ram.allocate(pages)
+        self._tag += 1
+        send = ffa.lend if lend else ffa.share
+        handle = await send(bus.peer, ipa=ipa, pages=pages, tag=self._tag)
+        return Buffer(ffa, ipa, pages, Shared(handle, size, self._tag))
 
     async def remove(self) -> None:
         """The same; files that are open are disconnected."""
@@ -90,6 +111,10 @@ class TipcDriver(Driver):
             answer = abi.parse_conn_rsp(body)
             if answer.target in self.files:
                 self.files[answer.target].answer = answer
+        elif kind is Control.RELEASE:
+            buffer = self.buffers.pop(abi.parse_release(body), None)
+            if buffer is not None:
+                buffer.released = True
         elif kind is Control.DISC_REQ:
             target = self.files.get(abi.parse_disc_req(body))
             if target is not None:
@@ -121,11 +146,30 @@ class TipcFile:
 
     async def write(self, data: bytes) -> None:
         """Send a message. Raises TipcError if the file is not connected, or it is too long."""
+        await self.send_msg(data)
+
+    async def send_msg(self, data: bytes, memory: Sequence[Buffer] = ()) -> None:
+        """TIPC_IOC_SEND_MSG: send a message, and memory with it.
+
+        A buffer is sent once; `released` waits until the service has closed it. Raises TipcError as
+        `write` does.
+        """
         if not self.remote:
             raise TipcError("the file is not connected")
         if len(data) > abi.MAX_MESSAGE:
             raise TipcError(f"{len(data)} bytes; a message has at most {abi.MAX_MESSAGE}")
-        await self._driver.send(Message(self.local, self.remote, data))
+        if len(memory) > abi.MAX_SHARED or any(each.sent for each in memory):
+            raise TipcError(f"at most {abi.MAX_SHARED} pieces of memory go, each once")
+        shared = tuple(each.shared for each in memory)
+        for each in memory:
+            each.sent = True
+            self._driver.buffers[each.shared.id] = each
+        await self._driver.send(Message(self.local, self.remote, data, shared))
+
+    async def released(self, buffer: Buffer) -> None:
+        """Wait until the service has closed memory that was sent; it is taken back then."""
+        await self._driver.until(lambda: buffer.released)
+        await buffer.take_back()
 
     async def read(self) -> bytes:
         """The next message, waiting for it; nothing at the end of the connection."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, Self
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ffabric.guests.virtio.device_queue import Chain, DeviceQueue, QueueError
 from ffabric.guests.virtio.rings import RingFeature, ring_features
 
 if TYPE_CHECKING:
+    from ffabric.guests.ffa import Ffa
     from ffabric.system.vcpu import Vcpu
 
 
@@ -26,6 +28,10 @@ class Host(Protocol):
 
     def due(self) -> None:
         """Something has happened outside: the device wants to be polled."""
+
+
+Work = Callable[["Ffa", int | None], Coroutine[Any, Any, None]]
+"""What a device does by calls of its partition; it gets the endpoint that drives it, if any."""
 
 
 class Device:
@@ -52,6 +58,8 @@ class Device:
         self.host: Host | None = None
         self.queues: list[DeviceQueue | None] = [None] * len(self.queue_sizes)
         self.driver_features = 0
+        self.work: deque[tuple[Device, Work]] = deque()
+        """What takes calls: the partition does it when it has served a message."""
 
     def offer(self, *names: RingFeature) -> Self:
         """Offer features of virtqueues: "packed", "in_order", "notification_data"; the device.

@@ -38,7 +38,7 @@ from ffabric.guests.calls.messages import DirectMessage
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
-from ffabric.guests.virtio.device import Device
+from ffabric.guests.virtio.device import Device, Work
 from ffabric.guests.virtio.devices.described import made_devices
 from ffabric.guests.virtio_msg.bus_device import NOTIFICATIONS, Connection
 from ffabric.guests.virtio_msg.device_fifo import DeviceFifo
@@ -150,6 +150,8 @@ class DeviceSide(Partition):
         self._told = False
         """A VM has been notified of something in a FIFO."""
         self._said: list[str] = []
+        self._work: deque[tuple[Device, Work]] = deque()
+        """What devices want done by calls, in order."""
         for device in devices:
             self.add(device)
         for made, owner in made_devices(described, self.say):
@@ -175,6 +177,8 @@ class DeviceSide(Partition):
         number, self._next = self._next, (self._next + 1) % MAX_DEVICES
         if self._vcpu is not None:
             device.attach(self._vcpu)
+        self._work.extend(device.work)
+        device.work = self._work
         self._devices[number] = _Placed(device, driver)
         self._offer(number)
         return number
@@ -274,6 +278,8 @@ class DeviceSide(Partition):
         response = await connection.handle(abi.from_registers(request.payload), ffa)
         if connection.events or connection.complaints or self._said:
             await self._tell(connection, ffa)
+        if self._work:
+            await self._do_work(ffa)
         if self._eventful:
             await self._tell_others(connection, ffa)
         return request.respond(*(abi.BUSY if response is None else abi.to_registers(response)))
@@ -328,6 +334,7 @@ class DeviceSide(Partition):
         if connection is not None:
             self._orphaned.append(connection)
             await self._clear_up(ffa)
+            await self._do_work(ffa)
 
     async def _clear_up(self, ffa: Ffa) -> None:
         """Take back what drivers that are gone have left, and offer their devices anew."""
@@ -449,6 +456,7 @@ class DeviceSide(Partition):
 
     async def tell(self, ffa: Ffa) -> None:
         """Look after the devices, and tell every driver side of its events."""
+        await self._do_work(ffa)
         if self._orphaned:
             await self._clear_up(ffa)
         for connection in list(self.connections.values()):
@@ -461,6 +469,15 @@ class DeviceSide(Partition):
                 await self._answer(connection, data, ffa)
             if connection.events or connection.outbox or connection.complaints or self._said:
                 await self._tell(connection, ffa)
+
+    async def _do_work(self, ffa: Ffa) -> None:
+        """Make the calls that devices want made; what is added on the way is for now, too."""
+        while self._work:
+            device, work = self._work.popleft()
+            driver = next(
+                (each.driver for each in self._devices.values() if each.device is device), None
+            )
+            await work(ffa, driver)
 
     async def _tell_others(self, connection: Connection, ffa: Ffa) -> None:
         """What one driver side asks for may be an event of another: a frame that it sends."""
