@@ -124,10 +124,26 @@ class GuestAccess:
         parts: list[bytes] = []
         end = ipa + n
         while ipa < end:
-            count = min(end - ipa, PAGE - (ipa & 0xFFF))
-            parts.append(self.read(ipa, count))
-            ipa += count
-        return b"".join(parts)
+            stop = self._run(self._reads, ipa, end)
+            if stop > ipa:
+                ram, delta = self._reads[ipa >> 12]
+                parts.append(ram[ipa + delta : stop + delta])
+            else:
+                stop = min(end, (ipa | 0xFFF) + 1)
+                parts.append(self.read(ipa, stop - ipa))
+            ipa = stop
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    @staticmethod
+    def _run(tlb: dict[int, tuple[mmap, int]], ipa: int, end: int) -> int:
+        """Up to where pages from ``ipa`` on are known and follow each other in RAM, too."""
+        entry = tlb.get(ipa >> 12)
+        if entry is None:
+            return ipa
+        at = (ipa | 0xFFF) + 1
+        while at < end and tlb.get(at >> 12) == entry:
+            at += PAGE
+        return min(at, end)
 
     def write(self, ipa: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data`, a buffer of bytes, at `ipa`; DataAbort where it may not be written."""
@@ -143,11 +159,16 @@ class GuestAccess:
             ram[ipa + delta : ipa + delta + n] = data
             return
         view = memoryview(data)
-        done = 0
-        while done < n:
-            count = min(n - done, PAGE - (ipa + done & 0xFFF))
-            self.write(ipa + done, view[done : done + count])
-            done += count
+        at, end = ipa, ipa + n
+        while at < end:
+            stop = self._run(self._writes, at, end)
+            if stop > at:
+                ram, delta = self._writes[at >> 12]
+                ram[at + delta : stop + delta] = view[at - ipa : stop - ipa]
+            else:
+                stop = min(end, (at | 0xFFF) + 1)
+                self.write(at, view[at - ipa : stop - ipa])
+            at = stop
 
     def extents(self, ipa: int, n: int, *, write: bool) -> list[tuple[Bank, int, int]]:
         """Where `n` bytes at `ipa` are: (bank, offset in it, bytes) of each piece in a row.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ffabric.lab.bench import crowd, optee, qemu, qemu_sps, rigs, virtio
+from ffabric.lab.bench import crowd, optee, qemu, qemu_sps, rigs, virtio, virtio_buses
 from ffabric.lab.bench.benchmark import (
     KIB,
     MIB,
@@ -177,6 +177,7 @@ BENCHMARKS = (
         setup=rigs.explained_lines,
     ),
     *virtio.BENCHMARKS,
+    *virtio_buses.BENCHMARKS,
     *qemu.BENCHMARKS,
     *crowd.BENCHMARKS,
     *qemu_sps.BENCHMARKS,

@@ -19,7 +19,7 @@ from typing import Final
 
 from ffabric.abi.virtio import ring
 from ffabric.abi.virtio.block import HEADER, Status, Type
-from ffabric.abi.virtio_msg.generations import PR28
+from ffabric.abi.virtio_msg.generations import DEFAULT
 from ffabric.abi.virtio_msg.transport import GET_DEVICE_STATUS
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.ffa import Ffa
@@ -46,6 +46,8 @@ DEPTHS: Final = (1, 32)
 """Requests that are under way together."""
 POOL: Final = 64
 """Pages of the pool in static mapping."""
+BULK_POOL: Final = 640
+"""Pages of a pool for 32 requests of 64 KiB."""
 MAPPINGS: Final = {"static": POOL, "dynamic": 0, "none": None}
 """How memory is mapped -> the pages of the pool; None: there is no FF-A."""
 BACK_ENDS: Final = {"python": "a disk in Python", "daemon": "qemu-storage-daemon"}
@@ -64,7 +66,7 @@ class Bus(Client):
         """Open the bus."""
         (peer,) = await find_device_sides(ffa)
         attention = Attention(ffa, by_interrupt=False)
-        self.bus = DriverBus(ffa, peer, attention, generation=PR28, static=self.static)
+        self.bus = DriverBus(ffa, peer, attention, generation=DEFAULT, static=self.static)
         await self.bus.open()
 
     async def rounds(self, ffa: Ffa, count: int) -> None:
@@ -153,6 +155,11 @@ def reads(back_end: str, mapping: str, size: int, depth: int = 1) -> Rig:
         return Closing(_bare_daemon(daemon.front_end, size), daemon.close)
     disk = VhostUserDevice(daemon.front_end)
     return Closing(_mapped(disk, WallMeter(), static, size, depth), daemon.close)
+
+
+def bulk() -> Rig:
+    """Reads of 64 KiB, 32 at a time, through a pool that has room for all of them."""
+    return _mapped(_disk(), Meter(), BULK_POOL, SIZES[-1], DEPTHS[-1])
 
 
 def _disk() -> BlockDevice:
@@ -293,6 +300,12 @@ BENCHMARKS: Final = (
         for back_end, what in BACK_ENDS.items()
         for mapping in ("static", "dynamic")
         for depth in DEPTHS
+    ),
+    Benchmark(
+        name="virtio.bulk.python.static",
+        what="read 65536 bytes of a disk in Python, over FF-A, static mapping, 32 at a time",
+        unit=REQUESTS,
+        setup=bulk,
     ),
     *(
         Benchmark(
