@@ -154,7 +154,7 @@ class Partition:
         self.uuids = tuple(identity.get("uuids", ()))
         self.properties = identity.get("properties", 0)
         """What it is and can, whatever the service."""
-        self.methods: Mapping[UUID, int] = identity.get("methods", MappingProxyType({}))
+        self.methods: Mapping[UUID, int] = identity.get("methods", {})
         """The messages of each service, where services differ: properties."""
         self.image_uuid = identity.get("image_uuid", NIL)
         self.version = identity.get("version", LATEST)
