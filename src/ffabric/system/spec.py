@@ -352,6 +352,8 @@ class SystemDraft(msgspec.Struct, kw_only=True):
     ffa_version: int = LATEST
     with_hypervisor: bool = True
     spmc_id: int = SP_ID_BASE
+    spmc_level: str = "s-el2"
+    """Where the SPMC runs: a name of `SPMC_LEVELS`."""
     firmware_size: int = 8 << 20
     memory: tuple[MemoryBank, ...] = ()
     reserved: tuple[MemoryBank, ...] = ()

@@ -18,6 +18,7 @@ from ffabric.system.description.identity import (
     with_primary_vm,
 )
 from ffabric.system.description.monitor import check_monitor
+from ffabric.system.description.spmc_level import check_spmc_level
 from ffabric.system.layout.address_spaces import (
     Placed,
     check_address_space,
@@ -70,6 +71,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         problems.add("", "ffa_version", f"{asked} is not a version of FF-A: {known}")
     _check_cpu(draft, problems)
     check_conventions(draft, problems)
+    check_spmc_level(draft, len(mpidrs), problems)
     check_monitor(draft, problems)
     places = Places(draft, problems)
     if draft.with_hypervisor:

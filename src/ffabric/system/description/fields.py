@@ -165,6 +165,8 @@ class SystemFields(TypedDict, total=False):
     memory: Iterable[MemoryBank]
     devices: Iterable[DeviceSpec]
     gic: GicSpec | None
+    spmc_level: str
+    """Where the SPMC runs: `"s-el2"`, `"s-el1"` or `"el3"`."""
     sri: int
     """The SGI of the Schedule Receiver Interrupt; 8 by default."""
     monitor: MonitorSpec | None

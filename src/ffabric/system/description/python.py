@@ -88,6 +88,7 @@ _SYSTEM_TYPES = _types(
         "devices",
         "gic",
         "sri",
+        "spmc_level",
         "monitor",
     ),
     hypervisor="with_hypervisor",

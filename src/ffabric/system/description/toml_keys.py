@@ -117,6 +117,12 @@ SPMC: tuple[Key, ...] = (
     Key("manifest", PATH, "The SPMC's manifest, .dts or .dtb."),
     Key("id", U16, "The SPMC's endpoint id.", default="0x8000"),
     Key(
+        "exception_level", TEXT,
+        "Where the SPMC runs: s-el2, s-el1 (SPs at S-EL0 only) or el3 (one SP at S-EL1 at most, "
+        "with an execution context for each PE).",
+        field="spmc_level", default="s-el2",
+    ),
+    Key(
         "sri", U16, "The SGI of the Schedule Receiver Interrupt.", default="8", most=15,
     ),
     Key(
