@@ -5,6 +5,7 @@ from __future__ import annotations
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
+from ffabric.abi.ffa.features import feature_name
 from ffabric.abi.ffa.functions import FUNCTIONS
 from ffabric.firmware.state.conventions import Switch
 from ffabric.firmware.state.switches import PERSONALITIES, SPEC, SWITCHES
@@ -29,10 +30,12 @@ def _entry(switch: Switch) -> nodes.definition_list_item:
     effects = []
     if switch.waives:
         effects.append("Waives " + _names(switch.waives) + ".")
+    if switch.enforces:
+        effects.append("Enforces " + _names(switch.enforces) + ".")
     for rule_id, status in switch.statuses.items():
         effects.append(f"`{rule_id}` answers {status.name}.")
     for function, bits in switch.features.items():
-        effects.append(f"`{FUNCTIONS[function].name}` has {bits:#x} among its features.")
+        effects.append(f"`{feature_name(function)}` has {bits:#x} among its features.")
     if switch.withholds:
         effects.append("Not served: " + _names(_calls(switch.withholds)) + ".")
     if switch.older:

@@ -6,10 +6,11 @@ import pytest
 from memory_sides import NORMAL, World
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.features import NOTIFICATION
 from ffabric.abi.ffa.functions import FUNCTIONS, Instance
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.ffa.version import V1_1
+from ffabric.abi.ffa.version import V1_0, V1_1, V1_2
 from ffabric.abi.words import PAGE
 from ffabric.firmware.catalogue import RULES
 from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
@@ -116,11 +117,41 @@ def test_hafnium_answers_newer_calls_of_an_old_partition(ffabric):
                 old.partition_info_regs()
 
 
+def test_hafnium_agrees_on_no_newer_version(ffabric):
+    for personality in ("spec", "hafnium"):
+        system = ffabric.boot(
+            ffa_version="1.1",
+            vms=[vm("v", ffa_version="1.0", messaging_method=7)],
+            personality=personality,
+        )
+        ffa, partition = system.vm("v").ffa, system.vm("v").endpoint.partition
+        if personality == "spec":
+            assert ffa.call(fid.FFA_VERSION, V1_2)[0] == V1_1
+            assert partition.version == V1_1
+        else:
+            with ffabric.refuses("version.newer"):
+                answer = ffa.call(fid.FFA_VERSION, V1_2)
+            assert status_of(answer[0]) is Status.NOT_SUPPORTED
+            assert partition.version == V1_0
+        assert ffa.call(fid.FFA_VERSION, V1_1)[0] == V1_1
+
+
 def test_hafnium_tells_everybody_of_the_hypervisors_retrieve(ffabric):
     for personality, told in (("spec", 2), ("hafnium", 6)):
         system = ffabric.boot(sps=["s"], vms=["v"], personality=personality)
         for ffa in (system.sp("s").ffa, system.vm("v").ffa):
             assert ffa.features(fid.FFA_MEM_RETRIEVE_REQ_64, 2)[0] == told
+
+
+def test_hafnium_tells_of_no_notifications_of_vcpus(ffabric):
+    for personality, told in (("spec", 0), ("hafnium", 3)):
+        system = ffabric.boot(
+            sps=[sp("s", ffa_version="1.3")],
+            vms=[vm("v", ffa_version="1.3")],
+            personality=personality,
+        )
+        for ffa in (system.sp("s").ffa, system.vm("v").ffa):
+            assert ffa.features(NOTIFICATION)[0] == told
 
 
 WITHHELD = [
@@ -206,9 +237,11 @@ def test_each_row_does_something_to_rules_and_calls_that_there_are(switch):
     assert switch.of
     assert set(switch.of) < set(PERSONALITIES)
     assert all(RULES[rule_id].waivable for rule_id in switch.waives)
+    assert all(RULES[rule_id].optional for rule_id in switch.enforces)
     assert all(rule_id in RULES for rule_id in switch.statuses)
     assert (switch.withholds | switch.older) <= set(FUNCTIONS)
-    assert any((switch.waives, switch.statuses, switch.withholds, switch.older, switch.features))
+    effects = (switch.waives, switch.enforces, switch.statuses, switch.features)
+    assert any((*effects, switch.withholds, switch.older))
     path, _, name = switch.test.partition("::")
     assert path.endswith("test_personalities.py")
     assert callable(globals()[name])

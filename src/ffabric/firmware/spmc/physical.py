@@ -43,7 +43,7 @@ TWICE = rule(
 ACQUIRED = rule(
     "rx.acquire.not_free",
     Status.DENIED,
-    "DEN0077A 1.2, section 13.2",
+    "DEN0077A 1.2, section 13.4",
     "The VM's RX buffer is free: nobody has acquired or filled it.",
 )
 RANGE = rule(

@@ -36,9 +36,9 @@ _NO_CALLS: frozenset[int] = frozenset()
 class Switch(msgspec.Struct, frozen=True, kw_only=True):
     """One difference between an implementation in the field and the specification, or its reading.
 
-    ``waives`` are rules that it does not judge, ``statuses`` what it answers by other rules
-    instead. It does not serve the calls ``withholds``; ``older`` calls it serves callers of
-    versions that do not have them, too.
+    ``waives`` are rules that it does not judge, ``enforces`` optional ones that it does,
+    ``statuses`` what it answers by other rules instead. It does not serve the calls ``withholds``;
+    ``older`` calls it serves callers of versions that do not have them, too.
     """
 
     name: str
@@ -53,11 +53,12 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True):
     test: str
     """The test that shows it, as pytest names it."""
     waives: tuple[str, ...] = ()
+    enforces: tuple[str, ...] = ()
     statuses: Mapping[str, Status] = _NO_STATUSES
     instances: tuple[Instance, ...] = tuple(Instance)
     """The FF-A instances at which calls are withheld, or answered to older callers."""
     features: Mapping[int, int] = _NO_FEATURES
-    """By function ID: bits that FFA_FEATURES tells besides."""
+    """By function or feature ID: bits that FFA_FEATURES tells besides."""
     withholds: frozenset[int] = _NO_CALLS
     older: frozenset[int] = _NO_CALLS
 
@@ -78,7 +79,7 @@ class Conventions:
         enforce: Iterable[str] = (),
     ) -> None:
         found = [*switches]
-        self.enforced = frozenset(enforce)
+        self.enforced = frozenset(enforce).union(*(each.enforces for each in found))
         rules = [rule_id for each in found for rule_id in each.waives]
         self.waived = frozenset([*rules, *waive]) - self.enforced
         self.features: dict[int, int] = {}

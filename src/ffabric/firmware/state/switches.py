@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa.features import RetrieveProperties
+from ffabric.abi.ffa.features import NOTIFICATION, NotificationProperties, RetrieveProperties
 from ffabric.abi.ffa.functions import FUNCTIONS, Instance
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_0, V1_3
@@ -81,6 +81,16 @@ SWITCHES = (
         older=_NEWER,
     ),
     Switch(
+        name="no_newer_version",
+        at=_BOTH,
+        of=("hafnium",),
+        differs="FFA_VERSION with a newer minor version than the manager's is NOT_SUPPORTED, and "
+        "agrees on nothing.",
+        source="Hafnium, src/api.c, api_ffa_version",
+        test=_TESTS + "test_hafnium_agrees_on_no_newer_version",
+        enforces=("version.newer",),
+    ),
+    Switch(
         name="retrieve_properties",
         at=_BOTH,
         of=("hafnium",),
@@ -90,6 +100,18 @@ SWITCHES = (
         test=_TESTS + "test_hafnium_tells_everybody_of_the_hypervisors_retrieve",
         features=MappingProxyType(
             dict.fromkeys(_RETRIEVE, RetrieveProperties.HYPERVISOR_RETRIEVE.mask)
+        ),
+    ),
+    Switch(
+        name="notifications_told",
+        at=_BOTH,
+        of=("hafnium",),
+        differs="FFA_FEATURES tells callers of v1.3 that notifications are not for single vCPUs. "
+        "They are served all the same.",
+        source="Hafnium, src/api.c, ffa_features_feature",
+        test=_TESTS + "test_hafnium_tells_of_no_notifications_of_vcpus",
+        features=MappingProxyType(
+            {NOTIFICATION: NotificationProperties.build(NO_PER_VCPU_SP=1, NO_PER_VCPU_VM=1)}
         ),
     ),
     Switch(

@@ -184,7 +184,8 @@ def _feature(pm: Manager, partition: Partition, feature: int, properties: int) -
         refuse(FEATURE, got=f"{known.name} for {partition.name}", expected="its audience")
     secondary = partition.paravirtual and not partition.secure
     npi = hafnium.NOTIFICATION_PENDING_INTID if secondary else pm.npi
-    return {abi.NPI: npi, abi.SRI: pm.sri, abi.MEI: pm.mei}.get(feature, 0)
+    told = {abi.NPI: npi, abi.SRI: pm.sri, abi.MEI: pm.mei}.get(feature, 0)
+    return told | pm.conventions.features.get(feature, 0)
 
 
 def _takes_virtual_interrupts(partition: Partition) -> bool:

@@ -1,9 +1,9 @@
 """Versions and identities: FFA_VERSION, FFA_ID_GET and FFA_SPM_ID_GET.
 
 The version is negotiated by asking. The manager answers with its own; from then on it serves the
-caller at the lower of the two. The caller may ask again, for another version too, until it makes
-its first other call: that one ends the negotiation (DEN0077A 1.2, section 13.2.2). Callers of v1.3
-may also ask without negotiating.
+caller at the lower of the two (Hafnium refuses one that is newer than its own). The caller may ask
+again, for another version too, until it makes its first other call: that one ends the negotiation
+(DEN0077A 1.2, section 13.2.2). Callers of v1.3 may also ask without negotiating.
 """
 
 from __future__ import annotations
@@ -30,6 +30,13 @@ MAJOR = rule(
     Status.NOT_SUPPORTED,
     SECTION,
     "The caller's major version is the callee's: another one is incompatible.",
+)
+NEWER = rule(
+    "version.newer",
+    Status.NOT_SUPPORTED,
+    SECTION,
+    "The caller's minor version is not newer than the callee's.",
+    optional=True,
 )
 LATE = rule(
     "version.late",
@@ -78,6 +85,8 @@ def _negotiate(pm: Manager, caller: ExecutionContext, asked: int, query: int) ->
         refuse(RESERVED, got=asked, expected=pm.version)
     if major(asked) != major(pm.version):
         refuse(MAJOR, got=asked, expected=pm.version)
+    if asked > pm.version and pm.conventions.wants(NEWER):
+        refuse(NEWER, got=asked, expected=pm.version)
     if query == _ASK:
         return pm.version
     agreed = min(asked, pm.version)
