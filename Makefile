@@ -11,6 +11,7 @@
 #   make mutants  how many small mistakes in the firmware the tests notice   (SAMPLE=200 SEED=1)
 #   make mutants-kept   those that they have noticed and must notice again
 #   make coverage what the tests execute: packages, rules both ways; no less than before
+#   make rules    which tests break and pass each rule, for the documentation   (CHECK=1)
 #   make bench    how fast the calls are
 #   make docs     the documentation   -> docs/_build/html/index.html
 #   make lint     style, types, floors
@@ -23,7 +24,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-linux demo-pkvm demo-xtest demo-virtio demo-vhost programs test mutants mutants-kept coverage bench docs lint format dist clean
+.PHONY: demo demo-linux demo-pkvm demo-xtest demo-virtio demo-vhost programs test mutants mutants-kept coverage rules bench docs lint format dist clean
 
 demo: $(VENV)/.has-all
 	$(BIN)/ffabric demo $(ARGS)
@@ -68,6 +69,10 @@ mutants-kept: programs
 # RAISE=1 writes the floors anew.
 coverage: programs $(VENV)/.has-measured
 	PYTHONPATH=tools $(BIN)/python -m measured $(if $(RAISE),--raise) $(ARGS)
+
+# CHECK=1 runs the tests that are named, and says which no longer do what is said.
+rules: programs $(VENV)/.has-measured
+	PYTHONPATH=tools $(BIN)/python -m measured.book $(if $(CHECK),--check)
 
 bench: $(VENV)/.has-all
 	$(BIN)/ffabric bench $(ARGS)

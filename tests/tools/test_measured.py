@@ -4,11 +4,12 @@ import ast
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ffabric.firmware.state.rules import RULES, Refused
-from measured import refusals
-from measured.__main__ import KNOWN
+from measured import book, refusals
+from measured.__main__ import KNOWN, Known
 from measured.floors import Share, below, shares, table
 from measured.passes import has_passed
 from measured.rules import Uncovered, differences, uncovered
@@ -152,11 +153,42 @@ def test_rules_that_are_not_tried_both_ways_are_listed(tmp_path):
 
 
 def test_every_rule_in_the_list_exists():
-    import msgspec
-
-    from measured.__main__ import Known
-    from measured.rules import Uncovered
-
     known = msgspec.toml.decode(KNOWN.read_bytes(), type=Known)
-    assert isinstance(known.rules, Uncovered)
     assert all(each in RULES for each in (*known.rules.not_refused, *known.rules.not_passed))
+
+
+FILE = "tests/firmware/test_judged.py"
+
+
+def test_the_tests_of_a_rule_are_those_that_are_refused_and_those_that_pass(monkeypatch, tmp_path):
+    file = tmp_path / "judged.py"
+    file.write_text(JUDGED)
+    monkeypatch.setattr(book, "SOURCES", tmp_path)
+    rule = min(rule.id for rule in RULES)
+    noted = [
+        refusals.Refusal(rule, str(file), LINES["refuse(BIG)"], f"{FILE}::test_big[4]"),
+        refusals.Refusal(rule, "/elsewhere.py", 3, f"{FILE}::test_elsewhere"),
+    ]
+    seen = {
+        str(file): {
+            (LINES["if x > 3:"], LINES["refuse(BIG)"]): {f"{FILE}::test_big"},
+            (LINES["if x > 3:"], LINES["elif ("]): {f"{FILE}::test_small", ""},
+        }
+    }
+    tried = book.book(noted, seen)
+    assert tried == {rule: book.Entry([f"{FILE}::test_big"], [f"{FILE}::test_small"])}
+    assert [*book.differences(tried, tried)] == []
+    other = {rule: book.Entry([f"{FILE}::test_small"])}
+    assert [*book.differences(tried, other)] == [f"rule {rule}: not refused in {FILE}::test_small"]
+
+
+def test_every_rule_is_tried_by_tests_that_there_are():
+    known = msgspec.toml.decode(KNOWN.read_bytes(), type=Known)
+    entries = book.read()
+    assert {rule.id for rule in RULES} - set(entries) <= set(known.rules.not_refused)
+    for rule, entry in entries.items():
+        assert rule in RULES, f"{rule} is gone: make rules"
+        assert entry.refused, rule
+    for test in book.named(entries):
+        path, name, *_ = test.split("::")
+        assert name in (book.ROOT / path).read_text("utf-8"), f"{test} is gone: make rules"

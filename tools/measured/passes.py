@@ -15,6 +15,11 @@ Arc = tuple[int, int]
 
 def has_passed(tree: ast.Module, line: int, arcs: Iterable[Arc]) -> bool:
     """Whether ``arcs`` pass by the refusal at ``line`` of ``tree``."""
+    return bool(passing(tree, line, arcs))
+
+
+def passing(tree: ast.Module, line: int, arcs: Iterable[Arc]) -> set[Arc]:
+    """Those of ``arcs`` that pass by the refusal at ``line`` of ``tree``."""
     for node in _around(tree, line):
         if isinstance(node, ast.If | ast.While):
             arm = _lines(node.body) if line in _lines(node.body) else _lines(node.orelse)
@@ -23,11 +28,11 @@ def has_passed(tree: ast.Module, line: int, arcs: Iterable[Arc]) -> bool:
             arm, judged = _lines(node.handlers), _lines(node.body)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             judged = _lines(node.body) - _statement(node, line)
-            return any(a in judged and b < 0 for a, b in arcs)
+            return {(a, b) for a, b in arcs if a in judged and b < 0}
         else:
             continue
-        return any(a in judged and b not in judged and b not in arm for a, b in arcs)
-    return False
+        return {(a, b) for a, b in arcs if a in judged and b not in judged and b not in arm}
+    return set()
 
 
 def _around(tree: ast.Module, line: int) -> list[ast.stmt]:

@@ -21,7 +21,7 @@ _FIRMWARE = str(Path(firmware.__file__).parent)
 """Whoever makes one elsewhere has copied it."""
 _COPIER = "__deepcopy__"
 _MAKERS = ("refuse", "as_refused", "__init__")
-_seen: set[tuple[str, str, int]] = set()
+_seen: set[tuple[str, str, int, str]] = set()
 _plain = Refused.__init__
 
 
@@ -31,6 +31,8 @@ class Refusal(msgspec.Struct, frozen=True):
     rule: str
     file: str
     line: int
+    test: str = ""
+    """The test in which it has."""
 
 
 def _note(self: Refused, rule: Rule, got: Any, expected: Any) -> None:
@@ -38,7 +40,8 @@ def _note(self: Refused, rule: Rule, got: Any, expected: Any) -> None:
     while frame.f_code.co_name in _MAKERS and frame.f_back is not None:
         frame = frame.f_back
     if frame.f_code.co_filename.startswith(_FIRMWARE) and frame.f_code.co_name != _COPIER:
-        _seen.add((rule.id, frame.f_code.co_filename, frame.f_lineno))
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" (")[0]
+        _seen.add((rule.id, frame.f_code.co_filename, frame.f_lineno, test))
     _plain(self, rule, got, expected)
 
 
