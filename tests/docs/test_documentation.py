@@ -37,4 +37,4 @@ def test_a_page_does_what_it_shows(path, folder):
 
 def test_the_readme_lists_the_commands():
     rows = re.findall(r"(?m)^\| `ffabric (\w+)", (ROOT / "README.md").read_text("utf-8"))
-    assert rows == list(COMMANDS)
+    assert list(dict.fromkeys(rows)) == list(COMMANDS)
