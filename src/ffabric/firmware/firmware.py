@@ -72,6 +72,8 @@ class Firmware:
         pe = self._pe_for(ctx)
         if pe is None:
             return
+        if self.monitor.cpus[pe.index].is_suspended:
+            self.wake(pe)  # whoever schedules is awake
         current = self._secure_on(pe)
         if current is not None and current is not ctx:
             if current.caller is not self.spmc.gates[pe.index] or current.request:
@@ -84,6 +86,12 @@ class Firmware:
             if ctx.secure:
                 self.monitor.lend(pe)
             self.route(pe, nxt)
+
+    def wake(self, pe: PE) -> None:
+        """A wake-up event ends the WFI or the suspension (PSCI CPU_SUSPEND) of ``pe``."""
+        self.machine.wake(pe)
+        if self.monitor.cpus[pe.index].is_suspended:
+            self.route(pe, self.monitor.woken(pe))
 
     def _pe_for(self, ctx: ExecutionContext) -> PE | None:
         """The PE that can run ``ctx``, the one that it knows first."""

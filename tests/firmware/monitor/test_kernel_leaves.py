@@ -5,10 +5,12 @@ from chain_sides import Link, boot
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.framework import PowerMessages
 from ffabric.firmware.state.context import State
 from ffabric.machine import exits
+from ffabric.machine.gic import GROUP1NS
 from ffabric.session.ffa import Blocked
-from ffabric.system.description.python import vm
+from ffabric.system.description.python import sp, vm
 
 
 class Kernel:
@@ -41,6 +43,7 @@ class Kernel:
         return [each.state for each in self.k]
 
 
+INTID = 40
 DEAD = [State.ABORTED, State.ABORTED]
 
 
@@ -116,3 +119,40 @@ def test_an_sp_stays_where_it_was_while_that_pe_is_on(kernel):
     kernel.u.wait()
     assert kernel.u.ffa.id_get() == kernel.u.id
     assert kernel.u.ctx.pe is kernel.machine.pes[1]
+
+
+WARM_BOOT_RESPONSE = 0x8000_0001
+"""Flags of a framework message: an SP has heard that a PE is on."""
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_pe_does_not_start_for_a_kernel_that_died_while_an_sp_was_told(ffabric, dies):
+    told = sp("s", vcpus=2, power_management_messages=int(PowerMessages.CPU_ON))
+    session = boot(ffabric, [told], [vm("k", vcpus=2)], hypervisor=False, pes=2)
+    machine = session.system.machine
+    first, second, s = Link(session, "k", 0), Link(session, "k", 1), Link(session, "s", 1)
+    first.call(psci.CPU_ON_64, machine.pes[1].mpidr, 0x8000_0000, 0)
+    session.run()
+    s.ctx.runner.wait()
+    assert s.x[0] == fid.FFA_MSG_SEND_DIRECT_REQ_32
+    if dies:
+        first.ctx.crash = "killed"
+        assert not first.ctx.runner.call(exits.CRASH)
+    ids = s.x[1] >> 16 | (s.x[1] & 0xFFFF) << 16
+    s.leave(fid.FFA_MSG_SEND_DIRECT_RESP_32, ids, WARM_BOOT_RESPONSE, 0)
+    assert machine.pes[1].on is not dies
+    assert second.state is (State.ABORTED if dies else State.RUNNING)
+
+
+def test_a_suspended_pe_that_is_given_to_an_sp_is_awake(kernel):
+    """Whoever schedules has been woken: the next interrupt preempts the SP, as always."""
+    kernel.k[0].leave(psci.CPU_SUSPEND_64, 0)
+    assert kernel.u.ffa.id_get() == kernel.u.id
+    gic = kernel.machine.gic
+    gic.configure(INTID, group=GROUP1NS, enabled=True, target=0)
+    gic.sysreg_write(0, "ICC_IGRPEN1_EL1", 1, secure=False)
+    gic.set_pending(INTID)
+    kernel.session.run()
+    assert kernel.u.state is State.PREEMPTED
+    assert kernel.k[0].has_control
+    assert kernel.k[0].x[0] == 0

@@ -31,8 +31,11 @@ class Kernel:
         partition.contexts = self.gates
 
     def boot(self, pe: PE) -> Next:
-        """Start where PSCI was told to."""
+        """Start where PSCI was told to, unless the kernel has crashed on another PE meanwhile."""
         kernel = self.gates[pe.index]
+        if not kernel.partition.alive:
+            self._end(pe)
+            return None
         cpu = self.monitor.cpus[pe.index]
         kernel.power_on(pe)
         self.monitor.machine.start(kernel, cpu.entry, cpu.argument, cpu.others)

@@ -368,4 +368,4 @@ class Player:
         if hypervisor is not None:
             hypervisor.wake(vcpu.ctx)
         elif vcpu.ctx.pe is not None:
-            self.system.machine.wake(vcpu.ctx.pe)
+            self.system.firmware.wake(vcpu.ctx.pe)

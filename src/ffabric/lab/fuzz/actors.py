@@ -118,7 +118,7 @@ class Actor:
         if hypervisor is not None and not self.secure:
             hypervisor.wake(self.ctx)
         elif self.ctx.pe is not None:
-            self.system.machine.wake(self.ctx.pe)
+            self.system.firmware.wake(self.ctx.pe)
 
     def call(self, registers: list[int]) -> bool:
         """Make a call (``ready`` said so): True when it has returned, with the answer in ``x``."""

@@ -138,7 +138,7 @@ def _wake(stage: Stage) -> bool:
     """A WFI ends without an interrupt, which it may at any time."""
     woken = [pe for pe in stage.machine.pes if pe.idle]
     for pe in woken:
-        stage.machine.wake(pe)
+        stage.system.firmware.wake(pe)
     return bool(woken)
 
 

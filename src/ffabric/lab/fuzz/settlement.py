@@ -68,7 +68,7 @@ class Settlement:
         machine.gic.set_level(LEVEL, high=False)
         self.stage.deliver()
         for pe in machine.pes:
-            machine.wake(pe)
+            self.stage.system.firmware.wake(pe)
         self.stage.system.run()
 
     def _leave_secure_world(self) -> None:
