@@ -11,6 +11,8 @@ from puppets import RAM, Cpu, Puppeteer, Puppets, map_buffers, send
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.guests.partition import Partition
+from ffabric.machine.engines.qemu.runner import SLICE
+from ffabric.session.ffa import Blocked
 from ffabric.system.booting.boot import boot
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import describe, trusted_os, vm
@@ -185,6 +187,25 @@ def test_a_trusted_os_that_is_stopped_is_ended_and_named(ffabric):
     with pytest.raises(PartitionCrashed) as crash:
         ffa.call(SPIN)
     assert f"QEMU (process {pid}) was ended: it has not heard its doorbell" in str(crash.value)
+
+
+def test_a_trusted_os_has_no_time_slices_though_vms_wait_for_its_pe(ffabric):
+    """A VM that has begun on the PE meanwhile gets it when the call is over, or preempted."""
+    tee = trusted_os(name="tee", image=TRUSTED_OS, engine="qemu")
+    session = ffabric.boot(vms=["kernel"], trusted_os=tee, hypervisor=False, pes=2)
+    machine = session.system.machine
+    (ctx, *_) = session.system.endpoints["tee"].partition.contexts
+    waiting = session.system.endpoints["kernel"].partition.contexts[0]
+
+    def look(name, line):
+        ctx.pe.queue = [waiting]
+        machine.clock.at(machine.clock.now + 10 * SLICE, machine.stop)
+
+    session.system.listeners.append(look)
+    with pytest.raises(Blocked):
+        session.vm("kernel").ffa.call(SPIN)
+    assert ctx.runner.outside
+    assert not session.system.deaths
 
 
 def test_what_it_prints_last_is_heard():

@@ -16,7 +16,7 @@ from ffabric.machine.engines.qemu.engine import HCR_RW, HCR_VM
 from ffabric.machine.engines.qemu.server import QemuServer, ServingRunner
 
 if TYPE_CHECKING:
-    from ffabric.machine.context import PE, Context
+    from ffabric.machine.context import Context
     from ffabric.machine.gic import Gic
 
 HCR_FMO, HCR_IMO, HCR_VF_SHIFT = 1 << 3, 1 << 4, 6
@@ -51,6 +51,3 @@ class SecurePartitionRunner(ServingRunner):
     def interrupt(self, kind: int, asserted: bool) -> None:
         """See `Runner.interrupt`: HCR_EL2.VI or VF, from the next entry on."""
         self._block.line(1 << HCR_VF_SHIFT + (kind == IRQ), asserted=asserted)
-
-    def _share(self, pe: PE) -> None:
-        """The PE is the normal world's to take back."""

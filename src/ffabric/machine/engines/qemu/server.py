@@ -8,7 +8,7 @@ from ffabric.machine.engines.qemu.engine import QemuGuest
 from ffabric.machine.engines.qemu.runner import QemuRunner
 
 if TYPE_CHECKING:
-    from ffabric.machine.context import Context, Trap
+    from ffabric.machine.context import PE, Context, Trap
 
 
 class QemuServer(QemuGuest):
@@ -33,6 +33,9 @@ class ServingRunner(QemuRunner):
         """See `Runner.run`."""
         super().run(ctx, trap)
         self._guest.watch_while_executing()
+
+    def _share(self, pe: PE) -> None:
+        """It has no time slices: the PE is the normal world's, to take back with an interrupt."""
 
     def look(self) -> bool:
         """See `Source.look`."""
