@@ -13,6 +13,7 @@
 #   make coverage what the tests execute: packages, rules both ways; no less than before
 #   make rules    which tests break and pass each rule, for the documentation   (CHECK=1)
 #   make bench    how fast the calls are
+#   make bench-peers HAFNIUM=IMAGE   the same calls below a build of Hafnium, by turns
 #   make docs     the documentation   -> docs/_build/html/index.html
 #   make lint     style, types, floors
 #   make dist     the packages, built and checked   -> dist
@@ -24,7 +25,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-linux demo-pkvm demo-xtest demo-virtio demo-vhost programs test mutants mutants-kept coverage rules bench docs lint format dist clean
+.PHONY: demo demo-linux demo-pkvm demo-xtest demo-virtio demo-vhost programs test mutants mutants-kept coverage rules bench bench-peers docs lint format dist clean
 
 demo: $(VENV)/.has-all
 	$(BIN)/ffabric demo $(ARGS)
@@ -76,6 +77,11 @@ rules: programs $(VENV)/.has-measured
 
 bench: $(VENV)/.has-all
 	$(BIN)/ffabric bench $(ARGS)
+
+bench-peers: $(VENV)/.has-all
+	@[ -n '$(HAFNIUM)' ] || { echo "make bench-peers HAFNIUM=IMAGE: which build of Hafnium?" >&2; exit 1; }
+	@bash tests/programs.sh qemu-system-aarch64:qemu-system-arm
+	$(BIN)/ffabric bench --hafnium '$(HAFNIUM)' $(ARGS)
 
 docs: $(VENV)/.has-all,docs
 	$(BIN)/python -m sphinx -W --keep-going -b html $(ARGS) docs docs/_build/html

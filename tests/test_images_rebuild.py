@@ -14,6 +14,7 @@ SOURCES = sorted(
         "src/ffabric/guests/images",
         "src/ffabric/machine/engines/qemu",
         "src/ffabric/lab/linux",
+        "src/ffabric/lab/peers",
     )
     for source in (ROOT / folder).glob("*.S")
 )

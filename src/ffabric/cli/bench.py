@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ from ffabric.lab.bench import report
 from ffabric.lab.bench.benchmark import Benchmark, Result
 from ffabric.lab.bench.catalogue import BENCHMARKS, SWEEPS
 from ffabric.lab.bench.measure import Effort, grow, measure
+from ffabric.lab.peers import hafnium as hafnium_peer
+from ffabric.lab.peers import measured, ours
 from ffabric.system.options.problems import did_you_mean
 
 
@@ -28,6 +31,7 @@ def bench(
     plot: Path | None = None,
     explain: Annotated[bool, Option(positive=True)] = False,
     against: Path | None = None,
+    hafnium: Path | None = None,
 ) -> int:
     """Measure calls, messages, memory cycles, boots and explanations, each several times.
 
@@ -54,21 +58,25 @@ def bench(
         Another checkout of ffabric, of any version: print how good this one is compared with it.
         Each run is in a process of its own, with the other checkout's by turns, and each checkout
         measures itself.
+    hafnium
+        An image of Hafnium as hypervisor of QEMU's board: let two VMs make the same calls below
+        it and below ours, by turns, and print how many more ours answers.
     """
     json_file.check(json)
     if runs < 1 or seconds < 0:
         raise UsageError("there is at least one run, of no less than 0 seconds")
-    chosen = _chosen(only)
-    if against is not None:
+    effort = Effort(runs, seconds)
+    if hafnium is not None or against is not None:
         if plot is not None or explain:
-            raise UsageError("--against excludes --plot and --explain")
-        return _compare([each.name for each in chosen], against, Effort(runs, seconds), json)
+            which = "--hafnium" if against is None else "--against"
+            raise UsageError(f"{which} excludes --plot and --explain")
+        return _compare_with(hafnium, against, only, effort, json)
+    chosen = _chosen(only)
     if explain:
         width = max(len(benchmark.name) for benchmark in chosen)
         for benchmark in chosen:
             print(f"{benchmark.name:{width}}  {benchmark.what}")
         return 0
-    effort = Effort(runs, seconds)
     results: list[Result] = []
     for benchmark in chosen:
         _say(benchmark.name)
@@ -85,6 +93,22 @@ def bench(
     if json != json_file.STDOUT:
         _print_table(report.HEADINGS, report.rows(results))
     return 0
+
+
+def _compare_with(
+    hafnium: Path | None,
+    checkout: Path | None,
+    only: list[str] | None,
+    effort: Effort,
+    json: str | None,
+) -> int:
+    """Compare with a build of Hafnium, or with another checkout."""
+    if hafnium is None:
+        assert checkout is not None
+        return _compare([each.name for each in _chosen(only)], checkout, effort, json)
+    if only or checkout is not None:
+        raise UsageError("--hafnium excludes --only and --against")
+    return _compare_with_hafnium(hafnium, effort, json)
 
 
 def _compare(names: list[str], checkout: Path, effort: Effort, json: str | None) -> int:
@@ -109,6 +133,29 @@ def _compare(names: list[str], checkout: Path, effort: Effort, json: str | None)
         )
     finally:
         _say("")
+    return _tell(found, json)
+
+
+def _compare_with_hafnium(image: Path, effort: Effort, json: str | None) -> int:
+    """Let ours and theirs run the same payload."""
+    with image.open("rb"):
+        pass  # or the user is told
+    try:
+        found = measured.compare(
+            ours.command,
+            partial(hafnium_peer.command, image),
+            effort.runs,
+            effort.seconds,
+            lambda number: _say(f"round {number + 1} of {effort.runs}"),
+        )
+    except measured.PeerError as error:
+        raise UsageError(str(error)) from None
+    finally:
+        _say("")
+    return _tell(found, json)
+
+
+def _tell(found: list[comparing.Comparison], json: str | None) -> int:
     if json is not None:
         json_file.write(report.comparison_data(found), json)
     if json != json_file.STDOUT:

@@ -1,0 +1,66 @@
+"""Hafnium as the hypervisor of QEMU's ``virt`` board, with the payload for its VMs.
+
+Hafnium finds its manifest and the VMs' images in an archive that is loaded as a Linux initrd: cpio
+in the old binary format (Hafnium's documentation, "Hafnium RAM disk" and "Hafnium Manifest").
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from ffabric.lab.peers.payload import Counts, image
+from ffabric.machine.engines.qemu.process import PROGRAM
+from ffabric.machine.host.process import find
+from ffabric.system.files.dtb import Node, build_dtb
+
+_MACHINE = "virt,virtualization=on,gic-version=3"
+_MAGIC = 0o070707
+_REGULAR_FILE = 0o100644
+_HEADER = struct.Struct("<13H")
+_SERVERS_MEMORY = 1 << 20
+
+
+def command(hafnium: Path, counts: Counts, folder: Path) -> list[str]:
+    """What runs the payload below the image ``hafnium``; files that it takes go into ``folder``.
+
+    Raises MissingProgram if there is no QEMU.
+    """
+    initrd = folder / "initrd.img"
+    initrd.write_bytes(archive({"manifest.dtb": manifest(), "payload.bin": image(counts)}))
+    files = ["-kernel", str(hafnium), "-initrd", str(initrd)]
+    board = ["-machine", _MACHINE, "-cpu", "cortex-a57", "-m", "512"]
+    console = ["-nodefaults", "-display", "none", "-serial", "stdio"]
+    return [find(PROGRAM, "qemu-system-arm"), *board, *console, *files]
+
+
+def manifest() -> bytes:
+    """Two VMs with the same image, of which the first is the primary VM."""
+    kernel = {"kernel_filename": b"payload.bin\0"}
+    server = {"vcpu_count": _cell(1), "mem_size": _cell(_SERVERS_MEMORY)}
+    vms = [
+        Node("vm1", {"debug_name": b"client\0", **kernel}),
+        Node("vm2", {"debug_name": b"server\0", **kernel, **server}),
+    ]
+    return build_dtb(Node(children=[Node("hypervisor", {"compatible": b"hafnium,hafnium\0"}, vms)]))
+
+
+def archive(files: Mapping[str, bytes]) -> bytes:
+    """A cpio archive in the old binary format."""
+    return b"".join(_entry(name, data) for name, data in {**files, "TRAILER!!!": b""}.items())
+
+
+def _entry(name: str, data: bytes) -> bytes:
+    path = name.encode() + b"\0"
+    size = (len(data) >> 16, len(data) & 0xFFFF)
+    header = _HEADER.pack(_MAGIC, 0, 0, _REGULAR_FILE, 0, 0, 1, 0, 0, 0, len(path), *size)
+    return header + _even(path) + _even(data)
+
+
+def _even(data: bytes) -> bytes:
+    return data + bytes(len(data) & 1)
+
+
+def _cell(value: int) -> bytes:
+    return value.to_bytes(4, "big")

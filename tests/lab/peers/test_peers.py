@@ -1,0 +1,106 @@
+"""One payload below two hypervisors, by turns, by the time of the processor."""
+
+import struct
+import sys
+
+import pytest
+
+from ffabric.lab.peers import hafnium, measured, ours
+from ffabric.lab.peers.payload import Counts, image
+from ffabric.machine.host.process import MissingProgram
+from ffabric.system.files.dtb import parse_dtb
+
+COUNTS = Counts(7, 5, 3)
+
+LIKE_A_PEER = """
+import sys, time
+counts = dict(null=int(sys.argv[1]), direct=int(sys.argv[2]), memory=int(sys.argv[3]))
+print("booting", flush=True)
+while True:
+    for kind, count in counts.items():
+        print(f"[1 0] {kind}  ", flush=True)
+        for _ in range(count * int(sys.argv[4])):
+            pass
+"""
+
+
+def like_a_peer(slowness):
+    return lambda counts, folder: [
+        sys.executable,
+        "-c",
+        LIKE_A_PEER,
+        *map(str, [*counts, slowness]),
+    ]
+
+
+def saying(*lines):
+    return lambda counts, folder: [sys.executable, "-c", f"print({chr(10).join(lines)!r})"]
+
+
+def test_the_counts_stand_in_the_image():
+    assert struct.unpack_from("<3I", image(COUNTS), 4) == COUNTS
+    assert image(COUNTS)[16:] == image(Counts(1, 1, 1))[16:]
+
+
+def test_hafnium_finds_manifest_and_image_in_its_archive(tmp_path, monkeypatch):
+    monkeypatch.setattr(hafnium, "find", lambda program, package: f"/usr/bin/{program}")
+    words = hafnium.command(tmp_path / "hafnium.bin", COUNTS, tmp_path)
+    assert words[0] == "/usr/bin/qemu-system-aarch64"
+    assert words[words.index("-kernel") + 1] == str(tmp_path / "hafnium.bin")
+    data = (tmp_path / "initrd.img").read_bytes()
+    found = {}
+    at = 0
+    while True:
+        magic, *_, name_size, high, low = struct.unpack_from("<13H", data, at)
+        assert magic == 0o070707
+        size = high << 16 | low
+        name = data[at + 26 : at + 26 + name_size].rstrip(b"\0").decode()
+        at += 26 + name_size + (name_size & 1)
+        if name == "TRAILER!!!":
+            break
+        found[name] = data[at : at + size]
+        at += size + (size & 1)
+    assert found["payload.bin"] == image(COUNTS)
+    vms = parse_dtb(found["manifest.dtb"]).root.child("hypervisor")
+    assert [each.name for each in vms.children] == ["vm1", "vm2"]
+    assert vms.children[0].strings("kernel_filename") == ("payload.bin",)
+
+
+def test_without_qemu_it_is_told_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("shutil.which", lambda *_args, **_more: None)
+    with pytest.raises(MissingProgram, match="apt-get install qemu-system-arm"):
+        hafnium.command(tmp_path / "hafnium.bin", COUNTS, tmp_path)
+
+
+def test_a_peer_that_takes_longer_answers_fewer_calls():
+    rows = measured.compare(like_a_peer(20), like_a_peer(200), rounds=2, seconds=0.05)
+    assert [row.name for row in rows] == ["null", "direct", "memory"]
+    assert all(len(row.pairs) == 2 for row in rows)
+    assert all(row.ratios.low > 2 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["Panic: no memory"], "the peer does not run the payload:\nPanic: no memory"),
+        (["null", "direct", "refused"], "refused"),
+        (["null", "memory"], "memory"),
+        ([], "the peer does not run the payload"),
+    ],
+)
+def test_a_peer_that_does_not_run_the_payload_is_told_with_what_it_said(lines, told):
+    with pytest.raises(measured.PeerError, match=told):
+        measured.compare(like_a_peer(20), saying(*lines), rounds=1, seconds=0.002)
+
+
+def test_a_peer_that_says_nothing_is_given_up(monkeypatch):
+    monkeypatch.setattr(measured, "SILENCE", 0.2)
+    silent = [sys.executable, "-c", "import time; print('booting', flush=True); time.sleep(60)"]
+    with pytest.raises(measured.PeerError, match=r"booting\n\(silent for 0.2 s\)"):
+        measured.compare(lambda *_: silent, like_a_peer(20), rounds=1, seconds=0.002)
+
+
+def test_our_own_hypervisor_runs_the_payload(tmp_path):
+    rows = measured.compare(ours.command, like_a_peer(100), rounds=1, seconds=0.02)
+    assert all(row.ours.median > 100 for row in rows)
