@@ -19,7 +19,7 @@ from ffabric.machine.pages import NoPages
 from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, VALID
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.manager.manager import Manager
 
 _GONE = ownership.BITS[ownership.LENT]
 _CHANGED = VALID | ownership.MASK
@@ -41,7 +41,7 @@ class Donation(NamedTuple):
 class Donations:
     """What hosts have donated to VMs that are not gone yet."""
 
-    def __init__(self, hypervisor: Hypervisor) -> None:
+    def __init__(self, hypervisor: Manager) -> None:
         self._hypervisor = hypervisor
         self._away: list[Donation] = []
 
