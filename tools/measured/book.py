@@ -60,7 +60,7 @@ def main() -> int:
             return status
         tried = book(refusals.read(folder), _arcs(folder / "coverage"))
     if options.check:
-        wrong = [*differences(tried, known)]
+        wrong = [*differences(tried, known), *unlisted(known)]
         print("\n".join(wrong) or f"{len(known)} rules: as {BOOK.relative_to(ROOT)} says")
         return 1 if wrong else 0
     BOOK.write_bytes(msgspec.json.format(msgspec.json.encode(chosen(tried)), indent=1) + b"\n")
@@ -164,6 +164,13 @@ def differences(tried: Book, known: Book) -> Iterator[str]:
         for what in ("refused", "passed"):
             for test in sorted(set(getattr(entry, what)) - set(getattr(found, what))):
                 yield f"rule {rule}: not {what} in {test}"
+
+
+def unlisted(known: Book) -> Iterator[str]:
+    """Rules of which the documentation names no tests."""
+    for rule in sorted(each.id for each in RULES):
+        if rule not in known:
+            yield f"rule {rule}: not in the list"
 
 
 if __name__ == "__main__":
