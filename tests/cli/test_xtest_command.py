@@ -17,7 +17,10 @@ from debs import package
             ["--over", "ffa"],
             "--over ffa: say with --op-tee which OP-TEE is the secure partition",
         ),
-        (["--op-tee", "python"], "--op-tee is a secure partition: say --over ffa, too"),
+        (
+            ["--op-tee", "out/arm-plat-vexpress"],
+            "--op-tee is a secure partition: say --over ffa, too",
+        ),
         (["--over", "ffa", "--op-tee", "nowhere"], "nowhere: there is no such file or folder"),
     ],
 )

@@ -14,10 +14,18 @@ from ffabric.cli.terminal import Progress, Terminal
 from ffabric.firmware.hypervisor.optee.rules import CLIENT
 from ffabric.firmware.hypervisor.spmc_link.peer import DECLINED
 from ffabric.lab.linux.deb import PackageError
+from ffabric.lab.xtest import apps
 from ffabric.lab.xtest.campaign import CASES, Sharing
 from ffabric.lab.xtest.forger import FfaForger, SmcForger
-from ffabric.lab.xtest.optee import Engine
-from ffabric.lab.xtest.system import MAX_VMS, MEMORY, Linuxes, as_secure_partition, below_el3
+from ffabric.lab.xtest.optee import Engine, SecureOpTee
+from ffabric.lab.xtest.system import (
+    MAX_VMS,
+    MEMORY,
+    Linuxes,
+    as_secure_partition,
+    below_el3,
+    below_el3_in_python,
+)
 from ffabric.machine.engines.qemu.process import check_program
 from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import QEMU
@@ -58,7 +66,8 @@ def xtest(
         How VMs call OP-TEE: 'smc' with its SMC ABI, below EL3, or 'ffa', as a secure partition.
     op_tee
         With --over ffa: the output folder of a build of OP-TEE for an SPMC at S-EL2 with
-        CFG_NS_VIRTUALIZATION=y, or its image; 'python': the core in Python.
+        CFG_NS_VIRTUALIZATION=y, or its image. 'python', with either: the core in Python, which has
+        room for any number of VMs.
     op_tee_engine
         What executes OP-TEE: a QEMU of its own, or Unicorn, beside the firmware.
     vms
@@ -93,10 +102,11 @@ def xtest(
         raise UsageError(f"--vms {vms}: there has to be one")
     if over == "ffa" and not op_tee:
         raise UsageError("--over ffa: say with --op-tee which OP-TEE is the secure partition")
-    if over == "smc" and op_tee:
+    in_python = over == "smc" and op_tee == optees.PYTHON
+    if over == "smc" and op_tee and not in_python:
         raise UsageError("--op-tee is a secure partition: say --over ffa, too")
-    room, pes = MAX_VMS, pes or cpus
-    if op_tee:
+    room, pes = vms if in_python else MAX_VMS, pes or cpus
+    if over == "ffa":
         optee, room = optees.virtualized(op_tee, vms, pes, op_tee_engine)
     terminal = Terminal(sys.stdout)
     progress = Progress(terminal)
@@ -107,19 +117,22 @@ def xtest(
         linuxes = Linuxes(kernel, software, names, cpus=cpus, sizes=sizes)
         spec = (
             as_secure_partition(linuxes, optee, pes=pes, hypervisor=True)
-            if op_tee
+            if over == "ffa"
+            else below_el3_in_python(linuxes)
+            if in_python
             else below_el3(linuxes, software.optee, engine=op_tee_engine)
         )
     except (PackageError, SystemErrors) as error:
         raise UsageError(str(error)) from None
+    usual = _usual(optee if over == "ffa" else None, in_python=in_python)
     progress.say(f"booting OP-TEE and {vms} VMs with Linux {kernel.release}")
     return regression(
         spec,
-        numbers_of(cases, software) or (optee.cases if op_tee else CASES),
+        numbers_of(cases, software) or usual,
         sharing=Sharing(
             room=room,
-            refusal=(DECLINED if op_tee else CLIENT).id,
-            forger=FfaForger if op_tee else SmcForger,
+            refusal=(DECLINED if over == "ffa" else CLIENT).id,
+            forger=FfaForger if over == "ffa" else SmcForger,
             kill=kill and vms > 1 and not lives,
             lives=lives if vms > 1 else 0,
             anew=linuxes.draft,
@@ -131,6 +144,13 @@ def xtest(
         shown=(lambda _name, _line: True) if console else None,
         log=LOG,
     )
+
+
+def _usual(partition: SecureOpTee | None, *, in_python: bool) -> tuple[str, ...]:
+    """The cases that are run if none are named."""
+    if partition is not None:
+        return partition.cases
+    return apps.CASES if in_python else CASES
 
 
 def _sizes(memory: str) -> list[int]:

@@ -116,6 +116,16 @@ def test_op_tee_may_be_in_a_qemu_of_its_own(folder):
     assert [each.name for each in spec.devices] == ["uart1"]
 
 
+def test_the_core_in_python_has_room_for_all(folder):
+    pytest.importorskip("cryptography")
+    found = software.from_folder(folder)
+    names = [f"vm{number}" for number in range(1, 6)]
+    spec = system.below_el3_in_python(system.Linuxes(KERNEL, found, names))
+    assert [each.name for each in spec.vms] == names
+    assert (spec.trusted_os.vcpus, spec.pes) == (6, 6)
+    assert spec.notification_interrupt == 219
+
+
 # What xtest prints
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from ffabric.lab.linux import pkvm
 from ffabric.lab.linux.initramfs import ARGUMENTS
-from ffabric.lab.xtest import rootfs
+from ffabric.lab.xtest import apps, rootfs
 from ffabric.system.description.fields import Engine
 from ffabric.system.description.python import describe, trusted_os, vm
 from ffabric.system.layout.qemu import DEVICETREE_END, RAM_BASE
@@ -119,6 +119,18 @@ def below_el3(linuxes: Linuxes, image: bytes, *, engine: Engine = QEMU) -> Syste
         devices=() if engine == QEMU else (_UART,),
         gic=_GIC,
         stop_on_crash=False,
+    )
+
+
+def below_el3_in_python(linuxes: Linuxes) -> SystemSpec:
+    """The system with the core in Python below EL3, which has room for any number of VMs."""
+    vcpus = len(linuxes.drafts) * linuxes.cpus + 1
+    core = apps.XtestOpTee.below_el3(
+        vms=-1, threads=max(2, linuxes.cpus), notification=_NOTIFICATION
+    )
+    optee = trusted_os(core, name=OPTEE, vcpus=vcpus, notification_interrupt=_NOTIFICATION)
+    return describe(
+        name="xtest", vms=linuxes.drafts, trusted_os=optee, pes=vcpus, stop_on_crash=False
     )
 
 
