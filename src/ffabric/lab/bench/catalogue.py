@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ffabric.lab.bench import crowd, optee, qemu, qemu_sps, rigs, virtio, virtio_buses
+from ffabric.lab.bench import busy, crowd, optee, qemu, qemu_sps, rigs, virtio, virtio_buses
 from ffabric.lab.bench.benchmark import (
     KIB,
     MIB,
@@ -176,6 +176,7 @@ BENCHMARKS = (
         unit=EXPLAINED,
         setup=rigs.explained_lines,
     ),
+    *busy.BENCHMARKS,
     *virtio.BENCHMARKS,
     *virtio_buses.BENCHMARKS,
     *qemu.BENCHMARKS,
