@@ -23,7 +23,7 @@ class Message(NamedTuple):
 class Bus:
     """A connection to the ffabric that listens at `path`. Raises ConnectionError when it ends."""
 
-    def __init__(self, path: str, role: int, generation: int = 1) -> None:
+    def __init__(self, path: str, role: int, generation: int = 2) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(path)
         self._stream = self._socket.makefile("rb")

@@ -1,22 +1,26 @@
-"""A disk as a device side on ffabric's socket bus: ``socket_disk.py SOCKET [SECTORS]``."""
+"""A disk as a device side on ffabric's socket bus: ``socket_disk.py SOCKET [GENERATION]``.
+
+GENERATION is 2 for v2, as ffabric speaks it by default, or 1 for pr28 (v1).
+"""
 
 import struct
 import sys
 
 from socket_bus import BUS, DEVICE_SIDE, GET_DEVICES, PING, RESET, Bus, Message
 
-SECTOR, QUEUE_SIZE = 512, 64
+SECTOR, SECTORS, QUEUE_SIZE = 512, 64, 64
 FEATURES = 1 << 32 | 1 << 33 | 1 << 40  # VERSION_1, ACCESS_PLATFORM, RING_RESET
 FEATURES_OK, DRIVER_OK, NEEDS_RESET = 8, 4, 64
 NEXT, WRITE, INDIRECT = 1, 2, 4
 
 
 class Disk:
-    """Device 0 of the bus; everything that a driver may ask of virtio-msg's first version."""
+    """Device 0 of the bus; everything that a driver may ask of a device."""
 
-    def __init__(self, bus: Bus, sectors: int) -> None:
+    def __init__(self, bus: Bus, v2: bool) -> None:
         self.bus = bus
-        self.data = bytearray(sectors * SECTOR)
+        self.v2 = v2
+        self.data = bytearray(SECTORS * SECTOR)
         self.generation = 1
         self.reset()
 
@@ -28,6 +32,8 @@ class Disk:
     # Messages of the transport, by id: what is answered.
 
     def info(self, _: bytes) -> bytes:
+        if self.v2:  # a UUID, and blocks of features instead of bits
+            return struct.pack("<II16sIIIII", 2, 0x1AF4, bytes(16), 2, 8, 1, 0, 0)
         return struct.pack("<IIIIIHH", 2, 0x1AF4, 64, 8, 1, 0, 0)
 
     def features(self, asked: bytes) -> bytes:
@@ -70,11 +76,12 @@ class Disk:
         if index:
             return struct.pack("<IIIIQQQ", index, 0, 0, 0, 0, 0, 0)
         size, *places = self.queue
-        return struct.pack("<IIIIQQQ", index, QUEUE_SIZE, size, 0, *places)
+        enabled = int(self.v2 and size > 0)
+        return struct.pack("<IIIIQQQ", index, QUEUE_SIZE, size, enabled, *places)
 
     def set_queue(self, asked: bytes) -> bytes | None:
-        index, _, size, _, *places = struct.unpack("<IIIIQQQ", asked)
-        if index or self.queue[0] or not 0 < size <= QUEUE_SIZE:
+        index, enable, size, _, *places = struct.unpack("<IIIIQQQ", asked)
+        if index or self.queue[0] or not 0 < size <= QUEUE_SIZE or enable != self.v2:
             return None
         self.queue, self.next = (size, *places), 0
         return b""
@@ -84,7 +91,7 @@ class Disk:
         return b""
 
     def no_memory(self, asked: bytes) -> bytes:
-        return asked + bytes(8)
+        return asked + bytes(20 if self.v2 else 8)
 
     # The virtqueue.
 
@@ -142,20 +149,21 @@ REQUESTS = {
 }  # fmt: skip
 
 
-def devices(asked: bytes) -> bytes:
+def devices(asked: bytes, v2: bool) -> bytes:
     """GET_DEVICES: there is device 0."""
     offset, count = struct.unpack("<HH", asked)
     bitmap = bytearray(count // 8)
     if not offset:
         bitmap[0] = 1
-    return struct.pack("<HHH", offset, count, 0) + bitmap
+    places = (offset, 0, count) if v2 else (offset, count, 0)  # the next offset is 0: that was all
+    return struct.pack("<HHH", *places) + bitmap
 
 
 def serve(bus: Bus, disk: Disk, message: Message) -> None:
     """Serve one message; what is not known is discarded."""
     if message.type & BUS:
         if message.id == GET_DEVICES:
-            bus.answer(message, devices(message.payload))
+            bus.answer(message, devices(message.payload, disk.v2))
         elif message.id == PING:
             bus.answer(message, message.payload)
         elif message.id == RESET:
@@ -175,14 +183,14 @@ def serve(bus: Bus, disk: Disk, message: Message) -> None:
             bus.answer(message, answer)
 
 
-def main(path: str, sectors: str = "64") -> None:
+def main(path: str, generation: str = "2") -> None:
     """Serve whoever listens at a socket, again and again, until nobody does."""
     while True:
         try:
-            bus = Bus(path, DEVICE_SIDE)
+            bus = Bus(path, DEVICE_SIDE, int(generation))
         except OSError:
             return
-        disk = Disk(bus, int(sectors))
+        disk = Disk(bus, generation == "2")
         try:
             while True:
                 serve(bus, disk, bus.receive())

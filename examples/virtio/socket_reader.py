@@ -1,4 +1,9 @@
-"""A driver side on ffabric's socket bus that reads a sector: ``socket_reader.py SOCKET [N]``."""
+"""A driver side on ffabric's socket bus: ``socket_reader.py SOCKET [SECTOR [GENERATION]]``.
+
+It reads a sector of the first device, and prints it.
+
+GENERATION is 2 for v2, as ffabric speaks it by default, or 1 for pr28 (v1).
+"""
 
 import struct
 import sys
@@ -13,8 +18,9 @@ SIZE = 4
 class Reader:
     """A driver of the first device, which has to be a disk."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, v2: bool) -> None:
         self.bus = bus
+        self.enable = int(v2)  # the flag of SET_VQUEUE in v2
         answer = bus.request(BUS, GET_DEVICES, struct.pack("<HH", 0, 64))
         bits = int.from_bytes(answer[6:], "little")
         self.device = (bits & -bits).bit_length() - 1
@@ -40,7 +46,7 @@ class Reader:
         assert struct.unpack("<I", self.ask(0x08, "<I", status))[0] & FEATURES_OK
         places = (self.memory, self.memory + 0x400, self.memory + 0x800)
         assert struct.unpack_from("<II", self.ask(0x09, "<I", 0))[1] >= SIZE
-        self.ask(0x0A, "<IIIIQQQ", 0, 0, SIZE, 0, *places)
+        self.ask(0x0A, "<IIIIQQQ", 0, self.enable, SIZE, 0, *places)
         assert struct.unpack("<IIIIQQQ", self.ask(0x09, "<I", 0))[4:] == places
         self.ask(0x08, "<I", status | DRIVER_OK)
         self.table, self.avail, self.used = places
@@ -61,6 +67,7 @@ class Reader:
 
 
 if __name__ == "__main__":
-    reader = Reader(Bus(sys.argv[1], DRIVER_SIDE))
+    path, sector, generation = (*sys.argv[1:], *("0", "2")[len(sys.argv) - 2 :])
+    reader = Reader(Bus(path, DRIVER_SIDE, int(generation)), generation == "2")
     reader.start()
-    print(reader.read(int((sys.argv[2:] or ["0"])[0])).rstrip(b"\0").decode())
+    print(reader.read(int(sector)).rstrip(b"\0").decode())

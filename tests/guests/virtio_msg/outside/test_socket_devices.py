@@ -6,6 +6,7 @@ from socket_peers import Thread, listen, start
 from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa, transport
 from ffabric.abi.virtio_msg import socket as abi
+from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.abi.virtio_msg.socket import Access
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.driver import DeviceLost
@@ -22,7 +23,7 @@ class Client(DriverSide):
     """Does what it is given to do."""
 
     def __init__(self, work, **how):
-        super().__init__("client", generation="pr28", **how)
+        super().__init__("client", **({"generation": "pr28"} | how))
         self._work = work
         self.finished = False
 
@@ -63,10 +64,12 @@ async def use_disk(bus):
 
 @pytest.mark.parametrize("static", [0, 64], ids=["dynamic", "static"])
 @pytest.mark.parametrize("indirect", [False, True], ids=["direct", "indirect"])
-def test_a_disk_of_another_process(ffabric, path, static, indirect):
-    side = SocketDevices(path, generation="pr28", wait=WAIT)
-    process = start("socket_disk.py", path)
-    said = run(ffabric, side, use_disk, static=static, indirect=indirect, notifications=indirect)
+@pytest.mark.parametrize("generation", [PR28, V2], ids=lambda each: each.name)
+def test_a_disk_of_another_process(ffabric, path, static, indirect, generation):
+    side = SocketDevices(path, generation=generation, wait=WAIT)
+    process = start("socket_disk.py", path, generation.number)
+    how = {"static": static, "indirect": indirect, "notifications": indirect}
+    said = run(ffabric, side, use_disk, generation=generation, **how)
     assert said == []
     assert process.wait(10) == 0
 
@@ -74,7 +77,7 @@ def test_a_disk_of_another_process(ffabric, path, static, indirect):
 def test_a_device_of_ours_beside_it(ffabric, path):
     ours = BlockDevice(bytearray(512), serial="ours")
     side = SocketDevices(path, [ours], generation="pr28", wait=WAIT)
-    process = start("socket_disk.py", path)
+    process = start("socket_disk.py", path, 1)
 
     async def work(bus):
         assert sorted(bus.devices) == [0, 1]
@@ -196,7 +199,7 @@ def test_a_peer_that_comes_late(ffabric, path):
 
     async def work(bus):
         assert not bus.devices
-        peer = start("socket_disk.py", path)
+        peer = start("socket_disk.py", path, 1)
         peers.append(peer)
         await bus.wait(lambda: bool(bus.devices), for_ever=True)
         found.append(await BlockDriver.probe(bus.devices[0]))

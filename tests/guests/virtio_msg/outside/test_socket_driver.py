@@ -17,18 +17,20 @@ def path(tmp_path):
     return str(tmp_path / "bus")
 
 
-def run(ffabric, path, devices, **how):
+def run(ffabric, path, devices, generation="pr28", **how):
     """Until the peer is gone: what the VM has said."""
-    vm = SocketDriver(path, generation="pr28", wait=10, **how)
-    system = ffabric.boot(sps=[DeviceSide(devices, generation="pr28")], vms=[vm], start=False)
+    vm = SocketDriver(path, generation=generation, wait=10, **how)
+    system = ffabric.boot(sps=[DeviceSide(devices, generation=generation)], vms=[vm], start=False)
     return system, vm, listen(system, "driver")
 
 
 @pytest.mark.parametrize("indirect", [False, True], ids=["direct", "indirect"])
-def test_another_process_reads_a_disk(ffabric, path, indirect):
+@pytest.mark.parametrize(("generation", "number"), [("pr28", 1), ("v2", 2)])
+def test_another_process_reads_a_disk(ffabric, path, indirect, generation, number):
     disk = BlockDevice(bytearray(512) + bytearray(b"hello from inside".ljust(512, b"\0")))
-    system, vm, said = run(ffabric, path, [disk], indirect=indirect, notifications=indirect)
-    process = start("socket_reader.py", path, 1, heard=True)
+    how = {"indirect": indirect, "notifications": indirect, "generation": generation}
+    system, vm, said = run(ffabric, path, [disk], **how)
+    process = start("socket_reader.py", path, 1, number, heard=True)
     system.run()
     assert process.communicate(timeout=10)[0] == "hello from inside\n"
     assert said == [f"virtio-msg: the peer at {path}: it has closed its connection"]
