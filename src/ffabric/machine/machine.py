@@ -229,9 +229,8 @@ class Machine:
 
     def trap(self, ctx: Context, exit_: int) -> bool:
         """Take an exit of ``ctx`` to the firmware; True if its engine goes straight on with it."""
-        pe, keep = ctx.pe, self.keep
-        if TYPE_CHECKING:
-            assert pe is not None
+        pe: PE = ctx.pe  # type: ignore[assignment]
+        keep = self.keep
         pe.exit = self.exits = self.exits + 1
         if keep is not None:
             self._keep_exit(keep, pe, ctx, exit_)
@@ -249,19 +248,19 @@ class Machine:
             clock.now = now
         else:
             clock.advance(EXIT_COST)
-        interrupted = self.interrupts_changed
-        if interrupted:
+        if self.interrupts_changed:
             self.deliver_interrupts()
-        if keep is not None and (interrupted or (pe.current is ctx) is (exit_ <= _SVC)):
+            if keep is not None:
+                self._keep_who_goes_on(keep, pe)
+        elif keep is not None and (pe.current is ctx) is (exit_ <= _SVC):
             self._keep_who_goes_on(keep, pe)
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)
-        straight_on = self._only is pe and pe.current is ctx
-        if not self._leaves:
-            return straight_on
-        if self._pausing and straight_on:
-            self._held = ctx
-        return False
+        if self._leaves:
+            if self._pausing and self._only is pe and pe.current is ctx:
+                self._held = ctx
+            return False
+        return self._only is pe and pe.current is ctx
 
     def take(self, pe: PE, ctx: Context, exit_: int) -> None:
         """Take an exit to its exception level and through gates; schedule what the PE runs next."""
@@ -385,29 +384,29 @@ class Machine:
         turn, self._turn = self._turn, -1
         has_looked = False
         while not self.stopping:
-            if self._posted:
-                self._do_posted()
-            if self._outside is not None and not has_looked:
-                self._outside.look()
-                if self.interrupts_changed:
-                    self.deliver_interrupts()
-            count = len(runnable)
-            has_looked = count == 0
-            if has_looked:
-                if not self._sleep():
-                    return
-                continue
-            if count == 1:
-                pe = runnable[0]
-            else:
+            if self._leaves:
+                if self._posted:
+                    self._do_posted()
+                if self._outside is not None and not has_looked:
+                    self._outside.look()
+                    if self.interrupts_changed:
+                        self.deliver_interrupts()
+            pe = self._only
+            if pe is None:
+                count = len(runnable)
+                has_looked = count == 0
+                if has_looked:
+                    if not self._sleep():
+                        return
+                    continue
                 turn = (turn + 1 + pick(count, "pe")) % count
                 pe = runnable[turn]
-            ctx = pe.current
-            assert ctx is not None
-            assert ctx.runner is not None
-            self._executing = ctx.runner
+            has_looked = False
+            ctx: Context = pe.current  # type: ignore[assignment]
+            runner: Runner = ctx.runner  # type: ignore[assignment]
+            self._executing = runner
             if self._held is None:
-                ctx.runner.run(ctx, trap)
+                runner.run(ctx, trap)
             else:
                 self._goes_on_after_pause(ctx)
             self._executing = None
