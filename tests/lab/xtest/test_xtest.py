@@ -52,7 +52,7 @@ def folder(tmp_path):
 
 
 def test_ranges_are_those_cases_that_xtest_has(folder):
-    names = b"regression_1001\0regression_4001\0regression_4012_x\0other_4002"
+    names = b"regression_4100.c\0regression_1001\0regression_4001\0regression_4012_x\0other_4002"
     package(folder, "optee-test-qemu", {"usr/bin/xtest": names}, depends="tee-supplicant")
     found = software.from_folder(folder)
     assert found.cases == ["1001", "4001", "4012"]
@@ -177,6 +177,17 @@ def test_a_case_without_subtests_was_skipped():
         report.line(line)
     assert report.cases[0].result == "skipped"
     assert report.cases[0].passed
+
+
+def test_a_number_of_several_cases_has_the_title_of_the_first():
+    report = Report()
+    for line in (
+        "ffabric: begins 4006",
+        "* regression_4006_dsa DSA operations",
+        "* regression_4006_rsa RSA operations",
+    ):
+        report.line(line)
+    assert report.cases[0].title == "DSA operations"
 
 
 def test_what_is_not_expected_is_no_news():

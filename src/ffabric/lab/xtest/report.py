@@ -9,7 +9,7 @@ import msgspec
 
 from ffabric.lab.linux.initramfs import MARK
 
-_TITLE = re.compile(r"^\* regression_(\d+) (.*)$")
+_TITLE = re.compile(r"^\* regression_\d+\w* (.*)$")
 _SUBTESTS = re.compile(r"^(\d+) subtests? of which (\d+) failed$")
 _CASES = re.compile(r"^(\d+) test cases? of which \d+ failed$")
 
@@ -89,7 +89,7 @@ class Report:
         if case is not None:
             case.seen += 1
             if found := _TITLE.match(text):
-                case.title = found[2].strip()
+                case.title = case.title or found[1].strip()  # of several, the first
             elif found := _SUBTESTS.match(text):
                 case.subtests, case.failed = int(found[1]), int(found[2])
             elif found := _CASES.match(text):
