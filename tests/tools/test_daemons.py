@@ -31,12 +31,17 @@ def archive(tmp_path, monkeypatch):
         def __init__(self, *given):
             self.given = given
 
-        def get(self, name):
-            if name not in packages:
-                raise NoSuchPackage(name, "the archive")
-            return debs.package(tmp_path, name, packages[name], mode=0o755)
+        def suite(self, name):
+            assert name == daemons.SUITE
+            return self
 
-    monkeypatch.setattr(daemons, "Suite", Archive)
+        def get(self, names):
+            for name in names:
+                if name not in packages:
+                    raise NoSuchPackage(name, "the archive")
+            return [debs.package(tmp_path, name, packages[name], mode=0o755) for name in names]
+
+    monkeypatch.setattr(daemons, "Apt", Archive)
     monkeypatch.setattr(daemons, "FILE_SYSTEM", PROGRAM)
     monkeypatch.setattr(daemons, "VSOCK", PROGRAM)
     monkeypatch.setattr(daemons, "_FOLDER", tmp_path / "kept")

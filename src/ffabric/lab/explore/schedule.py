@@ -60,13 +60,13 @@ class Run(NamedTuple):
 class _Decided(Choices):
     """Chooses as ``prefix`` says, and after it always what comes first."""
 
-    __slots__ = ("_turn", "happened", "points", "prefix", "state")
+    __slots__ = ("_turn", "fingerprint", "happened", "points", "prefix")
 
     def __init__(self, prefix: Sequence[int]) -> None:
         super().__init__()
         self.prefix = prefix
         self.points: list[Point] = []
-        self.state: Callable[..., int] | None = None
+        self.fingerprint: Callable[..., int] | None = None
         """Tells the state, with what is given to it besides; None: nobody wants to know."""
         self.happened: list[str] = []
         """The names of the events that came."""
@@ -81,8 +81,8 @@ class _Decided(Choices):
         if not 0 <= value < n:
             raise ReplayError(position, label, n, value)
         state = 0
-        if self.state is not None and position >= len(self.prefix):
-            state = self.state(label, n, self._turn, self.happened)
+        if self.fingerprint is not None and position >= len(self.prefix):
+            state = self.fingerprint(label, n, self._turn, self.happened)
         self.points.append(Point(n, value, state))
         self.log.append(value)
         if label == "pe":
@@ -127,7 +127,7 @@ def play(scenario: Scenario, prefix: Sequence[int] = (), *, states: bool = False
     inside = system.system
     try:
         decided = _Decided(prefix)
-        decided.state = partial(fingerprint, inside) if states else None
+        decided.fingerprint = partial(fingerprint, inside) if states else None
         inside.machine.choices = decided
         inside.machine.exit_limit = MOST_EXITS
         judge = Invariants(system)

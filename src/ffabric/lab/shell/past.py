@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ffabric.abi.words import PAGE
 from ffabric.machine.events import Call, ContextEvent, Event, Record, Return
 from ffabric.observe.lines import Header
 from ffabric.observe.ownership import Holding, Ownership
@@ -11,8 +12,6 @@ from ffabric.observe.text import Reader
 from ffabric.observe.timeline import Timeline
 from ffabric.session.history import Happening, matcher
 from ffabric.session.moment import Moment
-
-PAGE = 4096
 
 
 class Past:

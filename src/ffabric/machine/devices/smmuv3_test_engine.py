@@ -17,7 +17,7 @@ from ffabric.machine.devices.stub import Stub
 from ffabric.machine.smmu import DmaFault
 
 FRAME: Final = 0x80
-PAGE_SIZE: Final = 0x10000
+FRAME_SIZE: Final = 0x10000
 MOST: Final = 1 << 24
 """Bytes that one command copies."""
 
@@ -84,7 +84,7 @@ DESCRIPTION = DeviceDescription(
     type="smmuv3_test_engine",
     title="DMA engine (SMMUv3TestEngine)",
     compatible=(),
-    frames=(Frame("user", PAGE_SIZE), Frame("privileged", PAGE_SIZE)),
+    frames=(Frame("user", FRAME_SIZE), Frame("privileged", FRAME_SIZE)),
     interrupts=(),
     create=_create,
 )

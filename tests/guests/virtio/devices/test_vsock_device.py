@@ -75,7 +75,7 @@ def test_the_host_connects_to_a_port_of_the_guest(ffabric, how):
         vsock.connect(99, service)
         socket = await driver.accept(99)
         assert await socket.read_all(100_000) == b"g" * 100_000
-        assert (stream.state.name, refused.ended, refused.streams) == ("CLOSED", 1, [])
+        assert (stream.phase.name, refused.ended, refused.streams) == ("CLOSED", 1, [])
         await socket.write(b"thank you")
         service.streams[0].close()
         assert await socket.read() == b""

@@ -80,7 +80,7 @@ class Stream:
         self.service = service
         self.host_port: int = key[0]
         self.guest_port: int = key[1]
-        self.state: State = State.CONNECTING
+        self.phase: State = State.CONNECTING
         self.flow: Flow = Flow()
         self.inbox: deque[bytes] = deque()
         """What the service has not been given yet."""
@@ -103,7 +103,7 @@ class Stream:
 
     def send(self, data: bytes) -> bool:
         """Send something; False if nobody hears it. It may be said before the guest accepts."""
-        if self.state in (State.CLOSING, State.CLOSED) or self.closing or self.deaf:
+        if self.phase in (State.CLOSING, State.CLOSED) or self.closing or self.deaf:
             return False
         self.outbox += data
         self._device.wake(self)
@@ -115,7 +115,7 @@ class Stream:
         self._device.wake(self)
 
     def __repr__(self) -> str:
-        state = self.state.name.lower()
+        state = self.phase.name.lower()
         return f"<{state} Stream of ports {self.host_port} and {self.guest_port}>"
 
 
@@ -246,7 +246,7 @@ class VsockDevice(Device):
         stream = self.streams[key] = Stream(self, service, key)
         stream.flow.hears(packet)
         if service.on_connect(stream):
-            stream.state = State.OPEN
+            stream.phase = State.OPEN
             self._say(stream, Op.RESPONSE)
             self._ready[key] = stream
         else:
@@ -254,12 +254,12 @@ class VsockDevice(Device):
 
     def _go_on(self, stream: Stream, packet: Packet) -> None:
         """A packet of a stream that there is."""
-        in_order = packet.op in _SAID_IN[stream.state] and (packet.op == Op.RW or not packet.data)
+        in_order = packet.op in _SAID_IN[stream.phase] and (packet.op == Op.RW or not packet.data)
         if not in_order or not stream.flow.hears(packet):
             self._reset(stream)
             return
         if packet.op == Op.RESPONSE:
-            stream.state = State.OPEN
+            stream.phase = State.OPEN
             if not stream.service.on_connect(stream):
                 self._reset(stream)
                 return
@@ -286,7 +286,7 @@ class VsockDevice(Device):
             if stream.deaf:  # a clean disconnect, whose answer is RST
                 self._reset(stream)
                 return
-        if stream.flow.wants_to_tell and stream.state is State.OPEN:
+        if stream.flow.wants_to_tell and stream.phase is State.OPEN:
             self._say(stream, Op.CREDIT_UPDATE)
 
     def _tell_end(self, stream: Stream) -> None:
@@ -311,7 +311,7 @@ class VsockDevice(Device):
     def _end(self, stream: Stream) -> None:
         self.streams.pop(stream.key, None)
         self._ready.pop(stream.key, None)
-        stream.state, stream.ended, stream.deaf = State.CLOSED, True, True
+        stream.phase, stream.ended, stream.deaf = State.CLOSED, True, True
         stream.outbox.clear()
         stream.inbox.clear()
         self._tell_end(stream)
@@ -333,7 +333,7 @@ class VsockDevice(Device):
     def _next_stream(self) -> Stream | None:
         """Whose turn it is: a stream with data for which there is credit, or at its end."""
         for key, stream in list(self._ready.items()):
-            if stream.state is State.OPEN and (
+            if stream.phase is State.OPEN and (
                 stream.flow.may_send if stream.outbox else stream.closing
             ):
                 return stream
@@ -343,7 +343,7 @@ class VsockDevice(Device):
     def _part(self, stream: Stream, room: int) -> Packet:
         """What a stream says next, at most ``room`` bytes of data."""
         if not stream.outbox:
-            stream.state = State.CLOSING
+            stream.phase = State.CLOSING
             return self._packet(stream, Op.SHUTDOWN, flags=_BOTH)
         count = min(len(stream.outbox), stream.flow.may_send, room)
         data = bytes(stream.outbox[:count])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ffabric.abi.words import PAGE
 from ffabric.guests.virtio_msg.buses.host import DeviceHost
 
 MAGIC, VERSION, SIZE, SEND, LENGTH, MESSAGE = 0x00, 0x04, 0x08, 0x0C, 0x10, 0x100
@@ -15,7 +16,6 @@ MAGIC, VERSION, SIZE, SEND, LENGTH, MESSAGE = 0x00, 0x04, 0x08, 0x0C, 0x10, 0x10
 MAGIC_VALUE: Final = int.from_bytes(b"VMSG", "little")
 VERSION_VALUE: Final = 1
 BUSY: Final = 0xFFFF_FFFF
-PAGE: Final = 0x1000
 
 
 class Window:

@@ -14,6 +14,7 @@ from ffabric.abi.virtio_msg.generations import DEFAULT, Generation, GenerationNa
 from ffabric.abi.virtio_msg.header import BUS, parse_header
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.virtio_msg.socket import Role
+from ffabric.abi.words import PAGE
 from ffabric.guests.calls.messages import DirectMessage
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
@@ -27,7 +28,6 @@ from ffabric.machine.host.message_socket import Listener
 DOORBELL: Final = 40
 """The interrupt by which an SP hears of its peer."""
 FIRST_PAGE: Final = 0x1C0A_0000
-_PAGE = 0x1000
 WINDOW: Final = 256
 """Devices that a peer is asked for at a time."""
 _ACCESSES: Final = frozenset({abi.READ, abi.WRITE})
@@ -54,7 +54,7 @@ class SocketDevices(DeviceSide):
         patience: float = ANSWERED,
     ) -> None:
         super().__init__(devices, generation=generation, name=name, doorbell=doorbell)
-        region = doorbell_region(doorbell, FIRST_PAGE + doorbell * _PAGE)
+        region = doorbell_region(doorbell, FIRST_PAGE + doorbell * PAGE)
         self.declare(device_regions=(region,))
         hello = Hello(Role.DRIVER, as_generation(generation), ffa.MAX_DIRECT)
         self.door: Door = Door(address, self, hello, patience)

@@ -14,7 +14,8 @@ from ffabric.lab.virtio_msg.linux.wire import LinuxError
 if TYPE_CHECKING:
     from ffabric.lab.virtio_msg.linux.driver import Bus
 
-PAGE: Final = 4096
+AREA_UNIT: Final = 4096
+"""Areas are counted in pages of so many bytes."""
 CHUNK: Final = 512 << 10
 COPIED: Final = 64 << 10
 _ALIGN = 64
@@ -48,7 +49,7 @@ class Pool:
         await self._grow()
 
     async def _grow(self) -> None:
-        area, _ = await self._share(CHUNK // PAGE, wire.ATTRIBUTES)
+        area, _ = await self._share(CHUNK // AREA_UNIT, wire.ATTRIBUTES)
         self._free[area] = [(0, CHUNK)]
 
     async def _share(self, pages: int, attributes: int) -> tuple[int, int]:
@@ -68,7 +69,7 @@ class Pool:
     async def get(self, size: int) -> Buffer:
         """Memory for a buffer or a virtqueue, all zeros."""
         if size > COPIED:
-            pages = -(-size // PAGE)
+            pages = -(-size // AREA_UNIT)
             area, ipa = await self._share(pages, wire.ONE_SHOT)
             self._bus.ffa.memory.write(ipa, bytes(size))
             return Buffer(area, ipa, 0, size, alone=True)
