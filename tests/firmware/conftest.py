@@ -38,14 +38,14 @@ def kernel(ffabric):
     return World(ffabric, "kernel-sp")
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _every_verb_is_checked():
     """What contexts do is compared with their table in all tests of the firmware."""
     with checked():
         yield
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _every_chain_is_judged():
     """What always holds of the contexts of both worlds is looked at after each exit."""
     with pytest.MonkeyPatch.context() as patch:
