@@ -37,9 +37,9 @@ def different(world, bits):
     return [(ipa, 1), (ipa + PAGE, 1)]
 
 
-def test_the_specification_wants_ranges_with_the_same_permissions(world, ffabric):
-    if world.kind == "kernel-sp":
-        pytest.skip("the kernel has no stage 2")
+@pytest.mark.parametrize("systems", ["sp-sp", "vm-sp", "vm-vm"])
+def test_the_specification_wants_ranges_with_the_same_permissions(ffabric, systems):
+    world = World(ffabric, systems)
     with ffabric.refuses("mem.lend.mixed_attributes"):
         world.a.give("lend", [world.b], different(world, XN))
 
