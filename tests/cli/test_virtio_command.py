@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -78,27 +77,30 @@ def test_a_peer_at_a_socket(ffabric_command, tmp_path, side):
     path = tmp_path / "bus"
     program = "socket_disk.py" if side == "device" else "socket_reader.py"
     arguments = [sys.executable, str(EXAMPLES / program), str(path)]
-    starter = Starter(path, arguments)
+    starter = Starter(arguments)
     status, out, _ = ffabric_command("virtio", "conform", f"--{side}", f"socket:{path}")
-    starter.join()
+    starter.end()
     assert status == 0, out
     assert f"waiting for a peer at {path}" in out
     assert "0 failed" in out
 
 
 class Starter(threading.Thread):
-    """Starts a program, again when it has ended, as long as somebody listens at a path."""
+    """Starts a program, again and again when it has ended: it does at once if nobody listens."""
 
-    def __init__(self, path, arguments):
+    def __init__(self, arguments):
         super().__init__(daemon=True)
-        self._path, self._arguments = path, arguments
+        self._arguments = arguments
+        self._going = True
         self.start()
 
     def run(self):
-        while not self._path.exists():
-            time.sleep(0.01)
-        while self._path.exists():
+        while self._going:
             subprocess.run(self._arguments, check=False, capture_output=True)
+
+    def end(self):
+        self._going = False
+        self.join()
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1:80", "/nowhere/bus"])

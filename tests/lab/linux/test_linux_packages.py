@@ -231,7 +231,7 @@ def test_how_much_there_is_is_told(tmp_path):
     assert said == ["1.0 of 4.0 MB", "4.0 of 4.0 MB"]
 
 
-NO_NAME = "Temporary failure resolving 'deb.debian.org'"
+NO_NAME = "Temporary failure resolving 'mirror.example'"
 NO_ANSWER = "Could not connect to 1.2.3.4:80, connection timed out"
 
 
