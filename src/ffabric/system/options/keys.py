@@ -11,6 +11,7 @@ import enum
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Protocol
 
 import msgspec
@@ -53,7 +54,7 @@ class Key(_Named, frozen=True, kw_only=True):
     @property
     def attribute(self) -> str:
         """The field that takes the value."""
-        return self.field or self.name.replace("-", "_")
+        return self.field or _attribute(self.name)
 
     def complaint(self, value: object) -> str:
         """What is wrong with a value of the right kind, or nothing."""
@@ -67,7 +68,7 @@ class Key(_Named, frozen=True, kw_only=True):
         if not isinstance(value, int):
             return ""
         if self.values:
-            known = {int(entry): f"{entry.value} ({entry.name})" for entry in self.values}
+            known = _known(self.values)
             return "" if value in known else f"{value} is not {_one_of(known.values())}"
         if wrong := value & ~_mask(self.bits):
             return f"{value:#x}: bits {wrong:#x} must be zero"
@@ -87,6 +88,18 @@ class Key(_Named, frozen=True, kw_only=True):
         return value
 
 
+@cache
+def _attribute(name: str) -> str:
+    return name.replace("-", "_")
+
+
+@cache
+def _known(values: type[enum.IntEnum]) -> dict[int, str]:
+    """Values of an enumeration, and how they are told."""
+    return {int(entry): f"{entry.value} ({entry.name})" for entry in values}
+
+
+@cache
 def _mask(bits: type[enum.IntFlag] | None) -> int:
     return -1 if bits is None else sum(bits)
 
