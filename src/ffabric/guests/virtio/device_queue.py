@@ -8,7 +8,7 @@ reset. At most `size` chains are taken at a time, so that nobody can make the de
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from ffabric.abi.virtio import features as bits
@@ -88,11 +88,15 @@ class DeviceQueue:
             (place.avail, ring.avail_size(size), ring.AVAIL_ALIGN, False),
             (place.used, ring.used_size(size), ring.USED_ALIGN, True),
         )
+        self._check_parts(parts)
+
+    def _check_parts(self, parts: Iterable[tuple[int, int, int, bool]]) -> None:
+        """Each is an address, a length, an alignment, and whether the device writes there."""
         for address, length, align, write in parts:
             if address % align:
                 raise QueueError(f"a part at {address:#x} is not aligned to {align}")
             with judged():
-                dma.check(address, length, write=write)
+                self.dma.check(address, length, write=write)
 
     def pop(self) -> Chain | None:
         """The next chain that the driver has made available, if there is one."""

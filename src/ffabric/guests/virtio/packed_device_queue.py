@@ -41,11 +41,7 @@ class PackedDeviceQueue(DeviceQueue):
             (place.avail, packed.EVENT.size, packed.EVENT_ALIGN, False),
             (place.used, packed.EVENT.size, packed.EVENT_ALIGN, True),
         )
-        for address, length, align, write in parts:
-            if address % align:
-                raise QueueError(f"a part at {address:#x} is not aligned to {align}")
-            with judged():
-                dma.check(address, length, write=write)
+        self._check_parts(parts)
 
     def pop(self) -> Chain | None:
         """The next chain that the driver has made available, if there is one."""
