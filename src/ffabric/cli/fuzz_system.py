@@ -101,12 +101,16 @@ class _Run:
         self._file = file
         self._folder = folder
         self._files: dict[Path, Broken] = {}
+        self._corpus = 0
+        """Cases that were kept."""
         self.interruption: Interrupted | None = None
         self._started = time.perf_counter()
 
     def keep(self) -> None:
         """Write the corpus, and what is broken."""
-        write_cases(self._folder, self._state.smallest_corpus().values())
+        corpus = self._state.smallest_corpus()
+        write_cases(self._folder, corpus.values())
+        self._corpus = len(corpus)
         self._files = {
             write_broken(self._folder, each): each for each in self._state.broken.values()
         }
@@ -120,7 +124,7 @@ class _Run:
             "cases": state.cases,
             "calls": state.calls,
             **{f"{kind} reached": count for kind, count in sorted(self._reached().items())},
-            "corpus": f"{len(state.smallest_corpus())} cases in {self._folder}",
+            "corpus": f"{self._corpus} cases in {self._folder}",
             "wall time": f"{seconds:.1f} s, {state.calls / seconds:.0f} calls/s",
             "digest": state.digest[:16],
         }
@@ -148,7 +152,7 @@ class _Run:
             "cases": state.cases,
             "calls": state.calls,
             "reached": dict(self._reached()),
-            "corpus": len(state.smallest_corpus()),
+            "corpus": self._corpus,
             "digest": state.digest,
             "interrupted": self.interruption is not None,
             "broken": [
