@@ -1,10 +1,11 @@
 """Consoles and I2C adapters, and devices that come and go, through the whole stack."""
 
 import pytest
+from device_trials import Vm, run
 
 from ffabric.abi.virtio import block as block_abi
 from ffabric.abi.virtio import ids
-from ffabric.abi.virtio_msg.generations import DEFAULT, PR28, V2
+from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.devices.i2c import I2cDevice, Registers
@@ -13,35 +14,12 @@ from ffabric.guests.virtio.drivers.block import BlockDriver, BlockError
 from ffabric.guests.virtio.drivers.console import ConsoleDriver
 from ffabric.guests.virtio.drivers.i2c import I2cDriver, NotAcknowledged
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
 
 MODES = pytest.mark.parametrize(
     ("generation", "static", "notifications", "indirect"),
     [(PR28, 64, False, False), (V2, 0, True, False), (PR28, 64, True, True), (V2, 0, False, True)],
     ids=["polled-static", "notified-dynamic", "indirect-notified", "indirect-polled"],
 )
-
-
-class Vm(DriverSide):
-    """Does what it is given to do."""
-
-    def __init__(self, work, **how):
-        super().__init__("vm", **how)
-        self._work = work
-        self.finished = False
-
-    async def work(self, bus):
-        await self._work(bus)
-        self.finished = True
-
-
-def run(ffabric, devices, work, **how):
-    side = DeviceSide(devices, generation=how.get("generation", DEFAULT))
-    client = Vm(work, **how)
-    system = ffabric.boot(sps=[side], vms=[client])
-    system.run()
-    assert client.finished
-    return side
 
 
 @MODES
