@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -14,8 +12,8 @@ import msgspec
 from coverage import Coverage
 
 from measured import floors, refusals, rules
+from measured.run import ROOT, run_tests
 
-ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "ffabric"
 KNOWN = Path(__file__).with_name("floors.toml")
 
@@ -34,7 +32,7 @@ def main() -> int:
     options, tests = parser.parse_known_args()
     with tempfile.TemporaryDirectory(prefix="measured-") as name:
         folder = Path(name)
-        status = _run_tests(folder, tests)
+        status = run_tests(folder, ["-n", "auto", "--cov=ffabric", *tests])
         if status:
             return status
         measured = Coverage(data_file=folder / "coverage", branch=True)
@@ -54,20 +52,6 @@ def main() -> int:
     if wrong:
         print(f"compared with {KNOWN.relative_to(ROOT)}; make coverage RAISE=1 writes it anew")
     return 1 if wrong else 0
-
-
-def _run_tests(folder: Path, tests: list[str]) -> int:
-    command = [
-        *(sys.executable, "-m", "pytest", "-q", "-n", "auto", "--cov=ffabric", "--cov-branch"),
-        *("--cov-report=", "-pmeasured.refusals", *tests),
-    ]
-    environment = {
-        **os.environ,
-        "COVERAGE_FILE": str(folder / "coverage"),
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tools")]),
-        refusals.FOLDER: str(folder),
-    }
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode  # noqa: S603
 
 
 def _text(found: rules.Uncovered, shares: Mapping[str, floors.Share]) -> str:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-import os
 import sqlite3
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,14 +22,14 @@ import ffabric.system.booting.boot  # noqa: F401 - all rooms of the firmware dec
 from ffabric.firmware.state.rules import RULES
 from measured import refusals
 from measured.passes import Arc, passing
+from measured.run import ROOT, run_tests
 
-ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src" / "ffabric"
 BOOK = ROOT / "docs" / "reference" / "rules.json"
 TESTS = ("tests/firmware",)
 MOST = 2
 """Tests that are named of each kind."""
-_WORKERS = "2"
+_HOW = ("-n", "2", "--cov=ffabric.firmware", "--cov-context=test")
 _SOME_FAILED = 1
 """Pytest's status when tests fail: what they tried before is so all the same."""
 
@@ -55,7 +53,7 @@ def main() -> int:
     tests = named(known) if options.check else TESTS
     with tempfile.TemporaryDirectory(prefix="measured-") as name:
         folder = Path(name)
-        status = _run_tests(folder, tests)
+        status = run_tests(folder, [*_HOW, *tests])
         if status > _SOME_FAILED:
             return status
         tried = book(refusals.read(folder), _arcs(folder / "coverage"))
@@ -76,20 +74,6 @@ def read() -> Book:
 def named(known: Book) -> list[str]:
     """Every test that is named."""
     return sorted({test for each in known.values() for test in (*each.refused, *each.passed)})
-
-
-def _run_tests(folder: Path, tests: Iterable[str]) -> int:
-    command = [
-        *(sys.executable, "-m", "pytest", "-q", "-n", _WORKERS, "--cov=ffabric.firmware"),
-        *("--cov-branch", "--cov-context=test", "--cov-report=", "-pmeasured.refusals", *tests),
-    ]
-    environment = {
-        **os.environ,
-        "COVERAGE_FILE": str(folder / "coverage"),
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tools")]),
-        refusals.FOLDER: str(folder),
-    }
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode  # noqa: S603
 
 
 _QUERY = (
