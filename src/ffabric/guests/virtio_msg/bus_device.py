@@ -35,7 +35,7 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio_msg.device_fifo import DeviceFifo
 from ffabric.guests.virtio_msg.device_fifo import answer as fifo_answer
-from ffabric.guests.virtio_msg.end import ACCEPTED, End, NotYet, Refused
+from ffabric.guests.virtio_msg.end import ACCEPTED, End, NotYet, Refused, look_after
 from ffabric.guests.virtio_msg.events import Events, Key, Range
 from ffabric.guests.virtio_msg.retrieved_areas import MAX_AREAS, MakeRoom, RetrievedAreas
 from ffabric.guests.virtio_msg.transport_device import DeviceEnd
@@ -145,13 +145,7 @@ class Connection:
 
     def look(self) -> None:
         """Look after the devices that have to be polled."""
-        for key, end in list(self._due.items()):
-            end.poll()
-            if end.complaint:
-                self.complaints.append(f"device {end.number} {end.complaint}")
-                end.complaint = ""
-            if not end.restless:
-                self._due.pop(key, None)
+        look_after(self._due, self.complaints)
 
     @property
     def unfinished(self) -> bool:

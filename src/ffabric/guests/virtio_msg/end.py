@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from ffabric.abi.virtio_msg import transport as abi
 from ffabric.abi.virtio_msg.header import EVENT
@@ -68,3 +69,17 @@ class End(Protocol):
 
     def go_on(self) -> bool:
         """Go on with a reset, if one has begun: whether none is under way."""
+
+
+T = TypeVar("T", bound=End)
+
+
+def look_after(due: MutableMapping[int, T], complaints: list[str]) -> None:
+    """Poll the ends that are ``due``; those that want it again stay. Note what they complain of."""
+    for key, end in list(due.items()):
+        end.poll()
+        if end.complaint:
+            complaints.append(f"device {end.number} {end.complaint}")
+            end.complaint = ""
+        if not end.restless:
+            due.pop(key, None)

@@ -18,7 +18,7 @@ from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.virtio_msg.transport import EVENT_CONFIG, EVENT_USED
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.dma import BadAddress, Dma, Memory
-from ffabric.guests.virtio_msg.end import ACCEPTED, NotYet, Refused
+from ffabric.guests.virtio_msg.end import ACCEPTED, NotYet, Refused, look_after
 from ffabric.guests.virtio_msg.events import Events, Key, Range
 from ffabric.guests.virtio_msg.transport_device import DeviceEnd
 from ffabric.machine.access import DataAbort
@@ -112,13 +112,7 @@ class DeviceHost:
 
     def look(self) -> None:
         """Look after the devices that have to be polled."""
-        for key, end in list(self._due.items()):
-            end.poll()
-            if end.complaint:
-                self.complaints.append(f"device {end.number} {end.complaint}")
-                end.complaint = ""
-            if not end.restless:
-                self._due.pop(key, None)
+        look_after(self._due, self.complaints)
 
     def reset(self) -> None:
         """The driver side begins anew."""
