@@ -2,7 +2,9 @@
 
 Hypothesis tries a little each time, much more with ``--hypothesis-profile long``. Commands print as
 wide as in a pipe, whatever terminal the tests run in. Signals are heard, though a shell may have
-started the tests in the background or nohup may have, which ignore some.
+started the tests in the background or nohup may have, which ignore some. A test of a file's bytes
+is named by a number and not by the bytes: workers that run side by side must find the same names,
+and some formats have the time of day in them.
 """
 
 import signal
@@ -28,6 +30,13 @@ settings.register_profile(
     "long", deadline=None, max_examples=1000, stateful_step_count=80, phases=QUICKLY
 )
 settings.load_profile("short")
+
+SPOKEN = 24
+"""Bytes that may be in the name of a test."""
+
+
+def pytest_make_parametrize_id(val, argname):
+    return argname if isinstance(val, bytes) and len(val) > SPOKEN else None
 
 
 @pytest.fixture(autouse=True)
