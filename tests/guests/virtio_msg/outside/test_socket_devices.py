@@ -7,6 +7,7 @@ from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa, transport
 from ffabric.abi.virtio_msg import socket as abi
 from ffabric.abi.virtio_msg.generations import PR28, V2
+from ffabric.abi.virtio_msg.message import build
 from ffabric.abi.virtio_msg.socket import Access
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.driver import DeviceLost
@@ -278,6 +279,49 @@ def test_a_peer_reaches_what_its_driver_has_shared_and_nothing_else(ffabric, pat
         "after reset": refused,
     }
     assert any("is refused an access: 16 bytes at" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (transport.SET_DEVICE_STATUS, {"status": 0}),
+        (transport.RESET_VQUEUE, {"index": 0}),
+        (transport.RESET_VQUEUE, {"index": 1}),
+    ],
+    ids=["the device", "its virtqueue", "another virtqueue"],
+)
+def test_what_was_used_before_a_reset_is_not_said_after_it(ffabric, path, kind, fields):
+    def act(raw):
+        def serve(message):
+            if message.kind is kind and message.fields == fields:  # both come at once
+                status = {name: 0 for name in fields if name == "status"}
+                used = build(transport.EVENT_USED, PR28, index=0)
+                answer = build(kind, PR28, token=message.token, response=True, **status)
+                raw.socket.sendall(used + answer)
+                return None
+            return {"status": message["status"]}
+
+        device(raw, {transport.SET_DEVICE_STATUS: serve, kind: serve})
+
+    side = SocketDevices(path, generation="pr28", wait=WAIT)
+    peer = Thread(path, act)
+    heard = []
+
+    async def work(bus):
+        (end,) = bus.devices.values()
+        bus.on_event = lambda event: heard.append(event.kind)
+        await end.request(transport.SET_DEVICE_STATUS, status=4)
+        await end.request(kind, **fields)
+        heard.clear()
+        while await bus.poll():
+            pass
+        said.extend(heard)
+        await bus.close()
+
+    said = []
+    run(ffabric, side, work)
+    peer.done()
+    assert said == ([transport.EVENT_USED] if fields == {"index": 1} else [])
 
 
 def test_who_reads_nothing_is_lost(ffabric, path, monkeypatch):

@@ -141,7 +141,7 @@ class RelayedEnd:
                 self._peer.forget(old)
 
         def done(response: bytes) -> None:
-            self._see(response)
+            self._see(key, response)
             if key in self._asked:
                 self._asked[key] = response
                 self.news = True
@@ -149,12 +149,27 @@ class RelayedEnd:
         self._asked[key] = self._peer.ask(outward, done)
         self.due()
 
-    def _see(self, response: bytes) -> None:
-        """A response may say what the status is."""
+    def _see(self, request: bytes, response: bytes) -> None:
+        """A response may say what the status is, or that a virtqueue is reset.
+
+        What a virtqueue had used before that is not to be said after it, even if the peer's event
+        and its response were on their way together.
+        """
         header = parse_header(response)
-        if header.type == RESPONSE and header.id in _STATUS and header.size == _STATUS_SIZE:
+        if header.type != RESPONSE:
+            return
+        if header.id in _STATUS and header.size == _STATUS_SIZE:
             self.status = int.from_bytes(response[HEADER_SIZE:], "little")
-            self.in_use &= bool(self.status)
+            if not self.status:
+                self.in_use = False
+                self._forget_used()
+        elif header.id == abi.RESET_VQUEUE.id:
+            asked = parse(request, self._generation)
+            self._events.unused(self.number, asked["index"])
+
+    def _forget_used(self) -> None:
+        for index in range(self._queues):
+            self._events.unused(self.number, index)
 
     # The peer's.
 
@@ -234,6 +249,7 @@ class RelayedEnd:
             self._peer.ask(self._build(abi.SET_DEVICE_STATUS, status=_RESET), self._is_reset)
         self.in_use = False
         self._asked.clear()
+        self._forget_used()
         return self.go_on()
 
     def go_on(self) -> bool:
