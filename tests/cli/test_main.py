@@ -160,7 +160,7 @@ def test_what_an_encoding_lacks_is_printed_as_an_escape(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module", ["ffabric.cli.errors", "ffabric.cli.plain", "ffabric.cli.explain"]
+    "module", ["ffabric.cli.errors", "ffabric.cli.plain", "ffabric.cli.reading.explain"]
 )
 def test_an_interrupt_while_something_is_imported_is_a_line(module):
     code = f"""

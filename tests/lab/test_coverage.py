@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.run import run
+from ffabric.cli.running.run import run
 from ffabric.lab.coverage import Coverage
 from ffabric.session.booting import boot
 from ffabric.system.description.python import sp

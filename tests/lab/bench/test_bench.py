@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.cli import bench as command
 from ffabric.cli.errors import UsageError
+from ffabric.cli.testing import bench as command
 from ffabric.lab.bench import measure as runner
 from ffabric.lab.bench import plot, report, resident, rigs
 from ffabric.lab.bench.benchmark import (

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ffabric.cli import bench as command
 from ffabric.cli.errors import UsageError
+from ffabric.cli.testing import bench as command
 from ffabric.lab.bench import report
 from ffabric.lab.bench.compare import (
     HERE,

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from ffabric.cli.demo import demo
+from ffabric.cli.running.demo import demo
 from ffabric.firmware.state.events import Refuse
 from ffabric.lab.demo import stage
 from ffabric.lab.demo.campaign import campaign, play, play_twice

@@ -7,7 +7,7 @@ import pytest
 from debs import package
 from ffabric.abi.optee import smc
 from ffabric.cli.errors import UsageError
-from ffabric.cli.regression import numbers_of
+from ffabric.cli.running.regression import numbers_of
 from ffabric.guests.trusted_os import TrustedOs
 from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.linux.kernel import Kernel

@@ -3,7 +3,7 @@
 import pytest
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.report import report
+from ffabric.cli.reading.report import report
 from ffabric.observe.lines import Header, write
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from elf_files import elf
 from ffabric.abi.ffa import functions as fid
-from ffabric.cli.run import run
+from ffabric.cli.running.run import run
 
 SPIN = 0x14000000
 RET = 0xD65F03C0

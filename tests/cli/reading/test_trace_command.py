@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.trace import trace
+from ffabric.cli.reading.trace import trace
 
 HEADER = {
     "kind": "header", "format": 2, "system": "s", "seed": None, "hypervisor": True,

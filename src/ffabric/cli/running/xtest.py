@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from ffabric.cli import optees
 from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
-from ffabric.cli.regression import check_cases, numbers_of, regression
+from ffabric.cli.running import optees
+from ffabric.cli.running.regression import check_cases, numbers_of, regression
 from ffabric.cli.terminal import Progress, Terminal
 from ffabric.firmware.hypervisor.optee.rules import CLIENT
 from ffabric.firmware.hypervisor.spmc_link.peer import DECLINED

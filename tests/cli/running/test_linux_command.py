@@ -7,7 +7,7 @@ import pytest
 
 from ffabric.guests import images
 
-OUTSIDER = Path(__file__).parent.parent / "images" / "outsider.bin"
+OUTSIDER = Path(__file__).parents[2] / "images" / "outsider.bin"
 SYSTEM = """\
 hypervisor = false
 

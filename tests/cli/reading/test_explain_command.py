@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.explain import explain
+from ffabric.cli.reading.explain import explain
 
 UNKNOWN = "ffabric: nothing in it is known: no registers, no known message\n"
 

@@ -10,8 +10,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from small_suite import IMAGES, lay_out
 
-from ffabric.cli.acs import acs
 from ffabric.cli.main import main
+from ffabric.cli.testing.acs import acs
 from ffabric.lab.acs.listing import find_listing
 from ffabric.lab.running import End, Outcome
 from ffabric.machine.host.interruption import Interrupted

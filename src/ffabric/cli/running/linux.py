@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ffabric.abi.virtio_msg.generations import GenerationName
-from ffabric.cli import optees
 from ffabric.cli.errors import UsageError
-from ffabric.cli.linux_probe import probe
 from ffabric.cli.option import Option
-from ffabric.cli.regression import check_cases, numbers_of, regression
+from ffabric.cli.running import optees
+from ffabric.cli.running.linux_probe import probe
+from ffabric.cli.running.regression import check_cases, numbers_of, regression
 from ffabric.cli.terminal import Progress, Terminal
 from ffabric.guests.virtio.devices.described import DescriptionError
 from ffabric.lab.linux import initramfs, packages, run

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.fuzz_firmware import fuzz_firmware, replay_firmware
-from ffabric.cli.fuzz_system import Target, fuzz_system
 from ffabric.cli.option import Option
+from ffabric.cli.testing.fuzz_firmware import fuzz_firmware, replay_firmware
+from ffabric.cli.testing.fuzz_system import Target, fuzz_system
 from ffabric.lab.cluster import scheduled
 from ffabric.lab.fuzz.campaign import CALLS, PAIRS, SINGLES, Plan
 from ffabric.lab.processes import Players, spread

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.explore import explore
+from ffabric.cli.testing.explore import explore
 
-SCENARIO = Path(__file__).parent.parent / "lab" / "explore" / "scenarios" / "interrupts.py"
+SCENARIO = Path(__file__).parents[2] / "lab" / "explore" / "scenarios" / "interrupts.py"
 
 
 def test_a_scenario_that_nothing_breaks(capsys):

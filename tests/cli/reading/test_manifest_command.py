@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.manifest import manifest
+from ffabric.cli.reading.manifest import manifest
 from ffabric.system.files.dtb import Node, build_dtb
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt, Manifest, MemoryRegion
 from ffabric.system.manifest.writer import manifest_node

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples/virtio"
+EXAMPLES = Path(__file__).parents[3] / "examples/virtio"
 
 GOOD = """
 from ffabric.virtio import DeviceSide, devices

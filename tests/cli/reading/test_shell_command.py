@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.shell import shell
+from ffabric.cli.reading.shell import shell
 
 SYSTEM = """
 [[vm]]
@@ -47,7 +47,7 @@ def test_commands_come_from_standard_input(capsys, monkeypatch, system):
 
 
 def test_a_trace_is_known_by_its_content(capsys, system, tmp_path):
-    from ffabric.cli.run import run
+    from ffabric.cli.running.run import run
 
     trace = tmp_path / "anything"
     run(system, trace=trace)

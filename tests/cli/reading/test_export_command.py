@@ -3,7 +3,7 @@
 import pytest
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.export import FORMATS, export
+from ffabric.cli.reading.export import FORMATS, export
 from ffabric.machine.events import Call
 from ffabric.observe.lines import Header, write
 

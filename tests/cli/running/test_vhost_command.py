@@ -3,7 +3,7 @@
 import pytest
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.vhost import vhost
+from ffabric.cli.running.vhost import vhost
 from ffabric.lab.vhost import qemu_img
 from ffabric.machine.host.process import MissingProgram
 from ffabric.machine.host.vhost_user.front_end import BackEndLost
@@ -24,7 +24,7 @@ def test_a_file_system_is_written_and_checked(capsys):
 
 def test_files_that_come_back_as_something_else_are_found(capsys, monkeypatch):
     monkeypatch.setattr("ffabric.lab.vhost.visitor.FsDriver.read", _nothing)
-    monkeypatch.setattr("ffabric.cli.vhost._run", lambda *_, **__: [])
+    monkeypatch.setattr("ffabric.cli.running.vhost._run", lambda *_, **__: [])
     status = vhost(size=8)
     shown = capsys.readouterr().out
     there = "the same hash" in shown or "files differ" in shown
@@ -73,6 +73,6 @@ def test_a_daemon_that_does_not_start_is_a_line(monkeypatch):
     def lost(*_, **__):
         raise BackEndLost("qemu-storage-daemon for disk: no")
 
-    monkeypatch.setattr("ffabric.cli.vhost.storage_daemon", lost)
+    monkeypatch.setattr("ffabric.cli.running.vhost.storage_daemon", lost)
     with pytest.raises(UsageError, match="for disk: no"):
         vhost(size=8)

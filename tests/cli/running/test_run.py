@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ffabric.cli.main import main
-from ffabric.cli.run import run
+from ffabric.cli.running.run import run
 
 PARTS = """
 import signal

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.fuzz import fuzz
+from ffabric.cli.testing.fuzz import fuzz
 from ffabric.firmware.manager.manager import Manager
 from ffabric.lab.fuzz import campaign as campaigns
 from ffabric.observe.lines import Header, read_lines

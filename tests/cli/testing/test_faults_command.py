@@ -3,7 +3,7 @@
 import pytest
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.faults import faults
+from ffabric.cli.testing.faults import faults
 
 
 def test_bugs_are_listed_by_class(capsys):

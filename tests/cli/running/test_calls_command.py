@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.cli.calls import calls
 from ffabric.cli.errors import UsageError
 from ffabric.cli.main import main
-from ffabric.cli.run import run
+from ffabric.cli.running.calls import calls
+from ffabric.cli.running.run import run
 
 PARTS = """
 from ffabric.guests.errors import FfaError

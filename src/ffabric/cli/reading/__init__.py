@@ -1,0 +1,1 @@
+"""Commands that read what is there: values, manifests, traces."""
