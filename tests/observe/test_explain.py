@@ -3,7 +3,7 @@ import re
 import pytest
 
 from ffabric.observe import explain
-from ffabric.observe.messages import MESSAGES
+from ffabric.observe.messages import MESSAGES, find
 
 
 def test_registers_are_named_field_by_field():
@@ -176,9 +176,19 @@ def printed(message):
 
 @pytest.mark.parametrize("message", MESSAGES, ids=[m.template[:40] for m in MESSAGES])
 def test_a_message_is_found_and_names_rules_that_exist(message):
-    assert message.match(printed(message)) is not None
-    assert message.meaning.format(**message.match(printed(message)))
+    found, words = find(printed(message))
+    assert found is message
+    assert message.meaning.format(**words)
     assert not message.rule or explain.rules_of(message.rule)
+
+
+def test_of_two_messages_that_fit_the_one_with_more_fixed_text_is_meant():
+    known, _ = find("Panic: Could not parse manifest: UUID should not be NIL.")
+    other, _ = find("Panic: Could not parse manifest: UUID should not be odd.")
+
+    assert "zeros" in known.meaning
+    assert other.template == "Could not parse manifest: {}"
+    assert find("Could parse manifest: UUID should not be NIL") is None
 
 
 def test_messages_are_told_apart():

@@ -19,7 +19,7 @@ from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version
 from ffabric.abi.optee import smc, tee
 from ffabric.abi.words import MASK32, MASK64
 from ffabric.firmware.state.rules import Rule
-from ffabric.observe.messages import MESSAGES
+from ffabric.observe import messages
 
 _LABEL = re.compile(r"\b[axwrAXWR]\d{1,2}\s*(?:[:=]\s*|(?=\s0[xX]))")
 _ID = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?0{0,8}([38bcBC][0-9a-fA-F]{7})(?![0-9a-zA-Z])")
@@ -143,15 +143,15 @@ def lines(texts: Iterable[str], version: int = LATEST) -> Iterator[tuple[str, li
 
 
 def _message(text: str) -> list[str]:
-    for message in MESSAGES:
-        words = message.match(text)
-        if words is not None:
-            found = [f"{message.source}: {message.meaning.format(**words)}"]
-            found += [_WORDS[name](word) for name, word in words.items() if name in _WORDS]
-            if message.rule:
-                found += _rule_lines(message.rule)
-            return [each for each in found if each]
-    return []
+    known = messages.find(text)
+    if known is None:
+        return []
+    message, words = known
+    found = [f"{message.source}: {message.meaning.format(**words)}"]
+    found += [_WORDS[name](word) for name, word in words.items() if name in _WORDS]
+    if message.rule:
+        found += _rule_lines(message.rule)
+    return [each for each in found if each]
 
 
 def find_registers(text: str) -> list[int]:

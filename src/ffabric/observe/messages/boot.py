@@ -98,6 +98,29 @@ U_BOOT = messages(
     ("RX/TX buffer size not supported", "FFA_FEATURES tells a size of buffers that is reserved."),
     ("FF-A RX/TX buffers mapped", "FFA_RXTX_MAP was accepted."),
     ("unmapping FF-A RX/TX buffers", "FFA_RXTX_UNMAP follows: the operating system maps its own."),
+    ("no partition detected", "FFA_PARTITION_INFO_GET tells of no partition.", "discovery.uuid"),
+    ("no partition installed", "FFA_PARTITION_INFO_GET told of no partition before."),
+    (
+        "sizes in bytes: data {size} , RX buffer {limit}",
+        "{size} bytes; RX has {limit}.",
+        "discovery.rx_size",
+    ),
+    ("failure to allocate RX buffer", "The heap (CONFIG_SYS_MALLOC_LEN) is too small."),
+    ("failure to allocate the TX buffer", "The heap (CONFIG_SYS_MALLOC_LEN) is too small."),
+    ("cannot  allocate partitions data buffer", "The heap (CONFIG_SYS_MALLOC_LEN) is too small."),
+    ("Cannot find FF-A bus device", "CONFIG_ARM_FFA_TRANSPORT is off, or FFA_VERSION was refused."),
+    (
+        "Failure in querying partition(s) info (error code: {code})",
+        "armffa getpart: no partition has this UUID, or the SPMC refused.",
+        "discovery.uuid",
+    ),
+    ("Partition ID can not be 0", "armffa ping names an SP: an id with bit 15 set."),
+    (
+        "Sending direct request error ({code})",
+        "armffa ping: the SP does not exist, or takes no direct requests.",
+        "direct.req.receiver",
+    ),
+    ("no UUID provided", "A driver asks for partitions and names no service."),
 )
 
 EDK2 = messages(
@@ -189,5 +212,22 @@ EDK2 = messages(
     (
         "{} PARTITION_INFO_GET_REGS is available as an alternative to Rx/Tx buffer.",
         "Discovery goes by registers, for which no buffers are needed.",
+    ),
+    (
+        "Failed to get {call} feature... Status: {status}",
+        "FFA_FEATURES({call}) was refused: memory management is not possible here.",
+        "features.function",
+    ),
+    (
+        "Failed to get Tpm2 partition info. Status: {status}",
+        "No partition has the UUID of the TPM service.",
+        "discovery.uuid",
+    ),
+    ("Failed to get Rx/Tx Buffer. Status: {status}", "The RX/TX pair was not mapped before."),
+    ("Failed to create Rx/Tx Buffer Info Hob", "The HOB list is full."),
+    ("Failed to acquire RxTxBufferAllocationHob", "The RX/TX pair was not allocated before."),
+    (
+        "Failed to locate Rx/Tx buffer protocol",
+        "A driver of StandaloneMm sends memory before the core has mapped RX/TX.",
     ),
 )

@@ -228,4 +228,94 @@ BORROW = messages(
         "The pages are not the caller's.",
         "mem.perm.not_owned",
     ),
+    (
+        "Failed to copy FF-A retrieve request descriptor",
+        "TX of the caller cannot be read any more.",
+        "mem.retrieve.no_buffer",
+    ),
+    (
+        "All fields except the handle in the memory access descriptor must be zero",
+        "A hypervisor retrieves with the handle alone.",
+        "mem.retrieve.receivers",
+    ),
+    (
+        "Failed to copy FF-A memory relinquish descriptor",
+        "TX of the caller cannot be read any more.",
+        "mem.relinquish.no_buffer",
+    ),
+    (
+        "Failed to copy FF-A relinquish request",
+        "TX of the caller cannot be read any more.",
+        "mem.relinquish.no_buffer",
+    ),
+    (
+        "Relinquish message too long. Endpoint count: {count}",
+        "The descriptor names {count} endpoints, more than one page holds.",
+        "mem.relinquish.endpoints",
+    ),
+    (
+        "Mailbox from {endpoint} is not set",
+        "{endpoint} has no RX/TX pair.",
+        "mem.retrieve.no_buffer",
+    ),
+    (
+        "Invalid sender.",
+        "w4 of a fragment call is zero between a partition and Hafnium.",
+        "mem.frag.endpoint",
+    ),
+    (
+        "Tried to relinquish memory in state {state}",
+        "The pages are not borrowed as they were retrieved: their mode has changed.",
+        "mem.relinquish.not_retrieved",
+    ),
+    (
+        "Support one receiver from the other world",
+        "A VM's transaction that the hypervisor passes on has one SP.",
+        "mem.relay.receivers",
+    ),
+    (
+        "Memory region marked for deferred reclaim. Denying retrieve",
+        "The owner has aborted: nobody retrieves the memory any more.",
+        "mem.handle",
+    ),
+    (
+        "aborted the copy of response to RX buffer of {endpoint}",
+        "RX of {endpoint} cannot be written any more.",
+        "rx.no_buffers",
+    ),
+    (
+        "aborted copying fragment to RX buffer of {endpoint}",
+        "RX of {endpoint} cannot be written any more.",
+        "rx.no_buffers",
+    ),
+    (
+        "({endpoint}) is not a borrower to memory sharing transaction ({handle})",
+        "{endpoint} asks for fragments of {handle}, which it has not begun to retrieve.",
+        "mem.frag.endpoint",
+    ),
+    (
+        "Retrieval of memory with handle {handle} not yet started or already completed",
+        "There is no next fragment of {handle}.",
+        "mem.frag.offset",
+    ),
+    (
+        "Retrieve of memory with handle {handle} not started from hypervisor",
+        "A hypervisor asks for fragments that it has not begun to retrieve.",
+        "mem.frag.endpoint",
+    ),
+    (
+        "Sender ID ({endpoint}) is not as expected for memory handle {handle}",
+        "w4 names {endpoint}, which did not send {handle}.",
+        "mem.frag.endpoint",
+    ),
+    (
+        "Unable to find share state for handle {handle}",
+        "The hypervisor has not passed on {handle}; the SPMC may know it.",
+        "mem.handle",
+    ),
+    (
+        "FFA_MEM_RECLAIM returned an error. Expected FFA_SUCCESS, got {}({status})",
+        "The SPMC refused: an SP still has the memory.",
+        "mem.reclaim.retrieved",
+    ),
 )

@@ -217,4 +217,127 @@ SEND = messages(
         "Hafnium holds as many transactions as it can.",
         "abi.no_memory_for_tables",
     ),
+    (
+        "Memory region reserved arguments must be zero",
+        "w3 and w4 are for a buffer of the caller's own, which Hafnium does not take.",
+        "mem.send.dynamic_buffer",
+    ),
+    (
+        "Unsupported FF-A version {version}",
+        "The caller's version has no layout for this descriptor.",
+        "abi.malformed_descriptor",
+    ),
+    (
+        "Translation of FF-A v1.0 descriptors for over {size} is unsupported",
+        "A caller of v1.0 sends a descriptor that is larger than one page.",
+        "mem.send.length",
+    ),
+    (
+        "Failed to allocate memory region copy",
+        "Hafnium has no page for the descriptor: its heap is used up.",
+        "abi.no_memory_for_tables",
+    ),
+    (
+        "Failed to copy FF-A memory region descriptor",
+        "TX of the caller cannot be read any more.",
+        "mem.send.no_buffer",
+    ),
+    (
+        "Failed to allocate fragment copy",
+        "Hafnium has no page for the fragment: its heap is used up.",
+        "abi.no_memory_for_tables",
+    ),
+    ("Failed to copy fragment", "TX of the caller cannot be read any more."),
+    ("Invalid fragment length {length}", "The fragment does not fit TX.", "mem.frag.length"),
+    (
+        "Fragment length {length} exceeds the hypervisor<->SPMC forwarding limit of {limit}",
+        "The hypervisor passes on descriptors of one page.",
+        "mem.send.length",
+    ),
+    (
+        "failed to forward memory send message to other world: {status}",
+        "The SPMC refused: its own log says why.",
+    ),
+    (
+        "failed to complete memory send: {status}",
+        "The SPMC took the memory, and the hypervisor's tables did not.",
+    ),
+    (
+        "failed to allocate share state",
+        "Hafnium holds as many transactions as it can.",
+        "mem.too_many_regions",
+    ),
+    (
+        "failed to forward to other world: {status}",
+        "The SPMC refused a fragment: its own log says why.",
+    ),
+    (
+        "other_world didn't successfully complete memory send operation; returned {function}",
+        "The SPMC refused the last fragment; what was sent is the sender's again.",
+    ),
+    (
+        "Receiver count must be 0 < receiver_count < {limit}",
+        "None, or too many.",
+        "mem.send.receivers",
+    ),
+    ("no constituents", "The composite descriptor has no address range.", "mem.send.empty_range"),
+    (
+        "Reserved fields must be 0",
+        "A reserved field of the descriptor is set.",
+        "abi.malformed_descriptor",
+    ),
+    (
+        "Composite offset memory region descriptor offset must be 0 for retrieve requests",
+        "A retrieve request has no address ranges.",
+        "mem.retrieve.address_ranges",
+    ),
+    (
+        "Reserved field in the memory access descriptor must be zero",
+        "A reserved field of a receiver's descriptor is set.",
+        "abi.malformed_descriptor",
+    ),
+    (
+        "Fragment not properly aligned",
+        "A fragment starts inside an address range.",
+        "mem.frag.length",
+    ),
+    (
+        "expected mode {expected} but was {found} for {pages} pages at {address}",
+        "The pages at {address} are not as the first ones: permissions, type or ownership.",
+        "mem.send.mixed_attributes",
+    ),
+    (
+        "Region is outside of PA Range",
+        "An address is beyond physical memory.",
+        "mem.send.range_end",
+    ),
+    (
+        "Couldn't clear constituents",
+        "Hafnium cannot map the pages to zero them: its heap is used up.",
+        "abi.no_memory_for_tables",
+    ),
+    (
+        "memory can't be mapped to {endpoint} due to lack of memory",
+        "Hafnium's heap is used up.",
+        "abi.no_memory_for_tables",
+    ),
+    (
+        "failed to send check update: {status}",
+        "The pages cannot be sent; the line before says why.",
+    ),
+    (
+        "Initial fragment length {length} smaller than mailbox",
+        "A first fragment fills TX unless it is the only one.",
+        "mem.frag.length",
+    ),
+    (
+        "Invalid sender {endpoint}",
+        "The fragment's sender is not the transaction's.",
+        "mem.frag.endpoint",
+    ),
+    (
+        "Too many fragments for memory share with handle {handle}",
+        "The descriptor of {handle} is in more pieces than Hafnium keeps.",
+        "mem.too_many_fragmented",
+    ),
 )

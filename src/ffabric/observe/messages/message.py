@@ -16,6 +16,7 @@ import re
 from functools import cached_property
 
 _FIELD = re.compile(r"\{(\w*)\}")
+_INNER = re.compile(r"(?<=\W)\w+(?=\W)")
 _WORD = r"[^\s,;:()\[\]]*[^\s,;:()\[\].]"
 
 
@@ -33,6 +34,15 @@ class Message:
         self.rule = rule
         self.anchor = max(_FIELD.split(template)[::2], key=len)
         """The longest fixed text: a line without it need not be looked at more closely."""
+        self.fixed = sum(map(len, _FIELD.split(template)[::2]))
+        """How many characters are fixed."""
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Words that a line of this message has: fixed text with other fixed text around it."""
+        return frozenset(
+            word for part in _FIELD.split(self.template)[::2] for word in _INNER.findall(part)
+        )
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:

@@ -253,7 +253,7 @@ SPMC = messages(
     ("Managed exit is not implemented", "The manifest asks for ns-interrupts-action 1."),
     ("Found duplicated endpoint ID {endpoint}", "Two SPs have id {endpoint}."),
     (
-        "SP panicked with code {code}",
+        "SP panicked with code  {code}",
         "The SP's software stopped or faulted; the SPMC ends it.",
         "direct.req.receiver_aborted",
     ),
