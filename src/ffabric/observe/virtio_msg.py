@@ -13,7 +13,7 @@ from typing import Final
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.virtio_msg import ffa
 from ffabric.abi.virtio_msg.generations import PR28, V2
-from ffabric.abi.virtio_msg.header import BUS, RESPONSE, Header, parse_header
+from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header
 from ffabric.abi.virtio_msg.message import Message, parse
 
 UUIDS: Final = frozenset({ffa.DEVICE_UUID, ffa.DRIVER_UUID})
@@ -26,21 +26,21 @@ def message(data: bytes) -> str:
         header = parse_header(data)
         if (header.type, header.id) == (BUS | RESPONSE, 0):
             return "event taken"
-        return str(_read(data, header))
+        return str(_read(data))
     except DecodeError as error:
         return f"malformed: {error}"
 
 
-def _read(data: bytes, header: Header) -> Message:
+def _read(data: bytes) -> Message:
     """The message in one of its generations. Raises DecodeError if it is of none."""
     try:
-        newest = parse(data, V2, header)
+        newest = parse(data, V2)
     except DecodeError:
-        return parse(data, PR28, header)
+        return parse(data, PR28)
     if not newest.excess:
         return newest
     with suppress(DecodeError):
-        older = parse(data, PR28, header)
+        older = parse(data, PR28)
         if not older.excess:
             return older
     return newest

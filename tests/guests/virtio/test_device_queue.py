@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio import ring
-from ffabric.guests.virtio.device_queue import MAX_CHAIN_BYTES, DeviceQueue, Place, QueueError
-from ffabric.guests.virtio.dma import BadAddress, Coherent
+from ffabric.guests.virtio.device_queue import MAX_CHAIN_BYTES, DeviceQueue, Place
+from ffabric.guests.virtio.dma import BadAddress, Coherent, QueueError
 from ffabric.guests.virtio.driver_queue import DriverQueue, queue_size
 
 SIZE = 8

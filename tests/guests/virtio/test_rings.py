@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio import packed
-from ffabric.guests.virtio.device_queue import Place, QueueError
-from ffabric.guests.virtio.dma import BadAddress, Coherent
+from ffabric.guests.virtio.device_queue import Place
+from ffabric.guests.virtio.dma import BadAddress, Coherent, QueueError
 from ffabric.guests.virtio.packed_device_queue import PackedDeviceQueue
 from ffabric.guests.virtio.rings import bytes_of, device_queue, driver_queue, is_possible
 

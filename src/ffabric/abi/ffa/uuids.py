@@ -7,6 +7,7 @@ Byte 0 of the UUID is bits 7:0 of the first register. w registers hold four byte
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -40,6 +41,7 @@ def from_words(*words: int) -> UUID:
     return UUID(bytes=_WORDS.pack(*(word & MASK32 for word in words)))
 
 
+@lru_cache(64)
 def from_pair(low: int, high: int) -> UUID:
     """The UUID in two 64-bit registers."""
     return UUID(bytes=_PAIR.pack(low, high))

@@ -21,6 +21,8 @@ HEADER: Final = Layout(
 )
 _RECORD = HEADER.at()
 HEADER_SIZE: Final = _RECORD.size
+HEADER_FORMAT: Final = _RECORD.struct.format
+HEADER_FIELDS: Final = len(_RECORD.names)
 
 RESPONSE: Final = 1 << 0
 BUS: Final = 1 << 1
@@ -51,13 +53,20 @@ def build_header(type_: int, id_: int, device: int = 0, token: int = 0, payload:
     return _RECORD.pack(type_, id_, device, token, HEADER_SIZE + payload)
 
 
-def parse_header(data: bytes) -> Header:
-    """The header of the message in `data`, which may be longer; DecodeError if it is shorter."""
-    type_, id_, device, token, size = _RECORD.unpack(data, 0, "message")
+def read_header(data: bytes) -> tuple[int, int, int, int, int]:
+    """As `parse_header`: type, id, device, token and size."""
+    if len(data) < HEADER_SIZE:
+        _RECORD.unpack(data, 0, "message")  # which says so
+    type_, id_, device, token, size = _RECORD.struct.unpack_from(data)
     if not HEADER_SIZE <= size <= len(data):
         reason = f"not in {HEADER_SIZE}..{len(data)}"
         raise DecodeError("message.msg_size", _RECORD.offsets["msg_size"], size, reason)
-    return Header(type_ & _TYPE_MASK, id_, device, token, size)
+    return type_ & _TYPE_MASK, id_, device, token, size
+
+
+def parse_header(data: bytes) -> Header:
+    """The header of the message in `data`, which may be longer; DecodeError if it is shorter."""
+    return Header(*read_header(data))
 
 
 def peek_header(data: bytes) -> Header:

@@ -16,8 +16,7 @@ from ffabric.abi.virtio_msg.header import (
     HEADER_SIZE,
     RESPONSE,
     Header,
-    build_header,
-    parse_header,
+    read_header,
 )
 from ffabric.abi.virtio_msg.socket import SOCKET_MESSAGES
 from ffabric.abi.virtio_msg.transport import TRANSPORT
@@ -65,12 +64,24 @@ def build(
     **fields: Any,
 ) -> bytes:
     """A message; ValueError for a field that it does not have or that does not fit."""
+    return encode(kind, generation, device, token, fields, response=response)
+
+
+def encode(
+    kind: MessageType,
+    generation: Generation,
+    device: int,
+    token: int,
+    fields: dict[str, Any],
+    *,
+    response: bool = False,
+) -> bytes:
+    """As `build`, for who has the fields as a dictionary."""
     body = kind.response if response else kind.request
     if body is None:
         raise ValueError(f"{kind.name} is an event: it has no response")
-    payload = body.build(generation.number, fields) if body is not NOTHING or fields else b""
     type_ = (BUS if kind.bus else 0) | (RESPONSE if response else 0)
-    return build_header(type_, kind.id, device, token, len(payload)) + payload
+    return body.form(generation.number).build(type_, kind.id, device, token, fields)
 
 
 def kind_of(header: Header) -> MessageType | None:
@@ -78,26 +89,22 @@ def kind_of(header: Header) -> MessageType | None:
     return MESSAGES.get((header.type & BUS, header.id))
 
 
-def parse(data: bytes, generation: Generation, header: Header | None = None) -> Message:
+def parse(data: bytes, generation: Generation) -> Message:
     """The message in `data`, which may be longer than it is. Raises DecodeError.
 
     What it has beyond its fields (`excess`) is not looked at.
-
-    `header` is the header in `data`, if it is known.
     """
-    header = header or parse_header(data)
-    kind = kind_of(header)
+    type_, id_, device, token, size = read_header(data)
+    kind = MESSAGES.get((type_ & BUS, id_))
     if kind is None:
-        raise DecodeError("message.msg_id", 1, header.id, "there is no such message")
-    response = bool(header.type & RESPONSE)
+        raise DecodeError("message.msg_id", 1, id_, "there is no such message")
+    response = bool(type_ & RESPONSE)
     body = kind.response if response else kind.request
     if body is None:
-        raise DecodeError("message.type", 0, header.type, f"{kind.name} has no response")
+        raise DecodeError("message.type", 0, type_, f"{kind.name} has no response")
     if kind is ERROR and not response:
-        raise DecodeError("message.type", 0, header.type, "ERROR is a response")
+        raise DecodeError("message.type", 0, type_, "ERROR is a response")
     if body is NOTHING:
-        fields: dict[str, Any] = {}
-        excess = header.size - HEADER_SIZE
-    else:
-        fields, excess = body.parse(generation.number, data[: header.size], kind.name)
-    return Message(kind, response, header.device, header.token, fields, excess)
+        return Message(kind, response, device, token, {}, size - HEADER_SIZE)
+    fields, excess = body.form(generation.number).parse(data, size, kind.name)
+    return Message(kind, response, device, token, fields, excess)

@@ -79,6 +79,17 @@ class Channel:
         return x
 
     @coroutine
+    def exchange(self, registers: tuple[int, ...]) -> Generator[int, None, list[int]]:
+        """As `call` with all 18 registers, for who makes many calls: x0 to x17, not a copy."""
+        unawaited = self.unawaited
+        if unawaited.made is not None:
+            unawaited.check()
+        x = self.x
+        x[:] = registers
+        yield self.conduit
+        return x
+
+    @coroutine
     def _bare(self, function: int) -> Generator[int, None, list[int]]:
         """Make a call without arguments: x0 to x17 with the answer. Raises FfaError."""
         x = self.x

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from ffabric.guests.virtio.device_queue import Chain, DeviceQueue, QueueError
+from ffabric.guests.virtio.device_queue import Chain, DeviceQueue
+from ffabric.guests.virtio.dma import QueueError
 from ffabric.guests.virtio.rings import RingFeature, ring_features
 
 if TYPE_CHECKING:

@@ -13,16 +13,14 @@ from typing import Final, NamedTuple
 
 from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio import ring
-from ffabric.guests.virtio.dma import BadAddress, Dma
+from ffabric.guests.virtio.dma import Dma, QueueError
 
 MAX_CHAIN_BYTES: Final = 1 << 32
 """What a chain may carry in all (virtio 1.3, 2.7.5)."""
+AT_ONCE: Final = 256
+"""Descriptors of a table that is read at once: a page of them."""
 MAX_READ: Final = 8 << 20
 """What is read of a chain at a time, unless its reader wants less."""
-
-
-class QueueError(Exception):
-    """The driver's virtqueue is not what the specification says."""
 
 
 class Place(NamedTuple):
@@ -47,22 +45,29 @@ class Place(NamedTuple):
 class Chain:
     """A buffer that the driver made available: pieces of (address, length), first the readable."""
 
-    __slots__ = ("head", "readable", "writable")
+    __slots__ = ("head", "readable", "readable_size", "writable", "writable_size")
 
     def __init__(self, head: int) -> None:
         self.head: int = head
         self.readable: list[tuple[int, int]] = []
         self.writable: list[tuple[int, int]] = []
-
-    @property
-    def readable_size(self) -> int:
+        self.readable_size: int = 0
         """Bytes that the device may read."""
-        return sum(length for _, length in self.readable)
-
-    @property
-    def writable_size(self) -> int:
+        self.writable_size: int = 0
         """Bytes that the device may write."""
-        return sum(length for _, length in self.writable)
+
+    def add(self, address: int, length: int, *, write: bool) -> None:
+        """A piece more. Raises QueueError for one that is out of order, or too much."""
+        if write:
+            self.writable.append((address, length))
+            self.writable_size += length
+        else:
+            if self.writable:
+                raise QueueError("a readable descriptor after a writable one")
+            self.readable.append((address, length))
+            self.readable_size += length
+        if self.readable_size + self.writable_size > MAX_CHAIN_BYTES:
+            raise QueueError(f"a chain of more than {MAX_CHAIN_BYTES} bytes")
 
 
 class DeviceQueue:
@@ -72,6 +77,7 @@ class DeviceQueue:
         self.dma = dma
         self.size: int = place.size
         self._desc, self._avail, self._used = place.desc, place.avail, place.used
+        self._ring = place.avail + ring.RING_OFFSET
         self._event_idx = bool(features & bits.EVENT_IDX)
         self._indirect = bool(features & bits.INDIRECT_DESC)
         self._next_avail = 0
@@ -95,21 +101,18 @@ class DeviceQueue:
         for address, length, align, write in parts:
             if address % align:
                 raise QueueError(f"a part at {address:#x} is not aligned to {align}")
-            with judged():
-                self.dma.check(address, length, write=write)
+            self.dma.check(address, length, write=write)
 
     def pop(self) -> Chain | None:
         """The next chain that the driver has made available, if there is one."""
-        with judged():
-            if not self._pending():
-                if not self._event_idx:
-                    return None
-                self._ask_for_notification()
-                if not self._pending():  # it came before the driver could see the question
-                    return None
-            slot = self._next_avail % self.size
-            at = self._avail + ring.RING_OFFSET + ring.AVAIL_ENTRY.size * slot
-            chain = self._follow(self.dma.read16(at))
+        if not self._pending():
+            if not self._event_idx:
+                return None
+            self._ask_for_notification()
+            if not self._pending():  # it came before the driver could see the question
+                return None
+        at = self._ring + ring.AVAIL_ENTRY.size * (self._next_avail % self.size)
+        chain = self._follow(self.dma.read16(at))
         self._next_avail = (self._next_avail + 1) & 0xFFFF
         return chain
 
@@ -125,55 +128,49 @@ class DeviceQueue:
 
     def push(self, head: int, written: int) -> None:
         """Give a chain back, with so many bytes written into it."""
-        with judged():
-            at = (
-                self._used + ring.RING_OFFSET + ring.USED_ENTRY.size * (self._next_used % self.size)
-            )
-            self.dma.write(at, ring.USED_ENTRY.pack(head, written))
-            self._next_used = (self._next_used + 1) & 0xFFFF
-            self.dma.write16(self._used + ring.INDEX_OFFSET, self._next_used)
+        at = self._used + ring.RING_OFFSET + ring.USED_ENTRY.size * (self._next_used % self.size)
+        self.dma.write(at, ring.USED_ENTRY.pack(head, written))
+        self._next_used = (self._next_used + 1) & 0xFFFF
+        self.dma.write16(self._used + ring.INDEX_OFFSET, self._next_used)
 
     def must_signal(self) -> bool:
         """Whether the driver wants to be told of what was given back since the last time."""
         old, self._signalled = self._signalled, self._next_used
         if old == self._next_used:
             return False
-        with judged():
-            if self._event_idx:
-                at = self._avail + ring.used_event_offset(self.size)
-                return ring.passes(self.dma.read16(at), self._next_used, old)
-            return not self.dma.read16(self._avail) & ring.AVAIL_NO_INTERRUPT
+        if self._event_idx:
+            at = self._avail + ring.used_event_offset(self.size)
+            return ring.passes(self.dma.read16(at), self._next_used, old)
+        return not self.dma.read16(self._avail) & ring.AVAIL_NO_INTERRUPT
 
     def read(self, chain: Chain, start: int = 0, most: int = MAX_READ) -> bytes:
         """What the device may read of a chain, from byte `start` on, at most so many bytes."""
         parts = []
-        with judged():
-            for at, length in chain.readable:
-                if start >= length:
-                    start -= length
-                    continue
-                count = min(length - start, most)
-                if count <= 0:
-                    break
-                parts.append(self.dma.read(at + start, count))
-                most -= count
-                start = 0
+        for at, length in chain.readable:
+            if start >= length:
+                start -= length
+                continue
+            count = min(length - start, most)
+            if count <= 0:
+                break
+            parts.append(self.dma.read(at + start, count))
+            most -= count
+            start = 0
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def write(self, chain: Chain, data: bytes, start: int = 0) -> int:
         """Store `data` from byte `start` on of what the device may write; how much of it fitted."""
-        done = 0
-        with judged():
-            for at, length in chain.writable:
-                if done >= len(data):
-                    break
-                if start >= length:
-                    start -= length
-                    continue
-                part = data[done : done + length - start]
-                self.dma.write(at + start, part)
-                done += len(part)
-                start = 0
+        done, size = 0, len(data)
+        for at, length in chain.writable:
+            if start >= length:
+                start -= length
+                continue
+            count = min(length - start, size - done)
+            if count <= 0:
+                break
+            self.dma.write(at + start, data if count == size else data[done : done + count])
+            done += count
+            start = 0
         return done
 
     def _pending(self) -> int:
@@ -188,12 +185,15 @@ class DeviceQueue:
         self.dma.write16(at, self._next_avail)
 
     def _follow(self, head: int) -> Chain:
-        """The chain that begins at `head`, every piece of it judged."""
+        """The chain that begins at `head`, every piece of it judged.
+
+        A table that is short is read at once, when it is known that more than one of its
+        descriptors is needed.
+        """
         chain = Chain(head)
         dma, unpack = self.dma, ring.DESCRIPTOR.unpack_from
         table, entries, index = self._desc, self.size, head
-        indirect, copy = False, b""
-        pieces = total = 0
+        indirect, copy, pieces = False, b"", 0
         while True:
             if index >= entries:
                 raise QueueError(f"descriptor {index} of {entries}")
@@ -209,23 +209,19 @@ class DeviceQueue:
                     raise QueueError("an indirect descriptor in an indirect table")
                 indirect = True
                 table, entries, index = self._indirect_table(address, length, flags)
-                if entries <= self.size:
-                    copy = dma.read(table, length)
+                copy = dma.read(table, length) if entries <= self.size else b""
                 continue
             pieces += 1
             if pieces > self.size:
                 raise QueueError(f"a chain of more than {self.size} descriptors")
             write = bool(flags & ring.DESC_WRITE)
-            if chain.writable and not write:
-                raise QueueError("a readable descriptor after a writable one")
-            total += length
-            if total > MAX_CHAIN_BYTES:
-                raise QueueError(f"a chain of more than {MAX_CHAIN_BYTES} bytes")
+            chain.add(address, length, write=write)
             dma.check(address, length, write=write)
-            (chain.writable if write else chain.readable).append((address, length))
             if not flags & ring.DESC_NEXT:
                 return chain
             index = following
+            if not copy and entries <= AT_ONCE:
+                copy = dma.read(table, ring.DESCRIPTOR_SIZE * entries)
 
     def _indirect_table(self, address: int, length: int, flags: int) -> tuple[int, int, int]:
         if not self._indirect:
@@ -236,14 +232,3 @@ class DeviceQueue:
             raise QueueError(f"an indirect table of {length} bytes")
         self.dma.check(address, length, write=False)
         return address, length // ring.DESCRIPTOR_SIZE, 0
-
-
-class judged:  # noqa: N801 - reads as a clause
-    """A bad address in a virtqueue is the driver's mistake."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, BadAddress):
-            raise QueueError(str(error)) from error

@@ -8,7 +8,11 @@ from typing import Protocol
 from msgspec import Struct
 
 
-class BadAddress(Exception):  # noqa: N818 - what a bus error is to a device
+class QueueError(Exception):
+    """What a driver has set up, or says in a virtqueue, is not what the specification says."""
+
+
+class BadAddress(QueueError):  # noqa: N818 - what a bus error is to a device
     """`size` bytes at a DMA address that the device may not reach, or not write."""
 
     def __init__(self, address: int, size: int, reason: str) -> None:

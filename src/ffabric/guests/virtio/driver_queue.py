@@ -11,8 +11,8 @@ from typing import Final, Generic, TypeVar
 
 from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio import ring
-from ffabric.guests.virtio.device_queue import Place, QueueError
-from ffabric.guests.virtio.dma import Coherent, Memory
+from ffabric.guests.virtio.device_queue import Place
+from ffabric.guests.virtio.dma import Coherent, Memory, QueueError
 
 TABLE_ENTRIES: Final = 8
 """Descriptors of indirect tables there are for each descriptor of the queue."""
@@ -81,28 +81,27 @@ class DriverQueue(Generic[T]):
         A chain of several buffers goes into an indirect table if there is room for one. ValueError
         for one that is longer than the queue, which no device takes (2.7.5.3.1).
         """
-        count = len(buffers)
+        count, free, memory = len(buffers), self._free, self._memory
         if count > self.size:
             raise ValueError(f"a chain of {count} buffers in a virtqueue of {self.size}")
         table = self._entries.find(bytes(count)) if count > 1 else -1
-        if len(self._free) < (1 if table >= 0 else count):
+        if len(free) < (1 if table >= 0 else count):
             return False
         if table >= 0:
-            taken = [self._free.pop()]
+            taken = [free.pop()]
             self._entries[table : table + count] = b"\1" * count
             self._fill_table(taken[0], table, buffers)
         else:
-            taken = [self._free.pop() for _ in buffers]
-            for place, (index, buffer) in enumerate(zip(taken, buffers, strict=True)):
-                following = taken[place + 1] if place + 1 < len(taken) else None
+            taken = [free.pop() for _ in buffers]
+            for index, following, buffer in zip(taken, [*taken[1:], None], buffers, strict=True):
                 at = self._desc + ring.DESCRIPTOR_SIZE * index
-                self._memory.write(at, _descriptor(buffer, following))
+                memory.write(at, _descriptor(buffer, following))
         head = taken[0]
         self._under_way[head] = (token, taken, max(table, 0), count if table >= 0 else 0)
         entry = self._avail + ring.RING_OFFSET + 2 * (self._next_avail % self.size)
-        self._memory.write16(entry, head)
+        memory.write16(entry, head)
         self._next_avail = (self._next_avail + 1) & 0xFFFF
-        self._memory.write16(self._avail + ring.INDEX_OFFSET, self._next_avail)
+        memory.write16(self._avail + ring.INDEX_OFFSET, self._next_avail)
         return True
 
     def must_notify(self) -> bool:
@@ -129,6 +128,8 @@ class DriverQueue(Generic[T]):
         """
         index = self._memory.read16(self._used + ring.INDEX_OFFSET)
         count = (index - self._next_used) & 0xFFFF
+        if not count:
+            return []
         if count > len(self._under_way):
             raise QueueError(f"used index {index}: {len(self._under_way)} chains are under way")
         done: list[tuple[T, int]] = []
@@ -152,7 +153,8 @@ class DriverQueue(Generic[T]):
     def _back(self, head: int) -> T:
         token, taken, table, entries = self._under_way.pop(head)
         self._free += taken
-        self._entries[table : table + entries] = bytes(entries)
+        if entries:
+            self._entries[table : table + entries] = bytes(entries)
         self._next_used = (self._next_used + 1) & 0xFFFF
         return token
 

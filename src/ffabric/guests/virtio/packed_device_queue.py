@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio import packed, ring
-from ffabric.guests.virtio.device_queue import (
-    MAX_CHAIN_BYTES,
-    Chain,
-    DeviceQueue,
-    Place,
-    QueueError,
-    judged,
-)
-from ffabric.guests.virtio.dma import Dma
+from ffabric.guests.virtio.device_queue import Chain, DeviceQueue, Place
+from ffabric.guests.virtio.dma import Dma, QueueError
 
 
 class PackedDeviceQueue(DeviceQueue):
@@ -45,22 +38,20 @@ class PackedDeviceQueue(DeviceQueue):
 
     def pop(self) -> Chain | None:
         """The next chain that the driver has made available, if there is one."""
-        with judged():
-            if not self._is_available():
-                if not self._event_idx:
-                    return None
-                self._ask_for_notification()
-                if not self._is_available():  # it came before the driver could see the question
-                    return None
-            return self._follow_ring()
+        if not self._is_available():
+            if not self._event_idx:
+                return None
+            self._ask_for_notification()
+            if not self._is_available():  # it came before the driver could see the question
+                return None
+        return self._follow_ring()
 
     def push(self, head: int, written: int) -> None:
         """Give a chain back, with so many bytes written into it."""
-        with judged():
-            at = self._ring + packed.DESCRIPTOR.size * self._next_used
-            flags = (packed.AVAIL | packed.USED) * self._used_wrap | ring.DESC_WRITE * bool(written)
-            self.dma.write(at, packed.DESCRIPTOR.pack(0, written, head, flags)[:-2])
-            self.dma.write16(at + packed.FLAGS_OFFSET, flags)
+        at = self._ring + packed.DESCRIPTOR.size * self._next_used
+        flags = (packed.AVAIL | packed.USED) * self._used_wrap | ring.DESC_WRITE * bool(written)
+        self.dma.write(at, packed.DESCRIPTOR.pack(0, written, head, flags)[:-2])
+        self.dma.write16(at + packed.FLAGS_OFFSET, flags)
         count = self._taken.pop(head)
         self._moved += count
         self._next_used += count
@@ -73,11 +64,10 @@ class PackedDeviceQueue(DeviceQueue):
         moved, self._moved = self._moved, 0
         if not moved:
             return False
-        with judged():
-            flags = self.dma.read16(self._driver + packed.EVENT_FLAGS)
-            if flags != packed.AT_DESCRIPTOR or not self._event_idx:
-                return flags != packed.DISABLE
-            event = self.dma.read16(self._driver)
+        flags = self.dma.read16(self._driver + packed.EVENT_FLAGS)
+        if flags != packed.AT_DESCRIPTOR or not self._event_idx:
+            return flags != packed.DISABLE
+        event = self.dma.read16(self._driver)
         return packed.passes(event, self._next_used, self._used_wrap, moved, self.size)
 
     def _is_available(self) -> bool:
@@ -132,9 +122,5 @@ class PackedDeviceQueue(DeviceQueue):
 
     def _piece(self, chain: Chain, address: int, length: int, flags: int) -> None:
         write = bool(flags & ring.DESC_WRITE)
-        if chain.writable and not write:
-            raise QueueError("a readable descriptor after a writable one")
-        if chain.readable_size + chain.writable_size + length > MAX_CHAIN_BYTES:
-            raise QueueError(f"a chain of more than {MAX_CHAIN_BYTES} bytes")
+        chain.add(address, length, write=write)
         self.dma.check(address, length, write=write)
-        (chain.writable if write else chain.readable).append((address, length))

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio import packed, ring
-from ffabric.guests.virtio.device_queue import Place, QueueError
-from ffabric.guests.virtio.dma import Coherent, Memory
+from ffabric.guests.virtio.device_queue import Place
+from ffabric.guests.virtio.dma import Coherent, Memory, QueueError
 from ffabric.guests.virtio.driver_queue import TABLE_ENTRIES, Buffer, DriverQueue, tables_at
 
 T = TypeVar("T")

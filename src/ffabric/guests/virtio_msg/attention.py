@@ -63,6 +63,8 @@ class Attention:
         self.by_interrupt = by_interrupt
         self.timer = timer
         self.patience = patience
+        self.listening: bool = False
+        """Something may come that is not asked for: a notification, or a message in RX."""
         self.bits: int = 0
         self.rx_full: bool = False
         self.given_up: dict[int, int] = {}
@@ -132,8 +134,8 @@ class Attention:
         vcpu.msr("CNTV_CTL_EL0", 0)
 
     async def look(self) -> None:
-        """Fetch what is pending, if no interrupt does so."""
-        if not self.by_interrupt:
+        """Fetch what is pending, if anything can be and no interrupt does so."""
+        if self.listening and not self.by_interrupt:
             ffa = self._ffa
             self.notified(*await ffa.notification_get(_ALL, ffa.vcpu.index))
 

@@ -255,22 +255,27 @@ class Connection:
         None: there is no response yet, and the message is to be served again later.
         """
         try:
+            message = parse(data, self.generation)
+        except DecodeError:
+            return self._unreadable(data)
+        if message.response:
+            return _taken(message.token)  # to nothing that was asked
+        kind = message.kind
+        if not kind.bus:
+            return self._transport(message, data)
+        serve = None if message.device else _SERVICES.get(kind.id)
+        if serve is None or (not self.agreed and kind.id not in _BEFORE_AGREEMENT):
+            return self._error(_header_of(message))
+        return await serve(self, message, ffa)
+
+    def _unreadable(self, data: bytes) -> bytes:
+        """Answer what is no message, as far as its header can be read."""
+        try:
             header = parse_header(data)
         except DecodeError:
             self._look_for_early(data)
-            return self._error(peek_header(data))
-        if header.type & RESPONSE:
-            return _taken(header.token)  # to nothing that was asked
-        try:
-            message = parse(data, self.generation, header)
-        except DecodeError:
-            return self._error(header)
-        if not header.type & BUS:
-            return self._transport(message, header, data)
-        serve = None if header.device else _SERVICES.get(header.id)
-        if serve is None or (header.id not in _BEFORE_AGREEMENT and not self.agreed):
-            return self._error(header)
-        return await serve(self, message, ffa)
+            header = peek_header(data)
+        return self._error(header)
 
     def _look_for_early(self, data: bytes) -> None:
         """What is no message may be one of an early generation: its driver side is told of."""
@@ -292,10 +297,10 @@ class Connection:
         fields = {"device": header.device, "token": header.token, "msg_id": header.id}
         return build(abi.ERROR, self.generation, response=True, **fields)
 
-    def _transport(self, message: Message, header: Header, data: bytes) -> bytes | None:
+    def _transport(self, message: Message, data: bytes) -> bytes | None:
         end = self.ends.get(message.device)
-        if not self.agreed or end is None or header.id not in ACCEPTED:
-            return self._error(header)
+        if not self.agreed or end is None or message.kind.id not in ACCEPTED:
+            return self._error(_header_of(message))
         self._used = True
         try:
             response = end.serve(message, data)
@@ -303,7 +308,7 @@ class Connection:
             self._on_due(end)
             return None
         except Refused:
-            return self._error(header)
+            return self._error(_header_of(message))
         return _taken(message.token) if response is None else response
 
     def _answer(self, message: Message, fields: dict[str, Any], device: int = 0) -> bytes:
@@ -401,7 +406,9 @@ class Connection:
 
 
 def _header_of(message: Message) -> Header:
-    return Header(BUS, message.kind.id, message.device, message.token, HEADER_SIZE)
+    kind = message.kind
+    type_ = BUS if kind.bus else 0
+    return Header(type_, kind.id, message.device, message.token, HEADER_SIZE)
 
 
 def _taken(token: int) -> bytes:

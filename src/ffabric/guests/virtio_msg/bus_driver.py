@@ -169,6 +169,7 @@ class DriverBus(MessageBus):
         if notification not in self.attention.bound:
             await self.ffa.notification_bind(self.peer, 1 << notification)
             self.attention.bound.add(notification)
+            self.attention.listening = True
 
     async def close(self) -> bool:
         """Reset the device side and take all memory back: whether all of it is back.

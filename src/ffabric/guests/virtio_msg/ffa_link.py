@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from ffabric.abi.errors import DecodeError
@@ -42,25 +43,24 @@ class DirectLink:
 
     async def request(self, message: bytes) -> bytes:
         """One round trip; a device side that is busy is asked again."""
-        registers = abi.to_registers(message)
+        registers = self._head + abi.to_registers(message)
         wait: Wait | None = None
         given_up = self._attention.given_up.get(self._peer)
         if given_up is not None:
             wait = Wait(self._attention, _BUSY, announced=False)
             await self._until_response((fid.FFA_YIELD, given_up), wait)
         while True:
-            x = await self._ffa.call(*self._head, *registers)
-            function = x[0] & MASK32
-            if function != fid.FFA_MSG_SEND_DIRECT_RESP2:
+            x: Sequence[int] = await self._ffa.exchange(registers)
+            if x[0] & MASK32 != fid.FFA_MSG_SEND_DIRECT_RESP2:
                 wait = wait or Wait(self._attention, _BUSY, announced=False)
                 x = await self._until_response(x, wait)
             payload = x[4:18]
-            if payload != abi.BUSY:
+            if any(payload):
                 return abi.from_registers(payload)
             wait = wait or Wait(self._attention, _BUSY, announced=False)
             await wait.pause()
 
-    async def _until_response(self, x: tuple[int, ...], wait: Wait) -> tuple[int, ...]:
+    async def _until_response(self, x: Sequence[int], wait: Wait) -> Sequence[int]:
         """Give cycles to who has yielded or was interrupted, until it responds.
 
         A device side that serves another endpoint is taken for one that says that it is busy.
@@ -111,6 +111,7 @@ class IndirectLink:
         self._ffa = ffa
         self._peer = peer
         self._attention = attention
+        attention.listening = True
         self._events: list[bytes] = []
 
     async def request(self, message: bytes) -> bytes:

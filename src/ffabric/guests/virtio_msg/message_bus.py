@@ -16,7 +16,7 @@ from ffabric.abi.virtio_msg.body import MessageType
 from ffabric.abi.virtio_msg.bus import DeviceState
 from ffabric.abi.virtio_msg.generations import GENERATIONS, Generation
 from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header, with_token
-from ffabric.abi.virtio_msg.message import Message, build, parse
+from ffabric.abi.virtio_msg.message import Message, build, encode, parse
 from ffabric.guests.virtio.dma import Mapping, Memory
 from ffabric.guests.virtio_msg.bus import BusError, Pauses
 from ffabric.guests.virtio_msg.transport_driver import DriverEnd
@@ -111,8 +111,7 @@ class MessageBus:
     async def request(self, kind: MessageType, device: int = 0, /, **fields: Any) -> Message:
         """Send a request: the response. Raises BusError if it is refused or answered wrongly."""
         token = self._next_token()
-        sent = build(kind, self.generation, device=device, token=token, **fields)
-        data = await self.link.request(sent)
+        data = await self.link.request(encode(kind, self.generation, device, token, fields))
         try:
             answer = parse(data, self.generation)
         except DecodeError as error:

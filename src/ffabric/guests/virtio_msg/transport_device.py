@@ -18,11 +18,11 @@ from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio_msg import transport as abi
 from ffabric.abi.virtio_msg.generations import Generation
 from ffabric.abi.virtio_msg.header import HEADER_SIZE
-from ffabric.abi.virtio_msg.message import Message, build
+from ffabric.abi.virtio_msg.message import Message, encode
 from ffabric.abi.words import MASK32
 from ffabric.guests.virtio.device import Device
-from ffabric.guests.virtio.device_queue import Place, QueueError
-from ffabric.guests.virtio.dma import Dma
+from ffabric.guests.virtio.device_queue import Place
+from ffabric.guests.virtio.dma import Dma, QueueError
 from ffabric.guests.virtio.rings import device_queue, is_possible
 from ffabric.guests.virtio_msg.end import ACCEPTED, NotYet, Refused
 from ffabric.guests.virtio_msg.events import Events, Range
@@ -87,7 +87,8 @@ class DeviceEnd:
         cannot be done.
         """
         self.known = True
-        self.go_on()
+        if self.resetting:
+            self.go_on()
         self._leftovers()
         fields = _HANDLERS[message.kind.id](self, message)
         if self.restless:
@@ -99,8 +100,8 @@ class DeviceEnd:
         fields = self.handle(message)
         if fields is None:
             return None
-        how: dict[str, Any] = {"device": message.device, "token": message.token}
-        return build(message.kind, self.generation, response=True, **how, **fields)
+        kind, device, token = message.kind, message.device, message.token
+        return encode(kind, self.generation, device, token, fields, response=True)
 
     @property
     def queue_count(self) -> int:
@@ -122,9 +123,12 @@ class DeviceEnd:
     @property
     def restless(self) -> bool:
         """Whether it wants to be polled, though nothing has happened."""
-        queues = self.device.queues
-        left = self._running and any(queue is not None and queue.more for queue in queues)
-        return left or self.resetting or self.device.polls
+        if self.resetting or self.device.polls:
+            return True
+        for queue in self.device.queues:
+            if queue is not None and queue.more and self._running:
+                return True
+        return False
 
     def due(self) -> None:
         """It wants to be polled."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import select
 import struct
 import tempfile
 from collections.abc import Callable
@@ -52,6 +53,10 @@ MAPPINGS: Final = {"static": POOL, "dynamic": 0, "none": None}
 """How memory is mapped -> the pages of the pool; None: there is no FF-A."""
 BACK_ENDS: Final = {"python": "a disk in Python", "daemon": "qemu-storage-daemon"}
 _QUEUE = 64
+_LOOKS = 100
+"""How often a driver that shares memory with a daemon looks at the used ring before it waits."""
+_PATIENCE = 1000
+"""Milliseconds that it waits at a time."""
 _U16 = struct.Struct("@H")
 
 
@@ -222,25 +227,34 @@ class BareReader:
         self.queue: DriverQueue[int] = DriverQueue(self.memory, coherent, _QUEUE)
         self.size = size
 
-    def read(self, notify: Callable[[], object]) -> None:
-        """One request."""
+    def read(self, notify: Callable[[], object], wait: Callable[[], object]) -> None:
+        """One request; ``wait`` is called when it has not been done for a while."""
         at, memory, queue = self.queue_bytes, self.memory, self.queue
         memory.write(at, HEADER.pack(Type.IN, 0, 0) + b"\xff")
         data = (at + PAGE, self.size, True)
         queue.add([(at, HEADER.size, False), data, (at + HEADER.size, 1, True)], 0)
-        notify()
+        if queue.must_notify():
+            notify()
+        looks = 0
         while not queue.collect():
-            pass
+            looks += 1
+            if looks > _LOOKS:
+                wait()
         if memory.read(at + HEADER.size, 1)[0] != Status.OK:
             raise RuntimeError("a disk refused what was measured")
 
-    def rig(self, notify: Callable[[], object], clock: Callable[[], float]) -> Rig:
+    def rig(
+        self,
+        notify: Callable[[], object],
+        clock: Callable[[], float],
+        wait: Callable[[], object] = lambda: None,
+    ) -> Rig:
         """Reads, timed by a clock."""
 
         def run(count: int) -> float:
             began = clock()
             for _ in range(count):
-                self.read(notify)
+                self.read(notify, wait)
             return clock() - began
 
         return Rig(run)
@@ -259,7 +273,15 @@ def _bare_daemon(front_end: FrontEnd, size: int) -> Rig:
     desc, avail, used, _ = ring.layout(_QUEUE)
     front_end.start(0, _QUEUE, desc=desc, avail=avail, used=used)
     front_end.channel.complete()
-    return reader.rig(partial(front_end.kick, 0), perf_counter)
+    called = select.poll()
+    called.register(front_end.call, select.POLLIN)
+
+    def wait() -> None:
+        """Leave the processor to the daemon until it calls."""
+        called.poll(_PATIENCE)
+        front_end.called()
+
+    return reader.rig(partial(front_end.kick, 0), perf_counter, wait)
 
 
 # What is measured.

@@ -121,7 +121,7 @@ class Judged:
             zero = header.id == ffa.ERROR.id or not header.device
             self._judge(BUS_DEVICE, zero, text)
         try:
-            message = parse(self.data, generation, header)
+            message = parse(self.data, generation)
         except DecodeError as error:
             self._judge(EXACT, False, f"{text}: {error}")  # noqa: FBT003 - the verdict
             return

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from ffabric.guests.virtio.device_queue import QueueError
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
+from ffabric.guests.virtio.dma import QueueError
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 
 LOOKS: Final = 3

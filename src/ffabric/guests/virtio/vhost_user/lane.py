@@ -14,8 +14,8 @@ from time import monotonic
 from msgspec import Struct
 
 from ffabric.abi.virtio import features as bits
-from ffabric.guests.virtio.device_queue import Chain, DeviceQueue, QueueError
-from ffabric.guests.virtio.dma import BadAddress, Coherent
+from ffabric.guests.virtio.device_queue import Chain, DeviceQueue
+from ffabric.guests.virtio.dma import Coherent, QueueError
 from ffabric.guests.virtio.driver_queue import Buffer, DriverQueue, queue_size
 from ffabric.guests.virtio.vhost_user.reach import Reach, Way
 from ffabric.machine.host.vhost_user.front_end import FrontEnd
@@ -230,18 +230,15 @@ class Lane:
         try:
             for address, at, size, _ in loan.copies:
                 self._memory.write(offset + at, queue.dma.read(address, size))
-        except BadAddress as error:
+        except QueueError:
             self._room.free(offset, loan.size)
-            raise QueueError(str(error)) from error
+            raise
         return True
 
     def _copy_back(self, loan: _Loan, queue: DeviceQueue) -> None:
-        try:
-            for address, offset, size, write in loan.copies:
-                if write:
-                    queue.dma.write(address, self._memory.read(loan.offset + offset, size))
-        except BadAddress as error:
-            raise QueueError(str(error)) from error
+        for address, offset, size, write in loan.copies:
+            if write:
+                queue.dma.write(address, self._memory.read(loan.offset + offset, size))
 
     def _release(self, loan: _Loan) -> None:
         """It is over: what it used is free."""

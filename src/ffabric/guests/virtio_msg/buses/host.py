@@ -13,7 +13,7 @@ from ffabric.abi.errors import DecodeError
 from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.generations import Generation
-from ffabric.abi.virtio_msg.header import BUS, EVENT, RESPONSE, parse_header
+from ffabric.abi.virtio_msg.header import EVENT
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.virtio_msg.transport import EVENT_CONFIG, EVENT_USED
 from ffabric.guests.virtio.device import Device
@@ -65,16 +65,15 @@ class DeviceHost:
     def handle(self, data: bytes) -> bytes | None:
         """Serve a message: its response, b"" if it has none. None: busy, it is to be sent again."""
         try:
-            header = parse_header(data)
-            message = parse(data, self.generation, header)
+            message = parse(data, self.generation)
         except DecodeError:
             return _NOTHING
-        if header.type & RESPONSE:
+        if message.response:
             return _NOTHING
-        if header.type & BUS:
+        if message.kind.bus:
             return self._bus(message)
         end = self.ends.get(message.device)
-        if end is None or header.id not in ACCEPTED:
+        if end is None or message.kind.id not in ACCEPTED:
             return self._error(message)
         try:
             response = end.serve(message, data)

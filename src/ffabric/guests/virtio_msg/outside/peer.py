@@ -157,7 +157,7 @@ class Peer:
                 asked[1](data)
             return
         try:
-            message = parse(data, self._mine.generation, header)
+            message = parse(data, self._mine.generation)
         except DecodeError as error:
             if not self.agreed:
                 self.lose(f"its HELLO: {error}")

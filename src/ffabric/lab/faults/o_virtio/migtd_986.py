@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ffabric.abi.virtio import ring
 from ffabric.abi.words import PAGE
-from ffabric.guests.virtio.device_queue import QueueError
-from ffabric.guests.virtio.dma import Coherent
+from ffabric.guests.virtio.dma import Coherent, QueueError
 from ffabric.guests.virtio.driver_queue import DriverQueue
 from ffabric.lab.faults.fault import Edit, Fault
 from ffabric.lab.faults.stage import FlatMemory, Stage, raises

@@ -61,6 +61,11 @@ class Channel:
         return self._socket.fileno()
 
     @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do unless something comes."""
+        return not (self.lost or self._open or self._unsent)
+
+    @property
     def waiting(self) -> bool:
         """Whether an answer is awaited."""
         return bool(self._open)

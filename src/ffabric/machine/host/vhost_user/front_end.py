@@ -77,6 +77,10 @@ class FrontEnd:
         self._kept: list[Callable[[], object]] = []
         self.call: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.errors: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._watched = select.poll()
+        """What says that something has come that nobody has asked for."""
+        for fd in (self.channel, self.errors):
+            self._watched.register(fd, select.POLLIN)
         try:
             self.channel.ask(Request.GET_FEATURES, done=self._meet)
             self.channel.complete()
@@ -233,8 +237,10 @@ class FrontEnd:
         queue = self._queues[index]
         queue.last = monotonic()
         queue.first = queue.first or queue.last
-        with suppress(BlockingIOError):  # it was kicked 2^64 times, and has not looked yet
+        try:  # noqa: SIM105 - a context manager costs as much as the rest of it
             os.eventfd_write(queue.kick, 1)
+        except BlockingIOError:
+            pass  # it was kicked 2^64 times, and has not looked yet
 
     def called(self) -> bool:
         """Whether the back end has said that it has done something since this was asked last."""
@@ -243,14 +249,16 @@ class FrontEnd:
     def look(self) -> bool:
         """Take in its answers: whether the back end is there, and takes its kicks."""
         channel = self.channel
-        if not channel.look():
-            return False
-        if _take(self.errors):
-            channel.lose("it complains of a virtqueue")
-        else:
-            for index, queue in self._queues.items():
-                if queue.first and monotonic() - queue.first > channel.patience:
-                    self._judge(index, queue)
+        if not channel.idle or self._watched.poll(0):
+            if not channel.look():
+                return False
+            if _take(self.errors):
+                channel.lose("it complains of a virtqueue")
+                return False
+        since = monotonic() - channel.patience
+        for index, queue in self._queues.items():
+            if 0 < queue.first < since:
+                self._judge(index, queue)
         return not channel.lost
 
     def _judge(self, index: int, queue: _Queue) -> None:
