@@ -3,10 +3,10 @@
 from ffabric.abi.optee import message as m
 from ffabric.abi.optee import rpc, smc
 from ffabric.abi.words import MASK32, PAGE, pages_for
-from ffabric.guests.optee.driver import meta
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.shm import Shm
-from ffabric.guests.optee.supplicant import Supplicant
+from ffabric.guests.optee.normal_world.driver import meta
+from ffabric.guests.optee.normal_world.shm import Shm
+from ffabric.guests.optee.normal_world.supplicant import Supplicant
 
 Rpc, Return = smc.Rpc, smc.Return
 

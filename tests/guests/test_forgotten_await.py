@@ -7,8 +7,8 @@ import pytest
 
 from ffabric.abi.optee import ffa as optee
 from ffabric.guests.calls.both_ways import NotAwaited
-from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.driver import Driver
+from ffabric.guests.optee.ffa.core import OpTee
+from ffabric.guests.optee.normal_world.driver import Driver
 from ffabric.guests.partition import Partition
 from ffabric.system.crash import PartitionCrashed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ffabric.guests.calls.both_ways import Blocking
-from ffabric.guests.optee.driver import Driver, DriverCalls, State
+from ffabric.guests.optee.normal_world.driver import Driver, DriverCalls, State
 from ffabric.session.ffa import BlockingFfa
 
 

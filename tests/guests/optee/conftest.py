@@ -3,7 +3,7 @@
 import pytest
 from optee_sides import Lab, Lone, Shared
 
-from ffabric.guests.optee.core import OpTee
+from ffabric.guests.optee.ffa.core import OpTee
 from ffabric.session.optee import BlockingDriver
 
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from ffabric.abi.optee.message import Empty, Type
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.ta import Enumerated, TrustedApp
+from ffabric.guests.optee.tas.ta import Enumerated, TrustedApp
 
 LAB = UUID("5b1fa4b2-0001-4c4a-8d5c-52fd2b2b4d01")
 LONE = UUID("5b1fa4b2-0001-4c4a-8d5c-52fd2b2b4d02")

@@ -13,7 +13,7 @@ from ffabric.abi.optee.message import Command, Empty, Fmem, Message, Type, Value
 from ffabric.abi.optee.tee import Result
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.errors import FfaError
-from ffabric.guests.optee.driver import meta
+from ffabric.guests.optee.normal_world.driver import meta
 
 FIXED = settings(
     deadline=None,

@@ -13,7 +13,7 @@ from ffabric.abi.words import MASK32
 from ffabric.guests.errors import FfaError
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.memory import Region
-from ffabric.guests.optee.shm import NULL
+from ffabric.guests.optee.normal_world.shm import NULL
 from ffabric.system.vcpu import OutOfMemory
 
 

@@ -7,10 +7,10 @@ from ffabric.abi.ffa import notifications
 from ffabric.abi.optee.ffa import Return
 from ffabric.abi.optee.message import Command, Message, Type, Value
 from ffabric.guests import interrupts
-from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.driver import Driver, State
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.ta import TrustedApp
+from ffabric.guests.optee.ffa.core import OpTee
+from ffabric.guests.optee.normal_world.driver import Driver, State
+from ffabric.guests.optee.tas.ta import TrustedApp
 from ffabric.guests.partition import Partition
 from ffabric.session.optee import BlockingDriver
 from ffabric.system.booting.boot import boot

@@ -5,8 +5,8 @@ from optee_sides import LAB, Lab
 
 from ffabric.abi.optee.tee import Origin, Result
 from ffabric.abi.words import PAGE
-from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.ffa.core import OpTee
 from ffabric.session.optee import BlockingDriver
 from ffabric.system.description.python import vm
 

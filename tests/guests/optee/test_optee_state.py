@@ -9,8 +9,8 @@ from optee_sides import ADD, LAB, REVERSE, WAIT, Lab
 from ffabric.abi.optee.ffa import Return
 from ffabric.abi.optee.message import Command, Message, Type, Value
 from ffabric.abi.optee.tee import Result
-from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.ffa.core import OpTee
 from ffabric.session.booting import boot
 from ffabric.session.optee import BlockingDriver
 from ffabric.system.description.python import vm

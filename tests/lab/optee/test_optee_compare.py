@@ -4,7 +4,7 @@ import pytest
 
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee.message import Command
-from ffabric.guests.optee.core import OpTee
+from ffabric.guests.optee.ffa.core import OpTee
 from ffabric.lab.optee.compare import CLIENT, InvokeTests, differences, python, real
 
 SYSTEM = """
@@ -19,7 +19,7 @@ name = "other"
 python = "tee.py:Other"
 """
 CODE = """
-from ffabric.guests.optee.core import OpTee
+from ffabric.guests.optee.ffa.core import OpTee
 from ffabric.guests.partition import Partition
 from ffabric.lab.optee.compare import InvokeTests
 

@@ -9,7 +9,7 @@ from ffabric.abi.optee.message import Command as Call
 from ffabric.abi.optee.message import Message, Type, Value
 from ffabric.abi.optee.tee import Result
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.shm import NULL
+from ffabric.guests.optee.normal_world.shm import NULL
 from ffabric.lab.xtest.apps import XtestOpTee, concurrent, crypt, invoke_tests
 from ffabric.session.optee import BlockingDriver
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ffabric.guests.optee.memory import Memory
     from ffabric.guests.optee.notifications import Notifier
     from ffabric.guests.optee.place import Place
-    from ffabric.guests.optee.services import Services
-    from ffabric.guests.optee.sessions import Sessions
+    from ffabric.guests.optee.tas.services import Services
+    from ffabric.guests.optee.tas.sessions import Sessions
 
 
 class Bank:

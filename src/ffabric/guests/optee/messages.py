@@ -19,7 +19,7 @@ from ffabric.abi.optee.message import Command, Header
 from ffabric.abi.optee.tee import NUM_PARAMS, Login, Origin, Result
 from ffabric.abi.words import MASK32
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.ta import Identity, Memref, Params, Value, params_of
+from ffabric.guests.optee.tas.ta import Identity, Memref, Params, Value, params_of
 from ffabric.guests.optee.threads import Thread
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from functools import partial
 from typing import ClassVar, Final
 from uuid import UUID
 
-from ffabric.guests.optee.accelerator import Accelerator
 from ffabric.guests.optee.bank import Bank
-from ffabric.guests.optee.devices import DeviceEnumeration
 from ffabric.guests.optee.heap import Heap
-from ffabric.guests.optee.services import Services
 from ffabric.guests.optee.storage.sealing import derived
-from ffabric.guests.optee.ta import TrustedApp
+from ffabric.guests.optee.tas.accelerator import Accelerator
+from ffabric.guests.optee.tas.devices import DeviceEnumeration
+from ffabric.guests.optee.tas.services import Services
+from ffabric.guests.optee.tas.ta import TrustedApp
 from ffabric.guests.optee.threads import Thread
 
 REVISION: Final = (4, 10)

@@ -7,9 +7,9 @@ from uuid import UUID
 from ffabric.abi.optee.message import Type, Value
 from ffabric.abi.words import PAGE
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.driver import Driver
-from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
+from ffabric.guests.optee.ffa.core import OpTee
+from ffabric.guests.optee.normal_world.driver import Driver
+from ffabric.guests.optee.tas.ta import Params, TaSession, TrustedApp
 from ffabric.lab.bench.benchmark import Rig
 from ffabric.lab.bench.rigs import between
 from ffabric.lab.bench.software import Client, Meter

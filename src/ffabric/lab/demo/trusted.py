@@ -9,10 +9,10 @@ from uuid import UUID
 from ffabric.abi.optee.message import Fmem, Type, Value
 from ffabric.abi.optee.tee import Result
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.driver import Driver
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
+from ffabric.guests.optee.ffa.core import OpTee
+from ffabric.guests.optee.normal_world.driver import Driver
+from ffabric.guests.optee.tas.ta import Params, TaSession, TrustedApp
 from ffabric.lab.demo.stage import Stage
 from ffabric.lab.demo.vms import Actor, DemoFailed, expect
 from ffabric.system.description.python import describe

@@ -9,9 +9,9 @@ from ffabric.abi.optee.tee import Result
 from ffabric.abi.words import MASK32
 from ffabric.guests.calls.messages import DirectMessage
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
+from ffabric.guests.optee.ffa.core import OpTee
+from ffabric.guests.optee.tas.ta import Params, TaSession, TrustedApp
 from ffabric.guests.partition import Partition
 from ffabric.system.description.fields import Described
 from ffabric.system.description.python import sp

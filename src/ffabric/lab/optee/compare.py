@@ -18,8 +18,8 @@ from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee import message as wire
 from ffabric.abi.optee.message import Command, Fmem, Param
 from ffabric.abi.words import MASK32
-from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
+from ffabric.guests.optee.ffa.core import OpTee
+from ffabric.guests.optee.tas.ta import Params, TaSession, TrustedApp
 from ffabric.lab.optee.forge import INVOKE_TESTS, MEMORY, MESSAGE, SESSION, Forged, forge
 from ffabric.session.optee import BlockingDriver
 from ffabric.session.system import System

@@ -14,8 +14,8 @@ from ffabric.abi.optee.tee import Result as Tee
 from ffabric.abi.rpmb import BLOCK, Frame, Result, Type
 from ffabric.firmware.hypervisor.optee.own_rpcs import OwnRpcs
 from ffabric.firmware.hypervisor.optee.rpmb import RpmbFailed, SharedRpmb
-from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.ffa.core import OpTee
 from ffabric.lab.xtest.apps.storage import Command as Store
 from ffabric.lab.xtest.apps.storage import StorageApp
 from ffabric.machine.devices.rpmb import RpmbPartition

@@ -11,8 +11,8 @@ from ffabric.abi.optee import smc
 from ffabric.abi.optee.message import Type, Value
 from ffabric.abi.optee.tee import Result
 from ffabric.abi.words import MASK32, PAGE
-from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.ffa.core import OpTee
 from ffabric.guests.optee.smc.core import OpTeeBelowEl3
 from ffabric.lab.xtest.apps.storage import Command as Store
 from ffabric.lab.xtest.apps.storage import StorageApp

@@ -5,11 +5,11 @@ import pytest
 from ffabric.abi.optee.message import Type, Value
 from ffabric.abi.optee.rpc import Fs
 from ffabric.abi.optee.tee import Result
-from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.ffa.core import OpTee
+from ffabric.guests.optee.normal_world.supplicant import Supplicant
 from ffabric.guests.optee.storage.objects import MAX_DATA, Flags, StorageId, Whence
 from ffabric.guests.optee.storage.sealing import OVERHEAD, seal, unseal
-from ffabric.guests.optee.supplicant import Supplicant
 from ffabric.lab.xtest.apps.storage import Command, StorageApp
 from ffabric.session.optee import BlockingDriver
 

@@ -24,18 +24,18 @@ from ffabric.guests.optee.bank import Bank
 from ffabric.guests.optee.memory import Region
 from ffabric.guests.optee.messages import Call, Serve, read_call, serve
 from ffabric.guests.optee.nexus import REVISION, Nexus
-from ffabric.guests.optee.sessions import Sessions
 from ffabric.guests.optee.smc.memory import PhysicalMemory
 from ffabric.guests.optee.smc.notifier import SmcNotifier
 from ffabric.guests.optee.smc.thread import SmcThread
+from ffabric.guests.optee.tas.sessions import Sessions
 from ffabric.guests.optee.threads import Suspension, Threads, Why
 from ffabric.guests.trusted_os import TrustedOs
 from ffabric.system.files.dtb import parse_dtb
 
 if TYPE_CHECKING:
     from ffabric.guests.optee.heap import Heap
-    from ffabric.guests.optee.services import Services
-    from ffabric.guests.optee.ta import TrustedApp
+    from ffabric.guests.optee.tas.services import Services
+    from ffabric.guests.optee.tas.ta import TrustedApp
     from ffabric.machine.access import GuestAccess
     from ffabric.system.vcpu import Vcpu
 

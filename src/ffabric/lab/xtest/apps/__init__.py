@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ffabric.guests.optee.core import OpTee
+from ffabric.guests.optee.ffa.core import OpTee
 from ffabric.lab.xtest.apps.concurrent import Concurrent, ConcurrentLarge
 from ffabric.lab.xtest.apps.crypt import Crypt
 from ffabric.lab.xtest.apps.invoke_tests import InvokeTests

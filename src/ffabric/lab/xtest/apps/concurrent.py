@@ -14,7 +14,7 @@ from typing import Final
 from ffabric.abi.optee.message import Type
 from ffabric.abi.optee.tee import Result
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.ta import Memref, Params, TaSession, TrustedApp
+from ffabric.guests.optee.tas.ta import Memref, Params, TaSession, TrustedApp
 
 _WORD: Final = 4
 _SLICES: Final = 8

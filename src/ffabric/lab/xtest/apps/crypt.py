@@ -10,7 +10,7 @@ from typing import Final
 from ffabric.abi.optee.message import Type
 from ffabric.abi.optee.tee import Result
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
+from ffabric.guests.optee.tas.ta import Params, TaSession, TrustedApp
 
 _KEY: Final = bytes(range(32))
 """What the TA encrypts with."""

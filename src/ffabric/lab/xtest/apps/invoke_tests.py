@@ -16,7 +16,7 @@ from ffabric.abi.optee.tee import Result
 from ffabric.abi.words import MASK32
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.locks import Mutex
-from ffabric.guests.optee.ta import Memref, Params, TaSession, TrustedApp, Value
+from ffabric.guests.optee.tas.ta import Memref, Params, TaSession, TrustedApp, Value
 
 _SIZE: Final = 10_000
 _SAMPLE: Final = 32

@@ -11,7 +11,7 @@ from ffabric.abi.optee.message import Type
 from ffabric.abi.optee.tee import Result
 from ffabric.guests.optee.error import TeeError, TeePanic
 from ffabric.guests.optee.storage.objects import MAX_ID, Flags, Info, PersistentObject
-from ffabric.guests.optee.ta import Params, TaSession, TrustedApp
+from ffabric.guests.optee.tas.ta import Params, TaSession, TrustedApp
 
 _SIGN: Final = 1 << 31
 

@@ -10,9 +10,9 @@ from ffabric.abi.optee import message as m
 from ffabric.abi.optee.message import Type, Value
 from ffabric.abi.optee.tee import Result
 from ffabric.abi.words import PAGE
-from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.ta import TrustedApp
+from ffabric.guests.optee.ffa.core import OpTee
+from ffabric.guests.optee.tas.ta import TrustedApp
 from ffabric.machine.devices.crypto_engine import SLOTS
 from ffabric.session.optee import BlockingDriver
 from ffabric.system.description.python import sp, trusted_os, vm

@@ -11,8 +11,8 @@ from ffabric.abi.optee.tee import Result
 from ffabric.abi.words import MASK32
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.ffa.core import OpTee
 from ffabric.guests.optee.memory import SharedMemory
 from ffabric.guests.partition import Partition
 from ffabric.session.optee import BlockingDriver

@@ -10,7 +10,7 @@ from uuid import UUID
 from ffabric.abi.optee.message import Type
 from ffabric.abi.optee.tee import Result
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.ta import Enumerated, Params, TaSession, TrustedApp
+from ffabric.guests.optee.tas.ta import Enumerated, Params, TaSession, TrustedApp
 
 
 class Command(IntEnum):

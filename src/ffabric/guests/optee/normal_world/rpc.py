@@ -13,8 +13,8 @@ from ffabric.abi.optee.tee import Origin, Result
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Calls
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.shm import Shm
-from ffabric.guests.optee.supplicant import Supplicant
+from ffabric.guests.optee.normal_world.shm import Shm
+from ffabric.guests.optee.normal_world.supplicant import Supplicant
 from ffabric.machine.clock import FREQUENCY, NS_PER_TICK
 from ffabric.system.vcpu import OutOfMemory
 

@@ -22,16 +22,16 @@ from ffabric.guests.calls.messages import DirectMessage
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.optee.bank import Bank
-from ffabric.guests.optee.entry import begin, resume
-from ffabric.guests.optee.ffa_thread import FfaThread
+from ffabric.guests.optee.ffa.entry import begin, resume
+from ffabric.guests.optee.ffa.thread import FfaThread
 from ffabric.guests.optee.heap import Heap
 from ffabric.guests.optee.memory import SharedMemory, SpinLock
 from ffabric.guests.optee.nexus import REVISION, Nexus
 from ffabric.guests.optee.notifications import Notifier
-from ffabric.guests.optee.services import Services
-from ffabric.guests.optee.sessions import Sessions
 from ffabric.guests.optee.smc.core import OpTeeBelowEl3
-from ffabric.guests.optee.ta import TrustedApp
+from ffabric.guests.optee.tas.services import Services
+from ffabric.guests.optee.tas.sessions import Sessions
+from ffabric.guests.optee.tas.ta import TrustedApp
 from ffabric.guests.optee.threads import Threads
 from ffabric.guests.partition import Partition
 

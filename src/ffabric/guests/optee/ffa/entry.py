@@ -14,7 +14,7 @@ from ffabric.abi.optee import message as wire
 from ffabric.abi.optee.ffa import Return
 from ffabric.abi.optee.tee import Result
 from ffabric.abi.words import MASK32
-from ffabric.guests.optee.ffa_thread import FfaThread
+from ffabric.guests.optee.ffa.thread import FfaThread
 from ffabric.guests.optee.messages import read_call, serve
 from ffabric.guests.optee.threads import RPC_SIZE, Suspension, Thread, Why
 

@@ -19,7 +19,7 @@ from ffabric.abi.optee.message import NO_HANDLE, Fmem, Param, Value, words_uuid
 from ffabric.abi.optee.rpc import Command, Fs
 from ffabric.abi.optee.tee import Origin, Result
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.shm import Shm
+from ffabric.guests.optee.normal_world.shm import Shm
 
 
 class Request:

@@ -11,11 +11,11 @@ from ffabric.abi.ffa.version import V1_1, V1_2, V1_3
 from ffabric.abi.optee.message import Empty, Fmem, Message, Type, Value, uuid_words
 from ffabric.abi.optee.rpc import Command, Fs, Notification
 from ffabric.abi.optee.tee import Origin, Result
-from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.driver import NULL, Driver
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.supplicant import Supplicant
-from ffabric.guests.optee.ta import TrustedApp
+from ffabric.guests.optee.ffa.core import OpTee
+from ffabric.guests.optee.normal_world.driver import NULL, Driver
+from ffabric.guests.optee.normal_world.supplicant import Supplicant
+from ffabric.guests.optee.tas.ta import TrustedApp
 from ffabric.guests.partition import Partition
 from ffabric.session.optee import BlockingDriver
 from ffabric.system.description.python import sp, vm

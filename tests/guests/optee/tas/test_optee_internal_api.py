@@ -8,12 +8,12 @@ import pytest
 from ffabric.abi.optee.ffa import Return
 from ffabric.abi.optee.message import Command, Message, Type, Value
 from ffabric.abi.optee.tee import Login, Result
-from ffabric.guests.optee import driver_rpc
-from ffabric.guests.optee.core import OpTee
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.ffa.core import OpTee
 from ffabric.guests.optee.locks import Mutex
-from ffabric.guests.optee.rng import Generator
-from ffabric.guests.optee.ta import Identity, TrustedApp
+from ffabric.guests.optee.normal_world import rpc
+from ffabric.guests.optee.tas.rng import Generator
+from ffabric.guests.optee.tas.ta import Identity, TrustedApp
 from ffabric.session.optee import BlockingDriver
 
 ASKER = UUID("5b1fa4b2-0001-4c4a-8d5c-52fd2b2b4d11")
@@ -137,7 +137,7 @@ def test_a_wait_that_is_cancelled(place, cancellable):
     assert pending.kind is Return.RPC_CMD  # it sleeps
     place.driver.cancel(place.session)
     while pending.rpc is not None:
-        slept = place.driver.drive(driver_rpc.serve(place.driver.calls, pending.rpc))
+        slept = place.driver.drive(rpc.serve(place.driver.calls, pending.rpc))
         place.driver.respond(pending, slept)
         place.driver.resume(pending)
     assert place.driver.finish(pending).ret == (Result.CANCEL if cancellable else 0)

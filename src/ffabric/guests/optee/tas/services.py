@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from ffabric.abi.optee.tee import Result
-from ffabric.guests.optee.accelerator import Accelerator, Engine, Keys
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.heap import Heap
-from ffabric.guests.optee.rng import Generator
 from ffabric.guests.optee.storage.objects import Storage
 from ffabric.guests.optee.storage.sealing import derived
+from ffabric.guests.optee.tas.accelerator import Accelerator, Engine, Keys
+from ffabric.guests.optee.tas.rng import Generator
 from ffabric.machine.clock import FREQUENCY
 
 if TYPE_CHECKING:

@@ -33,10 +33,10 @@ from ffabric.abi.optee.message import (
     parse_header,
 )
 from ffabric.abi.optee.tee import Login, Origin, Result
-from ffabric.guests.optee.core import OpTee
-from ffabric.guests.optee.devices import Command as DeviceCommand
-from ffabric.guests.optee.driver import meta
 from ffabric.guests.optee.error import TeeError
+from ffabric.guests.optee.ffa.core import OpTee
+from ffabric.guests.optee.normal_world.driver import meta
+from ffabric.guests.optee.tas.devices import Command as DeviceCommand
 from ffabric.session.optee import BlockingDriver
 
 BOB = UUID("00000000-0000-0000-0000-00000000b0b0")
@@ -297,7 +297,7 @@ def test_ids_go_on_and_come_round(tee):
 
 
 def test_too_many_sessions(tee, monkeypatch):
-    monkeypatch.setattr("ffabric.guests.optee.sessions.MAX_SESSIONS", 2)
+    monkeypatch.setattr("ffabric.guests.optee.tas.sessions.MAX_SESSIONS", 2)
     for _ in range(2):
         tee.driver.open_session(LAB)
     assert failure(tee.driver.open_session, LAB) == (Result.OUT_OF_MEMORY, Origin.TEE)

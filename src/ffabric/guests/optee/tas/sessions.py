@@ -16,8 +16,8 @@ from ffabric.abi.optee.tee import Origin, Result
 from ffabric.guests.optee.console import log
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.locks import Mutex
-from ffabric.guests.optee.services import Services
-from ffabric.guests.optee.ta import Identity, Params, TaSession, TrustedApp
+from ffabric.guests.optee.tas.services import Services
+from ffabric.guests.optee.tas.ta import Identity, Params, TaSession, TrustedApp
 from ffabric.guests.optee.threads import Thread
 from ffabric.machine.engines.python import is_of_program, told
 

@@ -30,14 +30,14 @@ from ffabric.abi.words import MASK32, PAGE, pages_for
 from ffabric.guests.calls.both_ways import Awaited, Unawaited, both_ways
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Calls, Ffa
-from ffabric.guests.optee import driver_rpc
-from ffabric.guests.optee.devices import Command as DeviceCommand
-from ffabric.guests.optee.devices import DeviceEnumeration
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.shm import NULL, Shm
+from ffabric.guests.optee.normal_world import rpc
+from ffabric.guests.optee.normal_world.shm import NULL, Shm
+from ffabric.guests.optee.tas.devices import Command as DeviceCommand
+from ffabric.guests.optee.tas.devices import DeviceEnumeration
 
 if TYPE_CHECKING:
-    from ffabric.guests.optee.supplicant import Supplicant
+    from ffabric.guests.optee.normal_world.supplicant import Supplicant
 
 SLOT = 512
 """Bytes that the message of a call and those of its RPCs have."""
@@ -235,9 +235,9 @@ class DriverCalls:
         except ValueError as error:
             raise TeeError(Result.COMMUNICATION, Origin.COMMS) from error
 
-    def respond(self, pending: Pending, rpc: Message) -> None:
+    def respond(self, pending: Pending, answer: Message) -> None:
         """Put the answer to an RPC where OP-TEE will find it."""
-        pending.shm.write(wire.build_message(rpc), pending.at + pending.size)
+        pending.shm.write(wire.build_message(answer), pending.at + pending.size)
 
     def finish(self, pending: Pending) -> Message:
         """The message of a call that is done, as OP-TEE left it. Raises TeeError if it is none."""
@@ -257,7 +257,7 @@ class DriverCalls:
         pending = await self.begin(message)
         while pending.kind is not Return.DONE:
             if pending.rpc is not None:
-                answer = await driver_rpc.serve(self, pending.rpc)
+                answer = await rpc.serve(self, pending.rpc)
                 self.respond(pending, answer)
             await self.resume(pending)
         return self.finish(pending)

@@ -28,12 +28,12 @@ from ffabric.abi.optee.message import INPUT, OUTPUT, Type
 from ffabric.abi.optee.tee import NUM_PARAMS, Result
 from ffabric.abi.words import MASK32, MASK64
 from ffabric.guests.optee.error import TeeError
-from ffabric.guests.optee.services import OF_THE_TEE, Services
 from ffabric.guests.optee.storage.session import Objects
+from ffabric.guests.optee.tas.services import OF_THE_TEE, Services
 
 if TYPE_CHECKING:
-    from ffabric.guests.optee.accelerator import Engine
     from ffabric.guests.optee.memory import Region
+    from ffabric.guests.optee.tas.accelerator import Engine
     from ffabric.guests.optee.threads import Thread
 
 

@@ -1,0 +1,1 @@
+"""The normal world's side of OP-TEE: driver and tee-supplicant."""

@@ -1,0 +1,1 @@
+"""Trusted applications, their sessions, and what OP-TEE does for them."""
