@@ -13,6 +13,7 @@ to do waits for them, and virtual time passes meanwhile as wall time does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ffabric.machine import exits
@@ -174,10 +175,14 @@ class Machine:
 
     def unpark(self, pe: PE) -> None:
         """Put ``pe`` back into the loop."""
-        if pe not in self.runnable:
-            self.runnable.append(pe)
-            self.runnable.sort(key=lambda each: each.index)
-            self._only = pe if len(self.runnable) == 1 else None
+        runnable = self.runnable
+        if not runnable:
+            runnable.append(pe)
+            self._only = pe
+        elif pe not in runnable:
+            runnable.append(pe)
+            runnable.sort(key=_index)
+            self._only = None
 
     def idle(self, pe: PE) -> None:
         """``pe`` waits for an interrupt (WFI): not at all if one is pending, masked or not."""
@@ -317,6 +322,15 @@ class Machine:
             while pe.on and interrupt(pe, self.gic.pending(pe.index)):
                 pass
 
+    def waits_for(self, pe: PE | None, ctx: Context) -> bool:
+        """Whether there is nothing to do but what ``ctx`` does next, which has ``pe``."""
+        return (
+            pe is not None
+            and self._only is pe
+            and pe.current is ctx
+            and not (pe.queue or self.stopping or self.interrupts_changed or self._posted)
+        )
+
     def stop(self) -> None:
         """End the run after the present exit."""
         self.stopping = self._leaves = True
@@ -437,6 +451,9 @@ class Machine:
         if self.interrupts_changed:
             self.deliver_interrupts()
         return True
+
+
+_index = attrgetter("index")
 
 
 def _abort(pe: PE, ctx: Context) -> Abort:

@@ -1,7 +1,9 @@
 """Several CPUs of a VM in QEMU: what calls cost while others idle or call, too, and revocation.
 
 The limit of a call is the same call answered by the guest's own EL3, without us: the shim does that
-when nobody answers, and here nobody does from the beginning (`Mailbox.setup`, no patience).
+when nobody answers, and here nobody does from the beginning (`Mailbox.setup`, no patience): it
+stores the registers of the call, asks, looks once, and enters the guest. Calls that we answer are
+made by the same code.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ _MRS_X19_MPIDR, _AND_X19_255, _CBNZ_X19 = 0xD53800B3, 0x92401E73, 0xB5000013
 _WFI = 0xD503207F
 _COUNT = (0xF9400295, 0x910006B5, 0xF9000295)  # x20 is the address: ldr, add, str of x21
 _CALL = call((fid.FFA_ID_GET,))
+_COUNTED = (*_CALL, *_COUNT)
 
 
 def _image(cpus: int, first: Sequence[int], others: Sequence[int]) -> bytes:
@@ -57,7 +60,7 @@ def _system(cpus: int, first: Sequence[int], others: Sequence[int]) -> System:
 
 def calls(cpus: int, *, all_of_them: bool) -> Rig:
     """CPU 0 makes calls, the others idle in WFI or make calls, too; a unit of work is a call."""
-    system = _system(cpus, _CALL, _CALL if all_of_them else (_WFI,))
+    system = _system(cpus, _COUNTED, _CALL if all_of_them else (_WFI,))
     machine = system.machine
 
     def work(count: int) -> float:
@@ -74,7 +77,7 @@ def calls(cpus: int, *, all_of_them: bool) -> Rig:
 
 def limit(cpus: int) -> Rig:
     """CPU 0 makes calls that its EL3 answers, the others idle in WFI."""
-    system = _system(cpus, (*_CALL, *_COUNT), (_WFI,))
+    system = _system(cpus, _COUNTED, (_WFI,))
     machine = system.machine
     machine.exit_limit = machine.exits + 1000
     with suppress(OutOfExits):

@@ -83,10 +83,7 @@ class Outside:
 
     def look(self) -> None:
         """A turn of a machine that is busy."""
-        found = False
-        for source in self.sources:
-            found |= source.look()
-        if found:
+        if self.find():
             self.processors.waited(0)
         self._count_turn()
 
@@ -101,7 +98,7 @@ class Outside:
         began = time.monotonic_ns()
         most = LONGEST if most is None else min(most, LONGEST)
         looking = began + (min(LOOKING, most) if self.processors.divided else 0)
-        while not self._look():
+        while not self.find():
             if time.monotonic_ns() >= looking:
                 patience = self.processors.patience
                 self._sleep(most if patience is None else min(most, patience))
@@ -111,7 +108,8 @@ class Outside:
         self._count_turn()
         return waited
 
-    def _look(self) -> bool:
+    def find(self) -> bool:
+        """Let each source pass on what has happened; False if nothing has."""
         found = False
         for source in self.sources:
             found |= source.look()
@@ -121,9 +119,9 @@ class Outside:
         sources = list(self.sources)
         for source in sources:
             source.attend(awake=False)
-        if not self._look():
+        if not self.find():
             self.serve(-(-most // 1_000_000))
-            self._look()
+            self.find()
         for source in sources:
             source.attend(awake=True)
 

@@ -137,7 +137,7 @@ class QemuGuest:
         self._level = 2 if el2 else 1
         if machine.outside is None:
             machine.outside = Outside()
-        self._outside = machine.outside
+        self.outside = machine.outside
 
     def _confinement(self, stage2: WatchedStage2) -> Confinement:
         vttbr = stage2.vttbr & (VMID | ADDRESS)
@@ -160,7 +160,7 @@ class QemuGuest:
     def start(self) -> None:
         """Start QEMU, unless it was started."""
         if self.process.pid is None:
-            processors = self._outside.processors
+            processors = self.outside.processors
             usable = processors.divide(self.process.cpus)
             self.process.mailbox.setup(
                 patience=self.patience, spin=SPIN if processors.divided else 0, gone=self._gone
@@ -168,9 +168,9 @@ class QemuGuest:
             self.process.start(usable)
             assert self.process.pid is not None
             processors.admit(self.process.pid)
-            self._outside.join(self)
-            self._outside.watch(self.process.bell.fileno(), self._rung)
-            self._outside.watch(self.process.console.fileno(), self._printed)
+            self.outside.join(self)
+            self.outside.watch(self.process.bell.fileno(), self._rung)
+            self.outside.watch(self.process.console.fileno(), self._printed)
 
     def look(self) -> bool:
         """See `Source.look`."""
@@ -185,7 +185,7 @@ class QemuGuest:
     def attend(self, *, awake: bool) -> None:
         """See `Source.attend`."""
         self.process.mailbox.attend(
-            awake=awake, spin=SPIN if self._outside.processors.divided else 0
+            awake=awake, spin=SPIN if self.outside.processors.divided else 0
         )
         if not awake:
             self._probe()
@@ -212,7 +212,7 @@ class QemuGuest:
             else:
                 time.sleep(PAUSE)
         if now - began >= AT_ONCE:
-            self._outside.processors.waited(now - began)
+            self.outside.processors.waited(now - began)
 
     def _probe(self) -> None:
         """End a QEMU whose CPUs neither make exits nor hear the doorbell."""
@@ -248,7 +248,7 @@ class QemuGuest:
         if data:
             self._heard(data)
         else:
-            self._outside.unwatch(self.process.console.fileno())
+            self.outside.unwatch(self.process.console.fileno())
             self.flush()
 
     def _hear_the_rest(self) -> None:
@@ -274,7 +274,7 @@ class QemuGuest:
 
     def _leave(self) -> None:
         for end in (self.process.bell, self.process.console):
-            self._outside.unwatch(end.fileno())
+            self.outside.unwatch(end.fileno())
 
     def close(self) -> None:
         """Kill QEMU, if it is there. What its console has printed by then is heard."""
@@ -283,5 +283,5 @@ class QemuGuest:
                 self.process.kill("closed")
             self._hear_the_rest()
             self._leave()
-        self._outside.part(self)
+        self.outside.part(self)
         self.process.close()

@@ -13,6 +13,7 @@ What belongs to all CPUs is at the start; the blocks of the CPUs follow from `BL
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Callable, Sequence
 
@@ -78,6 +79,8 @@ SIZE = 0x1_0000
 
 _WORD = 8
 _REQUEST, _ANSWER = REQUEST // _WORD, ANSWER // _WORD
+_KIND, _RESUME, _ASLEEP = KIND // _WORD, RESUME // _WORD, ASLEEP // _WORD
+_STORE = struct.Struct(f"{REGISTERS}Q").pack_into
 _VECTORS, _VECTOR = 16, 0x80
 _SMC, _BRANCH_TO_SELF = 0xD400_0003, 0x1400_0000
 _HAS_LPIS = 1 << 17  # GICD_TYPER.LPIS: Arm IHI 0069, 12.9.38
@@ -166,6 +169,7 @@ class Block:
     def __init__(self, words: memoryview, cpu: int, wake: Callable[[int], object]) -> None:
         self.words = words
         self._x = words[X // _WORD : X // _WORD + REGISTERS]
+        self._bytes = words.cast("B")
         self.cpu = cpu
         self._wake = wake
         self._backlog: list[int] = []
@@ -181,7 +185,7 @@ class Block:
     def executes(self) -> bool:
         """Whether it may be executing the guest: it was started and waits for no answer."""
         words = self.words
-        return bool(words[START // _WORD]) and words[REQUEST // _WORD] == words[ANSWER // _WORD]
+        return bool(words[START // _WORD]) and words[_REQUEST] == words[_ANSWER]
 
     @property
     def exits(self) -> int:
@@ -191,7 +195,7 @@ class Block:
     @property
     def kind(self) -> int:
         """The number of that exit."""
-        return int(self.words[KIND // _WORD])
+        return self.words[_KIND]
 
     @property
     def interrupted(self) -> bool:
@@ -226,18 +230,18 @@ class Block:
     def answer(self, x: Sequence[int], resume: int = 0) -> None:
         """Let its call return with ``x`` in x0 to x17, or go on at the address ``resume``."""
         words = self.words
-        words[RESUME // _WORD] = resume
-        self._x[:] = memoryview(array("Q", x))
-        words[ANSWER // _WORD] = words[REQUEST // _WORD]
-        if words[ASLEEP // _WORD]:
+        words[_RESUME] = resume
+        _STORE(self._bytes, X, *x)
+        words[_ANSWER] = words[_REQUEST]
+        if words[_ASLEEP]:
             self._wake(self.cpu)
 
     def resume(self) -> None:
         """Let it go on after an exit that was no call, with the registers it had."""
         words = self.words
-        words[RESUME // _WORD] = 0
-        words[ANSWER // _WORD] = words[REQUEST // _WORD]
-        if words[ASLEEP // _WORD]:
+        words[_RESUME] = 0
+        words[_ANSWER] = words[_REQUEST]
+        if words[_ASLEEP]:
             self._wake(self.cpu)
 
     def inject(self, syndrome: int, far: int) -> None:
@@ -278,8 +282,8 @@ class Block:
         words = self.words
         words[ENTRY // _WORD] = entry
         words[LEVEL // _WORD] = level
-        self._x[:] = memoryview(array("Q", x))
-        words[ANSWER // _WORD] = words[REQUEST // _WORD]
+        _STORE(self._bytes, X, *x)
+        words[_ANSWER] = words[_REQUEST]
         words[START // _WORD] = words[START // _WORD] + 1 & MASK64
         self._wake(self.cpu)
 

@@ -14,6 +14,7 @@ and it is stopped when its time slice is over.
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from ffabric.abi.words import MASK32
 from ffabric.machine import exits
 from ffabric.machine.context import NO_REGISTERS, REGISTERS
 from ffabric.machine.faults import DATA, FETCH, Fault
+from ffabric.machine.machine import EXIT_COST
 
 if TYPE_CHECKING:
     from ffabric.machine.clock import Event
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import Machine
 
 
+STAY = 16
+"""How many exits it answers at a stretch if nobody else has anything to do."""
+_STAYS = range(STAY, -1, -1)
+_ROUNDS, _CHECKS = range(8), range(24)
+"""After an answer: how often it looks at all that is outside, and at its own CPU in between. That
+takes about ten microseconds."""
 _ZEROS = (0,) * (REGISTERS - 1)
 SLICE = 4_000_000
 """Nanoseconds for which a guest has a PE that others wait for."""
@@ -67,6 +75,7 @@ class QemuRunner:
         """Known with each call: how long the one before took at the guest's EL3, in ticks."""
         self._guest = guest
         self._process = guest.process
+        self._tlb = guest.tlb
         self._machine = machine
         self._block = block
         self._relay = relay
@@ -121,28 +130,57 @@ class QemuRunner:
     def run(self, ctx: Context, trap: Trap) -> None:
         """Give the answer, and take the next exit if it is there already, and answer that.
 
-        One exit, if others have something to do: the machine looks at them before the next one.
+        While nobody else has anything to do it stays for a few exits: directly after an answer it
+        looks for some microseconds whether there is another. Wall time passes meanwhile.
         """
-        guest = self._guest
-        going = True
-        while going:
+        machine = self._machine
+        before = machine.exits
+        began = self._stay(ctx, trap)
+        if began:
+            passed = time.monotonic_ns() - began
+            made = machine.exits - before
+            self._guest.outside.processors.waited(passed // (made + 1))
+            machine.clock.advance(max(0, passed - made * EXIT_COST))
+
+    def _stay(self, ctx: Context, trap: Trap) -> int:
+        """See `run`: since when it has looked (0: not at all), by the host's clock."""
+        machine, block = self._machine, self._block
+        pe = ctx.pe
+        began = 0
+        for stays in _STAYS:
             if self._owes:
                 self._answer_exit(ctx)
-            if guest.ended:
-                ctx.crash = guest.ended
+            if self._process.ended:
+                ctx.crash = self._process.ended
                 trap(ctx, exits.CRASH)
-                return
-            if not self._block.asks:
-                self._leave(ctx)
-                return
-            going = self._exit(ctx, trap)
-        pe = ctx.pe
-        if self._owes and pe is not None and pe.current is ctx and not pe.idle:
-            if self._machine.stopping:
-                return
-            self._answer_exit(ctx)
-            if not self._block.asks:
-                self._leave(ctx)
+                break
+            alone = stays and machine.waits_for(pe, ctx)
+            if not block.asks:
+                if alone and not began:
+                    began = time.monotonic_ns()
+                if not alone or not self._asks_soon(block):
+                    self._leave(ctx)
+                    break
+            elif not alone and stays < STAY:
+                break
+            self._exit(ctx, trap)
+            pe = ctx.pe
+            if not self._owes or pe is None or pe.current is not ctx or pe.idle or machine.stopping:
+                break
+        return began
+
+    def _asks_soon(self, block: Block) -> bool:
+        """Whether the CPU makes another exit soon, before there is something else."""
+        outside = self._guest.outside
+        if not outside.processors.divided:
+            return False
+        for _ in _ROUNDS:
+            if outside.find():
+                return block.asks
+            for _ in _CHECKS:
+                if block.asks:
+                    return True
+        return False
 
     go_on = run
 
@@ -150,14 +188,18 @@ class QemuRunner:
         self._owes = self._announced = False
         if self._preempted:
             self._let_go_on()
-        self._preempt_if_due(ctx)
-        more = self._guest.tlb.entering()
+        if self._is_due:
+            self._preempt_if_due(ctx)
+        if not self._tlb.has_code:
+            self._answer(ctx)
+            return
+        more = self._tlb.entering()
         self._answer(ctx)
         if more:
-            self._guest.tlb.entered()
+            self._tlb.entered()
 
     def _answer(self, ctx: Context) -> None:
-        if self._exited in exits.CALLS:
+        if self._exited <= exits.HVC:
             self._block.answer(ctx.x)
         else:
             self._block.resume()
@@ -214,13 +256,19 @@ class QemuRunner:
             self._preempted = self._slicing = True
             self._block.preempt(wanted=True)
 
-    def _exit(self, ctx: Context, trap: Trap) -> bool:
+    def _exit(self, ctx: Context, trap: Trap) -> None:
         block = self._block
-        kind = block.kind
-        self._exited = kind
+        kind = self._exited = block.kind
+        if kind <= exits.HVC and kind in self.exits:
+            ctx.x[:] = block.registers()
+            self._owes = True
+            self.functions.append(ctx.x[0] & MASK32)
+            self.round_trips.append(block.ticks)
+            trap(ctx, kind)
+            return
         if kind == exits.SLICE and not self._slicing:  # it was told to stop, and has the PE again
             self._owes = True
-            return True
+            return
         if kind in (exits.SLICE, exits.IDLE):
             self._end_slice()
         ctx.x[:] = block.registers()
@@ -229,14 +277,11 @@ class QemuRunner:
             syndrome, address, pc = block.crash
             at = f"vCPU {ctx.name}, PC {pc:#x}, ESR {syndrome:#x}, FAR {address:#x}"
             ctx.crash = f"exception to EL3: {at}"
-            return trap(ctx, kind)
-        self._owes = True
-        if kind in exits.CALLS:
-            self.functions.append(ctx.x[0] & MASK32)
-            self.round_trips.append(block.ticks)
-        elif kind == exits.ABORT:
-            ctx.fault = self._fault()
-        return trap(ctx, kind)
+        else:
+            self._owes = True
+            if kind == exits.ABORT:
+                ctx.fault = self._fault()
+        trap(ctx, kind)
 
     def _fault(self) -> Fault:
         syndrome, va, pc = self._block.crash
@@ -256,8 +301,7 @@ class QemuRunner:
         """Bring the PE back into the loop if the guest has something for it; see `Source.look`."""
         if not self.outside:
             return self._owes and not self._announced and self._hears_of_interrupts()
-        pe = self.ctx.pe
-        assert pe is not None
+        pe: PE = self.ctx.pe  # type: ignore[assignment]
         if not self._block.asks and not self._process.ended:
             if bool(pe.queue) is (self._slice is None):
                 self._share(pe)

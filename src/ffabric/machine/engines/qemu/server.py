@@ -19,7 +19,7 @@ class QemuServer(QemuGuest):
     def watch_while_executing(self) -> None:
         """Be waited for as long as a vCPU executes."""
         executing = any(runner.outside for runner in self.runners)
-        turn = self._outside.expect_work if executing else self._outside.expect_none
+        turn = self.outside.expect_work if executing else self.outside.expect_none
         for end in (self.process.bell, self.process.console):
             turn(end.fileno())
 

@@ -30,6 +30,11 @@ class Tlb:
         self._code: list[tuple[int, int]] = []
         """Of which it has to drop its translation: address and bytes."""
 
+    @property
+    def has_code(self) -> bool:
+        """Whether it has to drop any before a CPU enters the guest."""
+        return bool(self._code)
+
     def changed(self, before: list[Run]) -> None:
         """What was as ``before`` is something else now."""
         guest = self._guest
