@@ -6,6 +6,9 @@ from ffabric.abi import psci
 from ffabric.guests.errors import FfaError
 from ffabric.guests.partition import Partition
 from ffabric.system.description.python import sp, vm
+from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
+
+LINE = 40
 
 
 class Counter(Partition):
@@ -55,3 +58,45 @@ def test_an_answer_that_is_refused_is_a_crash(ffabric):
     system = ffabric.boot(sps=[Rejected()], vms=["v"])
     with pytest.raises(Exception, match="FFA_MSG_SEND_DIRECT_RESP_64: INVALID_PARAMETERS"):
         system.vm("v").ffa.direct_request("rejected")
+
+
+@pytest.mark.parametrize("vcpu", [0, 1])
+def test_a_requester_that_was_interrupted_goes_on_with_a_receiver_of_one_vcpu(ffabric, vcpu):
+    """FFA_INTERRUPT is for the requester itself then, and names nobody."""
+    heard = []
+
+    class Asker(Partition):
+        manifest = {"execution_ctx_count": 2}  # noqa: RUF012
+
+        async def on_boot(self, ffa):
+            await self.enable_interrupt(ffa, LINE)
+
+        async def on_direct_request(self, request, ffa):
+            answer = await ffa.direct_request("up", *request.payload)
+            return request.respond(*answer.payload)
+
+        async def on_device_interrupt(self, intid, ffa):
+            heard.append(ffa.vcpu.index)
+
+    class Up(Partition):
+        async def on_direct_request(self, request, ffa):
+            system.system.machine.gic.set_pending(LINE)
+            await ffa.id_get()
+            return request.respond(request.payload[0] + 1)
+
+    device = DeviceRegion(
+        name="line",
+        base_address=0x1C09_0000,
+        pages=1,
+        attributes=3,
+        interrupts=(Interrupt(LINE, 0x100),),
+    )
+    system = ffabric.boot(
+        sps=[sp(Asker(), device_regions=(device,)), Up()], vms=[vm("v", vcpus=2)], pes=2
+    )
+    v = system.vm("v")
+    if vcpu:
+        v.ffa.call(psci.CPU_ON_64, system.system.machine.pes[1].mpidr, 0x4000_0000, 0)
+        system.system.machine.gic.configure(LINE, target=1)
+    assert v.vcpu(vcpu).direct_request("asker", 1).payload[0] == 2
+    assert heard == [vcpu]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffabric.firmware.hypervisor import interrupts as virtual
 from ffabric.firmware.hypervisor.vms import scheduler, secondary
 from ffabric.firmware.spmc import interrupts
 from ffabric.firmware.state import events
@@ -127,8 +128,8 @@ class Firmware:
         if dispatcher is not None and ctx is not None and ctx.level is dispatcher:
             dispatcher.interrupt(ctx, pending)
             return False
-        if self.hypervisor is not None and self.hypervisor.primary is not None:
-            nxt = self._primary_vm(self.hypervisor, pe, ctx)
+        if self.hypervisor is not None:
+            nxt = self._for_vm(self.hypervisor, pe, ctx)
             if nxt is not ctx:
                 self.route(pe, nxt)
                 return True
@@ -138,12 +139,16 @@ class Firmware:
             return self._normal_world(pe, ctx, pending)
         return self._secure(pe, ctx, pending[0])
 
-    def _primary_vm(self, hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext | None) -> Next:
-        """An interrupt of the primary VM stops what its vCPU has lent the PE to."""
-        if ctx is not None and ctx.secure:
-            called = secondary.interrupts_call(hypervisor, pe)
-            return interrupts.non_secure(self.spmc, pe, ctx) if called else ctx
-        return secondary.preempted(hypervisor, pe) or ctx
+    def _for_vm(self, hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext | None) -> Next:
+        """An interrupt of a vCPU stops the SP that it has called, or its primary VM's secondary."""
+        if ctx is None or not ctx.secure:
+            return secondary.preempted(hypervisor, pe) or ctx
+        if not virtual.stops_call(hypervisor, pe):
+            return ctx
+        nxt = interrupts.non_secure(self.spmc, pe, ctx)
+        if nxt is ctx:
+            self.machine.wake(pe)
+        return nxt
 
     def _preempt(self, pe: PE, ctx: ExecutionContext) -> bool:
         nxt = interrupts.non_secure(self.spmc, pe, ctx)

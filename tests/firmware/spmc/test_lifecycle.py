@@ -273,3 +273,15 @@ def test_an_image_is_loaded_anew(ffabric):
         assert error.value.status is Status.ABORTED
         assert tell(LOAD, at) == 0
         assert endpoint.memory.read(endpoint.spec.entry, 64) == code
+
+
+def test_vms_do_not_find_one_that_is_destroyed(ffabric, how):
+    system, _ = booted(ffabric, DESTROY)
+    v = system.vm("v")
+    assert {each.id for each in v.ffa.partition_info()} >= {0x8001, 0x8002}
+    assert [each.id for each in v.ffa.partition_info(UUID)] == [0x8001]
+    assert refusal(v, how) is Status.ABORTED
+    for found in (v.ffa.partition_info(), v.ffa.partition_info_regs()):
+        assert {each.id for each in found} == {v.id, 0x8002}
+    with pytest.raises(FfaError, match="INVALID_PARAMETERS"):
+        v.ffa.partition_info(UUID)

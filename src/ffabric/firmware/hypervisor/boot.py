@@ -30,13 +30,7 @@ def primary(hypervisor: Hypervisor, pe: PE) -> Sequence:
         *(Buffer(at, [Piece(bank, at - bank.base, MAILBOX_PAGES * PAGE)]) for at in (tx, rx))
     )
     yield [fid.FFA_RXTX_MAP_64, tx, rx, MAILBOX_PAGES]
-    answer = yield [fid.FFA_PARTITION_INFO_GET]
-    if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
-        hypervisor.secure_partitions = yield from relay.read_partitions(hypervisor, answer)
-        hypervisor.secure_ids = frozenset(each.id for each in hypervisor.secure_partitions)
-        hypervisor.multiprocessors = frozenset(
-            each.id for each in hypervisor.secure_partitions if each.contexts > 1
-        )
+    yield from relay.learn_partitions(hypervisor)
     for other in hypervisor.machine.pes[1:]:
         yield [psci.CPU_ON_64, other.mpidr, hypervisor.mailbox_base]
     for vm in [*hypervisor.partitions.values()]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.functions import Instance
-from ffabric.abi.ffa.uuids import NIL
 from ffabric.firmware.hypervisor.spmc_link import relay, sequences
 from ffabric.firmware.hypervisor.vms import primary, secondary
 from ffabric.firmware.manager import virtual_interrupts
@@ -43,20 +42,11 @@ def _filling_rx(handlers: Mapping[int, Handler[Hypervisor]]) -> dict[int, Handle
 
 
 def _discovering(handler: Handler[Hypervisor]) -> Handler[Hypervisor]:
-    """The same handler of discovery, where the SPMC has to be asked for each UUID."""
+    """The same handler of discovery, which asks the SPMC first."""
 
     def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
-        wanted = discovery.wanted_by(caller)
-        told = hypervisor.link_version >= discovery.SEVERAL_UUIDS_SINCE
-        if not told and wanted != NIL and wanted not in hypervisor.secure_services:
-            return sequences.run(
-                hypervisor, pe, caller, relay.discover(hypervisor, pe, caller, handler)
-            )
-        if discovery.fills_rx(caller) and caller.partition.id in hypervisor.shared_mailboxes:
-            return sequences.run(
-                hypervisor, pe, caller, relay.fill_rx(hypervisor, pe, caller, handler)
-            )
-        return handler(hypervisor, pe, caller)
+        steps = relay.discover(hypervisor, pe, caller, handler)
+        return sequences.run(hypervisor, pe, caller, steps)
 
     return call
 

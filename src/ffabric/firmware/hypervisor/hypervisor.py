@@ -173,11 +173,11 @@ class Hypervisor(Manager):
         self.link_version = version
         """What the SPMC and it speak: the lower of their versions."""
         self.secure_partitions: list[PartitionInfo] = []
-        """What the SPMC says of its partitions, asked once at boot."""
+        """What the SPMC said of its partitions when it was asked last."""
         self.secure_services: dict[UUID, list[PartitionInfo]] = {}
-        """What it says of a UUID, if it does not tell all UUIDs at once (before v1.2)."""
+        """What it said of a UUID, if it does not tell all UUIDs at once (before v1.2)."""
         self.secure_ids: frozenset[int] = frozenset()
-        """Their endpoint ids."""
+        """The endpoint ids of all that there have been."""
         self.multiprocessors: frozenset[int] = frozenset()
         """Those of SPs that have several contexts."""
         self.shared_mailboxes: set[int] = set()
@@ -243,6 +243,11 @@ class Hypervisor(Manager):
         cpu = self.cpus[pe.index]
         if ctx not in cpu.ready and pe.current is not ctx:
             cpu.ready.append(ctx)
+        self.fill(pe)
+
+    def fill(self, pe: PE) -> None:
+        """Give ``pe`` one of its vCPUs that could run, if it has nothing."""
+        cpu = self.cpus[pe.index]
         busy = pe.current is not None or cpu.sequence is not None
         if pe.on and not busy and self.monitor.cpus[pe.index].is_started:
             self.machine.schedule(pe, self.schedule(pe))

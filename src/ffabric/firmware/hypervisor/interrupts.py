@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi import hafnium
-from ffabric.firmware.manager import virtual_interrupts
+from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import vm_of
 from ffabric.firmware.state.partition import ExecutionContext
@@ -117,8 +117,7 @@ def inject(hypervisor: Hypervisor, vm: Vm, intid: int, vcpu: int | None = None) 
         return
     assert ctx.runner is not None
     ctx.runner.interrupt(IRQ, asserted=True)
-    if ctx.state is State.RUNNING:
-        hypervisor.wake(ctx)
+    _signal(hypervisor, ctx)
 
 
 def pend(ctx: ExecutionContext, intid: int) -> None:
@@ -155,7 +154,41 @@ def refresh(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
         return
     pending = gic.pending(ctx.index) is not None
     ctx.runner.interrupt(IRQ, asserted=pending)
-    if pending and ctx.state is State.RUNNING:
+    ctx.attention = pending
+    if pending:
+        _signal(hypervisor, ctx)
+
+
+def _signal(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
+    """An interrupt is pending for ``ctx``: whatever it waits for, it can go on."""
+    if ctx.state is State.RUNNING:
         hypervisor.wake(ctx)
-    elif pending and ctx.partition is hypervisor.primary:
+    elif ctx.state is State.WAITING:
+        end_wait(hypervisor, ctx)
+    elif ctx.state is State.BLOCKED:
         hypervisor.machine.look_at_interrupts()
+
+
+def end_wait(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
+    """``ctx`` is WAITING with an interrupt pending: it has its turn, as with FFA_RUN."""
+    pe = ctx.pe
+    assert pe is not None
+    cycles.answer_wait(ctx)
+    ctx.enter(pe)
+    hypervisor.cpus[pe.index].ready.append(ctx)
+    hypervisor.fill(pe)
+
+
+def stops_call(hypervisor: Hypervisor, pe: PE) -> bool:
+    """Whether an interrupt of the vCPU that has called an SP on ``pe`` is to stop the SP.
+
+    The calls that the hypervisor makes itself on behalf of a vCPU are brought to their end.
+    """
+    cpu = hypervisor.cpus[pe.index]
+    return cpu.caller is not None and cpu.sequence is None and is_signalled(cpu.caller)
+
+
+def is_signalled(ctx: ExecutionContext) -> bool:
+    """Whether the virtual GIC of ``ctx`` signals an interrupt to it."""
+    gic = ctx.partition.gic
+    return gic is not None and gic.pending(ctx.index) is not None

@@ -11,10 +11,12 @@ import msgspec
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import messages
 from ffabric.abi.ffa.accessors import writer
+from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.uuids import NIL, as_uuid, from_pair, to_pair
 from ffabric.abi.words import MASK16, MASK32, PAGE, pack_ids
 from ffabric.guests.calls.both_ways import both_ways
 from ffabric.guests.calls.setup import SetupCalls
+from ffabric.guests.errors import error_of, status_of
 from ffabric.machine import exits
 from ffabric.system.vcpu import Peer
 
@@ -103,13 +105,26 @@ class MessageCalls(SetupCalls):
         return await self._answer(receiver, x)
 
     async def _answer(self, receiver: int, x: list[int]) -> DirectMessage:
-        """What ``receiver`` answers in the end, after cycles for who was interrupted or yields.
-
-        An interrupt of the caller's own says nobody that was interrupted: it is the receiver.
-        """
+        """What ``receiver`` answers in the end, after cycles for who was interrupted or yields."""
         while x[0] & MASK32 in _PAUSED:
-            x = await self._ffa(fid.FFA_RUN, x[1] or pack_ids(receiver, self.vcpu.index))
+            x = await self.resume(receiver, x[1])
+            if x[0] & MASK32 == fid.FFA_ERROR:
+                raise error_of(self.vcpu, x[2], fid.FFA_RUN)
         return direct_message(x)
+
+    async def resume(self, receiver: int, word: int) -> list[int]:
+        """FFA_RUN of whom an answer of ``receiver`` names in w1: all that it returns with.
+
+        An interrupt of the caller's own names nobody (0). It is the context of the receiver that is
+        on the PE of the caller then, or the only one that it has.
+        """
+        here = self.vcpu.index
+        x = await self._exit(fid.FFA_RUN, word or pack_ids(receiver, here))
+        if word or not here or x[0] & MASK32 != fid.FFA_ERROR:
+            return x
+        if status_of(x[2]) is Status.INVALID_PARAMETERS:
+            x = await self._exit(fid.FFA_RUN, pack_ids(receiver, 0))
+        return x
 
     @both_ways
     async def run(self, endpoint: Peer, vcpu: int = 0) -> tuple[int, ...]:

@@ -66,13 +66,12 @@ class DirectLink:
         A device side that serves another endpoint is taken for one that says that it is busy.
         """
         while (function := x[0] & MASK32) in _PAUSED:
-            whom = x[1] or pack_ids(self._peer, self._ffa.vcpu.index)
-            self._attention.given_up[self._peer] = whom
+            self._attention.given_up[self._peer] = whom = x[1]
             if function == fid.FFA_YIELD:
                 await wait.pause()
             else:
                 wait.check()
-            x = await self._ffa.call(fid.FFA_RUN, whom)
+            x = tuple(await self._ffa.resume(self._peer, whom))
         self._attention.given_up.pop(self._peer, None)
         if function == fid.FFA_ERROR:
             if status_of(x[2]) is not Status.BUSY:

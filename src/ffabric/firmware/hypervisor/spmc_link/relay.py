@@ -25,6 +25,8 @@ from ffabric.firmware.state.partition import ExecutionContext, Partition
 from ffabric.firmware.state.rules import refuse
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from ffabric.abi.ffa.messages import Message
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence, Steps
     from ffabric.firmware.manager.manager import Handler
@@ -164,14 +166,37 @@ def read_partitions(
     return info.parse_partition_info(data, count, size)
 
 
+def learn_partitions(hypervisor: Hypervisor) -> Steps:
+    """Ask the SPMC which partitions there are now.
+
+    The IDs of those that are gone remain the secure world's: they may have memory of VMs.
+    """
+    answer = yield [fid.FFA_PARTITION_INFO_GET]
+    found: list[info.PartitionInfo] = []
+    if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
+        found = yield from read_partitions(hypervisor, answer)
+    hypervisor.secure_partitions = found
+    hypervisor.secure_ids |= {each.id for each in found}
+    hypervisor.multiprocessors |= {each.id for each in found if each.contexts > 1}
+
+
+def _learn_service(hypervisor: Hypervisor, wanted: UUID) -> Steps:
+    """Ask an SPMC that describes a partition once, for all UUIDs, which ones have ``wanted``."""
+    answer = yield [fid.FFA_PARTITION_INFO_GET, *uuids.to_words(wanted)]
+    found: list[info.PartitionInfo] = []
+    if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
+        found = yield from read_partitions(hypervisor, answer)
+    hypervisor.secure_services[wanted] = found
+
+
 def discover(
     hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, handler: Handler[Hypervisor]
 ) -> Sequence:
-    """A VM looks for a UUID that the SPMC has not been asked for yet."""
+    """A VM looks for partitions: the SPMC is asked each time, for SPs come and go."""
     wanted = discovery.wanted_by(caller)
-    answer = yield [fid.FFA_PARTITION_INFO_GET, *uuids.to_words(wanted)]
-    if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
-        hypervisor.secure_services[wanted] = yield from read_partitions(hypervisor, answer)
+    yield from learn_partitions(hypervisor)
+    if wanted != uuids.NIL and hypervisor.link_version < discovery.SEVERAL_UUIDS_SINCE:
+        yield from _learn_service(hypervisor, wanted)
     if caller.partition.id in hypervisor.shared_mailboxes and discovery.fills_rx(caller):
         return (yield from fill_rx(hypervisor, pe, caller, handler))
     nxt: Next = handler(hypervisor, pe, caller)

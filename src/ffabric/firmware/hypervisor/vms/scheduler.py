@@ -47,11 +47,13 @@ class VcpuScheduler:
         hypervisor = self._hypervisor
         if ctx.partition.id in hypervisor.shared_mailboxes and not cycles.retains_rx(ctx):
             return sequences.run(hypervisor, pe, ctx, self._release_and_wait(pe, ctx))
-        return self._waits(pe, ctx)
+        return ctx if _does_not_wait(ctx) else self._waits(pe, ctx)
 
     def _release_and_wait(self, pe: PE, ctx: ExecutionContext) -> Sequence:
         """FFA_MSG_WAIT releases an RX that the SPMC filled, too."""
         yield relay.release_call(ctx.partition)
+        if _does_not_wait(ctx):
+            return ctx
         ctx.unblock(pe)
         return self._waits(pe, ctx)
 
@@ -61,11 +63,13 @@ class VcpuScheduler:
             ctx.wait()
             return self._hypervisor.schedule(pe)
         requester.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
-        return cycles.return_cycles(self._hypervisor, pe, ctx, requester)
+        nxt = cycles.return_cycles(self._hypervisor, pe, ctx, requester)
+        return self.entered_waiting(pe, ctx, nxt) if ctx.attention else nxt
 
     def entered_waiting(self, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
-        """The interrupts of a VM do not keep its vCPUs from waiting."""
-        return nxt
+        """A vCPU waits with an interrupt pending: it has its turn for that, as with FFA_RUN."""
+        interrupts.end_wait(self._hypervisor, ctx)
+        return nxt or self._hypervisor.schedule(pe)
 
     def yielded(self, pe: PE, ctx: ExecutionContext) -> Next:
         """FFA_YIELD of a VM: the other vCPUs of the PE have their turn."""
@@ -125,6 +129,14 @@ class VcpuScheduler:
 
     def interrupt_deactivated(self, ctx: ExecutionContext, intid: int) -> None:
         """Nothing is to be done."""
+
+
+def _does_not_wait(ctx: ExecutionContext) -> bool:
+    """Whether FFA_MSG_WAIT is answered at once: an interrupt is pending, and nobody else waits."""
+    if not ctx.attention or ctx.caller is not None:
+        return False
+    cycles.answer_wait(ctx)
+    return True
 
 
 def physical_interrupt(

@@ -9,7 +9,7 @@ answer                        the vCPU
 ============================= ======================================================================
 FFA_MSG_WAIT                  waits for a message; w2: nanoseconds until its timer, 0: none
 HF_FFA_RUN_WAIT_FOR_INTERRUPT waits for an interrupt (WFI, PSCI CPU_SUSPEND), w2 likewise, or is off
-FFA_YIELD                     yields, or executed WFE
+FFA_YIELD                     yields; WFE is not trapped: an emulator of images has no such trap
 FFA_INTERRUPT                 was preempted by an interrupt of the primary; or it woke another vCPU,
                               that which w1 names
 FFA_ERROR with ABORTED        has aborted, and its VM with it
@@ -133,7 +133,7 @@ def preempted(hypervisor: Hypervisor, pe: PE) -> Next:
     running = pe.current
     if not isinstance(running, ExecutionContext) or waiting is None or running is waiting:
         return None
-    if waiting.state is not State.BLOCKED or not _is_interrupted(waiting):
+    if waiting.state is not State.BLOCKED or not interrupts.is_signalled(waiting):
         return None
     if running.secure or running.state is not State.RUNNING or running.caller is not waiting:
         pe.deferred = True
@@ -142,19 +142,6 @@ def preempted(hypervisor: Hypervisor, pe: PE) -> Next:
         hypervisor.machine.break_off(running, events.preemption(pe, running))
     _give_back(pe, running, waiting)
     return waiting
-
-
-def interrupts_call(hypervisor: Hypervisor, pe: PE) -> bool:
-    """Whether an interrupt of the primary is to stop the SP that its vCPU on ``pe`` has called."""
-    waiting = hypervisor.cpus[pe.index].caller
-    is_own = waiting is not None and waiting.partition is hypervisor.primary
-    forwarded = hypervisor.cpus[pe.index].sequence is None
-    return is_own and forwarded and waiting is not None and _is_interrupted(waiting)
-
-
-def _is_interrupted(ctx: ExecutionContext) -> bool:
-    gic = ctx.partition.gic
-    return gic is not None and gic.pending(ctx.index) is not None
 
 
 def _give_back(
