@@ -16,8 +16,9 @@ from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.lab.vhost.system import boot_with
 from ffabric.machine.host.process import MissingProgram
 from ffabric.machine.host.vhost_user import programs
+from processes_at_hand import SOON
 
-LONG = 20_000_000_000
+LONG = SOON * 1_000_000_000
 POOL = 64
 MAPPINGS = pytest.mark.parametrize(
     ("static", "trusted"),

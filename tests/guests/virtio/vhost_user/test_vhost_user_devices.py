@@ -17,9 +17,10 @@ from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.lab.vhost.system import boot_with
 from ffabric.machine.host.vhost_user.front_end import BackEndLost, FrontEnd
+from processes_at_hand import SOON, run_until
 
 POOL = 32
-LONG = 30_000_000_000
+LONG = SOON * 1_000_000_000
 SHOUT = Kind(63, prompt=True)
 KINDS = {
     "all": ALL,
@@ -243,16 +244,6 @@ def test_memory_that_a_slow_back_end_has_comes_back_when_it_is_done(back_ends, t
         await bus.wait(lambda: mapped.key not in bus.areas)
 
     run([VhostUserDevice(end, SHOUT, trusted=trusted)], work)
-
-
-def run_until(system, condition):
-    """Run, for as long as may be, until the condition holds."""
-    clock = system.machine.clock
-    until = clock.now + LONG
-    while not condition() and clock.now < until:
-        clock.at(clock.now + 1_000_000, system.machine.stop)
-        system.run()
-    assert condition()
 
 
 def test_a_vm_that_is_gone_leaves_the_device_when_the_back_end_is_done(back_ends):

@@ -11,6 +11,7 @@ from ffabric.abi.virtio_msg import socket as abi
 from ffabric.abi.virtio_msg.generations import PR28
 from ffabric.abi.virtio_msg.header import HEADER_SIZE, peek_header
 from ffabric.abi.virtio_msg.message import build, parse
+from processes_at_hand import SOON
 
 EXAMPLES = Path(__file__).parents[4] / "examples/virtio"
 HELLO = {
@@ -37,7 +38,7 @@ class Raw:
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(20)
+        self.socket.settimeout(SOON)
         self.socket.connect(str(path))
         self._stream = self.socket.makefile("rb")
 
@@ -92,7 +93,7 @@ class Thread(threading.Thread):
             raw.close()
 
     def done(self):
-        self.join(20)
+        self.join(SOON)
         assert not self.is_alive()
         if self.error is not None:
             raise self.error

@@ -10,6 +10,7 @@ from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio_msg.outside.driver import SocketDriver
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from processes_at_hand import SOON
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def path(tmp_path):
 
 def run(ffabric, path, devices, generation="pr28", **how):
     """Until the peer is gone: what the VM has said."""
-    vm = SocketDriver(path, generation=generation, wait=10, **how)
+    vm = SocketDriver(path, generation=generation, wait=SOON, **how)
     system = ffabric.boot(sps=[DeviceSide(devices, generation=generation)], vms=[vm], start=False)
     return system, vm, listen(system, "driver")
 
@@ -32,7 +33,7 @@ def test_another_process_reads_a_disk(ffabric, path, indirect, generation, numbe
     system, vm, said = run(ffabric, path, [disk], **how)
     process = start("socket_reader.py", path, 1, number, heard=True)
     system.run()
-    assert process.communicate(timeout=10)[0] == "hello from inside\n"
+    assert process.communicate(timeout=SOON)[0] == "hello from inside\n"
     assert said == [f"virtio-msg: the peer at {path}: it has closed its connection"]
     vm.door.close()
 

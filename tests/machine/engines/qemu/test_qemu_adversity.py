@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from puppets import RAM, Cpu, Puppeteer, Puppets, map_buffers, send
 
+import processes_at_hand
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.guests.errors import FfaError
@@ -128,7 +129,7 @@ def kill(puppets, victim):
 
 
 def stop(puppets, victim):
-    os.kill(victim.guest.process.pid, signal.SIGSTOP)
+    processes_at_hand.stop(victim.guest.process.pid)
     victim.guest.deadline = 0.5
 
 

@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 from puppets import RAM, Cpu, Puppeteer, Puppets, map_buffers, send
 
+import processes_at_hand
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.guests.partition import Partition
@@ -34,7 +34,7 @@ def qemu():
 
 def stop_for_good(guest):
     """Stop its QEMU, of which nothing is expected any more; others have the time they need."""
-    os.kill(guest.process.pid, signal.SIGSTOP)
+    processes_at_hand.stop(guest.process.pid)
     guest.deadline = 0.5
     return guest.process.pid
 

@@ -9,6 +9,7 @@ from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.machine.stage2 import VALID
+from processes_at_hand import run_until
 
 PAGE, FOREIGN = RAM + 0x10_0000, RAM + 0x14_0000
 COUNTERS = RAM + 0x18_0000
@@ -36,20 +37,11 @@ def count(cpu):
     return cpu.word(counter(cpu))
 
 
-def let_pass(system, nanoseconds):
-    clock = system.machine.clock
-    clock.at(clock.now + nanoseconds, system.machine.stop)
-    system.run()
-
-
 def advances(cpu):
-    """Whether it counts within a while."""
+    """Run until it has counted on."""
     before = count(cpu)
-    for _ in range(50):
-        let_pass(cpu.system, 20_000_000)
-        if count(cpu) > before:
-            return True
-    return False
+    run_until(cpu.system, lambda: count(cpu) > before)
+    return True
 
 
 @pytest.mark.parametrize("vcpus", [2, 4, 8])
