@@ -10,12 +10,14 @@ and some formats have the time of day in them.
 import signal
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from ffabric.cli.terminal import PIPE_WIDTH
 from ffabric.machine.host.interruption import SIGNALS
 
 QUICKLY = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
+UNHEALTHY = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+"""That inputs take long to make says how busy the host is; fixtures here last for all inputs."""
 
 settings.register_profile(
     "short",
@@ -25,9 +27,15 @@ settings.register_profile(
     max_examples=25,
     stateful_step_count=40,
     phases=QUICKLY,
+    suppress_health_check=UNHEALTHY,
 )
 settings.register_profile(
-    "long", deadline=None, max_examples=1000, stateful_step_count=80, phases=QUICKLY
+    "long",
+    deadline=None,
+    max_examples=1000,
+    stateful_step_count=80,
+    phases=QUICKLY,
+    suppress_health_check=UNHEALTHY,
 )
 settings.load_profile("short")
 

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -44,11 +45,20 @@ def tell(fifo):
         print(os.getpid(), file=file)
 
 
+def wait_for_a_signal():
+    """Until one is handled, also if it comes before the wait: `signal.pause` would not see that."""
+    near, far = socket.socketpair()
+    far.setblocking(False)
+    signal.set_wakeup_fd(far.fileno())
+    while True:
+        select.select([near], [], [])
+
+
 def pause(fifo, number):
     """Tell ``fifo`` which process this is, wait for a signal, and leave a file that says so."""
     try:
         tell(fifo)
-        signal.pause()
+        wait_for_a_signal()
     except KeyboardInterrupt:
         Path(f"{fifo}.{number}").touch()
         raise
@@ -60,7 +70,7 @@ def pause_always(fifo, number):
     tell(fifo)
     while True:
         with suppress(KeyboardInterrupt):
-            signal.pause()
+            wait_for_a_signal()
 
 
 def be_told_to_end_at_the_end(_, number):
@@ -78,11 +88,12 @@ def fifo(tmp_path):
 
 
 def begun(fifo, count):
-    """The ids of ``count`` processes that have begun."""
-    found = []
-    while len(found) < count:
-        found += map(int, fifo.read_text().split())
-    return found
+    """The ids of ``count`` processes that have begun.
+
+    We hold both ends: who opens it while another closes it finds a reader all the same.
+    """
+    with os.fdopen(os.open(fifo, os.O_RDWR), "rb", buffering=0) as file:
+        return [int(file.readline()) for _ in range(count)]
 
 
 def ended(pid):

@@ -14,6 +14,7 @@ from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, vm
 from ffabric.system.manifest.manifest import DeviceRegion
 from ffabric.system.spec import DeviceSpec
+from ffabric.system.system import System as Booted
 
 SHORT = 0.02
 
@@ -152,6 +153,21 @@ def test_a_console_stops_the_run():
     assert found.end is End.STOPPED
     assert found.reason == "says has printed 'two'"
     assert lines[:2] == ["one", "two"]
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["in the run", "before it"])
+def test_a_run_is_out_of_time_whenever_that_is_reached(monkeypatch, early):
+    """Before the run, too: who starts it may have been kept from going on."""
+    run = Booted.run
+
+    def run_late(system):
+        while early and system.stop_cause is None:
+            os.sched_yield()
+        run(system)
+
+    monkeypatch.setattr(Booted, "run", run_late)
+    with boot(describe(vms=[Calls()])) as system:
+        assert run_to_end(system, timeout=0.01).end is End.OUT_OF_TIME
 
 
 def test_a_person_stops_the_run():

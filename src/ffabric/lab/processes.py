@@ -31,8 +31,10 @@ from ffabric.machine.host.process import die_with_parent
 T = TypeVar("T")
 R = TypeVar("R")
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds of wall time for processes to end by themselves, with their traces written."""
+_LOOK = 1.0
+"""Seconds to wait for answers at a stretch: a signal that comes just before does not end a wait."""
 
 
 class Spread(Protocol):
@@ -151,7 +153,8 @@ def _answers(
         assign(pipe)
     for number in range(len(pieces)):
         while number not in done:
-            for pipe in (each for each in wait([*assigned]) if isinstance(each, Connection)):
+            ready = wait([*assigned], _LOOK)
+            for pipe in (each for each in ready if isinstance(each, Connection)):
                 done[assigned.pop(pipe)] = _received(pipe, workers[pipe])
                 assign(pipe)
         yield from done.pop(number)

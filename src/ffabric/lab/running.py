@@ -52,6 +52,8 @@ STATUS = {
     End.HUNG: 6,
 }
 """Exit statuses of a command that runs a system; 0 for other ends, 2 is a bad input."""
+_AGAIN = 0.1
+"""Seconds of wall time until a run that is out of time, and goes on, is told so again."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -109,14 +111,19 @@ def _timeout(system: System, seconds: float) -> Iterator[None]:
     if not seconds:
         yield
         return
-    reason = f"the timeout of {seconds:g} s is reached"
-    timer = threading.Timer(seconds, lambda: system.stop(Cause.TIME, reason))
-    timer.daemon = True
-    timer.start()
+    reason, over = f"the timeout of {seconds:g} s is reached", threading.Event()
+
+    def watch() -> None:
+        left = seconds
+        while not over.wait(left):
+            system.stop(Cause.TIME, reason)
+            left = _AGAIN  # a run that had not begun has not heard it
+
+    threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     finally:
-        timer.cancel()
+        over.set()
 
 
 def _end_of(crash: PartitionCrashed) -> End:

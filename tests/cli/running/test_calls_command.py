@@ -6,7 +6,7 @@ import random
 import sys
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ffabric.abi.ffa import functions as fid
@@ -271,9 +271,7 @@ def test_an_unknown_option_is_no_file(monkeypatch, capsys):
     assert capsys.readouterr().err == "ffabric: calls: unknown option --nope\n"
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 @example(b"\x7fELF\x02\x01\x01\0\n\xff\xfe")
 def test_whatever_the_file_it_is_played_or_its_mistakes_are_told(file, data):

@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optee_sides import ADD, LAB, SHARED, WAIT
 
@@ -19,7 +19,6 @@ FIXED = settings(
     deadline=None,
     max_examples=60,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 u32 = st.integers(0, 0xFFFFFFFF)
 u64 = st.integers(0, (1 << 64) - 1)

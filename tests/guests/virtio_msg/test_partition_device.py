@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ffabric.abi.errors import DecodeError
@@ -845,7 +845,7 @@ def fuzzed():
         yield Driver(system)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(st.lists(st.binary(min_size=1, max_size=104), min_size=1, max_size=4), st.booleans())
 def test_any_bytes_are_answered(fuzzed, messages, agreed):
     if agreed:

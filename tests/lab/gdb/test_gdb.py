@@ -6,6 +6,8 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -223,15 +225,13 @@ def test_a_gdb_that_leaves_ends_the_run(gdb, server):
 
 def test_only_this_computer_can_connect(server):
     port, _ = server
-    others = [
-        each[4][0]
-        for each in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
-        if not each[4][0].startswith("127.")
+    found = [
+        bytes.fromhex(address)[::-1]
+        for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
+        for address, _, number in [line.split()[1].partition(":")]
+        if int(number, 16) == port
     ]
-    for address in others:
-        with pytest.raises(OSError, match="refused"):
-            socket.create_connection((str(address), port), timeout=5)
-    assert port
+    assert found == [socket.inet_aton("127.0.0.1")]
 
 
 @pytest.mark.parametrize(
@@ -249,11 +249,12 @@ def test_only_this_computer_can_connect(server):
 def test_broken_packets_are_refused_and_nothing_breaks(server, noise):
     port, process = server
     with socket.create_connection(("127.0.0.1", port), timeout=ENDED) as peer:
-        peer.sendall(noise)
-        peer.shutdown(socket.SHUT_WR)
         answer = b""
-        while part := peer.recv(4096):
-            answer += part
+        with suppress(ConnectionError, BrokenPipeError):  # it may hang up before it has heard all
+            peer.sendall(noise)
+            peer.shutdown(socket.SHUT_WR)
+            while part := peer.recv(4096):
+                answer += part
     if noise.startswith(b"$m0"):
         assert answer == b"-"
     if noise.startswith((b"$mzz", b"$Hg")):

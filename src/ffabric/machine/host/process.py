@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-_LAST_SECONDS = 1
+_LAST_SECONDS = 20
+"""For a process that has closed its connection to end: at once, unless the host is busy."""
 _PR_SET_PDEATHSIG = 1
 _LAUNCHER = """
 import ctypes, os, signal, sys

@@ -1,7 +1,7 @@
 """Several VMs and one OP-TEE: the mediator says who calls and lets each name its own memory."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mediator_sides import THREAD, World
 
@@ -468,9 +468,7 @@ WORDS = st.one_of(st.integers(0, 12), st.sampled_from([0x4000_0000, 0x4000_1000,
     params=st.lists(st.tuples(*[WORDS] * 4), max_size=4),
     resumes=st.lists(st.tuples(*[WORDS] * 5), max_size=3),
 )
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, deadline=None)
 def test_no_message_does_harm(world, data, params, resumes):
     alice = world.alice
     page = world.alice.stage2 and 0x4010_0000

@@ -1,7 +1,7 @@
 """OP-TEE notifies VMs with one interrupt: each hears of its own values alone."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mediator_sides import Tee, World
 
@@ -177,7 +177,7 @@ def test_a_storm_of_interrupts_is_one_collection(place):
     assert len(place.tee.calls) - made == 1
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 @given(
     st.lists(
         st.tuples(st.sampled_from([1, 2]), st.sets(st.integers(0, 63), max_size=3)), max_size=8
