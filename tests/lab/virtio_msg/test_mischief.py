@@ -57,10 +57,17 @@ def test_after_the_last_message_there_is_calm():
     assert treated(mischief) == MESSAGES[4:]
 
 
+CARRIERS = pytest.mark.parametrize(
+    "carrier",
+    [{}, {"indirect": True}, {"fifo": True}, {"fifo": True, "indirect": True, "secure": False}],
+    ids=["direct", "indirect", "FIFO to SP", "FIFO to VM"],
+)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("indirect", [False, True], ids=["direct", "indirect"])
-def test_a_seed_makes_the_same_mischief_and_its_log_is_a_script(seed, indirect):
-    trial = Trial(PR28, indirect=indirect)
+@CARRIERS
+def test_a_seed_makes_the_same_mischief_and_its_log_is_a_script(seed, carrier):
+    trial = Trial(PR28, **carrier)
     once, again = Mischief(seed, rate=5), Mischief(seed, rate=5)
     first, second = run(trial, once), run(trial, again)
     assert once.log == again.log != {}
@@ -72,10 +79,10 @@ def test_a_seed_makes_the_same_mischief_and_its_log_is_a_script(seed, indirect):
 
 @pytest.mark.parametrize("generation", [PR28, V2], ids=lambda each: each.name)
 @pytest.mark.parametrize("driver", ["python", "examiner"])
-@pytest.mark.parametrize("indirect", [False, True], ids=["direct", "indirect"])
+@CARRIERS
 @pytest.mark.parametrize("act", list(Act), ids=lambda each: each.value)
-def test_both_sides_keep_the_rules_whatever_arrives(generation, driver, indirect, act):
-    trial = Trial(generation, driver, "lively", indirect=indirect, static=True)
+def test_both_sides_keep_the_rules_whatever_arrives(generation, driver, carrier, act):
+    trial = Trial(generation, driver, "lively", static=True, **carrier)
     outcome = run(trial, Mischief(7, rate=4, acts=[act]))
     assert outcome.ended_well, outcome.ended
     failed = outcome.report.of(Verdict.FAILED)

@@ -66,6 +66,7 @@ _FEATURES: Final[dict[str, int]] = {
 that has both bits."""
 CARRIERS: Final[tuple[Carrier, ...]] = ("direct", "indirect", "notifications")
 """Those that a device side offers unless it is told otherwise. The FIFO is for who asks for it."""
+ALL_CARRIERS: Final[tuple[Carrier, ...]] = (*CARRIERS, "fifo")
 ALL_FEATURES: Final = sum(_FEATURES.values())
 VM_FEATURES: Final = ALL_FEATURES & ~_FEATURES["direct"]
 """Nobody sends direct requests to a VM."""

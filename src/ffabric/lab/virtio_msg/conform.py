@@ -14,7 +14,7 @@ from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.devices.i2c import I2cDevice, Registers
 from ffabric.guests.virtio_msg.outside.devices import SocketDevices
 from ffabric.guests.virtio_msg.outside.driver import SocketDriver
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.partition_device import ALL_CARRIERS, DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.lab.running import End, run_to_end
 from ffabric.lab.virtio_msg.examiner import Examiner
@@ -73,11 +73,14 @@ class Trial(Struct, frozen=True):
     indirect: bool = False
     static: bool = False
     secure: bool = True
+    fifo: bool = False
     listeners: Mapping[str, Listener] = {}
     wait: float = FIRST
 
     def __str__(self) -> str:
         carrier = "indirect" if self.indirect else "direct"
+        if self.fifo:
+            carrier = f"FIFO that is set up by {carrier} messages"
         mapping = "static" if self.static else "dynamic"
         where = "SP" if self.secure else "VM"
         return f"{self.generation.name}, device side in {where}, {carrier}, {mapping}"
@@ -97,7 +100,8 @@ class Outcome(Struct):
 def trials(generation: Generation, driver: str, device: str) -> Iterator[Trial]:
     """A pair in all of its ways: carriers and mappings, and the device side in an SP and a VM.
 
-    Linux's device side takes indirect messages alone, its driver maps memory in its own way. Peers
+    Linux's device side takes indirect messages alone, its driver maps memory in its own way; the
+    FIFO is for partitions in Python. Peers
     outside are of an SP, and of a VM that has a pool; they connect for each run anew. Raises
     TargetError for a socket that cannot be had.
     """
@@ -114,9 +118,14 @@ def trials(generation: Generation, driver: str, device: str) -> Iterator[Trial]:
     ]
     if device not in listeners:
         ways.append((True, mappings[-1], False))
-    for number, (indirect, static, secure) in enumerate(ways):
+    fifos = [(indirect, False, not indirect) for indirect in (False, True)]
+    if not {driver, device}.isdisjoint({LINUX, *listeners}):
+        fifos.clear()
+    for number, (way, fifo) in enumerate(
+        [*((way, False) for way in ways), *((way, True) for way in fifos)]
+    ):
         wait = AGAIN if number else FIRST
-        yield Trial(generation, driver, device, indirect, static, secure, listeners, wait)
+        yield Trial(generation, driver, device, *way, fifo, listeners, wait)
 
 
 def close(pairs: Iterable[Trial]) -> None:
@@ -147,6 +156,7 @@ def _driver(trial: Trial, attempts: int) -> DriverSide | LinuxDriver:
         "generation": trial.generation,
         "indirect": trial.indirect,
         "static": POOL_PAGES if trial.static else 0,
+        "fifo": trial.fifo,
     }
     if attempts > 1:
         how["patience"] = PATIENCE
@@ -171,7 +181,7 @@ def _device(trial: Trial) -> DeviceSide | LinuxDeviceSide:
         return LinuxDeviceSide(form=trial.generation.name)
     if trial.device in (DEVICES, LIVELY):
         found = devices(slow=trial.device == LIVELY)
-        return DeviceSide(found, generation=trial.generation)
+        return DeviceSide(found, generation=trial.generation, carriers=ALL_CARRIERS)
     if trial.device in trial.listeners:
         listener = trial.listeners[trial.device]
         return SocketDevices(listener, generation=trial.generation, wait=trial.wait)

@@ -82,7 +82,7 @@ class Examiner(Worker):
 
     async def _send_nonsense(self, bus: DriverBus) -> None:
         """Direct messages alone are answered whatever they are."""
-        if bus.direct is None:
+        if bus.link is not bus.direct:
             return
         for nonsense in (
             build_header(BUS, UNKNOWN, 0, FIRST_TOKEN - 1),

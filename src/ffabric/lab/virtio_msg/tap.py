@@ -6,13 +6,15 @@ observer, at both ends: what a side has sent, and what the other has received. B
 unless somebody interferes, who may lose, change, repeat, delay or exchange messages on the way.
 
 A direct message that is lost looks to the driver side like a device side that is busy; an indirect
-one has been sent, as far as its sender knows. An indirect message that is repeated or late takes
-the place of the next one, as there is one place for it.
+one has been sent, as far as its sender knows, and so has one in a FIFO, whose slot is empty then.
+An indirect message that is repeated or late takes the place of the next one, as there is one place
+for it; in a FIFO likewise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from msgspec import Struct, field
@@ -24,6 +26,7 @@ from ffabric.abi.ffa.uuids import to_pair
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.words import MASK32, unpack_ids
 from ffabric.firmware.state.partition import ExecutionContext
+from ffabric.lab.virtio_msg.fifo_tap import Ends, FifoTap, is_accepted, is_request
 from ffabric.machine import exits
 
 if TYPE_CHECKING:
@@ -123,10 +126,17 @@ class Tap:
         self._sending: dict[Context, _Indirect] = {}
         self._pairs: set[Pair] = set()
         self._late: dict[tuple[Pair, bool], _Late] = {}
+        self._fifos: dict[Pair, FifoTap] = {}
+        self._configuring: dict[Pair, bytes] = {}
+        """The request for a FIFO that a device side has got last."""
+        self._regions = [manager.regions.live for manager in system.firmware.managers]
+        self._memory = system.machine.memory
         system.machine.tap = self.trap
 
     def trap(self, pe: PE, ctx: Context, exit_: int) -> None:
         """Pass an exit on, and look at what goes by."""
+        if self._fifos and isinstance(ctx, ExecutionContext):
+            self._look(ctx.partition.id)
         if exit_ <= exits.SVC and isinstance(ctx, ExecutionContext):
             function = ctx.x[0] & MASK32
             if ctx in self._exchanges:
@@ -181,13 +191,13 @@ class Tap:
         if not exchange.judged:
             exchange.judged = True
             observer.driver_sent(pair, exchange.sent)
-        observer.device_received(pair, exchange.arriving.pop(0))
+        self._device_receives(pair, exchange.arriving.pop(0))
         words = ctx.x[_WORDS]
         if tuple(words) == abi.BUSY:
             observer.device_was_busy(pair)
             return
         sent = abi.from_registers(words)
-        observer.device_sent(pair, sent)
+        self._device_sends(pair, sent)
         if self._interference is not None:
             arriving = self._interference.to_driver(pair, sent)
             ctx.x[_WORDS] = _registers(arriving[0]) if arriving else abi.BUSY
@@ -274,11 +284,49 @@ class Tap:
         if indirect.to_device:
             observer.driver_sent(pair, indirect.sent)
             if indirect.arriving:
-                observer.device_received(pair, indirect.arriving)
+                self._device_receives(pair, indirect.arriving)
         else:
-            observer.device_sent(pair, indirect.sent)
+            self._device_sends(pair, indirect.sent)
             if indirect.arriving:
                 observer.driver_received(pair, indirect.arriving)
+
+    # Messages by FIFO.
+
+    def _device_receives(self, pair: Pair, data: bytes) -> None:
+        if is_request(data):
+            self._configuring[pair] = data
+        self._observer.device_received(pair, data)
+
+    def _device_sends(self, pair: Pair, data: bytes) -> None:
+        self._observer.device_sent(pair, data)
+        if is_accepted(data) and pair in self._configuring:
+            asked = self._configuring.pop(pair)
+            fifo = FifoTap.open(asked, self._regions, pair.device, self._memory)
+            if fifo is not None:
+                self._fifos[pair] = fifo
+
+    def _look(self, endpoint: int) -> None:
+        """An endpoint makes an exit: what has gone by in its FIFOs until then."""
+        for pair, fifo in list(self._fifos.items()):
+            if fifo.is_over:
+                del self._fifos[pair]
+            elif endpoint in pair:
+                fifo.look(
+                    self._ends(pair, to_device=True),
+                    self._ends(pair, to_device=False),
+                    driver_exits=endpoint == pair.driver,
+                )
+
+    def _ends(self, pair: Pair, *, to_device: bool) -> Ends:
+        """The end of a bus that sends in a direction."""
+        observer = self._observer
+        sent, received = (
+            (observer.driver_sent, observer.driver_received)
+            if to_device
+            else (observer.device_sent, observer.device_received)
+        )
+        treat = partial(self._on_the_way, pair, to_device)
+        return Ends(partial(sent, pair), partial(received, pair), treat)
 
 
 def _registers(message: bytes) -> tuple[int, ...]:

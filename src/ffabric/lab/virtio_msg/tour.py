@@ -19,7 +19,7 @@ from ffabric.guests.trusty.driver import TipcDriver
 from ffabric.guests.virtio import devices, drivers
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio_msg.bus_driver import DriverBus
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.partition_device import ALL_CARRIERS, DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.guests.virtio_msg.transport_driver import DriverEnd
 from ffabric.lab.virtio_msg.conform import POOL_PAGES, Outcome, run_system
@@ -197,22 +197,25 @@ class Stop(Struct):
 
 def stops(generation: Generation) -> Iterator[Stop]:
     """All parts, each run when it is asked for."""
-    for indirect, static, notifications, secure in (
-        (False, True, False, True),
-        (False, False, True, True),
-        (True, True, True, True),
-        (True, False, True, False),
+    for indirect, static, notifications, secure, fifo in (
+        (False, True, False, True, False),
+        (False, False, True, True, False),
+        (True, True, True, True, False),
+        (True, False, True, False, False),
+        (False, True, True, True, True),
+        (True, False, True, False, True),
     ):
         tourist = Tourist(
             generation=generation,
             static=4 * POOL_PAGES if static else 0,
             indirect=indirect,
             notifications=notifications,
+            fifo=fifo,
         )
-        side = DeviceSide(one_of_each(), generation=generation)
+        side = DeviceSide(one_of_each(), generation=generation, carriers=ALL_CARRIERS)
         outcome = _run(side, tourist, generation, secure=secure)
         words = (
-            "indirect" if indirect else "direct",
+            "FIFO" if fifo else "indirect" if indirect else "direct",
             "static" if static else "dynamic",
             "notified" if notifications else "polled",
             "SP" if secure else "VM",
