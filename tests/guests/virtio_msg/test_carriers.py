@@ -1,14 +1,26 @@
 """Ways of messages between all kinds of endpoints: FIFO, features, sizes, memory that is lent."""
 
+from contextlib import suppress
+
 import pytest
 
 from ffabric.abi.virtio.block import Type
-from ffabric.abi.virtio_msg.ffa import FIFO_CONFIGURE, LARGEST, Result
+from ffabric.abi.virtio_msg.ffa import (
+    DEVICE_UUID,
+    DRIVER_UUID,
+    FIFO_CONFIGURE,
+    LARGEST,
+    VERSION,
+    Result,
+)
 from ffabric.abi.virtio_msg.generations import PR28, V2
+from ffabric.abi.virtio_msg.message import build
 from ffabric.abi.words import PAGE
+from ffabric.guests.errors import FfaError
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio_msg.bus import BusError
+from ffabric.guests.virtio_msg.bus_driver import find_device_sides
 from ffabric.guests.virtio_msg.fifo_link import FifoLink
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
@@ -261,3 +273,29 @@ def test_an_area_that_is_in_use_is_released(ffabric):
         assert 1 not in bus.areas
 
     run(ffabric, work, releasing, static=64)
+
+
+def test_what_sets_a_bus_up_is_not_taken_from_a_fifo(ffabric):
+    async def work(bus):
+        link = bus.link
+        sent = build(VERSION, bus.generation, token=7)
+        await link._put(sent)
+        assert await bus.devices[0].identify()  # what follows it is served
+        assert await bus.ffa.partition_info(DEVICE_UUID)  # nothing has come into RX
+
+    run(ffabric, work, side(carriers=FIFO), fifo=True)
+
+
+def test_a_message_in_rx_that_nobody_waits_for_is_in_nobodys_way(ffabric):
+    class Chatty(DeviceSide):
+        async def on_direct_request(self, request, ffa):
+            with suppress(FfaError):
+                await ffa.send2(request.sender, b"chat", uuid=DRIVER_UUID)
+            return await super().on_direct_request(request, ffa)
+
+    async def work(bus):
+        assert len(await find_device_sides(bus.ffa)) == 1
+        await use(bus)
+
+    system = run(ffabric, work, Chatty([BlockDevice(bytearray(SECTORS * 512))]))
+    assert "rx.busy" in system.system.refusals

@@ -265,7 +265,7 @@ class Connection:
             return self._transport(message, data)
         serve = None if message.device else _SERVICES.get(kind.id)
         if serve is None or (not self.agreed and kind.id not in _BEFORE_AGREEMENT):
-            return self._error(_header_of(message))
+            return self.refuse(_header_of(message))
         return await serve(self, message, ffa)
 
     def _unreadable(self, data: bytes) -> bytes:
@@ -275,7 +275,7 @@ class Connection:
         except DecodeError:
             self._look_for_early(data)
             header = peek_header(data)
-        return self._error(header)
+        return self.refuse(header)
 
     def _look_for_early(self, data: bytes) -> None:
         """What is no message may be one of an early generation: its driver side is told of."""
@@ -290,8 +290,8 @@ class Connection:
                 f"driver {self.peer:#x} speaks alpha or rfc1, whose headers have 4 bytes, not {own}"
             )
 
-    def _error(self, header: Header) -> bytes:
-        """A request failed; events and responses are never answered."""
+    def refuse(self, header: Header) -> bytes:
+        """What answers a request that failed; events and responses are never answered."""
         if header.id & EVENT or header.type & RESPONSE:
             return _taken(header.token)
         fields = {"device": header.device, "token": header.token, "msg_id": header.id}
@@ -300,7 +300,7 @@ class Connection:
     def _transport(self, message: Message, data: bytes) -> bytes | None:
         end = self.ends.get(message.device)
         if not self.agreed or end is None or message.kind.id not in ACCEPTED:
-            return self._error(_header_of(message))
+            return self.refuse(_header_of(message))
         self._used = True
         try:
             response = end.serve(message, data)
@@ -308,7 +308,7 @@ class Connection:
             self._on_due(end)
             return None
         except Refused:
-            return self._error(_header_of(message))
+            return self.refuse(_header_of(message))
         return _taken(message.token) if response is None else response
 
     def _answer(self, message: Message, fields: dict[str, Any], device: int = 0) -> bytes:
@@ -366,7 +366,7 @@ class Connection:
     async def _event_configure(self, message: Message, ffa: Ffa) -> bytes:
         """Once; to configure anew takes a reset (as Linux's device side has it)."""
         if self._configured:
-            return self._error(_header_of(message))
+            return self.refuse(_header_of(message))
         features = abi.BusFeatures(self._bus_features)
         possible = {
             Method.POLL: 1,
@@ -385,7 +385,7 @@ class Connection:
         possible = abi.BusFeatures(self._bus_features).FIFO
         number = message["driver_notification"]
         if not possible or self.fifo is not None or self._configured:
-            return self._error(_header_of(message))
+            return self.refuse(_header_of(message))
         if number < NOTIFICATIONS:
             told_by = self._free_notification()
             self.fifo = await DeviceFifo.open(message, self.areas, self.peer, told_by, ffa)
@@ -394,7 +394,7 @@ class Connection:
     async def _get_devices(self, message: Message, ffa: Ffa) -> bytes:
         found = bus_abi.list_devices(message, self.ends.keys(), self.generation, self._max_size)
         if found is None:
-            return self._error(_header_of(message))
+            return self.refuse(_header_of(message))
         fields, numbers = found
         for number in numbers:
             self.ends[number].known = True

@@ -8,7 +8,7 @@ EVENT_DEVICE, and memory is shared and unshared as mappings need it.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from ffabric.abi.ffa.partition_info import DIRECT_REQ2_RECEIVE, INDIRECT_MESSAGES, PartitionInfo
 from ffabric.abi.ffa.status import Status
@@ -34,17 +34,26 @@ from ffabric.guests.virtio_msg.message_bus import (
 )
 from ffabric.guests.virtio_msg.shared_areas import SharedAreas
 
+RX_TRIES: Final = 16
+"""How often RX is emptied for FFA_PARTITION_INFO_GET."""
 _RESULTS = frozenset(Result)
 
 
 async def find_device_sides(ffa: Ffa) -> list[PartitionInfo]:
-    """The partitions that have devices."""
-    try:
-        return await ffa.partition_info(abi.DEVICE_UUID)
-    except FfaError as error:
-        if error.status is Status.INVALID_PARAMETERS:
-            return []
-        raise
+    """The partitions that have devices. Raises BusError if RX is full again and again.
+
+    What is in RX was for a bus that is not open any more, or for nobody.
+    """
+    for _ in range(RX_TRIES):
+        try:
+            return await ffa.partition_info(abi.DEVICE_UUID)
+        except FfaError as error:
+            if error.status is Status.INVALID_PARAMETERS:
+                return []
+            if error.status is not Status.BUSY:
+                raise
+        await ffa.rx_release()
+    raise BusError("RX is full again and again")
 
 
 class DriverBus(MessageBus):

@@ -32,7 +32,7 @@ from ffabric.abi.virtio_msg.generations import (
     as_generation,
     check_size,
 )
-from ffabric.abi.virtio_msg.header import EVENT, RESPONSE, parse_header
+from ffabric.abi.virtio_msg.header import BUS, EVENT, RESPONSE, parse_header
 from ffabric.guests import interrupts
 from ffabric.guests.calls.messages import DirectMessage
 from ffabric.guests.errors import FfaError
@@ -379,7 +379,7 @@ class DeviceSide(Partition):
         full, count = fifo.was_full, 0
         while connection.fifo is fifo and (data := fifo.get()) is not None:
             if data and not parse_header(data).type & RESPONSE:
-                await self._answer(connection, data, ffa)
+                await self._answer(connection, data, ffa, by_fifo=True)
             count += 1
             if count >= FIFO_TURN:
                 break
@@ -417,10 +417,15 @@ class DeviceSide(Partition):
         await self._send_outbox(connection, ffa)
         await self._answer(connection, message.payload, ffa)
 
-    async def _answer(self, connection: Connection, data: bytes, ffa: Ffa) -> None:
-        """Serve an indirect message whose header is sound."""
+    async def _answer(
+        self, connection: Connection, data: bytes, ffa: Ffa, *, by_fifo: bool = False
+    ) -> None:
+        """Serve an indirect message whose header is sound; what sets a bus up is none by FIFO."""
         header = parse_header(data)
-        response = await connection.handle(data, ffa)
+        if by_fifo and header.type & BUS and header.id in BOOTSTRAP:
+            response: bytes | None = connection.refuse(header)
+        else:
+            response = await connection.handle(data, ffa)
         if response is None:
             connection.unanswered.append(data)
             return
@@ -492,6 +497,8 @@ class DeviceSide(Partition):
         await self._complain(connection, ffa)
         if connection.method is Method.POLL:
             return
+        if connection.method is Method.FIFO and connection.fifo is None:
+            return  # it is broken: the driver side begins anew
         if connection.method in (Method.INDIRECT, Method.FIFO):
             await self._send_outbox(connection, ffa)
             while (event := connection.take_event()) is not None:
