@@ -14,6 +14,8 @@
         .set    entry_hangs, 4
         .set    entry_crashes, 4
         .set    entry_spins, 4
+        .set    entry_leaves, 4
+        .set    entry_maps, 4
         .text
 
         load32  w0, 0x84000063          // FFA_VERSION

@@ -1,9 +1,11 @@
 // VM1 of the small suite: it runs the tests of the list one after the other and reports on the UART
 // as Arm's FF-A ACS does. It runs at EL2 and at EL1 and needs neither stack nor vectors.
 //
-//      x19  our id, above SP1's        x20  the row        x21  the UART
+//      x19  our id, above SP1's        x20  the row        x21  the UART        w22  FFA_SUCCESS_32
 
         .set    FFA_VERSION, 0x84000063
+        .set    FFA_RXTX_MAP_32, 0x84000066
+        .set    FFA_RXTX_UNMAP, 0x84000067
         .set    FFA_ID_GET, 0x84000069
         .set    FFA_MSG_SEND_DIRECT_REQ_32, 0x8400006f
         .set    FFA_MSG_SEND_DIRECT_RESP_32, 0x84000070
@@ -107,6 +109,27 @@ spins:  load32  w0, FFA_VERSION
         smc     #0
         b       spins
 
+leaves: bl      map                     // and nobody unmaps
+        b       wrong
+
+maps:   bl      map
+        cmp     w0, w22
+        b.ne    wrong
+        load32  w0, FFA_RXTX_UNMAP
+        mov     x1, #0
+        smc     #0
+        print   "Result=Passed\n"
+        b       done
+
+map:    adr     x1, image               // TX and RX, a page each; w22: FFA_SUCCESS_32
+        add     x1, x1, #0x10000
+        add     x2, x1, #0x1000
+        mov     x3, #1
+        load32  w22, 0x84000061
+        load32  w0, FFA_RXTX_MAP_32
+        smc     #0
+        ret
+
         .set    entry_answers, answers - image
         .set    entry_refused, refused - image
         .set    entry_left_out, left_out - image
@@ -114,5 +137,7 @@ spins:  load32  w0, FFA_VERSION
         .set    entry_hangs, hangs - image
         .set    entry_crashes, crashes - image
         .set    entry_spins, spins - image
+        .set    entry_leaves, leaves - image
+        .set    entry_maps, maps - image
 
         .include "acs_list.inc"

@@ -17,7 +17,10 @@ from ffabric.lab.running import End, Outcome
 from ffabric.machine.host.interruption import Interrupted
 
 LIMITS: dict[str, Any] = {"timeout": 0.001, "max_exits": 500, "processes": 1}
-NAMES = ["answers", "refused", "left_out", "skips", "hangs", "crashes", "spins", "last"]
+NAMES = [
+    *("answers", "refused", "left_out", "skips", "hangs", "crashes", "spins", "last"),
+    *("leaves", "maps"),
+]
 
 
 @pytest.fixture
@@ -66,6 +69,8 @@ def test_every_test_gets_its_verdict_also_behind_those_that_never_end(build, run
         "crashes": "crashed",
         "spins": "hung",
         "last": "passed",
+        "leaves": "failed",
+        "maps": "failed",
     }
     assert tests["answers"]["setups"] == ["VM1 and SP1"]
     assert tests["last"]["suite"] == "calling"
@@ -74,7 +79,14 @@ def test_every_test_gets_its_verdict_also_behind_those_that_never_end(build, run
 def test_a_boot_for_each_test_finds_the_same(build, run):
     _, together = run(build)
     _, alone = run(build, boot_per_test=True)
-    assert verdicts(together) == verdicts(alone)
+    assert verdicts(together) == verdicts(alone) | {"maps": "failed"}
+    assert alone["maps"]["verdict"] == "passed"
+
+
+def test_what_a_test_leaves_behind_is_told(build, run):
+    _, tests = run(build, only=["leaving", "answers"])
+    assert tests["leaves"]["left"] == ["normal-world has its RX/TX buffers mapped"]
+    assert tests["answers"]["left"] == tests["maps"]["left"] == []
 
 
 def test_a_failure_has_the_suites_words_and_our_rule(build, run):
@@ -145,12 +157,13 @@ def test_the_table_and_the_reasons(build, capsys):
     assert acs(build, **LIMITS) == 1
     out = capsys.readouterr().out
     assert out.startswith("FF-A ACS, VM1 as the kernel at EL2, 4 boots\n")
-    rows = [line.split() for line in out.splitlines()[2:6]]
+    rows = [line.split() for line in out.splitlines()[2:7]]
     assert rows == [
         ["suite", "tests", "passed", "failed", "skipped"],
         ["calling", "4", "2", "1", "1"],
         ["ending", "4", "0", "3", "1"],
-        ["total", "8", "2", "4", "2"],
+        ["leaving", "2", "0", "2", "0"],
+        ["total", "10", "2", "6", "2"],
     ]
     assert "refused (calling): failed\n  no answer, fid=0x84000060 (refused_client.c:42)\n" in out
     assert "skipped: Nothing here to be tested\n  skips\n" in out
@@ -162,6 +175,7 @@ def test_junit(build, tmp_path):
     assert {suite.get("name"): suite.get("failures") for suite in root} == {
         "calling": "1",
         "ending": "3",
+        "leaving": "2",
     }
     failed = root.find(".//testcase[@name='refused']/failure")
     assert failed.get("message") == "no answer, fid=0x84000060 (refused_client.c:42)"
@@ -226,6 +240,13 @@ def test_firmware_that_loops_is_interrupted(build, run, monkeypatch):
 
 
 # Bad input: every mistake in a line.
+
+
+def test_no_build_named(command):
+    assert command() == (
+        2,
+        ["ffabric: which build? A folder that CMake has built in is wanted"],
+    )
 
 
 def test_an_empty_folder_lacks_everything(command, tmp_path):
@@ -299,7 +320,14 @@ def test_images_that_cannot_be_booted(build, command, tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    [("--timeout", 0), ("--max-exits", -1), ("--boot-per-test", "--tests", ".")],
+    [
+        ("--timeout", 0),
+        ("--max-exits", -1),
+        ("--boot-per-test", "--tests", "."),
+        ("--matrix", "--boot-per-test"),
+        ("--matrix", "--junit", "x"),
+        (".",),
+    ],
 )
 def test_options_that_make_no_sense(build, command, words):
     status, errors = command(build, *words)

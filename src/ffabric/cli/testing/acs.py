@@ -11,10 +11,12 @@ from ffabric.cli import json_file
 from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
 from ffabric.cli.terminal import Terminal
-from ffabric.lab.acs import report
+from ffabric.lab.acs import matrix_report, report
 from ffabric.lab.acs.build import find_build
 from ffabric.lab.acs.campaign import boot_each, boot_images, one_boot, run_jobs
 from ffabric.lab.acs.console import Case
+from ffabric.lab.acs.matrix import PERSONALITIES, Result, Why, explain, left_behind
+from ffabric.lab.acs.matrix import run as run_matrix
 from ffabric.lab.acs.run import Bench, Job, Settings, make_bench
 from ffabric.lab.acs.witness import Limits
 
@@ -22,8 +24,8 @@ _FAILED = 1
 
 
 def acs(
-    folder: Path,
-    *,
+    *folders: Path,
+    matrix: Annotated[bool, Option(positive=True)] = False,
     hypervisor: bool | None = None,
     boot_per_test: Annotated[bool, Option(positive=True)] = False,
     tests: Path | None = None,
@@ -42,12 +44,17 @@ def acs(
     """Run a build of Arm's FF-A ACS for tgt_tfa_fvp, as it is, and report what passed.
 
     FOLDER is where CMake has built it. After a test that hangs or crashes, the suite is booted
-    again with the tests that are left. Exit status 1 if a test did not pass and was not skipped.
+    again with the tests that are left. Exit status 1 if a test did not pass and was not skipped;
+    of a matrix, if one failed without a reason that is known.
 
     Parameters
     ----------
-    folder
-        CMake's build folder, its "output", or one with vm1.bin, sp1.bin to sp4.bin and manifests.
+    folders
+        CMake's build folder, its "output", or one with vm1.bin, sp1.bin to sp4.bin and manifests;
+        several for a matrix.
+    matrix
+        Run each build in one boot and with a boot for each test, as "spec" and as "hafnium", and
+        say why they differ.
     hypervisor
         What it was built for: VM1 under a hypervisor, or as the kernel at EL2; by default what
         CMake's cache says, and without a hypervisor if there is no cache.
@@ -81,15 +88,43 @@ def acs(
     json_file.check(json)
     if min(timeout, max_exits, max_seconds) <= 0:
         raise UsageError("a test needs some time and some exits")
-    if boot_per_test and tests is not None:
-        raise UsageError("--boot-per-test and --tests exclude each other")
+    chosen = {"--boot-per-test": boot_per_test, "--tests": tests is not None, "--matrix": matrix}
+    if len(forms := [name for name, given in chosen.items() if given]) > 1:
+        raise UsageError(f"{' and '.join(forms)} exclude each other")
+    if not folders:
+        raise UsageError("which build? A folder that CMake has built in is wanted")
+    if len(folders) > 1 and not matrix:
+        raise UsageError("several builds are run as a matrix: --matrix")
+    settings = Settings(Limits(timeout, max_exits, max_seconds), seed, logs)
+    processes = processes or os.cpu_count() or 1
+    if matrix:
+        if junit is not None:
+            raise UsageError("--junit is of one run; a matrix is written as --json")
+        builds = [find_build(each, hypervisor=hypervisor, manifests=manifests) for each in folders]
+        found = run_matrix(
+            builds,
+            settings,
+            only=only or [],
+            personalities=[tuple(personality)] if personality else PERSONALITIES,
+            processes=processes,
+            on_boot=lambda done, of: _say(f"{done} of {of} jobs"),
+        )
+        return _tell_matrix(found, json)
+    (folder,) = folders
     build = find_build(folder, hypervisor=hypervisor, manifests=manifests)
     bench = make_bench(build, personality or ())
     jobs = _jobs(bench, only or [], tests, each=boot_per_test)
-    settings = Settings(Limits(timeout, max_exits, max_seconds), seed, logs)
-    done = _run(bench, jobs, settings, processes or os.cpu_count() or 1)
+    done = _run(bench, jobs, settings, processes)
     cases = [case for _, found in done for case in found]
-    run = report.Run(str(folder), build.hypervisor, seed, len(done), cases, bench.spec.personality)
+    run = report.Run(
+        str(folder),
+        build.configuration,
+        build.hypervisor,
+        seed,
+        len(done),
+        cases,
+        bench.spec.personality,
+    )
     if junit is not None:
         junit.write_bytes(report.junit(run))
     if json is not None:
@@ -97,6 +132,41 @@ def acs(
     if json != json_file.STDOUT:
         _print(run)
     return 0 if run.good else _FAILED
+
+
+def _tell_matrix(found: list[Result], json: str | None) -> int:
+    """Print the table and the reasons: the exit status."""
+    _say("")
+    whys = explain(found)
+    if json is not None:
+        json_file.write(matrix_report.data(found), json)
+    if json != json_file.STDOUT:
+        _print_matrix(found, whys)
+    return 0 if all(why.by for why in whys) else _FAILED
+
+
+def _print_matrix(found: list[Result], whys: list[Why]) -> None:
+    say = Terminal(sys.stdout).line
+    for line in matrix_report.table(found):
+        say(line)
+    for why in whys:
+        say()
+        say(f"failed: {why.text}", "yellow" if why.by else "bold red", indent=4)
+        say(f"  {', '.join(why.tests)}", indent=2)
+        for place in matrix_report.places(why.columns):
+            say(f"  in {place}", indent=4)
+        if not why.by:
+            for name, reasons in matrix_report.said(found, why).items():
+                say(f"  {name}: {'; '.join(reasons)}", indent=4)
+    for name, lines in left_behind(found):
+        say()
+        say(f"{name} leaves: {'; '.join(lines)}", indent=4)
+    for reason, (names, columns) in matrix_report.skips(found).items():
+        say()
+        say(f"skipped: {reason}", "yellow", indent=4)
+        say(f"  {', '.join(names)}", indent=2)
+        for place in matrix_report.places(columns):
+            say(f"  in {place}", indent=4)
 
 
 def _jobs(bench: Bench, only: list[str], tests: Path | None, *, each: bool) -> list[Job]:
@@ -138,7 +208,7 @@ def _print(run: report.Run) -> None:
     terminal = Terminal(sys.stdout)
     say = terminal.line
     boots = "one boot" if run.boots == 1 else f"{run.boots} boots"
-    say(f"FF-A ACS, {run.configuration}, {boots}", "bold")
+    say(f"FF-A ACS, {run.told}, {boots}", "bold")
     say()
     for line in report.table(run):
         say(line)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,10 @@ _CACHE = "CMakeCache.txt"
 _CACHE_LINE = re.compile(r"^([A-Za-z_]\w*):\w+=(.*)$", re.MULTILINE)
 _BELOW = ("", "output", "build", "build/output")
 _SUFFIXES = (".dts", ".dtb")
+_NEWEST, _OLDER = "1.2", "1.1"
+_OLDER_BY_NAME = ("FFA_V_1_1", "11")
+_PER_VCPU = re.compile(r"^#define\s+PLATFORM_PER_VCPU_NOTIFICATION_SUPPORT\s+1\b", re.MULTILINE)
+_UNVERIFIED = "List of unverified tests"
 _SUPPORTED = {
     "TARGET": ("tgt_tfa_fvp",),
     "TARGET_LINUX": ("0",),
@@ -36,12 +41,36 @@ _SUPPORTED = {
 
 
 class Build(msgspec.Struct, frozen=True):
-    """Files by name: `images` those of `IMAGES`, `manifests` those of `SPS` and `SPMC`."""
+    """Files by name: `images` those of `IMAGES`, `manifests` those of `SPS` and `SPMC`.
+
+    `options` are what CMake was told, by name; nothing if there is no cache of CMake's.
+    `unverified` are the tests of which the suite itself says that nobody has seen them pass.
+    """
 
     folder: Path
     images: dict[str, Path]
     manifests: dict[str, Path]
     hypervisor: bool
+    options: dict[str, str] = {}
+    per_vcpu: bool = False
+    """Whether the platform's header says that there are per-vCPU notifications."""
+    unverified: frozenset[str] = frozenset()
+
+    @property
+    def configuration(self) -> str:
+        """What it is a build for, in words."""
+        said = ["VM1 under a hypervisor" if self.hypervisor else "VM1 as the kernel at EL2"]
+        if self.options.get("PLATFORM_SP_EL") == "0":
+            said.append("SPs at S-EL0")
+        if self.options.get("PLATFORM_FFA_V_MULTI") == "1":
+            versions = {name: _version(self.options, name) for name in IMAGES}
+            old = [name for name, version in versions.items() if version == _OLDER]
+            said.append(f"FF-A {_NEWEST} with {_OLDER} in {', '.join(old)}")
+        elif self.options.get("PLATFORM_FFA_V_1_1") == "1":
+            said.append(f"FF-A {_OLDER}")
+        if self.per_vcpu:
+            said.append("per-vCPU notifications")
+        return ", ".join(said)
 
 
 def find_build(
@@ -63,10 +92,26 @@ def find_build(
     built_for = _judge(cache, hypervisor, problems)
     _, settings = cache
     folders = [] if manifests is None else [manifests]
-    folders += [where, folder, *_manifest_folders(settings, where)]
-    found = _find(_manifest_names(settings), folders, problems)
+    folders += [where, folder]
+    trees = list(_source_trees(settings, where))
+    target = settings.get("TARGET", _SUPPORTED["TARGET"][0])
+    found: dict[str, Path] = {}
+    for name, candidates in _manifest_names(settings).items():
+        version = _version(settings, name).replace(".", "")
+        places = [each / "platform" / "manifest" / target for each in trees]
+        theirs = [place for each in places for place in (each / f"v{version}", each)]
+        found |= _find({name: candidates}, [*folders, *theirs], problems)
     problems.check(SystemErrors)
-    return Build(folder, images, found, built_for)
+    header = f"platform/pal_baremetal/{target}/inc/pal_config_def.h"
+    return Build(
+        folder,
+        images,
+        found,
+        built_for,
+        settings,
+        bool(_PER_VCPU.search(_text(trees, header))),
+        _listed(_text(trees, "docs/testcase_unverified.md")),
+    )
 
 
 def _find(
@@ -122,14 +167,32 @@ def _manifest_names(settings: dict[str, str]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(f"{stem}{suffix}" for suffix in _SUFFIXES) for name, stem in names.items()}
 
 
-def _manifest_folders(settings: dict[str, str], where: Path) -> Iterator[Path]:
-    """Where the suite's source tree has them."""
-    version = "v11" if settings.get("PLATFORM_FFA_V_1_1") == "1" else "v12"
-    target = settings.get("TARGET", _SUPPORTED["TARGET"][0])
-    trees = [Path(settings["CMAKE_HOME_DIRECTORY"])] if "CMAKE_HOME_DIRECTORY" in settings else []
+def _version(settings: dict[str, str], name: str) -> str:
+    """The version of FF-A that an image was built for."""
+    if settings.get("PLATFORM_FFA_V_MULTI") == "1":
+        value = settings.get(f"{name.upper()}_FFA_V")
+        return _OLDER if value in _OLDER_BY_NAME else _NEWEST
+    return _OLDER if settings.get("PLATFORM_FFA_V_1_1") == "1" else _NEWEST
+
+
+def _source_trees(settings: dict[str, str], where: Path) -> Iterator[Path]:
+    """Folders that may be the suite's source tree, the likeliest first."""
+    if "CMAKE_HOME_DIRECTORY" in settings:
+        yield Path(settings["CMAKE_HOME_DIRECTORY"])
     at = where.resolve()
-    for tree in (*trees, at, *at.parents):
-        folder = tree / "platform" / "manifest" / target
-        if folder.is_dir():
-            yield folder / version
-            yield folder
+    yield from (at, *at.parents)
+
+
+def _text(trees: Iterable[Path], name: str) -> str:
+    """The first file of that name; nothing if there is none, or if it cannot be read."""
+    for path in (tree / name for tree in trees):
+        if path.is_file():
+            with suppress(OSError):
+                return read_bytes(path, DESCRIPTION).decode(errors="replace")
+    return ""
+
+
+def _listed(document: str) -> frozenset[str]:
+    """The tests that the suite's document lists under a heading."""
+    _, _, below = document.partition(_UNVERIFIED)
+    return frozenset(re.findall(r"^- (\w+)$", below.partition("\n#")[0], re.MULTILINE))

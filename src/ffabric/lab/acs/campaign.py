@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ffabric.abi.errors import DecodeError
 from ffabric.lab.acs.build import VM1
 from ffabric.lab.acs.console import Case, Verdict
@@ -112,7 +114,7 @@ def run_jobs(
     processes = min(processes, len(jobs))
     if processes <= 1:
         for job in jobs:
-            yield from _run_on(bench, job, settings, on_test)
+            yield from run_on(bench, job, settings, on_test)
         return
     with closing(spread(partial(_work, bench, settings), jobs, processes)) as answers:
         for found in answers:
@@ -120,13 +122,13 @@ def run_jobs(
 
 
 def _work(bench: Bench, settings: Settings, job: Job) -> list[Finished]:
-    return list(_run_on(bench, job, settings))
+    return list(run_on(bench, job, settings))
 
 
-def _run_on(
+def run_on(
     bench: Bench, job: Job, settings: Settings, on_test: Callable[[Case], object] | None = None
 ) -> Iterator[Finished]:
-    """Run a job, and as long as tests hang or crash another with those that are left."""
+    """Run ``job``; as long as it ends before its tests do, another with those that are left."""
     number = 1
     part = job
     while True:
@@ -138,4 +140,4 @@ def _run_on(
             return
         yield part, [case for case in cases if case.name not in names]
         number += 1
-        part = Job(f"{job.name}-{number}", left, edited=True)
+        part = replace(job, name=f"{job.name}-{number}", tests=left, edited=True)

@@ -43,7 +43,8 @@ class Case(msgspec.Struct):
     """A test that ran. `begun` and `ended` are virtual nanoseconds.
 
     `errors` are the suite's, `notes` whatever else it said, `refusals` the calls that the firmware
-    refused, each with its rule; `end` says why a test did not come to its end.
+    refused, each with its rule; `end` says why a test did not come to its end; `left` is what it
+    has left behind.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Case(msgspec.Struct):
     errors: list[str] = []
     notes: list[str] = []
     refusals: list[str] = []
+    left: list[str] = []
     end: str = ""
 
     @property

@@ -16,7 +16,8 @@ from ffabric.lab.acs.console import GOOD, Case, Verdict
 FORMAT = 1
 HEADINGS = ("suite", "tests", "passed", "failed", "skipped")
 MOST_REASONS = 8
-_SKIPPED = frozenset({Verdict.SKIPPED, Verdict.UNSUPPORTED})
+SKIPPED = frozenset({Verdict.SKIPPED, Verdict.UNSUPPORTED})
+"""Verdicts of tests that had nothing to show."""
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -24,6 +25,8 @@ class Run(msgspec.Struct, frozen=True):
     """All tests that were asked for, and how they were run."""
 
     build: str
+    configuration: str
+    """What it is a build for, in words."""
     hypervisor: bool
     seed: int | None
     boots: int
@@ -36,16 +39,17 @@ class Run(msgspec.Struct, frozen=True):
         return bool(self.cases) and all(case.verdict in GOOD for case in self.cases)
 
     @property
-    def configuration(self) -> str:
-        """The normal world of the run."""
-        world = "VM1 under a hypervisor" if self.hypervisor else "VM1 as the kernel at EL2"
-        return world if self.personality == (SPEC,) else f"{world}, {', '.join(self.personality)}"
+    def told(self) -> str:
+        """The build, and the personality if it is another than the specification's."""
+        if self.personality == (SPEC,):
+            return self.configuration
+        return f"{self.configuration}, {', '.join(self.personality)}"
 
 
-def rows(run: Run) -> list[tuple[str, ...]]:
+def rows(cases: Iterable[Case]) -> list[tuple[str, ...]]:
     """The cells of the table: a row for each suite, then their sum."""
     counts: dict[str, list[int]] = {}
-    for case in run.cases:
+    for case in cases:
         count = counts.setdefault(case.suite or "-", [0, 0, 0, 0])
         count[0] += 1
         count[_column(case)] += 1
@@ -57,12 +61,12 @@ def rows(run: Run) -> list[tuple[str, ...]]:
 def _column(case: Case) -> int:
     if case.verdict is Verdict.PASSED:
         return 1
-    return 3 if case.verdict in _SKIPPED else 2
+    return 3 if case.verdict in SKIPPED else 2
 
 
 def table(run: Run) -> Iterator[str]:
     """The table in columns."""
-    lines = [HEADINGS, *rows(run)]
+    lines = [HEADINGS, *rows(run.cases)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for first, *rest in lines:
         numbers = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
@@ -84,7 +88,7 @@ def skips(run: Run) -> dict[str, list[str]]:
     """Why tests were skipped -> which."""
     found: dict[str, list[str]] = {}
     for case in run.cases:
-        if case.verdict in _SKIPPED:
+        if case.verdict in SKIPPED:
             found.setdefault("; ".join(case.reasons), []).append(case.name)
     return found
 
@@ -99,9 +103,9 @@ def data(run: Run) -> dict[str, Any]:
         "personality": run.personality,
         "seed": run.seed,
         "boots": run.boots,
-        "suites": [_counts(row) for row in rows(run)[:-1]],
-        "total": _counts(rows(run)[-1]),
-        "tests": [_case(case) for case in run.cases],
+        "suites": [_counts(row) for row in rows(run.cases)[:-1]],
+        "total": _counts(rows(run.cases)[-1]),
+        "tests": [case_data(case) for case in run.cases],
     }
 
 
@@ -110,7 +114,8 @@ def _counts(row: tuple[str, ...]) -> dict[str, Any]:
     return {"suite": name} | dict(zip(HEADINGS[1:], map(int, numbers), strict=True))
 
 
-def _case(case: Case) -> dict[str, Any]:
+def case_data(case: Case) -> dict[str, Any]:
+    """A test, for JSON."""
     return {
         "suite": case.suite,
         "name": case.name,
@@ -122,6 +127,7 @@ def _case(case: Case) -> dict[str, Any]:
         "errors": case.errors,
         "notes": case.notes,
         "refusals": case.refusals,
+        "left": case.left,
     }
 
 
@@ -129,7 +135,7 @@ def junit(run: Run) -> bytes:
     """JUnit's XML: a testsuite for each suite, times in virtual seconds."""
     root = ET.Element("testsuites", name="FF-A ACS")
     suites: dict[str, ET.Element] = {}
-    by_name = {row[0]: row for row in rows(run)}
+    by_name = {row[0]: row for row in rows(run.cases)}
     for case in run.cases:
         name = case.suite or "-"
         if name not in suites:
@@ -138,7 +144,7 @@ def junit(run: Run) -> bytes:
                 root, "testsuite", name=name, tests=tests, failures=failed, skipped=skipped
             )
             properties = ET.SubElement(suites[name], "properties")
-            for key, value in (("configuration", run.configuration), ("seed", str(run.seed))):
+            for key, value in (("configuration", run.told), ("seed", str(run.seed))):
                 ET.SubElement(properties, "property", name=key, value=value)
         _junit_case(suites[name], case)
     ET.indent(root)
@@ -153,7 +159,7 @@ def _junit_case(suite: ET.Element, case: Case) -> None:
     )
     if case.verdict is Verdict.PASSED:
         return
-    kind = "skipped" if case.verdict in _SKIPPED else "failure"
+    kind = "skipped" if case.verdict in SKIPPED else "failure"
     reasons = [_clean(reason) for reason in case.reasons]
     said = ET.SubElement(element, kind, message=reasons[0], type=case.verdict.value)
     said.text = "\n".join(reasons)

@@ -37,12 +37,14 @@ class Job(msgspec.Struct, frozen=True):
     """A boot. `name` is that of its files; `tests` what is expected to run.
 
     `image` is VM1's, if it is another than the build's; `edited`: `tests` are put into the images.
+    It ends with the first test that does not pass if `stop_on_failure`.
     """
 
     name: str
     tests: tuple[Listed, ...] = ()
     image: Path | None = None
     edited: bool = False
+    stop_on_failure: bool = False
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -122,6 +124,7 @@ def run_job(
             logs=settings.logs,
             name=job.name,
             on_test=on_test,
+            stop_on_failure=job.stop_on_failure,
         )
         with witness:
             outcome = witness.run()

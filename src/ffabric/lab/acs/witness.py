@@ -20,7 +20,8 @@ from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state.events import Refuse
-from ffabric.lab.acs.console import Case, Console, Verdict
+from ffabric.lab.acs import leftovers
+from ffabric.lab.acs.console import GOOD, Case, Console, Verdict
 from ffabric.lab.running import End, Outcome, run_to_end
 from ffabric.machine.events import Call, Event, Record, Return
 from ffabric.observe.lines import read_lines
@@ -57,7 +58,8 @@ class Witness:
 
     ``main`` is the partition that runs the tests, ``uart`` the console on which they report.
     ``logs`` is a folder for NAME.log, everything decoded, and NAME.jsonl, the trace. ``on_test``
-    gets each test that begins.
+    gets each test that begins. The run ends with the first test that does not pass if
+    ``stop_on_failure``.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Witness:
         logs: Path | None = None,
         name: str = "",
         on_test: Callable[[Case], object] | None = None,
+        stop_on_failure: bool = False,
     ) -> None:
         self.console = Console()
         self.fate = (Verdict.HUNG, "")
@@ -82,6 +85,9 @@ class Witness:
         self._logs = logs
         self._name = name
         self._on_test = on_test
+        self._stop_on_failure = stop_on_failure
+        self._failed = False  # a test after which there shall be no other
+        self._found: list[str] = []
         self._sink: IO[bytes] | None = None
         self._trace: Trace | None = None
         self._deadline: Deadline | None = None
@@ -155,6 +161,8 @@ class Witness:
     # Consoles and limits
 
     def _line(self, name: str, text: str) -> None:
+        if self._failed:  # what its slice still prints
+            return
         running = self.console.case
         who = "" if name in self._mains else name
         self.console.line(text, self._machine.clock.now, who=who)
@@ -162,10 +170,26 @@ class Witness:
             self._machine.stop()
             return
         begun = self.console.case
-        if begun is not running and begun is not None:
-            self._arm()
-            if self._on_test is not None:
-                self._on_test(begun)
+        if begun is running:
+            return
+        if running is not None:
+            self._ended(running)
+        if begun is not None:
+            self._begun(begun)
+
+    def _begun(self, case: Case) -> None:
+        self._arm()
+        self._found = leftovers.found(self._system, self._main)
+        if self._on_test is not None:
+            self._on_test(case)
+
+    def _ended(self, case: Case) -> None:
+        known = set(self._found)
+        now = leftovers.found(self._system, self._main)
+        case.left = [line for line in now if line not in known]
+        if self._stop_on_failure and case.verdict not in GOOD:
+            self._failed = True
+            self._machine.stop()
 
     def _arm(self) -> None:
         """A test begins: it has its time and its exits from now on."""
