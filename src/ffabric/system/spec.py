@@ -118,7 +118,8 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     it is entered as an operating system's kernel is, with a devicetree. `registers` are general
     registers at entry, by number, which x0 is one of.
     `notification_interrupt`: the SPI with which a trusted OS notifies the normal world. `rpmb`: how
-    many VMs have a part of a Replay Protected Memory Block.
+    many VMs have a part of a Replay Protected Memory Block. `secure_state`: QEMU executes it in the
+    Secure state.
     """
 
     name: str
@@ -137,6 +138,7 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     registers: Mapping[int, int] = msgspec.field(default_factory=dict)
     notification_interrupt: int | None = None
     rpmb: int | None = None
+    secure_state: bool = False
 
     @property
     def buffers(self) -> tuple[MemoryRegion, MemoryRegion] | None:
@@ -329,6 +331,7 @@ class PartitionDraft(msgspec.Struct, kw_only=True):
     registers: Mapping[int, int] = msgspec.field(default_factory=dict)
     notification_interrupt: int | None = None
     rpmb: int | None = None
+    secure_state: bool = False
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"

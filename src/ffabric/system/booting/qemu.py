@@ -12,7 +12,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.machine.engines.qemu.engine import QemuGuest
 from ffabric.machine.engines.qemu.process import Image, Piece, pieces
-from ffabric.machine.engines.qemu.secure_partition import QemuSecurePartition
+from ffabric.machine.engines.qemu.secure_partition import InSecureState, QemuSecurePartition
 from ffabric.machine.engines.qemu.trusted_os import QemuTrustedOs
 from ffabric.machine.watched import WatchedStage2
 from ffabric.system.spec import TRUSTED_OS
@@ -53,7 +53,8 @@ def _secure_partition(endpoint: Endpoint) -> QemuGuest:
     machine, spec = endpoint.system.machine, endpoint.spec
     stage2 = endpoint.partition.stage2
     assert isinstance(stage2, WatchedStage2)
-    return QemuSecurePartition(
+    made = InSecureState if spec.secure_state else QemuSecurePartition
+    return made(
         machine,
         spec.name,
         pieces(machine.memory.banks),

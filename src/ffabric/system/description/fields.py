@@ -102,6 +102,8 @@ class PartitionFields(ManifestFields, total=False):
     """Where in its memory its manifest lies, in bytes from the load address."""
     engine: Engine | None
     """What executes it."""
+    secure: bool
+    """Of an SP in QEMU: QEMU executes it in the Secure state, too, which it cannot tell."""
     physical_address: int | None
     """Where its memory is, if that is not where it sees it."""
     uuid: Uuid | Sequence[Uuid]

@@ -102,6 +102,8 @@ def check_partition(
         problems.add(where, "rx_tx-info", "without a partition manager nobody maps its buffers")
     if partition.engine == QEMU:
         _check_qemu(draft, partition, pes, problems)
+    if partition.secure_state and (partition.kind, partition.engine) != (SP, QEMU):
+        problems.add(where, "secure", "it is for SPs that have the engine 'qemu'")
     if image and manifest.execution_state is ExecutionState.AARCH32:
         problems.add(where, "execution-state", "AArch32 images cannot be run")
 

@@ -67,7 +67,7 @@ def _types(
     return {key: (field, types[field]) for key, field in fields.items()}
 
 
-_DRAFT_TYPES = _types(PartitionDraft, _DRAFT_FIELDS)
+_DRAFT_TYPES = _types(PartitionDraft, _DRAFT_FIELDS, secure="secure_state")
 _RUN_TYPES = _types(RunSpec, RunSpec.__struct_fields__)
 _SYSTEM_TYPES = _types(
     SystemDraft,

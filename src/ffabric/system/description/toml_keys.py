@@ -206,7 +206,13 @@ _PARTITION: tuple[Key, ...] = (
 SP_KEYS: tuple[Key, ...] = (
     *_PARTITION,
     Key("package", PATH, "An SP package or transfer list: manifest and image in one."),
-)
+    Key(
+        "secure", FLAG,
+        "With engine 'qemu': whether QEMU, too, executes it in the Secure state, at S-EL1 below an "
+        "S-EL2. It cannot tell, but then it can mask what stops it.",
+        default="false",
+    ),
+)  # fmt: skip
 """Each table [[sp]]."""
 
 VM_KEYS: tuple[Key, ...] = (

@@ -143,6 +143,7 @@ class PartitionTable:
             registers={n: value for n in range(4) if (value := self._number(f"x{n}")) is not None},
             notification_interrupt=self._number("notification_interrupt"),
             rpmb=self._number("rpmb"),
+            secure_state=self.values.get("secure") is True,
         )
 
     # -- what the table says ---------------------------------------------------------------------

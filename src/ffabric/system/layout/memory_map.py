@@ -249,6 +249,7 @@ class Places:
             registers=partition.registers,
             notification_interrupt=partition.notification_interrupt,
             rpmb=partition.rpmb,
+            secure_state=partition.secure_state,
         )
 
     def _blob(self, partition: PartitionDraft, manifest: Manifest) -> bytes:

@@ -3,7 +3,9 @@
 import os
 import shutil
 import signal
+import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from puppets import CODE, COMMANDS, Result, map_buffers, send
@@ -17,7 +19,7 @@ from ffabric.firmware.state.context import State
 from ffabric.firmware.state.events import Preempt
 from ffabric.guests import images
 from ffabric.system.crash import PartitionCrashed
-from ffabric.system.description.python import describe, sp
+from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import (
     DeviceRegion,
     ExceptionLevel,
@@ -30,6 +32,8 @@ from ffabric.system.spec import DeviceSpec, MemoryBank
 IMAGE = Path(__file__).parents[3] / "images" / "servant.bin"
 SIZE = 0x40_0000
 UART = DeviceSpec(type="pl011", name="uart1", base=0x0904_0000, size=0x1000, secure=True)
+MASK_AND_STAY = struct.pack("<2I", 0xD518461F, 0x14000000)
+"""msr icc_pmr_el1, xzr; b ."""
 NOWHERE = 0x10_0000
 """Where no SP has memory."""
 
@@ -40,8 +44,19 @@ def qemu():
         pytest.fail("no QEMU: apt-get install qemu-system-arm")
 
 
+STATE: dict[str, Any] = {"secure": False}
+"""In which state QEMU executes the SPs of a test; see `state`."""
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["non-secure", "secure"])
+def state(request, monkeypatch):
+    """Each test holds whatever state QEMU has its SPs in: they cannot tell."""
+    monkeypatch.setitem(STATE, "secure", request.param)
+    return request.param
+
+
 def servant(name="servant", **options):
-    return sp(name=name, image=IMAGE, engine="qemu", mem_size=SIZE, **options)
+    return sp(name=name, image=IMAGE, engine="qemu", mem_size=SIZE, **STATE, **options)
 
 
 class Asker:
@@ -83,7 +98,7 @@ def free(system, name="servant"):
 
 
 def test_an_image_answers_as_under_any_engine(boot):
-    system = boot(sp(name="adder", image=images.load("adder_smc"), engine="qemu"))
+    system = boot(sp(name="adder", image=images.load("adder_smc"), engine="qemu", **STATE))
     ffa = system.vm("client").ffa
     assert [ffa.direct_request("adder", n, 3).payload[0] for n in range(5)] == [3, 4, 5, 6, 7]
 
@@ -134,6 +149,23 @@ def test_it_may_silence_nothing(boot):
     asker = Asker(system)
     asker.do("servant", "group0")
     assert asker.do("servant", "load", free(system)).exceptions == 0
+
+
+@pytest.mark.parametrize("state", [True], ids=["secure"], indirect=True)
+def test_in_secure_state_one_that_masks_the_doorbell_and_stays_is_ended(boot):
+    system = boot()
+    system.sp("servant").memory.write(free(system), MASK_AND_STAY)
+    system.system.endpoints["servant"].guest.deadline = 0.5
+    with pytest.raises(PartitionCrashed, match=r"not heard its doorbell for 0\.5 s"):
+        Asker(system).do("servant", "execute", free(system))
+
+
+def test_only_an_sp_in_qemu_is_in_secure_state():
+    told = "secure: it is for SPs that have the engine 'qemu'"
+    with pytest.raises(SystemErrors, match=told):
+        describe(sps=[sp(name="servant", image=IMAGE, mem_size=SIZE, secure=True)])
+    with pytest.raises(SystemErrors, match=told):
+        describe(vms=[vm(name="vm", image=IMAGE, engine="qemu", secure=True)])
 
 
 def test_its_console_is_the_uart_that_the_system_describes(boot):
@@ -246,13 +278,13 @@ def test_a_page_that_it_lends_is_gone_until_it_reclaims_it(lender):
 
 
 def test_memory_that_a_vm_shares_is_there_while_it_is_retrieved(lender):
-    vm = lender.system.vm("client")
-    client = vm.ffa
+    peer = lender.system.vm("client")
+    client = peer.ffa
     page = client.ram.allocate(1)
     client.memory.write(page, (77).to_bytes(8, "little"))
     region = client.share(to="servant", ipa=page)
     request = abi.Transaction(
-        sender=vm.id,
+        sender=peer.id,
         handle=region,
         receivers=[abi.Receiver(lender.endpoint.id, 0b10)],
     )

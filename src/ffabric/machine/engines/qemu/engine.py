@@ -92,6 +92,7 @@ class QemuGuest:
     """HCR_EL2 of a guest that is confined."""
     patience = PATIENCE
     world: World = NORMAL
+    cpu = CPU
 
     def __init__(
         self,
@@ -118,7 +119,7 @@ class QemuGuest:
             name,
             cpus=cpus,
             el2=el2 or stage2 is not None,
-            cpu=EL2_CPU if el2 else CPU,
+            cpu=EL2_CPU if el2 else self.cpu,
             ram=ram,
             world=self.world,
             image=image,

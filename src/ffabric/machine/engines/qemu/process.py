@@ -49,12 +49,14 @@ stage 2, wherever the guest says."""
 CPU = "cortex-a57"
 EL2_CPU = "neoverse-n1"
 """Of a kernel that is a hypervisor: without VHE, Linux's hangs in QEMU when it protects itself."""
+SEL2_CPU = "max,sve=off,pauth-impdef=on,lpa2=off"
+"""The only one of QEMU's that has an S-EL2; with a pointer authentication that costs little."""
 CLOBBERED = 0x10_0000
 """The bytes at the start of the RAM where QEMU, when it starts, puts a devicetree of its own."""
 START_SECONDS = 20.0
 _LOOK_SECONDS = 0.002
 
-_PARAMETERS = struct.Struct("<4Q")
+_PARAMETERS = struct.Struct("<6Q")
 _PARAMETERS_AT = 8  # in the shim
 _UNIT = 0x1_0000
 """QEMU's RAM has whole ones."""
@@ -91,11 +93,16 @@ def pieces(banks: Iterable[Bank]) -> list[Piece]:
 
 
 class Confinement(msgspec.Struct, frozen=True):
-    """Stage-2 tables that EL2 walks for what is below it (Arm DDI 0487, D19.2): its registers."""
+    """Stage-2 tables that EL2 walks for what is below it (Arm DDI 0487, D19.2): its registers.
+
+    ``vsttbr``, ``vstcr``: those of what is in the Secure state (FEAT_SEL2); 0: it is not.
+    """
 
     vttbr: int
     vtcr: int
     hcr: int
+    vsttbr: int = 0
+    vstcr: int = 0
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -127,7 +134,8 @@ def shim(
     """The code of EL3 for a mailbox at that physical address."""
     code = bytearray((resources.files(__package__) / world.shim).read_bytes())
     c = confinement or Confinement(0, 0, 0)
-    _PARAMETERS.pack_into(code, _PARAMETERS_AT, mailbox_address, c.hcr, c.vttbr, c.vtcr)
+    words = mailbox_address, c.hcr, c.vttbr, c.vtcr, c.vsttbr, c.vstcr
+    _PARAMETERS.pack_into(code, _PARAMETERS_AT, *words)
     return bytes(code)
 
 

@@ -1,9 +1,12 @@
 """A secure partition in QEMU: S-EL1 as a guest of our EL2, confined like a VM.
 
 QEMU executes it in Non-secure state, which it cannot tell: stage 2 decides what it reaches, and its
-SPMC is ours. In Secure state it could silence the doorbell (ICC_PMR_EL1). Its QEMU has no GIC for
-it: its interrupts are virtual ones, which HCR_EL2.VI and VF assert, and it asks its SPMC which they
-are. WFI is an exit.
+SPMC is ours. Its QEMU has no GIC for it: its interrupts are virtual ones, which HCR_EL2.VI and VF
+assert, and it asks its SPMC which they are. WFI is an exit.
+
+In Secure state, which `InSecureState` has for it, all is the same but one thing: there QEMU's GIC
+has no virtual CPU interface, so that the partition can mask the doorbell (ICC_PMR_EL1) while it
+executes. One that does that and does not come back is ended; see `QemuGuest.deadline`.
 """
 
 from __future__ import annotations
@@ -11,15 +14,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ffabric.machine.context import IRQ, NO_REGISTERS
-from ffabric.machine.engines.qemu.engine import HCR_RW, HCR_VM
+from ffabric.machine.engines.qemu.engine import ADDRESS, HCR_RW, HCR_VM
+from ffabric.machine.engines.qemu.process import SEL2_CPU, Confinement
 from ffabric.machine.engines.qemu.server import QemuServer, ServingRunner
+from ffabric.machine.watched import WatchedStage2
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
     from ffabric.machine.gic import Gic
 
 HCR_FMO, HCR_IMO, HCR_VF_SHIFT = 1 << 3, 1 << 4, 6
+HCR_APK, HCR_API = 1 << 40, 1 << 41
+VSTCR_RES1 = 1 << 31
+_GEOMETRY = 0xC0FF
+"""TG0, SL0 and T0SZ, which VTCR_EL2 and VSTCR_EL2 have at the same places (Arm DDI 0487, D19.2)."""
 
 
 class QemuSecurePartition(QemuServer):
@@ -33,6 +44,22 @@ class QemuSecurePartition(QemuServer):
         runner = SecurePartitionRunner(self, self._machine, ctx, block, None, level=1)
         self.runners.append(runner)
         return runner
+
+
+class InSecureState(QemuSecurePartition):
+    """All vCPUs of an SP that QEMU executes at S-EL1, below an S-EL2."""
+
+    hcr = QemuSecurePartition.hcr | HCR_APK | HCR_API
+    cpu = SEL2_CPU
+
+    def _confinement(self, stage2: WatchedStage2) -> Confinement:
+        """The tables are the same for both spaces, whatever NS is in those of its stage 1."""
+        found = super()._confinement(stage2)
+        return msgspec.structs.replace(
+            found,
+            vsttbr=found.vttbr & ADDRESS,
+            vstcr=found.vtcr & _GEOMETRY | VSTCR_RES1,
+        )
 
 
 class SecurePartitionRunner(ServingRunner):

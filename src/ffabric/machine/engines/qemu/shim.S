@@ -1,8 +1,9 @@
 /* EL3 of a QEMU that executes a kernel of the normal world (at NS-EL1, or NS-EL2), a VM, or an SP: the
-   last two at NS-EL1, confined by our stage 2.
+   last two at EL1, confined by our stage 2; an SP in the Non-secure state, too, or in the Secure one.
 
    The doorbell is the secure UART, which that world cannot reach; so is the timer. All interrupts
-   but ours are the normal world's. */
+   but ours are the normal world's. An SP in the Secure state can mask ours (the CPU interface of
+   the GIC is not a virtual one for it), so after each of its exits they are unmasked. */
 
         .equ    UART, 0x09040000
         .equ    UART_INTID, 40
@@ -12,6 +13,7 @@
         .equ    GROUPS, 0x33            // ARE_NS, ARE_S, EnableGrp1NS, EnableGrp0
         .equ    OWN_ID, 1021
         .equ    SCR, 0x30535            // APK, API, RW, HCE, FIQ to EL3, NS
+        .equ    SECURE_SCR, 0x70504     // EEL2, APK, API, RW, HCE, FIQ to EL3
         .equ    TWI, 1 << 12
         .equ    LINE_BITS, 0xc0         // HCR_EL2.VI, VF
 
@@ -31,7 +33,12 @@
         .endm
 
         .macro  FIRST
-        mrs     x0, id_aa64pfr0_el1
+        ldr     x0, vsttbr
+        cbz     x0, 2f
+        ldr     x0, =SECURE_SCR
+        msr     scr_el3, x0
+        isb
+2:      mrs     x0, id_aa64pfr0_el1
         ubfx    x0, x0, #8, #4
         cbz     x0, 1f                  // there is no EL2
         ldr     x0, =0x30c50830
@@ -83,8 +90,15 @@
         cbz     x3, 1f
         mrs     x4, hcr_el2
         tst     x4, #LINE_BITS
-        b.eq    1f
+        b.eq    2f
         msr     hcr_el2, x3
+2:      ldr     x3, vsttbr
+        cbz     x3, 1f
+        mov     x3, #0xff
+        msr     S3_0_C4_C6_0, x3        // ICC_PMR_EL1
+        mov     x3, #1
+        msr     S3_0_C12_C12_6, x3      // ICC_IGRPEN0_EL1
+        isb
 1:
         .endm
 
