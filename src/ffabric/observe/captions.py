@@ -23,7 +23,8 @@ def captions(timeline: Timeline) -> list[str]:
             found.append(f"to the {line.to} world")
         elif isinstance(line, Header):
             [*reader.line(line)]
-            found.append(f"the system {line.system}, seed {line.seed}")
+            seed = "" if line.seed is None else f", seed {line.seed}"
+            found.append(f"the system {line.system}{seed}")
         elif isinstance(line, Scene):
             found.append(line.title)
         else:

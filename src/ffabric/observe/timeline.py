@@ -120,6 +120,10 @@ class Timeline:
             self.lanes.append(Lane(endpoint, vcpu, secure, level))
         return number
 
+    def names(self) -> dict[int, str]:
+        """The names of the endpoints by id."""
+        return {number: name for name, number in self._endpoints.items()}
+
     def floors(self) -> list[int]:
         """The numbers of the lanes as a picture has them, by world, level, endpoint and vCPU.
 

@@ -26,13 +26,13 @@ def message(data: bytes) -> str:
         header = parse_header(data)
         if (header.type, header.id) == (BUS | RESPONSE, 0):
             return "event taken"
-        return str(_read(data))
+        return str(read(data))
     except DecodeError as error:
         return f"malformed: {error}"
 
 
-def _read(data: bytes) -> Message:
-    """The message in one of its generations. Raises DecodeError if it is of none."""
+def read(data: bytes) -> Message:
+    """The message in ``data``, in one of its generations. Raises DecodeError if it is of none."""
     try:
         newest = parse(data, V2)
     except DecodeError:

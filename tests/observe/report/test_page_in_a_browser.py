@@ -9,6 +9,11 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from events_at_hand import recording
+from ffabric.abi.ffa.uuids import to_pair
+from ffabric.abi.virtio_msg import ffa
+from ffabric.abi.virtio_msg.generations import V2
+from ffabric.abi.virtio_msg.message import build
+from ffabric.abi.virtio_msg.transport import EVENT_AVAIL
 from ffabric.firmware.state.events import Console
 from ffabric.guests.errors import FfaError
 from ffabric.machine.events import Call, Record, Return
@@ -118,6 +123,22 @@ def test_the_pictures_are_drawn_and_a_click_on_memory_chooses_what_changed_it(sh
     """
     browser.execute_script(click)
     WebDriverWait(browser, 30).until(lambda driver: "event" in chosen(driver))
+
+
+def test_a_click_on_a_virtqueue_chooses_what_told_of_its_buffers(show):
+    sent = build(EVENT_AVAIL, V2, index=1, next=0)
+    words = (0xC400008D, 0x18001, *to_pair(ffa.DEVICE_UUID), *ffa.to_registers(sent))
+    browser = show([Header(2, "run", None, True, {MARKUP: 1}, {}), Call(0, MARKUP, 0, words)])
+    click = """
+        const canvas = document.getElementById("rings");
+        const box = canvas.getBoundingClientRect();
+        canvas.dispatchEvent(new MouseEvent("click", {
+            bubbles: true, clientX: box.right - 4, clientY: box.top + 10 }));
+    """
+    assert MARKUP in browser.find_element(By.ID, "queues").text
+    assert browser.find_element(By.ID, "facts").text.startswith("run: 2 events")
+    browser.execute_script(click)
+    WebDriverWait(browser, 30).until(lambda driver: "EVENT_AVAIL of device 0" in chosen(driver))
 
 
 def test_kinds_can_be_hidden_and_keys_move(show, run):

@@ -21,6 +21,7 @@ from ffabric.observe.lines import Choices, Header, Scene
 from ffabric.observe.ownership import Ownership
 from ffabric.observe.summary import Summary
 from ffabric.observe.timeline import Moment, Timeline
+from ffabric.observe.virtqueues import virtqueues
 
 LIMIT: Final = 200_000
 """Events that a page shows at most."""
@@ -82,6 +83,7 @@ class Page(msgspec.Struct):
     events: Events
     refusals: list[dict[str, Any]]
     memory: list[dict[str, Any]]
+    queues: list[dict[str, Any]]
     totals: list[tuple[str, str]]
     left_out: int
     """Events that there was no room for."""
@@ -119,6 +121,7 @@ def page_data(lines: Iterable[Record], *, limit: int = LIMIT) -> Page:
         events=events,
         refusals=_refusals(moments, numbers),
         memory=_memory(timeline, numbers),
+        queues=_queues(timeline, numbers),
         totals=Summary().add(each.line for each in moments).rows(),
         left_out=sum(_is_shown(each) for each in moments) - len(shown),
     )
@@ -202,4 +205,22 @@ def _memory(timeline: Timeline, numbers: dict[int, int]) -> list[dict[str, Any]]
             ],
         }
         for each in Ownership(timeline).stretches()
+    ]
+
+
+def _queues(timeline: Timeline, numbers: dict[int, int]) -> list[dict[str, Any]]:
+    """The virtqueues: since which event they have which size, and which events tell of buffers.
+
+    Of those that there was no room for only the number is told.
+    """
+    return [
+        {
+            "name": queue.name,
+            "driver": queue.driver,
+            "history": [[_number(numbers, since), size] for since, size in queue.history],
+            "avail": [numbers[each] for each in queue.avail if each in numbers],
+            "used": [numbers[each] for each in queue.used if each in numbers],
+            "told": [len(queue.avail), len(queue.used)],
+        }
+        for queue in virtqueues(timeline)
     ]

@@ -22,7 +22,7 @@ function tables(model) {
 
 function head(model) {
   const { t } = model.events;
-  const seeds = model.runs.map((run) => `${run.system} (seed ${run.seed})`).join(", ");
+  const seeds = model.runs.map((run) => run.seed === null ? run.system : `${run.system} (seed ${run.seed})`).join(", ");
   document.getElementById("facts").textContent =
     `${seeds}: ${model.count.toLocaleString("en")} events in ${microseconds(t[model.count - 1] || 0)} of virtual time`;
   const left = document.getElementById("left-out");
@@ -71,9 +71,10 @@ unpacked(document.getElementById("data")).then((page) => {
   controls(model);
   const lanes = new Lanes(model, by("lanes"), by("overview"), by("tip"));
   const memory = new MemoryMap(model, lanes, by("memory"));
+  const queues = new Virtqueues(model, lanes, by("queues"));
   const list = new EventList(model, by("events"), by("rows"), by("selected"));
   let asked = false;
-  const draw = () => { asked = false; lanes.draw(); memory.draw(); list.draw(); };
+  const draw = () => { asked = false; lanes.draw(); memory.draw(); queues.draw(); list.draw(); };
   const soon = () => { if (!asked) { asked = true; requestAnimationFrame(draw); } };
   model.listeners.push(soon);
   window.addEventListener("resize", soon);

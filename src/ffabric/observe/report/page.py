@@ -21,7 +21,7 @@ from ffabric.machine.events import Record
 from ffabric.observe.lines import read_lines
 from ffabric.observe.report.data import LIMIT, page_data
 
-_SCRIPTS: Final = ("model.js", "lanes.js", "memory.js", "events.js", "main.js")
+_SCRIPTS: Final = ("model.js", "lanes.js", "memory.js", "queues.js", "events.js", "main.js")
 
 
 def page(lines: Iterable[Record], *, title: str, limit: int = LIMIT) -> str:
