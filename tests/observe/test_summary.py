@@ -66,3 +66,12 @@ def test_other_events_are_counted_by_kind():
 def test_the_time_of_several_runs_in_one_trace_adds_up():
     once = [run(), World(0, "secure", t=3_000_000)]
     assert Summary().add(once + once).rows()[-1] == ("virtual time", "6.000 ms")
+
+
+def test_calls_beyond_ffa_have_names_too():
+    lines = [run(), *(Call(0, "vm", 0, (x0, *[0] * 17)) for x0 in (0x84000000, 0xBE000005, 7))]
+    assert [name for name, _ in Summary().add(lines).rows()[1:4]] == [
+        "  PSCI_VERSION",
+        "  TEESMC_OPTEED_RETURN_CALL_DONE",
+        "  0x00000007",
+    ]

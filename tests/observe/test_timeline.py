@@ -153,3 +153,13 @@ def test_memory_of_a_vm_that_is_gone_is_nobodys_but_what_a_borrower_keeps(ffabri
     kept, *others = sorted(histories(end()))
     assert kept[1][-1] == ("", "own", ("sp",))
     assert {history[-1] for _, history in others} == {("", "own", ())}
+
+
+def test_a_trusted_os_is_of_the_secure_world_though_it_has_no_endpoint_id():
+    first = header(levels={"op-tee": 1, "vm": 1}, secure=("op-tee",))
+    entry = (0xBE000000, *[0] * 17)
+    found = Timeline().add([first, Call(0, "op-tee", 0, entry), Call(0, "vm", 0, WAIT)])
+    assert [(lane.name, lane.where) for lane in found.lanes] == [
+        ("op-tee.0", "S-EL1"),
+        ("vm.0", "NS-EL1"),
+    ]

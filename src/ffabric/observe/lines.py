@@ -42,11 +42,13 @@ class Header(Record):
     hypervisor: bool
     """Whether it has a hypervisor, which relays what VMs ask of the secure world."""
     endpoints: dict[Name, Word]
-    """The endpoint id of each partition."""
+    """The endpoint id of each partition that has one."""
     services: dict[Name, tuple[str, ...]]
     """The UUIDs of the partitions that have any."""
     levels: dict[Name, int] = msgspec.field(default_factory=dict)
     """The exception level at which each partition executes: 0, 1 or 2."""
+    secure: tuple[Name, ...] = ()
+    """Those of the secure world that have no endpoint id: the trusted OS below EL3."""
     memory: dict[Name, tuple[Mapping, ...]] = msgspec.field(default_factory=dict)
     """The memory that is each partition's own. That of a VM is told where it is created, too."""
 

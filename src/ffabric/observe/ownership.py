@@ -121,7 +121,7 @@ class Ownership:
 
     def _header(self, number: int, line: Header) -> None:
         self._changes.append((0, 0, number, _nobody))
-        self._endpoints = set(line.endpoints)
+        self._endpoints = {*line.endpoints, *line.secure}
         for name, memory in line.memory.items():
             self._own(number, name, memory)
 

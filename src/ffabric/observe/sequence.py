@@ -101,6 +101,7 @@ class Sequence:
 
     def _header(self, line: Header) -> None:
         self._secure = {name: bool(n & SECURE_BIT) for name, n in line.endpoints.items()}
+        self._secure.update(dict.fromkeys(line.secure, True))
         self._normal = HYPERVISOR if line.hypervisor else SPMC
 
     def _call(self, line: Call) -> None:

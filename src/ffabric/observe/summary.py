@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ffabric.abi.ffa.functions import function_name
+from ffabric.abi.ffa.calls import call_name
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state.events import (
     BorrowerEvent,
@@ -61,10 +61,10 @@ class Summary(msgspec.Struct):
         self.before += self.nanoseconds
         self.nanoseconds = 0
         self.relays = line.hypervisor
-        self.endpoints = frozenset(line.endpoints)
+        self.endpoints = frozenset({*line.endpoints, *line.secure})
 
     def _call(self, line: Call) -> None:
-        self.calls[function_name(line.x[0] & MASK32)] += 1
+        self.calls[call_name(line.x[0] & MASK32)] += 1
         self.callers[line.endpoint] += 1
 
     def _hop(self, _line: Hop) -> None:

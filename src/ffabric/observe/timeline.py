@@ -84,6 +84,7 @@ class Timeline:
         self._ids: dict[int, str] = {}
         self._endpoints: dict[str, int] = {}
         self._levels: dict[str, int] = {}
+        self._secure: set[str] = set()
         self._began = 0
         self._open: dict[int, int] = {}
         """By lane: the call that is not answered."""
@@ -114,7 +115,8 @@ class Timeline:
         number = self._numbers.get((endpoint, vcpu))
         if number is None:
             number = self._numbers[endpoint, vcpu] = len(self.lanes)
-            secure = bool(self._endpoints.get(endpoint, 0) & SECURE_BIT)
+            id_ = self._endpoints.get(endpoint, 0)
+            secure = bool(id_ & SECURE_BIT) or endpoint in self._secure
             default = 1 if endpoint in self._endpoints else _MANAGER
             level = self._levels.get(endpoint, default)
             self.lanes.append(Lane(endpoint, vcpu, secure, level))
@@ -147,6 +149,7 @@ class Timeline:
             self.moments[call].end = len(self.moments)
         self._endpoints.update(line.endpoints)
         self._levels.update(line.levels)
+        self._secure.update(line.secure)
         self._ids = {number: name for name, number in line.endpoints.items()}
         self._open.clear()
         self._sent.clear()

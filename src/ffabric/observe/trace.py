@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.words import MASK32, PAGE
+from ffabric.abi.words import MASK32, PAGE, SECURE_BIT
 from ffabric.machine.events import Call
 from ffabric.machine.host.interruption import uninterrupted
 from ffabric.observe.lines import FORMAT, WRITERS, Choices, Header, NoTrace, read_lines, write
@@ -99,18 +99,20 @@ class Trace:
 def header_of(system: System) -> Header:
     """The first line of a trace that begins now: whose run it is."""
     endpoints = system.endpoints.values()
+    trusted = [each for each in endpoints if each.partition.secure and not each.id & SECURE_BIT]
     return Header(
         format=FORMAT,
         system=system.spec.name,
         seed=system.machine.choices.seed,
         hypervisor=system.firmware.hypervisor is not None,
-        endpoints={each.name: each.id for each in endpoints},
+        endpoints={each.name: each.id for each in endpoints if each not in trusted},
         services={
             each.name: tuple(map(str, each.partition.uuids))
             for each in endpoints
             if each.partition.uuids
         },
         levels={each.name: each.spec.el for each in endpoints},
+        secure=tuple(each.name for each in trusted),
         memory={
             each.name: tuple(
                 (piece.ipa, piece.pa, piece.size // PAGE)

@@ -7,7 +7,9 @@ import pytest
 
 from events_at_hand import recording
 from ffabric import FfaError
+from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa.functions import FUNCTIONS
+from ffabric.abi.optee import smc
 from ffabric.firmware.state.events import Console
 from ffabric.machine.events import Call, Return
 from ffabric.observe.export.pcapng import dissector, write_pcapng
@@ -72,9 +74,18 @@ def test_virtio_msg_in_registers_is_dissected(tshark):
     assert found == ["RESET\t0x0002"]
 
 
-def test_every_function_is_known_to_the_dissector(tshark):
-    lines = [HEADER, *(Call(0, "vm", 0, (number, *[0] * 17)) for number in FUNCTIONS)]
-    assert tshark(lines, "ffa.call") == [each.name for each in FUNCTIONS.values()]
+@pytest.mark.parametrize("functions", [FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS, smc.FUNCTIONS])
+def test_every_function_is_known_to_the_dissector(tshark, functions):
+    lines = [HEADER, *(Call(0, "vm", 0, (number, *[0] * 17)) for number in functions)]
+    assert tshark(lines, "ffa.call") == [each.name for each in functions.values()]
+
+
+def test_that_an_event_was_taken_is_told(tshark):
+    uuid = (0xA14A_9824_B528_60C6, 0xF0AB_2261_DA77_E79D)
+    event = (0xC400008D, 0x1_8001, *uuid, 0x0008_0002_0000_4100, *[0] * 13)
+    taken = (0xC400008E, 0x8001_0001, 0, 0, 0x0008_0000_0000_0003, *[0] * 13)
+    lines = [HEADER, Call(0, "vm", 0, event), Call(0, "sp", 0, taken)]
+    assert tshark(lines, "virtio_msg.name") == ["EVENT_AVAIL", "event taken"]
 
 
 def test_hostile_names_and_long_writes_are_packets_too(tshark):

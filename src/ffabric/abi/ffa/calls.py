@@ -45,7 +45,7 @@ class Call(Struct):
         return line.removesuffix(":") + "".join(f"  [{note}]" for note in self.notes)
 
 
-_SIBLINGS: Final = (smccc.FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS, optee.FUNCTIONS)
+SIBLINGS: Final = (smccc.FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS, optee.FUNCTIONS)
 _SUCCESS: Final = (fid.FFA_SUCCESS_32, fid.FFA_SUCCESS_64)
 # The direct messages that may be framework messages: x2 of the other two is not a flag word.
 _FRAMEWORK: Final = (fid.DIRECT_REQUESTS | fid.DIRECT_RESPONSES) - {
@@ -58,7 +58,7 @@ _VERSION_CALLS: Final = (fid.FFA_VERSION, psci.PSCI_VERSION, smccc.SMCCC_VERSION
 
 def _sibling(function_id: int) -> SmcccFunction | None:
     """The call of PSCI, SMCCC, Hafnium or OP-TEE with this id."""
-    return next((table[function_id] for table in _SIBLINGS if function_id in table), None)
+    return next((table[function_id] for table in SIBLINGS if function_id in table), None)
 
 
 _REGISTERS: Final = 18
@@ -165,6 +165,12 @@ def _decode_success(
     return Call(reply_id, fid.function_name(reply_id), fields, notes)
 
 
+def call_name(function_id: int) -> str:
+    """The name of a call of FF-A, SMCCC, PSCI, Hafnium or OP-TEE; its number if it has none."""
+    other = None if function_id in fid.FUNCTIONS else _sibling(function_id)
+    return fid.function_name(function_id) if other is None else other.name
+
+
 def decode_reply(
     call_regs: Sequence[int], reply_regs: Sequence[int], version: int = LATEST
 ) -> Call:
@@ -182,8 +188,6 @@ def decode_reply(
 def _decode_plain(call_id: int, regs: Sequence[int]) -> Call:
     """A reply that is a value in x0, as those of FFA_VERSION, PSCI and Hafnium are."""
     value = regs[0]
-    other = _sibling(call_id)
-    name = fid.function_name(call_id) if other is None else other.name
     kind = Kind.VALUE
     if call_id in _VERSION_CALLS:
         value &= MASK32
@@ -191,7 +195,7 @@ def _decode_plain(call_id: int, regs: Sequence[int]) -> Call:
     elif call_id in psci.FUNCTIONS and (not value or value & 0xFFFF_FF00 == 0xFFFF_FF00):
         kind = Kind.PSCI_STATUS
     result = text(value, Arg("result", 0, kind=kind))
-    return Call(call_id, f"{name} returned", [("result", value, result)], [])
+    return Call(call_id, f"{call_name(call_id)} returned", [("result", value, result)], [])
 
 
 def encode(function_id: int, version: int = LATEST, /, **fields: int) -> list[int]:

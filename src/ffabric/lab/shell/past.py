@@ -37,7 +37,7 @@ class Past:
     def names(self) -> list[str]:
         """The endpoints that the trace names."""
         header = self._lines[0] if self._lines else None
-        return [*header.endpoints] if isinstance(header, Header) else []
+        return [*header.endpoints, *header.secure] if isinstance(header, Header) else []
 
     def goto(self, position: int) -> None:
         """Go to the line with the number ``position``, or the last one."""

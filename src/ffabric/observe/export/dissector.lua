@@ -50,7 +50,8 @@ function msg.dissector(tvb, pinfo, tree)
   if tvb:len() < 8 then return 0 end
   local kind, id, size = tvb(0, 1):uint(), tvb(1, 1):uint(), tvb(6, 2):le_uint()
   local is_bus = kind % 4 >= 2
-  local name = messages[is_bus][id] or string.format("message 0x%02x", id)
+  local taken = is_bus and kind % 2 == 1 and id == 0 and "event taken"
+  local name = taken or messages[is_bus][id] or string.format("message 0x%02x", id)
   local branch = tree:add(msg, tvb(0, math.max(8, math.min(size, tvb:len()))))
   branch:append_text(string.format(": %s%s, device %d", name, kind % 2 == 1 and " response" or "", tvb(2, 2):le_uint()))
   branch:add(m.response, tvb(0, 1), kind % 2 == 1)
@@ -61,7 +62,7 @@ function msg.dissector(tvb, pinfo, tree)
   branch:add_le(m.token, tvb(4, 2))
   branch:add_le(m.size, tvb(6, 2))
   if size > 8 and size <= tvb:len() then branch:add(m.payload, tvb(8, size - 8)) end
-  pinfo.cols.info:append(" | " .. name .. (kind % 2 == 1 and " response" or ""))
+  pinfo.cols.info:append(" | " .. name .. (kind % 2 == 1 and not taken and " response" or ""))
   return tvb:len()
 end
 

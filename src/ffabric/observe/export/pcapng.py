@@ -29,9 +29,11 @@ from string import Template
 from struct import Struct, pack
 from typing import IO, Final
 
+from ffabric.abi.ffa.calls import SIBLINGS
 from ffabric.abi.ffa.functions import FUNCTIONS
 from ffabric.abi.ffa.registers import Arg
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.smccc import is_smc64
 from ffabric.abi.virtio_msg import bus, ffa, transport
 from ffabric.abi.virtio_msg.body import MessageType
 from ffabric.firmware.state.events import Enter, Hop, VmCreated
@@ -121,9 +123,15 @@ def _quoted(text: str) -> str:
 
 def _functions() -> str:
     """Function ids -> names and fields, as a Lua table."""
+    found = {number: (each.name, _fields(each.args)) for number, each in FUNCTIONS.items()}
+    for table in SIBLINGS:
+        for number, other in table.items():
+            high = 63 if is_smc64(number) else 31
+            named = (Arg(name, register, high) for register, name in enumerate(other.args, 1))
+            found.setdefault(number, (other.name, _fields(named)))
     return ",\n".join(
-        f"  [{number:#x}] = {{ {_quoted(each.name)}, {{ {_fields(each.args)} }} }}"
-        for number, each in FUNCTIONS.items()
+        f"  [{number:#x}] = {{ {_quoted(name)}, {{ {fields} }} }}"
+        for number, (name, fields) in found.items()
     )
 
 

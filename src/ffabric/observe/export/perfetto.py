@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from ffabric.abi.ffa import calls
-from ffabric.abi.ffa.functions import function_name
+from ffabric.abi.ffa.calls import call_name
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state import events as firmware
 from ffabric.machine import events as machine
@@ -151,7 +151,7 @@ def _calls(writer: _Writer, timeline: Timeline) -> None:
             writer.instant(track, moment.t, "received", sources[number] + 1)
         if isinstance(line, machine.Call):
             flow = 0 if moment.to is None else number + 1
-            name = function_name(line.x[0] & MASK32)
+            name = call_name(line.x[0] & MASK32)
             writer.begin(track, moment.t, name, flow, call=calls.decode(line.x))
         elif type(line) in _INSTANTS:
             said = {key: value for key, value in as_json(line).items() if key != "t"}

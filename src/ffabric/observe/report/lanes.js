@@ -72,7 +72,7 @@ class Lanes {
     for (let tick = 0; tick < ticks; tick++) {
       const x = this.unscaled(LABEL + (width - LABEL) * tick / ticks);
       const n = this.model.visible[Math.min(this.model.at(x), this.model.visible.length - 1)];
-      if (n !== undefined) context.fillText(microseconds(this.model.byTime ? x : this.model.events.t[n]), LABEL + (width - LABEL) * tick / ticks + 3, 9);
+      if (n !== undefined) context.fillText(rounded(this.model.byTime ? x : this.model.events.t[n]), LABEL + (width - LABEL) * tick / ticks + 3, 9);
     }
   }
 

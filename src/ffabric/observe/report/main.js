@@ -24,7 +24,7 @@ function head(model) {
   const { t } = model.events;
   const seeds = model.runs.map((run) => run.seed === null ? run.system : `${run.system} (seed ${run.seed})`).join(", ");
   document.getElementById("facts").textContent =
-    `${seeds}: ${model.count.toLocaleString("en")} events in ${microseconds(t[model.count - 1] || 0)} of virtual time`;
+    `${seeds}: ${model.count.toLocaleString("en")} events in ${rounded(t[model.count - 1] || 0)} of virtual time`;
   const left = document.getElementById("left-out");
   left.hidden = !model.left_out;
   left.textContent = `${model.left_out.toLocaleString("en")} more events are not in this page, which has room for ${model.count.toLocaleString("en")}: ` +

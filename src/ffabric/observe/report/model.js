@@ -114,6 +114,12 @@ function microseconds(nanoseconds) {
   return `${(nanoseconds / 1000).toLocaleString("en", { minimumFractionDigits: 1, maximumFractionDigits: 3 })} µs`;
 }
 
+// A time as a person says it: in seconds, milliseconds or microseconds.
+function rounded(nanoseconds) {
+  const [unit, size] = [["s", 1e9], ["ms", 1e6]].find(([, size]) => nanoseconds >= size) || ["µs", 1e3];
+  return `${(nanoseconds / size).toLocaleString("en", { maximumFractionDigits: 3 })} ${unit}`;
+}
+
 function element(name, text, properties = {}) {
   const made = Object.assign(document.createElement(name), properties);
   if (text !== undefined) made.textContent = text;
