@@ -13,7 +13,7 @@
 #   make coverage what the tests execute: packages, rules both ways; no less than before
 #   make rules    which tests break and pass each rule, for the documentation   (CHECK=1)
 #   make bench    how fast the calls are
-#   make bench-peers HAFNIUM=IMAGE   the same calls below a build of Hafnium, by turns
+#   make bench-peers HAFNIUM=IMAGE TFA=FLASH   the same calls, with a build of Hafnium or TF-A by turns
 #   make docs     the documentation   -> docs/_build/html/index.html
 #   make lint     style, types, floors
 #   make dist     the packages, built and checked   -> dist
@@ -79,9 +79,10 @@ bench: $(VENV)/.has-all
 	$(BIN)/ffabric bench $(ARGS)
 
 bench-peers: $(VENV)/.has-all
-	@[ -n '$(HAFNIUM)' ] || { echo "make bench-peers HAFNIUM=IMAGE: which build of Hafnium?" >&2; exit 1; }
+	@[ -n '$(HAFNIUM)$(TFA)' ] || { echo "make bench-peers HAFNIUM=IMAGE TFA=FLASH: which build?" >&2; exit 1; }
 	@bash tests/programs.sh qemu-system-aarch64:qemu-system-arm
-	$(BIN)/ffabric bench --hafnium '$(HAFNIUM)' $(ARGS)
+	$(if $(HAFNIUM),$(BIN)/ffabric bench --hafnium '$(HAFNIUM)' $(ARGS))
+	$(if $(TFA),$(BIN)/ffabric bench --tfa '$(TFA)' $(ARGS))
 
 docs: $(VENV)/.has-all,docs
 	$(BIN)/python -m sphinx -W --keep-going -b html $(ARGS) docs docs/_build/html

@@ -1,17 +1,21 @@
-"""One payload below two hypervisors, by turns, by the time of the processor."""
+"""One payload with two firmwares, by turns, by the time of the processor."""
 
 import re
 import struct
 import sys
+from uuid import UUID
 
 import pytest
 
-from ffabric.lab.peers import hafnium, measured, ours
-from ffabric.lab.peers.payload import Counts, image
+from ffabric.abi.errors import DecodeError
+from ffabric.lab.peers import hafnium, measured, ours, tfa
+from ffabric.lab.peers.payload import KERNEL, UART, VMS
 from ffabric.machine.host.process import MissingProgram
 from ffabric.system.files.dtb import parse_dtb
+from ffabric.system.files.fip import NAMES, build_fip, parse_fip
 
-COUNTS = Counts(7, 5, 3)
+COUNTS = (7, 5, 3)
+UUIDS = {name: UUID(uuid) for uuid, name in NAMES.items()}
 
 LIKE_A_PEER = """
 import sys
@@ -38,9 +42,14 @@ def saying(*lines):
     return lambda counts, folder: [sys.executable, "-c", f"print({chr(10).join(lines)!r})"]
 
 
+def compare(ours, theirs, payload=VMS, **how):
+    return measured.compare(measured.Match(payload, ours, theirs), **how)
+
+
 def test_the_counts_stand_in_the_image():
-    assert struct.unpack_from("<3I", image(COUNTS), 4) == COUNTS
-    assert image(COUNTS)[16:] == image(Counts(1, 1, 1))[16:]
+    assert struct.unpack_from("<3I", VMS.image(COUNTS), 4) == COUNTS
+    assert VMS.image(COUNTS)[16:] == VMS.image((1, 1, 1))[16:]
+    assert struct.unpack_from("<3I", KERNEL.image((7, 5), UART), 4) == (7, 5, UART)
 
 
 def test_hafnium_finds_manifest_and_image_in_its_archive(tmp_path, monkeypatch):
@@ -61,10 +70,37 @@ def test_hafnium_finds_manifest_and_image_in_its_archive(tmp_path, monkeypatch):
             break
         found[name] = data[at : at + size]
         at += size + (size & 1)
-    assert found["payload.bin"] == image(COUNTS)
+    assert found["payload.bin"] == VMS.image(COUNTS)
     vms = parse_dtb(found["manifest.dtb"]).root.child("hypervisor")
     assert [each.name for each in vms.children] == ["vm1", "vm2"]
     assert vms.children[0].strings("kernel_filename") == ("payload.bin",)
+
+
+def test_bl33_is_another_one_and_the_rest_as_it_was():
+    images = {UUIDS["tos-fw"]: b"partition", UUIDS["nt-fw"]: b"u-boot", UUIDS["soc-fw"]: b"el3"}
+    flash = bytes(0x40000) + build_fip(images, flags=5)
+    changed = tfa.with_bl33(flash, b"a longer one than before")
+    found = parse_fip(changed[0x40000:])
+    assert changed[:0x40000] == flash[:0x40000]
+    assert found.flags == 5
+    assert {each.uuid: each.data for each in found.entries} == images | {
+        UUIDS["nt-fw"]: b"a longer one than before"
+    }
+
+
+@pytest.mark.parametrize(
+    ("flash", "why"),
+    [
+        (b"", "no firmware image package in it"),
+        (bytes(0x50000), "no firmware image package in it"),
+        (bytes(0x1000) + build_fip({UUIDS["tos-fw"]: b"partition"}), "has none"),
+        (bytes(0x1000) + build_fip({UUIDS["nt-fw"]: b"cut"})[:-1], "leave the file"),
+    ],
+    ids=["nothing", "zeros", "without BL33", "cut"],
+)
+def test_what_is_no_flash_of_tfa_is_told(flash, why):
+    with pytest.raises(DecodeError, match=why):
+        tfa.with_bl33(flash, b"kernel")
 
 
 def test_without_qemu_it_is_told_how_to_get_it(tmp_path, monkeypatch):
@@ -93,7 +129,7 @@ def spent(monkeypatch):
 
 @pytest.mark.usefixtures("spent")
 def test_a_peer_that_takes_longer_answers_fewer_calls():
-    rows = measured.compare(like_a_peer(20), like_a_peer(200), rounds=2, seconds=0.05)
+    rows = compare(like_a_peer(20), like_a_peer(200), rounds=2, seconds=0.05)
     assert [row.name for row in rows] == ["null", "direct", "memory"]
     assert all(len(row.pairs) == 2 for row in rows)
     assert all(row.ratios.low == row.ratios.high == pytest.approx(10) for row in rows)
@@ -110,7 +146,7 @@ def test_a_peer_that_takes_longer_answers_fewer_calls():
 )
 def test_a_peer_that_does_not_run_the_payload_is_told_with_what_it_said(lines, told):
     with pytest.raises(measured.PeerError, match=told):
-        measured.compare(like_a_peer(20), saying(*lines), rounds=1, seconds=0.002)
+        compare(like_a_peer(20), saying(*lines), rounds=1, seconds=0.002)
 
 
 def test_a_peer_that_says_nothing_is_given_up(monkeypatch):
@@ -124,9 +160,15 @@ def test_a_peer_that_says_nothing_is_given_up(monkeypatch):
     monkeypatch.setattr(measured.Peer, "_line", line)
     silent = [sys.executable, "-c", "import time; print('booting', flush=True); time.sleep(60)"]
     with pytest.raises(measured.PeerError, match=r"booting\n\(silent for 0.01 s\)"):
-        measured.compare(lambda *_: silent, like_a_peer(20), rounds=1, seconds=0.002)
+        compare(lambda *_: silent, like_a_peer(20), rounds=1, seconds=0.002)
 
 
-def test_our_own_hypervisor_runs_the_payload(tmp_path):
-    rows = measured.compare(ours.command, like_a_peer(100), rounds=1, seconds=0.02)
+def test_our_own_hypervisor_runs_the_payload():
+    rows = compare(ours.vms, like_a_peer(100), rounds=1, seconds=0.02)
+    assert all(row.ours.median > 100 for row in rows)
+
+
+def test_our_own_firmware_runs_the_kernel():
+    rows = compare(ours.kernel, ours.kernel, KERNEL, rounds=1, seconds=0.02)
+    assert [row.name for row in rows] == ["smccc", "null"]
     assert all(row.ours.median > 100 for row in rows)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from ffabric.cli import json_file
 from ffabric.cli.errors import UsageError
@@ -19,6 +19,8 @@ from ffabric.lab.bench.catalogue import BENCHMARKS, SWEEPS
 from ffabric.lab.bench.measure import Effort, grow, measure
 from ffabric.lab.peers import hafnium as hafnium_peer
 from ffabric.lab.peers import measured, ours
+from ffabric.lab.peers import tfa as tfa_peer
+from ffabric.lab.peers.payload import KERNEL, VMS
 from ffabric.system.options.problems import did_you_mean
 
 
@@ -32,6 +34,7 @@ def bench(
     explain: Annotated[bool, Option(positive=True)] = False,
     against: Path | None = None,
     hafnium: Path | None = None,
+    tfa: Path | None = None,
 ) -> int:
     """Measure calls, messages, memory cycles, boots and explanations, each several times.
 
@@ -61,22 +64,37 @@ def bench(
     hafnium
         An image of Hafnium as hypervisor of QEMU's board: let two VMs make the same calls below
         it and below ours, by turns, and print how many more ours answers.
+    tfa
+        The flash of a build of TF-A for QEMU's board (qemu_fw.bios): let a kernel make the same
+        calls above it and above ours, likewise.
     """
     json_file.check(json)
     if runs < 1 or seconds < 0:
         raise UsageError("there is at least one run, of no less than 0 seconds")
     effort = Effort(runs, seconds)
-    if hafnium is not None or against is not None:
-        if plot is not None or explain:
-            which = "--hafnium" if against is None else "--against"
-            raise UsageError(f"{which} excludes --plot and --explain")
-        return _compare_with(hafnium, against, only, effort, json)
+    if (found := _compared(against, hafnium, tfa)) is not None:
+        option, path = found
+        for other, given in (("--plot", plot), ("--explain", explain)):
+            if given:
+                raise UsageError(f"{option} excludes {other}")
+        if option == "--against":
+            return _compare([each.name for each in _chosen(only)], path, effort, json)
+        if only:
+            raise UsageError(f"{option} excludes --only")
+        return _compare_with_peer(_MATCHES[option](path), path, effort, json)
     chosen = _chosen(only)
     if explain:
         width = max(len(benchmark.name) for benchmark in chosen)
         for benchmark in chosen:
             print(f"{benchmark.name:{width}}  {benchmark.what}")
         return 0
+    return _measure(chosen, effort, json, plot)
+
+
+def _measure(
+    chosen: Sequence[Benchmark], effort: Effort, json: str | None, plot: Path | None
+) -> int:
+    """Measure this checkout."""
     results: list[Result] = []
     for benchmark in chosen:
         _say(benchmark.name)
@@ -95,20 +113,15 @@ def bench(
     return 0
 
 
-def _compare_with(
-    hafnium: Path | None,
-    checkout: Path | None,
-    only: list[str] | None,
-    effort: Effort,
-    json: str | None,
-) -> int:
-    """Compare with a build of Hafnium, or with another checkout."""
-    if hafnium is None:
-        assert checkout is not None
-        return _compare([each.name for each in _chosen(only)], checkout, effort, json)
-    if only or checkout is not None:
-        raise UsageError("--hafnium excludes --only and --against")
-    return _compare_with_hafnium(hafnium, effort, json)
+def _compared(
+    against: Path | None, hafnium: Path | None, tfa: Path | None
+) -> tuple[str, Path] | None:
+    """The option that names what to compare with, and its file."""
+    options = {"--against": against, "--hafnium": hafnium, "--tfa": tfa}
+    given = [(option, path) for option, path in options.items() if path is not None]
+    if len(given) > 1:
+        raise UsageError(f"{given[0][0]} excludes {given[1][0]}")
+    return given[0] if given else None
 
 
 def _compare(names: list[str], checkout: Path, effort: Effort, json: str | None) -> int:
@@ -136,14 +149,13 @@ def _compare(names: list[str], checkout: Path, effort: Effort, json: str | None)
     return _tell(found, json)
 
 
-def _compare_with_hafnium(image: Path, effort: Effort, json: str | None) -> int:
-    """Let ours and theirs run the same payload."""
-    with image.open("rb"):
+def _compare_with_peer(match: measured.Match, build: Path, effort: Effort, json: str | None) -> int:
+    """Let ours and a build of somebody else's run the same payload."""
+    with build.open("rb"):
         pass  # or the user is told
     try:
         found = measured.compare(
-            ours.command,
-            partial(hafnium_peer.command, image),
+            match,
             effort.runs,
             effort.seconds,
             lambda number: _say(f"round {number + 1} of {effort.runs}"),
@@ -153,6 +165,12 @@ def _compare_with_hafnium(image: Path, effort: Effort, json: str | None) -> int:
     finally:
         _say("")
     return _tell(found, json)
+
+
+_MATCHES: Final[dict[str, Callable[[Path], measured.Match]]] = {
+    "--hafnium": lambda build: measured.Match(VMS, ours.vms, partial(hafnium_peer.command, build)),
+    "--tfa": lambda build: measured.Match(KERNEL, ours.kernel, partial(tfa_peer.command, build)),
+}
 
 
 def _tell(found: list[comparing.Comparison], json: str | None) -> int:

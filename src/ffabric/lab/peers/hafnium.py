@@ -7,10 +7,10 @@ in the old binary format (Hafnium's documentation, "Hafnium RAM disk" and "Hafni
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ffabric.lab.peers.payload import Counts, image
+from ffabric.lab.peers.payload import VMS
 from ffabric.machine.engines.qemu.process import PROGRAM
 from ffabric.machine.host.process import find
 from ffabric.system.files.dtb import Node, build_dtb
@@ -22,13 +22,13 @@ _HEADER = struct.Struct("<13H")
 _SERVERS_MEMORY = 1 << 20
 
 
-def command(hafnium: Path, counts: Counts, folder: Path) -> list[str]:
+def command(hafnium: Path, counts: Sequence[int], folder: Path) -> list[str]:
     """What runs the payload below the image ``hafnium``; files that it takes go into ``folder``.
 
     Raises MissingProgram if there is no QEMU.
     """
     initrd = folder / "initrd.img"
-    initrd.write_bytes(archive({"manifest.dtb": manifest(), "payload.bin": image(counts)}))
+    initrd.write_bytes(archive({"manifest.dtb": manifest(), "payload.bin": VMS.image(counts)}))
     files = ["-kernel", str(hafnium), "-initrd", str(initrd)]
     board = ["-machine", _MACHINE, "-cpu", "cortex-a57", "-m", "512"]
     console = ["-nodefaults", "-display", "none", "-serial", "stdio"]

@@ -1,7 +1,7 @@
 """Two processes by turns, by the time that the processor spends on each.
 
 A process runs until it has made a round of all kinds of calls, and is stopped while the other one
-runs. The payload logs a line before each kind; what the process has been given of the processor
+runs. The payload prints a line before each kind; what the process has been given of the processor
 between two lines, with all its threads, is what so many calls took. A line is read a little after
 it was written, so rounds are long against that: how many calls a round is to have is found by
 rounds that grow.
@@ -19,17 +19,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
+
 from ffabric.lab.bench.compare import Comparison, Pair
-from ffabric.lab.peers.payload import KINDS, REFUSED, UNITS, Counts
+from ffabric.lab.peers.payload import REFUSED, Payload
 from ffabric.machine.host.process import mortal
 
-Command = Callable[[Counts, Path], Sequence[str]]
+Command = Callable[[Sequence[int], Path], Sequence[str]]
 """(how many calls, a folder for files) -> the command line of a peer."""
 
-_FIRST = Counts(2000, 500, 50)
 _GROWTH = 16
 _MOST = 1 << 28
-_LINE = re.compile(rf"\b({'|'.join((*KINDS, REFUSED))})\s*$")
 _CHUNK = 1 << 16
 SILENCE = 120
 """Seconds without a line after which a peer is given up."""
@@ -42,11 +42,15 @@ class PeerError(Exception):
 
 
 class Peer:
-    """A process that runs the payload, stopped but for its turns."""
+    """A process that runs a payload, stopped but for its turns."""
 
-    def __init__(self, name: str, command: Sequence[str], counts: Counts) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], payload: Payload, counts: Sequence[int]
+    ) -> None:
         self.name = name
         self.counts = counts
+        self._kinds = payload.kinds
+        self._line_of_a_kind = re.compile(rf"\b({'|'.join((*payload.kinds, REFUSED))})\s*$")
         self._said: list[str] = []
         self._process = subprocess.Popen(  # noqa: S603 - what the user compares
             mortal(command),
@@ -58,7 +62,7 @@ class Peer:
         self._unread = b""
         self._spent = 0
         try:
-            self._spent = self._until(KINDS[0])
+            self._spent = self._until(self._kinds[0])
             self._send(signal.SIGSTOP)
         except BaseException:
             self.close()
@@ -71,22 +75,22 @@ class Peer:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
-    def round(self) -> Counts:
+    def round(self) -> list[int]:
         """Let it make a round: nanoseconds of the processor for the calls of each kind."""
         self._send(signal.SIGCONT)
         took = []
-        for following in (*KINDS[1:], KINDS[0]):
+        for following in (*self._kinds[1:], self._kinds[0]):
             now = self._until(following)
             took.append(now - self._spent)
             self._spent = now
         self._send(signal.SIGSTOP)
-        return Counts(*took)
+        return took
 
     def _until(self, wanted: str) -> int:
         """Read up to the line before calls of a kind: the nanoseconds it has been given so far."""
         while (line := self._line()) is not None:
             spent = self._nanoseconds()
-            found = _LINE.search(line)
+            found = self._line_of_a_kind.search(line)
             if found is not None and found[1] == wanted:
                 return spent
             self._said.append(line)
@@ -121,9 +125,16 @@ class Peer:
         os.kill(self._process.pid, number)
 
 
+class Match(msgspec.Struct, frozen=True):
+    """A payload above our firmware and above somebody else's."""
+
+    payload: Payload
+    ours: Command
+    theirs: Command
+
+
 def compare(
-    ours: Command,
-    theirs: Command,
+    match: Match,
     rounds: int,
     seconds: float,
     on_round: Callable[[int], object] = lambda number: None,
@@ -132,8 +143,11 @@ def compare(
 
     ``seconds`` is about how long a round spends on each kind. Raises PeerError.
     """
-    found = [Comparison(kind, f"{unit}/s") for kind, unit in zip(KINDS, UNITS, strict=True)]
-    with _peer("ffabric", ours, seconds) as one, _peer("the peer", theirs, seconds) as other:
+    found = [Comparison(kind, f"{unit}/s") for kind, unit in match.payload.units.items()]
+    with (
+        _peer("ffabric", match.ours, match.payload, seconds) as one,
+        _peer("the peer", match.theirs, match.payload, seconds) as other,
+    ):
         for number in range(rounds):
             on_round(number)
             pair = (one, other) if number % 2 == 0 else (other, one)
@@ -150,18 +164,18 @@ def _rates(peer: Peer) -> list[float]:
 
 
 @contextmanager
-def _peer(name: str, command: Command, seconds: float) -> Iterator[Peer]:
+def _peer(name: str, command: Command, payload: Payload, seconds: float) -> Iterator[Peer]:
     """A peer whose rounds spend about ``seconds`` on each kind."""
     with TemporaryDirectory() as folder:
-        counts, grown = _FIRST, False
+        counts, grown = payload.first, False
         while not grown:
-            with _closing(Peer(name, command(counts, Path(folder)), counts)) as peer:
+            with _closing(Peer(name, command(counts, Path(folder)), payload, counts)) as peer:
                 peer.round()  # what is translated and cached once
                 factors = [min(_GROWTH, 1e9 * seconds / max(ns, 1)) for ns in peer.round()]
             grown = max(factors) < _GROWTH or max(counts) == _MOST
             more = (int(count * by) for count, by in zip(counts, factors, strict=True))
-            counts = Counts(*(min(_MOST, max(1, count)) for count in more))
-        with _closing(Peer(name, command(counts, Path(folder)), counts)) as peer:
+            counts = [min(_MOST, max(1, count)) for count in more]
+        with _closing(Peer(name, command(counts, Path(folder)), payload, counts)) as peer:
             peer.round()
             yield peer
 

@@ -1,13 +1,14 @@
-"""The payload for VMs below our own hypervisor."""
+"""The payloads above our own firmware."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from ffabric.lab.peers.payload import Counts, image
+from ffabric.lab.peers.payload import KERNEL, UART, VMS
 
-_SYSTEM = """
+_VMS = """
 primary_vm = "client"
 
 [[vm]]
@@ -21,10 +22,32 @@ id = 2
 image = "payload.bin"
 """
 
+_KERNEL = f"""
+hypervisor = false
 
-def command(counts: Counts, folder: Path) -> list[str]:
-    """What runs the payload; files that it takes go into ``folder``."""
-    (folder / "payload.bin").write_bytes(image(counts))
-    system = folder / "payload.toml"
-    system.write_text(_SYSTEM)
-    return [sys.executable, "-P", "-u", "-m", "ffabric.cli.main", "run", str(system)]
+[[vm]]
+name = "kernel"
+image = "payload.bin"
+
+[[device]]
+type = "pl011"
+name = "uart"
+base = {UART:#x}
+"""
+
+
+def vms(counts: Sequence[int], folder: Path) -> list[str]:
+    """What runs the VMs; files that it takes go into ``folder``."""
+    return _run(_VMS, VMS.image(counts), folder)
+
+
+def kernel(counts: Sequence[int], folder: Path) -> list[str]:
+    """What runs the kernel; files that it takes go into ``folder``."""
+    return _run(_KERNEL, KERNEL.image(counts, UART), folder)
+
+
+def _run(system: str, image: bytes, folder: Path) -> list[str]:
+    (folder / "payload.bin").write_bytes(image)
+    path = folder / "payload.toml"
+    path.write_text(system)
+    return [sys.executable, "-P", "-u", "-m", "ffabric.cli.main", "run", str(path)]
