@@ -15,7 +15,7 @@ MOST = {
     "direct.sp-sp": 40,
     "direct.vm-sp": 55,
     "notification.vm-sp": 250,
-    "notification.sp-vm": 285,
+    "notification.sp-vm": 289,
     "memory.1.ready.vm-sp": 198,
     "memory.1.vm-sp": 245,
 }
