@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, TextIO
 
 from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version, parse
 from ffabric.abi.words import MASK64
 from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
+from ffabric.cli.standard_input import standard_input
 from ffabric.observe import explain as explaining
 from ffabric.system.files.reading import LOG_LINE, read_lines
 
@@ -43,12 +45,24 @@ def explain(*what: Annotated[str, Option(hyphens=True)], ffa: str = format_versi
         print("\n".join(explained), end="\n" if explained else "")
         understood = bool(explained)
     else:
-        if isinstance(sys.stdin, io.TextIOWrapper):
-            sys.stdin.reconfigure(errors="backslashreplace")
-        understood = _log(read_lines(sys.stdin, "standard input", LOG_LINE), version)
+        with _text() as lines:
+            understood = _log(read_lines(lines, "standard input", LOG_LINE), version)
     if not understood:
         print("ffabric: nothing in it is known: no registers, no known message", file=sys.stderr)
     return 0 if understood else _FAILED
+
+
+@contextmanager
+def _text() -> Iterator[TextIO]:
+    """Standard input; bytes that its encoding lacks are escapes."""
+    if not isinstance(sys.stdin, io.TextIOWrapper):
+        yield sys.stdin
+        return
+    with (
+        standard_input() as data,
+        io.TextIOWrapper(data, sys.stdin.encoding, errors="backslashreplace") as lines,
+    ):
+        yield lines
 
 
 def _log(texts: Iterable[str], version: int) -> bool:

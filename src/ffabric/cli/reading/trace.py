@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
+from ffabric.cli.standard_input import standard_input
 from ffabric.cli.terminal import Terminal
 from ffabric.machine.events import Record
 from ffabric.observe.lines import NoTrace, parse_lines, read_lines
@@ -49,15 +50,17 @@ def trace(
     """
     if str(file).startswith("--"):
         raise UsageError(f"trace: unknown option {file}")
-    stdin = file == STDIN
-    lines = parse_lines(sys.stdin.buffer, "standard input") if stdin else read_lines(file)
     forms: dict[str, Callable[[Lines], None]] = {
         "text": lambda found: _text(found, Reader(hops=hops, schedule=schedule)),
         "sequence": lambda found: print(Sequence(limit=limit).draw(found), end=""),
         "summary": _summary,
     }
     try:
-        forms[form](lines)
+        if file == STDIN:
+            with standard_input() as lines:
+                forms[form](parse_lines(lines, "standard input"))
+        else:
+            forms[form](read_lines(file))
     except NoTrace as error:
         raise UsageError(str(error)) from None
     return 0

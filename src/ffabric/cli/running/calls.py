@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -12,6 +12,7 @@ import msgspec
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
+from ffabric.cli.standard_input import standard_input
 from ffabric.lab.calls.lines import Call, Mistake, read_line
 from ffabric.lab.calls.player import Player
 from ffabric.lab.calls.systems import check, default_system, drive
@@ -64,7 +65,8 @@ def calls(
     if system is None and file == STDIN:
         spec = drive(default_system(), ())
         stream = _Stream(spec)
-        failed = _play(spec, stream.calls(sys.stdin.buffer), _names(spec), trace, seed)
+        with standard_input() as lines:
+            failed = _play(spec, stream.calls(lines), _names(spec), trace, seed)
         if not stream.number:
             raise _nothing(STDIN)
         return _UNABLE if stream.wrong else failed
@@ -85,7 +87,7 @@ def _read(file: Path, spec: SystemSpec) -> list[Call]:
     found: list[Call] = []
     wrong: list[Mistake] = []
     left = IMAGE
-    with nullcontext(sys.stdin.buffer) if file == STDIN else opened(file) as lines:
+    with standard_input() if file == STDIN else opened(file) as lines:
         for number, text in enumerate(read_lines(lines, _called(file)), 1):
             call, mistakes = read_line(number, text)
             wrong += mistakes
