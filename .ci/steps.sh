@@ -26,11 +26,13 @@ summary() {
     [ "${#FAILED[@]}" -eq 0 ] || printf 'FAILED: %s\n' "${FAILED[@]}"
 }
 
-# A real Linux: what it said and which calls it made are kept if something is not as it must be.
+# A real Linux: what it said and which calls it made are kept if something is not as it must be. It has
+# PATIENCE seconds: as long as a host takes that has much else to do.
+PATIENCE=600
 with_linux() {
     local demo=$1 console=$2 status=0
     shift 2
-    timeout 600 make "$demo" ARGS="--trace $demo.trace.jsonl $*" || status=$?
+    timeout $((2 * PATIENCE)) make "$demo" ARGS="--timeout $PATIENCE --trace $demo.trace.jsonl $*" || status=$?
     if [ "$status" -ne 0 ] && [ -f "$console" ]; then
         echo "-- the last of $console; the calls are in $demo.trace.jsonl"
         tail -n 60 "$console"

@@ -23,7 +23,8 @@ as_root() {
 }
 
 apt_get() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0 -o Acquire::Retries=3 "$@"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0 -o Acquire::Retries=3 \
+        -o DPkg::Lock::Timeout=600 "$@"
 }
 
 # A mirror that is being updated answers wrongly for a moment.
@@ -47,5 +48,11 @@ if ! command -v apt-get >/dev/null || { [ "$(id -u)" -ne 0 ] && ! sudo -n true 2
     echo "programs are missing: sudo apt-get install ${packages[*]}" >&2
     exit 0
 fi
-update_package_lists
-apt_get install --yes --no-install-recommends "${packages[@]}"
+# What the lists name may be gone from the mirror a moment later.
+for try in 1 2 3; do
+    update_package_lists
+    apt_get install --yes --no-install-recommends "${packages[@]}" && exit 0
+    echo "apt-get install: try $try failed" >&2
+    sleep $((try * 10))
+done
+exit 1

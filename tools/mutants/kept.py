@@ -17,6 +17,8 @@ from mutants.testing import Copy, Outcome, Verdict
 
 PATIENCE = 120
 """Seconds for the tests of a mutant."""
+UNHURRIED = 1800
+"""Seconds for tests that have to pass, on whatever host."""
 QUICK = 6.0
 """Seconds that the tests of a mutant may take that is to be kept."""
 
@@ -65,7 +67,7 @@ def wrong_without_a_mutant(root: Path, mutants: Sequence[Kept]) -> str:
     if not tests:  # pytest would run all
         return ""
     with Copy(root) as copy:
-        outcome = copy.run(tests, PATIENCE * 5)
+        outcome = copy.run(tests, UNHURRIED, each=UNHURRIED)
     if outcome.verdict is Verdict.SURVIVED:
         return ""
     return f"a test fails without any mutant: {outcome.by or 'none of them could be run'}"

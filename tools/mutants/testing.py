@@ -79,8 +79,8 @@ class Copy:
         finally:
             shutil.copyfile(file, copy)
 
-    def run(self, tests: Sequence[str], seconds: float) -> Outcome:
-        """Run ``tests`` until one fails, or ``seconds`` are over."""
+    def run(self, tests: Sequence[str], seconds: float, each: float = _ONE_TEST) -> Outcome:
+        """Run ``tests`` until one fails or takes ``each`` seconds, or ``seconds`` are over."""
         names = self._folder / "tests.txt"
         names.write_text("\n".join(tests), "utf-8")
         environment = {
@@ -92,7 +92,7 @@ class Copy:
             [
                 *(sys.executable, "-c", _LIMITED, str(MEMORY), "-m", "pytest", "-x", "-q", "-rfE"),
                 *("--no-header", "-pno:cacheprovider", "--tb=no"),
-                *(f"--timeout={_ONE_TEST}", "--timeout-method=signal", f"@{names}"),
+                *(f"--timeout={each}", "--timeout-method=signal", f"@{names}"),
             ],
             cwd=self._root,
             env=environment,
