@@ -104,7 +104,7 @@ def test_explain_loads_no_parser_and_no_firmware():
 
     assert not loaded & HEAVY
     assert not {name for name in loaded if name.startswith("ffabric.firmware.manager")}
-    assert len(loaded) <= 141
+    assert len(loaded) <= 131
 
 
 SYSTEM = """

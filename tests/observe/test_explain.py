@@ -6,6 +6,11 @@ from ffabric.observe import explain
 from ffabric.observe.messages import MESSAGES, find
 
 
+def test_every_message_has_a_letter_that_registers_have_not():
+    assert [each.template for each in MESSAGES if not explain._TEXT.search(each.anchor)] == []
+    assert not explain._TEXT.search("x0: 0x84000060, w1=0xabcdef r2 = 12  X3 84000063")
+
+
 def test_registers_are_named_field_by_field():
     lines = explain.registers([0x84000060, 0, 0xFFFFFFFE])
 

@@ -19,7 +19,6 @@ from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version
 from ffabric.abi.optee import smc, tee
 from ffabric.abi.words import MASK32, MASK64
 from ffabric.firmware.state.rules import Rule
-from ffabric.observe import messages
 
 _LABEL = re.compile(r"\b[axwrAXWR]\d{1,2}\s*(?:[:=]\s*|(?=\s0[xX]))")
 _ID = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?0{0,8}([38bcBC][0-9a-fA-F]{7})(?![0-9a-zA-Z])")
@@ -29,6 +28,8 @@ _NUMBER = re.compile(
     r"(?!\w)"
 )
 _WORD = re.compile(r"[A-Za-z]")
+_TEXT = re.compile(r"[g-qs-vyzG-QS-VYZ]")
+"""A letter of every message, but of no number and no label of a register."""
 _ABOUT_FFA = re.compile(
     r"(?i)\b(arm_|optee[-_])?ff-?a\b|ffa_|\bspm[cd]?\b|hafnium|secure partition"
 )
@@ -125,7 +126,7 @@ def _reasons(word: int) -> str:
 
 def line(text: str, version: int = LATEST) -> list[str]:
     """What is known of a log line; empty if nothing is."""
-    found = _message(text)
+    found = _message(text) if _TEXT.search(text) else []
     values = find_registers(text)
     if values:
         found += registers(values, version)
@@ -143,6 +144,8 @@ def lines(texts: Iterable[str], version: int = LATEST) -> Iterator[tuple[str, li
 
 
 def _message(text: str) -> list[str]:
+    from ffabric.observe import messages  # noqa: PLC0415 - who explains registers needs none
+
     known = messages.find(text)
     if known is None:
         return []
