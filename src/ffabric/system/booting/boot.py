@@ -72,7 +72,7 @@ from ffabric.system.booting.devicetree import normal_world
 from ffabric.system.booting.dma import describe_streams, forget_streams, make_ports
 from ffabric.system.booting.engines import make_runner
 from ffabric.system.booting.hand_off import boot_information
-from ffabric.system.booting.kernel import Layout, board_of, optee_node
+from ffabric.system.booting.kernel import UART, Layout, board_of, optee_node
 from ffabric.system.booting.own_memory import is_own
 from ffabric.system.booting.platform import logical_partitions, platform_calls
 from ffabric.system.description.conventions import HYPERVISOR, SPMC, conventions_of
@@ -87,6 +87,7 @@ from ffabric.system.layout.address_spaces import (
 from ffabric.system.layout.machine import MAILBOXES
 from ffabric.system.layout.memory_map import DEVICETREE
 from ffabric.system.layout.normal_world import device_memory_maps, memory_maps
+from ffabric.system.layout.qemu import is_console
 from ffabric.system.manifest.manifest import (
     NsInterruptsAction,
     OtherSInterruptsAction,
@@ -355,15 +356,20 @@ class _Builder:
             self._virtual_gic(manager, spec, vm_of(partition), stage2)
         self._fill(spec, partition)
 
-    @staticmethod
-    def _map(spec: PartitionSpec, stage2: Stage2) -> None:
+    def _map(self, spec: PartitionSpec, stage2: Stage2) -> None:
+        """Map its memory and its devices; in QEMU, whose machine has others, its console alone."""
         for each in spec.memory:
             stage2.map(each.ipa, each.pa, each.size // PAGE, _attributes(spec, each))
         for each in device_maps(spec):
+            pa = each.pa
+            if spec.engine == QEMU:
+                if not is_console(spec, each, self.spec.devices):
+                    continue
+                pa = UART[0]
             attributes = _device(secure=each.secure and spec.secure)
             if not each.attributes & RegionAttributes.WRITE:
                 attributes &= ~S2AP_W
-            stage2.map(each.ipa, each.pa, each.size // PAGE, attributes)
+            stage2.map(each.ipa, pa, each.size // PAGE, attributes)
 
     def _fill(self, spec: PartitionSpec, partition: Booted) -> None:
         self._load(spec, partition)
@@ -413,6 +419,10 @@ class _Builder:
         if spec.engine == QEMU:
             if self.spec.notification_interrupt is not None:
                 gic.configure(self.spec.notification_interrupt, enabled=True, edge=True, target=0)
+            for device in spec.manifest.device_regions:
+                for line in device.interrupts:
+                    edge = not line.level_triggered
+                    gic.configure(line.id, enabled=True, edge=edge, target=0)
             for each in vm_maps(spec, self.spec.gic, self.spec.pes):
                 stage2.map(each.ipa, each.pa, each.size // PAGE, _device(secure=False))
             return

@@ -83,7 +83,7 @@ def create_spec(
     placed = Placed(spec, draft.where)
     check_address_space(placed, system.gic, system.pes, problems, translated=True, cpu=system.cpu)
     if spec.engine == QEMU:
-        check_layout(draft, spec, system.memory, (), problems)
+        check_layout(draft, spec, system.memory, problems)
     problems.check(SystemErrors)
     return replace(spec, memory=tuple(_memory(load, (manifest.mem_size or 0) // PAGE, frames)))
 

@@ -1,7 +1,7 @@
 """The partitions that QEMU executes, each in a process with the memory of its world.
 
 A VM is confined by its stage 2, whose addresses are QEMU's physical ones: our banks are where they
-are, and of QEMU's devices a VM has a GIC and a console.
+are, and of QEMU's devices a VM has a GIC and a console. Devices of ours it reaches by trapping.
 """
 
 from __future__ import annotations
@@ -13,13 +13,18 @@ from ffabric.abi.ffa.status import Status
 from ffabric.machine.engines.qemu.engine import QemuGuest
 from ffabric.machine.engines.qemu.process import Image, Piece, pieces
 from ffabric.machine.engines.qemu.secure_partition import InSecureState, QemuSecurePartition
+from ffabric.machine.engines.qemu.trapped import Devices, Window
 from ffabric.machine.engines.qemu.trusted_os import QemuTrustedOs
 from ffabric.machine.watched import WatchedStage2
+from ffabric.system.layout.address_spaces import device_maps
+from ffabric.system.layout.qemu import is_console
+from ffabric.system.manifest.manifest import RegionAttributes
 from ffabric.system.spec import TRUSTED_OS
 
 if TYPE_CHECKING:
     from ffabric.system.system import Endpoint
 
+_WRITE = RegionAttributes.WRITE
 GONE = (fid.FFA_ERROR, 0, Status.ABORTED.register)
 """What a call returns when nobody answers any more."""
 
@@ -31,6 +36,16 @@ def make_guest(endpoint: Endpoint) -> QemuGuest:
     if endpoint.partition.stage2 is None:
         return _kernel(endpoint)
     return _secure_partition(endpoint) if endpoint.spec.secure else _vm(endpoint)
+
+
+def _devices(endpoint: Endpoint) -> Devices | None:
+    system, spec = endpoint.system, endpoint.spec
+    windows = [
+        Window(each.ipa, each.ipa + each.size, each.pa, bool(each.attributes & _WRITE))
+        for each in device_maps(spec)
+        if not is_console(spec, each, system.spec.devices)
+    ]
+    return Devices(system.machine.bus, windows, secure=spec.secure) if windows else None
 
 
 def _vm(endpoint: Endpoint) -> QemuGuest:
@@ -45,6 +60,7 @@ def _vm(endpoint: Endpoint) -> QemuGuest:
         on_line=lambda line: endpoint.system.printed(spec.name, line),
         gone=GONE,
         stage2=stage2,
+        devices=_devices(endpoint),
     )
 
 
@@ -61,6 +77,7 @@ def _secure_partition(endpoint: Endpoint) -> QemuGuest:
         cpus=len(endpoint.partition.contexts),
         on_line=lambda line: endpoint.system.printed(spec.name, line),
         stage2=stage2,
+        devices=_devices(endpoint),
     )
 
 

@@ -88,7 +88,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     specs = [places.place(partition, ids[partition.name]) for partition in partitions]
     for partition, spec in zip(partitions, specs, strict=True):
         if partition.engine == QEMU and (draft.with_hypervisor or partition.kind != VM):
-            check_layout(partition, spec, places.space.banks, draft.devices, problems)
+            check_layout(partition, spec, places.space.banks, problems)
     check_boot_order(partitions, problems)
     check_interrupts(partitions, mpidrs, problems)
     check_streams(partitions, problems)

@@ -53,15 +53,12 @@ class _Range(NamedTuple):
 
 
 def device_maps(spec: PartitionSpec) -> Iterator[MemoryMap]:
-    """The device regions of a partition as its stage 2 maps them: at their own addresses.
-
-    That of an SP in QEMU is the UART of QEMU's machine.
-    """
+    """The device regions of a partition: at their own addresses."""
     for region in spec.manifest.device_regions:
         size = region.pages * spec.manifest.xlat_granule.bytes
-        base = region.base_address
-        pa = kernel.UART[0] if spec.engine == QEMU else base
-        yield MemoryMap(region.name, base, pa, size, region.attributes)
+        yield MemoryMap(
+            region.name, region.base_address, region.base_address, size, region.attributes
+        )
 
 
 def vm_maps(spec: PartitionSpec, gic: GicSpec, pes: int) -> Iterator[MemoryMap]:

@@ -20,6 +20,7 @@ from ffabric.system.spec import (
     DeviceSpec,
     ImageSource,
     MemoryBank,
+    MemoryMap,
     PartitionDraft,
     PartitionSpec,
 )
@@ -60,7 +61,6 @@ def check_layout(
     partition: PartitionDraft,
     spec: PartitionSpec,
     banks: Iterable[MemoryBank],
-    devices: Iterable[DeviceSpec],
     problems: Problems,
 ) -> None:
     """The memory of a trusted OS, an SP or a VM of a hypervisor is where QEMU's machine has some.
@@ -73,10 +73,8 @@ def check_layout(
         _check_secure_memory(partition, spec, problems)
         _check_banks(where, "the trusted OS", non_secure, problems)
     elif is_sp_in_qemu(partition):
-        _check_console(partition, spec, devices, problems)
         _check_banks(where, "SPs", banks, problems)
     elif partition.kind == VM:
-        _check_no_devices(partition, spec, problems)
         _check_banks(where, "VMs", non_secure, problems)
         _check_devicetree(non_secure, problems)
 
@@ -120,19 +118,12 @@ def _check_devicetree(banks: Iterable[MemoryBank], problems: Problems) -> None:
             problems.add(f"[[memory]] {bank.name}", "base", message)
 
 
-def _check_no_devices(vm: PartitionDraft, spec: PartitionSpec, problems: Problems) -> None:
-    """A VM has the GIC and the console of QEMU's machine, and no other device."""
-    for region in spec.manifest.device_regions:
-        message = "QEMU's machine has a GIC and a UART of its own, and no other devices"
-        problems.add(vm.where, region.name, message)
+def is_console(partition: PartitionSpec, region: MemoryMap, devices: Iterable[DeviceSpec]) -> bool:
+    """Whether the device region of a partition in QEMU is the UART of QEMU's machine.
 
-
-def _check_console(
-    sp: PartitionDraft, spec: PartitionSpec, devices: Iterable[DeviceSpec], problems: Problems
-) -> None:
-    """The device region of an SP is a PL011, for which QEMU's machine has a UART."""
-    uarts = [each.base for each in devices if each.type == PL011]
-    for region in spec.manifest.device_regions:
-        if region.base_address not in uarts or region.pages != 1:
-            message = "QEMU's machine has a UART for a pl011 of the system, and no other devices"
-            problems.add(sp.where, region.name, message)
+    That of an SP is which is a PL011 of the system. All others are devices of ours.
+    """
+    return partition.kind == SP and any(
+        each.type == PL011 and (each.base, each.size) == (region.pa, region.size)
+        for each in devices
+    )

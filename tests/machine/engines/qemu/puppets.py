@@ -121,15 +121,18 @@ class Cpu:
 
 
 class Puppets:
-    """A booted system whose VMs are puppets; ``cpus`` of each, and physical ``places``."""
+    """A booted system whose VMs are puppets; ``cpus`` of each, and physical ``places``.
 
-    def __init__(self, *cpus, sps=(), places=(), **options):
+    ``devices_of_vms`` are the device regions that each of them has.
+    """
+
+    def __init__(self, *cpus, sps=(), places=(), devices_of_vms=(), **options):
         self.puppeteers = [Puppeteer(f"puppeteer{n}") for n in range(sum(cpus))]
         vms, first = [], 0
         for n, count in enumerate(cpus):
             where = places[n] if places else None
             at = {} if where is None else {"physical_address": where}
-            vms.append(self.vm(f"vm{n}", first, count, **at))
+            vms.append(self.vm(f"vm{n}", first, count, device_regions=devices_of_vms, **at))
             first += count
         spec = describe(sps=[*self.puppeteers, *sps], vms=vms, stop_on_crash=False, **options)
         self.system = boot(spec)

@@ -57,6 +57,7 @@ from ffabric.machine.lines import Lines
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context
+    from ffabric.machine.engines.qemu.trapped import Devices
     from ffabric.machine.gic import Gic
     from ffabric.machine.machine import Machine
     from ffabric.machine.watched import WatchedStage2
@@ -85,7 +86,7 @@ class QemuGuest:
 
     `ram` is its RAM. `on_line` gets each line of its console. `gone`: up to four registers that a
     call returns when we are gone but QEMU is not. `image`: see `QemuProcess`. With `stage2` it is
-    confined by these tables, whose addresses must be those of its RAM.
+    confined by these tables, whose addresses must be those of its RAM, and has these ``devices``.
     """
 
     hcr = HCR_RW | HCR_VM
@@ -106,6 +107,7 @@ class QemuGuest:
         el2: bool = False,
         image: Image = Image(),  # noqa: B008 - it is frozen
         stage2: WatchedStage2 | None = None,
+        devices: Devices | None = None,
     ) -> None:
         if not 0 < cpus <= mailbox.MAX_CPUS:
             raise ValueError(f"{cpus} CPUs: QEMU's machine has up to {mailbox.MAX_CPUS}")
@@ -126,6 +128,8 @@ class QemuGuest:
             confinement=None if stage2 is None else self._confinement(stage2),
         )
         self.tlb = Tlb(self)
+        self.devices = devices
+        """Those of its devices that are ours."""
         if stage2 is not None:
             stage2.watchers.append(self.tlb.changed)
         self._unheard = b""
@@ -190,6 +194,11 @@ class QemuGuest:
         )
         if not awake:
             self._probe()
+
+    def done(self) -> None:
+        """It has accessed a device: it may have done what an interrupt was for."""
+        for runner in self.runners:
+            runner.done()
 
     def executing(self) -> list[int]:
         """The CPUs that may be executing the guest."""

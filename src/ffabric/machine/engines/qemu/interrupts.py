@@ -2,7 +2,8 @@
 
 The guest programs QEMU's GIC and never sees ours, so ours signals whatever is pending for its PE,
 and each interrupt is passed on as a message: taken here, made pending there. Whether it is masked
-there is the guest's business.
+there is the guest's business. Of one that is level-triggered nobody tells us when the guest is done
+with it, but that takes an access to its device.
 
 The other way round only one thing is said: that a CPU which waits for the answer to its call has
 interrupts to take. For the firmware it is an interrupt like any other of the normal world,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 ELSEWHERE, ELSEWHERE_SECURE = 31, 28
 """PPIs that no device of the machine has."""
-_SPURIOUS = 1020
 
 
 class InterruptRelay:
@@ -38,6 +38,7 @@ class InterruptRelay:
         self._secure = secure
         self._elsewhere = ELSEWHERE_SECURE if secure else ELSEWHERE
         self._group = GROUP1S if secure else GROUP1NS
+        self._held: list[int] = []
 
     def open(self) -> None:
         """Let the GIC signal all that is the normal world's."""
@@ -61,13 +62,20 @@ class InterruptRelay:
         gic.set_pending(self._elsewhere, pe)
 
     def take(self) -> list[int]:
-        """The INTIDs that are signalled now; they are not any more."""
+        """The INTIDs that are signalled now; they are not any more, unless lines stay high.
+
+        One that is level-triggered is not signalled again before `done`.
+        """
         gic, pe = self._gic, self._pe
         taken: list[int] = []
-        while True:
-            intid = gic.sysreg_read(pe, "ICC_IAR1_EL1", secure=self._secure)
-            if intid >= _SPURIOUS:
-                return taken
-            gic.sysreg_write(pe, "ICC_EOIR1_EL1", intid, secure=self._secure)
+        while (intid := gic.pending_in(pe, self._group)) is not None:
+            if not gic.take(pe, intid):
+                self._held.append(intid)
             if intid != self._elsewhere:
                 taken.append(intid)
+        return taken
+
+    def done(self) -> None:
+        """The guest has accessed a device: its line may be low now, and is looked at again."""
+        while self._held:
+            self._gic.deactivate(self._pe, self._held.pop())

@@ -3,8 +3,9 @@
 The other side is `shim.inc`; the offsets stand in `mailbox.inc`, too. All fields are 64-bit words,
 each written by one side alone: the shim writes READY, DISTRIBUTOR, REQUEST, KIND, TICKS, STARTED,
 INTERRUPTED, ASLEEP, TAIL, NOTIFIED, SERVED, FLUSHED, FLUSHED_ALL, TOUCH_TAIL, what an abort or a
-crash says, and x0-x17 of an exit; the runner writes the others (of INJECT the shim takes what it
-finds) and x0-x17 of the answer. A sequence number is written after what it announces, and either
+crash says, x0-x17 of an exit, and the others (REST) of an access that may be to a device; the
+runner writes the others (of INJECT and RELOAD the shim takes what it finds), x0-x17 of the answer,
+and the register of such an access. A sequence number is written after what it announces, and either
 side only asks whether it is equal to one it knows, so that a stale or forged one makes a CPU wait,
 never a peer.
 
@@ -71,6 +72,8 @@ IDLES = 0x1C8
 LINES = 0x1D0
 AFFINITY = 0x1D8
 SERVED = 0x1E0
+REST = 0x1F0
+RELOAD = 0x258
 
 REGISTERS = 18
 MAX_CPUS = 16
@@ -85,6 +88,11 @@ _VECTORS, _VECTOR = 16, 0x80
 _SMC, _BRANCH_TO_SELF = 0xD400_0003, 0x1400_0000
 _HAS_LPIS = 1 << 17  # GICD_TYPER.LPIS: Arm IHI 0069, 12.9.38
 _HPFAR_FIPA = 0xFF_FFFF_FFFF  # bits 43:4; QEMU 10 has others there
+
+
+def _at(register: int) -> int:
+    """The word of a block that a general register of an exit is in."""
+    return X // _WORD + register if register < REGISTERS else REST // _WORD + register - REGISTERS
 
 
 class Mailbox:
@@ -236,10 +244,19 @@ class Block:
         if words[_ASLEEP]:
             self._wake(self.cpu)
 
-    def resume(self) -> None:
-        """Let it go on after an exit that was no call, with the registers it had."""
+    def register(self, number: int) -> int:
+        """x0 to x30 of an access that was aborted, whose syndrome says that it is this one."""
+        return self.words[_at(number)]
+
+    def set_register(self, number: int, value: int) -> None:
+        """What that register holds when it goes on."""
+        self.words[_at(number)] = value
+        self.words[RELOAD // _WORD] = 1
+
+    def resume(self, resume: int = 0) -> None:
+        """Let it go on after an exit that was no call, with the registers it had; or elsewhere."""
         words = self.words
-        words[_RESUME] = 0
+        words[_RESUME] = resume
         words[_ANSWER] = words[_REQUEST]
         if words[_ASLEEP]:
             self._wake(self.cpu)

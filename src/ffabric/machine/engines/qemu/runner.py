@@ -87,6 +87,8 @@ class QemuRunner:
         self._exited = exits.SMC
         """Which it was."""
         self._announced = False
+        self._skipped = 0
+        """The address of the instruction after the one that has accessed a device; or 0."""
         self._preempted = False
         """The CPU was told to stop."""
         self._slicing = False
@@ -202,7 +204,8 @@ class QemuRunner:
         if self._exited <= exits.HVC:
             self._block.answer(ctx.x)
         else:
-            self._block.resume()
+            skipped, self._skipped = self._skipped, 0
+            self._block.resume(skipped)
 
     def _leave(self, ctx: Context) -> None:
         """The guest has the PE."""
@@ -281,7 +284,23 @@ class QemuRunner:
             self._owes = True
             if kind == exits.ABORT:
                 ctx.fault = self._fault()
+                if self._accesses(ctx.fault):
+                    return
         trap(ctx, kind)
+
+    def _accesses(self, fault: Fault) -> bool:
+        """Make the access, if it is to a device."""
+        guest = self._guest
+        if guest.devices is None or not guest.devices.access(fault, self._block):
+            return False
+        self._skipped = fault.pc + 4
+        guest.done()
+        return True
+
+    def done(self) -> None:
+        """See `QemuGuest.done`."""
+        if self._relay is not None:
+            self._relay.done()
 
     def _fault(self) -> Fault:
         syndrome, va, pc = self._block.crash
