@@ -12,7 +12,6 @@ from ffabric.abi.ffa.version import LATEST, VERSIONS, format_version, parse
 from ffabric.abi.words import MASK64
 from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
-from ffabric.cli.standard_input import standard_input
 from ffabric.observe import explain as explaining
 from ffabric.system.files.reading import LOG_LINE, read_lines
 
@@ -58,6 +57,8 @@ def _text() -> Iterator[TextIO]:
     if not isinstance(sys.stdin, io.TextIOWrapper):
         yield sys.stdin
         return
+    from ffabric.cli.standard_input import standard_input  # noqa: PLC0415 - few need it
+
     with (
         standard_input() as data,
         io.TextIOWrapper(data, sys.stdin.encoding, errors="backslashreplace") as lines,
