@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar, overload
 
@@ -105,6 +105,7 @@ class Word(int):
         return cls(sum(fields[name].put(content) for name, content in contents.items()))
 
     @classmethod
+    @lru_cache(256)
     def defined(cls, version: int = 0) -> int:
         """The mask of all bits that a version defines; the others are reserved."""
         masks = (field.mask for field in cls.FIELDS if field.since <= version <= field.until)

@@ -32,6 +32,7 @@ DMA_TYPES = frozenset({"smmuv3_test_engine"})
 
 RAM = "its own memory"
 """The name of a partition's own memory in its `PartitionSpec.memory`: no region has such a one."""
+_NON_SECURE = int(RegionAttributes.NON_SECURE)
 RWX = int(RegionAttributes.READ | RegionAttributes.WRITE | RegionAttributes.EXECUTE)
 
 
@@ -95,7 +96,7 @@ class MemoryMap(msgspec.Struct, frozen=True):
     @property
     def secure(self) -> bool:
         """Whether the physical memory is the secure world's."""
-        return not self.attributes & RegionAttributes.NON_SECURE
+        return not self.attributes & _NON_SECURE
 
 
 class Hobs(msgspec.Struct, frozen=True):

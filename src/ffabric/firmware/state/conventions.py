@@ -8,7 +8,7 @@ comes down to one `Conventions` for each partition manager, in which rules are l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from ffabric.abi.optee.smc import Return
     from ffabric.firmware.state.rules import Rule
 
+_Changes = tuple[frozenset[int], frozenset[int]]
 SPMC, HYPERVISOR = "spmc", "hypervisor"
 
 _NO_STATUSES: Mapping[str, Status] = MappingProxyType({})
 _NO_FEATURES: Mapping[int, int] = MappingProxyType({})
 _NO_CALLS: frozenset[int] = frozenset()
+_NO_CHANGES: Mapping[Instance, _Changes] = dict.fromkeys(Instance, (_NO_CALLS, _NO_CALLS))
 
 
 class Switch(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,13 +89,7 @@ class Conventions:
         for each in found:
             self.statuses.update(each.statuses)
             self.features.update(each.features)
-        self.changes = {
-            instance: (
-                _NO_CALLS.union(*(each.withholds for each in found if instance in each.instances)),
-                _NO_CALLS.union(*(each.older for each in found if instance in each.instances)),
-            )
-            for instance in Instance
-        }
+        self.changes = _changes(found) if found else _NO_CHANGES
         """By FF-A instance: calls that are withheld, and such that older callers may make."""
         self.used: dict[str, int] = {}
 
@@ -115,6 +111,16 @@ class Conventions:
     def offered(self, table: CallTable[AnyHandler]) -> CallTable[AnyHandler]:
         """The calls of an FF-A instance, as far as they are served."""
         return table if table.at is None else _changed(table, *self.changes[table.at])
+
+
+def _changes(found: Sequence[Switch]) -> Mapping[Instance, _Changes]:
+    return {
+        instance: (
+            _NO_CALLS.union(*(each.withholds for each in found if instance in each.instances)),
+            _NO_CALLS.union(*(each.older for each in found if instance in each.instances)),
+        )
+        for instance in Instance
+    }
 
 
 AnyHandler = TypeVar("AnyHandler", bound="Callable[..., object]")

@@ -6,6 +6,7 @@ it hold then. What each row does is data (`conventions.py`); no code asks which 
 
 from __future__ import annotations
 
+from functools import cache
 from types import MappingProxyType
 
 from ffabric.abi.ffa import functions as fid
@@ -224,7 +225,8 @@ SWITCHES = (
 """Every known difference that a system may choose."""
 
 
-def switches(personalities: tuple[str, ...], manager: str) -> list[Switch]:
+@cache
+def switches(personalities: tuple[str, ...], manager: str) -> tuple[Switch, ...]:
     """The rows that hold for ``manager`` under these personalities."""
     wanted = frozenset(personalities)
-    return [each for each in SWITCHES if manager in each.at and not wanted.isdisjoint(each.of)]
+    return tuple(each for each in SWITCHES if manager in each.at and not wanted.isdisjoint(each.of))

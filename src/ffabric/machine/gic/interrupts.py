@@ -25,6 +25,7 @@ holds either the SGIs and PPIs of one PE (INTIDs 0 to 31) or the SPIs (from 32 o
 from __future__ import annotations
 
 from enum import Enum
+from functools import cache
 
 GROUP0 = 0
 """Group 0: Secure, for EL3."""
@@ -43,6 +44,7 @@ EXTENDED_SPIS = range(4096, 5120)
 """The extended SPIs of GICv3.1."""
 
 
+@cache
 def bits_of(intids: range) -> int:
     """A bitmap of the INTIDs in a row."""
     return (1 << len(intids)) - 1 << intids.start

@@ -114,6 +114,8 @@ VIRTUAL_GICS = PA_END
 """Where on the bus the virtual GICs of VMs are, by VMID and without gaps: one window for all."""
 RAM = VALID | AF | SH_INNER | MEMATTR_NORMAL_WB
 DEVICE = VALID | AF | MEMATTR_DEVICE_NGNRNE | S2AP_R | S2AP_W | XN
+_READ, _WRITE = int(RegionAttributes.READ), int(RegionAttributes.WRITE)
+_EXECUTE = int(RegionAttributes.EXECUTE)
 _ACTIONS = {
     NsInterruptsAction.QUEUED: Action.QUEUED,
     NsInterruptsAction.MANAGED_EXIT: Action.MANAGED_EXIT,
@@ -367,7 +369,7 @@ class _Builder:
                     continue
                 pa = UART[0]
             attributes = _device(secure=each.secure and spec.secure)
-            if not each.attributes & RegionAttributes.WRITE:
+            if not each.attributes & _WRITE:
                 attributes &= ~S2AP_W
             stage2.map(each.ipa, pa, each.size // PAGE, attributes)
 
@@ -586,13 +588,12 @@ def _place(spec: PartitionSpec, partition: Booted) -> None:
 
 
 def _attributes(spec: PartitionSpec, region: MemoryMap) -> int:
-    rights = RegionAttributes(region.attributes)
     attrs = RAM
-    if rights & RegionAttributes.READ:
+    if region.attributes & _READ:
         attrs |= S2AP_R
-    if rights & RegionAttributes.WRITE:
+    if region.attributes & _WRITE:
         attrs |= S2AP_W
-    if not rights & RegionAttributes.EXECUTE:
+    if not region.attributes & _EXECUTE:
         attrs |= XN
     if not spec.secure or not region.secure:
         attrs |= SW_NS

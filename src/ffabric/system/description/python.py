@@ -55,6 +55,8 @@ _DRAFT_FIELDS = (
     "id", "engine", "el", "physical_address", "manifest_offset", "kernel", "registers",
     "notification_interrupt", "rpmb",
 )  # fmt: skip
+_OWN_FIELDS = frozenset(Manifest.__struct_fields__) - {*_DRAFT_FIELDS}
+"""What is said of a partition and becomes a field of its manifest."""
 _SHORT = {"vcpus": "execution_ctx_count"}
 
 
@@ -155,20 +157,21 @@ def describe(*, seed: int | None = None, **fields: Unpack[SystemFields]) -> Syst
 def _in_range(values: dict[str, Any], problems: Problems) -> dict[str, Any]:
     """The values that a system file might have, too; ``problems`` gets the others."""
     for key in SYSTEM:
-        value = values.get(key.attribute)
+        value = values.get(key.field)
         if value is not None and (wrong := key.complaint(value)):
             problems.add("", key.name, wrong)
-            del values[key.attribute]
+            del values[key.field]
     return values
 
 
 def _typed(given: Mapping[str, Any], types: Mapping[str, tuple[str, object]]) -> dict[str, Any]:
     """Those of the ``given`` that have one of the ``types``, by the names of their fields."""
-    return {
-        field: check_type(key, given[key], kind)
-        for key, (field, kind) in types.items()
-        if key in given
-    }
+    typed = {}
+    for key, value in given.items():
+        if key in types:
+            field, kind = types[key]
+            typed[field] = check_type(key, value, kind)
+    return typed
 
 
 def _draft(kind: str, each: object) -> PartitionDraft:
@@ -198,7 +201,7 @@ def _partition(
     if "uuid" in given:
         given["uuids"] = given.pop("uuid")
     rest = _typed(given, _DRAFT_TYPES)
-    said = {key: given[key] for key in Manifest.__struct_fields__ if key in given.keys() - rest}
+    said = {key: value for key, value in given.items() if key in _OWN_FIELDS}
     name = check_type("name", name, str | None)
     offset = check_type("image_offset", given.get("image_offset"), int | None)
     own = {} if target is None else target_fields(target)

@@ -185,7 +185,7 @@ def target_name(target: object) -> str:
 
 
 _CONVERTED: dict[str, Callable[[Any], object]] = {
-    **{key.attribute: _member(key) for key in PROPERTIES},
+    **{key.field: _member(key) for key in PROPERTIES},
     "ffa_version": as_version,
     "uuids": as_uuids,
     "image_uuid": lambda value: None if value is None else as_uuid(value),

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -30,7 +31,11 @@ _RESERVATION = struct.Struct(">QQ")
 _WORD = struct.Struct(">I")
 _PROPERTY = struct.Struct(">II")
 
+_TOKEN_AND_PROPERTY = struct.Struct(">III")
+
 _BEGIN_NODE, _END_NODE, _PROP, _NOP, _END = 1, 2, 3, 4, 9
+_BEGIN_OF_NODE, _END_OF_NODE = _WORD.pack(_BEGIN_NODE), _WORD.pack(_END_NODE)
+_PADDING = tuple(bytes(count) for count in range(4))
 _NAME_BYTES = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ,._+-?#@")
 
 
@@ -251,26 +256,29 @@ def build_dtb(tree: Tree | Node) -> bytes:
         tree = Tree(tree)
     offsets: dict[str, int] = {}
     strings = bytearray()
-    body = bytearray()
+    chunks: list[bytes] = []
     stack: list[tuple[Node, bool]] = [(tree.root, True)]
     while stack:
         node, opening = stack.pop()
         if not opening:
-            body += _WORD.pack(_END_NODE)
+            chunks.append(_END_OF_NODE)
             continue
         if (not node.name) is not (node is tree.root):
             raise ValueError(f"a node named {node.name!r}")
-        body += _WORD.pack(_BEGIN_NODE) + _padded(_encode_name(node.name) + b"\0")
-        for name, value in node.props.items():
-            if not name:
+        name = _encode_name(node.name)
+        chunks += (_BEGIN_OF_NODE, name, _PADDING[-len(name) & 3])
+        for key, value in node.props.items():
+            if not key:
                 raise ValueError(f"a property without a name in node {node.name!r}")
-            if name not in offsets:
-                offsets[name] = len(strings)
-                strings += _encode_name(name) + b"\0"
-            body += struct.pack(">III", _PROP, len(value), offsets[name]) + _padded(value)
+            if key not in offsets:
+                offsets[key] = len(strings)
+                strings += _encode_name(key)
+            head = _TOKEN_AND_PROPERTY.pack(_PROP, len(value), offsets[key])
+            chunks += (head, value, _PADDING[-len(value) & 3])
         stack.append((node, False))
         stack.extend((child, True) for child in reversed(node.children))
-    body += _WORD.pack(_END)
+    chunks.append(_WORD.pack(_END))
+    body = b"".join(chunks)
     reservations = [*tree.reservations, (0, 0)]
     off_struct = _HEADER.size + _RESERVATION.size * len(reservations)
     off_strings = off_struct + len(body)
@@ -289,12 +297,10 @@ def build_dtb(tree: Tree | Node) -> bytes:
     return b"".join((header, *(_RESERVATION.pack(*entry) for entry in reservations), body, strings))
 
 
+@lru_cache(1024)
 def _encode_name(name: str) -> bytes:
+    """A name with the zero byte that ends it."""
     raw = name.encode()
     if not _NAME_BYTES.issuperset(raw):
         raise ValueError(f"{name!r} holds characters that a devicetree name cannot")
-    return raw
-
-
-def _padded(data: bytes) -> bytes:
-    return data + bytes(-len(data) % 4)
+    return raw + b"\0"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 from msgspec.structs import replace
@@ -112,10 +113,16 @@ def with_defaults(partition: PartitionDraft, problems: Problems) -> PartitionDra
         message = f"{end:#x} bytes from the load address do not fit in {size:#x}"
         problems.add(partition.where, "image", f"{source.path}: {message}")
     if partition.kind == SP and not manifest.uuids:
-        manifest = replace(manifest, uuids=(uuid5(_NAMESPACE, partition.name),))
+        manifest = replace(manifest, uuids=(_uuid(partition.name),))
     if partition.kind == TRUSTED_OS:
         manifest = replace(manifest, memory_regions=(*manifest.memory_regions, DEVICETREE))
     return replace(partition, manifest=replace(manifest, mem_size=size), source=source)
+
+
+@lru_cache(1024)
+def _uuid(name: str) -> UUID:
+    """The UUID of an SP that has none: it follows from its name."""
+    return uuid5(_NAMESPACE, name)
 
 
 class Places:

@@ -198,7 +198,7 @@ def _regions(node: Reader, keys: tuple[Key, ...], problems: Problems) -> list[tu
     read(node, (COMPATIBLE,), problems, complete=False, also=[name for name, _ in node.children()])
     if not children:
         problems.add(node.where, "", "no region in it")
-    required = {key.attribute for key in keys if key.required}
+    required = {key.field for key in keys if key.required}
     found = [(name, read(child, keys, problems)) for name, child in children]
     return [(name, fields) for name, fields in found if required <= fields.keys()]
 
@@ -254,13 +254,13 @@ def _resolve(children: dict[str, Reader], fields: Fields, problems: Problems) ->
         node = children[name]
         values = read(node, keys, problems, also=("compatible",))
         for key in keys:
-            if key.attribute not in values:
+            if key.field not in values:
                 continue
-            phandle = values[key.attribute]
+            phandle = values[key.field]
             region = next(
                 (r for r in fields.get("memory_regions", ()) if r.phandle == phandle), None
             )
             if region is None:
                 problems.add(node.where, key.name, "does not refer to a memory region")
             else:
-                fields[key.attribute] = region.name
+                fields[key.field] = region.name

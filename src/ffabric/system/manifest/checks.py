@@ -14,7 +14,7 @@ from ffabric.abi.ffa import version
 from ffabric.abi.words import PAGE
 from ffabric.machine.gic import EXTENDED_PPIS, SPI_RANGES, is_spi
 from ffabric.system.files.dtb import is_name
-from ffabric.system.manifest.keys import DEVICE_REGION, MEMORY_REGION, PROPERTIES
+from ffabric.system.manifest.keys import DEVICE_REGION, MEMORY_REGION
 from ffabric.system.manifest.manifest import (
     ALL_MESSAGING,
     DeviceRegion,
@@ -26,6 +26,7 @@ from ffabric.system.manifest.manifest import (
     OtherSInterruptsAction,
     RegionAttributes,
 )
+from ffabric.system.manifest.properties import said
 from ffabric.system.options.keys import Key
 from ffabric.system.options.problems import Problems
 
@@ -49,8 +50,8 @@ def check_manifest(manifest: Manifest, problems: Problems, where: str) -> None:
 
 def _values(manifest: Manifest) -> Iterator[Complaint]:
     """Each value by itself, as a devicetree's have been judged when they were read."""
-    for key in PROPERTIES:
-        if complaint := _complaint(key, manifest):
+    for key, value in said(manifest):
+        if value is not None and (complaint := key.complaint(value)):
             yield "", key.name, complaint
     if "\0" in manifest.description:
         yield "", "description", "it holds a zero byte"
@@ -65,7 +66,7 @@ def _values(manifest: Manifest) -> Iterator[Complaint]:
 
 
 def _complaint(key: Key, whose: object) -> str:
-    value = getattr(whose, key.attribute, None)
+    value = getattr(whose, key.field, None)
     return "" if value is None else key.complaint(value)
 
 
@@ -74,6 +75,8 @@ def _names(manifest: Manifest) -> Iterator[Complaint]:
         ("memory-regions", manifest.memory_regions),
         ("device-regions", manifest.device_regions),
     ):
+        if not regions:
+            continue
         counts = Counter(region.name for region in regions)
         for name, count in counts.items():
             if not is_name(name):

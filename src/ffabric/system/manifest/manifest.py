@@ -55,7 +55,7 @@ class Granule(enum.IntEnum):
     @property
     def bytes(self) -> int:
         """The size of a page of this granule."""
-        return PAGE << (2 * self.value)
+        return PAGE << 2 * self
 
 
 class NsInterruptsAction(enum.IntEnum):

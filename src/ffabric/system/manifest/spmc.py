@@ -267,7 +267,7 @@ def _partitions(root: NodeReader, problems: Problems) -> tuple[LoadedPartition, 
         return ()
     if hypervisor.node.props.get("compatible", b"").split(b"\0")[0].decode("latin1") != HAFNIUM:
         problems.add("/hypervisor", "compatible", f"expected {HAFNIUM!r}")
-    used = {key.attribute for key in VM} & set(LoadedPartition.__struct_fields__)
+    used = {key.field for key in VM} & set(LoadedPartition.__struct_fields__)
     found = []
     children = at_most(MOST_PARTITIONS, hypervisor.children(), "/hypervisor", problems)
     for name, child in children:

@@ -25,19 +25,16 @@ from ffabric.system.manifest.keys import (
     SERVICES_1_0,
 )
 from ffabric.system.manifest.manifest import DeviceRegion, Manifest, MemoryRegion
+from ffabric.system.manifest.properties import said
 from ffabric.system.options.keys import Key
 from ffabric.system.options.problems import Problems
-
-_DEFAULTS = Manifest()
 
 
 def manifest_node(manifest: Manifest) -> Node:
     """The root node of binding 1.0 that reads as this manifest."""
     root = Node("", {"compatible": _text(PARTITION[0])})
-    for key in PROPERTIES:
-        value = getattr(manifest, key.attribute, None)
-        if key.required or value != getattr(_DEFAULTS, key.attribute, None):
-            _put(root, key, value)
+    for key, value in said(manifest):
+        _put(root, key, value)
     _put_services(root, manifest)
     phandles = {name: number for number, name in enumerate(_referenced(manifest), 1)}
     if manifest.rx_buffer and manifest.tx_buffer:
@@ -74,8 +71,8 @@ def update_node(root: Node, manifest: Manifest) -> Node:
     before = find_manifest(root, Problems())
     copy = Node("", dict(root.props), list(root.children))
     for key in PROPERTIES:
-        value = getattr(manifest, key.attribute, None)
-        if value != getattr(before, key.attribute, None):
+        value = getattr(manifest, key.field, None)
+        if value != getattr(before, key.field, None):
             copy.props.pop(key.name, None)
             _put(copy, key, value)
     if manifest.services != before.services and "uuid" in root.props:
@@ -127,7 +124,7 @@ def _referenced(manifest: Manifest) -> list[str]:
 def _memory_region(region: MemoryRegion, phandles: dict[str, int]) -> Node:
     node = Node(region.name)
     for key in MEMORY_REGION:
-        value = getattr(region, key.attribute)
+        value = getattr(region, key.field)
         if key.name == "phandle":
             value = phandles.get(region.name)
         if key.name == "base-address" and region.relative_offset is not None:
@@ -147,9 +144,7 @@ def _device_region(region: DeviceRegion) -> Node:
     derived = {"interrupts": pairs, "interrupts-target": targets}
     node = Node(region.name)
     for key in DEVICE_REGION:
-        _put(
-            node, key, derived[key.name] if key.name in derived else getattr(region, key.attribute)
-        )
+        _put(node, key, derived[key.name] if key.name in derived else getattr(region, key.field))
     return node
 
 

@@ -40,6 +40,7 @@ class Key(_Named, frozen=True, kw_only=True):
     """
 
     field: str = ""
+    """The field that takes the value; unless it is said, it has the key's name."""
     required: bool = False
     default: str = ""
     least: int = 0
@@ -51,10 +52,9 @@ class Key(_Named, frozen=True, kw_only=True):
     effect: str = ""
     ignored: str = ""
 
-    @property
-    def attribute(self) -> str:
-        """The field that takes the value."""
-        return self.field or _attribute(self.name)
+    def __post_init__(self) -> None:
+        if not self.field:
+            msgspec.structs.force_setattr(self, "field", self.name.replace("-", "_"))
 
     def complaint(self, value: object) -> str:
         """What is wrong with a value of the right kind, or nothing."""
@@ -67,7 +67,7 @@ class Key(_Named, frozen=True, kw_only=True):
             )
         if not isinstance(value, int):
             return ""
-        if self.values:
+        if self.values is not None:
             known = _known(self.values)
             return "" if value in known else f"{value} is not {_one_of(known.values())}"
         if wrong := value & ~_mask(self.bits):
@@ -86,11 +86,6 @@ class Key(_Named, frozen=True, kw_only=True):
         if isinstance(self.values, type) and isinstance(value, int):
             return self.values(value)
         return value
-
-
-@cache
-def _attribute(name: str) -> str:
-    return name.replace("-", "_")
 
 
 @cache
@@ -229,7 +224,7 @@ def read(
         if complaint := key.complaint(value):
             problems.add(reader.where, name, complaint)
         else:
-            values[key.attribute] = key.convert(value)
+            values[key.field] = key.convert(value)
             if key.ignored and value:
                 problems.warn(reader.where, name, f"ignored: {key.ignored}")
     for key in keys:

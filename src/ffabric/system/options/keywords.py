@@ -27,6 +27,8 @@ def check_keywords(
 
 def check_type(name: str, value: object, kind: object) -> Any:
     """``value`` as a ``kind``, lists as tuples. Raises TypeError, which names it, if it is none."""
+    if type(value) is kind:
+        return value
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

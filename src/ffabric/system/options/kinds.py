@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ _LONGEST = 1e12
 _MOST = 4096
 """Entries of a list, in a property or in TOML."""
 _CELL = 0xFFFF_FFFF
+_WORDS = struct.Struct("<4I")
 _SIZE = re.compile(r"(0x[0-9a-f_]+|[0-9][0-9_]*)\s*(|[kmg]i?)b?", re.ASCII | re.IGNORECASE)
 
 
@@ -86,7 +88,7 @@ def uuid_from_words(words: Sequence[int]) -> UUID:
 
 def uuid_to_words(uuid: UUID) -> tuple[int, int, int, int]:
     """The four register words of a UUID: the inverse of `uuid_from_words`."""
-    a, b, c, d = (int.from_bytes(uuid.bytes[at : at + 4], "little") for at in range(0, 16, 4))
+    a, b, c, d = _WORDS.unpack(uuid.bytes)
     return a, b, c, d
 
 
@@ -201,8 +203,12 @@ def _list_of(schema: dict[str, object]) -> dict[str, object]:
     return {"anyOf": [schema, {"type": "array", "items": schema}]}
 
 
-def _cells(*values: int) -> bytes:
-    return b"".join(value.to_bytes(4, "big") for value in values)
+def _cell(value: int) -> bytes:
+    return value.to_bytes(4, "big")
+
+
+def _cells(values: Iterable[int]) -> bytes:
+    return b"".join(map(_cell, values))
 
 
 def _wide(value: int) -> bytes:
@@ -217,8 +223,8 @@ def _not_written(value: object) -> bytes:
     raise AssertionError(f"{value!r} is not written to a devicetree")
 
 
-U16 = Kind("u16", Node.u32, number_from_toml, _cells, _NUMBER, 0xFFFF)
-U32 = Kind("u32", Node.u32, number_from_toml, _cells, _NUMBER, _CELL)
+U16 = Kind("u16", Node.u32, number_from_toml, _cell, _NUMBER, 0xFFFF)
+U32 = Kind("u32", Node.u32, number_from_toml, _cell, _NUMBER, _CELL)
 U64 = Kind("u64", Node.u64, number_from_toml, _wide, _NUMBER, 2**64 - 1)
 SIZE = Kind("size", Node.u64, size_from_toml, _wide, _NUMBER, 2**64 - 1)
 DURATION = Kind(
@@ -247,14 +253,14 @@ NUMBERS = Kind(
     "u32 list",
     _numbers_from_node,
     _numbers_from_toml,
-    lambda values: _cells(*values),
+    _cells,
     _list_of(_NUMBER),
 )
 UUIDS = Kind(
     "UUIDs",
     _uuids_from_node,
     _uuids_from_toml,
-    lambda values: _cells(*(word for uuid in values for word in uuid_to_words(uuid))),
+    lambda values: _cells([word for uuid in values for word in uuid_to_words(uuid)]),
     _list_of(_UUID),
 )
 UUID_TEXT = Kind(
@@ -268,7 +274,7 @@ VERSION = Kind(
     "version",
     Node.u32,
     _version_from_toml,
-    _cells,
+    _cell,
     {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^v?[0-9]+\.[0-9]+$"}]},
     _CELL,
 )
