@@ -71,6 +71,33 @@ def test_devices_of_one_space_do_not_overlap(bus, secure):
     assert bus.find(UART + 0x1000) is None
 
 
+@pytest.mark.parametrize(
+    ("base", "size", "fits"),
+    [
+        (0x1800, 0x800, True),
+        (0x1800, 0x801, False),
+        (0x17FF, 0x801, False),
+        (0x1000, 1, False),
+        (0x800, 0x1800, False),
+        (0, 0x1000, True),
+        (0, 0x9000, False),
+        (0x3000, 0x1000, True),
+    ],
+)
+def test_a_device_fits_between_its_neighbours(bus, base, size, fits):
+    for at in (0x4000, 0x1000, 0x2000):
+        bus.add(at, 0x800, Recorder(), secure=None)
+    before = list(bus.regions)
+
+    if fits:
+        bus.add(base, size, device := Recorder(), secure=None)
+        assert bus.find(base, secure=True).device is bus.find(base, secure=False).device is device
+    else:
+        with pytest.raises(ValueError, match="overlaps the one at"):
+            bus.add(base, size, Recorder(), secure=None)
+        assert bus.regions == before
+
+
 @pytest.mark.parametrize(("base", "size"), [(-1, 4), (0, 0)])
 def test_a_device_takes_room(bus, base, size):
     with pytest.raises(ValueError, match="no device can take"):

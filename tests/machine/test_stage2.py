@@ -20,6 +20,8 @@ from ffabric.machine.stage2 import (
     XN,
     Stage2,
     Stage2Error,
+    most_tables,
+    tables,
 )
 
 POOL = 0xE000_0000
@@ -669,4 +671,32 @@ def test_tables_say_what_a_dictionary_says(operations):
     assert pool.in_use == 2
     stage2.free()
     assert pool.in_use == 0
+    memory.close()
+
+
+SOME_RANGES = st.lists(
+    st.tuples(
+        st.sampled_from([0, MIB2, GIB, 512 * GIB]),
+        st.integers(0, 3 * GIB // KIB4),
+        st.sampled_from([0, KIB4, 3 * MIB2 // 2, MIB2, GIB]),
+        st.sampled_from([1, 15, 512, 513, 1024, GIB // KIB4, GIB // KIB4 + 1]),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(SOME_RANGES, st.sampled_from([40, 44]))
+def test_tables_are_counted_before_they_are_made(chosen, bits):
+    """A count tells how many pages a mapping takes, and its bound is never below it."""
+    ranges = [
+        (base + page * KIB4, base + page * KIB4 + delta, pages * PAGE)
+        for base, page, delta, pages in chosen
+    ]
+    memory, pool = new_pool(8192)
+    stage2 = Stage2(memory, pool, vmid=1, ipa_bits=bits)
+    for ipa, pa, size in ranges:
+        stage2.map(ipa, pa, size // PAGE, RW)
+
+    assert pool.in_use <= tables(ranges, bits) <= most_tables(ranges)
     memory.close()

@@ -9,6 +9,7 @@ skips them, and `Record.dirty` looks at them.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -142,11 +143,18 @@ class Layout:
         self.name = name
         self.source = source
         self.fields = fields
-        self._records: dict[tuple[Field, ...], Record] = {}
+        edges = {edge for field in fields for edge in (field.since, field.until + 1)}
+        self._edges = sorted(edges)
+        self._records: list[Record | None] = [None] * (len(edges) + 1)
+        """The record of the versions between two edges, once somebody has asked for it."""
 
     def at(self, version: int = 0) -> Record:
         """The record of a version; versions with the same fields share one."""
+        between = bisect_right(self._edges, version)
+        return self._records[between] or self._record(version, between)
+
+    def _record(self, version: int, between: int) -> Record:
         fields = tuple(field for field in self.fields if field.since <= version <= field.until)
-        if fields not in self._records:
-            self._records[fields] = Record(self.name, fields)
-        return self._records[fields]
+        known = (each for each in self._records if each is not None and each.fields == fields)
+        record = self._records[between] = next(known, None) or Record(self.name, fields)
+        return record

@@ -4,7 +4,7 @@ A device is seen in the Secure space, in the Non-secure one, or in both; two dev
 one address if their spaces differ, as the views of a GIC do.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from typing import NamedTuple, Protocol
 
 from ffabric.machine.memory import MemoryFault
@@ -51,13 +51,13 @@ class Bus:
             raise ValueError(f"no device can take {size:#x} bytes at {base:#x}")
         region = Region(base, base + size, device, secure)
         spaces = [self._spaces[space] for space in (False, True) if secure in {None, space}]
-        places = [bisect_left(space, base, key=_base) for space in spaces]
-        for space, at in zip(spaces, places, strict=True):
+        for space in spaces:
+            at = bisect_left(space, base, key=_base)
             for other in space[max(at - 1, 0) : at + 1]:
                 if base < other.end and other.base < region.end:
                     raise ValueError(f"device at {base:#x} overlaps the one at {other.base:#x}")
-        for space, at in zip(spaces, places, strict=True):
-            space.insert(at, region)
+        for space in spaces:
+            insort(space, region, key=_base)
         self.regions.append(region)
         return region
 

@@ -13,6 +13,10 @@ class NoPages(Exception):  # noqa: N818 (a condition to answer, seldom an error)
 class PagePool:
     """`pages` pages of one bank from physical address `base` on, given out zeroed.
 
+    Whoever makes a pool of memory sees to it that it holds zeroes, as new memory does. So a page
+    is cleared only when it is given out again, and one that nobody has had costs nothing until
+    somebody writes to it.
+
     Which page is given out depends on nothing but the calls made before: a replay gets the same.
     The last `reserve` pages are for those who have fewer than `fair` (`alloc_for`): who has more
     cannot take them from everybody else.
@@ -38,12 +42,16 @@ class PagePool:
         """The physical address of a page, zeroed; NoPages if all are in use."""
         if self._free:
             page = self._free.pop()
+            start = self.base + page * PAGE - self.bank.base
+            self.bank.mapping[start : start + PAGE] = _ZERO_PAGE
         elif self._next < self.pages:
             page = self._next
             self._next = page + 1
         else:
             raise NoPages(f"all {self.pages} pages of the pool are in use")
-        return self._take(page, 1)
+        self._used[page] = 1
+        self.in_use += 1
+        return self.base + page * PAGE
 
     def alloc_for(self, holder: int) -> int:
         """As `alloc`, for who has `holder` pages already."""
@@ -67,11 +75,17 @@ class PagePool:
             first = self._used.find(bytes(n), aligned)
         if first < 0:
             raise NoPages(f"no {n} adjoining pages aligned to {align} are free")
+        start = self.base + first * PAGE - self.bank.base
+        before = min(n, self._next - first)
+        if before > 0:
+            self.bank.mapping[start : start + before * PAGE] = bytes(before * PAGE)
+            self._free = [page for page in self._free if not first <= page < first + n]
         if first + n > self._next:
             self._free.extend(range(self._next, first))
-            self._next = max(self._next, first + n)
-        self._free = [page for page in self._free if not first <= page < first + n]
-        return self._take(first, n)
+            self._next = first + n
+        self._used[first : first + n] = b"\1" * n
+        self.in_use += n
+        return self.base + first * PAGE
 
     def free(self, pa: int) -> None:
         """Give back one page; ValueError if it is not one that is in use."""
@@ -81,15 +95,3 @@ class PagePool:
         self._used[page] = 0
         self._free.append(page)
         self.in_use -= 1
-
-    def _take(self, page: int, n: int) -> int:
-        pa = self.base + page * PAGE
-        start = pa - self.bank.base
-        if n == 1:
-            self._used[page] = 1
-            self.bank.mapping[start : start + PAGE] = _ZERO_PAGE
-        else:
-            self._used[page : page + n] = b"\1" * n
-            self.bank.mapping[start : start + n * PAGE] = bytes(n * PAGE)
-        self.in_use += n
-        return pa

@@ -68,6 +68,7 @@ _VTCR_VS = 1 << 19
 
 _LEVEL1 = 30
 _LEVEL0 = 39
+_BLOCK = 1 << _LEVEL1 - 9
 _CONCATENATED = 43
 """Bits of IPA up to which a walk begins at level 1."""
 _KIND = VALID | TABLE
@@ -108,6 +109,15 @@ def tables(ranges: Sequence[tuple[int, int, int]], ipa_bits: int = IPA_BITS) -> 
     return roots + (roots > 1) + len(middle) + len(last)
 
 
+def most_tables(ranges: Iterable[tuple[int, int, int]]) -> int:
+    """No fewer pages than `tables` tells, for any size of the address space, but found at once."""
+    pages = 17
+    for ipa, pa, size in ranges:
+        blocks = 2 if not (ipa - pa) & _BLOCK - 1 else (size >> _LEVEL1 - 9) + 2
+        pages += blocks + 2 * ((size >> _LEVEL1) + 2)
+    return pages
+
+
 def _slots(ranges: Iterable[tuple[int, int, int]]) -> Iterator[int]:
     """The stretches of 1 GiB that ranges touch."""
     for ipa, _, size in ranges:
@@ -116,11 +126,11 @@ def _slots(ranges: Iterable[tuple[int, int, int]]) -> Iterator[int]:
 
 def _partial(ipa: int, end: int, delta: int, shift: int) -> Iterable[int]:
     """The blocks of 2^`shift` bytes that a range touches and that no block descriptor can map."""
-    first, behind = ipa >> shift, -(-end >> shift)
-    if delta & (1 << shift) - 1:
-        return range(first, behind)
-    whole = range(-(-ipa >> shift), end >> shift)
-    return [slot for slot in {first, behind - 1} if slot not in whole]
+    inside = (1 << shift) - 1
+    if delta & inside:
+        return range(ipa >> shift, -(-end >> shift))
+    first = (ipa >> shift,) if ipa & inside else ()
+    return (*first, end >> shift) if end & inside else first
 
 
 class Stage2:

@@ -106,6 +106,24 @@ def test_flash_begins_with_a_file(read, tmp_path):
         read(flash.replace('"64 MiB"', "0x1000"))
 
 
+def test_tables_are_clean_where_a_file_was(read, tmp_path):
+    """Translation tables may be where a bank began with something: they begin with nothing."""
+    (tmp_path / "noise.bin").write_bytes(b"\xff" * (64 << 20))
+    banks = "".join(
+        f'[[memory]]\nname = "{name}"\nbase = {base:#x}\nsize = "64 MiB"\nsecure = {secure}\n'
+        'file = "noise.bin"\n'
+        for name, base, secure in (("s", 0x1000_0000, "true"), ("n", 0x8000_0000, "false"))
+    )
+    software = 'python = "ffabric.lab.bench.software:Echo"'
+    spec = read(f'{banks}[[sp]]\nname = "sp"\n{software}\n[[vm]]\nname = "vm"\n{software}\n')
+    with boot(spec) as system:
+        for name in ("sp", "vm"):
+            placed, stage2 = spec.partition(name), system.endpoints[name].partition.stage2
+            size = sum(piece.size for piece in placed.memory)
+            assert stage2.translate(placed.load_address)
+            assert not stage2.translate(placed.load_address + size)
+
+
 def banks(spec):
     """(base, size, secure) of each bank."""
     return [(bank.base, bank.size, bank.secure) for bank in spec.memory]

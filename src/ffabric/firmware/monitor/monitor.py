@@ -17,10 +17,9 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.framework import PowerMessages
 from ffabric.abi.psci import Return
 from ffabric.abi.words import MASK32
-from ffabric.firmware.monitor import power
+from ffabric.firmware.monitor import power, psci
 from ffabric.firmware.monitor.dispatcher import Dispatcher, is_for_trusted_os
 from ffabric.firmware.monitor.logical import read_receiver
-from ffabric.firmware.monitor.psci import Psci
 from ffabric.firmware.monitor.worlds import Cpu
 from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.context import State
@@ -68,7 +67,7 @@ class Monitor:
         self.world_switches = 0
         self.cpus = [Cpu() for _ in machine.pes]
         self.power_state = "on"
-        self.psci = Psci(machine, self)
+        self.psci = psci.Psci(machine, self)
         for gate in secure.gates:
             gate.gate = self.from_secure
 
@@ -95,7 +94,7 @@ class Monitor:
         if not fid.is_ffa(function):
             if self.dispatcher is not None and is_for_trusted_os(function):
                 return self.dispatcher.call(pe, caller)
-            handler = self.psci.handlers.get(function)
+            handler = psci.HANDLERS.get(function)
             if handler is not None:
                 return self._power_call(pe, caller, function)
             if not self.platform.answer(function, x):
@@ -113,7 +112,7 @@ class Monitor:
         return self._psci(pe, caller, function)
 
     def _psci(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
-        if self.psci.handlers[function](pe, caller.x) is not False:
+        if psci.HANDLERS[function](self.psci, pe, caller.x) is not False:
             return self.answered(pe, caller)
         if not pe.on and caller.state is State.RUNNING:
             caller.power_off()

@@ -25,20 +25,6 @@ class Psci:
     def __init__(self, machine: Machine, monitor: WorldSwitch) -> None:
         self.machine = machine
         self.monitor = monitor
-        self.handlers: dict[int, Callable[[PE, list[int]], bool | None]] = {
-            psci.PSCI_VERSION: self._version,
-            psci.PSCI_FEATURES: self._features,
-            psci.CPU_ON_32: self._cpu_on,
-            psci.CPU_ON_64: self._cpu_on,
-            psci.CPU_OFF: self._cpu_off,
-            psci.CPU_SUSPEND_32: self._cpu_suspend,
-            psci.CPU_SUSPEND_64: self._cpu_suspend,
-            psci.AFFINITY_INFO_32: self._affinity_info,
-            psci.AFFINITY_INFO_64: self._affinity_info,
-            psci.MIGRATE_INFO_TYPE: self._migrate_info_type,
-            psci.SYSTEM_OFF: self._system_off,
-            psci.SYSTEM_RESET: self._system_reset,
-        }
 
     def _find(self, affinity: int) -> PE | None:
         for pe in self.machine.pes:
@@ -51,7 +37,7 @@ class Psci:
 
     def _features(self, pe: PE, x: list[int]) -> None:
         function = x[1] & MASK32
-        known = function in self.handlers or function == smccc.SMCCC_VERSION
+        known = function in HANDLERS or function == smccc.SMCCC_VERSION
         x[0] = Return.SUCCESS if known else Return.NOT_SUPPORTED.register64
 
     def _cpu_on(self, pe: PE, x: list[int]) -> None:
@@ -112,6 +98,23 @@ class Psci:
                 self.machine.schedule(each, None)
         self.machine.stop()
         return False
+
+
+HANDLERS: dict[int, Callable[[Psci, PE, list[int]], bool | None]] = {
+    psci.PSCI_VERSION: Psci._version,
+    psci.PSCI_FEATURES: Psci._features,
+    psci.CPU_ON_32: Psci._cpu_on,
+    psci.CPU_ON_64: Psci._cpu_on,
+    psci.CPU_OFF: Psci._cpu_off,
+    psci.CPU_SUSPEND_32: Psci._cpu_suspend,
+    psci.CPU_SUSPEND_64: Psci._cpu_suspend,
+    psci.AFFINITY_INFO_32: Psci._affinity_info,
+    psci.AFFINITY_INFO_64: Psci._affinity_info,
+    psci.MIGRATE_INFO_TYPE: Psci._migrate_info_type,
+    psci.SYSTEM_OFF: Psci._system_off,
+    psci.SYSTEM_RESET: Psci._system_reset,
+}
+"""What answers each call."""
 
 
 def is_standby(power_state: int) -> bool:

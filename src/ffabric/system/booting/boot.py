@@ -223,7 +223,7 @@ class _Builder:
 
     def _spmc(self, logical: LogicalPartitions) -> tuple[Spmc, SecureScheduler]:
         spec = self.spec.spmc
-        pool = PagePool(self.memory, spec.memory.base, spec.memory.size // PAGE)
+        pool = self._pool(spec.memory.base, spec.memory.size)
         whole = self.spec
         memory = [*memory_maps(whole.memory)]
         devices = [
@@ -257,7 +257,7 @@ class _Builder:
         spec = self.spec.hypervisor
         assert spec is not None
         base = spec.memory.base + MAILBOXES
-        pool = PagePool(self.memory, base, (spec.memory.size - MAILBOXES) // PAGE)
+        pool = self._pool(base, spec.memory.size - MAILBOXES)
         frames = Frames(self._unused(spec.memory.base, spec.memory.size))
         return make_hypervisor(
             self.machine,
@@ -268,6 +268,14 @@ class _Builder:
             mailbox_base=spec.memory.base,
             conventions=conventions_of(self.spec, HYPERVISOR),
         )
+
+    def _pool(self, base: int, size: int) -> PagePool:
+        """Pages for translation tables: whatever the bank began with is not there any more."""
+        for bank in self.spec.memory:
+            end = bank.base + len(bank.contents)
+            if bank.base <= base < end:
+                self.memory.zero(base, min(end - base, size), secure=bank.secure)
+        return PagePool(self.memory, base, size // PAGE)
 
     def _unused(self, base: int, size: int) -> list[tuple[int, int]]:
         """Ranges of non-secure memory that nobody was given."""

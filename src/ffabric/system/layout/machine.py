@@ -14,7 +14,7 @@ from ffabric.abi.words import PAGE
 from ffabric.machine.devices.catalogue import TYPES
 from ffabric.machine.gic import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE, SPI_RANGES, is_spi
 from ffabric.machine.limits import IPA_BITS, MAX_IPA_BITS, MEMORY, PA_END
-from ffabric.machine.stage2 import tables
+from ffabric.machine.stage2 import most_tables, tables
 from ffabric.system.options.problems import Problems, did_you_mean
 from ffabric.system.spec import DeviceSpec, FirmwareSpec, GicSpec, MemoryBank, MemoryMap
 
@@ -150,14 +150,16 @@ def check_tables(
         message = f"{manager.memory.size:#x} bytes: up to {MOST_TABLES:#x}"
         problems.add("[spmc]", "memory_size", message)
         return
-    pages = sum(_tables([*space]) for space in spaces)
+    whole = [[(each.ipa, each.pa, each.size) for each in space] for space in spaces]
+    if besides + sum(map(most_tables, whole)) * PAGE <= manager.memory.size:
+        return
+    pages = sum(map(_tables, whole))
     need = besides + max(pages, 1) * PAGE
     if need > manager.memory.size:
         message = f"{manager.memory.size:#x} bytes: {manager.memory.name} take {need:#x}"
         problems.add("[spmc]", "memory_size", message)
 
 
-def _tables(space: Sequence[MemoryMap]) -> int:
-    ranges = [(each.ipa, each.pa, each.size) for each in space]
-    end = max((each.ipa + each.size for each in space), default=0)
+def _tables(ranges: Sequence[tuple[int, int, int]]) -> int:
+    end = max((ipa + size for ipa, _, size in ranges), default=0)
     return tables(ranges, IPA_BITS if end <= 1 << IPA_BITS else MAX_IPA_BITS)

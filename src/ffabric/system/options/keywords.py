@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, ParamSpec, TypeVar
+from types import UnionType
+from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -27,12 +28,19 @@ def check_keywords(
 
 def check_type(name: str, value: object, kind: object) -> Any:
     """``value`` as a ``kind``, lists as tuples. Raises TypeError, which names it, if it is none."""
-    if type(value) is kind:
+    if type(value) in _plain(kind):
         return value
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise TypeError(f"{name}: {_in_python(str(error))}: {value!r}") from None
+
+
+@functools.cache
+def _plain(kind: object) -> tuple[object, ...]:
+    """The classes whose own objects are of a ``kind`` as they are."""
+    members = get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
+    return tuple(each for each in members if isinstance(each, type) and get_origin(each) is None)
 
 
 def _in_python(text: str) -> str:
