@@ -1,9 +1,12 @@
 """The FF-A and SMC ABIs and the codes: numbers as OP-TEE's headers have them."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ffabric.abi.ffa.registers import encode
 from ffabric.abi.optee import ffa, rpc, smc, tee
 from ffabric.abi.words import MASK32
 
@@ -57,6 +60,28 @@ def test_any_words_parse(words):
     service = ffa.service_of(words[0])
     assert (service is None) == (words[0] & MASK32 not in ffa.SERVICES)
     assert all(value >= 0 for value in ffa.parse_request(words).values())
+
+
+@pytest.mark.parametrize("service", ffa.SERVICES.values(), ids=lambda each: each.name)
+def test_services_are_read_and_built_as_their_tables_say(service):
+    """What is made of a table does what the table says, for its widest contents and one more."""
+    for args, build, parse in (
+        (service.args, ffa.build_request, ffa.parse_request),
+        (service.reply, ffa.build_reply, partial(ffa.parse_reply, service.id)),
+    ):
+        widest = {
+            arg.name: (1 << 32 * arg.count) - 1 for arg in args if arg.width(is_64=False) > 31
+        }
+        registers = [0] * 18
+        registers[3] = service.id if args is service.args else 0
+        encode(args, registers, widest, is_64=False)
+
+        assert build(service.id, **widest) == registers[3:8]
+        told = parse(registers[3:8])
+        assert told == {arg.name: arg.get(registers, is_64=False) for arg in args}
+        for name, content in widest.items():
+            with pytest.raises(ValueError, match=f"{name}: .* does not fit"):
+                build(service.id, **{name: content + 1})
 
 
 def test_building_wrongly():

@@ -85,10 +85,46 @@ def writer(function_id: int, /, *names: str, version: int = LATEST) -> Writer:
     """
     function = fid.FUNCTIONS[function_id]
     args = _chosen(function.args, names, version)
+
+    def wrong(*contents: int) -> NoReturn:
+        calls.encode(function_id, version, **dict(zip(names, contents, strict=True)))
+        raise AssertionError(contents)
+
+    parameters = ", ".join(names)
+    filled, fits = _filled(args, is_64=function.is_64)
+    source = f"lambda {parameters}: [{', '.join([str(function_id), *filled])}]"
+    write: Writer = _compiled(f"{source} if {fits} else wrong({parameters})", wrong=wrong)
+    return write
+
+
+def record_reader(args: Iterable[Arg], *, is_64: bool) -> Callable[[Sequence[int]], dict[str, int]]:
+    """A function that reads the fields ``args`` of registers, x0 first, by their names."""
+    fields = (f"{arg.name!r}: {_expression(arg, is_64, ())}" for arg in args)
+    read: Callable[[Sequence[int]], dict[str, int]] = _compiled(
+        f"lambda x: {{{', '.join(fields)}}}"
+    )
+    return read
+
+
+def record_writer(args: Sequence[Arg], *, is_64: bool) -> Callable[..., list[int] | None]:
+    """A function that makes x1 and the registers up to the last of ``args``, given by their names.
+
+    One that is not given is 0. None if a content does not fit its field.
+    """
+    parameters = ", ".join(f"{arg.name}=0" for arg in args)
+    filled, fits = _filled(args, is_64=is_64)
+    write: Callable[..., list[int] | None] = _compiled(
+        f"lambda {parameters}: [{', '.join(filled)}] if {fits} else None"
+    )
+    return write
+
+
+def _filled(args: Iterable[Arg], *, is_64: bool) -> tuple[list[str], str]:
+    """What x1 and the registers after it hold, and whether all contents fit, as expressions."""
     registers: dict[int, list[str]] = {}
     widths: dict[int, list[str]] = {}
     for arg in args:
-        span, width = arg.span(is_64=function.is_64), arg.width(is_64=function.is_64)
+        span, width = arg.span(is_64=is_64), arg.width(is_64=is_64)
         widths.setdefault(width * len(span), []).append(arg.name)
         for index, register in enumerate(span):
             content = arg.name if index == 0 else f"{arg.name} >> {index * width}"
@@ -99,17 +135,7 @@ def writer(function_id: int, /, *names: str, version: int = LATEST) -> Writer:
             registers.setdefault(register, []).append(content)
     filled = [" | ".join(registers.get(n, ["0"])) for n in range(1, max(registers, default=0) + 1)]
     wide = [f"({' | '.join(each)}) >> {width}" for width, each in widths.items()]
-    parameters = ", ".join(names)
-
-    def wrong(*contents: int) -> NoReturn:
-        calls.encode(function_id, version, **dict(zip(names, contents, strict=True)))
-        raise AssertionError(contents)
-
-    source = f"lambda {parameters}: [{', '.join([str(function_id), *filled])}]"
-    if wide:
-        source += f" if not ({' or '.join(wide)}) else wrong({parameters})"
-    write: Writer = _compiled(source, wrong=wrong)
-    return write
+    return filled, f"not ({' or '.join(wide)})" if wide else "True"
 
 
 def _chosen(args: Iterable[Arg], names: Sequence[str], version: int) -> tuple[Arg, ...]:

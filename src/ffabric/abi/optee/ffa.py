@@ -7,14 +7,16 @@ number in w7 goes on with the call. Memory is named by FF-A handles, here called
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
+from functools import cache
 from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
 
 from ffabric.abi.bits import Bit, Word
+from ffabric.abi.ffa.accessors import record_reader, record_writer
 from ffabric.abi.ffa.registers import Arg, Kind, encode, pair
 from ffabric.abi.words import MASK32
 
@@ -121,32 +123,52 @@ def service_of(w3: int) -> Service | None:
 
 def build_request(service_id: int, /, **fields: int) -> list[int]:
     """w3 to w7 of a request; ValueError for a field that it does not have or that does not fit."""
-    return _words(SERVICES[service_id].args, fields, service_id)
+    return _words(service_id, service_id, fields, reply=False)
 
 
 def build_reply(service_id: int, /, **fields: int) -> list[int]:
     """w3 to w7 of a response; ValueError as for `build_request`."""
-    return _words(SERVICES[service_id].reply, fields, 0)
+    return _words(service_id, 0, fields, reply=True)
 
 
-def _words(args: Sequence[Arg], fields: dict[str, int], w3: int) -> list[int]:
-    regs = [0] * 18
-    regs[3] = w3
-    encode(args, regs, fields, is_64=False)
-    return regs[3:8]
+def _words(service_id: int, w3: int, fields: dict[str, int], *, reply: bool) -> list[int]:
+    args, write, _ = _layout(service_id, reply)
+    if args.keys() >= fields.keys() and (registers := write(**fields)) is not None:
+        words = (registers + _ZEROS[len(registers) :])[2:]
+        words[0] |= w3
+        return words
+    encode(args.values(), [0] * 18, fields, is_64=False)  # raises
+    raise AssertionError(fields)
 
 
 def parse_request(words: Sequence[int]) -> dict[str, int]:
     """The parameters in w3 to w7 of a request, by name; none of an unknown service."""
     service = service_of(words[0])
-    return _fields(service.args, words) if service is not None else {}
+    return {} if service is None else _fields(service.id, words, reply=False)
 
 
 def parse_reply(service_id: int, words: Sequence[int]) -> dict[str, int]:
     """The fields in w3 to w7 of the response to a service, by name."""
-    return _fields(SERVICES[service_id].reply, words)
+    return _fields(service_id, words, reply=True)
 
 
-def _fields(args: Sequence[Arg], words: Sequence[int]) -> dict[str, int]:
-    regs = [0, 0, 0, *words, *[0] * 10]
-    return {arg.name: arg.get(regs, is_64=False) for arg in args}
+def _fields(service_id: int, words: Sequence[int], *, reply: bool) -> dict[str, int]:
+    _, _, read = _layout(service_id, reply)
+    return read((0, 0, 0, *words, *_ZEROS))
+
+
+@cache
+def _layout(service_id: int, reply: bool) -> _Layout:
+    service = SERVICES[service_id]
+    args = service.reply if reply else service.args
+    by_name = {arg.name: arg for arg in args}
+    return by_name, record_writer(args, is_64=False), record_reader(args, is_64=False)
+
+
+_ZEROS = [0] * 7
+_Layout = tuple[
+    dict[str, Arg],
+    Callable[..., list[int] | None],
+    Callable[[Sequence[int]], dict[str, int]],
+]
+"""The fields of a request or reply: by name, what writes x1 to x7, and what reads x0 to x7."""
