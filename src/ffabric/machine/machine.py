@@ -241,8 +241,9 @@ class Machine:
             self._keep_exit(keep, pe, ctx, exit_)
         if self.tracer is None and self.tap is None:  # as `take` does
             nxt = ctx.level.trap(pe, ctx, exit_)
-            while nxt is not None and nxt.gate is not None:
-                nxt = nxt.gate(pe, nxt)
+            if nxt is not ctx:
+                while nxt is not None and nxt.gate is not None:
+                    nxt = nxt.gate(pe, nxt)
             if nxt is not ctx or pe.current is not ctx:
                 self.schedule(pe, nxt)
         else:
@@ -253,11 +254,10 @@ class Machine:
             clock.now = now
         else:
             clock.advance(EXIT_COST)
-        if self.interrupts_changed:
+        changed = self.interrupts_changed
+        if changed:
             self.deliver_interrupts()
-            if keep is not None:
-                self._keep_who_goes_on(keep, pe)
-        elif keep is not None and (pe.current is ctx) is (exit_ <= _SVC):
+        if keep is not None and (changed or (pe.current is ctx) is (exit_ <= _SVC)):
             self._keep_who_goes_on(keep, pe)
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)

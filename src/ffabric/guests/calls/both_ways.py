@@ -40,13 +40,15 @@ class NotAwaited(RuntimeError):  # noqa: N818 - what is wrong with the call
 class Unawaited:
     """The call that the software of a vCPU has made last, as long as it may not have begun.
 
-    `made` is its coroutine; `code` and `at` say by which instruction of which code it was made.
+    `made` is its coroutine, `function` what has made it; `code` and `at` say by which instruction
+    of which code that was called.
     """
 
-    __slots__ = ("at", "code", "made")
+    __slots__ = ("at", "code", "function", "made")
 
     def __init__(self) -> None:
         self.made: Coroutine[int, None, object] | None = None
+        self.function: Callable[..., object] | None = None
         self.code: CodeType | None = None
         self.at: int = 0
 
@@ -56,7 +58,7 @@ class Unawaited:
         if made is None or getcoroutinestate(made) != CORO_CREATED:
             return
         made.close()
-        name = getattr(made, "__name__", made)
+        name = getattr(self.function, "__name__", made)
         raise NotAwaited(f"{name}() was called without await{self._place()}")
 
     def _place(self) -> str:
@@ -148,6 +150,7 @@ def _made_alone(function: Callable[[Any], Coroutine[int, None, R]]) -> Callable[
         if unawaited.made is not None:
             unawaited.check()
         made = unawaited.made = function(self)
+        unawaited.function = function
         frame = _frame(1)
         unawaited.code = frame.f_code
         unawaited.at = frame.f_lasti
@@ -168,6 +171,7 @@ def _made(function: Callable[..., Coroutine[int, None, R]]) -> Callable[..., Any
             made = unawaited.made = function(self, *args, **kwargs)
         except TypeError as error:
             raise binding_error(make, error, kwargs) from None
+        unawaited.function = function
         frame = _frame(1)
         unawaited.code = frame.f_code
         unawaited.at = frame.f_lasti

@@ -6,7 +6,7 @@ longer than the buffers. Addresses are IPAs, sizes are in pages of 4 KiB.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -71,7 +71,7 @@ class MemoryCalls(SetupCalls):
     """The memory management calls."""
 
     @both_ways
-    async def share(
+    def share(
         self,
         to: Peers,
         *,
@@ -83,13 +83,13 @@ class MemoryCalls(SetupCalls):
         flags: MemoryFlags | int = 0,
         tag: int = 0,
         impdef: tuple[int, int] = (0, 0),
-    ) -> int:
+    ) -> Coroutine[int, None, int]:
         """FFA_MEM_SHARE of ``pages`` from ``ipa``, or of ``ranges``, with ``to``: the handle.
 
         ``attributes`` None: normal write-back memory, inner shareable. ``impdef`` are two 64-bit
         values for each receiver (since v1.2).
         """
-        return await self._send(
+        return self._send(
             fid.FFA_MEM_SHARE_64,
             to,
             ranges=ranges or ((ipa, pages),),
@@ -101,7 +101,7 @@ class MemoryCalls(SetupCalls):
         )
 
     @both_ways
-    async def lend(
+    def lend(
         self,
         to: Peers,
         *,
@@ -113,13 +113,13 @@ class MemoryCalls(SetupCalls):
         flags: MemoryFlags | int = 0,
         tag: int = 0,
         impdef: tuple[int, int] = (0, 0),
-    ) -> int:
+    ) -> Coroutine[int, None, int]:
         """FFA_MEM_LEND of ``pages`` from ``ipa``, or of ``ranges``, to ``to``: the handle.
 
         ``attributes`` None: not specified for one borrower, else as for `share`. ``impdef`` are two
         64-bit values for each receiver (since v1.2).
         """
-        return await self._send(
+        return self._send(
             fid.FFA_MEM_LEND_64,
             to,
             ranges=ranges or ((ipa, pages),),
@@ -131,7 +131,7 @@ class MemoryCalls(SetupCalls):
         )
 
     @both_ways
-    async def donate(
+    def donate(
         self,
         to: Peers,
         *,
@@ -143,13 +143,13 @@ class MemoryCalls(SetupCalls):
         flags: MemoryFlags | int = 0,
         tag: int = 0,
         impdef: tuple[int, int] = (0, 0),
-    ) -> int:
+    ) -> Coroutine[int, None, int]:
         """FFA_MEM_DONATE of ``pages`` from ``ipa``, or of ``ranges``, to ``to``: the handle.
 
         ``permissions`` 0, ``attributes`` None: not specified. ``impdef`` are two 64-bit values for
         the receiver (since v1.2).
         """
-        return await self._send(
+        return self._send(
             fid.FFA_MEM_DONATE_64,
             to,
             ranges=ranges or ((ipa, pages),),
@@ -175,16 +175,18 @@ class MemoryCalls(SetupCalls):
         """Send ``ranges`` to one or more receivers: the handle."""
         several: Sequence[Any] = to if isinstance(to, _SEVERAL) else (to,)
         ids = [self.resolve(each) for each in several]
-        rights = _bits("permissions", permissions)
+        rights = permissions
+        if type(rights) is not int:
+            rights = _bits("permissions", permissions)
         if not self.buffers.pages:
             await self._need_buffers()
         if attributes is None:
             shared = function == fid.FFA_MEM_SHARE_64 or len(ids) > 1
             attributes = MEM_ATTR_NORMAL_WB_INNER if shared else 0
         transaction = abi.Transaction(
-            sender=self.vcpu.endpoint,
-            attributes=attributes,
-            flags=flags,
+            self.vcpu.endpoint,
+            attributes,
+            flags,
             tag=tag,
             receivers=[abi.Receiver(each, rights, 0, 0, impdef) for each in ids],
             constituents=list(ranges),
@@ -217,23 +219,15 @@ class MemoryCalls(SetupCalls):
         All fragments of the answer are read. ``others``: each other borrower with its permissions.
         """
         owner = self.resolve(sender)
-        receivers = [
-            abi.Receiver(self.vcpu.endpoint, _bits("permissions", permissions), 0, 0, impdef)
-        ]
+        own = permissions if type(permissions) is int else _bits("permissions", permissions)
+        receivers = [abi.Receiver(self.vcpu.endpoint, own, 0, 0, impdef)]
         for who, rights in others:
             receivers.append(
                 abi.Receiver(self.resolve(who), _bits("permissions", rights), 0, 0, impdef)
             )
         if not self.buffers.pages:
             await self._need_buffers()
-        request = abi.Transaction(
-            sender=owner,
-            attributes=attributes,
-            flags=flags,
-            handle=handle,
-            tag=tag,
-            receivers=receivers,
-        )
+        request = abi.Transaction(owner, attributes, flags, handle, tag, receivers)
         data = abi.build_transaction(request, self.vcpu.version)
         self.memory.write(self.buffers.tx, data)
         x = await self._ffa(fid.FFA_MEM_RETRIEVE_REQ_64, len(data), len(data))
@@ -245,13 +239,9 @@ class MemoryCalls(SetupCalls):
             response += self.memory.read(self.buffers.rx, _read_length(x))
             await self._bare(fid.FFA_RX_RELEASE)
         answer = abi.parse_transaction(response, self.vcpu.version)
-        return Retrieved(
-            handle=answer.handle,
-            ranges=tuple(answer.constituents),
-            attributes=answer.attributes,
-            permissions=answer.receivers[0].permissions,
-            sender=answer.sender,
-        )
+        given = answer.receivers[0].permissions
+        ranges = tuple(answer.constituents)
+        return Retrieved(answer.handle, ranges, answer.attributes, given, answer.sender)
 
     @both_ways
     async def relinquish(self, handle: int, flags: MemoryFlags | int = 0) -> None:

@@ -90,7 +90,10 @@ class MessageCalls(SetupCalls):
             _check_payload(payload, REQUEST_WORDS)
         receiver = self.resolve(to)
         ids = self.vcpu.endpoint << 16 | receiver
-        return await self._answer(receiver, await self._ffa(function, ids, 0, *payload))
+        x = await self._ffa(function, ids, 0, *payload)
+        if x[0] & MASK32 in _PAUSED:
+            x = await self._answer(receiver, x)
+        return direct_message(x)
 
     @both_ways
     async def direct_request2(
@@ -102,15 +105,17 @@ class MessageCalls(SetupCalls):
         ids = self.vcpu.endpoint << 16 | receiver
         service = to_pair(as_uuid(uuid))
         x = await self._ffa(fid.FFA_MSG_SEND_DIRECT_REQ2, ids, *service, *payload)
-        return await self._answer(receiver, x)
+        if x[0] & MASK32 in _PAUSED:
+            x = await self._answer(receiver, x)
+        return direct_message(x)
 
-    async def _answer(self, receiver: int, x: list[int]) -> DirectMessage:
+    async def _answer(self, receiver: int, x: list[int]) -> list[int]:
         """What ``receiver`` answers in the end, after cycles for who was interrupted or yields."""
         while x[0] & MASK32 in _PAUSED:
             x = await self.resume(receiver, x[1])
             if x[0] & MASK32 == fid.FFA_ERROR:
                 raise error_of(self.vcpu, x[2], fid.FFA_RUN)
-        return direct_message(x)
+        return x
 
     async def resume(self, receiver: int, word: int) -> list[int]:
         """FFA_RUN of whom an answer of ``receiver`` names in w1: all that it returns with.
