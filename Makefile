@@ -4,7 +4,8 @@
 #   make demo-linux   Debian's Linux as the normal world, in QEMU
 #   make demo-pkvm   the same Linux as a protected hypervisor of its own
 #   make demo-xtest   OP-TEE's own tests in two Linux VMs at once, on one real OP-TEE
-#   make demo-virtio  a virtio device of each kind behind FF-A, every message judged
+#   make demo-virtio  a virtio device of each kind behind FF-A, every message judged; the case of
+#                     Xen (back ends in one VM's domain, drivers in another), and Android's Trusty
 #   make demo-vhost   disks, files and sockets of real back ends, through virtio-msg
 #   make programs what tests compare with: programs of Debian's packages
 #   make test     the tests           (ARGS="-k share" to choose)
@@ -44,6 +45,8 @@ demo-xtest: $(VENV)/.has-all
 
 demo-virtio: $(VENV)/.has-all
 	$(BIN)/ffabric virtio demo $(ARGS)
+	$(BIN)/ffabric virtio xen
+	$(BIN)/ffabric virtio android
 
 demo-vhost: $(VENV)/.has-all
 	@bash tests/programs.sh 'qemu-storage-daemon:qemu-system-common qemu-utils' qemu-img:qemu-utils mke2fs:e2fsprogs

@@ -45,7 +45,7 @@ def test_our_own_sides_keep_every_rule(ffabric_command):
 def test_a_device_of_each_kind_at_work(ffabric_command, generation):
     status, out, _ = ffabric_command("virtio", "demo", "--generation", generation)
     assert status == 0
-    assert out.count("no rule is broken") == 6
+    assert out.count("no rule is broken") == 8
     assert "40 kB echoed by the host" in out
 
 
@@ -165,3 +165,33 @@ def test_what_cannot_be_is_one_line(ffabric_command, arguments, line):
     assert status == 2
     assert err.count("\n") == 1
     assert line in err
+
+
+def test_the_case_of_xen_is_shown_and_judged(ffabric_command):
+    status, out, _ = ffabric_command("virtio", "xen")
+    assert status == 0
+    assert "and the interrupt of another" in " ".join(out.split())
+    assert "registers of the chip at 0x50 written and read back" in " ".join(out.split())
+    assert "everything is as it must be" in out
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("no-such-daemon {socket}", "there is no program no-such-daemon"),
+        ("false", "false for gpio: exit status 1"),
+        (f"{sys.executable} -c 'print(\"no such line\")'", "no such line"),
+    ],
+)
+def test_a_back_end_that_does_not_come_is_a_line(ffabric_command, command, why):
+    status, _, errors = ffabric_command("virtio", "xen", "--gpio", command)
+    assert status == 2
+    assert errors.count("\n") == 1
+    assert why in errors
+
+
+def test_the_scene_of_android_is_shown_and_judged(ffabric_command):
+    status, out, _ = ffabric_command("virtio", "android", "--generation", "pr28")
+    assert status == 0
+    assert "pvm, started again after its end" in out
+    assert "everything is as it must be" in out

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,13 @@ from ffabric.cli import json_file
 from ffabric.cli.errors import UsageError
 from ffabric.cli.json_file import JsonFile
 from ffabric.cli.terminal import Terminal
+from ffabric.lab.vhost import xen
+from ffabric.lab.virtio_msg import android, tour
 from ffabric.lab.virtio_msg import conform as lab
-from ffabric.lab.virtio_msg import tour
 from ffabric.lab.virtio_msg.conform import Outcome
 from ffabric.lab.virtio_msg.mischief import Mischief
 from ffabric.lab.virtio_msg.rules import Report, Tally, Verdict
+from ffabric.machine.host.vhost_user.front_end import BackEndLost
 from ffabric.system.description.python_target import TargetError
 from ffabric.system.description.toml import read_system
 
@@ -27,7 +30,7 @@ _STYLES: Final = {Verdict.PASSED: "", Verdict.FAILED: "bold red", Verdict.NOT_EX
 
 
 def virtio(
-    what: Literal["conform", "demo"],
+    what: Literal["conform", "demo", "xen", "android"],
     *,
     generation: Literal["pr28", "v1", "v2"] = "v2",
     driver: str = lab.WORKER,
@@ -36,12 +39,19 @@ def virtio(
     mischief: int = 0,
     seed: int = 0,
     verbose: bool = False,
+    gpio: str | None = None,
+    i2c: str | None = None,
+    timeout: float = 60,
     json: JsonFile = None,
 ) -> int:
     """Run a driver side against a device side, and judge both by every clause of virtio-msg.
 
     "demo" shows a device of each kind at work, in all ways in which messages and memory go, with
-    every message judged; it takes only --generation.
+    every message judged; it takes only --generation. "xen" has back ends for GPIO and I2C in one
+    VM's domain, processes over vhost-user, and their drivers in another VM, which it reaches by
+    indirect messages alone. "android" has one Trusty, an application of the host, and one in a
+    protected VM that is started meanwhile, each with a proxy and native pair and with memory that
+    goes by its handle.
 
     Each pair runs with direct and indirect messages, with static and dynamic mapping, and with the
     device side in an SP and in a VM. A rule is passed, failed, or was not exercised. Exit status 1
@@ -50,7 +60,7 @@ def virtio(
     Parameters
     ----------
     what
-        "conform": judge both sides. "demo": use all devices.
+        "conform": judge both sides. "demo": use all devices. "xen", "android": the two scenes.
     generation
         The generation that both sides speak.
     driver
@@ -71,6 +81,14 @@ def virtio(
         What that mischief is; the same seed makes the same.
     verbose
         Tell of every rule, with its clause.
+    gpio
+        Of "xen": the command of a back end for GPIO, such as "vhost-device-gpio -s {numbered} -c 1
+        -l s4", in place of the stand-in. {socket} is the path of its socket, {numbered} that path
+        without the 0 at its end.
+    i2c
+        Likewise for I2C: "vhost-device-i2c -s {numbered} -c 1 -l 0:50".
+    timeout
+        Of "xen": seconds of virtual time after which it is ended.
     json
         A file for all verdicts as JSON; "-": standard output, instead of the text.
     """
@@ -79,6 +97,10 @@ def virtio(
     terminal = Terminal(sys.stderr if json == json_file.STDOUT else sys.stdout)
     if what == "demo":
         return _demo(terminal, found)
+    if what == "xen":
+        return _xen(terminal, found, {"gpio": gpio, "i2c": i2c}, timeout)
+    if what == "android":
+        return _android(terminal, found)
     if not 0 <= mischief <= 100:
         raise UsageError(f"--mischief is a number of 0 to 100, not {mischief}")
 
@@ -122,6 +144,30 @@ def _demo(terminal: Terminal, generation: Generation) -> int:
         problems += [f"{stop.name}: {stop.problem}"] if stop.problem else []
     terminal.table(rows)
     return 0 if terminal.verdict(problems) else _FAILED
+
+
+def _xen(
+    terminal: Terminal, generation: Generation, given: Mapping[str, str | None], timeout: float
+) -> int:
+    """Back ends in one VM's domain, drivers in another; the exit status."""
+    commands = {name: shlex.split(command) for name, command in given.items() if command}
+    try:
+        shown = xen.show(commands, timeout, generation)
+    except (BackEndLost, OSError) as error:
+        raise UsageError(str(error)) from None
+    terminal.line(f"virtio-msg {generation.name} between two VMs, indirect messages:")
+    terminal.table([("device", "served by", "what was done"), *shown.rows])
+    terminal.line(f"{shown.messages} messages, all judged")
+    return 0 if terminal.verdict([shown.problem] if shown.problem else []) else _FAILED
+
+
+def _android(terminal: Terminal, generation: Generation) -> int:
+    """One Trusty for the host and a VM; the exit status."""
+    scene = android.play(generation)
+    terminal.line(f"Trusty's IPC by virtio-msg {generation.name}, a proxy and native pair on top:")
+    terminal.table([("application", "what was done"), *scene.acts])
+    terminal.line(f"{scene.messages} messages, all judged")
+    return 0 if terminal.verdict([scene.problem] if scene.problem else []) else _FAILED
 
 
 def _run(

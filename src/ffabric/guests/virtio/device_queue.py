@@ -103,6 +103,11 @@ class DeviceQueue:
                 raise QueueError(f"a part at {address:#x} is not aligned to {align}")
             self.dma.check(address, length, write=write)
 
+    @property
+    def taken(self) -> int:
+        """How many chains were taken since the virtqueue was set up, modulo 2^16."""
+        return self._next_avail
+
     def pop(self) -> Chain | None:
         """The next chain that the driver has made available, if there is one."""
         if not self._pending():

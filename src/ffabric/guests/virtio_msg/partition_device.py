@@ -99,7 +99,7 @@ class DeviceSide(Partition):
     when it has agreed on the version; before, and by anything else that it says, it gets none. When
     its VM is gone they are offered anew.
 
-    `doorbell` is the interrupt of an SP by which back ends outside call it. `answers_to` is the
+    `doorbell` is the interrupt by which back ends outside call it. `answers_to` is the
     service that indirect messages are addressed to: by default that of driver sides. The
     ``arm_ffa`` driver of Linux hands a message to the driver that has bound its UUID, which in
     kernels without services of their own is the UUID of device sides. `carriers` are the ways of

@@ -1,4 +1,4 @@
-"""A system whose secure partition has devices of processes outside, and a VM that drives them."""
+"""A system with a partition that has devices of processes outside, and a VM that drives them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,32 @@ from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.machine.host.outside import Outside
 from ffabric.session.system import System as InHand
 from ffabric.system.booting.boot import boot
-from ffabric.system.description.python import describe, sp
+from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.system import System
 
 INTERRUPT: Final = 40
-"""By which back ends call the SP."""
+"""By which back ends call the partition that has their devices."""
 
 
 def boot_with(
-    devices: Sequence[VhostUserDevice], client: DriverSide, *, generation: Generation = DEFAULT
+    devices: Sequence[VhostUserDevice],
+    client: DriverSide,
+    *,
+    generation: Generation = DEFAULT,
+    in_vm: str = "",
 ) -> System:
-    """The system, booted. A run of it ends when somebody stops the machine."""
-    side = DeviceSide(devices, generation=generation, doorbell=INTERRUPT)
-    system = boot(describe(sps=[sp(side, device_regions=(doorbell(INTERRUPT),))], vms=[client]))
+    """The system, booted. A run of it ends when somebody stops the machine.
+
+    The devices are those of an SP, or of a VM with that name.
+    """
+    name = in_vm or "devices"
+    side = DeviceSide(devices, name=name, generation=generation, doorbell=INTERRUPT)
+    regions = (doorbell(INTERRUPT, secure=not in_vm),)
+    if in_vm:
+        spec = describe(sps=["unconcerned"], vms=[vm(side, device_regions=regions), client])
+    else:
+        spec = describe(sps=[sp(side, device_regions=regions)], vms=[client])
+    system = boot(spec)
     wire(system, devices)
     return system
 
@@ -46,7 +59,7 @@ boot_with_devices.__module__ = "ffabric.virtio"
 
 
 def wire(system: System, devices: Iterable[VhostUserDevice]) -> None:
-    """Let the back ends call the SP."""
+    """Let the back ends call the partition."""
     machine = system.machine
     if machine.outside is None:
         machine.outside = Outside()

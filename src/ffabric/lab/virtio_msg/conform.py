@@ -101,7 +101,7 @@ def trials(generation: Generation, driver: str, device: str) -> Iterator[Trial]:
     """A pair in all of its ways: carriers and mappings, and the device side in an SP and a VM.
 
     Linux's device side takes indirect messages alone, its driver maps memory in its own way; the
-    FIFO is for partitions in Python. Peers
+    FIFO is for our own devices, as a device side has to offer it. Peers
     outside are of an SP, and of a VM that has a pool; they connect for each run anew. Raises
     TargetError for a socket that cannot be had.
     """
@@ -119,7 +119,7 @@ def trials(generation: Generation, driver: str, device: str) -> Iterator[Trial]:
     if device not in listeners:
         ways.append((True, mappings[-1], False))
     fifos = [(indirect, False, not indirect) for indirect in (False, True)]
-    if not {driver, device}.isdisjoint({LINUX, *listeners}):
+    if driver in (LINUX, *listeners) or device not in (DEVICES, LIVELY):
         fifos.clear()
     for number, (way, fifo) in enumerate(
         [*((way, False) for way in ways), *((way, True) for way in fifos)]

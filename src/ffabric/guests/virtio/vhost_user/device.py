@@ -14,7 +14,7 @@ from ffabric.guests.virtio.vhost_user.lane import Cheated, Lane
 from ffabric.guests.virtio.vhost_user.reach import Reach
 from ffabric.machine.host.vhost_user.front_end import BackEndLost, FrontEnd
 from ffabric.machine.host.vhost_user.private_memory import PrivateMemory, Room
-from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
+from ffabric.system.manifest.manifest import DeviceRegion, Interrupt, RegionAttributes
 
 if TYPE_CHECKING:
     from ffabric.machine.host.outside import Outside
@@ -246,9 +246,15 @@ class VhostUserDevice(Device):
             self.host.broken(self.back_end.lost)
 
 
-def doorbell(intid: int, base: int = DOORBELL) -> DeviceRegion:
-    """What an SP's manifest says of the interrupt by which its back ends call it."""
-    interrupts = (Interrupt(intid, _SECURE_EDGE),)
+def doorbell(intid: int, base: int = DOORBELL, *, secure: bool = True) -> DeviceRegion:
+    """What an SP's manifest, or a VM's, says of the interrupt by which its back ends call it."""
+    attributes = RegionAttributes.READ | RegionAttributes.WRITE
+    if not secure:
+        attributes |= RegionAttributes.NON_SECURE
     return DeviceRegion(
-        name="back-ends", base_address=base, pages=1, attributes=3, interrupts=interrupts
+        name="back-ends",
+        base_address=base,
+        pages=1,
+        attributes=int(attributes),
+        interrupts=(Interrupt(intid, _SECURE_EDGE if secure else 0),),
     )

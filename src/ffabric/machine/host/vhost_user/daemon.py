@@ -20,11 +20,14 @@ LISTENING: Final = "{fd}"
 """In a command line: the descriptor of a socket that is listened on already."""
 SOCKET: Final = "{socket}"
 """In a command line: the path of the socket that the program is to listen on."""
+NUMBERED: Final = "{numbered}"
+"""Likewise, for programs that put the number of a socket, 0, behind the path."""
+_NUMBER: Final = "0"
 _AGAIN: Final = 0.01
 
 
 class Daemon:
-    """A back end, started by a command line that has LISTENING or SOCKET in it.
+    """A back end, started by a command line that has LISTENING, SOCKET or NUMBERED in it.
 
     `front_end` is the connection to it. It is killed when it is closed, when we die, and when it is
     lost: what memory it had is out of its hands then. Raises BackEndLost if it ends at once or does
@@ -42,14 +45,16 @@ class Daemon:
             tempfile.TemporaryDirectory(prefix="ffabric-") as folder,
             socket.socket(socket.AF_UNIX) as listening,
         ):
-            path = str(Path(folder) / "socket")
+            path = str(Path(folder) / "socket") + _NUMBER
             passed = []
             if any(LISTENING in word for word in command):
                 listening.bind(path)
                 listening.listen(1)
                 passed = [listening.fileno()]
             words = [
-                word.replace(LISTENING, str(listening.fileno())).replace(SOCKET, path)
+                word.replace(LISTENING, str(listening.fileno()))
+                .replace(SOCKET, path)
+                .replace(NUMBERED, path.removesuffix(_NUMBER))
                 for word in command
             ]
             try:
