@@ -7,6 +7,7 @@ thread. Its kernel serves some itself and hands the others to tee-supplicant.
 from __future__ import annotations
 
 from enum import IntEnum
+from struct import Struct
 from typing import Final
 
 
@@ -30,6 +31,15 @@ class Command(IntEnum):
     RPMB_PROBE_RESET = 22
     RPMB_PROBE_NEXT = 23
     RPMB_FRAMES = 24
+
+
+RPMB_REQUEST: Final = Struct("<3H")
+"""Before the frames of `Command.RPMB`: what is asked for, of which device, how many frames are to
+be answered (struct rpmb_req of tee_rpmb_fs.c)."""
+RPMB_DATA, RPMB_DEVICE_INFO = 0, 1
+RPMB_DEVICE: Final = Struct("<16s3B")
+"""The answer to RPMB_DEVICE_INFO: CID, RPMB_SIZE_MULT, the sectors of a reliable write, 0 (struct
+rpmb_dev_info)."""
 
 
 class Notification(IntEnum):

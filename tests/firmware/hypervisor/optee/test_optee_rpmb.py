@@ -276,6 +276,53 @@ def test_a_request_that_names_no_memory_of_the_vms(ffabric, params):
     assert mediator.own_rpcs.serve(client, request).ret == Tee.BAD_PARAMETERS
 
 
+class Older:
+    """Alice's OP-TEE, which asks with the RPC that tee-supplicant serves."""
+
+    def __init__(self, ffabric):
+        place = Place(ffabric)
+        self.own = place.system.hypervisor.mediator.own_rpcs
+        self.client = place.system.hypervisor.mediator.clients[place.alice.handle.id]
+        self.memory = place.alice.memory
+        self.page = place.alice.pages()
+        self.client.guest.keep(1, [self.page], 0)
+
+    def ask(self, what, frames=(), *, device=0, room=512, header=rpc.RPMB_REQUEST.size):
+        data = rpc.RPMB_REQUEST.pack(what, device, 1)[:header] + rpmb.build(frames)
+        self.memory.write(self.page, data)
+        params = [
+            m.Rmem(Param.FMEM_INPUT, 0, len(data), 1),
+            m.Rmem(Param.FMEM_OUTPUT, 0x800, room, 1),
+        ]
+        answer = self.own.serve(self.client, m.Message(rpc.Command.RPMB, params=params))
+        return answer.ret, self.memory.read(self.page + 0x800, answer.params[1].size)
+
+
+def test_an_op_tee_that_programs_the_key_has_its_vms_part_too(ffabric):
+    older = Older(ffabric)
+    part = older.own.shared.part_of("alice")
+    found, data = older.ask(rpc.RPMB_DEVICE_INFO)
+    assert (found, rpc.RPMB_DEVICE.unpack(data)) == (Tee.SUCCESS, (part.cid, 1, 1, 0))
+    found, data = older.ask(rpc.RPMB_DATA, [Frame(Type.PROGRAM_KEY, mac=ALICE)])
+    assert (found, rpmb.parse(data)[0].result) == (Tee.SUCCESS, Result.OK)
+    assert write(part, ALICE, 3, b"mine") == Result.OK
+    found, data = older.ask(rpc.RPMB_DATA, [Frame(Type.READ, address=3)])
+    assert (found, rpmb.parse(data)[0].data[:4]) == (Tee.SUCCESS, b"mine")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "result"),
+    [
+        ({"what": 2}, Tee.BAD_PARAMETERS),
+        ({"what": rpc.RPMB_DATA, "header": 5}, Tee.BAD_PARAMETERS),
+        ({"what": rpc.RPMB_DEVICE_INFO, "device": 1}, Tee.ITEM_NOT_FOUND),
+        ({"what": rpc.RPMB_DEVICE_INFO, "room": 18}, Tee.SHORT_BUFFER),
+    ],
+)
+def test_the_older_request_is_judged(ffabric, wrong, result):
+    assert Older(ffabric).ask(**wrong)[0] == result
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [({"rpmb": 0}, "1 to 127 VMs"), ({"rpmb": 128}, "1 to 127 VMs")],

@@ -3,6 +3,9 @@
 The VM never sees them: it has no such device, and could withhold or replay what it is asked to pass
 on. The frames are in memory that the VM has given OP-TEE, since all memory for RPCs is; frames of
 others than OP-TEE are worth nothing without the key.
+
+An OP-TEE that is to program the key (CFG_RPMB_WRITE_KEY), or that was answered that there is no
+probing, asks with the older RPC that tee-supplicant serves: it has a header before the frames.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from ffabric.abi.optee import message as abi
 from ffabric.abi.optee import rpc
 from ffabric.abi.optee.tee import Origin, Result
 from ffabric.abi.words import PAGE
-from ffabric.firmware.hypervisor.optee.rpmb import RpmbFailed, SharedRpmb
+from ffabric.firmware.hypervisor.optee.rpmb import Part, RpmbFailed, SharedRpmb
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.optee.client import Client
@@ -77,6 +80,29 @@ class OwnRpcs:
 
     def _frames(self, client: Client, params: list[abi.Param]) -> list[abi.Param]:
         """RPMB_FRAMES."""
+        part, data, room = self._asked(client, params)
+        answer = part.request(data, room // rpmb.FRAME)
+        return [params[0], _answer(client.guest, params, 1, answer)]
+
+    def _with_header(self, client: Client, params: list[abi.Param]) -> list[abi.Param]:
+        """RPMB: frames, or which device it is; there is number 0 alone."""
+        part, data, room = self._asked(client, params)
+        if len(data) < rpc.RPMB_REQUEST.size:
+            raise _Failed(Result.BAD_PARAMETERS)
+        what, device, _ = rpc.RPMB_REQUEST.unpack_from(data)
+        if device:
+            raise _Failed(Result.ITEM_NOT_FOUND)
+        if what == rpc.RPMB_DEVICE_INFO:
+            units = part.blocks // rpmb.UNIT
+            answer = rpc.RPMB_DEVICE.pack(part.cid, units, RELIABLE_WRITE, 0)
+        elif what == rpc.RPMB_DATA:
+            answer = part.request(data[rpc.RPMB_REQUEST.size :], room // rpmb.FRAME)
+        else:
+            raise _Failed(Result.BAD_PARAMETERS)
+        return [params[0], _answer(client.guest, params, 1, answer)]
+
+    def _asked(self, client: Client, params: list[abi.Param]) -> tuple[Part, bytes, int]:
+        """Whose part is asked for what, and how many bytes there are for the answer."""
         part = self.shared.part_of(client.guest.vm.name)
         if part is None:
             raise _Failed(Result.ITEM_NOT_FOUND)
@@ -87,11 +113,11 @@ class OwnRpcs:
             client.guest.read(ipa, count)
             for ipa, count in _pieces(client.guest, request, request.size)
         )
-        answer = part.request(data, room.size // rpmb.FRAME)
-        return [request, _answer(client.guest, params, 1, answer)]
+        return part, data, room.size
 
 
 _SERVED: Final[dict[int, Callable[[OwnRpcs, Client, list[abi.Param]], list[abi.Param]]]] = {
+    rpc.Command.RPMB: OwnRpcs._with_header,
     rpc.Command.RPMB_PROBE_RESET: OwnRpcs._reset,
     rpc.Command.RPMB_PROBE_NEXT: OwnRpcs._next,
     rpc.Command.RPMB_FRAMES: OwnRpcs._frames,
