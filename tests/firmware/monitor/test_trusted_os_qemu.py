@@ -10,6 +10,7 @@ from device_sides import Handler, device
 
 from ffabric.abi import psci
 from ffabric.abi.optee import smc
+from ffabric.machine.events import Call
 from ffabric.machine.gic import GROUP1NS
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import sp, trusted_os
@@ -170,6 +171,48 @@ def test_a_dead_qemu_is_named_and_callers_hear_of_it(boot, during_a_call):
     assert str(crash.value) == f"tee: QEMU (process {pid}) ended: killed by SIGKILL"
     assert ffa.call(IDENTITY)[0] == UNKNOWN
     assert len(session.system.deaths) == 1
+
+
+class At:
+    """A tracer that does something at the call number ``number`` of the kernel, once."""
+
+    def __init__(self, number, action):
+        self.number, self.action = number, action
+        self.seen = 0
+
+    def record(self, event):
+        if isinstance(event, Call) and event.endpoint == "kernel":
+            self.seen += 1
+            if self.seen == self.number:
+                self.action()
+
+
+@pytest.mark.parametrize("call", range(1, 60, 10))
+def test_one_whose_qemu_dies_at_any_call_is_named_and_the_others_go_on(ffabric, call):
+    tee = trusted_os(name="tee", image=IMAGE, engine="qemu")
+    session = ffabric.boot(
+        sps=["service"], vms=["kernel"], trusted_os=tee, hypervisor=False, pes=2,
+        stop_on_crash=False,
+    )  # fmt: skip
+    kernel = session.vm("kernel")
+    page = kernel.ram.allocate(1)
+    kernel.ffa.call(IDENTITY)
+    guest = session.system.endpoints["tee"].guest
+    pid = guest.process.pid
+    at = At(call, lambda: os.kill(pid, signal.SIGKILL))
+    session.system.attach(at)
+    lives = True
+    while lives or at.seen < call:
+        for request in ((EXCHANGE, page, 1), (ASK,), (smc.RETURN_FROM_RPC, 5)):
+            lives = lives and kernel.ffa.call(*request)[0] != UNKNOWN
+        kernel.ffa.reclaim(kernel.ffa.share(to="service", ipa=page))
+    assert guest.ended == f"QEMU (process {pid}) ended: killed by SIGKILL"
+    assert [death.name for death in session.system.deaths] == ["tee"]
+    assert kernel.ffa.call(IDENTITY)[0] == UNKNOWN
+    kernel.ffa.reclaim(kernel.ffa.share(to="service", ipa=page))
+    assert not session.system.firmware.spmc.regions.live
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_qemu_is_gone_when_the_system_is_closed(boot):
