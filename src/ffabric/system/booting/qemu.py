@@ -12,7 +12,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.machine.engines.qemu.engine import QemuGuest
 from ffabric.machine.engines.qemu.process import Image, Piece, pieces
-from ffabric.machine.engines.qemu.secure_partition import InSecureState, QemuSecurePartition
+from ffabric.machine.engines.qemu.secure_partition import QemuSecurePartition
 from ffabric.machine.engines.qemu.trapped import Devices, Window
 from ffabric.machine.engines.qemu.trusted_os import QemuTrustedOs
 from ffabric.machine.watched import WatchedStage2
@@ -69,8 +69,7 @@ def _secure_partition(endpoint: Endpoint) -> QemuGuest:
     machine, spec = endpoint.system.machine, endpoint.spec
     stage2 = endpoint.partition.stage2
     assert isinstance(stage2, WatchedStage2)
-    made = InSecureState if spec.secure_state else QemuSecurePartition
-    return made(
+    return QemuSecurePartition(
         machine,
         spec.name,
         pieces(machine.memory.banks),
@@ -78,6 +77,8 @@ def _secure_partition(endpoint: Endpoint) -> QemuGuest:
         on_line=lambda line: endpoint.system.printed(spec.name, line),
         stage2=stage2,
         devices=_devices(endpoint),
+        level=spec.el,
+        secure_state=spec.secure_state,
     )
 
 

@@ -171,8 +171,6 @@ def _check_qemu(
     draft: SystemDraft, partition: PartitionDraft, pes: int, problems: Problems
 ) -> None:
     """QEMU executes kernels, VMs, SPs and a trusted OS, on CPUs that are numbered from 0."""
-    if partition.kind == SP and partition.manifest.exception_level.unprivileged:
-        problems.add(partition.where, "engine", "'qemu' runs SPs at S-EL1, not at S-EL0")
     if pes > QEMU_PES:
         problems.add(partition.where, "engine", f"{pes} PEs: QEMU's machine has {QEMU_PES}")
     count = partition.manifest.execution_ctx_count

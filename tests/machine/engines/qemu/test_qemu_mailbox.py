@@ -68,7 +68,7 @@ def test_shim_and_runner_agree_where_everything_is():
         name: getattr(layout, name) for name in shared
     }
     kinds = {name.removeprefix("KIND_"): value for name, value in said.items() if "KIND_" in name}
-    assert kinds.keys() == {"SMC", "HVC", "ABORT", "IDLE", "SLICE", "CRASH"}
+    assert kinds.keys() == {"SMC", "HVC", "SVC", "ABORT", "IDLE", "SLICE", "CRASH"}
     assert {name: int(value) for name, value in kinds.items()} == {
         name: getattr(exits, name) for name in kinds
     }

@@ -32,6 +32,7 @@ from ffabric.system.spec import DeviceSpec, MemoryBank
 IMAGE = Path(__file__).parents[3] / "images" / "servant.bin"
 SIZE = 0x40_0000
 UART = DeviceSpec(type="pl011", name="uart1", base=0x0904_0000, size=0x1000, secure=True)
+FAULTS = Path(__file__).parents[3] / "images" / "faults.bin"
 MASK_AND_STAY = struct.pack("<2I", 0xD518461F, 0x14000000)
 """msr icc_pmr_el1, xzr; b ."""
 NOWHERE = 0x10_0000
@@ -101,6 +102,43 @@ def test_an_image_answers_as_under_any_engine(boot):
     system = boot(sp(name="adder", image=images.load("adder_smc"), engine="qemu", **STATE))
     ffa = system.vm("client").ffa
     assert [ffa.direct_request("adder", n, 3).payload[0] for n in range(5)] == [3, 4, 5, 6, 7]
+
+
+def unprivileged(**options):
+    """An SP at S-EL0."""
+    return sp(engine="qemu", exception_level=ExceptionLevel.S_EL0, **STATE, **options)
+
+
+def test_an_image_at_s_el0_answers_as_under_any_engine(boot):
+    system = boot(unprivileged(name="adder", image=images.load("adder_svc")))
+    ffa = system.vm("client").ffa
+    assert [ffa.direct_request("adder", n, 3).payload[0] for n in range(5)] == [3, 4, 5, 6, 7]
+    assert system.sp("adder").endpoint.partition.el == 0
+
+
+def faults(offset):
+    """What reaches where nothing is, at S-EL0, or beside that stores into its own memory."""
+    return unprivileged(name="x", image=FAULTS, entrypoint_offset=offset, image_offset=0)
+
+
+def test_one_at_s_el0_ends_with_its_first_abort(boot):
+    with pytest.raises(PartitionCrashed, match="data abort at 0x200000008"):
+        boot(faults(0x100))
+
+
+def test_one_at_s_el0_that_stays_within_its_memory_waits(boot):
+    system = boot(faults(0x180))
+    endpoint = system.sp("x").endpoint
+    assert endpoint.partition.contexts[0].state is State.WAITING
+    assert endpoint.memory.read64(ram(system, "x").ipa + 0x1000) == 1
+
+
+@pytest.mark.parametrize("instruction", [0xD4000003, 0xD4000002, 0xD5384100, 0x00000000])
+def test_what_only_el1_may_do_is_a_crash_at_s_el0(boot, instruction):
+    """SMC, HVC, a read of SP_EL0, and what is undefined everywhere."""
+    code = struct.pack("<2I", 0xD503201F, instruction)
+    with pytest.raises(PartitionCrashed, match="and there is no EL1 to take it"):
+        boot(unprivileged(name="x", image=code, image_offset=0, entrypoint_offset=0))
 
 
 def test_it_reaches_its_own_memory_and_nothing_else(boot):
@@ -227,8 +265,6 @@ def test_what_cannot_be_is_said():
         describe(sps=[servant()], vms=["client"], memory=[low, normal])
     told = "QEMU's machine, with SPs, has secure memory at 0x40000000-0x3ffdffffff"
     assert f"[[memory]] low: base: 0xe000000-0xeffffff: {told}" in map(str, found.value.problems)
-    with pytest.raises(SystemErrors, match="'qemu' runs SPs at S-EL1, not at S-EL0"):
-        describe(sps=[servant(exception_level=ExceptionLevel.S_EL0)])
 
 
 class Cpu:

@@ -201,7 +201,7 @@ class QemuRunner:
             self._tlb.entered()
 
     def _answer(self, ctx: Context) -> None:
-        if self._exited <= exits.HVC:
+        if self._exited <= exits.SVC:
             self._block.answer(ctx.x)
         else:
             skipped, self._skipped = self._skipped, 0
@@ -262,7 +262,7 @@ class QemuRunner:
     def _exit(self, ctx: Context, trap: Trap) -> None:
         block = self._block
         kind = self._exited = block.kind
-        if kind <= exits.HVC and kind in self.exits:
+        if kind <= exits.SVC and kind in self.exits:
             ctx.x[:] = block.registers()
             self._owes = True
             self.functions.append(ctx.x[0] & MASK32)
@@ -279,7 +279,8 @@ class QemuRunner:
             kind = exits.CRASH
             syndrome, address, pc = block.crash
             at = f"vCPU {ctx.name}, PC {pc:#x}, ESR {syndrome:#x}, FAR {address:#x}"
-            ctx.crash = f"exception to EL3: {at}"
+            to = "EL3" if self._level else "EL2, and there is no EL1 to take it"
+            ctx.crash = f"exception to {to}: {at}"
         else:
             self._owes = True
             if kind == exits.ABORT:

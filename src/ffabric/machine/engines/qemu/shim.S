@@ -1,5 +1,6 @@
 /* EL3 of a QEMU that executes a kernel of the normal world (at NS-EL1, or NS-EL2), a VM, or an SP: the
-   last two at EL1, confined by our stage 2; an SP in the Non-secure state, too, or in the Secure one.
+   last two at EL1, confined by our stage 2; an SP in the Non-secure state, too, or in the Secure one,
+   or at EL0 without an EL1: then HCR_EL2.TGE brings its exceptions to EL2.
 
    The doorbell is the secure UART, which that world cannot reach; so is the timer. All interrupts
    but ours are the normal world's. An SP in the Secure state can mask ours (the CPU interface of
@@ -60,13 +61,24 @@
         cbz     x0, 1f
         CONFINE
 1:      ldr     x0, =0x30d00800
-        msr     sctlr_el1, x0
         ldr     x1, [sp, #LEVEL]
-        mov     x0, #0x3c5              // EL1h, DAIF masked
+        cbnz    x1, 3f
+        ldr     x0, =0x34d5c800         // UCI, nTWE, nTWI, UCT, DZE, too
+        mov     x2, #3
+        msr     cntkctl_el1, x2         // EL0VCTEN, EL0PCTEN
+        mov     x2, #3 << 20
+        msr     cpacr_el1, x2           // FPEN
+3:      msr     sctlr_el1, x0
+        cbnz    x1, 4f
+        mov     x0, #0x3c0              // EL0t, DAIF masked
+        msr     spsr_el3, x0
+        b       5f
+4:      mov     x0, #0x3c5              // EL1h, DAIF masked
         cmp     x1, #2
         mov     x1, #0x3c9
         csel    x0, x1, x0, eq
         msr     spsr_el3, x0
+5:
         .endm
 
         .macro  CALLED
