@@ -140,9 +140,7 @@ class QemuRunner:
         began = self._stay(ctx, trap)
         if began:
             passed = time.monotonic_ns() - began
-            made = machine.exits - before
-            self._guest.outside.processors.waited(passed // (made + 1))
-            machine.clock.advance(max(0, passed - made * EXIT_COST))
+            machine.clock.advance(max(0, passed - (machine.exits - before) * EXIT_COST))
 
     def _stay(self, ctx: Context, trap: Trap) -> int:
         """See `run`: since when it has looked (0: not at all), by the host's clock."""
