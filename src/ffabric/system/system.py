@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -182,6 +182,8 @@ class System:
         self.endpoints: dict[str, Endpoint] = {}
         self.listeners: list[Callable[[str, str], None]] = []
         """Get the name of a partition or device and each line that its console prints."""
+        self.debuggers: Mapping[str, int] = {}
+        """Listening sockets by the names of partitions in QEMU that a gdb debugs there."""
         self.consoles: list[Printer] = []
         """Devices that print."""
         self.failure: PartitionCrashed | None = None

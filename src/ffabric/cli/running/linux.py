@@ -52,6 +52,7 @@ def linux(
     trace: Path | None = None,
     extract: Path | None = None,
     timeout: float = 120,
+    gdb: int | None = None,
     quiet: bool = False,
 ) -> int:
     """Boot Debian's Linux in QEMU as the normal world, and see what its FF-A drivers find.
@@ -107,7 +108,10 @@ def linux(
     extract
         Only write kernel and initial file system to this folder, for a system's TOML file.
     timeout
-        Seconds after which the run is ended; 0: never. A shell has no limit.
+        Seconds after which the run is ended; 0: never. A shell or gdb has no limit.
+    gdb
+        Let gdb debug Linux, at this port of this computer; 0: any port. Nothing runs before it is
+        there. An OP-TEE in QEMU is at the port behind it.
     quiet
         Print no lines of Linux's console, only what came out.
     """
@@ -157,6 +161,7 @@ def linux(
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from None
     progress.say(f"booting Linux {found.release} with {cpus} CPUs and {memory} MiB")
+    timeout = timeout if gdb is None else 0
     if optee is not None and tests is not None:
         return regression(
             spec,
@@ -167,6 +172,7 @@ def linux(
             timeout=timeout,
             shown=None if quiet else _is_of_the_boot,
             log=LOG,
+            gdb=gdb,
         )
     return probe(
         spec,
@@ -182,6 +188,7 @@ def linux(
         trace=trace,
         timeout=timeout,
         log=LOG,
+        gdb=gdb,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ffabric.cli.running.debugging import debuggers
 from ffabric.lab.linux import driven, initramfs, pkvm, run
 from ffabric.lab.linux.keyboard import Keyboard
 from ffabric.lab.linux.report import Report
@@ -41,17 +42,25 @@ def probe(
     script: bool = False,
     devices: DeviceSide | None = None,
     protected: bool = False,
+    gdb: int | None = None,
 ) -> int:
     """Boot ``spec`` and let Linux find what is there, an OP-TEE too if ``tee``: the exit status.
 
     ``script``: a script of the user's is to succeed. ``devices``: Linux is to drive all of them.
     ``protected``: Linux is to be a protected hypervisor.
 
+    ``gdb``: a port at which gdb debugs Linux.
+
     ``timeout``: seconds after which the run is ended; 0: never. What the console has printed goes
     to ``log`` if something failed.
     """
     report = Report()
-    with boot(spec) as booted, traced(booted, trace), Keyboard(booted, run.NAME, on=shell):
+    with (
+        debuggers(spec, gdb) as sockets,
+        boot(spec, debuggers=sockets) as booted,
+        traced(booted, trace),
+        Keyboard(booted, run.NAME, on=shell),
+    ):
         console = _Console(progress, report, quiet=quiet or shell)
         booted.listeners.append(console)
         linux = booted.endpoints[run.NAME].partition  # it is not there any more when it is off

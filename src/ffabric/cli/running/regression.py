@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffabric.cli.errors import UsageError
+from ffabric.cli.running.debugging import debuggers
 from ffabric.lab.running import End, run_to_end
 from ffabric.lab.xtest.campaign import ALONE, CASES, Campaign, Sharing
 from ffabric.lab.xtest.guest import Guest
@@ -62,8 +63,11 @@ def regression(
     timeout: float = 0,
     shown: Shown | None = None,
     log: Path,
+    gdb: int | None = None,
 ) -> int:
     """Let all VMs of ``spec`` run ``cases``: the exit status.
+
+    ``gdb``: a port at which gdb debugs the first partition in QEMU, with others behind it.
 
     ``timeout``: seconds after which the run is ended; 0: never. What consoles have printed goes to
     ``log`` if something failed.
@@ -76,7 +80,11 @@ def regression(
         if shown is not None and shown(name, line):
             progress.say(lines[-1], "dim")
 
-    with boot(spec) as booted, traced(booted, trace):
+    with (
+        debuggers(spec, gdb) as sockets,
+        boot(spec, debuggers=sockets) as booted,
+        traced(booted, trace),
+    ):
         booted.listeners.append(listen)
         campaign = Campaign(booted, names, cases, sharing=sharing, say=progress.say)
         outcome = run_to_end(booted, timeout=timeout)

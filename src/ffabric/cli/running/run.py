@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
+from ffabric.cli.running.debugging import debuggers
 from ffabric.cli.terminal import Terminal
 from ffabric.firmware.state.events import Console
 from ffabric.lab.running import End, Outcome, run_to_end, totals
@@ -79,7 +81,8 @@ def run(
     timeout
         Seconds of wall time that the run may take; 0: no limit.
     gdb
-        Let gdb debug the images of the system, at this port of this computer; 0: any port.
+        Let gdb debug the images of the system, at this port of this computer; 0: any port. In a
+        system with a QEMU it debugs what QEMU executes, the first at this port, others behind it.
     coverage
         Where to write which basic blocks of images were executed: a drcov file.
     """
@@ -90,12 +93,16 @@ def run(
         print(f"ffabric: {warning}", file=sys.stderr)
     if max_events is not None:
         spec = replace(spec, run=replace(spec.run, max_events=max_events))
-    if gdb is not None:
+    if gdb is not None and not any(each.engine == QEMU for each in spec.partitions):
         if trace is not None or coverage is not None or json or verbose or timeout:
             raise UsageError("--gdb: nothing else can be had of a run that gdb holds")
         return _debug(spec, seed, replay, gdb)
     view = _Json() if json else _Text()
-    with _booted(spec, seed, replay) as booted, _recording(booted, trace, view, verbose) as traced:
+    with (
+        debuggers(spec, gdb) as sockets,
+        _booted(spec, seed, replay, sockets) as booted,
+        _recording(booted, trace, view, verbose) as traced,
+    ):
         booted.listeners.append(view.console)
         recorder = Recorder(booted)
         covered = None if coverage is None else _covered(booted)
@@ -126,8 +133,6 @@ def _debug(spec: SystemSpec, seed: int | None, replay: Path | None, port: int) -
 
     if not 0 <= port < 1 << 16:
         raise UsageError(f"--gdb: {port} is no port")
-    if any(each.engine == QEMU for each in spec.partitions):
-        raise UsageError("--gdb: a system with a QEMU cannot be run again, and so not go back")
 
     def boot_again() -> System:
         booted = _booted(deepcopy(spec), seed, replay)
@@ -144,7 +149,12 @@ def _debug(spec: SystemSpec, seed: int | None, replay: Path | None, port: int) -
     return 0
 
 
-def _booted(spec: SystemSpec, seed: int | None, replay: Path | None) -> System:
+def _booted(
+    spec: SystemSpec,
+    seed: int | None,
+    replay: Path | None,
+    sockets: Mapping[str, int] = MappingProxyType({}),
+) -> System:
     choices = None
     if replay is not None and any(each.engine == QEMU for each in spec.partitions):
         raise UsageError("--replay: what QEMU executes takes wall time and is never the same again")
@@ -154,7 +164,7 @@ def _booted(spec: SystemSpec, seed: int | None, replay: Path | None) -> System:
         except ValueError as error:
             raise UsageError(str(error)) from None
     try:
-        return boot(spec, seed=seed, replay=choices)
+        return boot(spec, seed=seed, replay=choices, debuggers=sockets)
     except TargetError as error:
         raise UsageError(str(error)) from None
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import cast
 
 from ffabric.abi import rpmb
@@ -124,15 +125,24 @@ _ACTIONS = {
 
 
 def boot(
-    spec: SystemSpec, *, seed: int | None = None, replay: Sequence[int] | None = None
+    spec: SystemSpec,
+    *,
+    seed: int | None = None,
+    replay: Sequence[int] | None = None,
+    debuggers: Mapping[str, int] = MappingProxyType({}),
 ) -> System:
-    """Build the system of ``spec`` and release its primary PE from reset; nothing has run yet."""
-    return _Builder(spec, Choices(spec.seed if seed is None else seed, replay)).build()
+    """Build the system of ``spec`` and release its primary PE from reset; nothing has run yet.
+
+    ``debuggers``: listening sockets, by the names of partitions in QEMU that gdbs debug there.
+    """
+    choices = Choices(spec.seed if seed is None else seed, replay)
+    return _Builder(spec, choices, debuggers).build()
 
 
 class _Builder:
-    def __init__(self, spec: SystemSpec, choices: Choices) -> None:
+    def __init__(self, spec: SystemSpec, choices: Choices, debuggers: Mapping[str, int]) -> None:
         self.spec = spec
+        self.debuggers = debuggers
         self.memory = PhysicalMemory()
         for bank in spec.memory:
             self.memory.add(bank.name, bank.base, bank.size, secure=bank.secure)
@@ -175,6 +185,7 @@ class _Builder:
             manager.sri = spec.sri
             manager.platform = platform
         system = System(spec, self.machine, firmware, self)
+        system.debuggers = self.debuggers
         spmc.reload = partial(self.reload, spmc, system)
         spmc.propagate = monitor.panic
         if spec.monitor.group0:

@@ -117,6 +117,9 @@ def _qemu(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
 
     if endpoint.guest is None:
         endpoint.guest = endpoint.console = make_guest(endpoint)
+        listening = endpoint.system.debuggers.get(endpoint.name)
+        if listening is not None:
+            endpoint.guest.let_debug(listening)
     return endpoint.guest.runner(ctx, endpoint.partition.gic or endpoint.system.machine.gic)
 
 

@@ -32,6 +32,7 @@ made to stop (a SLICE exit of which only the runner knows) and goes on when the 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -162,6 +163,14 @@ class QemuGuest:
         self.runners.append(runner)
         return runner
 
+    def let_debug(self, listening: int) -> None:
+        """Before it is started: let a gdb debug what it executes, at the listening socket.
+
+        Whoever is stopped by gdb does nothing at once, so there is no deadline any more.
+        """
+        self.process.debugger = listening
+        self.deadline = math.inf
+
     def start(self) -> None:
         """Start QEMU, unless it was started."""
         if self.process.pid is None:
@@ -170,12 +179,16 @@ class QemuGuest:
             self.process.mailbox.setup(
                 patience=self.patience, spin=SPIN if processors.divided else 0, gone=self._gone
             )
-            self.process.start(usable)
+            self.process.start(usable, self._given_up)
             assert self.process.pid is not None
             processors.admit(self.process.pid)
             self.outside.join(self)
             self.outside.watch(self.process.bell.fileno(), self._rung)
             self.outside.watch(self.process.console.fileno(), self._printed)
+
+    def _given_up(self) -> bool:
+        """Whether the run is to end, and gdb may keep QEMU from doing anything until then."""
+        return self.process.debugger is not None and self._machine.stopping
 
     def look(self) -> bool:
         """See `Source.look`."""
@@ -214,6 +227,9 @@ class QemuGuest:
             now = time.monotonic_ns()
             if now - began >= self.deadline * 1e9:
                 self.process.kill(f"it has not {what} within {self.deadline:g} s")
+                return
+            if self._given_up():
+                self.process.kill("the run ends")
                 return
             with suppress(BlockingIOError, OSError):
                 self._unheard += self.process.console.recv(65536)

@@ -13,6 +13,7 @@ names. Its QEMU sees more, and is trusted: whoever takes over that process has i
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import re
@@ -20,7 +21,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib import resources
 from itertools import chain
@@ -150,7 +151,10 @@ def command(
     ram: Sequence[Piece],
     fds: dict[str, int],
 ) -> list[str]:
-    """The command line; ``ram``: all pieces, the mailbox's too, ``fds``: shim and sockets."""
+    """The command line; ``ram``: all pieces, the mailbox's too, ``fds``: shim and sockets.
+
+    With a listening socket ``gdb`` among them nothing is executed until a gdb there says so.
+    """
     return [
         program,
         *("-name", f"ffabric:{name}", "-nodefaults", "-no-user-config", "-display", "none"),
@@ -160,6 +164,7 @@ def command(
         *chain.from_iterable(_memory(f"ram{number}", each) for number, each in enumerate(ram)),
         *("-bios", f"/proc/self/fd/{fds['shim']}"),
         *chain.from_iterable(_serial(each, fds[each]) for each in world.serial),
+        *(_gdb(fds["gdb"]) if "gdb" in fds else ()),
     ]
 
 
@@ -172,6 +177,11 @@ def _memory(name: str, piece: Piece) -> tuple[str, ...]:
 
 def _serial(name: str, fd: int) -> tuple[str, ...]:
     return "-chardev", f"socket,id={name},fd={fd}", "-serial", f"chardev:{name}"
+
+
+def _gdb(fd: int) -> tuple[str, ...]:
+    chardev = f"socket,id=gdb,fd={fd},server=on,wait=off"
+    return "-chardev", chardev, "-gdb", "chardev:gdb", "-S"
 
 
 class QemuProcess:
@@ -193,6 +203,8 @@ class QemuProcess:
         self.cpus = cpus
         self.ended = ""
         """Why it is not there any more."""
+        self.debugger: int | None = None
+        """A listening socket at which QEMU serves a gdb: set before it is started."""
         self._el2 = el2
         self._cpu = cpu
         self._ram = tuple(ram)
@@ -223,17 +235,22 @@ class QemuProcess:
         """Its process id; None before it was started."""
         return None if self._process is None else self._process.pid
 
-    def start(self, processors: set[int]) -> None:
+    def start(self, processors: set[int], given_up: Callable[[], bool]) -> None:
         """Start it on ``processors`` of the host, and wait until its CPUs wait to be started.
+
+        With a ``debugger`` that is when gdb lets them, and it is ended if we have ``given_up``.
 
         Raises MissingProgram. It may end before they do; see ``ended``.
         """
         before = [(fd, os.pread(fd, size, 0)) for fd, size in self._clobbered()]
         self._spawn(find_program(), processors)
-        deadline = time.monotonic() + START_SECONDS
+        patience = START_SECONDS if self.debugger is None else math.inf
+        deadline = time.monotonic() + patience
         while not self.mailbox.ready:
             if time.monotonic() >= deadline:
                 self.kill(f"it has not started within {START_SECONDS:.0f} s")
+            elif given_up():
+                self.kill("the run ends")
             if not self.is_there():
                 return
             time.sleep(_LOOK_SECONDS)
@@ -260,6 +277,8 @@ class QemuProcess:
                 "console": self._console_there.fileno(),
                 "bell": self._bell_there.fileno(),
             }
+            if self.debugger is not None:
+                fds["gdb"] = self.debugger
             line = command(
                 program,
                 self.name,
