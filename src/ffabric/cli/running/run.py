@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -28,13 +28,11 @@ from ffabric.observe.text import STYLES, Reader
 from ffabric.observe.trace import Trace, read_choices, read_seed
 from ffabric.session.story import CRASHED, LAST_CALLS, tell
 from ffabric.system.booting.boot import boot
+from ffabric.system.booting.extras import MissingExtra
 from ffabric.system.description.python_target import TargetError
 from ffabric.system.description.toml import read_system
 from ffabric.system.spec import QEMU, SystemSpec
 from ffabric.system.system import System
-
-if TYPE_CHECKING:
-    from ffabric.lab.coverage import Coverage
 
 _INDENT = 30
 
@@ -84,7 +82,8 @@ def run(
         Let gdb debug the images of the system, at this port of this computer; 0: any port. In a
         system with a QEMU it debugs what QEMU executes, the first at this port, others behind it.
     coverage
-        Where to write which basic blocks of images were executed: a drcov file.
+        Where to write which basic blocks of images were executed: a drcov file; or, if its name
+        ends with .info, which lines of their sources: an lcov file, of ELF files compiled with -g.
     """
     if seed is not None and replay is not None:
         raise UsageError("--seed and --replay exclude each other: a replay has its run's seed")
@@ -105,11 +104,11 @@ def run(
     ):
         booted.listeners.append(view.console)
         recorder = Recorder(booted)
-        covered = None if coverage is None else _covered(booted)
+        covered = None if coverage is None else _covered(booted, system.parent, coverage)
         outcome = run_to_end(booted, watchdog=watchdog, timeout=timeout)
         traced()
-        if covered is not None and coverage is not None:
-            covered.write(coverage)
+        if covered is not None:
+            covered()
         if booted.deaths:
             view.story(recorder, calls=not verbose)
         view.summary(booted, outcome, trace, coverage)
@@ -117,14 +116,21 @@ def run(
     return outcome.status
 
 
-def _covered(system: System) -> Coverage:
-    """What is executed of the system's images from now on."""
-    from ffabric.lab.coverage import Coverage  # noqa: PLC0415 - only who asks for it
+def _covered(system: System, folder: Path, path: Path) -> Callable[[], None]:
+    """Note what is executed of the system's images from now on; what is called writes it."""
+    from ffabric.lab import lcov  # noqa: PLC0415 - only who asks for it
+    from ffabric.lab.coverage import Coverage  # noqa: PLC0415
 
     try:
-        return Coverage(system)
-    except ValueError as error:
+        coverage = Coverage(system)
+        if path.suffix != lcov.SUFFIX:
+            return lambda: coverage.write(path)
+        sources = lcov.Sources(coverage, folder)
+    except (ValueError, MissingExtra) as error:
         raise UsageError(f"--coverage: {error}") from None
+    for reason in sources.without:
+        print(f"ffabric: --coverage: {reason}", file=sys.stderr)
+    return lambda: sources.write(path)
 
 
 def _debug(spec: SystemSpec, seed: int | None, replay: Path | None, port: int) -> int:
