@@ -64,3 +64,11 @@ def test_registers_of_a_request_are_explained():
     ]
     registers[2] = 0
     assert any(line.startswith("  x17") for line in explain.registers(registers))
+
+
+def test_a_message_whose_header_has_six_bytes_is_known():
+    version = bytes.fromhex("02 80 0000 1800 01000000 01000000 00000000 0f000000 ff00")
+    said = virtio_msg.message(version.ljust(112, b"\0"))
+    assert said.startswith("VERSION bus_version=0x1 revision=0x1")
+    assert said.endswith("max_areas=0xff (rfc2)")
+    assert virtio_msg.message(version + b"\1").startswith("malformed")

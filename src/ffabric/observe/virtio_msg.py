@@ -12,9 +12,10 @@ from typing import Final
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.virtio_msg import ffa
-from ffabric.abi.virtio_msg.generations import PR28, V2
+from ffabric.abi.virtio_msg.generations import PR28, RFC2, V2
 from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header
 from ffabric.abi.virtio_msg.message import Message, parse
+from ffabric.abi.virtio_msg.narrow import is_narrow, widen
 
 UUIDS: Final = frozenset({ffa.DEVICE_UUID, ffa.DRIVER_UUID})
 """Services whose messages these are."""
@@ -28,7 +29,15 @@ def message(data: bytes) -> str:
             return "event taken"
         return str(read(data))
     except DecodeError as error:
-        return f"malformed: {error}"
+        return _narrow(data) or f"malformed: {error}"
+
+
+def _narrow(data: bytes) -> str:
+    """A message whose header has 6 bytes, in words; nothing if it is none."""
+    if is_narrow(data):
+        with suppress(DecodeError):
+            return f"{parse(widen(data, 0), RFC2)} (rfc2)"
+    return ""
 
 
 def read(data: bytes) -> Message:

@@ -4,9 +4,14 @@ import itertools
 from random import Random
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.virtio_msg.generations import EARLY, GENERATIONS
+from ffabric.abi.ffa.uuids import to_pair
+from ffabric.abi.virtio_msg.ffa import DEVICE_UUID, from_registers, to_registers
+from ffabric.abi.virtio_msg.generations import EARLY, NAMED
+from ffabric.abi.virtio_msg.narrow import is_narrow, is_wide, narrow, widen
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
@@ -15,7 +20,7 @@ from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.partition_device import DeviceSide
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 
-NAMES = ["pr28", "v2", "alpha", "rfc1"]
+NAMES = ["pr28", "v2", "rfc2", "alpha", "rfc1"]
 PAIRS = list(itertools.product(NAMES, NAMES))
 
 
@@ -78,22 +83,29 @@ def test_it_works_or_both_say_at_once_why_not(ffabric, driver, device, static):
     elif other:
         assert "speaks alpha or rfc1" in client.problem
     elif early:
-        assert f"does not speak {driver}: its headers have 8 bytes" in client.problem
+        assert f"does not speak {driver}" in client.problem
         assert any("speaks alpha or rfc1, whose headers have 4 bytes" in line for line in said)
+    elif device == "rfc2":
+        assert "speaks rfc2, whose headers have 6 bytes" in client.problem
+        assert any("speaks with headers of 8 bytes, not rfc2" in line for line in said)
+    elif driver == "rfc2":
+        assert client.problem == "the device side speaks with headers of 8 bytes, and not rfc2"
+        assert any("speaks rfc2, whose headers have 6 bytes" in line for line in said)
     else:
         assert f"speaks {device}" in client.problem
 
 
 def test_names_of_generations():
-    assert set(NAMES) | {"v1"} == (GENERATIONS | EARLY).keys()
-    with pytest.raises(ValueError, match="'beta' is no generation: they are pr28, v2, v1, alpha"):
+    assert set(NAMES) | {"v1"} == NAMED.keys()
+    with pytest.raises(ValueError, match="'beta' is no generation: they are pr28, v2, v1, rfc2"):
         DeviceSide(generation="beta")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["alpha", "rfc2"])
 @pytest.mark.parametrize("how", [{"indirect": True}, {"fifo": True}])
-def test_early_generations_have_direct_messages(ffabric, how):
-    client, _, _ = run(ffabric, "alpha", "alpha", **how)
-    assert client.problem == "alpha is spoken by direct messages here"
+def test_older_generations_have_direct_messages(ffabric, how, name):
+    client, _, _ = run(ffabric, name, name, **how)
+    assert client.problem == f"{name} is spoken by direct messages here"
 
 
 class Raw(DriverSide):
@@ -169,3 +181,106 @@ def test_no_message_of_40_bytes_is_too_much(ffabric, generation):
     ]
     answers = talk(ffabric, generation, activate, *messages)
     assert len(answers) == 401
+
+
+class Narrow(DriverSide):
+    """Makes direct requests to the service, as Linux's patches of July 2025 do."""
+
+    def __init__(self, messages):
+        super().__init__("client")
+        self._messages = messages
+        self.answers: list[bytes] = []
+
+    async def main(self, ffa):
+        for message in self._messages:
+            head = (fid.FFA_MSG_SEND_DIRECT_REQ2, ffa.endpoint << 16 | 0x8001)
+            x = await ffa.call(*head, *to_pair(DEVICE_UUID), *to_registers(message))
+            assert x[0] & 0xFFFF_FFFF == fid.FFA_MSG_SEND_DIRECT_RESP2
+            self.answers.append(from_registers(x[4:18]))
+        while True:
+            await ffa.idle()
+
+
+def narrow_talk(ffabric, *messages):
+    side = DeviceSide([BlockDevice(bytearray(64 * 512)), ConsoleDevice()], generation="rfc2")
+    driver = Narrow(messages)
+    ffabric.boot(sps=[side], vms=[driver]).run()
+    return driver.answers
+
+
+def words(*values, size=4):
+    return b"".join(value.to_bytes(size, "little") for value in values)
+
+
+def narrow_message(type_, number, device=0, payload=b""):
+    head = bytes((type_, number)) + device.to_bytes(2, "little")
+    return head + (6 + len(payload)).to_bytes(2, "little") + payload
+
+
+VERSION = narrow_message(2, 0x80, payload=words(1, 1, 0, 0xF) + words(0xFF, size=2))
+
+
+def test_messages_of_july_2025_byte_by_byte(ffabric):
+    """In Linux's order: no RESET before VERSION, 255 devices at once, no reserved word."""
+    version, devices, info, features, vqueue, poll = narrow_talk(
+        ffabric,
+        VERSION,
+        narrow_message(2, 0x02, payload=words(0, 0xFF, size=2)),
+        narrow_message(0, 0x02, 1),
+        narrow_message(0, 0x03, 0, words(0, 2)),
+        narrow_message(0, 0x09, 0, words(0)),
+        narrow_message(2, 0x84),
+    )
+    assert version[:24] == narrow_message(3, 0x80, payload=version[6:24])
+    assert version[6:18] == words(1, 1, 0)
+    assert int.from_bytes(version[18:22], "little") & 0xF == 0xF
+    assert devices[:6] == bytes((3, 2, 0, 0)) + words(6 + 6 + 31, size=2)
+    assert devices[6:12] == words(0, 248, 0, size=2)
+    assert devices[12:43] == bytes((3,)).ljust(31, b"\0")
+    assert info[:30] == narrow_message(1, 0x02, 1, info[6:30])
+    assert int.from_bytes(info[6:10], "little") == 3, "a console"
+    assert features[:22] == narrow_message(1, 0x03, 0, features[6:22])
+    assert vqueue[:42] == narrow_message(1, 0x09, 0, words(0, 64, 0) + bytes(24))
+    assert poll == narrow_message(3, 0x84).ljust(112, b"\0")
+    for answer in (version, info, features, vqueue):
+        assert not any(answer[int.from_bytes(answer[4:6], "little") :])
+
+
+def test_what_july_2025_has_not_got_is_refused(ffabric):
+    """EVENT_CONFIGURE and FIFO_CONFIGURE came later."""
+    _, *answers = narrow_talk(
+        ffabric,
+        VERSION,
+        narrow_message(2, 0x85, payload=words(0)),
+        narrow_message(2, 0x86, payload=bytes(12)),
+        narrow_message(0, 0x3F, 1),
+    )
+    assert [answer[1] for answer in answers] == [0x87] * 3
+
+
+@pytest.mark.parametrize("size", [0, 3, 5, 7, 113, 0xFFFE, 0xFFFF])
+def test_sizes_that_cannot_be_harm_nobody(ffabric, size):
+    wrong = bytes((2, 3, 0, 0)) + words(size, size=2)
+    answers = narrow_talk(ffabric, VERSION, wrong, narrow_message(2, 0x03, payload=words(7)))
+    assert answers[1][1] != 0x03
+    assert answers[2][:10] == narrow_message(3, 0x03, payload=words(7))
+
+
+@given(st.lists(st.binary(min_size=1, max_size=112), max_size=8))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_harm_nobody_in_july_2025(ffabric, messages):
+    answers = narrow_talk(ffabric, *messages, narrow_message(2, 0x80, payload=words(2, 2)))
+    assert len(answers) == len(messages) + 1
+
+
+@given(st.binary(min_size=8, max_size=112), st.integers(0, 0xFFFF))
+def test_widening_and_narrowing_are_each_others_inverse(data, token):
+    assert narrow(widen(data, token)) == data
+
+
+def test_a_message_is_known_by_its_header():
+    assert is_narrow(VERSION)
+    assert not is_wide(VERSION)
+    assert is_wide(widen(VERSION, 7))
+    assert not is_narrow(widen(VERSION, 7))
+    assert not is_narrow(VERSION + b"\1")

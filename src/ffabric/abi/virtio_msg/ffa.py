@@ -116,19 +116,25 @@ _AREA = u16("area", "Number of the area, from 1 on")
 _VERSIONS = (
     u32("bus_version", "Version of this bus"),
     u32("revision", "Revision of the transport"),
-    u32("ffa_version", "Version of FF-A"),
+    u32("ffa_version", "Version of FF-A", since=1),
 )
+_OFFERED = (
+    u32("transport_features", "Feature bits of the transport"),
+    u32("bus_features", "What the device side can do"),
+    u16("max_areas", "How many areas it takes"),
+)
+_WANTED = (
+    u32("transport_features", "Feature bits of the transport", until=0),
+    u32("bus_features", "What the driver side can do", until=0),
+    u16("max_areas", "How many areas it uses", until=0),
+)
+"""rfc2: the driver side tells the same of itself."""
 
 VERSION: Final = MessageType(
     0x80,
     "VERSION",
-    Body(*_VERSIONS),
-    Body(
-        *_VERSIONS,
-        u32("transport_features", "Feature bits of the transport"),
-        u32("bus_features", "What the device side can do"),
-        u16("max_areas", "How many areas it takes"),
-    ),
+    Body(*_VERSIONS, *_WANTED),
+    Body(*_VERSIONS, *_OFFERED),
     bus=True,
 )
 AREA_SHARE: Final = MessageType(

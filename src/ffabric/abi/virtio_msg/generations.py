@@ -1,4 +1,4 @@
-"""Generations of the virtio-msg text that have the 8-byte header, as data.
+"""Generations of the virtio-msg text, as data; inside, all have the header of 8 bytes.
 
 A generation is a number that the layouts' `since` and `until` refer to. The wire does not say which
 one a peer speaks: both sides are configured, or one of them is wrong.
@@ -31,6 +31,15 @@ class Generation(Struct, frozen=True):
     """Where the number of an area is in an address."""
     early: bool = False
     """Messages have 40 bytes and a header of 4, and the bus is that of 2024."""
+    narrow: bool = False
+    """Headers have 6 bytes, without a token, and the bus over FF-A is that of July 2025."""
+    bus_version: int = 0x0001_0000
+    """Version of the bus over FF-A."""
+
+    @property
+    def configures_events(self) -> bool:
+        """The bus over FF-A has EVENT_CONFIGURE, attributes of areas, and lists by eights."""
+        return not (self.early or self.narrow)
 
 
 PR28: Final = Generation(
@@ -41,6 +50,21 @@ V2: Final = Generation(
     "v2", 2, 52, 32, device_uuid=True, queue_flags=True, strict_config=False, narrow_shm=False
 )
 """v2 of June 2026, as Linux's virtio_msg_protocol.h has it."""
+
+RFC2: Final = Generation(
+    "rfc2",
+    0,
+    44,
+    1,
+    device_uuid=False,
+    queue_flags=False,
+    strict_config=True,
+    narrow_shm=True,
+    area_shift=56,
+    narrow=True,
+    bus_version=1,
+)
+"""June 2025, as Linux's patches of July 2025 have it: widened where it comes in."""
 
 DEFAULT: Final = V2
 """What is spoken if nothing is said: the newest, as Linux has it."""
@@ -68,17 +92,19 @@ RFC1: Final = _early("rfc1")
 """February 2025: the same sizes, with ids of its own."""
 EARLY: Final = {generation.name: generation for generation in (ALPHA, RFC1)}
 """Those whose messages are translated where they come in: inside they are those of pr28."""
-GenerationName = Literal["pr28", "v1", "v2", "alpha", "rfc1"]
-"""The names in GENERATIONS and in EARLY."""
+NAMED: Final = GENERATIONS | {RFC2.name: RFC2} | EARLY
+"""All there are, by name."""
+GenerationName = Literal["pr28", "v1", "v2", "rfc2", "alpha", "rfc1"]
+"""The names in NAMED."""
 
 
 def as_generation(value: Generation | GenerationName) -> Generation:
     """A generation that may be given by its name. Raises ValueError for a name of none."""
     if isinstance(value, Generation):
         return value
-    known = (GENERATIONS | EARLY).get(value)
+    known = NAMED.get(value)
     if known is None:
-        names = ", ".join(GENERATIONS | EARLY)
+        names = ", ".join(NAMED)
         raise ValueError(f"{value!r} is no generation: they are {names}")
     return known
 

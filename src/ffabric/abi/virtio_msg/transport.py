@@ -1,7 +1,8 @@
 """The messages between a driver and a device (virtio-msg pr28, transport messages; v2: Linux).
 
 `since=2` and `until=1` are generations: what v2 changed is GET_DEVICE_INFO (a UUID, blocks instead
-of bits), the flags of the virtqueue messages, and the width of GET_SHM.
+of bits), the flags of the virtqueue messages, and the width of GET_SHM. rfc2, which is 0, has no
+reserved word before the addresses of virtqueues.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ GET_VQUEUE: Final = MessageType(
         _INDEX,
         u32("max_size", "Largest size; 0: there is no such virtqueue"),
         u32("size", "Size; 0: it is not set up"),
-        sbz(4, until=1),
+        sbz(4, since=1, until=1),
         u32("flags", "Bit 0: enabled", since=2),
         *_ADDRESSES,
     ),
@@ -86,7 +87,7 @@ SET_VQUEUE: Final = MessageType(
         sbz(4, until=1),
         u32("flags", "1: enable", since=2),
         u32("size", "Size"),
-        sbz(4),
+        sbz(4, since=1),
         *_ADDRESSES,
     ),
     NOTHING,

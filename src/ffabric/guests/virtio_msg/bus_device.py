@@ -30,6 +30,7 @@ from ffabric.abi.virtio_msg.header import (
     peek_header,
 )
 from ffabric.abi.virtio_msg.message import Message, build, parse
+from ffabric.abi.virtio_msg.narrow import is_narrow
 from ffabric.abi.virtio_msg.transport import EVENT_CONFIG, EVENT_USED
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
@@ -41,7 +42,7 @@ from ffabric.guests.virtio_msg.retrieved_areas import MAX_AREAS, MakeRoom, Retri
 from ffabric.guests.virtio_msg.transport_device import DeviceEnd
 
 NOTIFICATIONS: Final = 64
-_NO_VERSION = {"bus_version": 0, "revision": 0, "ffa_version": 0}
+_NO_VERSION = {"bus_version": 0, "revision": 0}
 
 
 class Connection:
@@ -93,7 +94,7 @@ class Connection:
         self._bus_features = bus_features
         self._max_size = max_size
         self._free_notification = free_notification
-        self._found_early = False
+        self._found_other = False
         self.fifo: DeviceFifo | None = None
         """The FIFO by which it sends what is not about the bus itself, if it has set one up."""
         self._on_agreed = on_agreed
@@ -273,22 +274,23 @@ class Connection:
         try:
             header = parse_header(data)
         except DecodeError:
-            self._look_for_early(data)
+            self._look_for_others(data)
             header = peek_header(data)
         return self.refuse(header)
 
-    def _look_for_early(self, data: bytes) -> None:
-        """What is no message may be one of an early generation: its driver side is told of."""
-        if (
-            not self.agreed
-            and early.is_activate(int.from_bytes(data[:8], "little"))
-            and not self._found_early
-        ):
-            self._found_early = True
+    def _look_for_others(self, data: bytes) -> None:
+        """What is no message may be one of another generation: its driver side is told of."""
+        if early.is_activate(int.from_bytes(data[:8], "little")):
+            self.complain_of("alpha or rfc1, whose headers have 4 bytes")
+        elif is_narrow(data):
+            self.complain_of("rfc2, whose headers have 6 bytes")
+
+    def complain_of(self, what: str) -> None:
+        """The driver side speaks something else: said once, before anything is agreed on."""
+        if not self.agreed and not self._found_other:
+            self._found_other = True
             own = self.generation.name
-            self.complaints.append(
-                f"driver {self.peer:#x} speaks alpha or rfc1, whose headers have 4 bytes, not {own}"
-            )
+            self.complaints.append(f"driver {self.peer:#x} speaks {what}, not {own}")
 
     def refuse(self, header: Header) -> bytes:
         """What answers a request that failed; events and responses are never answered."""
@@ -324,15 +326,16 @@ class Connection:
         What was agreed stays so until a reset; a probe is told it again.
         """
         own = {
-            "bus_version": abi.BUS_VERSION,
+            "bus_version": self.generation.bus_version,
             "revision": abi.TRANSPORT_REVISION,
-            "ffa_version": ffa.version,
         }
+        if not self.generation.narrow:
+            own["ffa_version"] = ffa.version
         if self._resetting:
             return self._answer(message, dict(_NO_VERSION))
         self._suspect()
         asked = (message["bus_version"], message["revision"])
-        supported = (abi.BUS_VERSION, abi.TRANSPORT_REVISION)
+        supported = (self.generation.bus_version, abi.TRANSPORT_REVISION)
         if any(asked):
             refused = asked != supported if self.agreed else asked < supported
             if refused:
@@ -345,6 +348,8 @@ class Connection:
         return self._answer(message, own | features)
 
     async def _area_share(self, message: Message, ffa: Ffa) -> bytes:
+        if self.generation.narrow:  # attributes have no meaning yet
+            message.fields["attributes"] = abi.NORMAL_SHARED
         result = await self.areas.share(message, ffa)
         return self._result(message, result, area=message["area"])
 
@@ -365,7 +370,7 @@ class Connection:
 
     async def _event_configure(self, message: Message, ffa: Ffa) -> bytes:
         """Once; to configure anew takes a reset (as Linux's device side has it)."""
-        if self._configured:
+        if self._configured or not self.generation.configures_events:
             return self.refuse(_header_of(message))
         features = abi.BusFeatures(self._bus_features)
         possible = {

@@ -32,11 +32,15 @@ from ffabric.guests.virtio_msg.message_bus import (
     MessageBus,
     following_token,
 )
+from ffabric.guests.virtio_msg.narrow_link import NarrowLink
 from ffabric.guests.virtio_msg.shared_areas import SharedAreas
 
 RX_TRIES: Final = 16
 """How often RX is emptied for FFA_PARTITION_INFO_GET."""
 _RESULTS = frozenset(Result)
+_DIRECT: Final = abi.BusFeatures.build(DIRECT_RX=1, DIRECT_TX=1)
+_NARROW_AREAS: Final = 0xFF
+"""Areas of rfc2: their numbers have 8 bits."""
 
 
 async def find_device_sides(ffa: Ffa) -> list[PartitionInfo]:
@@ -98,6 +102,10 @@ class DriverBus(MessageBus):
             if indirect or fifo:
                 raise BusError(f"{generation.name} is spoken by direct messages here")
             self.direct, self.link = None, EarlyLink(ffa, peer.id, attention, generation)
+        elif generation.narrow:
+            if indirect or fifo:
+                raise BusError(f"{generation.name} is spoken by direct messages here")
+            self.direct, self.link = None, NarrowLink(self.link)
         self.attention = attention
         self.features: int = 0
         self.max_areas: int = 0
@@ -129,11 +137,16 @@ class DriverBus(MessageBus):
         for areas in self.attention.left.pop(self.peer, []):
             await areas.reclaim_all()
             self._remember(areas)
-        versions = await self.request(abi.VERSION)
-        if not versions["bus_version"]:
-            raise BusError("the device side has no version of the bus")
-        mine = {"bus_version": abi.BUS_VERSION, "revision": abi.TRANSPORT_REVISION}
-        agreed = await self.request(abi.VERSION, **mine, ffa_version=self.ffa.version)
+        generation = self.generation
+        mine = {"bus_version": generation.bus_version, "revision": abi.TRANSPORT_REVISION}
+        if generation.narrow:  # it says at once what it is
+            more = {"bus_features": _DIRECT, "max_areas": _NARROW_AREAS}
+        else:
+            versions = await self.request(abi.VERSION)
+            if not versions["bus_version"]:
+                raise BusError("the device side has no version of the bus")
+            more = {"ffa_version": self.ffa.version}
+        agreed = await self.request(abi.VERSION, **mine, **more)
         if any(agreed[name] != value for name, value in mine.items()):
             raise BusError(f"version {agreed['bus_version']:#x} of the bus is not {mine}")
         self.features = agreed["bus_features"]
@@ -148,7 +161,7 @@ class DriverBus(MessageBus):
         Direct messages need DIRECT_RX and DIRECT_TX, notifications NOTIF_RX and NOTIF_TX; without
         these events are polled for. Raises BusError if nothing is left.
         """
-        if self.generation.early:
+        if not self.generation.configures_events:
             return
         if self.direct is not None and not (peer.DIRECT_RX and peer.DIRECT_TX):
             if not self._properties & INDIRECT_MESSAGES:

@@ -17,6 +17,7 @@ from ffabric.abi.virtio_msg.bus import DeviceState
 from ffabric.abi.virtio_msg.generations import GENERATIONS, Generation
 from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header, with_token
 from ffabric.abi.virtio_msg.message import Message, build, encode, parse
+from ffabric.abi.virtio_msg.narrow import is_narrow
 from ffabric.guests.virtio.dma import Mapping, Memory
 from ffabric.guests.virtio_msg.bus import BusError, Pauses
 from ffabric.guests.virtio_msg.transport_driver import DriverEnd
@@ -136,6 +137,11 @@ class MessageBus:
         """Which generation a response is of, if it is one of another; the wire does not say."""
         if len(data) >= _HEADER and data[:2] == b"\3\0" and not any(data[2:]):
             return f"the device side speaks alpha or rfc1, and not {self.generation.name}"
+        if not self.generation.narrow and is_narrow(data):
+            return (
+                f"the device side speaks rfc2, whose headers have 6 bytes, and not"
+                f" {self.generation.name}"
+            )
         for other in GENERATIONS.values():
             if other is self.generation:
                 continue

@@ -33,6 +33,7 @@ from ffabric.abi.virtio_msg.generations import (
     check_size,
 )
 from ffabric.abi.virtio_msg.header import BUS, EVENT, RESPONSE, parse_header
+from ffabric.abi.virtio_msg.narrow import is_narrow, is_wide, narrow, widen
 from ffabric.guests import interrupts
 from ffabric.guests.calls.messages import DirectMessage
 from ffabric.guests.errors import FfaError
@@ -50,6 +51,7 @@ RX_FULL: Final = notifications.RX_BUFFER_FULL_SPM | notifications.RX_BUFFER_FULL
 FRAMEWORK: Final = notifications.GET_FROM_SPM | notifications.GET_FROM_HYPERVISOR
 OTHERS: Final = notifications.GET_FROM_SP | notifications.GET_FROM_VM
 _EARLY_WORDS = EARLY_SIZE // 8
+_NARROW_TOKEN = 1
 FIFO_TURN: Final = 64
 """Messages of a FIFO that are served in a row."""
 SENDS: Final = 16
@@ -276,7 +278,11 @@ class DeviceSide(Partition):
         if request.function != fid.FFA_MSG_SEND_DIRECT_REQ2:
             return await self._on_foreign_request(request, ffa)
         connection = self._connection(request.sender, ffa)
-        response = await connection.handle(abi.from_registers(request.payload), ffa)
+        data = abi.from_registers(request.payload)
+        if self.generation.narrow:
+            response = await self._on_narrow(connection, data, ffa)
+        else:
+            response = await connection.handle(data, ffa)
         if connection.events or connection.complaints or self._said:
             await self._tell(connection, ffa)
         if self._work:
@@ -284,6 +290,13 @@ class DeviceSide(Partition):
         if self._eventful:
             await self._tell_others(connection, ffa)
         return request.respond(*(abi.BUSY if response is None else abi.to_registers(response)))
+
+    async def _on_narrow(self, connection: Connection, data: bytes, ffa: Ffa) -> bytes | None:
+        """A message whose header has 6 bytes, or ought to have."""
+        if is_wide(data) and not is_narrow(data):
+            connection.complain_of("with headers of 8 bytes")
+        response = await connection.handle(widen(data, _NARROW_TOKEN), ffa)
+        return None if response is None else narrow(response)
 
     async def _on_foreign_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
         """A request without a UUID is none of this bus; an early driver side is told so."""
