@@ -2,9 +2,14 @@
 
 import pytest
 
-from ffabric.lab.bench import virtio
+from ffabric.lab.bench import virtio, virtio_buses, virtio_growth
 
-ROWS = [row for row in virtio.BENCHMARKS if "daemon" not in row.name]
+ROWS = [
+    row
+    for rows in (virtio, virtio_buses, virtio_growth)
+    for row in rows.BENCHMARKS
+    if "daemon" not in row.name
+]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

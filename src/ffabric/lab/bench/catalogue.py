@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
-from ffabric.lab.bench import busy, crowd, optee, qemu, qemu_sps, rigs, virtio, virtio_buses
+from ffabric.lab.bench import (
+    busy,
+    crowd,
+    optee,
+    qemu,
+    qemu_sps,
+    rigs,
+    virtio,
+    virtio_buses,
+    virtio_growth,
+)
 from ffabric.lab.bench.benchmark import (
     KIB,
     MIB,
@@ -179,6 +189,7 @@ BENCHMARKS = (
     *busy.BENCHMARKS,
     *virtio.BENCHMARKS,
     *virtio_buses.BENCHMARKS,
+    *virtio_growth.BENCHMARKS,
     *qemu.BENCHMARKS,
     *crowd.BENCHMARKS,
     *qemu_sps.BENCHMARKS,
@@ -259,4 +270,5 @@ SWEEPS = (
         setup=rigs.requests_on,
     ),
     *virtio.SWEEPS,
+    *virtio_growth.SWEEPS,
 )
