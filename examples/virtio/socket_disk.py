@@ -1,12 +1,13 @@
-"""A disk as a device side on ffabric's socket bus: ``socket_disk.py SOCKET [GENERATION]``.
+"""A disk as a device side on the socket bus: ``socket_disk.py SOCKET [GENERATION [VERSION]]``.
 
-GENERATION is 2 for v2, as ffabric speaks it by default, or 1 for pr28 (v1).
+GENERATION is 2 for v2, as ffabric speaks it by default, or 1 for pr28 (v1). With VERSION 2 of the
+bus the disk maps its driver's memory, if it may.
 """
 
 import struct
 import sys
 
-from socket_bus import BUS, DEVICE_SIDE, GET_DEVICES, PING, RESET, Bus, Message
+from socket_bus import BUS, DEVICE_SIDE, GET_DEVICES, PING, RESET, UNMAP, Bus, Message
 
 SECTOR, SECTORS, QUEUE_SIZE = 512, 64, 64
 FEATURES = 1 << 32 | 1 << 33 | 1 << 40  # VERSION_1, ACCESS_PLATFORM, RING_RESET
@@ -17,8 +18,9 @@ NEXT, WRITE, INDIRECT = 1, 2, 4
 class Disk:
     """Device 0 of the bus; everything that a driver may ask of a device."""
 
-    def __init__(self, bus: Bus, v2: bool) -> None:
+    def __init__(self, bus: Bus, v2: bool, maps: bool = False) -> None:
         self.bus = bus
+        self.maps = maps
         self.v2 = v2
         self.data = bytearray(SECTORS * SECTOR)
         self.generation = 1
@@ -28,6 +30,7 @@ class Disk:
         self.status = self.chosen = 0
         self.queue = (0, 0, 0, 0)  # size, descriptors, available ring, used ring
         self.next = 0
+        self.asked_to_map = False
 
     # Messages of the transport, by id: what is answered.
 
@@ -100,6 +103,9 @@ class Disk:
         size, table, avail, used = self.queue
         if not size or not self.status & DRIVER_OK:
             return
+        if self.maps and not self.asked_to_map:
+            self.asked_to_map = True
+            self.bus.map(table)
         bus, done = self.bus, self.next
         while self.next != struct.unpack("<H", bus.read(avail + 2, 2))[0]:
             (head,) = struct.unpack("<H", bus.read(avail + 4 + 2 * (self.next % size), 2))
@@ -169,6 +175,8 @@ def serve(bus: Bus, disk: Disk, message: Message) -> None:
         elif message.id == RESET:
             disk.reset()
             bus.answer(message, bytes(2))
+        elif message.id == UNMAP:
+            bus.unmap(message)
     elif message.id == 0x41:
         try:
             disk.avail()
@@ -183,14 +191,14 @@ def serve(bus: Bus, disk: Disk, message: Message) -> None:
             bus.answer(message, answer)
 
 
-def main(path: str, generation: str = "2") -> None:
+def main(path: str, generation: str = "2", version: str = "1") -> None:
     """Serve whoever listens at a socket, again and again, until nobody does."""
     while True:
         try:
-            bus = Bus(path, DEVICE_SIDE, int(generation))
+            bus = Bus(path, DEVICE_SIDE, int(generation), int(version))
         except OSError:
             return
-        disk = Disk(bus, generation == "2")
+        disk = Disk(bus, generation == "2", version != "1")
         try:
             while True:
                 serve(bus, disk, bus.receive())

@@ -1,8 +1,9 @@
-"""A driver side on ffabric's socket bus: ``socket_reader.py SOCKET [SECTOR [GENERATION]]``.
+"""A driver side on the socket bus: ``socket_reader.py SOCKET [SECTOR [GENERATION [VERSION]]]``.
 
 It reads a sector of the first device, and prints it.
 
-GENERATION is 2 for v2, as ffabric speaks it by default, or 1 for pr28 (v1).
+GENERATION is 2 for v2, as ffabric speaks it by default, or 1 for pr28 (v1). With VERSION 2 of the
+bus it maps its memory, if it may, and says so.
 """
 
 import struct
@@ -67,7 +68,9 @@ class Reader:
 
 
 if __name__ == "__main__":
-    path, sector, generation = (*sys.argv[1:], *("0", "2")[len(sys.argv) - 2 :])
-    reader = Reader(Bus(path, DRIVER_SIDE, int(generation)), generation == "2")
+    path, sector, generation, version = (*sys.argv[1:], *("0", "2", "1")[len(sys.argv) - 2 :])
+    reader = Reader(Bus(path, DRIVER_SIDE, int(generation), int(version)), generation == "2")
+    if version != "1" and reader.bus.map(reader.memory):
+        print("mapped")
     reader.start()
     print(reader.read(int(sector)).rstrip(b"\0").decode())

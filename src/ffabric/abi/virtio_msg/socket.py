@@ -1,7 +1,8 @@
-"""The socket bus: its messages (docs/reference/socket-bus.md, version 1).
+"""The socket bus: its messages (docs/reference/socket-bus.md, versions 1 and 2).
 
 A stream of virtio-msg messages, each as long as its header says. Who connects begins with HELLO.
-The memory that driver and device use together is ffabric's: a peer reads and writes it by message.
+The memory that driver and device use together is ffabric's: a peer reads and writes it by message,
+or maps it, which version 2 has.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from ffabric.abi.virtio_msg.header import HEADER_SIZE
 
 MAGIC: Final = 0x3142_5346
 """The bytes "FSB1"."""
-VERSION: Final = 1
+VERSION: Final = 2
+"""The newest, which has MAP and UNMAP; whoever says 1 is answered 1."""
+OLDEST: Final = 1
 MAX_DATA: Final = 32768
 """Bytes of memory that one message reads or writes, as ffabric has it."""
 
@@ -36,7 +39,7 @@ class Access(IntEnum):
 
 _HELLO = Body(
     u32("magic", 'The bytes "FSB1"'),
-    u32("version", "Version of this bus: 1"),
+    u32("version", "Version of this bus: 1 or 2"),
     u16("role", "What the sender is. 1: device side, 2: driver side"),
     u16("generation", "Messages are those of 1: pr28, which became v1; 2: v2"),
     u32("max_size", "Bytes of the largest message of the transport that the sender takes"),
@@ -73,7 +76,28 @@ WRITE: Final = MessageType(
     Body(u16("number", "As asked"), u16("result", "0: done, 1: refused")),
     bus=True,
 )
+MAP: Final = MessageType(
+    0x95,
+    "MAP",
+    Body(*_PLACE, sbz(4), u64("address", "An address in it")),
+    Body(
+        u16("number", "As asked"),
+        u16("result", "0: done, a file comes with the message, 1: refused"),
+        sbz(4),
+        u64("address", "First address of the memory"),
+        u64("length", "Bytes"),
+        u64("offset", "Where it begins in the file"),
+    ),
+    bus=True,
+)
+UNMAP: Final = MessageType(
+    0x96,
+    "UNMAP",
+    Body(*_PLACE, sbz(4), u64("address", "First address of the memory")),
+    Body(u16("number", "As asked"), u16("result", "0: done")),
+    bus=True,
+)
 
-SOCKET_MESSAGES: Final = (HELLO, RESET, MEMORY, READ, WRITE)
+SOCKET_MESSAGES: Final = (HELLO, RESET, MEMORY, READ, WRITE, MAP, UNMAP)
 OVERHEAD: Final = HEADER_SIZE + WRITE.request.record(1).size
 """Bytes of a WRITE beside its data."""

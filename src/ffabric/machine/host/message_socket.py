@@ -10,7 +10,7 @@ import select
 import socket
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
@@ -36,18 +36,24 @@ class MessageSocket:
         self._socket = connection
         self._socket.settimeout(0)
         self._received = bytearray()
-        self._unsent: deque[bytes] = deque()
+        self._unsent: deque[tuple[bytes, tuple[int, ...]]] = deque()
+        """Messages, and descriptors of our own that go with them."""
         self._waiting = 0
+        self.carries_files: bool = connection.family == socket.AF_UNIX
+        """File descriptors can go with a message."""
 
     def fileno(self) -> int:
         """The socket: it can be read when something has come, or the peer is gone."""
         return self._socket.fileno()
 
-    def send(self, message: bytes) -> None:
-        """Send a message, as soon as there is room; nothing happens if the peer is lost."""
+    def send(self, message: bytes, files: Iterable[int] = ()) -> None:
+        """Send a message, as soon as there is room; nothing happens if the peer is lost.
+
+        The peer gets descriptors of ``files`` with its first byte, if the socket carries them.
+        """
         if self.lost:
             return
-        self._unsent.append(message)
+        self._unsent.append((message, tuple(os.dup(fd) for fd in files)))
         self._waiting += len(message)
         self._flush()
         if self._waiting > BACKLOG:
@@ -76,6 +82,8 @@ class MessageSocket:
         """It is of no use any more: the connection ends."""
         if not self.lost:
             self.lost = why
+            for _, files in self._unsent:
+                _close_all(files)
             self._unsent.clear()
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -87,17 +95,21 @@ class MessageSocket:
 
     def _flush(self) -> None:
         while self._unsent and not self.lost:
-            message = self._unsent[0]
+            message, files = self._unsent[0]
             try:
-                sent = self._socket.send(message)
+                if files:
+                    sent = socket.send_fds(self._socket, [message], files)
+                else:
+                    sent = self._socket.send(message)
             except BlockingIOError:
                 return
             except OSError:
                 self.lose("it has closed its connection")
                 return
             self._waiting -= sent
+            _close_all(files)
             if sent < len(message):
-                self._unsent[0] = message[sent:]
+                self._unsent[0] = (message[sent:], ())
             else:
                 self._unsent.popleft()
 
@@ -172,6 +184,11 @@ class Listener:
         with suppress(BlockingIOError, OSError):
             return self._socket.accept()[0]
         return None
+
+
+def _close_all(files: Iterable[int]) -> None:
+    for fd in files:
+        os.close(fd)
 
 
 def _takes_all(_header: Header) -> str:

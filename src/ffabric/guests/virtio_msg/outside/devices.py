@@ -39,7 +39,8 @@ class SocketDevices(DeviceSide):
     The start of the SP waits up to `wait` seconds for the peer; None: it does not, and the system
     runs until somebody stops it. The peer's devices come and go with the peer. `devices` are our
     own beside them. A peer that has not answered for `patience` seconds is lost. `doorbell`
-    is the SP's interrupt; two such SPs want two.
+    is the SP's interrupt; two such SPs want two. With `maps` a peer may map areas that are files of
+    their own, as the pool of a `DriverSide` that is `reserved`: it is trusted with them then.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class SocketDevices(DeviceSide):
         doorbell: int = DOORBELL,
         wait: float | None = PATIENCE,
         patience: float = ANSWERED,
+        maps: bool = False,
     ) -> None:
         super().__init__(devices, generation=generation, name=name, doorbell=doorbell)
         region = doorbell_region(doorbell, FIRST_PAGE + doorbell * PAGE)
@@ -60,7 +62,7 @@ class SocketDevices(DeviceSide):
         self.door: Door = Door(address, self, hello, patience)
         self.complaints: list[str] = []
         """What is to be said of peers."""
-        self._wait = wait
+        self._wait, self._maps = wait, maps
         self.has_come: bool
         """A peer has come, and told of its devices."""
         self._outer: dict[int, OutsideDevice] = {}
@@ -170,17 +172,21 @@ class SocketDevices(DeviceSide):
         peer.ask(asked, done)
 
     def asked(self, peer: Peer, message: Message, data: bytes) -> None:
-        """READ and WRITE; a device side asks nothing else."""
-        if message.kind not in _ACCESSES:
+        """READ, WRITE and MAP; a device side asks nothing else."""
+        maps = message.kind is abi.MAP and peer.version > abi.OLDEST
+        if not maps and message.kind not in _ACCESSES:
             peer.fail(parse_header(data))
             return
+        files: tuple[int, ...] = ()
         device = self._outer.get(message["number"])
         relay = None if device is None else device.relay
-        if relay is None:
+        if relay is None or (maps and not (self._maps and peer.maps)):
             fields: dict[str, Any] = {"number": message["number"], "result": abi.Access.REFUSED}
+        elif maps:
+            fields, files = relay.map(message)
         else:
             fields = relay.access(message)
-        peer.answer(message, **fields)
+        peer.answer(message, files, **fields)
 
     def told(self, peer: Peer, message: Message, data: bytes) -> None:
         """An event: of the bus, or of a device to its driver."""

@@ -17,6 +17,7 @@ from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.bus_driver import DriverBus
 from ffabric.guests.virtio_msg.mapping import StaticMapping
 from ffabric.guests.virtio_msg.outside.door import PATIENCE, Door
+from ffabric.guests.virtio_msg.outside.mapped import own_file
 from ffabric.guests.virtio_msg.outside.peer import Hello, Peer
 from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.guests.virtio_msg.transport_driver import DriverEnd
@@ -38,6 +39,7 @@ class SocketDriver(DriverSide):
     It opens the bus and relays messages; the peer's memory for virtqueues and buffers are `static`
     pages of this VM, which are shared with the device side. The VM waits up to `wait` seconds for
     its peer, and its work is done when the peer has gone; None: it waits for the next one then.
+    With `maps` and ``reserved`` a peer may map those pages, which are a file of their own then.
     """
 
     def __init__(
@@ -48,13 +50,14 @@ class SocketDriver(DriverSide):
         generation: Generation | GenerationName = DEFAULT,
         static: int = POOL,
         wait: float | None = PATIENCE,
+        maps: bool = False,
         **how: Any,
     ) -> None:
         super().__init__(name, generation=generation, static=static, **how)
         self.door: Door = Door(address, self, Hello(Role.DEVICE, self.generation, ffa.MAX_DIRECT))
         self.has_come: bool = False
         """A peer has come."""
-        self._wait = wait
+        self._wait, self._maps = wait, maps
         self._messages: deque[tuple[Message, bytes]] = deque()
         self._bus: DriverBus | None = None
 
@@ -151,6 +154,9 @@ class SocketDriver(DriverSide):
         if message.kind is abi.MEMORY and isinstance(mapping, StaticMapping):
             at, size = mapping.place
             peer.answer(message, address=at, length=size)
+        elif message.kind is abi.MAP and peer.version > abi.OLDEST:
+            fields, files = self._map(peer, bus, message)
+            peer.answer(message, files, **fields)
         elif message.kind in (abi.READ, abi.WRITE):
             peer.answer(message, **_access(bus, message))
         elif message.kind is bus_abi.GET_DEVICES:
@@ -167,6 +173,22 @@ class SocketDriver(DriverSide):
                 peer.lose(f"{WAITING} of its messages wait for their answers")
         elif not header.id & EVENT:
             peer.fail(header)
+
+    def _map(
+        self, peer: Peer, bus: DriverBus, message: Message
+    ) -> tuple[dict[str, Any], tuple[int, ...]]:
+        """MAP: the fields of the answer, and the file of the pool if the peer is to have it."""
+        refused, mapping = {"number": message["number"], "result": Access.REFUSED}, bus.mapping
+        if not (self._maps and peer.maps and isinstance(mapping, StaticMapping)):
+            return refused, ()
+        at, size = mapping.place
+        if not at <= message["address"] < at + size:
+            return refused, ()
+        own = own_file(bus.ffa.memory, [(mapping.ipa(at, size), size)])
+        if own is None:
+            return refused, ()
+        place = {"address": at, "length": own.length, "offset": own.offset}
+        return refused | place | {"result": Access.DONE}, (own.file,)
 
     # The devices.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Final, Protocol
 
@@ -53,6 +53,8 @@ class Peer:
         self.max_size: int = mine.max_size
         """Bytes of the largest message of the transport, as both sides have it."""
         self.max_data: int = abi.MAX_DATA
+        self.version: int = abi.OLDEST
+        """Of the bus, as both sides have it."""
         self._socket = connection
         self._owner = owner
         self._mine = mine
@@ -99,9 +101,14 @@ class Peer:
         """Let go of the socket."""
         self._socket.close()
 
-    def send(self, message: bytes) -> None:
-        """Send a message as it is."""
-        self._socket.send(message)
+    @property
+    def maps(self) -> bool:
+        """Whether it can map memory: its version has that, and the socket carries files."""
+        return self.version > abi.OLDEST and self._socket.carries_files
+
+    def send(self, message: bytes, files: Iterable[int] = ()) -> None:
+        """Send a message as it is, and descriptors of files with it."""
+        self._socket.send(message, files)
 
     def ask(self, message: bytes, done: Done) -> int:
         """Send a request with a token of this connection's own: the token.
@@ -122,8 +129,10 @@ class Peer:
         if token in self._open:
             self._open[token] = (self._open[token][0], _nobody)
 
-    def answer(self, message: Message, /, device: int = 0, **fields: object) -> None:
-        """Answer a request of the peer."""
+    def answer(
+        self, message: Message, files: Iterable[int] = (), /, device: int = 0, **fields: object
+    ) -> None:
+        """Answer a request of the peer, with descriptors of files if there are any."""
         self.send(
             build(
                 message.kind,
@@ -132,7 +141,8 @@ class Peer:
                 token=message.token,
                 response=True,
                 **fields,
-            )
+            ),
+            files,
         )
 
     def fail(self, header: Header) -> None:
@@ -181,7 +191,8 @@ class Peer:
         self.agreed = True
         self.max_size = min(mine.max_size, message["max_size"])
         self.max_data = min(abi.MAX_DATA, message["max_data"])
-        self.answer(message, **mine.fields())
+        self.version = message["version"]
+        self.answer(message, **mine.fields(self.version))
         self._owner.greeted(self)
 
 
@@ -197,11 +208,11 @@ class Hello:
         self.generation = generation
         self.max_size = max_size
 
-    def fields(self) -> dict[str, int]:
-        """The fields of HELLO."""
+    def fields(self, version: int) -> dict[str, int]:
+        """The fields of HELLO, with the version that the peer has said."""
         return {
             "magic": abi.MAGIC,
-            "version": abi.VERSION,
+            "version": version,
             "role": self.role,
             "generation": self.generation.number,
             "max_size": self.max_size,
@@ -213,8 +224,9 @@ class Hello:
         other = Role.DRIVER if self.role is Role.DEVICE else Role.DEVICE
         if theirs["magic"] != abi.MAGIC:
             return f"its HELLO begins with {theirs['magic']:#x} and not with {abi.MAGIC:#x}"
-        if theirs["version"] != abi.VERSION:
-            return f"it speaks version {theirs['version']} of the socket bus, not {abi.VERSION}"
+        if not abi.OLDEST <= theirs["version"] <= abi.VERSION:
+            known = f"{abi.OLDEST} or {abi.VERSION}"
+            return f"it speaks version {theirs['version']} of the socket bus, not {known}"
         if theirs["role"] != other:
             return f"it is not {_NAMES[other]}"
         if theirs["generation"] != self.generation.number:

@@ -2,21 +2,22 @@
 
 A bus relays messages as they are (pr28, transport message forwarding); what is the bus's own in
 them, the token and the device's number there, is exchanged. The peer reaches the driver's memory by
-READ and WRITE, which are judged as any access of a device is, and not at all after a reset.
+READ and WRITE, which are judged as any access of a device is, and not at all after a reset; or it
+maps an area, if it may and the area is a file of its own.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio_msg import socket as socket_abi
 from ffabric.abi.virtio_msg import transport as abi
 from ffabric.abi.virtio_msg.body import MessageType
-from ffabric.abi.virtio_msg.generations import Generation
+from ffabric.abi.virtio_msg.generations import PR28, Generation
 from ffabric.abi.virtio_msg.header import (
     EVENT,
     HEADER_SIZE,
@@ -29,9 +30,15 @@ from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.virtio_msg.socket import Access
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.dma import BadAddress, Dma
+from ffabric.guests.virtio_msg.areas import Area, Areas
 from ffabric.guests.virtio_msg.end import NotYet, Refused
 from ffabric.guests.virtio_msg.events import ALL, Events, Range
+from ffabric.guests.virtio_msg.outside.mapped import Own, own_file
 from ffabric.guests.virtio_msg.outside.peer import Peer
+
+if TYPE_CHECKING:
+    from ffabric.machine.access import GuestAccess
+    from ffabric.system.vcpu import Vcpu
 
 ANSWERS: Final = 16
 """Requests of a driver that the peer has, or has answered and the driver has not asked for."""
@@ -51,6 +58,42 @@ class OutsideDevice(Device):
         super().__init__()
         self.peer = peer
         self.number = number
+        self._memory: GuestAccess | None = None
+        self._there: set[int] = set()
+        """DMA addresses of areas that the peer has mapped, and has not said that it has not."""
+
+    def attach(self, vcpu: Vcpu) -> None:
+        """Areas are in this partition's memory."""
+        self._memory = vcpu.memory
+
+    def own_file(self, area: Area, address: int) -> Own | None:
+        """The file that an area at a DMA address is all of, which the peer has from now on."""
+        own = None if self._memory is None else own_file(self._memory, area.pieces)
+        if own is not None:
+            self._there.add(address)
+        return own
+
+    def unmapped(self, address: int) -> None:
+        """The peer is to give it up; it says so."""
+        if address not in self._there or self.peer.lost:
+            return
+
+        def done(_: bytes) -> None:
+            self._there.discard(address)
+            if self.relay is not None:
+                self.relay.news = True
+
+        asked = build(socket_abi.UNMAP, PR28, number=self.number, address=address)
+        self.peer.ask(asked, done)
+
+    def holds(self, address: int) -> bool:
+        """Whether the peer has mapped it; what one does that is gone is its own business."""
+        return address in self._there and not self.peer.lost
+
+    @property
+    def settled(self) -> bool:
+        """Whether the peer has mapped nothing."""
+        return not self._there or bool(self.peer.lost)
 
     @staticmethod
     def end(device: Device, number: int, **how: Any) -> RelayedEnd:
@@ -209,6 +252,24 @@ class RelayedEnd:
             return fields
         return fields | {"result": Access.DONE}
 
+    def map(self, message: Message) -> tuple[dict[str, Any], tuple[int, ...]]:
+        """MAP: the fields of the answer, and the file that goes with it if it is to."""
+        refused = {"number": message["number"], "result": Access.REFUSED}
+        dma, device = self._dma, self.device
+        if not self.in_use or self._resetting or not isinstance(dma, Areas):
+            return refused, ()
+        assert isinstance(device, OutsideDevice)
+        try:
+            area, _ = dma.find(message["address"], 1, write=True)
+        except BadAddress:
+            return refused, ()
+        address = dma.address(area.number)
+        own = device.own_file(area, address)
+        if own is None:
+            return refused, ()
+        place = {"address": address, "length": own.length, "offset": own.offset}
+        return refused | place | {"result": Access.DONE}, (own.file,)
+
     # What the connection asks.
 
     def poll(self) -> None:
@@ -227,7 +288,7 @@ class RelayedEnd:
     @property
     def is_gone(self) -> bool:
         """Whether it was reset: the peer reaches nothing of the driver's then."""
-        return self.go_on()
+        return self.device.settled and self.go_on()
 
     def config_event(self, changed: Range) -> dict[str, Any]:
         """The last one, without what does not fit or has become several."""
