@@ -38,6 +38,8 @@ def page(n, attributes=RAM):
 CHANGES = {
     "map": lambda tables: tables.map(IPA + 0x1000, BASE, 1, RAM),
     "unmap": lambda tables: tables.unmap(IPA + 0x1000, 1),
+    "map_all": lambda tables: tables.map_all([(IPA + 0x1000, BASE, 1)], RAM),
+    "unmap_all": lambda tables: tables.unmap_all([(IPA + 0x1000, BASE, 1)]),
     "update": lambda tables: tables.update(IPA + 0x1000, 1, VALID, 0),
     "update_all": lambda tables: tables.update_all([(IPA + 0x1000, 1)], S2AP_W, 0),
 }
@@ -64,6 +66,8 @@ def test_every_way_to_change_tables_is_watched():
 def test_many_ranges_are_told_at_once(tables, heard):
     tables.update_all([(IPA, 1), (IPA + 0x3000, 2)], VALID, 0)
     assert heard == [[page(0), (IPA + 0x3000, BASE + 0x3000, 2, RAM)]]
+    tables.unmap_all((ipa, pa, pages) for ipa, pa, pages, _ in (page(5), page(7)))
+    assert heard[1:] == [[page(5), page(7)]]
 
 
 def test_nothing_is_told_of_what_no_tlb_keeps(tables, heard):

@@ -260,6 +260,18 @@ class Stage2:
                 found.append((ipa, -1, 1, 0))
         return found
 
+    def are_vacant(self, ranges: Iterable[tuple[int, int]]) -> bool:
+        """Whether all of ``ranges`` (IPA, pages) are `vacant`."""
+        words, walked = self._words, self._walked
+        for ipa, pages in ranges:
+            table = walked.get(ipa >> 21) if pages == 1 else None
+            if table is None:
+                if not self.vacant(ipa, pages):
+                    return False
+            elif words[table + (ipa >> 12 & 511)]:
+                return False
+        return True
+
     def vacant(self, ipa: int, pages: int) -> bool:
         """Whether nothing of the range, which is in the address space, is mapped or remembered."""
         if pages == 1:
@@ -305,6 +317,52 @@ class Stage2:
                 self._free_below(self._words[index], shift)
                 self._words[index] = desc if attrs & VALID else desc | TABLE
         self._changed()
+
+    def map_all(self, held: Sequence[tuple[int, int, int]], attrs: int) -> None:
+        """`map` each of ``held`` (IPA, PA, pages), where nothing was mapped, with `attrs`.
+
+        If there is no page left for a table of one (NoPages), none of them is mapped.
+        """
+        if attrs & ~ATTRIBUTES:
+            raise Stage2Error(0, f"{attrs:#x} are not all attributes")
+        words, walked, leaf = self._words, self._walked, attrs | TABLE
+        for done, (ipa, pa, pages) in enumerate(held):
+            single = pages == 1 and not (ipa & 0xFFF or pa & ~ADDRESS)
+            table = walked.get(ipa >> 21) if single else None
+            if table is None:
+                try:
+                    self.map(ipa, pa, pages, attrs)
+                except NoPages:
+                    self.unmap_all(held[:done])
+                    raise
+                continue
+            index = table + (ipa >> 12 & 511)
+            old = words[index]
+            words[index] = pa | leaf
+            if old & VALID:
+                self._changed_page(ipa)
+
+    def unmap_all(self, held: Iterable[tuple[int, int, int]]) -> None:
+        """`unmap` each of ``held`` (IPA, PA, pages)."""
+        words, walked = self._words, self._walked
+        touched: dict[int, int] = {}
+        """A page of each level 3 table that has lost some."""
+        for ipa, _, pages in held:
+            table = walked.get(ipa >> 21) if pages == 1 and not ipa & 0xFFF else None
+            if table is None:
+                self.unmap(ipa, pages)
+                continue
+            index = table + (ipa >> 12 & 511)
+            old = words[index]
+            words[index] = 0
+            touched[ipa >> 21] = ipa
+            if old & VALID:
+                self._changed_page(ipa)
+        for ipa in touched.values():
+            index = self._page_index(ipa)
+            first = index << 3 & -PAGE
+            if index >= 0 and self._mapping[first : first + PAGE] == _EMPTY_TABLE:
+                self._drop_page_table(ipa)
 
     def unmap(self, ipa: int, pages: int) -> None:
         """Forget the range, and give back the tables that become empty."""

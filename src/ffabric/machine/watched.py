@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from ffabric.abi.words import PAGE
@@ -33,6 +33,17 @@ class WatchedStage2(Stage2):
     def map(self, ipa: int, pa: int, pages: int, attrs: int) -> None:
         """See `Stage2.map`."""
         self._told([(ipa, pages)], partial(super().map, ipa, pa, pages, attrs))
+
+    def map_all(self, held: Sequence[tuple[int, int, int]], attrs: int) -> None:
+        """See `Stage2.map_all`. Watchers hear of all ranges at once."""
+        ranges = [(ipa, pages) for ipa, _, pages in held]
+        self._told(ranges, partial(super().map_all, held, attrs))
+
+    def unmap_all(self, held: Iterable[tuple[int, int, int]]) -> None:
+        """See `Stage2.unmap_all`. Watchers hear of all ranges at once."""
+        held = [*held]
+        ranges = [(ipa, pages) for ipa, _, pages in held]
+        self._told(ranges, partial(super().unmap_all, held))
 
     def unmap(self, ipa: int, pages: int) -> None:
         """See `Stage2.unmap`."""

@@ -113,9 +113,7 @@ def end_access(pm: Manager, region: Region, borrower: Borrower, *, clear: bool) 
     assert holder is not None
     assert holder.stage2 is not None
     assert borrower.held is not None
-    stage2 = holder.stage2
-    for ipa, _, pages in borrower.held:
-        stage2.unmap(ipa, pages)
+    holder.stage2.unmap_all(borrower.held)
     if pm.tracer is not None:
         pm.tracer.record(events.Relinquish(holder.name, tuple(borrower.held)))
     borrower.held = borrower.holder = None

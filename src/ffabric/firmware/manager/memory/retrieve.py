@@ -30,7 +30,6 @@ from ffabric.firmware.state.region import (
     Response,
 )
 from ffabric.firmware.state.rules import refuse, rule
-from ffabric.machine.pages import NoPages
 from ffabric.machine.stage2 import (
     AF,
     MEMATTR_DEVICE_NGNRNE,
@@ -382,15 +381,7 @@ def place(
     held = _addresses_for(me, region)
     if held is None:
         refuse(NO_ROOM, got=region.total_pages, expected="room for the pages")
-    done = 0
-    try:
-        for ipa, pa, pages in held:
-            stage2.map(ipa, pa, pages, descriptor)
-            done += 1
-    except NoPages:
-        for ipa, _, pages in held[:done]:
-            stage2.unmap(ipa, pages)
-        raise
+    stage2.map_all(held, descriptor)
     return held
 
 
@@ -404,12 +395,9 @@ def _addresses_for(borrower: Partition, region: Region) -> list[tuple[int, int, 
     assert stage2 is not None
     runs = region.runs
     if borrower.window is None:
-        for _, pa, pages, _ in runs:
-            if not stage2.vacant(pa, pages):
-                break
-        else:
-            return [(pa, pa, pages) for _, pa, pages, _ in runs]
-        return None
+        if not stage2.are_vacant([(pa, pages) for _, pa, pages, _ in runs]):
+            return None
+        return [(pa, pa, pages) for _, pa, pages, _ in runs]
     total = region.total_pages
     for ipa, pa, count, _ in stage2.runs(*borrower.window):
         if pa < 0 and count >= total:

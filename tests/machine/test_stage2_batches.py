@@ -1,0 +1,100 @@
+"""Several ranges at once: what one at a time would do."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ffabric.abi.words import PAGE
+from ffabric.machine.memory import PhysicalMemory
+from ffabric.machine.pages import NoPages, PagePool
+from ffabric.machine.stage2 import (
+    AF,
+    MEMATTR_NORMAL_WB,
+    S2AP_R,
+    S2AP_W,
+    SH_INNER,
+    VALID,
+    Stage2,
+    Stage2Error,
+)
+
+POOL = 0xE000_0000
+RW = VALID | AF | SH_INNER | MEMATTR_NORMAL_WB | S2AP_R | S2AP_W
+SPACE = 4 << 9
+"""Pages in which the ranges are: four tables of level 3."""
+DISTANCE = 0x8000_0000
+
+
+def new_stage2(pages=64):
+    memory = PhysicalMemory()
+    memory.add("tables", POOL, pages * PAGE, secure=True)
+    return Stage2(memory, PagePool(memory, POOL, pages), vmid=1)
+
+
+RANGES = st.lists(
+    st.tuples(st.integers(0, SPACE - 520), st.sampled_from([1, 1, 1, 2, 511, 512, 520])),
+    max_size=12,
+)
+
+
+def apart(chosen):
+    """Those of the (first page, pages) that do not overlap one before, as (IPA, PA, pages)."""
+    held, taken = [], set()
+    for first, pages in chosen:
+        own = set(range(first, first + pages))
+        if not own & taken:
+            taken |= own
+            held.append((first * PAGE, first * PAGE + DISTANCE, pages))
+    return held
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(RANGES, RANGES, st.booleans())
+def test_ranges_at_once_are_each_of_them(mapped, unmapped, valid):
+    together, singly = new_stage2(), new_stage2()
+    tlbs = [dict.fromkeys(range(SPACE), "known") for _ in range(2)]
+    together.tlbs.append(tlbs[0])
+    singly.tlbs.append(tlbs[1])
+    attrs = RW if valid else RW & ~VALID
+    held, gone = apart(mapped), apart(unmapped)
+
+    together.map_all(held, attrs)
+    for ipa, pa, pages in held:
+        singly.map(ipa, pa, pages, attrs)
+    assert together.runs(0, SPACE) == singly.runs(0, SPACE)
+
+    for ipa, _, pages in gone:
+        assert together.are_vacant([(ipa, pages)]) is singly.vacant(ipa, pages)
+    expected = all(singly.vacant(ipa, pages) for ipa, _, pages in gone)
+    assert together.are_vacant([(ipa, pages) for ipa, _, pages in gone]) is expected
+
+    together.unmap_all(gone)
+    for ipa, _, pages in gone:
+        singly.unmap(ipa, pages)
+    assert together.runs(0, SPACE) == singly.runs(0, SPACE)
+    assert together.pool.in_use == singly.pool.in_use
+    assert tlbs[0] == tlbs[1]
+
+
+def test_without_a_page_for_a_table_nothing_is_mapped():
+    stage2 = new_stage2(5)
+    stage2.map_all([(0, DISTANCE, 1)], RW)
+    before, in_use = stage2.runs(0, SPACE), stage2.pool.in_use
+
+    with pytest.raises(NoPages):
+        stage2.map_all([(page * PAGE, page * PAGE, 1) for page in (3, 600, 1200, 1800)], RW)
+
+    assert stage2.runs(0, SPACE) == before
+    assert stage2.pool.in_use == in_use
+
+
+@pytest.mark.parametrize(
+    ("held", "attrs"),
+    [([(8, DISTANCE, 1)], RW), ([(PAGE, DISTANCE + 8, 1)], RW), ([(PAGE, DISTANCE, 1)], RW | 2)],
+    ids=["an IPA within a page", "a PA within a page", "a bit that no descriptor has"],
+)
+def test_what_one_range_may_not_be_several_may_not(held, attrs):
+    stage2 = new_stage2()
+    stage2.map(0, DISTANCE, 1, RW)
+    with pytest.raises(Stage2Error):
+        stage2.map_all(held, attrs)
