@@ -88,7 +88,7 @@ class Receiver(Struct, gc=False):
     impdef: tuple[int, int] = (0, 0)
 
 
-class Transaction(Struct):
+class Transaction(Struct, gc=False):
     """A memory transaction descriptor, whole or its first fragment.
 
     `total_pages` and `range_count` are what the composite header declares, `constituents` the
@@ -109,7 +109,7 @@ class Transaction(Struct):
     header_length: int = 0
 
 
-class Relinquish(Struct):
+class Relinquish(Struct, gc=False):
     """A descriptor to relinquish a memory region."""
 
     handle: int

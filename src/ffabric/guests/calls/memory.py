@@ -37,7 +37,7 @@ _read_length = reader(fid.FFA_MEM_FRAG_TX, "fragment_length")
 _read_permissions = result_reader(fid.FFA_MEM_PERM_GET_64, "permissions", "more_pages")
 
 
-class Retrieved(msgspec.Struct, frozen=True):
+class Retrieved(msgspec.Struct, frozen=True, gc=False):
     """Memory that was retrieved: where it appeared, and what the relayer says of it."""
 
     handle: int

@@ -33,7 +33,7 @@ _TO_SERVICES = (fid.FFA_MSG_SEND_DIRECT_REQ2, fid.FFA_MSG_SEND_DIRECT_RESP2)
 _LOGGED_AT_ONCE = 48
 
 
-class DirectMessage(msgspec.Struct, frozen=True):
+class DirectMessage(msgspec.Struct, frozen=True, gc=False):
     """A direct request or response: ids and payload words (w3-w7, or x4-x17 for REQ2)."""
 
     function: int

@@ -117,8 +117,9 @@ class PythonRunner:
                     exit_ = self._crash(ctx, f"awaited {exit_!r}, which is no call")
             except BaseException as error:  # noqa: BLE001 - what a partition raises is its crash
                 exit_ = self._stopped(ctx, error)
-            if exit_ != _GO_ON:
-                going = trap(ctx, exit_)
+                if exit_ == _GO_ON:
+                    continue
+            going = trap(ctx, exit_)
 
     go_on = run
 
