@@ -199,6 +199,7 @@ PAGES = (1, 4, 16, 64, 256, 1024, 4096)
 PARTITIONS = (1, 2, 4, 8, 16, 32, 64)
 PES = (1, 2, 3, 4, 6, 8)
 REGIONS = (1, 10, 100, 1000)
+DEVICES = (1, 4, 16, 64, 256)
 
 SWEEPS = (
     *(
@@ -260,6 +261,22 @@ SWEEPS = (
         unit=MICROSECONDS,
         points=PARTITIONS[1:],
         setup=rigs.requests_among,
+    ),
+    Sweep(
+        name="VM to SP",
+        what="time of a direct request",
+        axis="devices",
+        unit=MICROSECONDS,
+        points=DEVICES,
+        setup=rigs.requests_beside,
+    ),
+    Sweep(
+        name="an SP and a VM in Python",
+        what="time to boot",
+        axis="devices",
+        unit=MILLISECONDS,
+        points=DEVICES,
+        setup=rigs.boots_beside,
     ),
     Sweep(
         name="VM to SP on each PE, all together",

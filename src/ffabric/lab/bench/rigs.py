@@ -34,10 +34,12 @@ from ffabric.observe.recorder import Recorder
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.fields import Described
 from ffabric.system.description.python import describe, sp, vm
-from ffabric.system.spec import MemoryBank, PartitionDraft, SystemSpec
+from ffabric.system.spec import DeviceSpec, MemoryBank, PartitionDraft, SystemSpec
 from ffabric.system.system import System
 
 FIRST_SP = 0x8001
+FIRST_DEVICE, FIRST_LINE = 0x1000_0000, 64
+"""Where devices that nobody touches begin, and their interrupts."""
 SMALL = 1 << 20
 """Memory of a partition where many are booted."""
 MANY_BANKS = (
@@ -116,6 +118,44 @@ def requests_among(partitions: int) -> Rig:
     client = Requester(meter, f"echo{count - 1}")
     vms = [vm(client, mem_size=SMALL)]
     return metered(meter, [client], sps=servers, vms=vms, memory=MANY_BANKS)
+
+
+def requests_beside(devices: int) -> Rig:
+    """A VM sends requests to an SP of a machine with so many devices that nobody touches."""
+    meter = Meter()
+    client = Requester(meter, "echo")
+    there = _devices(devices)
+    return metered(meter, [client], sps=[Echo()], vms=[vm(client)], devices=there)
+
+
+def _devices(count: int) -> tuple[DeviceSpec, ...]:
+    """UARTs in a row, each with an interrupt."""
+    return tuple(
+        DeviceSpec(
+            type="pl011",
+            name=f"uart{n}",
+            base=FIRST_DEVICE + n * PAGE,
+            size=PAGE,
+            secure=None,
+            interrupt=FIRST_LINE + n,
+        )
+        for n in range(count)
+    )
+
+
+def boots_beside(devices: int) -> Rig:
+    """From the description of two partitions and so many devices until nothing can run."""
+
+    def run(count: int) -> float:
+        start = process_time()
+        for _ in range(count):
+            described = describe(sps=[Echo("sp")], vms=[Echo("vm")], devices=_devices(devices))
+            with boot(described) as system:
+                system.run()
+        return process_time() - start
+
+    run(0)
+    return Rig(run)
 
 
 def requests_on(pes: int) -> Rig:

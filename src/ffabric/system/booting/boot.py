@@ -6,22 +6,17 @@ pools, translation tables, images and boot information in memory, execution cont
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import cast
 
-from ffabric.abi import rpmb
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.words import PAGE
 from ffabric.firmware.firmware import Firmware
 from ffabric.firmware.hypervisor.hypervisor import Hypervisor
-from ffabric.firmware.hypervisor.optee.mediator import Mediator
-from ffabric.firmware.hypervisor.optee.own_rpcs import OwnRpcs
-from ffabric.firmware.hypervisor.optee.rpmb import SharedRpmb
 from ffabric.firmware.hypervisor.setup import add_vm, make_hypervisor, make_primary
 from ffabric.firmware.hypervisor.vms.frames import Frames
 from ffabric.firmware.hypervisor.vms.scheduler import virtual_interrupts_changed
@@ -29,8 +24,6 @@ from ffabric.firmware.manager.manager import Manager
 from ffabric.firmware.manager.notifications import calls as notifications
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.monitor.dispatcher import Dispatcher, Entered
-from ffabric.firmware.monitor.group0 import Group0
-from ffabric.firmware.monitor.kernel import Kernel
 from ffabric.firmware.monitor.logical import LogicalPartitions
 from ffabric.firmware.monitor.monitor import Monitor
 from ffabric.firmware.spmc.scheduler import SecureScheduler
@@ -42,7 +35,6 @@ from ffabric.machine.bus import Bus, Device, Region
 from ffabric.machine.choices import Choices
 from ffabric.machine.clock import Clock
 from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
-from ffabric.machine.devices.rpmb import RpmbPartition
 from ffabric.machine.gic import (
     DISTRIBUTOR_SIZE,
     REDISTRIBUTOR_SIZE,
@@ -68,7 +60,6 @@ from ffabric.machine.stage2 import (
     Stage2,
 )
 from ffabric.machine.watched import WatchedStage2
-from ffabric.system.booting.devices import add_devices
 from ffabric.system.booting.devicetree import normal_world
 from ffabric.system.booting.dma import describe_streams, forget_streams, make_ports
 from ffabric.system.booting.engines import make_runner
@@ -189,21 +180,26 @@ class _Builder:
         spmc.reload = partial(self.reload, spmc, system)
         spmc.propagate = monitor.panic
         if spec.monitor.group0:
+            from ffabric.firmware.monitor.group0 import Group0  # noqa: PLC0415 - few have any
+
             monitor.group0 = Group0(monitor, spec.monitor.group0)
-        system.consoles += add_devices(
-            self.machine,
-            spec.devices,
-            on_line=system.printed,
-            on_reset=system.on_reset,
-            served={} if monitor.group0 is None else monitor.group0.servers,
-            ports=make_ports(self.smmu, system),
-        )
+        if spec.devices:
+            from ffabric.system.booting.devices import add_devices  # noqa: PLC0415 - few have any
+
+            system.consoles += add_devices(
+                self.machine,
+                spec.devices,
+                on_line=system.printed,
+                on_reset=system.on_reset,
+                served={} if monitor.group0 is None else monitor.group0.servers,
+                ports=make_ports(self.smmu, system),
+            )
         if spec.trusted_os is not None:
             system.adopt(self._trusted_os(monitor, spec.trusted_os, system))
             if hypervisor is not None:
-                hypervisor.mediator = mediator = Mediator(hypervisor, spec.notification_interrupt)
-                if spec.trusted_os.rpmb is not None:
-                    mediator.own_rpcs = OwnRpcs(_rpmb(spec.trusted_os.rpmb))
+                from ffabric.system.booting.mediation import mediate  # noqa: PLC0415 - few need it
+
+                mediate(hypervisor, spec.notification_interrupt, spec.trusted_os.rpmb)
         for each in spec.sps:
             system.adopt(self.add_partition(spmc, each, system))
         for each in spec.vms:
@@ -491,6 +487,8 @@ class _Builder:
         """Without a hypervisor the first VM is the OS kernel: endpoint 0, no stage 2."""
         partition = _native(spec)
         partition.id = NORMAL_WORLD_ID
+        from ffabric.firmware.monitor.kernel import Kernel  # noqa: PLC0415 - most have a hypervisor
+
         kernel = monitor.normal = Kernel(monitor, partition)
         kernel.on_death = system.on_death
         self._load(spec, partition)
@@ -535,12 +533,6 @@ class _Builder:
         for offset, data in boot_information(spec):
             self._write(spec, offset, data)
         return spec.load_address
-
-
-def _rpmb(parts: int) -> SharedRpmb:
-    """A new card with so many parts. Its key is worth nothing to anybody: nobody else is at it."""
-    card = RpmbPartition(parts * (rpmb.UNIT + 1), b"ffabric card".ljust(16, b"\0"))
-    return SharedRpmb(card, hashlib.sha256(card.cid).digest())
 
 
 def _identity(spec: PartitionSpec, stage2: Stage2 | None) -> Identity:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ffabric.abi.words import PAGE
-from ffabric.machine.devices.catalogue import TYPES
 from ffabric.machine.gic import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE, SPI_RANGES, is_spi
 from ffabric.machine.limits import IPA_BITS, MAX_IPA_BITS, MEMORY, PA_END
 from ffabric.machine.stage2 import most_tables, tables
 from ffabric.system.options.problems import Problems, did_you_mean
 from ffabric.system.spec import DeviceSpec, FirmwareSpec, GicSpec, MemoryBank, MemoryMap
+
+if TYPE_CHECKING:
+    from ffabric.machine.devices.description import Frame as Part
 
 MAILBOXES = 8 * PAGE
 """The hypervisor's own RX/TX pair, at the start of its memory."""
@@ -51,11 +53,18 @@ def frames(devices: Iterable[DeviceSpec], gic: GicSpec, pes: int) -> list[Frame]
     ]  # fmt: skip
     for each in devices:
         where = f"[[device]] {each.name}"
-        parts = TYPES[each.type].frames if each.type in TYPES else ()
+        parts = _parts(each.type)
         for part, base, key in zip(parts, each.bases, _KEYS, strict=False):
             name = each.name if base == each.base else f"{each.name}'s frame {part.name!r}"
             found.append(Frame(base, base + each.size, name, where, key))
     return sorted(found)
+
+
+def _parts(kind: str) -> Sequence[Part]:
+    """The frames of a device of that kind; none if there is no such kind."""
+    from ffabric.machine.devices.catalogue import TYPES  # noqa: PLC0415 - few have devices
+
+    return TYPES[kind].frames if kind in TYPES else ()
 
 
 def check_banks(banks: Sequence[MemoryBank], problems: Problems) -> None:
@@ -121,6 +130,8 @@ def _check_frame(frame: Frame, banks: Iterable[MemoryBank], end: int, problems: 
 
 
 def _check_device(device: DeviceSpec, problems: Problems) -> None:
+    from ffabric.machine.devices.catalogue import TYPES  # noqa: PLC0415 - few have devices
+
     where = f"[[device]] {device.name}"
     if device.type not in TYPES:
         known = ", ".join(TYPES)
