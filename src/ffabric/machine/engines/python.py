@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 MAX_HANDLERS = 64
 """Times in a row that a handler may end with an interrupt pending: others may have come."""
-_X0_TO_X17 = struct.Struct(f"<{REGISTERS}Q")
+_CODE = "N" if struct.calcsize("N") == 8 else "Q"
+_X0_TO_X17 = struct.Struct(f"@{REGISTERS}{_CODE}")
+"""What a register may hold. Of two codes for 64 bits without a sign that of `size_t` is quicker,
+above all for large values; it has them on hosts of 64 bits."""
 _OWN_EXITS = frozenset({exits.SMC, exits.HVC, exits.SVC, exits.IDLE})
 _RAISE = dis.opmap["RAISE_VARARGS"]
 _GO_ON = -1
