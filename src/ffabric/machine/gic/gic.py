@@ -34,6 +34,7 @@ from ffabric.machine.gic.interrupts import (
 from ffabric.machine.gic.redistributor import RedistributorRegion
 
 GROUPS = (GROUP0, GROUP1S, GROUP1NS)
+_IN_NO_GROUP = (0, 0, 0)
 DISTRIBUTOR_ENABLE = (CTLR_ENABLE_GROUP0, CTLR_ENABLE_GROUP1S, CTLR_ENABLE_GROUP1NS)
 """The bit of GICD_CTLR that enables each group."""
 
@@ -193,11 +194,13 @@ class Gic:
         winner: tuple[int, int, int] | None = None
         if ready or shared:
             cpu = self.cpus[pe]
-            for group, own, others in zip(
-                GROUPS, private.groups(ready), spis.groups(shared), strict=True
-            ):
-                enabled = cpu.enables[group] and self.group_enables & DISTRIBUTOR_ENABLE[group]
-                if not enabled or not own | others:
+            owns = private.groups(ready) if ready else _IN_NO_GROUP
+            of_all = spis.groups(shared) if shared else _IN_NO_GROUP
+            for group in GROUPS:
+                own, others = owns[group], of_all[group]
+                if not (own or others) or not cpu.enables[group]:
+                    continue
+                if not self.group_enables & DISTRIBUTOR_ENABLE[group]:
                     continue
                 best[group] = found = self._first(pe, group, own, others)
                 if found is not None and cpu.can_take(group, found[0]):

@@ -113,7 +113,8 @@ class InterruptBank:
     @property
     def ready(self) -> int:
         """The interrupts that are enabled, pending and not active."""
-        return (self.latch | self.line & ~self.edge) & self.enabled & ~self.active
+        pending = self.latch | self.line and self.pending
+        return pending and pending & self.enabled & ~self.active
 
     def raise_line(self, bits: int) -> None:
         """The inputs of ``bits`` go high."""
