@@ -16,7 +16,7 @@ from ffabric.abi.words import MASK64
 from ffabric.machine.faults import DATA
 
 if TYPE_CHECKING:
-    from ffabric.machine.bus import Bus
+    from ffabric.machine.bus import Bus, Region
     from ffabric.machine.engines.qemu.mailbox import Block
     from ffabric.machine.faults import Fault
 
@@ -73,17 +73,21 @@ class Devices:
     def _read(self, pa: int, size: int) -> int:
         if size > _WORD:
             return self._read(pa, _WORD) | self._read(pa + _WORD, _WORD) << 32
-        for secure in (True, False)[not self._secure :]:
-            if self._bus.find(pa, secure=secure) is not None:
-                return self._bus.read(pa, size, secure=secure)
-        return 0
+        region = self._find(pa)
+        return 0 if region is None else region.device.read(pa - region.base, size)
 
     def _write(self, pa: int, size: int, value: int) -> None:
         if size > _WORD:
             self._write(pa, _WORD, value & 0xFFFF_FFFF)
             self._write(pa + _WORD, _WORD, value >> 32)
             return
-        for secure in (True, False)[not self._secure :]:
-            if self._bus.find(pa, secure=secure) is not None:
-                self._bus.write(pa, size, value, secure=secure)
-                return
+        region = self._find(pa)
+        if region is not None:
+            region.device.write(pa - region.base, size, value)
+
+    def _find(self, pa: int) -> Region | None:
+        """The device there: of a Secure guest's own space, or else a Non-secure one."""
+        found = self._bus.find(pa, secure=self._secure)
+        if found is None and self._secure:
+            found = self._bus.find(pa, secure=False)
+        return found
