@@ -89,8 +89,8 @@ def test_a_call_and_its_answer(sides, woken):
     assert not block.asks
     cpu.ask(*range(100, 118))
     assert block.asks
-    assert block.kind == exits.SMC
-    assert block.registers() == list(range(100, 118))
+    assert block.words[layout.KIND_AT] == exits.SMC
+    assert block.x.tolist() == list(range(100, 118))
     block.answer(range(18))
     assert cpu.answered
     assert not block.asks

@@ -82,7 +82,9 @@ SIZE = 0x1_0000
 
 _WORD = 8
 _REQUEST, _ANSWER = REQUEST // _WORD, ANSWER // _WORD
-_KIND, _RESUME, _ASLEEP = KIND // _WORD, RESUME // _WORD, ASLEEP // _WORD
+_RESUME, _ASLEEP = RESUME // _WORD, ASLEEP // _WORD
+KIND_AT, TICKS_AT = KIND // _WORD, TICKS // _WORD
+"""The words of a block that say which exit it was, and how long the last call took, in ticks."""
 _STORE = struct.Struct(f"{REGISTERS}Q").pack_into
 _VECTORS, _VECTOR = 16, 0x80
 _SMC, _BRANCH_TO_SELF = 0xD400_0003, 0x1400_0000
@@ -176,7 +178,8 @@ class Block:
 
     def __init__(self, words: memoryview, cpu: int, wake: Callable[[int], object]) -> None:
         self.words = words
-        self._x = words[X // _WORD : X // _WORD + REGISTERS]
+        self.x = words[X // _WORD : X // _WORD + REGISTERS]
+        """x0 to x17 of the call it makes."""
         self._bytes = words.cast("B")
         self.cpu = cpu
         self._wake = wake
@@ -201,19 +204,9 @@ class Block:
         return int(self.words[REQUEST // _WORD])
 
     @property
-    def kind(self) -> int:
-        """The number of that exit."""
-        return self.words[_KIND]
-
-    @property
     def interrupted(self) -> bool:
         """Whether a CPU that waits for its answer has interrupts of its own to take."""
         return bool(self.words[INTERRUPTED // _WORD])
-
-    @property
-    def ticks(self) -> int:
-        """How long its last call took, in ticks of the system counter."""
-        return int(self.words[TICKS // _WORD])
 
     @property
     def crash(self) -> tuple[int, int, int]:
@@ -230,10 +223,6 @@ class Block:
     def served(self) -> int:
         """How often it has heard the doorbell while it executed the guest."""
         return int(self.words[SERVED // _WORD])
-
-    def registers(self) -> list[int]:
-        """x0 to x17 of the call it makes."""
-        return self._x.tolist()
 
     def answer(self, x: Sequence[int], resume: int = 0) -> None:
         """Let its call return with ``x`` in x0 to x17, or go on at the address ``resume``."""

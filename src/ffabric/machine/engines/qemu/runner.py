@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.words import MASK32
 from ffabric.machine import exits
 from ffabric.machine.context import NO_REGISTERS, REGISTERS
+from ffabric.machine.engines.qemu.mailbox import KIND_AT, TICKS_AT
 from ffabric.machine.faults import DATA, FETCH, Fault
 from ffabric.machine.machine import EXIT_COST
 
@@ -40,6 +41,7 @@ _STAYS = range(STAY, -1, -1)
 _ROUNDS, _CHECKS = range(8), range(24)
 """After an answer: how often it looks at all that is outside, and at its own CPU in between. That
 takes about ten microseconds."""
+_LAST_CALL = exits.SVC
 _ZEROS = (0,) * (REGISTERS - 1)
 SLICE = 4_000_000
 """Nanoseconds for which a guest has a PE that others wait for."""
@@ -186,20 +188,19 @@ class QemuRunner:
 
     def _answer_exit(self, ctx: Context) -> None:
         self._owes = self._announced = False
-        if self._preempted:
-            self._let_go_on()
-        if self._is_due:
-            self._preempt_if_due(ctx)
-        if not self._tlb.has_code:
+        if not (self._preempted or self._is_due or self._tlb.code):
             self._answer(ctx)
             return
+        if self._preempted:
+            self._let_go_on()
+        self._preempt_if_due(ctx)
         more = self._tlb.entering()
         self._answer(ctx)
         if more:
             self._tlb.entered()
 
     def _answer(self, ctx: Context) -> None:
-        if self._exited <= exits.SVC:
+        if self._exited <= _LAST_CALL:
             self._block.answer(ctx.x)
         else:
             skipped, self._skipped = self._skipped, 0
@@ -259,12 +260,13 @@ class QemuRunner:
 
     def _exit(self, ctx: Context, trap: Trap) -> None:
         block = self._block
-        kind = self._exited = block.kind
-        if kind <= exits.SVC and kind in self.exits:
-            ctx.x[:] = block.registers()
+        kind = self._exited = block.words[KIND_AT]
+        if kind <= _LAST_CALL and kind in self.exits:
+            x = ctx.x
+            x[:] = block.x.tolist()
             self._owes = True
-            self.functions.append(ctx.x[0] & MASK32)
-            self.round_trips.append(block.ticks)
+            self.functions.append(x[0] & MASK32)
+            self.round_trips.append(block.words[TICKS_AT])
             trap(ctx, kind)
             return
         if kind == exits.SLICE and not self._slicing:  # it was told to stop, and has the PE again
@@ -272,7 +274,7 @@ class QemuRunner:
             return
         if kind in (exits.SLICE, exits.IDLE):
             self._end_slice()
-        ctx.x[:] = block.registers()
+        ctx.x[:] = block.x.tolist()
         if kind not in self.exits:
             kind = exits.CRASH
             syndrome, address, pc = block.crash

@@ -27,13 +27,8 @@ class Tlb:
 
     def __init__(self, guest: QemuGuest) -> None:
         self._guest = guest
-        self._code: list[tuple[int, int]] = []
-        """Of which it has to drop its translation: address and bytes."""
-
-    @property
-    def has_code(self) -> bool:
-        """Whether it has to drop any before a CPU enters the guest."""
-        return bool(self._code)
+        self.code: list[tuple[int, int]] = []
+        """Of which it has to drop its translation before a CPU enters it: address and bytes."""
 
     def changed(self, before: list[Run]) -> None:
         """What was as ``before`` is something else now."""
@@ -41,7 +36,7 @@ class Tlb:
         if guest.process.pid is None or guest.ended:
             return
         self._invalidate()
-        self._code += [
+        self.code += [
             (pa, pages * PAGE)
             for _, pa, pages, attributes in before
             if attributes & VALID and not attributes & XN_MASK
@@ -67,12 +62,12 @@ class Tlb:
 
     def entering(self) -> bool:
         """A CPU is about to enter the guest; True if `entered` has to be called when it has."""
-        if not self._code:
+        if not self.code:
             return False
         touch = self._guest.process.mailbox.touch
-        while self._code and touch(*self._code[-1]):
-            self._code.pop()
-        return bool(self._code)
+        while self.code and touch(*self.code[-1]):
+            self.code.pop()
+        return bool(self.code)
 
     def entered(self) -> None:
         """There was more than could be said at once: say the rest while a CPU listens."""
@@ -82,6 +77,6 @@ class Tlb:
             if self.entering():
                 for cpu in guest.executing()[:1]:
                     guest.process.wake(cpu)
-            return not self._code
+            return not self.code
 
         guest.wait_until(is_done, "dropped translated code")
