@@ -13,8 +13,9 @@ from ffabric.system.description.python import describe, vm
 from ffabric.system.description.toml import read_system
 from ffabric.system.files.dtb import parse_dtb
 from ffabric.system.files.images import parse_image
+from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
 from ffabric.system.options.problems import SystemErrors
-from ffabric.system.spec import ImageSource, KernelBoot
+from ffabric.system.spec import DeviceSpec, ImageSource, KernelBoot
 
 BASE = 0x4000_0000
 CODE = bytes(range(64)) * 4
@@ -179,6 +180,37 @@ def test_an_image_without_a_hypervisor_calls_psci_with_smc(tmp_path):
     spec = guest(tmp_path, "hypervisor = false\n" + NODES.replace("vcpus = 2\n", ""))
     board = kernel.board_of(spec, spec.vms[0])
     assert board == kernel.Board(spec.gic, "smc", kernel.Uart(0x1C09_0000, 37))
+
+
+def serial(interrupt):
+    """A VM in QEMU that has a PL011 of ours."""
+    uart = DeviceSpec(
+        type="pl011", name="uart2", base=0x1C0A_0000, size=0x1000, interrupt=interrupt,
+        secure=False,
+    )  # fmt: skip
+    line = Interrupt(id=interrupt, attributes=1 << 9)
+    region = DeviceRegion(
+        name="uart2", base_address=uart.base, pages=1, attributes=3, interrupts=(line,)
+    )
+    entered = KernelBoot(b"", "")
+    guest = vm(name="linux", image=CODE, engine="qemu", kernel=entered, device_regions=(region,))
+    return describe(vms=[guest], devices=[uart])
+
+
+def test_a_vm_in_qemu_is_told_of_the_serial_ports_that_are_ours():
+    spec = serial(60)
+    board = kernel.board_of(spec, spec.vms[0])
+    assert board.uart == kernel.VIRT.uart
+    assert board.serials == (kernel.Uart(0x1C0A_0000, 60),)
+    layout = kernel.Layout(spec.vms[0], spec.mpidrs, None, board)
+    tree = parse_dtb(layout.files[0][1]).root
+    assert tree.child("pl011@1c0a0000").cells("interrupts") == (0, 28, 4)
+    assert tree.child("chosen").string("stdout-path") == "/pl011@9000000"
+
+
+def test_no_device_of_a_vm_in_qemu_has_the_interrupt_of_its_console():
+    with pytest.raises(SystemErrors, match="uart2: interrupt 33 is that of its console"):
+        serial(33)
 
 
 def test_an_image_that_may_not_reach_the_uart_is_not_told_of_it(tmp_path):

@@ -51,13 +51,15 @@ class Uart(msgspec.Struct, frozen=True):
 class Board(msgspec.Struct, frozen=True):
     """What a devicetree tells of besides processors and memory.
 
-    `gic` are the addresses of the GIC's frames, `conduit` is "smc" or "hvc". `el` is the exception
-    level at which the kernel is entered, `cpu` what its processors are.
+    `gic` are the addresses of the GIC's frames, `conduit` is "smc" or "hvc". `uart` is the console,
+    `serials` are more of its kind. `el` is the exception level at which the kernel is entered,
+    `cpu` what its processors are.
     """
 
     gic: GicSpec
     conduit: str
     uart: Uart | None = None
+    serials: tuple[Uart, ...] = ()
     el: int = 1
     cpu: str = "arm,cortex-a57"
 
@@ -69,20 +71,23 @@ VIRT_EL2 = replace(VIRT, el=EL2, cpu="arm,neoverse-n1")
 
 
 def board_of(system: SystemSpec, spec: PartitionSpec) -> Board:
-    """The board that the software of a VM finds: the PL011 is the first one that it may reach."""
-    if spec.engine == QEMU:
-        return VIRT_EL2 if spec.el == EL2 else VIRT
+    """The board that the software of a VM finds, with the PL011s that it may reach.
+
+    The first one is its console; in QEMU that is the one of QEMU's machine.
+    """
     own = {region.base_address for region in spec.manifest.device_regions}
     kernel = system.hypervisor is None
-    uart = next(
-        (
-            Uart(each.base, each.interrupt)
-            for each in system.devices
-            if each.type == "pl011" and (each.base in own or (kernel and not each.secure))
-        ),
-        None,
-    )
-    return Board(system.gic, "smc" if kernel else "hvc", uart)
+    if spec.engine == QEMU and kernel:
+        return VIRT_EL2 if spec.el == EL2 else VIRT
+    uarts = [
+        Uart(each.base, each.interrupt)
+        for each in system.devices
+        if each.type == "pl011" and (each.base in own or (kernel and not each.secure))
+    ]
+    if spec.engine == QEMU:
+        return replace(VIRT, serials=tuple(uarts))
+    conduit = "smc" if kernel else "hvc"
+    return Board(system.gic, conduit, next(iter(uarts), None), tuple(uarts[1:]))
 
 
 def image_size(image: bytes) -> int:
@@ -186,6 +191,7 @@ def platform(
                 },
             ),
             *([] if board.uart is None else [_uart(board.uart)]),
+            *(_uart(each) for each in board.serials),
         ],
     )
 

@@ -11,6 +11,8 @@ from ffabric.system.spec import QEMU, VM, PartitionDraft
 
 LAST_IN_QEMU = 287
 """The last SPI of the GIC of QEMU's machine."""
+CONSOLE_IN_QEMU = 33
+"""The SPI of its UART."""
 
 
 def check_boot_order(partitions: Iterable[PartitionDraft], problems: Problems) -> None:
@@ -35,6 +37,9 @@ def check_interrupts(
             for interrupt in region.interrupts:
                 if partition.engine == QEMU and interrupt.id > LAST_IN_QEMU:
                     message = f"interrupt {interrupt.id}: QEMU's GIC has them up to {LAST_IN_QEMU}"
+                    problems.add(partition.where, region.name, message)
+                if (partition.kind, partition.engine, interrupt.id) == (VM, QEMU, CONSOLE_IN_QEMU):
+                    message = f"interrupt {interrupt.id} is that of its console"
                     problems.add(partition.where, region.name, message)
                 if interrupt.mpidr is not None and interrupt.mpidr not in mpidrs:
                     message = f"interrupts-target: no PE has the MPIDR {interrupt.mpidr:#x}"
