@@ -230,6 +230,8 @@ def behind(kind: type[CallReader | WindowReader], size: int = SIZE) -> Rig:
     return Rig(reader.meter.run, system)
 
 
+_START: Final = 120.0
+"""Seconds that the other process may take for an answer, of which its start is one."""
 _SERVER: Final = """
 import socket, sys
 from ffabric.abi.virtio_msg.generations import DEFAULT
@@ -254,12 +256,21 @@ def by_mailbox(size: int = SIZE) -> Rig:
         server = subprocess.Popen(command, pass_fds=(fd, there.fileno()))  # noqa: S603 - our own
 
     async def prepare() -> tuple[BlockDriver, int]:
-        bus = mailbox.MailboxBus(box, generation=DEFAULT)
+        bus = mailbox.MailboxBus(box, generation=DEFAULT, patience=_START)
         await bus.find_devices()
         disk = await BlockDriver.probe(bus.devices[0])
         return disk, bus.ram.allocate(pages_for(size))
 
-    disk, buffer = mailbox.run(prepare())
+    def close() -> None:
+        here.close()
+        server.wait()
+        os.close(fd)
+
+    try:
+        disk, buffer = mailbox.run(prepare())
+    except BaseException:
+        close()
+        raise
 
     async def rounds(count: int) -> None:
         for _ in range(count):
@@ -269,11 +280,6 @@ def by_mailbox(size: int = SIZE) -> Rig:
         began = perf_counter()
         mailbox.run(rounds(count))
         return perf_counter() - began
-
-    def close() -> None:
-        here.close()
-        server.wait()
-        os.close(fd)
 
     return Closing(Rig(measure), close)
 
