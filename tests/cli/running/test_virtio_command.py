@@ -195,3 +195,10 @@ def test_the_scene_of_android_is_shown_and_judged(ffabric_command):
     assert status == 0
     assert "pvm, started again after its end" in out
     assert "everything is as it must be" in out
+
+
+@pytest.mark.parametrize("what", ["conform", "demo", "android"])
+def test_a_back_end_is_given_to_who_has_one(ffabric_command, what):
+    status, _, errors = ffabric_command("virtio", what, "--gpio", "true")
+    assert status == 2
+    assert '--gpio and --i2c are for "xen"' in errors

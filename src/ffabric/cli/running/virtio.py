@@ -93,14 +93,17 @@ def virtio(
         A file for all verdicts as JSON; "-": standard output, instead of the text.
     """
     json_file.check(json)
+    if what != "xen" and (gpio is not None or i2c is not None):
+        raise UsageError('--gpio and --i2c are for "xen"')
     found = GENERATIONS[generation]
     terminal = Terminal(sys.stderr if json == json_file.STDOUT else sys.stdout)
-    if what == "demo":
-        return _demo(terminal, found)
-    if what == "xen":
-        return _xen(terminal, found, {"gpio": gpio, "i2c": i2c}, timeout)
-    if what == "android":
-        return _android(terminal, found)
+    scenes = {
+        "demo": partial(_demo, terminal, found),
+        "xen": partial(_xen, terminal, found, {"gpio": gpio, "i2c": i2c}, timeout),
+        "android": partial(_android, terminal, found),
+    }
+    if what in scenes:
+        return scenes[what]()
     if not 0 <= mischief <= 100:
         raise UsageError(f"--mischief is a number of 0 to 100, not {mischief}")
 
