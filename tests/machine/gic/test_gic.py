@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffabric.machine.gic import GROUP0, GROUP1NS, GROUP1S, Gic, State, set_up
+from ffabric.machine.gic import (
+    GROUP0,
+    GROUP1NS,
+    GROUP1S,
+    Distributor,
+    Gic,
+    RedistributorRegion,
+    State,
+    set_up,
+)
 
 SECURE_SPI, NS_SPI = 56, 59
 ANY = 1 << 31
@@ -88,9 +97,9 @@ def test_every_switch_can_keep_an_interrupt_back(gic, change):
     assert gic.pending(0)
     switch = {
         "interrupt": lambda: gic.configure(NS_SPI, enabled=False),
-        "distributor": lambda: gic.distributor_frame(secure=False).write(0, 4, 0),
+        "distributor": lambda: Distributor(gic, secure=False).write(0, 4, 0),
         "cpu": lambda: gic.sysreg_write(0, "ICC_IGRPEN1_EL1", 0, secure=False),
-        "asleep": lambda: gic.redistributor_frame(secure=True).write(0x14, 4, 2),
+        "asleep": lambda: RedistributorRegion(gic, secure=True).write(0x14, 4, 2),
     }
     switch[change]()
     assert gic.pending(0) is None
@@ -245,7 +254,7 @@ SGI_RULES = [
 def test_who_may_send_which_sgi(gic, rule):
     secure, register, group, access, received = rule
     gic.configure(5, 1, group=group)
-    gic.redistributor_frame(secure=True).write(0x20000 + 0x10E00, 4, access << 10)
+    RedistributorRegion(gic, secure=True).write(0x20000 + 0x10E00, 4, access << 10)
     gic.sysreg_write(0, register, sgi(5, 0b10), secure=secure)
     assert (gic.state(5, 1) is State.PENDING) == received
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ffabric.machine.gic import GROUP1NS, GROUP1S, Gic, set_up
+from ffabric.machine.gic import GROUP1NS, GROUP1S, Distributor, Gic, RedistributorRegion, set_up
 
 MPIDRS = [0x8100_0000, 0x8100_0100]
 SGI = 0x10000
@@ -28,8 +28,8 @@ def find_redistributor(frame, mpidr):
 
 
 def test_acs_takes_a_watchdog_interrupt(gic):
-    distributor = gic.distributor_frame(secure=False)
-    redistributor = gic.redistributor_frame(secure=False)
+    distributor = Distributor(gic, secure=False)
+    redistributor = RedistributorRegion(gic, secure=False)
 
     def icc(name, value=None):
         if value is None:
@@ -62,8 +62,8 @@ def test_acs_takes_a_watchdog_interrupt(gic):
 
 
 def test_linux_brings_up_distributor_and_redistributor(gic):
-    distributor = gic.distributor_frame(secure=False)
-    redistributor = gic.redistributor_frame(secure=False)
+    distributor = Distributor(gic, secure=False)
+    redistributor = RedistributorRegion(gic, secure=False)
     assert distributor.read(0xFFE8, 4) & 0xF0 == 0x30
     typer = distributor.read(0x4, 4)
     lines = min(32 * ((typer & 0x1F) + 1), 1020)
@@ -114,8 +114,8 @@ def test_linux_brings_up_distributor_and_redistributor(gic):
 
 def test_firmware_brings_up_what_reset_leaves():
     gic = Gic(2, MPIDRS)
-    distributor = gic.distributor_frame(secure=True)
-    redistributor = gic.redistributor_frame(secure=True)
+    distributor = Distributor(gic, secure=True)
+    redistributor = RedistributorRegion(gic, secure=True)
     distributor.write(0, 4, 0x30)  # the enables off, ARE_S and ARE_NS on
     for word in range(1, 9):
         distributor.write(0x80 + 4 * word, 4, 0xFFFF_FFFF)

@@ -3,7 +3,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ffabric.machine.bus import Bus
-from ffabric.machine.gic import GROUP0, GROUP1NS, GROUP1S, Gic, State, set_up
+from ffabric.machine.gic import (
+    GROUP0,
+    GROUP1NS,
+    GROUP1S,
+    Distributor,
+    Gic,
+    RedistributorRegion,
+    State,
+    set_up,
+)
 
 GICD, GICR = 0x2F00_0000, 0x2F10_0000
 SGI = 0x10000
@@ -18,8 +27,8 @@ class Views:
         self.gic = gic
         self.bus = Bus()
         for secure in (False, True):
-            region = gic.redistributor_frame(secure=secure)
-            self.bus.add(GICD, 0x10000, gic.distributor_frame(secure=secure), secure=secure)
+            region = RedistributorRegion(gic, secure=secure)
+            self.bus.add(GICD, 0x10000, Distributor(gic, secure=secure), secure=secure)
             self.bus.add(GICR, region.size, region, secure=secure)
 
     def read(self, pa, size=4, *, secure=False):
@@ -51,7 +60,7 @@ def test_identification(views, secure):
 
 @pytest.mark.parametrize(("spis", "lines"), [(32, 1), (256, 8), (960, 30), (988, 31)])
 def test_typer_tells_the_number_of_interrupts(spis, lines):
-    typer = Gic(1, spis=spis).distributor_frame(secure=False).read(0x4, 4)
+    typer = Distributor(Gic(1, spis=spis), secure=False).read(0x4, 4)
     assert typer & 0x1F == lines
     assert typer >> 10 & 1  # two Security states
     assert typer >> 19 & 0x1F == 15  # 16 bits of INTID
@@ -62,7 +71,7 @@ def test_typer_tells_the_number_of_interrupts(spis, lines):
 
 def test_typer_of_a_gic_without_extended_ranges():
     gic = Gic(1, spis=32, extended=False)
-    typer = gic.distributor_frame(secure=False).read(0x4, 4)
+    typer = Distributor(gic, secure=False).read(0x4, 4)
     assert typer >> 19 & 0x1F == 9  # 10 bits of INTID
     assert not typer >> 8 & 1
     assert not gic.implemented(4096)
@@ -220,7 +229,7 @@ def test_priorities_are_written_by_the_word_too(views):
 def test_a_non_secure_priority_reads_back_and_stays_in_its_half(value):
     gic = Gic(1)
     set_up(gic)
-    frame = gic.distributor_frame(secure=False)
+    frame = Distributor(gic, secure=False)
     frame.write(0x400 + 40, 1, value)
     assert frame.read(0x400 + 40, 1) == value & 0xF0
     assert gic.spis.priority[40] >= 0x80
@@ -309,8 +318,8 @@ def test_no_access_does_harm(offset, size, value, secure):
     gic = Gic(2, spis=64)
     set_up(gic, secure=[40])
     for frame, base in (
-        (gic.distributor_frame(secure=secure), 0),
-        (gic.redistributor_frame(secure=secure), SGI),
+        (Distributor(gic, secure=secure), 0),
+        (RedistributorRegion(gic, secure=secure), SGI),
     ):
         frame.write(base + offset, size, value & (1 << 8 * size) - 1)
         assert 0 <= frame.read(base + offset, size) < 1 << 8 * size

@@ -1,6 +1,7 @@
 """The GICv3 interrupt controller (Arm IHI 0069)."""
 
 from ffabric.machine.gic.cpu_interface import NAMES, SPURIOUS, SYSTEM_REGISTERS
+from ffabric.machine.gic.distributor import Distributor
 from ffabric.machine.gic.gic import SPIS, Gic
 from ffabric.machine.gic.interrupts import (
     EXTENDED_PPIS,
@@ -15,6 +16,7 @@ from ffabric.machine.gic.interrupts import (
     is_private,
     is_spi,
 )
+from ffabric.machine.gic.redistributor import RedistributorRegion
 from ffabric.machine.gic.setup import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE, set_up
 
 __all__ = [
@@ -31,8 +33,10 @@ __all__ = [
     "SPI_RANGES",
     "SPURIOUS",
     "SYSTEM_REGISTERS",
+    "Distributor",
     "Gic",
     "InterruptBank",
+    "RedistributorRegion",
     "State",
     "is_private",
     "is_spi",

@@ -13,7 +13,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ffabric.abi.words import MASK32
-from ffabric.machine.gic.interrupts import PRIORITY_MASK, SGIS, InterruptBank
+from ffabric.machine.gic.interrupts import (
+    PRIORITY_MASK,
+    SGIS,
+    InterruptBank,
+    from_non_secure_priority,
+    non_secure_priority,
+)
 from ffabric.machine.registers import (
     Register,
     RegisterArray,
@@ -42,16 +48,6 @@ IDENTIFICATION = (
 def identification_registers(prefix: str, base: int) -> tuple[Register, ...]:
     """PIDR4 to CIDR3 of the frame at ``base``."""
     return identification(prefix, base + 0xFFD0, IDENTIFICATION)
-
-
-def non_secure_priority(priority: int) -> int:
-    """A priority as the Non-secure state reads it (4.8.1): the upper half, shifted."""
-    return priority << 1 & 0xFF if priority & 0x80 else 0
-
-
-def from_non_secure_priority(value: int) -> int:
-    """The priority that a Non-secure write of ``value`` gives (4.8.1): always in the upper half."""
-    return (0x80 | value >> 1) & PRIORITY_MASK
 
 
 NEVER_LENT = 4

@@ -17,14 +17,17 @@ finds them RAZ/WI.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ffabric.abi.words import MASK32
-from ffabric.machine.gic.bank_registers import from_non_secure_priority, non_secure_priority
-from ffabric.machine.gic.interrupts import GROUP0, GROUP1NS, GROUP1S, PRIORITY_MASK
-
-if TYPE_CHECKING:
-    from ffabric.machine.gic.gic import Gic
+from ffabric.machine.gic.interrupts import (
+    GROUP0,
+    GROUP1NS,
+    GROUP1S,
+    PRIORITY_MASK,
+    from_non_secure_priority,
+    non_secure_priority,
+)
 
 SPURIOUS = 1023
 """The INTID of no interrupt (2.2.1)."""
@@ -48,12 +51,41 @@ MINIMUM_BINARY_POINT = (2, 2, 3)
 """By group: 5 bits of priority, of which Non-secure Group 1 has one fewer."""
 
 
+Candidates = list[tuple[int, int] | None]
+"""By group, the most urgent interrupt as (priority, INTID)."""
+
+
+class Arbiter(Protocol):
+    """What the CPU interfaces ask of the GIC; see `ffabric.machine.gic.gic.Gic`."""
+
+    def best(self, pe: int) -> Candidates:
+        """By group, the most urgent pending and enabled interrupt of a PE."""
+
+    def changed(self, pe: int | None = None) -> None:
+        """What is pending may have changed for ``pe`` (None: for every PE)."""
+
+    def acknowledge(self, pe: int, intid: int) -> None:
+        """Make an interrupt active."""
+
+    def deactivate(self, pe: int, intid: int) -> None:
+        """Make it active no more."""
+
+    def group(self, intid: int, pe: int | None = None) -> int:
+        """The group of an interrupt."""
+
+    def implemented(self, intid: int) -> bool:
+        """Whether there is such an interrupt."""
+
+    def generate_sgi(self, source: int, group: int, value: int, *, secure: bool) -> None:
+        """Carry out a write of ``value`` to an ICC_SGI*R of PE ``source``."""
+
+
 class CpuInterface:
     """The state behind the ICC registers of PE ``pe``; lists are indexed by group."""
 
     __slots__ = ("active_priorities", "binary_point", "control", "enables", "gic", "pe", "pmr")
 
-    def __init__(self, gic: Gic, pe: int) -> None:
+    def __init__(self, gic: Arbiter, pe: int) -> None:
         self.gic = gic
         self.pe = pe
         self.pmr = 0

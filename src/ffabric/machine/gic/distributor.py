@@ -7,7 +7,7 @@ first word of the bitmaps) is RES0, and no write is ever in progress (RWP = 0).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from ffabric.machine.gic.bank_registers import (
     EXTENDED_SPI_OFFSETS,
@@ -18,19 +18,19 @@ from ffabric.machine.gic.bank_registers import (
     bank_registers,
     identification_registers,
 )
+from ffabric.machine.gic.gic import (
+    CTLR_ENABLE_GROUP0,
+    CTLR_ENABLE_GROUP1NS,
+    CTLR_ENABLE_GROUP1S,
+    Gic,
+)
 from ffabric.machine.gic.interrupts import EXTENDED_SPIS
 from ffabric.machine.registers import Register, RegisterArray, RegisterMap
-
-if TYPE_CHECKING:
-    from ffabric.machine.gic.gic import Gic
 
 FRAME_SIZE = 0x10000
 SPIS = range(1024)
 """The INTIDs of the registers of SPIs: the first 32 are RES0."""
 
-CTLR_ENABLE_GROUP0 = 1 << 0
-CTLR_ENABLE_GROUP1NS = 1 << 1
-CTLR_ENABLE_GROUP1S = 1 << 2
 CTLR_ARE_S = 1 << 4
 CTLR_ARE_NS = 1 << 5
 CTLR_NS_ARE = 1 << 4
@@ -49,7 +49,7 @@ ROUTE_MASK = 0xFF_80FF_FFFF
 
 
 class Distributor(BankFrame):
-    """The Distributor as the ``secure`` or the Non-secure state sees it."""
+    """The 64 KB frame GICD_* as the ``secure`` or the Non-secure physical address space has it."""
 
     __slots__ = ()
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from ffabric.machine.gic.cpu_interface import SYSTEM_REGISTERS, CpuInterface, SystemRegister
-from ffabric.machine.gic.distributor import (
-    CTLR_ENABLE_GROUP0,
-    CTLR_ENABLE_GROUP1NS,
-    CTLR_ENABLE_GROUP1S,
-    Distributor,
+from ffabric.machine.gic.cpu_interface import (
+    SYSTEM_REGISTERS,
+    Candidates,
+    CpuInterface,
+    SystemRegister,
 )
 from ffabric.machine.gic.interrupts import (
     EXTENDED_PPIS,
@@ -31,10 +30,11 @@ from ffabric.machine.gic.interrupts import (
     bits_of,
     is_private,
 )
-from ffabric.machine.gic.redistributor import RedistributorRegion
 
 GROUPS = (GROUP0, GROUP1S, GROUP1NS)
 _IN_NO_GROUP = (0, 0, 0)
+CTLR_ENABLE_GROUP0, CTLR_ENABLE_GROUP1NS, CTLR_ENABLE_GROUP1S = 1 << 0, 1 << 1, 1 << 2
+"""Bits of GICD_CTLR."""
 DISTRIBUTOR_ENABLE = (CTLR_ENABLE_GROUP0, CTLR_ENABLE_GROUP1S, CTLR_ENABLE_GROUP1NS)
 """The bit of GICD_CTLR that enables each group."""
 
@@ -47,8 +47,6 @@ MAX_SPIS = 988
 SPIS = MAX_SPIS
 """How many there are below the extended range, unless a GIC is told otherwise."""
 AFFINITY_MASK = 0xFF_00FF_FFFF
-
-Candidates = list[tuple[int, int] | None]
 
 
 class Gic:
@@ -96,14 +94,6 @@ class Gic:
         self._stale = self._all
         self._best: list[Candidates] = [[None] * 3 for _ in range(pes)]
         self._pending: list[tuple[int, int] | None] = [None] * pes
-
-    def distributor_frame(self, *, secure: bool) -> Distributor:
-        """The 64 KB frame GICD_* as the Secure or Non-secure physical address space has it."""
-        return Distributor(self, secure=secure)
-
-    def redistributor_frame(self, *, secure: bool) -> RedistributorRegion:
-        """The frames GICR_* of all PEs, 128 KB each, one after the other."""
-        return RedistributorRegion(self, secure=secure)
 
     # Interrupt sources
 

@@ -177,3 +177,13 @@ class InterruptBank:
                 best = (priority[intid], intid)
             bits &= bits - 1
         return best
+
+
+def non_secure_priority(priority: int) -> int:
+    """A priority as the Non-secure state reads it (4.8.1): the upper half, shifted."""
+    return priority << 1 & 0xFF if priority & 0x80 else 0
+
+
+def from_non_secure_priority(value: int) -> int:
+    """The priority that a Non-secure write of ``value`` gives (4.8.1): always in the upper half."""
+    return (0x80 | value >> 1) & PRIORITY_MASK

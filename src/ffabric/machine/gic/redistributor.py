@@ -79,7 +79,7 @@ class Redistributor(BankFrame):
 
 
 class RedistributorRegion:
-    """The Redistributors of all PEs, one after the other."""
+    """The frames GICR_* of all PEs, 128 KB each, one after the other."""
 
     __slots__ = ("frames",)
 

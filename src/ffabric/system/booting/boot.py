@@ -38,7 +38,9 @@ from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 from ffabric.machine.gic import (
     DISTRIBUTOR_SIZE,
     REDISTRIBUTOR_SIZE,
+    Distributor,
     Gic,
+    RedistributorRegion,
     is_private,
     set_up,
 )
@@ -219,12 +221,12 @@ class _Builder:
     def _frames(self) -> None:
         gic = self.spec.gic
         for secure in (True, False):
-            frame = self.gic.distributor_frame(secure=secure)
+            frame = Distributor(self.gic, secure=secure)
             self.bus.add(gic.distributor, DISTRIBUTOR_SIZE, frame, secure=secure)
             self.bus.add(
                 gic.redistributors,
                 REDISTRIBUTOR_SIZE * self.spec.pes,
-                self.gic.redistributor_frame(secure=secure),
+                RedistributorRegion(self.gic, secure=secure),
                 secure=secure,
             )
 
@@ -445,8 +447,8 @@ class _Builder:
             return
         base = VIRTUAL_GICS + stage2.vmid * (DISTRIBUTOR_SIZE + REDISTRIBUTOR_SIZE * self.spec.pes)
         frames: tuple[Device, ...] = (
-            gic.distributor_frame(secure=False),
-            gic.redistributor_frame(secure=False),
+            Distributor(gic, secure=False),
+            RedistributorRegion(gic, secure=False),
         )
         self.virtual_gics[vm] = []
         for each, frame in zip(vm_maps(spec, self.spec.gic, self.spec.pes), frames, strict=True):
