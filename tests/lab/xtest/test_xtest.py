@@ -13,10 +13,10 @@ from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.linux.kernel import Kernel
 from ffabric.lab.optee.build import Build
 from ffabric.lab.xtest import optee, rootfs, software, system
-from ffabric.lab.xtest.campaign import CASES, LINES_TO_LIVE, MORTAL, Campaign, Sharing
+from ffabric.lab.xtest.campaign import LINES_TO_LIVE, MORTAL, Campaign, Sharing
 from ffabric.lab.xtest.forger import FfaForger, SmcForger
 from ffabric.lab.xtest.lives import SURVIVED
-from ffabric.lab.xtest.report import Report
+from ffabric.lab.xtest.report import CASES, Report
 from ffabric.machine.clock import Clock
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import sp, trusted_os, vm

@@ -12,7 +12,6 @@ from ffabric.abi.virtio_msg.header import HEADER_SIZE
 
 if TYPE_CHECKING:
     from ffabric.abi.virtio_msg.generations import Generation
-    from ffabric.abi.virtio_msg.message import Message
 
 _PAYLOAD = Body(u32("data", "Anything"))
 
@@ -61,13 +60,13 @@ def unpack_bitmap(bitmap: bytes, offset: int) -> set[int]:
 
 
 def list_devices(
-    request: Message, numbers: AbstractSet[int], generation: Generation, max_size: int
+    offset: int, count: int, numbers: AbstractSet[int], generation: Generation, max_size: int
 ) -> tuple[dict[str, Any], set[int]] | None:
-    """The fields of the answer to GET_DEVICES, and which devices it tells of.
+    """The fields of the answer to GET_DEVICES, and which of the devices ``numbers`` it tells of.
 
-    None for an offset or a count that is no multiple of 8, or a count of none.
+    ``offset`` and ``count`` are the request's, ``max_size`` the bytes of the largest message. None
+    for an offset or a count that is no multiple of 8, or a count of none.
     """
-    offset, count = request["offset"], request["count"]
     if generation.narrow:
         count -= count % 8  # Linux asked for 255 of them in July 2025
     record = GET_DEVICES.response.record(generation.number)  # type: ignore[union-attr]

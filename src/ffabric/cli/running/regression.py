@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from ffabric.cli.errors import UsageError
 from ffabric.cli.running.debugging import debuggers
 from ffabric.lab.running import End, run_to_end
-from ffabric.lab.xtest.campaign import ALONE, CASES, Campaign, Sharing
+from ffabric.lab.xtest.campaign import ALONE, Campaign, Sharing
 from ffabric.lab.xtest.guest import Guest
 from ffabric.lab.xtest.lives import SURVIVED
+from ffabric.lab.xtest.report import CASES
 from ffabric.observe.trace import traced
 from ffabric.system.booting.boot import boot
 

@@ -15,9 +15,10 @@ from ffabric.firmware.hypervisor.optee.rules import CLIENT
 from ffabric.firmware.hypervisor.spmc_link.peer import DECLINED
 from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.xtest import apps
-from ffabric.lab.xtest.campaign import CASES, Sharing
+from ffabric.lab.xtest.campaign import Sharing
 from ffabric.lab.xtest.forger import FfaForger, SmcForger
 from ffabric.lab.xtest.optee import Engine, SecureOpTee
+from ffabric.lab.xtest.report import CASES
 from ffabric.lab.xtest.system import (
     MAX_VMS,
     MEMORY,

@@ -397,7 +397,9 @@ class Connection:
         return self._answer(message, fifo_answer(self.fifo))
 
     async def _get_devices(self, message: Message, ffa: Ffa) -> bytes:
-        found = bus_abi.list_devices(message, self.ends.keys(), self.generation, self._max_size)
+        found = bus_abi.list_devices(
+            message["offset"], message["count"], self.ends.keys(), self.generation, self._max_size
+        )
         if found is None:
             return self.refuse(_header_of(message))
         fields, numbers = found

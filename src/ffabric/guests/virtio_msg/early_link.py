@@ -136,7 +136,9 @@ class EarlyLink:
         return {"area": asked["area"], "result": ffa.Result.OK}
 
     async def _get_devices(self, asked: Message) -> dict[str, Any]:
-        found = bus_abi.list_devices(asked, set(range(self._devices)), PR28, ffa.MAX_DIRECT)
+        found = bus_abi.list_devices(
+            asked["offset"], asked["count"], set(range(self._devices)), PR28, ffa.MAX_DIRECT
+        )
         assert found is not None
         if self._devices:  # another generation has another message with that id
             version = abi.INFO.unpack_from(await self._of(t.GET_DEVICE_INFO, 0))[0]

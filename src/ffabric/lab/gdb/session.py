@@ -17,7 +17,7 @@ searching        nothing; each stop is noted, up to the place from which the sea
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ffabric.lab.gdb.target import Place, Target, Thread
 from ffabric.machine.engines.unicorn.probe import BREAK, Stop
@@ -25,7 +25,6 @@ from ffabric.machine.machine import OutOfExits
 from ffabric.system.crash import PartitionCrashed
 
 if TYPE_CHECKING:
-    from ffabric.lab.gdb.stub import Stub
     from ffabric.system.system import System
 
 SIGINT, SIGTRAP, SIGSEGV = 2, 5, 11
@@ -40,10 +39,29 @@ class Over(BaseException):
     """Raised through a run: nobody wants it any more."""
 
 
+class Front(Protocol):
+    """The debugger's end, whose the run is while it is stopped; see `ffabric.lab.gdb.stub.Stub`."""
+
+    at_beginning: str
+    """What a way back that has found no stop is answered."""
+
+    def stopped(self, session: Session, reason: str, *, quietly: bool) -> None:
+        """The run has stopped: do what the debugger wants, until that is to go on."""
+
+    def is_interrupted(self) -> bool:
+        """Whether the debugger wants the run to stop. Raises Over if it is gone."""
+
+    def say(self, text: str) -> None:
+        """Let the debugger print ``text``."""
+
+    def tell_end(self, reason: str) -> None:
+        """The run has ended."""
+
+
 class Session:
     """Runs what ``boot`` boots, in the hands of a ``stub``; ``run`` returns when it is over."""
 
-    def __init__(self, boot: Callable[[], System], stub: Stub) -> None:
+    def __init__(self, boot: Callable[[], System], stub: Front) -> None:
         self._boot = boot
         self._stub = stub
         self._points: frozenset[tuple[int, int, int]] = frozenset()

@@ -5,14 +5,10 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from ffabric.lab.gdb.packets import INTERRUPT, MOST, Stream, TooLong, packed
-from ffabric.lab.gdb.session import Over
+from ffabric.lab.gdb.session import Over, Session
 from ffabric.lab.gdb.target import DESCRIPTION
-
-if TYPE_CHECKING:
-    from ffabric.lab.gdb.session import Session
 
 _SUPPORTED = (
     f"PacketSize={MOST // 4:x};qXfer:features:read+;QStartNoAckMode+;vContSupported+;"

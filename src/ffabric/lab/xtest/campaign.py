@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ffabric.system.spec import PartitionDraft
     from ffabric.system.system import System
 
-CASES: Final = ("1001", "1002", "1003", "1004", "1005", "6001")
-"""Regression 1001 to 1005, and one of secure storage."""
 MORTAL: Final = "1005"
 LINES_TO_LIVE: Final = 20
 """Of the case `MORTAL`: several sessions are open then."""
@@ -90,7 +88,7 @@ class Campaign:
         self.sharing = sharing
         names, self.refused = names[: sharing.room], names[len(names[: sharing.room]) :]
         self.guests = {name: Guest(system.endpoints[name]) for name in names}
-        self.lives = Lives(self, names[-1]) if sharing.lives else None
+        self.lives: Lives | None = None
         """Those that the last VM has besides its first one, or None."""
         self.mortal = self.guests[names[-1]] if sharing.kill else None
         """The one that is killed, or None."""
@@ -102,6 +100,17 @@ class Campaign:
         self.causes: list[Cause] = []
         """What has kept the run from going on as it should, the first first."""
         self.say = say
+        if sharing.lives:
+            assert sharing.anew is not None
+            self.lives = Lives(
+                system,
+                self.guests,
+                names[-1],
+                anew=sharing.anew,
+                times=sharing.lives,
+                before=self.before,
+                say=say,
+            )
         self._killing = False
         self._dead: list[str] = []
         for guest in self.guests.values():

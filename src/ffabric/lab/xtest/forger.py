@@ -12,7 +12,7 @@ from ffabric.firmware.hypervisor.optee.rules import ADDRESS
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
-from ffabric.lab.xtest.system import OPTEE
+from ffabric.lab.xtest.optee import OPTEE
 
 
 class Forger(Partition):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from ffabric.lab.xtest.guest import Guest, told
 
 if TYPE_CHECKING:
-    from ffabric.lab.xtest.campaign import Campaign
+    from ffabric.system.spec import PartitionDraft
+    from ffabric.system.system import System
 
 SURVIVED: Final = "1004"
 """What is run by those that go on."""
@@ -16,21 +17,31 @@ _SOON: Final = 20_000_000
 
 
 class Lives:
-    """The VM ``name`` is destroyed and created anew, as often as the campaign's `Sharing` says.
+    """The VM ``name`` is destroyed and created anew, by ``anew`` and so many ``times``.
 
-    In each life it runs `SURVIVED`; the others run that again and again meanwhile.
+    In each life it runs `SURVIVED`; the others of the ``guests`` run that again and again
+    meanwhile, after the ``before`` cases that all of them have run.
     """
 
-    def __init__(self, campaign: Campaign, name: str) -> None:
-        assert campaign.sharing.anew is not None
+    def __init__(
+        self,
+        system: System,
+        guests: Mapping[str, Guest],
+        name: str,
+        *,
+        anew: Callable[[str], PartitionDraft],
+        times: int,
+        before: int,
+        say: Callable[[str], object],
+    ) -> None:
         self.name = name
-        self.times = campaign.sharing.lives
+        self.times = times
         self.ended: list[Guest] = []
         """Its lives that are over."""
         self.guest: Guest | None = None
         """Its present life, but for the first one."""
-        self._campaign = campaign
-        self._anew = campaign.sharing.anew
+        self._system, self._guests, self._anew = system, guests, anew
+        self._before, self._say = before, say
         self._coming = False
         """It is to be created as soon as nothing is left of it."""
 
@@ -42,7 +53,7 @@ class Lives:
     def go_on(self) -> bool:
         """Begin the next life if one is over, and keep the others busy; False: nobody is busy."""
         alive = self._coming or (self.guest is not None and self.guest.busy) or self._begins()
-        others = [each for each in self._campaign.guests.values() if each.name != self.name]
+        others = [each for each in self._guests.values() if each.name != self.name]
         for guest in others:
             if alive and not guest.busy and not guest.fate:
                 guest.waiting.append(SURVIVED)
@@ -53,15 +64,15 @@ class Lives:
         """A life is over: destroy the VM, if it is to have another one."""
         if self.guest is not None and self.guest not in self.ended:
             self.ended.append(self.guest)
-        if len(self.ended) == self.times or self.name not in self._campaign.system.endpoints:
+        if len(self.ended) == self.times or self.name not in self._system.endpoints:
             return False
         self._coming = True
-        self._campaign.system.destroy_vm(self.name)
+        self._system.destroy_vm(self.name)
         self._come()
         return True
 
     def _come(self) -> None:
-        system = self._campaign.system
+        system = self._system
         if self.name in system.endpoints:  # it still has something under way
             clock = system.machine.clock
             clock.at(clock.now + _SOON, self._come)
@@ -69,13 +80,13 @@ class Lives:
         self._coming = False
         self.guest = Guest(system.create_vm(self._anew(self.name)))
         self.guest.waiting.append(SURVIVED)
-        self._campaign.say(f"{self.name} is created anew ({len(self.ended) + 1} of {self.times})")
+        self._say(f"{self.name} is created anew ({len(self.ended) + 1} of {self.times})")
 
     def meanwhile(self) -> Iterator[tuple[str, int]]:
         """The others, and how often each has passed `SURVIVED` meanwhile."""
-        for guest in self._campaign.guests.values():
+        for guest in self._guests.values():
             if guest.name != self.name:
-                later = guest.report.cases[self._campaign.before :]
+                later = guest.report.cases[self._before :]
                 yield guest.name, sum(case.passed for case in later)
 
     def problems(self) -> list[str]:

@@ -11,8 +11,7 @@ from ffabric.abi.ffa.version import LATEST
 from ffabric.abi.optee.ffa import OPTEE_UUID
 from ffabric.lab.optee.build import Build
 from ffabric.lab.xtest import apps
-from ffabric.lab.xtest.campaign import CASES
-from ffabric.lab.xtest.system import OPTEE
+from ffabric.lab.xtest.report import CASES
 from ffabric.system.description.python import sp
 from ffabric.system.files.package import IMAGE_OFFSET
 from ffabric.system.layout.placement import BLOCK
@@ -25,6 +24,8 @@ from ffabric.system.manifest.manifest import (
 )
 from ffabric.system.spec import QEMU, DeviceSpec, MemoryBank, PartitionDraft
 
+OPTEE: Final = "op-tee"
+"""Its name in a system."""
 Engine = Literal["qemu", "unicorn"]
 _TABLES: Final = 16 << 20
 _VERSION: Final = "1.2"

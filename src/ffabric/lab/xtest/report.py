@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Final
 
 import msgspec
 
 from ffabric.lab.linux.initramfs import MARK
 
+CASES: Final = ("1001", "1002", "1003", "1004", "1005", "6001")
+"""Cases that are run if nobody names others: regression 1001 to 1005, and one of secure storage."""
 _TITLE = re.compile(r"^\* regression_\d+\w* (.*)$")
 _SUBTESTS = re.compile(r"^(\d+) subtests? of which (\d+) failed$")
 _CASES = re.compile(r"^(\d+) test cases? of which \d+ failed$")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from ffabric.lab.linux import pkvm
 from ffabric.lab.linux.initramfs import ARGUMENTS
 from ffabric.lab.xtest import apps, rootfs
+from ffabric.lab.xtest.optee import OPTEE, SecureOpTee
 from ffabric.system.description.fields import Engine
 from ffabric.system.description.python import describe, trusted_os, vm
 from ffabric.system.layout.qemu import DEVICETREE_END, RAM_BASE
@@ -22,12 +23,10 @@ from ffabric.system.spec import QEMU, DeviceSpec, GicSpec, KernelBoot, MemoryBan
 
 if TYPE_CHECKING:
     from ffabric.lab.linux.kernel import Kernel
-    from ffabric.lab.xtest.optee import SecureOpTee
     from ffabric.lab.xtest.software import Software
     from ffabric.system.description.fields import Described
     from ffabric.system.spec import PartitionDraft, SystemSpec
 
-OPTEE: Final = "op-tee"
 MEMORY: Final = 512 << 20
 """Bytes of RAM of each VM."""
 MAX_VMS: Final = 2

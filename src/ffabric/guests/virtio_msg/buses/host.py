@@ -92,7 +92,9 @@ class DeviceHost:
             return self._answer(message, message.fields)
         if message.kind is not bus_abi.GET_DEVICES:
             return self._error(message)
-        found = bus_abi.list_devices(message, self.ends.keys(), self.generation, self.max_size)
+        found = bus_abi.list_devices(
+            message["offset"], message["count"], self.ends.keys(), self.generation, self.max_size
+        )
         if found is None:
             return self._error(message)
         for number in found[1]:

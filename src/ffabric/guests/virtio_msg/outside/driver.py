@@ -161,7 +161,11 @@ class SocketDriver(DriverSide):
             peer.answer(message, **_access(bus, message))
         elif message.kind is bus_abi.GET_DEVICES:
             found = bus_abi.list_devices(
-                message, bus.devices.keys(), self.generation, peer.max_size
+                message["offset"],
+                message["count"],
+                bus.devices.keys(),
+                self.generation,
+                peer.max_size,
             )
             if found is None:
                 peer.fail(header)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ffabric.abi.words import MASK32
 from ffabric.machine import exits
@@ -29,9 +29,12 @@ from ffabric.machine.machine import EXIT_COST
 if TYPE_CHECKING:
     from ffabric.machine.clock import Event
     from ffabric.machine.context import PE, Context, Trap
-    from ffabric.machine.engines.qemu.engine import QemuGuest
     from ffabric.machine.engines.qemu.interrupts import InterruptRelay
     from ffabric.machine.engines.qemu.mailbox import Block
+    from ffabric.machine.engines.qemu.process import QemuProcess
+    from ffabric.machine.engines.qemu.tlb import Tlb
+    from ffabric.machine.engines.qemu.trapped import Devices
+    from ffabric.machine.host.outside import Outside
     from ffabric.machine.machine import Machine
 
 
@@ -53,6 +56,27 @@ _WRITE, _TABLE_WALK = 1 << 6, 1 << 7
 _ONLY_STAGE2 = 0x7FF << 14 | _TABLE_WALK | 1 << _EC_SHIFT
 
 
+class Guest(Protocol):
+    """What a vCPU asks of all of them; see `ffabric.machine.engines.qemu.engine.QemuGuest`."""
+
+    outside: Outside
+    tlb: Tlb
+    devices: Devices | None
+
+    @property
+    def process(self) -> QemuProcess:
+        """The QEMU."""
+
+    def start(self) -> None:
+        """Start it, unless it was started."""
+
+    def done(self) -> None:
+        """A device has been accessed."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 class QemuRunner:
     """One vCPU: a `Runner`. Made by `QemuGuest.runner`."""
 
@@ -61,7 +85,7 @@ class QemuRunner:
 
     def __init__(
         self,
-        guest: QemuGuest,
+        guest: Guest,
         machine: Machine,
         ctx: Context,
         block: Block,

@@ -13,19 +13,38 @@ owner keeps what it has translated.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.stage2 import VALID, XN_MASK, Run
 
 if TYPE_CHECKING:
-    from ffabric.machine.engines.qemu.engine import QemuGuest
+    from ffabric.machine.engines.qemu.process import QemuProcess
+
+
+class Cpus(Protocol):
+    """The CPUs that have translations; see `ffabric.machine.engines.qemu.engine.QemuGuest`."""
+
+    @property
+    def process(self) -> QemuProcess:
+        """The QEMU."""
+
+    @property
+    def ended(self) -> str:
+        """Why it is not there any more; empty while it is."""
+
+    def executing(self) -> list[int]:
+        """The CPUs that may be executing the guest."""
+
+    def wait_until(self, is_done: Callable[[], bool], what: str) -> None:
+        """Wait for something that the shim does at once; QEMU is ended if it does not."""
 
 
 class Tlb:
     """That of all CPUs of ``guest``; `changed` watches its tables."""
 
-    def __init__(self, guest: QemuGuest) -> None:
+    def __init__(self, guest: Cpus) -> None:
         self._guest = guest
         self.code: list[tuple[int, int]] = []
         """Of which it has to drop its translation before a CPU enters it: address and bytes."""
