@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,54 @@ def test_every_test_file_has_a_name_of_its_own():
     names = Counter(path.name for path in (ROOT / "tests").rglob("*.py"))
     del names["conftest.py"]
     assert [name for name, count in names.items() if count > 1] == []
+
+
+CIRCLES = (
+    # what makes runners, and the runners that it makes
+    {"machine.engines.unicorn.engine", "machine.engines.unicorn.runner"},
+    # a booted system, and functions of it that are files of their own
+    {
+        "system.booting.engines",
+        "system.booting.qemu",
+        "system.copying",
+        "system.system",
+        "system.vcpu",
+        "system.waiting",
+    },
+    # a system in a test: what knows of all of them, and its way back
+    {"session.history", "session.opened", "session.system"},
+    # a bus and its devices
+    {
+        "lab.virtio_msg.linux.device",
+        "lab.virtio_msg.linux.driver",
+        "lab.virtio_msg.linux.pool",
+    },
+)
+"""Files that know each other, for type checkers or inside functions at least, and why."""
+FILES = {
+    ".".join(path.relative_to(ROOT / "src/ffabric").with_suffix("").parts): path
+    for path in (ROOT / "src/ffabric").rglob("*.py")
+}
+
+
+def files_imported(path):
+    """The files of ours that one imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ffabric."):
+            module = str(node.module).removeprefix("ffabric.")
+            for alias in node.names:
+                whole = f"{module}.{alias.name}"
+                yield whole if whole in FILES else module
+
+
+def test_files_know_each_other_only_where_that_is_said():
+    graph = {
+        name: {each for each in files_imported(path) if each != name}
+        for name, path in FILES.items()
+    }
+    for circle in CIRCLES:
+        with pytest.raises(CycleError):
+            TopologicalSorter({name: graph[name] & circle for name in circle}).prepare()
+        for name in circle:
+            graph[name] -= circle
+    TopologicalSorter(graph).prepare()
