@@ -1,5 +1,6 @@
 """A device side in another process: its devices are an SP's, whatever it says."""
 
+import threading
 from contextlib import suppress
 
 import pytest
@@ -162,10 +163,10 @@ def test_a_peer_that_is_silent_holds_up_only_who_asks_it(ffabric, path):
 
     async def work(bus):
         assert await bus.devices[1].identify() == 2
-        side.door.patience = 0.05  # what is asked from now on is never answered
-        bus.attention.patience = 20_000_000
+        bus.attention.patience = 20_000_000  # what is asked from now on is never answered
         with pytest.raises(BusError, match="busy"):
             await bus.devices[1].reset()
+        side.door.patience = 0.05
         disk = await BlockDriver.probe(bus.devices[0])
         assert await disk.read(0) == bytes(512)
 
@@ -199,6 +200,32 @@ def test_devices_go_with_their_peer(ffabric, path, told):
     peer.done()
     gone = f"virtio-msg: the peer at {path}: it has closed its connection; its 1 devices are gone"
     assert [line for line in said if "devices are gone" in line] == ([] if told else [gone])
+
+
+def test_nobody_waits_for_a_peer_that_has_answered_too_late(ffabric, path):
+    """Its device is gone before it has answered what it was asked; the run ends all the same."""
+    gone = threading.Event()
+
+    def act(raw):
+        def leave(_):
+            raw.send(bus_abi.EVENT_DEVICE, number=0, state=2)
+            assert gone.wait(SOON)
+            return {"status": 0}
+
+        device(raw, {transport.GET_DEVICE_STATUS: leave})
+
+    side = SocketDevices(path, generation="pr28", wait=WAIT)
+    peer = Thread(path, act)
+
+    async def work(bus):
+        (end,) = bus.devices.values()
+        with pytest.raises((DeviceLost, BusError)):
+            await end.request(transport.GET_DEVICE_STATUS)
+        await bus.wait(lambda: not bus.devices)
+        gone.set()
+
+    run(ffabric, side, work)
+    peer.done()
 
 
 def test_a_peer_that_comes_late(ffabric, path):

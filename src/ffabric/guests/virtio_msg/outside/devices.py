@@ -83,14 +83,14 @@ class SocketDevices(DeviceSide):
     async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
         """A message of a driver side, which may be for the peer."""
         response = await super().on_direct_request(request, ffa)
-        self._expect()
+        self.expect()
         return response
 
     async def tell(self, ffa: Ffa) -> None:
         """Look after the peer, too."""
         await self._look(ffa, 0)
         await super().tell(ffa)
-        self._expect()
+        self.expect()
 
     async def _look(self, ffa: Ffa, seconds: float) -> None:
         door = self.door
@@ -125,15 +125,6 @@ class SocketDevices(DeviceSide):
                 number = next(each for each in self.numbers if self.device(each) is known)
                 self.remove(number)
 
-    def _expect(self) -> None:
-        peer = self.door.peer
-        relays = [each.relay for each in self._outer.values()]
-        for relay in relays:
-            if relay is not None:
-                relay.news = False
-        busy = peer is not None and (peer.waiting or not peer.agreed)
-        self.door.expect(something=busy or any(each and each.in_use for each in relays))
-
     # The peer.
 
     @property
@@ -143,6 +134,16 @@ class SocketDevices(DeviceSide):
         return bool(self._changes or self.complaints) or any(
             each is not None and (each.news or each.complaint) for each in relays
         )
+
+    def expect(self) -> None:
+        """A machine that has nothing else to do waits for an answer, and for devices in use."""
+        peer = self.door.peer
+        relays = [each.relay for each in self._outer.values()]
+        for relay in relays:
+            if relay is not None:
+                relay.news = False
+        busy = peer is not None and (peer.waiting or not peer.agreed)
+        self.door.expect(something=busy or any(each and each.in_use for each in relays))
 
     def greeted(self, peer: Peer) -> None:
         """Its state is unknown, and so are its devices."""

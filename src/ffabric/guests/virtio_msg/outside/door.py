@@ -27,6 +27,9 @@ class Keeper(Owner, Protocol):
     def has_news(self) -> bool:
         """Whether the partition has something to do."""
 
+    def expect(self) -> None:
+        """What the peer has said is no news: say anew whether it is to be waited for."""
+
 
 class Door:
     """A socket, by its `address` or as it listens, and the peer that has come; others wait.
@@ -137,3 +140,5 @@ class Door:
             self._watched = -1
         if self.peer.lost or self._keeper.has_news:
             self._ring()
+        else:
+            self._keeper.expect()

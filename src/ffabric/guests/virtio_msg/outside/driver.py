@@ -137,6 +137,9 @@ class SocketDriver(DriverSide):
         """The VM looks by itself."""
         return False
 
+    def expect(self) -> None:
+        """The VM waits by itself."""
+
     def greeted(self, peer: Peer) -> None:
         """It is told of devices when it asks for them."""
         self.has_come = True
