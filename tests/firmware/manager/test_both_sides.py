@@ -67,7 +67,8 @@ def test_who_waits_after_a_yield_has_not_yielded_any_more(wide):
     v[0].leave(fid.FFA_RUN, u.word)
     u.wait()
     v[1].leave(fid.FFA_RUN, u.word)
-    assert u.x[0:2] == [fid.FFA_RUN, u.word]  # what wakes it, not the answer to its yield
+    wakes = [fid.FFA_RUN, u.word, *[0] * 6]
+    assert u.x[0:8] == wakes, "not the answer to its yield"
 
 
 @pytest.mark.parametrize("stops", ["yields", "is preempted"])

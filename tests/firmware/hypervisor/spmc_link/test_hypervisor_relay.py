@@ -7,8 +7,10 @@ from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
-from ffabric.abi.words import PAGE
-from ffabric.guests.errors import FfaError
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import PAGE, halves
+from ffabric.firmware.state.region import MAX_PENDING
+from ffabric.guests.errors import FfaError, status_of
 from ffabric.session.ffa import Blocked
 
 
@@ -213,3 +215,44 @@ def test_memory_that_went_round_is_freed_once(mixed, frames):
     end(a)
     end(b)
     assert frames.free_pages == before + (a.handle.ram.size + b.handle.ram.size) // PAGE
+
+
+# What the SPMC refuses a VM hears of in its registers, as if nobody stood between them.
+
+
+def refused(side, *call):
+    """The status of a call that is refused; what FFA_ERROR does not use is zero."""
+    x = side.ffa.call(*call)
+    assert [*x[:2], *x[3:8]] == [fid.FFA_ERROR, *[0] * 6]
+    return status_of(x[2])
+
+
+def test_memory_for_which_the_spmc_has_no_tables_is_refused_with_its_status(mixed):
+    a, c = mixed.a, mixed.c
+    pool = mixed.session.system.firmware.spmc.pool
+    taken = exhaust(pool)
+    data = abi.build_transaction(a.describe("lend", [c], [(a.pages(600), 600)]), a.version)
+    a.put(data)
+    assert refused(a, fid.FFA_MEM_LEND_64, len(data), len(data)) is Status.NO_MEMORY
+    for pa in taken:
+        pool.free(pa)
+
+
+def test_memory_that_an_sp_has_is_not_reclaimed_and_the_status_says_so(mixed):
+    a, c = mixed.a, mixed.c
+    handle = a.give("share", [c], [(a.pages(), 1)])
+    c.retrieve(handle, a)
+    assert refused(a, fid.FFA_MEM_RECLAIM, *halves(handle), 0) is Status.DENIED
+
+
+def test_a_first_fragment_that_the_spmc_refuses_is_refused_with_its_status(mixed):
+    """To the SPMC all VMs are one sender: what one of them has begun is missing for another."""
+    pieces = {}
+    for side in (mixed.a, mixed.b):
+        ranges = [(side.pages(2), 1) for _ in range(300)]
+        data = abi.build_transaction(side.describe("share", [mixed.c], ranges), side.version)
+        side.put(data[:PAGE])
+        pieces[side] = fid.FFA_MEM_SHARE_64, len(data), PAGE
+    for _ in range(MAX_PENDING):
+        assert mixed.a.ffa.call(*pieces[mixed.a])[0] == fid.FFA_MEM_FRAG_RX
+    assert refused(mixed.b, *pieces[mixed.b]) is Status.NO_MEMORY

@@ -72,6 +72,19 @@ def test_all_pages_arrive_in_their_order(long, kind, count):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_all_pages_of_long_ranges_arrive_from_a_vm_that_sends_fragments(long, kind):
+    """The SPMC is told of each page then, for nobody knows yet how many ranges it will be."""
+    long.a.ffa.unmap_buffers()
+    long.a.ffa.map_buffers(1)
+    at = long.a.pages(4 * 300)
+    ranges = [(at + 4 * n * PAGE, 3) for n in range(300)]
+    pages = [ipa + n * PAGE for ipa, count in ranges for n in range(count)]
+    for n, ipa in enumerate(pages):
+        long.a.memory.write(ipa, n.to_bytes(4, "little"))
+    assert long.seen(long.give(kind, ranges), kind) == [*range(900)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("count", [FITS, FITS + 1])
 def test_what_the_spmc_refuses_of_it_comes_back_whole(ffabric, long, kind, count):
     long.a.pages(510)  # up to the next block

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from ffabric.abi import psci
 from ffabric.guests import interrupts
 from ffabric.guests.partition import Partition
+from ffabric.machine.gic import State
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, vm
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
@@ -96,6 +97,7 @@ def test_a_level_of_a_dead_vm_is_disabled(system_of, when):
     gic.set_level(INTID, True)
     system.run()
     assert not gic.enabled(INTID)
+    assert gic.state(INTID) is State.PENDING, "whoever enables it gets it"
     assert owner.taken == 0
 
 

@@ -250,6 +250,22 @@ def test_a_request_that_an_sp_has_not_finished_is_finished(world, how, pe):
     world.check_alive()
 
 
+def test_a_request_is_finished_though_another_vm_was_refused_to_run_the_sp(world):
+    for name in ("v", "w"):
+        world.start(name)
+    m = world.session.sp("m").vcpu(1)
+    world.ask(world.vcpu("v", 1), "m")
+    world.leave(m, fid.FFA_YIELD)
+    asked = dict(world.hypervisor.unfinished)
+    (word,) = asked
+    assert world.vcpu("w", 1).call(fid.FFA_RUN, word)[0] == fid.FFA_ERROR
+    assert world.hypervisor.unfinished == asked
+    v = world.destroy()
+    world.answer(m, v.id, 3)
+    world.check_gone(v)
+    world.check_alive()
+
+
 def test_a_request_that_an_sp_pauses_after_the_vm_died_is_finished(world):
     u = world.session.sp("u").ffa
     world.ask(world.vcpu("v"), "u")
