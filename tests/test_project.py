@@ -23,6 +23,7 @@ FEATURES = (
     "cli",
     "dts",
     "trace",
+    "lcov",
     "tee",
 )  # the extras that the package itself imports from
 ELSEWHERE = ("scheduler",)  # as well, but for many machines: not everybody's
