@@ -658,7 +658,8 @@ class Stage2:
         if shift >= _LEVEL1:
             start = desc - self._bias >> 3
             for below in self._words[start : start + _ENTRIES].tolist():
-                self._free_below(below, shift - 9)
+                if below & 3 == 3:
+                    self._free_below(below, shift - 9)
         self._walked.clear()
         self.pool.free(desc & ADDRESS)
         self._held -= 1

@@ -143,6 +143,11 @@ class Actor:
         returned = self.runner.call(exit_)
         self._asleep = not returned and exit_ == exits.IDLE
 
+    def forget_end(self) -> None:
+        """Nobody asks any more why it made the last exit that was no call."""
+        self.ctx.fault = None
+        self.ctx.crash = ""
+
     def hear(self) -> None:
         """Look at the message in its registers: is an answer the one to its own request?"""
         x = self.ctx.x

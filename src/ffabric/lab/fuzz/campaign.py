@@ -27,6 +27,7 @@ from ffabric.firmware.state.checking import checked
 from ffabric.lab.fuzz.episodes import Episode
 from ffabric.lab.fuzz.injection import Injections, parse, perform
 from ffabric.lab.fuzz.report import Failure, Played, Report
+from ffabric.lab.fuzz.sharing import Theatre
 from ffabric.lab.processes import Players, spread
 from ffabric.machine.host.interruption import uninterrupted
 
@@ -37,6 +38,8 @@ MOST_FAILURES = 100
 """Failures that are kept of a campaign that goes on after the first."""
 CHUNK = 8
 """Injections that a process gets at once."""
+ROW = 512
+"""The same of pairs, if all are played: those of two boundaries have much in common."""
 CALLS: Final = "calls"
 SINGLES: Final = "singles"
 PAIRS: Final = "pairs"
@@ -184,6 +187,28 @@ def _pair(at: int) -> Played:
     return play(injections(PAIRS)[at])
 
 
+def _every_pair(at: int) -> Played:
+    """A pair, in their order, with what it has in common with others played once."""
+    pair = injections(PAIRS).place(at)
+    report = _theatre(pair.scenario, pair.events[1][1]).report(pair)
+    return play(str(pair)) if report is None else Played(str(pair), report)
+
+
+def _theatre(scenario: str, boundary: int) -> Theatre:
+    """Where this process plays the pairs of a scenario; it can only go on to later boundaries."""
+    former = _THEATRES.get(scenario)
+    if former is not None and former.at <= boundary:
+        return former
+    for theatre in _THEATRES.values():
+        theatre.close()
+    _THEATRES.clear()
+    found = _THEATRES[scenario] = Theatre(scenario)
+    return found
+
+
+_THEATRES: dict[str, Theatre] = {}
+
+
 def total(plan: Plan) -> int:
     """How much there is to play: calls, or injections."""
     if plan.kind == CALLS:
@@ -237,6 +262,8 @@ def _rest(state: State) -> tuple[Callable[[Any], Played], Sequence[Any], int]:
         at: Sequence[int] = there
         if plan.amount and plan.amount < len(there):
             at = random.Random(plan.seed).sample(there, plan.amount)  # noqa: S311 - reproducible
+        if plan.kind == PAIRS and at is there:
+            return _every_pair, at[state.played :], ROW
         return _single if plan.kind == SINGLES else _pair, at[state.played :], CHUNK
     first, calls = state.begun
     if state.played == first + -(-calls // EPISODE):

@@ -33,6 +33,8 @@ class Cue(NamedTuple):
     actor: Actor
     registers: list[int]
     tx: bytes = b""
+    tells: bool = False
+    """Whether the answer tells a handle, which the scenario wants to know."""
 
 
 class Sent(NamedTuple):
@@ -116,13 +118,13 @@ def send(
     length = len(data)
     if first is not None:
         length -= 16 * (len(pages) - first)
-    return Cue(owner, [KINDS[kind], len(data), length], data[:length])
+    return Cue(owner, [KINDS[kind], len(data), length], data[:length], tells=True)
 
 
 def fragment(owner: Actor, sent: Sent, pages: Sequence[int]) -> Cue:
     """The next fragment of what it gives away."""
     data = abi.build_constituents([(owner.ram.base + n * PAGE, 1) for n in pages])
-    return Cue(owner, [fid.FFA_MEM_FRAG_TX, *halves(sent.handle), len(data)], data)
+    return Cue(owner, [fid.FFA_MEM_FRAG_TX, *halves(sent.handle), len(data)], data, tells=True)
 
 
 def retrieve(actor: Actor, sent: Sent, flags: int = 0) -> Cue:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
 from math import isqrt
-from typing import IO, TYPE_CHECKING, overload
+from typing import IO, TYPE_CHECKING, NamedTuple, overload
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"([a-z-]+)((?:/[a-z0-9-]+@\d+){0,2})")
 SEED = 1
-_NOTHING = [0] * 18
+NOTHING = [0] * 18
 
 
 class Performance:
@@ -51,52 +51,62 @@ class Performance:
         self.happened = 0
         """Injected events that could happen."""
         self._injected = injected
-        self._company = Company(self.stage)
+        self.company = Company(self.stage)
         self._script = scenario.script
 
     def play(self) -> None:
         """Raise whatever is wrong."""
         with self.stage:
             self.report.episodes += 1
-            self._run(None)
+            self.begin()
             self.skipped = 0
             self._run(self._injected)
-            Settlement(self.stage).settle()
-            self.report.deaths += self.stage.deaths
-            self.report.watched(self.stage.watch)
+            self.settle()
+
+    def begin(self) -> None:
+        """Play the prologue."""
+        self._run(None)
+
+    def settle(self) -> None:
+        """Unwind all that is under way, and judge what is left."""
+        Settlement(self.stage).settle()
+        self.report.deaths += self.stage.deaths
+        self.report.watched(self.stage.watch)
 
     def _run(self, injected: Sequence[tuple[int, str]] | None) -> None:
         """Play the prologue, or the scenario with what bursts in."""
-        script = (prologue if injected is None else self._script)(self._company)
+        script = (prologue if injected is None else self._script)(self.company)
         answer: list[int] | None = None
         at = 0
         while True:
             for boundary, event in injected or ():
                 if boundary == at:
-                    self.happened += self._happen(event)
+                    self.happened += self.happen(event)
             try:
                 cue = next(script) if answer is None else script.send(answer)
             except StopIteration:
                 break
             at += 1
-            answer = _NOTHING
+            answer = NOTHING
             if isinstance(cue, str):
-                self._happen(cue)
+                self.happen(cue)
             else:
-                answer = self._perform(cue)
+                answer = self.perform(cue)
         self.boundaries = at + 1
 
-    def _happen(self, event: str) -> bool:
+    def happen(self, event: str) -> bool:
+        """Let an event happen, and judge; False: it could not."""
         happened = EVENTS[event](self.stage)
         self.report.events += happened
         self.stage.check()
         return happened
 
-    def _perform(self, cue: Cue) -> list[int]:
+    def perform(self, cue: Cue) -> list[int]:
+        """Let an actor make its call, and judge: what the scenario is told of the answer."""
         actor = cue.actor
         if not actor.ready():
             self.skipped += 1
-            return _NOTHING
+            return NOTHING
         registers = cue.registers
         if not registers:
             registers = actor.response if actor.serves else [fid.FFA_MSG_WAIT]
@@ -110,7 +120,7 @@ class Performance:
             self.report.errors += 1
         answer = list(actor.x)
         self.stage.check()
-        return answer if answer[0] & MASK32 != fid.FFA_ERROR else _NOTHING
+        return answer if cue.tells and answer[0] & MASK32 != fid.FFA_ERROR else NOTHING
 
 
 def perform(name: str, report: Report, sink: IO[bytes] | None = None) -> None:
@@ -144,6 +154,17 @@ def boundaries(name: str) -> int:
     return performance.boundaries
 
 
+class Injection(NamedTuple):
+    """A scenario, and the events that burst into it."""
+
+    scenario: str
+    events: tuple[tuple[str, int], ...]
+    """Each with its boundary, the earlier one first."""
+
+    def __str__(self) -> str:
+        return "/".join([self.scenario, *(f"{event}@{at}" for event, at in self.events)])
+
+
 class Injections(Sequence[str]):
     """The names of all injections of one event, or of two, into all scenarios."""
 
@@ -166,6 +187,10 @@ class Injections(Sequence[str]):
     def __getitem__(self, at: int | slice) -> str | list[str]:
         if isinstance(at, slice):
             return [self[n] for n in range(*at.indices(len(self)))]
+        return str(self.place(at))
+
+    def place(self, at: int) -> Injection:
+        """The injection of a number; IndexError if there is none."""
         if not 0 <= at < len(self):
             raise IndexError(at)
         scenario = bisect_right(self._ends, at)
@@ -174,8 +199,8 @@ class Injections(Sequence[str]):
         rest = at - (self._ends[scenario - 1] if scenario else 0)
         rest, first = divmod(rest, len(events))
         if not self._pairs:
-            return f"{name}/{events[first]}@{rest}"
+            return Injection(name, ((events[first], rest),))
         rest, second = divmod(rest, len(events))
         late = (isqrt(8 * rest + 1) - 1) // 2
         early = rest - late * (late + 1) // 2
-        return f"{name}/{events[first]}@{early}/{events[second]}@{late}"
+        return Injection(name, ((events[first], early), (events[second], late)))

@@ -1,8 +1,9 @@
 """Scenarios: short plays of four hostile endpoints on two PEs, into which anything may burst.
 
-A scenario is a generator of cues; it is sent the registers that the actor has after each, or zeros
-if it could not make the call. It has as many cues whatever happens: what was disturbed goes wrong,
-and that is well. A cue may also be the name of an event (``events.py``).
+A scenario is a generator of cues. After each it is sent the registers that the actor has, if they
+tell something; zeros if they do not, or the actor could not make the call. It has as many cues
+whatever happens: what was disturbed goes wrong, and that is well. A cue may also be the name of an
+event (``events.py``).
 
 The VMs ``a`` and ``b`` have a vCPU on each PE, as the SP ``q`` has. The SPs ``p`` and ``r`` have
 one, which goes where it is wanted; ``p`` and ``q`` hear of VMs that come and go, and have a device

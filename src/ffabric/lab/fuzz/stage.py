@@ -6,6 +6,7 @@ VMs come and go: ``create`` and ``destroy`` do that from outside, between any tw
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Self
 
 from msgspec.structs import replace
@@ -55,7 +56,8 @@ class Stage:
         seed: int,
         sink: IO[bytes] | None = None,
     ) -> None:
-        self._hostile = {*hostile}
+        self._hostile = dict.fromkeys(hostile)
+        """In order: what a set has in it comes in any."""
         self.system: System = boot(spec, seed=seed)
         self._trace = Trace(self.system, sink) if sink is not None else None
         self.watch = Watch(self._trace)
@@ -136,7 +138,7 @@ class Stage:
         come = [*self._vcpus(endpoint)]
         self.actors += come
         self.ids = [*self.ids, endpoint.id]
-        self._hostile.add(draft.name)
+        self._hostile[draft.name] = None
         self.mortal.append(draft.name)
         return come
 
@@ -157,8 +159,11 @@ class Stage:
     def _judge_clean(self, endpoint: Endpoint) -> None:
         """A VM finds nothing of whoever had its memory before."""
         for piece in endpoint.spec.memory:
-            if any(self.machine.memory.read(piece.pa, piece.size, secure=False)):
-                raise Discrepancy(f"{endpoint.name} finds something in its new memory")
+            bank, first = self.machine.memory.locate(piece.pa, piece.size, secure=False)
+            for written, until in bank.written():
+                start, end = max(written, first), min(until, first + piece.size)
+                if start < end and bank.mapping[start:end] != bytes(end - start):
+                    raise Discrepancy(f"{endpoint.name} finds something in its new memory")
 
     def has(self, pe: int | None) -> bool:
         """Whether the system has a PE of this number; None is any."""
@@ -188,6 +193,40 @@ class Stage:
         self._steps += 1
         if self._steps % THOROUGH == 0:
             judge_contexts(self._secure)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the hypervisor has SMCs under way, for a vCPU or for itself."""
+        hypervisor = self.system.firmware.hypervisor
+        return hypervisor is not None and any(cpu.sequence for cpu in hypervisor.cpus)
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Leave out of its state what does not decide how it goes on; `check` was just now."""
+        self._steps %= THOROUGH
+        self._forget_past()
+        self.ledger.leave_out()
+        try:
+            yield
+        finally:
+            self.ledger.take_in()
+
+    def _forget_past(self) -> None:
+        """What the system has counted, and notes for people only."""
+        system, machine = self.system, self.machine
+        machine.exits = 0
+        machine.stopping = False
+        machine.choices.log.clear()
+        self._limit()
+        for pe in machine.pes:
+            pe.exit = 0
+        system.deaths.clear()
+        system.last_refusals.clear()
+        system.firmware.monitor.world_switches = 0
+        for manager in system.firmware.managers:
+            manager.refusals.clear()
+        for actor in self.actors:
+            actor.forget_end()
 
     def _judge_chain(self) -> None:
         """Whoever has a PE runs, and whoever lent it the cycles waits for it."""

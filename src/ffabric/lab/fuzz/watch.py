@@ -39,6 +39,10 @@ class Watch:
         self.steps = 0
         """Events since whoever holds it has set this to 0."""
 
+    def forget(self) -> None:
+        """Begin to count again."""
+        self.refused_calls, self.passed = Counter(), Counter()
+
     def record(self, event: Event) -> None:
         """Count ``event``."""
         self.steps += 1

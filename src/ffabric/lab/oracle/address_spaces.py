@@ -83,6 +83,11 @@ class Space:
         for ipa in [*self._now]:
             self.renew(ipa)
 
+    def tidy(self) -> None:
+        """Let nothing tell how it came to be as it is: what is as at boot needs no note."""
+        self._now = dict(sorted(self.moved().items()))
+        self.marks = dict(sorted(self.marks.items()))
+
     def frames(self) -> Iterator[int]:
         """The physical pages that it had at first."""
         for _, pages, leaf in self._first:

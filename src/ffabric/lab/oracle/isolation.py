@@ -17,12 +17,13 @@ When nothing is under way, no frame is lost: each is free, or a VM's, or away (`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ffabric.abi.words import PAGE, SECURE_BIT
 from ffabric.firmware.state.ownership import BORROWED, LENT, OWNED, SHARED, state
 from ffabric.lab.oracle.address_spaces import Discrepancy
+from ffabric.lab.oracle.holders import Held, Holders, Range, View
 from ffabric.machine.stage2 import (
     ADDRESS,
     MEMATTR_MASK,
@@ -40,63 +41,6 @@ if TYPE_CHECKING:
     from ffabric.system.system import System
 
 _GIVING = (SHARED, LENT)
-Range = tuple[int, int]
-"""Addresses from the first up to the second."""
-
-
-class View:
-    """What one table maps, also by physical page."""
-
-    def __init__(self, partition: Partition, reach: Reach) -> None:
-        self.name = partition.name
-        self.id = partition.id
-        self.secure = partition.secure
-        self.reach = reach
-        self.touched: set[int] = set()
-        """Physical pages about which the table says something else now."""
-        self._first = reach.runs()
-        self._now: dict[int, int] = {}
-        self._at: dict[int, set[int]] = {}
-        reach.listeners.append(self._heard)
-
-    def _heard(self, ipa: int, pages: int, before: int, after: int) -> None:
-        for at in range(ipa, ipa + pages * PAGE, PAGE):
-            if before:
-                pa = before & ADDRESS
-                self.touched.add(pa)
-                if at in self._now:
-                    self._at[pa].discard(at)
-                before += PAGE
-            if after:
-                pa = after & ADDRESS
-                self.touched.add(pa)
-                self._at.setdefault(pa, set()).add(at)
-            self._now[at] = after
-            after = after and after + PAGE
-
-    def maps(self, pa: int) -> Iterator[tuple[int, int]]:
-        """(IPA, descriptor) of each place where it has the physical page ``pa``."""
-        now = self._now
-        for ipa, pages, descriptor in self._first:
-            offset = pa - (descriptor & ADDRESS)
-            if 0 <= offset < pages * PAGE and ipa + offset not in now:
-                yield ipa + offset, descriptor + offset
-        for ipa in self._at.get(pa, ()):
-            yield ipa, now[ipa]
-
-    def within(self, start: int, end: int) -> set[int]:
-        """The physical pages from ``start`` up to ``end`` that it may have."""
-        found = {pa for pa in self._at if start <= pa < end}
-        for _, pages, descriptor in self._first:
-            base = descriptor & ADDRESS
-            found.update(range(max(base, start), min(base + pages * PAGE, end), PAGE))
-        return found
-
-    def ranges(self) -> Iterator[tuple[Range, int]]:
-        """What it maps or remembers: physical addresses, and the descriptor of the first page."""
-        for _, pages, descriptor in self.reach.runs():
-            base = descriptor & ADDRESS
-            yield (base, base + pages * PAGE), descriptor
 
 
 class Isolation:
@@ -115,15 +59,23 @@ class Isolation:
         world = system.firmware.spmc.normal_world
         self.world = View(world, tables.world)
         self._views: dict[Reach, View] = {}
+        self.holders = Holders()
+        self.passed: set[tuple[object, ...]] = set()
+        """What has been found well of a page: where it is, and who has it how (`_judge`)."""
         own = [system.spec.spmc.memory]
         if system.spec.hypervisor is not None:
             own.append(system.spec.hypervisor.memory)
         self._managers = [(each.base, each.base + each.size) for each in own]
+        banks = ((bank.base, bank.end) for bank in self.memory.banks)
+        self._edges = sorted({at for each in (*self._managers, *banks) for at in each})
+        """Where a page is in another place than the one before it."""
         self._claimed: list[tuple[int, int]] = []
         self._free: list[Range] = self._free_ranges()
         for partition, reach in tables.reaches.items():
             if reach is not tables.world:
                 self._views[reach] = View(partition, reach)
+        for view in (self.world, *self._views.values()):
+            self.holders.add(view)
         self._judge_ids()
         vms = (view for view in self._views.values() if not view.secure)
         self._frames_of_vms = merged(
@@ -133,13 +85,16 @@ class Isolation:
     def add(self, partition: Partition, reach: Reach) -> None:
         """An endpoint has come, and has all the frames that its table maps."""
         view = self._views[reach] = View(partition, reach)
+        self.holders.add(view)
         for (start, end), _ in view.ranges():
-            view.touched |= view.within(start, end)
+            self.holders.touched.update(range(start, end, PAGE))
         self._judge_ids()
 
     def remove(self, reach: Reach) -> None:
         """An endpoint is gone: nobody walks its table any more."""
-        self._views.pop(reach, None)
+        view = self._views.pop(reach, None)
+        if view is not None:
+            self.holders.remove(view)
 
     # What holds after each step
 
@@ -147,11 +102,7 @@ class Isolation:
         """Judge what has changed; the tables have been looked at."""
         if self._frames is not None:
             self._judge_free(self._frames.ranges)
-        touched: set[int] = set()
-        for view in (self.world, *self._views.values()):
-            if view.touched:
-                touched |= view.touched
-                view.touched.clear()
+        touched, self.holders.touched = self.holders.touched, set()
         for pa in touched:
             self._judge(pa)
         self._judge_contexts()
@@ -189,19 +140,26 @@ class Isolation:
             self._claimed = ranges
             former, self._free = self._free, self._free_ranges()
             for start, end in without(self._free, former):
-                for view in (self.world, *self._views.values()):
-                    for pa in view.within(start, end):
-                        self._judge(pa)
+                for pa in self.holders.samples(start, end, self._edges):
+                    self._judge(pa)
 
     def _judge(self, pa: int) -> None:
+        """Judge a page, unless one in the same place whom the same have alike was well."""
         bank = self.memory.bank_at(pa)
         if bank is None:
             return
+        held = self.holders.of(pa)
+        managed = any(start <= pa < end for start, end in self._managers)
+        free = any(start <= pa < end for start, end in self._free)
+        how = [(view.key, word & ~ADDRESS) for (view, _), word in held.items()]
+        key = bank.name, managed, free, *how
+        if key in self.passed:
+            return
         views = [view for view in self._views.values() if view.secure or not bank.secure]
         if bank.secure:
-            self._judge_secure(pa)
-        found = [(view, d) for view in views for _, d in view.maps(pa)]
-        account = next((d for _, d in self.world.maps(pa)), 0)
+            self._judge_secure(pa, held)
+        found = [(view, d) for (view, _), d in held.items() if view in views]
+        account = next((d for (view, _), d in held.items() if view is self.world), 0)
         walked = [(view, d) for view, d in found if d & VALID]
         if self._frames is None and account & VALID:
             walked.append((self.world, account))
@@ -210,10 +168,11 @@ class Isolation:
         self._judge_sharing(pa, walked, [*found, (self.world, account)])
         if not bank.secure:
             self._judge_account(pa, walked, account)
+        self.passed.add(key)
 
-    def _judge_secure(self, pa: int) -> None:
-        for view in self._views.values():
-            if not view.secure and any(d & VALID for _, d in view.maps(pa)):
+    def _judge_secure(self, pa: int, held: Held) -> None:
+        for (view, _), descriptor in held.items():
+            if not (view.secure or view is self.world) and descriptor & VALID:
                 raise Discrepancy(f"{view.name}, a VM, reaches secure memory at {pa:#x}")
 
     def _judge_space(self, view: View, descriptor: int, pa: int, bank: Bank) -> None:

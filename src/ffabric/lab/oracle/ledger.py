@@ -251,6 +251,18 @@ class Ledger:
             space.check()
         self.isolation.check()
 
+    def leave_out(self) -> None:
+        """Drop what the tables in memory say as well, until `take_in`; `check` was just now."""
+        for space in (self.world, *self._at.values()):
+            space.tidy()
+        self.tables.leave_out()
+        self.isolation.holders.leave_out()
+
+    def take_in(self) -> None:
+        """Have it again."""
+        self.tables.take_in()
+        self.isolation.holders.begin_again()
+
     def check_isolation(self) -> None:
         """Raise Discrepancy unless the tables keep all apart, whatever history says."""
         self._follow()

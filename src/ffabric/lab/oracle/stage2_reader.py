@@ -66,7 +66,7 @@ class _Table:
     An entry stands for ``1 << shift`` bytes.
     """
 
-    __slots__ = ("below", "gone", "ipa", "pa", "raw", "reach", "shift")
+    __slots__ = ("below", "gone", "ipa", "pa", "raw", "reach", "runs", "shift")
 
     def __init__(self, reach: Reach, pa: int, ipa: int, shift: int, raw: bytes) -> None:
         self.reach = reach
@@ -76,6 +76,8 @@ class _Table:
         self.raw = raw
         self.below: dict[int, _Table] = {}
         self.gone = False
+        self.runs: list[Run] | None = None
+        """Its leaves, if there is no table below it and somebody has asked."""
 
 
 class TableReader:
@@ -111,13 +113,37 @@ class TableReader:
         if raw == self._raw:
             return False
         base = self.pool.base
-        for table in [each for here in self._tables.values() for each in here]:
+        for table in self._all():
             start = table.pa - base
             now = raw[start : start + len(table.raw)]
             if now != table.raw and not table.gone and table.pa not in self.stray:
                 self._update(table, now)
         self._raw = self.bank.mapping[self._first : self._end]
         return True
+
+    def leave_out(self) -> None:
+        """Drop the bytes that memory has as well, until `take_in`: the last look was just now."""
+        for reach in {each.reach for each in self._all()}:
+            reach.runs()
+        self._raw = b""
+        self._tables = dict(sorted(self._tables.items()))
+        for table in self._all():
+            table.raw, table.runs = b"", None
+            table.below = dict(sorted(table.below.items()))
+
+    def take_in(self) -> None:
+        """Have the bytes of memory again, as the last look saw them."""
+        for table in self._all():
+            table.raw = self._bytes(table.reach, table.pa, table.shift)
+
+    def _all(self) -> list[_Table]:
+        return [each for here in self._tables.values() for each in here]
+
+    def _bytes(self, reach: Reach, pa: int, shift: int) -> bytes:
+        """A table in memory; zeros if it is where none may be."""
+        size = 8 * (reach.entries if shift == reach.top else _ENTRIES)
+        start = pa - self.bank.base
+        return bytes(size) if pa in self.stray else self.bank.mapping[start : start + size]
 
     @property
     def pages(self) -> int:
@@ -131,7 +157,9 @@ class TableReader:
 
     def _update(self, table: _Table, now: bytes) -> None:
         was, table.raw = table.raw, now
+        table.runs = None
         reach, shift = table.reach, table.shift
+        reach.changed()
         for index in _differing(was, now):
             word = _word(now, index)
             ipa = table.ipa + (index << shift)
@@ -154,10 +182,9 @@ class TableReader:
         """Read the table at ``pa``, in whose place was the leaf ``was``."""
         entries = reach.entries if shift == reach.top else _ENTRIES
         start = pa - self.bank.base
-        raw = self.bank.mapping[start : start + 8 * entries]
         if not self._first <= start < self._limit:
             self.stray.add(pa)
-            raw = bytes(8 * entries)
+        raw = self._bytes(reach, pa, shift)
         table = _Table(reach, pa, ipa, shift, raw)
         self._tables.setdefault(pa, []).append(table)
         self._end = max(self._end, start + len(raw)) if pa not in self.stray else self._end
@@ -209,6 +236,8 @@ class Reach:
         self.entries = 1 << stage2.ipa_bits - self.top
         self.listeners: list[Listener] = []
         self._root = stage2.vttbr & ADDRESS
+        self._runs: list[Run] | None = None
+        """What `runs` has found, until something changes."""
 
     def note(self, ipa: int, shift: int, before: int, after: int) -> None:
         """A leaf has changed."""
@@ -217,15 +246,14 @@ class Reach:
 
     def runs(self) -> list[Run]:
         """All that is mapped or remembered, as the last look found it."""
-        found: list[Run] = []
-        for ipa, pages, descriptor in _leaves(self.root):
-            if found:
-                at, count, first = found[-1]
-                if ipa == at + count * PAGE and descriptor == first + count * PAGE:
-                    found[-1] = (at, count + pages, first)
-                    continue
-            found.append((ipa, pages, descriptor))
-        return found
+        if self._runs is None:
+            self._runs = []
+            _collect(self.root, self._runs)
+        return self._runs
+
+    def changed(self) -> None:
+        """A table of it is not what it was."""
+        self._runs = None
 
     def descriptor(self, ipa: int) -> int:
         """The descriptor of the page at ``ipa`` as memory has it now."""
@@ -245,15 +273,43 @@ class Reach:
         return leaf_of(self.descriptor(ipa))
 
 
-def _leaves(table: _Table) -> Iterator[Run]:
-    pages = 1 << table.shift - PAGE_SHIFT
+def _collect(table: _Table, found: list[Run]) -> None:
+    """Add the leaves of a table and of those below it; what continues the last run lengthens it."""
+    if table.below:
+        for run in _leaves(table):
+            if isinstance(run, _Table):
+                _collect(run, found)
+            else:
+                _append(found, run)
+        return
+    if table.runs is None:
+        table.runs = []
+        for run in _leaves(table):
+            assert not isinstance(run, _Table)
+            _append(table.runs, run)
+    if table.runs:
+        _append(found, table.runs[0])
+        found += table.runs[1:]
+
+
+def _append(found: list[Run], run: Run) -> None:
+    if found:
+        at, count, first = found[-1]
+        ipa, pages, descriptor = run
+        if ipa == at + count * PAGE and descriptor == first + count * PAGE:
+            found[-1] = (at, count + pages, first)
+            return
+    found.append(run)
+
+
+def _leaves(table: _Table) -> Iterator[Run | _Table]:
+    """What a table says that is not empty: leaves, and tables below it."""
+    pages, below = 1 << table.shift - PAGE_SHIFT, table.below
     for index in _differing(bytes(len(table.raw)), table.raw):
-        below = table.below.get(index)
-        if below is not None:
-            yield from _leaves(below)
+        if index in below:
+            yield below[index]
         else:
-            ipa = table.ipa + (index << table.shift)
-            yield ipa, pages, _word(table.raw, index) & ~TABLE
+            yield table.ipa + (index << table.shift), pages, _word(table.raw, index) & ~TABLE
 
 
 def _is_table(word: int, shift: int) -> bool:

@@ -45,6 +45,16 @@ class Tables:
         for reader in self.readers:
             reader.look()
 
+    def leave_out(self) -> None:
+        """Drop what memory says as well, until `take_in`: the last look was just now."""
+        for reader in self.readers:
+            reader.leave_out()
+
+    def take_in(self) -> None:
+        """Have it again."""
+        for reader in self.readers:
+            reader.take_in()
+
     def _read(self, table: Stage2) -> Reach:
         reader = next(each for each in self.readers if each.pool is table.pool)
         return reader.add(table)
