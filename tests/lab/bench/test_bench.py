@@ -72,7 +72,7 @@ def test_names_are_names():
     assert len(set(names)) == len(names)
     assert {name.partition(".")[0] for name in names} == {
         "null", "direct", "memory", "optee", "virtio", "boot", "resident", "explain",
-        "qemu", "linux", "xtest", "notification", "interrupt", "sp",
+        "qemu", "linux", "xtest", "notification", "interrupt", "sp", "fuzz", "explore", "copy",
     }  # fmt: skip
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from ffabric.cli.errors import UsageError
 from ffabric.lab.faults.catalogue import CLASSES, all_faults, find
 from ffabric.lab.faults.stage import Stage
+from ffabric.lab.fuzz.searched import searched
+from ffabric.lab.processes import Players, spread
 
 if TYPE_CHECKING:
     from ffabric.lab.faults.fault import Fault
@@ -14,9 +17,17 @@ if TYPE_CHECKING:
 _FAILED = 1
 
 
-def faults(*what: str, check: bool = False) -> int:
+def faults(
+    *what: str,
+    check: bool = False,
+    fuzz: float | None = None,
+    least: int = 0,
+    processes: int | None = None,
+) -> int:
     """List the bugs of FF-A software that our firmware can be given, or describe some of them.
 
+    With ``--fuzz CALLS``, each is switched on and looked for with so many random calls of hostile
+    partitions, as `ffabric fuzz` makes them; exit status 1 if fewer than ``--least`` are found.
     With ``--check``, the scenario of each is played without the bug, which must pass, and with it,
     which must fail. Exit status 1 if one does not.
 
@@ -26,8 +37,20 @@ def faults(*what: str, check: bool = False) -> int:
         Names of bugs, or letters of classes (A to P); without any, all.
     check
         Play the scenarios.
+    fuzz
+        Look for each with so many random calls (1e5 will do).
+    least
+        With --fuzz: how many have to be found.
+    processes
+        With --fuzz: how many processes look; by default one for each CPU.
     """
     chosen = _chosen(what)
+    if fuzz is not None:
+        if fuzz < 1 or check:
+            raise UsageError("faults: --fuzz takes at least one call, and no --check")
+        return _fuzz(chosen, int(fuzz), least, Players(spread, processes))
+    if least or processes is not None:
+        raise UsageError("faults: --least and --processes need --fuzz CALLS")
     if check:
         return _check(chosen)
     if len(what) == 1 and chosen[0].name == what[0]:
@@ -60,6 +83,21 @@ def _described(fault: Fault) -> list[str]:
     lines = [f"{fault.name} ({fault.class_}: {CLASSES[fault.class_]})", ""]
     lines += [*fault.text.splitlines(), "", f"Found in: {fault.source}"]
     return lines + [f"Changes:  {each}" for each in fault.places]
+
+
+def _fuzz(chosen: list[Fault], calls: int, least: int, players: Players) -> int:
+    found: dict[str, int] = {}
+    there = Counter(fault.class_ for fault in chosen)
+    results = searched([fault.name for fault in chosen], calls, players)
+    for fault, result in zip(chosen, results, strict=True):
+        failure = result.failure
+        word = "-" if failure is None else f"call {result.calls}: {failure.what}"
+        print(f"{fault.class_} {fault.name:20} {word}", flush=True)
+        found[fault.class_] = found.get(fault.class_, 0) + (failure is not None)
+    classes = ", ".join(f"{letter} {found[letter]} of {there[letter]}" for letter in there)
+    total = sum(found.values())
+    print(f"found {total} of {len(chosen)} within {calls} calls each: {classes}")
+    return _FAILED if total < least else 0
 
 
 def _check(chosen: list[Fault]) -> int:

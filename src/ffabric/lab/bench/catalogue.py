@@ -6,6 +6,7 @@ from functools import partial
 
 from ffabric.lab.bench import (
     busy,
+    campaigns,
     crowd,
     optee,
     qemu,
@@ -191,6 +192,7 @@ BENCHMARKS = (
     *virtio_buses.BENCHMARKS,
     *virtio_growth.BENCHMARKS,
     *qemu.BENCHMARKS,
+    *campaigns.BENCHMARKS,
     *crowd.BENCHMARKS,
     *qemu_sps.BENCHMARKS,
 )
@@ -288,4 +290,5 @@ SWEEPS = (
     ),
     *virtio.SWEEPS,
     *virtio_growth.SWEEPS,
+    *campaigns.SWEEPS,
 )
