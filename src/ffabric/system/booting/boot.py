@@ -135,7 +135,7 @@ def boot(
 class _Builder:
     def __init__(self, spec: SystemSpec, choices: Choices, debuggers: Mapping[str, int]) -> None:
         self.spec = spec
-        self.debuggers = debuggers
+        self.debuggers = dict(debuggers)
         self.memory = PhysicalMemory()
         for bank in spec.memory:
             self.memory.add(bank.name, bank.base, bank.size, secure=bank.secure)
