@@ -43,10 +43,13 @@ if TYPE_CHECKING:
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
     from ffabric.machine.events import Tracer
     from ffabric.machine.lines import Printer
+    from ffabric.machine.smmu import Smmu
 
 
 class Builder(Protocol):
     """Who lays partitions out in the machine of a system."""
+
+    smmu: Smmu
 
     def add_partition(self, manager: Manager, spec: PartitionSpec, system: System) -> Endpoint:
         """Create the endpoint of ``spec`` under ``manager``."""
@@ -282,6 +285,11 @@ class System:
         if self.spec.run.stop_on_crash and self.failure is None:
             self.failure = crash
             self.machine.stop()
+
+    @property
+    def smmu(self) -> Smmu:
+        """What the devices of partitions reach by themselves."""
+        return self._builder.smmu
 
     # VMs that come and go.
 

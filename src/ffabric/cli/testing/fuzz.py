@@ -12,7 +12,7 @@ from ffabric.cli.option import Option
 from ffabric.cli.testing.fuzz_firmware import fuzz_firmware, replay_firmware
 from ffabric.cli.testing.fuzz_system import Target, fuzz_system
 from ffabric.lab.cluster import scheduled
-from ffabric.lab.fuzz.campaign import CALLS, PAIRS, SINGLES, Plan
+from ffabric.lab.fuzz.campaign import CALLS, HOSTS, PAIRS, SINGLES, Plan
 from ffabric.lab.processes import Players, spread
 
 DEFAULT_CALLS = 100_000
@@ -25,6 +25,7 @@ def fuzz(
     corpus: Path | None = None,
     scheduler: str | None = None,
     calls: float | None = None,
+    hosts: bool = False,
     singles: bool = False,
     pairs: bool = False,
     sample: int | None = None,
@@ -61,6 +62,9 @@ def fuzz(
         The address of a scheduler of dask.distributed: its workers play, instead of processes.
     calls
         How many random calls to make (1e8 will do), in episodes of 2,500. By default 100,000.
+    hosts
+        Make them in systems whose hosts donate the memory of VMs that are protected from them, and
+        whose devices have DMA.
     singles
         Let each event burst into each scenario, at each boundary.
     pairs
@@ -85,7 +89,12 @@ def fuzz(
     """
     _judge(calls=calls, seed=seed, sample=sample, processes=processes)
     amount = int(calls or DEFAULT_CALLS)
-    firmware: dict[str, object] = {"--singles": singles, "--pairs": pairs, "--sample": sample}
+    firmware: dict[str, object] = {
+        "--hosts": hosts,
+        "--singles": singles,
+        "--pairs": pairs,
+        "--sample": sample,
+    }
     firmware.update({"--state": state, "--replay": replay, "--trace": trace})
     with scheduled(scheduler) if scheduler is not None else nullcontext(spread) as spreads:
         player = Players(spreads, processes)
@@ -100,10 +109,10 @@ def fuzz(
             raise UsageError("--trace needs --replay: only one episode can be traced")
         if sample is not None and not (singles or pairs):
             raise UsageError("--sample needs --singles or --pairs")
-        if singles + pairs + (calls is not None) > 1:
+        if singles + pairs + (calls is not None or hosts) > 1:
             raise UsageError("--calls, --singles and --pairs are different campaigns")
-        kind = SINGLES if singles else PAIRS if pairs else CALLS
-        plan = Plan(kind, seed, amount if kind == CALLS else sample or 0)
+        kind = SINGLES if singles else PAIRS if pairs else HOSTS if hosts else CALLS
+        plan = Plan(kind, seed, sample or 0 if singles or pairs else amount)
         if replay is not None:
             return replay_firmware(plan, replay, trace, json=json)
         return fuzz_firmware(plan, state, player, keep_going=keep_going, json=json)

@@ -15,7 +15,7 @@ import msgspec
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import Terminal
-from ffabric.lab.fuzz.campaign import CALLS, Plan, State, campaign, load, play, save, total
+from ffabric.lab.fuzz.campaign import Plan, State, campaign, load, play, save, total
 from ffabric.lab.processes import Players
 from ffabric.machine.host.interruption import Interrupted
 from ffabric.observe.lines import read
@@ -192,4 +192,4 @@ def _progress(state: State) -> Iterator[Callable[[], None]]:
 
 
 def _done(state: State) -> int:
-    return state.report.calls if state.plan.kind == CALLS else state.played
+    return state.report.calls if state.plan.of_calls else state.played

@@ -33,7 +33,7 @@ from ffabric.machine.host.interruption import uninterrupted
 
 EPISODE = 2500
 """Calls of one episode."""
-EPISODE_NAME = re.compile(r"\d+/\d+/[1-9]\d*")
+EPISODE_NAME = re.compile(r"(hosts/)?\d+/\d+/[1-9]\d*")
 MOST_FAILURES = 100
 """Failures that are kept of a campaign that goes on after the first."""
 CHUNK = 8
@@ -41,17 +41,24 @@ CHUNK = 8
 ROW = 512
 """The same of pairs, if all are played: those of two boundaries have much in common."""
 CALLS: Final = "calls"
+HOSTS: Final = "hosts"
+"""Calls, too, in systems with protected VMs and DMA."""
 SINGLES: Final = "singles"
 PAIRS: Final = "pairs"
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a campaign is to play: episodes of so many ``calls``, or injections."""
+    """What a campaign is to play: episodes of so many calls (or ``hosts``), or injections."""
 
     kind: str = CALLS
     seed: int = 1
     amount: int = 0
     """Calls, or injections that are sampled by the seed; 0: all injections there are."""
+
+    @property
+    def of_calls(self) -> bool:
+        """Whether it plays episodes of random calls."""
+        return self.kind in (CALLS, HOSTS)
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -113,7 +120,7 @@ def load(path: Path, plan: Plan) -> State:
     except msgspec.MsgspecError as error:
         raise ValueError(f"{path} is no state of a campaign: {error}") from None
     former = state.plan
-    more = plan.kind == CALLS and former.amount <= state.report.calls
+    more = plan.of_calls and former.amount <= state.report.calls
     if msgspec.structs.replace(plan, amount=former.amount) != former:
         raise ValueError(f"{path} is of another campaign: {former.kind}, seed {former.seed}")
     if plan.amount != former.amount and not more:
@@ -142,7 +149,7 @@ def play(name: str, sink: IO[bytes] | None = None) -> Played:
 
 def _episode(name: str, report: Report, sink: IO[bytes] | None) -> None:
     seed, _, calls = name.rpartition("/")
-    with Episode(seed, report, sink) as episode:
+    with Episode(seed, report, sink, hosts=name.startswith(HOSTS)) as episode:
         episode.play(int(calls))
         episode.settle()
 
@@ -211,7 +218,7 @@ _THEATRES: dict[str, Theatre] = {}
 
 def total(plan: Plan) -> int:
     """How much there is to play: calls, or injections."""
-    if plan.kind == CALLS:
+    if plan.of_calls:
         return plan.amount
     return min(plan.amount or len(injections(plan.kind)), len(injections(plan.kind)))
 
@@ -236,7 +243,7 @@ def campaign(state: State, players: Players, *, keep_going: bool = False) -> Gen
 
 
 def fuzz(
-    kind: Literal["calls", "singles", "pairs"] = CALLS,
+    kind: Literal["calls", "hosts", "singles", "pairs"] = CALLS,
     *,
     seed: int = 1,
     amount: int = 0,
@@ -244,7 +251,8 @@ def fuzz(
 ) -> Generator[Played]:
     """Attack the firmware: what was played, one after the other, until all is or one has failed.
 
-    ``kind``: so many calls of hostile partitions (``amount``), or injections of one event or two,
+    ``kind``: so many calls of hostile partitions (``amount``), ``hosts`` in systems with protected
+    VMs and DMA, or injections of one event or two,
     ``amount`` of them sampled by the seed, 0 for all there are. ``processes`` None: one for each
     CPU. Closing the iterator ends them.
     """
@@ -257,7 +265,7 @@ fuzz.__module__ = "ffabric.testing"
 def _rest(state: State) -> tuple[Callable[[Any], Played], Sequence[Any], int]:
     """What is to be played next, as far as its names are settled."""
     plan = state.plan
-    if plan.kind != CALLS:
+    if not plan.of_calls:
         there = range(len(injections(plan.kind)))
         at: Sequence[int] = there
         if plan.amount and plan.amount < len(there):
@@ -268,8 +276,9 @@ def _rest(state: State) -> tuple[Callable[[Any], Played], Sequence[Any], int]:
     first, calls = state.begun
     if state.played == first + -(-calls // EPISODE):
         first, calls = state.begun = state.played, max(0, plan.amount - state.report.calls)
+    prefix = f"{HOSTS}/" if plan.kind == HOSTS else ""
     names = [
-        f"{plan.seed}/{number}/{min(EPISODE, calls - (number - first) * EPISODE)}"
+        f"{prefix}{plan.seed}/{number}/{min(EPISODE, calls - (number - first) * EPISODE)}"
         for number in range(state.played, first + -(-calls // EPISODE))
     ]
     return play, names, 1

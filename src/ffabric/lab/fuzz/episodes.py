@@ -20,14 +20,16 @@ from ffabric.lab.fuzz.events import DEADLY, EVENTS
 from ffabric.lab.fuzz.registers import Registers
 from ffabric.lab.fuzz.settlement import Settlement
 from ffabric.lab.fuzz.stage import Stage
-from ffabric.lab.fuzz.systems import SYSTEMS, Cast
+from ffabric.lab.fuzz.systems import HOSTS, SYSTEMS, Cast
 from ffabric.lab.fuzz.victims import Pair
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.machine.access import DataAbort
-from ffabric.machine.stage2 import S2AP_W
+from ffabric.machine.smmu import DmaFault
+from ffabric.machine.stage2 import ADDRESS, S2AP_W
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.report import Report
+    from ffabric.machine.smmu import Stream
 
 MARK = b"somebody was here"
 PATIENCE = 20
@@ -51,14 +53,18 @@ _EVENTS = [name for name in EVENTS for _ in range(1 if name in DEADLY else 8)]
 class Episode:
     """A stage, its actors and what they do next.
 
-    ``report`` counts what happens; ``sink`` is a binary file for the trace.
+    ``report`` counts what happens; ``sink`` is a binary file for the trace; ``hosts``: on a system
+    of `HOSTS`, with protected VMs and DMA, instead of one of `SYSTEMS`.
     """
 
-    def __init__(self, seed: str, report: Report, sink: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, seed: str, report: Report, sink: IO[bytes] | None = None, *, hosts: bool = False
+    ) -> None:
         self.random = Random(seed)  # noqa: S311 - reproducible on purpose
         self.report = report
-        cast: Cast = self.random.choice(SYSTEMS)
-        self.stage = Stage(cast.spec, cast.hostile, self.random.getrandbits(32), sink)
+        cast: Cast = self.random.choice(HOSTS if hosts else SYSTEMS)
+        choices = self.random.getrandbits(32)
+        self.stage = Stage(cast.spec, cast.hostile, choices, sink, host=cast.host)
         self.report.episodes += 1
         actors = self.stage.actors
         self.hostile: list[Actor] = []
@@ -166,6 +172,22 @@ class Episode:
         if stored != bool(leaf & S2AP_W):
             word = "stores" if stored else "cannot store"
             raise Discrepancy(f"{actor.name} {word} at {ipa:#x}, where the table says {leaf:#x}")
+        for stream in self.stage.streams.get(actor.endpoint.name, ()):
+            self._access(actor, stream, ipa, leaf)
+
+    def _access(self, actor: Actor, stream: Stream, ipa: int, leaf: int) -> None:
+        """A device of a partition reaches what the partition reaches, where that is memory."""
+        try:
+            self.stage.system.smmu.write(stream, ipa, MARK)
+            stored = True
+        except DmaFault:
+            stored = False
+        there = self.stage.machine.memory.bank_at(leaf & ADDRESS) is not None
+        if stored != (there and bool(leaf & S2AP_W)):
+            word = "stores" if stored else "cannot store"
+            raise Discrepancy(
+                f"a device of {actor.name} {word} at {ipa:#x}, where the table says {leaf:#x}"
+            )
 
     def _make(self, actor: Actor, call: list[int]) -> None:
         self.report.calls += 1

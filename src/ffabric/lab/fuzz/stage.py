@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from ffabric.abi import psci
 from ffabric.abi.words import PAGE
+from ffabric.firmware.hypervisor.vms.donations import NotDonatable
 from ffabric.firmware.hypervisor.vms.frames import NoFrames
 from ffabric.firmware.state.checking import judge as judge_contexts
 from ffabric.firmware.state.context import State
@@ -28,6 +29,7 @@ from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import vm
 
 if TYPE_CHECKING:
+    from ffabric.machine.smmu import Stream
     from ffabric.system.spec import SystemSpec
     from ffabric.system.system import Endpoint, System
 
@@ -46,7 +48,8 @@ MOST_VMS = 4
 class Stage:
     """A system of ``spec``, of whose partitions the ``hostile`` ones may do anything and be killed.
 
-    ``sink`` is a binary file for its trace.
+    ``sink`` is a binary file for its trace; ``host`` a VM that donates the memory of every other VM
+    that is created.
     """
 
     def __init__(
@@ -55,9 +58,12 @@ class Stage:
         hostile: Collection[str],
         seed: int,
         sink: IO[bytes] | None = None,
+        *,
+        host: str = "",
     ) -> None:
         self._hostile = dict.fromkeys(hostile)
         """In order: what a set has in it comes in any."""
+        self._host = host
         self.system: System = boot(spec, seed=seed)
         self._trace = Trace(self.system, sink) if sink is not None else None
         self.watch = Watch(self._trace)
@@ -67,6 +73,10 @@ class Stage:
         for endpoint in self.system.endpoints.values():
             if isinstance(endpoint.partition, Sp):
                 endpoint.partition.secondary_entry = endpoint.partition.entry
+        self.streams: dict[str, list[Stream]] = {}
+        """Of devices that access memory by themselves, by the name of who has them."""
+        for stream, entry in self.system.smmu.table.items():
+            self.streams.setdefault(entry.owner, []).append(stream)
         self._limit()
         self.system.run()
         if self.system.firmware.hypervisor is None:
@@ -130,11 +140,13 @@ class Stage:
         hypervisor.vm_ids.begin_again()
         self._number += 1
         draft = replace(self._draft, name=f"vm{self._number}")
+        host = self._host if self._number % 2 and self._host in self.system.endpoints else None
         try:
-            endpoint = self.system.create_vm(draft, pe=pe)
-        except (NoFrames, NoPages):
+            endpoint = self.system.create_vm(draft, pe=pe, host=host)
+        except (NoFrames, NoPages, NotDonatable):
             return []
-        self._judge_clean(endpoint)
+        if host is None:
+            self._judge_clean(endpoint)
         come = [*self._vcpus(endpoint)]
         self.actors += come
         self.ids = [*self.ids, endpoint.id]

@@ -22,6 +22,8 @@ from ffabric.system.spec import SystemSpec
 _READ, _WRITE = RegionAttributes.READ, RegionAttributes.WRITE
 _UART = DeviceRegion(name="uart", base_address=0x1C0B_0000, pages=1, attributes=_READ | _WRITE)
 _ROM = MemoryRegion(name="rom", pages=4, attributes=_READ, base_address=0x0700_0000)
+_BIG = 4 << 20
+"""Bytes of a VM that has memory to donate."""
 _POWER = 0xF
 """Every power management message."""
 _V1_1: dict[str, Any] = {"ffa_version": V1_1, "messaging_method": 7}
@@ -35,6 +37,8 @@ class Cast(msgspec.Struct, frozen=True):
     behaved: tuple[str, str]
     guest: str
     """A hostile partition to which the owner lends as well."""
+    host: str = ""
+    """A VM that donates the memory of some VMs that come, which are protected from it."""
 
 
 def _cast(
@@ -42,11 +46,13 @@ def _cast(
     vms: Sequence[Described],
     behaved: tuple[str, str],
     guest: str = "trudy",
+    *,
     hostile: tuple[str, ...] = ("mallory", "trudy"),
+    host: str = "",
     **options: Any,
 ) -> Cast:
     spec = describe(sps=sps, vms=vms, stop_on_crash=False, **options)
-    return Cast(spec, hostile, behaved, guest)
+    return Cast(spec, hostile, behaved, guest, host)
 
 
 SYSTEMS = (
@@ -120,3 +126,39 @@ SYSTEMS = (
         hypervisor=False,
     ),
 )
+
+_ENGINE = DeviceRegion(
+    name="engine",
+    base_address=0x1C0E_0000,
+    pages=1,
+    attributes=_READ | _WRITE,
+    smmu_id=0,
+    stream_ids=(1,),
+)
+"""A device that accesses memory by itself."""
+
+HOSTS = (
+    _cast(
+        [sp("trudy", device_regions=(_ENGINE,)), "bob"],
+        ["mallory", "alice", vm("chuck", mem_size=_BIG)],
+        ("alice", "bob"),
+        hostile=("mallory", "trudy", "chuck"),
+        host="chuck",
+    ),
+    _cast(
+        [sp("trudy", vm_availability_messages=3), "bob", "dave"],
+        [vm("mallory", mem_size=_BIG, device_regions=(_ENGINE,))],
+        ("dave", "bob"),
+        host="mallory",
+    ),
+    _cast(
+        [sp("trudy", vcpus=2, vm_availability_messages=3), "bob"],
+        [vm("mallory", vcpus=2, mem_size=_BIG), vm("alice", vcpus=2)],
+        ("alice", "bob"),
+        host="mallory",
+        pes=2,
+    ),
+)
+"""Systems whose hosts donate the memory of VMs that are protected from them, and whose devices have
+DMA: campaigns of their own, so that those of `SYSTEMS` stay what they are.
+"""
