@@ -88,7 +88,8 @@ def virtio(
     i2c
         Likewise for I2C: "vhost-device-i2c -s {numbered} -c 1 -l 0:50".
     timeout
-        Of "xen": seconds of virtual time after which it is ended.
+        Of "xen": seconds of virtual time after which it is ended, and that a back end may take for
+        an answer.
     json
         A file for all verdicts as JSON; "-": standard output, instead of the text.
     """

@@ -120,7 +120,8 @@ def show(
 ) -> Shown:
     """Run it, with back ends of these ``commands`` by name of a device, and else the stand-in.
 
-    It is ended after ``timeout`` seconds of virtual time. Raises BackEndLost if one does not start,
+    It is ended after ``timeout`` seconds of virtual time, and a back end may take as many for an
+    answer. Raises BackEndLost if one does not start,
     FileNotFoundError for a program that is not there.
     """
     guest, rows = _Guest(generation), []
@@ -132,7 +133,8 @@ def show(
             else:
                 command = [sys.executable, "-m", back_end.__name__, name, SOCKET]
                 program = STAND_IN
-            daemon = stack.enter_context(Daemon(command, name=name, kind=program))
+            how = {"name": name, "kind": program}
+            daemon = stack.enter_context(Daemon(command, patience=timeout, **how))
             config = None if part.kind.config_size else b""
             devices.append(VhostUserDevice(daemon.front_end, part.kind, config=config))
             rows.append((name, f"{program} (process {daemon.pid})"))
