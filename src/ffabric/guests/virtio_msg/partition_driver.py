@@ -22,7 +22,8 @@ POOL_IPA: Final = 0x20_0000_0000
 """Where a pool that is reserved is mapped."""
 
 
-def _pool(pages: int) -> MemoryRegion:
+def pool_region(pages: int) -> MemoryRegion:
+    """What a VM's manifest says of memory that is reserved for a pool."""
     attributes = RegionAttributes.READ | RegionAttributes.WRITE | RegionAttributes.NON_SECURE
     return MemoryRegion(
         name=DMA_POOL, pages=pages, attributes=int(attributes), base_address=POOL_IPA
@@ -61,7 +62,7 @@ class DriverSide(Partition):
         self.patience = patience
         self.reserved = reserved
         if reserved:
-            self.manifest = {**self.manifest, "memory_regions": (_pool(static),)}  # type: ignore[misc]
+            self.manifest = {**self.manifest, "memory_regions": (pool_region(static),)}  # type: ignore[misc]
         self.generation: Generation = as_generation(generation)
         self.notifications = notifications
         self.indirect = indirect

@@ -2,8 +2,8 @@
 
 All rows are one request at a time through a pool, unless a row says otherwise, so that they differ
 by what is named alone: of 512 bytes, counted, and of 64 KiB, in MB/s. On a bus that has no FF-A,
-device and driver have the same memory. The mailbox is between two processes: its seconds are those
-of the wall.
+device and driver have the same memory. The mailbox and the socket are between two processes: their
+seconds are those of the wall.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
@@ -40,11 +41,14 @@ from ffabric.guests.virtio_msg.buses.local import (
     serve_calls,
 )
 from ffabric.guests.virtio_msg.buses.register_window import Window
+from ffabric.guests.virtio_msg.outside.devices import SocketDevices
 from ffabric.guests.virtio_msg.partition_device import Carrier, DeviceSide
+from ffabric.guests.virtio_msg.partition_driver import pool_region
+from ffabric.lab.bench import socket_peer
 from ffabric.lab.bench.benchmark import Benchmark, Rig, megabytes_per_second, per_second
 from ffabric.lab.bench.rigs import metered
 from ffabric.lab.bench.software import Client, Meter
-from ffabric.lab.bench.virtio import Closing
+from ffabric.lab.bench.virtio import Closing, WallMeter
 from ffabric.machine.host import process
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe
@@ -112,10 +116,14 @@ class FfaReader(Reader):
         """Polled; the FIFO wants a notification."""
         await ffa.map_buffers()
         (peer,) = await find_device_sides(ffa)
-        attention = Attention(ffa, by_interrupt=False)
+        attention = self.attention(ffa)
         bus = DriverBus(ffa, peer, attention, generation=DEFAULT, static=POOL, **self._how)
         await bus.open(NOTIFICATION if "fifo" in self._how else None)
         return bus
+
+    def attention(self, ffa: Ffa) -> Attention:
+        """What it waits with."""
+        return Attention(ffa, by_interrupt=False)
 
 
 class LoopbackReader(Reader):
@@ -284,11 +292,50 @@ def by_mailbox(size: int = SIZE) -> Rig:
     return Closing(Rig(measure), close)
 
 
+class SocketReader(FfaReader):
+    """Over FF-A to an SP whose disk is a peer's on the socket bus; the VM sleeps while it waits."""
+
+    def attention(self, ffa: Ffa) -> Attention:
+        """What it waits with."""
+        self._attention = Attention(ffa, by_interrupt=False, timer=True)
+        return self._attention
+
+    async def on_device_interrupt(self, intid: int, ffa: Ffa) -> None:
+        """A pause is over."""
+        self._attention.interrupted(intid)
+
+
+def by_socket(how: str, size: int = SIZE) -> Rig:
+    """A disk of another process on the socket bus, which copies memory or maps it."""
+    folder = tempfile.TemporaryDirectory(prefix="ffabric-")
+    path = f"{folder.name}/bus"
+    side = SocketDevices(path, generation=DEFAULT, wait=_START, patience=_START, maps=True)
+    reader = SocketReader(WallMeter(), {"reserved": True})
+    reader.size = size
+    reader.manifest = {"memory_regions": (pool_region(POOL),)}  # type: ignore[misc]
+    command = [sys.executable, "-m", socket_peer.__name__, path, how]
+    server = subprocess.Popen(process.mortal(command))  # noqa: S603 - our own
+
+    def close() -> None:
+        side.door.close()
+        server.wait()
+        folder.cleanup()
+
+    try:
+        return Closing(metered(reader.meter, [reader], sps=[side], vms=[reader]), close)
+    except BaseException:
+        server.kill()
+        close()
+        raise
+
+
 BUSES: Final[dict[str, tuple[str, Callable[[int], Rig]]]] = {
     "loopback": ("in the same VM, loopback", in_itself),
     "hypercalls": ("beneath the VM, hypercalls", partial(behind, CallReader)),
     "registers": ("beneath the VM, trapped registers", partial(behind, WindowReader)),
     "mailbox": ("of another process, mailbox and doorbell", by_mailbox),
+    "socket.copy": ("of a peer at a socket, memory copied", partial(by_socket, "copy")),
+    "socket.map": ("of a peer at a socket, memory mapped", partial(by_socket, "map")),
 }
 """Buses that are not FF-A: where the disk is, and who sets it up."""
 
