@@ -35,6 +35,17 @@ def test_the_loop_is_the_one_that_is_asked_for(board, loop):
     assert choice.said() == {"python": "in Python (FFABRIC_INNER_LOOP says so)", "c": "in C"}[loop]
 
 
+def test_none_that_is_returned_is_counted_as_a_reference(board):
+    """Where it is compiled None may not be counted, as in 3.12, and where it is used it may."""
+    runner = board.vcpu(0).runner
+    before = sys.getrefcount(None)
+    for _ in range(1000):
+        runner.spend(0)
+        runner.end_within(1 << 70)
+        runner.keep_deadline()
+    assert sys.getrefcount(None) > before - 100
+
+
 def test_the_checksum_is_that_of_the_source():
     """Whoever changes loop.c writes its checksum into choice.py, and compiles it again."""
     source = Path(inner_loop.__file__).with_name("loop.c")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 
-SOURCE = "x4a745415dc8bb5c2"
+SOURCE = "xcf7ca4315729b3d3"
 """x and the first digits of the SHA-256 of ``loop.c``: what was made from another is not used."""
 VARIABLE = "FFABRIC_INNER_LOOP"
 """The environment variable that chooses: ``python``, or ``c``, which fails if there is none."""

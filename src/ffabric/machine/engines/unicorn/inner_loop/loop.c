@@ -509,12 +509,19 @@ step(InnerLoop *self)
 
 /* Methods ------------------------------------------------------------------------------------ */
 
+/* Py_RETURN_NONE of CPython 3.12 and 3.13 counts no reference, also for a limited API of 3.11, whose
+   None is counted: it would be deallocated there some thousand calls later. */
+static PyObject *
+none(void)
+{
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
 static PyObject *
 none_or_error(int failed)
 {
-    if (failed)
-        return NULL;
-    Py_RETURN_NONE;
+    return failed ? NULL : none();
 }
 
 static PyObject *
@@ -546,7 +553,7 @@ loop_run(PyObject *object, PyObject *const *arguments, Py_ssize_t count)
     while (self->going)
         if (step(self))
             return NULL;
-    Py_RETURN_NONE;
+    return none();
 }
 
 static PyObject *
@@ -574,12 +581,12 @@ loop_end_within(PyObject *object, PyObject *argument)
         if (!PyErr_ExceptionMatches(PyExc_OverflowError))
             return NULL;
         PyErr_Clear(); /* longer than any stretch */
-        Py_RETURN_NONE;
+        return none();
     }
     if (check_bound(self))
         return NULL;
     end_within(self, instructions < SIZE_MAX ? (size_t)instructions : SIZE_MAX);
-    Py_RETURN_NONE;
+    return none();
 }
 
 static PyObject *
@@ -588,7 +595,7 @@ loop_kick(PyObject *object, PyObject *unused)
     InnerLoop *self = (InnerLoop *)object;
     (void)unused;
     kick(self);
-    Py_RETURN_NONE;
+    return none();
 }
 
 static PyObject *
@@ -807,7 +814,7 @@ setup(PyObject *module, PyObject *arguments)
     uc_write = (batch_function)(uintptr_t)write;
     uc_start = (start_function)(uintptr_t)start;
     uc_stop = (stop_function)(uintptr_t)stop;
-    Py_RETURN_NONE;
+    return none();
 }
 
 static PyMethodDef functions[] = {
