@@ -71,7 +71,7 @@ class Firmware:
         off runs nothing: an SP that may run on any goes to another then.
         """
         pe = self._pe_for(ctx)
-        if pe is None:
+        if pe is None or self.monitor.cpus[pe.index].in_el3:
             return
         if self.monitor.cpus[pe.index].is_suspended:
             self.wake(pe)  # whoever schedules is awake
@@ -112,6 +112,9 @@ class Firmware:
 
     def interrupt(self, pe: PE, pending: tuple[int, int] | None) -> bool:
         """The most urgent physical interrupt of ``pe`` changed (see the machine)."""
+        if self.monitor.cpus[pe.index].in_el3:
+            pe.deferred = True
+            return False
         ctx = pe.current
         assert ctx is None or isinstance(ctx, ExecutionContext)
         dispatcher = self.monitor.dispatcher

@@ -7,13 +7,14 @@ than the ABI tells: an FFA_ERROR raises `FfaError` with its status.
 
 from __future__ import annotations
 
+from ffabric.guests.calls.activation import ActivationCalls
 from ffabric.guests.calls.both_ways import Awaited
 from ffabric.guests.calls.memory import MemoryCalls
 from ffabric.guests.calls.messages import MessageCalls
 from ffabric.guests.calls.notifications import NotificationCalls
 
 
-class Calls(MessageCalls, MemoryCalls, NotificationCalls):
+class Calls(MessageCalls, MemoryCalls, NotificationCalls, ActivationCalls):
     """The FF-A calls of one vCPU. Whatever needs RX/TX buffers maps them first."""
 
 

@@ -87,7 +87,10 @@ class Partition:
         interrupts for ever. Raises FfaError if an answer, or the wait, is refused otherwise: the
         partition cannot go on then.
         """
-        await self.on_boot(ffa)
+        if ffa.vcpu.is_activated:
+            await self.on_activation(ffa)
+        else:
+            await self.on_boot(ffa)
         x = ffa.x
         wait = _WAIT_RETAINING if ffa.version >= V1_2 else _WAIT
         x[:] = wait
@@ -129,6 +132,8 @@ class Partition:
         status: Status | psci.Return | None = None
         if message.response == framework.PSCI_RESPONSE:
             return await self._on_power_message(request, x, ffa)
+        if message.id == framework.PARTITION_STOP:
+            return await self._on_partition_stop(request, ffa)
         if message.id == framework.VM_CREATED:
             status = await self.on_vm_created(framework.parse(x)["vm"], ffa)
         elif message.id == framework.VM_DESTROYED:
@@ -139,6 +144,22 @@ class Partition:
             request.sender,
             message.response,
             status=(Status.SUCCESS if status is None else Status(status)).register,
+        )
+
+    async def _on_partition_stop(self, request: DirectMessage, ffa: Ffa) -> list[int]:
+        """Answer that it has stopped, and where its state is: buffers of its own are gone then."""
+        status = await self.on_stop(ffa)
+        if status in (None, Status.SUCCESS) and ffa.tx in ffa.ram:
+            await ffa.unmap_buffers()
+        address, size = ffa.vcpu.live_state
+        return framework.build(
+            fid.FFA_MSG_SEND_DIRECT_RESP_64,
+            request.receiver,
+            request.sender,
+            framework.PARTITION_STOP_ACK,
+            status=(Status.SUCCESS if status is None else Status(status)).register,
+            live_state=address,
+            live_state_size=size,
         )
 
     async def _on_power_message(self, request: DirectMessage, x: list[int], ffa: Ffa) -> list[int]:
@@ -157,6 +178,19 @@ class Partition:
 
     async def on_boot(self, ffa: Ffa) -> None:
         """Called once per vCPU, before its first FFA_MSG_WAIT."""
+
+    async def on_stop(self, ffa: Ffa) -> Status | None:
+        """Another image is to take its place: leave it what it needs (`ffa.live_state`).
+
+        A status other than SUCCESS says that it does not stop; None is SUCCESS.
+        """
+        return None
+
+    async def on_activation(self, ffa: Ffa) -> None:
+        """Called in place of `on_boot` if it has taken the place of another image.
+
+        RX/TX buffers, notifications and memory of others are as that one left them.
+        """
 
     async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
         """Answer a direct request of an endpoint: return ``request.respond(...)``."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
-from ffabric.abi import hafnium, psci, smccc
+from ffabric.abi import hafnium, lfa, psci, smccc
 from ffabric.abi.ffa import calls
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status, from_register
@@ -41,7 +41,7 @@ _ENDPOINT = re.compile(
 _MAX_REGISTERS = 18
 _SPMC = 0x8000
 """Its id, if its manifest says no other."""
-_SIBLINGS = (smccc.FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS, smc.FUNCTIONS)
+_SIBLINGS = (smccc.FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS, smc.FUNCTIONS, lfa.FUNCTIONS)
 _TRUSTED = (smccc.Owner.TRUSTED_APPLICATION, smccc.Owner.TRUSTED_OS)
 _ADDRESSES = frozenset({0x80000000, 0xC0000000})
 """Function ids that in a log are rather the start of a memory bank."""

@@ -16,7 +16,7 @@ from ffabric.observe.recorder import Recorder
 from ffabric.session.handle import Handle
 from ffabric.session.opened import OPEN, opened
 from ffabric.session.refusals import Expected
-from ffabric.system.description.python import describe, vm
+from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.options.keywords import suggesting
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PartitionDraft
@@ -145,6 +145,20 @@ class System:
         time, from a callback of the clock too. Raises LookupError if there is no such VM.
         """
         self._inside.destroy_vm(name, pe=pe, reason=reason)
+
+    @suggesting
+    def stage(self, name: str, what: PartitionDraft | Software | type[Software]) -> None:
+        """Have new software for an SP at hand: software of the normal world can have it activated.
+
+        ``what`` is the new Python code, or what `sp` makes of an ``image``; the SP's manifest stays
+        as it is, and has to have ``live_activation_support``. A VM or kernel activates it with
+        ``ffa.activate(UUID)``, the UUID of the SP's image. Raises LookupError if there is no such
+        SP, ValueError if it cannot get this software.
+        """
+        from ffabric.system.booting.activation import stage  # noqa: PLC0415 - few need it
+
+        draft = what if isinstance(what, PartitionDraft) else sp(what)
+        stage(self._inside, self.sp(name).name, draft.source)
 
     def refuses(self, rule_id: str) -> AbstractContextManager[None]:
         """The block must make a call that the rule refuses; its FfaError is expected."""

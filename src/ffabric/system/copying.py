@@ -60,6 +60,7 @@ def _share(system: System, memo: dict[int, Any]) -> None:
     machine = system.machine
     same: list[object] = [system.spec, system.failure, *system.deaths]
     same += [endpoint.spec for endpoint in system.endpoints.values()]
+    same += [endpoint.staged for endpoint in system.endpoints.values() if endpoint.staged]
     memo.update({id(each): each for each in same})
     memo.update({id(each): None for each in (machine.tracer, machine.keep, system.heard)})
 

@@ -120,7 +120,8 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     registers at entry, by number, which x0 is one of.
     `notification_interrupt`: the SPI with which a trusted OS notifies the normal world. `rpmb`: how
     many VMs have a part of a Replay Protected Memory Block. `secure_state`: QEMU executes it in the
-    Secure state.
+    Secure state. `staging` is EL3's memory for a new image of it (live activation), `new_image` one
+    that is at hand from the start.
     """
 
     name: str
@@ -140,6 +141,16 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     notification_interrupt: int | None = None
     rpmb: int | None = None
     secure_state: bool = False
+    staging: MemoryBank | None = None
+    new_image: ImageSource | None = None
+
+    @property
+    def live_state(self) -> tuple[int, int]:
+        """IPA and bytes of its live state buffer; (0, 0): it has none."""
+        if self.manifest.live_state_buffer is None:
+            return 0, 0
+        region = self.manifest.region(self.manifest.live_state_buffer)
+        return region.base_address or 0, region.pages * self.manifest.xlat_granule.bytes
 
     @property
     def buffers(self) -> tuple[MemoryRegion, MemoryRegion] | None:
@@ -333,6 +344,7 @@ class PartitionDraft(msgspec.Struct, kw_only=True):
     notification_interrupt: int | None = None
     rpmb: int | None = None
     secure_state: bool = False
+    new_image: ImageSource | None = None
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"

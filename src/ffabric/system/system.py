@@ -89,6 +89,8 @@ class Endpoint:
         """What executes it, if that is Python."""
         self.guest: QemuGuest | None = None
         """What executes it, if that is a QEMU."""
+        self.staged: PartitionSpec | None = None
+        """What it will be, with the new image that waits for it (live activation)."""
         self.buffers = Buffers()
         self._note_buffers()
         self.console: Printer | None = None
@@ -128,6 +130,12 @@ class Endpoint:
         if self._ram is not None:
             self._ram.clear()
             self._reserve(self._ram)
+
+    def take_staged(self) -> None:
+        """Its new software takes the place of the old one."""
+        assert self.staged is not None
+        self.spec, self.staged, self.software = self.staged, None, None
+        self.begin_again()
 
     def _note_buffers(self) -> None:
         box, known = self.partition.mailbox, self.buffers

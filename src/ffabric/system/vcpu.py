@@ -190,6 +190,20 @@ class Vcpu:
         """The vector at which EL3 has entered it, if it is right below EL3."""
         return cast(PythonRunner, self._ctx.runner).pc
 
+    @property
+    def is_activated(self) -> bool:
+        """Whether it begins in the place of another image (manifest: live-activation-register)."""
+        register = self._endpoint.spec.manifest.live_activation_register
+        runner = self._ctx.runner
+        if register is None or not isinstance(runner, PythonRunner):
+            return False
+        return runner.registers.get(register) == 1
+
+    @property
+    def live_state(self) -> tuple[int, int]:
+        """IPA and bytes of the buffer in which it leaves its state to a new image; (0, 0): none."""
+        return self._endpoint.spec.live_state
+
     def mask_interrupts(self) -> None:
         """Take no interrupts from now on (DAIF)."""
         cast(PythonRunner, self._ctx.runner).masked = True

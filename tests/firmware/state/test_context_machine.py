@@ -10,7 +10,7 @@ from walk_sides import Walk
 from ffabric.firmware.state.checking import Move, checked
 from ffabric.firmware.state.context import TABLE
 
-WALKS, STEPS = 120, 150
+WALKS, STEPS = 240, 150
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,9 @@ def reachable(root):
 def test_original_and_copy_share_descriptions_alone(walks):
     walk, other = walks
     mine, others = reachable(walk.system), reachable(other.system)
-    described = reachable(walk.system.spec)
+    endpoints = walk.system.endpoints.values()
+    specs = [walk.system.spec, *((each.spec, each.staged) for each in endpoints)]
+    described = reachable(specs)
     shared = [each for at, each in mine.items() if at in others and at not in described]
     kinds = {type(each).__name__ for each in shared}
     assert kinds <= {

@@ -8,7 +8,8 @@ from typing import Any
 
 from chain_sides import REQ, REQ2, RESP, RESP2, Link, message
 
-from ffabric.abi import hafnium, psci
+from ffabric.abi import hafnium, lfa, psci
+from ffabric.abi.ffa import framework
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.options import MemoryPermissions
 from ffabric.abi.ffa.version import V1_3
@@ -16,9 +17,11 @@ from ffabric.guests.errors import FfaError
 from ffabric.machine.machine import Stalled
 from ffabric.session.ffa import Blocked
 from ffabric.session.system import System
+from ffabric.system.booting.activation import stage
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
-from ffabric.system.manifest.manifest import AbortAction, DeviceRegion, Interrupt
+from ffabric.system.manifest.manifest import AbortAction, DeviceRegion, Interrupt, MemoryRegion
+from ffabric.system.spec import PythonSource
 from ffabric.system.vcpu import OutOfMemory
 
 PES = 2
@@ -40,7 +43,7 @@ def device(intid):
 class Walk:
     """Two PEs; SPs `m` (MP), `h`, `q` (UP), all with devices; VMs `s` (schedules) and `w`.
 
-    When `q` aborts it is started again.
+    When `q` aborts it is started again. It can be replaced, as whoever schedules asks for.
 
     Every fifth walk is without a hypervisor: `s` is the kernel then; in others it is primary.
     `exchanging`: memory, messages and notifications go around, too.
@@ -53,6 +56,11 @@ class Walk:
             "ffa_version": V1_3,
             "lifecycle_support": True,
             "abort_action": AbortAction.RESTART,
+            "live_activation_support": True,
+            "live_activation_register": 5,
+            "image_uuid": "962a7bf0-174d-471d-a686-c89e5c3e254e",
+            "live_state_buffer": "state",
+            "memory_regions": (MemoryRegion(name="state", pages=1, attributes=3),),
         }
         sps = [
             sp("m", vcpus=PES, device_regions=(device(FIRST + 2),)),
@@ -120,6 +128,8 @@ class Walk:
         callee = link.ctx.callee
         if callee is not None and callee.gate is None and self.random.random() < 0.2:
             registers: tuple[int, ...] = fid.FFA_RUN, callee.partition.id << 16 | callee.index
+        elif link.ctx.framework and link.partition.is_being_activated and link.ctx.request:
+            registers = self.stopped(link)
         elif link.ctx.request and self.random.random() < 0.3:
             response = RESP2 if link.ctx.request == REQ2 else RESP
             registers = message(link, SimpleNamespace(id=link.ctx.sender), (), response)
@@ -131,6 +141,28 @@ class Walk:
             registers = self.random.choices(CALLS, CALL_WEIGHTS)[0](self, link)
         with suppress(Blocked):
             link.call(*registers)
+
+    def stopped(self, link):
+        """The answer to the request to stop, mostly as it should be."""
+        address, size = link.partition.live_state
+        return tuple(
+            framework.build(
+                RESP,
+                link.id,
+                link.ctx.sender,
+                framework.PARTITION_STOP_ACK,
+                status=self.random.random() < 0.1,
+                live_state=address + 0x1000 * (self.random.random() < 0.1),
+                live_state_size=size,
+            )
+        )
+
+    def activate(self, link):
+        """Another image of `q` is there, and some call that is needed to have it activated."""
+        if self.system.endpoint("q").partition.alive:
+            stage(self.system, "q", PythonSource())
+        function = self.random.choice([lfa.LFA_PRIME, lfa.LFA_ACTIVATE, lfa.LFA_CANCEL])
+        return function, 0, self.random.random() < 0.7
 
     def exchange(self):
         """A vCPU that has its PE sends or gets memory, a message or a notification."""
@@ -219,6 +251,7 @@ CALLS, CALL_WEIGHTS = zip(
     (Walk.run, 20),
     (Walk.get, 8),
     (Walk.cpu_on, 4),
+    (Walk.activate, 6),
     (lambda _, link: (fid.FFA_MSG_WAIT,), 8),
     (lambda _, link: (fid.FFA_YIELD,), 6),
     (lambda _, link: (fid.FFA_ERROR, 0, 1), 0.6),

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from ffabric.abi import hafnium, psci, smccc
+from ffabric.abi import hafnium, lfa, psci, smccc
 from ffabric.abi.ffa import framework, registers
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.call_layouts import ARGS
@@ -45,7 +45,13 @@ class Call(Struct):
         return line.removesuffix(":") + "".join(f"  [{note}]" for note in self.notes)
 
 
-SIBLINGS: Final = (smccc.FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS, optee.FUNCTIONS)
+SIBLINGS: Final = (
+    smccc.FUNCTIONS,
+    psci.FUNCTIONS,
+    hafnium.FUNCTIONS,
+    optee.FUNCTIONS,
+    lfa.FUNCTIONS,
+)
 _SUCCESS: Final = (fid.FFA_SUCCESS_32, fid.FFA_SUCCESS_64)
 # The direct messages that may be framework messages: x2 of the other two is not a flag word.
 _FRAMEWORK: Final = (fid.DIRECT_REQUESTS | fid.DIRECT_RESPONSES) - {

@@ -33,6 +33,8 @@ LIVE_ACTIVATION_START: Final = 12
 LIVE_ACTIVATION_START_ACK: Final = 13
 LIVE_ACTIVATION_FINISH: Final = 14
 LIVE_ACTIVATION_FINISH_ACK: Final = 15
+STOP_TO_ACTIVATE: Final = 1
+"""The reason in w3 of PARTITION_STOP: the partition's image is about to be replaced."""
 
 
 class WarmBoot(IntEnum):
@@ -77,8 +79,15 @@ _ACTIVATION = (
     endpoint("partition", 3, 15, 0),
     Arg("address", 4, WIDE, kind=Kind.ADDRESS),
     Arg("pages", 5, kind=Kind.PAGES),
+    Arg("manifest_address", 6, WIDE, kind=Kind.ADDRESS),
+    Arg("manifest_pages", 7, kind=Kind.PAGES),
 )
 _STATUS = (Arg("status", 3, kind=Kind.STATUS),)
+_STOPPED = (
+    *_STATUS,
+    Arg("live_state", 4, WIDE, kind=Kind.ADDRESS),
+    Arg("live_state_size", 5, WIDE),
+)
 
 MESSAGES: Final[dict[int, Message]] = {
     message.id: message
@@ -104,7 +113,7 @@ MESSAGES: Final[dict[int, Message]] = {
             VERSION_RESPONSE, "VERSION_RESPONSE", V1_0, (Arg("version", 3, kind=Kind.VERSION),)
         ),
         Message(PARTITION_STOP, "PARTITION_STOP", V1_3, (Arg("reason", 3),), PARTITION_STOP_ACK),
-        Message(PARTITION_STOP_ACK, "PARTITION_STOP_ACK", V1_3, _STATUS),
+        Message(PARTITION_STOP_ACK, "PARTITION_STOP_ACK", V1_3, _STOPPED),
         Message(
             LIVE_ACTIVATION_START,
             "LIVE_ACTIVATION_START",

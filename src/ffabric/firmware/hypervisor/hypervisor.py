@@ -248,7 +248,7 @@ class Hypervisor(Manager):
     def fill(self, pe: PE) -> None:
         """Give ``pe`` one of its vCPUs that could run, if it has nothing."""
         cpu = self.cpus[pe.index]
-        busy = pe.current is not None or cpu.sequence is not None
+        busy = pe.current is not None or cpu.is_busy
         if pe.on and not busy and self.monitor.cpus[pe.index].is_started:
             self.machine.schedule(pe, self.schedule(pe))
 

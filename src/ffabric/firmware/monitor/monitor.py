@@ -29,6 +29,7 @@ from ffabric.machine import exits
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.group0 import Group0
+    from ffabric.firmware.monitor.live_activation import LiveActivation
     from ffabric.firmware.monitor.logical import LogicalPartitions
     from ffabric.firmware.monitor.worlds import NormalWorld, SecureWorld
     from ffabric.machine.context import PE
@@ -63,6 +64,8 @@ class Monitor:
         """Who speaks with the trusted OS, if there is one."""
         self.group0: Group0 | None = None
         """The interrupts that are EL3's own, if it has any."""
+        self.live_activation: LiveActivation | None = None
+        """The agent for Live Firmware Activation, if any component can be activated."""
         self.tracer: Tracer | None = None
         self.world_switches = 0
         self.cpus = [Cpu() for _ in machine.pes]
@@ -91,16 +94,19 @@ class Monitor:
             if self._well_formed(pe, caller, function):
                 local(self, pe, x)
             return self.answered(pe, caller)
-        if not fid.is_ffa(function):
-            if self.dispatcher is not None and is_for_trusted_os(function):
-                return self.dispatcher.call(pe, caller)
-            handler = psci.HANDLERS.get(function)
-            if handler is not None:
-                return self._power_call(pe, caller, function)
-            if not self.platform.answer(function, x):
-                x[0] = NOT_SUPPORTED
-            return self.answered(pe, caller)
-        return self._pass_on(pe, x)
+        return self._pass_on(pe, x) if fid.is_ffa(function) else self._other(pe, caller, function)
+
+    def _other(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
+        """A call of the normal world that is not of the Framework."""
+        if self.dispatcher is not None and is_for_trusted_os(function):
+            return self.dispatcher.call(pe, caller)
+        if function in psci.HANDLERS:
+            return self._power_call(pe, caller, function)
+        if self.live_activation is not None and function in self.live_activation:
+            return self.live_activation.call(pe, caller)
+        if not self.platform.answer(function, caller.x):
+            caller.x[0] = NOT_SUPPORTED
+        return self.answered(pe, caller)
 
     def _power_call(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
         """A PSCI call: SPs that want to know are told first."""
@@ -116,6 +122,8 @@ class Monitor:
             return self.answered(pe, caller)
         if not pe.on and caller.state is State.RUNNING:
             caller.power_off()
+        if self.live_activation is not None:
+            self.live_activation.left()
         return None
 
     def suspended(self, pe: PE) -> None:
@@ -183,6 +191,9 @@ class Monitor:
         cpu, normal = self.cpus[pe.index], self.normal
         if cpu.telling is not None:
             return self._told(pe)
+        if cpu.activates:
+            assert self.live_activation is not None
+            return self.live_activation.returned(pe)
         if not cpu.is_started:
             return self._initialised(pe)
         if self.secure.cpus[pe.index].delayed_sri:

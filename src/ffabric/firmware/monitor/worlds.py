@@ -23,8 +23,10 @@ class Cpu:
     """What the monitor keeps of one PE."""
 
     __slots__ = (
+        "activates",
         "argument",
         "entry",
+        "in_el3",
         "is_lent",
         "is_started",
         "is_suspended",
@@ -49,6 +51,10 @@ class Cpu:
         """What SPs are being told, and whose call that is."""
         self.is_suspended = False
         """It waits in CPU_SUSPEND, and SPs are to be told when it goes on."""
+        self.in_el3 = False
+        """It waits at EL3, where it takes no interrupts."""
+        self.activates = False
+        """An SP runs there to be activated: EL3 is told when it gives the PE back."""
 
 
 class NormalWorld(Protocol):
@@ -111,6 +117,12 @@ class SecureWorld(Protocol):
 
     def forget_power_event(self, pe: PE) -> None:
         """Nobody else is to be told."""
+
+    def activate(self, pe: PE, x: list[int]) -> Next:
+        """A framework message about live activation; the gate, if its registers have the answer."""
+
+    def activation_goes_on(self, pe: PE) -> None:
+        """The SP that is being activated has given ``pe`` back: the gate gets the answer."""
 
 
 class WorldSwitch(Protocol):

@@ -10,6 +10,7 @@ most that any link of its chain asks for:
 link                                                        masks
 ==========================================================  ==========================
 handles an interrupt in SPMC scheduled mode                 all interrupts
+its image is being replaced (live activation)               all interrupts
 manifest: other-s-interrupts-action = queued                all interrupts
 manifest: ns-interrupts-action = queued                     non-secure interrupts
 initialises, or makes its managed exit                      non-secure interrupts
@@ -119,6 +120,7 @@ def _own_mask(link: ExecutionContext) -> Mask:
         _SECURE_MASKS.get(sp.secure_action, Mask.NONE),
         _NON_SECURE_MASKS.get(sp.action, Mask.NONE),
         Mask.NON_SECURE if link.virq.exiting else Mask.NONE,
+        Mask.ALL if sp.is_being_activated else Mask.NONE,
         Mask.NON_SECURE if link.framework and link.sender & SECURE_BIT else Mask.NONE,
     )
 

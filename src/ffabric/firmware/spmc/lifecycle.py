@@ -13,7 +13,8 @@ and gives it back with its first FFA_MSG_WAIT. It begins with its memory as it w
 had sent is taken from its borrowers, so it is STOPPED instead if it has donated a part of it. One
 that aborts before it has initialised itself is not started again, for it would never end.
 
-A partition without support for the lifecycle remains ABORTED.
+A partition without support for the lifecycle remains ABORTED, and so does one that aborts while its
+image is being replaced.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def restarts(partition: Partition) -> bool:
 def aborted(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
     """``ctx`` has aborted, everybody who waited for it has been told, ``nxt`` would go on."""
     sp = sp_of(ctx.partition)
+    if sp.is_being_activated:
+        return nxt
     action = _ACTIONS.get(sp.abort_action)
     return nxt if action is None else action(spmc, pe, ctx, nxt)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.manager.memory import reclaim
-from ffabric.firmware.spmc import interrupts, lifecycle, notifications, power
+from ffabric.firmware.spmc import interrupts, lifecycle, live_activation, notifications, power
 from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.endpoints import sp_of
 from ffabric.firmware.state.rules import Refused
@@ -51,6 +51,8 @@ class SecureScheduler:
         Each SP runs on the PE until its first FFA_MSG_WAIT.
         """
         for partition in self._spmc.boot_order:
+            if partition.is_being_activated:
+                continue
             ctx = _to_boot(pe, partition)
             if ctx is not None:
                 ctx.initialise(pe)
@@ -70,6 +72,9 @@ class SecureScheduler:
         registers = {CORE_INDEX: pe.index}
         if ctx.index == 0:
             registers[partition.boot_register] = partition.boot_information
+        if partition.is_being_activated:
+            assert partition.live_register is not None
+            registers[partition.live_register] = 1
         argument = registers.pop(0, 0)
         self._spmc.machine.start(ctx, entry, argument, registers)
 
@@ -102,6 +107,14 @@ class SecureScheduler:
     def forget_power_event(self, pe: PE) -> None:
         """Nobody else is to be told."""
         power.forget(self._spmc, pe)
+
+    def activate(self, pe: PE, x: list[int]) -> Next:
+        """A framework message about live activation; the gate, if its registers have the answer."""
+        return live_activation.request(self._spmc, pe, x)
+
+    def activation_goes_on(self, pe: PE) -> None:
+        """The SP that is being activated has given ``pe`` back: the gate gets the answer."""
+        live_activation.goes_on(self._spmc, pe)
 
     # What an SP does.
 

@@ -20,6 +20,7 @@ from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ffabric.firmware.spmc.live_activation import Activation
     from ffabric.firmware.state.mailbox import Buffer
     from ffabric.firmware.state.partition import Partition
     from ffabric.machine.context import PE
@@ -85,6 +86,11 @@ class Spmc(Manager):
         """What remains to be told of the memory of SPs, and what was so when it was asked for."""
         self.reload: Callable[[Sp], bool] = lambda sp: False
         """Lays the memory of an SP out as at boot, for it to be started again; False: it cannot."""
+        self.activation: Activation | None = None
+        """What becomes of the SP whose image is being replaced, if there is one."""
+        self.replace: Callable[[Sp, int, int], bool] = lambda sp, address, pages: False
+        """Copies the new image of an SP, at a physical address, over the old one; False: it cannot,
+        for a part of the memory there is not the SP's own."""
         self.restarts: Callable[[Partition], bool] = lambda partition: False
         """Whether an SP that aborts now is started again."""
         self.propagate: Callable[[str], None] = lambda reason: None
@@ -106,7 +112,8 @@ class Spmc(Manager):
 
     def died(self, partition: Partition) -> None:
         """An SP has aborted. One that is started again has not died."""
-        if not self.restarts(partition):
+        under_way = self.activation
+        if (under_way is not None and under_way.sp is partition) or not self.restarts(partition):
             super().died(partition)
 
     def given_up(self, partition: Partition, why: str) -> None:

@@ -173,9 +173,11 @@ class ChainedContext(Context):
 
     @TABLE.verb(
         "spmc",
-        own=Part({_ABORTED: _STARTING}, model=Model.SP_INIT, interrupted=_OTHER),
+        own=Part(
+            {_ABORTED: _STARTING, _OFF: _STARTING}, model=Model.SP_INIT, interrupted=_OTHER
+        ),
         other=Part({_RUNNING: _PREEMPTED}, handler=_OTHER),
-    )
+    )  # fmt: skip
     def restart(self, interrupted: Self | None, pe: PE) -> None:
         """An SP begins anew, on top of whoever would go on; None: nobody would."""
         self.interrupted = interrupted
@@ -185,6 +187,11 @@ class ChainedContext(Context):
         self.model = Model.SP_INIT
         self.state = _STARTING
         self.pe = pe
+
+    @TABLE.verb("spmc", own=Part({_WAITING: _OFF}))
+    def stop(self) -> None:
+        """An SP has stopped for its image to be replaced."""
+        self.state = _OFF
 
     # Cycles go down the chain.
 

@@ -62,6 +62,9 @@ class Sp(Booted):
         "gets_ipis",
         "has_lifecycle",
         "initialised",
+        "is_being_activated",
+        "live_register",
+        "live_state",
         "managed_exit_fiq",
         "power_messages",
         "secondary_entry",
@@ -75,6 +78,14 @@ class Sp(Booted):
         self.has_lifecycle = False
         """It supports all states of the lifecycle (manifest: lifecycle-support)."""
         self.abort_action: AbortAction | None = None
+        self.live_register: int | None = None
+        """The general register in which a new image finds 1 (manifest: live-activation-register).
+
+        None: its image cannot be replaced."""
+        self.is_being_activated = False
+        """It is being stopped for a new image, or started with it: nothing interrupts it."""
+        self.live_state = (0, 0)
+        """Where it keeps what a new image gets to know: IPA and bytes (live-state-buffer)."""
         self.initialised = False
         """It has made its first FFA_MSG_WAIT since it was started."""
         self.boot_order = 0

@@ -34,7 +34,7 @@ class PeEvent(Event):
 
 
 class Hop(ContextEvent):
-    """A call of the normal world, or one that the hypervisor makes for it, reaches the SPMC.
+    """A call of the normal world, or one that is made for it, or of EL3, reaches the SPMC.
 
     The context is the one that stands for the normal world at the SPMC.
     """
@@ -224,6 +224,15 @@ class Restarted(Event):
 
     partition: Name
     """Which one."""
+
+
+class Activation(PeEvent):
+    """The image of a partition is being replaced (live activation)."""
+
+    partition: Name
+    """Which one."""
+    step: Literal["stopping", "stopped", "activated", "failed"]
+    """``stopping``, ``stopped`` (the new image is in place), ``activated`` or ``failed``."""
 
 
 class VmCreated(PeEvent):

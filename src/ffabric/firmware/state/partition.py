@@ -133,6 +133,8 @@ class Partition:
     """It stands for a whole world and speaks for all endpoints there."""
     has_lifecycle = False
     """It supports all states of FF-A 1.3's lifecycle: dead, it is STOPPED."""
+    is_being_activated = False
+    """Its image is being replaced."""
     may_schedule = False
     """It schedules others: FFA_RUN may wake a WAITING context."""
     paravirtual = False

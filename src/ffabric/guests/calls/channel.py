@@ -59,6 +59,11 @@ class Channel:
         """The IPA of RX; 0: there is none."""
         return self.buffers.rx
 
+    @property
+    def live_state(self) -> tuple[int, int]:
+        """IPA and bytes of the buffer with the state that a new image takes over; (0, 0): none."""
+        return self.vcpu.live_state
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.vcpu}>"
 

@@ -35,6 +35,8 @@ class Space:
         """Physical pages of TX."""
         self.rx: list[int] = []
         self.dead = False
+        self.is_new = False
+        """A new image of it begins, which may map buffers in place of those there are."""
         self.loose: set[int] = set()
         """Pages of which nothing is known: a dead VM gave them away, and may get them back."""
         self._changed: set[int] = set()
@@ -87,6 +89,13 @@ class Space:
         """Let nothing tell how it came to be as it is: what is as at boot needs no note."""
         self._now = dict(sorted(self.moved().items()))
         self.marks = dict(sorted(self.marks.items()))
+
+    def image_replaced(self) -> None:
+        """Its own pages are as they were at first, apart from buffers and what it has sent."""
+        for ipa, leaf in [*self._now.items()]:
+            first = self._at_boot(ipa)
+            if ipa not in self.marks and first and leaf & ADDRESS == first & ADDRESS:
+                self.renew(ipa)
 
     def frames(self) -> Iterator[int]:
         """The physical pages that it had at first."""

@@ -36,6 +36,7 @@ from ffabric.abi.words import MASK32, PAGE, join, pages_for
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.events import (
     Aborted,
+    Activation,
     MemoryDonated,
     MemoryReturned,
     Restarted,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.lab.oracle.stage2_reader import Reach
     from ffabric.machine.events import Tracer
+    from ffabric.system.spec import PartitionSpec
     from ffabric.system.system import Endpoint, System
 
 MAILBOX = object()
@@ -139,14 +141,15 @@ class Ledger:
                 self._leaves(endpoint.partition)
         for endpoint in known:
             if endpoint not in former:
-                self._comes(endpoint.partition, initial=not former)
+                self._comes(endpoint, initial=not former)
 
-    def _comes(self, partition: Partition, *, initial: bool) -> None:
+    def _comes(self, endpoint: Endpoint, *, initial: bool) -> None:
+        partition = endpoint.partition
         reach = self.tables.add(partition)
         if reach is self.tables.world:
             self._at[partition] = self.world
             return
-        space = self._at[partition] = _space(partition, reach)
+        space = self._at[partition] = _with_buffers(_space(partition, reach), endpoint.spec)
         if initial:
             return
         self.isolation.add(partition, reach)
@@ -315,6 +318,8 @@ class Ledger:
         tx, rx, count = made.x[1:4]
         if space is self.world and not tx | rx:
             return
+        if space.is_new:
+            self._unmap(space, made, x)
         for ipa, buffer in ((tx, space.tx), (rx, space.rx)):
             buffer.clear()
             for at in range(ipa, ipa + count * PAGE, PAGE):
@@ -511,6 +516,16 @@ class Ledger:
         self.departed.discard(space)
         space.begin_again()
 
+    def _activated(self, event: Activation) -> None:
+        """A new image has its memory with the permissions of the beginning, and may map buffers."""
+        self._follow()
+        space = next((each for each in self._at.values() if each.name == event.partition), None)
+        if space is None:
+            return
+        space.is_new = event.step == "stopped"
+        if space.is_new:
+            space.image_replaced()
+
     def _destroyed(self, space: Space) -> None:
         space.dead = True
 
@@ -537,6 +552,17 @@ class Ledger:
 
 def _space(partition: Partition, reach: Reach) -> Space:
     return Space(partition.name, partition.id, partition.version, reach)
+
+
+def _with_buffers(space: Space, spec: PartitionSpec) -> Space:
+    """Buffers are there from the start if the manifest says which memory they are."""
+    granule = spec.manifest.xlat_granule.bytes
+    for region, pages in zip(spec.buffers or (), (space.tx, space.rx), strict=False):
+        base = region.base_address or 0
+        for at in range(base, base + region.pages * granule, PAGE):
+            space.marks[at] = MAILBOX
+            pages.append(space.leaf(at) & ADDRESS)
+    return space
 
 
 def _pages(ranges: list[tuple[int, int]]) -> list[int]:
@@ -593,6 +619,7 @@ _HEARD: dict[type[Event], Callable[[Ledger, Any], None]] = {
     Call: Ledger._called,
     Return: Ledger._returned,
     **dict.fromkeys(_ENDS, Ledger._ends),
+    Activation: Ledger._activated,
     MemoryDonated: Ledger._donated,
     MemoryReturned: Ledger._came_back,
 }

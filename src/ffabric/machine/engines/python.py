@@ -74,6 +74,8 @@ class PythonRunner:
         self.on_interrupt: Handler | None = None
         self.pc = 0
         """The vector at which EL3 has entered it, for a program right below EL3."""
+        self.registers: dict[int, int] = {}
+        """What the vCPU began with in its general registers."""
         self.masked = False
         """The software has masked interrupts (DAIF)."""
         self.error: BaseException | None = None
@@ -92,6 +94,7 @@ class PythonRunner:
         """Begin the program anew."""
         self.close()
         self.error = None
+        self.registers = {0: x0, **others}
         self._main = self._current = _begin(lambda: self._program(self, entry, x0))
         self._lines = 0
 

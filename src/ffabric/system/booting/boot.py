@@ -181,6 +181,11 @@ class _Builder:
         system.debuggers = self.debuggers
         spmc.reload = partial(self.reload, spmc, system)
         spmc.propagate = monitor.panic
+        if any(each.staging is not None for each in spec.sps):
+            from ffabric.system.booting.activation import make_agent  # noqa: PLC0415 - few have any
+
+            spmc.replace = partial(self.replace, system)
+            monitor.live_activation = make_agent(monitor, spec)
         if spec.monitor.group0:
             from ffabric.firmware.monitor.group0 import Group0  # noqa: PLC0415 - few have any
 
@@ -204,6 +209,10 @@ class _Builder:
                 mediate(hypervisor, spec.notification_interrupt, spec.trusted_os.rpmb)
         for each in spec.sps:
             system.adopt(self.add_partition(spmc, each, system))
+            if each.new_image is not None:
+                from ffabric.system.booting.activation import stage  # noqa: PLC0415 - few have any
+
+                stage(system, each.name, each.new_image)
         for each in spec.vms:
             if hypervisor is None:
                 spmc.serves_vms = each.el == EL2
@@ -402,6 +411,32 @@ class _Builder:
             pages = spec.buffers[0].pages * spec.manifest.xlat_granule.bytes // PAGE
             partition.mailbox = mailbox.make(manager, partition, tx, rx, pages)
 
+    def replace(self, system: System, sp: Sp, address: int, pages: int) -> bool:
+        """Copy the new image of an SP over the old one; False if a part is not its own memory."""
+        from ffabric.system.booting.activation import copy_over  # noqa: PLC0415 - it is loaded
+
+        endpoint = system.endpoints[sp.name]
+        if not copy_over(endpoint, self.memory, address, pages):
+            return False
+        assert sp.stage2 is not None
+        self._map_own(endpoint.spec, sp.stage2)
+        endpoint.take_staged()
+        sp.entry = endpoint.spec.entry
+        for ctx in sp.contexts:
+            assert ctx.runner is not None
+            ctx.runner.close()
+            ctx.runner = make_runner(endpoint, ctx)
+        return True
+
+    @staticmethod
+    def _map_own(spec: PartitionSpec, stage2: Stage2) -> None:
+        """Let the partition's own memory have the permissions with which it began."""
+        own = [each for each in spec.memory if each.name == RAM_NAME]
+        for each in spec.memory:
+            inside = any(piece.ipa <= each.ipa < piece.ipa + piece.size for piece in own)
+            if inside:
+                stage2.map(each.ipa, each.pa, each.size // PAGE, _attributes(spec, each))
+
     def reload(self, spmc: Spmc, system: System, sp: Sp) -> bool:
         """Lay the memory of an SP out as at boot; False if a part of it is not its own."""
         endpoint = system.endpoints[sp.name]
@@ -543,6 +578,8 @@ def _identity(spec: PartitionSpec, stage2: Stage2 | None) -> Identity:
     if manifest.notification_support:
         properties |= info.NOTIFICATIONS
     properties |= (manifest.vm_availability_messages & 3) << 6
+    if manifest.live_activation_support:
+        properties |= info.LIVE_ACTIVATION
     return {
         "id": spec.id,
         "name": spec.name,
@@ -569,6 +606,8 @@ def _sp(spec: PartitionSpec, stage2: Stage2) -> Sp:
     sp.sri_while_waiting = bool(policy & SriPolicy.WHILE_WAITING)
     sp.sri_on_wait = bool(policy & SriPolicy.PENDING_ON_WAIT)
     sp.has_lifecycle = manifest.lifecycle_support
+    if manifest.live_activation_support:
+        sp.live_register, sp.live_state = manifest.live_activation_register, spec.live_state
     if manifest.abort_action is not None:
         sp.abort_action = AbortAction(manifest.abort_action)
     sp.power_messages = manifest.power_management_messages

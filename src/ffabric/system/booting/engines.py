@@ -13,7 +13,7 @@ from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
 from ffabric.system.booting.extras import MissingExtra
 from ffabric.system.description.python_target import resolve_program
-from ffabric.system.spec import TRUSTED_OS, ImageSource, PartitionSpec, PythonSource
+from ffabric.system.spec import TRUSTED_OS, ImageSource, PythonSource
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext
@@ -74,15 +74,16 @@ def _unicorn(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
         stage2=endpoint.partition.stage2,
         gic=not paravirtual,
         name=ctx.name,
-        symbols=partial(_symbol, endpoint.spec),
+        symbols=partial(_symbol, endpoint),
     )
 
 
-def _symbol(spec: PartitionSpec, va: int, pa: int | None) -> str:
+def _symbol(endpoint: Endpoint, va: int, pa: int | None) -> str:
     """What of its image a partition has at an address; nothing if the image does not say.
 
     It may have moved itself: where its bytes are in memory counts, then where it was linked to.
     """
+    spec = endpoint.spec
     symbols = spec.source.image.symbols if isinstance(spec.source, ImageSource) else None
     if symbols is None:
         return ""

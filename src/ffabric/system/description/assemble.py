@@ -85,6 +85,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         tables = places.take_tables("the hypervisor's tables", secure=False)
         hypervisor = FirmwareSpec(0, version, tables)
     places.take_floating(partitions)
+    places.take_staging(partitions)
     specs = [places.place(partition, ids[partition.name]) for partition in partitions]
     for partition, spec in zip(partitions, specs, strict=True):
         if partition.engine == QEMU and (draft.with_hypervisor or partition.kind != VM):

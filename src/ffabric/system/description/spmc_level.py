@@ -12,7 +12,7 @@ import msgspec
 
 from ffabric.system.manifest.manifest import ExceptionLevel
 from ffabric.system.options.problems import Problems, did_you_mean
-from ffabric.system.spec import SP, SystemDraft
+from ffabric.system.spec import QEMU, SP, SystemDraft
 
 _KEY = "exception_level"
 
@@ -26,6 +26,8 @@ class SpmcLevel(msgspec.Struct, frozen=True, kw_only=True):
     """How many may run at S-EL1."""
     all_pes_at_s_el1: bool = False
     """Whether such a one has an execution context for each PE."""
+    live_activation: bool = False
+    """Whether it replaces their images (TF-A, `secure-partition-manager.rst`)."""
     source: str
 
 
@@ -33,6 +35,7 @@ SPMC_LEVELS = MappingProxyType(
     {
         "s-el2": SpmcLevel(
             sps=(ExceptionLevel.S_EL1, ExceptionLevel.S_EL0),
+            live_activation=True,
             source="DEN0077A 1.2, section 4.1; Hafnium",
         ),
         "s-el1": SpmcLevel(
@@ -65,6 +68,12 @@ def check_spmc_level(draft: SystemDraft, pes: int, problems: Problems) -> None:
         if runs_at.secure and runs_at not in level.sps:
             message = f"{runs_at.name}: an SPMC at {draft.spmc_level} has none there"
             problems.add(each.where, "exception-level", message)
+        if each.manifest.live_activation_support and not level.live_activation:
+            message = f"an SPMC at {draft.spmc_level} replaces no images"
+            problems.add(each.where, "live-activation-support", message)
+        if each.manifest.live_activation_support and each.engine == QEMU:
+            message = "an SP that QEMU executes keeps its image"
+            problems.add(each.where, "live-activation-support", message)
     kernels = [each for each in sps if each.manifest.exception_level is ExceptionLevel.S_EL1]
     if level.most_at_s_el1 is not None and len(kernels) > level.most_at_s_el1:
         names = ", ".join(each.name for each in kernels)

@@ -212,6 +212,10 @@ SP_KEYS: tuple[Key, ...] = (
         "S-EL2. It cannot tell, but then it can mask what stops it.",
         default="false",
     ),
+    Key(
+        "new_image", PATH,
+        "An image that can take the place of its own while the system runs (live activation).",
+    ),
 )  # fmt: skip
 """Each table [[sp]]."""
 

@@ -144,6 +144,7 @@ class PartitionTable:
             notification_interrupt=self._number("notification_interrupt"),
             rpmb=self._number("rpmb"),
             secure_state=self.values.get("secure") is True,
+            new_image=self._new_image(found.source, manifest),
         )
 
     # -- what the table says ---------------------------------------------------------------------
@@ -192,6 +193,25 @@ class PartitionTable:
         if initrd == b"":
             self._wrong("initrd", f"{self.values['initrd']}: the file is empty")
         return KernelBoot(initrd or b"", self._text("bootargs") or "")
+
+    def _new_image(self, old: Source, manifest: Manifest) -> ImageSource | None:
+        """The image that can take the place of the partition's own."""
+        if "new_image" not in self.values:
+            return None
+        if not isinstance(old, ImageSource):
+            self._wrong("new_image", "only with an image, or a package")
+            return None
+        if not manifest.live_activation_support:
+            self._wrong("new_image", "the manifest has no live-activation-support")
+            return None
+        data = self._bytes("new_image")
+        offset = min(part.offset for part in old.image.parts)
+        image = None if data is None else self._parsed(data, "new_image", offset)
+        if image is None:
+            return None
+        entered = self._entered(ImageSource(str(self.values["new_image"]), image), manifest)
+        assert isinstance(entered, ImageSource)
+        return entered
 
     # -- what the files say ----------------------------------------------------------------------
 

@@ -138,6 +138,8 @@ class Places:
             default = (*default, SECURE)
         self.space = Space(draft.memory or default)
         self.bases: dict[str, int] = {}
+        self.staging: dict[str, MemoryBank] = {}
+        """Where new images of SPs wait."""
         self.failed: set[str] = set()
         """Partitions for which there is no room."""
         self.blocks: dict[str, list[int]] = {}
@@ -223,6 +225,20 @@ class Places:
         self.space.take(base, size, name)
         return MemoryBank(name, base, size, secure)
 
+    def take_staging(self, partitions: list[PartitionDraft]) -> None:
+        """Memory of EL3 for a new image of each SP that can get one."""
+        for partition in partitions:
+            if partition.kind == SP and partition.manifest.live_activation_support:
+                size = _size(partition)
+                name = f"the staging memory of {partition.name}"
+                base = self.space.find(size, secure=True, last=True)
+                if base is None:
+                    message = f"no room for {name} in secure memory"
+                    self.problems.add(partition.where, "live-activation-support", message)
+                    continue
+                self.space.take(base, size, name)
+                self.staging[partition.name] = MemoryBank(name, base, size, secure=True)
+
     def place(self, partition: PartitionDraft, number: int) -> PartitionSpec:
         """The partition, placed; `number` is its endpoint id."""
         base, manifest = self.bases.get(partition.name, 0), partition.manifest
@@ -257,6 +273,8 @@ class Places:
             notification_interrupt=partition.notification_interrupt,
             rpmb=partition.rpmb,
             secure_state=partition.secure_state,
+            staging=self.staging.get(partition.name),
+            new_image=partition.new_image,
         )
 
     def _blob(self, partition: PartitionDraft, manifest: Manifest) -> bytes:

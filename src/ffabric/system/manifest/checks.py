@@ -154,6 +154,15 @@ def _lifecycle(manifest: Manifest) -> Iterator[Complaint]:
     ):
         if not needed:
             yield "", "live-activation-support", f"needs {key}"
+    if manifest.live_state_buffer is not None:
+        region = manifest.region(manifest.live_state_buffer)
+        where = "live-state-buffer-info"
+        if region.relative_offset is not None:
+            message = f"{region.name} lies in the memory that a new image is copied to"
+            yield where, "live-state-buffer", message
+        if not region.secure or region.attributes & _RWX != _READ | _WRITE:
+            message = f"{region.name} is not Secure memory that is read and written"
+            yield where, "live-state-buffer", message
     if manifest.live_activation_register in (manifest.gp_register_num, _CORE_INDEX_REGISTER):
         yield "", "live-activation-register", "the register is used for something else"
 

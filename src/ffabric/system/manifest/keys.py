@@ -204,12 +204,13 @@ PROPERTIES: tuple[Key, ...] = (
     ),
     Key(
         "live-activation-support", FLAG, "The image can be replaced live.", section=_V1_3,
-        ignored="an image is not replaced while the system runs",
+        effect="EL3 keeps memory for a new image, and lets software of the normal world have it "
+        "take the place of the old one.",
     ),
     Key(
         "live-activation-register", U32, "The register that says so to the new image.",
         most=7, section=_V1_3,
-        ignored="an image is not replaced while the system runs",
+        effect="The register is 1 when a new image begins in the place of the old one.",
     ),
 )  # fmt: skip
 
@@ -366,7 +367,7 @@ LIVE_STATE_KEYS: tuple[Key, ...] = (
     Key(
         "live-state-buffer", U32, required=True, section=_V1_3,
         doc="The memory region that keeps the state.",
-        ignored="an image is not replaced while the system runs",
+        effect="A partition that stops for a new image has to say that its state is there.",
     ),
 )  # fmt: skip
 """The node /live-state-buffer-info."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffabric.abi import lfa
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.hypervisor import interrupts, notifications
 from ffabric.firmware.hypervisor.spmc_link import relay, sequences
@@ -39,7 +40,12 @@ class VcpuScheduler:
         return vcpu.EXITS[exit_](self._hypervisor, pe, ctx)
 
     def foreign_call(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
-        """Calls that are not of the Framework: PSCI, SMCCC and OP-TEE's, for the VM."""
+        """Calls that are not of the Framework: PSCI, SMCCC and OP-TEE's, for the VM.
+
+        One that schedules, the host, has firmware activated.
+        """
+        if function in lfa.FUNCTIONS and caller.partition.may_schedule:
+            return sequences.forward(self._hypervisor, pe, caller)
         return vcpu.call(self._hypervisor, pe, caller, function)
 
     def wait(self, pe: PE, ctx: ExecutionContext) -> Next:

@@ -15,7 +15,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import PAGE
 from ffabric.firmware.state import events, ownership, reply
 from ffabric.firmware.state.mailbox import Buffer, Mailbox, Piece
-from ffabric.firmware.state.rules import refuse, rule
+from ffabric.firmware.state.rules import Refused, refuse, rule
 from ffabric.machine.stage2 import S2AP_R, S2AP_W, VALID
 
 if TYPE_CHECKING:
@@ -74,10 +74,22 @@ MAX_PAGES = 16
 
 
 def map_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
-    """FFA_RXTX_MAP at a virtual instance."""
+    """FFA_RXTX_MAP at a virtual instance.
+
+    The new image of a partition that is being activated may replace the pair of the old one.
+    """
     tx, rx, count = caller.x[1:4]
     partition = caller.partition
-    partition.mailbox = make(pm, partition, tx, rx, count)
+    former = partition.mailbox if partition.is_being_activated else None
+    if former is not None:
+        drop(partition)
+    try:
+        partition.mailbox = make(pm, partition, tx, rx, count)
+    except Refused:
+        if former is not None:
+            _set_ownership(partition, former, ownership.SHARED)
+            partition.mailbox = former
+        raise
     reply.success(caller.x)
     return pm.peer.mailbox_changed(pe, caller, mapped=True)
 
