@@ -75,5 +75,6 @@ def test_an_image_has_the_addresses_of_its_processor(cpu):
     within = sp("a", image=CODE, memory_regions=(region(edge - 0x1000, pages=1),))
     describe(sps=[within], memory=banks, cpu=cpu)
     beyond = sp("a", image=CODE, memory_regions=(region(edge - 0x1000, pages=2),))
-    with pytest.raises(SystemErrors, match=f"a: far: .* its addresses end at {edge:#x}"):
+    why = f"the processor '{cpu}' has {ADDRESS_BITS[cpu]} bits"
+    with pytest.raises(SystemErrors, match=f"a: far: .* its addresses end at {edge:#x}: {why}"):
         describe(sps=[beyond], memory=banks, cpu=cpu)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.functions import Instance
-from ffabric.firmware.hypervisor.spmc_link import relay, sequences
+from ffabric.firmware.hypervisor.spmc_link import relay, resources, sequences
 from ffabric.firmware.hypervisor.vms import primary, secondary
 from ffabric.firmware.manager import virtual_interrupts
 from ffabric.firmware.manager.calls import COMMON
@@ -81,6 +81,7 @@ _ROOMS: tuple[Mapping[int, Handler[Hypervisor]], ...] = (
     {function: _discovering(handler) for function, handler in discovery.HANDLERS.items()},
     _filling_rx(_RX),
     {fid.FFA_RX_RELEASE: _rx_release},
+    resources.HANDLERS,
 )
 _BITMAPS = frozenset({fid.FFA_NOTIFICATION_BITMAP_CREATE, fid.FFA_NOTIFICATION_BITMAP_DESTROY})
 _FOR_SCHEDULER = dict.fromkeys(_BITMAPS, _bitmap)

@@ -180,6 +180,8 @@ class Hypervisor(Manager):
         """The endpoint ids of all that there have been."""
         self.multiprocessors: frozenset[int] = frozenset()
         """Those of SPs that have several contexts."""
+        self.resources: dict[int, tuple[tuple[object, ...], bytes]] = {}
+        """What remains to be told to a VM after FFA_NS_RES_INFO_GET, and what was so then."""
         self.shared_mailboxes: set[int] = set()
         """VMs whose RX/TX pair the SPMC knows."""
         self.unfinished: dict[int, ExecutionContext] = {}

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory_words as mem
-from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.flags import NsResFlags
 from ffabric.abi.ffa.resources import (
     INDIRECT,
@@ -27,7 +26,7 @@ from ffabric.abi.ffa.resources import (
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_3
 from ffabric.abi.words import PAGE
-from ffabric.firmware.manager.setup import mailbox
+from ffabric.firmware.manager.setup import resources
 from ffabric.firmware.state.ownership import OWNED, state
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.stage2 import S2AP_R, S2AP_W, SW_NS, VALID, XN
@@ -41,41 +40,15 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.region import Region
     from ffabric.machine.context import PE
 
-SECTION = "DEN0077A 1.3, section 13.13"
-
 ENDPOINT = rule(
     "resources.endpoint",
     Status.INVALID_PARAMETERS,
-    SECTION,
+    resources.SECTION,
     "The endpoint in x1, if the flags say that there is one, is an SP.",
     since=V1_3,
 )
-TYPE = rule(
-    "resources.type",
-    Status.INVALID_PARAMETERS,
-    SECTION,
-    "The type of resource is memory (0).",
-    since=V1_3,
-)
-BEGUN = rule(
-    "resources.not_begun",
-    Status.ABORTED,
-    SECTION,
-    "To go on, the caller has begun, and nothing has changed since.",
-    since=V1_3,
-)
-RX = rule(
-    "resources.rx",
-    Status.RETRY,
-    SECTION,
-    "The caller's RX buffer is there, and free.",
-    since=V1_3,
-)
 
-_read = reader(fid.FFA_NS_RES_INFO_GET, "endpoint", "flags")
 _VALID_ENDPOINT = NsResFlags.ENDPOINT_VALID.mask
-_CONTINUE = NsResFlags.CONTINUE.mask
-_TYPE = NsResFlags.TYPE.mask
 _ACCESS = (
     (S2AP_R, AccessPermissions.UNPRIVILEGED_R.mask),
     (S2AP_W, AccessPermissions.UNPRIVILEGED_W.mask),
@@ -87,24 +60,16 @@ _PRIVILEGED = 4
 
 def info_get(spmc: Spmc, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     """FFA_NS_RES_INFO_GET at the non-secure physical instance."""
-    endpoint, flags = _read(caller.x)
-    if flags & _TYPE:
-        refuse(TYPE, got=flags & _TYPE, expected=0)
+    endpoint, flags = resources.read(caller)
     target = _target(spmc, endpoint, flags)
-    if not flags & _CONTINUE:
+    if not flags & resources.CONTINUE:
         spmc.resources = (_changes(spmc), build_resources([*_maps(spmc, target)]))
     changes, data = spmc.resources
+    spmc.resources = ((), b"")
     if not data or changes != _changes(spmc):
-        spmc.resources = ((), b"")
-        refuse(BEGUN, got="nothing to go on with", expected="a first call")
-    box = caller.partition.mailbox
-    if box is None or box.full or box.foreign:
-        spmc.resources = ((), b"")
-        refuse(RX, got="no RX buffer that is free", expected="RX owned by the producer")
-    part, rest = data[: box.rx.size], data[box.rx.size :]
-    mailbox.deliver(spmc, caller.partition, box, part)
-    spmc.resources = (changes, rest)
-    caller.x[0:8] = (fid.FFA_SUCCESS_64, 0, len(part) << 32 | len(rest), 0, 0, 0, 0, 0)
+        resources.refuse_to_go_on()
+    box = resources.free_box(caller)
+    spmc.resources = (changes, resources.hand_over(spmc, caller, box, data))
     return caller
 
 

@@ -84,6 +84,14 @@ def address_bits(engine: str, cpu: str) -> int:
     return ADDRESS_BITS[cpu] if engine == "unicorn" else MAX_IPA_BITS
 
 
+def _why_so_few(engine: str, cpu: str) -> str:
+    """Why software that an engine executes has fewer bits of address than a descriptor holds."""
+    if engine == QEMU:
+        return f": the machine that QEMU runs it in has {IPA_BITS} bits"
+    bits = ADDRESS_BITS[cpu]
+    return f": the processor {cpu!r} has {bits} bits in Unicorn (ID_AA64MMFR0_EL1.PARange)"
+
+
 def ipa_bits(maps: Iterable[MemoryMap], most: int = MAX_IPA_BITS) -> int:
     """The size of the address space that a stage 2 for `maps` is made with; up to `most` bits."""
     end = max((each.ipa + each.size for each in maps), default=0)
@@ -103,7 +111,8 @@ def check_address_space(
     ranges = [*_own(spec), *_regions(spec)]
     for each in ranges:
         if each.end > end:
-            problems.add(where, each.key, f"{each.span}: its addresses end at {end:#x}")
+            why = _why_so_few(spec.engine, cpu) if end < PA_END else ""
+            problems.add(where, each.key, f"{each.span}: its addresses end at {end:#x}{why}")
     if not translated or (spec.kind != VM and spec.memory[0].ipa == spec.memory[0].pa):
         return  # its addresses are physical: what overlaps there has been noted
     if spec.kind == VM:

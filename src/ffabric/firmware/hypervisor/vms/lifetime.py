@@ -127,6 +127,7 @@ def stop(hypervisor: Hypervisor, vm: Vm, here: ExecutionContext | None = None) -
     if vm.paravirtual:
         hypervisor.aborted.add(vm.id)
     hypervisor.eventfds.pop(vm.id, None)
+    hypervisor.resources.pop(vm.id, None)
     interrupts.release(hypervisor, vm)
     for ctx in vm.contexts:
         hypervisor.beginnings.pop(ctx, None)
