@@ -373,3 +373,14 @@ def test_a_processor_is_chosen_with_its_features():
 def test_a_processor_that_is_not_there_is_refused(options, told):
     with pytest.raises(SystemErrors, match=told):
         describe(vms=["v"], **options)
+
+
+def test_a_vm_that_is_to_start_before_an_sp_is_told_that_it_does_not() -> None:
+    system = describe(sps=[sp("s", boot_order=4), "last"], vms=[vm("v", boot_order=3), "w"])
+    (told,) = system.warnings
+    assert str(told) == ("warning: v: boot-order: 3: SPs start before VMs, so s does, too (4)")
+
+
+def test_one_that_is_to_start_after_it_is_not() -> None:
+    assert not describe(sps=[sp("s", boot_order=3)], vms=[vm("v", boot_order=3)]).warnings
+    assert not describe(sps=["s"], vms=[vm("v", boot_order=3)]).warnings

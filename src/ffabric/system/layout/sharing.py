@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 from ffabric.system.manifest.manifest import LAST_BOOT_ORDER
 from ffabric.system.options.problems import Problems
-from ffabric.system.spec import QEMU, VM, PartitionDraft
+from ffabric.system.spec import QEMU, SP, VM, PartitionDraft
 
 LAST_IN_QEMU = 287
 """The last SPI of the GIC of QEMU's machine."""
@@ -16,15 +16,31 @@ CONSOLE_IN_QEMU = 33
 
 
 def check_boot_order(partitions: Iterable[PartitionDraft], problems: Problems) -> None:
-    """A place in the boot order of its world belongs to one partition."""
+    """A place in the boot order of its world belongs to one partition.
+
+    The secure world starts first: a VM that is to start before an SP does not.
+    """
     owners: dict[tuple[str, int], str] = {}
+    partitions = [*partitions]
+    last = max((p for p in partitions if p.kind == SP and _is_placed(p)), key=_place, default=None)
     for partition in partitions:
+        if partition.kind == VM and last is not None and _place(partition) < _place(last):
+            message = f"{_place(partition)}: SPs start before VMs, so {last.name} does, too"
+            problems.warn(partition.where, "boot-order", f"{message} ({_place(last)})")
         order = partition.manifest.boot_order
         if order == LAST_BOOT_ORDER:
             continue
         owner = owners.setdefault((partition.kind, order), partition.name)
         if owner != partition.name:
             problems.add(partition.where, "boot-order", f"{order} is {owner}'s already")
+
+
+def _place(partition: PartitionDraft) -> int:
+    return partition.manifest.boot_order
+
+
+def _is_placed(partition: PartitionDraft) -> bool:
+    return _place(partition) != LAST_BOOT_ORDER
 
 
 def check_interrupts(

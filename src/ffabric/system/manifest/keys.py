@@ -128,7 +128,8 @@ PROPERTIES: tuple[Key, ...] = (
     Key(
         "boot-order", U16, "Partitions boot in ascending order of this unique number.",
         default="0xffff",
-        effect="The order in which partitions of a world start; those without are last.",
+        effect="The order in which partitions of a world start; those without are last. SPs start "
+        "before VMs: a VM that wants to be before one is told of it.",
     ),
     Key(
         "gp-register-num", U32,
