@@ -6,8 +6,9 @@ the stage 2 of the partition that has the device (STE.Config: 0b000, 0b100, 0b11
 the Non-secure state have tables of their own. A stream may be confined further, to regions that
 the partition's manifest gives it (DEN0077A 1.2, table 5.2, `stream-ids`).
 
-The registers of an SMMU are its partition manager's, whom this class is told by: no software of a
-partition reaches them. A transaction that is refused is a fault, of which `on_fault` hears.
+The registers of an SMMU are its partition manager's, whom this class is told by. A partition that
+has the registers of one of its own (`devices/smmuv3.py`) translates its streams before that: what
+comes out goes the same way. A transaction that is refused is a fault, of which `on_fault` hears.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import msgspec
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.stage2 import ADDRESS, S2AP_R, S2AP_W, SW_NS, VALID, Stage2
+from ffabric.machine.stream_table import Refused
 
 if TYPE_CHECKING:
+    from ffabric.machine.devices.description import Translation
     from ffabric.machine.memory import PhysicalMemory
 
 READ, WRITE = 1, 2
@@ -38,6 +41,14 @@ class Why(enum.Enum):
     """Stage 2 maps nothing there, or nothing that is memory."""
     PERMISSION = "F_PERMISSION"
     """Stage 2, or the stream's region, does not allow the access."""
+    BAD_ENTRY = "C_BAD_STE"
+    """The entry that software has written is none that there is."""
+    ENTRY_FETCH = "F_STE_FETCH"
+    """Where software says that its stream table is there is no memory."""
+    WALK = "F_WALK_EABT"
+    """Nor where its translation tables are."""
+    ACCESS = "F_ACCESS"
+    """Its translation tables have a page without its access flag."""
 
 
 class Region(msgspec.Struct, frozen=True):
@@ -89,7 +100,21 @@ class Smmu:
     def __init__(self, memory: PhysicalMemory) -> None:
         self._memory = memory
         self.table: dict[Stream, Entry] = {}
+        self.programmed: dict[tuple[int, bool, str], Translation] = {}
+        """By SMMU, world and partition: who translates the streams of the partition first."""
         self.on_fault: Callable[[DmaFault], object] | None = None
+
+    def load(self, stream: Stream, entry: Entry, address: int, size: int) -> bytes:
+        """What an SMMU itself reads in the name of ``entry``; DmaFault if nothing is there."""
+        pieces = self._through(stream, entry, address, size, READ)
+        return b"".join(self._memory.read(pa, n, secure=world) for pa, n, world in pieces)
+
+    def store(self, stream: Stream, entry: Entry, address: int, data: bytes) -> None:
+        """What an SMMU itself writes."""
+        at = 0
+        for pa, size, world in list(self._through(stream, entry, address, len(data), WRITE)):
+            self._memory.write(pa, data[at : at + size], secure=world)
+            at += size
 
     def read(self, stream: Stream, address: int, size: int) -> bytes:
         """What a device reads; DmaFault if it may not."""
@@ -110,6 +135,24 @@ class Smmu:
         entry = self.table.get(stream)
         if entry is None:
             self._fault(stream, address, access, Why.BAD_STREAM)
+        programmed = self.programmed.get((stream.smmu, stream.secure, entry.owner))
+        if programmed is None:
+            yield from self._through(stream, entry, address, size, access)
+            return
+        end = address + size
+        while address < end:
+            length = min(end, (address | PAGE - 1) + 1) - address
+            try:
+                to = programmed.translate(stream.id, address, write=access == WRITE)
+            except Refused as refused:
+                self._fault(stream, address, access, Why(refused.fault.name))
+            yield from self._through(stream, entry, to, length, access)
+            address += length
+
+    def _through(
+        self, stream: Stream, entry: Entry, address: int, size: int, access: int
+    ) -> Iterator[tuple[int, int, bool]]:
+        """The pieces of a range of the partition that an entry is of."""
         end = address + size
         while address < end:
             length = min(end, (address | PAGE - 1) + 1) - address

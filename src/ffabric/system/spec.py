@@ -27,6 +27,7 @@ SP, VM, TRUSTED_OS = "sp", "vm", "trusted_os"
 QEMU: Final = "qemu"
 ENGINES = ("python", "unicorn", QEMU)
 
+SMMU_TYPE: Final = "smmuv3"
 DMA_TYPES = frozenset({"smmuv3_test_engine"})
 """Types of devices that reach memory by themselves."""
 

@@ -26,10 +26,12 @@ def test_each_device_is_what_it_says(compatible):
 
 
 def test_what_is_named():
-    assert sorted(DEVICES) == ["arm,armv7-timer-mem", "arm,pl011", "arm,sbsa-gwdt", "arm,sp805"]
+    assert sorted(DEVICES) == [
+        "arm,armv7-timer-mem", "arm,pl011", "arm,sbsa-gwdt", "arm,smmu-v3", "arm,sp805",
+    ]  # fmt: skip
     assert sorted(TYPES) == [
-        "crypto_engine", "generic_timer", "generic_watchdog", "pl011", "smmuv3_test_engine",
-        "sp805", "stub",
+        "crypto_engine", "generic_timer", "generic_watchdog", "pl011", "smmuv3",
+        "smmuv3_test_engine", "sp805", "stub",
     ]  # fmt: skip
 
 

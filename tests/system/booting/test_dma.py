@@ -1,6 +1,7 @@
 """DMA of a partition's device is confined to what the partition has, or to less."""
 
 import pytest
+from dma_sides import BANKS, DMA, ENGINE, copy, engine
 
 from ffabric.guests.partition import Partition
 from ffabric.machine.devices.smmuv3_test_engine import ERROR, HALTED, MEMCPY, MISCONFIGURED
@@ -8,28 +9,11 @@ from ffabric.machine.events import DmaRefused
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import DeviceRegion, MemoryRegion
 from ffabric.system.options.problems import SystemErrors
-from ffabric.system.spec import DeviceSpec, MemoryBank
+from ffabric.system.spec import DeviceSpec
 
-ENGINE, SCRATCH = 0x2BFE_0000, 0x780_0000
+SCRATCH = 0x780_0000
 PRIVILEGED = ENGINE + 0x10000
 NS = 8
-BANKS = (
-    MemoryBank("secure", 0x600_0000, 0x200_0000, secure=True),
-    MemoryBank("normal", 0x8000_0000, 0x1000_0000, secure=False),
-)
-DMA = DeviceSpec(type="smmuv3_test_engine", name="dma", base=ENGINE, size=0x10000, secure=None)
-
-
-def engine(stream=1, attributes=3):
-    """The device region of the engine."""
-    return DeviceRegion(
-        name="engine",
-        base_address=ENGINE,
-        pages=32,
-        attributes=attributes,
-        smmu_id=0,
-        stream_ids=(stream,),
-    )
 
 
 def scratch(*permissions, stream=1):
@@ -43,16 +27,6 @@ def scratch(*permissions, stream=1):
         stream_ids=(stream,),
         stream_ids_access_permissions=permissions,
     )
-
-
-def copy(memory, source, target, size=8, *, stream=1, secure=True):
-    """Let the engine copy: what CMD says afterwards, and the address that was refused."""
-    memory.write32(PRIVILEGED + 0x0, int(not secure))
-    memory.write32(PRIVILEGED + 0x8, stream)
-    for offset, value in ((0x28, source), (0x30, source + size - 1), (0x38, 1), (0x40, target)):
-        memory.write64(ENGINE + offset, value)
-    memory.write32(ENGINE, MEMCPY)
-    return memory.read32(ENGINE), memory.read64(ENGINE + 0x50)
 
 
 class Refused:

@@ -395,7 +395,7 @@ def test_all_mistakes_come_at_once(folder: Path) -> None:
         (
             "[[device]] #1: type: 'pl01l' is not one of "
             "pl011, sp805, generic_watchdog, generic_timer, "
-            "smmuv3_test_engine, stub, crypto_engine (did you mean 'pl011'?)"
+            "smmuv3, smmuv3_test_engine, stub, crypto_engine (did you mean 'pl011'?)"
         ),
         "[gic]: distributor: 0x2f000001 is not a multiple of 0x10000",
         "[run]: max_event: unknown key (did you mean 'max_events'?)",

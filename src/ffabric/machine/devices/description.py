@@ -25,13 +25,34 @@ class DmaPort(Protocol):
         """Copy `size` bytes with transactions of a StreamID; DmaFault if one is refused."""
 
 
+class Translation(Protocol):
+    """What an SMMU that software programs says of a transaction."""
+
+    def translate(self, stream: int, address: int, *, write: bool) -> int:
+        """Where an address leads, for whoever has programmed it. Raises `stream_table.Refused`."""
+
+
+class SmmuPort(Protocol):
+    """What an SMMU has to do with the machine."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """What is at an address of its programmer. Raises LookupError if nothing is."""
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write there. Raises LookupError if nothing is there."""
+
+    def attach(self, smmu: Translation) -> None:
+        """From now on ask ``smmu`` about the streams of its programmer."""
+
+
 class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     """What a device is connected to.
 
     ``irqs`` are its interrupt lines in the order of the description; those left out lead nowhere.
     ``on_byte`` gets each byte that a console sends, ``on_line`` each whole line, ``on_reset`` is
     called when a watchdog wants the system reset, ``frequency`` (Hz) is that of a device with a
-    clock of its own (None: the usual one), ``dma`` is the way to memory of one that has one.
+    clock of its own (None: the usual one), ``dma`` is the way to memory of one that has one,
+    ``smmu`` that of an SMMU, which decides over others.
     """
 
     clock: Clock
@@ -41,6 +62,7 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     on_reset: Callable[[], None] | None = None
     frequency: int | None = None
     dma: DmaPort | None = None
+    smmu: SmmuPort | None = None
 
     def irq(self, index: int) -> RaiseIrq:
         """Interrupt line ``index``."""

@@ -63,7 +63,12 @@ from ffabric.machine.stage2 import (
 )
 from ffabric.machine.watched import WatchedStage2
 from ffabric.system.booting.devicetree import normal_world
-from ffabric.system.booting.dma import describe_streams, forget_streams, make_ports
+from ffabric.system.booting.dma import (
+    describe_streams,
+    forget_streams,
+    make_ports,
+    make_programmers,
+)
 from ffabric.system.booting.engines import make_runner
 from ffabric.system.booting.hand_off import boot_information
 from ffabric.system.booting.kernel import UART, Layout, board_of, optee_node
@@ -200,6 +205,7 @@ class _Builder:
                 on_reset=system.on_reset,
                 served={} if monitor.group0 is None else monitor.group0.servers,
                 ports=make_ports(self.smmu, system),
+                smmus=make_programmers(self.smmu, system),
             )
         if spec.trusted_os is not None:
             system.adopt(self._trusted_os(monitor, spec.trusted_os, system))

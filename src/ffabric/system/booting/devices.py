@@ -13,7 +13,7 @@ from ffabric.machine.devices.pl011 import Pl011
 from ffabric.machine.devices.sp805 import Sp805
 
 if TYPE_CHECKING:
-    from ffabric.machine.devices.description import DmaPort
+    from ffabric.machine.devices.description import DmaPort, SmmuPort
     from ffabric.machine.lines import Printer
     from ffabric.machine.machine import Machine
     from ffabric.system.spec import DeviceSpec
@@ -27,12 +27,14 @@ def add_devices(
     on_reset: Callable[[str], None],
     served: dict[int, Callable[[], object]],
     ports: Mapping[str, DmaPort],
+    smmus: Mapping[str, SmmuPort],
 ) -> list[Printer]:
     """Create the devices of ``specs``: their frames on the bus, their interrupts at the GIC.
 
     ``on_line`` gets the device's name and each line that its console prints, ``on_reset`` the name
     of a watchdog that wants the system reset, ``served`` how the watchdogs are refreshed, by the
-    interrupts that they raise, ``ports`` has the way to memory of devices that have one, by name.
+    interrupts that they raise, ``ports`` has the way to memory of devices that have one, by name,
+    ``smmus`` that of SMMUs whose registers somebody has.
     The consoles among them are returned.
     """
     consoles: list[Printer] = []
@@ -47,6 +49,7 @@ def add_devices(
                 on_reset=partial(on_reset, spec.name) if spec.options.get("resets", True) else None,
                 frequency=frequency,
                 dma=ports.get(spec.name),
+                smmu=smmus.get(spec.name),
             )
         )
         for base, frame in zip(spec.bases, frames, strict=False):

@@ -15,10 +15,12 @@ from ffabric.machine import events
 from ffabric.machine.smmu import READ, WRITE, DmaFault, Entry, Region, Smmu, Stream
 from ffabric.system.layout.address_spaces import device_maps
 from ffabric.system.manifest.manifest import RegionAttributes
-from ffabric.system.spec import DeviceSpec, PartitionSpec
+from ffabric.system.spec import SMMU_TYPE, DeviceSpec, PartitionSpec
 
 if TYPE_CHECKING:
+    from ffabric.machine.devices.description import Translation
     from ffabric.machine.stage2 import Stage2
+    from ffabric.system.spec import SystemSpec
     from ffabric.system.system import System
 
 NO_STREAM = -1
@@ -60,6 +62,61 @@ class Port:
                     reason=fault.why.value,
                 )
             )
+
+
+class Programmer:
+    """The partition that has the registers of an SMMU, as the SMMU meets it."""
+
+    def __init__(self, smmu: Smmu, system: System, owner: PartitionSpec, number: int) -> None:
+        self._smmu, self._system, self._owner, self._number = smmu, system, owner, number
+        self._stream = Stream(number, NO_STREAM, owner.secure)
+
+    def _entry(self) -> Entry:
+        endpoint = self._system.endpoints.get(self._owner.name)
+        if endpoint is None:
+            raise LookupError(f"{self._owner.name} is gone")
+        return Entry(self._owner.name, endpoint.partition.stage2)
+
+    def read(self, address: int, size: int) -> bytes:
+        """What is at an address of the partition. Raises LookupError if nothing is."""
+        try:
+            return self._smmu.load(self._stream, self._entry(), address, size)
+        except DmaFault as fault:
+            raise LookupError(str(fault)) from fault
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write there. Raises LookupError if nothing is there."""
+        try:
+            self._smmu.store(self._stream, self._entry(), address, data)
+        except DmaFault as fault:
+            raise LookupError(str(fault)) from fault
+
+    def attach(self, smmu: Translation) -> None:
+        """From now on ask ``smmu`` about the streams of the partition."""
+        self._smmu.programmed[self._number, self._owner.secure, self._owner.name] = smmu
+
+
+def make_programmers(smmu: Smmu, system: System) -> dict[str, Programmer]:
+    """Who programs each SMMU that has registers, by name; nobody if nobody has them."""
+    found = {}
+    for device in system.spec.devices:
+        owner = _programmer(device, system.spec) if device.type == SMMU_TYPE else None
+        if owner is not None:
+            found[device.name] = Programmer(smmu, system, owner, device.options.get("smmu", 0))
+    return found
+
+
+def _programmer(device: DeviceSpec, spec: SystemSpec) -> PartitionSpec | None:
+    """The partition with a device region over the registers, or the kernel, which has what is left.
+
+    A kernel without such a region has them if there is no hypervisor and the world is its own.
+    """
+    for each in spec.partitions:
+        for at in device_maps(each):
+            if at.pa <= device.base < at.pa + at.size:
+                return each
+    is_kernel = spec.hypervisor is None and device.secure is not True
+    return spec.vms[0] if spec.vms and is_kernel else None
 
 
 def make_ports(smmu: Smmu, system: System) -> dict[str, Port]:

@@ -310,6 +310,7 @@ DEVICE_TYPES: dict[str, tuple[int, tuple[Key, ...]]] = {
     "sp805": (0x1000, (FREQUENCY,)),
     "generic_watchdog": (0x1000, (REFRESH_BASE, RESETS)),
     "generic_timer": (0x1000, ()),
+    "smmuv3": (0x10000, (SMMU,)),
     "smmuv3_test_engine": (0x10000, (SMMU,)),
     "stub": (0x1000, ()),
     "crypto_engine": (0x2000, ()),
