@@ -161,8 +161,11 @@ class Walk:
         """Another image of `q` is there, and some call that is needed to have it activated."""
         if self.system.endpoint("q").partition.alive:
             stage(self.system, "q", PythonSource())
-        function = self.random.choice([lfa.LFA_PRIME, lfa.LFA_ACTIVATE, lfa.LFA_CANCEL])
-        return function, 0, self.random.random() < 0.7
+        agent = self.system.firmware.monitor.live_activation
+        function = lfa.LFA_PRIME if agent._primed is None else lfa.LFA_ACTIVATE
+        if self.random.random() < 0.1:
+            function = lfa.LFA_CANCEL
+        return function, 0, self.random.random() < 0.8
 
     def exchange(self):
         """A vCPU that has its PE sends or gets memory, a message or a notification."""

@@ -79,11 +79,12 @@ class Space:
         self.set(ipa, self._at_boot(ipa))
 
     def begin_again(self) -> None:
-        """It has everything that it had at first, and no buffers."""
+        """It has everything that it had at first, and what was donated to it, and no buffers."""
         self.tx, self.rx = [], []
         self.marks.clear()
         for ipa in [*self._now]:
-            self.renew(ipa)
+            if self._at_boot(ipa):
+                self.renew(ipa)
 
     def tidy(self) -> None:
         """Let nothing tell how it came to be as it is: what is as at boot needs no note."""

@@ -506,13 +506,18 @@ class Ledger:
             self._settle(space)
 
     def _restarted(self, space: Space) -> None:
-        """An SP begins as at boot: what it gave is taken from its borrowers."""
+        """An SP begins as at boot: what it gave is taken from its borrowers.
+
+        What was given to it before is for it again.
+        """
         others = {each.id: each for each in self._at.values()}
         for handle, transaction in [*self.transactions.items()]:
             if transaction.owner is space:
                 for endpoint in [*transaction.holders]:
                     end_access(others[endpoint], transaction)
                 self._end(handle, transaction)
+        for transaction in self.transactions.values():
+            transaction.void.discard(space.id)
         self.departed.discard(space)
         space.begin_again()
 
