@@ -429,6 +429,46 @@ def test_whoever_waits_hears_that_it_was_cancelled(ffabric):
     assert first.direct_request("counter").payload[:2] == (1, 1)
 
 
+def test_a_newer_image_has_to_be_primed_again(ffabric):
+    class By100(Counter):
+        step = 100
+
+    system = booted(ffabric)
+    ffa = system.vm("kernel").ffa
+    system.stage("counter", By10())
+    ffa.call(lfa.LFA_PRIME, 0)
+    system.stage("counter", By100())
+    assert Return.of(ffa.call(lfa.LFA_ACTIVATE, 0, 1)[0]) is Return.COMPONENT_WRONG_STATE
+    assert ffa.activate(IMAGE) is Return.SUCCESS
+    assert ask(system, "kernel") == (100, 100)
+
+
+@pytest.fixture
+def gathering(ffabric):
+    """A system of two PEs, one of which waits for the other to have its SP activated."""
+    system = booted(ffabric, pes=2)
+    kernel, pes = system.vm("kernel"), system.system.machine.pes
+    kernel.ffa.call(psci.CPU_ON_64, pes[1].mpidr, 0x8000_0000, 0)
+    system.stage("counter", By10())
+    kernel.vcpu(0).call(lfa.LFA_PRIME, 0)
+    with pytest.raises(Blocked):
+        kernel.vcpu(0).call(lfa.LFA_ACTIVATE, 0, 0)
+    return system
+
+
+def test_no_image_takes_the_place_of_one_that_is_being_activated(gathering):
+    with pytest.raises(NotActivatable, match="being activated"):
+        gathering.stage("counter", By10())
+
+
+def test_a_system_that_goes_off_activates_nothing(gathering):
+    with pytest.raises(Blocked):
+        gathering.vm("kernel").vcpu(1).call(psci.SYSTEM_OFF)
+    gathering.run()
+    assert gathering.system.firmware.spmc.activation is None
+    assert gathering.system.endpoint("counter").staged is not None
+
+
 # The SPMC's own rules, as a logical partition meets them.
 
 

@@ -159,9 +159,9 @@ class Walk:
 
     def activate(self, link):
         """Another image of `q` is there, and some call that is needed to have it activated."""
-        if self.system.endpoint("q").partition.alive:
-            stage(self.system, "q", PythonSource())
         agent = self.system.firmware.monitor.live_activation
+        if agent.components[0].stage is None:
+            stage(self.system, "q", PythonSource())
         function = lfa.LFA_PRIME if agent._primed is None else lfa.LFA_ACTIVATE
         if self.random.random() < 0.1:
             function = lfa.LFA_CANCEL

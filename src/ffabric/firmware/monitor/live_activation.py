@@ -109,6 +109,14 @@ class LiveActivation:
         """A call of the normal world that is one of the agent's: who runs next."""
         return self._handlers[caller.x[0] & MASK32](pe, caller)
 
+    def offer(self, component: Component, stage: Callable[[], int]) -> None:
+        """A new image is there, to be primed. Raises ValueError if one is being activated."""
+        if self._primed is component:
+            if self._gathered:
+                raise ValueError("it is being activated")
+            self._primed = None
+        component.stage = stage
+
     def _answer(self, pe: PE, caller: ExecutionContext, code: Return, *words: int) -> Next:
         caller.x[0 : 1 + len(words)] = (code.register64, *words)
         return self._monitor.answered(pe, caller)
@@ -183,8 +191,10 @@ class LiveActivation:
 
     def left(self) -> None:
         """A PE has gone off: nobody waits for it any more."""
-        if self._gathered and self._at is None and self._is_complete():
-            pe, _ = self._gathered[0]
+        if not self._gathered or self._at is not None:
+            return
+        pe, _ = self._gathered[0]
+        if pe.on and self._is_complete():
             self._monitor.cpus[pe.index].in_el3 = False
             self._route(pe, self._begin(pe))
 

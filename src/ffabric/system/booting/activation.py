@@ -19,10 +19,9 @@ from ffabric.system.booting.hand_off import boot_information
 from ffabric.system.spec import RAM, ImageSource, PythonSource, Source
 
 if TYPE_CHECKING:
-    from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.machine.memory import PhysicalMemory
     from ffabric.machine.stage2 import Stage2
-    from ffabric.system.spec import PartitionSpec, SystemSpec
+    from ffabric.system.spec import PartitionSpec
     from ffabric.system.system import Endpoint, System
 
 
@@ -30,14 +29,18 @@ class NotActivatable(ValueError):  # noqa: N818 - what the partition is
     """A partition cannot get a new image, or not this one."""
 
 
-def make_agent(monitor: Monitor, spec: SystemSpec) -> LiveActivation | None:
-    """The agent for the SPs whose image can be replaced; None: there are none."""
+def make_activatable(system: System) -> None:
+    """Let EL3 have an agent for the SPs whose image can be replaced, and those that are at hand."""
+    sps, monitor = system.spec.sps, system.firmware.monitor
     components = [
         Component(sp.id, sp.manifest.image_uuid, sp.staging.base)
-        for sp in spec.sps
+        for sp in sps
         if sp.staging is not None and sp.manifest.image_uuid is not None
     ]
-    return LiveActivation(monitor, components) if components else None
+    monitor.live_activation = LiveActivation(monitor, components)
+    for sp in sps:
+        if sp.new_image is not None:
+            stage(system, sp.name, sp.new_image)
 
 
 def stage(system: System, name: str, source: Source) -> None:
@@ -55,8 +58,11 @@ def stage(system: System, name: str, source: Source) -> None:
         message = f"{len(data):#x} bytes from the load address, {room:#x} have room"
         raise NotActivatable(f"{name}: {message}")
     component = next(each for each in agent.components if each.partition == spec.id)
+    try:
+        agent.offer(component, partial(_copy, system.machine.memory, component.address, data))
+    except ValueError as error:
+        raise NotActivatable(f"{name}: {error}") from None
     endpoint.staged = new
-    component.stage = partial(_copy, system.machine.memory, component.address, data)
 
 
 def _moved(spec: PartitionSpec, source: Source) -> Source:

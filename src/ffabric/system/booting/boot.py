@@ -186,11 +186,7 @@ class _Builder:
         system.debuggers = self.debuggers
         spmc.reload = partial(self.reload, spmc, system)
         spmc.propagate = monitor.panic
-        if any(each.staging is not None for each in spec.sps):
-            from ffabric.system.booting.activation import make_agent  # noqa: PLC0415 - few have any
-
-            spmc.replace = partial(self.replace, system)
-            monitor.live_activation = make_agent(monitor, spec)
+        spmc.replace = partial(self.replace, system)
         if spec.monitor.group0:
             from ffabric.firmware.monitor.group0 import Group0  # noqa: PLC0415 - few have any
 
@@ -215,10 +211,6 @@ class _Builder:
                 mediate(hypervisor, spec.notification_interrupt, spec.trusted_os.rpmb)
         for each in spec.sps:
             system.adopt(self.add_partition(spmc, each, system))
-            if each.new_image is not None:
-                from ffabric.system.booting.activation import stage  # noqa: PLC0415 - few have any
-
-                stage(system, each.name, each.new_image)
         for each in spec.vms:
             if hypervisor is None:
                 spmc.serves_vms = each.el == EL2
@@ -227,6 +219,10 @@ class _Builder:
                 system.adopt(self.add_partition(hypervisor, each, system))
         for each in spec.partitions:
             describe_streams(self.smmu, system, each)
+        if any(each.staging is not None for each in spec.sps):
+            from ffabric.system.booting.activation import make_activatable  # noqa: PLC0415 - few
+
+            make_activatable(system)
         spmc.pool.keep_reserve(SPMC_RESERVE)
         if hypervisor is not None:
             hypervisor.pool.keep_reserve(VM_RESERVE)
