@@ -21,7 +21,6 @@ import msgspec
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.stage2 import ADDRESS, S2AP_R, S2AP_W, SW_NS, VALID, Stage2
-from ffabric.machine.stream_table import Refused
 
 if TYPE_CHECKING:
     from ffabric.machine.devices.description import Translation
@@ -49,6 +48,18 @@ class Why(enum.Enum):
     """Nor where its translation tables are."""
     ACCESS = "F_ACCESS"
     """Its translation tables have a page without its access flag."""
+
+
+class Refused(Exception):  # noqa: N818 - what the tables say
+    """The tables of an SMMU do not let a transaction through.
+
+    `is_event`: the SMMU records an event of it.
+    """
+
+    def __init__(self, why: Why, *, is_event: bool = True) -> None:
+        super().__init__(why.value)
+        self.why = why
+        self.is_event = is_event
 
 
 class Region(msgspec.Struct, frozen=True):
@@ -145,7 +156,7 @@ class Smmu:
             try:
                 to = programmed.translate(stream.id, address, write=access == WRITE)
             except Refused as refused:
-                self._fault(stream, address, access, Why(refused.fault.name))
+                self._fault(stream, address, access, refused.why)
             yield from self._through(stream, entry, to, length, access)
             address += length
 

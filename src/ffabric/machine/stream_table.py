@@ -7,12 +7,13 @@ level-1 descriptors. Addresses are those of whoever has programmed the SMMU.
 
 from __future__ import annotations
 
-import enum
 import struct
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
+
+from ffabric.machine.smmu import Refused, Why
 
 ENTRY: Final = 64
 """Bytes of an STE (IHI 0070, 5.2)."""
@@ -29,28 +30,6 @@ _LEVELS = {0: 2, 1: 1, 2: 0}
 
 Read = Callable[[int, int], bytes]
 """(address, size) -> what is there. Raises LookupError if nothing is."""
-
-
-class Fault(enum.IntEnum):
-    """Numbers of event records (IHI 0070, 7.3)."""
-
-    C_BAD_STREAMID = 0x02
-    F_STE_FETCH = 0x03
-    C_BAD_STE = 0x04
-    F_STREAM_DISABLED = 0x06
-    F_WALK_EABT = 0x0B
-    F_TRANSLATION = 0x10
-    F_ACCESS = 0x12
-    F_PERMISSION = 0x13
-
-
-class Refused(Exception):  # noqa: N818 - what the tables say
-    """The tables do not let a transaction through. `is_event`: an event is recorded of it."""
-
-    def __init__(self, fault: Fault, *, is_event: bool = True) -> None:
-        super().__init__(fault.name)
-        self.fault = fault
-        self.is_event = is_event
 
 
 class Stage2(msgspec.Struct, frozen=True):
@@ -76,24 +55,24 @@ class StreamTable(msgspec.Struct, frozen=True):
     def find(self, read: Read, stream: int) -> Stage2 | None:
         """The stage 2 of a stream; None: it bypasses. Raises Refused."""
         if stream >> self.bits:
-            raise Refused(Fault.C_BAD_STREAMID)
-        words = _STE.unpack(_fetch(read, self._entry(read, stream), ENTRY, Fault.F_STE_FETCH))
+            raise Refused(Why.BAD_STREAM)
+        words = _STE.unpack(_fetch(read, self._entry(read, stream), ENTRY, Why.ENTRY_FETCH))
         config = words[0] >> 1 & 0b111
         if not words[0] & _VALID or config not in (_CONFIG_ABORT, _CONFIG_BYPASS, _CONFIG_STAGE2):
-            raise Refused(Fault.C_BAD_STE)
+            raise Refused(Why.BAD_ENTRY)
         if config == _CONFIG_ABORT:
-            raise Refused(Fault.F_STREAM_DISABLED, is_event=False)
+            raise Refused(Why.ABORTED, is_event=False)
         return _stage2(words[2], words[3]) if config == _CONFIG_STAGE2 else None
 
     def _entry(self, read: Read, stream: int) -> int:
         if self.split is None:
             return self.base + stream * ENTRY
         first = self.base + (stream >> self.split) * 8
-        descriptor = int.from_bytes(_fetch(read, first, 8, Fault.F_STE_FETCH), "little")
+        descriptor = int.from_bytes(_fetch(read, first, 8, Why.ENTRY_FETCH), "little")
         span = descriptor & 0x1F
         within = stream & (1 << self.split) - 1
         if not 0 < span <= self.split + 1 or within >> span - 1:
-            raise Refused(Fault.C_BAD_STREAMID)
+            raise Refused(Why.BAD_STREAM)
         return (descriptor & _L1_ADDRESS) + within * ENTRY
 
 
@@ -102,39 +81,39 @@ def _stage2(shape: int, base: int) -> Stage2:
     bits, level = 64 - (shape >> 32 & 0x3F), _LEVELS.get(shape >> 38 & 3)
     granule, aarch64, big_endian = shape >> 46 & 3, shape >> 51 & 1, shape >> 52 & 1
     if granule != _GRANULE_4K or aarch64 != _AARCH64 or big_endian or level is None:
-        raise Refused(Fault.C_BAD_STE)
+        raise Refused(Why.BAD_ENTRY)
     above = bits - (48 - 9 * level)  # bits that concatenated tables resolve
     if not -9 < above <= 4 or bits > 48:
-        raise Refused(Fault.C_BAD_STE)
+        raise Refused(Why.BAD_ENTRY)
     return Stage2(base & _TTB & ~0xF, bits, level)
 
 
 def translate(read: Read, stage2: Stage2, address: int, *, write: bool) -> int:
     """Where ``address`` leads (Arm DDI 0487, D8.2). Raises Refused."""
     if address >> stage2.bits:
-        raise Refused(Fault.F_TRANSLATION)
+        raise Refused(Why.TRANSLATION)
     table, level = stage2.root & _ADDRESS, stage2.level
     mask = (1 << stage2.bits) - 1
     while True:
         shift = 39 - 9 * level
         index = (address & mask) >> shift
-        data = _fetch(read, table + 8 * index, 8, Fault.F_WALK_EABT)
+        data = _fetch(read, table + 8 * index, 8, Why.WALK)
         descriptor = int.from_bytes(data, "little")
         kind = descriptor & 3
         if kind == 3 and level < 3:
             table, level, mask = descriptor & _ADDRESS, level + 1, (1 << shift) - 1
             continue
         if kind != (3 if level == 3 else 1) or level == 0:
-            raise Refused(Fault.F_TRANSLATION)
+            raise Refused(Why.TRANSLATION)
         if not descriptor & _ACCESSED:
-            raise Refused(Fault.F_ACCESS)
+            raise Refused(Why.ACCESS)
         if not descriptor & (_WRITE_BIT if write else _READ_BIT):
-            raise Refused(Fault.F_PERMISSION)
+            raise Refused(Why.PERMISSION)
         return descriptor & _ADDRESS & ~((1 << shift) - 1) | address & (1 << shift) - 1
 
 
-def _fetch(read: Read, address: int, size: int, fault: Fault) -> bytes:
+def _fetch(read: Read, address: int, size: int, why: Why) -> bytes:
     try:
         return read(address, size)
     except LookupError:
-        raise Refused(fault) from None
+        raise Refused(why) from None

@@ -29,7 +29,7 @@ class Translation(Protocol):
     """What an SMMU that software programs says of a transaction."""
 
     def translate(self, stream: int, address: int, *, write: bool) -> int:
-        """Where an address leads, for whoever has programmed it. Raises `stream_table.Refused`."""
+        """Where an address leads, for whoever has programmed it. Raises `smmu.Refused`."""
 
 
 class SmmuPort(Protocol):

@@ -17,7 +17,8 @@ from ffabric.abi.words import MASK32
 from ffabric.machine.bus import Device
 from ffabric.machine.devices.description import DeviceDescription, Frame, Wiring
 from ffabric.machine.registers import Register, RegisterDevice, RegisterMap, stored
-from ffabric.machine.stream_table import Fault, Refused, StreamTable, translate
+from ffabric.machine.smmu import Refused, Why
+from ffabric.machine.stream_table import StreamTable, translate
 
 PAGE_SIZE: Final = 0x10000
 SID_BITS: Final = 16
@@ -42,6 +43,16 @@ _COMMANDS: Final = frozenset(
     {0x01, 0x02, 0x03, 0x04, 0x10, 0x11, 0x12, 0x13, 0x20, 0x28, 0x2A, 0x30, 0x46}
 )
 """Commands that are known: prefetch, CFGI, TLBI, SYNC (IHI 0070, chapter 4)."""
+_EVENTS: Final = {
+    Why.BAD_STREAM: 0x02,
+    Why.ENTRY_FETCH: 0x03,
+    Why.BAD_ENTRY: 0x04,
+    Why.WALK: 0x0B,
+    Why.TRANSLATION: 0x10,
+    Why.ACCESS: 0x12,
+    Why.PERMISSION: 0x13,
+}
+"""The number of the event record of each (IHI 0070, 7.3)."""
 _SPLITS = (6, 8, 10)
 
 
@@ -81,7 +92,7 @@ class SmmuV3(RegisterDevice):
         """Where a transaction leads. Raises Refused; an event may have been recorded then."""
         if not self.cr0 & SMMUEN:
             if self.gbpa & GBPA_ABORT:
-                raise Refused(Fault.F_STREAM_DISABLED, is_event=False)
+                raise Refused(Why.ABORTED, is_event=False)
             return address
         assert self._port is not None
         try:
@@ -91,7 +102,7 @@ class SmmuV3(RegisterDevice):
             return translate(self._port.read, stage2, address, write=write)
         except Refused as refused:
             if refused.is_event:
-                self._record(refused.fault, stream, address, write=write)
+                self._record(refused.why, stream, address, write=write)
             raise
 
     def _table(self) -> StreamTable:
@@ -100,12 +111,12 @@ class SmmuV3(RegisterDevice):
         if config >> 16 & 3 == 1:
             split = config >> 6 & 0x1F
             if split not in _SPLITS:
-                raise Refused(Fault.C_BAD_STREAMID)
+                raise Refused(Why.BAD_STREAM)
         return StreamTable(self.table_base & _TABLE_BASE, min(config & 0x3F, SID_BITS), split)
 
     # Queues: an index has a bit above it that says how often it has wrapped, modulo two.
 
-    def _record(self, fault: Fault, stream: int, address: int, *, write: bool) -> None:
+    def _record(self, why: Why, stream: int, address: int, *, write: bool) -> None:
         if not self.cr0 & EVENTQEN:
             return
         bits = min(self.eventq_base & 0x1F, QUEUE_BITS)
@@ -114,8 +125,9 @@ class SmmuV3(RegisterDevice):
             acknowledged = self.eventq_cons & _OVERFLOW
             self.eventq_prod = self.eventq_prod & ~_OVERFLOW | acknowledged ^ _OVERFLOW
             return
-        kind = _STAGE2_EVENT if fault >= Fault.F_TRANSLATION else 0
-        words = (stream << 32 | fault, kind | (0 if write else _READ_EVENT), address, address)
+        number = _EVENTS[why]
+        kind = _STAGE2_EVENT if number >= _EVENTS[Why.TRANSLATION] else 0
+        words = (stream << 32 | number, kind | (0 if write else _READ_EVENT), address, address)
         data = b"".join(each.to_bytes(8, "little") for each in words)
         at = (self.eventq_base & _QUEUE_BASE) + (prod & (1 << bits) - 1) * EVENT
         assert self._port is not None
