@@ -12,12 +12,12 @@ import pytest
 
 MOST = {
     "null.vm": 15,
-    "direct.sp-sp": 40,
-    "direct.vm-sp": 55,
+    "direct.sp-sp": 36,
+    "direct.vm-sp": 52,
     "notification.vm-sp": 250,
     "notification.sp-vm": 289,
-    "memory.1.ready.vm-sp": 198,
-    "memory.1.vm-sp": 245,
+    "memory.1.ready.vm-sp": 195,
+    "memory.1.vm-sp": 238,
 }
 """Name of a benchmark -> calls of Python functions that one of its rounds may make."""
 

@@ -113,7 +113,9 @@ class InterruptBank:
     @property
     def ready(self) -> int:
         """The interrupts that are enabled, pending and not active."""
-        pending = self.latch | self.line and self.pending
+        pending = self.latch
+        if self.line:
+            pending |= self.line & ~self.edge
         return pending and pending & self.enabled & ~self.active
 
     def raise_line(self, bits: int) -> None:
