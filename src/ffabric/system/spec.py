@@ -24,6 +24,9 @@ from ffabric.system.manifest.spmc import SP_ID_BASE, MemoryRange
 from ffabric.system.options.problems import Problem
 
 SP, VM, TRUSTED_OS = "sp", "vm", "trusted_os"
+OPTEE, FFA = "optee", "ff-a"
+PROTOCOLS = (OPTEE, FFA)
+"""What a trusted OS is called with: OP-TEE's SMC ABI, or FF-A, and then it is the SPMC."""
 QEMU: Final = "qemu"
 ENGINES = ("python", "unicorn", QEMU)
 
@@ -120,9 +123,10 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     it is entered as an operating system's kernel is, with a devicetree. `registers` are general
     registers at entry, by number, which x0 is one of.
     `notification_interrupt`: the SPI with which a trusted OS notifies the normal world. `rpmb`: how
-    many VMs have a part of a Replay Protected Memory Block. `secure_state`: QEMU executes it in the
-    Secure state. `staging` is EL3's memory for a new image of it (live activation), `new_image` one
-    that is at hand from the start.
+    many VMs have a part of a Replay Protected Memory Block. `protocol`: what a trusted OS is called
+    with, one of `PROTOCOLS`. `fw_config`: its devicetree blob, whose address is in x0.
+    `secure_state`: QEMU executes it in the Secure state. `staging` is EL3's memory for a new image
+    of it (live activation), `new_image` one that is at hand from the start.
     """
 
     name: str
@@ -141,6 +145,8 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     registers: Mapping[int, int] = msgspec.field(default_factory=dict)
     notification_interrupt: int | None = None
     rpmb: int | None = None
+    protocol: str = OPTEE
+    fw_config: bytes = b""
     secure_state: bool = False
     staging: MemoryBank | None = None
     new_image: ImageSource | None = None
@@ -261,7 +267,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
 class SystemSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A whole system. `hypervisor` None: the first VM is the normal world's kernel, endpoint 0.
 
-    `trusted_os` is called with OP-TEE's SMC ABI and runs at S-EL1 below EL3, beside the SPs. An
+    `trusted_os` runs at S-EL1 below EL3: beside the SPs, called with OP-TEE's SMC ABI, or as the
+    SPMC, called with FF-A. An
     instruction of an image takes `instruction_time` nanoseconds, on a processor `cpu` with
     `cpu_features`. In a `strict` system the firmware refuses calls whose SBZ registers are not
     zero. `personality` names implementations whose habits the partition managers have; of the rules
@@ -344,6 +351,8 @@ class PartitionDraft(msgspec.Struct, kw_only=True):
     registers: Mapping[int, int] = msgspec.field(default_factory=dict)
     notification_interrupt: int | None = None
     rpmb: int | None = None
+    protocol: str = OPTEE
+    fw_config: bytes = b""
     secure_state: bool = False
     new_image: ImageSource | None = None
 

@@ -9,6 +9,7 @@ from small_suite import lay_out
 from ffabric.cli.testing.acs import acs
 from ffabric.lab.acs.build import find_build
 from ffabric.lab.acs.reasons import Reason, known
+from ffabric.system.options.problems import SystemErrors
 
 LIMITS: dict[str, Any] = {"timeout": 0.001, "max_exits": 500, "processes": 1}
 FORMS = ("one boot", "boot after failure", "boot per test")
@@ -134,6 +135,29 @@ def test_tests_that_the_suite_calls_unverified_are_counted(build, run, capsys):
     assert [row[-1] for row in rows] == ["1/2", "1/2", "1/2"]
 
 
+def test_a_build_for_an_spmc_at_el3_boots_one_sp_below_it(build, run):
+    """With the manifest that the suite has for it, and as TF-A's SPMC there."""
+    cache = build / "CMakeCache.txt"
+    cache.write_text(cache.read_text().replace("SPMC_EL:UNINITIALIZED=2", "SPMC_EL:STRING=3"))
+    v12 = build.parent / "source/platform/manifest/tgt_tfa_fvp/v12"
+    (v12 / "spmc_el3").mkdir()
+    (v12 / "sp1.dts").rename(v12 / "spmc_el3/sp1.dts")
+    found = find_build(build)
+    assert found.configuration == "VM1 as the kernel at EL2, SPMC at EL3"
+    assert (found.sps, found.spmc_level) == (["sp1"], "el3")
+    status, columns, _ = run(build, only=["answers", "last"])
+    assert status == 0
+    assert [who for who, _ in columns] == ["spec", "spec", "tf-a-el3", "tf-a-el3"]
+
+
+def test_a_build_for_an_spmc_at_s_el1_has_no_sps_there(build):
+    cache = build / "CMakeCache.txt"
+    cache.write_text(cache.read_text().replace("SPMC_EL:UNINITIALIZED=2", "SPMC_EL:STRING=1"))
+    assert find_build(build).spmc_level == "s-el1"
+    with pytest.raises(SystemErrors, match="S_EL1: an SPMC at s-el1 has none there"):
+        acs(build, matrix=True, **LIMITS)
+
+
 # What a build is built for, by CMake's cache and the platform's header.
 
 CACHES = {
@@ -184,6 +208,8 @@ def test_a_reason_holds_where_all_that_it_names_holds(build):
     assert not row.holds("abc", plain, "one boot", ("hafnium",))
     assert not Reason(("a*",), "suite", "", hypervisor=True).holds("abc", plain, "", ())
     assert not Reason(("a*",), "suite", "", sp_el="0").holds("abc", plain, "", ())
+    assert not Reason(("a*",), "suite", "", spmc_el="3").holds("abc", plain, "", ())
+    assert Reason(("a*",), "suite", "", spmc_el="2", sp_el="1").holds("abc", plain, "", ())
     assert not Reason(("a*",), "suite", "", per_vcpu=True).holds("abc", plain, "", ())
 
 

@@ -1,14 +1,18 @@
 """The SPMC at S-EL2, S-EL1 and EL3: the partitions that it manages there, and their calls."""
 
+from pathlib import Path
+
 import pytest
 
 from ffabric.abi.ffa.status import Status
+from ffabric.guests import images
 from ffabric.guests.errors import FfaError
 from ffabric.system.description.python import describe, sp
 from ffabric.system.description.spmc_level import SPMC_LEVELS
 from ffabric.system.manifest.manifest import ExceptionLevel
 from ffabric.system.options.problems import SystemErrors
 
+IMAGES = Path(images.__file__).parent
 S_EL0, S_EL1 = ExceptionLevel.S_EL0, ExceptionLevel.S_EL1
 
 
@@ -66,6 +70,21 @@ def test_memory_is_lent_to_a_partition_below_an_spmc_at_each_level(ffabric, leve
         with pytest.raises(FfaError) as refused:
             client.ffa.donate(ipa=ipa, pages=1, to="s")
         assert refused.value.status is Status.NOT_SUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("level", "image", "at"),
+    [
+        ("el3", "adder_smc.bin", S_EL1),
+        ("el3", "adder_svc.bin", S_EL0),
+        ("s-el1", "adder_svc.bin", S_EL0),
+    ],
+)
+def test_an_image_answers_below_an_spmc_at_each_level(ffabric, level, image, at):
+    """At S-EL1 with SMC, at S-EL0 with SVC."""
+    adder = sp("adder", image=IMAGES / image, exception_level=at)
+    system = ffabric.boot(sps=[adder], vms=["v"], spmc_level=level, pes=1)
+    assert system.vm("v").ffa.direct_request("adder", 2, 3).payload[0] == 5
 
 
 def test_each_level_says_where_it_is_from():

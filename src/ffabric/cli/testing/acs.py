@@ -15,7 +15,7 @@ from ffabric.lab.acs import matrix_report, report
 from ffabric.lab.acs.build import find_build
 from ffabric.lab.acs.campaign import boot_each, boot_images, one_boot, run_jobs
 from ffabric.lab.acs.console import Case
-from ffabric.lab.acs.matrix import PERSONALITIES, Result, Why, explain, left_behind
+from ffabric.lab.acs.matrix import Result, Why, explain, left_behind
 from ffabric.lab.acs.matrix import run as run_matrix
 from ffabric.lab.acs.run import Bench, Job, Settings, make_bench
 from ffabric.lab.acs.witness import Limits
@@ -53,8 +53,8 @@ def acs(
         CMake's build folder, its "output", or one with vm1.bin, sp1.bin to sp4.bin and manifests;
         several for a matrix.
     matrix
-        Run each build in one boot and with a boot for each test, as "spec" and as "hafnium", and
-        say why they differ.
+        Run each build in one boot and with a boot for each test, as "spec" and as "hafnium" (for
+        an SPMC at S-EL1 "optee-spmc", at EL3 "tf-a-el3"), and say why they differ.
     hypervisor
         What it was built for: VM1 under a hypervisor, or as the kernel at EL2; by default what
         CMake's cache says, and without a hypervisor if there is no cache.
@@ -105,7 +105,7 @@ def acs(
             builds,
             settings,
             only=only or [],
-            personalities=[tuple(personality)] if personality else PERSONALITIES,
+            personality=personality or (),
             processes=processes,
             on_boot=lambda done, of: _say(f"{done} of {of} jobs"),
         )

@@ -194,11 +194,8 @@ class Dispatcher:
     def trap(self, pe: PE, ctx: ExecutionContext, exit_: int) -> Next:
         """An exit of the trusted OS."""
         if exit_ == exits.SMC:
-            handler = _RETURNS.get(ctx.x[0] & MASK32)
-            if handler is not None:
-                return handler(self, pe, ctx)
-            ctx.x[0] = UNKNOWN
-        elif exit_ in (exits.HVC, exits.SVC):
+            return self._smc(pe, ctx)
+        if exit_ in (exits.HVC, exits.SVC):
             ctx.x[0] = UNKNOWN
         elif exit_ == exits.IDLE:
             why = ctx.located("waits for an interrupt for ever, as after a panic")
@@ -208,6 +205,13 @@ class Dispatcher:
         elif exit_ == exits.ABORT:
             assert ctx.fault is not None
             self.runners[ctx.index].inject_abort(ctx.fault.syndrome, ctx.fault.va)
+        return ctx
+
+    def _smc(self, pe: PE, ctx: ExecutionContext) -> Next:
+        handler = _RETURNS.get(ctx.x[0] & MASK32)
+        if handler is not None:
+            return handler(self, pe, ctx)
+        ctx.x[0] = UNKNOWN
         return ctx
 
     def _entry_done(self, pe: PE, ctx: ExecutionContext) -> Next:
@@ -251,13 +255,17 @@ class Dispatcher:
             self._report_death(pe, ctx, why)
         caller, self._callers[pe.index] = self._callers[pe.index], None
         if caller is not None:
-            caller.x[0] = UNKNOWN
+            self._gone(caller.x)
             self.monitor.to_normal(pe)
             return self.monitor.answered(pe, caller)
         if not self.monitor.cpus[pe.index].is_started:
             return self.monitor.enter_normal(pe)
         self.monitor.to_normal(pe)
         return self.monitor.resumed(pe)
+
+    def _gone(self, x: list[int]) -> None:
+        """There is no trusted OS any more to answer the call in ``x``."""
+        x[0] = UNKNOWN
 
     def _report_death(self, pe: PE, ctx: ExecutionContext, why: str) -> None:
         self.partition.alive = False

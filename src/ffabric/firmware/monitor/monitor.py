@@ -62,6 +62,8 @@ class Monitor:
         """The platform's own calls."""
         self.dispatcher: Dispatcher | None = None
         """Who speaks with the trusted OS, if there is one."""
+        self.forward: Callable[[PE, list[int]], Next] = self._pass_on
+        """Where FF-A calls of the normal world go that EL3 does not answer: to the SPMC."""
         self.group0: Group0 | None = None
         """The interrupts that are EL3's own, if it has any."""
         self.live_activation: LiveActivation | None = None
@@ -81,20 +83,20 @@ class Monitor:
         if function & smccc.SVE_HINT and function & smccc.FAST_CALL:
             function = x[0] = function & ~smccc.SVE_HINT
         if function in _FOR_SPMC:
-            return self._pass_on(pe, x)
+            return self.forward(pe, x)
         world = self.secure.normal_world
         if function in fid.DIRECT_REQUESTS:
             if read_receiver(x) in self.logical.ids and _uses(world, function):
                 if self._well_formed(pe, caller, function):
                     self.logical.request(pe, x)
                 return self.answered(pe, caller)
-            return self._pass_on(pe, x)
+            return self.forward(pe, x)
         local = _LOCAL.get(function)
         if local is not None and (not fid.is_ffa(function) or _uses(world, function)):
             if self._well_formed(pe, caller, function):
                 local(self, pe, x)
             return self.answered(pe, caller)
-        return self._pass_on(pe, x) if fid.is_ffa(function) else self._other(pe, caller, function)
+        return self.forward(pe, x) if fid.is_ffa(function) else self._other(pe, caller, function)
 
     def _other(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
         """A call of the normal world that is not of the Framework."""

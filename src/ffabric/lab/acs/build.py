@@ -29,11 +29,13 @@ _NEWEST, _OLDER = "1.2", "1.1"
 _OLDER_BY_NAME = ("FFA_V_1_1", "11")
 _PER_VCPU = re.compile(r"^#define\s+PLATFORM_PER_VCPU_NOTIFICATION_SUPPORT\s+1\b", re.MULTILINE)
 _UNVERIFIED = "List of unverified tests"
+SPMC_LEVELS = {"2": "s-el2", "1": "s-el1", "3": "el3"}
+"""PLATFORM_SPMC_EL -> where our SPMC runs then."""
 _SUPPORTED = {
     "TARGET": ("tgt_tfa_fvp",),
     "TARGET_LINUX": ("0",),
     "XEN_SUPPORT": ("0",),
-    "PLATFORM_SPMC_EL": ("2",),
+    "PLATFORM_SPMC_EL": ("2", "1", "3"),
     "PLATFORM_SP_EL": ("1", "0"),
     "PLATFORM_NS_HYP_MULTI_VM": ("0",),
 }
@@ -41,7 +43,7 @@ _SUPPORTED = {
 
 
 class Build(msgspec.Struct, frozen=True):
-    """Files by name: `images` those of `IMAGES`, `manifests` those of `SPS` and `SPMC`.
+    """Files by name: `images` those of `IMAGES`, `manifests` those of SPs and of `SPMC`.
 
     `options` are what CMake was told, by name; nothing if there is no cache of CMake's.
     `unverified` are the tests of which the suite itself says that nobody has seen them pass.
@@ -57,9 +59,21 @@ class Build(msgspec.Struct, frozen=True):
     unverified: frozenset[str] = frozenset()
 
     @property
+    def sps(self) -> list[str]:
+        """The secure partitions that are booted: an SPMC at EL3 has one at S-EL1."""
+        return [name for name in SPS if name in self.manifests]
+
+    @property
+    def spmc_level(self) -> str:
+        """Where the SPMC runs."""
+        return SPMC_LEVELS[self.options.get("PLATFORM_SPMC_EL", "2")]
+
+    @property
     def configuration(self) -> str:
         """What it is a build for, in words."""
         said = ["VM1 under a hypervisor" if self.hypervisor else "VM1 as the kernel at EL2"]
+        if self.spmc_level != SPMC_LEVELS["2"]:
+            said.append(f"SPMC at {self.spmc_level.upper()}")
         if self.options.get("PLATFORM_SP_EL") == "0":
             said.append("SPs at S-EL0")
         if self.options.get("PLATFORM_FFA_V_MULTI") == "1":
@@ -99,7 +113,8 @@ def find_build(
     for name, candidates in _manifest_names(settings).items():
         version = _version(settings, name).replace(".", "")
         places = [each / "platform" / "manifest" / target for each in trees]
-        theirs = [place for each in places for place in (each / f"v{version}", each)]
+        version = f"v{version}{'/spmc_el3' if _one_kernel(settings) else ''}"
+        theirs = [place for each in places for place in (each / version, each)]
         found |= _find({name: candidates}, [*folders, *theirs], problems)
     problems.check(SystemErrors)
     header = f"platform/pal_baremetal/{target}/inc/pal_config_def.h"
@@ -162,9 +177,14 @@ def _judge(
 
 def _manifest_names(settings: dict[str, str]) -> dict[str, tuple[str, ...]]:
     level = "_el0" if settings.get("PLATFORM_SP_EL") == "0" else ""
-    names = {name: f"{name}{level}" for name in SPS}
+    names = {name: f"{name}{level}" for name in (SPS[:1] if _one_kernel(settings) else SPS)}
     names[SPMC] = f"fvp_spmc_manifest{level}"
     return {name: tuple(f"{stem}{suffix}" for suffix in _SUFFIXES) for name, stem in names.items()}
+
+
+def _one_kernel(settings: dict[str, str]) -> bool:
+    """Whether it is for an SPMC at EL3, with one SP at S-EL1."""
+    return settings.get("PLATFORM_SPMC_EL") == "3" and settings.get("PLATFORM_SP_EL", "1") == "1"
 
 
 def _version(settings: dict[str, str], name: str) -> str:

@@ -25,7 +25,12 @@ from ffabric.lab.processes import spread
 
 ONE_BOOT, AFTER_FAILURE, PER_TEST = "one boot", "boot after failure", "boot per test"
 FORMS = (ONE_BOOT, AFTER_FAILURE, PER_TEST)
-PERSONALITIES = ((SPEC,), ("hafnium",))
+PERSONALITIES = {
+    "s-el2": ((SPEC,), ("hafnium",)),
+    "s-el1": ((SPEC,), ("optee-spmc",)),
+    "el3": ((SPEC,), ("tf-a-el3",)),
+}
+"""Where the SPMC runs -> the specification, and the implementation that runs there."""
 FOLLOWS = "a test before it in the same boot failed: booted anew after each failure, it passes"
 UNKNOWN = "no reason is known"
 
@@ -94,19 +99,21 @@ def run(
     settings: Settings,
     *,
     only: Sequence[str] = (),
-    personalities: Sequence[tuple[str, ...]] = PERSONALITIES,
+    personality: Sequence[str] = (),
     processes: int = 1,
     on_boot: Callable[[int, int], object] = lambda _done, _of: None,
 ) -> list[Result]:
-    """All forms of ``builds``. ``on_boot`` gets how many jobs are done, and of how many.
+    """All forms of ``builds``, under a ``personality`` or those of `PERSONALITIES`.
+
+    ``on_boot`` gets how many jobs are done, and of how many.
 
     Raises SystemErrors for a build that cannot be run, and for a pattern in ``only`` that matches
     none of its tests; KeyboardInterrupt after Ctrl-C.
     """
     pairs = [
-        (build, personality, make_bench(build, personality))
+        (build, each, make_bench(build, each))
         for build in builds
-        for personality in personalities
+        for each in ([tuple(personality)] if personality else PERSONALITIES[build.spmc_level])
     ]
     benches = [bench for _, _, bench in pairs]
 

@@ -22,6 +22,7 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str
     hypervisor: bool | None = None
     sp_el: str | None = None
+    spmc_el: str | None = None
     per_vcpu: bool | None = None
     form: tuple[str, ...] = ()
     personality: str | None = None
@@ -29,10 +30,12 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def holds(self, test: str, build: Build, form: str, personality: Sequence[str]) -> bool:
         """Whether it is why ``test`` does not pass in a run of that form."""
         sp_el = build.options.get("PLATFORM_SP_EL", "1")
+        spmc_el = build.options.get("PLATFORM_SPMC_EL", "2")
         return (
             any(fnmatchcase(test, pattern) for pattern in self.tests)
             and self.hypervisor in (None, build.hypervisor)
             and self.sp_el in (None, sp_el)
+            and self.spmc_el in (None, spmc_el)
             and self.per_vcpu in (None, build.per_vcpu)
             and (not self.form or form in self.form)
             and (self.personality is None or self.personality in personality)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ffabric.lab.acs.build import SPMC, SPS, VM1, Build
+from ffabric.lab.acs.build import SPMC, VM1, Build
 from ffabric.lab.acs.console import Case, Verdict
 from ffabric.lab.acs.listing import Listed, Listing, find_listing
 from ffabric.lab.acs.witness import Limits, Witness
@@ -87,20 +87,24 @@ def make_bench(build: Build, personality: Sequence[str] = ()) -> Bench:
         root |= {
             "hypervisor": build.hypervisor,
             "include": [str(include)],
-            "spmc": {"manifest": str(build.manifests[SPMC].absolute())},
+            "spmc": {
+                "manifest": str(build.manifests[SPMC].absolute()),
+                "exception_level": build.spmc_level,
+            },
             "sp": [
                 {
                     "name": name,
                     "image": str(build.images[name].absolute()),
                     "manifest": str(build.manifests[name].absolute()),
                 }
-                for name in SPS
+                for name in build.sps
             ],
             "vm": [vm],
             **({"personality": [*personality]} if personality else {}),
         }
         spec = read_parsed(root, build.folder)
-    found = {name: find_listing(read_bytes(path, IMAGE)) for name, path in build.images.items()}
+    images = {name: build.images[name] for name in (VM1, *build.sps)}
+    found = {name: find_listing(read_bytes(path, IMAGE)) for name, path in images.items()}
     return Bench(spec, {name: listing for name, listing in found.items() if listing})
 
 

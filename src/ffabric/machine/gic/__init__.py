@@ -17,7 +17,7 @@ from ffabric.machine.gic.interrupts import (
     is_spi,
 )
 from ffabric.machine.gic.redistributor import RedistributorRegion
-from ffabric.machine.gic.setup import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE, set_up
+from ffabric.machine.gic.setup import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE, SECURE_SGIS, set_up
 
 __all__ = [
     "DISTRIBUTOR_SIZE",
@@ -29,6 +29,7 @@ __all__ = [
     "GROUP1S",
     "NAMES",
     "REDISTRIBUTOR_SIZE",
+    "SECURE_SGIS",
     "SPIS",
     "SPI_RANGES",
     "SPURIOUS",

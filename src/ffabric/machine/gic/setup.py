@@ -10,6 +10,8 @@ from ffabric.machine.gic.gic import Gic
 DISTRIBUTOR_SIZE = 0x1_0000
 REDISTRIBUTOR_SIZE = 0x2_0000
 """Of each PE: the frames for its own registers and for its SGIs and PPIs (IHI 0069, 12.1.1)."""
+SECURE_SGIS = range(8, 16)
+"""SGIs that EL3 leaves to an SPMC of the platform's, which donates some (TF-A: ARM_IRQ_SEC_SGI)."""
 SECURE_PRIORITY = 0x00
 NON_SECURE_PRIORITY = 0xD0
 """What the Non-secure state reads as 0xA0."""

@@ -38,6 +38,7 @@ from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 from ffabric.machine.gic import (
     DISTRIBUTOR_SIZE,
     REDISTRIBUTOR_SIZE,
+    SECURE_SGIS,
     Distributor,
     Gic,
     RedistributorRegion,
@@ -84,7 +85,7 @@ from ffabric.system.layout.address_spaces import (
     vm_maps,
 )
 from ffabric.system.layout.machine import MAILBOXES
-from ffabric.system.layout.memory_map import DEVICETREE
+from ffabric.system.layout.memory_map import DEVICETREE, FW_CONFIG
 from ffabric.system.layout.normal_world import device_memory_maps, memory_maps
 from ffabric.system.layout.qemu import is_console
 from ffabric.system.manifest.manifest import (
@@ -93,7 +94,7 @@ from ffabric.system.manifest.manifest import (
     RegionAttributes,
     SriPolicy,
 )
-from ffabric.system.spec import QEMU, ImageSource, MemoryMap, PartitionSpec, SystemSpec
+from ffabric.system.spec import FFA, QEMU, ImageSource, MemoryMap, PartitionSpec, SystemSpec
 from ffabric.system.spec import RAM as RAM_NAME
 from ffabric.system.system import Endpoint, System
 
@@ -164,13 +165,7 @@ class _Builder:
 
     def build(self) -> System:
         spec = self.spec
-        secure = {
-            each.id
-            for sp in spec.sps
-            for device in sp.manifest.device_regions
-            for each in device.interrupts
-            if each.secure
-        }
+        secure = _secure_interrupts(spec)
         set_up(self.gic, secure | {PPI_SECURE_EL2})
         self._frames()
         logical = LogicalPartitions(logical_partitions(spec.monitor))
@@ -507,9 +502,14 @@ class _Builder:
             self.free_vmids.append(partition.stage2.vmid)
 
     def _trusted_os(self, monitor: Monitor, spec: PartitionSpec, system: System) -> Endpoint:
-        """OP-TEE below EL3: no stage 2, and the devicetree of the normal world in x2."""
+        """OP-TEE or an SPMC below EL3: no stage 2; x2: the devicetree of the normal world."""
         partition = _native(spec)
-        dispatcher = Dispatcher(monitor, partition, spec.vcpus)
+        if spec.protocol == FFA:
+            from ffabric.firmware.monitor.spmd import Spmd  # noqa: PLC0415 - few systems need it
+
+            dispatcher: Dispatcher = Spmd(monitor, partition, spec.vcpus, self.spec.spmc.id)
+        else:
+            dispatcher = Dispatcher(monitor, partition, spec.vcpus)
         dispatcher.on_death = system.on_death
         dispatcher.notification = self.spec.notification_interrupt
         dispatcher.others = system.firmware.spmc.interrupt_owners
@@ -517,6 +517,10 @@ class _Builder:
         place = next(each for each in spec.memory if each.name == DEVICETREE.name)
         self.memory.write(place.pa, normal_world(self.spec.memory), secure=False)
         partition.boot_information = place.pa
+        if spec.fw_config:
+            place = next(each for each in spec.memory if each.name == FW_CONFIG.name)
+            self.memory.write(place.pa, spec.fw_config, secure=True)
+            partition.registers[0] = place.pa
         self._load(spec, partition)
         endpoint = self._endpoint(system, spec, partition)
         dispatcher.runners = [cast(Entered, ctx.runner) for ctx in partition.contexts]
@@ -626,6 +630,20 @@ def _vm(spec: PartitionSpec, stage2: Stage2, *, secondary: bool) -> Vm:
     vm.window = (WINDOW_IPA, WINDOW_PAGES)
     _place(spec, vm)
     return vm
+
+
+def _secure_interrupts(spec: SystemSpec) -> set[int]:
+    """The interrupts of SPs' devices, and the SGIs that an SPMC of the platform's may give away."""
+    secure = {
+        each.id
+        for sp in spec.sps
+        for device in sp.manifest.device_regions
+        for each in device.interrupts
+        if each.secure
+    }
+    if spec.trusted_os is not None and spec.trusted_os.protocol == FFA:
+        secure |= {*SECURE_SGIS}
+    return secure
 
 
 def _native(spec: PartitionSpec) -> Booted:

@@ -130,6 +130,10 @@ class TrustedOsFields(PartitionFields, total=False):
     """The SPI with which it notifies the normal world."""
     rpmb: int | None
     """How many VMs have a part of a Replay Protected Memory Block, 128 KiB each."""
+    protocol: Literal["optee", "ff-a"]
+    """What it is called with: OP-TEE's SMC ABI, or FF-A, and then it is the system's SPMC."""
+    fw_config: bytes
+    """The manifest of an SPMC as a devicetree blob; its address is in x0."""
 
 
 class SystemFields(TypedDict, total=False):
@@ -140,7 +144,7 @@ class SystemFields(TypedDict, total=False):
     vms: Iterable[Described]
     """VMs, likewise; `vm`."""
     trusted_os: Described | None
-    """OP-TEE at S-EL1 below EL3; `trusted_os`."""
+    """OP-TEE at S-EL1 below EL3, or an SPMC there; `trusted_os`."""
     name: str
     pes: int | None
     """How many PEs there are; None: as many as the largest partition has vCPUs."""

@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 
 from ffabric.abi.rpmb import MOST_PARTS
-from ffabric.abi.words import MASK16
+from ffabric.abi.words import MASK16, PAGE
 from ffabric.machine.gic import SPI_RANGES, is_spi
 from ffabric.machine.limits import AFFINITIES, PES
 from ffabric.system.manifest.manifest import ExecutionState
@@ -16,6 +16,9 @@ from ffabric.system.manifest.spmc import SP_ID_BASE
 from ffabric.system.options.problems import Problems, did_you_mean
 from ffabric.system.spec import (
     ENGINES,
+    FFA,
+    OPTEE,
+    PROTOCOLS,
     QEMU,
     SP,
     TRUSTED_OS,
@@ -28,6 +31,7 @@ from ffabric.system.spec import (
 
 PES_PER_CLUSTER = 4
 _KINDS = {SP: "an SP", VM: "a VM", TRUSTED_OS: "a trusted OS"}
+FW_CONFIG_SIZE = 16 * PAGE
 QEMU_PES = 16
 """In the one cluster of QEMU's machine."""
 
@@ -97,6 +101,7 @@ def check_partition(
         problems.add(where, "", "a trusted OS has code of its own: it is not driven")
     _check_notifications(partition, problems)
     _check_rpmb(draft, partition, problems)
+    _check_spmc(draft, partition, problems)
     native = partition.kind == TRUSTED_OS or (partition.kind == VM and not draft.with_hypervisor)
     if native and manifest.rx_buffer is not None:
         problems.add(where, "rx_tx-info", "without a partition manager nobody maps its buffers")
@@ -165,6 +170,30 @@ def _check_rpmb(draft: SystemDraft, partition: PartitionDraft, problems: Problem
     if not 0 < partition.rpmb <= MOST_PARTS:
         message = f"{partition.rpmb}: 1 to {MOST_PARTS} VMs have a part"
         problems.add(partition.where, "rpmb", message)
+
+
+def _check_spmc(draft: SystemDraft, partition: PartitionDraft, problems: Problems) -> None:
+    """An image that is the SPMC manages the secure world alone, right below EL3."""
+    where, key = partition.where, "protocol"
+    if partition.fw_config and partition.protocol != FFA:
+        problems.add(where, "fw_config", f"an SPMC has one: {key} = {FFA!r}")
+    if len(partition.fw_config) > FW_CONFIG_SIZE:
+        message = f"{len(partition.fw_config)} bytes, of {FW_CONFIG_SIZE} at most"
+        problems.add(where, "fw_config", message)
+    if partition.protocol == OPTEE:
+        return
+    if partition.kind != TRUSTED_OS or partition.protocol != FFA:
+        known = ", ".join(PROTOCOLS)
+        hint = did_you_mean(partition.protocol, PROTOCOLS)
+        problems.add(where, key, f"{partition.protocol!r}: a trusted OS has one of {known}{hint}")
+        return
+    if not isinstance(partition.source, ImageSource) or partition.engine == QEMU:
+        problems.add(where, key, f"{FFA!r}: an SPMC is an image that Unicorn executes")
+    if draft.with_hypervisor:
+        message = "the normal world of an SPMC at S-EL1 is a kernel: say hypervisor = false"
+        problems.add(where, key, f"{FFA!r}: {message}")
+    if sps := [each.name for each in draft.partitions if each.kind == SP]:
+        problems.add(where, key, f"{FFA!r}: the SPMC has SPs of its own, not {', '.join(sps)}")
 
 
 def _check_qemu(

@@ -33,7 +33,7 @@ from ffabric.system.options.kinds import (
     UUIDS,
     VERSION,
 )
-from ffabric.system.spec import ENGINES, SP, TRUSTED_OS, VM
+from ffabric.system.spec import ENGINES, PROTOCOLS, SP, TRUSTED_OS, VM
 
 LAST_INTID = EXTENDED_SPIS.stop - 1
 
@@ -263,6 +263,17 @@ TRUSTED_OS_KEYS: tuple[Key, ...] = (
         "notification_interrupt", U32,
         "The SPI with which it notifies the kernel; a hypervisor passes it on to each VM that it "
         "has values for (OP-TEE's CFG_CORE_ASYNC_NOTIF_GIC_INTID).", most=LAST_INTID,
+    ),
+    Key(
+        "protocol", TEXT,
+        "What it is called with: 'optee', OP-TEE's SMC ABI, or 'ff-a': then it is the SPMC, below "
+        "our SPMD and with SPs of its own, and there are neither [[sp]] nor a hypervisor.",
+        default="optee", values=PROTOCOLS,
+    ),
+    Key(
+        "fw_config", PATH,
+        "With protocol 'ff-a': the SPMC's manifest, .dts or .dtb, whose address is in x0 (TF-A's "
+        "TOS_FW_CONFIG).",
     ),
     Key(
         "rpmb", U32,

@@ -22,7 +22,7 @@ from ffabric.system.description.python_target import (
     target_fields,
 )
 from ffabric.system.description.toml_keys import PARTITION_KEYS
-from ffabric.system.files.dtb import Node, parse_dtb
+from ffabric.system.files.dtb import Node, build_dtb, parse_dtb
 from ffabric.system.files.dts import read_tree
 from ffabric.system.files.images import Image, parse_image
 from ffabric.system.files.package import (
@@ -39,6 +39,7 @@ from ffabric.system.manifest.manifest import ExceptionLevel, Manifest
 from ffabric.system.options.keys import NodeReader, TableReader, read
 from ffabric.system.options.problems import ConfigErrors, Problems
 from ffabric.system.spec import (
+    OPTEE,
     QEMU,
     SP,
     VM,
@@ -143,6 +144,8 @@ class PartitionTable:
             registers={n: value for n in range(4) if (value := self._number(f"x{n}")) is not None},
             notification_interrupt=self._number("notification_interrupt"),
             rpmb=self._number("rpmb"),
+            protocol=self._text("protocol") or OPTEE,
+            fw_config=self._fw_config(),
             secure_state=self.values.get("secure") is True,
             new_image=self._new_image(found.source, manifest),
         )
@@ -177,6 +180,19 @@ class PartitionTable:
             return self.contents[key]
         path = self.folder / str(self.values[key])
         return read_file(path, self.where, key, self.problems, IMAGE)
+
+    def _fw_config(self) -> bytes:
+        """The manifest of an SPMC that is an image."""
+        if "fw_config" not in self.values:
+            return b""
+        path = self.folder / str(self.values["fw_config"])
+        if read_file(path, self.where, "fw_config", self.problems, BLOB) is None:
+            return b""
+        try:
+            return build_dtb(read_tree(path, self.include).root)
+        except ConfigErrors as error:
+            self.problems.extend(error.problems)
+            return b""
 
     def _kernel(self) -> KernelBoot | None:
         """What goes with a kernel."""

@@ -59,6 +59,10 @@ DEVICETREE = MemoryRegion(
     attributes=int(RegionAttributes.READ | RegionAttributes.WRITE | RegionAttributes.NON_SECURE),
 )
 """Where a trusted OS finds the devicetree of the normal world."""
+FW_CONFIG = MemoryRegion(
+    name="fw-config", pages=16, attributes=int(RegionAttributes.READ | RegionAttributes.WRITE)
+)
+"""Where an SPMC that is an image finds its manifest."""
 QEMU_MEMORY = (
     *(bank for bank in DEFAULT_MEMORY if bank.secure),
     MemoryBank("normal", RAM_BASE, 0x4000_0000, secure=False),
@@ -115,7 +119,8 @@ def with_defaults(partition: PartitionDraft, problems: Problems) -> PartitionDra
     if partition.kind == SP and not manifest.uuids:
         manifest = replace(manifest, uuids=(_uuid(partition.name),))
     if partition.kind == TRUSTED_OS:
-        manifest = replace(manifest, memory_regions=(*manifest.memory_regions, DEVICETREE))
+        own = (DEVICETREE, FW_CONFIG) if partition.fw_config else (DEVICETREE,)
+        manifest = replace(manifest, memory_regions=(*manifest.memory_regions, *own))
     return replace(partition, manifest=replace(manifest, mem_size=size), source=source)
 
 
@@ -272,6 +277,8 @@ class Places:
             registers=partition.registers,
             notification_interrupt=partition.notification_interrupt,
             rpmb=partition.rpmb,
+            protocol=partition.protocol,
+            fw_config=partition.fw_config,
             secure_state=partition.secure_state,
             staging=self.staging.get(partition.name),
             new_image=partition.new_image,

@@ -1,0 +1,296 @@
+"""The SPMD above an SPMC that is an image at S-EL1: what it relays, and what it answers itself."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from ffabric.abi import psci
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import MASK32, pack_ids
+from ffabric.machine.gic import GROUP1S
+from ffabric.system.crash import PartitionCrashed
+from ffabric.system.description.python import describe, sp, trusted_os, vm
+from ffabric.system.description.toml import read_system
+from ffabric.system.files.dtb import build_dtb
+from ffabric.system.files.dts import read_tree
+from ffabric.system.options.problems import SystemErrors
+
+IMAGE = Path(__file__).parents[2] / "images" / "spmc.bin"
+SPMC, SPMD, KERNEL = 0x8000, 0xFFFF, 0
+WHO, SPIN, CALL, PANIC, INTERRUPTS, MANIFEST = range(6)
+DEVICETREE_MAGIC = 0xEDFE0DD0
+"""As a little-endian CPU reads it."""
+FAILS = struct.pack("<5I", 0x52800C00, 0x72B08000, 0x12800022, 0xD4000003, 0x14000000)
+"""Code that calls FFA_ERROR with -2 in w2."""
+INTID = 45
+OTHERS = range(48, 58)
+NOT_SUPPORTED, ABORTED = Status.NOT_SUPPORTED & MASK32, Status.ABORTED & MASK32
+
+
+@pytest.fixture
+def boot(ffabric):
+    def boot(image=IMAGE, pes=1, **options):
+        spmc = trusted_os(name="spmc", image=image, protocol="ff-a", **options)
+        return ffabric.boot(vms=["kernel"], trusted_os=spmc, hypervisor=False, pes=pes)
+
+    return boot
+
+
+def ask(ffa, what, *words):
+    """x0 to x17 of the answer to a direct request of 64 bits."""
+    short = [*words, 0, 0, 0][:4]
+    return ffa.call(fid.FFA_MSG_SEND_DIRECT_REQ_64, pack_ids(KERNEL, SPMC), 0, what, *short)
+
+
+def result(answer):
+    assert answer[:3] == (fid.FFA_MSG_SEND_DIRECT_RESP_64, pack_ids(SPMC, KERNEL), 0)
+    return answer[3:8]
+
+
+def error(status):
+    return (fid.FFA_ERROR, 0, status & MASK32, 0, 0, 0, 0, 0)
+
+
+# What the normal world calls.
+
+
+def test_the_version_is_a_framework_message_to_the_spmc(boot):
+    answer = boot().vm("kernel").ffa.call(fid.FFA_VERSION, 0x1_0002, *range(50, 66))
+    assert answer[:8] == (0x1_0001, 0, 0, 0, 0, 0, 0, 0)
+    assert answer[8:] == tuple(range(56, 66))
+
+
+def test_a_version_with_bit_31_is_not_asked_for(boot):
+    answer = boot().vm("kernel").ffa.call(fid.FFA_VERSION, 1 << 31)
+    assert answer[0] == NOT_SUPPORTED
+
+
+def test_el3_says_who_is_who(boot):
+    ffa = boot().vm("kernel").ffa
+    assert ffa.call(fid.FFA_ID_GET)[:3] == (fid.FFA_SUCCESS_32, 0, KERNEL)
+    assert ffa.call(fid.FFA_SPM_ID_GET)[:3] == (fid.FFA_SUCCESS_32, 0, SPMC)
+    _, own, spmd, pe, tree = result(ask(ffa, WHO))
+    assert (own, spmd, pe, tree) == (SPMC, SPMD, 0, DEVICETREE_MAGIC)
+
+
+def test_the_features_are_the_spmcs(boot):
+    answer = boot().vm("kernel").ffa.call(fid.FFA_FEATURES, 7)
+    assert answer[:4] == (fid.FFA_SUCCESS_32, 0, 7, 0)
+
+
+def test_a_short_answer_leaves_x8_to_x17_as_they_are(boot):
+    others = tuple(range(70, 80))
+    ffa = boot().vm("kernel").ffa
+    answer = ffa.call(
+        fid.FFA_MSG_SEND_DIRECT_REQ_64, pack_ids(KERNEL, SPMC), 0, WHO, 0, 0, 0, 0, *others
+    )
+    assert answer[8:] == others
+    refused = ffa.call(fid.FFA_RX_RELEASE, 0, 0, 0, 0, 0, 0, 0, *others)
+    assert (refused[0], refused[2]) == (fid.FFA_ERROR, NOT_SUPPORTED)
+    assert refused[8:] == others
+
+
+def test_an_extended_request_has_all_registers_and_so_has_its_answer(boot):
+    payload = tuple(range(104, 118))
+    answer = (
+        boot()
+        .vm("kernel")
+        .ffa.call(fid.FFA_MSG_SEND_DIRECT_REQ2, pack_ids(KERNEL, SPMC), 0, 0, *payload)
+    )
+    assert answer == (fid.FFA_MSG_SEND_DIRECT_RESP2, pack_ids(SPMC, KERNEL), 0, 0, *payload)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        fid.FFA_NORMAL_WORLD_RESUME,
+        fid.FFA_SECONDARY_EP_REGISTER_64,
+        fid.FFA_MSG_WAIT,
+        fid.FFA_MSG_SEND_DIRECT_RESP_64,
+    ],
+)
+def test_what_an_spmc_calls_does_not_come_from_the_normal_world(boot, function):
+    assert boot().vm("kernel").ffa.call(function)[:8] == error(Status.NOT_SUPPORTED)
+
+
+def test_nobody_in_the_normal_world_speaks_for_the_secure_world(boot):
+    ffa = boot().vm("kernel").ffa
+    request = fid.FFA_MSG_SEND_DIRECT_REQ_32
+    refused = ffa.call(request, pack_ids(SPMD, SPMC), 0x8000_0008, 0x1_0000)
+    assert refused[:8] == error(Status.INVALID_PARAMETERS)
+    heard = ffa.call(request, pack_ids(KERNEL, SPMC), 0x8000_0008, 0x1_0000)
+    assert heard[:4] == (
+        fid.FFA_MSG_SEND_DIRECT_RESP_32, pack_ids(SPMC, KERNEL), 0x8000_0009, 0x1_0001,
+    )  # fmt: skip
+
+
+# What the SPMC calls.
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "answer"),
+    [
+        (fid.FFA_VERSION, 0x1_0001, (0x1_0002, 0)),
+        (fid.FFA_FEATURES, fid.FFA_MEM_SHARE_32, (fid.FFA_SUCCESS_32, 0)),
+        (fid.FFA_ID_GET, 0, (fid.FFA_SUCCESS_32, SPMC)),
+        (fid.FFA_RX_RELEASE, 0, (fid.FFA_ERROR, NOT_SUPPORTED)),
+        (fid.FFA_NORMAL_WORLD_RESUME, 0, (fid.FFA_ERROR, NOT_SUPPORTED)),
+        (psci.CPU_OFF, 0, ((1 << 64) - 1, None)),
+    ],
+)
+def test_el3_answers_the_spmc(boot, function, argument, answer):
+    x0, x2, *_ = result(ask(boot().vm("kernel").ffa, CALL, function, argument))
+    assert x0 == answer[0]
+    assert answer[1] in (None, x2)
+
+
+def test_an_entry_point_outside_its_memory_is_refused(boot):
+    refused, *_ = result(ask(boot().vm("kernel").ffa, WHO))
+    assert refused == fid.FFA_ERROR
+
+
+def test_each_pe_has_a_context_that_begins_where_it_was_registered(boot):
+    system = boot(pes=2, vcpus=2)
+    kernel = system.vm("kernel")
+    mpidr = system.system.machine.pes[1].mpidr
+    assert kernel.ffa.call(psci.CPU_ON_64, mpidr, 0x8000_0000, 0)[0] == 0
+    assert [result(ask(kernel.vcpu(n), WHO))[3] for n in (1, 0, 1)] == [1, 0, 1]
+
+
+def test_a_pe_without_a_context_has_no_spmc(boot):
+    system = boot(pes=2, vcpus=1)
+    kernel = system.vm("kernel")
+    mpidr = system.system.machine.pes[1].mpidr
+    assert kernel.ffa.call(psci.CPU_ON_64, mpidr, 0x8000_0000, 0)[0] == 0
+    assert kernel.vcpu(1).call(fid.FFA_RX_RELEASE)[:8] == error(Status.ABORTED)
+    assert kernel.vcpu(1).call(fid.FFA_VERSION, 0x1_0000)[0] == NOT_SUPPORTED
+
+
+# Its manifest.
+
+CORE_MANIFEST = """/dts-v1/;
+/ {
+    compatible = "arm,ffa-core-manifest-1.0";
+};
+"""
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    path = tmp_path / "spmc.dts"
+    path.write_text(CORE_MANIFEST)
+    return build_dtb(read_tree(path).root)
+
+
+def test_it_finds_its_manifest_where_x0_says(boot, manifest):
+    assert result(ask(boot(fw_config=manifest).vm("kernel").ffa, MANIFEST))[1] == DEVICETREE_MAGIC
+    assert result(ask(boot().vm("kernel").ffa, MANIFEST))[1] == 0
+
+
+def test_a_system_file_names_its_manifest(tmp_path, manifest):
+    (tmp_path / "spmc.bin").write_bytes(IMAGE.read_bytes())
+    system = tmp_path / "system.toml"
+    system.write_text(
+        """
+        name = "own-spmc"
+        hypervisor = false
+        [trusted_os]
+        name = "spmc"
+        image = "spmc.bin"
+        protocol = "ff-a"
+        fw_config = "spmc.dts"
+        [[vm]]
+        name = "kernel"
+        image = "spmc.bin"
+        """
+    )
+    spec = read_system(system)
+    assert spec.trusted_os is not None
+    assert spec.trusted_os.fw_config == manifest
+
+
+def test_sgis_of_the_secure_state_are_its_to_give_away(boot):
+    """OP-TEE makes one of them its notification of the normal world."""
+    secure = boot().system.machine.gic.private[0].modifier
+    assert [secure >> intid & 1 for intid in (7, 8, 15)] == [0, 1, 1]
+
+
+# Interrupts.
+
+
+def test_it_makes_way_for_an_interrupt_of_the_normal_world(boot):
+    system = boot()
+    machine, ffa = system.system.machine, system.vm("kernel").ffa
+    machine.gic.sysreg_write(0, "ICC_IGRPEN1_EL1", 1, secure=False)
+    machine.gic.configure(5, 0, enabled=True, edge=True)
+    machine.clock.at(machine.clock.now + 100_000, lambda: machine.gic.set_pending(5, 0))
+    answer = ask(ffa, SPIN)
+    assert answer[:3] == (fid.FFA_INTERRUPT, SPMC, 0)
+    machine.gic.acknowledge(0, 5)
+    machine.gic.deactivate(0, 5)
+    assert result(ffa.call(fid.FFA_RUN, pack_ids(SPMC, 0)))[0] == 0
+
+
+def test_its_own_interrupt_enters_it_when_nobody_calls(boot):
+    system = boot()
+    machine, ffa = system.system.machine, system.vm("kernel").ffa
+    assert result(ask(ffa, INTERRUPTS))[0] == 0
+    machine.gic.configure(INTID, enabled=True, edge=True, target=0, group=GROUP1S)
+    machine.gic.set_pending(INTID)
+    assert result(ask(ffa, INTERRUPTS))[0] == 1
+
+
+# One that is gone.
+
+
+def test_who_has_called_an_spmc_that_panics_hears_of_it(boot):
+    ffa = boot().vm("kernel").ffa
+    with pytest.raises(PartitionCrashed, match="spmc: waits for an interrupt for ever"):
+        ask(ffa, PANIC)
+    assert ask(ffa, WHO)[:8] == error(Status.ABORTED)
+    assert ffa.call(fid.FFA_VERSION, 0x1_0000)[0] == NOT_SUPPORTED
+
+
+def test_without_an_spmc_that_has_initialised_the_normal_world_boots(ffabric, tmp_path):
+    image = tmp_path / "fails.bin"
+    image.write_bytes(FAILS)
+    spmc = trusted_os(name="spmc", image=image, protocol="ff-a")
+    with pytest.raises(
+        PartitionCrashed, match="its initialisation has failed: FFA_ERROR 0xfffffffe"
+    ):
+        ffabric.boot(vms=["kernel"], trusted_os=spmc, hypervisor=False, pes=1)
+
+
+# What cannot be.
+
+
+class Nobody:
+    """A trusted OS in Python would be called with OP-TEE's ABI."""
+
+
+@pytest.mark.parametrize(
+    ("options", "system", "message"),
+    [
+        ({}, {"sps": [sp("adder")]}, "protocol: 'ff-a': the SPMC has SPs of its own, not adder"),
+        ({}, {"hypervisor": True}, "protocol: 'ff-a': the normal world of an SPMC at S-EL1 is a"),
+        ({"engine": "qemu"}, {}, "protocol: 'ff-a': an SPMC is an image that Unicorn executes"),
+        (
+            {"protocol": "optee", "fw_config": b"tree"},
+            {},
+            "spmc: fw_config: an SPMC has one: protocol = 'ff-a'",
+        ),
+        ({"fw_config": bytes(0x1_0001)}, {}, "spmc: fw_config: 65537 bytes, of 65536 at most"),
+        (
+            {"protocol": "ffa"},
+            {},
+            "protocol: 'ffa': a trusted OS has one of optee, ff-a (did you mean 'ff-a'?)",
+        ),
+    ],
+)
+def test_what_cannot_be_is_named(options, system, message):
+    spmc = trusted_os(name="spmc", image=IMAGE, **{"protocol": "ff-a", **options})
+    with pytest.raises(SystemErrors) as errors:
+        describe(vms=[vm("kernel")], trusted_os=spmc, **{"hypervisor": False, **system})
+    assert message in str(errors.value)
