@@ -18,6 +18,15 @@ HF_INTERRUPT_DEACTIVATE: Final = 0xFF08
 HF_INTERRUPT_RECONFIGURE: Final = 0xFF09
 HF_INTERRUPT_SEND_IPI: Final = 0xFF0A
 
+REMOVED: Final = {
+    0xFF01: ("HF_MAILBOX_WRITABLE_GET", "v2.11"),
+    0xFF02: ("HF_MAILBOX_WAITER_GET", "v2.11"),
+    0xFF05: ("HF_INTERRUPT_INJECT", "v2.11"),
+    0xFF07: ("HF_FFA_RUN_WAKE_UP", "v2.6"),
+    0xBD00_0000: ("HF_DEBUG_LOG", "v2.9"),
+}
+"""Calls that Hafnium had from v2.4 on and has no more: the name, and the last release with it."""
+
 INVALID_INTID: Final = 0xFFFF_FFFF
 
 # Interrupt ids that Hafnium itself uses (inc/vmapi/hf/types.h).
@@ -56,5 +65,6 @@ FUNCTIONS: Final[dict[int, Function]] = {
             HF_INTERRUPT_RECONFIGURE, "HF_INTERRUPT_RECONFIGURE", ("intid", "command", "value")
         ),
         Function(HF_INTERRUPT_SEND_IPI, "HF_INTERRUPT_SEND_IPI", ("target_vcpu",)),
+        *(Function(function, name) for function, (name, _) in REMOVED.items()),
     )
 }

@@ -149,3 +149,22 @@ def test_the_console_is_for_older_versions_too(ffabric, version, function, room,
     assert lines == [(world[0], text[:-1].decode())] * 2
     assert caller.ffa.call(function, room + 1, *words)[0] == fid.FFA_ERROR
     assert caller.ffa.call(fid.FFA_FEATURES, function)[0] == fid.FFA_ERROR
+
+
+@pytest.mark.parametrize("function", hafnium.REMOVED)
+def test_a_call_that_hafnium_has_no_more_is_refused_by_its_name(ffabric, function):
+    """As Hafnium answers what it does not know; the rule says which release had it last."""
+    name, last = hafnium.REMOVED[function]
+    system = ffabric.boot(sps=["s"], vms=["v"])
+    heard = []
+    system.system.heard = lambda _pe, refusal: heard.append(refusal)
+    answer = system.sp("s").ffa.call(function, 65, 66)
+    assert answer[:4] == ((1 << 64) - 1, 65, 66, 0)
+    assert [(each.rule.id, each.got, each.expected) for each in heard] == [
+        ("hafnium.removed_call", name, f"a call of Hafnium after {last}")
+    ]
+
+
+def test_a_call_that_hafnium_still_has_is_answered(ffabric):
+    caller = ffabric.boot(sps=["s"], vms=["v"]).sp("s")
+    assert caller.ffa.call(hafnium.HF_INTERRUPT_GET)[0] == hafnium.INVALID_INTID

@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi import hafnium
+from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32
+from ffabric.firmware.state.rules import Refused, rule
 from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ
 from ffabric.machine.gic import EXTENDED_SPIS
 
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.context import PE
 
+GONE = rule(
+    "hafnium.removed_call",
+    Status.NOT_SUPPORTED,
+    "Hafnium, inc/vmapi/hf/abi.h of v2.4 to v2.12",
+    "The para-virtual call is one that Hafnium still has.",
+)
 FAILURE = 0xFFFFFFFFFFFFFFFF
 MAX_INTID = EXTENDED_SPIS.stop
 
@@ -96,7 +104,18 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     return caller
 
 
+def removed(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
+    """A call that Hafnium has no more: -1, as for any that it does not know."""
+    x = caller.x
+    name, last = hafnium.REMOVED[x[0] & MASK32]
+    arguments = x[1:8]
+    pm.refuse(pe, caller, Refused(GONE, name, f"a call of Hafnium after {last}"))
+    x[0:8] = [FAILURE, *arguments]
+    return caller
+
+
 HANDLERS: dict[int, Handler[Manager]] = {
+    **dict.fromkeys(hafnium.REMOVED, removed),
     hafnium.HF_INTERRUPT_ENABLE: enable,
     hafnium.HF_INTERRUPT_GET: get,
     hafnium.HF_INTERRUPT_DEACTIVATE: deactivate,
