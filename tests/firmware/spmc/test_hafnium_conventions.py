@@ -165,6 +165,12 @@ def test_a_call_that_hafnium_has_no_more_is_refused_by_its_name(ffabric, functio
     ]
 
 
-def test_a_call_that_hafnium_still_has_is_answered(ffabric):
-    caller = ffabric.boot(sps=["s"], vms=["v"]).sp("s")
+def test_a_call_that_hafnium_never_had_has_no_name(ffabric):
+    """The neighbour: the same answer, and no rule."""
+    system = ffabric.boot(sps=["s"], vms=["v"])
+    heard = []
+    system.system.heard = lambda _pe, refusal: heard.append(refusal)
+    caller = system.sp("s")
+    assert caller.ffa.call(0xFF00, 65)[:2] == ((1 << 64) - 1, 65)
     assert caller.ffa.call(hafnium.HF_INTERRUPT_GET)[0] == hafnium.INVALID_INTID
+    assert heard == []

@@ -104,18 +104,21 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     return caller
 
 
-def removed(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
-    """A call that Hafnium has no more: -1, as for any that it does not know."""
-    x = caller.x
-    name, last = hafnium.REMOVED[x[0] & MASK32]
-    arguments = x[1:8]
-    pm.refuse(pe, caller, Refused(GONE, name, f"a call of Hafnium after {last}"))
-    x[0:8] = [FAILURE, *arguments]
-    return caller
+def is_removed(pm: Manager, pe: PE, caller: ExecutionContext, function: int) -> bool:
+    """Whether ``function`` is a call that Hafnium has no more: then the answer is -1.
+
+    Hafnium answers so whatever it does not know; the rule says which release had it last.
+    """
+    known = hafnium.REMOVED.get(function)
+    if known is not None:
+        name, last = known
+        arguments = caller.x[1:8]
+        pm.refuse(pe, caller, Refused(GONE, name, f"a call of Hafnium after {last}"))
+        caller.x[0:8] = [FAILURE, *arguments]
+    return known is not None
 
 
 HANDLERS: dict[int, Handler[Manager]] = {
-    **dict.fromkeys(hafnium.REMOVED, removed),
     hafnium.HF_INTERRUPT_ENABLE: enable,
     hafnium.HF_INTERRUPT_GET: get,
     hafnium.HF_INTERRUPT_DEACTIVATE: deactivate,

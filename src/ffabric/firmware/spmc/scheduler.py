@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.firmware.manager import cycles
+from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.manager.memory import reclaim
 from ffabric.firmware.spmc import interrupts, lifecycle, live_activation, notifications, power
 from ffabric.firmware.state.context import Model, State
@@ -126,7 +126,10 @@ class SecureScheduler:
 
     def foreign_call(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
         """Calls that are not of the Framework: SPs have those of the platform."""
-        if not self._spmc.platform.answer(function, caller.x):
+        spmc = self._spmc
+        if spmc.platform.answer(function, caller.x):
+            return caller
+        if not virtual_interrupts.is_removed(spmc, pe, caller, function):
             caller.x[0] = NOT_SUPPORTED
         return caller
 

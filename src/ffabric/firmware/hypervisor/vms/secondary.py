@@ -32,7 +32,7 @@ from ffabric.abi.words import MASK32, pack_ids, unpack_ids
 from ffabric.firmware.hypervisor import interrupts
 from ffabric.firmware.hypervisor.spmc_link import relay, sequences
 from ffabric.firmware.hypervisor.vms import lifetime, vcpu
-from ffabric.firmware.manager import cycles
+from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.monitor.psci import AFFINITY
 from ffabric.firmware.state import events, reply, runtime_model
@@ -221,6 +221,8 @@ def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, function: int
         return handler(hypervisor, pe, caller)
     if function in _NOT_FOR_SECONDARIES:
         caller.x[0] = NOT_SUPPORTED
+        return caller
+    if virtual_interrupts.is_removed(hypervisor, pe, caller, function):
         return caller
     return vcpu.call(hypervisor, pe, caller, function)
 
