@@ -9,8 +9,7 @@ from pathlib import Path
 import msgspec
 from coverage import CoverageData
 
-import ffabric.system.booting.boot  # noqa: F401 - all rooms of the firmware declare their rules
-from ffabric.firmware.state.rules import RULES
+from ffabric.firmware.catalogue import RULES
 from measured.passes import has_passed
 from measured.refusals import Refusal
 
