@@ -120,6 +120,7 @@ _ALL: tuple[Record, ...] = (
     firmware.Relinquish("adder", ((0x8800_1000, 0x8800_1000, 3),), t=27_500),
     firmware.Aborted("adder", "ValueError: no more", t=21_000),
     firmware.Restarted("adder", t=21_500),
+    firmware.Activation(0, "adder", "stopped", t=22_500),
 )
 EXAMPLES = {type(each): each for each in _ALL}
 """One of each kind: a kind that is missing is an error of the build."""
