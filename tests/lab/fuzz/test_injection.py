@@ -2,7 +2,8 @@
 
 import pytest
 
-from ffabric.firmware.hypervisor.spmc_link import retried
+from ffabric.firmware.hypervisor.spmc_link import retried, unfinished
+from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.manager import cycles
 from ffabric.lab.fuzz.campaign import play
 from ffabric.lab.fuzz.events import EVENTS
@@ -76,3 +77,18 @@ def test_a_context_that_is_interrupted_and_run_elsewhere(monkeypatch):
     assert play("notify/level-high@3").failure is None
     monkeypatch.setattr(cycles, "judge_run", judge_run)
     assert "interrupted for a handler" in play("notify/level-high@3").failure.what
+
+
+@pytest.mark.parametrize("event", ["yield-0", "sgi-0"])
+def test_a_request_of_a_dead_vm_that_is_finished_while_another_is(monkeypatch, event):
+    def finish_requests(hypervisor, vm, pe):
+        for word, ctx in [*hypervisor.unfinished.items()]:  # as they were when it began
+            if ctx.partition is vm:
+                del hypervisor.unfinished[word]
+                yield from unfinished.finish(hypervisor, word, pe)
+
+    name = f"chain/{event}@9/destroy-first@15"
+    assert play(name).failure is None
+    monkeypatch.setattr(lifetime, "_finish_requests", finish_requests)
+    assert play(f"chain/{event}@9/destroy-first@14").failure is None
+    assert "KeyError" in play(name).failure.what

@@ -122,8 +122,10 @@ def _reclaim_some(hypervisor: Hypervisor, pe: PE) -> Steps:
     """Try those first that have waited longest."""
     retried = hypervisor.retried
     hypervisor.cpus[pe.index].retrying = True
-    retried.untried = min(retried.untried, len(retried.orphans))
-    for _ in range(min(RECLAIMS, retried.untried)):
+    for _ in range(RECLAIMS):
+        retried.untried = min(retried.untried, len(retried.orphans))  # another PE may try, too
+        if not retried.untried:
+            break
         retried.untried -= 1
         yield from reclaim(hypervisor, retried.orphans.popleft())
     if retried.untried:

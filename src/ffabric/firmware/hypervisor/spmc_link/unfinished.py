@@ -17,6 +17,7 @@ from ffabric.firmware.hypervisor.spmc_link import relay, sequences
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Steps
+    from ffabric.firmware.state.endpoints import Vm
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.context import PE
 
@@ -41,6 +42,12 @@ def note(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> None:
         hypervisor.unfinished[caller.x[1] & MASK32] = caller
     elif paused:
         finish_later(hypervisor, pe, caller.x)
+
+
+def of(hypervisor: Hypervisor, vm: Vm) -> tuple[int, ExecutionContext] | None:
+    """A request of ``vm`` that is not finished: the SP's context (ids in w1), the vCPU; or None."""
+    waiting = hypervisor.unfinished.items()
+    return next(((word, ctx) for word, ctx in waiting if ctx.partition is vm), None)
 
 
 def finish_later(hypervisor: Hypervisor, pe: PE, answer: list[int]) -> None:

@@ -196,15 +196,18 @@ def destroy(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
 
 
 def _finish_requests(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
-    """Let SPs finish what vCPUs of ``vm`` had asked for, each on the PE where it was."""
-    for word, ctx in [*hypervisor.unfinished.items()]:
-        if ctx.partition is vm:
-            del hypervisor.unfinished[word]
-            if ctx.pe is pe or ctx.pe is None:
-                yield from unfinished.finish(hypervisor, word, pe)
-            else:
-                finish = partial(unfinished.finish, hypervisor, word)
-                sequences.run_deferred(hypervisor, finish, ctx.pe)
+    """Let SPs finish what vCPUs of ``vm`` had asked for, each on the PE where it was.
+
+    While an SP finishes one request, another may be finished on another PE.
+    """
+    while (found := unfinished.of(hypervisor, vm)) is not None:
+        word, ctx = found
+        del hypervisor.unfinished[word]
+        if ctx.pe is pe or ctx.pe is None:
+            yield from unfinished.finish(hypervisor, word, pe)
+        else:
+            finish = partial(unfinished.finish, hypervisor, word)
+            sequences.run_deferred(hypervisor, finish, ctx.pe)
 
 
 def _destroy_bitmaps(vm: Vm) -> Steps:
