@@ -7,7 +7,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
-from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.psci import Return
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.spmc_link.retried import RECLAIMS
@@ -474,6 +474,23 @@ def test_what_a_vm_gave_to_another_when_both_are_destroyed(ffabric, kind, order)
     world.end()
     assert not world.hypervisor.regions.live
     assert world.hypervisor.frames.free_pages == world.before[0] + pages_of(*gone)
+
+
+@pytest.mark.parametrize("order", ["wx", "xw"])
+def test_who_waits_for_a_dead_one_that_waits_for_another_is_told(ffabric, order):
+    world = World(ffabric, vms=["v", "w", "x"])
+    for name in "wx":
+        world.leave(world.vcpu(name), fid.FFA_MSG_WAIT)
+    world.ask(world.vcpu("v"), "w")
+    world.ask(world.vcpu("w"), "x")
+    dead = [world.destroy(name) for name in order]
+    waited = world.system.endpoint("v").partition.contexts[0]
+    assert waited.state is State.RUNNING
+    assert waited.x[0] == fid.FFA_ERROR
+    assert from_register(waited.x[2]) is Status.ABORTED
+    assert all(each.partition.contexts[0].state is State.ABORTED for each in dead)
+    assert world.hypervisor.frames.free_pages == world.before[0] + pages_of(*dead)
+    assert world.vcpu("v").call(fid.FFA_ID_GET)[0] == fid.FFA_SUCCESS_32
 
 
 # SPs that want to know

@@ -32,6 +32,7 @@ from ffabric.firmware.manager.memory import reclaim
 from ffabric.firmware.manager.notifications import calls as of_vms
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import events, ownership, reply
+from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine.context import NO_REGISTERS
 
@@ -149,12 +150,18 @@ def stop(hypervisor: Hypervisor, vm: Vm, here: ExecutionContext | None = None) -
 
 
 def _release(hypervisor: Hypervisor, dead: ExecutionContext) -> None:
-    """Whoever waits for a dead vCPU goes on; its PE runs another one."""
-    requester = dead.leave_chain()
-    if requester is not None and requester.callee is dead:
-        reply.error(requester.x, Status.ABORTED)
-        requester.regain(requester.pe)
-        hypervisor.wake(requester)
+    """Whoever waits for a dead vCPU goes on; its PE runs another one.
+
+    One that waits and is dead itself does not: whoever waits for that one does.
+    """
+    link = dead
+    while (requester := link.leave_chain()) is not None and requester.callee is link:
+        if requester.state is not State.ABORTED:
+            reply.error(requester.x, Status.ABORTED)
+            requester.regain(requester.pe)
+            hypervisor.wake(requester)
+            break
+        link = requester
     pe = dead.pe
     if pe is None:
         return
