@@ -79,6 +79,11 @@ def modules_of(code):
     return set(done.stdout.rpartition("loaded ")[2].split())
 
 
+def ours(modules):
+    """Those of ours: the standard library's are as many as its version needs."""
+    return {name for name in modules if name.partition(".")[0] == "ffabric"}
+
+
 def command(*words):
     return (
         f"import sys; sys.argv = {['ffabric', *words]!r}\n"
@@ -96,7 +101,7 @@ def test_help_loads_next_to_nothing():
     loaded = modules_of(command("--help")) - NOTHING
 
     assert not loaded & HEAVY
-    assert len(loaded) <= 6
+    assert len(ours(loaded)) <= 6
 
 
 def test_explain_loads_no_parser_and_no_firmware():
@@ -104,7 +109,7 @@ def test_explain_loads_no_parser_and_no_firmware():
 
     assert not loaded & HEAVY
     assert not {name for name in loaded if name.startswith("ffabric.firmware.manager")}
-    assert len(loaded) <= 131
+    assert len(ours(loaded)) <= 47
 
 
 SYSTEM = """

@@ -6,6 +6,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.timeout(1200)  # each runs pytest several times
+
 SUITE = """
     import pytest
 

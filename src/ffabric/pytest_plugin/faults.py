@@ -33,7 +33,8 @@ _SHARED = ("package_ffabric", "session_ffabric")
 """Fixtures whose systems tests of several files use."""
 _FAILED = 1
 """pytest's exit status when tests have failed."""
-_PATIENCE, _AT_LEAST = 10, 30.0
+_PATIENCE, _AT_LEAST = 10, 300.0
+"""How long tests may take with a bug: so often as long as all without it, or so many seconds."""
 _FIRST_FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
