@@ -232,7 +232,7 @@ def test_processes_that_boot_a_suite_end_and_leave_their_logs(tmp_path, number):
 
 @both
 def test_no_daemon_and_no_file_is_left_of_a_disk(tmp_path, number):
-    folder = tmp_path / "temporary"
+    folder = tmp_path / "t"  # the address of a socket in it has 107 bytes at most
     folder.mkdir()
     environment = {**os.environ, "TMPDIR": str(folder)}
     process = started("vhost", "--size", 8, runs=1, number=number, env=environment)

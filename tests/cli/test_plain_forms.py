@@ -109,7 +109,7 @@ def test_explain_loads_no_parser_and_no_firmware():
 
     assert not loaded & HEAVY
     assert not {name for name in loaded if name.startswith("ffabric.firmware.manager")}
-    assert len(ours(loaded)) <= 47
+    assert len(ours(loaded)) <= 56
 
 
 SYSTEM = """

@@ -171,6 +171,7 @@ def test_one_that_is_stopped_while_memory_is_taken_from_it_is_ended_and_named():
         map_buffers(first)
         second.begin("count", 0, COUNTER, STOP)
         first.do("nothing")
+        processes_at_hand.run_until(puppets.system, lambda: second.word(COUNTER))
         pid = stop_for_good(first.endpoint.guest)
         first.endpoint.partition.stage2.unmap(PAGE, 1)
         told = f"QEMU (process {pid}) was ended: it has not dropped a translation within 0.5 s"
