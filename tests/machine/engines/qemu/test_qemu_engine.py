@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ffabric.abi import psci
 from ffabric.guests import images
 from ffabric.guests.partition import Partition
 from ffabric.lab.running import End, run_to_end
@@ -49,6 +50,15 @@ def test_an_image_asks_an_sp_as_under_any_engine():
         assert booted.refusals == {}
         runner = booted.endpoints["guest"].partition.contexts[0].runner
         assert len(runner.round_trips) > 64
+
+
+def test_of_many_calls_the_later_ones_are_remembered(monkeypatch):
+    monkeypatch.setattr("ffabric.machine.engines.qemu.runner.REMEMBERED", 32)
+    with system(images.load("client_smc"), sps=[Adder()]) as booted:
+        run_to_end(booted)
+        runner = booted.endpoints["guest"].partition.contexts[0].runner
+        assert 16 <= len(runner.round_trips) == len(runner.functions) <= 32
+        assert runner.functions[-1] == psci.SYSTEM_OFF
 
 
 def under_a_hypervisor(*images_):

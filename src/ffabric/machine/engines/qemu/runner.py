@@ -44,6 +44,8 @@ _STAYS = range(STAY, -1, -1)
 _ROUNDS, _CHECKS = range(8), range(24)
 """After an answer: how often it looks at all that is outside, and at its own CPU in between. That
 takes about ten microseconds."""
+REMEMBERED = 1 << 20
+"""Calls of a vCPU of which it is known what they were and how long they took: the last ones."""
 _LAST_CALL = exits.SVC
 _ZEROS = (0,) * (REGISTERS - 1)
 SLICE = 4_000_000
@@ -96,7 +98,7 @@ class QemuRunner:
         self.ctx = ctx
         self.instructions = 0
         self.functions = array("I")
-        """The function ids of its calls."""
+        """The function ids of its calls, of many the later ones (`REMEMBERED`)."""
         self.round_trips = array("Q")
         """Known with each call: how long the one before took at the guest's EL3, in ticks."""
         self._guest = guest
@@ -289,8 +291,11 @@ class QemuRunner:
             x = ctx.x
             x[:] = block.x.tolist()
             self._owes = True
-            self.functions.append(x[0] & MASK32)
-            self.round_trips.append(block.words[TICKS_AT])
+            functions, round_trips = self.functions, self.round_trips
+            functions.append(x[0] & MASK32)
+            round_trips.append(block.words[TICKS_AT])
+            if len(functions) > REMEMBERED:
+                del functions[: REMEMBERED // 2], round_trips[: REMEMBERED // 2]
             trap(ctx, kind)
             return
         if kind == exits.SLICE and not self._slicing:  # it was told to stop, and has the PE again
