@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 GONE = rule(
     "hafnium.removed_call",
     Status.NOT_SUPPORTED,
-    "Hafnium, inc/vmapi/hf/abi.h of v2.4 to v2.12",
+    "Hafnium 2.12, inc/vmapi/hf/abi.h",
     "The para-virtual call is one that Hafnium still has.",
 )
 FAILURE = 0xFFFFFFFFFFFFFFFF
