@@ -140,7 +140,12 @@ class _Run:
             line("nothing is broken", "bold green")
 
     def _reached(self) -> Counter[str]:
-        kinds = {"rule": "rules", "line": "lines", "call": "transitions", "answer": "transitions"}
+        kinds = {
+            "rule": "rules",
+            "line": "lines",
+            "block": "blocks",
+            **dict.fromkeys(("call", "answer"), "transitions"),
+        }
         return Counter(kinds[each.partition(" ")[0]] for each in self._state.features)
 
     def data(self) -> dict[str, Any]:

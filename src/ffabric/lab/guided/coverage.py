@@ -1,4 +1,6 @@
-"""What a case has reached: rules, transitions between calls, and lines of the user's own Python.
+"""What a case has reached: rules, transitions between calls, the user's own Python and images.
+
+Of Python lines are noted, of images that Unicorn executes basic blocks.
 
 A *feature* is a text. Whatever has one that no case before it had is kept, and grows further.
 """
@@ -18,12 +20,14 @@ from ffabric.firmware.state.events import Refuse
 from ffabric.machine.events import Call, Event, Return
 from ffabric.machine.host.interruption import RESUMING
 from ffabric.system.description.python_target import resolve_program
-from ffabric.system.spec import PythonSource
+from ffabric.system.spec import QEMU, ImageSource, PythonSource
 
 if TYPE_CHECKING:
+    from ffabric.lab.coverage import Module
+    from ffabric.system.system import System
     from ffabric.system.vcpu import Vcpu
 
-DEEP = ("line ", "call ")
+DEEP = ("line ", "block ", "call ")
 """How features begin that are deeds of those who are attacked."""
 _PACKAGES = f"{os.sep}site-packages{os.sep}"
 
@@ -103,6 +107,27 @@ class Lines:
         name = code.co_filename
         mine = name.startswith(self._below) and _PACKAGES not in name
         return name.removeprefix(self._below) if mine else ""
+
+
+class Blocks:
+    """Which basic blocks of images a system executes from now on."""
+
+    def __init__(self, system: System) -> None:
+        self._modules: list[Module] = []
+        images = [each for each in system.spec.partitions if isinstance(each.source, ImageSource)]
+        if any(each.engine != QEMU for each in images):
+            from ffabric.lab.coverage import Coverage  # noqa: PLC0415 - only where images are
+
+            self._modules = Coverage(system).modules
+
+    @property
+    def features(self) -> set[str]:
+        """A feature for each block that was executed so far."""
+        return {
+            f"block {module.name}+{offset:#x}"
+            for module in self._modules
+            for offset, _ in module.blocks
+        }
 
 
 class _Watched(Coroutine[int, None, None]):

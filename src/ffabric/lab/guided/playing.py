@@ -25,7 +25,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state.context import State
 from ffabric.lab.calls.player import Player
-from ffabric.lab.guided.coverage import Lines, Transitions
+from ffabric.lab.guided.coverage import Blocks, Lines, Transitions
 from ffabric.lab.watchdog import Watchdog
 from ffabric.machine.machine import OutOfExits, Stalled
 from ffabric.system.booting.boot import boot
@@ -115,11 +115,13 @@ class Stage:
         lines.features = set()
         numbers: dict[int, None] = {}
         made, finding = 0, None
+        blocks: Blocks | None = None
         try:
             with (
                 boot(self.spec) as system,
                 Watchdog(system.machine, PATIENCE),
             ):
+                blocks = Blocks(system)
                 player = Player(system, self.names, reached)
                 for call in calls:
                     made += 1
@@ -134,7 +136,9 @@ class Stage:
             finding = Finding("endless", "the system", str(spent))
         except Exception as error:  # noqa: BLE001 - whatever is raised is what was looked for
             finding = _of_ours(error)
-        features = frozenset(reached.features | lines.features)
+        features = frozenset(
+            reached.features | lines.features | (blocks.features if blocks is not None else set())
+        )
         return Outcome(features, tuple(numbers)[:_LEARNT], made, finding)
 
     def _judge(self, system: System, player: Player) -> Finding | None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ffabric.abi.words import MASK64, PAGE
+from ffabric.lab.guided.instructions import numbers_of
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python_target import find_target
-from ffabric.system.spec import PythonSource
+from ffabric.system.spec import ImageSource, PythonSource
 
 if TYPE_CHECKING:
     from ffabric.system.spec import PartitionSpec, SystemSpec
@@ -48,7 +49,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Scene(msgspec.Struct, frozen=True):
-    """Who attacks whom; `numbers` are integers that the targets' Python compares with."""
+    """Who attacks whom; `numbers` are integers that the targets' code compares with."""
 
     attackers: tuple[Attacker, ...]
     targets: tuple[Target, ...]
@@ -89,7 +90,11 @@ def _target(endpoint: Endpoint) -> Target:
 def _numbers(spec: SystemSpec, names: Sequence[str]) -> set[int]:
     found: set[int] = set()
     for each in (*spec.sps, *spec.vms):
-        if each.name not in names and isinstance(each.source, PythonSource):
+        if each.name in names:
+            continue
+        if isinstance(each.source, ImageSource):
+            found |= numbers_of(each.source.image)
+        elif isinstance(each.source, PythonSource):
             for code in _codes(each):
                 found.update(_constants(code))
     return found
