@@ -90,7 +90,7 @@ def _quiet(_: Found) -> None:
 def _report(found: Found, seconds: float) -> None:
     rate = found.schedules / seconds if seconds else 0
     print(f"schedules  {found.schedules} ({rate:.0f}/s)")
-    print(f"states     {found.states}")
+    print(f"states     {found.states or 'not compared: there are images'}")
     print(f"exits      {found.exits}")
     if found.failure:
         deviations = sum(1 for each in found.choices if each)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ffabric.machine.engines.python import PythonRunner
 from ffabric.session.moment import look
+from ffabric.system.spec import ImageSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _MOST_TEXT = 400
+
+
+def has_images(system: System) -> bool:
+    """Whether images are in the system, whose registers and memory no fingerprint has.
+
+    With them it would take two states for one that only look alike from outside.
+    """
+    return any(isinstance(each.spec.source, ImageSource) for each in system.endpoints.values())
 
 
 def fingerprint(system: System, *more: object) -> int:

@@ -1,4 +1,4 @@
-"""A scenario: a small system of partitions in Python, what may happen to it, and what must hold.
+"""A scenario: a small system of partitions, what may happen to it, and what must hold.
 
 It is a Python file with these names:
 
@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from ffabric.session.booting import boot
 from ffabric.session.system import System
 from ffabric.system.options.problems import did_you_mean
+from ffabric.system.spec import QEMU
 
 _NAMES = ("system", "EVENTS", "check")
 
@@ -45,11 +46,19 @@ class Scenario(NamedTuple):
     def boot(self) -> System:
         """A new system that has not run yet. Raises ScenarioError if there can be none."""
         try:
-            return boot(start=False, **self.system())
+            booted = boot(start=False, **self.system())
         except Exception as error:
             raise ScenarioError(
                 f"{self.path}: system(): {type(error).__name__}: {_line(error)}"
             ) from error
+        outside = [each.name for each in booted.system.spec.partitions if each.engine == QEMU]
+        if outside:
+            booted.close()
+            raise ScenarioError(
+                f"{self.path}: QEMU executes {', '.join(outside)} in wall time: none of its "
+                "schedules could be made again"
+            )
+        return booted
 
 
 def _line(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ffabric.firmware.state.context import State
-from ffabric.lab.explore.fingerprint import fingerprint
+from ffabric.lab.explore.fingerprint import fingerprint, has_images
 from ffabric.lab.invariants.invariants import Invariants
 from ffabric.machine.choices import Choices, ReplayError
 from ffabric.machine.events import Call
@@ -121,13 +121,14 @@ class _Happening:
 def play(scenario: Scenario, prefix: Sequence[int] = (), *, states: bool = False) -> Run:
     """Make the schedule that begins with the choices ``prefix``, and judge it.
 
-    ``states``: look at the state at each choice after them.
+    ``states``: look at the state at each choice after them, if it can be seen.
     """
     system = scenario.boot()
     inside = system.system
     try:
         decided = _Decided(prefix)
-        decided.fingerprint = partial(fingerprint, inside) if states else None
+        if states and not has_images(inside):
+            decided.fingerprint = partial(fingerprint, inside)
         inside.machine.choices = decided
         inside.machine.exit_limit = MOST_EXITS
         judge = Invariants(system)

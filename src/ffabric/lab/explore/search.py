@@ -5,6 +5,8 @@ no event. Whatever else is chosen is a *deviation* (a delay, as in delay-bounded
 Qadeer, Rakamaric, POPL 2011). Most races need one or two. A schedule that comes into a state which
 another one has been in, with as many deviations left, goes on as that one did, and is not followed.
 
+In a system with images no two states are taken for one: every schedule up to the bound is made.
+
 So the first schedule that breaks the scenario has the fewest deviations, and when none is left up
 to a bound, none up to that bound breaks it.
 """
@@ -86,9 +88,10 @@ def _others(run: Run, begun: int, left: int, seen: dict[int, int]) -> Iterator[t
     chosen = run.choices
     for position in range(begun, len(run.points)):
         point = run.points[position]
-        if seen.get(point.state, -1) >= left:
-            return
-        seen[point.state] = left
+        if point.state:
+            if seen.get(point.state, -1) >= left:
+                return
+            seen[point.state] = left
         for other in range(1, point.options):
             yield (*chosen[:position], other)
 
