@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
@@ -159,7 +158,7 @@ def _booted(
     spec: SystemSpec,
     seed: int | None,
     replay: Path | None,
-    sockets: Mapping[str, int] = MappingProxyType({}),
+    sockets: Mapping[str, int] | None = None,
 ) -> System:
     choices = None
     if replay is not None and any(each.engine == QEMU for each in spec.partitions):

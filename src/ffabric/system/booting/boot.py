@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import cast
 
 from ffabric.abi.ffa import partition_info as info
@@ -128,18 +127,18 @@ def boot(
     *,
     seed: int | None = None,
     replay: Sequence[int] | None = None,
-    debuggers: Mapping[str, int] = MappingProxyType({}),
+    debuggers: Mapping[str, int] | None = None,
 ) -> System:
     """Build the system of ``spec`` and release its primary PE from reset; nothing has run yet.
 
     ``debuggers``: listening sockets, by the names of partitions in QEMU that gdbs debug there.
     """
     choices = Choices(spec.seed if seed is None else seed, replay)
-    return _Builder(spec, choices, debuggers).build()
+    return _Builder(spec, choices, dict(debuggers or {})).build()
 
 
 class _Builder:
-    def __init__(self, spec: SystemSpec, choices: Choices, debuggers: Mapping[str, int]) -> None:
+    def __init__(self, spec: SystemSpec, choices: Choices, debuggers: dict[str, int]) -> None:
         self.spec = spec
         self.debuggers = dict(debuggers)
         self.memory = PhysicalMemory()
