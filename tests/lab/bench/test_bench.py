@@ -73,6 +73,7 @@ def test_names_are_names():
     assert {name.partition(".")[0] for name in names} == {
         "null", "direct", "memory", "optee", "virtio", "boot", "resident", "explain",
         "qemu", "linux", "xtest", "notification", "interrupt", "sp", "fuzz", "explore", "copy",
+        "trace", "export",
     }  # fmt: skip
 
 

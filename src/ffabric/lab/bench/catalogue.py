@@ -15,6 +15,7 @@ from ffabric.lab.bench import (
     virtio,
     virtio_buses,
     virtio_growth,
+    workbench,
 )
 from ffabric.lab.bench.benchmark import (
     KIB,
@@ -187,6 +188,7 @@ BENCHMARKS = (
         unit=EXPLAINED,
         setup=rigs.explained_lines,
     ),
+    *workbench.BENCHMARKS,
     *busy.BENCHMARKS,
     *virtio.BENCHMARKS,
     *virtio_buses.BENCHMARKS,
