@@ -17,6 +17,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import warnings
@@ -154,7 +155,25 @@ def run_pytest(arguments: list[str], folder: Path) -> str:
     return done.stdout
 
 
-_PROGRAMS = {"ffabric": run_ffabric, "pytest": run_pytest}
+def run_compiler(arguments: list[str], folder: Path) -> str:
+    """What the cross compiler prints."""
+    command = "aarch64-linux-gnu-gcc"
+    assert shutil.which(command), f"no {command}: apt-get install gcc-aarch64-linux-gnu"
+    return subprocess.run(
+        [command, *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    ).stdout
+
+
+_PROGRAMS = {
+    "ffabric": run_ffabric,
+    "pytest": run_pytest,
+    "aarch64-linux-gnu-gcc": run_compiler,
+}
 
 
 def assert_shown(printed: str, block: Block, path: Path) -> None:
