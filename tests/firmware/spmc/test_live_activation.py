@@ -532,6 +532,7 @@ def test_a_dead_partition_is_not_activated(ffabric):
     with pytest.raises(FfaError):
         ask(system, "kernel")
     assert message(system, BEGIN, **START) is Status.ABORTED
+    assert system.refusals["activation.aborted"] == 1
 
 
 # Descriptions.

@@ -32,7 +32,6 @@ the size of the image only after the SP has stopped.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -45,6 +44,7 @@ from ffabric.abi.words import MASK32, PAGE, unpack_ids
 from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.manager.memory import reclaim
 from ffabric.firmware.state import events
+from ffabric.firmware.state.activation import Activation, Phase
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.rules import Refused, refuse, rule
 
@@ -119,29 +119,6 @@ _REQUEST = fid.FFA_MSG_SEND_DIRECT_REQ_64
 _RESPONSE = fid.FFA_MSG_SEND_DIRECT_RESP_64
 _RESPONSES = (fid.FFA_MSG_SEND_DIRECT_RESP_32, _RESPONSE)
 _STOP_ACK = framework.MESSAGES[framework.PARTITION_STOP_ACK].flags
-
-
-class Phase(enum.Enum):
-    """How far it is."""
-
-    STOPPING = framework.LIVE_ACTIVATION_START
-    STOPPED = 0
-    STARTING = framework.LIVE_ACTIVATION_FINISH
-
-
-class Activation:
-    """What the SPMC keeps of the activation that is under way."""
-
-    __slots__ = ("address", "initiator", "pages", "phase", "sp")
-
-    def __init__(self, sp: Sp, initiator: int, address: int, pages: int) -> None:
-        self.sp = sp
-        self.initiator = initiator
-        """The ID of the logical partition at EL3 that asked for it."""
-        self.address = address
-        """The physical address of the new image."""
-        self.pages = pages
-        self.phase = Phase.STOPPING
 
 
 def request(spmc: Spmc, pe: PE, x: list[int]) -> Next:

@@ -20,7 +20,7 @@ from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ffabric.firmware.spmc.live_activation import Activation
+    from ffabric.firmware.state.activation import Activation
     from ffabric.firmware.state.mailbox import Buffer
     from ffabric.firmware.state.partition import Partition
     from ffabric.machine.context import PE

@@ -2,6 +2,7 @@
 
 import pytest
 from memory_sides import Side
+from msgspec.structs import replace
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.resources import INDIRECT, AddressMap, parse_resources
@@ -9,7 +10,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2, V1_3
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.errors import FfaError, status_of
-from ffabric.system.description.python import vm
+from ffabric.system.description.python import describe, sp, vm
 
 ALL, ONE, GO_ON = 0, 1, 1 << 4
 FIRST, SECOND = 0x8001, 0x8002
@@ -176,6 +177,14 @@ def test_older_vms_do_not_have_it(ffabric):
     assert a.refused() is Status.NOT_SUPPORTED
     with pytest.raises(FfaError):
         a.ffa.features(fid.FFA_NS_RES_INFO_GET)
+
+
+def test_an_older_spmc_does_not_tell_what_its_sps_reach(ffabric):
+    spec = describe(sps=[sp("b", ffa_version=V1_2)], vms=[vm("a", ffa_version=V1_3)])
+    system = ffabric.boot(replace(spec, spmc=replace(spec.spmc, ffa_version=V1_2)))
+    a = Asker(system.vm("a"))
+    assert a.refused() is Status.NOT_SUPPORTED
+    assert system.refusals == {"resources.spmc": 1}
 
 
 def test_a_vm_that_is_gone_has_not_begun(system, a, b):
