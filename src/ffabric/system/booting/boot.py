@@ -12,7 +12,6 @@ from functools import partial
 from typing import cast
 
 from ffabric.abi.ffa import partition_info as info
-from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.words import PAGE
 from ffabric.firmware.firmware import Firmware
 from ffabric.firmware.hypervisor.hypervisor import Hypervisor
@@ -28,8 +27,8 @@ from ffabric.firmware.monitor.monitor import Monitor
 from ffabric.firmware.spmc.scheduler import SecureScheduler
 from ffabric.firmware.spmc.setup import add_sp, enable_npi, make_spmc, own_interrupt, prepare
 from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID, Spmc
-from ffabric.firmware.state.endpoints import AbortAction, Action, Booted, Sp, Vm, sp_of, vm_of
-from ffabric.firmware.state.partition import Identity, Partition
+from ffabric.firmware.state.endpoints import Booted, Sp, Vm, sp_of, vm_of
+from ffabric.firmware.state.partition import Partition
 from ffabric.machine.bus import Bus, Device, Region
 from ffabric.machine.choices import Choices
 from ffabric.machine.clock import Clock
@@ -50,14 +49,9 @@ from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.pages import NoPages, PagePool
 from ffabric.machine.smmu import Smmu
 from ffabric.machine.stage2 import (
-    AF,
-    MEMATTR_DEVICE_NGNRNE,
-    MEMATTR_NORMAL_WB,
     S2AP_R,
     S2AP_W,
-    SH_INNER,
     SW_NS,
-    VALID,
     XN,
     Stage2,
 )
@@ -69,15 +63,19 @@ from ffabric.system.booting.dma import (
     make_ports,
     make_programmers,
 )
+from ffabric.system.booting.endpoints import make_native, make_sp, make_vm
 from ffabric.system.booting.engines import make_runner
-from ffabric.system.booting.hand_off import boot_information
-from ffabric.system.booting.kernel import UART, Layout, board_of, optee_node
+from ffabric.system.booting.loading import (
+    RAM,
+    Loader,
+    device_attributes,
+    map_memory,
+    map_own_memory,
+)
 from ffabric.system.booting.own_memory import is_own
 from ffabric.system.booting.platform import logical_partitions, platform_calls
 from ffabric.system.description.conventions import HYPERVISOR, SPMC, conventions_of
 from ffabric.system.layout.address_spaces import (
-    WINDOW_IPA,
-    WINDOW_PAGES,
     address_bits,
     device_maps,
     ipa_bits,
@@ -86,14 +84,7 @@ from ffabric.system.layout.address_spaces import (
 from ffabric.system.layout.machine import MAILBOXES
 from ffabric.system.layout.memory_map import DEVICETREE, FW_CONFIG
 from ffabric.system.layout.normal_world import device_memory_maps, memory_maps
-from ffabric.system.layout.qemu import is_console
-from ffabric.system.manifest.manifest import (
-    NsInterruptsAction,
-    OtherSInterruptsAction,
-    RegionAttributes,
-    SriPolicy,
-)
-from ffabric.system.spec import FFA, QEMU, ImageSource, MemoryMap, PartitionSpec, SystemSpec
+from ffabric.system.spec import FFA, QEMU, ImageSource, PartitionSpec, SystemSpec
 from ffabric.system.spec import RAM as RAM_NAME
 from ffabric.system.system import Endpoint, System
 
@@ -111,15 +102,6 @@ SPMC_RESERVE, VM_RESERVE = 50, 75
 one each, and all memory of the normal world is one for the SPMC."""
 VIRTUAL_GICS = PA_END
 """Where on the bus the virtual GICs of VMs are, by VMID and without gaps: one window for all."""
-RAM = VALID | AF | SH_INNER | MEMATTR_NORMAL_WB
-DEVICE = VALID | AF | MEMATTR_DEVICE_NGNRNE | S2AP_R | S2AP_W | XN
-_READ, _WRITE = int(RegionAttributes.READ), int(RegionAttributes.WRITE)
-_EXECUTE = int(RegionAttributes.EXECUTE)
-_ACTIONS = {
-    NsInterruptsAction.QUEUED: Action.QUEUED,
-    NsInterruptsAction.MANAGED_EXIT: Action.MANAGED_EXIT,
-    NsInterruptsAction.SIGNALED: Action.SIGNALED,
-}
 
 
 def boot(
@@ -142,6 +124,7 @@ class _Builder:
         self.spec = spec
         self.debuggers = dict(debuggers)
         self.memory = PhysicalMemory()
+        self.loader = Loader(self.memory, spec)
         for bank in spec.memory:
             self.memory.add(bank.name, bank.base, bank.size, secure=bank.secure)
             self.memory.write(bank.base, bank.contents, secure=bank.secure)
@@ -254,7 +237,7 @@ class _Builder:
         for each in memory:
             world.map(each.ipa, each.pa, each.size // PAGE, RAM | S2AP_R | S2AP_W | XN | SW_NS)
         for each in devices:
-            world.map(each.ipa, each.pa, each.size // PAGE, _device(secure=False))
+            world.map(each.ipa, each.pa, each.size // PAGE, device_attributes(secure=False))
         return make_spmc(
             self.machine,
             pool,
@@ -329,7 +312,9 @@ class _Builder:
         bits = self._ipa_bits(spec)
         stage2 = self._stage2(manager.pool, bits, WatchedStage2 if watched else Stage2)
         secondary = bool(self.spec.primary_vm) and spec.name != self.spec.primary_vm
-        partition = _sp(spec, stage2) if spec.secure else _vm(spec, stage2, secondary=secondary)
+        partition = (
+            make_sp(spec, stage2) if spec.secure else make_vm(spec, stage2, secondary=secondary)
+        )
         try:
             self._lay_out(manager, spec, partition)
         except NoPages:
@@ -375,30 +360,10 @@ class _Builder:
     def _lay_out(self, manager: Manager, spec: PartitionSpec, partition: Booted) -> None:
         stage2 = partition.stage2
         assert stage2 is not None
-        self._map(spec, stage2)
+        map_memory(spec, stage2, self.spec.devices)
         if isinstance(manager, Hypervisor) and not partition.paravirtual:
             self._virtual_gic(manager, spec, vm_of(partition), stage2)
-        self._fill(spec, partition)
-
-    def _map(self, spec: PartitionSpec, stage2: Stage2) -> None:
-        """Map its memory and its devices; in QEMU, whose machine has others, its console alone."""
-        for each in spec.memory:
-            stage2.map(each.ipa, each.pa, each.size // PAGE, _attributes(spec, each))
-        for each in device_maps(spec):
-            pa = each.pa
-            if spec.engine == QEMU:
-                if not is_console(spec, each, self.spec.devices):
-                    continue
-                pa = UART[0]
-            attributes = _device(secure=each.secure and spec.secure)
-            if not each.attributes & _WRITE:
-                attributes &= ~S2AP_W
-            stage2.map(each.ipa, pa, each.size // PAGE, attributes)
-
-    def _fill(self, spec: PartitionSpec, partition: Booted) -> None:
-        self._load(spec, partition)
-        if spec.manifest_offset is not None:
-            partition.boot_information = self._boot_information(spec)
+        self.loader.fill(spec, partition)
 
     @staticmethod
     def _map_buffers(manager: Manager, spec: PartitionSpec, partition: Partition) -> None:
@@ -415,7 +380,7 @@ class _Builder:
         if not copy_over(endpoint, self.memory, address, pages):
             return False
         assert sp.stage2 is not None
-        self._map_own(endpoint.spec, sp.stage2)
+        map_own_memory(endpoint.spec, sp.stage2)
         endpoint.take_staged()
         sp.entry = endpoint.spec.entry
         for ctx in sp.contexts:
@@ -423,15 +388,6 @@ class _Builder:
             ctx.runner.close()
             ctx.runner = make_runner(endpoint, ctx)
         return True
-
-    @staticmethod
-    def _map_own(spec: PartitionSpec, stage2: Stage2) -> None:
-        """Let the partition's own memory have the permissions with which it began."""
-        own = [each for each in spec.memory if each.name == RAM_NAME]
-        for each in spec.memory:
-            inside = any(piece.ipa <= each.ipa < piece.ipa + piece.size for piece in own)
-            if inside:
-                stage2.map(each.ipa, each.pa, each.size // PAGE, _attributes(spec, each))
 
     def reload(self, spmc: Spmc, system: System, sp: Sp) -> bool:
         """Lay the memory of an SP out as at boot; False if a part of it is not its own."""
@@ -443,8 +399,8 @@ class _Builder:
         for each in spec.memory:
             if each.name == RAM_NAME:
                 self.memory.zero(each.pa, each.size, secure=each.secure)
-        self._map(spec, stage2)
-        self._fill(spec, sp)
+        map_memory(spec, stage2, self.spec.devices)
+        self.loader.fill(spec, sp)
         self._map_buffers(spmc, spec, sp)
         sp.version = min(spec.manifest.ffa_version, spmc.version)
         prepare(spmc, sp)
@@ -474,7 +430,7 @@ class _Builder:
                     edge = not line.level_triggered
                     gic.configure(line.id, enabled=True, edge=edge, target=0)
             for each in vm_maps(spec, self.spec.gic, self.spec.pes):
-                stage2.map(each.ipa, each.pa, each.size // PAGE, _device(secure=False))
+                stage2.map(each.ipa, each.pa, each.size // PAGE, device_attributes(secure=False))
             return
         base = VIRTUAL_GICS + stage2.vmid * (DISTRIBUTOR_SIZE + REDISTRIBUTOR_SIZE * self.spec.pes)
         frames: tuple[Device, ...] = (
@@ -484,7 +440,7 @@ class _Builder:
         self.virtual_gics[vm] = []
         for each, frame in zip(vm_maps(spec, self.spec.gic, self.spec.pes), frames, strict=True):
             self.virtual_gics[vm].append(self.bus.add(base, each.size, frame, secure=False))
-            stage2.map(each.ipa, base, each.size // PAGE, _device(secure=False))
+            stage2.map(each.ipa, base, each.size // PAGE, device_attributes(secure=False))
             base += each.size
 
     def remove_partition(self, endpoint: Endpoint) -> None:
@@ -502,7 +458,7 @@ class _Builder:
 
     def _trusted_os(self, monitor: Monitor, spec: PartitionSpec, system: System) -> Endpoint:
         """OP-TEE or an SPMC below EL3: no stage 2; x2: the devicetree of the normal world."""
-        partition = _native(spec)
+        partition = make_native(spec)
         if spec.protocol == FFA:
             from ffabric.firmware.monitor.spmd import Spmd  # noqa: PLC0415 - few systems need it
 
@@ -520,20 +476,20 @@ class _Builder:
             place = next(each for each in spec.memory if each.name == FW_CONFIG.name)
             self.memory.write(place.pa, spec.fw_config, secure=True)
             partition.registers[0] = place.pa
-        self._load(spec, partition)
+        self.loader.load(spec, partition)
         endpoint = self._endpoint(system, spec, partition)
         dispatcher.runners = [cast(Entered, ctx.runner) for ctx in partition.contexts]
         return endpoint
 
     def _kernel(self, monitor: Monitor, spec: PartitionSpec, system: System) -> Endpoint:
         """Without a hypervisor the first VM is the OS kernel: endpoint 0, no stage 2."""
-        partition = _native(spec)
+        partition = make_native(spec)
         partition.id = NORMAL_WORLD_ID
         from ffabric.firmware.monitor.kernel import Kernel  # noqa: PLC0415 - most have a hypervisor
 
         kernel = monitor.normal = Kernel(monitor, partition)
         kernel.on_death = system.on_death
-        self._load(spec, partition)
+        self.loader.load(spec, partition)
         cpu = monitor.cpus[0]
         cpu.entry = spec.entry
         cpu.others = {n: value for n, value in spec.registers.items() if n}
@@ -545,90 +501,6 @@ class _Builder:
         for ctx in partition.contexts:
             ctx.runner = make_runner(endpoint, ctx)
         return endpoint
-
-    def _load(self, spec: PartitionSpec, partition: Booted) -> None:
-        if isinstance(spec.source, ImageSource):
-            for part in spec.source.image.parts:
-                self._write(spec, part.offset, part.data)
-        if spec.manifest_offset is not None:
-            self._write(spec, spec.manifest_offset, spec.dtb)
-        if spec.kernel is not None:
-            told = self.spec.trusted_os is not None
-            optee = optee_node(self.spec.notification_interrupt) if told else None
-            layout = Layout(spec, self.spec.mpidrs, optee, board_of(self.spec, spec))
-            partition.boot_information = layout.devicetree
-            for at, data in layout.files:
-                self._write(spec, at - spec.load_address, data)
-
-    def _write(self, spec: PartitionSpec, offset: int, data: bytes) -> None:
-        """Write ``data`` at ``offset`` from the load address, wherever its pieces are."""
-        at = spec.load_address + offset
-        for piece in spec.memory:
-            if piece.ipa <= at < piece.ipa + piece.size and data:
-                part = data[: piece.ipa + piece.size - at]
-                self.memory.write(piece.pa + at - piece.ipa, part, secure=piece.secure)
-                at += len(part)
-                data = data[len(part) :]
-
-    def _boot_information(self, spec: PartitionSpec) -> int:
-        """Put the boot information at the load address; its IPA."""
-        for offset, data in boot_information(spec):
-            self._write(spec, offset, data)
-        return spec.load_address
-
-
-def _identity(spec: PartitionSpec, stage2: Stage2 | None) -> Identity:
-    manifest = spec.manifest
-    properties = manifest.messaging_method | info.AARCH64
-    if manifest.notification_support:
-        properties |= info.NOTIFICATIONS
-    properties |= (manifest.vm_availability_messages & 3) << 6
-    if manifest.live_activation_support:
-        properties |= info.LIVE_ACTIVATION
-    return {
-        "id": spec.id,
-        "name": spec.name,
-        "el": spec.el,
-        "uuids": manifest.uuids,
-        "properties": properties,
-        "image_uuid": manifest.image_uuid or NIL,
-        "methods": dict(zip(manifest.uuids, manifest.service_methods, strict=False)),
-        "version": manifest.ffa_version,
-        "up": spec.vcpus == 1,
-        "stage2": stage2,
-    }
-
-
-def _sp(spec: PartitionSpec, stage2: Stage2) -> Sp:
-    manifest = spec.manifest
-    sp = Sp(**_identity(spec, stage2))
-    sp.boot_order = manifest.boot_order
-    sp.boot_register = manifest.gp_register_num or 0
-    sp.action = _ACTIONS[manifest.ns_interrupts_action]
-    if manifest.other_s_interrupts_action is OtherSInterruptsAction.QUEUED:
-        sp.secure_action = Action.QUEUED
-    policy = manifest.sri_interrupts_policy
-    sp.sri_while_waiting = bool(policy & SriPolicy.WHILE_WAITING)
-    sp.sri_on_wait = bool(policy & SriPolicy.PENDING_ON_WAIT)
-    sp.has_lifecycle = manifest.lifecycle_support
-    if manifest.live_activation_support:
-        sp.live_register, sp.live_state = manifest.live_activation_register, spec.live_state
-    if manifest.abort_action is not None:
-        sp.abort_action = AbortAction(manifest.abort_action)
-    sp.power_messages = manifest.power_management_messages
-    sp.managed_exit_fiq = not manifest.managed_exit_virq
-    _place(spec, sp)
-    return sp
-
-
-def _vm(spec: PartitionSpec, stage2: Stage2, *, secondary: bool) -> Vm:
-    vm = Vm(**_identity(spec, stage2))
-    vm.paravirtual = secondary
-    vm.home = spec.id
-    vm.may_schedule = spec.manifest.has_primary_scheduler
-    vm.window = (WINDOW_IPA, WINDOW_PAGES)
-    _place(spec, vm)
-    return vm
 
 
 def _secure_interrupts(spec: SystemSpec) -> set[int]:
@@ -643,33 +515,3 @@ def _secure_interrupts(spec: SystemSpec) -> set[int]:
     if spec.trusted_os is not None and spec.trusted_os.protocol == FFA:
         secure |= {*SECURE_SGIS}
     return secure
-
-
-def _native(spec: PartitionSpec) -> Booted:
-    """Software right below EL3: a kernel, or a trusted OS."""
-    partition = Booted(secure=spec.secure, **_identity(spec, None))
-    _place(spec, partition)
-    return partition
-
-
-def _place(spec: PartitionSpec, partition: Booted) -> None:
-    partition.entry = spec.entry
-    partition.registers = dict(spec.registers)
-    partition.memory = [(each.ipa, each.size // PAGE) for each in spec.memory]
-
-
-def _attributes(spec: PartitionSpec, region: MemoryMap) -> int:
-    attrs = RAM
-    if region.attributes & _READ:
-        attrs |= S2AP_R
-    if region.attributes & _WRITE:
-        attrs |= S2AP_W
-    if not region.attributes & _EXECUTE:
-        attrs |= XN
-    if not spec.secure or not region.secure:
-        attrs |= SW_NS
-    return attrs
-
-
-def _device(*, secure: bool) -> int:
-    return DEVICE if secure else DEVICE | SW_NS
