@@ -18,14 +18,19 @@ HF_INTERRUPT_DEACTIVATE: Final = 0xFF08
 HF_INTERRUPT_RECONFIGURE: Final = 0xFF09
 HF_INTERRUPT_SEND_IPI: Final = 0xFF0A
 
+HF_MAILBOX_WRITABLE_GET: Final = 0xFF01
+HF_MAILBOX_WAITER_GET: Final = 0xFF02
+HF_INTERRUPT_INJECT: Final = 0xFF05
+HF_FFA_RUN_WAKE_UP: Final = 0xFF07
+HF_DEBUG_LOG: Final = 0xBD00_0000
 REMOVED: Final = {
-    0xFF01: ("HF_MAILBOX_WRITABLE_GET", "v2.11"),
-    0xFF02: ("HF_MAILBOX_WAITER_GET", "v2.11"),
-    0xFF05: ("HF_INTERRUPT_INJECT", "v2.11"),
-    0xFF07: ("HF_FFA_RUN_WAKE_UP", "v2.6"),
-    0xBD00_0000: ("HF_DEBUG_LOG", "v2.9"),
+    HF_MAILBOX_WRITABLE_GET: "v2.11",
+    HF_MAILBOX_WAITER_GET: "v2.11",
+    HF_INTERRUPT_INJECT: "v2.11",
+    HF_FFA_RUN_WAKE_UP: "v2.6",
+    HF_DEBUG_LOG: "v2.9",
 }
-"""Calls that Hafnium had from v2.4 on and has no more: the name, and the last release with it."""
+"""Calls that Hafnium had from v2.4 on and has no more: the last release with each."""
 
 INVALID_INTID: Final = 0xFFFF_FFFF
 
@@ -65,6 +70,10 @@ FUNCTIONS: Final[dict[int, Function]] = {
             HF_INTERRUPT_RECONFIGURE, "HF_INTERRUPT_RECONFIGURE", ("intid", "command", "value")
         ),
         Function(HF_INTERRUPT_SEND_IPI, "HF_INTERRUPT_SEND_IPI", ("target_vcpu",)),
-        *(Function(function, name) for function, (name, _) in REMOVED.items()),
+        Function(HF_MAILBOX_WRITABLE_GET, "HF_MAILBOX_WRITABLE_GET"),
+        Function(HF_MAILBOX_WAITER_GET, "HF_MAILBOX_WAITER_GET"),
+        Function(HF_INTERRUPT_INJECT, "HF_INTERRUPT_INJECT"),
+        Function(HF_FFA_RUN_WAKE_UP, "HF_FFA_RUN_WAKE_UP"),
+        Function(HF_DEBUG_LOG, "HF_DEBUG_LOG"),
     )
 }

@@ -154,7 +154,7 @@ def test_the_console_is_for_older_versions_too(ffabric, version, function, room,
 @pytest.mark.parametrize("function", hafnium.REMOVED)
 def test_a_call_that_hafnium_has_no_more_is_refused_by_its_name(ffabric, function):
     """As Hafnium answers what it does not know; the rule says which release had it last."""
-    name, last = hafnium.REMOVED[function]
+    name, last = hafnium.FUNCTIONS[function].name, hafnium.REMOVED[function]
     system = ffabric.boot(sps=["s"], vms=["v"])
     heard = []
     system.system.heard = lambda _pe, refusal: heard.append(refusal)

@@ -109,13 +109,13 @@ def is_removed(pm: Manager, pe: PE, caller: ExecutionContext, function: int) -> 
 
     Hafnium answers so whatever it does not know; the rule says which release had it last.
     """
-    known = hafnium.REMOVED.get(function)
-    if known is not None:
-        name, last = known
+    last = hafnium.REMOVED.get(function)
+    if last is not None:
+        name = hafnium.FUNCTIONS[function].name
         arguments = caller.x[1:8]
         pm.refuse(pe, caller, Refused(GONE, name, f"a call of Hafnium after {last}"))
         caller.x[0:8] = [FAILURE, *arguments]
-    return known is not None
+    return last is not None
 
 
 HANDLERS: dict[int, Handler[Manager]] = {

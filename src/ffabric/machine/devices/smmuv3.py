@@ -20,7 +20,7 @@ from ffabric.machine.registers import Register, RegisterDevice, RegisterMap, sto
 from ffabric.machine.smmu import Refused, Why
 from ffabric.machine.stream_table import StreamTable, translate
 
-PAGE_SIZE: Final = 0x10000
+REGISTER_PAGE: Final = 0x10000
 SID_BITS: Final = 16
 QUEUE_BITS: Final = 10
 """A queue has up to 1,024 entries: so many commands take effect at one write of a register."""
@@ -262,7 +262,7 @@ DESCRIPTION = DeviceDescription(
     type="smmuv3",
     title="System MMU (SMMUv3)",
     compatible=("arm,smmu-v3",),
-    frames=(Frame("page0", PAGE_SIZE), Frame("page1", PAGE_SIZE)),
+    frames=(Frame("page0", REGISTER_PAGE), Frame("page1", REGISTER_PAGE)),
     interrupts=("eventq", "gerror"),
     create=_create,
 )
