@@ -186,7 +186,10 @@ def _learn_service(hypervisor: Hypervisor, wanted: UUID) -> Steps:
     found: list[info.PartitionInfo] = []
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
         found = yield from read_partitions(hypervisor, answer)
-    hypervisor.secure_services[wanted] = found
+    if found:
+        hypervisor.secure_services[wanted] = found
+    else:
+        hypervisor.secure_services.pop(wanted, None)  # a VM may ask for any number of UUIDs
 
 
 def discover(
