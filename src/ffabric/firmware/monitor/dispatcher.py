@@ -111,22 +111,27 @@ class Dispatcher:
         contexts = self.partition.contexts
         if not self.partition.alive or pe.index >= len(contexts):
             return None
-        ctx = contexts[pe.index]
-        if ctx.state is not State.OFF:
-            return None
-        entry = self.partition.entry
-        if self.vectors is not None:
-            entry = self.vectors + CPU_ON
-        elif pe.index:
+        ctx, entry = contexts[pe.index], self._entry(pe)
+        if ctx.state is not State.OFF or entry is None:
             return None
         ctx.initialise(pe)
         runner = self.runners[pe.index]
         runner.start(entry, 0)
         if self.tracer is not None:
             self.machine.break_off(ctx, machine.Start(pe.index, ctx.endpoint, ctx.index, entry, 0))
-        ctx.x[:] = [0, 0, self.partition.boot_information, *[0] * 15]
+        ctx.x[:] = [self._argument(), 0, self.partition.boot_information, *[0] * 15]
         runner.branch(entry)
         return ctx
+
+    def _entry(self, pe: PE) -> int | None:
+        """Where the trusted OS begins on ``pe``; None: it does not yet."""
+        if self.vectors is not None:
+            return self.vectors + CPU_ON
+        return None if pe.index else self.partition.entry
+
+    def _argument(self) -> int:
+        """What x0 is there; x2 is the devicetree of the normal world."""
+        return 0
 
     def call(self, pe: PE, caller: ExecutionContext) -> Next:
         """A call of the normal world: enter the trusted OS, or answer that it is not there."""

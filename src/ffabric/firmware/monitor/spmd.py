@@ -28,7 +28,6 @@ from ffabric.abi.words import MASK32, PAGE, SECURE_BIT, pack_ids
 from ffabric.firmware.monitor.dispatcher import UNKNOWN, Dispatcher
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.context import State
-from ffabric.machine import events as machine
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.monitor import Monitor
@@ -93,24 +92,12 @@ class Spmd(Dispatcher):
 
     # From the monitor.
 
-    def boots(self, pe: PE) -> ExecutionContext | None:
-        """The context to be started when ``pe`` comes up, before the normal world; None: none."""
-        contexts = self.partition.contexts
-        if not self.partition.alive or pe.index >= len(contexts):
-            return None
-        ctx = contexts[pe.index]
-        entry = self.secondary_entry if pe.index else self.partition.entry
-        if ctx.state is not State.OFF or entry is None:
-            return None
-        ctx.initialise(pe)
-        runner = self.runners[pe.index]
-        runner.start(entry, 0)
-        if self.tracer is not None:
-            self.machine.break_off(ctx, machine.Start(pe.index, ctx.endpoint, ctx.index, entry, 0))
-        manifest = self.partition.registers.get(0, 0)
-        ctx.x[:] = [manifest, 0, self.partition.boot_information, *[0] * 15]
-        runner.branch(entry)
-        return ctx
+    def _entry(self, pe: PE) -> int | None:
+        return self.secondary_entry if pe.index else self.partition.entry
+
+    def _argument(self) -> int:
+        """The manifest of the SPMC, if there is one."""
+        return self.partition.registers.get(0, 0)
 
     def forward(self, pe: PE, x: list[int]) -> Next:
         """An FF-A call of the normal world: enter the SPMC with it."""
