@@ -26,11 +26,6 @@ _VERSION_OF_ZERO: Final = 5
 """The version of DWARF since which files and folders are counted from 0."""
 
 
-_OF_A_FUNCTION: Final = frozenset(
-    {"DW_AT_low_pc", "DW_AT_decl_file", "DW_AT_decl_line", "DW_AT_name"}
-)
-
-
 class Row(msgspec.Struct, frozen=True):
     """Instructions of one line: addresses as they were linked."""
 

@@ -21,8 +21,6 @@ from ffabric.guests.trusty.memory import Buffer, Memory
 OK: Final = 0
 UNKNOWN_TRANSACTION: Final = 0x8000_0000 - 2 & MASK32
 """The code is none of the service's."""
-FAILED_TRANSACTION: Final = MASK32 - 31
-"""The service has raised."""
 BAD_VALUE: Final = MASK32 - 21
 """The parcel is not what the code takes."""
 

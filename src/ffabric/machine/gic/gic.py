@@ -46,7 +46,6 @@ SGI_TO_OTHERS = 1 << 40
 MAX_SPIS = 988
 SPIS = MAX_SPIS
 """How many there are below the extended range, unless a GIC is told otherwise."""
-AFFINITY_MASK = 0xFF_00FF_FFFF
 
 
 class Gic:
