@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from ffabric.guests.virtio.vhost_user import kinds
     from ffabric.guests.virtio.vhost_user.device import VhostUserDevice
     from ffabric.guests.virtio_msg import buses
+    from ffabric.guests.virtio_msg.device.partition import DeviceSide
+    from ffabric.guests.virtio_msg.driver.partition import DriverSide
     from ffabric.guests.virtio_msg.outside.devices import SocketDevices
     from ffabric.guests.virtio_msg.outside.driver import SocketDriver
-    from ffabric.guests.virtio_msg.partition_device import DeviceSide
-    from ffabric.guests.virtio_msg.partition_driver import DriverSide
     from ffabric.lab.vhost.system import boot_with_devices
     from ffabric.machine.host.vhost_user import programs
 
@@ -40,10 +40,10 @@ _HOMES = {
     "Device": "ffabric.guests.virtio.device",
     "DeviceLost": "ffabric.guests.virtio.driver",
     "devices": "ffabric.guests.virtio.devices:.",
-    "DeviceSide": "ffabric.guests.virtio_msg.partition_device",
+    "DeviceSide": "ffabric.guests.virtio_msg.device.partition",
     "Driver": "ffabric.guests.virtio.driver",
     "drivers": "ffabric.guests.virtio.drivers:.",
-    "DriverSide": "ffabric.guests.virtio_msg.partition_driver",
+    "DriverSide": "ffabric.guests.virtio_msg.driver.partition",
     "kinds": "ffabric.guests.virtio.vhost_user.kinds:.",
     "SocketDevices": "ffabric.guests.virtio_msg.outside.devices",
     "SocketDriver": "ffabric.guests.virtio_msg.outside.driver",

@@ -10,8 +10,8 @@ from ffabric.abi.virtio_msg.generations import V2
 from ffabric.abi.virtio_msg.message import build
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.machine.events import Call
 from ffabric.observe.lines import Header, read
 from ffabric.observe.report.data import page_data

@@ -8,8 +8,8 @@ from ffabric.abi import tipc as abi
 from ffabric.abi.virtio_msg.generations import DEFAULT, PR28, V2
 from ffabric.guests.trusty.device import MAX_WAITING, Service, TipcDevice
 from ffabric.guests.trusty.driver import TipcDriver, TipcError
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 
 ECHO, COUNTER = "com.android.trusty.echo", "com.example.counter"
 

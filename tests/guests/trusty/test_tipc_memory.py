@@ -14,8 +14,8 @@ from ffabric.guests.trusty.binder import (
 )
 from ffabric.guests.trusty.device import Service, TipcDevice
 from ffabric.guests.trusty.driver import TipcDriver, TipcError
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 
 PORT = "com.example.memory"
 WAYS = pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import pytest
 from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver, BlockError
-from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.system.system import PartitionCrashed
 
 SECTORS = 256

@@ -19,11 +19,11 @@ from ffabric.abi.words import PAGE
 from ffabric.guests.errors import FfaError
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
-from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.bus_driver import find_device_sides
-from ffabric.guests.virtio_msg.fifo_link import FifoLink
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.ffa_bus import find_device_sides
+from ffabric.guests.virtio_msg.driver.fifo_link import FifoLink
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 
 SECTORS = 64
 FIFO = ("direct", "indirect", "notifications", "fifo")

@@ -16,9 +16,9 @@ from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.drivers.console import ConsoleDriver
-from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 
 NAMES = ["pr28", "v2", "rfc2", "alpha", "rfc1"]
 PAIRS = list(itertools.product(NAMES, NAMES))

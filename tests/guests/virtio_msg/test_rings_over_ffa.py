@@ -15,8 +15,8 @@ from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.driver import Driver
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.rings import RING_FEATURES, RingFeature
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 
 NAMES: tuple[RingFeature, ...] = ("packed", "in_order", "notification_data")
 ALL = [each for count in range(4) for each in itertools.combinations(NAMES, count)]

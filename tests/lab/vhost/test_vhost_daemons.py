@@ -12,7 +12,7 @@ from vhost_clients import DATA, REQUEST, RESPONSE, FileSystem, Socket
 import daemons
 from ffabric.guests.virtio.vhost_user import kinds
 from ffabric.guests.virtio.vhost_user.device import VhostUserDevice
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.vhost.system import boot_with
 from ffabric.machine.host.process import MissingProgram
 from ffabric.machine.host.vhost_user import programs

@@ -12,7 +12,7 @@ from ffabric.abi.virtio_msg.generations import DEFAULT, PR28, V2
 from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.vhost_user.device import ADDRESS, VhostUserDevice
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.vhost import e2fs
 from ffabric.lab.vhost.copier import Copier
 from ffabric.lab.vhost.system import boot_with

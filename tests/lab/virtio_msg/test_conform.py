@@ -8,8 +8,8 @@ from ffabric.abi.virtio_msg.generations import DEFAULT, PR28, V2
 from ffabric.abi.virtio_msg.message import build
 from ffabric.abi.virtio_msg.transport import EVENT_USED
 from ffabric.guests.virtio.devices.block import BlockDevice
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.virtio_msg.conform import run, run_system, trials
 from ffabric.lab.virtio_msg.rules import Report, Side, Verdict
 from ffabric.system.description.python import describe

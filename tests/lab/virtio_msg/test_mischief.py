@@ -3,7 +3,7 @@
 import pytest
 
 from ffabric.abi.virtio_msg.generations import PR28, V2
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.lab.running import End, run_to_end
 from ffabric.lab.virtio_msg.conform import EXITS, PATIENCE, Trial, devices, run
 from ffabric.lab.virtio_msg.lively import changes

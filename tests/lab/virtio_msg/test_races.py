@@ -10,9 +10,9 @@ from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.drivers.console import ConsoleDriver
-from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.virtio_msg.observer import Judges
 from ffabric.lab.virtio_msg.rules import Verdict
 from ffabric.lab.virtio_msg.tap import Tap

@@ -17,7 +17,7 @@ from ffabric.system.booting.boot import boot
 if TYPE_CHECKING:
     from ffabric.cli.terminal import Progress, Terminal
     from ffabric.firmware.state.partition import Partition
-    from ffabric.guests.virtio_msg.partition_device import DeviceSide
+    from ffabric.guests.virtio_msg.device.partition import DeviceSide
     from ffabric.lab.linux.kernel import Kernel
     from ffabric.system.spec import SystemSpec
     from ffabric.system.system import System

@@ -14,7 +14,7 @@ from ffabric.abi.words import pages_for
 from ffabric.guests.trusty.memory import Buffer
 from ffabric.guests.virtio.driver import Driver
 from ffabric.guests.virtio.receive import ReceiveBuffers
-from ffabric.guests.virtio_msg.bus_driver import DriverBus
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
 
 RECEIVE_BUFFERS: Final = 16
 BUFFER: Final = 4096

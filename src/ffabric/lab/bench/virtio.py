@@ -31,9 +31,9 @@ from ffabric.guests.virtio.dma import BadAddress, Coherent
 from ffabric.guests.virtio.driver_queue import DriverQueue, queue_size
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.vhost_user.device import VhostUserDevice
-from ffabric.guests.virtio_msg.attention import Attention
-from ffabric.guests.virtio_msg.bus_driver import DriverBus, find_device_sides
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.attention import Attention
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus, find_device_sides
 from ffabric.lab.bench.benchmark import Benchmark, Rig, Sweep, megabytes_per_second, per_second
 from ffabric.lab.bench.rigs import metered
 from ffabric.lab.bench.software import Client, Meter

@@ -28,8 +28,6 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.rings import RingFeature
-from ffabric.guests.virtio_msg.attention import Attention
-from ffabric.guests.virtio_msg.bus_driver import DriverBus, find_device_sides
 from ffabric.guests.virtio_msg.buses import mailbox
 from ffabric.guests.virtio_msg.buses.host import DeviceHost, SameMemory
 from ffabric.guests.virtio_msg.buses.local import (
@@ -41,9 +39,11 @@ from ffabric.guests.virtio_msg.buses.local import (
     serve_calls,
 )
 from ffabric.guests.virtio_msg.buses.register_window import Window
+from ffabric.guests.virtio_msg.device.partition import Carrier, DeviceSide
+from ffabric.guests.virtio_msg.driver.attention import Attention
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus, find_device_sides
+from ffabric.guests.virtio_msg.driver.partition import pool_region
 from ffabric.guests.virtio_msg.outside.devices import SocketDevices
-from ffabric.guests.virtio_msg.partition_device import Carrier, DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import pool_region
 from ffabric.lab.bench import socket_peer
 from ffabric.lab.bench.benchmark import Benchmark, Rig, megabytes_per_second, per_second
 from ffabric.lab.bench.rigs import metered

@@ -10,7 +10,7 @@ from ffabric.abi.virtio_msg.transport import GET_DEVICE_STATUS
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.lab.bench.benchmark import Benchmark, Rig, Sweep, per_second
 from ffabric.lab.bench.rigs import metered
 from ffabric.lab.bench.software import Meter

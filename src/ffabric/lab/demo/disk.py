@@ -9,9 +9,9 @@ from ffabric.guests.trusty.device import Channel, Service, TipcDevice
 from ffabric.guests.trusty.driver import TipcDriver
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
-from ffabric.guests.virtio_msg.bus_driver import DriverBus
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.demo.stage import Stage
 from ffabric.lab.demo.vms import expect
 from ffabric.system.description.python import describe

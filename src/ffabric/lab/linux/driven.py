@@ -9,8 +9,8 @@ from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio import ids
 
 if TYPE_CHECKING:
-    from ffabric.guests.virtio_msg.bus_device import Connection
-    from ffabric.guests.virtio_msg.partition_device import DeviceSide
+    from ffabric.guests.virtio_msg.device.ffa_bus import Connection
+    from ffabric.guests.virtio_msg.device.partition import DeviceSide
 
 
 def rows(side: DeviceSide) -> Iterator[tuple[str, str]]:

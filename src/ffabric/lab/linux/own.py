@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.generations import GenerationName
 from ffabric.guests.virtio.devices.described import made_devices
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.lab.linux import cpio
 from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.linux.initramfs import HOME, Own

@@ -16,9 +16,9 @@ from ffabric.abi.virtio.block import SECTOR, Type
 from ffabric.abi.words import pages_for
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
-from ffabric.guests.virtio_msg.bus_driver import DriverBus
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.bench.benchmark import Growth, Rig, Sweep, Unit, Values
 from ffabric.machine.events import Call, Event
 from ffabric.system.booting.boot import boot

@@ -12,8 +12,8 @@ from ffabric.abi.virtio.block import SECTOR
 from ffabric.abi.virtio_msg.generations import DEFAULT, Generation
 from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.drivers.block import BlockDriver
-from ffabric.guests.virtio_msg.bus_driver import DriverBus
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 
 CHUNK: Final = 64 << 10
 POOL: Final = 64

@@ -7,8 +7,8 @@ from typing import Final
 
 from ffabric.abi.virtio_msg.generations import DEFAULT, Generation, GenerationName, as_generation
 from ffabric.guests.virtio.vhost_user.device import VhostUserDevice, doorbell
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.machine.host.outside import Outside
 from ffabric.session.system import System as InHand
 from ffabric.system.booting.boot import boot

@@ -16,8 +16,8 @@ from ffabric.guests.virtio.drivers.fs import FsDriver
 from ffabric.guests.virtio.drivers.vsock import VsockDriver
 from ffabric.guests.virtio.vhost_user.device import VhostUserDevice
 from ffabric.guests.virtio.vhost_user.kinds import FILE_SYSTEM, VSOCK, Kind
-from ffabric.guests.virtio_msg.bus_driver import DriverBus
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.running import run_to_end
 from ffabric.lab.vhost.system import boot_with
 from ffabric.machine.host.vhost_user.daemon import Daemon

@@ -22,9 +22,9 @@ from ffabric.guests.virtio.drivers.gpio import GpioDriver
 from ffabric.guests.virtio.drivers.i2c import I2cDriver, NotAcknowledged
 from ffabric.guests.virtio.vhost_user.device import VhostUserDevice
 from ffabric.guests.virtio.vhost_user.kinds import GPIO, I2C, Kind
-from ffabric.guests.virtio_msg.bus_driver import DriverBus
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
-from ffabric.guests.virtio_msg.transport_driver import DriverEnd
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
+from ffabric.guests.virtio_msg.driver.transport import DriverEnd
 from ffabric.lab.running import End, run_to_end
 from ffabric.lab.vhost import back_end
 from ffabric.lab.vhost.back_end import CHIP, LINES

@@ -19,9 +19,9 @@ from ffabric.guests.trusty.binder import Native, Parcel, Proxy
 from ffabric.guests.trusty.device import Channel, TipcDevice
 from ffabric.guests.trusty.driver import TipcDriver
 from ffabric.guests.trusty.memory import Buffer, Memory
-from ffabric.guests.virtio_msg.bus_driver import DriverBus
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.running import End, run_to_end
 from ffabric.lab.virtio_msg.observer import Judges
 from ffabric.lab.virtio_msg.rules import Verdict

@@ -12,10 +12,10 @@ from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.devices.i2c import I2cDevice, Registers
+from ffabric.guests.virtio_msg.device.partition import ALL_CARRIERS, DeviceSide
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.guests.virtio_msg.outside.devices import SocketDevices
 from ffabric.guests.virtio_msg.outside.driver import SocketDriver
-from ffabric.guests.virtio_msg.partition_device import ALL_CARRIERS, DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.lab.running import End, run_to_end
 from ffabric.lab.virtio_msg.examiner import Examiner
 from ffabric.lab.virtio_msg.linux.device_side import LinuxDeviceSide

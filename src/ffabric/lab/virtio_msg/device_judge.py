@@ -12,7 +12,7 @@ from ffabric.abi.virtio_msg import transport as abi
 from ffabric.abi.virtio_msg.ffa import Method, Result
 from ffabric.abi.virtio_msg.header import BUS, EVENT, RESPONSE, Header
 from ffabric.abi.virtio_msg.message import Message
-from ffabric.guests.virtio_msg.retrieved_areas import acceptable
+from ffabric.guests.virtio_msg.device.retrieved_areas import acceptable
 from ffabric.lab.virtio_msg import device_rules as rules
 from ffabric.lab.virtio_msg.driver_judge import NOTIFICATIONS
 from ffabric.lab.virtio_msg.form import Judged

@@ -12,7 +12,7 @@ from ffabric.abi.virtio_msg import transport as abi
 from ffabric.abi.virtio_msg.ffa import Method
 from ffabric.abi.virtio_msg.message import Message
 from ffabric.guests.virtio.device_queue import Place
-from ffabric.guests.virtio_msg.retrieved_areas import acceptable
+from ffabric.guests.virtio_msg.device.retrieved_areas import acceptable
 from ffabric.lab.virtio_msg import driver_rules as rules
 from ffabric.lab.virtio_msg.form import Judged
 from ffabric.lab.virtio_msg.rules import Report, Rule, Side

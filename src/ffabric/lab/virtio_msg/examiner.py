@@ -20,8 +20,8 @@ from ffabric.abi.virtio_msg.header import BUS, build_header
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.guests.errors import FfaError
 from ffabric.guests.virtio.dma import Coherent
-from ffabric.guests.virtio_msg.bus_driver import DriverBus
-from ffabric.guests.virtio_msg.transport_driver import DriverEnd
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
+from ffabric.guests.virtio_msg.driver.transport import DriverEnd
 from ffabric.lab.virtio_msg.worker import EXPECTED, Worker
 
 UNKNOWN: Final = 0x3F

@@ -9,7 +9,7 @@ from typing import Final
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.dma import QueueError
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 
 LOOKS: Final = 3
 _DISK: Final = 64 << 10

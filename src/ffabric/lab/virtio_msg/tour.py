@@ -18,10 +18,10 @@ from ffabric.guests.trusty.device import Channel, Service, TipcDevice
 from ffabric.guests.trusty.driver import TipcDriver
 from ffabric.guests.virtio import devices, drivers
 from ffabric.guests.virtio.device import Device
-from ffabric.guests.virtio_msg.bus_driver import DriverBus
-from ffabric.guests.virtio_msg.partition_device import ALL_CARRIERS, DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
-from ffabric.guests.virtio_msg.transport_driver import DriverEnd
+from ffabric.guests.virtio_msg.device.partition import ALL_CARRIERS, DeviceSide
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
+from ffabric.guests.virtio_msg.driver.transport import DriverEnd
 from ffabric.lab.virtio_msg.conform import POOL_PAGES, Outcome, run_system
 from ffabric.lab.virtio_msg.linux.driver import LinuxDriver
 from ffabric.lab.virtio_msg.linux.uses import USES as LINUX_USES

@@ -14,11 +14,11 @@ from ffabric.guests.virtio.driver import DeviceLost, Driver
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.drivers.console import ConsoleDriver
 from ffabric.guests.virtio.drivers.i2c import I2cDriver, NotAcknowledged
-from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.bus_driver import DriverBus
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
-from ffabric.guests.virtio_msg.shared_areas import SharedAreas
-from ffabric.guests.virtio_msg.transport_driver import DriverEnd
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
+from ffabric.guests.virtio_msg.driver.shared_areas import SharedAreas
+from ffabric.guests.virtio_msg.driver.transport import DriverEnd
 
 DEPTH: Final = 8
 ROUNDS: Final = 3

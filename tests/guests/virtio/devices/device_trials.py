@@ -3,8 +3,8 @@
 import pytest
 
 from ffabric.abi.virtio_msg.generations import DEFAULT, PR28, V2
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 
 MODES = pytest.mark.parametrize(
     "how",

@@ -13,7 +13,7 @@ from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.drivers.block import BlockDriver, BlockError
 from ffabric.guests.virtio.drivers.console import ConsoleDriver
 from ffabric.guests.virtio.drivers.i2c import I2cDriver, NotAcknowledged
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 
 MODES = pytest.mark.parametrize(
     ("generation", "static", "notifications", "indirect"),

@@ -4,7 +4,7 @@ import pytest
 from device_trials import MODES, run, run_vms
 
 from ffabric.abi.virtio import network as abi
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.virtio import devices, drivers
 
 ALL = b"\xff" * 6

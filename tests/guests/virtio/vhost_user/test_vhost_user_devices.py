@@ -13,8 +13,8 @@ from ffabric.abi.virtio_msg.transport import RESET_VQUEUE
 from ffabric.guests.virtio.driver import DeviceLost, Driver
 from ffabric.guests.virtio.vhost_user.device import COPY_SIZE, VhostUserDevice
 from ffabric.guests.virtio.vhost_user.kinds import Kind
-from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.vhost.system import boot_with
 from ffabric.machine.host.vhost_user.front_end import BackEndLost, FrontEnd
 from processes_at_hand import SOON, run_until

@@ -15,7 +15,6 @@ from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.drivers.console import ConsoleDriver
-from ffabric.guests.virtio_msg.bus import BusError
 from ffabric.guests.virtio_msg.buses import mailbox
 from ffabric.guests.virtio_msg.buses.host import DeviceHost, SameMemory
 from ffabric.guests.virtio_msg.buses.local import (
@@ -26,7 +25,8 @@ from ffabric.guests.virtio_msg.buses.local import (
     serve_calls,
 )
 from ffabric.guests.virtio_msg.buses.register_window import Window
-from ffabric.guests.virtio_msg.message_bus import MessageBus
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.message_bus import MessageBus
 from ffabric.session.system import System
 from ffabric.system.description.python import describe
 from ffabric.system.manifest.manifest import DeviceRegion

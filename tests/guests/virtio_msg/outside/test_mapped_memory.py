@@ -15,11 +15,11 @@ from ffabric.abi.virtio_msg.generations import PR28
 from ffabric.abi.words import PAGE
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.guests.virtio_msg.outside.devices import SocketDevices
 from ffabric.guests.virtio_msg.outside.driver import SocketDriver
 from ffabric.guests.virtio_msg.outside.relayed import RelayedEnd
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.machine.host.message_socket import Listener
 from processes_at_hand import SOON
 

@@ -15,9 +15,9 @@ from ffabric.abi.virtio_msg.socket import Access
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.drivers.block import BlockDriver
-from ffabric.guests.virtio_msg.bus import BusError
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.guests.virtio_msg.outside.devices import SocketDevices
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
 from ffabric.machine.host.message_socket import Listener
 from processes_at_hand import SOON
 

@@ -8,7 +8,7 @@ import pytest
 
 from ffabric import vm
 from ffabric.abi.virtio_msg.generations import GenerationName
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe
 from ffabric.virtio import devices

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.lab.virtio_msg.linux import carrier, wire
 from ffabric.lab.virtio_msg.linux.device_side import LinuxDeviceSide
 from ffabric.lab.virtio_msg.linux.driver import LinuxDriver

@@ -18,9 +18,9 @@ from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.virtio_msg.transport import EVENT_CONFIG, EVENT_USED
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.dma import BadAddress, Dma, Memory
-from ffabric.guests.virtio_msg.end import ACCEPTED, NotYet, Refused, look_after
-from ffabric.guests.virtio_msg.events import Events, Key, Range
-from ffabric.guests.virtio_msg.transport_device import DeviceEnd
+from ffabric.guests.virtio_msg.device.end import ACCEPTED, NotYet, Refused, look_after
+from ffabric.guests.virtio_msg.device.events import Events, Key, Range
+from ffabric.guests.virtio_msg.device.transport import DeviceEnd
 from ffabric.machine.access import DataAbort
 
 _NOTHING: Final = b""

@@ -16,8 +16,6 @@ from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.dma import Coherent, Mapped, Mapping, NoRoom, Tally
-from ffabric.guests.virtio_msg.attention import Attention, Wait
-from ffabric.guests.virtio_msg.bus import BusError, Pauses
 from ffabric.guests.virtio_msg.buses.host import DeviceHost, SameMemory
 from ffabric.guests.virtio_msg.buses.register_window import (
     BUSY as TRY_AGAIN,
@@ -30,7 +28,9 @@ from ffabric.guests.virtio_msg.buses.register_window import (
     SEND,
     SIZE,
 )
-from ffabric.guests.virtio_msg.message_bus import Link, MessageBus
+from ffabric.guests.virtio_msg.driver.attention import Attention, Wait
+from ffabric.guests.virtio_msg.driver.bus import BusError, Pauses
+from ffabric.guests.virtio_msg.driver.message_bus import Link, MessageBus
 from ffabric.system.vcpu import OutOfMemory
 
 LARGEST: Final = 1024

@@ -22,10 +22,10 @@ from ffabric.abi.virtio_msg.generations import PR28, Generation
 from ffabric.abi.virtio_msg.header import RESPONSE, parse_header
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.virtio.dma import BadAddress, Coherent, Mapped, Mapping, NoRoom, Tally
-from ffabric.guests.virtio_msg.bus import BusError, OutOfPatience, Pauses
 from ffabric.guests.virtio_msg.buses.host import DeviceHost
+from ffabric.guests.virtio_msg.driver.bus import BusError, OutOfPatience, Pauses
+from ffabric.guests.virtio_msg.driver.message_bus import Link, MessageBus
 from ffabric.guests.virtio_msg.fifo import BrokenFifo, Ring, attach, create
-from ffabric.guests.virtio_msg.message_bus import Link, MessageBus
 from ffabric.system.vcpu import OutOfMemory, Ram
 
 RINGS: Final = 4 * PAGE

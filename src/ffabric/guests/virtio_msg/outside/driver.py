@@ -13,14 +13,14 @@ from ffabric.abi.virtio_msg.generations import DEFAULT, Generation, GenerationNa
 from ffabric.abi.virtio_msg.header import BUS, EVENT, parse_header, with_token
 from ffabric.abi.virtio_msg.message import Message, build
 from ffabric.abi.virtio_msg.socket import MAX_DATA, Access, Role
-from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.bus_driver import DriverBus
-from ffabric.guests.virtio_msg.mapping import StaticMapping
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
+from ffabric.guests.virtio_msg.driver.mapping import StaticMapping
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
+from ffabric.guests.virtio_msg.driver.transport import DriverEnd
 from ffabric.guests.virtio_msg.outside.door import PATIENCE, Door
 from ffabric.guests.virtio_msg.outside.mapped import own_file
 from ffabric.guests.virtio_msg.outside.peer import Hello, Peer
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
-from ffabric.guests.virtio_msg.transport_driver import DriverEnd
 from ffabric.machine.host.message_socket import Listener
 
 POOL: Final = 256

@@ -30,9 +30,9 @@ from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.virtio_msg.socket import Access
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.dma import BadAddress, Dma
-from ffabric.guests.virtio_msg.areas import Area, Areas
-from ffabric.guests.virtio_msg.end import NotYet, Refused
-from ffabric.guests.virtio_msg.events import ALL, Events, Range
+from ffabric.guests.virtio_msg.device.areas import Area, Areas
+from ffabric.guests.virtio_msg.device.end import NotYet, Refused
+from ffabric.guests.virtio_msg.device.events import ALL, Events, Range
 from ffabric.guests.virtio_msg.outside.mapped import Own, own_file
 from ffabric.guests.virtio_msg.outside.peer import Peer
 

@@ -24,8 +24,8 @@ from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.device_queue import Place
 from ffabric.guests.virtio.dma import Dma, QueueError
 from ffabric.guests.virtio.rings import device_queue, is_possible
-from ffabric.guests.virtio_msg.end import ACCEPTED, NotYet, Refused
-from ffabric.guests.virtio_msg.events import Events, Range
+from ffabric.guests.virtio_msg.device.end import ACCEPTED, NotYet, Refused
+from ffabric.guests.virtio_msg.device.events import Events, Range
 
 OFFERED: Final = (
     bits.VERSION_1 | bits.ACCESS_PLATFORM | bits.EVENT_IDX | bits.INDIRECT_DESC | bits.RING_RESET

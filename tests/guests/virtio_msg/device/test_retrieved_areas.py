@@ -3,8 +3,8 @@
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.guests.errors import FfaError
-from ffabric.guests.virtio_msg.areas import Area
-from ffabric.guests.virtio_msg.retrieved_areas import RetrievedAreas
+from ffabric.guests.virtio_msg.device.areas import Area
+from ffabric.guests.virtio_msg.device.retrieved_areas import RetrievedAreas
 
 
 class Calls:

@@ -14,8 +14,8 @@ from ffabric.abi.virtio_msg.generations import PR28, RFC1
 from ffabric.abi.virtio_msg.header import EVENT
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.virtio_msg.bus_device import Connection
-from ffabric.guests.virtio_msg.retrieved_areas import ANY, MAX_AREAS
+from ffabric.guests.virtio_msg.device.ffa_bus import Connection
+from ffabric.guests.virtio_msg.device.retrieved_areas import ANY, MAX_AREAS
 
 _INVALID: Final = 1
 """EINVAL of rfc1's errors."""

@@ -8,11 +8,11 @@ from ffabric.abi.words import PAGE
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.dma import NoRoom
 from ffabric.guests.virtio.drivers.block import BlockDriver
-from ffabric.guests.virtio_msg.areas import Area
-from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
-from ffabric.guests.virtio_msg.retrieved_areas import RetrievedAreas
+from ffabric.guests.virtio_msg.device.areas import Area
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.device.retrieved_areas import RetrievedAreas
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.system.vcpu import OutOfMemory, Ram
 
 SECTORS = 64
@@ -72,7 +72,7 @@ class Keeping(RetrievedAreas):
 
 @pytest.fixture
 def keeping(monkeypatch):
-    monkeypatch.setattr("ffabric.guests.virtio_msg.bus_device.RetrievedAreas", Keeping)
+    monkeypatch.setattr("ffabric.guests.virtio_msg.device.ffa_bus.RetrievedAreas", Keeping)
     Keeping.keeping, Keeping.kept = True, []
 
 

@@ -21,7 +21,7 @@ from ffabric.abi.words import PAGE
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import NoRoom
-from ffabric.guests.virtio_msg.bus import BusError
+from ffabric.guests.virtio_msg.driver.bus import BusError
 
 UNNUMBERED: Final = 0
 """The area that has no number at the device side: the FIFO."""

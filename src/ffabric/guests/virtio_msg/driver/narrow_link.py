@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ffabric.abi.virtio_msg.header import parse_header
 from ffabric.abi.virtio_msg.narrow import is_narrow, is_wide, narrow, widen
-from ffabric.guests.virtio_msg.bus import BusError, Pauses
-from ffabric.guests.virtio_msg.message_bus import Link
+from ffabric.guests.virtio_msg.driver.bus import BusError, Pauses
+from ffabric.guests.virtio_msg.driver.message_bus import Link
 
 _EVENT_TOKEN = 0
 

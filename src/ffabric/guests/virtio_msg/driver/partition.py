@@ -10,9 +10,9 @@ from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.generations import DEFAULT, Generation, GenerationName, as_generation
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
-from ffabric.guests.virtio_msg.attention import PATIENCE, Attention
-from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.bus_driver import DriverBus, find_device_sides
+from ffabric.guests.virtio_msg.driver.attention import PATIENCE, Attention
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus, find_device_sides
 from ffabric.system.layout.memory_map import DMA_POOL
 from ffabric.system.manifest.manifest import MemoryRegion, RegionAttributes
 

@@ -14,11 +14,11 @@ from ffabric.abi.virtio_msg.message import Message
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.virtio_msg.attention import Attention, Wait
-from ffabric.guests.virtio_msg.bus import BusError, Pauses
+from ffabric.guests.virtio_msg.driver.attention import Attention, Wait
+from ffabric.guests.virtio_msg.driver.bus import BusError, Pauses
+from ffabric.guests.virtio_msg.driver.message_bus import Link
+from ffabric.guests.virtio_msg.driver.shared_areas import SharedAreas
 from ffabric.guests.virtio_msg.fifo import BrokenFifo, Ring, create
-from ffabric.guests.virtio_msg.message_bus import Link
-from ffabric.guests.virtio_msg.shared_areas import SharedAreas
 
 BOOTSTRAP: Final = frozenset(
     {abi.VERSION.id, abi.RESET.id, abi.EVENT_CONFIGURE.id, abi.FIFO_CONFIGURE.id}

@@ -11,7 +11,7 @@ from ffabric.abi.virtio_msg.header import EVENT
 if TYPE_CHECKING:
     from ffabric.abi.virtio_msg.message import Message
     from ffabric.guests.virtio.device import Device
-    from ffabric.guests.virtio_msg.events import Range
+    from ffabric.guests.virtio_msg.device.events import Range
 
 ACCEPTED: Final = frozenset(
     each.id for each in abi.TRANSPORT if not each.id & EVENT or each is abi.EVENT_AVAIL

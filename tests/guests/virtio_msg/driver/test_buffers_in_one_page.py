@@ -7,8 +7,8 @@ from ffabric.abi.virtio_msg.ffa import split_address
 from ffabric.abi.words import PAGE
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 
 CONTENT = b"".join(bytes((sector,)) * SECTOR for sector in range(64))
 SECTORS = PAGE // SECTOR

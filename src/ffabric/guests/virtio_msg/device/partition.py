@@ -41,10 +41,10 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.guests.virtio.device import Device, Work
 from ffabric.guests.virtio.devices.described import made_devices
-from ffabric.guests.virtio_msg.bus_device import NOTIFICATIONS, Connection
-from ffabric.guests.virtio_msg.device_fifo import DeviceFifo
-from ffabric.guests.virtio_msg.early_device import EarlyDriver
-from ffabric.guests.virtio_msg.fifo_link import BOOTSTRAP
+from ffabric.guests.virtio_msg.device.early_driver import EarlyDriver
+from ffabric.guests.virtio_msg.device.ffa_bus import NOTIFICATIONS, Connection
+from ffabric.guests.virtio_msg.device.fifo import DeviceFifo
+from ffabric.guests.virtio_msg.driver.fifo_link import BOOTSTRAP
 from ffabric.system.vcpu import Peer, Vcpu
 
 RX_FULL: Final = notifications.RX_BUFFER_FULL_SPM | notifications.RX_BUFFER_FULL_HYPERVISOR

@@ -27,7 +27,7 @@ from ffabric.guests.calls.memory import Retrieved
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
-from ffabric.guests.virtio_msg.areas import Area, Areas
+from ffabric.guests.virtio_msg.device.areas import Area, Areas
 
 MAX_AREAS: Final = 255
 ANY: Final = 0xFFFF_FFFF

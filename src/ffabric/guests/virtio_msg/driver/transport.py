@@ -19,7 +19,7 @@ from ffabric.abi.virtio_msg.header import HEADER_SIZE
 from ffabric.abi.virtio_msg.message import Message
 from ffabric.guests.virtio.device_queue import Place
 from ffabric.guests.virtio.driver import DeviceLost
-from ffabric.guests.virtio_msg.bus import Bus, BusError, OutOfPatience
+from ffabric.guests.virtio_msg.driver.bus import Bus, BusError, OutOfPatience
 
 if TYPE_CHECKING:
     from ffabric.guests.virtio.dma import Mapping, Memory

@@ -19,8 +19,8 @@ from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header, with_toke
 from ffabric.abi.virtio_msg.message import Message, build, encode, parse
 from ffabric.abi.virtio_msg.narrow import is_narrow
 from ffabric.guests.virtio.dma import Mapping, Memory
-from ffabric.guests.virtio_msg.bus import BusError, Pauses
-from ffabric.guests.virtio_msg.transport_driver import DriverEnd
+from ffabric.guests.virtio_msg.driver.bus import BusError, Pauses
+from ffabric.guests.virtio_msg.driver.transport import DriverEnd
 from ffabric.system.vcpu import Ram
 
 DRAIN: Final = 64

@@ -20,20 +20,20 @@ from ffabric.abi.virtio_msg.message import Message
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import Mapping, NoRoom
-from ffabric.guests.virtio_msg.attention import Attention, Wait
-from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.early_link import EarlyLink
-from ffabric.guests.virtio_msg.ffa_link import DirectLink, IndirectLink
-from ffabric.guests.virtio_msg.fifo_link import FifoLink
-from ffabric.guests.virtio_msg.mapping import DynamicMapping, PreparedMapping, StaticMapping
-from ffabric.guests.virtio_msg.message_bus import (
+from ffabric.guests.virtio_msg.driver.attention import Attention, Wait
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.early_link import EarlyLink
+from ffabric.guests.virtio_msg.driver.ffa_link import DirectLink, IndirectLink
+from ffabric.guests.virtio_msg.driver.fifo_link import FifoLink
+from ffabric.guests.virtio_msg.driver.mapping import DynamicMapping, PreparedMapping, StaticMapping
+from ffabric.guests.virtio_msg.driver.message_bus import (
     FIRST_TOKEN,
     Link,
     MessageBus,
     following_token,
 )
-from ffabric.guests.virtio_msg.narrow_link import NarrowLink
-from ffabric.guests.virtio_msg.shared_areas import SharedAreas
+from ffabric.guests.virtio_msg.driver.narrow_link import NarrowLink
+from ffabric.guests.virtio_msg.driver.shared_areas import SharedAreas
 
 RX_TRIES: Final = 16
 """How often RX is emptied for FFA_PARTITION_INFO_GET."""

@@ -12,9 +12,9 @@ from ffabric.abi.words import PAGE
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import BadAddress
-from ffabric.guests.virtio_msg.areas import Area, Areas
+from ffabric.guests.virtio_msg.device.areas import Area, Areas
+from ffabric.guests.virtio_msg.device.retrieved_areas import RetrievedAreas
 from ffabric.guests.virtio_msg.fifo import BrokenFifo, Ring, attach
-from ffabric.guests.virtio_msg.retrieved_areas import RetrievedAreas
 
 _AREA = 1
 _T = TypeVar("_T")

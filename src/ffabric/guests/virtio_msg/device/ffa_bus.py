@@ -34,12 +34,12 @@ from ffabric.abi.virtio_msg.narrow import is_narrow
 from ffabric.abi.virtio_msg.transport import EVENT_CONFIG, EVENT_USED
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
-from ffabric.guests.virtio_msg.device_fifo import DeviceFifo
-from ffabric.guests.virtio_msg.device_fifo import answer as fifo_answer
-from ffabric.guests.virtio_msg.end import ACCEPTED, End, NotYet, Refused, look_after
-from ffabric.guests.virtio_msg.events import Events, Key, Range
-from ffabric.guests.virtio_msg.retrieved_areas import MAX_AREAS, MakeRoom, RetrievedAreas
-from ffabric.guests.virtio_msg.transport_device import DeviceEnd
+from ffabric.guests.virtio_msg.device.end import ACCEPTED, End, NotYet, Refused, look_after
+from ffabric.guests.virtio_msg.device.events import Events, Key, Range
+from ffabric.guests.virtio_msg.device.fifo import DeviceFifo
+from ffabric.guests.virtio_msg.device.fifo import answer as fifo_answer
+from ffabric.guests.virtio_msg.device.retrieved_areas import MAX_AREAS, MakeRoom, RetrievedAreas
+from ffabric.guests.virtio_msg.device.transport import DeviceEnd
 
 NOTIFICATIONS: Final = 64
 _NO_VERSION = {"bus_version": 0, "revision": 0}

@@ -17,8 +17,8 @@ from msgspec import Struct
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import Coherent, Mapped, NoRoom, Tally
-from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.shared_areas import SharedArea, SharedAreas
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.shared_areas import SharedArea, SharedAreas
 from ffabric.system.layout.memory_map import DMA_POOL
 from ffabric.system.vcpu import OutOfMemory, Ram
 

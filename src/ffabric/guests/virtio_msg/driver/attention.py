@@ -17,13 +17,13 @@ from ffabric.abi.words import MASK32
 from ffabric.guests import interrupts
 from ffabric.guests.calls.messages import direct_message
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.virtio_msg.bus import OutOfPatience
+from ffabric.guests.virtio_msg.driver.bus import OutOfPatience
 from ffabric.machine.clock import NS_PER_TICK
 from ffabric.machine.devices.generic_timer import CTL_ENABLE, PPI_VIRTUAL
 from ffabric.system.vcpu import UndefinedRegister
 
 if TYPE_CHECKING:
-    from ffabric.guests.virtio_msg.shared_areas import SharedAreas
+    from ffabric.guests.virtio_msg.driver.shared_areas import SharedAreas
 
 PATIENCE: Final = 5_000_000_000
 """Nanoseconds that a driver side waits for an answer (Linux: 5 s)."""

@@ -17,8 +17,8 @@ from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.abi.virtio_msg.message import MESSAGES, build, parse
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.retrieved_areas import acceptable
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.device.retrieved_areas import acceptable
 from ffabric.session.booting import boot
 from ffabric.system.description.python import vm
 

@@ -18,12 +18,12 @@ from ffabric.abi.virtio_msg.message import build, parse
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.drivers.block import BlockDriver
-from ffabric.guests.virtio_msg.attention import Attention
-from ffabric.guests.virtio_msg.bus import BusError
-from ffabric.guests.virtio_msg.bus_driver import DriverBus
-from ffabric.guests.virtio_msg.partition_device import DeviceSide
-from ffabric.guests.virtio_msg.partition_driver import DriverSide
-from ffabric.guests.virtio_msg.transport_driver import DriverEnd
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.driver.attention import Attention
+from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
+from ffabric.guests.virtio_msg.driver.transport import DriverEnd
 from ffabric.system.vcpu import UndefinedRegister
 
 

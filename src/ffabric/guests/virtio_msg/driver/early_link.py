@@ -18,8 +18,8 @@ from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.words import MASK32, pack_ids
 from ffabric.guests.errors import error_of, status_of
 from ffabric.guests.ffa import Ffa
-from ffabric.guests.virtio_msg.attention import Attention, Wait
-from ffabric.guests.virtio_msg.bus import BusError, Pauses
+from ffabric.guests.virtio_msg.driver.attention import Attention, Wait
+from ffabric.guests.virtio_msg.driver.bus import BusError, Pauses
 
 _BUSY: Final = "the device side is busy"
 _CONFIG_SIZE: Final = 1 << 24

@@ -1,0 +1,1 @@
+"""The device side of virtio-msg: devices, their connections to driver sides, and their memory."""

@@ -1,0 +1,1 @@
+"""The driver side of virtio-msg: drivers, the buses they see, and the memory they share."""
