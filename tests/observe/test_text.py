@@ -207,3 +207,19 @@ def test_hops_keep_world_switches_apart():
 
     assert len(read(world, hop, world, hop)) == 0
     assert len(read(world, hop, world, hop, hops=True)) == 4
+
+
+def test_what_is_skipped_decides_how_what_follows_reads():
+    lines = [
+        HEADER,
+        at(Call, "vm", REQUEST),
+        at(Return, "sp", REQUEST),
+        at(Call, "sp", [fid.FFA_ID_GET]),
+        at(Return, "sp", [fid.FFA_SUCCESS_32, 0, 0x8001]),
+    ]
+    whole, late = Reader(), Reader()
+    told = [[*whole.line(line)] for line in lines]
+    for line in lines[:-1]:
+        late.skip(line)
+    assert [*late.line(lines[-1])] == told[-1] != []
+    assert "(sp)" in told[-1][0][1]

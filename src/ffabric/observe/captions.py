@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 
 from ffabric.firmware.state import events as firmware
 from ffabric.machine.events import Event, Record
@@ -13,24 +14,31 @@ from ffabric.observe.timeline import Timeline
 _STAMP = re.compile(r"^(PE\d+)? *[\d.]+ ")
 
 
-def captions(timeline: Timeline) -> list[str]:
-    """What `ffabric trace` says of each moment; its kind and fields, where it says nothing."""
+def captions(timeline: Timeline, only: Collection[int] | None = None) -> Iterator[tuple[int, str]]:
+    """What `ffabric trace` says of each moment; its kind and fields, where it says nothing.
+
+    With each comes the number of its moment. ``only``: the numbers of the moments that are wanted,
+    by default all.
+    """
     reader = Reader(hops=True, schedule=True)
-    found = []
-    for moment in timeline.moments:
-        line = moment.line
-        if isinstance(line, firmware.World):
-            found.append(f"to the {line.to} world")
-        elif isinstance(line, Header):
-            [*reader.line(line)]
-            seed = "" if line.seed is None else f", seed {line.seed}"
-            found.append(f"the system {line.system}{seed}")
-        elif isinstance(line, Scene):
-            found.append(line.title)
+    for number, moment in enumerate(timeline.moments):
+        if only is None or number in only:
+            yield number, _caption(reader, moment.line)
         else:
-            texts = [_plain(text) for _, text in reader.line(line)]
-            found.append("\n".join(texts) or _bare(line))
-    return found
+            reader.skip(moment.line)
+
+
+def _caption(reader: Reader, line: Record) -> str:
+    if isinstance(line, firmware.World):
+        return f"to the {line.to} world"
+    if isinstance(line, Header):
+        [*reader.line(line)]
+        seed = "" if line.seed is None else f", seed {line.seed}"
+        return f"the system {line.system}{seed}"
+    if isinstance(line, Scene):
+        return line.title
+    texts = [_plain(text) for _, text in reader.line(line)]
+    return "\n".join(texts) or _bare(line)
 
 
 def _plain(text: str) -> str:

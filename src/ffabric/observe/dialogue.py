@@ -50,13 +50,24 @@ class Dialogue:
                 if service is not None and name in header.endpoints:
                     self._services[header.endpoints[name]] = service
 
+    def hear(self, pe: int, registers: Sequence[int]) -> None:
+        """Take note of a direct request, with which its response is read."""
+        function = registers[0] & MASK32
+        if function == fid.FFA_MSG_SEND_DIRECT_REQ2:
+            _, receiver = unpack_ids(registers[1])
+            uuid = from_pair(registers[2], registers[3])
+            self._named[pe, receiver] = uuid in virtio_msg.UUIDS
+        elif function in _REQUESTS and self._services and not registers[2] & FRAMEWORK_MESSAGE:
+            _, receiver = unpack_ids(registers[1])
+            self._asked[pe, receiver] = [word & MASK32 for word in registers[3:8]]
+
     def text(self, pe: int, registers: Sequence[int]) -> str:
         """What a direct message says; nothing if it is none, or nobody knows its service."""
+        self.hear(pe, registers)
         function = registers[0] & MASK32
         sender, receiver = unpack_ids(registers[1])
         if function == fid.FFA_MSG_SEND_DIRECT_REQ2:
-            known = from_pair(registers[2], registers[3]) in virtio_msg.UUIDS
-            self._named[pe, receiver] = known
+            known = self._named[pe, receiver]
             return virtio_msg.registers(registers[4:18]) if known else ""
         if function == fid.FFA_MSG_SEND_DIRECT_RESP2:
             known = self._named.get((pe, sender), False)
@@ -65,7 +76,6 @@ class Dialogue:
             return ""
         words = [word & MASK32 for word in registers[3:8]]
         if function in _REQUESTS:
-            self._asked[pe, receiver] = words
             service = self._services.get(receiver)
             return service.request(words) if service is not None else ""
         if function in _RESPONSES:

@@ -116,9 +116,20 @@ class Reader:
             yield from self._world()
 
     def skip(self, line: Record) -> None:
-        """Take note of a line that is not to be told: what was asked decides what answers mean."""
+        """Take note of a line that is not to be told: what later lines say depends on it."""
         if isinstance(line, machine.Call):
             self._asked[line.endpoint, line.vcpu] = line.x
+            self._chains.call(line, line.x[0] & MASK32)
+            self._dialogue.hear(line.pe, line.x)
+        elif isinstance(line, machine.Return):
+            self._chains.resume(line)
+            self._dialogue.hear(line.pe, line.x)
+        elif isinstance(line, machine.Resume):
+            self._chains.resume(line)
+        elif isinstance(line, Header):
+            self._header(line)
+        elif isinstance(line, firmware.VmCreated):
+            self._names[line.endpoint] = line.partition
 
     def _header(self, line: Header) -> Iterator[Styled]:
         self._names = {number: name for name, number in line.endpoints.items()}

@@ -16,6 +16,13 @@ from ffabric.observe.export.pcapng import dissector, write_pcapng
 from ffabric.observe.lines import Header
 
 HEADER = Header(2, "system", 1, True, {"vm": 1, "sp": 0x8001}, {})
+VIRTIO_MSG = (0xA14A_9824_B528_60C6, 0xF0AB_2261_DA77_E79D)
+RESET = 0x0008_0002_0000_8302
+ANSWER = (0xC400008E, 0x8001_0001, 0, 0, RESET + 1, *[0] * 13)
+
+
+def question(service):
+    return (0xC400008D, 0x1_8001, *service, RESET, *[0] * 13)
 
 
 @pytest.fixture
@@ -26,11 +33,11 @@ def tshark(tmp_path):
     script = tmp_path / "ffa.lua"
     script.write_text(dissector())
 
-    def tshark(lines, *fields, only=""):
+    def tshark(lines, *fields, only="", options=()):
         file = tmp_path / "run.pcapng"
         with file.open("wb") as sink:
             write_pcapng(lines, sink)
-        command = [program, "-X", f"lua_script:{script}", "-r", file, "-T", "fields"]
+        command = [program, "-X", f"lua_script:{script}", "-r", file, "-T", "fields", *options]
         command += [word for each in fields for word in ("-e", each)]
         command += ["-Y", only] if only else []
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -66,12 +73,38 @@ def test_an_error_has_its_status_and_a_packet_says_what_a_trace_does(ffabric, ts
 
 
 def test_virtio_msg_in_registers_is_dissected(tshark):
-    uuid = (0xA14A_9824_B528_60C6, 0xF0AB_2261_DA77_E79D)
-    request = (0xC400008D, 0x1_8001, *uuid, 0x0008_0002_0000_8302, *[0] * 13)
-    other = (0xC400008D, 0x1_8001, 1, 2, 0x0008_0002_0000_8302, *[0] * 13)
-    lines = [HEADER, Call(0, "vm", 0, request), Call(0, "vm", 0, other)]
+    lines = [HEADER, Call(0, "vm", 0, question(VIRTIO_MSG)), Call(0, "vm", 0, question((1, 2)))]
     found = tshark(lines, "virtio_msg.name", "virtio_msg.token", only="virtio_msg")
     assert found == ["RESET\t0x0002"]
+
+
+def test_a_packet_that_is_looked_at_again_reads_as_it_did(tshark):
+    request, answer = "FFA_MSG_SEND_DIRECT_REQ2", "FFA_MSG_SEND_DIRECT_RESP2"
+    lines = [
+        HEADER,
+        Call(0, "vm", 0, question(VIRTIO_MSG)),
+        Call(0, "sp", 0, ANSWER),
+        Call(0, "vm", 1, question((1, 2))),
+        Call(0, "sp", 1, ANSWER),
+    ]
+    for some, found in [
+        ("ffa", [request, answer]),
+        (f"ffa.call == {answer}", [answer]),
+        ("ffa.vcpu == 0", [request, answer]),
+        ("ffa.vcpu == 1", []),
+    ]:
+        assert tshark(lines, "ffa.call", only="virtio_msg", options=("-2", "-R", some)) == found
+
+
+def test_requests_on_two_pes_do_not_take_each_others_service(tshark):
+    lines = [
+        HEADER,
+        Call(0, "vm", 0, question(VIRTIO_MSG)),
+        Call(1, "vm", 1, question((1, 2))),
+        Call(0, "sp", 0, ANSWER),
+        Call(1, "sp", 1, ANSWER),
+    ]
+    assert tshark(lines, "frame.number", only="virtio_msg") == ["1", "3"]
 
 
 @pytest.mark.parametrize("functions", [FUNCTIONS, psci.FUNCTIONS, hafnium.FUNCTIONS, smc.FUNCTIONS])
@@ -81,8 +114,7 @@ def test_every_function_is_known_to_the_dissector(tshark, functions):
 
 
 def test_that_an_event_was_taken_is_told(tshark):
-    uuid = (0xA14A_9824_B528_60C6, 0xF0AB_2261_DA77_E79D)
-    event = (0xC400008D, 0x1_8001, *uuid, 0x0008_0002_0000_4100, *[0] * 13)
+    event = (0xC400008D, 0x1_8001, *VIRTIO_MSG, 0x0008_0002_0000_4100, *[0] * 13)
     taken = (0xC400008E, 0x8001_0001, 0, 0, 0x0008_0000_0000_0003, *[0] * 13)
     lines = [HEADER, Call(0, "vm", 0, event), Call(0, "sp", 0, taken)]
     assert tshark(lines, "virtio_msg.name") == ["EVENT_AVAIL", "event taken"]

@@ -62,6 +62,20 @@ def test_what_this_version_does_not_know_is_shown():
     assert data.events.text[1].endswith("eclipse sun=1")
 
 
+def test_a_thinned_page_says_of_an_event_what_the_whole_one_says():
+    ask = (0xC400008D, 0x1_8001, 0xA14A_9824_B528_60C6, 0xF0AB_2261_DA77_E79D)
+    reset = 0x0008_0002_0000_8302
+    lines = [HEADER, *calls(5), Call(0, "vm", 0, (*ask, reset, *[0] * 13), t=100)]
+    lines += [Return(0, "sp", 0, (*ask, reset, *[0] * 13), t=101)]
+    lines += [Call(0, "sp", 0, (0xC400008E, 0x8001_0001, 0, 0, reset + 1, *[0] * 13), t=102)]
+    whole = page_data(lines).events
+    said = dict(zip(zip(whole.t, whole.kind, strict=True), whole.text, strict=True))
+    for limit in range(1, len(lines)):
+        thin = page_data(lines, limit=limit).events
+        events = zip(thin.t, thin.kind, strict=True)
+        assert [said[event] for event in events] == thin.text
+
+
 def test_a_trace_that_is_too_long_is_thinned_evenly_and_keeps_what_is_rare():
     lines = [HEADER, *calls(500), refused(1000), *calls(500)]
     data = page_data(lines, limit=100)

@@ -72,7 +72,32 @@ local function uuid_of(range)
   return string.format("%s-%s-%s-%s-%s", hex:sub(1, 8), hex:sub(9, 12), hex:sub(13, 16), hex:sub(17, 20), hex:sub(21))
 end
 
+-- Packets come in order once. After that they come in any order, and again: what is known of one from
+-- those before it is kept by its number.
+local interface = Field.new("frame.interface_id")
 local named = {}  -- by PE and receiver: whether its service is virtio-msg, as the last request said
+local carries = {}  -- by packet: whether its registers carry a message of virtio-msg
+
+function ffa.init()
+  named, carries = {}, {}
+end
+
+local function carries_message(tvb, pinfo, x0)
+  if pinfo.visited then return carries[pinfo.number] end
+  local x1 = tvb(REGISTERS + 8, 4):le_uint()
+  local sender, receiver = math.floor(x1 / 0x10000), x1 % 0x10000
+  local pe = interface()
+  local place = pe and pe.value * 0x10000 or 0
+  local found
+  if x0 == REQ2 then
+    found = services[uuid_of(tvb(REGISTERS + 16, 16))]
+    named[place + receiver] = found
+  elseif x0 == RESP2 then
+    found = named[place + sender]
+  end
+  carries[pinfo.number] = found
+  return found
+end
 
 local function registers(tvb, tree, count)
   local branch = tree:add(tvb(REGISTERS, 8 * count), "Registers")
@@ -112,10 +137,7 @@ function ffa.dissector(tvb, pinfo, tree)
     field(branch, range, which, range:le_uint64())
   end
   registers(tvb, branch, count)
-  local x1 = tvb(REGISTERS + 8, 4):le_uint()
-  local sender, receiver = math.floor(x1 / 0x10000), x1 % 0x10000
-  if x0 == REQ2 then named[receiver] = services[uuid_of(tvb(REGISTERS + 16, 16))] or false end
-  if (x0 == REQ2 and named[receiver]) or (x0 == RESP2 and named[sender]) then
+  if carries_message(tvb, pinfo, x0) then
     msg.dissector(tvb(REGISTERS + 32, 112):tvb(), pinfo, branch)
   end
   if sent > 0 then

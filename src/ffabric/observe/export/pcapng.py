@@ -61,7 +61,8 @@ def write_pcapng(lines: Iterable[Record], sink: IO[bytes]) -> None:
     sink.write(_block(_SECTION, pack("<IHHq", _BYTE_ORDER, 1, 0, -1)))
     ids: dict[str, int] = {}
     interfaces: dict[int, int] = {}
-    for moment, caption in zip(timeline.moments, captions(timeline), strict=True):
+    for number, caption in captions(timeline):
+        moment = timeline.moments[number]
         line = moment.line
         if isinstance(line, Header):
             ids = dict(line.endpoints)

@@ -93,13 +93,12 @@ def page_data(lines: Iterable[Record], *, limit: int = LIMIT) -> Page:
     """The data of a page that shows ``lines``."""
     timeline = Timeline().add(lines)
     moments = timeline.moments
-    texts = captions(timeline)
     shown = _shown(moments, limit)
     numbers = {number: at for at, number in enumerate(shown)}
     order = {lane: at for at, lane in enumerate(timeline.floors())}
     groups = [*GROUPS, OTHERS]
     events = Events()
-    for number in shown:
+    for number, text in captions(timeline, numbers):
         moment = moments[number]
         line = moment.line
         events.t.append(moment.t)
@@ -110,7 +109,7 @@ def page_data(lines: Iterable[Record], *, limit: int = LIMIT) -> Page:
         events.to.append(_number(numbers, moment.to))
         events.waits.append(int(_waits(moment, moments)))
         events.kind.append(name_of_kind(line))
-        events.text.append(texts[number])
+        events.text.append(text)
     return Page(
         runs=_runs(moments, numbers),
         lanes=[
