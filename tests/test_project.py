@@ -130,12 +130,6 @@ CIRCLES = (
     },
     # a system in a test: what knows of all of them, and its way back
     {"session.history", "session.opened", "session.system"},
-    # a bus and its devices
-    {
-        "lab.virtio_msg.linux.device",
-        "lab.virtio_msg.linux.driver",
-        "lab.virtio_msg.linux.pool",
-    },
 )
 """Files that know each other, for type checkers or inside functions at least, and why."""
 FILES = {

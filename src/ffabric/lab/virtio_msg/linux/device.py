@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
+from ffabric.guests.ffa import Ffa
 from ffabric.lab.virtio_msg.linux import wire
-from ffabric.lab.virtio_msg.linux.pool import Buffer
+from ffabric.lab.virtio_msg.linux.pool import Buffer, Pool
 from ffabric.lab.virtio_msg.linux.ring import DriverRing, parts
-from ffabric.lab.virtio_msg.linux.wire import LinuxError
-
-if TYPE_CHECKING:
-    from ffabric.lab.virtio_msg.linux.driver import Bus
+from ffabric.lab.virtio_msg.linux.wire import Form, Kind, LinuxError
 
 ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 1, 2, 4, 8, 64, 128
 INDIRECT_DESC: Final = 1 << 28
@@ -25,6 +23,25 @@ CONFIG_TRIES: Final = 5
 CONFIG_ROOM: Final = 84
 """Bytes of configuration in a message of 104 bytes."""
 QUEUE_SIZE: Final = 128
+
+
+class Bus(Protocol):
+    """What a device needs of the bus that it is on."""
+
+    ffa: Ffa
+    form: Form
+    pool: Pool
+
+    async def request(
+        self, kind: Kind, device: int, *values: object, more: bytes = b"", tail: int | None = 0
+    ) -> tuple[tuple[int, ...], bytes]:
+        """A request: the fields of its response, and the ``tail`` bytes behind (None: any)."""
+
+    async def event(self, kind: Kind, device: int, *values: object) -> None:
+        """An event."""
+
+    async def wait(self, until: Callable[[], bool], what: str) -> None:
+        """Poll until that is true. LinuxError -ETIMEDOUT if it takes too long."""
 
 
 class Virtqueue:
@@ -172,7 +189,7 @@ class LinuxDevice:
     def on_event(self, got: wire.Got) -> None:
         """EVENT_USED and EVENT_CONFIG, of exact sizes, about what there is."""
         if got.id == wire.EVENT_USED.id:
-            (index,) = self.bus.unpack(wire.EVENT_USED, got)
+            (index,) = wire.unpack(wire.EVENT_USED, got)
             if index >= self.max_queues:
                 raise LinuxError(wire.EINVAL, f"EVENT_USED of virtqueue {index}")
             if index < len(self.queues):

@@ -18,7 +18,8 @@ from ffabric.guests.partition import Partition
 from ffabric.lab.virtio_msg.linux import carrier, wire
 from ffabric.lab.virtio_msg.linux.device import LinuxDevice
 from ffabric.lab.virtio_msg.linux.pool import Pool
-from ffabric.lab.virtio_msg.linux.wire import Kind, LinuxError
+from ffabric.lab.virtio_msg.linux.requests import Requests
+from ffabric.lab.virtio_msg.linux.wire import LinuxError
 
 BUS_VERSION: Final = 0x1_0000
 REVISION: Final = 1
@@ -30,42 +31,15 @@ POLLS: Final = 2_000
 Use = Callable[[LinuxDevice], Awaitable[object]]
 
 
-class Bus:
+class Bus(Requests):
     """The bus to one device side: its messages, its areas, its devices."""
 
     def __init__(self, ffa: Ffa, peer: int, form: wire.Form, way: carrier.Carrier) -> None:
-        self.ffa, self.peer, self.form, self.carrier = ffa, peer, form, way
+        super().__init__(ffa, peer, form, way)
         self.devices: dict[int, LinuxDevice] = {}
         self.max_areas = 0
         self.features = 0
-        self.log: list[str] = []
-        """The messages that were sent, in order."""
         self.pool = Pool(self)
-        self._token = 2
-
-    async def request(
-        self, kind: Kind, device: int, *values: object, more: bytes = b"", tail: int | None = 0
-    ) -> tuple[tuple[int, ...], bytes]:
-        """A request: the fields of its response, and the ``tail`` bytes behind (None: any)."""
-        token, self._token = self._token, self._token % 0xFFFE + 2
-        sent = wire.build(kind, device, token, *values, more=more)
-        self.log.append(kind.name)
-        got = wire.parse(await self.carrier.request(sent), kind.name)
-        fields = wire.check_response(kind, sent, got, tail)
-        layout = kind.response
-        return fields, got.payload[layout.size if layout else 0 :]
-
-    async def event(self, kind: Kind, device: int, *values: object) -> None:
-        """An event."""
-        self.log.append(kind.name)
-        await self.carrier.event(wire.build(kind, device, 0, *values))
-
-    async def expect_ok(self, kind: Kind, *values: object) -> None:
-        """A request whose response ends with a result that is to be 0."""
-        fields, _ = await self.request(kind, 0, *values)
-        if fields[-1] != wire.OK:
-            number = wire.EBUSY if fields[-1] == wire.BUSY else wire.EIO
-            raise LinuxError(number, f"{kind.name}: result {fields[-1]}")
 
     async def open(self) -> None:
         """Bring it up."""
@@ -77,7 +51,7 @@ class Bus:
             raise LinuxError(wire.EOPNOTSUPP, what)
         method = wire.POLLED if direct else wire.BY_MESSAGE
         await self.expect_ok(wire.EVENT_CONFIGURE, method, 0, 0)
-        await self.pool.open()
+        await self.pool.open(self.max_areas)
         await self._find_devices()
 
     async def _agree(self) -> None:
@@ -143,8 +117,7 @@ class Bus:
         """EVENT_POLL, until a header alone says that there is no more."""
         found: list[bytes] = []
         while len(found) < DRAIN:
-            token, self._token = self._token, self._token % 0xFFFE + 2
-            sent = wire.build(wire.EVENT_POLL, 0, token)
+            sent = wire.build(wire.EVENT_POLL, 0, self.new_token())
             data = await self.carrier.request(sent)
             got = wire.parse(data, "EVENT_POLL")
             if got.type & wire.RESPONSE:
@@ -165,7 +138,7 @@ class Bus:
         if got.device:
             raise LinuxError(wire.EPROTO, f"an event of the bus names device {got.device}")
         if got.id == wire.EVENT_DEVICE.id:
-            number, state = self.unpack(wire.EVENT_DEVICE, got)
+            number, state = wire.unpack(wire.EVENT_DEVICE, got)
             if state == 1:
                 self.add(number)
             elif state == 2:
@@ -174,16 +147,8 @@ class Bus:
                     gone.removed = True
             return
         if got.id == wire.AREA_RELEASE.id:
-            (area,) = self.unpack(wire.AREA_RELEASE, got)
+            (area,) = wire.unpack(wire.AREA_RELEASE, got)
             self.pool.released(area)
-
-    @staticmethod
-    def unpack(kind: Kind, got: wire.Got) -> tuple[int, ...]:
-        """The fields of an event, whose size is exact."""
-        if len(got.payload) != kind.request.size:
-            size = wire.HEADER.size + len(got.payload)
-            raise LinuxError(wire.EINVAL, f"{kind.name} of {size} bytes ({kind.clause})")
-        return kind.request.unpack(got.payload)
 
     async def wait(self, until: Callable[[], bool], what: str) -> None:
         """Poll until that is true. LinuxError -ETIMEDOUT if it takes too long."""

@@ -6,13 +6,11 @@ a larger one has an area of its own until it is done (DEN0153, as Linux's DMA he
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ffabric.lab.virtio_msg.linux import wire
+from ffabric.lab.virtio_msg.linux.requests import Requests
 from ffabric.lab.virtio_msg.linux.wire import LinuxError
-
-if TYPE_CHECKING:
-    from ffabric.lab.virtio_msg.linux.driver import Bus
 
 AREA_UNIT: Final = 4096
 """Areas are counted in pages of so many bytes."""
@@ -32,8 +30,9 @@ class Buffer:
 class Pool:
     """All areas of one bus."""
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+        self._max_areas = 0
         self._areas: dict[int, tuple[int, int, int]] = {}
         """By number: own address, pages, handle."""
         self._free: dict[int, list[tuple[int, int]]] = {}
@@ -44,8 +43,9 @@ class Pool:
         """Numbers of the areas that are shared."""
         return list(self._areas)
 
-    async def open(self) -> None:
-        """The first kept area."""
+    async def open(self, max_areas: int) -> None:
+        """The first kept area, of as many areas as there may be."""
+        self._max_areas = max_areas
         await self._grow()
 
     async def _grow(self) -> None:
@@ -53,14 +53,14 @@ class Pool:
         self._free[area] = [(0, CHUNK)]
 
     async def _share(self, pages: int, attributes: int) -> tuple[int, int]:
-        bus = self._bus
+        requests = self._requests
         area = next(n for n in range(1, 1 << 16) if n not in self._areas)
-        if area > bus.max_areas:
-            raise LinuxError(wire.EBUSY, f"all {bus.max_areas} areas are shared")
-        ipa = bus.ffa.ram.allocate(pages)
-        handle = await bus.ffa.share(bus.peer, ipa=ipa, pages=pages, tag=area)
+        if area > self._max_areas:
+            raise LinuxError(wire.EBUSY, f"all {self._max_areas} areas are shared")
+        ipa = requests.ffa.ram.allocate(pages)
+        handle = await requests.ffa.share(requests.peer, ipa=ipa, pages=pages, tag=area)
         values = (area, handle, area, pages, attributes)
-        fields, _ = await bus.request(wire.AREA_SHARE, 0, *values)
+        fields, _ = await requests.request(wire.AREA_SHARE, 0, *values)
         if fields[0] != area or fields[1] != wire.OK:
             raise LinuxError(wire.EIO, f"AREA_SHARE of area {area}: {fields}")
         self._areas[area] = (ipa, pages, handle)
@@ -71,7 +71,7 @@ class Pool:
         if size > COPIED:
             pages = -(-size // AREA_UNIT)
             area, ipa = await self._share(pages, wire.ONE_SHOT)
-            self._bus.ffa.memory.write(ipa, bytes(size))
+            self._requests.ffa.memory.write(ipa, bytes(size))
             return Buffer(area, ipa, 0, size, alone=True)
         need = -(-size // _ALIGN) * _ALIGN
         for _ in range(2):
@@ -80,7 +80,7 @@ class Pool:
                     if room >= need:
                         holes[at : at + 1] = [(offset + need, room - need)]
                         ipa = self._areas[area][0] + offset
-                        self._bus.ffa.memory.write(ipa, bytes(need))
+                        self._requests.ffa.memory.write(ipa, bytes(need))
                         return Buffer(area, ipa, offset, need)
             await self._grow()
         raise AssertionError("a new area has room")
@@ -95,13 +95,13 @@ class Pool:
 
     async def _unshare(self, area: int) -> None:
         """AREA_UNSHARE, then the memory is reclaimed: it is to be back."""
-        bus = self._bus
-        fields, _ = await bus.request(wire.AREA_UNSHARE, 0, area)
+        requests = self._requests
+        fields, _ = await requests.request(wire.AREA_UNSHARE, 0, area)
         if fields != (area, wire.OK):
             raise LinuxError(wire.EIO, f"AREA_UNSHARE of area {area}: {fields}")
         ipa, pages, handle = self._areas.pop(area)
-        await bus.ffa.reclaim(handle)
-        bus.ffa.ram.free(ipa, pages)
+        await requests.ffa.reclaim(handle)
+        requests.ffa.ram.free(ipa, pages)
 
     def released(self, area: int) -> None:
         """EVENT_AREA_RELEASE: the device side has given up an area. Of one in use, all is over."""

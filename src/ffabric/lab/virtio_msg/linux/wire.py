@@ -219,3 +219,11 @@ def check_response(kind: Kind, sent: bytes, got: Got, more: int | None = 0) -> t
         size = HEADER.size + len(got.payload)
         raise LinuxError(EPROTO, f"{name}: the response has {size} bytes ({kind.clause})")
     return layout.unpack_from(got.payload)
+
+
+def unpack(kind: Kind, got: Got) -> tuple[int, ...]:
+    """The fields of an event, whose size is exact."""
+    if len(got.payload) != kind.request.size:
+        size = HEADER.size + len(got.payload)
+        raise LinuxError(EINVAL, f"{kind.name} of {size} bytes ({kind.clause})")
+    return kind.request.unpack(got.payload)
