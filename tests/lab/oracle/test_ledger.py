@@ -146,7 +146,7 @@ def test_it_follows_fragments(watched):
         b.retrieve(handle, "a", permissions=RW | NX)
         b.relinquish(handle)
         a.reclaim(handle)
-    assert not system.ledger.unread
+    assert not system.ledger.accounts.unread
     system.ledger.check_settled()
 
 
@@ -160,7 +160,7 @@ def test_it_follows_a_call_whose_answer_is_on_the_way(monkeypatch, watched):
     )
     handle = v.lend("a", ipa=page)
     system.ledger.check()
-    assert [*system.ledger.transactions] == [handle]
+    assert [*system.ledger.accounts.transactions] == [handle]
 
 
 def test_it_follows_permissions(watched):

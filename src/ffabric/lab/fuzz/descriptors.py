@@ -18,7 +18,7 @@ from ffabric.lab.oracle.transactions import DONATE, SHARE
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
-    from ffabric.lab.oracle.ledger import Ledger
+    from ffabric.lab.oracle.accounts import Accounts
 
 KINDS = {
     "share": (fid.FFA_MEM_SHARE_32, fid.FFA_MEM_SHARE_64),
@@ -35,11 +35,11 @@ ARENA = 24
 class Descriptors:
     """Structured calls of one actor among others."""
 
-    def __init__(self, random: Random, actor: Actor, ids: list[int], ledger: Ledger) -> None:
+    def __init__(self, random: Random, actor: Actor, ids: list[int], accounts: Accounts) -> None:
         self._random = random
         self._actor = actor
         self._ids = [each for each in ids if each != actor.id]
-        self._ledger = ledger
+        self._accounts = accounts
         self._pieces: dict[int, bytes] = {}
         """What remains to be sent of transactions in pieces, by handle."""
         self._seen: list[int] = []
@@ -116,14 +116,14 @@ class Descriptors:
     def _borrowed(self) -> list[list[int]]:
         me = self._actor.id
         return [
-            each.holders[me] for each in self._ledger.transactions.values() if me in each.holders
+            each.holders[me] for each in self._accounts.transactions.values() if me in each.holders
         ]
 
     # Borrowing
 
     def _retrieve(self, damaged: bool) -> list[int]:
         random, actor = self._random, self._actor
-        known = self._ledger.transactions
+        known = self._accounts.transactions
         mine = [
             handle
             for handle, each in known.items()
@@ -154,9 +154,9 @@ class Descriptors:
 
     def _relinquish(self, damaged: bool) -> list[int]:
         random, actor = self._random, self._actor
-        held = [h for h, each in self._ledger.transactions.items() if actor.id in each.holders]
+        held = [h for h, each in self._accounts.transactions.items() if actor.id in each.holders]
         if not held or random.random() < 0.1:
-            held = [*self._ledger.transactions] or [0]
+            held = [*self._accounts.transactions] or [0]
         flags = random.choice((0, 0, 0, mem.FLAG_CLEAR))
         request = abi.Relinquish(random.choice(held), flags, [actor.id])
         data = bytearray(abi.build_relinquish(request))
@@ -167,9 +167,9 @@ class Descriptors:
 
     def _reclaim(self, damaged: bool) -> list[int]:
         random, actor = self._random, self._actor
-        mine = [h for h, each in self._ledger.transactions.items() if each.owner.id == actor.id]
+        mine = [h for h, each in self._accounts.transactions.items() if each.owner.id == actor.id]
         if not mine or damaged:
-            mine = [*self._ledger.transactions] or [random.choice(BOUNDARIES)]
+            mine = [*self._accounts.transactions] or [random.choice(BOUNDARIES)]
         handle = random.choice(mine)
         flags = random.choice((0, 0, 0, mem.FLAG_CLEAR, mem.FLAG_TIME_SLICE))
         if damaged:
@@ -193,8 +193,8 @@ class Descriptors:
 
     def _ask_for_more(self, damaged: bool) -> list[int]:
         random = self._random
-        unread = [handle for handle, me in self._ledger.unread if me == self._actor.id]
-        handle = random.choice(unread or [*self._ledger.transactions] or [0])
+        unread = [handle for handle, me in self._accounts.unread if me == self._actor.id]
+        handle = random.choice(unread or [*self._accounts.transactions] or [0])
         offset = random.choice((*BOUNDARIES, 4080, 4096, 8160))
         return [fid.FFA_MEM_FRAG_RX, *halves(handle), offset]
 

@@ -85,8 +85,8 @@ class Episode:
         if found is None:
             ids = self.stage.ids
             found = self._sources[actor] = (
-                Registers(self.random, actor, ids, self.stage.ledger),
-                Descriptors(self.random, actor, ids, self.stage.ledger),
+                Registers(self.random, actor, ids, self.stage.ledger.accounts),
+                Descriptors(self.random, actor, ids, self.stage.ledger.accounts),
                 Chains(self.random, actor, ids),
             )
         return found

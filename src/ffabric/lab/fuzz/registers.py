@@ -11,7 +11,7 @@ from ffabric.abi.words import MASK32, PAGE, pack_ids
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
-    from ffabric.lab.oracle.ledger import Ledger
+    from ffabric.lab.oracle.accounts import Accounts
 
 FFA_IDS = sorted(fid.FUNCTIONS)
 NEIGHBOURS = [base | n for base in (0x8400_0000, 0xC400_0000) for n in range(0x5E, 0xF2)]
@@ -57,10 +57,10 @@ BOUNDARIES = [
 class Registers:
     """Random calls of one actor among others."""
 
-    def __init__(self, random: Random, actor: Actor, ids: list[int], ledger: Ledger) -> None:
+    def __init__(self, random: Random, actor: Actor, ids: list[int], accounts: Accounts) -> None:
         self._random = random
         self._actor = actor
-        self._ledger = ledger
+        self._accounts = accounts
         ids = [*ids, 0, 0x7ABC, 0x8000, 0x8ABC, 0xFFC0, 0xFFFF]
         self._values = [
             *BOUNDARIES,
@@ -92,9 +92,9 @@ class Registers:
         if kind < 0.75:
             return random.choice(self._values)
         if kind < 0.9:
-            return self._handle() if self._ledger.transactions else random.getrandbits(6)
+            return self._handle() if self._accounts.transactions else random.getrandbits(6)
         return random.getrandbits(64 if kind < 0.95 else 32)
 
     def _handle(self) -> int:
-        handle = self._random.choice([*self._ledger.transactions])
+        handle = self._random.choice([*self._accounts.transactions])
         return handle & MASK32 if self._random.random() < 0.8 else handle >> 32

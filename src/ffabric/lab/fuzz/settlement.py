@@ -101,7 +101,7 @@ class Settlement:
     def _end_transactions(self) -> None:
         self._unwind()
         self._finish_pieces()
-        for handle, transaction in [*self.ledger.transactions.items()]:
+        for handle, transaction in [*self.ledger.accounts.transactions.items()]:
             self._reclaim(handle, [*transaction.holders], transaction.owner.id)
         self._let_the_hypervisor_reclaim()
         self._unwind()
@@ -178,7 +178,7 @@ class Settlement:
 
     def _finish_pieces(self) -> None:
         """A fragment of no length ends a transaction in pieces."""
-        for handle, (_, data) in self.ledger.pending.items():
+        for handle, (_, data) in self.ledger.accounts.pending.items():
             sender = int.from_bytes(data[:2], "little") << 16
             for actor in self.stage.actors:
                 if actor.ready():
@@ -235,7 +235,8 @@ class Settlement:
             self.ledger.check_settled()
         for manager in self.stage.system.firmware.managers:
             regions = manager.regions
-            left = [h for h, r in regions.live.items() if h not in self.ledger.transactions]
+            known = self.ledger.accounts.transactions
+            left = [h for h in regions.live if h not in known]
             left = [h for h in left if not (regions.live[h].remote and _donated(regions.live[h]))]
             awake = [actor.id for actor in self.stage.actors if actor.alive]
             left += [h for h, r in regions.pending.items() if r.sender in awake]

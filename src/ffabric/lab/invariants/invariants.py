@@ -85,7 +85,7 @@ class Invariants:
     @property
     def transactions(self) -> dict[int, Transaction]:
         """The memory transactions that are under way, by handle; of ``ownership``."""
-        return {} if self._ledger is None else self._ledger.transactions
+        return {} if self._ledger is None else self._ledger.accounts.transactions
 
     def check(self) -> None:
         """Judge what there is now. Raises Discrepancy."""

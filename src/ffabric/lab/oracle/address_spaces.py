@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ffabric.lab.oracle.stage2_reader import Reach
 
 
+MAILBOX = object()
+"""The mark of a page that is an RX or TX buffer."""
+
+
 class Discrepancy(AssertionError):  # noqa: N818 - what an assertion says
     """The ledger and the system disagree."""
 

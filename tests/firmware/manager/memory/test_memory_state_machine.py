@@ -316,7 +316,8 @@ class MemoryManagement(RuleBasedStateMachine):
         self.bury()
         self.ledger.check()
         self.ledger.check_tables()
-        held = {handle: {*each.holders} for handle, each in self.ledger.transactions.items()}
+        transactions = self.ledger.accounts.transactions
+        held = {handle: {*each.holders} for handle, each in transactions.items()}
         assert held == {
             handle: {given.ids[name] for name in given.held} for handle, given in self.given.items()
         }
