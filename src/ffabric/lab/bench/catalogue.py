@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ffabric.lab.bench import (
-    busy,
-    campaigns,
-    crowd,
-    optee,
-    qemu,
-    qemu_sps,
-    rigs,
-    virtio,
-    virtio_buses,
-    virtio_growth,
-    workbench,
-)
+from ffabric.lab.bench import busy, campaigns, optee, rigs, workbench
 from ffabric.lab.bench.benchmark import (
     KIB,
     MIB,
@@ -26,7 +14,13 @@ from ffabric.lab.bench.benchmark import (
     Sweep,
     per_second,
 )
+from ffabric.lab.bench.qemu import calls as qemu
+from ffabric.lab.bench.qemu import crowd
+from ffabric.lab.bench.qemu import sps as qemu_sps
 from ffabric.lab.bench.software import BATCH
+from ffabric.lab.bench.virtio import buses as virtio_buses
+from ffabric.lab.bench.virtio import growth as virtio_growth
+from ffabric.lab.bench.virtio import reads as virtio
 
 CALLS = per_second("calls")
 ROUND_TRIPS = per_second("round trips")

@@ -44,11 +44,11 @@ from ffabric.guests.virtio_msg.driver.attention import Attention
 from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus, find_device_sides
 from ffabric.guests.virtio_msg.driver.partition import pool_region
 from ffabric.guests.virtio_msg.outside.devices import SocketDevices
-from ffabric.lab.bench import socket_peer
 from ffabric.lab.bench.benchmark import Benchmark, Rig, megabytes_per_second, per_second
 from ffabric.lab.bench.rigs import metered
 from ffabric.lab.bench.software import Client, Meter
-from ffabric.lab.bench.virtio import Closing, WallMeter
+from ffabric.lab.bench.virtio import socket_peer
+from ffabric.lab.bench.virtio.reads import Closing, WallMeter
 from ffabric.machine.host import process
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe

@@ -2,13 +2,10 @@
 
 import pytest
 
-from ffabric.lab.bench import virtio, virtio_buses, virtio_growth
+from ffabric.lab.bench.virtio import buses, growth, reads
 
 ROWS = [
-    row
-    for rows in (virtio, virtio_buses, virtio_growth)
-    for row in rows.BENCHMARKS
-    if "daemon" not in row.name
+    row for rows in (reads, buses, growth) for row in rows.BENCHMARKS if "daemon" not in row.name
 ]
 
 

@@ -14,7 +14,7 @@ from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.lab.bench.benchmark import Benchmark, Rig, Sweep, per_second
 from ffabric.lab.bench.rigs import metered
 from ffabric.lab.bench.software import Meter
-from ffabric.lab.bench.virtio import REQUESTS, Bus, polls, reads
+from ffabric.lab.bench.virtio.reads import REQUESTS, Bus, polls, reads
 
 DEPTHS: Final = (1, 2, 4, 8, 16, 32)
 AREAS: Final = (1, 60, 240)
