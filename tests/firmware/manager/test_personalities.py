@@ -103,6 +103,47 @@ def test_hafnium_denies_buffers_that_are_not_the_normal_worlds(ffabric, personal
     assert status_of(x[2]) is status
 
 
+KEEPS_UNSEEN = [("spec", False), ("hafnium", True)]
+
+
+@pytest.mark.parametrize(("personality", "keeps"), KEEPS_UNSEEN)
+def test_hafnium_keeps_a_message_whose_receiver_has_not_seen_it(ffabric, personality, keeps):
+    system = ffabric.boot(sps=["a", "b"], personality=personality)
+    a, b = system.sp("a").ffa, system.sp("b").ffa
+    a.map_buffers()
+    b.map_buffers()
+    a.send2("b", b"first", delay_sri=True)
+    if keeps:
+        with ffabric.refuses("rx.release.unseen"):
+            b.rx_release()
+        b.notification_get()
+    b.rx_release()
+    with ffabric.refuses("rx.release.empty"):
+        b.rx_release()
+
+
+@pytest.mark.parametrize(("personality", "keeps"), KEEPS_UNSEEN)
+def test_a_message_survives_a_wait_before_it_is_seen(ffabric, personality, keeps):
+    system = ffabric.boot(sps=["a", "b"], vms=["v"], personality=personality)
+    a, b = system.sp("a").ffa, system.sp("b").ffa
+    for each in (a, b):
+        each.map_buffers()
+    a.send2("b", b"first", delay_sri=True)
+    partition = system.sp("b").endpoint.partition
+    assert partition.mailbox.full
+    b.call(fid.FFA_MSG_WAIT)
+    assert partition.mailbox.full is keeps
+
+
+@pytest.mark.parametrize("personality", ["spec", "hafnium", "tf-a-el3"])
+def test_without_buffers_hafnium_is_busy(ffabric, personality):
+    system = ffabric.boot(sps=["s"], vms=["k"], hypervisor=False, personality=personality)
+    kernel = system.vm("k").ffa
+    with ffabric.refuses("rx.no_buffers"):
+        x = kernel.call(fid.FFA_PARTITION_INFO_GET)
+    assert status_of(x[2]) is (Status.DENIED if personality == "spec" else Status.BUSY)
+
+
 def test_hafnium_answers_newer_calls_of_an_old_partition(ffabric):
     for personality, answered in (("spec", False), ("hafnium", True)):
         system = ffabric.boot(

@@ -121,7 +121,7 @@ def test_an_sp_stays_where_it_was_while_that_pe_is_on(kernel):
     assert kernel.u.ctx.pe is kernel.machine.pes[1]
 
 
-WARM_BOOT_RESPONSE = 0x8000_0001
+POWER_RESPONSE = 0x8000_0002
 """Flags of a framework message: an SP has heard that a PE is on."""
 
 
@@ -139,7 +139,7 @@ def test_a_pe_does_not_start_for_a_kernel_that_died_while_an_sp_was_told(ffabric
         first.ctx.crash = "killed"
         assert not first.ctx.runner.call(exits.CRASH)
     ids = s.x[1] >> 16 | (s.x[1] & 0xFFFF) << 16
-    s.leave(fid.FFA_MSG_SEND_DIRECT_RESP_32, ids, WARM_BOOT_RESPONSE, 0)
+    s.leave(fid.FFA_MSG_SEND_DIRECT_RESP_32, ids, POWER_RESPONSE, 0)
     assert machine.pes[1].on is not dies
     assert second.state is (State.ABORTED if dies else State.RUNNING)
 

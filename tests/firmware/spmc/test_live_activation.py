@@ -284,7 +284,7 @@ class Elsewhere(Counter):
 
 
 class Otherwise(Counter):
-    """It answers with another framework message."""
+    """It answers with another framework message, and crashes when that is refused."""
 
     async def _on_partition_stop(self, request, ffa):
         return framework.build(
@@ -314,7 +314,7 @@ class Sender(Counter):
     ("old", "result"),
     [
         (Elsewhere, (Return.CRITICAL_ERROR, False)),
-        (Otherwise, (Return.COMPONENT_WRONG_STATE, True)),
+        (Otherwise, (Return.CRITICAL_ERROR, False)),
         (Yielding, (Return.CRITICAL_ERROR, False)),
         (Sender, (Return.CRITICAL_ERROR, False)),
     ],

@@ -133,6 +133,13 @@ MESSAGES: Final[dict[int, Message]] = {
     )
 }
 
+RESPONSES: Final = {
+    message.flags: MESSAGES[message.response].flags
+    for message in MESSAGES.values()
+    if message.response is not None
+}
+"""w2 of each message that is answered -> w2 of what answers it."""
+
 
 def message_of(w2: int) -> Message | None:
     """The framework message that w2 of a direct message announces, None if it is none."""

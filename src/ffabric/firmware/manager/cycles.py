@@ -200,11 +200,12 @@ def judge_run(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
 
 
 def wait(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
-    """FFA_MSG_WAIT: release RX (unless retained) and become WAITING."""
+    """FFA_MSG_WAIT: release RX, unless it is retained, and become WAITING."""
     if caller.model not in runtime_model.WAIT:
         runtime_model.deny(caller, runtime_model.WAIT)
     box = caller.partition.mailbox
-    if box is not None and box.full and not retains_rx(caller):
+    released = box is not None and box.full and not retains_rx(caller)
+    if released and not (pm.conventions.enforced and mailbox.is_unseen(pm, caller.partition.id)):
         mailbox.release(pm, pe, caller.partition)
     return pm.scheduler.wait(pe, caller)
 

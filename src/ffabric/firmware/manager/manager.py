@@ -182,6 +182,11 @@ class Manager:
         else:
             reply.error(caller.x, refusal.status)
 
+    def notifications_of(self, endpoint: int) -> NotificationState | None:
+        """What is kept here of the notifications of an endpoint; None: it does not receive any."""
+        own = self.partitions.get(endpoint)
+        return self.remote_notifications.get(endpoint) if own is None else own.notifications
+
     def dispatch(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The scheduler gives `pe` to `ctx`; None: it cannot run now."""
         return self.scheduler.dispatch(pe, ctx)

@@ -117,8 +117,6 @@ NOT_STARTED = rule(
 _Step = Literal["stopping", "stopped", "activated", "failed"]
 _REQUEST = fid.FFA_MSG_SEND_DIRECT_REQ_64
 _RESPONSE = fid.FFA_MSG_SEND_DIRECT_RESP_64
-_RESPONSES = (fid.FFA_MSG_SEND_DIRECT_RESP_32, _RESPONSE)
-_STOP_ACK = framework.MESSAGES[framework.PARTITION_STOP_ACK].flags
 
 
 def request(spmc: Spmc, pe: PE, x: list[int]) -> Next:
@@ -189,7 +187,7 @@ def _start(spmc: Spmc, pe: PE, gate: ExecutionContext, sender: int) -> Next:
         framework.PARTITION_STOP,
         reason=framework.STOP_TO_ACTIVATE,
     )
-    gate.ask(ctx, pe, _REQUEST, spmc.spm_id, framework=True)
+    gate.ask(ctx, pe, _REQUEST, spmc.spm_id, framework=ctx.x[2])
     return ctx
 
 
@@ -239,12 +237,10 @@ def goes_on(spmc: Spmc, pe: PE) -> ExecutionContext:
 
 def _stopped(spmc: Spmc, pe: PE, gate: ExecutionContext, under_way: Activation) -> Status | int:
     """What the partition has answered to PARTITION_STOP; if it has stopped, it is replaced."""
-    sp, x = under_way.sp, gate.x
+    sp = under_way.sp
     if sp.contexts[0].state is not State.WAITING:
         return _give_up(spmc, pe, sp, "did not answer the request to stop")
-    if x[0] not in _RESPONSES or x[2] & MASK32 != _STOP_ACK:
-        return Status.DENIED
-    answer = framework.parse(x)
+    answer = framework.parse(gate.x)
     status = from_register(answer["status"])
     if status is not Status.SUCCESS:
         return Status.DENIED if status is None else status

@@ -155,6 +155,8 @@ def release(spmc: Spmc, pe: PE, caller: ExecutionContext) -> Next:
     box = _vm_mailbox(spmc, vm)
     if not box.full and not box.foreign:
         refuse(mailbox.RELEASE_EMPTY, got="free", expected="owned by the VM or the hypervisor")
+    if box.full and mailbox.is_unseen(spmc, vm):
+        refuse(mailbox.UNSEEN, got="pending", expected="got by FFA_NOTIFICATION_GET")
     box.full = box.foreign = False
     reply.success(caller.x)
     return caller

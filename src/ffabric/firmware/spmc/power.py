@@ -47,7 +47,7 @@ def tell_next(spmc: Spmc, pe: PE) -> Next:
         if ctx is None or ctx.state is not State.WAITING:
             continue
         ctx.x[0:8] = (_REQUEST, pack_ids(spmc.spm_id, sp.id), *cpu.power_message)
-        gate.ask(ctx, pe, _REQUEST, spmc.spm_id, framework=True)
+        gate.ask(ctx, pe, _REQUEST, spmc.spm_id, framework=cpu.power_message[0])
         if sp.signals:
             spmc.scheduler.entering(pe, ctx)
         return ctx
@@ -57,9 +57,7 @@ def tell_next(spmc: Spmc, pe: PE) -> Next:
 def status(spmc: Spmc, pe: PE) -> int:
     """What the SP that was told last has answered: a status of PSCI, 0 if it is no answer."""
     x = spmc.gates[pe.index].x
-    if x[0] not in _RESPONSES or x[2] & MASK32 != framework.MESSAGES[framework.PSCI_RESPONSE].flags:
-        return 0
-    return x[3] & MASK32
+    return x[3] & MASK32 if x[0] in _RESPONSES else 0
 
 
 def forget(spmc: Spmc, pe: PE) -> None:

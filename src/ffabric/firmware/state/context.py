@@ -109,9 +109,9 @@ class ChainedContext(Context):
 
     `caller` asked for this one's cycles; `callee` is the one that it is BLOCKED on. `request` is
     the function ID of the direct request it serves, `sender` the endpoint ID that the request came
-    from; `framework`: it is a partition manager's. `yielded`: it is BLOCKED by FFA_YIELD.
-    `interrupted` is the context that an interrupt took the PE from for this one to handle it,
-    `handler` the one that handles the interrupt that took the PE from this one.
+    from; `framework` is w2 of a request of a partition manager, 0 of any other. `yielded`: it is
+    BLOCKED by FFA_YIELD. `interrupted` is the context that an interrupt took the PE from for this
+    one to handle it, `handler` the one that handles the interrupt that took the PE from this one.
     """
 
     __slots__ = FIELDS
@@ -126,7 +126,7 @@ class ChainedContext(Context):
         self.callee: Self | None = None
         self.request = 0
         self.sender = 0
-        self.framework = False
+        self.framework = 0
         self.yielded = False
         self.interrupted: Self | None = None
         self.handler: Self | None = None
@@ -203,9 +203,7 @@ class ChainedContext(Context):
             caller=_OTHER, model=_DIR_REQ, request=_GIVEN, sender=_GIVEN, framework=_GIVEN,
         ),
     )  # fmt: skip
-    def ask(
-        self, receiver: Self, pe: PE, request: int, sender: int, *, framework: bool = False
-    ) -> None:
+    def ask(self, receiver: Self, pe: PE, request: int, sender: int, *, framework: int = 0) -> None:
         """A direct request: the sender waits for the response of the receiver."""
         receiver.caller = self
         receiver.request = request

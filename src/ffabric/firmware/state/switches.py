@@ -116,6 +116,27 @@ SWITCHES = (
         ),
     ),
     Switch(
+        name="messages_are_seen",
+        at=_BOTH,
+        of=("hafnium",),
+        differs="While the framework notification of a message in RX is pending, FFA_RX_RELEASE is "
+        "DENIED, and FFA_MSG_WAIT leaves RX with its consumer.",
+        source="Hafnium, src/api.c, api_release_mailbox",
+        test=_TESTS + "test_hafnium_keeps_a_message_whose_receiver_has_not_seen_it",
+        enforces=("rx.release.unseen",),
+    ),
+    Switch(
+        name="no_buffers_is_busy",
+        at=_BOTH,
+        of=("hafnium", "tf-a-el3"),
+        differs="Whoever has no RX/TX pair is answered BUSY, not DENIED, where an answer or a "
+        "message would go to its RX.",
+        source="Hafnium, src/api.c, send_versioned_partition_info_descriptors; TF-A, "
+        "services/std_svc/spm/el3_spmc/spmc_main.c, partition_info_get_handler",
+        test=_TESTS + "test_without_buffers_hafnium_is_busy",
+        statuses=MappingProxyType({"rx.no_buffers": Status.BUSY}),
+    ),
+    Switch(
         name="no_calls_of_the_el3_spmc",
         at=(SPMC,),
         of=("tf-a-el3",),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.abi import psci
+from ffabric.abi.ffa import framework
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK16, MASK32, PAGE, pack_ids
 from ffabric.firmware.state.context import Model, State
@@ -86,7 +87,6 @@ class Actor:
         """The nonces of its requests without an answer."""
         self._question = 0
         """The nonce of the request that it serves."""
-        self._flags = 0
         """Its flags: it may be a message of the framework."""
 
     @property
@@ -162,7 +162,6 @@ class Actor:
             x[0] = fid.FFA_SUCCESS_32
         elif function in REQUESTS:
             self._question = _nonce(x[REQUESTS[function]], ASKED)
-            self._flags = x[2]
 
     @property
     def serves(self) -> bool:
@@ -178,7 +177,12 @@ class Actor:
         if self.ctx.request == fid.FFA_MSG_SEND_DIRECT_REQ2:
             return [fid.FFA_MSG_SEND_DIRECT_RESP2, ids, 0, 0, answer]
         if self.ctx.framework:
-            return [fid.FFA_MSG_SEND_DIRECT_RESP_32, ids, self._flags + 1, 0]
+            return [
+                fid.FFA_MSG_SEND_DIRECT_RESP_32,
+                ids,
+                framework.RESPONSES[self.ctx.framework],
+                0,
+            ]
         return [fid.FFA_MSG_SEND_DIRECT_RESP_32, ids, 0, answer]
 
     @property

@@ -192,8 +192,8 @@ HAFNIUM = messages(
     ),
     (
         "Mismatch in framework message bit",
-        "Only a framework message is answered with one.",
-        "direct.resp.framework",
+        "A framework message is answered with one.",
+        "direct.resp.framework_message",
     ),
     (
         "FFA_MSG_SEND_DIRECT_RESP must be used with",
@@ -304,6 +304,7 @@ HAFNIUM = messages(
     (
         "VM availability messaging: SP {endpoint} is not subscribed",
         "The manifest of {endpoint} lacks vm-availability-messages.",
+        "direct.req.framework_message",
     ),
     ("Interrupt {intid} does not belong to current SP", "The manifest gives it to another."),
     ("Managed exit cannot be supported by this partition", "Its manifest contradicts itself."),

@@ -236,7 +236,7 @@ BORROW = messages(
     (
         "All fields except the handle in the memory access descriptor must be zero",
         "A hypervisor retrieves with the handle alone.",
-        "mem.retrieve.receivers",
+        "mem.retrieve.hypervisor_mbz",
     ),
     (
         "Failed to copy FF-A memory relinquish descriptor",

@@ -38,6 +38,7 @@ RARE = messages(
     (
         "Mailbox of endpoint {endpoint} has pending messages",
         "FFA_RX_RELEASE before the RX buffer full notification was read.",
+        "rx.release.unseen",
     ),
     (
         "Mailbox of endpoint {endpoint} is in an incorrect state",
@@ -253,7 +254,7 @@ RARE = messages(
     (
         "Unknown function ID specified with framework message",
         "w2 is of no known framework message.",
-        "direct.req.flags_mbz",
+        "direct.req.framework_message",
     ),
     (
         "Unexpected framework direct response message received from SP{endpoint}",
@@ -263,7 +264,7 @@ RARE = messages(
     (
         "Unsupported framework message {found} sent through direct response by SP:{endpoint}",
         "w2 of the response of {endpoint} is of no known framework message.",
-        "direct.resp.framework",
+        "direct.resp.framework_message",
     ),
     # notifications
     (

@@ -431,3 +431,21 @@ def test_no_page_is_left_for_tables(ffabric, world, kind):
         pool.free(pa)
     a.reclaim(a.give(kind, [world.b], [(at, 1)]))
     assert world.owner_table.runs(at, 2) == before
+
+
+class Vm:
+    """A VM that its hypervisor speaks of: the SPMC knows no more of it."""
+
+    def __init__(self, number):
+        self.id = number
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_spmc_relays_no_memory_of_vms_among_themselves(ffabric, kind):
+    world = World(ffabric, "kernel-sp", vms=[vm("a", el=2)])
+    a, b = world.a, world.b
+    at = a.pages()
+    for receivers_ in [[Vm(3)]] if kind == "donate" else [[Vm(3)], [Vm(3), Vm(4)]]:
+        with ffabric.refuses(f"mem.{kind}.to_vms_only"):
+            a.give(kind, receivers_, [(at, 1)])
+    a.give(kind, [b] if kind == "donate" else [Vm(3), b], [(at, 1)])

@@ -177,13 +177,62 @@ def test_an_ordinary_request_has_no_framework_response(ffabric, pair):
     two.answer(one)
 
 
-def test_a_framework_message_has_one(ffabric):
-    # a kernel is the partition manager of the normal world: it may send them
-    k, a = links(ffabric, ["a"], ["k"], hypervisor=False)
-    k.leave(REQ, a.id, FRAMEWORK | 1)
-    assert a.x[:3] == [REQ, a.id, FRAMEWORK | 1]
-    a.leave(RESP, a.id << 16, FRAMEWORK | 2, 5)
-    assert k.x[:4] == [RESP, a.id << 16, FRAMEWORK | 2, 5]
+CREATED, CREATED_ACK, DESTROYED, DESTROYED_ACK = (FRAMEWORK | each for each in (4, 5, 6, 7))
+
+
+@pytest.fixture
+def told(ffabric):
+    """A kernel, and an SP that wants to hear of VMs."""
+    # a kernel is the partition manager of the normal world: it may send framework messages
+    return links(ffabric, [sp("a", vm_availability_messages=3)], ["k"], hypervisor=False)
+
+
+@pytest.mark.parametrize(("sent", "answer"), [(CREATED, CREATED_ACK), (DESTROYED, DESTROYED_ACK)])
+def test_a_framework_message_has_one(ffabric, told, sent, answer):
+    k, a = told
+    k.leave(REQ, a.id, sent)
+    assert a.x[:3] == [REQ, a.id, sent]
+    with ffabric.refuses("direct.resp.flags_mbz"):
+        a.must(RESP, a.id << 16, 1)
+    for other in (0, sent, FRAMEWORK | 2):
+        with ffabric.refuses("direct.resp.framework_message"):
+            a.must(RESP, a.id << 16, other)
+    a.leave(RESP, a.id << 16, answer, 5)
+    assert k.x[:4] == [RESP, a.id << 16, answer, 5]
+
+
+def test_the_request_after_a_framework_message_has_an_ordinary_response(ffabric, told):
+    k, a = told
+    k.leave(REQ, a.id, CREATED)
+    a.leave(RESP, a.id << 16, CREATED_ACK)
+    k.leave(REQ, a.id)
+    with ffabric.refuses("direct.resp.framework"):
+        a.must(RESP, a.id << 16, CREATED_ACK)
+    a.leave(RESP, a.id << 16)
+
+
+def test_a_framework_message_is_not_answered_with_a_resp2(ffabric, told):
+    k, a = told
+    k.leave(REQ, a.id, CREATED)
+    with ffabric.refuses("direct.resp.kind"):
+        a.must(RESP2, a.id << 16)
+
+
+@pytest.mark.parametrize("flags", [FRAMEWORK | each for each in (0, 1, 2, 3, 5, 8, 12, 0xFF)])
+def test_the_normal_world_tells_of_vms_alone(ffabric, told, flags):
+    k, a = told
+    with ffabric.refuses("direct.req.framework_message"):
+        k.must(REQ, a.id, flags)
+
+
+@pytest.mark.parametrize(("subscription", "heard", "unheard"), [(1, 4, 6), (2, 6, 4)])
+def test_those_hear_of_vms_who_subscribed(ffabric, subscription, heard, unheard):
+    listener = sp("a", vm_availability_messages=subscription)
+    k, a = links(ffabric, [listener], ["k"], hypervisor=False)
+    with ffabric.refuses("direct.req.framework_message"):
+        k.must(REQ, a.id, FRAMEWORK | unheard)
+    k.leave(REQ, a.id, FRAMEWORK | heard)
+    assert a.has_control
 
 
 def test_what_is_not_in_the_registers_of_the_call_does_not_pass(pair):

@@ -317,6 +317,29 @@ def test_a_hypervisor_asks_what_a_handle_stands_for(manager):
     a.reclaim(handle)
 
 
+@pytest.mark.parametrize(
+    "field", [{"sender": 1}, {"attributes": 0x2F}, {"flags": 8}, {"tag": 5}], ids=str
+)
+def test_a_question_about_a_handle_says_nothing_else(ffabric, manager, field):
+    a, b = manager.a, manager.b
+    handle = a.give("share", [b], [(a.pages(), 1)])
+    with ffabric.refuses("mem.retrieve.hypervisor_mbz"):
+        a.take(abi.Transaction(**{"sender": 0, "handle": handle, **field}))
+    a.take(abi.Transaction(sender=0, handle=handle))
+
+
+@pytest.mark.parametrize("offset", [24, 32, 40])
+def test_nor_anything_of_receivers(ffabric, manager, offset):
+    a, b = manager.a, manager.b
+    handle = a.give("share", [b], [(a.pages(), 1)])
+
+    def patch(data):
+        data[offset] = 48
+
+    with ffabric.refuses("mem.retrieve.hypervisor_mbz"):
+        a.take(abi.Transaction(sender=0, handle=handle), patch=patch)
+
+
 def test_a_long_description_is_read_in_pieces(ffabric, manager):
     a, b = manager.a, manager.b
     at = a.pages(600)

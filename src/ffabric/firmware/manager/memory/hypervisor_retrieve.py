@@ -2,6 +2,7 @@
 
 Before a hypervisor forwards FFA_MEM_RECLAIM for memory whose handle the SPMC allocated, it may ask
 what the handle stands for: a FFA_MEM_RETRIEVE_REQ without receivers (DEN0140 1.2, section 2.7.3).
+All that it says is the handle; the other bytes of its header are zero.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa.status import Status
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state.region import Response
+from ffabric.firmware.state.rules import rule
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Manager
@@ -19,9 +22,26 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.region import Region
 
 
-def describe(pm: Manager, caller: ExecutionContext, region: Region) -> ExecutionContext:
-    """Answer with the transaction as its sender described it."""
+HANDLE_SIZE = 8
+
+MBZ = rule(
+    "mem.retrieve.hypervisor_mbz",
+    Status.INVALID_PARAMETERS,
+    "DEN0140 1.2, section 2.7.3",
+    "In the hypervisor's request without receivers all fields but the handle are zero.",
+    waivable=True,
+)
+
+
+def describe(
+    pm: Manager, caller: ExecutionContext, region: Region, header: bytes
+) -> ExecutionContext:
+    """Answer with the transaction as its sender described it; ``header`` is that of the request."""
     me = caller.partition
+    at = abi.TRANSACTION.at(me.version).offsets["handle"]
+    others = header[:at] + header[at + HANDLE_SIZE :]
+    if any(others):
+        pm.conventions.refuse(MBZ, got=others.hex(), expected="zeros")
     box = mailbox.receiver_box(me)
     response = abi.build_transaction(
         abi.Transaction(

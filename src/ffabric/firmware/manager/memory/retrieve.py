@@ -209,7 +209,8 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     wanted = abi.parse_transaction(data, me.version)
     region = pm.regions.live[wanted.handle]
     if not wanted.receivers and me.gateway:
-        return hypervisor_retrieve.describe(pm, caller, region)
+        header = data[: wanted.header_length]
+        return hypervisor_retrieve.describe(pm, caller, region, header)
     box = mailbox.receiver_box(me)
     borrower, permissions, device = judge(pm, me, region, wanted, total)
     if borrower.held is not None:

@@ -33,6 +33,7 @@ from ffabric.firmware.manager.memory.send_rules import (
     NO_ATTRIBUTES,
     NO_BUFFER,
     NO_RECEIVER,
+    NO_SP,
     NS_BIT,
     OVERLAP,
     OWNED,
@@ -147,6 +148,8 @@ def judge(pm: Manager, sender: Partition, kind: Kind, sent: abi.Transaction, tot
         pm.conventions.refuse(SHARE_CLEAR, got=flags, expected=0)
     for receiver in receivers:
         _judge_receiver(pm, sent, kind, receiver)
+    if sender.gateway and not receivers[0].endpoint & SECURE_BIT:
+        _judge_relayed(kind, receivers)
     if len(receivers) > 1:
         ids = [receiver.endpoint for receiver in receivers]
         if len(set(ids)) != len(ids):
@@ -154,6 +157,12 @@ def judge(pm: Manager, sender: Partition, kind: Kind, sent: abi.Transaction, tot
         if kind is DONATE:
             refuse(DONATE_MANY, got=len(ids), expected=1)
     _judge_attributes(pm, kind, sent)
+
+
+def _judge_relayed(kind: Kind, receivers: list[abi.Receiver]) -> None:
+    """Memory of VMs among themselves is their hypervisor's."""
+    if not any(each.endpoint & SECURE_BIT for each in receivers):
+        refuse(NO_SP[kind], got=[each.endpoint for each in receivers], expected="an SP")
 
 
 def _judge_receiver(pm: Manager, sent: abi.Transaction, kind: Kind, receiver: abi.Receiver) -> None:

@@ -68,6 +68,13 @@ RECEIVER_WORLD = family(
     "DEN0140 1.2, section 1.3",
     "An SP sends memory to SPs only.",
 )
+NO_SP = family(
+    "to_vms_only",
+    Status.DENIED,
+    "DEN0140 1.2, section 1.3",
+    "What the normal world tells the SPMC of is memory for an SP: VMs' among themselves is their "
+    "hypervisor's.",
+)
 DONATE_MANY = rule(
     "mem.donate.receivers",
     _INVALID,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffabric.abi.ffa import framework as frame
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
@@ -106,6 +107,12 @@ RESPONSE_FRAMEWORK = rule(
     "DEN0077A 1.2, section 18.2",
     "Only a framework message is answered with one.",
 )
+RESPONSE_MESSAGE = rule(
+    "direct.resp.framework_message",
+    Status.DENIED,
+    "DEN0077A 1.2, sections 18.2 and 18.3",
+    "A framework message is answered with the one that is its response.",
+)
 KIND = rule(
     "direct.resp.kind",
     Status.DENIED,
@@ -124,6 +131,12 @@ FRAMEWORK = rule(
     "DEN0077A 1.2, section 18.2",
     "Only a partition manager sends framework messages.",
 )
+ANNOUNCEMENT = rule(
+    "direct.req.framework_message",
+    Status.INVALID_PARAMETERS,
+    "DEN0077A 1.2, section 18.3",
+    "The normal world tells of a VM (VM_CREATED, VM_DESTROYED) those who subscribed to that.",
+)
 
 _REPLIES = {
     fid.FFA_MSG_SEND_DIRECT_REQ_32: (
@@ -136,6 +149,12 @@ _REPLIES = {
     ),
     fid.FFA_MSG_SEND_DIRECT_REQ2: (fid.FFA_MSG_SEND_DIRECT_RESP2,),
 }
+
+_SUBSCRIPTIONS = {
+    frame.MESSAGES[frame.VM_CREATED].flags: info.VM_CREATED,
+    frame.MESSAGES[frame.VM_DESTROYED].flags: info.VM_DESTROYED,
+}
+"""w2 of the framework messages that the normal world sends -> the property of who gets them."""
 
 _read_ids = reader(fid.FFA_MSG_SEND_DIRECT_REQ_64, "sender", "receiver", clean=True)
 
@@ -160,13 +179,15 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         return pm.peer.request(pe, caller, receiver)
     if not mine.properties & info.DIRECT_REQ_SEND:
         pm.conventions.refuse(SEND_PROPERTY, got=mine.properties, expected=info.DIRECT_REQ_SEND)
-    if not target.properties & info.DIRECT_REQ_RECEIVE and not x[2]:
+    if x[2]:
+        _judge_announcement(target, x[2])
+    elif not target.properties & info.DIRECT_REQ_RECEIVE:
         pm.conventions.refuse(
             RECEIVE_PROPERTY, got=target.properties, expected=info.DIRECT_REQ_RECEIVE
         )
     callee = _receiver_context(pe, target)
     callee.x[0:8] = x[0:8]
-    caller.ask(callee, pe, x[0], x[1] >> 16, framework=x[2] != 0)
+    caller.ask(callee, pe, x[0], x[1] >> 16, framework=x[2])
     if target.signals:
         pm.scheduler.entering(pe, callee)
     return callee
@@ -212,11 +233,9 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     if ids != expected:
         refuse(RESPONDENT, got=ids, expected=expected)
     function = x[0]
-    if x[2] and function != fid.FFA_MSG_SEND_DIRECT_RESP2:
-        if not x[2] & FRAMEWORK_MESSAGE:
-            refuse(RESPONSE_MBZ, got=x[2], expected=0)
-        if not caller.framework:
-            refuse(RESPONSE_FRAMEWORK, got=x[2], expected=0)
+    framework = caller.framework
+    if (x[2] or framework) and function != fid.FFA_MSG_SEND_DIRECT_RESP2:
+        _judge_response(framework, x[2])
     replies = _REPLIES.get(caller.request)
     if replies is None:  # whoever asked is dead, and this one lent the cycles by FFA_RUN
         requester.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
@@ -233,6 +252,25 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     else:
         caller.answer(requester, pe)
     return pm.scheduler.entered_waiting(pe, caller, nxt) if caller.attention else nxt
+
+
+def _judge_announcement(target: Partition, flags: int) -> None:
+    """The partition manager of the normal world sends `target` a framework message."""
+    subscription = _SUBSCRIPTIONS.get(flags)
+    if subscription is None:
+        refuse(ANNOUNCEMENT, got=flags, expected=[*_SUBSCRIPTIONS])
+    if not target.properties & subscription:
+        refuse(ANNOUNCEMENT, got=target.name, expected=f"a subscriber of {flags:#x}")
+
+
+def _judge_response(framework: int, flags: int) -> None:
+    """w2 of a response (not RESP2) to a request whose w2 was `framework`."""
+    if flags and not flags & FRAMEWORK_MESSAGE:
+        refuse(RESPONSE_MBZ, got=flags, expected=0)
+    if not framework:
+        refuse(RESPONSE_FRAMEWORK, got=flags, expected=0)
+    if flags != frame.RESPONSES[framework]:
+        refuse(RESPONSE_MESSAGE, got=flags, expected=frame.RESPONSES[framework])
 
 
 def _check_ids(pm: Manager, mine: Partition, sender: int, receiver: int) -> None:

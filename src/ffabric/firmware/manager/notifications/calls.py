@@ -142,15 +142,10 @@ def _binding(pm: Manager, caller: ExecutionContext) -> tuple[int, int, int]:
 
 
 def _receivers_source(pm: Manager, receiver: int, sender: int) -> Source:
-    state = _state(pm, receiver)
+    state = pm.notifications_of(receiver)
     if state is None:
         refuse(rules.DISABLED, got=receiver, expected="a receiver of notifications")
     return state.source(sender)
-
-
-def _state(pm: Manager, endpoint: int) -> NotificationState | None:
-    own = pm.partitions.get(endpoint)
-    return own.notifications if own is not None else pm.remote_notifications.get(endpoint)
 
 
 def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -165,7 +160,7 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         return pm.peer.notification(pe, caller)
     if receiver not in pm.partitions and receiver not in pm.remote_notifications:
         refuse(rules.SET_RECEIVER, got=receiver, expected="a known endpoint")
-    state = _state(pm, receiver)
+    state = pm.notifications_of(receiver)
     if state is None:
         refuse(rules.SET_DISABLED, got=receiver, expected="a receiver of notifications")
     source = state.source(sender)
@@ -230,7 +225,7 @@ def get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     allowed = FROM_SECURE_WORLD if mine.gateway else GET_FLAGS
     if flags & ~allowed:
         refuse(rules.GET_FLAGS, got=flags, expected=allowed)
-    state = _state(pm, receiver)
+    state = pm.notifications_of(receiver)
     if state is not None and vcpu >= state.vcpus:
         refuse(rules.GET_VCPU, got=vcpu, expected=f"below {state.vcpus}")
     if flags & FROM_SECURE_WORLD and pm.peer.keeps_notifications(pm.spm_id):

@@ -70,6 +70,14 @@ RX_BUSY = rule(
     "The receiver's RX buffer is owned by its producer.",
 )
 
+UNSEEN = rule(
+    "rx.release.unseen",
+    Status.DENIED,
+    "Hafnium 2.12, src/api.c, api_release_mailbox",
+    "No framework notification of a message in RX is pending when the caller releases it.",
+    optional=True,
+)
+
 MAX_PAGES = 16
 
 
@@ -158,9 +166,19 @@ def rx_release(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     box = caller.partition.mailbox
     if box is None or not box.full:
         refuse(RELEASE_EMPTY, got="owned by the producer", expected="owned by the caller")
+    if pm.conventions.enforced and is_unseen(pm, caller.partition.id):
+        refuse(UNSEEN, got="pending", expected="got by FFA_NOTIFICATION_GET")
     reply.success(caller.x)
     release(pm, pe, caller.partition)
     return pm.peer.rx_released(pe, caller)
+
+
+def is_unseen(pm: Manager, endpoint: int) -> bool:
+    """Whether a message in the RX of ``endpoint`` is kept: it has not got the notification yet."""
+    if not pm.conventions.wants(UNSEEN):
+        return False
+    state = pm.notifications_of(endpoint)
+    return state is not None and bool(state.framework.pending)
 
 
 def release(pm: Manager, pe: PE, partition: Partition) -> None:

@@ -19,5 +19,5 @@ FAULT = Fault(
     __name__,
     "Hafnium, commit be1a0b7a",
     scenario,
-    Edit(cycles.wait, "if box is not None and box.full and not retains_rx(caller):", "if False:"),
+    Edit(cycles.wait, "if released and not", "if False and not"),
 )
