@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32, PAGE
@@ -26,7 +26,6 @@ from ffabric.observe.text import Reader
 from ffabric.observe.timeline import Timeline
 from ffabric.observe.trace import Trace
 from ffabric.session.moment import Moment, look
-from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.copying import CannotCopy
 from ffabric.system.crash import PartitionCrashed
@@ -55,6 +54,23 @@ _LENDING = fid.DIRECT_REQUESTS | {
 """Calls with which a context may lose its PE."""
 _ENDS = (PartitionCrashed, OutOfExits, Stalled)
 """How a run may end before the position that it was to reach."""
+
+
+class InHand(Protocol):
+    """A system in hand, as far as its history needs it: see `ffabric.System`."""
+
+    system: Any
+    """What is inside: private, and may change."""
+
+    @property
+    def exits(self) -> int:
+        """How many exits partitions have made: calls, aborts, waits."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+S = TypeVar("S", bound=InHand)
 
 
 class CannotGoBack(RuntimeError):  # noqa: N818 - what is so
@@ -112,7 +128,7 @@ class _Heard(Trace):
             machine.pause()
 
 
-class History:
+class History(Generic[S]):
     """A run of a system that can go back. Made by `System.with_history`.
 
     ``system`` is the system where it is now: another one after each way back. What is done to it
@@ -120,8 +136,14 @@ class History:
     """
 
     def __init__(
-        self, spec: SystemSpec, *, seed: int | None = None, replay: Sequence[int] | None = None
+        self,
+        take: Callable[[Any], S],
+        spec: SystemSpec,
+        *,
+        seed: int | None = None,
+        replay: Sequence[int] | None = None,
     ) -> None:
+        self._take: Callable[[Any], S] = take
         self._spec: Any = spec
         self._seed: int | None = seed
         self._replay: Sequence[int] | None = replay
@@ -147,7 +169,7 @@ class History:
         return boot(spec, seed=self._seed, replay=self._replay)
 
     def _open(self, inside: Booted) -> None:
-        self.system: System = System(inside)
+        self.system: S = self._take(inside)
         self._heard: Any = _Heard(inside, self.happened)
         inside.attach(self._heard)
 

@@ -50,7 +50,7 @@ class System:
         seed: int | None = None,
         replay: Sequence[int] | None = None,
         **fields: Unpack[SystemFields],
-    ) -> History:
+    ) -> History[Self]:
         """Describe a system as for `boot`, and get its run in hand: it can go forward and back.
 
         Nothing has run yet. Raises SystemErrors with everything that cannot be.
@@ -59,7 +59,7 @@ class System:
 
         if spec is not None and fields:
             raise TypeError(f"a system that was read is described already: {', '.join(fields)}")
-        return History(spec or describe(**fields), seed=seed, replay=replay)
+        return History(cls, spec or describe(**fields), seed=seed, replay=replay)
 
     @property
     def _inside(self) -> booted.System:

@@ -11,6 +11,7 @@ from ffabric.lab.shell.shell import Shell
 from ffabric.observe.lines import NoTrace, read_lines
 from ffabric.observe.trace import read_choices, read_seed
 from ffabric.session.history import CannotGoBack, History
+from ffabric.session.system import System
 from ffabric.system.description.python_target import TargetError
 from ffabric.system.description.toml import read_system
 
@@ -43,7 +44,7 @@ def shell(file: Path, *, seed: int | None = None, replay: Path | None = None, do
         run.close()
 
 
-def _loop(run: History | Past, do: str) -> int:
+def _loop(run: History[System] | Past, do: str) -> int:
     if do:
         walk = Shell(run)
         for line in do.split(";"):
@@ -72,12 +73,12 @@ def _past(file: Path, seed: int | None, replay: Path | None) -> Past:
         raise UsageError(str(error)) from None
 
 
-def _run(file: Path, seed: int | None, replay: Path | None) -> History:
+def _run(file: Path, seed: int | None, replay: Path | None) -> History[System]:
     spec = read_system(file)
     choices = None
     try:
         if replay is not None:
             seed, choices = read_seed(replay), read_choices(replay)
-        return History(spec, seed=seed, replay=choices)
+        return System.with_history(spec, seed=seed, replay=choices)
     except (ValueError, TargetError, CannotGoBack) as error:
         raise UsageError(str(error)) from None

@@ -16,7 +16,9 @@ from ffabric.machine.access import DataAbort
 from ffabric.machine.machine import Stalled
 from ffabric.session.history import CannotCall, CannotGoBack, History
 from ffabric.session.moment import Moment
+from ffabric.session.system import System
 
+Run = History[System] | Past
 MOST_BYTES = 4096
 _ROW = 16
 
@@ -32,11 +34,14 @@ class Shell(cmd.Cmd):
     doc_header = "Commands; help COMMAND says more. A position is a number of exits, or of a line."
 
     def __init__(
-        self, run: History | Past, stdin: IO[str] | None = None, stdout: IO[str] | None = None
+        self,
+        run: Run,
+        stdin: IO[str] | None = None,
+        stdout: IO[str] | None = None,
     ) -> None:
         super().__init__(stdin=stdin, stdout=stdout)
         self.use_rawinput = stdin is None
-        self.run: History | Past = run
+        self.run: Run = run
         self.failed = False
         """A command could not be done."""
         self._moments: dict[int, Moment] = {}
@@ -222,13 +227,13 @@ class Shell(cmd.Cmd):
         self._say(" ".join(f"x{n}={value:#x}" for n, value in enumerate(answer) if value))
         self._where()
 
-    def _live(self, what: str) -> History:
+    def _live(self, what: str) -> History[System]:
         if isinstance(self.run, History):
             return self.run
         raise Wrong(f"{what}: a trace has no memory: ffabric shell SYSTEM --replay TRACE has")
 
     @staticmethod
-    def _endpoint(history: History, name: str) -> Any:
+    def _endpoint(history: History[System], name: str) -> Any:
         inside = history.system.system
         inside.resolve(name)
         return inside.endpoint(name)
@@ -253,7 +258,7 @@ class Shell(cmd.Cmd):
     do_exit = do_EOF = do_quit  # noqa: N815 - what cmd calls the end of its input
 
 
-def _engine_registers(history: History, name: str) -> str:
+def _engine_registers(history: History[System], name: str) -> str:
     """The registers of an image, or nothing."""
     for endpoint in history.system.system.endpoints.values():
         for ctx in endpoint.partition.contexts:
