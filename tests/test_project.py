@@ -117,8 +117,6 @@ def test_every_test_file_has_a_name_of_its_own():
 
 
 CIRCLES = (
-    # what makes runners, and the runners that it makes
-    {"machine.engines.unicorn.engine", "machine.engines.unicorn.runner"},
     # a booted system, and functions of it that are files of their own
     {
         "system.booting.engines",
@@ -128,8 +126,6 @@ CIRCLES = (
         "system.vcpu",
         "system.waiting",
     },
-    # a system in a test: what knows of all of them, and its way back
-    {"session.history", "session.opened", "session.system"},
 )
 """Files that know each other, for type checkers or inside functions at least, and why."""
 FILES = {

@@ -9,18 +9,14 @@ from ffabric.machine.cpu_features import DEFAULT_FEATURES
 from ffabric.machine.engines.unicorn import native
 from ffabric.machine.engines.unicorn.inner_loop.choice import is_compiled
 from ffabric.machine.engines.unicorn.inner_loop.interpreted import Siblings
-from ffabric.machine.engines.unicorn.runner import UnicornRunner
+from ffabric.machine.engines.unicorn.runner import Sysreg, UnicornRunner
 
 if TYPE_CHECKING:
     from ffabric.machine.bus import Bus
     from ffabric.machine.clock import Clock
-    from ffabric.machine.context import Context
     from ffabric.machine.engines.unicorn.fault_report import Symbols
     from ffabric.machine.memory import PhysicalMemory
     from ffabric.machine.stage2 import Stage2
-
-Sysreg = Callable[["Context", str, bool, int], int | None]
-"""(context, name, write, value) -> the value read, or any for a write; None: it is undefined."""
 
 SLICE = 100_000
 """Instructions until a SLICE exit, unless the engine is told otherwise."""

@@ -26,8 +26,8 @@ stretch never runs over the next deadline of the clock, hence timers are exact t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from ffabric.machine import exits
 from ffabric.machine.context import FIQ, IRQ, NO_REGISTERS, Trap
@@ -48,14 +48,37 @@ from ffabric.machine.engines.unicorn.system import GENERAL, SystemRegisters
 from ffabric.machine.faults import DATA, FETCH, Fault
 
 if TYPE_CHECKING:
+    from ffabric.machine.bus import Bus
+    from ffabric.machine.clock import Clock
     from ffabric.machine.context import Context
-    from ffabric.machine.engines.unicorn.engine import UnicornEngine
     from ffabric.machine.engines.unicorn.inner_loop.interpreted import Siblings
+    from ffabric.machine.memory import PhysicalMemory
+
+Sysreg = Callable[["Context", str, bool, int], int | None]
+"""(context, name, write, value) -> the value read, or any for a write; None: it is undefined."""
 
 _LINES = {IRQ: native.INTERRUPT_LINES["IRQ"], FIQ: native.INTERRUPT_LINES["FIQ"]}
 
 _SEEN = 4
 """Places of a wedged vCPU that are told."""
+
+
+class Engine(Protocol):
+    """What a vCPU shares with all others, see `UnicornEngine`: times are in nanoseconds."""
+
+    memory: PhysicalMemory
+    bus: Bus
+    clock: Clock
+    sysreg: Sysreg | None
+    slice: int
+    counter_step: int
+    instruction_time: int
+    model: str
+    wedged_after: int
+    features: frozenset[str]
+
+    def tell_missing(self, name: str, feature: str, place: str) -> None:
+        """The vCPU `name` has executed an instruction that needs a feature which is not there."""
 
 
 class UnicornRunner(InnerLoop):
@@ -70,7 +93,7 @@ class UnicornRunner(InnerLoop):
 
     def __init__(
         self,
-        engine: UnicornEngine,
+        engine: Engine,
         siblings: Siblings,
         *,
         level: int,
