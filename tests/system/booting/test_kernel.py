@@ -179,7 +179,8 @@ def test_an_image_under_a_hypervisor_finds_a_devicetree_of_its_own(tmp_path):
 def test_an_image_without_a_hypervisor_calls_psci_with_smc(tmp_path):
     spec = guest(tmp_path, "hypervisor = false\n" + NODES.replace("vcpus = 2\n", ""))
     board = kernel.board_of(spec, spec.vms[0])
-    assert board == kernel.Board(spec.gic, "smc", kernel.Uart(0x1C09_0000, 37))
+    assert (board.gic, board.conduit, board.devices) == (spec.gic, "smc", ())
+    assert (board.console.base, board.console.interrupt) == (0x1C09_0000, 37)
 
 
 def serial(interrupt):
@@ -200,8 +201,8 @@ def serial(interrupt):
 def test_a_vm_in_qemu_is_told_of_the_serial_ports_that_are_ours():
     spec = serial(60)
     board = kernel.board_of(spec, spec.vms[0])
-    assert board.uart == kernel.VIRT.uart
-    assert board.serials == (kernel.Uart(0x1C0A_0000, 60),)
+    assert board.console == kernel.VIRT.console
+    assert board.devices == spec.devices
     layout = kernel.Layout(spec.vms[0], spec.mpidrs, None, board)
     tree = parse_dtb(layout.files[0][1]).root
     assert tree.child("pl011@1c0a0000").cells("interrupts") == (0, 28, 4)
@@ -216,7 +217,7 @@ def test_no_device_of_a_vm_in_qemu_has_the_interrupt_of_its_console():
 def test_an_image_that_may_not_reach_the_uart_is_not_told_of_it(tmp_path):
     start, end = NODES.index("[vm.properties"), NODES.index("[[device]]")
     spec = guest(tmp_path, NODES[:start] + NODES[end:])
-    assert kernel.board_of(spec, spec.vms[0]).uart is None
+    assert kernel.board_of(spec, spec.vms[0]).console is None
     layout = kernel.Layout(spec.vms[0], spec.mpidrs, None, kernel.board_of(spec, spec.vms[0]))
     tree = parse_dtb(layout.files[0][1]).root
     assert "stdout-path" not in tree.child("chosen").props

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
-from ffabric.system.files.dtb import Node, build_dtb
+from ffabric.system.files.dtb import Node, build_dtb, cells, texts, wide
 from ffabric.system.spec import MemoryBank
 
 
@@ -20,9 +19,13 @@ def normal_world(banks: Sequence[MemoryBank]) -> bytes:
     nodes = [
         Node(
             f"memory@{base:x}",
-            {"device_type": b"memory\0", "reg": struct.pack(">QQ", base, end - base)},
+            {"device_type": texts("memory"), "reg": wide(base, end - base)},
         )
         for base, end in runs
     ]
-    cells = {"#address-cells": struct.pack(">I", 2), "#size-cells": struct.pack(">I", 2)}
-    return build_dtb(Node("", {**cells, "compatible": b"linux,dummy-virt\0"}, nodes))
+    properties = {
+        "#address-cells": cells(2),
+        "#size-cells": cells(2),
+        "compatible": texts("linux,dummy-virt"),
+    }
+    return build_dtb(Node("", properties, nodes))

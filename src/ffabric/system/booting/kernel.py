@@ -19,75 +19,95 @@ from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.machine.gic import FIRST_SPI
-from ffabric.system.files.dtb import Node, build_dtb
+from ffabric.system.booting.device_nodes import (
+    EDGE,
+    LEVEL,
+    device_nodes,
+    frames_of,
+    interrupt,
+    path,
+)
+from ffabric.system.files.dtb import Node, build_dtb, cells, texts, wide
 from ffabric.system.layout.placement import BLOCK
-from ffabric.system.spec import QEMU, GicSpec, ImageSource, KernelBoot, PartitionSpec, SystemSpec
+from ffabric.system.spec import (
+    QEMU,
+    DeviceSpec,
+    GicSpec,
+    ImageSource,
+    KernelBoot,
+    PartitionSpec,
+    SystemSpec,
+)
 
 DISTRIBUTOR = (0x0800_0000, 0x1_0000)
 REDISTRIBUTORS = 0x080A_0000
 REDISTRIBUTOR_SIZE = 0x2_0000
 UART = (0x0900_0000, 0x1000)
 UART_SPI = 1
-CLOCK_HZ = 24_000_000
 EL2 = 2
 
 _MAGIC_AT, _MAGIC = 56, b"ARM\x64"
 _IMAGE_SIZE = struct.Struct("<Q")
 _IMAGE_SIZE_AT = 16
-_GIC, _CLOCK = 1, 2  # phandles
-_SPI, _PPI = 0, 1
-_EDGE, _LEVEL = 1, 4
+_GIC, _CLOCKS = 1, 2  # phandles, the second is the first of the clocks
+_PPI = 1
 _MAINTENANCE_PPI = 9  # of the GIC's virtual CPU interface, for a hypervisor
 _TIMER_PPIS = (13, 14, 11, 10)  # secure, non-secure, virtual, hypervisor
-
-
-class Uart(msgspec.Struct, frozen=True):
-    """A PL011: its address, and its interrupt (None: it has none)."""
-
-    base: int
-    intid: int | None = None
 
 
 class Board(msgspec.Struct, frozen=True):
     """What a devicetree tells of besides processors and memory.
 
-    `gic` are the addresses of the GIC's frames, `conduit` is "smc" or "hvc". `uart` is the console,
-    `serials` are more of its kind. `el` is the exception level at which the kernel is entered,
-    `cpu` what its processors are.
+    `gic` are the addresses of the GIC's frames, `conduit` is "smc" or "hvc". `console` is a PL011,
+    `devices` are the others. `el` is the exception level at which the kernel is entered, `cpu` what
+    its processors are.
     """
 
     gic: GicSpec
     conduit: str
-    uart: Uart | None = None
-    serials: tuple[Uart, ...] = ()
+    console: DeviceSpec | None = None
+    devices: tuple[DeviceSpec, ...] = ()
     el: int = 1
     cpu: str = "arm,cortex-a57"
 
 
-VIRT = Board(GicSpec(DISTRIBUTOR[0], REDISTRIBUTORS), "smc", Uart(UART[0], FIRST_SPI + UART_SPI))
+VIRT = Board(
+    GicSpec(DISTRIBUTOR[0], REDISTRIBUTORS),
+    "smc",
+    DeviceSpec(
+        type="pl011",
+        name="pl011",
+        base=UART[0],
+        size=UART[1],
+        secure=False,
+        interrupt=FIRST_SPI + UART_SPI,
+    ),
+)
 """QEMU's `virt`."""
 VIRT_EL2 = replace(VIRT, el=EL2, cpu="arm,neoverse-n1")
 """The same for a kernel that is a hypervisor: its processors have VHE."""
 
 
 def board_of(system: SystemSpec, spec: PartitionSpec) -> Board:
-    """The board that the software of a VM finds, with the PL011s that it may reach.
+    """The board that the software of a VM finds, with the devices that it may reach.
 
-    The first one is its console; in QEMU that is the one of QEMU's machine.
+    Its console is the first PL011 among them; in QEMU it is the one of QEMU's machine.
     """
     own = {region.base_address for region in spec.manifest.device_regions}
     kernel = system.hypervisor is None
     if spec.engine == QEMU and kernel:
         return VIRT_EL2 if spec.el == EL2 else VIRT
-    uarts = [
-        Uart(each.base, each.interrupt)
+    devices = tuple(
+        each
         for each in system.devices
-        if each.type == "pl011" and (each.base in own or (kernel and not each.secure))
-    ]
+        if own.issuperset(frames_of(each)) or (kernel and not each.secure)
+    )
     if spec.engine == QEMU:
-        return replace(VIRT, serials=tuple(uarts))
+        return replace(VIRT, devices=devices)
+    console = next((each for each in devices if each.type == "pl011"), None)
     conduit = "smc" if kernel else "hvc"
-    return Board(system.gic, conduit, next(iter(uarts), None), tuple(uarts[1:]))
+    rest = tuple(each for each in devices if each is not console)
+    return Board(system.gic, conduit, console, rest)
 
 
 def image_size(image: bytes) -> int:
@@ -143,91 +163,68 @@ def platform(
 
     ``optee``: see `optee_node`.
     """
-    chosen = {"bootargs": _text(boot.bootargs)}
-    if board.uart is not None:
-        chosen["stdout-path"] = _text(f"/pl011@{board.uart.base:x}")
+    chosen = {"bootargs": texts(boot.bootargs)}
+    if board.console is not None:
+        chosen["stdout-path"] = texts(path(board.console))
     if boot.initrd:
-        chosen["linux,initrd-start"] = _wide(initrd)
-        chosen["linux,initrd-end"] = _wide(initrd + len(boot.initrd))
+        chosen["linux,initrd-start"] = wide(initrd)
+        chosen["linux,initrd-end"] = wide(initrd + len(boot.initrd))
     firmware = [Node("firmware", {}, [optee])] if optee else []
     return Node(
         "",
         {
-            "#address-cells": _cells(2),
-            "#size-cells": _cells(2),
-            "interrupt-parent": _cells(_GIC),
-            "compatible": _text("linux,dummy-virt"),
-            "model": _text("ffabric"),
+            "#address-cells": cells(2),
+            "#size-cells": cells(2),
+            "interrupt-parent": cells(_GIC),
+            "compatible": texts("linux,dummy-virt"),
+            "model": texts("ffabric"),
         },
         [
             Node("chosen", chosen),
             *firmware,
-            Node(f"memory@{ram[0]:x}", {"device_type": _text("memory"), "reg": _wide(*ram)}),
+            Node(f"memory@{ram[0]:x}", {"device_type": texts("memory"), "reg": wide(*ram)}),
             _cpus(mpidrs, board.cpu),
             Node(
                 "psci",
                 {
-                    "compatible": _text("arm,psci-1.0", "arm,psci-0.2"),
-                    "method": _text(board.conduit),
+                    "compatible": texts("arm,psci-1.0", "arm,psci-0.2"),
+                    "method": texts(board.conduit),
                 },
             ),
             Node(
                 "timer",
                 {
-                    "compatible": _text("arm,armv8-timer"),
+                    "compatible": texts("arm,armv8-timer"),
                     "always-on": b"",
-                    "interrupts": b"".join(_cells(_PPI, ppi, _LEVEL) for ppi in _TIMER_PPIS),
+                    "interrupts": b"".join(cells(_PPI, ppi, LEVEL) for ppi in _TIMER_PPIS),
                 },
             ),
             _gic(board, len(mpidrs)),
-            Node(
-                "apb-pclk",
-                {
-                    "compatible": _text("fixed-clock"),
-                    "#clock-cells": _cells(0),
-                    "clock-frequency": _cells(CLOCK_HZ),
-                    "clock-output-names": _text("clk24mhz"),
-                    "phandle": _cells(_CLOCK),
-                },
-            ),
-            *([] if board.uart is None else [_uart(board.uart)]),
-            *(_uart(each) for each in board.serials),
+            *device_nodes([*([board.console] if board.console else []), *board.devices], _CLOCKS),
         ],
     )
 
 
-def _uart(uart: Uart) -> Node:
-    properties = {
-        "compatible": _text("arm,pl011", "arm,primecell"),
-        "reg": _wide(uart.base, UART[1]),
-        "clocks": _cells(_CLOCK, _CLOCK),
-        "clock-names": _text("uartclk", "apb_pclk"),
-    }
-    if uart.intid is not None:
-        properties["interrupts"] = _cells(_SPI, uart.intid - FIRST_SPI, _LEVEL)
-    return Node(f"pl011@{uart.base:x}", properties)
-
-
 def optee_node(notification: int | None = None) -> Node:
     """An OP-TEE answers to its SMC ABI, and notifies with an SPI (linaro,optee-tz.yaml)."""
-    properties = {"compatible": _text("linaro,optee-tz"), "method": _text("smc")}
+    properties = {"compatible": texts("linaro,optee-tz"), "method": texts("smc")}
     if notification is not None:
-        properties["interrupts"] = _cells(_SPI, notification - FIRST_SPI, _EDGE)
+        properties["interrupts"] = interrupt(notification, EDGE)
     return Node("optee", properties)
 
 
 def _cpus(mpidrs: Sequence[int], cpu: str) -> Node:
     return Node(
         "cpus",
-        {"#address-cells": _cells(1), "#size-cells": _cells(0)},
+        {"#address-cells": cells(1), "#size-cells": cells(0)},
         [
             Node(
                 f"cpu@{mpidr:x}",
                 {
-                    "device_type": _text("cpu"),
-                    "compatible": _text(cpu),
-                    "reg": _cells(mpidr),
-                    "enable-method": _text("psci"),
+                    "device_type": texts("cpu"),
+                    "compatible": texts(cpu),
+                    "reg": cells(mpidr),
+                    "enable-method": texts("psci"),
                 },
             )
             for mpidr in mpidrs
@@ -239,30 +236,18 @@ def _gic(board: Board, cpus: int) -> Node:
     gic = board.gic
     reg = (gic.distributor, DISTRIBUTOR[1], gic.redistributors, REDISTRIBUTOR_SIZE * cpus)
     properties = {
-        "compatible": _text("arm,gic-v3"),
-        "#interrupt-cells": _cells(3),
-        "#address-cells": _cells(0),
+        "compatible": texts("arm,gic-v3"),
+        "#interrupt-cells": cells(3),
+        "#address-cells": cells(0),
         "interrupt-controller": b"",
-        "#redistributor-regions": _cells(1),
-        "reg": _wide(*reg),
-        "phandle": _cells(_GIC),
+        "#redistributor-regions": cells(1),
+        "reg": wide(*reg),
+        "phandle": cells(_GIC),
     }
     if board.el == EL2:
-        properties["interrupts"] = _cells(_PPI, _MAINTENANCE_PPI, _LEVEL)
+        properties["interrupts"] = cells(_PPI, _MAINTENANCE_PPI, LEVEL)
     return Node(f"intc@{gic.distributor:x}", properties)
 
 
 def _pages(data: bytes) -> int:
     return pages_for(len(data)) * PAGE
-
-
-def _cells(*values: int) -> bytes:
-    return b"".join(value.to_bytes(4, "big") for value in values)
-
-
-def _wide(*values: int) -> bytes:
-    return b"".join(value.to_bytes(8, "big") for value in values)
-
-
-def _text(*values: str) -> bytes:
-    return b"".join(value.encode() + b"\0" for value in values)

@@ -245,6 +245,21 @@ class _Structure:
         return name
 
 
+def cells(*values: int) -> bytes:
+    """A property of 32-bit cells (Devicetree 0.4, 2.2.4: `prop-encoded-array` of u32)."""
+    return b"".join(value.to_bytes(4, "big") for value in values)
+
+
+def wide(*values: int) -> bytes:
+    """A property of 64-bit numbers, of two cells each, such as addresses and sizes."""
+    return b"".join(value.to_bytes(8, "big") for value in values)
+
+
+def texts(*values: str) -> bytes:
+    """A property of one string or several, each ended by a NUL (`stringlist`)."""
+    return b"".join(value.encode() + b"\0" for value in values)
+
+
 def is_name(text: str) -> bool:
     """Whether a node, other than the root, or a property can have this name."""
     return bool(text) and _NAME_BYTES.issuperset(text.encode())

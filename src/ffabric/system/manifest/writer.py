@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ffabric.abi.words import MASK32
-from ffabric.system.files.dtb import Node
+from ffabric.system.files.dtb import Node, cells, texts
 from ffabric.system.manifest.binding import find_manifest
 from ffabric.system.manifest.keys import (
     BOOT_INFO,
@@ -32,7 +32,7 @@ from ffabric.system.options.problems import Problems
 
 def manifest_node(manifest: Manifest) -> Node:
     """The root node of binding 1.0 that reads as this manifest."""
-    root = Node("", {"compatible": _text(PARTITION[0])})
+    root = Node("", {"compatible": texts(PARTITION[0])})
     for key, value in said(manifest):
         _put(root, key, value)
     _put_services(root, manifest)
@@ -42,27 +42,27 @@ def manifest_node(manifest: Manifest) -> Node:
             Node(
                 "rx_tx-info",
                 {
-                    "compatible": _text(RX_TX),
-                    "rx-buffer": _cell(phandles[manifest.rx_buffer]),
-                    "tx-buffer": _cell(phandles[manifest.tx_buffer]),
+                    "compatible": texts(RX_TX),
+                    "rx-buffer": cells(phandles[manifest.rx_buffer]),
+                    "tx-buffer": cells(phandles[manifest.tx_buffer]),
                 },
             )
         )
     if manifest.live_state_buffer:
         props = {
-            "compatible": _text(LIVE_STATE),
-            "live-state-buffer": _cell(phandles[manifest.live_state_buffer]),
+            "compatible": texts(LIVE_STATE),
+            "live-state-buffer": cells(phandles[manifest.live_state_buffer]),
         }
         root.children.append(Node("live-state-buffer-info", props))
     if manifest.boot_info:
         wanted = {key.name: b"" for key in BOOT_INFO_KEYS if key.name in manifest.boot_info}
-        root.children.append(Node("boot-info", {"compatible": _text(BOOT_INFO), **wanted}))
+        root.children.append(Node("boot-info", {"compatible": texts(BOOT_INFO), **wanted}))
     if manifest.memory_regions:
         regions = [_memory_region(region, phandles) for region in manifest.memory_regions]
-        root.children.append(Node("memory-regions", {"compatible": _text(MEMORY_REGIONS)}, regions))
+        root.children.append(Node("memory-regions", {"compatible": texts(MEMORY_REGIONS)}, regions))
     if manifest.device_regions:
         devices = [_device_region(region) for region in manifest.device_regions]
-        root.children.append(Node("device-regions", {"compatible": _text(DEVICE_REGIONS)}, devices))
+        root.children.append(Node("device-regions", {"compatible": texts(DEVICE_REGIONS)}, devices))
     return root
 
 
@@ -146,11 +146,3 @@ def _device_region(region: DeviceRegion) -> Node:
     for key in DEVICE_REGION:
         _put(node, key, derived[key.name] if key.name in derived else getattr(region, key.field))
     return node
-
-
-def _text(value: str) -> bytes:
-    return value.encode() + b"\0"
-
-
-def _cell(value: int) -> bytes:
-    return value.to_bytes(4, "big")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,7 @@ import msgspec
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import version as ffa_version
-from ffabric.system.files.dtb import Node
+from ffabric.system.files.dtb import Node, cells, texts, wide
 
 _UNITS = {"": 1, "k": 1 << 10, "ki": 1 << 10, "m": 1 << 20, "mi": 1 << 20, "g": 1 << 30,
           "gi": 1 << 30}  # fmt: skip
@@ -203,30 +203,14 @@ def _list_of(schema: dict[str, object]) -> dict[str, object]:
     return {"anyOf": [schema, {"type": "array", "items": schema}]}
 
 
-def _cell(value: int) -> bytes:
-    return value.to_bytes(4, "big")
-
-
-def _cells(values: Iterable[int]) -> bytes:
-    return b"".join(map(_cell, values))
-
-
-def _wide(value: int) -> bytes:
-    return value.to_bytes(8, "big")
-
-
-def _texts(*values: str) -> bytes:
-    return b"".join(value.encode() + b"\0" for value in values)
-
-
 def _not_written(value: object) -> bytes:
     raise AssertionError(f"{value!r} is not written to a devicetree")
 
 
-U16 = Kind("u16", Node.u32, number_from_toml, _cell, _NUMBER, 0xFFFF)
-U32 = Kind("u32", Node.u32, number_from_toml, _cell, _NUMBER, _CELL)
-U64 = Kind("u64", Node.u64, number_from_toml, _wide, _NUMBER, 2**64 - 1)
-SIZE = Kind("size", Node.u64, size_from_toml, _wide, _NUMBER, 2**64 - 1)
+U16 = Kind("u16", Node.u32, number_from_toml, cells, _NUMBER, 0xFFFF)
+U32 = Kind("u32", Node.u32, number_from_toml, cells, _NUMBER, _CELL)
+U64 = Kind("u64", Node.u64, number_from_toml, wide, _NUMBER, 2**64 - 1)
+SIZE = Kind("size", Node.u64, size_from_toml, wide, _NUMBER, 2**64 - 1)
 DURATION = Kind(
     "duration",
     _not_in_a_node,
@@ -241,40 +225,40 @@ FLAG = Kind(
     lambda _: b"",
     {"type": "boolean"},
 )
-TEXT = Kind("text", Node.string, _text, _texts, {"type": "string"})
+TEXT = Kind("text", Node.string, _text, texts, {"type": "string"})
 TEXTS = Kind(
     "texts",
     _texts_from_node,
     _texts_from_toml,
-    lambda values: _texts(*values),
+    lambda values: texts(*values),
     _list_of({"type": "string"}),
 )
 NUMBERS = Kind(
     "u32 list",
     _numbers_from_node,
     _numbers_from_toml,
-    _cells,
+    lambda values: cells(*values),
     _list_of(_NUMBER),
 )
 UUIDS = Kind(
     "UUIDs",
     _uuids_from_node,
     _uuids_from_toml,
-    lambda values: _cells([word for uuid in values for word in uuid_to_words(uuid)]),
+    lambda values: cells(*[word for uuid in values for word in uuid_to_words(uuid)]),
     _list_of(_UUID),
 )
 UUID_TEXT = Kind(
     "UUID text",
     lambda node, name: uuid_from_text(node.string(name)),
     uuid_from_text,
-    lambda uuid: _texts(str(uuid)),
+    lambda uuid: texts(str(uuid)),
     _UUID,
 )
 VERSION = Kind(
     "version",
     Node.u32,
     _version_from_toml,
-    _cell,
+    cells,
     {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^v?[0-9]+\.[0-9]+$"}]},
     _CELL,
 )
