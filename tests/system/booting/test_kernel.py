@@ -12,10 +12,9 @@ from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, vm
 from ffabric.system.description.toml import read_system
 from ffabric.system.files.dtb import parse_dtb
-from ffabric.system.files.images import parse_image
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
 from ffabric.system.options.problems import SystemErrors
-from ffabric.system.spec import DeviceSpec, ImageSource, KernelBoot
+from ffabric.system.spec import DeviceSpec, KernelBoot
 
 BASE = 0x4000_0000
 CODE = bytes(range(64)) * 4
@@ -37,11 +36,6 @@ def system(boot, *, code=CODE, cpus=1, **more):
 def tree_of(spec):
     layout = kernel.Layout(spec.vms[0], spec.mpidrs)
     return parse_dtb(layout.files[0][1]).root, layout
-
-
-def test_an_image_takes_what_its_header_says():
-    assert kernel.image_size(image(0x250_0000)) == 0x250_0000
-    assert kernel.image_size(CODE) == len(CODE)
 
 
 def test_devicetree_and_files_lie_at_the_end_of_the_ram():
@@ -85,11 +79,6 @@ def test_dtc_understands_the_tree(tmp_path):
     )
     assert 'compatible = "arm,gic-v3"' in checked.stdout
     assert checked.stderr == ""
-
-
-def test_room_is_for_image_files_and_devicetree():
-    source = ImageSource("vmlinuz", parse_image(image(0x250_0000)))
-    assert kernel.room(source, KernelBoot(b"i" * 4097)) == 0x250_0000 + 0x2000 + 0x20_0000
 
 
 def linux(**options):

@@ -11,14 +11,13 @@ block of its own, and the initial file system.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE, pages_for
-from ffabric.machine.gic import FIRST_SPI
+from ffabric.machine.gic import FIRST_SPI, REDISTRIBUTOR_SIZE
 from ffabric.system.booting.device_nodes import (
     EDGE,
     LEVEL,
@@ -29,26 +28,18 @@ from ffabric.system.booting.device_nodes import (
 )
 from ffabric.system.files.dtb import Node, build_dtb, cells, texts, wide
 from ffabric.system.layout.placement import BLOCK
+from ffabric.system.layout.qemu import DISTRIBUTOR, REDISTRIBUTORS, UART, UART_SPI
 from ffabric.system.spec import (
     QEMU,
     DeviceSpec,
     GicSpec,
-    ImageSource,
     KernelBoot,
     PartitionSpec,
     SystemSpec,
 )
 
-DISTRIBUTOR = (0x0800_0000, 0x1_0000)
-REDISTRIBUTORS = 0x080A_0000
-REDISTRIBUTOR_SIZE = 0x2_0000
-UART = (0x0900_0000, 0x1000)
-UART_SPI = 1
 EL2 = 2
 
-_MAGIC_AT, _MAGIC = 56, b"ARM\x64"
-_IMAGE_SIZE = struct.Struct("<Q")
-_IMAGE_SIZE_AT = 16
 _GIC, _CLOCKS = 1, 2  # phandles, the second is the first of the clocks
 _PPI = 1
 _MAINTENANCE_PPI = 9  # of the GIC's virtual CPU interface, for a hypervisor
@@ -108,20 +99,6 @@ def board_of(system: SystemSpec, spec: PartitionSpec) -> Board:
     conduit = "smc" if kernel else "hvc"
     rest = tuple(each for each in devices if each is not console)
     return Board(system.gic, conduit, console, rest)
-
-
-def image_size(image: bytes) -> int:
-    """The memory that a raw kernel image takes, zeros included; its length if it does not say."""
-    if image[_MAGIC_AT : _MAGIC_AT + 4] != _MAGIC:
-        return len(image)
-    return max(len(image), int(_IMAGE_SIZE.unpack_from(image, _IMAGE_SIZE_AT)[0]))
-
-
-def room(source: ImageSource, boot: KernelBoot) -> int:
-    """The least RAM in bytes: the image, the initial files and the devicetree."""
-    image = source.image
-    whole = max(part.offset + image_size(part.data) for part in image.parts)
-    return pages_for(max(whole, image.end)) * PAGE + _pages(boot.initrd) + BLOCK
 
 
 class Layout:

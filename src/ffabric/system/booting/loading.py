@@ -20,9 +20,8 @@ from ffabric.machine.stage2 import (
     Stage2,
 )
 from ffabric.system.booting.hand_off import boot_information
-from ffabric.system.booting.kernel import UART, Layout, board_of, optee_node
 from ffabric.system.layout.address_spaces import device_maps
-from ffabric.system.layout.qemu import is_console
+from ffabric.system.layout.qemu import UART, is_console
 from ffabric.system.manifest.manifest import RegionAttributes
 from ffabric.system.spec import QEMU, DeviceSpec, ImageSource, MemoryMap, PartitionSpec, SystemSpec
 from ffabric.system.spec import RAM as RAM_NAME
@@ -79,6 +78,12 @@ class Loader:
         if spec.manifest_offset is not None:
             self._write(spec, spec.manifest_offset, spec.dtb)
         if spec.kernel is not None:
+            from ffabric.system.booting.kernel import (  # noqa: PLC0415 - few are kernels
+                Layout,
+                board_of,
+                optee_node,
+            )
+
             told = self._spec.trusted_os is not None
             optee = optee_node(self._spec.notification_interrupt) if told else None
             layout = Layout(spec, self._spec.mpidrs, optee, board_of(self._spec, spec))

@@ -15,7 +15,7 @@ from ffabric.abi.words import PAGE
 from ffabric.machine.cpu_features import ADDRESS_BITS
 from ffabric.machine.gic import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE
 from ffabric.machine.limits import IPA_BITS, IPA_END, MAX_IPA_BITS, PA_END
-from ffabric.system.booting import kernel
+from ffabric.system.layout import qemu
 from ffabric.system.layout.machine import GIC, Frame
 from ffabric.system.layout.placement import Space
 from ffabric.system.manifest.manifest import DeviceRegion
@@ -70,9 +70,9 @@ def vm_maps(spec: PartitionSpec, gic: GicSpec, pes: int) -> Iterator[MemoryMap]:
     distributor = gic.distributor, DISTRIBUTOR_SIZE
     redistributors = gic.redistributors, pes * REDISTRIBUTOR_SIZE
     if spec.engine == QEMU:
-        distributor = kernel.DISTRIBUTOR
-        redistributors = kernel.REDISTRIBUTORS, spec.vcpus * kernel.REDISTRIBUTOR_SIZE
-        yield MemoryMap("its console", kernel.UART[0], *kernel.UART)
+        distributor = qemu.DISTRIBUTOR
+        redistributors = qemu.REDISTRIBUTORS, spec.vcpus * REDISTRIBUTOR_SIZE
+        yield MemoryMap("its console", qemu.UART[0], *qemu.UART)
     yield MemoryMap("its GIC's distributor", distributor[0], *distributor)
     yield MemoryMap("its GIC's redistributors", redistributors[0], *redistributors)
 

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.limits import IPA_END
-from ffabric.system.booting.kernel import room
 from ffabric.system.files.dtb import build_dtb
+from ffabric.system.layout.kernel import room
 from ffabric.system.layout.placement import BLOCK, Space
 from ffabric.system.layout.qemu import (
     DEVICETREE_END,

@@ -25,6 +25,12 @@ from ffabric.system.spec import (
     PartitionSpec,
 )
 
+DISTRIBUTOR = (0x0800_0000, 0x1_0000)
+"""The GIC's distributor, without a hypervisor: address and size."""
+REDISTRIBUTORS = 0x080A_0000
+UART = (0x0900_0000, 0x1000)
+"""The PL011 that is its console: address and size."""
+UART_SPI = 1
 SECURE = MemoryBank("secure-ram", 0x0E00_0000, 0x0100_0000, secure=True)
 RAM_BASE = 0x4000_0000
 RAM_END = 0x40_0000_0000 - 0x200_0000
