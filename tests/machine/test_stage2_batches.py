@@ -13,6 +13,8 @@ from ffabric.machine.stage2 import (
     S2AP_R,
     S2AP_W,
     SH_INNER,
+    SW1,
+    SW2,
     VALID,
     Stage2,
     Stage2Error,
@@ -74,6 +76,59 @@ def test_ranges_at_once_are_each_of_them(mapped, unmapped, valid):
     assert together.runs(0, SPACE) == singly.runs(0, SPACE)
     assert together.pool.in_use == singly.pool.in_use
     assert tlbs[0] == tlbs[1]
+
+
+BITS = st.sampled_from([0, VALID, S2AP_W, SW1, SW2 | S2AP_W])
+
+
+def seen_at(stage2, page):
+    """What a TLB may keep of the page: its descriptor, without what is software's."""
+    desc = stage2.translate(page * PAGE)
+    return desc & ~(SW1 | SW2) if desc & VALID else 0
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(RANGES, st.lists(st.tuples(st.integers(0, SPACE - 1), BITS), max_size=5), BITS, BITS)
+def test_changes_of_ranges_at_once_are_each_of_them(mapped, odd, clear, set_):
+    together, singly = new_stage2(), new_stage2()
+    held = apart(mapped)
+    ranges = [(ipa, pages) for ipa, _, pages in held]
+    for stage2 in (together, singly):
+        stage2.map_all(held, RW)
+        for page, bits in odd:
+            if stage2.translate(page * PAGE):
+                stage2.update(page * PAGE, 1, bits, 0)
+    tlb = {page: seen_at(together, page) for page in range(SPACE) if seen_at(together, page)}
+    together.tlbs.append(tlb)
+
+    assert together.runs_of(ranges) == [run for each in ranges for run in singly.runs(*each)]
+    together.update_all(ranges, clear, set_)
+    for ipa, pages in ranges:
+        for page in range(pages):
+            singly.update(ipa + page * PAGE, 1, clear, set_)
+
+    assert together.runs(0, SPACE) == singly.runs(0, SPACE)
+    assert together.runs_of(ranges) == [run for each in ranges for run in singly.runs(*each)]
+    assert all(seen_at(together, page) == kept for page, kept in tlb.items())
+
+
+def test_pages_that_are_shared_and_taken_back_stay_in_the_tlbs():
+    stage2 = new_stage2()
+    stage2.map_all([(PAGE, DISTANCE, 16)], RW)
+    tlb = dict.fromkeys(range(1, 17), "known")
+    stage2.tlbs.append(tlb)
+    stage2.update_all([(PAGE, 16)], SW1 | SW2, SW1)
+    stage2.update_all([(PAGE, 16)], SW1 | SW2, VALID)
+    assert set(tlb) == set(range(1, 17))
+
+
+def test_a_hole_among_pages_changes_none_of_them():
+    stage2 = new_stage2()
+    stage2.map_all([(0, DISTANCE, 4), (5 * PAGE, DISTANCE, 4)], RW)
+    before = stage2.runs(0, 16)
+    with pytest.raises(Stage2Error, match="a hole"):
+        stage2.update_all([(0, 8)], S2AP_W, 0)
+    assert stage2.runs(0, 16) == before
 
 
 def test_without_a_page_for_a_table_nothing_is_mapped():

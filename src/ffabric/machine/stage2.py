@@ -251,25 +251,34 @@ class Stage2:
         words, walked = self._words, self._walked
         found: list[Run] = []
         for ipa, pages in ranges:
-            table = walked.get(ipa >> 21) if pages == 1 and not ipa & 0xFFF else None
-            if table is None:
+            table = walked.get(ipa >> 21)
+            first = ipa >> 12 & 511
+            if table is None or ipa & 0xFFF or not 0 < pages <= _ENTRIES - first:
                 found += self.runs(ipa, pages)
-            elif desc := words[table + (ipa >> 12 & 511)]:
-                found.append((ipa, desc & ADDRESS, 1, desc & ATTRIBUTES))
+                continue
+            desc = words[table + first]
+            if pages == 1 or self._is_one_run(table + first, pages):
+                pa = desc & ADDRESS if desc else -1
+                found.append((ipa, pa, pages, desc & ATTRIBUTES))
             else:
-                found.append((ipa, -1, 1, 0))
+                found += self.runs(ipa, pages)
         return found
 
     def are_vacant(self, ranges: Iterable[tuple[int, int]]) -> bool:
         """Whether all of ``ranges`` (IPA, pages) are `vacant`."""
         words, walked = self._words, self._walked
         for ipa, pages in ranges:
-            table = walked.get(ipa >> 21) if pages == 1 else None
-            if table is None:
+            table = walked.get(ipa >> 21)
+            first = ipa >> 12 & 511
+            if table is None or ipa & 0xFFF or first + pages > _ENTRIES:
                 if not self.vacant(ipa, pages):
                     return False
-            elif words[table + (ipa >> 12 & 511)]:
+            elif words[table + first]:
                 return False
+            elif pages > 1:
+                start = table + first << 3
+                if self._mapping[start : start + (pages << 3)] != _EMPTY_TABLE[: pages << 3]:
+                    return False
         return True
 
     def vacant(self, ipa: int, pages: int) -> bool:
@@ -304,10 +313,7 @@ class Stage2:
             raise Stage2Error(ipa, f"no descriptor holds PA {pa:#x} with attributes {attrs:#x}")
         index = self._stretch(ipa, pages)
         if index >= 0 and pages < _ENTRIES:
-            forgets = self._mapping[index << 3 : index + pages << 3] != _EMPTY_TABLE[: pages << 3]
-            self._fill(index, pages, first | TABLE, PAGE)
-            if forgets:
-                self._changed_pages(ipa, pages)
+            self._map_pages(ipa, index, pages, first | TABLE)
             return
         for index, count, shift, start in self._places(ipa, end, pa - ipa):
             desc = first + (start - ipa)
@@ -327,16 +333,25 @@ class Stage2:
             raise Stage2Error(0, f"{attrs:#x} are not all attributes")
         words, walked, leaf = self._words, self._walked, attrs | TABLE
         for done, (ipa, pa, pages) in enumerate(held):
-            single = pages == 1 and not (ipa & 0xFFF or pa & ~ADDRESS)
-            table = walked.get(ipa >> 21) if single else None
-            if table is None:
+            table = walked.get(ipa >> 21)
+            first = ipa >> 12 & 511
+            if (
+                table is None
+                or ipa & 0xFFF
+                or pa & ~ADDRESS
+                or not 0 < pages <= _ENTRIES - first
+                or pa + (pages << PAGE_SHIFT) > ADDRESS + PAGE
+            ):
                 try:
                     self.map(ipa, pa, pages, attrs)
                 except NoPages:
                     self.unmap_all(held[:done])
                     raise
                 continue
-            index = table + (ipa >> 12 & 511)
+            index = table + first
+            if pages > 1:
+                self._map_pages(ipa, index, pages, pa | leaf)
+                continue
             old = words[index]
             words[index] = pa | leaf
             if old & VALID:
@@ -348,20 +363,25 @@ class Stage2:
         touched: dict[int, int] = {}
         """A page of each level 3 table that has lost some."""
         for ipa, _, pages in held:
-            table = walked.get(ipa >> 21) if pages == 1 and not ipa & 0xFFF else None
-            if table is None:
+            table = walked.get(ipa >> 21)
+            first = ipa >> 12 & 511
+            if table is None or ipa & 0xFFF or not 0 < pages <= _ENTRIES - first:
                 self.unmap(ipa, pages)
                 continue
-            index = table + (ipa >> 12 & 511)
+            touched[ipa >> 21] = ipa
+            index = table + first
+            if pages > 1:
+                self._mapping[index << 3 : index + pages << 3] = _EMPTY_TABLE[: pages << 3]
+                self._changed_pages(ipa, pages)
+                continue
             old = words[index]
             words[index] = 0
-            touched[ipa >> 21] = ipa
             if old & VALID:
                 self._changed_page(ipa)
         for ipa in touched.values():
             index = self._page_index(ipa)
-            first = index << 3 & -PAGE
-            if index >= 0 and self._mapping[first : first + PAGE] == _EMPTY_TABLE:
+            start = index << 3 & -PAGE
+            if index >= 0 and self._mapping[start : start + PAGE] == _EMPTY_TABLE:
                 self._drop_page_table(ipa)
 
     def unmap(self, ipa: int, pages: int) -> None:
@@ -401,6 +421,10 @@ class Stage2:
                 if old & VALID and (old ^ new) & ~_UNSEEN:
                     self._changed_page(ipa)
                 return
+        index = self._stretch(ipa, pages)
+        if index >= 0 and pages > 0:
+            self._update_pages(ipa, index, pages, clear, set_)
+            return
         edits: list[tuple[int, int, int]] = []
         for index, count, shift, start in list(self._leaves(ipa, pages, split=True)):
             if shift == PAGE_SHIFT:
@@ -439,8 +463,9 @@ class Stage2:
         words, walked = self._words, self._walked
         seen = (clear | set_) & ~_UNSEEN
         for done, (ipa, pages) in enumerate(ranges):
-            table = walked.get(ipa >> 21) if pages == 1 and not ipa & 0xFFF else None
-            if table is None:
+            table = walked.get(ipa >> 21)
+            first = ipa >> 12 & 511
+            if table is None or ipa & 0xFFF or not 0 < pages <= _ENTRIES - first:
                 try:
                     self.update(ipa, pages, clear, set_)
                 except NoPages:
@@ -448,12 +473,15 @@ class Stage2:
                         self.update_all(ranges[:done], *undo)
                     raise
                 continue
-            index = table + (ipa >> 12 & 511)
+            index = table + first
+            if pages > 1:
+                self._update_pages(ipa, index, pages, clear, set_)
+                continue
             old = words[index]
             if not old:
                 raise Stage2Error(ipa, "no page there to update")
             words[index] = new = old & ~clear | set_
-            if seen and old & VALID and (old ^ new) & ~_UNSEEN:
+            if seen and old & VALID and (old ^ new) & seen:
                 self._changed_page(ipa)
 
     def free(self) -> None:
@@ -467,6 +495,38 @@ class Stage2:
         self._walked.clear()
         self._limit = 0
         self._changed()
+
+    # Pages of one level 3 table, from the descriptor at a word index on
+
+    def _is_one_run(self, index: int, pages: int) -> bool:
+        """Whether each page follows in memory on the one before, with the same attributes."""
+        first = self._words[index]
+        data = self._mapping[index << 3 : index + pages << 3]
+        below = (1 << 64 * pages) - 1
+        run = first * (_ONES & below)
+        if first:
+            run += PAGE * (_RAMP & below)
+        return int.from_bytes(data, "little") == run
+
+    def _map_pages(self, ipa: int, index: int, pages: int, first: int) -> None:
+        """Map the pages at ``ipa`` with descriptors of which ``first`` is the first."""
+        forgets = self._mapping[index << 3 : index + pages << 3] != _EMPTY_TABLE[: pages << 3]
+        self._fill(index, pages, first, PAGE)
+        if forgets:
+            self._changed_pages(ipa, pages)
+
+    def _update_pages(self, ipa: int, index: int, pages: int, clear: int, set_: int) -> None:
+        """`update` the pages at ``ipa``."""
+        ones = _ONES & (1 << 64 * pages) - 1
+        place = slice(index << 3, index + pages << 3)
+        old = int.from_bytes(self._mapping[place], "little")
+        if old & TABLE * ones != TABLE * ones:
+            raise Stage2Error(ipa, f"a hole within {pages << PAGE_SHIFT:#x} bytes from there")
+        new = old & ~(clear * ones) | set_ * ones
+        self._mapping[place] = new.to_bytes(pages << 3, "little")
+        seen = (clear | set_) & ~_UNSEEN
+        if seen and (old ^ new) & seen * ones and old & VALID * ones:
+            self._changed_pages(ipa, pages)
 
     # Tables
 
@@ -622,12 +682,8 @@ class Stage2:
                 stop = min((start >> shift) + 1 << shift, end)
                 yield start, self.translate(start), stop - start >> PAGE_SHIFT
                 continue
-            data = self._mapping[index << 3 : index + count << 3]
-            first = self._words[index]
-            ones = _ONES & (1 << 64 * count) - 1
-            ramp = _RAMP & (1 << 64 * count) - 1 if first else 0
-            if int.from_bytes(data, "little") == first * ones + ramp * PAGE:
-                yield start, first, count
+            if self._is_one_run(index, count):
+                yield start, self._words[index], count
                 continue
             for n, desc in enumerate(self._words[index : index + count].tolist()):
                 yield start + (n << PAGE_SHIFT), desc, 1
