@@ -115,10 +115,10 @@ class Machine:
         self._posted: list[Callable[[], object]] = []
         self._end: Event | None = None
         self.tracer: Tracer | None = None
-        self.keep: Callable[[Kept], object] | None = None
-        """Gets the raw registers of each call, for who wants to know the last of them."""
-        self.tap: Take | None = None
-        """Gets each exit instead of `take`, to pass it on."""
+        self._keep: Callable[[Kept], object] | None = None
+        self._tap: Take | None = None
+        self._is_watched = False
+        """Somebody hears of exits: there is a tracer, a `keep` or a `tap`."""
         self._attached = 0
         """How often a tracer has come or gone: the mark of calls that the present one has heard."""
         gic.on_change = self.look_at_interrupts
@@ -133,9 +133,33 @@ class Machine:
         self._outside = outside
         self._leaves = self._leaves or outside is not None
 
+    @property
+    def keep(self) -> Callable[[Kept], object] | None:
+        """Gets the raw registers of each call, for who wants to know the last of them."""
+        return self._keep
+
+    @keep.setter
+    def keep(self, keep: Callable[[Kept], object] | None) -> None:
+        self._keep = keep
+        self._look_who_watches()
+
+    @property
+    def tap(self) -> Take | None:
+        """Gets each exit instead of `take`, to pass it on."""
+        return self._tap
+
+    @tap.setter
+    def tap(self, tap: Take | None) -> None:
+        self._tap = tap
+        self._look_who_watches()
+
+    def _look_who_watches(self) -> None:
+        self._is_watched = (self.tracer, self._keep, self._tap) != (None, None, None)
+
     def attach(self, tracer: Tracer | None) -> None:
         """Let ``tracer`` listen to what the PEs do (None: nobody); it hears first who has each."""
         self.tracer = tracer
+        self._look_who_watches()
         self._attached += 1
         for pe in self.pes:
             if tracer is not None and pe.current is not None and not pe.idle:
@@ -235,30 +259,24 @@ class Machine:
     def trap(self, ctx: Context, exit_: int) -> bool:
         """Take an exit of ``ctx`` to the firmware; True if its engine goes straight on with it."""
         pe: PE = ctx.pe  # type: ignore[assignment]
-        keep = self.keep
         pe.exit = self.exits = self.exits + 1
-        if keep is not None:
-            self._keep_exit(keep, pe, ctx, exit_)
-        if self.tracer is None and self.tap is None:  # as `take` does
+        if self._is_watched:
+            self._trap_watched(pe, ctx, exit_)
+        else:  # as `take` does
             nxt = ctx.level.trap(pe, ctx, exit_)
             if nxt is not ctx:
                 while nxt is not None and nxt.gate is not None:
                     nxt = nxt.gate(pe, nxt)
             if nxt is not ctx or pe.current is not ctx:
                 self.schedule(pe, nxt)
-        else:
-            self._trap_watched(pe, ctx, exit_)
-        clock = self.clock
-        now = clock.now + EXIT_COST
-        if now < clock.due:
-            clock.now = now
-        else:
-            clock.advance(EXIT_COST)
-        changed = self.interrupts_changed
-        if changed:
-            self.deliver_interrupts()
-        if keep is not None and (changed or (pe.current is ctx) is (exit_ <= _SVC)):
-            self._keep_who_goes_on(keep, pe)
+            clock = self.clock
+            now = clock.now + EXIT_COST
+            if now < clock.due:
+                clock.now = now
+            else:
+                clock.advance(EXIT_COST)
+            if self.interrupts_changed:
+                self.deliver_interrupts()
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)
         if self._leaves:
@@ -276,12 +294,21 @@ class Machine:
             self.schedule(pe, nxt)
 
     def _trap_watched(self, pe: PE, ctx: Context, exit_: int) -> None:
-        """Take an exit, and let those know it who listen."""
-        take = self.take if self.tap is None else self.tap
+        """Take an exit, let time pass and deliver interrupts; those who listen hear of it."""
+        keep = self._keep
+        if keep is not None:
+            self._keep_exit(keep, pe, ctx, exit_)
+        take = self.take if self._tap is None else self._tap
         if self.tracer is None:
             take(pe, ctx, exit_)
         else:
             self._trap_traced(self.tracer, take, pe, ctx, exit_)
+        self.clock.advance(EXIT_COST)
+        changed = self.interrupts_changed
+        if changed:
+            self.deliver_interrupts()
+        if keep is not None and (changed or (pe.current is ctx) is (exit_ <= _SVC)):
+            self._keep_who_goes_on(keep, pe)
 
     def _keep_exit(self, keep: Callable[[Kept], object], pe: PE, ctx: Context, exit_: int) -> None:
         """Let a call, or a fault, be kept."""

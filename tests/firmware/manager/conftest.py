@@ -80,7 +80,7 @@ class Bench(Manager):
         self.lines = []
         self.bases = {}
         self.gateway = self._make(World, 0, "gateway", contexts=2)
-        self.gateway.calls = PHYSICAL_CALLS
+        self.gateway.allow(PHYSICAL_CALLS, self.gateway.version)
 
     def _make(
         self, kind, number, name, *, contexts, version=V1_2, properties=EVERYTHING, **options
@@ -96,7 +96,7 @@ class Bench(Manager):
             **options,
         )
         stage2.map(base, base, PAGES, RWX)
-        partition.calls = CALLS
+        partition.allow(CALLS, partition.version)
         partition.contexts = [ExecutionContext(partition, at, self) for at in range(contexts)]
         for ctx in partition.contexts:
             ctx.state = State.RUNNING

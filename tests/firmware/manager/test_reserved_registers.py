@@ -56,8 +56,7 @@ def bench(one_bench):
 def caller(request, bench, listener):
     partition = bench.partitions.get(0x8001) or bench.add(0x8001)
     handlers = dict.fromkeys(fid.FUNCTIONS, listener)
-    partition.calls = CallTable(always=handlers, at=request.param)
-    partition.version = V1_2
+    partition.allow(CallTable(always=handlers, at=request.param), V1_2)
     return partition
 
 
@@ -88,7 +87,7 @@ def refused(bench, caller, x):
 
 @pytest.mark.parametrize(("function", "version"), CALLS)
 def test_what_must_be_zero_is_refused(bench, caller, listener, function, version):
-    caller.version = version
+    caller.allow(caller.calls, version)
     for each, x in reserved_bits(caller, function):
         if must_be_zero(function, each):
             rule = refused(bench, caller, x)
@@ -101,7 +100,7 @@ def test_what_must_be_zero_is_refused(bench, caller, listener, function, version
 def test_what_should_be_zero_is_reported_and_read_as_zero(
     bench, caller, listener, function, version
 ):
-    caller.version = version
+    caller.allow(caller.calls, version)
     for each, x in reserved_bits(caller, function):
         if not must_be_zero(function, each):
             bench.tracer.events.clear()
@@ -115,7 +114,7 @@ def test_what_should_be_zero_is_reported_and_read_as_zero(
 
 @pytest.mark.parametrize(("function", "version"), CALLS)
 def test_a_strict_system_refuses_what_should_be_zero(bench, caller, listener, function, version):
-    caller.version = version
+    caller.allow(caller.calls, version)
     bench.conventions = STRICT_CONVENTIONS
     for each, x in reserved_bits(caller, function):
         if function.id in NEVER_REFUSED:
@@ -128,7 +127,7 @@ def test_a_strict_system_refuses_what_should_be_zero(bench, caller, listener, fu
 
 @pytest.mark.parametrize(("function", "version"), CALLS)
 def test_what_the_call_defines_reaches_its_handler(bench, caller, listener, function, version):
-    caller.version = version
+    caller.allow(caller.calls, version)
     bench.conventions = STRICT_CONVENTIONS
     full = defined(function.id, version, virtual=caller.calls.virtual)
     bench.call_with(caller, function.id, *full)
@@ -166,12 +165,12 @@ def test_registers_behind_x7_are_not_looked_at(bench, caller, listener):
     ],
 )
 def test_where_a_call_has_a_rule_of_its_own_that_one_refuses(bench, caller, version, call, rule):
-    caller.version = version
+    caller.allow(caller.calls, version)
     assert refused(bench, caller, [*call]).id == rule
 
 
 def test_a_refusal_says_which_register_and_what_was_there(bench, caller):
-    caller.version = V1_0
+    caller.allow(caller.calls, V1_0)
     refused(bench, caller, [fid.FFA_RUN, 0x8002_0000, 0, 0x55])
     refusal = bench.tracer.refusals[-1]
     assert refusal.got == "w3 = 0x55"

@@ -42,10 +42,11 @@ def test_a_vm_does_not_overwrite_what_an_sp_has_sent(ffabric, system):
 
 def test_a_message_that_is_refused_leaves_rx_free(ffabric, system):
     v, w = system.vm("v").ffa, system.vm("w").ffa
-    system.vm("w").endpoint.partition.version = 0x10000
+    partition = system.vm("w").endpoint.partition
+    partition.allow(partition.calls, 0x10000)
     with ffabric.refuses("message.receiver_version"):
         v.send2("w", b"from v")
-    system.vm("w").endpoint.partition.version = 0x10002
+    partition.allow(partition.calls, 0x10002)
     v.send2("w", b"from v")
     assert w.receive().payload == b"from v"
     with pytest.raises(FfaError, match="DENIED"):

@@ -109,6 +109,10 @@ class Transaction(Struct, gc=False):
     header_length: int = 0
 
 
+Access = tuple[int, int, int, tuple[int, int]]
+"""What `Receiver` holds but for the offset: ID, permissions, flags and the two words of v1.2."""
+
+
 class Relinquish(Struct, gc=False):
     """A descriptor to relinquish a memory region."""
 
@@ -381,57 +385,64 @@ def build_transaction(transaction: Transaction, version: int) -> bytes:
     of them name it; `total_pages` and `range_count` are counted unless they are set. Without
     receivers the header is that of a hypervisor's retrieve request: handle and zeros.
     """
+    each = transaction
+    ranges = each.constituents if each.constituents or each.has_composite else None
+    return build_descriptor(
+        version,
+        (each.sender, each.attributes, each.flags, each.handle, each.tag),
+        [(who.endpoint, who.permissions, who.flags, who.impdef) for who in each.receivers],
+        ranges,
+        total_pages=each.total_pages,
+        range_count=each.range_count,
+    )
+
+
+def build_descriptor(
+    version: int,
+    header: tuple[int, int, int, int, int],
+    receivers: Sequence[Access],
+    ranges: Sequence[tuple[int, int]] | None = None,
+    *,
+    total_pages: int = 0,
+    range_count: int = 0,
+) -> bytes:
+    """As `build_transaction`, of values alone.
+
+    `header` is sender, attributes, flags, handle and tag. `ranges` None: no composite descriptor;
+    `total_pages` and `range_count` 0: counted.
+    """
     shape = _SHAPES[version]
-    receivers, ranges = transaction.receivers, transaction.constituents
-    count = len(ranges)
-    with_composite = count > 0 or transaction.has_composite
-    if len(receivers) == 1 and count == with_composite:
-        receiver = receivers[0]
-        head = shape.plain if count else shape.bare
-        rest: tuple[int, ...] = receiver.impdef if shape.has_impdef else ()
-        if count:
-            address, pages = ranges[0]
-            total = transaction.total_pages or pages
-            rest += (total, transaction.range_count or 1, address, pages)
-        try:
-            return head.pack(
-                transaction.sender,
-                transaction.attributes,
-                transaction.flags,
-                transaction.handle,
-                transaction.tag,
-                *head.placement,
-                receiver.endpoint,
-                receiver.permissions,
-                receiver.flags,
-                head.composite,
-                *rest,
-            )
-        except struct.error:
-            pass  # what does not fit is told below
-    head = shape.head(len(receivers), with_composite)
-    values = [
-        transaction.sender,
-        transaction.attributes,
-        transaction.flags,
-        transaction.handle,
-        transaction.tag,
-        *head.placement,
-    ]
-    composite = head.composite
-    for receiver in receivers:
-        impdef = receiver.impdef if shape.has_impdef else ()
-        values += (receiver.endpoint, receiver.permissions, receiver.flags, composite, *impdef)
-    if with_composite:
-        total = transaction.total_pages or sum([pages for _, pages in ranges])
-        values += (total, transaction.range_count or count)
+    if len(receivers) == 1:
+        ((endpoint, permissions, flags, impdef),) = receivers
+        rest: tuple[int, ...] | None = () if ranges is None else None
+        head = shape.bare
+        if ranges and len(ranges) == 1:
+            ((address, pages),) = ranges
+            rest = (total_pages or pages, range_count or 1, address, pages)
+            head = shape.plain
+        if rest is not None:
+            if shape.has_impdef:
+                rest = (*impdef, *rest)
+            try:
+                return head.pack(
+                    *header, *head.placement, endpoint, permissions, flags, head.composite, *rest
+                )
+            except struct.error:
+                pass  # what does not fit is told below
+    head = shape.head(len(receivers), ranges is not None)
+    values = [*header, *head.placement]
+    for endpoint, permissions, flags, impdef in receivers:
+        values += (endpoint, permissions, flags, head.composite)
+        values += impdef if shape.has_impdef else ()
+    if ranges is not None:
+        values += (total_pages or sum([pages for _, pages in ranges]), range_count or len(ranges))
     try:
         data = head.pack(*values)
     except struct.error as error:
         records = [shape.record, *[shape.receiver] * len(receivers)]
-        records += [_COMPOSITE] * with_composite
+        records += [_COMPOSITE] * (ranges is not None)
         raise ValueError(misfit(records, values) or f"{TRANSACTION.name}: {error}") from None
-    return data + build_constituents(ranges) if count else data
+    return data + build_constituents(ranges) if ranges else data
 
 
 def fragments(data: bytes, header_length: int, limit: int) -> list[bytes]:

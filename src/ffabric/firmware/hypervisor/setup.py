@@ -71,8 +71,8 @@ def _begin(hypervisor: Hypervisor, pe: PE) -> Next:
 
 def add_vm(hypervisor: Hypervisor, partition: Vm, contexts: int) -> None:
     """Create a VM with ``contexts`` vCPUs; its memory and properties are set."""
-    partition.calls = hypervisor.conventions.offered(_calls(hypervisor, partition))
-    partition.version = min(partition.version, hypervisor.version)
+    calls = hypervisor.conventions.offered(_calls(hypervisor, partition))
+    partition.allow(calls, min(partition.version, hypervisor.version))
     partition.contexts = [
         ExecutionContext(partition, index, hypervisor) for index in range(contexts)
     ]

@@ -130,10 +130,10 @@ class Manager:
         x = caller.x
         function = x[0] & MASK32
         partition = caller.partition
-        entry = partition.calls.by_version[partition.version].get(function)
+        entry = partition.entries.get(function)
         if entry is None and function & SVE_HINT and function & FAST_CALL:
             function &= ~SVE_HINT
-            entry = partition.calls.by_version[partition.version].get(function)
+            entry = partition.entries.get(function)
         if entry is None:
             if not is_ffa(function):
                 return self.scheduler.foreign_call(pe, caller, function)

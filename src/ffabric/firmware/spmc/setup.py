@@ -53,7 +53,8 @@ def make_spmc(
     spmc.restarts = lifecycle.restarts
     spmc.conventions = conventions
     spmc.sri = sri
-    spmc.normal_world.calls = conventions.offered(NORMAL_WORLD_CALLS)
+    world = spmc.normal_world
+    world.allow(conventions.offered(NORMAL_WORLD_CALLS), world.version)
     for pe in machine.pes:
         machine.gic.configure(spmc.sri, pe.index, enabled=True)
         machine.gic.configure(PPI_SECURE_EL2, pe.index, enabled=True, edge=True)
@@ -62,8 +63,8 @@ def make_spmc(
 
 def add_sp(spmc: Spmc, partition: Sp, contexts: int) -> None:
     """Create a secure partition with ``contexts`` execution contexts."""
-    partition.calls = spmc.conventions.offered(SECURE_CALLS)
-    partition.version = min(partition.version, spmc.version)
+    calls = spmc.conventions.offered(SECURE_CALLS)
+    partition.allow(calls, min(partition.version, spmc.version))
     partition.contexts = [ExecutionContext(partition, index, spmc) for index in range(contexts)]
     prepare(spmc, partition)
     spmc.partitions[partition.id] = partition

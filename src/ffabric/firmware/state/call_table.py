@@ -33,6 +33,14 @@ Entry = tuple[AnyHandler, bool, Stray | None]
 its registers that it does not define (None: it defines all)."""
 
 
+class Entries(dict[int, Entry[AnyHandler]]):
+    """The calls of an instance in one version: function ID -> `Entry`."""
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Entries[AnyHandler]:
+        """The same: they do not change."""
+        return self
+
+
 class CallTable(Generic[AnyHandler]):
     """The handlers of one FF-A instance, by function ID.
 
@@ -64,7 +72,7 @@ class CallTable(Generic[AnyHandler]):
             if narrow in self.handlers:
                 self.handlers[wide] = _narrowed(narrow, self.handlers[narrow])
         self.by_version = {version: self._entries(version, for_older) for version in VERSIONS}
-        """By version of the Framework: function ID -> `Entry`."""
+        """What there is in each version of the Framework."""
 
     def __contains__(self, function: object) -> bool:
         return function in self.handlers
@@ -86,8 +94,8 @@ class CallTable(Generic[AnyHandler]):
         known = FUNCTIONS.get(function)
         return function in self.handlers and (known is None or known.since <= version)
 
-    def _entries(self, version: int, for_older: frozenset[int]) -> dict[int, Entry[AnyHandler]]:
-        entries: dict[int, Entry[AnyHandler]] = {}
+    def _entries(self, version: int, for_older: frozenset[int]) -> Entries[AnyHandler]:
+        entries: Entries[AnyHandler] = Entries()
         for function, handler in self.handlers.items():
             known = None if function == FFA_VERSION else FUNCTIONS.get(function)
             finder = self._finder(entries, function, version)
@@ -97,7 +105,7 @@ class CallTable(Generic[AnyHandler]):
             entries[function] = entry
         return entries
 
-    def _finder(self, entries: dict[int, Entry[AnyHandler]], function: int, version: int) -> Stray:
+    def _finder(self, entries: Entries[AnyHandler], function: int, version: int) -> Stray:
         """Look for stray bits in the first such call; a function is made for those after it."""
 
         def first(x: Sequence[int]) -> int:

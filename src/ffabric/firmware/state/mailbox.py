@@ -23,29 +23,49 @@ class Piece(NamedTuple):
 
 
 class Buffer:
-    """A buffer of an endpoint as its partition manager maps it: runs of physical memory."""
+    """A buffer of an endpoint as its partition manager maps it: runs of physical memory.
 
-    __slots__ = ("ipa", "pieces", "size", "views")
+    One run, as nearly always, is slices of its bank's mapping, which cost no view.
+    """
+
+    __slots__ = ("_end", "_mapping", "_start", "_views", "ipa", "pieces", "size")
 
     def __init__(self, ipa: int, pieces: list[Piece]) -> None:
         self.ipa = ipa
         self.pieces = pieces
-        self.views = [each.bank.data[each.offset : each.offset + each.size] for each in pieces]
         self.size = sum(each.size for each in pieces)
+        bank, self._start, size = pieces[0]
+        self._end = min(self._start + size, bank.size)
+        self._mapping = bank.mapping
+        self._views: list[memoryview[int]] = []
+        if len(pieces) > 1:
+            self._views = [each.bank.data[each.offset :][: each.size] for each in pieces]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """The same buffer in the copies of its banks."""
         return type(self)(self.ipa, deepcopy(self.pieces, memo))
 
     def snapshot(self, length: int, offset: int = 0) -> bytes:
-        """``length`` bytes from ``offset``, each read once."""
-        if len(self.views) == 1:
-            return self.views[0][offset : offset + length].tobytes()
-        return b"".join(self.views)[offset : offset + length]
+        """``length`` bytes from ``offset``, each read once; fewer where the buffer ends."""
+        if self._views:
+            return b"".join(self._views)[offset : offset + length]
+        start = self._start + offset
+        end = start + length
+        if end > self._end:  # noqa: PLR1730 - min() costs as much as the slice
+            end = self._end
+        return self._mapping[start:end]
 
     def write(self, data: bytes, offset: int = 0) -> None:
         """Write ``data`` at ``offset``; it fits (the caller has checked)."""
-        for view in self.views:
+        if not self._views:
+            start = self._start + offset
+            end = start + len(data)
+            if end <= self._end:
+                self._mapping[start:end] = data
+            else:
+                self._mapping[start : self._end] = data[: self._end - start]
+            return
+        for view in self._views:
             room = len(view) - offset
             if len(data) <= room:
                 view[offset : offset + len(data)] = data

@@ -112,6 +112,7 @@ class Partition:
         "calls",
         "contexts",
         "el",
+        "entries",
         "fate",
         "id",
         "image_uuid",
@@ -168,6 +169,8 @@ class Partition:
         self.contexts: list[ExecutionContext] = []
         self.calls = NO_CALLS
         """What it may call: those of its FF-A instance."""
+        self.entries = NO_CALLS.by_version[LATEST]
+        """What it may call in its version, which every call looks up."""
         self.mailbox: Mailbox | None = None
         self.notifications: NotificationState | None = None
         self.signals = False
@@ -175,6 +178,12 @@ class Partition:
         self.alive = True
         self.fate = ""
         """Why it is no longer alive."""
+
+    def allow(self, calls: Calls, version: int) -> None:
+        """Let it make the ``calls`` of its FF-A instance, in a ``version`` of the Framework."""
+        self.calls = calls
+        self.version = version
+        self.entries = calls.by_version[version]
 
     def properties_of(self, service: UUID) -> int:
         """Its properties as one of its services has them."""

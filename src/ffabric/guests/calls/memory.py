@@ -183,16 +183,13 @@ class MemoryCalls(SetupCalls):
         if attributes is None:
             shared = function == fid.FFA_MEM_SHARE_64 or len(ids) > 1
             attributes = MEM_ATTR_NORMAL_WB_INNER if shared else 0
-        transaction = abi.Transaction(
-            self.vcpu.endpoint,
-            attributes,
-            flags,
-            tag=tag,
-            receivers=[abi.Receiver(each, rights, 0, 0, impdef) for each in ids],
-            constituents=list(ranges),
+        data = abi.build_descriptor(
+            self.vcpu.version,
+            (self.vcpu.endpoint, attributes, flags, 0, tag),
+            [(each, rights, 0, impdef) for each in ids],
+            ranges,
         )
-        data = abi.build_transaction(transaction, self.vcpu.version)
-        header = len(data) - 16 * len(transaction.constituents)
+        header = len(data) - 16 * len(ranges)
         first, *rest = abi.fragments(data, header, self.buffers.pages * PAGE)
         self.memory.write(self.buffers.tx, first)
         x = await self._ffa(function, len(data), len(first))
@@ -220,15 +217,13 @@ class MemoryCalls(SetupCalls):
         """
         owner = self.resolve(sender)
         own = permissions if type(permissions) is int else _bits("permissions", permissions)
-        receivers = [abi.Receiver(self.vcpu.endpoint, own, 0, 0, impdef)]
+        receivers = [(self.vcpu.endpoint, own, 0, impdef)]
         for who, rights in others:
-            receivers.append(
-                abi.Receiver(self.resolve(who), _bits("permissions", rights), 0, 0, impdef)
-            )
+            receivers.append((self.resolve(who), _bits("permissions", rights), 0, impdef))
         if not self.buffers.pages:
             await self._need_buffers()
-        request = abi.Transaction(owner, attributes, flags, handle, tag, receivers)
-        data = abi.build_transaction(request, self.vcpu.version)
+        header = (owner, attributes, flags, handle, tag)
+        data = abi.build_descriptor(self.vcpu.version, header, receivers)
         self.memory.write(self.buffers.tx, data)
         x = await self._ffa(fid.FFA_MEM_RETRIEVE_REQ_64, len(data), len(data))
         total, length = _read_lengths(x)

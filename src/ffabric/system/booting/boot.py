@@ -402,7 +402,7 @@ class _Builder:
         map_memory(spec, stage2, self.spec.devices)
         self.loader.fill(spec, sp)
         self._map_buffers(spmc, spec, sp)
-        sp.version = min(spec.manifest.ffa_version, spmc.version)
+        sp.allow(sp.calls, min(spec.manifest.ffa_version, spmc.version))
         prepare(spmc, sp)
         if sp.notifications is not None:
             notifications.enable(sp)

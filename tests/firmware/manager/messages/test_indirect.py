@@ -47,7 +47,8 @@ def test_a_message_arrives_and_rx_is_the_receivers(bench, pair):
 @pytest.mark.parametrize("receiver", [V1_1, V1_2, V1_3])
 def test_the_header_is_the_receivers(bench, pair, sender, receiver):
     one, two = pair
-    one.version, two.version = sender, receiver
+    one.allow(one.calls, sender)
+    two.allow(two.calls, receiver)
     write(one, hello())
     bench.ok(one, fid.FFA_MSG_SEND2)
     data = two.mailbox.rx.snapshot(100)
@@ -175,7 +176,7 @@ def test_both_need_the_property(bench, pair):
 
 
 def test_a_receiver_of_v1_0_knows_no_header(bench, pair):
-    pair[1].version = V1_0
+    pair[1].allow(pair[1].calls, V1_0)
     refuse(bench, pair, "message.receiver_version")
 
 
@@ -199,7 +200,8 @@ def test_rx_must_be_there_and_free(bench, pair):
 
 def test_a_message_must_fit_into_rx(bench, pair):
     one, two = pair
-    one.version, two.version = V1_1, V1_2
+    one.allow(one.calls, V1_1)
+    two.allow(two.calls, V1_2)
     write(two, hello(sender=0x8002, receiver=0x8001, payload=bytes(5000)))
     assert bench.refused(two, fid.FFA_MSG_SEND2) == "message.rx_size"
     write(one, hello(payload=bytes(4096 - 20)))
@@ -221,7 +223,7 @@ def test_a_payload_outside_tx_is_refused(bench, pair, offset, size):
 
 
 def test_v1_0_has_no_such_call(bench, pair):
-    pair[0].version = V1_0
+    pair[0].allow(pair[0].calls, V1_0)
     assert bench.refused(pair[0], fid.FFA_MSG_SEND2) == "abi.newer_than_negotiated"
 
 

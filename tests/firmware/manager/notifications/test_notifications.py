@@ -314,7 +314,7 @@ def test_a_receiver_gets_its_own(bench, sp, other, vm):
 def test_flags_of_get(bench, sp, vm):
     rule = "notification.get.flags_mbz"
     bench.ok(sp, GET, sp.id, 0x10)
-    sp.version = V1_1
+    sp.allow(sp.calls, V1_1)
     assert bench.refused(sp, GET, sp.id, 0x10) == rule
     for flag in (abi.GET_FROM_VM, abi.GET_FROM_HYPERVISOR):
         assert bench.refused(bench.gateway, GET, vm, flag) == rule
@@ -500,7 +500,7 @@ def test_what_does_not_fit_beside_the_other_managers_is_more(bench, hypervisor):
 
 
 def test_v1_0_has_no_notifications(bench, sp, other):
-    sp.version = V1_0
+    sp.allow(sp.calls, V1_0)
     assert bench.refused(sp, *bind(other.id, sp.id)) == "abi.newer_than_negotiated"
 
 

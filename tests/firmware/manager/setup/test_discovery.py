@@ -51,7 +51,7 @@ def test_a_partition_sees_all_partitions_by_id_and_itself(bench, other, sp):
 
 @pytest.mark.parametrize(("version", "size"), [(V1_0, 0), (V1_1, 24), (V1_2, 24), (V1_3, 48)])
 def test_descriptors_are_in_the_layout_of_the_caller(bench, sp, version, size):
-    sp.version = version
+    sp.allow(sp.calls, version)
     (found,), told = get(bench, sp)
     assert told == size
     assert found.properties == SP_PROPERTIES & info.Properties.defined(version)
@@ -72,11 +72,11 @@ def test_a_count_needs_no_buffers(bench, sp, other):
 def test_several_uuids_are_several_descriptors_since_v1_2(bench):
     sp = bench.add(0x8001, uuids=[ONE, MORE])
     for version, count in [(V1_0, 1), (V1_1, 1), (V1_2, 2), (V1_3, 2)]:
-        sp.version = version
+        sp.allow(sp.calls, version)
         found, _ = get(bench, sp)
         assert [each.id for each in found] == [0x8001] * count
     assert [each.uuid for each in found] == [ONE, MORE]
-    sp.version = V1_1
+    sp.allow(sp.calls, V1_1)
     assert get(bench, sp)[0][0].uuid == ONE
     assert len(get(bench, sp, MORE)[0]) == 1
 
@@ -134,7 +134,7 @@ def test_an_unknown_uuid_is_refused(bench, sp):
 def test_reserved_flags_are_refused(bench, sp):
     flags = (0, 0, 0, 0, 0b10)
     assert bench.refused(sp, fid.FFA_PARTITION_INFO_GET, *flags) == "discovery.flags_mbz"
-    sp.version = V1_0
+    sp.allow(sp.calls, V1_0)
     assert bench.refused(sp, fid.FFA_PARTITION_INFO_GET, *flags) == "abi.reserved_registers_mbz"
 
 
@@ -154,7 +154,7 @@ def test_rx_must_be_there_free_and_large_enough(bench, sp):
 
 @pytest.mark.parametrize(("version", "page"), [(V1_2, 5), (V1_3, 2)])
 def test_pages_of_registers_cover_everything(bench, sp, version, page):
-    sp.version = version
+    sp.allow(sp.calls, version)
     bench.foreign = [PartitionInfo(0x9000 + each, each, 0x100, MORE) for each in range(6)]
     start, seen = 0, []
     while start < 7:

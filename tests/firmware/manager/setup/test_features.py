@@ -19,7 +19,7 @@ def supported(bench, who, function, w2=0):
 
 
 def test_what_the_table_offers_is_supported(bench, sp):
-    sp.version = V1_3
+    sp.allow(sp.calls, V1_3)
     for function in sp.calls.handlers:
         if function not in UNFIT_FOR_SP:
             assert supported(bench, sp, function, NS_BIT), fid.function_name(function)
@@ -76,7 +76,7 @@ def test_what_is_not_offered_is_not_supported(bench, sp, function):
 )
 def test_a_function_is_supported_from_its_version_on(bench, sp, function, since):
     for version in (V1_0, V1_1, V1_2, V1_3):
-        sp.version = version
+        sp.allow(sp.calls, version)
         assert supported(bench, sp, function) is (version >= since)
 
 
@@ -111,7 +111,7 @@ def test_kinds_of_partition(bench):
 
 @pytest.mark.parametrize(("version", "word"), [(V1_0, 0), (V1_1, 0), (V1_2, 16 << 16)])
 def test_rxtx_map_tells_the_sizes_of_buffers(bench, sp, version, word):
-    sp.version = version
+    sp.allow(sp.calls, version)
     for function in (fid.FFA_RXTX_MAP_32, fid.FFA_RXTX_MAP_64):
         assert bench.ok(sp, fid.FFA_FEATURES, function)[2:8] == [word, 0, 0, 0, 0, 0]
 
@@ -120,7 +120,7 @@ def test_rxtx_map_tells_the_sizes_of_buffers(bench, sp, version, word):
 def test_an_sp_of_v1_1_must_know_the_ns_bit(bench, sp, function):
     assert bench.refused(sp, fid.FFA_FEATURES, function) == "features.retrieve_ns_bit"
     assert bench.ok(sp, fid.FFA_FEATURES, function, NS_BIT)[2] == 0b010
-    sp.version = V1_0
+    sp.allow(sp.calls, V1_0)
     assert bench.ok(sp, fid.FFA_FEATURES, function)[2] == 0
 
 
@@ -169,12 +169,12 @@ def test_interrupts_are_not_told_to_others(bench, sp):
 
 def test_the_notification_feature_is_of_v1_3_and_restricts_nothing(bench, sp):
     assert bench.refused(sp, fid.FFA_FEATURES, abi.NOTIFICATION) == "features.feature"
-    sp.version = V1_3
+    sp.allow(sp.calls, V1_3)
     assert feature(bench, sp, abi.NOTIFICATION) == 0
 
 
 def test_features_came_with_v1_1(bench, sp):
-    sp.version = V1_0
+    sp.allow(sp.calls, V1_0)
     assert bench.refused(sp, fid.FFA_FEATURES, abi.NPI) == "features.feature"
 
 

@@ -71,7 +71,8 @@ def test_a_newer_caller_may_repeat_what_it_asked(bench, sp):
 
 
 def test_calls_that_are_not_of_the_framework_leave_the_negotiation_open(bench, sp):
-    sp.calls = CallTable(HANDLERS, {hafnium.HF_INTERRUPT_GET: lambda pm, pe, caller: caller})
+    calls = CallTable(HANDLERS, {hafnium.HF_INTERRUPT_GET: lambda pm, pe, caller: caller})
+    sp.allow(calls, sp.version)
     bench.call_with(sp, hafnium.HF_INTERRUPT_GET)
     assert ask(bench, sp, V1_1) == V1_3
     assert sp.version == V1_1

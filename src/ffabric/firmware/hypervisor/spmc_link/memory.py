@@ -156,22 +156,13 @@ def _repainted(
     region: Region, version: int, ranges: list[tuple[int, int]], range_count: int
 ) -> bytes:
     """The descriptor of ``region`` with the physical ``ranges``, of ``range_count`` in all."""
-    return abi.build_transaction(
-        abi.Transaction(
-            sender=region.sender,
-            attributes=region.attributes,
-            flags=region.flags,
-            tag=region.tag,
-            receivers=[
-                abi.Receiver(each.endpoint, each.permissions, 0, 0, each.impdef)
-                for each in region.borrowers
-            ],
-            total_pages=region.total_pages,
-            constituents=ranges,
-            range_count=range_count,
-            has_composite=True,
-        ),
+    return abi.build_descriptor(
         version,
+        (region.sender, region.attributes, region.flags, 0, region.tag),
+        [(each.endpoint, each.permissions, 0, each.impdef) for each in region.borrowers],
+        ranges,
+        total_pages=region.total_pages,
+        range_count=range_count,
     )
 
 

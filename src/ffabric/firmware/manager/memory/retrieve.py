@@ -424,20 +424,13 @@ def _response(
     attributes = send.DEVICE_SHARED if device else send.NORMAL_SHARED
     if region.held & SW_NS and me.secure:
         attributes |= mem.MEM_ATTR_NS
-    return abi.build_transaction(
-        abi.Transaction(
-            sender=region.sender,
-            attributes=attributes,
-            flags=region.kind.type_flag | region.flags & mem.FLAG_CLEAR,
-            handle=region.handle,
-            tag=region.tag,
-            receivers=[
-                abi.Receiver(me.id, permissions, wanted.receivers[0].flags, 0, borrower.impdef)
-            ],
-            total_pages=region.total_pages,
-            constituents=[(ipa, pages) for ipa, _, pages in borrower.held],
-        ),
+    flags = region.kind.type_flag | region.flags & mem.FLAG_CLEAR
+    return abi.build_descriptor(
         me.version,
+        (region.sender, attributes, flags, region.handle, region.tag),
+        [(me.id, permissions, wanted.receivers[0].flags, borrower.impdef)],
+        [(ipa, pages) for ipa, _, pages in borrower.held],
+        total_pages=region.total_pages,
     )
 
 

@@ -92,7 +92,7 @@ def _negotiate(pm: Manager, caller: ExecutionContext, asked: int, query: int) ->
     agreed = min(asked, pm.version)
     if partition.negotiated and agreed != partition.version:
         pm.conventions.refuse(LATE, got=asked, expected=partition.version)
-    partition.version = agreed
+    partition.allow(partition.calls, agreed)
     return pm.version
 
 

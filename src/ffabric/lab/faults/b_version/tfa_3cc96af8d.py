@@ -24,6 +24,7 @@ FAULT = Fault(
     Edit(
         version._negotiate,
         "if major(asked) != major(pm.version):",
-        "partition.version = min(asked, pm.version)\nif major(asked) != major(pm.version):",
+        "partition.allow(partition.calls, min(asked, pm.version))\n"
+        "if major(asked) != major(pm.version):",
     ),
 )

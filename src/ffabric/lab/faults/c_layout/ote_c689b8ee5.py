@@ -22,8 +22,7 @@ FAULT = Fault(
     scenario,
     Edit(
         retrieve._response,
-        "flags=region.kind.type_flag | region.flags & mem.FLAG_CLEAR,",
-        "flags=region.tag,",
-        ("tag=region.tag,", "tag=region.kind.type_flag,"),
+        "(region.sender, attributes, flags, region.handle, region.tag),",
+        "(region.sender, attributes, region.tag, region.handle, flags),",
     ),
 )
