@@ -7,7 +7,8 @@ interrupt coroutine on top of the main one, as a vector would, and the answer th
 for is kept.
 
 Whatever a program raises is its crash, be it no `Exception`: a partition can neither end the
-process nor stop the machine. Only what somebody at the terminal raises (Ctrl-C) goes through.
+process nor stop the machine. That includes what objects raise that it has put into registers, when
+somebody above computes with them. Only what somebody at the terminal raises (Ctrl-C) goes through.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ _X0_TO_X17 = struct.Struct(f"@{REGISTERS}{_CODE}")
 """What a register may hold. Of two codes for 64 bits without a sign that of `size_t` is quicker,
 above all for large values; it has them on hosts of 64 bits."""
 _OWN_EXITS = frozenset({exits.SMC, exits.HVC, exits.SVC, exits.IDLE})
+_OF_OPERATORS = (TypeError, ValueError, ArithmeticError)
+"""What operators raise that are written in C, for operands that they have no use for."""
+_KNOWN = ("builtins", __name__.partition(".")[0])
 _RAISE = dis.opmap["RAISE_VARARGS"]
 _GO_ON = -1
 """Instead of an exit: nothing was called, the vCPU goes on."""
@@ -125,7 +129,12 @@ class PythonRunner:
                 exit_ = self._stopped(ctx, error)
                 if exit_ == _GO_ON:
                     continue
-            going = trap(ctx, exit_)
+            try:
+                going = trap(ctx, exit_)
+            except BaseException as error:
+                if not of_an_operand(error, ctx.x):
+                    raise
+                going = trap(ctx, self._crash(ctx, told(error), error))
 
     go_on = run
 
@@ -245,6 +254,32 @@ def told(error: BaseException) -> str:
 def is_of_program(error: BaseException) -> bool:
     """Whether a program has failed with ``error``, and was not ended or interrupted with it."""
     return not isinstance(error, GeneratorExit | Spinning) and not from_terminal(error)
+
+
+def of_an_operand(error: BaseException, x: list[int]) -> bool:
+    """Whether a call in ``x`` has raised ``error`` because a register is no plain integer.
+
+    `struct` takes whatever can be made an integer. Who computes with it executes methods of its
+    class, which may raise what they like. To make plain integers of all registers of each call
+    would cost a tenth of a call; so it is found out when it has happened.
+    """
+    if from_terminal(error):
+        return False
+    if not all(isinstance(word, int) for word in x):
+        return isinstance(error, _OF_OPERATORS)
+    at = error.__traceback__
+    while at is not None:
+        code, values = at.tb_frame.f_code, at.tb_frame.f_locals
+        if code.co_argcount and _is_foreign(values.get(code.co_varnames[0])):
+            return True
+        at = at.tb_next
+    return False
+
+
+def _is_foreign(value: object) -> bool:
+    """Whether it is an integer of a class that is neither Python's own nor ours."""
+    kind = type(value)
+    return issubclass(kind, int) and kind.__module__.partition(".")[0] not in _KNOWN
 
 
 def _raised_inside(error: BaseException) -> bool:
