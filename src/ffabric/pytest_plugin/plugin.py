@@ -80,7 +80,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--ffabric-invariants",
         metavar="NAMES",
         help="judge every system that tests boot at every call: all, or some of ownership, "
-        "isolation, contexts, buffers, notifications, progress, with commas between them",
+        "isolation, contexts, buffers, notifications, progress, optee, with commas between them",
     )
     group.addoption("--ffabric-only", type=Path, help=SUPPRESS)
     group.addoption(

@@ -70,6 +70,14 @@ def test_the_corpus_is_kept_and_what_is_the_users_stays(fuzz):
     assert status == (1 if found["broken"] else 0)
 
 
+def test_invariants_are_judged_if_they_are_named(fuzz):
+    words = "mine.toml", "--calls", "60", "--keep-going", "--json"
+    for more in ([], ["--invariants", "all"], ["--invariants", "contexts, optee"]):
+        _, printed, errors = fuzz(*words, *more)
+        assert "invariant" not in printed
+        assert not errors
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -78,6 +86,8 @@ def test_the_corpus_is_kept_and_what_is_the_users_stays(fuzz):
         (["mine.toml", "--pairs"], "--pairs is for campaigns against the firmware"),
         (["mine.toml", "--state", "x"], "--state is for campaigns against the firmware"),
         (["--corpus", "x"], "--corpus needs a SYSTEM"),
+        (["--invariants", "all"], "--invariants needs a SYSTEM"),
+        (["mine.toml", "--invariants", "bufers"], "no invariant 'bufers' (did you mean 'buffers'"),
         (["absent.toml"], "absent.toml"),
         (["mine.toml", "--calls", "0"], "--calls 0: at least one"),
         (["mine.toml", "--scheduler", "nonsense://1"], "nonsense://1: no scheduler"),

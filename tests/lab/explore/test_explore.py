@@ -131,6 +131,44 @@ def test_the_firmware_may_fail_too(tmp_path):
     assert "ZeroDivisionError: division by zero" in play(scenario_of(tmp_path, text)).failure
 
 
+TWO_VMS = """
+from ffabric import vm
+from ffabric.optee import Driver, OpTee
+from ffabric.lab.faults.tee import REST, Sums
+
+INVARIANTS = ["optee"]
+sessions = []
+
+class Alice(Partition):
+    async def main(self, ffa):
+        tee = Driver(ffa)
+        await tee.probe()
+        sessions.append(await tee.open_session(Sums.uuid))
+
+class Bob(Partition):
+    async def main(self, ffa):
+        tee = Driver(ffa)
+        await tee.probe()
+        if sessions:
+            try:
+                await tee.invoke(sessions[0], REST)
+            except Exception:
+                pass
+
+def system():
+    sessions.clear()
+    return {"sps": [OpTee(Sums, vms=2)], "vms": [Alice("alice"), Bob("bob")]}
+"""
+
+
+def test_the_invariants_that_a_scenario_names_are_judged(tmp_path):
+    read = scenario_of(tmp_path, TWO_VMS)
+    assert play(read).failure == ""
+    with find("optee_bank").on():
+        assert "bob has used session 0x1 in OP-TEE" in play(read).failure
+        assert play(read._replace(invariants=("contexts",))).failure == ""
+
+
 def test_events_come_once_each_and_after_all_sps_are_there(tmp_path):
     text = SERVER.format(body="pass") + (
         "\ncame = []\ndef event(system):\n    came.append(str(system.sp('server').state))\n"
@@ -153,6 +191,8 @@ def test_events_come_once_each_and_after_all_sps_are_there(tmp_path):
         ("def system(): return {}\ncheck = 3\n", "check is no function"),
         ("def system(): return {}\nEVENTS = [3]\n", "EVENTS are functions of the system"),
         ("def system(): return {}\nEVENTS = 3\n", "EVENTS are functions of the system"),
+        ("def system(): return {}\nINVARIANTS = 'optee'\n", "INVARIANTS are names, in a list"),
+        ("def system(): return {}\nINVARIANTS = ['opte']\n", "did you mean 'optee'"),
     ],
 )
 def test_a_file_that_is_no_scenario_is_one_line(tmp_path, text, message):

@@ -2,10 +2,18 @@
 
 import pytest
 
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa import memory, memory_words
+from ffabric.lab.calls.lines import Call
+from ffabric.lab.calls.systems import drive
+from ffabric.lab.faults.catalogue import find
 from ffabric.lab.guided import playing
 from ffabric.lab.guided.campaign import Attack, State, campaign, work
 from ffabric.lab.guided.cases import decode
+from ffabric.lab.guided.playing import Stage
+from ffabric.lab.guided.scene import look_at
 from ffabric.lab.processes import Players, spread
+from ffabric.system.description.toml import read_system
 
 
 @pytest.fixture
@@ -53,6 +61,32 @@ def test_a_request_that_nobody_answers_is_found(attacked):
     finding, calls = found(attacked("Silent"))
     assert (finding.kind, finding.who) == ("unanswered", "silent")
     assert calls[0].x[3] == 7
+
+
+@pytest.mark.parametrize(
+    ("invariants", "broken"), [((), []), (("ownership", "buffers"), ["invariant"])]
+)
+def test_invariants_are_judged_if_they_are_named(system_file, invariants, broken):
+    file = system_file("Careful")
+    spec = drive(read_system(file), ["client"])
+    (client,) = look_at(spec, ["client"]).attackers
+    shared = memory.Transaction(
+        sender=client.id,
+        attributes=memory_words.MEM_ATTR_NORMAL_WB_INNER,
+        receivers=[memory.Receiver(0x8001, memory_words.PERM_DATA_RW)],
+        constituents=[(client.base, 1)],
+    )
+    data = memory.build_transaction(shared, client.version)
+    share = [fid.FFA_MEM_SHARE_64, len(data), len(data)]
+    calls = [
+        Call(1, "client", x=[fid.FFA_RXTX_MAP_64, client.tx, client.rx, 1]),
+        *(Call(line, "client", x=share, write=[(client.tx, data)]) for line in (2, 3)),
+        Call(4, "client", x=[fid.FFA_ID_GET]),
+    ]
+    with find("optee_os_5803").on():
+        found = Stage(spec, ["client"], file.parent, invariants).play(calls).finding
+    assert [each.kind for each in (found,) if each is not None] == broken
+    assert Stage(spec, ["client"], file.parent, invariants).play(calls).finding is None
 
 
 def test_nothing_is_found_where_nothing_is_wrong(attacked):

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.running.debugging import debuggers
-from ffabric.lab.running import End, run_to_end
+from ffabric.lab.invariants.invariants import OPTEE, Invariants
+from ffabric.lab.oracle.address_spaces import Discrepancy
+from ffabric.lab.running import End, Outcome, run_to_end
 from ffabric.lab.xtest.campaign import ALONE, Campaign, Sharing
 from ffabric.lab.xtest.guest import Guest
 from ffabric.lab.xtest.lives import SURVIVED
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ffabric.cli.terminal import Progress, Terminal
     from ffabric.lab.xtest.software import Software
     from ffabric.system.spec import SystemSpec
+    from ffabric.system.system import System
 
 _FAILED = 1
 _CASE = re.compile(r"[0-9]+(-[0-9]+)?")
@@ -65,8 +68,11 @@ def regression(
     shown: Shown | None = None,
     log: Path,
     gdb: int | None = None,
+    isolation: bool = False,
 ) -> int:
     """Let all VMs of ``spec`` run ``cases``: the exit status.
+
+    ``isolation``: what a VM has in OP-TEE is judged to be nothing to the others, at each call.
 
     ``gdb``: a port at which gdb debugs the first partition in QEMU, with others behind it.
 
@@ -88,7 +94,9 @@ def regression(
     ):
         booted.listeners.append(listen)
         campaign = Campaign(booted, names, cases, sharing=sharing, say=progress.say)
-        outcome = run_to_end(booted, timeout=timeout)
+        if isolation:
+            Invariants(booted, OPTEE)
+        outcome = _run(booted, timeout)
     if outcome.end in (End.OUT_OF_TIME, End.INTERRUPTED):
         campaign.ended(outcome.reason)
     elif outcome.end not in (End.STOPPED, End.POWERED_OFF):
@@ -106,6 +114,13 @@ def regression(
     log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     terminal.line(f"the consoles are in {log}")
     return _FAILED
+
+
+def _run(booted: System, timeout: float) -> Outcome:
+    try:
+        return run_to_end(booted, timeout=timeout)
+    except Discrepancy as error:
+        return Outcome(End.FAILED, str(error))
 
 
 def _table(campaign: Campaign) -> Iterator[tuple[str, ...]]:

@@ -46,6 +46,7 @@ def xtest(
     memory: str = str(MEMORY >> 20),
     kill: bool = True,
     lives: int = 0,
+    isolation: bool = False,
     folder: Annotated[Path | None, Option(name="--packages")] = None,
     refresh: bool = False,
     trace: Path | None = None,
@@ -85,6 +86,9 @@ def xtest(
     lives
         Instead, destroy the last of several VMs and create it anew so many times, while the others
         go on.
+    isolation
+        Judge at each call that what a VM has in OP-TEE (sessions, memory, threads, RPCs) is nothing
+        to the others.
     folder
         Take the packages (kernel, busybox-static, optee-os, optee-test-qemu, tee-supplicant and
         what they depend on, for arm64) from this folder instead.
@@ -142,6 +146,7 @@ def xtest(
         progress=progress,
         trace=trace,
         timeout=timeout,
+        isolation=isolation,
         shown=(lambda _name, _line: True) if console else None,
         log=LOG,
     )

@@ -13,6 +13,7 @@ from ffabric.cli.testing.fuzz_firmware import fuzz_firmware, replay_firmware
 from ffabric.cli.testing.fuzz_system import Target, fuzz_system
 from ffabric.lab.cluster import scheduled
 from ffabric.lab.fuzz.campaign import CALLS, HOSTS, PAIRS, SINGLES, Plan
+from ffabric.lab.invariants.invariants import NAMES, check_names
 from ffabric.lab.processes import Players, spread
 
 DEFAULT_CALLS = 100_000
@@ -23,6 +24,7 @@ def fuzz(
     *,
     as_: Annotated[list[str] | None, Option(name="--as")] = None,
     corpus: Path | None = None,
+    invariants: str = "",
     scheduler: str | None = None,
     calls: float | None = None,
     hosts: bool = False,
@@ -58,6 +60,9 @@ def fuzz(
     corpus
         With SYSTEM: the folder of the cases that are kept, and of those that break something; its
         cases are where a campaign begins. By default the system's file name with .fuzz.
+    invariants
+        With SYSTEM: judge at every call ownership, isolation, contexts, buffers, notifications,
+        progress or optee, with commas between them; all stands for all but optee.
     scheduler
         The address of a scheduler of dask.distributed: its workers play, instead of processes.
     calls
@@ -101,10 +106,11 @@ def fuzz(
         if system is not None:
             _refuse(firmware, "is for campaigns against the firmware")
             return fuzz_system(
-                Target(system, as_ or (), corpus), amount, seed, player,
+                Target(system, as_ or (), corpus, _chosen(invariants)), amount, seed, player,
                 keep_going=keep_going, json=json,
             )  # fmt: skip
-        _refuse({"--as": as_, "--corpus": corpus}, "needs a SYSTEM whose partitions are attacked")
+        own = {"--as": as_, "--corpus": corpus, "--invariants": invariants}
+        _refuse(own, "needs a SYSTEM whose partitions are attacked")
         if trace is not None and replay is None:
             raise UsageError("--trace needs --replay: only one episode can be traced")
         if sample is not None and not (singles or pairs):
@@ -116,6 +122,17 @@ def fuzz(
         if replay is not None:
             return replay_firmware(plan, replay, trace, json=json)
         return fuzz_firmware(plan, state, player, keep_going=keep_going, json=json)
+
+
+def _chosen(invariants: str) -> tuple[str, ...]:
+    """The names of invariants in an option; ``all`` stands for the usual ones."""
+    words = [each.strip() for each in invariants.split(",")] if invariants else []
+    chosen = tuple(dict.fromkeys(n for each in words for n in (NAMES if each == "all" else [each])))
+    try:
+        check_names(chosen)
+    except ValueError as error:
+        raise UsageError(f"--invariants: {error}") from None
+    return chosen
 
 
 def _judge(**given: float | None) -> None:

@@ -31,12 +31,14 @@ _COLUMN = 34
 class Target(NamedTuple):
     """What is attacked: the system of ``file``, by ``attackers`` (all VMs if none is named).
 
-    ``folder`` is that of the cases, None for one called after the file, in the current folder.
+    ``folder`` is that of the cases, None for one called after the file, in the current folder;
+    ``invariants`` are judged at every call.
     """
 
     file: Path
     attackers: Sequence[str] = ()
     folder: Path | None = None
+    invariants: tuple[str, ...] = ()
 
 
 def fuzz_system(
@@ -57,7 +59,7 @@ def fuzz_system(
         cases = read_cases(where, drive(spec, attackers), attackers)
     except BadCases as error:
         raise UsageError(str(error)) from None
-    state = State(Attack(str(file.resolve()), attackers), seed)
+    state = State(Attack(str(file.resolve()), attackers, target.invariants), seed)
     run = _Run(state, file, where)
     try:
         with _progress(state, calls) as tell:

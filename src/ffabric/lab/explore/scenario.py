@@ -2,17 +2,19 @@
 
 It is a Python file with these names:
 
-========== =======================================================================================
-name       what it is
-========== =======================================================================================
-``system`` a function that returns the keywords of `ffabric.boot`: a new system for each schedule
-``EVENTS`` functions of the system, each of which may be called once, at any call that a partition
-           makes once all SPs are initialised, or never
-``check``  a function of the system and the names of the events that came, in order: it raises
-           AssertionError for what must not be, once nothing can run any more
-========== =======================================================================================
+============== ===================================================================================
+name           what it is
+============== ===================================================================================
+``system``     a function that returns the keywords of `ffabric.boot`: a new system for each
+               schedule
+``EVENTS``     functions of the system, each of which may be called once, at any call that a
+               partition makes once all SPs are initialised, or never
+``check``      a function of the system and the names of the events that came, in order: it raises
+               AssertionError for what must not be, once nothing can run any more
+``INVARIANTS`` names of `ffabric.testing.Invariants`, to be judged in place of the usual ones
+============== ===================================================================================
 
-``EVENTS`` and ``check`` may be left out. Invariants, crashes and hangs are judged in any case.
+All but ``system`` may be left out. Invariants, crashes and hangs are judged in any case.
 """
 
 from __future__ import annotations
@@ -23,12 +25,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ffabric.lab.invariants.invariants import check_names
 from ffabric.session.booting import boot
 from ffabric.session.system import System
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import QEMU
 
-_NAMES = ("system", "EVENTS", "check")
+_NAMES = ("system", "EVENTS", "check", "INVARIANTS")
 
 
 class ScenarioError(ValueError):
@@ -42,6 +45,7 @@ class Scenario(NamedTuple):
     system: Callable[[], dict[str, Any]]
     events: Sequence[Callable[[System], object]] = ()
     check: Callable[[System, list[str]], object] | None = None
+    invariants: Sequence[str] = ()
 
     def boot(self) -> System:
         """A new system that has not run yet. Raises ScenarioError if there can be none."""
@@ -90,4 +94,11 @@ def read_scenario(path: Path) -> Scenario:
     events = found["EVENTS"] or ()
     if not isinstance(events, list | tuple) or not all(map(callable, events)):
         raise ScenarioError(f"{path}: EVENTS are functions of the system, in a list")
-    return Scenario(path, found["system"], events, found["check"])
+    invariants = found["INVARIANTS"] or ()
+    if not isinstance(invariants, list | tuple) or not all(isinstance(n, str) for n in invariants):
+        raise ScenarioError(f"{path}: INVARIANTS are names, in a list")
+    try:
+        check_names(invariants)
+    except ValueError as error:
+        raise ScenarioError(f"{path}: INVARIANTS: {error}") from None
+    return Scenario(path, found["system"], events, found["check"], invariants)

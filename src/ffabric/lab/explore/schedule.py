@@ -131,7 +131,7 @@ def play(scenario: Scenario, prefix: Sequence[int] = (), *, states: bool = False
             decided.fingerprint = partial(fingerprint, inside)
         inside.machine.choices = decided
         inside.machine.exit_limit = MOST_EXITS
-        judge = Invariants(system)
+        judge = Invariants(system, *scenario.invariants)
         inside.attach(_Happening(system, scenario, judge))
         failure = _run(system, scenario, judge, decided.happened)
         return Run(decided.points, failure, decided.happened, inside.machine.exits)

@@ -43,6 +43,8 @@ class Attack(msgspec.Struct, frozen=True):
 
     system: str
     names: tuple[str, ...]
+    invariants: tuple[str, ...] = ()
+    """What is judged at every call besides; see `ffabric.testing.Invariants`."""
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -83,7 +85,8 @@ def _staged(attack: Attack) -> tuple[Stage, Scene]:
     """The system of a process, and its scene."""
     file = Path(attack.system)
     spec = drive(read_system(file), attack.names)
-    return Stage(spec, attack.names, file.parent), look_at(spec, attack.names)
+    stage = Stage(spec, attack.names, file.parent, attack.invariants)
+    return stage, look_at(spec, attack.names)
 
 
 def work(job: Job) -> Result:

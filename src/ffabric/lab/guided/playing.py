@@ -6,6 +6,7 @@ What is broken is one of these:
 - *wedged*: one computes and makes no call any more;
 - *unanswered*: an attacker waits for ever, and whoever has its request does nothing any more;
 - *endless*: calls without end, more than `EXITS` in one case;
+- *invariant*: what is judged besides at every call, if anything is, does not hold;
 - *firmware*: ffabric itself raised, which is no fault of the system that is tested.
 """
 
@@ -26,6 +27,8 @@ from ffabric.abi.words import MASK32
 from ffabric.firmware.state.context import State
 from ffabric.lab.calls.player import Player
 from ffabric.lab.guided.coverage import Blocks, Lines, Transitions
+from ffabric.lab.invariants.invariants import Invariants
+from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.watchdog import Watchdog
 from ffabric.machine.machine import OutOfExits, Stalled
 from ffabric.system.booting.boot import boot
@@ -34,6 +37,7 @@ from ffabric.system.spec import PythonSource
 if TYPE_CHECKING:
     from ffabric.lab.calls.lines import Call
     from ffabric.lab.calls.player import Answer
+    from ffabric.machine.events import Tracer
     from ffabric.system.spec import PartitionSpec, SystemSpec
     from ffabric.system.system import System
 
@@ -89,9 +93,13 @@ class Stage:
     """A system that is attacked: each case gets one of its own, booted anew.
 
     `names` are the endpoints that attack. Lines of Python below `folder` count as reached.
+    `invariants` are judged at every call.
     """
 
-    def __init__(self, spec: SystemSpec, names: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self, spec: SystemSpec, names: Sequence[str], folder: Path, invariants: Sequence[str] = ()
+    ) -> None:
+        self._invariants = invariants
         self._lines = Lines(folder)
         self.spec = replace(
             spec,
@@ -122,7 +130,7 @@ class Stage:
                 Watchdog(system.machine, PATIENCE),
             ):
                 blocks = Blocks(system)
-                player = Player(system, self.names, reached)
+                player = Player(system, self.names, self._judged(system, reached))
                 for call in calls:
                     made += 1
                     for answer in player.play(call):
@@ -134,12 +142,21 @@ class Stage:
                     finding = self._unanswered(system)
         except OutOfExits as spent:
             finding = Finding("endless", "the system", str(spent))
+        except Discrepancy as broken:
+            finding = Finding("invariant", "the system", str(broken))
         except Exception as error:  # noqa: BLE001 - whatever is raised is what was looked for
             finding = _of_ours(error)
         features = frozenset(
             reached.features | lines.features | (blocks.features if blocks is not None else set())
         )
         return Outcome(features, tuple(numbers)[:_LEARNT], made, finding)
+
+    def _judged(self, system: System, reached: Transitions) -> Tracer:
+        """What hears the run: the invariants, if any are judged, and ``reached``."""
+        if not self._invariants:
+            return reached
+        system.attach(reached)
+        return Invariants(system, *self._invariants)
 
     def _judge(self, system: System, player: Player) -> Finding | None:
         for death in system.deaths:

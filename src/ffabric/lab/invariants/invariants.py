@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ffabric.lab.invariants import instruments
+from ffabric.lab.invariants.optee import OpTeeIsolation
 from ffabric.lab.oracle.ledger import Ledger
 from ffabric.machine.events import Call
+from ffabric.system import system as booted
 from ffabric.system.options.problems import did_you_mean
 
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from ffabric.lab.oracle.transactions import Transaction
     from ffabric.machine.events import Event
     from ffabric.session.system import System
-    from ffabric.system import system as booted
 
 OWNERSHIP = "ownership"
 _KINDS: dict[str, Callable[[booted.System], Instrument]] = {
@@ -25,21 +26,25 @@ _KINDS: dict[str, Callable[[booted.System], Instrument]] = {
     "notifications": instruments.Notifications,
     "progress": instruments.Progress,
 }
+OPTEE = "optee"
+_NAMED_ONLY: dict[str, Callable[[booted.System], Instrument]] = {OPTEE: OpTeeIsolation}
+"""What does not hold of every system."""
 NAMES = (OWNERSHIP, *_KINDS)
-"""The invariants that there are."""
+"""The invariants that hold of every system."""
 
 
 def check_names(names: Iterable[str]) -> None:
     """Raise ValueError for a name of no invariant."""
     for name in names:
-        if name not in NAMES:
-            raise ValueError(f"there is no invariant {name!r}{did_you_mean(name, NAMES)}")
+        known = (*NAMES, *_NAMED_ONLY)
+        if name not in known:
+            raise ValueError(f"there is no invariant {name!r}{did_you_mean(name, known)}")
 
 
 class Invariants:
     """Judges a system from now on, at every call: Discrepancy, an AssertionError, says what broke.
 
-    ``names`` are some of these; without any, all are judged:
+    ``names`` are some of these; without any, all but ``optee`` are judged:
 
     ================= ========================================================================
     ``ownership``     what the tables let each endpoint reach is what its calls imply; a page
@@ -53,18 +58,22 @@ class Invariants:
     ``notifications`` what is set is got once: nothing is lost, made up, or doubled
     ``progress``      the firmware ends what it does for a call; nobody makes one refused call
                       for ever
+    ``optee``         what a VM has in a virtualized OP-TEE (sessions, memory, threads, RPCs) is
+                      nothing to another: OP-TEE as an SP with a bank for each VM, or below EL3
+                      with a hypervisor that mediates
     ================= ========================================================================
 
     Whoever traces the system, too, begins with that first. Raises ValueError for an unknown name.
     """
 
-    def __init__(self, system: System, *names: str) -> None:
+    def __init__(self, system: System | booted.System, *names: str) -> None:
         check_names(names)
         self._names = names or NAMES
-        inside: booted.System = system.system
+        inside: booted.System = system if isinstance(system, booted.System) else system.system
         self._passing = inside.machine.tracer
         self._ledger = Ledger(inside) if OWNERSHIP in self._names else None
-        self._instruments = [make(inside) for name, make in _KINDS.items() if name in self._names]
+        kinds = _KINDS | _NAMED_ONLY
+        self._instruments = [make(inside) for name, make in kinds.items() if name in self._names]
         inside.attach(self)
 
     def record(self, event: Event) -> None:
