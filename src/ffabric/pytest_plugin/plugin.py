@@ -79,8 +79,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--ffabric-invariants",
         metavar="NAMES",
-        help="judge every system that tests boot at every call: all, or some of ownership, "
-        "isolation, contexts, buffers, notifications, progress, optee, with commas between them",
+        help="judge every system that tests boot at every call: ownership, isolation, contexts, "
+        "buffers, notifications, progress, optee, with commas between them; all but optee: all",
     )
     group.addoption("--ffabric-only", type=Path, help=SUPPRESS)
     group.addoption(
@@ -96,10 +96,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{MARK}: made by ffabric.testing.parametrize")
     named = config.getoption("--ffabric-invariants")
     if named is not None:
-        from ffabric.lab.invariants.invariants import check_names  # noqa: PLC0415 - as below
+        from ffabric.lab.invariants.invariants import names_in  # noqa: PLC0415 - as below
 
         try:
-            check_names(_invariants(named))
+            names_in(named)
         except ValueError as error:
             raise pytest.UsageError(f"--ffabric-invariants: {error}") from None
     if config.getoption("--ffabric-faults") or config.getoption("--ffabric-fault"):
@@ -187,16 +187,14 @@ def pytest_runtest_makereport(
     return report
 
 
-def _invariants(named: str) -> list[str]:
-    """The names of invariants in an option; none: all are meant."""
-    return [] if named == "all" else named.split(",")
-
-
 def _judging(names: str) -> Callable[[System], object]:
     """Judge each system that is booted from now on; what is returned is in the way to that."""
-    from ffabric.lab.invariants.invariants import Invariants  # noqa: PLC0415 - only who asks for it
+    from ffabric.lab.invariants.invariants import (  # noqa: PLC0415 - only who asks for it
+        Invariants,
+        names_in,
+    )
 
-    chosen = _invariants(names)
+    chosen = names_in(names)
 
     def judge(system: System) -> object:
         return Invariants(system, *chosen)

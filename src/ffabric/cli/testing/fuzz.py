@@ -13,7 +13,7 @@ from ffabric.cli.testing.fuzz_firmware import fuzz_firmware, replay_firmware
 from ffabric.cli.testing.fuzz_system import Target, fuzz_system
 from ffabric.lab.cluster import scheduled
 from ffabric.lab.fuzz.campaign import CALLS, HOSTS, PAIRS, SINGLES, Plan
-from ffabric.lab.invariants.invariants import NAMES, check_names
+from ffabric.lab.invariants.invariants import names_in
 from ffabric.lab.processes import Players, spread
 
 DEFAULT_CALLS = 100_000
@@ -125,14 +125,11 @@ def fuzz(
 
 
 def _chosen(invariants: str) -> tuple[str, ...]:
-    """The names of invariants in an option; ``all`` stands for the usual ones."""
-    words = [each.strip() for each in invariants.split(",")] if invariants else []
-    chosen = tuple(dict.fromkeys(n for each in words for n in (NAMES if each == "all" else [each])))
+    """The names of invariants in an option."""
     try:
-        check_names(chosen)
+        return names_in(invariants) if invariants else ()
     except ValueError as error:
         raise UsageError(f"--invariants: {error}") from None
-    return chosen
 
 
 def _judge(**given: float | None) -> None:

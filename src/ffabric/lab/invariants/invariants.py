@@ -33,6 +33,14 @@ NAMES = (OWNERSHIP, *_KINDS)
 """The invariants that hold of every system."""
 
 
+def names_in(option: str) -> tuple[str, ...]:
+    """The names with commas between them; ``all`` stands for `NAMES`. Raises ValueError."""
+    words = [each.strip() for each in option.split(",")]
+    found = dict.fromkeys(n for each in words for n in (NAMES if each == "all" else (each,)))
+    check_names(found)
+    return tuple(found)
+
+
 def check_names(names: Iterable[str]) -> None:
     """Raise ValueError for a name of no invariant."""
     for name in names:
