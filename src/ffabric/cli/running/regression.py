@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.running.debugging import debuggers
-from ffabric.lab.invariants.invariants import OPTEE, Invariants
+from ffabric.lab.invariants.invariants import OPTEE, Judge
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.running import End, Outcome, run_to_end
 from ffabric.lab.xtest.campaign import ALONE, Campaign, Sharing
@@ -95,7 +95,7 @@ def regression(
         booted.listeners.append(listen)
         campaign = Campaign(booted, names, cases, sharing=sharing, say=progress.say)
         if isolation:
-            Invariants(booted, OPTEE)
+            Judge(booted, OPTEE)
         outcome = _run(booted, timeout)
     if outcome.end in (End.OUT_OF_TIME, End.INTERRUPTED):
         campaign.ended(outcome.reason)

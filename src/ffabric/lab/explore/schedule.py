@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ffabric.firmware.state.context import State
 from ffabric.lab.explore.fingerprint import fingerprint, has_images
-from ffabric.lab.invariants.invariants import Invariants
+from ffabric.lab.invariants.invariants import Judge
 from ffabric.machine.choices import Choices, ReplayError
 from ffabric.machine.events import Call
 from ffabric.machine.machine import OutOfExits
@@ -131,7 +131,7 @@ def play(scenario: Scenario, prefix: Sequence[int] = (), *, states: bool = False
             decided.fingerprint = partial(fingerprint, inside)
         inside.machine.choices = decided
         inside.machine.exit_limit = MOST_EXITS
-        judge = Invariants(system, *scenario.invariants)
+        judge = Judge(inside, *scenario.invariants)
         inside.attach(_Happening(system, scenario, judge))
         failure = _run(system, scenario, judge, decided.happened)
         return Run(decided.points, failure, decided.happened, inside.machine.exits)
@@ -139,7 +139,7 @@ def play(scenario: Scenario, prefix: Sequence[int] = (), *, states: bool = False
         system.close()
 
 
-def _run(system: System, scenario: Scenario, judge: Invariants, happened: list[str]) -> str:
+def _run(system: System, scenario: Scenario, judge: Judge, happened: list[str]) -> str:
     try:
         system.run()
         judge.check()

@@ -27,7 +27,7 @@ from ffabric.abi.words import MASK32
 from ffabric.firmware.state.context import State
 from ffabric.lab.calls.player import Player
 from ffabric.lab.guided.coverage import Blocks, Lines, Transitions
-from ffabric.lab.invariants.invariants import Invariants
+from ffabric.lab.invariants.invariants import Judge
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.watchdog import Watchdog
 from ffabric.machine.machine import OutOfExits, Stalled
@@ -156,7 +156,7 @@ class Stage:
         if not self._invariants:
             return reached
         system.attach(reached)
-        return Invariants(system, *self._invariants)
+        return Judge(system, *self._invariants)
 
     def _judge(self, system: System, player: Player) -> Finding | None:
         for death in system.deaths:
