@@ -134,3 +134,18 @@ def test_a_callback_that_lets_time_pass_does_not_turn_it_back(clock):
 
 def test_an_event_shows_its_deadline(clock):
     assert "at 7 ns" in repr(clock.at(7, print))
+
+
+def test_what_is_due_is_as_far_off_when_time_is_counted_anew(clock):
+    fired = []
+    clock.advance(7)
+    clock.at(30, lambda: fired.append(("first", clock.now)))
+    clock.at(30, lambda: fired.append(("second", clock.now)))
+    clock.advance(13)
+    clock.begin_again()
+    assert (clock.now, clock.next_deadline()) == (0, 10)
+    clock.at(10, lambda: fired.append(("third", clock.now)))
+    clock.advance(9)
+    assert not fired
+    clock.advance(1)
+    assert fired == [("first", 10), ("second", 10), ("third", 10)]

@@ -78,6 +78,15 @@ class Clock:
             event.callback()
         self.now = max(self.now, target)
 
+    def begin_again(self) -> None:
+        """Count time from now on; what is due is as far off as it was."""
+        for order, event in enumerate(self._events):
+            event.deadline -= self.now
+            event.order = order
+        self._order = len(self._events)
+        self.due = self._events[0].deadline if self._events else _NEVER
+        self.now = 0
+
     def next_deadline(self) -> int | None:
         """The earliest deadline, None if nothing is due ever."""
         return self._events[0].deadline if self._events else None

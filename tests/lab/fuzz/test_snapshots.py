@@ -72,13 +72,26 @@ def test_a_state_that_is_gone_back_to_goes_on_as_it_did(play):
 
 def test_a_state_that_is_gone_back_to_is_the_same_state(play):
     snapshot = play.take()
-    play.performance.happen("time")
+    play.performance.happen("edge")
     assert play.take().key != snapshot.key
     play.restore(snapshot)
     again = play.take()
     assert again.pages == snapshot.pages
     play.restore(again)
     assert play.take().key == again.key
+
+
+def test_how_late_it_is_makes_no_other_state_but_how_soon_something_is_due_does(play):
+    play.restore(play.take())
+    first = play.take()
+    play.performance.happen("time")
+    assert play.take().key == first.key
+    clock = play.performance.stage.machine.clock
+    clock.at(clock.now + 500, print)
+    due = play.take()
+    assert due.key != first.key
+    clock.advance(100)
+    assert play.take().key != due.key
 
 
 def test_what_has_been_counted_makes_no_other_state(play):

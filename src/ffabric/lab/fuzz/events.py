@@ -219,6 +219,11 @@ EVENTS: dict[str, Event] = {
 }
 """All events by name."""
 
+MOVING = frozenset(
+    {"create", "create-on-0", "create-on-1", "turn-first", "turn-second", "turn-third"}
+)
+"""Events that may have changed something even if they could not happen."""
+
 DEADLY = frozenset(
     {"crash-0", "crash-1", "crash-first-sp", "crash-second-sp", "crash-third-sp", "give-up-0"}
 )

@@ -70,6 +70,10 @@ class Performance:
     def settle(self) -> None:
         """Unwind all that is under way, and judge what is left."""
         Settlement(self.stage).settle()
+        self.count()
+
+    def count(self) -> None:
+        """Report what the stage has counted."""
         self.report.deaths += self.stage.deaths
         self.report.watched(self.stage.watch)
 

@@ -36,31 +36,51 @@ INTERRUPTS = 8
 class Settlement:
     """What is done on a stage when its episode is over."""
 
+    STEPS = 4
+    """How many there are."""
+
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.ledger = stage.ledger
 
     def settle(self) -> None:
         """Raise Discrepancy if something cannot be taken back, or is left."""
+        for number in range(self.STEPS):
+            self.do(number)
+
+    def do(self, number: int) -> None:
+        """Do one of the `STEPS`; nothing but the stage's state goes from one to the next."""
+        _STEPS[number](self)
+        self.stage.check()
+
+    def _finish(self) -> None:
+        """Whoever is there finishes what is under way."""
         self._calm()
         self._leave_secure_world()
         self._judge_started()
         self._unwind()
         self._power_on()
-        if self.stage.system.firmware.hypervisor is None:
-            if any(actor.alive for actor in self.stage.actors if not actor.secure):
-                self._end_transactions()
-            return
-        self._welcome()
-        self._end_transactions()
+
+    def _give_back(self) -> None:
+        """Everything is taken back, also while a VM is new; a kernel may be dead by now."""
+        if self.stage.system.firmware.hypervisor is not None:
+            self._welcome()
+            self._end_transactions()
+        elif any(actor.alive for actor in self.stage.actors if not actor.secure):
+            self._end_transactions()
+
+    def _empty(self) -> None:
+        """The VMs that may go are destroyed."""
         while self.stage.mortal:
             self.stage.destroy(self.stage.mortal[0])
             self._unwind()
-        self._welcome()
-        while self.stage.mortal:
-            self.stage.destroy(self.stage.mortal[0])
-            self._unwind()
-        self._judge_gone()
+
+    def _begin_anew(self) -> None:
+        """A VM finds a system that works, and goes, too."""
+        if self.stage.system.firmware.hypervisor is not None:
+            self._welcome()
+            self._empty()
+            self._judge_gone()
 
     def _calm(self) -> None:
         """No interrupt comes any more, and whoever waits for one goes on."""
@@ -231,7 +251,7 @@ class Settlement:
                 self._unwind()
 
     def _judge_rest(self) -> None:
-        if all(actor.alive for actor in self.stage.actors) and not self.stage.deaths:
+        if all(actor.alive for actor in self.stage.actors) and not self.stage.has_lost:
             self.ledger.check_settled()
         for manager in self.stage.system.firmware.managers:
             regions = manager.regions
@@ -268,6 +288,14 @@ class Settlement:
         self.stage.check()
         self.ledger.check_tables()
         self.ledger.isolation.check_lost()
+
+
+_STEPS = (
+    Settlement._finish,
+    Settlement._give_back,
+    Settlement._empty,
+    Settlement._begin_anew,
+)
 
 
 def _is_elsewhere(requester: ExecutionContext, ctx: ExecutionContext) -> bool:

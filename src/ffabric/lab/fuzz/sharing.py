@@ -17,9 +17,11 @@ import msgspec
 
 from ffabric.firmware.state.checking import checked
 from ffabric.lab.fuzz.cues import Cue
+from ffabric.lab.fuzz.events import MOVING
 from ffabric.lab.fuzz.injection import NOTHING, Performance, boundaries
 from ffabric.lab.fuzz.report import Report
 from ffabric.lab.fuzz.scenarios import SCENARIOS
+from ffabric.lab.fuzz.settlement import Settlement
 from ffabric.lab.fuzz.snapshots import NoSnapshot, Snapshots
 
 if TYPE_CHECKING:
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 Told = tuple[tuple[int, ...], ...]
 """The answers that have told the scenario something."""
 Key = tuple[bytes, Told, tuple[str | int, ...]]
-STRIDE = 6
-"""Boundaries from one look at a state to the next, after the second event."""
 _TELLING = 4
 """Registers of an answer in which something may be told."""
 
@@ -77,6 +77,8 @@ class Theatre:
         """What comes next in the scenario: who does what (by its role), or an event."""
         self._end = boundaries(name) - 1
         """The last boundary."""
+        self._looks = (self._end + 1, self._end + Settlement.STEPS - 1)
+        """After which steps of the settlement it pays to look whether what follows is known."""
         self._pays = stage.system.firmware.hypervisor is not None
         """Whether the rest takes longer than a look whether it is known: VMs come and go in it."""
         self._at = 0
@@ -88,6 +90,10 @@ class Theatre:
         """By the first event and its boundary; None if something is wrong."""
         self._rests: dict[tuple[Key, str], bytes | None] = {}
         """What a node and the second event lead to: all that is counted, None if it is wrong."""
+        self._idle: dict[Key, bytes | None] = {}
+        """The same of events that cannot happen."""
+        self._here: Node | None = None
+        """The node at which the stage still is."""
         self._tails: dict[tuple[int, Key], bytes | None] = {}
         """By boundary and node: all that is counted to the end if nothing more happens."""
         with checked():
@@ -143,7 +149,7 @@ class Theatre:
         self._base = further(self._base)
         self._paths = {first: further(path) for first, path in self._paths.items()}
         self._at += 1
-        self._rests = {}
+        self._rests, self._idle = {}, {}
         self._tails = {key: rest for key, rest in self._tails.items() if key[0] >= self._at}
         self._burst_in()
 
@@ -162,68 +168,73 @@ class Theatre:
     # From the second event on
 
     def _rest(self, node: Node, event: str) -> bytes | None:
-        """What is counted from a node with an event on; None if something is wrong."""
-        if not self._pays:
-            return self._to_the_end(node, event)
-        step = self._onwards(Step(node, Report()), partial(self._happen, event))
-        tail = None if step is None else self._tail(step.node)
-        if step is None or tail is None:
-            return None
-        return _packed(_sum(step.report, _unpacked(tail)))
+        """What is counted from a node with an event on; None if something is wrong.
 
-    def _to_the_end(self, node: Node, event: str) -> bytes | None:
-        """The same without a look at any state on the way."""
-        self._restore(node)
+        All events that cannot happen there lead to the same, and leave the stage where it is.
+        """
+        if self._here is not node:
+            self._restore(node)
+        self._here, idle, rest = None, False, None
         try:
-            self._happen(event)
-            self._further(self._at)
-        except Exception:  # noqa: BLE001 - as above
-            return None
-        return _packed(self._play.report)
+            idle = not self._happen(event) and event not in MOVING
+            if idle and node.key in self._idle:
+                self._here, self._since = node, ()
+                return self._idle[node.key]
+            rest = self._tail()
+        except Exception:  # noqa: BLE001, S110 - the event has done something wrong; as below
+            pass
+        if idle:
+            self._idle[node.key] = rest
+        return rest
 
-    def _tail(self, node: Node) -> bytes | None:
-        """What is counted from a node on, which is the state of the stage, without an event."""
-        here = self._at, node.key
+    def _tail(self) -> bytes | None:
+        """What is counted until the end if nothing more happens; None if something is wrong."""
         passed: list[tuple[tuple[int, Key], Report]] = []
-        while here not in self._tails:
-            try:
-                at = self._further(here[0])
-            except Exception:  # noqa: BLE001 - as above
-                self._tails[here] = None
-                break
-            if at is None:
-                self._tails[here] = _packed(self._play.report)
-                break
-            node, report = self._take()
-            passed.append((here, report))
-            here = at, node.key
-        rest = self._tails[here]
+        rest: bytes | None = None
+        try:
+            at = self._further(self._at)
+            while at is not None:
+                node, report = self._take()
+                passed.append(((at, node.key), report))
+                if passed[-1][0] in self._tails:
+                    break
+                at = self._further(at)
+            rest = _packed(self._play.report) if at is None else self._tails[passed[-1][0]]
+        except Exception:  # noqa: BLE001, S110 - who plays the pair by itself sees it
+            pass
         for key, report in reversed(passed):
-            if rest is not None:
-                rest = _packed(_sum(report, _unpacked(rest)))
             self._tails[key] = rest
+            rest = None if rest is None else _packed(_sum(report, _unpacked(rest)))
         return rest
 
     def _further(self, at: int) -> int | None:
-        """Go on to a boundary where it pays to look at the state, or to the end: None."""
-        while at < self._end:
+        """Go on to where it pays to look at the state, or to the end: None.
+
+        After the last boundary come the steps of the settlement.
+        """
+        over = self._end + Settlement.STEPS
+        while at < over:
             self._follow(at)
             at += 1
-            if self._pays and at % STRIDE == 0 and not self._play.stage.is_busy:
+            if self._pays and at in self._looks and not self._play.stage.is_busy:
                 return at
-        self._play.settle()
+        self._play.count()
         return None
 
     # The stage
 
-    def _happen(self, event: str) -> None:
+    def _happen(self, event: str) -> bool:
         self._since += (event,)
-        self._play.happen(event)
+        return self._play.happen(event)
 
     def _follow(self, at: int | None = None) -> None:
-        """Do what comes next in the scenario."""
+        """Do what comes next in the scenario, or of the settlement."""
         at = self._at if at is None else at
         self._since += (at,)
+        if at >= self._end:
+            Settlement(self._play.stage).do(at - self._end)
+            self._told = ()
+            return
         line = self._next(at)
         if isinstance(line, str):
             self._play.happen(line)
@@ -257,6 +268,8 @@ class Theatre:
         play, origin = self._play, self._origin
         play.report.watched(play.stage.watch)
         play.stage.watch.forget()
+        play.report.deaths += play.stage.deaths
+        play.stage.deaths = 0
         snapshot = None if play.stage.is_busy else self._snapshot()
         if snapshot is not None:
             node = self._origin = Node(snapshot, self._told)
@@ -276,7 +289,7 @@ class Theatre:
             return None
 
     def _restore(self, node: Node) -> None:
-        play = self._play
+        play, self._here = self._play, None
         play.stage, play.company = self._snapshots.restore(node.snapshot)
         play.stage.ledger.take_in()
         self._told, self._since = node.told, ()
@@ -287,6 +300,7 @@ class Theatre:
                 self._follow(each)
         self._origin, self._since = node, ()
         play.stage.watch.forget()
+        play.stage.deaths = 0
         play.report = Report()
 
 

@@ -9,6 +9,7 @@ differently (the order of a dictionary, which of two equal strings is meant); th
 
 from __future__ import annotations
 
+import gc
 import io
 import pickle
 import struct
@@ -19,6 +20,7 @@ from copyreg import __newobj__  # type: ignore[attr-defined]
 from enum import Enum
 from hashlib import blake2b
 from mmap import mmap
+from random import Random
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from uuid import UUID
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 _PROTOCOL = 3
 """The last one in which a reference to a shared object says its number."""
 _DEPTH = 20_000
+_NUMBERS = struct.Struct("<625I")
+"""The state of `random.Random`."""
 _ZEROS = bytes(PAGE)
 _SHARED = (Bank, CallTable, Enum, Kind, MappingProxyType, ModuleType, Rule, UUID, mmap, type)
 """Kinds of objects of which no state has its own."""
@@ -108,7 +112,8 @@ class Snapshots:
         reader = io.BufferedReader(stream, len(snapshot.graph))
         unpickler = pickle.Unpickler(reader)  # noqa: S301 - what this process has written
         unpickler.memo = self._found.memo
-        return unpickler.load()
+        with _uncollected():
+            return unpickler.load()
 
     def _dump(self, root: object) -> bytes:
         stream = io.BytesIO()
@@ -212,6 +217,18 @@ def _exception(error: Exception) -> tuple[Callable[..., Any], tuple[Any, ...], d
     return __newobj__, (type(error), *error.args), vars(error)
 
 
+def _random(random: Random) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """Its numbers as bytes: there are hundreds, and they seldom change."""
+    version, numbers, gauss = random.getstate()
+    return _random_of, (version, _NUMBERS.pack(*numbers), gauss)
+
+
+def _random_of(version: int, numbers: bytes, gauss: float | None) -> Random:
+    random = Random(0)  # noqa: S311 - reproducible
+    random.setstate((version, _NUMBERS.unpack(numbers), gauss))
+    return random
+
+
 def _unknown(found: object) -> NoReturn:
     """One of a kind that is compared by identity."""
     raise pickle.PicklingError(f"{found!r} has no number yet")
@@ -221,8 +238,21 @@ _TABLE: dict[type, Callable[[Any], Any]] = {
     **dict.fromkeys((Bank, CallTable, Kind, Rule, UUID, object), _unknown),
     Buffer: _buffer,
     PartitionCrashed: _exception,
+    Random: _random,
     Refused: _exception,
 }
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing is garbage while objects come: to look for some again and again takes longer."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

@@ -89,7 +89,9 @@ class Stage:
         self.mortal: list[str] = []
         """Names of the VMs that may be destroyed and have not been, the oldest first."""
         self.deaths = 0
-        """VMs that have died."""
+        """VMs that have died, and have not been counted."""
+        self.has_lost = False
+        """Whether a VM has died."""
         if self.system.firmware.hypervisor is not None:
             self.mortal = [a.endpoint.name for a in self.actors if self._is_mortal(a)]
         self._draft = vm("vm", mem_size=VM_PAGES * PAGE, vcpus=len(self.machine.pes))
@@ -167,6 +169,7 @@ class Stage:
             names = {a.endpoint.name for a in dead}
             self.mortal = [name for name in self.mortal if name not in names]
             self.deaths += len(names)
+            self.has_lost = True
 
     def _judge_clean(self, endpoint: Endpoint) -> None:
         """A VM finds nothing of whoever had its memory before."""
@@ -215,7 +218,8 @@ class Stage:
     @contextmanager
     def at_rest(self) -> Iterator[None]:
         """Leave out of its state what does not decide how it goes on; `check` was just now."""
-        self._steps %= THOROUGH
+        judge_contexts(self._secure)
+        self._steps = 0
         self._forget_past()
         self.ledger.leave_out()
         try:
@@ -229,6 +233,7 @@ class Stage:
         machine.exits = 0
         machine.stopping = False
         machine.choices.log.clear()
+        machine.clock.begin_again()
         self._limit()
         for pe in machine.pes:
             pe.exit = 0

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ffabric.abi.words import PAGE, PAGE_SHIFT
@@ -47,6 +48,8 @@ _ONES = sum(1 << 64 * n for n in range(_ENTRIES))
 _RAMP = sum(n << 64 * n for n in range(_ENTRIES))
 _CHUNK = 64  # descriptors compared at once
 _WORDS = struct.Struct(f"<{_CHUNK}Q")
+_KNOWN = 2048
+"""Contents of tables that are kept with what they say: most tables are often as they were."""
 
 Listener = Callable[[int, int, int, int], None]
 """Gets (IPA, pages, descriptor before, descriptor after), the descriptors those of the first page.
@@ -188,8 +191,7 @@ class TableReader:
         table = _Table(reach, pa, ipa, shift, raw)
         self._tables.setdefault(pa, []).append(table)
         self._end = max(self._end, start + len(raw)) if pa not in self.stray else self._end
-        for index in _differing(_parts(was, shift, entries), raw):
-            word = _word(raw, index)
+        for index, word in _words(raw) if not was else _new(_parts(was, shift, entries), raw):
             at = ipa + (index << shift)
             part = was and was + (index << shift)
             if _is_table(word, shift):
@@ -283,10 +285,9 @@ def _collect(table: _Table, found: list[Run]) -> None:
                 _append(found, run)
         return
     if table.runs is None:
-        table.runs = []
-        for run in _leaves(table):
-            assert not isinstance(run, _Table)
-            _append(table.runs, run)
+        ipa = table.ipa
+        runs = _runs(table.raw, table.shift)
+        table.runs = [(ipa + offset, pages, first) for offset, pages, first in runs]
     if table.runs:
         _append(found, table.runs[0])
         found += table.runs[1:]
@@ -305,11 +306,32 @@ def _append(found: list[Run], run: Run) -> None:
 def _leaves(table: _Table) -> Iterator[Run | _Table]:
     """What a table says that is not empty: leaves, and tables below it."""
     pages, below = 1 << table.shift - PAGE_SHIFT, table.below
-    for index in _differing(bytes(len(table.raw)), table.raw):
+    for index, word in _words(table.raw):
         if index in below:
             yield below[index]
         else:
-            yield table.ipa + (index << table.shift), pages, _word(table.raw, index) & ~TABLE
+            yield table.ipa + (index << table.shift), pages, word & ~TABLE
+
+
+@lru_cache(_KNOWN)
+def _runs(raw: bytes, shift: int) -> tuple[Run, ...]:
+    """The leaves of a table below which there is none, as if it began at IPA 0."""
+    found: list[Run] = []
+    for index, word in _words(raw):
+        _append(found, (index << shift, 1 << shift - PAGE_SHIFT, word & ~TABLE))
+    return tuple(found)
+
+
+@lru_cache(_KNOWN)
+def _words(raw: bytes) -> tuple[tuple[int, int], ...]:
+    """What a table says that is not empty, each with its index."""
+    return tuple(_new(bytes(len(raw)), raw))
+
+
+def _new(old: bytes, raw: bytes) -> Iterator[tuple[int, int]]:
+    """The words of a table that are not those of another, each with its index."""
+    for index in _differing(old, raw):
+        yield index, _word(raw, index)
 
 
 def _is_table(word: int, shift: int) -> bool:
