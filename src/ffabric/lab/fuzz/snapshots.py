@@ -28,7 +28,7 @@ from uuid import UUID
 import msgspec
 
 from ffabric.abi.words import PAGE
-from ffabric.firmware.state.call_table import CallTable
+from ffabric.firmware.state.call_table import CallTable, Entries
 from ffabric.firmware.state.mailbox import Buffer
 from ffabric.firmware.state.region import Kind
 from ffabric.firmware.state.rules import Refused, Rule
@@ -44,7 +44,19 @@ _DEPTH = 20_000
 _NUMBERS = struct.Struct("<625I")
 """The state of `random.Random`."""
 _ZEROS = bytes(PAGE)
-_SHARED = (Bank, CallTable, Enum, Kind, MappingProxyType, ModuleType, Rule, UUID, mmap, type)
+_SHARED = (
+    Bank,
+    CallTable,
+    Entries,
+    Enum,
+    Kind,
+    MappingProxyType,
+    ModuleType,
+    Rule,
+    UUID,
+    mmap,
+    type,
+)
 """Kinds of objects of which no state has its own."""
 
 Pages = dict[tuple[int, int], tuple[bytes, bytes]]
@@ -235,7 +247,7 @@ def _unknown(found: object) -> NoReturn:
 
 
 _TABLE: dict[type, Callable[[Any], Any]] = {
-    **dict.fromkeys((Bank, CallTable, Kind, Rule, UUID, object), _unknown),
+    **dict.fromkeys((Bank, CallTable, Entries, Kind, Rule, UUID, object), _unknown),
     Buffer: _buffer,
     PartitionCrashed: _exception,
     Random: _random,
