@@ -73,6 +73,8 @@ class Theatre:
         self._origin: Node | None = None
         """Where the stage has come from."""
         self._since: tuple[str | int, ...] = ()
+        self._is_over = False
+        """Whether the scenario is over: nobody has a role any more."""
         self._lines: dict[tuple[int, Told], tuple[str, Cue] | str] = {}
         """What comes next in the scenario: who does what (by its role), or an event."""
         self._end = boundaries(name) - 1
@@ -234,6 +236,7 @@ class Theatre:
         if at >= self._end:
             Settlement(self._play.stage).do(at - self._end)
             self._told = ()
+            self._is_over = True
             return
         line = self._next(at)
         if isinstance(line, str):
@@ -284,7 +287,7 @@ class Theatre:
         play = self._play
         try:
             with play.stage.at_rest():
-                return self._snapshots.take((play.stage, play.company))
+                return self._snapshots.take((play.stage, None if self._is_over else play.company))
         except NoSnapshot:
             return None
 
@@ -293,6 +296,7 @@ class Theatre:
         play.stage, play.company = self._snapshots.restore(node.snapshot)
         play.stage.ledger.take_in()
         self._told, self._since = node.told, ()
+        self._is_over = False
         for each in node.since:
             if isinstance(each, str):
                 self._happen(each)
