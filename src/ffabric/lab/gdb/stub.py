@@ -47,16 +47,17 @@ class Stub:
     def _receive(self) -> bytes:
         """The next packet. Raises Over if there will be none."""
         while not self._waiting:
-            try:
-                data = self._connection.recv(MOST)
-            except OSError:
-                data = b""
-            if not data:
-                raise Over
-            self._take(data)
+            self._take()
         return self._waiting.pop(0)
 
-    def _take(self, data: bytes) -> None:
+    def _take(self) -> None:
+        """Take what has come. Raises Over if gdb is gone."""
+        try:
+            data = self._connection.recv(MOST)
+        except OSError:
+            data = b""
+        if not data:
+            raise Over
         try:
             found, answer = self._stream.feed(data)
         except TooLong:
@@ -71,13 +72,7 @@ class Stub:
     def is_interrupted(self) -> bool:
         """Whether gdb wants the run to stop. Raises Over if gdb is gone."""
         while select.select([self._connection], [], [], 0)[0]:
-            try:
-                data = self._connection.recv(MOST)
-            except OSError:
-                data = b""
-            if not data:
-                raise Over
-            self._take(data)
+            self._take()
         if INTERRUPT in self._waiting:
             self._waiting.remove(INTERRUPT)
             return True

@@ -15,9 +15,9 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ffabric.lab.linux.deb import PackageError, paragraphs
 from ffabric.lab.linux.packages import ARCHITECTURE, NoSuchPackage, Say
@@ -38,6 +38,7 @@ _UNREACHABLE: Final = re.compile(
     r"|Cannot initiate the connection|Connection closed|closed connection"
 )
 _FULL: Final = re.compile(r"No space left on device|not enough free space|write error")
+T = TypeVar("T")
 
 
 class NetworkFailed(PackageError):  # noqa: N818 - what has happened
@@ -69,6 +70,22 @@ class Apt:
         if name not in self._suites:
             self._suites[name] = Suite(name, self)
         return self._suites[name]
+
+    def first(self, names: Iterable[str], take: Callable[[Suite], T]) -> T:
+        """What ``take`` makes of the first suite that has what it needs; why not, is said.
+
+        Raises PackageError if none has, NetworkFailed as soon as the mirror cannot be reached.
+        """
+        problem = PackageError("no suite to look in")
+        for name in names:
+            try:
+                return take(self.suite(name))
+            except NetworkFailed:
+                raise
+            except PackageError as error:
+                problem = error
+                self._say(str(error))
+        raise problem
 
     def list_of(self, suite: str) -> bytes:
         """All fields of all packages of a suite, as its mirror has them."""

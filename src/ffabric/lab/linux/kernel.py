@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from ffabric.lab.linux.apt import OWN_SUITE, Apt, Fields, NetworkFailed, Suite
+from ffabric.lab.linux.apt import OWN_SUITE, Apt, Fields, Suite
 from ffabric.lab.linux.deb import PackageError, dependencies, files
 from ffabric.lab.linux.kept import load, made
 from ffabric.lab.linux.packages import Folder, NoSuchPackage, Packages, Say
@@ -93,19 +93,12 @@ def from_sources(cache: Path, say: Say, apt: Apt | None = None) -> Kernel:
     """The newest kernel with FF-A that the machine's package sources have."""
     apt = apt or Apt(cache, FIRST_SUITES, say)
     tool = _with(BUSYBOX, apt, TOOL_SUITES).fields(BUSYBOX)
-    problem: PackageError | None = None
-    for name in KERNEL_SUITES:
-        try:
-            suite = apt.suite(name)
-            busybox, *debs = apt.fetch([tool, *(suite.fields(each) for each in _parts(suite))])
-            return _kernel(debs, busybox)
-        except NetworkFailed:
-            raise
-        except PackageError as error:
-            problem = error
-            say(str(error))
-    assert problem is not None
-    raise problem
+
+    def of(suite: Suite) -> Kernel:
+        busybox, *debs = apt.fetch([tool, *(suite.fields(each) for each in _parts(suite))])
+        return _kernel(debs, busybox)
+
+    return apt.first(KERNEL_SUITES, of)
 
 
 def _with(name: str, apt: Apt, suites: Sequence[str]) -> Suite:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from ffabric.lab.linux import kernel
-from ffabric.lab.linux.apt import Apt, Fields, NetworkFailed, Suite
+from ffabric.lab.linux.apt import Apt, Fields, Suite
 from ffabric.lab.linux.cpio import Entry
 from ffabric.lab.linux.deb import PackageError, entries, files
 from ffabric.lab.linux.kept import keep, load, made, stamp
@@ -88,17 +88,7 @@ def _plan(source: Suite) -> list[Fields]:
 def from_sources(cache: Path, say: Say, apt: Apt | None = None) -> Software:
     """The newest that the machine's package sources have."""
     apt = apt or Apt(cache, SUITES[:1], say)
-    problem: PackageError | None = None
-    for name in SUITES:
-        try:
-            return _software(apt.suite(name))
-        except NetworkFailed:
-            raise
-        except PackageError as error:
-            problem = error
-            say(str(error))
-    assert problem is not None
-    raise problem
+    return apt.first(SUITES, _software)
 
 
 def from_folder(folder: Path) -> Software:
