@@ -12,7 +12,7 @@ from ffabric.guests.images import load
 from ffabric.guests.partition import Partition
 from ffabric.session.ffa import Blocked
 from ffabric.session.system import System
-from ffabric.system.copying import CannotCopy
+from ffabric.system.copying import CannotCopy, copy_of
 from ffabric.system.description.python import sp, vm
 from ffabric.system.vmm import Vmm
 
@@ -32,20 +32,20 @@ def system(ffabric):
 
 @pytest.fixture
 def copy(system):
-    with System(system.system.copy()) as copy:
+    with System(copy_of(system.system)) as copy:
         yield copy
 
 
 def reasons(system):
     """Why a system is not copied."""
     with pytest.raises(CannotCopy) as caught:
-        system.system.copy()
+        copy_of(system.system)
     return caught.value.reasons
 
 
 def test_memory_that_is_shared_in_a_copy_is_not_in_the_original(system):
     page = system.vm("v").ram.allocate()
-    with System(system.system.copy()) as copy:
+    with System(copy_of(system.system)) as copy:
         handle = copy.vm("v").ffa.share("s", ipa=page)
         got = copy.sp("s").ffa.retrieve(handle, "v")
         copy.sp("s").memory.write(got.ipa, b"copy")
@@ -56,7 +56,7 @@ def test_memory_that_is_shared_in_a_copy_is_not_in_the_original(system):
 
 def test_a_transaction_under_way_ends_in_both(system):
     handle = system.vm("v").ffa.lend("s", ipa=system.vm("v").ram.allocate())
-    with System(system.system.copy()) as copy:
+    with System(copy_of(system.system)) as copy:
         for each in (system, copy):
             each.sp("s").ffa.retrieve(handle, "v", permissions=0b0110)
             with each.refuses("mem.reclaim.retrieved"):
@@ -69,7 +69,7 @@ def test_a_transaction_under_way_ends_in_both(system):
 def test_what_is_due_comes_due_in_both(system):
     machine = system.system.machine
     machine.clock.at(machine.clock.now + 1000, partial(machine.gic.set_pending, 8, 0))
-    with System(system.system.copy()) as copy:
+    with System(copy_of(system.system)) as copy:
         copied = copy.system.machine
         copied.clock.advance(1000)
         assert not copied.clock.events
@@ -78,13 +78,13 @@ def test_what_is_due_comes_due_in_both(system):
 
 def test_a_closed_original_leaves_the_copy_whole(ffabric):
     system = ffabric.boot(sps=["s"], vms=["v"])
-    with System(system.system.copy()) as copy:
+    with System(copy_of(system.system)) as copy:
         system.close()
         assert copy.vm("v").ffa.partition_info()
 
 
 def test_a_copy_can_be_copied(copy):
-    with System(copy.system.copy()) as third:
+    with System(copy_of(copy.system)) as third:
         assert third.vm("v").ffa.partition_info() == copy.vm("v").ffa.partition_info()
 
 
@@ -101,7 +101,7 @@ def test_nobody_listens_to_a_copy(system):
     heard, lines = [], []
     system.system.attach(SimpleNamespace(record=heard.append))
     system.system.listeners.append(lambda *line: lines.append(line))
-    with System(system.system.copy()) as copy:
+    with System(copy_of(system.system)) as copy:
         heard.clear()
         copy.vm("v").ffa.console_log("said\n")
         assert not heard
@@ -136,7 +136,7 @@ def test_a_vmm_is_named(system):
     vmm = Vmm(system.system, "v")
     assert reasons(system) == ["a VMM serves v"]
     vmm.close()
-    system.system.copy().close()
+    copy_of(system.system).close()
 
 
 def test_smcs_of_the_hypervisor_that_are_under_way_are_named(ffabric):
@@ -146,5 +146,5 @@ def test_smcs_of_the_hypervisor_that_are_under_way_are_named(ffabric):
     to_hypervisor = s.id << 16
     with pytest.raises(Blocked):
         s.ffa.call(RESP, to_hypervisor, FRAMEWORK_MESSAGE | VM_CREATED_ACK)
-    with System(system.system.copy()) as copy:
+    with System(copy_of(system.system)) as copy:
         assert copy.vm("v").ffa.partition_info()

@@ -27,7 +27,7 @@ from ffabric.observe.timeline import Timeline
 from ffabric.observe.trace import Trace
 from ffabric.session.moment import Moment, look
 from ffabric.system.booting.boot import boot
-from ffabric.system.copying import CannotCopy
+from ffabric.system.copying import CannotCopy, copy_of
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import QEMU
@@ -295,7 +295,7 @@ class History(Generic[S]):
         for kept_at, kept_done, kept in self._copies:
             if at <= kept_at <= position:
                 at, done, found = kept_at, kept_done, kept
-        fresh = self._boot() if found is None else found.copy()
+        fresh = self._boot() if found is None else copy_of(found)
         self.system.close()
         self._forget_copies(position)
         self.happened[:] = [each for each in self.happened if each.position <= at and found]
@@ -337,7 +337,7 @@ class History(Generic[S]):
         if any(position == self.position for position, *_ in self._copies):
             return
         try:
-            copy = self.system.system.copy()
+            copy = copy_of(self.system.system)
         except CannotCopy:
             return
         self._copies.append((self.position, self._done, copy))

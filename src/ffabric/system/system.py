@@ -15,19 +15,18 @@ from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import vm_of
 from ffabric.firmware.state.events import Console
 from ffabric.firmware.state.rules import show
+from ffabric.machine.access import GuestAccess, NoTranslation
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner, Spinning
 from ffabric.machine.machine import Machine, Stalled
 from ffabric.machine.pages import NoPages
 from ffabric.system.booting.cpu_registers import CpuRegisters
 from ffabric.system.booting.creation import Source, create_spec
-from ffabric.system.booting.engines import CONDUITS, access_for, make_unicorn
-from ffabric.system.copying import copy_of
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.ending import Cause, Verdict
 from ffabric.system.options.problems import did_you_mean
-from ffabric.system.spec import RAM, PartitionDraft, PartitionSpec, SystemSpec
-from ffabric.system.vcpu import Buffers, Peer, Ram, Refusal, Software, Vcpu
+from ffabric.system.spec import RAM, TRUSTED_OS, PartitionDraft, PartitionSpec, SystemSpec
+from ffabric.system.vcpu import CONDUITS, Buffers, Peer, Ram, Refusal, Software, Vcpu
 from ffabric.system.waiting import reason
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Manager
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.firmware.state.rules import Refused
-    from ffabric.machine.access import GuestAccess
     from ffabric.machine.context import PE
     from ffabric.machine.engines.qemu.engine import QemuGuest
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
@@ -112,7 +110,10 @@ class Endpoint:
     def memory(self) -> GuestAccess:
         """Loads and stores as the partition's software makes them, through its stage-2."""
         if self._memory is None:
-            self._memory = access_for(self)
+            machine, spec = self.system.machine, self.spec
+            without = machine.memory if spec.kind == TRUSTED_OS else None
+            stage2 = self.partition.stage2 or NoTranslation(without)
+            self._memory = GuestAccess(stage2, machine.memory, secure=spec.secure, bus=machine.bus)
         return self._memory
 
     @property
@@ -206,6 +207,8 @@ class System:
         self.stop_cause: Cause | None = None
         """The same as one of those that there are."""
         self.verdict = Verdict(spec.run)
+        self.unicorn: UnicornEngine | None = None
+        """The engine that all AArch64 images of the system share, if it has any."""
         self.closed = False
         self._builder = builder
         self.last_refusals: dict[int, tuple[int, Refused]] = {}
@@ -406,11 +409,6 @@ class System:
             assert self.firmware.hypervisor is not None
             interrupts.timer(self.firmware.hypervisor, ctx, met)
 
-    @cached_property
-    def unicorn(self) -> UnicornEngine:
-        """The engine that all AArch64 images of the system share."""
-        return make_unicorn(self)
-
     def adopt(self, endpoint: Endpoint) -> Endpoint:
         """Know ``endpoint`` by its name."""
         self.endpoints[endpoint.name] = endpoint
@@ -492,14 +490,6 @@ class System:
         """Raise Closed if the system is closed."""
         if self.closed:
             raise Closed(f"{self.spec.name} is closed: nothing can be done with it any more")
-
-    def copy(self) -> System:
-        """Another system in the state of this one: both go on, and both have to be closed.
-
-        Raises CannotCopy, which says why, if there is more than data: coroutines of Python
-        partitions, CPUs of engines, processes outside, SMCs that the hypervisor has under way.
-        """
-        return copy_of(self)
 
     def close(self) -> None:
         """Stop every engine and give the memory back. Nobody hears of it."""

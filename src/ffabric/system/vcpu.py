@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import msgspec
 
 from ffabric.abi.words import PAGE
+from ffabric.machine import exits
 from ffabric.machine.engines.python import PythonRunner
-from ffabric.system.waiting import reason
+from ffabric.system.waiting import Waiting, reason
 
 if TYPE_CHECKING:
     from ffabric.abi.ffa.status import Status
-    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.machine.access import GuestAccess
     from ffabric.machine.host.outside import Outside
-    from ffabric.system.spec import GicSpec
-    from ffabric.system.system import Endpoint
+    from ffabric.machine.machine import Machine
+    from ffabric.system.booting.cpu_registers import CpuRegisters
+    from ffabric.system.crash import PartitionCrashed
+    from ffabric.system.spec import GicSpec, PartitionSpec, SystemSpec
+CONDUITS = {0: exits.SVC, 1: exits.SMC, 2: exits.SMC}
+"""Exception level of a partition -> the conduit its calls take."""
 
 
 class OutOfMemory(Exception):  # noqa: N818 - an answer, as malloc gives
@@ -158,12 +163,50 @@ class Buffers:
         return f"<Buffers: TX {self.tx:#x}, RX {self.rx:#x}, {self.pages} pages each>"
 
 
+class _System(Waiting, Protocol):
+    """The system of a vCPU, as far as its software has to do with it."""
+
+    spec: SystemSpec
+    machine: Machine
+    failure: PartitionCrashed | None
+
+    @property
+    def cpu_registers(self) -> CpuRegisters:
+        """The GIC's CPU interface and the timers of every vCPU."""
+
+    def refusal_of(self, ctx: ExecutionContext, status: Status) -> Refusal | None:
+        """Which rule refused the last call of ``ctx`` with ``status``; None: no rule did."""
+
+    def resolve(self, what: Peer) -> int:
+        """The endpoint id of a name; LookupError if the system has no such partition."""
+
+
+class _Endpoint(Protocol):
+    """The partition of a vCPU, as far as its software has to do with it."""
+
+    spec: PartitionSpec
+    partition: Partition
+    buffers: Buffers
+
+    @property
+    def system(self) -> _System:
+        """The system that it is of."""
+
+    @property
+    def memory(self) -> GuestAccess:
+        """Loads and stores through its stage-2."""
+
+    @property
+    def ram(self) -> Ram:
+        """The pages of its memory that have no purpose yet."""
+
+
 class Vcpu:
     """One vCPU of a partition as its software finds it when it starts."""
 
     def __init__(self, endpoint: Any, ctx: Any, conduit: int) -> None:
         self._ctx: ExecutionContext = ctx
-        self._endpoint: Endpoint = endpoint
+        self._endpoint: _Endpoint = endpoint
         self.conduit = conduit
         self.x: list[int] = self._ctx.x
         """x0 to x17."""

@@ -7,8 +7,8 @@ of its state (DEN0077A 1.2, section 4.11 and table 8.1).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -18,11 +18,33 @@ from ffabric.machine.engines.python import PythonRunner
 from ffabric.system.spec import TRUSTED_OS
 
 if TYPE_CHECKING:
-    from ffabric.firmware.state.partition import ExecutionContext
-    from ffabric.system.system import Endpoint, System
+    from ffabric.firmware.firmware import Firmware
+    from ffabric.firmware.state.partition import ExecutionContext, Partition
+    from ffabric.system.spec import PartitionSpec
 
 _WITHOUT_END = (State.STARTING, State.BLOCKED, State.PREEMPTED)
 _INTERRUPT = "waiting for an interrupt (WFI)"
+
+
+class Known(Protocol):
+    """A partition of a system, see `Endpoint`."""
+
+    spec: PartitionSpec
+    partition: Partition
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+
+class Waiting(Protocol):
+    """A system that may have nothing left to do, see `System`."""
+
+    firmware: Firmware
+
+    @property
+    def endpoints(self) -> Mapping[str, Known]:
+        """Its partitions by name."""
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -42,18 +64,18 @@ class Wait(msgspec.Struct, frozen=True):
         return f"{self.who}: {self.what}"
 
 
-def waiting(system: System) -> list[Wait]:
+def waiting(system: Waiting) -> list[Wait]:
     """What each started execution context waits for, those of a partition that agree together."""
     return [wait for endpoint in system.endpoints.values() for wait in _of(system, endpoint)]
 
 
-def reason(system: System) -> str:
+def reason(system: Waiting) -> str:
     """In one line why nothing can run: the SPs that never ended their initialisation, or all."""
     found = waiting(system)
     return "; ".join(map(str, [wait for wait in found if wait.stuck] or found))
 
 
-def _of(system: System, endpoint: Endpoint) -> list[Wait]:
+def _of(system: Waiting, endpoint: Known) -> list[Wait]:
     contexts: dict[str, list[ExecutionContext]] = {}
     for ctx in endpoint.partition.contexts:
         if what := _what(system, endpoint, ctx):
@@ -69,7 +91,7 @@ def _of(system: System, endpoint: Endpoint) -> list[Wait]:
     ]
 
 
-def _what(system: System, endpoint: Endpoint, ctx: ExecutionContext) -> str:
+def _what(system: Waiting, endpoint: Known, ctx: ExecutionContext) -> str:
     """What a context waits for; nothing if it is a secondary vCPU that is off."""
     if not endpoint.partition.alive:
         return f"no longer alive: {endpoint.partition.fate}"
@@ -78,7 +100,7 @@ def _what(system: System, endpoint: Endpoint, ctx: ExecutionContext) -> str:
     return _STATES[ctx.state](system, ctx)
 
 
-def _below_monitor(system: System, ctx: ExecutionContext) -> str:
+def _below_monitor(system: Waiting, ctx: ExecutionContext) -> str:
     """The kernel and the trusted OS have no partition manager that keeps their states."""
     pe = ctx.pe
     if pe is None or not pe.on:
@@ -88,15 +110,15 @@ def _below_monitor(system: System, ctx: ExecutionContext) -> str:
     return _answer_of(system, ctx) if not ctx.secure else "waiting to be called"
 
 
-def _off(_system: System, ctx: ExecutionContext) -> str:
+def _off(_system: Waiting, ctx: ExecutionContext) -> str:
     return "" if ctx.index else "not started"
 
 
-def _starting(_system: System, ctx: ExecutionContext) -> str:
+def _starting(_system: Waiting, ctx: ExecutionContext) -> str:
     return f"{_idle(ctx)} in its initialisation, and it has never called FFA_MSG_WAIT"
 
 
-def _running(system: System, ctx: ExecutionContext) -> str:
+def _running(system: Waiting, ctx: ExecutionContext) -> str:
     if ctx.model is Model.SP_INIT:
         return _starting(system, ctx)
     requester = ctx.caller
@@ -106,13 +128,13 @@ def _running(system: System, ctx: ExecutionContext) -> str:
     return f"{_idle(ctx)}, while {whom} waits for it"
 
 
-def _blocked(system: System, ctx: ExecutionContext) -> str:
+def _blocked(system: Waiting, ctx: ExecutionContext) -> str:
     if ctx.yielded:
         return "waiting for cycles: it has yielded (FFA_YIELD), and nobody runs it (FFA_RUN)"
     return _answer_of(system, ctx)
 
 
-def _answer_of(system: System, ctx: ExecutionContext) -> str:
+def _answer_of(system: Waiting, ctx: ExecutionContext) -> str:
     callee = ctx.callee
     if callee is None and ctx.pe is not None and not ctx.secure:
         callee = system.firmware.spmc.gates[ctx.pe.index].callee
@@ -132,7 +154,7 @@ def _driven(ctx: ExecutionContext) -> bool:
     return isinstance(ctx.runner, DrivenRunner)
 
 
-_STATES: dict[State, Callable[[System, ExecutionContext], str]] = {
+_STATES: dict[State, Callable[[Waiting, ExecutionContext], str]] = {
     State.OFF: _off,
     State.STARTING: _starting,
     State.WAITING: lambda _system, _ctx: "waiting for a message (FFA_MSG_WAIT)",

@@ -19,6 +19,7 @@ from ffabric.session.ffa import Blocked
 from ffabric.session.system import System
 from ffabric.system.booting.activation import stage
 from ffabric.system.booting.boot import boot
+from ffabric.system.copying import copy_of
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import AbortAction, DeviceRegion, Interrupt, MemoryRegion
 from ffabric.system.spec import PythonSource
@@ -103,7 +104,7 @@ class Walk:
         """A walk that goes on in a copy of the system, with the same steps as this one."""
         walk = object.__new__(Walk)
         walk.random, walk.exchanging = deepcopy(self.random), self.exchanging
-        walk.system = self.system.copy()
+        walk.system = copy_of(self.system)
         walk._find()
         return walk
 

@@ -16,6 +16,7 @@ from ffabric.lab.fuzz.campaign import play
 from ffabric.lab.fuzz.stage import Stage
 from ffabric.lab.fuzz.systems import SYSTEMS
 from ffabric.lab.processes import spread
+from ffabric.system.copying import copy_of
 
 if TYPE_CHECKING:
     from ffabric.guests.ffa import Ffa
@@ -98,7 +99,7 @@ def copied() -> Rig:
     def run(count: int) -> float:
         start = process_time()
         for _ in range(count):
-            stage.system.copy().close()
+            copy_of(stage.system).close()
         return process_time() - start
 
     return Rig(run, stage.system)
@@ -111,7 +112,7 @@ def copied_bytes() -> Rig:
     def run(_: int) -> float:
         tracemalloc.start()
         try:
-            with stage.system.copy() as other:
+            with copy_of(stage.system) as other:
                 objects, _ = tracemalloc.get_traced_memory()
                 return float(objects + _written(other))
         finally:

@@ -7,13 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.machine import exits
-from ffabric.machine.access import GuestAccess, NoTranslation
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
 from ffabric.system.booting.extras import MissingExtra
 from ffabric.system.description.python_target import resolve_program
-from ffabric.system.spec import TRUSTED_OS, ImageSource, PythonSource
+from ffabric.system.spec import ImageSource, PythonSource
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext
@@ -67,6 +65,8 @@ def _unicorn(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     affinity = PE_FIXED | system.machine.pes[ctx.index].mpidr
     if secure or paravirtual:
         affinity = VCPU_FIXED | ctx.index
+    if system.unicorn is None:
+        system.unicorn = _make_unicorn(system)
     return system.unicorn.runner(
         level=endpoint.spec.el,
         mpidr=affinity,
@@ -93,7 +93,7 @@ def _symbol(endpoint: Endpoint, va: int, pa: int | None) -> str:
     return symbols.at(va)
 
 
-def make_unicorn(system: System) -> UnicornEngine:
+def _make_unicorn(system: System) -> UnicornEngine:
     """The Unicorn engine of a system; needs the extra ``aarch64``."""
     try:
         from ffabric.machine.engines.unicorn.engine import UnicornEngine  # noqa: PLC0415 - an extra
@@ -124,19 +124,8 @@ def _qemu(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     return endpoint.guest.runner(ctx, endpoint.partition.gic or endpoint.system.machine.gic)
 
 
-def access_for(endpoint: Endpoint) -> GuestAccess:
-    """How Python software of ``endpoint`` reaches memory: through its stage-2."""
-    machine = endpoint.system.machine
-    trusted_os = endpoint.spec.kind == TRUSTED_OS
-    stage2 = endpoint.partition.stage2 or NoTranslation(machine.memory if trusted_os else None)
-    return GuestAccess(stage2, machine.memory, secure=endpoint.spec.secure, bus=machine.bus)
-
-
 _ENGINES: dict[str, Callable[[Endpoint, ExecutionContext], Runner]] = {
     "python": _python,
     "unicorn": _unicorn,
     "qemu": _qemu,
 }
-
-CONDUITS = {0: exits.SVC, 1: exits.SMC, 2: exits.SMC}
-"""Exception level of a partition -> the conduit its calls take."""
