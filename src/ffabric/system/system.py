@@ -205,7 +205,7 @@ class System:
         self.stop_reason = ""
         """Why the run was stopped, if a console, a watchdog or the time stopped it."""
         self.stop_cause: Cause | None = None
-        """The same as one of those that there are."""
+        """Which of those it was that stopped the run."""
         self.verdict = Verdict(spec.run)
         self.unicorn: UnicornEngine | None = None
         """The engine that all AArch64 images of the system share, if it has any."""

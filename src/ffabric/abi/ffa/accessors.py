@@ -70,7 +70,7 @@ def result_reader(
     call_id: int, name: str, second: str, /, *others: str, smc64: bool = False
 ) -> Fields: ...
 def result_reader(call_id: int, /, *names: str, smc64: bool = False) -> Field | Fields:
-    """The same for the FFA_SUCCESS that answers `call_id`; `smc64` if it is FFA_SUCCESS_64."""
+    """What reads fields of the FFA_SUCCESS that answers `call_id`; `smc64`: of FFA_SUCCESS_64."""
     args = _chosen(fid.FUNCTIONS[call_id].replies, names, LATEST)
     read: Field | Fields = _reader(args, smc64, ())
     return read

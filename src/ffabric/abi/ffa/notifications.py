@@ -86,7 +86,7 @@ _REGISTERS = {
     True: struct.Struct(f"<{_ID_REGISTERS}Q"),
     False: struct.Struct(f"<{_ID_REGISTERS}I"),
 }
-"""Registers 3 to 7, likewise."""
+"""Registers 3 to 7, by whether the answer is a 64-bit one."""
 
 
 def build_pending(info: PendingInfo, *, smc64: bool) -> list[int]:

@@ -109,7 +109,7 @@ NORMAL_SHARED: Final = AreaAttributes.build(
 )
 """Shared, writable, inner shareable, write-back, normal, Non-secure."""
 NORMAL_LENT: Final = NORMAL_SHARED | AreaAttributes.build(ACCESS=Access.LEND)
-"""The same memory lent: its owner does not reach it meanwhile."""
+"""Lent, writable, inner shareable, write-back, normal, Non-secure: its owner cannot reach it."""
 
 _RESULT = u16("result", "0: OK, 1: error, 2: busy, try again")
 _AREA = u16("area", "Number of the area, from 1 on")

@@ -76,10 +76,10 @@ def peek_header(data: bytes) -> Header:
 
 
 def with_token(message: bytes, token: int) -> bytes:
-    """The same message with another token: the bus's own."""
+    """A copy of a message with another token: the bus's own."""
     return message[:4] + token.to_bytes(2, "little") + message[6:]
 
 
 def with_device(message: bytes, device: int) -> bytes:
-    """The same message for a device that has another number at the other end."""
+    """A copy of a message for a device that has another number at the other end."""
     return message[:2] + device.to_bytes(2, "little") + message[4:]

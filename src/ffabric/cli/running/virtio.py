@@ -71,7 +71,7 @@ def virtio(
     device
         "python" has a disk, a console and an I2C adapter; those of "lively" change, come and go;
         "linux" is a stand-in for Linux's device side; or the class of a `DeviceSide`:
-        FILE.py:CLASS; or a peer, likewise.
+        FILE.py:CLASS; or a peer on the socket bus, named as for ``driver``.
     system
         A TOML file: judge all buses in that system instead, whatever its partitions are.
     mischief
@@ -86,7 +86,8 @@ def virtio(
         -l s4", in place of the stand-in. {socket} is the path of its socket, {numbered} that path
         without the 0 at its end.
     i2c
-        Likewise for I2C: "vhost-device-i2c -s {numbered} -c 1 -l 0:50".
+        Of "xen": the command of a back end for I2C, such as "vhost-device-i2c -s {numbered} -c 1
+        -l 0:50", in place of the stand-in.
     timeout
         Of "xen": seconds of virtual time after which it is ended, and that a back end may take for
         an answer.

@@ -66,7 +66,7 @@ def bench(
         it and below ours, by turns, and print how many more ours answers.
     tfa
         The flash of a build of TF-A for QEMU's board (qemu_fw.bios): let a kernel make the same
-        calls above it and above ours, likewise.
+        calls above it and above ours, by turns, and print how many more ours answers.
     """
     json_file.check(json)
     if runs < 1 or seconds < 0:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _filling_rx(handlers: Mapping[int, Handler[Hypervisor]]) -> dict[int, Handler[Hypervisor]]:
-    """The same handlers, for a VM whose RX the SPMC fills too."""
+    """The handlers of calls that fill RX, for a VM whose RX the SPMC fills too."""
 
     def acquiring(handler: Handler[Hypervisor]) -> Handler[Hypervisor]:
         def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
@@ -42,7 +42,7 @@ def _filling_rx(handlers: Mapping[int, Handler[Hypervisor]]) -> dict[int, Handle
 
 
 def _discovering(handler: Handler[Hypervisor]) -> Handler[Hypervisor]:
-    """The same handler of discovery, which asks the SPMC first."""
+    """A handler of discovery that asks the SPMC before ``handler`` answers."""
 
     def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
         steps = relay.discover(hypervisor, pe, caller, handler)

@@ -37,7 +37,7 @@ class Entries(dict[int, Entry[AnyHandler]]):
     """The calls of an instance in one version: function ID -> `Entry`."""
 
     def __deepcopy__(self, memo: dict[int, object]) -> Entries[AnyHandler]:
-        """The same: they do not change."""
+        """Itself: entries do not change."""
         return self
 
 
@@ -80,13 +80,13 @@ class CallTable(Generic[AnyHandler]):
     def changed(
         self, *, without: frozenset[int], for_older: frozenset[int]
     ) -> CallTable[AnyHandler]:
-        """The same instance without some calls, and with more that older callers may make."""
+        """This instance without some calls, and with more that older callers may make."""
         without |= WIDE_FORMS.keys()
         offered = {each: how for each, how in self.handlers.items() if each not in without}
         return CallTable(at=self.at, for_older=self.for_older | for_older, always=offered)
 
     def __deepcopy__(self, memo: dict[int, object]) -> CallTable[AnyHandler]:
-        """The same: a table does not change."""
+        """Itself: a table does not change."""
         return self
 
     def offers(self, function: int, version: int) -> bool:

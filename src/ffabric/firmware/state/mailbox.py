@@ -42,7 +42,7 @@ class Buffer:
             self._views = [each.bank.data[each.offset :][: each.size] for each in pieces]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """The same buffer in the copies of its banks."""
+        """This buffer in the copies of its banks."""
         return type(self)(self.ipa, deepcopy(self.pieces, memo))
 
     def snapshot(self, length: int, offset: int = 0) -> bytes:

@@ -92,7 +92,7 @@ class Kind:
         return self.name
 
     def __deepcopy__(self, memo: dict[int, object]) -> Kind:
-        """The same: there are three, which are compared by identity."""
+        """Itself: there are three kinds, which are compared by identity."""
         return self
 
 

@@ -53,7 +53,7 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer of the protocol
         self.expected = expected
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Refused:
-        """The same refusal, without the place where it was raised."""
+        """This refusal, without the place where it was raised."""
         copied = Refused(self.rule, deepcopy(self.got, memo), deepcopy(self.expected, memo))
         copied.status = self.status
         return copied

@@ -71,7 +71,7 @@ class TipcDriver(Driver):
         return Buffer(ffa, ipa, pages, Shared(handle, size, self._tag))
 
     async def remove(self) -> None:
-        """The same; files that are open are disconnected."""
+        """The device is gone: files that are open are disconnected."""
         await super().remove()
         for file in self.files.values():
             file.remote = 0

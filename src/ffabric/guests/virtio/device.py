@@ -137,7 +137,7 @@ class Device:
         self.signal(index)
 
     def kick(self, index: int) -> None:
-        """The same, but a broken virtqueue breaks the device: it needs a reset."""
+        """The driver has made buffers available; a broken virtqueue breaks the device, too."""
         try:
             self.process(index)
         except QueueError as error:

@@ -65,7 +65,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         name="direct.recorded.sp-sp",
-        what="the same, an SP to an SP, with what is kept for tests that fail",
+        what="direct request and response of Python SPs, with what is kept for tests that fail",
         unit=ROUND_TRIPS,
         setup=rigs.recorded_requests,
     ),

@@ -100,13 +100,13 @@ def memory_cycles(kind: str, pages: int, *, batch: int = 1, apart: bool = False)
 
 
 def cycles_beside(kind: str, regions: int) -> Rig:
-    """The same with one page, while as many `regions` are under way in all."""
+    """A Python partition lends a page to a Python SP, while so many `regions` are under way."""
     size = max(2 << 20, (regions + 16) * PAGE)
     return between(kind, Lender(Meter(), 1, held=regions - 1), Borrower(), mem_size=size)
 
 
 def ready_cycles(kind: str, batch: int) -> Rig:
-    """The same with one page, and with descriptors that were built before."""
+    """A Python partition lends a page to a Python SP, by descriptors that were built before."""
     return between(kind, ReadyLender(Meter(), 1, batch=batch), ReadyBorrower())
 
 

@@ -106,7 +106,7 @@ class Echo(Partition):
     """An SP that answers a direct request with its payload."""
 
     async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
-        """The same back."""
+        """The payload of the request, as the response."""
         return request.respond(*request.payload)
 
 

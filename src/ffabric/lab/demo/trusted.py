@@ -136,7 +136,7 @@ class Trusted(Stage):
         yield from self._cue(alice="account")
 
     def invoke(self) -> Iterator[str]:
-        """The same with memory."""
+        """One VM, which passes memory to a TA."""
         yield from self._cue(alice="statement")
 
     def banks(self) -> Iterator[str]:

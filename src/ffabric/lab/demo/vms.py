@@ -216,7 +216,7 @@ class Bob(Actor):
     name = "bob"
 
     async def discovery(self, ffa: Ffa) -> None:
-        """The same with answers in registers."""
+        """What partitions there are, with answers in registers."""
         await ffa.map_buffers()
         await self.learn(await ffa.partition_info_regs())
 

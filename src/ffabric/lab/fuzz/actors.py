@@ -27,7 +27,7 @@ POISON = 0xA5A5_5A5A_0000_0000
 ASKED = 0x5EED_0000
 """Bits 31:16 of a nonce in a request; the others tell the requests apart."""
 ANSWERED = 0x5EEE_0000
-"""The same in the answer."""
+"""Bits 31:16 of a nonce in the answer to that request."""
 REQUESTS = {
     fid.FFA_MSG_SEND_DIRECT_REQ_32: 3,
     fid.FFA_MSG_SEND_DIRECT_REQ_64: 3,

@@ -39,7 +39,7 @@ MOST_FAILURES = 100
 CHUNK = 8
 """Injections that a process gets at once."""
 ROW = 512
-"""The same of pairs, if all are played: those of two boundaries have much in common."""
+"""Pairs that a process gets at once, if all are played: those of two boundaries share much."""
 CALLS: Final = "calls"
 HOSTS: Final = "hosts"
 """Calls, too, in systems with protected VMs and DMA."""

@@ -74,7 +74,7 @@ class Company:
         self.other = self.r if kernel else self.b0
         """Who borrows beside ``p``: the other VM, where there is one."""
         self.another = self.r if kernel else self.b1
-        """The same, on the other PE."""
+        """Who borrows beside ``p`` on the other PE."""
         self.third = self.q0 if kernel else self.a0
         """Who borrows from ``b``."""
 

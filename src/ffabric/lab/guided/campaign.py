@@ -141,7 +141,7 @@ class State:
 
     @property
     def digest(self) -> str:
-        """The same for the same campaign, whoever played it."""
+        """A hash over all that was played, in hexadecimal: one campaign always has one."""
         return self._digest.hexdigest()
 
     def begin_with(self, texts: Sequence[bytes]) -> None:

@@ -72,7 +72,7 @@ class Lines:
         self._known: dict[CodeType, str] = {}
 
     def watched(self, source: PythonSource) -> PythonSource:
-        """The same software, whose lines are noted."""
+        """A copy of ``source`` whose lines are noted when they are executed."""
         lines = self
 
         class Watched:

@@ -61,16 +61,17 @@ _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What is broken: `kind` as above, `who`, the `reason` in a line, `where` in Python code."""
+    """What is broken: of which kind, `who`, the `reason` in a line, `where` in Python code."""
 
     kind: str
+    """`WEDGED`, "crashed", "endless", "unanswered"; "firmware" for an exception of ours."""
     who: str
     reason: str
     where: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """The same for what is, as far as one can tell, the same fault."""
+        """What two findings share that are, as far as one can tell, of one fault."""
         if self.kind == WEDGED:  # where it was when somebody looked is chance
             return self.kind, self.who, ""
         return self.kind, self.who, self.where or _NUMBER.sub("#", self.reason)

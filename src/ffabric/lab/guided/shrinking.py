@@ -35,7 +35,7 @@ def shrink(
 
 
 def _smaller(calls: list[Call]) -> Iterator[list[Call]]:
-    """The same with something taken away: many calls, then one, then a store, then a value."""
+    """The calls with something taken away: many calls, then one, then a store, then a value."""
     size = len(calls) // 2
     while size:
         for at in range(0, len(calls), size):

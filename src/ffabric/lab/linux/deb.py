@@ -57,7 +57,7 @@ def files(path: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def entries(path: Path, wanted: re.Pattern[str]) -> Iterator[cpio.Entry]:
-    """The same with their permissions, and the symbolic links, for an initial file system."""
+    """The regular files and symbolic links whose path is ``wanted``, for an initial file system."""
     with _archive(path, "data.tar") as archive:
         for member in archive:
             name = member.name.removeprefix("./")

@@ -43,7 +43,7 @@ class Transaction:
         self.pages = pages
         """(owner's IPA, leaf) of each page, as it was before."""
         self.mirror: list[tuple[int, int]] = []
-        """The same in the SPMC's account of the normal world, if an SP is a receiver."""
+        """(PA, leaf) of each page in the account of the normal world, if an SP is a receiver."""
         self.holders: dict[int, list[int]] = {}
         """Borrower -> the IPA of each page."""
         self.void: set[int] = set()

@@ -88,7 +88,7 @@ def _masked(data: bytes) -> bytes:
 
 
 class VaultProxy(Proxy):
-    """The same, as its user has it."""
+    """The vault at its client: each method is a transaction."""
 
     async def seal(self, secret: bytes) -> int:
         """Have a secret kept: its number."""

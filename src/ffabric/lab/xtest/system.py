@@ -32,7 +32,7 @@ MEMORY: Final = 512 << 20
 MAX_VMS: Final = 2
 """For which Debian's image is built: CFG_VIRT_GUEST_COUNT."""
 _CORES: Final = 4
-"""And CFG_TEE_CORE_NB_CORE."""
+"""For which it is built, too: CFG_TEE_CORE_NB_CORE."""
 
 _GIC: Final = GicSpec(0x0800_0000, 0x080A_0000)
 _UART: Final = DeviceSpec(

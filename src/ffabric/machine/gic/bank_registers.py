@@ -228,7 +228,7 @@ class Offsets(NamedTuple):
     nsacr: int
 
     def above(self, base: int) -> Offsets:
-        """The same of a frame that begins at ``base``."""
+        """These offsets in a frame that begins at ``base``."""
         return Offsets(*(base + each for each in self))
 
     def after(self, count: int) -> Offsets:

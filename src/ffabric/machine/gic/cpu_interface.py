@@ -45,7 +45,7 @@ CTLR_FIXED = 4 << 8 | 1 << 15 | 1 << 19
 SRE_EL1 = 0b0111
 """SRE, DFB, DIB: system registers only."""
 SRE_EL2 = 0b1111
-"""The same and Enable."""
+"""SRE, DFB, DIB, Enable: EL1 may use system registers, too."""
 
 MINIMUM_BINARY_POINT = (2, 2, 3)
 """By group: 5 bits of priority, of which Non-secure Group 1 has one fewer."""

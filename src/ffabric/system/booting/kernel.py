@@ -76,7 +76,7 @@ VIRT = Board(
 )
 """QEMU's `virt`."""
 VIRT_EL2 = replace(VIRT, el=EL2, cpu="arm,neoverse-n1")
-"""The same for a kernel that is a hypervisor: its processors have VHE."""
+"""QEMU's `virt` for a kernel that is a hypervisor: its processors have VHE."""
 
 
 def board_of(system: SystemSpec, spec: PartitionSpec) -> Board:

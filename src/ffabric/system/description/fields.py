@@ -142,7 +142,7 @@ class SystemFields(TypedDict, total=False):
     sps: Iterable[Described]
     """Secure partitions: Python code, names of partitions to drive, what `sp` makes."""
     vms: Iterable[Described]
-    """VMs, likewise; `vm`."""
+    """VMs: Python code, names of partitions to drive, what `vm` makes."""
     trusted_os: Described | None
     """OP-TEE at S-EL1 below EL3, or an SPMC there; `trusted_os`."""
     name: str

@@ -129,7 +129,7 @@ def check_primary_vm(draft: SystemDraft, problems: Problems) -> None:
 
 
 def with_primary_vm(draft: SystemDraft, pes: int) -> SystemDraft:
-    """The same, and the primary VM has a vCPU for each of ``pes`` PEs if it does not name more."""
+    """A draft whose primary VM has a vCPU for each of ``pes`` PEs, if it does not name more."""
     return msgspec.structs.replace(
         draft,
         partitions=[

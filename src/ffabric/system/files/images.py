@@ -52,7 +52,7 @@ class Image(msgspec.Struct, frozen=True):
         return max((part.offset + part.size for part in self.parts), default=0)
 
     def moved(self, offset: int) -> Image:
-        """The same image `offset` further from the load address, unless it is tied to a place."""
+        """This image `offset` bytes further from the load address, unless it is tied to a place."""
         if not offset or self.base is not None:
             return self
         parts = tuple(ImagePart(part.offset + offset, part.data, part.size) for part in self.parts)
@@ -60,7 +60,7 @@ class Image(msgspec.Struct, frozen=True):
         return Image(parts, self.entry + offset, None, self.is_elf, symbols)
 
     def entered(self, offset: int | None) -> Image:
-        """The same image entered elsewhere, as a manifest says; an ELF file knows better.
+        """This image entered elsewhere, as a manifest says; an ELF file knows better.
 
         Raises DecodeError if the offset is not in the image.
         """

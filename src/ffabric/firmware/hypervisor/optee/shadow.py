@@ -83,7 +83,7 @@ class Guest:
         return pa
 
     def find(self, ipa: int) -> int | None:
-        """The same; None if it cannot be used."""
+        """The physical address of ``ipa``; None if its page is not for OP-TEE to use."""
         stage2 = self.vm.stage2
         if stage2 is None or ipa >> stage2.ipa_bits:
             return None

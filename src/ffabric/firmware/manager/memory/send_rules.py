@@ -22,7 +22,7 @@ def family(
     *,
     waivable: bool = False,
 ) -> dict[Kind | None, Rule]:
-    """The same rule for several kinds of transaction: ``mem.share.NAME``, ``mem.lend.NAME`` ..."""
+    """A rule for each of several kinds of transaction: ``mem.share.NAME``, ``mem.lend.NAME`` ..."""
     return {
         kind: rule(f"mem.{kind.name}.{name}", status, section, text, waivable=waivable)
         for kind in kinds

@@ -91,7 +91,7 @@ class OpTee(Nexus, Partition):
         accelerator: int | None = None,
         notification: int | None = None,
     ) -> OpTeeBelowEl3:
-        """The same OP-TEE as a trusted OS that is called with OP-TEE's SMC ABI.
+        """This OP-TEE as a trusted OS that is called with OP-TEE's SMC ABI.
 
         ``notification``: the SPI that it raises for asynchronous notifications, which the system
         has to name, too (``notification_interrupt``); None: there are none.

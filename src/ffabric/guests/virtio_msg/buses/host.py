@@ -57,7 +57,7 @@ class DeviceHost:
         self.events.ready(number)
 
     def remove(self, number: int) -> None:
-        """A device that goes, likewise."""
+        """Take the device with a number away: the driver hears of it as of any event."""
         end = self.ends.pop(number)
         end.reset()
         self.events.removed(number, end.queue_count, known=end.known)

@@ -155,7 +155,7 @@ BENCHMARKS = (
     *(
         Benchmark(
             name=f"linux.call.{cpus}",
-            what=f"the same, of Linux on {cpus} CPUs",
+            what=f"a call of Linux on {cpus} CPUs that runs an SP: the median of a boot's",
             unit=Unit("µs", lambda _, microseconds: microseconds, timed=False),
             setup=partial(linux, _round_trip, cpus=cpus),
         )

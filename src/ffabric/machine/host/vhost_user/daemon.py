@@ -21,7 +21,7 @@ LISTENING: Final = "{fd}"
 SOCKET: Final = "{socket}"
 """In a command line: the path of the socket that the program is to listen on."""
 NUMBERED: Final = "{numbered}"
-"""Likewise, for programs that put the number of a socket, 0, behind the path."""
+"""In a command line: the path of that socket without the 0 that the program puts behind it."""
 _NUMBER: Final = "0"
 _AGAIN: Final = 0.01
 
