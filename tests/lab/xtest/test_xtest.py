@@ -13,10 +13,12 @@ from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.linux.kernel import Kernel
 from ffabric.lab.optee.build import Build
 from ffabric.lab.xtest import optee, rootfs, software, system
-from ffabric.lab.xtest.campaign import LINES_TO_LIVE, MORTAL, Campaign, Sharing
+from ffabric.lab.xtest.campaign import Campaign, Sharing
 from ffabric.lab.xtest.forger import FfaForger, SmcForger
+from ffabric.lab.xtest.killings import OfTheSupplicant, OfTheVm
 from ffabric.lab.xtest.lives import SURVIVED
 from ffabric.lab.xtest.report import CASES, Report
+from ffabric.lab.xtest.rootfs import KILL, START
 from ffabric.machine.clock import Clock
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import sp, trusted_os, vm
@@ -132,7 +134,7 @@ def test_the_core_in_python_has_room_for_all(folder):
 def lines(case, failed=0, status=0, subtests=5, cases=1):
     yield f"ffabric: begins {case}"
     yield f"* regression_{case} Title of {case}"
-    for number in range(LINES_TO_LIVE):
+    for number in range(OfTheVm.lines):
         yield f"  regression_{case}.{number} OK"
     yield f"{subtests} subtests of which {failed} failed"
     yield f"{cases} test case of which {int(failed > 0)} failed"
@@ -275,7 +277,7 @@ def killed(monkeypatch):
     return pids
 
 
-def begun(cases=CASES[:1], *, kill=True, names=("vm1", "vm2"), **sharing):
+def begun(cases=CASES[:1], *, kill="vm", names=("vm1", "vm2"), **sharing):
     booted = System(names)
     asked = Sharing(kill=kill, **sharing)
     campaign = Campaign(booted, names, cases, sharing=asked, say=lambda _: None)  # type: ignore[arg-type]
@@ -284,12 +286,20 @@ def begun(cases=CASES[:1], *, kill=True, names=("vm1", "vm2"), **sharing):
     return booted, campaign, list(booted.consoles.values())
 
 
+def told_without_times(campaign):
+    """The problems, without the times of their causes, and without how long cases took."""
+    return [
+        re.sub(r", \d+\.\d s after the start$| in \d+\.\d s$", ", T", each)
+        for each in campaign.problems()
+    ]
+
+
 def second(booted):
     booted.clock.advance(1_000_000_000)
 
 
 def test_all_run_all_cases_at_their_own_pace():
-    booted, campaign, (one, two) = begun(("1001", "1002"), kill=False)
+    booted, campaign, (one, two) = begun(("1001", "1002"), kill=None)
     one.run()
     one.run()
     assert (one.typed, two.typed, booted.stopped) == ([], ["1001"], False)
@@ -300,22 +310,17 @@ def test_all_run_all_cases_at_their_own_pace():
 
 
 def test_a_case_that_fails_is_a_problem():
-    _, campaign, (one, two) = begun(kill=False)
+    _, campaign, (one, two) = begun(kill=None)
     one.run(failed=1)
     two.say("ffabric: failed insmod optee")
-    assert campaign.problems() == [
-        "vm1: 1001 Title of 1001: FAILED (1 of 5) in 0.0 s",
+    assert told_without_times(campaign) == [
+        "vm1: 1001 Title of 1001: FAILED (1 of 5), T",
         "vm2: insmod optee",
     ]
 
 
-def told_without_times(campaign):
-    """The problems, without the times of their causes."""
-    return [re.sub(r", \d+\.\d s after the start$", ", T", each) for each in campaign.problems()]
-
-
 def test_the_death_of_a_vm_is_told_and_what_follows_is_not():
-    booted, campaign, (one, two) = begun(("1001", "1002"), kill=False)
+    booted, campaign, (one, two) = begun(("1001", "1002"), kill=None)
     one.run()
     one.run()
     two.run(upto=5)
@@ -327,7 +332,7 @@ def test_the_death_of_a_vm_is_told_and_what_follows_is_not():
 
 
 def test_what_failed_before_a_cause_is_a_problem_and_what_failed_after_it_is_none():
-    booted, campaign, (one, two) = begun(("1001", "1002"), kill=False)
+    booted, campaign, (one, two) = begun(("1001", "1002"), kill=None)
     two.run(failed=1)
     booted.deaths.append(PartitionCrashed("op-tee", "QEMU (process 7) ended: killed by SIGKILL"))
     second(booted)
@@ -335,13 +340,13 @@ def test_what_failed_before_a_cause_is_a_problem_and_what_failed_after_it_is_non
     assert booted.stopped
     assert told_without_times(campaign) == [
         "op-tee: QEMU (process 7) ended: killed by SIGKILL, T",
-        "vm2: 1001 Title of 1001: FAILED (1 of 5) in 0.0 s",
+        "vm2: 1001 Title of 1001: FAILED (1 of 5), T",
     ]
     assert campaign.missed() == "vm1: 1002; vm2: 1002"
 
 
 def test_a_vm_without_its_supplicant_is_given_up_and_the_other_goes_on():
-    booted, campaign, (one, two) = begun(("1001", "1002"), kill=False)
+    booted, campaign, (one, two) = begun(("1001", "1002"), kill=None)
     two.run(upto=5)
     two.say("ffabric: supplicant 137")
     assert not booted.stopped
@@ -355,7 +360,7 @@ def test_a_vm_without_its_supplicant_is_given_up_and_the_other_goes_on():
 
 
 def test_a_run_that_is_ended_is_told_once():
-    _, campaign, (one, two) = begun(("1001", "1002"), kill=True)
+    _, campaign, (one, two) = begun(("1001", "1002"), kill="vm")
     one.run()
     two.run(upto=3)
     campaign.ended("the timeout of 5 s is reached")
@@ -364,7 +369,7 @@ def test_a_run_that_is_ended_is_told_once():
 
 
 def test_a_run_that_is_over_has_missed_nothing():
-    _, campaign, (one, two) = begun(kill=False)
+    _, campaign, (one, two) = begun(kill=None)
     one.run(failed=1)
     two.run()
     assert campaign.missed() == ""
@@ -374,8 +379,8 @@ def test_one_is_killed_in_the_middle_and_the_other_goes_on(killed):
     booted, campaign, (one, two) = begun()
     one.run()
     two.run()
-    assert one.typed == two.typed == [MORTAL]
-    two.run(upto=LINES_TO_LIVE)
+    assert one.typed == two.typed == [OfTheVm.case]
+    two.run(upto=OfTheVm.lines)
     assert killed == []
     two.say("one more line")
     assert killed == [0]
@@ -385,12 +390,83 @@ def test_one_is_killed_in_the_middle_and_the_other_goes_on(killed):
     assert one.typed == [SURVIVED]
     one.run()
     assert [draft.name for draft in booted.created] == ["mallory"]
-    campaign.forger.answers += ["OK", "EBADADDR"]
+    campaign.killing.forger.answers += ["OK", "EBADADDR"]
     assert campaign.problems() == ["nothing was refused by optee.address"]
     booted.refusals["optee.address"] = 1
     assert campaign.problems() == []
-    campaign.forger.answers[1] = "0x77"
+    campaign.killing.forger.answers[1] = "0x77"
     assert campaign.problems() == ["the forger was answered ['OK', '0x77'], not OK and EBADADDR"]
+
+
+def in_the_middle_of_the_supplicant():
+    """The last VM's tee-supplicant is killed while both run one more case."""
+    booted, campaign, (one, two) = begun(kill="supplicant")
+    one.run()
+    two.run()
+    assert one.typed == two.typed == [OfTheSupplicant.case]
+    two.run(upto=OfTheSupplicant.lines)
+    assert two.typed == []
+    two.say("one more line")
+    assert two.typed == [KILL]
+    return booted, campaign, one, two
+
+
+def test_a_killed_supplicant_is_replaced_and_all_go_on(killed):
+    booted, campaign, one, two = in_the_middle_of_the_supplicant()
+    two.say("ffabric: supplicant 137")
+    assert two.typed == [KILL, START]
+    two.say(f"ffabric: ends {OfTheSupplicant.case} 1")
+    del two.typed[:2]
+    assert two.typed == [SURVIVED]
+    two.run()
+    one.run()
+    assert not booted.stopped
+    one.run()
+    assert booted.stopped
+    assert campaign.problems() == []
+    assert killed == []
+
+
+def test_a_supplicant_that_dies_again_is_a_cause():
+    _, campaign, _, two = in_the_middle_of_the_supplicant()
+    two.say("ffabric: supplicant 137")
+    two.say("ffabric: supplicant 139")
+    assert told_without_times(campaign)[0] == (
+        "vm2: tee-supplicant has ended with exit status 139 in the middle of 6001, T"
+    )
+
+
+def test_what_fails_after_a_supplicant_was_replaced_is_a_problem():
+    _, campaign, one, two = in_the_middle_of_the_supplicant()
+    two.say("ffabric: supplicant 137")
+    two.say(f"ffabric: ends {OfTheSupplicant.case} 1")
+    del two.typed[:2]
+    two.run(failed=2)
+    one.run()
+    one.run(failed=1)
+    assert told_without_times(campaign) == [
+        f"vm1: {SURVIVED} Title of {SURVIVED}: FAILED (1 of 5), T",
+        f"vm2: {SURVIVED} Title of {SURVIVED}: FAILED (2 of 5), T",
+    ]
+
+
+def test_a_supplicant_that_was_not_killed_is_a_problem():
+    booted, campaign, (one, two) = begun(kill="supplicant")
+    one.run()
+    two.run()
+    two.run(upto=2)
+    two.say(f"ffabric: ends {OfTheSupplicant.case} 0")
+    one.run()
+    one.run()
+    assert booted.stopped
+    assert "vm2's tee-supplicant was not killed" in campaign.problems()
+
+
+def test_a_vm_that_dies_while_its_supplicant_is_killed_is_a_cause():
+    booted, campaign, _, _ = in_the_middle_of_the_supplicant()
+    booted.deaths.append(PartitionCrashed("vm2", "QEMU ended"))
+    second(booted)
+    assert told_without_times(campaign)[0] == "vm2: QEMU ended, T"
 
 
 class Tee(TrustedOs):
@@ -420,7 +496,7 @@ def anew(name):
 
 
 def test_a_vm_is_created_anew_while_the_others_go_on():
-    booted, campaign, (one, two) = begun(kill=False, lives=2, anew=anew)
+    booted, campaign, (one, two) = begun(kill=None, lives=2, anew=anew)
     one.run()
     two.run()
     for life in (1, 2):
@@ -440,13 +516,13 @@ def test_a_vm_is_created_anew_while_the_others_go_on():
 
 
 def test_a_life_that_fails_is_a_problem():
-    booted, campaign, (one, two) = begun(kill=False, lives=2, anew=anew)
+    booted, campaign, (one, two) = begun(kill=None, lives=2, anew=anew)
     one.run()
     two.run()
     booted.consoles["vm2"].begin()
     booted.consoles["vm2"].run(failed=1)
-    assert campaign.problems() == [
-        "vm2, created anew 1: 1004 Title of 1004: FAILED (1 of 5) in 0.0 s",
+    assert told_without_times(campaign) == [
+        "vm2, created anew 1: 1004 Title of 1004: FAILED (1 of 5), T",
         "vm2 was created anew 1 times, not 2",
     ]
 
@@ -454,7 +530,7 @@ def test_a_life_that_fails_is_a_problem():
 def test_vms_for_which_there_is_no_room_are_to_be_refused():
     names = ("vm1", "vm2", "vm3")
     booted, campaign, (one, two, three) = begun(
-        kill=False, names=names, room=2, refusal="direct.req.declined"
+        kill=None, names=names, room=2, refusal="direct.req.declined"
     )
     one.run()
     two.run()

@@ -22,6 +22,7 @@ from ffabric.system.booting.boot import boot
 
 if TYPE_CHECKING:
     from ffabric.cli.terminal import Progress, Terminal
+    from ffabric.lab.xtest.killings import Killing
     from ffabric.lab.xtest.software import Software
     from ffabric.system.spec import SystemSpec
     from ffabric.system.system import System
@@ -30,7 +31,6 @@ _FAILED = 1
 _CASE = re.compile(r"[0-9]+(-[0-9]+)?")
 _TITLE = 36
 """Columns for the title of a case."""
-_AGAIN = "", ", one VM is killed", ", afterwards"
 
 Shown = Callable[[str, str], bool]
 """Whether a line of a console is printed: whose it is, and the line."""
@@ -128,18 +128,21 @@ def _table(campaign: Campaign) -> Iterator[tuple[str, ...]]:
     guests = list(campaign.guests.values())
     yield "case", "", "subtests", *(guest.name for guest in guests)
     cases = guests[0].report.cases
+    killed = campaign.killing.what if campaign.killing is not None else ""
+    phases = "", f", {killed} is killed", ", afterwards"
     for index, case in enumerate(cases[: campaign.before] if campaign.lives else cases):
-        again = _AGAIN[min(max(index - campaign.before + 1, 0), 2)]
-        cells = (_cell(guest, index) for guest in guests)
+        again = phases[min(max(index - campaign.before + 1, 0), 2)]
+        cells = (_cell(guest, index, campaign.killing) for guest in guests)
         title = textwrap.shorten(case.title, _TITLE, placeholder=" ...")
         yield case.number, title + again, str(case.subtests), *cells
 
 
-def _cell(guest: Guest, index: int) -> str:
+def _cell(guest: Guest, index: int, killing: Killing | None) -> str:
     if index >= len(guest.report.cases):
         return ""
     case = guest.report.cases[index]
-    if case.status is None and guest.fate:
+    cut = killing is not None and not case.passed and killing.excuses(guest, case)
+    if cut or (case.status is None and guest.fate):
         return "killed"
     return case.result if case.status is None else f"{case.result}, {case.seconds:.1f} s"
 
@@ -151,10 +154,11 @@ def _rows(campaign: Campaign, trace: Path | None) -> Iterator[tuple[str, str]]:
         yield guest.name, guest.fate or f"Linux {guest.report.kernel}, {said}"
     for name in campaign.refused:
         yield name, f"OP-TEE has no room for it ({campaign.sharing.refusal})"
-    if campaign.forger is not None:
+    forger = campaign.killing.forger if campaign.killing is not None else None
+    if forger is not None:
         listed = "its own pages", "a page of another VM"
-        answers = zip(listed, campaign.forger.answers, strict=False)
-        yield campaign.forger.name, "; ".join(f"{what}: {answer}" for what, answer in answers)
+        answers = zip(listed, forger.answers, strict=False)
+        yield forger.name, "; ".join(f"{what}: {answer}" for what, answer in answers)
     if campaign.lives is not None:
         passed = sum(each.report.passed for each in campaign.lives.ended)
         yield f"{campaign.lives.name}, created anew", f"{passed} times, each passed {SURVIVED}"

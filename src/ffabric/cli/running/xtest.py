@@ -17,6 +17,7 @@ from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.xtest import apps
 from ffabric.lab.xtest.campaign import Sharing
 from ffabric.lab.xtest.forger import FfaForger, SmcForger
+from ffabric.lab.xtest.killings import Victim
 from ffabric.lab.xtest.optee import Engine, SecureOpTee
 from ffabric.lab.xtest.report import CASES
 from ffabric.lab.xtest.system import (
@@ -31,6 +32,7 @@ from ffabric.machine.engines.qemu.process import check_program
 from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import QEMU
 
+Kill = Literal["vm", "supplicant", "nothing"]
 LOG = Path("xtest.console.log")
 """Where the consoles go if something failed."""
 
@@ -44,7 +46,7 @@ def xtest(
     cpus: int = 1,
     pes: int = 0,
     memory: str = str(MEMORY >> 20),
-    kill: bool = True,
+    kill: Kill = "vm",
     lives: int = 0,
     isolation: bool = False,
     folder: Annotated[Path | None, Option(name="--packages")] = None,
@@ -82,7 +84,8 @@ def xtest(
     memory
         How much memory each VM has, in MiB; or of several VMs, with commas between.
     kill
-        Kill the last of several VMs afterwards.
+        What is killed of the last VM afterwards, in the middle of a case: itself, if there are
+        several, or its tee-supplicant. 'nothing' ends the run when the cases are through.
     lives
         Instead, destroy the last of several VMs and create it anew so many times, while the others
         go on.
@@ -138,7 +141,7 @@ def xtest(
             room=room,
             refusal=(DECLINED if over == "ffa" else CLIENT).id,
             forger=FfaForger if over == "ffa" else SmcForger,
-            kill=kill and vms > 1 and not lives,
+            kill=_victim(kill, vms, lives),
             lives=lives if vms > 1 else 0,
             anew=linuxes.draft,
         ),
@@ -150,6 +153,13 @@ def xtest(
         shown=(lambda _name, _line: True) if console else None,
         log=LOG,
     )
+
+
+def _victim(kill: Kill, vms: int, lives: int) -> Victim | None:
+    """What is killed: a VM that is alone, or destroyed anyway, is not."""
+    if kill == "nothing" or lives or (kill == "vm" and vms == 1):
+        return None
+    return kill
 
 
 def _usual(partition: SecureOpTee | None, *, in_python: bool) -> tuple[str, ...]:

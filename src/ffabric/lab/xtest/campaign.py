@@ -1,9 +1,7 @@
 """The run: what the VMs are told to do, and when.
 
-All VMs run all cases at the same time, each at its own pace. When the last one is through, and one
-is to be killed, all run `MORTAL` once more, in the middle of which the last VM's QEMU gets SIGKILL.
-The others go on with `SURVIVED`. Then a VM that forges a page list is created; OP-TEE has room for
-it because it has forgotten the dead one.
+All VMs run all cases at the same time, each at its own pace. What comes after the last one is told
+by `killings` and `lives`.
 
 Something may end all that: OP-TEE, a VM or a tee-supplicant dies, or the run has taken too long.
 Such a *cause* is told, with the time when it came. What it kept from ending, and what failed
@@ -20,17 +18,13 @@ import msgspec
 
 from ffabric.lab.xtest.forger import Forger, SmcForger
 from ffabric.lab.xtest.guest import Guest, told
-from ffabric.lab.xtest.lives import SURVIVED, Lives
-from ffabric.system.description.python import vm
+from ffabric.lab.xtest.killings import KILLINGS, Killing, Victim
+from ffabric.lab.xtest.lives import Lives
 
 if TYPE_CHECKING:
     from ffabric.system.spec import PartitionDraft
     from ffabric.system.system import System
 
-MORTAL: Final = "1005"
-LINES_TO_LIVE: Final = 20
-"""Of the case `MORTAL`: several sessions are open then."""
-_FORGER_MEMORY: Final = 16 << 20
 _LOOK: Final = 1_000_000_000
 
 Say = Callable[[str], object]
@@ -58,12 +52,13 @@ class Sharing(msgspec.Struct, frozen=True):
 
     It has `room` for so many (None: for all); calls of the others are refused by the rule
     `refusal`. The last of those that it serves is destroyed and created anew, as `anew` makes it,
-    so many `lives`; or it is killed if `kill`, and what comes in its place is a `forger`.
+    so many `lives`; or it is killed, or its tee-supplicant (`kill`), and what comes in the place of
+    the VM is a `forger`.
     """
 
     room: int | None = None
     refusal: str = ""
-    kill: bool = False
+    kill: Victim | None = None
     forger: type[Forger] = SmcForger
     lives: int = 0
     anew: Callable[[str], PartitionDraft] | None = None
@@ -90,10 +85,12 @@ class Campaign:
         self.guests = {name: Guest(system.endpoints[name]) for name in names}
         self.lives: Lives | None = None
         """Those that the last VM has besides its first one, or None."""
-        self.mortal = self.guests[names[-1]] if sharing.kill else None
-        """The one that is killed, or None."""
-        self.forger: Forger | None = None
-        """The one that comes in its place."""
+        self.killing: Killing | None = None
+        """What is killed of the last VM, or None."""
+        if sharing.kill is not None:
+            mortal = self.guests[names[-1]]
+            kind = KILLINGS[sharing.kill]
+            self.killing = kind(system, self.guests, mortal, forger=sharing.forger, say=say)
         self.before = len(cases)
         """How many cases a VM runs before one is killed."""
         self.began = time.perf_counter()
@@ -111,7 +108,6 @@ class Campaign:
                 before=self.before,
                 say=say,
             )
-        self._killing = False
         self._dead: list[str] = []
         for guest in self.guests.values():
             guest.waiting += cases
@@ -130,14 +126,14 @@ class Campaign:
             self.say(f"{name} is ready")
         elif key == "ends":
             self.say(f"{name}: {told(guest.report.cases[-1])}")
-        elif key == "supplicant":
+        elif key == "supplicant" and not self._was_to_be(guest, "supplicant"):
             case = guest.report.current
             inside = f" in the middle of {case.number}" if case is not None else ""
             status = guest.report.supplicant
             self._cause(guest, f"tee-supplicant has ended with exit status {status}{inside}")
             guest.helpless = self.causes[-1].when
-        if guest is self.mortal and self._killing:
-            self._kill_in_the_middle(guest)
+        if self.killing is not None:
+            self.killing.line(guest)
         guest.go_on()
         self.next()
 
@@ -165,8 +161,11 @@ class Campaign:
                 self.system.machine.stop()
                 continue
             guest.fate = crash.reason
-            if guest is not self.mortal or not self._killing:
+            if not self._was_to_be(guest, "vm"):
                 self._cause(guest, crash.told)
+
+    def _was_to_be(self, guest: Guest, lost: Victim) -> bool:
+        return self.killing is not None and self.killing.lost(guest, lost)
 
     def _cause(self, guest: Guest | None, reason: str) -> None:
         """Remember what has happened, to ``guest`` or (None) to all of them."""
@@ -178,33 +177,15 @@ class Campaign:
             busy = self.lives.go_on()
         else:
             busy = any(guest.busy for guest in self.guests.values())
-        if busy or self.forger is not None:
+        if busy:
             return
+        killing = self.killing
         if self.lives is not None and not self.lives.begun:
             self.lives.go_on()
-            return
-        first = next(iter(self.guests.values()))
-        if self.mortal is not None and not self._killing and not self.mortal.fate:
-            self._killing = True
-            for guest in self.guests.values():
-                guest.waiting += [MORTAL] if guest is self.mortal else [MORTAL, SURVIVED]
-                guest.go_on()
-        elif self._killing and not first.fate:
-            self._forge(first)
-        else:
+        elif killing is not None and not killing.begun and not killing.mortal.fate:
+            killing.begin()
+        elif killing is None or not killing.begun or not killing.go_on():
             self.system.machine.stop()
-
-    def _kill_in_the_middle(self, guest: Guest) -> None:
-        case = guest.report.current
-        if case is not None and case.seen == LINES_TO_LIVE:
-            self.say(f"{guest.name} is killed in the middle of {MORTAL} (process {guest.kill()})")
-
-    def _forge(self, victim: Guest) -> None:
-        """Create the VM that forges; it ends the run."""
-        (memory, *_) = self.system.endpoints[victim.name].spec.memory
-        self.forger = self.sharing.forger(memory.pa, self.system.machine.stop)
-        self.say(f"{self.forger.name} lists a page of {victim.name}'s as its own: {memory.pa:#x}")
-        self.system.create_vm(vm(self.forger, mem_size=_FORGER_MEMORY))
 
     # What came of it.
 
@@ -217,9 +198,12 @@ class Campaign:
         found = [each.told(self.began) for each in self.causes]
         for guest in self.guests.values():
             found += [f"{guest.name}: {each}" for each in guest.report.failed]
-            killed = guest is self.mortal and bool(guest.fate)
             end = min((each.when for each in self.causes if each.concerns(guest)), default=None)
-            failed = [each for each in guest.report.cases if not each.passed and not killed]
+            failed = [
+                each
+                for each in guest.report.cases
+                if not each.passed and not (self.killing and self.killing.excuses(guest, each))
+            ]
             if end is None and guest.waiting:
                 found.append(f"{guest.name} has not run {', '.join(guest.waiting)}")
             found += [
@@ -231,8 +215,8 @@ class Campaign:
             found.append(f"{', '.join(self.refused)}: not refused by {self.sharing.refusal}")
         if self.lives is not None and not self.causes:
             found += self.lives.problems()
-        if self.mortal is not None and not self.causes:
-            found += self._problems_of_the_killing(self.mortal)
+        if self.killing is not None and not self.causes:
+            found += self.killing.problems()
         return found
 
     def missed(self) -> str:
@@ -245,18 +229,3 @@ class Campaign:
             if guest.missed
         ]
         return "; ".join(cut)
-
-    def _problems_of_the_killing(self, mortal: Guest) -> list[str]:
-        found = []
-        if not mortal.fate:
-            found.append(f"{mortal.name} was not killed")
-        elif [case for case in mortal.report.cases[:-1] if not case.passed]:
-            found.append(f"{mortal.name} had failed before it was killed")
-        elif self.forger is None:
-            found.append("nobody came in its place")
-        elif self.forger.answers != [*self.forger.expected]:
-            wanted = " and ".join(self.forger.expected)
-            found.append(f"the forger was answered {self.forger.answers}, not {wanted}")
-        elif not self.system.refusals.get(self.forger.rule):
-            found.append(f"nothing was refused by {self.forger.rule}")
-        return found

@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from ffabric.lab.xtest.report import Case, Report
+from ffabric.lab.xtest.rootfs import KILL, START
 
 if TYPE_CHECKING:
     from ffabric.system.system import Endpoint
@@ -49,7 +50,18 @@ class Guest:
         """Begin with the next case, if none runs."""
         if self.idle and self.waiting and self.helpless is None:
             self._told.append(self.waiting.pop(0))
-            self._qemu.type(f"{self._told[-1]}\n".encode())
+            self._type(self._told[-1])
+
+    def kill_supplicant(self) -> None:
+        """Let it kill its tee-supplicant."""
+        self._type(KILL)
+
+    def start_supplicant(self) -> None:
+        """Let it start another tee-supplicant."""
+        self._type(START)
+
+    def _type(self, line: str) -> None:
+        self._qemu.type(f"{line}\n".encode())
 
     def kill(self) -> int:
         """Kill its QEMU: the process."""

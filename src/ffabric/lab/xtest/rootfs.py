@@ -1,15 +1,23 @@
 """The initial file system of a VM: its first process runs the cases that it reads from its console.
 
-A line is the number of a case. What the process has to say for us are lines that begin with `MARK`;
-all else is what xtest prints.
+A line is the number of a case, or what is to become of tee-supplicant, also while a case runs:
+`KILL` or `START`. Linux lets a client wait for the answer of a dead one until it is killed itself,
+so it is; as long as there are such requests, another tee-supplicant finds no device, and tries
+again. What the process has to say for us are lines that begin with `MARK`; all else is what xtest
+prints.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from ffabric.lab.linux import cpio
 from ffabric.lab.linux.initramfs import MARK
 from ffabric.lab.linux.kernel import FFA, TEE, Kernel
 from ffabric.lab.xtest.software import Software
+
+KILL: Final = "kill-supplicant"
+START: Final = "start-supplicant"
 
 _FOLDERS = ("dev", "proc", "sys", "tmp", "root", "usr", "var/lib/optee-client/data/tee")
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib"}
@@ -34,12 +42,28 @@ for module in MODULES; do
 done
 say kernel "$(uname -r)"
 dmesg | grep 'optee: revision' | while read -r line; do say log "${line#*] }"; done
-(tee-supplicant; say supplicant "$?") &
+supplicant() {
+    while :; do
+        tee-supplicant
+        status=$?
+        [ $status = 1 ] && [ "$1" = again ] || break
+        sleep 1
+    done
+    say supplicant $status
+}
+run() {
+    say begins "$1"
+    xtest -t regression "regression_$1"
+    say ends "$1" "$?"
+}
+supplicant &
 say ready
-while read -r case; do
-    say begins "$case"
-    xtest -t regression "regression_$case"
-    say ends "$case" "$?"
+while read -r line; do
+    case "$line" in
+    KILL) killall -KILL tee-supplicant; killall -KILL xtest ;;
+    START) supplicant again & ;;
+    *) run "$line" </dev/null & ;;
+    esac
 done
 poweroff -f
 """
@@ -49,6 +73,7 @@ def build(kernel: Kernel, software: Software) -> bytes:
     """The archive for ``kernel`` with ``software``."""
     modules = [name for name in (*FFA, *TEE) if name in kernel.modules]
     init = _INIT.replace("MARK", MARK).replace("MODULES", " ".join(modules))
+    init = init.replace("KILL)", f"{KILL})").replace("START)", f"{START})")
     return cpio.build(
         [
             *(cpio.folder(name) for name in _FOLDERS),
