@@ -144,6 +144,25 @@ class Layout(NamedTuple):
     interrupts: int
 
 
+@functools.lru_cache(maxsize=256)
+def _batch(registers: tuple[int | SystemRegister, ...]) -> tuple[bytes, bytes, tuple[int, ...]]:
+    """Memory of `Registers` as it begins: Unicorn's numbers, the values, and their places there."""
+    stride = 1 if all(isinstance(register, int) for register in registers) else _CP_WORDS
+    ids = []
+    places = []
+    values = bytearray(8 * stride * len(registers))
+    for n, register in enumerate(registers):
+        if isinstance(register, int):
+            ids.append(register)
+            places.append(n * stride)
+        else:
+            ids.append(arm.UC_ARM64_REG_CP_REG)
+            places.append(n * stride + 3)
+            op0, op1, crn, crm, op2 = register
+            struct.pack_into("<5I", values, 8 * stride * n, crn, crm, op0, op1, op2)
+    return bytes((c_int * len(ids))(*ids)), bytes(values), tuple(places)
+
+
 class Registers:
     """Registers that are read and written together, through memory allocated once.
 
@@ -155,27 +174,17 @@ class Registers:
 
     def __init__(self, handle: c_void_p, *registers: int | SystemRegister) -> None:
         count = len(registers)
-        stride = 1 if all(isinstance(register, int) for register in registers) else _CP_WORDS
-        values = (c_uint64 * (count * stride))()
-        start = ctypes.addressof(values)
-        pointers = (c_void_p * count)(*(start + 8 * stride * n for n in range(count)))
-        self.ids = (c_int * count)()
-        self.place: list[int] = []
-        for n, register in enumerate(registers):
-            if isinstance(register, int):
-                self.ids[n] = register
-                self.place.append(n * stride)
-            else:
-                self.ids[n] = arm.UC_ARM64_REG_CP_REG
-                self.place.append(n * stride + 3)
-                op0, op1, crn, crm, op2 = register
-                struct.pack_into("<5I", values, 8 * stride * n, crn, crm, op0, op1, op2)
-        self.words = memoryview(values).cast("B").cast("Q")
+        ids, values, self.place = _batch(registers)
+        data = (c_uint64 * (len(values) // 8)).from_buffer_copy(values)
+        start, step = ctypes.addressof(data), len(values) // count
+        pointers = (c_void_p * count)(*range(start, start + len(values), step))
+        self.ids = (c_int * count).from_buffer_copy(ids)
+        self.words = memoryview(data).cast("B").cast("Q")
         self._keep = pointers
-        ids = c_void_p(ctypes.addressof(self.ids))
-        where = (ids, c_void_p(ctypes.addressof(pointers)), c_int(count))
-        self.read = functools.partial(_read_batch, handle, *where)
-        self.write = functools.partial(_write_batch, handle, *where)
+        where = (ctypes.addressof(self.ids), ctypes.addressof(pointers))
+        batch = (handle, *map(c_void_p, where), c_int(count))
+        self.read = functools.partial(_read_batch, *batch)
+        self.write = functools.partial(_write_batch, *batch)
 
 
 class Vectors:
