@@ -33,6 +33,8 @@ class WireRules(SphinxDirective):
         sides = [markup.label(side.value, "ffa-status") for side in rule.sides]
         generations = {(1, 1): " · pr28 only", (2, 2): " · v2 only"}
         held = generations.get((rule.since, rule.until), "")
+        if rule.rfc2:
+            held += f" · rfc2: {rule.rfc2}"
         return markup.entry(
             rule.id,
             sides,

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.notifications import GET_FROM_HYPERVISOR, GET_FROM_SPM
 from ffabric.abi.ffa.uuids import to_pair
-from ffabric.abi.virtio_msg.ffa import DEVICE_UUID, from_registers, to_registers
+from ffabric.abi.virtio_msg.ffa import DEVICE_UUID, DRIVER_UUID, from_registers, to_registers
 from ffabric.abi.virtio_msg.generations import EARLY, NAMED
 from ffabric.abi.virtio_msg.narrow import is_narrow, is_wide, narrow, widen
 from ffabric.guests.virtio.devices.block import BlockDevice
@@ -18,6 +19,7 @@ from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.drivers.console import ConsoleDriver
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.bus import BusError
+from ffabric.guests.virtio_msg.driver.ffa_bus import find_device_sides
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
 
 NAMES = ["pr28", "v2", "rfc2", "alpha", "rfc1"]
@@ -57,11 +59,16 @@ class Client(DriverSide):
         self.finished = True
 
 
-def run(ffabric, driver, device, **how):
+def run(ffabric, driver, device, *, secure=True, **how):
     console = ConsoleDevice()
-    side = DeviceSide([BlockDevice(bytearray(64 * 512)), console], generation=device)
+    side = DeviceSide(
+        [BlockDevice(bytearray(64 * 512)), console], generation=device, name="backend"
+    )
     client = Client(generation=driver, **how)
-    system = ffabric.boot(sps=[side], vms=[client], start=False)
+    if secure:
+        system = ffabric.boot(sps=[side], vms=[client], start=False)
+    else:
+        system = ffabric.boot(sps=["unconcerned"], vms=[side, client], start=False)
     said: list[str] = []
     system.system.listeners.append(lambda _, line: said.append(line))
     system.run()
@@ -95,17 +102,50 @@ def test_it_works_or_both_say_at_once_why_not(ffabric, driver, device, static):
         assert f"speaks {device}" in client.problem
 
 
+WAYS = [
+    pytest.param({"secure": True}, id="sp"),
+    pytest.param({"secure": True, "notifications": True}, id="notified"),
+    pytest.param({"secure": False}, id="vm-to-vm"),
+    pytest.param({"secure": False, "notifications": True, "static": 64}, id="vm-to-vm-static"),
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("driver", "device"), PAIRS)
+def test_by_indirect_messages_likewise(ffabric, driver, device, way):
+    client, console, said = run(ffabric, driver, device, indirect=True, **way)
+    if driver == device:
+        assert client.finished, client.problem
+        assert console.output == b"hello!"
+        return
+    assert not client.finished
+    early, other = driver in EARLY, device in EARLY
+    if early and other:
+        assert f"does not speak {driver}" in client.problem
+    elif other:
+        assert "speaks alpha or rfc1" in client.problem
+    elif early:
+        assert (
+            client.problem == f"the device side does not speak {driver}: its headers have 8 bytes"
+        )
+        assert any("speaks alpha or rfc1, whose headers have 4 bytes" in line for line in said)
+    elif "rfc2" in (driver, device):
+        assert "bytes" in client.problem
+        assert any(f"bytes, not {device}" in line for line in said)
+    else:
+        assert f"speaks {device}" in client.problem
+
+
 def test_names_of_generations():
     assert set(NAMES) | {"v1"} == NAMED.keys()
     with pytest.raises(ValueError, match="'beta' is no generation: they are pr28, v2, v1, rfc2"):
         DeviceSide(generation="beta")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["alpha", "rfc2"])
-@pytest.mark.parametrize("how", [{"indirect": True}, {"fifo": True}])
-def test_older_generations_have_direct_messages(ffabric, how, name):
-    client, _, _ = run(ffabric, name, name, **how)
-    assert client.problem == f"{name} is spoken by direct messages here"
+@pytest.mark.parametrize("name", ["alpha", "rfc1", "rfc2"])
+def test_older_generations_have_no_fifo(ffabric, name):
+    client, _, _ = run(ffabric, name, name, fifo=True)
+    assert client.problem == f"{name} has no FIFO"
 
 
 class Raw(DriverSide):
@@ -256,6 +296,116 @@ def test_what_july_2025_has_not_got_is_refused(ffabric):
         narrow_message(0, 0x3F, 1),
     )
     assert [answer[1] for answer in answers] == [0x87] * 3
+
+
+class Listening(DriverSide):
+    """Sends messages, direct or indirect ones, and reads what comes to RX after each of them."""
+
+    def __init__(self, side, messages, *, direct):
+        super().__init__("client")
+        self._side, self._messages, self._direct = side, messages, direct
+        self.answers: list[bytes] = []
+        self.heard: list[list[bytes]] = []
+
+    async def main(self, ffa):
+        await ffa.map_buffers()
+        (peer,) = await find_device_sides(ffa)
+        for message in self._messages:
+            if message is None:
+                self._side.add(ConsoleDevice())
+            elif self._direct:
+                head = (fid.FFA_MSG_SEND_DIRECT_REQ2, ffa.endpoint << 16 | peer.id)
+                x = await ffa.call(*head, *to_pair(DEVICE_UUID), *to_registers(message))
+                self.answers.append(from_registers(x[4:18]))
+            else:
+                await ffa.send2(peer.id, message, uuid=DEVICE_UUID)
+            self.heard.append(await self._listen(ffa))
+        while True:
+            await ffa.idle()
+
+    async def _listen(self, ffa):
+        heard = []
+        for _ in range(8):
+            await ffa.yield_()
+            _, _, framework = await ffa.notification_get(GET_FROM_SPM | GET_FROM_HYPERVISOR)
+            if framework:
+                message = await ffa.receive()
+                assert message.uuid == DRIVER_UUID
+                heard.append(message.payload)
+        return heard
+
+
+def listen(ffabric, generation, *messages, direct, secure=True):
+    side = DeviceSide(
+        [BlockDevice(bytearray(64 * 512)), ConsoleDevice()], generation=generation, name="backend"
+    )
+    driver = Listening(side, messages, direct=direct)
+    if secure:
+        ffabric.boot(sps=[side], vms=[driver]).run()
+    else:
+        ffabric.boot(sps=["unconcerned"], vms=[side, driver]).run()
+    return driver
+
+
+READY = narrow_message(2, 0x40, payload=words(2, 1, size=2))
+DEVICES = narrow_message(2, 0x02, payload=words(0, 0xFF, size=2))
+PING = narrow_message(2, 0x03, payload=words(7))
+POLL = narrow_message(2, 0x84)
+
+
+def test_whoever_takes_indirect_messages_gets_events_by_them_in_july_2025(ffabric):
+    """As Linux has it: requests are direct messages, and events come to RX."""
+    driver = listen(ffabric, "rfc2", VERSION, DEVICES, None, PING, direct=True)
+    assert driver.heard == [[], [], [], [READY]]
+
+
+def test_whoever_takes_direct_messages_alone_asks_for_events_in_july_2025(ffabric):
+    version = narrow_message(2, 0x80, payload=words(1, 1, 0, 0x3) + words(0xFF, size=2))
+    driver = listen(ffabric, "rfc2", version, DEVICES, None, PING, POLL, direct=True)
+    assert driver.heard == [[], [], [], [], []]
+    assert driver.answers[-1] == READY.ljust(112, b"\0")
+
+
+@pytest.mark.parametrize("secure", [True, False], ids=["sp", "vm"])
+def test_all_that_is_indirect_is_answered_in_july_2025(ffabric, secure):
+    """Linux waits for an answer whatever it sends, so an event has one, too."""
+    avail = narrow_message(0, 0x41, 1, words(0, 0))
+    response = narrow_message(1, 0x02, 1)
+    messages = (VERSION, DEVICES, avail, response, None, PING, POLL)
+    driver = listen(ffabric, "rfc2", *messages, direct=False, secure=secure)
+    version, devices, taken, nothing, _, ping, _ = driver.heard
+    assert version[0][:4] == bytes((3, 0x80, 0, 0))
+    assert devices[0][:4] == bytes((3, 0x02, 0, 0))
+    assert taken == [narrow_message(1, 0x41, 1)]
+    assert nothing == []
+    assert ping[0] == narrow_message(3, 0x03, payload=words(7))
+    assert READY in [each for heard in driver.heard for each in heard]
+
+
+ACTIVATE = (bytes((2, 1, 0, 0)) + words(1)).ljust(40, b"\0")
+CONFIGURE = (bytes((2, 3, 0, 0)) + words(3)).ljust(40, b"\0")
+STATUS = bytes((0, 9, 1, 0)).ljust(40, b"\0")
+
+
+@pytest.mark.parametrize("secure", [True, False], ids=["sp", "vm"])
+def test_all_that_is_indirect_is_answered_in_2024(ffabric, secure):
+    avail = bytes((0, 0x11, 1, 0)).ljust(40, b"\0")
+    response = bytes((1, 9, 1, 0)).ljust(40, b"\0")
+    messages = (ACTIVATE, CONFIGURE, STATUS, avail, response)
+    driver = listen(ffabric, "alpha", *messages, direct=False, secure=secure)
+    activated, configured, status, taken, nothing = driver.heard
+    assert activated[0][:8] == bytes((3, 1, 0, 0)) + words(1)
+    assert configured == [(bytes((3, 3, 0, 0)) + words(3)).ljust(40, b"\0")]
+    assert status == [bytes((1, 9, 1, 0)).ljust(40, b"\0")]
+    assert taken == [bytes((1, 0x11, 1, 0)).ljust(40, b"\0")]
+    assert nothing == []
+
+
+@given(st.lists(st.binary(min_size=1, max_size=112), max_size=6), st.sampled_from(NAMES))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_indirect_bytes_harm_nobody(ffabric, messages, name):
+    driver = listen(ffabric, name, *messages, direct=False)
+    assert len(driver.heard) == len(messages)
 
 
 @pytest.mark.parametrize("size", [0, 3, 5, 7, 113, 0xFFFE, 0xFFFF])

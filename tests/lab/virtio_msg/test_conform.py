@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from ffabric.abi.virtio_msg.generations import DEFAULT, PR28, V2
+from ffabric.abi.virtio_msg.generations import DEFAULT, PR28, RFC2, V2
 from ffabric.abi.virtio_msg.message import build
 from ffabric.abi.virtio_msg.transport import EVENT_USED
 from ffabric.guests.virtio.devices.block import BlockDevice
@@ -13,8 +13,9 @@ from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.virtio_msg.conform import run, run_system, trials
 from ffabric.lab.virtio_msg.rules import Report, Side, Verdict
 from ffabric.system.description.python import describe
+from ffabric.system.description.python_target import TargetError
 
-GENERATIONS = pytest.mark.parametrize("generation", [PR28, V2], ids=lambda each: each.name)
+GENERATIONS = pytest.mark.parametrize("generation", [PR28, V2, RFC2], ids=lambda each: each.name)
 
 
 @cache
@@ -46,6 +47,12 @@ def test_our_pairs_exercise_every_rule(generation):
         report.merge([judged(generation, driver, "lively")])
     left = {(each.side, each.rule.id) for each in report.of(Verdict.NOT_EXERCISED)}
     assert left <= {(Side.DEVICE, "device.bus.area_release.known")}
+
+
+@pytest.mark.parametrize("pair", [("linux", "python"), ("python", "linux"), ("python", "socket:x")])
+def test_rfc2_is_spoken_by_partitions_alone(pair):
+    with pytest.raises(TargetError, match="rfc2 is spoken by partitions alone"):
+        list(trials(RFC2, *pair))
 
 
 def test_of_an_examiner_only_the_answers_are_judged():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ffabric.abi.virtio_msg.generations import PR28, V2
+from ffabric.abi.virtio_msg.generations import PR28, RFC2, V2
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.lab.running import End, run_to_end
 from ffabric.lab.virtio_msg.conform import EXITS, PATIENCE, Trial, devices, run
@@ -89,6 +89,26 @@ def test_both_sides_keep_the_rules_whatever_arrives(generation, driver, carrier,
     assert [(each.side, each.rule.id, each.first) for each in failed] == []
 
 
+@pytest.mark.parametrize(
+    "way", [{}, {"indirect": True}, {"indirect": True, "secure": False}], ids=str
+)
+@pytest.mark.parametrize("act", list(Act), ids=lambda each: each.value)
+def test_they_do_without_tokens_too(way, act):
+    outcome = run(Trial(RFC2, "python", "lively", **way), Mischief(7, rate=4, acts=[act]))
+    assert outcome.ended_well, outcome.ended
+    failed = outcome.report.of(Verdict.FAILED)
+    assert [(each.side, each.rule.id, each.first) for each in failed] == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+@CARRIERS
+def test_they_do_when_each_buffer_is_shared_for_itself(carrier, seed):
+    outcome = run(Trial(V2, "python", "lively", **carrier), Mischief(seed, rate=6))
+    assert outcome.ended_well, outcome.ended
+    failed = outcome.report.of(Verdict.FAILED)
+    assert [(each.side, each.rule.id, each.first) for each in failed] == []
+
+
 def calm_after(generation, *, indirect, static, seed, last):
     """A worker that goes through mischief, and then through calm: what it holds, what it met."""
     side = DeviceSide(devices(), generation=generation)
@@ -113,8 +133,11 @@ def calm_after(generation, *, indirect, static, seed, last):
 @pytest.mark.parametrize("indirect", [False, True], ids=["direct", "indirect"])
 @pytest.mark.parametrize("static", [0, 64], ids=["dynamic", "static"])
 @pytest.mark.parametrize("seed", range(3))
-def test_when_it_is_calm_again_everything_works_and_all_memory_is_back(indirect, static, seed):
-    worker = calm_after(PR28, indirect=indirect, static=static, seed=seed, last=100)
+@pytest.mark.parametrize("generation", [PR28, RFC2], ids=lambda each: each.name)
+def test_when_it_is_calm_again_everything_works_and_all_memory_is_back(
+    generation, indirect, static, seed
+):
+    worker = calm_after(generation, indirect=indirect, static=static, seed=seed, last=100)
     assert worker.problems == {}
     assert worker.used >= 3
     assert [len(areas) for areas in worker.held] == [0] * len(worker.held)

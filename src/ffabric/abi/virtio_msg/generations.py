@@ -92,7 +92,9 @@ RFC1: Final = _early("rfc1")
 """February 2025: the same sizes, with ids of its own."""
 EARLY: Final = {generation.name: generation for generation in (ALPHA, RFC1)}
 """Those whose messages are translated where they come in: inside they are those of pr28."""
-NAMED: Final = GENERATIONS | {RFC2.name: RFC2} | EARLY
+JUDGED: Final = GENERATIONS | {RFC2.name: RFC2}
+"""Those for whose messages there are rules."""
+NAMED: Final = JUDGED | EARLY
 """All there are, by name."""
 GenerationName = Literal["pr28", "v1", "v2", "rfc2", "alpha", "rfc1"]
 """The names in NAMED."""

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
-from ffabric.abi.virtio_msg.generations import GENERATIONS, Generation
+from ffabric.abi.virtio_msg.generations import JUDGED, Generation
 from ffabric.cli import json_file
 from ffabric.cli.errors import UsageError
 from ffabric.cli.json_file import JsonFile
@@ -32,7 +32,7 @@ _STYLES: Final = {Verdict.PASSED: "", Verdict.FAILED: "bold red", Verdict.NOT_EX
 def virtio(
     what: Literal["conform", "demo", "xen", "android"],
     *,
-    generation: Literal["pr28", "v1", "v2"] = "v2",
+    generation: Literal["pr28", "v1", "v2", "rfc2"] = "v2",
     driver: str = lab.WORKER,
     device: str = lab.DEVICES,
     system: Path | None = None,
@@ -97,7 +97,7 @@ def virtio(
     json_file.check(json)
     if what != "xen" and (gpio is not None or i2c is not None):
         raise UsageError('--gpio and --i2c are for "xen"')
-    found = GENERATIONS[generation]
+    found = JUDGED[generation]
     terminal = Terminal(sys.stderr if json == json_file.STDOUT else sys.stdout)
     scenes = {
         "demo": partial(_demo, terminal, found),

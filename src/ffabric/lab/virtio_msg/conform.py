@@ -105,6 +105,11 @@ def trials(generation: Generation, driver: str, device: str) -> Iterator[Trial]:
     outside are of an SP, and of a VM that has a pool; they connect for each run anew. Raises
     TargetError for a socket that cannot be had.
     """
+    if generation.narrow and (LINUX in (driver, device) or SOCKET in driver + device):
+        raise TargetError(
+            f"{generation.name} is spoken by partitions alone, neither by a stand-in for Linux nor"
+            " at a socket"
+        )
     listeners = _listen(driver, device)
     mappings: tuple[bool, ...] = (False, True)
     if driver == LINUX:
@@ -119,7 +124,7 @@ def trials(generation: Generation, driver: str, device: str) -> Iterator[Trial]:
     if device not in listeners:
         ways.append((True, mappings[-1], False))
     fifos = [(indirect, False, not indirect) for indirect in (False, True)]
-    if driver in (LINUX, *listeners) or device not in (DEVICES, LIVELY):
+    if driver in (LINUX, *listeners) or device not in (DEVICES, LIVELY) or generation.narrow:
         fifos.clear()
     for number, (way, fifo) in enumerate(
         [*((way, False) for way in ways), *((way, True) for way in fifos)]

@@ -33,8 +33,10 @@ class DeviceJudge:
         self.view = View(report.generation)
         self._report = report
         self._max_size = max_size
-        self._malformed: Header | None = None
-        """The last message of the driver, if it was none."""
+        self._malformed: dict[tuple[int, int], Header] = {}
+        """What the driver has sent that is no message, by device and token, until its answer."""
+        self._latest: tuple[dict[tuple[int, int], Any], tuple[int, int]] | None = None
+        """Where the last message of the driver is that is to be answered."""
         self._event = False
         """The last message of the driver was an event, or a response."""
         self._config_events: set[tuple[int, int]] = set()
@@ -59,15 +61,20 @@ class DeviceJudge:
         judged = Judged(data, Side.DRIVER, Report(self.view.generation), self._max_size)
         message, header = judged.message, judged.header
         self._event = bool(header.id & EVENT or header.type & RESPONSE)
-        self._malformed = header if message is None else None
+        key = (header.device, header.token)
+        self._latest = None
+        if message is None:
+            self._malformed[key] = header
+            self._latest = self._malformed, key
         if message is not None and message.kind.response is not None and not message.response:
             self.view.asked(message)
+            self._latest = self.view.pending, key
 
     def busy(self) -> None:
         """The device side has said that it is busy: it has not served the request."""
-        self._malformed = None
-        if self.view.pending:
-            self.view.pending.popitem()
+        if self._latest is not None:
+            where, key = self._latest
+            where.pop(key, None)
 
     def close(self) -> None:
         """The run is over: what is unanswered remains so."""
@@ -78,10 +85,10 @@ class DeviceJudge:
     def sent(self, data: bytes) -> None:
         """The device side has sent a message."""
         judged = Judged(data, Side.DEVICE, self._report, self._max_size)
-        malformed, self._malformed = self._malformed, None
-        message = judged.message
+        message, key = judged.message, (judged.header.device, judged.header.token)
+        malformed = self._malformed.pop(key, None) if judged.header.type & RESPONSE else None
         if malformed is not None:
-            known = self.view.pending.pop((malformed.device, malformed.token), None)
+            known = self.view.pending.pop(key, None)
             quiet = judged.is_taken or (message is not None and message.kind is ffa.ERROR)
             text = data.hex(" ", 4) if message is None else message
             if malformed.id & EVENT or malformed.type & RESPONSE:
@@ -90,6 +97,8 @@ class DeviceJudge:
                 self._judge(rules.MALFORMED, quiet, text)
             return
         if judged.is_taken:
+            if self.view.generation.narrow:
+                return
             if self._event:
                 self._judge(rules.EVENT_UNANSWERED, holds=True, message="event taken")
             else:
@@ -103,7 +112,7 @@ class DeviceJudge:
             self.view.happened(message)
             return
         asked = self.view.pending.pop((message.device, message.token), None)
-        if asked is None and message.kind is ffa.EVENT_POLL:
+        if asked is None and _is_of_poll(message):
             return  # an event that was sent meanwhile was taken for the answer
         if asked is None:
             rule = rules.EVENT_UNANSWERED if self._event else rules.ANSWERS
@@ -150,7 +159,7 @@ class DeviceJudge:
             expected=wanted,
         )
         if self.view.agreed and any(wanted):
-            supported = (ffa.BUS_VERSION, ffa.TRANSPORT_REVISION)
+            supported = (self.view.generation.bus_version, ffa.TRANSPORT_REVISION)
             kept = wanted == supported or not any(told)
             self._judge(rules.VERSION_KEPT, kept, answer, got=told, expected=0)
 
@@ -169,13 +178,18 @@ class DeviceJudge:
             or (most is not None and number > most)
             or number in self.view.areas
             or not asked["pages"]
-            or not acceptable(ffa.AreaAttributes(asked["attributes"]), self.peer)
+            or not self._acceptable(asked["attributes"])
         )
         if done:
             self._judge(rules.AREA_ECHO, answer["area"] == number, answer)
             done = self._result(answer) == Result.OK
         if bad:
             self._judge(rules.AREA_REFUSED, not done, asked)
+
+    def _acceptable(self, attributes: int) -> bool:
+        """Whether these attributes may be; in rfc2 they mean nothing."""
+        has = self.view.generation.configures_events
+        return not has or acceptable(ffa.AreaAttributes(attributes), self.peer)
 
     def _area_unshare(self, asked: Message, answer: Message, done: bool) -> None:
         if done:
@@ -370,6 +384,11 @@ class DeviceJudge:
     def _reset_vqueue(self, asked: Message, _: Message, done: bool) -> None:
         if done:
             self._was_reset.add((asked.device, asked["index"]))
+
+
+def _is_of_poll(answer: Message) -> bool:
+    error = answer.kind is ffa.ERROR and answer["msg_id"] == ffa.EVENT_POLL.id
+    return error or answer.kind is ffa.EVENT_POLL
 
 
 _Check = Callable[[DeviceJudge, Message, Message, bool], None]

@@ -199,7 +199,7 @@ class DriverJudge:
         self._judge(rules.QUEUE_SIZE, power and size <= most, message, got=size, expected=most)
         place = Place(size, message["desc_area"], message["driver_area"], message["device_area"])
         self._judge(rules.QUEUE_ALIGNED, place._replace(size=1).is_aligned, message)
-        known = all(ffa.split_address(each)[0] in self.view.areas for each in place[1:])
+        known = all(self.view.area_of(each) in self.view.areas for each in place[1:])
         self._judge(rules.QUEUE_SHARED, known, message, got=place[1:], expected="shared areas")
         self._judge(rules.QUEUE_ONCE, index not in device.queues, message)
         chosen = device.status & bits.FEATURES_OK

@@ -63,7 +63,11 @@ class Examiner(Worker):
     async def _examine_bus(self, bus: DriverBus) -> None:
         ask = self.ask
         await ask(bus_abi.PING, data=0x600D_CAFE)
-        await ask(abi.VERSION, bus_version=abi.BUS_VERSION + 1, revision=1)
+        mine = {
+            "bus_version": self.generation.bus_version,
+            "revision": abi.TRANSPORT_REVISION,
+        }
+        await ask(abi.VERSION, **(mine | {"bus_version": mine["bus_version"] + 1}))
         await ask(abi.VERSION)
         await ask(bus_abi.GET_DEVICES, offset=0, count=8)
         await ask(bus_abi.GET_DEVICES, offset=0, count=720)
@@ -74,8 +78,9 @@ class Examiner(Worker):
         await ask(bus_abi.GET_DEVICES, offset=0, count=8)
         await ask(abi.EVENT_POLL)
         await ask(transport.GET_DEVICE_INFO)
-        mine = {"bus_version": abi.BUS_VERSION, "revision": abi.TRANSPORT_REVISION}
-        await ask(abi.VERSION, **mine, ffa_version=bus.ffa.version)
+        if not self.generation.narrow:
+            mine["ffa_version"] = bus.ffa.version
+        await ask(abi.VERSION, **mine)
         await ask(abi.EVENT_CONFIGURE, method=Method.FIFO)
         await ask(abi.EVENT_CONFIGURE, method=Method.NOTIFICATION, notification=64)
         await ask(abi.EVENT_CONFIGURE, method=Method.POLL if bus.direct else Method.INDIRECT)

@@ -24,18 +24,21 @@ SIZE = rule(
     "message.size",
     f"{TRANSPORT}, l. 187",
     "msg_size counts the header, and is not above the maximum message size.",
+    rfc2="l. 135",
 )
 TYPE = rule(
     BOTH,
     "message.type",
     f"{TRANSPORT}, common message format",
     "Bits 7:2 of the type are sent as zero.",
+    rfc2="l. 310",
 )
 KNOWN = rule(
     BOTH,
     "message.id",
     f"{TRANSPORT}, message ids",
     "The id is that of a message of the generation, or in the range of implementations.",
+    rfc2="l. 722, l. 1087",
 )
 DIRECTION = rule(
     BOTH,
@@ -43,18 +46,21 @@ DIRECTION = rule(
     f"{TRANSPORT}, message ids",
     "Each side sends its own: requests and EVENT_AVAIL are the driver's, responses and all other"
     " events the device's.",
+    rfc2="l. 722, l. 1087",
 )
 EXACT = rule(
     BOTH,
     "message.exact",
     f"{TRANSPORT}, common message format",
     "The payload has all fields of the message, and nothing behind them.",
+    rfc2="l. 320",
 )
 RESERVED = rule(
     BOTH,
     "message.reserved",
     f"{TRANSPORT}, common message format",
     "Reserved fields are sent as zero.",
+    rfc2="l. 959",
 )
 PADDING = rule(
     BOTH,
@@ -67,6 +73,7 @@ BUS_DEVICE = rule(
     "message.bus_device",
     f"{TRANSPORT}, common message format",
     "The device number of a bus message is 0, except in ERROR, which has that of the request.",
+    rfc2="l. 319",
 )
 
 _IMPLEMENTATION: Final = 0x80
@@ -99,9 +106,17 @@ class Judged:
 
     @property
     def is_taken(self) -> bool:
-        """The header that says that a direct message came which has no response."""
+        """The header that says that a message came which has no response.
+
+        That is a direct message; in rfc2, where Linux waits for an answer whatever it sends, an
+        indirect one, whose id it has then.
+        """
         header = self.header
-        return (header.type, header.id, header.size) == (BUS | RESPONSE, 0, HEADER_SIZE)
+        if header.size != HEADER_SIZE:
+            return False
+        if self._report.generation.narrow and header.type == RESPONSE and header.id & EVENT:
+            return True
+        return (header.type, header.id) == (BUS | RESPONSE, 0)
 
     def _read(self, generation: Generation, text: str) -> None:
         header = self.header

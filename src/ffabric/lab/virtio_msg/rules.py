@@ -20,6 +20,7 @@ from ffabric.firmware.state.rules import show
 TRANSPORT: Final = "virtio-msg pr28"
 FFA_BUS: Final = "DEN0153, as Linux 2026 has it"
 VIRTIO: Final = "virtio 1.3"
+LINUX_2025: Final = "Linux of July 2025"
 
 
 class Side(Enum):
@@ -41,9 +42,13 @@ class Rule(Struct, frozen=True, eq=False):
     text: str
     since: int = PR28.number
     until: int = V2.number
+    rfc2: str = ""
+    """Where it stands for rfc2; "": it does not hold there."""
 
     def holds(self, generation: Generation) -> bool:
         """Whether the clause is in force in a generation."""
+        if generation.narrow:
+            return bool(self.rfc2)
         return self.since <= generation.number <= self.until
 
 
@@ -51,12 +56,20 @@ RULES: Final[dict[str, Rule]] = {}
 """All of them, by id."""
 
 
-def rule(sides: Side | tuple[Side, ...], id_: str, section: str, text: str, **when: int) -> Rule:
-    """Declare a rule; `since` and `until` are numbers of generations."""
+def rule(
+    sides: Side | tuple[Side, ...],
+    id_: str,
+    section: str,
+    text: str,
+    *,
+    rfc2: str = "",
+    **when: int,
+) -> Rule:
+    """Declare a rule; `since` and `until` are numbers of generations, ``rfc2`` where it has it."""
     if id_ in RULES:
         raise ValueError(f"rule {id_} is declared twice")
     bound = sides if isinstance(sides, tuple) else (sides,)
-    declared = RULES[id_] = Rule(id_, bound, section, text, **when)
+    declared = RULES[id_] = Rule(id_, bound, section, text, rfc2=rfc2, **when)
     return declared
 
 

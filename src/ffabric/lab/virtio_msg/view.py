@@ -142,6 +142,10 @@ class View:
             device.status = event["status"]
             device.tell_config(event["generation"], event["offset"], event["data"])
 
+    def area_of(self, address: int) -> int:
+        """The number of the area that an address is in."""
+        return address >> self.generation.area_shift
+
     def area_users(self, area: int) -> Iterator[tuple[int, int]]:
         """(device, virtqueue) of the virtqueues in an area, unless the device is being reset."""
         for number, device in self.devices.items():
@@ -149,7 +153,7 @@ class View:
                 continue
             for index, place in device.queues.items():
                 parts = (place["desc_area"], place["driver_area"], place["device_area"])
-                if any(ffa.split_address(each)[0] == area for each in parts):
+                if any(self.area_of(each) == area for each in parts):
                     yield number, index
 
     # What is learned from answers.
@@ -172,12 +176,12 @@ class View:
             device.forget_driver()
 
     def _area_share(self, asked: Message, answer: Message) -> None:
-        if answer["result"] == Result.OK:
+        if answer["result"] == Result.OK and answer["area"] == asked["area"]:
             self.unsure.discard(asked["area"])
             self.areas[asked["area"]] = asked["pages"] * PAGE
 
     def _area_unshare(self, asked: Message, answer: Message) -> None:
-        if answer["result"] == Result.OK:
+        if answer["result"] == Result.OK and answer["area"] == asked["area"]:
             self.areas.pop(asked["area"], None)
 
     def _event_configure(self, _: Message, answer: Message) -> None:

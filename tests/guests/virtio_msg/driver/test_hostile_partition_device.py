@@ -1,5 +1,6 @@
 """The driver side against a device side that answers what it likes."""
 
+from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,14 +34,23 @@ class Link:
     def __init__(self, answers):
         self.answers = list(answers)
         self.sent = []
+        self.heard = deque()
+        self.coming = []
+        """Events that come before the next answer."""
 
     async def request(self, message):
         self.sent.append(message)
+        self.heard.extend(self.coming)
+        self.coming = []
         answer = self.answers.pop(0) if self.answers else bytes(112)
         return answer(message) if callable(answer) else answer
 
     async def event(self, message):
         await self.request(message)
+
+    async def listen(self):
+        self.heard.extend(self.coming)
+        self.coming = []
 
     async def fetch(self, poll):
         return await self.request(poll)
@@ -182,6 +192,39 @@ def test_events_that_concern_nobody_are_nothing():
     )
     assert finish(bus.poll()) == 5
     assert bus.devices == {}
+
+
+def test_what_came_before_an_answer_is_older_than_it():
+    """A device needs a reset, and is reset before anybody has looked at the event that says so."""
+    bus = bus_with([])
+    finish(bus._dispatch(parse(build(bus_abi.EVENT_DEVICE, PR28, number=0, state=1), PR28)))
+    end = bus.devices[0]
+    bus.link.answers = [reset_with(bus.link, build(t.EVENT_CONFIG, PR28, device=0, status=0x4F))]
+    finish(end.reset())
+    assert end.status == 0
+    assert not bus.link.heard
+
+
+def reset_with(link, event):
+    def to(message):
+        link.heard.append(event)
+        return answer(t.SET_DEVICE_STATUS, status=0)(message)
+
+    return to
+
+
+def test_nothing_is_sent_to_a_device_that_is_known_to_be_removed():
+    bus = bus_with([])
+    finish(bus._dispatch(parse(build(bus_abi.EVENT_DEVICE, PR28, number=0, state=1), PR28)))
+    end = bus.devices[0]
+    bus.link.coming = [build(bus_abi.EVENT_DEVICE, PR28, number=0, state=2)]
+    with pytest.raises(DeviceLost, match="was removed"):
+        finish(end.identify())
+    assert {message[1] for message in bus.link.sent} == {ffa.EVENT_POLL.id}
+    bus.link.coming = [build(bus_abi.EVENT_DEVICE, PR28, number=0, state=1)]
+    bus.link.answers = [answer(bus_abi.PING, data=7), answer(t.GET_DEVICE_INFO, device_id=2)]
+    finish(bus.request(bus_abi.PING, data=7))
+    assert finish(bus.devices[0].identify()) == 2
 
 
 class Victim(DriverSide):

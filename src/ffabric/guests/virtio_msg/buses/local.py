@@ -7,6 +7,7 @@ partition's memory at its own addresses, so nothing is shared and nothing is cop
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
@@ -85,8 +86,12 @@ class _Answered:
     """A way of messages on which each is answered at once, or the other side is busy."""
 
     def __init__(self, exchange: Exchange, pauses: Callable[[str], Pauses]) -> None:
+        self.heard: deque[bytes] = deque()
         self._exchange = exchange
         self._pauses = pauses
+
+    async def listen(self) -> None:
+        """Nothing comes unasked."""
 
     async def request(self, message: bytes) -> bytes:
         """Send it again while the device side is busy."""

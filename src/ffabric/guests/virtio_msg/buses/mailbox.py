@@ -201,7 +201,7 @@ class _Link:
     def __init__(self, mailbox: Mailbox, pauses: Callable[[str], Pauses]) -> None:
         self._mailbox = mailbox
         self._pauses = pauses
-        self._events: deque[bytes] = deque()
+        self.heard: deque[bytes] = deque()
 
     async def request(self, message: bytes) -> bytes:
         """Send it, and wait for its response."""
@@ -214,7 +214,7 @@ class _Link:
                 continue
             header = parse_header(data)
             if not header.type & RESPONSE:
-                self._events.append(data)
+                self.heard.append(data)
             elif (header.device, header.token) == (sent.device, sent.token):
                 return data
 
@@ -224,12 +224,17 @@ class _Link:
         while not self._put(message):
             await wait.pause()
 
+    async def listen(self) -> None:
+        """Take what has come; a response is to nothing any more."""
+        while (data := self._get()) is not None:
+            if not data[0] & RESPONSE:
+                self.heard.append(data)
+
     async def fetch(self, poll: bytes) -> bytes | None:
         """One that has come."""
-        while not self._events and (data := self._get()) is not None:
-            if not parse_header(data).type & RESPONSE:
-                self._events.append(data)
-        return self._events.popleft() if self._events else None
+        if not self.heard:
+            await self.listen()
+        return self.heard.popleft() if self.heard else None
 
     async def rest(self, wait: Pauses) -> None:
         """Until the bell rings."""

@@ -30,7 +30,10 @@ class _Busy(Exception):  # noqa: N818 - what happened
 
 
 class EarlyDriver:
-    """Serves the driver side of a connection."""
+    """Serves the driver side of a connection.
+
+    Whose CONFIGURE has the feature of indirect messages gets EVENT_USED and EVENT_CONFIG by them.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -49,6 +52,19 @@ class EarlyDriver:
             return None
         except (_Failed, ValueError, OverflowError):
             return self._error(message)
+
+    def taken(self, data: bytes) -> bytes:
+        """What an event that is an indirect message is answered with, as Linux waits for it."""
+        return abi.parse(data).answer()
+
+    def event(self, data: bytes) -> bytes | None:
+        """An event of pr28 as it is sent; None for one that this generation has not got."""
+        event = parse(data, PR28)
+        number = abi.NUMBERS[self._generation.name].get(event.kind)
+        if number is None:
+            return None
+        first = event["index"] if event.kind is t.EVENT_USED else event["status"]
+        return abi.build(0, number, event.device, first.to_bytes(4, "little"))
 
     def _error(self, message: abi.Early) -> bytes:
         if message.is_bus:
@@ -86,6 +102,8 @@ class EarlyDriver:
                 raise _Busy
             return message.answer()
         if message.id == abi.CONFIGURE:
+            if message.payload[0] & abi.INDIRECT:
+                self._connection.method = ffa.Method.INDIRECT
             return message.answer(message.payload[:8])
         if message.id not in (abi.AREA_SHARE, abi.AREA_UNSHARE):
             raise _Failed

@@ -285,6 +285,11 @@ class Connection:
         elif is_narrow(data):
             self.complain_of("rfc2, whose headers have 6 bytes")
 
+    def refuse_others(self, data: bytes) -> bytes | None:
+        """What tells a driver side that it speaks another generation; None if it does not."""
+        self._look_for_others(data)
+        return self.refuse(peek_header(data)) if self._found_other and not self.agreed else None
+
     def complain_of(self, what: str) -> None:
         """The driver side speaks something else: said once, before anything is agreed on."""
         if not self.agreed and not self._found_other:
@@ -342,10 +347,21 @@ class Connection:
                 return self._answer(message, dict(_NO_VERSION))
             if asked == supported and not self.agreed:
                 self.agreed = True
+                self._choose_method(message)
                 self._on_agreed(self)
                 self.events.clear()  # it is going to ask which devices there are
         features = {"bus_features": self._bus_features, "max_areas": MAX_AREAS}
         return self._answer(message, own | features)
+
+    def _choose_method(self, message: Message) -> None:
+        """In rfc2 a driver side that takes indirect messages gets its events by them."""
+        if self.generation.narrow:
+            theirs, ours = (
+                abi.BusFeatures(features)
+                for features in (message["bus_features"], self._bus_features)
+            )
+            if theirs.INDIRECT_RX and ours.INDIRECT_TX:
+                self.method = Method.INDIRECT
 
     async def _area_share(self, message: Message, ffa: Ffa) -> bytes:
         if self.generation.narrow:  # attributes have no meaning yet

@@ -16,7 +16,6 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa.messages import Message
@@ -32,8 +31,7 @@ from ffabric.abi.virtio_msg.generations import (
     as_generation,
     check_size,
 )
-from ffabric.abi.virtio_msg.header import BUS, EVENT, RESPONSE, parse_header
-from ffabric.abi.virtio_msg.narrow import is_narrow, is_wide, narrow, widen
+from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header
 from ffabric.guests import interrupts
 from ffabric.guests.calls.messages import DirectMessage
 from ffabric.guests.errors import FfaError
@@ -41,9 +39,9 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.guests.virtio.device import Device, Work
 from ffabric.guests.virtio.devices.described import made_devices
-from ffabric.guests.virtio_msg.device.early_driver import EarlyDriver
 from ffabric.guests.virtio_msg.device.ffa_bus import NOTIFICATIONS, Connection
 from ffabric.guests.virtio_msg.device.fifo import DeviceFifo
+from ffabric.guests.virtio_msg.device.wire import Wire, wire_of
 from ffabric.guests.virtio_msg.driver.fifo_link import BOOTSTRAP
 from ffabric.system.vcpu import Peer, Vcpu
 
@@ -51,7 +49,6 @@ RX_FULL: Final = notifications.RX_BUFFER_FULL_SPM | notifications.RX_BUFFER_FULL
 FRAMEWORK: Final = notifications.GET_FROM_SPM | notifications.GET_FROM_HYPERVISOR
 OTHERS: Final = notifications.GET_FROM_SP | notifications.GET_FROM_VM
 _EARLY_WORDS = EARLY_SIZE // 8
-_NARROW_TOKEN = 1
 FIFO_TURN: Final = 64
 """Messages of a FIFO that are served in a row."""
 SENDS: Final = 16
@@ -195,6 +192,10 @@ class DeviceSide(Partition):
         return placed.device
 
     @property
+    def _wire(self) -> Wire:
+        return wire_of(self.generation)
+
+    @property
     def numbers(self) -> list[int]:
         """The numbers of all devices."""
         return list(self._devices)
@@ -278,11 +279,7 @@ class DeviceSide(Partition):
         if request.function != fid.FFA_MSG_SEND_DIRECT_REQ2:
             return await self._on_foreign_request(request, ffa)
         connection = self._connection(request.sender, ffa)
-        data = abi.from_registers(request.payload)
-        if self.generation.narrow:
-            response = await self._on_narrow(connection, data, ffa)
-        else:
-            response = await connection.handle(data, ffa)
+        response = await self._wire.direct(connection, abi.from_registers(request.payload), ffa)
         if connection.events or connection.complaints or self._said:
             await self._tell(connection, ffa)
         if self._work:
@@ -290,13 +287,6 @@ class DeviceSide(Partition):
         if self._eventful:
             await self._tell_others(connection, ffa)
         return request.respond(*(abi.BUSY if response is None else abi.to_registers(response)))
-
-    async def _on_narrow(self, connection: Connection, data: bytes, ffa: Ffa) -> bytes | None:
-        """A message whose header has 6 bytes, or ought to have."""
-        if is_wide(data) and not is_narrow(data):
-            connection.complain_of("with headers of 8 bytes")
-        response = await connection.handle(widen(data, _NARROW_TOKEN), ffa)
-        return None if response is None else narrow(response)
 
     async def _on_foreign_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
         """A request without a UUID is none of this bus; an early driver side is told so."""
@@ -316,12 +306,13 @@ class DeviceSide(Partition):
             return request.respond()
         connection = self._connection(request.sender, ffa)
         data = b"".join(word.to_bytes(8, "little") for word in request.payload[:_EARLY_WORDS])
-        response = await EarlyDriver(connection).handle(data, ffa)
+        response = await self._wire.direct(connection, data, ffa)
         if response is None or not response:
             response = bytes(EARLY_SIZE)
-        if connection.complaints or self._said:
-            await self._complain(connection, ffa)
-        connection.events.clear()  # they are seen in the rings
+        if connection.method is Method.POLL:
+            connection.events.clear()  # they are seen in the rings
+        if connection.events or connection.complaints or self._said:
+            await self._tell(connection, ffa)
         words = [int.from_bytes(response[at : at + 8], "little") for at in range(0, EARLY_SIZE, 8)]
         return request.respond(*words, *([0] * 9 if with_uuid else []))
 
@@ -420,12 +411,6 @@ class DeviceSide(Partition):
 
     async def _serve(self, message: Message, ffa: Ffa) -> None:
         """Serve an indirect message."""
-        try:
-            header = parse_header(message.payload)
-        except DecodeError:
-            return
-        if header.type & RESPONSE:
-            return
         connection = self._connection(message.sender, ffa)
         await self._send_outbox(connection, ffa)
         await self._answer(connection, message.payload, ffa)
@@ -433,18 +418,16 @@ class DeviceSide(Partition):
     async def _answer(
         self, connection: Connection, data: bytes, ffa: Ffa, *, by_fifo: bool = False
     ) -> None:
-        """Serve an indirect message whose header is sound; what sets a bus up is none by FIFO."""
-        header = parse_header(data)
-        if by_fifo and header.type & BUS and header.id in BOOTSTRAP:
-            response: bytes | None = connection.refuse(header)
+        """Serve a message that is no direct one; what sets a bus up is none by FIFO."""
+        if by_fifo and data[0] & BUS and data[1] in BOOTSTRAP:
+            response: bytes | None = connection.refuse(parse_header(data))
         else:
-            response = await connection.handle(data, ffa)
+            response = await self._wire.indirect(connection, data, ffa)
         if response is None:
             connection.unanswered.append(data)
-            return
-        if header.id & EVENT or await self._send(connection, response, ffa):
-            return
-        if parse_header(response).type & RESPONSE:
+        elif not response or await self._send(connection, response, ffa):
+            pass
+        elif response[0] & RESPONSE:
             connection.outbox.append(response)
         else:
             connection.put_back()  # an event, as the answer to EVENT_POLL
@@ -460,7 +443,7 @@ class DeviceSide(Partition):
         A VM gives the receiver time to read the indirect message before.
         """
         fifo = connection.fifo
-        if fifo is not None and parse_header(data).id not in BOOTSTRAP:
+        if fifo is not None and data[1] not in BOOTSTRAP:
             return fifo.put(data) and await self._notify(connection, fifo.notification, ffa)
         for _ in range(1 if ffa.vcpu.secure else SENDS):
             try:
@@ -515,7 +498,8 @@ class DeviceSide(Partition):
         if connection.method in (Method.INDIRECT, Method.FIFO):
             await self._send_outbox(connection, ffa)
             while (event := connection.take_event()) is not None:
-                if not await self._send(connection, event, ffa):
+                sent = self._wire.event(event, connection)
+                if sent and not await self._send(connection, sent, ffa):
                     connection.put_back()
                     break
         elif connection.events and not connection.announced:

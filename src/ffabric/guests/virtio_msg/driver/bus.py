@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ffabric.abi.virtio_msg.narrow import is_narrow
+
 if TYPE_CHECKING:
     from ffabric.abi.virtio_msg.body import MessageType
     from ffabric.abi.virtio_msg.generations import Generation
@@ -19,6 +21,14 @@ class BusError(Exception):
 
 class OutOfPatience(BusError):  # noqa: N818 - what happened
     """Nothing has come within the patience."""
+
+
+def older_generation(data: bytes, own: Generation) -> str:
+    """Which older generation than ``own`` an answer is of that is no message of it; "": none."""
+    if data[:2] == b"\3\0" and not any(data[2:]):  # an error of the bus of 2024
+        return "alpha or rfc1"
+    narrow = not own.narrow and is_narrow(data)
+    return "rfc2, whose headers have 6 bytes" if narrow else ""
 
 
 class Pauses(Protocol):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
@@ -13,13 +14,14 @@ from ffabric.abi.virtio_msg import ffa
 from ffabric.abi.virtio_msg import transport as t
 from ffabric.abi.virtio_msg.body import MessageType
 from ffabric.abi.virtio_msg.generations import PR28, Generation
-from ffabric.abi.virtio_msg.header import BUS
+from ffabric.abi.virtio_msg.header import BUS, RESPONSE
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.words import MASK32, pack_ids
 from ffabric.guests.errors import error_of, status_of
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio_msg.driver.attention import Attention, Wait
 from ffabric.guests.virtio_msg.driver.bus import BusError, Pauses
+from ffabric.guests.virtio_msg.driver.ffa_link import IndirectLink
 
 _BUSY: Final = "the device side is busy"
 _CONFIG_SIZE: Final = 1 << 24
@@ -30,16 +32,141 @@ _REGISTERS: Final = 5
 """x3 to x7: 40 bytes."""
 
 
-class EarlyLink:
+_NUDGE: Final = abi.build(RESPONSE, 0, 0)
+
+
+class Carrier(Protocol):
+    """How messages of 40 bytes go. `feature` is what the bus calls it."""
+
+    feature: int
+    heard: deque[bytes]
+
+    async def listen(self) -> None:
+        """Take what has come already."""
+
+    async def send(self, message: bytes, /) -> bytes:
+        """A round trip: the response. Raises BusError if there is none."""
+
+    async def event(self, message: bytes, /) -> None:
+        """Send an event."""
+
+    async def fetch(self) -> bytes | None:
+        """An event of the device side, if one has come."""
+
+    async def rest(self, wait: Pauses, /) -> None:
+        """Until there may be one."""
+
+
+class EarlyDirect:
     """By FFA_MSG_SEND_DIRECT_REQ, of which a message fills x3 to x7.
 
     Used buffers are seen in the rings: nothing is fetched.
     """
 
-    def __init__(self, ffa_: Ffa, peer: int, attention: Attention, generation: Generation) -> None:
+    feature = abi.DIRECT
+
+    def __init__(self, ffa_: Ffa, peer: int, attention: Attention) -> None:
+        self.heard: deque[bytes] = deque()
         self._ffa = ffa_
         self._attention = attention
         self._head = (fid.FFA_MSG_SEND_DIRECT_REQ_64, pack_ids(ffa_.endpoint, peer), 0)
+
+    async def send(self, message: bytes) -> bytes:
+        """One round trip; a device side that is busy is asked again."""
+        wait = Wait(self._attention, _BUSY, announced=False)
+        while not any(answer := await self._exchange(message)):
+            await wait.pause()
+        return answer
+
+    async def event(self, message: bytes) -> None:
+        """One round trip, whose answer may be zeros: an event has none."""
+        await self._exchange(message)
+
+    async def listen(self) -> None:
+        """Nothing comes unasked."""
+
+    async def fetch(self) -> bytes | None:
+        """There is no way to ask for it."""
+        return None
+
+    async def rest(self, wait: Pauses) -> None:
+        """Nobody says that there is something."""
+        await wait.pause()
+
+    async def _exchange(self, message: bytes) -> bytes:
+        words = [int.from_bytes(message[at : at + 8], "little") for at in range(0, abi.SIZE, 8)]
+        wait: Wait | None = None
+        while True:
+            x = await self._ffa.call(*self._head, *words)
+            while x[0] & MASK32 in (fid.FFA_YIELD, fid.FFA_INTERRUPT):
+                wait = wait or Wait(self._attention, _BUSY, announced=False)
+                await wait.pause()
+                x = await self._ffa.call(fid.FFA_RUN, x[1])
+            if x[0] & MASK32 != fid.FFA_ERROR:
+                return b"".join(word.to_bytes(8, "little") for word in x[3 : 3 + _REGISTERS])
+            if status_of(x[2]) is not Status.BUSY:
+                raise BusError(str(error_of(self._ffa.vcpu, x[2], self._head[0])))
+            wait = wait or Wait(self._attention, _BUSY, announced=False)
+            await wait.pause()
+
+
+class EarlyIndirect(IndirectLink):
+    """By FFA_MSG_SEND2, both ways: events come unasked.
+
+    The bus has nothing that asks for what the device side has not sent yet. A response to nothing
+    gives it cycles, too.
+    """
+
+    feature = abi.INDIRECT
+
+    def __init__(self, ffa_: Ffa, peer: int, attention: Attention, generation: Generation) -> None:
+        super().__init__(ffa_, peer, attention)
+        self._error = abi.NUMBERS[generation.name][abi.ERROR]
+
+    async def send(self, message: bytes) -> bytes:
+        """Send it, then wait for the response to this device and message, or for an error."""
+        await self.event(message)
+        sent = abi.parse(message)
+        wait = Wait(self._attention, "no response comes")
+        while True:
+            data = await self._receive()
+            if data is None:
+                await wait.pause()
+                continue
+            found = abi.parse(data)
+            if not found.is_response:
+                self.heard.append(data)
+                await self._send(_NUDGE)
+            elif self._answers(found, sent):
+                return data
+
+    def _answers(self, found: abi.Early, sent: abi.Early) -> bool:
+        if found.is_bus:  # a bus that has headers of 8 bytes says so whatever it is asked
+            return found.id == ffa.ERROR.id or (
+                sent.is_bus and found.id in (sent.id, abi.BUS_ERROR)
+            )
+        same = not sent.is_bus and found.device == sent.device
+        return same and found.id in (sent.id, self._error)
+
+    async def fetch(self, poll: bytes = _NUDGE) -> bytes | None:
+        """One that has come."""
+        await self.listen()
+        if not self.heard:
+            await self._send(poll)
+            await self.listen()
+        return self.heard.popleft() if self.heard else None
+
+    def _read(self, data: bytes) -> bytes:
+        """A message of 40 bytes; a shorter one is one whose header has 6 or 8."""
+        return data.ljust(abi.SIZE, b"\0")
+
+
+class EarlyLink:
+    """By a carrier."""
+
+    def __init__(self, carrier: Carrier, generation: Generation) -> None:
+        self.heard: deque[bytes] = deque()
+        self._carrier = carrier
         self._ids = abi.NUMBERS[generation.name]
         self._name = generation.name
         self._devices = 0
@@ -59,39 +186,39 @@ class EarlyLink:
         event = parse(message, PR28)
         if event.kind is t.EVENT_AVAIL:
             payload = event["index"].to_bytes(4, "little")
-            await self._send(abi.build(0, self._ids[t.EVENT_AVAIL], event.device, payload))
+            number = self._ids[t.EVENT_AVAIL]
+            await self._carrier.event(abi.build(0, number, event.device, payload))
 
     async def fetch(self, poll: bytes) -> bytes | None:
-        """There is no way to ask for it."""
-        return None
+        """EVENT_USED, or EVENT_CONFIG."""
+        data = await self._carrier.fetch()
+        return None if data is None else self._event(data)
+
+    async def listen(self) -> None:
+        """Take what has come already."""
+        carrier = self._carrier
+        await carrier.listen()
+        while carrier.heard:
+            self.heard.append(self._event(carrier.heard.popleft()))
+
+    def _event(self, data: bytes) -> bytes:
+        """An event of this generation as one of pr28; what is none stays what it is."""
+        event = abi.parse(data)
+        if not event.is_bus and event.id == self._ids[t.EVENT_USED]:
+            index = int.from_bytes(event.payload[:4], "little")
+            return build(t.EVENT_USED, PR28, device=event.device, index=index)
+        if not event.is_bus and event.id == self._ids[t.EVENT_CONFIG]:
+            status = int.from_bytes(event.payload[:4], "little")
+            return build(t.EVENT_CONFIG, PR28, device=event.device, status=status)
+        return data
 
     async def rest(self, wait: Pauses) -> None:
-        """Nobody says that there is something."""
-        await wait.pause()
-
-    async def _send(self, message: bytes) -> bytes:
-        """One round trip; a device side that is busy is asked again."""
-        words = [int.from_bytes(message[at : at + 8], "little") for at in range(0, abi.SIZE, 8)]
-        wait: Wait | None = None
-        while True:
-            x = await self._ffa.call(*self._head, *words)
-            while x[0] & MASK32 in (fid.FFA_YIELD, fid.FFA_INTERRUPT):
-                wait = wait or Wait(self._attention, _BUSY, announced=False)
-                await wait.pause()
-                x = await self._ffa.call(fid.FFA_RUN, x[1])
-            if x[0] & MASK32 == fid.FFA_ERROR:
-                if status_of(x[2]) is not Status.BUSY:
-                    raise BusError(str(error_of(self._ffa.vcpu, x[2], self._head[0])))
-            elif any(x[3 : 3 + _REGISTERS]):
-                return b"".join(word.to_bytes(8, "little") for word in x[3 : 3 + _REGISTERS])
-            elif wait is None and message[1] == self._ids[t.EVENT_AVAIL] and not message[0]:
-                return bytes(abi.SIZE)  # an event has no answer
-            wait = wait or Wait(self._attention, _BUSY, announced=False)
-            await wait.pause()
+        """Until there may be an event."""
+        await self._carrier.rest(wait)
 
     async def _ask(self, type_: int, number: int, device: int, payload: bytes = b"") -> bytes:
         """The payload of the response. Raises BusError if there is none."""
-        answer = abi.parse(await self._send(abi.build(type_, number, device, payload)))
+        answer = abi.parse(await self._carrier.send(abi.build(type_, number, device, payload)))
         if not answer.is_response or answer.id != number or answer.is_bus != bool(type_ & BUS):
             errors = (abi.BUS_ERROR,) if type_ & BUS else (self._ids[abi.ERROR],)
             if answer.is_response and answer.id in errors:
@@ -113,9 +240,10 @@ class EarlyLink:
     async def _version(self, _: Message) -> dict[str, Any]:
         payload = await self._ask(BUS, abi.ACTIVATE, 0, abi.BUS_VERSION.to_bytes(4, "little"))
         version, features, self._devices = abi.ACTIVATED.unpack_from(payload)
-        if version != abi.BUS_VERSION or not features & abi.DIRECT:
+        if version != abi.BUS_VERSION or not features & self._carrier.feature:
             raise BusError(f"version {version} of the bus, features {features:#x}")
-        await self._ask(BUS, abi.CONFIGURE, 0, features.to_bytes(8, "little"))
+        used = features & ~(abi.DIRECT | abi.INDIRECT) | self._carrier.feature
+        await self._ask(BUS, abi.CONFIGURE, 0, used.to_bytes(8, "little"))
         return {
             "bus_version": ffa.BUS_VERSION,
             "revision": ffa.TRANSPORT_REVISION,

@@ -22,7 +22,7 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import Mapping, NoRoom
 from ffabric.guests.virtio_msg.driver.attention import Attention, Wait
 from ffabric.guests.virtio_msg.driver.bus import BusError
-from ffabric.guests.virtio_msg.driver.early_link import EarlyLink
+from ffabric.guests.virtio_msg.driver.early_link import EarlyDirect, EarlyIndirect, EarlyLink
 from ffabric.guests.virtio_msg.driver.ffa_link import DirectLink, IndirectLink
 from ffabric.guests.virtio_msg.driver.fifo_link import FifoLink
 from ffabric.guests.virtio_msg.driver.mapping import DynamicMapping, PreparedMapping, StaticMapping
@@ -32,13 +32,14 @@ from ffabric.guests.virtio_msg.driver.message_bus import (
     MessageBus,
     following_token,
 )
-from ffabric.guests.virtio_msg.driver.narrow_link import NarrowLink
+from ffabric.guests.virtio_msg.driver.narrow_link import NarrowIndirectLink, NarrowLink
 from ffabric.guests.virtio_msg.driver.shared_areas import SharedAreas
 
 RX_TRIES: Final = 16
 """How often RX is emptied for FFA_PARTITION_INFO_GET."""
 _RESULTS = frozenset(Result)
 _DIRECT: Final = abi.BusFeatures.build(DIRECT_RX=1, DIRECT_TX=1)
+_INDIRECT: Final = abi.BusFeatures.build(INDIRECT_RX=1, INDIRECT_TX=1)
 _NARROW_AREAS: Final = 0xFF
 """Areas of rfc2: their numbers have 8 bits."""
 
@@ -98,15 +99,12 @@ class DriverBus(MessageBus):
         super().__init__(f"{peer.id:#x}", generation, size, ffa.memory, ffa.ram)
         self.direct: DirectLink | None = None if indirect else DirectLink(ffa, peer.id, attention)
         self.link: Link = self.direct or IndirectLink(ffa, peer.id, attention)
-        if generation.early:
-            if indirect or fifo:
-                raise BusError(f"{generation.name} is spoken by direct messages here")
-            self.direct, self.link = None, EarlyLink(ffa, peer.id, attention, generation)
-        elif generation.narrow:
-            if indirect or fifo:
-                raise BusError(f"{generation.name} is spoken by direct messages here")
-            self.direct, self.link = None, NarrowLink(self.link)
         self.attention = attention
+        if not generation.configures_events:
+            if fifo:
+                raise BusError(f"{generation.name} has no FIFO")
+            self.direct, self.link = None, self._older_link(indirect=indirect)
+        self._own_features = _INDIRECT if indirect else _DIRECT
         self.features: int = 0
         self.max_areas: int = 0
         self._fifo = fifo
@@ -119,6 +117,15 @@ class DriverBus(MessageBus):
             self.mapping = PreparedMapping(ffa, self.areas, queues, lend=lend)
         else:
             self.mapping = DynamicMapping(ffa, self.areas, lend=lend)
+
+    def _older_link(self, *, indirect: bool) -> Link:
+        """The way of a generation whose header is none of 8 bytes."""
+        ffa, peer, attention, generation = self.ffa, self.peer, self.attention, self.generation
+        if not generation.early:
+            return NarrowIndirectLink(ffa, peer, attention) if indirect else NarrowLink(self.link)
+        if indirect:
+            return EarlyLink(EarlyIndirect(ffa, peer, attention, generation), generation)
+        return EarlyLink(EarlyDirect(ffa, peer, attention), generation)
 
     async def open(self, notification: int | None = None) -> None:
         """Bring the bus up.
@@ -140,7 +147,7 @@ class DriverBus(MessageBus):
         generation = self.generation
         mine = {"bus_version": generation.bus_version, "revision": abi.TRANSPORT_REVISION}
         if generation.narrow:  # it says at once what it is
-            more = {"bus_features": _DIRECT, "max_areas": _NARROW_AREAS}
+            more = {"bus_features": self._own_features, "max_areas": _NARROW_AREAS}
         else:
             versions = await self.request(abi.VERSION)
             if not versions["bus_version"]:

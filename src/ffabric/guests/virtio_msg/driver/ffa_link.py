@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,7 +18,7 @@ from ffabric.abi.words import MASK32, pack_ids
 from ffabric.guests.errors import FfaError, error_of, status_of
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio_msg.driver.attention import Attention, Wait
-from ffabric.guests.virtio_msg.driver.bus import BusError, Pauses
+from ffabric.guests.virtio_msg.driver.bus import BusError, Pauses, older_generation
 
 _BUSY = "the device side is busy"
 _UNREAD = "the device side does not read its messages"
@@ -36,6 +37,7 @@ class DirectLink:
 
     def __init__(self, ffa: Ffa, peer: int, attention: Attention) -> None:
         self.notification: int | None = None
+        self.heard: deque[bytes] = deque()
         self._ffa = ffa
         self._peer = peer
         self._attention = attention
@@ -83,6 +85,9 @@ class DirectLink:
         """An event is a request too, whose response says that it came."""
         await self.request(message)
 
+    async def listen(self) -> None:
+        """Nothing comes unasked."""
+
     async def fetch(self, poll: bytes) -> bytes | None:
         """Ask for it."""
         return await self.request(poll)
@@ -98,20 +103,29 @@ class DirectLink:
         self._attention.bits &= ~bit
 
 
+_PROBE = build(abi.VERSION, PR28, token=1)
+"""A VERSION that asks."""
+_NUDGE = build_header(BUS, abi.EVENT_POLL.id, 0, 1)
+"""An EVENT_POLL whose answer nobody waits for."""
+_BEFORE_AGREEMENT = frozenset({abi.VERSION.id, abi.RESET.id})
+
+
 class IndirectLink:
     """By FFA_MSG_SEND2, both ways: events come unasked.
 
     RX holds one message. A device side that finds it full keeps what it has to say until it next
     gets cycles, and any message gives it some: whoever finds an event in the place of a response,
-    or wants to sleep, sends EVENT_POLL; or VERSION, as long as no version is agreed on.
+    or wants to sleep, sends EVENT_POLL; or `probe`, as long as no version is agreed on.
     """
+
+    probe: bytes = _PROBE
 
     def __init__(self, ffa: Ffa, peer: int, attention: Attention) -> None:
         self._ffa = ffa
         self._peer = peer
         self._attention = attention
         attention.listening = True
-        self._events: list[bytes] = []
+        self.heard: deque[bytes] = deque()
 
     async def request(self, message: bytes) -> bytes:
         """Send it, then wait for the response to this device and token."""
@@ -125,23 +139,27 @@ class IndirectLink:
                 continue
             header = parse_header(data)
             if not header.type & RESPONSE:
-                self._events.append(data)
-                await self._send(_PROBE if sent.id in _BEFORE_AGREEMENT else _NUDGE)
+                self.heard.append(data)
+                await self._send(self.probe if sent.id in _BEFORE_AGREEMENT else _NUDGE)
             elif (header.device, header.token) == (sent.device, sent.token):
                 return data
 
     async def event(self, message: bytes) -> None:
-        """Make room for what may come back, then send it."""
-        await self._attention.look()
-        await self._take()
+        """Send it: `listen` has made room for what may come back."""
         await self._send(message)
+
+    async def listen(self) -> None:
+        """Take what is in RX; a response there is to nothing any more."""
+        await self._attention.look()
+        data = await self._receive()
+        if data is not None and not data[0] & RESPONSE:
+            self.heard.append(data)
 
     async def fetch(self, poll: bytes) -> bytes | None:
         """One that has come, or that waits at the device side."""
-        await self._attention.look()
-        await self._take()
-        if self._events:
-            return self._events.pop(0)
+        await self.listen()
+        if self.heard:
+            return self.heard.popleft()
         await self._send(poll)
         wait = Wait(self._attention, "the device side does not answer")
         while (data := await self._receive()) is None:
@@ -150,7 +168,7 @@ class IndirectLink:
 
     async def rest(self, wait: Pauses) -> None:
         """Until something comes."""
-        if not self._events and not self._attention.has_message(self._peer):
+        if not self.heard and not self._attention.has_message(self._peer):
             await wait.pause()
 
     async def _send(self, message: bytes) -> None:
@@ -169,25 +187,22 @@ class IndirectLink:
             else:
                 return
 
-    async def _take(self) -> None:
-        """Keep an event that is in RX; a response there is to nothing any more."""
-        data = await self._receive()
-        if data is not None and not parse_header(data).type & RESPONSE:
-            self._events.append(data)
-
     async def _receive(self) -> bytes | None:
-        """The next message of the device side, if there is one."""
+        """The next message of the device side, if there is one; what is none is dropped."""
         data = await self._attention.receive(self._peer)
-        if data is not None:
-            try:
-                parse_header(data)
-            except DecodeError:
-                return None
+        if data is None:
+            return None
+        try:
+            return self._read(data)
+        except DecodeError:
+            return None
+
+    def _read(self, data: bytes) -> bytes:
+        """A message that has come. Raises DecodeError for none, BusError for an older one."""
+        try:
+            parse_header(data)
+        except DecodeError:
+            if older := older_generation(data, PR28):
+                raise BusError(f"the device side speaks {older}") from None
+            raise
         return data
-
-
-_BEFORE_AGREEMENT = frozenset({abi.VERSION.id, abi.RESET.id})
-_PROBE = build(abi.VERSION, PR28, token=1)
-"""A VERSION that asks, likewise, for when nothing else may be asked."""
-_NUDGE = build_header(BUS, abi.EVENT_POLL.id, 0, 1)
-"""An EVENT_POLL whose answer nobody waits for."""

@@ -51,7 +51,7 @@ class FifoLink:
         self._peer = bus.peer
         self._attention = bus.attention
         self._mine, self._theirs = mine, theirs
-        self._events: deque[bytes] = deque()
+        self.heard: deque[bytes] = deque()
 
     @classmethod
     async def open(cls, bus: Way, bootstrap: Link, notification: int) -> FifoLink:
@@ -88,7 +88,7 @@ class FifoLink:
                 continue
             header = parse_header(data)
             if not header.type & RESPONSE:
-                self._events.append(data)
+                self.heard.append(data)
             elif _same(header, sent):
                 return data
 
@@ -96,13 +96,18 @@ class FifoLink:
         """Send it."""
         await self._put(message)
 
+    async def listen(self) -> None:
+        """Take what is in the FIFO; a response there is to nothing any more."""
+        while (data := await self._get()) is not None:
+            if not data[0] & RESPONSE:
+                self.heard.append(data)
+
     async def fetch(self, poll: bytes) -> bytes | None:
         """One that has come: the device side is not asked."""
         await self._attention.look()
-        while not self._events and (data := await self._get()) is not None:
-            if not parse_header(data).type & RESPONSE:
-                self._events.append(data)
-        return self._events.popleft() if self._events else None
+        if not self.heard:
+            await self.listen()
+        return self.heard.popleft() if self.heard else None
 
     async def rest(self, wait: Pauses) -> None:
         """Until the notification."""

@@ -6,6 +6,7 @@ come and go with EVENT_DEVICE. Answers are judged: one that is not to what was a
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -17,9 +18,8 @@ from ffabric.abi.virtio_msg.bus import DeviceState
 from ffabric.abi.virtio_msg.generations import GENERATIONS, Generation
 from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header, with_token
 from ffabric.abi.virtio_msg.message import Message, build, encode, parse
-from ffabric.abi.virtio_msg.narrow import is_narrow
 from ffabric.guests.virtio.dma import Mapping, Memory
-from ffabric.guests.virtio_msg.driver.bus import BusError, Pauses
+from ffabric.guests.virtio_msg.driver.bus import BusError, Pauses, older_generation
 from ffabric.guests.virtio_msg.driver.transport import DriverEnd
 from ffabric.system.vcpu import Ram
 
@@ -35,7 +35,15 @@ _HEADER = 8
 
 
 class Link(Protocol):
-    """The way to one device side."""
+    """The way to one device side.
+
+    Events may come unasked, also in the place of a response: they are `heard`, in their order.
+    """
+
+    heard: deque[bytes]
+
+    async def listen(self) -> None:
+        """Take what has come already: nobody is asked."""
 
     async def request(self, message: bytes) -> bytes:
         """Send a request: the response. Raises BusError if there is none."""
@@ -72,6 +80,8 @@ class MessageBus:
         self.on_removed: Callable[[DriverEnd], object] | None = None
         self.on_event: Callable[[Message], object] | None = None
         """Gets the events of devices, too."""
+        self._removed: set[int] = set()
+        """Numbers of devices that were removed, and are not there again."""
         self._token = FIRST_TOKEN
 
     def pauses(self, what: str, *, for_ever: bool = False, announced: bool = False) -> Pauses:
@@ -95,12 +105,14 @@ class MessageBus:
             offset = following
 
     def _add(self, number: int) -> None:
+        self._removed.discard(number)
         if number not in self.devices:
             end = self.devices[number] = DriverEnd(self, number)
             if self.on_added is not None:
                 self.on_added(end)
 
     def _remove(self, number: int) -> None:
+        self._removed.add(number)
         end = self.devices.pop(number, None)
         if end is not None:
             end.removed = True
@@ -111,14 +123,21 @@ class MessageBus:
 
     async def request(self, kind: MessageType, device: int = 0, /, **fields: Any) -> Message:
         """Send a request: the response. Raises BusError if it is refused or answered wrongly."""
+        await self._catch_up()
+        if device in self._removed and not kind.bus:
+            raise BusError(f"{kind.name}: device {device} was removed")
         token = self._next_token()
         data = await self.link.request(encode(kind, self.generation, device, token, fields))
+        if self.link.heard:
+            await self._pass_on()  # that is older than the answer
         try:
             answer = parse(data, self.generation)
         except DecodeError as error:
             raise BusError(self._misread(data) or f"{kind.name}: {error}") from error
         if answer.kind is abi.ERROR:
             raise BusError(f"{kind.name} was refused")
+        if answer.kind.response is None:
+            await self._dispatch(answer)  # an event in the place of the answer
         same = answer.kind is kind and answer.response
         if not same or (answer.device, answer.token) != (device, token):
             raise BusError(f"{kind.name} was answered with {answer}")
@@ -135,13 +154,10 @@ class MessageBus:
 
     def _misread(self, data: bytes) -> str:
         """Which generation a response is of, if it is one of another; the wire does not say."""
-        if len(data) >= _HEADER and data[:2] == b"\3\0" and not any(data[2:]):
-            return f"the device side speaks alpha or rfc1, and not {self.generation.name}"
-        if not self.generation.narrow and is_narrow(data):
-            return (
-                f"the device side speaks rfc2, whose headers have 6 bytes, and not"
-                f" {self.generation.name}"
-            )
+        own = self.generation.name
+        older = older_generation(data, self.generation) if len(data) >= _HEADER else ""
+        if older:
+            return f"the device side speaks {older}, and not {own}"
         for other in GENERATIONS.values():
             if other is self.generation:
                 continue
@@ -150,7 +166,7 @@ class MessageBus:
             except DecodeError:
                 continue
             if not found.excess:
-                name, own = found.kind.name, self.generation.name
+                name = found.kind.name
                 return f"the device side speaks {other.name}, as its {name} says, and not {own}"
         return ""
 
@@ -159,9 +175,12 @@ class MessageBus:
 
         Raises BusError if there is none, or it is refused.
         """
+        await self._catch_up()
         header = parse_header(message)
         token = self._next_token()
         data = await self.link.request(with_token(message, token))
+        if self.link.heard:
+            await self._pass_on()
         found = parse_header(data)
         if found.type & BUS or not found.type & RESPONSE:
             raise BusError(f"request {header.id:#x} was refused")
@@ -171,6 +190,7 @@ class MessageBus:
 
     async def event(self, kind: MessageType, device: int, /, **fields: Any) -> None:
         """Send an event of a device's driver."""
+        await self._catch_up()
         await self.link.event(build(kind, self.generation, device=device, **fields))
 
     async def poll(self) -> int:
@@ -205,6 +225,22 @@ class MessageBus:
             elif not until():
                 fruitless = 0
                 await self.link.rest(wait)
+
+    async def _catch_up(self) -> None:
+        """Pass on what has come already, so that what is sent next is not sent in spite of it."""
+        await self.link.listen()
+        if self.link.heard:
+            await self._pass_on()
+
+    async def _pass_on(self) -> None:
+        """Pass on what was heard."""
+        heard = self.link.heard
+        while heard:
+            try:
+                message = parse(heard.popleft(), self.generation)
+            except DecodeError:
+                continue
+            await self._dispatch(message)
 
     async def _dispatch(self, event: Message) -> None:
         """Pass an event on."""
