@@ -1,9 +1,11 @@
 """Pairs of events with what they have in common played once count what each counts by itself."""
 
+import gc
 from random import Random
 
 import pytest
 
+from ffabric.firmware.state.context import TABLE, ChainedContext
 from ffabric.lab.faults.catalogue import find
 from ffabric.lab.fuzz import campaign
 from ffabric.lab.fuzz.campaign import PAIRS, Plan, State, injections, play
@@ -73,11 +75,14 @@ def test_a_campaign_of_all_pairs_is_the_same_wherever_it_was_interrupted():
         games.close()
         return found
 
+    verbs = [getattr(ChainedContext, verb) for verb in TABLE.verbs]
     whole, parts = State(Plan(PAIRS, 1, 0)), State(Plan(PAIRS, 1, 0))
     first = played(whole, 40)
     second = played(parts, 15)
     second += played(parts, 25)
     assert first == second
     assert whole.digest == parts.digest
+    assert gc.isenabled()
+    assert verbs == [getattr(ChainedContext, verb) for verb in TABLE.verbs]
     assert [each.episode for each in first[:2]] == [*map(str, injections(PAIRS)[:2])]
     assert first[21] == play(first[21].episode)

@@ -1,5 +1,7 @@
 """States of a stage are taken, told apart and gone back to, and go on alike."""
 
+from uuid import UUID
+
 import pytest
 
 from ffabric.firmware.catalogue import RULES
@@ -150,6 +152,14 @@ def test_what_is_compared_by_identity_is_what_it_was(memory):
     assert found["list"] is not root["list"]
     later = object()
     assert snapshots.restore(snapshots.take([later]))[0] is later
+
+
+def test_names_that_are_equal_make_one_state(memory):
+    snapshots = Snapshots(memory)
+    first = snapshots.take([UUID(int=5)])
+    assert snapshots.take([UUID(int=5)]).key == first.key
+    assert snapshots.take([UUID(int=6)]).key != first.key
+    assert snapshots.restore(first) == [UUID(int=5)]
 
 
 def test_what_is_more_than_data_is_no_snapshot(memory):

@@ -206,14 +206,18 @@ def _theatre(scenario: str, boundary: int) -> Theatre:
     former = _THEATRES.get(scenario)
     if former is not None and former.at <= boundary:
         return former
-    for theatre in _THEATRES.values():
-        theatre.close()
-    _THEATRES.clear()
+    _close_theatres()
     found = _THEATRES[scenario] = Theatre(scenario)
     return found
 
 
 _THEATRES: dict[str, Theatre] = {}
+
+
+def _close_theatres() -> None:
+    for theatre in _THEATRES.values():
+        theatre.close()
+    _THEATRES.clear()
 
 
 def total(plan: Plan) -> int:
@@ -229,17 +233,20 @@ def campaign(state: State, players: Players, *, keep_going: bool = False) -> Gen
     ``keep_going``: failures end nothing. Closing the iterator ends the players.
     """
     state.go_on()
-    while True:
-        function, inputs, chunk = _rest(state)
-        if not inputs:
-            return
-        with closing(players.spread(function, inputs, players.processes, chunk)) as episodes:
-            for played in episodes:
-                with uninterrupted():
-                    state.add(played)
-                yield played
-                if played.failure is not None and not keep_going:
-                    return
+    try:
+        while True:
+            function, inputs, chunk = _rest(state)
+            if not inputs:
+                return
+            with closing(players.spread(function, inputs, players.processes, chunk)) as episodes:
+                for played in episodes:
+                    with uninterrupted():
+                        state.add(played)
+                    yield played
+                    if played.failure is not None and not keep_going:
+                        return
+    finally:
+        _close_theatres()
 
 
 def fuzz(

@@ -10,6 +10,7 @@ each pair by itself would count; one in which something is wrong has to be playe
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +23,7 @@ from ffabric.lab.fuzz.injection import NOTHING, Performance, boundaries
 from ffabric.lab.fuzz.report import Report
 from ffabric.lab.fuzz.scenarios import SCENARIOS
 from ffabric.lab.fuzz.settlement import Settlement
-from ffabric.lab.fuzz.snapshots import NoSnapshot, Snapshots
+from ffabric.lab.fuzz.snapshots import NoSnapshot, Snapshots, collect, uncollected
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.injection import Injection
@@ -65,6 +66,8 @@ class Theatre:
     """
 
     def __init__(self, name: str) -> None:
+        self._checking = ExitStack()
+        """All verbs are compared with their rows while it is open."""
         self._scenario = SCENARIOS[name]
         self._play = Performance(self._scenario, (), Report(episodes=1))
         stage = self._play.stage
@@ -98,8 +101,8 @@ class Theatre:
         """The node at which the stage still is."""
         self._tails: dict[tuple[int, Key], bytes | None] = {}
         """By boundary and node: all that is counted to the end if nothing more happens."""
-        with checked():
-            self._burst_in()
+        self._checking.enter_context(checked())
+        self._burst_in()
 
     @property
     def at(self) -> int:
@@ -109,22 +112,25 @@ class Theatre:
     def close(self) -> None:
         """Give the memory back."""
         self._play.stage.__exit__(None)
+        self._checking.close()
 
     def report(self, pair: Injection) -> Report | None:
         """What a pair counts; None if something is wrong, and it has to be played by itself."""
         (first, early), (second, late) = pair.events
         if self._at > late:
             raise ValueError(f"{pair} comes too late: boundary {self._at} has been reached")
+        with uncollected():
+            return self._report(first, early, second, late)
+
+    def _report(self, first: str, early: int, second: str, late: int) -> Report | None:
         while self._at < late:
-            with checked():
-                self._advance()
+            self._advance()
         path = self._paths[first, early]
         if path is None:
             return None
         key = path.node.key, second
         if key not in self._rests:
-            with checked():
-                self._rests[key] = self._rest(path.node, second)
+            self._rests[key] = self._rest(path.node, second)
         rest = self._rests[key]
         return None if rest is None else _sum(path.report, _unpacked(rest))
 
@@ -293,6 +299,8 @@ class Theatre:
 
     def _restore(self, node: Node) -> None:
         play, self._here = self._play, None
+        del play.stage, play.company
+        collect()
         play.stage, play.company = self._snapshots.restore(node.snapshot)
         play.stage.ledger.take_in()
         self._told, self._since = node.told, ()

@@ -124,8 +124,7 @@ class Snapshots:
         reader = io.BufferedReader(stream, len(snapshot.graph))
         unpickler = pickle.Unpickler(reader)  # noqa: S301 - what this process has written
         unpickler.memo = self._found.memo
-        with _uncollected():
-            return unpickler.load()
+        return unpickler.load()
 
     def _dump(self, root: object) -> bytes:
         stream = io.BytesIO()
@@ -241,23 +240,32 @@ def _random_of(version: int, numbers: bytes, gauss: float | None) -> Random:
     return random
 
 
+def _uuid(uuid: UUID) -> tuple[type[UUID], tuple[None, bytes]]:
+    """One that has come since the others were numbered."""
+    return UUID, (None, uuid.bytes)
+
+
 def _unknown(found: object) -> NoReturn:
     """One of a kind that is compared by identity."""
     raise pickle.PicklingError(f"{found!r} has no number yet")
 
 
 _TABLE: dict[type, Callable[[Any], Any]] = {
-    **dict.fromkeys((Bank, CallTable, Entries, Kind, Rule, UUID, object), _unknown),
+    **dict.fromkeys((Bank, CallTable, Entries, Kind, Rule, object), _unknown),
     Buffer: _buffer,
     PartitionCrashed: _exception,
     Random: _random,
     Refused: _exception,
+    UUID: _uuid,
 }
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Nothing is garbage while objects come: to look for some again and again takes longer."""
+def uncollected() -> Iterator[None]:
+    """Let nobody look for garbage but with `collect`: only former states are, and they are young.
+
+    To look for some all the time while objects come takes as long as to load a state.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -265,6 +273,11 @@ def _uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def collect() -> None:
+    """Free a former state: what nobody refers to of what has come since a few calls."""
+    gc.collect(1)
 
 
 @contextmanager
