@@ -12,7 +12,7 @@ from ffabric.abi.ffa import notifications as notify
 
 
 class MemoryPermissions(IntFlag):
-    """Access to a memory region (DEN0140 v1.2, table 1.15): one of the first two, of the last two.
+    """Access to a memory region (DEN0140 v1.2, table 1.15): RO or RW, with NX or X.
 
     A sender leaves the instruction access out when it shares, a lender to one borrower may say it.
     """

@@ -63,7 +63,7 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer of the protocol
 
 
 class Rules:
-    """Every rule that any room of the firmware has declared, by id."""
+    """Every rule of the firmware, by id; importing `ffabric.RULES` loads all that declares one."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Rule] = {}

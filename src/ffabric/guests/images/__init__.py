@@ -18,7 +18,7 @@ NAMES = ("adder_smc", "adder_svc", "client_hvc", "client_smc")
 
 
 def load(name: str) -> bytes:
-    """The image called `name`; ValueError if there is none."""
+    """The AArch64 test image called `name`, raw; ValueError if there is none."""
     if name not in NAMES:
         raise ValueError(f"no image {name!r}: there are {', '.join(NAMES)}")
     return (resources.files(__name__) / f"{name}.bin").read_bytes()

@@ -117,7 +117,7 @@ class Nexus:
         return self.new_bank(heap, Services(huk, self._seed + own, heap, self._accelerator))
 
     def new_bank(self, heap: Heap, services: Services) -> Bank:
-        """A bank for the ABI that this OP-TEE is called with."""
+        """What is kept for one VM, with a heap of its own, for the ABI of its calls."""
         raise NotImplementedError
 
 

@@ -111,11 +111,11 @@ class Native(Service):
         return None
 
     def on_message(self, channel: Channel, data: bytes) -> None:
-        """A transaction without memory."""
+        """Serve a transaction without memory; a message that is none ends the connection."""
         self.on_memory(channel, data, ())
 
     def on_memory(self, channel: Channel, data: bytes, memory: Sequence[Memory]) -> None:
-        """A transaction. What is none ends the connection."""
+        """Serve a transaction with memory; a message that is none ends the connection."""
         try:
             code, number = _TRANSACTION.unpack(data)
         except DecodeError:

@@ -72,7 +72,7 @@ class Channel:
         self.memory: list[Memory] = []
         """What the service has of the client's memory."""
         self.backlog: deque[Message] = deque()
-        """Messages that wait for memory of one before."""
+        """Messages that wait until the memory of an earlier one has been retrieved."""
         self._device = device
 
     def send(self, data: bytes) -> bool:

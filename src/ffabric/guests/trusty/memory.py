@@ -83,7 +83,7 @@ class Buffer:
         self.sent: bool = False
         self.released: bool = False
         self.back: bool = False
-        """It was taken back."""
+        """The client has reclaimed it."""
         self._ffa = ffa
         self._ipa, self._pages = ipa, pages
 

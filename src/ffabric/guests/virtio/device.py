@@ -108,7 +108,7 @@ class Device:
         """The device can reach memory from `address` on: `pieces` of (IPA, bytes)."""
 
     def unmapped(self, address: int) -> None:
-        """It is to reach it no more, and cannot, once it is not among what it `holds`."""
+        """Let go of the memory that was mapped at ``address``: `holds` says when that is done."""
 
     def holds(self, address: int) -> bool:
         """Whether somebody outside may still use the memory that was mapped at `address`."""

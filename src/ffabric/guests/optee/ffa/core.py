@@ -105,7 +105,7 @@ class OpTee(Nexus, Partition):
         return core
 
     def new_bank(self, heap: Heap, services: Services) -> Bank:
-        """See `Nexus.new_bank`."""
+        """What is kept for one VM, with a heap of its own, for the FF-A ABI."""
         memory = SharedMemory(self._mailbox, heap)
         threads = Threads([FfaThread(number, memory) for number in range(self._threads)])
         sessions = Sessions(self._tas, services)

@@ -103,7 +103,7 @@ class Supplicant:
         return request.params
 
     def load_ta(self, request: Request) -> None:
-        """LOAD_TA."""
+        """Serve RPC LOAD_TA: the signed TA with a UUID, or its size. Raises TeeError without it."""
         named = request.value(0)
         image = self.tas.get(words_uuid(named.a, named.b))
         if image is None:
@@ -111,7 +111,7 @@ class Supplicant:
         request.write(1, image)
 
     def fs(self, request: Request) -> None:
-        """FS."""
+        """Serve RPC FS: an operation on the files of the secure storage. Raises TeeError."""
         work = _FS.get(request.value(0).a)
         if work is None:
             raise _error(Result.BAD_PARAMETERS)

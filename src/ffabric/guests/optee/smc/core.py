@@ -99,7 +99,7 @@ class OpTeeBelowEl3(Nexus, TrustedOs):
         )
 
     def new_bank(self, heap: Heap, services: Services) -> Bank:
-        """See `Nexus.new_bank`."""
+        """What is kept for one VM, with a heap of its own, for the SMC ABI."""
         memory = PhysicalMemory(self._normal, heap)
         threads = Threads([SmcThread(number, memory) for number in range(self._threads)])
         notifier = SmcNotifier(self.drivers, self._notification or 0)

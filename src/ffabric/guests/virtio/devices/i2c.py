@@ -36,7 +36,7 @@ class Registers:
         self._at = 0
 
     def write(self, data: bytes) -> bool:
-        """Where to, and what."""
+        """The number of the first register, then values for it and those behind."""
         if data:
             self._at = data[0] % len(self.content)
         for byte in data[1:]:
@@ -45,7 +45,7 @@ class Registers:
         return True
 
     def read(self, count: int) -> bytes | None:
-        """From where the last transfer ended."""
+        """``count`` registers from where the last transfer ended; the first follows the last."""
         size = len(self.content)
         got = bytes(self.content[(self._at + n) % size] for n in range(count))
         self._at = (self._at + count) % size

@@ -54,11 +54,11 @@ class EchoService(SocketService):
     """Sends everything back, and ends when the guest does."""
 
     def on_data(self, stream: Stream, data: bytes) -> None:
-        """Back it goes."""
+        """Send the data back."""
         stream.send(data)
 
     def on_end(self, stream: Stream) -> None:
-        """So do we."""
+        """End the connection when the guest sends no more."""
         stream.close()
 
 
@@ -91,7 +91,7 @@ class Stream:
         self.ended: bool = False
         """The guest sends no more."""
         self.told: bool = False
-        """The service knows that."""
+        """The service has been told that the guest sends no more."""
         self.deaf: bool = False
         """The guest receives no more."""
         self._device = device

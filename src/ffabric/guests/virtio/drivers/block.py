@@ -129,11 +129,11 @@ class BlockDriver(Driver):
         return data.rstrip(b"\0").decode("ascii", "backslashreplace")
 
     async def discard(self, sector: int, count: int) -> None:
-        """Sectors that are of no use any more."""
+        """Tell the disk that the content of ``count`` sectors is not needed any more."""
         await self._to_device(Type.DISCARD, 0, SEGMENT.pack(sector, count, 0))
 
     async def write_zeroes(self, sector: int, count: int) -> None:
-        """Sectors of zeros."""
+        """Fill ``count`` sectors with zeros."""
         await self._to_device(Type.WRITE_ZEROES, 0, SEGMENT.pack(sector, count, 0))
 
     async def _from_device(self, type_: Type, sector: int, size: int) -> bytes:

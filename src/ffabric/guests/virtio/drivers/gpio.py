@@ -71,7 +71,7 @@ class GpioDriver(Driver):
         await self._request(Type.SET_DIRECTION, line, Direction.OUT)
 
     async def release(self, line: int) -> None:
-        """Have a line be nothing."""
+        """Have a line be neither input nor output."""
         await self._request(Type.SET_DIRECTION, line, Direction.NONE)
 
     async def get(self, line: int) -> int:

@@ -139,7 +139,7 @@ class VhostUserDevice(Device):
         interrupt()
 
     def look(self) -> bool:
-        """A turn of the machine: now and then, see whether the back end is in time."""
+        """Called at each turn of the machine: now and then, see whether the back end is in time."""
         now = monotonic()
         if now < self._next_look:
             return False
@@ -150,25 +150,25 @@ class VhostUserDevice(Device):
         return True
 
     def attend(self, *, awake: bool) -> None:
-        """It is seen by its descriptors."""
+        """Nothing to do: what the back end does is seen by its descriptors."""
 
     @property
     def polls(self) -> bool:
-        """Without somebody whom the back end can call, it is looked at all the time."""
+        """Whether it has to be polled: it has, while the back end has no interrupt to call by."""
         return self._interrupt is None and not self.settled
 
     # Memory.
 
     def mapped(self, address: int, pieces: Sequence[tuple[int, int]]) -> None:
-        """The back end gets it, if it is to."""
+        """Give the memory to the back end, if it is one that is trusted with it."""
         self._told(lambda: self.reach.add(address, pieces))
 
     def unmapped(self, address: int) -> None:
-        """The back end cannot reach it any more, or soon will not."""
+        """Take the memory from the back end: `holds` says when that is done."""
         self.reach.remove(address)
 
     def holds(self, address: int) -> bool:
-        """Whether the back end may still have it."""
+        """Whether the back end may still reach the memory that was mapped at ``address``."""
         return self.reach.holds(address)
 
     @property

@@ -136,7 +136,7 @@ class SocketDevices(DeviceSide):
         )
 
     def expect(self) -> None:
-        """A machine that has nothing else to do waits for an answer, and for devices in use."""
+        """Have an idle machine wait for what the peer is to answer, and for devices in use."""
         peer = self.door.peer
         relays = [each.relay for each in self._outer.values()]
         for relay in relays:
@@ -146,7 +146,7 @@ class SocketDevices(DeviceSide):
         self.door.expect(something=busy or any(each and each.in_use for each in relays))
 
     def greeted(self, peer: Peer) -> None:
-        """Its state is unknown, and so are its devices."""
+        """A peer has come: it is reset, as its state is unknown, and asked for its devices."""
         peer.ask(build(abi.RESET, self.generation), lambda _: self._list(peer, 0))
 
     def _list(self, peer: Peer, offset: int) -> None:
@@ -173,7 +173,7 @@ class SocketDevices(DeviceSide):
         peer.ask(asked, done)
 
     def asked(self, peer: Peer, message: Message, data: bytes) -> None:
-        """READ, WRITE and MAP; a device side asks nothing else."""
+        """Serve READ, WRITE and MAP of a peer; anything else is answered with an error."""
         maps = message.kind is abi.MAP and peer.version > abi.OLDEST
         if not maps and message.kind not in _ACCESSES:
             peer.fail(parse_header(data))
@@ -190,7 +190,7 @@ class SocketDevices(DeviceSide):
         peer.answer(message, files, **fields)
 
     def told(self, peer: Peer, message: Message, data: bytes) -> None:
-        """An event: of the bus, or of a device to its driver."""
+        """Take an event of a peer: of the bus, or of a device to its driver."""
         if message.kind is bus_abi.EVENT_DEVICE:
             state = message["state"]
             if state in (DeviceState.READY, DeviceState.REMOVED):

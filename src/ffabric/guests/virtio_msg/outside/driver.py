@@ -134,22 +134,22 @@ class SocketDriver(DriverSide):
 
     @property
     def has_news(self) -> bool:
-        """The VM looks by itself."""
+        """Always false: the VM looks for messages of its peer by itself."""
         return False
 
     def expect(self) -> None:
-        """The VM waits by itself."""
+        """Nothing to do: the VM waits for its peer by itself."""
 
     def greeted(self, peer: Peer) -> None:
-        """It is told of devices when it asks for them."""
+        """A peer has come. It is told of devices when it asks for them."""
         self.has_come = True
 
     def told(self, peer: Peer, message: Message, data: bytes) -> None:
-        """EVENT_AVAIL."""
+        """Take an event of the peer: EVENT_AVAIL, which goes to the device side."""
         self.asked(peer, message, data)
 
     def asked(self, peer: Peer, message: Message, data: bytes) -> None:
-        """Memory is accessed at once, all else waits for the VM."""
+        """Take a request of the peer: memory is accessed at once, all else waits for the VM."""
         bus, header = self._bus, parse_header(data)
         if bus is None:
             return
