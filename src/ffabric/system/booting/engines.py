@@ -12,12 +12,14 @@ from ffabric.machine.engines.python import PythonRunner
 from ffabric.system.booting.extras import MissingExtra
 from ffabric.system.description.python_target import resolve_program
 from ffabric.system.spec import ImageSource, PythonSource
+from ffabric.system.system import Endpoint
 
 if TYPE_CHECKING:
-    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.machine.context import Runner
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
-    from ffabric.system.system import Endpoint, System
+    from ffabric.system.spec import PartitionSpec
+    from ffabric.system.system import System
 
 
 PE_FIXED = 1 << 31 | 1 << 24
@@ -29,6 +31,14 @@ VCPU_FIXED = 1 << 31
 def make_runner(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     """The engine's runner for ``ctx``, as the partition's spec names it."""
     return _ENGINES[endpoint.spec.engine](endpoint, ctx)
+
+
+def make_endpoint(system: System, spec: PartitionSpec, partition: Partition) -> Endpoint:
+    """An endpoint of a system, each of its contexts with a runner."""
+    endpoint = Endpoint(system, spec, partition)
+    for ctx in partition.contexts:
+        ctx.runner = make_runner(endpoint, ctx)
+    return endpoint
 
 
 def _python(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
