@@ -4,14 +4,14 @@ import pytest
 
 from ffabric.guests import images
 from ffabric.machine import exits
-from ffabric.machine import stage2 as s2
 from ffabric.machine.bus import Bus
 from ffabric.machine.clock import Clock
 from ffabric.machine.context import Context
 from ffabric.machine.engines.unicorn.engine import UnicornEngine
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.pages import PagePool
-from ffabric.machine.stage2 import Stage2
+from ffabric.machine.translation import descriptors as s2
+from ffabric.machine.translation.pages import PagePool
+from ffabric.machine.translation.stage2 import Stage2
 
 FFA_ERROR = 0x84000060
 FFA_INTERRUPT = 0x84000062

@@ -12,8 +12,7 @@ from ffabric.machine.access import (
 )
 from ffabric.machine.bus import Bus
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.pages import PagePool
-from ffabric.machine.stage2 import (
+from ffabric.machine.translation.descriptors import (
     AF,
     MEMATTR_NORMAL_WB,
     S2AP_R,
@@ -21,8 +20,9 @@ from ffabric.machine.stage2 import (
     SH_INNER,
     SW_NS,
     VALID,
-    Stage2,
 )
+from ffabric.machine.translation.pages import PagePool
+from ffabric.machine.translation.stage2 import Stage2
 
 RAM = 0x8000_0000
 SECURE_RAM = 0x0E00_0000

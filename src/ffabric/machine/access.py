@@ -11,7 +11,8 @@ from mmap import mmap
 from ffabric.abi.words import PAGE
 from ffabric.machine.bus import Bus
 from ffabric.machine.memory import Bank, MemoryFault, PhysicalMemory
-from ffabric.machine.stage2 import ADDRESS, AF, S2AP_R, S2AP_W, SW_NS, VALID, Stage2
+from ffabric.machine.translation.descriptors import ADDRESS, AF, S2AP_R, S2AP_W, SW_NS, VALID
+from ffabric.machine.translation.stage2 import Stage2
 
 TRANSLATION = "translation fault"
 ACCESS_FLAG = "access flag fault"

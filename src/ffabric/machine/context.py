@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from ffabric.machine.faults import Fault
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.stage2 import Stage2
 
 REGISTERS = 18
 """x0 to x17: the registers a call passes (SMCCC 1.2)."""

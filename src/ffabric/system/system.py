@@ -19,7 +19,7 @@ from ffabric.machine.access import GuestAccess, NoTranslation
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner, Spinning
 from ffabric.machine.machine import Machine, Stalled
-from ffabric.machine.pages import NoPages
+from ffabric.machine.translation.pages import NoPages
 from ffabric.system.booting.cpu_registers import CpuRegisters
 from ffabric.system.booting.creation import Source, create_spec
 from ffabric.system.crash import PartitionCrashed
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ffabric.machine.engines.unicorn.engine import UnicornEngine
     from ffabric.machine.events import Tracer
     from ffabric.machine.lines import Printer
-    from ffabric.machine.smmu import Smmu
+    from ffabric.machine.translation.smmu import Smmu
 
 
 class Builder(Protocol):

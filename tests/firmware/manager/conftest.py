@@ -24,8 +24,16 @@ from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine import exits
 from ffabric.machine.context import PE
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.pages import PagePool
-from ffabric.machine.stage2 import AF, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, SH_INNER, VALID, Stage2
+from ffabric.machine.translation.descriptors import (
+    AF,
+    MEMATTR_NORMAL_WB,
+    S2AP_R,
+    S2AP_W,
+    SH_INNER,
+    VALID,
+)
+from ffabric.machine.translation.pages import PagePool
+from ffabric.machine.translation.stage2 import Stage2
 
 ROOMS = (version, features, discovery, mailbox, direct, indirect, cycles, notifications)
 CALLS = CallTable(

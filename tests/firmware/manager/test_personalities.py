@@ -19,7 +19,7 @@ from ffabric.firmware.state.call_table import WIDE_FORMS
 from ffabric.firmware.state.conventions import HYPERVISOR, SPMC, Conventions
 from ffabric.firmware.state.switches import PERSONALITIES, SWITCHES, switches
 from ffabric.guests.errors import FfaError, status_of
-from ffabric.machine.stage2 import S2AP_W, XN
+from ffabric.machine.translation.descriptors import S2AP_W, XN
 from ffabric.system.description.python import sp, vm
 
 MIXED = [f"mem.{kind}.mixed_attributes" for kind in ("donate", "lend", "share")]

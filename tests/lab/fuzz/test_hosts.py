@@ -9,7 +9,7 @@ from ffabric.lab.fuzz.stage import Stage
 from ffabric.lab.fuzz.systems import HOSTS as SYSTEMS
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.processes import Players, spread
-from ffabric.machine.smmu import Entry
+from ffabric.machine.translation.smmu import Entry
 
 
 def episode(seed, system):

@@ -13,7 +13,7 @@ from ffabric.lab.fuzz.scenarios import SCENARIOS
 from ffabric.lab.fuzz.snapshots import NoSnapshot, Snapshots
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.stage2 import ADDRESS, TABLE
+from ffabric.machine.translation.descriptors import ADDRESS, TABLE
 
 PAGE = 4096
 FAR = 0x5000_0000

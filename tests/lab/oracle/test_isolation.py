@@ -8,7 +8,7 @@ from ffabric.firmware.state.ownership import BITS, BORROWED, LENT, MASK, OWNED, 
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.oracle.isolation import Isolation, common, merged, without
 from ffabric.lab.oracle.tables import Tables
-from ffabric.machine.stage2 import ADDRESS, S2AP_W, SW_NS, TABLE, VALID
+from ffabric.machine.translation.descriptors import ADDRESS, S2AP_W, SW_NS, TABLE, VALID
 from ffabric.session.booting import boot
 from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import vm

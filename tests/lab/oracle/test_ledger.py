@@ -12,7 +12,7 @@ from ffabric.firmware.state.region import DONATE, LEND
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.oracle.ledger import Ledger
 from ffabric.machine.events import Return
-from ffabric.machine.stage2 import S2AP_W, VALID, XN
+from ffabric.machine.translation.descriptors import S2AP_W, VALID, XN
 from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm

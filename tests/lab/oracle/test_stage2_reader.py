@@ -7,8 +7,7 @@ import pytest
 from ffabric.abi.words import PAGE
 from ffabric.lab.oracle.stage2_reader import ATTRIBUTES, TableReader, leaf_of
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.pages import PagePool
-from ffabric.machine.stage2 import (
+from ffabric.machine.translation.descriptors import (
     ADDRESS,
     AF,
     MEMATTR_NORMAL_WB,
@@ -18,9 +17,10 @@ from ffabric.machine.stage2 import (
     SW1,
     TABLE,
     VALID,
-    Stage2,
-    Stage2Error,
 )
+from ffabric.machine.translation.pages import PagePool
+from ffabric.machine.translation.stage2 import Stage2
+from ffabric.machine.translation.tables import Stage2Error
 
 RAM = VALID | AF | SH_INNER | MEMATTR_NORMAL_WB | S2AP_R | S2AP_W
 TABLES = 0x1000_0000

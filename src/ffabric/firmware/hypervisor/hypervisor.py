@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.region import Region
     from ffabric.machine.context import PE
     from ffabric.machine.machine import Machine
-    from ffabric.machine.pages import PagePool
+    from ffabric.machine.translation.pages import PagePool
 
 HYPERVISOR_ID = 0
 

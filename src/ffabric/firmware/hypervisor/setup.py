@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import Calls, Next
     from ffabric.machine.context import PE
     from ffabric.machine.machine import Machine
-    from ffabric.machine.pages import PagePool
+    from ffabric.machine.translation.pages import PagePool
 
 
 def make_hypervisor(

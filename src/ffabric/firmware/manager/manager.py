@@ -30,7 +30,7 @@ from ffabric.firmware.state.platform_calls import NO_PLATFORM_CALLS
 from ffabric.firmware.state.region import Regions
 from ffabric.firmware.state.rules import Refused, rule
 from ffabric.machine import exits
-from ffabric.machine.pages import NoPages
+from ffabric.machine.translation.pages import NoPages
 
 if TYPE_CHECKING:
     from ffabric.abi.ffa.registers import Reserved
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ffabric.machine.context import PE
     from ffabric.machine.events import Tracer
     from ffabric.machine.machine import Machine
-    from ffabric.machine.pages import PagePool
+    from ffabric.machine.translation.pages import PagePool
 
 UNKNOWN = rule(
     "abi.unknown_function",

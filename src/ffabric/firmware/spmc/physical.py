@@ -20,7 +20,7 @@ from ffabric.firmware.spmc.spmc import VmMailbox
 from ffabric.firmware.state import ownership, reply
 from ffabric.firmware.state.mailbox import Buffer, Piece
 from ffabric.firmware.state.rules import refuse, rule
-from ffabric.machine.stage2 import VALID
+from ffabric.machine.translation.descriptors import VALID
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler

@@ -29,7 +29,7 @@ from ffabric.abi.words import PAGE
 from ffabric.firmware.manager.setup import resources
 from ffabric.firmware.state.ownership import OWNED, state
 from ffabric.firmware.state.rules import refuse, rule
-from ffabric.machine.stage2 import S2AP_R, S2AP_W, SW_NS, VALID, XN
+from ffabric.machine.translation.descriptors import S2AP_R, S2AP_W, SW_NS, VALID, XN
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ffabric.firmware.monitor.logical import LogicalPartitions
     from ffabric.firmware.state.conventions import Conventions
     from ffabric.machine.machine import Machine
-    from ffabric.machine.pages import PagePool
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.pages import PagePool
+    from ffabric.machine.translation.stage2 import Stage2
 
 
 def make_spmc(

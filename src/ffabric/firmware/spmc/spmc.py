@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import Partition
     from ffabric.machine.context import PE
     from ffabric.machine.machine import Machine
-    from ffabric.machine.pages import PagePool
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.pages import PagePool
+    from ffabric.machine.translation.stage2 import Stage2
 
 SPMC_ID = 0x8000
 NORMAL_WORLD_ID = 0

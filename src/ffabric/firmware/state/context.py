@@ -52,7 +52,7 @@ from ffabric.machine.context import Context
 
 if TYPE_CHECKING:
     from ffabric.machine.context import PE
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.stage2 import Stage2
 
 
 class State(enum.Enum):

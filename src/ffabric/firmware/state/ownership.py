@@ -12,10 +12,10 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from ffabric.machine.stage2 import S2AP_R, S2AP_W, SW1, SW2, SW3, VALID, XN
+from ffabric.machine.translation.descriptors import S2AP_R, S2AP_W, SW1, SW2, SW3, VALID, XN
 
 if TYPE_CHECKING:
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.stage2 import Stage2
 
 SHIFT = 56
 MASK = SW1 | SW2 | SW3

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.notifications import NotificationState
     from ffabric.machine.context import PE
     from ffabric.machine.gic import Gic
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.stage2 import Stage2
 
 
 class Level(Protocol):

@@ -24,7 +24,8 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import LATEST
 from ffabric.firmware.state.ownership import BITS, DONATING, LENT, MASK, SHARED
 from ffabric.firmware.state.rules import refuse, rule
-from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, VALID, Run
+from ffabric.machine.translation.descriptors import MEMATTR_MASK, MEMATTR_NORMAL_WB, VALID
+from ffabric.machine.translation.stage2 import Run
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import Partition

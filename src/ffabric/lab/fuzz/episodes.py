@@ -24,12 +24,12 @@ from ffabric.lab.fuzz.systems import HOSTS, SYSTEMS, Cast
 from ffabric.lab.fuzz.victims import Pair
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.machine.access import DataAbort
-from ffabric.machine.smmu import DmaFault
-from ffabric.machine.stage2 import ADDRESS, S2AP_W
+from ffabric.machine.translation.descriptors import ADDRESS, S2AP_W
+from ffabric.machine.translation.smmu import DmaFault
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.report import Report
-    from ffabric.machine.smmu import Stream
+    from ffabric.machine.translation.smmu import Stream
 
 MARK = b"somebody was here"
 PATIENCE = 20

@@ -23,13 +23,13 @@ from ffabric.lab.fuzz.actors import Actor
 from ffabric.lab.fuzz.watch import Watch
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.oracle.ledger import Ledger
-from ffabric.machine.pages import NoPages
+from ffabric.machine.translation.pages import NoPages
 from ffabric.observe.trace import Trace
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import vm
 
 if TYPE_CHECKING:
-    from ffabric.machine.smmu import Stream
+    from ffabric.machine.translation.smmu import Stream
     from ffabric.system.spec import SystemSpec
     from ffabric.system.system import Endpoint, System
 

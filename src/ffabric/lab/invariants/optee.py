@@ -33,7 +33,7 @@ from ffabric.firmware.state.events import Enter, VmCreated
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.oracle.tables import Tables
 from ffabric.machine.events import Call, Event, Return
-from ffabric.machine.stage2 import ADDRESS, S2AP_W, VALID
+from ffabric.machine.translation.descriptors import ADDRESS, S2AP_W, VALID
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import Partition

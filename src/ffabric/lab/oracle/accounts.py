@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.lab.oracle.address_spaces import MAILBOX
 from ffabric.lab.oracle.transactions import Transaction
-from ffabric.machine.stage2 import ADDRESS
+from ffabric.machine.translation.descriptors import ADDRESS
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import Partition

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ffabric.abi.words import PAGE
 from ffabric.lab.oracle.stage2_reader import leaf_of
-from ffabric.machine.stage2 import ADDRESS
+from ffabric.machine.translation.descriptors import ADDRESS
 
 if TYPE_CHECKING:
     from ffabric.lab.oracle.stage2_reader import Reach

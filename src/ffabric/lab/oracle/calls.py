@@ -28,7 +28,7 @@ from ffabric.lab.oracle.transactions import (
     judge_type,
     place,
 )
-from ffabric.machine.stage2 import ADDRESS, S2AP_R, S2AP_W, XN, XN_MASK
+from ffabric.machine.translation.descriptors import ADDRESS, S2AP_R, S2AP_W, XN, XN_MASK
 
 _KINDS = {
     fid.FFA_MEM_SHARE_32: SHARE,

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ffabric.abi.words import PAGE
-from ffabric.machine.stage2 import ADDRESS
+from ffabric.machine.translation.descriptors import ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

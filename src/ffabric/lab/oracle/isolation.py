@@ -24,7 +24,7 @@ from ffabric.abi.words import PAGE, SECURE_BIT
 from ffabric.firmware.state.ownership import BORROWED, LENT, OWNED, SHARED, state
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.oracle.holders import Held, Holders, Range, View
-from ffabric.machine.stage2 import (
+from ffabric.machine.translation.descriptors import (
     ADDRESS,
     MEMATTR_MASK,
     MEMATTR_NORMAL_WB,

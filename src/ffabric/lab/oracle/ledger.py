@@ -36,7 +36,7 @@ from ffabric.lab.oracle.ends import ENDS
 from ffabric.lab.oracle.isolation import Isolation
 from ffabric.lab.oracle.tables import Tables
 from ffabric.machine.events import Call, ContextEvent, Event, Return, Tracer
-from ffabric.machine.stage2 import ADDRESS
+from ffabric.machine.translation.descriptors import ADDRESS
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Partition

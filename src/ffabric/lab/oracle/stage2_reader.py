@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ffabric.abi.words import PAGE, PAGE_SHIFT
-from ffabric.machine.stage2 import (
+from ffabric.machine.translation.descriptors import (
     ADDRESS,
     AF,
     MEMATTR_MASK,
@@ -33,8 +33,8 @@ from ffabric.machine.stage2 import (
 
 if TYPE_CHECKING:
     from ffabric.machine.memory import PhysicalMemory
-    from ffabric.machine.pages import PagePool
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.pages import PagePool
+    from ffabric.machine.translation.stage2 import Stage2
 
 ATTRIBUTES = VALID | AF | S2AP_R | S2AP_W | XN_MASK | MEMATTR_MASK | SH_MASK | SW_NS
 LEAF = ADDRESS | ATTRIBUTES

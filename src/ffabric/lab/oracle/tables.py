@@ -8,7 +8,7 @@ from ffabric.lab.oracle.stage2_reader import Reach, TableReader
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import Partition
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.stage2 import Stage2
     from ffabric.system.system import System
 
 

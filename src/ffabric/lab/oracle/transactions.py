@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
-from ffabric.machine.stage2 import (
+from ffabric.machine.translation.descriptors import (
     ADDRESS,
     AF,
     MEMATTR_DEVICE_NGNRNE,

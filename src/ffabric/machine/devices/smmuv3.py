@@ -17,8 +17,8 @@ from ffabric.abi.words import MASK32
 from ffabric.machine.bus import Device
 from ffabric.machine.devices.description import DeviceDescription, Frame, Wiring
 from ffabric.machine.registers import Register, RegisterDevice, RegisterMap, stored
-from ffabric.machine.smmu import Refused, Why
-from ffabric.machine.stream_table import StreamTable, translate
+from ffabric.machine.translation.smmu import Refused, Why
+from ffabric.machine.translation.stream_table import StreamTable, translate
 
 REGISTER_PAGE: Final = 0x10000
 SID_BITS: Final = 16

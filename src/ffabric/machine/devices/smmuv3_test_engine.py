@@ -14,7 +14,7 @@ from typing import Final
 from ffabric.abi.words import MASK32
 from ffabric.machine.devices.description import DeviceDescription, DmaPort, Frame, Wiring
 from ffabric.machine.devices.stub import Stub
-from ffabric.machine.smmu import DmaFault
+from ffabric.machine.translation.smmu import DmaFault
 
 FRAME: Final = 0x80
 FRAME_SIZE: Final = 0x10000

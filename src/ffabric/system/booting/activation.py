@@ -20,7 +20,7 @@ from ffabric.system.spec import RAM, ImageSource, PythonSource, Source
 
 if TYPE_CHECKING:
     from ffabric.machine.memory import PhysicalMemory
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.stage2 import Stage2
     from ffabric.system.spec import PartitionSpec
     from ffabric.system.system import Endpoint, System
 

@@ -32,12 +32,9 @@ from ffabric.machine.gic import (
 )
 from ffabric.machine.machine import Machine
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.pages import NoPages, PagePool
-from ffabric.machine.smmu import Smmu
-from ffabric.machine.stage2 import (
-    Stage2,
-)
-from ffabric.machine.watched import WatchedStage2
+from ffabric.machine.translation.pages import NoPages, PagePool
+from ffabric.machine.translation.smmu import Smmu
+from ffabric.machine.translation.stage2 import Stage2
 from ffabric.system.booting.dma import (
     describe_streams,
     forget_streams,
@@ -191,9 +188,7 @@ class _Builder:
 
         Raises NoPages if there is no memory left for its translation tables; nothing is left then.
         """
-        watched = spec.engine == QEMU
-        bits = self._ipa_bits(spec)
-        stage2 = self._stage2(manager.pool, bits, WatchedStage2 if watched else Stage2)
+        stage2 = self._stage2(manager.pool, self._ipa_bits(spec), _tables_for(spec))
         secondary = bool(self.spec.primary_vm) and spec.name != self.spec.primary_vm
         partition = (
             make_sp(spec, stage2) if spec.secure else make_vm(spec, stage2, secondary=secondary)
@@ -282,3 +277,12 @@ class _Builder:
         self.gics.remove(partition)
         if partition.stage2 is not None:
             self.free_vmids.append(partition.stage2.vmid)
+
+
+def _tables_for(spec: PartitionSpec) -> type[Stage2]:
+    """What translates for a partition: QEMU has to be told of what changes."""
+    if spec.engine != QEMU:
+        return Stage2
+    from ffabric.machine.translation.watched import WatchedStage2  # noqa: PLC0415 - few are QEMU's
+
+    return WatchedStage2

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ffabric.machine import events
-from ffabric.machine.smmu import READ, WRITE, DmaFault, Entry, Region, Smmu, Stream
+from ffabric.machine.translation.smmu import READ, WRITE, DmaFault, Entry, Region, Smmu, Stream
 from ffabric.system.layout.address_spaces import device_maps
 from ffabric.system.manifest.manifest import RegionAttributes
 from ffabric.system.spec import SMMU_TYPE, DeviceSpec, PartitionSpec
 
 if TYPE_CHECKING:
     from ffabric.machine.devices.description import Translation
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.stage2 import Stage2
     from ffabric.system.spec import SystemSpec
     from ffabric.system.system import System
 

@@ -12,7 +12,7 @@ from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.words import PAGE
 from ffabric.firmware.state.endpoints import AbortAction, Action, Booted, Sp, Vm
 from ffabric.firmware.state.partition import Identity
-from ffabric.machine.stage2 import Stage2
+from ffabric.machine.translation.stage2 import Stage2
 from ffabric.system.layout.address_spaces import WINDOW_IPA, WINDOW_PAGES
 from ffabric.system.manifest.manifest import NsInterruptsAction, OtherSInterruptsAction, SriPolicy
 from ffabric.system.spec import PartitionSpec

@@ -25,7 +25,7 @@ from ffabric.machine.gic import (
     set_up,
 )
 from ffabric.machine.limits import PA_END
-from ffabric.machine.stage2 import Stage2
+from ffabric.machine.translation.stage2 import Stage2
 from ffabric.system.booting.loading import device_attributes
 from ffabric.system.layout.address_spaces import vm_maps
 from ffabric.system.spec import FFA, QEMU, PartitionSpec, SystemSpec

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ffabric.abi.words import PAGE
 from ffabric.firmware.state.endpoints import Booted
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.stage2 import (
+from ffabric.machine.translation.descriptors import (
     AF,
     MEMATTR_DEVICE_NGNRNE,
     MEMATTR_NORMAL_WB,
@@ -17,8 +17,8 @@ from ffabric.machine.stage2 import (
     SW_NS,
     VALID,
     XN,
-    Stage2,
 )
+from ffabric.machine.translation.stage2 import Stage2
 from ffabric.system.booting.hand_off import boot_information
 from ffabric.system.layout.address_spaces import device_maps
 from ffabric.system.layout.qemu import UART, is_console

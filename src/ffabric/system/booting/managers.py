@@ -15,8 +15,9 @@ from ffabric.firmware.spmc.scheduler import SecureScheduler
 from ffabric.firmware.spmc.setup import make_spmc
 from ffabric.firmware.spmc.spmc import Spmc
 from ffabric.machine.machine import Machine
-from ffabric.machine.pages import PagePool
-from ffabric.machine.stage2 import S2AP_R, S2AP_W, SW_NS, XN, Stage2
+from ffabric.machine.translation.descriptors import S2AP_R, S2AP_W, SW_NS, XN
+from ffabric.machine.translation.pages import PagePool
+from ffabric.machine.translation.stage2 import Stage2
 from ffabric.system.booting.loading import RAM, device_attributes
 from ffabric.system.description.conventions import HYPERVISOR, SPMC, conventions_of
 from ffabric.system.layout.address_spaces import ipa_bits

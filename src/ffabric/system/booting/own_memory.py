@@ -9,7 +9,7 @@ from ffabric.firmware.state.ownership import OWNED, state
 from ffabric.system.layout.address_spaces import device_maps
 
 if TYPE_CHECKING:
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.stage2 import Stage2
     from ffabric.system.spec import PartitionSpec
 
 

@@ -15,7 +15,7 @@ from ffabric.machine.engines.qemu.process import Image, Piece, pieces
 from ffabric.machine.engines.qemu.secure_partition import QemuSecurePartition
 from ffabric.machine.engines.qemu.trapped import Devices, Window
 from ffabric.machine.engines.qemu.trusted_os import QemuTrustedOs
-from ffabric.machine.watched import WatchedStage2
+from ffabric.machine.translation.watched import WatchedStage2
 from ffabric.system.layout.address_spaces import device_maps
 from ffabric.system.layout.qemu import is_console
 from ffabric.system.manifest.manifest import RegionAttributes

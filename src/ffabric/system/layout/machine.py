@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ffabric.abi.words import PAGE
 from ffabric.machine.gic import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE, SPI_RANGES, is_spi
 from ffabric.machine.limits import IPA_BITS, MAX_IPA_BITS, MEMORY, PA_END
-from ffabric.machine.stage2 import most_tables, tables
+from ffabric.machine.translation.sizes import most_tables, tables
 from ffabric.system.options.problems import Problems, did_you_mean
 from ffabric.system.spec import DeviceSpec, FirmwareSpec, GicSpec, MemoryBank, MemoryMap
 

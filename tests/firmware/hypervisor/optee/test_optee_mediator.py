@@ -9,7 +9,7 @@ from ffabric.abi.optee import message as m
 from ffabric.abi.optee import rpc, smc
 from ffabric.abi.words import MASK32, MASK64, PAGE
 from ffabric.firmware.hypervisor.optee.shadow import MAX_BUFFER_PAGES, MAX_PAGES
-from ffabric.machine.stage2 import S2AP_W
+from ffabric.machine.translation.descriptors import S2AP_W
 from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import vm
 

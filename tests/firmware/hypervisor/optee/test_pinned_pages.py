@@ -9,7 +9,7 @@ from ffabric.abi.optee import rpc, smc
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.optee import shadow
 from ffabric.guests.errors import FfaError
-from ffabric.machine.stage2 import S2AP_W
+from ffabric.machine.translation.descriptors import S2AP_W
 
 Return, Type, Command = smc.Return, m.Type, m.Command
 KINDS = ("share", "lend", "donate")

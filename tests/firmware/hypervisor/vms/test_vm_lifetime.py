@@ -18,7 +18,7 @@ from ffabric.firmware.state.context import State
 from ffabric.guests.errors import FfaError
 from ffabric.guests.images import load
 from ffabric.guests.partition import Partition
-from ffabric.machine.pages import NoPages
+from ffabric.machine.translation.pages import NoPages
 from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import sp, vm
 from ffabric.system.manifest.manifest import DeviceRegion

@@ -14,7 +14,7 @@ from ffabric.abi.ffa.memory_words import (
 )
 from ffabric.abi.ffa.version import V1_2, V1_3
 from ffabric.abi.words import PAGE
-from ffabric.machine.stage2 import S2AP_R, S2AP_W, XN
+from ffabric.machine.translation.descriptors import S2AP_R, S2AP_W, XN
 from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import sp
 from ffabric.system.manifest.manifest import DeviceRegion, ExceptionLevel, RegionAttributes

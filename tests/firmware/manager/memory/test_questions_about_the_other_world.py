@@ -7,7 +7,7 @@ import pytest
 from memory_sides import NX, RO, RW, World, X
 
 from ffabric.firmware.state.ownership import BORROWED, LENT, OWNED, SHARED, state
-from ffabric.machine.stage2 import S2AP_R, S2AP_W, SW_NS, VALID, XN
+from ffabric.machine.translation.descriptors import S2AP_R, S2AP_W, SW_NS, VALID, XN
 
 NORMAL_WORLDS = ["kernel-sp", "vm-sp"]
 

@@ -8,7 +8,7 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.words import PAGE
-from ffabric.machine.stage2 import (
+from ffabric.machine.translation.descriptors import (
     MEMATTR_DEVICE_NGNRNE,
     MEMATTR_MASK,
     MEMATTR_NORMAL_WB,

@@ -9,7 +9,7 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.guests.errors import FfaError, status_of
-from ffabric.machine.stage2 import Stage2
+from ffabric.machine.translation.stage2 import Stage2
 from ffabric.system.description.python import sp, vm
 
 MAP, UNMAP = fid.FFA_RXTX_MAP_64, fid.FFA_RXTX_UNMAP

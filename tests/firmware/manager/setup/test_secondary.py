@@ -2,7 +2,7 @@ import pytest
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.state.context import Model
-from ffabric.machine.stage2 import XN
+from ffabric.machine.translation.descriptors import XN
 
 REGISTER = fid.FFA_SECONDARY_EP_REGISTER_64
 

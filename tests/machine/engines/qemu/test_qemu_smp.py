@@ -8,7 +8,7 @@ from puppets import CODE, RAM, UART, Puppets, map_buffers, send
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
-from ffabric.machine.stage2 import VALID
+from ffabric.machine.translation.descriptors import VALID
 from processes_at_hand import run_until
 
 PAGE, FOREIGN = RAM + 0x10_0000, RAM + 0x14_0000

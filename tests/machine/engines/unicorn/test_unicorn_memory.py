@@ -6,10 +6,10 @@ import pytest
 from unicorn_board import IPA, NORMAL, NORMAL_RAM, SECURE_RAM, Board
 
 from ffabric.machine import exits
-from ffabric.machine import stage2 as s2
 from ffabric.machine.engines.unicorn import native
 from ffabric.machine.engines.unicorn.code import TranslatedCode
-from ffabric.machine.stage2 import Stage2
+from ffabric.machine.translation import descriptors as s2
+from ffabric.machine.translation.stage2 import Stage2
 
 PAGE = IPA + 0x10_0000
 PAGE_PA = NORMAL_RAM + 0x10_0000

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ffabric.machine import exits
-from ffabric.machine import stage2 as s2
 from ffabric.machine.bus import Bus
 from ffabric.machine.clock import Clock
 from ffabric.machine.context import Context
 from ffabric.machine.engines.unicorn.engine import UnicornEngine
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.pages import PagePool
-from ffabric.machine.stage2 import Stage2
+from ffabric.machine.translation import descriptors as s2
+from ffabric.machine.translation.pages import PagePool
+from ffabric.machine.translation.stage2 import Stage2
 
 IMAGES = Path(__file__).parents[3] / "images"
 

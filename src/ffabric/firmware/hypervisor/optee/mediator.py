@@ -33,7 +33,7 @@ from ffabric.firmware.hypervisor.spmc_link import sequences
 from ffabric.firmware.manager.manager import REFUSALS, as_refused
 from ffabric.firmware.state import events
 from ffabric.firmware.state.rules import Refused, refuse
-from ffabric.machine.pages import NoPages
+from ffabric.machine.translation.pages import NoPages
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence, Steps

@@ -23,8 +23,7 @@ from ffabric.abi.words import PAGE, pages_for
 from ffabric.firmware.hypervisor.optee import rules
 from ffabric.firmware.state import ownership
 from ffabric.firmware.state.rules import Refused, refuse
-from ffabric.machine.pages import NoPages
-from ffabric.machine.stage2 import (
+from ffabric.machine.translation.descriptors import (
     ADDRESS,
     MEMATTR_MASK,
     MEMATTR_NORMAL_WB,
@@ -32,11 +31,12 @@ from ffabric.machine.stage2 import (
     S2AP_W,
     VALID,
 )
+from ffabric.machine.translation.pages import NoPages
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.endpoints import Vm
     from ffabric.machine.memory import PhysicalMemory
-    from ffabric.machine.pages import PagePool
+    from ffabric.machine.translation.pages import PagePool
 
 
 MAX_BUFFER_PAGES = 1 << 14

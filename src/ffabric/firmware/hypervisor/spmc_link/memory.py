@@ -36,7 +36,7 @@ from ffabric.firmware.manager.memory import reclaim, retrieve, send
 from ffabric.firmware.state.region import DONATE, MAX_RANGES, TOO_MANY
 from ffabric.firmware.state.reply import success
 from ffabric.firmware.state.rules import refuse, rule
-from ffabric.machine.pages import NoPages
+from ffabric.machine.translation.pages import NoPages
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ffabric.abi.words import PAGE
 from ffabric.firmware.state import events, ownership
 from ffabric.firmware.state.endpoints import Vm
-from ffabric.machine.pages import NoPages
-from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, VALID
+from ffabric.machine.translation.descriptors import MEMATTR_MASK, MEMATTR_NORMAL_WB, VALID
+from ffabric.machine.translation.pages import NoPages
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Manager

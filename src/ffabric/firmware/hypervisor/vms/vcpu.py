@@ -17,7 +17,7 @@ from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import Vm, vm_of
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine import exits
-from ffabric.machine.stage2 import VALID, XN
+from ffabric.machine.translation.descriptors import VALID, XN
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor

@@ -18,7 +18,7 @@ from ffabric.abi.words import MASK32, halves, pack_ids
 from ffabric.firmware.manager.memory import send
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state.rules import Refused, refuse, rule
-from ffabric.machine.pages import NoPages
+from ffabric.machine.translation.pages import NoPages
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager

@@ -16,7 +16,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.firmware.state import events, ownership, reply
 from ffabric.firmware.state.context import Model
 from ffabric.firmware.state.rules import refuse, rule
-from ffabric.machine.stage2 import (
+from ffabric.machine.translation.descriptors import (
     MEMATTR_MASK,
     MEMATTR_NORMAL_WB,
     S2AP_R,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.context import PE
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.stage2 import Stage2
 
 SECTION = "DEN0140 1.2, sections 2.13 and 2.14"
 

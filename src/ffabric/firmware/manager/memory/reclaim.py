@@ -13,7 +13,7 @@ from ffabric.firmware.manager.memory import send
 from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.region import SHARE, Borrower, Region
 from ffabric.firmware.state.rules import refuse, rule
-from ffabric.machine.stage2 import S2AP_W
+from ffabric.machine.translation.descriptors import S2AP_W
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager

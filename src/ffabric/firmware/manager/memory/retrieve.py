@@ -30,7 +30,7 @@ from ffabric.firmware.state.region import (
     Response,
 )
 from ffabric.firmware.state.rules import refuse, rule
-from ffabric.machine.stage2 import (
+from ffabric.machine.translation.descriptors import (
     AF,
     MEMATTR_DEVICE_NGNRNE,
     MEMATTR_MASK,

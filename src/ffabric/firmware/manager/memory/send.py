@@ -63,7 +63,14 @@ from ffabric.firmware.state.region import (
     region_of,
 )
 from ffabric.firmware.state.rules import refuse
-from ffabric.machine.stage2 import MEMATTR_MASK, MEMATTR_NORMAL_WB, S2AP_R, S2AP_W, VALID, XN
+from ffabric.machine.translation.descriptors import (
+    MEMATTR_MASK,
+    MEMATTR_NORMAL_WB,
+    S2AP_R,
+    S2AP_W,
+    VALID,
+    XN,
+)
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager

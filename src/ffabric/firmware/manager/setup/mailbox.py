@@ -16,7 +16,7 @@ from ffabric.abi.words import PAGE
 from ffabric.firmware.state import events, ownership, reply
 from ffabric.firmware.state.mailbox import Buffer, Mailbox, Piece
 from ffabric.firmware.state.rules import Refused, refuse, rule
-from ffabric.machine.stage2 import S2AP_R, S2AP_W, VALID
+from ffabric.machine.translation.descriptors import S2AP_R, S2AP_W, VALID
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager

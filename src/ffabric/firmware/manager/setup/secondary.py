@@ -11,7 +11,7 @@ from ffabric.firmware.state import reply
 from ffabric.firmware.state.context import Model
 from ffabric.firmware.state.endpoints import sp_of
 from ffabric.firmware.state.rules import refuse, rule
-from ffabric.machine.stage2 import VALID, XN
+from ffabric.machine.translation.descriptors import VALID, XN
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager

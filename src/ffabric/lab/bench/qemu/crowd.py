@@ -22,7 +22,7 @@ from ffabric.lab.bench.images import call, load, repeat
 from ffabric.lab.linux.software import Echo
 from ffabric.machine.engines.qemu.process import find_program
 from ffabric.machine.machine import OutOfExits
-from ffabric.machine.stage2 import VALID
+from ffabric.machine.translation.descriptors import VALID
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, vm
 from ffabric.system.layout.memory_map import VM_IPA

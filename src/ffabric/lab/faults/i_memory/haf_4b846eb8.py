@@ -6,7 +6,7 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.firmware.manager.memory import send
 from ffabric.lab.faults.fault import Edit, Fault
 from ffabric.lab.faults.stage import DENIED, LEND, RO, Stage, refused_with
-from ffabric.machine.stage2 import S2AP_W
+from ffabric.machine.translation.descriptors import S2AP_W
 
 
 def scenario(stage: Stage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ffabric.firmware.manager.memory import retrieve
 from ffabric.lab.faults.fault import Edit, Fault
 from ffabric.lab.faults.stage import SHARE, Stage, X
-from ffabric.machine.stage2 import XN
+from ffabric.machine.translation.descriptors import XN
 
 
 def scenario(stage: Stage) -> None:

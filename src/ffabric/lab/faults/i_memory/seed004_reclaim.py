@@ -5,7 +5,7 @@ from __future__ import annotations
 from ffabric.firmware.manager.memory import send
 from ffabric.lab.faults.fault import Edit, Fault
 from ffabric.lab.faults.stage import LEND, RO, Stage
-from ffabric.machine.stage2 import S2AP_W, XN
+from ffabric.machine.translation.descriptors import S2AP_W, XN
 
 
 def scenario(stage: Stage) -> None:

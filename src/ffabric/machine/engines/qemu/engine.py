@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from ffabric.machine.engines.qemu.trapped import Devices
     from ffabric.machine.gic import Gic
     from ffabric.machine.machine import Machine
-    from ffabric.machine.watched import WatchedStage2
+    from ffabric.machine.translation.watched import WatchedStage2
 
 TICKS_PER_SECOND = 62_500_000
 """Of the counter that QEMU's CPUs have."""

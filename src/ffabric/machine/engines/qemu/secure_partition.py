@@ -25,7 +25,7 @@ from ffabric.machine.engines.qemu.engine import ADDRESS, HCR_RW, HCR_VM
 from ffabric.machine.engines.qemu.process import SEL2_CPU, Confinement
 from ffabric.machine.engines.qemu.runner import QemuRunner
 from ffabric.machine.engines.qemu.server import QemuServer, ServingRunner
-from ffabric.machine.watched import WatchedStage2
+from ffabric.machine.translation.watched import WatchedStage2
 
 if TYPE_CHECKING:
     from ffabric.machine.context import Context

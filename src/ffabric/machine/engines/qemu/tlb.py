@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ffabric.abi.words import PAGE
-from ffabric.machine.stage2 import VALID, XN_MASK, Run
+from ffabric.machine.translation.descriptors import VALID, XN_MASK
+from ffabric.machine.translation.stage2 import Run
 
 if TYPE_CHECKING:
     from ffabric.machine.engines.qemu.process import QemuProcess

@@ -16,7 +16,7 @@ from ffabric.machine.engines.unicorn.package import arm
 
 if TYPE_CHECKING:
     from ffabric.machine.memory import PhysicalMemory
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.stage2 import Stage2
 
 HCR_EL2 = (3, 4, 1, 1, 0)
 HPFAR_EL2 = (3, 4, 6, 0, 4)

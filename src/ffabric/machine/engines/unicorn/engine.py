@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ffabric.machine.clock import Clock
     from ffabric.machine.engines.unicorn.fault_report import Symbols
     from ffabric.machine.memory import PhysicalMemory
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.stage2 import Stage2
 
 SLICE = 100_000
 """Instructions until a SLICE exit, unless the engine is told otherwise."""

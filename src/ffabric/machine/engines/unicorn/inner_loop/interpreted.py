@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ffabric.machine.clock import Clock
     from ffabric.machine.context import Context, Trap
     from ffabric.machine.engines.unicorn.fault_report import ExceptionState
-    from ffabric.machine.stage2 import Stage2
+    from ffabric.machine.translation.stage2 import Stage2
 
 _SVC, _HVC, _SMC = 2, 11, 13  # QEMU's exception numbers
 CALLS_OF_EL0 = {_SVC: exits.SVC}

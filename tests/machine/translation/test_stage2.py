@@ -4,8 +4,7 @@ from hypothesis import strategies as st
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.pages import NoPages, PagePool
-from ffabric.machine.stage2 import (
+from ffabric.machine.translation.descriptors import (
     ADDRESS,
     AF,
     MEMATTR_NORMAL_WB,
@@ -18,11 +17,11 @@ from ffabric.machine.stage2 import (
     TABLE,
     VALID,
     XN,
-    Stage2,
-    Stage2Error,
-    most_tables,
-    tables,
 )
+from ffabric.machine.translation.pages import NoPages, PagePool
+from ffabric.machine.translation.sizes import most_tables, tables
+from ffabric.machine.translation.stage2 import Stage2
+from ffabric.machine.translation.tables import Stage2Error
 
 POOL = 0xE000_0000
 RW = VALID | AF | SH_INNER | MEMATTR_NORMAL_WB | S2AP_R | S2AP_W | XN

@@ -8,8 +8,8 @@ from functools import partial
 from ffabric.abi.words import PAGE
 from ffabric.machine.limits import IPA_BITS
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.pages import PagePool
-from ffabric.machine.stage2 import Run, Stage2
+from ffabric.machine.translation.pages import PagePool
+from ffabric.machine.translation.stage2 import Run, Stage2
 
 Watcher = Callable[[list[Run]], object]
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from ffabric.abi.words import PAGE
-from ffabric.machine.stage2 import ADDRESS, S2AP_R, S2AP_W, SW_NS, VALID, Stage2
+from ffabric.machine.translation.descriptors import ADDRESS, S2AP_R, S2AP_W, SW_NS, VALID
+from ffabric.machine.translation.stage2 import Stage2
 
 if TYPE_CHECKING:
     from ffabric.machine.devices.description import Translation

@@ -8,8 +8,7 @@ from unicorn import arm64_const as arm64
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.pages import PagePool
-from ffabric.machine.stage2 import (
+from ffabric.machine.translation.descriptors import (
     AF,
     MEMATTR_NORMAL_WB,
     S2AP_R,
@@ -19,8 +18,9 @@ from ffabric.machine.stage2 import (
     SW_NS,
     VALID,
     XN,
-    Stage2,
 )
+from ffabric.machine.translation.pages import PagePool
+from ffabric.machine.translation.stage2 import Stage2
 
 RAM = 0x8000_0000
 TABLES = 0xF000_0000

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.pages import NoPages, PagePool
+from ffabric.machine.translation.pages import NoPages, PagePool
 
 BASE = 0x4000_1000
 PAGES = 16

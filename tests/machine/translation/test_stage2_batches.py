@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.pages import NoPages, PagePool
-from ffabric.machine.stage2 import (
+from ffabric.machine.translation.descriptors import (
     AF,
     MEMATTR_NORMAL_WB,
     S2AP_R,
@@ -16,9 +15,10 @@ from ffabric.machine.stage2 import (
     SW1,
     SW2,
     VALID,
-    Stage2,
-    Stage2Error,
 )
+from ffabric.machine.translation.pages import NoPages, PagePool
+from ffabric.machine.translation.stage2 import Stage2
+from ffabric.machine.translation.tables import Stage2Error
 
 POOL = 0xE000_0000
 RW = VALID | AF | SH_INNER | MEMATTR_NORMAL_WB | S2AP_R | S2AP_W

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from ffabric.machine.smmu import Refused, Why
+from ffabric.machine.translation.smmu import Refused, Why
 
 ENTRY: Final = 64
 """Bytes of an STE (IHI 0070, 5.2)."""

@@ -5,9 +5,11 @@ import inspect
 import pytest
 
 from ffabric.machine.memory import PhysicalMemory
-from ffabric.machine.pages import PagePool
-from ffabric.machine.stage2 import AF, S2AP_R, S2AP_W, SW1, VALID, Stage2, Stage2Error
-from ffabric.machine.watched import WatchedStage2
+from ffabric.machine.translation.descriptors import AF, S2AP_R, S2AP_W, SW1, VALID
+from ffabric.machine.translation.pages import PagePool
+from ffabric.machine.translation.stage2 import Stage2
+from ffabric.machine.translation.tables import Stage2Error
+from ffabric.machine.translation.watched import WatchedStage2
 
 RAM = VALID | AF | S2AP_R | S2AP_W
 BASE, TABLES = 0x8000_0000, 0x9000_0000
