@@ -1,10 +1,10 @@
 """Any order of calls on two PEs, into which anything may burst from outside.
 
-The steps are those of the fuzzer's scenarios (`ffabric.lab.fuzz.cues`) and its events: VMs that
-come and go at any moment, while an SP has the PE, while fragments are under way, while SPs are told
-of them; crashes, interrupts, ends of time slices. Its judges look at the stage-2 tables after each,
-and at the end everybody finishes and gives back what is left: nobody waits for ever, and nothing is
-lost. What goes wrong is shrunk to the steps that matter.
+The steps are those of the fuzzer's scenarios (`lab/fuzz/injection/cues.py`) and its events: VMs
+that come and go at any moment, while an SP has the PE, while fragments are under way, while SPs are
+told of them; crashes, interrupts, ends of time slices. Its judges look at the stage-2 tables after
+each, and at the end everybody finishes and gives back what is left: nobody waits for ever, and
+nothing is lost. What goes wrong is shrunk to the steps that matter.
 """
 
 from hypothesis import settings
@@ -14,10 +14,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, multiple, rule
 from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory_words as mem
-from ffabric.lab.fuzz import cues
-from ffabric.lab.fuzz.cues import Sent
 from ffabric.lab.fuzz.events import DEADLY, EDGE, EVENTS, LEVEL
-from ffabric.lab.fuzz.scenarios import HYPERVISOR, KERNEL, Company, prologue
+from ffabric.lab.fuzz.injection import cues
+from ffabric.lab.fuzz.injection.cues import Sent
+from ffabric.lab.fuzz.injection.scenarios import HYPERVISOR, KERNEL, Company, prologue
 from ffabric.lab.fuzz.settlement import Settlement
 from ffabric.lab.fuzz.stage import Stage
 

@@ -25,9 +25,9 @@ import msgspec
 import ffabric
 from ffabric.firmware.state.checking import checked
 from ffabric.lab.fuzz.episodes import Episode
-from ffabric.lab.fuzz.injection import Injections, parse, perform
+from ffabric.lab.fuzz.injection.injections import Injections, parse, perform
+from ffabric.lab.fuzz.injection.sharing import Theatre
 from ffabric.lab.fuzz.report import Failure, Played, Report
-from ffabric.lab.fuzz.sharing import Theatre
 from ffabric.lab.processes import Players, spread
 from ffabric.machine.host.interruption import uninterrupted
 

@@ -9,8 +9,8 @@ from ffabric.firmware.state.context import TABLE, ChainedContext
 from ffabric.lab.faults.catalogue import find
 from ffabric.lab.fuzz import campaign
 from ffabric.lab.fuzz.campaign import PAIRS, Plan, State, injections, play
-from ffabric.lab.fuzz.scenarios import SCENARIOS
-from ffabric.lab.fuzz.sharing import Theatre
+from ffabric.lab.fuzz.injection.scenarios import SCENARIOS
+from ffabric.lab.fuzz.injection.sharing import Theatre
 from ffabric.lab.processes import Players, spread
 
 

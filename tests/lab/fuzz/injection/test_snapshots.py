@@ -7,10 +7,10 @@ import pytest
 from ffabric.firmware.catalogue import RULES
 from ffabric.firmware.state.ownership import BITS, MASK, OWNED
 from ffabric.firmware.state.region import DONATE
-from ffabric.lab.fuzz.injection import Performance
+from ffabric.lab.fuzz.injection.injections import Performance
+from ffabric.lab.fuzz.injection.scenarios import SCENARIOS
+from ffabric.lab.fuzz.injection.snapshots import NoSnapshot, Snapshots
 from ffabric.lab.fuzz.report import Report
-from ffabric.lab.fuzz.scenarios import SCENARIOS
-from ffabric.lab.fuzz.snapshots import NoSnapshot, Snapshots
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.translation.descriptors import ADDRESS, TABLE

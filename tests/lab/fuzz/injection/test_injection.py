@@ -7,9 +7,9 @@ from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.manager import cycles
 from ffabric.lab.fuzz.campaign import play
 from ffabric.lab.fuzz.events import EVENTS
-from ffabric.lab.fuzz.injection import Injections, Performance, boundaries, parse
+from ffabric.lab.fuzz.injection.injections import Injections, Performance, boundaries, parse
+from ffabric.lab.fuzz.injection.scenarios import SCENARIOS
 from ffabric.lab.fuzz.report import Report
-from ffabric.lab.fuzz.scenarios import SCENARIOS
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from ffabric.firmware.state.checking import checked
-from ffabric.lab.fuzz.cues import Cue
 from ffabric.lab.fuzz.events import MOVING
-from ffabric.lab.fuzz.injection import NOTHING, Performance, boundaries
+from ffabric.lab.fuzz.injection.cues import Cue
+from ffabric.lab.fuzz.injection.injections import NOTHING, Performance, boundaries
+from ffabric.lab.fuzz.injection.scenarios import SCENARIOS
+from ffabric.lab.fuzz.injection.snapshots import NoSnapshot, Snapshots, collect, uncollected
 from ffabric.lab.fuzz.report import Report
-from ffabric.lab.fuzz.scenarios import SCENARIOS
 from ffabric.lab.fuzz.settlement import Settlement
-from ffabric.lab.fuzz.snapshots import NoSnapshot, Snapshots, collect, uncollected
 
 if TYPE_CHECKING:
-    from ffabric.lab.fuzz.injection import Injection
-    from ffabric.lab.fuzz.snapshots import Snapshot
+    from ffabric.lab.fuzz.injection.injections import Injection
+    from ffabric.lab.fuzz.injection.snapshots import Snapshot
 
 Told = tuple[tuple[int, ...], ...]
 """The answers that have told the scenario something."""

@@ -21,9 +21,9 @@ from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import PAGE, pack_ids
-from ffabric.lab.fuzz import cues
-from ffabric.lab.fuzz.cues import Cue, Sent
 from ffabric.lab.fuzz.events import EDGE, EDGE_DEVICE, LEVEL, LEVEL_DEVICE
+from ffabric.lab.fuzz.injection import cues
+from ffabric.lab.fuzz.injection.cues import Cue, Sent
 from ffabric.system.description.fields import Described
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.spec import SystemSpec

@@ -18,12 +18,12 @@ from typing import IO, TYPE_CHECKING, NamedTuple, overload
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.lab.fuzz.events import EVENTS
-from ffabric.lab.fuzz.scenarios import SCENARIOS, Company, Scenario, prologue
+from ffabric.lab.fuzz.injection.scenarios import SCENARIOS, Company, Scenario, prologue
 from ffabric.lab.fuzz.settlement import Settlement
 from ffabric.lab.fuzz.stage import Stage
 
 if TYPE_CHECKING:
-    from ffabric.lab.fuzz.cues import Cue
+    from ffabric.lab.fuzz.injection.cues import Cue
     from ffabric.lab.fuzz.report import Report
 
 NAME = re.compile(r"([a-z-]+)((?:/[a-z0-9-]+@\d+){0,2})")

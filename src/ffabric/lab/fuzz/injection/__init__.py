@@ -1,0 +1,1 @@
+"""Events that burst into scenarios: each one at each boundary, and all pairs of them."""
