@@ -4,7 +4,7 @@ import pytest
 from unicorn_board import IPA, Board
 
 from ffabric.machine import exits
-from ffabric.machine import stage2 as s2
+from ffabric.machine.translation import descriptors as s2
 
 EC, IL = 26, 1 << 25
 NOWHERE = 0x1_0000_0000

@@ -8,8 +8,8 @@ D1.3.7 (prioritization and recognition of interrupts), and of context synchroniz
 import pytest
 from unicorn_board import Board
 
-from ffabric.machine import stage2 as s2
 from ffabric.machine.context import FIQ, IRQ
+from ffabric.machine.translation import descriptors as s2
 
 NONE = 1
 FROM_EL0 = 0x200
