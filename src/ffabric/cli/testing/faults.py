@@ -27,7 +27,8 @@ def faults(
     """List the bugs of FF-A software that our firmware can be given, or describe some of them.
 
     With ``--fuzz CALLS``, each is switched on and looked for with so many random calls of hostile
-    partitions, as `ffabric fuzz` makes them; exit status 1 if fewer than ``--least`` are found.
+    partitions, as `ffabric fuzz` makes them, and so many of ``ffabric fuzz --properties``; exit
+    status 1 if fewer than ``--least`` are found.
     With ``--check``, the scenario of each is played without the bug, which must pass, and with it,
     which must fail. Exit status 1 if one does not.
 
@@ -38,7 +39,7 @@ def faults(
     check
         Play the scenarios.
     fuzz
-        Look for each with so many random calls (1e5 will do).
+        Look for each with so many random calls of either kind (1e4 will do).
     least
         With --fuzz: how many have to be found.
     processes

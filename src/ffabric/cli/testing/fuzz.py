@@ -12,7 +12,7 @@ from ffabric.cli.option import Option
 from ffabric.cli.testing.fuzz_firmware import fuzz_firmware, replay_firmware
 from ffabric.cli.testing.fuzz_system import Target, fuzz_system
 from ffabric.lab.cluster import scheduled
-from ffabric.lab.fuzz.campaign import CALLS, HOSTS, PAIRS, SINGLES, Plan
+from ffabric.lab.fuzz.campaign import CALLS, HOSTS, PAIRS, PROPERTIES, SINGLES, Plan
 from ffabric.lab.invariants.invariants import names_in
 from ffabric.lab.processes import Players, spread
 
@@ -28,6 +28,7 @@ def fuzz(
     scheduler: str | None = None,
     calls: float | None = None,
     hosts: bool = False,
+    properties: bool = False,
     singles: bool = False,
     pairs: bool = False,
     sample: int | None = None,
@@ -70,6 +71,10 @@ def fuzz(
     hosts
         Make them in systems whose hosts donate the memory of VMs that are protected from them, and
         whose devices have DMA.
+    properties
+        Make them in small systems of which is known how each call has to be answered: what is right
+        passes and does what it says, what has one thing wrong is refused. Manifests, virtqueues and
+        a virtualized OP-TEE are tried, too.
     singles
         Let each event burst into each scenario, at each boundary.
     pairs
@@ -96,6 +101,7 @@ def fuzz(
     amount = int(calls or DEFAULT_CALLS)
     firmware: dict[str, object] = {
         "--hosts": hosts,
+        "--properties": properties,
         "--singles": singles,
         "--pairs": pairs,
         "--sample": sample,
@@ -113,11 +119,16 @@ def fuzz(
         _refuse(own, "needs a SYSTEM whose partitions are attacked")
         if trace is not None and replay is None:
             raise UsageError("--trace needs --replay: only one episode can be traced")
+        if trace is not None and (replay or "").startswith(PROPERTIES):
+            raise UsageError("--trace: an episode of properties is many systems, none of them long")
         if sample is not None and not (singles or pairs):
             raise UsageError("--sample needs --singles or --pairs")
-        if singles + pairs + (calls is not None or hosts) > 1:
+        if singles + pairs + (calls is not None or hosts or properties) > 1:
             raise UsageError("--calls, --singles and --pairs are different campaigns")
-        kind = SINGLES if singles else PAIRS if pairs else HOSTS if hosts else CALLS
+        kinds = {SINGLES: singles, PAIRS: pairs, HOSTS: hosts, PROPERTIES: properties}
+        if hosts and properties:
+            raise UsageError("--hosts and --properties are different campaigns")
+        kind = next((each for each, wanted in kinds.items() if wanted), CALLS)
         plan = Plan(kind, seed, sample or 0 if singles or pairs else amount)
         if replay is not None:
             return replay_firmware(plan, replay, trace, json=json)

@@ -29,11 +29,12 @@ from ffabric.lab.fuzz.injection.injections import Injections, parse, perform
 from ffabric.lab.fuzz.injection.sharing import Theatre
 from ffabric.lab.fuzz.report import Failure, Played, Report
 from ffabric.lab.processes import Players, spread
+from ffabric.lab.properties.playing import try_properties
 from ffabric.machine.host.interruption import uninterrupted
 
 EPISODE = 2500
 """Calls of one episode."""
-EPISODE_NAME = re.compile(r"(hosts/)?\d+/\d+/[1-9]\d*")
+EPISODE_NAME = re.compile(r"((hosts|properties)/)?\d+/\d+/[1-9]\d*")
 MOST_FAILURES = 100
 """Failures that are kept of a campaign that goes on after the first."""
 CHUNK = 8
@@ -43,12 +44,14 @@ ROW = 512
 CALLS: Final = "calls"
 HOSTS: Final = "hosts"
 """Calls, too, in systems with protected VMs and DMA."""
+PROPERTIES: Final = "properties"
+"""Calls, too, of which the specification says how they are to be answered."""
 SINGLES: Final = "singles"
 PAIRS: Final = "pairs"
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a campaign is to play: episodes of so many calls (or ``hosts``), or injections."""
+    """What a campaign is to play: so many calls (``hosts``, ``properties``), or injections."""
 
     kind: str = CALLS
     seed: int = 1
@@ -58,7 +61,7 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def of_calls(self) -> bool:
         """Whether it plays episodes of random calls."""
-        return self.kind in (CALLS, HOSTS)
+        return self.kind in (CALLS, HOSTS, PROPERTIES)
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -149,6 +152,9 @@ def play(name: str, sink: IO[bytes] | None = None) -> Played:
 
 def _episode(name: str, report: Report, sink: IO[bytes] | None) -> None:
     seed, _, calls = name.rpartition("/")
+    if name.startswith(PROPERTIES):
+        try_properties(seed, int(calls), report)
+        return
     with Episode(seed, report, sink, hosts=name.startswith(HOSTS)) as episode:
         episode.play(int(calls))
         episode.settle()
@@ -250,7 +256,7 @@ def campaign(state: State, players: Players, *, keep_going: bool = False) -> Gen
 
 
 def fuzz(
-    kind: Literal["calls", "hosts", "singles", "pairs"] = CALLS,
+    kind: Literal["calls", "hosts", "properties", "singles", "pairs"] = CALLS,
     *,
     seed: int = 1,
     amount: int = 0,
@@ -259,7 +265,7 @@ def fuzz(
     """Attack the firmware: what was played, one after the other, until all is or one has failed.
 
     ``kind``: so many calls of hostile partitions (``amount``), ``hosts`` in systems with protected
-    VMs and DMA, or injections of one event or two,
+    VMs and DMA, ``properties`` that random inputs try, or injections of one event or two,
     ``amount`` of them sampled by the seed, 0 for all there are. ``processes`` None: one for each
     CPU. Closing the iterator ends them.
     """
@@ -283,7 +289,7 @@ def _rest(state: State) -> tuple[Callable[[Any], Played], Sequence[Any], int]:
     first, calls = state.begun
     if state.played == first + -(-calls // EPISODE):
         first, calls = state.begun = state.played, max(0, plan.amount - state.report.calls)
-    prefix = f"{HOSTS}/" if plan.kind == HOSTS else ""
+    prefix = "" if plan.kind == CALLS else f"{plan.kind}/"
     names = [
         f"{prefix}{plan.seed}/{number}/{min(EPISODE, calls - (number - first) * EPISODE)}"
         for number in range(state.played, first + -(-calls // EPISODE))

@@ -1,0 +1,56 @@
+"""A virtualized OP-TEE: whatever one VM names, what another has is nothing to it."""
+
+from __future__ import annotations
+
+from ffabric.abi.optee import smc
+from ffabric.abi.optee.message import Command, Param, Rmem, Tmem, Type, Value
+from ffabric.abi.words import PAGE
+from ffabric.lab.faults import tee
+from ffabric.lab.faults.stage import RW, SHARE
+from ffabric.lab.properties.trial import Trial, right
+
+_STEPS = 10
+
+
+def isolated(trial: Trial) -> None:
+    """Sessions, threads, references and addresses, right ones and another VM's."""
+    random = trial.random
+    clients = tee.boot(trial)
+    sessions: dict[int, list[int]] = {0: [], 1: []}
+    threads: list[tuple[int, int]] = []
+    references: list[int] = []
+    for _ in range(_STEPS):
+        who = random.randrange(2)
+        client = clients[who]
+        act = random.choice(("open", "invoke", "invoke", "rest", "resume", "register", "borrow"))
+        every = sorted({*sessions[0], *sessions[1], random.randrange(1, 4)})
+        session = random.choice(every)
+        if act == "open":
+            sessions[who].append(client.open())
+        elif act == "invoke":
+            param: Param = Value(Type.VALUE_INOUT, 1)
+            if references and trial.chance(0.4):
+                param = Rmem(Type.FMEM_INOUT, 0, 8, random.choice(references))
+            client.ask(Command.INVOKE_COMMAND, param, session=session)
+        elif act == "rest":
+            a0 = client.ask(Command.INVOKE_COMMAND, session=session, function=tee.REST)
+            if smc.is_rpc(a0):
+                threads.append((who, client.side.x[3]))
+        elif act == "resume" and threads:
+            owner, thread = random.choice(threads)
+            a0 = client.resume(thread)
+            if owner != who and (who, thread) not in threads:
+                right(a0 == smc.Return.ERESUME, f"thread {thread} of another goes on: {a0:#x}")
+            elif not smc.is_rpc(a0):
+                threads.remove((who, thread))
+        elif act == "register":
+            reference = random.randrange(1, 4)
+            page = client.side.page()
+            client.ask(Command.REGISTER_SHM, Tmem(Type.TMEM_OUTPUT, page, PAGE, reference))
+            references.append(reference)
+        elif act == "borrow":
+            other = clients[1 - who].side
+            handle = other.send(SHARE, [client.side], [(other.page(), 1)], RW)
+            (page, _), *_ = client.side.retrieve(handle, other, RW).constituents
+            a0 = client.ask(Command.REGISTER_SHM, Tmem(Type.TMEM_OUTPUT, page, PAGE, 99))
+            right(a0 == smc.Return.EBADADDR, f"memory of another is registered: {a0:#x}")
