@@ -88,6 +88,12 @@ LOGS = [
     ("DENIED: Buffer pair already registered", "rule rxtx.map.mapped"),
     ("ArmFfaLibCommonInit: Failed to map Rx/Tx buffer. Status: Access Denied", "rule rxtx.map.map"),
     ("ARM FF-A: Notification Info Get failed: 0x84000060 (-6)", "rule notification.info_get.sch"),
+    ("[ 1.1] virtio_blk virtio0: requests:id 7 is not a head!", "no buffer begins"),
+    ("[ 1.1] virtio virtio3: device must provide VIRTIO_F_VERSION_1", "does not offer VIRTIO_F_"),
+    ("[ 1.1] eth0: rx error: len 2000 exceeds truesize 1500", "2000 bytes into a buffer of 1500"),
+    ("[ 1.1] virtio_blk virtio0: [vda] 8192 512-byte logical blocks (4.19 MB/4.00 MiB)", "8192 bl"),
+    ("[ 1.1] ARM FF-A: Error registering percpu NPI nIRQ 5 : -22", "told for the NPI could not"),
+    ("[ 1.1] optee: PTA_CMD_GET_DEVICES invoke function err: ffff0008", "ffff0008"),
     ("WARNING: spmc_ffa_mem_reclaim: invalid handle, 0x1, not a valid handle.", "rule mem.handle"),
 ]  # fmt: skip
 

@@ -13,6 +13,7 @@ from ffabric.observe.messages import (
     hafnium_rare,
     hafnium_send,
     linux,
+    linux_virtio,
     optee,
     optee_core,
     tfa,
@@ -24,6 +25,8 @@ from ffabric.observe.messages.message import Message
 MESSAGES: tuple[Message, ...] = (
     *linux.ARM_FFA,
     *linux.OPTEE,
+    *linux.TEE,
+    *linux_virtio.MESSAGES,
     *optee.CLIENTS,
     *optee.OPTEE,
     *hafnium_send.SEND,

@@ -27,6 +27,53 @@ ARM_FFA = messages(
         "version.major",
     ),
     (
+        "ARM FF-A: Incompatible v{found}! Latest supported v{latest}",
+        "FFA_VERSION was answered with {found}, of a later major version than {latest}.",
+        "version.major",
+    ),
+    (
+        "{}: invalid SMCCC conduit",
+        "The devicetree, or ACPI, names neither SMC nor HVC: there is no PSCI node with a method.",
+    ),
+    (
+        "ARM FF-A: {}: No such partition ID {endpoint}",
+        "FFA_NOTIFICATION_INFO_GET named {endpoint}, which discovery did not report.",
+        "notification.get.receiver",
+    ),
+    (
+        "ARM FF-A: {}: failed to save part ID {endpoint} Ret:{errno}",
+        "Partition {endpoint} was discovered, but the driver could not keep it.",
+    ),
+    (
+        "ARM FF-A: {}: failed to register host partition ID {endpoint}",
+        "The kernel's own id, {endpoint}, is also that of a partition that discovery reported.",
+    ),
+    (
+        "ARM FF-A: invalid uuid ({uuid})",
+        "A driver asked for {uuid}, which is no UUID.",
+        "discovery.uuid",
+    ),
+    (
+        "ARM FF-A: Error registering percpu {kind} nIRQ {irq} : {errno}",
+        (
+            "The interrupt that FFA_FEATURES told for the {kind} could not be taken: another "
+            "driver has it, or it is none of this PE's own."
+        ),
+        "features.feature",
+    ),
+    (
+        "ARM FF-A: Failed to register driver sched callback {errno}",
+        "A partition's driver has a scheduler callback already.",
+    ),
+    (
+        "ARM FF-A: invalid framework notification message",
+        (
+            "The framework notified of a full RX buffer, and the message there is not for the "
+            "kernel, or leaves the buffer."
+        ),
+        "message.sender",
+    ),
+    (
         "ARM FF-A: failed to obtain VM id for self",
         "FFA_ID_GET was refused: whoever is below does not take the kernel for an endpoint.",
         "abi.unknown_function",
@@ -180,6 +227,74 @@ OPTEE = messages(
         "optee: Unknown RPC func {code}",
         "OP-TEE asked for a service of the normal world that the driver does not know.",
     ),
+    (
+        "optee: Scanning for RPMB device: ret {errno}",
+        "OP-TEE uses an RPMB, and looks for the device: there is none, or it serves no requests.",
+    ),
+    (
+        "optee: PTA_CMD_GET_DEVICES invoke function err: {tee_result}",
+        "OP-TEE's device enumeration answered {tee_result}: its TAs are no devices of the bus.",
+    ),
+    (
+        "optee: tee_shm_alloc_kernel_buf failed",
+        "Memory for the list of TAs could not be allocated, or not shared with OP-TEE.",
+        "mem.share.not_owned",
+    ),
+    (
+        "optee: device registration failed, err: {errno}",
+        "A TA that OP-TEE enumerates could not be added: its UUID is there already.",
+    ),
+    (
+        'optee: invalid "method" property: {method}',
+        'The devicetree node has the method {method}; there are "smc" and "hvc".',
+    ),
+    (
+        'optee: missing "method" property',
+        "The devicetree node of OP-TEE does not say whether it is called by SMC or by HVC.",
+    ),
+    (
+        "optee: api revision mismatch",
+        "OPTEE_SMC_CALLS_REVISION answered another major version than 2.",
+    ),
+    (
+        "optee: static shm service not available",
+        "OPTEE_SMC_GET_SHM_CONFIG was refused: OP-TEE has no reserved shared memory.",
+    ),
+    (
+        "optee: only normal cached shared memory supported",
+        "OPTEE_SMC_GET_SHM_CONFIG told memory that is not cached.",
+    ),
+    (
+        "optee: shared memory ioremap failed",
+        "The reserved shared memory is no memory that the kernel can map.",
+    ),
+    (
+        "optee: platform_get_irq: ret {errno}",
+        (
+            "OP-TEE offers asynchronous notifications, and its devicetree node has no interrupt, "
+            "or one that the GIC does not know."
+        ),
+    ),
+    (
+        "optee: Protected memory service not available",
+        "OP-TEE offers protected memory, and refuses to say which.",
+    ),
+    (
+        "optee: capabilities mismatch",
+        "OPTEE_SMC_EXCHANGE_CAPABILITIES was refused.",
+    ),
+    (
+        "optee: {}: tee_shm_get_va {} failed",
+        "OP-TEE named, for the message of an RPC, memory that the driver has not given it.",
+    ),
+    (
+        "optee: dynamic shared memory is enabled",
+        "OP-TEE takes any memory of the normal world, not only a reserved part.",
+    ),
+    (
+        "optee: Asynchronous notifications enabled",
+        "OP-TEE notifies of its own accord: by an interrupt, or by an FF-A notification.",
+    ),
     ("optee: revision {version}", "OP-TEE {version} answers."),
     ("optee: initialized driver", "The driver and OP-TEE have agreed on capabilities."),
     (
@@ -188,5 +303,18 @@ OPTEE = messages(
             "The driver probes OP-TEE's SMC interface, not FF-A, and nobody answers there: OP- "
             "TEE was built for FF-A, or the SPMD has no OP-TEE dispatcher."
         ),
+    ),
+)
+
+TEE = messages(
+    "Linux tee",
+    (
+        "login method not allowed for user-space client",
+        "A program asked for a session as the kernel's own client (login 0x80000000 or above).",
+    ),
+    (
+        "unregister shm {} failed: {errno}",
+        "The TEE did not let go of memory that a program had registered.",
+        "mem.reclaim.retrieved",
     ),
 )
