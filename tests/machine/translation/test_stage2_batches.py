@@ -66,9 +66,9 @@ def test_ranges_at_once_are_each_of_them(mapped, unmapped, valid):
     assert together.runs(0, SPACE) == singly.runs(0, SPACE)
 
     for ipa, _, pages in gone:
-        assert together.are_vacant([(ipa, pages)]) is singly.vacant(ipa, pages)
+        assert together.are_vacant([(ipa, 0, pages)]) is singly.vacant(ipa, pages)
     expected = all(singly.vacant(ipa, pages) for ipa, _, pages in gone)
-    assert together.are_vacant([(ipa, pages) for ipa, _, pages in gone]) is expected
+    assert together.are_vacant(gone) is expected
 
     together.unmap_all(gone)
     for ipa, _, pages in gone:

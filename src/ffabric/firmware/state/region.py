@@ -236,7 +236,7 @@ class Regions:
         self.pending: dict[int, Region] = {}
         self.responses: dict[tuple[int, int], Response] = {}
         """What remains to be read of retrieve responses, by handle and endpoint."""
-        self.counts: dict[int, list[int]] = {}
+        self.counts: dict[int, tuple[int, int]] = {}
         """Transactions of each sender, and the address ranges in them."""
         self._free: list[int] = []
         self._next = 0
@@ -273,15 +273,12 @@ class Regions:
     def add(self, region: Region, *, pending: bool = False) -> None:
         """Track ``region`` under its handle."""
         (self.pending if pending else self.live)[region.handle] = region
-        held = self.counts.get(region.sender)
-        if held is None:
-            held = self.counts[region.sender] = [0, 0]
-        held[0] += 1
-        held[1] += region.declared_ranges
+        count, ranges = self.counts.get(region.sender, _NONE)
+        self.counts[region.sender] = (count + 1, ranges + region.declared_ranges)
 
     def complete(self, region: Region) -> None:
         """Track ``region`` as complete: under the handle that its fragments had, or a new one."""
-        if self.pending.get(region.handle) is region:
+        if self.pending and self.pending.get(region.handle) is region:
             self.live[region.handle] = self.pending.pop(region.handle)
         else:
             region.handle = self.allocate()
@@ -289,15 +286,14 @@ class Regions:
 
     def remove(self, region: Region) -> None:
         """Forget ``region``."""
-        table = self.live if region.handle in self.live else self.pending
-        del table[region.handle]
-        if region.handle & HANDLE_HYPERVISOR == self.allocator_bit:
-            heapq.heappush(self._free, region.handle & ~HANDLE_HYPERVISOR)
-        held = self.counts[region.sender]
-        if held[0] == 1:
-            del self.counts[region.sender]
+        handle, sender = region.handle, region.sender
+        del (self.live if handle in self.live else self.pending)[handle]
+        if handle & HANDLE_HYPERVISOR == self.allocator_bit:
+            heapq.heappush(self._free, handle & ~HANDLE_HYPERVISOR)
+        count, ranges = self.counts[sender]
+        if count == 1:
+            del self.counts[sender]
         else:
-            held[0] -= 1
-            held[1] -= region.declared_ranges
+            self.counts[sender] = (count - 1, ranges - region.declared_ranges)
         if self.responses:
-            self.responses.pop((region.handle, DESCRIBED), None)
+            self.responses.pop((handle, DESCRIBED), None)

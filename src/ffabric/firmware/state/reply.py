@@ -16,6 +16,10 @@ NOT_SUPPORTED = (fid.FFA_ERROR, 0, Status.NOT_SUPPORTED & MASK32, 0, 0, 0, 0, 0)
 _SUCCESS_32 = fid.FFA_SUCCESS_32
 
 
+SUCCESS = (_SUCCESS_32, 0, 0, 0, 0, 0, 0, 0)
+"""x0 to x7 of an FFA_SUCCESS (32-bit) without results."""
+
+
 def success(x: list[int], w2: int = 0, w3: int = 0, w4: int = 0) -> None:
     """FFA_SUCCESS (32-bit) with up to three results."""
     x[0:8] = (_SUCCESS_32, 0, w2, w3, w4, 0, 0, 0)

@@ -108,10 +108,10 @@ class Stage2(Tables):
                 found += self.runs(ipa, pages)
         return found
 
-    def are_vacant(self, ranges: Iterable[tuple[int, int]]) -> bool:
-        """Whether all of ``ranges`` (IPA, pages) are `vacant`."""
+    def are_vacant(self, held: Iterable[tuple[int, int, int]]) -> bool:
+        """Whether each of ``held`` (IPA, PA, pages), which is to be mapped, is `vacant`."""
         words, walked = self._words, self._walked
-        for ipa, pages in ranges:
+        for ipa, _, pages in held:
             table = walked.get(ipa >> 21)
             first = ipa >> 12 & 511
             if table is None or ipa & 0xFFF or first + pages > ENTRIES:

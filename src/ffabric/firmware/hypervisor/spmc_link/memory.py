@@ -34,7 +34,7 @@ from ffabric.abi.words import MASK32, PAGE, halves
 from ffabric.firmware.hypervisor.spmc_link.relay import Step, own
 from ffabric.firmware.manager.memory import reclaim, retrieve, send
 from ffabric.firmware.state.region import DONATE, MAX_RANGES, TOO_MANY
-from ffabric.firmware.state.reply import success
+from ffabric.firmware.state.reply import SUCCESS
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.translation.pages import NoPages
 
@@ -59,7 +59,7 @@ _read_handle = result_reader(fid.FFA_MEM_SHARE_64, "handle")
 
 def send_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Region) -> Sequence:
     """Donate, lend or share to an SP: the SPMC relays it and allocates the handle."""
-    if not region.remote:
+    if not region.remote and len(region.borrowers) > 1:
         _judge_receivers(hypervisor, region)
     try:
         send.transfer(hypervisor, region)
@@ -205,7 +205,7 @@ def reclaim_memory(
     answer = yield reclaim_call(region, flags)
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
         reclaim.return_to_owner(hypervisor, region, clear=False)
-        success(caller.x)
+        caller.x[0:8] = SUCCESS
     else:
         if was_donated(region, answer):
             retrieve.finish_donation(hypervisor, region)

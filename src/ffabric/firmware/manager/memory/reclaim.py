@@ -93,7 +93,7 @@ def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
     if clear:
         _judge_clear(me, region, borrower)
     _end_borrowing(pm, region, borrower, clear=clear)
-    reply.success(caller.x)
+    caller.x[0:8] = reply.SUCCESS
     return caller
 
 
@@ -143,7 +143,7 @@ def reclaim(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     if region.remote:
         return pm.peer.reclaim_memory(pe, caller, region, flags)
     return_to_owner(pm, region, clear=bool(flags & mem.FLAG_CLEAR))
-    reply.success(x)
+    x[0:8] = reply.SUCCESS
     return caller
 
 

@@ -396,9 +396,8 @@ def _addresses_for(borrower: Partition, region: Region) -> list[tuple[int, int, 
     assert stage2 is not None
     runs = region.runs
     if borrower.window is None:
-        if not stage2.are_vacant([(pa, pages) for _, pa, pages, _ in runs]):
-            return None
-        return [(pa, pa, pages) for _, pa, pages, _ in runs]
+        identity = [(pa, pa, pages) for _, pa, pages, _ in runs]
+        return identity if stage2.are_vacant(identity) else None
     total = region.total_pages
     for ipa, pa, count, _ in stage2.runs(*borrower.window):
         if pa < 0 and count >= total:

@@ -88,6 +88,7 @@ _GIVEN = S2AP_R | S2AP_W
 _EXCLUSIVE = ownership.MASK | VALID
 """Bits of a descriptor that are VALID alone for a page that is owned, exclusively."""
 DEVICE_SHARED = mem.MEM_ATTR_TYPE_DEVICE | mem.MEM_ATTR_DEVICE_NGNRNE | mem.MEM_ATTR_INNER_SHAREABLE
+_SHARED = (NORMAL_SHARED, DEVICE_SHARED)
 
 
 def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
@@ -211,12 +212,11 @@ def _judge_attributes(pm: Manager, kind: Kind, sent: abi.Transaction) -> None:
     if kind is DONATE or (kind is LEND and len(sent.receivers) == 1):
         if attributes & mem.MEM_ATTR_TYPE_MASK:
             pm.conventions.refuse(TYPE[kind], got=attributes, expected="not specified")
-    elif not attributes & mem.MEM_ATTR_TYPE_MASK:
-        pm.conventions.refuse(
-            NO_ATTRIBUTES[kind], got=attributes, expected=(NORMAL_SHARED, DEVICE_SHARED)
-        )
-    elif attributes & ~mem.MEM_ATTR_NS not in (NORMAL_SHARED, DEVICE_SHARED):
-        refuse(ATTRIBUTES[kind], got=attributes, expected=(NORMAL_SHARED, DEVICE_SHARED))
+    elif attributes & ~mem.MEM_ATTR_NS not in _SHARED:
+        if not attributes & mem.MEM_ATTR_TYPE_MASK:
+            pm.conventions.refuse(NO_ATTRIBUTES[kind], got=attributes, expected=_SHARED)
+        else:
+            refuse(ATTRIBUTES[kind], got=attributes, expected=_SHARED)
 
 
 def complete(pm: Manager, pe: PE, caller: ExecutionContext, region: Region) -> Next:

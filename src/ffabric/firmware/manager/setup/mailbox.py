@@ -168,7 +168,7 @@ def rx_release(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         refuse(RELEASE_EMPTY, got="owned by the producer", expected="owned by the caller")
     if pm.conventions.enforced and is_unseen(pm, caller.partition.id):
         refuse(UNSEEN, got="pending", expected="got by FFA_NOTIFICATION_GET")
-    reply.success(caller.x)
+    caller.x[0:8] = reply.SUCCESS
     release(pm, pe, caller.partition)
     return pm.peer.rx_released(pe, caller)
 
