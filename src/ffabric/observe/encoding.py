@@ -69,6 +69,9 @@ def writer(kind: type[Record]) -> Writer:
         required = partial(_with_registers, [before + shape + behind for shape in _SHAPES])
     else:
         required = partial(_required, text, _getter(always), _converters(always, hints))
+    if len(maybe) == 1:
+        ((name, default, key, value),) = maybe
+        return partial(_line_with_one, required, attrgetter(name), (default, key, value))
     return partial(_line, required, maybe) if maybe else required
 
 
@@ -84,6 +87,19 @@ def _line(required: Writer, maybe: list[tuple[str, Any, str, Writer]], line: Rec
         if found != default:
             text = f"{text[:-2]}{key}{value(found)}{_END}"
     return text
+
+
+def _line_with_one(
+    required: Writer,
+    get: Callable[[Any], Any],
+    how: tuple[Any, str, Writer],
+    line: Record,
+) -> str:
+    """As `_line`, of a kind with one field that may be absent, as a call and what was in its TX."""
+    default, key, value = how
+    found = get(line)
+    text = required(line)
+    return text if found == default else f"{text[:-2]}{key}{value(found)}{_END}"
 
 
 def _with_registers(shapes: list[str], line: Any) -> str:
@@ -103,10 +119,7 @@ def _required(
     converters: list[tuple[int, Writer]],
     line: Record,
 ) -> str:
-    values = [*get(line)]
-    for at, converter in converters:
-        values[at] = converter(values[at])
-    return text % tuple(values)
+    return _tuple(text, converters, get(line)) if converters else text % get(line)
 
 
 def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
@@ -138,10 +151,11 @@ def _value(hint: Any) -> Writer:
         return partial(_object, _value(inner[1]))
     if inner[-1] is Ellipsis:
         return partial(_list, _value(inner[0]))
-    forms = [_FORMATS.get(_form(each)) for each in inner]
-    if None not in forms:
-        return f"[{','.join(filter(None, forms))}]".__mod__
-    return partial(_tuple, [*map(_value, inner)])
+    text = f"[{','.join(_FORMATS.get(_form(each), '%s') for each in inner)}]"
+    converters = [
+        (at, _value(each)) for at, each in enumerate(inner) if _form(each) not in _FORMATS
+    ]
+    return partial(_tuple, text, converters) if converters else text.__mod__
 
 
 @lru_cache(maxsize=4096)
@@ -172,11 +186,16 @@ def _optional(value: Writer, found: Any) -> str:
 
 
 def _list(item: Writer, values: tuple[Any, ...]) -> str:
+    if len(values) == 1:  # as nearly always
+        return f"[{item(values[0])}]"
     return f"[{','.join(map(item, values))}]"
 
 
-def _tuple(items: list[Writer], values: tuple[Any, ...]) -> str:
-    return f"[{','.join([item(value) for item, value in zip(items, values, strict=True)])}]"
+def _tuple(text: str, converters: list[tuple[int, Writer]], found: tuple[Any, ...]) -> str:
+    values = [*found]
+    for at, converter in converters:
+        values[at] = converter(values[at])
+    return text % tuple(values)
 
 
 def _object(item: Writer, values: dict[str, Any]) -> str:
