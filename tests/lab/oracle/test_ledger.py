@@ -13,7 +13,7 @@ from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.oracle.ledger import Ledger
 from ffabric.machine.events import Return
 from ffabric.machine.translation.descriptors import S2AP_W, VALID, XN
-from ffabric.session.system import System
+from ffabric.session.system import System, refuses
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import ExceptionLevel
@@ -117,6 +117,46 @@ def test_it_follows_vms_that_come_and_go(watched):
     a.relinquish(kept)
     system.ledger.check()
     system.ledger.check_tables()
+
+
+def test_an_sp_may_retrieve_memory_of_a_dead_vm_again_until_it_is_reclaimed(watched):
+    system = watched()
+    v, a = system["v"], system["a"].ffa
+    owner = v.id
+    kept = v.ffa.share("a", ipa=v.ram.allocate(1))
+    a.retrieve(kept, owner, permissions=RW)
+    system.system.destroy_vm("v")
+    system["w"].ffa.call(fid.FFA_ID_GET)
+    assert "v" not in system.system.endpoints
+    a.relinquish(kept)
+    a.retrieve(kept, owner, permissions=RW)
+    system.ledger.check()
+    a.relinquish(kept)
+    system.ledger.check()
+    system.system.machine.clock.advance(1_000_000)
+    system["w"].ffa.call(fid.FFA_ID_GET)
+    with refuses("mem.handle"):
+        a.retrieve(kept, owner, permissions=RW)
+    system.ledger.check()
+
+
+def test_nobody_retrieves_memory_of_a_dead_vm_that_is_anothers(watched):
+    system = watched()
+    v, a = system["v"], system["a"].ffa
+    owner = v.id
+    kept = v.ffa.share("a", ipa=v.ram.allocate(1))
+    a.retrieve(kept, owner, permissions=RW)
+    ((_, pa, pages, _),) = system.system.hypervisor.regions.live[kept].runs
+    system.system.destroy_vm("v")
+    system["w"].ffa.call(fid.FFA_ID_GET)
+    assert "v" not in system.system.endpoints
+    a.relinquish(kept)
+    hypervisor = system.system.hypervisor
+    hypervisor.frames.allocate(hypervisor.frames.free_pages)
+    hypervisor.frames.release(pa, pages)
+    system.system.create_vm(vm("x", mem_size=PAGE))
+    with pytest.raises(Discrepancy, match="stands for nothing"):
+        a.retrieve(kept, owner, permissions=RW)
 
 
 def test_a_new_vm_with_memory_that_an_sp_has(watched):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ffabric.abi.words import PAGE, pages_for
@@ -35,6 +36,11 @@ class Accounts:
         self.departed: set[Space] = set()
         """Endpoints that have died: what they gave ends when nobody has it any more."""
 
+        self.left: dict[int, Transaction] = {}
+        """Memory of dead VMs that SPs had and have let go. The hypervisor is not told of that, and
+        reclaims it when it asks for it; until then an SP may retrieve it again.
+        """
+
     def named(self, name: str) -> Space | None:
         """The space of the endpoint with a name, if there is one."""
         return next((each for each in self.spaces.values() if each.name == name), None)
@@ -49,6 +55,28 @@ class Accounts:
         if transaction is None:
             raise space.wrong(f"{handle:#x} was accepted and stands for nothing")
         return transaction
+
+    def offered(self, space: Space, handle: int) -> Transaction:
+        """As `known`, or of a dead VM's that was `left`: it is offered to SPs as it was."""
+        transaction = self.left.pop(handle, None)
+        if transaction is not None:
+            self.transactions[handle] = transaction
+            self.world.marks.update((at, transaction) for at, _ in transaction.mirror)
+        return self.known(space, handle)
+
+    def leave(self, handle: int, transaction: Transaction) -> None:
+        """Nobody has any more what a dead endpoint gave."""
+        self.end(handle, transaction)
+        if transaction.mirror:
+            self.left[handle] = transaction
+
+    def reuse(self, frames: Iterable[int]) -> None:
+        """Frames have a new owner: what was left of theirs is reclaimed."""
+        if self.left:
+            owned = {*frames}
+            for handle, transaction in [*self.left.items()]:
+                if any(at in owned for at, _ in transaction.mirror):
+                    del self.left[handle]
 
     def sides(self, transaction: Transaction) -> list[tuple[Space, int, int]]:
         """(space, IPA, leaf) of each page, in the owner's space and in `world`."""

@@ -125,6 +125,7 @@ def _begin(accounts: Accounts, space: Space, kind: str, data: bytes, handle: int
     if former is not None:
         raise space.wrong(f"{kind} got the handle {handle:#x}, which stands for something")
     accounts.transactions[handle] = transaction
+    accounts.left.pop(handle, None)
     if space is not accounts.world and not space.id & SECURE and not handle >> 63:
         transaction.mirror = [
             (leaf & ADDRESS, accounts.world.own(leaf & ADDRESS, kind)) for _, leaf in pages
@@ -141,7 +142,7 @@ def _retrieve(accounts: Accounts, space: Space, made: Made, x: list[int]) -> Non
     wanted = abi.parse_transaction(made.tx, space.version)
     if space is accounts.world and not wanted.receivers:
         return
-    transaction = accounts.known(space, wanted.handle)
+    transaction = accounts.offered(space, wanted.handle)
     offered = transaction.offers.get(space.id)
     if offered is None or space.id in transaction.holders or space.id in transaction.void:
         raise space.wrong(f"retrieved {wanted.handle:#x}, which is not for it now")
@@ -209,7 +210,7 @@ def _relinquish(accounts: Accounts, space: Space, made: Made, x: list[int]) -> N
     if request.flags & mem.FLAG_CLEAR and not transaction.holders:
         accounts.check_cleared(transaction)
     if transaction.owner in accounts.departed and not transaction.holders:
-        accounts.end(request.handle, transaction)
+        accounts.leave(request.handle, transaction)
 
 
 def _reclaim(accounts: Accounts, space: Space, made: Made, x: list[int]) -> None:

@@ -101,7 +101,8 @@ def _settle(accounts: Accounts, space: Space) -> None:
         if space.id in transaction.holders:
             end_access(space, transaction)
         if transaction.owner in accounts.departed and not transaction.holders:
-            accounts.end(handle, transaction)
+            over = accounts.end if transaction.owner is space else accounts.leave
+            over(handle, transaction)
 
 
 ENDS: Final[dict[type[Event], Callable[[Accounts, Space, Any], None]]] = {

@@ -94,6 +94,7 @@ class Ledger:
             if at in self.accounts.world.marks:
                 raise space.wrong(f"gets the page {at:#x}, which is given or borrowed")
             self.accounts.world.renew(at)
+        self.accounts.reuse(space.frames())
 
     def _leaves(self, partition: Partition) -> None:
         space = self.accounts.spaces.pop(partition)
