@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import textwrap
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
 NARROWEST = 40
@@ -31,6 +32,26 @@ def _columns() -> int:
     import shutil  # noqa: PLC0415 - loads what unpacks archives
 
     return shutil.get_terminal_size().columns
+
+
+@contextmanager
+def progress(file: TextIO) -> Iterator[Callable[[str], None]]:
+    """Tell who sits in front of ``file`` what is going on: one line, over the one before it.
+
+    It is wiped out in the end. What is no terminal gets nothing.
+    """
+
+    def tell(text: str) -> None:
+        shown = text.translate(_VISIBLE)[: _columns() - 1]
+        print(f"\r{shown}\x1b[K", end="", file=file, flush=True)
+
+    if not file.isatty():
+        yield lambda _: None
+        return
+    try:
+        yield tell
+    finally:
+        tell("")
 
 
 class Terminal:

@@ -10,7 +10,7 @@ from typing import Annotated
 from ffabric.cli import json_file
 from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
-from ffabric.cli.terminal import Terminal
+from ffabric.cli.terminal import Terminal, progress
 from ffabric.lab.acs import matrix_report, report
 from ffabric.lab.acs.build import find_build
 from ffabric.lab.acs.campaign import boot_each, boot_images, one_boot, run_jobs
@@ -101,14 +101,15 @@ def acs(
         if junit is not None:
             raise UsageError("--junit is of one run; a matrix is written as --json")
         builds = [find_build(each, hypervisor=hypervisor, manifests=manifests) for each in folders]
-        found = run_matrix(
-            builds,
-            settings,
-            only=only or [],
-            personality=personality or (),
-            processes=processes,
-            on_boot=lambda done, of: _say(f"{done} of {of} jobs"),
-        )
+        with progress(sys.stderr) as say:
+            found = run_matrix(
+                builds,
+                settings,
+                only=only or [],
+                personality=personality or (),
+                processes=processes,
+                on_boot=lambda done, of: say(f"{done} of {of} jobs"),
+            )
         return _tell_matrix(found, json)
     (folder,) = folders
     build = find_build(folder, hypervisor=hypervisor, manifests=manifests)
@@ -136,7 +137,6 @@ def acs(
 
 def _tell_matrix(found: list[Result], json: str | None) -> int:
     """Print the table and the reasons: the exit status."""
-    _say("")
     whys = explain(found)
     if json is not None:
         json_file.write(matrix_report.data(found), json)
@@ -185,23 +185,15 @@ def _run(
     def begun(case: Case) -> None:
         nonlocal seen
         seen += 1
-        _say(f"{seen} of {expected}: {case.name}")
+        say(f"{seen} of {expected}: {case.name}")
 
     done: list[tuple[Job, list[Case]]] = []
-    try:
+    with progress(sys.stderr) as say:
         for job, cases in run_jobs(bench, jobs, settings, processes, begun):
             done.append((job, cases))
             if len(jobs) > 1:
-                _say(f"{len(done)} of {len(jobs)} boots")
-    finally:
-        _say("")
+                say(f"{len(done)} of {len(jobs)} boots")
     return done
-
-
-def _say(what: str) -> None:
-    """What is going on, for who sits in front of it."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{what}", end="", file=sys.stderr, flush=True)
 
 
 def _print(run: report.Run) -> None:

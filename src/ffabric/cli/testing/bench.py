@@ -11,6 +11,7 @@ from typing import Annotated, Final
 from ffabric.cli import json_file
 from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
+from ffabric.cli.terminal import progress
 from ffabric.lab.bench import compare as comparing
 from ffabric.lab.bench import plot as plotting
 from ffabric.lab.bench import report
@@ -96,14 +97,14 @@ def _measure(
 ) -> int:
     """Measure this checkout."""
     results: list[Result] = []
-    for benchmark in chosen:
-        _say(benchmark.name)
-        results += measure(benchmark, effort)
     growths = []
-    for sweep in SWEEPS if plot is not None else ():
-        _say(f"{sweep.what} ({sweep.name})")
-        growths.append(grow(sweep, effort))
-    _say("")
+    with progress(sys.stderr) as say:
+        for benchmark in chosen:
+            say(benchmark.name)
+            results += measure(benchmark, effort)
+        for sweep in SWEEPS if plot is not None else ():
+            say(f"{sweep.what} ({sweep.name})")
+            growths.append(grow(sweep, effort))
     if plot is not None:
         plot.write_text(plotting.svg(growths, report.measured_on()), encoding="utf-8")
     if json is not None:
@@ -134,18 +135,16 @@ def _compare(names: list[str], checkout: Path, effort: Effort, json: str | None)
     common = [name for name in names if name in known]
     if not common:
         raise UsageError(f"{checkout} has no benchmark of these names")
-    try:
+    with progress(sys.stderr) as say:
         found = list(
             comparing.compare(
                 common,
                 (comparing.HERE, theirs),
                 effort.runs,
                 comparing.measured(effort),
-                lambda name, number: _say(f"{name}: {number + 1} of {effort.runs}"),
+                lambda name, number: say(f"{name}: {number + 1} of {effort.runs}"),
             )
         )
-    finally:
-        _say("")
     return _tell(found, json)
 
 
@@ -154,16 +153,15 @@ def _compare_with_peer(match: measured.Match, build: Path, effort: Effort, json:
     with build.open("rb"):
         pass  # or the user is told
     try:
-        found = measured.compare(
-            match,
-            effort.runs,
-            effort.seconds,
-            lambda number: _say(f"round {number + 1} of {effort.runs}"),
-        )
+        with progress(sys.stderr) as say:
+            found = measured.compare(
+                match,
+                effort.runs,
+                effort.seconds,
+                lambda number: say(f"round {number + 1} of {effort.runs}"),
+            )
     except measured.PeerError as error:
         raise UsageError(str(error)) from None
-    finally:
-        _say("")
     return _tell(found, json)
 
 
@@ -193,12 +191,6 @@ def _chosen(only: list[str] | None) -> list[Benchmark]:
 
 def _means(wanted: str, name: str) -> bool:
     return name == wanted or name.startswith(f"{wanted}.")
-
-
-def _say(what: str) -> None:
-    """What is going on, for who sits in front of it."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{what}", end="", file=sys.stderr, flush=True)
 
 
 def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

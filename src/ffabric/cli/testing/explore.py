@@ -12,6 +12,7 @@ import msgspec
 from ffabric.cli import json_file
 from ffabric.cli.errors import UsageError
 from ffabric.cli.json_file import JsonFile
+from ffabric.cli.terminal import progress
 from ffabric.lab.explore.scenario import ScenarioError, read_scenario
 from ffabric.lab.explore.search import Found, as_test
 from ffabric.lab.explore.search import explore as search
@@ -55,10 +56,13 @@ def explore(
         raise UsageError("explore: --preemptions is 0 or more, --most 1 or more")
     try:
         found_scenario = read_scenario(scenario)
-        with find(fault).on() if fault else nullcontext():
+        with find(fault).on() if fault else nullcontext(), progress(sys.stderr) as say:
             began = time.monotonic()
             found = search(
-                found_scenario, bound=preemptions, most=most, tell=_tell if json is None else _quiet
+                found_scenario,
+                bound=preemptions,
+                most=most,
+                tell=lambda found: say(f"{found.schedules} schedules, {found.states} states"),
             )
             seconds = time.monotonic() - began
     except ScenarioError as error:
@@ -76,15 +80,6 @@ def explore(
         elif json is None:
             print(f"\n{test}", end="")
     return int(bool(found.failure) or not found.complete)
-
-
-def _tell(found: Found) -> None:
-    if sys.stderr.isatty():
-        print(f"{found.schedules} schedules, {found.states} states", file=sys.stderr)
-
-
-def _quiet(_: Found) -> None:
-    pass
 
 
 def _report(found: Found, seconds: float) -> None:

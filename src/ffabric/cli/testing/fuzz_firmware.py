@@ -14,7 +14,7 @@ from typing import IO, Any
 import msgspec
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.terminal import Terminal
+from ffabric.cli.terminal import Terminal, progress
 from ffabric.lab.fuzz.campaign import Plan, State, campaign, load, play, save, total
 from ffabric.lab.processes import Players
 from ffabric.machine.host.interruption import Interrupted
@@ -171,10 +171,7 @@ class _Run:
 
 @contextmanager
 def _progress(state: State) -> Iterator[Callable[[], None]]:
-    """A line on the terminal that is written over, and wiped out at the end."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
+    """Tell how far it is, how fast, and how long it will take."""
     whole = total(state.plan)
     started, first, calls = time.perf_counter(), _done(state), state.report.calls
 
@@ -182,13 +179,10 @@ def _progress(state: State) -> Iterator[Callable[[], None]]:
         done, seconds = _done(state), time.perf_counter() - started
         rate = (state.report.calls - calls) / seconds
         left = (whole - done) * seconds / (done - first) if done > first else 0
-        text = f"{done} of {whole} {state.plan.kind}, {rate:.0f} calls/s, {left / 60:.0f} min left"
-        print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
+        say(f"{done} of {whole} {state.plan.kind}, {rate:.0f} calls/s, {left / 60:.0f} min left")
 
-    try:
+    with progress(sys.stderr) as say:
         yield tell
-    finally:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _done(state: State) -> int:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.terminal import Terminal
+from ffabric.cli.terminal import Terminal, progress
 from ffabric.lab.calls.systems import drive
 from ffabric.lab.guided.campaign import Attack, Broken, State, campaign
 from ffabric.lab.guided.folder import BadCases, read_cases, write_broken, write_cases
@@ -171,18 +171,13 @@ class _Run:
 
 @contextmanager
 def _progress(state: State, calls: int) -> Iterator[Callable[[], None]]:
-    """A line on the terminal that is written over, and wiped out at the end."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
+    """Tell how far it is, how fast, and what it has found."""
     started = time.perf_counter()
 
     def tell() -> None:
         rate = state.calls / (time.perf_counter() - started)
-        told = f"{state.calls} of {calls} calls, {rate:.0f} calls/s, {len(state.corpus)} cases kept"
-        print(f"\r{told}, {len(state.broken)} broken\x1b[K", end="", file=sys.stderr, flush=True)
+        kept = f"{len(state.corpus)} cases kept, {len(state.broken)} broken"
+        say(f"{state.calls} of {calls} calls, {rate:.0f} calls/s, {kept}")
 
-    try:
+    with progress(sys.stderr) as say:
         yield tell
-    finally:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
