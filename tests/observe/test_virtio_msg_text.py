@@ -71,4 +71,8 @@ def test_a_message_whose_header_has_six_bytes_is_known():
     said = virtio_msg.message(version.ljust(112, b"\0"))
     assert said.startswith("VERSION bus_version=0x1 revision=0x1")
     assert said.endswith("max_areas=0xff (rfc2)")
-    assert virtio_msg.message(version + b"\1").startswith("malformed")
+    assert virtio_msg.message(version + b"\1") == said, "Linux leaves there what was there"
+    assert virtio_msg.message(version[:-1]).startswith("malformed")
+    for taken in ("03 00 0000 0600", "01 41 0100 0600"):
+        assert virtio_msg.message(bytes.fromhex(taken)) == "event taken (rfc2)"
+    assert virtio_msg.message(bytes.fromhex("01 3f 0100 0600")).startswith("malformed")

@@ -13,12 +13,13 @@ from typing import Final
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.virtio_msg import ffa
 from ffabric.abi.virtio_msg.generations import PR28, RFC2, V2
-from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header
+from ffabric.abi.virtio_msg.header import BUS, EVENT, RESPONSE, parse_header
 from ffabric.abi.virtio_msg.message import Message, parse
-from ffabric.abi.virtio_msg.narrow import is_narrow, widen
+from ffabric.abi.virtio_msg.narrow import NARROW, widen
 
 UUIDS: Final = frozenset({ffa.DEVICE_UUID, ffa.DRIVER_UUID})
 """Services whose messages these are."""
+_TAKEN: Final = bytes((BUS | RESPONSE, 0))
 
 
 def message(data: bytes) -> str:
@@ -33,10 +34,19 @@ def message(data: bytes) -> str:
 
 
 def _narrow(data: bytes) -> str:
-    """A message whose header has 6 bytes, in words; nothing if it is none."""
-    if is_narrow(data):
-        with suppress(DecodeError):
-            return f"{parse(widen(data, 0), RFC2)} (rfc2)"
+    """A message whose header has 6 bytes, in words; nothing if it is none.
+
+    Linux of July 2025 leaves in the registers what was there behind it.
+    """
+    size = int.from_bytes(data[4:NARROW], "little")
+    if not NARROW <= size <= len(data):
+        return ""
+    if size == NARROW and data[0] & RESPONSE and (data[1] & EVENT or data[:2] == _TAKEN):
+        return "event taken (rfc2)"
+    with suppress(DecodeError):
+        found = parse(widen(data[:size], 0), RFC2)
+        if not found.excess:
+            return f"{found} (rfc2)"
     return ""
 
 

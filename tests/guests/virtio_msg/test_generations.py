@@ -17,7 +17,7 @@ from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.drivers.console import ConsoleDriver
-from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.device.partition import SENDS, DeviceSide
 from ffabric.guests.virtio_msg.driver.bus import BusError
 from ffabric.guests.virtio_msg.driver.ffa_bus import find_device_sides
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
@@ -359,6 +359,53 @@ def test_whoever_takes_indirect_messages_gets_events_by_them_in_july_2025(ffabri
     assert driver.heard == [[], [], [], [READY]]
 
 
+class Late(Listening):
+    """Has a message in RX when the next event is to come, and reads it as soon as it can.
+
+    `reads` says whether it does.
+    """
+
+    reads = True
+    yields = 0
+
+    async def main(self, ffa):
+        await ffa.map_buffers()
+        (peer,) = await find_device_sides(ffa)
+        for message in (VERSION, DEVICES, None, PING, None, PING):
+            if message is None:
+                self._side.add(ConsoleDevice())
+                continue
+            head = (fid.FFA_MSG_SEND_DIRECT_REQ2, ffa.endpoint << 16 | peer.id)
+            x = await ffa.call(*head, *to_pair(DEVICE_UUID), *to_registers(message))
+            while (function := x[0] & 0xFFFF_FFFF) in (fid.FFA_YIELD, fid.FFA_INTERRUPT):
+                if function == fid.FFA_YIELD:
+                    self.yields += 1
+                    if self.reads:
+                        self.heard += [await self._listen(ffa)]
+                x = await ffa.call(fid.FFA_RUN, x[1])
+            self.answers.append(from_registers(x[4:18]))
+        self.heard += [await self._listen(ffa)]
+        while True:
+            await ffa.idle()
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_an_event_waits_for_rx_while_a_direct_request_does(ffabric, reads):
+    """Linux reads RX by a worker, while another thread of it makes the next request."""
+    side = DeviceSide([ConsoleDevice()], generation="rfc2")
+    driver = Late(side, (), direct=True)
+    driver.reads = reads
+    ffabric.boot(sps=[side], vms=[driver]).run()
+    ready = [narrow_message(2, 0x40, payload=words(each, 1, size=2)) for each in (1, 2)]
+    assert [answer[:10] for answer in driver.answers[2:]] == [narrow_message(3, 3, 0, words(7))] * 2
+    if reads:
+        assert driver.heard == [[ready[0]], [ready[1]]]
+        assert driver.yields == 1
+    else:
+        assert driver.heard == [[ready[0]]]
+        assert driver.yields == 1 + SENDS, "and not for ever"
+
+
 def test_whoever_takes_direct_messages_alone_asks_for_events_in_july_2025(ffabric):
     version = narrow_message(2, 0x80, payload=words(1, 1, 0, 0x3) + words(0xFF, size=2))
     driver = listen(ffabric, "rfc2", version, DEVICES, None, PING, POLL, direct=True)
@@ -433,4 +480,6 @@ def test_a_message_is_known_by_its_header():
     assert not is_wide(VERSION)
     assert is_wide(widen(VERSION, 7))
     assert not is_narrow(widen(VERSION, 7))
-    assert not is_narrow(VERSION + b"\1")
+    assert is_narrow(VERSION + b"\1"), "the first one may have anything behind it"
+    assert is_narrow(PING)
+    assert not is_narrow(PING + b"\1")

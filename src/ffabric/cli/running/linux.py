@@ -133,7 +133,7 @@ def linux(
         if kernel is not None:
             found = owns.own_kernel(kernel, found)
         own = owns.own(module or (), files, found, folder)
-        devices = owns.disks_side(disk, generation, in_vm=side == "vm") if disk else None
+        devices = owns.disks_side(disk, generation) if disk else None
         if extract is not None:
             _extract(found, own, extract, progress)
             return 0

@@ -84,16 +84,15 @@ def own_files(folder: Path) -> tuple[cpio.Entry, ...]:
     return tuple(entries)
 
 
-def disks_side(images: Sequence[Path], generation: GenerationName, *, in_vm: bool) -> DeviceSide:
+def disks_side(images: Sequence[Path], generation: GenerationName) -> DeviceSide:
     """A device side whose disks are images, to which is written. ValueError if one cannot be.
 
-    In a VM its messages are indirect: Linux's `arm_ffa` gives them to the driver that has bound
-    the UUID of device sides, which they are addressed to therefore.
+    Linux's `arm_ffa` gives indirect messages to the driver that has bound the UUID of device sides,
+    which they are addressed to therefore: all of a VM, and events of the older generations.
     """
     tables = [
         {"type": "block", "name": str(image), "image": str(image), "write_back": True}
         for image in images
     ]
     disks = [device for device, _ in made_devices(tables, lambda line: None)]
-    uuid = abi.DEVICE_UUID if in_vm else abi.DRIVER_UUID
-    return DeviceSide(disks, generation=generation, answers_to=uuid)
+    return DeviceSide(disks, generation=generation, answers_to=abi.DEVICE_UUID)

@@ -282,6 +282,7 @@ class DeviceSide(Partition):
         response = await self._wire.direct(connection, abi.from_registers(request.payload), ffa)
         if connection.events or connection.complaints or self._said:
             await self._tell(connection, ffa)
+            await self._insist(connection, ffa)
         if self._work:
             await self._do_work(ffa)
         if self._eventful:
@@ -313,6 +314,7 @@ class DeviceSide(Partition):
             connection.events.clear()  # they are seen in the rings
         if connection.events or connection.complaints or self._said:
             await self._tell(connection, ffa)
+            await self._insist(connection, ffa)
         words = [int.from_bytes(response[at : at + 8], "little") for at in range(0, EARLY_SIZE, 8)]
         return request.respond(*words, *([0] * 9 if with_uuid else []))
 
@@ -505,6 +507,17 @@ class DeviceSide(Partition):
         elif connection.events and not connection.announced:
             connection.announced = True
             await self._notify(connection, connection.notification, ffa)
+
+    async def _insist(self, connection: Connection, ffa: Ffa) -> None:
+        """Give a driver side time to read its RX, in which an event is to be.
+
+        Nobody runs this partition when RX is free again, and a driver that waits for the event
+        sends nothing that would. Each try gives cycles back.
+        """
+        for _ in range(SENDS):
+            if connection.method is not Method.INDIRECT or not connection.events:
+                return
+            await self._tell(connection, ffa)
 
     async def _notify(self, connection: Connection, notification: int, ffa: Ffa) -> bool:
         """Tell a driver side that something waits for it. It polls if it has not bound it."""
