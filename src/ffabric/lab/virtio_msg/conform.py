@@ -100,10 +100,10 @@ class Outcome(Struct):
 def trials(generation: Generation, driver: str, device: str) -> Iterator[Trial]:
     """A pair in all of its ways: carriers and mappings, and the device side in an SP and a VM.
 
-    Linux's device side takes indirect messages alone, its driver maps memory in its own way; the
-    FIFO is for our own devices, as a device side has to offer it. Peers
-    outside are of an SP, and of a VM that has a pool; they connect for each run anew. Raises
-    TargetError for a socket that cannot be had.
+    Linux's device side takes no direct messages, its driver maps memory in its own way; the FIFO is
+    not for device sides of a user's, as they have to offer it. Peers outside are of an SP, and of a
+    VM that has a pool; they connect for each run anew. Raises TargetError for a socket that cannot
+    be had.
     """
     if generation.narrow and (LINUX in (driver, device) or SOCKET in driver + device):
         raise TargetError(
@@ -123,8 +123,11 @@ def trials(generation: Generation, driver: str, device: str) -> Iterator[Trial]:
     ]
     if device not in listeners:
         ways.append((True, mappings[-1], False))
-    fifos = [(indirect, False, not indirect) for indirect in (False, True)]
-    if driver in (LINUX, *listeners) or device not in (DEVICES, LIVELY) or generation.narrow:
+    static = driver in listeners
+    fifos = [(False, static, True), (True, static, device in listeners)]
+    if device == LINUX:
+        fifos = [(True, static, secure) for secure in (True, False)]
+    elif device not in (DEVICES, LIVELY, *listeners) or generation.narrow:
         fifos.clear()
     for number, (way, fifo) in enumerate(
         [*((way, False) for way in ways), *((way, True) for way in fifos)]
@@ -170,7 +173,9 @@ def _driver(trial: Trial, attempts: int) -> DriverSide | LinuxDriver:
     if trial.driver == WORKER:
         return Worker(**how, notifications=trial.indirect, attempts=attempts)
     if trial.driver == LINUX:
-        return LinuxDriver(form=trial.generation.name, indirect=trial.indirect, uses=USES)
+        return LinuxDriver(
+            form=trial.generation.name, indirect=trial.indirect, fifo=trial.fifo, uses=USES
+        )
     if trial.driver == EXAMINER:
         return Examiner(**how)
     found = resolve_target(PythonSource(trial.driver))
@@ -189,7 +194,9 @@ def _device(trial: Trial) -> DeviceSide | LinuxDeviceSide:
         return DeviceSide(found, generation=trial.generation, carriers=ALL_CARRIERS)
     if trial.device in trial.listeners:
         listener = trial.listeners[trial.device]
-        return SocketDevices(listener, generation=trial.generation, wait=trial.wait)
+        return SocketDevices(
+            listener, generation=trial.generation, wait=trial.wait, carriers=ALL_CARRIERS
+        )
     target = resolve_target(PythonSource(trial.device))
     if not isinstance(target, DeviceSide):
         raise TargetError(f"{trial.device} is no DeviceSide")

@@ -15,6 +15,7 @@ from ffabric.abi.virtio_msg.socket import Access
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.drivers.block import BlockDriver
+from ffabric.guests.virtio_msg.device.partition import ALL_CARRIERS
 from ffabric.guests.virtio_msg.driver.bus import BusError
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.guests.virtio_msg.outside.devices import SocketDevices
@@ -68,12 +69,13 @@ async def use_disk(bus):
 
 
 @pytest.mark.parametrize("static", [0, 64], ids=["dynamic", "static"])
-@pytest.mark.parametrize("indirect", [False, True], ids=["direct", "indirect"])
+@pytest.mark.parametrize("carrier", ["direct", "indirect", "fifo", "fifo, indirect"])
 @pytest.mark.parametrize("generation", [PR28, V2], ids=lambda each: each.name)
-def test_a_disk_of_another_process(ffabric, path, static, indirect, generation):
-    side = SocketDevices(path, generation=generation, wait=WAIT)
+def test_a_disk_of_another_process(ffabric, path, static, carrier, generation):
+    side = SocketDevices(path, generation=generation, wait=WAIT, carriers=ALL_CARRIERS)
     process = start("socket_disk.py", path, generation.number)
-    how = {"static": static, "indirect": indirect, "notifications": indirect}
+    indirect, fifo = "indirect" in carrier, "fifo" in carrier
+    how = {"static": static, "indirect": indirect, "notifications": indirect, "fifo": fifo}
     said = run(ffabric, side, use_disk, generation=generation, **how)
     assert said == []
     assert process.wait(WAIT) == 0

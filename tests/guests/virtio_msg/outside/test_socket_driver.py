@@ -8,7 +8,7 @@ from ffabric.abi.virtio_msg import ffa, transport
 from ffabric.abi.virtio_msg import socket as abi
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
-from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.device.partition import ALL_CARRIERS, DeviceSide
 from ffabric.guests.virtio_msg.outside.driver import SocketDriver
 from processes_at_hand import SOON
 
@@ -21,16 +21,18 @@ def path(tmp_path):
 def run(ffabric, path, devices, generation="pr28", **how):
     """Until the peer is gone: what the VM has said."""
     vm = SocketDriver(path, generation=generation, wait=SOON, **how)
-    system = ffabric.boot(sps=[DeviceSide(devices, generation=generation)], vms=[vm], start=False)
+    side = DeviceSide(devices, generation=generation, carriers=ALL_CARRIERS)
+    system = ffabric.boot(sps=[side], vms=[vm], start=False)
     return system, vm, listen(system, "driver")
 
 
-@pytest.mark.parametrize("indirect", [False, True], ids=["direct", "indirect"])
+@pytest.mark.parametrize("carrier", ["direct", "indirect", "fifo", "fifo, indirect"])
 @pytest.mark.parametrize(("generation", "number"), [("pr28", 1), ("v2", 2)])
-def test_another_process_reads_a_disk(ffabric, path, indirect, generation, number):
+def test_another_process_reads_a_disk(ffabric, path, carrier, generation, number):
     disk = BlockDevice(bytearray(512) + bytearray(b"hello from inside".ljust(512, b"\0")))
-    how = {"indirect": indirect, "notifications": indirect, "generation": generation}
-    system, vm, said = run(ffabric, path, [disk], **how)
+    indirect = "indirect" in carrier
+    how = {"indirect": indirect, "notifications": indirect, "fifo": "fifo" in carrier}
+    system, vm, said = run(ffabric, path, [disk], generation, **how)
     process = start("socket_reader.py", path, 1, number, heard=True)
     system.run()
     assert process.communicate(timeout=SOON)[0] == "hello from inside\n"

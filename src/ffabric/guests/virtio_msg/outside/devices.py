@@ -19,7 +19,7 @@ from ffabric.guests.calls.messages import DirectMessage
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.vhost_user.device import doorbell as doorbell_region
-from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.guests.virtio_msg.device.partition import CARRIERS, Carrier, DeviceSide
 from ffabric.guests.virtio_msg.outside.door import ANSWERED, PATIENCE, Door
 from ffabric.guests.virtio_msg.outside.peer import Hello, Peer
 from ffabric.guests.virtio_msg.outside.relayed import OutsideDevice
@@ -41,6 +41,7 @@ class SocketDevices(DeviceSide):
     own beside them. A peer that has not answered for `patience` seconds is lost. `doorbell`
     is the SP's interrupt; two such SPs want two. With `maps` a peer may map areas that are files of
     their own, as the pool of a `DriverSide` that is `reserved`: it is trusted with them then.
+    `carriers` are the ways of messages to driver sides, as for a `DeviceSide`.
     """
 
     def __init__(
@@ -54,8 +55,11 @@ class SocketDevices(DeviceSide):
         wait: float | None = PATIENCE,
         patience: float = ANSWERED,
         maps: bool = False,
+        carriers: Iterable[Carrier] = CARRIERS,
     ) -> None:
-        super().__init__(devices, generation=generation, name=name, doorbell=doorbell)
+        super().__init__(
+            devices, generation=generation, name=name, doorbell=doorbell, carriers=carriers
+        )
         region = doorbell_region(doorbell, FIRST_PAGE + doorbell * PAGE)
         self.declare(device_regions=(region,))
         hello = Hello(Role.DRIVER, as_generation(generation), ffa.MAX_DIRECT)

@@ -26,7 +26,7 @@ LOOKS: Final = 20_000
 """How often it is looked for an indirect response, in place of 5 s."""
 _WORDS = struct.Struct("<14Q")
 _RUNS = frozenset({fid.FFA_YIELD, fid.FFA_INTERRUPT})
-_ALL = (
+ALL: Final = (
     notifications.GET_FROM_SP
     | notifications.GET_FROM_VM
     | notifications.GET_FROM_SPM
@@ -134,7 +134,7 @@ class Indirect:
 
 async def receive(ffa: Ffa) -> list[tuple[int, bytes]]:
     """(sender, message) of what is in RX, if anything is."""
-    _, _, framework = await ffa.notification_get(_ALL, ffa.vcpu.index)
+    _, _, framework = await ffa.notification_get(ALL, ffa.vcpu.index)
     if not framework & RX_FULL:
         return []
     message = await ffa.receive()

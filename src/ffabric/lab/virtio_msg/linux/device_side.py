@@ -1,4 +1,4 @@
-"""Linux's device side: a partition with a disk and a console, by indirect messages alone.
+"""Linux's device side: a partition with a disk and a console, by indirect messages or a FIFO.
 
 It judges what a driver side says as Linux's does: exact sizes, zero padding, device number 0 of the
 bus, the order of bringing a bus and a device up, features, queues, attributes of areas. What is
@@ -17,14 +17,18 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.lab.virtio_msg.linux import carrier, wire
 from ffabric.lab.virtio_msg.linux.device_messages import MESSAGES, DeviceMessages
+from ffabric.lab.virtio_msg.linux.fifo import BOOTSTRAP, rings
 from ffabric.lab.virtio_msg.linux.models import Console, Disk, Model
-from ffabric.lab.virtio_msg.linux.peer import Area, Peer
+from ffabric.lab.virtio_msg.linux.peer import Area, Fifo, Peer
 from ffabric.lab.virtio_msg.linux.wire import Got, Kind, LinuxError
 
 MAX_AREAS: Final = 64
-BUS_FEATURES: Final = (
-    wire.FEATURES["INDIRECT_RX"] | wire.FEATURES["INDIRECT_TX"] | wire.FEATURES["NOTIF_RX"]
+BUS_FEATURES: Final = sum(
+    wire.FEATURES[name] for name in ("INDIRECT_RX", "INDIRECT_TX", "NOTIF_RX", "NOTIF_TX", "FIFO")
 )
+TOLD_BY: Final = 11
+"""The notification of ours that says that a FIFO has something."""
+LAST_NOTIFICATION: Final = 63
 MUST_BE: Final = 0x6C4
 """Of the attributes of an area: writable, write-back, normal, non-secure."""
 MAY_BE: Final = MUST_BE | 0x30 | 1 << 11 | 1
@@ -68,6 +72,7 @@ class LinuxDeviceSide(Partition):
                 self._full = False
                 message = await ffa.receive()
                 await self._take(message.sender, message.payload, ffa)
+            await self._drain(ffa)
             await self._send_events(ffa)
             if not self._full:
                 await (ffa.yield_() if self._events else ffa.idle())
@@ -86,7 +91,34 @@ class LinuxDeviceSide(Partition):
         """The scheduler gave cycles because a message waits."""
         for sender, data in await carrier.receive(ffa):
             await self._take(sender, data, ffa)
+        await self._drain(ffa)
         await self._send_events(ffa)
+
+    async def _drain(self, ffa: Ffa) -> None:
+        """Serve what is in FIFOs."""
+        for peer in list(self.peers.values()):
+            fifo = peer.fifo
+            if fifo is None:
+                continue
+            try:
+                taken, full = fifo.incoming.take()
+            except LinuxError as error:
+                self.violations.append(str(error))
+                peer.fifo = None
+                continue
+            for data in taken:
+                if data[0] & wire.BUS and data[1] in BOOTSTRAP:
+                    self.wrong(f"message {data[1]:#x} by FIFO", "DEN0153, FIFO")
+                else:
+                    await self._serve(peer, data, ffa)
+            if full:
+                await self._notify(peer, fifo, ffa)
+
+    async def _notify(self, peer: Peer, fifo: Fifo, ffa: Ffa) -> None:
+        try:
+            await ffa.notification_set(peer.id, 1 << fifo.notification)
+        except FfaError as error:
+            self.wrong(f"its notification cannot be set: {error}", wire.FIFO_CONFIGURE.clause)
 
     async def _take(self, sender: int, data: bytes, ffa: Ffa) -> None:
         await self._serve(self.peers.setdefault(sender, Peer(sender)), data, ffa)
@@ -99,6 +131,12 @@ class LinuxDeviceSide(Partition):
         self._events[:] = left
 
     async def _send(self, to: int, data: bytes, ffa: Ffa) -> bool:
+        peer = self.peers[to]
+        if peer.fifo is not None and not (data[0] & wire.BUS and data[1] in BOOTSTRAP):
+            sent = peer.fifo.outgoing.put(data)
+            if sent:
+                await self._notify(peer, peer.fifo, ffa)
+            return sent
         try:
             await ffa.send2(to, data, uuid=carrier.DRIVER_UUID)
         except FfaError as error:
@@ -197,6 +235,9 @@ class LinuxDeviceSide(Partition):
             model.reset()
         for area in peer.areas.values():
             await ffa.relinquish(area.handle)
+        if peer.fifo is not None:
+            await ffa.relinquish(peer.fifo.handle)
+            await ffa.notification_unbind(peer.id, 1 << TOLD_BY)
         self._events[:] = [(to, data) for to, data in self._events if to != peer.id]
         self.peers[peer.id] = Peer(peer.id)
         return wire.respond(wire.RESET, 0, got.token, wire.OK)
@@ -210,8 +251,31 @@ class LinuxDeviceSide(Partition):
         if fields[1]:
             self.wrong("a reserved byte is not zero", wire.EVENT_CONFIGURE.clause)
         peer.configured = True
-        result = wire.OK if fields[0] == wire.BY_MESSAGE else wire.FAILED
+        possible = (wire.BY_MESSAGE, wire.BY_FIFO) if peer.fifo is not None else (wire.BY_MESSAGE,)
+        result = wire.OK if fields[0] in possible else wire.FAILED
         return wire.respond(wire.EVENT_CONFIGURE, 0, got.token, result)
+
+    async def _fifo(self, peer: Peer, got: Got, fields: tuple[int, ...], ffa: Ffa) -> bytes | None:
+        """Retrieve both rings and judge them; once, and before EVENT_CONFIGURE."""
+        handle, pages, number = fields
+        if peer.configured or peer.fifo is not None:
+            self.wrong("FIFO_CONFIGURE is late", wire.FIFO_CONFIGURE.clause)
+            return None
+        failed = wire.respond(wire.FIFO_CONFIGURE, 0, got.token, wire.FAILED, 0)
+        if number > LAST_NOTIFICATION:
+            self.wrong(f"notification {number}", wire.FIFO_CONFIGURE.clause)
+            return failed
+        region = await ffa.retrieve(handle, peer.id, attributes=0x2F, flags=1 << 3)
+        ((ipa, count),) = region.ranges
+        try:
+            both = rings(ffa.memory, ipa, 4096 * (pages if count == pages else 0))
+        except LinuxError as error:
+            self.violations.append(str(error))
+            await ffa.relinquish(handle)
+            return failed
+        await ffa.notification_bind(peer.id, 1 << TOLD_BY)
+        peer.fifo = Fifo(handle, both, number)
+        return wire.respond(wire.FIFO_CONFIGURE, 0, got.token, wire.OK, TOLD_BY)
 
     async def _poll(self, peer: Peer, got: Got, _: tuple[int, ...], __: Ffa) -> bytes:
         for index, (to, data) in enumerate(self._events):
@@ -245,6 +309,7 @@ _BUS: Final[dict[int, tuple[Kind, _Serve]]] = {
     wire.AREA_UNSHARE.id: (wire.AREA_UNSHARE, LinuxDeviceSide._unshare),
     wire.RESET.id: (wire.RESET, LinuxDeviceSide._reset),
     wire.EVENT_CONFIGURE.id: (wire.EVENT_CONFIGURE, LinuxDeviceSide._configure),
+    wire.FIFO_CONFIGURE.id: (wire.FIFO_CONFIGURE, LinuxDeviceSide._fifo),
     wire.EVENT_POLL.id: (wire.EVENT_POLL, LinuxDeviceSide._poll),
     wire.INFO_ID: (wire.V2.get_devices, LinuxDeviceSide._get_devices),
 }

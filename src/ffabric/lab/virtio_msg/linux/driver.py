@@ -17,7 +17,8 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.lab.virtio_msg.linux import carrier, wire
 from ffabric.lab.virtio_msg.linux.device import LinuxDevice
-from ffabric.lab.virtio_msg.linux.pool import Pool
+from ffabric.lab.virtio_msg.linux.fifo import NOTIFICATION, PAGES, Fifo, create
+from ffabric.lab.virtio_msg.linux.pool import AREA_UNIT, Pool
 from ffabric.lab.virtio_msg.linux.requests import Requests
 from ffabric.lab.virtio_msg.linux.wire import LinuxError
 
@@ -28,17 +29,23 @@ DRAIN: Final = 64
 """Events that are fetched in a row."""
 POLLS: Final = 2_000
 """How often events are polled for, in place of a while each 100 ms."""
+LAST_NOTIFICATION: Final = 63
 Use = Callable[[LinuxDevice], Awaitable[object]]
 
 
 class Bus(Requests):
     """The bus to one device side: its messages, its areas, its devices."""
 
-    def __init__(self, ffa: Ffa, peer: int, form: wire.Form, way: carrier.Carrier) -> None:
+    def __init__(
+        self, ffa: Ffa, peer: int, form: wire.Form, way: carrier.Carrier, *, fifo: bool = False
+    ) -> None:
         super().__init__(ffa, peer, form, way)
+        self._fifo = fifo
         self.devices: dict[int, LinuxDevice] = {}
         self.max_areas = 0
         self.features = 0
+        self._fifo_memory: tuple[int, int] | None = None
+        """Address and handle."""
         self.pool = Pool(self)
 
     async def open(self) -> None:
@@ -49,10 +56,45 @@ class Bus(Requests):
         if any(not self.features & wire.FEATURES[name] for name in needed):
             what = f"bus_feat={self.features:#x} lacks {' or '.join(needed)}"
             raise LinuxError(wire.EOPNOTSUPP, what)
-        method = wire.POLLED if direct else wire.BY_MESSAGE
-        await self.expect_ok(wire.EVENT_CONFIGURE, method, 0, 0)
+        if self._fifo:
+            await self._open_fifo()
+            await self.expect_ok(wire.EVENT_CONFIGURE, wire.BY_FIFO, 0, NOTIFICATION)
+        else:
+            method = wire.POLLED if direct else wire.BY_MESSAGE
+            await self.expect_ok(wire.EVENT_CONFIGURE, method, 0, 0)
         await self.pool.open(self.max_areas)
         await self._find_devices()
+
+    async def _open_fifo(self) -> None:
+        """Share both rings, and say where they are."""
+        for name in ("FIFO", "NOTIF_RX", "NOTIF_TX"):
+            if not self.features & wire.FEATURES[name]:
+                raise LinuxError(wire.EOPNOTSUPP, f"bus_feat={self.features:#x} lacks {name}")
+        ffa = self.ffa
+        ipa = ffa.ram.allocate(PAGES)
+        ffa.memory.write(ipa, bytes(PAGES * AREA_UNIT))
+        both = create(ffa.memory, ipa)
+        handle = await ffa.share(self.peer, ipa=ipa, pages=PAGES)
+        await ffa.notification_bind(self.peer, 1 << NOTIFICATION)
+        way = Fifo(ffa, self.peer, self.carrier, both, self._wait_a_little)
+        values = (handle, PAGES, NOTIFICATION)
+        (result, way.told_by), _ = await self.request(wire.FIFO_CONFIGURE, 0, *values)
+        if result != wire.OK or way.told_by > LAST_NOTIFICATION:
+            raise LinuxError(wire.EIO, f"FIFO_CONFIGURE: {result}, notification {way.told_by}")
+        self.carrier, self._fifo_memory = way, (ipa, handle)
+
+    async def _wait_a_little(self) -> None:
+        await self.ffa.yield_()
+        await self.ffa.notification_get(carrier.ALL, self.ffa.vcpu.index)
+
+    async def close(self) -> None:
+        """Take all memory back. A FIFO is given up by a reset."""
+        await self.pool.close()
+        if self._fifo_memory is not None:
+            await self.expect_ok(wire.RESET)
+            ipa, handle = self._fifo_memory
+            await self.ffa.reclaim(handle)
+            self.ffa.ram.free(ipa, PAGES)
 
     async def _agree(self) -> None:
         """Ask with zeros, then say what was answered: only the echo of that agrees."""
@@ -105,7 +147,7 @@ class Bus(Requests):
 
     async def poll(self) -> bool:
         """Fetch what has happened, as each 100 ms: whether there was anything."""
-        if isinstance(self.carrier, carrier.Indirect):
+        if isinstance(self.carrier, (carrier.Indirect, Fifo)):
             found = self.carrier.arrived() + await self.carrier.take()
         else:
             found = await self._drain()
@@ -168,8 +210,9 @@ def _swapped(fields: tuple[int, ...]) -> tuple[int, int, int]:
 class LinuxDriver(Partition):
     """A VM with Linux's driver: it brings every bus up, and ``uses`` each device by its type.
 
-    ``form`` is the wire form, ``indirect`` whether messages go by FFA_MSG_SEND2; what it ends with
-    is in `error`, which is "" if all went well.
+    ``form`` is the wire form, ``indirect`` whether messages go by FFA_MSG_SEND2, ``fifo`` whether
+    they go by a FIFO once the bus is up; what it ends with is in `error`, which is "" if all went
+    well.
     """
 
     uuid = carrier.DRIVER_UUID
@@ -181,12 +224,14 @@ class LinuxDriver(Partition):
         *,
         form: str = "v2",
         indirect: bool = False,
+        fifo: bool = False,
         uses: Mapping[int, Use] | None = None,
         **_: Any,
     ) -> None:
         super().__init__(name)
         self.form = wire.FORMS[form]
         self.indirect = indirect
+        self.fifo = fifo
         self.uses = uses if uses is not None else {}
         self.error = ""
         self.used = 0
@@ -212,7 +257,7 @@ class LinuxDriver(Partition):
                 way = carrier.Indirect(ffa, peer.id, carrier.DEVICE_UUID, ffa.yield_)
             else:
                 way = carrier.Direct(ffa, peer.id)
-            bus = Bus(ffa, peer.id, self.form, way)
+            bus = Bus(ffa, peer.id, self.form, way, fifo=self.fifo)
             self.buses.append(bus)
             await bus.open()
             for device in list(bus.devices.values()):
@@ -222,4 +267,4 @@ class LinuxDriver(Partition):
                     await use(device)
                 await device.reset()
                 self.used += 1
-            await bus.pool.close()
+            await bus.close()

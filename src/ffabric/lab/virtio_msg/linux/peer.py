@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ffabric.lab.virtio_msg.linux import wire
+from ffabric.lab.virtio_msg.linux.fifo import Ring
 from ffabric.lab.virtio_msg.linux.wire import LinuxError
 
 
@@ -23,6 +24,14 @@ class Area:
         return None
 
 
+class Fifo:
+    """The FIFO of a driver side: its memory, its rings, and the notification that tells it."""
+
+    def __init__(self, handle: int, both: tuple[Ring, Ring], notification: int) -> None:
+        self.handle, self.notification = handle, notification
+        self.incoming, self.outgoing = both
+
+
 class Peer:
     """What is known of one driver side."""
 
@@ -30,6 +39,7 @@ class Peer:
         self.id = number
         self.agreed = self.configured = False
         self.areas: dict[int, Area] = {}
+        self.fifo: Fifo | None = None
 
     def place(self, address: int, size: int) -> int | None:
         """The address of so many bytes at a DMA address; None if they are in no area."""

@@ -88,6 +88,9 @@ EVENT_POLL: Final = _kind(0x84, "EVENT_POLL", "DEN0153, EVENT_POLL", "", "", bus
 EVENT_CONFIGURE: Final = _kind(
     0x85, "EVENT_CONFIGURE", "DEN0153, EVENT_CONFIGURE", "BBH", "H", bus=True
 )
+FIFO_CONFIGURE: Final = _kind(
+    0x86, "FIFO_CONFIGURE", "DEN0153, FIFO_CONFIGURE", "QHH", "HH", bus=True
+)
 ERROR: Final = _kind(0x87, "ERROR", "DEN0153, ERROR", "", "H", bus=True)
 AREA_RELEASE: Final = _kind(
     0xC0, "EVENT_AREA_RELEASE", "DEN0153, EVENT_AREA_RELEASE", "H", None, bus=True
@@ -146,7 +149,7 @@ FEATURES: Final = {
     "FIFO": 64,
 }
 """Bits of the bus features (DEN0153, VERSION)."""
-POLLED, BY_NOTIFICATION, BY_MESSAGE = 0, 1, 2
+POLLED, BY_NOTIFICATION, BY_MESSAGE, BY_FIFO = 0, 1, 2, 3
 """Methods of EVENT_CONFIGURE."""
 OK, FAILED, BUSY = 0, 1, 2
 """Results."""
