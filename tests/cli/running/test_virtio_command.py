@@ -41,11 +41,11 @@ def test_our_own_sides_keep_every_rule(ffabric_command):
     assert "0 failed" in out
 
 
-@pytest.mark.parametrize("generation", ["pr28", "v2"])
-def test_a_device_of_each_kind_at_work(ffabric_command, generation):
+@pytest.mark.parametrize(("generation", "ways"), [("pr28", 9), ("v2", 9), ("rfc2", 4)])
+def test_a_device_of_each_kind_at_work(ffabric_command, generation, ways):
     status, out, _ = ffabric_command("virtio", "demo", "--generation", generation)
     assert status == 0
-    assert out.count("no rule is broken") == 8
+    assert out.count("no rule is broken") == ways
     assert "40 kB echoed by the host" in out
 
 
