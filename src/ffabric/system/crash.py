@@ -8,6 +8,11 @@ from pathlib import Path
 from types import TracebackType
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
+_JUDGES = tuple(
+    _OURS + os.sep.join(("guests", *each))
+    for each in (("partition.py",), ("calls", "both_ways.py"))
+)
+"""Files that say what is wrong with a partition, with its place: their own is no news."""
 
 
 class PartitionCrashed(RuntimeError):  # noqa: N818 - what happened
@@ -66,10 +71,10 @@ def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _where(trace: TracebackType | None) -> str:
-    """The place of the last frame that is not ffabric's, else of the last one."""
+    """The place of the last frame that is not ffabric's; else of the last one, if it is news."""
     frames = traceback.extract_tb(trace)
     theirs = [each for each in frames if not _is_ours(each.filename)] or frames
-    if not theirs:
+    if not theirs or theirs[-1].filename in _JUDGES:
         return ""
     last = theirs[-1]
     return f"{shortened(last.filename)}:{last.lineno}, in {last.name}"

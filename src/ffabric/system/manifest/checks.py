@@ -88,7 +88,8 @@ def _names(manifest: Manifest) -> Iterator[Complaint]:
 def _version(manifest: Manifest) -> Iterator[Complaint]:
     if manifest.ffa_version not in version.VERSIONS:
         known = ", ".join(version.format_version(known) for known in version.VERSIONS)
-        yield "", "ffa-version", f"{manifest.ffa_version:#x} is not a version of FF-A: {known}"
+        asked = version.format_version(manifest.ffa_version)
+        yield "", "ffa-version", f"{asked} is not a version of FF-A: {known}"
 
 
 def _services(manifest: Manifest) -> Iterator[Complaint]:

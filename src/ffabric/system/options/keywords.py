@@ -16,6 +16,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_FEW = 12
+"""Names that are listed if none is similar."""
+
+
 def check_keywords(
     whose: str, given: Iterable[str], known: Iterable[str], what: str = "parameter"
 ) -> None:
@@ -23,7 +27,15 @@ def check_keywords(
     names = list(known)
     for key in given:
         if key not in names:
-            raise TypeError(f"{whose} has no {what} {key!r}{did_you_mean(key, names)}")
+            raise TypeError(f"{whose} has no {what} {key!r}{_meant(key, names)}")
+
+
+def _meant(key: str, names: list[str]) -> str:
+    """Which name may have been meant, or those that there are, if they are few."""
+    similar = did_you_mean(key, names)
+    if similar or not 0 < len(names) <= _FEW:
+        return similar
+    return f" (there are {', '.join(names)})"
 
 
 def check_type(name: str, value: object, kind: object) -> Any:

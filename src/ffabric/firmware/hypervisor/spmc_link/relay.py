@@ -130,7 +130,7 @@ def hand_over(
     """FFA_MSG_SEND2 from VM to VM: the receiver's RX is had from the SPMC first."""
     answer = yield [fid.FFA_RX_ACQUIRE, target.id]
     if answer[0] & MASK32 != fid.FFA_SUCCESS_32:
-        refuse(mailbox.RX_BUSY, got="owned by the SPMC", expected="free")
+        refuse(mailbox.RX_BUSY, got=f"full: {target.name} has not released it", expected="free")
     try:
         return indirect.hand_over(hypervisor, pe, caller, message, target, delayed=False)
     except REFUSALS:
@@ -145,7 +145,7 @@ def fill_rx(
     vm = caller.partition
     answer = yield [fid.FFA_RX_ACQUIRE, vm.id]
     if answer[0] & MASK32 != fid.FFA_SUCCESS_32:
-        refuse(mailbox.RX_BUSY, got="owned by the SPMC", expected="free")
+        refuse(mailbox.RX_BUSY, got=f"full: {vm.name} has not released it", expected="free")
     try:
         nxt: Next = handler(hypervisor, pe, caller)
     except REFUSALS:
