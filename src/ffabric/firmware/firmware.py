@@ -143,7 +143,7 @@ class Firmware:
         return self._secure(pe, ctx, pending[0])
 
     def _for_vm(self, hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext | None) -> Next:
-        """An interrupt of a vCPU stops the SP that it has called, or its primary VM's secondary."""
+        """An interrupt of a vCPU stops the SP that has its PE, or its primary VM's secondary."""
         if ctx is None or not ctx.secure:
             return secondary.preempted(hypervisor, pe) or ctx
         if not virtual.stops_call(hypervisor, pe):
@@ -158,6 +158,8 @@ class Firmware:
         if nxt is ctx:
             self.machine.wake(pe)
             return False
+        if self.hypervisor is not None:
+            virtual.taken_from_sp(self.hypervisor, pe)
         self.route(pe, nxt)
         return True
 

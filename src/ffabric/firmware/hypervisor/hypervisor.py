@@ -79,6 +79,7 @@ class Cpu:
         "retrying",
         "sequence",
         "sri_due",
+        "urgent",
     )
 
     def __init__(self, gate: ExecutionContext) -> None:
@@ -98,6 +99,8 @@ class Cpu:
         """The sequence tries again what SPs were too busy for."""
         self.sri_due = False
         """Receivers of notifications are to be scheduled when the sequence is over."""
+        self.urgent: ExecutionContext | None = None
+        """A vCPU that an interrupt has woken while an SP had the PE: it has its turn next."""
 
     @property
     def is_busy(self) -> bool:

@@ -6,13 +6,22 @@ interrupt is pending again (the HW bit of a list register, Arm IHI 0069, 11.2.4)
 be done with is disabled.
 
 A private interrupt (PPI) of a PE is a private one of the vCPU that the VM has there.
+
+An SP that a vCPU has called has its PE. What is pending for that vCPU, or wakes another one of the
+PE, comes as a non-secure interrupt of the hypervisor's own (its timer, or an SGI from the PE on
+which a device is emulated): the SPMC preempts the SP, unless its manifest says otherwise, and the
+hypervisor decides who runs (DEN0077A 1.2, section 9.3). The caller goes on with FFA_INTERRUPT, or
+whoever was woken first. One interrupt stops an SP once: a vCPU that runs it again without taking
+what is pending keeps nobody from coming to an end.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.abi import hafnium
+from ffabric.firmware.hypervisor.spmc_link import sequences
 from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import vm_of
@@ -22,7 +31,7 @@ from ffabric.machine.gic import GROUP1NS, is_private
 from ffabric.machine.gic import State as Interrupt
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Steps
     from ffabric.firmware.state.endpoints import Vm
     from ffabric.machine.context import PE
 
@@ -152,9 +161,12 @@ def refresh(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
     gic = ctx.partition.gic
     if gic is None or ctx.runner is None:
         return
-    pending = gic.pending(ctx.index) is not None
+    signalled = gic.pending(ctx.index)
+    pending = signalled is not None
     ctx.runner.interrupt(IRQ, asserted=pending)
     ctx.attention = pending
+    if signalled is None or signalled[0] != ctx.told_of:
+        ctx.told_of = None
     if pending:
         _signal(hypervisor, ctx)
 
@@ -162,7 +174,12 @@ def refresh(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
 def _signal(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
     """An interrupt is pending for ``ctx``: whatever it waits for, it can go on."""
     if ctx.state is State.RUNNING:
+        assert ctx.pe is not None
+        cpu = hypervisor.cpus[ctx.pe.index]
+        waited = ctx in cpu.ready
         hypervisor.wake(ctx)
+        if cpu.caller is not None and not waited:
+            _hurry(hypervisor, ctx)
     elif ctx.state is State.WAITING:
         end_wait(hypervisor, ctx)
     elif ctx.state is State.BLOCKED:
@@ -177,18 +194,71 @@ def end_wait(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
     ctx.enter(pe)
     hypervisor.cpus[pe.index].ready.append(ctx)
     hypervisor.fill(pe)
+    _hurry(hypervisor, ctx)
+
+
+def _hurry(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
+    """``ctx`` is ready since an interrupt has come: if an SP has its PE, it has its turn first."""
+    assert ctx.pe is not None
+    cpu = hypervisor.cpus[ctx.pe.index]
+    if cpu.caller is None or cpu.sequence is not None or cpu.urgent is not None:
+        return
+    cpu.urgent = ctx
+    sequences.defer(hypervisor, partial(_give_turn, hypervisor), ctx.pe)
+    hypervisor.machine.look_at_interrupts()
+
+
+def _give_turn(hypervisor: Hypervisor, pe: PE) -> Steps:
+    """The PE is the normal world's again: whoever is urgent runs, and who would have, later."""
+    cpu = hypervisor.cpus[pe.index]
+    urgent, cpu.urgent = cpu.urgent, None
+    goes_on = cpu.preempted
+    if urgent in cpu.ready and (goes_on is None or goes_on.state is not State.ABORTED):
+        cpu.ready.remove(urgent)
+        if goes_on is not None:
+            cpu.ready.append(goes_on)
+        cpu.preempted = urgent
+    yield from ()
 
 
 def stops_call(hypervisor: Hypervisor, pe: PE) -> bool:
-    """Whether an interrupt of the vCPU that has called an SP on ``pe`` is to stop the SP.
+    """Whether the SP that a vCPU has called on ``pe`` is to stop for an interrupt of a vCPU there.
 
     The calls that the hypervisor makes itself on behalf of a vCPU are brought to their end.
     """
     cpu = hypervisor.cpus[pe.index]
-    return cpu.caller is not None and cpu.sequence is None and is_signalled(cpu.caller)
+    caller = cpu.caller
+    if caller is None or cpu.sequence is not None:
+        return False
+    if cpu.urgent is not None:
+        return True
+    intid = _signalled(caller)
+    return intid is not None and intid != caller.told_of
+
+
+def tell(ctx: ExecutionContext) -> None:
+    """``ctx`` is given FFA_INTERRUPT: it can take what is pending for it."""
+    ctx.told_of = _signalled(ctx)
+
+
+def taken_from_sp(hypervisor: Hypervisor, pe: PE) -> None:
+    """An SP that a vCPU has called makes way for the interrupt that is pending on ``pe``.
+
+    Whoever it wakes has its turn before the vCPU whose call is not finished.
+    """
+    cpu = hypervisor.cpus[pe.index]
+    pending = hypervisor.machine.gic.pending(pe.index)
+    called = cpu.caller is not None and cpu.sequence is None
+    if called and pending is not None and pending[1] == GROUP1NS and pending[0] != hypervisor.sri:
+        accept(hypervisor, pe, pending[0])
 
 
 def is_signalled(ctx: ExecutionContext) -> bool:
     """Whether the virtual GIC of ``ctx`` signals an interrupt to it."""
+    return _signalled(ctx) is not None
+
+
+def _signalled(ctx: ExecutionContext) -> int | None:
     gic = ctx.partition.gic
-    return gic is not None and gic.pending(ctx.index) is not None
+    signalled = None if gic is None else gic.pending(ctx.index)
+    return None if signalled is None else signalled[0]

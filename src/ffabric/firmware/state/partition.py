@@ -37,10 +37,12 @@ class ExecutionContext(ChainedContext):
 
     `line` holds the characters it has logged since its last line ended, `virq` the state
     of its virtual interrupts, and `attention` says that they matter when it enters WAITING.
-    `idles`: it is PREEMPTED by a WFI, and goes on when an interrupt is pending.
+    `idles`: it is PREEMPTED by a WFI, and goes on when an interrupt is pending. `told_of` is the
+    interrupt (INTID) of its virtual GIC for which an SP that it has called was stopped, until it
+    has taken that.
     """
 
-    __slots__ = ("attention", "idles", "line", "partition", "virq")
+    __slots__ = ("attention", "idles", "line", "partition", "told_of", "virq")
 
     level: Level
     gate: Gate | None
@@ -55,6 +57,7 @@ class ExecutionContext(ChainedContext):
         self.virq = VirtualInterrupts()
         self.attention = False
         self.idles = False
+        self.told_of: int | None = None
 
     def located(self, what: str) -> str:
         """``what`` has happened to it, and where, if its engine can tell."""

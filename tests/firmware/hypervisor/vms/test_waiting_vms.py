@@ -1,7 +1,7 @@
 """A vCPU in FFA_MSG_WAIT, or waiting for an SP that it has called, has its interrupts."""
 
 import pytest
-from chain_sides import REQ, links, message
+from chain_sides import REQ, RESP, links, message
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import pack_ids
@@ -9,9 +9,9 @@ from ffabric.firmware.state.context import State
 from ffabric.guests.partition import Partition
 from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import sp, vm
-from ffabric.system.manifest.manifest import NsInterruptsAction
+from ffabric.system.manifest.manifest import DeviceRegion, Interrupt, NsInterruptsAction
 
-SGI = 3
+SGI, INTID = 3, 40
 
 
 def interrupt(link, intid=SGI, *, enabled=True):
@@ -189,16 +189,150 @@ def test_one_that_is_not_enabled_stops_nobody(ffabric):
     a.answer(v)
 
 
-def test_that_of_another_vm_stops_nobody(ffabric):
+def test_a_vcpu_that_does_not_take_it_does_not_stop_the_sp_again(ffabric):
+    v, a = links(ffabric, ["a"], ["v"])
+    v.ask(a)
+    interrupt(v)
+    with pytest.raises(Blocked):
+        a.call(fid.FFA_ID_GET)
+    assert v.x[0] == fid.FFA_INTERRUPT
+    v.leave(fid.FFA_RUN, a.word)
+    for _ in range(3):
+        a.call(fid.FFA_ID_GET)
+    a.answer(v)
+    v.ask(a)
+    assert a.call(fid.FFA_ID_GET)[2] == a.id
+
+
+def test_one_that_it_has_taken_stops_the_sp_when_it_comes_again(ffabric):
+    v, a = links(ffabric, ["a"], ["v"])
+    v.ask(a)
+    for _ in range(3):
+        interrupt(v)
+        with pytest.raises(Blocked):
+            a.call(fid.FFA_ID_GET)
+        assert v.x[0] == fid.FFA_INTERRUPT
+        assert acknowledge(v) == SGI
+        v.leave(fid.FFA_RUN, a.word)
+    a.answer(v)
+
+
+def test_another_one_stops_the_sp_though_the_first_was_not_taken(ffabric):
+    v, a = links(ffabric, ["a"], ["v"])
+    v.ask(a)
+    interrupt(v, SGI)
+    with pytest.raises(Blocked):
+        a.call(fid.FFA_ID_GET)
+    v.leave(fid.FFA_RUN, a.word)
+    v.partition.gic.configure(SGI - 1, v.vcpu, priority=0)
+    interrupt(v, SGI - 1)
+    with pytest.raises(Blocked):
+        a.call(fid.FFA_ID_GET)
+    assert v.x[0] == fid.FFA_INTERRUPT
+    assert acknowledge(v) == SGI - 1
+
+
+@pytest.fixture(params=["waits", "idles"])
+def called(request, ffabric):
+    """VM v has called SP a; VM w, of the same PE, is in FFA_MSG_WAIT or in WFI."""
     v, w, a = links(ffabric, ["a"], ["v", "w"])
+    w.ffa.ready()
+    if request.param == "waits":
+        w.wait()
+    else:
+        with pytest.raises(Blocked):
+            w.ffa.idle()
+    v.ffa.ready()
+    v.ask(a)
+    return v, w, a
+
+
+def test_that_of_another_vm_stops_the_sp_and_the_vm_has_its_turn(called):
+    v, w, a = called
+    interrupt(w)
+    with pytest.raises(Blocked):
+        a.call(fid.FFA_ID_GET)
+    assert a.state is State.PREEMPTED
+    assert w.has_control
+    assert v.x[:2] == [fid.FFA_INTERRUPT, a.word]
+    assert acknowledge(w) == SGI
+    w.leave(fid.FFA_MSG_WAIT)
+    assert v.has_control
+    v.leave(fid.FFA_RUN, a.word)
+    a.answer(v)
+
+
+def test_one_that_another_vm_has_not_enabled_stops_nobody(called):
+    v, w, a = called
+    interrupt(w, enabled=False)
+    assert a.call(fid.FFA_ID_GET)[2] == a.id
+    a.answer(v)
+
+
+def test_a_vm_that_waits_for_its_turn_anyway_stops_nobody(ffabric):
+    v, w, a = links(ffabric, ["a"], ["v", "w"])
+    w.ffa.ready()
+    v.ffa.ready()
+    v.ask(a)
+    assert w.ctx in v.session.system.hypervisor.cpus[0].ready
+    interrupt(w)
+    assert a.call(fid.FFA_ID_GET)[2] == a.id
+    a.answer(v)
+
+
+def test_an_sp_that_queues_them_answers_and_the_other_vm_has_its_turn(ffabric):
+    a_spec = sp("a", ns_interrupts_action=NsInterruptsAction.QUEUED)
+    v, w, a = links(ffabric, [a_spec], ["v", "w"])
     w.ffa.ready()
     w.wait()
     v.ffa.ready()
     v.ask(a)
     interrupt(w)
     assert a.call(fid.FFA_ID_GET)[2] == a.id
+    a.leave(*message(a, v, (7,), RESP))
+    assert w.has_control
+    acknowledge(w)
+    w.leave(fid.FFA_MSG_WAIT)
+    assert v.x[:4] == [RESP, a.id << 16 | v.id, 0, 7]
+    assert v.has_control
+
+
+def test_a_physical_one_of_another_vm_gives_that_vm_its_turn(ffabric):
+    device = DeviceRegion(
+        name="device",
+        base_address=0x1C09_0000,
+        pages=1,
+        attributes=3 | 1 << 3,
+        interrupts=(Interrupt(INTID, 0),),
+    )
+    v, w, a = links(ffabric, ["a"], ["v", vm("w", device_regions=(device,))])
+    gic = w.partition.gic
+    gic.sysreg_write(0, "ICC_PMR_EL1", 0xFF, secure=False)
+    gic.sysreg_write(0, "ICC_IGRPEN1_EL1", 1, secure=False)
+    gic.configure(INTID, enabled=True, edge=True, target=0)
+    w.ffa.ready()
+    w.wait()
+    v.ffa.ready()
+    v.ask(a)
+    v.session.system.machine.gic.set_pending(INTID)
+    with pytest.raises(Blocked):
+        a.call(fid.FFA_ID_GET)
+    assert w.has_control
+    assert acknowledge(w) == INTID
+    w.leave(fid.FFA_MSG_WAIT)
+    assert v.x[:2] == [fid.FFA_INTERRUPT, a.word]
+
+
+def test_one_whose_vm_is_destroyed_meanwhile_lets_the_caller_go_on(called):
+    v, w, a = called
+    interrupt(w)
+    v.session.system.destroy_vm("w")
+    with pytest.raises(Blocked):
+        a.call(fid.FFA_ID_GET)
+    assert v.has_control
+    assert v.x[0] == fid.FFA_INTERRUPT
+    v.leave(fid.FFA_RUN, a.word)
     a.answer(v)
-    assert w.state is State.RUNNING
 
 
 def test_an_sp_that_queues_them_goes_on(ffabric):

@@ -10,17 +10,21 @@ import pytest
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.words import MASK32
+from ffabric.guests.partition import Partition
 from ffabric.machine.engines.qemu import mailbox as layout
 from ffabric.machine.engines.qemu import runner as qemu_runner
 from ffabric.machine.engines.qemu.mailbox import Block
 from ffabric.machine.engines.qemu.process import QemuProcess
 from ffabric.machine.host.processors import Processors
-from ffabric.machine.machine import OutOfExits
+from ffabric.machine.machine import EXIT_COST, OutOfExits
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, vm
 from ffabric.system.spec import KernelBoot
 
 RAM = 0x4000_0000
+WORK = 5000
+"""Calls of an SP, 2.5 ms."""
 
 
 class FakeCpus:
@@ -81,8 +85,8 @@ def run(monkeypatch):
 
         return answered
 
-    def run(cpus, callers, exits):
-        fake = FakeCpus(cpus, callers)
+    def run(cpus, callers, exits, *, fake=None, sps=()):
+        fake = fake or FakeCpus(cpus, callers)
         monkeypatch.setattr(QemuProcess, "_spawn", spawned)
         monkeypatch.setattr(Processors, "divide", lambda self, threads: {0})
         monkeypatch.setattr(Processors, "admit", lambda self, pid: None)
@@ -91,7 +95,7 @@ def run(monkeypatch):
         monkeypatch.setattr(Block, "answer", then_asks(Block.answer, fake))
         monkeypatch.setattr(Block, "start", then_asks(Block.start, fake))
         guest = vm("guest", image=bytes(64), engine="qemu", kernel=KernelBoot(), vcpus=cpus)
-        system = boot(describe(vms=[guest], pes=cpus))
+        system = boot(describe(vms=[guest], sps=sps, pes=cpus))
         booted.append(system)
         machine = system.machine
         endpoint = system.endpoints["guest"]
@@ -157,3 +161,41 @@ def test_a_machine_that_is_asked_to_stop_stops_after_the_exit(run):
     machine.clock.at(machine.clock.now, machine.stop)
     system.run()
     assert machine.exits - before <= 2
+
+
+class Worker(Partition):
+    """An SP that makes many calls before it answers."""
+
+    async def on_direct_request(self, request, ffa):
+        for _ in range(WORK):
+            await ffa.id_get()
+        return request.respond(request.payload[0] + 1)
+
+
+class Hostile(FakeCpus):
+    """A CPU that runs what it has called again and again, and takes none of its interrupts."""
+
+    def __init__(self):
+        super().__init__(1, {0})
+        self.answer, self.stops = 0, 0
+
+    def asks(self, block):
+        if self.answer == fid.FFA_MSG_SEND_DIRECT_RESP_64:
+            self._ask(block, fid.FFA_ID_GET)
+            return
+        self.answer = block.words[layout.X // 8] & MASK32
+        if self.answer == fid.FFA_INTERRUPT:
+            self.stops += 1
+            self._ask(block, fid.FFA_RUN, 0x8001_0000)
+        elif self.answer == fid.FFA_MSG_SEND_DIRECT_RESP_64:
+            self._ask(block, fid.FFA_ID_GET)
+        else:
+            self._ask(block, fid.FFA_MSG_SEND_DIRECT_REQ_64, 0x1_8001, 0, 6)
+        block.words[layout.INTERRUPTED // 8] = 1
+
+
+def test_a_cpu_that_takes_no_interrupt_lets_an_sp_come_to_its_end(run):
+    hostile = Hostile()
+    run(1, {0}, 10 * WORK, fake=hostile, sps=[Worker("worker")])
+    assert hostile.answer == fid.FFA_MSG_SEND_DIRECT_RESP_64
+    assert 1 < hostile.stops <= 2 + WORK * EXIT_COST // qemu_runner.PROGRESS

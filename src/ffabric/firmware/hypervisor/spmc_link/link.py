@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
+from ffabric.firmware.hypervisor import interrupts
 from ffabric.firmware.hypervisor.spmc_link import sequences, unfinished
 from ffabric.firmware.state.partition import ExecutionContext
 
@@ -44,6 +45,7 @@ class SpmcLink:
         x[:] = gate.x
         if x[0] & MASK32 in unfinished.PAUSED or cpu.forwarded[0] == _RUN:
             unfinished.note(hypervisor, pe, caller)
+            interrupts.tell(caller)
         retried = hypervisor.retried
         if retried.messages or retried.receivers or retried.orphans:
             hypervisor.after_sp(pe)

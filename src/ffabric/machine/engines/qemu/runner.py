@@ -50,6 +50,9 @@ _LAST_CALL = exits.SVC
 _ZEROS = (0,) * (REGISTERS - 1)
 SLICE = 4_000_000
 """Nanoseconds for which a guest has a PE that others wait for."""
+PROGRESS = 1_000_000
+"""Nanoseconds for which whoever answers a call of a CPU has the PE at least, if the CPU was told of
+interrupts before it made the call: one that never takes them stops nobody for good."""
 _MPIDR_RES1 = 1 << 31
 
 # ESR_EL2 of an abort: Arm DDI 0487, D17.2.37. What only a stage-2 syndrome says is cleared.
@@ -115,6 +118,10 @@ class QemuRunner:
         self._exited = exits.SMC
         """Which it was."""
         self._announced = False
+        self._told = 0
+        """In how many exits it has made, the last during which it was told of interrupts."""
+        self._patience: Event | None = None
+        """When it is told again at the earliest, though it has made the next exit already."""
         self._skipped = 0
         """The address of the instruction after the one that has accessed a device; or 0."""
         self._preempted = False
@@ -214,6 +221,9 @@ class QemuRunner:
 
     def _answer_exit(self, ctx: Context) -> None:
         self._owes = self._announced = False
+        if self._patience is not None:
+            self._machine.clock.cancel(self._patience)
+            self._patience = None
         if not (self._preempted or self._is_due or self._tlb.code):
             self._answer(ctx)
             return
@@ -363,15 +373,31 @@ class QemuRunner:
     def _hears_of_interrupts(self) -> bool:
         """Whether a CPU that waits has interrupts to take, and somebody can be woken for them."""
         relay = self._relay
-        if relay is None or not self._block.interrupted:
+        if relay is None or not self._block.interrupted or self._patience is not None:
             return False
-        self._announced = True
         if self._exited == exits.IDLE:
+            self._announced = True
             relay.wake()
             return True
+        if self._block.exits == self._told + 1:
+            clock = self._machine.clock
+            self._patience = clock.at(clock.now + PROGRESS, self._hear_after_all)
+        else:
+            self._announce(relay)
+        return False
+
+    def _hear_after_all(self) -> None:
+        self._patience = None
+        relay = self._relay
+        if relay is not None and self._owes and self._block.interrupted:
+            self._announce(relay)
+
+    def _announce(self, relay: InterruptRelay) -> None:
+        """Whoever answers the call of the CPU makes way for its interrupts."""
+        self._announced = True
+        self._told = self._block.exits
         assert self.ctx.pe is not None
         relay.announce(self.ctx.pe.index)
-        return False
 
     def flush(self) -> None:
         """Pass on the interrupts that found no room before."""
