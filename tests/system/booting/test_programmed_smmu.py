@@ -195,6 +195,7 @@ def test_blocks_translate(driver):
         (STAGE2, {"shape": 30 << 32 | 1 << 38}),  # AArch32
         (STAGE2, {"shape": 30 << 32 | 1 << 38 | 1 << 51 | 1 << 46}),  # 64 KiB
         (STAGE2, {"shape": 30 << 32 | 1 << 38 | 1 << 51 | 1 << 52}),  # big-endian
+        (STAGE2, {"shape": 30 << 32 | 1 << 38 | 1 << 51 | 1 << 57}),  # stalling
         (STAGE2, {"shape": 30 << 32 | 3 << 38 | 1 << 51}),
         (STAGE2, {"shape": 5 << 32 | 2 << 38 | 1 << 51}),  # 59 bits
         (STAGE2, {"shape": 50 << 32 | 2 << 38 | 1 << 51}),  # a level too early

@@ -25,6 +25,7 @@ _TTB: Final = ((1 << 52) - 1) & ~0xF
 _L1_ADDRESS: Final = ((1 << 52) - 1) & ~0x3F
 _GRANULE_4K, _AARCH64 = 0, 1
 _READ_BIT, _WRITE_BIT, _ACCESSED = 1 << 6, 1 << 7, 1 << 10
+_STALLS = 1 << 57
 _LEVELS = {0: 2, 1: 1, 2: 0}
 """S2SL0 -> the level at which a walk with granules of 4 KiB begins."""
 
@@ -77,10 +78,15 @@ class StreamTable(msgspec.Struct, frozen=True):
 
 
 def _stage2(shape: int, base: int) -> Stage2:
-    """Words 2 and 3 of an STE (IHI 0070, 5.2): AArch64, little-endian, granules of 4 KiB."""
+    """Words 2 and 3 of an STE (IHI 0070, 5.2): AArch64, little-endian, granules of 4 KiB.
+
+    Faults terminate a transaction: one that stalls it (S2S) cannot be asked for.
+    """
     bits, level = 64 - (shape >> 32 & 0x3F), _LEVELS.get(shape >> 38 & 3)
     granule, aarch64, big_endian = shape >> 46 & 3, shape >> 51 & 1, shape >> 52 & 1
     if granule != _GRANULE_4K or aarch64 != _AARCH64 or big_endian or level is None:
+        raise Refused(Why.BAD_ENTRY)
+    if shape & _STALLS:
         raise Refused(Why.BAD_ENTRY)
     above = bits - (48 - 9 * level)  # bits that concatenated tables resolve
     if not -9 < above <= 4 or bits > 48:
