@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from ffabric.abi.ffa.partition_info import IdType
 from ffabric.abi.ffa.version import LATEST
 from ffabric.abi.hafnium import SCHEDULE_RECEIVER_INTID
 from ffabric.firmware.state.switches import SPEC
@@ -126,7 +127,8 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     many VMs have a part of a Replay Protected Memory Block. `protocol`: what a trusted OS is called
     with, one of `PROTOCOLS`. `fw_config`: its devicetree blob, whose address is in x0.
     `secure_state`: QEMU executes it in the Secure state. `staging` is EL3's memory for a new image
-    of it (live activation), `new_image` one that is at hand from the start.
+    of it (live activation), `new_image` one that is at hand from the start. `aliases`: other IDs
+    by which memory transactions name it, with what they are of.
     """
 
     name: str
@@ -150,6 +152,7 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     secure_state: bool = False
     staging: MemoryBank | None = None
     new_image: ImageSource | None = None
+    aliases: Mapping[int, IdType] = msgspec.field(default_factory=dict)
 
     @property
     def live_state(self) -> tuple[int, int]:

@@ -20,25 +20,6 @@ def test_a_property_has_an_effect_or_a_reason_for_none(row: Row) -> None:
     assert bool(row.effect) is not bool(row.ignored)
 
 
-def warnings(**properties: bytes) -> list[str]:
-    node = manifest_node(Manifest())
-    node.props |= {name.replace("_", "-"): value for name, value in properties.items()}
-    problems = Problems("sp.dts")
-    find_manifest(node, problems)
-    return [str(each) for each in problems.found if each.warning]
-
-
-def test_a_property_without_an_effect_is_warned_of() -> None:
-    (line,) = warnings(auxiliary_id=b"\0\0\0\7")
-    why = "memory transactions name a partition by its endpoint ID"
-    assert line == f"sp.dts: warning: /: auxiliary-id: ignored: {why}"
-
-
-def test_one_that_asks_for_nothing_is_not() -> None:
-    assert warnings(auxiliary_id=bytes(4)) == []
-    assert warnings(boot_order=b"\0\0\0\7") == []
-
-
 @pytest.mark.parametrize(
     ("given", "action"),
     [

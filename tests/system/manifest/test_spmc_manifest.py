@@ -170,6 +170,23 @@ def test_what_nobody_declares_is_only_odd() -> None:
     ]
 
 
+def warnings(**properties: bytes) -> list[str]:
+    """What is said of an SP with these properties."""
+    problems = Problems("spmc.dts")
+    find_spmc_manifest(root(attribute(), hypervisor(vm(1, 0x700_0000, **properties))), problems)
+    return [str(each) for each in problems.found if each.warning]
+
+
+def test_a_property_without_an_effect_is_warned_of() -> None:
+    (line,) = warnings(smc_whitelist=cells(0x8200_0100))
+    why = "an SP has no SMCs but those of FF-A"
+    assert line == f"spmc.dts: warning: /hypervisor/vm1: smc_whitelist: ignored: {why}"
+
+
+def test_one_that_has_an_effect_is_not() -> None:
+    assert warnings(mem_size=cells(0x10_0000)) == []
+
+
 def test_memory_that_overlaps_or_is_no_whole_page_is_only_odd() -> None:
     problems = Problems()
     node = root(

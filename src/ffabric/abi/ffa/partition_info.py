@@ -65,6 +65,7 @@ DIRECT_REQ_RECEIVE: Final = Properties.DIRECT_REQ_RECEIVE.mask
 DIRECT_REQ_SEND: Final = Properties.DIRECT_REQ_SEND.mask
 INDIRECT_MESSAGES: Final = Properties.INDIRECT_MESSAGES.mask
 NOTIFICATIONS: Final = Properties.NOTIFICATIONS.mask
+ID_TYPE: Final = Properties.ID_TYPE.mask
 VM_CREATED: Final = Properties.VM_CREATED.mask
 VM_DESTROYED: Final = Properties.VM_DESTROYED.mask
 AARCH64: Final = Properties.AARCH64.mask

@@ -77,6 +77,8 @@ def add_vm(hypervisor: Hypervisor, partition: Vm, contexts: int) -> None:
         ExecutionContext(partition, index, hypervisor) for index in range(contexts)
     ]
     hypervisor.partitions[partition.id] = partition
+    hypervisor.add_aliases(partition)
+    hypervisor.vm_ids.reserve(partition.aliases)
     hypervisor.vm_ids.take(partition.id)
     hypervisor.aborted.discard(partition.id)
 

@@ -111,6 +111,8 @@ class Manager:
         self.regions = Regions(allocator_bit)
         self.partitions: Mapping[int, Partition] = {}
         """Its endpoints by ID: SPs, or VMs."""
+        self.aliases: dict[int, int] = {}
+        """What else endpoints are called in memory transactions -> their IDs."""
         self.gates: list[ExecutionContext] = []
         self.tracer: Tracer | None = None
         self.on_line: Callable[[str, str], None] | None = None
@@ -186,6 +188,15 @@ class Manager:
         """What is kept here of the notifications of an endpoint; None: it does not receive any."""
         own = self.partitions.get(endpoint)
         return self.remote_notifications.get(endpoint) if own is None else own.notifications
+
+    def add_aliases(self, partition: Partition) -> None:
+        """Let memory transactions name ``partition`` by its other IDs, too."""
+        self.aliases |= dict.fromkeys(partition.aliases, partition.id)
+
+    def remove_aliases(self, partition: Partition) -> None:
+        """``partition`` is gone."""
+        for alias in partition.aliases:
+            self.aliases.pop(alias, None)
 
     def dispatch(self, pe: PE, ctx: ExecutionContext) -> Next:
         """The scheduler gives `pe` to `ctx`; None: it cannot run now."""

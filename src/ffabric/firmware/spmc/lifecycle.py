@@ -54,6 +54,7 @@ def aborted(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
 
 def _destroy(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
     del spmc.partitions[ctx.partition.id]
+    spmc.remove_aliases(ctx.partition)
     return nxt
 
 

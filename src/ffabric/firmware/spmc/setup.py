@@ -68,6 +68,7 @@ def add_sp(spmc: Spmc, partition: Sp, contexts: int) -> None:
     partition.contexts = [ExecutionContext(partition, index, spmc) for index in range(contexts)]
     prepare(spmc, partition)
     spmc.partitions[partition.id] = partition
+    spmc.add_aliases(partition)
     spmc.boot_order.append(partition)
     spmc.boot_order.sort(key=lambda each: each.boot_order)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, Required, TypedDict, Unpack
 from uuid import UUID
 
 from ffabric.abi.ffa import partition_info as info
+from ffabric.abi.ffa.partition_info import IdType
 from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.ffa.version import LATEST
 from ffabric.firmware.state.call_table import CallTable
@@ -102,6 +103,7 @@ class Identity(TypedDict, total=False):
     version: int
     up: bool
     stage2: Stage2 | None
+    aliases: Mapping[int, IdType]
 
 
 class Partition:
@@ -111,6 +113,7 @@ class Partition:
     """
 
     __slots__ = (
+        "aliases",
         "alive",
         "calls",
         "contexts",
@@ -166,6 +169,8 @@ class Partition:
         self.version = identity.get("version", LATEST)
         self.negotiated = False
         """It has made a call that ends the negotiation of its version."""
+        self.aliases: Mapping[int, IdType] = identity.get("aliases", {})
+        """IDs besides its own by which it is named in memory transactions, and what they are of."""
         self.up = identity.get("up", False)
         """Its only context runs on any PE."""
         self.stage2 = identity.get("stage2")

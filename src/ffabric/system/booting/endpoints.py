@@ -43,6 +43,7 @@ def _identity(spec: PartitionSpec, stage2: Stage2 | None) -> Identity:
         "version": manifest.ffa_version,
         "up": spec.vcpus == 1,
         "stage2": stage2,
+        "aliases": spec.aliases,
     }
 
 

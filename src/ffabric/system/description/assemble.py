@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from msgspec.structs import replace
+
 from ffabric.abi.ffa.version import VERSIONS, format_version
 from ffabric.machine.cpu_features import DEFAULT_FEATURES, MODELS, complaints
 from ffabric.machine.limits import IPA_END, PA_END
@@ -13,6 +15,7 @@ from ffabric.system.description.identity import (
     check_names,
     check_partition,
     check_primary_vm,
+    find_aliases,
     find_ids,
     find_mpidrs,
     with_primary_vm,
@@ -86,7 +89,11 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         hypervisor = FirmwareSpec(0, version, tables)
     places.take_floating(partitions)
     places.take_staging(partitions)
-    specs = [places.place(partition, ids[partition.name]) for partition in partitions]
+    aliases = find_aliases(draft, ids, problems)
+    specs = [
+        replace(places.place(partition, ids[partition.name]), aliases=aliases[partition.name])
+        for partition in partitions
+    ]
     for partition, spec in zip(partitions, specs, strict=True):
         if partition.engine == QEMU and (draft.with_hypervisor or partition.kind != VM):
             check_layout(partition, spec, places.space.banks, problems)

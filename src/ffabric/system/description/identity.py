@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 
+from ffabric.abi.ffa.partition_info import IdType
 from ffabric.abi.rpmb import MOST_PARTS
 from ffabric.abi.words import MASK16, PAGE
 from ffabric.machine.gic import SPI_RANGES, is_spi
@@ -34,6 +35,10 @@ _KINDS = {SP: "an SP", VM: "a VM", TRUSTED_OS: "a trusted OS"}
 FW_CONFIG_SIZE = 16 * PAGE
 QEMU_PES = 16
 """In the one cluster of QEMU's machine."""
+_ID_TYPES = {
+    "auxiliary-id": IdType.AUXILIARY,
+    "stream-endpoint-ids": IdType.DEPENDENT_DEVICE,
+}
 
 
 def check_names(draft: SystemDraft, problems: Problems) -> None:
@@ -242,6 +247,44 @@ def find_ids(draft: SystemDraft, problems: Problems) -> dict[str, int]:
         owners[wanted] = partition.name
         found[partition.name] = wanted
     return found
+
+
+def find_aliases(
+    draft: SystemDraft, ids: dict[str, int], problems: Problems
+) -> dict[str, dict[int, IdType]]:
+    """Other IDs of each partition (auxiliary-id, stream-endpoint-ids), as far as they can be used.
+
+    Memory transactions may name it by them (DEN0077A 1.2, table 5.1). No implementation looks at
+    them, so that manifests exist whose IDs mean nothing.
+    """
+    owners = {0: "the hypervisor", draft.spmc_id: "the SPMC"} | {
+        number: name for name, number in ids.items() if number
+    }
+    found: dict[str, dict[int, IdType]] = {each.name: {} for each in draft.partitions}
+    for partition in draft.partitions:
+        manifest = partition.manifest
+        asked = [("stream-endpoint-ids", each) for each in manifest.stream_endpoint_ids]
+        if manifest.auxiliary_id:
+            asked.insert(0, ("auxiliary-id", manifest.auxiliary_id))
+        for key, number in asked:
+            if why := _no_alias(draft, partition, number, owners):
+                problems.warn(partition.where, key, f"ignored: {number:#x} {why}")
+                continue
+            owners[number] = partition.name
+            found[partition.name][number] = _ID_TYPES[key]
+    return found
+
+
+def _no_alias(
+    draft: SystemDraft, partition: PartitionDraft, number: int, owners: dict[int, str]
+) -> str:
+    if partition.kind == TRUSTED_OS or (partition.kind == VM and not draft.with_hypervisor):
+        return "would be of no partition of a partition manager"
+    if number & ~MASK16:
+        return "has more than 16 bits"
+    if bool(number & SP_ID_BASE) is not (partition.kind == SP):
+        return "is an ID of the other world"
+    return f"is the id of {owners[number]}" if number in owners else ""
 
 
 def _turn(draft: SystemDraft, partition: PartitionDraft) -> int:

@@ -91,7 +91,8 @@ PROPERTIES: tuple[Key, ...] = (
     ),
     Key(
         "auxiliary-id", U16, "A pre-allocated id for memory management transactions.",
-        ignored="memory transactions name a partition by its endpoint ID",
+        effect="Memory transactions may name it by this ID, too, and discovery tells of that. One "
+        "that is another's ID, or of the other world, is ignored with a warning.",
     ),
     Key(
         "description", TEXT, "A name for people.",
@@ -191,7 +192,8 @@ PROPERTIES: tuple[Key, ...] = (
     ),
     Key(
         "stream-endpoint-ids", NUMBERS, "Stream endpoint ids this partition stands for.",
-        ignored="there are no endpoints without execution contexts",
+        effect="As `auxiliary-id`, for devices that depend on it: memory for one is retrieved by "
+        "its proxy, this partition, whose stage 2 translates its streams.",
     ),
     Key(
         "lifecycle-support", FLAG, "The partition supports every lifecycle state.", section=_V1_3,

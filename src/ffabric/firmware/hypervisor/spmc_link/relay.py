@@ -177,7 +177,9 @@ def learn_partitions(hypervisor: Hypervisor) -> Steps:
         found = yield from read_partitions(hypervisor, answer)
     hypervisor.secure_partitions = found
     hypervisor.secure_ids |= {each.id for each in found}
-    hypervisor.multiprocessors |= {each.id for each in found if each.contexts > 1}
+    hypervisor.multiprocessors |= {
+        each.id for each in found if each.contexts > 1 and not each.properties & info.ID_TYPE
+    }
 
 
 def _learn_service(hypervisor: Hypervisor, wanted: UUID) -> Steps:

@@ -7,7 +7,7 @@ have been free the longest come first, so that who still remembers an id has tim
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 FIRST = 1
 LAST = 0x7FFF
@@ -32,6 +32,10 @@ class VmIds:
         """Take the id ``number``."""
         self._taken.add(number)
         self._last = number
+
+    def reserve(self, numbers: Iterable[int]) -> None:
+        """Give these to no VM, for good."""
+        self._taken.update(numbers)
 
     def release(self, number: int) -> None:
         """The VM with the id ``number`` is gone."""

@@ -125,6 +125,7 @@ def stop(hypervisor: Hypervisor, vm: Vm, here: ExecutionContext | None = None) -
     ``here`` is the vCPU whose exit is being handled: its PE is taken care of by the caller.
     """
     del hypervisor.partitions[vm.id]
+    hypervisor.remove_aliases(vm)
     if vm.paravirtual:
         hypervisor.aborted.add(vm.id)
     hypervisor.eventfds.pop(vm.id, None)

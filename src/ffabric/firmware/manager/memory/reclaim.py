@@ -79,6 +79,8 @@ def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
     if box is None:
         refuse(NO_BUFFER, got="no buffers", expected="an RX/TX pair")
     wanted = abi.parse_relinquish(box.tx.snapshot(min(box.tx.size, _SNAPSHOT)))
+    if pm.aliases:
+        wanted.endpoints = [pm.aliases.get(each, each) for each in wanted.endpoints]
     if wanted.endpoints != [me.id]:
         refuse(ENDPOINTS, got=wanted.endpoints, expected=[me.id])
     region = pm.regions.live[wanted.handle]

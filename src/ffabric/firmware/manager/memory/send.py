@@ -99,6 +99,8 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     data, total = transmitted(sender, x, kind)
     length = len(data)
     sent = abi.parse_transaction(data, sender.version)
+    if pm.aliases:
+        resolve(pm, sent)
     judge(pm, sender, kind, sent, total)
     pm.regions.check_room(sender, sent.sender, sent.range_count, complete=length == total)
     region = region_of(kind, sender, sent, total, length)
@@ -108,6 +110,14 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
         return pm.peer.begin_memory(pe, caller, region)
     region.handle = pm.regions.allocate()
     return begin(pm, caller, region)
+
+
+def resolve(pm: Manager, described: abi.Transaction) -> None:
+    """Put the endpoint IDs of partitions in the place of their other ones."""
+    own = pm.aliases.get
+    described.sender = own(described.sender, described.sender)
+    for each in described.receivers:
+        each.endpoint = own(each.endpoint, each.endpoint)
 
 
 def begin(pm: Manager, caller: ExecutionContext, region: Region) -> ExecutionContext:

@@ -1,6 +1,7 @@
 """Discovery: FFA_PARTITION_INFO_GET and FFA_PARTITION_INFO_GET_REGS.
 
-A partition is described once per UUID to callers of v1.2 and later, once to older ones, in the
+A partition is described once per UUID to callers of v1.2 and later, once to older ones, and once
+for each of its other IDs to those of v1.1 and later that look for all, in the
 layout of the caller's version, with the properties that concern the caller (DEN0077A 1.2, sections
 6.2, 13.8 and 13.9).
 """
@@ -17,7 +18,7 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.flags import COUNT_ONLY
-from ffabric.abi.ffa.partition_info import PartitionInfo
+from ffabric.abi.ffa.partition_info import IdType, PartitionInfo
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1, V1_2, V1_3
 from ffabric.firmware.manager.setup import mailbox
@@ -74,7 +75,22 @@ def entries(pm: Manager, requester: Partition, *, in_registers: bool) -> list[Pa
             properties = properties_for(requester, each, uuid)
             image = each.image_uuid
             found.append(PartitionInfo(each.id, count, properties, uuid, image, version))
+        if each.aliases and requester.version >= V1_1:
+            found += _aliases(each)
     return found + pm.peer.partitions(requester, in_registers=in_registers)
+
+
+def _aliases(partition: Partition) -> list[PartitionInfo]:
+    """Other IDs of ``partition``: of a device that depends on it, it is the proxy."""
+    return [
+        PartitionInfo(
+            alias,
+            partition.id if kind is IdType.DEPENDENT_DEVICE else 0,
+            info.Properties.build(ID_TYPE=kind),
+            ffa_version=partition.version,
+        )
+        for alias, kind in sorted(partition.aliases.items())
+    ]
 
 
 def properties_for(requester: Partition, target: Partition, service: UUID = uuids.NIL) -> int:
