@@ -40,6 +40,8 @@ def _entry(switch: Switch) -> nodes.definition_list_item:
         effects.append("Not served: " + _names(_calls(switch.withholds)) + ".")
     if switch.older:
         effects.append("Served in all versions: " + _names(_calls(switch.older)) + ".")
+    if switch.answers:
+        effects.append("Answers a request, too: " + _names(_calls(switch.answers)) + ".")
     facts = " · ".join((f"at: {', '.join(switch.at)}", switch.source, f"`{switch.test}`"))
     return markup.entry(
         switch.name,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from chain_sides import links
 from memory_sides import NORMAL, World
 
 from ffabric.abi.ffa import functions as fid
@@ -16,6 +17,7 @@ from ffabric.firmware.catalogue import RULES
 from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
 from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
 from ffabric.firmware.state.call_table import WIDE_FORMS
+from ffabric.firmware.state.context import State
 from ffabric.firmware.state.conventions import HYPERVISOR, SPMC, Conventions
 from ffabric.firmware.state.switches import PERSONALITIES, SWITCHES, switches
 from ffabric.guests.errors import FfaError, status_of
@@ -133,6 +135,47 @@ def test_a_message_survives_a_wait_before_it_is_seen(ffabric, personality, keeps
     assert partition.mailbox.full
     b.call(fid.FFA_MSG_WAIT)
     assert partition.mailbox.full is keeps
+
+
+def asked(ffabric, personality):
+    """A kernel that has made a request to an SP."""
+    k, a = links(ffabric, ["a"], ["k"], hypervisor=False, personality=personality)
+    k.ask(a)
+    return k, a
+
+
+@pytest.mark.parametrize("personality", ["tf-a-el3", "optee-spmc"])
+@pytest.mark.parametrize("status", [Status.INVALID_PARAMETERS, Status.DENIED, Status.BUSY])
+def test_an_sp_answers_with_an_error_where_that_is_passed_on(ffabric, personality, status):
+    k, a = asked(ffabric, personality)
+    a.leave(fid.FFA_ERROR, 0, status.register)
+    assert k.x[:8] == [fid.FFA_ERROR, 0, status.register, 0, 0, 0, 0, 0]
+    k.ask(a)
+    a.answer(k)
+
+
+@pytest.mark.parametrize(
+    ("personality", "register"),
+    [
+        ("spec", Status.DENIED.register),
+        ("hafnium", Status.DENIED.register),
+        ("tf-a-el3", Status.ABORTED.register),
+        ("tf-a-el3", 7),
+        ("tf-a-el3", 0),
+    ],
+)
+def test_elsewhere_and_with_no_such_status_it_gives_up(ffabric, personality, register):
+    k, a = asked(ffabric, personality)
+    a.leave(fid.FFA_ERROR, 0, register)
+    assert k.x[:3] == [fid.FFA_ERROR, 0, Status.ABORTED.register]
+    assert a.state is State.ABORTED
+
+
+def test_one_that_nobody_asked_gives_up_anywhere(ffabric):
+    k, a = links(ffabric, ["a"], ["k"], hypervisor=False, personality="tf-a-el3")
+    k.leave(fid.FFA_RUN, a.word)
+    a.leave(fid.FFA_ERROR, 0, Status.DENIED.register)
+    assert a.state is State.ABORTED
 
 
 @pytest.mark.parametrize("personality", ["spec", "hafnium", "tf-a-el3"])
@@ -280,9 +323,9 @@ def test_each_row_does_something_to_rules_and_calls_that_there_are(switch):
     assert all(RULES[rule_id].waivable for rule_id in switch.waives)
     assert all(RULES[rule_id].optional for rule_id in switch.enforces)
     assert all(rule_id in RULES for rule_id in switch.statuses)
-    assert (switch.withholds | switch.older) <= set(FUNCTIONS)
+    assert (switch.withholds | switch.older | switch.answers) <= set(FUNCTIONS)
     effects = (switch.waives, switch.enforces, switch.statuses, switch.features)
-    assert any((*effects, switch.withholds, switch.older))
+    assert any((*effects, switch.withholds, switch.older, switch.answers))
     path, _, name = switch.test.partition("::")
     assert path.endswith("test_personalities.py")
     assert callable(globals()[name])

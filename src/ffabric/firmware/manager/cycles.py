@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.flags import RETAIN_RX
-from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import pack_ids, unpack_ids
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import events, reply, runtime_model
@@ -89,6 +89,8 @@ RUN_UNHANDLED = rule(
     "An SP that was taken out of a call chain for an interrupt has handled it when it goes back.",
 )
 
+_FATAL = (Status.SUCCESS, Status.ABORTED)
+"""No status with which a partition answers a request and goes on."""
 _read_status = reader(fid.FFA_ERROR, "status", clean=True)
 _read_reason = reader(fid.FFA_ABORT_64, "reason", clean=True)
 
@@ -245,11 +247,28 @@ def error(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_ERROR made as a call: initialisation or a request has failed, the partition gives up.
 
     Answering it with another error would let a partition that reports each error loop for ever.
+    Some implementations pass it on as the answer to a request (`Conventions.answers`), unless it
+    says that the partition has ABORTED.
     """
     status = _read_status(caller.x)
+    if caller.model is Model.DIR_REQ and fid.FFA_ERROR in pm.conventions.answers:
+        reported = from_register(status)
+        if reported is not None and reported not in _FATAL:
+            return _pass_on(pm, pe, caller, reported)
     return abort(
         pm, pe, caller, f"reported FFA_ERROR {status - (1 << 32) if status >> 31 else status}"
     )
+
+
+def _pass_on(pm: Manager, pe: PE, caller: ExecutionContext, status: Status) -> Next:
+    requester = caller.caller
+    assert requester is not None
+    if caller.request:
+        reply.error(requester.x, status)
+    else:  # whoever asked is dead, and this one lent the cycles by FFA_RUN
+        requester.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
+    nxt = return_cycles(pm, pe, caller, requester)
+    return pm.scheduler.entered_waiting(pe, caller, nxt) if caller.attention else nxt
 
 
 def give_up(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:

@@ -40,7 +40,8 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True):
 
     ``waives`` are rules that it does not judge, ``enforces`` optional ones that it does,
     ``statuses`` what it answers by other rules instead. It does not serve the calls ``withholds``;
-    ``older`` calls it serves callers of versions that do not have them, too.
+    ``older`` calls it serves callers of versions that do not have them, too. ``answers`` are calls
+    with which a direct request may be answered besides responses.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True):
     """By function or feature ID: bits that FFA_FEATURES tells besides."""
     withholds: frozenset[int] = _NO_CALLS
     older: frozenset[int] = _NO_CALLS
+    answers: frozenset[int] = _NO_CALLS
 
 
 class Conventions:
@@ -71,7 +73,7 @@ class Conventions:
     ``used`` counts, by rule id, the calls that a waived rule would have refused.
     """
 
-    __slots__ = ("changes", "enforced", "features", "statuses", "used", "waived")
+    __slots__ = ("answers", "changes", "enforced", "features", "statuses", "used", "waived")
 
     def __init__(
         self,
@@ -89,6 +91,8 @@ class Conventions:
         for each in found:
             self.statuses.update(each.statuses)
             self.features.update(each.features)
+        self.answers = _NO_CALLS.union(*(each.answers for each in found))
+        """Calls with which a direct request may be answered besides responses."""
         self.changes = _changes(found) if found else _NO_CHANGES
         """By FF-A instance: calls that are withheld, and such that older callers may make."""
         self.used: dict[str, int] = {}

@@ -154,6 +154,17 @@ SWITCHES = (
         },
     ),
     Switch(
+        name="errors_are_answers",
+        at=(SPMC,),
+        of=("tf-a-el3", "optee-spmc"),
+        differs="An SP may answer a direct request with FFA_ERROR: the requester gets it, and the "
+        "SP waits for the next one. EDK2's StandaloneMm and Trusted Services do so.",
+        source="TF-A, services/std_svc/spm/el3_spmc/spmc_main.c, ffa_error_handler; OP-TEE, "
+        "core/arch/arm/kernel/spmc_sp_handler.c, ffa_handle_sp_error",
+        test=_TESTS + "test_an_sp_answers_with_an_error_where_that_is_passed_on",
+        answers=frozenset({fid.FFA_ERROR}),
+    ),
+    Switch(
         name="no_retrieve_by_the_hypervisor",
         at=(SPMC,),
         of=("optee-spmc",),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext
     from ffabric.machine.context import PE
 
+_REFUSED = (Status.BUSY, Status.DENIED)
+"""Statuses of an FFA_RUN that changes nothing; any other is of an SP that is gone, or its own."""
 PAUSED = (fid.FFA_INTERRUPT, fid.FFA_YIELD)
 """Answers of an SP that is not done."""
 
@@ -34,7 +36,7 @@ def note(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> None:
     answer = caller.x[0] & MASK32
     paused = answer in PAUSED
     if function == fid.FFA_RUN:
-        refused = answer == fid.FFA_ERROR and from_register(caller.x[2]) is not Status.ABORTED
+        refused = answer == fid.FFA_ERROR and from_register(caller.x[2]) in _REFUSED
         if refused or word not in hypervisor.unfinished:
             return
         del hypervisor.unfinished[word]
