@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol, Self
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor import interrupts
 from ffabric.firmware.hypervisor.vms import lifetime
-from ffabric.firmware.hypervisor.vms.donations import NotDonatable
 from ffabric.firmware.spmc import timers
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import vm_of
@@ -21,7 +20,7 @@ from ffabric.machine.engines.python import PythonRunner, Spinning
 from ffabric.machine.machine import Machine, Stalled
 from ffabric.machine.translation.pages import NoPages
 from ffabric.system.booting.cpu_registers import CpuRegisters
-from ffabric.system.booting.creation import Source, create_spec
+from ffabric.system.booting.creation import HostMemory, Source, create_spec
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.ending import Cause, Verdict
 from ffabric.system.options.problems import did_you_mean
@@ -54,26 +53,6 @@ class Builder(Protocol):
 
     def remove_partition(self, endpoint: Endpoint) -> None:
         """Take back what a destroyed VM was given."""
-
-
-class HostMemory:
-    """Where a protected VM has its memory from: the host donates it."""
-
-    def __init__(
-        self, hypervisor: Hypervisor, host: Endpoint, receiver: str, ipa: int | None
-    ) -> None:
-        self._hypervisor, self._host, self._receiver, self._ipa = hypervisor, host, receiver, ipa
-
-    def allocate(self, pages: int) -> list[tuple[int, int]]:
-        """Donate so many pages; raises NotDonatable, or OutOfMemory if the host has no such run."""
-        ipa = self._host.ram.allocate(pages) if self._ipa is None else self._ipa
-        vm = vm_of(self._host.partition)
-        try:
-            return self._hypervisor.donations.take(vm, self._receiver, ipa, pages)
-        except (NotDonatable, NoPages):
-            if self._ipa is None:
-                self._host.ram.free(ipa, pages)
-            raise
 
 
 class Endpoint:
@@ -352,7 +331,7 @@ class System:
         if endpoint is None or endpoint.partition.secure:
             known = [each.name for each in self.endpoints.values() if not each.spec.secure]
             raise LookupError(f"there is no VM {host!r}{did_you_mean(host, known)}")
-        return HostMemory(self.hypervisor, endpoint, name, ipa)
+        return HostMemory(self.hypervisor, vm_of(endpoint.partition), endpoint.ram, name, ipa)
 
     def destroy_vm(self, name: str, *, pe: int | None = None, reason: str = "destroyed") -> None:
         """Destroy a VM, whatever its vCPUs are doing: none of them runs again.

@@ -1,4 +1,4 @@
-"""VMs that are created while the system runs: their ids, and their memory from free frames."""
+"""VMs that are created while the system runs: their ids, and where their memory is from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE
+from ffabric.firmware.hypervisor.hypervisor import Hypervisor
+from ffabric.firmware.hypervisor.vms.donations import NotDonatable
+from ffabric.firmware.state.endpoints import Vm
+from ffabric.machine.translation.pages import NoPages
 from ffabric.system.description.identity import check_partition
 from ffabric.system.files.dtb import build_dtb
 from ffabric.system.layout.address_spaces import Placed, check_address_space
@@ -29,6 +33,7 @@ from ffabric.system.spec import (
     SystemDraft,
     SystemSpec,
 )
+from ffabric.system.vcpu import Ram
 
 _NON_SECURE = int(RegionAttributes.NON_SECURE)
 
@@ -38,6 +43,29 @@ class Source(Protocol):
 
     def allocate(self, pages: int) -> list[tuple[int, int]]:
         """Physical pages: (PA, pages) of each run."""
+
+
+class HostMemory:
+    """Where a protected VM has its memory from: its host donates it, from ``ipa`` on.
+
+    ``ram`` are the host's free pages, of which some are taken if ``ipa`` is None.
+    """
+
+    def __init__(
+        self, hypervisor: Hypervisor, host: Vm, ram: Ram, receiver: str, ipa: int | None
+    ) -> None:
+        self._hypervisor, self._host, self._ram = hypervisor, host, ram
+        self._receiver, self._ipa = receiver, ipa
+
+    def allocate(self, pages: int) -> list[tuple[int, int]]:
+        """Donate so many pages; raises NotDonatable, or OutOfMemory if the host has no such run."""
+        ipa = self._ram.allocate(pages) if self._ipa is None else self._ipa
+        try:
+            return self._hypervisor.donations.take(self._host, self._receiver, ipa, pages)
+        except (NotDonatable, NoPages):
+            if self._ipa is None:
+                self._ram.free(ipa, pages)
+            raise
 
 
 def create_spec(
