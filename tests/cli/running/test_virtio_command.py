@@ -78,7 +78,8 @@ def test_a_peer_at_a_socket(ffabric_command, tmp_path, side):
     program = "socket_disk.py" if side == "device" else "socket_reader.py"
     arguments = [sys.executable, str(EXAMPLES / program), str(path)]
     starter = Starter(arguments)
-    status, out, _ = ffabric_command("virtio", "conform", f"--{side}", f"socket:{path}")
+    words = ("virtio", "conform", f"--{side}", f"socket:{path}", "--again", "60")
+    status, out, _ = ffabric_command(*words)
     starter.end()
     assert status == 0, out
     assert f"waiting for a peer at {path}" in out
@@ -157,6 +158,7 @@ def test_verdicts_as_json(ffabric_command):
         (["--device", "nowhere.py:Devices"], "nowhere.py"),
         (["--driver", "ffabric.virtio:DeviceSide"], "ffabric.virtio:DeviceSide is no DriverSide"),
         (["--mischief", "101"], "--mischief is a number of 0 to 100, not 101"),
+        (["--again", "0"], "--again is a number of seconds above 0, not 0"),
         (["--system", "nowhere.toml"], "nowhere.toml"),
     ],
 )

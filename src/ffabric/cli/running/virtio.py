@@ -42,6 +42,7 @@ def virtio(
     gpio: str | None = None,
     i2c: str | None = None,
     timeout: float = 60,
+    again: float = lab.AGAIN,
     json: JsonFile = None,
 ) -> int:
     """Run a driver side against a device side, and judge both by every clause of virtio-msg.
@@ -91,6 +92,9 @@ def virtio(
     timeout
         Of "xen": seconds of virtual time after which it is ended, and that a back end may take for
         an answer.
+    again
+        Seconds of wall time within which a peer at a socket is to be back for each run but the
+        first, which waits 30 s for it.
     json
         A file for all verdicts as JSON; "-": standard output, instead of the text.
     """
@@ -106,6 +110,8 @@ def virtio(
     }
     if what in scenes:
         return scenes[what]()
+    if again <= 0:
+        raise UsageError(f"--again is a number of seconds above 0, not {again:g}")
     if not 0 <= mischief <= 100:
         raise UsageError(f"--mischief is a number of 0 to 100, not {mischief}")
 
@@ -121,7 +127,7 @@ def virtio(
             spec = read_system(system)
             runs = [(str(system), lambda: lab.run_system(spec, found, treat()))]
         else:
-            pairs = list(lab.trials(found, driver, device))
+            pairs = list(lab.trials(found, driver, device, again))
             closing.callback(lab.close, pairs)
             runs = [(str(each), partial(lab.run, each, treat())) for each in pairs]
         with closing:

@@ -40,7 +40,7 @@ POOL_PAGES: Final = 64
 SOCKET: Final = "socket:"
 """A peer outside: it connects to what follows, a path or 127.0.0.1:PORT."""
 FIRST, AGAIN = 30.0, 3.0
-"""Seconds within which a peer comes to its first run, and to each of the others."""
+"""Seconds within which a peer comes to its first run, and to each of the others by default."""
 EXITS: Final = 500_000
 """After so many exits a run is taken for endless."""
 ATTEMPTS: Final = 6
@@ -97,7 +97,9 @@ class Outcome(Struct):
     """Whether the peers outside have come."""
 
 
-def trials(generation: Generation, driver: str, device: str) -> Iterator[Trial]:
+def trials(
+    generation: Generation, driver: str, device: str, again: float = AGAIN
+) -> Iterator[Trial]:
     """A pair in all of its ways: carriers and mappings, and the device side in an SP and a VM.
 
     Linux's device side takes no direct messages, its driver maps memory in its own way; the FIFO is
@@ -132,7 +134,7 @@ def trials(generation: Generation, driver: str, device: str) -> Iterator[Trial]:
     for number, (way, fifo) in enumerate(
         [*((way, False) for way in ways), *((way, True) for way in fifos)]
     ):
-        wait = AGAIN if number else FIRST
+        wait = again if number else FIRST
         yield Trial(generation, driver, device, *way, fifo, listeners, wait)
 
 
