@@ -7,7 +7,8 @@ from ffabric.abi.virtio_msg import transport as t
 from ffabric.abi.virtio_msg.generations import DEFAULT, PR28, V2
 from ffabric.abi.virtio_msg.message import build, parse
 from ffabric.guests.virtio.devices.block import BlockDevice
-from ffabric.guests.virtio_msg.device.partition import ALL_CARRIERS, DeviceSide
+from ffabric.guests.virtio_msg.device.carriers import ALL_CARRIERS
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.running import run_to_end
 from ffabric.lab.virtio_msg.conform import Trial, run

@@ -12,7 +12,8 @@ from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.devices.i2c import I2cDevice, Registers
-from ffabric.guests.virtio_msg.device.partition import ALL_CARRIERS, DeviceSide
+from ffabric.guests.virtio_msg.device.carriers import ALL_CARRIERS
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.guests.virtio_msg.outside.devices import SocketDevices
 from ffabric.guests.virtio_msg.outside.driver import SocketDriver

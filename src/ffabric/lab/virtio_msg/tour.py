@@ -18,7 +18,8 @@ from ffabric.guests.trusty.device import Channel, Service, TipcDevice
 from ffabric.guests.trusty.driver import TipcDriver
 from ffabric.guests.virtio import devices, drivers
 from ffabric.guests.virtio.device import Device
-from ffabric.guests.virtio_msg.device.partition import ALL_CARRIERS, DeviceSide
+from ffabric.guests.virtio_msg.device.carriers import ALL_CARRIERS
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.guests.virtio_msg.driver.transport import DriverEnd

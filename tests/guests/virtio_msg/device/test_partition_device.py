@@ -676,11 +676,11 @@ def test_a_number_that_is_used_again_was_removed_first(ffabric):
     side, driver = started(ffabric)
     driver.agree()
     side.remove(0)
-    side._next = 0
+    side._table._next = 0
     assert side.add(ConsoleDevice()) == 0
     assert told(driver) == [("REMOVED", 0), ("READY", 0)]
     side.remove(0)
-    side._next = 0
+    side._table._next = 0
     side.add(ConsoleDevice())
     side.remove(0)
     assert told(driver) == [("REMOVED", 0)]
@@ -729,7 +729,7 @@ def test_numbers_are_used_again(ffabric):
 def test_there_are_as_many_devices_as_numbers():
     side = DeviceSide(generation=PR28)
     console = ConsoleDevice()
-    side._devices = dict.fromkeys(range((1 << 16) - 1))  # type: ignore[assignment]
+    side._table.placed = dict.fromkeys(range((1 << 16) - 1))  # type: ignore[assignment]
     assert side.add(console) == (1 << 16) - 1
     with pytest.raises(ValueError, match="there are 65536 devices"):
         side.add(console)

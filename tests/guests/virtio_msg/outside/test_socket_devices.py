@@ -15,7 +15,7 @@ from ffabric.abi.virtio_msg.socket import Access
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.drivers.block import BlockDriver
-from ffabric.guests.virtio_msg.device.partition import ALL_CARRIERS
+from ffabric.guests.virtio_msg.device.carriers import ALL_CARRIERS
 from ffabric.guests.virtio_msg.driver.bus import BusError
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.guests.virtio_msg.outside.devices import SocketDevices

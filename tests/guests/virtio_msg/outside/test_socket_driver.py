@@ -8,7 +8,8 @@ from ffabric.abi.virtio_msg import ffa, transport
 from ffabric.abi.virtio_msg import socket as abi
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
-from ffabric.guests.virtio_msg.device.partition import ALL_CARRIERS, DeviceSide
+from ffabric.guests.virtio_msg.device.carriers import ALL_CARRIERS
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.outside.driver import SocketDriver
 from processes_at_hand import SOON
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ffabric.guests.virtio_msg.device.partition import ALL_CARRIERS, DeviceSide
+from ffabric.guests.virtio_msg.device.carriers import ALL_CARRIERS
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.lab.virtio_msg.linux import fifo, wire
 from ffabric.lab.virtio_msg.linux.device_side import LinuxDeviceSide
 from ffabric.lab.virtio_msg.linux.driver import LinuxDriver

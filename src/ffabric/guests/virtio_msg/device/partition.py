@@ -10,11 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 from uuid import UUID
-
-from msgspec import Struct
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications
@@ -39,8 +36,16 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.guests.virtio.device import Device, Work
 from ffabric.guests.virtio.devices.described import made_devices
+from ffabric.guests.virtio_msg.device.carriers import (
+    ALL_FEATURES,
+    CARRIERS,
+    VM_FEATURES,
+    Carrier,
+    features_of,
+)
 from ffabric.guests.virtio_msg.device.ffa_bus import NOTIFICATIONS, Connection
 from ffabric.guests.virtio_msg.device.fifo import DeviceFifo
+from ffabric.guests.virtio_msg.device.table import DeviceTable
 from ffabric.guests.virtio_msg.device.wire import Wire, wire_of
 from ffabric.guests.virtio_msg.driver.fifo_link import BOOTSTRAP
 from ffabric.system.vcpu import Peer, Vcpu
@@ -53,42 +58,6 @@ FIFO_TURN: Final = 64
 """Messages of a FIFO that are served in a row."""
 SENDS: Final = 16
 """How often an indirect message is tried while the receiver's RX is full."""
-MAX_DEVICES: Final = 1 << 16
-Carrier = Literal["direct", "indirect", "notifications", "fifo"]
-_FEATURES: Final[dict[str, int]] = {
-    "direct": abi.BusFeatures.build(DIRECT_RX=1, DIRECT_TX=1),
-    "indirect": abi.BusFeatures.build(INDIRECT_RX=1, INDIRECT_TX=1),
-    "notifications": abi.BusFeatures.build(NOTIFICATION_RX=1, NOTIFICATION_TX=1),
-    "fifo": abi.BusFeatures.build(FIFO=1),
-}
-"""What each carrier is to VERSION. Linux uses direct messages, and notifications, only with a peer
-that has both bits."""
-CARRIERS: Final[tuple[Carrier, ...]] = ("direct", "indirect", "notifications")
-"""Those that a device side offers unless it is told otherwise. The FIFO is for who asks for it."""
-ALL_CARRIERS: Final[tuple[Carrier, ...]] = (*CARRIERS, "fifo")
-ALL_FEATURES: Final = sum(_FEATURES.values())
-VM_FEATURES: Final = ALL_FEATURES & ~_FEATURES["direct"]
-"""Nobody sends direct requests to a VM."""
-
-
-def _features(carriers: Iterable[Carrier]) -> int:
-    """The feature bits of carriers. ValueError for an unknown one, or without any to begin with."""
-    names = set(carriers)
-    if unknown := names - _FEATURES.keys():
-        raise ValueError(f"no carriers: {', '.join(sorted(unknown))}; {', '.join(_FEATURES)} are")
-    if not names & {"direct", "indirect"}:
-        raise ValueError("a bus is opened by direct or by indirect messages")
-    return sum(_FEATURES[name] for name in names)
-
-
-class _Placed(Struct):
-    """A device, and whose it is."""
-
-    device: Device
-    owner: Peer | None
-    """Whose it is by configuration: an endpoint's id or name; None: of whoever agrees first."""
-    driver: int | None = None
-    """The driver side that has it."""
 
 
 class DeviceSide(Partition):
@@ -126,7 +95,7 @@ class DeviceSide(Partition):
         carriers: Iterable[Carrier] = CARRIERS,
     ) -> None:
         super().__init__(name)
-        self.features: int = _features(carriers)
+        self.features: int = features_of(carriers)
         direct = bool(abi.BusFeatures(self.features).DIRECT_RX)
         most = abi.DIRECT_ROOM if direct else abi.LARGEST
         self.max_size: int = check_size(max_size, as_generation(generation), most)
@@ -134,12 +103,9 @@ class DeviceSide(Partition):
         self.doorbell = doorbell
         self.answers_to = answers_to
         self.connections: dict[int, Connection] = {}
-        self._agreed: dict[int, Connection] = {}
-        """Those that have agreed on the version, the first of them first."""
         self._eventful: dict[int, Connection] = {}
         """Those for whom events wait, of which they may not have been told."""
-        self._devices: dict[int, _Placed] = {}
-        self._next = 0
+        self._table = DeviceTable()
         self._vcpu: Vcpu | None = None
         self._orphaned: list[Connection] = []
         """Of drivers that are gone, while somebody outside uses what they have left."""
@@ -168,24 +134,20 @@ class DeviceSide(Partition):
         runs: the driver hears of it as of any event. ValueError if there are too many, or somebody
         outside still uses what a former driver has left.
         """
-        if len(self._devices) >= MAX_DEVICES:
-            raise ValueError(f"there are {MAX_DEVICES} devices")
-        if not device.settled:
-            raise ValueError("the device is not done with its former driver")
-        while self._next in self._devices:
-            self._next = (self._next + 1) % MAX_DEVICES
-        number, self._next = self._next, (self._next + 1) % MAX_DEVICES
+        number = self._table.number_for(device)
         if self._vcpu is not None:
             device.attach(self._vcpu)
         self._work.extend(device.work)
         device.work = self._work
-        self._devices[number] = _Placed(device, driver)
-        self._offer(number)
+        self._table.place(number, device, driver)
         return number
 
     def remove(self, number: int) -> Device:
-        """Take a device away, likewise."""
-        placed = self._devices.pop(number)
+        """Take the device with a number away: its driver hears of it as of any event.
+
+        May be called while the system runs. KeyError if there is none.
+        """
+        placed = self._table.placed.pop(number)
         for connection in (*self.connections.values(), *self._orphaned):
             if connection.peer == placed.driver and number in connection.ends:
                 connection.remove(number)
@@ -198,37 +160,11 @@ class DeviceSide(Partition):
     @property
     def numbers(self) -> list[int]:
         """The numbers of all devices."""
-        return list(self._devices)
+        return list(self._table.placed)
 
     def device(self, number: int) -> Device:
         """The device with a number."""
-        return self._devices[number].device
-
-    def _offer(self, number: int) -> None:
-        """Let a device's owner have it, or the first who may."""
-        for connection in self._agreed.values():
-            if self._give(number, connection):
-                return
-
-    def _give(self, number: int, connection: Connection) -> bool:
-        placed = self._devices[number]
-        if placed.driver is not None or self._owner(placed) not in (None, connection.peer):
-            return False
-        placed.driver = connection.peer
-        connection.add(number, placed.device)
-        return True
-
-    def _owner(self, placed: _Placed) -> object:
-        """The id of the endpoint whose the device is; its name, if there is none of it now."""
-        if self._vcpu is not None and placed.owner is not None:
-            with suppress(LookupError):
-                return self._vcpu.resolve(placed.owner)
-        return placed.owner
-
-    def _on_agreed(self, connection: Connection) -> None:
-        self._agreed[connection.peer] = connection
-        for number in self._devices:
-            self._give(number, connection)
+        return self._table.placed[number].device
 
     def _on_events(self, connection: Connection) -> None:
         self._eventful[connection.peer] = connection
@@ -244,7 +180,7 @@ class DeviceSide(Partition):
                 max_size=self.max_size,
                 free_notification=self._free_notification,
                 make_room=self._make_room,
-                on_agreed=self._on_agreed,
+                on_agreed=self._table.agree,
                 on_events=self._on_events,
             )
         return connection
@@ -262,14 +198,15 @@ class DeviceSide(Partition):
             await self.serve(ffa)
 
     async def on_boot(self, ffa: Ffa) -> None:
-        """Whoever receives indirect messages needs buffers."""
+        """Map RX/TX buffers, for indirect messages, and have the devices know their memory."""
         if not ffa.buffers.pages:
             await ffa.map_buffers()
         if self._vcpu is None:
             self._vcpu = ffa.vcpu
+            self._table.resolve = ffa.vcpu.resolve
             if self.doorbell is not None:
                 await interrupts.controller(ffa).enable(ffa, self.doorbell)
-            for placed in self._devices.values():
+            for placed in self._table.placed.values():
                 placed.device.attach(ffa.vcpu)
 
     async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
@@ -336,7 +273,7 @@ class DeviceSide(Partition):
     async def on_vm_destroyed(self, vm: int, ffa: Ffa) -> None:
         """Its devices are free, and its memory goes back, once nobody outside uses them."""
         connection = self.connections.pop(vm, None)
-        self._agreed.pop(vm, None)
+        self._table.forget(vm)
         self._eventful.pop(vm, None)
         if connection is not None:
             self._orphaned.append(connection)
@@ -350,8 +287,7 @@ class DeviceSide(Partition):
                 self._orphaned.remove(connection)
                 for number in list(connection.ends):
                     connection.remove(number)
-                    self._devices[number].driver = None
-                    self._offer(number)
+                    self._table.free(number)
             await self._complain(connection, ffa)
 
     async def release(self, driver: int, area: int, ffa: Ffa) -> bool:
@@ -478,10 +414,7 @@ class DeviceSide(Partition):
         """Make the calls that devices want made; what is added on the way is for now, too."""
         while self._work:
             device, work = self._work.popleft()
-            driver = next(
-                (each.driver for each in self._devices.values() if each.device is device), None
-            )
-            await work(ffa, driver)
+            await work(ffa, self._table.driver_of(device))
 
     async def _tell_others(self, connection: Connection, ffa: Ffa) -> None:
         """What one driver side asks for may be an event of another: a frame that it sends."""

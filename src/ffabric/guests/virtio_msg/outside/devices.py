@@ -19,7 +19,8 @@ from ffabric.guests.calls.messages import DirectMessage
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio.vhost_user.device import doorbell as doorbell_region
-from ffabric.guests.virtio_msg.device.partition import CARRIERS, Carrier, DeviceSide
+from ffabric.guests.virtio_msg.device.carriers import CARRIERS, Carrier
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.outside.door import ANSWERED, PATIENCE, Door
 from ffabric.guests.virtio_msg.outside.peer import Hello, Peer
 from ffabric.guests.virtio_msg.outside.relayed import OutsideDevice

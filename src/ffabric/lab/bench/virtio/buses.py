@@ -39,7 +39,8 @@ from ffabric.guests.virtio_msg.buses.local import (
     serve_calls,
 )
 from ffabric.guests.virtio_msg.buses.register_window import Window
-from ffabric.guests.virtio_msg.device.partition import Carrier, DeviceSide
+from ffabric.guests.virtio_msg.device.carriers import Carrier
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.attention import Attention
 from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus, find_device_sides
 from ffabric.guests.virtio_msg.driver.partition import pool_region
