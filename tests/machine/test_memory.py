@@ -27,6 +27,33 @@ def test_what_is_written_is_read_and_the_rest_is_zero(memory):
     assert memory.read(RAM + 4, 7, secure=False) == b"\0hello\0"
 
 
+def test_an_access_goes_on_where_the_next_bank_of_its_world_begins(memory):
+    memory.add("more", RAM + MIB, MIB, secure=False)
+    memory.write(RAM + MIB - 3, b"across", secure=False)
+
+    assert memory.read(RAM + MIB - 4, 8, secure=False) == b"\0across\0"
+    assert memory.read(RAM + MIB - 3, 3, secure=False) == b"acr"
+    pieces = memory.pieces(RAM + MIB - 3, 6, secure=False)
+    assert [(bank.name, offset, size) for bank, offset, size in pieces] == [
+        ("ram", MIB - 3, 3),
+        ("more", 0, 3),
+    ]
+    memory.zero(RAM + MIB - 2, 4, secure=False)
+    assert memory.read(RAM + MIB - 3, 6, secure=False) == b"a\0\0\0\0s"
+
+
+def test_an_access_ends_where_the_other_world_s_bank_begins(memory):
+    memory.add("theirs", RAM + MIB, MIB, secure=True)
+    for access in (
+        lambda: memory.read(RAM + MIB - 1, 2, secure=False),
+        lambda: memory.write(RAM + MIB - 1, b"ab", secure=False),
+        lambda: memory.zero(RAM + MIB - 1, 2, secure=False),
+    ):
+        with pytest.raises(MemoryFault, match="Non-secure access to bank theirs"):
+            access()
+    assert memory.read(RAM + MIB - 1, 1, secure=False) == b"\0"
+
+
 def test_words_are_little_endian_aligned_or_not(memory):
     memory.write64(RAM + 3, 0x1122_3344_5566_7788, secure=False)
 

@@ -14,7 +14,7 @@ import sys
 from bisect import bisect_right, insort
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.host import sealed
@@ -123,12 +123,23 @@ def _file(name: str, size: int) -> int:
     return sealed.create(f"ffabric:{name[:_LABEL]}".replace("\0", " "), size)
 
 
+class Piece(NamedTuple):
+    """A run of physical memory: `size` bytes at `offset` of a bank."""
+
+    bank: Bank
+    offset: int
+    size: int
+
+
 def _by_base(bank: Bank) -> int:
     return bank.base
 
 
 class PhysicalMemory:
-    """The banks of a machine. Every access raises `MemoryFault` where no bank answers it."""
+    """The banks of a machine. Every access raises `MemoryFault` where no bank answers it.
+
+    Where one bank ends and the next one of the same world begins, an access goes on.
+    """
 
     __slots__ = ("_last", "banks")
 
@@ -157,28 +168,57 @@ class PhysicalMemory:
         self._last = self.banks[index]
         return self._last
 
-    def locate(self, pa: int, n: int, *, secure: bool) -> tuple[Bank, int]:
-        """The bank and the offset in it of the `n` bytes at `pa`."""
+    def _bank(self, pa: int, *, secure: bool) -> Bank:
         bank = self.bank_at(pa)
         if bank is None:
             raise MemoryFault(pa, "no memory there")
         if bank.secure != secure:
             space = "Secure" if secure else "Non-secure"
             raise MemoryFault(pa, f"{space} access to bank {bank.name} of the other space")
+        return bank
+
+    def locate(self, pa: int, n: int, *, secure: bool) -> tuple[Bank, int]:
+        """The one bank of the `n` bytes at `pa`, and their offset in it."""
+        bank = self._bank(pa, secure=secure)
         if n < 0 or pa + n > bank.end:
             raise MemoryFault(pa, f"{n} bytes run over the end of bank {bank.name}")
         return bank, pa - bank.base
 
+    def pieces(self, pa: int, n: int, *, secure: bool) -> list[Piece]:
+        """The `n` bytes at `pa`, bank by bank."""
+        found: list[Piece] = []
+        at, end = pa, pa + n
+        while at < end or not found:
+            bank = self._bank(at, secure=secure)
+            count = min(end, bank.end) - at
+            after = at + count
+            if count < 0 or (after < end and self.bank_at(after) is None):
+                raise MemoryFault(pa, f"{n} bytes run over the end of bank {bank.name}")
+            found.append(Piece(bank, at - bank.base, count))
+            at = after
+        return found
+
     def read(self, pa: int, n: int, *, secure: bool) -> bytes:
         """A copy of the `n` bytes at `pa`."""
-        bank, start = self.locate(pa, n, secure=secure)
-        return bank.mapping[start : start + n]
+        bank = self._bank(pa, secure=secure)
+        start = pa - bank.base
+        if 0 <= n <= bank.size - start:
+            return bank.mapping[start : start + n]
+        pieces = self.pieces(pa, n, secure=secure)
+        return b"".join(bank.mapping[start : start + count] for bank, start, count in pieces)
 
     def write(self, pa: int, data: bytes | bytearray | memoryview, *, secure: bool) -> None:
         """Store `data`, a buffer of bytes, at `pa`."""
         n = len(data)
-        bank, start = self.locate(pa, n, secure=secure)
-        bank.mapping[start : start + n] = data
+        bank = self._bank(pa, secure=secure)
+        start = pa - bank.base
+        if n <= bank.size - start:
+            bank.mapping[start : start + n] = data
+            return
+        done = 0
+        for bank, start, count in self.pieces(pa, n, secure=secure):
+            bank.mapping[start : start + count] = data[done : done + count]
+            done += count
 
     def read64(self, pa: int, *, secure: bool) -> int:
         """The little-endian 64-bit word at `pa`, aligned or not."""
@@ -190,7 +230,10 @@ class PhysicalMemory:
 
     def zero(self, pa: int, n: int, *, secure: bool) -> None:
         """Clear `n` bytes at `pa`; large ranges are given back to the host, if it can take them."""
-        bank, start = self.locate(pa, n, secure=secure)
+        for bank, start, count in self.pieces(pa, n, secure=secure):
+            self._clear(bank, start, count)
+
+    def _clear(self, bank: Bank, start: int, n: int) -> None:
         end = start + n
         first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
         last = end // mmap.PAGESIZE * mmap.PAGESIZE

@@ -9,7 +9,8 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.hypervisor.spmc_link import relay
 from ffabric.firmware.hypervisor.vms import lifetime
-from ffabric.firmware.state.mailbox import Buffer, Mailbox, Piece
+from ffabric.firmware.state.mailbox import Buffer, Mailbox
+from ffabric.machine.memory import Piece
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence

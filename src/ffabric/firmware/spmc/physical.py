@@ -18,8 +18,9 @@ from ffabric.abi.words import PAGE
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.spmc.spmc import VmMailbox
 from ffabric.firmware.state import ownership, reply
-from ffabric.firmware.state.mailbox import Buffer, Piece
+from ffabric.firmware.state.mailbox import Buffer
 from ffabric.firmware.state.rules import refuse, rule
+from ffabric.machine.memory import Piece
 from ffabric.machine.translation.descriptors import VALID
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _pieces(spmc: Spmc, ranges: list[tuple[int, int]]) -> list[Piece]:
             bank = spmc.memory.bank_at(pa)
             if bank is None or not attrs & VALID or attrs & ownership.MASK:
                 refuse(RANGE, got=(at, ownership.name(attrs)), expected="owned by the normal world")
-            pieces.append(Piece(bank, pa - bank.base, count * PAGE))
+            pieces += spmc.memory.pieces(pa, count * PAGE, secure=bank.secure)
     return pieces
 
 

@@ -8,18 +8,10 @@ call.
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from ffabric.machine.memory import Bank
-
-
-class Piece(NamedTuple):
-    """A run of physical memory: `size` bytes at `offset` of a bank."""
-
-    bank: Bank
-    offset: int
-    size: int
+    from ffabric.machine.memory import Piece
 
 
 class Buffer:

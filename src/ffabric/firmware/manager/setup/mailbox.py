@@ -14,8 +14,9 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import PAGE
 from ffabric.firmware.state import events, ownership, reply
-from ffabric.firmware.state.mailbox import Buffer, Mailbox, Piece
+from ffabric.firmware.state.mailbox import Buffer, Mailbox
 from ffabric.firmware.state.rules import Refused, refuse, rule
+from ffabric.machine.memory import Piece
 from ffabric.machine.translation.descriptors import S2AP_R, S2AP_W, VALID
 
 if TYPE_CHECKING:
@@ -145,9 +146,9 @@ def _buffer(pm: Manager, partition: Partition, ipa: int, pages: int, access: int
         if pa < 0 or attrs & wanted != wanted or ownership.state(attrs) is not ownership.OWNED:
             refuse(ACCESS, got=(at, ownership.name(attrs)), expected="owned, exclusive, mapped")
         bank = pm.memory.bank_at(pa)
-        if bank is None or pa + count * PAGE > bank.base + bank.size:
+        if bank is None:
             refuse(ACCESS, got=(at, "no memory"), expected="memory")
-        pieces.append(Piece(bank, pa - bank.base, count * PAGE))
+        pieces += pm.memory.pieces(pa, count * PAGE, secure=bank.secure)
     return Buffer(ipa, pieces)
 
 
