@@ -60,7 +60,7 @@ class Asked:
         """Whether the account had what it names when it was made."""
         self.rpc = 0
         """What OP-TEE has asked the VM for last, 0: nothing."""
-        self.request = 0
+        self.rpc_message = 0
         """Where its message for the VM is (physical address)."""
 
 
@@ -240,7 +240,7 @@ class _Smc:
         if asked.rpc == smc.Rpc.ALLOC and at:
             self._judge_hidden(account, at)
             account.messages[join(x[5], x[4])] = at
-        answer = self._parsed(asked.request) if asked.rpc == smc.Rpc.CMD else None
+        answer = self._parsed(asked.rpc_message) if asked.rpc == smc.Rpc.CMD else None
         if answer is not None and answer.command == rpc.Command.SHM_ALLOC and not answer.ret:
             self._judge_addresses(account, answer)
             account.given(answer)
@@ -261,8 +261,8 @@ class _Smc:
         if result == smc.Rpc.FREE:
             del account.messages[cookie]
             return
-        asked.request = account.messages[cookie]
-        account.shows(self._parsed(asked.request))
+        asked.rpc_message = account.messages[cookie]
+        account.shows(self._parsed(asked.rpc_message))
 
     def _parsed(self, at: int) -> Message:
         data = self._system.machine.memory.read(at, PAGE - at % PAGE, secure=False)

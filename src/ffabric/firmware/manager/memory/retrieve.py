@@ -208,7 +208,7 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
         refuse(LENGTH, got=(len(data), total), expected="one fragment")
     wanted = abi.parse_transaction(data, me.version)
     if pm.aliases:
-        send.resolve(pm, wanted)
+        wanted = send.resolved(pm, wanted)
     region = pm.regions.live[wanted.handle]
     if not wanted.receivers and me.gateway:
         header = data[: wanted.header_length]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
@@ -100,7 +102,7 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     length = len(data)
     sent = abi.parse_transaction(data, sender.version)
     if pm.aliases:
-        resolve(pm, sent)
+        sent = resolved(pm, sent)
     judge(pm, sender, kind, sent, total)
     pm.regions.check_room(sender, sent.sender, sent.range_count, complete=length == total)
     region = region_of(kind, sender, sent, total, length)
@@ -112,12 +114,12 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     return begin(pm, caller, region)
 
 
-def resolve(pm: Manager, described: abi.Transaction) -> None:
-    """Put the endpoint IDs of partitions in the place of their other ones."""
+def resolved(pm: Manager, described: abi.Transaction) -> abi.Transaction:
+    """A transaction with the endpoint IDs of partitions in the place of their other ones."""
     own = pm.aliases.get
-    described.sender = own(described.sender, described.sender)
     for each in described.receivers:
         each.endpoint = own(each.endpoint, each.endpoint)
+    return replace(described, sender=own(described.sender, described.sender))
 
 
 def begin(pm: Manager, caller: ExecutionContext, region: Region) -> ExecutionContext:
