@@ -216,5 +216,5 @@ def test_a_reason_holds_where_all_that_it_names_holds(build):
 def test_every_known_reason_says_whose_it_is():
     assert known()
     assert all(each.tests and each.text for each in known())
-    assert {each.by for each in known()} <= {"suite", "specification"}
+    assert {each.by for each in known()} == {"suite", "specification", "platform"}
     assert {form for each in known() for form in each.form} <= set(FORMS)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A row: `tests` are patterns; what is None or empty holds for every run."""
+    """A row: `tests` are patterns; what is None or empty holds for every run.
+
+    `by` is what the reason lies in: the suite, the specification, or the platform.
+    """
 
     tests: tuple[str, ...]
     by: str
