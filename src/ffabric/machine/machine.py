@@ -115,10 +115,11 @@ class Machine:
         self._posted: list[Callable[[], object]] = []
         self._end: Event | None = None
         self.tracer: Tracer | None = None
-        self._keep: Callable[[Kept], object] | None = None
+        self.keep: Callable[[Kept], object] | None = None
+        """Gets the raw registers of each call, for who wants to know the last of them."""
         self._tap: Take | None = None
         self._is_watched = False
-        """Somebody hears of exits: there is a tracer, a `keep` or a `tap`."""
+        """Somebody hears of exits or takes them: there is a tracer or a `tap`."""
         self._attached = 0
         """How often a tracer has come or gone: the mark of calls that the present one has heard."""
         gic.on_change = self.look_at_interrupts
@@ -134,16 +135,6 @@ class Machine:
         self._leaves = self._leaves or outside is not None
 
     @property
-    def keep(self) -> Callable[[Kept], object] | None:
-        """Gets the raw registers of each call, for who wants to know the last of them."""
-        return self._keep
-
-    @keep.setter
-    def keep(self, keep: Callable[[Kept], object] | None) -> None:
-        self._keep = keep
-        self._look_who_watches()
-
-    @property
     def tap(self) -> Take | None:
         """Gets each exit instead of `take`, to pass it on."""
         return self._tap
@@ -154,7 +145,7 @@ class Machine:
         self._look_who_watches()
 
     def _look_who_watches(self) -> None:
-        self._is_watched = (self.tracer, self._keep, self._tap) != (None, None, None)
+        self._is_watched = (self.tracer, self._tap) != (None, None)
 
     def attach(self, tracer: Tracer | None) -> None:
         """Let ``tracer`` listen to what the PEs do (None: nobody); it hears first who has each."""
@@ -262,7 +253,12 @@ class Machine:
         pe.exit = self.exits = self.exits + 1
         if self._is_watched:
             self._trap_watched(pe, ctx, exit_)
-        else:  # as `take` does
+        else:  # as `take` and `_trap_watched` do, without their calls
+            keep = self.keep
+            if keep is not None and exit_ <= _SVC:
+                keep((CALLS, ctx, self.clock.now, tuple(ctx.x)))
+            elif keep is not None:
+                self._keep_exit(keep, pe, ctx, exit_)
             nxt = ctx.level.trap(pe, ctx, exit_)
             if nxt is not ctx:
                 while nxt is not None and nxt.gate is not None:
@@ -275,15 +271,18 @@ class Machine:
                 clock.now = now
             else:
                 clock.advance(EXIT_COST)
-            if self.interrupts_changed:
+            changed = self.interrupts_changed
+            if changed:
                 self.deliver_interrupts()
+            if keep is not None and (changed or (pe.current is ctx) is (exit_ <= _SVC)):
+                self._keep_who_goes_on(keep, pe)
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)
+        goes_on = self._only is pe and pe.current is ctx
         if self._leaves:
-            if self._pausing and self._only is pe and pe.current is ctx:
-                self._held = ctx
+            self._held = ctx if self._pausing and goes_on else self._held
             return False
-        return self._only is pe and pe.current is ctx
+        return goes_on
 
     def take(self, pe: PE, ctx: Context, exit_: int) -> None:
         """Take an exit to its exception level and through gates; schedule what the PE runs next."""
@@ -295,7 +294,7 @@ class Machine:
 
     def _trap_watched(self, pe: PE, ctx: Context, exit_: int) -> None:
         """Take an exit, let time pass and deliver interrupts; those who listen hear of it."""
-        keep = self._keep
+        keep = self.keep
         if keep is not None:
             self._keep_exit(keep, pe, ctx, exit_)
         take = self.take if self._tap is None else self._tap
