@@ -9,6 +9,8 @@ from ffabric.testing import PartitionCrashed
 
 class Forgetful(Partition):
     async def on_direct_request(self, request, ffa):
+        if request.payload[0] == 0:
+            await ffa.direct_requst("keeper", 1)
         if request.payload[0] == 1:
             ffa.console_log("x")
             return request.respond(1)
@@ -35,7 +37,8 @@ def test_parameters_are_listed_if_none_is_similar(client):
 
 @pytest.mark.parametrize(
     ("what", "told"),
-    [(1, "without await at .*test_newcomers_mistakes.py:13, in on_direct_request"),
+    [(0, r"no attribute 'direct_requst' \(did you mean .direct_request.\?\)"),
+     (1, "without await at .*test_newcomers_mistakes.py:15, in on_direct_request"),
      (2, r"Forgetful.on_direct_request returned None \(is `return` missing\?\)")],
 )  # fmt: skip
 def test_a_crash_is_where_the_partitions_code_is(client, what, told):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ffabric.guests.calls.both_ways import Blocking
 from ffabric.guests.ffa import Calls, Ffa
 from ffabric.machine.context import check_registers
+from ffabric.system.options.problems import did_you_mean
 
 if TYPE_CHECKING:
     from ffabric.machine.engines.driven import DrivenRunner
@@ -32,6 +33,16 @@ class BlockingFfa(Blocking, Calls):
         super().__init__(vcpu)
         self.calls = Ffa(vcpu)
         self._take = take
+
+    if not TYPE_CHECKING:  # for whom any name would be there
+
+        def __getattr__(self, name: str) -> object:
+            """A call that is misspelt is told with the one that may have been meant.
+
+            Partitions' own `Ffa` has none: with it, Python looks up all attributes the slow way.
+            """
+            known = [each for each in dir(type(self)) if not each.startswith("_")]
+            raise AttributeError(f"there is no call {name!r}{did_you_mean(name, known)}")
 
     def ready(self) -> None:
         """Have the PE. Raises Stalled if the vCPU does not get it."""

@@ -7,6 +7,8 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
+from ffabric.system.options.problems import did_you_mean
+
 _OURS = str(Path(__file__).parents[1]) + os.sep
 _JUDGES = tuple(
     _OURS + os.sep.join(("guests", *each))
@@ -30,7 +32,7 @@ class PartitionCrashed(RuntimeError):  # noqa: N818 - what happened
     ) -> None:
         self.name = name
         self.wedged = wedged
-        self.reason = reason
+        self.reason: str = reason + _meant(cause)
         self.where: str = ""
         if cause is not None:
             self.__cause__: BaseException | None = cause.with_traceback(
@@ -68,6 +70,14 @@ def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
     while at is not None and _is_ours(at.tb_frame.f_code.co_filename):
         at = at.tb_next
     return at or trace
+
+
+def _meant(cause: BaseException | None) -> str:
+    """The name that may have been meant for one that an object does not have."""
+    if not isinstance(cause, AttributeError) or cause.obj is None:
+        return ""
+    known = {name for kind in type(cause.obj).__mro__ for name in vars(kind)}
+    return did_you_mean(cause.name, [name for name in known if not name.startswith("_")])
 
 
 def _where(trace: TracebackType | None) -> str:

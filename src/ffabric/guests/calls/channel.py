@@ -11,7 +11,6 @@ from ffabric.abi.words import MASK32
 from ffabric.guests.calls.both_ways import Unawaited, both_ways
 from ffabric.guests.errors import error_of
 from ffabric.machine.context import REGISTERS, check_registers
-from ffabric.system.options.problems import did_you_mean
 
 if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess
@@ -39,13 +38,6 @@ class Channel:
         self.unawaited: Unawaited = Unawaited()
         self.conduit: int = vcpu.conduit
         self.resolve: Callable[[Peer], int] = vcpu.resolve
-
-    if not TYPE_CHECKING:  # for whom any name would be there
-
-        def __getattr__(self, name: str) -> object:
-            """A call that is misspelt is told with the one that may have been meant."""
-            known = [each for each in dir(type(self)) if not each.startswith("_")]
-            raise AttributeError(f"there is no call {name!r}{did_you_mean(name, known)}")
 
     @property
     def version(self) -> int:
