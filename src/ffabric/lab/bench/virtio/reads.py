@@ -53,11 +53,8 @@ MAPPINGS: Final = {"static": POOL, "dynamic": 0, "none": None}
 """How memory is mapped -> the pages of the pool; None: there is no FF-A."""
 BACK_ENDS: Final = {"python": "a disk in Python", "daemon": "qemu-storage-daemon"}
 _QUEUE = 64
-_LOOKS = 4000
-"""How often a driver that shares memory with a daemon looks at the used ring before it waits.
-
-About ten times as long as a request takes: to be woken costs more than that on a virtual machine.
-"""
+_LOOKS = 1000
+"""How often a driver that shares memory with a daemon looks at the used ring before it waits."""
 _PATIENCE = 1000
 """Milliseconds that it waits at a time."""
 _U16 = struct.Struct("@H")
