@@ -13,7 +13,7 @@ from ffabric.machine.memory import Bank
 
 ATOMS = (int, float, str, bytes, bytearray, type(None), type, Enum, range, FunctionType, Rule)
 EMPTY = bytes(PAGE)
-NOT_STATE = {"_fd", "listeners", "tracer", "_keep", "_is_watched", "heard", "_attached"}
+NOT_STATE = {"_fd", "listeners", "tracer", "keep", "_is_watched", "heard", "_attached"}
 """Fields that are of the host, or of who listens."""
 
 
