@@ -2,40 +2,20 @@
 
 import pytest
 from memory_sides import NX, RW, Side
+from resource_sides import GO_ON, ONE, Asker
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa.resources import INDIRECT, AddressMap, parse_resources
+from ffabric.abi.ffa.resources import INDIRECT, AddressMap
 from ffabric.abi.ffa.rxtx import EndpointBuffers, build_endpoint_buffers
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
-from ffabric.abi.words import MASK32, PAGE
+from ffabric.abi.words import PAGE
 from ffabric.guests.errors import FfaError, status_of
 from ffabric.system.description.python import sp, vm
 from ffabric.system.manifest.manifest import ExceptionLevel
 
-ALL, ONE, GO_ON = 0, 1, 1 << 4
 FIRST, SECOND = 0x8001, 0x8002
 BOTH = 0x11
-
-
-class Asker(Side):
-    """The kernel, which asks."""
-
-    def ask(self, flags=ALL, endpoint=0):
-        """The part that RX gets, and how much remains."""
-        x = self.call(fid.FFA_NS_RES_INFO_GET, endpoint, flags)
-        assert x[0] == fid.FFA_SUCCESS_64
-        part = self.got(x[2] >> 32)
-        self.ffa.rx_release()
-        return part, x[2] & MASK32
-
-    def all(self, flags=ALL, endpoint=0):
-        """All of it."""
-        data, rest = self.ask(flags, endpoint)
-        while rest:
-            part, rest = self.ask(flags | GO_ON, endpoint)
-            data += part
-        return parse_resources(data)
 
 
 @pytest.fixture

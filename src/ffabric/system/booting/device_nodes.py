@@ -25,13 +25,14 @@ _SPI, _ESPI = 0, 2
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
     """How devices of a type are told of.
 
-    `node` is the generic name of a node, `frames` says how many register frames a driver needs,
-    `clocks` are the names of its clocks, `hz` the rate of the first of them, `properties` what all
-    of the type have.
+    `node` is the generic name of a node, `frames` says how many register frames a driver needs, and
+    `in_a_row` that they are one range of registers. `clocks` are the names of its clocks, `hz` the
+    rate of the first of them, `properties` what all of the type have.
     """
 
     node: str
     frames: int = 1
+    in_a_row: bool = False
     primecell: bool = False
     clocks: tuple[str, ...] = ()
     hz: int = CLOCK_HZ
@@ -46,6 +47,7 @@ BINDINGS = {
     "smmuv3": Binding(
         node="iommu",
         frames=2,
+        in_a_row=True,
         properties={
             "#iommu-cells": cells(1),
             "dma-coherent": b"",
@@ -102,9 +104,10 @@ def _node(device: DeviceSpec, clocks: dict[int, int]) -> Node:
     binding = BINDINGS[device.type]
     primecell = ("arm,primecell",) if binding.primecell else ()
     properties = {"compatible": texts(*TYPES[device.type].compatible, *primecell)}
-    properties["reg"] = b"".join(wide(base, device.size) for base in frames_of(device))
-    if device.type == "smmuv3":
-        properties["reg"] = wide(device.base, 2 * device.size)
+    if binding.in_a_row:
+        properties["reg"] = wide(device.base, binding.frames * device.size)
+    else:
+        properties["reg"] = b"".join(wide(base, device.size) for base in frames_of(device))
     if binding.clocks:
         rest = [clocks[CLOCK_HZ]] * (len(binding.clocks) - 1)
         properties["clocks"] = cells(clocks[_rate(device)], *rest)

@@ -3,44 +3,18 @@
 import pytest
 from memory_sides import Side
 from msgspec.structs import replace
+from resource_sides import GO_ON, ONE, Asker
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.ffa.resources import INDIRECT, AddressMap, parse_resources
+from ffabric.abi.ffa.resources import INDIRECT, AddressMap
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2, V1_3
-from ffabric.abi.words import MASK32, PAGE
-from ffabric.guests.errors import FfaError, status_of
+from ffabric.abi.words import PAGE
+from ffabric.guests.errors import FfaError
 from ffabric.system.description.python import describe, sp, vm
 
-ALL, ONE, GO_ON = 0, 1, 1 << 4
 FIRST, SECOND = 0x8001, 0x8002
 RW_EL1, RO_EL1 = 0x33, 0x11
-
-
-class Asker(Side):
-    """A VM that asks."""
-
-    def ask(self, flags=ALL, endpoint=0):
-        """The part that RX gets, and how much remains."""
-        x = self.call(fid.FFA_NS_RES_INFO_GET, endpoint, flags)
-        assert x[0] == fid.FFA_SUCCESS_64, status_of(x[2])
-        part = self.got(x[2] >> 32)
-        self.ffa.rx_release()
-        return part, x[2] & MASK32
-
-    def all(self, flags=ALL, endpoint=0):
-        """All of it."""
-        data, rest = self.ask(flags, endpoint)
-        while rest:
-            part, rest = self.ask(flags | GO_ON, endpoint)
-            data += part
-        return parse_resources(data)
-
-    def refused(self, *words):
-        """The status of a call that is refused."""
-        x = self.ffa.call(fid.FFA_NS_RES_INFO_GET, *words)
-        assert x[0] == fid.FFA_ERROR
-        return status_of(x[2])
 
 
 def booted(ffabric, messages=3, version=V1_3):
