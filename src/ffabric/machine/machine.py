@@ -279,10 +279,9 @@ class Machine:
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)
         goes_on = self._only is pe and pe.current is ctx
-        if self._leaves:
-            self._held = ctx if self._pausing and goes_on else self._held
-            return False
-        return goes_on
+        if goes_on and self._pausing:  # then it leaves, too
+            self._held = ctx
+        return goes_on and not self._leaves
 
     def take(self, pe: PE, ctx: Context, exit_: int) -> None:
         """Take an exit to its exception level and through gates; schedule what the PE runs next."""
