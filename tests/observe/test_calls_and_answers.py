@@ -17,9 +17,9 @@ from ffabric.lab.fuzz.campaign import play as play_episode
 from ffabric.machine import exits
 from ffabric.machine.events import Abort, Call, Crash, Idle, Resume, Return, Slice, Start
 from ffabric.machine.machine import OutOfExits
+from ffabric.observe.decoding.text import Reader
 from ffabric.observe.lines import read
 from ffabric.observe.live import LiveTrace
-from ffabric.observe.text import Reader
 from ffabric.session.ffa import Blocked
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, sp, trusted_os, vm

@@ -7,10 +7,10 @@ import pytest
 from ffabric.guests.errors import FfaError
 from ffabric.machine.events import Call, Idle
 from ffabric.observe import trace
+from ffabric.observe.decoding.text import Reader
 from ffabric.observe.lines import Choices, Header, NoTrace, read, write
 from ffabric.observe.live import LiveTrace
 from ffabric.observe.summary import Summary
-from ffabric.observe.text import Reader
 from ffabric.observe.trace import BATCH, Trace, read_choices, read_seed
 
 HEADER = write(Header(2, "system", 3, True, {}, {}))

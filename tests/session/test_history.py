@@ -6,7 +6,8 @@ import pytest
 
 from ffabric import Partition, System
 from ffabric.guests.images import load
-from ffabric.session.history import CannotCall, CannotGoBack, matcher
+from ffabric.session.history import CannotCall, CannotGoBack
+from ffabric.session.until import matcher
 from ffabric.system.description.python import sp, vm
 
 MAP, ID = 0xC400_0066, 0x8400_0069

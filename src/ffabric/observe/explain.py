@@ -89,7 +89,7 @@ def _virtio_message(function: int, values: Sequence[int]) -> str:
     """What a direct request says to a service of virtio-msg; nothing if it is for another."""
     if function != fid.FFA_MSG_SEND_DIRECT_REQ2 or len(values) < _MAX_REGISTERS:
         return ""
-    from ffabric.observe import virtio_msg  # noqa: PLC0415 - most registers are not of it
+    from ffabric.observe.decoding import virtio_msg  # noqa: PLC0415 - most registers are not of it
 
     known = from_pair(values[2], values[3]) in virtio_msg.UUIDS
     return virtio_msg.registers(values[4:_MAX_REGISTERS]) if known else ""

@@ -118,7 +118,7 @@ class Recorder:
 
     def last_calls(self, most: int = SHOWN) -> str:
         """The last calls with their answers and refusals, decoded, a line or more each."""
-        from ffabric.observe.text import Reader  # noqa: PLC0415 - only a failure is told
+        from ffabric.observe.decoding.text import Reader  # noqa: PLC0415 - only a failure is told
         from ffabric.observe.trace import header_of  # noqa: PLC0415 - as above
 
         reader = Reader()

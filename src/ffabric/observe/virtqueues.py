@@ -22,7 +22,7 @@ from ffabric.abi.virtio_msg import ffa, transport
 from ffabric.abi.virtio_msg.message import Message
 from ffabric.abi.words import MASK32, unpack_ids
 from ffabric.machine.events import Call
-from ffabric.observe import virtio_msg
+from ffabric.observe.decoding import virtio_msg
 from ffabric.observe.timeline import Timeline
 
 _SETUP: Final = frozenset({transport.SET_VQUEUE, transport.RESET_VQUEUE})

@@ -16,16 +16,14 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, Type
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32, PAGE
-from ffabric.firmware.state.events import BorrowerEvent, OwnerEvent, Refuse
-from ffabric.firmware.state.rules import RULES
 from ffabric.machine.engines.driven import DrivenRunner
-from ffabric.machine.events import Call, Event
 from ffabric.machine.machine import OutOfExits, Stalled
+from ffabric.observe.decoding.text import Reader
 from ffabric.observe.ownership import Holding, Ownership
-from ffabric.observe.text import Reader
 from ffabric.observe.timeline import Timeline
-from ffabric.observe.trace import Trace
+from ffabric.session.heard import Happening, Heard
 from ffabric.session.moment import Moment, look
+from ffabric.session.until import matcher
 from ffabric.system.booting.boot import boot
 from ffabric.system.copying import CannotCopy, copy_of
 from ffabric.system.crash import PartitionCrashed
@@ -85,13 +83,6 @@ class CannotCall(RuntimeError):  # noqa: N818 - what is so
     __module__ = "ffabric"
 
 
-class Happening(NamedTuple):
-    """An event of a run: after how many exits, and what."""
-
-    position: int
-    event: Event
-
-
 class _Input(NamedTuple):
     """What was done from outside at a position: a call of a driven vCPU, or a store."""
 
@@ -101,31 +92,6 @@ class _Input(NamedTuple):
     registers: tuple[int, ...]
     ipa: int = 0
     data: bytes = b""
-
-
-class _Heard(Trace):
-    """A trace in memory, which knows the position of each event, and when to pause."""
-
-    def __init__(self, system: Booted, happened: list[Happening]) -> None:
-        super().__init__(system)
-        self.happened = happened
-        self.until: Callable[[Event], bool] | None = None
-        self.target: int | None = None
-        self.met: Happening | None = None
-        """What the run was to go on until."""
-
-    def record(self, event: Event) -> None:
-        """``event`` has happened."""
-        super().record(event)
-        self.events.clear()
-        machine = self._system.machine
-        happening = Happening(machine.exits, event)
-        self.happened.append(happening)
-        if self.until is not None and self.met is None and self.until(event):
-            self.met = happening
-            machine.pause()
-        if self.target is not None and machine.exits >= self.target:
-            machine.pause()
 
 
 class History(Generic[S]):
@@ -170,7 +136,7 @@ class History(Generic[S]):
 
     def _open(self, inside: Booted) -> None:
         self.system: S = self._take(inside)
-        self._heard: Any = _Heard(inside, self.happened)
+        self._heard: Any = Heard(inside, self.happened)
         inside.attach(self._heard)
 
     # Where it is.
@@ -404,36 +370,3 @@ class History(Generic[S]):
     def __repr__(self) -> str:
         end = f", {self.end}" if self.end else ""
         return f"<History of {self._spec.name} at exit {self.position}, {self.time} ns{end}>"
-
-
-def matcher(what: str) -> Callable[[Event], bool]:
-    """Whether an event is what ``what`` says; see `History.until`. Raises ValueError."""
-    if any(rule.id.startswith(what) for rule in RULES) and not what.startswith("0x"):
-        return lambda event: isinstance(event, Refuse) and event.rule.startswith(what)
-    functions = {each.name: number for number, each in fid.FUNCTIONS.items()}
-    if what.upper().startswith("FFA_"):
-        wanted = {
-            n for name, n in functions.items() if name in (what.upper(), f"{what.upper()}_32")
-        }
-        wanted |= {n for name, n in functions.items() if name == f"{what.upper()}_64"}
-        if not wanted:
-            raise ValueError(f"there is no call {what!r}{did_you_mean(what.upper(), functions)}")
-        return lambda event: isinstance(event, Call) and event.x[0] & MASK32 in wanted
-    try:
-        number = int(what, 0)
-    except ValueError:
-        rules = [rule.id for rule in RULES]
-        hint = did_you_mean(what, rules)
-        raise ValueError(f"{what!r} is no rule, no call and no address{hint}") from None
-    if number in fid.FUNCTIONS:
-        return lambda event: isinstance(event, Call) and event.x[0] & MASK32 == number
-    return lambda event: any(pa <= number < pa + n * PAGE for pa, n in _memory_of(event))
-
-
-def _memory_of(event: Event) -> list[tuple[int, int]]:
-    """Physical addresses and pages that change hands with an event."""
-    if isinstance(event, OwnerEvent):
-        return [*event.physical]
-    if isinstance(event, BorrowerEvent):
-        return [(pa, pages) for _, pa, pages in event.ranges]
-    return []

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ffabric.observe import trace as observed
+from ffabric.observe.decoding.text import Reader
 from ffabric.observe.lines import as_json, read_lines
-from ffabric.observe.text import Reader
 
 if TYPE_CHECKING:
     from ffabric.machine.events import Record

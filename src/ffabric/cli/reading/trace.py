@@ -12,10 +12,10 @@ from ffabric.cli.option import Option
 from ffabric.cli.standard_input import standard_input
 from ffabric.cli.terminal import Terminal
 from ffabric.machine.events import Record
+from ffabric.observe.decoding.text import STYLES, Reader
+from ffabric.observe.export.sequence import LIMIT, Sequence
 from ffabric.observe.lines import NoTrace, parse_lines, read_lines
-from ffabric.observe.sequence import LIMIT, Sequence
 from ffabric.observe.summary import Summary
-from ffabric.observe.text import STYLES, Reader
 
 STDIN = Path("-")
 _INDENT = 30

@@ -17,9 +17,9 @@ from ffabric.lab.demo.programme import Programme
 from ffabric.lab.demo.stage import Scene
 from ffabric.lab.demo.vms import DemoFailed
 from ffabric.machine.events import Call, Record, Return
+from ffabric.observe.decoding.text import STYLES, Reader, Styled
 from ffabric.observe.lines import read_lines
 from ffabric.observe.summary import Summary
-from ffabric.observe.text import STYLES, Reader, Styled
 
 _FAILED = 1
 _INDENT = 30

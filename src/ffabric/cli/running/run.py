@@ -20,10 +20,10 @@ from ffabric.firmware.state.events import Console
 from ffabric.lab.running import End, Outcome, run_to_end, totals
 from ffabric.lab.watchdog import DEFAULT_SECONDS
 from ffabric.machine.events import Record
+from ffabric.observe.decoding.text import STYLES, Reader
 from ffabric.observe.lines import write
 from ffabric.observe.live import LiveTrace
 from ffabric.observe.recorder import Recorder
-from ffabric.observe.text import STYLES, Reader
 from ffabric.observe.trace import Trace, read_choices, read_seed
 from ffabric.session.story import CRASHED, LAST_CALLS, tell
 from ffabric.system.booting.boot import boot

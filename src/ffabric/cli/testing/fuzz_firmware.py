@@ -18,8 +18,8 @@ from ffabric.cli.terminal import Terminal, progress
 from ffabric.lab.fuzz.campaign import Plan, State, campaign, load, play, save, total
 from ffabric.lab.processes import Players
 from ffabric.machine.host.interruption import Interrupted
+from ffabric.observe.decoding.text import STYLES, Reader, Styled
 from ffabric.observe.lines import read
-from ffabric.observe.text import STYLES, Reader, Styled
 
 SAVED = 5.0
 """Seconds between two times that the state is written."""

@@ -24,8 +24,8 @@ from ffabric.lab.acs import leftovers
 from ffabric.lab.acs.console import GOOD, Case, Console, Verdict
 from ffabric.lab.running import End, Outcome, run_to_end
 from ffabric.machine.events import Call, Event, Record, Return
+from ffabric.observe.decoding.text import Reader
 from ffabric.observe.lines import read_lines
-from ffabric.observe.text import Reader
 from ffabric.observe.trace import Trace
 
 if TYPE_CHECKING:

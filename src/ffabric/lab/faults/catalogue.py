@@ -1,11 +1,10 @@
-"""All faults by name, from the folders of their classes."""
+"""All faults by name, from the folders of their classes; a big class has two folders."""
 
 from __future__ import annotations
 
 import pkgutil
 from functools import cache
 from importlib import import_module
-from types import ModuleType
 
 from ffabric.lab import faults
 from ffabric.lab.faults.fault import Fault
@@ -35,14 +34,17 @@ CLASSES = {
 @cache
 def all_faults() -> dict[str, Fault]:
     """Every fault by its name, in the order of classes and names."""
-    found: dict[str, Fault] = {}
-    for folder in _modules(faults):
-        if folder.ispkg:
-            package = import_module(f"{faults.__name__}.{folder.name}")
-            for each in _modules(package):
-                fault: Fault = import_module(f"{package.__name__}.{each.name}").FAULT
-                found[fault.name] = fault
-    return found
+    folders = [
+        import_module(f"{faults.__name__}.{folder.name}")
+        for folder in pkgutil.iter_modules(faults.__path__)
+        if folder.ispkg
+    ]
+    found: list[Fault] = [
+        import_module(f"{folder.__name__}.{each.name}").FAULT
+        for folder in folders
+        for each in pkgutil.iter_modules(folder.__path__)
+    ]
+    return {each.name: each for each in sorted(found, key=lambda each: (each.class_, each.name))}
 
 
 def find(name: str) -> Fault:
@@ -51,7 +53,3 @@ def find(name: str) -> Fault:
     if name not in known:
         raise LookupError(f"there is no fault {name!r}{did_you_mean(name, known)}")
     return known[name]
-
-
-def _modules(package: ModuleType) -> list[pkgutil.ModuleInfo]:
-    return sorted(pkgutil.iter_modules(package.__path__), key=lambda each: each.name)

@@ -6,7 +6,7 @@ from ffabric.abi.virtio import ring
 from ffabric.abi.words import PAGE
 from ffabric.guests.virtio.dma import Coherent, QueueError
 from ffabric.guests.virtio.driver_queue import DriverQueue
-from ffabric.lab.faults.stage import FlatMemory, Rings
+from ffabric.lab.faults.rings import FlatMemory, Rings
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.properties.trial import Trial, right
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.events import Call, ContextEvent, Event, Record, Return
+from ffabric.observe.decoding.text import Reader
 from ffabric.observe.lines import Header
 from ffabric.observe.ownership import Holding, Ownership
-from ffabric.observe.text import Reader
 from ffabric.observe.timeline import Timeline
-from ffabric.session.history import Happening, matcher
+from ffabric.session.heard import Happening
 from ffabric.session.moment import Moment
+from ffabric.session.until import matcher
 
 
 class Past:

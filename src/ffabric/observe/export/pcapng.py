@@ -38,7 +38,7 @@ from ffabric.abi.virtio_msg import bus, ffa, transport
 from ffabric.abi.virtio_msg.body import MessageType
 from ffabric.firmware.state.events import Enter, Hop, VmCreated
 from ffabric.machine.events import Call, ContextEvent, Record, Return
-from ffabric.observe.captions import captions
+from ffabric.observe.decoding.captions import captions
 from ffabric.observe.lines import Header
 from ffabric.observe.timeline import Timeline
 

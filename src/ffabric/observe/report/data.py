@@ -16,7 +16,7 @@ from ffabric.abi.words import MASK32
 from ffabric.firmware.state import events as firmware
 from ffabric.machine import events as machine
 from ffabric.machine.events import Record
-from ffabric.observe.captions import captions, name_of_kind
+from ffabric.observe.decoding.captions import captions, name_of_kind
 from ffabric.observe.lines import Choices, Header, Scene
 from ffabric.observe.ownership import Ownership
 from ffabric.observe.summary import Summary

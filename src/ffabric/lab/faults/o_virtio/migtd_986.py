@@ -7,7 +7,8 @@ from ffabric.abi.words import PAGE
 from ffabric.guests.virtio.dma import Coherent, QueueError
 from ffabric.guests.virtio.driver_queue import DriverQueue
 from ffabric.lab.faults.fault import Edit, Fault
-from ffabric.lab.faults.stage import FlatMemory, Stage, raises
+from ffabric.lab.faults.rings import FlatMemory
+from ffabric.lab.faults.stage import Stage, raises
 
 
 def scenario(stage: Stage) -> None:

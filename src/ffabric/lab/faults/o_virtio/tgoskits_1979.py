@@ -5,7 +5,8 @@ from __future__ import annotations
 from ffabric.abi.virtio import ring
 from ffabric.guests.virtio.device_queue import DeviceQueue
 from ffabric.lab.faults.fault import Edit, Fault
-from ffabric.lab.faults.stage import Rings, Stage
+from ffabric.lab.faults.rings import Rings
+from ffabric.lab.faults.stage import Stage
 
 
 def scenario(stage: Stage) -> None:

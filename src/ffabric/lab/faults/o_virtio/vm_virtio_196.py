@@ -5,7 +5,8 @@ from __future__ import annotations
 from ffabric.guests.virtio.device_queue import DeviceQueue
 from ffabric.guests.virtio.dma import QueueError
 from ffabric.lab.faults.fault import Edit, Fault
-from ffabric.lab.faults.stage import Rings, Stage, raises
+from ffabric.lab.faults.rings import Rings
+from ffabric.lab.faults.stage import Stage, raises
 
 
 def scenario(stage: Stage) -> None:

@@ -19,8 +19,8 @@ from ffabric.firmware.state import events as firmware
 from ffabric.machine import events as machine
 from ffabric.machine.events import ContextEvent, Event, Record
 from ffabric.observe.chain import Chains
-from ffabric.observe.descriptor import describe, pages
-from ffabric.observe.dialogue import Dialogue
+from ffabric.observe.decoding.descriptor import describe, pages
+from ffabric.observe.decoding.dialogue import Dialogue
 from ffabric.observe.lines import Choices, Header, Unknown, as_json
 
 Styled = tuple[str, str]

@@ -8,7 +8,7 @@ from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory, messages
 from ffabric.abi.ffa.memory_words import Attributes, Permissions, TransactionFlags
-from ffabric.observe import virtio_msg
+from ffabric.observe.decoding import virtio_msg
 
 _TRANSACTIONS = frozenset(
     {

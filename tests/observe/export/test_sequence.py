@@ -13,7 +13,7 @@ from ffabric.firmware.state.events import (
     World,
 )
 from ffabric.machine.events import Abort, Call, Crash, Resume, Return, Slice
-from ffabric.observe.sequence import Sequence
+from ffabric.observe.export.sequence import Sequence
 
 ENDPOINTS = {"vm": 1, "sp-1": 0x8001}
 REQUEST = [0x8400006F, 0x18001]

@@ -20,8 +20,8 @@ from ffabric.firmware.state.events import (
     World,
 )
 from ffabric.machine.events import Abort, Call, Idle, Resume, Return, Slice, Start
+from ffabric.observe.decoding.text import STYLES, Reader
 from ffabric.observe.lines import Choices, Unknown
-from ffabric.observe.text import STYLES, Reader
 
 HEADER = header({"vm": 1, "sp": 0x8001})
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 
 from ffabric.firmware.state import events as firmware
 from ffabric.machine.events import Event, Record
+from ffabric.observe.decoding.text import Reader, said
 from ffabric.observe.lines import Header, Scene, Unknown
-from ffabric.observe.text import Reader, said
 from ffabric.observe.timeline import Timeline
 
 _STAMP = re.compile(r"^(PE\d+)? *[\d.]+ ")

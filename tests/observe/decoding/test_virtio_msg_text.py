@@ -12,9 +12,10 @@ from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
-from ffabric.observe import explain, virtio_msg
+from ffabric.observe import explain
+from ffabric.observe.decoding import virtio_msg
+from ffabric.observe.decoding.text import Reader
 from ffabric.observe.lines import read
-from ffabric.observe.text import Reader
 from ffabric.observe.trace import Trace
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe

@@ -16,7 +16,7 @@ from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.uuids import from_pair
 from ffabric.abi.optee.ffa import OPTEE_UUID
 from ffabric.abi.words import MASK32, unpack_ids
-from ffabric.observe import optee, virtio_msg
+from ffabric.observe.decoding import optee, virtio_msg
 from ffabric.observe.lines import Header
 
 _REQUESTS = frozenset({fid.FFA_MSG_SEND_DIRECT_REQ_32, fid.FFA_MSG_SEND_DIRECT_REQ_64})

@@ -9,8 +9,8 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee.ffa import OPTEE_UUID
 from ffabric.machine.events import Call
-from ffabric.observe.dialogue import Dialogue
-from ffabric.observe.text import Reader
+from ffabric.observe.decoding.dialogue import Dialogue
+from ffabric.observe.decoding.text import Reader
 
 REQ_32, RESP_32 = fid.FFA_MSG_SEND_DIRECT_REQ_32, fid.FFA_MSG_SEND_DIRECT_RESP_32
 REQ_64, RESP_64 = fid.FFA_MSG_SEND_DIRECT_REQ_64, fid.FFA_MSG_SEND_DIRECT_RESP_64

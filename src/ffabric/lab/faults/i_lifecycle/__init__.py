@@ -1,0 +1,1 @@
+"""I: life cycle of memory: sent, taken, given back, reclaimed."""

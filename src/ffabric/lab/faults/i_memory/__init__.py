@@ -1,1 +1,0 @@
-"""I: life cycle and permissions of memory."""

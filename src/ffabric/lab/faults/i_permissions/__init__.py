@@ -1,0 +1,1 @@
+"""I: permissions of memory, and who may have it at all."""

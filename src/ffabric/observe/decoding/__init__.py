@@ -1,0 +1,1 @@
+"""What calls and their payloads say, in words."""
