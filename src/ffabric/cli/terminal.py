@@ -25,6 +25,17 @@ _CODES = {
     "magenta": "35",
     "cyan": "36",
 }
+STYLES = {
+    "call": "",
+    "return": "cyan",
+    "hop": "dim",
+    "refuse": "bold red",
+    "warn": "magenta",
+    "world": "dim blue",
+    "event": "green",
+    "console": "yellow",
+}
+"""What becomes of the lines of a trace, by the names of their styles."""
 
 
 def _columns() -> int:

@@ -6,6 +6,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.version import LATEST
+from ffabric.cli.terminal import STYLES
 from ffabric.firmware.state.events import (
     Aborted,
     Console,
@@ -20,7 +21,7 @@ from ffabric.firmware.state.events import (
     World,
 )
 from ffabric.machine.events import Abort, Call, Idle, Resume, Return, Slice, Start
-from ffabric.observe.decoding.text import STYLES, Reader
+from ffabric.observe.decoding.text import Reader
 from ffabric.observe.lines import Choices, Unknown
 
 HEADER = header({"vm": 1, "sp": 0x8001})

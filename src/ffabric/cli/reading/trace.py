@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
 from ffabric.cli.standard_input import standard_input
-from ffabric.cli.terminal import Terminal
+from ffabric.cli.terminal import STYLES, Terminal
 from ffabric.machine.events import Record
-from ffabric.observe.decoding.text import STYLES, Reader
+from ffabric.observe.decoding.text import Reader
 from ffabric.observe.export.sequence import LIMIT, Sequence
 from ffabric.observe.lines import NoTrace, parse_lines, read_lines
 from ffabric.observe.summary import Summary

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.terminal import Terminal
+from ffabric.cli.terminal import STYLES, Terminal
 from ffabric.firmware.state.events import Refuse
 from ffabric.lab.demo.campaign import campaign
 from ffabric.lab.demo.excerpt import excerpt
@@ -17,7 +17,7 @@ from ffabric.lab.demo.programme import Programme
 from ffabric.lab.demo.stage import Scene
 from ffabric.lab.demo.vms import DemoFailed
 from ffabric.machine.events import Call, Record, Return
-from ffabric.observe.decoding.text import STYLES, Reader, Styled
+from ffabric.observe.decoding.text import Reader, Styled
 from ffabric.observe.lines import read_lines
 from ffabric.observe.summary import Summary
 

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -15,12 +16,11 @@ from msgspec.structs import replace
 from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
 from ffabric.cli.running.debugging import debuggers
-from ffabric.cli.terminal import Terminal
+from ffabric.cli.terminal import STYLES, Terminal
 from ffabric.firmware.state.events import Console
 from ffabric.lab.running import End, Outcome, run_to_end, totals
 from ffabric.lab.watchdog import DEFAULT_SECONDS
 from ffabric.machine.events import Record
-from ffabric.observe.decoding.text import STYLES, Reader
 from ffabric.observe.lines import write
 from ffabric.observe.live import LiveTrace
 from ffabric.observe.recorder import Recorder
@@ -32,6 +32,9 @@ from ffabric.system.description.python_target import TargetError
 from ffabric.system.description.toml import read_system
 from ffabric.system.spec import QEMU, SystemSpec
 from ffabric.system.system import System
+
+if TYPE_CHECKING:
+    from ffabric.observe.decoding.text import Reader
 
 _INDENT = 30
 
@@ -198,7 +201,12 @@ class _Text:
 
     def __init__(self) -> None:
         self.terminal = Terminal(sys.stdout)
-        self.reader = Reader()
+
+    @cached_property
+    def reader(self) -> Reader:
+        from ffabric.observe.decoding.text import Reader  # noqa: PLC0415 - only with -v
+
+        return Reader()
 
     def console(self, name: str, line: str) -> None:
         self.terminal.line(f"{name}: {line}", STYLES["console"], indent=len(name) + 2)

@@ -14,11 +14,11 @@ from typing import IO, Any
 import msgspec
 
 from ffabric.cli.errors import UsageError
-from ffabric.cli.terminal import Terminal, progress
+from ffabric.cli.terminal import STYLES, Terminal, progress
 from ffabric.lab.fuzz.campaign import Plan, State, campaign, load, play, save, total
 from ffabric.lab.processes import Players
 from ffabric.machine.host.interruption import Interrupted
-from ffabric.observe.decoding.text import STYLES, Reader, Styled
+from ffabric.observe.decoding.text import Reader, Styled
 from ffabric.observe.lines import read
 
 SAVED = 5.0

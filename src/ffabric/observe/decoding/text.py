@@ -26,18 +26,6 @@ from ffabric.observe.lines import Choices, Header, Unknown, as_json
 Styled = tuple[str, str]
 """(style, text)"""
 
-STYLES = {
-    "call": "",
-    "return": "cyan",
-    "hop": "dim",
-    "refuse": "bold red",
-    "warn": "magenta",
-    "world": "dim blue",
-    "event": "green",
-    "console": "yellow",
-}
-"""Style name -> what a terminal makes of it (a rich style)."""
-
 _SCHEDULE: frozenset[type[Record]] = frozenset(
     {machine.Start, machine.Resume, machine.Slice, machine.Idle}
 )
