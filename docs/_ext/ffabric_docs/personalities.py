@@ -7,8 +7,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from ffabric.abi.ffa.features import feature_name
 from ffabric.abi.ffa.functions import FUNCTIONS
-from ffabric.firmware.state.conventions import Switch
-from ffabric.firmware.state.switches import PERSONALITIES, SPEC, SWITCHES
+from ffabric.firmware.state.interface.conventions import Switch
+from ffabric.firmware.state.interface.switches import PERSONALITIES, SPEC, SWITCHES
 from ffabric_docs import markup
 
 

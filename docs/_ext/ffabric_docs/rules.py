@@ -11,8 +11,8 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from ffabric.firmware.catalogue import RULES
+from ffabric.firmware.state.interface.switches import SWITCHES
 from ffabric.firmware.state.rules import Rule
-from ffabric.firmware.state.switches import SWITCHES
 from ffabric_docs import markup
 from ffabric_docs.domain import FfaDomain
 

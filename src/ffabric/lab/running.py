@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from ffabric.firmware.state.switches import SPEC
+from ffabric.firmware.state.interface.switches import SPEC
 from ffabric.lab.watchdog import DEFAULT_SECONDS, Watchdog
 from ffabric.machine.host.interruption import Interrupted, interruptible
 from ffabric.machine.machine import OutOfExits

@@ -16,7 +16,7 @@ import msgspec
 from ffabric.abi.ffa.partition_info import IdType
 from ffabric.abi.ffa.version import LATEST
 from ffabric.abi.hafnium import SCHEDULE_RECEIVER_INTID
-from ffabric.firmware.state.switches import SPEC
+from ffabric.firmware.state.interface.switches import SPEC
 from ffabric.machine.cpu_features import DEFAULT_FEATURES
 from ffabric.system.files.dtb import Node
 from ffabric.system.files.images import Image

@@ -16,10 +16,10 @@ from ffabric.firmware.manager.memory import permissions, retrieve, send
 from ffabric.firmware.manager.messages import direct, indirect
 from ffabric.firmware.manager.notifications import calls as notifications
 from ffabric.firmware.manager.setup import console, discovery, features, mailbox, secondary, version
-from ffabric.firmware.state.call_table import CallTable
 from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.endpoints import Sp, Vm, World
 from ffabric.firmware.state.events import Refuse
+from ffabric.firmware.state.interface.call_table import CallTable
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.machine import exits
 from ffabric.machine.context import PE

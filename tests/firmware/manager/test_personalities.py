@@ -16,10 +16,10 @@ from ffabric.abi.words import PAGE
 from ffabric.firmware.catalogue import RULES
 from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
 from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
-from ffabric.firmware.state.call_table import WIDE_FORMS
 from ffabric.firmware.state.context import State
-from ffabric.firmware.state.conventions import HYPERVISOR, SPMC, Conventions
-from ffabric.firmware.state.switches import PERSONALITIES, SWITCHES, switches
+from ffabric.firmware.state.interface.call_table import WIDE_FORMS
+from ffabric.firmware.state.interface.conventions import HYPERVISOR, SPMC, Conventions
+from ffabric.firmware.state.interface.switches import PERSONALITIES, SWITCHES, switches
 from ffabric.guests.errors import FfaError, status_of
 from ffabric.machine.translation.descriptors import S2AP_W, XN
 from ffabric.system.description.python import sp, vm

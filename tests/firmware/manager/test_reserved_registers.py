@@ -9,9 +9,9 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import LATEST, V1_0, V1_1, V1_2, VERSIONS, format_version
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state import reply
-from ffabric.firmware.state.call_table import CallTable
-from ffabric.firmware.state.conventions import SPECIFICATION, Conventions
 from ffabric.firmware.state.events import ReservedBits
+from ffabric.firmware.state.interface.call_table import CallTable
+from ffabric.firmware.state.interface.conventions import SPECIFICATION, Conventions
 from ffabric.firmware.state.rules import RULES
 
 GENERAL = "abi.reserved_registers_mbz"

@@ -8,8 +8,8 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2, V1_3
 from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
 from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
-from ffabric.firmware.state.call_table import WIDE_FORMS
 from ffabric.firmware.state.context import State
+from ffabric.firmware.state.interface.call_table import WIDE_FORMS
 from ffabric.guests.errors import FfaError
 from ffabric.session.ffa import Blocked
 from ffabric.system.description.python import sp, vm

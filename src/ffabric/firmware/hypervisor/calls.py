@@ -15,7 +15,7 @@ from ffabric.firmware.manager.manager import Handler
 from ffabric.firmware.manager.memory import fragments, retrieve
 from ffabric.firmware.manager.notifications.rules import BITMAP_VM
 from ffabric.firmware.manager.setup import console, discovery, mailbox
-from ffabric.firmware.state.call_table import CallTable
+from ffabric.firmware.state.interface.call_table import CallTable
 from ffabric.firmware.state.partition import Next
 from ffabric.firmware.state.rules import refuse
 

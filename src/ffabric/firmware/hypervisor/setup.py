@@ -19,14 +19,14 @@ from ffabric.firmware.hypervisor.spmc_link.peer import SecureWorldPeer
 from ffabric.firmware.hypervisor.vms.donations import Donations
 from ffabric.firmware.hypervisor.vms.primary import PrimaryScheduler
 from ffabric.firmware.hypervisor.vms.scheduler import VcpuScheduler
-from ffabric.firmware.state.conventions import SPECIFICATION
+from ffabric.firmware.state.interface.conventions import SPECIFICATION
 from ffabric.firmware.state.partition import ExecutionContext
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.vms.frames import Frames
     from ffabric.firmware.monitor.monitor import Monitor
-    from ffabric.firmware.state.conventions import Conventions
     from ffabric.firmware.state.endpoints import Vm
+    from ffabric.firmware.state.interface.conventions import Conventions
     from ffabric.firmware.state.partition import Calls, Next
     from ffabric.machine.context import PE
     from ffabric.machine.machine import Machine

@@ -22,11 +22,11 @@ from ffabric.abi.smccc import FAST_CALL, SVE_HINT
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.manager import reserved
 from ffabric.firmware.state import events, reply
-from ffabric.firmware.state.call_table import layout_version
 from ffabric.firmware.state.context import State
-from ffabric.firmware.state.conventions import SPECIFICATION
+from ffabric.firmware.state.interface.call_table import layout_version
+from ffabric.firmware.state.interface.conventions import SPECIFICATION
+from ffabric.firmware.state.interface.platform_calls import NO_PLATFORM_CALLS
 from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
-from ffabric.firmware.state.platform_calls import NO_PLATFORM_CALLS
 from ffabric.firmware.state.region import Regions
 from ffabric.firmware.state.rules import Refused, rule
 from ffabric.machine import exits

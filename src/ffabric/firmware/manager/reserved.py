@@ -20,7 +20,7 @@ from ffabric.abi.ffa.version import V1_1, V1_2
 from ffabric.firmware.state.rules import RULES, Rule, refuse, rule
 
 if TYPE_CHECKING:
-    from ffabric.firmware.state.conventions import Conventions
+    from ffabric.firmware.state.interface.conventions import Conventions
 
 _INVALID: Final = Status.INVALID_PARAMETERS
 

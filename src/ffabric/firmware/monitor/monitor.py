@@ -23,8 +23,8 @@ from ffabric.firmware.monitor.logical import read_receiver
 from ffabric.firmware.monitor.worlds import Cpu
 from ffabric.firmware.state import events, reply
 from ffabric.firmware.state.context import State
+from ffabric.firmware.state.interface.platform_calls import NO_PLATFORM_CALLS, PlatformCalls
 from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
-from ffabric.firmware.state.platform_calls import NO_PLATFORM_CALLS, PlatformCalls
 from ffabric.machine import exits
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from ffabric.firmware.manager.calls import COMMON
 from ffabric.firmware.manager.memory import permissions
 from ffabric.firmware.manager.setup import console, secondary
 from ffabric.firmware.spmc import physical, resources
-from ffabric.firmware.state.call_table import CallTable
+from ffabric.firmware.state.interface.call_table import CallTable
 
 SECURE_CALLS = CallTable(
     *COMMON,

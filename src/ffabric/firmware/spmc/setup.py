@@ -10,8 +10,8 @@ from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
 from ffabric.firmware.spmc.normal_world import NormalWorldPeer
 from ffabric.firmware.spmc.scheduler import SecureScheduler
 from ffabric.firmware.spmc.spmc import SPMC_ID, Spmc
-from ffabric.firmware.state.conventions import SPECIFICATION
 from ffabric.firmware.state.endpoints import Action, Sp
+from ffabric.firmware.state.interface.conventions import SPECIFICATION
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.firmware.state.virtual_interrupts import FIQ, IRQ, VirtualInterrupts
 from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
@@ -19,7 +19,7 @@ from ffabric.machine.gic import is_private
 
 if TYPE_CHECKING:
     from ffabric.firmware.monitor.logical import LogicalPartitions
-    from ffabric.firmware.state.conventions import Conventions
+    from ffabric.firmware.state.interface.conventions import Conventions
     from ffabric.machine.machine import Machine
     from ffabric.machine.translation.pages import PagePool
     from ffabric.machine.translation.stage2 import Stage2

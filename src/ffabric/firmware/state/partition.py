@@ -11,8 +11,8 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.partition_info import IdType
 from ffabric.abi.ffa.uuids import NIL
 from ffabric.abi.ffa.version import LATEST
-from ffabric.firmware.state.call_table import CallTable
 from ffabric.firmware.state.context import ChainedContext
+from ffabric.firmware.state.interface.call_table import CallTable
 from ffabric.firmware.state.virtual_interrupts import VirtualInterrupts
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ffabric.firmware.state.switches import SPEC
+from ffabric.firmware.state.interface.switches import SPEC
 from ffabric.lab.acs import reasons
 from ffabric.lab.acs.build import Build
 from ffabric.lab.acs.campaign import boot_each, one_boot, run_on

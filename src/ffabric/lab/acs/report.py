@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 
 from ffabric import __version__
-from ffabric.firmware.state.switches import SPEC
+from ffabric.firmware.state.interface.switches import SPEC
 from ffabric.lab.acs.console import GOOD, Case, Verdict
 
 FORMAT = 1

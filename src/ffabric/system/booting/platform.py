@@ -7,7 +7,7 @@ from typing import Any
 
 from ffabric.abi.words import MASK64
 from ffabric.firmware.monitor.logical import SPMD_PARTITION, LogicalPartition
-from ffabric.firmware.state.platform_calls import Answer, PlatformCalls, Served
+from ffabric.firmware.state.interface.platform_calls import Answer, PlatformCalls, Served
 from ffabric.machine.engines.python import is_of_program, told
 from ffabric.system.description.python_target import TargetError, find_target, target_name
 from ffabric.system.spec import MonitorSpec, PythonSource

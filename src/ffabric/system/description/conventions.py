@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from ffabric.firmware.state.conventions import HYPERVISOR, SPMC, Conventions, optional, waivable
-from ffabric.firmware.state.switches import PERSONALITIES, SWITCHES, switches
+from ffabric.firmware.state.interface.conventions import (
+    HYPERVISOR,
+    SPMC,
+    Conventions,
+    optional,
+    waivable,
+)
+from ffabric.firmware.state.interface.switches import PERSONALITIES, SWITCHES, switches
 from ffabric.system.options.problems import Problems, did_you_mean
 from ffabric.system.spec import SystemDraft, SystemSpec
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from ffabric.abi.ffa.version import LATEST, as_version
 from ffabric.abi.words import PAGE
-from ffabric.firmware.state.switches import SPEC
+from ffabric.firmware.state.interface.switches import SPEC
 from ffabric.system.description.assemble import assemble
 from ffabric.system.description.fields import (
     PartitionFields,

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from ffabric.abi.rpmb import MOST_PARTS
 from ffabric.abi.words import PAGE
 from ffabric.firmware.monitor.logical import FIRST_ID as FIRST_LOGICAL_ID
-from ffabric.firmware.state.switches import PERSONALITIES, SPEC
+from ffabric.firmware.state.interface.switches import PERSONALITIES, SPEC
 from ffabric.machine.cpu_features import MODELS
 from ffabric.machine.gic import EXTENDED_SPIS
 from ffabric.system.manifest.keys import (

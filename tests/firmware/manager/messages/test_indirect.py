@@ -7,7 +7,7 @@ from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
 from ffabric.abi.ffa.messages import Message, build_message, header_size, parse_message
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
-from ffabric.firmware.state.conventions import SPECIFICATION, Conventions
+from ffabric.firmware.state.interface.conventions import SPECIFICATION, Conventions
 from ffabric.system.description.python import sp, vm
 
 DELAY = 0b10

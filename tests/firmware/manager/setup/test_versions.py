@@ -4,7 +4,7 @@ from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
 from ffabric.firmware.manager.setup.version import HANDLERS
-from ffabric.firmware.state.call_table import CallTable
+from ffabric.firmware.state.interface.call_table import CallTable
 from ffabric.system.description.python import sp as described_sp
 from ffabric.system.description.python import vm as described_vm
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.version import V1_2, V1_3
 from ffabric.firmware.spmc.calls import SECURE_CALLS
-from ffabric.firmware.state import call_table
+from ffabric.firmware.state.interface import call_table
 from ffabric.lab.faults.fault import Entry, Fault
 from ffabric.lab.faults.stage import Stage
 from ffabric.system.description.python import sp

@@ -28,7 +28,7 @@ from uuid import UUID
 import msgspec
 
 from ffabric.abi.words import PAGE
-from ffabric.firmware.state.call_table import CallTable, Entries
+from ffabric.firmware.state.interface.call_table import CallTable, Entries
 from ffabric.firmware.state.mailbox import Buffer
 from ffabric.firmware.state.region import Kind
 from ffabric.firmware.state.rules import Refused, Rule

@@ -14,7 +14,7 @@ from ffabric.abi.ffa.features import NOTIFICATION, NotificationProperties, Retri
 from ffabric.abi.ffa.functions import FUNCTIONS, Instance
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_0, V1_3
-from ffabric.firmware.state.conventions import HYPERVISOR, SPMC, Switch
+from ffabric.firmware.state.interface.conventions import HYPERVISOR, SPMC, Switch
 
 SPEC = "spec"
 PERSONALITIES = MappingProxyType(

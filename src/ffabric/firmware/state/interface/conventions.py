@@ -17,7 +17,7 @@ import msgspec
 
 from ffabric.abi.ffa.functions import Instance
 from ffabric.abi.ffa.status import Status
-from ffabric.firmware.state.call_table import CallTable
+from ffabric.firmware.state.interface.call_table import CallTable
 from ffabric.firmware.state.rules import RULES, Refused
 
 if TYPE_CHECKING:
