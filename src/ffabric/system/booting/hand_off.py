@@ -9,7 +9,6 @@ from __future__ import annotations
 from ffabric.abi.ffa.boot_info import TYPE_HOB, BootInfo, build_boot_info, room_for_descriptors
 from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.words import PAGE
-from ffabric.system.files.hob import Region, build_hob_list
 from ffabric.system.spec import PartitionSpec
 
 MANIFEST, HOB_LIST = "ffa_manifest", "hob_list"
@@ -41,6 +40,8 @@ def boot_information(spec: PartitionSpec) -> list[tuple[int, bytes]]:
 
 def _blocks(spec: PartitionSpec, at: int, room: int) -> bytes:
     """The hand-off blocks of a partition whose package has none, for address ``at``."""
+    from ffabric.system.files.hob import Region, build_hob_list  # noqa: PLC0415 - few have any
+
     manifest = spec.manifest
     granule = manifest.xlat_granule.bytes
     regions = [
