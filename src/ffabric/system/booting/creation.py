@@ -13,13 +13,11 @@ from ffabric.firmware.hypervisor.vms.donations import NotDonatable
 from ffabric.firmware.state.endpoints import Vm
 from ffabric.machine.translation.pages import NoPages
 from ffabric.system.description.identity import check_partition
-from ffabric.system.files.dtb import build_dtb
 from ffabric.system.layout.address_spaces import Placed, check_address_space
 from ffabric.system.layout.memory_map import VM_IPA, with_defaults
 from ffabric.system.layout.qemu import check_layout
 from ffabric.system.manifest.checks import check_manifest
 from ffabric.system.manifest.manifest import RegionAttributes
-from ffabric.system.manifest.writer import manifest_node, update_node
 from ffabric.system.options.problems import Problems, SystemErrors
 from ffabric.system.spec import (
     QEMU,
@@ -89,7 +87,6 @@ def create_spec(
     manifest = draft.manifest
     load = VM_IPA if manifest.load_address is None else manifest.load_address
     manifest = replace(manifest, load_address=load)
-    node = update_node(draft.tree, manifest) if draft.tree else manifest_node(manifest)
     spec = PartitionSpec(
         name=draft.name,
         kind=VM,
@@ -100,7 +97,6 @@ def create_spec(
         el=1 if draft.el is None else draft.el,
         load_address=load,
         memory=(),
-        dtb=build_dtb(node),
         manifest_offset=None,
         kernel=draft.kernel,
         registers=draft.registers,

@@ -285,7 +285,12 @@ class Places:
         )
 
     def _blob(self, partition: PartitionDraft, manifest: Manifest) -> bytes:
-        """The manifest as a blob; nothing if it cannot be one, which is noted."""
+        """The manifest as a blob, for a partition that finds it in its memory.
+
+        Nothing for any other, nor if it cannot be a blob, which is noted.
+        """
+        if partition.manifest_offset is None and not _asks_for_boot_information(manifest):
+            return b""
         try:
             node = partition.tree and update_node(partition.tree, manifest)
             return build_dtb(node or manifest_node(manifest))
@@ -345,7 +350,7 @@ class Places:
             end = min(end, *(part.offset for part in source.image.parts))
         if offset is not None and not PAGE <= offset <= end - size:
             offset = None
-        if offset is None and manifest.gp_register_num is not None and manifest.boot_info:
+        if offset is None and _asks_for_boot_information(manifest):
             message = f"no room for {size:#x} bytes of manifest below the image"
             self.problems.add(partition.where, "image_offset", message)
         return offset
@@ -430,6 +435,11 @@ class Places:
 def _is_secure(partition: PartitionDraft, region: MemoryRegion) -> bool:
     """Whether a region is Secure memory; a VM has none, whatever its manifest says."""
     return partition.kind != VM and region.secure
+
+
+def _asks_for_boot_information(manifest: Manifest) -> bool:
+    """Whether a partition cannot do without what it is told when it starts."""
+    return manifest.gp_register_num is not None and bool(manifest.boot_info)
 
 
 def _size(partition: PartitionDraft) -> int:
