@@ -79,9 +79,10 @@ def power_on(
         system |= _SVE | (_SVE_BELOW_EL2 if level < EL2 else {})
         if level == 0:
             system |= _SVE_WITHOUT_EL1
-    for register, value in system.items():
-        emulator.write_system(register, value)
-    emulator.write_system(HCR_EL2, hcr)
-    emulator.write(arm.UC_ARM64_REG_PSTATE, _PSTATE[level])
-    emulator.write_system(_VMPIDR_EL2, mpidr)
+    emulator.write_all(
+        *system.items(),
+        (HCR_EL2, hcr),
+        (arm.UC_ARM64_REG_PSTATE, _PSTATE[level]),
+        (_VMPIDR_EL2, mpidr),
+    )
     return emulator

@@ -38,10 +38,9 @@ class Devices:
         self._bus = bus
         self._secure = secure
         self._last: Region | None = None
+        load, store = native.MmioRead(self._load), native.MmioWrite(self._store)
         for base, size in pages_of(bus):
-            emulator.map_device(
-                base, size, native.MmioRead(self._load), native.MmioWrite(self._store)
-            )
+            emulator.map_device(base, size, load, store)
 
     def _find(self, pa: int) -> Region | None:
         region = self._last

@@ -8,6 +8,9 @@ Returning (ERET) Unicorn does itself.
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import NamedTuple
+
 from ffabric.machine.engines.unicorn.native import Emulator, Registers
 from ffabric.machine.engines.unicorn.package import arm
 
@@ -45,7 +48,6 @@ PSTATE_PAN = 1 << 22
 _PSTATE_KEPT = 0xF << 28 | PSTATE_PAN | 1 << 24  # NZCV, PAN and DIT outlive an exception
 _SCTLR_SPAN = 1 << 23
 
-_LEVELS = (1, 2)
 ESR = {1: arm.UC_ARM64_REG_ESR_EL1, 2: arm.UC_ARM64_REG_ESR_EL2}
 FAR = {1: arm.UC_ARM64_REG_FAR_EL1, 2: arm.UC_ARM64_REG_FAR_EL2}
 ELR = {1: arm.UC_ARM64_REG_ELR_EL1, 2: arm.UC_ARM64_REG_ELR_EL2}
@@ -56,42 +58,53 @@ _SCTLR = {1: (3, 0, 1, 0, 0), 2: (3, 4, 1, 0, 0)}
 _ID_AA64MMFR1 = (3, 0, 0, 7, 1)
 
 
+class _Entry(NamedTuple):
+    """What an exception to one level reads, and what it writes."""
+
+    before: Registers
+    after: Registers
+
+
 class Exceptions:
     """The exception entries of one processor."""
 
     def __init__(self, emulator: Emulator) -> None:
-        handle = emulator.handle
-        self._has_pan = bool(emulator.read_system(_ID_AA64MMFR1) >> 20 & 15)
-        self._state = Registers(handle, arm.UC_ARM64_REG_PC, arm.UC_ARM64_REG_PSTATE)
-        self._before = {
-            level: Registers(
-                handle,
-                arm.UC_ARM64_REG_PC,
-                arm.UC_ARM64_REG_PSTATE,
-                arm.UC_ARM64_REG_SP,
-                _SP[level],
-                _VBAR[level],
-                ESR[level],
-                FAR[level],
-                _SCTLR[level],
-            )
-            for level in _LEVELS
-        }
+        self._emulator = emulator
+        self._state = Registers(emulator.handle, arm.UC_ARM64_REG_PC, arm.UC_ARM64_REG_PSTATE)
+        self._entries: dict[int, _Entry] = {}
+        """By level: what most software below an EL2 never needs is made with the first one."""
+
+    @cached_property
+    def _has_pan(self) -> bool:
+        return bool(self._emulator.read_system(_ID_AA64MMFR1) >> 20 & 15)
+
+    def _entry(self, level: int) -> _Entry:
+        handle = self._emulator.handle
+        before = Registers(
+            handle,
+            arm.UC_ARM64_REG_PC,
+            arm.UC_ARM64_REG_PSTATE,
+            arm.UC_ARM64_REG_SP,
+            _SP[level],
+            _VBAR[level],
+            ESR[level],
+            FAR[level],
+            _SCTLR[level],
+        )
         # The system register comes last: it makes Unicorn notice the new PSTATE.
-        self._after = {
-            level: Registers(
-                handle,
-                arm.UC_ARM64_REG_SP_EL0,
-                arm.UC_ARM64_REG_SP,
-                ESR[level],
-                FAR[level],
-                ELR[level],
-                arm.UC_ARM64_REG_PSTATE,
-                arm.UC_ARM64_REG_PC,
-                _SPSR[level],
-            )
-            for level in _LEVELS
-        }
+        after = Registers(
+            handle,
+            arm.UC_ARM64_REG_SP_EL0,
+            arm.UC_ARM64_REG_SP,
+            ESR[level],
+            FAR[level],
+            ELR[level],
+            arm.UC_ARM64_REG_PSTATE,
+            arm.UC_ARM64_REG_PC,
+            _SPSR[level],
+        )
+        entry = self._entries[level] = _Entry(before, after)
+        return entry
 
     def pc_pstate(self) -> tuple[int, int]:
         """The program counter and PSTATE (in the form of an SPSR)."""
@@ -112,7 +125,7 @@ class Exceptions:
 
         `vector` is `SYNCHRONOUS`, `IRQ` or `FIQ`; ESR and FAR keep their values for None.
         """
-        before, after = self._before[level], self._after[level]
+        before, after = self._entries.get(level) or self._entry(level)
         before.read()
         words = before.words
         pc, pstate, sp, sp_level, vbar, esr, old_far, sctlr = (words[n] for n in before.place)

@@ -359,14 +359,24 @@ class Emulator:
 
     def read_system(self, register: SystemRegister) -> int:
         """The value of a system register, without its side effects."""
-        batch = Registers(self.handle, register)
+        (value,) = self.read_systems(register)
+        return value
+
+    def read_systems(self, *registers: SystemRegister) -> list[int]:
+        """The values of system registers, without their side effects."""
+        batch = Registers(self.handle, *registers)
         batch.read()
-        return batch.words[batch.place[0]]
+        return [batch.words[place] for place in batch.place]
 
     def write_system(self, register: SystemRegister, value: int) -> None:
         """Set a system register; Unicorn then also notices what was changed in PSTATE."""
-        batch = Registers(self.handle, register)
-        batch.words[batch.place[0]] = value
+        self.write_all((register, value))
+
+    def write_all(self, *values: tuple[int | SystemRegister, int]) -> None:
+        """Set registers in this order, each by Unicorn's number for it or a system register."""
+        batch = Registers(self.handle, *(register for register, _ in values))
+        for place, (_, value) in zip(batch.place, values, strict=True):
+            batch.words[place] = value
         batch.write()
 
     def exception(self) -> tuple[int, int, int]:

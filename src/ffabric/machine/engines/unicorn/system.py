@@ -115,16 +115,18 @@ class SystemRegisters:
         ID_AA64ISAR0_EL1: no RNDR. ID_AA64ISAR1_EL1: pointer authentication as told.
         ID_AA64DFR0_EL1: no PMU, whose cycles are host time.
         """
-        read = self._emulator.read_system
+        aa64pfr0, aa64pfr1, aa64isar0, aa64isar1, aa64dfr0 = self._emulator.read_systems(
+            (3, 0, 0, 4, 0), (3, 0, 0, 4, 1), (3, 0, 0, 6, 0), (3, 0, 0, 6, 1), (3, 0, 0, 5, 0)
+        )
         sve = 0 if "sve" in features else 0xF << 32
         pauth = 0 if "pauth" in features else 0xFF << 24 | 0xFF << 4
-        pfr0 = read((3, 0, 0, 4, 0)) & ~(sve | 0xF << 24 | 0xFFFF) | 0x1111
+        pfr0 = aa64pfr0 & ~(sve | 0xF << 24 | 0xFFFF) | 0x1111
         return {
-            sysregs.ID_AA64PFR1_EL1: read((3, 0, 0, 4, 1)) & ~(0 if "bti" in features else 0xF),
-            sysregs.ID_AA64ISAR1_EL1: read((3, 0, 0, 6, 1)) & ~pauth,
+            sysregs.ID_AA64PFR1_EL1: aa64pfr1 & ~(0 if "bti" in features else 0xF),
+            sysregs.ID_AA64ISAR1_EL1: aa64isar1 & ~pauth,
             sysregs.ID_AA64PFR0_EL1: pfr0 | gic << 24,
-            sysregs.ID_AA64DFR0_EL1: read((3, 0, 0, 5, 0)) & ~(0xF << 8),
-            sysregs.ID_AA64ISAR0_EL1: read((3, 0, 0, 6, 0)) & ~(0xF << 60),
+            sysregs.ID_AA64DFR0_EL1: aa64dfr0 & ~(0xF << 8),
+            sysregs.ID_AA64ISAR0_EL1: aa64isar0 & ~(0xF << 60),
         }
 
     def emulate(self, word: int) -> bool:
