@@ -4,7 +4,7 @@ A device is seen in the Secure space, in the Non-secure one, or in both; two dev
 one address if their spaces differ, as the views of a GIC do.
 """
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from typing import NamedTuple, Protocol
 
 from ffabric.machine.memory import MemoryFault
@@ -32,8 +32,11 @@ class Region(NamedTuple):
     secure: bool | None
 
 
-def _base(region: Region) -> int:
-    return region.base
+class _Space(NamedTuple):
+    """The regions of one physical address space, by address, and the base of each."""
+
+    bases: list[int]
+    regions: list[Region]
 
 
 class Bus:
@@ -43,36 +46,38 @@ class Bus:
 
     def __init__(self) -> None:
         self.regions: list[Region] = []
-        self._spaces: dict[bool, list[Region]] = {False: [], True: []}
+        self._spaces = {False: _Space([], []), True: _Space([], [])}
 
     def add(self, base: int, size: int, device: Device, *, secure: bool | None) -> Region:
         """Put `device` at `base` in one space (None: in both); ValueError if it overlaps there."""
         if base < 0 or size <= 0:
             raise ValueError(f"no device can take {size:#x} bytes at {base:#x}")
         region = Region(base, base + size, device, secure)
-        spaces = [self._spaces[space] for space in (False, True) if secure in {None, space}]
-        for space in spaces:
-            at = bisect_left(space, base, key=_base)
-            for other in space[max(at - 1, 0) : at + 1]:
+        spaces = self._spaces.values() if secure is None else (self._spaces[secure],)
+        places = [bisect_left(space.bases, base) for space in spaces]
+        for (_, regions), at in zip(spaces, places, strict=True):
+            for other in regions[max(at - 1, 0) : at + 1]:
                 if base < other.end and other.base < region.end:
                     raise ValueError(f"device at {base:#x} overlaps the one at {other.base:#x}")
-        for space in spaces:
-            insort(space, region, key=_base)
+        for (bases, regions), at in zip(spaces, places, strict=True):
+            bases.insert(at, base)
+            regions.insert(at, region)
         self.regions.append(region)
         return region
 
     def remove(self, region: Region) -> None:
         """Take the device of a region that `add` made off the bus."""
         self.regions.remove(region)
-        for space in self._spaces.values():
-            if region in space:
-                space.remove(region)
+        for bases, regions in self._spaces.values():
+            if region in regions:
+                at = regions.index(region)
+                del bases[at], regions[at]
 
     def find(self, pa: int, *, secure: bool | None = None) -> Region | None:
         """The device region at `pa` in a space (None: in any, the Non-secure one first)."""
         for space in (False, True) if secure is None else (secure,):
-            regions = self._spaces[space]
-            index = bisect_right(regions, pa, key=_base) - 1
+            bases, regions = self._spaces[space]
+            index = bisect_right(bases, pa) - 1
             if index >= 0 and pa < regions[index].end:
                 return regions[index]
         return None

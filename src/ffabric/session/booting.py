@@ -9,10 +9,11 @@ from ffabric.session.system import System
 from ffabric.system.booting.boot import boot as boot_spec
 from ffabric.system.description.fields import SystemFields
 from ffabric.system.description.python import describe
-from ffabric.system.options.keywords import check_keywords, check_several, check_type
+from ffabric.system.options.keywords import ValueType, check_keywords, check_several
 from ffabric.system.spec import SystemSpec
 
 _OWN = ("spec", "seed", "replay", "initialising", "start")
+_SEED = ValueType(int | None)
 
 
 def boot(
@@ -35,7 +36,7 @@ def boot(
     `PartitionCrashed` if a partition crashes and the system is to stop then.
     """
     check_keywords("boot()", fields, [*SystemFields.__annotations__, *_OWN])
-    check_type("seed", seed, int | None)
+    _SEED.check("seed", seed)
     check_several("initialising", initialising, "names of SPs")
     if spec is not None and fields:
         raise TypeError(f"a system that was read is described already: {', '.join(fields)}")

@@ -120,9 +120,10 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     `memory` begins with the partition's own RAM, the manifest's regions follow. `load_address` is
     an IPA, like the regions' addresses in `manifest`. `dtb` is the manifest as a blob, which lies
     `manifest_offset` above the load address if there is room for it (None: there is none), the boot
-    information blob then below it; a partition that looks for neither has no blob. `el` is the architectural exception level, 0 to 2. `kernel`:
-    it is entered as an operating system's kernel is, with a devicetree. `registers` are general
-    registers at entry, by number, which x0 is one of.
+    information blob then below it; one that looks for neither has no blob. `el` is the
+    architectural exception level, 0 to 2. `kernel`: it is entered as an operating system's kernel
+    is, with a devicetree. `registers` are general registers at entry, by number, which x0 is one
+    of.
     `notification_interrupt`: the SPI with which a trusted OS notifies the normal world. `rpmb`: how
     many VMs have a part of a Replay Protected Memory Block. `protocol`: what a trusted OS is called
     with, one of `PROTOCOLS`. `fw_config`: its devicetree blob, whose address is in x0.

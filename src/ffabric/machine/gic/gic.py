@@ -33,6 +33,8 @@ from ffabric.machine.gic.interrupts import (
 
 GROUPS = (GROUP0, GROUP1S, GROUP1NS)
 _IN_NO_GROUP = (0, 0, 0)
+_PRIVATE, _MORE_PRIVATE = bits_of(range(FIRST_SPI)), bits_of(EXTENDED_PPIS)
+_MORE_SHARED = bits_of(EXTENDED_SPIS)
 CTLR_ENABLE_GROUP0, CTLR_ENABLE_GROUP1NS, CTLR_ENABLE_GROUP1S = 1 << 0, 1 << 1, 1 << 2
 """Bits of GICD_CTLR."""
 DISTRIBUTOR_ENABLE = (CTLR_ENABLE_GROUP0, CTLR_ENABLE_GROUP1S, CTLR_ENABLE_GROUP1NS)
@@ -73,12 +75,11 @@ class Gic:
             raise ValueError(f"{spis} SPIs: a multiple of 32, or {MAX_SPIS}")
         self.affinities = affinities
         """GICR_TYPER.Affinity_Value of each PE: Aff3, Aff2, Aff1, Aff0."""
-        more = bits_of(EXTENDED_PPIS) if extended else 0
-        own = bits_of(range(FIRST_SPI)) | more
+        own = _PRIVATE | _MORE_PRIVATE if extended else _PRIVATE
         self.private = [InterruptBank(own, 1 << pe) for pe in range(pes)]
-        more = bits_of(EXTENDED_SPIS) if extended else 0
+        shared = bits_of(range(FIRST_SPI, FIRST_SPI + spis))
         self._all = (1 << pes) - 1
-        self.spis = InterruptBank(bits_of(range(FIRST_SPI, FIRST_SPI + spis)) | more, self._all)
+        self.spis = InterruptBank(shared | _MORE_SHARED if extended else shared, self._all)
         self.cpus = [CpuInterface(self, pe) for pe in range(pes)]
         self.awake = [False] * pes
         self.group_enables = 0

@@ -34,7 +34,7 @@ from ffabric.system.files.reading import IMAGE, read_bytes
 from ffabric.system.manifest.binding import read_manifest
 from ffabric.system.manifest.checks import check_manifest
 from ffabric.system.manifest.manifest import Manifest
-from ffabric.system.options.keywords import check_keywords, check_several, check_type
+from ffabric.system.options.keywords import ValueType, check_keywords, check_several
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import (
     SP,
@@ -58,13 +58,14 @@ _DRAFT_FIELDS = (
 _OWN_FIELDS = frozenset(Manifest.__struct_fields__) - {*_DRAFT_FIELDS}
 """What is said of a partition and becomes a field of its manifest."""
 _SHORT = {"vcpus": "execution_ctx_count"}
+_NUMBER, _NUMBER_IF_ANY, _TEXT_IF_ANY = map(ValueType, (int, int | None, str | None))
 
 
 def _types(
     struct: type[msgspec.Struct], keys: Iterable[str], **others: str
-) -> dict[str, tuple[str, object]]:
+) -> dict[str, tuple[str, ValueType]]:
     """Keyword -> the field of ``struct`` with its type; ``others`` are those of another name."""
-    types = {each.name: each.type for each in msgspec.structs.fields(struct)}
+    types = {each.name: ValueType(each.type) for each in msgspec.structs.fields(struct)}
     fields = {**{key: key for key in keys}, **others}
     return {key: (field, types[field]) for key, field in fields.items()}
 
@@ -164,13 +165,13 @@ def _in_range(values: dict[str, Any], problems: Problems) -> dict[str, Any]:
     return values
 
 
-def _typed(given: Mapping[str, Any], types: Mapping[str, tuple[str, object]]) -> dict[str, Any]:
+def _typed(given: Mapping[str, Any], types: Mapping[str, tuple[str, ValueType]]) -> dict[str, Any]:
     """Those of the ``given`` that have one of the ``types``, by the names of their fields."""
     typed = {}
     for key, value in given.items():
         if key in types:
             field, kind = types[key]
-            typed[field] = check_type(key, value, kind)
+            typed[field] = kind.check(key, value)
     return typed
 
 
@@ -187,7 +188,7 @@ def _partition(
 ) -> PartitionDraft:
     check_keywords(f"{maker}()", fields, known.__annotations__)
     for key in _SHORT.keys() & fields:
-        check_type(key, fields[key], int)
+        _NUMBER.check(key, fields[key])
     given = {_SHORT.get(key, key): value for key, value in fields.items()}
     name, image = given.pop("name", None), given.pop("image", None)
     if isinstance(target, str):
@@ -202,8 +203,8 @@ def _partition(
         given["uuids"] = given.pop("uuid")
     rest = _typed(given, _DRAFT_TYPES)
     said = {key: value for key, value in given.items() if key in _OWN_FIELDS}
-    name = check_type("name", name, str | None)
-    offset = check_type("image_offset", given.get("image_offset"), int | None)
+    name = _TEXT_IF_ANY.check("name", name)
+    offset = _NUMBER_IF_ANY.check("image_offset", given.get("image_offset"))
     own = {} if target is None else target_fields(target)
     base: dict[str, Any] = default_fields(kind)
     if manifest is not None:

@@ -25,7 +25,7 @@ from ffabric.system.files.reading import SOURCE, read_bytes
 from ffabric.system.manifest.keys import PROPERTIES
 from ffabric.system.manifest.manifest import Manifest
 from ffabric.system.options.keys import Key
-from ffabric.system.options.keywords import check_keywords, check_type
+from ffabric.system.options.keywords import ValueType, check_keywords
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PythonSource
 
@@ -147,7 +147,7 @@ def manifest_values(fields: Mapping[str, Any]) -> dict[str, Any]:
             converted = _CONVERTED.get(name, _as_it_is)(value)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        values[name] = check_type(name, converted, _TYPES[name])
+        values[name] = _TYPES[name].check(name, converted)
     return values
 
 
@@ -191,4 +191,4 @@ _CONVERTED: dict[str, Callable[[Any], object]] = {
     "image_uuid": lambda value: None if value is None else as_uuid(value),
 }
 """Field of `Manifest` -> its value from what may be written for it."""
-_TYPES = {each.name: each.type for each in msgspec.structs.fields(Manifest)}
+_TYPES = {each.name: ValueType(each.type) for each in msgspec.structs.fields(Manifest)}

@@ -41,16 +41,17 @@ def device_memory_maps(
 
     ``listed`` is what the SPMC manifest says of devices.
     """
-    there: list[Span] = []
+    there: list[Span] = [(each.base, each.base + each.size) for each in listed if not each.secure]
     taken = [(bank.base, bank.end) for bank in banks]
-    reached = [device for device in devices if device.secure is not True]
-    for frame in frames(reached, gic, pes):
-        (taken if frame.where == GIC else there).append((frame.base, frame.end))
     for spec in partitions:
         for each in device_maps(spec):
             if not spec.secure or not each.secure:
                 (taken if spec.secure else there).append((each.pa, each.pa + each.size))
-    there += [(each.base, each.base + each.size) for each in listed if not each.secure]
+    reached = [device for device in devices if device.secure is not True]
+    if not there and not reached:
+        return
+    for frame in frames(reached, gic, pes):
+        (taken if frame.where == GIC else there).append((frame.base, frame.end))
     for base, end in _without(_united(there), _united(taken)):
         if end <= IPA_END:
             yield MemoryMap("devices", base, base, end - base)

@@ -42,7 +42,8 @@ _CORE_INDEX_REGISTER = 4  # Hafnium passes the linear core index in x4
 
 def check_manifest(manifest: Manifest, problems: Problems, where: str) -> None:
     """Note every combination that makes no sense; `where` is the root node or the table."""
-    for check in CHECKS:
+    has_regions = manifest.memory_regions or manifest.device_regions
+    for check in (*CHECKS, *CHECKS_OF_REGIONS) if has_regions else CHECKS:
         for below, key, message in check(manifest):
             path = f"{where.rstrip('/')}/{below}" if below else where
             problems.add(path, key, message)
@@ -55,6 +56,9 @@ def _values(manifest: Manifest) -> Iterator[Complaint]:
             yield "", key.name, complaint
     if "\0" in manifest.description:
         yield "", "description", "it holds a zero byte"
+
+
+def _values_of_regions(manifest: Manifest) -> Iterator[Complaint]:
     for kind, keys, regions in (
         ("memory-regions", MEMORY_REGION, manifest.memory_regions),
         ("device-regions", DEVICE_REGION, manifest.device_regions),
@@ -279,15 +283,19 @@ def _buffers(manifest: Manifest) -> Iterator[Complaint]:
 
 CHECKS = (
     _values,
-    _names,
     _version,
     _services,
     _execution,
     _interrupt_actions,
     _lifecycle,
+)
+"""What is checked of every manifest, in the order of their lines."""
+CHECKS_OF_REGIONS = (
+    _values_of_regions,
+    _names,
     _memory_regions,
     _device_regions,
     _overlaps,
     _buffers,
 )
-"""Every check, in the order of their lines."""
+"""What is checked besides, if the partition has memory or device regions."""

@@ -38,21 +38,27 @@ def _meant(key: str, names: list[str]) -> str:
     return f" (there are {', '.join(names)})"
 
 
-def check_type(name: str, value: object, kind: object) -> Any:
-    """``value`` as a ``kind``, lists as tuples. Raises TypeError, which names it, if it is none."""
-    if type(value) in _plain(kind):
-        return value
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise TypeError(f"{name}: {_in_python(str(error))}: {value!r}") from None
+class ValueType:
+    """A type that values of a keyword have to be of."""
 
+    __slots__ = ("_plain", "_type")
 
-@functools.cache
-def _plain(kind: object) -> tuple[object, ...]:
-    """The classes whose own objects are of a ``kind`` as they are."""
-    members = get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
-    return tuple(each for each in members if isinstance(each, type) and get_origin(each) is None)
+    def __init__(self, type_: object) -> None:
+        members = get_args(type_) if get_origin(type_) in {Union, UnionType} else (type_,)
+        self._type = type_
+        self._plain = tuple(
+            each for each in members if isinstance(each, type) and get_origin(each) is None
+        )
+        """The classes whose own objects are of it as they are."""
+
+    def check(self, name: str, value: object) -> Any:
+        """``value`` as one of it, lists as tuples; TypeError, which has ``name``, if it is none."""
+        if type(value) in self._plain:
+            return value
+        try:
+            return msgspec.convert(value, self._type)
+        except msgspec.ValidationError as error:
+            raise TypeError(f"{name}: {_in_python(str(error))}: {value!r}") from None
 
 
 def _in_python(text: str) -> str:
