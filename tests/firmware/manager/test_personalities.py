@@ -105,6 +105,57 @@ def test_hafnium_denies_buffers_that_are_not_the_normal_worlds(ffabric, personal
     assert status_of(x[2]) is status
 
 
+def patched(at):
+    """What sets a byte of a descriptor."""
+
+    def patch(data):
+        data[at] = 1
+
+    return patch
+
+
+@pytest.mark.parametrize(
+    ("personality", "version", "refused"),
+    [
+        ("spec", "1.0", True),
+        ("spec", "1.2", False),
+        ("hafnium", "1.0", True),
+        ("hafnium", "1.2", True),
+    ],
+)
+def test_reserved_bytes_in_the_headers_are_refused_by_hafnium(
+    ffabric, personality, version, refused
+):
+    world = World(ffabric, "vm-vm", ffa_version=version, personality=personality)
+    sent = world.a.describe("share", [world.b], [(world.a.pages(), 1)])
+    patch = patched(25 if version == "1.0" else 40)
+    if refused:
+        with ffabric.refuses(f"mem.share.reserved_{'bytes' if version == '1.0' else 'sbz'}"):
+            world.a.send("share", sent, patch=patch)
+    else:
+        world.a.reclaim(world.a.send("share", sent, patch=patch))
+    last = patched(-1)
+    if (personality, version) == ("spec", "1.0"):
+        with ffabric.refuses("mem.share.reserved_ranges"):
+            world.a.send("share", sent, patch=last)
+    else:
+        world.a.reclaim(world.a.send("share", sent, patch=last))
+
+
+@pytest.mark.parametrize(
+    ("personality", "skipped"),
+    [("spec", False), ("hafnium", False), ("tf-a-el3", True), ("optee-spmc", True)],
+)
+def test_reserved_bytes_are_skipped_where_the_implementation_does_so(ffabric, personality, skipped):
+    world = World(ffabric, "sp-sp", ffa_version="1.0", personality=personality)
+    sent = world.a.describe("share", [world.b], [(world.a.pages(), 1)])
+    if skipped:
+        world.a.reclaim(world.a.send("share", sent, patch=patched(25)))
+    else:
+        with ffabric.refuses("mem.share.reserved_bytes"):
+            world.a.send("share", sent, patch=patched(25))
+
+
 KEEPS_UNSEEN = [("spec", False), ("hafnium", True)]
 
 

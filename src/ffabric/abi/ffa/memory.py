@@ -21,12 +21,18 @@ from msgspec import field as msgspec_field
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.version import V1_0, V1_1, V1_2, V1_3
-from ffabric.abi.layout import Layout, mbz, misfit, sbz, u8, u16, u32, u64
+from ffabric.abi.layout import Field, Layout, mbz, misfit, sbz, u8, u16, u32, u64
 from ffabric.abi.words import MASK64
 
 HANDLE_INVALID: Final = MASK64
 HANDLE_HYPERVISOR: Final = 1 << 63
 """Who allocated a handle: the hypervisor, else the SPMC (DEN0140 v1.2, table 1.17)."""
+
+
+def reserved(size: int) -> tuple[Field, Field]:
+    """`size` reserved bytes: MBZ in v1.0, SBZ from v1.1 on."""
+    return mbz(size, until=V1_0), sbz(size, since=V1_1)
+
 
 TRANSACTION: Final = Layout(
     "memory transaction descriptor",
@@ -53,21 +59,21 @@ RECEIVER: Final = Layout(
     u32("composite_offset", "Offset of the composite descriptor; 0: named by the handle"),
     u64("impdef_low", "IMPLEMENTATION DEFINED value, first half", since=V1_2),
     u64("impdef_high", "IMPLEMENTATION DEFINED value, second half", since=V1_2),
-    sbz(8),
+    *reserved(8),
 )
 COMPOSITE: Final = Layout(
     "composite memory region descriptor",
     "DEN0140 v1.2, table 1.13; DEN0077A v1.1, table 10.13",
     u32("total_pages", "Size of the memory region in 4K pages"),
     u32("range_count", "Count of constituent memory region descriptors"),
-    sbz(8),
+    *reserved(8),
 )
 CONSTITUENT: Final = Layout(
     "constituent memory region descriptor",
     "DEN0140 v1.2, table 1.14; DEN0077A v1.1, table 10.14",
     u64("address", "Base address, a multiple of 4K"),
     u32("pages", "Count of 4K pages"),
-    sbz(4),
+    *reserved(4),
 )
 RELINQUISH: Final = Layout(
     "descriptor to relinquish a memory region",

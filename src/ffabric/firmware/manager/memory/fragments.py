@@ -15,7 +15,7 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, halves, pack_ids
-from ffabric.firmware.manager.memory import send
+from ffabric.firmware.manager.memory import reserved_bytes, send
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state.rules import Refused, refuse, rule
 from ffabric.machine.translation.pages import NoPages
@@ -65,7 +65,7 @@ def frag_tx(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     if x[4] & MASK32 != expected:
         refuse(ENDPOINT, got=x[4], expected=expected)
     try:
-        _append(region, length, caller)
+        _append(pm, region, length, caller)
         if region.received == region.length:
             return send.complete(pm, pe, caller, region)
     except (Refused, NoPages) as error:
@@ -78,12 +78,14 @@ def frag_tx(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     return caller
 
 
-def _append(region: Region, length: int, caller: ExecutionContext) -> None:
+def _append(pm: Manager, region: Region, length: int, caller: ExecutionContext) -> None:
     box = caller.partition.mailbox
     room = region.length - region.received
     if box is None or not length or length & 15 or length > room or length > box.tx.size:
         refuse(LENGTH, got=length, expected=f"a multiple of 16 up to {room:#x}")
-    region.constituents += abi.parse_constituents(box.tx.snapshot(length))
+    data = box.tx.snapshot(length)
+    reserved_bytes.judge_fragment(pm, caller.partition.version, data, region.kind)
+    region.constituents += abi.parse_constituents(data)
     region.received += length
 
 

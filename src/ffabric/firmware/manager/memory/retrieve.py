@@ -14,9 +14,9 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.ffa.version import V1_2
+from ffabric.abi.ffa.version import V1_0, V1_2
 from ffabric.abi.words import PAGE, SECURE_BIT
-from ffabric.firmware.manager.memory import hypervisor_retrieve, send
+from ffabric.firmware.manager.memory import hypervisor_retrieve, reserved_bytes, send
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import events
 from ffabric.firmware.state.ownership import BITS, BORROWED, OWNED
@@ -213,6 +213,8 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     if not wanted.receivers and me.gateway:
         header = data[: wanted.header_length]
         return hypervisor_retrieve.describe(pm, caller, region, header)
+    if me.version == V1_0 or pm.conventions.enforced:
+        reserved_bytes.judge(pm, me.version, data, None)
     box = mailbox.receiver_box(me)
     borrower, permissions, device = judge(pm, me, region, wanted, total)
     if borrower.held is not None:

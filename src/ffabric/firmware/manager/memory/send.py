@@ -15,7 +15,9 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.accessors import reader
+from ffabric.abi.ffa.version import V1_0
 from ffabric.abi.words import MASK32, PAGE, SECURE_BIT, halves, pack_ids
+from ffabric.firmware.manager.memory import reserved_bytes
 from ffabric.firmware.manager.memory.send_rules import (
     ALIGNMENT,
     ATTRIBUTES,
@@ -101,6 +103,8 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     data, total = transmitted(sender, x, kind)
     length = len(data)
     sent = abi.parse_transaction(data, sender.version)
+    if sender.version == V1_0 or pm.conventions.enforced:
+        reserved_bytes.judge(pm, sender.version, data, kind, sent)
     if pm.aliases:
         sent = resolved(pm, sent)
     judge(pm, sender, kind, sent, total)

@@ -6,6 +6,7 @@ What a sender writes is judged by them in `send.py`; some are of retrieve reques
 from __future__ import annotations
 
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import LATEST, V1_0
 from ffabric.firmware.state.region import DONATE, LEND, SHARE, Kind
 from ffabric.firmware.state.rules import Rule, rule
 
@@ -20,11 +21,23 @@ def family(
     text: str,
     kinds: tuple[Kind, ...] = (DONATE, LEND, SHARE),
     *,
+    since: int = V1_0,
+    until: int = LATEST,
     waivable: bool = False,
+    optional: bool = False,
 ) -> dict[Kind | None, Rule]:
     """A rule for each of several kinds of transaction: ``mem.share.NAME``, ``mem.lend.NAME`` ..."""
     return {
-        kind: rule(f"mem.{kind.name}.{name}", status, section, text, waivable=waivable)
+        kind: rule(
+            f"mem.{kind.name}.{name}",
+            status,
+            section,
+            text,
+            since=since,
+            until=until,
+            waivable=waivable,
+            optional=optional,
+        )
         for kind in kinds
     }
 

@@ -47,6 +47,12 @@ _NEWER = frozenset(
     if V1_0 < each.since < V1_3 and each.id not in _JUDGED_BY_VERSION
 )
 
+
+def _reserved(name: str) -> tuple[str, ...]:
+    """A rule's ids for the three ways of sending memory."""
+    return tuple(f"mem.{kind}.{name}" for kind in ("donate", "lend", "share"))
+
+
 SWITCHES = (
     Switch(
         name="ranges_may_differ",
@@ -59,6 +65,33 @@ SWITCHES = (
         test=_TESTS + "test_hafnium_accepts_ranges_that_differ_in_their_permissions",
         waives=("mem.donate.mixed_attributes", "mem.lend.mixed_attributes",
                 "mem.share.mixed_attributes"),
+    ),
+    Switch(
+        name="reserved_bytes_of_headers",
+        at=_BOTH,
+        of=("hafnium",),
+        differs="Reserved bytes of a transaction descriptor and its receivers must be zero in "
+        "every version; those of composite descriptors, address ranges "
+        "and endpoint RX/TX descriptors are not looked at.",
+        source="Hafnium, src/ffa_memory.c, ffa_memory_region_sanity_check",
+        test=_TESTS + "test_reserved_bytes_in_the_headers_are_refused_by_hafnium",
+        waives=(*_reserved("reserved_ranges"), "rxtx.map.reserved_bytes"),
+        enforces=(*_reserved("reserved_sbz"), "mem.retrieve.reserved_sbz"),
+    ),
+    Switch(
+        name="reserved_bytes_are_skipped",
+        at=(SPMC,),
+        of=("tf-a-el3", "optee-spmc"),
+        differs="Reserved bytes of descriptors of v1.0 are not looked at.",
+        source="TF-A, services/std_svc/spm/el3_spmc/spmc_shared_mem.c, spmc_shmem_check_obj; "
+        "OP-TEE, core/arch/arm/kernel/thread_spmc.c, spmc_read_mem_transaction",
+        test=_TESTS + "test_reserved_bytes_are_skipped_where_the_implementation_does_so",
+        waives=(
+            *_reserved("reserved_bytes"),
+            *_reserved("reserved_ranges"),
+            "mem.retrieve.reserved_bytes",
+            "rxtx.map.reserved_bytes",
+        ),
     ),
     Switch(
         name="vm_buffers_denied",
