@@ -156,6 +156,43 @@ def test_reserved_bytes_are_skipped_where_the_implementation_does_so(ffabric, pe
             world.a.send("share", sent, patch=patched(25))
 
 
+@pytest.mark.parametrize(
+    ("personality", "status"),
+    [("spec", Status.DENIED), ("tf-a-el3", Status.INVALID_PARAMETERS)],
+)
+def test_memory_errors_of_tf_a_are_invalid_parameters(ffabric, personality, status):
+    world = World(ffabric, "kernel-sp", personality=personality)
+    a, b, c = world.a, world.b, world.c
+    page = a.pages()
+    handle = a.give("share", [b], [(page, 1)])
+
+    def refused(rule, call):
+        with ffabric.refuses(rule), pytest.raises(FfaError) as error:
+            call()
+        assert error.value.status is status
+
+    for kind in "share", "lend":
+        refused(f"mem.{kind}.not_owned", lambda kind=kind: a.give(kind, [b], [(page, 1)]))
+    refused("mem.retrieve.sender", lambda: b.retrieve(handle, c))
+    wanted = b.request(handle, a)
+    wanted.receivers[0].endpoint = c.id
+    several = a.give("share", [b, c], [(a.pages(), 1)])
+    refused("mem.retrieve.other_borrower", lambda: b.retrieve(several, a, others=[0x8FFE]))
+    b.retrieve(several, a, others=[c])
+
+
+@pytest.mark.parametrize("personality", ["spec", "tf-a-el3"])
+def test_tf_a_passes_any_uuid_of_a_request_on(ffabric, personality):
+    k, a = links(ffabric, ["a"], ["k"], hypervisor=False, personality=personality)
+    request = (fid.FFA_MSG_SEND_DIRECT_REQ2, k.id << 16 | a.id, 1, 2)
+    if personality == "spec":
+        with ffabric.refuses("direct.req2.uuid"):
+            k.call(*request)
+    else:
+        k.leave(*request)
+        assert a.x[2:4] == [1, 2]
+
+
 KEEPS_UNSEEN = [("spec", False), ("hafnium", True)]
 
 

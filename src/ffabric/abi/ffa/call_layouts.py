@@ -67,7 +67,7 @@ ARGS: Final[dict[str, tuple[Arg, ...]]] = {
     ),
     "FFA_FEATURES": (
         Arg("feature", 1, kind=Kind.FEATURE),
-        Arg("properties", 2, since=V1_1),
+        Arg("properties", 2),
     ),
     "FFA_RX_ACQUIRE": (endpoint("vm", 1, 15, 0),),
     "FFA_RX_RELEASE": (endpoint("vm", 1, 15, 0, physical_only=True),),

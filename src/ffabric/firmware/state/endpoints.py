@@ -63,6 +63,7 @@ class Sp(Booted):
         "has_lifecycle",
         "initialised",
         "is_being_activated",
+        "knows_ns_bit",
         "live_register",
         "live_state",
         "managed_exit_fiq",
@@ -88,6 +89,8 @@ class Sp(Booted):
         """Where it keeps what a new image gets to know: IPA and bytes (live-state-buffer)."""
         self.initialised = False
         """It has made its first FFA_MSG_WAIT since it was started."""
+        self.knows_ns_bit = False
+        """It is of v1.0 and has asked for the NS bit in what it retrieves (FFA_FEATURES)."""
         self.boot_order = 0
         self.boot_register = 0
         """The general register that gets the boot information (manifest: gp-register-num)."""

@@ -381,6 +381,21 @@ def test_a_response_says_what_the_memory_is(world):
         assert got.receivers[0].endpoint == b.id
 
 
+@pytest.mark.parametrize(
+    ("version", "asks", "told"),
+    [("1.0", None, False), ("1.0", 0, False), ("1.0", 0b10, True), ("1.1", None, True)],
+)
+def test_an_sp_of_v1_0_is_told_of_non_secure_memory_if_it_asks(ffabric, version, asks, told):
+    borrower = sp("b", ffa_version=version, messaging_method=3)
+    world = World(ffabric, "vm-sp", sps=[borrower, "c"])
+    a, b = world.a, world.b
+    if asks is not None:
+        answer = b.call(fid.FFA_FEATURES, fid.FFA_MEM_RETRIEVE_REQ_64, asks)
+        assert answer[2] == asks
+    handle = a.give("share", [b], [(a.pages(), 1)])
+    assert bool(b.retrieve(handle, a).attributes & mem.MEM_ATTR_NS) == told
+
+
 def test_the_clear_flag_is_told(world):
     a, b = world.a, world.b
     at = a.pages()

@@ -124,6 +124,14 @@ def test_an_sp_of_v1_1_must_know_the_ns_bit(bench, sp, function):
     assert bench.ok(sp, fid.FFA_FEATURES, function)[2] == 0
 
 
+def test_an_sp_of_v1_0_may_ask_for_the_ns_bit_and_for_nothing_else(bench, sp):
+    sp.allow(sp.calls, V1_0)
+    assert bench.ok(sp, fid.FFA_FEATURES, fid.FFA_MEM_RETRIEVE_REQ_64, NS_BIT)[2] == NS_BIT
+    assert bench.ok(sp, fid.FFA_FEATURES, fid.FFA_MEM_RETRIEVE_REQ_64)[2] == 0
+    refused = bench.refused(sp, fid.FFA_FEATURES, fid.FFA_RXTX_MAP_64, NS_BIT)
+    assert refused == "features.input_properties"
+
+
 def test_the_normal_world_need_not_know_it_and_may_retrieve_as_a_hypervisor(bench):
     answer = bench.ok(bench.gateway, fid.FFA_FEATURES, fid.FFA_MEM_RETRIEVE_REQ_64)
     assert answer[2] == 0b110

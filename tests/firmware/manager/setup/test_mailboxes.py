@@ -314,7 +314,16 @@ def test_a_hypervisor_asks_what_a_handle_stands_for(manager):
     assert got.constituents == [(at, 1), (at + 2 * PAGE, 2)]
     assert got.flags == mem.FLAG_TYPE_LEND | mem.FLAG_CLEAR
     assert [(r.endpoint, r.permissions) for r in got.receivers] == [(b.id, RW), (c.id, RW)]
+    assert got.attributes & mem.MEM_ATTR_NS
     a.reclaim(handle)
+
+
+def test_a_hypervisor_of_v1_0_knows_no_ns_bit(ffabric):
+    kernel = vm("a", el=2, ffa_version="1.0", messaging_method=3)
+    world = World(ffabric, "kernel-sp", vms=[kernel], negotiate=True)
+    a, b = world.a, world.b
+    handle = a.give("share", [b], [(a.pages(), 1)])
+    assert not a.take(abi.Transaction(sender=0, handle=handle)).attributes & mem.MEM_ATTR_NS
 
 
 @pytest.mark.parametrize(

@@ -36,3 +36,11 @@ def test_the_entry_point_must_be_executable(bench, starting):
     for entry in (base + 2, base + 0x1000, base - 4, 1 << 40, 0xFFFF_FFFF_FFFF_FFFC):
         assert bench.refused(starting, REGISTER, entry) == "secondary.entry_point"
     assert starting.secondary_entry is None
+
+
+def test_the_entry_point_is_not_in_the_buffers(bench, starting):
+    base = bench.bases[starting.id]
+    bench.give_mailbox(starting)
+    for entry in (base, base + 0x1000, base + 0x1FFC):
+        assert bench.refused(starting, REGISTER, entry) == "secondary.entry_point"
+    bench.ok(starting, REGISTER, base + 0x2000)

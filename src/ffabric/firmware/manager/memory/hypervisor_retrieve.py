@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
+from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import V1_0
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state.region import Response
 from ffabric.firmware.state.rules import rule
+from ffabric.machine.translation.descriptors import SW_NS
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Manager
-    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.firmware.state.region import Region
 
 
@@ -46,7 +49,7 @@ def describe(
     response = abi.build_transaction(
         abi.Transaction(
             sender=region.sender,
-            attributes=region.attributes,
+            attributes=region.attributes | _ns_bit(me, region),
             flags=region.flags | region.kind.type_flag,
             handle=region.handle,
             tag=region.tag,
@@ -66,3 +69,8 @@ def describe(
         pm.regions.responses[region.handle, me.id] = rest
     caller.x[0:8] = (fid.FFA_MEM_RETRIEVE_RESP, len(response), len(first), 0, 0, 0, 0, 0)
     return caller
+
+
+def _ns_bit(me: Partition, region: Region) -> int:
+    """The NS bit of Non-secure memory: of v1.0 it is reserved (DEN0140 1.2, table 1.18)."""
+    return mem.MEM_ATTR_NS if region.held & SW_NS and me.version > V1_0 else 0

@@ -19,6 +19,7 @@ from ffabric.abi.words import PAGE, SECURE_BIT
 from ffabric.firmware.manager.memory import hypervisor_retrieve, reserved_bytes, send
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import events
+from ffabric.firmware.state.endpoints import sp_of
 from ffabric.firmware.state.ownership import BITS, BORROWED, OWNED
 from ffabric.firmware.state.region import (
     ATTRIBUTE_BITS,
@@ -425,7 +426,7 @@ def _response(
 ) -> bytes:
     assert borrower.held is not None
     attributes = send.DEVICE_SHARED if device else send.NORMAL_SHARED
-    if region.held & SW_NS and me.secure:
+    if region.held & SW_NS and me.secure and (me.version > V1_0 or sp_of(me).knows_ns_bit):
         attributes |= mem.MEM_ATTR_NS
     flags = region.kind.type_flag | region.flags & mem.FLAG_CLEAR
     return abi.build_descriptor(

@@ -18,6 +18,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_1
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import reply
+from ffabric.firmware.state.endpoints import sp_of
 from ffabric.firmware.state.rules import refuse, rule
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ INPUT = rule(
     "features.input_properties",
     Status.NOT_SUPPORTED,
     SECTION,
-    "w2 is zero when a feature id is asked for.",
+    "w2 is zero when a feature id is asked for, and in v1.0 unless FFA_MEM_RETRIEVE_REQ is.",
     waivable=True,
 )
 NS_BIT = rule(
@@ -124,9 +125,11 @@ def _rxtx_map(partition: Partition) -> int:
 
 
 def _retrieve_req(partition: Partition) -> int:
-    return abi.RetrieveProperties.build(
-        HYPERVISOR_RETRIEVE=int(partition.gateway), NS_BIT=1
-    ) & abi.RetrieveProperties.defined(partition.version)
+    told = abi.RetrieveProperties.build(HYPERVISOR_RETRIEVE=int(partition.gateway), NS_BIT=1)
+    known = abi.RetrieveProperties.defined(partition.version)
+    if partition.secure and sp_of(partition).knows_ns_bit:
+        known |= abi.RetrieveProperties.NS_BIT.mask
+    return told & known
 
 
 _PROPERTIES: dict[int, Callable[[Partition], int]] = {
@@ -149,16 +152,24 @@ def features(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
 def _function(pm: Manager, partition: Partition, function: int, properties: int) -> int:
     if not supports(partition, function):
         refuse(FUNCTION, got=fid.function_name(function), expected="a function offered here")
-    if function in _RETRIEVE_REQ and not _knows_ns_bit(partition, properties):
-        pm.conventions.refuse(NS_BIT, got=properties, expected=abi.RetrieveInput.build(NS_BIT=1))
+    if function in _RETRIEVE_REQ:
+        _ask_for_ns_bit(pm, partition, properties)
+    elif properties and partition.version < V1_1:
+        pm.conventions.refuse(INPUT, got=properties, expected=0)
     answer = _PROPERTIES.get(function)
     told = pm.conventions.features.get(function, 0)
     return told if answer is None else answer(partition) | told
 
 
-def _knows_ns_bit(partition: Partition, properties: int) -> bool:
-    concerned = partition.secure and NS_BIT.holds(partition.version)
-    return not concerned or bool(abi.RetrieveInput(properties).NS_BIT)
+def _ask_for_ns_bit(pm: Manager, partition: Partition, properties: int) -> None:
+    """An SP tells whether it knows the NS bit: since v1.1 all do, in v1.0 it is reserved else."""
+    if not partition.secure:
+        return
+    asks = bool(abi.RetrieveInput(properties).NS_BIT)
+    if not NS_BIT.holds(partition.version):
+        sp_of(partition).knows_ns_bit = asks
+    elif not asks:
+        pm.conventions.refuse(NS_BIT, got=properties, expected=abi.RetrieveInput.build(NS_BIT=1))
 
 
 def supports(partition: Partition, function: int) -> bool:

@@ -15,7 +15,7 @@ from ffabric.machine.translation.descriptors import VALID, XN
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
-    from ffabric.firmware.state.partition import ExecutionContext, Next
+    from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.context import PE
 
 SECTION = "DEN0077A 1.1, section 18.3.2.1"
@@ -38,7 +38,8 @@ ENTRY = rule(
     "secondary.entry_point",
     Status.INVALID_PARAMETERS,
     SECTION,
-    "The entry point is an instruction's address in executable memory of the caller.",
+    "The entry point is an instruction's address in executable memory of the caller, not in its "
+    "RX/TX buffers.",
     since=V1_1,
 )
 
@@ -54,11 +55,19 @@ def register(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     stage2 = partition.stage2
     assert stage2 is not None
     leaf = 0 if entry >> stage2.ipa_bits else stage2.translate(entry)
-    if entry & 3 or not leaf & VALID or leaf & XN:
-        refuse(ENTRY, got=entry, expected="aligned, mapped and executable")
+    if entry & 3 or not leaf & VALID or leaf & XN or _in_buffers(partition, entry):
+        refuse(ENTRY, got=entry, expected="aligned, mapped, executable and no RX/TX buffer")
     partition.secondary_entry = entry
     reply.success(caller.x)
     return caller
+
+
+def _in_buffers(partition: Partition, entry: int) -> bool:
+    """Whether the address is in the RX/TX pair, where the manager writes."""
+    box = partition.mailbox
+    return box is not None and any(
+        buffer.ipa <= entry < buffer.ipa + buffer.size for buffer in (box.rx, box.tx)
+    )
 
 
 HANDLERS: dict[int, Handler[Manager]] = {

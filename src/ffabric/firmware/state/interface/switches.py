@@ -187,6 +187,36 @@ SWITCHES = (
         },
     ),
     Switch(
+        name="memory_errors_are_invalid",
+        at=(SPMC,),
+        of=("tf-a-el3",),
+        differs="Memory that is not its sender's to send, a retrieve that names another sender, and "
+        "one that names another borrower are INVALID_PARAMETERS, not DENIED.",
+        source="TF-A, services/std_svc/spm/el3_spmc/spmc_shared_mem.c, spmc_shmem_check_state_obj "
+        "and spmc_ffa_mem_retrieve_req",
+        test=_TESTS + "test_memory_errors_of_tf_a_are_invalid_parameters",
+        statuses=MappingProxyType(
+            dict.fromkeys(
+                (
+                    "mem.lend.not_owned",
+                    "mem.share.not_owned",
+                    "mem.retrieve.sender",
+                    "mem.retrieve.other_borrower",
+                ),
+                Status.INVALID_PARAMETERS,
+            )
+        ),
+    ),
+    Switch(
+        name="uuids_of_requests_are_passed_on",
+        at=(SPMC,),
+        of=("tf-a-el3",),
+        differs="The UUID of FFA_MSG_SEND_DIRECT_REQ2 is not looked at: the SP gets any.",
+        source="TF-A, services/std_svc/spm/el3_spmc/spmc_main.c, direct_req_smc_handler",
+        test=_TESTS + "test_tf_a_passes_any_uuid_of_a_request_on",
+        waives=("direct.req2.uuid",),
+    ),
+    Switch(
         name="errors_are_answers",
         at=(SPMC,),
         of=("tf-a-el3", "optee-spmc"),
