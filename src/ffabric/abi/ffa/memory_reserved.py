@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ffabric.abi.ffa.memory import COMPOSITE, CONSTITUENT, RECEIVER, TRANSACTION, Transaction
-from ffabric.abi.ffa.version import V1_1
+from ffabric.abi.ffa.rxtx import DESCRIPTOR
+from ffabric.abi.ffa.version import V1_0, V1_1
 from ffabric.abi.layout import Field, Record
 
 Dirty = tuple[str, Field, int, bytes]
@@ -54,3 +55,15 @@ def in_constituents(data: bytes, version: int, start: int, end: int) -> Iterator
     record = CONSTITUENT.at(version)
     for at in range(start, end - record.size + 1, record.size):
         yield from _in_record(record, data, at)
+
+
+def in_buffers(data: bytes) -> Iterator[Dirty]:
+    """Those of an endpoint RX/TX descriptor of v1.0 that parses, and of what it refers to."""
+    header, composite = DESCRIPTOR.at(V1_0), COMPOSITE.at(V1_0)
+    yield from _in_record(header, data, 0)
+    _, *offsets = header.unpack(data)
+    for at in offsets:
+        yield from _in_record(composite, data, at)
+        _, count = composite.unpack(data, at)
+        start = at + composite.size
+        yield from in_constituents(data, V1_0, start, start + count * CONSTITUENT.at(V1_0).size)

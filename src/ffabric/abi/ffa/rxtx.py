@@ -5,7 +5,6 @@ With it FFA_RXTX_MAP is forwarded at the non-secure physical instance (DEN0077A 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -18,8 +17,6 @@ from ffabric.abi.ffa.memory import (
     parse_constituents,
     reserved,
 )
-from ffabric.abi.ffa.memory_reserved import Dirty, in_constituents
-from ffabric.abi.ffa.version import V1_0
 from ffabric.abi.layout import Layout, u16, u32
 
 DESCRIPTOR: Final = Layout(
@@ -70,21 +67,6 @@ def parse_endpoint_buffers(data: bytes) -> EndpointBuffers:
         _composite(data, rx, "rxtx.rx", "rx_offset"),
         _composite(data, tx, "rxtx.tx", "tx_offset"),
     )
-
-
-def dirty(data: bytes) -> Iterator[Dirty]:
-    """Reserved bytes of a descriptor of v1.0, where they are MBZ, that are not zero."""
-    record = DESCRIPTOR.at(V1_0)
-    _, *offsets = record.unpack(data)
-    for field, at, content in record.dirty(data):
-        yield record.name, field, at, content
-    for at in offsets:
-        composite = COMPOSITE.at(V1_0)
-        for field, where, content in composite.dirty(data, at):
-            yield composite.name, field, where, content
-        _, count = composite.unpack(data, at)
-        start = at + composite.size
-        yield from in_constituents(data, V1_0, start, start + count * _RANGE_SIZE)
 
 
 def build_endpoint_buffers(buffers: EndpointBuffers) -> bytes:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.accessors import reader
-from ffabric.abi.ffa.rxtx import dirty, parse_endpoint_buffers
+from ffabric.abi.ffa.rxtx import parse_endpoint_buffers
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_0
 from ffabric.abi.words import PAGE
-from ffabric.firmware.manager.memory import reserved_bytes
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.spmc.spmc import VmMailbox
 from ffabric.firmware.state import ownership, reply
@@ -55,14 +54,6 @@ RANGE = rule(
     "DEN0077A 1.2, table 13.27",
     "The buffers in the descriptor are memory that the normal world alone owns.",
 )
-RESERVED = rule(
-    "rxtx.map.reserved_bytes",
-    Status.INVALID_PARAMETERS,
-    "DEN0077A 1.0, endpoint RX/TX descriptor",
-    "Reserved bytes of the descriptor, its composite descriptors and their ranges are zero.",
-    until=V1_0,
-    waivable=True,
-)
 VM_ID = rule(
     "rxtx.map.vm_id",
     Status.INVALID_PARAMETERS,
@@ -92,7 +83,9 @@ def _map_vm(spmc: Spmc, caller: ExecutionContext) -> None:
     data = box.tx.snapshot(box.tx.size)
     buffers = parse_endpoint_buffers(data)
     if caller.partition.version == V1_0:
-        reserved_bytes.refuse_dirty(spmc, RESERVED, dirty(data))
+        from ffabric.firmware.manager.memory import reserved_bytes  # noqa: PLC0415 - seldom
+
+        reserved_bytes.judge_buffers(spmc, data)
     vm = buffers.endpoint
     if not spmc.peer.speaks_for(caller.partition, vm) or vm == caller.partition.id:
         refuse(VM_ID, got=vm, expected="a VM's id")

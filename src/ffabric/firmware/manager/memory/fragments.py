@@ -14,8 +14,9 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.version import V1_0
 from ffabric.abi.words import MASK32, halves, pack_ids
-from ffabric.firmware.manager.memory import reserved_bytes, send
+from ffabric.firmware.manager.memory import send
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state.rules import Refused, refuse, rule
 from ffabric.machine.translation.pages import NoPages
@@ -84,7 +85,10 @@ def _append(pm: Manager, region: Region, length: int, caller: ExecutionContext) 
     if box is None or not length or length & 15 or length > room or length > box.tx.size:
         refuse(LENGTH, got=length, expected=f"a multiple of 16 up to {room:#x}")
     data = box.tx.snapshot(length)
-    reserved_bytes.judge_fragment(pm, caller.partition.version, data, region.kind)
+    if caller.partition.version == V1_0:
+        from ffabric.firmware.manager.memory import reserved_bytes  # noqa: PLC0415 - seldom
+
+        reserved_bytes.judge_fragment(pm, data, region.kind)
     region.constituents += abi.parse_constituents(data)
     region.received += length
 

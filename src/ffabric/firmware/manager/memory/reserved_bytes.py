@@ -45,6 +45,14 @@ RANGES = family(
     until=V1_0,
     waivable=True,
 )
+BUFFERS = rule(
+    "rxtx.map.reserved_bytes",
+    _INVALID,
+    "DEN0077A 1.0, endpoint RX/TX descriptor",
+    "Reserved bytes of the descriptor, its composite descriptors and their ranges are zero.",
+    until=V1_0,
+    waivable=True,
+)
 
 
 def judge(
@@ -64,10 +72,14 @@ def judge(
         refuse_dirty(pm, RANGES[kind], memory_reserved.in_ranges(data, version, sent))
 
 
-def judge_fragment(pm: Manager, version: int, data: bytes, kind: Kind) -> None:
-    """Judge a later fragment: address ranges alone."""
-    if version <= V1_0:
-        refuse_dirty(pm, RANGES[kind], memory_reserved.in_ranges(data, version))
+def judge_fragment(pm: Manager, data: bytes, kind: Kind) -> None:
+    """Judge a later fragment of a caller of v1.0: address ranges alone."""
+    refuse_dirty(pm, RANGES[kind], memory_reserved.in_ranges(data, V1_0))
+
+
+def judge_buffers(pm: Manager, data: bytes) -> None:
+    """Judge the descriptor of a VM's RX/TX buffers that a hypervisor of v1.0 writes."""
+    refuse_dirty(pm, BUFFERS, memory_reserved.in_buffers(data))
 
 
 def refuse_dirty(pm: Manager, broken: Rule, found: Iterable[Dirty]) -> None:

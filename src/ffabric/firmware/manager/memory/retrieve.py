@@ -16,7 +16,7 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_0, V1_2
 from ffabric.abi.words import PAGE, SECURE_BIT
-from ffabric.firmware.manager.memory import hypervisor_retrieve, reserved_bytes, send
+from ffabric.firmware.manager.memory import hypervisor_retrieve, send
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state import events
 from ffabric.firmware.state.endpoints import sp_of
@@ -215,6 +215,8 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
         header = data[: wanted.header_length]
         return hypervisor_retrieve.describe(pm, caller, region, header)
     if me.version == V1_0 or pm.conventions.enforced:
+        from ffabric.firmware.manager.memory import reserved_bytes  # noqa: PLC0415 - seldom
+
         reserved_bytes.judge(pm, me.version, data, None)
     box = mailbox.receiver_box(me)
     borrower, permissions, device = judge(pm, me, region, wanted, total)

@@ -17,7 +17,6 @@ from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.version import V1_0
 from ffabric.abi.words import MASK32, PAGE, SECURE_BIT, halves, pack_ids
-from ffabric.firmware.manager.memory import reserved_bytes
 from ffabric.firmware.manager.memory.send_rules import (
     ALIGNMENT,
     ATTRIBUTES,
@@ -104,6 +103,8 @@ def send(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     length = len(data)
     sent = abi.parse_transaction(data, sender.version)
     if sender.version == V1_0 or pm.conventions.enforced:
+        from ffabric.firmware.manager.memory import reserved_bytes  # noqa: PLC0415 - seldom
+
         reserved_bytes.judge(pm, sender.version, data, kind, sent)
     if pm.aliases:
         sent = resolved(pm, sent)

@@ -190,8 +190,8 @@ SWITCHES = (
         name="memory_errors_are_invalid",
         at=(SPMC,),
         of=("tf-a-el3",),
-        differs="Memory that is not its sender's to send, a retrieve that names another sender, and "
-        "one that names another borrower are INVALID_PARAMETERS, not DENIED.",
+        differs="Memory that is not its sender's to send, and a retrieve that names another sender "
+        "or another borrower, are INVALID_PARAMETERS, not DENIED.",
         source="TF-A, services/std_svc/spm/el3_spmc/spmc_shared_mem.c, spmc_shmem_check_state_obj "
         "and spmc_ffa_mem_retrieve_req",
         test=_TESTS + "test_memory_errors_of_tf_a_are_invalid_parameters",
