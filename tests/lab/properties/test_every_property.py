@@ -52,6 +52,8 @@ def test_it_holds(name):
         ("notifications of VMs", "haf_fc50ef7d"),
         ("notifications for SPs", "lnx_be4d4543f780"),
         ("interrupts", "haf_eda971da"),
+        ("interrupts", "haf_cab82997"),
+        ("interrupts", "ote_af06edb53"),
         ("interrupts on two PEs", "ffabric_x2"),
         ("memory regions", "haf_4afbfd71"),
         ("start of SPs", "hafnium_issue_4"),

@@ -138,7 +138,7 @@ def abilities(trial: Trial) -> None:
             right(not (secure and told), f"the SP {side} is told of the scheduler's interrupt")
         extra = side.ffa.call(fid.FFA_FEATURES, feature, random.randrange(1, 1 << 32))
         right(status(extra) is Status.NOT_SUPPORTED, f"{side}: properties of {feature} are taken")
-    for function in random.sample(_HARMLESS, 3):
+    for function in random.sample(_HARMLESS, 6):
         offered = status(side.ffa.call(fid.FFA_FEATURES, function)) is None
         answer = status(side.ffa.call(function))
         name = fid.function_name(function)

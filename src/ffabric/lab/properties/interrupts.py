@@ -36,6 +36,10 @@ class _Play:
         """SPs that were stopped before they had the answer to HF_INTERRUPT_GET."""
         self.asked: dict[Side, Side] = {}
         """By who serves: who has asked."""
+        self.diligence = trial.random.choice((0.2, 0.7))
+        """How often an SP looks for interrupts before it does anything else."""
+        self.canaries: list[int] | None = None
+        """What the normal world has in x8 to x11 while its call is answered."""
 
     def now(self) -> Side | None:
         """Who makes the next call on PE 0."""
@@ -61,6 +65,7 @@ class _Play:
 
     def _normal_world(self, *, drain: bool) -> None:
         a, random = self.a, self.trial.random
+        self._goes_on()
         paused = [
             side
             for side in self.sps
@@ -79,17 +84,24 @@ class _Play:
             let_go(lambda: a.ffa.call(*message(a, other, [1], REQ)))
             self.asked[other] = a
             return
-        canaries = self.trial.words(4)
+        canaries = self.canaries = self.trial.words(4)
         let_go(lambda: a.ffa.call(fid.FFA_FEATURES, fid.FFA_VERSION, 0, *[0] * 5, *canaries))
         if self.now() is a:
-            found = a.x[0] & MASK32, a.x[8:12]
-            right(found == (fid.FFA_SUCCESS_32, canaries), f"{a} goes on with {a.x[:12]}")
+            self._goes_on()
+
+    def _goes_on(self) -> None:
+        """The normal world has the answer to its call, whatever was handled meanwhile."""
+        if self.canaries is not None:
+            x = self.a.x
+            found = x[0] & MASK32, x[8:12]
+            right(found == (fid.FFA_SUCCESS_32, self.canaries), f"{self.a} goes on with {x[:12]}")
+            self.canaries = None
 
     def _secure(self, side: Side, *, drain: bool) -> None:
         random = self.trial.random
         if side.x[0] == fid.FFA_INTERRUPT and side not in self.asked | dict.fromkeys(self.getting):
             self.handling.add(side)
-        if drain or side in self.getting or self.trial.chance(0.7):
+        if drain or side in self.getting or self.trial.chance(self.diligence):
             self._take(side)
             if self.now() is not side:
                 return
@@ -168,8 +180,9 @@ def handled(trial: Trial) -> None:
         side.wait()
     play = _Play(trial, system, a, sps)
     a.ffa.ready()
+    often = random.choice((0.3, 0.7))
     for _ in range(_STEPS):
-        if trial.chance(0.3):
+        if trial.chance(often):
             play.raise_one()
         play.act()
     for _ in range(_DRAIN):

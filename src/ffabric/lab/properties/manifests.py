@@ -17,11 +17,18 @@ from ffabric.system.manifest.manifest import Granule, Manifest, MemoryRegion
 from ffabric.system.options.problems import Problems, SystemErrors
 
 _BASE = 0x0700_0000
+_LAYOUTS = 8
+"""Manifests of a trial: none of them takes a system."""
 _GRANULES = {Granule.KIB_4: PAGE, Granule.KIB_16: 4 * PAGE, Granule.KIB_64: 16 * PAGE}
 
 
 def regions(trial: Trial) -> None:
     """Memory regions of a manifest: aligned, not empty, and apart from each other."""
+    for _ in range(_LAYOUTS):
+        _placed(trial)
+
+
+def _placed(trial: Trial) -> None:
     random = trial.random
     granule = random.choice([*_GRANULES])
     unit = _GRANULES[granule]
