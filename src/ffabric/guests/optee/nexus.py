@@ -67,12 +67,12 @@ class Nexus:
             raise ValueError(f"{self._threads} threads serve nobody")
         if sum(self._shares.values()) > self.memory:
             raise ValueError(f"VMs have shares of more than {self.memory} bytes")
-        apps = (*self.tas, *tas)
-        listed = {_uuid(app): app.enumerated for app in apps}
+        self.apps: tuple[type[TrustedApp], ...] = (*self.tas, *tas)
+        listed = {_uuid(app): app.enumerated for app in self.apps}
         self._tas: dict[UUID, Callable[[], TrustedApp]] = {
             DeviceEnumeration.uuid: partial(DeviceEnumeration, listed)
         }
-        for app in apps:
+        for app in self.apps:
             if self._tas.setdefault(_uuid(app), app) is not app:
                 raise ValueError(f"two TAs have the UUID {_uuid(app)}")
         self.drivers: list[Callable[[Thread], Awaitable[None]]] = []

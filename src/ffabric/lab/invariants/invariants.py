@@ -113,7 +113,8 @@ class Invariants:
                       for ever
     ``optee``         what a VM has in a virtualized OP-TEE (sessions, memory, threads, RPCs) is
                       nothing to another: OP-TEE as an SP with a bank for each VM, or below EL3
-                      with a hypervisor that mediates
+                      with a hypervisor that mediates; of an OP-TEE in Python also what its
+                      TAs keep
     ================= ========================================================================
 
     Whoever traces the system, too, begins with that first. Raises ValueError for an unknown name.

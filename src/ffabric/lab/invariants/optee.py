@@ -3,7 +3,8 @@
 What a VM has there is its *account*: sessions, memory, threads. What OP-TEE is asked for a VM, and
 what it answers, is compared with the account of that VM alone: a call that succeeds with what is
 in no account of its own is another's, or nobody's. The registers of its calls and the messages in
-memory say all; nothing is asked of OP-TEE, nor of the mediator, so that it may be a real one.
+memory say all of these but the last; nothing is asked of OP-TEE, nor of the mediator, so that it
+may be a real one.
 
 ========= ==========================================================================================
 a VM's    which VM it is, is for whoever tells OP-TEE to say
@@ -14,6 +15,7 @@ memory    only who has shared or registered memory, or given it in answer to an 
 threads   only who has begun a call resumes it
 messages  (SMC) OP-TEE reads them where no VM reaches them; each address in them is of memory of
           that VM, which no other VM reaches; RPCs are where that VM has given memory for them
+TAs       (an OP-TEE in Python) what its TAs keep for it; see `contents.py`
 ========= ==========================================================================================
 """
 
@@ -30,6 +32,7 @@ from ffabric.abi.optee import message as wire
 from ffabric.abi.optee.message import Command, Fmem, Message, Rmem, Tmem, Value
 from ffabric.abi.words import MASK32, PAGE, join, pages_for, unpack_ids
 from ffabric.firmware.state.events import Enter, VmCreated
+from ffabric.lab.invariants.contents import Contents
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.oracle.tables import Tables
 from ffabric.machine.events import Call, Event, Return
@@ -156,6 +159,7 @@ class OpTeeIsolation:
     def __init__(self, system: System) -> None:
         self._system = system
         self._accounts: dict[int, Account] = {}
+        self._contents = Contents(system, lambda vm: self._account(vm).vm)
         self._smc = _Smc(system, self._account)
         self._ffa = _Ffa(system, self._account)
 
@@ -173,6 +177,7 @@ class OpTeeIsolation:
         elif isinstance(event, Call):
             self._smc.called(event)
             self._ffa.called(event)
+            self._contents.called(event)
         elif isinstance(event, Return):
             self._smc.returned(event)
             self._ffa.returned(event)

@@ -12,6 +12,21 @@ from ffabric.lab.properties.trial import Trial, right
 _STEPS = 10
 
 
+class _Kept:
+    """What the TA keeps for sessions."""
+
+    def __init__(self) -> None:
+        self.sums: dict[tuple[int, int], int] = {}
+        """By VM and number of a session, while no call of it waits."""
+
+    def judge(self, who: int, session: int, client: tee.Client, given: Param) -> None:
+        """A VM has let the TA add 1, if a value was given."""
+        if (who, session) in self.sums and isinstance(given, Value):
+            self.sums[who, session] += 1
+            found, wanted = client.answer.params, [Value(Type.VALUE_INOUT, self.sums[who, session])]
+            right(found == wanted, f"a TA keeps {found} for a session, {wanted} were given")
+
+
 def isolated(trial: Trial) -> None:
     """Sessions, threads, references and addresses, right ones and another VM's."""
     random = trial.random
@@ -19,6 +34,7 @@ def isolated(trial: Trial) -> None:
     sessions: dict[int, list[int]] = {0: [], 1: []}
     threads: list[tuple[int, int]] = []
     references: list[int] = []
+    kept = _Kept()
     for _ in range(_STEPS):
         who = random.randrange(2)
         client = clients[who]
@@ -27,15 +43,18 @@ def isolated(trial: Trial) -> None:
         session = random.choice(every)
         if act == "open":
             sessions[who].append(client.open())
+            kept.sums[who, sessions[who][-1]] = 0
         elif act == "invoke":
             param: Param = Value(Type.VALUE_INOUT, 1)
             if references and trial.chance(0.4):
                 param = Rmem(Type.FMEM_INOUT, 0, 8, random.choice(references))
             client.ask(Command.INVOKE_COMMAND, param, session=session)
+            kept.judge(who, session, client, param)
         elif act == "rest":
             a0 = client.ask(Command.INVOKE_COMMAND, session=session, function=tee.REST)
             if smc.is_rpc(a0):
                 threads.append((who, client.side.x[3]))
+                kept.sums.pop((who, session), None)
         elif act == "resume" and threads:
             owner, thread = random.choice(threads)
             a0 = client.resume(thread)

@@ -7,9 +7,9 @@ An instance that panicked serves nobody any more: its sessions answer TARGET_DEA
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from ffabric.abi.optee.tee import Origin, Result
@@ -59,6 +59,15 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def kept(self) -> Iterator[tuple[UUID, list[Any]]]:
+        """What there is of each TA: an instance, or what it keeps for a session."""
+        instances = {id(each): each for each in self._single.values()}
+        for entry in self._open.values():
+            instances[id(entry.instance)] = entry.instance
+            yield entry.session.ta, [entry.session.context]
+        for instance in instances.values():
+            yield instance.uuid, [instance.app]
 
     async def open(self, thread: Thread, uuid: UUID, client: Identity, params: Params) -> TaSession:
         """A new session with a TA. Raises TeeError."""
