@@ -309,5 +309,6 @@ class QemuGuest:
                 self.process.kill("closed")
             self._hear_the_rest()
             self._leave()
+            self.outside.processors.dismiss(self.process.pid, self.process.cpus)
         self.outside.part(self)
         self.process.close()
