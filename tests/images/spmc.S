@@ -9,6 +9,9 @@
 //          3   it panics: it waits for an interrupt that never comes
 //          4   how often an interrupt has entered it
 //          5   x4: the first word of its manifest, 0: it has none
+//          6   from now on x4 is the status with which it answers that a PE goes off
+//          7   x4: how often this PE began
+//          8   from now on it answers that a PE goes off with the function x4
 //      FFA_MSG_SEND_DIRECT_REQ2                x4 to x17 as they are
 //      FFA_INTERRUPT                           FFA_NORMAL_WORLD_RESUME
 //      anything else                           FFA_ERROR(NOT_SUPPORTED)
@@ -21,6 +24,7 @@
         .set    FFA_SECONDARY_EP_REGISTER_64, 0xc4000087
         .set    NOT_SUPPORTED, 0xffffffff
         .set    VERSION_REQUEST, 0x80000008
+        .set    PSCI_REQUEST, 0x80000000
         .arch   armv8-a
         .text
 
@@ -55,6 +59,10 @@ secondary:
         msr     vbar_el1, x9
 wait:   mrs     x9, mpidr_el1
         and     x9, x9, #0xff
+        adr     x10, starts
+        ldr     w11, [x10, x9, lsl #2]
+        add     w11, w11, #1
+        str     w11, [x10, x9, lsl #2]
         adr     x10, stacks
         add     x10, x10, x9, lsl #4
         add     sp, x10, #16
@@ -102,6 +110,9 @@ features:
         mov     x1, #0
         b       answer
 framework:
+        load32  w9, PSCI_REQUEST
+        cmp     w2, w9
+        b.eq    power
         load32  w9, VERSION_REQUEST
         cmp     w2, w9
         b.ne    unknown
@@ -109,6 +120,13 @@ framework:
         ror     w1, w1, #16
         add     w2, w2, #1
         load32  w3, 0x10001
+        b       answer
+
+power:  adr     x9, power_answer
+        ldp     w0, w3, [x9]
+        cbz     w0, unknown
+        ror     w1, w1, #16
+        add     w2, w2, #2
         b       answer
 
 request:
@@ -123,6 +141,12 @@ request:
         b.eq    count
         cmp     x3, #5
         b.eq    first_word
+        cmp     x3, #6
+        b.eq    set_power
+        cmp     x3, #7
+        b.eq    began
+        cmp     x3, #8
+        b.eq    set_function
         adr     x9, ids
         ldp     w4, w5, [x9]
         mrs     x6, mpidr_el1
@@ -138,6 +162,21 @@ count:  adr     x9, interrupts
 first_word:
         adr     x9, manifest
         ldr     w4, [x9]
+        b       done
+set_power:
+        adr     x9, power_answer
+        str     w4, [x9, #4]
+        load32  w4, FFA_MSG_SEND_DIRECT_RESP_32
+        str     w4, [x9]
+        b       done
+set_function:
+        adr     x9, power_answer
+        str     w4, [x9]
+        b       done
+began:  mrs     x9, mpidr_el1
+        and     x9, x9, #0xff
+        adr     x10, starts
+        ldr     w4, [x10, x9, lsl #2]
         b       done
 call:   mov     x0, x4
         mov     x1, x5
@@ -190,6 +229,9 @@ refused:
         .word   0
 manifest:
         .word   0
+power_answer:
+        .word   0, 0                    // function and status, 0: it knows no such message
+starts: .zero   8 * 4                   // of eight PEs
 
         .balign 0x800
 exceptions:

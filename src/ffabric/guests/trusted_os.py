@@ -12,6 +12,12 @@ from ffabric.system.vcpu import Vcpu
 VECTORS = 0
 """Where its vector table is said to be: a program in Python has no addresses."""
 FIQ_ENTRY = 24
+_POWER = {
+    12: ("cpu_off", smc.RETURN_OFF_DONE),
+    28: ("system_off", smc.RETURN_SYSTEM_OFF_DONE),
+    32: ("system_reset", smc.RETURN_SYSTEM_RESET_DONE),
+}
+"""Offset of a vector -> what is about to happen, and the SMC that lets it."""
 
 
 class TrustedOs:
@@ -31,6 +37,10 @@ class TrustedOs:
             if vcpu.pc == VECTORS + FIQ_ENTRY:
                 await self.on_fiq(vcpu)
                 returned = (smc.RETURN_FIQ_DONE,)
+            elif vcpu.pc - VECTORS in _POWER:
+                what, done = _POWER[vcpu.pc - VECTORS]
+                await self.on_power(what, vcpu)
+                returned = (done, 0)
             else:
                 answer = await self.on_call(x[0:8], vcpu)
                 returned = (smc.RETURN_CALL_DONE, *answer)
@@ -44,6 +54,9 @@ class TrustedOs:
 
     async def on_fiq(self, vcpu: Vcpu) -> None:
         """A secure interrupt has come while the normal world ran."""
+
+    async def on_power(self, what: str, vcpu: Vcpu) -> None:
+        """The PE ("cpu_off") or the system ("system_off", "system_reset") is about to go off."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"

@@ -9,7 +9,9 @@ from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, pack_ids
+from ffabric.firmware.state.context import State
 from ffabric.machine.gic import GROUP1S
+from ffabric.session.ffa import Blocked
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import describe, sp, trusted_os, vm
 from ffabric.system.description.toml import read_system
@@ -19,7 +21,7 @@ from ffabric.system.options.problems import SystemErrors
 
 IMAGE = Path(__file__).parents[2] / "images" / "spmc.bin"
 SPMC, SPMD, KERNEL = 0x8000, 0xFFFF, 0
-WHO, SPIN, CALL, PANIC, INTERRUPTS, MANIFEST = range(6)
+WHO, SPIN, CALL, PANIC, INTERRUPTS, MANIFEST, POWER_STATUS, STARTS, POWER_ANSWER = range(9)
 DEVICETREE_MAGIC = 0xEDFE0DD0
 """As a little-endian CPU reads it."""
 FAILS = struct.pack("<5I", 0x52800C00, 0x72B08000, 0x12800022, 0xD4000003, 0x14000000)
@@ -166,6 +168,73 @@ def test_a_pe_without_a_context_has_no_spmc(boot):
     assert kernel.ffa.call(psci.CPU_ON_64, mpidr, 0x8000_0000, 0)[0] == 0
     assert kernel.vcpu(1).call(fid.FFA_RX_RELEASE)[:8] == error(Status.ABORTED)
     assert kernel.vcpu(1).call(fid.FFA_VERSION, 0x1_0000)[0] == NOT_SUPPORTED
+
+
+# Its PEs go off and come back.
+
+
+def comes_on(system, pe=1):
+    mpidr = system.system.machine.pes[pe].mpidr
+    assert system.vm("kernel").ffa.call(psci.CPU_ON_64, mpidr, 0x8000_0000, 0)[0] == 0
+
+
+def goes_off(system, pe=1):
+    with pytest.raises(Blocked):
+        system.vm("kernel").vcpu(pe).call(psci.CPU_OFF)
+    assert not system.system.machine.pes[pe].on
+
+
+def starts(kernel, pe=1):
+    return result(ask(kernel.vcpu(pe), STARTS))[1]
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_an_spmc_hears_that_its_pe_goes_off_and_begins_anew_when_it_comes_back(boot, knows):
+    system = boot(pes=2, vcpus=2)
+    kernel = system.vm("kernel")
+    if knows:
+        ask(kernel.ffa, POWER_STATUS, 0)
+    for count in (1, 2, 3):
+        comes_on(system)
+        assert starts(kernel) == count
+        goes_off(system)
+    assert starts(kernel, 0) == 1
+
+
+def test_an_spmc_may_deny_that_its_pe_goes_off(boot):
+    system = boot(pes=2, vcpus=2)
+    kernel = system.vm("kernel")
+    comes_on(system)
+    ask(kernel.ffa, POWER_STATUS, psci.Return.DENIED & MASK32)
+    assert kernel.vcpu(1).call(psci.CPU_OFF)[0] == psci.Return.DENIED.register64
+    assert starts(kernel) == 1
+    ask(kernel.ffa, POWER_STATUS, 0)
+    goes_off(system)
+
+
+def test_an_spmc_that_answers_it_with_something_else_is_gone(boot):
+    system = boot(pes=2, vcpus=2)
+    kernel = system.vm("kernel")
+    comes_on(system)
+    ask(kernel.ffa, POWER_ANSWER, fid.FFA_YIELD)
+    with pytest.raises(PartitionCrashed, match="FFA_YIELD answers the message that a PE goes off"):
+        kernel.vcpu(1).call(psci.CPU_OFF)
+    assert not system.system.machine.pes[1].on
+    assert kernel.ffa.call(fid.FFA_RX_RELEASE)[:8] == error(Status.ABORTED)
+
+
+WAITS = struct.pack("<5I", 0x52800D60, 0x72B08000, 0xD2800001, 0xD4000003, 0x17FFFFFC)
+"""Code that waits with FFA_MSG_WAIT for ever."""
+
+
+def test_without_a_registration_all_pes_begin_where_the_first_one_has(ffabric, tmp_path):
+    image = tmp_path / "waits.bin"
+    image.write_bytes(WAITS)
+    spmc = trusted_os(name="spmc", image=image, protocol="ff-a", vcpus=2)
+    system = ffabric.boot(vms=["kernel"], trusted_os=spmc, hypervisor=False, pes=2)
+    comes_on(system)
+    contexts = system.system.endpoint("spmc").partition.contexts
+    assert [each.state for each in contexts] == [State.WAITING] * 2
 
 
 # Its manifest.

@@ -11,6 +11,7 @@ from ffabric.abi.optee import smc
 from ffabric.abi.words import MASK32
 from ffabric.guests.trusted_os import TrustedOs
 from ffabric.machine import exits
+from ffabric.session.ffa import Blocked
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import describe, trusted_os
 from ffabric.system.files.dtb import parse_dtb
@@ -75,6 +76,70 @@ def test_a_pe_without_a_context_has_no_trusted_os(ffabric):
     kernel.ffa.call(psci.CPU_ON_64, system.system.machine.pes[1].mpidr, 0x8000_0000, 0)
     assert kernel.vcpu(1).call(smc.CALLS_UID)[0] == UNKNOWN
     assert kernel.vcpu(0).call(smc.CALLS_UID)[0] == smc.Return.OK
+
+
+class Leaving(Recorder):
+    """Says what it hears of the power."""
+
+    def __init__(self):
+        super().__init__()
+        self.power = []
+
+    async def program(self, vcpu, entry, x0):
+        self.power.append((vcpu.index, "begins"))
+        await super().program(vcpu, entry, x0)
+
+    async def on_power(self, what, vcpu):
+        self.power.append((vcpu.index, what))
+
+
+def test_it_hears_that_a_pe_goes_off_and_begins_anew_when_it_comes_back(ffabric):
+    tos, system = boot(ffabric, Leaving(), vcpus=2)
+    kernel = system.vm("kernel")
+    mpidr = system.system.machine.pes[1].mpidr
+    for _ in range(2):
+        kernel.ffa.call(psci.CPU_ON_64, mpidr, 0x8000_0000, 0)
+        assert kernel.vcpu(1).call(smc.CALLS_UID)[0] == smc.Return.OK
+        with pytest.raises(Blocked):
+            kernel.vcpu(1).call(psci.CPU_OFF)
+    assert tos.power == [(0, "begins"), *[(1, "begins"), (1, "cpu_off")] * 2]
+    assert kernel.ffa.call(psci.AFFINITY_INFO_64, mpidr, 0)[0] == psci.AffinityState.OFF
+
+
+@pytest.mark.parametrize("what", ["off", "reset"])
+def test_it_hears_that_the_system_goes_off(ffabric, what):
+    tos, system = boot(ffabric, Leaving())
+    call = psci.SYSTEM_OFF if what == "off" else psci.SYSTEM_RESET
+    with pytest.raises(Blocked):
+        system.vm("kernel").ffa.call(call)
+    assert tos.power[-1] == (0, f"system_{what}")
+    assert system.system.firmware.monitor.power_state == what
+
+
+class Confused(TrustedOs):
+    """Makes an SMC that is none of what it was entered for, and notes what it says."""
+
+    def __init__(self, wrong):
+        self.wrong, self.answers = wrong, []
+
+    async def on_call(self, x, vcpu):
+        for each in self.wrong:
+            vcpu.x[0] = each
+            await _returning()
+            self.answers.append(vcpu.x[0])
+        return (smc.Return.OK, 1, 2, 3)
+
+
+@coroutine
+def _returning():
+    yield exits.SMC
+
+
+def test_what_it_was_not_entered_for_it_does_not_answer(ffabric):
+    done = [smc.RETURN_ENTRY_DONE, smc.RETURN_ON_DONE, smc.RETURN_FIQ_DONE, smc.RETURN_OFF_DONE]
+    tos, system = boot(ffabric, Confused(done))
+    assert system.vm("kernel").ffa.call(smc.CALLS_UID)[:4] == (smc.Return.OK, 1, 2, 3)
+    assert tos.answers == [UNKNOWN] * len(done)
 
 
 @pytest.mark.parametrize("hypervisor", [True, False])

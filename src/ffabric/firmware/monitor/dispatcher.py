@@ -10,15 +10,18 @@ and the SMC it ends with carries the answer::
 
 A yielding call that needs something of the normal world, or has to make way for one of its
 interrupts, also ends with CALL_DONE: a0 is an RPC then, and the normal world resumes it with a call
-of its own. Interrupts of the normal world are *foreign* to the trusted OS, which takes them as
-FIQs (GICv3, Group 1 Non-secure, at S-EL1) to return such an RPC.
+of its own. Before a PE, or all of them, are turned off, it hears of that, and its answer lets the
+call go on; a PE that comes back later starts anew. Interrupts of the normal world are *foreign* to
+the trusted OS, which takes them as FIQs (GICv3, Group 1 Non-secure, at S-EL1) to return such an
+RPC.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from ffabric.abi import psci
 from ffabric.abi.optee import smc
 from ffabric.abi.smccc import FAST_CALL, Owner
 from ffabric.abi.words import MASK32
@@ -38,13 +41,22 @@ if TYPE_CHECKING:
 
 IRQ, FIQ = 0, 1
 UNKNOWN = 0xFFFFFFFFFFFFFFFF
-YIELDING, FAST, CPU_ON, FIQ_ENTRY = 0, 4, 8, 24
+YIELDING, FAST, CPU_ON, CPU_OFF, FIQ_ENTRY, SYSTEM_OFF, SYSTEM_RESET = 0, 4, 8, 12, 24, 28, 32
 """Offsets of the vectors: one branch instruction each."""
-_VECTORS: dict[int, Literal["yielding", "fast", "fiq"]] = {
+_VECTORS: dict[int, events.Vector] = {
     YIELDING: "yielding",
     FAST: "fast",
+    CPU_OFF: "cpu_off",
     FIQ_ENTRY: "fiq",
+    SYSTEM_OFF: "system_off",
+    SYSTEM_RESET: "system_reset",
 }
+_POWER_DOWN = {
+    psci.CPU_OFF: CPU_OFF,
+    psci.SYSTEM_OFF: SYSTEM_OFF,
+    psci.SYSTEM_RESET: SYSTEM_RESET,
+}
+"""PSCI calls that the trusted OS hears of before they are made, and through which vector."""
 _FIRST, _LAST = Owner.TRUSTED_OS, 63
 
 
@@ -149,6 +161,16 @@ class Dispatcher:
         self.monitor.to_secure(pe)
         return self._enter(pe, ctx, FAST if function & FAST_CALL else YIELDING)
 
+    def power_down(self, pe: PE, caller: ExecutionContext) -> Next:
+        """A PSCI call of ``caller``: who runs before it is made; None: nobody is to hear of it."""
+        vector = _POWER_DOWN.get(caller.x[0] & MASK32)
+        ctx = None if vector is None else self._ready(pe)
+        if ctx is None or vector is None:
+            return None
+        self._callers[pe.index] = caller
+        self.monitor.to_secure(pe)
+        return self._enter(pe, ctx, vector)
+
     def _ready(self, pe: PE) -> ExecutionContext | None:
         contexts = self.partition.contexts
         if not self.partition.alive or pe.index >= len(contexts):
@@ -213,7 +235,9 @@ class Dispatcher:
         return ctx
 
     def _smc(self, pe: PE, ctx: ExecutionContext) -> Next:
-        handler = _RETURNS.get(ctx.x[0] & MASK32)
+        caller = self._callers[pe.index]
+        asked = "start" if ctx.state is State.STARTING else _asked(caller)
+        handler = _RETURNS.get((asked, ctx.x[0] & MASK32))
         if handler is not None:
             return handler(self, pe, ctx)
         ctx.x[0] = UNKNOWN
@@ -249,6 +273,15 @@ class Dispatcher:
         self.monitor.to_normal(pe)
         return self.monitor.resumed(pe)
 
+    def _powered_down(self, pe: PE, ctx: ExecutionContext) -> Next:
+        """It has heard of the PSCI call: that is made now."""
+        caller, self._callers[pe.index] = self._callers[pe.index], None
+        assert caller is not None
+        ctx.power_off()
+        self.interrupt(ctx, None)
+        self.monitor.to_normal(pe)
+        return self.monitor.power_call(pe, caller)
+
     def _rest(self, ctx: ExecutionContext) -> None:
         ctx.wait()
         self.interrupt(ctx, None)
@@ -260,8 +293,10 @@ class Dispatcher:
             self._report_death(pe, ctx, why)
         caller, self._callers[pe.index] = self._callers[pe.index], None
         if caller is not None:
-            self._gone(caller.x)
             self.monitor.to_normal(pe)
+            if _asked(caller) == "power":
+                return self.monitor.power_call(pe, caller)
+            self._gone(caller.x)
             return self.monitor.answered(pe, caller)
         if not self.monitor.cpus[pe.index].is_started:
             return self.monitor.enter_normal(pe)
@@ -291,9 +326,20 @@ class Dispatcher:
             self.runners[ctx.index].set_vectors(state)
 
 
-_RETURNS: dict[int, Callable[[Dispatcher, PE, ExecutionContext], Next]] = {
-    smc.RETURN_ENTRY_DONE: Dispatcher._entry_done,
-    smc.RETURN_ON_DONE: Dispatcher._on_done,
-    smc.RETURN_CALL_DONE: Dispatcher._call_done,
-    smc.RETURN_FIQ_DONE: Dispatcher._fiq_done,
+def _asked(caller: ExecutionContext | None) -> str:
+    """What the trusted OS has been entered for."""
+    if caller is None:
+        return "interrupt"
+    return "power" if caller.x[0] & MASK32 in _POWER_DOWN else "call"
+
+
+_RETURNS: dict[tuple[str, int], Callable[[Dispatcher, PE, ExecutionContext], Next]] = {
+    ("start", smc.RETURN_ENTRY_DONE): Dispatcher._entry_done,
+    ("start", smc.RETURN_ON_DONE): Dispatcher._on_done,
+    ("call", smc.RETURN_CALL_DONE): Dispatcher._call_done,
+    ("interrupt", smc.RETURN_FIQ_DONE): Dispatcher._fiq_done,
+    ("power", smc.RETURN_OFF_DONE): Dispatcher._powered_down,
+    ("power", smc.RETURN_SYSTEM_OFF_DONE): Dispatcher._powered_down,
+    ("power", smc.RETURN_SYSTEM_RESET_DONE): Dispatcher._powered_down,
 }
+"""What answers that for which it was entered."""

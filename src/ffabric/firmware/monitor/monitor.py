@@ -117,9 +117,16 @@ class Monitor:
             self.cpus[pe.index].telling = (event, caller)
             self._switch(pe, "secure")
             return nxt
-        return self._psci(pe, caller, function)
+        return self._psci(pe, caller)
 
-    def _psci(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
+    def _psci(self, pe: PE, caller: ExecutionContext) -> Next:
+        """SPs know of it; a trusted OS, or an SPMC below EL3, hears of it now."""
+        nxt = None if self.dispatcher is None else self.dispatcher.power_down(pe, caller)
+        return self.power_call(pe, caller) if nxt is None else nxt
+
+    def power_call(self, pe: PE, caller: ExecutionContext) -> Next:
+        """Make the PSCI call of ``caller``: who is to hear of it has."""
+        function = caller.x[0] & MASK32
         if psci.HANDLERS[function](self.psci, pe, caller.x) is not False:
             return self.answered(pe, caller)
         if not pe.on and caller.state is State.RUNNING:
@@ -165,7 +172,7 @@ class Monitor:
         if denied:
             caller.x[0] = Return.DENIED.register64
             return self.answered(pe, caller)
-        return self._psci(pe, caller, caller.x[0] & MASK32)
+        return self._psci(pe, caller)
 
     def _well_formed(self, pe: PE, caller: ExecutionContext, function: int) -> bool:
         """Judge the registers of a call that EL3 answers; if not, it is answered with an error."""

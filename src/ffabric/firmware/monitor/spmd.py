@@ -9,10 +9,11 @@ world is what its last SMC returns, and the SMC that it ends with is the answer:
     normal world --call--> what FFA_MSG_WAIT returns ... FFA_SUCCESS, ..._RESP --> normal world
     secure interrupt ----> FFA_INTERRUPT, and an IRQ ... NORMAL_WORLD_RESUME ----> the PE goes on
 
-FFA_VERSION of the normal world is a framework message to the SPMC (DEN0077A 1.2, section 18.2).
-EL3 itself answers the calls by which either world asks who it is, and those of the SPMC alone. An
-SPMC makes way for an interrupt of the normal world, which it takes as FIQ, with FFA_INTERRUPT; a
-call with which the normal world lets it go on is a call as any other.
+FFA_VERSION of the normal world is a framework message to the SPMC (DEN0077A 1.2, section 18.2), and
+so is the news that its PE is about to be turned off, to which FFA_ERROR is as good an answer as the
+response. EL3 itself answers the calls by which either world asks who it is, and those of the SPMC
+alone. An SPMC makes way for an interrupt of the normal world, which it takes as FIQ, with
+FFA_INTERRUPT; a call with which the normal world lets it go on is a call as any other.
 """
 
 from __future__ import annotations
@@ -20,9 +21,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.flags import FRAMEWORK_ID_MASK, FRAMEWORK_MESSAGE
-from ffabric.abi.ffa.framework import VERSION_REQUEST, VERSION_RESPONSE
+from ffabric.abi.ffa.framework import (
+    PSCI_REQUEST,
+    PSCI_RESPONSE,
+    VERSION_REQUEST,
+    VERSION_RESPONSE,
+)
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32, PAGE, SECURE_BIT, pack_ids
 from ffabric.firmware.monitor.dispatcher import UNKNOWN, Dispatcher
@@ -93,7 +100,8 @@ class Spmd(Dispatcher):
     # From the monitor.
 
     def _entry(self, pe: PE) -> int | None:
-        return self.secondary_entry if pe.index else self.partition.entry
+        """Where it has registered; until then, all PEs begin where the first one has."""
+        return self.partition.entry if self.secondary_entry is None else self.secondary_entry
 
     def _argument(self) -> int:
         """The manifest of the SPMC, if there is one."""
@@ -131,6 +139,18 @@ class Spmd(Dispatcher):
             return Status.INVALID_PARAMETERS
         return Status.ABORTED if ctx is None else None
 
+    def power_down(self, pe: PE, caller: ExecutionContext) -> Next:
+        """The SPMC is told of CPU_OFF, and of nothing else (DEN0077A 1.2, section 18.2)."""
+        ctx = self._ready(pe) if caller.x[0] & MASK32 == psci.CPU_OFF else None
+        if ctx is None:
+            return None
+        self._callers[pe.index] = caller
+        self.monitor.to_secure(pe)
+        flags = FRAMEWORK_MESSAGE | PSCI_REQUEST
+        ids = pack_ids(SPMD_ID, self.spmc_id)
+        words = [fid.FFA_MSG_SEND_DIRECT_REQ_32, ids, flags, psci.CPU_OFF]
+        return self._go_on(pe, ctx, words)
+
     def secure_interrupt(self, pe: PE) -> Next:
         """A secure interrupt while ``pe`` is in the normal world; None: nobody can handle it."""
         ctx = self._ready(pe)
@@ -167,6 +187,8 @@ class Spmd(Dispatcher):
                 return self._fiq_done(pe, ctx)
             reply.error(x, Status.DENIED)
             return ctx
+        if caller.x[0] & MASK32 == psci.CPU_OFF:
+            return self._told_of_power(pe, ctx, caller)
         if function not in _ANSWERS:
             reply.error(x, Status.NOT_SUPPORTED)
             return ctx
@@ -191,11 +213,25 @@ class Spmd(Dispatcher):
         reply.error(ctx.x, Status.NOT_SUPPORTED)
         return ctx
 
+    def _told_of_power(self, pe: PE, ctx: ExecutionContext, caller: ExecutionContext) -> Next:
+        """The SPMC has heard that its PE goes off: it lets it, or knows no such message."""
+        x = ctx.x
+        function = x[0] & MASK32
+        if function != fid.FFA_ERROR:
+            if not _is_response(x, PSCI_RESPONSE):
+                why = f"{fid.function_name(function)} answers the message that a PE goes off"
+                return self._died(pe, ctx, why)
+            if x[3] & MASK32:
+                self._callers[pe.index] = None
+                self._rest(ctx)
+                self.monitor.to_normal(pe)
+                caller.x[0] = psci.Return.DENIED.register64
+                return self.monitor.answered(pe, caller)
+        return self._powered_down(pe, ctx)
+
     def _answer_version(self, x: list[int], answer: list[int]) -> None:
         """The SPMC's answer to the framework message is that to FFA_VERSION."""
-        framework = FRAMEWORK_MESSAGE | FRAMEWORK_ID_MASK
-        responds = x[0] & MASK32 == fid.FFA_MSG_SEND_DIRECT_RESP_32
-        if responds and x[2] & framework == FRAMEWORK_MESSAGE | VERSION_RESPONSE:
+        if _is_response(x, VERSION_RESPONSE):
             answer[:_SHORT] = [x[3] & MASK32, *[0] * (_SHORT - 1)]
         else:
             reply.no_version(answer)
@@ -206,6 +242,13 @@ class Spmd(Dispatcher):
             reply.no_version(x)
         else:
             reply.error(x, Status.ABORTED)
+
+
+def _is_response(x: list[int], message: int) -> bool:
+    """Whether an SPMC answers with this framework message."""
+    framework = FRAMEWORK_MESSAGE | FRAMEWORK_ID_MASK
+    responds = x[0] & MASK32 == fid.FFA_MSG_SEND_DIRECT_RESP_32
+    return responds and x[2] & framework == FRAMEWORK_MESSAGE | message
 
 
 def _version(_spmd: Spmd, x: list[int]) -> None:

@@ -147,6 +147,9 @@ class WorldSwitch(Protocol):
     def to_normal(self, pe: PE) -> None:
         """``pe`` goes from the secure world to the normal world."""
 
+    def power_call(self, pe: PE, caller: ExecutionContext) -> Next:
+        """Make the PSCI call of ``caller``: who is to hear of it has."""
+
     def answered(self, pe: PE, caller: ExecutionContext) -> Next:
         """The SMC of ``caller`` has its answer."""
 

@@ -153,9 +153,11 @@ class ChainedContext(Context):
         self.state = _PREEMPTED
         self.pe = pe
 
-    @TABLE.verb("hypervisor", "kernel", own=Part({_RUNNING: _OFF}, model=_NONE, caller=None))
+    @TABLE.verb(
+        "hypervisor", "kernel", "dispatcher", own=Part({_RUNNING: _OFF}, model=_NONE, caller=None)
+    )
     def power_off(self) -> None:
-        """A vCPU turns itself off (PSCI CPU_OFF)."""
+        """A vCPU turns itself off (PSCI CPU_OFF), or a trusted OS lets its PE be turned off."""
         self.state = _OFF
         self.model = _NONE
         self.caller = None

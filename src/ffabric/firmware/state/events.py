@@ -82,11 +82,15 @@ class World(PeEvent):
     """``secure`` or ``normal``."""
 
 
+Vector = Literal["yielding", "fast", "cpu_off", "fiq", "system_off", "system_reset"]
+
+
 class Enter(ContextEvent):
     """EL3 enters the trusted OS at one of its vectors. What it last called is over."""
 
-    vector: Literal["yielding", "fast", "fiq"]
-    """Which one: ``yielding``, ``fast`` or ``fiq``."""
+    vector: Vector
+    """Which one, as OP-TEE names them: ``yielding``, ``fast``, ``cpu_off``, ``fiq``,
+    ``system_off`` or ``system_reset``."""
     x: Registers
     """The registers with which it is entered."""
 
