@@ -126,7 +126,8 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     of.
     `notification_interrupt`: the SPI with which a trusted OS notifies the normal world. `rpmb`: how
     many VMs have a part of a Replay Protected Memory Block. `protocol`: what a trusted OS is called
-    with, one of `PROTOCOLS`. `fw_config`: its devicetree blob, whose address is in x0.
+    with, one of `PROTOCOLS`. `fw_config`: its devicetree blob, whose address is in x0; `packages`:
+    SP packages of an SPMC that is an image, each with its physical address.
     `secure_state`: QEMU executes it in the Secure state. `staging` is EL3's memory for a new image
     of it (live activation), `new_image` one that is at hand from the start. `aliases`: other IDs
     by which memory transactions name it, with what they are of.
@@ -150,6 +151,7 @@ class PartitionSpec(msgspec.Struct, frozen=True, kw_only=True):
     rpmb: int | None = None
     protocol: str = OPTEE
     fw_config: bytes = b""
+    packages: tuple[tuple[int, bytes], ...] = ()
     secure_state: bool = False
     staging: MemoryBank | None = None
     new_image: ImageSource | None = None
@@ -357,6 +359,7 @@ class PartitionDraft(msgspec.Struct, kw_only=True):
     rpmb: int | None = None
     protocol: str = OPTEE
     fw_config: bytes = b""
+    packages: tuple[bytes, ...] = ()
     secure_state: bool = False
     new_image: ImageSource | None = None
 

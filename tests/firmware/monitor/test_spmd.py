@@ -8,7 +8,7 @@ import pytest
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.words import MASK32, pack_ids
+from ffabric.abi.words import MASK32, PAGE, pack_ids
 from ffabric.firmware.state.context import State
 from ffabric.machine.gic import GROUP1S
 from ffabric.session.ffa import Blocked
@@ -17,6 +17,7 @@ from ffabric.system.description.python import describe, sp, trusted_os, vm
 from ffabric.system.description.toml import read_system
 from ffabric.system.files.dtb import build_dtb
 from ffabric.system.files.dts import read_tree
+from ffabric.system.files.package import MAGIC
 from ffabric.system.options.problems import SystemErrors
 
 IMAGE = Path(__file__).parents[2] / "images" / "spmc.bin"
@@ -280,6 +281,104 @@ def test_a_system_file_names_its_manifest(tmp_path, manifest):
     assert spec.trusted_os.fw_config == manifest
 
 
+# SPs of its own.
+
+SP_UUIDS = ("<0x11 0x22 0x33 0x44>", "<0x55 0x66 0x77 0x88>")
+
+
+def tree_of(text, folder):
+    path = folder / "tree.dts"
+    path.write_text("/dts-v1/;\n" + text)
+    return build_dtb(read_tree(path, []).root)
+
+
+def package_of(uuid, folder, image=b"code"):
+    manifest = tree_of(f"/ {{ uuid = {uuid}; }};", folder)
+    header = struct.pack("<6I", MAGIC, 2, PAGE, len(manifest), 2 * PAGE, len(image))
+    return header.ljust(PAGE, b"\0") + manifest.ljust(PAGE, b"\0") + image
+
+
+def manifest_of(addresses, folder):
+    nodes = "".join(
+        f"sp{n} {{ uuid = {uuid}; load-address = <0 {address:#x}>; }};"
+        for n, (uuid, address) in enumerate(zip(SP_UUIDS, addresses, strict=False))
+    )
+    text = f'/ {{ sps {{ compatible = "arm,sp_pkg"; {nodes} }}; }};'
+    return tree_of(text, folder)
+
+
+def test_packages_lie_where_the_manifest_of_the_spmc_says(boot, tmp_path):
+    base = boot().system.spec.trusted_os.memory[0].pa
+    places = (base + 0x10_0000, base + 0x10_3000)
+    packages = tuple(package_of(uuid, tmp_path, uuid.encode()) for uuid in SP_UUIDS)
+    system = boot(fw_config=manifest_of(places, tmp_path), packages=packages[::-1])
+    memory = system.system.machine.memory
+    for place, package in zip(places, packages, strict=True):
+        assert memory.read(place, len(package), secure=True) == package
+
+
+@pytest.mark.parametrize(
+    ("offsets", "count", "message"),
+    [
+        ((), 1, "no node of fw_config below one that is 'arm,sp_pkg' has it"),
+        ((0x10_0000,), 2, r"packages\[1\].*no node of fw_config"),
+        ((0x10_0800,), 1, "load-address: .*not a multiple of 0x1000"),
+        ((-0x1000,), 1, "0x2004 bytes there are not its memory"),
+        ((0,), 1, "its image is there"),
+        ((0x10_0000, 0x10_2000), 2, r"packages\[0\] is there"),
+    ],
+)
+def test_a_package_that_has_no_place_is_refused(boot, tmp_path, offsets, count, message):
+    base = boot().system.spec.trusted_os.memory[0].pa
+    packages = tuple(package_of(uuid, tmp_path) for uuid in SP_UUIDS[:count])
+    manifest = manifest_of([base + each for each in offsets], tmp_path)
+    with pytest.raises(SystemErrors, match=message):
+        boot(fw_config=manifest, packages=packages)
+
+
+def test_a_package_that_is_none_is_refused(boot, tmp_path):
+    with pytest.raises(SystemErrors, match="neither an SP package nor a transfer list"):
+        boot(fw_config=manifest_of((), tmp_path), packages=(b"nothing",))
+
+
+def test_a_system_file_names_packages(tmp_path):
+    (tmp_path / "spmc.bin").write_bytes(IMAGE.read_bytes())
+    (tmp_path / "spmc.dtb").write_bytes(manifest_of((0x0E20_0000,), tmp_path))
+    (tmp_path / "sp.pkg").write_bytes(package_of(SP_UUIDS[0], tmp_path))
+    (tmp_path / "system.toml").write_text(
+        """
+        hypervisor = false
+
+        [[memory]]
+        name = "secure"
+        base = 0x0e000000
+        size = "32 MiB"
+        secure = true
+
+        [[memory]]
+        name = "normal"
+        base = 0x40000000
+        size = "64 MiB"
+
+        [trusted_os]
+        name = "spmc"
+        image = "spmc.bin"
+        protocol = "ff-a"
+        fw_config = "spmc.dtb"
+        packages = ["sp.pkg"]
+        load_address = 0x0e100000
+        mem_size = "4 MiB"
+
+        [[vm]]
+        name = "kernel"
+        image = "spmc.bin"
+        """
+    )
+    spec = read_system(tmp_path / "system.toml")
+    assert spec.trusted_os is not None
+    assert [address for address, _ in spec.trusted_os.packages] == [0x0E20_0000]
+
+
 def test_sgis_of_the_secure_state_are_its_to_give_away(boot):
     """OP-TEE makes one of them its notification of the normal world."""
     secure = boot().system.machine.gic.private[0].modifier
@@ -345,6 +444,11 @@ class Nobody:
         ({}, {"sps": [sp("adder")]}, "protocol: 'ff-a': the SPMC has SPs of its own, not adder"),
         ({}, {"hypervisor": True}, "protocol: 'ff-a': the normal world of an SPMC at S-EL1 is a"),
         ({"engine": "qemu"}, {}, "protocol: 'ff-a': an SPMC is an image that Unicorn executes"),
+        (
+            {"packages": (b"SPKG",)},
+            {},
+            "spmc: packages: where they lie is said in the SPMC's manifest: fw_config",
+        ),
         (
             {"protocol": "optee", "fw_config": b"tree"},
             {},

@@ -38,6 +38,8 @@ def add_trusted_os(
         place = next(each for each in spec.memory if each.name == FW_CONFIG.name)
         system.machine.memory.write(place.pa, spec.fw_config, secure=True)
         partition.registers[0] = place.pa
+    for address, package in spec.packages:
+        system.machine.memory.write(address, package, secure=True)
     loader.load(spec, partition)
     endpoint = make_endpoint(system, spec, partition)
     dispatcher.runners = [cast(Entered, ctx.runner) for ctx in partition.contexts]

@@ -134,6 +134,8 @@ class TrustedOsFields(PartitionFields, total=False):
     """What it is called with: OP-TEE's SMC ABI, or FF-A, and then it is the system's SPMC."""
     fw_config: bytes
     """The manifest of an SPMC as a devicetree blob; its address is in x0."""
+    packages: tuple[bytes, ...]
+    """SP packages of an SPMC; each lies where a node of ``fw_config`` says."""
 
 
 class SystemFields(TypedDict, total=False):

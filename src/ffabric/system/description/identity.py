@@ -182,6 +182,8 @@ def _check_spmc(draft: SystemDraft, partition: PartitionDraft, problems: Problem
     where, key = partition.where, "protocol"
     if partition.fw_config and partition.protocol != FFA:
         problems.add(where, "fw_config", f"an SPMC has one: {key} = {FFA!r}")
+    if partition.packages and not partition.fw_config:
+        problems.add(where, "packages", "where they lie is said in the SPMC's manifest: fw_config")
     if len(partition.fw_config) > FW_CONFIG_SIZE:
         message = f"{len(partition.fw_config)} bytes, of {FW_CONFIG_SIZE} at most"
         problems.add(where, "fw_config", message)

@@ -53,7 +53,7 @@ from ffabric.system.spec import (
 
 _DRAFT_FIELDS = (
     "id", "engine", "el", "physical_address", "manifest_offset", "kernel", "registers",
-    "notification_interrupt", "rpmb", "protocol", "fw_config",
+    "notification_interrupt", "rpmb", "protocol", "fw_config", "packages",
 )  # fmt: skip
 _OWN_FIELDS = frozenset(Manifest.__struct_fields__) - {*_DRAFT_FIELDS}
 """What is said of a partition and becomes a field of its manifest."""

@@ -276,6 +276,12 @@ TRUSTED_OS_KEYS: tuple[Key, ...] = (
         "TOS_FW_CONFIG).",
     ),
     Key(
+        "packages", PATHS,
+        "With protocol 'ff-a': SP packages of the SPMC (sptool's, or transfer lists). Each lies "
+        "where 'fw_config' says: its UUID and 'load-address' in a node below one that is "
+        "compatible with 'arm,sp_pkg'.", default="none",
+    ),
+    Key(
         "rpmb", U32,
         "How many VMs have a part of 128 KiB, with a key and a counter of its own, of a Replay "
         "Protected Memory Block that the hypervisor shares out among them.", most=MOST_PARTS,

@@ -146,6 +146,7 @@ class PartitionTable:
             rpmb=self._number("rpmb"),
             protocol=self._text("protocol") or OPTEE,
             fw_config=self._fw_config(),
+            packages=self._packages(),
             secure_state=self.values.get("secure") is True,
             new_image=self._new_image(found.source, manifest),
         )
@@ -193,6 +194,13 @@ class PartitionTable:
         except ConfigErrors as error:
             self.problems.extend(error.problems)
             return b""
+
+    def _packages(self) -> tuple[bytes, ...]:
+        """The SP packages of an SPMC that is an image."""
+        named = self.values.get("packages", ())
+        paths = [self.folder / each for each in named] if isinstance(named, tuple | list) else []
+        read = (read_file(each, self.where, "packages", self.problems, IMAGE) for each in paths)
+        return tuple(each for each in read if each is not None)
 
     def _kernel(self) -> KernelBoot | None:
         """What goes with a kernel."""

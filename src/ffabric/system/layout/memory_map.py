@@ -279,10 +279,20 @@ class Places:
             rpmb=partition.rpmb,
             protocol=partition.protocol,
             fw_config=partition.fw_config,
+            packages=self._packages(partition, own),
             secure_state=partition.secure_state,
             staging=self.staging.get(partition.name),
             new_image=partition.new_image,
         )
+
+    def _packages(
+        self, partition: PartitionDraft, own: tuple[MemoryMap, ...]
+    ) -> tuple[tuple[int, bytes], ...]:
+        if not partition.packages:
+            return ()
+        from ffabric.system.layout.sp_packages import placed  # noqa: PLC0415 - few have some
+
+        return placed(partition, own, self.problems)
 
     def _blob(self, partition: PartitionDraft, manifest: Manifest) -> bytes:
         """The manifest as a blob, for a partition that finds it in its memory.
