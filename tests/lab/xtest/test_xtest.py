@@ -554,6 +554,23 @@ def test_a_page_that_another_vm_owns_is_not_for_op_tee(ffabric):
     assert ended == [True]
 
 
+def test_what_one_has_printed_before_it_was_killed_may_be_read_late(killed):
+    booted, campaign, (one, two) = begun()
+    one.run()
+    two.run()
+    two.run()  # to its end: it was faster than the signal
+    assert killed == [0]
+    one.run()
+    one.run()
+    assert not booted.created
+    booted.deaths.append(PartitionCrashed("vm2", "killed by SIGKILL"))
+    second(booted)
+    assert [draft.name for draft in booted.created] == ["mallory"]
+    campaign.killing.forger.answers += ["OK", "EBADADDR"]
+    booted.refusals["optee.address"] = 1
+    assert campaign.problems() == []
+
+
 def test_one_that_does_not_die_is_a_problem(killed):
     _, campaign, (one, two) = begun()
     for console in (one, two, one, one):

@@ -121,6 +121,8 @@ class Campaign:
             return
         self._see_deaths()
         guest.lines.append(line)
+        if guest.killed:
+            return
         key = guest.report.line(line)
         if key == "ready":
             self.say(f"{name} is ready")

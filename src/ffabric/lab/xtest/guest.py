@@ -23,6 +23,8 @@ class Guest:
         self.lines: list[str] = []
         self.fate = ""
         """Why it is no more."""
+        self.killed = False
+        """Its QEMU has been told to die: what it had printed before is still being read."""
         self.helpless: float | None = None
         """When it lost its tee-supplicant (`time.perf_counter`)."""
         assert endpoint.guest is not None
@@ -68,6 +70,7 @@ class Guest:
         pid = self._qemu.process.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
+        self.killed = True
         return pid
 
 

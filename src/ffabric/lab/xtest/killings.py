@@ -122,7 +122,7 @@ class OfTheVm(Killing):
 
     def excuses(self, guest: Guest, case: Case) -> bool:
         """The dead one's."""
-        return guest is self.mortal and bool(guest.fate)
+        return guest is self.mortal and (guest.killed or bool(guest.fate))
 
     def problems(self) -> Iterator[str]:
         """What is not as it must be."""
