@@ -8,7 +8,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from ffabric.lab.virtio_msg import conform
-from ffabric.lab.virtio_msg.rules import RULES, Rule
+from ffabric.lab.virtio_msg.judges.rules import RULES, Rule
 from ffabric_docs import markup
 
 assert conform  # it declares all of them

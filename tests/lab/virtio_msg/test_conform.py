@@ -11,7 +11,7 @@ from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.virtio_msg.conform import run, run_system, trials
-from ffabric.lab.virtio_msg.rules import Report, Side, Verdict
+from ffabric.lab.virtio_msg.judges.rules import Report, Side, Verdict
 from ffabric.system.description.python import describe
 from ffabric.system.description.python_target import TargetError
 

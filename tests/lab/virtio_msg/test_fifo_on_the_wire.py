@@ -12,9 +12,9 @@ from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.running import run_to_end
 from ffabric.lab.virtio_msg.conform import Trial, run
+from ffabric.lab.virtio_msg.judges.observer import Judges
+from ffabric.lab.virtio_msg.judges.rules import Side, Verdict
 from ffabric.lab.virtio_msg.mischief import Act, Mischief
-from ffabric.lab.virtio_msg.observer import Judges
-from ffabric.lab.virtio_msg.rules import Side, Verdict
 from ffabric.lab.virtio_msg.tap import Tap
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe

@@ -6,10 +6,10 @@ from ffabric.abi.virtio_msg.generations import PR28, RFC2, V2
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.lab.running import End, run_to_end
 from ffabric.lab.virtio_msg.conform import EXITS, PATIENCE, Trial, devices, run
+from ffabric.lab.virtio_msg.judges.observer import Judges
+from ffabric.lab.virtio_msg.judges.rules import Verdict
 from ffabric.lab.virtio_msg.lively import changes
 from ffabric.lab.virtio_msg.mischief import Act, Mischief
-from ffabric.lab.virtio_msg.observer import Judges
-from ffabric.lab.virtio_msg.rules import Verdict
 from ffabric.lab.virtio_msg.tap import Pair, Tap
 from ffabric.lab.virtio_msg.worker import Worker
 from ffabric.system.booting.boot import boot

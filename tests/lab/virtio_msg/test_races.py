@@ -13,8 +13,8 @@ from ffabric.guests.virtio.drivers.console import ConsoleDriver
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.bus import BusError
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
-from ffabric.lab.virtio_msg.observer import Judges
-from ffabric.lab.virtio_msg.rules import Verdict
+from ffabric.lab.virtio_msg.judges.observer import Judges
+from ffabric.lab.virtio_msg.judges.rules import Verdict
 from ffabric.lab.virtio_msg.tap import Tap
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe

@@ -19,8 +19,8 @@ from ffabric.lab.vhost import xen
 from ffabric.lab.virtio_msg import android, tour
 from ffabric.lab.virtio_msg import conform as lab
 from ffabric.lab.virtio_msg.conform import Outcome
+from ffabric.lab.virtio_msg.judges.rules import Report, Tally, Verdict
 from ffabric.lab.virtio_msg.mischief import Mischief
-from ffabric.lab.virtio_msg.rules import Report, Tally, Verdict
 from ffabric.machine.host.vhost_user.front_end import BackEndLost
 from ffabric.system.description.python_target import TargetError
 from ffabric.system.description.toml import read_system

@@ -29,8 +29,8 @@ from ffabric.lab.running import End, run_to_end
 from ffabric.lab.vhost import back_end
 from ffabric.lab.vhost.back_end import CHIP, LINES
 from ffabric.lab.vhost.system import boot_with
-from ffabric.lab.virtio_msg.observer import Judges
-from ffabric.lab.virtio_msg.rules import Verdict
+from ffabric.lab.virtio_msg.judges.observer import Judges
+from ffabric.lab.virtio_msg.judges.rules import Verdict
 from ffabric.lab.virtio_msg.tap import Tap
 from ffabric.machine.host.vhost_user.daemon import SOCKET, Daemon
 

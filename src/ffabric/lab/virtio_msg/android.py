@@ -23,8 +23,8 @@ from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.lab.running import End, run_to_end
-from ffabric.lab.virtio_msg.observer import Judges
-from ffabric.lab.virtio_msg.rules import Verdict
+from ffabric.lab.virtio_msg.judges.observer import Judges
+from ffabric.lab.virtio_msg.judges.rules import Verdict
 from ffabric.lab.virtio_msg.tap import Tap
 from ffabric.machine.access import DataAbort
 from ffabric.session.system import System

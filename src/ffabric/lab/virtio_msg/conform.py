@@ -19,13 +19,13 @@ from ffabric.guests.virtio_msg.outside.devices import SocketDevices
 from ffabric.guests.virtio_msg.outside.driver import SocketDriver
 from ffabric.lab.running import End, run_to_end
 from ffabric.lab.virtio_msg.examiner import Examiner
+from ffabric.lab.virtio_msg.judges.observer import Judges
+from ffabric.lab.virtio_msg.judges.rules import Report, Side
 from ffabric.lab.virtio_msg.linux.device_side import LinuxDeviceSide
 from ffabric.lab.virtio_msg.linux.driver import LinuxDriver
 from ffabric.lab.virtio_msg.linux.uses import USES
 from ffabric.lab.virtio_msg.lively import SlowToStop, changes
 from ffabric.lab.virtio_msg.mischief import Act, Mischief
-from ffabric.lab.virtio_msg.observer import Judges
-from ffabric.lab.virtio_msg.rules import Report, Side
 from ffabric.lab.virtio_msg.tap import Tap
 from ffabric.lab.virtio_msg.worker import Worker
 from ffabric.machine.host.message_socket import Listener

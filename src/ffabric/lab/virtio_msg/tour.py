@@ -24,9 +24,9 @@ from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.guests.virtio_msg.driver.transport import DriverEnd
 from ffabric.lab.virtio_msg.conform import POOL_PAGES, Outcome, run_system
+from ffabric.lab.virtio_msg.judges.rules import Verdict
 from ffabric.lab.virtio_msg.linux.driver import LinuxDriver
 from ffabric.lab.virtio_msg.linux.uses import USES as LINUX_USES
-from ffabric.lab.virtio_msg.rules import Verdict
 from ffabric.system.description.python import describe
 
 PORT: Final = "com.example.echo"

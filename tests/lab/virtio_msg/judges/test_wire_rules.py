@@ -26,7 +26,7 @@ from ffabric.abi.virtio_msg.bus import DeviceState
 from ffabric.abi.virtio_msg.ffa import Method
 from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.abi.virtio_msg.header import BUS, RESPONSE, build_header
-from ffabric.lab.virtio_msg.rules import RULES, Side
+from ffabric.lab.virtio_msg.judges.rules import RULES, Side
 
 D, S = Side.DRIVER, Side.DEVICE
 PING = bus.PING

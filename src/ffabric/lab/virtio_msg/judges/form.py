@@ -17,7 +17,7 @@ from ffabric.abi.virtio_msg.header import (
     peek_header,
 )
 from ffabric.abi.virtio_msg.message import Message, kind_of, parse
-from ffabric.lab.virtio_msg.rules import BOTH, TRANSPORT, Report, Rule, Side, rule
+from ffabric.lab.virtio_msg.judges.rules import BOTH, TRANSPORT, Report, Rule, Side, rule
 
 SIZE = rule(
     BOTH,

@@ -5,9 +5,9 @@ from ffabric.abi.virtio_msg import ffa
 from ffabric.abi.virtio_msg import transport as t
 from ffabric.abi.virtio_msg.generations import PR28
 from ffabric.abi.virtio_msg.message import build
-from ffabric.lab.virtio_msg.device_judge import DeviceJudge
-from ffabric.lab.virtio_msg.driver_judge import DriverJudge
-from ffabric.lab.virtio_msg.rules import Report
+from ffabric.lab.virtio_msg.judges.device_judge import DeviceJudge
+from ffabric.lab.virtio_msg.judges.driver_judge import DriverJudge
+from ffabric.lab.virtio_msg.judges.rules import Report
 
 FEATURES = bits.VERSION_1 | bits.ACCESS_PLATFORM | bits.RING_RESET
 ACK, DRIVER, OK, RUNNING = 1, 3, 0xB, 0xF

@@ -13,10 +13,10 @@ from ffabric.abi.virtio_msg.ffa import Method
 from ffabric.abi.virtio_msg.message import Message
 from ffabric.guests.virtio.device_queue import Place
 from ffabric.guests.virtio_msg.device.retrieved_areas import acceptable
-from ffabric.lab.virtio_msg import driver_rules as rules
-from ffabric.lab.virtio_msg.form import Judged
-from ffabric.lab.virtio_msg.rules import Report, Rule, Side
-from ffabric.lab.virtio_msg.view import DeviceView, View
+from ffabric.lab.virtio_msg.judges import driver_rules as rules
+from ffabric.lab.virtio_msg.judges.form import Judged
+from ffabric.lab.virtio_msg.judges.rules import Report, Rule, Side
+from ffabric.lab.virtio_msg.judges.view import DeviceView, View
 
 NOTIFICATIONS: Final = 64
 _ORDER: Final = (bits.ACKNOWLEDGE, bits.DRIVER, bits.FEATURES_OK, bits.DRIVER_OK)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 
 from ffabric.abi.virtio_msg.generations import Generation
-from ffabric.lab.virtio_msg.device_judge import DeviceJudge
-from ffabric.lab.virtio_msg.driver_judge import DriverJudge
-from ffabric.lab.virtio_msg.rules import Report, Side
+from ffabric.lab.virtio_msg.judges.device_judge import DeviceJudge
+from ffabric.lab.virtio_msg.judges.driver_judge import DriverJudge
+from ffabric.lab.virtio_msg.judges.rules import Report, Side
+from ffabric.lab.virtio_msg.judges.widening import Widening
 from ffabric.lab.virtio_msg.tap import Pair
-from ffabric.lab.virtio_msg.widening import Widening
 
 
 class Judges:

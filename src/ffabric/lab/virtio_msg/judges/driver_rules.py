@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ffabric.abi.virtio_msg.generations import PR28, V2
-from ffabric.lab.virtio_msg.rules import FFA_BUS, LINUX_2025, TRANSPORT, VIRTIO, Side, rule
+from ffabric.lab.virtio_msg.judges.rules import FFA_BUS, LINUX_2025, TRANSPORT, VIRTIO, Side, rule
 
 _D: Final = Side.DRIVER
 
