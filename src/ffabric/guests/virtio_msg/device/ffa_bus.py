@@ -10,7 +10,7 @@ never is. Nothing that a driver sends can raise.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from ffabric.abi.errors import DecodeError
@@ -34,7 +34,8 @@ from ffabric.abi.virtio_msg.narrow import is_narrow
 from ffabric.abi.virtio_msg.transport import EVENT_CONFIG, EVENT_USED
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
-from ffabric.guests.virtio_msg.device.end import ACCEPTED, End, NotYet, Refused, look_after
+from ffabric.guests.virtio_msg.device.end import ACCEPTED, NotYet, Refused
+from ffabric.guests.virtio_msg.device.ends import Ends
 from ffabric.guests.virtio_msg.device.events import Events, Key, Range
 from ffabric.guests.virtio_msg.device.fifo import DeviceFifo
 from ffabric.guests.virtio_msg.device.fifo import answer as fifo_answer
@@ -71,9 +72,9 @@ class Connection:
         self.agreed: bool = False
         self.method: Method = Method.POLL
         self.notification: int = 0
-        self.ends: dict[int, End] = {}
+        self.ends: Ends = Ends()
         self.areas: RetrievedAreas = RetrievedAreas(
-            peer, ffa, self._devices, make_room, generation.area_shift
+            peer, ffa, self.ends.devices, make_room, generation.area_shift
         )
         self.events: Events = Events(lambda: on_events(self))
         self.outbox: deque[bytes] = deque()
@@ -86,10 +87,6 @@ class Connection:
         """The driver was told that events wait, and has not fetched them all."""
         self._taken: tuple[Key, Range] | None = None
         """What the last event was about."""
-        self._due: dict[int, End] = {}
-        """Ends that have to be polled, by identity."""
-        self._departing: list[End] = []
-        """Ends of devices that are gone and have not settled."""
         self._configured = self._resetting = self._listed = self._used = False
         self._bus_features = bus_features
         self._max_size = max_size
@@ -111,7 +108,7 @@ class Connection:
             dma=self.areas.dma,
             max_size=self._max_size,
             events=self.events,
-            on_due=self._on_due,
+            on_due=self.ends.on_due,
         )
         for area in self.areas.dma:
             device.mapped(self.areas.dma.address(area.number), area.pieces)
@@ -119,45 +116,26 @@ class Connection:
 
     def remove(self, number: int) -> None:
         """The device is gone; what it uses is out of use when it has settled."""
-        end = self.ends.pop(number)
-        end.reset()
+        end = self.ends.depart(number)
         for area in self.areas.dma:
             end.device.unmapped(self.areas.dma.address(area.number))
-        self._due.pop(id(end), None)
-        self._departing.append(end)
-        self._see_off()
+        self.ends.see_off()
         self.events.removed(number, end.queue_count, known=end.known)
-
-    def _devices(self) -> Iterator[Device]:
-        yield from (end.device for end in self.ends.values())
-        yield from (end.device for end in self._departing)
-
-    def _see_off(self) -> None:
-        """Forget the devices that are gone and have settled."""
-        for end in self._departing:
-            if not end.is_gone:
-                end.poll()
-        for end in [each for each in self._departing if each.is_gone]:
-            end.device.host = None
-            self._departing.remove(end)
-
-    def _on_due(self, end: End) -> None:
-        self._due[id(end)] = end
 
     def look(self) -> None:
         """Look after the devices that have to be polled."""
-        look_after(self._due, self.complaints)
+        self.ends.look(self.complaints)
 
     @property
     def unfinished(self) -> bool:
         """Whether something takes time: areas that are given up, devices that go, a reset."""
-        return bool(self.areas.leaving) or bool(self._departing) or self._resetting
+        return bool(self.areas.leaving) or bool(self.ends.departing) or self._resetting
 
     async def go_on(self, ffa: Ffa) -> None:
         """Go on with what takes time, as far as it goes now; the driver is told of areas."""
         left = None
-        while left != (left := (len(self.areas.leaving), len(self._departing), self._busy())):
-            self._see_off()
+        while left != (left := (len(self.areas.leaving), len(self.ends.departing), self._busy())):
+            self.ends.see_off()
             for number in list(self.areas.leaving):
                 if await self.areas.give_back(number, ffa):
                     self.events.released(number)
@@ -312,7 +290,7 @@ class Connection:
         try:
             response = end.serve(message, data)
         except NotYet:
-            self._on_due(end)
+            self.ends.on_due(end)
             return None
         except Refused:
             return self.refuse(_header_of(message))

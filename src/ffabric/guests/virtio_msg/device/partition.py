@@ -16,7 +16,6 @@ from uuid import UUID
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa.messages import Message
-from ffabric.abi.ffa.status import Status
 from ffabric.abi.virtio_msg import early
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.early import SIZE as EARLY_SIZE
@@ -31,7 +30,6 @@ from ffabric.abi.virtio_msg.generations import (
 from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header
 from ffabric.guests import interrupts
 from ffabric.guests.calls.messages import DirectMessage
-from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.guests.virtio.device import Device, Work
@@ -43,6 +41,7 @@ from ffabric.guests.virtio_msg.device.carriers import (
     Carrier,
     features_of,
 )
+from ffabric.guests.virtio_msg.device.delivery import Delivery
 from ffabric.guests.virtio_msg.device.ffa_bus import NOTIFICATIONS, Connection
 from ffabric.guests.virtio_msg.device.fifo import DeviceFifo
 from ffabric.guests.virtio_msg.device.table import DeviceTable
@@ -56,8 +55,6 @@ OTHERS: Final = notifications.GET_FROM_SP | notifications.GET_FROM_VM
 _EARLY_WORDS = EARLY_SIZE // 8
 FIFO_TURN: Final = 64
 """Messages of a FIFO that are served in a row."""
-SENDS: Final = 16
-"""How often an indirect message is tried while the receiver's RX is full."""
 
 
 class DeviceSide(Partition):
@@ -101,7 +98,8 @@ class DeviceSide(Partition):
         self.max_size: int = check_size(max_size, as_generation(generation), most)
         self.generation: Generation = as_generation(generation)
         self.doorbell = doorbell
-        self.answers_to = answers_to
+        self._delivery = Delivery(answers_to)
+        """What goes to driver sides beside the answers to direct messages."""
         self.connections: dict[int, Connection] = {}
         self._eventful: dict[int, Connection] = {}
         """Those for whom events wait, of which they may not have been told."""
@@ -115,7 +113,6 @@ class DeviceSide(Partition):
         """A VM has a message in RX."""
         self._told = False
         """A VM has been notified of something in a FIFO."""
-        self._said: list[str] = []
         self._work: deque[tuple[Device, Work]] = deque()
         """What devices want done by calls, in order."""
         for device in devices:
@@ -217,9 +214,9 @@ class DeviceSide(Partition):
             return await self._on_foreign_request(request, ffa)
         connection = self._connection(request.sender, ffa)
         response = await self._wire.direct(connection, abi.from_registers(request.payload), ffa)
-        if connection.events or connection.complaints or self._said:
-            await self._tell(connection, ffa)
-            await self._insist(connection, ffa)
+        if connection.events or connection.complaints or self._delivery.said:
+            await self._delivery.tell(connection, ffa)
+            await self._delivery.insist(connection, ffa)
         if self._work:
             await self._do_work(ffa)
         if self._eventful:
@@ -233,7 +230,7 @@ class DeviceSide(Partition):
             return request.respond()
         connection = self._connection(request.sender, ffa)
         response = await connection.handle(word.to_bytes(8, "little"), ffa)
-        await self._complain(connection, ffa)
+        await self._delivery.complain(connection, ffa)
         return request.respond(int.from_bytes((response or b"")[:8], "little"))
 
     async def _on_early_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
@@ -249,9 +246,9 @@ class DeviceSide(Partition):
             response = bytes(EARLY_SIZE)
         if connection.method is Method.POLL:
             connection.events.clear()  # they are seen in the rings
-        if connection.events or connection.complaints or self._said:
-            await self._tell(connection, ffa)
-            await self._insist(connection, ffa)
+        if connection.events or connection.complaints or self._delivery.said:
+            await self._delivery.tell(connection, ffa)
+            await self._delivery.insist(connection, ffa)
         words = [int.from_bytes(response[at : at + 8], "little") for at in range(0, EARLY_SIZE, 8)]
         return request.respond(*words, *([0] * 9 if with_uuid else []))
 
@@ -288,7 +285,7 @@ class DeviceSide(Partition):
                 for number in list(connection.ends):
                     connection.remove(number)
                     self._table.free(number)
-            await self._complain(connection, ffa)
+            await self._delivery.complain(connection, ffa)
 
     async def release(self, driver: int, area: int, ffa: Ffa) -> bool:
         """Give up an area of a driver side, unasked; False if it is not there, or in use outside.
@@ -298,7 +295,7 @@ class DeviceSide(Partition):
         connection = self.connections.get(driver)
         if connection is None or not await connection.release(area, ffa):
             return False
-        await self._tell(connection, ffa)
+        await self._delivery.tell(connection, ffa)
         return True
 
     async def serve(self, ffa: Ffa) -> None:
@@ -330,7 +327,7 @@ class DeviceSide(Partition):
             connection.fifo = None
             await fifo.close(ffa)
         elif full:
-            await self._notify(connection, fifo.notification, ffa)
+            await self._delivery.notify(connection, fifo.notification, ffa)
 
     async def _take(self, ffa: Ffa) -> None:
         """Keep the message that is in RX, if one is."""
@@ -350,7 +347,7 @@ class DeviceSide(Partition):
     async def _serve(self, message: Message, ffa: Ffa) -> None:
         """Serve an indirect message."""
         connection = self._connection(message.sender, ffa)
-        await self._send_outbox(connection, ffa)
+        await self._delivery.send_outbox(connection, ffa)
         await self._answer(connection, message.payload, ffa)
 
     async def _answer(
@@ -363,36 +360,12 @@ class DeviceSide(Partition):
             response = await self._wire.indirect(connection, data, ffa)
         if response is None:
             connection.unanswered.append(data)
-        elif not response or await self._send(connection, response, ffa):
+        elif not response or await self._delivery.send(connection, response, ffa):
             pass
         elif response[0] & RESPONSE:
             connection.outbox.append(response)
         else:
             connection.put_back()  # an event, as the answer to EVENT_POLL
-
-    async def _send_outbox(self, connection: Connection, ffa: Ffa) -> None:
-        """Responses for which the driver side had no room."""
-        while connection.outbox and await self._send(connection, connection.outbox[0], ffa):
-            connection.outbox.popleft()
-
-    async def _send(self, connection: Connection, data: bytes, ffa: Ffa) -> bool:
-        """Send a message, by its FIFO if it has one, else indirectly.
-
-        A VM gives the receiver time to read the indirect message before.
-        """
-        fifo = connection.fifo
-        if fifo is not None and data[1] not in BOOTSTRAP:
-            return fifo.put(data) and await self._notify(connection, fifo.notification, ffa)
-        for _ in range(1 if ffa.vcpu.secure else SENDS):
-            try:
-                await ffa.send2(connection.peer, data, uuid=self.answers_to)
-            except FfaError as error:
-                if error.status is not Status.BUSY:
-                    return False
-                await ffa.yield_()
-            else:
-                return True
-        return False
 
     async def tell(self, ffa: Ffa) -> None:
         """Look after the devices, and tell every driver side of its events."""
@@ -407,8 +380,9 @@ class DeviceSide(Partition):
             connection.unanswered.clear()
             for data in unanswered:
                 await self._answer(connection, data, ffa)
-            if connection.events or connection.outbox or connection.complaints or self._said:
-                await self._tell(connection, ffa)
+            waits = connection.events or connection.outbox or connection.complaints
+            if waits or self._delivery.said:
+                await self._delivery.tell(connection, ffa)
 
     async def _do_work(self, ffa: Ffa) -> None:
         """Make the calls that devices want made; what is added on the way is for now, too."""
@@ -420,53 +394,10 @@ class DeviceSide(Partition):
         """What one driver side asks for may be an event of another: a frame that it sends."""
         for peer, other in list(self._eventful.items()):
             if other is not connection:
-                await self._tell(other, ffa)
+                await self._delivery.tell(other, ffa)
             if not other.events or other.announced or other.method is Method.POLL:
                 del self._eventful[peer]
 
-    async def _tell(self, connection: Connection, ffa: Ffa) -> None:
-        await self._complain(connection, ffa)
-        if connection.method is Method.POLL:
-            return
-        if connection.method is Method.FIFO and connection.fifo is None:
-            return  # it is broken: the driver side begins anew
-        if connection.method in (Method.INDIRECT, Method.FIFO):
-            await self._send_outbox(connection, ffa)
-            while (event := connection.take_event()) is not None:
-                sent = self._wire.event(event, connection)
-                if sent and not await self._send(connection, sent, ffa):
-                    connection.put_back()
-                    break
-        elif connection.events and not connection.announced:
-            connection.announced = True
-            await self._notify(connection, connection.notification, ffa)
-
-    async def _insist(self, connection: Connection, ffa: Ffa) -> None:
-        """Give a driver side time to read its RX, in which an event is to be.
-
-        Nobody runs this partition when RX is free again, and a driver that waits for the event
-        sends nothing that would. Each try gives cycles back.
-        """
-        for _ in range(SENDS):
-            if connection.method is not Method.INDIRECT or not connection.events:
-                return
-            await self._tell(connection, ffa)
-
-    async def _notify(self, connection: Connection, notification: int, ffa: Ffa) -> bool:
-        """Tell a driver side that something waits for it. It polls if it has not bound it."""
-        flags = notifications.DELAY_SCHEDULE_RECEIVER if ffa.vcpu.secure else 0
-        try:
-            await ffa.notification_set(connection.peer, 1 << notification, flags)
-        except FfaError:
-            connection.announced = False
-        return True
-
     def say(self, line: str) -> None:
         """Have a line on this partition's console, when it next runs."""
-        self._said.append(line)
-
-    async def _complain(self, connection: Connection, ffa: Ffa) -> None:
-        while self._said:
-            await ffa.console_log(f"{self._said.pop(0)}\n")
-        while connection.complaints:
-            await ffa.console_log(f"{connection.complaints.pop(0)}\n")
+        self._delivery.said.append(line)
