@@ -17,7 +17,8 @@ from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio.drivers.console import ConsoleDriver
-from ffabric.guests.virtio_msg.device.partition import SENDS, DeviceSide
+from ffabric.guests.virtio_msg.device.delivery import SENDS
+from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.bus import BusError
 from ffabric.guests.virtio_msg.driver.ffa_bus import find_device_sides
 from ffabric.guests.virtio_msg.driver.partition import DriverSide

@@ -126,7 +126,7 @@ class Hasty(DeviceSide):
         if self.hasty and connection.agreed and connection.method:
             self.hasty = False
             fifo.put(build(t.EVENT_USED, DEFAULT, device=0, index=0))
-            await self._notify(connection, fifo.notification, ffa)
+            await self._delivery.notify(connection, fifo.notification, ffa)
 
 
 def test_a_device_side_that_breaks_a_rule_by_fifo_is_named():

@@ -108,6 +108,16 @@ class DeviceQueue:
         """How many chains were taken since the virtqueue was set up, modulo 2^16."""
         return self._next_avail
 
+    @property
+    def under_way(self) -> int:
+        """How many chains were taken and not given back."""
+        return (self._next_avail - self._next_used) & 0xFFFF
+
+    @property
+    def waits(self) -> bool:
+        """Whether a chain is available that was not taken. Raises QueueError if it cannot be."""
+        return self._pending() != 0
+
     def pop(self) -> Chain | None:
         """The next chain that the driver has made available, if there is one."""
         if not self._pending():

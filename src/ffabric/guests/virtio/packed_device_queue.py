@@ -36,6 +36,16 @@ class PackedDeviceQueue(DeviceQueue):
         )
         self._check_parts(parts)
 
+    @property
+    def under_way(self) -> int:
+        """How many chains were taken and not given back."""
+        return len(self._taken)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a chain is available that was not taken."""
+        return self._is_available()
+
     def pop(self) -> Chain | None:
         """The next chain that the driver has made available, if there is one."""
         if not self._is_available():

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.virtio import features as bits
 from ffabric.abi.virtio import ids
+from ffabric.guests.virtio.dma import QueueError
 
 if TYPE_CHECKING:
-    from ffabric.guests.virtio_msg.device.ffa_bus import Connection
+    from ffabric.guests.virtio_msg.device.end import End
     from ffabric.guests.virtio_msg.device.partition import DeviceSide
 
 
@@ -21,7 +22,7 @@ def rows(side: DeviceSide) -> Iterator[tuple[str, str]]:
         yield "virtio-msg", f"driver side {connection.peer:#06x} {agreed}; we speak {generation}"
     for number in side.numbers:
         name = ids.NAMES.get(side.device(number).id, "device")
-        yield f"  {name} {number}", _state(side, number)
+        yield f"  {name} {number}", _state(side, number) + _rings(_end(side, number))
 
 
 def problems(side: DeviceSide) -> list[str]:
@@ -32,24 +33,46 @@ def problems(side: DeviceSide) -> list[str]:
     if suspicions:
         return suspicions
     return [
-        f"{ids.NAMES.get(side.device(number).id, 'device')} {number}: {state}"
+        f"{ids.NAMES.get(side.device(number).id, 'device')} {number}: {_HINTS.get(state, state)}"
         for number in side.numbers
         if (state := _state(side, number)) != _READY
     ]
 
 
-_READY = "driven"
+_READY, _NOT = "driven", "not brought up"
+_HINTS = {_NOT: "not brought up; Debian's driver of disks is a module: --module virtio_blk"}
 
 
 def _state(side: DeviceSide, number: int) -> str:
-    connection = next((each for each in side.connections.values() if number in each.ends), None)
-    return "nobody's" if connection is None else _said(connection, number)
+    end = _end(side, number)
+    return "nobody's" if end is None else _said(end)
 
 
-def _said(connection: Connection, number: int) -> str:
-    status = connection.ends[number].status
-    if status & bits.NEEDS_RESET:
+def _end(side: DeviceSide, number: int) -> End | None:
+    return next(
+        (each.ends[number] for each in side.connections.values() if number in each.ends), None
+    )
+
+
+def _said(end: End) -> str:
+    """A kernel that turns itself off resets the devices that it has driven."""
+    if end.status & bits.NEEDS_RESET:
         return "needs a reset"
-    if status & bits.FAILED:
+    if end.status & bits.FAILED:
         return "given up by its driver"
-    return _READY if status & bits.DRIVER_OK else "not brought up"
+    return _READY if end.brought_up else _NOT
+
+
+def _rings(end: End | None) -> str:
+    """Who has buffers, of a device whose driver may wait for it."""
+    if end is None or not end.status & bits.DRIVER_OK:
+        return ""
+    queues = [queue for queue in end.device.queues if queue is not None]
+    under_way = sum(queue.under_way for queue in queues)
+    try:
+        waiting = any(queue.waits for queue in queues)
+    except QueueError as error:
+        return f"; a virtqueue is broken: {error}"
+    if waiting:
+        return "; Linux has made buffers available, and has not told of them"
+    return f"; Linux waits for {under_way} buffers" if under_way else "; no buffer is missing"

@@ -36,6 +36,8 @@ class End(Protocol):
     """The device status, as far as it is known here."""
     known: bool
     """The driver has been told of it, or has asked for it."""
+    brought_up: bool
+    """It was driven once at least (DRIVER_OK), whatever its status is now."""
     complaint: str
     """What is to be said of the device, until somebody has said so."""
 

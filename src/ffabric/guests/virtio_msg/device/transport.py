@@ -62,6 +62,8 @@ class DeviceEnd:
         self.status: int = 0
         self.known: bool = False
         """The driver has been told of it, or has asked for it."""
+        self.brought_up: bool = False
+        """It was driven once at least (DRIVER_OK), whatever its status is now."""
         self.complaint: str = ""
         """What is to be said of the device, until somebody has said so."""
         self.resetting: bool = False
@@ -291,6 +293,7 @@ class DeviceEnd:
 
     def _start(self) -> None:
         device = self.device
+        self.brought_up = True
         device.driver_features = self._features
         try:
             for index, place in enumerate(self._places):

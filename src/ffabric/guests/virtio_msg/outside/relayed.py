@@ -128,6 +128,7 @@ class RelayedEnd:
         self.number = number
         self.status: int = 0
         self.known = False
+        self.brought_up = False
         self.complaint = ""
         self.in_use: bool = False
         """The driver has set its status, and it has not said that it is reset since.
@@ -203,6 +204,7 @@ class RelayedEnd:
             return
         if header.id in _STATUS and header.size == _STATUS_SIZE:
             self.status = int.from_bytes(response[HEADER_SIZE:], "little")
+            self.brought_up |= bool(self.status & bits.DRIVER_OK)
             if not self.status:
                 self.in_use = False
                 self._forget_used()
