@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from coverage import CoverageData
 
 from ffabric.firmware.state.rules import RULES, Refused
 from measured import book, refusals
@@ -13,6 +14,7 @@ from measured.__main__ import KNOWN, Known
 from measured.floors import Share, below, shares, table
 from measured.passes import has_passed
 from measured.rules import Uncovered, differences, uncovered
+from measured.run import run_tests
 
 JUDGED = """
 def judged(x):
@@ -75,7 +77,7 @@ def test_a_refusal_is_noted_where_it_is_made(ffabric, monkeypatch, tmp_path):
     client = ffabric.boot(vms=["client"], sps=["sp"]).vm("client").ffa
     with ffabric.refuses("mem.share.unaligned_base"):
         client.share(ipa=0x1001, pages=1, to="sp")
-    refusals.pytest_sessionfinish()
+    refusals.write()
     (found,) = refusals.read(tmp_path)
     assert found.rule == "mem.share.unaligned_base"
     source = Path(found.file).read_text("utf-8").splitlines()
@@ -204,3 +206,33 @@ def test_the_tests_in_the_list_of_rules_exist():
     for test in book.named(entries):
         path, name, *_ = test.split("::")
         assert name in (book.ROOT / path).read_text("utf-8"), f"{test} is gone: make rules"
+
+
+STARTS_OTHERS = """
+import multiprocessing, pathlib, subprocess, sys
+import near
+
+def test_others():
+    here = pathlib.Path(__file__).parent
+    subprocess.run([sys.executable, "-c", "import far"], cwd=here, check=True)
+    other = multiprocessing.get_context("fork").Process(target=near.forked)
+    other.start()
+    other.join()
+"""
+
+
+def test_what_other_processes_execute_is_measured(tmp_path):
+    (tmp_path / "sources").mkdir()
+    near, far, test = (tmp_path / "sources" / name for name in ("near.py", "far.py", "test_a.py"))
+    near.write_text("def forked():\n    print()\n\ndef unused():\n    print()\n")
+    far.write_text("far = 1\n")
+    test.write_text(STARTS_OTHERS)
+
+    words = ["-pmeasured.contexts", "-pno:cacheprovider", str(test)]
+    assert run_tests(tmp_path, words, source=test.parent) == 0
+    data = CoverageData(str(tmp_path / "coverage"))
+    data.read()
+
+    assert data.lines(str(far)) == [1]
+    assert sorted(data.lines(str(near)) or ()) == [1, 2, 4]
+    assert any(name.endswith("test_a.py::test_others") for name in data.measured_contexts())

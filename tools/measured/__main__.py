@@ -12,10 +12,11 @@ import msgspec
 from coverage import Coverage
 
 from measured import floors, refusals, rules
-from measured.run import ROOT, run_tests
+from measured.run import ROOT, SOURCES, run_tests
 
-SOURCES = ROOT / "src" / "ffabric"
 KNOWN = Path(__file__).with_name("floors.toml")
+MISSING = ROOT / "build" / "coverage.txt"
+"""The lines and branches that are not executed, file by file."""
 
 
 class Known(msgspec.Struct):
@@ -32,16 +33,20 @@ def main() -> int:
     options, tests = parser.parse_known_args()
     with tempfile.TemporaryDirectory(prefix="measured-") as name:
         folder = Path(name)
-        status = run_tests(folder, ["-n", "auto", "--cov=ffabric", *tests])
+        status = run_tests(folder, ["-n", "auto", *tests])
         if status:
             return status
         measured = Coverage(data_file=folder / "coverage", branch=True)
         measured.load()
         measured.json_report(outfile=str(folder / "report.json"))
+        MISSING.parent.mkdir(exist_ok=True)
+        with MISSING.open("w", encoding="utf-8") as file:
+            measured.report(show_missing=True, skip_covered=True, file=file)
         shares = floors.shares((folder / "report.json").read_bytes(), SOURCES)
         found = rules.uncovered(refusals.read(folder), measured.get_data(), SOURCES)
     known = msgspec.toml.decode(KNOWN.read_bytes(), type=Known)
     print("\n".join(floors.table(shares, known.floors)))
+    print(f"what is not executed: {MISSING.relative_to(ROOT)}")
     print(f"rules: {len(found.not_refused)} not refused, {len(found.not_passed)} not passed")
     if options.keep:
         KNOWN.write_text(_text(found, shares), "utf-8")

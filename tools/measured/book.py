@@ -21,14 +21,13 @@ import msgspec
 from ffabric.firmware.catalogue import RULES
 from measured import refusals
 from measured.passes import Arc, passing
-from measured.run import ROOT, run_tests
+from measured.run import ROOT, SOURCES, run_tests
 
-SOURCES = ROOT / "src" / "ffabric"
 BOOK = ROOT / "docs" / "reference" / "rules.json"
 TESTS = ("tests/firmware",)
 MOST = 2
 """Tests that are named of each kind."""
-_HOW = ("-n", "2", "--cov=ffabric.firmware", "--cov-context=test")
+_HOW = ("-n", "2", "-pmeasured.contexts")
 _BY_CHANCE = "::runTest"
 """How the test of a state machine of Hypothesis ends."""
 _SOME_FAILED = 1
@@ -54,7 +53,7 @@ def main() -> int:
     tests = named(known) if options.check else TESTS
     with tempfile.TemporaryDirectory(prefix="measured-") as name:
         folder = Path(name)
-        status = run_tests(folder, [*_HOW, *tests])
+        status = run_tests(folder, [*_HOW, *tests], SOURCES / "firmware")
         if status > _SOME_FAILED:
             return status
         tried = book(refusals.read(folder), _arcs(folder / "coverage"))
@@ -89,7 +88,7 @@ def _arcs(path: Path) -> Seen:
     found: Seen = {}
     with sqlite3.connect(path) as database:
         for file, start, end, context in database.execute(_QUERY):
-            test = function_of(context.partition("|")[0])
+            test = function_of(context)
             found.setdefault(file, {}).setdefault((start, end), set()).add(test)
     return found
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
+from coverage import Coverage
 
 from ffabric import firmware
 from ffabric.firmware.state.rules import Refused, Rule
@@ -50,8 +52,21 @@ def pytest_configure() -> None:
     Refused.__init__ = _note  # type: ignore[method-assign]
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish() -> None:
-    """All tests of this process have ended."""
+    """All tests of this process have ended.
+
+    What was measured is written, too: pytest-xdist gives a worker a few seconds to exit.
+    """
+    write()
+    measuring = Coverage.current()
+    if measuring is not None:
+        measuring.stop()
+        measuring.save()
+
+
+def write() -> None:
+    """Write what this process has noted to a file of its own."""
     found = [Refusal(*each) for each in sorted(_seen)]
     path = Path(os.environ[FOLDER]) / f"refusals-{os.getpid()}.json"
     path.write_bytes(msgspec.json.encode(found))
