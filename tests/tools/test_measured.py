@@ -8,11 +8,12 @@ import msgspec
 import pytest
 from coverage import CoverageData
 
+from ffabric.abi.ffa.functions import FFA_MSG_SEND_DIRECT_RESP_32
 from ffabric.firmware.state.rules import RULES, Refused
 from measured import book, refusals
 from measured.__main__ import KNOWN, Known
 from measured.floors import Share, below, shares, table
-from measured.passes import has_passed
+from measured.passes import has_passed, only_refuses
 from measured.rules import Uncovered, differences, uncovered
 from measured.run import run_tests
 
@@ -43,6 +44,18 @@ def found(x, known):
         if each == x:
             return each
     refuse(UNKNOWN)
+
+
+def deny(x):
+    refuse(DENIED, got=x)
+
+
+def asked(x):
+    if x.model is None:
+        deny(x)
+    if x.looked[3].up:
+        return HANDLERS[x.call](x)
+    return x
 """
 LINES = {line.strip(): n for n, line in enumerate(JUDGED.splitlines(), 1)}
 
@@ -70,6 +83,40 @@ def test_a_call_passes_where_another_way_is_taken(refusal, arcs, passed):
     assert has_passed(ast.parse(JUDGED), LINES[refusal], numbers) is passed
 
 
+@pytest.mark.parametrize(
+    ("call", "arcs", "passed"),
+    [
+        ("deny(x)", [("if x.model is None:", "deny(x)")], False),
+        ("deny(x)", [("if x.model is None:", "if x.looked[3].up:")], True),
+        (
+            "return HANDLERS[x.call](x)",
+            [("if x.looked[3].up:", "return HANDLERS[x.call](x)")],
+            False,
+        ),
+        ("return HANDLERS[x.call](x)", [("return HANDLERS[x.call](x)", -1)], True),
+        ("if x.looked[3].up:", [("if x.model is None:", "if x.looked[3].up:")], False),
+        ("if x.looked[3].up:", [("if x.looked[3].up:", "return HANDLERS[x.call](x)")], True),
+    ],
+)
+def test_who_calls_what_does_nothing_but_refuse_is_passed_when_it_goes_on(call, arcs, passed):
+    numbers = [tuple(LINES.get(end, end) for end in arc) for arc in arcs]
+    assert has_passed(ast.parse(JUDGED), LINES[call], numbers, called=True) is passed
+
+
+@pytest.mark.parametrize(
+    ("line", "refuser", "only"),
+    [
+        ("refuse(DENIED, got=x)", "refuse", True),
+        ("refuse(BIG)", "refuse", False),
+        ("refuse(UNKNOWN)", "refuse", False),
+        ("deny(x)", "deny", False),
+        ("refuse(DENIED, got=x)", "deny", False),
+    ],
+)
+def test_a_function_without_another_way_does_nothing_but_refuse(line, refuser, only):
+    assert only_refuses(ast.parse(JUDGED), LINES[line], refuser) is only
+
+
 def test_a_refusal_is_noted_where_it_is_made(ffabric, monkeypatch, tmp_path):
     monkeypatch.setattr(refusals, "_seen", set())
     monkeypatch.setattr(Refused, "__init__", refusals._note)
@@ -82,6 +129,26 @@ def test_a_refusal_is_noted_where_it_is_made(ffabric, monkeypatch, tmp_path):
     assert found.rule == "mem.share.unaligned_base"
     source = Path(found.file).read_text("utf-8").splitlines()
     assert "refuse(" in source[found.line - 1]
+
+
+def test_what_a_function_refuses_that_does_nothing_else_is_noted_where_it_is_called(
+    ffabric, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(refusals, "_seen", set())
+    monkeypatch.setattr(Refused, "__init__", refusals._note)
+    monkeypatch.setenv(refusals.FOLDER, str(tmp_path))
+    client = ffabric.boot(vms=["client"], sps=["sp"]).vm("client").ffa
+    with ffabric.refuses("runtime.transition"):
+        client.call(FFA_MSG_SEND_DIRECT_RESP_32)
+    with ffabric.refuses("mem.handle"):
+        client.reclaim(0x77)
+    refusals.write()
+    noted = {each.rule: each for each in refusals.read(tmp_path)}
+    transition, handle = noted["runtime.transition"], noted["mem.handle"]
+    assert transition.called
+    assert handle.called
+    for found, text in ((transition, "deny("), (handle, ".live[")):
+        assert text in Path(found.file).read_text("utf-8").splitlines()[found.line - 1]
 
 
 def report(**files):

@@ -111,7 +111,7 @@ def book(noted: Iterable[refusals.Refusal], seen: Seen) -> Book:
         if each.file not in trees:
             trees[each.file] = ast.parse(path.read_text("utf-8"))
         ways = seen.get(each.file, {})
-        for way in passing(trees[each.file], each.line, ways):
+        for way in passing(trees[each.file], each.line, ways, called=each.called):
             passed.setdefault(each.rule, set()).update(ways[way])
     ids = sorted(rule.id for rule in RULES if rule.id in refused)
     return {

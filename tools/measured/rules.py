@@ -23,18 +23,18 @@ class Uncovered(msgspec.Struct, frozen=True):
 
 def uncovered(refusals: Iterable[Refusal], data: CoverageData, sources: Path) -> Uncovered:
     """What the tests have not tried. Only refusals at lines below ``sources`` count."""
-    sites: dict[str, set[tuple[str, int]]] = {}
+    sites: dict[str, set[tuple[str, int, bool]]] = {}
     for each in refusals:
         if Path(each.file).is_relative_to(sources):
-            sites.setdefault(each.rule, set()).add((each.file, each.line))
+            sites.setdefault(each.rule, set()).add((each.file, each.line, each.called))
     passed = {rule for rule, found in sites.items() if any(_passed(data, *site) for site in found)}
     ids = {each.id for each in RULES}
     return Uncovered(sorted(ids - sites.keys()), sorted(sites.keys() & ids - passed))
 
 
-def _passed(data: CoverageData, file: str, line: int) -> bool:
+def _passed(data: CoverageData, file: str, line: int, called: bool) -> bool:
     tree = ast.parse(Path(file).read_text("utf-8"))
-    return has_passed(tree, line, data.arcs(file) or [])
+    return has_passed(tree, line, data.arcs(file) or [], called=called)
 
 
 def differences(found: Uncovered, known: Uncovered) -> Iterator[str]:

@@ -240,6 +240,18 @@ def test_who_donates_says_nothing_of_access(ffabric, world, rights):
         world.a.give("donate", [world.b], [(at, 1)], rights=rights)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_data_access_is_judged_where_instruction_access_is_waived(ffabric, kind):
+    world = World(ffabric, "sp-sp", waive=[f"mem.{kind}.instruction_access"])
+    at = world.a.pages()
+    rule, wrong, right = f"mem.{kind}.data_access_unspecified", NX, RW | NX
+    if kind == "donate":
+        rule, wrong, right = "mem.donate.data_access", RW | NX, NX
+    with ffabric.refuses(rule):
+        world.a.give(kind, [world.b], [(at, 1)], rights=wrong)
+    world.a.give(kind, [world.b], [(at, 1)], rights=right)
+
+
 def test_memory_is_donated_to_one(ffabric, world):
     at = world.a.pages()
     with ffabric.refuses("mem.donate.receivers"):
