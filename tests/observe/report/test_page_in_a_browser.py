@@ -151,6 +151,27 @@ def test_kinds_can_be_hidden_and_keys_move(show, run):
     WebDriverWait(browser, 30).until(lambda driver: "event" in chosen(driver))
 
 
+def test_times_along_the_axis_differ_or_are_said_once(show, run):
+    browser = show(run)
+
+    def said(*times):
+        return browser.execute_script("return scale([...arguments])", *times)
+
+    assert said(0, 1_000_000, 2_500_000) == ["0 µs", "1 ms", "2.5 ms"]
+    assert said(1_000_000, 1_000_000, 1_000_100) == ["1 ms", "", "1.0001 ms"]
+    assert said(17_378_228_146, 17_378_228_646) == ["17.3782281 s", "17.3782286 s"]
+    assert said(5, 5) == ["0.005 µs", ""]
+
+
+def test_on_paper_every_refusal_is_there_and_no_hint(show, run):
+    browser = show(run)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    table = browser.find_element(By.CSS_SELECTOR, "#refusals .long")
+    assert table.value_of_css_property("max-height") == "none"
+    assert not browser.find_element(By.CSS_SELECTOR, "aside").is_displayed()
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_markup_in_names_and_consoles_is_text(show):
     browser = show([
         Header(2, MARKUP, 1, True, {MARKUP: 1}, {}),

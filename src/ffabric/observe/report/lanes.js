@@ -69,11 +69,14 @@ class Lanes {
     context.fillStyle = soft;
     context.font = "11px system-ui, sans-serif";
     const ticks = Math.max(2, Math.floor((width - LABEL) / 140));
-    for (let tick = 0; tick < ticks; tick++) {
-      const x = this.unscaled(LABEL + (width - LABEL) * tick / ticks);
-      const n = this.model.visible[Math.min(this.model.at(x), this.model.visible.length - 1)];
-      if (n !== undefined) context.fillText(rounded(this.model.byTime ? x : this.model.events.t[n]), LABEL + (width - LABEL) * tick / ticks + 3, 9);
-    }
+    const times = [...Array(ticks).keys()].map((tick) => this.timeAt(LABEL + (width - LABEL) * tick / ticks));
+    scale(times).forEach((said, tick) => context.fillText(said, LABEL + (width - LABEL) * tick / ticks + 3, 9));
+  }
+
+  timeAt(x) {
+    const at = this.unscaled(x), { visible, byTime, events } = this.model;
+    const n = visible[Math.min(this.model.at(at), visible.length - 1)];
+    return n === undefined ? undefined : byTime ? at : events.t[n];
   }
 
   runs() {

@@ -115,9 +115,17 @@ function microseconds(nanoseconds) {
 }
 
 // A time as a person says it: in seconds, milliseconds or microseconds.
-function rounded(nanoseconds) {
+function rounded(nanoseconds, digits = 3) {
   const [unit, size] = [["s", 1e9], ["ms", 1e6]].find(([, size]) => nanoseconds >= size) || ["µs", 1e3];
-  return `${(nanoseconds / size).toLocaleString("en", { maximumFractionDigits: 3 })} ${unit}`;
+  return `${(nanoseconds / size).toLocaleString("en", { maximumFractionDigits: digits })} ${unit}`;
+}
+
+// Times along an axis, with digits enough to tell them apart; "" for one that is the same as before.
+function scale(times) {
+  const steps = times.slice(1).map((time, at) => time - times[at]).filter((step) => step > 0);
+  const unit = Math.max(...times.filter((time) => time !== undefined)) >= 1e9 ? 1e9 : 1e6;
+  const digits = Math.min(9, Math.max(3, Math.ceil(-Math.log10(Math.min(...steps) / unit)) || 3));
+  return times.map((time, at) => time === undefined || time === times[at - 1] ? "" : rounded(time, digits));
 }
 
 function element(name, text, properties = {}) {
