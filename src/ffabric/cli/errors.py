@@ -7,7 +7,7 @@ import sys
 _EXPECTED = (
     ("ffabric.system.options.problems", "ConfigErrors"),
     ("ffabric.abi.errors", "DecodeError"),
-    ("ffabric.system.booting.extras", "MissingExtra"),
+    ("ffabric.system.booting.engines.extras", "MissingExtra"),
     ("ffabric.system.booting.platform", "PlatformCallError"),
     ("ffabric.machine.host.process", "MissingProgram"),
     ("ffabric.machine.choices", "ReplayError"),

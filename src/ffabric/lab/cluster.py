@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ffabric.system.booting.extras import MissingExtra
+from ffabric.system.booting.engines.extras import MissingExtra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ffabric.system.booting.extras import MissingExtra
+from ffabric.system.booting.engines.extras import MissingExtra
 from ffabric.system.files.images import ELF_MAGIC
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner, Spinning
 from ffabric.machine.machine import Machine, Stalled
 from ffabric.machine.translation.pages import NoPages
-from ffabric.system.booting.cpu_registers import CpuRegisters
 from ffabric.system.booting.creation import HostMemory, Source, create_spec
+from ffabric.system.booting.engines.cpu_registers import CpuRegisters
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.ending import Cause, Verdict
 from ffabric.system.options.problems import did_you_mean

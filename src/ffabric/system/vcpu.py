@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess
     from ffabric.machine.host.outside import Outside
     from ffabric.machine.machine import Machine
-    from ffabric.system.booting.cpu_registers import CpuRegisters
+    from ffabric.system.booting.engines.cpu_registers import CpuRegisters
     from ffabric.system.crash import PartitionCrashed
     from ffabric.system.spec import GicSpec, PartitionSpec, SystemSpec
 CONDUITS = {0: exits.SVC, 1: exits.SMC, 2: exits.SMC}

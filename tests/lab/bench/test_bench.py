@@ -27,7 +27,7 @@ from ffabric.lab.bench.catalogue import BENCHMARKS, SWEEPS
 from ffabric.lab.bench.images import caller
 from ffabric.lab.bench.measure import Effort, grow, measure
 from ffabric.lab.bench.software import Meter, NullCaller
-from ffabric.system.booting.extras import MissingExtra
+from ffabric.system.booting.engines.extras import MissingExtra
 
 ONCE = Effort(runs=1, seconds=0)
 

@@ -27,7 +27,7 @@ from ffabric.observe.recorder import Recorder
 from ffabric.observe.trace import Trace, read_choices, read_seed
 from ffabric.session.story import CRASHED, LAST_CALLS, tell
 from ffabric.system.booting.boot import boot
-from ffabric.system.booting.extras import MissingExtra
+from ffabric.system.booting.engines.extras import MissingExtra
 from ffabric.system.description.python_target import TargetError
 from ffabric.system.description.toml import read_system
 from ffabric.system.spec import QEMU, SystemSpec

@@ -14,7 +14,7 @@ import msgspec
 from ffabric.lab.bench.benchmark import Benchmark, Growth, Result, Rig, Sweep, Unit, Values
 from ffabric.machine.host.process import MissingProgram
 from ffabric.observe.trace import Trace
-from ffabric.system.booting.extras import MissingExtra
+from ffabric.system.booting.engines.extras import MissingExtra
 
 Run = Callable[[int], float]
 TICK = 1e-9

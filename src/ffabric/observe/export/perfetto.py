@@ -26,7 +26,7 @@ from ffabric.machine.events import ContextEvent, Record
 from ffabric.observe.lines import as_json
 from ffabric.observe.ownership import STATES, Ownership
 from ffabric.observe.timeline import Moment, Timeline
-from ffabric.system.booting.extras import MissingExtra
+from ffabric.system.booting.engines.extras import MissingExtra
 
 if TYPE_CHECKING:
     from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ffabric.abi.words import PAGE
 from ffabric.firmware.monitor.live_activation import Component, LiveActivation
 from ffabric.firmware.state.ownership import OWNED, state
-from ffabric.system.booting.hand_off import boot_information
+from ffabric.system.booting.hand_off.boot_information import boot_information
 from ffabric.system.spec import RAM, ImageSource, PythonSource, Source
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import cast
 from ffabric.firmware.monitor.dispatcher import Dispatcher, Entered
 from ffabric.firmware.monitor.monitor import Monitor
 from ffabric.firmware.spmc.spmc import NORMAL_WORLD_ID
-from ffabric.system.booting.devicetree import normal_world
 from ffabric.system.booting.endpoints import make_native
-from ffabric.system.booting.engines import make_endpoint
+from ffabric.system.booting.engines.runners import make_endpoint
+from ffabric.system.booting.hand_off.devicetree import normal_world
 from ffabric.system.booting.loading import Loader
 from ffabric.system.layout.memory_map import DEVICETREE, FW_CONFIG
 from ffabric.system.spec import FFA, PartitionSpec

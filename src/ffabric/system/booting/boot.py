@@ -35,15 +35,15 @@ from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.translation.pages import NoPages, PagePool
 from ffabric.machine.translation.smmu import Smmu
 from ffabric.machine.translation.stage2 import Stage2
-from ffabric.system.booting.dma import (
+from ffabric.system.booting.devices.dma import (
     describe_streams,
     forget_streams,
     make_ports,
     make_programmers,
 )
+from ffabric.system.booting.devices.gics import Gics
 from ffabric.system.booting.endpoints import make_sp, make_vm
-from ffabric.system.booting.engines import make_endpoint, make_runner
-from ffabric.system.booting.gics import Gics
+from ffabric.system.booting.engines.runners import make_endpoint, make_runner
 from ffabric.system.booting.loading import (
     Loader,
     map_memory,
@@ -131,7 +131,7 @@ class _Builder:
 
             monitor.group0 = Group0(monitor, spec.monitor.group0)
         if spec.devices:
-            from ffabric.system.booting.devices import add_devices  # noqa: PLC0415 - few have any
+            from ffabric.system.booting.devices.bus import add_devices  # noqa: PLC0415 - few have any
 
             system.consoles += add_devices(
                 self.machine,

@@ -1,8 +1,8 @@
 """The endpoint that a description makes: what the properties of its manifest are to the firmware.
 
 A property of a manifest takes effect here if the firmware keeps it with the endpoint. Memory takes
-effect where it is mapped (`loading.py`), an interrupt where it is given out (`boot.py`); how many
-vCPUs there are and where memory lies is decided in `system/layout`.
+effect where it is mapped (`loading.py`), an interrupt where it is given out (`devices/gics.py`);
+how many vCPUs there are and where memory lies is decided in `system/layout`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from ffabric.machine.translation.descriptors import (
     XN,
 )
 from ffabric.machine.translation.stage2 import Stage2
-from ffabric.system.booting.hand_off import boot_information
+from ffabric.system.booting.hand_off.boot_information import boot_information
 from ffabric.system.layout.address_spaces import device_maps
 from ffabric.system.layout.qemu import UART, is_console
 from ffabric.system.manifest.manifest import RegionAttributes
@@ -78,7 +78,7 @@ class Loader:
         if spec.manifest_offset is not None:
             self._write(spec, spec.manifest_offset, spec.dtb)
         if spec.kernel is not None:
-            from ffabric.system.booting.kernel import (  # noqa: PLC0415 - few are kernels
+            from ffabric.system.booting.hand_off.kernel import (  # noqa: PLC0415 - few are kernels
                 Layout,
                 board_of,
                 optee_node,

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from ffabric.abi.ffa.version import VERSIONS, format_version
 from ffabric.machine.cpu_features import DEFAULT_FEATURES, MODELS, complaints
 from ffabric.machine.limits import IPA_END, PA_END
-from ffabric.system.booting.hand_off import boot_information
+from ffabric.system.booting.hand_off.boot_information import boot_information
 from ffabric.system.description.conventions import check_conventions
 from ffabric.system.description.identity import (
     check_names,

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.machine.gic import FIRST_SPI, REDISTRIBUTOR_SIZE
-from ffabric.system.booting.device_nodes import (
+from ffabric.system.booting.hand_off.device_nodes import (
     EDGE,
     LEVEL,
     device_nodes,

@@ -3,8 +3,8 @@
 import pytest
 
 from ffabric.machine.devices.catalogue import TYPES
-from ffabric.system.booting import kernel
-from ffabric.system.booting.device_nodes import BINDINGS, EDGE, interrupt
+from ffabric.system.booting.hand_off import kernel
+from ffabric.system.booting.hand_off.device_nodes import BINDINGS, EDGE, interrupt
 from ffabric.system.description.python import describe, vm
 from ffabric.system.files.dtb import parse_dtb
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt

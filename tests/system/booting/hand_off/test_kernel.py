@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from ffabric.firmware.state.endpoints import vm_of
-from ffabric.system.booting import kernel
 from ffabric.system.booting.boot import boot
+from ffabric.system.booting.hand_off import kernel
 from ffabric.system.description.python import describe, vm
 from ffabric.system.description.toml import read_system
 from ffabric.system.files.dtb import parse_dtb

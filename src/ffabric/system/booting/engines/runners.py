@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
-from ffabric.system.booting.extras import MissingExtra
+from ffabric.system.booting.engines.extras import MissingExtra
 from ffabric.system.description.python_target import resolve_program
 from ffabric.system.spec import ImageSource, PythonSource
 from ffabric.system.system import Endpoint
@@ -124,7 +124,7 @@ def _make_unicorn(system: System) -> UnicornEngine:
 
 
 def _qemu(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
-    from ffabric.system.booting.qemu import make_guest  # noqa: PLC0415 - not on every system
+    from ffabric.system.booting.engines.qemu import make_guest  # noqa: PLC0415 - not on every system
 
     if endpoint.guest is None:
         endpoint.guest = endpoint.console = make_guest(endpoint)

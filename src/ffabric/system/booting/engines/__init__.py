@@ -1,0 +1,1 @@
+"""Which engine executes a context, and what each needs."""
