@@ -34,7 +34,7 @@ DOORS = (
     "ffabric.guests.partition",
     "ffabric.session.booting",
     "ffabric.system.description.check",
-    "ffabric.system.description.toml",
+    "ffabric.system.description.toml.system",
     "ffabric.system.description.python",
 )
 

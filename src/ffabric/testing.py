@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ffabric.session.refusals import NotRefused
     from ffabric.system.crash import PartitionCrashed
     from ffabric.system.description.check import check_file
-    from ffabric.system.description.toml import read_system
+    from ffabric.system.description.toml.system import read_system
 
 __all__ = [
     "Blocked",
@@ -50,7 +50,7 @@ _HOMES = {
     "NotRefused": "ffabric.session.refusals",
     "parametrize": "ffabric.pytest_plugin.variants",
     "PartitionCrashed": "ffabric.system.crash",
-    "read_system": "ffabric.system.description.toml",
+    "read_system": "ffabric.system.description.toml.system",
     "ReplayError": "ffabric.machine.choices",
 }
 __getattr__, __dir__ = lazy(__name__, _HOMES)

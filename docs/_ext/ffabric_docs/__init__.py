@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from ffabric.guests.calls.both_ways import both_ways
 from ffabric.guests.ffa import Calls
 from ffabric.guests.optee.normal_world.driver import DriverCalls
-from ffabric.system.description.toml_keys import config_schema
+from ffabric.system.description.toml.keys import config_schema
 from ffabric_docs.calls import CallTables
 from ffabric_docs.commands import Benchmarks, Commands
 from ffabric_docs.contexts import ContextStates, ContextVerbs

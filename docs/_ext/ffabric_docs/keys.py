@@ -11,7 +11,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from ffabric.machine.devices.catalogue import TYPES
 from ffabric.machine.devices.description import DeviceDescription
-from ffabric.system.description import toml_keys
+from ffabric.system.description.toml import keys as toml_keys
 from ffabric.system.manifest import keys as manifest_keys
 from ffabric.system.options.keys import Row, Table, rows
 from ffabric_docs import markup

@@ -20,7 +20,8 @@ from ffabric.system.spec import ImageSource
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ffabric.system.system import Endpoint, System
+    from ffabric.system.endpoint import Endpoint
+    from ffabric.system.system import System
 
 _BLOCK = struct.Struct("<IHH")
 _MOST_BYTES = 0xFFFF

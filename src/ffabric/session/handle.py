@@ -9,7 +9,7 @@ from ffabric.session.ffa import BlockingFfa
 if TYPE_CHECKING:
     from ffabric.machine.access import GuestAccess
     from ffabric.machine.engines.driven import DrivenRunner
-    from ffabric.system.system import Endpoint
+    from ffabric.system.endpoint import Endpoint
     from ffabric.system.vcpu import Ram
 
 

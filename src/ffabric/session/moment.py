@@ -11,7 +11,8 @@ from ffabric.firmware.state.notifications import GLOBAL
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Manager
     from ffabric.firmware.state.partition import ExecutionContext, Partition
-    from ffabric.system.system import Endpoint, System
+    from ffabric.system.endpoint import Endpoint
+    from ffabric.system.system import System
 
 
 class Moment(Mapping[str, str]):

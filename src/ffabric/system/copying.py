@@ -21,7 +21,8 @@ from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
 
 if TYPE_CHECKING:
-    from ffabric.system.system import Endpoint, System
+    from ffabric.system.endpoint import Endpoint
+    from ffabric.system.system import System
 
 
 class CannotCopy(RuntimeError):  # noqa: N818 - what is so

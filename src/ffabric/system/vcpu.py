@@ -163,7 +163,7 @@ class Buffers:
         return f"<Buffers: TX {self.tx:#x}, RX {self.rx:#x}, {self.pages} pages each>"
 
 
-class _System(Waiting, Protocol):
+class Whole(Waiting, Protocol):
     """The system of a vCPU, as far as its software has to do with it."""
 
     spec: SystemSpec
@@ -189,7 +189,7 @@ class _Endpoint(Protocol):
     buffers: Buffers
 
     @property
-    def system(self) -> _System:
+    def system(self) -> Whole:
         """The system that it is of."""
 
     @property

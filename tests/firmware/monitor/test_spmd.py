@@ -14,7 +14,7 @@ from ffabric.machine.gic import GROUP1S
 from ffabric.session.ffa import Blocked
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.description.python import describe, sp, trusted_os, vm
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 from ffabric.system.files.dtb import build_dtb
 from ffabric.system.files.dts import read_tree
 from ffabric.system.files.package import MAGIC

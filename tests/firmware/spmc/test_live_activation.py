@@ -22,7 +22,7 @@ from ffabric.session.ffa import Blocked
 from ffabric.system.booting.activation import NotActivatable
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import sp, vm
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 from ffabric.system.manifest.manifest import AbortAction, MemoryRegion
 from ffabric.system.options.problems import SystemErrors
 

@@ -13,7 +13,7 @@ from ffabric.lab.guided.cases import decode
 from ffabric.lab.guided.playing import Stage
 from ffabric.lab.guided.scene import look_at
 from ffabric.lab.processes import Players, spread
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from ffabric.firmware.state.events import Group0
 from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.board import FOLDER, names
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 from ffabric.system.options.problems import SystemErrors
 
 KERNEL = (Path(__file__).parents[2] / "images" / "board_kernel.bin").read_bytes()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ffabric.system.description.python import describe
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import SystemSpec
 

@@ -7,7 +7,7 @@ import pytest
 
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.check import check_file
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 from ffabric.system.files.dtb import Node, build_dtb
 from ffabric.system.files.fip import build_fip
 from ffabric.system.files.package import Package, build_package

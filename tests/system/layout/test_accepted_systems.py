@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ffabric.machine.limits import PA_END
 from ffabric.system.booting.boot import boot
-from ffabric.system.description.toml import read_parsed
+from ffabric.system.description.toml.system import read_parsed
 from ffabric.system.options.problems import SystemErrors
 
 EDGES = (

@@ -4,7 +4,7 @@ import pytest
 
 from ffabric.abi.words import PAGE
 from ffabric.system.description.python import vm
-from ffabric.system.layout.memory_map import DMA_POOL
+from ffabric.system.layout.defaults import DMA_POOL
 from ffabric.system.manifest.manifest import MemoryRegion
 
 IPA = 0x20_0000_0000

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from ffabric.system.description.python import describe, trusted_os, vm
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 from ffabric.system.manifest.manifest import DeviceRegion
 from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import MemoryBank

@@ -13,7 +13,7 @@ from ffabric.observe.trace import read_choices, read_seed
 from ffabric.session.history import CannotGoBack, History
 from ffabric.session.system import System
 from ffabric.system.description.python_target import TargetError
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 
 _FAILED = 1
 

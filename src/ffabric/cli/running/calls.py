@@ -21,7 +21,7 @@ from ffabric.machine.machine import OutOfExits
 from ffabric.observe.trace import Trace
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python_target import TargetError
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 from ffabric.system.files.reading import IMAGE, opened, read_lines
 from ffabric.system.spec import SystemSpec
 

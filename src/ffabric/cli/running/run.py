@@ -29,7 +29,7 @@ from ffabric.session.story import CRASHED, LAST_CALLS, tell
 from ffabric.system.booting.boot import boot
 from ffabric.system.booting.engines.extras import MissingExtra
 from ffabric.system.description.python_target import TargetError
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 from ffabric.system.spec import QEMU, SystemSpec
 from ffabric.system.system import System
 

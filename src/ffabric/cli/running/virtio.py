@@ -23,7 +23,7 @@ from ffabric.lab.virtio_msg.judges.rules import Report, Tally, Verdict
 from ffabric.lab.virtio_msg.mischief import Mischief
 from ffabric.machine.host.vhost_user.front_end import BackEndLost
 from ffabric.system.description.python_target import TargetError
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 
 _FAILED: Final = 1
 _STYLES: Final = {Verdict.PASSED: "", Verdict.FAILED: "bold red", Verdict.NOT_EXERCISED: "dim"}

@@ -20,7 +20,7 @@ from ffabric.lab.guided.folder import BadCases, read_cases, write_broken, write_
 from ffabric.lab.processes import Players
 from ffabric.machine.host.interruption import Interrupted
 from ffabric.system.description.python_target import TargetError
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import SystemSpec
 

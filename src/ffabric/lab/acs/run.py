@@ -21,7 +21,7 @@ from ffabric.lab.acs.console import Case, Verdict
 from ffabric.lab.acs.listing import Listed, Listing, find_listing
 from ffabric.lab.acs.witness import Limits, Witness
 from ffabric.system.booting.boot import boot
-from ffabric.system.description.toml import read_parsed
+from ffabric.system.description.toml.system import read_parsed
 from ffabric.system.files.images import parse_image
 from ffabric.system.files.reading import IMAGE, read_bytes
 from ffabric.system.spec import ImageSource, PartitionSpec, SystemSpec

@@ -33,7 +33,8 @@ from ffabric.machine.machine import OutOfExits, Stalled
 if TYPE_CHECKING:
     from ffabric.lab.calls.lines import Call
     from ffabric.machine.events import Tracer
-    from ffabric.system.system import Endpoint, System
+    from ffabric.system.endpoint import Endpoint
+    from ffabric.system.system import System
 
 Answer = dict[str, Any]
 """A line of output."""

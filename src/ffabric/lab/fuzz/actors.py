@@ -20,7 +20,8 @@ from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.faults import DATA, Fault
 
 if TYPE_CHECKING:
-    from ffabric.system.system import Endpoint, System
+    from ffabric.system.endpoint import Endpoint
+    from ffabric.system.system import System
 
 POISON = 0xA5A5_5A5A_0000_0000
 """What the registers behind the arguments hold before a call, and should hold after it."""

@@ -30,8 +30,9 @@ from ffabric.system.description.python import vm
 
 if TYPE_CHECKING:
     from ffabric.machine.translation.smmu import Stream
+    from ffabric.system.endpoint import Endpoint
     from ffabric.system.spec import SystemSpec
-    from ffabric.system.system import Endpoint, System
+    from ffabric.system.system import System
 
 SGI = 8
 """The Schedule Receiver Interrupt: it is non-secure."""

@@ -27,7 +27,7 @@ from ffabric.lab.guided.playing import WEDGED, Finding, Outcome, Stage
 from ffabric.lab.guided.scene import Scene, look_at
 from ffabric.lab.guided.shrinking import MOST_PLAYS, shrink
 from ffabric.lab.processes import Players
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 
 JOBS = 8
 CASES = 24

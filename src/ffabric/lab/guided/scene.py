@@ -20,8 +20,8 @@ from ffabric.system.description.python_target import find_target
 from ffabric.system.spec import ImageSource, PythonSource
 
 if TYPE_CHECKING:
+    from ffabric.system.endpoint import Endpoint
     from ffabric.system.spec import PartitionSpec, SystemSpec
-    from ffabric.system.system import Endpoint
 
 ARENA = 24
 """Pages at the start of its memory that an attacker shares and lends."""

@@ -26,7 +26,7 @@ from ffabric.session.system import System
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.assemble import assemble
 from ffabric.system.description.python import describe, vm
-from ffabric.system.description.toml import read_draft
+from ffabric.system.description.toml.system import read_draft
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import SP, SystemSpec
 

@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.lab.oracle.stage2_reader import Reach
     from ffabric.machine.events import Tracer
+    from ffabric.system.endpoint import Endpoint
     from ffabric.system.spec import PartitionSpec
-    from ffabric.system.system import Endpoint, System
+    from ffabric.system.system import System
 
 
 class Ledger:

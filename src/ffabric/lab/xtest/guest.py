@@ -10,7 +10,7 @@ from ffabric.lab.xtest.report import Case, Report
 from ffabric.lab.xtest.rootfs import KILL, START
 
 if TYPE_CHECKING:
-    from ffabric.system.system import Endpoint
+    from ffabric.system.endpoint import Endpoint
 
 
 class Guest:

@@ -21,8 +21,9 @@ from ffabric.system.spec import RAM, ImageSource, PythonSource, Source
 if TYPE_CHECKING:
     from ffabric.machine.memory import PhysicalMemory
     from ffabric.machine.translation.stage2 import Stage2
+    from ffabric.system.endpoint import Endpoint
     from ffabric.system.spec import PartitionSpec
-    from ffabric.system.system import Endpoint, System
+    from ffabric.system.system import System
 
 
 class NotActivatable(ValueError):  # noqa: N818 - what the partition is

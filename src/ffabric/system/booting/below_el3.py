@@ -11,9 +11,10 @@ from ffabric.system.booting.endpoints import make_native
 from ffabric.system.booting.engines.runners import make_endpoint
 from ffabric.system.booting.hand_off.devicetree import normal_world
 from ffabric.system.booting.loading import Loader
-from ffabric.system.layout.memory_map import DEVICETREE, FW_CONFIG
+from ffabric.system.endpoint import Endpoint
+from ffabric.system.layout.defaults import DEVICETREE, FW_CONFIG
 from ffabric.system.spec import FFA, PartitionSpec
-from ffabric.system.system import Endpoint, System
+from ffabric.system.system import System
 
 
 def add_trusted_os(

@@ -52,6 +52,7 @@ from ffabric.system.booting.loading import (
 from ffabric.system.booting.managers import hypervisor_of, spmc_of
 from ffabric.system.booting.own_memory import is_own
 from ffabric.system.booting.platform import logical_partitions, platform_calls
+from ffabric.system.endpoint import Endpoint
 from ffabric.system.layout.address_spaces import (
     address_bits,
     device_maps,
@@ -60,7 +61,7 @@ from ffabric.system.layout.address_spaces import (
 )
 from ffabric.system.spec import QEMU, ImageSource, PartitionSpec, SystemSpec
 from ffabric.system.spec import RAM as RAM_NAME
-from ffabric.system.system import Endpoint, System
+from ffabric.system.system import System
 
 EL2 = 2
 """A kernel that runs there may be a hypervisor."""

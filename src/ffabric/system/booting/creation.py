@@ -14,7 +14,7 @@ from ffabric.firmware.state.endpoints import Vm
 from ffabric.machine.translation.pages import NoPages
 from ffabric.system.description.identity import check_partition
 from ffabric.system.layout.address_spaces import Placed, check_address_space
-from ffabric.system.layout.memory_map import VM_IPA, with_defaults
+from ffabric.system.layout.defaults import VM_IPA, with_defaults
 from ffabric.system.layout.qemu import check_layout
 from ffabric.system.manifest.checks import check_manifest
 from ffabric.system.manifest.manifest import RegionAttributes

@@ -30,6 +30,7 @@ from ffabric.system.layout.address_spaces import (
     device_maps,
     vm_maps,
 )
+from ffabric.system.layout.defaults import with_defaults
 from ffabric.system.layout.machine import (
     MAILBOXES,
     check_banks,
@@ -37,7 +38,7 @@ from ffabric.system.layout.machine import (
     check_tables,
     frames,
 )
-from ffabric.system.layout.memory_map import Places, with_defaults
+from ffabric.system.layout.memory_map import Places
 from ffabric.system.layout.normal_world import device_memory_maps, memory_maps
 from ffabric.system.layout.qemu import check_layout
 from ffabric.system.layout.sharing import check_boot_order, check_interrupts, check_streams

@@ -14,7 +14,7 @@ import msgspec
 from ffabric.abi.errors import DecodeError
 from ffabric.system.description.fip import check_fip
 from ffabric.system.description.sp_layout import LayoutEntry, read_layout
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 from ffabric.system.files.dtb import MAGIC as DTB_MAGIC
 from ffabric.system.files.dtb import Node, parse_dtb
 from ffabric.system.files.dts import read_tree

@@ -12,7 +12,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.psci import FUNCTIONS as PSCI
 from ffabric.abi.words import MASK32, MASK64
 from ffabric.firmware.monitor.logical import FIRST_ID, SPMD_PARTITION
-from ffabric.system.description.toml_keys import LOGICAL_PARTITION, MONITOR
+from ffabric.system.description.toml.keys import LOGICAL_PARTITION, MONITOR
 from ffabric.system.options.keys import TableReader, read
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import LogicalSpec, MonitorSpec, PythonSource, SystemDraft

@@ -25,8 +25,8 @@ from ffabric.system.description.fields import (
     VmFields,
 )
 from ffabric.system.description.python_target import manifest_values, target_fields, target_name
-from ffabric.system.description.toml_keys import SYSTEM
-from ffabric.system.description.toml_partition import default_fields
+from ffabric.system.description.toml.keys import SYSTEM
+from ffabric.system.description.toml.partition import default_fields
 from ffabric.system.files.dts import read_tree
 from ffabric.system.files.images import parse_image
 from ffabric.system.files.package import IMAGE_OFFSET, MANIFEST_OFFSET

@@ -4,7 +4,7 @@ import pytest
 
 from ffabric.machine.clock import NS_PER_TICK
 from ffabric.system.booting.boot import boot
-from ffabric.system.description.toml import read_parsed
+from ffabric.system.description.toml.system import read_parsed
 
 BASE = 0x2A44_0000
 WCS, WOR = 0, 8

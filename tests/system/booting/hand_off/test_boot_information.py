@@ -11,13 +11,13 @@ from ffabric import sp
 from ffabric.abi.ffa.boot_info import TYPE_FDT, TYPE_HOB, BootInfo, parse_boot_info
 from ffabric.system.booting.boot import boot as boot_spec
 from ffabric.system.description.python import describe
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
+from ffabric.system.endpoint import Endpoint
 from ffabric.system.files.dtb import build_dtb, parse_dtb
 from ffabric.system.manifest.manifest import Manifest, MemoryRegion
 from ffabric.system.manifest.writer import manifest_node
 from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import SystemSpec
-from ffabric.system.system import Endpoint
 
 IDLE = bytes.fromhex("7f2003d5 ffffff17")
 LOAD = 0x0700_0000

@@ -10,7 +10,7 @@ from ffabric.firmware.state.endpoints import vm_of
 from ffabric.system.booting.boot import boot
 from ffabric.system.booting.hand_off import kernel
 from ffabric.system.description.python import describe, vm
-from ffabric.system.description.toml import read_system
+from ffabric.system.description.toml.system import read_system
 from ffabric.system.files.dtb import parse_dtb
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
 from ffabric.system.options.problems import SystemErrors

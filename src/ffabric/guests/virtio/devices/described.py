@@ -1,6 +1,6 @@
 """Devices from the [[virtio]] tables of a system's file.
 
-What each type's table may say is declared in `ffabric.system.description.toml_keys`.
+What each type's table may say is declared in `ffabric.system.description.toml.keys`.
 """
 
 from __future__ import annotations

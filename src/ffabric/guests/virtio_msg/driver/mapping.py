@@ -19,7 +19,7 @@ from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.dma import Coherent, Mapped, NoRoom, Tally
 from ffabric.guests.virtio_msg.driver.bus import BusError
 from ffabric.guests.virtio_msg.driver.shared_areas import SharedArea, SharedAreas
-from ffabric.system.layout.memory_map import DMA_POOL
+from ffabric.system.layout.defaults import DMA_POOL
 from ffabric.system.vcpu import OutOfMemory, Ram
 
 

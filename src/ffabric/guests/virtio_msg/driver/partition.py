@@ -13,7 +13,7 @@ from ffabric.guests.partition import Partition
 from ffabric.guests.virtio_msg.driver.attention import PATIENCE, Attention
 from ffabric.guests.virtio_msg.driver.bus import BusError
 from ffabric.guests.virtio_msg.driver.ffa_bus import DriverBus, find_device_sides
-from ffabric.system.layout.memory_map import DMA_POOL
+from ffabric.system.layout.defaults import DMA_POOL
 from ffabric.system.manifest.manifest import MemoryRegion, RegionAttributes
 
 FIRST_NOTIFICATION = 16

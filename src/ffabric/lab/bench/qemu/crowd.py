@@ -25,7 +25,7 @@ from ffabric.machine.machine import OutOfExits
 from ffabric.machine.translation.descriptors import VALID
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, vm
-from ffabric.system.layout.memory_map import VM_IPA
+from ffabric.system.layout.defaults import VM_IPA
 from ffabric.system.spec import QEMU, KernelBoot
 from ffabric.system.system import System
 

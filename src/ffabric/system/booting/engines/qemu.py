@@ -22,7 +22,7 @@ from ffabric.system.manifest.manifest import RegionAttributes
 from ffabric.system.spec import TRUSTED_OS
 
 if TYPE_CHECKING:
-    from ffabric.system.system import Endpoint
+    from ffabric.system.endpoint import Endpoint
 
 _WRITE = RegionAttributes.WRITE
 GONE = (fid.FFA_ERROR, 0, Status.ABORTED.register)

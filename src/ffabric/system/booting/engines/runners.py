@@ -11,8 +11,8 @@ from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
 from ffabric.system.booting.engines.extras import MissingExtra
 from ffabric.system.description.python_target import resolve_program
+from ffabric.system.endpoint import Endpoint, Host
 from ffabric.system.spec import ImageSource, PythonSource
-from ffabric.system.system import Endpoint
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Partition
@@ -103,7 +103,7 @@ def _symbol(endpoint: Endpoint, va: int, pa: int | None) -> str:
     return symbols.at(va)
 
 
-def _make_unicorn(system: System) -> UnicornEngine:
+def _make_unicorn(system: Host) -> UnicornEngine:
     """The Unicorn engine of a system; needs the extra ``aarch64``."""
     try:
         from ffabric.machine.engines.unicorn.engine import UnicornEngine  # noqa: PLC0415 - an extra

@@ -9,9 +9,10 @@ from uuid import UUID
 
 import pytest
 
-from ffabric.system.description import toml
-from ffabric.system.description.toml import banks, read_system
-from ffabric.system.description.toml_keys import TABLES, config_schema
+from ffabric.system.description.toml import system as toml_system
+from ffabric.system.description.toml.keys import TABLES, config_schema
+from ffabric.system.description.toml.spmc import banks
+from ffabric.system.description.toml.system import read_system
 from ffabric.system.files.dtb import Node, build_dtb, parse_dtb
 from ffabric.system.files.package import Package, build_package
 from ffabric.system.manifest.binding import read_manifest
@@ -504,7 +505,7 @@ def test_any_odd_value_is_refused_or_taken(
         for key in place[:-1]:
             table = table[key]
         table[place[-1]] = odd
-        monkeypatch.setattr(toml, "_parse", lambda _, root=root: root)
+        monkeypatch.setattr(toml_system, "parse", lambda _, root=root: root)
         with suppress(SystemErrors):
             read_system(folder / "system.toml")
 

@@ -6,21 +6,17 @@ make together is reported at once.
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import replace
-
-from ffabric.abi.words import PAGE, pages_for
+from ffabric.abi.words import PAGE
 from ffabric.system.description.assemble import assemble
 from ffabric.system.description.board import find_board, joined, lay_over
 from ffabric.system.description.fip import KERNEL, FipContents, read_fip
 from ffabric.system.description.monitor import read_monitor
 from ffabric.system.description.sp_layout import TRANSFER_LIST, LayoutEntry, read_layout
-from ffabric.system.description.toml_keys import (
+from ffabric.system.description.toml.keys import (
     DEVICE,
     DEVICE_TYPES,
     GIC,
@@ -29,20 +25,19 @@ from ffabric.system.description.toml_keys import (
     SPMC,
     SYSTEM,
 )
-from ffabric.system.description.toml_partition import SOURCES, Extra, PartitionTable
-from ffabric.system.description.toml_virtio import described_devices, with_devices
+from ffabric.system.description.toml.parsing import parse
+from ffabric.system.description.toml.partition import SOURCES, Extra, PartitionTable
+from ffabric.system.description.toml.spmc import banks, device_memory, matched, reserved
+from ffabric.system.description.toml.virtio import described_devices, with_devices
 from ffabric.system.files.dts import read_tree
-from ffabric.system.files.reading import DESCRIPTION, IMAGE, read_bytes, read_file
+from ffabric.system.files.reading import IMAGE, read_file
 from ffabric.system.manifest.spmc import (
-    LoadedPartition,
-    MemoryRange,
     SpmcManifest,
     find_spmc_manifest,
 )
 from ffabric.system.options.keys import TableReader, read
 from ffabric.system.options.problems import (
     ConfigErrors,
-    Problem,
     Problems,
     SystemErrors,
     at_most,
@@ -65,8 +60,6 @@ _TABLES = ("spmc", "gic", "run", "trusted_os", "monitor")
 _ARRAYS = ("logical_partition", "memory", "sp", "vm", "device", "virtio")
 MOST = 1024
 """Tables of an array."""
-_KEY_PARTS = 256
-_TOML_LINE = re.compile(r"^(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)$")
 _WORLDS = {"normal": False, "secure": True, "both": None}
 
 
@@ -85,38 +78,7 @@ def read_parsed(root: dict[str, Any], path: Path) -> SystemSpec:
 
 def read_draft(path: Path, problems: Problems) -> SystemDraft:
     """What the file asks for. Raises SystemErrors only if it is not TOML."""
-    return _System(path, _parse(path), problems).draft()
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        text = read_bytes(path, DESCRIPTION).decode()
-        _check_keys(text)
-        if root := tomllib.loads(text):
-            return root
-        problem = Problem(str(path), "", "", "there is nothing in it")
-    except OSError as error:
-        problem = Problem(str(path), "", "", error.strerror or str(error))
-    except UnicodeDecodeError as error:
-        problem = Problem(str(path), "", "", f"byte {error.start:#x} is not UTF-8")
-    except RecursionError:
-        problem = Problem(str(path), "", "", "nested too deep")
-    except ValueError as error:
-        match = _TOML_LINE.match(str(error))
-        where = f"{path}:{match['line']}" if match else str(path)
-        problem = Problem(where, "", "", match["what"] if match else str(error))
-    raise SystemErrors([problem])
-
-
-def _check_keys(text: str) -> None:
-    """Refuse keys of very many parts (a.b.c), for which tomllib takes quadratic time."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.count(".") < _KEY_PARTS:
-            continue
-        for piece in re.split("[{,]", line):
-            if piece.partition("=")[0].count(".") >= _KEY_PARTS:
-                what = f"a key of {_KEY_PARTS} parts or more"
-                raise ValueError(f"{what} (at line {number}, column 1)")
+    return _System(path, parse(path), problems).draft()
 
 
 class _System:
@@ -140,7 +102,7 @@ class _System:
         if path is None:
             return root
         try:
-            self.board = _parse(path)
+            self.board = parse(path)
         except SystemErrors as error:
             self.problems.extend(error.problems)
             return root
@@ -181,8 +143,8 @@ class _System:
                 banks(manifest.memory if manifest else ()),
                 self._memory(self.board),
             ),
-            reserved=_reserved(manifest),
-            device_memory=_device_memory(manifest),
+            reserved=reserved(manifest),
+            device_memory=device_memory(manifest),
             devices=tuple(device for device in map(self._device, self._array("device")) if device),
             gic=GicSpec(**self._values("gic", GIC)),
             monitor=read_monitor(
@@ -320,7 +282,7 @@ class _System:
             if str(table.get("name")) not in listed:
                 drafts.append(self._partition(SP, where, table, Extra()))
         found = [draft for draft in drafts if draft]
-        return self._matched(found, manifest) if manifest else found
+        return matched(found, manifest, self.problems) if manifest else found
 
     def _vms(
         self, tables: Sequence[tuple[str, dict[str, Any]]], fip: FipContents
@@ -366,36 +328,6 @@ class _System:
         )
         return reader.draft(extra)
 
-    def _matched(
-        self, drafts: list[PartitionDraft], manifest: SpmcManifest
-    ) -> list[PartitionDraft]:
-        """Each SP with what the SPMC manifest says of the partition loaded where it is."""
-        expected = {entry.load_address: entry for entry in manifest.partitions}
-        matched = []
-        for draft in drafts:
-            entry = expected.pop(draft.manifest.load_address, None)
-            matched.append(self._agreed(draft, entry) if entry else draft)
-        for entry in expected.values():
-            if entry.is_ffa_partition and entry.load_address is not None:
-                self.problems.warn(
-                    "[spmc]",
-                    "manifest",
-                    f"vm{entry.index} ({entry.debug_name}): no SP is at {entry.load_address:#x}",
-                )
-        return matched
-
-    def _agreed(self, draft: PartitionDraft, entry: LoadedPartition) -> PartitionDraft:
-        count = draft.manifest.execution_ctx_count
-        if entry.vcpu_count not in (None, count):
-            self.problems.add(
-                draft.where,
-                "execution-ctx-count",
-                f"{count}, but vm{entry.index} of the SPMC manifest has {entry.vcpu_count}",
-            )
-        number = entry.id if draft.id is None else draft.id
-        size = entry.mem_size if draft.size is None else draft.size
-        return replace(draft, id=number, size=size)
-
 
 def _layout_table(entry: LayoutEntry) -> dict[str, Any]:
     offset = {} if entry.image_offset is None else {"image_offset": entry.image_offset}
@@ -405,48 +337,6 @@ def _layout_table(entry: LayoutEntry) -> dict[str, Any]:
         "manifest": str(entry.manifest.absolute()),
         **offset,
     }
-
-
-def _reserved(manifest: SpmcManifest | None) -> tuple[MemoryBank, ...]:
-    """Where the SPMC manifest puts the SPMC's own image: nobody else's place."""
-    if manifest is None or manifest.load_address is None or not manifest.binary_size:
-        return ()
-    name = "the SPMC's image"
-    return (MemoryBank(name, manifest.load_address, manifest.binary_size, secure=True),)
-
-
-def _device_memory(manifest: SpmcManifest | None) -> tuple[MemoryRange, ...]:
-    """Where the SPMC manifest has devices."""
-    return tuple(each for each in manifest.memory if each.device) if manifest else ()
-
-
-def banks(ranges: Sequence[MemoryRange]) -> tuple[MemoryBank, ...]:
-    """The memory nodes of an SPMC manifest as banks of whole pages.
-
-    Real manifests list non-secure ranges that run over secure ones: what is secure stays so.
-    """
-    ram = [entry for entry in ranges if not entry.device]
-    secure = sorted((entry.base, entry.base + entry.size) for entry in ram if entry.secure)
-    found = [(start, end, True) for start, end in secure]
-    for entry in ram:
-        if entry.secure:
-            continue
-        at, end = entry.base, entry.base + entry.size
-        for start, stop in secure:
-            if at < stop and start < end:
-                found.append((at, start, False))
-                at = stop
-        found.append((at, end, False))
-    whole = [
-        (pages_for(start) * PAGE, end // PAGE * PAGE, world) for start, end, world in sorted(found)
-    ]
-    names = {True: "secure", False: "normal"}
-    return tuple(
-        MemoryBank(f"{names[world]}{number}", start, end - start, world)
-        for number, (start, end, world) in enumerate(
-            entry for entry in whole if entry[1] > entry[0]
-        )
-    )
 
 
 read_system.__module__ = "ffabric.testing"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from ffabric.system.description.toml_keys import VIRTIO, VIRTIO_TYPES
+from ffabric.system.description.toml.keys import VIRTIO, VIRTIO_TYPES
 from ffabric.system.options.keys import TableReader, read
 from ffabric.system.options.kinds import PATH
 from ffabric.system.options.problems import Problems, did_you_mean

@@ -21,7 +21,7 @@ from ffabric.system.description.python_target import (
     resolve_program,
     target_fields,
 )
-from ffabric.system.description.toml_keys import PARTITION_KEYS
+from ffabric.system.description.toml.keys import PARTITION_KEYS
 from ffabric.system.files.dtb import Node, build_dtb, parse_dtb
 from ffabric.system.files.dts import read_tree
 from ffabric.system.files.images import Image, parse_image
