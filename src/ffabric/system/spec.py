@@ -20,8 +20,13 @@ from ffabric.firmware.state.interface.switches import SPEC
 from ffabric.machine.cpu_features import DEFAULT_FEATURES
 from ffabric.system.files.dtb import Node
 from ffabric.system.files.images import Image
-from ffabric.system.manifest.manifest import Manifest, MemoryRegion, RegionAttributes
-from ffabric.system.manifest.spmc import SP_ID_BASE, MemoryRange
+from ffabric.system.manifest.manifest import (
+    SP_ID_BASE,
+    Manifest,
+    MemoryRange,
+    MemoryRegion,
+    RegionAttributes,
+)
 from ffabric.system.options.problems import Problem
 
 SP, VM, TRUSTED_OS = "sp", "vm", "trusted_os"

@@ -6,8 +6,7 @@ import pytest
 
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.layout.address_spaces import Placed, check_device_memory
-from ffabric.system.manifest.manifest import DeviceRegion
-from ffabric.system.manifest.spmc import MemoryRange
+from ffabric.system.manifest.manifest import DeviceRegion, MemoryRange
 from ffabric.system.options.problems import Problems, SystemErrors
 from ffabric.system.spec import MemoryBank, PartitionDraft, SystemSpec
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from ffabric.system.files.dtb import Node
+from ffabric.system.manifest.manifest import MemoryRange
 from ffabric.system.manifest.spmc import (
     LoadedPartition,
-    MemoryRange,
     find_spmc_manifest,
     read_spmc_manifest,
 )

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from ffabric.abi.words import PAGE
-from ffabric.system.files.package import IMAGE_OFFSET
+from ffabric.system.files.images import IMAGE_OFFSET
 from ffabric.system.files.reading import DESCRIPTION, IMAGE, read_bytes
 
 CONFIGURATION = "conf.mk"

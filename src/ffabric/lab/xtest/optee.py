@@ -13,7 +13,7 @@ from ffabric.lab.optee.build import Build
 from ffabric.lab.xtest import apps
 from ffabric.lab.xtest.report import CASES
 from ffabric.system.description.python import sp
-from ffabric.system.files.package import IMAGE_OFFSET
+from ffabric.system.files.images import IMAGE_OFFSET
 from ffabric.system.layout.placement import BLOCK
 from ffabric.system.manifest.manifest import (
     DeviceRegion,

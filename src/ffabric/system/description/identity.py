@@ -12,8 +12,7 @@ from ffabric.abi.rpmb import MOST_PARTS
 from ffabric.abi.words import MASK16, PAGE
 from ffabric.machine.gic import SPI_RANGES, is_spi
 from ffabric.machine.limits import AFFINITIES, PES
-from ffabric.system.manifest.manifest import ExecutionState
-from ffabric.system.manifest.spmc import SP_ID_BASE
+from ffabric.system.manifest.manifest import SP_ID_BASE, ExecutionState
 from ffabric.system.options.problems import Problems, did_you_mean
 from ffabric.system.spec import (
     ENGINES,

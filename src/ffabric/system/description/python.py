@@ -25,13 +25,9 @@ from ffabric.system.description.fields import (
     VmFields,
 )
 from ffabric.system.description.python_target import manifest_values, target_fields, target_name
-from ffabric.system.description.toml.keys import SYSTEM
-from ffabric.system.description.toml.partition import default_fields
-from ffabric.system.files.dts import read_tree
-from ffabric.system.files.images import parse_image
-from ffabric.system.files.package import IMAGE_OFFSET, MANIFEST_OFFSET
+from ffabric.system.files.images import IMAGE_OFFSET, MANIFEST_OFFSET, parse_image
 from ffabric.system.files.reading import IMAGE, read_bytes
-from ffabric.system.manifest.binding import read_manifest
+from ffabric.system.layout.defaults import default_fields
 from ffabric.system.manifest.checks import check_manifest
 from ffabric.system.manifest.manifest import Manifest
 from ffabric.system.options.keywords import ValueType, check_keywords, check_several
@@ -57,6 +53,7 @@ _DRAFT_FIELDS = (
 )  # fmt: skip
 _OWN_FIELDS = frozenset(Manifest.__struct_fields__) - {*_DRAFT_FIELDS}
 """What is said of a partition and becomes a field of its manifest."""
+_PARTITIONS = frozenset({"sps", "vms", "trusted_os"})
 _SHORT = {"vcpus": "execution_ctx_count"}
 _NUMBER, _NUMBER_IF_ANY, _TEXT_IF_ANY = map(ValueType, (int, int | None, str | None))
 
@@ -151,12 +148,16 @@ def describe(*, seed: int | None = None, **fields: Unpack[SystemFields]) -> Syst
     if given.get("gic") is None:
         given["gic"] = GicSpec()
     run = RunSpec(**_typed(given, _RUN_TYPES))
-    system = _in_range(_typed(given, _SYSTEM_TYPES), problems)
+    system = _typed(given, _SYSTEM_TYPES)
+    if seed is not None or not fields.keys() <= _PARTITIONS:
+        system = _in_range(system, problems)
     return assemble(SystemDraft(partitions=drafts, run=run, **system), problems)
 
 
 def _in_range(values: dict[str, Any], problems: Problems) -> dict[str, Any]:
     """The values that a system file might have, too; ``problems`` gets the others."""
+    from ffabric.system.description.toml.keys import SYSTEM  # noqa: PLC0415 - most say nothing
+
     for key in SYSTEM:
         value = values.get(key.field)
         if value is not None and (wrong := key.complaint(value)):
@@ -197,6 +198,9 @@ def _partition(
         raise TypeError("a partition is Python code or an image, not both")
     tree, manifest = None, given.pop("manifest", None)
     if isinstance(manifest, str | Path):
+        from ffabric.system.files.dts import read_tree  # noqa: PLC0415 - few have a file
+        from ffabric.system.manifest.binding import read_manifest  # noqa: PLC0415
+
         tree = read_tree(Path(manifest)).root
         manifest = read_manifest(tree, str(manifest))
     if "uuid" in given:

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from ffabric.abi.words import PAGE
-from ffabric.system.files.package import IMAGE_OFFSET, MANIFEST_OFFSET
+from ffabric.system.files.images import IMAGE_OFFSET, MANIFEST_OFFSET
 from ffabric.system.files.reading import DESCRIPTION, IMAGE, read_bytes, read_file
 from ffabric.system.options.keys import Key, Table, TableReader, read
 from ffabric.system.options.kinds import FLAG, PATH, SIZE, TEXT, U64, UUID_TEXT

@@ -13,6 +13,9 @@ import msgspec
 from ffabric.abi.errors import DecodeError
 from ffabric.system.files.symbols import Segment, Symbols, read_symbols
 
+MANIFEST_OFFSET, IMAGE_OFFSET = 0x1000, 0x4000
+"""Where loaders put the manifest and the image of an SP, from its load address, unless it says."""
+
 ELF_MAGIC = b"\x7fELF"
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")

@@ -15,11 +15,10 @@ import msgspec
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.words import PAGE
+from ffabric.system.files.images import IMAGE_OFFSET, MANIFEST_OFFSET
 
 MAGIC = 0x474B5053
 TRANSFER_LIST = 0x4A0FB10B
-MANIFEST_OFFSET = 0x1000
-IMAGE_OFFSET = 0x4000
 HOB_OFFSET = 0x2000
 """Of the hand-off blocks in a transfer list, if it has some."""
 

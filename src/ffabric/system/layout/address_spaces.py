@@ -18,8 +18,7 @@ from ffabric.machine.limits import IPA_BITS, IPA_END, MAX_IPA_BITS, PA_END
 from ffabric.system.layout import qemu
 from ffabric.system.layout.machine import GIC, Frame
 from ffabric.system.layout.placement import Space
-from ffabric.system.manifest.manifest import DeviceRegion
-from ffabric.system.manifest.spmc import MemoryRange
+from ffabric.system.manifest.manifest import DeviceRegion, MemoryRange
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import QEMU, RAM, SP, VM, GicSpec, MemoryMap, PartitionSpec
 

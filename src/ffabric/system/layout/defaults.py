@@ -1,4 +1,4 @@
-"""What a system has of memory if it does not say: its banks, and the size of each partition.
+"""What a system and its partitions have if nobody says: banks of memory, sizes, properties.
 
 An SP without a UUID has one that follows from its name.
 """
@@ -6,6 +6,7 @@ An SP without a UUID has one that follows from its name.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 from uuid import UUID, uuid5
 
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from ffabric.system.layout.kernel import room
 from ffabric.system.layout.placement import BLOCK
 from ffabric.system.layout.qemu import DEVICETREE_END, RAM_BASE, in_secure_memory, is_trusted_os
-from ffabric.system.manifest.manifest import MemoryRegion, RegionAttributes
+from ffabric.system.manifest.manifest import ExceptionLevel, MemoryRegion, RegionAttributes
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import (
     QEMU,
@@ -58,6 +59,12 @@ DMA_POOL = "restricted-dma-pool"
 to itself, so that a back end outside can be given its file and nothing else with it."""
 
 _NAMESPACE = UUID("0f0a3f6e-57a1-5c39-9d0c-3f8f5a5d7a11")
+
+
+def default_fields(kind: str) -> dict[str, Any]:
+    """The manifest of a partition that has none."""
+    level = ExceptionLevel.EL1 if kind == VM else ExceptionLevel.S_EL1
+    return {"exception_level": level, "notification_support": True}
 
 
 def with_defaults(partition: PartitionDraft, problems: Problems) -> PartitionDraft:

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.limits import IPA_END
-from ffabric.system.files.dtb import build_dtb
 from ffabric.system.layout.defaults import (
     DEFAULT_MEMORY,
     DMA_POOL,
@@ -30,7 +29,6 @@ from ffabric.system.layout.qemu import (
     is_trusted_os,
 )
 from ffabric.system.manifest.manifest import Manifest, MemoryRegion, RegionAttributes
-from ffabric.system.manifest.writer import manifest_node, update_node
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import (
     QEMU,
@@ -227,6 +225,9 @@ class Places:
         """
         if partition.manifest_offset is None and not _asks_for_boot_information(manifest):
             return b""
+        from ffabric.system.files.dtb import build_dtb  # noqa: PLC0415 - of images alone
+        from ffabric.system.manifest.writer import manifest_node, update_node  # noqa: PLC0415
+
         try:
             node = partition.tree and update_node(partition.tree, manifest)
             return build_dtb(node or manifest_node(manifest))

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ffabric.machine.limits import IPA_END
 from ffabric.system.layout.address_spaces import device_maps
 from ffabric.system.layout.machine import GIC, frames
-from ffabric.system.manifest.spmc import MemoryRange
+from ffabric.system.manifest.manifest import MemoryRange
 from ffabric.system.spec import DeviceSpec, GicSpec, MemoryBank, MemoryMap, PartitionSpec
 
 Span = tuple[int, int]

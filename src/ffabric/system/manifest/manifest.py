@@ -18,6 +18,9 @@ from ffabric.abi.words import PAGE
 
 LAST_BOOT_ORDER = 0xFFFF
 
+SP_ID_BASE = 0x8000
+"""The endpoint ids of SPs are those with bit 15: that of the SPMC, and those above it."""
+
 
 class ExceptionLevel(enum.IntEnum):
     """Where the partition runs (the binding's numbers; EL0 is Hafnium's extension)."""
@@ -130,6 +133,15 @@ class Service(msgspec.Struct, frozen=True):
 
     uuid: UUID
     messaging_method: int
+
+
+class MemoryRange(msgspec.Struct, frozen=True):
+    """Addresses that the SPMC may give to partitions."""
+
+    base: int
+    size: int
+    secure: bool
+    device: bool
 
 
 class MemoryRegion(msgspec.Struct, frozen=True, kw_only=True):

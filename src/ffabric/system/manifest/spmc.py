@@ -18,7 +18,12 @@ from ffabric.abi.ffa import version
 from ffabric.abi.words import PAGE
 from ffabric.machine.limits import PES
 from ffabric.system.files.dtb import Node
-from ffabric.system.manifest.manifest import ExceptionLevel, ExecutionState
+from ffabric.system.manifest.manifest import (
+    SP_ID_BASE,
+    ExceptionLevel,
+    ExecutionState,
+    MemoryRange,
+)
 from ffabric.system.options.keys import Key, NodeReader, Table, read
 from ffabric.system.options.kinds import FLAG, NUMBERS, TEXT, U16, U32, U64
 from ffabric.system.options.problems import ManifestErrors, Problems, at_most, did_you_mean
@@ -29,7 +34,6 @@ MOST_PARTITIONS = 1024
 """Nodes /hypervisor/vmN."""
 MOST_RANGES = 1024
 """Memory nodes, and ranges in one of them."""
-SP_ID_BASE = 0x8000
 
 ATTRIBUTE: tuple[Key, ...] = (
     Key(
@@ -181,15 +185,6 @@ _MEMORY_KINDS = {
     "ns-device-memory": (False, True),
 }
 _VM_NAME = re.compile(r"vm([1-9][0-9]{0,4})")
-
-
-class MemoryRange(msgspec.Struct, frozen=True):
-    """Addresses that the SPMC may give to partitions."""
-
-    base: int
-    size: int
-    secure: bool
-    device: bool
 
 
 class LoadedPartition(msgspec.Struct, frozen=True, kw_only=True):

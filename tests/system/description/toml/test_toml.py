@@ -16,8 +16,13 @@ from ffabric.system.description.toml.system import read_system
 from ffabric.system.files.dtb import Node, build_dtb, parse_dtb
 from ffabric.system.files.package import Package, build_package
 from ffabric.system.manifest.binding import read_manifest
-from ffabric.system.manifest.manifest import DeviceRegion, Interrupt, Manifest, MemoryRegion
-from ffabric.system.manifest.spmc import MemoryRange
+from ffabric.system.manifest.manifest import (
+    DeviceRegion,
+    Interrupt,
+    Manifest,
+    MemoryRange,
+    MemoryRegion,
+)
 from ffabric.system.manifest.writer import manifest_node
 from ffabric.system.options.keys import rows
 from ffabric.system.options.problems import SystemErrors

@@ -24,18 +24,13 @@ from ffabric.system.description.python_target import (
 from ffabric.system.description.toml.keys import PARTITION_KEYS
 from ffabric.system.files.dtb import Node, build_dtb, parse_dtb
 from ffabric.system.files.dts import read_tree
-from ffabric.system.files.images import Image, parse_image
-from ffabric.system.files.package import (
-    HOB_OFFSET,
-    IMAGE_OFFSET,
-    MANIFEST_OFFSET,
-    parse_package,
-    transfer_list_image,
-)
+from ffabric.system.files.images import IMAGE_OFFSET, MANIFEST_OFFSET, Image, parse_image
+from ffabric.system.files.package import HOB_OFFSET, parse_package, transfer_list_image
 from ffabric.system.files.reading import BLOB, IMAGE, read_file
+from ffabric.system.layout.defaults import default_fields
 from ffabric.system.manifest.binding import manifest_fields
 from ffabric.system.manifest.checks import check_manifest
-from ffabric.system.manifest.manifest import ExceptionLevel, Manifest
+from ffabric.system.manifest.manifest import Manifest
 from ffabric.system.options.keys import NodeReader, TableReader, read
 from ffabric.system.options.problems import ConfigErrors, Problems
 from ffabric.system.spec import (
@@ -76,12 +71,6 @@ class _Found(msgspec.Struct):
     manifest_offset: int | None = None
     has_manifest: bool = False
     hobs: Hobs = Hobs()
-
-
-def default_fields(kind: str) -> dict[str, Any]:
-    """The manifest of a partition that has none."""
-    level = ExceptionLevel.EL1 if kind == VM else ExceptionLevel.S_EL1
-    return {"exception_level": level, "notification_support": True}
 
 
 class PartitionTable:

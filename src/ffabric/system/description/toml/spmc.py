@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE, pages_for
-from ffabric.system.manifest.spmc import LoadedPartition, MemoryRange, SpmcManifest
+from ffabric.system.manifest.manifest import MemoryRange
+from ffabric.system.manifest.spmc import LoadedPartition, SpmcManifest
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import MemoryBank, PartitionDraft
 

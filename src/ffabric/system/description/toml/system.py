@@ -14,7 +14,6 @@ from ffabric.abi.words import PAGE
 from ffabric.system.description.assemble import assemble
 from ffabric.system.description.board import find_board, joined, lay_over
 from ffabric.system.description.fip import KERNEL, FipContents, read_fip
-from ffabric.system.description.monitor import read_monitor
 from ffabric.system.description.sp_layout import TRANSFER_LIST, LayoutEntry, read_layout
 from ffabric.system.description.toml.keys import (
     DEVICE,
@@ -25,6 +24,7 @@ from ffabric.system.description.toml.keys import (
     SPMC,
     SYSTEM,
 )
+from ffabric.system.description.toml.monitor import read_monitor
 from ffabric.system.description.toml.parsing import parse
 from ffabric.system.description.toml.partition import SOURCES, Extra, PartitionTable
 from ffabric.system.description.toml.spmc import banks, device_memory, matched, reserved
