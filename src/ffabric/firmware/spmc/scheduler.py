@@ -80,8 +80,14 @@ class SecureScheduler:
 
     def admits(self, pe: PE, caller: ExecutionContext) -> bool:
         """Judge the reserved registers of a call that EL3 answers; False: it is refused."""
+        world = self.normal_world
+        entry = world.entries.get(caller.x[0])
+        if entry is not None:
+            _, _, stray = entry
+            if stray is None or not stray(caller.x):
+                return True
         try:
-            self._spmc.clean(pe, caller, self.normal_world.version, virtual=False)
+            self._spmc.clean(pe, caller, world.version, virtual=False)
         except Refused as refusal:
             self._spmc.refuse(pe, caller, refusal)
             return False
