@@ -20,6 +20,14 @@ class UsageError(Exception):
     """A command was asked for something it cannot do; the message is the line to print."""
 
 
+def check_number(name: str, value: float, least: int, most: int | None = None) -> None:
+    """UsageError if the ``value`` of an option is less than ``least``, or more than ``most``."""
+    if value >= least and (most is None or value <= most):
+        return
+    bounds = f"at least {least}" if most is None else f"{least} to {most}"
+    raise UsageError(f"{name} {value:g}: {bounds}")
+
+
 def expected() -> tuple[type[Exception], ...]:
     """The errors that are the user's to mend, of the modules that have been loaded.
 

@@ -51,6 +51,25 @@ def test_a_folder_without_packages(run_afresh, tmp_path):
     assert (status, error) == (2, f"ffabric: {tmp_path}: there are no arm64 packages in it\n")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--cpus", 0], "--cpus 0: 1 to 16"),
+        (["--cpus", -1, "--pkvm"], "--cpus -1: 1 to 16"),
+        (["--cpus", 17], "--cpus 17: 1 to 16"),
+        (["--memory", 0], "--memory 0: at least 1"),
+        (["--memory", -5], "--memory -5: at least 1"),
+        (["--timeout", -1], "--timeout -1: at least 0"),
+        (
+            ["--op-tee", "Python"],
+            "Python: there is no such file or folder (did you mean 'python'?)",
+        ),
+    ],
+)
+def test_numbers_and_names_that_make_no_sense_are_refused(run_afresh, arguments, line):
+    assert run_afresh("linux", *arguments) == (2, "", f"ffabric: {line}\n")
+
+
 def test_kernel_and_files_for_a_system_of_ones_own(run_afresh, packages, tmp_path):
     status, out, _ = run_afresh("linux", "--packages", packages, "--extract", tmp_path / "boot")
     assert status == 0

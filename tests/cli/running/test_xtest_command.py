@@ -8,7 +8,21 @@ from debs import package
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--vms", 0], "--vms 0: there has to be one"),
+        (["--vms", 0], "--vms 0: at least 1"),
+        (["--cpus", 0], "--cpus 0: 1 to 16"),
+        (["--cpus", 17], "--cpus 17: 1 to 16"),
+        (["--pes", -1], "--pes -1: 0 to 256"),
+        (["--lives", -1], "--lives -1: at least 0"),
+        (["--timeout", -0.5], "--timeout -0.5: at least 0"),
+        (["--pes", 4], "--pes: with --over smc each CPU of a VM has a PE of its own"),
+        (
+            ["--lives", 3, "--vms", 1],
+            "--lives: there has to be another VM, which goes on: say --vms 2",
+        ),
+        (
+            ["--over", "ffa", "--op-tee", "pyhton"],
+            "pyhton: there is no such file or folder (did you mean 'python'?)",
+        ),
         (["crypt"], "'crypt' is no number of a case, such as 1001, or range of numbers"),
         (["1001-x"], "'1001-x' is no number of a case, such as 1001, or range of numbers"),
         (["--memory", "256,much"], "--memory 256,much: numbers of MiB, with commas between"),

@@ -58,9 +58,19 @@ def test_ranges_are_those_cases_that_xtest_has(folder):
     package(folder, "optee-test-qemu", {"usr/bin/xtest": names}, depends="tee-supplicant")
     found = software.from_folder(folder)
     assert found.cases == ["1001", "4001", "4012"]
-    assert numbers_of(["1013", "4001-4999"], found) == ("1013", "4001", "4012")
+    assert numbers_of(["4012", "1000-4002"], found) == ("4012", "1001", "4001")
     with pytest.raises(UsageError, match="'5000-5001': xtest has no such cases"):
         numbers_of(["5000-5001"], found)
+    with pytest.raises(UsageError, match=r"'1013': xtest has no such case$"):
+        numbers_of(["1001", "1013"], found)
+
+
+def test_what_xtest_is_asked_is_up_to_it_if_it_does_not_say_what_it_has(folder):
+    found = software.from_folder(folder)
+    assert not found.cases
+    assert numbers_of(["1013"], found) == ("1013",)
+    with pytest.raises(UsageError, match="'1000-1999': xtest has no such cases"):
+        numbers_of(["1000-1999"], found)
 
 
 def test_the_files_of_all_packages_that_are_needed(folder):
@@ -121,11 +131,13 @@ def test_op_tee_may_be_in_a_qemu_of_its_own(folder):
 def test_the_core_in_python_has_room_for_all(folder):
     pytest.importorskip("cryptography")
     found = software.from_folder(folder)
-    names = [f"vm{number}" for number in range(1, 6)]
+    names = [f"vm{number}" for number in range(1, 21)]
     spec = system.below_el3_in_python(system.Linuxes(KERNEL, found, names))
     assert [each.name for each in spec.vms] == names
-    assert (spec.trusted_os.vcpus, spec.pes) == (6, 6)
+    assert (spec.trusted_os.vcpus, spec.pes) == (21, 21)
     assert spec.notification_interrupt == 219
+    core = spec.trusted_os.source.target
+    assert all(core.add_bank(vm) for vm in range(1, 22))
 
 
 # What xtest prints

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ffabric.abi.virtio_msg.generations import GenerationName
-from ffabric.cli.errors import UsageError
+from ffabric.cli.errors import UsageError, check_number
 from ffabric.cli.option import Option
 from ffabric.cli.running import optees
 from ffabric.cli.running.linux_probe import probe
@@ -22,6 +22,7 @@ from ffabric.lab.linux.deb import PackageError
 from ffabric.lab.linux.software import default_software
 from ffabric.lab.xtest.optee import Engine
 from ffabric.lab.xtest.system import Linuxes, as_secure_partition
+from ffabric.machine.engines.qemu.mailbox import MAX_CPUS
 from ffabric.machine.engines.qemu.process import check_program
 from ffabric.system.description.fields import Described
 from ffabric.system.description.python_target import TargetError, resolve_program
@@ -115,6 +116,9 @@ def linux(
     quiet
         Print no lines of Linux's console, only what came out.
     """
+    check_number("--cpus", cpus, 1, MAX_CPUS)
+    check_number("--memory", memory, 1)
+    check_number("--timeout", timeout, 0)
     terminal = Terminal(sys.stdout)
     progress = Progress(terminal)
     asked = _asked_cases(cases, op_tee)

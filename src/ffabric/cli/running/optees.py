@@ -11,6 +11,7 @@ from ffabric.lab.linux import packages
 from ffabric.lab.optee.build import Build, BuildError, read_build
 from ffabric.lab.xtest import software as programs
 from ffabric.lab.xtest.optee import Engine, SecureOpTee, built, in_python
+from ffabric.system.options.problems import did_you_mean
 
 if TYPE_CHECKING:
     from ffabric.cli.terminal import Progress
@@ -38,6 +39,8 @@ def virtualized(named: str, vms: int, pes: int, engine: Engine) -> tuple[SecureO
 
 
 def _build(named: str, vcpus: int) -> Build:
+    if hint := "" if Path(named).exists() else did_you_mean(named, [PYTHON]):
+        raise UsageError(f"{named}: there is no such file or folder{hint}")
     try:
         build = read_build(Path(named))
     except BuildError as error:

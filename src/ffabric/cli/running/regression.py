@@ -47,12 +47,13 @@ def check_cases(cases: Iterable[str]) -> None:
 def numbers_of(cases: Iterable[str], software: Software) -> tuple[str, ...]:
     """The numbers of ``cases``: of a range, those that xtest has. UsageError if it has none."""
     found: list[str] = []
+    known = software.cases
     for case in cases:
         first, hyphen, last = case.partition("-")
-        own = [each for each in software.cases if int(first) <= int(each) <= int(last or 0)]
-        if hyphen and not own:
-            raise UsageError(f"{case!r}: xtest has no such cases")
-        found += own if hyphen else [case]
+        own = [each for each in known if int(first) <= int(each) <= int(last or first)]
+        if not own and (hyphen or known):
+            raise UsageError(f"{case!r}: xtest has no such case{'s' if hyphen else ''}")
+        found += own or [case]
     return tuple(found)
 
 

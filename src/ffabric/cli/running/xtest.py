@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from ffabric.cli.errors import UsageError
+from ffabric.cli.errors import UsageError, check_number
 from ffabric.cli.option import Option
 from ffabric.cli.running import optees
 from ffabric.cli.running.regression import check_cases, numbers_of, regression
@@ -28,7 +28,9 @@ from ffabric.lab.xtest.system import (
     below_el3,
     below_el3_in_python,
 )
+from ffabric.machine.engines.qemu.mailbox import MAX_CPUS
 from ffabric.machine.engines.qemu.process import check_program
+from ffabric.machine.limits import PES
 from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import QEMU
 
@@ -106,10 +108,17 @@ def xtest(
     """
     check_cases(cases)
     sizes = _sizes(memory)
-    if vms < 1:
-        raise UsageError(f"--vms {vms}: there has to be one")
+    check_number("--vms", vms, 1)
+    check_number("--cpus", cpus, 1, MAX_CPUS)
+    check_number("--pes", pes, 0, PES)
+    check_number("--lives", lives, 0)
+    check_number("--timeout", timeout, 0)
     if over == "ffa" and not op_tee:
         raise UsageError("--over ffa: say with --op-tee which OP-TEE is the secure partition")
+    if over == "smc" and pes:
+        raise UsageError("--pes: with --over smc each CPU of a VM has a PE of its own")
+    if lives and vms == 1:
+        raise UsageError("--lives: there has to be another VM, which goes on: say --vms 2")
     in_python = over == "smc" and op_tee == optees.PYTHON
     if over == "smc" and op_tee and not in_python:
         raise UsageError("--op-tee is a secure partition: say --over ffa, too")

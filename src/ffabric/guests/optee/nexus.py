@@ -28,7 +28,7 @@ EVERYBODY: Final = 0
 """The key of the only bank, if OP-TEE is not virtualized."""
 ANY: Final = -1
 """`vms`: any number of VMs, as long as there is memory."""
-_PART: Final = 8 << 20
+PART: Final = 8 << 20
 """Bytes of a VM that nothing is said of, among any number of VMs."""
 
 
@@ -106,7 +106,7 @@ class Nexus:
             return self._shares[vm]
         left = self.memory - sum(self._shares.values())
         if self._capacity == ANY:
-            return min(_PART, left)
+            return min(PART, left)
         return left // max(1, self._capacity - len(self._shares))
 
     def _make(self, vm: int, size: int) -> Bank:

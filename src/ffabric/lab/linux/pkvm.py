@@ -42,9 +42,9 @@ class Calls:
 def rows(report: Report, calls: Calls) -> Iterator[tuple[str, str]]:
     """What a table has of it."""
     yield "KVM says", report.kvm or "nothing"
-    yield "memory that its EL2 has shared", f"{calls.shared} times"
-    yield "  retrieved, to know what it was", f"{calls.retrieved} times"
-    yield "  and reclaimed", f"{calls.reclaimed} times"
+    yield "memory that its EL2 has shared", _times(calls.shared)
+    yield "  retrieved, to know what it was", _times(calls.retrieved)
+    yield "  and reclaimed", _times(calls.reclaimed)
     yield "FF-A of KVM's guests", "none: this kernel's EL2 serves its host alone"
 
 
@@ -57,3 +57,7 @@ def problems(report: Report, calls: Calls) -> list[str]:
     if calls.retrieved < calls.reclaimed:
         return [f"{calls.reclaimed} reclaims, but {calls.retrieved} retrieves before them"]
     return []
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

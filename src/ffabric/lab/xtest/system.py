@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final, Literal
 
+from ffabric.guests.optee.nexus import ANY, PART
 from ffabric.lab.linux import pkvm
 from ffabric.lab.linux.initramfs import ARGUMENTS
 from ffabric.lab.xtest import apps, rootfs
@@ -122,11 +123,12 @@ def below_el3(linuxes: Linuxes, image: bytes, *, engine: Engine = QEMU) -> Syste
 
 
 def below_el3_in_python(linuxes: Linuxes) -> SystemSpec:
-    """The system with the core in Python below EL3, which has room for any number of VMs."""
+    """The system with the core in Python below EL3, which has room for all VMs and one more."""
     vcpus = len(linuxes.drafts) * linuxes.cpus + 1
     core = apps.XtestOpTee.below_el3(
-        vms=-1, threads=max(2, linuxes.cpus), notification=_NOTIFICATION
+        vms=ANY, threads=max(2, linuxes.cpus), notification=_NOTIFICATION
     )
+    core.memory = max(core.memory, (len(linuxes.drafts) + 1) * PART)
     optee = trusted_os(core, name=OPTEE, vcpus=vcpus, notification_interrupt=_NOTIFICATION)
     return describe(
         name="xtest", vms=linuxes.drafts, trusted_os=optee, pes=vcpus, stop_on_crash=False

@@ -110,7 +110,7 @@ def check_partition(
     if native and manifest.rx_buffer is not None:
         problems.add(where, "rx_tx-info", "without a partition manager nobody maps its buffers")
     if partition.engine == QEMU:
-        _check_qemu(draft, partition, pes, problems)
+        _check_qemu(draft, partition, problems)
     if partition.secure_state and (partition.kind, partition.engine) != (SP, QEMU):
         problems.add(where, "secure", "it is for SPs that have the engine 'qemu'")
     if image and manifest.execution_state is ExecutionState.AARCH32:
@@ -202,13 +202,11 @@ def _check_spmc(draft: SystemDraft, partition: PartitionDraft, problems: Problem
         problems.add(where, key, f"{FFA!r}: the SPMC has SPs of its own, not {', '.join(sps)}")
 
 
-def _check_qemu(
-    draft: SystemDraft, partition: PartitionDraft, pes: int, problems: Problems
-) -> None:
+def _check_qemu(draft: SystemDraft, partition: PartitionDraft, problems: Problems) -> None:
     """QEMU executes kernels, VMs, SPs and a trusted OS, on CPUs that are numbered from 0."""
-    if pes > QEMU_PES:
-        problems.add(partition.where, "engine", f"{pes} PEs: QEMU's machine has {QEMU_PES}")
     count = partition.manifest.execution_ctx_count
+    if count > QEMU_PES:
+        problems.add(partition.where, "engine", f"{count} vCPUs: QEMU's machine has {QEMU_PES}")
     if draft.mpidrs and draft.mpidrs[:count] != tuple(range(count)):
         message = "the PEs' affinities are not those of QEMU's machine: 0, 1, 2 ..."
         problems.add(partition.where, "engine", message)

@@ -8,7 +8,12 @@ from puppets import CODE, RAM, UART, Puppets, map_buffers, send
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
+from ffabric.guests.partition import Partition
+from ffabric.lab.bench.images import caller
 from ffabric.machine.translation.descriptors import VALID
+from ffabric.system.booting.boot import boot
+from ffabric.system.description.python import describe, vm
+from ffabric.system.spec import KernelBoot
 from processes_at_hand import run_until
 
 PAGE, FOREIGN = RAM + 0x10_0000, RAM + 0x14_0000
@@ -165,3 +170,14 @@ def test_vcpus_of_a_vm_share_pes_with_another_vm():
         for cpus in puppets.cpus:
             cpus[0].write(STOP, b"\1")
         assert not any(cpu.wait().exceptions for cpu in everybody)
+
+
+def test_a_vm_is_on_a_pe_that_the_machine_of_its_qemu_has_not():
+    others = [Partition(f"other{n}") for n in range(17)]
+    guest = vm("guest", image=caller((fid.FFA_ID_GET,)), engine="qemu", kernel=KernelBoot())
+    with boot(describe(vms=[*others, guest])) as system:
+        ctx = system.endpoints["guest"].partition.contexts[0]
+        run_until(system, lambda: len(ctx.runner.functions) > 20)
+        assert ctx.pe.index > 15
+        assert set(ctx.runner.functions) == {fid.FFA_ID_GET}
+        assert ctx.x[2] == system.endpoints["guest"].id

@@ -114,7 +114,7 @@ def test_a_kernel_is_told_of_op_tee():
     ("described", "problem"),
     [
         (lambda: system(KernelBoot(), code=image(64 << 20), mem_size=32 << 20), "do not fit"),
-        (lambda: system(KernelBoot(), cpus=17), "17 PEs: QEMU's machine has 16"),
+        (lambda: system(KernelBoot(), cpus=17), "17 vCPUs: QEMU's machine has 16"),
     ],
 )
 def test_what_cannot_be_is_said(described, problem):
