@@ -118,6 +118,13 @@ def test_an_error_without_a_text_is_named():
     assert lines_of(UsageError()) == ["UsageError"]
 
 
+def test_an_error_of_the_system_is_its_text_and_the_file_if_it_has_one():
+    assert lines_of(OSError(28, "No space left on device")) == ["No space left on device"]
+    named = OSError(28, "No space left on device", "t.jsonl")
+    assert lines_of(named) == ["t.jsonl: No space left on device"]
+    assert lines_of(OSError("bank ram has no file")) == ["bank ram has no file"]
+
+
 def test_output_that_nobody_reads_ends_quietly():
     reads, writes = os.pipe()
     os.close(reads)

@@ -43,6 +43,6 @@ def expected() -> tuple[type[Exception], ...]:
 
 def lines_of(error: Exception) -> list[str]:
     """The error as lines: every problem of a configuration, the file of a system error."""
-    if isinstance(error, OSError) and error.filename:
-        return [f"{error.filename}: {error.strerror}"]
+    if isinstance(error, OSError) and error.strerror:
+        return [f"{error.filename}: {error.strerror}" if error.filename else error.strerror]
     return str(error).splitlines() or [type(error).__name__]

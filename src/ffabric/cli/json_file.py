@@ -9,6 +9,7 @@ import msgspec
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
+from ffabric.system.files.writing import named
 
 STDOUT = "-"
 JsonFile = Annotated[str | None, Option(hyphens=True)]
@@ -26,4 +27,5 @@ def write(data: object, path: str) -> None:
     if path == STDOUT:
         print(found.decode())
     else:
-        Path(path).write_bytes(found + b"\n")
+        with named(Path(path)):
+            Path(path).write_bytes(found + b"\n")

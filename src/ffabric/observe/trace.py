@@ -22,6 +22,7 @@ from ffabric.abi.words import MASK32, PAGE, SECURE_BIT
 from ffabric.machine.events import Call
 from ffabric.machine.host.interruption import uninterrupted
 from ffabric.observe.lines import FORMAT, WRITERS, Choices, Header, NoTrace, read_lines, write
+from ffabric.system.files.writing import named
 from ffabric.system.spec import RAM
 
 if TYPE_CHECKING:
@@ -75,9 +76,10 @@ class Trace:
 
     def flush(self) -> None:
         """Write the events so far, and the choices that led to them."""
-        if self._sink is not None:
-            with uninterrupted():
-                self._write(self._sink)
+        sink = self._sink
+        if sink is not None:
+            with uninterrupted(), named(getattr(sink, "name", None)):
+                self._write(sink)
 
     def _write(self, sink: IO[bytes]) -> None:
         if not self._has_header:
@@ -198,7 +200,7 @@ def _take(sink: BinaryIO, path: Path) -> None:
 def traced(system: System, path: Path | None) -> Iterator[None]:
     """Write a trace of ``system`` to ``path`` while the ``with`` block runs; None: none.
 
-    Raises OSError, also for a file that another run writes.
+    Raises OSError, which names the file, also for one that another run writes.
     """
     if path is None:
         yield
@@ -212,4 +214,5 @@ def traced(system: System, path: Path | None) -> Iterator[None]:
         try:
             yield
         finally:
-            tracer.close()
+            with named(path), sink:
+                tracer.close()

@@ -51,6 +51,13 @@ def test_a_folder_without_packages(run_afresh, tmp_path):
     assert (status, error) == (2, f"ffabric: {tmp_path}: there are no arm64 packages in it\n")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_told_with_the_file(run_afresh, packages, tmp_path):
+    (tmp_path / "vmlinuz").symlink_to("/dev/full")
+    status, _, error = run_afresh("linux", "--packages", packages, "--extract", tmp_path)
+    assert (status, error) == (2, f"ffabric: {tmp_path}/vmlinuz: No space left on device\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

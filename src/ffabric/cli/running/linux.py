@@ -26,6 +26,7 @@ from ffabric.machine.engines.qemu.mailbox import MAX_CPUS
 from ffabric.machine.engines.qemu.process import check_program
 from ffabric.system.description.fields import Described
 from ffabric.system.description.python_target import TargetError, resolve_program
+from ffabric.system.files.writing import named
 from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import QEMU, PythonSource
 
@@ -122,7 +123,7 @@ def linux(
     terminal = Terminal(sys.stdout)
     progress = Progress(terminal)
     asked = _asked_cases(cases, op_tee)
-    named = _software(sps)
+    software = _software(sps)
     optee = optees.find(op_tee, cpus, op_tee_engine) if op_tee else None
     theirs = bool(kernel or module or files or disk)
     if protected and disk and side == "vm":
@@ -146,12 +147,12 @@ def linux(
             linuxes = Linuxes(
                 found, tests, [run.NAME], cpus=cpus, sizes=[memory << 20], protected=protected
             )
-            spec = as_secure_partition(linuxes, optee, sps=named, pes=cpus)
+            spec = as_secure_partition(linuxes, optee, sps=software, pes=cpus)
         else:
             there = [devices] if devices is not None else []
             spec = run.system(
                 found,
-                [*named, *(there if side == "sp" else [])]
+                [*software, *(there if side == "sp" else [])]
                 or ([] if theirs else default_software(cpus)),
                 cpus=cpus,
                 memory=memory << 20,
@@ -162,8 +163,6 @@ def linux(
             )
     except (PackageError, SystemErrors, DescriptionError) as error:
         raise UsageError(str(error)) from None
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}") from None
     progress.say(f"booting Linux {found.release} with {cpus} CPUs and {memory} MiB")
     timeout = timeout if gdb is None else 0
     if optee is not None and tests is not None:
@@ -227,6 +226,7 @@ def _software(targets: Sequence[str]) -> list[Described]:
 def _extract(kernel: kernels.Kernel, own: initramfs.Own, folder: Path, progress: Progress) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in (("vmlinuz", kernel.image), ("initrd", initramfs.build(kernel, own))):
-        (folder / name).write_bytes(data)
+        with named(folder / name):
+            (folder / name).write_bytes(data)
         progress.say(f"{folder / name}: {len(data) / 1e6:.1f} MB")
     progress.say(f"bootargs: {initramfs.ARGUMENTS}")

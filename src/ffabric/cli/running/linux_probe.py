@@ -13,6 +13,7 @@ from ffabric.lab.linux.report import Report
 from ffabric.lab.running import End, Outcome, run_to_end
 from ffabric.observe.trace import traced
 from ffabric.system.booting.boot import boot
+from ffabric.system.files.writing import named
 
 if TYPE_CHECKING:
     from ffabric.cli.terminal import Progress, Terminal
@@ -84,7 +85,8 @@ def probe(
     outcome.raise_interruption()
     if terminal.verdict(problems):
         return 0
-    log.write_text("".join(f"{line}\n" for line in console.lines), encoding="utf-8")
+    with named(log):
+        log.write_text("".join(f"{line}\n" for line in console.lines), encoding="utf-8")
     terminal.line(f"Linux's console is in {log}")
     return _FAILED
 

@@ -45,8 +45,6 @@ def _build(named: str, vcpus: int) -> Build:
         build = read_build(Path(named))
     except BuildError as error:
         raise UsageError(str(error)) from None
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}") from None
     if vcpus > build.cores:
         room = f"has room for {build.cores} (CFG_TEE_CORE_NB_CORE)"
         raise UsageError(f"{named}: {vcpus} vCPUs: this OP-TEE {room}")

@@ -19,6 +19,7 @@ from ffabric.lab.xtest.lives import SURVIVED
 from ffabric.lab.xtest.report import CASES
 from ffabric.observe.trace import traced
 from ffabric.system.booting.boot import boot
+from ffabric.system.files.writing import named
 
 if TYPE_CHECKING:
     from ffabric.cli.terminal import Progress, Terminal
@@ -112,7 +113,8 @@ def regression(
         return 0
     if missed := campaign.missed():
         terminal.line(f"not ended because of that: {missed}")
-    log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    with named(log):
+        log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     terminal.line(f"the consoles are in {log}")
     return _FAILED
 

@@ -11,6 +11,7 @@ import msgspec
 
 from ffabric.lab.linux.packages import Say, locked
 from ffabric.system.files.reading import IMAGE, read_bytes
+from ffabric.system.files.writing import named
 
 T = TypeVar("T")
 
@@ -37,9 +38,10 @@ def made(path: Path, kind: type[T], make: Callable[[], T], say: Say) -> T:
 
 
 def keep(path: Path, found: object) -> None:
-    """Keep what was made: whole, or not at all."""
+    """Keep what was made: whole, or not at all. Raises OSError, which names the file."""
     new = path.with_suffix(".new")
-    new.write_bytes(msgspec.msgpack.encode(found))
+    with named(new):
+        new.write_bytes(msgspec.msgpack.encode(found))
     new.rename(path)
 
 
