@@ -117,6 +117,16 @@ def check_partition(
         problems.add(where, "execution-state", "AArch32 images cannot be run")
 
 
+_NO_PRIMARY = (
+    "'qemu' does not run a primary VM: what ends the turns that it gives to others, its "
+    "interrupts, is in a GIC of QEMU's own"
+)
+_NO_SECONDARY = (
+    "'qemu' does not run VMs that a primary VM schedules: they have no GIC, and any of their vCPUs "
+    "runs on any PE"
+)
+
+
 def check_primary_vm(draft: SystemDraft, problems: Problems) -> None:
     """The VM that schedules the others is one, and no QEMU executes a VM of such a system."""
     wanted, key = draft.primary_vm, "primary_vm"
@@ -129,7 +139,8 @@ def check_primary_vm(draft: SystemDraft, problems: Problems) -> None:
         problems.add("", key, f"no VM is called {wanted!r}{did_you_mean(wanted, names)}")
     for vm in vms:
         if vm.engine == QEMU:
-            problems.add(vm.where, "engine", "'qemu' does not run VMs that a primary VM schedules")
+            primary = vm.name == wanted
+            problems.add(vm.where, "engine", _NO_PRIMARY if primary else _NO_SECONDARY)
 
 
 def with_primary_vm(draft: SystemDraft, pes: int) -> SystemDraft:

@@ -466,3 +466,17 @@ def test_a_partition_with_nobody_to_send_it_messages_takes_its_interrupts(ffabri
             session.interrupt(MINE)
             session.run()
             assert kernel.taken == [MINE]
+
+
+@pytest.mark.parametrize(
+    ("engines", "message"),
+    [
+        ({"p": "qemu"}, "p: engine: 'qemu' does not run a primary VM: what ends"),
+        ({"s": "qemu"}, "s: engine: 'qemu' does not run VMs that a primary VM schedules"),
+    ],
+)
+def test_a_qemu_runs_neither_a_primary_vm_nor_those_that_it_schedules(ffabric, engines, message):
+    image = Path(__file__).parents[3] / "images" / "secondary.bin"
+    vms = [vm(name, image=image, engine=engines.get(name, "unicorn")) for name in "ps"]
+    with pytest.raises(SystemErrors, match=message):
+        ffabric.boot(vms=vms, primary_vm="p")

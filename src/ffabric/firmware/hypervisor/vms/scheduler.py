@@ -3,6 +3,12 @@
 A PE has a queue of vCPUs that could run. It changes to another one when the vCPU that it runs
 waits, idles, yields, has used up its slice or is dead, and when an interrupt makes one ready while
 the PE has nothing to run.
+
+An SP that a vCPU has called has the cycles that were given to the vCPU (DEN0077A 1.2, section 8.2).
+How many those are is the scheduler's own affair, nothing but a non-secure interrupt ends them early
+(section 9.3), and the specification demands none for a vCPU that merely could run. Here there is
+none: a slice ends between instructions of VMs, and a vCPU that was ready before the call has its
+turn when the SP has answered, waits, or an interrupt has stopped it.
 """
 
 from __future__ import annotations
