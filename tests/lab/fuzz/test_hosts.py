@@ -1,10 +1,24 @@
 """Random calls where hosts donate the memory of protected VMs, and devices have DMA."""
 
+import struct
+from random import Random
+
 import pytest
 
+from ffabric.abi.words import PAGE
 from ffabric.lab.fuzz.campaign import HOSTS, Plan, State, campaign, play
-from ffabric.lab.fuzz.episodes import Episode
+from ffabric.lab.fuzz.episodes import MARK, Episode
 from ffabric.lab.fuzz.report import Report
+from ffabric.lab.fuzz.smmu import (
+    CMDQ,
+    CR0,
+    LEAF,
+    SHAPE,
+    STAGE2,
+    TABLE,
+    TABLE_CONFIG,
+    Programmer,
+)
 from ffabric.lab.fuzz.stage import Stage
 from ffabric.lab.fuzz.systems import HOSTS as SYSTEMS
 from ffabric.lab.oracle.address_spaces import Discrepancy
@@ -30,7 +44,7 @@ def test_nothing_is_wrong_there():
     assert play("hosts/5/0/1500").failure is None
 
 
-@pytest.mark.parametrize("cast", SYSTEMS)
+@pytest.mark.parametrize("cast", [each for each in SYSTEMS if each.host])
 def test_a_host_donates_the_memory_of_a_vm_that_comes(cast):
     with Stage(cast.spec, cast.hostile, 1, host=cast.host) as stage:
         (first, *_) = stage.create()
@@ -60,3 +74,52 @@ def test_a_device_that_stores_where_its_partition_may_not_is_found():
         made.stage.system.smmu.table[stream] = Entry("mallory")  # it bypasses translation
         with pytest.raises(Discrepancy, match=r"a device of mallory\.0 stores at"):
             made._touch(actor, actor.endpoint.spec.memory[0].pa)
+
+
+def programmed(seed):
+    """An episode whose hostile SP programs the SMMU of its devices, and that SP."""
+    made = episode(seed, 3)
+    return made, next(actor for actor in made.stage.actors if actor.name == "trudy.0")
+
+
+def lead(made, actor, to):
+    """Let the SMMU of ``actor`` lead page 0 of its streams ``to`` a page."""
+    programmer = Programmer(Random(1), actor, made.stage.smmus["trudy"], lambda: to)
+    table, commands, _, first, second, third = programmer.pages
+    write = actor.memory.write64
+    base = made.stage.smmus["trudy"]
+    for register, value in ((TABLE, table), (CMDQ, commands | 2)):
+        write(base + register, value)
+    actor.memory.write32(base + TABLE_CONFIG, 3)
+    for stream in (1, 2):
+        entry = (STAGE2 << 1 | 1, 0, SHAPE, first)
+        actor.memory.write(table + 64 * stream, struct.pack("<4Q", *entry))
+    for at, word in ((first, second | 3), (second, third | 3), (third, to | LEAF)):
+        write(at, word)
+    actor.memory.write32(base + CR0, 1)
+
+
+def test_a_programmed_smmu_leads_a_device_where_the_judge_says():
+    made, actor = programmed("led")
+    with made:
+        own = actor.ram.base + 3 * PAGE
+        other = made.stage.actors[-1].ram.base
+        for to, stored in ((own, True), (other, False)):
+            lead(made, actor, to)
+            for stream in made.stage.streams["trudy"]:
+                reach = made.stage.ledger.tables.reaches[actor.endpoint.partition]
+                made._access(actor, stream, 0x10, reach.leaf(0))
+            assert (actor.memory.read(own + 0x10, len(MARK)) == MARK) == stored
+            actor.memory.write(own + 0x10, bytes(len(MARK)))
+
+
+def test_one_that_leads_it_past_its_programmers_stage_2_is_found():
+    made, actor = programmed("past")
+    with made:
+        bob = next(each for each in made.stage.actors if each.name == "bob.0")
+        lead(made, actor, bob.ram.base)
+        entry = made.stage.system.smmu.table
+        (stream, _) = made.stage.streams["trudy"]
+        entry[stream] = Entry("trudy")  # what comes out of it bypasses translation
+        with pytest.raises(Discrepancy, match=r"a device of trudy\.0"):
+            made._access(actor, stream, 0x10, 0)

@@ -12,17 +12,19 @@ from random import Random
 from typing import IO, TYPE_CHECKING, Self
 
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.words import MASK32, MASK64
+from ffabric.abi.words import MASK32, MASK64, PAGE
 from ffabric.lab.fuzz.actors import POISON, Actor
 from ffabric.lab.fuzz.chains import Chains
 from ffabric.lab.fuzz.descriptors import Descriptors
 from ffabric.lab.fuzz.events import DEADLY, EVENTS
 from ffabric.lab.fuzz.registers import Registers
 from ffabric.lab.fuzz.settlement import Settlement
+from ffabric.lab.fuzz.smmu import Programmer
 from ffabric.lab.fuzz.stage import Stage
 from ffabric.lab.fuzz.systems import HOSTS, SYSTEMS, Cast
 from ffabric.lab.fuzz.victims import Pair
 from ffabric.lab.oracle.address_spaces import Discrepancy
+from ffabric.lab.oracle.stream_tables import Nowhere, StreamTables
 from ffabric.machine.access import DataAbort
 from ffabric.machine.translation.descriptors import ADDRESS, S2AP_W
 from ffabric.machine.translation.smmu import DmaFault
@@ -139,6 +141,10 @@ class Episode:
             self.report.calls += self.pair.calls - made
             return
         registers, descriptors, chains = self._source(actor)
+        base = self.stage.smmus.get(actor.endpoint.name)
+        if base is not None and self.random.random() < 0.3:
+            smmu = Programmer(self.random, actor, base, descriptors.address)
+            self._touch(actor, smmu.step())
         if self.random.random() < 0.1:
             self._touch(actor, descriptors.address())
         pick = self.random.random()
@@ -176,7 +182,18 @@ class Episode:
             self._access(actor, stream, ipa, leaf)
 
     def _access(self, actor: Actor, stream: Stream, ipa: int, leaf: int) -> None:
-        """A device of a partition reaches what the partition reaches, where that is memory."""
+        """A device of a partition reaches what the partition reaches, where that is memory.
+
+        Before that, the SMMU that the partition programs leads it elsewhere, or nowhere.
+        """
+        base = self.stage.smmus.get(actor.endpoint.name)
+        if base is not None:
+            reach = self.stage.ledger.tables.reaches[actor.endpoint.partition]
+            tables = StreamTables(actor.memory, base, reach, self.stage.machine.memory)
+            try:
+                leaf = reach.leaf(tables.leads(stream.id, ipa) & -PAGE)
+            except Nowhere:
+                leaf = 0
         try:
             self.stage.system.smmu.write(stream, ipa, MARK)
             stored = True

@@ -78,6 +78,8 @@ class Stage:
         """Of devices that access memory by themselves, by the name of who has them."""
         for stream, entry in self.system.smmu.table.items():
             self.streams.setdefault(entry.owner, []).append(stream)
+        self.smmus = _smmus(self.system)
+        """Where the registers are of the SMMU that a partition programs, by its name."""
         self._limit()
         self.system.run()
         if self.system.firmware.hypervisor is None:
@@ -268,3 +270,13 @@ class Stage:
         if self._trace is not None:
             self._trace.close()
         self.system.close()
+
+
+def _smmus(system: System) -> dict[str, int]:
+    bases = [each.base for each in system.spec.devices if each.type == "smmuv3"]
+    return {
+        spec.name: region.base_address
+        for spec in system.spec.partitions
+        for region in spec.manifest.device_regions
+        if region.base_address in bases
+    }

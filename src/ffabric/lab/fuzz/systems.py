@@ -17,7 +17,7 @@ from ffabric.system.manifest.manifest import (
     MemoryRegion,
     RegionAttributes,
 )
-from ffabric.system.spec import SystemSpec
+from ffabric.system.spec import DeviceSpec, SystemSpec
 
 _READ, _WRITE = RegionAttributes.READ, RegionAttributes.WRITE
 _UART = DeviceRegion(name="uart", base_address=0x1C0B_0000, pages=1, attributes=_READ | _WRITE)
@@ -137,6 +137,19 @@ _ENGINE = DeviceRegion(
 )
 """A device that accesses memory by itself."""
 
+_SMMU = DeviceSpec(type="smmuv3", name="smmu", base=0x1C10_0000, size=0x10000, secure=None)
+_STREAM = DeviceRegion(
+    name="engine",
+    base_address=0x1C0E_0000,
+    pages=1,
+    attributes=_READ | _WRITE,
+    smmu_id=0,
+    stream_ids=(1, 2),
+)
+_REGISTERS = DeviceRegion(name="smmu", base_address=_SMMU.base, pages=32, attributes=_READ | _WRITE)
+_PROGRAMS: dict[str, Any] = {"device_regions": (_STREAM, _REGISTERS)}
+"""Whoever programs the SMMU of its own devices."""
+
 HOSTS = (
     _cast(
         [sp("trudy", device_regions=(_ENGINE,)), "bob"],
@@ -158,7 +171,20 @@ HOSTS = (
         host="mallory",
         pes=2,
     ),
+    _cast(
+        [sp("trudy", **_PROGRAMS), "bob"],
+        ["mallory", "alice"],
+        ("alice", "bob"),
+        devices=[_SMMU],
+    ),
+    _cast(
+        ["trudy", "bob"],
+        [vm("mallory", **_PROGRAMS), "alice"],
+        ("alice", "bob"),
+        devices=[_SMMU],
+    ),
 )
 """Systems whose hosts donate the memory of VMs that are protected from them, and whose devices have
-DMA: campaigns of their own, so that those of `SYSTEMS` stay what they are.
+DMA, through SMMUs that hostile partitions program: campaigns of their own, so that those of
+`SYSTEMS` stay what they are.
 """
