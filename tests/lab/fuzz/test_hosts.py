@@ -6,6 +6,8 @@ from random import Random
 import pytest
 
 from ffabric.abi.words import PAGE
+from ffabric.firmware.state import context
+from ffabric.firmware.state.events import Activation as Activated
 from ffabric.lab.fuzz.campaign import HOSTS, Plan, State, campaign, play
 from ffabric.lab.fuzz.episodes import MARK, Episode
 from ffabric.lab.fuzz.report import Report
@@ -24,6 +26,12 @@ from ffabric.lab.fuzz.systems import HOSTS as SYSTEMS
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.processes import Players, spread
 from ffabric.machine.translation.smmu import Entry
+
+PRIMARY = next(n for n, each in enumerate(SYSTEMS) if each.spec.primary_vm)
+ACTIVATED = next(
+    n for n, each in enumerate(SYSTEMS) if each.spec.sps[0].manifest.live_activation_support
+)
+PROGRAMMED = next(n for n, each in enumerate(SYSTEMS) if each.spec.devices)
 
 
 def episode(seed, system):
@@ -78,7 +86,7 @@ def test_a_device_that_stores_where_its_partition_may_not_is_found():
 
 def programmed(seed):
     """An episode whose hostile SP programs the SMMU of its devices, and that SP."""
-    made = episode(seed, 3)
+    made = episode(seed, PROGRAMMED)
     return made, next(actor for actor in made.stage.actors if actor.name == "trudy.0")
 
 
@@ -123,3 +131,53 @@ def test_one_that_leads_it_past_its_programmers_stage_2_is_found():
         entry[stream] = Entry("trudy")  # what comes out of it bypasses translation
         with pytest.raises(Discrepancy, match=r"a device of trudy\.0"):
             made._access(actor, stream, 0x10, 0)
+
+
+@pytest.mark.parametrize("system", range(len(SYSTEMS)))
+def test_nothing_is_wrong_in_any_of_these_systems(system):
+    with episode("calm", system) as made:
+        made.play(300)
+        made.settle()
+
+
+def test_the_primary_vm_gives_cycles_to_those_that_it_schedules():
+    with episode("primary", PRIMARY) as made:
+        alice, mallory, chuck = (
+            next(each for each in made.stage.actors if each.name == f"{name}.0")
+            for name in ("alice", "mallory", "chuck")
+        )
+        assert alice.ready()
+        assert not mallory.runner.in_control
+        for secondary in (mallory, chuck):
+            assert secondary.ready()
+            assert secondary.ctx.caller is alice.ctx
+        assert alice.ready()
+        assert chuck.ctx.state is context.State.WAITING
+        (vm, *_) = made.stage.create()
+        assert vm.ready()
+        assert vm.ctx.caller is alice.ctx
+        made.stage.check()
+
+
+def test_an_sp_gets_a_new_image():
+    with episode("activated", ACTIVATED) as made:
+        heard = []
+
+        class Steps:
+            def record(self, event):
+                if isinstance(event, Activated):
+                    heard.append(event.step)
+
+        made.stage.system.attach(Steps())
+        host = next(each for each in made.stage.actors if each.name == "mallory.0")
+        trudy = next(each for each in made.stage.actors if each.name == "trudy.0")
+        while "activated" not in heard:
+            if host.ready():
+                made._activate(host)
+            elif trudy.runner.in_control:
+                trudy.give_back()
+            made.stage.check()
+        assert heard[:2] == ["stopping", "stopped"]
+        assert trudy.ready()
+        made.stage.check()
+        made.settle()

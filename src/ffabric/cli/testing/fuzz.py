@@ -69,8 +69,9 @@ def fuzz(
     calls
         How many random calls to make (1e8 will do), in episodes of 2,500. By default 100,000.
     hosts
-        Make them in systems whose hosts donate the memory of VMs that are protected from them, and
-        whose devices have DMA.
+        Make them in systems whose hosts donate the memory of VMs that are protected from them, or
+        replace the images of SPs, whose devices have DMA, through SMMUs that partitions program,
+        and in which a primary VM schedules the others.
     properties
         Make them in small systems of which is known how each call has to be answered: what is right
         passes and does what it says, what has one thing wrong is refused. Manifests, virtqueues and

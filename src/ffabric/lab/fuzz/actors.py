@@ -6,13 +6,16 @@ sends it back. An answer with the nonce of another request is somebody else's an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import framework
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.flags import FRAMEWORK_ID_MASK
 from ffabric.abi.words import MASK16, MASK32, PAGE, pack_ids
 from ffabric.firmware.state.context import Model, State
+from ffabric.firmware.state.endpoints import sp_of
 from ffabric.firmware.state.partition import ExecutionContext
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.machine import exits
@@ -68,9 +71,6 @@ class Actor:
         self.name = f"{endpoint.name}.{index}"
         self.id = endpoint.id
         self.ctx: ExecutionContext = endpoint.partition.contexts[index]
-        runner = self.ctx.runner
-        assert isinstance(runner, DrivenRunner)
-        self.runner = runner
         self.version = endpoint.spec.manifest.ffa_version
         self.memory = endpoint.memory
         self.ram = endpoint.ram
@@ -80,7 +80,14 @@ class Actor:
         self.kernel = endpoint.partition.stage2 is None
         """It is the OS kernel of a system without a hypervisor."""
         self.conduit = endpoint.vcpu(self.ctx).conduit
+        self.primary: Actor | None = None
+        """Who gives it cycles with FFA_RUN: a vCPU of the primary VM."""
+        self.secondaries: Sequence[Actor] = ()
+        """Whom it gives cycles, if it is that one."""
         self._buffers: Buffers = first._buffers if first else Buffers()
+        if endpoint.spec.buffers:
+            tx, rx = endpoint.spec.buffers
+            self._buffers.tx, self._buffers.rx = tx.base_address or 0, rx.base_address or 0
         self._asleep = False
         self.turned_off = False
         """It has turned itself off."""
@@ -89,6 +96,11 @@ class Actor:
         self._question = 0
         """The nonce of the request that it serves."""
         """Its flags: it may be a message of the framework."""
+
+    @property
+    def runner(self) -> DrivenRunner:
+        """What drives it: a new image of an SP has another one."""
+        return cast(DrivenRunner, self.ctx.runner)
 
     @property
     def alive(self) -> bool:
@@ -108,13 +120,31 @@ class Actor:
             if self._asleep:
                 self._wake()
             if not self.runner.wait():
-                self.system.firmware.dispatch(self.ctx)
+                self._come_by_cycles()
                 return self.runner.wait()
         return True
+
+    def _come_by_cycles(self) -> None:
+        """The scheduler gives it the PE: the normal world's, or the primary VM."""
+        if self.primary is None:
+            for other in self.secondaries:
+                if other.runner.in_control and other.ctx.pe is self.ctx.pe:
+                    other.give_back()
+            if not self.runner.wait():
+                self.system.firmware.dispatch(self.ctx)
+        elif self.primary.ready():
+            self.primary.call([fid.FFA_RUN, pack_ids(self.id, self.ctx.index)])
+
+    def give_back(self) -> None:
+        """It is done, for the time being: who has given it the PE has it again."""
+        self.call(self.response if self.serves else [fid.FFA_MSG_WAIT])
 
     def _wake(self) -> None:
         """An interrupt comes for a vCPU that has suspended itself."""
         self._asleep = False
+        if self.primary is not None:
+            self.ctx.idles = False  # it goes on with the next FFA_RUN
+            return
         hypervisor = self.system.firmware.hypervisor
         if hypervisor is not None and not self.secure:
             hypervisor.wake(self.ctx)
@@ -178,12 +208,11 @@ class Actor:
         if self.ctx.request == fid.FFA_MSG_SEND_DIRECT_REQ2:
             return [fid.FFA_MSG_SEND_DIRECT_RESP2, ids, 0, 0, answer]
         if self.ctx.framework:
-            return [
-                fid.FFA_MSG_SEND_DIRECT_RESP_32,
-                ids,
-                framework.RESPONSES[self.ctx.framework],
-                0,
-            ]
+            response = framework.RESPONSES[self.ctx.framework]
+            if response & FRAMEWORK_ID_MASK == framework.PARTITION_STOP_ACK:
+                live_state = sp_of(self.endpoint.partition).live_state
+                return [fid.FFA_MSG_SEND_DIRECT_RESP_64, ids, response, 0, *live_state]
+            return [fid.FFA_MSG_SEND_DIRECT_RESP_32, ids, response, 0]
         return [fid.FFA_MSG_SEND_DIRECT_RESP_32, ids, 0, answer]
 
     @property

@@ -8,16 +8,18 @@ What happens depends on the seed alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import IO, TYPE_CHECKING, Self
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32, MASK64, PAGE
+from ffabric.lab.fuzz.activation import Activation
 from ffabric.lab.fuzz.actors import POISON, Actor
 from ffabric.lab.fuzz.chains import Chains
 from ffabric.lab.fuzz.descriptors import Descriptors
 from ffabric.lab.fuzz.events import DEADLY, EVENTS
-from ffabric.lab.fuzz.registers import Registers
+from ffabric.lab.fuzz.registers import LAST, Registers
 from ffabric.lab.fuzz.settlement import Settlement
 from ffabric.lab.fuzz.smmu import Programmer
 from ffabric.lab.fuzz.stage import Stage
@@ -74,6 +76,9 @@ class Episode:
         owner, borrower = (first[name] for name in cast.behaved)
         rest = [a for a in actors if a not in (owner, borrower) and not self.stage.is_hostile(a)]
         self.pair = Pair(self.random, owner, borrower, first[cast.guest], rest)
+        self._activation = None
+        if self.stage.system.firmware.monitor.live_activation is not None:
+            self._activation = Activation(self.random, self.stage)
         self._sources: dict[Actor, tuple[Registers, Descriptors, Chains]] = {}
         self._muster()
         self.stage.start_others()
@@ -141,12 +146,9 @@ class Episode:
             self.report.calls += self.pair.calls - made
             return
         registers, descriptors, chains = self._source(actor)
-        base = self.stage.smmus.get(actor.endpoint.name)
-        if base is not None and self.random.random() < 0.3:
-            smmu = Programmer(self.random, actor, base, descriptors.address)
-            self._touch(actor, smmu.step())
-        if self.random.random() < 0.1:
-            self._touch(actor, descriptors.address())
+        if self._activate(actor):
+            return
+        self._access_memory(actor, descriptors.address)
         pick = self.random.random()
         if not actor.tx and pick < 0.5:
             actor.map_buffers()
@@ -156,13 +158,32 @@ class Episode:
         elif actor.secure and pick < 0.02:
             self._make(actor, [fid.FFA_MSG_WAIT])
         elif pick < 0.4:
-            self._make(actor, registers.call())
+            call = registers.call()
+            if call[0] & MASK32 not in LAST or self.stage.may_die(actor):
+                self._make(actor, call)
         elif pick < 0.5:
             self._make(actor, chains.call())
         else:
             call = descriptors.call(0.5)
             self._make(actor, call)
             descriptors.after(call)
+
+    def _activate(self, actor: Actor) -> bool:
+        """A host may have an image replaced; whether it has made a call for that."""
+        if self._activation is None or actor.secure or self.random.random() >= 0.1:
+            return False
+        for call in self._activation.calls():
+            if actor.ready():
+                self._make(actor, call)
+        return True
+
+    def _access_memory(self, actor: Actor, address: Callable[[], int]) -> None:
+        """A store, and one of each device, now and then; an SMMU may be programmed first."""
+        base = self.stage.smmus.get(actor.endpoint.name)
+        if base is not None and self.random.random() < 0.3:
+            self._touch(actor, Programmer(self.random, actor, base, address).step())
+        if self.random.random() < 0.1:
+            self._touch(actor, address())
 
     def _touch(self, actor: Actor, ipa: int) -> None:
         """A store is possible exactly where the table says so, whatever was there before."""

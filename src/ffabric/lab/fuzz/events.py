@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
+from ffabric.lab.fuzz.registers import LAST
 from ffabric.lab.fuzz.stage import SGI
 from ffabric.machine import exits
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt
@@ -70,6 +71,8 @@ def _leave(pe: int, exit_: int) -> Event:
     def leave(stage: Stage) -> bool:
         actor = stage.on(pe)
         if actor is None or not (stage.is_hostile(actor) or exit_ == exits.SLICE):
+            return False
+        if exit_ in (exits.CRASH, exits.ABORT) and not stage.may_die(actor):
             return False
         actor.leave(exit_)
         return True
@@ -168,7 +171,10 @@ def _call(pe: int, registers: Callable[[Actor], list[int]]) -> Event:
         actor = stage.on(pe)
         if actor is None or not stage.is_hostile(actor):
             return False
-        actor.call(registers(actor))
+        call = registers(actor)
+        if call[0] in LAST and not stage.may_die(actor):
+            return False
+        actor.call(call)
         return True
 
     return call

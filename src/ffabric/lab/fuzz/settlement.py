@@ -144,7 +144,7 @@ class Settlement:
         if not actor.alive:
             return False
         if actor.runner.in_control:
-            if actor.secure:
+            if actor.secure or actor.primary is not None:
                 self._handle_interrupts(actor)
             if actor.serves:
                 actor.call(actor.response)
@@ -153,11 +153,12 @@ class Settlement:
             if paused is not None:
                 actor.call([fid.FFA_RUN, pack_ids(paused.partition.id, paused.index)])
                 return not actor.failed
-            if actor.secure:
+            if actor.secure or actor.primary is not None:
                 actor.call([fid.FFA_MSG_WAIT])
                 return True
             return False
-        if actor.secure and ctx.state is State.WAITING and self._paused_for(ctx) is None:
+        waits = ctx.state is State.WAITING or (actor.primary is not None and ctx.idles)
+        if (actor.secure or actor.primary) and waits and self._paused_for(ctx) is None:
             return False
         return actor.ready() and self._unwound(actor)
 
@@ -201,7 +202,7 @@ class Settlement:
         for handle, (_, data) in self.ledger.accounts.pending.items():
             sender = int.from_bytes(data[:2], "little") << 16
             for actor in self.stage.actors:
-                if actor.ready():
+                if actor.ready() or (actor.secondaries and self._prepared(actor)):
                     w4 = sender if actor.kernel else 0
                     actor.call([fid.FFA_MEM_FRAG_TX, *halves(handle), 0, w4])
 
@@ -266,6 +267,8 @@ class Settlement:
     def _welcome(self) -> None:
         """A VM that comes now starts on every PE, and can call."""
         come = self.stage.create(most=LAST)
+        if not come:  # a host may use what it was to donate: the next VM has other memory
+            come = self.stage.create(most=LAST)
         if not come:
             raise Discrepancy("no VM can be created any more")
         first, *others = come

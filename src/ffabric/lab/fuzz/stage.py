@@ -65,6 +65,9 @@ class Stage:
         self._hostile = dict.fromkeys(hostile)
         """In order: what a set has in it comes in any."""
         self._host = host
+        self._needed = {spec.primary_vm}
+        if any(each.manifest.live_activation_support for each in spec.sps):
+            self._needed |= {v.name for v in spec.vms if v.manifest.has_primary_scheduler}
         self.system: System = boot(spec, seed=seed)
         self._trace = Trace(self.system, sink) if sink is not None else None
         self.watch = Watch(self._trace)
@@ -87,6 +90,7 @@ class Stage:
         self.actors: list[Actor] = []
         for endpoint in self.system.endpoints.values():
             self.actors += self._vcpus(endpoint)
+        self._follow_primary()
         self.ids = [*dict.fromkeys(actor.id for actor in self.actors)]
         """Of all endpoints that there are, or have been a short while ago."""
         self.mortal: list[str] = []
@@ -119,12 +123,29 @@ class Stage:
         for index in range(1, endpoint.spec.vcpus):
             yield Actor(self.system, endpoint, index, first)
 
+    def _follow_primary(self) -> None:
+        """Who is there may have changed: who gives cycles to whom in a system with a primary VM?"""
+        name = self.system.spec.primary_vm
+        if not name:
+            return
+        vms = [actor for actor in self.actors if not actor.secure]
+        first = next((actor for actor in vms if actor.endpoint.name == name), None)
+        others = [actor for actor in vms if actor.endpoint.name != name]
+        if first is not None:
+            first.secondaries = others
+        for actor in others:
+            actor.primary = first
+
     def _is_mortal(self, actor: Actor) -> bool:
-        return not actor.secure and not actor.ctx.index and self.is_hostile(actor)
+        return not actor.secure and not actor.ctx.index and self.may_die(actor)
 
     def is_hostile(self, actor: Actor) -> bool:
         """Whether an endpoint may do anything, and be killed."""
         return actor.endpoint.name in self._hostile
+
+    def may_die(self, actor: Actor) -> bool:
+        """Whether its end is not that of all: who schedules others or activates images stays."""
+        return self.is_hostile(actor) and actor.endpoint.name not in self._needed
 
     def start_others(self) -> None:
         """Let the other vCPUs of VMs begin."""
@@ -154,6 +175,7 @@ class Stage:
             self._judge_clean(endpoint)
         come = [*self._vcpus(endpoint)]
         self.actors += come
+        self._follow_primary()
         self.ids = [*self.ids, endpoint.id]
         self._hostile[draft.name] = None
         self.mortal.append(draft.name)
@@ -169,6 +191,7 @@ class Stage:
         dead = [a for a in self.actors if not a.endpoint.partition.alive and not a.secure]
         if dead and self.system.firmware.hypervisor is not None:
             self.actors = [a for a in self.actors if a not in dead]
+            self._follow_primary()
             names = {a.endpoint.name for a in dead}
             self.mortal = [name for name in self.mortal if name not in names]
             self.deaths += len(names)

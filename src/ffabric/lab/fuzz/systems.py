@@ -12,6 +12,7 @@ from ffabric.lab.fuzz.events import EDGE_DEVICE, LEVEL_DEVICE, NS_DEVICE
 from ffabric.system.description.fields import Described
 from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import (
+    AbortAction,
     DeviceRegion,
     ExceptionLevel,
     MemoryRegion,
@@ -150,6 +151,26 @@ _REGISTERS = DeviceRegion(name="smmu", base_address=_SMMU.base, pages=32, attrib
 _PROGRAMS: dict[str, Any] = {"device_regions": (_STREAM, _REGISTERS)}
 """Whoever programs the SMMU of its own devices."""
 
+_ACTIVATED: dict[str, Any] = {
+    "ffa_version": V1_3,
+    "lifecycle_support": True,
+    "abort_action": AbortAction.RESTART,
+    "live_activation_support": True,
+    "live_activation_register": 5,
+    "live_state_buffer": "state",
+    "memory_regions": tuple(
+        MemoryRegion(name=name, pages=1, attributes=_READ | _WRITE)
+        for name in ("tx", "rx", "state")
+    ),
+    "tx_buffer": "tx",
+    "rx_buffer": "rx",
+}
+_IMAGES = (
+    "962a7bf0-174d-471d-a686-c89e5c3e254e",
+    "962a7bf0-174d-471d-a686-c89e5c3e254f",
+)
+"""SPs whose images can be replaced."""
+
 HOSTS = (
     _cast(
         [sp("trudy", device_regions=(_ENGINE,)), "bob"],
@@ -172,6 +193,41 @@ HOSTS = (
         pes=2,
     ),
     _cast(
+        [sp("trudy"), "bob"],
+        ["alice", "mallory", "chuck"],
+        ("alice", "bob"),
+        "mallory",
+        hostile=("mallory", "chuck", "trudy"),
+        primary_vm="alice",
+    ),
+    _cast(
+        [sp("trudy", vm_availability_messages=3), "bob", "dave"],
+        ["mallory", "chuck"],
+        ("dave", "bob"),
+        hostile=("mallory", "chuck", "trudy"),
+        primary_vm="mallory",
+    ),
+    _cast(
+        [sp("trudy", image_uuid=_IMAGES[0], **_ACTIVATED), "bob", "dave"],
+        [vm("mallory", el=2, ffa_version=V1_3)],
+        ("dave", "bob"),
+        hypervisor=False,
+    ),
+    _cast(
+        [
+            sp("trudy", image_uuid=_IMAGES[0], **_ACTIVATED),
+            sp("eve", image_uuid=_IMAGES[1], **_ACTIVATED),
+            "bob",
+        ],
+        [
+            vm("mallory", ffa_version=V1_3, vcpus=2, has_primary_scheduler=True),
+            vm("alice", vcpus=2),
+        ],
+        ("alice", "bob"),
+        hostile=("mallory", "trudy", "eve"),
+        pes=2,
+    ),
+    _cast(
         [sp("trudy", **_PROGRAMS), "bob"],
         ["mallory", "alice"],
         ("alice", "bob"),
@@ -185,6 +241,7 @@ HOSTS = (
     ),
 )
 """Systems whose hosts donate the memory of VMs that are protected from them, and whose devices have
-DMA, through SMMUs that hostile partitions program: campaigns of their own, so that those of
-`SYSTEMS` stay what they are.
+DMA, also through SMMUs that hostile partitions program; systems in which a primary VM schedules the
+others, and such in which a host has the images of SPs replaced. They are campaigns of their own, so
+that those of `SYSTEMS` stay what they are.
 """

@@ -38,6 +38,8 @@ class Space:
         self.tx: list[int] = []
         """Physical pages of TX."""
         self.rx: list[int] = []
+        self._buffers: tuple[list[int], list[int], list[int]] = ([], [], [])
+        """The pages of TX and RX that it has from the start, and where it reaches them."""
         self.dead = False
         self.is_new = False
         """A new image of it begins, which may map buffers in place of those there are."""
@@ -82,10 +84,21 @@ class Space:
         self.loose.discard(ipa)
         self.set(ipa, self._at_boot(ipa))
 
+    def give_buffers(self, tx: list[int], rx: list[int]) -> None:
+        """Its manifest says where it has TX and RX from the start: at these addresses."""
+        of_tx, of_rx = ([self.leaf(at) & ADDRESS for at in each] for each in (tx, rx))
+        self._buffers = of_tx, of_rx, [*tx, *rx]
+        self._have_buffers()
+
+    def _have_buffers(self) -> None:
+        tx, rx, pages = self._buffers
+        self.tx, self.rx = [*tx], [*rx]
+        self.marks.update(dict.fromkeys(pages, MAILBOX))
+
     def begin_again(self) -> None:
-        """It has everything that it had at first, and what was donated to it, and no buffers."""
-        self.tx, self.rx = [], []
+        """It has what it had at first, and what was donated to it, and the buffers of its start."""
         self.marks.clear()
+        self._have_buffers()
         for ipa in [*self._now]:
             if self._at_boot(ipa):
                 self.renew(ipa)

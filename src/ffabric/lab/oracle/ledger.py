@@ -30,13 +30,12 @@ from ffabric.abi.smccc import SMC64
 from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.state.context import State
 from ffabric.lab.oracle.accounts import Accounts
-from ffabric.lab.oracle.address_spaces import MAILBOX, Space
+from ffabric.lab.oracle.address_spaces import Space
 from ffabric.lab.oracle.calls import CALLS, Made, tx_bytes
 from ffabric.lab.oracle.ends import ENDS
 from ffabric.lab.oracle.isolation import Isolation
 from ffabric.lab.oracle.tables import Tables
 from ffabric.machine.events import Call, ContextEvent, Event, Return, Tracer
-from ffabric.machine.translation.descriptors import ADDRESS
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import ExecutionContext, Partition
@@ -205,12 +204,14 @@ def _space(partition: Partition, reach: Reach) -> Space:
 
 def _with_buffers(space: Space, spec: PartitionSpec) -> Space:
     """Buffers are there from the start if the manifest says which memory they are."""
-    granule = spec.manifest.xlat_granule.bytes
-    for region, pages in zip(spec.buffers or (), (space.tx, space.rx), strict=False):
-        base = region.base_address or 0
-        for at in range(base, base + region.pages * granule, PAGE):
-            space.marks[at] = MAILBOX
-            pages.append(space.leaf(at) & ADDRESS)
+    if spec.buffers:
+        granule = spec.manifest.xlat_granule.bytes
+        tx, rx = (
+            [*range(base, base + region.pages * granule, PAGE)]
+            for region in spec.buffers
+            if (base := region.base_address) is not None
+        )
+        space.give_buffers(tx, rx)
     return space
 
 
