@@ -59,12 +59,12 @@ def test_every_command_in_the_table_exists(name):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["nope"], 'ffabric: Unknown command "nope".'),
-        (["--nope"], "ffabric: Unknown"),
+        (["nope"], "ffabric: 'nope' is no command; ffabric --help lists"),
+        (["--nope"], "ffabric: '--nope' is no option; ffabric --help lists"),
         (["manifest"], "ffabric: manifest: name at least one file"),
-        (["manifest", "x.dts", "--nope"], "ffabric: Unknown option: --nope."),
-        (["run"], 'ffabric: Command "run" parameter'),
-        (["run", "x.toml", "--seed", "many"], "ffabric: Invalid value for --seed"),
+        (["manifest", "x.dts", "--nope"], "ffabric: manifest: --nope is none of its options"),
+        (["run"], "ffabric: run: SYSTEM is missing"),
+        (["run", "x.toml", "--seed", "many"], "ffabric: run: --seed: 'many' is not a whole number"),
     ],
 )
 def test_wrong_arguments_are_one_line_and_status_2(ffabric_command, arguments, line):

@@ -45,4 +45,9 @@ def lines_of(error: Exception) -> list[str]:
     """The error as lines: every problem of a configuration, the file of a system error."""
     if isinstance(error, OSError) and error.strerror:
         return [f"{error.filename}: {error.strerror}" if error.filename else error.strerror]
+    parser = sys.modules.get("cyclopts")
+    if parser is not None and isinstance(error, parser.CycloptsError):
+        from ffabric.cli.mistakes import line_of  # noqa: PLC0415 - an extra is there
+
+        return [line_of(error)]
     return str(error).splitlines() or [type(error).__name__]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, CoercionError, Parameter, Token
 
 from ffabric.cli.option import PLAIN, Option, declared
 
@@ -21,14 +21,32 @@ def load(where: str) -> Callable[..., Any]:
 def add(app: App, name: str, function: Callable[..., Any], text: str | None = None) -> None:
     """Let ``app`` have a command, whose parameters are as `ffabric.cli.option` says."""
     for parameter, (type_, option) in declared(function).items():
-        if option is not PLAIN:
-            function.__annotations__[parameter] = Annotated[type_, option, _parameter(option)]
+        if option is not PLAIN or type_ in _WHOLE:
+            whole = {"converter": _whole} if type_ in _WHOLE else {}
+            function.__annotations__[parameter] = Annotated[
+                type_, option, _parameter(option, **whole)
+            ]
     app.command(function, name=name, help=text)
 
 
-def _parameter(option: Option) -> Parameter:
+_WHOLE = (int, int | None)
+
+
+def _whole(type_: Any, tokens: Sequence[Token]) -> int:
+    """A whole number as it is, which the parser would round if it were none: 1.5."""
+    word = tokens[0].value
+    try:
+        return int(word, 10)
+    except ValueError:
+        pass
+    try:
+        return int(word, 0)
+    except ValueError:
+        raise CoercionError(token=tokens[0], target_type=int) from None
+
+
+def _parameter(option: Option, **said: Any) -> Parameter:
     """An `Option` in the words of cyclopts."""
-    said: dict[str, Any] = {}
     if option.name:
         said["name"] = option.name
     if option.alias:
