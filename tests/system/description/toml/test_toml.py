@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from ffabric.abi.ffa.version import V1_2
 from ffabric.system.description.toml import system as toml_system
 from ffabric.system.description.toml.keys import TABLES, config_schema
 from ffabric.system.description.toml.spmc import banks
@@ -393,6 +394,10 @@ def test_all_mistakes_come_at_once(folder: Path) -> None:
         "[[sp]] #2: python: adder.py has no 'Addr' (did you mean 'Adder'?)",
         "[[sp]] c: uuid: '5a7c6d2e' is not a UUID",
         "[[sp]] c: image: no such file: sq.bin (did you mean 'sp.bin'?)",
+        (
+            "[[sp]] c.properties: notification-suport: unknown key "
+            "(did you mean 'notification-support'?)"
+        ),
         "[[sp]] d: needs one of python, image, package, not image and package",
         "[[vm]] e: mem_size: 0x800 is less than 0x1000",
         "[[vm]] e: engine: 'unicron' is not one of python, unicorn, qemu (did you mean 'unicorn'?)",
@@ -409,6 +414,61 @@ def test_all_mistakes_come_at_once(folder: Path) -> None:
 
 
 PARTITION = '[[sp]]\nname = "a"\n'
+
+LOST = {
+    'python = "adder.py:Addr"': "[[sp]] a: python: adder.py has no 'Addr' (did you mean 'Adder'?)",
+    'image = "sq.bin"': "[[sp]] a: image: no such file: sq.bin (did you mean 'sp.bin'?)",
+    'image = "none.elf"': "[[sp]] a: image: none.elf: elf",
+    "": "[[sp]] a: needs one of python, image, package",
+}
+"""What a partition cannot be had for, and how that is told."""
+
+
+@pytest.mark.parametrize(("source", "told"), LOST.items(), ids=LOST.values())
+@pytest.mark.parametrize("version", [V1_2, 0x1_0009])
+def test_a_manifest_is_judged_though_what_it_is_of_cannot_be_had(
+    folder: Path, source: str, told: str, version: int
+) -> None:
+    (folder / "none.elf").write_bytes(b"\x7fELF")
+    said = {"execution_ctx_count": 1, "ffa_version": version, "gp_register_num": None}
+    (folder / "a.dtb").write_bytes(manifest(0x0700_0000, 0, boot_info=(), **said))
+    found = lines(folder, f'[[sp]]\nname = "a"\nmanifest = "a.dtb"\n{source}\n')
+    first, *others = found
+    assert first.split(" (byte")[0] == told.split(" (byte", maxsplit=1)[0]
+    unknown = "[[sp]] a: ffa-version: 1.9 is not a version of FF-A: 1.0, 1.1, 1.2, 1.3"
+    assert others == ([] if version == V1_2 else [unknown])
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.9"])
+def test_properties_of_a_table_without_a_name_are_judged(folder: Path, version: str) -> None:
+    properties = f'ffa-version = "{version}"'
+    found = lines(folder, f'[[sp]]\nimage = "sp.bin"\n[sp.properties]\n{properties}\n')
+    unknown = "[[sp]] #1: ffa-version: 1.9 is not a version of FF-A: 1.0, 1.1, 1.2, 1.3"
+    assert found == ["[[sp]] #1: name: missing"] + [unknown] * (version == "1.9")
+
+
+@pytest.mark.parametrize("lost", ["manifest", "python"])
+def test_properties_are_not_judged_beside_those_that_cannot_be_read(
+    folder: Path, lost: str
+) -> None:
+    """The abort action needs lifecycle-support, which the manifest or the class may have."""
+    files = {
+        "manifest": 'image = "sp.bin"\nmanifest = "gone.dtb"',
+        "python": 'python = "adder.py:Addr"',
+    }
+    said = f'[[sp]]\nname = "a"\n{files[lost]}\n[sp.properties]\nabort-action = 0'
+    found = lines(folder, said)
+    assert [line for line in found if lost not in line] == []
+
+
+def test_a_partition_without_its_image_is_judged_beside_the_others(folder: Path) -> None:
+    both = '[[sp]]\nname = "a"\nimage = "sq.bin"\nid = 0x8002\n[[sp]]\nname = "b"\n'
+    found = lines(folder, f'{both}image = "sp.bin"\nid = 0x8002\n')
+    assert found == [
+        "[[sp]] a: image: no such file: sq.bin (did you mean 'sp.bin'?)",
+        "[[sp]] b: id: 0x8002 is the id of a",
+    ]
+
 
 MISTAKES = [
     ("pes = 1\nseed = ?", "system.toml:2: Invalid value"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.words import PAGE
@@ -24,7 +25,7 @@ from ffabric.system.description.python_target import (
 from ffabric.system.description.toml.keys import PARTITION_KEYS
 from ffabric.system.files.dtb import Node, build_dtb, parse_dtb
 from ffabric.system.files.dts import read_tree
-from ffabric.system.files.images import IMAGE_OFFSET, MANIFEST_OFFSET, Image, parse_image
+from ffabric.system.files.images import IMAGE_OFFSET, MANIFEST_OFFSET, Image, ImagePart, parse_image
 from ffabric.system.files.package import HOB_OFFSET, parse_package, transfer_list_image
 from ffabric.system.files.reading import BLOB, IMAGE, read_file
 from ffabric.system.layout.defaults import default_fields
@@ -63,14 +64,25 @@ class Extra(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Found(msgspec.Struct):
-    """What a partition's files say: how it runs, and its manifest so far."""
+    """What a partition's files say: how it runs, and its manifest so far.
 
-    source: Source
+    What could not be had has been noted, and the rest is judged nevertheless. Without a `source`
+    there is no partition; one that lacks its image (`has_image`) has an empty one, so that it is
+    judged beside the others. What properties say together is judged if the manifest is `whole`.
+    """
+
+    source: Source | None
     fields: dict[str, Any]
     tree: Node | None = None
     manifest_offset: int | None = None
     has_manifest: bool = False
     hobs: Hobs = Hobs()
+    whole: bool = True
+    has_image: bool = True
+
+
+def _nothing_at(offset: int) -> Image:
+    return Image((ImagePart(offset, b"", 0),), offset)
 
 
 class PartitionTable:
@@ -99,9 +111,6 @@ class PartitionTable:
         """The partition, or None if so much is wrong that there is none."""
         self.contents = extra.contents
         found = self._source(extra)
-        name = self.values.get("name")
-        if found is None or not isinstance(name, str):
-            return None
         overrides = self._overrides()
         if found.fields.get("load_address") is None and extra.load_address is not None:
             found.fields["load_address"] = extra.load_address
@@ -114,12 +123,24 @@ class PartitionTable:
         except TypeError as error:
             self._wrong("python", f"manifest: {error}")
             return None
-        check_manifest(manifest, self.problems, self.where)
+        if found.whole:
+            check_manifest(manifest, self.problems, self.where)
+        draft = self._drafted(found, manifest, extra)
+        name = self.values.get("name")
+        source = found.source
+        if source is not None and found.has_image:
+            source = self._entered(source, manifest)
+        if source is None or not isinstance(name, str):
+            return None
+        return replace(draft, name=name, source=source)
+
+    def _drafted(self, found: _Found, manifest: Manifest, extra: Extra) -> PartitionDraft:
+        """The partition but for its name and source: every other key is judged here."""
         return PartitionDraft(
-            name=name,
+            name="",
             kind=self.kind,
             manifest=manifest,
-            source=self._entered(found.source, manifest),
+            source=PythonSource(),
             where=self.where,
             id=self._number("id"),
             engine=self._text("engine"),
@@ -137,7 +158,7 @@ class PartitionTable:
             fw_config=self._fw_config(),
             packages=self._packages(),
             secure_state=self.values.get("secure") is True,
-            new_image=self._new_image(found.source, manifest),
+            new_image=self._new_image(found, manifest),
         )
 
     # -- what the table says ---------------------------------------------------------------------
@@ -207,17 +228,18 @@ class PartitionTable:
             self._wrong("initrd", f"{self.values['initrd']}: the file is empty")
         return KernelBoot(initrd or b"", self._text("bootargs") or "")
 
-    def _new_image(self, old: Source, manifest: Manifest) -> ImageSource | None:
+    def _new_image(self, found: _Found, manifest: Manifest) -> ImageSource | None:
         """The image that can take the place of the partition's own."""
         if "new_image" not in self.values:
             return None
-        if not isinstance(old, ImageSource):
-            self._wrong("new_image", "only with an image, or a package")
+        data, old = self._bytes("new_image"), found.source
+        if not isinstance(old, ImageSource) or not found.has_image:
+            if found.has_image and old is not None:
+                self._wrong("new_image", "only with an image, or a package")
             return None
-        if not manifest.live_activation_support:
+        if found.whole and not manifest.live_activation_support:
             self._wrong("new_image", "the manifest has no live-activation-support")
             return None
-        data = self._bytes("new_image")
         offset = min(part.offset for part in old.image.parts)
         image = None if data is None else self._parsed(data, "new_image", offset)
         if image is None:
@@ -228,32 +250,31 @@ class PartitionTable:
 
     # -- what the files say ----------------------------------------------------------------------
 
-    def _source(self, extra: Extra) -> _Found | None:
+    def _source(self, extra: Extra) -> _Found:
         given = [key for key in SOURCES if key in self.values]
         if len(given) != 1:
             known = SOURCES if self.kind == SP else SOURCES[:2]
             need = f"needs one of {', '.join(known)}"
             self._wrong("", f"{need}, not {' and '.join(given)}" if given else need)
         if not given:
-            return None
+            return self._with_manifest(_Found(None, {}))
         readers = {"python": self._python, "image": self._image, "package": self._package}
         return readers[given[0]](extra)
 
-    def _python(self, _: Extra) -> _Found | None:
+    def _python(self, _: Extra) -> _Found:
         source = PythonSource(self.values["python"], self.folder, self.options)
+        found = _Found(source, {})
         try:
-            fields = target_fields(find_target(source))
+            found.fields = target_fields(find_target(source))
             resolve_program(source)
         except TargetError as error:
             self._wrong("python", str(error))
-            return None
-        return self._with_manifest(_Found(source, fields))
+            found.whole = False
+        return self._with_manifest(found)
 
-    def _image(self, extra: Extra) -> _Found | None:
-        found = self._with_manifest(_Found(PythonSource(), {}))
+    def _image(self, extra: Extra) -> _Found:
+        found = self._with_manifest(_Found(None, {}))
         data = self._bytes("image")
-        if found is None or data is None:
-            return None
         offset = self._number("image_offset")
         if extra.transfer_list:
             with_hobs = "hob_list" in found.fields.get("boot_info", ())
@@ -263,48 +284,48 @@ class PartitionTable:
             entry = found.fields.get("entrypoint_offset") or 0
             floor = IMAGE_OFFSET if self.kind == SP and not found.has_manifest else 0
             offset = max(entry // PAGE * PAGE, floor)
-        image = self._parsed(data, "image", offset)
-        if image is None:
-            return None
-        found.source = ImageSource(str(self.values["image"]), image)
+        image = None if data is None else self._parsed(data, "image", offset)
+        found.has_image = image is not None
+        found.source = ImageSource(str(self.values["image"]), image or _nothing_at(offset))
         found.manifest_offset = extra.manifest_offset
         return found
 
-    def _package(self, _: Extra) -> _Found | None:
+    def _package(self, _: Extra) -> _Found:
+        nothing = _Found(None, {}, whole=False)
         data = self._bytes("package")
         if data is None:
-            return None
+            return nothing
         path = str(self.folder / str(self.values["package"]))
         try:
             package = parse_package(data)
             tree = parse_dtb(package.manifest)
         except DecodeError as error:
             self._wrong("package", f"{path}: {error}")
-            return None
+            return nothing
         image = self._parsed(package.image, "package", package.image_offset)
-        if image is None:
-            return None
-        source = ImageSource(path, image)
+        source = None if image is None else ImageSource(path, image)
         fields = self._fields(tree.root, path)
         found = _Found(source, fields, tree.root, package.manifest_offset, has_manifest=True)
         if package.hob_list:
             found.hobs = Hobs(package.hob_offset, package.hob_list)
         return found
 
-    def _with_manifest(self, found: _Found) -> _Found | None:
+    def _with_manifest(self, found: _Found) -> _Found:
         """What the manifest file says, if there is one."""
         if "manifest" not in self.values:
             return found
         path = self.folder / str(self.values["manifest"])
         if read_file(path, self.where, "manifest", self.problems, BLOB) is None:
-            return None
+            found.whole = False
+            return found
         try:
             root = read_tree(path, self.include).root
         except ConfigErrors as error:
             self.problems.extend(error.problems)
-            return None
+            found.whole = False
+            return found
         found.fields |= self._fields(root, str(path))
-        found.tree, found.has_manifest = root, True
+        found.tree, found.has_manifest, found.whole = root, True, True
         return found
 
     def _fields(self, root: Node, file: str) -> dict[str, Any]:
