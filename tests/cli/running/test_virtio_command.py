@@ -154,7 +154,7 @@ def test_verdicts_as_json(ffabric_command):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--generation", "v9"], "Invalid value"),
+        (["--generation", "v9"], "'v9' is none of"),
         (["--device", "nowhere.py:Devices"], "nowhere.py"),
         (["--driver", "ffabric.virtio:DeviceSide"], "ffabric.virtio:DeviceSide is no DriverSide"),
         (["--mischief", "101"], "--mischief is a number of 0 to 100, not 101"),
