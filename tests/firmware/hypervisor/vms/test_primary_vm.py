@@ -66,19 +66,6 @@ class Boot(Partition):
         self.heard.append((from_sps, from_vms, framework))
 
 
-@pytest.fixture
-def primary(ffabric):
-    """Boot VMs under a primary one that is driven: its first vCPU."""
-
-    def boot(*vms, **options):
-        session = ffabric.boot(vms=["p", *vms], primary_vm="p", **options)
-        calls = session.vm("p").ffa
-        calls.session = session
-        return calls
-
-    return boot
-
-
 def turn_on(session, index):
     """Another vCPU of the primary, which has its own PE."""
     first = session.vm("p").vcpu(0)

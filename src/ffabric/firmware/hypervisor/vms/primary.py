@@ -67,6 +67,12 @@ class PrimaryScheduler(VcpuScheduler):
             return sequences.forward(self._hypervisor, pe, caller)
         return super().foreign_call(pe, caller, function)
 
+    def entered_waiting(self, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
+        """A vCPU waits with an interrupt pending: a secondary's has its turn from the primary."""
+        if ctx.partition.paravirtual:
+            return nxt or self._hypervisor.schedule(pe)
+        return super().entered_waiting(pe, ctx, nxt)
+
     def entering(self, pe: PE, ctx: ExecutionContext) -> None:
         """A secondary VM gets cycles with a direct request."""
         if ctx.partition.paravirtual:
