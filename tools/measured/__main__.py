@@ -12,7 +12,7 @@ import msgspec
 from coverage import Coverage
 
 from measured import floors, refusals, rules
-from measured.run import ROOT, SOURCES, run_tests
+from measured.run import CONFIGURATION, ROOT, SOURCES, run_tests
 
 KNOWN = Path(__file__).with_name("floors.toml")
 MISSING = ROOT / "build" / "coverage.txt"
@@ -36,7 +36,7 @@ def main() -> int:
         status = run_tests(folder, ["-n", "auto", *tests])
         if status:
             return status
-        measured = Coverage(data_file=folder / "coverage", branch=True)
+        measured = Coverage(config_file=str(folder / CONFIGURATION))
         measured.load()
         measured.json_report(outfile=str(folder / "report.json"))
         MISSING.parent.mkdir(exist_ok=True)

@@ -33,7 +33,13 @@ branch = true
 parallel = true
 concurrency = multiprocessing, thread
 disable_warnings = no-data-collected
+
+[report]
+exclude_also =
+    raise AssertionError
 """
+CONFIGURATION = "measured.ini"
+"""The name of coverage.py's configuration in the folder; what is excluded cannot happen."""
 
 
 def run_tests(folder: Path, words: Iterable[str], source: Path = SOURCES) -> int:
@@ -42,7 +48,7 @@ def run_tests(folder: Path, words: Iterable[str], source: Path = SOURCES) -> int
     Lines, branches and contexts of what is below ``source`` are in the file ``coverage``, what
     refused in those that `refusals.read` reads.
     """
-    configuration = folder / "measured.ini"
+    configuration = folder / CONFIGURATION
     data = folder / "coverage"
     configuration.write_text(_CONFIGURATION.format(source=source, data=data), "utf-8")
     environment = {

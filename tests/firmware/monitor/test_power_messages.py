@@ -40,6 +40,10 @@ class Listener(Partition):
         self.heard.append((self.name, psci.FUNCTIONS[function].name, ffa.vcpu.pe))
         return self.answer
 
+    async def on_direct_request(self, request: Any, ffa: Any) -> Any:
+        await ffa.yield_()
+        return request.respond()
+
     async def on_warm_boot(self, ffa: Any) -> None:
         self.heard.append((self.name, "WARM_BOOT", ffa.vcpu.pe))
 
@@ -72,6 +76,9 @@ class Rig:
 
     def call(self, function: int, *arguments: int, pe: int = 0) -> int:
         return self.kernel.vcpu(pe).call(function, *arguments)[0]
+
+    def sp_id(self, number: int) -> int:
+        return self.system.sp(f"sp{number}").id
 
     def turn_on(self) -> int:
         return self.call(psci.CPU_ON_64, MPIDR, self.entry)
@@ -118,6 +125,17 @@ def test_the_others_are_told_before_a_pe_goes_off() -> None:
     assert rig.turn_on() == 0
     rig.system.run()
     assert rig.heard == [("sp2", "CPU_ON_64", 1), ("sp3", "CPU_ON_64", 1)]
+
+
+def test_one_that_is_busy_on_that_pe_is_not_told() -> None:
+    rig = Rig(ALL, ALL)
+    rig.turn_on()
+    rig.system.run()
+    kernel = rig.kernel.vcpu(1)
+    assert kernel.call(fid.FFA_MSG_SEND_DIRECT_REQ_32, rig.sp_id(0))[0] == fid.FFA_YIELD
+    rig.heard.clear()
+    assert rig.turn_off() is None
+    assert rig.heard == [("sp1", "CPU_OFF", 1)]
 
 
 @pytest.mark.parametrize("subscription", [0, int(PowerMessages.CPU_ON)])

@@ -179,6 +179,23 @@ def test_without_all_its_memory_it_is_not_started_again(ffabric):
     assert "a part of its memory is not its own" in crash.reason
 
 
+def test_one_that_another_one_asks_as_it_initialises_is_started_again(ffabric):
+    class Asking(Partition):
+        name = "asking"
+
+        async def on_boot(self, ffa):
+            with pytest.raises(FfaError) as error:
+                await ffa.direct_request("fragile", ABORT, 0)
+            answer = await ffa.direct_request("fragile", ECHO, 5)
+            self.told = error.value.status, tuple(answer.payload[:2])
+
+    given: dict[str, Any] = {"lifecycle_support": True, "abort_action": RESTART}
+    first = sp(Fragile(), ffa_version=V1_3, boot_order=1, **given)
+    asking = Asking()
+    booted(ffabric, sps=[first, sp(asking, boot_order=2)])
+    assert asking.told == (Status.ABORTED, (6, 2))
+
+
 def test_one_that_aborts_while_it_initialises_is_not_started_again(ffabric):
     system, fragile = booted(ffabric, RESTART, fragile=Fragile(boots={2}))
     assert refusal(system.vm("v"), ABORT) is Status.ABORTED
