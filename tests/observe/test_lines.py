@@ -24,6 +24,13 @@ PLAIN = {
     bytes: st.binary(),
 }
 
+NUMBERS = {
+    machine.Id: st.integers(0, (1 << 16) - 1),
+    machine.Index: st.integers(0, (1 << 16) - 1),
+    machine.Count: st.integers(0, (1 << 52) - 1),
+    machine.Time: st.integers(0, (1 << 63) - 1),
+}
+
 
 def values(hint):
     """Values of a declared type."""
@@ -33,6 +40,8 @@ def values(hint):
         return st.tuples(*[WORD] * REGISTERS)
     if hint == machine.Word:
         return WORD
+    if hint in NUMBERS:
+        return NUMBERS[hint]
     origin, inner = get_origin(hint), get_args(hint)
     if origin is dict:
         return st.dictionaries(values(inner[0]), values(inner[1]), max_size=3)
@@ -124,6 +133,12 @@ def test_a_field_of_a_newer_version_is_passed_over():
         ('{"kind":"return","pe":0,"endpoint":"a","vcpu":0,"x":7}', "7 is no list"),
         ('{"kind":"return","pe":0,"endpoint":"a","vcpu":0,"x":["0x10000000000000000"]}', "64 bits"),
         ('{"kind":"return","pe":0,"endpoint":7,"vcpu":0,"x":["0x1"]}', r"`str`, got `int`"),
+        ('{"kind":"slice","t":-1,"pe":0,"endpoint":"a","vcpu":0}', ">= 0"),
+        ('{"kind":"slice","t":9223372036854775808,"pe":0,"endpoint":"a","vcpu":0}', "<="),
+        ('{"kind":"slice","pe":65536,"endpoint":"a","vcpu":0}', "<="),
+        ('{"kind":"slice","pe":0,"endpoint":"a","vcpu":1180591620717411303424}', "t.vcpu|int"),
+        ('{"kind":"share","owner":"a","ranges":[["0x1",-1]]}', ">= 0"),
+        ('{"kind":"vm_created","pe":0,"partition":"a","endpoint":"0x10000"}', "<="),
         ('{"kind":"share","owner":"a","ranges":[["0x1"]]}', "shorter"),
         ('{"kind":"share","owner":"a","ranges":null}', "not iterable"),
         ('{"kind":"world","pe":0,"to":"third"}', "third"),

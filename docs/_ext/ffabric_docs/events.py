@@ -7,7 +7,7 @@ import inspect
 import textwrap
 from collections.abc import Iterable, Iterator
 from types import ModuleType, UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from docutils import nodes
@@ -29,6 +29,7 @@ ROOMS = (
 
 WORDS = {
     int: "number",
+    machine.NUMBER: "number",
     str: "string",
     bool: "`true` or `false`",
     bytes: "string of hexadecimal digits",
@@ -207,7 +208,7 @@ def _type(hint: Any) -> str:
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
         return " or ".join(f"`{each}`" for each in inner)
-    if origin is UnionType:
+    if origin in (UnionType, Union):
         return " or ".join(map(_type, inner))
     if origin is dict:
         return f"object: name to {_type(inner[1])}"

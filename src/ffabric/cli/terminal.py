@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
+from ffabric.system.options.visible import visible
+
 NARROWEST = 40
 PIPE_WIDTH = 100
 """The width of what is no terminal."""
 
-_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-"""Control characters, as what is printed in their place: partitions choose what they log."""
 _CODES = {
     "bold": "1",
     "dim": "2",
@@ -53,7 +53,7 @@ def progress(file: TextIO) -> Iterator[Callable[[str], None]]:
     """
 
     def tell(text: str) -> None:
-        shown = text.translate(_VISIBLE)[: _columns() - 1]
+        shown = visible(text)[: _columns() - 1]
         print(f"\r{shown}\x1b[K", end="", file=file, flush=True)
 
     if not file.isatty():
@@ -81,7 +81,7 @@ class Terminal:
 
     def line(self, text: str = "", style: str = "", *, indent: int = 0) -> None:
         """Print ``text``, folded; what does not fit the first line is indented by ``indent``."""
-        for part in self._folded(text.translate(_VISIBLE), indent):
+        for part in self._folded(visible(text), indent):
             print(self.styled(part, style), file=self.file)
 
     def styled(self, text: str, style: str) -> str:

@@ -18,6 +18,7 @@ from typing import Annotated, Protocol
 import msgspec
 
 HEXADECIMAL = "hexadecimal"
+NUMBER = "number"
 REGISTERS = "registers"
 
 Word = Annotated[int, msgspec.Meta(extra={"form": HEXADECIMAL})]
@@ -25,6 +26,18 @@ Word = Annotated[int, msgspec.Meta(extra={"form": HEXADECIMAL})]
 
 Registers = Annotated[tuple[Word, ...], msgspec.Meta(extra={"form": REGISTERS})]
 """x0 to x17. A trace leaves the zeros at the end out."""
+
+Id = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16, extra={"form": HEXADECIMAL})]
+"""An identifier of 16 bits. A trace has it as a hexadecimal string."""
+
+Time = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1, extra={"form": NUMBER})]
+"""Virtual nanoseconds."""
+
+Index = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16, extra={"form": NUMBER})]
+"""Which PE, or which context of a partition."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 52, extra={"form": NUMBER})]
+"""How many pages or bytes, and numbers of interrupts and devices."""
 
 Name = str
 """The name of a partition, as the description of the system has it."""
@@ -47,18 +60,18 @@ class Record(msgspec.Struct, gc=False, tag_field="kind", tag=kind_of):
 class Event(Record, kw_only=True):
     """Something that happened in a run. Whoever records it sets its time."""
 
-    t: int = 0
+    t: Time = 0
     """Virtual time: nanoseconds since the machine was made."""
 
 
 class ContextEvent(Event):
     """What happened to one execution context."""
 
-    pe: int
+    pe: Index
     """Index of the PE."""
     endpoint: Name
     """The partition whose context it is, or the partition manager."""
-    vcpu: int
+    vcpu: Index
     """Index of the context in the partition."""
 
 
@@ -132,9 +145,9 @@ class DmaRefused(Event):
 
     device: Name
     """The device."""
-    smmu: int
+    smmu: Count
     """The number of the SMMU."""
-    stream: int
+    stream: Count
     """The StreamID of the transaction."""
     secure: bool
     """Whether the stream is of the Secure state."""

@@ -5,6 +5,7 @@ declared type                         in JSON
 ====================================  =======================================================
 `Word`                                a hexadecimal string
 `Registers`                           a list of them, without the zeros at the end
+`Time`, `Index`, `Count`              numbers, within their limits
 ``bytes``                             a string of hexadecimal digits
 ``int``, ``str``, ``bool``, ``None``  as JSON has them
 ``tuple``, ``dict``                   a list, an object
@@ -20,12 +21,12 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from operator import attrgetter
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from ffabric.machine.context import REGISTERS
-from ffabric.machine.events import HEXADECIMAL, Record, kind_of
+from ffabric.machine.events import HEXADECIMAL, NUMBER, Record, kind_of
 from ffabric.machine.events import REGISTERS as REGISTER_LIST
 
 Writer = Callable[[Any], str]
@@ -36,8 +37,9 @@ Reader = Callable[[Any], Any]
 
 _SHAPES = ["[]", *('["' + '","'.join(["%#x"] * n) + '"]' for n in range(1, REGISTERS + 1))]
 _END = "}\n"
+_UNIONS = (UnionType, Union)
 _BEYOND = (0,) * (REGISTERS - 8)
-_FORMATS = {int: "%d", HEXADECIMAL: '"%#x"'}
+_FORMATS = {int: "%d", NUMBER: "%d", HEXADECIMAL: '"%#x"'}
 """Types that a format writes as they are."""
 
 
@@ -145,7 +147,7 @@ def _value(hint: Any) -> Writer:
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
         return _quoted
-    if origin is UnionType:
+    if origin in _UNIONS:
         return partial(_optional, _value(inner[0]))
     if origin is dict:
         return partial(_object, _value(inner[1]))
@@ -208,6 +210,7 @@ def _digits(data: bytes) -> str:
 
 _WRITERS: dict[Any, Writer] = {
     int: str,
+    NUMBER: str,
     str: _quoted,
     bool: {False: "false", True: "true"}.__getitem__,
     bytes: _digits,
@@ -231,6 +234,8 @@ def _reader(hint: Any) -> Reader | None:
     form = _form(hint)
     if form in _READERS:
         return _READERS[form]
+    if form is NUMBER:
+        return None
     origin, inner = get_origin(hint), get_args(hint)
     found = [_reader(each) for each in inner if each is not Ellipsis]
     if not any(found):

@@ -21,7 +21,7 @@ import msgspec
 from ffabric.firmware.state import events as firmware
 from ffabric.firmware.state.events import Mapping
 from ffabric.machine import events as machine
-from ffabric.machine.events import Event, Name, Record, Word, kind_of
+from ffabric.machine.events import Count, Event, Id, Index, Name, Record, kind_of
 from ffabric.observe.encoding import readers, writer
 from ffabric.system.files.reading import opened
 from ffabric.system.files.reading import read_lines as lines_of
@@ -41,11 +41,11 @@ class Header(Record):
     """The seed of its choices; null: where several things can come next, the first does."""
     hypervisor: bool
     """Whether it has a hypervisor, which relays what VMs ask of the secure world."""
-    endpoints: dict[Name, Word]
+    endpoints: dict[Name, Id]
     """The endpoint id of each partition that has one."""
     services: dict[Name, tuple[str, ...]]
     """The UUIDs of the partitions that have any."""
-    levels: dict[Name, int] = msgspec.field(default_factory=dict)
+    levels: dict[Name, Index] = msgspec.field(default_factory=dict)
     """The exception level at which each partition executes: 0, 1 or 2."""
     secure: tuple[Name, ...] = ()
     """Those of the secure world that have no endpoint id: the trusted OS below EL3."""
@@ -56,7 +56,7 @@ class Header(Record):
 class Choices(Record):
     """What was chosen since the last such line, where several things could have come next."""
 
-    list: tuple[int, ...]
+    list: tuple[Count, ...]
     """An index for each choice, in order: what ``--replay`` chooses again."""
 
 

@@ -45,6 +45,14 @@ def test_lines_of_a_log_are_repeated_and_explained(capsys, monkeypatch):
     assert "> hello" not in shown
 
 
+def test_escape_codes_in_a_log_do_nothing_to_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("\x1b[31mI/TC:\x07 0x84000060 0x0 0xfffffffe\n"))
+    explain()
+    out = capsys.readouterr().out
+    assert "\\x1b[31mI/TC:\\x07 0x84000060" in out
+    assert not {"\x1b", "\x07"} & {*out}
+
+
 def test_someone_at_a_terminal_is_told_what_to_do(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", Terminal("0x84000061\n"))
 

@@ -55,6 +55,23 @@ def test_a_trace_is_drawn(file, capsys):
     assert shown.endswith("Note over p_vm: and 2 more steps\n")
 
 
+@pytest.mark.parametrize("form", ["text", "sequence", "summary"])
+def test_escape_codes_in_names_and_kinds_are_told(tmp_path, capsys, form):
+    name = "\x1b]0;pwned\x07\u202e"
+    header = {"kind": "header", "format": 2, "system": name, "seed": 1, "hypervisor": True}
+    lines = [
+        {**header, "endpoints": {name: "0x1"}, "services": {}},
+        {"kind": "call", "t": 0, "pe": 0, "endpoint": name, "vcpu": 0, "x": ["0x84000069"]},
+        {"kind": name, "t": 1},
+    ]
+    file = tmp_path / "hostile.jsonl"
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    trace(file, form=form)
+    out = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\u202e"} & {*out}
+    assert "pwned" in out
+
+
 def test_a_trace_is_summed_up(file, capsys):
     assert trace(file, form="summary") == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]

@@ -7,7 +7,7 @@ from ffabric.system.options.problems import MOST, Problem, Problems, SystemError
 
 def test_a_problem_is_one_line_whatever_is_in_it():
     problem = Problem("a\nb.toml", "[[sp]] \x1b[31mred", "\u2028", "\x85")
-    assert str(problem) == "a\\x0ab.toml: [[sp]] \\x1b[31mred: \\x2028: \\x85"
+    assert str(problem) == "a\\x0ab.toml: [[sp]] \\x1b[31mred: \\u2028: \\x85"
 
 
 def test_a_problem_is_a_line_that_can_be_read():

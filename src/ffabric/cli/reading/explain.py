@@ -14,6 +14,7 @@ from ffabric.cli.errors import UsageError
 from ffabric.cli.option import Option
 from ffabric.observe import explain as explaining
 from ffabric.system.files.reading import LOG_LINE, read_lines
+from ffabric.system.options.visible import visible
 
 _FAILED = 1
 
@@ -41,7 +42,7 @@ def explain(*what: Annotated[str, Option(hyphens=True)], ffa: str = format_versi
             explained = explaining.registers(values, version)
         else:
             explained = explaining.line(" ".join(what), version)
-        print("\n".join(explained), end="\n" if explained else "")
+        _say(explained)
         understood = bool(explained)
     else:
         with _text() as lines:
@@ -73,8 +74,14 @@ def _log(texts: Iterable[str], version: int) -> bool:
     understood = False
     for text, explained in explaining.lines(texts, version):
         understood = True
-        print(f"> {text}", *explained, sep="\n")
+        _say([f"> {text}", *explained])
     return understood
+
+
+def _say(lines: Iterable[str]) -> None:
+    """Print lines, some of which somebody else has written."""
+    for each in lines:
+        print(visible(each))
 
 
 def _version(text: str) -> int:

@@ -15,6 +15,7 @@ from ffabric.system.files.fip import Fip
 from ffabric.system.manifest.manifest import Manifest, Messaging
 from ffabric.system.manifest.spmc import SpmcManifest
 from ffabric.system.options.problems import Problems
+from ffabric.system.options.visible import visible
 from ffabric.system.spec import SystemSpec
 
 UNABLE = 2
@@ -48,7 +49,7 @@ def manifest(*files: Path, include: list[Path] | None = None) -> int:
             continue
         print(f"{file}: a valid {report.kind}")
         for what, value in _summary(report.value):
-            print(f"  {what:<{_WIDTH}} {value}")
+            print(visible(f"  {what:<{_WIDTH}} {value}"))
     return status
 
 

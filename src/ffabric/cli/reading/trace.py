@@ -16,6 +16,7 @@ from ffabric.observe.decoding.text import Reader
 from ffabric.observe.export.sequence import LIMIT, Sequence
 from ffabric.observe.lines import NoTrace, parse_lines, read_lines
 from ffabric.observe.summary import Summary
+from ffabric.system.options.visible import visible
 
 STDIN = Path("-")
 _INDENT = 30
@@ -74,4 +75,4 @@ def _text(lines: Lines, reader: Reader) -> None:
 
 def _summary(lines: Lines) -> None:
     for what, how_much in Summary().add(lines).rows():
-        print(f"{what:<{_WIDTH}} {how_much}")
+        print(f"{visible(what):<{_WIDTH}} {how_much}")

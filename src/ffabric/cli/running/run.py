@@ -30,6 +30,7 @@ from ffabric.system.booting.boot import boot
 from ffabric.system.booting.engines.extras import MissingExtra
 from ffabric.system.description.python_target import TargetError
 from ffabric.system.description.toml.system import read_system
+from ffabric.system.options.visible import visible
 from ffabric.system.spec import QEMU, SystemSpec
 from ffabric.system.system import System
 
@@ -144,7 +145,7 @@ def _debug(spec: SystemSpec, seed: int | None, replay: Path | None, port: int) -
 
     def boot_again() -> System:
         booted = _booted(deepcopy(spec), seed, replay)
-        booted.listeners.append(lambda name, line: print(f"{name}: {line}"))
+        booted.listeners.append(lambda name, line: print(visible(f"{name}: {line}")))
         return booted
 
     def tell(port: int) -> None:

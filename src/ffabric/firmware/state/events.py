@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ffabric.abi.ffa.functions import FUNCTIONS
 from ffabric.firmware.state.rules import show
-from ffabric.machine.events import ContextEvent, Event, Name, Registers, Word
+from ffabric.machine.events import ContextEvent, Count, Event, Id, Index, Name, Registers, Word
 
 if TYPE_CHECKING:
     from ffabric.abi.ffa.registers import Reserved
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.rules import Refused
     from ffabric.machine.context import PE
 
-Range = tuple[Word, int]
+Range = tuple[Word, Count]
 """An address (IPA) and a count of pages of 4 KiB."""
 
-Mapping = tuple[Word, Word, int]
+Mapping = tuple[Word, Word, Count]
 """An IPA of a partition, the physical address there, and a count of pages of 4 KiB."""
 
 
 class PeEvent(Event):
     """What happened on one PE."""
 
-    pe: int
+    pe: Index
     """Index of the PE."""
 
 
@@ -98,7 +98,7 @@ class Enter(ContextEvent):
 class Interrupt(PeEvent):
     """A secure physical interrupt becomes a virtual one of the SP that owns the device."""
 
-    intid: int
+    intid: Count
     """The INTID."""
     partition: Name
     """Whose it is."""
@@ -107,7 +107,7 @@ class Interrupt(PeEvent):
 class Group0(PeEvent):
     """EL3 takes a physical interrupt of Group 0, serves its device, and lets the PE go on."""
 
-    intid: int
+    intid: Count
     """The INTID."""
 
 
@@ -124,7 +124,7 @@ class Notification(PeEvent):
 
     receiver: Word
     """Endpoint id of who is notified."""
-    vcpu: int | None
+    vcpu: Index | None
     """The vCPU that they are for; null: they are global."""
     bits: Word
     """The notifications, a bit each."""
@@ -137,7 +137,7 @@ class Rx(Event):
     """Whose buffer it is."""
     full: bool
     """Whether the partition owns it now."""
-    length: int = 0
+    length: Count = 0
     """Bytes that were written there."""
 
 
@@ -148,7 +148,7 @@ class Console(Event):
     """Who: a partition, or a device of the machine."""
     text: str
     """The line, without its end."""
-    pe: int | None = None
+    pe: Index | None = None
     """Index of the PE of a call that ended the line."""
 
 
@@ -203,7 +203,7 @@ class Permissions(PeEvent):
     """Whose pages they are."""
     ipa: Word
     """The first of them."""
-    pages: int
+    pages: Count
     """How many of 4 KiB."""
 
 
@@ -244,7 +244,7 @@ class VmCreated(PeEvent):
 
     partition: Name
     """Its name."""
-    endpoint: Word
+    endpoint: Id
     """Its endpoint id."""
     memory: tuple[Mapping, ...] = ()
     """Its own memory."""

@@ -17,6 +17,7 @@ from ffabric.machine.machine import Stalled
 from ffabric.session.history import CannotCall, CannotGoBack, History
 from ffabric.session.moment import Moment
 from ffabric.session.system import System
+from ffabric.system.options.visible import visible
 
 Run = History[System] | Past
 MOST_BYTES = 4096
@@ -80,7 +81,7 @@ class Shell(cmd.Cmd):
 
     def _say(self, text: str) -> None:
         if text:
-            print(_safe(text), file=self.stdout)
+            print(*map(visible, text.split("\n")), sep="\n", file=self.stdout)
 
     def _where(self) -> None:
         self._say(self.run.last())
@@ -308,10 +309,3 @@ def _function(text: str) -> int:
 
 def _beginning(text: str, names: Iterable[str]) -> list[str]:
     return sorted({name for name in names if name.startswith(text)})
-
-
-def _safe(text: str) -> str:
-    """What a hostile partition printed, or named itself, does nothing to a terminal."""
-    return "".join(
-        each if each == "\n" or each.isprintable() else f"\\x{ord(each):02x}" for each in text
-    )

@@ -34,13 +34,14 @@ from ffabric.firmware.state.events import (
 )
 from ffabric.machine.events import Abort, Call, Record, Resume, Return
 from ffabric.observe.lines import Header
+from ffabric.system.options.visible import visible
 
 SPMC = "SPMC"
 HYPERVISOR = "Hypervisor"
 LIMIT = 300
 """Arrows and notes of a diagram, unless more are asked for; renderers refuse very long ones."""
 
-_ESCAPES = str.maketrans({"#": "#35;", ";": "#59;", "\n": " ", "\r": " "})
+_ESCAPES = str.maketrans({"#": "#35;", ";": "#59;"})
 
 
 class Sequence:
@@ -69,7 +70,7 @@ class Sequence:
             group = [name for name in self._seen if self._is_secure(name) is secure]
             if group:
                 head.append(f"    box {title}")
-                head += [f"    participant {_alias(n)} as {n.translate(_ESCAPES)}" for n in group]
+                head += [f"    participant {_alias(n)} as {_shown(n)}" for n in group]
                 head.append("    end")
         drawn = list(self._drawn)
         if self._left_out:
@@ -93,11 +94,11 @@ class Sequence:
 
     def _arrow(self, start: str, arrow: str, end: str, label: str) -> None:
         if start != end:
-            step = f"{_alias(start)}{arrow}{_alias(end)}: {label.translate(_ESCAPES)}"
+            step = f"{_alias(start)}{arrow}{_alias(end)}: {_shown(label)}"
             self._add(step, start, end)
 
     def _note(self, name: str, text: str) -> None:
-        self._add(f"Note over {_alias(name)}: {text.translate(_ESCAPES)}", name)
+        self._add(f"Note over {_alias(name)}: {_shown(text)}", name)
 
     def _header(self, line: Header) -> None:
         self._secure = {name: bool(n & SECURE_BIT) for name, n in line.endpoints.items()}
@@ -164,6 +165,11 @@ def _label(x: tuple[int, ...]) -> str:
         status = from_register(x[2])
         return f"{name} {x[2]:#x}" if status is None else f"{name} {status.name}"
     return name
+
+
+def _shown(text: str) -> str:
+    """Any text as a part of a line of the diagram."""
+    return visible(text.replace("\r", " ").replace("\n", " ")).translate(_ESCAPES)
 
 
 def _alias(name: str) -> str:

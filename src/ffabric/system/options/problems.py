@@ -10,14 +10,14 @@ from typing import TypeVar
 
 import msgspec
 
+from ffabric.system.options.visible import visible
+
 T = TypeVar("T")
 
 MOST = 200
 """Problems that are listed of a file."""
 _SHORT = 5  # two letters swapped weigh more in a short name
 _LONGEST = 1000  # characters of a line about a problem
-_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
-"""What would break a line or drive a terminal, as what is printed in its place."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ class Problem(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         parts = (self.file, "warning" if self.warning else "", self.where, self.key, self.message)
-        text = ": ".join(part for part in parts if part).translate(_VISIBLE)
+        text = visible(": ".join(part for part in parts if part))
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
