@@ -2,6 +2,11 @@
 
 Indirect messages go to RX, which holds one; a FIFO has some slots. What finds no room waits at the
 connection: responses in its outbox, in order, events as the state that they are.
+
+Nobody tells a sender that RX is free again. So it gives cycles back (FFA_YIELD), by which whoever
+runs it knows that it wants to be run again, and tries once more. A driver side that only asks, and
+reads what comes, gets an event with its next request at the latest; responses come first in a
+run, and an event is sent in place of none.
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ from ffabric.guests.virtio_msg.driver.fifo_link import BOOTSTRAP
 
 SENDS: Final = 16
 """How often an indirect message is tried while the receiver's RX is full."""
+_TO_THE_DEAF: Final = 2
+"""Likewise if that was in vain before, and nothing has arrived since."""
 
 
 class Delivery:
@@ -29,6 +36,8 @@ class Delivery:
         self.answers_to = answers_to
         self.said: list[str] = []
         """Lines for the console."""
+        self.gave_way: bool = False
+        """Others have run meanwhile, and may have sent something."""
 
     async def send_outbox(self, connection: Connection, ffa: Ffa) -> None:
         """Responses for which the driver side had no room."""
@@ -38,21 +47,28 @@ class Delivery:
     async def send(self, connection: Connection, data: bytes, ffa: Ffa) -> bool:
         """Send a message, by its FIFO if it has one, else indirectly.
 
-        A VM gives the receiver time to read the indirect message before.
+        The receiver gets time to read the indirect message before; whoever has not read in so many
+        tries gets less of it, so that it delays nobody else.
         """
         fifo = connection.fifo
         if fifo is not None and data[1] not in BOOTSTRAP:
             return fifo.put(data) and await self.notify(connection, fifo.notification, ffa)
-        for _ in range(1 if ffa.vcpu.secure else SENDS):
+        left = _TO_THE_DEAF if connection.deaf else SENDS
+        while True:
             try:
                 await ffa.send2(connection.peer, data, uuid=self.answers_to)
             except FfaError as error:
                 if error.status is not Status.BUSY:
                     return False
+                left -= 1
+                if not left:
+                    connection.deaf = True
+                    return False
+                self.gave_way = True
                 await ffa.yield_()
             else:
+                connection.deaf = False
                 return True
-        return False
 
     async def tell(self, connection: Connection, ffa: Ffa) -> None:
         """Tell a driver side of what waits for it: by a notification, or by messages."""
@@ -63,7 +79,7 @@ class Delivery:
             return  # it is broken: the driver side begins anew
         if connection.method in (Method.INDIRECT, Method.FIFO):
             await self.send_outbox(connection, ffa)
-            while (event := connection.take_event()) is not None:
+            while not connection.outbox and (event := connection.take_event()) is not None:
                 sent = wire_of(connection.generation).event(event, connection)
                 if sent and not await self.send(connection, sent, ffa):
                     connection.put_back()
@@ -71,17 +87,6 @@ class Delivery:
         elif connection.events and not connection.announced:
             connection.announced = True
             await self.notify(connection, connection.notification, ffa)
-
-    async def insist(self, connection: Connection, ffa: Ffa) -> None:
-        """Give a driver side time to read its RX, in which an event is to be.
-
-        Nobody runs this partition when RX is free again, and a driver that waits for the event
-        sends nothing that would. Each try gives cycles back.
-        """
-        for _ in range(SENDS):
-            if connection.method is not Method.INDIRECT or not connection.events:
-                return
-            await self.tell(connection, ffa)
 
     async def notify(self, connection: Connection, notification: int, ffa: Ffa) -> bool:
         """Tell a driver side that something waits for it. It polls if it has not bound it."""

@@ -83,6 +83,8 @@ class Connection:
         """Requests that were indirect messages and have no response yet."""
         self.complaints: list[str] = []
         """What is to be said of this driver side."""
+        self.deaf: bool = False
+        """Its RX was full for as long as it had time to read it, and was not free since."""
         self.announced: bool = False
         """The driver was told that events wait, and has not fetched them all."""
         self._taken: tuple[Key, Range] | None = None
@@ -168,11 +170,12 @@ class Connection:
         if self.fifo is not None:
             fifo, self.fifo = self.fifo, None
             await fifo.close(ffa)
+            self.outbox.clear()  # there is no way for them
         await self.go_on(ffa)
         self.agreed = self._configured = self._listed = self._used = False
         self.method = Method.POLL
         self.events.clear()
-        self.outbox.clear()
+        self.deaf = False
         self.unanswered.clear()
         self.announced = False
         return not self._resetting

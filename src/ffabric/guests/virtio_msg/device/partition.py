@@ -53,6 +53,8 @@ RX_FULL: Final = notifications.RX_BUFFER_FULL_SPM | notifications.RX_BUFFER_FULL
 FRAMEWORK: Final = notifications.GET_FROM_SPM | notifications.GET_FROM_HYPERVISOR
 OTHERS: Final = notifications.GET_FROM_SP | notifications.GET_FROM_VM
 _EARLY_WORDS = EARLY_SIZE // 8
+OUTBOX: Final = 128
+"""Answers that wait for room in a driver side's RX (as many messages wait at most in Linux)."""
 FIFO_TURN: Final = 64
 """Messages of a FIFO that are served in a row."""
 
@@ -216,7 +218,6 @@ class DeviceSide(Partition):
         response = await self._wire.direct(connection, abi.from_registers(request.payload), ffa)
         if connection.events or connection.complaints or self._delivery.said:
             await self._delivery.tell(connection, ffa)
-            await self._delivery.insist(connection, ffa)
         if self._work:
             await self._do_work(ffa)
         if self._eventful:
@@ -248,7 +249,6 @@ class DeviceSide(Partition):
             connection.events.clear()  # they are seen in the rings
         if connection.events or connection.complaints or self._delivery.said:
             await self._delivery.tell(connection, ffa)
-            await self._delivery.insist(connection, ffa)
         words = [int.from_bytes(response[at : at + 8], "little") for at in range(0, EARLY_SIZE, 8)]
         return request.respond(*words, *([0] * 9 if with_uuid else []))
 
@@ -299,15 +299,26 @@ class DeviceSide(Partition):
         return True
 
     async def serve(self, ffa: Ffa) -> None:
-        """Serve all messages that have come, then tell what is to be told."""
+        """Serve all messages that have come, then tell what is to be told.
+
+        What has come while it was told is served, too: nobody may say a second time that it is
+        there.
+        """
+        delivery = self._delivery
         await self._take(ffa)
-        while self._inbox:
-            await self._serve(self._inbox.popleft(), ffa)
-            await self._take(ffa)
-        for connection in list(self.connections.values()):
-            if connection.fifo is not None:
-                await self._drain(connection, connection.fifo, ffa)
-        await self.tell(ffa)
+        while True:
+            while self._inbox:
+                await self._serve(self._inbox.popleft(), ffa)
+                await self._take(ffa)
+            for connection in list(self.connections.values()):
+                if connection.fifo is not None:
+                    await self._drain(connection, connection.fifo, ffa)
+            delivery.gave_way = False
+            await self.tell(ffa)
+            if delivery.gave_way:
+                await self._take(ffa)
+            if not self._inbox:
+                return
 
     def _free_notification(self) -> int:
         taken = {each.fifo.told_by for each in self.connections.values() if each.fifo is not None}
@@ -345,10 +356,11 @@ class DeviceSide(Partition):
             await ffa.yield_()
 
     async def _serve(self, message: Message, ffa: Ffa) -> None:
-        """Serve an indirect message."""
+        """Serve an indirect message, unless its sender does not read what is answered."""
         connection = self._connection(message.sender, ffa)
         await self._delivery.send_outbox(connection, ffa)
-        await self._answer(connection, message.payload, ffa)
+        if len(connection.outbox) < OUTBOX:
+            await self._answer(connection, message.payload, ffa)
 
     async def _answer(
         self, connection: Connection, data: bytes, ffa: Ffa, *, by_fifo: bool = False
@@ -360,6 +372,8 @@ class DeviceSide(Partition):
             response = await self._wire.indirect(connection, data, ffa)
         if response is None:
             connection.unanswered.append(data)
+        elif connection.outbox and response:
+            connection.outbox.append(response)  # in order
         elif not response or await self._delivery.send(connection, response, ffa):
             pass
         elif response[0] & RESPONSE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ffabric.abi.virtio_msg.narrow import is_narrow
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ffabric.abi.virtio_msg.message import Message
     from ffabric.guests.virtio.dma import Mapping, Memory
     from ffabric.system.vcpu import Ram
+
+
+FIRST_NUDGE: Final = 0xFF00
+"""The tokens from here on are of messages whose answers nobody waits for."""
 
 
 class BusError(Exception):

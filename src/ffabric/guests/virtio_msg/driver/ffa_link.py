@@ -12,13 +12,13 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.uuids import to_pair
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.generations import PR28
-from ffabric.abi.virtio_msg.header import BUS, RESPONSE, build_header, parse_header
+from ffabric.abi.virtio_msg.header import BUS, RESPONSE, build_header, parse_header, with_token
 from ffabric.abi.virtio_msg.message import build
 from ffabric.abi.words import MASK32, pack_ids
 from ffabric.guests.errors import FfaError, error_of, status_of
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio_msg.driver.attention import Attention, Wait
-from ffabric.guests.virtio_msg.driver.bus import BusError, Pauses, older_generation
+from ffabric.guests.virtio_msg.driver.bus import FIRST_NUDGE, BusError, Pauses, older_generation
 
 _BUSY = "the device side is busy"
 _UNREAD = "the device side does not read its messages"
@@ -107,6 +107,7 @@ _PROBE = build(abi.VERSION, PR28, token=1)
 """A VERSION that asks."""
 _NUDGE = build_header(BUS, abi.EVENT_POLL.id, 0, 1)
 """An EVENT_POLL whose answer nobody waits for."""
+_LAST_NUDGE = 0xFFFF
 _BEFORE_AGREEMENT = frozenset({abi.VERSION.id, abi.RESET.id})
 
 
@@ -125,6 +126,7 @@ class IndirectLink:
         self._peer = peer
         self._attention = attention
         attention.listening = True
+        self._token = FIRST_NUDGE
         self.heard: deque[bytes] = deque()
 
     async def request(self, message: bytes) -> bytes:
@@ -140,9 +142,15 @@ class IndirectLink:
             header = parse_header(data)
             if not header.type & RESPONSE:
                 self.heard.append(data)
-                await self._send(self.probe if sent.id in _BEFORE_AGREEMENT else _NUDGE)
+                await self._nudge(sent.id in _BEFORE_AGREEMENT)
             elif (header.device, header.token) == (sent.device, sent.token):
                 return data
+
+    async def _nudge(self, early: bool) -> None:
+        """Give the device side cycles, by a token that no message has which may be unanswered."""
+        token = self._token
+        self._token = token + 1 if token < _LAST_NUDGE else FIRST_NUDGE
+        await self._send(with_token(self.probe if early else _NUDGE, token))
 
     async def event(self, message: bytes) -> None:
         """Send it: `listen` has made room for what may come back."""

@@ -19,7 +19,7 @@ from ffabric.abi.virtio_msg.generations import GENERATIONS, Generation
 from ffabric.abi.virtio_msg.header import BUS, RESPONSE, parse_header, with_token
 from ffabric.abi.virtio_msg.message import Message, build, encode, parse
 from ffabric.guests.virtio.dma import Mapping, Memory
-from ffabric.guests.virtio_msg.driver.bus import BusError, Pauses, older_generation
+from ffabric.guests.virtio_msg.driver.bus import FIRST_NUDGE, BusError, Pauses, older_generation
 from ffabric.guests.virtio_msg.driver.transport import DriverEnd
 from ffabric.system.vcpu import Ram
 
@@ -30,7 +30,7 @@ FLOOD: Final = 1000
 WINDOW: Final = 256
 """Devices that are asked for at a time."""
 FIRST_TOKEN: Final = 2
-_LAST_TOKEN = 0xFFFF
+_LAST_TOKEN = FIRST_NUDGE - 1
 _HEADER = 8
 
 
