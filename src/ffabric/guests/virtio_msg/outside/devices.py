@@ -101,8 +101,8 @@ class SocketDevices(DeviceSide):
         door = self.door
         if door.peer is not None and door.peer.lost:
             self.complaints.append(f"{door.peer.lost}; its {len(self._outer)} devices are gone")
-            for outer in list(self._outer):
-                self._changes.append((outer, False))
+            # What it has told of devices that are not here yet is of no use any more.
+            self._changes = [(outer, False) for outer in self._outer]
             self._change()
             self._listed = False
             door.leave()
