@@ -16,7 +16,7 @@ from ffabric.guests.virtio.devices.described import made_devices
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.lab.linux import cpio
 from ffabric.lab.linux.deb import PackageError
-from ffabric.lab.linux.initramfs import HOME, Own
+from ffabric.lab.linux.initramfs import HOME, SCRIPT, Own
 from ffabric.lab.linux.kernel import FFA, TEE, Kernel
 from ffabric.lab.linux.modules import Module, in_order, packaged, parse_module, read_kernel
 from ffabric.lab.linux.packages import cache_folder
@@ -64,7 +64,10 @@ def own(modules: Sequence[str], files: Path | None, kernel: Kernel, folder: Path
 
 
 def own_files(folder: Path) -> tuple[cpio.Entry, ...]:
-    """What is in a folder, as it is to be in the initial file system. PackageError if too much."""
+    """What is in a folder, as it is to be in the initial file system. PackageError if too much.
+
+    The script `run` may be executed there, whatever its mode is here.
+    """
     if not folder.is_dir():
         raise PackageError(f"{folder}: there is no such folder")
     entries: list[cpio.Entry] = []
@@ -80,7 +83,8 @@ def own_files(folder: Path) -> tuple[cpio.Entry, ...]:
             size += path.stat().st_size
             if size > _MOST_BYTES:
                 raise PackageError(f"{folder}: more than {_MOST_BYTES >> 20} MiB of files")
-            entries.append(cpio.file(where, path.read_bytes(), mode & 0o7777))
+            executable = 0o111 if where == f"{HOME}/{SCRIPT}" else 0
+            entries.append(cpio.file(where, path.read_bytes(), mode & 0o7777 | executable))
     return tuple(entries)
 
 
