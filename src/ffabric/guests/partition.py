@@ -7,8 +7,7 @@ the methods below. A subclass overrides what it cares about.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator
-from types import FunctionType, coroutine
+from types import FunctionType
 from typing import ClassVar, NoReturn
 from uuid import UUID
 
@@ -91,12 +90,14 @@ class Partition:
             await self.on_activation(ffa)
         else:
             await self.on_boot(ffa)
-        x = ffa.x
+        x, unawaited = ffa.x, ffa.unawaited
         wait = _WAIT_RETAINING if ffa.version >= V1_2 else _WAIT
         x[:] = wait
         while True:
             made = x[0]
-            await _exit(ffa)
+            if unawaited.made is not None:
+                unawaited.check()
+            await ffa.trap
             function = x[0] & MASK32
             if function in _REQUESTS:
                 request = direct_message(x)
@@ -105,9 +106,9 @@ class Partition:
                 else:
                     answer = await self.on_direct_request(request, ffa)
                 try:
-                    x[:] = answer + [0] * (18 - len(answer))
-                except TypeError:
-                    raise _no_answer(self, answer) from None
+                    x[:] = answer + _ZEROS[len(answer)]
+                except (TypeError, IndexError):
+                    x[:] = _odd(self, answer)
                 continue
             if function == fid.FFA_ERROR:
                 status = from_register(x[2])
@@ -256,18 +257,11 @@ class Partition:
         return f"<{type(self).__name__} {self.name}>"
 
 
+_ZEROS = [[0] * (18 - n) for n in range(19)]
+"""What an answer lacks of 18 registers, by its length."""
 _WAIT = [fid.FFA_MSG_WAIT] + [0] * 17
 _WAIT_RETAINING = [fid.FFA_MSG_WAIT, 0, 1] + [0] * 15
 """From v1.2 on a wait need not release RX, which another vCPU of the partition may be reading."""
-
-
-@coroutine
-def _exit(ffa: Ffa) -> Generator[int, None, None]:
-    """One call, with the registers as they are."""
-    unawaited = ffa.unawaited
-    if unawaited.made is not None:
-        unawaited.check()
-    yield ffa.conduit
 
 
 async def _idle(ffa: Ffa) -> NoReturn:
@@ -288,8 +282,13 @@ def _check_hook(cls: type, name: str, member: object) -> None:
             raise TypeError(f"{cls.__name__}.{name} is never called{hint}")
 
 
-def _no_answer(partition: Partition, answer: object) -> TypeError:
-    """What to say of an answer that is none."""
+def _odd(partition: Partition, answer: object) -> list[int]:
+    """An answer that is no 18 registers at most: TypeError if it is none at all.
+
+    That there are more of them is told when the call is made.
+    """
+    if isinstance(answer, list):
+        return answer
     hook = f"{type(partition).__name__}.on_direct_request"
     forgotten = " (is `return` missing?)" if answer is None else ""
-    return TypeError(f"{hook} returned {answer!r}{forgotten}: return request.respond(...)")
+    raise TypeError(f"{hook} returned {answer!r}{forgotten}: return request.respond(...)") from None

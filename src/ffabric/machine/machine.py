@@ -53,7 +53,9 @@ Take = Callable[["PE", "Context", int], object]
 """Takes an exit of a context to its exception level."""
 
 Kept = tuple[int, "Context", int, Any]
-"""What a context does, the context, when it was (virtual nanoseconds), x0 to x17 or the event."""
+"""What a context does, the context, when it was (virtual nanoseconds), x0 to x17 or the event.
+
+The registers of a call may be packed (`Context.packed`)."""
 
 
 class Stalled(RuntimeError):  # noqa: N818 - a state of the run
@@ -255,10 +257,11 @@ class Machine:
             self._trap_watched(pe, ctx, exit_)
         else:  # as `take` and `_trap_watched` do, without their calls
             keep = self.keep
-            if keep is not None and exit_ <= _SVC:
-                keep((CALLS, ctx, self.clock.now, tuple(ctx.x)))
-            elif keep is not None:
-                self._keep_exit(keep, pe, ctx, exit_)
+            if keep is not None:
+                if exit_ <= _SVC:
+                    keep((CALLS, ctx, self.clock.now, ctx.packed or tuple(ctx.x)))
+                else:
+                    self._keep_exit(keep, pe, ctx, exit_)
             nxt = ctx.level.trap(pe, ctx, exit_)
             if nxt is not ctx:
                 while nxt is not None and nxt.gate is not None:
@@ -278,10 +281,15 @@ class Machine:
                 self._keep_who_goes_on(keep, pe)
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)
-        goes_on = self._only is pe and pe.current is ctx
-        if goes_on and self._pausing:  # then it leaves, too
+        if self._leaves:
+            return self._leave(pe, ctx)
+        return self._only is pe and pe.current is ctx
+
+    def _leave(self, pe: PE, ctx: Context) -> bool:
+        """The engine of ``ctx`` comes back to the loop; a pause may have stopped it."""
+        if self._pausing and self._only is pe and pe.current is ctx:
             self._held = ctx
-        return goes_on and not self._leaves
+        return False
 
     def take(self, pe: PE, ctx: Context, exit_: int) -> None:
         """Take an exit to its exception level and through gates; schedule what the PE runs next."""
@@ -311,7 +319,7 @@ class Machine:
     def _keep_exit(self, keep: Callable[[Kept], object], pe: PE, ctx: Context, exit_: int) -> None:
         """Let a call, or a fault, be kept."""
         if exit_ <= _SVC:
-            keep((CALLS, ctx, self.clock.now, tuple(ctx.x)))
+            keep((CALLS, ctx, self.clock.now, ctx.packed or tuple(ctx.x)))
         elif exit_ in _FAULTS:
             keep((FAULTS, ctx, self.clock.now, _EXITS[exit_](pe, ctx)))
 
@@ -448,6 +456,10 @@ class Machine:
                 runner.run(ctx, trap)
             else:
                 self._goes_on_after_pause(ctx)
+            while self._only is not None and not self._leaves:  # only it has anything to do
+                ctx = self._only.current  # type: ignore[assignment]
+                runner = self._executing = ctx.runner  # type: ignore[assignment]
+                runner.run(ctx, trap)
             self._executing = None
         if self._pausing:
             self._turn = turn

@@ -15,6 +15,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state import events
 from ffabric.firmware.state.rules import Refused, show
+from ffabric.machine.context import X0_TO_X17
 from ffabric.machine.events import Call, Event, Resume, Return
 from ffabric.machine.machine import CALLS, FAULTS, GOES_ON, Kept
 
@@ -96,7 +97,8 @@ class Recorder:
         call = next((kept for kept in reversed(self._ring) if kept[0] == CALLS), None)
         if call is None:
             return
-        _, ctx, t, x = call
+        _, ctx, t, registers = call
+        x = _unpacked(registers)
         from ffabric.observe.trace import transmitted  # noqa: PLC0415 - nothing is refused mostly
 
         # Not the exception itself: it holds on to the frames through which it was raised.
@@ -146,7 +148,7 @@ class Recorder:
                     yield Resume(*place, t=t)
                 waiting.add(ctx)
                 written = following.written if isinstance(following, _Refusal) else ()
-                yield Call(*place, payload, written, t=t)
+                yield Call(*place, _unpacked(payload), written, t=t)
             elif what == GOES_ON:
                 if ctx in waiting:
                     waiting.discard(ctx)
@@ -159,6 +161,10 @@ class Recorder:
                 event.t = t
                 yield event
             running[pe] = ctx
+
+
+def _unpacked(registers: tuple[int, ...] | bytes) -> tuple[int, ...]:
+    return X0_TO_X17.unpack(registers) if isinstance(registers, bytes) else registers
 
 
 _END: Kept = (_REFUSED, cast("Context", None), 0, None)

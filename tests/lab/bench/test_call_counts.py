@@ -12,8 +12,8 @@ import pytest
 
 MOST = {
     "null.vm": 14,
-    "direct.sp-sp": 35,
-    "direct.vm-sp": 51,
+    "direct.sp-sp": 30,
+    "direct.vm-sp": 45,
     "notification.vm-sp": 248,
     "notification.sp-vm": 286,
     "memory.1.ready.vm-sp": 187,

@@ -133,14 +133,12 @@ class Manager:
         function = x[0] & MASK32
         partition = caller.partition
         entry = partition.entries.get(function)
-        if entry is None and function & SVE_HINT and function & FAST_CALL:
-            function &= ~SVE_HINT
-            entry = partition.entries.get(function)
         if entry is None:
-            if not is_ffa(function):
-                return self.scheduler.foreign_call(pe, caller, function)
-            self.refuse(pe, caller, Refused(UNKNOWN, function, "a function of this instance"))
-            return caller
+            if function & SVE_HINT and function & FAST_CALL:
+                function &= ~SVE_HINT
+                entry = partition.entries.get(function)
+            if entry is None:
+                return self._unknown(pe, caller, function)
         handler, negotiated, stray = entry
         x[0] = function
         if negotiated:
@@ -152,6 +150,13 @@ class Manager:
             return handler(self, pe, caller)
         except REFUSALS as error:
             self.refuse(pe, caller, as_refused(error))
+        return caller
+
+    def _unknown(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
+        """A call that its FF-A instance does not offer, or that is not of the Framework."""
+        if not is_ffa(function):
+            return self.scheduler.foreign_call(pe, caller, function)
+        self.refuse(pe, caller, Refused(UNKNOWN, function, "a function of this instance"))
         return caller
 
     def clean(self, pe: PE, caller: ExecutionContext, version: int, *, virtual: bool) -> None:

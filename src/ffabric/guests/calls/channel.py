@@ -18,8 +18,24 @@ if TYPE_CHECKING:
 
 
 _ERROR = fid.FFA_ERROR
-_ZEROS = [(0,) * (18 - n) for n in range(19)]
+ZEROS = [(0,) * (18 - n) for n in range(19)]
 """What a shorter list of registers lacks, by its length."""
+
+
+class Exit(tuple[int]):
+    """An exit of a vCPU: to await it makes it, without a coroutine of its own.
+
+    What is awaited yields the exit's number, which is the only item.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __await__(self) -> Generator[int, None, None]: ...
+
+    else:
+        __await__ = tuple.__iter__
 
 
 class Channel:
@@ -37,6 +53,8 @@ class Channel:
         self.buffers: Buffers = vcpu.buffers
         self.unawaited: Unawaited = Unawaited()
         self.conduit: int = vcpu.conduit
+        self.trap: Exit = Exit((vcpu.conduit,))
+        """The exit that makes the call in the registers."""
         self.resolve: Callable[[Peer], int] = vcpu.resolve
 
     @property
@@ -78,7 +96,7 @@ class Channel:
     def _exit(self, *registers: int) -> Generator[int, None, list[int]]:
         """Make the call in ``registers``: x0 to x17 with the answer."""
         x = self.x
-        x[:] = registers + _ZEROS[len(registers)]
+        x[:] = registers + ZEROS[len(registers)]
         self.unawaited.made = None
         yield self.conduit
         return x
@@ -99,7 +117,7 @@ class Channel:
         """Make a call without arguments: x0 to x17 with the answer. Raises FfaError."""
         x = self.x
         x[0] = function
-        x[1:] = _ZEROS[1]
+        x[1:] = ZEROS[1]
         self.unawaited.made = None
         yield self.conduit
         if x[0] & MASK32 == _ERROR:
@@ -110,7 +128,7 @@ class Channel:
     def _ffa(self, *registers: int) -> Generator[int, None, list[int]]:
         """Make the call in ``registers``: x0 to x17 with the answer. Raises FfaError."""
         x = self.x
-        x[:] = registers + _ZEROS[len(registers)]
+        x[:] = registers + ZEROS[len(registers)]
         self.unawaited.made = None
         yield self.conduit
         if x[0] & MASK32 == _ERROR:

@@ -15,6 +15,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.uuids import NIL, as_uuid, from_pair, to_pair
 from ffabric.abi.words import MASK16, MASK32, PAGE, pack_ids
 from ffabric.guests.calls.both_ways import both_ways
+from ffabric.guests.calls.channel import ZEROS
 from ffabric.guests.calls.setup import SetupCalls
 from ffabric.guests.errors import error_of, status_of
 from ffabric.machine import exits
@@ -66,7 +67,8 @@ def direct_message(x: Sequence[int]) -> DirectMessage:
     if function in _TO_SERVICES:
         uuid = from_pair(x[2], x[3])
         return DirectMessage(function, ids >> 16, ids & MASK16, tuple(x[4:18]), uuid)
-    return DirectMessage(function, ids >> 16, ids & MASK16, tuple(x[3:8]))
+    payload = (x[3], x[4], x[5], x[6], x[7])
+    return DirectMessage(function, ids >> 16, ids & MASK16, payload)
 
 
 def _check_payload(payload: Sequence[int], most: int) -> None:
@@ -89,9 +91,17 @@ class MessageCalls(SetupCalls):
         if len(payload) > REQUEST_WORDS:
             _check_payload(payload, REQUEST_WORDS)
         receiver = self.resolve(to)
-        ids = self.vcpu.endpoint << 16 | receiver
-        x = await self._ffa(function, ids, 0, *payload)
-        if x[0] & MASK32 in _PAUSED:
+        x = self.x
+        x[:] = (
+            *(function, self.vcpu.endpoint << 16 | receiver, 0, *payload),
+            *ZEROS[3 + len(payload)],
+        )
+        self.unawaited.made = None
+        await self.trap  # not by another coroutine: nothing is called as often
+        answer = x[0] & MASK32
+        if answer == fid.FFA_ERROR:
+            raise error_of(self.vcpu, x[2], function)
+        if answer in _PAUSED:
             x = await self._answer(receiver, x)
         return direct_message(x)
 

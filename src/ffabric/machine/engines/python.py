@@ -20,7 +20,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING
 
 from ffabric.machine import exits
-from ffabric.machine.context import NO_REGISTERS, REGISTERS, misfit
+from ffabric.machine.context import NO_REGISTERS, REGISTERS, X0_TO_X17, misfit
 from ffabric.machine.host.interruption import AT_ONCE, RESUMING, Interrupted
 
 if TYPE_CHECKING:
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
 MAX_HANDLERS = 64
 """Times in a row that a handler may end with an interrupt pending: others may have come."""
-_CODE = "N" if struct.calcsize("N") == 8 else "Q"
-_X0_TO_X17 = struct.Struct(f"@{REGISTERS}{_CODE}")
-"""What a register may hold. Of two codes for 64 bits without a sign that of `size_t` is quicker,
-above all for large values; it has them on hosts of 64 bits."""
 _OWN_EXITS = frozenset({exits.SMC, exits.HVC, exits.SVC, exits.IDLE})
 _OF_OPERATORS = (TypeError, ValueError, ArithmeticError)
 """What operators raise that are written in C, for operands that they have no use for."""
@@ -114,7 +110,7 @@ class PythonRunner:
 
     def run(self, ctx: Context, trap: Trap) -> None:
         """Resume the program until the trap says stop."""
-        x, pack = ctx.x, _X0_TO_X17.pack
+        x, pack = ctx.x, X0_TO_X17.pack
         going = True
         while going:
             if self._lines and not self.masked and self._vector is None and self.on_interrupt:
@@ -122,7 +118,7 @@ class PythonRunner:
                 self._handle(self.on_interrupt)
             try:
                 exit_ = self._current.send(None)
-                pack(*x)
+                ctx.packed = pack(*x)
                 if exit_ not in _OWN_EXITS:
                     exit_ = self._crash(ctx, f"awaited {exit_!r}, which is no call")
             except BaseException as error:  # noqa: BLE001 - what a partition raises is its crash
@@ -212,6 +208,7 @@ class PythonRunner:
                 _drop(coroutine)
         self._vector = None
         self._main = self._current = _IDLE
+        self.ctx.packed = None
 
 
 def _begin(make: Callable[[], Coroutine[int, None, None]]) -> Coroutine[int, None, None]:

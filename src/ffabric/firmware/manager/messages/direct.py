@@ -14,10 +14,10 @@ from ffabric.abi.ffa import framework as frame
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa import uuids
-from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_2
+from ffabric.abi.words import MASK16
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.state import runtime_model
 from ffabric.firmware.state.context import Model, State
@@ -156,8 +156,8 @@ _SUBSCRIPTIONS = {
 }
 """w2 of the framework messages that the normal world sends -> the property of who gets them."""
 
-_read_ids = reader(fid.FFA_MSG_SEND_DIRECT_REQ_64, "sender", "receiver", clean=True)
-
+_SHORT = slice(0, 8)
+"""The registers of a message that is not of the extended ones."""
 _WAITING = State.WAITING
 _ABORTED = State.ABORTED
 _DIR_REQ = Model.DIR_REQ
@@ -167,8 +167,7 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND_DIRECT_REQ (32- and 64-bit)."""
     x = caller.x
     mine = caller.partition
-    sender, receiver = _read_ids(x)
-    _check_ids(pm, mine, sender, receiver)
+    receiver = _judge_ids(pm, mine, x[1])
     if x[2] & FRAMEWORK_MESSAGE:
         if caller.gate is None:
             refuse(FRAMEWORK, got=mine.name, expected="a partition manager")
@@ -186,7 +185,7 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
             RECEIVE_PROPERTY, got=target.properties, expected=info.DIRECT_REQ_RECEIVE
         )
     callee = _receiver_context(pe, target)
-    callee.x[0:8] = x[0:8]
+    callee.x[_SHORT] = x[_SHORT]
     caller.ask(callee, pe, x[0], x[1] >> 16, framework=x[2])
     if target.signals:
         pm.scheduler.entering(pe, callee)
@@ -197,8 +196,7 @@ def request2(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND_DIRECT_REQ2 (64-bit): 14 payload registers and the UUID of a service."""
     x = caller.x
     mine = caller.partition
-    sender, receiver = _read_ids(x)
-    _check_ids(pm, mine, sender, receiver)
+    receiver = _judge_ids(pm, mine, x[1])
     target = pm.partitions.get(receiver)
     if target is None:
         return pm.peer.request(pe, caller, receiver)
@@ -244,7 +242,7 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     elif function == fid.FFA_MSG_SEND_DIRECT_RESP2:
         requester.x[0:18] = x[0:18]
     else:
-        requester.x[0:8] = x[0:8]
+        requester.x[_SHORT] = x[_SHORT]
     nxt: Next = requester
     if requester.state is _ABORTED:
         caller.wait()
@@ -273,11 +271,14 @@ def _judge_response(framework: int, flags: int) -> None:
         refuse(RESPONSE_MESSAGE, got=flags, expected=frame.RESPONSES[framework])
 
 
-def _check_ids(pm: Manager, mine: Partition, sender: int, receiver: int) -> None:
+def _judge_ids(pm: Manager, mine: Partition, ids: int) -> int:
+    """The receiver that w1 of a request of `mine` names."""
+    sender, receiver = ids >> 16, ids & MASK16
     if sender != mine.id and not pm.peer.speaks_for(mine, sender):
         refuse(SENDER, got=sender, expected=mine.id)
     if sender == receiver:
         refuse(SELF, got=receiver, expected="another endpoint")
+    return receiver
 
 
 def _receiver_context(pe: PE, target: Partition) -> ExecutionContext:

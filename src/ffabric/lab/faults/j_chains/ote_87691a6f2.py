@@ -19,7 +19,7 @@ FAULT = Fault(
     "OP-TEE, commit 87691a6f2",
     scenario,
     Edit(
-        Manager.trap,
+        Manager._unknown,
         'self.refuse(pe, caller, Refused(UNKNOWN, function, "a function of this instance"))',
         "raise KeyError(function)",
     ),
