@@ -304,11 +304,11 @@ def test_the_wrong_page(monkeypatch, watched):
 
 def test_a_neighbour_that_is_given_as_well(monkeypatch, watched):
     def wrong(right):
-        def place(pm, me, region, descriptor):
-            held = right(pm, me, region, descriptor)
+        def place(me, region, descriptor):
+            held, extents = right(me, region, descriptor)
             ipa, pa, n = held[0]
             me.stage2.map(ipa + n * PAGE, pa + n * PAGE, 1, descriptor)
-            return held
+            return held, extents
 
         return place
 

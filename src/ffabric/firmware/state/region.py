@@ -132,6 +132,8 @@ class Borrower(Struct, eq=False):
     impdef: tuple[int, int]
     held: list[tuple[int, int, int]] | None = None
     """(IPA, PA, pages) of each range it has mapped; None: not retrieved."""
+    extents: list[tuple[int, int, int]] = []
+    """The same, those that adjoin as one."""
     holder: Partition | None = None
     """Who has it mapped: the endpoint itself, whatever has become of its id."""
     clear_after: bool = False
@@ -189,6 +191,8 @@ class Region(Struct, eq=False):
     version: int
     """The sender's."""
     handle: int = 0
+    extents: list[tuple[int, int]] = []
+    """The constituents, those that adjoin as one: what the owner's tables are changed by."""
     runs: list[Run] = []
     """(owner's IPA, PA, pages, attributes) as they were before the transaction."""
     held: int = 0

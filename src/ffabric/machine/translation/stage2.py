@@ -305,26 +305,22 @@ class Stage2(Tables):
         if (clear | set_) & ~ATTRIBUTES:
             raise Stage2Error(0, f"bits {clear:#x}, {set_:#x} are not all attributes")
         words, walked = self._words, self._walked
-        seen = (clear | set_) & ~UNSEEN
-        for done, (ipa, pages) in enumerate(ranges):
+        keep, seen = ~clear, (clear | set_) & ~UNSEEN
+        for ipa, pages in ranges:
             table = walked.get(ipa >> 21)
-            first = ipa >> 12 & 511
-            if table is None or ipa & 0xFFF or not 0 < pages <= ENTRIES - first:
+            if pages != 1 or table is None or ipa & 0xFFF:
                 try:
                     self.update(ipa, pages, clear, set_)
                 except NoPages:
                     if undo is not None:
-                        self.update_all(ranges[:done], *undo)
+                        self.update_all(ranges[: ranges.index((ipa, pages))], *undo)
                     raise
                 continue
-            index = table + first
-            if pages > 1:
-                self._update_pages(ipa, index, pages, clear, set_)
-                continue
+            index = table + (ipa >> 12 & 511)
             old = words[index]
             if not old:
                 raise Stage2Error(ipa, "no page there to update")
-            words[index] = new = old & ~clear | set_
+            words[index] = new = old & keep | set_
             if seen and old & VALID and (old ^ new) & seen:
                 self._changed_page(ipa)
 

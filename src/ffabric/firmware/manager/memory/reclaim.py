@@ -115,10 +115,11 @@ def end_access(pm: Manager, region: Region, borrower: Borrower, *, clear: bool) 
     assert holder is not None
     assert holder.stage2 is not None
     assert borrower.held is not None
-    holder.stage2.unmap_all(borrower.held)
+    holder.stage2.unmap_all(borrower.extents)
     if pm.tracer is not None:
         pm.tracer.record(events.Relinquish(holder.name, tuple(borrower.held)))
     borrower.held = borrower.holder = None
+    borrower.extents = []
     if pm.regions.responses:
         pm.regions.responses.pop((region.handle, borrower.endpoint), None)
     if clear and not region.retrieved:

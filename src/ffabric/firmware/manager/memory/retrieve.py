@@ -197,6 +197,8 @@ _KNOWN_FLAGS = (
 _CLEARS = mem.FLAG_CLEAR | mem.FLAG_CLEAR_RELINQUISH
 _RIGHTS = mem.PERM_DATA_MASK | mem.PERM_INSTRUCTION_MASK
 _WRITE_EXECUTE = mem.PERM_DATA_RW | mem.PERM_INSTRUCTION_X
+_Held = list[tuple[int, int, int]]
+"""(IPA, PA, pages) of what a borrower has mapped."""
 _HINT_FLAGS = mem.FLAG_ALIGN_HINT_MASK | mem.FLAG_ALIGN_HINT_VALID
 
 
@@ -223,7 +225,7 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     if borrower.held is not None:
         refuse(AGAIN, got=wanted.handle, expected="not retrieved yet")
     descriptor = _descriptor(region, permissions, device=device)
-    borrower.held = place(pm, me, region, descriptor)
+    borrower.held, borrower.extents = place(me, region, descriptor)
     borrower.holder = me
     borrower.clear_after = bool(wanted.flags & mem.FLAG_CLEAR_RELINQUISH)
     if wanted.flags & mem.FLAG_CLEAR:
@@ -247,7 +249,7 @@ def finish_donation(pm: Manager, region: Region) -> None:
     """The receiver of donated memory has it: the former owner loses its last trace of it."""
     stage2 = region.owner.stage2
     assert stage2 is not None
-    for address, count in region.constituents:
+    for address, count in region.extents:
         stage2.unmap(address, count)
     pm.regions.remove(region)
 
@@ -380,21 +382,33 @@ def _descriptor(region: Region, permissions: int, *, device: bool) -> int:
     return attrs | (BITS[OWNED] if region.kind is DONATE else BITS[BORROWED])
 
 
-def place(
-    pm: Manager, me: Partition, region: Region, descriptor: int
-) -> list[tuple[int, int, int]]:
-    """Map the region into the borrower's address space: (IPA, PA, pages) of each run."""
+def place(me: Partition, region: Region, descriptor: int) -> tuple[_Held, _Held]:
+    """Map the region into the borrower's address space: its runs there, and these adjoined."""
     stage2 = me.stage2
     assert stage2 is not None
     held = _addresses_for(me, region)
-    if held is None:
+    extents = _adjoined(held) if len(region.extents) < len(region.constituents) else held
+    if not held or (me.window is None and not stage2.are_vacant(extents)):
         refuse(NO_ROOM, got=region.total_pages, expected="room for the pages")
-    stage2.map_all(held, descriptor)
-    return held
+    stage2.map_all(extents, descriptor)
+    return held, extents
 
 
-def _addresses_for(borrower: Partition, region: Region) -> list[tuple[int, int, int]] | None:
-    """Where ``borrower`` gets the region: (IPA, PA, pages) of each run; None: no room.
+def _adjoined(held: _Held) -> _Held:
+    """The same in ascending order, those as one that adjoin in both address spaces."""
+    found: list[list[int]] = []
+    end = shift = -1
+    for ipa, pa, pages in sorted(held):
+        if ipa != end or pa - ipa != shift:
+            shift = pa - ipa
+            found.append([ipa, pa, 0])
+        found[-1][2] += pages
+        end = ipa + pages * PAGE
+    return [(ipa, pa, pages) for ipa, pa, pages in found]
+
+
+def _addresses_for(borrower: Partition, region: Region) -> _Held:
+    """Where ``borrower`` gets the region: (IPA, PA, pages) of each run; nothing: no room.
 
     The first hole in its window, or the address of the memory itself, if the borrower has nothing
     there. The stage-2 tables are the allocator: what they do not map is free.
@@ -403,8 +417,7 @@ def _addresses_for(borrower: Partition, region: Region) -> list[tuple[int, int, 
     assert stage2 is not None
     runs = region.runs
     if borrower.window is None:
-        identity = [(pa, pa, pages) for _, pa, pages, _ in runs]
-        return identity if stage2.are_vacant(identity) else None
+        return [(pa, pa, pages) for _, pa, pages, _ in runs]
     total = region.total_pages
     for ipa, pa, count, _ in stage2.runs(*borrower.window):
         if pa < 0 and count >= total:
@@ -414,7 +427,7 @@ def _addresses_for(borrower: Partition, region: Region) -> list[tuple[int, int, 
                 held.append((at, run_pa, run_pages))
                 at += run_pages * PAGE
             return held
-    return None
+    return []
 
 
 def _response(

@@ -16,7 +16,7 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.version import V1_0
-from ffabric.abi.words import MASK32, PAGE, SECURE_BIT, halves, pack_ids
+from ffabric.abi.words import MASK32, PAGE, PAGE_SHIFT, SECURE_BIT, halves, pack_ids
 from ffabric.firmware.manager.memory.send_rules import (
     ALIGNMENT,
     ATTRIBUTES,
@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.mailbox import Mailbox
     from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
     from ffabric.machine.context import PE
+    from ffabric.machine.translation.stage2 import Run, Stage2
 
 _read_call = reader(
     fid.FFA_MEM_SHARE_64, "total_length", "fragment_length", "address", "pages", clean=True
@@ -251,29 +252,34 @@ def complete(pm: Manager, pe: PE, caller: ExecutionContext, region: Region) -> N
 
 
 def judge_ranges(region: Region) -> None:
-    """Alignment, extent, overlap and the sum of the address ranges."""
+    """Alignment, extent, overlap and the sum of the address ranges; fills ``region.extents``."""
     constituents = region.constituents
     stage2 = region.owner.stage2
     assert stage2 is not None
-    pages = 0
+    pages, ipa_bits = 0, stage2.ipa_bits
     for address, count in constituents:
         if address & (PAGE - 1):
             refuse(ALIGNMENT[region.kind], got=address, expected="a multiple of 0x1000")
         if not count:
             refuse(EMPTY[region.kind], got=count, expected="1 or more")
-        if (address + count * PAGE - 1) >> stage2.ipa_bits:
-            refuse(
-                RANGE_END[region.kind], got=(address, count), expected=f"below 2^{stage2.ipa_bits}"
-            )
+        if (address + count * PAGE - 1) >> ipa_bits:
+            refuse(RANGE_END[region.kind], got=(address, count), expected=f"below 2^{ipa_bits}")
         pages += count
     if not constituents:
         refuse(EMPTY[region.kind], got=0, expected="1 or more ranges")
+    region.extents = constituents
     if len(constituents) > 1:
-        end = -1
+        end, starts, ends = -1, [], []
         for address, count in sorted(constituents):
             if address < end:
                 refuse(OVERLAP[region.kind], got=address, expected=f"{end:#x} or above")
+            if address != end:
+                starts.append(address)
+                ends.append(end)
             end = address + count * PAGE
+        if len(starts) < len(constituents):
+            both = zip(starts, [*ends[1:], end], strict=True)
+            region.extents = [(first, last - first >> PAGE_SHIFT) for first, last in both]
     if pages != region.total_pages:
         refuse(PAGES[region.kind], got=region.total_pages, expected=pages)
 
@@ -282,7 +288,8 @@ def judge_ownership(pm: Manager, region: Region) -> None:
     """What the owner's stage-2 says of the pages; fills ``region.runs`` and ``region.held``."""
     stage2 = region.owner.stage2
     assert stage2 is not None
-    region.runs = runs = stage2.runs_of(region.constituents)
+    adjoin = len(region.extents) < len(region.constituents)
+    region.runs = runs = _runs(stage2, region) if adjoin else stage2.runs_of(region.constituents)
     if region.owner.pinned:
         _judge_pinned(region)
     attrs = runs[0][3]
@@ -304,6 +311,20 @@ def judge_ownership(pm: Manager, region: Region) -> None:
             )
     if attrs & MEMATTR_MASK != MEMATTR_NORMAL_WB:
         _judge_device(region)
+
+
+def _runs(stage2: Stage2, region: Region) -> list[Run]:
+    """What the owner's stage-2 says of address ranges that adjoin, one after the other.
+
+    If these are one run in another order, as what a driver lists page by page mostly is, one look
+    says it of all of them.
+    """
+    runs = stage2.runs_of(region.extents)
+    first, first_pa, _, attrs = runs[0]
+    if len(runs) == 1 and attrs:
+        shift = first_pa - first
+        return [(ipa, ipa + shift, pages, attrs) for ipa, pages in region.constituents]
+    return stage2.runs_of(region.constituents)
 
 
 def _both(one: int, other: int) -> int:
@@ -344,7 +365,7 @@ def transfer(pm: Manager, region: Region) -> None:
     stage2 = region.owner.stage2
     assert stage2 is not None
     stage2.update_all(
-        region.constituents, kind.owner_clear, kind.owner_set, undo=(ownership.MASK, VALID)
+        region.extents, kind.owner_clear, kind.owner_set, undo=(ownership.MASK, VALID)
     )
     if pm.tracer is not None:
         pm.tracer.record(_event(_EVENTS[kind], region))
@@ -354,7 +375,7 @@ def restore(pm: Manager, region: Region) -> None:
     """Give the owner back exactly the access it had before the transaction."""
     stage2 = region.owner.stage2
     assert stage2 is not None
-    stage2.update_all(region.constituents, ownership.MASK, VALID)
+    stage2.update_all(region.extents, ownership.MASK, VALID)
     if pm.tracer is not None:
         pm.tracer.record(_event(events.Restore, region))
 

@@ -49,7 +49,7 @@ FAULT = Fault(
         link_memory.send_memory,
         "send.restore(hypervisor, region)",
         "tx = caller.partition.mailbox.tx.snapshot(region.length)\n"
-        "region.constituents = abi.parse_transaction(tx, caller.partition.version).constituents\n"
+        "region.extents = abi.parse_transaction(tx, caller.partition.version).constituents\n"
         "send.restore(hypervisor, region)",
     ),
 )

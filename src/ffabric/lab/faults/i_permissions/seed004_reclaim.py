@@ -26,7 +26,7 @@ FAULT = Fault(
     scenario,
     Edit(
         send.restore,
-        "stage2.update_all(region.constituents, ownership.MASK, VALID)",
-        "stage2.update_all(region.constituents, ownership.MASK | 3 << 53, VALID | S2AP_R | S2AP_W)",
+        "stage2.update_all(region.extents, ownership.MASK, VALID)",
+        "stage2.update_all(region.extents, ownership.MASK | 3 << 53, VALID | S2AP_R | S2AP_W)",
     ),
 )
