@@ -101,7 +101,7 @@ class Partition:
             function = x[0] & MASK32
             if function in _REQUESTS:
                 request = direct_message(x)
-                if x[2] & FRAMEWORK_MESSAGE and function != fid.FFA_MSG_SEND_DIRECT_REQ2:
+                if x[2] and x[2] & FRAMEWORK_MESSAGE and function != fid.FFA_MSG_SEND_DIRECT_REQ2:
                     answer = await self._on_framework_message(request, x[:8], ffa)
                 else:
                     answer = await self.on_direct_request(request, ffa)

@@ -258,16 +258,17 @@ class Machine:
         else:  # as `take` and `_trap_watched` do, without their calls
             keep = self.keep
             if keep is not None:
-                if exit_ <= _SVC:
-                    keep((CALLS, ctx, self.clock.now, ctx.packed or tuple(ctx.x)))
-                else:
-                    self._keep_exit(keep, pe, ctx, exit_)
+                self._keep_exit(keep, pe, ctx, exit_)
             nxt = ctx.level.trap(pe, ctx, exit_)
             if nxt is not ctx:
                 while nxt is not None and nxt.gate is not None:
                     nxt = nxt.gate(pe, nxt)
             if nxt is not ctx or pe.current is not ctx:
-                self.schedule(pe, nxt)
+                if nxt is None or self._only is not pe or pe.deferred or pe.outsider is not None:
+                    self.schedule(pe, nxt)
+                else:  # that is all of `schedule` for a PE that goes on alone
+                    pe.current = nxt
+                    nxt.pe = pe
             clock = self.clock
             now = clock.now + EXIT_COST
             if now < clock.due:

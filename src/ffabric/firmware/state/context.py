@@ -205,7 +205,7 @@ class ChainedContext(Context):
             caller=_OTHER, model=_DIR_REQ, request=_GIVEN, sender=_GIVEN, framework=_GIVEN,
         ),
     )  # fmt: skip
-    def ask(self, receiver: Self, pe: PE, request: int, sender: int, *, framework: int = 0) -> None:
+    def ask(self, receiver: Self, pe: PE, request: int, sender: int, framework: int = 0) -> None:
         """A direct request: the sender waits for the response of the receiver."""
         receiver.caller = self
         receiver.request = request

@@ -29,6 +29,7 @@ _run = writer(fid.FFA_RUN, "target", "target_vcpu")
 _send2 = writer(fid.FFA_MSG_SEND2, "flags")
 _REQUESTS = {32: fid.FFA_MSG_SEND_DIRECT_REQ_32, 64: fid.FFA_MSG_SEND_DIRECT_REQ_64}
 """By the bits of a word of payload."""
+_REQ2 = fid.FFA_MSG_SEND_DIRECT_REQ2
 _PAUSED = (fid.FFA_INTERRUPT, fid.FFA_YIELD)
 _TO_SERVICES = (fid.FFA_MSG_SEND_DIRECT_REQ2, fid.FFA_MSG_SEND_DIRECT_RESP2)
 _LOGGED_AT_ONCE = 48
@@ -46,7 +47,7 @@ class DirectMessage(msgspec.Struct, frozen=True, gc=False):
     def respond(self, *payload: int) -> list[int]:
         """The registers that answer this request with ``payload``."""
         ids = self.receiver << 16 | self.sender
-        if self.function == fid.FFA_MSG_SEND_DIRECT_REQ2:
+        if self.function == _REQ2:
             _check_payload(payload, REQUEST2_WORDS)
             return [fid.FFA_MSG_SEND_DIRECT_RESP2, ids, 0, 0, *payload]
         if len(payload) > REQUEST_WORDS:

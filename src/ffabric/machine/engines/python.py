@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_HANDLERS = 64
 """Times in a row that a handler may end with an interrupt pending: others may have come."""
+_pack = X0_TO_X17.pack
 _OWN_EXITS = frozenset({exits.SMC, exits.HVC, exits.SVC, exits.IDLE})
 _OF_OPERATORS = (TypeError, ValueError, ArithmeticError)
 """What operators raise that are written in C, for operands that they have no use for."""
@@ -110,7 +111,7 @@ class PythonRunner:
 
     def run(self, ctx: Context, trap: Trap) -> None:
         """Resume the program until the trap says stop."""
-        x, pack = ctx.x, X0_TO_X17.pack
+        x, pack = ctx.x, _pack
         going = True
         while going:
             if self._lines and not self.masked and self._vector is None and self.on_interrupt:

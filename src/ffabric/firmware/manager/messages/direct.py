@@ -138,17 +138,21 @@ ANNOUNCEMENT = rule(
     "The normal world tells of a VM (VM_CREATED, VM_DESTROYED) those who subscribed to that.",
 )
 
+_SHORT, _LONG = slice(0, 8), slice(0, 18)
+"""The registers of a message: x0 to x7, or of an extended one x0 to x17."""
+
 _REPLIES = {
-    fid.FFA_MSG_SEND_DIRECT_REQ_32: (
-        fid.FFA_MSG_SEND_DIRECT_RESP_32,
-        fid.FFA_MSG_SEND_DIRECT_RESP_64,
-    ),
-    fid.FFA_MSG_SEND_DIRECT_REQ_64: (
-        fid.FFA_MSG_SEND_DIRECT_RESP_32,
-        fid.FFA_MSG_SEND_DIRECT_RESP_64,
-    ),
-    fid.FFA_MSG_SEND_DIRECT_REQ2: (fid.FFA_MSG_SEND_DIRECT_RESP2,),
+    fid.FFA_MSG_SEND_DIRECT_REQ_32: {
+        fid.FFA_MSG_SEND_DIRECT_RESP_32: _SHORT,
+        fid.FFA_MSG_SEND_DIRECT_RESP_64: _SHORT,
+    },
+    fid.FFA_MSG_SEND_DIRECT_REQ_64: {
+        fid.FFA_MSG_SEND_DIRECT_RESP_32: _SHORT,
+        fid.FFA_MSG_SEND_DIRECT_RESP_64: _SHORT,
+    },
+    fid.FFA_MSG_SEND_DIRECT_REQ2: {fid.FFA_MSG_SEND_DIRECT_RESP2: _LONG},
 }
+"""Request -> what it may be answered with, and the registers of that."""
 
 _SUBSCRIPTIONS = {
     frame.MESSAGES[frame.VM_CREATED].flags: info.VM_CREATED,
@@ -156,8 +160,7 @@ _SUBSCRIPTIONS = {
 }
 """w2 of the framework messages that the normal world sends -> the property of who gets them."""
 
-_SHORT = slice(0, 8)
-"""The registers of a message that is not of the extended ones."""
+_SENDS, _RECEIVES = info.DIRECT_REQ_SEND, info.DIRECT_REQ_RECEIVE
 _WAITING = State.WAITING
 _ABORTED = State.ABORTED
 _DIR_REQ = Model.DIR_REQ
@@ -167,26 +170,25 @@ def request(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     """FFA_MSG_SEND_DIRECT_REQ (32- and 64-bit)."""
     x = caller.x
     mine = caller.partition
+    flags = x[2]
     receiver = _judge_ids(pm, mine, x[1])
-    if x[2] & FRAMEWORK_MESSAGE:
+    if flags:
+        if not flags & FRAMEWORK_MESSAGE:
+            refuse(MBZ, got=flags, expected=0)
         if caller.gate is None:
             refuse(FRAMEWORK, got=mine.name, expected="a partition manager")
-    elif x[2]:
-        refuse(MBZ, got=x[2], expected=0)
     target = pm.partitions.get(receiver)
     if target is None:
         return pm.peer.request(pe, caller, receiver)
-    if not mine.properties & info.DIRECT_REQ_SEND:
-        pm.conventions.refuse(SEND_PROPERTY, got=mine.properties, expected=info.DIRECT_REQ_SEND)
-    if x[2]:
-        _judge_announcement(target, x[2])
-    elif not target.properties & info.DIRECT_REQ_RECEIVE:
-        pm.conventions.refuse(
-            RECEIVE_PROPERTY, got=target.properties, expected=info.DIRECT_REQ_RECEIVE
-        )
+    if not mine.properties & _SENDS:
+        pm.conventions.refuse(SEND_PROPERTY, got=mine.properties, expected=_SENDS)
+    if flags:
+        _judge_announcement(target, flags)
+    elif not target.properties & _RECEIVES:
+        pm.conventions.refuse(RECEIVE_PROPERTY, got=target.properties, expected=_RECEIVES)
     callee = _receiver_context(pe, target)
     callee.x[_SHORT] = x[_SHORT]
-    caller.ask(callee, pe, x[0], x[1] >> 16, framework=x[2])
+    caller.ask(callee, pe, x[0], x[1] >> 16, flags)
     if target.signals:
         pm.scheduler.entering(pe, callee)
     return callee
@@ -237,12 +239,11 @@ def response(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     replies = _REPLIES.get(caller.request)
     if replies is None:  # whoever asked is dead, and this one lent the cycles by FFA_RUN
         requester.x[0:8] = (fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0)
-    elif function not in replies:
-        refuse(KIND, got=function, expected=replies)
-    elif function == fid.FFA_MSG_SEND_DIRECT_RESP2:
-        requester.x[0:18] = x[0:18]
     else:
-        requester.x[_SHORT] = x[_SHORT]
+        registers = replies.get(function)
+        if registers is None:
+            refuse(KIND, got=function, expected=[*replies])
+        requester.x[registers] = x[registers]
     nxt: Next = requester
     if requester.state is _ABORTED:
         caller.wait()

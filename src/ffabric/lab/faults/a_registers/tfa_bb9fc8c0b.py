@@ -21,5 +21,5 @@ FAULT = Fault(
     __name__,
     "TF-A, commit bb9fc8c0b",
     scenario,
-    Edit(direct.response, "requester.x[_SHORT] = x[_SHORT]", "requester.x[0:18] = x[0:18]"),
+    Edit(direct.response, "requester.x[registers] = x[registers]", "requester.x[0:18] = x[0:18]"),
 )

@@ -21,7 +21,7 @@ FAULT = Fault(
     scenario,
     Edit(
         direct.request,
-        "if not mine.properties & info.DIRECT_REQ_SEND:",
-        "_receiver_context(pe, target)\nif not mine.properties & info.DIRECT_REQ_SEND:",
+        "if not mine.properties & _SENDS:",
+        "_receiver_context(pe, target)\nif not mine.properties & _SENDS:",
     ),
 )
