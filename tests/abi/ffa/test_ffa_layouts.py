@@ -23,11 +23,11 @@ CASES = [
     for version in VERSIONS
 ]
 SIZES = {
-    "memory.TRANSACTION": (32, 48, 48, 48),
-    "memory.RECEIVER": (16, 16, 32, 32),
-    "memory.COMPOSITE": (16,) * 4,
-    "memory.CONSTITUENT": (16,) * 4,
-    "memory.RELINQUISH": (16,) * 4,
+    "memory_layouts.TRANSACTION": (32, 48, 48, 48),
+    "memory_layouts.RECEIVER": (16, 16, 32, 32),
+    "memory_layouts.COMPOSITE": (16,) * 4,
+    "memory_layouts.CONSTITUENT": (16,) * 4,
+    "memory_layouts.RELINQUISH": (16,) * 4,
     "partition_info.DESCRIPTOR": (8, 24, 24, 48),
     "boot_info.HEADER": (32,) * 4,
     "boot_info.DESCRIPTOR": (32,) * 4,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ffabric.abi.ffa.memory import COMPOSITE, CONSTITUENT, RECEIVER, TRANSACTION, Transaction
+from ffabric.abi.ffa.memory import Transaction
+from ffabric.abi.ffa.memory_layouts import COMPOSITE, CONSTITUENT, RECEIVER, TRANSACTION
 from ffabric.abi.ffa.rxtx import DESCRIPTOR
 from ffabric.abi.ffa.version import V1_0, V1_1
 from ffabric.abi.layout import Field, Record

@@ -10,13 +10,8 @@ from typing import Final
 from msgspec import Struct
 
 from ffabric.abi.errors import DecodeError
-from ffabric.abi.ffa.memory import (
-    COMPOSITE,
-    CONSTITUENT,
-    build_constituents,
-    parse_constituents,
-    reserved,
-)
+from ffabric.abi.ffa.memory import build_constituents, parse_constituents
+from ffabric.abi.ffa.memory_layouts import COMPOSITE, CONSTITUENT, reserved
 from ffabric.abi.layout import Layout, u16, u32
 
 DESCRIPTOR: Final = Layout(

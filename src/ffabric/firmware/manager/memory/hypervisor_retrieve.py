@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
+from ffabric.abi.ffa.memory_layouts import TRANSACTION
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_0
 from ffabric.firmware.manager.setup import mailbox
@@ -41,7 +42,7 @@ def describe(
 ) -> ExecutionContext:
     """Answer with the transaction as its sender described it; ``header`` is that of the request."""
     me = caller.partition
-    at = abi.TRANSACTION.at(me.version).offsets["handle"]
+    at = TRANSACTION.at(me.version).offsets["handle"]
     others = header[:at] + header[at + HANDLE_SIZE :]
     if any(others):
         pm.conventions.refuse(MBZ, got=others.hex(), expected="zeros")
