@@ -12,7 +12,7 @@ from ffabric.abi.ffa.version import V1_2
 from ffabric.abi.words import PAGE
 from ffabric.guests.errors import FfaError, status_of
 from ffabric.system.description.python import sp, vm
-from ffabric.system.manifest.manifest import ExceptionLevel
+from ffabric.system.manifest.manifest import ExceptionLevel, MemoryRegion
 
 FIRST, SECOND = 0x8001, 0x8002
 BOTH = 0x11
@@ -68,6 +68,22 @@ def test_what_was_donated_is_an_sps_own(a, b):
     at = a.pages()
     b.retrieve(a.give("donate", [b], [(at, 1)]), a, rights=RW | NX)
     assert AddressMap(at, 1, BOTH * 3, FIRST) in a.all()
+
+
+@pytest.mark.parametrize("level", [ExceptionLevel.S_EL1, ExceptionLevel.S_EL0])
+@pytest.mark.parametrize(("attributes", "rights"), [(0b1001, 1), (0b1011, 3), (0b1101, 5)])
+def test_memory_of_a_manifest_is_told_with_what_may_be_done_there(
+    ffabric, level, attributes, rights
+):
+    region = MemoryRegion(name="code", pages=2, attributes=attributes, base_address=0x8800_0000)
+    system = ffabric.boot(
+        sps=[sp("b", exception_level=level, memory_regions=(region,))],
+        vms=[vm("a", el=2)],
+        hypervisor=False,
+    )
+    several = BOTH if level is ExceptionLevel.S_EL1 else 1
+    told = [each for each in Asker(system.vm("a")).all() if not each.flags]
+    assert told == [AddressMap(0x8800_0000, 2, several * rights, FIRST)]
 
 
 def test_what_does_not_fit_rx_comes_in_pieces(a, b):
