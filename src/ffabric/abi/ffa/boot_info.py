@@ -27,7 +27,7 @@ HEADER: Final = Layout(
     "DEN0077A v1.1, table 5.9",
     u32("signature", "0x0FFA"),
     u32("version", "Version of the blob, encoded as in FFA_VERSION"),
-    u32("blob_size", "Size of the whole blob"),
+    u32("blob_size", "Size of the blob, from the header to the end of the information"),
     u32("descriptor_size", "Size of a descriptor"),
     u32("descriptor_count", "Count of descriptors"),
     u32("array_offset", "Offset of the first descriptor, a multiple of 8"),
@@ -121,8 +121,14 @@ def _name(content: bytes, path: str, at: int) -> str:
     return text.decode("ascii")
 
 
-def build_boot_info(entries: Sequence[BootInfo], version: int, address: int = 0) -> bytes:
-    """A blob of v1.1 or later that will stand at `address`; ValueError if a value does not fit."""
+def build_boot_info(
+    entries: Sequence[BootInfo], version: int, address: int = 0, *, spans: int = 0
+) -> bytes:
+    """A blob of v1.1 or later that will stand at `address`; ValueError if a value does not fit.
+
+    `spans`: how many bytes it has with information that lies behind what is built here, which its
+    header counts as part of the blob.
+    """
     if version < V1_1:
         raise ValueError("the boot information of v1.0 has no header: use build_boot_info_v1_0")
     array = bytearray()
@@ -143,7 +149,7 @@ def build_boot_info(entries: Sequence[BootInfo], version: int, address: int = 0)
         by_uuid = isinstance(entry.name, UUID)
         flags = Flags.build(NAME=int(by_uuid), CONTENTS=entry.format)
         array += _DESCRIPTOR.pack(_name_bytes(entry.name), entry.type, flags, size, contents)
-    blob = base + len(tail)
+    blob = max(base + len(tail), spans)
     header = _HEADER.pack(SIGNATURE, version, blob, _DESCRIPTOR.size, len(entries), _HEADER.size)
     return header + bytes(array) + bytes(tail)
 
@@ -155,6 +161,8 @@ def room_for_descriptors(count: int) -> int:
 
 def _descriptor(blob: bytes, at: int, path: str, address: int) -> BootInfo:
     name, kind, flags, size, contents = _DESCRIPTOR.unpack(blob, at, path)
+    for _, where, content in _DESCRIPTOR.dirty(blob, at):
+        raise DecodeError(f"{path}.reserved", where, content, "not zero")
     word = Flags(flags)
     flags_at = at + _DESCRIPTOR.offsets["flags"]
     if flags & ~Flags.defined() or not isinstance(word.NAME, NameFormat):

@@ -8,7 +8,13 @@ from uuid import UUID
 import pytest
 
 from ffabric import sp
-from ffabric.abi.ffa.boot_info import TYPE_FDT, TYPE_HOB, BootInfo, parse_boot_info
+from ffabric.abi.ffa.boot_info import (
+    TYPE_FDT,
+    TYPE_HOB,
+    BootInfo,
+    parse_boot_info,
+    room_for_descriptors,
+)
 from ffabric.system.booting.boot import boot as boot_spec
 from ffabric.system.description.python import describe
 from ffabric.system.description.toml.system import read_system
@@ -26,8 +32,8 @@ EITHER = ("ffa_manifest", "hob_list")
 
 def read(endpoint: Endpoint) -> dict[int, BootInfo]:
     """The entries of the boot information by type, each with its data."""
-    data = endpoint.memory.read(LOAD, 0x1000)
-    _, entries = parse_boot_info(data, LOAD)
+    size = int.from_bytes(endpoint.memory.read(LOAD + 8, 4), "little")
+    _, entries = parse_boot_info(endpoint.memory.read(LOAD, size), LOAD)
     for each in entries:
         each.data = endpoint.memory.read(each.contents, each.size)
     return {each.type: each for each in entries}
@@ -57,6 +63,29 @@ def test_the_manifest_and_the_blocks_are_where_it_says() -> None:
     assert parse_dtb(found[TYPE_FDT].data or b"").root.string("compatible")
     blocks = found[TYPE_HOB].data or b""
     assert (blocks[:4], blocks[-8:-4]) == (b"\x01\0\x38\0", b"\xff\xff\x08\0")
+
+
+@pytest.mark.parametrize("wanted", [(), ("hob_list",), EITHER])
+@pytest.mark.parametrize("package", ["sp_pkg", "tl_pkg", None])
+def test_a_reader_that_looks_at_the_blob_alone_finds_all_of_it_in_its_order(
+    tmp_path: Path, package: str | None, wanted: tuple[str, ...]
+) -> None:
+    """As arm-ffa's `BootInfo::unpack`: what is not in the blob, or not in order, is refused."""
+    name = "one" if package else "s"
+    spec = (
+        layout(tmp_path, wanted, package=package)
+        if package
+        else describe(sps=[sp("s", image=IDLE, load_address=LOAD, boot_info=wanted)])
+    )
+    with boot_spec(spec) as system:
+        memory = system.endpoints[name].memory
+        size = int.from_bytes(memory.read(LOAD + 8, 4), "little")
+        _, entries = parse_boot_info(memory.read(LOAD, size), LOAD)
+        end = LOAD + room_for_descriptors(len(entries))
+        for each in entries:
+            assert end <= each.contents
+            end = each.contents + each.size
+    assert end <= LOAD + size
 
 
 def test_blocks_without_room_are_refused() -> None:

@@ -1,7 +1,9 @@
 """Boot information of a partition: its manifest, and hand-off blocks (DEN0077A 1.2, section 5.4).
 
 The blob is at the start of the partition's memory, before its manifest. The hand-off blocks are
-those of its package, where that has a place for them, or in the blob.
+those of its package, where that has a place for them, or in the blob. As in Hafnium, the size in
+the header spans all of that, and descriptors come in the order in which it lies there: readers such
+as the crate arm-ffa look at nothing else.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ def boot_information(spec: PartitionSpec) -> list[tuple[int, bytes]]:
         entries.append(BootInfo("HOB", TYPE_HOB, contents=at + hobs.offset, size=len(data)))
         beside.append((hobs.offset, data))
     version = max(spec.manifest.ffa_version, V1_1)
-    return [(0, build_boot_info(entries, version, at)), *beside]
+    spans = max((each.contents + each.size - at for each in entries if not each.data), default=0)
+    entries.sort(key=lambda each: each.contents)  # what is in the blob has no address yet
+    return [(0, build_boot_info(entries, version, at, spans=spans)), *beside]
 
 
 def _blocks(spec: PartitionSpec, at: int, room: int) -> bytes:
