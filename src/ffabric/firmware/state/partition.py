@@ -78,6 +78,7 @@ calling context, and returns what the PE runs next."""
 
 NO_CALLS: Calls = CallTable()
 """Those of an endpoint that no partition manager keeps."""
+_NO_ENTRIES = NO_CALLS.in_version(LATEST)
 
 
 MESSAGES = (
@@ -177,7 +178,7 @@ class Partition:
         self.contexts: list[ExecutionContext] = []
         self.calls = NO_CALLS
         """What it may call: those of its FF-A instance."""
-        self.entries = NO_CALLS.by_version[LATEST]
+        self.entries = _NO_ENTRIES
         """What it may call in its version, which every call looks up."""
         self.mailbox: Mailbox | None = None
         self.notifications: NotificationState | None = None
@@ -191,7 +192,7 @@ class Partition:
         """Let it make the ``calls`` of its FF-A instance, in a ``version`` of the Framework."""
         self.calls = calls
         self.version = version
-        self.entries = calls.by_version[version]
+        self.entries = calls.in_version(version)
 
     def properties_of(self, service: UUID) -> int:
         """Its properties as one of its services has them."""

@@ -71,8 +71,7 @@ class CallTable(Generic[AnyHandler]):
         for wide, narrow in WIDE_FORMS.items():
             if narrow in self.handlers:
                 self.handlers[wide] = _narrowed(narrow, self.handlers[narrow])
-        self.by_version = {version: self._entries(version, for_older) for version in VERSIONS}
-        """What there is in each version of the Framework."""
+        self._in_version: dict[int, Entries[AnyHandler]] = {}
 
     def __contains__(self, function: object) -> bool:
         return function in self.handlers
@@ -89,18 +88,27 @@ class CallTable(Generic[AnyHandler]):
         """Itself: a table does not change."""
         return self
 
+    def in_version(self, version: int) -> Entries[AnyHandler]:
+        """What there is in a version of the Framework; made for who asks first."""
+        entries = self._in_version.get(version)
+        if entries is None:
+            if version not in VERSIONS:
+                raise KeyError(version)
+            entries = self._in_version[version] = self._entries(version)
+        return entries
+
     def offers(self, function: int, version: int) -> bool:
         """Whether a caller at `version` may use `function` at this instance."""
         known = FUNCTIONS.get(function)
         return function in self.handlers and (known is None or known.since <= version)
 
-    def _entries(self, version: int, for_older: frozenset[int]) -> Entries[AnyHandler]:
+    def _entries(self, version: int) -> Entries[AnyHandler]:
         entries: Entries[AnyHandler] = Entries()
         for function, handler in self.handlers.items():
             known = None if function == FFA_VERSION else FUNCTIONS.get(function)
             finder = self._finder(entries, function, version)
             entry: Entry[Any] = (handler, known is not None, finder)
-            if known is not None and known.since > version and function not in for_older:
+            if known is not None and known.since > version and function not in self.for_older:
                 entry = (_too_new(known.since, version), True, None)
             entries[function] = entry
         return entries

@@ -22,7 +22,7 @@ FAULT = Fault(
     "TF-A, commit eb863c75b",
     scenario,
     Entry(
-        SECURE_CALLS.by_version[V1_2],
+        SECURE_CALLS.in_version(V1_2),
         fid.FFA_RXTX_MAP_64,
         (call_table._too_new(V1_3, V1_2), True, None),
     ),
