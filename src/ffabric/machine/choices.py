@@ -4,8 +4,13 @@ A run is a function of the system, the seed and the choices: the `log` of one ru
 `replay`, makes the same run again.
 """
 
-import random
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 class ReplayError(Exception):
@@ -25,6 +30,12 @@ class ReplayError(Exception):
         self.recorded = recorded
 
 
+def _generator(seed: int) -> Random:
+    from random import Random  # noqa: PLC0415 - most runs take the first choice
+
+    return Random(seed)  # noqa: S311
+
+
 class Choices:
     """Decides by a record, by a seed, or (with neither) always for the first possibility.
 
@@ -37,7 +48,7 @@ class Choices:
 
     def __init__(self, seed: int | None = None, replay: Sequence[int] | None = None) -> None:
         self.seed = seed
-        self._random = None if seed is None or replay is not None else random.Random(seed)  # noqa: S311
+        self._random = None if seed is None or replay is not None else _generator(seed)
         self._replay = replay
         self.log: list[int] = []
 

@@ -22,9 +22,6 @@ from ffabric.system.manifest.binding import find_manifest
 from ffabric.system.manifest.spmc import SpmcManifest, find_spmc_manifest
 from ffabric.system.options.problems import ConfigErrors, Problems
 
-KERNEL = "bl33"
-"""What the VM of BL33 is called."""
-
 
 class FipPartition(msgspec.Struct, frozen=True):
     """A secure partition's package: its name, if any, and where the boot loader puts it."""

@@ -71,6 +71,11 @@ class LayoutEntry(msgspec.Struct, frozen=True, kw_only=True):
     size: int | None = None
     load_address: int | None = None
 
+    @property
+    def is_transfer_list(self) -> bool:
+        """Whether its package is a transfer list."""
+        return self.package == TRANSFER_LIST
+
 
 def read_layout(path: Path) -> tuple[LayoutEntry, ...]:
     """The partitions of an sp_layout.json, in its order.

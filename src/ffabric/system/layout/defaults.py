@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from msgspec.structs import replace
 
@@ -105,5 +105,15 @@ def with_defaults(partition: PartitionDraft, problems: Problems) -> PartitionDra
 
 @lru_cache(1024)
 def _uuid(name: str) -> UUID:
-    """The UUID of an SP that has none: it follows from its name."""
-    return uuid5(_NAMESPACE, name)
+    """The UUID of an SP that has none: it follows from its name, as those of version 5 do."""
+    return UUID(bytes=_sha1(_NAMESPACE.bytes + name.encode())[:16], version=5)
+
+
+def _sha1(data: bytes) -> bytes:
+    """SHA-1 without OpenSSL, if it may be: hashlib loads it, which takes longer than a boot."""
+    try:
+        from _sha1 import sha1  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+    except ImportError:
+        from hashlib import sha1  # noqa: PLC0415
+    digest: bytes = sha1(data, usedforsecurity=False).digest()
+    return digest

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -23,10 +23,7 @@ from ffabric.system.description.python_target import (
     target_fields,
 )
 from ffabric.system.description.toml.keys import PARTITION_KEYS
-from ffabric.system.files.dtb import Node, build_dtb, parse_dtb
-from ffabric.system.files.dts import read_tree
 from ffabric.system.files.images import IMAGE_OFFSET, MANIFEST_OFFSET, Image, ImagePart, parse_image
-from ffabric.system.files.package import HOB_OFFSET, parse_package, transfer_list_image
 from ffabric.system.files.reading import BLOB, IMAGE, read_file
 from ffabric.system.layout.defaults import default_fields
 from ffabric.system.manifest.binding import manifest_fields
@@ -46,6 +43,9 @@ from ffabric.system.spec import (
     PythonSource,
     Source,
 )
+
+if TYPE_CHECKING:
+    from ffabric.system.files.dtb import Node
 
 SOURCES = ("python", "image", "package")
 _OVERRIDES = ("uuids", "execution_ctx_count", "mem_size", "load_address")
@@ -199,6 +199,9 @@ class PartitionTable:
         path = self.folder / str(self.values["fw_config"])
         if read_file(path, self.where, "fw_config", self.problems, BLOB) is None:
             return b""
+        from ffabric.system.files.dtb import build_dtb  # noqa: PLC0415 - few have one
+        from ffabric.system.files.dts import read_tree  # noqa: PLC0415
+
         try:
             return build_dtb(read_tree(path, self.include).root)
         except ConfigErrors as error:
@@ -277,9 +280,11 @@ class PartitionTable:
         data = self._bytes("image")
         offset = self._number("image_offset")
         if extra.transfer_list:
+            from ffabric.system.files import package  # noqa: PLC0415 - few are packages
+
             with_hobs = "hob_list" in found.fields.get("boot_info", ())
-            found.hobs = Hobs(HOB_OFFSET if with_hobs else None)
-            offset = offset or transfer_list_image(hob_list=with_hobs)
+            found.hobs = Hobs(package.HOB_OFFSET if with_hobs else None)
+            offset = offset or package.transfer_list_image(hob_list=with_hobs)
         if offset is None:
             entry = found.fields.get("entrypoint_offset") or 0
             floor = IMAGE_OFFSET if self.kind == SP and not found.has_manifest else 0
@@ -295,6 +300,9 @@ class PartitionTable:
         data = self._bytes("package")
         if data is None:
             return nothing
+        from ffabric.system.files.dtb import parse_dtb  # noqa: PLC0415 - few are packages
+        from ffabric.system.files.package import parse_package  # noqa: PLC0415
+
         path = str(self.folder / str(self.values["package"]))
         try:
             package = parse_package(data)
@@ -318,6 +326,8 @@ class PartitionTable:
         if read_file(path, self.where, "manifest", self.problems, BLOB) is None:
             found.whole = False
             return found
+        from ffabric.system.files.dts import read_tree  # noqa: PLC0415 - few have a file
+
         try:
             root = read_tree(path, self.include).root
         except ConfigErrors as error:

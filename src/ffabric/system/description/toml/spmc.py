@@ -45,17 +45,17 @@ def _agreed(draft: PartitionDraft, entry: LoadedPartition, problems: Problems) -
     return replace(draft, id=number, size=size)
 
 
-def reserved(manifest: SpmcManifest | None) -> tuple[MemoryBank, ...]:
+def reserved(manifest: SpmcManifest) -> tuple[MemoryBank, ...]:
     """Where the SPMC manifest puts the SPMC's own image: nobody else's place."""
-    if manifest is None or manifest.load_address is None or not manifest.binary_size:
+    if manifest.load_address is None or not manifest.binary_size:
         return ()
     name = "the SPMC's image"
     return (MemoryBank(name, manifest.load_address, manifest.binary_size, secure=True),)
 
 
-def device_memory(manifest: SpmcManifest | None) -> tuple[MemoryRange, ...]:
+def device_memory(manifest: SpmcManifest) -> tuple[MemoryRange, ...]:
     """Where the SPMC manifest has devices."""
-    return tuple(each for each in manifest.memory if each.device) if manifest else ()
+    return tuple(each for each in manifest.memory if each.device)
 
 
 def banks(ranges: Sequence[MemoryRange]) -> tuple[MemoryBank, ...]:

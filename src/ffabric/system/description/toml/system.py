@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ffabric.abi.words import PAGE
 from ffabric.system.description.assemble import assemble
-from ffabric.system.description.board import find_board, joined, lay_over
-from ffabric.system.description.fip import KERNEL, FipContents, read_fip
-from ffabric.system.description.sp_layout import TRANSFER_LIST, LayoutEntry, read_layout
 from ffabric.system.description.toml.keys import (
     DEVICE,
     DEVICE_TYPES,
@@ -24,17 +21,9 @@ from ffabric.system.description.toml.keys import (
     SPMC,
     SYSTEM,
 )
-from ffabric.system.description.toml.monitor import read_monitor
 from ffabric.system.description.toml.parsing import parse
 from ffabric.system.description.toml.partition import SOURCES, Extra, PartitionTable
-from ffabric.system.description.toml.spmc import banks, device_memory, matched, reserved
-from ffabric.system.description.toml.virtio import described_devices, with_devices
-from ffabric.system.files.dts import read_tree
 from ffabric.system.files.reading import IMAGE, read_file
-from ffabric.system.manifest.spmc import (
-    SpmcManifest,
-    find_spmc_manifest,
-)
 from ffabric.system.options.keys import TableReader, read
 from ffabric.system.options.problems import (
     ConfigErrors,
@@ -50,16 +39,24 @@ from ffabric.system.spec import (
     DeviceSpec,
     GicSpec,
     MemoryBank,
+    MonitorSpec,
     PartitionDraft,
     RunSpec,
     SystemDraft,
     SystemSpec,
 )
 
+if TYPE_CHECKING:
+    from ffabric.system.description.fip import FipContents
+    from ffabric.system.description.sp_layout import LayoutEntry
+    from ffabric.system.manifest.spmc import SpmcManifest
+
 _TABLES = ("spmc", "gic", "run", "trusted_os", "monitor")
 _ARRAYS = ("logical_partition", "memory", "sp", "vm", "device", "virtio")
 MOST = 1024
 """Tables of an array."""
+_KERNEL = "bl33"
+"""What the VM of a package's BL33 is called."""
 _WORLDS = {"normal": False, "secure": True, "both": None}
 
 
@@ -98,6 +95,8 @@ class _System:
         name = root.get("board")
         if not isinstance(name, str):
             return root
+        from ffabric.system.description.board import find_board, lay_over  # noqa: PLC0415 - few
+
         path = find_board(name, self.path.parent, self.problems)
         if path is None:
             return root
@@ -114,12 +113,16 @@ class _System:
     def draft(self) -> SystemDraft:
         spmc = self._values("spmc", SPMC)
         fip = self._fip(self.values.pop("fip", None))
-        manifest = self._spmc_manifest(spmc.pop("manifest", None)) or fip.spmc
+        manifest = self._spmc_manifest(spmc.pop("manifest", None))
+        if manifest is None and fip is not None:
+            manifest = fip.spmc
         layout = self._layout(self.values.pop("sp_layout", None))
         sps, vms = self._array("sp"), self._array("vm")
-        folder = self.path.parent
-        devices = described_devices(self._array("virtio"), folder, self.problems)
-        with_devices(sps, vms, devices, self.problems)
+        if virtio := self._array("virtio"):
+            from ffabric.system.description.toml import virtio as on_virtio  # noqa: PLC0415 - few
+
+            devices = on_virtio.described_devices(virtio, self.path.parent, self.problems)
+            on_virtio.with_devices(sps, vms, devices, self.problems)
         partitions = [
             *self._sps(sps, layout, manifest, fip),
             *self._vms(vms, fip),
@@ -130,29 +133,23 @@ class _System:
         known: dict[str, Any] = {"name": self.path.stem}
         if manifest is not None:
             known |= {"ffa_version": manifest.ffa_version, "mpidrs": manifest.mpidrs}
-            known |= {"spmc_id": manifest.spmc_id}
+            known |= {"spmc_id": manifest.spmc_id, **_memory_of(manifest)}
         self.values.pop("board", None)
         if not self.values.get("mpidrs", True):
             del self.values["mpidrs"]
         if "id" in spmc:
             spmc["spmc_id"] = spmc.pop("id")
+        memory = self._memory(self.root)
+        if manifest is not None or self.board:
+            from ffabric.system.description.board import joined  # noqa: PLC0415 - few
+
+            memory = joined(memory, known.pop("memory", ()), self._memory(self.board))
         return SystemDraft(
             partitions=partitions,
-            memory=joined(
-                self._memory(self.root),
-                banks(manifest.memory if manifest else ()),
-                self._memory(self.board),
-            ),
-            reserved=reserved(manifest),
-            device_memory=device_memory(manifest),
+            memory=memory,
             devices=tuple(device for device in map(self._device, self._array("device")) if device),
             gic=GicSpec(**self._values("gic", GIC)),
-            monitor=read_monitor(
-                self.root.get("monitor", {}),
-                self._array("logical_partition"),
-                self.path.parent,
-                self.problems,
-            ),
+            monitor=self._monitor(),
             run=RunSpec(**self._values("run", RUN)),
             **{**known, **self.values, **spmc},
         )
@@ -219,11 +216,23 @@ class _System:
             **{"name": kind, "size": size, **values, "secure": world, "options": options}
         )
 
+    def _monitor(self) -> MonitorSpec:
+        logical = self._array("logical_partition")
+        if not logical and "monitor" not in self.root:
+            return MonitorSpec()
+        from ffabric.system.description.toml.monitor import read_monitor  # noqa: PLC0415 - few
+
+        said = self.root.get("monitor", {})
+        return read_monitor(said, logical, self.path.parent, self.problems)
+
     # -- files -----------------------------------------------------------------------------------
 
     def _spmc_manifest(self, name: str | None) -> SpmcManifest | None:
         if name is None:
             return None
+        from ffabric.system.files.dts import read_tree  # noqa: PLC0415 - few
+        from ffabric.system.manifest.spmc import find_spmc_manifest  # noqa: PLC0415
+
         path = self.path.parent / name
         problems = Problems(str(path))
         try:
@@ -237,15 +246,19 @@ class _System:
     def _layout(self, name: str | None) -> tuple[LayoutEntry, ...]:
         if name is None:
             return ()
+        from ffabric.system.description.sp_layout import read_layout  # noqa: PLC0415 - few
+
         try:
             return read_layout(self.path.parent / name)
         except ConfigErrors as error:
             self.problems.extend(error.problems)
             return ()
 
-    def _fip(self, name: str | None) -> FipContents:
+    def _fip(self, name: str | None) -> FipContents | None:
         if name is None:
-            return FipContents("")
+            return None
+        from ffabric.system.description.fip import read_fip  # noqa: PLC0415 - few
+
         return read_fip(self.path.parent / name, self.problems)
 
     # -- partitions ------------------------------------------------------------------------------
@@ -255,7 +268,7 @@ class _System:
         tables: Sequence[tuple[str, dict[str, Any]]],
         layout: Sequence[LayoutEntry],
         manifest: SpmcManifest | None,
-        fip: FipContents,
+        fip: FipContents | None,
     ) -> list[PartitionDraft]:
         """The SPs of the layout and of the package, a [[sp]] of the same name laid over each.
 
@@ -263,8 +276,9 @@ class _System:
         """
         own = {str(table.get("name")): table for _, table in tables}
         drafts = []
-        for part in fip.partitions:
-            packaged = {"name": part.name, "package": f"{fip.path}:{part.uuid}"}
+        path, packages = ("", ()) if fip is None else (fip.path, fip.partitions)
+        for part in packages:
+            packaged = {"name": part.name, "package": f"{path}:{part.uuid}"}
             table = {**packaged, **own.pop(part.name, {})}
             extra = Extra(load_address=part.load_address, contents={"package": part.package})
             drafts.append(self._partition(SP, f"[[sp]] {part.name}", table, extra))
@@ -274,34 +288,40 @@ class _System:
                 manifest_offset=entry.manifest_offset,
                 size=entry.size,
                 load_address=entry.load_address,
-                transfer_list=entry.package == TRANSFER_LIST,
+                transfer_list=entry.is_transfer_list,
             )
             drafts.append(self._partition(SP, f"[[sp]] {entry.name}", table, extra))
-        listed = {entry.name for entry in layout} | {part.name for part in fip.partitions}
+        listed = {entry.name for entry in layout}
+        listed |= {part.name for part in packages}
         for where, table in tables:
             if str(table.get("name")) not in listed:
                 drafts.append(self._partition(SP, where, table, Extra()))
         found = [draft for draft in drafts if draft]
-        return matched(found, manifest, self.problems) if manifest else found
+        if manifest is None:
+            return found
+        from ffabric.system.description.toml.spmc import matched  # noqa: PLC0415 - few
+
+        return matched(found, manifest, self.problems)
 
     def _vms(
-        self, tables: Sequence[tuple[str, dict[str, Any]]], fip: FipContents
+        self, tables: Sequence[tuple[str, dict[str, Any]]], fip: FipContents | None
     ) -> list[PartitionDraft]:
         """The VMs; BL33 of the package is one that is called so, or else the kernel."""
-        if fip.bl33 is not None and not tables and not self.values.get("with_hypervisor", True):
-            tables = [(f"[[vm]] {KERNEL}", {"name": KERNEL})]
+        bl33 = None if fip is None else fip.bl33
+        if bl33 is not None and not tables and not self.values.get("with_hypervisor", True):
+            tables = [(f"[[vm]] {_KERNEL}", {"name": _KERNEL})]
         drafts = []
         for where, table in tables:
-            is_bl33 = table.get("name") == KERNEL and not table.keys() & SOURCES
-            if is_bl33 and fip.bl33 is not None:
+            is_bl33 = table.get("name") == _KERNEL and not table.keys() & SOURCES
+            if is_bl33 and fip is not None and bl33 is not None:
                 image = {"image": f"{fip.path}:nt-fw"}
-                extra = Extra(contents={"image": fip.bl33})
+                extra = Extra(contents={"image": bl33})
                 drafts.append(self._partition(VM, where, {**table, **image}, extra))
             else:
                 drafts.append(self._partition(VM, where, table, Extra()))
         return [draft for draft in drafts if draft]
 
-    def _trusted_os(self, fip: FipContents) -> list[PartitionDraft]:
+    def _trusted_os(self, fip: FipContents | None) -> list[PartitionDraft]:
         table = self.root.get(TRUSTED_OS)
         if table is None:
             return []
@@ -309,7 +329,8 @@ class _System:
             self.problems.add("", TRUSTED_OS, f"expected a table: [{TRUSTED_OS}]")
             return []
         extra = Extra()
-        if not table.keys() & SOURCES and fip.bl32 is not None and not fip.has_spmc:
+        own = fip is None or fip.has_spmc or bool(table.keys() & SOURCES)
+        if fip is not None and fip.bl32 is not None and not own:
             table = {**table, "image": f"{fip.path}:tos-fw"}
             extra = Extra(contents={"image": fip.bl32})
         draft = self._partition(TRUSTED_OS, f"[{TRUSTED_OS}]", table, extra)
@@ -327,6 +348,21 @@ class _System:
             problems=self.problems,
         )
         return reader.draft(extra)
+
+
+def _memory_of(manifest: SpmcManifest) -> dict[str, Any]:
+    """The memory of the SPMC manifest, where its image is, and where it has devices."""
+    from ffabric.system.description.toml.spmc import (  # noqa: PLC0415 - few have one
+        banks,
+        device_memory,
+        reserved,
+    )
+
+    return {
+        "memory": banks(manifest.memory),
+        "reserved": reserved(manifest),
+        "device_memory": device_memory(manifest),
+    }
 
 
 def _layout_table(entry: LayoutEntry) -> dict[str, Any]:
