@@ -79,6 +79,28 @@ def test_a_timer_has_its_registers():
     assert software.seen == [far, 1, 0, 5]
 
 
+@pytest.mark.parametrize(("last", "heard"), [(1, [3]), (0, [])])
+def test_a_timer_that_is_turned_off_at_once_interrupts_nobody(last, heard):
+    class Hears(Programs):
+        def __init__(self, *accesses):
+            super().__init__(*accesses)
+            self.heard = []
+
+        async def on_boot(self, ffa):
+            await self.enable_interrupt(ffa, hafnium.VIRTUAL_TIMER_INTID)
+            await super().on_boot(ffa)
+            await ffa.id_get()
+
+        async def on_device_interrupt(self, intid, ffa):
+            self.heard.append(intid)
+            ffa.vcpu.msr("CNTP_CTL_EL0", 0)
+
+    software = Hears(("CNTP_CVAL_EL0", 0), ("CNTP_CTL_EL0", 1), ("CNTP_CTL_EL0", last))
+    with boot(describe(sps=[software], vms=[Idle()])) as system:
+        system.run()
+    assert software.heard == heard
+
+
 @pytest.mark.parametrize("register", ["CNTPS_CTL_EL1", "CNTHP_CTL_EL2", "ICC_PMR_EL1"])
 def test_an_sp_has_no_other_timers_and_no_gic(register):
     software = Programs((register, 1))
