@@ -40,6 +40,12 @@ def test_our_sides_keep_all_rules(generation, driver, device):
     assert failures(judged(generation, driver, device)) == []
 
 
+@pytest.mark.parametrize("generation", [PR28, V2], ids=lambda each: each.name)
+@pytest.mark.parametrize("pair", [("examiner", "linux"), ("linux", "lively"), ("linux", "linux")])
+def test_the_stand_in_for_linux_keeps_all_rules(generation, pair):
+    assert failures(judged(generation, *pair)) == []
+
+
 @GENERATIONS
 def test_our_pairs_exercise_every_rule(generation):
     report = Report(generation)

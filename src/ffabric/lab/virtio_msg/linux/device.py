@@ -40,6 +40,9 @@ class Bus(Protocol):
     async def event(self, kind: Kind, device: int, *values: object) -> None:
         """An event."""
 
+    def hear(self) -> bool:
+        """Pass on events that have come in the place of responses: whether there were any."""
+
     async def wait(self, until: Callable[[], bool], what: str) -> None:
         """Poll until that is true. LinuxError -ETIMEDOUT if it takes too long."""
 
@@ -177,6 +180,7 @@ class LinuxDevice:
         """With the generation that was seen last, if that counts (v2: 0)."""
         if self.bus.form.strict and not self.generation:
             await self.read_config(offset, len(data))
+        self.bus.hear()
         generation = self.generation if self.bus.form.strict else 0
         values = (generation, offset, len(data))
         fields, _ = await self.bus.request(

@@ -131,6 +131,8 @@ class DeviceMessages:
             if status & device.FEATURES_OK and model.chosen & needed != needed:
                 self.wrong(f"features {model.chosen:#x}", "DEN0153, feature bits")
                 status &= ~device.FEATURES_OK
+            if model.chosen & ~model.features:
+                status &= ~device.FEATURES_OK  # virtio 1.3, 2.2.2
             model.status = status
             for index in model.queues:
                 self._work(got.device, index, asked.peer, asked.ffa)

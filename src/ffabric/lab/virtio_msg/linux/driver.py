@@ -147,10 +147,18 @@ class Bus(Requests):
 
     async def poll(self) -> bool:
         """Fetch what has happened, as each 100 ms: whether there was anything."""
+        found = self.hear()
         if isinstance(self.carrier, (carrier.Indirect, Fifo)):
-            found = self.carrier.arrived() + await self.carrier.take()
+            come = await self.carrier.take()
         else:
-            found = await self._drain()
+            come = await self._drain()
+        for data in come:
+            self._dispatch(wire.parse(data, "an event"))
+        return found or bool(come)
+
+    def hear(self) -> bool:
+        """Pass on events that have come in the place of responses: whether there were any."""
+        found = self.carrier.arrived()
         for data in found:
             self._dispatch(wire.parse(data, "an event"))
         return bool(found)
