@@ -22,7 +22,18 @@ class PagePool:
     cannot take them from everybody else.
     """
 
-    __slots__ = ("_free", "_next", "_used", "bank", "base", "fair", "in_use", "pages", "reserve")
+    __slots__ = (
+        "_free",
+        "_next",
+        "_used",
+        "bank",
+        "base",
+        "fair",
+        "in_use",
+        "pages",
+        "promised",
+        "reserve",
+    )
 
     def __init__(self, memory: PhysicalMemory, base: int, pages: int) -> None:
         bank = memory.bank_at(base)
@@ -34,6 +45,8 @@ class PagePool:
         self.in_use: int = 0
         self.reserve: int = 0
         self.fair: int = 0
+        self.promised: int = 0
+        """How many others need, whoever could do with fewer: see `spare`."""
         self._used = bytearray(pages)
         self._free: list[int] = []  # page numbers given back, last in first out
         self._next = 0  # pages from this number on were never given out
@@ -58,6 +71,11 @@ class PagePool:
         if holder >= self.fair and self.pages - self.in_use <= self.reserve:
             raise NoPages(f"{holder} pages are in use by one of many")
         return self.alloc()
+
+    @property
+    def spare(self) -> int:
+        """How many pages are left for who could do without."""
+        return self.pages - self.in_use - max(self.promised, self.reserve)
 
     def keep_reserve(self, share: int) -> None:
         """From now on no one takes the last `share` percent of the pages, but for a few each."""

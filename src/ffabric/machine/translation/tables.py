@@ -68,7 +68,8 @@ class Tables:
     """
 
     __slots__ = (
-        "_bias", "_held", "_limit", "_mapping", "_root", "_roots", "_top", "_walked", "_words",
+        "_bias", "_held", "_largest", "_limit", "_mapping", "_root", "_roots", "_top", "_walked",
+        "_words",
         "ipa_bits", "pool", "vmid", "vtcr", "vttbr",
     )  # fmt: skip
 
@@ -98,6 +99,8 @@ class Tables:
         self._root = (root - bank.base) >> 3
         self._limit = 1 << ipa_bits
         self._held = 0
+        self._largest = LEVEL1
+        """Bits of address below the largest block that a range is mapped with."""
         self._walked: dict[int, int] = {}
         """IPA >> 21 -> word index of the level 3 table there; emptied when any table goes."""
 
@@ -227,6 +230,7 @@ class Tables:
     def _places(self, ipa: int, end: int, delta: int) -> list[Span]:
         """The descriptors, as of `_spans`, that map a range to IPA + delta; makes the tables."""
         places: list[Span] = []
+        largest = self._largest
         at = ipa
         try:
             while at < end:
@@ -234,7 +238,7 @@ class Tables:
                 index = self._root + (at >> shift)
                 while shift > PAGE_SHIFT:
                     size = 1 << shift
-                    aligned = not (at | at + delta) & size - 1 and shift <= LEVEL1
+                    aligned = not (at | at + delta) & size - 1 and shift <= largest
                     if aligned and end - at >= size:
                         break
                     desc = self._table(index, shift)

@@ -33,6 +33,7 @@ from ffabric.machine.gic import (
 from ffabric.machine.machine import Machine
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.translation.pages import NoPages, PagePool
+from ffabric.machine.translation.sizes import most_tables
 from ffabric.machine.translation.smmu import Smmu
 from ffabric.machine.translation.stage2 import Stage2
 from ffabric.system.booting.devices.dma import (
@@ -59,7 +60,7 @@ from ffabric.system.layout.address_spaces import (
     ipa_bits,
     vm_maps,
 )
-from ffabric.system.spec import QEMU, ImageSource, PartitionSpec, SystemSpec
+from ffabric.system.spec import QEMU, ImageSource, MemoryMap, PartitionSpec, SystemSpec
 from ffabric.system.spec import RAM as RAM_NAME
 from ffabric.system.system import System
 
@@ -151,16 +152,7 @@ class _Builder:
                 from ffabric.system.booting.mediation import mediate  # noqa: PLC0415 - few need it
 
                 mediate(hypervisor, spec.notification_interrupt, spec.trusted_os.rpmb)
-        for each in spec.sps:
-            system.adopt(self.add_partition(spmc, each, system))
-        for each in spec.vms:
-            if hypervisor is None:
-                from ffabric.system.booting.below_el3 import add_kernel  # noqa: PLC0415 - few
-
-                spmc.serves_vms = each.el == EL2
-                system.adopt(add_kernel(system, monitor, self.loader, each))
-            else:
-                system.adopt(self.add_partition(hypervisor, each, system))
+        self._add_partitions(system)
         for each in spec.partitions:
             describe_streams(self.smmu, system, each)
         if any(each.staging is not None for each in spec.sps):
@@ -173,16 +165,48 @@ class _Builder:
         firmware.power_on()
         return system
 
+    def _add_partitions(self, system: System) -> None:
+        """Create all SPs, and all VMs or the kernel, each with the tables that it needs."""
+        firmware, spec = system.firmware, self.spec
+        spmc, hypervisor = firmware.spmc, firmware.hypervisor
+        self._promise(spmc.pool, spec.sps)
+        for each in spec.sps:
+            system.adopt(self.add_partition(spmc, each, system))
+        spmc.pool.promised = 0
+        if hypervisor is None:
+            for each in spec.vms:
+                from ffabric.system.booting.below_el3 import add_kernel  # noqa: PLC0415 - few
+
+                spmc.serves_vms = each.el == EL2
+                system.adopt(add_kernel(system, firmware.monitor, self.loader, each))
+            return
+        self._promise(hypervisor.pool, spec.vms)
+        for each in spec.vms:
+            system.adopt(self.add_partition(hypervisor, each, system))
+        hypervisor.pool.promised = 0
+
     def _stage2(self, pool: PagePool, bits: int, kind: type[Stage2] = Stage2) -> Stage2:
         vmid = next(self.vmids, None)
         return kind(self.memory, pool, vmid=vmid or self.free_vmids.popleft(), ipa_bits=bits)
 
-    def _ipa_bits(self, spec: PartitionSpec) -> int:
-        """How many bits of address a partition has: more than usual if it needs them."""
+    def _maps(self, spec: PartitionSpec) -> list[MemoryMap]:
+        """All that a partition finds in its address space when it begins."""
         maps = [*spec.memory, *device_maps(spec)]
         if not spec.secure:
             maps += vm_maps(spec, self.spec.gic, self.spec.pes)
-        return ipa_bits(maps, address_bits(spec.engine, self.spec.cpu))
+        return maps
+
+    def _ipa_bits(self, spec: PartitionSpec) -> int:
+        """How many bits of address a partition has: more than usual if it needs them."""
+        return ipa_bits(self._maps(spec), address_bits(spec.engine, self.spec.cpu))
+
+    def _promise(self, pool: PagePool, partitions: Sequence[PartitionSpec]) -> None:
+        """Keep the tables that ``partitions`` need at least, if some of them would take more."""
+        if any(each.engine == QEMU for each in partitions):
+            pool.promised = sum(
+                most_tables((each.ipa, each.pa, each.size) for each in self._maps(spec))
+                for spec in partitions
+            )
 
     def add_partition(self, manager: Manager, spec: PartitionSpec, system: System) -> Endpoint:
         """Create the endpoint of ``spec`` under ``manager``, its memory laid out and loaded.
