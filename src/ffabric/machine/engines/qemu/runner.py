@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Protocol
 from ffabric.abi.words import MASK32
 from ffabric.machine import exits
 from ffabric.machine.context import NO_REGISTERS, REGISTERS
+from ffabric.machine.engines.qemu.aborts import fault_of, for_el1
 from ffabric.machine.engines.qemu.mailbox import KIND_AT, TICKS_AT
-from ffabric.machine.faults import DATA, FETCH, Fault
 from ffabric.machine.machine import EXIT_COST
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ffabric.machine.engines.qemu.process import QemuProcess
     from ffabric.machine.engines.qemu.tlb import Tlb
     from ffabric.machine.engines.qemu.trapped import Devices
+    from ffabric.machine.faults import Fault
     from ffabric.machine.host.outside import Outside
     from ffabric.machine.machine import Machine
 
@@ -54,11 +55,6 @@ PROGRESS = 1_000_000
 """Nanoseconds for which whoever answers a call of a CPU has the PE at least, if the CPU was told of
 interrupts before it made the call: one that never takes them stops nobody for good."""
 _MPIDR_RES1 = 1 << 31
-
-# ESR_EL2 of an abort: Arm DDI 0487, D17.2.37. What only a stage-2 syndrome says is cleared.
-_EC_SHIFT, _EC_FETCH = 26, 0x20
-_WRITE, _TABLE_WALK = 1 << 6, 1 << 7
-_ONLY_STAGE2 = 0x7FF << 14 | _TABLE_WALK | 1 << _EC_SHIFT
 
 
 class Guest(Protocol):
@@ -323,7 +319,7 @@ class QemuRunner:
         else:
             self._owes = True
             if kind == exits.ABORT:
-                ctx.fault = self._fault()
+                ctx.fault = fault_of(self._block)
                 if self._accesses(ctx.fault):
                     return
         trap(ctx, kind)
@@ -341,20 +337,6 @@ class QemuRunner:
         """See `QemuGuest.done`."""
         if self._relay is not None:
             self._relay.done()
-
-    def _fault(self) -> Fault:
-        syndrome, va, pc = self._block.crash
-        page = self._block.fault_page
-        fetch = syndrome >> _EC_SHIFT == _EC_FETCH
-        walk = bool(syndrome & _TABLE_WALK)
-        return Fault(
-            kind=FETCH if fetch else DATA,
-            ipa=page if walk else page | va & 0xFFF,
-            va=va,
-            write=bool(syndrome & _WRITE) and not fetch and not walk,
-            syndrome=syndrome,
-            pc=pc,
-        )
 
     def look(self) -> bool:
         """Bring the PE back into the loop if the guest has something for it; see `Source.look`."""
@@ -414,7 +396,7 @@ class QemuRunner:
 
     def inject_abort(self, syndrome: int, far: int) -> None:
         """See `Runner.inject_abort`."""
-        self._block.inject(syndrome & ~_ONLY_STAGE2, far)
+        self._block.inject(for_el1(syndrome), far)
 
     def where(self) -> str:
         """See `Runner.where`: nobody can ask while it executes."""
