@@ -146,9 +146,36 @@ class Retried:
 class Hypervisor(Manager):
     """The non-secure partition manager."""
 
+    __slots__ = (
+        "aborted",
+        "after_sp",
+        "beginnings",
+        "declined",
+        "deferred",
+        "donations",
+        "eventfds",
+        "frames",
+        "held",
+        "link_version",
+        "mailbox",
+        "mailbox_base",
+        "mediator",
+        "monitor",
+        "multiprocessors",
+        "on_destroyed",
+        "primary",
+        "resources",
+        "retried",
+        "secure_ids",
+        "secure_partitions",
+        "secure_services",
+        "shared_mailboxes",
+        "time_to_timer",
+        "unfinished",
+        "vm_ids",
+    )
+
     name = "hypervisor"
-    npi = 9
-    """An SGI, as the SRI is, of those that Linux leaves to firmware: 8 to 15."""
     frees_frames = True
 
     donations: Donations
@@ -167,6 +194,8 @@ class Hypervisor(Manager):
         mailbox_base: int,
     ) -> None:
         super().__init__(machine, pool, version, allocator_bit=HANDLE_HYPERVISOR)
+        self.npi = 9
+        """An SGI, as the SRI is, of those that Linux leaves to firmware: 8 to 15."""
         self.monitor = monitor
         self.frames = frames
         self.mailbox_base = mailbox_base

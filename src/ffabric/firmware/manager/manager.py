@@ -84,16 +84,34 @@ Handler = Callable[[M, "PE", ExecutionContext], Next]
 class Manager:
     """Endpoints, their calls, and the gates to the other world."""
 
+    __slots__ = (
+        "aliases",
+        "conventions",
+        "cpus",
+        "gates",
+        "machine",
+        "mei",
+        "memory",
+        "npi",
+        "on_death",
+        "on_line",
+        "on_refused",
+        "partitions",
+        "peer",
+        "platform",
+        "pool",
+        "refusals",
+        "regions",
+        "remote_notifications",
+        "scheduler",
+        "spm_id",
+        "sri",
+        "tracer",
+        "version",
+    )
+    # Slots: CPython looks up what has more than thirty attributes the slow way, methods too.
+
     name = "manager"
-    spm_id = 0x8000
-    """The endpoint id of the SPMC."""
-    npi = hafnium.NOTIFICATION_PENDING_INTID
-    sri = hafnium.SCHEDULE_RECEIVER_INTID
-    mei = hafnium.MANAGED_EXIT_INTID
-    platform = NO_PLATFORM_CALLS
-    """What it passes on to EL3, which is no matter of the Framework."""
-    conventions = SPECIFICATION
-    """Which rules it waives or adds; of the specification: none."""
     frees_frames = False
     """Whether the memory of an endpoint that is gone is given to others: then its borrowers here
     lose it at once."""
@@ -108,6 +126,15 @@ class Manager:
         self.memory = machine.memory
         self.pool = pool
         self.version = version
+        self.spm_id = 0x8000
+        """The endpoint id of the SPMC."""
+        self.npi = hafnium.NOTIFICATION_PENDING_INTID
+        self.sri = hafnium.SCHEDULE_RECEIVER_INTID
+        self.mei = hafnium.MANAGED_EXIT_INTID
+        self.platform = NO_PLATFORM_CALLS
+        """What it passes on to EL3, which is no matter of the Framework."""
+        self.conventions = SPECIFICATION
+        """Which rules it waives or adds; of the specification: none."""
         self.regions = Regions(allocator_bit)
         self.partitions: Mapping[int, Partition] = {}
         """Its endpoints by ID: SPs, or VMs."""

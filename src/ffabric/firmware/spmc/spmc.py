@@ -62,6 +62,21 @@ class Cpu:
 class Spmc(Manager):
     """The secure partition manager core."""
 
+    __slots__ = (
+        "activation",
+        "begin",
+        "boot_order",
+        "interrupt_owners",
+        "normal_world",
+        "propagate",
+        "reload",
+        "replace",
+        "resources",
+        "restarts",
+        "serves_vms",
+        "vm_mailboxes",
+    )
+
     name = "spmc"
 
     def __init__(
