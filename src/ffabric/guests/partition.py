@@ -120,7 +120,7 @@ class Partition:
             elif function == fid.FFA_RUN:
                 await self.on_run(ffa)
             elif function == fid.FFA_INTERRUPT:
-                await self.on_wake(ffa)
+                await self._on_interrupted(x[2], ffa)
             x[:] = wait
 
     async def _on_framework_message(
@@ -224,6 +224,9 @@ class Partition:
     async def on_interrupt(self, kind: int, ffa: Ffa) -> None:
         """A virtual interrupt (0: IRQ, 1: FIQ) is asserted; the handler must end it.
 
+        A partition at S-EL0 has no vector: FFA_INTERRUPT hands it each interrupt of a device while
+        it waits, and `on_device_interrupt` is called.
+
         This one acknowledges it, calls one of the two methods below, and ends it.
         """
         gic = interrupts.controller(ffa)
@@ -236,6 +239,13 @@ class Partition:
         else:
             await self.on_device_interrupt(intid, ffa)
         await gic.end(ffa, intid)
+
+    async def _on_interrupted(self, intid: int, ffa: Ffa) -> None:
+        """FFA_INTERRUPT has ended a wait; at S-EL0 it hands over an interrupt, active already."""
+        if not ffa.vcpu.el:
+            await self.on_device_interrupt(intid, ffa)
+            await interrupts.controller(ffa).end(ffa, intid)
+        await self.on_wake(ffa)
 
     async def enable_notifications(self, ffa: Ffa) -> None:
         """Take the Notification Pending Interrupt on this vCPU from now on."""

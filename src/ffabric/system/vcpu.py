@@ -220,6 +220,8 @@ class Vcpu:
         """Which vCPU of the partition it is."""
         self.secure: bool = self._endpoint.spec.secure
         """Whether it is a vCPU of a secure partition."""
+        self.el: int = self._endpoint.spec.el
+        """The exception level of its software."""
         self.paravirtual: bool = self._endpoint.partition.paravirtual
         """Whether its interrupt controller is Hafnium's calls, and no GIC."""
 

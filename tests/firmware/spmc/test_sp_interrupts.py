@@ -509,15 +509,16 @@ def test_an_mp_sp_moves_its_interrupt_to_another_pe(ffabric):
 
 
 class Owner(Partition):
-    """A partition with a device."""
+    """A partition with devices."""
 
-    def __init__(self, intid):
+    def __init__(self, *intids):
         super().__init__("owner")
-        self.intid = intid
+        self.intids = intids
         self.taken = []
 
     async def on_boot(self, ffa):
-        await self.enable_interrupt(ffa, self.intid)
+        for intid in self.intids:
+            await self.enable_interrupt(ffa, intid)
 
     async def main(self, ffa):
         if ffa.vcpu.secure:
@@ -530,10 +531,11 @@ class Owner(Partition):
         self.taken.append(intid)
 
 
-def device_raising(interrupt):
+def device_raising(interrupt, number=0):
     """A device region with one interrupt."""
+    base = 0x1C0B_0000 + number * 0x1000
     return DeviceRegion(
-        name="d", base_address=0x1C0B_0000, pages=1, attributes=3, interrupts=(interrupt,)
+        name=f"d{number}", base_address=base, pages=1, attributes=3, interrupts=(interrupt,)
     )
 
 
@@ -555,3 +557,22 @@ def test_a_device_of_a_vm_may_have_one_too(ffabric, intid):
     session.interrupt(intid, 0 if intid < 4096 else None)
     session.run()
     assert owner.taken == [intid]
+
+
+@pytest.mark.parametrize("level", [ExceptionLevel.S_EL1, ExceptionLevel.S_EL0])
+def test_an_sp_in_python_hears_of_its_interrupts_at_either_level(ffabric, level):
+    """At S-EL0 it has no vector: FFA_INTERRUPT says which interrupt it is."""
+    owner = Owner(40, 41)
+    regions = tuple(device_raising(Interrupt(40 + n, 0x901), n) for n in range(2))
+    session = ffabric.boot(
+        sps=[sp(owner, exception_level=level, device_regions=regions)], vms=["v"]
+    )
+    session.interrupt(40)
+    session.run()
+    assert owner.taken == [40]
+    session.interrupt(41)
+    session.interrupt(40)
+    session.run()
+    assert sorted(owner.taken) == [40, 40, 41]
+    session.vm("v").ffa.direct_request(owner, 1)
+    assert len(owner.taken) == 3

@@ -53,7 +53,8 @@ def _python(endpoint: Endpoint, ctx: ExecutionContext) -> Runner:
     vcpu = endpoint.vcpu(ctx)
 
     def program(runner: PythonRunner, entry: int, x0: int) -> Coroutine[int, None, None]:
-        runner.on_interrupt = lambda kind: software.vector(vcpu, kind)
+        if endpoint.spec.el:  # S-EL0 has no vector: FFA_INTERRUPT hands its interrupts over
+            runner.on_interrupt = lambda kind: software.vector(vcpu, kind)
         return software.program(vcpu, entry, x0)
 
     return PythonRunner(ctx, program)
