@@ -21,6 +21,7 @@ from ffabric.machine.host.interruption import Interrupted, interruptible
 from ffabric.machine.machine import OutOfExits
 from ffabric.system.crash import PartitionCrashed
 from ffabric.system.ending import Cause
+from ffabric.system.spec import QEMU
 from ffabric.system.waiting import Wait, waiting
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ STATUS = {
     End.HUNG: 6,
 }
 """Exit statuses of a command that runs a system; 0 for other ends, 2 is a bad input."""
+NO_REPLAY = "none: what QEMU executes takes wall time"
+"""What the summary of a run in which a QEMU takes part says of a replay."""
 _AGAIN = 0.1
 """Seconds of wall time until a run that is out of time, and goes on, is told so again."""
 
@@ -173,4 +176,6 @@ def totals(system: System) -> list[tuple[str, str]]:
     rows += [(f"waived {rule}", str(n)) for rule, n in sorted(system.waived.items())]
     if system.spec.personality != (SPEC,):
         rows.append(("personality", ", ".join(system.spec.personality)))
+    if any(each.engine == QEMU for each in system.spec.partitions):
+        rows.append(("replay", NO_REPLAY))
     return rows

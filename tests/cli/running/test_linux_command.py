@@ -1,5 +1,6 @@
 """``ffabric linux``, and systems with a kernel in QEMU in ``ffabric run``."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -105,6 +106,22 @@ def test_an_op_tee_that_cannot_be_is_refused_in_a_line(run_afresh, arguments, li
     assert run_afresh("linux", *arguments) == (2, "", f"ffabric: {line}\n")
 
 
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ("odd.img", " has 100 bytes: no multiple of 512, a sector"),
+        ("empty.img", " is empty"),
+        ("packages", " is no regular file"),
+        ("none.img", ": No such file or directory"),
+    ],
+)
+def test_a_disk_that_cannot_be_is_named_once(run_afresh, packages, tmp_path, image, reason):
+    (tmp_path / "odd.img").write_bytes(bytes(100))
+    (tmp_path / "empty.img").touch()
+    status, _, error = run_afresh("linux", "--packages", packages, "--disk", image)
+    assert (status, error) == (2, f"ffabric: {image}{reason}\n")
+
+
 def test_an_op_tee_with_fewer_cores_than_linux_is_refused(run_afresh, tmp_path):
     settings = {
         "CFG_ARM64_core": "y",
@@ -135,6 +152,7 @@ def test_a_kernel_that_is_not_linux_is_found_out(run_afresh, packages, tmp_path,
     assert "FAILED: Linux did not get to 'init'" in out
     assert "FAILED: Linux does not see partition 0x8001 (5a7c6d2e" in out
     assert "calls that run an SP" in out
+    assert re.search(r"^  replay +none: what QEMU executes takes wall time$", out, re.MULTILINE)
     assert (tmp_path / "linux.console.log").exists()
     assert trace.read_text().count('"0xc400006f"') >= 64
 
@@ -147,6 +165,7 @@ def test_a_kernel_in_a_system_of_ones_own(run_afresh, tmp_path, qemu):
     assert status == 0
     assert "kernel: hello" in out
     assert "kernel has printed 'ready'" in out
+    assert re.search(r"^  replay +none: what QEMU executes takes wall time$", out, re.MULTILINE)
     status, _, error = run_afresh("run", "system.toml", "--replay", "run.trace.jsonl")
     assert status == 2
     assert "never the same again" in error

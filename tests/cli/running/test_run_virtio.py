@@ -224,16 +224,22 @@ def test_a_device_of_another_driver_is_not_there(run):
         ("name = 'x'", "type"),
         ('type = "rng"\nsize = 3', "size"),
         ('type = "block"', "[[virtio]] block: it needs an image or a size"),
-        ('type = "block"\nimage = "none"', "[[virtio]] block: No such file or directory"),
+        ('type = "block"\nimage = "none"', "[[virtio]] block: {folder}/none: No such file"),
         ('type = "block"\nsize = 100', "not a multiple of 0x200"),
-        ('type = "block"\nimage = "guests.py"', "are no whole sectors"),
+        ('type = "block"\nimage = "odd"', "block: {folder}/odd has 100 bytes: no multiple of 512"),
+        ('type = "block"\nimage = "empty"', "block: {folder}/empty is empty"),
+        ('type = "block"\nimage = "."', "{folder} is no regular file"),
+        (
+            'type = "block"\nimage = "image.bin"\nsize = 512',
+            "{folder}/image.bin has 4096 bytes, and the disk is to have 512",
+        ),
         ('type = "network"\nmac = "01:00:00:00:00:00"', "the address of no interface"),
         ('type = "network"\nmac = "zz"', "[[virtio]] network: non-hexadecimal"),
         ('type = "network"\nmtu = 60', "less than 0x44"),
         ('type = "vsock"\ncid = 2', "less than 0x3"),
         ('type = "i2c"\ntargets = 0x80', "0x80 is no 7-bit address"),
         ('type = "gpio"', "lines"),
-        ('type = "fs"\nfolder = "none"', "[[virtio]] fs: No such file or directory"),
+        ('type = "fs"\nfolder = "none"', "[[virtio]] fs: {folder}/none: No such file"),
         ('type = "fs"\ntag = ""', "a tag has 1 to 36 bytes"),
         ('type = "python"\npython = "guests.py:None"', "guests.py has no 'None'"),
         ('type = "python"\npython = "guests.py:Guest"', "is no ffabric.virtio.Device"),
@@ -242,9 +248,10 @@ def test_a_device_of_another_driver_is_not_there(run):
     ],
 )
 def test_every_mistake_is_a_line_with_the_table(run, tmp_path, table, reason):
-    (tmp_path / "image.bin").write_bytes(bytes(4096))
+    for name, size in (("image.bin", 4096), ("odd", 100), ("empty", 0)):
+        (tmp_path / name).write_bytes(bytes(size))
     image = '[[vm]]\nname = "image"\nimage = "image.bin"\n'
     status, text = run(f"{image}[[virtio]]\n{table}\n")
     assert status == 2
-    assert reason in text
+    assert reason.format(folder=tmp_path) in text
     assert "Traceback" not in text

@@ -226,6 +226,7 @@ class Console:
         self.name = name
         self.system = system
         self.typed = []
+        self.cut = False
         self.process = self
         self.pid = 0
 
@@ -319,6 +320,20 @@ def test_all_run_all_cases_at_their_own_pace():
     two.run()
     assert booted.stopped
     assert campaign.problems() == []
+
+
+@pytest.mark.parametrize(
+    "begun_line",
+    ["* regression_1001 Test User Cr", "ffabric: ends 1001 ", "ffabric: begins 10"],
+)
+def test_half_a_line_where_the_run_was_ended_says_nothing(begun_line):
+    _, campaign, (one, _) = begun(kill=None)
+    one.say("ffabric: begins 1001")
+    one.cut = True
+    one.say(begun_line)
+    (case,) = campaign.guests["vm1"].report.cases
+    assert (case.number, case.title, case.status) == ("1001", "", None)
+    assert campaign.guests["vm1"].lines[-1] == begun_line
 
 
 def test_a_case_that_fails_is_a_problem():

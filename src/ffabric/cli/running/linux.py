@@ -14,7 +14,6 @@ from ffabric.cli.running import optees
 from ffabric.cli.running.linux_probe import probe
 from ffabric.cli.running.regression import check_cases, numbers_of, regression
 from ffabric.cli.terminal import Progress, Terminal
-from ffabric.guests.virtio.devices.described import DescriptionError
 from ffabric.lab.linux import initramfs, packages, run
 from ffabric.lab.linux import kernel as kernels
 from ffabric.lab.linux import own as owns
@@ -161,7 +160,7 @@ def linux(
                 vms=there if side == "vm" else (),
                 protected=protected,
             )
-    except (PackageError, SystemErrors, DescriptionError) as error:
+    except (PackageError, SystemErrors) as error:
         raise UsageError(str(error)) from None
     progress.say(f"booting Linux {found.release} with {cpus} CPUs and {memory} MiB")
     timeout = timeout if gdb is None else 0

@@ -10,7 +10,7 @@ from ffabric.cli.running.debugging import debuggers
 from ffabric.lab.linux import driven, initramfs, pkvm, run
 from ffabric.lab.linux.keyboard import Keyboard
 from ffabric.lab.linux.report import Report
-from ffabric.lab.running import End, Outcome, run_to_end
+from ffabric.lab.running import NO_REPLAY, End, Outcome, run_to_end
 from ffabric.observe.trace import traced
 from ffabric.system.booting.boot import boot
 from ffabric.system.files.writing import named
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ffabric.firmware.state.partition import Partition
     from ffabric.guests.virtio_msg.device.partition import DeviceSide
     from ffabric.lab.linux.kernel import Kernel
+    from ffabric.machine.engines.qemu.engine import QemuGuest
     from ffabric.system.spec import SystemSpec
     from ffabric.system.system import System
 
@@ -62,9 +63,11 @@ def probe(
         traced(booted, trace),
         Keyboard(booted, run.NAME, on=shell),
     ):
-        console = _Console(progress, report, quiet=quiet or shell)
+        endpoint = booted.endpoints[run.NAME]  # it is not there any more when it is off
+        linux, guest = endpoint.partition, endpoint.guest
+        assert guest is not None
+        console = _Console(guest, progress, report, quiet=quiet or shell)
         booted.listeners.append(console)
-        linux = booted.endpoints[run.NAME].partition  # it is not there any more when it is off
         outcome = run_to_end(booted, timeout=0 if shell else timeout)
         problems = _crashes(booted, outcome)
         problems += (
@@ -94,7 +97,10 @@ def probe(
 class _Console:
     """Listens to Linux: what is for us goes to the report."""
 
-    def __init__(self, progress: Progress, report: Report, *, quiet: bool) -> None:
+    def __init__(
+        self, guest: QemuGuest, progress: Progress, report: Report, *, quiet: bool
+    ) -> None:
+        self._guest = guest
         self._progress = progress
         self._report = report
         self._quiet = quiet
@@ -102,7 +108,8 @@ class _Console:
 
     def __call__(self, name: str, line: str) -> None:
         self.lines.append(line)
-        self._report.line(line)
+        if not self._guest.cut:  # half a line says something else, or nothing
+            self._report.line(line)
         if not self._quiet:
             text = line.removeprefix(initramfs.MARK).strip()
             self._progress.say(f"{name}: {text}", "" if text != line else "dim")
@@ -124,6 +131,7 @@ def _table(terminal: Terminal, rows: list[tuple[str, str]], trace: Path | None) 
     terminal.line("Summary", "bold")
     for what, how_much in rows:
         terminal.line(f"  {what:<{_COLUMN}} {how_much}")
+    terminal.line(f"  {'replay':<{_COLUMN}} {NO_REPLAY}")
     if trace is not None:
         terminal.line(f"  {'trace':<{_COLUMN}} {trace}")
 

@@ -12,7 +12,7 @@ from ffabric.cli.errors import UsageError
 from ffabric.cli.running.debugging import debuggers
 from ffabric.lab.invariants.invariants import OPTEE, Judge
 from ffabric.lab.oracle.address_spaces import Discrepancy
-from ffabric.lab.running import End, Outcome, run_to_end
+from ffabric.lab.running import NO_REPLAY, End, Outcome, run_to_end
 from ffabric.lab.xtest.campaign import ALONE, Campaign, Sharing
 from ffabric.lab.xtest.guest import Guest
 from ffabric.lab.xtest.lives import SURVIVED
@@ -171,6 +171,6 @@ def _rows(campaign: Campaign, trace: Path | None) -> Iterator[tuple[str, str]]:
         yield f"refused by {rule}", str(count)
     yield "exits", str(booted.machine.exits)
     yield "world switches", str(booted.firmware.monitor.world_switches)
-    yield "replay", "none: what QEMU executes takes wall time"
+    yield "replay", NO_REPLAY
     if trace is not None:
         yield "trace", str(trace)

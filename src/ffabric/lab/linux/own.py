@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.generations import GenerationName
-from ffabric.guests.virtio.devices.described import made_devices
+from ffabric.guests.virtio.devices.block import BlockDevice
+from ffabric.guests.virtio.devices.described import disk_image
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.lab.linux import cpio
 from ffabric.lab.linux.deb import PackageError
@@ -89,14 +90,13 @@ def own_files(folder: Path) -> tuple[cpio.Entry, ...]:
 
 
 def disks_side(images: Sequence[Path], generation: GenerationName) -> DeviceSide:
-    """A device side whose disks are images, to which is written. ValueError if one cannot be.
+    """A device side whose disks are images, to which is written. PackageError if one cannot be.
 
     Linux's `arm_ffa` gives indirect messages to the driver that has bound the UUID of device sides,
     which they are addressed to therefore: all of a VM, and events of the older generations.
     """
-    tables = [
-        {"type": "block", "name": str(image), "image": str(image), "write_back": True}
-        for image in images
-    ]
-    disks = [device for device, _ in made_devices(tables, lambda line: None)]
+    try:
+        disks = [BlockDevice(disk_image(each, None, write_back=True)) for each in images]
+    except ValueError as error:
+        raise PackageError(str(error)) from None
     return DeviceSide(disks, generation=generation, answers_to=abi.DEVICE_UUID)

@@ -121,7 +121,7 @@ class Campaign:
             return
         self._see_deaths()
         guest.lines.append(line)
-        if guest.killed:
+        if guest.killed or guest.cut:
             return
         key = guest.report.line(line)
         if key == "ready":

@@ -33,6 +33,11 @@ class Guest:
         """The cases that it was told to run."""
 
     @property
+    def cut(self) -> bool:
+        """Whether the line that it prints has no end: its run has ended there."""
+        return self._qemu.cut
+
+    @property
     def idle(self) -> bool:
         """Whether it waits to be told what to run."""
         return self.report.ready and self.report.ended == len(self._told)

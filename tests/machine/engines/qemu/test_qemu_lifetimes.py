@@ -209,12 +209,13 @@ def test_a_trusted_os_has_no_time_slices_though_vms_wait_for_its_pe(ffabric):
     assert not session.system.deaths
 
 
-def test_what_it_prints_last_is_heard():
+def test_what_it_prints_last_is_heard_as_a_line_without_its_end():
     lines = []
     with Puppets(1) as puppets:
         ((cpu,),) = puppets.cpus
-        puppets.system.listeners.append(lambda name, line: lines.append(line))
-        for letter in b"the end":
+        (guest,) = (each.guest for each in puppets.system.endpoints.values() if each.guest)
+        puppets.system.listeners.append(lambda name, line: lines.append((line, guest.cut)))
+        for letter in b"a line\nthe end":
             cpu.do("print", letter, 0x0900_0000, 1)
         words = psci.SYSTEM_OFF.to_bytes(8, "little")
         cpu.write(PAGE, words)
@@ -222,7 +223,8 @@ def test_what_it_prints_last_is_heard():
         puppets.system.run()
         puppets.system.run()
         puppets.system.flush_consoles()
-    assert lines == ["the end"]
+    assert lines == [("a line", False), ("the end", True)]
+    assert not guest.cut
 
 
 def test_a_vm_is_refused_where_qemu_has_no_such_affinities():

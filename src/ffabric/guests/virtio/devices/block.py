@@ -34,7 +34,7 @@ class BlockDevice(Device):
     ) -> None:
         super().__init__()
         if len(data) % SECTOR:
-            raise ValueError(f"{len(data)} bytes are no whole sectors of {SECTOR}")
+            raise ValueError(f"{len(data)} bytes: no multiple of {SECTOR}, a sector")
         self.data: bytearray | mmap = data
         self.serial: bytes = serial.encode()[: abi.ID_SIZE]
         self.read_only = read_only
@@ -62,7 +62,7 @@ class BlockDevice(Device):
     def resize(self, size: int) -> None:
         """Grow or shrink to `size` bytes, whole sectors; the driver is told."""
         if size % SECTOR:
-            raise ValueError(f"{size} bytes are no whole sectors of {SECTOR}")
+            raise ValueError(f"{size} bytes: no multiple of {SECTOR}, a sector")
         if isinstance(self.data, mmap):
             self.data.resize(size)
         else:

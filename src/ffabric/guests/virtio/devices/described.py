@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -46,9 +47,12 @@ def made_devices(tables: Sequence[Table], say: Say) -> Iterator[tuple[Device, st
         name = str(table["name"])
         try:
             device = _MAKERS[table["type"]](table, networks, partial(_say_as, name, say))
-        except (OSError, FsError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+        except OSError as error:
+            path = f"{error.filename}: " if error.filename else ""
+            reason = f"{path}{error.strerror or error}"
             raise DescriptionError(f"[[virtio]] {name}: {reason}") from None
+        except (FsError, ValueError) as error:
+            raise DescriptionError(f"[[virtio]] {name}: {error}") from None
         yield device, table.get("driver")
 
 
@@ -64,22 +68,38 @@ def _some(table: Table, *names: str) -> dict[str, Any]:
 def _block(table: Table, _networks: dict[str, Network], _say: Say) -> Device:
     how = _some(table, "read_only", "serial")
     image, size = table.get("image"), table.get("size")
-    if image is None:
-        if not size:
-            raise ValueError("it needs an image or a size")
-        return BlockDevice(bytearray(size), **how)
-    path = Path(image)
-    there = path.stat().st_size
+    if image is not None:
+        write_back = table.get("write_back", False)
+        return BlockDevice(disk_image(Path(image), size, write_back=write_back), **how)
+    if not size:
+        raise ValueError("it needs an image or a size")
+    return BlockDevice(bytearray(size), **how)
+
+
+def disk_image(path: Path, size: int | None, *, write_back: bool) -> bytearray | mmap.mmap:
+    """The content of a disk of ``size`` bytes, the file's if None: a copy, or the file itself.
+
+    With ``write_back`` the file grows to ``size``, and what is written to the content reaches it.
+    OSError if the file cannot be read or written, ValueError if it is no image of such a disk.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path} is no regular file")
+    there = found.st_size
     size = there if size is None else size
-    if there > size or there % SECTOR or not size:
-        raise ValueError(f"{path}: {there} bytes are no whole sectors, or more than {size}")
-    if table.get("write_back"):
+    if not size:
+        raise ValueError(f"{path} is empty")
+    if there % SECTOR:
+        raise ValueError(f"{path} has {there} bytes: no multiple of {SECTOR}, a sector")
+    if there > size:
+        raise ValueError(f"{path} has {there} bytes, and the disk is to have {size}")
+    if write_back:
         with path.open("r+b") as file:
             os.truncate(file.fileno(), size)
-            return BlockDevice(mmap.mmap(file.fileno(), size), **how)
+            return mmap.mmap(file.fileno(), size)
     data = bytearray(path.read_bytes())
     data.extend(bytes(size - there))
-    return BlockDevice(data, **how)
+    return data
 
 
 def _network(table: Table, networks: dict[str, Network], _say: Say) -> Device:

@@ -139,6 +139,8 @@ class QemuGuest:
         """Since when nothing has changed, how often we have rung since, and what it is."""
         self._machine = machine
         self._lines = Lines(on_line)
+        self.cut = False
+        """Whether the line that is handed out is one that its console has begun and not ended."""
         self._gone = gone
         self._level = 2 if el2 else 1
         if machine.outside is None:
@@ -291,8 +293,12 @@ class QemuGuest:
         self._lines.write(data)
 
     def flush(self) -> None:
-        """Hand out the line that its console has begun, if there is one."""
-        self._lines.flush()
+        """Hand out the line that its console has begun, if there is one; it is `cut`."""
+        self.cut = True
+        try:
+            self._lines.flush()
+        finally:
+            self.cut = False
 
     def type(self, data: bytes) -> None:
         """Send to its console."""
