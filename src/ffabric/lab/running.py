@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ffabric.firmware.state.interface.switches import SPEC
+from ffabric.lab.printing import heard_prints
 from ffabric.lab.watchdog import DEFAULT_SECONDS, Watchdog
 from ffabric.machine.host.interruption import Interrupted, interruptible
 from ffabric.machine.machine import OutOfExits
@@ -92,7 +93,12 @@ def run_to_end(system: System, *, watchdog: float = DEFAULT_SECONDS, timeout: fl
     printed as they are.
     """
     try:
-        with Watchdog(system.machine, watchdog), interruptible(), _timeout(system, timeout):
+        with (
+            heard_prints(system),
+            Watchdog(system.machine, watchdog),
+            interruptible(),
+            _timeout(system, timeout),
+        ):
             system.run()
     except PartitionCrashed as crash:
         outcome = Outcome(_end_of(crash), str(crash))
@@ -102,6 +108,7 @@ def run_to_end(system: System, *, watchdog: float = DEFAULT_SECONDS, timeout: fl
         interruption = Interrupted.of(error)
         outcome = Outcome(End.INTERRUPTED, str(interruption), interruption=interruption)
     else:
+        system.flush_consoles()  # a line that nothing ends may be one that fails the run
         outcome = _quiet_end(system)
     finally:
         system.flush_consoles()
@@ -138,7 +145,7 @@ _STOPPED = {Cause.EXPECTED: End.PASSED, Cause.FORBIDDEN: End.FAILED, Cause.TIME:
 
 def _quiet_end(system: System) -> Outcome:
     state = system.firmware.monitor.power_state
-    if state != "on":
+    if state != "on" and system.stop_cause is not Cause.FORBIDDEN:
         return Outcome(End.POWERED_OFF, f"the system is powered off ({state})")
     if system.machine.stopping:
         end = End.STOPPED if system.stop_cause is None else _STOPPED.get(system.stop_cause)

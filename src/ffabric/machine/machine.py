@@ -397,6 +397,11 @@ class Machine:
             action()
 
     @property
+    def executing(self) -> Runner | None:
+        """Whose code executes at this moment, if anybody's does."""
+        return self._executing
+
+    @property
     def is_executing(self) -> bool:
         """Whether it runs, or has yet to do what was posted meanwhile."""
         return self._running or bool(self._posted)

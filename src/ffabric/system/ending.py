@@ -1,7 +1,7 @@
 """What ends a run from within: texts on consoles, the time, a watchdog that resets the system.
 
 `[run]` in a system's file says which texts (`expect`, `fail_on`, `stop_on`). A text counts wherever
-it stands in a line, of whatever console.
+it stands in a line, of whatever console, or of what Python code prints while the run goes on.
 """
 
 from __future__ import annotations

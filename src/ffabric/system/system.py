@@ -106,6 +106,10 @@ class System:
         """A console has printed ``line``."""
         for listener in self.listeners:
             listener(name, line)
+        self.judge(name, line)
+
+    def judge(self, name: str, line: str) -> None:
+        """End the run if it is to end with ``line``, which ``name`` has printed."""
         if ends := self.verdict.heard(name, line):
             self.stop(*ends)
 
@@ -120,17 +124,21 @@ class System:
         """Print the lines that partitions and devices have begun and not ended."""
         for endpoint in self.endpoints.values():
             self._flush_console(endpoint)
+        self._flush_log(self.firmware.spmc.normal_world)
         for console in self.consoles:
             console.flush()
 
     def _flush_console(self, endpoint: Endpoint) -> None:
-        for ctx in endpoint.partition.contexts:
+        self._flush_log(endpoint.partition)
+        if endpoint.console is not None:
+            endpoint.console.flush()
+
+    def _flush_log(self, partition: Partition) -> None:
+        for ctx in partition.contexts:
             if ctx.line:
                 line = ctx.line.decode("utf-8", "backslashreplace")
                 ctx.line.clear()
-                self.printed(endpoint.name, line)
-        if endpoint.console is not None:
-            endpoint.console.flush()
+                self.printed(partition.name, line)
 
     def on_reset(self, name: str) -> None:
         """A watchdog wants the system reset."""

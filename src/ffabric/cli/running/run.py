@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
@@ -72,7 +72,8 @@ def run(
     replay
         A trace whose choices are made again.
     json
-        Print JSON lines: consoles, the trace if --verbose, and at last the summary.
+        Print JSON lines: consoles, the trace if --verbose, and at last the summary. What Python
+        partitions `print` goes to the standard error.
     verbose
         Print the calls, answers and refusals, decoded.
     max_events
@@ -101,6 +102,7 @@ def run(
         return _debug(spec, seed, replay, gdb)
     view = _Json() if json else _Text()
     with (
+        redirect_stdout(sys.stderr) if json else nullcontext(),
         debuggers(spec, gdb) as sockets,
         _booted(spec, seed, replay, sockets) as booted,
         _recording(booted, trace, view, verbose) as traced,
@@ -249,14 +251,17 @@ class _Text:
 
 
 class _Json:
-    """For programs."""
+    """For programs: lines of JSON, and nothing else, whatever partitions print."""
+
+    def __init__(self) -> None:
+        self._out = sys.stdout
 
     def console(self, name: str, line: str) -> None:
         self._print({"kind": "console", "partition": name, "text": line})
 
     def trace(self, line: Record) -> None:
         if not isinstance(line, Console):
-            print(write(line), end="")
+            print(write(line), end="", file=self._out)
 
     def story(self, recorder: Recorder, *, calls: bool) -> None:
         """A program reads the trace, and the refusals of the summary."""
@@ -282,4 +287,4 @@ class _Json:
         )
 
     def _print(self, line: dict[str, Any]) -> None:
-        print(msgspec.json.encode(line).decode())
+        print(msgspec.json.encode(line).decode(), file=self._out)

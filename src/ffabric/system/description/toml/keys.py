@@ -415,7 +415,8 @@ RUN: tuple[Key, ...] = (
     Key(
         "expect",
         TEXTS,
-        "What consoles must print, in any order: the run has failed that ends without one of these."
+        "What consoles, or Python code with `print`, must print, in any order: the run has failed "
+        "that ends without one of these."
         " It has passed, and ends, when all have been printed, unless `stop_on` says when it ends.",
         default="nothing",
     ),
