@@ -259,6 +259,19 @@ def test_elsewhere_and_with_no_such_status_it_gives_up(ffabric, personality, reg
     assert a.state is State.ABORTED
 
 
+def test_an_error_for_one_that_is_dead_ends_what_the_scheduler_lent(ffabric):
+    k, a, b = links(ffabric, ["a", "b"], ["k"], hypervisor=False, personality="optee-spmc")
+    k.ask(a)
+    a.ask(b)
+    b.leave(fid.FFA_YIELD)
+    a.leave(fid.FFA_ERROR, 0, Status.ABORTED.register)
+    assert a.state is State.ABORTED
+    k.leave(fid.FFA_RUN, b.word)
+    b.leave(fid.FFA_ERROR, 0, Status.DENIED.register)
+    assert k.x[:8] == [fid.FFA_MSG_WAIT, 0, 0, 0, 0, 0, 0, 0]
+    assert b.state is State.WAITING
+
+
 def test_one_that_nobody_asked_gives_up_anywhere(ffabric):
     k, a = links(ffabric, ["a"], ["k"], hypervisor=False, personality="tf-a-el3")
     k.leave(fid.FFA_RUN, a.word)

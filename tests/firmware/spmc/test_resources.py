@@ -119,6 +119,19 @@ def test_nothing_may_change_in_between(ffabric, a, b, what):
     a.ask()
 
 
+def test_who_was_refused_in_between_begins_again(ffabric, a, b):
+    at = a.pages(600)
+    for n in range(0, 600, 2):
+        a.give("share", [b], [(at + n * PAGE, 1)])
+    a.call(fid.FFA_NS_RES_INFO_GET)
+    with ffabric.refuses("resources.rx"):
+        a.ask(GO_ON)
+    a.ffa.rx_release()
+    with ffabric.refuses("resources.not_begun"):
+        a.ask(GO_ON)
+    assert len(a.all()) == 302
+
+
 @pytest.mark.parametrize(
     ("flags", "endpoint", "rule"),
     [

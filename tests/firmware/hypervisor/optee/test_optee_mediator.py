@@ -413,6 +413,15 @@ def test_a_page_for_messages_is_the_vms_own_and_new(world, alice):
     assert alice.resume() == Return.OK  # "there is no memory"
 
 
+def test_a_page_has_both_words_of_its_cookie(world, alice):
+    rpc_to(world, alice, (smc.Rpc.ALLOC, PAGE, 0), (smc.Rpc.FREE, 1, COOKIE))
+    page = alice.pages(1)
+    assert alice.resume(page >> 32, page & MASK32, a4=1, a5=COOKIE) == smc.Rpc.FREE
+    assert world.taken == 1
+    assert alice.resume() == Return.OK
+    assert world.taken == 0
+
+
 def test_pages_for_messages_come_back(world, alice):
     rpc_to(world, alice, (smc.Rpc.ALLOC, PAGE, 0), (smc.Rpc.FREE, 0, COOKIE))
     assert give_page(alice)[1] == smc.Rpc.FREE

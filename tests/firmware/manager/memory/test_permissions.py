@@ -126,6 +126,16 @@ def test_the_pages_are_some_and_end_in_the_address_space(ffabric, el0, function,
         el0.call(function, el0.pages(), count, NX_RO)
 
 
+def test_the_last_page_of_the_address_space_is_one(ffabric, el0):
+    last, at = (1 << 40) - PAGE, el0.pages()
+    stage2 = el0.handle.endpoint.partition.stage2
+    stage2.map(last, stage2.pa_of(at), 1, stage2.runs(at, 1)[0][3])
+    with ffabric.refuses("mem.perm.page_count"):
+        el0.call(SETS[1], last, 2, NX_RO)
+    el0.call(SETS[1], last, 1, NX_RO)
+    assert el0.ffa.mem_perm_get(last) == (NX_RO, 1)
+
+
 @pytest.mark.parametrize("function", SETS)
 @pytest.mark.parametrize("wanted", [0b010, 0b110, 1 << 3 | NX_RO, 1 << 31 | NX_RO])
 def test_nothing_reserved_is_asked_for(ffabric, el0, function, wanted):

@@ -13,6 +13,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.accessors import reader
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.words import PAGE
 from ffabric.firmware.state import events, ownership, reply
 from ffabric.firmware.state.context import Model
 from ffabric.firmware.state.rules import refuse, rule
@@ -107,7 +108,7 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
     address, count, wanted = _read_set(x)
     if address & 0xFFF or address >> stage2.ipa_bits:
         refuse(ALIGNMENT, got=address, expected="a multiple of 0x1000")
-    if not count or (address + count * 0x1000) >> stage2.ipa_bits:
+    if not count or (address + count * PAGE - 1) >> stage2.ipa_bits:
         refuse(COUNT, got=count, expected="1 or more")
     data = wanted & mem.MEM_PERM_DATA_MASK
     if data not in _EL0_FIELDS:
