@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from ffabric.cli.errors import UsageError
 from ffabric.cli.main import main
 from ffabric.cli.running.run import run
 
@@ -250,3 +251,17 @@ def test_an_interrupted_run_leaves_its_trace(system, command, tmp_path):
     assert status == 130
     assert errors == ["ffabric: interrupted"]
     assert "call" in kinds(trace)
+
+
+def test_limits_are_not_below_zero(system):
+    with pytest.raises(UsageError, match="--watchdog -1: at least 0"):
+        run(system(), watchdog=-1)
+    with pytest.raises(UsageError, match=r"--timeout -0\.5: at least 0"):
+        run(system(), timeout=-0.5)
+    with pytest.raises(UsageError, match="--max-events -1: at least 0"):
+        run(system(), max_events=-1)
+
+
+def test_limits_of_zero_are_none_or_reached_at_once(system):
+    assert run(system(), watchdog=0, timeout=0) == 0
+    assert run(system(), max_events=0) == 5

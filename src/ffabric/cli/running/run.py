@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec.structs import replace
 
-from ffabric.cli.errors import UsageError
+from ffabric.cli.errors import UsageError, check_number
 from ffabric.cli.option import Option
 from ffabric.cli.running.debugging import debuggers
 from ffabric.cli.terminal import STYLES, Terminal
@@ -91,6 +91,10 @@ def run(
     """
     if seed is not None and replay is not None:
         raise UsageError("--seed and --replay exclude each other: a replay has its run's seed")
+    check_number("--watchdog", watchdog, 0)
+    check_number("--timeout", timeout, 0)
+    if max_events is not None:
+        check_number("--max-events", max_events, 0)
     spec = read_system(system)
     for warning in spec.warnings:
         print(f"ffabric: {warning}", file=sys.stderr)

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from ffabric.cli.errors import UsageError
+from ffabric.cli.errors import UsageError, check_number
 from ffabric.cli.terminal import Progress, Terminal
 from ffabric.guests.virtio.vhost_user.device import VhostUserDevice
 from ffabric.lab.running import run_to_end
@@ -77,6 +77,7 @@ def vhost(*, size: int = 16, kill: bool = True, trusted: bool = False, timeout: 
     """
     if size < _MINIMUM:
         raise UsageError(f"a file system has at least {_MINIMUM} MiB, not {size}")
+    check_number("--timeout", timeout, 0)
     terminal = Terminal(sys.stdout)
     say = Progress(terminal).say
     STORAGE.find()

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from ffabric.abi.virtio_msg.generations import JUDGED, Generation
 from ffabric.cli import json_file
-from ffabric.cli.errors import UsageError
+from ffabric.cli.errors import UsageError, check_number
 from ffabric.cli.json_file import JsonFile
 from ffabric.cli.terminal import Terminal
 from ffabric.lab.vhost import xen
@@ -101,6 +101,7 @@ def virtio(
     json_file.check(json)
     if what != "xen" and (gpio is not None or i2c is not None):
         raise UsageError('--gpio and --i2c are for "xen"')
+    check_number("--timeout", timeout, 0)
     found = JUDGED[generation]
     terminal = Terminal(sys.stderr if json == json_file.STDOUT else sys.stdout)
     scenes = {

@@ -77,6 +77,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     check_conventions(draft, problems)
     check_spmc_level(draft, len(mpidrs), problems)
     check_monitor(draft, problems)
+    _check_run(draft, problems)
     places = Places(draft, problems)
     if draft.with_hypervisor:
         places.add_banks(partitions)
@@ -177,6 +178,25 @@ def _in_boot_order(specs: Iterable[PartitionSpec], kind: str) -> tuple[Partition
     """The partitions of a kind as their manager starts them."""
     these = (spec for spec in specs if spec.kind == kind)
     return tuple(sorted(these, key=lambda spec: spec.manifest.boot_order))
+
+
+def _check_run(draft: SystemDraft, problems: Problems) -> None:
+    """Each text can be in a line, and is not in every line; the limits can be reached."""
+    run = draft.run
+    for key, limit, least in (
+        ("max_events", run.max_events, 0),
+        ("time_limit", run.time_limit, 1),
+        ("wedged_after", run.wedged_after, 0),
+    ):
+        if limit is not None and limit < least:
+            problems.add("[run]", key, f"{limit} is less than {least}")
+    texts = (("stop_on", (run.stop_on,) if run.stop_on else ()), ("expect", run.expect),
+             ("fail_on", run.fail_on))  # fmt: skip
+    for key, each in ((key, text) for key, found in texts for text in found):
+        if not each:
+            problems.add("[run]", key, "empty text is in every line")
+        elif "\n" in each:
+            problems.add("[run]", key, f"{each!r} is in no line: a line ends at a line feed")
 
 
 def _check_cpu(draft: SystemDraft, problems: Problems) -> None:

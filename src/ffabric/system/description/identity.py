@@ -10,6 +10,7 @@ import msgspec
 from ffabric.abi.ffa.partition_info import IdType
 from ffabric.abi.rpmb import MOST_PARTS
 from ffabric.abi.words import MASK16, PAGE
+from ffabric.firmware.monitor.logical import FIRST_ID as FIRST_LOGICAL_ID
 from ffabric.machine.gic import SPI_RANGES, is_spi
 from ffabric.machine.limits import AFFINITIES, PES
 from ffabric.system.manifest.manifest import SP_ID_BASE, ExecutionState
@@ -29,6 +30,7 @@ from ffabric.system.spec import (
     SystemDraft,
 )
 
+_LOGICAL = f"is for EL3: {FIRST_LOGICAL_ID:#x} and on are logical partitions"
 PES_PER_CLUSTER = 4
 _KINDS = {SP: "an SP", VM: "a VM", TRUSTED_OS: "a trusted OS"}
 FW_CONFIG_SIZE = 16 * PAGE
@@ -229,6 +231,8 @@ def find_ids(draft: SystemDraft, problems: Problems) -> dict[str, int]:
     owners = {draft.spmc_id: "the SPMC"}
     if not SP_ID_BASE <= draft.spmc_id <= MASK16:
         problems.add("[spmc]", "id", f"{draft.spmc_id:#x}: 16 bits, of which bit 15 must be set")
+    elif draft.spmc_id >= FIRST_LOGICAL_ID:
+        problems.add("[spmc]", "id", f"{draft.spmc_id:#x} {_LOGICAL}")
     if draft.with_hypervisor:
         owners[0] = "the hypervisor"
     else:
@@ -249,14 +253,20 @@ def find_ids(draft: SystemDraft, problems: Problems) -> dict[str, int]:
         if wanted is None:
             first = SP_ID_BASE + 1 if partition.kind == SP else 0
             wanted = next(number for number in itertools.count(first) if number not in owners)
-        if wanted in owners:
-            problems.add(partition.where, "id", f"{wanted:#x} is the id of {owners[wanted]}")
-        elif bool(wanted & SP_ID_BASE) is not (partition.kind == SP):
-            bit = "set" if partition.kind == SP else "clear"
-            problems.add(partition.where, "id", f"{wanted:#x}: bit 15 must be {bit}")
+        if why := _no_id(partition, wanted, owners):
+            problems.add(partition.where, "id", f"{wanted:#x}{why}")
         owners[wanted] = partition.name
         found[partition.name] = wanted
     return found
+
+
+def _no_id(partition: PartitionDraft, number: int, owners: dict[int, str]) -> str:
+    """Why ``number`` cannot be the id of ``partition``; empty: it can."""
+    if number in owners:
+        return f" is the id of {owners[number]}"
+    if bool(number & SP_ID_BASE) is not (partition.kind == SP):
+        return f": bit 15 must be {'set' if partition.kind == SP else 'clear'}"
+    return f" {_LOGICAL}" if FIRST_LOGICAL_ID <= number <= MASK16 else ""
 
 
 def find_aliases(
@@ -294,6 +304,8 @@ def _no_alias(
         return "has more than 16 bits"
     if bool(number & SP_ID_BASE) is not (partition.kind == SP):
         return "is an ID of the other world"
+    if number >= FIRST_LOGICAL_ID:
+        return _LOGICAL
     return f"is the id of {owners[number]}" if number in owners else ""
 
 

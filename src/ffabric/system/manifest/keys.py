@@ -136,7 +136,8 @@ PROPERTIES: tuple[Key, ...] = (
         "gp-register-num", U32,
         "The general-purpose register that gets the address of the boot information.",
         default="no boot information", most=3,
-        effect="The address is in x0, and no other register can be asked for.",
+        effect="The register, x0 to x3, in which an SP's first vCPU finds the address (a VM: x0). "
+        "Without it there is no boot information, whatever `/boot-info` says.",
     ),
     Key(
         "managed-exit", FLAG, "The same as ns-interrupts-action = <1>.",

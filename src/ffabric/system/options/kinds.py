@@ -72,7 +72,8 @@ def duration_from_toml(value: object) -> int:
     elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
         amount, unit = float(match[1]), match[2].lower()
     else:
-        raise KindError(f"{_shown(value)} is not a time such as 2.5 (seconds) or '500 ms'")
+        shown = repr(value) if isinstance(value, str) else _shown(value)
+        raise KindError(f"{shown} is not a time such as 2.5 (seconds) or '500 ms'")
     if not 0 < amount < _LONGEST:
         raise KindError(f"{amount:g} {unit} is no time that a run may take")
     return round(amount * _TIMES[unit])
