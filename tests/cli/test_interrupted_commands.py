@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from small_suite import lay_out
 
 from ffabric.lab.fuzz.campaign import PAIRS, Plan, State, campaign, load
 from ffabric.lab.processes import Players, spread
+from ffabric.machine.machine import Machine
 
 MOMENT = """
 import multiprocessing, os, sys
@@ -201,12 +203,35 @@ def test_processes_end_with_their_command(arguments, number):
     assert status == SAID[number][0]
 
 
+PLAN = Plan(PAIRS, 3, 16)
+
+
+@pytest.fixture(scope="module")
+def runs_of_three_pairs():
+    """How often the machines of a campaign run, in one process, until it has played three pairs."""
+    runs = 0
+    run = Machine.run
+
+    def counted(machine):
+        nonlocal runs
+        runs += 1
+        run(machine)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Machine, "run", counted)
+        assert len([*islice(campaign(State(PLAN), Players(spread, 1)), 3)]) == 3
+    return runs
+
+
 @both
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_campaign_keeps_what_is_done_and_goes_on_there(tmp_path, number, processes):
-    plan, state = Plan(PAIRS, 3, 16), tmp_path / "campaign.json"
+def test_a_campaign_keeps_what_is_done_and_goes_on_there(
+    tmp_path, number, processes, runs_of_three_pairs
+):
+    plan, state = PLAN, tmp_path / "campaign.json"
     arguments = "fuzz", "--pairs", "--sample", 16, "--seed", 3, "--state", state
-    process = started(*arguments, "--processes", processes, runs=4500, number=number)
+    options = "--processes", processes
+    process = started(*arguments, *options, runs=runs_of_three_pairs, number=number)
     assert ended(process)[0] == SAID[number][0]
     kept = load(state, plan)
     played = kept.played
