@@ -26,6 +26,9 @@ LAST_COMPATIBLE_VERSION = 16
 MAX_DEPTH = 64
 """How deep nodes may be nested."""
 
+_SHOWN = 63
+"""Longer texts are not quoted in messages."""
+
 _HEADER = struct.Struct(">10I")
 _RESERVATION = struct.Struct(">QQ")
 _WORD = struct.Struct(">I")
@@ -70,14 +73,15 @@ class Node(msgspec.Struct):
         """A property of any number of 32-bit cells."""
         data = self._bytes(name)
         if len(data) % 4:
-            raise DecodeError(name, None, data, f"{len(data)} bytes are not 32-bit cells")
+            raise DecodeError(name, None, data, f"{_shown(data)} are not 32-bit cells")
         return struct.unpack(f">{len(data) // 4}I", data)
 
     def strings(self, name: str) -> tuple[str, ...]:
         """A property of one or more nul-terminated UTF-8 strings."""
         data = self._bytes(name)
         if not data.endswith(b"\0"):
-            raise DecodeError(name, None, data, "a string must end in a nul byte")
+            hint = "" if len(data) % 4 else f"; these are {len(data) // 4} cells"
+            raise DecodeError(name, None, data, f"a string must end in a nul byte{hint}")
         try:
             return tuple(data[:-1].decode().split("\0"))
         except UnicodeDecodeError:
@@ -99,8 +103,21 @@ class Node(msgspec.Struct):
         data = self._bytes(name)
         if len(data) not in sizes:
             expected = " or ".join(f"{size}" for size in sizes)
-            raise DecodeError(name, None, data, f"{len(data)} bytes where {expected} are expected")
+            raise DecodeError(name, None, data, f"{_shown(data)} where {expected} are expected")
         return int.from_bytes(data, "big")
+
+
+def _shown(data: bytes) -> str:
+    """What a property is that should be cells: how many bytes, and the text if it is one."""
+    text = data[:-1]
+    if (
+        not 0 < len(text) < _SHOWN
+        or data[-1]
+        or not text.isascii()
+        or not text.decode().isprintable()
+    ):
+        return f"{len(data)} bytes"
+    return f"{len(data)} bytes ({text.decode()!r}, a text)"
 
 
 class Tree(msgspec.Struct):

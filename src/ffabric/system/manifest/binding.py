@@ -38,6 +38,7 @@ from ffabric.system.options.problems import ManifestErrors, Problems, at_most, d
 MOST_REGIONS = 256
 """Memory regions of a manifest, and device regions."""
 MOST_SERVICES = 256
+_MOVED = f"in {PARTITION[1]} it stands in a child of /services, one for each service"
 _OF_RUN_TIME_MODEL = {
     RunTimeModel.RUN_TO_COMPLETION: NsInterruptsAction.QUEUED,
     RunTimeModel.PREEMPTIBLE: NsInterruptsAction.SIGNALED,
@@ -69,14 +70,18 @@ def manifest_fields(reader: Reader, problems: Problems, *, complete: bool = True
     """
     version = _binding_version(reader, problems) if complete else 0
     services = SERVICES_1_0 if version == 0 else (IMAGE_UUID_1_1,)
+    moved = () if version == 0 else tuple(key.name for key in SERVICE)
+    for name in moved:
+        if name in reader.names():
+            problems.warn(reader.where, name, f"ignored: {_MOVED}")
     fields = read(
         reader,
         (*PROPERTIES, *services),
         problems,
         complete=complete,
-        also=("compatible", *(name for name, _ in reader.children())),
+        also=("compatible", *moved, *(name for name, _ in reader.children())),
     )
-    _fold_names(fields)
+    _fold_names(reader.where, fields, problems)
     if version == 0:
         _split_methods(reader.where, fields, problems)
     children = _children(reader, problems, complete=complete)
@@ -134,16 +139,23 @@ def _children(reader: Reader, problems: Problems, *, complete: bool) -> dict[str
     return found
 
 
-def _fold_names(fields: Fields) -> None:
+def _fold_names(where: str, fields: Fields, problems: Problems) -> None:
     """Properties with one meaning: managed-exit and run-time-model (v1.0), debug_name (Hafnium)."""
     name = fields.pop("debug_name", None)
     if name and not fields.get("description"):
         fields["description"] = name
+    given = fields.get("ns_interrupts_action")
+    managed = NsInterruptsAction.MANAGED_EXIT
     if fields.pop("managed_exit", False):
-        fields["ns_interrupts_action"] = NsInterruptsAction.MANAGED_EXIT
+        fields["ns_interrupts_action"] = managed
+        if given not in (None, managed):
+            problems.warn(where, "ns-interrupts-action", "ignored: managed-exit is there, too")
     model = fields.pop("run_time_model", None)
     if model is not None:
-        fields.setdefault("ns_interrupts_action", _OF_RUN_TIME_MODEL[model])
+        counts = fields.setdefault("ns_interrupts_action", _OF_RUN_TIME_MODEL[model])
+        if counts != _OF_RUN_TIME_MODEL[model]:
+            message = f"ignored: ns-interrupts-action is {counts:d} ({counts.name})"
+            problems.warn(where, "run-time-model", message)
 
 
 def _split_methods(where: str, fields: Fields, problems: Problems) -> None:

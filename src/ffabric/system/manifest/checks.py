@@ -45,8 +45,14 @@ def check_manifest(manifest: Manifest, problems: Problems, where: str) -> None:
     has_regions = manifest.memory_regions or manifest.device_regions
     for check in (*CHECKS, *CHECKS_OF_REGIONS) if has_regions else CHECKS:
         for below, key, message in check(manifest):
-            path = f"{where.rstrip('/')}/{below}" if below else where
-            problems.add(path, key, message)
+            problems.add(_path(where, below), key, message)
+    for note in NOTES:
+        for below, key, message in note(manifest):
+            problems.warn(_path(where, below), key, message)
+
+
+def _path(where: str, below: str) -> str:
+    return f"{where.rstrip('/')}/{below}" if below else where
 
 
 def _values(manifest: Manifest) -> Iterator[Complaint]:
@@ -206,6 +212,35 @@ def _memory_regions(manifest: Manifest) -> Iterator[Complaint]:
             yield where, "base-address", f"the region covers the load address {load:#x}"
 
 
+def _without_effect(manifest: Manifest) -> Iterator[Complaint]:
+    """Properties that ask for nothing without another one."""
+    if manifest.managed_exit_virq and not manifest.managed_exit:
+        yield "", "managed-exit-virq", "has no effect without a managed exit"
+    if manifest.boot_info and manifest.gp_register_num is None:
+        yield "boot-info", "", "has no effect without gp-register-num"
+    if manifest.live_activation_register is not None and not manifest.live_activation_support:
+        yield "", "live-activation-register", "has no effect without live-activation-support"
+
+
+_TYPES = 3 << 10
+_RESERVED = 0xFFFF_F000
+
+
+def _odd_interrupts(manifest: Manifest) -> Iterator[Complaint]:
+    """Attributes of interrupts that mean nothing (FF-A v1.2, table 5.3): Hafnium ignores them."""
+    for region in manifest.device_regions:
+        where = f"device-regions/{region.name}"
+        for interrupt in region.interrupts:
+            if reserved := interrupt.attributes & _RESERVED:
+                message = f"{interrupt.id}: bits {reserved:#x} of its attributes are reserved"
+                yield where, "interrupts", message
+            elif interrupt.attributes & _TYPES == _TYPES:
+                yield where, "interrupts", f"{interrupt.id}: there is no type 3 (bits 11:10)"
+            if interrupt.mpidr is not None and not is_spi(interrupt.id):
+                message = f"{interrupt.id} has no effect: it is the PPI of each PE"
+                yield where, "interrupts-target", message
+
+
 _PPIS = (range(16, 32), EXTENDED_PPIS)
 _PPIS_AND_SPIS = f"PPIs are 16 to 31, and 1056 to 1119, SPIs {SPI_RANGES}"
 
@@ -299,3 +334,5 @@ CHECKS_OF_REGIONS = (
     _buffers,
 )
 """What is checked besides, if the partition has memory or device regions."""
+NOTES = (_without_effect, _odd_interrupts)
+"""What is warned of."""

@@ -19,6 +19,7 @@ _UNITS = {"": 1, "k": 1 << 10, "ki": 1 << 10, "m": 1 << 20, "mi": 1 << 20, "g": 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*(ns|us|ms|s|min|h)", re.ASCII | re.IGNORECASE)
 _TIMES = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
 _LONGEST = 1e12
+_VERSION_TEXT = re.compile(rb"[0-9]\.[0-9]\0")
 _MOST = 4096
 """Entries of a list, in a property or in TOML."""
 _CELL = 0xFFFF_FFFF
@@ -145,6 +146,15 @@ def _flag_from_node(node: Node, name: str) -> bool:
     return True
 
 
+def _version_from_node(node: Node, name: str) -> int:
+    data = node.props.get(name, b"")
+    if _VERSION_TEXT.fullmatch(data):
+        asked = ffa_version.parse(data[:-1].decode())
+        reason = f"a text where a number is expected: <{asked:#010x}>"
+        raise DecodeError(name, None, data, reason)
+    return node.u32(name)
+
+
 def _version_from_toml(value: object) -> int:
     return ffa_version.parse(value) if isinstance(value, str) else number_from_toml(value)
 
@@ -257,7 +267,7 @@ UUID_TEXT = Kind(
 )
 VERSION = Kind(
     "version",
-    Node.u32,
+    _version_from_node,
     _version_from_toml,
     cells,
     {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"^v?[0-9]+\.[0-9]+$"}]},
