@@ -153,3 +153,36 @@ def test_notifications_are_held_back_both_ways(ffabric):
         await disk.remove()
 
     run(ffabric, work, BlockDevice(bytearray(512)), static=128)
+
+
+class Late(BlockDevice):
+    """Serves when it is polled, as one does whose back end is outside; then its size changes."""
+
+    polls = True
+    kicked = False
+
+    def process(self, index):
+        self.kicked = True
+
+    def poll(self):
+        if self.kicked:
+            self.kicked = False
+            super().process(0)
+            self.resize(len(self.data) + 512)
+
+
+@pytest.mark.parametrize("notifications", [False, True], ids=["polled", "announced"])
+def test_who_is_told_of_nothing_asks_no_longer_than_for_what_it_waits_for(ffabric, notifications):
+    async def work(bus):
+        disk = await BlockDriver.probe(bus.devices[0])
+        buffer = bus.ram.allocate(1)
+        events: list[str] = []
+        bus.on_event = lambda event: events.append(event.kind.name)
+        await disk.transfer(Type.IN, 0, buffer, 512)
+        both = ["EVENT_USED", "EVENT_CONFIG"]
+        assert events == (both if notifications else both[:1])
+        await bus.poll()
+        assert events == both, "what was not asked for is still there"
+        await disk.remove()
+
+    run(ffabric, work, Late(bytearray(512)), static=64, notifications=notifications)

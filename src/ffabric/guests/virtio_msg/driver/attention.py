@@ -158,7 +158,7 @@ class Attention:
 
 
 class Wait:
-    """A wait for one thing, from now on; ``what`` is said if it does not come.
+    """A wait for one thing, from its first pause on; ``what`` is said if it does not come.
 
     `for_ever`: only whoever is woken by interrupts waits without a bound, others poll.
     `announced`: an interrupt says that it has come; else it has to be asked for again.
@@ -172,8 +172,7 @@ class Wait:
         self._what = what
         self._for_ever = for_ever and self._by_interrupt
         self._pauses = 0
-        now = attention.now()
-        self._end = None if now is None else now + attention.patience
+        self._end: int | None = None
 
     async def pause(self) -> None:
         """Until something may have happened. Raises OutOfPatience when it has taken too long."""
@@ -201,6 +200,8 @@ class Wait:
 
     def _left(self) -> int:
         now = self._attention.now()
-        if now is None or self._end is None:
+        if now is None:
             return LOOKS - self._pauses
+        if self._end is None:
+            self._end = now + self._attention.patience
         return self._end - now

@@ -7,6 +7,7 @@ EVENT_DEVICE, and memory is shared and unshared as mappings need it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -244,11 +245,19 @@ class DriverBus(MessageBus):
         tokens[self.peer] = following_token(token)
         return token
 
-    async def poll(self) -> int:
-        """Fetch events, and pass them on: how many there were."""
+    @property
+    def untold(self) -> bool:
+        """Whether the device side never says unasked that it has events."""
+        return isinstance(self.link, DirectLink) and self.link.notification is None
+
+    async def poll(self, until: Callable[[], bool] | None = None) -> int:
+        """Fetch events, and pass them on: how many there were.
+
+        Once ``until`` is true it asks for no more.
+        """
         if self.areas.held:
             await self.areas.settle()
-        return await super().poll()
+        return await super().poll(until)
 
     def pauses(self, what: str, *, for_ever: bool = False, announced: bool = False) -> Wait:
         """A wait; ``what`` is said if it does not come. `announced`: it need not be asked for."""

@@ -193,8 +193,16 @@ class MessageBus:
         await self._catch_up()
         await self.link.event(build(kind, self.generation, device=device, **fields))
 
-    async def poll(self) -> int:
-        """Fetch events, and pass them on: how many there were."""
+    @property
+    def untold(self) -> bool:
+        """Whether the device side never says unasked that it has events."""
+        return False
+
+    async def poll(self, until: Callable[[], bool] | None = None) -> int:
+        """Fetch events, and pass them on: how many there were.
+
+        Once ``until`` is true it asks for no more.
+        """
         asked = build(abi.EVENT_POLL, self.generation, token=self._next_token())
         for count in range(DRAIN):
             data = await self.link.fetch(asked)
@@ -207,18 +215,22 @@ class MessageBus:
             if message.response:  # nothing is pending
                 return count
             await self._dispatch(message)
+            if until is not None and until():
+                return count + 1
         return DRAIN
 
     async def wait(self, until: Callable[[], bool], *, for_ever: bool = False) -> None:
         """Take events until that is true.
 
         Raises BusError if nothing makes it so within the patience. A driver side that is woken by
-        interrupts may wait `for_ever`.
+        interrupts may wait `for_ever`. Events that are announced are taken until there are none,
+        as they are not announced again; others may wait for the next one who asks.
         """
+        enough = until if self.untold else None
         wait = self.pauses("the device does not answer", for_ever=for_ever, announced=True)
         fruitless = 0
         while not until():
-            if await self.poll():
+            if await self.poll(enough):
                 fruitless += 1
                 if fruitless > FLOOD:
                     raise BusError("the device side sends event after event")
