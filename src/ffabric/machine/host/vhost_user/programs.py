@@ -14,7 +14,21 @@ from msgspec import Struct
 from ffabric.machine.host import process
 from ffabric.machine.host.process import MissingProgram
 from ffabric.machine.host.vhost_user.daemon import LISTENING, SOCKET, Daemon
-from ffabric.machine.host.vhost_user.front_end import PATIENCE
+from ffabric.machine.host.vhost_user.front_end import PATIENCE, FrontEnd
+
+__all__ = [
+    "FILE_SYSTEM",
+    "FILE_SYSTEM_C",
+    "STORAGE",
+    "VSOCK",
+    "Daemon",
+    "FrontEnd",
+    "MissingProgram",
+    "Program",
+    "file_system_daemon",
+    "storage_daemon",
+    "vsock_daemon",
+]
 
 
 class Program(Struct, frozen=True):
