@@ -33,4 +33,5 @@ class Asker(Side):
         """The status of a call that is refused."""
         x = self.ffa.call(fid.FFA_NS_RES_INFO_GET, *words)
         assert x[0] == fid.FFA_ERROR
+        assert len(x) == 18
         return status_of(x[2])

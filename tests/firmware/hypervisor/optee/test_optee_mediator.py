@@ -413,6 +413,16 @@ def test_a_page_for_messages_is_the_vms_own_and_new(world, alice):
     assert alice.resume() == Return.OK  # "there is no memory"
 
 
+def test_who_listens_hears_what_the_mediator_refuses(world, alice):
+    heard = []
+    world.system.heard = lambda _pe, refusal: heard.append(refusal.rule.id)
+    assert alice.resume() == Return.ERESUME
+    assert heard == ["optee.resume"]
+    world.system.heard = None
+    assert alice.resume() == Return.ERESUME
+    assert len(heard) == 1
+
+
 def test_a_page_has_both_words_of_its_cookie(world, alice):
     rpc_to(world, alice, (smc.Rpc.ALLOC, PAGE, 0), (smc.Rpc.FREE, 1, COOKIE))
     page = alice.pages(1)

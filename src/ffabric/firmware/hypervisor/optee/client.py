@@ -54,12 +54,10 @@ class Client:
         return answer
 
     def forget(self) -> None:
-        """Give everything back."""
+        """Give everything back: the VM is gone, and this with it."""
         for call in self.threads.values():
             call.shadow.release()
         for shadow in self.cookies.values():
             shadow.release()
         for reference in list(self.guest.kept):
             self.guest.end(reference)
-        self.threads.clear()
-        self.cookies.clear()
