@@ -57,3 +57,13 @@ def test_costs_that_are_none_are_one_line(ffabric_command, tmp_path, text):
     assert status == 2
     assert len(err.strip().splitlines()) == 1
     assert "costs.toml" in err
+
+
+def test_all_mistakes_of_a_table_of_costs_are_told(ffabric_command, tmp_path):
+    table = tmp_path / "costs.toml"
+    table.write_text("cal = 1\npage = -1\nkib = true\n", encoding="utf-8")
+    status, _, err = ffabric_command("study", "dma", *FEW, "--costs", str(table))
+    assert status != 0
+    assert "cal is none of call, world_switch, page, kib (did you mean 'call'?)" in err
+    assert "page is no number of nanoseconds: -1" in err
+    assert "kib is no number of nanoseconds: True" in err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Final, Literal
 
@@ -15,6 +17,7 @@ from ffabric.cli.terminal import Terminal
 from ffabric.lab.bench import plot as plotting
 from ffabric.lab.study import dma as lab
 from ffabric.lab.study.dma import Costs, Row
+from ffabric.system.options.problems import did_you_mean
 
 _HEADINGS: Final = (
     "bytes", "depth", "mapping", "calls", "switches", "pages", "copied", "reserved",
@@ -101,12 +104,20 @@ def _told(costs: Costs) -> str:
 
 def _read(path: Path) -> Costs:
     try:
-        found = msgspec.toml.decode(path.read_bytes(), type=Costs)
+        values = msgspec.toml.decode(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except (msgspec.DecodeError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from None
-    for name in Costs.__struct_fields__:
-        if getattr(found, name) < 0:
-            raise UsageError(f"{path}: {name} is negative")
-    return found
+    if wrong := [*_mistakes(values)]:
+        raise UsageError(f"{path}: {'; '.join(wrong)}")
+    return Costs(**values)
+
+
+def _mistakes(values: dict[str, object]) -> Iterator[str]:
+    costs = Costs.__struct_fields__
+    for name, value in values.items():
+        if name not in costs:
+            yield f"{name} is none of {', '.join(costs)}{did_you_mean(name, costs)}"
+        elif not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < inf:
+            yield f"{name} is no number of nanoseconds: {value!r}"
