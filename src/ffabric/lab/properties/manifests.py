@@ -7,6 +7,7 @@ from ffabric.abi.ffa import boot_info
 from ffabric.abi.ffa.version import V1_1, V1_2
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.vms.ids import VmIds
+from ffabric.firmware.monitor.logical import FIRST_ID
 from ffabric.guests.calls.messages import DirectMessage
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.properties.trial import Trial, right
@@ -72,7 +73,7 @@ def started(trial: Trial) -> None:
 
     count = random.randrange(2, 5)
     numbers = random.sample(range(1, 9), count)
-    ids = random.sample(range(0x8002, 0xFFFD), count)
+    ids = random.sample(range(0x8002, FIRST_ID), count)
     names = [f"s{at}" for at in range(count)]
     failing |= {name for name in names if trial.chance(0.2)}
     sps = [

@@ -8,6 +8,7 @@ from typing import Any
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications as abi
 from ffabric.abi.ffa.status import Status
+from ffabric.firmware.monitor.logical import FIRST_ID
 from ffabric.lab.faults.stage import Side
 from ffabric.lab.properties.trial import Trial, passes, refused, right
 from ffabric.system.description.python import sp, vm
@@ -69,7 +70,7 @@ class _Model:
 def among_sps(trial: Trial) -> None:
     """SPs notify each other, with a kernel that has no interrupts enabled."""
     random = trial.random
-    ids = random.sample(range(0x8002, 0xFFFD), 3)
+    ids = random.sample(range(0x8002, FIRST_ID), 3)
     drafts = [sp(name, id=number, vcpus=2) for name, number in zip("abc", ids, strict=True)]
     system = trial.boot(sps=drafts, vms=["kernel"], hypervisor=False, pes=2)
     models = [_Model(trial.side(system, name), 2) for name in "abc"]
@@ -95,7 +96,7 @@ def of_sps(trial: Trial) -> None:
     """A VM that schedules notifies SPs, and is told of them."""
     random = trial.random
     count = random.randrange(1, 5)
-    ids = sorted(random.sample(range(0x8002, 0xFFFD), count))
+    ids = sorted(random.sample(range(0x8002, FIRST_ID), count))
     drafts: list[Any] = [
         sp(f"s{at}", id=number) if trial.chance(0.8) else f"s{at}" for at, number in enumerate(ids)
     ]
