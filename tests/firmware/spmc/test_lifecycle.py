@@ -167,16 +167,20 @@ def test_without_all_its_memory_it_is_not_started_again(ffabric):
     class Donor(Fragile):
         async def on_boot(self, ffa):
             await super().on_boot(ffa)
+            self.shared = await ffa.share("other", ipa=ffa.ram.allocate(), pages=1)
             self.handle = await ffa.donate("other", ipa=ffa.ram.allocate(), pages=1)
 
     donor = Donor()
     system, _ = booted(ffabric, RESTART, fragile=donor)
     other = Side(system.sp("other"))
     other.retrieve(donor.handle, system.sp("fragile"), rights=RW | NX)
+    got = other.retrieve(donor.shared, system.sp("fragile"))
     assert refusal(system.vm("v"), ABORT) is Status.ABORTED
     assert refusal(system.vm("v")) is Status.BUSY
     (crash,) = system.crashes
     assert "a part of its memory is not its own" in crash.reason
+    assert other.reaches(got.constituents[0][0], write=True)  # as what any dead SP has shared
+    other.relinquish(donor.shared)
 
 
 def test_one_that_another_one_asks_as_it_initialises_is_started_again(ffabric):

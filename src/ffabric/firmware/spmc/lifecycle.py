@@ -67,7 +67,6 @@ def _restart(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
     sp = sp_of(ctx.partition)
     if not sp.initialised:
         return nxt
-    _take_back(spmc, sp)
     if obstacle := _obstacle(spmc, ctx, nxt):
         spmc.given_up(sp, obstacle)
         return nxt
@@ -89,7 +88,9 @@ def _obstacle(spmc: Spmc, ctx: ExecutionContext, nxt: Next) -> str:
         return "another partition initialises"
     if ctx.callee is not None:
         return "an interrupt had taken it out of a chain of calls"
-    return "" if spmc.reload(sp_of(ctx.partition)) else "a part of its memory is not its own"
+    sp = sp_of(ctx.partition)
+    laid_out = spmc.reload(sp, partial(_take_back, spmc, sp))
+    return "" if laid_out else "a part of its memory is not its own"
 
 
 def _begin(spmc: Spmc, pe: PE, ctx: ExecutionContext) -> None:

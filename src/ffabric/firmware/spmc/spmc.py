@@ -99,8 +99,10 @@ class Spmc(Manager):
         """The normal world has an EL2, and VMs above it."""
         self.resources: tuple[tuple[object, ...], bytes] = ((), b"")
         """What remains to be told of the memory of SPs, and what was so when it was asked for."""
-        self.reload: Callable[[Sp], bool] = lambda sp: False
-        """Lays the memory of an SP out as at boot, for it to be started again; False: it cannot."""
+        self.reload: Callable[[Sp, Callable[[], None]], bool] = lambda sp, take_back: False
+        """Lays the memory of an SP out as at boot, for it to be started again; False: it cannot.
+
+        It has what the SP has sent taken back if nothing else is missing."""
         self.activation: Activation | None = None
         """What becomes of the SP whose image is being replaced, if there is one."""
         self.replace: Callable[[Sp, int, int], bool] = lambda sp, address, pages: False

@@ -7,7 +7,7 @@ pools, translation tables, images and boot information in memory, execution cont
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from ffabric.abi.ffa import partition_info as info
@@ -271,11 +271,17 @@ class _Builder:
             ctx.runner = make_runner(endpoint, ctx)
         return True
 
-    def reload(self, spmc: Spmc, system: System, sp: Sp) -> bool:
-        """Lay the memory of an SP out as at boot; False if a part of it is not its own."""
+    def reload(self, spmc: Spmc, system: System, sp: Sp, take_back: Callable[[], None]) -> bool:
+        """Lay the memory of an SP out as at boot; False if a part of it is not its own.
+
+        What it has sent, ``take_back`` takes from others: only if the rest is there.
+        """
         endpoint = system.endpoints[sp.name]
         spec, stage2 = endpoint.spec, sp.stage2
         assert stage2 is not None
+        if not is_own(spec, stage2, or_sent=True):
+            return False
+        take_back()
         if not is_own(spec, stage2):
             return False
         for each in spec.memory:
