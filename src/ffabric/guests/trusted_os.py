@@ -11,11 +11,10 @@ from ffabric.system.vcpu import Vcpu
 
 VECTORS = 0
 """Where its vector table is said to be: a program in Python has no addresses."""
-FIQ_ENTRY = 24
 _POWER = {
-    12: ("cpu_off", smc.RETURN_OFF_DONE),
-    28: ("system_off", smc.RETURN_SYSTEM_OFF_DONE),
-    32: ("system_reset", smc.RETURN_SYSTEM_RESET_DONE),
+    smc.VECTOR_CPU_OFF: ("cpu_off", smc.RETURN_OFF_DONE),
+    smc.VECTOR_SYSTEM_OFF: ("system_off", smc.RETURN_SYSTEM_OFF_DONE),
+    smc.VECTOR_SYSTEM_RESET: ("system_reset", smc.RETURN_SYSTEM_RESET_DONE),
 }
 """Offset of a vector -> what is about to happen, and the SMC that lets it."""
 
@@ -34,7 +33,7 @@ class TrustedOs:
         while True:
             x[:] = [*returned, *[0] * (18 - len(returned))]
             await _return()
-            if vcpu.pc == VECTORS + FIQ_ENTRY:
+            if vcpu.pc == VECTORS + smc.VECTOR_FIQ:
                 await self.on_fiq(vcpu)
                 returned = (smc.RETURN_FIQ_DONE,)
             elif vcpu.pc - VECTORS in _POWER:

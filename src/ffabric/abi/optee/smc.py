@@ -64,6 +64,15 @@ RETURN_FIQ_DONE: Final = _to_dispatcher(6)
 RETURN_SYSTEM_OFF_DONE: Final = _to_dispatcher(7)
 RETURN_SYSTEM_RESET_DONE: Final = _to_dispatcher(8)
 
+# Where the dispatcher enters it: offsets of its vectors, one branch each (generic_entry_a64.S).
+VECTOR_YIELDING: Final = 0
+VECTOR_FAST: Final = 4
+VECTOR_CPU_ON: Final = 8
+VECTOR_CPU_OFF: Final = 12
+VECTOR_FIQ: Final = 24
+VECTOR_SYSTEM_OFF: Final = 28
+VECTOR_SYSTEM_RESET: Final = 32
+
 MESSAGE_UID: Final = (0x384FB3E0, 0xE7F811E3, 0xAF630002, 0xA5D5C51B)  # a0 to a3 of CALLS_UID
 MESSAGE_REVISION: Final = (2, 0)  # a0 and a1 of CALLS_REVISION
 

@@ -41,20 +41,18 @@ if TYPE_CHECKING:
 
 IRQ, FIQ = 0, 1
 UNKNOWN = 0xFFFFFFFFFFFFFFFF
-YIELDING, FAST, CPU_ON, CPU_OFF, FIQ_ENTRY, SYSTEM_OFF, SYSTEM_RESET = 0, 4, 8, 12, 24, 28, 32
-"""Offsets of the vectors: one branch instruction each."""
 _VECTORS: dict[int, events.Vector] = {
-    YIELDING: "yielding",
-    FAST: "fast",
-    CPU_OFF: "cpu_off",
-    FIQ_ENTRY: "fiq",
-    SYSTEM_OFF: "system_off",
-    SYSTEM_RESET: "system_reset",
+    smc.VECTOR_YIELDING: "yielding",
+    smc.VECTOR_FAST: "fast",
+    smc.VECTOR_CPU_OFF: "cpu_off",
+    smc.VECTOR_FIQ: "fiq",
+    smc.VECTOR_SYSTEM_OFF: "system_off",
+    smc.VECTOR_SYSTEM_RESET: "system_reset",
 }
 _POWER_DOWN = {
-    psci.CPU_OFF: CPU_OFF,
-    psci.SYSTEM_OFF: SYSTEM_OFF,
-    psci.SYSTEM_RESET: SYSTEM_RESET,
+    psci.CPU_OFF: smc.VECTOR_CPU_OFF,
+    psci.SYSTEM_OFF: smc.VECTOR_SYSTEM_OFF,
+    psci.SYSTEM_RESET: smc.VECTOR_SYSTEM_RESET,
 }
 """PSCI calls that the trusted OS hears of before they are made, and through which vector."""
 _FIRST, _LAST = Owner.TRUSTED_OS, 63
@@ -138,7 +136,7 @@ class Dispatcher:
     def _entry(self, pe: PE) -> int | None:
         """Where the trusted OS begins on ``pe``; None: it does not yet."""
         if self.vectors is not None:
-            return self.vectors + CPU_ON
+            return self.vectors + smc.VECTOR_CPU_ON
         return None if pe.index else self.partition.entry
 
     def _argument(self) -> int:
@@ -159,7 +157,8 @@ class Dispatcher:
         if function == smc.RETURN_FROM_RPC:
             self._restore_vectors(ctx, (client, x[3] & MASK32))
         self.monitor.to_secure(pe)
-        return self._enter(pe, ctx, FAST if function & FAST_CALL else YIELDING)
+        vector = smc.VECTOR_FAST if function & FAST_CALL else smc.VECTOR_YIELDING
+        return self._enter(pe, ctx, vector)
 
     def power_down(self, pe: PE, caller: ExecutionContext) -> Next:
         """A PSCI call of ``caller``: who runs before it is made; None: nobody is to hear of it."""
@@ -214,7 +213,7 @@ class Dispatcher:
         ctx = self._ready(pe)
         if ctx is None:
             return None
-        return self._enter(pe, ctx, FIQ_ENTRY)
+        return self._enter(pe, ctx, smc.VECTOR_FIQ)
 
     # Exits of the trusted OS.
 
