@@ -14,13 +14,12 @@ from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE
 from ffabric.firmware.monitor.live_activation import Component, LiveActivation
-from ffabric.firmware.state.ownership import OWNED, state
 from ffabric.system.booting.hand_off.boot_information import boot_information
+from ffabric.system.booting.own_memory import is_own
 from ffabric.system.spec import RAM, ImageSource, PythonSource, Source
 
 if TYPE_CHECKING:
     from ffabric.machine.memory import PhysicalMemory
-    from ffabric.machine.translation.stage2 import Stage2
     from ffabric.system.endpoint import Endpoint
     from ffabric.system.spec import PartitionSpec
     from ffabric.system.system import System
@@ -102,7 +101,7 @@ def copy_over(endpoint: Endpoint, memory: PhysicalMemory, address: int, pages: i
     partition = endpoint.partition
     assert partition.stage2 is not None
     own = [each for each in endpoint.spec.memory if each.name == RAM]
-    if not all(_is_own(partition.stage2, each.ipa, each.size // PAGE) for each in own):
+    if not is_own(own, partition.stage2):
         return False
     data = memory.read(address, pages * PAGE, secure=True)
     for piece in own:
@@ -110,7 +109,3 @@ def copy_over(endpoint: Endpoint, memory: PhysicalMemory, address: int, pages: i
         part, data = data[: piece.size], data[piece.size :]
         memory.write(piece.pa, part, secure=piece.secure)
     return True
-
-
-def _is_own(stage2: Stage2, ipa: int, pages: int) -> bool:
-    return all(state(attrs) is OWNED for _, _, _, attrs in stage2.runs(ipa, pages))

@@ -279,10 +279,11 @@ class _Builder:
         endpoint = system.endpoints[sp.name]
         spec, stage2 = endpoint.spec, sp.stage2
         assert stage2 is not None
-        if not is_own(spec, stage2, or_sent=True):
+        maps = [*spec.memory, *device_maps(spec)]
+        if not is_own(maps, stage2, or_sent=True):
             return False
         take_back()
-        if not is_own(spec, stage2):
+        if not is_own(maps, stage2):
             return False
         for each in spec.memory:
             if each.name == RAM_NAME:
