@@ -12,15 +12,15 @@ from ffabric.abi.ffa.memory import Transaction
 from ffabric.abi.ffa.memory_layouts import COMPOSITE, CONSTITUENT, RECEIVER, TRANSACTION
 from ffabric.abi.ffa.rxtx import DESCRIPTOR
 from ffabric.abi.ffa.version import V1_0, V1_1
-from ffabric.abi.layout import Field, Record
+from ffabric.abi.layout import Record
 
-Dirty = tuple[str, Field, int, bytes]
-"""The structure, its reserved field, the byte offset in the data, and what stands there."""
+Dirty = tuple[str, int, bytes]
+"""The structure, the byte offset of a reserved field in the data, and what stands there."""
 
 
 def _in_record(record: Record, data: bytes, at: int) -> Iterator[Dirty]:
-    for field, where, content in record.dirty(data, at):
-        yield record.name, field, where, content
+    for _, where, content in record.dirty(data, at):
+        yield record.name, where, content
 
 
 def in_headers(data: bytes, version: int) -> Iterator[Dirty]:

@@ -64,27 +64,27 @@ def judge(
     """
     if version > V1_0:
         if pm.conventions.wants(SHOULD[kind]):
-            for structure, _, at, content in memory_reserved.in_headers(data, version):
+            for structure, at, content in memory_reserved.in_headers(data, version):
                 refuse(SHOULD[kind], got=_told(structure, at, content), expected="zeros")
         return
-    refuse_dirty(pm, HEADERS[kind], memory_reserved.in_headers(data, version))
+    _refuse_dirty(pm, HEADERS[kind], memory_reserved.in_headers(data, version))
     if sent is not None:
-        refuse_dirty(pm, RANGES[kind], memory_reserved.in_ranges(data, version, sent))
+        _refuse_dirty(pm, RANGES[kind], memory_reserved.in_ranges(data, version, sent))
 
 
 def judge_fragment(pm: Manager, data: bytes, kind: Kind) -> None:
     """Judge a later fragment of a caller of v1.0: address ranges alone."""
-    refuse_dirty(pm, RANGES[kind], memory_reserved.in_ranges(data, V1_0))
+    _refuse_dirty(pm, RANGES[kind], memory_reserved.in_ranges(data, V1_0))
 
 
 def judge_buffers(pm: Manager, data: bytes) -> None:
     """Judge the descriptor of a VM's RX/TX buffers that a hypervisor of v1.0 writes."""
-    refuse_dirty(pm, BUFFERS, memory_reserved.in_buffers(data))
+    _refuse_dirty(pm, BUFFERS, memory_reserved.in_buffers(data))
 
 
-def refuse_dirty(pm: Manager, broken: Rule, found: Iterable[Dirty]) -> None:
+def _refuse_dirty(pm: Manager, broken: Rule, found: Iterable[Dirty]) -> None:
     """Refuse by a waivable rule if there are reserved bytes that are not zero."""
-    for structure, _, at, content in found:
+    for structure, at, content in found:
         pm.conventions.refuse(broken, got=_told(structure, at, content), expected="zeros")
         return
 
