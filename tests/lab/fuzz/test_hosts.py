@@ -11,19 +11,11 @@ from ffabric.firmware.state.events import Activation as Activated
 from ffabric.lab.fuzz.campaign import HOSTS, Plan, State, campaign, play
 from ffabric.lab.fuzz.episodes import MARK, Episode
 from ffabric.lab.fuzz.report import Report
-from ffabric.lab.fuzz.smmu import (
-    CMDQ,
-    CR0,
-    LEAF,
-    SHAPE,
-    STAGE2,
-    TABLE,
-    TABLE_CONFIG,
-    Programmer,
-)
+from ffabric.lab.fuzz.smmu import CMDQ, LEAF, SHAPE, Programmer
 from ffabric.lab.fuzz.stage import Stage
 from ffabric.lab.fuzz.systems import HOSTS as SYSTEMS
 from ffabric.lab.oracle.address_spaces import Discrepancy
+from ffabric.lab.oracle.stream_tables import CR0, STAGE2, TABLE, TABLE_CONFIG
 from ffabric.lab.processes import Players, spread
 from ffabric.machine.translation.smmu import Entry
 

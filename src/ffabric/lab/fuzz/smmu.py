@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.words import PAGE
 from ffabric.lab.fuzz.registers import BOUNDARIES
+from ffabric.lab.oracle.stream_tables import BYPASS, CR0, GBPA, STAGE2, TABLE, TABLE_CONFIG
 from ffabric.machine.access import DataAbort
 
 if TYPE_CHECKING:
     from ffabric.lab.fuzz.actors import Actor
 
-CR0, GBPA, GERRORN, TABLE, TABLE_CONFIG = 0x20, 0x44, 0x64, 0x80, 0x88
-CMDQ, CMDQ_PROD, EVENTQ, EVENTQ_CONS = 0x90, 0x98, 0xA0, 0x100AC
+GERRORN, CMDQ, CMDQ_PROD, EVENTQ, EVENTQ_CONS = 0x64, 0x90, 0x98, 0xA0, 0x100AC
 _WIDE = frozenset({TABLE, CMDQ, EVENTQ})
 _REGISTERS = (CR0, GBPA, GERRORN, TABLE, TABLE_CONFIG, CMDQ, CMDQ_PROD, EVENTQ, EVENTQ_CONS)
 _ENABLES = (0, 1, 5, 13, 13)
 """Values of CR0: with the SMMU and its queues on most of the time."""
-_ABORT, _BYPASS, STAGE2 = 0b000, 0b100, 0b110
+_ABORT = 0b000
 SHAPE = 30 << 32 | 1 << 38 | 1 << 51
 """Word 2 of an STE: input addresses of 34 bits, a walk from level 1, AArch64."""
 LEAF = 1 << 10 | 1 << 7 | 1 << 6 | 3
@@ -69,7 +69,7 @@ class Programmer:
         """An entry of the stream table, and tables of its stage 2 for the page ``at``."""
         random, memory = self._random, self._actor.memory
         table, *_, first, second, third = self.pages
-        config = random.choice((STAGE2, STAGE2, _BYPASS, _ABORT, random.getrandbits(3)))
+        config = random.choice((STAGE2, STAGE2, BYPASS, _ABORT, random.getrandbits(3)))
         shape = SHAPE if random.random() < 0.9 else random.getrandbits(64)
         root = first if random.random() < 0.9 else self._value()
         entry = (config << 1 | 1, 0, shape, root, 0, 0, 0, 0)

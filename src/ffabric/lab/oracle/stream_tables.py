@@ -20,8 +20,10 @@ CR0, GBPA, TABLE, TABLE_CONFIG = 0x20, 0x44, 0x80, 0x88
 """Offsets of registers."""
 _ENABLED, _ABORTS = 1, 1 << 20
 _ENTRY = 64
-_BASE, _LEVEL1_BASE, _TO = (1 << 52) - 1 & ~0x3F, (1 << 52) - 1 & ~0x3F, (1 << 48) - 1 & ~0xFFF
-_BYPASS, _STAGE2 = 0b100, 0b110
+_BASE, _TO = (1 << 52) - 1 & ~0x3F, (1 << 48) - 1 & ~0xFFF
+"""Addresses in registers, in level 1 of a stream table, and in descriptors of stage 2."""
+BYPASS, STAGE2 = 0b100, 0b110
+"""STE.Config."""
 _STARTS = {0: 2, 1: 1, 2: 0}
 """S2SL0 -> level."""
 
@@ -52,9 +54,9 @@ class StreamTables:
         table, config = self._memory.read64(self._base + TABLE), read32(self._base + TABLE_CONFIG)
         entry = [self._word(self._entry(table, config, stream) + 8 * n) for n in range(4)]
         kind = entry[0] >> 1 & 7
-        if entry[0] & 1 and kind == _BYPASS:
+        if entry[0] & 1 and kind == BYPASS:
             return address
-        if not entry[0] & 1 or kind != _STAGE2:
+        if not entry[0] & 1 or kind != STAGE2:
             raise Nowhere
         return self._walk(entry[2], entry[3], address)
 
@@ -71,7 +73,7 @@ class StreamTables:
         span, within = first & 0x1F, stream & (1 << split) - 1
         if not span or span > split + 1 or within >= 1 << span - 1:
             raise Nowhere
-        return (first & _LEVEL1_BASE) + _ENTRY * within
+        return (first & _BASE) + _ENTRY * within
 
     def _walk(self, shape: int, root: int, address: int) -> int:
         bits, level = 64 - (shape >> 32 & 0x3F), _STARTS.get(shape >> 38 & 3)
