@@ -42,7 +42,7 @@ class Contents:
         """What stood in the classes of TAs at first."""
         for core in self._cores.values():
             for app in core.apps:
-                self._classes[app] = _variables(app)
+                self._classes[app] = deepcopy(_variables(app))
 
     def called(self, event: Call) -> None:
         """If OP-TEE leaves the PE: raise Discrepancy if two VMs share what a TA keeps."""
@@ -70,9 +70,9 @@ class Contents:
 
 
 def _variables(app: type[TrustedApp]) -> dict[str, Any]:
-    """Copies of what can be changed in a TA's class."""
+    """What can be changed in a TA's class."""
     return {
-        name: deepcopy(value)
+        name: value
         for each in app.__mro__
         if issubclass(each, TrustedApp) and each is not TrustedApp
         for name, value in vars(each).items()
