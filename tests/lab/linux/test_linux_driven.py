@@ -5,6 +5,7 @@ import pytest
 from ffabric.abi.virtio.features import ACCESS_PLATFORM, VERSION_1
 from ffabric.abi.virtio.ring import INDEX_OFFSET
 from ffabric.guests.virtio.devices.block import BlockDevice
+from ffabric.guests.virtio.devices.rng import RngDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
@@ -92,6 +93,14 @@ def test_a_disk_without_a_driver(ffabric):
     (problem,) = problems
     assert problem.startswith("block 0: not brought up")
     assert problem.endswith("--module virtio_blk")
+
+
+def test_another_device_without_a_driver_needs_no_driver_of_disks(ffabric):
+    side = DeviceSide([RngDevice()])
+    kernel = Kernel("kernel", static=64)
+    kernel.do = lambda bus: bus.devices[0].begin(RngDevice.id, VERSION_1 | ACCESS_PLATFORM)
+    ffabric.boot(sps=[side], vms=[kernel]).run()
+    assert driven.problems(side) == ["random numbers 0: not brought up"]
 
 
 def test_rings_that_are_broken_raise_nothing(ffabric):

@@ -33,14 +33,15 @@ def problems(side: DeviceSide) -> list[str]:
     if suspicions:
         return suspicions
     return [
-        f"{ids.NAMES.get(side.device(number).id, 'device')} {number}: {_HINTS.get(state, state)}"
+        f"{ids.NAMES.get(side.device(number).id, 'device')} {number}: {state}"
+        + (_DISKS if state == _NOT and side.device(number).id == ids.BLOCK else "")
         for number in side.numbers
         if (state := _state(side, number)) != _READY
     ]
 
 
 _READY, _NOT = "driven", "not brought up"
-_HINTS = {_NOT: "not brought up; Debian's driver of disks is a module: --module virtio_blk"}
+_DISKS = "; Debian's driver of disks is a module: --module virtio_blk"
 
 
 def _state(side: DeviceSide, number: int) -> str:
