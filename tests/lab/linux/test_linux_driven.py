@@ -96,9 +96,12 @@ def test_a_disk_without_a_driver(ffabric):
 
 
 def test_another_device_without_a_driver_needs_no_driver_of_disks(ffabric):
+    async def go_no_further(bus):
+        await bus.devices[0].begin(RngDevice.id, VERSION_1 | ACCESS_PLATFORM)
+
     side = DeviceSide([RngDevice()])
     kernel = Kernel("kernel", static=64)
-    kernel.do = lambda bus: bus.devices[0].begin(RngDevice.id, VERSION_1 | ACCESS_PLATFORM)
+    kernel.do = go_no_further
     ffabric.boot(sps=[side], vms=[kernel]).run()
     assert driven.problems(side) == ["random numbers 0: not brought up"]
 
