@@ -12,6 +12,7 @@ from ffabric.abi.ffa.version import V1_2, V1_3
 from ffabric.abi.words import PAGE
 from ffabric.guests.errors import FfaError
 from ffabric.system.description.python import describe, sp, vm
+from ffabric.system.spec import MemoryBank
 
 FIRST, SECOND = 0x8001, 0x8002
 RW_EL1, RO_EL1 = 0x33, 0x11
@@ -53,6 +54,25 @@ def test_what_it_has_sent_is_told_at_its_own_addresses(system, a, b, kind):
         for each, pages in ((at, 2), (at + 3 * PAGE, 1))
     ]
     assert {each.endpoint for each in a.all(ONE, SECOND)} == {SECOND}
+
+
+def test_memory_from_physical_address_0_on_is_told_as_any_other(ffabric):
+    """A VM's buffers lie there."""
+    system = ffabric.boot(
+        sps=["b"],
+        vms=[vm("a", ffa_version=V1_3, messaging_method=7, physical_address=0, mem_size=2 << 20)],
+        memory=[
+            MemoryBank("low", 0, 8 << 20, secure=False),
+            MemoryBank("high", 0x4000_0000, 64 << 20, secure=False),
+            MemoryBank("secure", 0x600_0000, 16 << 20, secure=True),
+        ],
+    )
+    a = Asker(system.vm("a"))
+    assert system.system.endpoint("a").spec.memory[0].ipa == a.ffa.tx
+    assert a.all() == [
+        AddressMap(a.ffa.rx, 1, RW_EL1, 0x8000, INDIRECT),
+        AddressMap(a.ffa.tx, 1, RO_EL1, 0x8000, INDIRECT),
+    ]
 
 
 def test_others_do_not_hear_of_it(system, a, b):

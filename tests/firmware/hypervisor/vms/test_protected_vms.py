@@ -8,6 +8,7 @@ from ffabric.guests.partition import Partition
 from ffabric.lab.oracle.ledger import Ledger
 from ffabric.machine.access import DataAbort
 from ffabric.system.description.python import sp, vm
+from ffabric.system.spec import MemoryBank
 
 SIZE = 1 << 20
 
@@ -84,6 +85,23 @@ def test_it_is_the_hosts_again_when_the_guest_is_gone_and_says_nothing(rig):
     handle = rig.host.ffa.share("keeper", ipa=rig.ipa, pages=1)
     rig.host.ffa.reclaim(handle)
     rig.ledger.check()
+
+
+def test_memory_from_physical_address_0_on_is_donated_as_any_other(ffabric):
+    """As on boards whose DRAM begins there: it is an address, not the lack of one."""
+    low = MemoryBank("low", 0, 8 << 20, secure=False)
+    high = MemoryBank("high", 0x4000_0000, 64 << 20, secure=False)
+    secure = MemoryBank("secure", 0x600_0000, 16 << 20, secure=True)
+    host = vm("host", physical_address=0, mem_size=2 << 20)
+    session = ffabric.boot(vms=[host], memory=[low, high, secure])
+    base = session.system.endpoint("host").spec.memory[0].ipa
+    session.create_vm(vm("guest", mem_size=SIZE), host="host", ipa=base)
+    guest = session.system.endpoint("guest")
+    assert guest.partition.stage2.runs(guest.spec.memory[0].ipa, 1)[0][1] == 0
+    with pytest.raises(DataAbort):
+        session.vm("host").memory.read(base, 1)
+    session.destroy_vm("guest")
+    assert session.vm("host").memory.read(base, SIZE) == bytes(SIZE)
 
 
 def test_the_host_can_send_it_to_nobody(rig):
