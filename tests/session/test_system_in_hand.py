@@ -225,6 +225,8 @@ def test_a_value_of_another_type_is_told_with_its_name(said, told):
         ({"initialising": "adder"}, TypeError, "initialising: expected a list of names of SPs"),
         ({"pes": "2"}, TypeError, "pes: expected int or None, got str: '2'"),
         ({"seed": "2"}, TypeError, "seed: expected int or None, got str: '2'"),
+        ({"spec": "a.toml"}, TypeError, r"no SystemSpec: ffabric.testing.read_system\(\) makes"),
+        ({"spec": sp("a")}, TypeError, "is no SystemSpec"),
         ({"pes": 0}, ValueError, "pes: 0x0 is less than 0x1"),
         ({"sps": [sp("a", engine="unicron")]}, ValueError, r"\(did you mean 'unicorn'\?\)"),  # type: ignore[arg-type]
     ],

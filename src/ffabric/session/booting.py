@@ -36,6 +36,10 @@ def boot(
     `PartitionCrashed` if a partition crashes and the system is to stop then.
     """
     check_keywords("boot()", fields, [*SystemFields.__annotations__, *_OWN])
+    if spec is not None and not isinstance(spec, SystemSpec):
+        raise TypeError(
+            f"spec: {spec!r} is no SystemSpec: ffabric.testing.read_system() makes one of a file"
+        )
     _SEED.check("seed", seed)
     check_several("initialising", initialising, "names of SPs")
     if spec is not None and fields:
