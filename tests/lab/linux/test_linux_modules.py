@@ -75,7 +75,7 @@ def test_what_a_module_depends_on_is_loaded_before_it():
     assert [each.name for each in found] == ["c", "b", "a", "mine", "d"]
     with pytest.raises(PackageError, match="mine needs the module there: it is not there"):
         in_order([mine], RELEASE, known)
-    with pytest.raises(PackageError, match=r"the module aa: it is not there"):
+    with pytest.raises(PackageError, match=r"no package of the kernel has a module aa \(did you"):
         in_order(["aa"], RELEASE, known)
 
 
@@ -150,9 +150,9 @@ def test_own_modules_come_after_the_drivers_of_ffa(kernel, tmp_path):
 @pytest.mark.parametrize(
     ("modules", "files", "reason"),
     [
-        (["none.ko"], None, "none.ko"),
-        (["none"], None, "the module none: it is not there"),
-        (["blkk"], None, "did you mean 'blk'"),
+        (["none.ko"], None, r"no such file: none\.ko$"),
+        (["none"], None, r"has a module none \(one of your own is named by its file, with \.ko\)"),
+        (["blkk"], None, r"has a module blkk \(did you mean 'blk'\?\)$"),
         ([], Path("none"), "none: there is no such folder"),
     ],
 )
@@ -160,6 +160,27 @@ def test_what_is_not_there_is_named(kernel, modules, files, reason):
     found, folder = kernel
     with pytest.raises((PackageError, OSError), match=reason):
         own.own(modules, files, found, folder)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("mine", r"no such file: .*/mine \(did you mean 'mine\.ko'\?\)$"),
+        ("mime.ko", r"no such file: .*/mime\.ko \(did you mean 'mine\.ko'\?\)$"),
+        ("mine.o", r"mine\.o: no kernel module"),
+        ("blk", r"no such file: .*/blk$"),
+        ("there/", r"a folder, not a regular file"),
+    ],
+)
+def test_a_module_in_a_folder_that_is_named_is_a_file(kernel, tmp_path, given, reason):
+    found, folder = kernel
+    (tmp_path / "mine.ko").write_bytes(module("mine"))
+    (tmp_path / "mine.o").write_bytes(b"an object of something else")
+    (tmp_path / "there").mkdir()
+    with pytest.raises((PackageError, OSError), match=reason):
+        own.own([f"{tmp_path}/{given}"], None, found, folder)
+    (mine,) = own.own([f"{tmp_path}/mine.ko"], None, found, folder).modules
+    assert mine.name == "mine"
 
 
 def test_packages_that_are_gone_are_named(kernel, tmp_path):

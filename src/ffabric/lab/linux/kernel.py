@@ -42,6 +42,7 @@ _OF_A_KERNEL = re.compile(r"^linux-(image|binary|modules|main-modules)-")
 _RELEASE = re.compile(r"lib/modules/([^/]+)/")
 _VMLINUZ = re.compile(r"(^|/)vmlinuz(-[^/]+)?$")
 _MODULE = re.compile(rf"/({'|'.join((*FFA, *TEE))})\.ko(\.[a-z]+)?$")
+_PACKED = re.compile(r"\.ko(\.\w+)$")
 _BUSYBOX = re.compile(r"(^|/)bin/busybox$")
 
 
@@ -152,9 +153,10 @@ def _kernel(debs: Sequence[Path], busybox: Path) -> Kernel:
 
 def decompress(path: str, data: bytes) -> bytes:
     """A kernel module as busybox loads it, whatever its file is compressed with."""
-    suffix = path.rpartition(".ko")[2]
-    if suffix == "":
+    found = _PACKED.search(path)
+    if found is None:
         return data
+    suffix = found[1]
     try:
         if suffix == ".xz":
             return _whole(path, lzma.LZMAFile(io.BytesIO(data)))

@@ -133,6 +133,14 @@ def packaged(debs: Iterable[Path]) -> dict[str, tuple[str, bytes]]:
     return found
 
 
+def _missing(name: str, asker: str, known: Iterable[str]) -> str:
+    """What to say of a module that nobody has, and that ``asker``, if there is one, needs."""
+    if asker:
+        return f"{asker} needs the module {name}: it is not there{did_you_mean(name, known)}"
+    hint = did_you_mean(name, known) or " (one of your own is named by its file, with .ko)"
+    return f"no package of the kernel has a module {name}{hint}"
+
+
 def in_order(
     wanted: Sequence[Module | str],
     release: str,
@@ -158,9 +166,7 @@ def in_order(
         module = own.get(name)
         if module is None:
             if name not in known:
-                hint = did_you_mean(name, known)
-                needed = f"{asker} needs the module {name}" if asker else f"the module {name}"
-                raise PackageError(f"{needed}: it is not there{hint}")
+                raise PackageError(_missing(name, asker, known))
             module = parse_module(*known[name])
         for each in module.depends:
             add(each, name, (*above, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +22,11 @@ from ffabric.lab.linux.initramfs import HOME, SCRIPT, Own
 from ffabric.lab.linux.kernel import FFA, TEE, Kernel
 from ffabric.lab.linux.modules import Module, in_order, packaged, parse_module, read_kernel
 from ffabric.lab.linux.packages import cache_folder
-from ffabric.system.files.reading import IMAGE, read_bytes
+from ffabric.system.files.reading import IMAGE, names_beside, read_bytes
+from ffabric.system.options.problems import did_you_mean
 
 _MOST_BYTES: Final = 256 << 20
+_FILE: Final = re.compile(r"\.ko(\.[a-z]+)?$")
 
 
 def own_kernel(path: Path, busybox: Kernel) -> Kernel:
@@ -35,15 +38,11 @@ def own_kernel(path: Path, busybox: Kernel) -> Kernel:
 def own_modules(given: Sequence[str], kernel: Kernel, folder: Path) -> tuple[Module, ...]:
     """The modules that files, and names of modules in the kernel's packages, ask for, in order.
 
+    A file is what has a suffix .ko, compressed or not, or is in a folder that is named.
     What they depend on comes from the packages, which are in ``folder``, too. PackageError with
     what is wrong.
     """
-    wanted: list[Module | str] = []
-    for each in given:
-        if ".ko" in each:
-            wanted.append(parse_module(each, read_bytes(Path(each), IMAGE)))
-        else:
-            wanted.append(each)
+    wanted = [_module(each) if _is_path(each) else each for each in given]
     if not wanted:
         return ()
     debs = [folder / name for name in kernel.packages if name.startswith("linux-")]
@@ -52,6 +51,19 @@ def own_modules(given: Sequence[str], kernel: Kernel, folder: Path) -> tuple[Mod
             raise PackageError(f"{deb}: the kernel's package is not there any more: say --refresh")
     loaded = [name.replace("-", "_") for name in (*FFA, *TEE) if name in kernel.modules]
     return tuple(in_order(wanted, kernel.release, packaged(debs), loaded))
+
+
+def _is_path(module: str) -> bool:
+    return "/" in module or bool(_FILE.search(module))
+
+
+def _module(path: str) -> Module:
+    try:
+        return parse_module(path, read_bytes(Path(path), IMAGE))
+    except FileNotFoundError:
+        beside = [name for name in names_beside(Path(path)) if _FILE.search(name)]
+        hint = did_you_mean(Path(path).name, beside)
+        raise PackageError(f"no such file: {path}{hint}") from None
 
 
 def own(modules: Sequence[str], files: Path | None, kernel: Kernel, folder: Path | None) -> Own:

@@ -30,10 +30,14 @@ os.execv(command[0], command)
 
 
 class MissingProgram(Exception):  # noqa: N818 - an answer for people
-    """A program that is not installed; the message has the command that installs it."""
+    """A program that is not installed; the message has the command that installs it.
 
-    def __init__(self, program: str, package: str) -> None:
-        super().__init__(f"{program} is not installed: sudo apt-get install {package}")
+    ``releases`` says which releases of Debian have that package, if not all of them do.
+    """
+
+    def __init__(self, program: str, package: str, releases: str = "") -> None:
+        where = f" ({releases})" if releases else ""
+        super().__init__(f"{program} is not installed: sudo apt-get install {package}{where}")
         self.program = program
         self.package = package
 

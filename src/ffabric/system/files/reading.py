@@ -86,7 +86,8 @@ def size_text(size: int) -> str:
     return f"{size // unit} {name}"
 
 
-def _beside(path: Path) -> list[str]:
+def names_beside(path: Path) -> list[str]:
+    """The names in the folder of ``path``; none if that cannot be read."""
     try:
         return [entry.name for entry in path.parent.iterdir()]
     except OSError:
@@ -98,7 +99,9 @@ def read_file(path: Path, where: str, key: str, problems: Problems, most: int) -
     try:
         return read_bytes(path, most)
     except FileNotFoundError:
-        problems.add(where, key, f"no such file: {path}{did_you_mean(path.name, _beside(path))}")
+        problems.add(
+            where, key, f"no such file: {path}{did_you_mean(path.name, names_beside(path))}"
+        )
     except OSError as error:
         named = "" if problems.file == str(path) else f"{path}: "
         problems.add(where, key, f"{named}{error.strerror}")

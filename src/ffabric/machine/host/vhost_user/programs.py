@@ -39,26 +39,39 @@ class Program(Struct, frozen=True):
     paths: tuple[str, ...] = ()
     usual: bool = True
     """Whether it may be in the usual places at all; if not, another program has its name there."""
+    releases: str = ""
+    """Which releases of Debian have these packages, if not all of them do."""
 
     def find(self) -> str:
         """Its path; MissingProgram if there is none."""
         for path in self.paths:
             if Path(path).exists():
                 return path
+        missing = MissingProgram(self.name, self.packages, self.releases)
         if not self.usual:
-            raise MissingProgram(self.name, self.packages)
-        return process.find(self.name, self.packages)
+            raise missing
+        try:
+            return process.find(self.name, self.packages)
+        except MissingProgram:
+            raise missing from None
 
 
 STORAGE: Final = Program("qemu-storage-daemon", "qemu-system-common qemu-utils")
 """In the first of these packages up to Debian 12, then in the second."""
-FILE_SYSTEM: Final = Program("virtiofsd", "virtiofsd", ("/usr/libexec/virtiofsd",))
-"""In Rust, from Debian 13 on."""
-FILE_SYSTEM_C: Final = Program(
-    "virtiofsd", "qemu-system-common", ("/usr/lib/qemu/virtiofsd",), usual=False
+_SINCE_13: Final = "Debian 13 or later"
+FILE_SYSTEM: Final = Program(
+    "virtiofsd", "virtiofsd", ("/usr/libexec/virtiofsd",), releases=_SINCE_13
 )
-"""In C, up to Debian 12."""
-VSOCK: Final = Program("vhost-device-vsock", "vhost-device-vsock")
+"""In Rust."""
+FILE_SYSTEM_C: Final = Program(
+    "virtiofsd",
+    "qemu-system-common",
+    ("/usr/lib/qemu/virtiofsd",),
+    usual=False,
+    releases="Debian 12 or earlier",
+)
+"""In C."""
+VSOCK: Final = Program("vhost-device-vsock", "vhost-device-vsock", releases=_SINCE_13)
 
 
 def storage_daemon(
@@ -87,15 +100,36 @@ def storage_daemon(
 
 
 def file_system_daemon(
-    folder: Path, *, name: str = "files", program: Program = FILE_SYSTEM, patience: float = PATIENCE
+    folder: Path,
+    *,
+    name: str = "files",
+    program: Program | None = None,
+    patience: float = PATIENCE,
 ) -> Daemon:
-    """virtiofsd, which serves the files in ``folder`` (virtio-fs), in C or in Rust."""
-    path = program.find()
+    """virtiofsd, which serves the files in ``folder`` (virtio-fs).
+
+    ``program`` is the one in Rust (`FILE_SYSTEM`) or the one in C (`FILE_SYSTEM_C`, which only root
+    may run); None: in Rust if it is there, or else in C, as Debian 12 has it.
+    """
+    path, program = _file_system_program(program)
     if program is FILE_SYSTEM_C:
         command = [path, f"--fd={LISTENING}", "-o", f"source={folder}", "-o", "sandbox=chroot"]
     else:
         command = [path, f"--fd={LISTENING}", f"--shared-dir={folder}", "--sandbox=none"]
     return Daemon(command, name=name, kind=program.name, patience=patience)
+
+
+def _file_system_program(wanted: Program | None) -> tuple[str, Program]:
+    """The path of a virtiofsd, and which one it is. MissingProgram names the first choice."""
+    if wanted is not None:
+        return wanted.find(), wanted
+    try:
+        return FILE_SYSTEM.find(), FILE_SYSTEM
+    except MissingProgram as missing:
+        try:
+            return FILE_SYSTEM_C.find(), FILE_SYSTEM_C
+        except MissingProgram:
+            raise missing from None
 
 
 def vsock_daemon(
