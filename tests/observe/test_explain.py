@@ -35,6 +35,8 @@ def test_an_unassigned_status_is_said_to_be_none():
         ([0xC2000001], "fast SMC64 call 0x1 of the owner sip (0xc2000001)"),
         ([0x84000003], "CPU_ON_32 (0x84000003)"),
         ([0x840000EE], "0x840000ee (0x840000ee)"),
+        ([0xC4000097, 1], "FFA_NOTIFICATION_GET2 (0xc4000097)"),
+        ([0x84000097, 1], "0x84000097 (0x84000097)"),
     ],
 )
 def test_other_values_are_named_too(values, expected):

@@ -103,6 +103,11 @@ LINES = [
     ([smccc.SMCCC_VERSION], "SMCCC_VERSION"),
     ([hafnium.HF_INTERRUPT_ENABLE, 5, 1], "HF_INTERRUPT_ENABLE: intid=0x5 enable=0x1 type=0x0"),
     ([0x8400_00EE, 1], "0x840000ee: x1=0x1  [no call of FF-A]"),
+    (
+        [0xC400_0096, 1],
+        "FFA_NOTIFICATION_SET2: x1=0x1  [a call of v1.3 whose registers no public text lays out]",
+    ),
+    ([0x8400_0096, 1], "0x84000096: x1=0x1  [no call of FF-A]"),
     ([0x1234, 1, 2], "0x00001234: x1=0x1 x2=0x2  [unknown function]"),
 ]
 

@@ -48,10 +48,21 @@ def test_a_sweep_of_the_window_knows_the_id_or_says_so():
         for number in range(0x50, 0x100):
             function_id = base | number
             assert fid.is_ffa(function_id) == (0x60 <= number <= 0xEF)
-            if function_id not in FUNCTIONS:
+            if function_id not in FUNCTIONS and function_id not in fid.KNOWN_BY_NAME:
                 assert fid.function_name(function_id) == f"{function_id:#010x}"
     assert not fid.is_ffa(0x8600_0060)
     assert not fid.is_ffa(0x0400_0060)
+
+
+def test_calls_known_by_name_have_one_and_no_layout():
+    assert fid.function_name(0xC400_0094) == "FFA_NOTIFICATION_BIND2"
+    assert fid.function_name(0xC400_0097) == "FFA_NOTIFICATION_GET2"
+    for function_id, name in fid.KNOWN_BY_NAME.items():
+        assert fid.is_ffa(function_id)
+        assert fid.function_name(function_id) == name
+        assert fid.function_name(function_id & ~(1 << 30)).startswith("0x84")
+        assert function_id not in FUNCTIONS
+        assert name not in ARGS
 
 
 def test_widths():

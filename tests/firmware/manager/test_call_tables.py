@@ -5,9 +5,10 @@ from chain_sides import links
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.version import V1_3
 from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
 from ffabric.firmware.spmc.calls import NORMAL_WORLD_CALLS, SECURE_CALLS
-from ffabric.system.description.python import vm
+from ffabric.system.description.python import sp, vm
 
 LAST = {fid.FFA_ERROR, fid.FFA_MSG_WAIT, fid.FFA_YIELD}
 LEAVING = {fid.FFA_RUN, psci.CPU_OFF}
@@ -53,3 +54,16 @@ def test_an_unknown_function_is_refused(ffabric, who):
     for function in (0x8400_00E0, 0xC400_00E0, 0x8400_00EF):
         with ffabric.refuses("abi.unknown_function"):
             caller.must(function)
+
+
+@pytest.mark.parametrize("who", ["v", "s", "k"])
+@pytest.mark.parametrize("function", fid.KNOWN_BY_NAME, ids=fid.KNOWN_BY_NAME.get)
+def test_a_call_that_is_known_by_name_alone_is_not_supported(ffabric, who, function):
+    newest = sp("s", ffa_version=V1_3)
+    session = links(ffabric, [newest], ["k" if who == "k" else "v"], hypervisor=who != "k")
+    caller = next(each for each in session if each.name == who)
+    assert caller.call(fid.FFA_VERSION, V1_3)[0] == V1_3
+    with ffabric.refuses("abi.unknown_function"):
+        caller.must(function)
+    with ffabric.refuses("features.function"):
+        caller.must(fid.FFA_FEATURES, function)

@@ -8,7 +8,7 @@ import pytest
 from events_at_hand import recording
 from ffabric import FfaError
 from ffabric.abi import hafnium, psci
-from ffabric.abi.ffa.functions import FUNCTIONS
+from ffabric.abi.ffa.functions import FUNCTIONS, KNOWN_BY_NAME
 from ffabric.abi.optee import smc
 from ffabric.firmware.state.events import Console
 from ffabric.machine.events import Call, Return
@@ -111,6 +111,11 @@ def test_requests_on_two_pes_do_not_take_each_others_service(tshark):
 def test_every_function_is_known_to_the_dissector(tshark, functions):
     lines = [HEADER, *(Call(0, "vm", 0, (number, *[0] * 17)) for number in functions)]
     assert tshark(lines, "ffa.call") == [each.name for each in functions.values()]
+
+
+def test_functions_known_by_name_alone_are_named(tshark):
+    lines = [HEADER, *(Call(0, "vm", 0, (number, *[0] * 17)) for number in KNOWN_BY_NAME)]
+    assert tshark(lines, "ffa.call") == list(KNOWN_BY_NAME.values())
 
 
 def test_that_an_event_was_taken_is_told(tshark):

@@ -131,8 +131,8 @@ def decode(regs: Sequence[int], version: int = LATEST, *, partly: bool = False) 
         other = _sibling(function_id)
         if other is None:
             fields = [(f"x{n}", regs[n], f"{regs[n]:#x}") for n in range(1, min(8, given))]
-            window = "no call of FF-A" if fid.is_ffa(function_id) else "unknown function"
-            return Call(function_id, f"{function_id:#010x}", fields, [window])
+            name = fid.function_name(function_id)
+            return Call(function_id, name, fields, [_unknown(function_id)])
         names = enumerate(other.args[: given - 1], 1)
         fields = [(name, regs[n], f"{regs[n]:#x}") for n, name in names]
         return Call(function_id, other.name, fields, notes)
@@ -149,6 +149,13 @@ def decode(regs: Sequence[int], version: int = LATEST, *, partly: bool = False) 
         prefix = "x" if function.is_64 else "w"
         _oddities(reserved(function_id, version), regs, prefix, notes)
     return Call(function_id, function.name, fields, notes)
+
+
+def _unknown(function_id: int) -> str:
+    """Why nothing is known of the registers of a call."""
+    if function_id in fid.KNOWN_BY_NAME:
+        return "a call of v1.3 whose registers no public text lays out"
+    return "no call of FF-A" if fid.is_ffa(function_id) else "unknown function"
 
 
 def _decode_success(

@@ -92,6 +92,17 @@ _IDS: Final = {
     if name.startswith("FFA_") and isinstance(value, int)
 }
 
+KNOWN_BY_NAME: Final = {
+    0xC400_0094: "FFA_NOTIFICATION_BIND2",
+    0xC400_0095: "FFA_NOTIFICATION_UNBIND2",
+    0xC400_0096: "FFA_NOTIFICATION_SET2",
+    0xC400_0097: "FFA_NOTIFICATION_GET2",
+}
+"""Calls of v1.3 of which the ids are public and their registers are not: nobody serves them here.
+
+Source: TF-A, include/services/ffa_svc.h of 2026; its SPMD passes them on between worlds of v1.3.
+"""
+
 DIRECT_REQUESTS: Final = frozenset(
     {FFA_MSG_SEND_DIRECT_REQ_32, FFA_MSG_SEND_DIRECT_REQ_64, FFA_MSG_SEND_DIRECT_REQ2}
 )
@@ -287,7 +298,9 @@ FUNCTIONS: Final[dict[int, Function]] = {
 def function_name(function_id: int) -> str:
     """The name of a function id, or the id in hexadecimal if FF-A defines none."""
     function = FUNCTIONS.get(function_id)
-    return function.name if function is not None else f"{function_id:#010x}"
+    if function is not None:
+        return function.name
+    return KNOWN_BY_NAME.get(function_id) or f"{function_id:#010x}"
 
 
 def is_ffa(function_id: int) -> bool:

@@ -30,7 +30,7 @@ from struct import Struct, pack
 from typing import IO, Final
 
 from ffabric.abi.ffa.calls import SIBLINGS
-from ffabric.abi.ffa.functions import FUNCTIONS
+from ffabric.abi.ffa.functions import FUNCTIONS, KNOWN_BY_NAME
 from ffabric.abi.ffa.registers import Arg
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.smccc import is_smc64
@@ -130,6 +130,7 @@ def _functions() -> str:
             high = 63 if is_smc64(number) else 31
             named = (Arg(name, register, high) for register, name in enumerate(other.args, 1))
             found.setdefault(number, (other.name, _fields(named)))
+    found |= {number: (name, "") for number, name in KNOWN_BY_NAME.items()}
     return ",\n".join(
         f"  [{number:#x}] = {{ {_quoted(name)}, {{ {fields} }} }}"
         for number, (name, fields) in found.items()
