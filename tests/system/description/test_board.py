@@ -12,7 +12,8 @@ from ffabric.system.description.board import FOLDER, names
 from ffabric.system.description.toml.system import read_system
 from ffabric.system.options.problems import SystemErrors
 
-KERNEL = (Path(__file__).parents[2] / "images" / "board_kernel.bin").read_bytes()
+KERNEL_FILE = Path(__file__).parents[2] / "images" / "board_kernel.bin"
+KERNEL = KERNEL_FILE.read_bytes()
 RESULTS = 0x1000
 """Where the kernel keeps what it has found, above its load address: x0 to x3, then words."""
 SPMC = """/dts-v1/;
@@ -181,6 +182,166 @@ def test_what_is_no_board_is_a_line(read, tmp_path, board, message):
     (tmp_path / "sp.toml").write_text('[[sp]]\nname = "a"\n')
     with pytest.raises(SystemErrors, match=message):
         read(f'board = "{board}"\n')
+
+
+MINE = """
+mpidrs = [0x0, 0x1]
+[gic]
+distributor = 0x6000000000
+redistributors = 0x6000100000
+[[memory]]
+name = "tzc"
+base = 0x8f0000000
+size = "64 MiB"
+secure = true
+[[memory]]
+name = "dram"
+base = 0x8000000000
+size = "64 MiB"
+[[memory]]
+name = "nor"
+base = 0x10000000
+size = "64 KiB"
+reserved = true
+file = "nor.bin"
+[[device]]
+name = "console"
+type = "pl011"
+base = 0x7000000000
+interrupt = 4100
+[[device]]
+name = "watchdog"
+type = "generic_watchdog"
+base = 0x7000010000
+interrupt = 90
+world = "secure"
+[[device]]
+type = "stub"
+base = 0x7000100000
+world = "both"
+[monitor]
+group0 = [90]
+[monitor.calls]
+0x82000010 = 1
+0xc2000011 = "sip.py:number"
+"""
+"""A machine that is nobody's: DRAM and GIC above 4 GiB, an extended SPI, another watchdog."""
+
+
+@pytest.fixture
+def mine(read, tmp_path):
+    """Reads a system on a board of its own, whose files are in a folder of its own."""
+    folder = tmp_path / "boards"
+    folder.mkdir()
+    (folder / "mine.toml").write_text(MINE)
+    (folder / "nor.bin").write_bytes(b"flash")
+    (folder / "sip.py").write_text("def number(x):\n    return [0, x[1] + 1]\n")
+
+    def reader(text, board=MINE):
+        (folder / "mine.toml").write_text(board)
+        return read('board = "boards/mine.toml"\n' + text)
+
+    return reader
+
+
+CALLER = """
+from ffabric import Partition
+
+class Caller(Partition):
+    async def main(self, ffa):
+        self.answers = [(await ffa.call(f, 41))[:2] for f in (0x82000010, 0xc2000011, 0x82000012)]
+        self.answers.append((await ffa.direct_request("servant", 0)).payload[0])
+        await ffa.idle()
+"""
+
+
+def test_partitions_in_python_and_images_run_on_a_board_of_ones_own(mine, tmp_path):
+    (tmp_path / "caller.py").write_text(CALLER)
+    spec = mine(
+        '[monitor.calls]\n0x82000012 = 3\n[[sp]]\nname = "servant"\nvcpus = 2\n'
+        f'image = "{KERNEL_FILE.with_name("servant.bin")}"\n'
+        '[[vm]]\nname = "caller"\npython = "caller.py:Caller"\n'
+    )
+    with boot(spec) as system:
+        system.run()
+        assert system.endpoint("caller").software.answers == [(1, 41), (0, 42), (3, 41), 0]
+        assert system.machine.memory.read(0x1000_0000, 5, secure=False) == b"flash"
+    assert spec.sps[0].load_address == 0x8_F000_0000
+    assert 0x80_0000_0000 <= spec.vms[0].memory[0].pa < 0x80_0400_0000
+
+
+def test_a_kernel_runs_on_a_board_of_ones_own(mine):
+    base, uart, stub = 0x80_0000_0000, 0x70_0000_0000, 0x70_0010_0010
+    spec = mine(BL33.format(base=base) + f"x2 = {uart:#x}\nx3 = {stub:#x}\n")
+    with boot(spec) as system:
+        system.run()
+        memory = system.machine.memory
+        found = [memory.read64(base + RESULTS + 8 * n, secure=False) for n in range(5)]
+    assert found == [0x1111_2222_3333_4444, 0x8200_0000, uart, stub, 0xCAFE]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('size = "64 MiB"', "size = 0x800", "[[memory]] tzc: size: 0x800 is not a multiple of"),
+        ('size = "64 MiB"', "size = 0", "[[memory]] tzc: size: 0x0 bytes are not whole pages"),
+        ("base = 0x8f0000000", "", "[[memory]] tzc: base: missing"),
+        ("secure = true", "secre = true", "[[memory]] tzc: secre: unknown key (did you mean"),
+        ("0x8f0000000", "0x8001000000", "[[memory]] tzc: base: 0x8001000000 lies in dram, which"),
+        ("0x7000000000", "0x8000000000", "[[device]] console: base: 0x8000000000 overlaps the mem"),
+        ("[[memory]]\nname = \"nor\"", "[memory]", "Cannot declare ('memory',) twice"),
+        ("4100", "1020", "[[device]] console: interrupt: 1020 is no SPI: they are 32 to 1019"),
+        ("0x6000100000", "0x6000000000", "[gic]: redistributors: 0x6000000000 overlaps the GIC's"),
+        ("distributor =", "distributer =", "[gic]: distributer: unknown key (did you mean 'distr"),
+        ("[gic]", "[gci]", "gci: no board has it: only cpu, cpu_features, device, gic, memory,"),
+        ("0x1]", "0x0]", "mpidrs: two of them are the same"),
+        ("[90]", "[1020]", "[monitor]: group0: 1020 is no interrupt: SGIs and PPIs are 0 to 31"),
+        ('"nor.bin"', '"no.bin"', "[[memory]] nor: file: no such file: "),
+        ("sip.py:number", "sip.py:numbr", "[monitor.calls]: 0xc2000011: sip.py has no 'numbr'"),
+        ("sip.py:number", "sip.py:__name__", "[monitor.calls]: 0xc2000011: str is no function"),
+        ("0xc2000011", "0x84000060", "[monitor.calls]: 0x84000060: EL3 answers it: it is of FF-A"),
+        ("0xc2000011", "2181038096", "2181038096: 0x82000010 has an answer already"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_board_is_one_line_that_names_its_file(mine, tmp_path, old, new, line):
+    """The SP that would then have no room, or the device in memory that is none, is not told."""
+    software = '[[sp]]\nname = "s"\npython = "ffabric:Partition"\nload_address = 0x8f0000000\n'
+    assert mine(software).sps[0].load_address == 0x8_F000_0000
+    with pytest.raises(SystemErrors) as caught:
+        mine(software, MINE.replace(old, new, 1))
+    (told,) = str(caught.value).splitlines()
+    assert told.startswith(f"{tmp_path / 'boards' / 'mine.toml'}:")
+    assert line in told
+
+
+def test_what_stands_in_the_system_is_told_of_the_system(mine, tmp_path):
+    for text, line in (
+        ("[gic]\ndistributor = 1\n", "[gic]: distributor: 0x1 is not a multiple of 0x10000"),
+        ('[[memory]]\nname = "tzc"\nbase = 1\nsize = 4096\n', "[[memory]] tzc: base: 0x1 is not"),
+        ("[monitor.calls]\n0xc2000011 = []\n", "[monitor.calls]: 0xc2000011: 0 registers: 1 to"),
+        ("mpidrs = [1, 1]\n", "mpidrs: two of them are the same"),
+    ):
+        with pytest.raises(SystemErrors) as caught:
+            mine(text)
+        (told,) = caught.value.problems[-1:]
+        assert str(told).startswith(f"{tmp_path / 's.toml'}: {line}")
+
+
+def test_a_board_without_secure_memory_is_told_once(mine):
+    with pytest.raises(SystemErrors) as caught:
+        mine(
+            '[[sp]]\nname = "s"\npython = "ffabric:Partition"\n',
+            MINE.replace("secure = true", "", 1),
+        )
+    (told,) = str(caught.value).splitlines()
+    assert told.endswith(": memory: no secure memory: no [[memory]] has secure = true")
+
+
+def test_devices_without_a_name_have_that_of_their_type(mine):
+    stub = '[[device]]\ntype = "stub"\nbase = 0x7000200000\n'
+    assert [each.base for each in mine(stub).devices if each.type == "stub"] == [0x70_0020_0000]
+    pl011 = stub.replace("stub", "pl011")
+    assert {each.name for each in mine(pl011).devices} == {"pl011", "console", "watchdog", "stub"}
 
 
 WATCHED = """

@@ -312,7 +312,7 @@ CONFLICTS: list[tuple[dict[str, Any], str]] = [
         "[[memory]] y: base: 0x1000 lies in x, which ends at 0x2000",
     ),
     (
-        {"memory": [MemoryBank("x", 0, 0x1000, secure=True)]},
+        {"memory": [MemoryBank("x", 0, 0x1000, True), MemoryBank("y", 1 << 30, 1 << 30, False)]},
         "memory: no room for the SPMC's tables in secure memory",
     ),
     ({"sps": [sp("a", uuids=(UUID(int=0),))]}, "a: uuid: the nil UUID names no service"),
@@ -345,7 +345,15 @@ def test_all_conflicts_come_at_once() -> None:
     assert str(caught.value).splitlines() == [
         "c: el: 2 is the hypervisor's: say hypervisor = false",
         "a: id: 0x1: bit 15 must be set",
-        "b: load_address: 0x7000000-0x71fffff overlaps a (0x7000000-0x71fffff)",
+    ]
+
+
+def test_places_are_judged_when_all_else_is_right() -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        describe(sps=[sp(name, load_address=0x0700_0000) for name in ("a", "b", "c")])
+    assert str(caught.value).splitlines() == [
+        f"{name}: load_address: 0x7000000-0x71fffff overlaps a (0x7000000-0x71fffff)"
+        for name in ("b", "c")
     ]
 
 

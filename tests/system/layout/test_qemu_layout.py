@@ -49,8 +49,11 @@ def test_every_mistake_is_told():
     low = MemoryBank("low", 0x2000_0000, 0x0010_0000, secure=False)
     high = MemoryBank("high", 0x3F_FFF0_0000, 0x0010_0000, secure=False)
     has = "QEMU's machine, with the trusted OS, has non-secure memory at 0x40000000-0x3ffdffffff"
-    assert errors(SECURE, low, NORMAL, high, load_address=0x0D00_0000, mem_size=MIB16) == [
-        f"tee: load_address: 0xd000000-0xdffffff: {HAS_SECURE}",
+    place = {"load_address": 0x0D00_0000, "mem_size": MIB16}
+    assert errors(SECURE, NORMAL, **place) == [
+        f"tee: load_address: 0xd000000-0xdffffff: {HAS_SECURE}"
+    ]
+    assert errors(SECURE, low, NORMAL, high, **place) == [
         f"[[memory]] low: base: 0x20000000-0x200fffff: {has}",
         f"[[memory]] high: base: 0x3ffff00000-0x3fffffffff: {has}",
     ]

@@ -15,7 +15,7 @@ from ffabric.machine.translation.pages import NoPages
 from ffabric.system.description.identity import check_partition
 from ffabric.system.layout.address_spaces import Placed, check_address_space
 from ffabric.system.layout.defaults import VM_IPA, with_defaults
-from ffabric.system.layout.qemu import check_layout
+from ffabric.system.layout.qemu import check_memory_of_qemu
 from ffabric.system.manifest.checks import check_manifest
 from ffabric.system.manifest.manifest import RegionAttributes
 from ffabric.system.options.problems import Problems, SystemErrors
@@ -107,7 +107,7 @@ def create_spec(
     placed = Placed(spec, draft.where)
     check_address_space(placed, system.gic, system.pes, problems, translated=True, cpu=system.cpu)
     if spec.engine == QEMU:
-        check_layout(draft, spec, system.memory, problems)
+        check_memory_of_qemu(draft, system.memory, problems)
     problems.check(SystemErrors)
     return replace(spec, memory=tuple(_memory(load, (manifest.mem_size or 0) // PAGE, frames)))
 

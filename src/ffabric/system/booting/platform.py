@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from ffabric.abi.words import MASK64
 from ffabric.firmware.monitor.logical import SPMD_PARTITION, LogicalPartition
 from ffabric.firmware.state.interface.platform_calls import Answer, PlatformCalls, Served
 from ffabric.machine.engines.python import is_of_program, told
-from ffabric.system.description.python_target import TargetError, find_target, target_name
+from ffabric.system.description.python_target import find_function
 from ffabric.system.spec import MonitorSpec, PythonSource
 
 _REGISTERS = 18
@@ -25,7 +24,7 @@ def platform_calls(spec: MonitorSpec) -> PlatformCalls:
     served: dict[int, Served] = {}
     for function, answer in spec.calls:
         if isinstance(answer, PythonSource):
-            served[function] = _checked(function, _function(answer))
+            served[function] = _checked(function, find_function(answer))
         else:
             served[function] = _constant(answer)
     return PlatformCalls(served)
@@ -36,15 +35,8 @@ def logical_partitions(spec: MonitorSpec) -> Iterator[LogicalPartition]:
     if spec.spmd_logical_partition:
         yield SPMD_PARTITION
     for each in spec.logical_partitions:
-        serve = None if each.serve is None else _function(each.serve)
+        serve = None if each.serve is None else find_function(each.serve)
         yield LogicalPartition(each.id, each.name, each.uuid, serve)
-
-
-def _function(source: PythonSource) -> Any:
-    target = find_target(source)
-    if not callable(target):
-        raise TargetError(f"{target_name(target)} is no function")
-    return target
 
 
 def _constant(words: tuple[int, ...]) -> Served:

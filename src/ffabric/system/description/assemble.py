@@ -33,6 +33,7 @@ from ffabric.system.layout.address_spaces import (
 from ffabric.system.layout.defaults import with_defaults
 from ffabric.system.layout.machine import (
     MAILBOXES,
+    Frame,
     check_banks,
     check_devices,
     check_tables,
@@ -40,7 +41,11 @@ from ffabric.system.layout.machine import (
 )
 from ffabric.system.layout.memory_map import Places
 from ffabric.system.layout.normal_world import device_memory_maps, memory_maps
-from ffabric.system.layout.qemu import check_layout
+from ffabric.system.layout.qemu import (
+    check_memory_of_qemu,
+    check_secure_memory,
+    is_trusted_os,
+)
 from ffabric.system.layout.sharing import check_boot_order, check_interrupts, check_streams
 from ffabric.system.options.problems import Problems, SystemErrors, did_you_mean
 from ffabric.system.spec import (
@@ -50,6 +55,7 @@ from ffabric.system.spec import (
     VM,
     FirmwareSpec,
     MemoryMap,
+    PartitionDraft,
     PartitionSpec,
     SystemDraft,
     SystemSpec,
@@ -58,6 +64,10 @@ from ffabric.system.spec import (
 
 def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     """Give everything its id and its place.
+
+    What each thing says comes first and the machine's memory and devices, then where everything
+    lies, then what everybody reaches. A step with mistakes is the last: what would only follow from
+    them is not told.
 
     Raises SystemErrors with all that cannot be, after the `problems` that were found before.
     """
@@ -69,6 +79,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         check_partition(draft, partition, len(mpidrs), problems)
     ids = find_ids(draft, problems)
     partitions = [with_defaults(partition, problems) for partition in draft.partitions]
+    aliases = find_aliases(draft, ids, problems)
     if draft.ffa_version not in VERSIONS:
         known = ", ".join(map(format_version, VERSIONS))
         asked = format_version(draft.ffa_version)
@@ -78,9 +89,13 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     check_spmc_level(draft, len(mpidrs), problems)
     check_monitor(draft, problems)
     _check_run(draft, problems)
+    check_boot_order(partitions, problems)
+    check_interrupts(partitions, mpidrs, problems)
+    check_streams(partitions, problems)
     places = Places(draft, problems)
-    if draft.with_hypervisor:
-        places.add_banks(partitions)
+    registers = _machine(draft, partitions, len(mpidrs), places, problems)
+    problems.check(SystemErrors)
+
     places.take_fixed(partitions)
     version = draft.ffa_version
     tables = places.take_tables("the SPMC's tables", secure=True)
@@ -91,31 +106,24 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
         hypervisor = FirmwareSpec(0, version, tables)
     places.take_floating(partitions)
     places.take_staging(partitions)
-    aliases = find_aliases(draft, ids, problems)
     specs = [
         replace(places.place(partition, ids[partition.name]), aliases=aliases[partition.name])
         for partition in partitions
     ]
-    for partition, spec in zip(partitions, specs, strict=True):
-        if partition.engine == QEMU and (draft.with_hypervisor or partition.kind != VM):
-            check_layout(partition, spec, places.space.banks, problems)
-    check_boot_order(partitions, problems)
-    check_interrupts(partitions, mpidrs, problems)
-    check_streams(partitions, problems)
-    check_banks(places.space.banks, problems)
-    registers = frames(draft.devices, draft.gic, len(mpidrs))
-    gic_end = IPA_END if draft.with_hypervisor else PA_END
-    check_devices(draft.devices, registers, places.space.banks, problems, gic_end=gic_end)
+    problems.check(SystemErrors)
+
     placed = [
-        Placed(spec, partition.where)
-        for partition, spec in zip(partitions, specs, strict=True)
-        if partition.name not in places.failed
+        Placed(spec, partition.where) for partition, spec in zip(partitions, specs, strict=True)
     ]
-    cpu = draft.cpu if draft.cpu in MODELS else "max"
+    for partition, spec in zip(partitions, specs, strict=True):
+        if is_trusted_os(partition):
+            check_secure_memory(partition, spec, problems)
     for each in placed:
         kernel = each.spec.kind == VM and not draft.with_hypervisor
         translated = not kernel and each.spec.kind != TRUSTED_OS
-        check_address_space(each, draft.gic, len(mpidrs), problems, translated=translated, cpu=cpu)
+        check_address_space(
+            each, draft.gic, len(mpidrs), problems, translated=translated, cpu=draft.cpu
+        )
     check_device_regions(placed, registers, places.space, problems)
     check_device_memory(placed, draft.device_memory, problems)
     for spec, where in placed:
@@ -165,9 +173,33 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     )
 
 
+def _machine(
+    draft: SystemDraft,
+    partitions: list[PartitionDraft],
+    pes: int,
+    places: Places,
+    problems: Problems,
+) -> list[Frame]:
+    """Note what is wrong with the memory and the devices: the registers on the bus."""
+    if draft.with_hypervisor:
+        places.add_banks(partitions)
+    banks = places.space.banks
+    worlds = {partition.kind != VM for partition in partitions} | {True}
+    before = len(problems.errors)
+    check_banks(banks, worlds | ({False} if draft.with_hypervisor else set()), problems)
+    apart = banks if len(problems.errors) == before else []
+    for partition in partitions:
+        if partition.engine == QEMU and (draft.with_hypervisor or partition.kind != VM):
+            check_memory_of_qemu(partition, apart, problems)
+    registers = frames(draft.devices, draft.gic, pes)
+    gic_end = IPA_END if draft.with_hypervisor else PA_END
+    check_devices(draft.devices, registers, apart, problems, gic_end=gic_end)
+    return registers
+
+
 def _check_boot_information(spec: PartitionSpec, where: str, problems: Problems) -> None:
     """What the partition is told when it starts has room."""
-    if spec.manifest_offset is not None and not problems.errors:
+    if spec.manifest_offset is not None:
         try:
             boot_information(spec)
         except ValueError as error:

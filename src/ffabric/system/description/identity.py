@@ -66,7 +66,8 @@ def find_mpidrs(draft: SystemDraft, problems: Problems) -> tuple[int, ...]:
         wanted = min(max(wanted, 1), PES)
     for mpidr in known:
         if mpidr & ~AFFINITIES:
-            problems.add("", "pes", f"{mpidr:#x} is not an affinity: Aff3 is 39:32, Aff2 to 0 23:0")
+            message = f"{mpidr:#x} is not an affinity: Aff3 is 39:32, Aff2 to 0 23:0"
+            problems.add("", "mpidrs", message)
     if not known and any(p.engine == QEMU for p in draft.partitions):
         return tuple(range(wanted))
     if not known:
@@ -74,9 +75,9 @@ def find_mpidrs(draft: SystemDraft, problems: Problems) -> tuple[int, ...]:
             pe // PES_PER_CLUSTER << 16 | pe % PES_PER_CLUSTER << 8 for pe in range(wanted)
         )
     if wanted > len(known):
-        problems.add("", "pes", f"{wanted}, but the SPMC manifest lists {len(known)} CPUs")
+        problems.add("", "pes", f"{wanted}, but {len(known)} affinities are listed")
     if len(set(known)) != len(known):
-        problems.add("", "pes", "two of them have the same affinity")
+        problems.add("", "mpidrs", "two of them are the same")
     return known[:wanted]
 
 
@@ -89,7 +90,7 @@ def check_partition(
     if level.secure is not (partition.kind != VM):
         kind = _KINDS[partition.kind]
         problems.add(where, "exception-level", f"{kind} does not run at {level.name}")
-    if partition.kind == SP and count not in (1, pes):
+    if partition.kind == SP and count not in (0, 1, pes):  # the manifest's checks tell of 0
         problems.add(
             where, "execution-ctx-count", f"{count}: an SP has 1, or one for each of {pes} PEs"
         )
@@ -134,10 +135,11 @@ def check_primary_vm(draft: SystemDraft, problems: Problems) -> None:
     wanted, key = draft.primary_vm, "primary_vm"
     if not wanted:
         return
+    broken = {each.where for each in problems.errors}
     vms = [partition for partition in draft.partitions if partition.kind == VM]
     if not draft.with_hypervisor:
         problems.add("", key, "without a hypervisor there are no others that it could schedule")
-    elif wanted not in (names := [vm.name for vm in vms]):
+    elif wanted not in (names := [vm.name for vm in vms]) and f"[[{VM}]] {wanted}" not in broken:
         problems.add("", key, f"no VM is called {wanted!r}{did_you_mean(wanted, names)}")
     for vm in vms:
         if vm.engine == QEMU:

@@ -71,6 +71,14 @@ def find_target(source: PythonSource) -> object:
     return getattr(module, name)
 
 
+def find_function(source: PythonSource) -> Callable[..., Any]:
+    """The function that a source means. Raises TargetError for what is none."""
+    target = find_target(source)
+    if not callable(target):
+        raise TargetError(f"{target_name(target)} is no function")
+    return target
+
+
 def _load_module(place: str, folder: Path) -> ModuleType:
     if not place.endswith(".py"):
         module = _guarded(lambda: importlib.import_module(place), place)

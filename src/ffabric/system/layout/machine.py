@@ -67,8 +67,11 @@ def _parts(kind: str) -> Sequence[Part]:
     return TYPES[kind].frames if kind in TYPES else ()
 
 
-def check_banks(banks: Sequence[MemoryBank], problems: Problems) -> None:
-    """Banks are whole pages with an address, and no more than a host can have."""
+def check_banks(banks: Sequence[MemoryBank], worlds: Iterable[bool], problems: Problems) -> None:
+    """Banks are whole pages with an address, apart, and no more than a host can have.
+
+    ``banks``: by address; ``worlds``: those that need some, True for the secure one.
+    """
     for bank in banks:
         where = f"[[memory]] {bank.name}"
         if bank.base < 0 or bank.base % PAGE:
@@ -76,10 +79,20 @@ def check_banks(banks: Sequence[MemoryBank], problems: Problems) -> None:
         if bank.size <= 0 or bank.size % PAGE:
             problems.add(where, "size", f"{bank.size:#x} bytes are not whole pages")
         if bank.end > PA_END:
-            problems.add(where, "size", f"it ends at {bank.end:#x}, addresses at {PA_END:#x}")
+            key = "base" if bank.base >= PA_END else "size"
+            problems.add(where, key, f"it ends at {bank.end:#x}, addresses at {PA_END:#x}")
+    for before, after in itertools.pairwise(banks):
+        if after.base < before.end:
+            message = f"{after.base:#x} lies in {before.name}, which ends at {before.end:#x}"
+            problems.add(f"[[memory]] {after.name}", "base", message)
     whole = sum(bank.size for bank in banks)
     if whole > MEMORY:
         problems.add("", "memory", f"{whole:#x} bytes: a machine has up to {MEMORY:#x}")
+    for secure in worlds:
+        if not problems.errors and not any(bank.secure is secure for bank in banks):
+            world, key = ("secure", "true") if secure else ("non-secure", "false")
+            message = f"no {world} memory: no [[memory]] has secure = {key}"
+            problems.add("", "memory", message)
 
 
 def check_devices(

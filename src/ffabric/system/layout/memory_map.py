@@ -7,7 +7,6 @@ IPAs are physical addresses; a VM's begin at `VM_IPA` unless it says otherwise.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
@@ -74,13 +73,6 @@ class Places:
         self.blocks: dict[str, list[int]] = {}
         """VMs that float: the blocks of their memory. They descend while the IPAs ascend, so that
         no VM relies on addresses that are physical, or contiguous beyond a block."""
-        for before, after in itertools.pairwise(self.space.banks):
-            if after.base < before.end:
-                problems.add(
-                    f"[[memory]] {after.name}",
-                    "base",
-                    f"{after.base:#x} lies in {before.name}, which ends at {before.end:#x}",
-                )
         for bank in draft.reserved:
             self.space.take(bank.base, bank.size, bank.name)
 
@@ -116,7 +108,7 @@ class Places:
             base = self._fixed_base(partition)
             if base is not None and base % PAGE:
                 message = f"{base:#x} is not a multiple of {PAGE:#x}"
-                self.problems.add(partition.where, "load_address", message)
+                self.problems.add(partition.where, _own_key(partition), message)
                 self.failed.add(partition.name)
                 self.bases[partition.name] = 0
             if base is not None and partition.name not in self.failed:
@@ -308,7 +300,7 @@ class Places:
     ) -> None:
         span = f"{base:#x}-{base + size - 1:#x}"
         name = f"{partition.name}/{region}" if region else partition.name
-        key = region or "load_address"
+        key = region or _own_key(partition)
         if self.space.bank(base, size, secure=secure) is None:
             world = _world(secure=secure)
             self.problems.add(partition.where, key, f"{span} is not in {world} memory")
@@ -377,6 +369,11 @@ def _is_secure(partition: PartitionDraft, region: MemoryRegion) -> bool:
 def _asks_for_boot_information(manifest: Manifest) -> bool:
     """Whether a partition cannot do without what it is told when it starts."""
     return manifest.gp_register_num is not None and bool(manifest.boot_info)
+
+
+def _own_key(partition: PartitionDraft) -> str:
+    """What says where the partition's own memory is."""
+    return "load_address" if partition.physical_address is None else "physical_address"
 
 
 def _size(partition: PartitionDraft) -> int:

@@ -63,20 +63,16 @@ def is_sp_in_qemu(partition: PartitionDraft) -> bool:
     return partition.kind == SP and partition.engine == QEMU
 
 
-def check_layout(
-    partition: PartitionDraft,
-    spec: PartitionSpec,
-    banks: Iterable[MemoryBank],
-    problems: Problems,
+def check_memory_of_qemu(
+    partition: PartitionDraft, banks: Iterable[MemoryBank], problems: Problems
 ) -> None:
-    """The memory of a trusted OS, an SP or a VM of a hypervisor is where QEMU's machine has some.
+    """All memory that a partition in QEMU may get is where QEMU's machine has some.
 
-    So is all memory that one may get: of the normal world, and for an SP that of both.
+    That is memory of the normal world, and for an SP that of both.
     """
     where = partition.where
     non_secure = [bank for bank in banks if not bank.secure]
     if is_trusted_os(partition):
-        _check_secure_memory(partition, spec, problems)
         _check_banks(where, "the trusted OS", non_secure, problems)
     elif is_sp_in_qemu(partition):
         _check_banks(where, "SPs", banks, problems)
@@ -85,9 +81,10 @@ def check_layout(
         _check_devicetree(non_secure, problems)
 
 
-def _check_secure_memory(
+def check_secure_memory(
     trusted_os: PartitionDraft, spec: PartitionSpec, problems: Problems
 ) -> None:
+    """The memory of a trusted OS in QEMU is where QEMU's machine has Secure memory."""
     for piece in spec.memory:
         end = piece.pa + piece.size
         if piece.secure and not SECURE.base <= piece.pa <= end <= SECURE.end:

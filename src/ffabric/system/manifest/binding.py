@@ -208,7 +208,7 @@ def _regions(node: Reader, keys: tuple[Key, ...], problems: Problems) -> list[tu
     """The children of a regions node that have all they need."""
     children = at_most(MOST_REGIONS, node.children(), node.where, problems)
     read(node, (COMPATIBLE,), problems, complete=False, also=[name for name, _ in node.children()])
-    if not children:
+    if not children and not {*node.names()} - {COMPATIBLE.name}:
         problems.add(node.where, "", "no region in it")
     required = {key.field for key in keys if key.required}
     found = [(name, read(child, keys, problems)) for name, child in children]

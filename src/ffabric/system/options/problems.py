@@ -75,6 +75,8 @@ class Problems:
     def __init__(self, file: str = "") -> None:
         self.file = file
         self.found: list[Problem] = []
+        self.origins: dict[tuple[str, str], str] = {}
+        """The files of keys, or of whole tables (key ""), that `file` has from another."""
 
     @property
     def full(self) -> bool:
@@ -83,11 +85,16 @@ class Problems:
 
     def add(self, where: str, key: str, message: str) -> None:
         """Note a mistake."""
-        self._note(Problem(self.file, where, key, message))
+        self._note(Problem(self.origin(where, key), where, key, message))
 
     def warn(self, where: str, key: str, message: str) -> None:
         """Note something odd."""
-        self._note(Problem(self.file, where, key, message, warning=True))
+        self._note(Problem(self.origin(where, key), where, key, message, warning=True))
+
+    def origin(self, where: str, key: str) -> str:
+        """The file that a key of a table is from."""
+        origins = self.origins
+        return origins.get((where, key)) or origins.get((where, "")) or self.file
 
     def _note(self, problem: Problem) -> None:
         if len(self.found) < MOST:

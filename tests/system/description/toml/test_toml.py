@@ -508,7 +508,7 @@ MISTAKES = [
         "[[sp]] a: name: another partition has this name",
     ),
     ('[spmc]\nmanifest = "sp1.dtb"', "sp1.dtb: /: compatible: 'arm,ffa-manifest-1.0' is not"),
-    ('pes = 9\n[spmc]\nmanifest = "spmc.dtb"', "pes: 9, but the SPMC manifest lists 8 CPUs"),
+    ('pes = 9\n[spmc]\nmanifest = "spmc.dtb"', "pes: 9, but 8 affinities are listed"),
     (
         PARTITION + 'image = "sp.bin"\nmanifest = "sp1.dtb"\nvcpus = 1\n'
         '[spmc]\nmanifest = "spmc.dtb"',
@@ -635,16 +635,23 @@ python = "adder.py:Adder"
 """
 
 
-def test_what_el3_has(folder: Path) -> None:
-    system = read_system(write(folder, MONITOR))
+@pytest.fixture
+def el3(folder: Path) -> Path:
+    """A folder with the functions that EL3 has."""
+    (folder / "board.py").write_text("def uid(x): return 1\ndef fuses(words): return words\n")
+    return folder
+
+
+def test_what_el3_has(el3: Path) -> None:
+    system = read_system(write(el3, MONITOR))
     assert system.sri == 9
     monitor = system.monitor
     assert monitor.spmd_logical_partition
-    serve = PythonSource("board.py:uid", folder)
+    serve = PythonSource("board.py:uid", el3)
     assert monitor.calls == ((0x8200_0010, (7,)), (0xC200_0011, (1, 2)), (0x8200_0012, serve))
     rng, fuses = monitor.logical_partitions
     assert (rng.id, rng.serve, fuses.id) == (0xFFC1, None, 0xFFC2)
-    assert fuses.serve == PythonSource("board.py:fuses", folder)
+    assert fuses.serve == PythonSource("board.py:fuses", el3)
 
 
 @pytest.mark.parametrize(
@@ -657,9 +664,12 @@ def test_what_el3_has(folder: Path) -> None:
         ('name = "rng"', 'name = "rng"\nid = 0x8001', "id: 0x8001 is less than 0xffc0"),
         ('name = "rng"', 'name = "rng"\nid = 0xffc0', "0xffc0 is spmd-lp's already"),
         ('name = "rng"\n', "", "[[logical_partition]] #1: name: missing"),
+        ("board.py:uid", "board.py:uidd", "0x82000012: board.py has no 'uidd' (did you mean 'uid'"),
+        ("board.py:fuses", "board.py:__file__", "fuses: python: str is no function"),
+        ("0x82000010 = 7", "2181038098 = 7", "0x82000012: 0x82000012 has an answer already"),
     ],
 )
-def test_mistakes_in_what_el3_has(folder: Path, before: str, after: str, message: str) -> None:
+def test_mistakes_in_what_el3_has(el3: Path, before: str, after: str, message: str) -> None:
     with pytest.raises(SystemErrors) as error:
-        read_system(write(folder, MONITOR.replace(before, after, 1)))
+        read_system(write(el3, MONITOR.replace(before, after, 1)))
     assert message in str(error.value)

@@ -10,12 +10,15 @@ from uuid import UUID
 from ffabric.abi.words import MASK64
 from ffabric.firmware.monitor.logical import FIRST_ID
 from ffabric.system.description.monitor import CALLS_TABLE
+from ffabric.system.description.python_target import TargetError, find_function
 from ffabric.system.description.toml.keys import LOGICAL_PARTITION, MONITOR
 from ffabric.system.options.keys import TableReader, read
 from ffabric.system.options.problems import Problems
 from ffabric.system.spec import LogicalSpec, MonitorSpec, PythonSource
 
 CALLS = "calls"
+Answer = tuple[int, ...] | PythonSource
+"""What a call of EL3 answers: registers from x0 on, or a function's name."""
 
 
 def read_monitor(
@@ -30,14 +33,23 @@ def read_monitor(
     if not isinstance(calls, dict):
         problems.add("[monitor]", CALLS, f"expected a table: {CALLS_TABLE}")
         calls = {}
-    found = [_call(name, answer, folder, problems) for name, answer in calls.items()]
+    found: dict[int, Answer] = {}
+    for name, answer in calls.items():
+        function = _number(name, problems)
+        if function is None:
+            continue
+        if function in found:
+            problems.add(CALLS_TABLE, name, f"{function:#010x} has an answer already")
+        said = _answer(name, answer, folder, problems)
+        if said is not None:
+            found[function] = said
     partitions: list[LogicalSpec] = []
     for where, each in logical:
         given: dict[str, Any] = read(TableReader(each, where), LOGICAL_PARTITION, problems)
         if {"name", "uuid"} <= given.keys():
             partitions.append(_logical(given, where, partitions, folder, problems))
     return MonitorSpec(
-        calls=tuple(each for each in found if each is not None),
+        calls=tuple(found.items()),
         logical_partitions=tuple(partitions),
         **values,
     )
@@ -55,22 +67,36 @@ def _logical(
         problems.add(where, "uuid", f"{len(uuids)} UUIDs: it has one")
     following = max([FIRST_ID, *(each.id for each in others)]) + 1
     serve = PythonSource(given["python"], folder) if "python" in given else None
+    if serve is not None:
+        _is_function(serve, where, "python", problems)
     number = given.get("id", following)
     return LogicalSpec(name=given["name"], uuid=(*uuids, UUID(int=0))[0], id=number, serve=serve)
 
 
-def _call(
-    name: str, answer: Any, folder: Path, problems: Problems
-) -> tuple[int, tuple[int, ...] | PythonSource] | None:
+def _number(name: str, problems: Problems) -> int | None:
     try:
-        function = int(name, 0)
+        return int(name, 0)
     except ValueError:
         problems.add(CALLS_TABLE, name, "a key is a function ID, such as 0x82000001")
         return None
+
+
+def _answer(name: str, answer: Any, folder: Path, problems: Problems) -> Answer | None:
     if isinstance(answer, str):
-        return function, PythonSource(answer, folder)
+        origin = problems.origins.get((CALLS_TABLE, name))
+        source = PythonSource(answer, Path(origin).parent if origin else folder)
+        return source if _is_function(source, CALLS_TABLE, name, problems) else None
     words = answer if isinstance(answer, list) else [answer]
     if not all(type(word) is int and -1 - MASK64 // 2 <= word <= MASK64 for word in words):
         problems.add(CALLS_TABLE, name, "expected x0, a list of x0 and on, or 'module:function'")
         return None
-    return function, tuple(words)
+    return tuple(words)
+
+
+def _is_function(source: PythonSource, where: str, key: str, problems: Problems) -> bool:
+    try:
+        find_function(source)
+    except TargetError as error:
+        problems.add(where, key, str(error))
+        return False
+    return True

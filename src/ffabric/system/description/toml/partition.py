@@ -103,6 +103,8 @@ class PartitionTable:
         keys = PARTITION_KEYS[kind]
         reader = TableReader(table, where)
         self.values = read(reader, keys, problems, also=("properties", "options"))
+        self.unread = table.keys() & set(SOURCES) - self.values.keys()
+        """What would be there instead, were it right."""
         self.contents: Mapping[str, bytes] = {}
         self.options = self._table(table, "options")
         self.properties = self._table(table, "properties")
@@ -255,7 +257,7 @@ class PartitionTable:
 
     def _source(self, extra: Extra) -> _Found:
         given = [key for key in SOURCES if key in self.values]
-        if len(given) != 1:
+        if len(given) != 1 and not self.unread:
             known = SOURCES if self.kind == SP else SOURCES[:2]
             need = f"needs one of {', '.join(known)}"
             self._wrong("", f"{need}, not {' and '.join(given)}" if given else need)

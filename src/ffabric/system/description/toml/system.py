@@ -82,6 +82,7 @@ class _System:
     def __init__(self, path: Path, root: dict[str, Any], problems: Problems) -> None:
         self.path, self.problems = path, problems
         self.board: dict[str, Any] = {}
+        self.board_folder = path.parent
         self.root = self._on_its_board(root)
         root = self.root
         self.values: dict[str, Any] = read(
@@ -95,9 +96,9 @@ class _System:
         name = root.get("board")
         if not isinstance(name, str):
             return root
-        from ffabric.system.description.board import find_board, lay_over  # noqa: PLC0415 - few
+        from ffabric.system.description import board as on_board  # noqa: PLC0415 - few
 
-        path = find_board(name, self.path.parent, self.problems)
+        path = on_board.find_board(name, self.path.parent, self.problems)
         if path is None:
             return root
         try:
@@ -105,10 +106,12 @@ class _System:
         except SystemErrors as error:
             self.problems.extend(error.problems)
             return root
+        self.board_folder = path.parent
         inside = Problems(str(path))
-        root = lay_over(root, self.board, inside)
+        self.board = on_board.sound(self.board, inside)
         self.problems.extend(inside.found)
-        return root
+        self.problems.origins |= dict.fromkeys(on_board.brought(root, self.board), str(path))
+        return on_board.lay_over(root, self.board)
 
     def draft(self) -> SystemDraft:
         spmc = self._values("spmc", SPMC)
@@ -139,11 +142,12 @@ class _System:
             del self.values["mpidrs"]
         if "id" in spmc:
             spmc["spmc_id"] = spmc.pop("id")
-        memory = self._memory(self.root)
+        memory = self._memory(self.root, self.path.parent)
         if manifest is not None or self.board:
             from ffabric.system.description.board import joined  # noqa: PLC0415 - few
 
-            memory = joined(memory, known.pop("memory", ()), self._memory(self.board))
+            board = self._memory(self.board, self.board_folder)
+            memory = joined(memory, known.pop("memory", ()), board)
         return SystemDraft(
             partitions=partitions,
             memory=memory,
@@ -176,22 +180,22 @@ class _System:
             for number, table in enumerate(at_most(MOST, tables, f"[[{name}]]", self.problems), 1)
         ]
 
-    def _memory(self, root: dict[str, Any]) -> tuple[MemoryBank, ...]:
+    def _memory(self, root: dict[str, Any], folder: Path) -> tuple[MemoryBank, ...]:
         found = []
         for number, (where, table) in enumerate(self._array("memory", root)):
             values: dict[str, Any] = read(TableReader(table, where), MEMORY, self.problems)
-            contents = self._contents(where, values)
+            contents = self._contents(where, values, folder)
             if {"base", "size"} <= values.keys():
                 given = {"name": f"memory{number}", "secure": False, **values}
                 found.append(MemoryBank(**given, contents=contents))
         return tuple(found)
 
-    def _contents(self, where: str, values: dict[str, Any]) -> bytes:
+    def _contents(self, where: str, values: dict[str, Any], folder: Path) -> bytes:
         """The file that a bank begins with."""
         name = values.pop("file", None)
         if name is None:
             return b""
-        data = read_file(self.path.parent / name, where, "file", self.problems, IMAGE) or b""
+        data = read_file(folder / name, where, "file", self.problems, IMAGE) or b""
         if len(data) > values.get("size", len(data)):
             message = f"{name}: its {len(data):#x} bytes are more than the bank has"
             self.problems.add(where, "file", message)
