@@ -267,12 +267,18 @@ def test_no_daemon_and_no_file_is_left_of_a_disk(tmp_path, number):
 
 
 @both
-def test_no_qemu_is_left_of_linux(packages, tmp_path, number):
+@pytest.mark.parametrize("asked", [[], ["--pkvm"], ["--disk", "image"]], ids=str)
+def test_no_qemu_is_left_of_linux_and_one_cause_is_told(packages, tmp_path, number, asked):
+    (tmp_path / "image").write_bytes(bytes(0x10000))
     trace = tmp_path / "trace"
-    arguments = "linux", "--packages", packages, "--trace", trace
-    status, _, error = ended(started(*arguments, runs=1, number=number, cwd=tmp_path))
+    arguments = "linux", "--packages", packages, "--trace", trace, *asked
+    status, out, error = ended(started(*arguments, runs=1, number=number, cwd=tmp_path))
     assert (status, error) == SAID[number]
     assert kinds(trace)[0] == "header"
+    failed = f"FAILED: {error[9:]}Linux's console is in linux.console.log\n"
+    assert out.endswith(failed)
+    assert out.count("FAILED") == 1
+    assert (tmp_path / "linux.console.log").exists()
 
 
 @both

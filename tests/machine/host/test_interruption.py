@@ -10,6 +10,7 @@ from ffabric.machine.host.interruption import (
     SIGNALS,
     Interrupted,
     interruptible,
+    telling,
     uninterrupted,
 )
 from ffabric.system.booting.boot import boot
@@ -131,3 +132,87 @@ def test_a_run_after_one_that_was_interrupted_is_a_run():
         run(lambda: send(signal.SIGINT))
     with interruptible():
         assert run().made == 10
+
+
+# What is told of a run
+
+
+@each_signal
+def test_what_is_told_of_a_run_is_told_whole(number):
+    told = []
+
+    def work():
+        with telling():
+            run()
+            send(number)
+            told.append("all of it")
+
+    with pytest.raises(Interrupted) as caught, interruptible():
+        work()
+    assert caught.value.number == number
+    assert told
+
+
+def test_a_run_that_was_interrupted_is_told_whole_though_there_is_another_signal():
+    told = []
+
+    def work():
+        with telling():
+            with pytest.raises(Interrupted, match="terminated"):
+                run(lambda: send(signal.SIGTERM))
+            send(signal.SIGINT)
+            told.append("all of it")
+
+    with pytest.raises(Interrupted, match="interrupted"), interruptible():
+        work()
+    assert told
+
+
+def test_the_second_signal_is_raised_at_once_while_a_run_is_told():
+    def work():
+        with telling():
+            run()
+            send(signal.SIGTERM)
+            with pytest.raises(Interrupted, match="interrupted"):
+                send(signal.SIGINT)
+
+    with interruptible():
+        work()
+
+
+def test_before_the_run_that_is_to_be_told_a_signal_is_raised_at_once():
+    with interruptible(), telling(), pytest.raises(Interrupted):
+        send(signal.SIGINT)
+
+
+def test_another_run_can_be_interrupted_before_all_is_told():
+    def work():
+        with telling():
+            run()
+            run(lambda: send(signal.SIGTERM))
+
+    with pytest.raises(Interrupted, match="terminated"), interruptible():
+        work()
+
+
+def test_when_all_is_told_a_signal_is_raised_at_once():
+    with interruptible():
+        with telling():
+            run()
+        with pytest.raises(Interrupted):
+            send(signal.SIGINT)
+
+
+def test_a_signal_is_not_lost_at_the_end_of_a_block_within_a_block():
+    told = []
+
+    def work():
+        with telling():
+            with interruptible():
+                run()
+                send(signal.SIGINT)
+            told.append("all of it")
+
+    with pytest.raises(Interrupted), interruptible():
+        work()
+    assert told

@@ -11,6 +11,7 @@ from ffabric.lab.linux import driven, initramfs, pkvm, run
 from ffabric.lab.linux.keyboard import Keyboard
 from ffabric.lab.linux.report import Report
 from ffabric.lab.running import NO_REPLAY, End, Outcome, run_to_end
+from ffabric.machine.host.interruption import telling
 from ffabric.observe.trace import traced
 from ffabric.system.booting.boot import boot
 from ffabric.system.files.writing import named
@@ -29,6 +30,7 @@ _COLUMN = 36
 _ENDS = {End.POWERED_OFF: "", End.STOPPED: "it was stopped"}
 
 
+@telling()
 def probe(
     spec: SystemSpec,
     kernel: Kernel,
@@ -54,7 +56,8 @@ def probe(
     ``gdb``: a port at which gdb debugs Linux.
 
     ``timeout``: seconds after which the run is ended; 0: never. What the console has printed goes
-    to ``log`` if something failed.
+    to ``log`` if something failed, or if a signal has ended the run: then Interrupted is raised
+    when all is told.
     """
     report = Report()
     with (
@@ -69,28 +72,26 @@ def probe(
         console = _Console(guest, progress, report, quiet=quiet or shell)
         booted.listeners.append(console)
         outcome = run_to_end(booted, timeout=0 if shell else timeout)
-        problems = _crashes(booted, outcome)
-        problems += (
-            report.failed  # what else Linux did not do follows from what ended it
-            if problems
-            else report.problems(
-                run.expected(booted), tee=tee, script=script, notified=not protected
-            )
+        rows = [*_rows(booted, linux, report, kernel), *(driven.rows(devices) if devices else ())]
+        judged = report.problems(
+            run.expected(booted), tee=tee, script=script, notified=not protected
         )
         if devices is not None:
-            problems += driven.problems(devices)
-        rows = [*_rows(booted, linux, report, kernel), *(driven.rows(devices) if devices else ())]
+            judged += driven.problems(devices)
         if protected:
             calls = pkvm.Calls(linux)
-            problems += pkvm.problems(report, calls)
+            judged += pkvm.problems(report, calls)
             rows += pkvm.rows(report, calls)
+        causes = _crashes(booted, outcome)
+        # What else Linux did not do follows from what ended it.
+        problems = [*causes, *report.failed] if causes else judged
         _table(terminal, rows, trace)
-    outcome.raise_interruption()
     if terminal.verdict(problems):
         return 0
     with named(log):
         log.write_text("".join(f"{line}\n" for line in console.lines), encoding="utf-8")
     terminal.line(f"Linux's console is in {log}")
+    outcome.raise_interruption()
     return _FAILED
 
 

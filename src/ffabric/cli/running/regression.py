@@ -16,7 +16,8 @@ from ffabric.lab.running import NO_REPLAY, End, Outcome, run_to_end
 from ffabric.lab.xtest.campaign import ALONE, Campaign, Sharing
 from ffabric.lab.xtest.guest import Guest
 from ffabric.lab.xtest.lives import SURVIVED
-from ffabric.lab.xtest.report import CASES
+from ffabric.lab.xtest.report import CASES, Report
+from ffabric.machine.host.interruption import telling
 from ffabric.observe.trace import traced
 from ffabric.system.booting.boot import boot
 from ffabric.system.files.writing import named
@@ -58,6 +59,7 @@ def numbers_of(cases: Iterable[str], software: Software) -> tuple[str, ...]:
     return tuple(found)
 
 
+@telling()
 def regression(
     spec: SystemSpec,
     cases: Sequence[str],
@@ -79,7 +81,8 @@ def regression(
     ``gdb``: a port at which gdb debugs the first partition in QEMU, with others behind it.
 
     ``timeout``: seconds after which the run is ended; 0: never. What consoles have printed goes to
-    ``log`` if something failed.
+    ``log`` if something failed, or if a signal has ended the run: then Interrupted is raised when
+    all is told.
     """
     names = [each.name for each in spec.vms]
     lines: list[str] = []
@@ -108,7 +111,6 @@ def regression(
     terminal.line()
     for what, how_much in _rows(campaign, trace):
         terminal.line(f"  {what:<24} {how_much}", indent=27)
-    outcome.raise_interruption()
     if terminal.verdict(campaign.problems()):
         return 0
     if missed := campaign.missed():
@@ -116,6 +118,7 @@ def regression(
     with named(log):
         log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     terminal.line(f"the consoles are in {log}")
+    outcome.raise_interruption()
     return _FAILED
 
 
@@ -127,10 +130,10 @@ def _run(booted: System, timeout: float) -> Outcome:
 
 
 def _table(campaign: Campaign) -> Iterator[tuple[str, ...]]:
-    """A line for each case, a column for each VM."""
+    """A line for each case that a VM has begun, a column for each VM."""
     guests = list(campaign.guests.values())
     yield "case", "", "subtests", *(guest.name for guest in guests)
-    cases = guests[0].report.cases
+    cases = max((guest.report.cases for guest in guests), key=len)
     killed = campaign.killing.what if campaign.killing is not None else ""
     phases = "", f", {killed} is killed", ", afterwards"
     for index, case in enumerate(cases[: campaign.before] if campaign.lives else cases):
@@ -150,11 +153,18 @@ def _cell(guest: Guest, index: int, killing: Killing | None) -> str:
     return case.result if case.status is None else f"{case.result}, {case.seconds:.1f} s"
 
 
+def _software(report: Report) -> str:
+    """What a VM has said of itself."""
+    if not report.kernel:
+        return "its Linux has not got to the first process"
+    said = ", ".join(report.log) or ("no OP-TEE" if report.ready else "not ready")
+    return f"Linux {report.kernel}, {said}"
+
+
 def _rows(campaign: Campaign, trace: Path | None) -> Iterator[tuple[str, str]]:
     booted = campaign.system
     for guest in campaign.guests.values():
-        said = ", ".join(guest.report.log) or "no OP-TEE"
-        yield guest.name, guest.fate or f"Linux {guest.report.kernel}, {said}"
+        yield guest.name, guest.fate or _software(guest.report)
     for name in campaign.refused:
         yield name, f"OP-TEE has no room for it ({campaign.sharing.refusal})"
     forger = campaign.killing.forger if campaign.killing is not None else None

@@ -21,6 +21,7 @@ from ffabric.firmware.state.events import Console
 from ffabric.lab.running import End, Outcome, run_to_end, totals
 from ffabric.lab.watchdog import DEFAULT_SECONDS
 from ffabric.machine.events import Record
+from ffabric.machine.host.interruption import telling
 from ffabric.observe.lines import write
 from ffabric.observe.live import LiveTrace
 from ffabric.observe.recorder import Recorder
@@ -106,6 +107,7 @@ def run(
         return _debug(spec, seed, replay, gdb)
     view = _Json() if json else _Text()
     with (
+        telling(),
         redirect_stdout(sys.stderr) if json else nullcontext(),
         debuggers(spec, gdb) as sockets,
         _booted(spec, seed, replay, sockets) as booted,

@@ -7,6 +7,9 @@ While a machine runs, an exception could be raised anywhere: in an emulator's ca
 it, or in the middle of a change of tables. So the run is ended after the present exit, and raises
 `Interrupted` then. Code that may never come to an exit is a partition's own: there, for a second
 signal, and if no machine runs, `Interrupted` is raised where the process is.
+
+What a command tells of a run, and what it gives back after it, is the work of a moment (`telling`):
+a person who presses Ctrl-C twice gets it all the same.
 """
 
 from __future__ import annotations
@@ -53,6 +56,7 @@ class _Runs:
     def __init__(self) -> None:
         self._stops: list[Callable[[], object]] = []
         self._held = 0
+        self._tells = False
         self._pending: Interrupted | None = None
 
     def begin(self, stop: Callable[[], object]) -> None:
@@ -62,6 +66,18 @@ class _Runs:
     def end(self) -> None:
         """It has ended. Raises Interrupted if a signal was the reason."""
         self._stops.pop()
+        if self._tells and not self._stops:
+            self._stops.append(_go_on)
+        self._raise()
+
+    def tell(self) -> None:
+        """From the end of the next run on a signal is kept until `told`."""
+        self._tells = True
+
+    def told(self) -> None:
+        """What has run is told. Raises Interrupted if there was a signal meanwhile."""
+        self._tells = False
+        self._stops.clear()
         self._raise()
 
     def hold(self) -> None:
@@ -87,6 +103,7 @@ class _Runs:
         """This process has been forked from another, whose runs are not its own."""
         self._stops.clear()
         self._held = 0
+        self._tells = False
         self._pending = None
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
@@ -96,6 +113,10 @@ class _Runs:
             self._stops[-1]()
         if again is not None or not self._stops or in_partition(frame):
             self._raise()
+
+
+def _go_on() -> None:
+    """What a signal does to the telling of a run: nothing yet."""
 
 
 RUNS = _Runs()
@@ -114,13 +135,17 @@ def in_partition(frame: FrameType | None) -> bool:
 def interruptible() -> Iterator[None]:
     """Let `SIGNALS` raise Interrupted while the block runs, if this is the thread that gets them.
 
-    A signal that is ignored stays ignored: nohup wants that, and a shell for background jobs.
+    A signal that is ignored stays ignored: nohup wants that, and a shell for background jobs. In a
+    block within such a block nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     former = {each: signal.getsignal(each) for each in SIGNALS}
-    taken = [each for each in SIGNALS if former[each] is not signal.SIG_IGN]
+    taken = [each for each in SIGNALS if former[each] not in (signal.SIG_IGN, RUNS.interrupt)]
+    if not taken:
+        yield
+        return
     RUNS.forget()
     try:
         for each in taken:
@@ -130,6 +155,19 @@ def interruptible() -> Iterator[None]:
         for each in taken:
             signal.signal(each, former[each])
         RUNS.forget()
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Let what follows a run in the block come to the end of the block, whatever signal is sent.
+
+    It is raised there then. A second one is raised at once, and so is one before the run.
+    """
+    RUNS.tell()
+    try:
+        yield
+    finally:
+        RUNS.told()
 
 
 @contextmanager

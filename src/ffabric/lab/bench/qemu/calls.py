@@ -84,7 +84,7 @@ def linux(measured: Measured, *, cpus: int = 1, confined: bool = False) -> Rig:
         with boot(spec) as system:
             normal_world = system.endpoints[run.NAME].partition
             system.listeners.append(listen)
-            run_to_end(system)
+            run_to_end(system).raise_interruption()
             problems = report.problems(run.expected(system), tee=True, notified=not confined)
             if problems:
                 raise RuntimeError(f"Linux: {problems[0]}")
@@ -108,7 +108,7 @@ def xtest(engine: Engine) -> Rig:
         start = perf_counter()
         with boot(spec) as system:
             campaign = Campaign(system, names, XTEST_CASES, say=lambda _: None)
-            run_to_end(system)
+            run_to_end(system).raise_interruption()
         if problems := campaign.problems():
             raise RuntimeError(f"xtest: {problems[0]}")
         return perf_counter() - start
