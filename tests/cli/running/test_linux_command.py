@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ffabric.abi.virtio_msg.ffa import BusFeatures
 from ffabric.guests import images
+from ffabric.lab.linux import own
 
 OUTSIDER = Path(__file__).parents[2] / "images" / "outsider.bin"
 SYSTEM = """\
@@ -104,6 +106,29 @@ def test_kernel_and_files_for_a_system_of_ones_own(run_afresh, packages, tmp_pat
 )
 def test_an_op_tee_that_cannot_be_is_refused_in_a_line(run_afresh, arguments, line):
     assert run_afresh("linux", *arguments) == (2, "", f"ffabric: {line}\n")
+
+
+@pytest.mark.parametrize(
+    "option", [["--from", "vm"], ["--generation", "pr28"], ["--fifo"]], ids=lambda each: each[0]
+)
+def test_what_is_of_disks_needs_a_disk(run_afresh, option):
+    line = "ffabric: --from, --generation and --fifo are of disks: say --disk, too\n"
+    assert run_afresh("linux", *option) == (2, "", line)
+
+
+@pytest.mark.parametrize("generation", ["rfc2", "rfc1", "alpha"])
+def test_a_fifo_is_no_thing_of_the_older_generations(run_afresh, generation):
+    asked = ("--disk", "image", "--fifo", "--generation", generation)
+    line = f"ffabric: --fifo: {generation} has no FIFO\n"
+    assert run_afresh("linux", *asked) == (2, "", line)
+
+
+@pytest.mark.parametrize("fifo", [True, False])
+def test_the_device_side_of_disks_offers_a_fifo_if_it_is_to(tmp_path, fifo):
+    (tmp_path / "disk.img").write_bytes(bytes(512))
+    side = own.disks_side([tmp_path / "disk.img"], "v2", fifo=fifo)
+    assert bool(BusFeatures(side.features).FIFO) == fifo
+    assert BusFeatures(side.features).DIRECT_RX
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from ffabric.abi.virtio_msg.generations import GenerationName
+from ffabric.abi.virtio_msg.generations import DEFAULT, GenerationName, as_generation
 from ffabric.cli.errors import UsageError, check_number
 from ffabric.cli.option import Option
 from ffabric.cli.running import optees
@@ -47,6 +47,7 @@ def linux(
     disk: Annotated[list[Path] | None, Option(positive=True)] = None,
     side: Annotated[Literal["sp", "vm"], Option(name="--from")] = "sp",
     generation: GenerationName = "v2",
+    fifo: Annotated[bool, Option(positive=True)] = False,
     folder: Annotated[Path | None, Option(name="--packages")] = None,
     refresh: bool = False,
     shell: bool = False,
@@ -98,6 +99,8 @@ def linux(
         Where the device side of those disks is: in an SP, or in a VM beside Linux.
     generation
         The generation of virtio-msg that it speaks.
+    fifo
+        It offers the FIFO of the bus over FF-A, too, which drivers of Linux take before all else.
     folder
         Take the packages (kernel and busybox-static, for arm64) from this folder instead.
     refresh
@@ -125,6 +128,10 @@ def linux(
     software = _software(sps)
     optee = optees.find(op_tee, cpus, op_tee_engine) if op_tee else None
     theirs = bool(kernel or module or files or disk)
+    if not disk and (side != "sp" or fifo or generation != DEFAULT.name):
+        raise UsageError("--from, --generation and --fifo are of disks: say --disk, too")
+    if fifo and not as_generation(generation).configures_events:
+        raise UsageError(f"--fifo: {generation} has no FIFO")
     if protected and disk and side == "vm":
         raise UsageError("--pkvm: Linux is the hypervisor, and there are no other VMs: --from sp")
     if theirs and optee is not None:
@@ -137,7 +144,7 @@ def linux(
         if kernel is not None:
             found = owns.own_kernel(kernel, found)
         own = owns.own(module or (), files, found, folder)
-        devices = owns.disks_side(disk, generation) if disk else None
+        devices = owns.disks_side(disk, generation, fifo=fifo) if disk else None
         if extract is not None:
             _extract(found, own, extract, progress)
             return 0

@@ -15,6 +15,7 @@ from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.generations import GenerationName
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.described import disk_image
+from ffabric.guests.virtio_msg.device.carriers import ALL_CARRIERS, CARRIERS
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.lab.linux import cpio
 from ffabric.lab.linux.deb import PackageError
@@ -101,8 +102,12 @@ def own_files(folder: Path) -> tuple[cpio.Entry, ...]:
     return tuple(entries)
 
 
-def disks_side(images: Sequence[Path], generation: GenerationName) -> DeviceSide:
+def disks_side(
+    images: Sequence[Path], generation: GenerationName, *, fifo: bool = False
+) -> DeviceSide:
     """A device side whose disks are images, to which is written. PackageError if one cannot be.
+
+    With ``fifo`` it offers the FIFO of the bus, too.
 
     Linux's `arm_ffa` gives indirect messages to the driver that has bound the UUID of device sides,
     which they are addressed to therefore: all of a VM, and events of the older generations.
@@ -111,4 +116,9 @@ def disks_side(images: Sequence[Path], generation: GenerationName) -> DeviceSide
         disks = [BlockDevice(disk_image(each, None, write_back=True)) for each in images]
     except ValueError as error:
         raise PackageError(str(error)) from None
-    return DeviceSide(disks, generation=generation, answers_to=abi.DEVICE_UUID)
+    return DeviceSide(
+        disks,
+        generation=generation,
+        answers_to=abi.DEVICE_UUID,
+        carriers=ALL_CARRIERS if fifo else CARRIERS,
+    )
