@@ -213,7 +213,7 @@ def run(trial: Trial, mischief: Mischief | None = None) -> Outcome:
     Of an `Examiner` only the answers are judged.
     """
     driver, device = _driver(trial, ATTEMPTS if mischief else 1), _device(trial)
-    quiet = mischief is None and trial.device != LIVELY
+    quiet = mischief is None
     if trial.device == LIVELY and isinstance(device, DeviceSide):
         mischief = mischief or Mischief(rate=CHANGE_RATE, acts=(Act.CHANGE,))
         mischief.changes.extend(changes(device))
@@ -230,14 +230,14 @@ def run(trial: Trial, mischief: Mischief | None = None) -> Outcome:
         for tally in outcome.report:
             if tally.side is Side.DRIVER:
                 tally.passed = tally.failed = 0
-    if quiet and (said := _met_with(driver, device)):
+    if quiet and (said := _met_with(driver, device, lively=trial.device == LIVELY)):
         outcome.ended, outcome.ended_well = said, False
     return outcome
 
 
-def _met_with(driver: object, device: object) -> str:
-    """What a side that judges itself has met with."""
-    if isinstance(driver, Worker) and driver.problems:
+def _met_with(driver: object, device: object, *, lively: bool) -> str:
+    """What a side that judges itself has met with; Linux's driver knows which devices are gone."""
+    if isinstance(driver, Worker) and driver.problems and not lively:
         return f"the driver met with: {'; '.join(driver.problems.values())}"
     if isinstance(driver, LinuxDriver) and driver.error:
         return f"Linux's driver ends with {driver.error}"

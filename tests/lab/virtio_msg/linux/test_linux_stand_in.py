@@ -2,12 +2,21 @@
 
 import pytest
 
+from ffabric.abi.virtio_msg.generations import V2
+from ffabric.abi.virtio_msg.header import parse_header
+from ffabric.abi.virtio_msg.transport import GET_DEVICE_INFO
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.lab.virtio_msg.judges.observer import Judges
+from ffabric.lab.virtio_msg.judges.rules import Verdict
 from ffabric.lab.virtio_msg.linux import carrier, wire
 from ffabric.lab.virtio_msg.linux.device_side import LinuxDeviceSide
 from ffabric.lab.virtio_msg.linux.driver import LinuxDriver
 from ffabric.lab.virtio_msg.linux.uses import USES
+from ffabric.lab.virtio_msg.linux.wire import LinuxError
+from ffabric.lab.virtio_msg.tap import Tap
 from ffabric.lab.virtio_msg.worker import Worker
+from ffabric.system.booting.boot import boot as boot_system
+from ffabric.system.description.python import describe
 from ffabric.virtio import devices
 
 FORMS = pytest.mark.parametrize("form", ["pr28", "v2"])
@@ -44,6 +53,62 @@ def test_linux_brings_up_and_uses_a_device_of_each_kind(ffabric, form, indirect,
     assert (linux.error, linux.used) == ("", len(OF_EACH_KIND))
     assert bytes(side.device(1).output) == b"Linux was here\n!"  # type: ignore[attr-defined]
     assert not linux.buses[0].pool.areas
+
+
+class AsDevice0IsAsked:
+    """Between any two sides: does something when the first device is asked what it is."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def to_device(self, pair, data):
+        header = parse_header(data)
+        if not header.type and (header.id, header.device) == (GET_DEVICE_INFO.id, 0):
+            self.act()
+        return [data]
+
+    def to_driver(self, pair, data):
+        return [data]
+
+
+def drive(side, uses, act, *, indirect, secure):
+    """A Linux that drives the side, whose devices change meanwhile; every message is judged."""
+    linux = LinuxDriver(indirect=indirect, uses=uses)
+    judges = Judges(V2)
+    spec = describe(sps=[side], vms=[linux])
+    if not secure:
+        spec = describe(sps=["unconcerned"], vms=[side, linux])
+    with boot_system(spec) as system:
+        Tap(system, judges, AsDevice0IsAsked(act))
+        system.run()
+    assert [each.first for each in judges.close().of(Verdict.FAILED)] == []
+    return linux
+
+
+@WAYS
+def test_what_changes_in_a_device_that_linux_does_not_know_yet_is_no_error(indirect, secure):
+    console = devices.ConsoleDevice()
+    side = DeviceSide([devices.RngDevice(), console])
+    linux = drive(side, USES, lambda: console.resize(3, 4), indirect=indirect, secure=secure)
+    assert (linux.error, linux.used) == ("", 2)
+
+
+@WAYS
+@pytest.mark.parametrize("gone", [0, 1])
+def test_of_a_device_that_is_unplugged_the_others_hear_nothing(indirect, secure, gone):
+    side = DeviceSide([devices.RngDevice() for _ in range(3)])
+    linux = drive(side, USES, lambda: side.remove(gone), indirect=indirect, secure=secure)
+    assert (linux.error, linux.used) == ("", 2)
+
+
+@WAYS
+def test_what_goes_wrong_with_a_device_that_is_still_there_is_told(indirect, secure):
+    async def fail(device):
+        raise LinuxError(wire.EIO, "no numbers")
+
+    side = DeviceSide([devices.RngDevice() for _ in range(3)])
+    linux = drive(side, {4: fail}, lambda: side.remove(1), indirect=indirect, secure=secure)
+    assert (linux.error, linux.used) == ("-5: no numbers", 0)
 
 
 @FORMS

@@ -63,6 +63,8 @@ class LinuxDevice:
         self.bus, self.number = bus, number
         self.id = self.config_size = self.max_queues = self.features = self.status = 0
         self.generation = 0
+        self.identified = False
+        """It has said what it is. Before, Linux has no such device, and drops its events."""
         self.removed = False
         self.queues: list[Virtqueue] = []
         self.changed: list[tuple[int, int]] = []
@@ -93,7 +95,7 @@ class LinuxDevice:
             raise LinuxError(wire.E2BIG, f"device {self.number} has {blocks} blocks of features")
         if count and start + count > self.max_queues:
             raise LinuxError(wire.EPROTO, f"administration virtqueues {start} to {start + count}")
-        self._blocks = blocks
+        self._blocks, self.identified = blocks, True
 
     async def reset(self) -> None:
         """Status 0, until it reads 0 (virtio 1.3, 2.4.2; pr28, Device Reset)."""

@@ -63,7 +63,8 @@ class Bus(Requests):
             method = wire.POLLED if direct else wire.BY_MESSAGE
             await self.expect_ok(wire.EVENT_CONFIGURE, method, 0, 0)
         await self.pool.open(self.max_areas)
-        await self._find_devices()
+        for number in await self._list():
+            self.add(number)
 
     async def _open_fifo(self) -> None:
         """Share both rings, and say where they are."""
@@ -108,18 +109,19 @@ class Bus(Requests):
         if not self.max_areas:
             raise LinuxError(wire.EINVAL, "VERSION: there are to be no areas")
 
-    async def _find_devices(self) -> None:
+    async def _list(self) -> list[int]:
+        """The numbers of all devices that there are."""
+        found: list[int] = []
         offset = 0
         while True:
             kind, form = self.form.get_devices, self.form
             fields, bitmap = await self.request(kind, 0, offset, WINDOW, tail=None)
             start, count, following = fields if form.count_first else _swapped(fields)
             self._check_window(offset, start, count, following, bitmap)
-            for bit in range(count):
-                if bitmap[bit // 8] >> bit % 8 & 1:
-                    self.add(offset + bit)
+            there = (bit for bit in range(count) if bitmap[bit // 8] >> bit % 8 & 1)
+            found.extend(offset + bit for bit in there)
             if not following:
-                return
+                return found
             offset = following
 
     def _check_window(
@@ -144,6 +146,24 @@ class Bus(Requests):
         """There is a device."""
         if number not in self.devices:
             self.devices[number] = LinuxDevice(self, number)
+
+    async def request(
+        self, kind: wire.Kind, device: int, *values: object, more: bytes = b"", tail: int | None = 0
+    ) -> tuple[tuple[int, ...], bytes]:
+        """As any request; but a device that is gone, as was heard, is asked nothing any more."""
+        self._check_there(kind, device)
+        return await super().request(kind, device, *values, more=more, tail=tail)
+
+    async def event(self, kind: wire.Kind, device: int, *values: object) -> None:
+        """An event, of a device that is there."""
+        self._check_there(kind, device)
+        await super().event(kind, device, *values)
+
+    def _check_there(self, kind: wire.Kind, device: int) -> None:
+        if not kind.bus:
+            self.hear()
+            if device not in self.devices:
+                raise LinuxError(wire.ENODEV, f"{kind.name}: device {device} is gone")
 
     async def poll(self) -> bool:
         """Fetch what has happened, as each 100 ms: whether there was anything."""
@@ -182,7 +202,7 @@ class Bus(Requests):
             raise LinuxError(wire.EPROTO, f"message {got.id:#x} of type {got.type} is no event")
         if got.type == wire.TRANSPORT:
             device = self.devices.get(got.device)
-            if device is not None:
+            if device is not None and device.identified:
                 device.on_event(got)
             return
         if got.device:
@@ -199,6 +219,11 @@ class Bus(Requests):
         if got.id == wire.AREA_RELEASE.id:
             (area,) = wire.unpack(wire.AREA_RELEASE, got)
             self.pool.released(area)
+
+    async def has_lost(self, device: LinuxDevice) -> bool:
+        """Whether a device is gone; the event that says so may still be on its way."""
+        await self.poll()
+        return device.removed or device.number not in await self._list()
 
     async def wait(self, until: Callable[[], bool], what: str) -> None:
         """Poll until that is true. LinuxError -ETIMEDOUT if it takes too long."""
@@ -269,10 +294,19 @@ class LinuxDriver(Partition):
             self.buses.append(bus)
             await bus.open()
             for device in list(bus.devices.values()):
-                await device.bring_up()
-                use = self.uses.get(device.id)
-                if use is not None:
-                    await use(device)
-                await device.reset()
-                self.used += 1
+                await self._drive(bus, device)
             await bus.close()
+
+    async def _drive(self, bus: Bus, device: LinuxDevice) -> None:
+        """Bring a device up, use it, give it up. That one is gone meanwhile ends it alone."""
+        try:
+            await device.bring_up()
+            use = self.uses.get(device.id)
+            if use is not None:
+                await use(device)
+            await device.reset()
+        except LinuxError:
+            if not await bus.has_lost(device):
+                raise
+        else:
+            self.used += 1
