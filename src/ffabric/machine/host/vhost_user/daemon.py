@@ -24,13 +24,16 @@ NUMBERED: Final = "{numbered}"
 """In a command line: the path of that socket without the 0 that the program puts behind it."""
 _NUMBER: Final = "0"
 _AGAIN: Final = 0.01
+_TO_END: Final = 2
+"""Seconds that a program has to write what it has, and to end, once it has hung up or is to end."""
 
 
 class Daemon:
     """A back end, started by a command line that has LISTENING, SOCKET or NUMBERED in it.
 
-    `front_end` is the connection to it. It is killed when it is closed, when we die, and when it is
-    lost: what memory it had is out of its hands then. Raises BackEndLost if it ends at once or does
+    `front_end` is the connection to it. It is ended when it is closed (SIGTERM, and SIGKILL if that
+    does not end it), and killed when we die and when it is lost: what memory it had is out of its
+    hands then. Raises BackEndLost if it ends at once or does
     not listen, and what a program that cannot be started raises.
     """
 
@@ -68,12 +71,15 @@ class Daemon:
                 )
             finally:
                 os.close(errors_there)
+                listening.close()  # else nobody hangs up when the program ends
             self.pid: int = self._process.pid
             try:
                 connection = self._connect(path, patience)
                 called = f"{kind} for {name} (process {self.pid})"
                 self.front_end: FrontEnd = FrontEnd(connection, called, patience=patience)
             except BackEndLost as lost:
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(timeout=_TO_END)
                 end = self.end() if self._process.poll() is not None else str(lost)
                 self.close()
                 raise BackEndLost(f"{kind} for {name}: {end}") from None
@@ -118,11 +124,15 @@ class Daemon:
             self._process.kill()
 
     def close(self) -> None:
-        """Kill it. May be called twice."""
-        if hasattr(self, "front_end"):
-            self.front_end.close()
+        """End it: by SIGTERM, so that it can write what it has. May be called twice."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=_TO_END)
         self._kill()
         self._process.wait()
+        if hasattr(self, "front_end"):
+            self.front_end.close()
         self.ended = self.ended or "closed"
         with suppress(OSError):
             os.close(self._errors)
