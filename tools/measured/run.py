@@ -7,8 +7,8 @@ spreads inputs. It is coverage.py that begins: its ``.pth`` file looks for COVER
 when an interpreter starts, and its patch of multiprocessing goes on in a process that is forked.
 Each process writes a file of its own; they are combined when all have ended.
 
-Not measured is what a process has not written when it is killed (SIGKILL, or SIGTERM without a
-handler), and what gets none of our environment: interpreters that are started with ``-S``.
+Not measured is what a process has not written when it is killed (SIGKILL), and what gets none of
+our environment: interpreters that are started with ``-S``.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ source = {source}
 data_file = {data}
 branch = true
 parallel = true
+sigterm = true
 concurrency = multiprocessing, thread
 disable_warnings = no-data-collected
 

@@ -68,7 +68,7 @@ def server(folder):
         found = re.search(r"127\.0\.0\.1:(\d+)", line)
         assert found, line + process.stdout.read()
         yield int(found[1]), process
-        process.kill()
+        process.terminate()
 
 
 @pytest.fixture

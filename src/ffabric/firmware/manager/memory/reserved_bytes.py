@@ -6,7 +6,7 @@ as one that does not, except where a system enforces more, as Hafnium does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import memory_reserved
@@ -64,8 +64,9 @@ def judge(
     """
     if version > V1_0:
         if pm.conventions.wants(SHOULD[kind]):
-            for structure, at, content in memory_reserved.in_headers(data, version):
-                refuse(SHOULD[kind], got=_told(structure, at, content), expected="zeros")
+            dirty = next(memory_reserved.in_headers(data, version), None)
+            if dirty is not None:
+                refuse(SHOULD[kind], got=_told(*dirty), expected="zeros")
         return
     _refuse_dirty(pm, HEADERS[kind], memory_reserved.in_headers(data, version))
     if sent is not None:
@@ -82,11 +83,11 @@ def judge_buffers(pm: Manager, data: bytes) -> None:
     _refuse_dirty(pm, BUFFERS, memory_reserved.in_buffers(data))
 
 
-def _refuse_dirty(pm: Manager, broken: Rule, found: Iterable[Dirty]) -> None:
+def _refuse_dirty(pm: Manager, broken: Rule, found: Iterator[Dirty]) -> None:
     """Refuse by a waivable rule if there are reserved bytes that are not zero."""
-    for structure, at, content in found:
-        pm.conventions.refuse(broken, got=_told(structure, at, content), expected="zeros")
-        return
+    dirty = next(found, None)
+    if dirty is not None:
+        pm.conventions.refuse(broken, got=_told(*dirty), expected="zeros")
 
 
 def _told(structure: str, at: int, content: bytes) -> str:
