@@ -2,6 +2,8 @@
 
 import pytest
 
+from ffabric.abi.ffa import functions as fid
+from ffabric.abi.ffa.memory_words import PERM_DATA_RW
 from ffabric.abi.words import PAGE
 from ffabric.firmware.hypervisor.vms.donations import NotDonatable
 from ffabric.guests.partition import Partition
@@ -186,3 +188,97 @@ def test_a_host_donates_pages_that_its_software_has_free(ffabric):
     session.run()
     guest.memory.write(guest.ram.allocate(1), b"x")
     assert guest.ffa.id_get() == guest.id
+
+
+def reaches(rig, name, ipa):
+    """Whether a VM reads zeros at an address; None if it is no more."""
+    endpoint = rig.system.endpoints.get(name)
+    if endpoint is None:
+        return None
+    try:
+        return endpoint.memory.read(ipa, PAGE) == bytes(PAGE)
+    except DataAbort:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("ends", "then"),
+    [
+        (("inner",), (False, True)),
+        (("inner", "guest"), (True, None)),
+        (("guest",), (False, None)),
+        (("guest", "inner"), (True, None)),
+        (("inner", "host"), (None, True)),
+        (("host", "inner"), (None, True)),
+        (("host", "inner", "guest"), (None, None)),
+        (("guest", "host", "inner"), (None, None)),
+    ],
+)
+def test_what_a_guest_has_passed_on_comes_back_to_it_and_not_to_its_host(rig, ends, then):
+    frames = rig.system.firmware.hypervisor.frames
+    of_host_at_first = sum(each.size for each in rig.system.endpoint("host").spec.memory)
+    everything = frames.free_pages + of_host_at_first // PAGE
+    page = rig.guest.ram.allocate(16)
+    inner = rig.session.create_vm(vm("inner", mem_size=16 * PAGE), host="guest", ipa=page)
+    rig.session.run()
+    inner.memory.write(inner.ram.allocate(1), b"secret")
+    base = rig.system.endpoint("guest").spec.memory[0].ipa
+    for name in ends:
+        rig.session.destroy_vm(name)
+        rig.session.run()
+        rig.ledger.check()
+    of_host = rig.ipa + page - base
+    assert (reaches(rig, "host", of_host), reaches(rig, "guest", page)) == then
+    for name in ("inner", "guest", "host"):
+        if name in rig.system.endpoints:
+            rig.session.destroy_vm(name)
+            rig.session.run()
+    rig.ledger.check()
+    assert frames.free_pages == everything
+
+
+def test_memory_that_was_passed_on_and_is_back_is_donated_again(rig):
+    """Nothing is left of what was: the next guest's memory comes back to who has donated it."""
+    page = rig.guest.ram.allocate(16)
+    rig.session.create_vm(vm("inner", mem_size=16 * PAGE), host="guest", ipa=page)
+    rig.session.run()
+    for name in ("inner", "guest"):
+        rig.session.destroy_vm(name)
+        rig.session.run()
+    for _ in range(2):
+        rig.session.create_vm(vm("guest", mem_size=SIZE), host="host", ipa=rig.ipa)
+        rig.session.run()
+        assert reaches(rig, "host", rig.ipa) is False
+        rig.destroy()
+        assert all(reaches(rig, "host", rig.ipa + at) for at in range(0, SIZE, PAGE))
+
+
+def test_a_host_that_is_about_to_end_starts_nobody(ffabric):
+    class Slow(Partition):
+        async def on_direct_request(self, request, ffa):
+            await ffa.yield_()
+            return request.respond()
+
+    session = ffabric.boot(sps=[Slow("slow")], vms=["host", "other"])
+    host = session.vm("host")
+    ipa = host.ram.allocate(SIZE // PAGE)
+    ids = host.id << 16 | session.sp("slow").id
+    host.ffa.call(fid.FFA_MSG_SEND_DIRECT_REQ_32, ids)
+    partition = host._inside.partition
+    partition.alive = False
+    with pytest.raises(NotDonatable, match="host is about to end"):
+        session.create_vm(vm("guest", mem_size=SIZE), host="host", ipa=ipa)
+
+
+def test_what_a_guest_shares_with_its_host_and_an_sp_ends_with_it_and_comes_back_wiped(rig):
+    host, guest = rig.host, rig.guest
+    page = guest.ram.allocate(1)
+    guest.memory.write64(page, 7)
+    handle = guest.ffa.share(["keeper", "host"], ipa=page, pages=1)
+    borrowed = host.ffa.retrieve(handle, "guest", others=[("keeper", PERM_DATA_RW)]).ipa
+    assert host.memory.read64(borrowed) == 7
+    own = rig.ipa + page - rig.system.endpoint("guest").spec.memory[0].ipa
+    assert reaches(rig, "host", own) is False
+    rig.destroy()
+    assert reaches(rig, "host", borrowed) is False
+    assert reaches(rig, "host", own) is True

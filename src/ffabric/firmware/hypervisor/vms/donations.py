@@ -3,8 +3,12 @@
 A host VM donates memory of its own to a VM that it starts. From then on the host cannot reach it:
 its stage 2 remembers the pages as given up, so that it can neither send them to anybody nor give
 them away again. When the VM is destroyed they are cleared first and are the host's again then; what
-an SP still has of them comes back when the SP relinquishes it. If the host is gone by then, they
-are free.
+an SP still has of them comes back when the SP relinquishes it. The new VM finds in them what the
+host has left there.
+
+A VM that was started so may be the host of another one, with memory that is not its own by birth.
+Pages come back to the last who has donated them and is there still: a host never gets what its
+guest has passed on. If all of them are gone, the pages are free.
 """
 
 from __future__ import annotations
@@ -37,6 +41,11 @@ class Donation(NamedTuple):
     host: Vm
     ipa: int
 
+    @property
+    def end(self) -> int:
+        """Where its physical pages end."""
+        return self.pa + self.pages * PAGE
+
 
 class Donations:
     """What hosts have donated to VMs that are not gone yet."""
@@ -44,6 +53,7 @@ class Donations:
     def __init__(self, hypervisor: Manager) -> None:
         self._hypervisor = hypervisor
         self._away: list[Donation] = []
+        """In the order in which they were made."""
 
     def take(self, host: Vm, receiver: str, ipa: int, pages: int) -> list[tuple[int, int]]:
         """``host`` gives up its ``pages`` from ``ipa`` for a VM: (PA, pages) of each run.
@@ -52,6 +62,8 @@ class Donations:
         """
         stage2 = host.stage2
         assert stage2 is not None
+        if not host.alive:
+            raise NotDonatable(f"{host.name} is about to end")
         runs = stage2.runs(ipa, pages) if pages and not ipa % PAGE else []
         if not runs:
             raise NotDonatable(f"{pages} pages from {ipa:#x} are no range of pages")
@@ -61,7 +73,6 @@ class Donations:
         ranges = [(at, count) for at, _, count, _ in runs]
         stage2.update_all(ranges, _CHANGED, _GONE, undo=undo)
         self._away += [Donation(pa, count, host, at) for at, pa, count, _ in runs]
-        self._away.sort(key=lambda each: each.pa)
         self._tell(
             events.MemoryDonated(host.name, receiver, tuple((at, pa, n) for at, pa, n, _ in runs))
         )
@@ -81,26 +92,19 @@ class Donations:
         """Pages are nobody's any more: those of a host are its own again, the others returned."""
         end = pa + pages * PAGE
         while pa < end:
-            at, found = next(
-                (
-                    (n, each)
-                    for n, each in enumerate(self._away)
-                    if pa < each.pa + each.pages * PAGE and each.pa < end
-                ),
-                (-1, None),
-            )
-            if found is None:
-                yield pa, (end - pa) // PAGE
-                return
-            if pa < found.pa:
-                yield pa, (found.pa - pa) // PAGE
-                pa = found.pa
-            count = (min(end, found.pa + found.pages * PAGE) - pa) // PAGE
-            ipa = found.ipa + pa - found.pa
-            self._away[at : at + 1] = _rest(found, pa, count)
-            if not self._restored(found.host, ipa, pa, count):
+            found = [each for each in self._away if each.pa <= pa < each.end]
+            others = [each.pa for each in self._away if pa < each.pa]
+            stop = min([end, *others, *(each.end for each in found)])
+            count = (stop - pa) // PAGE
+            if not any(self._returned(each, pa, count) for each in reversed(found)):
                 yield pa, count
-            pa += count * PAGE
+            pa = stop
+
+    def _returned(self, donation: Donation, pa: int, pages: int) -> bool:
+        """Pages of a donation are away no more; whether they are the host's again."""
+        at = self._away.index(donation)
+        self._away[at : at + 1] = _rest(donation, pa, pages)
+        return self._restored(donation.host, donation.ipa + pa - donation.pa, pa, pages)
 
     def _restored(self, host: Vm, ipa: int, pa: int, pages: int) -> bool:
         """Whether pages are the host's again; it may be gone, or have no room for the tables."""
