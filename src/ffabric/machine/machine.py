@@ -77,6 +77,10 @@ class Firmware(Protocol):
         """
 
 
+def _nothing(_ctx: Context) -> None:
+    """Nobody wants to hear of contexts that begin."""
+
+
 class Machine:
     """PEs, memory, bus, interrupts, time and choices, and the loop that drives them."""
 
@@ -116,6 +120,8 @@ class Machine:
         """The place of the PE in the loop that ran last before a pause."""
         self._posted: list[Callable[[], object]] = []
         self._end: Event | None = None
+        self.on_start: Callable[[Context], object] = _nothing
+        """Hears of each context that is about to begin: nothing of what it was before counts."""
         self.tracer: Tracer | None = None
         self.keep: Callable[[Kept], object] | None = None
         """Gets the raw registers of each call, for who wants to know the last of them."""
@@ -227,6 +233,7 @@ class Machine:
         ``others`` are general registers that are not 0, by their numbers.
         """
         assert ctx.runner is not None
+        self.on_start(ctx)
         ctx.runner.start(entry, argument, others)
         if self.tracer is not None:
             assert ctx.pe is not None

@@ -274,6 +274,8 @@ class System:
         endpoint = self.endpoints.get(vm.name)
         if endpoint is not None and endpoint.partition is vm:
             self._flush_console(endpoint)
+            for ctx in vm.contexts:
+                self.cpu_registers.reset(ctx)
             del self.endpoints[vm.name]
             self._builder.remove_partition(endpoint)
 
@@ -281,6 +283,7 @@ class System:
     def cpu_registers(self) -> CpuRegisters:
         """The GIC's CPU interface and the timers of every vCPU."""
         registers = CpuRegisters(self.machine, self._on_timer)
+        self.machine.on_start = registers.reset
         if self.firmware.hypervisor is not None:
             self.firmware.hypervisor.time_to_timer = registers.time_to_timer
         return registers

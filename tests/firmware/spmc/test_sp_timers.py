@@ -1,13 +1,17 @@
 """The EL1 timers of secure partitions, which the SPMC emulates (`timers.S`)."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from ffabric.abi import hafnium
+from ffabric import boot as driven
+from ffabric.abi import hafnium, psci
+from ffabric.abi.ffa import functions as fid
+from ffabric.firmware.state.endpoints import AbortAction
 from ffabric.guests.partition import Partition
 from ffabric.system.booting.boot import boot
-from ffabric.system.description.python import describe, sp
+from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.manifest.manifest import DeviceRegion, ExceptionLevel, Interrupt
 from ffabric.system.options.problems import SystemErrors
 from ffabric.system.vcpu import UndefinedRegister
@@ -101,7 +105,99 @@ def test_a_timer_that_is_turned_off_at_once_interrupts_nobody(last, heard):
     assert software.heard == heard
 
 
-@pytest.mark.parametrize("register", ["CNTPS_CTL_EL1", "CNTHP_CTL_EL2", "ICC_PMR_EL1"])
+@pytest.mark.parametrize("timer", ["CNTP", "CNTV"])
+@pytest.mark.parametrize(
+    ("again", "times"),
+    [
+        ((("CVAL", 1),), 3),
+        ((("TVAL", 0),), 3),
+        ((("CTL", 1),), 3),
+        ((("CTL", 3), ("CVAL", 1)), 1),
+        ((("CTL", 0), ("CVAL", 1)), 1),
+    ],
+    ids=["CVAL", "TVAL", "CTL", "masked", "disabled"],
+)
+def test_a_timer_that_is_programmed_to_what_is_past_interrupts_again(timer, again, times):
+    class Hears(Programs):
+        heard = 0
+
+        async def on_boot(self, ffa):
+            await self.enable_interrupt(ffa, hafnium.VIRTUAL_TIMER_INTID)
+            await super().on_boot(ffa)
+            await ffa.id_get()
+
+        async def on_device_interrupt(self, intid, ffa):
+            self.heard += 1
+            if self.heard < 3:
+                for what, value in again:
+                    ffa.vcpu.msr(f"{timer}_{what}_EL0", value)
+
+    software = Hears((f"{timer}_CVAL_EL0", 0), (f"{timer}_CTL_EL0", 1))
+    with boot(describe(sps=[software], vms=[Idle()])) as system:
+        system.run()
+    assert software.heard == times
+
+
+def test_an_sp_that_has_moved_to_another_pe_has_its_timer_there():
+    class Hears(Partition):
+        heard: ClassVar[list[tuple[int, int]]] = []
+
+        async def on_boot(self, ffa):
+            await self.enable_interrupt(ffa, hafnium.VIRTUAL_TIMER_INTID)
+
+        async def on_direct_request(self, request, ffa):
+            ffa.vcpu.msr("CNTV_TVAL_EL0", request.payload[0])
+            ffa.vcpu.msr("CNTV_CTL_EL0", 1)
+            return request.respond()
+
+        async def on_device_interrupt(self, intid, ffa):
+            self.heard.append((intid, ffa.vcpu.pe))
+            ffa.vcpu.msr("CNTV_CTL_EL0", 0)
+
+    system = driven(pes=2, sps=[Hears()], vms=[vm("v", vcpus=2)])
+    client = system.vm("v")
+    client.ffa.call(psci.CPU_ON_64, system.system.machine.pes[1].mpidr, 0x4000_0000, 0)
+    ids = client.id << 16 | system.sp("hears").id
+    for pe, ticks in ((0, 100_000), (1, 50_000)):
+        client.vcpu(pe).call(fid.FFA_MSG_SEND_DIRECT_REQ_32, ids, 0, ticks)
+    system.run()
+    assert Hears.heard == [(hafnium.VIRTUAL_TIMER_INTID, 1)]
+    system.close()
+
+
+def test_an_sp_that_is_started_again_has_its_timers_off():
+    class Fails(Partition):
+        lives = 0
+        heard = 0
+
+        async def on_boot(self, ffa):
+            Fails.lives += 1
+            await self.enable_interrupt(ffa, hafnium.VIRTUAL_TIMER_INTID)
+            assert ffa.vcpu.mrs("CNTP_CTL_EL0") == 0
+
+        async def on_direct_request(self, request, ffa):
+            ffa.vcpu.msr("CNTP_TVAL_EL0", 100_000)
+            ffa.vcpu.msr("CNTP_CTL_EL0", 1)
+            raise ValueError("no more")
+
+        async def on_device_interrupt(self, intid, ffa):
+            Fails.heard += 1
+            ffa.vcpu.msr("CNTP_CTL_EL0", 0)
+
+    fails = sp(Fails(), ffa_version="1.3", lifecycle_support=True, abort_action=AbortAction.RESTART)
+    system = driven(sps=[fails], vms=["v"], stop_on_crash=False)
+    ids = system.vm("v").id << 16 | system.system.endpoint("fails").id
+    system.vm("v").vcpu(0).call(fid.FFA_MSG_SEND_DIRECT_REQ_32, ids)
+    system.system.machine.clock.advance(2 * MILLISECOND)
+    system.run()
+    assert system.system.endpoint("fails").partition.alive
+    assert (Fails.lives, Fails.heard) == (2, 0)
+    system.close()
+
+
+@pytest.mark.parametrize(
+    "register", ["CNTPS_CTL_EL1", "CNTVOFF_EL2", "CNTHP_CTL_EL2", "ICC_PMR_EL1"]
+)
 def test_an_sp_has_no_other_timers_and_no_gic(register):
     software = Programs((register, 1))
     with boot(describe(sps=[software], vms=["vm"])) as system:

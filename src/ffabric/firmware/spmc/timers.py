@@ -4,6 +4,9 @@ An S-EL1 partition has the EL1 physical and the EL1 virtual timer. The condition
 the timer of S-EL2 on the PE of the context, a secure interrupt like that of a device, which becomes
 pending for the context as virtual interrupt 3 (Hafnium, `HF_VIRTUAL_TIMER_INTID`). From then on the
 timer is not looked at until it is programmed again: the partition hears once of each condition.
+
+That is the PE on which the context has run last. If it is off, a context that may run on any PE
+hears on another one; one that is pinned hears when the PE is on again, if it does not begin anew.
 """
 
 from __future__ import annotations
@@ -23,13 +26,28 @@ VIRTUAL = hafnium.VIRTUAL_TIMER_INTID
 
 def changed(spmc: Spmc, ctx: ExecutionContext, kind: str, met: bool) -> None:
     """The condition of the `kind` timer of ``ctx`` is met now, or not any more."""
-    pe = spmc.machine.pes[ctx.index] if ctx.pe is None else ctx.pe
-    due = spmc.cpus[pe.index].timers
+    for cpu in spmc.cpus:  # it may have come to another PE since it was due
+        if (ctx, kind) in cpu.timers:
+            cpu.timers.remove((ctx, kind))
     if met and ctx.partition.alive:
-        due.append((ctx, kind))
+        pe = _pe_of(spmc, ctx)
+        spmc.cpus[pe.index].timers.append((ctx, kind))
         spmc.machine.gic.set_pending(PPI_SECURE_EL2, pe.index)
-    elif (ctx, kind) in due:
-        due.remove((ctx, kind))
+
+
+def powered_off(spmc: Spmc, pe: PE) -> None:
+    """``pe`` is off: contexts that may run elsewhere hear there of what is due."""
+    for ctx, kind in [*spmc.cpus[pe.index].timers]:
+        changed(spmc, ctx, kind, met=True)
+
+
+def _pe_of(spmc: Spmc, ctx: ExecutionContext) -> PE:
+    """The PE on which ``ctx`` hears of its timers."""
+    pes = spmc.machine.pes
+    wanted = pes[ctx.index] if ctx.pe is None else ctx.pe
+    if wanted.on or not ctx.partition.up:
+        return wanted
+    return next((pe for pe in pes if pe.on), wanted)
 
 
 def take(spmc: Spmc, pe: PE, running: ExecutionContext) -> ExecutionContext | None:

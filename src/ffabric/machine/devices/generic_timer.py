@@ -66,6 +66,11 @@ class Timer:
         self._event: Event | None = None
 
     @property
+    def is_asserted(self) -> bool:
+        """The level of its line."""
+        return self._level
+
+    @property
     def count(self) -> int:
         """The system counter as the timer sees it."""
         return self._clock.counter() - self._offset & MASK64
@@ -151,6 +156,15 @@ class ArchitectedTimers:
         self.physical = Timer(clock, raise_physical)
         self.virtual = Timer(clock, raise_virtual)
         self.secure = Timer(clock, raise_secure)
+
+    def turn_off(self) -> None:
+        """Disable all of them, as they are when their PE comes up."""
+        for timer in (self.physical, self.virtual, self.secure):
+            timer.control = 0
+
+    def timer_of(self, name: str) -> Timer:
+        """The timer that a system register belongs to."""
+        return self._find(name)[0]
 
     def sysreg_read(self, name: str) -> int:
         """Read a system register such as ``CNTP_CTL_EL0``."""

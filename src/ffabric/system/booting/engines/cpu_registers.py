@@ -41,7 +41,7 @@ class CpuRegisters:
     def __init__(self, machine: Machine, on_timer: OnTimer) -> None:
         self._machine = machine
         self._on_timer = on_timer
-        self._timers: dict[ExecutionContext, ArchitectedTimers] = {}
+        self._timers: dict[Context, ArchitectedTimers] = {}
 
     def access(self, ctx: Context, name: str, write: bool, value: int) -> int | None:
         """Read or write the register ``name``; None if it is undefined for ``ctx``."""
@@ -56,7 +56,7 @@ class CpuRegisters:
                 gic.sysreg_write(ctx.index, name, value, secure=ctx.secure)
                 return 0
             if name in generic_timer.SYSTEM_REGISTERS:
-                if name.startswith("CNTPS_") and not ctx.secure:
+                if name.endswith("_EL2") or (name.startswith("CNTPS_") and not ctx.secure):
                     return None
                 lines = (partial(gic.set_level, intid, pe=ctx.index) for intid in _PPIS)
                 return _access(self._timers_of(ctx, lines), name, write, value)
@@ -70,7 +70,19 @@ class CpuRegisters:
         if ctx.partition.el == 0 or not known:
             return None
         lines = [partial(self._on_timer, ctx, kind) for kind in ("physical", "virtual")]
-        return _access(self._timers_of(ctx, lines), name, write, value)
+        timers = self._timers_of(ctx, lines)
+        timer = timers.timer_of(name)
+        was_met = timer.is_asserted
+        result = _access(timers, name, write, value)
+        if write and was_met and timer.is_asserted:  # programmed again, and due at once
+            lines[timer is timers.virtual](True)  # noqa: FBT003 - a level
+        return result
+
+    def reset(self, ctx: Context) -> None:
+        """Turn the timers of a context off that begins, or is no more (DDI 0487, D12.2)."""
+        timers = self._timers.pop(ctx, None)
+        if timers is not None:
+            timers.turn_off()
 
     def time_to_timer(self, ctx: ExecutionContext) -> int:
         """Nanoseconds until the next timer interrupt of ``ctx``; 0: none will come, or it is due.
