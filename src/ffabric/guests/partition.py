@@ -61,7 +61,7 @@ class Partition:
         """The program of a vCPU, from its cold boot on; an SP's others begin like the first."""
         ffa = self.ffa_of(vcpu)
         await ffa.id_get()
-        if vcpu.secure and vcpu.index == 0 and vcpu.count > 1:
+        if vcpu.secure and vcpu.index == 0 and vcpu.count > 1 and not vcpu.begins_again:
             await ffa.secondary_register(entry)
         await self.main(ffa)
         ffa.unawaited.check()
@@ -86,10 +86,7 @@ class Partition:
         interrupts for ever. Raises FfaError if an answer, or the wait, is refused otherwise: the
         partition cannot go on then.
         """
-        if ffa.vcpu.is_activated:
-            await self.on_activation(ffa)
-        else:
-            await self.on_boot(ffa)
+        await self._begin(ffa)
         x, unawaited = ffa.x, ffa.unawaited
         wait = _WAIT_RETAINING if ffa.version >= V1_2 else _WAIT
         x[:] = wait
@@ -122,6 +119,13 @@ class Partition:
             elif function == fid.FFA_INTERRUPT:
                 await self._on_interrupted(x[2], ffa)
             x[:] = wait
+
+    async def _begin(self, ffa: Ffa) -> None:
+        """Initialise, if there is anything to be initialised."""
+        if ffa.vcpu.is_activated:
+            await self.on_activation(ffa)
+        elif not ffa.vcpu.begins_again:
+            await self.on_boot(ffa)
 
     async def _on_framework_message(
         self, request: DirectMessage, x: list[int], ffa: Ffa
@@ -178,7 +182,10 @@ class Partition:
         )
 
     async def on_boot(self, ffa: Ffa) -> None:
-        """Called once per vCPU, before its first FFA_MSG_WAIT."""
+        """Called once per vCPU, before its first FFA_MSG_WAIT.
+
+        In an SP also whenever the PE of a vCPU is on again that was off; not of the first vCPU.
+        """
 
     async def on_stop(self, ffa: Ffa) -> Status | None:
         """Another image is to take its place: leave it what it needs (`ffa.live_state`).
@@ -201,7 +208,7 @@ class Partition:
         """The PE is about to be turned off or suspended, or was turned on: a PSCI function ID.
 
         Called if ``power_management_messages`` of the manifest asks for it. The answer is a status:
-        DENIED keeps the PE on; None is SUCCESS.
+        an error (DENIED) keeps the PE on, if it is on still; None is SUCCESS.
         """
 
     async def on_warm_boot(self, ffa: Ffa) -> psci.Return | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import msgspec
 
 from ffabric.abi.words import PAGE
+from ffabric.firmware.state.endpoints import Sp
 from ffabric.machine import exits
 from ffabric.machine.engines.python import PythonRunner
 from ffabric.system.waiting import Waiting, reason
@@ -243,6 +244,12 @@ class Vcpu:
         if register is None or not isinstance(runner, PythonRunner):
             return False
         return runner.registers.get(register) == 1
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether it is the first vCPU of an SP, on a PE that was off: the SP is initialised."""
+        partition = self._endpoint.partition
+        return self.index == 0 and isinstance(partition, Sp) and partition.initialised
 
     @property
     def live_state(self) -> tuple[int, int]:

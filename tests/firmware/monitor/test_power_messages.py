@@ -8,7 +8,9 @@ from ffabric import Partition, System, boot, sp, vm
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.framework import PowerMessages
+from ffabric.abi.ffa.status import Status
 from ffabric.abi.psci import Return
+from ffabric.firmware.state.endpoints import AbortAction
 from ffabric.machine.gic import GROUP1NS
 from ffabric.testing import Blocked
 
@@ -44,18 +46,21 @@ class Listener(Partition):
         await ffa.yield_()
         return request.respond()
 
-    async def on_warm_boot(self, ffa: Any) -> None:
+    async def on_warm_boot(self, ffa: Any) -> Return | None:
         self.heard.append((self.name, "WARM_BOOT", ffa.vcpu.pe))
+        return None
 
 
 class Rig:
     """A kernel below EL3, and SPs with these subscriptions, in this order."""
 
-    def __init__(self, *subscriptions: int, **answers: Return) -> None:
+    def __init__(
+        self, *subscriptions: int, listener: type[Listener] = Listener, **answers: Return
+    ) -> None:
         self.heard: Heard = []
         sps = [
             sp(
-                Listener(f"sp{number}", self.heard, answers.get(f"sp{number}")),
+                listener(f"sp{number}", self.heard, answers.get(f"sp{number}")),
                 name=f"sp{number}",
                 vcpus=PES,
                 boot_order=number,
@@ -158,6 +163,137 @@ def test_an_sp_that_denies_it_keeps_the_pe_on() -> None:
     assert rig.heard == [("sp0", "CPU_OFF", 1), ("sp1", "CPU_OFF", 1)]
     assert rig.machine.pes[1].on
     assert rig.call(psci.PSCI_VERSION, pe=1) == psci.VERSION_1_1
+
+
+@pytest.mark.parametrize("answer", [each for each in Return if each is not Return.SUCCESS])
+def test_any_error_keeps_the_pe_on(answer: Return) -> None:
+    rig = Rig(ALL, ALL, sp0=answer)
+    rig.turn_on()
+    rig.system.run()
+    rig.heard.clear()
+    assert rig.turn_off() == Return.DENIED.register64
+    assert rig.heard == [("sp0", "CPU_OFF", 1)]
+    assert rig.machine.pes[1].on
+
+
+def test_an_sp_that_denies_a_suspension_keeps_the_pe_going() -> None:
+    rig = Rig(ALL, ALL, sp0=Return.DENIED)
+    assert rig.call(psci.CPU_SUSPEND_64, 0) == Return.DENIED.register64
+    assert rig.heard == [("sp0", "CPU_SUSPEND_64", 0)]
+    assert rig.call(psci.PSCI_VERSION) == psci.VERSION_1_1
+
+
+def test_nobody_can_deny_what_has_happened() -> None:
+    class Denies(Listener):
+        async def on_power_message(self, function: int, ffa: Any) -> Return | None:
+            await super().on_power_message(function, ffa)
+            return None if function == psci.CPU_SUSPEND_64 else Return.DENIED
+
+        async def on_warm_boot(self, ffa: Any) -> Return:
+            await super().on_warm_boot(ffa)
+            return Return.DENIED
+
+    rig = Rig(ALL, ALL, listener=Denies)
+    assert rig.turn_on() == 0
+    rig.system.run()
+    assert rig.heard == [("sp0", "CPU_ON_64", 1), ("sp1", "CPU_ON_64", 1)]
+    assert rig.machine.pes[1].on
+    rig.heard.clear()
+    rig.suspend(wake=True)
+    assert [what for _, what, _ in rig.heard] == ["CPU_SUSPEND_64"] * 2 + ["WARM_BOOT"] * 2
+
+
+def test_a_message_has_the_arguments_that_its_function_has() -> None:
+    told = []
+
+    class Notes(Listener):
+        async def _on_framework_message(self, request: Any, x: list[int], ffa: Any) -> list[int]:
+            told.append((x[0], *x[2:8]))
+            return await super()._on_framework_message(request, x, ffa)
+
+    rig = Rig(ALL, listener=Notes)
+    rig.turn_on()
+    rig.system.run()
+    with pytest.raises(Blocked):
+        rig.call(psci.CPU_OFF, 0xDEAD_BEEF_1234_5678, 2, 3, pe=1)
+    gic = rig.machine.gic
+    gic.configure(INTID, group=GROUP1NS, enabled=True, target=0)
+    gic.sysreg_write(0, "ICC_IGRPEN1_EL1", 1, secure=False)
+    gic.set_pending(INTID)
+    assert rig.call(psci.CPU_SUSPEND_64, 0x1_0000_0007, 0xDEAD_0000, 3) == 0
+    request, psci_message, warm_boot = fid.FFA_MSG_SEND_DIRECT_REQ_32, 0x8000_0000, 0x8000_0001
+    assert told == [
+        (request, psci_message, psci.CPU_ON_64, MPIDR, 0, 0, 0),
+        (request, psci_message, psci.CPU_OFF, 0, 0, 0, 0),
+        (request, psci_message, psci.CPU_SUSPEND_64, 7, 0, 0, 0),
+        (request, warm_boot, 1, 0, 0, 0, 0),
+    ]
+
+
+def test_one_that_yields_has_had_its_chance_and_nobody_gets_its_answer() -> None:
+    class Yields(Listener):
+        async def on_power_message(self, function: int, ffa: Any) -> Return | None:
+            await super().on_power_message(function, ffa)
+            if function == psci.CPU_OFF and self.name == "sp0":
+                await ffa.yield_()
+                self.heard.append((self.name, "goes on", ffa.vcpu.pe))
+                await ffa.id_get()
+            return self.answer
+
+    rig = Rig(ALL, ALL, listener=Yields, sp1=Return.DENIED)
+    rig.turn_on()
+    rig.system.run()
+    rig.heard.clear()
+    assert rig.turn_off() == Return.DENIED.register64
+    assert rig.heard == [("sp0", "CPU_OFF", 1), ("sp1", "CPU_OFF", 1)]
+    kernel = rig.kernel.vcpu(1)
+    answer = kernel.call(fid.FFA_RUN, rig.sp_id(0) << 16 | 1)
+    assert [*answer[:8]] == [fid.FFA_MSG_WAIT, *[0] * 7]
+    assert rig.heard[2:] == [("sp0", "goes on", 1)]
+    request = kernel.call(fid.FFA_MSG_SEND_DIRECT_REQ_32, rig.sp_id(0))
+    assert request[0] == fid.FFA_YIELD
+
+
+@pytest.mark.parametrize("action", AbortAction)
+def test_an_sp_that_fails_meanwhile_has_its_abort_action(action: AbortAction) -> None:
+    class Fails(Listener):
+        async def on_power_message(self, function: int, ffa: Any) -> Return | None:
+            await super().on_power_message(function, ffa)
+            if function == psci.CPU_OFF:
+                raise ValueError("no more")
+            return None
+
+    heard: Heard = []
+    fails = sp(
+        Fails("fails", heard), name="fails", boot_order=0, power_management_messages=ALL,
+        ffa_version="1.3", lifecycle_support=True, abort_action=action,
+    )  # fmt: skip
+    hears = sp(
+        Listener("hears", heard), name="hears", boot_order=1, power_management_messages=ALL,
+        vcpus=PES,
+    )  # fmt: skip
+    kernel = vm("kernel", vcpus=PES)
+    system = boot(pes=PES, sps=[fails, hears], vms=[kernel], hypervisor=False, stop_on_crash=False)
+    first, second = system.vm("kernel").vcpu(0), system.vm("kernel").vcpu(1)
+    first.call(psci.CPU_ON_64, MPIDR, system.vm("kernel")._inside.spec.entry)
+    system.run()
+    heard.clear()
+    with pytest.raises(Blocked):
+        second.call(psci.CPU_OFF)
+    told = [("fails", "CPU_OFF", 1), ("hears", "CPU_OFF", 1)]
+    if action is AbortAction.PROPAGATE:
+        assert heard == told[:1]
+        assert system.system.firmware.monitor.power_state.startswith("panic: fails")
+        return
+    assert heard == told
+    assert not system.system.machine.pes[1].on
+    answer = first.call(fid.FFA_MSG_SEND_DIRECT_REQ_32, system.system.endpoint("fails").id)
+    expected = {
+        AbortAction.STOP: (fid.FFA_ERROR, Status.BUSY.register),
+        AbortAction.DESTROY: (fid.FFA_ERROR, Status.INVALID_PARAMETERS.register),
+        AbortAction.RESTART: (fid.FFA_YIELD, 0),
+    }
+    assert (answer[0], answer[2]) == expected[action]
 
 
 def test_a_suspension_is_told_before_and_after() -> None:

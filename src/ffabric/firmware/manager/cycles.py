@@ -132,7 +132,7 @@ def go_on(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
     """`caller` lets `ctx`, which was preempted or has yielded, go on where it stopped."""
     if ctx.yielded:
         reply.success(ctx.x)
-    if ctx.model is Model.DIR_REQ and waiter(ctx) is None:
+    if ctx.model is Model.DIR_REQ and (waiter(ctx) is None or ctx.answers_own_manager):
         caller.adopt(ctx, pe)
     else:
         caller.resume(ctx, pe)

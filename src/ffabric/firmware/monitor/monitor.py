@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from ffabric.abi import smccc
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.framework import PowerMessages
-from ffabric.abi.psci import Return
+from ffabric.abi.psci import CPU_OFF, Return
 from ffabric.abi.words import MASK32
 from ffabric.firmware.monitor import power, psci
 from ffabric.firmware.monitor.dispatcher import Dispatcher, is_for_trusted_os
@@ -113,7 +113,8 @@ class Monitor:
     def _power_call(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
         """A PSCI call: SPs that want to know are told first."""
         event = power.BEFORE.get(function)
-        if event is not None and (nxt := power.tell(self.secure, pe, event, function, caller.x[1])):
+        told = () if event is None else (function, *power.arguments(function, caller.x))
+        if event is not None and (nxt := power.tell(self.secure, pe, event, *told)):
             self.cpus[pe.index].telling = (event, caller)
             self._switch(pe, "secure")
             return nxt
@@ -131,6 +132,8 @@ class Monitor:
             return self.answered(pe, caller)
         if not pe.on and caller.state is State.RUNNING:
             caller.power_off()
+        if function == CPU_OFF:
+            self.secure.powered_off(pe)
         if self.live_activation is not None:
             self.live_activation.left()
         return None
@@ -159,10 +162,11 @@ class Monitor:
         """An SP has heard what becomes of the PE: tell the next, or do it."""
         cpu = self.cpus[pe.index]
         assert cpu.telling is not None
-        denied = power.denies(self.secure, pe)
+        _, caller = cpu.telling
+        denied = caller is not None and power.denies(self.secure, pe)
         if nxt := self.secure.tell_next(pe):
             return nxt
-        (_, caller), cpu.telling = cpu.telling, None
+        cpu.telling = None
         if not cpu.is_started:
             return self._secure_is_ready(pe)
         self.secure.leaving(pe)

@@ -3,10 +3,13 @@
 ========================== ==========================================================
 call of the normal world   SPs that subscribed are told
 ========================== ==========================================================
-PSCI CPU_OFF               before: one that denies it keeps the PE on
+PSCI CPU_OFF               before: one that answers with an error keeps the PE on
 PSCI CPU_SUSPEND           before, likewise; and again when the PE goes on (WARM_BOOT)
 PSCI CPU_ON                on the PE that comes on, after its contexts are initialised
 ========================== ==========================================================
+
+Whoever comes after one that keeps the PE on is not told. What has happened already nobody can
+prevent: an error that answers CPU_ON or WARM_BOOT changes nothing.
 
 With a hypervisor the PSCI calls of VMs are about vCPUs, and nobody is told: the PE goes on.
 """
@@ -22,6 +25,8 @@ from ffabric.abi.psci import Return
 from ffabric.abi.words import MASK32
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ffabric.firmware.monitor.worlds import SecureWorld
     from ffabric.firmware.state.partition import Next
     from ffabric.machine.context import PE
@@ -46,9 +51,14 @@ def tell(secure: SecureWorld, pe: PE, event: PowerMessages, *payload: int) -> Ne
     return secure.tell_next(pe)
 
 
+def arguments(function: int, x: Sequence[int]) -> tuple[int, ...]:
+    """What SPs get to know of the PSCI call in `x`, besides its function: a power_state, if any."""
+    return () if function == psci.CPU_OFF else (x[1] & MASK32,)
+
+
 def denies(secure: SecureWorld, pe: PE) -> bool:
-    """Whether the one who was told last denies it: nobody else is told then."""
-    denied = secure.power_status(pe) == Return.DENIED & MASK32
+    """Whether the one who was told last answers with an error: nobody else is told then."""
+    denied = secure.power_status(pe) != Return.SUCCESS
     if denied:
         secure.forget_power_event(pe)
     return denied

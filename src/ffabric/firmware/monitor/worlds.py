@@ -118,6 +118,9 @@ class SecureWorld(Protocol):
     def forget_power_event(self, pe: PE) -> None:
         """Nobody else is to be told."""
 
+    def powered_off(self, pe: PE) -> None:
+        """``pe`` is off: what waits there begins anew when it is on again."""
+
     def activate(self, pe: PE, x: list[int]) -> Next:
         """A framework message about live activation; the gate, if its registers have the answer."""
 

@@ -68,7 +68,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import hafnium
 from ffabric.abi.ffa import functions as fid
-from ffabric.abi.words import SECURE_BIT, pack_ids
+from ffabric.abi.words import pack_ids
 from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.spmc import notifications, timers
 from ffabric.firmware.state import events, reply
@@ -121,7 +121,7 @@ def _own_mask(link: ExecutionContext) -> Mask:
         _NON_SECURE_MASKS.get(sp.action, Mask.NONE),
         Mask.NON_SECURE if link.virq.exiting else Mask.NONE,
         Mask.ALL if sp.is_being_activated else Mask.NONE,
-        Mask.NON_SECURE if link.framework and link.sender & SECURE_BIT else Mask.NONE,
+        Mask.NON_SECURE if link.request and link.answers_own_manager else Mask.NONE,
     )
 
 

@@ -6,6 +6,11 @@ request of its own on the PE concerned: PSCI_REQUEST with the PSCI function and 
 WARM_BOOT after a suspension (section 18.2). The SP answers with PSCI_RESPONSE. Non-secure
 interrupts stay pending meanwhile. An SP whose execution context on the PE does not wait for a
 message is not told, and one that fails or yields has had its chance: a PE is not kept on by that.
+One that has yielded goes on when the normal world gives it cycles, and nobody gets its answer.
+
+What waits for a message on a PE that goes off, and is pinned to it, is OFF then. It begins anew
+when the PE comes on, at the entry point that its SP has registered for its secondary contexts, as
+with Hafnium and TF-A; an SP that has registered none goes on waiting.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import framework
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32, pack_ids
+from ffabric.firmware.spmc import timers
 from ffabric.firmware.state.context import State
 
 if TYPE_CHECKING:
@@ -58,6 +64,16 @@ def status(spmc: Spmc, pe: PE) -> int:
     """What the SP that was told last has answered: a status of PSCI, 0 if it is no answer."""
     x = spmc.gates[pe.index].x
     return x[3] & MASK32 if x[0] in _RESPONSES else 0
+
+
+def powered_off(spmc: Spmc, pe: PE) -> None:
+    """``pe`` is off: its normal world is, and what waits there and is pinned to it."""
+    spmc.gates[pe.index].power_off()
+    for sp in spmc.boot_order:
+        ctx = None if sp.up or sp.secondary_entry is None else sp.context_on(pe)
+        if ctx is not None and ctx.state is State.WAITING:
+            ctx.stop()
+    timers.powered_off(spmc, pe)
 
 
 def forget(spmc: Spmc, pe: PE) -> None:

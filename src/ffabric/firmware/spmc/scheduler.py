@@ -65,18 +65,24 @@ class SecureScheduler:
         return gate
 
     def begin(self, pe: PE, ctx: ExecutionContext) -> None:
-        """Let ``ctx``, which initialises, begin at its entry point."""
+        """Let ``ctx``, which initialises, begin at its entry point.
+
+        The first context has begun before if its PE was off: it begins like the others then.
+        """
         partition = sp_of(ctx.partition)
-        entry = partition.entry if ctx.index == 0 else partition.secondary_entry
+        first = ctx.index == 0 and (not partition.initialised or partition.is_being_activated)
+        entry = partition.entry if first else partition.secondary_entry
         assert entry is not None
         registers = {CORE_INDEX: pe.index}
-        if ctx.index == 0:
+        if first:
             registers[partition.boot_register] = partition.boot_information
         if partition.is_being_activated:
             assert partition.live_register is not None
             registers[partition.live_register] = 1
         argument = registers.pop(0, 0)
         self._spmc.machine.start(ctx, entry, argument, registers)
+        if ctx.attention:
+            virtual_interrupts.drive(ctx)
 
     def admits(self, pe: PE, caller: ExecutionContext) -> bool:
         """Judge the reserved registers of a call that EL3 answers; False: it is refused."""
@@ -113,6 +119,10 @@ class SecureScheduler:
     def forget_power_event(self, pe: PE) -> None:
         """Nobody else is to be told."""
         power.forget(self._spmc, pe)
+
+    def powered_off(self, pe: PE) -> None:
+        """``pe`` is off: what waits there begins anew when it is on again."""
+        power.powered_off(self._spmc, pe)
 
     def activate(self, pe: PE, x: list[int]) -> Next:
         """A framework message about live activation; the gate, if its registers have the answer."""

@@ -47,6 +47,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Self
 
+from ffabric.abi.words import SECURE_BIT
 from ffabric.firmware.state.transitions import Becomes, Part, Table
 from ffabric.machine.context import Context
 
@@ -131,6 +132,11 @@ class ChainedContext(Context):
         self.interrupted: Self | None = None
         self.handler: Self | None = None
 
+    @property
+    def answers_own_manager(self) -> bool:
+        """Whether the request that it serves is a message of the SPMC: of nobody in its chain."""
+        return bool(self.framework) and bool(self.sender & SECURE_BIT)
+
     # A context comes and goes.
 
     @TABLE.verb("spmc", "dispatcher", own=Part({_OFF: _STARTING}, model=Model.SP_INIT))
@@ -154,7 +160,7 @@ class ChainedContext(Context):
         self.pe = pe
 
     @TABLE.verb(
-        "hypervisor", "kernel", "dispatcher", own=Part({_RUNNING: _OFF}, model=_NONE, caller=None)
+        *_BOTH, "kernel", "dispatcher", own=Part({_RUNNING: _OFF}, model=_NONE, caller=None)
     )
     def power_off(self) -> None:
         """A vCPU turns itself off (PSCI CPU_OFF), or a trusted OS lets its PE be turned off."""
@@ -192,7 +198,7 @@ class ChainedContext(Context):
 
     @TABLE.verb("spmc", own=Part({_WAITING: _OFF}))
     def stop(self) -> None:
-        """An SP has stopped for its image to be replaced."""
+        """An SP has stopped for its image to be replaced, or the PE of a context has gone off."""
         self.state = _OFF
 
     # Cycles go down the chain.
