@@ -1,5 +1,6 @@
 """A system from a firmware image package, as TF-A's build makes it."""
 
+import struct
 from pathlib import Path
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import pytest
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.check import check_file
 from ffabric.system.description.toml.system import read_system
-from ffabric.system.files.dtb import Node, build_dtb
+from ffabric.system.files.dtb import Node, build_dtb, parse_dtb
 from ffabric.system.files.fip import build_fip
 from ffabric.system.files.package import Package, build_package
 from ffabric.system.options.problems import SystemErrors
@@ -196,6 +197,74 @@ def test_a_file_that_is_no_package_is_a_line(tmp_path):
     (tmp_path / "s.toml").write_text('fip = "fop.bin"')
     with pytest.raises(SystemErrors, match=r"no such file.*did you mean 'fip\.bin'"):
         read_system(tmp_path / "s.toml")
+
+
+BL33_TABLE = 'hypervisor = false\n[[vm]]\nname = "bl33"\nload_address = 0x88000000\n'
+
+
+def test_a_package_without_bl33_is_a_line(system):
+    images = {uuid: data for uuid, data in WHOLE.items() if uuid != BL33}
+    with pytest.raises(SystemErrors) as raised:
+        system(BL33_TABLE, images)
+    (told,) = map(str, raised.value.problems)
+    assert told.endswith("fip.bin has no BL33 (nt-fw)")
+    assert "[[vm]] bl33: needs one of python, image: " in told
+
+
+def test_a_package_that_cannot_be_read_is_the_only_line(tmp_path):
+    (tmp_path / "fip.bin").write_bytes(build_fip(WHOLE)[:100])
+    (tmp_path / "s.toml").write_text(f'fip = "fip.bin"\n{BL33_TABLE}')
+    with pytest.raises(SystemErrors) as raised:
+        read_system(tmp_path / "s.toml")
+    (told,) = map(str, raised.value.problems)
+    assert "entry[0] (soc-fw).size" in told
+
+
+def transfer_list(manifest, image):
+    """A package in the form of a transfer list: manifest and image begin on pages."""
+    data = bytearray(24)
+    for tag, part in ((0x106, manifest), (0x103, image)):
+        start = (len(data) + 16 + 0xFFF) & ~0xFFF
+        gap = start - 16 - len(data)
+        data += struct.pack("<II", 8 << 24, gap) + bytes(gap)
+        data += struct.pack("<II", 8 << 24 | tag, len(part)) + part + bytes(-len(part) % 8)
+    struct.pack_into("<IBBBBIII", data, 0, 0x4A0FB10B, 0, 1, 24, 12, len(data), len(data), 0)
+    return bytes(data)
+
+
+def test_packages_of_both_forms_are_in_one(system):
+    tree = parse_dtb(manifest(FIRST, 0x700_0000)).root
+    tree.props["entrypoint-offset"] = cells(0x2000)
+    package = transfer_list(build_dtb(tree), IMAGE)
+    spec = system(BL33_TABLE, WHOLE | {FIRST: package})
+    assert [(sp.name, sp.load_address, sp.entry) for sp in spec.sps] == [
+        ("adder", 0x700_0000, 0x700_2000),
+        ("other", 0x710_0000, 0x710_4000),
+    ]
+    with boot(spec) as booted:
+        memory = booted.machine.memory
+        for sp in spec.sps:
+            assert memory.read(sp.entry, len(IMAGE), secure=True) == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (build_fip(WHOLE), 'a firmware image package, no system file: one names it with fip = "f"'),
+        (WHOLE[FIRST], 'an SP package, no system file: one names it with [[sp]] package = "f"'),
+        (transfer_list(b"", b""), "a transfer list, no system file: one names it with [[sp]] pack"),
+        (WHOLE[TB_FW_CONFIG], "a devicetree, no system file: one names it with manifest ="),
+        (b"/dts-v1/;\n/ { };\n", "a devicetree's source, no system file: one names it with manif"),
+        (b"\x7fELF" + bytes(2 << 20), "an image, no system file: one names it with [[sp]] or [["),
+        (b'{"sp": {}}', 'JSON, no system file: one names it with sp_layout = "f", if it is one'),
+    ],
+)
+def test_what_a_system_names_is_told_where_a_system_is_expected(tmp_path, data, line):
+    (tmp_path / "f").write_bytes(data)
+    with pytest.raises(SystemErrors) as raised:
+        read_system(tmp_path / "f")
+    (told,) = map(str, raised.value.problems)
+    assert told.startswith(f"{tmp_path / 'f'}: {line}")
 
 
 def test_a_package_is_validated_by_itself(tmp_path):

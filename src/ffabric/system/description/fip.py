@@ -41,18 +41,20 @@ class FipContents(msgspec.Struct, frozen=True):
     bl32: bytes | None = None
     bl33: bytes | None = None
     has_spmc: bool = False
+    read: bool = True
+    """False: there is no package, which has been noted."""
 
 
 def read_fip(path: Path, problems: Problems, where: str = "", key: str = "fip") -> FipContents:
     """What is in the package; every mistake goes to `problems`."""
     data = read_file(path, where, key, problems, IMAGE)
     if data is None:
-        return FipContents(str(path))
+        return FipContents(str(path), read=False)
     try:
         fip = parse_fip(data)
     except DecodeError as error:
         problems.add(where, key, f"{path}: {error}")
-        return FipContents(str(path))
+        return FipContents(str(path), read=False)
     inside = Problems(str(path))
     contents = contents_of(fip, str(path), inside)
     problems.extend(inside.found)

@@ -239,7 +239,7 @@ def find_ids(draft: SystemDraft, problems: Problems) -> dict[str, int]:
         owners[0] = "the hypervisor"
     else:
         vms = [p for p in draft.partitions if p.kind == VM]
-        if not vms:
+        if not vms and not problems.errors:  # they may tell why it could not be had
             problems.add("", "hypervisor", "false: then a VM is the kernel, and there is none")
         for extra in vms[1:]:
             problems.add(extra.where, "", "without a hypervisor there is only one VM")

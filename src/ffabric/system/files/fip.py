@@ -110,17 +110,17 @@ def parse_fip(data: bytes) -> Fip:
         raw, offset, size, more = _ENTRY.unpack_from(data, at)
         if raw == _NIL:
             break
-        where = f"entry[{len(found)}]"
+        uuid = UUID(bytes=raw)
+        name = NAMES.get(str(uuid), str(uuid))
+        where = f"entry[{len(found)}] ({name})"
         if raw in seen:
-            raise DecodeError(f"{where}.uuid", at, str(UUID(bytes=raw)), "a second one")
+            raise DecodeError(f"{where}.uuid", at, str(uuid), "a second one")
         if len(found) == MOST:
             raise DecodeError(where, at, len(found), f"up to {MOST} entries")
         if offset > len(data) or size > len(data) - offset:
             message = f"{size:#x} bytes from {offset:#x} leave the file: it has {len(data):#x}"
             raise DecodeError(f"{where}.size", at + 24, size, message)
         seen.add(raw)
-        uuid = UUID(bytes=raw)
-        name = NAMES.get(str(uuid), str(uuid))
         found.append(FipEntry(uuid, name, offset, data[offset : offset + size], more))
         at += _ENTRY.size
     _check_apart(found, at + _ENTRY.size)

@@ -7,16 +7,27 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ffabric.system.files.reading import DESCRIPTION, read_bytes
+from ffabric.system.files.reading import DESCRIPTION, opened, read_bytes
 from ffabric.system.options.problems import Problem, SystemErrors
 
 _KEY_PARTS = 256
+_OTHERS = (
+    (b"\x01\x00\x64\xaa", "a firmware image package", 'fip = "{}"'),
+    (b"SPKG", "an SP package", '[[sp]] package = "{}"'),
+    (b"\x0b\xb1\x0f\x4a", "a transfer list", '[[sp]] package = "{}"'),
+    (b"\xd0\x0d\xfe\xed", "a devicetree", 'manifest = "{}" of a partition or of [spmc]'),
+    (b"/dts-v1/", "a devicetree's source", 'manifest = "{}" of a partition or of [spmc]'),
+    (b"\x7fELF", "an image", '[[sp]] or [[vm]] image = "{}"'),
+    (b"{", "JSON", 'sp_layout = "{}", if it is one'),
+)
+"""What files of other sorts begin with, what they are, and how a system file names one."""
 _TOML_LINE = re.compile(r"^(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)$")
 
 
 def parse(path: Path) -> dict[str, Any]:
     """The tables of a file. Raises SystemErrors if it is not TOML, or has nothing in it."""
     try:
+        _check_sort(path)
         text = read_bytes(path, DESCRIPTION).decode()
         _check_keys(text)
         if root := tomllib.loads(text):
@@ -33,6 +44,15 @@ def parse(path: Path) -> dict[str, Any]:
         where = f"{path}:{match['line']}" if match else str(path)
         problem = Problem(where, "", "", match["what"] if match else str(error))
     raise SystemErrors([problem])
+
+
+def _check_sort(path: Path) -> None:
+    """Refuse what a system file would name, but is none. Raises ValueError."""
+    with opened(path) as file:
+        start = file.read(8)
+    for magic, kind, how in _OTHERS:
+        if start.startswith(magic):
+            raise ValueError(f"{kind}, no system file: one names it with {how.format(path.name)}")
 
 
 def _check_keys(text: str) -> None:

@@ -317,7 +317,11 @@ class _System:
         drafts = []
         for where, table in tables:
             is_bl33 = table.get("name") == _KERNEL and not table.keys() & SOURCES
-            if is_bl33 and fip is not None and bl33 is not None:
+            if is_bl33 and fip is not None and bl33 is None:
+                if fip.read:
+                    message = f"needs one of python, image: {fip.path} has no BL33 (nt-fw)"
+                    self.problems.add(where, "", message)
+            elif is_bl33 and fip is not None and bl33 is not None:
                 image = {"image": f"{fip.path}:nt-fw"}
                 extra = Extra(contents={"image": bl33})
                 drafts.append(self._partition(VM, where, {**table, **image}, extra))
