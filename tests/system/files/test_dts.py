@@ -250,3 +250,12 @@ def test_a_blob_is_bounded(tmp_path: Path) -> None:
     path = write(tmp_path, "big.dtb", b"")
     os.truncate(path, (2 << 20) + 1)
     assert failure(path) == f"{path}: larger than 2 MiB, the most that is read"
+
+
+def test_a_file_for_inclusion_is_source_too(tmp_path: Path) -> None:
+    """TF-A's `tc_spmc_manifest.dtsi` is a whole tree; most others say that they are none."""
+    (tmp_path / "a.dtsi").write_text(MANIFEST)
+    assert read_tree(tmp_path / "a.dtsi").root.props["execution-ctx-count"] == b"\0\0\0\4"
+    (tmp_path / "b.dtsi").write_text("/ { };\n")
+    with pytest.raises(ManifestErrors, match=r"b\.dtsi:1: expected '/dts-v1/;' at start"):
+        read_tree(tmp_path / "b.dtsi")

@@ -17,7 +17,7 @@ from ffabric.system.description.sp_layout import LayoutEntry, read_layout
 from ffabric.system.description.toml.system import read_system
 from ffabric.system.files.dtb import MAGIC as DTB_MAGIC
 from ffabric.system.files.dtb import Node, parse_dtb
-from ffabric.system.files.dts import read_tree
+from ffabric.system.files.dts import SOURCES, read_tree
 from ffabric.system.files.fip import Fip, is_fip, parse_fip
 from ffabric.system.files.package import MAGIC, TRANSFER_LIST, parse_package
 from ffabric.system.files.reading import IMAGE, read_file
@@ -79,7 +79,7 @@ def _look(
     if int.from_bytes(data[:4], "little") in (MAGIC, TRANSFER_LIST):
         package = parse_package(data)
         return "partition package", find_manifest(parse_dtb(package.manifest).root, problems)
-    if path.suffix == ".dts" or int.from_bytes(data[:4], "big") == DTB_MAGIC:
+    if path.suffix in SOURCES or int.from_bytes(data[:4], "big") == DTB_MAGIC:
         return _manifest(read_tree(path, include).root, problems)
     problems.add("", "", "no devicetree, package, FIP, layout (.json) or system (.toml)")
     return "file", None

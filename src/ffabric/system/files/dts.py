@@ -19,17 +19,19 @@ from ffabric.system.options.problems import ManifestErrors, Problem
 
 INSTALL_HINT = "reading .dts needs the devicetree package: pip install 'ffabric[dts]'"
 
+SOURCES = (".dts", ".dtsi")
+"""Suffixes of devicetrees as text."""
 _DTLIB_ERROR = re.compile(
     r"^(?P<where>.+?:\d+) \(column \d+\): (parse error: )?(?P<what>.*)$", re.DOTALL
 )
 
 
 def read_tree(path: Path, include: Sequence[Path] = ()) -> Tree:
-    """The tree in a `.dtb` or `.dts` file; `include` is where `#include` looks too.
+    """The tree in a `.dtb`, `.dts` or `.dtsi` file; `include` is where `#include` looks too.
 
     Raises ManifestErrors with one Problem for a file that is missing or cannot be parsed.
     """
-    source = path.suffix == ".dts"
+    source = path.suffix in SOURCES
     try:
         data = read_bytes(path, DESCRIPTION if source else BLOB)
     except OSError as error:
