@@ -27,7 +27,9 @@ def check_conventions(draft: SystemDraft, problems: Problems) -> None:
         elif not draft.with_hypervisor and _is_of_the_hypervisor_alone(name):
             problems.add("", "personality", f"{name!r} is about a hypervisor: there is none")
     if draft.waive or draft.enforce:
-        _check_rules("waive", draft.waive, "cannot be waived", problems)
+        _check_rules(
+            "waive", draft.waive, "cannot be waived: what comes after it relies on it", problems
+        )
         _check_rules("enforce", draft.enforce, "is enforced in any system", problems)
 
 
