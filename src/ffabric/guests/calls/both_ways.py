@@ -16,10 +16,9 @@ partition exits or when its handler ends raises `NotAwaited`.
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections.abc import Callable, Coroutine
-from inspect import CORO_CREATED, getattr_static, getcoroutinestate
+from inspect import CO_VARARGS, CO_VARKEYWORDS, CORO_CREATED, getcoroutinestate
 from types import CodeType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -77,8 +76,7 @@ class Awaited:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         for name, function in _calls(cls):
-            alone = len(inspect.signature(function).parameters) == 1
-            make = (_made_alone if alone else _made)(function)
+            make = (_made_alone if _takes_only_self(function) else _made)(function)
             make.__qualname__ = f"{cls.__name__}.{name}"
             setattr(cls, name, make)
 
@@ -93,8 +91,8 @@ class Blocking:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        for name, _ in _calls(cls):
-            setattr(cls, name, _driven(name, getattr_static(cls, name).function))
+        for name, function in _calls(cls):
+            setattr(cls, name, _driven(name, function))
 
     def ready(self) -> None:
         """Have the PE: what the vCPU goes on with is in its registers until then."""
@@ -137,8 +135,17 @@ class both_ways(Generic[S, P, R]):  # noqa: N801 - a decorator
 
 def _calls(cls: type) -> list[tuple[str, Callable[..., Coroutine[int, None, Any]]]]:
     """The calls of a class, by name."""
-    found = ((name, getattr_static(cls, name)) for name in dir(cls))
-    return [(name, each.function) for name, each in found if isinstance(each, both_ways)]
+    found: dict[str, object] = {}
+    for base in reversed(cls.__mro__):
+        found |= vars(base)
+    return [(name, each.function) for name, each in found.items() if isinstance(each, both_ways)]
+
+
+def _takes_only_self(function: Callable[..., object]) -> bool:
+    """What `inspect.signature` would tell of a plain function, without building one at each start."""
+    code = function.__code__
+    more = CO_VARARGS | CO_VARKEYWORDS
+    return code.co_argcount + code.co_kwonlyargcount == 1 and not code.co_flags & more
 
 
 def _made_alone(function: Callable[[Any], Coroutine[int, None, R]]) -> Callable[..., Any]:

@@ -44,8 +44,8 @@ _VTCR_VS = 1 << 19
 
 ENTRIES = 512
 """Descriptors of a table."""
-ONES = sum(1 << 64 * n for n in range(ENTRIES))
-RAMP = sum(n << 64 * n for n in range(ENTRIES))
+ONES = int.from_bytes((1).to_bytes(8, "little") * ENTRIES, "little")
+RAMP = int.from_bytes(b"".join(n.to_bytes(8, "little") for n in range(ENTRIES)), "little")
 EMPTY_TABLE = bytes(PAGE)
 
 Span = tuple[int, int, int, int]
