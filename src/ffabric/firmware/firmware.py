@@ -59,8 +59,8 @@ class Firmware:
 
     def route(self, pe: PE, nxt: Next) -> None:
         """Follow gates until a context (or nothing) is to run, and schedule it."""
-        while nxt is not None and nxt.gate is not None:
-            nxt = nxt.gate(pe, nxt)
+        while nxt is not None and (gate := nxt.gate) is not None:
+            nxt = gate(pe, nxt)
         self.machine.schedule(pe, nxt)
 
     def dispatch(self, ctx: ExecutionContext) -> None:
@@ -112,18 +112,20 @@ class Firmware:
 
     def interrupt(self, pe: PE, pending: tuple[int, int] | None) -> bool:
         """The most urgent physical interrupt of ``pe`` changed (see the machine)."""
-        if self.monitor.cpus[pe.index].in_el3:
+        monitor = self.monitor
+        cpu = monitor.cpus[pe.index]
+        if cpu.in_el3:
             pe.deferred = True
             return False
         ctx = pe.current
         assert ctx is None or isinstance(ctx, ExecutionContext)
-        dispatcher = self.monitor.dispatcher
-        group0 = self.monitor.group0
+        dispatcher = monitor.dispatcher
+        group0 = monitor.group0
         if pending is not None and group0 is not None and pending[0] in group0.intids:
             group0.take(pe, pending[0])
             return True
-        if pending is not None and self.monitor.cpus[pe.index].is_suspended:
-            nxt = self.monitor.woken(pe)
+        if pending is not None and cpu.is_suspended:
+            nxt = monitor.woken(pe)
             if nxt is not ctx:
                 self.machine.wake(pe)
                 self.route(pe, nxt)

@@ -268,8 +268,8 @@ class Machine:
                 self._keep_exit(keep, pe, ctx, exit_)
             nxt = ctx.level.trap(pe, ctx, exit_)
             if nxt is not ctx:
-                while nxt is not None and nxt.gate is not None:
-                    nxt = nxt.gate(pe, nxt)
+                while nxt is not None and (gate := nxt.gate) is not None:
+                    nxt = gate(pe, nxt)
             if nxt is not ctx or pe.current is not ctx:
                 if nxt is None or self._only is not pe or pe.deferred or pe.outsider is not None:
                     self.schedule(pe, nxt)
@@ -302,8 +302,8 @@ class Machine:
     def take(self, pe: PE, ctx: Context, exit_: int) -> None:
         """Take an exit to its exception level and through gates; schedule what the PE runs next."""
         nxt = ctx.level.trap(pe, ctx, exit_)
-        while nxt is not None and nxt.gate is not None:
-            nxt = nxt.gate(pe, nxt)
+        while nxt is not None and (gate := nxt.gate) is not None:
+            nxt = gate(pe, nxt)
         if nxt is not ctx or pe.current is not ctx:
             self.schedule(pe, nxt)
 

@@ -13,7 +13,7 @@ import functools
 import struct
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec import field as msgspec_field
@@ -110,16 +110,19 @@ def _receivers_32(data: bytes) -> list[Receiver]:
 _ReadReceivers = Callable[[bytes], list[Receiver]]
 
 
-class _Head(NamedTuple):
+class _Head:
     """A built transaction up to its address ranges, or through the first of them, as one struct."""
 
-    pack: Callable[..., bytes]
-    unpack: Callable[[bytes], tuple[int, ...]]
-    size: int
-    placement: tuple[int, ...]
-    """What the header says of the receivers."""
-    composite: int
-    """What the receivers say of the composite descriptor."""
+    __slots__ = ("composite", "pack", "placement", "size", "unpack")
+
+    def __init__(self, whole: struct.Struct, placement: tuple[int, ...], composite: int) -> None:
+        self.pack: Callable[..., bytes] = whole.pack
+        self.unpack: Callable[[bytes], tuple[int, ...]] = whole.unpack
+        self.size: int = whole.size
+        self.placement: tuple[int, ...] = placement
+        """What the header says of the receivers."""
+        self.composite: int = composite
+        """What the receivers say of the composite descriptor."""
 
 
 class _Shape:
@@ -159,7 +162,7 @@ class _Shape:
         said = {"receiver_size": size, "receiver_count": count, "receivers_offset": start}
         placement = tuple(said[name] for name in self.record.names[5:])
         composite = start + size * count if with_composite else 0
-        return _Head(whole.pack, whole.unpack, whole.size, placement, composite)
+        return _Head(whole, placement, composite)
 
 
 def _parse_bare(data: bytes) -> Transaction | None:
@@ -167,7 +170,7 @@ def _parse_bare(data: bytes) -> Transaction | None:
     (
         sender, attributes, flags, handle, tag, size, count, start,
         endpoint, permissions, receiver_flags, composite, low, high,
-    ) = _BARE.unpack(data)  # fmt: skip
+    ) = _unpack_bare(data)  # fmt: skip
     if (size, count, start) != _BARE.placement or composite:
         return None
     receiver = Receiver(endpoint, permissions, receiver_flags, 0, (low, high))
@@ -180,7 +183,7 @@ def _parse_plain(data: bytes) -> Transaction | None:
         sender, attributes, flags, handle, tag, size, count, start,
         endpoint, permissions, receiver_flags, composite, low, high,
         total_pages, range_count, address, pages,
-    ) = _PLAIN.unpack(data)  # fmt: skip
+    ) = _unpack_plain(data)  # fmt: skip
     if (size, count, start) != _PLAIN.placement or composite != _PLAIN.composite:
         return None
     if range_count != 1:
@@ -220,6 +223,7 @@ _SHAPES: Final = _Shapes(
 
 
 _BARE, _PLAIN = _SHAPES[V1_2].bare, _SHAPES[V1_2].plain
+_unpack_bare, _unpack_plain = _BARE.unpack, _PLAIN.unpack
 for _version in (V1_2, V1_3):
     _SHAPES[_version].usual = {_BARE.size: _parse_bare, _PLAIN.size: _parse_plain}
 

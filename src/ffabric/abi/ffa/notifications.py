@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import Final
 
@@ -77,16 +76,13 @@ class PendingInfo(Struct, frozen=True):
     more: bool = False
 
 
-_IDS = {
-    True: struct.Struct(f"<{INFO_MAX_IDS_64}H"),
-    False: struct.Struct(f"<{INFO_MAX_IDS_32}H"),
+_Form = tuple[int, int, range]
+_FORMS: dict[bool, _Form] = {
+    True: (INFO_MAX_IDS_64, MASK64, range(0, 64 * _ID_REGISTERS, 64)),
+    False: (INFO_MAX_IDS_32, MASK32, range(0, 32 * _ID_REGISTERS, 32)),
 }
-"""The IDs in registers 3 to 7, by whether the answer is a 64-bit one."""
-_REGISTERS = {
-    True: struct.Struct(f"<{_ID_REGISTERS}Q"),
-    False: struct.Struct(f"<{_ID_REGISTERS}I"),
-}
-"""Registers 3 to 7, by whether the answer is a 64-bit one."""
+"""Of a 64-bit answer and of a 32-bit one: room for IDs, a register's bits, and where in a row of
+all IDs, the first one lowest, registers 3 to 7 begin."""
 
 
 def build_pending(info: PendingInfo, *, smc64: bool) -> list[int]:
@@ -98,15 +94,15 @@ def build_pending(info: PendingInfo, *, smc64: bool) -> list[int]:
             raise ValueError(f"a list names at most {INFO_MAX_VCPUS} vCPUs: {pending}")
         word |= len(pending.vcpus) << INFO_ID_COUNT_SHIFT + 2 * index
         ids += (pending.endpoint, *pending.vcpus)
-    fields = _IDS[smc64]
-    room = fields.size // 2
+    room, mask, shifts = _FORMS[smc64]
     if len(ids) > room:
         raise ValueError(f"{len(ids)} IDs, there is room for {room}")
-    try:
-        packed = fields.pack(*ids, *[0] * (room - len(ids)))
-    except struct.error as error:
-        raise ValueError(f"not all 16-bit IDs: {ids}") from error
-    return [word, *_REGISTERS[smc64].unpack(packed)]
+    row = 0
+    for each in reversed(ids):
+        if each >> 16:
+            raise ValueError(f"not all 16-bit IDs: {ids}")
+        row = row << 16 | each
+    return [word, *[row >> shift & mask for shift in shifts]]
 
 
 def parse_pending(registers: Sequence[int], *, smc64: bool) -> PendingInfo:
@@ -114,16 +110,21 @@ def parse_pending(registers: Sequence[int], *, smc64: bool) -> PendingInfo:
 
     Of a 32-bit answer the upper halves are not looked at.
     """
-    mask = MASK64 if smc64 else MASK32
-    word, *rest = [register & mask for register in registers[: _ID_REGISTERS + 1]]
-    ids = _IDS[smc64].unpack(_REGISTERS[smc64].pack(*rest))
+    room, mask, shifts = _FORMS[smc64]
+    word, row = registers[0] & mask, 0
+    for register, shift in zip(registers[1 : _ID_REGISTERS + 1], shifts, strict=True):
+        if register:
+            row |= (register & mask) << shift
     count = word >> INFO_LIST_COUNT_SHIFT & INFO_LIST_COUNT_MASK
     lists = []
-    at = 0
     for index in range(count):
         vcpus = word >> INFO_ID_COUNT_SHIFT + 2 * index & INFO_ID_COUNT_MASK
-        if at + 1 + vcpus > len(ids):
-            raise DecodeError(f"lists[{index}]", None, word, f"more than {len(ids)} IDs")
-        lists.append(PendingList(ids[at], ids[at + 1 : at + 1 + vcpus]))
-        at += 1 + vcpus
+        room -= 1 + vcpus
+        if room < 0:
+            limit, _, _ = _FORMS[smc64]
+            raise DecodeError(f"lists[{index}]", None, word, f"more than {limit} IDs")
+        endpoint, row = row & 0xFFFF, row >> 16
+        own = tuple([row >> 16 * n & 0xFFFF for n in range(vcpus)]) if vcpus else ()
+        lists.append(PendingList(endpoint, own))
+        row >>= 16 * vcpus
     return PendingInfo(tuple(lists), bool(word & INFO_MORE_PENDING))

@@ -27,6 +27,7 @@ GONE = rule(
     "Hafnium 2.12, inc/vmapi/hf/abi.h",
     "The para-virtual call is one that Hafnium still has.",
 )
+_IRQ_PIN, _FIQ_PIN = 1 << IRQ, 1 << FIQ
 FAILURE = 0xFFFFFFFFFFFFFFFF
 MAX_INTID = EXTENDED_SPIS.stop
 
@@ -44,9 +45,9 @@ def pend(ctx: ExecutionContext, intid: int) -> None:
 def drive(ctx: ExecutionContext) -> None:
     """Set the lines of ``ctx`` to what its virtual interrupts demand."""
     assert ctx.runner is not None
-    pins = ctx.virq.pins()
-    ctx.runner.interrupt(IRQ, bool(pins & 1 << IRQ))
-    ctx.runner.interrupt(FIQ, bool(pins & 1 << FIQ))
+    interrupt, pins = ctx.runner.interrupt, ctx.virq.pins()
+    interrupt(IRQ, pins & _IRQ_PIN != 0)
+    interrupt(FIQ, pins & _FIQ_PIN != 0)
 
 
 def enable(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:

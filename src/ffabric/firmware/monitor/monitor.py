@@ -82,21 +82,22 @@ class Monitor:
         function = x[0] & MASK32
         if function & smccc.SVE_HINT and function & smccc.FAST_CALL:
             function = x[0] = function & ~smccc.SVE_HINT
+        forward = self.forward
         if function in _FOR_SPMC:
-            return self.forward(pe, x)
+            return forward(pe, x)
         world = self.secure.normal_world
         if function in fid.DIRECT_REQUESTS:
             if read_receiver(x) in self.logical.ids and _uses(world, function):
                 if self._well_formed(pe, caller, function):
                     self.logical.request(pe, x)
                 return self.answered(pe, caller)
-            return self.forward(pe, x)
+            return forward(pe, x)
         local = _LOCAL.get(function)
         if local is not None and (not fid.is_ffa(function) or _uses(world, function)):
             if self._well_formed(pe, caller, function):
                 local(self, pe, x)
             return self.answered(pe, caller)
-        return self.forward(pe, x) if fid.is_ffa(function) else self._other(pe, caller, function)
+        return forward(pe, x) if fid.is_ffa(function) else self._other(pe, caller, function)
 
     def _other(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
         """A call of the normal world that is not of the Framework."""
@@ -187,13 +188,13 @@ class Monitor:
 
     def _pass_on(self, pe: PE, x: list[int]) -> Next:
         """The SPMC answers."""
-        gate = self.secure.gates[pe.index]
+        trap, gate = self.secure.trap, self.secure.gates[pe.index]
         gate.x[:] = x
         self.world_switches += 1
         if self.tracer is not None:
             self.tracer.record(events.World(pe.index, "secure"))
             self.tracer.record(events.Hop(pe.index, gate.endpoint, gate.index, tuple(x)))
-        return self.secure.trap(pe, gate, _SMC)
+        return trap(pe, gate, _SMC)
 
     def answered(self, pe: PE, caller: ExecutionContext) -> Next:
         """The SMC of ``caller`` has its answer."""

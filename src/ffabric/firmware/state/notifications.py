@@ -14,7 +14,7 @@ half the hypervisor's (DEN0077A 1.2, chapter 10).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ffabric.abi.ffa.notifications import INFO_MAX_VCPUS, PendingList
 from ffabric.abi.words import SECURE_BIT
@@ -127,17 +127,16 @@ class NotificationState:
         self.unsignalled -= {GLOBAL, vcpu}
         return signal and self.is_pending(vcpu)
 
-    def unreported(self) -> Iterator[PendingList]:
+    def unreported(self) -> Sequence[PendingList]:
         """What INFO_GET has still to tell: a list for every three vCPUs, or one without vCPUs."""
         keys: set[int] = set()
         for kind in self.kinds:
             if kind.pending:
                 keys |= kind.unreported()
+        if not keys:
+            return ()
         vcpus = sorted(keys - {GLOBAL})
-        if vcpus:
-            yield from pending_lists(self.endpoint, vcpus)
-        elif keys:
-            yield PendingList(self.endpoint)
+        return pending_lists(self.endpoint, vcpus) if vcpus else (PendingList(self.endpoint),)
 
     def report(self, listed: PendingList) -> None:
         """INFO_GET tells of ``listed``."""
@@ -146,7 +145,9 @@ class NotificationState:
                 kind.reported[key] = kind.pending.get(key, 0)
 
 
-def pending_lists(endpoint: int, vcpus: Sequence[int]) -> Iterator[PendingList]:
+def pending_lists(endpoint: int, vcpus: Sequence[int]) -> list[PendingList]:
     """Lists of `endpoint` that name all `vcpus`, three in each."""
-    for first in range(0, len(vcpus), INFO_MAX_VCPUS):
-        yield PendingList(endpoint, tuple(vcpus[first : first + INFO_MAX_VCPUS]))
+    return [
+        PendingList(endpoint, tuple(vcpus[first : first + INFO_MAX_VCPUS]))
+        for first in range(0, len(vcpus), INFO_MAX_VCPUS)
+    ]

@@ -25,7 +25,7 @@ from ffabric.abi.ffa.version import LATEST
 from ffabric.firmware.state.ownership import BITS, DONATING, LENT, MASK, SHARED
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.translation.descriptors import MEMATTR_MASK, MEMATTR_NORMAL_WB, VALID
-from ffabric.machine.translation.stage2 import Run
+from ffabric.machine.translation.stage2 import Run, Stage2
 
 if TYPE_CHECKING:
     from ffabric.firmware.state.partition import Partition
@@ -143,6 +143,7 @@ def region_of(
     kind: Kind, owner: Partition, sent: abi.Transaction, length: int, received: int
 ) -> Region:
     """The region that ``sent`` asks for; its descriptor has ``length`` bytes."""
+    assert owner.stage2 is not None
     return Region(
         kind,
         owner,
@@ -157,6 +158,7 @@ def region_of(
         length,
         received,
         owner.version,
+        owner.stage2,
     )
 
 
@@ -190,6 +192,8 @@ class Region(Struct, eq=False):
     received: int
     version: int
     """The sender's."""
+    stage2: Stage2
+    """The owner's."""
     handle: int = 0
     extents: list[tuple[int, int]] = []
     """The constituents, those that adjoin as one: what the owner's tables are changed by."""

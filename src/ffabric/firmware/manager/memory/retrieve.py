@@ -133,10 +133,8 @@ def retrieve(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContext:
 
 def finish_donation(pm: Manager, region: Region) -> None:
     """The receiver of donated memory has it: the former owner loses its last trace of it."""
-    stage2 = region.owner.stage2
-    assert stage2 is not None
     for address, count in region.extents:
-        stage2.unmap(address, count)
+        region.stage2.unmap(address, count)
     pm.regions.remove(region)
 
 

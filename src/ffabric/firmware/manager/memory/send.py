@@ -254,9 +254,7 @@ def complete(pm: Manager, pe: PE, caller: ExecutionContext, region: Region) -> N
 def judge_ranges(region: Region) -> None:
     """Alignment, extent, overlap and the sum of the address ranges; fills ``region.extents``."""
     constituents = region.constituents
-    stage2 = region.owner.stage2
-    assert stage2 is not None
-    pages, ipa_bits = 0, stage2.ipa_bits
+    pages, ipa_bits = 0, region.stage2.ipa_bits
     for address, count in constituents:
         if address & (PAGE - 1):
             refuse(ALIGNMENT[region.kind], got=address, expected="a multiple of 0x1000")
@@ -286,8 +284,7 @@ def judge_ranges(region: Region) -> None:
 
 def judge_ownership(pm: Manager, region: Region) -> None:
     """What the owner's stage-2 says of the pages; fills ``region.runs`` and ``region.held``."""
-    stage2 = region.owner.stage2
-    assert stage2 is not None
+    stage2 = region.stage2
     adjoin = len(region.extents) < len(region.constituents)
     region.runs = runs = _runs(stage2, region) if adjoin else stage2.runs_of(region.constituents)
     if region.owner.pinned:
@@ -362,9 +359,7 @@ _EVENTS = {DONATE: events.Donate, LEND: events.Lend, SHARE: events.Share}
 def transfer(pm: Manager, region: Region) -> None:
     """Change the owner's descriptors as the transaction demands."""
     kind = region.kind
-    stage2 = region.owner.stage2
-    assert stage2 is not None
-    stage2.update_all(
+    region.stage2.update_all(
         region.extents, kind.owner_clear, kind.owner_set, undo=(ownership.MASK, VALID)
     )
     if pm.tracer is not None:
@@ -373,9 +368,7 @@ def transfer(pm: Manager, region: Region) -> None:
 
 def restore(pm: Manager, region: Region) -> None:
     """Give the owner back exactly the access it had before the transaction."""
-    stage2 = region.owner.stage2
-    assert stage2 is not None
-    stage2.update_all(region.extents, ownership.MASK, VALID)
+    region.stage2.update_all(region.extents, ownership.MASK, VALID)
     if pm.tracer is not None:
         pm.tracer.record(_event(events.Restore, region))
 

@@ -285,7 +285,7 @@ def finish_info_get(
     for each in lists:
         room -= 1 + len(each.vcpus)
     more = elsewhere.more
-    for state, listed in [*reporting.to_report(pm)]:
+    for state, listed in reporting.to_report(pm):
         size = 1 + len(listed.vcpus)
         if size > room:
             more = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa.notifications import PendingList
@@ -23,7 +22,7 @@ class Interrupted:
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
 
-    def unreported(self) -> Iterator[PendingList]:
+    def unreported(self) -> list[PendingList]:
         """What INFO_GET has still to tell of them: a list for every three."""
         vcpus = [
             ctx.index
@@ -38,11 +37,9 @@ class Interrupted:
             self.partition.contexts[vcpu].virq.reported = True
 
 
-def to_report(pm: Manager) -> Iterator[tuple[NotificationState | Interrupted, PendingList]]:
+def to_report(pm: Manager) -> list[tuple[NotificationState | Interrupted, PendingList]]:
     """The lists that FFA_NOTIFICATION_INFO_GET has still to tell, and whom it reports them to."""
-    for state in _reporting(pm):
-        for listed in state.unreported():
-            yield state, listed
+    return [(state, listed) for state in _reporting(pm) for listed in state.unreported()]
 
 
 def _reporting(pm: Manager) -> list[NotificationState | Interrupted]:

@@ -24,7 +24,7 @@ FAULT = Fault(
     scenario,
     Edit(
         state_notifications.NotificationState.unreported,
-        "yield PendingList(self.endpoint)",
-        "yield PendingList(self.endpoint, (0,))",
+        "(PendingList(self.endpoint),)",
+        "(PendingList(self.endpoint, (0,)),)",
     ),
 )
