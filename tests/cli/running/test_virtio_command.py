@@ -157,6 +157,13 @@ def test_verdicts_as_json(ffabric_command):
         (["--generation", "v9"], "'v9' is none of"),
         (["--device", "nowhere.py:Devices"], "nowhere.py"),
         (["--driver", "ffabric.virtio:DeviceSide"], "ffabric.virtio:DeviceSide is no DriverSide"),
+        (["--driver", "linx"], "no driver 'linx': python, examiner, linux, FILE.py:CLASS or"),
+        (["--device", "livly"], "(did you mean 'lively'?)"),
+        (["--driver", "lively"], "no driver 'lively'"),
+        (["--device", "socket:nowhere/bus"], "ffabric: nowhere/bus: No such file or directory"),
+        (["--device", "socket:10.0.0.1:99"], "10.0.0.1:99: sockets are on 127.0.0.1 only"),
+        (["--driver", "socket:127.0.0.1:http"], "127.0.0.1:http: 'http' is no number of a port"),
+        (["--driver", "socket:localhost:65536"], "'65536' is no number of a port"),
         (["--mischief", "101"], "--mischief is a number of 0 to 100, not 101"),
         (["--again", "0"], "--again is a number of seconds above 0, not 0"),
         (["--system", "nowhere.toml"], "nowhere.toml"),
@@ -167,6 +174,17 @@ def test_what_cannot_be_is_one_line(ffabric_command, arguments, line):
     assert status == 2
     assert err.count("\n") == 1
     assert line in err
+
+
+@pytest.mark.parametrize("side", ["--driver", "--device"])
+def test_that_nobody_comes_to_the_socket_is_a_failure(ffabric_command, monkeypatch, tmp_path, side):
+    monkeypatch.setattr("ffabric.lab.virtio_msg.conform.FIRST", 0.05)
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = ffabric_command("virtio", "conform", side, "socket:bus")
+    assert status == 1
+    assert out.count("nobody has come to the socket") == 2, "once for the first run, as a failure"
+    assert "waiting for a peer at bus" in out
+    assert not (tmp_path / "bus").exists()
 
 
 def test_the_case_of_xen_is_shown_and_judged(ffabric_command):
@@ -182,6 +200,7 @@ def test_the_case_of_xen_is_shown_and_judged(ffabric_command):
     [
         ("no-such-daemon {socket}", "there is no program no-such-daemon"),
         ("false", "false for gpio: exit status 1"),
+        ("false 'quoted", "--gpio, --i2c: No closing quotation"),
         (f"{sys.executable} -c 'print(\"no such line\")'", "no such line"),
     ],
 )

@@ -121,15 +121,14 @@ def virtio(
 
     closing = ExitStack()
     try:
-        for side in (driver, device):
-            if side.startswith(lab.SOCKET):
-                terminal.line(f"waiting for a peer at {side.removeprefix(lab.SOCKET)}", "dim")
         if system is not None:
             spec = read_system(system)
             runs = [(str(system), lambda: lab.run_system(spec, found, treat()))]
         else:
             pairs = list(lab.trials(found, driver, device, again))
             closing.callback(lab.close, pairs)
+            for listener in pairs[0].listeners.values():
+                terminal.line(f"waiting for a peer at {listener.address}", "dim")
             runs = [(str(each), partial(lab.run, each, treat())) for each in pairs]
         with closing:
             report, problems = _run(terminal, found, runs)
@@ -162,7 +161,10 @@ def _xen(
     terminal: Terminal, generation: Generation, given: Mapping[str, str | None], timeout: float
 ) -> int:
     """Back ends in one VM's domain, drivers in another; the exit status."""
-    commands = {name: shlex.split(command) for name, command in given.items() if command}
+    try:
+        commands = {name: shlex.split(command) for name, command in given.items() if command}
+    except ValueError as error:  # a quotation without an end
+        raise UsageError(f"--gpio, --i2c: {error}") from None
     try:
         shown = xen.show(commands, timeout, generation)
     except (BackEndLost, OSError) as error:
@@ -187,15 +189,20 @@ def _run(
     generation: Generation,
     runs: Iterable[tuple[str, Callable[[], Outcome]]],
 ) -> tuple[Report, list[str]]:
-    """All that the runs say together, and which of them did not end well."""
-    report, problems = Report(generation), []
+    """All that the runs say together, and which of them did not end well.
+
+    To whom nobody comes for the first run, nobody comes at all.
+    """
+    report, problems, somebody = Report(generation), [], False
     for name, run in runs:
         outcome = run()
         if not outcome.came:
             terminal.line(f"{name}: nobody has come to the socket", indent=2)
-            if not report:
-                problems.append(f"{name}: nobody has come to the socket")
-            continue
+            if somebody:
+                continue
+            problems.append(f"{name}: nobody has come to the socket")
+            break
+        somebody = True
         terminal.line(f"{name}: {outcome.messages} messages", indent=2)
         report.merge([outcome.report])
         if not outcome.ended_well:

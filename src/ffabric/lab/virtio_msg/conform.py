@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -32,6 +32,7 @@ from ffabric.machine.host.message_socket import Listener
 from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe
 from ffabric.system.description.python_target import TargetError, resolve_target
+from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PythonSource
 
 if TYPE_CHECKING:
@@ -106,13 +107,15 @@ def trials(
     Linux's device side takes no direct messages, its driver maps memory in its own way; the FIFO is
     not for device sides of a user's, as they have to offer it. Peers outside are of an SP, and of a
     VM that has a pool; they connect for each run anew. Raises TargetError for a socket that cannot
-    be had.
+    be had, and for a name of none.
     """
     if generation.narrow and (LINUX in (driver, device) or SOCKET in driver + device):
         raise TargetError(
             f"{generation.name} is spoken by partitions alone, neither by a stand-in for Linux nor"
             " at a socket"
         )
+    _check_name(driver, "driver", (WORKER, EXAMINER, LINUX))
+    _check_name(device, "device", (DEVICES, LIVELY, LINUX))
     listeners = _listen(driver, device)
     mappings: tuple[bool, ...] = (False, True)
     if driver == LINUX:
@@ -137,6 +140,12 @@ def trials(
     ):
         wait = again if number else FIRST
         yield Trial(generation, driver, device, *way, fifo, listeners, wait)
+
+
+def _check_name(name: str, side: str, known: Sequence[str]) -> None:
+    if ":" not in name and name not in known:
+        names = f"{', '.join(known)}, FILE.py:CLASS or socket:ADDRESS"
+        raise TargetError(f"no {side} {name!r}: {names}{did_you_mean(name, known)}")
 
 
 def close(pairs: Iterable[Trial]) -> None:

@@ -162,10 +162,14 @@ class Listener:
                     raise ValueError(f"{address}: sockets are on {_LOOPBACK} only")
                 self._socket = _listen_on_loopback(int(port))
                 self.address = f"{_LOOPBACK}:{self._socket.getsockname()[1]}"
+            elif host in (_LOOPBACK, "localhost"):
+                raise ValueError(f"{address}: {port!r} is no number of a port")
             else:
                 self._socket = _listen_at(Path(address))
-        except (OSError, OverflowError) as error:
-            raise ValueError(f"{address}: {error}") from None
+        except OverflowError:
+            raise ValueError(f"{address}: {port!r} is no number of a port") from None
+        except OSError as error:
+            raise ValueError(f"{address}: {error.strerror or error}") from None
         self._socket.settimeout(0)
         self._close: Callable[[], object] = weakref.finalize(self, _close, self._socket, address)
 
