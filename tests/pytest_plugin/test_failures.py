@@ -1,5 +1,6 @@
 """What a failing test says besides: the seed, and what its systems did last."""
 
+import html
 import subprocess
 import sys
 import textwrap
@@ -292,6 +293,16 @@ def test_junit_has_the_seed_the_rule_and_the_command(failed, tmp_path):
         "ffabric_pages": "traces/test_it.py-test_sharing-2.html",
     }
     assert [each.get("name") for each in passed.iter("property")] == ["ffabric_seed"]
+
+
+def test_a_report_of_pytest_html_has_links_to_traces_and_pages(failed, tmp_path):
+    lines = failed(TWO, "--html", "report.html", "--ffabric-traces", "traces")
+    assert "ModuleNotFoundError" not in "".join(lines)
+    report = html.unescape((tmp_path / "report.html").read_text("utf-8"))
+    for suffix in ("jsonl", "html"):
+        path = tmp_path / "traces" / f"test_it.py-test_sharing-2.{suffix}"
+        assert path.as_uri() in report
+        assert "test_sharing-1" not in report
 
 
 def test_a_bug_of_ours_is_shown_with_our_frames(failed):

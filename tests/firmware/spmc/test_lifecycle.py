@@ -15,7 +15,12 @@ from ffabric.guests.partition import Partition
 from ffabric.lab.oracle.ledger import Ledger
 from ffabric.lab.running import End, run_to_end
 from ffabric.system.description.python import sp
-from ffabric.system.manifest.manifest import AbortAction
+from ffabric.system.manifest.manifest import (
+    AbortAction,
+    DeviceRegion,
+    ExceptionLevel,
+    Interrupt,
+)
 
 ABORT, FAULT, LEND, ECHO = range(4)
 SERVANT = Path(__file__).parents[2] / "images" / "servant.bin"
@@ -32,6 +37,7 @@ class Fragile(Partition):
     def __init__(self, *, boots=None):
         super().__init__()
         self.booted = 0
+        self.interrupts = []
         self.bad_boots = boots or set()
 
     async def on_boot(self, ffa):
@@ -39,6 +45,9 @@ class Fragile(Partition):
         await ffa.map_buffers()
         if self.booted in self.bad_boots:
             await ffa.call(fid.FFA_ABORT_32)
+
+    async def on_device_interrupt(self, intid, ffa):
+        self.interrupts.append((self.booted, intid))
 
     async def on_direct_request(self, request, ffa):
         what, value, *_ = request.payload
@@ -306,3 +315,27 @@ def test_vms_do_not_find_one_that_is_destroyed(ffabric, how):
         assert {each.id for each in found} == {v.id, 0x8002}
     with pytest.raises(FfaError, match="INVALID_PARAMETERS"):
         v.ffa.partition_info(UUID)
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_one_at_s_el0_hears_of_its_devices_after_it_has_begun_again(ffabric, how, again):
+    """It cannot enable their interrupts: they are enabled from each start on."""
+    interrupt = Interrupt(40, 0x901)
+    device = DeviceRegion(
+        name="d", base_address=0x1C0B_0000, pages=1, attributes=3, interrupts=(interrupt,)
+    )
+    fragile = Fragile()
+    user = sp(
+        fragile,
+        ffa_version=V1_3,
+        lifecycle_support=True,
+        abort_action=RESTART,
+        exception_level=ExceptionLevel.S_EL0,
+        device_regions=(device,),
+    )
+    system = ffabric.boot(stop_on_crash=False, sps=[user], vms=["v"])
+    for _ in range(again):
+        assert refusal(system.vm("v"), how) is Status.ABORTED
+    system.interrupt(40)
+    system.run()
+    assert fragile.interrupts == [(again + 1, 40)]

@@ -154,8 +154,6 @@ def secure(spmc: Spmc, pe: PE, intid: int, running: ExecutionContext) -> Next:
     gic = spmc.machine.gic
     edge = gic.take(pe.index, intid)
     if intid == PPI_SECURE_EL2:
-        if not edge:
-            gic.deactivate(pe.index, intid)
         late = timers.take(spmc, pe, running)
         return running if late is None else _signal(spmc, pe, late, timers.VIRTUAL, running)
     owner = spmc.interrupt_owners.get(intid)

@@ -22,9 +22,6 @@ class PlatformCalls:
     def __init__(self, served: Mapping[int, Served]) -> None:
         self._served = dict(served)
 
-    def __contains__(self, function: object) -> bool:
-        return function in self._served
-
     def answer(self, function: int, x: list[int]) -> bool:
         """Answer the call in ``x`` in place; False: there is no such call."""
         serve = self._served.get(function)
