@@ -74,6 +74,10 @@ def test_a_full_disk_is_told_with_the_file(run_afresh, packages, tmp_path):
             ["--op-tee", "Python"],
             "Python: there is no such file or folder (did you mean 'python'?)",
         ),
+        (
+            ["--spmc", "s-el1", "--op-tee", "python"],
+            "--op-tee: such an OP-TEE is below an SPMC at s-el2, not at s-el1",
+        ),
     ],
 )
 def test_numbers_and_names_that_make_no_sense_are_refused(run_afresh, arguments, line):
@@ -180,6 +184,22 @@ def test_a_kernel_that_is_not_linux_is_found_out(run_afresh, packages, tmp_path,
     assert re.search(r"^  replay +none: what QEMU executes takes wall time$", out, re.MULTILINE)
     assert (tmp_path / "linux.console.log").exists()
     assert trace.read_text().count('"0xc400006f"') >= 64
+
+
+@pytest.mark.parametrize("spmc", ["s-el1", "el3"])
+def test_a_kernel_above_an_spmc_elsewhere_calls_its_sp(run_afresh, packages, tmp_path, qemu, spmc):
+    (tmp_path / "adder.py").write_text(
+        "from ffabric import Partition\n\n\n"
+        "class Adder(Partition):\n"
+        "    async def on_direct_request(self, request, ffa):\n"
+        "        a, b, *_ = request.payload\n"
+        "        return request.respond(a + b)\n"
+    )
+    trace = tmp_path / "linux.trace.jsonl"
+    run_afresh("linux", "adder.py:Adder", "--spmc", spmc, "--packages", packages, "--trace", trace)
+    text = trace.read_text()
+    assert text.count('"0xc400006f"') >= 64
+    assert text.count('"0xc4000070"') >= 64
 
 
 def test_a_kernel_in_a_system_of_ones_own(run_afresh, tmp_path, qemu):

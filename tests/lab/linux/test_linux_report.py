@@ -7,10 +7,12 @@ import pytest
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.guests import images
+from ffabric.guests.partition import Partition
 from ffabric.lab.linux import initramfs, pkvm, run, software
 from ffabric.lab.linux.kernel import Kernel
 from ffabric.lab.linux.report import Report, Tee
 from ffabric.machine.engines.qemu.runner import QemuRunner
+from ffabric.system.options.problems import SystemErrors
 
 OPTEE = (0x8001, "486178e0-e7f8-11e3-bc5e-0002a5d5c51b")
 CONSOLE = """\
@@ -88,6 +90,31 @@ def test_the_system_is_the_kernel_and_the_sps(kernel):
     linux = spec.vms[0]
     assert (linux.engine, linux.vcpus, spec.hypervisor) == ("qemu", 2, None)
     assert linux.kernel.bootargs.endswith("ffabric.shell")
+
+
+@pytest.mark.parametrize(
+    ("spmc", "levels"),
+    [
+        ("s-el2", {"optee": "S_EL1", "echo": "S_EL1"}),
+        ("el3", {"optee": "S_EL1", "echo": "S_EL0"}),
+        ("s-el1", {"echo": "S_EL0"}),
+    ],
+)
+def test_an_spmc_at_any_level_has_software_of_its_own(kernel, spmc, levels):
+    spec = run.system(kernel, software.default_software(2, spmc), cpus=2, spmc=spmc)
+    assert {sp.name: sp.manifest.exception_level.name for sp in spec.sps} == levels
+
+
+class Upper(Partition):
+    manifest = {"exception_level": 2}  # noqa: RUF012
+
+
+def test_an_sp_that_says_where_it_runs_is_told_that_it_cannot(kernel):
+    upper = Upper()
+    assert software.placed(upper, "s-el1") is upper
+    with pytest.raises(SystemErrors, match="upper: exception-level: S_EL1: an SPMC at s-el1"):
+        run.system(kernel, [upper], spmc="s-el1")
+    assert run.system(kernel, [upper], spmc="el3").sps[0].manifest.exception_level.name == "S_EL1"
 
 
 def test_the_program_has_the_ta_that_it_asks_for():

@@ -18,16 +18,16 @@ from ffabric.lab.linux import initramfs, packages, run
 from ffabric.lab.linux import kernel as kernels
 from ffabric.lab.linux import own as owns
 from ffabric.lab.linux.deb import PackageError
-from ffabric.lab.linux.software import default_software
+from ffabric.lab.linux.software import S_EL1, S_EL2, default_software, placed
 from ffabric.lab.xtest.optee import Engine
 from ffabric.lab.xtest.system import Linuxes, as_secure_partition
 from ffabric.machine.engines.qemu.mailbox import MAX_CPUS
 from ffabric.machine.engines.qemu.process import check_program
-from ffabric.system.description.fields import Described
 from ffabric.system.description.python_target import TargetError, resolve_program
 from ffabric.system.files.writing import named
 from ffabric.system.options.problems import SystemErrors
 from ffabric.system.spec import QEMU, PythonSource
+from ffabric.system.vcpu import Software
 
 LOG = Path("linux.console.log")
 """Where the console goes if something failed."""
@@ -41,6 +41,7 @@ def linux(
     op_tee_engine: Engine = QEMU,
     cases: str = "",
     protected: Annotated[bool, Option(name="--pkvm", positive=True)] = False,
+    spmc: Literal["s-el2", "s-el1", "el3"] = "s-el2",
     kernel: Path | None = None,
     module: Annotated[list[str] | None, Option(positive=True)] = None,
     files: Path | None = None,
@@ -84,6 +85,9 @@ def linux(
         Only with --op-tee.
     protected
         Linux is a protected hypervisor (pKVM), whose EL2 is between its drivers and the monitor.
+    spmc
+        Where the SPMC runs. At s-el1 and el3 an SP that does not say where it runs is at S-EL0; at
+        s-el1 there is no OP-TEE.
     kernel
         A kernel of your own: Image, Image.gz or vmlinuz, for arm64; without Debian's modules.
     module
@@ -136,6 +140,8 @@ def linux(
         raise UsageError("--pkvm: Linux is the hypervisor, and there are no other VMs: --from sp")
     if theirs and optee is not None:
         raise UsageError("--op-tee is for Debian's kernel, without modules, files and disks")
+    if spmc != S_EL2 and op_tee:
+        raise UsageError(f"--op-tee: such an OP-TEE is below an SPMC at {S_EL2}, not at {spmc}")
     try:
         if optee is not None:
             found, tests = optees.kernel_and_tests(folder, progress, refresh=refresh)
@@ -156,16 +162,18 @@ def linux(
             spec = as_secure_partition(linuxes, optee, sps=software, pes=cpus)
         else:
             there = [devices] if devices is not None else []
+            own_sps = [*software, *(there if side == "sp" else [])]
             spec = run.system(
                 found,
-                [*software, *(there if side == "sp" else [])]
-                or ([] if theirs else default_software(cpus)),
+                [placed(each, spmc) for each in own_sps]
+                or ([] if theirs else default_software(cpus, spmc)),
                 cpus=cpus,
                 memory=memory << 20,
                 shell=shell,
                 own=own,
                 vms=there if side == "vm" else (),
                 protected=protected,
+                spmc=spmc,
             )
     except (PackageError, SystemErrors) as error:
         raise UsageError(str(error)) from None
@@ -188,7 +196,7 @@ def linux(
         found,
         terminal=terminal,
         progress=progress,
-        tee=not sps and not theirs,
+        tee=not sps and not theirs and spmc != S_EL1,
         script=own.has_script,
         devices=devices,
         protected=protected,
@@ -222,7 +230,7 @@ def _kernel(folder: Path | None, progress: Progress, *, refresh: bool) -> kernel
     return kernels.cached(packages.cache_folder(), progress.say, refresh=refresh)
 
 
-def _software(targets: Sequence[str]) -> list[Described]:
+def _software(targets: Sequence[str]) -> list[Software]:
     try:
         return [resolve_program(PythonSource(target, Path())) for target in targets]
     except TargetError as error:

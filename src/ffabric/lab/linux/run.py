@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.lab.linux import initramfs, pkvm
+from ffabric.lab.linux.software import S_EL2
 from ffabric.machine.engines.qemu.runner import QemuRunner
 from ffabric.system.description.fields import Described
 from ffabric.system.description.python import describe, vm
@@ -38,12 +39,14 @@ def system(
     vms: Sequence[Described] = (),
     protected: bool = False,
     confined: bool = False,
+    spmc: str = S_EL2,
 ) -> SystemSpec:
     """The system: ``sps`` in the secure world, the kernel as the normal world.
 
     With ``vms``, or if it is to be ``confined``, there is a hypervisor, and the kernel is a VM,
     with PEs of its own.
-    ``protected``: the kernel is a hypervisor itself, entered at EL2 (`pkvm`).
+    ``protected``: the kernel is a hypervisor itself, entered at EL2 (`pkvm`). ``spmc``: where the
+    SPMC runs.
     """
     arguments = f"{initramfs.ARGUMENTS} {initramfs.SHELL}" if shell else initramfs.ARGUMENTS
     if protected:
@@ -59,7 +62,12 @@ def system(
     )
     pes = cpus + len(vms)
     return describe(
-        name=NAME, sps=sps, vms=[linux, *vms], hypervisor=confined or bool(vms), pes=pes
+        name=NAME,
+        sps=sps,
+        vms=[linux, *vms],
+        hypervisor=confined or bool(vms),
+        pes=pes,
+        spmc_level=spmc,
     )
 
 

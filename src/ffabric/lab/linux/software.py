@@ -15,9 +15,14 @@ from ffabric.guests.optee.tas.ta import Params, TaSession, TrustedApp
 from ffabric.guests.partition import Partition
 from ffabric.system.description.fields import Described
 from ffabric.system.description.python import sp
+from ffabric.system.description.python_target import target_fields
+from ffabric.system.manifest.manifest import ExceptionLevel
+from ffabric.system.vcpu import Software
 
 _WORD: Final = 4
 CALLS_PER_RING: Final = 100
+S_EL2: Final = "s-el2"
+S_EL1: Final = "s-el1"
 
 
 class Adder(TrustedApp):
@@ -72,6 +77,21 @@ class Echo(Partition):
         return request.respond(*request.payload)
 
 
-def default_software(cpus: int) -> list[Described]:
-    """OP-TEE with a context and a thread for each of ``cpus``, from all of which Linux calls."""
-    return [sp(RingingOpTee(cpus), vcpus=cpus), Echo()]
+def default_software(cpus: int, spmc: str = S_EL2) -> list[Described]:
+    """What there is below an SPMC at that level.
+
+    An OP-TEE with a context and a thread for each of ``cpus``, from all of which Linux calls, and
+    an echo; at S-EL1 an SPMC has partitions at S-EL0 alone, and an OP-TEE is none.
+    """
+    echo = placed(Echo(), spmc)
+    return [echo] if spmc == S_EL1 else [sp(RingingOpTee(cpus), vcpus=cpus), echo]
+
+
+def placed(software: Software, spmc: str) -> Described:
+    """An SP where an SPMC at that level has any number of them, if it does not say where it runs.
+
+    That is S-EL0, but for an SPMC at S-EL2.
+    """
+    if spmc == S_EL2 or "exception_level" in target_fields(software):
+        return software
+    return sp(software, exception_level=ExceptionLevel.S_EL0)
