@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Manager
     from ffabric.firmware.monitor.monitor import Monitor
     from ffabric.firmware.spmc.spmc import Spmc
-    from ffabric.firmware.state.partition import Next
+    from ffabric.firmware.state.mailbox import Mailbox
+    from ffabric.firmware.state.partition import Next, Partition
     from ffabric.machine.context import PE
     from ffabric.machine.events import Tracer
     from ffabric.machine.machine import Machine
@@ -45,6 +46,12 @@ class Firmware:
     def managers(self) -> list[Manager]:
         """The partition managers: the SPMC, and the hypervisor if there is one."""
         return [self.spmc] if self.hypervisor is None else [self.spmc, self.hypervisor]
+
+    def mailbox_of(self, partition: Partition) -> Mailbox | None:
+        """The RX/TX pair of a partition; that of a kernel without a hypervisor is its world's."""
+        if partition.mailbox is None and self.hypervisor is None and not partition.secure:
+            return self.spmc.normal_world.mailbox
+        return partition.mailbox
 
     def attach(self, tracer: Tracer | None) -> None:
         """Let ``tracer`` listen (None: nobody)."""

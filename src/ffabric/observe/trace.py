@@ -132,10 +132,7 @@ def transmitted(system: System, name: str, x: Sequence[int]) -> tuple[tuple[int,
     endpoint = system.endpoints.get(name)
     if length is None or endpoint is None:
         return ()
-    partition, firmware = endpoint.partition, system.firmware
-    box = partition.mailbox
-    if box is None and firmware.hypervisor is None and not partition.secure:
-        box = firmware.spmc.normal_world.mailbox  # the kernel's
+    box = system.firmware.mailbox_of(endpoint.partition)
     if box is None:
         return ()
     return ((box.tx.ipa, box.tx.snapshot(length(x, box.tx))),)

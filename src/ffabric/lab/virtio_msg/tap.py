@@ -131,6 +131,7 @@ class Tap:
         """The request for a FIFO that a device side has got last."""
         self._regions = [manager.regions.live for manager in system.firmware.managers]
         self._memory = system.machine.memory
+        self._mailbox_of = system.firmware.mailbox_of
         system.machine.tap = self.trap
 
     def trap(self, pe: PE, ctx: Context, exit_: int) -> None:
@@ -226,7 +227,7 @@ class Tap:
 
     def _sends(self, ctx: ExecutionContext) -> bool:
         """An indirect message is sent: whether it is lost."""
-        box = ctx.partition.mailbox
+        box = self._mailbox_of(ctx.partition)
         if box is None:
             return False
         version = ctx.partition.version
