@@ -98,6 +98,32 @@ def test_attributes_of_interrupts_that_mean_nothing_are_told(interrupts, targets
     assert said({}, device(**given)) == ([] if warned is None else [where + warned])
 
 
+@pytest.mark.parametrize(
+    ("permissions", "warned"),
+    [(0xF, []), (0x13, ["0x13: bits 0x10 are reserved"]), (0xF0, ["0xf0: bits 0xf0 are reserved"])],
+)
+def test_permissions_of_streams_that_mean_nothing_are_told(permissions, warned):
+    stream = {"smmu-id": cells(0), "stream-ids": cells(1)}
+    memory = Node(
+        "memory-regions",
+        {"compatible": texts("arm,ffa-manifest-memory-regions")},
+        [
+            Node(
+                "scratch",
+                {
+                    "pages-count": cells(1),
+                    "attributes": cells(3),
+                    "stream-ids-access-permissions": cells(permissions),
+                    **stream,
+                },
+            )
+        ],
+    )
+    found = said({}, device(smmu_id=cells(0), stream_ids=cells(1)), memory)
+    where = "warning: /memory-regions/scratch: stream-ids-access-permissions: "
+    assert found == [where + each for each in warned]
+
+
 def test_properties_that_a_binding_has_moved_are_told_where_they_are_now():
     found = said({"compatible": texts("arm,ffa-manifest-1.1")})
     now = "ignored: in arm,ffa-manifest-1.1 it stands in a child of /services, one for each service"

@@ -364,7 +364,7 @@ MISTAKES = [
     ),
     (
         root(regions("memory", region("a", 0x1000, stream_ids=cells(1), smmu_id=cells(0)))),
-        "/memory-regions/a: stream-ids: 1 is not a stream id of any device region",
+        "/memory-regions/a: stream-ids: 1 of SMMU 0 is not a stream id of any device region",
     ),
     (
         root(regions("memory", region("a", 0x1000, stream_ids_access_permissions=cells(1)))),

@@ -8,13 +8,13 @@ the partition's manifest gives it (DEN0077A 1.2, table 5.2, `stream-ids`).
 
 The registers of an SMMU are its partition manager's, whom this class is told by. A partition that
 has the registers of one of its own (`devices/smmuv3.py`) translates its streams before that: what
-comes out goes the same way. A transaction that is refused is a fault, of which `on_fault` hears.
+comes out goes the same way. A transaction that is refused is a fault.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
@@ -38,7 +38,7 @@ class Why(enum.Enum):
     ABORTED = "F_STREAM_DISABLED"
     """Its entry says that transactions are aborted."""
     TRANSLATION = "F_TRANSLATION"
-    """Stage 2 maps nothing there, or nothing that is memory."""
+    """Stage 2 maps nothing there, or nothing that is memory; or no region of the stream has it."""
     PERMISSION = "F_PERMISSION"
     """Stage 2, or the stream's region, does not allow the access."""
     BAD_ENTRY = "C_BAD_STE"
@@ -69,6 +69,10 @@ class Region(msgspec.Struct, frozen=True):
     ipa: int
     size: int
     access: int
+
+    def holds(self, address: int, size: int) -> bool:
+        """Whether ``size`` bytes at an IPA are in it."""
+        return self.ipa <= address and address + size <= self.ipa + self.size
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -114,7 +118,6 @@ class Smmu:
         self.table: dict[Stream, Entry] = {}
         self.programmed: dict[tuple[int, bool, str], Translation] = {}
         """By SMMU, world and partition: who translates the streams of the partition first."""
-        self.on_fault: Callable[[DmaFault], object] | None = None
 
     def load(self, stream: Stream, entry: Entry, address: int, size: int) -> bytes:
         """What an SMMU itself reads in the name of ``entry``; DmaFault if nothing is there."""
@@ -178,14 +181,12 @@ class Smmu:
     def _physical(
         self, stream: Stream, entry: Entry, address: int, length: int, access: int
     ) -> tuple[int, bool]:
-        regions = entry.regions
-        if regions is not None and not any(
-            each.access & access
-            and each.ipa <= address
-            and address + length <= each.ipa + each.size
-            for each in regions
-        ):
-            self._fault(stream, address, access, Why.PERMISSION)
+        if entry.regions is not None:
+            rights = [each.access for each in entry.regions if each.holds(address, length)]
+            if not rights:
+                self._fault(stream, address, access, Why.TRANSLATION)
+            if not any(each & access for each in rights):
+                self._fault(stream, address, access, Why.PERMISSION)
         if entry.stage2 is None:
             return address, stream.secure
         leaf = entry.stage2.translate(address)
@@ -197,7 +198,4 @@ class Smmu:
         return leaf & ADDRESS | address & PAGE - 1, secure
 
     def _fault(self, stream: Stream, address: int, access: int, why: Why) -> NoReturn:
-        fault = DmaFault(stream, address, write=access == WRITE, why=why)
-        if self.on_fault is not None:
-            self.on_fault(fault)
-        raise fault
+        raise DmaFault(stream, address, write=access == WRITE, why=why)

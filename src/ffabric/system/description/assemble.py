@@ -91,7 +91,7 @@ def assemble(draft: SystemDraft, problems: Problems) -> SystemSpec:
     _check_run(draft, problems)
     check_boot_order(partitions, problems)
     check_interrupts(partitions, mpidrs, problems)
-    check_streams(partitions, problems)
+    check_streams(partitions, draft.devices, problems)
     places = Places(draft, problems)
     registers = _machine(draft, partitions, len(mpidrs), places, problems)
     problems.check(SystemErrors)

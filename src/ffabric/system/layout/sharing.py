@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ffabric.machine.devices.generic_timer import PPI_SECURE_EL2
 from ffabric.system.manifest.manifest import LAST_BOOT_ORDER
 from ffabric.system.options.problems import Problems
-from ffabric.system.spec import QEMU, SP, VM, PartitionDraft
+from ffabric.system.spec import QEMU, SP, VM, DeviceSpec, PartitionDraft
 
 LAST_IN_QEMU = 287
 """The last SPI of the GIC of QEMU's machine."""
@@ -69,8 +69,10 @@ def check_interrupts(
                     problems.add(partition.where, region.name, message)
 
 
-def check_streams(partitions: Iterable[PartitionDraft], problems: Problems) -> None:
-    """A stream of DMA is one partition's."""
+def check_streams(
+    partitions: Iterable[PartitionDraft], devices: Sequence[DeviceSpec], problems: Problems
+) -> None:
+    """A stream of DMA is one partition's; a device presents it, or it is of no use (a warning)."""
     owners: dict[tuple[bool, int | None, int], str] = {}
     for partition in partitions:
         for region in partition.manifest.device_regions:
@@ -80,3 +82,9 @@ def check_streams(partitions: Iterable[PartitionDraft], problems: Problems) -> N
                 if owner != partition.name:
                     message = f"stream-ids: {stream} of SMMU {region.smmu_id} is {owner}'s"
                     problems.add(partition.where, region.name, message)
+            if region.stream_ids and region.smmu_id is not None:
+                end = region.base_address + region.pages * partition.manifest.xlat_granule.bytes
+                there = [each for each in devices if region.base_address <= each.base < end]
+                if not any(each.smmu == region.smmu_id for each in there):
+                    message = f"stream-ids: no device in it has DMA through SMMU {region.smmu_id}"
+                    problems.warn(partition.where, region.name, message)

@@ -180,7 +180,11 @@ def _lifecycle(manifest: Manifest) -> Iterator[Complaint]:
 
 def _memory_regions(manifest: Manifest) -> Iterator[Complaint]:
     granule = manifest.xlat_granule.bytes
-    known_streams = {sid for region in manifest.device_regions for sid in region.stream_ids}
+    known_streams = {
+        (region.smmu_id, stream)
+        for region in manifest.device_regions
+        for stream in region.stream_ids
+    }
     for region in manifest.memory_regions:
         where = f"memory-regions/{region.name}"
         access = region.attributes & _RWX
@@ -193,8 +197,9 @@ def _memory_regions(manifest: Manifest) -> Iterator[Complaint]:
         yield from _placed(where, region, granule)
         yield from _streams(where, region)
         for stream in region.stream_ids:
-            if stream not in known_streams:
-                yield where, "stream-ids", f"{stream} is not a stream id of any device region"
+            if region.smmu_id is not None and (region.smmu_id, stream) not in known_streams:
+                of = f"{stream} of SMMU {region.smmu_id}"
+                yield where, "stream-ids", f"{of} is not a stream id of any device region"
         permissions = region.stream_ids_access_permissions
         if permissions and len(permissions) != len(region.stream_ids):
             yield (
@@ -239,6 +244,16 @@ def _odd_interrupts(manifest: Manifest) -> Iterator[Complaint]:
             if interrupt.mpidr is not None and not is_spi(interrupt.id):
                 message = f"{interrupt.id} has no effect: it is the PPI of each PE"
                 yield where, "interrupts-target", message
+
+
+def _odd_permissions(manifest: Manifest) -> Iterator[Complaint]:
+    """Bits of stream-ids-access-permissions that mean nothing: Hafnium masks them."""
+    for region in manifest.memory_regions:
+        for permissions in region.stream_ids_access_permissions:
+            if reserved := permissions & ~sum(RegionAttributes):
+                where = f"memory-regions/{region.name}"
+                message = f"{permissions:#x}: bits {reserved:#x} are reserved"
+                yield where, "stream-ids-access-permissions", message
 
 
 _PPIS = (range(16, 32), EXTENDED_PPIS)
@@ -334,5 +349,5 @@ CHECKS_OF_REGIONS = (
     _buffers,
 )
 """What is checked besides, if the partition has memory or device regions."""
-NOTES = (_without_effect, _odd_interrupts)
+NOTES = (_without_effect, _odd_interrupts, _odd_permissions)
 """What is warned of."""

@@ -2,6 +2,7 @@
 
 import pytest
 from dma_sides import BANKS, DMA, ENGINE, copy, engine
+from msgspec.structs import replace
 
 from ffabric.guests.partition import Partition
 from ffabric.machine.devices.smmuv3_test_engine import ERROR, HALTED, MEMCPY, MISCONFIGURED
@@ -115,7 +116,7 @@ def test_regions_that_list_a_stream_confine_it(owner):
     assert copy(s.memory, SCRATCH, ipa)[0] == ERROR
     assert copy(s.memory, ipa, SCRATCH)[0] == ERROR
     assert copy(s.memory, SCRATCH, SCRATCH + 0xF008, 0x1000)[0] == ERROR
-    assert {reason for *_, reason in s.refused.heard} == {"F_PERMISSION"}
+    assert {reason for *_, reason in s.refused.heard} == {"F_TRANSLATION"}
 
 
 @pytest.mark.parametrize(("permissions", "reads", "writes"), [(1, True, False), (2, False, True)])
@@ -129,9 +130,15 @@ def test_permissions_of_a_stream_hold(owner, permissions, reads, writes):
 def test_a_stream_that_is_nobodys_or_anothers_reaches_nothing(owner):
     s = owner(stream=1)
     ipa = s.ram.allocate(1)
+    lines = []
+    s.session.system.listeners.append(lambda name, line: lines.append((name, line)))
     assert copy(s.memory, ipa, ipa + 8, stream=2) == (ERROR, ipa)
     assert copy(s.memory, ipa, ipa + 8, secure=False) == (ERROR, ipa)
     assert {reason for *_, reason in s.refused.heard} == {"C_BAD_STREAMID"}
+    assert lines == [
+        ("dma", f"DMA of {stream} of SMMU 0 may not read {ipa:#x}: C_BAD_STREAMID")
+        for stream in ("secure stream 2", "non-secure stream 1")
+    ]
 
 
 def test_a_device_does_not_present_the_stream_of_another_ones_owner(ffabric):
@@ -187,3 +194,27 @@ def test_a_stream_is_one_partitions():
     sps = [sp("a", device_regions=(engine(),)), sp("b", device_regions=(engine(),))]
     with pytest.raises(SystemErrors, match="b: engine: stream-ids: 1 of SMMU 0 is a's"):
         describe(sps=sps, devices=[DMA], memory=BANKS)
+
+
+@pytest.mark.parametrize(
+    ("devices", "region", "warned"),
+    [
+        ([DMA], engine(), False),
+        ([], engine(), True),
+        ([DMA], replace(engine(), base_address=ENGINE + 0x20000), True),
+        ([DMA], replace(engine(), smmu_id=1), True),
+        ([replace(DMA, options={"smmu": 1})], replace(engine(), smmu_id=1), False),
+        ([], replace(engine(), stream_ids=()), False),
+    ],
+)
+def test_a_stream_that_no_device_presents_is_warned_of(devices, region, warned):
+    spec = describe(sps=[sp("a", device_regions=(region,))], devices=devices, memory=BANKS)
+    line = f"a: engine: stream-ids: no device in it has DMA through SMMU {region.smmu_id}"
+    assert [str(each) for each in spec.warnings] == [f"warning: {line}"] * warned
+
+
+def test_a_region_lists_a_stream_of_the_same_smmu():
+    """Another SMMU's would not confine the stream: it would reach all memory of the partition."""
+    owner = sp("s", device_regions=(engine(),), memory_regions=(replace(scratch(), smmu_id=1),))
+    with pytest.raises(SystemErrors, match="stream-ids: 1 of SMMU 1 is not a stream id of any"):
+        describe(sps=[owner], devices=[DMA], memory=BANKS)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ffabric.machine import events
-from ffabric.machine.translation.smmu import READ, WRITE, DmaFault, Entry, Region, Smmu, Stream
+from ffabric.machine.translation.smmu import READ, WRITE, DmaFault, Entry, Region, Smmu, Stream, Why
 from ffabric.system.layout.address_spaces import device_maps
 from ffabric.system.manifest.manifest import RegionAttributes
 from ffabric.system.spec import SMMU_TYPE, DeviceSpec, PartitionSpec
@@ -38,16 +38,19 @@ class Port:
     def copy(self, stream: int, source: int, target: int, size: int, *, secure: bool) -> None:
         """Copy memory; the first transaction that is refused is told and ends it."""
         assert self._spec.smmu is not None
-        found = Stream(self._spec.smmu, stream, secure)
-        if found not in self._streams:
-            found = Stream(self._spec.smmu, NO_STREAM, secure)
         try:
-            self._smmu.write(found, target, self._smmu.read(found, source, size))
+            data = self._read(Stream(self._spec.smmu, stream, secure), source, size)
+            self._smmu.write(Stream(self._spec.smmu, stream, secure), target, data)
         except DmaFault as fault:
-            self._tell(fault, stream)
+            self._tell(fault)
             raise
 
-    def _tell(self, fault: DmaFault, stream: int) -> None:
+    def _read(self, stream: Stream, source: int, size: int) -> bytes:
+        if stream not in self._streams:
+            raise DmaFault(stream, source, write=False, why=Why.BAD_STREAM)
+        return self._smmu.read(stream, source, size)
+
+    def _tell(self, fault: DmaFault) -> None:
         self._system.printed(self._spec.name, str(fault))
         tracer = self._system.machine.tracer
         if tracer is not None:
@@ -55,7 +58,7 @@ class Port:
                 events.DmaRefused(
                     device=self._spec.name,
                     smmu=fault.stream.smmu,
-                    stream=stream,
+                    stream=fault.stream.id,
                     secure=fault.stream.secure,
                     address=fault.address,
                     write=fault.write,
