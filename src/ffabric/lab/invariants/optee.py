@@ -36,6 +36,7 @@ from ffabric.lab.invariants.contents import Contents
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.oracle.tables import Tables
 from ffabric.machine.events import Call, Event, Return
+from ffabric.machine.memory import MemoryFault
 from ffabric.machine.translation.descriptors import ADDRESS, S2AP_W, VALID
 
 if TYPE_CHECKING:
@@ -122,13 +123,10 @@ class Account:
             raise Discrepancy(f"OP-TEE asks {self.vm} for {foreign}, which it does not have")
 
     def given(self, answer: Message) -> None:
-        """The VM has served an RPC: it may have given memory."""
+        """The VM has served SHM_ALLOC."""
         first = answer.params[0] if answer.params else None
-        if answer.command == rpc.Command.SHM_ALLOC and not answer.ret:
-            if isinstance(first, Tmem):
-                self.memory.add(first.reference)
-            elif isinstance(first, Fmem):
-                self.memory.add(first.handle)
+        if isinstance(first, Tmem):
+            self.memory.add(first.reference)
 
     def _foreign(self, message: Message) -> str:
         for param in message.params:
@@ -138,6 +136,14 @@ class Account:
             if isinstance(param, Fmem) and param.size and not known:
                 return f"memory {param.handle:#x}"
         return ""
+
+
+def _rest(system: System, at: int) -> bytes:
+    """What is in a page from a physical address on; nothing where there is no such memory."""
+    try:
+        return system.machine.memory.read(at, PAGE - at % PAGE, secure=False)
+    except MemoryFault:
+        return b""
 
 
 def _read(data: bytes, *, registered: bool) -> Message:
@@ -197,8 +203,8 @@ class _Smc:
         hypervisor = system.firmware.hypervisor
         self._on = hypervisor is not None and hypervisor.mediator is not None
         self._tables = Tables(system) if self._on else None
-        self._calling: dict[tuple[str, int], int] = {}
-        """Contexts of VMs that have called OP-TEE, and on which PE."""
+        self._calling: dict[int, str] = {}
+        """By PE: the VM that has called OP-TEE last, and has not gone on."""
         self._inside: dict[int, Asked] = {}
         """By PE: the call that OP-TEE executes."""
 
@@ -208,13 +214,14 @@ class _Smc:
             return
         function = event.x[0] & MASK32
         if function in (smc.CALL_WITH_ARG, smc.RETURN_FROM_RPC):
-            self._calling[event.endpoint, event.vcpu] = event.pe
+            self._calling[event.pe] = event.endpoint
         elif function == smc.RETURN_CALL_DONE and event.pe in self._inside:
             self._leaves(self._inside.pop(event.pe), event.x)
 
     def returned(self, event: Return) -> None:
         """A VM goes on."""
-        self._calling.pop((event.endpoint, event.vcpu), None)
+        if self._calling.get(event.pe) == event.endpoint:
+            del self._calling[event.pe]
 
     def enters(self, event: Enter) -> None:
         """OP-TEE is entered for a VM."""
@@ -223,9 +230,9 @@ class _Smc:
         if not self._on or event.vector != "yielding":
             return
         account = self._account(client)
-        callers = {name for (name, _), pe in self._calling.items() if pe == event.pe}
-        if callers and account.vm not in callers:
-            raise Discrepancy(f"OP-TEE is entered for {account.vm}, and {callers.pop()} has called")
+        caller = self._calling.get(event.pe, account.vm)
+        if caller != account.vm:
+            raise Discrepancy(f"OP-TEE is entered for {account.vm}, and {caller} has called")
         if function == smc.CALL_WITH_ARG:
             at = join(x[2], x[1])
             self._judge_hidden(account, at)
@@ -270,8 +277,7 @@ class _Smc:
         account.shows(self._parsed(asked.rpc_message))
 
     def _parsed(self, at: int) -> Message:
-        data = self._system.machine.memory.read(at, PAGE - at % PAGE, secure=False)
-        return _read(data, registered=True)
+        return _read(_rest(self._system, at), registered=True)
 
     def _judge_hidden(self, account: Account, at: int) -> None:
         for name in self._who_reaches(at):
@@ -280,7 +286,7 @@ class _Smc:
     def _judge_addresses(self, account: Account, message: Message) -> None:
         for param in message.params:
             if isinstance(param, Tmem) and param.size:
-                for page in self._pages(param):
+                for page in self._pages(account, param):
                     holders = self._who_reaches(page)
                     if holders != [account.vm]:
                         whose = " and ".join(holders) or "nobody"
@@ -288,8 +294,8 @@ class _Smc:
                             f"{account.vm} gives OP-TEE the page {page:#x}, which {whose} reaches"
                         )
 
-    def _pages(self, param: Tmem) -> Iterator[int]:
-        """The physical pages of a buffer."""
+    def _pages(self, account: Account, param: Tmem) -> Iterator[int]:
+        """The physical pages of a buffer. Raises Discrepancy if its page list is none."""
         offset = param.address % PAGE
         count = min(pages_for(offset + param.size), _MOST_PAGES)
         first = param.address - offset
@@ -297,8 +303,10 @@ class _Smc:
             yield from range(first, first + count * PAGE, PAGE)
             return
         while count > 0:
-            data = self._system.machine.memory.read(first, PAGE, secure=False)
-            entries, first = wire.parse_list_page(data, count)
+            try:
+                entries, first = wire.parse_list_page(_rest(self._system, first), count)
+            except DecodeError as error:
+                raise Discrepancy(f"{account.vm} gives OP-TEE what is no {error}") from error
             yield from entries
             count -= len(entries)
 
@@ -410,5 +418,4 @@ class _Ffa:
             account.shows(self._parsed(rpc_at))
 
     def _parsed(self, at: int) -> Message:
-        data = self._system.machine.memory.read(at, PAGE - at % PAGE, secure=False)
-        return _read(data, registered=False)
+        return _read(_rest(self._system, at), registered=False)
