@@ -30,7 +30,8 @@ wait:   load32  w0, FFA_MSG_WAIT
         mov     x6, #0
         mov     x7, #0
 answer: smc     #0
-        load32  w8, FFA_MSG_SEND_DIRECT_REQ_64
+        load32  w8, FFA_MSG_SEND_DIRECT_REQ_32
+        bic     w0, w0, #1 << 30        // requests are of 64 bits, that to stop is of 32
         cmp     w0, w8
         b.ne    wait
         ror     w1, w1, #16             // who asked is who is answered

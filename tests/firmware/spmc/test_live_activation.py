@@ -129,6 +129,22 @@ def test_a_new_image_goes_on_with_the_state_of_the_old_one(ffabric, host):
     assert not system.crashes
 
 
+def test_the_request_to_stop_is_hafniums(ffabric):
+    """A direct request of 32 bits; it is answered with the response of either size."""
+    heard = []
+
+    class Hears(Counter):
+        async def _on_framework_message(self, request, x, ffa):
+            heard.append(tuple(x))
+            return await super()._on_framework_message(request, x, ffa)
+
+    system = booted(ffabric, Hears())
+    system.stage("counter", By10())
+    assert system.vm("kernel").ffa.activate(IMAGE) is Return.SUCCESS
+    ids = 0x8000 << 16 | system.sp("counter").id
+    assert heard == [(fid.FFA_MSG_SEND_DIRECT_REQ_32, ids, 0x8000_000A, 1, 0, 0, 0, 0)]
+
+
 def test_the_trace_has_its_steps(ffabric):
     system = booted(ffabric)
     heard = Heard()

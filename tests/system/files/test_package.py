@@ -51,6 +51,16 @@ def test_a_transfer_list() -> None:
     assert parse_package(LIST) == Package(MANIFEST, IMAGE, 0x1000, 0x2000, 1)
 
 
+def test_a_transfer_list_with_a_checksum() -> None:
+    """All bytes of the list add up to 0, those behind it do not count."""
+    data = bytearray(word(LIST, 16, 1))
+    data[4] = -sum(data) & 0xFF
+    assert parse_package(bytes(data) + b"\x01").image == IMAGE
+    data[-1] ^= 1
+    with pytest.raises(DecodeError, match="do not add up to 0"):
+        parse_package(bytes(data))
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -65,6 +75,9 @@ def test_a_transfer_list() -> None:
         (word(V2, 20, 0xFFFFFFFF), "the package has"),
         (LIST[:20], "shorter than a transfer list's header"),
         (word(LIST, 8, 0xFFFFFFFF), "the list has"),
+        (word(LIST, 12, len(LIST) - 1), "max_size"),
+        (word(LIST, 16, 1), "the bytes of the list do not add up to 0"),
+        (LIST[:5] + b"\0" + LIST[6:], "no version of a transfer list"),
         (listed(entry(0x106, b"", header=8)), "its data is not page aligned"),
         (listed(entry(7, b"", header=4)), "the entry leaves the list"),
         (listed(FILLER, entry(0x106, b""), entry(0x106, b"")), "a second one"),

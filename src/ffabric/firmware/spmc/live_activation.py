@@ -115,7 +115,8 @@ NOT_STARTED = rule(
 )
 
 _Step = Literal["stopping", "stopped", "activated", "failed"]
-_REQUEST = fid.FFA_MSG_SEND_DIRECT_REQ_64
+_STOP_REQUEST = fid.FFA_MSG_SEND_DIRECT_REQ_32
+"""Of 32 bits, as Hafnium's: SPs answer it with either response."""
 _RESPONSE = fid.FFA_MSG_SEND_DIRECT_RESP_64
 
 
@@ -181,13 +182,13 @@ def _start(spmc: Spmc, pe: PE, gate: ExecutionContext, sender: int) -> Next:
     sp.is_being_activated = True
     _note(spmc, pe, sp, "stopping")
     ctx.x[:] = framework.build(
-        _REQUEST,
+        _STOP_REQUEST,
         spmc.spm_id,
         sp.id,
         framework.PARTITION_STOP,
         reason=framework.STOP_TO_ACTIVATE,
     )
-    gate.ask(ctx, pe, _REQUEST, spmc.spm_id, framework=ctx.x[2])
+    gate.ask(ctx, pe, _STOP_REQUEST, spmc.spm_id, framework=ctx.x[2])
     return ctx
 
 

@@ -4,7 +4,7 @@ Two forms exist. An *SP package* begins with "SPKG" (TF-A's sptool; Hafnium's `s
 has the manifest directly after the header, version 2 keeps the first page free for the boot
 information blob. A *transfer list* (Firmware Handoff specification v0.9) holds the manifest under
 tag 0x106, maybe a list of hand-off blocks under tag 3, and the image, as its last entry, under tag
-0x103.
+0x103. What Hafnium refuses in its header (`transfer_list_check_header`) is refused.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ HOB_OFFSET = 0x2000
 _HEADER = struct.Struct("<6I")
 _LIST_HEADER = struct.Struct("<IBBBBIIII")
 _ENTRY = struct.Struct("<II")
+_HAS_CHECKSUM = 1
 _TAG_HOB_LIST, _TAG_IMAGE, _TAG_MANIFEST = 0x3, 0x103, 0x106
 
 
@@ -74,12 +75,24 @@ def parse_package(data: bytes) -> Package:
     )
 
 
-def _parse_transfer_list(data: bytes) -> Package:
+def _list_header(data: bytes) -> tuple[int, int, int]:
+    """Version, bytes of the header and of the list. Raises DecodeError for what none has."""
     if len(data) < _LIST_HEADER.size:
         raise DecodeError("header", 0, len(data), "shorter than a transfer list's header")
-    _, _, version, header, _, size, _, _, _ = _LIST_HEADER.unpack_from(data)
+    _, _, version, header, _, size, most, flags, _ = _LIST_HEADER.unpack_from(data)
+    if not version:
+        raise DecodeError("version", 5, version, "no version of a transfer list")
     if size > len(data) or header < _LIST_HEADER.size or header % 8:
         raise DecodeError("size", 8, size, f"the list has {len(data)} bytes")
+    if size > most:
+        raise DecodeError("max_size", 12, most, f"the list has {size:#x} bytes")
+    if flags & _HAS_CHECKSUM and sum(data[:size]) & 0xFF:
+        raise DecodeError("checksum", 4, data[4], "the bytes of the list do not add up to 0")
+    return version, header, size
+
+
+def _parse_transfer_list(data: bytes) -> Package:
+    version, header, size = _list_header(data)
     found: dict[int, tuple[int, bytes]] = {}
     at, last = header, 0
     while at + _ENTRY.size <= size:
