@@ -449,8 +449,8 @@ class Machine:
                     self._do_posted()
                 if self._outside is not None and not has_looked:
                     self._outside.look()
-                    if self.interrupts_changed:
-                        self.deliver_interrupts()
+                if self.interrupts_changed:  # nobody goes on before they are offered
+                    self.deliver_interrupts()
             pe = self._only
             if pe is None:
                 count = len(runnable)

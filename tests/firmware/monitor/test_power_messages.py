@@ -316,6 +316,28 @@ def test_a_suspension_that_ends_at_once_is_told_as_well() -> None:
     assert rig.heard == [("sp0", "CPU_SUSPEND_64", 0), ("sp0", "WARM_BOOT", 0)]
 
 
+@pytest.mark.parametrize("subscription", [ALL, int(PowerMessages.CPU_SUSPEND), 4, 1, 0])
+def test_whoever_is_told_of_a_suspension_s_end_is_before_the_kernel_goes_on(
+    subscription: int,
+) -> None:
+    """The interrupt was offered before, and the kernel has not taken it: it pends all the time."""
+    rig = Rig(subscription)
+    gic = rig.machine.gic
+    gic.configure(INTID, group=GROUP1NS, enabled=True, target=0)
+    gic.sysreg_write(0, "ICC_IGRPEN1_EL1", 1, secure=False)
+    gic.set_pending(INTID)
+    assert rig.call(psci.PSCI_VERSION) == psci.VERSION_1_1
+    assert rig.call(psci.CPU_SUSPEND_64, 0) == 0
+    told = [("sp0", "CPU_SUSPEND_64", 0)] * bool(subscription & PowerMessages.CPU_SUSPEND)
+    told += [("sp0", "WARM_BOOT", 0)] * bool(subscription & PowerMessages.CPU_SUSPEND_RESUME)
+    assert rig.heard == told
+    assert not rig.system.system.firmware.monitor.cpus[0].is_suspended
+    with pytest.raises(Blocked):
+        rig.call(psci.CPU_OFF)
+    assert rig.heard[len(told) :] == [("sp0", "CPU_OFF", 0)] * bool(subscription & 1)
+    assert not rig.machine.pes[0].on
+
+
 def test_an_sp_that_fails_meanwhile_does_not_keep_the_pe_on() -> None:
     rig = Rig(ALL, ALL)
     rig.turn_on()

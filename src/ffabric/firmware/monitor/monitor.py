@@ -145,6 +145,9 @@ class Monitor:
         self.machine.post(partial(self._suspend, pe))
 
     def _suspend(self, pe: PE) -> None:
+        """Let ``pe`` wait, unless an interrupt has come first, or pends already and comes now."""
+        if not self.cpus[pe.index].is_suspended:
+            return
         self.machine.idle(pe)
         if not pe.idle:
             self.machine.interrupts_changed = True
