@@ -80,6 +80,7 @@ from ffabric.machine.gic import is_private
 
 if TYPE_CHECKING:
     from ffabric.firmware.spmc.spmc import Spmc
+    from ffabric.firmware.state.endpoints import Sp
     from ffabric.firmware.state.partition import Next
     from ffabric.machine.context import PE
 
@@ -283,6 +284,21 @@ def deactivated(spmc: Spmc, ctx: ExecutionContext, intid: int) -> None:
     gic = spmc.machine.gic
     if not gic.is_edge(intid, ctx.pe.index):
         gic.deactivate(ctx.pe.index, intid)
+
+
+def begin_again(spmc: Spmc, partition: Sp) -> None:
+    """Let the GIC have the interrupts of an SP that is started again as at boot.
+
+    It has enabled none of them, unless it is at S-EL0 and never does, and handles none.
+    """
+    gic = spmc.machine.gic
+    for intid, owner in spmc.interrupt_owners.items():
+        if owner is not partition:
+            continue
+        private = is_private(intid)
+        for pe in spmc.machine.pes if private else spmc.machine.pes[:1]:
+            gic.configure(intid, pe.index, enabled=not private and partition.el == 0)
+            gic.deactivate(pe.index, intid)
 
 
 def reconfigure(spmc: Spmc, ctx: ExecutionContext, intid: int, command: int, value: int) -> bool:

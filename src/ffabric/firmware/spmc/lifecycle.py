@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.firmware.manager.memory import reclaim
 from ffabric.firmware.manager.setup import mailbox
+from ffabric.firmware.spmc import interrupts
 from ffabric.firmware.state import events
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import AbortAction, sp_of
@@ -70,6 +71,7 @@ def _restart(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
     if obstacle := _obstacle(spmc, ctx, nxt):
         spmc.given_up(sp, obstacle)
         return nxt
+    interrupts.begin_again(spmc, sp)
     sp.alive, sp.fate = True, ""
     sp.negotiated = sp.initialised = False
     if spmc.tracer is not None:
