@@ -222,6 +222,29 @@ def test_an_sp_drives_the_disk_of_another(ffabric, indirect, static):
     assert client.finished
 
 
+@pytest.mark.parametrize("notifications", [False, True], ids=["polled", "told"])
+@pytest.mark.parametrize("fifo", [False, True], ids=["messages", "fifo"])
+@pytest.mark.parametrize("indirect", [False, True], ids=["direct", "indirect"])
+def test_an_sp_that_waits_gets_cycles_whatever_it_waits_for(ffabric, notifications, fifo, indirect):
+    how = {"notifications": notifications, "fifo": fifo, "indirect": indirect}
+    client = Client(use, name="zclient", **how)
+    ffabric.boot(sps=[side(carriers=FIFO), client], vms=["unconcerned"]).run()
+    assert client.finished
+
+
+@pytest.mark.parametrize("notifications", [False, True], ids=["polled", "told"])
+@pytest.mark.parametrize("indirect", [False, True], ids=["direct", "indirect"])
+@pytest.mark.parametrize("generation", ["pr28", "rfc2", "rfc1", "alpha"])
+def test_an_sp_drives_the_disk_of_another_in_each_generation(
+    ffabric, generation, indirect, notifications
+):
+    """Those without tokens have messages that nobody answers: RX is free, and nobody says so."""
+    how = {"generation": generation, "indirect": indirect, "notifications": notifications}
+    client = Client(use, name="zclient", **how)
+    ffabric.boot(sps=[side(generation=generation), client], vms=["unconcerned"]).run()
+    assert client.finished
+
+
 @pytest.mark.parametrize("size", [44, 47, 113, LARGEST + 1])
 def test_sizes_that_cannot_be(size):
     with pytest.raises(ValueError, match=f"messages of {size} bytes"):

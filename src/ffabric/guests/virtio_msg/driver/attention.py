@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Final
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications
+from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32
 from ffabric.guests import interrupts
 from ffabric.guests.calls.messages import direct_message
+from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio_msg.driver.bus import OutOfPatience
 from ffabric.machine.clock import NS_PER_TICK
@@ -101,7 +103,7 @@ class Attention:
         """Until something may have happened, or that time has passed (None: others have run)."""
         if self.timer and nanoseconds is not None:
             await self._sleep(nanoseconds)
-        elif self.by_interrupt:
+        elif self.by_interrupt and not self._ffa.vcpu.secure:
             await self._ffa.idle()
         else:
             await self.turn()
@@ -122,6 +124,23 @@ class Attention:
         else:
             await ffa.yield_()
         await self.look()
+
+    async def give_way(self) -> None:
+        """Let the device side read what is in its RX, which nobody says that it has done.
+
+        An SP yields, so that it is run again though nothing has come for it; before anybody has run
+        it, it cannot.
+        """
+        if self._ffa.vcpu.secure:
+            try:
+                await self._ffa.yield_()
+            except FfaError as error:
+                if error.status is not Status.DENIED:
+                    raise
+            else:
+                await self.look()
+                return
+        await self.turn()
 
     async def _sleep(self, nanoseconds: int) -> None:
         vcpu = self._ffa.vcpu

@@ -189,7 +189,7 @@ class IndirectLink:
                 early = error.status is Status.DENIED and tries < START_TRIES
                 if error.status is not Status.BUSY and not early:
                     raise BusError(str(error)) from error
-                await self._attention.turn()
+                await self._attention.give_way()
                 if tries >= START_TRIES:
                     await wait.pause()
             else:
