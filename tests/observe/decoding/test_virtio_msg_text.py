@@ -77,3 +77,36 @@ def test_a_message_whose_header_has_six_bytes_is_known():
     for taken in ("03 00 0000 0600", "01 41 0100 0600"):
         assert virtio_msg.message(bytes.fromhex(taken)) == "event taken (rfc2)"
     assert virtio_msg.message(bytes.fromhex("01 3f 0100 0600")).startswith("malformed")
+
+
+def early_message(text):
+    return bytes.fromhex(text).ljust(40, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("02 01 0000 01000000", "ACTIVATE version=0x1 (alpha or rfc1)"),
+        ("03 01 0000 01000000", "ACTIVATE answered (alpha or rfc1)"),
+        ("02 03 0000 02ff000000000000", "CONFIGURE features=0xff02 (alpha or rfc1)"),
+        (
+            "02 04 0000 01000000 7700000000000080",
+            "AREA_SHARE area=0x1 handle=0x8000000000000077 (alpha or rfc1)",
+        ),
+        ("00 0b 0700", "SET_VQUEUE (rfc1) of device 0x7"),
+        ("01 09 0000", "answered"),
+        ("00 10 0100", "EVENT_CONFIG (alpha) of device 0x1"),
+        ("00 21 0100", "EVENT_AVAIL (rfc1) of device 0x1"),
+    ],
+)
+def test_a_message_of_forty_bytes_has_the_meanings_of_both_generations(data, said):
+    text = virtio_msg.message(early_message(data))
+    assert said in text
+    assert virtio_msg.message(early_message(data).ljust(112, b"\0")) == text, "in registers"
+
+
+@pytest.mark.parametrize("data", ["02 06 0000", "00 30 0000", "04 01 0000"])
+def test_forty_bytes_that_mean_nothing_are_no_message(data):
+    assert virtio_msg.message(early_message(data)).startswith("malformed")
+    assert virtio_msg.message(early_message("02 01 0000 01")[:39]).startswith("malformed")
+    assert virtio_msg.message(early_message("02 01 0000 01") + b"\1").startswith("malformed")
