@@ -1,6 +1,7 @@
 """Every generation of driver side against every generation of device side."""
 
 import itertools
+import struct
 from random import Random
 
 import pytest
@@ -10,9 +11,13 @@ from hypothesis import strategies as st
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.notifications import GET_FROM_HYPERVISOR, GET_FROM_SPM
 from ffabric.abi.ffa.uuids import to_pair
+from ffabric.abi.virtio_msg import bus as bus_abi
+from ffabric.abi.virtio_msg import early
+from ffabric.abi.virtio_msg import transport as t
 from ffabric.abi.virtio_msg.ffa import DEVICE_UUID, DRIVER_UUID, from_registers, to_registers
 from ffabric.abi.virtio_msg.generations import EARLY, NAMED
 from ffabric.abi.virtio_msg.narrow import is_narrow, is_wide, narrow, widen
+from ffabric.guests.partition import Partition
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
@@ -158,20 +163,24 @@ class Raw(DriverSide):
         self.answers: list[bytes] = []
 
     async def main(self, ffa):
-        for message in self._messages:
-            words = [int.from_bytes(message[at : at + 8], "little") for at in range(0, 40, 8)]
+        await self.say(ffa, *self._messages)
+        while True:
+            await ffa.idle()
+
+    async def say(self, ffa, *messages):
+        for message in messages:
+            whole = message.ljust(40, b"\0")
+            words = [int.from_bytes(whole[at : at + 8], "little") for at in range(0, 40, 8)]
             head = (fid.FFA_MSG_SEND_DIRECT_REQ_64, ffa.endpoint << 16 | 0x8001, 0)
             x = await ffa.call(*head, *words)
             assert x[0] & 0xFFFF_FFFF == fid.FFA_MSG_SEND_DIRECT_RESP_64
             self.answers.append(b"".join(word.to_bytes(8, "little") for word in x[3:8]))
-        while True:
-            await ffa.idle()
 
 
 def talk(ffabric, generation, *messages):
     console = ConsoleDevice()
     side = DeviceSide([BlockDevice(bytearray(64 * 512)), console], generation=generation)
-    raw = Raw([message.ljust(40, b"\0") for message in messages])
+    raw = Raw(messages)
     ffabric.boot(sps=[side], vms=[raw]).run()
     return raw.answers
 
@@ -484,3 +493,192 @@ def test_a_message_is_known_by_its_header():
     assert is_narrow(VERSION + b"\1"), "the first one may have anything behind it"
     assert is_narrow(PING)
     assert not is_narrow(PING + b"\1")
+
+
+# A device side of 2024 that answers what it likes.
+
+
+class Alpha(Partition):
+    """Answers each direct message of 40 bytes with what ``answers`` have for its type and id.
+
+    Without one it answers as a device side without devices.
+    """
+
+    uuid = DEVICE_UUID
+
+    def __init__(self, answers):
+        super().__init__("alpha")
+        self._answers = {
+            (2, 1): (3, 1, early.ACTIVATED.pack(1, 3 | 255 << 8, 0)),
+            (2, 2): (3, 2, b""),
+            (2, 3): (3, 3, words(3)),
+        } | answers
+
+    async def on_direct_request(self, request, ffa):
+        first = request.payload[0].to_bytes(8, "little")
+        type_, number, payload = self._answers[first[0] & 3, first[1]]
+        message = early.build(type_, number, int.from_bytes(first[2:4], "little"), payload)
+        return request.respond(*struct.unpack("<5Q", message))
+
+
+class Asking(DriverSide):
+    """Opens a bus of alpha, and asks its devices what ``work`` asks."""
+
+    def __init__(self, work=None):
+        super().__init__("client", generation="alpha")
+        self._work = work
+        self.problem = ""
+        self.finished = False
+
+    async def main(self, ffa):
+        try:
+            (bus,) = await self.open_buses(ffa)
+            if self._work is not None:
+                await self._work(bus)
+            self.finished = True
+        except BusError as error:
+            self.problem = str(error)
+        while True:
+            await ffa.idle()
+
+
+def ask_alpha(ffabric, answers, work=None):
+    client = Asking(work)
+    ffabric.boot(sps=[Alpha(answers)], vms=[client]).run()
+    return client
+
+
+def activated(version=1, features=3 | 255 << 8, devices=0):
+    return {(2, 1): (3, 1, early.ACTIVATED.pack(version, features, devices))}
+
+
+INFO_OF_ONE = {(0, 3): (1, 3, early.INFO.pack(1, 2, 0))}
+
+
+@pytest.mark.parametrize(
+    ("answers", "problem"),
+    [
+        ({}, ""),
+        (activated(devices=1) | INFO_OF_ONE, ""),
+        (activated(devices=256) | INFO_OF_ONE, ""),
+        (activated(devices=257), "257 devices, whose numbers have 16 bits"),
+        (activated(devices=(1 << 64) - 1), "18446744073709551615 devices"),
+        (activated(version=2), "version 2 of the bus"),
+        (activated(features=1 | 255 << 8), "version 1 of the bus, features 0xff01"),
+        ({(2, 1): (3, 0, b"")}, "message 0x1 was refused"),
+        ({(2, 1): (2, 1, b"")}, "the device side does not speak alpha"),
+        ({(2, 1): (1, 1, b"")}, "the device side does not speak alpha"),
+        ({(2, 1): (3, 9, b"")}, "the device side does not speak alpha"),
+        (
+            activated(devices=1) | {(0, 3): (1, 3, early.INFO.pack(7, 2, 0))},
+            "does not speak alpha: device 0 has version 7",
+        ),
+        (activated(devices=1) | {(0, 3): (1, 0, b"")}, "message 0x3 was refused"),
+    ],
+)
+def test_a_device_side_of_2024_that_says_what_cannot_be(ffabric, monkeypatch, answers, problem):
+    monkeypatch.setattr(bus_abi, "MAX_DEVICES", 256)
+    client = ask_alpha(ffabric, answers)
+    assert problem in client.problem
+    assert client.finished is (not problem)
+
+
+def test_a_device_side_of_2024_that_is_busy_for_ever_costs_the_patience(ffabric):
+    client = Asking()
+    client.patience = 1_000_000
+    side = Alpha({(2, 1): (0, 0, b"")})
+    ffabric.boot(sps=[side], vms=[client]).run()
+    assert client.problem.startswith("the device side is busy")
+
+
+def test_what_2024_has_not_got_is_said_by_name(ffabric):
+    async def ping(bus):
+        await bus.request(bus_abi.PING, data=1)
+
+    assert ask_alpha(ffabric, {}, ping).problem == "PING is not in alpha"
+
+
+def test_a_configuration_is_written_by_32_bytes_at_most_in_2024(ffabric):
+    sizes = []
+
+    async def write(bus):
+        for size in (32, 33):
+            how = {"generation": 0, "offset": 0, "data": bytes(size)}
+            sizes.append((await bus.request(t.SET_CONFIG, 0, **how))["length"])
+
+    config = {(0, 7): (1, 7, words(0)), (0, 8): (1, 8, words(5))}
+    client = ask_alpha(ffabric, activated(devices=1) | INFO_OF_ONE | config, write)
+    assert sizes == [32]
+    assert client.problem == "33 bytes of configuration in a message of alpha"
+
+
+def test_a_configuration_that_is_not_taken_in_2024_has_not_changed(ffabric):
+    async def write(bus):
+        how = {"generation": 4, "offset": 0, "data": b"abcd"}
+        answer = await bus.request(t.SET_CONFIG, 0, **how)
+        assert (answer["length"], answer["generation"]) == (0, 4)
+
+    config = {(0, 7): (1, 7, words(0) + b"else"), (0, 8): (1, 8, words(5))}
+    assert ask_alpha(ffabric, activated(devices=1) | INFO_OF_ONE | config, write).finished
+
+
+# A driver side of 2024 that says what cannot be.
+
+
+@pytest.mark.parametrize(
+    ("message", "refused"),
+    [
+        (bytes((2, 1, 0, 0)) + words(2), (3, 0)),
+        (bytes((0, 6, 0, 0)) + words(1 << 24 | 60), (1, 0)),
+        (bytes((0, 6, 0, 0)) + words(8 << 24 | 0xFF_FFF0), (1, 0)),
+        (bytes((0, 6, 0, 0)) + words(0), (1, 0)),
+        (bytes((0, 6, 0, 0)) + words(33 << 24), (1, 0)),
+        (bytes((0, 4, 0, 0)) + words(1 << 31), (1, 0)),
+        (bytes((2, 4, 0, 0)) + words(1) + bytes(8), (3, 0)),
+        (bytes((2, 5, 0, 0)) + words(1) + bytes(8), (3, 0)),
+        (bytes((2, 7, 0, 0)), (3, 0)),
+    ],
+    ids=[
+        "another version", "behind the configuration", "far behind", "nothing", "too much",
+        "features that no number has", "an area of nobody", "no area", "no message",
+    ],
+)  # fmt: skip
+def test_what_a_driver_side_of_2024_asks_in_vain(ffabric, message, refused):
+    answers = talk(ffabric, "alpha", ACTIVATE, message, bytes((0, 3, 0, 0)))
+    assert tuple(answers[1][:2]) == refused
+    assert answers[2][:2] == bytes((1, 3)), "and it goes on"
+
+
+def test_a_virtqueue_of_no_size_is_taken_away_in_2024(ffabric):
+    taken = early.QUEUE.pack(0, 0, 0, 0, 0, 0)
+    assert talk(ffabric, "alpha", ACTIVATE, bytes((0, 12, 0, 0)) + taken)[1][:2] == bytes((1, 0))
+
+
+class Loud(BlockDevice):
+    """Is reset when it wants to be."""
+
+    loud = True
+
+    @property
+    def quiet(self):
+        return not self.loud
+
+
+def test_a_bus_of_2024_that_is_activated_anew_is_busy_until_its_devices_are_quiet(ffabric):
+    disk = Loud(bytearray(512))
+    status = bytes((0, 10, 0, 0)) + b"\1"
+
+    class Quieter(Raw):
+        async def main(self, ffa):
+            await self.say(ffa, ACTIVATE, status, ACTIVATE, ACTIVATE)
+            disk.loud = False
+            await self.say(ffa, ACTIVATE, bytes((0, 3, 0, 0)))
+            while True:
+                await ffa.idle()
+
+    raw = Quieter(())
+    ffabric.boot(sps=[DeviceSide([disk], generation="alpha")], vms=[raw]).run()
+    _, _, *busy, active, info = raw.answers
+    assert busy == [bytes(40)] * 2
+    assert active[:2] == bytes((3, 1))
+    assert info[:2] == bytes((1, 3))

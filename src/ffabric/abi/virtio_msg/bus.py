@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,8 @@ from ffabric.abi.virtio_msg.header import HEADER_SIZE
 if TYPE_CHECKING:
     from ffabric.abi.virtio_msg.generations import Generation
 
+MAX_DEVICES: Final = 1 << 16
+"""Numbers of devices have 16 bits."""
 _PAYLOAD = Body(u32("data", "Anything"))
 
 
@@ -57,6 +60,19 @@ def unpack_bitmap(bitmap: bytes, offset: int) -> set[int]:
     """The device numbers in a bitmap."""
     bits = int.from_bytes(bitmap, "little")
     return {offset + bit for bit in range(8 * len(bitmap)) if bits >> bit & 1}
+
+
+def listed_devices(answer: Mapping[str, Any], offset: int) -> tuple[set[int], int] | None:
+    """The devices that an answer to GET_DEVICES from ``offset`` on tells of, and where to ask next.
+
+    0: that was all. None for an answer that is about others, goes back, or has numbers that no
+    device has.
+    """
+    count, following = answer["count"], answer["next_offset"]
+    possible = answer["offset"] == offset and offset + 8 * len(answer["bitmap"]) <= MAX_DEVICES
+    if not possible or 0 < following < offset + max(count, 1):
+        return None
+    return unpack_bitmap(answer["bitmap"], offset), following
 
 
 def list_devices(

@@ -20,6 +20,8 @@ from ffabric.abi.virtio_msg.header import HEADER_SIZE, Header, peek_header
 
 BACKLOG: Final = 8 << 20
 """Bytes that may wait for a peer to read them: one that has more is lost."""
+BURST: Final = 1 << 20
+"""Bytes of a peer that are taken in at a time: it may send without end."""
 _CHUNK = 65536
 _LOOPBACK = "127.0.0.1"
 
@@ -114,7 +116,9 @@ class MessageSocket:
                 self._unsent.popleft()
 
     def _receive(self) -> None:
-        while not self.lost:
+        """Take in what is there, and no more than that many bytes: others are to go on, too."""
+        most = BURST
+        while not self.lost and most > 0:
             try:
                 part = self._socket.recv(_CHUNK)
             except BlockingIOError:
@@ -124,6 +128,7 @@ class MessageSocket:
             if not part:
                 self.lose("it has closed its connection")
                 return
+            most -= len(part)
             self._received += part
             self._cut()
 

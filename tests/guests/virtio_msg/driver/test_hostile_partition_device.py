@@ -171,6 +171,33 @@ def test_a_bus_that_does_not_open(answers, reason):
         finish(bus_with(answers).open())
 
 
+def devices(offset=0, count=8, **fields):
+    bitmap = b"\1".ljust(count // 8, b"\0")[: count // 8]
+    return answer(bus_abi.GET_DEVICES, offset=offset, count=count, bitmap=bitmap, **fields)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [devices(offset=8)],
+        [devices(count=0, next_offset=8), devices(offset=8, count=0, next_offset=8)],
+        [devices(next_offset=7)],
+        [devices(next_offset=0xFFF8), devices(offset=0xFFF8, count=16)],
+        [devices(next_offset=8), devices(offset=8, next_offset=8)],
+    ],
+    ids=["another", "none without end", "backwards", "numbers of 17 bits", "without end"],
+)
+def test_a_list_of_devices_that_cannot_be(answers):
+    with pytest.raises(BusError, match="GET_DEVICES from"):
+        finish(bus_with(answers).find_devices())
+
+
+def test_a_list_of_devices_up_to_the_last_number():
+    bus = bus_with([devices(next_offset=0xFFF8), devices(offset=0xFFF8)])
+    finish(bus.find_devices())
+    assert sorted(bus.devices) == [0, 0xFFF8]
+
+
 def test_a_device_with_too_many_features():
     info = answer(t.GET_DEVICE_INFO, device_id=ids.BLOCK, num_features=0xFFFF_FFE0)
     status = [answer(t.SET_DEVICE_STATUS, status=each) for each in (0, 1, 3)]

@@ -6,11 +6,13 @@ from socket_peers import Thread, listen, start
 from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa, transport
 from ffabric.abi.virtio_msg import socket as abi
+from ffabric.abi.virtio_msg.generations import PR28
+from ffabric.abi.virtio_msg.message import build
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio_msg.device.carriers import ALL_CARRIERS
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
-from ffabric.guests.virtio_msg.outside.driver import SocketDriver
+from ffabric.guests.virtio_msg.outside.driver import WAITING, SocketDriver
 from processes_at_hand import SOON
 
 
@@ -112,3 +114,114 @@ def test_garbage_is_one_line(ffabric, path):
     (line,) = said
     assert "its first message is not HELLO" in line
     vm.door.close()
+
+
+def test_a_driver_side_that_does_not_come_is_not_waited_for(ffabric, path):
+    vm = SocketDriver(path, generation="pr28", wait=0.01)
+    system = ffabric.boot(
+        sps=[DeviceSide([ConsoleDevice()], generation="pr28")], vms=[vm], start=False
+    )
+    said = listen(system, "driver")
+    system.run()
+    assert said == [f"virtio-msg: no driver side came to {path} in 0.01 s"]
+    assert not vm.has_come
+    vm.door.close()
+
+
+def drive(ffabric, path, act, **how):
+    """What a peer finds that drives a console: its result, and what the VM has said."""
+    system, vm, said = run(ffabric, path, [ConsoleDevice()], **how)
+
+    def whole(raw):
+        raw.hello(role=2)
+        assert raw.recv()["role"] == abi.Role.DEVICE
+        return act(raw)
+
+    peer = Thread(path, whole)
+    system.run()
+    vm.door.close()
+    return peer.done(), said
+
+
+def test_a_driver_side_begins_anew_when_it_wants_to(ffabric, path):
+    """RESET: no device is in use any more, and the pool is empty."""
+
+    def act(raw):
+        at = raw.ask(abi.MEMORY)["address"]
+        raw.ask(abi.WRITE, address=at + 2, data=b"hi")
+        before = raw.ask(abi.READ, address=at + 2, length=2)["data"]
+        raw.ask(transport.SET_DEVICE_STATUS, status=3)
+        reset = raw.ask(abi.RESET)["result"]
+        status = raw.ask(transport.GET_DEVICE_STATUS)["status"]
+        return before, reset, status, raw.ask(abi.READ, address=at + 2, length=2)["data"]
+
+    found, _ = drive(ffabric, path, act)
+    assert found == (b"hi", ffa.Result.OK, 0, bytes(2))
+
+
+def test_a_vm_without_a_pool_has_no_memory_for_its_peer(ffabric, path):
+    def act(raw):
+        memory = raw.ask(abi.MEMORY).kind
+        access = raw.ask(abi.READ, address=1 << 48, length=8)["result"]
+        return memory, access, raw.ask(abi.RESET)["result"]
+
+    found, _ = drive(ffabric, path, act, static=0)
+    assert found == (ffa.ERROR, abi.Access.REFUSED, ffa.Result.OK)
+
+
+def test_events_that_no_driver_side_sends_are_nothing(ffabric, path):
+    def act(raw):
+        raw.send(bus_abi.EVENT_DEVICE, number=0, state=2)
+        raw.send(transport.EVENT_AVAIL, device=9, index=0)
+        return raw.ask(transport.GET_DEVICE_INFO)["device_id"]
+
+    found, _ = drive(ffabric, path, act)
+    assert found == 3
+
+
+@pytest.mark.parametrize("many", [WAITING // 2, WAITING + 1], ids=["enough", "too many"])
+def test_a_driver_side_that_does_not_wait_for_its_answers(ffabric, path, many):
+    def act(raw):
+        asked = build(transport.GET_DEVICE_INFO, PR28, token=5)
+        raw.socket.sendall(asked * many)
+        answers = 0
+        while answers < many and raw.recv() is not None:
+            answers += 1
+        return answers
+
+    found, said = drive(ffabric, path, act)
+    lost = [line for line in said if f"{WAITING} of its messages wait for their answers" in line]
+    assert (found == many) is (many < WAITING)
+    assert len(lost) == (many > WAITING)
+
+
+class Changing(DeviceSide):
+    """Has another console when it is next asked something, once ``due`` is true."""
+
+    due = False
+
+    async def on_direct_request(self, request, ffa):
+        if self.due:
+            self.due = False
+            self.remove(0)
+            self.add(ConsoleDevice())
+        return await super().on_direct_request(request, ffa)
+
+
+def test_a_driver_side_hears_of_devices_that_come_and_go(ffabric, path):
+    side = Changing([ConsoleDevice()], generation="pr28")
+    vm = SocketDriver(path, generation="pr28", wait=SOON)
+    system = ffabric.boot(sps=[side], vms=[vm], start=False)
+
+    def act(raw):
+        raw.hello(role=2)
+        assert raw.recv()["role"] == abi.Role.DEVICE
+        assert raw.ask(transport.GET_DEVICE_INFO)["device_id"] == 3
+        side.due = True
+        told = [raw.until(bus_abi.EVENT_DEVICE) for _ in range(2)]
+        return [(each["number"], each["state"]) for each in told]
+
+    peer = Thread(path, act)
+    system.run()
+    vm.door.close()
+    assert peer.done() == [(0, 2), (1, 1)]

@@ -97,9 +97,7 @@ class EarlyDriver:
         if message.id == abi.ACTIVATE:
             return await self._activate(message, ffa_)
         if message.id == abi.DEACTIVATE:
-            answer = await self._ask(ffa_, ffa.RESET)
-            if answer["result"] == ffa.Result.BUSY:
-                raise _Busy
+            await self._reset(ffa_)
             return message.answer()
         if message.id == abi.CONFIGURE:
             if message.payload[0] & abi.INDIRECT:
@@ -119,12 +117,17 @@ class EarlyDriver:
             raise _Failed
         return message.answer(number.to_bytes(4, "little"))
 
+    async def _reset(self, ffa_: Ffa) -> None:
+        answer = await self._ask(ffa_, ffa.RESET)
+        if answer["result"] == ffa.Result.BUSY:
+            raise _Busy
+
     async def _activate(self, message: abi.Early, ffa_: Ffa) -> bytes:
         """A bus that is activated anew begins anew."""
         if int.from_bytes(message.payload[:4], "little") != abi.BUS_VERSION:
             raise _Failed
-        if self._connection.agreed:
-            await self._ask(ffa_, ffa.RESET)
+        if self._connection.agreed or self._connection.unfinished:
+            await self._reset(ffa_)
         versions = {"bus_version": ffa.BUS_VERSION, "revision": ffa.TRANSPORT_REVISION}
         await self._ask(ffa_, ffa.VERSION, **versions)
         features = abi.DIRECT | abi.INDIRECT | MAX_AREAS << abi.AREAS_SHIFT

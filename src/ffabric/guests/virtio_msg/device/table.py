@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
 
 from msgspec import Struct
 
+from ffabric.abi.virtio_msg.bus import MAX_DEVICES
 from ffabric.guests.virtio.device import Device
 from ffabric.guests.virtio_msg.device.ffa_bus import Connection
 from ffabric.system.vcpu import Peer
-
-MAX_DEVICES: Final = 1 << 16
 
 
 class Placed(Struct):

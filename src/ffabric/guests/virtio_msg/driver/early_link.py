@@ -242,6 +242,8 @@ class EarlyLink:
         version, features, self._devices = abi.ACTIVATED.unpack_from(payload)
         if version != abi.BUS_VERSION or not features & self._carrier.feature:
             raise BusError(f"version {version} of the bus, features {features:#x}")
+        if self._devices > bus_abi.MAX_DEVICES:
+            raise BusError(f"{self._devices} devices, whose numbers have 16 bits")
         used = features & ~(abi.DIRECT | abi.INDIRECT) | self._carrier.feature
         await self._ask(BUS, abi.CONFIGURE, 0, used.to_bytes(8, "little"))
         return {

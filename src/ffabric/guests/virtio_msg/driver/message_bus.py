@@ -93,16 +93,14 @@ class MessageBus:
         offset = 0
         while True:
             found = await self.request(bus_abi.GET_DEVICES, offset=offset, count=WINDOW)
-            if found["offset"] != offset:
+            listed = bus_abi.listed_devices(found.fields, offset)
+            if listed is None:
                 raise BusError(f"GET_DEVICES from {offset} on: {found}")
-            for number in sorted(bus_abi.unpack_bitmap(found["bitmap"], offset)):
+            numbers, offset = listed
+            for number in sorted(numbers):
                 self._add(number)
-            following = found["next_offset"]
-            if not following:
+            if not offset:
                 return
-            if following < offset + found["count"] or not found["count"]:
-                raise BusError(f"GET_DEVICES from {offset} on: {found}")
-            offset = following
 
     def _add(self, number: int) -> None:
         self._removed.discard(number)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from msgspec import Struct
+
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa
@@ -31,7 +33,19 @@ DOORBELL: Final = 40
 FIRST_PAGE: Final = 0x1C0A_0000
 WINDOW: Final = 256
 """Devices that a peer is asked for at a time."""
+DEVICES: Final = 4096
+"""Devices of a peer, with those that come and go at once: one that has more is lost."""
 _ACCESSES: Final = frozenset({abi.READ, abi.WRITE})
+
+
+class _Change(Struct, frozen=True):
+    """What has become of a device: it is `there` or not, and `went` if one of before is not."""
+
+    went: bool = False
+    there: bool = False
+
+
+_GONE: Final = _Change(went=True)
 
 
 class SocketDevices(DeviceSide):
@@ -73,8 +87,8 @@ class SocketDevices(DeviceSide):
         self._outer: dict[int, OutsideDevice] = {}
         """By number at the peer."""
         self._listed = self.has_come = False
-        self._changes: list[tuple[int, bool]] = []
-        """Devices that have come or gone there, and which it was."""
+        self._changes: dict[int, _Change] = {}
+        """Devices that have come or gone there, by number, in the order in which they did."""
 
     async def on_boot(self, ffa: Ffa) -> None:
         """Wait for the peer."""
@@ -99,36 +113,41 @@ class SocketDevices(DeviceSide):
 
     async def _look(self, ffa: Ffa, seconds: float) -> None:
         door = self.door
-        if door.peer is not None and door.peer.lost:
-            self.complaints.append(f"{door.peer.lost}; its {len(self._outer)} devices are gone")
-            # What it has told of devices that are not here yet is of no use any more.
-            self._changes = [(outer, False) for outer in self._outer]
-            self._change()
-            self._listed = False
-            door.leave()
+        self._part()
         if door.peer is None:
             peer = door.accept(seconds)
             if peer is not None and seconds:
                 peer.wait(lambda: self._listed, seconds)
-            if seconds and not self._listed:
+                self._part()
+            if seconds and not self._listed and not self.complaints:
                 self.complaints.append(f"no device side came to {door.address} in {seconds:g} s")
         self._change()
         while self.complaints:
             await ffa.console_log(f"virtio-msg: {self.complaints.pop(0)}\n")
 
+    def _part(self) -> None:
+        """A peer that is lost has no devices any more; the next may come."""
+        peer = self.door.peer
+        if peer is not None and peer.lost:
+            self.complaints.append(f"{peer.lost}; its {len(self._outer)} devices are gone")
+            # What it has told of devices that are not here yet is of no use any more.
+            self._changes = dict.fromkeys(self._outer, _GONE)
+            self._change()
+            self._listed = False
+            self.door.leave()
+
     def _change(self) -> None:
         """Devices that have come are offered, those that have gone are removed."""
-        peer = self.door.peer
-        while self._changes:
-            outer, there = self._changes.pop(0)
-            known = self._outer.get(outer)
-            if there and known is None and peer is not None:
-                device = self._outer[outer] = OutsideDevice(peer, outer)
-                self.add(device)
-            elif not there and known is not None:
-                del self._outer[outer]
+        peer, changes = self.door.peer, self._changes
+        self._changes = {}
+        for outer, change in changes.items():
+            if change.went and outer in self._outer:
+                known = self._outer.pop(outer)
                 number = next(each for each in self.numbers if self.device(each) is known)
                 self.remove(number)
+            if change.there and outer not in self._outer and peer is not None:
+                device = self._outer[outer] = OutsideDevice(peer, outer)
+                self.add(device)
 
     # The peer.
 
@@ -163,19 +182,27 @@ class SocketDevices(DeviceSide):
             except DecodeError as error:
                 peer.lose(f"GET_DEVICES is not answered as it must be: {error}")
                 return
-            right = found.kind is bus_abi.GET_DEVICES and found["offset"] == offset
-            following = found["next_offset"] if right else 0
-            if not right or 0 < following < offset + max(found["count"], 1):
+            same = found.kind is bus_abi.GET_DEVICES
+            listed = bus_abi.listed_devices(found.fields, offset) if same else None
+            if listed is None:
                 peer.lose(f"GET_DEVICES from {offset} on is answered with {found}")
                 return
-            numbers = bus_abi.unpack_bitmap(found["bitmap"], offset)
-            self._changes += [(number, True) for number in sorted(numbers)]
+            numbers, following = listed
+            for number in sorted(numbers):
+                self._note(peer, number, there=True)
             if following:
                 self._list(peer, following)
             else:
                 self._listed = self.has_come = True
 
         peer.ask(asked, done)
+
+    def _note(self, peer: Peer, number: int, *, there: bool) -> None:
+        """A device has come or gone there: what it was before is of no use any more."""
+        before = self._changes.get(number, _Change())
+        self._changes[number] = _Change(went=before.went or not there, there=there)
+        if len(self._changes) + len(self._outer) > DEVICES:
+            peer.lose(f"it tells of more than {DEVICES} devices")
 
     def asked(self, peer: Peer, message: Message, data: bytes) -> None:
         """Serve READ, WRITE and MAP of a peer; anything else is answered with an error."""
@@ -199,7 +226,7 @@ class SocketDevices(DeviceSide):
         if message.kind is bus_abi.EVENT_DEVICE:
             state = message["state"]
             if state in (DeviceState.READY, DeviceState.REMOVED):
-                self._changes.append((message["number"], state == DeviceState.READY))
+                self._note(peer, message["number"], there=state == DeviceState.READY)
         elif not parse_header(data).type & BUS:
             device = self._outer.get(message.device)
             if device is not None and device.relay is not None:

@@ -151,8 +151,7 @@ class SocketDriver(DriverSide):
     def asked(self, peer: Peer, message: Message, data: bytes) -> None:
         """Take a request of the peer: memory is accessed at once, all else waits for the VM."""
         bus, header = self._bus, parse_header(data)
-        if bus is None:
-            return
+        assert bus is not None  # peers are let in when it is open
         mapping = bus.mapping
         if message.kind is abi.MEMORY and isinstance(mapping, StaticMapping):
             at, size = mapping.place

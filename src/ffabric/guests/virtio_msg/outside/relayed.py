@@ -200,8 +200,8 @@ class RelayedEnd:
         and its response were on their way together.
         """
         header = parse_header(response)
-        if header.type != RESPONSE:
-            return
+        if header.type != RESPONSE or header.id != parse_header(request).id:
+            return  # it answers something else, and is refused when the driver asks again
         if header.id in _STATUS and header.size == _STATUS_SIZE:
             self.status = int.from_bytes(response[HEADER_SIZE:], "little")
             self.brought_up |= bool(self.status & bits.DRIVER_OK)
