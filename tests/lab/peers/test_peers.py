@@ -8,24 +8,28 @@ from uuid import UUID
 import pytest
 
 from ffabric.abi.errors import DecodeError
+from ffabric.abi.ffa.version import V1_1
 from ffabric.lab.peers import hafnium, measured, ours, tfa
 from ffabric.lab.peers.payload import KERNEL, UART, VMS
 from ffabric.machine.host.process import MissingProgram
 from ffabric.system.files.dtb import parse_dtb
 from ffabric.system.files.fip import NAMES, build_fip, parse_fip
+from ffabric.system.manifest.binding import read_manifest
+from ffabric.system.manifest.manifest import Messaging
 
-COUNTS = (7, 5, 3)
+COUNTS = (7, 5, 4, 3)
 UUIDS = {name: UUID(uuid) for uuid, name in NAMES.items()}
 
 LIKE_A_PEER = """
 import sys
-counts = dict(null=int(sys.argv[1]), direct=int(sys.argv[2]), memory=int(sys.argv[3]))
+*counts, slowness = map(int, sys.argv[1:])
+counts = dict(zip(("null", "direct", "notify", "memory"), counts, strict=True))
 print("booting", flush=True)
 spent = 0
 while True:
     for kind, count in counts.items():
         print(f"[{spent} 0] {kind}  ", flush=True)
-        spent += 10 * count * int(sys.argv[4])
+        spent += 10 * count * slowness
 """
 
 
@@ -47,8 +51,8 @@ def compare(ours, theirs, payload=VMS, **how):
 
 
 def test_the_counts_stand_in_the_image():
-    assert struct.unpack_from("<3I", VMS.image(COUNTS), 4) == COUNTS
-    assert VMS.image(COUNTS)[16:] == VMS.image((1, 1, 1))[16:]
+    assert struct.unpack_from("<4I", VMS.image(COUNTS), 4) == COUNTS
+    assert VMS.image(COUNTS)[20:] == VMS.image((1, 1, 1, 1))[20:]
     assert struct.unpack_from("<3I", KERNEL.image((7, 5), UART), 4) == (7, 5, UART)
 
 
@@ -73,7 +77,17 @@ def test_hafnium_finds_manifest_and_image_in_its_archive(tmp_path, monkeypatch):
     assert found["payload.bin"] == VMS.image(COUNTS)
     vms = parse_dtb(found["manifest.dtb"]).root.child("hypervisor")
     assert [each.name for each in vms.children] == ["vm1", "vm2"]
-    assert vms.children[0].strings("kernel_filename") == ("payload.bin",)
+    client, server = vms.children
+    assert client.strings("kernel_filename") == ("payload.bin",)
+    assert server.strings("fdt_filename") == ("server.dtb",)
+    assert {"is_ffa_partition", "hyp_loaded"} <= server.props.keys() - client.props.keys()
+
+
+def test_the_vm_that_is_notified_says_so_in_a_manifest_of_ff_a():
+    tree = parse_dtb(hafnium.partition()).root
+    manifest = read_manifest(tree, "server.dtb")
+    assert manifest.notification_support
+    assert (manifest.ffa_version, manifest.messaging_method) == (V1_1, Messaging.DIRECT_REQ_RECV)
 
 
 def test_bl33_is_another_one_and_the_rest_as_it_was():
@@ -130,7 +144,7 @@ def spent(monkeypatch):
 @pytest.mark.usefixtures("spent")
 def test_a_peer_that_takes_longer_answers_fewer_calls():
     rows = compare(like_a_peer(20), like_a_peer(200), rounds=2, seconds=0.05)
-    assert [row.name for row in rows] == ["null", "direct", "memory"]
+    assert [row.name for row in rows] == ["null", "direct", "notify", "memory"]
     assert all(len(row.pairs) == 2 for row in rows)
     assert all(row.ratios.low == row.ratios.high == pytest.approx(10) for row in rows)
 
@@ -139,8 +153,8 @@ def test_a_peer_that_takes_longer_answers_fewer_calls():
     ("lines", "told"),
     [
         (["Panic: no memory"], "the peer does not run the payload:\nPanic: no memory"),
-        (["null", "direct", "refused"], "refused"),
-        (["null", "memory"], "memory"),
+        (["null", "direct", "notify", "refused"], "refused"),
+        (["null", "direct", "memory"], "memory"),
         ([], "the peer does not run the payload"),
     ],
 )

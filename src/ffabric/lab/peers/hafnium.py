@@ -9,17 +9,22 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from uuid import UUID
 
+from ffabric.abi.ffa.version import V1_1
 from ffabric.lab.peers.payload import VMS
 from ffabric.machine.engines.qemu.process import PROGRAM
 from ffabric.machine.host.process import find
 from ffabric.system.files.dtb import Node, build_dtb
+from ffabric.system.manifest.manifest import ExceptionLevel, ExecutionState, Messaging
+from ffabric.system.options.kinds import uuid_to_words
 
 _MACHINE = "virt,virtualization=on,gic-version=3"
 _MAGIC = 0o070707
 _REGULAR_FILE = 0o100644
 _HEADER = struct.Struct("<13H")
 _SERVERS_MEMORY = 1 << 20
+_SERVICE = UUID("2c1b4f0e-8f5e-4d9c-9a36-6f0f5f1e7a01")
 
 
 def command(hafnium: Path, counts: Sequence[int], folder: Path) -> list[str]:
@@ -28,22 +33,48 @@ def command(hafnium: Path, counts: Sequence[int], folder: Path) -> list[str]:
     Raises MissingProgram if there is no QEMU.
     """
     initrd = folder / "initrd.img"
-    initrd.write_bytes(archive({"manifest.dtb": manifest(), "payload.bin": VMS.image(counts)}))
-    files = ["-kernel", str(hafnium), "-initrd", str(initrd)]
+    files = {
+        "manifest.dtb": manifest(),
+        "server.dtb": partition(),
+        "payload.bin": VMS.image(counts),
+    }
+    initrd.write_bytes(archive(files))
+    loaded = ["-kernel", str(hafnium), "-initrd", str(initrd)]
     board = ["-machine", _MACHINE, "-cpu", "cortex-a57", "-m", "512"]
     console = ["-nodefaults", "-display", "none", "-serial", "stdio"]
-    return [find(PROGRAM, "qemu-system-arm"), *board, *console, *files]
+    return [find(PROGRAM, "qemu-system-arm"), *board, *console, *loaded]
 
 
 def manifest() -> bytes:
     """Two VMs with the same image, of which the first is the primary VM."""
     kernel = {"kernel_filename": b"payload.bin\0"}
-    server = {"vcpu_count": _cell(1), "mem_size": _cell(_SERVERS_MEMORY)}
+    server = {
+        "is_ffa_partition": b"",
+        "hyp_loaded": b"",
+        "fdt_filename": b"server.dtb\0",
+        "vcpu_count": _cell(1),
+        "mem_size": _cell(_SERVERS_MEMORY),
+    }
     vms = [
         Node("vm1", {"debug_name": b"client\0", **kernel}),
         Node("vm2", {"debug_name": b"server\0", **kernel, **server}),
     ]
     return build_dtb(Node(children=[Node("hypervisor", {"compatible": b"hafnium,hafnium\0"}, vms)]))
+
+
+def partition() -> bytes:
+    """The FF-A manifest of the second VM: Hafnium lets no VM without one receive notifications."""
+    cells = {
+        "ffa-version": V1_1,
+        "execution-ctx-count": 1,
+        "exception-level": ExceptionLevel.EL1,
+        "execution-state": ExecutionState.AARCH64,
+        "messaging-method": Messaging.DIRECT_REQ_RECV,
+    }
+    properties = {name: _cell(value) for name, value in cells.items()}
+    uuid = b"".join(map(_cell, uuid_to_words(_SERVICE)))
+    about = {"compatible": b"arm,ffa-manifest-1.0\0", "uuid": uuid, "notification-support": b""}
+    return build_dtb(Node(props={**about, **properties}))
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:

@@ -42,7 +42,9 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 VMS: Final = Payload(
-    "vms", {"null": "calls", "direct": "round trips", "memory": "cycles"}, (2000, 500, 50)
+    "vms",
+    {"null": "calls", "direct": "round trips", "notify": "notifications", "memory": "cycles"},
+    (2000, 500, 500, 50),
 )
 """Two VMs below a hypervisor."""
 KERNEL: Final = Payload("kernel", {"smccc": "calls", "null": "calls"}, (2000, 2000))

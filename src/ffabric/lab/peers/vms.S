@@ -5,6 +5,8 @@
 //
 //   null     FFA_ID_GET
 //   direct   a direct request and its response
+//   notify   FFA_NOTIFICATION_SET of a bit, and FFA_RUN of VM 2, which fetches it with
+//            FFA_NOTIFICATION_GET and waits again
 //   memory   FFA_MEM_SHARE of a page, a request that tells its handle, FFA_MEM_RETRIEVE_REQ,
 //            FFA_RX_RELEASE, FFA_MEM_RELINQUISH, the response, FFA_MEM_RECLAIM
 //
@@ -23,6 +25,9 @@
     .equ MEM_RETRIEVE_REQ,  0x84000074
     .equ MEM_RELINQUISH,    0x84000076
     .equ MEM_RECLAIM,       0x84000077
+    .equ NOTIFICATION_BIND, 0x8400007F
+    .equ NOTIFICATION_SET,  0x84000081
+    .equ NOTIFICATION_GET,  0x84000082
     .equ CONSOLE_LOG,       0x8400008A
 
     .equ TX,   0x10000      // from the start of the image on
@@ -60,7 +65,7 @@
 start:
     b entry
 counts:
-    .word 1, 1, 1           // calls of each kind: null, direct, memory
+    .word 1, 1, 1, 1        // calls of each kind: null, direct, notify, memory
 
 entry:
     adr x28, start
@@ -113,8 +118,23 @@ rounds:
     subs w20, w20, #1
     b.ne 1b
 
-    line 0x6f6d656d, 0x0a207972     // "memory \n"
+    line 0x69746f6e, 0x0a207966     // "notify \n"
     ldr w20, counts + 8
+1:  nothing 2
+    ldr w1, =0x10002
+    mov w3, #1
+    call NOTIFICATION_SET
+    nothing 1
+    mov w1, #2 << 16
+    call RUN
+    ldr w8, =MSG_WAIT
+    cmp w0, w8
+    b.ne refused
+    subs w20, w20, #1
+    b.ne 1b
+
+    line 0x6f6d656d, 0x0a207972     // "memory \n"
+    ldr w20, counts + 12
 1:  nothing 3
     mov w1, #96
     mov w2, #96
@@ -143,9 +163,25 @@ server:
     str x12, [x10], #8
     subs w11, w11, #1
     b.ne 1b
+    nothing 2
+    ldr w1, =0x10002
+    mov w3, #1
+    call NOTIFICATION_BIND
+wait:
     nothing 1
     call MSG_WAIT
-2:  cbz w3, answer
+2:  ldr w8, =RUN
+    cmp w0, w8
+    b.ne request
+    nothing 3
+    mov w1, #2
+    mov w2, #2              // those of VMs
+    call NOTIFICATION_GET
+    cmp w4, #1
+    b.eq wait
+    b refused
+request:
+    cbz w3, answer
     mov w4, w4
     orr x23, x4, x5, lsl #32        // the handle
     adr x9, retrieval
