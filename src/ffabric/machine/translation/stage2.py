@@ -22,6 +22,9 @@ from ffabric.machine.translation.tables import (
     Tables,
 )
 
+_NO_ATTRIBUTES, _NO_ADDRESS, _SEEN = ~ATTRIBUTES, ~ADDRESS, ~UNSEEN
+"""All bits but those."""
+
 Run = tuple[int, int, int, int]
 """IPA, PA, pages and attributes of pages that adjoin; a hole has PA -1."""
 
@@ -146,14 +149,15 @@ class Stage2(Tables):
         """
         first = pa | attrs
         end = self._end_of(ipa, pages)
-        if pages == 1 and not pa & ~ADDRESS and not attrs & ~ATTRIBUTES:
+        if pages == 1 and not pa & _NO_ADDRESS and not attrs & _NO_ATTRIBUTES:
             index = self._page_place(ipa)
             old = self._words[index]
             self._words[index] = first | TABLE
             if old & VALID:
                 self._changed_page(ipa)
             return
-        if pa & ~ADDRESS or pa + (pages << PAGE_SHIFT) > ADDRESS + PAGE or attrs & ~ATTRIBUTES:
+        beyond = pa + (pages << PAGE_SHIFT) > ADDRESS + PAGE
+        if beyond or pa & _NO_ADDRESS or attrs & _NO_ATTRIBUTES:
             raise Stage2Error(ipa, f"no descriptor holds PA {pa:#x} with attributes {attrs:#x}")
         index = self._stretch(ipa, pages)
         if index >= 0 and pages < ENTRIES:
@@ -173,7 +177,7 @@ class Stage2(Tables):
 
         If there is no page left for a table of one (NoPages), none of them is mapped.
         """
-        if attrs & ~ATTRIBUTES:
+        if attrs & _NO_ATTRIBUTES:
             raise Stage2Error(0, f"{attrs:#x} are not all attributes")
         words, walked, leaf = self._words, self._walked, attrs | TABLE
         for done, (ipa, pa, pages) in enumerate(held):
@@ -182,7 +186,7 @@ class Stage2(Tables):
             if (
                 table is None
                 or ipa & 0xFFF
-                or pa & ~ADDRESS
+                or pa & _NO_ADDRESS
                 or not 0 < pages <= ENTRIES - first
                 or pa + (pages << PAGE_SHIFT) > ADDRESS + PAGE
             ):
@@ -251,7 +255,7 @@ class Stage2(Tables):
 
     def update(self, ipa: int, pages: int, clear: int, set_: int) -> None:
         """Make every leaf of the range `leaf & ~clear | set_`; Stage2Error if there is a hole."""
-        if (clear | set_) & ~ATTRIBUTES:
+        if (clear | set_) & _NO_ATTRIBUTES:
             raise Stage2Error(ipa, f"bits {clear:#x}, {set_:#x} are not all attributes")
         words = self._words
         if pages == 1:
@@ -262,7 +266,7 @@ class Stage2(Tables):
                 if not old:
                     raise Stage2Error(ipa, "no page there to update")
                 words[index] = new = old & ~clear | set_
-                if old & VALID and (old ^ new) & ~UNSEEN:
+                if old & VALID and (old ^ new) & _SEEN:
                     self._changed_page(ipa)
                 return
         index = self._stretch(ipa, pages)
@@ -286,7 +290,7 @@ class Stage2(Tables):
             edits.append((index, count, new))
         for index, count, new in edits:
             self._mapping[index << 3 : index + count << 3] = new.to_bytes(count << 3, "little")
-        if (clear | set_) & ~UNSEEN:
+        if (clear | set_) & _SEEN:
             self._changed_pages(ipa, pages)
 
     def update_all(
@@ -302,10 +306,10 @@ class Stage2(Tables):
         If there is no page left for a table of one (NoPages), those before it are updated with what
         ``undo`` clears and sets.
         """
-        if (clear | set_) & ~ATTRIBUTES:
+        if (clear | set_) & _NO_ATTRIBUTES:
             raise Stage2Error(0, f"bits {clear:#x}, {set_:#x} are not all attributes")
         words, walked = self._words, self._walked
-        keep, seen = ~clear, (clear | set_) & ~UNSEEN
+        keep, seen = ~clear, (clear | set_) & _SEEN
         for ipa, pages in ranges:
             table = walked.get(ipa >> 21)
             if pages != 1 or table is None or ipa & 0xFFF:
@@ -364,7 +368,7 @@ class Stage2(Tables):
             raise Stage2Error(ipa, f"a hole within {pages << PAGE_SHIFT:#x} bytes from there")
         new = old & ~(clear * ones) | set_ * ones
         self._mapping[place] = new.to_bytes(pages << 3, "little")
-        seen = (clear | set_) & ~UNSEEN
+        seen = (clear | set_) & _SEEN
         if seen and (old ^ new) & seen * ones and old & VALID * ones:
             self._changed_pages(ipa, pages)
 
