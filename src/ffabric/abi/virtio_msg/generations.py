@@ -111,6 +111,17 @@ def as_generation(value: Generation | GenerationName) -> Generation:
     return known
 
 
+def as_wide_generation(value: Generation | GenerationName) -> Generation:
+    """A generation whose headers have 8 bytes, as buses other than FF-A carry.
+
+    Raises ValueError for a name of none, and for an older one.
+    """
+    found = as_generation(value)
+    if not found.configures_events:
+        raise ValueError(f"{found.name} is spoken over FF-A alone; here it is pr28 or v2")
+    return found
+
+
 def check_size(size: int, generation: Generation, largest: int) -> int:
     """A maximum message size. Raises ValueError for one that no bus can have, and says why."""
     if size < generation.least:

@@ -27,6 +27,8 @@ from ffabric.guests.virtio_msg.buses.local import (
 from ffabric.guests.virtio_msg.buses.register_window import Window
 from ffabric.guests.virtio_msg.driver.bus import BusError
 from ffabric.guests.virtio_msg.driver.message_bus import MessageBus
+from ffabric.guests.virtio_msg.outside.devices import SocketDevices
+from ffabric.guests.virtio_msg.outside.driver import SocketDriver
 from ffabric.session.system import System
 from ffabric.system.description.python import describe
 from ffabric.system.manifest.manifest import DeviceRegion
@@ -198,11 +200,55 @@ def test_devices_come_and_go(ffabric):
     assert user.finished
 
 
+@pytest.mark.parametrize("generation", ["v2", "pr28", "v1"])
+def test_generations_are_named_as_everywhere_else(ffabric, generation):
+    def make(ffa):
+        return loopback(ffa, models(), generation=generation)
+
+    user = User(make, use)
+    ffabric.boot(vms=[user]).run()
+    assert user.finished
+
+
+def test_whoever_names_no_generation_speaks_v2(ffabric):
+    async def look(bus):
+        assert bus.generation is V2
+        assert mailbox_bus().generation is V2
+
+    user = User(lambda ffa: loopback(ffa, models()), look)
+    ffabric.boot(vms=[user]).run()
+    assert user.finished
+    assert DeviceHost([], SameMemory(None)).generation is V2  # type: ignore[arg-type]
+
+
+def mailbox_bus(**how):
+    fd = os.memfd_create("window")
+    os.ftruncate(fd, 1 << 20)
+    here, there = socket.socketpair()
+    with here, there:
+        box = mailbox.Mailbox.create(fd, here)
+    os.close(fd)
+    return mailbox.MailboxBus(box, **how)
+
+
+@pytest.mark.parametrize("generation", ["rfc2", "rfc1", "alpha"])
+def test_older_generations_are_of_ffa_alone(tmp_path, generation):
+    reason = f"{generation} is spoken over FF-A alone; here it is pr28 or v2"
+    for make in (
+        lambda how: DeviceHost([], SameMemory(None), **how),  # type: ignore[arg-type]
+        lambda how: mailbox_bus(**how),
+        lambda how: SocketDevices(str(tmp_path / "bus"), **how),
+        lambda how: SocketDriver(str(tmp_path / "bus"), **how),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            make({"generation": generation})
+    assert not (tmp_path / "bus").exists()
+
+
 # Two processes.
 
 DEVICES = """
 import socket, sys
-from ffabric.abi.virtio_msg.generations import PR28
 from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio_msg.buses import mailbox
@@ -211,9 +257,7 @@ from ffabric.guests.virtio_msg.buses.host import DeviceHost
 window, bell = int(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
 box = mailbox.Mailbox.attach(window, bell)
 models = [BlockDevice(bytearray(64 * 512), serial="there"), ConsoleDevice()]
-host = DeviceHost(
-    models, mailbox.PoolDma(box.window), generation=PR28, max_size=mailbox.SLOT
-)
+host = DeviceHost(models, mailbox.PoolDma(box.window), max_size=mailbox.SLOT)
 mailbox.serve(box, host)
 print("the driver is gone")
 """

@@ -12,7 +12,12 @@ from typing import Any, Final
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa as abi
-from ffabric.abi.virtio_msg.generations import Generation
+from ffabric.abi.virtio_msg.generations import (
+    DEFAULT,
+    Generation,
+    GenerationName,
+    as_wide_generation,
+)
 from ffabric.abi.virtio_msg.header import EVENT
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.virtio_msg.transport import EVENT_CONFIG, EVENT_USED
@@ -30,9 +35,14 @@ class DeviceHost:
     """`devices`, numbered from 0 on, that reach the driver's memory through ``dma``."""
 
     def __init__(
-        self, devices: Iterable[Device], dma: Dma, *, generation: Generation, max_size: int
+        self,
+        devices: Iterable[Device],
+        dma: Dma,
+        *,
+        generation: Generation | GenerationName = DEFAULT,
+        max_size: int = abi.MAX_DIRECT,
     ) -> None:
-        self.generation = generation
+        self.generation: Generation = as_wide_generation(generation)
         self.max_size = max_size
         self.complaints: list[str] = []
         """What is to be said of the driver side."""

@@ -12,7 +12,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from ffabric.abi.virtio_msg.ffa import MAX_DIRECT, from_registers, to_registers
-from ffabric.abi.virtio_msg.generations import PR28, Generation, check_size
+from ffabric.abi.virtio_msg.generations import (
+    DEFAULT,
+    Generation,
+    GenerationName,
+    as_wide_generation,
+    check_size,
+)
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.virtio.device import Device
@@ -125,11 +131,12 @@ class LocalBus(MessageBus):
         name: str,
         exchange: Exchange,
         *,
-        generation: Generation = PR28,
+        generation: Generation | GenerationName = DEFAULT,
         max_size: int = MAX_DIRECT,
     ) -> None:
-        size = check_size(max_size, generation, LARGEST)
-        super().__init__(name, generation, size, ffa.memory, ffa.ram)
+        spoken = as_wide_generation(generation)
+        size = check_size(max_size, spoken, LARGEST)
+        super().__init__(name, spoken, size, ffa.memory, ffa.ram)
         self.attention: Attention = Attention(ffa, by_interrupt=False, timer=not ffa.vcpu.secure)
         self.mapping: Mapping = SameAddresses(ffa)
         self.link: Link = _Answered(exchange, self.pauses)
@@ -153,7 +160,7 @@ def loopback(
     ffa: Ffa,
     devices: Iterable[Device],
     *,
-    generation: Generation = PR28,
+    generation: Generation | GenerationName = DEFAULT,
     max_size: int = MAX_DIRECT,
 ) -> LocalBus:
     """A bus to devices of the partition itself."""
@@ -165,7 +172,7 @@ def loopback(
     return LocalBus(ffa, "itself", exchange, generation=generation, max_size=max_size)
 
 
-def hypercalls(ffa: Ffa, *, generation: Generation = PR28) -> LocalBus:
+def hypercalls(ffa: Ffa, *, generation: Generation | GenerationName = DEFAULT) -> LocalBus:
     """A bus whose messages are calls, which `serve_calls` answers."""
 
     async def exchange(message: bytes) -> bytes | None:
@@ -194,7 +201,7 @@ def _unpadded(data: bytes) -> bytes:
     return data if any(data) else b""
 
 
-def registers(ffa: Ffa, ipa: int, *, generation: Generation = PR28) -> LocalBus:
+def registers(ffa: Ffa, ipa: int, *, generation: Generation | GenerationName = DEFAULT) -> LocalBus:
     """A bus through a `Window` that is mapped at ``ipa``."""
     memory = ffa.memory
     if memory.read32(ipa + MAGIC) != MAGIC_VALUE:

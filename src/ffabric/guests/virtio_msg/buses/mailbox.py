@@ -18,7 +18,12 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any, Final, TypeVar
 
-from ffabric.abi.virtio_msg.generations import PR28, Generation
+from ffabric.abi.virtio_msg.generations import (
+    DEFAULT,
+    Generation,
+    GenerationName,
+    as_wide_generation,
+)
 from ffabric.abi.virtio_msg.header import RESPONSE, parse_header
 from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.virtio.dma import BadAddress, Coherent, Mapped, Mapping, NoRoom, Tally
@@ -339,10 +344,15 @@ class MailboxBus(MessageBus):
     """The bus of a driver at a mailbox; nothing of it needs a partition."""
 
     def __init__(
-        self, mailbox: Mailbox, *, generation: Generation = PR28, patience: float = PATIENCE
+        self,
+        mailbox: Mailbox,
+        *,
+        generation: Generation | GenerationName = DEFAULT,
+        patience: float = PATIENCE,
     ) -> None:
         memory = _Joined(mailbox.window)
-        super().__init__("the mailbox", generation, SLOT, memory, Ram(PAGE, OWN - PAGE))
+        spoken = as_wide_generation(generation)
+        super().__init__("the mailbox", spoken, SLOT, memory, Ram(PAGE, OWN - PAGE))
         self._mailbox = mailbox
         self._patience = patience
         self.mapping: Mapping = Copies(memory, mailbox.window.size)

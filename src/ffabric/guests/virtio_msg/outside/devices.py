@@ -12,7 +12,12 @@ from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa
 from ffabric.abi.virtio_msg import socket as abi
 from ffabric.abi.virtio_msg.bus import DeviceState
-from ffabric.abi.virtio_msg.generations import DEFAULT, Generation, GenerationName, as_generation
+from ffabric.abi.virtio_msg.generations import (
+    DEFAULT,
+    Generation,
+    GenerationName,
+    as_wide_generation,
+)
 from ffabric.abi.virtio_msg.header import BUS, parse_header
 from ffabric.abi.virtio_msg.message import Message, build, parse
 from ffabric.abi.virtio_msg.socket import Role
@@ -72,12 +77,13 @@ class SocketDevices(DeviceSide):
         maps: bool = False,
         carriers: Iterable[Carrier] = CARRIERS,
     ) -> None:
+        spoken = as_wide_generation(generation)
         super().__init__(
-            devices, generation=generation, name=name, doorbell=doorbell, carriers=carriers
+            devices, generation=spoken, name=name, doorbell=doorbell, carriers=carriers
         )
         region = doorbell_region(doorbell, FIRST_PAGE + doorbell * PAGE)
         self.declare(device_regions=(region,))
-        hello = Hello(Role.DRIVER, as_generation(generation), ffa.MAX_DIRECT)
+        hello = Hello(Role.DRIVER, spoken, ffa.MAX_DIRECT)
         self.door: Door = Door(address, self, hello, patience)
         self.complaints: list[str] = []
         """What is to be said of peers."""

@@ -9,7 +9,12 @@ from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa, transport
 from ffabric.abi.virtio_msg import socket as abi
 from ffabric.abi.virtio_msg.bus import DeviceState
-from ffabric.abi.virtio_msg.generations import DEFAULT, Generation, GenerationName
+from ffabric.abi.virtio_msg.generations import (
+    DEFAULT,
+    Generation,
+    GenerationName,
+    as_wide_generation,
+)
 from ffabric.abi.virtio_msg.header import BUS, EVENT, parse_header, with_token
 from ffabric.abi.virtio_msg.message import Message, build
 from ffabric.abi.virtio_msg.socket import MAX_DATA, Access, Role
@@ -53,7 +58,7 @@ class SocketDriver(DriverSide):
         maps: bool = False,
         **how: Any,
     ) -> None:
-        super().__init__(name, generation=generation, static=static, **how)
+        super().__init__(name, generation=as_wide_generation(generation), static=static, **how)
         self.door: Door = Door(address, self, Hello(Role.DEVICE, self.generation, ffa.MAX_DIRECT))
         self.has_come: bool = False
         """A peer has come."""
