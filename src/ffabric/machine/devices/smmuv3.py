@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from ffabric.abi.words import MASK32
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.machine.bus import Device
 from ffabric.machine.devices.description import DeviceDescription, Frame, Wiring
 from ffabric.machine.registers import Register, RegisterDevice, RegisterMap, stored
@@ -32,13 +32,14 @@ IDR5: Final = 1 << 4 | 5
 SMMUEN, EVENTQEN, CMDQEN = 1 << 0, 1 << 2, 1 << 3
 GBPA_UPDATE, GBPA_ABORT = 1 << 31, 1 << 20
 CMDQ_ERR = 1 << 0
+EVENTQ_ABT_ERR = 1 << 2
 CERROR_ILL, CERROR_ABT = 1, 2
 COMMAND, EVENT = 16, 32
 _QUEUE_BASE: Final = ((1 << 52) - 1) & ~0x1F
 _TABLE_BASE: Final = ((1 << 52) - 1) & ~0x3F
 _OVERFLOW: Final = 1 << 31
-_STAGE2_EVENT, _READ_EVENT = 2 << 40 | 1 << 39, 1 << 35
-"""The input address of stage 2 is at fault; the transaction was a read."""
+_READ_EVENT, _STAGE2_EVENT, _OF_TABLES, _OF_INPUT = 1 << 35, 1 << 39, 1 << 40, 2 << 40
+"""Bits of an event record: the transaction was a read; stage 2 is at fault, and what it was for."""
 _COMMANDS: Final = frozenset(
     {0x01, 0x02, 0x03, 0x04, 0x10, 0x11, 0x12, 0x13, 0x20, 0x28, 0x2A, 0x30, 0x46}
 )
@@ -53,6 +54,7 @@ _EVENTS: Final = {
     Why.PERMISSION: 0x13,
 }
 """The number of the event record of each (IHI 0070, 7.3)."""
+_OF_STREAM_TABLES = (Why.BAD_STREAM, Why.ENTRY_FETCH, Why.BAD_ENTRY)
 _SPLITS = (6, 8, 10)
 
 
@@ -64,6 +66,22 @@ def _guarded(name: str, offset: int, attribute: str, enable: int, *, size: int =
             setattr(smmu, attribute, value & (1 << 8 * size) - 1)
 
     return Register(name, offset, lambda smmu: getattr(smmu, attribute), write, size=size)
+
+
+def _words(
+    refused: Refused, stream: int, address: int, *, write: bool
+) -> tuple[int, int, int, int]:
+    """The event record of a transaction that is refused (IHI 0070, 7.3).
+
+    Those of a stream table have no address but that of what could not be read.
+    """
+    head = stream << 32 | _EVENTS[refused.why]
+    if refused.why in _OF_STREAM_TABLES:
+        return head, 0, 0, refused.fetched
+    kind = _STAGE2_EVENT | (0 if write else _READ_EVENT)
+    if refused.why is Why.WALK:
+        return head, kind | _OF_TABLES, address, refused.fetched
+    return head, kind | _OF_INPUT, address, address & -PAGE
 
 
 class SmmuV3(RegisterDevice):
@@ -102,7 +120,7 @@ class SmmuV3(RegisterDevice):
             return translate(self._port.read, stage2, address, write=write)
         except Refused as refused:
             if refused.is_event:
-                self._record(refused.why, stream, address, write=write)
+                self._record(_words(refused, stream, address, write=write))
             raise
 
     def _table(self) -> StreamTable:
@@ -116,7 +134,7 @@ class SmmuV3(RegisterDevice):
 
     # Queues: an index has a bit above it that says how often it has wrapped, modulo two.
 
-    def _record(self, why: Why, stream: int, address: int, *, write: bool) -> None:
+    def _record(self, words: tuple[int, int, int, int]) -> None:
         if not self.cr0 & EVENTQEN:
             return
         bits = min(self.eventq_base & 0x1F, QUEUE_BITS)
@@ -125,18 +143,22 @@ class SmmuV3(RegisterDevice):
             acknowledged = self.eventq_cons & _OVERFLOW
             self.eventq_prod = self.eventq_prod & ~_OVERFLOW | acknowledged ^ _OVERFLOW
             return
-        number = _EVENTS[why]
-        kind = _STAGE2_EVENT if number >= _EVENTS[Why.TRANSLATION] else 0
-        words = (stream << 32 | number, kind | (0 if write else _READ_EVENT), address, address)
         data = b"".join(each.to_bytes(8, "little") for each in words)
         at = (self.eventq_base & _QUEUE_BASE) + (prod & (1 << bits) - 1) * EVENT
         assert self._port is not None
         try:
             self._port.write(at, data)
         except LookupError:
+            if not (self.gerror ^ self.gerrorn) & EVENTQ_ABT_ERR:
+                self._fail(EVENTQ_ABT_ERR)
             return
         self.eventq_prod = self.eventq_prod & _OVERFLOW | prod + 1 & (2 << bits) - 1
         self._signal(0, self.irq_ctrl >> 2 & 1)
+
+    def _fail(self, error: int) -> None:
+        """Tell of a global error, which is not active yet."""
+        self.gerror ^= error
+        self._signal(1, self.irq_ctrl & 1)
 
     def _signal(self, line: int, enabled: int) -> None:
         if enabled:
@@ -162,8 +184,7 @@ class SmmuV3(RegisterDevice):
                 error = CERROR_ABT
             if error:
                 self.cmdq_cons = at | error << 24
-                self.gerror ^= CMDQ_ERR
-                self._signal(1, self.irq_ctrl & 1)
+                self._fail(CMDQ_ERR)
                 return
             at = at + 1 & wrap
         self.cmdq_cons = at

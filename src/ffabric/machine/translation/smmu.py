@@ -54,13 +54,14 @@ class Why(enum.Enum):
 class Refused(Exception):  # noqa: N818 - what the tables say
     """The tables of an SMMU do not let a transaction through.
 
-    `is_event`: the SMMU records an event of it.
+    `is_event`: the SMMU records an event of it. `fetched`: the address of what it could not read.
     """
 
-    def __init__(self, why: Why, *, is_event: bool = True) -> None:
+    def __init__(self, why: Why, *, is_event: bool = True, fetched: int = 0) -> None:
         super().__init__(why.value)
         self.why = why
         self.is_event = is_event
+        self.fetched = fetched
 
 
 class Region(msgspec.Struct, frozen=True):

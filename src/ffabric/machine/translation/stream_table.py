@@ -122,4 +122,4 @@ def _fetch(read: Read, address: int, size: int, why: Why) -> bytes:
     try:
         return read(address, size)
     except LookupError:
-        raise Refused(why) from None
+        raise Refused(why, fetched=address) from None

@@ -5,7 +5,7 @@ import struct
 import pytest
 from dma_sides import BANKS, DMA, ENGINE, copy, engine
 
-from ffabric.machine.devices.smmuv3 import CMDQ_ERR, GBPA_ABORT, GBPA_UPDATE
+from ffabric.machine.devices.smmuv3 import CMDQ_ERR, EVENTQ_ABT_ERR, GBPA_ABORT, GBPA_UPDATE
 from ffabric.machine.devices.smmuv3_test_engine import ERROR, HALTED
 from ffabric.machine.events import DmaRefused
 from ffabric.system.description.python import sp, vm
@@ -20,6 +20,7 @@ EVENTQ_PROD, EVENTQ_CONS = PAGE1 + 0xA8, PAGE1 + 0xAC
 SMMUEN, EVENTQEN, CMDQEN = 1, 4, 8
 ABORT, BYPASS, STAGE1, STAGE2 = 0b000, 0b100, 0b101, 0b110
 SYNC, UNKNOWN = 0x46, 0xFF
+RNW, S2 = 1 << 35, 1 << 39
 READ, WRITE, ACCESSED, LEAF, TO_TABLE = 1 << 6, 1 << 7, 1 << 10, 3, 3
 TRANSLATION, BAD_STREAM, STE_FETCH, BAD_STE, WALK, ACCESS, PERMISSION = (
     0x10, 0x02, 0x03, 0x04, 0x0B, 0x12, 0x13,
@@ -87,12 +88,15 @@ class Driver:
         """Let the engine copy."""
         return copy(self.memory, source, target, stream=stream, secure=self.secure)[0]
 
+    def record_of(self, number=0):
+        """Kind and stream of an event record, and its other words."""
+        first, *others = struct.unpack("<4Q", self.memory.read(self.events + 32 * number, 32))
+        return first & 0xFF, first >> 32, *others
+
     def event(self, number=0):
-        """Kind, stream, whether it was a read, and address of an event record."""
-        first, second, address, _ = struct.unpack(
-            "<4Q", self.memory.read(self.events + 32 * number, 32)
-        )
-        return first & 0xFF, first >> 32, bool(second >> 35 & 1), address
+        """Kind, stream, whether it was a read, and address of the record of a translation."""
+        kind, stream, second, address, _ = self.record_of(number)
+        return kind, stream, bool(second >> 35 & 1), address
 
     def command(self, code):
         """Put a command into the queue, and say so."""
@@ -205,13 +209,13 @@ def test_an_entry_that_is_none(driver, config, fields):
     driver.entry(1, config, **fields)
     driver.enable()
     assert driver.move(driver.page, driver.page + 0x100) == ERROR
-    assert driver.event() == (BAD_STE, 1, True, driver.page)
+    assert driver.record_of() == (BAD_STE, 1, 0, 0, 0)
 
 
 def test_a_stream_beyond_the_table(driver):
     driver.enable(bits=0)
     assert driver.move(driver.page, driver.page + 0x100) == ERROR
-    assert driver.event()[:2] == (BAD_STREAM, 1)
+    assert driver.record_of() == (BAD_STREAM, 1, 0, 0, 0)
 
 
 def test_tables_where_there_is_no_memory(driver):
@@ -219,12 +223,12 @@ def test_tables_where_there_is_no_memory(driver):
     driver.entry(1, STAGE2, shape=30 << 32 | 1 << 38 | 1 << 51, root=nowhere)
     driver.enable()
     assert driver.move(0, 0x100) == ERROR
-    assert driver.event()[0] == WALK
+    assert driver.record_of() == (WALK, 1, 1 << 40 | S2 | RNW, 0, nowhere)
     driver.memory.write32(BASE + CR0, EVENTQEN)
     driver.memory.write64(BASE + TABLE, nowhere)
     driver.memory.write32(BASE + CR0, EVENTQEN | SMMUEN)
     assert driver.move(0, 0x100) == ERROR
-    assert driver.event(1)[0] == STE_FETCH
+    assert driver.record_of(1) == (STE_FETCH, 1, 0, 0, nowhere + 64)
 
 
 def test_two_levels(driver):
@@ -254,7 +258,31 @@ def test_events_raise_an_interrupt_and_overflow(driver):
     driver.memory.write32(EVENTQ_CONS, 1 << 31 | 2)
     assert driver.move(driver.page + 5, driver.page + 0x100) == ERROR
     assert driver.memory.read32(EVENTQ_PROD) == 1 << 31 | 3
-    assert driver.event(0) == (BAD_STE, 1, True, driver.page + 5)
+    assert driver.record_of(0) == (BAD_STE, 1, 0, 0, 0)
+
+
+def test_a_fault_of_a_translation_has_its_address_and_its_page(driver):
+    shape, root = driver.stage2(driver.page | READ | ACCESSED | LEAF)
+    driver.entry(1, STAGE2, shape=shape, root=root)
+    driver.enable()
+    assert driver.move(0, 0x18) == ERROR
+    assert driver.record_of() == (PERMISSION, 1, 2 << 40 | S2, 0x18, 0)
+    assert driver.move(0x1234, 0x10) == ERROR
+    assert driver.record_of(1) == (TRANSLATION, 1, 2 << 40 | S2 | RNW, 0x1234, 0x1000)
+
+
+def test_a_queue_of_events_where_there_is_no_memory_is_a_global_error(driver):
+    driver.entry(1, STAGE1)
+    driver.memory.write64(BASE + EVENTQ, 0x7000_0000_0000 | 2)
+    driver.memory.write64(BASE + TABLE, driver.table)
+    driver.memory.write32(BASE + TABLE_CONFIG, 6)
+    driver.memory.write32(BASE + CR0, SMMUEN | EVENTQEN)
+    for acknowledged, active in ((0, True), (0, True), (EVENTQ_ABT_ERR, True)):
+        driver.memory.write32(BASE + GERRORN, acknowledged)
+        assert driver.move(driver.page, driver.page + 0x100) == ERROR
+        pending = driver.memory.read32(BASE + GERROR) ^ acknowledged
+        assert bool(pending & EVENTQ_ABT_ERR) is active
+    assert driver.memory.read32(EVENTQ_PROD) == 0
 
 
 def test_commands_are_taken(driver):
