@@ -310,6 +310,33 @@ def test_a_suspension_is_told_before_and_after() -> None:
     assert rig.call(psci.PSCI_VERSION) == psci.VERSION_1_1
 
 
+def test_a_pe_waits_when_the_last_sp_has_been_told(ffabric: Any) -> None:
+    """Kernel and SP are driven, so no loop is around the exit of the SP."""
+    told = sp("told", power_management_messages=ALL)
+    system = ffabric.boot(sps=[told], vms=["kernel"], hypervisor=False)
+    kernel, listener = system.vm("kernel").vcpu(0), system.sp("told").vcpu(0)
+    pe, cpu = system.system.machine.pes[0], system.system.firmware.monitor.cpus[0]
+    with pytest.raises(Blocked):
+        listener.call(fid.FFA_MSG_WAIT)
+    with pytest.raises(Blocked):
+        kernel.call(psci.CPU_SUSPEND_64, 0)
+    response = [fid.FFA_MSG_SEND_DIRECT_RESP_32, 0x8001_8000, 0x8000_0002, 0]
+    with pytest.raises(Blocked):
+        listener.call(*response)
+    assert pe.idle
+    assert cpu.is_suspended
+    gic = system.system.machine.gic
+    gic.configure(INTID, group=GROUP1NS, enabled=True, target=0)
+    gic.sysreg_write(0, "ICC_IGRPEN1_EL1", 1, secure=False)
+    gic.set_pending(INTID)
+    system.run()
+    assert not cpu.is_suspended
+    assert system.system.endpoint("told").partition.contexts[0].x[2:4] == [0x8000_0001, 1]
+    with pytest.raises(Blocked):
+        listener.call(*response)
+    assert not pe.idle
+
+
 def test_a_suspension_that_ends_at_once_is_told_as_well() -> None:
     rig = Rig(ALL)
     rig.suspend(wake=True)

@@ -5,9 +5,14 @@ from random import Random
 
 import pytest
 
+from ffabric.abi import psci
+from ffabric.abi.ffa.flags import FRAMEWORK_MESSAGE
+from ffabric.abi.ffa.framework import PSCI_RESPONSE
 from ffabric.abi.words import PAGE
 from ffabric.firmware.state import context
+from ffabric.firmware.state.checking import checked as context_checked
 from ffabric.firmware.state.events import Activation as Activated
+from ffabric.lab.fuzz.actors import Actor
 from ffabric.lab.fuzz.campaign import HOSTS, Plan, State, campaign, play
 from ffabric.lab.fuzz.episodes import MARK, Episode
 from ffabric.lab.fuzz.report import Report
@@ -23,6 +28,7 @@ PRIMARY = next(n for n, each in enumerate(SYSTEMS) if each.spec.primary_vm)
 ACTIVATED = next(
     n for n, each in enumerate(SYSTEMS) if each.spec.sps[0].manifest.live_activation_support
 )
+POWER = next(n for n, each in enumerate(SYSTEMS) if each.powers)
 PROGRAMMED = next(n for n, each in enumerate(SYSTEMS) if each.spec.devices)
 
 
@@ -57,6 +63,31 @@ def test_a_host_donates_the_memory_of_a_vm_that_comes(cast):
         stage.check()
         stage.destroy(first.endpoint.name)
         stage.check()
+
+
+def test_a_kernel_turns_its_pes_off_and_on_and_sps_hear_of_it():
+    heard = set()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Actor, "call", _noting(Actor.call, heard))
+        for number in range(3):
+            with context_checked(), episode(f"power{number}", POWER) as made:
+                made.play(2000)
+                made.settle()
+    assert {psci.CPU_ON_64, psci.CPU_OFF, psci.CPU_SUSPEND_64} <= heard
+    assert {psci.Return.SUCCESS.register, psci.Return.DENIED.register} <= heard
+
+
+def _noting(call, heard):
+    """Notes PSCI functions of a kernel, and the status with which SPs answer that they are told."""
+
+    def noted(actor, registers):
+        if registers[0] in psci.FUNCTIONS:
+            heard.add(registers[0])
+        elif len(registers) == 4 and registers[2] == FRAMEWORK_MESSAGE | PSCI_RESPONSE:
+            heard.add(registers[3])
+        return call(actor, registers)
+
+    return noted
 
 
 def test_a_device_stores_where_its_partition_may():

@@ -142,7 +142,11 @@ class Monitor:
     def suspended(self, pe: PE) -> None:
         """``pe`` has called CPU_SUSPEND, and gives way until an interrupt is pending."""
         self.cpus[pe.index].is_suspended = True
-        self.machine.post(partial(self._suspend, pe))
+        if pe.current is not None and not pe.current.secure:  # as with WFI
+            self._suspend(pe)
+        else:  # the exit is that of an SP which was told: its caller is not there yet
+            clock = self.machine.clock
+            clock.at(clock.now, partial(self._suspend, pe))
 
     def _suspend(self, pe: PE) -> None:
         """Let ``pe`` wait, unless an interrupt has come first, or pends already and comes now."""

@@ -19,6 +19,7 @@ from ffabric.lab.fuzz.actors import POISON, Actor
 from ffabric.lab.fuzz.chains import Chains
 from ffabric.lab.fuzz.descriptors import Descriptors
 from ffabric.lab.fuzz.events import DEADLY, EVENTS
+from ffabric.lab.fuzz.power import Powers
 from ffabric.lab.fuzz.registers import LAST, Registers
 from ffabric.lab.fuzz.settlement import Settlement
 from ffabric.lab.fuzz.smmu import Programmer
@@ -79,6 +80,7 @@ class Episode:
         self._activation = None
         if self.stage.system.firmware.monitor.live_activation is not None:
             self._activation = Activation(self.random, self.stage)
+        self._powers = Powers(self.random, self.stage.machine) if cast.powers else None
         self._sources: dict[Actor, tuple[Registers, Descriptors, Chains]] = {}
         self._muster()
         self.stage.start_others()
@@ -146,7 +148,7 @@ class Episode:
             self.report.calls += self.pair.calls - made
             return
         registers, descriptors, chains = self._source(actor)
-        if self._activate(actor):
+        if self._activate(actor) or self._change_power(actor):
             return
         self._access_memory(actor, descriptors.address)
         pick = self.random.random()
@@ -176,6 +178,16 @@ class Episode:
             if actor.ready():
                 self._make(actor, call)
         return True
+
+    def _change_power(self, actor: Actor) -> bool:
+        """A kernel may change the power of a PE, an SP answer that it is told; whether it has."""
+        often = 0.5 if actor.secure else 0.15
+        if self._powers is None or self.random.random() >= often:
+            return False
+        call = self._powers.call(actor)
+        if call is not None:
+            self._make(actor, call)
+        return call is not None
 
     def _access_memory(self, actor: Actor, address: Callable[[], int]) -> None:
         """A store, and one of each device, now and then; an SMMU may be programmed first."""

@@ -40,6 +40,8 @@ class Cast(msgspec.Struct, frozen=True):
     """A hostile partition to which the owner lends as well."""
     host: str = ""
     """A VM that donates the memory of some VMs that come, which are protected from it."""
+    powers: bool = False
+    """Its kernel turns PEs off and on, and suspends them, all the time."""
 
 
 def _cast(
@@ -50,10 +52,11 @@ def _cast(
     *,
     hostile: tuple[str, ...] = ("mallory", "trudy"),
     host: str = "",
+    powers: bool = False,
     **options: Any,
 ) -> Cast:
     spec = describe(sps=sps, vms=vms, stop_on_crash=False, **options)
-    return Cast(spec, hostile, behaved, guest, host)
+    return Cast(spec, hostile, behaved, guest, host, powers)
 
 
 SYSTEMS = (
@@ -239,9 +242,31 @@ HOSTS = (
         ("alice", "bob"),
         devices=[_SMMU],
     ),
+    _cast(
+        [
+            sp("trudy", vcpus=3, power_management_messages=_POWER),
+            sp(
+                "eve",
+                power_management_messages=_POWER,
+                ffa_version=V1_3,
+                lifecycle_support=True,
+                abort_action=AbortAction.RESTART,
+            ),
+            "bob",
+            sp("dave", vcpus=3),
+        ],
+        [vm("mallory", vcpus=3)],
+        ("dave", "bob"),
+        "eve",
+        hostile=("mallory", "trudy", "eve"),
+        powers=True,
+        pes=3,
+        hypervisor=False,
+    ),
 )
 """Systems whose hosts donate the memory of VMs that are protected from them, and whose devices have
 DMA, also through SMMUs that hostile partitions program; systems in which a primary VM schedules the
-others, and such in which a host has the images of SPs replaced. They are campaigns of their own, so
+others, such in which a host has the images of SPs replaced, and one in which SPs hear what becomes
+of PEs, and may deny it. They are campaigns of their own, so
 that those of `SYSTEMS` stay what they are.
 """
