@@ -1,4 +1,6 @@
-"""Compile the inner loop of images when the package is built, if that is possible here.
+"""Compile what there is in C, too, when the package is built, if that is possible here.
+
+That is the inner loop of images, and the exchange with CPUs in QEMU.
 
 It needs a C compiler and Python's headers. Without them the package is the same, but for its speed.
 ``FFABRIC_COMPILE=0`` in the environment leaves it out, ``=1`` fails without it.
@@ -15,6 +17,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,45 +29,61 @@ try:
 except ModuleNotFoundError:  # to compile in place needs only a compiler
     BuildHookInterface = object
 
-FOLDER = Path("src/ffabric/machine/engines/unicorn/inner_loop")
-NAME = "_loop.abi3.pyd" if sys.platform == "win32" else "_loop.abi3.so"
+ENGINES = Path("src/ffabric/machine/engines")
+SUFFIX = ".abi3.pyd" if sys.platform == "win32" else ".abi3.so"
+SOURCES = [ENGINES / "unicorn/inner_loop/loop.c"]
+if sys.platform != "win32":
+    SOURCES.append(ENGINES / "qemu/exchange/exchange.c")
 VARIABLE = "FFABRIC_COMPILE"
 
 
 class CustomBuildHook(BuildHookInterface):
-    """Puts the compiled module into a wheel."""
+    """Puts the compiled modules into a wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and say what the wheel is good for."""
         if self.target_name != "wheel":
             return
-        folder = Path(self.root, FOLDER)
+        sources = [Path(self.root, each) for each in SOURCES]
         if version == "editable":
-            compile_to(folder / NAME, folder)
+            compile_in_place(sources)
             return
         self._made = Path(tempfile.mkdtemp())
-        if compile_to(self._made / NAME, folder):
-            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-            build_data["tag"] = f"cp311-abi3-{platform}"
-            build_data["pure_python"] = False
-            place = Path(*FOLDER.parts[1:], NAME)
-            build_data["force_include"][str(self._made / NAME)] = str(place)
+        for relative, source in zip(SOURCES, sources, strict=True):
+            made = self._made / module_of(source).name
+            if compile_to(made, source):
+                platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+                build_data["tag"] = f"cp311-abi3-{platform}"
+                build_data["pure_python"] = False
+                place = Path(*module_of(relative).parts[1:])
+                build_data["force_include"][str(made)] = str(place)
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Take away what is in the wheel by now."""
         shutil.rmtree(getattr(self, "_made", ""), ignore_errors=True)
 
 
-def compile_to(place: Path, folder: Path) -> bool:
-    """Compile ``loop.c`` of ``folder`` to ``place``: whether that was possible, and wanted."""
+def module_of(source: Path) -> Path:
+    """Where the module of a source is, beside it."""
+    return source.with_name(f"_{source.stem}{SUFFIX}")
+
+
+def compile_in_place(sources: Iterable[Path]) -> bool:
+    """Compile all ``sources`` beside them: whether that was possible, and wanted."""
+    made = [compile_to(module_of(source), source) for source in sources]
+    return all(made)
+
+
+def compile_to(place: Path, source: Path) -> bool:
+    """Compile ``source`` to ``place``: whether that was possible, and wanted."""
     wanted = os.environ.get(VARIABLE, "")
     if wanted == "0":
         return False
-    source = folder / "loop.c"
     checksum = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
     with tempfile.TemporaryDirectory() as made:
         macros = [("SOURCE", f"x{checksum}")]
-        extension = Extension("_loop", [str(source)], define_macros=macros, py_limited_api=True)
+        name = f"_{source.stem}"
+        extension = Extension(name, [str(source)], define_macros=macros, py_limited_api=True)
         command = Distribution({"ext_modules": [extension]}).get_command_obj("build_ext")
         command.build_lib = command.build_temp = made
         try:
@@ -73,7 +92,7 @@ def compile_to(place: Path, folder: Path) -> bool:
         except (BaseError, CCompilerError, OSError) as error:
             if wanted:
                 raise
-            print(f"the inner loop of images is not compiled: {error}", file=sys.stderr)
+            print(f"{source.name} is not compiled: {error}", file=sys.stderr)
             return False
         shutil.copyfile(command.get_outputs()[0], place.with_suffix(".new"))
     place.with_suffix(".new").replace(place)  # whoever has the former one loaded keeps it
@@ -81,4 +100,4 @@ def compile_to(place: Path, folder: Path) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(not compile_to(FOLDER / NAME, FOLDER))
+    sys.exit(not compile_in_place(SOURCES))

@@ -12,7 +12,7 @@ from ffabric.abi.errors import DecodeError
 from ffabric.cli import main as command_line
 from ffabric.cli.errors import UsageError, lines_of
 from ffabric.cli.main import COMMANDS
-from ffabric.machine.engines.unicorn.inner_loop import choice
+from ffabric.machine.engines import compiled
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ def failing(monkeypatch):
 
 
 def test_the_version_is_printed_and_which_inner_loop_there_is(ffabric_command, monkeypatch):
-    monkeypatch.setenv(choice.VARIABLE, "python")
+    monkeypatch.setenv(compiled.VARIABLE, "python")
     line = "inner loop of images: in Python (FFABRIC_INNER_LOOP says so)"
     assert ffabric_command("--version") == (0, f"{__version__}\n{line}\n", "")
 
 
 def test_an_inner_loop_that_nobody_knows_is_a_line(ffabric_command, monkeypatch):
-    monkeypatch.setenv(choice.VARIABLE, "rust")
+    monkeypatch.setenv(compiled.VARIABLE, "rust")
     status, out, error = ffabric_command("--version")
     assert (status, out) == (2, f"{__version__}\n")
     assert error == "ffabric: FFABRIC_INNER_LOOP is 'rust', neither 'c' nor 'python'\n"

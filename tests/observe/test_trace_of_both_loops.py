@@ -6,8 +6,8 @@ import io
 import pytest
 
 from ffabric.lab.bench import rigs
+from ffabric.machine.engines import compiled
 from ffabric.machine.engines.unicorn import inner_loop
-from ffabric.machine.engines.unicorn.inner_loop import choice
 from ffabric.observe.trace import Trace
 
 pytestmark = pytest.mark.skipif(
@@ -48,9 +48,9 @@ SYSTEMS = {
 
 @pytest.mark.parametrize("setup", SYSTEMS.values(), ids=SYSTEMS)
 def test_traces_of_both_loops_are_the_same(monkeypatch, setup):
-    monkeypatch.setenv(choice.VARIABLE, "python")
+    monkeypatch.setenv(compiled.VARIABLE, "python")
     expected = traced(setup)
     assert expected.count(b"\n") > ROUNDS
-    monkeypatch.setenv(choice.VARIABLE, "c")
+    monkeypatch.setenv(compiled.VARIABLE, "c")
     assert traced(setup) == expected
     assert traced(setup, interpreted=True) == expected

@@ -105,11 +105,12 @@ def _help() -> str:
 
 def _tell_inner_loop() -> int:
     """Print which inner loop executes images: the exit status."""
-    from ffabric.machine.engines.unicorn.inner_loop import choice  # noqa: PLC0415 - on request
+    from ffabric.machine.engines import compiled  # noqa: PLC0415 - on request
+    from ffabric.machine.engines.unicorn.inner_loop import choice  # noqa: PLC0415
 
     try:
         print(f"inner loop of images: {choice.said()}")
-    except choice.InnerLoopError as error:
+    except compiled.InnerLoopError as error:
         fail([str(error)])
     return 0
 

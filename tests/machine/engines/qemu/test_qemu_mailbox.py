@@ -12,6 +12,7 @@ from ffabric.machine.engines.qemu import process as qemu_process
 from ffabric.machine.engines.qemu.mailbox import Mailbox
 from ffabric.machine.host import process
 
+pytestmark = pytest.mark.usefixtures("form")
 FOLDER = Path(ffabric.machine.engines.qemu.__file__).parent
 SHIM = "".join((FOLDER / name).read_text() for name in ("mailbox.inc", "shim.inc", "confined.inc"))
 OWN = {name for name, value in vars(layout).items() if name.isupper() and isinstance(value, int)}
@@ -90,8 +91,10 @@ def test_a_call_and_its_answer(sides, woken):
     cpu.ask(*range(100, 118))
     assert block.asks
     assert block.words[layout.KIND_AT] == exits.SMC
-    assert block.x.tolist() == list(range(100, 118))
-    block.answer(range(18))
+    taken = [0] * 18
+    block.exchange.take(taken)
+    assert taken == list(range(100, 118))
+    block.answer([*range(18)])
     assert cpu.answered
     assert not block.asks
     assert cpu.words[layout.X // 8 : layout.X // 8 + 18].tolist() == list(range(18))
@@ -109,10 +112,10 @@ def test_who_sleeps_is_woken_for_its_answer(sides, woken):
 def test_a_call_may_go_on_elsewhere(sides):
     block, cpu = sides
     cpu.ask(1)
-    block.answer(range(18), 0x0E10_0004)
+    block.answer([*range(18)], 0x0E10_0004)
     assert cpu[layout.RESUME] == 0x0E10_0004
     cpu.ask(2)
-    block.answer(range(18))
+    block.answer([*range(18)])
     assert cpu[layout.RESUME] == 0
 
 

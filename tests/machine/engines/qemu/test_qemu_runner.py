@@ -22,6 +22,7 @@ from ffabric.system.booting.boot import boot
 from ffabric.system.description.python import describe, vm
 from ffabric.system.spec import KernelBoot
 
+pytestmark = pytest.mark.usefixtures("form")
 RAM = 0x4000_0000
 WORK = 5000
 """Calls of an SP, 2.5 ms."""
@@ -48,6 +49,7 @@ class FakeCpus:
         for register, value in enumerate((*x, *[0] * (18 - len(x)))):
             block.words[layout.X // 8 + register] = value
         block.words[layout.KIND // 8] = 0
+        block.words[layout.TICKS // 8] = len(self.made)
         block.words[layout.REQUEST // 8] += 1
 
 
@@ -124,6 +126,19 @@ def stretches(made):
 def test_the_only_one_that_calls_is_answered_each_time(run):
     _, made = run(1, {0}, 1000)
     assert len(made) >= 1000
+
+
+@pytest.mark.parametrize("remembered", [200, 2000])
+def test_of_the_last_calls_it_is_known_what_they_were_and_how_long_they_took(
+    run, monkeypatch, remembered
+):
+    monkeypatch.setattr(qemu_runner, "REMEMBERED", remembered)
+    system, made = run(1, {0}, 1000)
+    runner = system.endpoints["guest"].partition.contexts[0].runner
+    assert set(runner.functions) == {fid.FFA_ID_GET}
+    known = len(runner.functions)
+    assert min(remembered // 2, len(made)) <= known <= remembered
+    assert [*runner.round_trips] == [*range(len(made) - known + 1, len(made) + 1)]
 
 
 @pytest.mark.parametrize("cpus", [2, 4])

@@ -4,8 +4,8 @@ import importlib.util
 
 import pytest
 
+from ffabric.machine.engines import compiled
 from ffabric.machine.engines.unicorn import inner_loop
-from ffabric.machine.engines.unicorn.inner_loop import choice
 
 COMPILED = importlib.util.find_spec(f"{inner_loop.__name__}._loop") is not None
 LACKING = pytest.mark.skipif(not COMPILED, reason="no compiled inner loop: python hatch_build.py")
@@ -13,5 +13,5 @@ LACKING = pytest.mark.skipif(not COMPILED, reason="no compiled inner loop: pytho
 
 @pytest.fixture(autouse=True, params=["python", pytest.param("c", marks=LACKING)])
 def loop(request, monkeypatch):
-    monkeypatch.setenv(choice.VARIABLE, request.param)
+    monkeypatch.setenv(compiled.VARIABLE, request.param)
     return request.param

@@ -12,6 +12,7 @@ from unicorn_board import Board
 
 from ffabric.machine import exits
 from ffabric.machine.context import IRQ
+from ffabric.machine.engines import compiled
 from ffabric.machine.engines.unicorn import inner_loop
 from ffabric.machine.engines.unicorn.inner_loop import choice
 
@@ -68,13 +69,13 @@ def test_a_compiled_loop_that_is_not_of_this_version_is_not_used(monkeypatch, mo
             raise module
         return module
 
-    monkeypatch.setattr(choice.importlib, "import_module", load)
-    monkeypatch.delenv(choice.VARIABLE)
+    monkeypatch.setattr(compiled.importlib, "import_module", load)
+    monkeypatch.delenv(compiled.VARIABLE)
     assert choice.is_compiled() is not why
     assert choice.said() == (f"in Python ({why})" if why else "in C")
-    monkeypatch.setenv(choice.VARIABLE, "c")
+    monkeypatch.setenv(compiled.VARIABLE, "c")
     if why:
-        with pytest.raises(choice.InnerLoopError, match=why):
+        with pytest.raises(compiled.InnerLoopError, match=why):
             choice.is_compiled()
 
 

@@ -19,6 +19,13 @@ from array import array
 from collections.abc import Callable, Sequence
 
 from ffabric.abi.words import MASK64
+from ffabric.machine.engines.qemu.exchange.choice import exchange
+from ffabric.machine.engines.qemu.exchange.interpreted import (
+    ANSWER_AT,
+    ASLEEP_AT,
+    REQUEST_AT,
+    RESUME_AT,
+)
 
 ALIVE = 0x00
 PATIENCE = 0x08
@@ -81,8 +88,6 @@ SIZE = 0x1_0000
 """Bytes of a mailbox."""
 
 _WORD = 8
-_REQUEST, _ANSWER = REQUEST // _WORD, ANSWER // _WORD
-_RESUME, _ASLEEP = RESUME // _WORD, ASLEEP // _WORD
 KIND_AT, TICKS_AT = KIND // _WORD, TICKS // _WORD
 """The words of a block that say which exit it was, and how long the last call took, in ticks."""
 _STORE = struct.Struct(f"{REGISTERS}Q").pack_into
@@ -178,8 +183,8 @@ class Block:
 
     def __init__(self, words: memoryview, cpu: int, wake: Callable[[int], object]) -> None:
         self.words = words
-        self.x = words[X // _WORD : X // _WORD + REGISTERS]
-        """x0 to x17 of the call it makes."""
+        self.exchange = exchange(words)
+        """Sees its exits, reads its calls and writes the answers."""
         self._bytes = words.cast("B")
         self.cpu = cpu
         self._wake = wake
@@ -190,13 +195,13 @@ class Block:
     def asks(self) -> bool:
         """Whether it has made an exit that has no answer yet."""
         words = self.words
-        return words[_REQUEST] != words[_ANSWER]
+        return words[REQUEST_AT] != words[ANSWER_AT]
 
     @property
     def executes(self) -> bool:
         """Whether it may be executing the guest: it was started and waits for no answer."""
         words = self.words
-        return bool(words[START // _WORD]) and words[_REQUEST] == words[_ANSWER]
+        return bool(words[START // _WORD]) and words[REQUEST_AT] == words[ANSWER_AT]
 
     @property
     def exits(self) -> int:
@@ -224,13 +229,12 @@ class Block:
         """How often it has heard the doorbell while it executed the guest."""
         return int(self.words[SERVED // _WORD])
 
-    def answer(self, x: Sequence[int], resume: int = 0) -> None:
-        """Let its call return with ``x`` in x0 to x17, or go on at the address ``resume``."""
-        words = self.words
-        words[_RESUME] = resume
-        _STORE(self._bytes, X, *x)
-        words[_ANSWER] = words[_REQUEST]
-        if words[_ASLEEP]:
+    def answer(self, x: list[int], resume: int = 0) -> None:
+        """Let its call return with ``x`` in x0 to x17, or go on at the address ``resume``.
+
+        ValueError if ``x`` has what no register holds: then it goes on waiting.
+        """
+        if self.exchange.answer(x, resume):
             self._wake(self.cpu)
 
     def register(self, number: int) -> int:
@@ -245,9 +249,9 @@ class Block:
     def resume(self, resume: int = 0) -> None:
         """Let it go on after an exit that was no call, with the registers it had; or elsewhere."""
         words = self.words
-        words[_RESUME] = resume
-        words[_ANSWER] = words[_REQUEST]
-        if words[_ASLEEP]:
+        words[RESUME_AT] = resume
+        words[ANSWER_AT] = words[REQUEST_AT]
+        if words[ASLEEP_AT]:
             self._wake(self.cpu)
 
     def inject(self, syndrome: int, far: int) -> None:
@@ -289,7 +293,7 @@ class Block:
         words[ENTRY // _WORD] = entry
         words[LEVEL // _WORD] = level
         _STORE(self._bytes, X, *x)
-        words[_ANSWER] = words[_REQUEST]
+        words[ANSWER_AT] = words[REQUEST_AT]
         words[START // _WORD] = words[START // _WORD] + 1 & MASK64
         self._wake(self.cpu)
 

@@ -23,6 +23,7 @@ from ffabric.abi.words import MASK32
 from ffabric.machine import exits
 from ffabric.machine.context import NO_REGISTERS, REGISTERS
 from ffabric.machine.engines.qemu.aborts import fault_of, for_el1
+from ffabric.machine.engines.qemu.exchange.interpreted import ANSWER_AT, REQUEST_AT
 from ffabric.machine.engines.qemu.mailbox import KIND_AT, TICKS_AT
 from ffabric.machine.machine import EXIT_COST
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 STAY = 16
 """How many exits it answers at a stretch if nobody else has anything to do."""
 _STAYS = range(STAY, -1, -1)
-_ROUNDS, _CHECKS = range(8), range(24)
+_ROUNDS, _LOOKS = range(8), 24
 """After an answer: how often it looks at all that is outside, and at its own CPU in between. That
 takes about ten microseconds."""
 REMEMBERED = 1 << 20
@@ -96,15 +97,14 @@ class QemuRunner:
     ) -> None:
         self.ctx = ctx
         self.instructions = 0
-        self.functions = array("I")
-        """The function ids of its calls, of many the later ones (`REMEMBERED`)."""
-        self.round_trips = array("Q")
-        """Known with each call: how long the one before took at the guest's EL3, in ticks."""
+        self._functions = array("I")
+        self._round_trips = array("Q")
         self._guest = guest
         self._process = guest.process
         self._tlb = guest.tlb
         self._machine = machine
         self._block = block
+        self._exchange = block.exchange
         self._relay = relay
         self._level = level
         self.outside = False
@@ -113,6 +113,8 @@ class QemuRunner:
         """An exit was taken whose answer has not been given."""
         self._exited = exits.SMC
         """Which it was."""
+        self._called: tuple[int, int] | None = None
+        """Of a call that is not in the lists yet: its function id, and the ticks of that before."""
         self._announced = False
         self._told = 0
         """In how many exits it has made, the last during which it was told of interrupts."""
@@ -144,6 +146,18 @@ class QemuRunner:
         """What changes when the CPU makes an exit or hears its doorbell."""
         return self._block.served, self._block.exits
 
+    @property
+    def functions(self) -> array[int]:
+        """The function ids of its calls, of many the later ones (`REMEMBERED`)."""
+        self._remember()
+        return self._functions
+
+    @property
+    def round_trips(self) -> array[int]:
+        """Known with each call: how long the one before took at the guest's EL3, in ticks."""
+        self._remember()
+        return self._round_trips
+
     def __repr__(self) -> str:
         return f"<QemuRunner {self.ctx.name}>"
 
@@ -153,6 +167,7 @@ class QemuRunner:
         if self._relay is not None:
             self._relay.open()
         self._owes = False
+        self._remember()
         self._block.affinity(_MPIDR_RES1 | self.cpu)
         self._guest.tlb.entering()
         x = [x0, *_ZEROS]
@@ -175,7 +190,7 @@ class QemuRunner:
 
     def _stay(self, ctx: Context, trap: Trap) -> int:
         """See `run`: since when it has looked (0: not at all), by the host's clock."""
-        machine, block = self._machine, self._block
+        machine, words = self._machine, self._block.words
         pe = ctx.pe
         began = 0
         for stays in _STAYS:
@@ -186,10 +201,10 @@ class QemuRunner:
                 trap(ctx, exits.CRASH)
                 break
             alone = stays and machine.waits_for(pe, ctx)
-            if not block.asks:
+            if words[REQUEST_AT] == words[ANSWER_AT]:
                 if alone and not began:
                     began = time.monotonic_ns()
-                if not alone or not self._asks_soon(block):
+                if not alone or not self._asks_soon():
                     self._leave(ctx)
                     break
             elif not alone and stays < STAY:
@@ -200,36 +215,51 @@ class QemuRunner:
                 break
         return began
 
-    def _asks_soon(self, block: Block) -> bool:
+    def _asks_soon(self) -> bool:
         """Whether the CPU makes another exit soon, before there is something else."""
         outside = self._guest.outside
         if not outside.processors.divided:
             return False
         for _ in _ROUNDS:
             if outside.find():
-                return block.asks
-            for _ in _CHECKS:
-                if block.asks:
-                    return True
+                return self._block.asks
+            if self._exchange.asks_within(_LOOKS):
+                return True
         return False
 
     go_on = run
 
     def _answer_exit(self, ctx: Context) -> None:
         self._owes = self._announced = False
-        if self._patience is not None:
-            self._machine.clock.cancel(self._patience)
-            self._patience = None
         if not (self._preempted or self._is_due or self._tlb.code):
             self._answer(ctx)
+            self._answered()
             return
         if self._preempted:
             self._let_go_on()
         self._preempt_if_due(ctx)
         more = self._tlb.entering()
         self._answer(ctx)
+        self._answered()
         if more:
             self._tlb.entered()
+
+    def _answered(self) -> None:
+        """Do what can wait until the CPU goes on: it would wait for it."""
+        if self._patience is not None:
+            self._machine.clock.cancel(self._patience)
+            self._patience = None
+        self._remember()
+
+    def _remember(self) -> None:
+        if self._called is not None:
+            functions, round_trips = self._functions, self._round_trips
+            function, ticks = self._called
+            self._called = None
+            functions.append(function)
+            round_trips.append(ticks)
+            if len(functions) > REMEMBERED:
+                del functions[: REMEMBERED // 2], round_trips[: REMEMBERED // 2]
 
     def _answer(self, ctx: Context) -> None:
         if self._exited <= _LAST_CALL:
@@ -295,13 +325,9 @@ class QemuRunner:
         kind = self._exited = block.words[KIND_AT]
         if kind <= _LAST_CALL and kind in self.exits:
             x = ctx.x
-            x[:] = block.x.tolist()
+            self._exchange.take(x)
             self._owes = True
-            functions, round_trips = self.functions, self.round_trips
-            functions.append(x[0] & MASK32)
-            round_trips.append(block.words[TICKS_AT])
-            if len(functions) > REMEMBERED:
-                del functions[: REMEMBERED // 2], round_trips[: REMEMBERED // 2]
+            self._called = x[0] & MASK32, block.words[TICKS_AT]
             trap(ctx, kind)
             return
         if kind == exits.SLICE and not self._slicing:  # it was told to stop, and has the PE again
@@ -309,7 +335,7 @@ class QemuRunner:
             return
         if kind in (exits.SLICE, exits.IDLE):
             self._end_slice()
-        ctx.x[:] = block.x.tolist()
+        self._exchange.take(ctx.x)
         if kind not in self.exits:
             kind = exits.CRASH
             syndrome, address, pc = block.crash
@@ -343,8 +369,9 @@ class QemuRunner:
         if not self.outside:
             return self._owes and not self._announced and self._hears_of_interrupts()
         pe: PE = self.ctx.pe  # type: ignore[assignment]
-        if not self._block.asks and not self._process.ended:
-            if bool(pe.queue) is (self._slice is None):
+        words = self._block.words
+        if words[REQUEST_AT] == words[ANSWER_AT] and not self._process.ended:
+            if (not pe.queue) is (self._slice is not None):
                 self._share(pe)
             return False
         self.outside = False
