@@ -100,7 +100,7 @@ class Indirect:
         _, number, device, token, _ = wire.HEADER.unpack_from(message)
         for _ in range(LOOKS):
             for data in await self.take():
-                type_, _, of, with_, _ = wire.HEADER.unpack_from(data)
+                type_, _, of, with_, _ = wire.head(data, "an indirect message")
                 if not type_ & wire.RESPONSE and not (number == wire.EVENT_POLL.id and of == 0):
                     self._events.append(data)
                 elif (of, with_) == (device, token) or number == wire.EVENT_POLL.id:

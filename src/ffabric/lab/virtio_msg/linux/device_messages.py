@@ -15,6 +15,11 @@ from ffabric.lab.virtio_msg.linux.peer import Peer
 from ffabric.lab.virtio_msg.linux.ring import DeviceRing, Parts
 from ffabric.lab.virtio_msg.linux.wire import Got, Kind, LinuxError
 
+BLOCKS: Final = 16
+"""Blocks of 32 feature bits that a device can have."""
+MOST_BLOCKS: Final = (wire.LARGEST - wire.HEADER.size - wire.GET_FEATURES.request.size) // 4
+"""Blocks that one message has room for."""
+
 
 class Asked(NamedTuple):
     """A message about a device: its fields, what follows them, and who has sent it."""
@@ -69,11 +74,14 @@ class DeviceMessages:
         first = (model.id, 0x4C4E) if form is wire.PR28 else (model.id, 0x4C4E, bytes(16))
         return wire.respond(form.info, got.device, got.token, *first, *rest)
 
-    def _features(self, asked: Asked) -> bytes:
+    def _features(self, asked: Asked) -> bytes | None:
         got = asked.got
         block, count = asked.fields
-        features = (asked.model.features >> 32 * min(block, 8)).to_bytes(64, "little")
-        bits = features[: 4 * min(count, 16)].ljust(4 * count, b"\0")
+        if count > MOST_BLOCKS:
+            self.wrong(f"{count} blocks of features", wire.GET_FEATURES.clause)
+            return None
+        features = asked.model.features >> 32 * min(block, BLOCKS)
+        bits = features.to_bytes(4 * BLOCKS, "little")[: 4 * count].ljust(4 * count, b"\0")
         return wire.respond(wire.GET_FEATURES, got.device, got.token, block, count, more=bits)
 
     def _choose(self, asked: Asked) -> bytes | None:
@@ -81,6 +89,9 @@ class DeviceMessages:
         block, count = asked.fields
         if len(asked.more) != 4 * count:
             self.wrong(f"{count} blocks in {len(asked.more)} bytes", wire.SET_FEATURES.clause)
+            return None
+        if block + count > BLOCKS:
+            self.wrong(f"{count} blocks of features from {block} on", wire.SET_FEATURES.clause)
             return None
         if model.status & device.FEATURES_OK or not model.status & device.DRIVER:
             self.wrong(f"features at status {model.status:#x}", "virtio 1.3, 3.1.1")

@@ -104,15 +104,21 @@ class LinuxDeviceSide(Partition):
                 taken, full = fifo.incoming.take()
             except LinuxError as error:
                 self.violations.append(str(error))
-                peer.fifo = None
+                await self._give_up(peer, fifo, ffa)
                 continue
             for data in taken:
-                if data[0] & wire.BUS and data[1] in BOOTSTRAP:
+                if _brings_up(data):
                     self.wrong(f"message {data[1]:#x} by FIFO", "DEN0153, FIFO")
                 else:
                     await self._serve(peer, data, ffa)
             if full:
                 await self._notify(peer, fifo, ffa)
+
+    async def _give_up(self, peer: Peer, fifo: Fifo, ffa: Ffa) -> None:
+        """The driver side can have the memory of its FIFO back."""
+        peer.fifo = None
+        await ffa.relinquish(fifo.handle)
+        await ffa.notification_unbind(peer.id, 1 << TOLD_BY)
 
     async def _notify(self, peer: Peer, fifo: Fifo, ffa: Ffa) -> None:
         try:
@@ -132,7 +138,7 @@ class LinuxDeviceSide(Partition):
 
     async def _send(self, to: int, data: bytes, ffa: Ffa) -> bool:
         peer = self.peers[to]
-        if peer.fifo is not None and not (data[0] & wire.BUS and data[1] in BOOTSTRAP):
+        if peer.fifo is not None and not _brings_up(data):
             sent = peer.fifo.outgoing.put(data)
             if sent:
                 await self._notify(peer, peer.fifo, ffa)
@@ -140,9 +146,9 @@ class LinuxDeviceSide(Partition):
         try:
             await ffa.send2(to, data, uuid=carrier.DRIVER_UUID)
         except FfaError as error:
-            if error.status is not Status.BUSY:
-                raise
-            return False
+            if error.status is Status.BUSY:
+                return False
+            self.wrong(f"it takes no messages: {error}", "DEN0153, indirect messages")
         return True
 
     async def _serve(self, peer: Peer, data: bytes, ffa: Ffa) -> None:
@@ -160,7 +166,8 @@ class LinuxDeviceSide(Partition):
         if answer is None:
             answer = wire.respond(wire.ERROR, got.device, got.token, got.id)
         self.served += 1
-        self._events.insert(0, (peer.id, answer))
+        responses = sum(bool(data[0] & wire.RESPONSE) for _, data in self._events)
+        self._events.insert(responses, (peer.id, answer))  # before events, behind responses
 
     async def _answer(self, peer: Peer, got: Got, ffa: Ffa) -> bytes | None:
         """The response; None for ERROR, and for an event."""
@@ -211,9 +218,10 @@ class LinuxDeviceSide(Partition):
             try:
                 region = await ffa.retrieve(handle, peer.id, tag=tag, attributes=0x2F, flags=1 << 3)
             except FfaError as error:
-                if error.status is not Status.BUSY:
-                    raise
-                result = wire.BUSY
+                if error.status is Status.BUSY:
+                    result = wire.BUSY
+                else:
+                    self.wrong(f"area {number} is not shared: {error}", wire.AREA_SHARE.clause)
             else:
                 peer.areas[number] = Area(handle, region.ranges)
                 result = wire.OK
@@ -236,8 +244,7 @@ class LinuxDeviceSide(Partition):
         for area in peer.areas.values():
             await ffa.relinquish(area.handle)
         if peer.fifo is not None:
-            await ffa.relinquish(peer.fifo.handle)
-            await ffa.notification_unbind(peer.id, 1 << TOLD_BY)
+            await self._give_up(peer, peer.fifo, ffa)
         self._events[:] = [(to, data) for to, data in self._events if to != peer.id]
         self.peers[peer.id] = Peer(peer.id)
         return wire.respond(wire.RESET, 0, got.token, wire.OK)
@@ -265,15 +272,20 @@ class LinuxDeviceSide(Partition):
         if number > LAST_NOTIFICATION:
             self.wrong(f"notification {number}", wire.FIFO_CONFIGURE.clause)
             return failed
-        region = await ffa.retrieve(handle, peer.id, attributes=0x2F, flags=1 << 3)
-        ((ipa, count),) = region.ranges
         try:
-            both = rings(ffa.memory, ipa, 4096 * (pages if count == pages else 0))
-        except LinuxError as error:
+            region = await ffa.retrieve(handle, peer.id, attributes=0x2F, flags=1 << 3)
+        except FfaError as error:
+            self.wrong(f"the FIFO is not shared: {error}", wire.FIFO_CONFIGURE.clause)
+            return failed
+        ipa, count = region.ranges[0]
+        whole = len(region.ranges) == 1 and count == pages
+        try:
+            both = rings(ffa.memory, ipa, 4096 * pages if whole else 0)
+            await ffa.notification_bind(peer.id, 1 << TOLD_BY)
+        except (LinuxError, FfaError) as error:
             self.violations.append(str(error))
             await ffa.relinquish(handle)
             return failed
-        await ffa.notification_bind(peer.id, 1 << TOLD_BY)
         peer.fifo = Fifo(handle, both, number)
         return wire.respond(wire.FIFO_CONFIGURE, 0, got.token, wire.OK, TOLD_BY)
 
@@ -297,6 +309,12 @@ class LinuxDeviceSide(Partition):
         order = (offset, count, 0) if self.form.count_first else (offset, 0, count)
         bitmap = there.to_bytes(count // 8, "little")
         return wire.respond(self.form.get_devices, 0, got.token, *order, more=bitmap)
+
+
+def _brings_up(data: bytes) -> bool:
+    """Whether a message is one that brings a bus up, or says that one was an ERROR."""
+    number = data[wire.HEADER.size] if data[1] == wire.ERROR.id else data[1]
+    return bool(data[0] & wire.BUS) and number in BOOTSTRAP
 
 
 _LONGER = frozenset({wire.SET_FEATURES.id, wire.SET_CONFIG.id})

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from ffabric.abi.ffa.partition_info import DIRECT_REQ2_RECEIVE
+from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.partition import Partition
 from ffabric.lab.virtio_msg.linux import carrier, wire
@@ -275,9 +276,10 @@ class LinuxDriver(Partition):
         """Drive all there is, then rest."""
         try:
             await self.work(ffa)
-        except LinuxError as error:
-            self.error = str(error)
-            await ffa.console_log(f"virtio-msg-ffa: {error}\n")
+        except (LinuxError, FfaError) as error:
+            number = "" if isinstance(error, LinuxError) else f"-{wire.EIO}: "
+            self.error = f"{number}{error}"
+            await ffa.console_log(f"virtio-msg-ffa: {self.error}\n")
         while True:
             await ffa.idle()
 

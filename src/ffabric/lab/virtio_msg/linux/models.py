@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from ffabric.lab.virtio_msg.linux import device
+from ffabric.lab.virtio_msg.linux import device, wire
 from ffabric.lab.virtio_msg.linux.ring import DeviceRing
+from ffabric.lab.virtio_msg.linux.wire import LinuxError
 
 OFFERED: Final = device.VERSION_1 | device.ACCESS_PLATFORM | device.INDIRECT_DESC
 QUEUE_MOST: Final = 64
@@ -32,7 +33,10 @@ class Model:
         self.queues: dict[int, DeviceRing] = {}
 
     def serve(self, index: int, out: bytes, room: int) -> bytes | None:
-        """What is written into a chain of which ``out`` could be read; None: it is kept."""
+        """What is written into a chain of which ``out`` could be read; None: it is kept.
+
+        Raises LinuxError for a chain that is no request.
+        """
         raise NotImplementedError
 
 
@@ -45,7 +49,10 @@ class Disk(Model):
         self.content = content
 
     def serve(self, index: int, out: bytes, room: int) -> bytes | None:
-        """IN, OUT, FLUSH (virtio 1.3, 5.2.6)."""
+        """IN, OUT, FLUSH (virtio 1.3, 5.2.6). LinuxError for what is no request."""
+        if len(out) < _BLOCK.size or not room:
+            what = f"a request of {len(out)} bytes, with {room} for the answer"
+            raise LinuxError(wire.EINVAL, f"{what} (virtio 1.3, 5.2.6)")
         kind, _, sector = _BLOCK.unpack_from(out)
         at, data = sector * SECTOR, out[_BLOCK.size :]
         if kind == 0 and at + room - 1 <= len(self.content):

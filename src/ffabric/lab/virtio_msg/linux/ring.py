@@ -113,9 +113,11 @@ class DeviceRing:
         at = self.at.avail + 4 + 2 * (self._taken % self.size)
         (head,) = _U16.unpack(self._read(at, 2))
         self._taken = self._taken + 1 & 0xFFFF
-        return head, self._chain(self.at.desc, self.size, head)
+        return head, self._chain(self.at.desc, self.size, head, inner=False)
 
-    def _chain(self, table: int, count: int, index: int) -> list[tuple[int, int, bool]]:
+    def _chain(
+        self, table: int, count: int, index: int, *, inner: bool
+    ) -> list[tuple[int, int, bool]]:
         pieces: list[tuple[int, int, bool]] = []
         while True:
             if index >= count or len(pieces) > self.size:
@@ -123,9 +125,9 @@ class DeviceRing:
             entry = DESCRIPTOR.unpack(self._read(table + 16 * index, 16))
             address, length, flags, following = entry
             if flags & INDIRECT:
-                if flags & NEXT or pieces or length % 16:
+                if inner or flags & NEXT or pieces or length % 16:
                     raise LinuxError(EINVAL, "an indirect table that cannot be (2.7.5.3.1)")
-                return self._chain(address, length // 16, 0)
+                return self._chain(address, length // 16, 0, inner=True)
             pieces.append((address, length, bool(flags & WRITE)))
             if not flags & NEXT:
                 return pieces

@@ -172,6 +172,14 @@ def _message(kind: Kind, direction: int, device: int, token: int, payload: bytes
     return HEADER.pack(type_, kind.id, device, token, size) + payload
 
 
+def head(data: bytes, what: str) -> tuple[int, int, int, int, int]:
+    """The fields of a header: type, id, device number, token, size. LinuxError if it is none."""
+    if len(data) < HEADER.size:
+        raise LinuxError(EPROTO, f"{what}: {len(data)} bytes are no message")
+    type_, number, device, token, size = HEADER.unpack_from(data)
+    return type_, number, device, token, size
+
+
 class Got(NamedTuple):
     """A message that has come: its header, and its payload."""
 
@@ -187,9 +195,7 @@ def parse(data: bytes, what: str) -> Got:
 
     Linux: the size is that of the header at least and fits, and all behind it is zero.
     """
-    if len(data) < HEADER.size:
-        raise LinuxError(EPROTO, f"{what}: {len(data)} bytes are no message")
-    type_, number, device, token, size = HEADER.unpack_from(data)
+    type_, number, device, token, size = head(data, what)
     if not HEADER.size <= size <= min(len(data), LARGEST):
         raise LinuxError(EPROTO, f"{what}: msg_size {size} of {len(data)} bytes (pr28, Header)")
     if any(data[size:]):
