@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from calls_and_answers import Account
-from ffabric.abi import lfa, psci
+from ffabric.abi import hafnium, lfa, psci
 from ffabric.abi.ffa import framework
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.partition_info import LIVE_ACTIVATION
@@ -393,6 +393,37 @@ def test_its_interrupts_wait_until_it_is_there(ffabric):
 
 
 # Rendezvous.
+
+
+def test_a_new_image_has_its_timers_off_and_its_interrupts_as_they_were(ffabric):
+    class Timed(Counter):
+        def __init__(self):
+            super().__init__()
+            self.ticks = 0
+
+        async def on_boot(self, ffa):
+            await self.enable_interrupt(ffa, hafnium.VIRTUAL_TIMER_INTID)
+
+        async def on_direct_request(self, request, ffa):
+            ffa.vcpu.msr("CNTP_TVAL_EL0", 100_000)
+            ffa.vcpu.msr("CNTP_CTL_EL0", 1)
+            return await super().on_direct_request(request, ffa)
+
+        async def on_device_interrupt(self, intid, ffa):
+            self.ticks += 1
+            ffa.vcpu.msr("CNTP_CTL_EL0", 0)
+
+    old, new = Timed(), Timed()
+    system = booted(ffabric, old)
+    ask(system, "kernel")
+    system.stage("counter", new)
+    assert system.vm("kernel").ffa.activate(IMAGE) is Return.SUCCESS
+    system.system.machine.clock.advance(5_000_000)
+    system.run()
+    assert (old.ticks, new.ticks) == (0, 0)
+    assert ask(system, "kernel") == (2, 1)
+    system.run()
+    assert (old.ticks, new.ticks) == (0, 1)
 
 
 def test_all_pes_meet_at_el3(ffabric):
