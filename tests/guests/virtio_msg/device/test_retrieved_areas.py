@@ -38,7 +38,7 @@ def finish(coroutine):
 def leaving(calls):
     """Area 1, which is on its way back."""
     areas = RetrievedAreas(0x8001, calls, list, None)  # type: ignore[arg-type]
-    areas.dma.add(Area(1, 0x101, [(0, 0x1000)], writable=True))
+    areas.dma.add(Area(1, 0x101, [(0, 0x1000)]))
     areas.let_go(1)
     return areas
 

@@ -123,7 +123,11 @@ class _Answered:
 
 
 class LocalBus(MessageBus):
-    """The bus of a partition whose messages ``exchange`` takes."""
+    """The bus of a partition whose messages ``exchange`` takes.
+
+    A VM waits by its timer: its `on_device_interrupt` passes interrupts on (`attention`'s
+    `interrupted`), as that of a `DriverSide` does.
+    """
 
     def __init__(
         self,

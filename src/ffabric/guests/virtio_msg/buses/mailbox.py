@@ -29,7 +29,7 @@ from ffabric.abi.words import PAGE, pages_for
 from ffabric.guests.virtio.dma import BadAddress, Coherent, Mapped, Mapping, NoRoom, Tally
 from ffabric.guests.virtio_msg.buses.host import DeviceHost
 from ffabric.guests.virtio_msg.driver.bus import BusError, OutOfPatience, Pauses
-from ffabric.guests.virtio_msg.driver.message_bus import Link, MessageBus
+from ffabric.guests.virtio_msg.driver.message_bus import FLOOD, Link, MessageBus
 from ffabric.guests.virtio_msg.fifo import BrokenFifo, Ring, attach, create
 from ffabric.system.vcpu import OutOfMemory, Ram
 
@@ -42,6 +42,8 @@ OWN: Final = 1 << 20
 """Bytes of a driver's own memory."""
 WINDOW: Final = 1 << 32
 """Where a driver has the window."""
+_AGAIN: Final = 0.001
+"""Seconds after which a message that had no answer yet is served again, if nothing comes before."""
 _U16 = struct.Struct("<H")
 T = TypeVar("T")
 
@@ -171,9 +173,9 @@ def serve(mailbox: Mailbox, host: DeviceHost) -> None:
     while not mailbox.ended:
         try:
             while (message := mailbox.get()) is not None:
-                response = host.handle(message)
-                while response is None:
-                    response = host.handle(message)
+                while (response := host.handle(message)) is None and not mailbox.ended:
+                    host.look()
+                    mailbox.wait(_AGAIN)
                 if response:
                     pending.append(response)
             host.look()
@@ -212,16 +214,21 @@ class _Link:
         """Send it, and wait for its response."""
         await self.event(message)
         sent, wait = parse_header(message), self._pauses("no response comes")
-        while True:
+        fruitless = 0
+        while fruitless < FLOOD:
             data = self._get()
             if data is None:
                 await wait.pause()
                 continue
-            header = parse_header(data)
+            fruitless += 1
+            header = parse_header(data) if data else None
+            if header is None:
+                continue
             if not header.type & RESPONSE:
                 self.heard.append(data)
             elif (header.device, header.token) == (sent.device, sent.token):
                 return data
+        raise BusError("the device side sends event after event")
 
     async def event(self, message: bytes) -> None:
         """Send it, when there is room."""
@@ -231,8 +238,11 @@ class _Link:
 
     async def listen(self) -> None:
         """Take what has come; a response is to nothing any more."""
-        while (data := self._get()) is not None:
-            if not data[0] & RESPONSE:
+        for _ in range(FLOOD):
+            data = self._get()
+            if data is None:
+                break
+            if data and not data[0] & RESPONSE:
                 self.heard.append(data)
 
     async def fetch(self, poll: bytes) -> bytes | None:
@@ -253,7 +263,7 @@ class _Link:
 
     def _get(self) -> bytes | None:
         try:
-            return self._mailbox.get() or None
+            return self._mailbox.get()
         except BrokenFifo as error:
             raise BusError(str(error)) from error
 

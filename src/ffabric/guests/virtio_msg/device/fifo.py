@@ -43,7 +43,7 @@ class DeviceFifo:
         if isinstance(got, Result):
             return None
         pieces = [(ipa, pages * PAGE) for ipa, pages in got.ranges]
-        area = Area(_AREA, message["handle"], pieces, writable=True)
+        area = Area(_AREA, message["handle"], pieces)
         memory = Areas(ffa.memory)
         memory.add(area)
         size = message["pages"] * PAGE

@@ -93,7 +93,7 @@ class RetrievedAreas:
         if isinstance(got, Result):
             return got
         pieces = [(ipa, pages * PAGE) for ipa, pages in got.ranges]
-        area = Area(number, message["handle"], pieces, writable=True)
+        area = Area(number, message["handle"], pieces)
         if message["pages"] != ANY and area.size != message["pages"] * PAGE:
             self.leaving[number] = area
             await self.give_back(number, ffa)

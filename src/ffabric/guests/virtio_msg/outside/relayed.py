@@ -262,7 +262,7 @@ class RelayedEnd:
             return refused, ()
         assert isinstance(device, OutsideDevice)
         try:
-            area, _ = dma.find(message["address"], 1, write=True)
+            area, _ = dma.find(message["address"], 1)
         except BadAddress:
             return refused, ()
         address = dma.address(area.number)
