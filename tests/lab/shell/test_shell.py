@@ -58,6 +58,7 @@ def past(ffabric, tmp_path):
             shell.onecmd(command)
         return shell.stdout.getvalue()
 
+    do.shell = shell  # type: ignore[attr-defined]
     return do
 
 
@@ -116,6 +117,13 @@ def test_a_call_in_the_name_of_a_partition(said):
         ("regs nobody.0", "there is no context 'nobody.0'"),
         ("mem client 0xdead0000", "0xdead0000"),
         ("mem client 0 99999", "1 to 4096 are shown"),
+        ("mem client", "mem needs an endpoint and an address"),
+        ("mem client 0 0", "0 bytes: 1 to"),
+        ("mem client 0xffffffffffffffff", "0xffffffffffffffff: translation fault"),
+        ("stage2", "stage2 needs an endpoint"),
+        ("call client", "call needs an endpoint and registers"),
+        ("call client.9 FFA_ID_GET", "client"),
+        ("goto -1", "-1 is no number of 64 bits"),
         ("mem clint 0", "did you mean 'client'"),
         ("stage2 clint", "did you mean 'client'"),
         ("call client FFA_NOPE", "there is no call 'FFA_NOPE'"),
@@ -170,3 +178,18 @@ def test_a_trace_knows_who_owned_a_page(past):
 @pytest.mark.parametrize("command", ["mem client 0", "stage2 client", "call client FFA_ID_GET"])
 def test_what_a_trace_has_not_is_told(past, command):
     assert "a trace has no memory: ffabric shell SYSTEM --replay TRACE has" in past(command)
+
+
+def test_a_trace_names_its_contexts_and_endpoints(past):
+    shell = past.shell
+    assert shell.complete_mem("cl") == ["client"]
+    assert shell.complete_regs("") == ["client.0", "keeper.0", "normal-world.0"]
+
+
+def test_what_a_trace_does_not_come_to_is_told(past):
+    assert "(the trace ends here)" in past("until FFA_MEM_DONATE")
+    assert past("why 0x10000").count("\n") == 1
+
+
+def test_a_page_beyond_all_tables_is_not_mapped(said):
+    assert "not mapped" in said("stage2 client 0xffffffffffff0000")
