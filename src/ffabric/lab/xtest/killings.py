@@ -6,6 +6,7 @@ VM's QEMU, or its tee-supplicant, gets SIGKILL.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
@@ -24,7 +25,7 @@ Victim = Literal["vm", "supplicant"]
 _FORGER_MEMORY: Final = 16 << 20
 
 
-class Killing:
+class Killing(ABC):
     """Something of ``mortal``, one of the ``guests`` on ``system``, is killed."""
 
     what: ClassVar[str]
@@ -69,25 +70,25 @@ class Killing:
                 self.done = True
                 self.say(f"{self.kill()} is killed in the middle of {self.case}")
 
+    @abstractmethod
     def kill(self) -> str:
         """Kill it; what it was."""
-        raise NotImplementedError
 
+    @abstractmethod
     def go_on(self) -> bool:
         """The case is over; False: and there is nothing more to do."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lost(self, guest: Guest, what: Victim) -> bool:
         """A guest has lost its QEMU, or its tee-supplicant: whether that is what was to be."""
-        raise NotImplementedError
 
+    @abstractmethod
     def excuses(self, guest: Guest, case: Case) -> bool:
         """Whether a case that has failed is not to be judged."""
-        raise NotImplementedError
 
+    @abstractmethod
     def problems(self) -> Iterator[str]:
         """What is not as it must be."""
-        raise NotImplementedError
 
 
 class OfTheVm(Killing):

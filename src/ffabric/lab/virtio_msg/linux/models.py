@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from typing import Final
 
 from ffabric.lab.virtio_msg.linux import device, wire
@@ -16,7 +17,7 @@ SECTOR: Final = 512
 _BLOCK = struct.Struct("<IIQ")
 
 
-class Model:
+class Model(ABC):
     """A device: its type, features, configuration, virtqueues, and what it does with a chain."""
 
     def __init__(
@@ -32,12 +33,12 @@ class Model:
         self.status = self.chosen = 0
         self.queues: dict[int, DeviceRing] = {}
 
+    @abstractmethod
     def serve(self, index: int, out: bytes, room: int) -> bytes | None:
         """What is written into a chain of which ``out`` could be read; None: it is kept.
 
         Raises LinuxError for a chain that is no request.
         """
-        raise NotImplementedError
 
 
 class Disk(Model):
