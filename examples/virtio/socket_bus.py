@@ -1,7 +1,5 @@
 """A client of ffabric's socket bus (docs/reference/socket-bus.md) that needs nothing but Python."""
 
-import mmap
-import os
 import socket
 import struct
 from collections import deque
@@ -9,7 +7,6 @@ from typing import NamedTuple
 
 RESPONSE, BUS, EVENT = 1, 2, 0x40
 ERROR, HELLO, RESET, MEMORY, READ, WRITE = 0x87, 0x90, 0x91, 0x92, 0x93, 0x94
-MAP, UNMAP = 0x95, 0x96
 GET_DEVICES, PING, EVENT_DEVICE = 0x02, 0x03, 0x40
 DEVICE_SIDE, DRIVER_SIDE = 1, 2
 _HEADER, _HELLO, _ACCESS = struct.Struct("<BBHHH"), struct.Struct("<4sIHHII"), "<HHIQ"
@@ -24,15 +21,10 @@ class Message(NamedTuple):
 
 
 class Bus:
-    """A connection to the ffabric that listens at `path`. Raises ConnectionError when it ends.
-
-    Version 2 of the bus lets memory be mapped.
-    """
+    """A connection to the ffabric that listens at `path`. Raises ConnectionError when it ends."""
 
     def __init__(self, path: str, role: int, generation: int = 2, version: int = 1) -> None:
         self._socket = self._connect(path)
-        self._files: list[int] = []
-        self._maps: dict[tuple[int, int], mmap.mmap] = {}  # by device and first address
         self._kept: deque[Message] = deque()
         self._token = 0
         mine = _HELLO.pack(b"FSB1", version, role, generation, 264, 32768)
@@ -70,46 +62,13 @@ class Bus:
 
     def read(self, address: int, size: int, device: int = 0) -> bytes:
         """Memory of the driver of a device."""
-        if found := self._mapped(address, size, device):
-            memory, at = found
-            return memory[at : at + size]
         asked = struct.pack(_ACCESS, device, 0, size, address)
         return self._done(self.request(BUS, READ, asked))[8:]
 
     def write(self, address: int, data: bytes, device: int = 0) -> None:
         """Store bytes there."""
-        if found := self._mapped(address, len(data), device):
-            memory, at = found
-            memory[at : at + len(data)] = data
-            return
         asked = struct.pack(_ACCESS, device, 0, len(data), address) + data
         self._done(self.request(BUS, WRITE, asked))
-
-    def map(self, address: int, device: int = 0) -> bool:
-        """Map the memory that an address is in, so that `read` and `write` need no message."""
-        try:
-            answer = self._done(self.request(BUS, MAP, struct.pack("<HHIQ", device, 0, 0, address)))
-        except PermissionError:
-            return False
-        first, size, offset = struct.unpack_from("<QQQ", answer, 8)
-        file = self._files.pop()
-        self._maps[device, first] = mmap.mmap(file, size, offset=offset)
-        os.close(file)
-        return True
-
-    def unmap(self, asked: Message) -> None:
-        """The other side wants memory back: give it up, and say so."""
-        device, _, _, address = struct.unpack("<HHIQ", asked.payload)
-        memory = self._maps.pop((device, address), None)
-        if memory is not None:
-            memory.close()
-        self.answer(asked, struct.pack("<HH", device, 0))
-
-    def _mapped(self, address: int, size: int, device: int) -> tuple[mmap.mmap, int] | None:
-        for (whose, first), memory in self._maps.items():
-            if whose == device and first <= address and address + size <= first + len(memory):
-                return memory, address - first
-        return None
 
     def _done(self, answer: bytes) -> bytes:
         if struct.unpack_from("<HH", answer)[1]:
@@ -121,12 +80,13 @@ class Bus:
         return Message(type, id, device, token, self._exactly(size - _HEADER.size))
 
     def _exactly(self, size: int) -> bytes:
-        """So many bytes; files that come beside them are kept."""
         data = b""
         while len(data) < size:
-            part, files, _, _ = socket.recv_fds(self._socket, size - len(data), 1)
+            part = self._receive(size - len(data))
             if not part:
                 raise ConnectionError("the other side has closed the connection")
             data += part
-            self._files += files
         return data
+
+    def _receive(self, size: int) -> bytes:
+        return self._socket.recv(size)

@@ -7,7 +7,8 @@ bus the disk maps its driver's memory, if it may.
 import struct
 import sys
 
-from socket_bus import BUS, DEVICE_SIDE, GET_DEVICES, PING, RESET, UNMAP, Bus, Message
+from mapped_bus import UNMAP, MappedBus
+from socket_bus import BUS, DEVICE_SIDE, GET_DEVICES, PING, RESET, Bus, Message
 
 SECTOR, SECTORS, QUEUE_SIZE = 512, 64, 64
 FEATURES = 1 << 32 | 1 << 33 | 1 << 40  # VERSION_1, ACCESS_PLATFORM, RING_RESET
@@ -18,9 +19,8 @@ NEXT, WRITE, INDIRECT = 1, 2, 4
 class Disk:
     """Device 0 of the bus; everything that a driver may ask of a device."""
 
-    def __init__(self, bus: Bus, v2: bool, maps: bool = False) -> None:
+    def __init__(self, bus: Bus, v2: bool) -> None:
         self.bus = bus
-        self.maps = maps
         self.v2 = v2
         self.data = bytearray(SECTORS * SECTOR)
         self.generation = 1
@@ -103,7 +103,7 @@ class Disk:
         size, table, avail, used = self.queue
         if not size or not self.status & DRIVER_OK:
             return
-        if self.maps and not self.asked_to_map:
+        if isinstance(self.bus, MappedBus) and not self.asked_to_map:
             self.asked_to_map = True
             self.bus.map(table)
         bus, done = self.bus, self.next
@@ -175,7 +175,7 @@ def serve(bus: Bus, disk: Disk, message: Message) -> None:
         elif message.id == RESET:
             disk.reset()
             bus.answer(message, bytes(2))
-        elif message.id == UNMAP:
+        elif message.id == UNMAP and isinstance(bus, MappedBus):
             bus.unmap(message)
     elif message.id == 0x41:
         try:
@@ -195,10 +195,11 @@ def main(path: str, generation: str = "2", version: str = "1") -> None:
     """Serve whoever listens at a socket, again and again, until nobody does."""
     while True:
         try:
-            bus = Bus(path, DEVICE_SIDE, int(generation), int(version))
+            kind = Bus if version == "1" else MappedBus
+            bus = kind(path, DEVICE_SIDE, int(generation), int(version))
         except OSError:
             return
-        disk = Disk(bus, generation == "2", version != "1")
+        disk = Disk(bus, generation == "2")
         try:
             while True:
                 serve(bus, disk, bus.receive())

@@ -9,6 +9,7 @@ bus it maps its memory, if it may, and says so.
 import struct
 import sys
 
+from mapped_bus import MappedBus
 from socket_bus import BUS, DRIVER_SIDE, GET_DEVICES, MEMORY, Bus
 
 ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK = 1, 2, 4, 8
@@ -69,8 +70,10 @@ class Reader:
 
 if __name__ == "__main__":
     path, sector, generation, version = (*sys.argv[1:], *("0", "2", "1")[len(sys.argv) - 2 :])
-    reader = Reader(Bus(path, DRIVER_SIDE, int(generation), int(version)), generation == "2")
-    if version != "1" and reader.bus.map(reader.memory):
+    kind = Bus if version == "1" else MappedBus
+    bus = kind(path, DRIVER_SIDE, int(generation), int(version))
+    reader = Reader(bus, generation == "2")
+    if isinstance(bus, MappedBus) and bus.map(reader.memory):
         print("mapped")
     reader.start()
     print(reader.read(int(sector)).rstrip(b"\0").decode())

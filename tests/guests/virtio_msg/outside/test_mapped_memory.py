@@ -39,7 +39,8 @@ def example(name):
     return module
 
 
-socket_bus, disk_module = example("socket_bus"), example("socket_disk")
+socket_bus, mapped_bus = example("socket_bus"), example("mapped_bus")
+disk_module = example("socket_disk")
 
 
 class Client(DriverSide):
@@ -124,7 +125,7 @@ def drive(ffabric, address, act, *, maps=True, version=2, **how):
     found = []
 
     def peer():
-        bus = socket_bus.Bus(vm.door.address, socket_bus.DRIVER_SIDE, 1, version)
+        bus = mapped_bus.MappedBus(vm.door.address, socket_bus.DRIVER_SIDE, 1, version)
         try:
             found.append(act(bus))
         finally:
@@ -203,7 +204,7 @@ def test_version_1_has_no_map(ffabric, path):
     assert drive(ffabric, path, act, version=1, **OWN) == "refused"
 
 
-class OnLoopback(socket_bus.Bus):  # type: ignore[name-defined]
+class OnLoopback(mapped_bus.MappedBus):  # type: ignore[name-defined]
     """The same client, by TCP."""
 
     def _connect(self, path):
@@ -212,7 +213,7 @@ class OnLoopback(socket_bus.Bus):  # type: ignore[name-defined]
 
 
 def test_a_socket_on_the_loopback_interface_carries_no_file(ffabric, monkeypatch):
-    monkeypatch.setattr(socket_bus, "Bus", OnLoopback)
+    monkeypatch.setattr(mapped_bus, "MappedBus", OnLoopback)
 
     def act(bus):
         return ask(bus, place(bus)[0])
@@ -230,8 +231,8 @@ def test_memory_comes_back_from_a_peer_that_hangs_up_instead_of_giving_it_up(ffa
     asked = []
 
     def peer():
-        disk = disk_module.Disk(socket_bus.Bus(path, socket_bus.DEVICE_SIDE, 1, 2), False, True)
-        while (message := disk.bus.receive()).id != socket_bus.UNMAP:
+        disk = disk_module.Disk(mapped_bus.MappedBus(path, socket_bus.DEVICE_SIDE, 1), False)
+        while (message := disk.bus.receive()).id != mapped_bus.UNMAP:
             disk_module.serve(disk.bus, disk, message)
         asked.append(message)
         disk.bus._socket.close()
