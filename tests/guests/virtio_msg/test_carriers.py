@@ -15,9 +15,11 @@ from ffabric.abi.virtio_msg.ffa import (
 )
 from ffabric.abi.virtio_msg.generations import PR28, V2
 from ffabric.abi.virtio_msg.message import build
+from ffabric.abi.virtio_msg.transport import EVENT_AVAIL
 from ffabric.abi.words import PAGE
 from ffabric.guests.errors import FfaError
 from ffabric.guests.virtio.devices.block import BlockDevice
+from ffabric.guests.virtio.devices.console import ConsoleDevice
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.bus import BusError
@@ -219,6 +221,38 @@ def test_an_sp_drives_the_disk_of_another(ffabric, indirect, static):
     client = Client(use, name="zclient", indirect=indirect, static=static)
     system = ffabric.boot(sps=[side(), client], vms=["unconcerned"])
     system.run()
+    assert client.finished
+
+
+class Hasty(DriverSide):
+    """Opens its bus anew while RX has a message of which it was told."""
+
+    def __init__(self, console, **how):
+        super().__init__("client", indirect=True, **how)
+        self.console = console
+        self.finished = False
+
+    async def main(self, ffa):
+        (bus,) = await self.open_buses(ffa)
+        await bus.devices[0].reset()
+        self.console.resize(3, 4)
+        await bus.link.event(build(EVENT_AVAIL, V2, device=0, index=0))
+        while not bus.attention.rx_full:
+            await bus.attention.turn()
+        (again,) = await self.open_buses(ffa)
+        await again.devices[0].reset()
+        self.finished = True
+        while True:
+            await ffa.idle()
+
+
+@pytest.mark.parametrize("secure", [True, False], ids=["SP", "VM"])
+@pytest.mark.parametrize("notifications", [False, True], ids=["polled", "told"])
+def test_a_bus_is_opened_anew_while_a_message_waits_in_rx(ffabric, secure, notifications):
+    console = ConsoleDevice()
+    devices, client = DeviceSide([console]), Hasty(console, notifications=notifications)
+    pair = ([devices], [client]) if secure else (["unconcerned"], [devices, client])
+    ffabric.boot(sps=pair[0], vms=pair[1]).run()
     assert client.finished
 
 

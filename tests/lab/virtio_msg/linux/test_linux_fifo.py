@@ -2,13 +2,18 @@
 
 import pytest
 
+from ffabric.abi.virtio_msg.generations import V2
 from ffabric.guests.virtio_msg.device.carriers import ALL_CARRIERS
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
+from ffabric.lab.virtio_msg.judges.observer import Judges
 from ffabric.lab.virtio_msg.linux import fifo, wire
 from ffabric.lab.virtio_msg.linux.device_side import LinuxDeviceSide
 from ffabric.lab.virtio_msg.linux.driver import LinuxDriver
 from ffabric.lab.virtio_msg.linux.uses import USES
+from ffabric.lab.virtio_msg.tap import Tap
 from ffabric.lab.virtio_msg.worker import Worker
+from ffabric.system.booting.boot import boot as boot_system
+from ffabric.system.description.python import describe
 from ffabric.virtio import devices
 
 FORMS = pytest.mark.parametrize("form", ["pr28", "v2"])
@@ -64,6 +69,32 @@ def test_a_device_side_without_a_fifo(ffabric):
     linux = LinuxDriver(fifo=True)
     boot(ffabric, ours("v2", ("direct", "indirect", "notifications")), linux)
     assert linux.error == "-95: bus_feat=0x3f lacks FIFO"
+
+
+class OtherHandle:
+    """Between two sides: another handle in FIFO_CONFIGURE."""
+
+    def to_device(self, pair, data):
+        if data[:2] == bytes((wire.BUS, wire.FIFO_CONFIGURE.id)):
+            data = data[:8] + b"\x77" * 8 + data[16:]
+        return [data]
+
+    def to_driver(self, pair, data):
+        return [data]
+
+
+@pytest.mark.parametrize("secure", [True, False], ids=["sp", "vm"])
+def test_rings_that_linux_cannot_have_are_refused(secure):
+    side, linux = LinuxDeviceSide(), LinuxDriver(indirect=True, fifo=True)
+    spec = describe(sps=[side], vms=[linux])
+    if not secure:
+        spec = describe(sps=["unconcerned"], vms=[side, linux])
+    with boot_system(spec) as system:
+        Tap(system, Judges(V2), OtherHandle())
+        system.run()
+    assert linux.error.startswith("-5: FIFO_CONFIGURE: 1")
+    (violation,) = side.violations
+    assert "the FIFO is not shared" in violation
 
 
 @pytest.mark.parametrize("index", [fifo.DEPTH, 0xFFFF])

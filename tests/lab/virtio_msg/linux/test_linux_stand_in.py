@@ -332,6 +332,7 @@ SHARE = (99, 1, 1, 1)
         (wire.AREA_SHARE, 0, (9, 1, 1, 1, 0x1EF4), "attributes 0x1ef4 of an area"),
         (wire.AREA_SHARE, 0, (9, 1, 1, 1, 0x6FC), "attributes 0x6fc of an area"),
         (wire.AREA_SHARE, 0, (9, 1, 1, 1, 0x6F6), "attributes 0x6f6 of an area"),
+        (wire.AREA_SHARE, 0, (9, 0x77, 1, 1, 0xEF4), "area 9 is not shared"),
         (wire.GET_CONFIG, 0, (56, 4), ""),
         (wire.GET_CONFIG, 0, (56, 8), "8 bytes of configuration at 56"),
         (wire.SET_STATUS, 0, (1,), ""),

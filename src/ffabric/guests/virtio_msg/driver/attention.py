@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications
+from ffabric.abi.ffa.messages import Message
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import MASK32
 from ffabric.guests import interrupts
@@ -162,14 +163,26 @@ class Attention:
         """The first message of a sender that has not been taken; those of others are kept."""
         if self.rx_full:
             self.rx_full = False
-            try:
-                message = await self._ffa.receive()
-            except DecodeError:
-                await self._ffa.rx_release()
-            else:
+            message = await self._take()
+            if message is not None:
                 self._inbox.setdefault(message.sender, deque()).append(message.payload)
         waiting = self._inbox.get(sender)
         return waiting.popleft() if waiting else None
+
+    async def _take(self) -> Message | None:
+        """What is in RX; None for no message.
+
+        Who looks for device sides releases RX, whatever was told of it before.
+        """
+        try:
+            try:
+                return await self._ffa.receive()
+            except DecodeError:
+                await self._ffa.rx_release()
+        except FfaError as error:
+            if error.status is not Status.DENIED:
+                raise
+        return None
 
     def has_message(self, sender: int) -> bool:
         """Whether a message of a sender may be there."""
