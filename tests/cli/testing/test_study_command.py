@@ -24,6 +24,14 @@ def test_counts_as_json(ffabric_command):
     assert [row["mapping"] for row in json.loads(out)] == ["dynamic", "queues in advance", "static"]
 
 
+def test_counts_in_a_file_beside_the_table(ffabric_command, tmp_path):
+    counts = tmp_path / "dma.json"
+    status, out, _ = ffabric_command("study", "dma", *FEW, "--json", str(counts))
+    assert status == 0
+    assert len(json.loads(counts.read_text())) == 3
+    assert out.splitlines()[0].split()[:4] == ["bytes", "depth", "mapping", "calls"]
+
+
 def test_costs_of_ones_own(ffabric_command, tmp_path):
     table = tmp_path / "costs.toml"
     table.write_text("call = 1\nworld_switch = 0\npage = 0\nkib = 0\n")

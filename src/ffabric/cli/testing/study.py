@@ -72,6 +72,7 @@ def study(
         plot.write_text(plotting.svg(lab.growths(rows), _told(table)), encoding="utf-8")
     if json is not None:
         json_file.write([msgspec.to_builtins(row) for row in rows], json)
+    if json == json_file.STDOUT:
         return
     terminal = Terminal(sys.stdout)
     cells = [_HEADINGS, *(_cells(row) for row in rows)]
