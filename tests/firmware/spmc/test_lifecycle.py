@@ -339,3 +339,35 @@ def test_one_at_s_el0_hears_of_its_devices_after_it_has_begun_again(ffabric, how
     system.interrupt(40)
     system.run()
     assert fragile.interrupts == [(again + 1, 40)]
+
+
+class Early(Partition):
+    """An SP that asks another one while it initialises."""
+
+    name = "early"
+    answer: Status | None = None
+
+    def __init__(self, what):
+        super().__init__()
+        self.what = what
+
+    async def on_boot(self, ffa):
+        await ffa.map_buffers()
+        try:
+            await ffa.direct_request("fragile", self.what, 1)
+            self.answer = Status.SUCCESS
+        except FfaError as error:
+            self.answer = error.status
+
+
+@pytest.mark.parametrize("aborts", [True, False])
+def test_one_that_aborts_while_another_initialises_begins_again_before_that_goes_on(
+    ffabric, how, aborts
+):
+    early, fragile = Early(how if aborts else ECHO), Fragile()
+    again = sp(fragile, ffa_version=V1_3, lifecycle_support=True, abort_action=RESTART)
+    system = ffabric.boot(stop_on_crash=False, sps=[again, early], vms=["v"])
+    assert early.answer is (Status.ABORTED if aborts else Status.SUCCESS)
+    assert fragile.booted == 1 + aborts
+    assert not system.crashes
+    assert ask(system.vm("v"), ECHO) == (2, fragile.booted)

@@ -92,3 +92,20 @@ def test_a_vm_without_notifications_has_no_bitmaps_at_the_spmc(ffabric):
     system.system.destroy_vm("v")
     system.run()
     assert not any("bitmap" in each for each in system.system.refusals)
+
+
+@pytest.mark.parametrize("personality", ["spec", "hafnium"])
+def test_hafnium_keeps_an_sps_message_until_the_vm_has_got_its_notification(ffabric, personality):
+    system = ffabric.boot(sps=["s"], vms=["v"], personality=personality)
+    v, s = system.vm("v").ffa, system.sp("s").ffa
+    for each in (v, s):
+        each.map_buffers()
+    s.send2("v", b"from s", delay_sri=True)
+    if personality == "hafnium":
+        with ffabric.refuses("rx.release.unseen"):
+            v.rx_release()
+        v.notification_get()
+    v.rx_release()
+    s.send2("v", b"another one", delay_sri=True)
+    v.notification_get()
+    assert v.receive().payload == b"another one"
