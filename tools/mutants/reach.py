@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import subprocess
@@ -37,15 +38,36 @@ class Reach:
         self._seconds = msgspec.json.decode(durations, type=dict[str, float])
 
     def test_files(self, file: Path, lines: Iterable[int]) -> list[str]:
-        """Those that execute one of ``lines`` (from 0) of ``file``.
+        """Those that execute one of ``lines`` (from 0) of ``file``, or the statement around them.
 
-        Whoever executes most of the file in a second is first.
+        What is executed when the file is imported, before any test, all those do that execute
+        something of it. Whoever executes most of the file in a second is first.
         """
         by_line = self._data.contexts_by_lineno(str(file))
-        executed = Counter(name for names in by_line.values() for name in names)
-        found = {name for line in lines for name in by_line.get(line + 1, ()) if name}
+        executed = Counter(name for names in by_line.values() for name in names if name)
+        around = statement(file.read_text("utf-8"), [line + 1 for line in lines])
+        names = {name for line in around for name in by_line.get(line, ())}
+        found = set(executed) if names == {""} else names - {""}
         cost = {name: self._seconds.get(name, 0.0) / executed[name] for name in found}
         return sorted(found, key=lambda name: (cost[name], name))
+
+
+def statement(source: str, lines: Sequence[int]) -> set[int]:
+    """``lines`` (from 1), and those of the innermost statement around the first, to its body.
+
+    Of a statement in several lines, only those with an operation are measured.
+    """
+    around = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.stmt) and node.lineno <= lines[0] <= (node.end_lineno or 0)
+    ]
+    inner = max(around, key=lambda node: node.lineno, default=None)
+    if inner is None:
+        return set(lines)
+    body = getattr(inner, "body", None)
+    end = body[0].lineno - 1 if body else inner.end_lineno or inner.lineno
+    return {*lines, *range(inner.lineno, end + 1)}
 
 
 def _durations(file: Path) -> Path:

@@ -68,7 +68,7 @@ RUN_STATE = rule(
     "run.target_state",
     Status.DENIED,
     "DEN0077A 1.2, section 8.2",
-    "The target context is WAITING, PREEMPTED or has yielded; from an SP, not WAITING.",
+    "The target context is PREEMPTED or has yielded, or WAITING if the caller schedules others.",
 )
 RUN_CHAIN = rule(
     "run.call_chain",
@@ -189,7 +189,8 @@ def judge_run(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
     scheduler = caller.partition.may_schedule
     waiting = state is State.WAITING and scheduler
     if not waiting and state is not State.PREEMPTED and not ctx.yielded:
-        refuse(RUN_STATE, got=state.value, expected="WAITING, PREEMPTED or yielded")
+        expected = "WAITING, PREEMPTED or yielded" if scheduler else "PREEMPTED or yielded"
+        refuse(RUN_STATE, got=state.value, expected=expected)
     requester = waiter(ctx)
     if requester is not None and ctx.model is Model.RUN and requester.partition is caller.partition:
         return

@@ -432,6 +432,21 @@ def test_a_page_has_both_words_of_its_cookie(world, alice):
     assert world.taken == 0
 
 
+def test_a_request_is_shown_in_the_page_of_both_words_of_its_cookie(world, alice):
+    """Two pages whose cookies have the same low word."""
+    memory, pages = world.system.machine.memory, alice.pages(2)
+    rpc_to(world, alice, (smc.Rpc.ALLOC, PAGE, 0), (smc.Rpc.ALLOC, PAGE, 0))
+    for high, rpcs in ((1, []), (2, [(smc.Rpc.FOREIGN_INTR, 0, 0), (smc.Rpc.CMD, 2, COOKIE)])):
+        world.tee.rpcs += rpcs
+        page = pages + (high - 1) * PAGE
+        alice.resume(page >> 32, page & MASK32, a4=high, a5=COOKIE)
+    request = m.Message(rpc.Command.FS, params=[m.Value(Type.VALUE_INOUT, 7)])
+    memory.write(shadow_of(world), m.build_message(request), secure=False)
+    assert alice.resume() == smc.Rpc.CMD
+    assert alice.got(pages + PAGE) == request
+    assert alice.memory.read(pages, PAGE) == bytes(PAGE)
+
+
 def test_pages_for_messages_come_back(world, alice):
     rpc_to(world, alice, (smc.Rpc.ALLOC, PAGE, 0), (smc.Rpc.FREE, 0, COOKIE))
     assert give_page(alice)[1] == smc.Rpc.FREE

@@ -1,9 +1,11 @@
 """A primary VM schedules the others with FFA_RUN, as Hafnium has it."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from ffabric import NotificationFlags
 from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import features
 from ffabric.abi.ffa import functions as fid
@@ -392,6 +394,90 @@ def test_a_notification_of_a_vm_makes_the_primary_schedule_its_receiver(ffabric)
     session.run()
     assert [each.endpoint for each in sender.lists] == [session.vm("server").id]
     assert receiver.heard == [(0, 1 << 5, 0)]
+
+
+@pytest.mark.parametrize("per_vcpu", [False, True])
+def test_a_notification_of_an_sp_makes_the_primary_schedule_its_receiver(ffabric, per_vcpu):
+    """Of a global one FFA_NOTIFICATION_INFO_GET names no vCPU: the first hears of it."""
+
+    class Scheduler(Partition):
+        """The primary: it hears the SRI, and runs whoever has notifications."""
+
+        manifest = {"notification_support": True}  # noqa: RUF012
+
+        def __init__(self):
+            super().__init__("scheduler")
+            self.lists = []
+
+        async def main(self, ffa):
+            sri, _ = await ffa.features(features.SRI)
+            await self.enable_interrupt(ffa, sri)
+            await ffa.run("server")
+            while True:
+                await ffa.idle()
+
+        async def on_device_interrupt(self, intid, ffa):
+            self.lists += (await ffa.notification_info_get()).lists
+            await ffa.run("server")
+
+    class Receiver(Boot):
+        async def on_boot(self, ffa):
+            await self.enable_notifications(ffa)
+            await ffa.notification_bind("s", 1 << 5, flags)
+
+    flags = NotificationFlags.PER_VCPU if per_vcpu else 0
+    scheduler, receiver = Scheduler(), Receiver(notification_support=True)
+    session = ffabric.boot(
+        sps=[sp("s", notification_support=True)],
+        vms=[vm(scheduler), receiver],
+        primary_vm="scheduler",
+    )
+    session.run()
+    with suppress(Blocked):  # the SRI takes the PE from it
+        session.sp("s").ffa.notification_set("server", 1 << 5, flags)
+    session.run()
+    server = session.vm("server").id
+    assert [(each.endpoint, each.vcpus) for each in scheduler.lists] == [
+        (server, (0,) if per_vcpu else ())
+    ]
+    assert receiver.heard == [(1 << 5, 0, 0)]
+
+
+def test_a_notification_for_the_primary_is_its_own_and_nothing_to_schedule(ffabric):
+    class Receiver(Partition):
+        """The primary: it hears the NPI, and would hear the SRI."""
+
+        manifest = {"notification_support": True}  # noqa: RUF012
+
+        def __init__(self):
+            super().__init__("receiver")
+            self.interrupts, self.heard = [], []
+
+        async def main(self, ffa):
+            sri, _ = await ffa.features(features.SRI)
+            await self.enable_interrupt(ffa, sri)
+            await self.enable_notifications(ffa)
+            await ffa.notification_bind("server", 1 << 5)
+            await ffa.run("server")
+            await ffa.idle()
+
+        async def on_device_interrupt(self, intid, ffa):
+            self.interrupts.append(intid)
+
+        async def on_notifications(self, from_sps, from_vms, framework, ffa):
+            self.heard.append(from_vms)
+
+    class Sender(Boot):
+        async def on_boot(self, ffa):
+            await ffa.notification_set("receiver", 1 << 5)
+
+    receiver = Receiver()
+    session = ffabric.boot(
+        vms=[vm(receiver), Sender(notification_support=True)], primary_vm="receiver"
+    )
+    session.run()
+    assert receiver.heard == [1 << 5]
+    assert receiver.interrupts == []
 
 
 def test_a_message_that_came_before_the_wait_ends_it_at_once(primary):
