@@ -14,8 +14,8 @@ MOST = {
     "null.vm": 14,
     "direct.sp-sp": 28,
     "direct.vm-sp": 43,
-    "notification.vm-sp": 245,
-    "notification.sp-vm": 278,
+    "notification.vm-sp": 244,
+    "notification.sp-vm": 277,
     "memory.1.ready.vm-sp": 186,
     "memory.1.vm-sp": 228,
 }

@@ -12,7 +12,7 @@ from ffabric.guests.partition import Partition
 from ffabric.lab.bench.benchmark import KIB, MILLISECONDS, Benchmark, Rig, Sweep, per_second
 from ffabric.lab.explore.scenario import Scenario
 from ffabric.lab.explore.search import explore
-from ffabric.lab.fuzz.campaign import play
+from ffabric.lab.fuzz.campaign import EPISODE, play
 from ffabric.lab.fuzz.stage import Stage
 from ffabric.lab.fuzz.systems import SYSTEMS
 from ffabric.lab.processes import spread
@@ -57,7 +57,10 @@ def _scenario() -> dict[str, Any]:
 
 
 def fuzzed(processes: int | None = None) -> Rig:
-    """Episodes of random calls, other ones each time; in processes, by the clock on the wall."""
+    """Episodes of random calls, other ones each time; in processes, by the clock on the wall.
+
+    Each process plays a whole episode of a campaign at least: to start it takes longer than a few.
+    """
     seeds = numbers(1)
 
     def alone(count: int) -> float:
@@ -66,7 +69,7 @@ def fuzzed(processes: int | None = None) -> Rig:
         return (process_time() - start) * count / played.report.calls
 
     def together(count: int) -> float:
-        each = -(-count // (processes or 1))
+        each = max(EPISODE, -(-count // (processes or 1)))
         names = [f"{next(seeds)}/0/{each}" for _ in range(processes or 1)]
         start = perf_counter()
         made = sum(played.report.calls for played in spread(play, names, processes))
