@@ -149,6 +149,7 @@ def test_there_is_room_for_so_much_and_no_more(ffabric):
 
 
 HEADER = struct.Struct("<IIQQIIIHH")
+RENAME = struct.Struct("<QII")
 
 
 @pytest.mark.parametrize(
@@ -213,3 +214,84 @@ def test_before_a_session_nothing_is_served(ffabric):
 def test_tags_that_no_file_system_has(tag):
     with pytest.raises(ValueError, match="a tag has 1 to 36 bytes"):
         devices.FsDevice(tag=tag)
+
+
+async def raw(driver, opcode, body=b"", *, node=abi.ROOT, room=4096):
+    """What is answered to a request: how many bytes were used, the error, and what follows."""
+    page, memory = await driver.allocate(8192), driver.device.memory
+    request = HEADER.pack(40 + len(body), opcode, 77, node, 0, 0, 0, 0, 0) + body
+    memory.write(page.ipa, request)
+    place = (page.address + 4096, room, True)
+    used = await driver.request(1, [(page.address, len(request), False), place])
+    size, error, unique = struct.unpack("<IiQ", memory.read(page.ipa + 4096, 16))
+    assert not used or (size, unique) == (used, 77)
+    return used, error, memory.read(page.ipa + 4096 + 16, max(used - 16, 0))
+
+
+@pytest.mark.parametrize(
+    ("opcode", "body", "room", "found"),
+    [
+        (Op.FORGET, bytes(8), 4096, (0, 0)),
+        (Op.BATCH_FORGET, bytes(8), 4096, (0, 0)),
+        (Op.STATFS, b"", 15, (0, 0)),
+        (Op.STATFS, b"", 16, (16, -errno.ERANGE)),
+        (Op.STATFS, b"", 4096, (96, 0)),
+        (Op.ACCESS, bytes(8), 4096, (16, 0)),
+        (Op.FSYNC, bytes(16), 4096, (16, 0)),
+        (
+            Op.RENAME2,
+            RENAME.pack(1, 1, 0) + b"file\0new\0",
+            4096,
+            (16, -errno.EINVAL),
+        ),
+        (Op.RENAME2, RENAME.pack(1, 0, 0) + b"file\0new\0", 4096, (16, 0)),
+        (Op.READLINK, b"", 4096, (16, -errno.EINVAL)),
+    ],
+    ids=str,
+)
+def test_how_much_of_an_answer_there_is(ffabric, opcode, body, room, found):
+    fs = devices.FsDevice()
+    fs.tree.create(abi.ROOT, b"file", 0o100644, b"x")
+
+    async def work(bus):
+        driver = await drivers.FsDriver.probe(bus.devices[0])
+        assert (await raw(driver, opcode, body, room=room))[:2] == found
+        assert len(await driver.list()) == 1
+
+    run(ffabric, [fs], work)
+
+
+def test_a_mode_that_is_set_is_the_permissions_alone(ffabric):
+    fs = devices.FsDevice()
+    file = fs.tree.create(abi.ROOT, b"file", 0o100644, b"x")
+
+    async def work(bus):
+        driver = await drivers.FsDriver.probe(bus.devices[0])
+        modes = (0, 0o040600, 0, 0, 0, 0)
+        arguments = abi.SETATTR_IN.pack(abi.SET_MODE, 0, 0, *(0,) * 4, *modes)
+        await driver._call(Op.SETATTR, file.id, arguments)
+        assert await driver.read("file") == b"x"
+
+    run(ffabric, [fs], work)
+    assert file.mode & 0o170000 == 0o100000
+
+
+def test_files_are_open_as_often_as_there_may_be_files_and_no_more(ffabric, monkeypatch):
+    monkeypatch.setattr("ffabric.guests.virtio.devices.fs.MAX_NODES", 2)
+    fs = devices.FsDevice()
+    file = fs.tree.create(abi.ROOT, b"file", 0o100644, b"x")
+
+    async def work(bus):
+        driver = await drivers.FsDriver.probe(bus.devices[0])
+        first = await driver._open(Op.OPEN, file.id, "file")
+        await driver._open(Op.OPEN, file.id, "file")
+        with pytest.raises(OSError, match="Too many open files"):
+            await driver._open(Op.OPEN, file.id, "file")
+        await driver._release(Op.RELEASE, file.id, first)
+        await driver._release(Op.RELEASE, file.id, first)  # there is none any more
+        await driver._open(Op.OPEN, file.id, "file")
+        await driver.remove_file("file")
+        await driver.remove()  # with two open
+
+    run(ffabric, [fs], work)
+    assert list(fs.tree.nodes) == [abi.ROOT], "who is gone has nothing open"

@@ -202,3 +202,41 @@ def test_bytes_that_are_no_request_are_an_error(ffabric, request_):
         assert driver.device.memory.read(page.ipa + 64, 1) == b"\0"
 
     run(ffabric, [devices.GpioDevice(NAMES)], work)
+
+
+@pytest.mark.parametrize("lines", [0, 0x10000])
+def test_a_controller_has_some_lines_and_not_too_many(lines):
+    with pytest.raises(ValueError, match=f"a controller has 1 to 65535 lines, not {lines}"):
+        devices.GpioDevice(("",) * lines)
+    assert len(devices.GpioDevice(("",) * 0xFFFF).lines) == 0xFFFF
+
+
+def test_an_output_stays_as_its_driver_has_it(ffabric):
+    gpio = devices.GpioDevice(NAMES)
+
+    async def work(bus):
+        driver = await drivers.GpioDriver.probe(bus.devices[0])
+        await driver.set_output(3, 1)
+        gpio.drive(3, 0)
+        assert await driver.get(3) == 1
+        await driver.set_input(3)
+        gpio.drive(3, 0)
+        assert await driver.get(3) == 0
+
+    run(ffabric, [gpio], work)
+
+
+def test_buffers_of_an_event_queue_that_is_reset_are_the_drivers_again(ffabric):
+    gpio = devices.GpioDevice(NAMES)
+
+    async def work(bus):
+        driver = await drivers.GpioDriver.probe(bus.devices[0])
+        await driver.set_input(1)
+        await driver.enable(1, Irq.RISING)
+        await driver.unmask(1)
+        assert gpio.lines[1].buffer is not None
+        await driver.restart_queue(abi.EVENT)
+        assert gpio.lines[1].buffer is None
+        gpio.drive(1, 1)  # nobody has a buffer for it
+
+    run(ffabric, [gpio], work)
