@@ -130,6 +130,8 @@ class Monitor:
         """Make the PSCI call of ``caller``: who is to hear of it has."""
         function = caller.x[0] & MASK32
         if psci.HANDLERS[function](self.psci, pe, caller.x) is not False:
+            if self.cpus[pe.index].is_suspended and self.machine.outside is not None:
+                return self.woken(pe)
             return self.answered(pe, caller)
         if not pe.on and caller.state is State.RUNNING:
             caller.power_off()
@@ -142,6 +144,8 @@ class Monitor:
     def suspended(self, pe: PE) -> None:
         """``pe`` has called CPU_SUSPEND, and gives way until an interrupt is pending."""
         self.cpus[pe.index].is_suspended = True
+        if self.machine.outside is not None:
+            return  # a CPU elsewhere has interrupts that nobody sees here: it is awake again
         if pe.current is not None and not pe.current.secure:  # as with WFI
             self._suspend(pe)
         else:  # the exit is that of an SP which was told: its caller is not there yet

@@ -213,6 +213,15 @@ def test_a_kernel_that_writes_the_mailbox_hurts_only_itself():
         assert cpu.do("load32", GICD + 0x84).value == before
 
 
+def test_a_kernel_that_suspends_itself_goes_on():
+    """Its interrupts are those of its own GIC: a suspension ends without one of ours."""
+    with Puppets(1, hypervisor=False) as puppets:
+        ((cpu,),) = puppets.cpus
+        for _ in range(3):
+            assert cpu.call(psci.PSCI_VERSION)[0] == psci.VERSION_1_1
+            assert cpu.call(psci.CPU_SUSPEND_64, 0)[0] == psci.Return.SUCCESS
+
+
 def test_code_that_it_has_run_is_not_another_vms():
     """A frame of a VM that is gone is clean for the next one."""
     with Puppets(1, 1) as puppets:
