@@ -144,12 +144,20 @@ def test_a_protected_kernel_is_entered_at_el2(kernel):
     assert run.system(kernel, []).vms[0].el == 1
 
 
+class Calls(QemuRunner):
+    """Of a runner, the calls that were made alone."""
+
+    functions = array("I")
+
+    def __init__(self, functions):
+        self.functions = array("I", functions)
+
+
 class Vcpu:
     """A vCPU in QEMU that has made these calls."""
 
     def __init__(self, *functions):
-        self.runner = object.__new__(QemuRunner)
-        self.runner.functions = array("I", functions)
+        self.runner = Calls(functions)
 
 
 class Linux:
