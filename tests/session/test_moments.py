@@ -39,6 +39,23 @@ def test_a_moment_tells_which_notifications_are_pending(system):
     assert "v notifications" not in look(system.system)
 
 
+@pytest.mark.parametrize("sender", ["w", "s"])
+def test_a_moment_tells_who_has_rx(ffabric, sender):
+    """That of a VM, or that of a kernel without a hypervisor."""
+    vms = ["v", "w"] if sender == "w" else ["v"]
+    system = ffabric.boot(sps=["s"], vms=vms, hypervisor=sender == "w")
+    v = system.vm("v").ffa
+    s = (system.vm("w") if sender == "w" else system.sp("s")).ffa
+    assert "v rx" not in look(system.system)
+    v.map_buffers()
+    s.map_buffers()
+    assert look(system.system)["v rx"] == "empty"
+    s.send2("v", b"a message", delay_sri=sender == "s")
+    assert look(system.system)["v rx"] == "full"
+    v.rx_release()
+    assert look(system.system)["v rx"] == "empty"
+
+
 def test_a_moment_tells_which_interrupts_are_pending(system):
     s, v = system.sp("s").ffa, system.vm("v").ffa
     npi, _ = s.features(features.NPI)

@@ -10,6 +10,7 @@ from ffabric.firmware.state.notifications import GLOBAL
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Manager
+    from ffabric.firmware.state.mailbox import Mailbox
     from ffabric.firmware.state.partition import ExecutionContext, Partition
     from ffabric.system.endpoint import Endpoint
     from ffabric.system.system import System
@@ -79,7 +80,7 @@ def look(system: System) -> Moment:
     for endpoint in system.endpoints.values():
         for ctx in endpoint.partition.contexts:
             facts.update(_context(ctx))
-        facts.update(_partition(endpoint))
+        facts.update(_partition(endpoint, system.firmware.mailbox_of(endpoint.partition)))
     for pe in system.machine.pes:
         running = "off" if not pe.on else "nothing" if pe.current is None else pe.current.name
         facts[f"pe{pe.index}"] = f"{running} (idle)" if pe.idle else running
@@ -103,12 +104,11 @@ def _context(ctx: ExecutionContext) -> Iterator[tuple[str, str]]:
         yield f"{name} interrupts", ", ".join(map(str, ctx.virq.pending))
 
 
-def _partition(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+def _partition(endpoint: Endpoint, box: Mailbox | None) -> Iterator[tuple[str, str]]:
     partition: Partition = endpoint.partition
     name = partition.name
     if not partition.alive:
         yield f"{name} fate", partition.fate or "gone"
-    box = partition.mailbox
     if box is not None:
         yield f"{name} rx", "full" if box.full else "empty"
     state = partition.notifications

@@ -38,6 +38,12 @@ def test_what_was_found_as_json(capsys):
     assert json.loads(capsys.readouterr().out)["choices"] == [0, 0, 1]
 
 
+def test_the_report_is_printed_beside_a_file_of_what_was_found(capsys, tmp_path):
+    assert explore(SCENARIO, fault="haf_eda971da", json=str(tmp_path / "found.json")) == 1
+    assert json.loads((tmp_path / "found.json").read_text())["choices"] == [0, 0, 1]
+    assert "schedule   [0, 0, 1] (1 departure)" in capsys.readouterr().out
+
+
 def test_a_search_that_is_given_up_has_proved_nothing(capsys):
     assert explore(SCENARIO, most=2) == 1
     assert "given up after 2 schedules: nothing is proved" in capsys.readouterr().out

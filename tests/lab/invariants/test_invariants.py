@@ -83,13 +83,16 @@ def test_a_vcpu_on_two_pes_is_noticed_at_any_time():
             judged.check()
 
 
-def test_an_rx_that_nobody_has_filled_or_given_back_is_noticed():
-    system = boot(sps=[], vms=["vm", "other"])
-    with system:
-        vm = system.vm("vm").ffa
-        vm.map_buffers()
+@pytest.mark.parametrize("hypervisor", [True, False])
+def test_an_rx_that_nobody_has_filled_or_given_back_is_noticed(hypervisor):
+    """That of a VM, and that of a kernel without a hypervisor."""
+    with boot(sps=[], vms=["vm"], hypervisor=hypervisor) as system:
+        system.vm("vm").ffa.map_buffers()
         judged = Invariants(system, "buffers")
-        box = system.system.endpoint("vm").partition.mailbox
+        judged.check()
+        inside = system.system
+        box = inside.firmware.mailbox_of(inside.endpoint("vm").partition)
+        assert box is not None
         box.full = True
         with pytest.raises(Discrepancy, match="an RX that no call has filled"):
             judged.check()

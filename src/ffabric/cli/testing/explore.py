@@ -71,13 +71,13 @@ def explore(
         raise UsageError(f"explore: {error.args[0]}") from None
     if json is not None:
         json_file.write(msgspec.to_builtins(found), json)
-    else:
+    if json != json_file.STDOUT:
         _report(found, seconds)
     if found.failure:
         test = as_test(found_scenario, found, fault)
         if write is not None:
             write.write_text(test, "utf-8")
-        elif json is None:
+        elif json != json_file.STDOUT:
             print(f"\n{test}", end="")
     return int(bool(found.failure) or not found.complete)
 

@@ -133,7 +133,7 @@ class Buffers:
         former, self._known = self._known, {}
         for endpoint in self._system.endpoints.values():
             partition = endpoint.partition
-            box = partition.mailbox
+            box = self._system.firmware.mailbox_of(partition)
             if box is not None:
                 self._known[partition] = box, box.full
         for partition, (box, full) in self._known.items():
