@@ -17,6 +17,8 @@ from ffabric.lab.bench.benchmark import Growth
 WIDTH, HEIGHT = 460, 320
 LEFT, RIGHT, TOP, BOTTOM = 72, 24, 64, 54
 """A panel, and what stays free around its axes."""
+MARGIN = 16
+"""Where its title begins, which may be as long as the panel is wide."""
 COLUMNS = 2
 FOOT = 34
 """Height of the line that says what was measured on."""
@@ -99,7 +101,7 @@ def _panel(what: str, axis: str, unit: str, group: Sequence[Growth]) -> Iterator
     first, last = _ends(min(lows), max(highs))
     across = Scale(points[0], max(points[-1], points[0] * 2), LEFT, WIDTH - RIGHT)
     up = Scale(first, last, HEIGHT - BOTTOM, TOP)
-    yield _text(LEFT, 24, f"{what[0].upper()}{what[1:]} ({unit})", "title")
+    yield _text(MARGIN, 24, f"{what[0].upper()}{what[1:]} ({unit})", "title")
     ticks = _ticks(first, last)
     for value in ticks:
         y = up.at(value)
@@ -120,7 +122,7 @@ def _panel(what: str, axis: str, unit: str, group: Sequence[Growth]) -> Iterator
         yield _mark(mark, x + 5, 44)
         yield "</g>"
         yield _text(x + 15, 49, growth.sweep.name, "small")
-        x += 32 + 6.6 * len(growth.sweep.name)
+        x += 32 + 8 * len(growth.sweep.name)
 
 
 def _guide(across: Scale, up: Scale) -> str:
