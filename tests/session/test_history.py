@@ -8,7 +8,7 @@ from ffabric import Partition, System
 from ffabric.guests.images import load
 from ffabric.session.history import CannotCall, CannotGoBack
 from ffabric.session.until import matcher
-from ffabric.system.description.python import sp, vm
+from ffabric.system.description.python import describe, sp, vm
 
 MAP, ID = 0xC400_0066, 0x8400_0069
 
@@ -197,6 +197,16 @@ def test_names_with_markup_harm_no_notebook():
         moment = history.run().state()
         moment._facts["<script>"] = "<b>&"
         assert "<script>" not in moment._repr_html_()
+
+
+def test_a_system_that_was_read_is_described_already():
+    spec = describe(sps=["s"], vms=[])
+    with System.with_history(spec) as history:
+        assert list(history.system.system.endpoints) == ["s"]
+    with pytest.raises(TypeError, match="is described already: vms"):
+        System.with_history(spec, vms=["v"])
+    with pytest.raises(TypeError, match="is no SystemSpec"):
+        System.with_history("system.toml")  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_is_refused_by_name():

@@ -13,6 +13,21 @@ def system(ffabric):
     return ffabric.boot(sps=["echo"], vms=["client"])
 
 
+def test_what_is_no_refusal_goes_through_whoever_expects_one(ffabric):
+    system = ffabric.boot(vms=["v"])
+    with pytest.raises(KeyError), system.refuses("mem.share.not_owned"):
+        raise KeyError("of the test")
+
+
+def test_the_last_calls_are_told_one_a_line(ffabric):
+    system = ffabric.boot(vms=["v"])
+    system.vm("v").ffa.id_get()
+    call, answer = system.last_calls().splitlines()[-2:]
+    assert call.split()[2:] == ["v.0", "FFA_ID_GET"]
+    assert "FFA_SUCCESS_32: id=0x0001 (v)" in answer
+    assert system.last_calls(1).splitlines() == [call, answer]
+
+
 def test_a_refusal_of_the_hypervisor_is_told(system):
     client = system.vm("client").ffa
     with pytest.raises(FfaError) as caught:

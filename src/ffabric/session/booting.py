@@ -8,7 +8,7 @@ from typing import Unpack
 from ffabric.session.system import System
 from ffabric.system.booting.boot import boot as boot_spec
 from ffabric.system.description.fields import SystemFields
-from ffabric.system.description.python import describe
+from ffabric.system.description.python import described
 from ffabric.system.options.keywords import ValueType, check_keywords, check_several
 from ffabric.system.spec import SystemSpec
 
@@ -36,15 +36,9 @@ def boot(
     `PartitionCrashed` if a partition crashes and the system is to stop then.
     """
     check_keywords("boot()", fields, [*SystemFields.__annotations__, *_OWN])
-    if spec is not None and not isinstance(spec, SystemSpec):
-        raise TypeError(
-            f"spec: {spec!r} is no SystemSpec: ffabric.testing.read_system() makes one of a file"
-        )
     _SEED.check("seed", seed)
     check_several("initialising", initialising, "names of SPs")
-    if spec is not None and fields:
-        raise TypeError(f"a system that was read is described already: {', '.join(fields)}")
-    booted = boot_spec(spec or describe(**fields), seed=seed, replay=replay)
+    booted = boot_spec(described(spec, fields), seed=seed, replay=replay)
     system = System(booted)
     for name in initialising:
         system.sp(name).endpoint.drive_from_start()

@@ -66,8 +66,7 @@ class Watch:
         self._systems.clear()
         for trace in self._traces:
             trace.close()
-            if trace.path is None:
-                continue
+            assert trace.path is not None
             if keep_traces:
                 from ffabric.observe.report.page import write_page  # noqa: PLC0415 - as above
 

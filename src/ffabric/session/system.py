@@ -16,7 +16,7 @@ from ffabric.observe.recorder import Recorder
 from ffabric.session.handle import Handle
 from ffabric.session.opened import OPEN, opened
 from ffabric.session.refusals import Expected
-from ffabric.system.description.python import describe, sp, vm
+from ffabric.system.description.python import described, sp, vm
 from ffabric.system.options.keywords import suggesting
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PartitionDraft
@@ -57,9 +57,7 @@ class System:
         """
         from ffabric.session.history import History  # noqa: PLC0415 - only who goes back
 
-        if spec is not None and fields:
-            raise TypeError(f"a system that was read is described already: {', '.join(fields)}")
-        return History(cls, spec or describe(**fields), seed=seed, replay=replay)
+        return History(cls, described(spec, fields), seed=seed, replay=replay)
 
     @property
     def _inside(self) -> booted.System:

@@ -123,6 +123,22 @@ def trusted_os(target: Target | None = None, **fields: Unpack[TrustedOsFields]) 
     return _partition("trusted_os", TrustedOsFields, TRUSTED_OS, target, fields)
 
 
+def described(spec: SystemSpec | None, fields: SystemFields) -> SystemSpec:
+    """``spec``, which was read, or the system of ``fields``.
+
+    Raises TypeError if it is none or there are both, and what `describe` raises.
+    """
+    if spec is None:
+        return describe(**fields)
+    if not isinstance(spec, SystemSpec):
+        raise TypeError(
+            f"spec: {spec!r} is no SystemSpec: ffabric.testing.read_system() makes one of a file"
+        )
+    if fields:
+        raise TypeError(f"a system that was read is described already: {', '.join(fields)}")
+    return spec
+
+
 def describe(*, seed: int | None = None, **fields: Unpack[SystemFields]) -> SystemSpec:
     """The system of these partitions. Raises SystemErrors with everything that cannot be.
 
