@@ -13,10 +13,10 @@ from ffabric.firmware.state import context
 from ffabric.firmware.state.checking import checked as context_checked
 from ffabric.firmware.state.events import Activation as Activated
 from ffabric.lab.fuzz.actors import Actor
+from ffabric.lab.fuzz.calls.smmu import CMDQ, LEAF, SHAPE, Programmer
 from ffabric.lab.fuzz.campaign import HOSTS, Plan, State, campaign, play
 from ffabric.lab.fuzz.episodes import MARK, Episode
 from ffabric.lab.fuzz.report import Report
-from ffabric.lab.fuzz.smmu import CMDQ, LEAF, SHAPE, Programmer
 from ffabric.lab.fuzz.stage import Stage
 from ffabric.lab.fuzz.systems import HOSTS as SYSTEMS
 from ffabric.lab.oracle.address_spaces import Discrepancy

@@ -14,15 +14,15 @@ from typing import IO, TYPE_CHECKING, Self
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32, MASK64, PAGE
-from ffabric.lab.fuzz.activation import Activation
 from ffabric.lab.fuzz.actors import POISON, Actor
-from ffabric.lab.fuzz.chains import Chains
-from ffabric.lab.fuzz.descriptors import Descriptors
+from ffabric.lab.fuzz.calls.activation import Activation
+from ffabric.lab.fuzz.calls.chains import Chains
+from ffabric.lab.fuzz.calls.descriptors import Descriptors
+from ffabric.lab.fuzz.calls.power import Powers
+from ffabric.lab.fuzz.calls.registers import LAST, Registers
+from ffabric.lab.fuzz.calls.smmu import Programmer
 from ffabric.lab.fuzz.events import DEADLY, EVENTS
-from ffabric.lab.fuzz.power import Powers
-from ffabric.lab.fuzz.registers import LAST, Registers
 from ffabric.lab.fuzz.settlement import Settlement
-from ffabric.lab.fuzz.smmu import Programmer
 from ffabric.lab.fuzz.stage import Stage
 from ffabric.lab.fuzz.systems import HOSTS, SYSTEMS, Cast
 from ffabric.lab.fuzz.victims import Pair

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
-from ffabric.lab.fuzz.registers import LAST
+from ffabric.lab.fuzz.calls.registers import LAST
 from ffabric.lab.fuzz.stage import SGI
 from ffabric.machine import exits
 from ffabric.system.manifest.manifest import DeviceRegion, Interrupt

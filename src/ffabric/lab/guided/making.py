@@ -18,7 +18,7 @@ from ffabric.abi.ffa.uuids import to_pair
 from ffabric.abi.ffa.version import V1_1
 from ffabric.abi.words import MASK32, PAGE, halves, pack_ids
 from ffabric.lab.calls.lines import Call
-from ffabric.lab.fuzz.registers import BOUNDARIES, FFA_IDS, LAST
+from ffabric.lab.fuzz.calls.registers import BOUNDARIES, FFA_IDS, LAST
 from ffabric.lab.guided.scene import ARENA, Attacker, Scene, Target
 
 HANDLES = 8

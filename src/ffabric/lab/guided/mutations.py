@@ -8,7 +8,7 @@ from random import Random
 from msgspec.structs import replace
 
 from ffabric.lab.calls.lines import Call
-from ffabric.lab.fuzz.registers import BOUNDARIES
+from ffabric.lab.fuzz.calls.registers import BOUNDARIES
 from ffabric.lab.guided.cases import MOST
 from ffabric.lab.guided.making import Maker
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import pack_ids
 from ffabric.lab.fuzz.actors import ASKED, REQUESTS, RESPONSES
-from ffabric.lab.fuzz.registers import BOUNDARIES
+from ffabric.lab.fuzz.calls.registers import BOUNDARIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from ffabric.abi.words import PAGE
-from ffabric.lab.fuzz.registers import BOUNDARIES
+from ffabric.lab.fuzz.calls.registers import BOUNDARIES
 from ffabric.lab.oracle.stream_tables import BYPASS, CR0, GBPA, STAGE2, TABLE, TABLE_CONFIG
 from ffabric.machine.access import DataAbort
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ffabric.abi import lfa
 from ffabric.firmware.state.context import State
-from ffabric.lab.fuzz.registers import BOUNDARIES
+from ffabric.lab.fuzz.calls.registers import BOUNDARIES
 from ffabric.system.booting.activation import NotActivatable, stage
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.words import MASK32, PAGE, halves, join, pack_ids
-from ffabric.lab.fuzz.registers import BOUNDARIES
+from ffabric.lab.fuzz.calls.registers import BOUNDARIES
 from ffabric.lab.oracle.transactions import DONATE, SHARE
 
 if TYPE_CHECKING:
