@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ffabric.lab.invariants import instruments
-from ffabric.lab.invariants.optee import OpTeeIsolation
+from ffabric.lab.invariants.optee.isolation import OpTeeIsolation
 from ffabric.lab.oracle.ledger import Ledger
 from ffabric.machine.events import Call
 from ffabric.system.options.problems import did_you_mean

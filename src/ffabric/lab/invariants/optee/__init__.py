@@ -1,0 +1,1 @@
+"""Isolation between VMs in a virtualized OP-TEE."""
