@@ -77,7 +77,8 @@ _Wrong = Callable[[Trial, Side, list[Side], Ranges], Offered | None]
 
 def _total(trial: Trial, a: Side, to: list[Side], ranges: Ranges) -> Offered:
     pages = sum(count for _, count in ranges)
-    return [*to], ranges, {"total_pages": pages + trial.random.choice((-1, 1, 1 << 20))}
+    other = pages + trial.random.choice((-1, 1, 1 << 20))
+    return [*to], ranges, {"total_pages": other or 1 << 20}  # 0 is filled in when it is written
 
 
 def _empty(trial: Trial, a: Side, to: list[Side], ranges: Ranges) -> Offered:
