@@ -267,6 +267,14 @@ def test_what_a_system_names_is_told_where_a_system_is_expected(tmp_path, data, 
     assert told.startswith(f"{tmp_path / 'f'}: {line}")
 
 
+def test_a_system_whose_first_key_begins_like_a_package_is_a_system(tmp_path):
+    (tmp_path / "f").write_text("SPKG = 1\n")
+    with pytest.raises(SystemErrors) as raised:
+        read_system(tmp_path / "f")
+    assert any("SPKG" in str(each) for each in raised.value.problems)
+    assert not any("no system file" in str(each) for each in raised.value.problems)
+
+
 def test_a_package_is_validated_by_itself(tmp_path):
     path = tmp_path / "fip.bin"
     path.write_bytes(build_fip(WHOLE))

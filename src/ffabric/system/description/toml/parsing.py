@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ _TOML_LINE = re.compile(r"^(?P<what>.*) \(at line (?P<line>\d+), column (?P<colu
 def parse(path: Path) -> dict[str, Any]:
     """The tables of a file. Raises SystemErrors if it is not TOML, or has nothing in it."""
     try:
-        _check_sort(path)
         text = read_bytes(path, DESCRIPTION).decode()
         _check_keys(text)
         if root := tomllib.loads(text):
@@ -43,16 +43,18 @@ def parse(path: Path) -> dict[str, Any]:
         match = _TOML_LINE.match(str(error))
         where = f"{path}:{match['line']}" if match else str(path)
         problem = Problem(where, "", "", match["what"] if match else str(error))
-    raise SystemErrors([problem])
+    other = _other_sort(path)
+    raise SystemErrors([Problem(str(path), "", "", other) if other else problem])
 
 
-def _check_sort(path: Path) -> None:
-    """Refuse what a system file would name, but is none. Raises ValueError."""
-    with opened(path) as file:
+def _other_sort(path: Path) -> str:
+    """What a file is that a system file would name, but is none; nothing for other files."""
+    with suppress(OSError), opened(path) as file:
         start = file.read(8)
-    for magic, kind, how in _OTHERS:
-        if start.startswith(magic):
-            raise ValueError(f"{kind}, no system file: one names it with {how.format(path.name)}")
+        for magic, kind, how in _OTHERS:
+            if start.startswith(magic):
+                return f"{kind}, no system file: one names it with {how.format(path.name)}"
+    return ""
 
 
 def _check_keys(text: str) -> None:
