@@ -11,8 +11,10 @@ from ffabric.abi.virtio_msg import socket as abi
 from ffabric.abi.virtio_msg.generations import PR28
 from ffabric.abi.virtio_msg.header import HEADER_SIZE, peek_header
 from ffabric.abi.virtio_msg.message import build, parse
+from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from processes_at_hand import SOON
 
+PATIENT = SOON * 1_000_000_000
 EXAMPLES = Path(__file__).parents[4] / "examples/virtio"
 HELLO = {
     "magic": abi.MAGIC,
@@ -22,6 +24,19 @@ HELLO = {
     "max_size": 264,
     "max_data": 32768,
 }
+
+
+class Client(DriverSide):
+    """Does what it is given to do."""
+
+    def __init__(self, work, *, generation="pr28", **how):
+        super().__init__("client", generation=generation, patience=PATIENT, **how)
+        self._work = work
+        self.finished = False
+
+    async def work(self, bus):
+        await self._work(bus)
+        self.finished = True
 
 
 def start(program, *arguments, heard=False):

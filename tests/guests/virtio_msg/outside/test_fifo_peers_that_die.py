@@ -30,11 +30,6 @@ MANY = 2 * DEPTH
 """Messages that no FIFO has room for at once."""
 
 
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "bus")
-
-
 class Died(Exception):  # noqa: N818 - what happened
     """The peer is gone."""
 

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from socket_peers import EXAMPLES, listen, start
+from socket_peers import EXAMPLES, PATIENT, listen, start
 
 from ffabric.abi.virtio_msg.generations import PR28
 from ffabric.abi.words import PAGE
@@ -26,7 +26,6 @@ from processes_at_hand import SOON
 POOL = 64
 OWN: dict[str, Any] = {"static": POOL, "reserved": True}
 """The pool is a file of its own."""
-PATIENT = SOON * 1_000_000_000
 BUS, MAP, DONE, REFUSED = 2, 0x95, 0, 1
 
 
@@ -60,11 +59,6 @@ class Client(DriverSide):
             await disk.remove()
         self.back = await bus.close()
         self.finished = True
-
-
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "bus")
 
 
 @pytest.fixture

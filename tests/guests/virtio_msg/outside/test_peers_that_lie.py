@@ -4,7 +4,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-from socket_peers import HELLO, Thread, listen
+from socket_peers import HELLO, PATIENT, Client, Thread, listen
 
 from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa, transport
@@ -16,31 +16,11 @@ from ffabric.guests.virtio.devices.block import BlockDevice
 from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio_msg.driver.bus import BusError
-from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.guests.virtio_msg.outside import devices as outside_devices
 from ffabric.guests.virtio_msg.outside.devices import SocketDevices
 from processes_at_hand import SOON
 
-PATIENT = SOON * 1_000_000_000
 INFO = {"device_id": 2, "num_features": 64, "config_size": 8, "max_virtqueues": 1}
-
-
-class Client(DriverSide):
-    """Does what it is given to do."""
-
-    def __init__(self, work, **how):
-        super().__init__("client", generation="pr28", patience=PATIENT, **how)
-        self._work = work
-        self.finished = False
-
-    async def work(self, bus):
-        await self._work(bus)
-        self.finished = True
-
-
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "bus")
 
 
 def run(ffabric, path, act, work, *, answers=None, version=1, **how):

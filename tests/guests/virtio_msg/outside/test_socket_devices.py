@@ -4,7 +4,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-from socket_peers import Thread, listen, start
+from socket_peers import Client, Thread, listen, start
 
 from ffabric.abi.virtio_msg import bus as bus_abi
 from ffabric.abi.virtio_msg import ffa, transport
@@ -17,30 +17,11 @@ from ffabric.guests.virtio.driver import DeviceLost
 from ffabric.guests.virtio.drivers.block import BlockDriver
 from ffabric.guests.virtio_msg.device.carriers import ALL_CARRIERS
 from ffabric.guests.virtio_msg.driver.bus import BusError
-from ffabric.guests.virtio_msg.driver.partition import DriverSide
 from ffabric.guests.virtio_msg.outside.devices import SocketDevices
 from ffabric.machine.host.message_socket import Listener
 from processes_at_hand import SOON
 
-WAIT, PATIENT = SOON, SOON * 1_000_000_000
-
-
-class Client(DriverSide):
-    """Does what it is given to do."""
-
-    def __init__(self, work, *, generation="pr28", **how):
-        super().__init__("client", generation=generation, patience=PATIENT, **how)
-        self._work = work
-        self.finished = False
-
-    async def work(self, bus):
-        await self._work(bus)
-        self.finished = True
-
-
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "bus")
+WAIT = SOON
 
 
 def run(ffabric, side, work, **how):

@@ -16,11 +16,6 @@ from ffabric.guests.virtio_msg.outside.driver import WAITING, SocketDriver
 from processes_at_hand import SOON
 
 
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "bus")
-
-
 def run(ffabric, path, devices, generation="pr28", **how):
     """Until the peer is gone: what the VM has said."""
     vm = SocketDriver(path, generation=generation, wait=SOON, **how)
