@@ -25,6 +25,8 @@ from ffabric.machine.engines.qemu.exchange.interpreted import (
     ASLEEP_AT,
     REQUEST_AT,
     RESUME_AT,
+    WORD,
+    X_AT,
 )
 
 ALIVE = 0x00
@@ -49,23 +51,22 @@ STUB = 0x6000
 TOUCHES = 0x8000
 TOUCH_MASK = 511
 
-REQUEST = 0x00
-ANSWER = 0x08
+REQUEST, ANSWER = WORD * REQUEST_AT, WORD * ANSWER_AT
 KIND = 0x10
 TICKS = 0x18
 STARTED = 0x20
 START = 0x28
 ENTRY = 0x30
-RESUME = 0x38
+RESUME = WORD * RESUME_AT
 LEVEL = 0x40
 INTERRUPTED = 0x48
-ASLEEP = 0x50
+ASLEEP = WORD * ASLEEP_AT
 TAIL = 0x58
 HEAD = 0x60
 SYNDROME = 0x68
 FAULT = 0x70
 PC = 0x78
-X = 0x80
+X = WORD * X_AT
 FOREIGN = 0x110
 NOTIFIED = 0x118
 FLUSHED = 0x120
@@ -87,8 +88,7 @@ MAX_CPUS = 16
 SIZE = 0x1_0000
 """Bytes of a mailbox."""
 
-_WORD = 8
-KIND_AT, TICKS_AT = KIND // _WORD, TICKS // _WORD
+KIND_AT, TICKS_AT = KIND // WORD, TICKS // WORD
 """The words of a block that say which exit it was, and how long the last call took, in ticks."""
 _STORE = struct.Struct(f"{REGISTERS}Q").pack_into
 _VECTORS, _VECTOR = 16, 0x80
@@ -99,7 +99,7 @@ _HPFAR_FIPA = 0xFF_FFFF_FFFF  # bits 43:4; QEMU 10 has others there
 
 def _at(register: int) -> int:
     """The word of a block that a general register of an exit is in."""
-    return X // _WORD + register if register < REGISTERS else REST // _WORD + register - REGISTERS
+    return X // WORD + register if register < REGISTERS else REST // WORD + register - REGISTERS
 
 
 class Mailbox:
@@ -114,68 +114,68 @@ class Mailbox:
         ``patience``: without a sign of life; ``spin``: before they sleep. ``gone``: up to four
         registers.
         """
-        self.words[PATIENCE // _WORD] = patience
-        self.words[SPIN // _WORD] = spin
-        self.words[AWAKE // _WORD] = 1
+        self.words[PATIENCE // WORD] = patience
+        self.words[SPIN // WORD] = spin
+        self.words[AWAKE // WORD] = 1
         for index, value in enumerate(gone):
-            self.words[GONE // _WORD + index] = value
+            self.words[GONE // WORD + index] = value
 
     def load(self, source: int, target: int, size: int) -> None:
         """Before its CPUs start: what the first one copies from ``source`` to ``target``."""
         words = (source, target, size)
-        self.words[IMAGE // _WORD : IMAGE_SIZE // _WORD + 1] = memoryview(array("Q", words))
+        self.words[IMAGE // WORD : IMAGE_SIZE // WORD + 1] = memoryview(array("Q", words))
 
     def watch(self, intid: int) -> None:
         """Count how often SPI ``intid`` becomes pending in QEMU's GIC; see `Block.notified`."""
-        self.words[NOTIFICATION // _WORD] = intid
+        self.words[NOTIFICATION // WORD] = intid
 
     def confine(self) -> None:
         """Write the vectors of EL2: vector ``n`` is ``smc #n``, and nothing comes back to it."""
         for n in range(_VECTORS):
             word = _BRANCH_TO_SELF << 32 | _SMC | n << 5
-            self.words[(STUB + n * _VECTOR) // _WORD] = word
+            self.words[(STUB + n * _VECTOR) // WORD] = word
 
     @property
     def has_lpis(self) -> bool:
         """Whether its GIC reads and writes tables wherever a guest says, past stage 2."""
-        return bool(self.words[DISTRIBUTOR // _WORD] & _HAS_LPIS)
+        return bool(self.words[DISTRIBUTOR // WORD] & _HAS_LPIS)
 
     def count_flush(self) -> int:
         """Let every CPU invalidate its TLB before it enters the guest; the number of this time."""
-        wanted = self.words[FLUSH // _WORD] = self.words[FLUSH // _WORD] + 1 & MASK64
+        wanted = self.words[FLUSH // WORD] = self.words[FLUSH // WORD] + 1 & MASK64
         return int(wanted)
 
     @property
     def flushed(self) -> int:
         """Up to which time one CPU has invalidated for all that execute."""
-        return int(self.words[FLUSHED_ALL // _WORD])
+        return int(self.words[FLUSHED_ALL // WORD])
 
     def touch(self, pa: int, size: int) -> bool:
         """Let QEMU forget code of ``size`` bytes (whole words) at ``pa``; False: no room now."""
         words = self.words
-        head = words[TOUCH_HEAD // _WORD]
-        if head - words[TOUCH_TAIL // _WORD] & MASK64 > TOUCH_MASK:
+        head = words[TOUCH_HEAD // WORD]
+        if head - words[TOUCH_TAIL // WORD] & MASK64 > TOUCH_MASK:
             return False
-        at = TOUCHES // _WORD + 2 * (head & TOUCH_MASK)
+        at = TOUCHES // WORD + 2 * (head & TOUCH_MASK)
         words[at], words[at + 1] = pa, size
-        words[TOUCH_HEAD // _WORD] = head + 1 & MASK64
+        words[TOUCH_HEAD // WORD] = head + 1 & MASK64
         return True
 
     @property
     def ready(self) -> bool:
         """Whether a CPU waits to be started."""
-        return bool(self.words[READY // _WORD])
+        return bool(self.words[READY // WORD])
 
     def attend(self, *, awake: bool, spin: int) -> None:
         """Whether CPUs need not ring, and how long they look before they sleep; a sign of life."""
-        self.words[SPIN // _WORD] = spin
-        self.words[ALIVE // _WORD] = self.words[ALIVE // _WORD] + 1 & MASK64
-        self.words[AWAKE // _WORD] = awake
+        self.words[SPIN // WORD] = spin
+        self.words[ALIVE // WORD] = self.words[ALIVE // WORD] + 1 & MASK64
+        self.words[AWAKE // WORD] = awake
 
     def block(self, cpu: int, wake: Callable[[int], object]) -> Block:
         """The block of one CPU; ``wake`` rings the doorbell of the CPU with that number."""
-        at = (BLOCKS + (cpu << BLOCK_SHIFT)) // _WORD
-        return Block(self.words[at : at + (1 << BLOCK_SHIFT) // _WORD], cpu, wake)
+        at = (BLOCKS + (cpu << BLOCK_SHIFT)) // WORD
+        return Block(self.words[at : at + (1 << BLOCK_SHIFT) // WORD], cpu, wake)
 
 
 class Block:
@@ -201,33 +201,33 @@ class Block:
     def executes(self) -> bool:
         """Whether it may be executing the guest: it was started and waits for no answer."""
         words = self.words
-        return bool(words[START // _WORD]) and words[REQUEST_AT] == words[ANSWER_AT]
+        return bool(words[START // WORD]) and words[REQUEST_AT] == words[ANSWER_AT]
 
     @property
     def exits(self) -> int:
         """How many exits it has made."""
-        return int(self.words[REQUEST // _WORD])
+        return int(self.words[REQUEST // WORD])
 
     @property
     def interrupted(self) -> bool:
         """Whether a CPU that waits for its answer has interrupts of its own to take."""
-        return bool(self.words[INTERRUPTED // _WORD])
+        return bool(self.words[INTERRUPTED // WORD])
 
     @property
     def crash(self) -> tuple[int, int, int]:
         """What it crashed of: ESR, FAR and the address of the instruction."""
         words = self.words
-        return words[SYNDROME // _WORD], words[FAULT // _WORD], words[PC // _WORD]
+        return words[SYNDROME // WORD], words[FAULT // WORD], words[PC // WORD]
 
     @property
     def fault_page(self) -> int:
         """The intermediate physical address of the page whose translation failed."""
-        return (self.words[IPA // _WORD] >> 4 & _HPFAR_FIPA) << 12
+        return (self.words[IPA // WORD] >> 4 & _HPFAR_FIPA) << 12
 
     @property
     def served(self) -> int:
         """How often it has heard the doorbell while it executed the guest."""
-        return int(self.words[SERVED // _WORD])
+        return int(self.words[SERVED // WORD])
 
     def answer(self, x: list[int], resume: int = 0) -> None:
         """Let its call return with ``x`` in x0 to x17, or go on at the address ``resume``.
@@ -244,7 +244,7 @@ class Block:
     def set_register(self, number: int, value: int) -> None:
         """What that register holds when it goes on."""
         self.words[_at(number)] = value
-        self.words[RELOAD // _WORD] = 1
+        self.words[RELOAD // WORD] = 1
 
     def resume(self, resume: int = 0) -> None:
         """Let it go on after an exit that was no call, with the registers it had; or elsewhere."""
@@ -256,33 +256,33 @@ class Block:
 
     def inject(self, syndrome: int, far: int) -> None:
         """Let EL1 take an abort when it goes on: ESR_EL1 and FAR_EL1."""
-        self.words[INJECT_FAR // _WORD] = far
-        self.words[INJECT // _WORD] = syndrome
+        self.words[INJECT_FAR // WORD] = far
+        self.words[INJECT // WORD] = syndrome
 
     def preempt(self, *, wanted: bool) -> None:
         """Whether it is to make a SLICE exit as soon as it hears the doorbell."""
-        self.words[PREEMPT // _WORD] = wanted
+        self.words[PREEMPT // WORD] = wanted
         if wanted:
             self._wake(self.cpu)
 
     def idles(self, *, wanted: bool) -> None:
         """Whether WFI is an exit, from its next entry on."""
-        if self.words[IDLES // _WORD] != wanted:
-            self.words[IDLES // _WORD] = wanted
+        if self.words[IDLES // WORD] != wanted:
+            self.words[IDLES // WORD] = wanted
             if wanted and self.executes:
                 self._wake(self.cpu)
 
     def line(self, bit: int, *, asserted: bool) -> None:
         """Assert a virtual interrupt, a bit of HCR_EL2, or take it back, at its next entry."""
-        lines = self.words[LINES // _WORD]
+        lines = self.words[LINES // WORD]
         if bool(lines & bit) != asserted:
-            self.words[LINES // _WORD] = lines ^ bit
+            self.words[LINES // WORD] = lines ^ bit
             if self.executes:
                 self._wake(self.cpu)
 
     def affinity(self, mpidr: int) -> None:
         """What a confined CPU reads as its MPIDR_EL1, from its next start on."""
-        self.words[AFFINITY // _WORD] = mpidr
+        self.words[AFFINITY // WORD] = mpidr
 
     def start(self, entry: int, x: Sequence[int], level: int) -> None:
         """Start it at address ``entry`` of exception level ``level``; a call of it is dropped.
@@ -290,22 +290,22 @@ class Block:
         ``x``: x0 to x17, all other registers are 0.
         """
         words = self.words
-        words[ENTRY // _WORD] = entry
-        words[LEVEL // _WORD] = level
+        words[ENTRY // WORD] = entry
+        words[LEVEL // WORD] = level
         _STORE(self._bytes, X, *x)
         words[ANSWER_AT] = words[REQUEST_AT]
-        words[START // _WORD] = words[START // _WORD] + 1 & MASK64
+        words[START // WORD] = words[START // WORD] + 1 & MASK64
         self._wake(self.cpu)
 
     def foreign(self, *, pending: bool) -> None:
         """Whether a trusted OS has to make way for interrupts that are not its own."""
-        self.words[FOREIGN // _WORD] = pending
+        self.words[FOREIGN // WORD] = pending
         if pending:
             self._wake(self.cpu)
 
     def notified(self) -> bool:
         """Whether the SPI that is watched was pending since the last time, at an exit."""
-        before, self._notified = self._notified, self.words[NOTIFIED // _WORD]
+        before, self._notified = self._notified, self.words[NOTIFIED // WORD]
         return before != self._notified
 
     def pend(self, intid: int) -> None:
@@ -318,11 +318,11 @@ class Block:
         words = self.words
         pushed = False
         while self._backlog:
-            head = words[HEAD // _WORD]
-            if head - words[TAIL // _WORD] & MASK64 > RING_MASK:
+            head = words[HEAD // WORD]
+            if head - words[TAIL // WORD] & MASK64 > RING_MASK:
                 break
-            words[RING // _WORD + (head & RING_MASK)] = self._backlog.pop(0)
-            words[HEAD // _WORD] = head + 1 & MASK64
+            words[RING // WORD + (head & RING_MASK)] = self._backlog.pop(0)
+            words[HEAD // WORD] = head + 1 & MASK64
             pushed = True
         if pushed:
             self._wake(self.cpu)

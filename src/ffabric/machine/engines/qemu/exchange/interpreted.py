@@ -13,7 +13,7 @@ from ffabric.machine.context import REGISTERS, check_registers
 
 WORD = 8
 REQUEST_AT, ANSWER_AT, RESUME_AT, ASLEEP_AT, X_AT = 0, 1, 7, 10, 16
-"""Words of a block: see `ffabric.machine.engines.qemu.mailbox`."""
+"""Words of a block, of which `ffabric.machine.engines.qemu.mailbox` has the others."""
 _STORE = struct.Struct(f"{REGISTERS}Q").pack_into
 
 
