@@ -24,11 +24,11 @@ STARTING    the new image aborts                    none; FINISH_ACK: ABORTED, t
 ==========  ======================================  ==========================================
 
 What the SPMC keeps of the SP stays as it is: its RX/TX pair, its notifications, bound and pending,
-its virtual interrupts, what it has borrowed and sent. Its timers are off, as the registers of a PE
-that begins are reset. None of it may lie in the memory that the new
-image is copied to. The PE takes no interrupt from the SP between the messages of the two, and
-whoever calls it finds it BUSY. Hafnium does the same (`src/ffa/spmc/lifecycle_msg.c`); it checks
-the size of the image only after the SP has stopped.
+its virtual interrupts, what it has borrowed and sent. None of it may lie in the memory that the new
+image is copied to. Its timers are off, as the registers of a PE that begins are reset. The PE takes
+no interrupt from the SP between the messages of the two, and whoever calls it finds it BUSY.
+Hafnium does the same (`src/ffa/spmc/lifecycle_msg.c`); it checks the size of the image only after
+the SP has stopped.
 """
 
 from __future__ import annotations

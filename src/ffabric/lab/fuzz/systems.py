@@ -267,6 +267,6 @@ HOSTS = (
 """Systems whose hosts donate the memory of VMs that are protected from them, and whose devices have
 DMA, also through SMMUs that hostile partitions program; systems in which a primary VM schedules the
 others, such in which a host has the images of SPs replaced, and one in which SPs hear what becomes
-of PEs, and may deny it. They are campaigns of their own, so
-that those of `SYSTEMS` stay what they are.
+of PEs, and may deny it. They are campaigns of their own, so that those of `SYSTEMS` stay what they
+are.
 """

@@ -33,8 +33,8 @@ class Daemon:
 
     `front_end` is the connection to it. It is ended when it is closed (SIGTERM, and SIGKILL if that
     does not end it), and killed when we die and when it is lost: what memory it had is out of its
-    hands then. Raises BackEndLost if it ends at once or does
-    not listen, and what a program that cannot be started raises.
+    hands then. Raises BackEndLost if it ends at once or does not listen, and what a program that
+    cannot be started raises.
     """
 
     def __init__(

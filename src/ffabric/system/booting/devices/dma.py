@@ -38,9 +38,9 @@ class Port:
     def copy(self, stream: int, source: int, target: int, size: int, *, secure: bool) -> None:
         """Copy memory; the first transaction that is refused is told and ends it."""
         assert self._spec.smmu is not None
+        presented = Stream(self._spec.smmu, stream, secure)
         try:
-            data = self._read(Stream(self._spec.smmu, stream, secure), source, size)
-            self._smmu.write(Stream(self._spec.smmu, stream, secure), target, data)
+            self._smmu.write(presented, target, self._read(presented, source, size))
         except DmaFault as fault:
             self._tell(fault)
             raise

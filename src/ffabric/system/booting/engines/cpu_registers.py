@@ -69,13 +69,14 @@ class CpuRegisters:
         known = name in generic_timer.SYSTEM_REGISTERS and name.endswith("_EL0")
         if ctx.partition.el == 0 or not known:
             return None
-        lines = [partial(self._on_timer, ctx, kind) for kind in ("physical", "virtual")]
-        timers = self._timers_of(ctx, lines)
+        physical, virtual = (partial(self._on_timer, ctx, kind) for kind in ("physical", "virtual"))
+        timers = self._timers_of(ctx, (physical, virtual))
         timer = timers.timer_of(name)
         was_met = timer.is_asserted
         result = _access(timers, name, write, value)
         if write and was_met and timer.is_asserted:  # programmed again, and due at once
-            lines[timer is timers.virtual](True)  # noqa: FBT003 - a level
+            tell = virtual if timer is timers.virtual else physical
+            tell(True)  # noqa: FBT003 - a level
         return result
 
     def reset(self, ctx: Context) -> None:
