@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.functions import Instance
 from ffabric.firmware.hypervisor.spmc_link import relay, resources, sequences
-from ffabric.firmware.hypervisor.vms import primary, secondary
+from ffabric.firmware.hypervisor.vms import primary, secondary, vcpu
 from ffabric.firmware.manager import virtual_interrupts
 from ffabric.firmware.manager.calls import COMMON
 from ffabric.firmware.manager.manager import Handler
@@ -87,11 +87,16 @@ _BITMAPS = frozenset({fid.FFA_NOTIFICATION_BITMAP_CREATE, fid.FFA_NOTIFICATION_B
 _FOR_SCHEDULER = dict.fromkeys(_BITMAPS, _bitmap)
 _INFO = frozenset({fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64})
 
-VM_CALLS = CallTable(*_ROOMS, at=Instance.NS_VIRTUAL, without=_INFO, for_older=console.FOR_OLDER)
+_YIELD = {fid.FFA_YIELD: vcpu.yield_}
+
+VM_CALLS = CallTable(
+    *_ROOMS, _YIELD, at=Instance.NS_VIRTUAL, without=_INFO, for_older=console.FOR_OLDER
+)
 """Any VM."""
 
 SCHEDULER_CALLS = CallTable(
     *_ROOMS,
+    _YIELD,
     at=Instance.NS_VIRTUAL,
     for_older=console.FOR_OLDER,
     always=_FOR_SCHEDULER,

@@ -300,6 +300,39 @@ def test_a_vm_that_yielded_in_a_dead_ones_request_goes_on(world):
     assert w.vcpu._ctx.state is State.WAITING
 
 
+@pytest.mark.parametrize("others", [False, True])
+def test_a_vm_that_yields_in_a_request_of_one_that_is_dead_goes_on(ffabric, others):
+    names = ["v", "w", "x"] if others else ["v", "w"]
+    world = World(ffabric, vms=[vm(name, vcpus=2) for name in names])
+    w = world.vcpu("w")
+    world.leave(w, fid.FFA_MSG_WAIT)
+    world.ask(world.vcpu("v"), "w")
+    v = world.destroy()
+    if others:
+        world.leave(w, fid.FFA_YIELD)
+    else:
+        w.yield_()
+    assert w.x[0] == fid.FFA_SUCCESS_32
+    world.answer(w, v.id)
+    world.check_gone(v)
+    assert w.vcpu._ctx.state is State.WAITING
+
+
+def test_whoever_waits_for_a_dead_vm_is_told_when_that_ones_server_yields(ffabric):
+    world = World(ffabric, vms=[vm(name, vcpus=2) for name in ("v", "w", "x")])
+    w, x = world.vcpu("w"), world.vcpu("x")
+    world.leave(world.vcpu("v"), fid.FFA_MSG_WAIT)
+    world.leave(w, fid.FFA_MSG_WAIT)
+    world.ask(x, "v")
+    world.ask(world.vcpu("v"), "w")
+    v = world.destroy()
+    world.leave(w, fid.FFA_YIELD)
+    assert from_register(x.x[2]) is Status.ABORTED
+    world.answer(w, v.id)
+    assert w.vcpu._ctx.state is State.WAITING
+    world.check_gone(v)
+
+
 # What it has and gave away
 
 

@@ -1,4 +1,4 @@
-"""What the hypervisor does for a vCPU apart from FF-A: faults, idling, PSCI and SMCCC."""
+"""What the hypervisor does for a vCPU alone: faults, idling, yields, PSCI and SMCCC."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.manager import cycles
 from ffabric.firmware.monitor.dispatcher import is_for_trusted_os
 from ffabric.firmware.monitor.psci import is_standby
+from ffabric.firmware.state import reply
 from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import Vm, vm_of
 from ffabric.firmware.state.partition import ExecutionContext
@@ -54,6 +55,23 @@ def _slice(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Next:
 
 def _crash(hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext) -> Next:
     return cycles.abort(hypervisor, pe, ctx, ctx.crash)
+
+
+def yield_(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
+    """FFA_YIELD: of a vCPU that has its cycles from a dead one, nobody runs it but we in its turn.
+
+    One that has yielded before the other one died goes on likewise (`lifetime.stop`).
+    """
+    lender = caller.caller
+    nxt = cycles.yield_(hypervisor, pe, caller)
+    if not caller.yielded or lender is None or lender.state is not State.ABORTED:
+        return nxt
+    reply.success(caller.x)
+    caller.go_on(pe)
+    if nxt is None:
+        return caller
+    hypervisor.cpus[pe.index].ready.append(caller)
+    return nxt
 
 
 EXITS: dict[int, Call] = {
