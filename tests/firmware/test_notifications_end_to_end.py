@@ -21,7 +21,7 @@ from ffabric.system.description.python import describe, sp, vm
 from ffabric.system.vmm import Vmm
 
 BIT, HIGH = 1 << 3, 1 << 60
-PER_VCPU = abi.PER_VCPU
+PER_VCPU, DELAYED = abi.PER_VCPU, abi.DELAY_SCHEDULE_RECEIVER
 INFO_32, INFO_64 = fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64
 
 
@@ -268,6 +268,29 @@ def test_a_vm_dies_with_a_notification_pending(ffabric):
     assert alice.got == []
     assert notify() == Status.INVALID_PARAMETERS & MASK64
     assert system.system.refusals["notification.set.receiver"] == 1
+
+
+def test_a_vm_has_bitmaps_for_its_own_vcpus_alone(ffabric):
+    service = sp("service", notification_support=True)
+    kernel = vm("host", vcpus=2, has_primary_scheduler=True, notification_support=False)
+    system = ffabric.boot(sps=[service], vms=[kernel], pes=2)
+    host, firmware = system.vm("host"), system.system.firmware
+    number, vcpus = host.id, firmware.spmc.remote_notifications
+    create, destroy = fid.FFA_NOTIFICATION_BITMAP_CREATE, fid.FFA_NOTIFICATION_BITMAP_DESTROY
+    for count in (0, 3, 0xFFFF, 0xFFFFFFFF):
+        with ffabric.refuses("notification.bitmap.vcpus"):
+            host.ffa.call(create, number, count)
+    for count in (1, 2):
+        host.ffa.call(create, number, count)
+        assert vcpus[number].vcpus == count
+        host.ffa.call(destroy, number)
+    host.ffa.call(create, number, 2)
+    bind = fid.FFA_NOTIFICATION_BIND
+    assert host.ffa.call(bind, system.sp("service").id << 16 | number, PER_VCPU, BIT)
+    system.sp("service").ffa.notification_set("host", BIT, PER_VCPU | DELAYED | 1 << 16)
+    system.system.destroy_vm("host")
+    system.run()
+    assert number not in vcpus
 
 
 # Top half and bottom half

@@ -13,7 +13,7 @@ from ffabric.firmware.manager import virtual_interrupts
 from ffabric.firmware.manager.calls import COMMON
 from ffabric.firmware.manager.manager import Handler
 from ffabric.firmware.manager.memory import fragments, retrieve
-from ffabric.firmware.manager.notifications.rules import BITMAP_VM
+from ffabric.firmware.manager.notifications.rules import BITMAP_VCPUS, BITMAP_VM
 from ffabric.firmware.manager.setup import console, discovery, mailbox
 from ffabric.firmware.state.interface.call_table import CallTable
 from ffabric.firmware.state.partition import Next
@@ -70,9 +70,15 @@ def _rx_release(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Nex
 
 
 def _bitmap(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
-    """FFA_NOTIFICATION_BITMAP_CREATE and _DESTROY by a VM that schedules: for itself."""
-    if caller.x[1] != caller.partition.id:
-        refuse(BITMAP_VM, got=caller.x[1], expected=caller.partition.id)
+    """FFA_NOTIFICATION_BITMAP_CREATE and _DESTROY by a VM that schedules: for itself.
+
+    For no vCPUs that it does not have: what the SPMC kept for these, nobody would ever get.
+    """
+    vm, (function, endpoint, vcpus) = caller.partition, caller.x[0:3]
+    if endpoint != vm.id:
+        refuse(BITMAP_VM, got=endpoint, expected=vm.id)
+    if function == fid.FFA_NOTIFICATION_BITMAP_CREATE and vcpus > len(vm.contexts):
+        refuse(BITMAP_VCPUS, got=vcpus, expected=f"1 to {len(vm.contexts)}")
     return hypervisor.peer.notification(pe, caller)
 
 
