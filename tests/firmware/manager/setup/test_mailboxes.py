@@ -326,6 +326,17 @@ def test_a_hypervisor_of_v1_0_knows_no_ns_bit(ffabric):
     assert not a.take(abi.Transaction(sender=0, handle=handle)).attributes & mem.MEM_ATTR_NS
 
 
+def test_a_hypervisor_hears_nothing_of_what_sps_send_each_other(ffabric):
+    world = World(ffabric, "kernel-sp")
+    a, b, c = world.a, world.b, world.c
+    theirs = b.give("share", [c], [(b.pages(), 1)])
+    handle = a.give("share", [b], [(a.pages(), 1)])
+    for number, broken in ((theirs, "mem.retrieve.hypervisor_owner"), (theirs + 8, "mem.handle")):
+        with ffabric.refuses(broken):
+            a.take(abi.Transaction(sender=0, handle=number))
+    assert a.take(abi.Transaction(sender=0, handle=handle)).handle == handle
+
+
 @pytest.mark.parametrize(
     "field", [{"sender": 1}, {"attributes": 0x2F}, {"flags": 8}, {"tag": 5}], ids=str
 )

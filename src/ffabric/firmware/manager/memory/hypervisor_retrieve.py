@@ -2,7 +2,8 @@
 
 Before a hypervisor forwards FFA_MEM_RECLAIM for memory whose handle the SPMC allocated, it may ask
 what the handle stands for: a FFA_MEM_RETRIEVE_REQ without receivers (DEN0140 1.2, section 2.7.3).
-All that it says is the handle; the other bytes of its header are zero.
+All that it says is the handle; the other bytes of its header are zero. It hears of nothing that it
+could not reclaim: handles are small numbers, and where SPs have memory is no business of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ffabric.abi.ffa.status import Status
 from ffabric.abi.ffa.version import V1_0
 from ffabric.firmware.manager.setup import mailbox
 from ffabric.firmware.state.region import Response
-from ffabric.firmware.state.rules import rule
+from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.translation.descriptors import SW_NS
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 HANDLE_SIZE = 8
 
+OWN = rule(
+    "mem.retrieve.hypervisor_owner",
+    Status.INVALID_PARAMETERS,
+    "DEN0140 1.2, section 2.7.3",
+    "What the hypervisor asks about, the normal world has sent: transactions among SPs are theirs.",
+)
 MBZ = rule(
     "mem.retrieve.hypervisor_mbz",
     Status.INVALID_PARAMETERS,
@@ -42,6 +49,8 @@ def describe(
 ) -> ExecutionContext:
     """Answer with the transaction as its sender described it; ``header`` is that of the request."""
     me = caller.partition
+    if region.owner is not me:
+        refuse(OWN, got=region.sender, expected="a sender in the normal world")
     at = TRANSACTION.at(me.version).offsets["handle"]
     others = header[:at] + header[at + HANDLE_SIZE :]
     if any(others):
