@@ -99,7 +99,7 @@ class Recorder:
             return
         _, ctx, t, registers = call
         x = _unpacked(registers)
-        from ffabric.observe.trace import transmitted  # noqa: PLC0415 - nothing is refused mostly
+        from ffabric.observe.transmitted import transmitted  # noqa: PLC0415 - of refusals alone
 
         # Not the exception itself: it holds on to the frames through which it was raised.
         bare = Refused(refused.rule, refused.got, refused.expected)

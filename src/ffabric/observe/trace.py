@@ -12,21 +12,20 @@ its registers are at hand then, and nothing is left for the garbage collector to
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
-from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32, PAGE, SECURE_BIT
 from ffabric.machine.events import Call
 from ffabric.machine.host.interruption import uninterrupted
 from ffabric.observe.lines import FORMAT, WRITERS, Choices, Header, NoTrace, read_lines, write
+from ffabric.observe.transmitted import READS_TX, transmitted
 from ffabric.system.files.writing import named
 from ffabric.system.spec import RAM
 
 if TYPE_CHECKING:
-    from ffabric.firmware.state.mailbox import Buffer
     from ffabric.machine.events import Event
     from ffabric.system.system import System
 
@@ -34,10 +33,6 @@ MOST_CHOICES = 1 << 26
 """Choices of a trace that are replayed."""
 BATCH = 1 << 15
 """Lines that are kept before they are written."""
-
-_LARGEST = 1 << 16
-_RELINQUISH_BYTES = 64
-_MESSAGE_HEADER = 20
 
 
 class Trace:
@@ -62,7 +57,7 @@ class Trace:
     def record(self, event: Event) -> None:
         """``event`` has happened."""
         event.t = self._clock.now
-        if type(event) is Call and event.x[0] & MASK32 in _READS_TX:
+        if type(event) is Call and event.x[0] & MASK32 in READS_TX:
             event.write = transmitted(self._system, event.endpoint, event.x)
         if self._sink is None:
             self.events.append(event)
@@ -126,18 +121,6 @@ def header_of(system: System) -> Header:
     )
 
 
-def transmitted(system: System, name: str, x: Sequence[int]) -> tuple[tuple[int, bytes], ...]:
-    """(IPA, bytes) that the call in ``x`` of a partition reads from its TX; () if it reads none."""
-    length = _READS_TX.get(x[0] & MASK32)
-    endpoint = system.endpoints.get(name)
-    if length is None or endpoint is None:
-        return ()
-    box = system.firmware.mailbox_of(endpoint.partition)
-    if box is None:
-        return ()
-    return ((box.tx.ipa, box.tx.snapshot(length(x, box.tx))),)
-
-
 def read_choices(path: Path) -> list[int]:
     """The choices that a trace file records, for a replay. Raises NoTrace as `read_lines`."""
     choices: list[int] = []
@@ -155,30 +138,6 @@ def read_seed(path: Path) -> int | None:
     if not isinstance(header, Header):
         raise NoTrace(f"{path}:1: a trace begins with its header")
     return header.seed
-
-
-def _message_bytes(_x: Sequence[int], tx: Buffer) -> int:
-    head = tx.snapshot(_MESSAGE_HEADER)
-    offset = int.from_bytes(head[8:12], "little")
-    size = int.from_bytes(head[16:20], "little")
-    return max(_MESSAGE_HEADER, min(offset + size, _LARGEST))
-
-
-_READS_TX: dict[int, Callable[[Sequence[int], Buffer], int]] = {
-    **dict.fromkeys(
-        (
-            *(fid.FFA_MEM_DONATE_32, fid.FFA_MEM_DONATE_64),
-            *(fid.FFA_MEM_LEND_32, fid.FFA_MEM_LEND_64),
-            *(fid.FFA_MEM_SHARE_32, fid.FFA_MEM_SHARE_64),
-            *(fid.FFA_MEM_RETRIEVE_REQ_32, fid.FFA_MEM_RETRIEVE_REQ_64),
-        ),
-        lambda x, _tx: min(x[2] & MASK32, _LARGEST),
-    ),
-    fid.FFA_MEM_FRAG_TX: lambda x, _tx: min(x[3] & MASK32, _LARGEST),
-    fid.FFA_MEM_RELINQUISH: lambda _x, _tx: _RELINQUISH_BYTES,
-    fid.FFA_MSG_SEND2: _message_bytes,
-}
-"""Functions that read TX -> how many bytes, from the registers and what is there."""
 
 
 def _take(sink: BinaryIO, path: Path) -> None:
