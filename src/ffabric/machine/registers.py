@@ -120,10 +120,12 @@ class RegisterMap:
         self._words: dict[int, RegisterArray] = {}
         for register in registers:
             first = register.offset >> 2
-            for word in range(first, first + (register.count * register.size >> 2)):
-                other = self._words.setdefault(word, register)
-                if other is not register:
-                    raise ValueError(f"{register.name} and {other.name} overlap at {word << 2:#x}")
+            words = range(first, first + (register.count * register.size >> 2))
+            if shared := self._words.keys() & words:
+                word = min(shared)
+                other = self._words[word]
+                raise ValueError(f"{register.name} and {other.name} overlap at {word << 2:#x}")
+            self._words.update(dict.fromkeys(words, register))
 
     def __iter__(self) -> Iterator[RegisterArray]:
         return iter(self.registers)
