@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from ffabric.abi.ffa.version import VERSIONS, format_version
 from ffabric.machine.cpu_features import DEFAULT_FEATURES, MODELS, complaints
 from ffabric.machine.limits import IPA_END, PA_END
-from ffabric.system.booting.hand_off.boot_information import boot_information
 from ffabric.system.description.conventions import check_conventions
 from ffabric.system.description.identity import (
     check_names,
@@ -200,6 +199,10 @@ def _machine(
 def _check_boot_information(spec: PartitionSpec, where: str, problems: Problems) -> None:
     """What the partition is told when it starts has room."""
     if spec.manifest_offset is not None:
+        from ffabric.system.booting.hand_off.boot_information import (  # noqa: PLC0415 - of images
+            boot_information,
+        )
+
         try:
             boot_information(spec)
         except ValueError as error:

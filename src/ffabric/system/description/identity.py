@@ -8,7 +8,6 @@ from functools import partial
 import msgspec
 
 from ffabric.abi.ffa.partition_info import IdType
-from ffabric.abi.rpmb import MOST_PARTS
 from ffabric.abi.words import MASK16, PAGE
 from ffabric.firmware.monitor.logical import FIRST_ID as FIRST_LOGICAL_ID
 from ffabric.machine.gic import SPI_RANGES, is_spi
@@ -182,6 +181,8 @@ def _check_notifications(partition: PartitionDraft, problems: Problems) -> None:
 def _check_rpmb(draft: SystemDraft, partition: PartitionDraft, problems: Problems) -> None:
     if partition.rpmb is None:
         return
+    from ffabric.abi.rpmb import MOST_PARTS  # noqa: PLC0415 - few share one out
+
     if partition.kind != TRUSTED_OS:
         problems.add(partition.where, "rpmb", "a trusted OS has one, nobody else")
     elif not draft.with_hypervisor:

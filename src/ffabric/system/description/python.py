@@ -6,16 +6,16 @@ driven from outside), or what `sp` and `vm` make when more has to be said.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Unpack
 
 import msgspec
 from msgspec.structs import replace
 
-from ffabric.abi.ffa.version import LATEST, as_version
+from ffabric.abi.ffa.version import as_version
 from ffabric.abi.words import PAGE
-from ffabric.firmware.state.interface.switches import SPEC
 from ffabric.system.description.assemble import assemble
 from ffabric.system.description.fields import (
     PartitionFields,
@@ -25,8 +25,6 @@ from ffabric.system.description.fields import (
     VmFields,
 )
 from ffabric.system.description.python_target import manifest_values, target_fields, target_name
-from ffabric.system.files.images import IMAGE_OFFSET, MANIFEST_OFFSET, parse_image
-from ffabric.system.files.reading import IMAGE, read_bytes
 from ffabric.system.layout.defaults import default_fields
 from ffabric.system.manifest.checks import check_manifest
 from ffabric.system.manifest.manifest import Manifest
@@ -36,9 +34,7 @@ from ffabric.system.spec import (
     SP,
     TRUSTED_OS,
     VM,
-    GicSpec,
     ImageSource,
-    MonitorSpec,
     PartitionDraft,
     PythonSource,
     RunSpec,
@@ -51,6 +47,11 @@ _DRAFT_FIELDS = (
     "id", "engine", "el", "physical_address", "manifest_offset", "kernel", "registers",
     "notification_interrupt", "rpmb", "protocol", "fw_config", "packages",
 )  # fmt: skip
+_SYSTEM_FIELDS = (
+    "name", "pes", "seed", "instruction_time", "cpu", "cpu_features", "strict", "waive", "enforce",
+    "primary_vm", "ffa_version", "personality", "memory", "devices", "gic", "sri", "spmc_level",
+    "monitor",
+)  # fmt: skip
 _OWN_FIELDS = frozenset(Manifest.__struct_fields__) - {*_DRAFT_FIELDS}
 """What is said of a partition and becomes a field of its manifest."""
 _PARTITIONS = frozenset({"sps", "vms", "trusted_os"})
@@ -58,41 +59,16 @@ _SHORT = {"vcpus": "execution_ctx_count"}
 _NUMBER, _NUMBER_IF_ANY, _TEXT_IF_ANY = map(ValueType, (int, int | None, str | None))
 
 
-def _types(
-    struct: type[msgspec.Struct], keys: Iterable[str], **others: str
-) -> dict[str, tuple[str, ValueType]]:
-    """Keyword -> the field of ``struct`` with its type; ``others`` are those of another name."""
-    types = {each.name: ValueType(each.type) for each in msgspec.structs.fields(struct)}
-    fields = {**{key: key for key in keys}, **others}
-    return {key: (field, types[field]) for key, field in fields.items()}
+_DRAFT = {**{name: name for name in _DRAFT_FIELDS}, "secure": "secure_state"}
+"""Keyword of a partition -> field of `PartitionDraft`."""
+_RUN = {name: name for name in RunSpec.__struct_fields__}
+_SYSTEM = {**{name: name for name in _SYSTEM_FIELDS}, "hypervisor": "with_hypervisor"}
 
 
-_DRAFT_TYPES = _types(PartitionDraft, _DRAFT_FIELDS, secure="secure_state")
-_RUN_TYPES = _types(RunSpec, RunSpec.__struct_fields__)
-_SYSTEM_TYPES = _types(
-    SystemDraft,
-    (
-        "name",
-        "pes",
-        "seed",
-        "instruction_time",
-        "cpu",
-        "cpu_features",
-        "strict",
-        "waive",
-        "enforce",
-        "primary_vm",
-        "ffa_version",
-        "personality",
-        "memory",
-        "devices",
-        "gic",
-        "sri",
-        "spmc_level",
-        "monitor",
-    ),
-    hypervisor="with_hypervisor",
-)
+@cache
+def _types(struct: type[msgspec.Struct]) -> dict[str, ValueType]:
+    """The types of the fields of ``struct``: looked up when the first of them is given."""
+    return {each.name: ValueType(each.type) for each in msgspec.structs.fields(struct)}
 
 
 def sp(target: Target | None = None, **fields: Unpack[PartitionFields]) -> PartitionDraft:
@@ -156,15 +132,18 @@ def describe(*, seed: int | None = None, **fields: Unpack[SystemFields]) -> Syst
     problems = Problems()
     for draft in drafts:
         check_manifest(draft.manifest, problems, draft.where)
-    personality = fields.get("personality", SPEC)
-    given = {**fields, "seed": seed, "ffa_version": as_version(fields.get("ffa_version", LATEST))}
-    given["personality"] = (personality,) if isinstance(personality, str) else personality
-    if given.get("monitor") is None:
-        given["monitor"] = MonitorSpec()
-    if given.get("gic") is None:
-        given["gic"] = GicSpec()
-    run = RunSpec(**_typed(given, _RUN_TYPES))
-    system = _typed(given, _SYSTEM_TYPES)
+    given: dict[str, Any] = {**fields}
+    if seed is not None:
+        given["seed"] = seed
+    if "ffa_version" in given:
+        given["ffa_version"] = as_version(given["ffa_version"])
+    if isinstance(given.get("personality"), str):
+        given["personality"] = (given["personality"],)
+    for key in ("monitor", "gic"):
+        if given.get(key) is None:
+            given.pop(key, None)
+    run = RunSpec(**_typed(given, RunSpec, _RUN))
+    system = _typed(given, SystemDraft, _SYSTEM)
     if seed is not None or not fields.keys() <= _PARTITIONS:
         system = _in_range(system, problems)
     return assemble(SystemDraft(partitions=drafts, run=run, **system), problems)
@@ -182,14 +161,15 @@ def _in_range(values: dict[str, Any], problems: Problems) -> dict[str, Any]:
     return values
 
 
-def _typed(given: Mapping[str, Any], types: Mapping[str, tuple[str, ValueType]]) -> dict[str, Any]:
-    """Those of the ``given`` that have one of the ``types``, by the names of their fields."""
-    typed = {}
-    for key, value in given.items():
-        if key in types:
-            field, kind = types[key]
-            typed[field] = kind.check(key, value)
-    return typed
+def _typed(
+    given: Mapping[str, Any], struct: type[msgspec.Struct], fields: Mapping[str, str]
+) -> dict[str, Any]:
+    """Those of the ``given`` keywords that are ``fields`` of ``struct``, by the names of these."""
+    return {
+        fields[key]: _types(struct)[fields[key]].check(key, value)
+        for key, value in given.items()
+        if key in fields
+    }
 
 
 def _draft(kind: str, each: object) -> PartitionDraft:
@@ -221,19 +201,19 @@ def _partition(
         manifest = read_manifest(tree, str(manifest))
     if "uuid" in given:
         given["uuids"] = given.pop("uuid")
-    rest = _typed(given, _DRAFT_TYPES)
+    rest = _typed(given, PartitionDraft, _DRAFT)
     said = {key: value for key, value in given.items() if key in _OWN_FIELDS}
     name = _TEXT_IF_ANY.check("name", name)
     offset = _NUMBER_IF_ANY.check("image_offset", given.get("image_offset"))
     own = {} if target is None else target_fields(target)
     base: dict[str, Any] = default_fields(kind)
     if manifest is not None:
-        base = {key: getattr(manifest, key) for key in Manifest.__struct_fields__}
-    whole = Manifest(**manifest_values({**base, **own, **said}))
+        base = manifest_values({key: getattr(manifest, key) for key in Manifest.__struct_fields__})
+    whole = Manifest(**{**base, **own, **manifest_values(said)})
     source: Source = PythonSource(target)
     if image is not None:
-        source = _image(kind, image, offset, whole)
-        rest.setdefault("manifest_offset", MANIFEST_OFFSET)
+        source, manifest_offset = _image(kind, image, offset, whole)
+        rest.setdefault("manifest_offset", manifest_offset)
     return PartitionDraft(
         name=name or ("" if target is None else target_name(target)) or whole.description or kind,
         kind=kind,
@@ -244,16 +224,24 @@ def _partition(
     )
 
 
-def _image(kind: str, image: object, offset: int | None, manifest: Manifest) -> ImageSource:
+def _image(
+    kind: str, image: object, offset: int | None, manifest: Manifest
+) -> tuple[ImageSource, int]:
+    """What an image says, and where its manifest is unless that is told."""
+    from ffabric.system.files.images import (  # noqa: PLC0415 - of images alone
+        IMAGE_OFFSET,
+        MANIFEST_OFFSET,
+        parse_image,
+    )
+    from ffabric.system.files.reading import IMAGE, read_bytes  # noqa: PLC0415 - as above
+
     data = image if isinstance(image, bytes) else read_bytes(str(image), IMAGE)
     entry = manifest.entrypoint_offset
     if offset is None:
         floor = IMAGE_OFFSET if kind == SP and entry is None else 0
         offset = max((entry or 0) // PAGE * PAGE, floor)
-    return ImageSource(
-        "the image" if isinstance(image, bytes) else str(image),
-        parse_image(data).moved(offset).entered(entry),
-    )
+    name = "the image" if isinstance(image, bytes) else str(image)
+    return ImageSource(name, parse_image(data).moved(offset).entered(entry)), MANIFEST_OFFSET
 
 
 def _with_unique_names(drafts: list[PartitionDraft]) -> list[PartitionDraft]:

@@ -11,6 +11,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +22,6 @@ import msgspec
 from ffabric.abi.ffa.uuids import as_uuid
 from ffabric.abi.ffa.version import as_version
 from ffabric.machine.engines.python import is_of_program, told
-from ffabric.system.files.reading import SOURCE, read_bytes
 from ffabric.system.manifest.keys import PROPERTIES
 from ffabric.system.manifest.manifest import Manifest
 from ffabric.system.options.keys import Key
@@ -84,6 +84,8 @@ def _load_module(place: str, folder: Path) -> ModuleType:
         module = _guarded(lambda: importlib.import_module(place), place)
         assert isinstance(module, ModuleType)
         return module
+    from ffabric.system.files.reading import SOURCE, read_bytes  # noqa: PLC0415 - of files alone
+
     try:
         path = (folder / place).resolve()
         read_bytes(path, SOURCE)
@@ -155,8 +157,14 @@ def manifest_values(fields: Mapping[str, Any]) -> dict[str, Any]:
             converted = _CONVERTED.get(name, _as_it_is)(value)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        values[name] = _TYPES[name].check(name, converted)
+        values[name] = _types()[name].check(name, converted)
     return values
+
+
+@cache
+def _types() -> dict[str, ValueType]:
+    """The types of the fields of `Manifest`: looked up when the first of them is given."""
+    return {each.name: ValueType(each.type) for each in msgspec.structs.fields(Manifest)}
 
 
 def _as_it_is(value: object) -> object:
@@ -199,4 +207,3 @@ _CONVERTED: dict[str, Callable[[Any], object]] = {
     "image_uuid": lambda value: None if value is None else as_uuid(value),
 }
 """Field of `Manifest` -> its value from what may be written for it."""
-_TYPES = {each.name: ValueType(each.type) for each in msgspec.structs.fields(Manifest)}
