@@ -13,22 +13,23 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from ffabric.observe.recorder import Recorder
-from ffabric.session.handle import Handle
 from ffabric.session.opened import OPEN, opened
 from ffabric.session.refusals import Expected
 from ffabric.system.description.python import described, sp, vm
 from ffabric.system.options.keywords import suggesting
 from ffabric.system.options.problems import did_you_mean
 from ffabric.system.spec import PartitionDraft
-from ffabric.system.vmm import Vmm
 
 if TYPE_CHECKING:
+    from ffabric.session.handle import Handle
     from ffabric.session.history import History
     from ffabric.system import system as booted
     from ffabric.system.crash import PartitionCrashed
     from ffabric.system.description.fields import SystemFields
+    from ffabric.system.endpoint import Endpoint
     from ffabric.system.spec import SystemSpec
     from ffabric.system.vcpu import Software
+    from ffabric.system.vmm import Vmm
 
 
 class System:
@@ -80,7 +81,7 @@ class System:
             raise LookupError(f"there is no {kind} {name!r}{did_you_mean(name, known)}")
         handle = self._handles.get(name)
         if handle is None or handle.endpoint is not endpoint:
-            handle = self._handles[name] = Handle(endpoint)
+            handle = self._handles[name] = _in_hand(endpoint)
         return handle
 
     def run(self) -> None:
@@ -107,6 +108,8 @@ class System:
         ``on_event`` gets it and the number of a vCPU as soon as that one's eventfd is signalled.
         Raises LookupError if there is no such VM, or no hypervisor.
         """
+        from ffabric.system.vmm import Vmm  # noqa: PLC0415 - few need it
+
         return Vmm(self._inside, self.vm(vm).name, on_event)
 
     @suggesting
@@ -131,7 +134,7 @@ class System:
         Raises SystemErrors for what cannot be, NoFrames or NoPages if there is no memory.
         """
         draft = what if isinstance(what, PartitionDraft) else vm(what)
-        return Handle(self._inside.create_vm(draft, pe=pe, host=host, ipa=ipa))
+        return _in_hand(self._inside.create_vm(draft, pe=pe, host=host, ipa=ipa))
 
     @suggesting
     def destroy_vm(self, name: str, *, pe: int | None = None, reason: str = "destroyed") -> None:
@@ -217,6 +220,12 @@ class System:
         names = " ".join(f"{e.name}={e.id:#06x}" for e in self._inside.endpoints.values())
         closed = " closed" if self._inside.closed else ""
         return f"<System {self._inside.spec.name}{closed}: {names}>"
+
+
+def _in_hand(endpoint: Endpoint) -> Handle:
+    from ffabric.session.handle import Handle  # noqa: PLC0415 - only who drives a partition
+
+    return Handle(endpoint)
 
 
 def refuses(rule_id: str, *systems: System) -> AbstractContextManager[None]:

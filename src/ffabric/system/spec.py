@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -19,7 +19,6 @@ from ffabric.abi.hafnium import SCHEDULE_RECEIVER_INTID
 from ffabric.firmware.state.interface.switches import SPEC
 from ffabric.machine.cpu_features import DEFAULT_FEATURES
 from ffabric.system.files.dtb import Node
-from ffabric.system.files.images import Image
 from ffabric.system.manifest.manifest import (
     SP_ID_BASE,
     Manifest,
@@ -28,6 +27,9 @@ from ffabric.system.manifest.manifest import (
     RegionAttributes,
 )
 from ffabric.system.options.problems import Problem
+
+if TYPE_CHECKING:
+    from ffabric.system.files.images import Image
 
 SP, VM, TRUSTED_OS = "sp", "vm", "trusted_os"
 OPTEE, FFA = "optee", "ff-a"

@@ -18,9 +18,6 @@ from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner, Spinning
 from ffabric.machine.machine import Machine, Stalled
 from ffabric.machine.translation.pages import NoPages
-from ffabric.system.booting.creation import HostMemory, Source, create_spec
-from ffabric.system.booting.engines.cpu_registers import CpuRegisters
-from ffabric.system.crash import PartitionCrashed
 from ffabric.system.ending import Cause, Verdict
 from ffabric.system.endpoint import Endpoint
 from ffabric.system.options.problems import did_you_mean
@@ -40,12 +37,17 @@ if TYPE_CHECKING:
     from ffabric.machine.events import Tracer
     from ffabric.machine.lines import Printer
     from ffabric.machine.translation.smmu import Smmu
+    from ffabric.system.booting.creation import Source
+    from ffabric.system.booting.engines.cpu_registers import CpuRegisters
+    from ffabric.system.crash import PartitionCrashed
 
 
 class Builder(Protocol):
     """Who lays partitions out in the machine of a system."""
 
-    smmu: Smmu
+    @property
+    def smmu(self) -> Smmu:
+        """What the devices of partitions reach by themselves."""
 
     def add_partition(self, manager: Manager, spec: PartitionSpec, system: System) -> Endpoint:
         """Create the endpoint of ``spec`` under ``manager``."""
@@ -171,6 +173,8 @@ class System:
 
     def on_death(self, partition: Partition) -> None:
         """A partition has crashed: the system goes on or stops, as described."""
+        from ffabric.system.crash import PartitionCrashed  # noqa: PLC0415 - most never crash
+
         raised = _raised_by(partition)
         wedged = isinstance(raised, Spinning) or any(
             getattr(ctx.runner, "wedged", False) for ctx in partition.contexts
@@ -208,6 +212,8 @@ class System:
         Raises SystemErrors for what cannot be, NoFrames or NoPages if there is no memory, NoIds if
         there are as many VMs as ids, NotDonatable for memory that is not the host's alone.
         """
+        from ffabric.system.booting.creation import create_spec  # noqa: PLC0415 - few create any
+
         self.check_open()
         hypervisor = self.hypervisor
         if draft.name in self.endpoints:
@@ -230,6 +236,8 @@ class System:
 
     def _host_memory(self, name: str, host: str, ipa: int | None) -> Source:
         """The memory that a host donates to the VM ``name``."""
+        from ffabric.system.booting.creation import HostMemory  # noqa: PLC0415 - as above
+
         if self.machine.is_executing:
             raise ValueError("a host donates memory between two runs of the system")
         endpoint = self.endpoints.get(host)
@@ -282,6 +290,10 @@ class System:
     @cached_property
     def cpu_registers(self) -> CpuRegisters:
         """The GIC's CPU interface and the timers of every vCPU."""
+        from ffabric.system.booting.engines.cpu_registers import (  # noqa: PLC0415 - only images
+            CpuRegisters,
+        )
+
         registers = CpuRegisters(self.machine, self._on_timer)
         self.machine.on_start = registers.reset
         if self.firmware.hypervisor is not None:

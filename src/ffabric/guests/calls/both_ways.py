@@ -22,7 +22,6 @@ from inspect import CO_VARARGS, CO_VARKEYWORDS, CORO_CREATED, getcoroutinestate
 from types import CodeType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from ffabric.system.crash import shortened
 from ffabric.system.options.keywords import binding_error
 
 P = ParamSpec("P")
@@ -64,6 +63,8 @@ class Unawaited:
         code = self.code
         if code is None:
             return ""
+        from ffabric.system.crash import shortened  # noqa: PLC0415 - of mistakes alone
+
         lines = (line for start, end, line in code.co_lines() if start <= self.at < end)
         return f" at {shortened(code.co_filename)}:{next(lines, None)}, in {code.co_name}"
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.words import PAGE
@@ -34,14 +35,7 @@ from ffabric.machine.machine import Machine
 from ffabric.machine.memory import PhysicalMemory
 from ffabric.machine.translation.pages import NoPages, PagePool
 from ffabric.machine.translation.sizes import most_tables
-from ffabric.machine.translation.smmu import Smmu
 from ffabric.machine.translation.stage2 import Stage2
-from ffabric.system.booting.devices.dma import (
-    describe_streams,
-    forget_streams,
-    make_ports,
-    make_programmers,
-)
 from ffabric.system.booting.devices.gics import Gics
 from ffabric.system.booting.endpoints import make_sp, make_vm
 from ffabric.system.booting.engines.runners import make_endpoint, make_runner
@@ -51,7 +45,6 @@ from ffabric.system.booting.loading import (
     map_own_memory,
 )
 from ffabric.system.booting.managers import hypervisor_of, spmc_of
-from ffabric.system.booting.own_memory import is_own
 from ffabric.system.booting.platform import logical_partitions, platform_calls
 from ffabric.system.endpoint import Endpoint
 from ffabric.system.layout.address_spaces import (
@@ -63,6 +56,9 @@ from ffabric.system.layout.address_spaces import (
 from ffabric.system.spec import QEMU, ImageSource, MemoryMap, PartitionSpec, SystemSpec
 from ffabric.system.spec import RAM as RAM_NAME
 from ffabric.system.system import System
+
+if TYPE_CHECKING:
+    from ffabric.machine.translation.smmu import Smmu
 
 EL2 = 2
 """A kernel that runs there may be a hypervisor."""
@@ -106,11 +102,17 @@ class _Builder:
             choices=choices,
             mpidrs=spec.mpidrs,
         )
-        self.smmu = Smmu(self.memory)
         self.vmids = iter(range(1, 1 << 16))
         self.free_vmids: deque[int] = deque()
         """VMIDs of partitions that are gone, used again once all others have been."""
         self.gics = Gics(spec, self.bus, self.gic)
+
+    @cached_property
+    def smmu(self) -> Smmu:
+        """What the devices of partitions reach by themselves."""
+        from ffabric.machine.translation.smmu import Smmu  # noqa: PLC0415 - few have DMA
+
+        return Smmu(self.memory)
 
     def build(self) -> System:
         spec = self.spec
@@ -133,7 +135,8 @@ class _Builder:
 
             monitor.group0 = Group0(monitor, spec.monitor.group0)
         if spec.devices:
-            from ffabric.system.booting.devices.bus import add_devices  # noqa: PLC0415 - few have any
+            from ffabric.system.booting.devices import dma  # noqa: PLC0415 - few have any
+            from ffabric.system.booting.devices.bus import add_devices  # noqa: PLC0415 - as above
 
             system.consoles += add_devices(
                 self.machine,
@@ -141,8 +144,8 @@ class _Builder:
                 on_line=system.printed,
                 on_reset=system.on_reset,
                 served={} if monitor.group0 is None else monitor.group0.servers,
-                ports=make_ports(self.smmu, system),
-                smmus=make_programmers(self.smmu, system),
+                ports=dma.make_ports(self.smmu, system),
+                smmus=dma.make_programmers(self.smmu, system),
             )
         if spec.trusted_os is not None:
             from ffabric.system.booting.below_el3 import add_trusted_os  # noqa: PLC0415 - few have one
@@ -154,7 +157,10 @@ class _Builder:
                 mediate(hypervisor, spec.notification_interrupt, spec.trusted_os.rpmb)
         self._add_partitions(system)
         for each in spec.partitions:
-            describe_streams(self.smmu, system, each)
+            if each.manifest.device_regions:
+                from ffabric.system.booting.devices import dma  # noqa: PLC0415 - as above
+
+                dma.describe_streams(self.smmu, system, each)
         if any(each.staging is not None for each in spec.sps):
             from ffabric.system.booting.activation import make_activatable  # noqa: PLC0415 - few
 
@@ -276,6 +282,8 @@ class _Builder:
 
         What it has sent, ``take_back`` takes from others: only if the rest is there.
         """
+        from ffabric.system.booting.own_memory import is_own  # noqa: PLC0415 - few are restarted
+
         endpoint = system.endpoints[sp.name]
         spec, stage2 = endpoint.spec, sp.stage2
         assert stage2 is not None
@@ -302,7 +310,10 @@ class _Builder:
 
     def remove_partition(self, endpoint: Endpoint) -> None:
         """Take back what `add_partition` gave a VM that its hypervisor has destroyed."""
-        forget_streams(self.smmu, endpoint.spec.name)
+        if endpoint.spec.manifest.device_regions:
+            from ffabric.system.booting.devices import dma  # noqa: PLC0415 - as above
+
+            dma.forget_streams(self.smmu, endpoint.spec.name)
         self._take_back(endpoint.partition)
 
     def _take_back(self, partition: Partition) -> None:

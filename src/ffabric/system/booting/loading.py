@@ -19,7 +19,6 @@ from ffabric.machine.translation.descriptors import (
     XN,
 )
 from ffabric.machine.translation.stage2 import Stage2
-from ffabric.system.booting.hand_off.boot_information import boot_information
 from ffabric.system.layout.address_spaces import device_maps
 from ffabric.system.layout.qemu import UART, is_console
 from ffabric.system.manifest.manifest import RegionAttributes
@@ -103,6 +102,10 @@ class Loader:
 
     def _boot_information(self, spec: PartitionSpec) -> int:
         """Put the boot information at the load address; its IPA."""
+        from ffabric.system.booting.hand_off.boot_information import (  # noqa: PLC0415 - of images
+            boot_information,
+        )
+
         for offset, data in boot_information(spec):
             self._write(spec, offset, data)
         return spec.load_address

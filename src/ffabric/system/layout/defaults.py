@@ -11,7 +11,6 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from ffabric.system.layout.kernel import room
 from ffabric.system.layout.placement import BLOCK
 from ffabric.system.layout.qemu import DEVICETREE_END, RAM_BASE, in_secure_memory, is_trusted_os
 from ffabric.system.manifest.manifest import ExceptionLevel, MemoryRegion, RegionAttributes
@@ -86,7 +85,11 @@ def with_defaults(partition: PartitionDraft, problems: Problems) -> PartitionDra
             manifest = replace(manifest, load_address=load)
             image = replace(image, base=None).moved(image.base - load)
             source = ImageSource(source.path, image)
-        end = image.end if partition.kernel is None else room(source, partition.kernel)
+        end = image.end
+        if partition.kernel is not None:
+            from ffabric.system.layout.kernel import room  # noqa: PLC0415 - few are kernels
+
+            end = room(source, partition.kernel)
     size = manifest.mem_size or partition.size
     if size is None:
         large = partition.kernel and partition.engine == QEMU

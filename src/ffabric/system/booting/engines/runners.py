@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.machine.engines.driven import DrivenRunner
 from ffabric.machine.engines.python import PythonRunner
-from ffabric.system.booting.engines.extras import MissingExtra
 from ffabric.system.description.python_target import resolve_program
 from ffabric.system.endpoint import Endpoint, Host
 from ffabric.system.spec import ImageSource, PythonSource
@@ -109,6 +108,8 @@ def _make_unicorn(system: Host) -> UnicornEngine:
     try:
         from ffabric.machine.engines.unicorn.engine import UnicornEngine  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
+        from ffabric.system.booting.engines.extras import MissingExtra  # noqa: PLC0415 - as above
+
         raise MissingExtra(error.name or "unicorn", "aarch64") from error
     machine = system.machine
     return UnicornEngine(
