@@ -8,7 +8,7 @@ from ffabric.guests.virtio.drivers.block import BlockDriver, BlockError
 from ffabric.guests.virtio_msg.device.partition import DeviceSide
 from ffabric.guests.virtio_msg.driver.bus import BusError
 from ffabric.guests.virtio_msg.driver.partition import DriverSide
-from ffabric.system.system import PartitionCrashed
+from ffabric.system.crash import PartitionCrashed
 
 SECTORS = 256
 POOL = 64
