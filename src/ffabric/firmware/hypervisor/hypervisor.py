@@ -44,6 +44,9 @@ Sequence = Generator[list[int], list[int], Next]
 Steps = Generator[list[int], list[int], None]
 """Part of a sequence, or a deferred one, that has no result."""
 
+Finish = Callable[["Hypervisor", ExecutionContext, list[int]], None]
+"""(hypervisor, caller, answer of the SMC that was made for it) -> the caller has its answer."""
+
 Deferred = Callable[["PE"], Steps]
 """Begins the steps of a deferred sequence on a PE."""
 
@@ -72,6 +75,7 @@ class Cpu:
 
     __slots__ = (
         "caller",
+        "finish",
         "forwarded",
         "gate",
         "preempted",
@@ -92,7 +96,9 @@ class Cpu:
         self.sequence: Sequence | None = None
         """What is under way."""
         self.caller: ExecutionContext | None = None
-        """The vCPU whose call is under way, as it is or as a sequence."""
+        """The vCPU whose call is under way: as it is, as another SMC or as a sequence."""
+        self.finish: Finish | None = None
+        """What makes of the answer to the one SMC for the call of ``caller`` what that one gets."""
         self.forwarded = (0, 0)
         """Function id and x1 of the call of ``caller``, if it was passed on as it is."""
         self.retrying = False
@@ -106,6 +112,11 @@ class Cpu:
     def is_busy(self) -> bool:
         """Whether an SMC is under way."""
         return self.sequence is not None or self.caller is not None
+
+    @property
+    def has_forwarded(self) -> bool:
+        """Whether a call of a vCPU is under way as it is: the SPMC may have given it to an SP."""
+        return self.caller is not None and self.sequence is None and self.finish is None
 
 
 class Retried:

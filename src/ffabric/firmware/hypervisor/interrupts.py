@@ -201,7 +201,7 @@ def _hurry(hypervisor: Hypervisor, ctx: ExecutionContext) -> None:
     """``ctx`` is ready since an interrupt has come: if an SP has its PE, it has its turn first."""
     assert ctx.pe is not None
     cpu = hypervisor.cpus[ctx.pe.index]
-    if cpu.caller is None or cpu.sequence is not None or cpu.urgent is not None:
+    if not cpu.has_forwarded or cpu.urgent is not None:
         return
     cpu.urgent = ctx
     sequences.defer(hypervisor, partial(_give_turn, hypervisor), ctx.pe)
@@ -228,7 +228,7 @@ def stops_call(hypervisor: Hypervisor, pe: PE) -> bool:
     """
     cpu = hypervisor.cpus[pe.index]
     caller = cpu.caller
-    if caller is None or cpu.sequence is not None:
+    if caller is None or not cpu.has_forwarded:
         return False
     if cpu.urgent is not None:
         return True
@@ -248,8 +248,12 @@ def taken_from_sp(hypervisor: Hypervisor, pe: PE) -> None:
     """
     cpu = hypervisor.cpus[pe.index]
     pending = hypervisor.machine.gic.pending(pe.index)
-    called = cpu.caller is not None and cpu.sequence is None
-    if called and pending is not None and pending[1] == GROUP1NS and pending[0] != hypervisor.sri:
+    if (
+        cpu.has_forwarded
+        and pending is not None
+        and pending[1] == GROUP1NS
+        and pending[0] != hypervisor.sri
+    ):
         accept(hypervisor, pe, pending[0])
 
 

@@ -25,9 +25,9 @@ from ffabric.firmware.hypervisor.spmc_link.unfinished import is_occupied
 from ffabric.firmware.manager.notifications import calls as notifications
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence, Steps
+    from ffabric.firmware.hypervisor.hypervisor import Finish, Hypervisor, Sequence, Steps
     from ffabric.firmware.state.notifications import NotificationState
-    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.machine.context import PE
 
 _INFO_GETS = (fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64)
@@ -37,11 +37,16 @@ MAX_ROUNDS = 64
 """Answers of FFA_NOTIFICATION_INFO_GET that one SRI may take."""
 
 
-def relay(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
+def relay(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     """Pass a notification call of a VM on, and join what is pending here to the answer."""
-    if caller.x[0] in _INFO_GETS:
-        return _join_info(hypervisor, caller)
-    return _relay(caller)
+    x = list(caller.x)
+    if x[0] in _INFO_GETS:
+        return sequences.run(hypervisor, pe, caller, _join_info(hypervisor, caller))
+    finish: Finish = _finish
+    if x[0] == fid.FFA_NOTIFICATION_GET:
+        x[2] &= notifications.FROM_SECURE_WORLD
+        finish = _finish_get
+    return sequences.make(hypervisor, pe, caller, x, finish)
 
 
 def _join_info(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
@@ -64,16 +69,17 @@ def _join_info(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:
     return caller
 
 
-def _relay(caller: ExecutionContext) -> Sequence:
-    x = list(caller.x)
-    getting = x[0] & MASK32 == fid.FFA_NOTIFICATION_GET
-    vcpu, _, flags = notifications.read_get(x)
-    if getting:
-        x[2] = flags & notifications.FROM_SECURE_WORLD
-    answer = yield x
-    if not getting or answer[0] & MASK32 != fid.FFA_SUCCESS_32:
-        caller.x[0:8] = answer[0:8]
-        return caller
+def _finish(_hypervisor: Hypervisor, caller: ExecutionContext, answer: list[int]) -> None:
+    """What the SPMC says of a call that concerns SPs is what its caller gets."""
+    caller.x[0:8] = answer[0:8]
+
+
+def _finish_get(hypervisor: Hypervisor, caller: ExecutionContext, answer: list[int]) -> None:
+    """FFA_NOTIFICATION_GET: what the SPMC had, and what is pending here."""
+    if answer[0] & MASK32 != fid.FFA_SUCCESS_32:
+        _finish(hypervisor, caller, answer)
+        return
+    vcpu, _, flags = notifications.read_get(caller.x)
     from_sps, from_spm, from_hypervisor = _read_got(answer)
     notifications.finish_get(
         caller.partition.notifications,
@@ -83,7 +89,6 @@ def _relay(caller: ExecutionContext) -> Sequence:
         from_sps=from_sps,
         framework=join(from_spm, from_hypervisor),
     )
-    return caller
 
 
 def schedule_receivers(hypervisor: Hypervisor, pe: PE) -> Steps:

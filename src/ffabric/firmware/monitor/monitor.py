@@ -199,13 +199,14 @@ class Monitor:
 
     def _pass_on(self, pe: PE, x: list[int]) -> Next:
         """The SPMC answers."""
-        trap, gate = self.secure.trap, self.secure.gates[pe.index]
+        secure = self.secure
+        gate = secure.gates[pe.index]
         gate.x[:] = x
         self.world_switches += 1
         if self.tracer is not None:
             self.tracer.record(events.World(pe.index, "secure"))
             self.tracer.record(events.Hop(pe.index, gate.endpoint, gate.index, tuple(x)))
-        return trap(pe, gate, _SMC)
+        return secure.trap(pe, gate, _SMC)
 
     def answered(self, pe: PE, caller: ExecutionContext) -> Next:
         """The SMC of ``caller`` has its answer."""

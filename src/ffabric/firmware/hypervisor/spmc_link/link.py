@@ -41,11 +41,16 @@ class SpmcLink:
         caller, cpu.caller = cpu.caller, None
         if caller is None:
             return self.resumed(pe)
-        x = caller.x
-        x[:] = gate.x
-        if x[0] & MASK32 in unfinished.PAUSED or cpu.forwarded[0] == _RUN:
-            unfinished.note(hypervisor, pe, caller)
-            interrupts.tell(caller)
+        finish = cpu.finish
+        if finish is None:
+            x = caller.x
+            x[:] = gate.x
+            if x[0] & MASK32 in unfinished.PAUSED or cpu.forwarded[0] == _RUN:
+                unfinished.note(hypervisor, pe, caller)
+                interrupts.tell(caller)
+        else:
+            cpu.finish = None
+            finish(hypervisor, caller, gate.x)
         retried = hypervisor.retried
         if retried.messages or retried.receivers or retried.orphans:
             hypervisor.after_sp(pe)

@@ -24,6 +24,7 @@ is refused, or when the SPMC gives the handle to another transaction.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.abi.ffa import functions as fid
@@ -31,6 +32,7 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa.accessors import reader, result_reader, writer
 from ffabric.abi.ffa.status import Status, from_register
 from ffabric.abi.words import MASK32, PAGE, halves
+from ffabric.firmware.hypervisor.spmc_link import sequences
 from ffabric.firmware.hypervisor.spmc_link.relay import Step, own
 from ffabric.firmware.manager.memory import reclaim, retrieve, send
 from ffabric.firmware.state.region import DONATE, MAX_RANGES, TOO_MANY
@@ -41,8 +43,9 @@ from ffabric.machine.translation.pages import NoPages
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence
     from ffabric.firmware.state.mailbox import Buffer
-    from ffabric.firmware.state.partition import ExecutionContext
+    from ffabric.firmware.state.partition import ExecutionContext, Next
     from ffabric.firmware.state.region import Region
+    from ffabric.machine.context import PE
 
 RECEIVERS = rule(
     "mem.relay.receivers",
@@ -57,33 +60,71 @@ _read_frag_rx = reader(fid.FFA_MEM_FRAG_RX, "handle")
 _read_handle = result_reader(fid.FFA_MEM_SHARE_64, "handle")
 
 
-def send_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Region) -> Sequence:
+def send_memory(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, region: Region) -> Next:
     """Donate, lend or share to an SP: the SPMC relays it and allocates the handle."""
-    if not region.remote and len(region.borrowers) > 1:
-        _judge_receivers(hypervisor, region)
-    try:
-        send.transfer(hypervisor, region)
-    except NoPages as error:
-        if region.remote:
-            hypervisor.regions.remove(region)
-            return (yield from abandon_memory(region, error))
-        raise
     if region.remote:
-        answer = yield from _transmit_pages(region, own(hypervisor).tx)
-    else:
-        answer = yield from _transmit(region, hypervisor.link_version, own(hypervisor).tx)
+        return sequences.run(hypervisor, pe, caller, _send_begun(hypervisor, caller, region))
+    if len(region.borrowers) > 1:
+        _judge_receivers(hypervisor, region)
+    send.transfer(hypervisor, region)
+    tx = own(hypervisor).tx
+    ranges = [(pa, pages) for _, pa, pages, _ in region.runs]
+    data = _repainted(region, hypervisor.link_version, ranges, len(ranges))
+    length = len(data)
+    if length > tx.size:
+        steps = _send_in_pieces(hypervisor, caller, region, data)
+        return sequences.run(hypervisor, pe, caller, steps)
+    tx.write(data)
+    call = [region.kind.functions[0], length, length]
+    return sequences.make(hypervisor, pe, caller, call, partial(_finish_sending, region))
+
+
+def _finish_sending(
+    region: Region, hypervisor: Hypervisor, caller: ExecutionContext, answer: list[int]
+) -> None:
+    """The SPMC has all of what a VM sends, and has taken or refused it."""
     if answer[0] & MASK32 != fid.FFA_SUCCESS_32:
         send.restore(hypervisor, region)
         if region.remote:
             hypervisor.regions.remove(region)
         caller.x[0:8] = answer[0:8]
-        return caller
+        return
     if region.remote:
         hypervisor.regions.complete(region)
     else:
         _adopt(hypervisor, region, _read_handle(answer))
         hypervisor.regions.add(region)
     send.answer(caller, region)
+
+
+def _send_begun(hypervisor: Hypervisor, caller: ExecutionContext, region: Region) -> Sequence:
+    """Send what lacks of a transaction that has begun (`begin_memory`): a range for each page."""
+    try:
+        send.transfer(hypervisor, region)
+    except NoPages as error:
+        hypervisor.regions.remove(region)
+        return (yield from abandon_memory(region, error))
+    tx = own(hypervisor).tx
+    pages = [(pa + n * PAGE, 1) for _, pa, count, _ in region.runs for n in range(count)]
+    data = abi.build_constituents(pages)
+    step = tx.size & ~15
+    parts = [data[at : at + step] for at in range(0, len(data), step)]
+    answer = [fid.FFA_MEM_FRAG_RX, *halves(region.handle)]
+    answer = yield from _transmit_rest(region, parts, tx, answer)
+    _finish_sending(region, hypervisor, caller, answer)
+    return caller
+
+
+def _send_in_pieces(
+    hypervisor: Hypervisor, caller: ExecutionContext, region: Region, data: bytes
+) -> Sequence:
+    """Send a descriptor that is longer than the hypervisor's TX, in as many pieces as it takes."""
+    tx = own(hypervisor).tx
+    first, *rest = abi.fragments(data, len(data) - 16 * len(region.runs), tx.size)
+    tx.write(first)
+    answer = yield [region.kind.functions[0], len(data), len(first)]
+    answer = yield from _transmit_rest(region, rest, tx, answer)
+    _finish_sending(region, hypervisor, caller, answer)
     return caller
 
 
@@ -166,29 +207,6 @@ def _repainted(
     )
 
 
-def _transmit(region: Region, version: int, tx: Buffer) -> Step:
-    """Send the repainted descriptor through the hypervisor's TX, in as many pieces as it takes."""
-    ranges = [(pa, pages) for _, pa, pages, _ in region.runs]
-    data = _repainted(region, version, ranges, len(ranges))
-    if len(data) <= tx.size:
-        tx.write(data)
-        return (yield [region.kind.functions[0], len(data), len(data)])
-    first, *rest = abi.fragments(data, len(data) - 16 * len(ranges), tx.size)
-    tx.write(first)
-    answer = yield [region.kind.functions[0], len(data), len(first)]
-    return (yield from _transmit_rest(region, rest, tx, answer))
-
-
-def _transmit_pages(region: Region, tx: Buffer) -> Step:
-    """Send what lacks of a transaction that has begun (`begin_memory`): a range for each page."""
-    pages = [(pa + n * PAGE, 1) for _, pa, count, _ in region.runs for n in range(count)]
-    data = abi.build_constituents(pages)
-    step = tx.size & ~15
-    parts = [data[at : at + step] for at in range(0, len(data), step)]
-    answer = [fid.FFA_MEM_FRAG_RX, *halves(region.handle)]
-    return (yield from _transmit_rest(region, parts, tx, answer))
-
-
 def _transmit_rest(region: Region, parts: list[bytes], tx: Buffer, answer: list[int]) -> Step:
     for part in parts:
         if answer[0] & MASK32 != fid.FFA_MEM_FRAG_RX:
@@ -199,10 +217,17 @@ def _transmit_rest(region: Region, parts: list[bytes], tx: Buffer, answer: list[
 
 
 def reclaim_memory(
-    hypervisor: Hypervisor, caller: ExecutionContext, region: Region, flags: int
-) -> Sequence:
+    hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, region: Region, flags: int
+) -> Next:
     """FFA_MEM_RECLAIM of memory that the SPMC relays."""
-    answer = yield reclaim_call(region, flags)
+    call = reclaim_call(region, flags)
+    return sequences.make(hypervisor, pe, caller, call, partial(_finish_reclaiming, region))
+
+
+def _finish_reclaiming(
+    region: Region, hypervisor: Hypervisor, caller: ExecutionContext, answer: list[int]
+) -> None:
+    """The SPMC has given ``region`` back, or has not."""
     if answer[0] & MASK32 == fid.FFA_SUCCESS_32:
         reclaim.return_to_owner(hypervisor, region, clear=False)
         caller.x[0:8] = SUCCESS
@@ -210,7 +235,6 @@ def reclaim_memory(
         if was_donated(region, answer):
             retrieve.finish_donation(hypervisor, region)
         caller.x[0:8] = answer[0:8]
-    return caller
 
 
 def reclaim_call(region: Region, flags: int) -> list[int]:

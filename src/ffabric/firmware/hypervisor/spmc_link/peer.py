@@ -126,8 +126,7 @@ class SecureWorldPeer:
 
     def notification(self, pe: PE, caller: ExecutionContext) -> Next:
         """A VM's notification call that concerns SPs."""
-        hypervisor = self._hypervisor
-        return sequences.run(hypervisor, pe, caller, notifications.relay(hypervisor, caller))
+        return notifications.relay(self._hypervisor, pe, caller)
 
     def relays(self, region: Region) -> bool:
         """Memory for VMs alone is relayed here; memory for an SP by the SPMC, too."""
@@ -152,11 +151,8 @@ class SecureWorldPeer:
 
     def send_memory(self, pe: PE, caller: ExecutionContext, region: Region) -> Next:
         """Memory for an SP goes to the SPMC, repainted."""
-        hypervisor = self._hypervisor
-        return sequences.run(hypervisor, pe, caller, memory.send_memory(hypervisor, caller, region))
+        return memory.send_memory(self._hypervisor, pe, caller, region)
 
     def reclaim_memory(self, pe: PE, caller: ExecutionContext, region: Region, flags: int) -> Next:
         """Memory that the SPMC relays comes back from there first."""
-        hypervisor = self._hypervisor
-        steps = memory.reclaim_memory(hypervisor, caller, region, flags)
-        return sequences.run(hypervisor, pe, caller, steps)
+        return memory.reclaim_memory(self._hypervisor, pe, caller, region, flags)

@@ -1,8 +1,9 @@
 """What the hypervisor has under way in EL3 and the secure world: one SMC at a time on each PE.
 
 A call of a vCPU that is passed on goes through the *gate* of its PE, and the vCPU is BLOCKED
-meanwhile. A call that needs several SMCs is a *sequence*: a generator that yields the registers of
-an SMC and is resumed with its answer.
+meanwhile. Where the hypervisor makes one SMC of its own instead, a function *finishes* the call
+with the answer. A call that needs several SMCs is a *sequence*: a generator that yields the
+registers of an SMC and is resumed with its answer.
 
 A sequence that no call has started is *deferred*: it begins when its PE is in the normal world, and
 the vCPU that it takes the PE from goes on afterwards. Deferred sequences of a PE run one after the
@@ -19,7 +20,13 @@ from ffabric.firmware.state.context import State
 from ffabric.firmware.state.partition import ExecutionContext
 
 if TYPE_CHECKING:
-    from ffabric.firmware.hypervisor.hypervisor import Deferred, Hypervisor, Sequence, Steps
+    from ffabric.firmware.hypervisor.hypervisor import (
+        Deferred,
+        Finish,
+        Hypervisor,
+        Sequence,
+        Steps,
+    )
     from ffabric.firmware.state.partition import Next
     from ffabric.machine.context import PE
 
@@ -35,6 +42,18 @@ def forward(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Executi
     cpu.gate.x[:] = x
     cpu.caller = caller
     cpu.forwarded = (x[0], x[1])
+    caller.block()
+    return cpu.gate
+
+
+def make(
+    hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, x: list[int], finish: Finish
+) -> ExecutionContext:
+    """Make the SMC ``x`` for ``caller``, all of whose refusals have been judged."""
+    cpu = hypervisor.cpus[pe.index]
+    cpu.gate.x[:] = x + _ZEROS[len(x)]
+    cpu.caller = caller
+    cpu.finish = finish
     caller.block()
     return cpu.gate
 

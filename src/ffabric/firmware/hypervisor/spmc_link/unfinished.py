@@ -84,8 +84,8 @@ def _is_asked(hypervisor: Hypervisor, sp: int) -> bool:
     for word in hypervisor.unfinished:
         if word >> 16 == sp:
             return True
-    for cpu in hypervisor.cpus:
-        if cpu.caller is not None and cpu.sequence is None and _callee(*cpu.forwarded) == sp:
+    for cpu in hypervisor.cpus:  # noqa: SIM110 - any() makes a generator for each call
+        if cpu.has_forwarded and _callee(*cpu.forwarded) == sp:
             return True
     return False
 

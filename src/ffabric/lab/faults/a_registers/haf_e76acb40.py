@@ -20,5 +20,5 @@ FAULT = Fault(
     __name__,
     "Hafnium, commit e76acb40",
     scenario,
-    Edit(sequences.advance, "cpu.gate.x[:] = x + _ZEROS[len(x)]", "cpu.gate.x[0 : len(x)] = x"),
+    Edit(sequences.make, "cpu.gate.x[:] = x + _ZEROS[len(x)]", "cpu.gate.x[0 : len(x)] = x"),
 )

@@ -46,7 +46,7 @@ FAULT = Fault(
         "ranges = composite + _COMPOSITE_SIZE & 0xFFFFFFFF",
     ),
     Edit(
-        link_memory.send_memory,
+        link_memory._finish_sending,
         "send.restore(hypervisor, region)",
         "tx = caller.partition.mailbox.tx.snapshot(region.length)\n"
         "region.extents = abi.parse_transaction(tx, caller.partition.version).constituents\n"

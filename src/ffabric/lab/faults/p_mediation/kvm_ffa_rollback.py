@@ -25,5 +25,5 @@ FAULT = Fault(
     __name__,
     "Linux, pKVM's FF-A proxy (rollback after a failure)",
     scenario,
-    Edit(link_memory.send_memory, "send.restore(hypervisor, region)", "pass"),
+    Edit(link_memory._finish_sending, "send.restore(hypervisor, region)", "pass"),
 )
