@@ -109,6 +109,14 @@ LINES = [
     ),
     ([0x8400_0096, 1], "0x84000096: x1=0x1  [no call of FF-A]"),
     ([0x1234, 1, 2], "0x00001234: x1=0x1 x2=0x2  [unknown function]"),
+    ([0x0200_0010, 1], "0x02000010: x1=0x1  [unknown function]"),
+    ([0x8100_0010, 1], "0x81000010: x1=0x1  [unknown function]"),
+    ([0x8200_0010, 1], "0x82000010: x1=0x1  [a SiP call: the silicon provider's own]"),
+    ([0xC200_0011, 1], "0xc2000011: x1=0x1  [a SiP call: the silicon provider's own]"),
+    ([0x8300_0010], "0x83000010  [an OEM call: the equipment manufacturer's own]"),
+    ([0xC600_0010], "0xc6000010  [a hypervisor vendor's own call]"),
+    ([0xB000_0010], "0xb0000010  [a trusted application's own call]"),
+    ([0xBF00_0010], "0xbf000010  [a trusted OS's own call]"),
 ]
 
 

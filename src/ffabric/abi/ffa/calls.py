@@ -52,6 +52,14 @@ SIBLINGS: Final = (
     optee.FUNCTIONS,
     lfa.FUNCTIONS,
 )
+_PROVIDED: Final = {
+    smccc.Owner.SIP: "a SiP call: the silicon provider's own",
+    smccc.Owner.OEM: "an OEM call: the equipment manufacturer's own",
+    smccc.Owner.VENDOR_HYPERVISOR: "a hypervisor vendor's own call",
+    smccc.Owner.TRUSTED_APPLICATION: "a trusted application's own call",
+    smccc.Owner.TRUSTED_OS: "a trusted OS's own call",
+}
+"""What is said of calls that no specification names, by who defines them (DEN0028, table 6.2)."""
 _SUCCESS: Final = (fid.FFA_SUCCESS_32, fid.FFA_SUCCESS_64)
 # The direct messages that may be framework messages: x2 of the other two is not a flag word.
 _FRAMEWORK: Final = (fid.DIRECT_REQUESTS | fid.DIRECT_RESPONSES) - {
@@ -155,7 +163,10 @@ def _unknown(function_id: int) -> str:
     """Why nothing is known of the registers of a call."""
     if function_id in fid.KNOWN_BY_NAME:
         return "a call of v1.3 whose registers no public text lays out"
-    return "no call of FF-A" if fid.is_ffa(function_id) else "unknown function"
+    if fid.is_ffa(function_id):
+        return "no call of FF-A"
+    owner = smccc.owner(function_id) if smccc.is_fast(function_id) else None
+    return _PROVIDED.get(owner, "unknown function") if owner is not None else "unknown function"
 
 
 def _decode_success(
