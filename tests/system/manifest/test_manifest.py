@@ -1,6 +1,8 @@
 """Partition manifests: what is read, and every mistake in one line, all at once."""
 
 import struct
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -454,6 +456,26 @@ def test_all_mistakes_come_at_once() -> None:
         "bad.dts: /memory-regions/a: base-address: 0x1001 is not a multiple of 0x1000",
         "bad.dts: /memory-regions/a: pages-count: 0 pages",
     ]
+
+
+@pytest.mark.parametrize("version", ["0x10000", "0x10001", "0x10002"])
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (partial(root, without=("messaging-method",)), "/: messaging-method: missing"),
+        (root_1_1, "/services: missing: a manifest has at least one service"),
+        (
+            partial(root_1_1, services(Node("a", {"uuid": text(str(UUID_A))}))),
+            "/services/a: messaging-method: missing",
+        ),
+        (partial(root, messaging_method=cells(0)), "/: messaging-method: 0: the partition could "),
+    ],
+)
+def test_without_messages_the_cause_alone_is_told(
+    make: Callable[..., Node], line: str, version: str
+) -> None:
+    (only,) = problems_of(make(ffa_version=cells(int(version, 0))))
+    assert only.removeprefix("sp.dts: ").startswith(line)
 
 
 def test_what_others_add_is_a_warning_or_nothing() -> None:

@@ -17,21 +17,32 @@ def test_a_problem_is_a_line_that_can_be_read():
 
 def test_so_many_problems_are_kept():
     problems = Problems("file")
-    for _ in range(MOST):
-        problems.add("", "", "wrong")
+    for number in range(MOST):
+        problems.add("", str(number), "wrong")
     assert (len(problems.found), problems.full) == (MOST, False)
-    for _ in range(2):
-        problems.add("", "", "wrong")
+    for key in "ab":
+        problems.add("", key, "wrong")
     assert (len(problems.found), problems.full) == (MOST + 1, True)
     assert str(problems.found[-1]) == f"file: more than {MOST} problems"
 
 
+def test_what_is_said_twice_is_a_line():
+    problems = Problems("file")
+    for key in ("waive", "waive", "enforce"):
+        problems.add("", key, "'no.rule' is no rule")
+    problems.warn("", "waive", "'no.rule' is no rule")
+    said = [str(problem).removeprefix("file: ") for problem in problems.found]
+    assert said == [
+        f"{key}: 'no.rule' is no rule" for key in ("waive", "enforce", "warning: waive")
+    ]
+
+
 def test_more_warnings_than_that_are_a_mistake():
     problems = Problems()
-    for _ in range(MOST):
-        problems.warn("", "", "odd")
+    for number in range(MOST):
+        problems.warn("", str(number), "odd")
     problems.check(SystemErrors)
-    problems.warn("", "", "odd")
+    problems.warn("", "a", "odd")
     with pytest.raises(SystemErrors):
         problems.check(SystemErrors)
 

@@ -29,6 +29,7 @@ from ffabric.system.manifest.manifest import (
     Interrupt,
     Manifest,
     MemoryRegion,
+    Messaging,
     NsInterruptsAction,
     RunTimeModel,
 )
@@ -39,6 +40,8 @@ MOST_REGIONS = 256
 """Memory regions of a manifest, and device regions."""
 MOST_SERVICES = 256
 _MOVED = f"in {PARTITION[1]} it stands in a child of /services, one for each service"
+_OF_ALL_VERSIONS = Messaging.DIRECT_REQ_RECV | Messaging.DIRECT_REQ_SEND | Messaging.INDIRECT
+"""The messaging methods that every version of FF-A has."""
 _OF_RUN_TIME_MODEL = {
     RunTimeModel.RUN_TO_COMPLETION: NsInterruptsAction.QUEUED,
     RunTimeModel.PREEMPTIBLE: NsInterruptsAction.SIGNALED,
@@ -94,6 +97,8 @@ def manifest_fields(reader: Reader, problems: Problems, *, complete: bool = True
     if node := children.get("device-regions"):
         fields["device_regions"] = _device_regions(node, problems)
     if complete:
+        # Without a method that was read something is noted already, from which no more follows.
+        fields.setdefault("messaging_method", _OF_ALL_VERSIONS)
         _resolve(children, fields, problems)
     return fields
 
@@ -196,6 +201,8 @@ def _read_services(root: Reader, services: Reader | None, problems: Problems) ->
     if not found:
         problems.add(f"{root.where}services", "", "missing: a manifest has at least one service")
     whole = [entry for entry in found if len(entry) == len(SERVICE)]
+    if not whole:
+        return {}
     methods = tuple(int(cast("int", entry["messaging_method"])) for entry in whole)
     return {
         "uuids": tuple(entry["uuid"] for entry in whole),

@@ -97,6 +97,9 @@ class Problems:
         return origins.get((where, key)) or origins.get((where, "")) or self.file
 
     def _note(self, problem: Problem) -> None:
+        """Note ``problem``; what is said twice is a line all the same."""
+        if problem in self.found:
+            return
         if len(self.found) < MOST:
             self.found.append(problem)
         elif not self.full:
