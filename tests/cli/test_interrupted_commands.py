@@ -282,6 +282,14 @@ def test_no_qemu_is_left_of_linux_and_one_cause_is_told(packages, tmp_path, numb
 
 
 @both
+def test_what_conform_has_judged_so_far_is_told(number):
+    status, out, error = ended(started("virtio", "conform", runs=4, number=number))
+    assert (status, error) == SAID[number]
+    assert out.endswith(f"FAILED: {error[9:-1]}: the rest has not been tried\n")
+    assert " passed, " in out.splitlines()[-2]
+
+
+@both
 def test_a_benchmark_ends(number):
     status, out, error = ended(started("bench", "--only", "null", runs=2, number=number))
     assert (status, out, error) == (SAID[number][0], "", SAID[number][1])

@@ -1,10 +1,15 @@
 """``ffabric vhost``: what it prints, and what it says if it cannot."""
 
+import os
+import signal
+
 import pytest
 
 from ffabric.cli.errors import UsageError
+from ffabric.cli.running import vhost as vhost_command
 from ffabric.cli.running.vhost import vhost
 from ffabric.lab.vhost import qemu_img
+from ffabric.machine.host.interruption import Interrupted, interruptible
 from ffabric.machine.host.process import MissingProgram
 from ffabric.machine.host.vhost_user.front_end import BackEndLost
 
@@ -30,6 +35,22 @@ def test_files_that_come_back_as_something_else_are_found(capsys, monkeypatch):
     there = "the same hash" in shown or "files differ" in shown
     assert status == int(there)
     assert there == ("FAILED: virtiofsd" in shown)
+
+
+def test_the_table_so_far_is_printed_if_a_signal_ends_it(capsys, monkeypatch):
+    former = vhost_command._run
+
+    def run(*arguments, static, **options):
+        if not static:
+            os.kill(os.getpid(), signal.SIGINT)
+        return former(*arguments, static=static, **options)
+
+    monkeypatch.setattr(vhost_command, "_run", run)
+    with pytest.raises(Interrupted), interruptible():
+        vhost(size=8, kill=False)
+    shown = capsys.readouterr().out
+    assert shown.count("24 of 24 the same") == 1
+    assert shown.endswith("FAILED: interrupted: the rest has not been tried\n")
 
 
 async def _nothing(_driver, _path):

@@ -9,7 +9,9 @@ from ffabric.guests.partition import Partition
 from ffabric.machine.host.interruption import (
     SIGNALS,
     Interrupted,
+    SeveralRuns,
     interruptible,
+    kept_back,
     telling,
     uninterrupted,
 )
@@ -216,3 +218,69 @@ def test_a_signal_is_not_lost_at_the_end_of_a_block_within_a_block():
     with pytest.raises(Interrupted), interruptible():
         work()
     assert told
+
+
+@each_signal
+def test_what_is_kept_back_is_raised_at_the_end_of_the_block(number):
+    told = []
+
+    def work():
+        with kept_back():
+            send(number)
+            told.append("all of it")
+
+    with pytest.raises(Interrupted) as caught, interruptible():
+        work()
+    assert caught.value.number == number
+    assert told
+
+
+def test_a_second_signal_is_not_kept_back():
+    def work():
+        with kept_back():
+            send(signal.SIGTERM)
+            with pytest.raises(Interrupted, match="interrupted"):
+                send(signal.SIGINT)
+
+    with interruptible():
+        work()
+
+
+def test_a_signal_cuts_several_runs_short_and_what_is_told_of_them_is_told_whole():
+    told = []
+
+    def work():
+        several = SeveralRuns()
+        with several.under_way():
+            run()
+            told.append("a run")
+            run(lambda: send(signal.SIGTERM))
+            told.append("another run")
+        with several.told():
+            send(signal.SIGINT)
+            told.append(str(several.interruption))
+
+    with pytest.raises(Interrupted, match="interrupted"), interruptible():
+        work()
+    assert told == ["a run", "terminated"]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_signal_that_cut_several_runs_short_is_raised_when_all_is_told(cut):
+    told = []
+
+    def work():
+        several = SeveralRuns()
+        with several.under_way():
+            if cut:
+                send(signal.SIGTERM)
+        with several.told():
+            told.append(several.interruption is not None)
+
+    with interruptible():
+        if cut:
+            with pytest.raises(Interrupted, match="terminated"):
+                work()
+        else:
+            work()
+    assert told == [cut]

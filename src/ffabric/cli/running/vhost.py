@@ -7,7 +7,7 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from ffabric.lab.running import run_to_end
 from ffabric.lab.vhost import e2fs, qemu_img, visitor
 from ffabric.lab.vhost.copier import Copied, Copier
 from ffabric.lab.vhost.system import boot_with
+from ffabric.machine.host.interruption import SeveralRuns
 from ffabric.machine.host.process import MissingProgram
 from ffabric.machine.host.vhost_user.front_end import BackEndLost
 from ffabric.machine.host.vhost_user.programs import (
@@ -84,7 +85,8 @@ def vhost(*, size: int = 16, kill: bool = True, trusted: bool = False, timeout: 
     e2fs.find_programs()
     rows: list[_Row] = []
     others: list[_Row] = []
-    with tempfile.TemporaryDirectory(prefix="ffabric-") as name:
+    runs = SeveralRuns()
+    with runs.under_way(), tempfile.TemporaryDirectory(prefix="ffabric-") as name:
         folder = Path(name)
         files = _files(folder / "content")
         source = folder / "source.img"
@@ -100,42 +102,45 @@ def vhost(*, size: int = 16, kill: bool = True, trusted: bool = False, timeout: 
                 timeout=timeout,
                 say=say,
             )
-        others = _visits(folder, timeout, say)
-    terminal.line()
-    terminal.table([_HEADINGS, *(row.cells for row in rows)])
-    terminal.line()
-    terminal.table([_OTHERS, *(row.cells for row in others)])
-    problems = [row.problem for row in (*rows, *others) if row.problem]
-    return 0 if terminal.verdict(problems) else _FAILED
+        for row in _visits(folder, timeout, say):
+            others.append(row)  # noqa: PERF402 - a signal may come between two of them
+    with runs.told():
+        terminal.line()
+        terminal.table([_HEADINGS, *(row.cells for row in rows)])
+        terminal.line()
+        terminal.table([_OTHERS, *(row.cells for row in others)])
+        problems = [row.problem for row in (*rows, *others) if row.problem]
+        if runs.interruption is not None:
+            problems.append(f"{runs.interruption}: the rest has not been tried")
+        return 0 if terminal.verdict(problems) else _FAILED
 
 
-def _visits(folder: Path, timeout: float, say: Callable[[str], None]) -> list[_Row]:
+def _visits(folder: Path, timeout: float, say: Callable[[str], None]) -> Iterator[_Row]:
     """Files and sockets of other daemons, in both mappings; who is not installed is a line."""
-    rows: list[_Row] = []
-    for what, program, visit in (
+    daemons = (
         ("virtiofsd in C", FILE_SYSTEM_C, _visit_files),
         ("virtiofsd in Rust", FILE_SYSTEM, _visit_files),
         ("vhost-device-vsock", VSOCK, _visit_echo),
-    ):
+    )
+    for number, (what, program, visit) in enumerate(daemons):
         try:
             program.find()
         except MissingProgram as missing:
-            rows.append(_Row((what, "", f"not there: {missing}")))
+            yield _Row((what, "", f"not there: {missing}"))
             continue
         if program is FILE_SYSTEM_C and os.geteuid():
-            rows.append(_Row((what, "", "not run: it is for root alone")))
+            yield _Row((what, "", "not run: it is for root alone"))
             continue
         for static in (True, False):
             mapping = "static" if static else "dynamic"
-            place = folder / f"{len(rows)}"
+            place = folder / f"{mapping}{number}"
             place.mkdir()
             say(f"{what}, {mapping} mapping")
             try:
                 problem, done = visit(program, place, static=static, timeout=timeout)
             except BackEndLost as lost:
                 problem, done = str(lost), ""
-            rows.append(_Row((what, mapping, problem or done), problem and f"{what}: {problem}"))
-    return rows
+            yield _Row((what, mapping, problem or done), problem and f"{what}: {problem}")
 
 
 def _visit_files(program: Program, place: Path, *, static: bool, timeout: float) -> tuple[str, str]:

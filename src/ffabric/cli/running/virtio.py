@@ -21,6 +21,7 @@ from ffabric.lab.virtio_msg import conform as lab
 from ffabric.lab.virtio_msg.conform import Outcome
 from ffabric.lab.virtio_msg.judges.rules import Report, Tally, Verdict
 from ffabric.lab.virtio_msg.mischief import Mischief
+from ffabric.machine.host.interruption import SeveralRuns
 from ffabric.machine.host.vhost_user.front_end import BackEndLost
 from ffabric.system.description.python_target import TargetError
 from ffabric.system.description.toml.system import read_system
@@ -119,6 +120,8 @@ def virtio(
     def treat() -> Mischief | None:
         return Mischief(seed, rate=mischief) if mischief else None
 
+    several = SeveralRuns()
+    report, problems = Report(found), list[str]()
     closing = ExitStack()
     try:
         if system is not None:
@@ -130,16 +133,19 @@ def virtio(
             for listener in pairs[0].listeners.values():
                 terminal.line(f"waiting for a peer at {listener.address}", "dim")
             runs = [(str(each), partial(lab.run, each, treat())) for each in pairs]
-        with closing:
-            report, problems = _run(terminal, found, runs)
+        with several.under_way(), closing:
+            _run(terminal, report, problems, runs)
     except TargetError as error:
         raise UsageError(str(error)) from None
-    if json is not None:
-        json_file.write([_record(tally) for tally in report], json)
-    _tell(terminal, report, verbose=verbose)
-    for problem in problems:
-        terminal.line(f"FAILED: {problem}", "bold red")
-    return _FAILED if problems or report.of(Verdict.FAILED) else 0
+    if several.interruption is not None:
+        problems.append(f"{several.interruption}: the rest has not been tried")
+    with several.told():
+        if json is not None:
+            json_file.write([_record(tally) for tally in report], json)
+        _tell(terminal, report, verbose=verbose)
+        for problem in problems:
+            terminal.line(f"FAILED: {problem}", "bold red")
+        return _FAILED if problems or report.of(Verdict.FAILED) else 0
 
 
 def _demo(terminal: Terminal, generation: Generation) -> int:
@@ -186,14 +192,15 @@ def _android(terminal: Terminal, generation: Generation) -> int:
 
 def _run(
     terminal: Terminal,
-    generation: Generation,
+    report: Report,
+    problems: list[str],
     runs: Iterable[tuple[str, Callable[[], Outcome]]],
-) -> tuple[Report, list[str]]:
-    """All that the runs say together, and which of them did not end well.
+) -> None:
+    """Add what the runs say to ``report``, and which of them did not end well to ``problems``.
 
     To whom nobody comes for the first run, nobody comes at all.
     """
-    report, problems, somebody = Report(generation), [], False
+    somebody = False
     for name, run in runs:
         outcome = run()
         if not outcome.came:
@@ -209,7 +216,6 @@ def _run(
             problems.append(f"{name}: {outcome.ended}")
         elif not outcome.messages:
             problems.append(f"{name}: no message of virtio-msg went by")
-    return report, problems
 
 
 def _tell(terminal: Terminal, report: Report, *, verbose: bool) -> None:

@@ -17,7 +17,7 @@ from ffabric.cli.errors import UsageError
 from ffabric.cli.terminal import STYLES, Terminal, progress
 from ffabric.lab.fuzz.campaign import Plan, State, campaign, load, play, save, total
 from ffabric.lab.processes import Players
-from ffabric.machine.host.interruption import Interrupted
+from ffabric.machine.host.interruption import Interrupted, kept_back
 from ffabric.observe.decoding.text import Reader, Styled
 from ffabric.observe.lines import read
 
@@ -63,10 +63,11 @@ class _Run:
             action()
         except KeyboardInterrupt as error:
             self.interruption = Interrupted.of(error)
-        if json:
-            print(msgspec.json.encode(self.data()).decode())
-        else:
-            self.print()
+        with kept_back():
+            if json:
+                print(msgspec.json.encode(self.data()).decode())
+            else:
+                self.print()
         if self.state.failed:
             return _FAILED
         return 0 if self.interruption is None else self.interruption.status

@@ -18,7 +18,7 @@ from ffabric.lab.calls.systems import drive
 from ffabric.lab.guided.campaign import Attack, Broken, State, campaign
 from ffabric.lab.guided.folder import BadCases, read_cases, write_broken, write_cases
 from ffabric.lab.processes import Players
-from ffabric.machine.host.interruption import Interrupted
+from ffabric.machine.host.interruption import Interrupted, kept_back
 from ffabric.system.description.python_target import TargetError
 from ffabric.system.description.toml.system import read_system
 from ffabric.system.options.problems import did_you_mean
@@ -71,11 +71,12 @@ def fuzz_system(
         raise UsageError(str(error)) from None
     except KeyboardInterrupt as error:
         run.interruption = Interrupted.of(error)
-    run.keep()
-    if json:
-        print(msgspec.json.encode(run.data()).decode())
-    else:
-        run.print()
+    with kept_back():
+        run.keep()
+        if json:
+            print(msgspec.json.encode(run.data()).decode())
+        else:
+            run.print()
     if state.broken:
         return _FAILED
     return 0 if run.interruption is None else run.interruption.status

@@ -9,7 +9,8 @@ it, or in the middle of a change of tables. So the run is ended after the presen
 signal, and if no machine runs, `Interrupted` is raised where the process is.
 
 What a command tells of a run, and what it gives back after it, is the work of a moment (`telling`):
-a person who presses Ctrl-C twice gets it all the same.
+a person who presses Ctrl-C twice gets it all the same. So is what it tells of several runs, the
+last of which a signal has cut short (`SeveralRuns`).
 """
 
 from __future__ import annotations
@@ -168,6 +169,40 @@ def telling() -> Iterator[None]:
         yield
     finally:
         RUNS.told()
+
+
+@contextmanager
+def kept_back() -> Iterator[None]:
+    """Raise a signal at the end of the block; a second one is raised at once."""
+    RUNS.begin(_go_on)
+    try:
+        yield
+    finally:
+        RUNS.end()
+
+
+class SeveralRuns:
+    """The runs of a command, one after the other, and what is told of those that are through."""
+
+    def __init__(self) -> None:
+        self.interruption: Interrupted | None = None
+        """The signal that has cut them short."""
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Let a signal end the block, and no more than that."""
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            self.interruption = Interrupted.of(error)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """The block tells of them. Raises Interrupted after it if there was a signal."""
+        with kept_back():
+            yield
+        if self.interruption is not None:
+            raise self.interruption
 
 
 @contextmanager
