@@ -12,7 +12,8 @@ THREAD = 5
 class Tee(TrustedOs):
     """Answers a message with what ``serve`` makes of it; keeps each call and each message.
 
-    ``rpcs`` are (a0, a1, a2) that the next calls return with before they are served.
+    ``rpcs`` are (a0, a1, a2) that the next calls return with before they are served, in a thread
+    that is named behind them if it is another one.
     """
 
     name = "tee"
@@ -37,7 +38,7 @@ class Tee(TrustedOs):
 
     def _go_on(self, vcpu):
         if self.rpcs:
-            return (*self.rpcs.pop(0), THREAD)
+            return (*self.rpcs.pop(0), THREAD)[:4]
         message = m.parse_message(vcpu.memory.read(self.message, PAGE), registered=True)
         self.messages.append(message)
         self.serve(message)

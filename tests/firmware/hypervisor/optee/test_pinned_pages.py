@@ -3,6 +3,7 @@
 import pytest
 from mediator_sides import World
 
+from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.optee import message as m
 from ffabric.abi.optee import rpc, smc
@@ -139,6 +140,67 @@ def test_a_reference_stands_for_one_thing(world):
     assert world.refused("optee.reference") == 1
     assert world.can_send(second)
     assert world.register(second, OTHER)[0] == Return.OK
+
+
+@pytest.mark.parametrize("result", [0, 0xFFFF0006])
+def test_so_it_does_while_optee_is_about_to_register_it(world, result):
+    """Of two memories with one reference OP-TEE could use one that the VM has again."""
+    alice, tee = world.alice, world.tee
+    first, second = alice.pages(1), alice.pages(1)
+    world.answers(result)
+    tee.rpcs = [(smc.Rpc.FOREIGN_INTR, 0, 0)]
+    at = alice.put(m.Tmem(Type.TMEM_OUTPUT, first, PAGE, REFERENCE), command=Command.REGISTER_SHM)
+    assert alice.call(at) == smc.Rpc.FOREIGN_INTR
+    message = tee.message
+    assert world.register(second)[0] == Return.EBADADDR
+    assert world.refused("optee.reference") == 1
+    assert world.register(second, OTHER) == (Return.OK, result)
+    tee.message = message
+    assert alice.resume() == Return.OK
+    assert world.can_send(first) == bool(result)
+    assert (world.register(second)[0] == Return.OK) == bool(result)
+
+
+def test_nor_is_memory_that_is_asked_for_what_is_about_to_be_registered(world):
+    alice, tee, thread = world.alice, world.tee, 6
+    page, first, second = alice.page(), alice.pages(1), alice.pages(1)
+    tee.rpcs = [(smc.Rpc.ALLOC, PAGE, 0)]
+    alice.call(alice.put())
+    alice.resume(page >> 32, page, a5=COOKIE)
+    x = tee.calls[-1]
+    tee.rpcs = [(smc.Rpc.FOREIGN_INTR, 0, 0, thread), (smc.Rpc.CMD, 0, COOKIE)]
+    at = alice.put(m.Tmem(Type.TMEM_OUTPUT, first, PAGE, REFERENCE), command=Command.REGISTER_SHM)
+    assert alice.call(at) == smc.Rpc.FOREIGN_INTR
+    registering = tee.message
+    asked = m.Message(rpc.Command.SHM_ALLOC, params=[m.Value(Type.VALUE_INPUT, 0, PAGE)])
+    theirs = x[1] << 32 | x[2]
+    world.system.machine.memory.write(theirs, m.build_message(asked), secure=False)
+    assert alice.call(alice.put()) == smc.Rpc.CMD
+    for reference, a0 in ((REFERENCE, Return.EBADADDR), (OTHER, Return.OK)):
+        given = m.Tmem(Type.TMEM_OUTPUT, second, PAGE, reference)
+        alice.memory.write(page, m.build_message(m.Message(rpc.Command.SHM_ALLOC, params=[given])))
+        assert alice.resume(a2=COOKIE) == a0
+    tee.message = registering
+    assert alice.resume(thread=thread) == Return.OK
+    assert not world.can_send(first)
+    assert not world.can_send(second)
+    world.unregister()
+    assert world.can_send(first)
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_a_page_that_is_in_use_is_no_rx_or_tx_buffer(ffabric, world, shift):
+    alice = world.alice
+    alice.ffa.call(fid.FFA_RXTX_UNMAP)
+    buffers = alice.pages(3)
+    world.register(buffers + shift * PAGE)
+    tx, rx, free = buffers, buffers + PAGE, buffers + 2 * PAGE
+    with ffabric.refuses("rxtx.map.access"):
+        alice.ffa.call(fid.FFA_RXTX_MAP_64, tx, rx, 1)
+    alice.ffa.call(fid.FFA_RXTX_MAP_64, *((rx, free) if not shift else (tx, free)), 1)
+    alice.ffa.call(fid.FFA_RXTX_UNMAP)
+    world.unregister()
+    alice.ffa.call(fid.FFA_RXTX_MAP_64, tx, rx, 1)
 
 
 def test_memory_that_the_vm_gives_is_in_use_until_optee_frees_it(world):

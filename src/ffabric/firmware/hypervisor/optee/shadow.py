@@ -70,6 +70,8 @@ class Guest:
         """Reference of memory that OP-TEE keeps -> its pages."""
         self.offsets: dict[int, int] = {}
         """Reference -> where the memory begins in its first page."""
+        self.promised: set[int] = set()
+        """References of memory that calls under way let OP-TEE keep."""
         self._memory = memory
         self._pool = pool
 
@@ -136,11 +138,16 @@ class Guest:
                 pinned[ipa] = left
 
     def judge_reference(self, reference: int) -> None:
-        """Refuse a reference that stands for something already, or is one too many."""
-        if len(self.kept) >= MAX_KEPT:
-            refuse(rules.PINNED, got=len(self.kept) + 1, expected=f"up to {MAX_KEPT} references")
-        if reference in self.kept:
-            refuse(rules.REFERENCE, got=reference, expected=f"none of {len(self.kept)}")
+        """Refuse a reference that stands for something already, or is one too many.
+
+        One of a call under way does: of two memories with one reference OP-TEE would forget one,
+        and the mediator might take it for the other.
+        """
+        count = len(self.kept) + len(self.promised)
+        if count >= MAX_KEPT:
+            refuse(rules.PINNED, got=count + 1, expected=f"up to {MAX_KEPT} references")
+        if reference in self.kept or reference in self.promised:
+            refuse(rules.REFERENCE, got=reference, expected=f"none of {count}")
 
     def end(self, reference: int) -> None:
         """OP-TEE does not keep the memory with this reference any more."""
@@ -184,6 +191,8 @@ class Shadow:
         """Give its pages back."""
         self.guest.unpin(self.pinned)
         self.pinned = []
+        if self.keeps is not None:
+            self.guest.promised.discard(self.keeps)
         self.guest.free([self.page, *self.lists])
         self.lists = []
 
@@ -209,6 +218,7 @@ class Shadow:
         if message.command == abi.Command.REGISTER_SHM and isinstance(first, abi.Tmem):
             self.guest.judge_reference(first.reference)
             self.keeps = first.reference
+            self.guest.promised.add(first.reference)
             self.offset = first.address % PAGE
         elif message.command == abi.Command.UNREGISTER_SHM and isinstance(first, abi.Rmem):
             self.ends = first.reference
