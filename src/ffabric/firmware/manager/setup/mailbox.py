@@ -141,6 +141,8 @@ def _buffer(pm: Manager, partition: Partition, ipa: int, pages: int, access: int
     pieces: list[Piece] = []
     if ipa >> stage2.ipa_bits:
         refuse(ACCESS, got=ipa, expected=f"an address of {stage2.ipa_bits} bits")
+    if partition.pinned and any(ipa + n * PAGE in partition.pinned for n in range(pages)):
+        refuse(ACCESS, got=(ipa, "in use by the trusted OS"), expected="owned, exclusive, mapped")
     for at, pa, count, attrs in stage2.runs(ipa, pages):
         wanted = VALID | access
         if pa < 0 or attrs & wanted != wanted or ownership.state(attrs) is not ownership.OWNED:
