@@ -1,7 +1,7 @@
 """Chains of calls on several PEs, and partitions that die while their other vCPUs are busy."""
 
 import pytest
-from chain_sides import RESP, Link, boot, links
+from chain_sides import RESP, Link, boot, links, message
 
 from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
@@ -374,3 +374,23 @@ def test_a_vcpu_that_serves_a_request_stays_on(wide):
     v[0].answer(w[0])
     v[1].leave(psci.CPU_OFF)
     assert v[1].state is State.OFF
+
+
+def test_who_has_yielded_in_a_request_of_a_vcpu_that_goes_off_goes_on_alone(ffabric, wide):
+    v1, (w, w1) = wide.v[1], wide.w
+    wide.session.system.dispatch(w.ctx)
+    wide.start(wide.w)
+    w1.leave(fid.FFA_MSG_WAIT)
+    wide.session.system.dispatch(v1.ctx)
+    v1.ask(w1, 1)
+    w1.leave(fid.FFA_YIELD)
+    v1.leave(psci.CPU_OFF)
+    assert w1.has_control
+    assert w1.x[0] == fid.FFA_SUCCESS_32
+    with ffabric.refuses("runtime.transition"):
+        w1.must(*message(w1, v1, (7,), RESP))
+    w1.leave(fid.FFA_MSG_WAIT)
+    wide.start(wide.v)
+    v1.ask(w1, 2)
+    w1.answer(v1, 3)
+    assert v1.x[3] == 3

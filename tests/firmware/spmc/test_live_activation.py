@@ -244,6 +244,32 @@ def test_a_running_partition_still_maps_one_pair_only(ffabric):
     assert ask(system, "kernel")[0] == 1
 
 
+def test_a_new_image_knows_nothing_of_what_the_old_one_had_asked(ffabric):
+    """Who serves the old one's request goes on when the kernel lets it; nobody gets the answer."""
+    old_one, other = 0x8001, 0x8002
+
+    class Asks(Counter):
+        async def on_direct_request(self, request, ffa):
+            x = await ffa.call(fid.FFA_MSG_SEND_DIRECT_REQ_64, old_one << 16 | other)
+            return request.respond(x[0])
+
+    class Slow(Partition):
+        async def on_direct_request(self, request, ffa):
+            await ffa.yield_()
+            return request.respond(7)
+
+    class Goes(Counter):
+        async def on_direct_request(self, request, ffa):
+            return request.respond((await ffa.call(fid.FFA_RUN, other << 16))[0])
+
+    system = booted(ffabric, Asks(), sps=[sp(Slow("slow"))])
+    assert ask(system, "kernel")[0] == fid.FFA_YIELD
+    assert outcome(system, Goes) == (Return.SUCCESS, True)
+    assert ask(system, "kernel")[0] == fid.FFA_ERROR
+    assert system.refusals == {"run.not_the_caller": 1}
+    assert system.vm("kernel").ffa.call(fid.FFA_RUN, other << 16)[0] == fid.FFA_MSG_WAIT
+
+
 # What can go wrong.
 
 

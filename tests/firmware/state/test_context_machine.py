@@ -20,6 +20,8 @@ def seen():
     with checked(moves):
         for seed in range(WALKS):
             walk = Walk(seed)
+            if not seed % 6:
+                walk.leave_a_chain()
             for _ in range(STEPS):
                 walk.step()
             walk.session.close()

@@ -226,6 +226,36 @@ class Walk:
             self.system.destroy_vm("w")
             self.system.run()
 
+    def leave_a_chain(self):
+        """`m` asks `h`, which asks `q`; its device takes it out of its wait, and it dies away."""
+        by_name = {(each.name, each.vcpu): each for each in self.links}
+        s, s1, m, m1 = (by_name[name, vcpu] for name in "sm" for vcpu in range(PES))
+        h, q = by_name["h", 0], by_name["q", 0]
+        for link in (h, q):
+            if link.has_control:
+                link.wait()
+        if not s.has_control:
+            self.system.dispatch(s.ctx)
+        steps: list[Any] = [
+            (s, psci.CPU_ON_64, self.machine.pes[1].mpidr, 0x4000_0000, 0),
+            (s, fid.FFA_RUN, m.word),
+            (m, hafnium.HF_INTERRUPT_ENABLE, self.intids["m"], 1, 0),
+            (m, *message(m, h, (), REQ)),
+            (h, *message(h, q, (), REQ)),
+            (q, fid.FFA_ID_GET),
+            (m, hafnium.HF_INTERRUPT_GET),
+            (m, fid.FFA_MSG_WAIT),
+            (s1, fid.FFA_RUN, m1.word),
+            (m1, fid.FFA_ERROR, 0, 1),
+        ]
+        for link, *registers in steps:
+            if link.name == "q":
+                self.machine.gic.configure(self.intids["m"], target=0)
+                self.machine.gic.set_pending(self.intids["m"])
+            if link.has_control:
+                with suppress(Blocked):
+                    link.call(*registers)
+
 
 EVENTS, WEIGHTS = zip(
     (Walk.call, 60),

@@ -11,7 +11,9 @@ until that one is done: it then goes on where it stopped, so nobody else may run
 
 A context that was taken out of its wait in the middle of a chain, to handle a secure interrupt,
 goes back to waiting with FFA_RUN of the next link. All links but the last are still BLOCKED, so it
-is the last one that runs (section 9.3, figure "resume of a preempted chain").
+is the last one that runs (section 9.3, figure "resume of a preempted chain"). It may answer or wait
+before, and go back when it has cycles again, on the PE of the chain. If it dies, whoever waited for
+it may run the next link instead, or the scheduler if nobody does.
 """
 
 from __future__ import annotations
@@ -89,6 +91,7 @@ RUN_UNHANDLED = rule(
     "An SP that was taken out of a call chain for an interrupt has handled it when it goes back.",
 )
 
+_STOPPED = (State.PREEMPTED, State.ABORTED)
 _FATAL = (Status.SUCCESS, Status.ABORTED)
 """No status with which a partition answers a request and goes on."""
 _read_status = reader(fid.FFA_ERROR, "status", clean=True)
@@ -110,7 +113,7 @@ def run(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     ctx = target.contexts[index]
     if caller.model not in runtime_model.RUN:
         runtime_model.deny(caller, runtime_model.RUN)
-    if ctx.caller is caller and _is_link(caller, ctx):
+    if _is_link(caller, ctx):
         return _rejoin(pm, pe, caller, ctx)
     judge_run(pe, caller, ctx)
     if ctx.state is State.WAITING:
@@ -139,18 +142,33 @@ def go_on(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
 
 
 def _is_link(caller: ExecutionContext, ctx: ExecutionContext) -> bool:
-    """Whether an interrupt has taken ``caller`` out of its wait for ``ctx``."""
+    """Whether an interrupt has taken ``caller``, or somebody dead, out of its wait for ``ctx``."""
     if ctx.state is State.PREEMPTED:
-        return caller.callee is ctx
-    return ctx.state is State.BLOCKED and not ctx.yielded
+        return ctx.caller is caller and caller.callee is ctx
+    if ctx.caller is None or last(ctx) is ctx or last(ctx).state not in _STOPPED:
+        return False
+    requester = waiter(ctx)
+    return requester is caller or (requester is None and caller.partition.may_schedule)
 
 
 def _rejoin(pm: Manager, pe: PE, caller: ExecutionContext, link: ExecutionContext) -> Next:
-    """``caller`` waits for ``link`` again, and the end of their chain goes on."""
+    """``caller`` waits for ``link``, and the end of their chain goes on."""
     if caller.attention and caller.virq.pends():
         refuse(RUN_UNHANDLED, got=caller.virq.pending, expected="none pending")
-    caller.rejoin(link)
-    return _go_on(pm, pe, last(link))
+    _judge_pe(pe, link)
+    end = last(link)
+    if end.handler is not None:
+        refuse(RUN_BUSY, got=f"interrupted for {end.handler.name}", expected="handled")
+    if waiter(link) is None:
+        caller.inherit(link)
+    else:
+        caller.rejoin(link)
+    return _go_on(pm, pe, end)
+
+
+def _judge_pe(pe: PE, ctx: ExecutionContext) -> None:
+    if ctx.pe is not pe:
+        refuse(RUN_CHAIN, got=pe.index, expected=ctx.pe.index if ctx.pe else None)
 
 
 def _go_on(pm: Manager, pe: PE, end: ExecutionContext) -> Next:
@@ -162,8 +180,11 @@ def _go_on(pm: Manager, pe: PE, end: ExecutionContext) -> Next:
 
 def last(link: ExecutionContext) -> ExecutionContext:
     """The end of the chain of BLOCKED contexts that ``link`` is in."""
-    while link.state is State.BLOCKED and link.callee is not None and link.callee.caller is link:
-        link = link.callee
+    while link.state is State.BLOCKED and not link.yielded:
+        callee = link.callee
+        if callee is None or callee.caller is not link:
+            break
+        link = callee
     return link
 
 
@@ -194,8 +215,8 @@ def judge_run(pe: PE, caller: ExecutionContext, ctx: ExecutionContext) -> None:
     requester = waiter(ctx)
     if requester is not None and ctx.model is Model.RUN and requester.partition is caller.partition:
         return
-    if requester is not None and ctx.pe is not pe:
-        refuse(RUN_CHAIN, got=pe.index, expected=ctx.pe.index if ctx.pe else None)
+    if requester is not None:
+        _judge_pe(pe, ctx)
     if requester is not caller and not (scheduler and requester is None):
         refuse(
             RUN_CALLER, got=caller.name, expected=requester.name if requester else "the scheduler"

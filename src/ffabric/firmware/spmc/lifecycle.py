@@ -30,7 +30,7 @@ from ffabric.firmware.state.context import State
 from ffabric.firmware.state.endpoints import AbortAction, sp_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from ffabric.firmware.spmc.spmc import Spmc
     from ffabric.firmware.state.endpoints import Sp
@@ -53,6 +53,17 @@ def aborted(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
     return nxt if action is None else action(spmc, pe, ctx, nxt)
 
 
+def forget_requests(spmc: Spmc, contexts: Collection[ExecutionContext]) -> None:
+    """``contexts`` begin anew, and know nothing of requests that they had left behind.
+
+    Whoever serves one of those goes on when the normal world lets it, and nobody gets the answer.
+    """
+    for sp in spmc.boot_order:
+        for each in sp.contexts:
+            if each.caller is not None and each.caller in contexts and each.pe is not None:
+                each.leave_to(spmc.gates[each.pe.index])
+
+
 def _destroy(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
     del spmc.partitions[ctx.partition.id]
     spmc.remove_aliases(ctx.partition)
@@ -72,6 +83,7 @@ def _restart(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
         spmc.given_up(sp, obstacle)
         return nxt
     interrupts.begin_again(spmc, sp)
+    forget_requests(spmc, sp.contexts)
     sp.alive, sp.fate = True, ""
     sp.negotiated = sp.initialised = False
     if spmc.tracer is not None:

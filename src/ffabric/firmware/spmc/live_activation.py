@@ -44,6 +44,7 @@ from ffabric.abi.ffa.version import V1_3
 from ffabric.abi.words import MASK32, PAGE, unpack_ids
 from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.manager.memory import reclaim
+from ffabric.firmware.spmc import lifecycle
 from ffabric.firmware.state import events
 from ffabric.firmware.state.activation import Activation, Phase
 from ffabric.firmware.state.context import State
@@ -252,6 +253,7 @@ def _stopped(spmc: Spmc, pe: PE, gate: ExecutionContext, under_way: Activation) 
     if not spmc.replace(sp, under_way.address, under_way.pages):
         return _give_up(spmc, pe, sp, "has buffers in the memory of its image, or sent some of it")
     sp.contexts[0].stop()
+    lifecycle.forget_requests(spmc, sp.contexts)
     _note(spmc, pe, sp, "stopped")
     return Status.SUCCESS
 

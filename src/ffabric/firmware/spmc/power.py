@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import framework
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32, pack_ids
-from ffabric.firmware.spmc import timers
+from ffabric.firmware.spmc import lifecycle, timers
 from ffabric.firmware.state.context import State
 
 if TYPE_CHECKING:
@@ -69,10 +69,13 @@ def status(spmc: Spmc, pe: PE) -> int:
 def powered_off(spmc: Spmc, pe: PE) -> None:
     """``pe`` is off: its normal world is, and what waits there and is pinned to it."""
     spmc.gates[pe.index].power_off()
+    stopped = []
     for sp in spmc.boot_order:
         ctx = None if sp.up or sp.secondary_entry is None else sp.context_on(pe)
         if ctx is not None and ctx.state is State.WAITING:
             ctx.stop()
+            stopped.append(ctx)
+    lifecycle.forget_requests(spmc, stopped)
     timers.powered_off(spmc, pe)
 
 

@@ -196,6 +196,24 @@ class ChainedContext(Context):
         self.state = _STARTING
         self.pe = pe
 
+    @TABLE.verb(*_BOTH, own=Part({}, caller=_OTHER, request=0), other=Part({}))
+    def leave_to(self, scheduler: Self) -> None:
+        """Whoever it serves begins anew, and knows nothing of it: the scheduler lets it go on."""
+        self.caller = scheduler
+        self.request = 0
+
+    @TABLE.verb(
+        "hypervisor",
+        own=Part({_BLOCKED: _RUNNING}, model=_NONE, caller=None, request=0, yielded=False),
+    )
+    def release(self) -> None:
+        """Whoever asked a vCPU that has yielded is turned off: it goes on, and owes no answer."""
+        self.state = _RUNNING
+        self.model = _NONE
+        self.caller = None
+        self.request = 0
+        self.yielded = False
+
     @TABLE.verb("spmc", own=Part({_WAITING: _OFF}))
     def stop(self) -> None:
         """An SP has stopped for its image to be replaced, or the PE of a context has gone off."""
@@ -290,6 +308,18 @@ class ChainedContext(Context):
         """FFA_RUN of the next link of a chain that an interrupt took the context out of."""
         self.state = _BLOCKED
         self.callee = link
+
+    @TABLE.verb(
+        "spmc",
+        own=Part({_RUNNING: _BLOCKED}, callee=_OTHER),
+        other=Part({_BLOCKED: _BLOCKED}, caller=_OTHER, request=0),
+    )
+    def inherit(self, link: Self) -> None:
+        """FFA_RUN of a link whose chain begins with the dead: nobody else waits for it."""
+        self.state = _BLOCKED
+        self.callee = link
+        link.caller = self
+        link.request = 0
 
     @TABLE.verb(
         *_BOTH, own=Part({_PREEMPTED: _RUNNING, _BLOCKED: _RUNNING}, yielded=False)

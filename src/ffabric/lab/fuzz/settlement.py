@@ -178,10 +178,8 @@ class Settlement:
             other = actor.ctx
             if other is ctx or not actor.secure or other.pe is not ctx.pe:
                 continue
-            if other.state is State.PREEMPTED or other.yielded:
-                requester = other.caller
-                while requester is not None and requester.state is State.ABORTED:
-                    requester = requester.caller
+            if _has_stopped(other):
+                requester = _requester(other)
                 if requester is ctx or (
                     scheduler and (requester is None or requester.gate is not None)
                 ):
@@ -299,6 +297,21 @@ _STEPS = (
     Settlement._empty,
     Settlement._begin_anew,
 )
+
+
+def _has_stopped(ctx: ExecutionContext) -> bool:
+    """Whether it goes on when somebody lets it: stopped, or left by whoever waited for it."""
+    if ctx.state is State.BLOCKED and not ctx.yielded:
+        return ctx.caller is not None and ctx.caller.state is not State.BLOCKED
+    return ctx.state is State.PREEMPTED or ctx.yielded
+
+
+def _requester(ctx: ExecutionContext) -> ExecutionContext | None:
+    """Who waits for its answer: the first in its chain who is not dead."""
+    requester = ctx.caller
+    while requester is not None and requester.state is State.ABORTED:
+        requester = requester.caller
+    return requester
 
 
 def _is_elsewhere(requester: ExecutionContext, ctx: ExecutionContext) -> bool:

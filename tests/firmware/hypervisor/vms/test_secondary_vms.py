@@ -1,6 +1,7 @@
 """What a secondary VM may ask of PSCI, how it waits, and what its primary hears of that."""
 
 import pytest
+from chain_sides import RESP, Link, boot, message
 
 from ffabric.abi import hafnium, psci
 from ffabric.abi.ffa import functions as fid
@@ -121,6 +122,31 @@ def test_a_vcpu_is_not_turned_off_before_it_has_answered(pair):
     assert pair.answer()[0] & MASK32 == fid.FFA_MSG_SEND_DIRECT_RESP_64
     pair.lend()
     assert pair.leave(psci.CPU_OFF)[0] == hafnium.HF_FFA_RUN_WAIT_FOR_INTERRUPT
+
+
+def test_a_vcpu_of_the_primary_that_is_turned_on_again_knows_of_no_request(ffabric):
+    vms = [vm("p", vcpus=2), vm("s", vcpus=2)]
+    session = boot(ffabric, [], vms, primary_vm="p", pes=2)
+    p, p1, s, s1 = (Link(session, *which) for which in (("p",), ("p", 1), ("s",), ("s", 1)))
+
+    def turn_on(link, other):
+        entry = session.system.endpoint(link.name).spec.entry
+        link.call(psci.CPU_ON_64, session.system.machine.pes[1].mpidr, entry, 0)
+        session.run()
+        assert other.has_control
+
+    turn_on(p, p1)
+    p.leave(fid.FFA_RUN, s.word)
+    s.leave(psci.CPU_ON_64, 1, session.system.endpoint("s").spec.entry, 0)
+    p1.leave(fid.FFA_RUN, s1.word)
+    s1.leave(fid.FFA_MSG_WAIT)
+    p1.ask(s1, 1)
+    s1.leave(fid.FFA_YIELD)
+    p1.leave(psci.CPU_OFF)
+    turn_on(p, p1)
+    p1.leave(fid.FFA_RUN, s1.word)
+    s1.leave(*message(s1, p, (7,), RESP))
+    assert p1.x[0:4] == [fid.FFA_MSG_WAIT, 0, 0, 0]
 
 
 def test_a_request_is_answered_and_not_waited_out(pair):

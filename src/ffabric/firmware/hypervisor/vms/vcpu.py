@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ffabric.abi import psci, smccc
@@ -147,7 +147,22 @@ def _cpu_off(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
         caller.x[0] = Return.DENIED.register64
         return caller
     caller.power_off()
+    for each in serving(hypervisor, caller):
+        if hypervisor.primary is not None:  # it has its cycles from this vCPU
+            each.leave_to(caller)
+        else:
+            reply.success(each.x)
+            each.release()
+            hypervisor.wake(each)
     return hypervisor.schedule(pe)
+
+
+def serving(hypervisor: Hypervisor, requester: ExecutionContext) -> Iterator[ExecutionContext]:
+    """The vCPUs that have yielded in a request of ``requester``."""
+    for vm in hypervisor.partitions.values():
+        for ctx in vm.contexts:
+            if ctx.yielded and ctx.request and ctx.caller is requester:
+                yield ctx
 
 
 def _cpu_suspend(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:

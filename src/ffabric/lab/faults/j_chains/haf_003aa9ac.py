@@ -29,8 +29,8 @@ FAULT = Fault(
     scenario,
     Edit(
         cycles.judge_run,
-        "if requester is not None and ctx.pe is not pe:",
-        "if False:",
+        "_judge_pe(pe, ctx)",
+        "pass",
         ("if requester is not caller and", "if False and"),
     ),
 )
