@@ -4,6 +4,7 @@ import pytest
 
 from ffabric import boot
 from ffabric.abi.optee import ffa as abi
+from ffabric.abi.optee import smc
 from ffabric.abi.optee.message import Command, Fmem, Rmem, Type, Value
 from ffabric.abi.words import MASK32
 from ffabric.guests.optee.error import TeeError
@@ -96,6 +97,14 @@ def test_below_el3_a_reference_that_another_has_registered_is_nothing():
         session = bob.open()
         bob.ask(Command.INVOKE_COMMAND, Rmem(Type.FMEM_INOUT, 0, 8, 77), session=session)
         assert bob.answer.ret
+
+
+@pytest.mark.parametrize("command", [Command.DO_BOTTOM_HALF, Command.STOP_ASYNC_NOTIF])
+def test_below_el3_nobody_uses_memory_that_a_call_without_parameters_names(command):
+    with Stage() as stage:
+        _, bob = tee.boot(stage)
+        assert bob.ask(command, Rmem(Type.FMEM_INOUT, 0, 8, 77)) == smc.Return.OK
+        assert not bob.answer.ret
 
 
 def test_it_is_judged_if_it_is_named():

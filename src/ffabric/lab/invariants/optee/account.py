@@ -10,6 +10,10 @@ from ffabric.abi.optee.message import Command, Fmem, Message, Rmem, Tmem, Value
 from ffabric.lab.oracle.address_spaces import Discrepancy
 
 _NEEDS_SESSION: Final = frozenset({Command.INVOKE_COMMAND, Command.CLOSE_SESSION})
+_USES_NO_MEMORY: Final = frozenset(
+    {Command.UNREGISTER_SHM, Command.DO_BOTTOM_HALF, Command.STOP_ASYNC_NOTIF}
+)
+"""Calls that succeed whatever memory they name: of nothing, perhaps; who has it has it still."""
 
 
 class Asked:
@@ -67,9 +71,7 @@ class Account:
         """What a call names that is not in this account; nothing if all is."""
         if message.command in _NEEDS_SESSION and message.session not in self.sessions:
             return f"session {message.session:#x}"
-        if message.command == Command.UNREGISTER_SHM:
-            return ""  # of nothing, perhaps: whose memory that was has it still
-        return self._foreign(message)
+        return "" if message.command in _USES_NO_MEMORY else self._foreign(message)
 
     def shows(self, request: Message) -> None:
         """OP-TEE asks the VM for something. Raises Discrepancy."""
