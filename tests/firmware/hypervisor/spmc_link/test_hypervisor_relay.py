@@ -9,9 +9,10 @@ from ffabric.abi.ffa import memory as abi
 from ffabric.abi.ffa import memory_words as mem
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.words import PAGE, halves
-from ffabric.firmware.state.region import MAX_PENDING
 from ffabric.guests.errors import FfaError, status_of
 from ffabric.session.ffa import Blocked
+from ffabric.system.description.python import sp
+from ffabric.system.manifest.manifest import AbortAction
 
 
 def end(side):
@@ -245,14 +246,18 @@ def test_memory_that_an_sp_has_is_not_reclaimed_and_the_status_says_so(mixed):
     assert refused(a, fid.FFA_MEM_RECLAIM, *halves(handle), 0) is Status.DENIED
 
 
-def test_a_first_fragment_that_the_spmc_refuses_is_refused_with_its_status(mixed):
-    """To the SPMC all VMs are one sender: what one of them has begun is missing for another."""
-    pieces = {}
-    for side in (mixed.a, mixed.b):
-        ranges = [(side.pages(2), 1) for _ in range(300)]
-        data = abi.build_transaction(side.describe("share", [mixed.c], ranges), side.version)
-        side.put(data[:PAGE])
-        pieces[side] = fid.FFA_MEM_SHARE_64, len(data), PAGE
-    for _ in range(MAX_PENDING):
-        assert mixed.a.ffa.call(*pieces[mixed.a])[0] == fid.FFA_MEM_FRAG_RX
-    assert refused(mixed.b, *pieces[mixed.b]) is Status.NO_MEMORY
+def test_a_first_fragment_that_the_spmc_refuses_is_refused_with_its_status(ffabric):
+    """The hypervisor knows an SP that is gone, the SPMC does not."""
+    gone = sp("c", ffa_version="1.3", lifecycle_support=True, abort_action=AbortAction.DESTROY)
+    mixed = World(ffabric, "vm-sp", sps=[gone], vms=["a", "b"], stop_on_crash=False)
+    a, c = mixed.a, mixed.c
+    data = abi.build_transaction(a.describe("share", [c], [(a.pages(2), 1)] * 300), a.version)
+    a.put(data[:PAGE])
+    x = a.ffa.call(fid.FFA_MEM_SHARE_64, len(data), PAGE)
+    assert x[0] == fid.FFA_MEM_FRAG_RX
+    assert refused(a, fid.FFA_MEM_FRAG_TX, *x[1:3], 0) is Status.INVALID_PARAMETERS
+    with pytest.raises(Blocked):
+        c.ffa.call(fid.FFA_ABORT_64)
+    a.put(data[:PAGE])
+    assert refused(a, fid.FFA_MEM_SHARE_64, len(data), PAGE) is Status.INVALID_PARAMETERS
+    assert not mixed.session.system.firmware.hypervisor.regions.pending

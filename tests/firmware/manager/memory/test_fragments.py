@@ -1,12 +1,12 @@
 """Transactions in pieces, both ways: FFA_MEM_FRAG_TX and FFA_MEM_FRAG_RX."""
 
 import pytest
-from memory_sides import KINDS, NX, RW, World, handle_in, scatter
+from memory_sides import KINDS, NX, RW, Side, World, handle_in, scatter
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import memory as abi
 from ffabric.abi.words import MASK32, PAGE
-from ffabric.firmware.state.region import MAX_RANGES
+from ffabric.firmware.state.region import MAX_PENDING, MAX_RANGES
 from ffabric.system.description.python import sp
 
 
@@ -363,14 +363,36 @@ def test_what_the_spmc_refuses_of_a_first_fragment_begins_nowhere(ffabric, mixed
     assert pending(mixed) == [[], []]
 
 
+def with_pages(mixed, side, pages):
+    """A first fragment of a transaction of so many pages."""
+    transaction = side.describe("share", [mixed.b], [(0, pages - 1), (0, 1)])
+    return abi.build_transaction(transaction, side.version)
+
+
 def test_more_pages_than_there_may_be_ranges(ffabric, mixed):
-    a = mixed.a
-    pages = MAX_RANGES
-    fits = a.describe("share", [mixed.b], [(0, pages - 1), (0, 1)])
-    begin(a, "share", abi.build_transaction(fits, a.version), 112)
-    data = abi.build_transaction(a.describe("share", [mixed.b], [(0, pages), (0, 1)]), a.version)
-    with ffabric.refuses("mem.too_many_regions"):
-        begin(a, "share", data, 112)
+    a, most = mixed.a, MAX_RANGES // 2
+    for pages, rule in ((MAX_RANGES + 1, "regions"), (MAX_RANGES, "fragmented")):
+        with ffabric.refuses(f"mem.too_many_{rule}"):
+            begin(a, "share", with_pages(mixed, a, pages), 112)
+    with ffabric.refuses("mem.too_many_fragmented"):
+        begin(a, "share", with_pages(mixed, a, most + 1), 112)
+    begin(a, "share", with_pages(mixed, a, most), 112)
+
+
+@pytest.mark.parametrize("pages", [2, MAX_RANGES // 4])
+def test_what_a_vm_has_begun_leaves_room_for_others(ffabric, mixed, pages):
+    a, d = mixed.a, Side(mixed.find("d"))
+    begun = []
+    with ffabric.refuses("mem.too_many_fragmented"):
+        while True:
+            begun.append(begin(a, "share", with_pages(mixed, a, pages), 112)[0])
+    assert len(begun) == (MAX_PENDING // 2 if pages == 2 else 2)
+    a.reclaim(a.give("share", [mixed.b], ranges_of(a, 100)))
+    handle, _ = begin(d, "share", with_pages(mixed, d, MAX_RANGES // 4), 112)
+    for side, number in ((d, handle), (a, begun[0])):
+        with ffabric.refuses("mem.frag.length"):  # no length: it is given up
+            more(side, number, b"")
+    begin(a, "share", with_pages(mixed, a, pages), 112)
 
 
 def test_what_a_hypervisor_has_not_read_to_its_end_goes_with_the_region(ffabric):

@@ -368,7 +368,8 @@ def test_a_sender_has_so_many_transactions_in_pieces(ffabric, world):
         a.put(data)
         return handle_in(a.call(KINDS["share"], len(data), 112), 1)
 
-    handles = [begin() for _ in range(MAX_PENDING)]
+    most = MAX_PENDING // 2 if world.kind == "vm-sp" else MAX_PENDING  # half of what VMs may have
+    handles = [begin() for _ in range(most)]
     with ffabric.refuses("mem.too_many_fragmented"):
         begin()
     a.reclaim(a.give("share", [b], [(at, 1)]))

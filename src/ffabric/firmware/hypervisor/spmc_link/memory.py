@@ -35,7 +35,13 @@ from ffabric.abi.words import MASK32, PAGE, halves
 from ffabric.firmware.hypervisor.spmc_link import sequences
 from ffabric.firmware.hypervisor.spmc_link.relay import Step, own
 from ffabric.firmware.manager.memory import reclaim, retrieve, send
-from ffabric.firmware.state.region import DONATE, MAX_RANGES, TOO_MANY
+from ffabric.firmware.state.region import (
+    DONATE,
+    MAX_PENDING,
+    MAX_RANGES,
+    TOO_MANY,
+    TOO_MANY_PIECES,
+)
 from ffabric.firmware.state.reply import SUCCESS
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.translation.pages import NoPages
@@ -137,6 +143,7 @@ def begin_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Regio
     """
     if region.total_pages > MAX_RANGES:
         refuse(TOO_MANY, got=region.total_pages, expected=f"up to {MAX_RANGES} ranges")
+    _judge_share(hypervisor, region)
     _judge_receivers(hypervisor, region)
     header = _repainted(region, hypervisor.link_version, [], region.total_pages)
     own(hypervisor).tx.write(header)
@@ -147,6 +154,20 @@ def begin_memory(hypervisor: Hypervisor, caller: ExecutionContext, region: Regio
         return caller
     _adopt(hypervisor, region, _read_frag_rx(answer))
     return send.begin(hypervisor, caller, region)
+
+
+def _judge_share(hypervisor: Hypervisor, region: Region) -> None:
+    """To the SPMC, all VMs are one caller: of what it has room for, each may have half of the rest.
+
+    So there is always some left for others, and for the transactions that VMs send in one piece.
+    """
+    begun = [each for each in hypervisor.regions.pending.values() if each.remote]
+    own = [each.total_pages for each in begun if each.sender == region.sender]
+    others = [each.total_pages for each in begun if each.sender != region.sender]
+    count, ranges = len(own) + 1, sum(own) + region.total_pages
+    most, of = (MAX_PENDING - len(others)) // 2, (MAX_RANGES - sum(others)) // 2
+    if count > most or ranges > of:
+        refuse(TOO_MANY_PIECES, got=(count, ranges), expected=f"up to {most} of {of} ranges")
 
 
 def _judge_receivers(hypervisor: Hypervisor, region: Region) -> None:
