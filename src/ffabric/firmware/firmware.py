@@ -124,19 +124,19 @@ class Firmware:
         if cpu.in_el3:
             pe.deferred = True
             return False
-        ctx = pe.current
-        assert ctx is None or isinstance(ctx, ExecutionContext)
-        dispatcher = monitor.dispatcher
-        group0 = monitor.group0
-        if pending is not None and group0 is not None and pending[0] in group0.intids:
-            group0.take(pe, pending[0])
-            return True
-        if pending is not None and cpu.is_suspended:
-            nxt = monitor.woken(pe)
-            if nxt is not ctx:
-                self.machine.wake(pe)
-                self.route(pe, nxt)
+        ctx: Next = pe.current  # type: ignore[assignment]
+        if pending is not None:
+            group0 = monitor.group0
+            if group0 is not None and pending[0] in group0.intids:
+                group0.take(pe, pending[0])
                 return True
+            if cpu.is_suspended:
+                nxt = monitor.woken(pe)
+                if nxt is not ctx:
+                    self.machine.wake(pe)
+                    self.route(pe, nxt)
+                    return True
+        dispatcher = monitor.dispatcher
         if dispatcher is not None and ctx is not None and ctx.level is dispatcher:
             dispatcher.interrupt(ctx, pending)
             return False

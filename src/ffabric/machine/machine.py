@@ -357,10 +357,10 @@ class Machine:
     def deliver_interrupts(self) -> None:
         """Offer each PE its most urgent pending interrupt until none can be taken."""
         assert self.firmware is not None
-        interrupt = self.firmware.interrupt
+        interrupt, pending = self.firmware.interrupt, self.gic.pending
         self.interrupts_changed = False
         for pe in self.pes:
-            while pe.on and interrupt(pe, self.gic.pending(pe.index)):
+            while pe.on and interrupt(pe, pending(pe.index)):
                 pass
 
     def waits_for(self, pe: PE | None, ctx: Context) -> bool:

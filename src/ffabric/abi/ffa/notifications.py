@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Final
 
@@ -76,13 +77,14 @@ class PendingInfo(Struct, frozen=True):
     more: bool = False
 
 
-_Form = tuple[int, int, range]
-_FORMS: dict[bool, _Form] = {
-    True: (INFO_MAX_IDS_64, MASK64, range(0, 64 * _ID_REGISTERS, 64)),
-    False: (INFO_MAX_IDS_32, MASK32, range(0, 32 * _ID_REGISTERS, 32)),
+_REGISTERS = struct.Struct(f"<{_ID_REGISTERS}Q")
+"""Registers 3 to 7 in a row."""
+_FORMS = {
+    True: (INFO_MAX_IDS_64, MASK64, struct.Struct(f"<{INFO_MAX_IDS_64}H")),
+    False: (INFO_MAX_IDS_32, MASK32, struct.Struct("<" + "2H4x" * _ID_REGISTERS)),
 }
-"""Of a 64-bit answer and of a 32-bit one: room for IDs, a register's bits, and where in a row of
-all IDs, the first one lowest, registers 3 to 7 begin."""
+"""Of a 64-bit answer and of a 32-bit one: room for IDs, a register's bits, and all IDs in the row
+of registers."""
 
 
 def build_pending(info: PendingInfo, *, smc64: bool) -> list[int]:
@@ -94,15 +96,13 @@ def build_pending(info: PendingInfo, *, smc64: bool) -> list[int]:
             raise ValueError(f"a list names at most {INFO_MAX_VCPUS} vCPUs: {pending}")
         word |= len(pending.vcpus) << INFO_ID_COUNT_SHIFT + 2 * index
         ids += (pending.endpoint, *pending.vcpus)
-    room, mask, shifts = _FORMS[smc64]
+    room, _, row = _FORMS[smc64]
     if len(ids) > room:
         raise ValueError(f"{len(ids)} IDs, there is room for {room}")
-    row = 0
-    for each in reversed(ids):
-        if each >> 16:
-            raise ValueError(f"not all 16-bit IDs: {ids}")
-        row = row << 16 | each
-    return [word, *[row >> shift & mask for shift in shifts]]
+    try:
+        return [word, *_REGISTERS.unpack(row.pack(*ids, *[0] * (room - len(ids))))]
+    except struct.error:
+        raise ValueError(f"not all 16-bit IDs: {ids}") from None
 
 
 def parse_pending(registers: Sequence[int], *, smc64: bool) -> PendingInfo:
@@ -110,21 +110,15 @@ def parse_pending(registers: Sequence[int], *, smc64: bool) -> PendingInfo:
 
     Of a 32-bit answer the upper halves are not looked at.
     """
-    room, mask, shifts = _FORMS[smc64]
-    word, row = registers[0] & mask, 0
-    for register, shift in zip(registers[1 : _ID_REGISTERS + 1], shifts, strict=True):
-        if register:
-            row |= (register & mask) << shift
-    count = word >> INFO_LIST_COUNT_SHIFT & INFO_LIST_COUNT_MASK
+    room, mask, row = _FORMS[smc64]
+    word = registers[0] & mask
+    ids = row.unpack(_REGISTERS.pack(*registers[1 : _ID_REGISTERS + 1]))
     lists = []
-    for index in range(count):
-        vcpus = word >> INFO_ID_COUNT_SHIFT + 2 * index & INFO_ID_COUNT_MASK
-        room -= 1 + vcpus
-        if room < 0:
-            limit, _, _ = _FORMS[smc64]
-            raise DecodeError(f"lists[{index}]", None, word, f"more than {limit} IDs")
-        endpoint, row = row & 0xFFFF, row >> 16
-        own = tuple([row >> 16 * n & 0xFFFF for n in range(vcpus)]) if vcpus else ()
-        lists.append(PendingList(endpoint, own))
-        row >>= 16 * vcpus
+    at = 0
+    for index in range(word >> INFO_LIST_COUNT_SHIFT & INFO_LIST_COUNT_MASK):
+        end = at + 1 + (word >> INFO_ID_COUNT_SHIFT + 2 * index & INFO_ID_COUNT_MASK)
+        if end > room:
+            raise DecodeError(f"lists[{index}]", None, word, f"more than {room} IDs")
+        lists.append(PendingList(ids[at], ids[at + 1 : end]))
+        at = end
     return PendingInfo(tuple(lists), bool(word & INFO_MORE_PENDING))

@@ -116,8 +116,9 @@ class NotificationState:
 
     def is_pending(self, vcpu: int) -> bool:
         """Whether FFA_NOTIFICATION_GET on ``vcpu`` would return any bit."""
-        for kind in self.kinds:  # noqa: SIM110 - any() makes a generator for each call
-            if kind.pending.get(GLOBAL) or kind.pending.get(vcpu):
+        for kind in self.kinds:
+            pending = kind.pending
+            if pending and (pending.get(GLOBAL) or pending.get(vcpu)):
                 return True
         return False
 
@@ -141,8 +142,9 @@ class NotificationState:
     def report(self, listed: PendingList) -> None:
         """INFO_GET tells of ``listed``."""
         for kind in self.kinds:
-            for key in (GLOBAL, *listed.vcpus):
-                kind.reported[key] = kind.pending.get(key, 0)
+            if kind.pending:
+                for key in (GLOBAL, *listed.vcpus):
+                    kind.reported[key] = kind.pending.get(key, 0)
 
 
 def pending_lists(endpoint: int, vcpus: Sequence[int]) -> list[PendingList]:

@@ -175,19 +175,17 @@ class Gic:
 
     def _arbitrate(self, pe: int) -> None:
         self._stale &= ~(1 << pe)
-        private, spis = self.private[pe], self.spis
-        ready = private.ready if self.awake[pe] else 0
-        shared = spis.ready if self.awake[pe] else 0
-        if shared:
-            shared &= self._routed[pe] | self._routed_to_any
         best: Candidates = [None, None, None]
         winner: tuple[int, int, int] | None = None
-        if ready or shared:
+        private, spis = self.private[pe], self.spis
+        ready, shared = private.ready, spis.ready
+        if shared:
+            shared &= self._routed[pe] | self._routed_to_any
+        if (ready or shared) and self.awake[pe]:
             cpu = self.cpus[pe]
             owns = private.groups(ready) if ready else _IN_NO_GROUP
             of_all = spis.groups(shared) if shared else _IN_NO_GROUP
-            for group in GROUPS:
-                own, others = owns[group], of_all[group]
+            for group, own, others in zip(GROUPS, owns, of_all, strict=True):
                 if not (own or others) or not cpu.enables[group]:
                     continue
                 if not self.group_enables & DISTRIBUTOR_ENABLE[group]:

@@ -153,7 +153,7 @@ def set_(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:
     x = caller.x
     sender, receiver, flags, bits = _read_set(x)
     _check_setter(pm, caller.partition, sender, receiver)
-    vcpu = _check_set_flags(caller.partition, flags)
+    vcpu = _check_set_flags(caller.partition, flags) if flags else GLOBAL
     if not bits:
         refuse(rules.NO_BITS, got=0, expected="at least one bit")
     if pm.peer.keeps_notifications(receiver):
@@ -257,11 +257,11 @@ def finish_get(
         if flags & FROM_FRAMEWORK and state.framework.pending:
             framework |= state.framework.take(vcpu)
     caller.x[0:8] = (
-        *(fid.FFA_SUCCESS_32, 0),
-        *(from_sps & MASK32, from_sps >> 32),
-        *(from_vms & MASK32, from_vms >> 32),
-        *(framework & MASK32, framework >> 32),
-    )
+        fid.FFA_SUCCESS_32, 0,
+        from_sps & MASK32, from_sps >> 32,
+        from_vms & MASK32, from_vms >> 32,
+        framework & MASK32, framework >> 32,
+    )  # fmt: skip
 
 
 def info_get(pm: Manager, pe: PE, caller: ExecutionContext) -> Next:

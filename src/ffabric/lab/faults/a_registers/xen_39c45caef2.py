@@ -21,7 +21,7 @@ FAULT = Fault(
     scenario,
     Edit(
         notifications.finish_get,
-        "*(from_sps & MASK32, from_sps >> 32)",
-        "*(from_sps >> 32, from_sps & MASK32)",
+        "from_sps & MASK32, from_sps >> 32,",
+        "from_sps >> 32, from_sps & MASK32,",
     ),
 )
