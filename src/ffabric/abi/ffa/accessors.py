@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any, NoReturn, overload
 
 from ffabric.abi.ffa import calls
@@ -155,8 +156,10 @@ def _tops(args: Iterable[Arg], is_64: bool) -> tuple[int, ...]:
 
 @cache
 def _reader(args: tuple[Arg, ...], is_64: bool, tops: tuple[int, ...]) -> Any:
-    fields = ", ".join(_expression(arg, is_64, tops) for arg in args)
-    return _compiled(f"lambda x: ({fields})")
+    fields = [_expression(arg, is_64, tops) for arg in args]
+    if fields == [f"x[{arg.register}]" for arg in args]:
+        return itemgetter(*[arg.register for arg in args])
+    return _compiled(f"lambda x: ({', '.join(fields)})")
 
 
 def _expression(arg: Arg, is_64: bool, tops: tuple[int, ...]) -> str:

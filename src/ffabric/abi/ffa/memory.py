@@ -171,10 +171,10 @@ def _parse_bare(data: bytes) -> Transaction | None:
         sender, attributes, flags, handle, tag, size, count, start,
         endpoint, permissions, receiver_flags, composite, low, high,
     ) = _unpack_bare(data)  # fmt: skip
-    if (size, count, start) != _BARE.placement or composite:
+    if (size, count, start) != _PLACEMENT or composite:
         return None
     receiver = Receiver(endpoint, permissions, receiver_flags, 0, (low, high))
-    return Transaction(sender, attributes, flags, handle, tag, [receiver], header_length=_BARE.size)
+    return Transaction(sender, attributes, flags, handle, tag, [receiver], header_length=_BARE_SIZE)
 
 
 def _parse_plain(data: bytes) -> Transaction | None:
@@ -184,23 +184,14 @@ def _parse_plain(data: bytes) -> Transaction | None:
         endpoint, permissions, receiver_flags, composite, low, high,
         total_pages, range_count, address, pages,
     ) = _unpack_plain(data)  # fmt: skip
-    if (size, count, start) != _PLAIN.placement or composite != _PLAIN.composite:
+    if (size, count, start) != _PLACEMENT or composite != _AT_COMPOSITE or range_count != 1:
         return None
-    if range_count != 1:
-        return None
+    receivers = [Receiver(endpoint, permissions, receiver_flags, composite, (low, high))]
+    ranges = [(address, pages)]
     return Transaction(
-        sender,
-        attributes,
-        flags,
-        handle,
-        tag,
-        [Receiver(endpoint, permissions, receiver_flags, composite, (low, high))],
-        total_pages,
-        1,
-        [(address, pages)],
-        has_composite=True,
-        header_length=_PLAIN.size - _RANGE_SIZE,
-    )
+        sender, attributes, flags, handle, tag, receivers,
+        total_pages, 1, ranges, True, _AT_RANGES,  # noqa: FBT003 - in their order: by names it costs
+    )  # fmt: skip
 
 
 _V1_0_READERS: dict[int, _ReadReceivers] = {_RECEIVER_16.size: _receivers_16}
@@ -224,6 +215,8 @@ _SHAPES: Final = _Shapes(
 
 _BARE, _PLAIN = _SHAPES[V1_2].bare, _SHAPES[V1_2].plain
 _unpack_bare, _unpack_plain = _BARE.unpack, _PLAIN.unpack
+_PLACEMENT, _BARE_SIZE = _BARE.placement, _BARE.size
+_AT_COMPOSITE, _AT_RANGES = _PLAIN.composite, _PLAIN.size - _RANGE_SIZE
 for _version in (V1_2, V1_3):
     _SHAPES[_version].usual = {_BARE.size: _parse_bare, _PLAIN.size: _parse_plain}
 

@@ -4,8 +4,9 @@ Changes take the tables they need first and write leaves last: when the pool run
 every translation is what it was.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from ffabric.abi.words import PAGE, PAGE_SHIFT
@@ -27,6 +28,8 @@ _NO_ATTRIBUTES, _NO_ADDRESS, _SEEN = ~ATTRIBUTES, ~ADDRESS, ~UNSEEN
 
 Run = tuple[int, int, int, int]
 """IPA, PA, pages and attributes of pages that adjoin; a hole has PA -1."""
+physical: Callable[[Run], tuple[int, int]] = itemgetter(1, 2)
+"""PA and pages of a run."""
 
 
 class Stage2(Tables):

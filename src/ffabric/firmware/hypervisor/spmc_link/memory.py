@@ -45,6 +45,7 @@ from ffabric.firmware.state.region import (
 from ffabric.firmware.state.reply import SUCCESS
 from ffabric.firmware.state.rules import refuse, rule
 from ffabric.machine.translation.pages import NoPages
+from ffabric.machine.translation.stage2 import physical
 
 if TYPE_CHECKING:
     from ffabric.firmware.hypervisor.hypervisor import Hypervisor, Sequence
@@ -74,7 +75,7 @@ def send_memory(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, region
         _judge_receivers(hypervisor, region)
     send.transfer(hypervisor, region)
     tx = own(hypervisor).tx
-    ranges = [(pa, pages) for _, pa, pages, _ in region.runs]
+    ranges = [*map(physical, region.runs)]
     data = _repainted(region, hypervisor.link_version, ranges, len(ranges))
     length = len(data)
     if length > tx.size:

@@ -23,6 +23,7 @@ from ffabric.firmware.manager.messages import indirect
 from ffabric.firmware.manager.setup import discovery, mailbox
 from ffabric.firmware.state.partition import ExecutionContext, Partition
 from ffabric.firmware.state.rules import refuse
+from ffabric.machine.translation.stage2 import physical
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -84,8 +85,7 @@ def describe_mailbox(hypervisor: Hypervisor, vm: Partition) -> Described:
 
 def _ranges(vm: Partition, buffer: Buffer) -> list[tuple[int, int]]:
     assert vm.stage2 is not None
-    runs = vm.stage2.runs(buffer.ipa, buffer.size // PAGE)
-    return [(pa, pages) for _, pa, pages, _ in runs]
+    return [*map(physical, vm.stage2.runs(buffer.ipa, buffer.size // PAGE))]
 
 
 def unmap_mailbox(hypervisor: Hypervisor, caller: ExecutionContext) -> Sequence:

@@ -78,7 +78,7 @@ def relinquish(pm: Manager, pe: PE, caller: ExecutionContext) -> ExecutionContex
     box = me.mailbox
     if box is None:
         refuse(NO_BUFFER, got="no buffers", expected="an RX/TX pair")
-    wanted = abi.parse_relinquish(box.tx.snapshot(min(box.tx.size, _SNAPSHOT)))
+    wanted = abi.parse_relinquish(box.tx.snapshot(_SNAPSHOT))
     if pm.aliases:
         wanted.endpoints = [pm.aliases.get(each, each) for each in wanted.endpoints]
     if wanted.endpoints != [me.id]:

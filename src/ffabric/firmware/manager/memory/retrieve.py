@@ -223,9 +223,10 @@ def _judge_receivers(me: Partition, region: Region, wanted: abi.Transaction) -> 
             refuse(RECEIVERS, got=count, expected="1 of several")
     elif count != sent:
         refuse(RECEIVERS, got=count, expected=sent)
-    ids = [each.endpoint for each in wanted.receivers]
-    if me.id not in ids or (count > 1 and len(set(ids)) != count):
-        refuse(RECEIVERS, got=ids, expected=me.id)
+    if count != 1 or wanted.receivers[0].endpoint != me.id:
+        ids = [each.endpoint for each in wanted.receivers]
+        if me.id not in ids or len(set(ids)) != count:
+            refuse(RECEIVERS, got=ids, expected=me.id)
 
 
 def _permissions(pm: Manager, region: Region, offered: Borrower, asked: abi.Receiver) -> int:
@@ -271,7 +272,7 @@ def place(me: Partition, region: Region, descriptor: int) -> tuple[_Held, _Held]
     stage2 = me.stage2
     assert stage2 is not None
     held = _addresses_for(me, region)
-    extents = _adjoined(held) if len(region.extents) < len(region.constituents) else held
+    extents = held if region.extents is region.constituents else _adjoined(held)
     if not held or (me.window is None and not stage2.are_vacant(extents)):
         refuse(NO_ROOM, got=region.total_pages, expected="room for the pages")
     stage2.map_all(extents, descriptor)

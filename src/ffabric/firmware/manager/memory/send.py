@@ -74,6 +74,7 @@ from ffabric.machine.translation.descriptors import (
     VALID,
     XN,
 )
+from ffabric.machine.translation.stage2 import physical
 
 if TYPE_CHECKING:
     from ffabric.firmware.manager.manager import Handler, Manager
@@ -284,9 +285,10 @@ def judge_ranges(region: Region) -> None:
 
 def judge_ownership(pm: Manager, region: Region) -> None:
     """What the owner's stage-2 says of the pages; fills ``region.runs`` and ``region.held``."""
-    stage2 = region.stage2
-    adjoin = len(region.extents) < len(region.constituents)
-    region.runs = runs = _runs(stage2, region) if adjoin else stage2.runs_of(region.constituents)
+    stage2, ranges = region.stage2, region.constituents
+    region.runs = runs = (
+        stage2.runs_of(ranges) if region.extents is ranges else _runs(stage2, region)
+    )
     if region.owner.pinned:
         _judge_pinned(region)
     attrs = runs[0][3]
@@ -375,8 +377,8 @@ def restore(pm: Manager, region: Region) -> None:
 
 def _event(kind: type[events.OwnerEvent], region: Region) -> events.OwnerEvent:
     """What happens to the memory of ``region`` at its owner."""
-    physical = tuple((pa, pages) for _, pa, pages, _ in region.runs)
-    return kind(region.owner.name, tuple(region.constituents), physical)
+    runs = tuple(map(physical, region.runs))
+    return kind(region.owner.name, tuple(region.constituents), runs)
 
 
 def answer(caller: ExecutionContext, region: Region) -> None:
