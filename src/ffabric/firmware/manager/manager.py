@@ -157,22 +157,23 @@ class Manager:
         if exit_ > _SVC or caller.state is _ABORTED:
             return self.scheduler.exited(pe, caller, exit_)
         x = caller.x
-        partition = caller.partition
-        entry = partition.entries.get(x[0])
+        negotiation = caller.negotiation
+        entry = negotiation.entries.get(x[0])
         if entry is None:  # the id is the lower half of x0, perhaps with a hint in it
             function = x[0] & MASK32
-            entry = partition.entries.get(function)
+            entry = negotiation.entries.get(function)
             if entry is None and function & SVE_HINT and function & FAST_CALL:
                 function &= ~SVE_HINT
-                entry = partition.entries.get(function)
+                entry = negotiation.entries.get(function)
             if entry is None:
                 return self._unknown(pe, caller, function)
             x[0] = function
-        handler, negotiated, stray = entry
-        if negotiated:
-            partition.negotiated = True
+        handler, ends_negotiation, stray = entry
+        if ends_negotiation:
+            negotiation.ended = True
         try:
             if stray is not None and stray(x):
+                partition = caller.partition
                 version = layout_version(x[0], partition.version)
                 self.clean(pe, caller, version, virtual=partition.calls.virtual)
             return handler(self, pe, caller)

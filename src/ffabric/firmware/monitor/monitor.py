@@ -301,7 +301,7 @@ def _uses(world: Partition, function: int) -> bool:
     If not, the SPMC refuses it.
     """
     known = world.calls.offers(function, world.version)
-    world.negotiated = world.negotiated or known
+    world.negotiation.ended = world.negotiation.ended or known
     return known
 
 

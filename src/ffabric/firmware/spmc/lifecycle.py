@@ -85,7 +85,7 @@ def _restart(spmc: Spmc, pe: PE, ctx: ExecutionContext, nxt: Next) -> Next:
     interrupts.begin_again(spmc, sp)
     forget_requests(spmc, sp.contexts)
     sp.alive, sp.fate = True, ""
-    sp.negotiated = sp.initialised = False
+    sp.negotiation.ended = sp.initialised = False
     if spmc.tracer is not None:
         spmc.tracer.record(events.Restarted(sp.name))
     ctx.restart(nxt, pe)

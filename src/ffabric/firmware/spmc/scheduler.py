@@ -87,7 +87,7 @@ class SecureScheduler:
     def admits(self, pe: PE, caller: ExecutionContext) -> bool:
         """Judge the reserved registers of a call that EL3 answers; False: it is refused."""
         world = self.normal_world
-        entry = world.entries.get(caller.x[0])
+        entry = world.negotiation.entries.get(caller.x[0])
         if entry is not None:
             _, _, stray = entry
             if stray is None or not stray(caller.x):

@@ -33,6 +33,29 @@ class Level(Protocol):
         """Let the scheduler of its world give `pe` to `ctx`; None: it cannot run now."""
 
 
+Calls = CallTable[Callable[..., "Next"]]
+"""Calls that an endpoint may make. A handler takes the manager of the endpoint, the PE and the
+calling context, and returns what the PE runs next."""
+
+NO_CALLS: Calls = CallTable()
+"""Those of an endpoint that no partition manager keeps."""
+_NO_ENTRIES = NO_CALLS.in_version(LATEST)
+
+
+class Negotiation:
+    """What an endpoint and its manager have agreed on: the calls that there are in its version.
+
+    All contexts of the endpoint have it, for each call looks there, whatever kind the endpoint is.
+    """
+
+    __slots__ = ("ended", "entries")
+
+    def __init__(self) -> None:
+        self.entries = _NO_ENTRIES
+        self.ended = False
+        """The endpoint has made a call that ends the negotiation of its version."""
+
+
 class ExecutionContext(ChainedContext):
     """A vCPU of an endpoint.
 
@@ -43,7 +66,7 @@ class ExecutionContext(ChainedContext):
     has taken that.
     """
 
-    __slots__ = ("attention", "idles", "line", "partition", "told_of", "virq")
+    __slots__ = ("attention", "idles", "line", "negotiation", "partition", "told_of", "virq")
 
     level: Level
     gate: Gate | None
@@ -53,6 +76,7 @@ class ExecutionContext(ChainedContext):
             f"{partition.name}.{index}", index, secure=partition.secure, stage2=partition.stage2
         )
         self.partition = partition
+        self.negotiation = partition.negotiation
         self.level = level
         self.line = bytearray()
         self.virq = VirtualInterrupts()
@@ -71,15 +95,6 @@ Next = ExecutionContext | None
 
 Gate = Callable[["PE", ExecutionContext], Next]
 """Leaves through a context to another exception level: what the PE runs next."""
-
-Calls = CallTable[Callable[..., Next]]
-"""Calls that an endpoint may make. A handler takes the manager of the endpoint, the PE and the
-calling context, and returns what the PE runs next."""
-
-NO_CALLS: Calls = CallTable()
-"""Those of an endpoint that no partition manager keeps."""
-_NO_ENTRIES = NO_CALLS.in_version(LATEST)
-
 
 MESSAGES = (
     info.DIRECT_REQ_SEND
@@ -119,14 +134,13 @@ class Partition:
         "calls",
         "contexts",
         "el",
-        "entries",
         "fate",
         "id",
         "image_uuid",
         "mailbox",
         "methods",
         "name",
-        "negotiated",
+        "negotiation",
         "notifications",
         "properties",
         "secure",
@@ -168,8 +182,7 @@ class Partition:
         """The messages of each service, where services differ: properties."""
         self.image_uuid = identity.get("image_uuid", NIL)
         self.version = identity.get("version", LATEST)
-        self.negotiated = False
-        """It has made a call that ends the negotiation of its version."""
+        self.negotiation = Negotiation()
         self.aliases: Mapping[int, IdType] = identity.get("aliases", {})
         """IDs besides its own by which it is named in memory transactions, and what they are of."""
         self.up = identity.get("up", False)
@@ -178,8 +191,6 @@ class Partition:
         self.contexts: list[ExecutionContext] = []
         self.calls = NO_CALLS
         """What it may call: those of its FF-A instance."""
-        self.entries = _NO_ENTRIES
-        """What it may call in its version, which every call looks up."""
         self.mailbox: Mailbox | None = None
         self.notifications: NotificationState | None = None
         self.signals = False
@@ -192,7 +203,7 @@ class Partition:
         """Let it make the ``calls`` of its FF-A instance, in a ``version`` of the Framework."""
         self.calls = calls
         self.version = version
-        self.entries = calls.in_version(version)
+        self.negotiation.entries = calls.in_version(version)
 
     def properties_of(self, service: UUID) -> int:
         """Its properties as one of its services has them."""

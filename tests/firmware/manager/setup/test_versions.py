@@ -45,7 +45,7 @@ def test_an_incompatible_version_is_refused_in_w0_and_changes_nothing(bench, sp,
     assert last_rule(bench) == rule
     assert bench.refusals == {rule: 1}
     assert sp.version == V1_2
-    assert not sp.negotiated
+    assert not sp.negotiation.ended
 
 
 def test_the_version_may_be_asked_again_until_another_call_is_made(bench, sp):

@@ -90,7 +90,7 @@ def _negotiate(pm: Manager, caller: ExecutionContext, asked: int, query: int) ->
     if query == _ASK:
         return pm.version
     agreed = min(asked, pm.version)
-    if partition.negotiated and agreed != partition.version:
+    if partition.negotiation.ended and agreed != partition.version:
         pm.conventions.refuse(LATE, got=asked, expected=partition.version)
     partition.allow(partition.calls, agreed)
     return pm.version

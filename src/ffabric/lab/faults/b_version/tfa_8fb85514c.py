@@ -20,6 +20,8 @@ FAULT = Fault(
     "TF-A, commit 8fb85514c",
     scenario,
     Edit(
-        version._negotiate, "if partition.negotiated and agreed != partition.version:", "if False:"
+        version._negotiate,
+        "if partition.negotiation.ended and agreed != partition.version:",
+        "if False:",
     ),
 )
