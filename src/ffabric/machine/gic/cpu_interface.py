@@ -16,7 +16,7 @@ finds them RAZ/WI.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ffabric.abi.words import MASK32
@@ -51,7 +51,7 @@ MINIMUM_BINARY_POINT = (2, 2, 3)
 """By group: 5 bits of priority, of which Non-secure Group 1 has one fewer."""
 
 
-Candidates = list[tuple[int, int] | None]
+Candidates = Sequence[tuple[int, int] | None]
 """By group, the most urgent interrupt as (priority, INTID)."""
 
 
@@ -110,9 +110,9 @@ class CpuInterface:
 
     def can_take(self, group: int, priority: int) -> bool:
         """The PE is signalled an interrupt of this group and priority (4.8)."""
-        return (
-            priority < self.pmr and self.group_priority(group, priority) < self.running_priority()
-        )
+        if priority >= self.pmr or not any(self.active_priorities):
+            return priority < self.pmr
+        return self.group_priority(group, priority) < self.running_priority()
 
     def acknowledge(self, group: int) -> int:
         """Activate the most urgent interrupt of ``group`` and return its INTID, or 1023."""

@@ -33,6 +33,7 @@ from ffabric.machine.gic.interrupts import (
 
 GROUPS = (GROUP0, GROUP1S, GROUP1NS)
 _IN_NO_GROUP = (0, 0, 0)
+_NO_CANDIDATES: Candidates = (None, None, None)
 _PRIVATE, _MORE_PRIVATE = bits_of(range(FIRST_SPI)), bits_of(EXTENDED_PPIS)
 _MORE_SHARED = bits_of(EXTENDED_SPIS)
 CTLR_ENABLE_GROUP0, CTLR_ENABLE_GROUP1NS, CTLR_ENABLE_GROUP1S = 1 << 0, 1 << 1, 1 << 2
@@ -92,7 +93,7 @@ class Gic:
         self._routed = [0 if affinity else self.spis.implemented for affinity in affinities]
         self._routed_to_any = 0
         self._stale = self._all
-        self._best: list[Candidates] = [[None] * 3 for _ in range(pes)]
+        self._best = [_NO_CANDIDATES] * pes
         self._pending: list[tuple[int, int] | None] = [None] * pes
 
     # Interrupt sources
@@ -175,25 +176,27 @@ class Gic:
 
     def _arbitrate(self, pe: int) -> None:
         self._stale &= ~(1 << pe)
-        best: Candidates = [None, None, None]
-        winner: tuple[int, int, int] | None = None
         private, spis = self.private[pe], self.spis
         ready, shared = private.ready, spis.ready
         if shared:
             shared &= self._routed[pe] | self._routed_to_any
-        if (ready or shared) and self.awake[pe]:
-            cpu = self.cpus[pe]
-            owns = private.groups(ready) if ready else _IN_NO_GROUP
-            of_all = spis.groups(shared) if shared else _IN_NO_GROUP
-            for group, own, others in zip(GROUPS, owns, of_all, strict=True):
-                if not (own or others) or not cpu.enables[group]:
-                    continue
-                if not self.group_enables & DISTRIBUTOR_ENABLE[group]:
-                    continue
-                best[group] = found = self._first(pe, group, own, others)
-                if found is not None and cpu.can_take(group, found[0]):
-                    entry = (*found, group)
-                    winner = entry if winner is None else min(winner, entry)
+        if not (ready or shared) or not self.awake[pe]:
+            self._best[pe], self._pending[pe] = _NO_CANDIDATES, None
+            return
+        best: list[tuple[int, int] | None] = [None, None, None]
+        winner: tuple[int, int, int] | None = None
+        cpu = self.cpus[pe]
+        owns = private.groups(ready) if ready else _IN_NO_GROUP
+        of_all = spis.groups(shared) if shared else _IN_NO_GROUP
+        for group, own, others in zip(GROUPS, owns, of_all, strict=True):
+            if not (own or others) or not cpu.enables[group]:
+                continue
+            if not self.group_enables & DISTRIBUTOR_ENABLE[group]:
+                continue
+            best[group] = found = self._first(pe, group, own, others)
+            if found is not None and cpu.can_take(group, found[0]):
+                entry = (*found, group)
+                winner = entry if winner is None else min(winner, entry)
         self._best[pe] = best
         self._pending[pe] = None if winner is None else winner[1:]
 
@@ -329,9 +332,9 @@ class Gic:
         return self.extended and (intid in EXTENDED_PPIS or intid in EXTENDED_SPIS)
 
     def _bank(self, intid: int, pe: int | None) -> InterruptBank:
-        if FIRST_SPI <= intid < self.lines:
-            return self.spis
         if not 0 <= intid < FIRST_SPI:
+            if FIRST_SPI <= intid < self.lines:
+                return self.spis
             if not self.implemented(intid):
                 raise ValueError(f"there is no INTID {intid}")
             if not is_private(intid):
