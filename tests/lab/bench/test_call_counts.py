@@ -14,10 +14,10 @@ MOST = {
     "null.vm": 14,
     "direct.sp-sp": 28,
     "direct.vm-sp": 43,
-    "notification.vm-sp": 244,
-    "notification.sp-vm": 277,
-    "memory.1.ready.vm-sp": 186,
-    "memory.1.vm-sp": 228,
+    "notification.vm-sp": 236,
+    "notification.sp-vm": 267,
+    "memory.1.ready.vm-sp": 175,
+    "memory.1.vm-sp": 216,
 }
 """Name of a benchmark -> calls of Python functions that one of its rounds may make."""
 
