@@ -14,7 +14,7 @@ MOST = {
     "null.vm": 14,
     "direct.sp-sp": 28,
     "direct.vm-sp": 43,
-    "notification.vm-sp": 236,
+    "notification.vm-sp": 237,
     "notification.sp-vm": 267,
     "memory.1.ready.vm-sp": 175,
     "memory.1.vm-sp": 216,

@@ -1,8 +1,8 @@
 """The secure world as the hypervisor's peer: SPs behind their SPMC, reached by SMC.
 
-A call that concerns SPs becomes the hypervisor's own: passed on as it is, or as a sequence of SMCs
-(`relay.py`). The SPMC also writes into the RX of VMs that take indirect messages, so it is told of
-their buffers, and asked for an RX before anything is written into it here.
+A call that concerns SPs becomes the hypervisor's own: passed on as it is, as another SMC or as a
+sequence of them (`relay.py`). The SPMC also writes into the RX of VMs that take indirect messages,
+so it is told of their buffers, and asked for an RX before anything is written into it here.
 """
 
 from __future__ import annotations
