@@ -52,14 +52,16 @@ class Bus:
         """Put `device` at `base` in one space (None: in both); ValueError if it overlaps there."""
         if base < 0 or size <= 0:
             raise ValueError(f"no device can take {size:#x} bytes at {base:#x}")
-        region = Region(base, base + size, device, secure)
+        end = base + size
+        region = Region(base, end, device, secure)
         spaces = self._spaces.values() if secure is None else (self._spaces[secure],)
-        places = [bisect_left(space.bases, base) for space in spaces]
-        for (_, regions), at in zip(spaces, places, strict=True):
-            for other in regions[max(at - 1, 0) : at + 1]:
-                if base < other.end and other.base < region.end:
-                    raise ValueError(f"device at {base:#x} overlaps the one at {other.base:#x}")
-        for (bases, regions), at in zip(spaces, places, strict=True):
+        for bases, regions in spaces:
+            at = bisect_left(bases, end)  # the one before begins below the end
+            if at and regions[at - 1].end > base:
+                other = regions[at - 1].base
+                raise ValueError(f"device at {base:#x} overlaps the one at {other:#x}")
+        for bases, regions in spaces:
+            at = bisect_left(bases, base)
             bases.insert(at, base)
             regions.insert(at, region)
         self.regions.append(region)
