@@ -62,10 +62,11 @@ class Owner(IntEnum):
     TRUSTED_OS = 50
 
 
+_TRUSTED_OS_FIRST, _TRUSTED_OS_LAST = 50, 63
 _OWNER_RANGES = (
     *((owner, owner, owner) for owner in Owner if owner <= Owner.VENDOR_HYPERVISOR),
     (48, 49, Owner.TRUSTED_APPLICATION),
-    (50, 63, Owner.TRUSTED_OS),
+    (_TRUSTED_OS_FIRST, _TRUSTED_OS_LAST, Owner.TRUSTED_OS),
 )
 
 
@@ -85,6 +86,11 @@ def is_fast(function_id: int) -> bool:
 def is_smc64(function_id: int) -> bool:
     """Whether the call passes 64-bit registers."""
     return bool(function_id & SMC64)
+
+
+def is_for_trusted_os(function_id: int) -> bool:
+    """Whether the owner of a call is the trusted OS (DEN0028, table 6.2)."""
+    return _TRUSTED_OS_FIRST <= function_id >> 24 & 0x3F <= _TRUSTED_OS_LAST
 
 
 def owner_number(function_id: int) -> int:

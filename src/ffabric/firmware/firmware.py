@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffabric.firmware.hypervisor import interrupts as virtual
-from ffabric.firmware.hypervisor.vms import scheduler, secondary
+from ffabric.firmware.hypervisor.vms import scheduler
 from ffabric.firmware.spmc import interrupts
 from ffabric.firmware.state import events
 from ffabric.firmware.state.partition import ExecutionContext
@@ -154,6 +154,10 @@ class Firmware:
     def _for_vm(self, hypervisor: Hypervisor, pe: PE, ctx: ExecutionContext | None) -> Next:
         """An interrupt of a vCPU stops the SP that has its PE, or its primary VM's secondary."""
         if ctx is None or not ctx.secure:
+            if hypervisor.primary is None:
+                return ctx
+            from ffabric.firmware.hypervisor.vms import secondary  # noqa: PLC0415 - few have any
+
             return secondary.preempted(hypervisor, pe) or ctx
         if not virtual.stops_call(hypervisor, pe):
             return ctx

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa.functions import Instance
 from ffabric.firmware.hypervisor.spmc_link import relay, resources, sequences
-from ffabric.firmware.hypervisor.vms import primary, secondary, vcpu
-from ffabric.firmware.manager import virtual_interrupts
+from ffabric.firmware.hypervisor.vms import vcpu
 from ffabric.firmware.manager.calls import COMMON
 from ffabric.firmware.manager.manager import Handler
 from ffabric.firmware.manager.memory import fragments, retrieve
@@ -82,55 +81,30 @@ def _bitmap(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext) -> Next:
     return hypervisor.peer.notification(pe, caller)
 
 
-_ROOMS: tuple[Mapping[int, Handler[Hypervisor]], ...] = (
+ROOMS: tuple[Mapping[int, Handler[Hypervisor]], ...] = (
     *COMMON,
     {function: _discovering(handler) for function, handler in discovery.HANDLERS.items()},
     _filling_rx(_RX),
     {fid.FFA_RX_RELEASE: _rx_release},
     resources.HANDLERS,
 )
+"""What all VMs may call."""
 _BITMAPS = frozenset({fid.FFA_NOTIFICATION_BITMAP_CREATE, fid.FFA_NOTIFICATION_BITMAP_DESTROY})
-_FOR_SCHEDULER = dict.fromkeys(_BITMAPS, _bitmap)
-_INFO = frozenset({fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64})
+FOR_SCHEDULER = dict.fromkeys(_BITMAPS, _bitmap)
+INFO = frozenset({fid.FFA_NOTIFICATION_INFO_GET_32, fid.FFA_NOTIFICATION_INFO_GET_64})
 
 _YIELD = {fid.FFA_YIELD: vcpu.yield_}
 
 VM_CALLS = CallTable(
-    *_ROOMS, _YIELD, at=Instance.NS_VIRTUAL, without=_INFO, for_older=console.FOR_OLDER
+    *ROOMS, _YIELD, at=Instance.NS_VIRTUAL, without=INFO, for_older=console.FOR_OLDER
 )
 """Any VM."""
 
 SCHEDULER_CALLS = CallTable(
-    *_ROOMS,
+    *ROOMS,
     _YIELD,
     at=Instance.NS_VIRTUAL,
     for_older=console.FOR_OLDER,
-    always=_FOR_SCHEDULER,
+    always=FOR_SCHEDULER,
 )
 """The VM that is the primary scheduler (manifest: has-primary-scheduler): it gets the SRI."""
-
-PRIMARY_CALLS = CallTable(
-    *_ROOMS,
-    {fid.FFA_RUN: secondary.run},
-    at=Instance.NS_VIRTUAL,
-    without=frozenset({fid.FFA_MSG_WAIT}),
-    for_older=console.FOR_OLDER,
-    always=_FOR_SCHEDULER,
-)
-"""The primary VM: it hears of messages by what FFA_RUN returns, and does not wait for any."""
-
-SECONDARY_CALLS = CallTable(
-    *_ROOMS,
-    virtual_interrupts.HANDLERS,
-    {
-        fid.FFA_RUN: primary.refuse_run,
-        fid.FFA_MSG_WAIT: secondary.wait,
-        fid.FFA_MSG_SEND_DIRECT_REQ_32: primary.refuse_request,
-        fid.FFA_MSG_SEND_DIRECT_REQ_64: primary.refuse_request,
-        fid.FFA_MSG_SEND_DIRECT_REQ2: primary.refuse_request,
-    },
-    at=Instance.NS_VIRTUAL,
-    without=_INFO,
-    for_older=console.FOR_OLDER,
-)
-"""The VMs that a primary one schedules."""

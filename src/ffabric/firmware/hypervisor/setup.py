@@ -6,18 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ffabric.firmware.hypervisor import boot, interrupts
-from ffabric.firmware.hypervisor.calls import (
-    PRIMARY_CALLS,
-    SCHEDULER_CALLS,
-    SECONDARY_CALLS,
-    VM_CALLS,
-)
+from ffabric.firmware.hypervisor.calls import SCHEDULER_CALLS, VM_CALLS
 from ffabric.firmware.hypervisor.hypervisor import Hypervisor
 from ffabric.firmware.hypervisor.spmc_link import retried, sequences
 from ffabric.firmware.hypervisor.spmc_link.link import SpmcLink
 from ffabric.firmware.hypervisor.spmc_link.peer import SecureWorldPeer
 from ffabric.firmware.hypervisor.vms.donations import Donations
-from ffabric.firmware.hypervisor.vms.primary import PrimaryScheduler
 from ffabric.firmware.hypervisor.vms.scheduler import VcpuScheduler
 from ffabric.firmware.state.interface.conventions import SPECIFICATION
 from ffabric.firmware.state.partition import ExecutionContext
@@ -85,6 +79,8 @@ def add_vm(hypervisor: Hypervisor, partition: Vm, contexts: int) -> None:
 
 def make_primary(hypervisor: Hypervisor, vm: Vm) -> None:
     """Let ``vm``, which is not added yet, schedule all other VMs."""
+    from ffabric.firmware.hypervisor.vms.primary import PrimaryScheduler  # noqa: PLC0415 - few have one
+
     hypervisor.primary = vm
     hypervisor.scheduler = PrimaryScheduler(hypervisor)
     vm.may_schedule = True
@@ -92,8 +88,11 @@ def make_primary(hypervisor: Hypervisor, vm: Vm) -> None:
 
 
 def _calls(hypervisor: Hypervisor, vm: Vm) -> Calls:
-    if vm is hypervisor.primary:
-        return PRIMARY_CALLS
-    if vm.paravirtual:
-        return SECONDARY_CALLS
+    if vm is hypervisor.primary or vm.paravirtual:
+        from ffabric.firmware.hypervisor.primary_calls import (  # noqa: PLC0415 - as above
+            PRIMARY_CALLS,
+            SECONDARY_CALLS,
+        )
+
+        return PRIMARY_CALLS if vm is hypervisor.primary else SECONDARY_CALLS
     return SCHEDULER_CALLS if vm.may_schedule else VM_CALLS

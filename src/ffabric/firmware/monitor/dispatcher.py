@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ffabric.abi import psci
 from ffabric.abi.optee import smc
-from ffabric.abi.smccc import FAST_CALL, Owner
+from ffabric.abi.smccc import FAST_CALL
 from ffabric.abi.words import MASK32
 from ffabric.firmware.state import events
 from ffabric.firmware.state.context import State
@@ -55,7 +55,6 @@ _POWER_DOWN = {
     psci.SYSTEM_RESET: smc.VECTOR_SYSTEM_RESET,
 }
 """PSCI calls that the trusted OS hears of before they are made, and through which vector."""
-_FIRST, _LAST = Owner.TRUSTED_OS, 63
 
 
 class Entered(Protocol):
@@ -78,11 +77,6 @@ class Entered(Protocol):
 
     def set_vectors(self, state: bytes) -> None:
         """Set what ``vectors`` has read."""
-
-
-def is_for_trusted_os(function: int) -> bool:
-    """Whether a function id is of the trusted OS's range of owners (SMCCC 1.2, table 6-1)."""
-    return _FIRST <= function >> 24 & 0x3F <= _LAST
 
 
 class Dispatcher:

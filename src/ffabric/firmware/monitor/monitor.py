@@ -18,7 +18,6 @@ from ffabric.abi.ffa.framework import PowerMessages
 from ffabric.abi.psci import CPU_OFF, Return
 from ffabric.abi.words import MASK32
 from ffabric.firmware.monitor import power, psci
-from ffabric.firmware.monitor.dispatcher import Dispatcher, is_for_trusted_os
 from ffabric.firmware.monitor.logical import read_receiver
 from ffabric.firmware.monitor.worlds import Cpu
 from ffabric.firmware.state import events, reply
@@ -28,6 +27,7 @@ from ffabric.firmware.state.partition import ExecutionContext, Next, Partition
 from ffabric.machine import exits
 
 if TYPE_CHECKING:
+    from ffabric.firmware.monitor.dispatcher import Dispatcher
     from ffabric.firmware.monitor.group0 import Group0
     from ffabric.firmware.monitor.live_activation import LiveActivation
     from ffabric.firmware.monitor.logical import LogicalPartitions
@@ -101,7 +101,7 @@ class Monitor:
 
     def _other(self, pe: PE, caller: ExecutionContext, function: int) -> Next:
         """A call of the normal world that is not of the Framework."""
-        if self.dispatcher is not None and is_for_trusted_os(function):
+        if self.dispatcher is not None and smccc.is_for_trusted_os(function):
             return self.dispatcher.call(pe, caller)
         if function in psci.HANDLERS:
             return self._power_call(pe, caller, function)

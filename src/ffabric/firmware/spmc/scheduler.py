@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ffabric.abi.ffa import functions as fid
 from ffabric.firmware.manager import cycles, virtual_interrupts
 from ffabric.firmware.manager.memory import reclaim
-from ffabric.firmware.spmc import interrupts, lifecycle, live_activation, notifications, power
+from ffabric.firmware.spmc import interrupts, lifecycle, notifications, power
 from ffabric.firmware.state.context import Model, State
 from ffabric.firmware.state.endpoints import sp_of
 from ffabric.firmware.state.rules import Refused
@@ -126,10 +126,14 @@ class SecureScheduler:
 
     def activate(self, pe: PE, x: list[int]) -> Next:
         """A framework message about live activation; the gate, if its registers have the answer."""
+        from ffabric.firmware.spmc import live_activation  # noqa: PLC0415 - few have any
+
         return live_activation.request(self._spmc, pe, x)
 
     def activation_goes_on(self, pe: PE) -> None:
         """The SP that is being activated has given ``pe`` back: the gate gets the answer."""
+        from ffabric.firmware.spmc import live_activation  # noqa: PLC0415 - as above
+
         live_activation.goes_on(self._spmc, pe)
 
     # What an SP does.

@@ -11,7 +11,6 @@ from ffabric.abi.words import MASK32
 from ffabric.firmware.hypervisor.spmc_link import sequences
 from ffabric.firmware.hypervisor.vms import lifetime
 from ffabric.firmware.manager import cycles
-from ffabric.firmware.monitor.dispatcher import is_for_trusted_os
 from ffabric.firmware.monitor.psci import is_standby
 from ffabric.firmware.state import reply
 from ffabric.firmware.state.context import State
@@ -88,7 +87,7 @@ def call(hypervisor: Hypervisor, pe: PE, caller: ExecutionContext, function: int
     if handler is not None:
         return handler(hypervisor, pe, caller)
     mediator = hypervisor.mediator
-    if mediator is not None and is_for_trusted_os(function):
+    if mediator is not None and smccc.is_for_trusted_os(function):
         return sequences.run(hypervisor, pe, caller, mediator.sequence(pe, caller))
     if not hypervisor.platform.answer(function, caller.x):
         caller.x[0] = NOT_SUPPORTED
