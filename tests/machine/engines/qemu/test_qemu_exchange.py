@@ -55,30 +55,48 @@ def test_the_words_are_those_of_the_mailbox():
     own = (
         interpreted.REQUEST_AT,
         interpreted.ANSWER_AT,
+        interpreted.KIND_AT,
+        interpreted.TICKS_AT,
         interpreted.RESUME_AT,
         interpreted.ASLEEP_AT,
         interpreted.X_AT,
     )
-    there = layout.REQUEST, layout.ANSWER, layout.RESUME, layout.ASLEEP, layout.X
+    there = (
+        layout.REQUEST,
+        layout.ANSWER,
+        layout.KIND,
+        layout.TICKS,
+        layout.RESUME,
+        layout.ASLEEP,
+        layout.X,
+    )
     assert own == tuple(map(at, there))
 
 
 @pytest.mark.parametrize("request_", [1, 5, LARGEST])
 def test_an_exit_is_seen_whatever_its_number(exchange, words, request_):
+    x = [7] * 18
     words[at(layout.REQUEST)] = words[at(layout.ANSWER)] = request_
-    assert not exchange.asks_within(3)
+    assert exchange.take(x, 3) == interpreted.NONE
+    assert x == [7] * 18
     words[at(layout.REQUEST)] = request_ + 1 & LARGEST
-    assert exchange.asks_within(1)
-    assert not exchange.asks_within(0)
+    assert exchange.take(x, 0) == interpreted.NONE
+    assert exchange.take(x, 1) == 0
 
 
-def test_the_registers_of_an_exit_are_put_into_a_list(exchange, words):
+def test_of_an_exit_its_kind_its_registers_and_the_ticks_of_the_last_call_are_taken(
+    exchange, words
+):
     values = [LARGEST - n for n in range(18)]
     for n, value in enumerate(values):
         words[at(layout.X) + n] = value
+    words[at(layout.REQUEST)] = 1
+    words[at(layout.KIND)], words[at(layout.TICKS)] = LARGEST, LARGEST - 1
     x = [0] * 18
-    exchange.take(x)
+    assert exchange.take(x, 1) == LARGEST
+    words[at(layout.TICKS)] = 0
     assert x == values
+    assert exchange.ticks == LARGEST - 1
 
 
 def test_an_answer_writes_what_belongs_to_it_and_nothing_else(exchange, words):
@@ -89,6 +107,24 @@ def test_an_answer_writes_what_belongs_to_it_and_nothing_else(exchange, words):
     own = {at(layout.RESUME): 0x4000, at(layout.ANSWER): 1000}
     own |= {at(layout.X) + n: value for n, value in enumerate(values)}
     assert words.tolist() == [own.get(n, 1000 + n) for n in range(WORDS)]
+
+
+def test_an_answer_is_there_whatever_its_words_have_held_meanwhile(exchange, words):
+    x = [0] * 18
+    words[at(layout.REQUEST)] = 1
+    exchange.take(x, 1)
+    for n in range(18):
+        words[at(layout.X) + n] = 1000 + n
+    exchange.answer(x, 0)
+    assert words[at(layout.X) : at(layout.X) + 18].tolist() == [0] * 18
+
+
+@pytest.mark.parametrize("length", [17, 19])
+def test_registers_are_put_into_lists_of_their_number(words, length):
+    module = pytest.importorskip(choice.MODULE)
+    words[at(layout.REQUEST)] = 1
+    with pytest.raises(ValueError, match="a list of 18 integers"):
+        module.Exchange(words).take([0] * length, 1)
 
 
 def test_who_is_awake_need_not_be_woken(exchange):
@@ -119,14 +155,14 @@ def test_it_is_freed_and_so_is_its_memory(words, form):
     words.release()
 
 
-def test_nothing_is_counted_wrongly(exchange):
+def test_nothing_is_counted_wrongly(exchange, words):
     """A reference too many, or too few, for each register of each call."""
     x = [300 + n for n in range(18)]
     before = [sys.getrefcount(each) for each in (*x, None)]
     for _ in range(1000):
         exchange.answer(x, 0)
-        exchange.asks_within(1)
-        exchange.take([0] * 18)
+        words[at(layout.REQUEST)] += 1
+        assert exchange.take([0] * 18, 1) == 0
     after = [sys.getrefcount(each) for each in (*x, None)]
     assert max(abs(one - other) for one, other in zip(before, after, strict=True)) < 100
 

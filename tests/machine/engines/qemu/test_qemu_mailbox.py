@@ -85,14 +85,20 @@ def test_the_blocks_of_all_cpus_fit():
     assert layout.X + 8 * layout.REGISTERS <= layout.RING
 
 
+def test_of_an_exit_the_line_that_both_sides_look_at_has_its_number_alone():
+    line = 64
+    looked_at = {layout.REQUEST // line, layout.ANSWER // line}
+    assert looked_at == {0}
+    assert not looked_at & {each // line for each in (layout.KIND, layout.TICKS, layout.X)}
+
+
 def test_a_call_and_its_answer(sides, woken):
     block, cpu = sides
     assert not block.asks
     cpu.ask(*range(100, 118))
     assert block.asks
-    assert block.words[layout.KIND_AT] == exits.SMC
     taken = [0] * 18
-    block.exchange.take(taken)
+    assert block.exchange.take(taken, 1) == exits.SMC
     assert taken == list(range(100, 118))
     block.answer([*range(18)])
     assert cpu.answered

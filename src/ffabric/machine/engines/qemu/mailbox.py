@@ -9,6 +9,10 @@ and the register of such an access. A sequence number is written after what it a
 side only asks whether it is equal to one it knows, so that a stale or forged one makes a CPU wait,
 never a peer.
 
+The words that the two sides look at while they wait share a line of the host's caches. Each store
+there takes the line from who looks, so of an exit that line has REQUEST alone, and of an answer
+RESUME and ANSWER.
+
 What belongs to all CPUs is at the start; the blocks of the CPUs follow from `BLOCKS` on.
 """
 
@@ -23,8 +27,10 @@ from ffabric.machine.engines.qemu.exchange.choice import exchange
 from ffabric.machine.engines.qemu.exchange.interpreted import (
     ANSWER_AT,
     ASLEEP_AT,
+    KIND_AT,
     REQUEST_AT,
     RESUME_AT,
+    TICKS_AT,
     WORD,
     X_AT,
 )
@@ -52,8 +58,8 @@ TOUCHES = 0x8000
 TOUCH_MASK = 511
 
 REQUEST, ANSWER = WORD * REQUEST_AT, WORD * ANSWER_AT
-KIND = 0x10
-TICKS = 0x18
+NOTIFIED = 0x10
+IPA = 0x18
 STARTED = 0x20
 START = 0x28
 ENTRY = 0x30
@@ -68,9 +74,8 @@ FAULT = 0x70
 PC = 0x78
 X = WORD * X_AT
 FOREIGN = 0x110
-NOTIFIED = 0x118
+KIND, TICKS = WORD * KIND_AT, WORD * TICKS_AT
 FLUSHED = 0x120
-IPA = 0x128
 INJECT = 0x130
 INJECT_FAR = 0x138
 RING = 0x140
@@ -88,8 +93,6 @@ MAX_CPUS = 16
 SIZE = 0x1_0000
 """Bytes of a mailbox."""
 
-KIND_AT, TICKS_AT = KIND // WORD, TICKS // WORD
-"""The words of a block that say which exit it was, and how long the last call took, in ticks."""
 _STORE = struct.Struct(f"{REGISTERS}Q").pack_into
 _VECTORS, _VECTOR = 16, 0x80
 _SMC, _BRANCH_TO_SELF = 0xD400_0003, 0x1400_0000

@@ -23,8 +23,7 @@ from ffabric.abi.words import MASK32
 from ffabric.machine import exits
 from ffabric.machine.context import NO_REGISTERS, REGISTERS
 from ffabric.machine.engines.qemu.aborts import fault_of, for_el1
-from ffabric.machine.engines.qemu.exchange.interpreted import ANSWER_AT, REQUEST_AT
-from ffabric.machine.engines.qemu.mailbox import KIND_AT, TICKS_AT
+from ffabric.machine.engines.qemu.exchange.interpreted import ANSWER_AT, NONE, REQUEST_AT
 from ffabric.machine.machine import EXIT_COST
 
 if TYPE_CHECKING:
@@ -113,8 +112,8 @@ class QemuRunner:
         """An exit was taken whose answer has not been given."""
         self._exited = exits.SMC
         """Which it was."""
-        self._called: tuple[int, int] | None = None
-        """Of a call that is not in the lists yet: its function id, and the ticks of that before."""
+        self._called: int | None = None
+        """The function id of a call that is not in the lists yet, in 32 bits or more."""
         self._announced = False
         self._told = 0
         """In how many exits it has made, the last during which it was told of interrupts."""
@@ -190,8 +189,7 @@ class QemuRunner:
 
     def _stay(self, ctx: Context, trap: Trap) -> int:
         """See `run`: since when it has looked (0: not at all), by the host's clock."""
-        machine, words = self._machine, self._block.words
-        pe = ctx.pe
+        machine = self._machine
         began = 0
         for stays in _STAYS:
             if self._owes:
@@ -200,47 +198,54 @@ class QemuRunner:
                 ctx.crash = self._process.ended
                 trap(ctx, exits.CRASH)
                 break
-            alone = stays and machine.waits_for(pe, ctx)
-            if words[REQUEST_AT] == words[ANSWER_AT]:
-                if alone and not began:
-                    began = time.monotonic_ns()
-                if not alone or not self._asks_soon():
-                    self._leave(ctx)
-                    break
-            elif not alone and stays < STAY:
+            if stays and machine.waits_for(ctx.pe, ctx):
+                began = began or time.monotonic_ns()
+                kind = self._take_soon(ctx.x)
+            elif stays == STAY:
+                kind = self._exchange.take(ctx.x, 1)
+            elif self._block.asks:
                 break
-            self._exit(ctx, trap)
+            else:
+                kind = NONE
+            if kind == NONE:
+                self._leave(ctx)
+                break
+            self._exit(ctx, trap, kind)
             pe = ctx.pe
             if not self._owes or pe is None or pe.current is not ctx or pe.idle or machine.stopping:
                 break
         return began
 
-    def _asks_soon(self) -> bool:
-        """Whether the CPU makes another exit soon, before there is something else."""
-        outside = self._guest.outside
+    def _take_soon(self, x: list[int]) -> int:
+        """Take its next exit, if it makes one before there is something else: its kind."""
+        take, outside = self._exchange.take, self._guest.outside
         if not outside.processors.divided:
-            return False
+            return take(x, 1)
         for _ in _ROUNDS:
+            kind = take(x, _LOOKS)
+            if kind != NONE:
+                return kind
             if outside.find():
-                return self._block.asks
-            if self._exchange.asks_within(_LOOKS):
-                return True
-        return False
+                return take(x, 1)
+        return NONE
 
     go_on = run
 
     def _answer_exit(self, ctx: Context) -> None:
         self._owes = self._announced = False
-        if not (self._preempted or self._is_due or self._tlb.code):
+        if self._preempted or self._is_due or self._tlb.code:
+            self._answer_after_changes(ctx)
+        else:
             self._answer(ctx)
-            self._answered()
-            return
+        self._answered()
+
+    def _answer_after_changes(self, ctx: Context) -> None:
+        """Answer when the CPU was told to stop, or there is code that QEMU has to forget."""
         if self._preempted:
             self._let_go_on()
         self._preempt_if_due(ctx)
         more = self._tlb.entering()
         self._answer(ctx)
-        self._answered()
         if more:
             self._tlb.entered()
 
@@ -254,10 +259,9 @@ class QemuRunner:
     def _remember(self) -> None:
         if self._called is not None:
             functions, round_trips = self._functions, self._round_trips
-            function, ticks = self._called
+            functions.append(self._called & MASK32)
+            round_trips.append(self._exchange.ticks)
             self._called = None
-            functions.append(function)
-            round_trips.append(ticks)
             if len(functions) > REMEMBERED:
                 del functions[: REMEMBERED // 2], round_trips[: REMEMBERED // 2]
 
@@ -320,14 +324,12 @@ class QemuRunner:
             self._preempted = self._slicing = True
             self._block.preempt(wanted=True)
 
-    def _exit(self, ctx: Context, trap: Trap) -> None:
-        block = self._block
-        kind = self._exited = block.words[KIND_AT]
+    def _exit(self, ctx: Context, trap: Trap, kind: int) -> None:
+        """It has exited, which is to be answered; its registers are in the context."""
+        self._exited = kind
         if kind <= _LAST_CALL and kind in self.exits:
-            x = ctx.x
-            self._exchange.take(x)
             self._owes = True
-            self._called = x[0] & MASK32, block.words[TICKS_AT]
+            self._called = ctx.x[0]
             trap(ctx, kind)
             return
         if kind == exits.SLICE and not self._slicing:  # it was told to stop, and has the PE again
@@ -335,10 +337,9 @@ class QemuRunner:
             return
         if kind in (exits.SLICE, exits.IDLE):
             self._end_slice()
-        self._exchange.take(ctx.x)
         if kind not in self.exits:
             kind = exits.CRASH
-            syndrome, address, pc = block.crash
+            syndrome, address, pc = self._block.crash
             at = f"vCPU {ctx.name}, PC {pc:#x}, ESR {syndrome:#x}, FAR {address:#x}"
             to = "EL3" if self._level else "EL2, and there is no EL1 to take it"
             ctx.crash = f"exception to {to}: {at}"

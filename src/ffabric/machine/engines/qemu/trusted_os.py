@@ -73,10 +73,10 @@ class TrustedRunner(ServingRunner):
         """Go on at ``pc`` with x0 to x17 of the context, all else as it was."""
         self._resume = pc
 
-    def _exit(self, ctx: Context, trap: Trap) -> None:
+    def _exit(self, ctx: Context, trap: Trap, kind: int) -> None:
         if self._block.notified() and self._guest.notification is not None:
             self._machine.gic.set_pending(self._guest.notification)
-        super()._exit(ctx, trap)
+        super()._exit(ctx, trap, kind)
 
     def _answer(self, ctx: Context) -> None:
         resume, self._resume = self._resume, 0

@@ -11,7 +11,7 @@ from ffabric.machine.engines.qemu.exchange import interpreted
 if TYPE_CHECKING:
     from ffabric.machine.engines.qemu.exchange._exchange import Exchange
 
-SOURCE = "x582127666e174eaf"
+SOURCE = "xe0303e71a9f7e338"
 """x and the first digits of the SHA-256 of ``exchange.c``."""
 MODULE = f"{__package__}._exchange"
 

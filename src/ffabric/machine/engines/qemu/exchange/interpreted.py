@@ -1,4 +1,4 @@
-"""The exchange with a CPU in Python: its exit is seen, its registers are read, its answer written.
+"""The exchange with a CPU in Python: its exit is seen and read, its answer written.
 
 That is all that a call costs which the firmware answers at once, besides the firmware's own work.
 `exchange.c` does the same, method by method: what is changed here is changed there, and the tests
@@ -12,8 +12,10 @@ import struct
 from ffabric.machine.context import REGISTERS, check_registers
 
 WORD = 8
-REQUEST_AT, ANSWER_AT, RESUME_AT, ASLEEP_AT, X_AT = 0, 1, 7, 10, 16
+REQUEST_AT, ANSWER_AT, RESUME_AT, ASLEEP_AT, X_AT, KIND_AT, TICKS_AT = 0, 1, 7, 10, 16, 35, 37
 """Words of a block, of which `ffabric.machine.engines.qemu.mailbox` has the others."""
+NONE = -1
+"""No kind of an exit."""
 _STORE = struct.Struct(f"{REGISTERS}Q").pack_into
 
 
@@ -24,18 +26,21 @@ class Exchange:
         self._words = words
         self._bytes = words.cast("B")
         self._x = words[X_AT : X_AT + REGISTERS]
+        self.ticks = 0
+        """How long the call took that it had made before the exit that was taken last, in ticks."""
 
-    def asks_within(self, looks: int) -> bool:
-        """Look so often whether it has made an exit that has no answer yet."""
+    def take(self, x: list[int], looks: int) -> int:
+        """Take an exit that has no answer yet, if there is one within so many looks: its kind.
+
+        ``x`` gets x0 to x17. `NONE` if there is no such exit.
+        """
         words = self._words
-        for _ in range(looks):  # noqa: SIM110 - a generator takes twice as long
+        for _ in range(looks):
             if words[REQUEST_AT] != words[ANSWER_AT]:
-                return True
-        return False
-
-    def take(self, x: list[int]) -> None:
-        """Put x0 to x17 of its exit into ``x``."""
-        x[:] = self._x.tolist()
+                x[:] = self._x.tolist()
+                self.ticks = words[TICKS_AT]
+                return words[KIND_AT]
+        return NONE
 
     def answer(self, x: list[int], resume: int) -> bool:
         """Let its call return with ``x`` in x0 to x17, or go on at the address ``resume``.
