@@ -290,12 +290,12 @@ class Machine:
         if self.exit_limit is not None and self.exits >= self.exit_limit:
             self._out_of_exits(ctx)
         if self._leaves:
-            return self._leave(pe, ctx)
+            return self._pausing and self._hold(pe, ctx)
         return self._only is pe and pe.current is ctx
 
-    def _leave(self, pe: PE, ctx: Context) -> bool:
-        """The engine of ``ctx`` comes back to the loop; a pause may have stopped it."""
-        if self._pausing and self._only is pe and pe.current is ctx:
+    def _hold(self, pe: PE, ctx: Context) -> bool:
+        """A pause stops the engine of ``ctx``, which may have been about to go on: it does not."""
+        if self._only is pe and pe.current is ctx:
             self._held = ctx
         return False
 
