@@ -238,7 +238,11 @@ class Block:
         ValueError if ``x`` has what no register holds: then it goes on waiting.
         """
         if self.exchange.answer(x, resume):
-            self._wake(self.cpu)
+            self.wake()
+
+    def wake(self) -> None:
+        """Ring for it."""
+        self._wake(self.cpu)
 
     def register(self, number: int) -> int:
         """x0 to x30 of an access that was aborted, whose syndrome says that it is this one."""

@@ -39,9 +39,11 @@ if TYPE_CHECKING:
     from ffabric.machine.machine import Machine
 
 
-STAY = 16
-"""How many exits it answers at a stretch if nobody else has anything to do."""
+STAY, LOOK = 32, 8
+"""How many exits it answers at a stretch if nobody else has anything to do, and after how many of
+them it looks whether somebody has."""
 _STAYS = range(STAY, -1, -1)
+_LOOKING = frozenset(range(LOOK, STAY, LOOK))
 _ROUNDS, _LOOKS = range(8), 24
 """After an answer: how often it looks at all that is outside, and at its own CPU in between. That
 takes about ten microseconds."""
@@ -105,6 +107,7 @@ class QemuRunner:
         self._block = block
         self._exchange = block.exchange
         self._relay = relay
+        self._calls = frozenset(kind for kind in self.exits if kind <= _LAST_CALL)
         self._level = level
         self.outside = False
         """The guest executes, and its PE is parked."""
@@ -198,6 +201,8 @@ class QemuRunner:
                 ctx.crash = self._process.ended
                 trap(ctx, exits.CRASH)
                 break
+            if stays in _LOOKING:
+                self._guest.outside.find()
             if stays and machine.waits_for(ctx.pe, ctx):
                 began = began or time.monotonic_ns()
                 kind = self._take_soon(ctx.x)
@@ -267,7 +272,8 @@ class QemuRunner:
 
     def _answer(self, ctx: Context) -> None:
         if self._exited <= _LAST_CALL:
-            self._block.answer(ctx.x)
+            if self._exchange.answer(ctx.x, 0):
+                self._block.wake()
         else:
             skipped, self._skipped = self._skipped, 0
             self._block.resume(skipped)
@@ -327,7 +333,7 @@ class QemuRunner:
     def _exit(self, ctx: Context, trap: Trap, kind: int) -> None:
         """It has exited, which is to be answered; its registers are in the context."""
         self._exited = kind
-        if kind <= _LAST_CALL and kind in self.exits:
+        if kind in self._calls:
             self._owes = True
             self._called = ctx.x[0]
             trap(ctx, kind)
