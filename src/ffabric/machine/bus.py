@@ -7,6 +7,8 @@ one address if their spaces differ, as the views of a GIC do.
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from ffabric.machine.memory import MemoryFault
 
 
@@ -23,7 +25,7 @@ class Device(Protocol):
         """Store `value` in the `size` bytes at `offset`."""
 
 
-class Region(NamedTuple):
+class Region(msgspec.Struct, frozen=True):
     """Where a device stands: `secure` None is both spaces."""
 
     base: int

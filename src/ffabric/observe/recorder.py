@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
+
+import msgspec
 
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
@@ -37,7 +39,7 @@ _REFUSED = 3
 _MARGIN = " " * 4
 
 
-class _Refusal(NamedTuple):
+class _Refusal(msgspec.Struct, frozen=True):
     """A refusal: on which PE, of which context and call, why, and what the call had in TX."""
 
     pe: PE

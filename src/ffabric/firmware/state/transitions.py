@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
+
+import msgspec
 
 S = TypeVar("S", bound=enum.Enum)
 F = TypeVar("F", bound=Callable[..., object])
@@ -33,7 +35,7 @@ class Part(Generic[S]):
         self.sets = sets
 
 
-class Verb(NamedTuple, Generic[S]):
+class Verb(msgspec.Struct, Generic[S], frozen=True):
     """A row of the table."""
 
     name: str

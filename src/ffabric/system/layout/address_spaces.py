@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from ffabric.abi.words import PAGE
 from ffabric.machine.cpu_features import ADDRESS_BITS
 from ffabric.machine.gic import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE
@@ -38,7 +40,7 @@ class Placed(NamedTuple):
     where: str
 
 
-class _Range(NamedTuple):
+class _Range(msgspec.Struct, frozen=True, order=True):
     """Addresses, what is there, and the key that says so; without one it is fixed."""
 
     base: int

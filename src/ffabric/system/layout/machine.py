@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from ffabric.abi.words import PAGE
 from ffabric.machine.gic import DISTRIBUTOR_SIZE, REDISTRIBUTOR_SIZE, SPI_RANGES, is_spi
@@ -30,7 +32,7 @@ _GIC_FRAME = 0x1_0000
 _KEYS = ("base", "refresh_base")  # of a device's frames
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, order=True):
     """Registers on the bus: what describes them, and its key."""
 
     base: int

@@ -14,7 +14,10 @@ guest has passed on. If all of them are gone, the pages are free.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from ffabric.abi.words import PAGE
 from ffabric.firmware.state import events, ownership
@@ -33,7 +36,7 @@ class NotDonatable(Exception):  # noqa: N818 - an answer to a request
     """Memory that is not the host's alone, or not its memory at all."""
 
 
-class Donation(NamedTuple):
+class Donation(msgspec.Struct, frozen=True):
     """Pages that are away: whose they are, at which IPA, and their physical address."""
 
     pa: int
@@ -128,10 +131,10 @@ def _rest(donation: Donation, pa: int, pages: int) -> list[Donation]:
     after = donation.pages - before - pages
     found = []
     if before:
-        found.append(donation._replace(pages=before))
+        found.append(replace(donation, pages=before))
     if after:
         skipped = (before + pages) * PAGE
         found.append(
-            donation._replace(pa=donation.pa + skipped, pages=after, ipa=donation.ipa + skipped)
+            replace(donation, pa=donation.pa + skipped, pages=after, ipa=donation.ipa + skipped)
         )
     return found
