@@ -11,6 +11,7 @@ from ffabric.abi.ffa import functions as fid
 from ffabric.abi.words import MASK32
 from ffabric.lab.bench.images import caller
 from ffabric.machine.engines.qemu import mailbox as layout
+from ffabric.machine.events import Call
 from ffabric.system.description.python import vm
 from ffabric.system.spec import KernelBoot
 
@@ -37,6 +38,26 @@ DEVICES = {
     "QEMU's devicetree": RAM + (1 << 30),
     "no IPA": 1 << 40,
 }
+
+
+ID_GET = {
+    conduit: b"".join(
+        word.to_bytes(4, "little")
+        for word in (0x5280_0D20, 0x72B0_8000, call, 0xD65F_03C0)  # mov w0, movk w0, call, ret
+    )
+    for conduit, call in (("smc", 0xD400_0003), ("hvc", 0xD400_0002))
+}
+
+
+class Heard:
+    """A tracer that knows the functions that the guest has called."""
+
+    def __init__(self):
+        self.functions = set()
+
+    def record(self, event):
+        if isinstance(event, Call) and event.endpoint == "vm0":
+            self.functions.add(event.x[0] & MASK32)
 
 
 @pytest.fixture(autouse=True)
@@ -170,6 +191,31 @@ def test_garbled_calls_are_answered_and_hurt_nobody():
             registers = [rng.choice((0, 1, rng.getrandbits(64), PAGE)) for _ in range(17)]
             cpu.call(function, *registers, conduit=rng.choice(("call", "hypercall")))
         assert other.do("load", PAGE).exceptions == 0
+        assert cpu.do("load", PAGE).exceptions == 0
+
+
+@pytest.mark.parametrize("conduit", ["smc", "hvc"])
+def test_el0_makes_no_call(conduit):
+    """The same code asks for its id at EL1, and is undefined at EL0: the firmware hears nothing."""
+    with Puppets(1) as puppets:
+        ((cpu,),) = puppets.cpus
+        cpu.do("nothing")
+        heard = Heard()
+        puppets.system.attach(heard)
+        cpu.write(PAGE, ID_GET[conduit])
+        result = cpu.do("user", PAGE, 0, 2)
+        assert (result.undefined, result.pc) == (True, PAGE + 8)
+        assert fid.FFA_ID_GET not in heard.functions
+        assert cpu.do("execute", PAGE).exceptions == 0
+        assert fid.FFA_ID_GET in heard.functions
+
+
+@pytest.mark.parametrize("what", ["flash", "doorbell", "secure RAM"])
+def test_a_kernel_without_a_hypervisor_does_not_reach_what_is_secure(what):
+    with Puppets(1, hypervisor=False) as puppets:
+        ((cpu,),) = puppets.cpus
+        for _ in range(10):
+            assert tries_all(cpu, DEVICES[what])
         assert cpu.do("load", PAGE).exceptions == 0
 
 

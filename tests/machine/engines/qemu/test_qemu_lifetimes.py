@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,24 @@ def test_a_vm_that_is_stopped_while_it_executes_is_ended_and_named():
         other.write(STOP, b"\1")
         other.endpoint.partition.gic.set_pending(8, 0)
         assert other.endpoint.partition.alive
+
+
+def test_a_vm_that_is_paused_from_outside_goes_on_where_it_was():
+    with Puppets(1, 1) as puppets:
+        (cpu,), (other,) = puppets.cpus
+        guest = cpu.endpoint.guest
+        guest.deadline = processes_at_hand.SOON
+        cpu.begin("count", 0, COUNTER, STOP)
+        processes_at_hand.run_until(puppets.system, lambda: cpu.word(COUNTER))
+        processes_at_hand.stop(guest.process.pid)
+        before = cpu.word(COUNTER)
+        for n in range(10):
+            assert other.do("store", PAGE, n).exceptions == 0
+        assert cpu.word(COUNTER) == before
+        os.kill(guest.process.pid, signal.SIGCONT)
+        processes_at_hand.run_until(puppets.system, lambda: cpu.word(COUNTER) > before)
+        cpu.write(STOP, b"\1")
+        assert cpu.wait().exceptions == 0
 
 
 def test_one_that_is_stopped_while_memory_is_taken_from_it_is_ended_and_named():
