@@ -121,16 +121,25 @@ class Terminal:
             text = " " * indent + "  ".join(cells).rstrip()
             self.line(text, "" if number else "bold", indent=indent)
 
+    def facts(self, rows: Iterable[tuple[str, str]], *, column: int) -> None:
+        """Print what, and how much of it, in two columns; the first one has ``column`` at least."""
+        rows = list(rows)
+        longest = max((len(what) for what, _ in rows), default=0)
+        column = max(column, min(longest, self.width // 2))
+        for what, how_much in rows:
+            self.line(f"  {what:<{column}} {how_much}", indent=column + 3)
+
 
 class Progress:
     """Lines with the seconds since it began."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
-        self._began = time.perf_counter()
+        self._began = self.said = time.perf_counter()
+        """`said`: when the last line was printed (`time.perf_counter`)."""
 
     def say(self, text: str, style: str = "") -> None:
         """Print ``text`` at once."""
-        seconds = time.perf_counter() - self._began
-        self._terminal.line(f"[{seconds:6.2f}] {text}", style, indent=9)
+        self.said = time.perf_counter()
+        self._terminal.line(f"[{self.said - self._began:6.2f}] {text}", style, indent=9)
         self._terminal.file.flush()

@@ -105,7 +105,8 @@ def test_consoles_and_a_summary_are_printed(system, capsys):
     assert "one: done\n" in out
     assert "two: done\n" in out
     assert "the run ended: nothing can run any more\n" in out
-    assert "  adder                    waiting for a message (FFA_MSG_WAIT)\n" in out
+    assert f"  {'adder':<35} waiting for a message (FFA_MSG_WAIT)\n" in out
+    assert f"  {'refused by direct.req.receiver_busy':<35} 4\n" in out
     assert "world switches" in out
 
 

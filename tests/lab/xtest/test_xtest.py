@@ -454,6 +454,35 @@ def test_a_killed_supplicant_is_replaced_and_all_go_on(killed):
     assert killed == []
 
 
+def test_the_case_in_which_a_supplicant_is_killed_has_not_failed():
+    lines = []
+    _, campaign, _, two = in_the_middle_of_the_supplicant()
+    campaign.say = lines.append
+    two.say("ffabric: supplicant 137")
+    two.say(f"ffabric: ends {OfTheSupplicant.case} 1")
+    assert lines[-1].startswith(f"vm2: {OfTheSupplicant.case} ")
+    assert ": cut short in " in lines[-1]
+    two.say("ffabric: begins 1004")
+    two.say("ffabric: ends 1004 1")
+    assert ": FAILED (nothing ran) in " in lines[-1]
+
+
+def test_what_everybody_is_at_is_a_line():
+    booted = System(("vm1", "vm2"))
+    campaign = Campaign(booted, ("vm1", "vm2"), CASES[:1], say=lambda _: None)  # type: ignore[arg-type]
+    one, two = booted.consoles.values()
+    assert campaign.at_work() == "vm1, vm2: Linux is booting"
+    one.begin()
+    one.say(f"ffabric: begins {CASES[0]}")
+    assert campaign.at_work() == f"vm1: {CASES[0]} is running; vm2: Linux is booting"
+    two.begin()
+    two.say(f"ffabric: begins {CASES[0]}")
+    assert campaign.at_work() == f"vm1, vm2: {CASES[0]} is running"
+    for console in (one, two):
+        console.say(f"ffabric: ends {CASES[0]} 0")
+    assert campaign.at_work() == ""
+
+
 def test_a_supplicant_that_dies_again_is_a_cause():
     _, campaign, _, two = in_the_middle_of_the_supplicant()
     two.say("ffabric: supplicant 137")

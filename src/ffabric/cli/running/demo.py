@@ -133,12 +133,10 @@ class _View:
     def summary(self, path: Path, seed: int, seconds: float) -> None:
         """What it all amounts to."""
         self._terminal.line("Summary", "bold")
-        for what, how_much in Summary().add(read_lines(path)).rows():
-            if not what.startswith(_UNTOLD):
-                self._terminal.line(f"  {what:<{_COLUMN}} {how_much}")
-        self._terminal.line(f"  {'trace':<{_COLUMN}} {path}")
-        self._terminal.line(f"  {'seed':<{_COLUMN}} {seed}")
-        self._terminal.line(f"  {'wall time':<{_COLUMN}} {seconds:.2f} s")
+        rows = Summary().add(read_lines(path)).rows()
+        told = [(what, how_much) for what, how_much in rows if not what.startswith(_UNTOLD)]
+        told += [("trace", str(path)), ("seed", str(seed)), ("wall time", f"{seconds:.2f} s")]
+        self._terminal.facts(told, column=_COLUMN)
 
 
 def _campaign(terminal: Terminal, seeds: Sequence[int], processes: int | None) -> int:

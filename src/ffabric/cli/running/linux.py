@@ -31,6 +31,8 @@ from ffabric.system.vcpu import Software
 
 LOG = Path("linux.console.log")
 """Where the console goes if something failed."""
+_FOUND = tuple(f"{initramfs.MARK} {key} " for key in ("kernel", "log", "failed"))
+"""How lines begin with which the first process says what Linux has found."""
 
 
 def linux(
@@ -177,7 +179,9 @@ def linux(
             )
     except (PackageError, SystemErrors) as error:
         raise UsageError(str(error)) from None
-    progress.say(f"booting Linux {found.release} with {cpus} CPUs and {memory} MiB")
+    progress.say(
+        f"booting Linux {found.release} with {cpus} CPU{'s' * (cpus != 1)} and {memory} MiB"
+    )
     timeout = timeout if gdb is None else 0
     if optee is not None and tests is not None:
         return regression(
@@ -220,8 +224,8 @@ def _asked_cases(cases: str, op_tee: str) -> tuple[str, ...]:
 
 
 def _is_of_the_boot(name: str, line: str) -> bool:
-    """Whether it is OP-TEE's or what the first process says, not what xtest prints."""
-    return name != run.NAME or line.startswith(initramfs.MARK)
+    """Whether it is OP-TEE's, or what Linux has found, not what xtest prints."""
+    return name != run.NAME or line.startswith(_FOUND)
 
 
 def _kernel(folder: Path | None, progress: Progress, *, refresh: bool) -> kernels.Kernel:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ffabric.cli.running.debugging import debuggers
+from ffabric.cli.running.heartbeat import Heartbeat
 from ffabric.lab.linux import driven, initramfs, pkvm, run
 from ffabric.lab.linux.keyboard import Keyboard
 from ffabric.lab.linux.report import Report
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 _COLUMN = 36
+_AT_WORK = {
+    "done": "Linux is turning itself off",
+    "probed": "programs are running",
+    "init": "drivers are being loaded",
+}
+"""What Linux is at when it has got so far, the last milestone first; before them it boots."""
 _ENDS = {End.POWERED_OFF: "", End.STOPPED: "it was stopped"}
 
 
@@ -71,6 +79,8 @@ def probe(
         assert guest is not None
         console = _Console(guest, progress, report, quiet=quiet or shell)
         booted.listeners.append(console)
+        if not (quiet or shell):
+            Heartbeat(booted.machine.clock, progress, partial(_at_work, booted, report))
         outcome = run_to_end(booted, timeout=0 if shell else timeout)
         rows = [*_rows(booted, linux, report, kernel), *(driven.rows(devices) if devices else ())]
         judged = report.problems(
@@ -93,6 +103,14 @@ def probe(
     terminal.line(f"Linux's console is in {log}")
     outcome.raise_interruption()
     return _FAILED
+
+
+def _at_work(booted: System, report: Report) -> str | None:
+    """What Linux is at; None if it is not there any more."""
+    if run.NAME not in booted.endpoints:
+        return None
+    stage = next((each for each in _AT_WORK if each in report.reached), "")
+    return f"{run.NAME}: {_AT_WORK.get(stage, 'booting')}"
 
 
 class _Console:
@@ -130,11 +148,10 @@ def _crashes(booted: System, outcome: Outcome) -> list[str]:
 def _table(terminal: Terminal, rows: list[tuple[str, str]], trace: Path | None) -> None:
     terminal.line()
     terminal.line("Summary", "bold")
-    for what, how_much in rows:
-        terminal.line(f"  {what:<{_COLUMN}} {how_much}")
-    terminal.line(f"  {'replay':<{_COLUMN}} {NO_REPLAY}")
+    rows.append(("replay", NO_REPLAY))
     if trace is not None:
-        terminal.line(f"  {'trace':<{_COLUMN}} {trace}")
+        rows.append(("trace", str(trace)))
+    terminal.facts(rows, column=_COLUMN)
 
 
 def _rows(

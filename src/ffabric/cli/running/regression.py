@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from ffabric.cli.errors import UsageError
 from ffabric.cli.running.debugging import debuggers
+from ffabric.cli.running.heartbeat import Heartbeat
 from ffabric.lab.invariants.invariants import OPTEE, Judge
+from ffabric.lab.linux.initramfs import MARK
 from ffabric.lab.oracle.address_spaces import Discrepancy
 from ffabric.lab.running import NO_REPLAY, End, Outcome, run_to_end
 from ffabric.lab.xtest.campaign import ALONE, Campaign, Sharing
@@ -90,7 +92,7 @@ def regression(
     def listen(name: str, line: str) -> None:
         lines.append(f"{name}: {line}")
         if shown is not None and shown(name, line):
-            progress.say(lines[-1], "dim")
+            progress.say(f"{name}: {line.removeprefix(MARK).strip()}", "dim")
 
     with (
         debuggers(spec, gdb) as sockets,
@@ -99,6 +101,7 @@ def regression(
     ):
         booted.listeners.append(listen)
         campaign = Campaign(booted, names, cases, sharing=sharing, say=progress.say)
+        Heartbeat(booted.machine.clock, progress, campaign.at_work)
         if isolation:
             Judge(booted, OPTEE)
         outcome = _run(booted, timeout)
@@ -109,8 +112,7 @@ def regression(
     terminal.line()
     terminal.table(list(_table(campaign)))
     terminal.line()
-    for what, how_much in _rows(campaign, trace):
-        terminal.line(f"  {what:<24} {how_much}", indent=27)
+    terminal.facts(_rows(campaign, trace), column=24)
     if terminal.verdict(campaign.problems()):
         return 0
     if missed := campaign.missed():
@@ -135,7 +137,7 @@ def _table(campaign: Campaign) -> Iterator[tuple[str, ...]]:
     yield "case", "", "subtests", *(guest.name for guest in guests)
     cases = max((guest.report.cases for guest in guests), key=len)
     killed = campaign.killing.what if campaign.killing is not None else ""
-    phases = "", f", {killed} is killed", ", afterwards"
+    phases = "", f", {killed} killed", ", afterwards"
     for index, case in enumerate(cases[: campaign.before] if campaign.lives else cases):
         again = phases[min(max(index - campaign.before + 1, 0), 2)]
         cells = (_cell(guest, index, campaign.killing) for guest in guests)

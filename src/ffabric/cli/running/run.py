@@ -246,14 +246,11 @@ class _Text:
                 say(line, "red")
         if outcome.end not in (End.CRASHED, End.WEDGED):
             say(f"the run ended: {outcome.reason}", "bold")
-        for wait in outcome.waiting:
-            say(f"  {wait.who:<24} {wait.what}", indent=27)
-        for what, how_much in totals(system):
-            say(f"  {what:<24} {how_much}")
-        if path is not None:
-            say(f"  {'trace':<24} {path}")
-        if coverage is not None:
-            say(f"  {'coverage':<24} {coverage}")
+        rows = [(wait.who, wait.what) for wait in outcome.waiting]
+        rows += totals(system)
+        rows += [("trace", str(path))] if path is not None else []
+        rows += [("coverage", str(coverage))] if coverage is not None else []
+        self.terminal.facts(rows, column=24)
 
 
 class _Json:

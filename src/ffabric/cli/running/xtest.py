@@ -142,7 +142,7 @@ def xtest(
     except (PackageError, SystemErrors) as error:
         raise UsageError(str(error)) from None
     usual = _usual(optee if over == "ffa" else None, in_python=in_python)
-    progress.say(f"booting OP-TEE and {vms} VMs with Linux {kernel.release}")
+    progress.say(f"booting OP-TEE and {vms} VM{'s' * (vms != 1)} with Linux {kernel.release}")
     return regression(
         spec,
         numbers_of(cases, software) or usual,

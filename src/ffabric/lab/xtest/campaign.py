@@ -127,7 +127,9 @@ class Campaign:
         if key == "ready":
             self.say(f"{name} is ready")
         elif key == "ends":
-            self.say(f"{name}: {told(guest.report.cases[-1])}")
+            over = guest.report.cases[-1]
+            excused = self.killing is not None and self.killing.excuses(guest, over)
+            self.say(f"{name}: {told(over, 'cut short' if excused else '')}")
         elif key == "supplicant" and not self._was_to_be(guest, "supplicant"):
             case = guest.report.current
             inside = f" in the middle of {case.number}" if case is not None else ""
@@ -188,6 +190,15 @@ class Campaign:
             killing.begin()
         elif killing is None or not killing.begun or not killing.go_on():
             self.system.machine.stop()
+
+    def at_work(self) -> str:
+        """What those are at that have something to do, in a line."""
+        work: dict[str, list[str]] = {}
+        for name in self.guests:
+            guest = self._guest(name)
+            if guest is not None and guest.at_work:
+                work.setdefault(guest.at_work, []).append(name)
+        return "; ".join(f"{', '.join(names)}: {what}" for what, names in work.items())
 
     # What came of it.
 

@@ -49,6 +49,16 @@ class Guest:
         return there and (bool(self.waiting) or not self.idle)
 
     @property
+    def at_work(self) -> str:
+        """What it is at; "" if it waits to be told, or is no more."""
+        if not self.busy:
+            return ""
+        case = self.report.current
+        if case is not None:
+            return f"{case.number} is running"
+        return "" if self.report.ready else "Linux is booting"
+
+    @property
     def missed(self) -> list[str]:
         """The cases that have not come to their end."""
         return [*self._told[self.report.ended :], *self.waiting]
@@ -79,6 +89,6 @@ class Guest:
         return pid
 
 
-def told(case: Case) -> str:
-    """A case in a line."""
-    return f"{case.number} {case.title}: {case.result} in {case.seconds:.1f} s"
+def told(case: Case, result: str = "") -> str:
+    """A case in a line, and its ``result`` if that is another one than it says itself."""
+    return f"{case.number} {case.title}: {result or case.result} in {case.seconds:.1f} s"

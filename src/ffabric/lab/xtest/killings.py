@@ -29,7 +29,7 @@ class Killing(ABC):
     """Something of ``mortal``, one of the ``guests`` on ``system``, is killed."""
 
     what: ClassVar[str]
-    """What is killed."""
+    """What is killed, in a word."""
     case: ClassVar[str]
     """The case in the middle of which that is."""
     lines: ClassVar[int]
@@ -98,7 +98,7 @@ class OfTheVm(Killing):
     has forgotten the dead one.
     """
 
-    what = "one VM"
+    what = "VM"
     case = "1005"
     lines = 20
 
@@ -148,7 +148,7 @@ class OfTheSupplicant(Killing):
     `SURVIVED` as the others do.
     """
 
-    what = "a tee-supplicant"
+    what = "supplicant"
     case = "6001"
     lines = 12
     _replaced = False
