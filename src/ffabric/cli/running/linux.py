@@ -162,6 +162,7 @@ def linux(
                 found, tests, [run.NAME], cpus=cpus, sizes=[memory << 20], protected=protected
             )
             spec = as_secure_partition(linuxes, optee, sps=software, pes=cpus)
+            chosen = numbers_of(asked, tests) or optee.cases
         else:
             there = [devices] if devices is not None else []
             own_sps = [*software, *(there if side == "sp" else [])]
@@ -186,7 +187,7 @@ def linux(
     if optee is not None and tests is not None:
         return regression(
             spec,
-            numbers_of(asked, tests) or optee.cases,
+            chosen,
             terminal=terminal,
             progress=progress,
             trace=trace,

@@ -142,10 +142,11 @@ def xtest(
     except (PackageError, SystemErrors) as error:
         raise UsageError(str(error)) from None
     usual = _usual(optee if over == "ffa" else None, in_python=in_python)
+    chosen = numbers_of(cases, software) or usual
     progress.say(f"booting OP-TEE and {vms} VM{'s' * (vms != 1)} with Linux {kernel.release}")
     return regression(
         spec,
-        numbers_of(cases, software) or usual,
+        chosen,
         sharing=Sharing(
             room=room,
             refusal=(DECLINED if over == "ffa" else CLIENT).id,
