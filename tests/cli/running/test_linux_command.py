@@ -186,6 +186,56 @@ def test_a_kernel_that_is_not_linux_is_found_out(run_afresh, packages, tmp_path,
     assert trace.read_text().count('"0xc400006f"') >= 64
 
 
+def printing(text, *, version=False):
+    """A kernel that prints a text, negotiates a version of FF-A if it is to, and powers off."""
+    call = (0x5280_0C60, 0x72B0_8000, 0x5280_0041, 0x72A0_0021, 0xD400_0003)
+    code = [
+        0,  # adr x1, text
+        0xD2A1_2002,  # mov x2, #0x09000000
+        0x3840_1423,  # 1: ldrb w3, [x1], #1
+        0x3400_0063,  # cbz w3, 2f
+        0x3900_0043,  # strb w3, [x2]
+        0x17FF_FFFD,  # b 1b
+        *(call if version else ()),  # 2: mov w0, FFA_VERSION; mov w1, 1.2; smc #0
+        0x5280_0100,  # mov w0, SYSTEM_OFF
+        0x72B0_8000,
+        0xD400_0003,  # smc #0
+    ]
+    code[0] = 0x1000_0001 | len(code) << 5
+    words = b"".join(word.to_bytes(4, "little") for word in code)
+    return words + f"Linux version 7.9 \n{text}".encode() + bytes(4096)
+
+
+BOOTED = "ffabric: kernel 7.9\nffabric: init 1.0\nffabric: probed 2.0\nffabric: done 3.0\n"
+SILENT = "FAILED: Linux has made no call of FF-A: its kernel has no driver of it"
+UNPROTECTED = "FAILED: Linux is no protected hypervisor: there is no /dev/kvm"
+
+
+@pytest.mark.usefixtures("qemu")
+@pytest.mark.parametrize(
+    ("options", "version", "causes"),
+    [
+        ([], True, []),
+        ([], False, [SILENT]),
+        (["talker.py:Talker"], False, [SILENT]),
+        (["--pkvm"], True, [UNPROTECTED]),
+        (["--pkvm"], False, [SILENT, UNPROTECTED]),
+    ],
+)
+def test_a_kernel_without_ffa_or_pkvm_is_named(run_afresh, packages, options, version, causes):
+    Path("talker.py").write_text(
+        "from ffabric import Partition\n\n\nclass Talker(Partition):\n"
+        "    uuid = '5a7c6d2e-5f4b-4a8e-9a55-3f9c1f0a7b11'\n"
+    )
+    Path("Image").write_bytes(printing(BOOTED, version=version))
+    arguments = "--packages", packages, "--kernel", "Image"
+    status, out, _ = run_afresh("linux", *options, *arguments)
+    failed = [line for line in out.splitlines() if line.startswith("FAILED")]
+    assert status == bool(causes)
+    assert len(failed) == len(causes)
+    assert all(map(str.startswith, failed, causes))
+
+
 @pytest.mark.parametrize("spmc", ["s-el1", "el3"])
 def test_a_kernel_above_an_spmc_elsewhere_calls_its_sp(run_afresh, packages, tmp_path, qemu, spmc):
     (tmp_path / "adder.py").write_text(

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from ffabric.abi import psci, smccc
 from ffabric.abi.ffa import functions as fid
 from ffabric.guests import images
 from ffabric.guests.partition import Partition
@@ -172,6 +173,22 @@ SHARE, RETRIEVE, RECLAIM = (
     fid.FFA_MEM_RETRIEVE_REQ_64,
     fid.FFA_MEM_RECLAIM,
 )
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "speaks"),
+    [
+        ([], False),
+        ([Vcpu()], False),
+        ([Vcpu(psci.CPU_ON_64, smccc.SMCCC_VERSION, smccc.TRNG_RND_64, 0x8400_005F)], False),
+        ([Vcpu(psci.CPU_ON_64), Vcpu(fid.FFA_VERSION)], True),
+        ([Vcpu(psci.CPU_ON_64, fid.FFA_MEM_SHARE_64)], True),
+    ],
+)
+def test_a_kernel_without_a_driver_of_ffa_makes_no_call_of_it(vcpus, speaks):
+    assert run.speaks_ffa(Linux(*vcpus)) == speaks
+
+
 PROTECTED = "ffabric: kvm Protected hVHE mode initialized successfully\n"
 
 

@@ -92,6 +92,9 @@ def probe(
             calls = pkvm.Calls(linux)
             judged += pkvm.problems(report, calls)
             rows += pkvm.rows(report, calls)
+        if "probed" in report.reached and not run.speaks_ffa(linux):
+            no_hypervisor = pkvm.unprotected(report) if protected else []
+            judged = [*report.failed, run.SILENT, *no_hypervisor]  # from which all else follows
         causes = _crashes(booted, outcome)
         # What else Linux did not do follows from what ended it.
         problems = [*causes, *report.failed] if causes else judged

@@ -48,10 +48,17 @@ def rows(report: Report, calls: Calls) -> Iterator[tuple[str, str]]:
     yield "FF-A of KVM's guests", "none: this kernel's EL2 serves its host alone"
 
 
+def unprotected(report: Report) -> list[str]:
+    """That it is no protected hypervisor, if it is none."""
+    if "Protected" in report.kvm:
+        return []
+    return [f"Linux is no protected hypervisor: {report.kvm or 'there is no /dev/kvm'}"]
+
+
 def problems(report: Report, calls: Calls) -> list[str]:
     """What is not as it must be."""
-    if "Protected" not in report.kvm:
-        return [f"Linux is no protected hypervisor: {report.kvm or 'there is no /dev/kvm'}"]
+    if found := unprotected(report):
+        return found
     if not calls.reclaimed:
         return ["Linux has reclaimed no memory"]
     if calls.retrieved < calls.reclaimed:

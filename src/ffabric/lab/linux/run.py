@@ -24,6 +24,10 @@ MEMORY = 256 << 20
 TO_FIRMWARE = "calls answered by the firmware"
 TO_SPS = "calls that run an SP"
 _RUN_AN_SP = {*fid.DIRECT_REQUESTS, fid.FFA_RUN, fid.FFA_MSG_SEND2}
+SILENT = (
+    "Linux has made no call of FF-A: its kernel has no driver of it (CONFIG_ARM_FFA_TRANSPORT), "
+    "or no module of it was loaded (--module ffa-core.ko)"
+)
 TICKS_PER_US = 62.5
 """Of the counter that the round trips are measured with."""
 
@@ -79,6 +83,15 @@ def expected(booted: System) -> list[tuple[int, str]]:
         if each.name != NAME
         for uuid in each.spec.manifest.uuids
     ]
+
+
+def speaks_ffa(linux: Partition) -> bool:
+    """Whether Linux has made a call of FF-A."""
+    made: set[int] = set()
+    for ctx in linux.contexts:
+        assert isinstance(ctx.runner, QemuRunner)
+        made.update(ctx.runner.functions)
+    return any(map(fid.is_ffa, made))
 
 
 def round_trips(linux: Partition) -> dict[str, list[float]]:
