@@ -16,6 +16,12 @@ def stop(pid):
     os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
 
 
+def kill(pid):
+    """Kill a child of ours: it has ended when this returns, and is still to be waited for."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
 def run_until(system, condition):
     """Run a booted system until the condition holds."""
     clock = system.machine.clock

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import processes_at_hand
 from ffabric.abi import psci
 from ffabric.guests import images
 from ffabric.guests.partition import Partition
@@ -142,7 +143,7 @@ def test_an_sp_is_preempted_for_the_interrupts_of_the_guest():
 def test_a_dead_qemu_is_named():
     with system(OUTSIDER, cpus=2) as booted:
         pid = booted.endpoints["guest"].guest.process.pid
-        booted.listeners.append(lambda name, line: os.kill(pid, signal.SIGKILL))
+        booted.listeners.append(lambda name, line: processes_at_hand.kill(pid))
         outcome = run_to_end(booted)
         assert outcome.end is End.CRASHED
         assert outcome.reason == f"guest: QEMU (process {pid}) ended: killed by SIGKILL"

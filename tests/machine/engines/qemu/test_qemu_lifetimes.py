@@ -13,6 +13,7 @@ from ffabric.abi import psci
 from ffabric.abi.ffa import functions as fid
 from ffabric.guests.partition import Partition
 from ffabric.machine.engines.qemu.runner import SLICE
+from ffabric.machine.events import Idle
 from ffabric.session.ffa import Blocked
 from ffabric.system.booting.boot import boot
 from ffabric.system.crash import PartitionCrashed
@@ -51,6 +52,16 @@ class Worker(Partition):
         while not self.released:
             await ffa.yield_()
         return request.respond(1)
+
+
+class Idles:
+    """A tracer that has seen how often an endpoint idles."""
+
+    def __init__(self, endpoint):
+        self.endpoint, self.seen = endpoint, 0
+
+    def record(self, event):
+        self.seen += isinstance(event, Idle) and event.endpoint == self.endpoint
 
 
 def create(puppets, puppeteer, name="late", **options):
@@ -180,6 +191,22 @@ def test_a_vm_that_is_paused_from_outside_goes_on_where_it_was():
         processes_at_hand.run_until(puppets.system, lambda: cpu.word(COUNTER) > before)
         cpu.write(STOP, b"\1")
         assert cpu.wait().exceptions == 0
+
+
+def test_one_that_dies_while_it_idles_is_named():
+    """Nothing would ever wake it: others have its PE."""
+    with Puppets(1, 1, pes=1) as puppets:
+        (cpu,), (other,) = puppets.cpus
+        cpu.begin("sleep", STOP, COUNTER)
+        idle = Idles(cpu.endpoint.name)
+        puppets.system.attach(idle)
+        while not idle.seen:
+            other.do("nothing")
+        pid = cpu.endpoint.guest.process.pid
+        processes_at_hand.kill(pid)
+        processes_at_hand.run_until(puppets.system, lambda: not cpu.endpoint.partition.alive)
+        assert cpu.endpoint.partition.fate == f"QEMU (process {pid}) ended: killed by SIGKILL"
+        assert other.do("load", PAGE).exceptions == 0
 
 
 def test_one_that_is_stopped_while_memory_is_taken_from_it_is_ended_and_named():

@@ -265,6 +265,7 @@ class QemuGuest:
             runner.flush()
         if not self.process.drained():
             self._leave()
+            self.look()  # nobody may look any more, if it was the last one outside
 
     def _printed(self) -> None:
         try:

@@ -374,7 +374,7 @@ class QemuRunner:
     def look(self) -> bool:
         """Bring the PE back into the loop if the guest has something for it; see `Source.look`."""
         if not self.outside:
-            return self._owes and not self._announced and self._hears_of_interrupts()
+            return self._owes and not self._announced and self._hears()
         pe: PE = self.ctx.pe  # type: ignore[assignment]
         words = self._block.words
         if words[REQUEST_AT] == words[ANSWER_AT] and not self._process.ended:
@@ -384,6 +384,15 @@ class QemuRunner:
         self.outside = False
         pe.outsider = None
         self._machine.unpark(pe)
+        return True
+
+    def _hears(self) -> bool:
+        """Whether a CPU that waits has something to hear of: its end, or interrupts."""
+        relay = self._relay
+        if not self._process.ended or relay is None:
+            return self._hears_of_interrupts()
+        self._announced = True
+        relay.wake()
         return True
 
     def _hears_of_interrupts(self) -> bool:
