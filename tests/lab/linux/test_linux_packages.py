@@ -250,6 +250,7 @@ def test_what_apt_fails_of_is_told_by_its_cause(complaint, told):
     problem = apt._problem("apt-get update", complaint)
     assert told in str(problem)
     assert isinstance(problem, apt.NetworkFailed) == ("fetch" in complaint)
+    assert isinstance(problem, apt.DiskFull) == ("space" in complaint)
 
 
 def test_without_a_network_no_other_suite_is_tried(sources, tmp_path, monkeypatch):
@@ -277,6 +278,27 @@ def test_a_disk_that_is_too_full_is_told_before(sources, tmp_path, monkeypatch):
     with pytest.raises(PackageError, match=r"are needed, and 0\.0 MB are free"):
         kernel.from_sources(tmp_path / "cache", print)
     assert "download" not in sources.read_text()
+
+
+def test_a_disk_that_is_full_is_told_while_apt_waits_for_room(sources, tmp_path, monkeypatch):
+    """The real one does so for ever, in the middle of a list."""
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(apt.shutil, "disk_usage", lambda _: usage)
+    (tmp_path / "programs/apt-get").write_text(
+        textwrap.dedent(
+            """\
+            #!/bin/sh
+            case "$*" in
+                *indextargets*) echo "mirror:/debian/ trixie" ;;
+                *) exec tail -f /dev/null ;;
+            esac
+            """
+        )
+    )
+    said = []
+    with pytest.raises(apt.DiskFull, match=r"cache/apt: the disk is full"):
+        kernel.from_sources(tmp_path / "cache", said.append)
+    assert said == ["reading the lists of packages of trixie, stable-backports"]
 
 
 def test_who_waits_for_another_run_takes_what_that_has_made(tmp_path):

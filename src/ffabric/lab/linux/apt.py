@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
 import subprocess
 import tempfile
@@ -41,8 +42,16 @@ _FULL: Final = re.compile(r"No space left on device|not enough free space|write 
 T = TypeVar("T")
 
 
+_LEAST: Final = 64 << 10
+"""Bytes on a disk that is full: apt would wait for more for ever."""
+
+
 class NetworkFailed(PackageError):  # noqa: N818 - what has happened
     """The mirror could not be reached."""
+
+
+class DiskFull(PackageError):  # noqa: N818 - what has happened
+    """There is no room for the lists, or for the packages."""
 
 
 class Apt:
@@ -74,13 +83,14 @@ class Apt:
     def first(self, names: Iterable[str], take: Callable[[Suite], T]) -> T:
         """What ``take`` makes of the first suite that has what it needs; why not, is said.
 
-        Raises PackageError if none has, NetworkFailed as soon as the mirror cannot be reached.
+        Raises PackageError if none has, NetworkFailed as soon as the mirror cannot be reached, and
+        DiskFull as soon as there is no room.
         """
         problem = PackageError("no suite to look in")
         for name in names:
             try:
                 return take(self.suite(name))
-            except NetworkFailed:
+            except (NetworkFailed, DiskFull):
                 raise
             except PackageError as error:
                 problem = error
@@ -124,7 +134,7 @@ class Apt:
         """Say that the disk is full before it is."""
         free = shutil.disk_usage(self._debs).free
         if free < size:
-            raise PackageError(
+            raise DiskFull(
                 f"{self._debs}: {size / 1e6:.1f} MB are needed, and {free / 1e6:.1f} MB are free"
             )
 
@@ -174,32 +184,18 @@ class Apt:
         return [*options, *more]
 
     def _apt(self, program: str, *words: str, progress: _Progress | None = None) -> str:
-        with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as complained:
-            running = subprocess.Popen(  # noqa: S603 - words of our own
-                [_program(program), "-q", *self._options, *words],
-                cwd=None if progress is None else self._debs,
-                stdout=printed,
-                stderr=complained,
-                env={**os.environ, "LC_ALL": "C"},
-            )
-            try:
-                while progress is not None and running.poll() is None:
-                    time.sleep(_LOOK)
-                    progress.look()
-                running.wait()
-            finally:
-                running.terminate()
-                running.wait()
-            printed.seek(0)
-            complained.seek(0)
-            if running.returncode:
-                raise _problem(f"{program} {words[0]}", complained.read())
-            return printed.read()
+        where = self._root if progress is None else self._debs
+        done = _watched([program, *self._options, *words], where, progress)
+        if done.returncode:
+            raise _problem(f"{program} {words[0]}", done.stderr)
+        return done.stdout
 
     def _retried(self, program: str, *words: str, progress: _Progress | None = None) -> None:
         for pause in _PAUSES:
             try:
                 self._apt(program, *words, progress=progress)
+            except DiskFull:
+                raise
             except PackageError as error:
                 self._say(f"{error}; once more in {pause} s")
                 time.sleep(pause)
@@ -267,13 +263,56 @@ class _Progress:
         return min(max(sizes, default=0), int(fields.get("Size", "0")))
 
 
+def _watched(
+    words: Sequence[str], where: Path, progress: _Progress | None = None
+) -> subprocess.CompletedProcess[str]:
+    """What a program of apt's has said, which writes to the folder ``where`` and is executed there.
+
+    Raises DiskFull when there is no room any more: apt would not end.
+    """
+    program, *others = words
+    with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as complained:
+        running = subprocess.Popen(  # noqa: S603 - words of our own
+            [_program(program), "-q", *others],
+            cwd=where,
+            stdout=printed,
+            stderr=complained,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+        try:
+            while not _ended(running, _LOOK):
+                if progress is not None:
+                    progress.look()
+                if shutil.disk_usage(where).free < _LEAST:
+                    raise DiskFull(f"{where}: the disk is full")
+        finally:
+            running.terminate()
+            running.wait()
+        printed.seek(0)
+        complained.seek(0)
+        return subprocess.CompletedProcess(
+            running.args, running.returncode, printed.read(), complained.read()
+        )
+
+
+def _ended(running: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether it has ended within so many seconds."""
+    if running.poll() is None:
+        there = os.pidfd_open(running.pid)
+        try:
+            select.select([there], [], [], seconds)
+        finally:
+            os.close(there)
+    return running.poll() is not None
+
+
 def _problem(what: str, complaints: str) -> PackageError:
     """What apt has failed of, by its cause."""
     lines = [line[2:].strip() for line in complaints.splitlines() if line[:2] in ("E:", "W:")]
     first = lines[0] if lines else "failed"
     for line in lines:
         if _FULL.search(line):
-            return PackageError(f"{what}: the disk is full: {line}")
+            return DiskFull(f"{what}: the disk is full: {line}")
     for line in lines:
         if _UNREACHABLE.search(line):
             return NetworkFailed(f"the network failed: {what}: {line}")
@@ -305,9 +344,7 @@ def machine_mirror(root: Path, say: Say) -> tuple[str, str]:
     complaints = ""
     if not rows:
         say("reading the lists of packages of this machine")
-        update = [_program("apt-get"), "-q", *options, "update"]
-        done = subprocess.run(update, check=False, capture_output=True, text=True)  # noqa: S603
-        complaints = done.stderr
+        complaints = _watched(["apt-get", *options, "update"], root).stderr
         rows = _mirrors(options)
     if not rows:
         if _UNREACHABLE.search(complaints):
