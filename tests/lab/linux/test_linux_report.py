@@ -186,7 +186,7 @@ SHARE, RETRIEVE, RECLAIM = (
     ],
 )
 def test_a_kernel_without_a_driver_of_ffa_makes_no_call_of_it(vcpus, speaks):
-    assert run.speaks_ffa(Linux(*vcpus)) == speaks
+    assert run.speaks_ffa(Linux(*vcpus)) == speaks  # type: ignore[arg-type]
 
 
 PROTECTED = "ffabric: kvm Protected hVHE mode initialized successfully\n"
