@@ -196,7 +196,12 @@ class QemuRunner:
         began = 0
         for stays in _STAYS:
             if self._owes:
-                self._answer_exit(ctx)
+                self._owes = self._announced = False
+                if self._preempted or self._is_due or self._tlb.code:
+                    self._answer_after_changes(ctx)
+                else:
+                    self._answer(ctx)
+                self._answered()
             if self._process.ended:
                 ctx.crash = self._process.ended
                 trap(ctx, exits.CRASH)
@@ -235,14 +240,6 @@ class QemuRunner:
         return NONE
 
     go_on = run
-
-    def _answer_exit(self, ctx: Context) -> None:
-        self._owes = self._announced = False
-        if self._preempted or self._is_due or self._tlb.code:
-            self._answer_after_changes(ctx)
-        else:
-            self._answer(ctx)
-        self._answered()
 
     def _answer_after_changes(self, ctx: Context) -> None:
         """Answer when the CPU was told to stop, or there is code that QEMU has to forget."""
