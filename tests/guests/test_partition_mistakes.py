@@ -131,11 +131,11 @@ def test_too_many_arguments_are_told_as_python_tells_them(client):
 
 def test_a_text_that_is_no_uuid_is_told(client):
     for call in (client.ffa.partition_info, client.ffa.partition_info_regs):
-        with pytest.raises(ValueError, match="'echo' is no UUID"):
+        with pytest.raises(ValueError, match="'echo' is not a UUID"):
             call("echo")
-    with pytest.raises(ValueError, match="'echo' is no UUID"):
+    with pytest.raises(ValueError, match="'echo' is not a UUID"):
         client.ffa.direct_request2("echo", uuid="echo")
-    with pytest.raises(ValueError, match="'echo' is no UUID"):
+    with pytest.raises(ValueError, match="'echo' is not a UUID"):
         client.ffa.send2("echo", b"", uuid="echo")
 
 

@@ -189,12 +189,12 @@ def test_what_is_written_for_a_value_is_understood():
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ({"uuids": ["text"]}, "uuids: 'text' is no UUID"),
-        ({"uuid": "text"}, "uuids: 'text' is no UUID"),
+        ({"uuids": ["text"]}, "uuids: 'text' is not a UUID"),
+        ({"uuid": "text"}, "uuids: 'text' is not a UUID"),
         ({"ffa_version": "new"}, "ffa_version: 'new' is not an FF-A version such as 1.2"),
         ({"ns_interrupts_action": 9}, "ns_interrupts_action: 9 is not one of 0 .QUEUED., 1 .MAN"),
         ({"mem_size": 0x1003}, "mem_size: 0x1003 is not a multiple of 0x1000"),
-        ({"uuids": 5}, "uuids: 5 is no UUID"),
+        ({"uuids": 5}, "uuids: 5 is not a UUID"),
     ],
 )
 def test_a_value_that_cannot_be_is_told_with_its_name(said, told):

@@ -28,7 +28,7 @@ class Kernel(Partition):
             await ffa.idle()
 
 
-@pytest.mark.parametrize("answers_to", [abi.DEVICE_UUID, abi.DRIVER_UUID])
+@pytest.mark.parametrize("answers_to", [str(abi.DEVICE_UUID), abi.DRIVER_UUID])
 @pytest.mark.parametrize("hypervisor", [False, True])
 def test_the_messages_of_a_kernel_and_their_answers_are_judged(answers_to, hypervisor):
     side, kernel = DeviceSide([devices.RngDevice()], answers_to=answers_to), Kernel("kernel")

@@ -54,4 +54,4 @@ def as_uuid(value: UUID | str) -> UUID:
     try:
         return UUID(value)
     except (ValueError, AttributeError, TypeError):
-        raise ValueError(f"{value!r} is no UUID") from None
+        raise ValueError(f"{value!r} is not a UUID") from None

@@ -13,6 +13,7 @@ from functools import partial
 from typing import ClassVar, Final
 from uuid import UUID
 
+from ffabric.abi.ffa.uuids import as_uuid
 from ffabric.guests.optee.bank import Bank
 from ffabric.guests.optee.heap import Heap
 from ffabric.guests.optee.storage.sealing import derived
@@ -122,4 +123,9 @@ class Nexus:
 
 
 def _uuid(app: type[TrustedApp]) -> UUID:
-    return app.uuid if isinstance(app.uuid, UUID) else UUID(app.uuid)
+    if not (isinstance(app, type) and issubclass(app, TrustedApp)):
+        raise TypeError(f"OP-TEE's TAs are classes derived from TrustedApp, not {app!r}")
+    uuid = getattr(app, "uuid", None)
+    if uuid is None:
+        raise TypeError(f"{app.__name__} has no `uuid` for clients to open it by")
+    return as_uuid(uuid)

@@ -131,7 +131,7 @@ def _names(data: bytes | None, problems: Problems) -> dict[UUID, tuple[str, int 
         try:
             found[UUID(text)] = (node.name.partition("@")[0], _load(node))
         except ValueError:
-            problems.add(BOOT_CONFIG, f"secure-partitions/{node.name}", f"{text!r} is no UUID")
+            problems.add(BOOT_CONFIG, f"secure-partitions/{node.name}", f"{text!r} is not a UUID")
     return found
 
 

@@ -174,8 +174,9 @@ def ask(ffabric):
 TA = UUID("5b1fa4b2-0001-4c4a-8d5c-52fd2b2b4dff")
 
 
-def test_the_supplicant_loads_tas(ask):
-    ask.driver.state.supplicant = Supplicant({TA: b"a signed image"})
+@pytest.mark.parametrize("uuid", [TA, str(TA)])
+def test_the_supplicant_loads_tas(ask, uuid):
+    ask.driver.state.supplicant = Supplicant({uuid: b"a signed image"})
     named = Value(Type.VALUE_INPUT, *uuid_words(TA))
     (_, size), _ = ask(Command.LOAD_TA, named, NULL)
     assert size.size == 14

@@ -1,5 +1,8 @@
 """The blocking calls of the FF-A ABI, and yielding calls that are none."""
 
+from typing import ClassVar
+from uuid import UUID
+
 import pytest
 from optee_sides import LAB, Lab
 
@@ -7,13 +10,14 @@ from ffabric.abi.ffa.functions import FFA_FEATURES
 from ffabric.abi.ffa.status import Status
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee.ffa import OPTEE_UUID, Return
-from ffabric.abi.optee.tee import Result
+from ffabric.abi.optee.tee import Login, Result
 from ffabric.abi.words import MASK32
 from ffabric.guests.errors import FfaError
 from ffabric.guests.ffa import Ffa
 from ffabric.guests.optee.error import TeeError
 from ffabric.guests.optee.ffa.core import OpTee
 from ffabric.guests.optee.memory import SharedMemory
+from ffabric.guests.optee.tas.ta import TrustedApp
 from ffabric.guests.partition import Partition
 from ffabric.session.optee import BlockingDriver
 
@@ -144,3 +148,40 @@ def test_what_no_driver_understands(ffabric, garbage, words):
             driver.close_session(1)
         assert slots in (None, len(driver.state.slots))
         slots = len(driver.state.slots)
+
+
+class Named(TrustedApp):
+    """A TA whose UUID is text, and which remembers who opened it."""
+
+    uuid = "5b1fa4b2-0001-4c4a-8d5c-52fd2b2b4d31"
+    seen: ClassVar[list[str]] = []
+
+    async def open_session(self, session, params):
+        self.seen.append(str(session.client.uuid))
+
+
+def test_uuids_of_tas_and_clients_may_be_text(ffabric):
+    system = ffabric.boot(sps=[OpTee(Named)], vms=["alice"])
+    driver = BlockingDriver(system.vm("alice").ffa)
+    driver.probe()
+    group = "5b1fa4b2-0001-4c4a-8d5c-52fd2b2b4d32"
+    driver.open_session(Named.uuid, login=Login.GROUP, client=group)
+    driver.open_session(UUID(Named.uuid), login=Login.GROUP, client=UUID(group))
+    assert Named.seen == [group, group]
+    with pytest.raises(ValueError, match="'bank' is not a UUID"):
+        driver.open_session("bank")
+    with pytest.raises(ValueError, match="'staff' is not a UUID"):
+        driver.open_session(Named.uuid, client="staff")
+
+
+@pytest.mark.parametrize("wrong", [Named(), [Named], "named", OpTee])
+def test_what_is_not_a_class_of_a_ta_is_refused_at_once(wrong):
+    with pytest.raises(TypeError, match="classes derived from TrustedApp, not "):
+        OpTee(wrong)
+
+
+def test_a_ta_needs_a_uuid():
+    with pytest.raises(TypeError, match="Nameless has no `uuid` for clients to open it by"):
+        OpTee(type("Nameless", (TrustedApp,), {}))
+    with pytest.raises(ValueError, match="'8aaa' is not a UUID"):
+        OpTee(type("Short", (TrustedApp,), {"uuid": "8aaa"}))

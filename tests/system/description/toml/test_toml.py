@@ -480,7 +480,7 @@ MISTAKES = [
     (PARTITION + 'python = "adder.py:Adder"\noptions = 3', "[[sp]] a: options: expected a table"),
     (PARTITION + 'python = "adder.py:Adder"\noptions = {stp = 3}', "Adder(): TypeError: "),
     (PARTITION + 'python = "gone.py:Adder"', "[[sp]] a: python: no such file: gone.py"),
-    (PARTITION + 'python = "odd.py:Odd"', "[[sp]] a: python: uuids: 'x' is no UUID"),
+    (PARTITION + 'python = "odd.py:Odd"', "[[sp]] a: python: uuids: 'x' is not a UUID"),
     (
         PARTITION + 'python = "odd.py:Nothing"',
         "[[sp]] a: python: nothing is no Partition: it has no program and vector",

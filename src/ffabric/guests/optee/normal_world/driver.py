@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa.status import Status
+from ffabric.abi.ffa.uuids import NIL, as_uuid
 from ffabric.abi.optee import ffa as abi
 from ffabric.abi.optee import message as wire
 from ffabric.abi.optee.ffa import Capabilities, Return
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 SLOT = 512
 """Bytes that the message of a call and those of its RPCs have."""
-NIL = UUID(int=0)
 
 
 class Found(Struct, frozen=True):
@@ -266,11 +266,15 @@ class DriverCalls:
 
     @both_ways
     async def open_session(
-        self, ta: UUID | str, *params: Param, login: Login = Login.PUBLIC, client: UUID = NIL
+        self, ta: UUID | str, *params: Param, login: Login = Login.PUBLIC, client: UUID | str = NIL
     ) -> int:
-        """Open a session with a TA: its number. Raises TeeError."""
-        uuid = UUID(ta) if isinstance(ta, str) else ta
-        message = Message(Command.OPEN_SESSION, params=[*meta(uuid, login, client), *params])
+        """Open a session with the TA whose UUID is `ta`, and return the session's id.
+
+        `client` is the UUID that a `login` as user, group or application comes with.
+        Raises TeeError, and ValueError if a text is not a UUID.
+        """
+        named = meta(as_uuid(ta), login, as_uuid(client))
+        message = Message(Command.OPEN_SESSION, params=[*named, *params])
         answer = await self.call(message)
         _check(answer, META)
         return answer.session

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from ffabric.abi.ffa.uuids import as_uuid
 from ffabric.abi.optee.message import NO_HANDLE, Fmem, Param, Value, words_uuid
 from ffabric.abi.optee.rpc import Command, Fs
 from ffabric.abi.optee.tee import Origin, Result
@@ -84,10 +85,10 @@ class Supplicant:
 
     def __init__(
         self,
-        tas: Mapping[UUID, bytes] | None = None,
+        tas: Mapping[UUID | str, bytes] | None = None,
         files: dict[str, bytearray] | None = None,
     ) -> None:
-        self.tas: dict[UUID, bytes] = dict(tas or {})
+        self.tas: dict[UUID, bytes] = {as_uuid(uuid): ta for uuid, ta in (tas or {}).items()}
         self.files: dict[str, bytearray] = {} if files is None else files
         self._open: dict[int, bytearray] = {}
         self._lists: dict[int, list[str]] = {}

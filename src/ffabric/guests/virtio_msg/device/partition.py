@@ -16,6 +16,7 @@ from uuid import UUID
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa.messages import Message
+from ffabric.abi.ffa.uuids import as_uuid
 from ffabric.abi.virtio_msg import early
 from ffabric.abi.virtio_msg import ffa as abi
 from ffabric.abi.virtio_msg.early import SIZE as EARLY_SIZE
@@ -88,7 +89,7 @@ class DeviceSide(Partition):
         generation: Generation | GenerationName = DEFAULT,
         name: str = "devices",
         doorbell: int | None = None,
-        answers_to: UUID = abi.DRIVER_UUID,
+        answers_to: UUID | str = abi.DRIVER_UUID,
         described: Sequence[Mapping[str, Any]] = (),
         max_size: int = abi.MAX_DIRECT,
         carriers: Iterable[Carrier] = CARRIERS,
@@ -100,7 +101,7 @@ class DeviceSide(Partition):
         self.max_size: int = check_size(max_size, as_generation(generation), most)
         self.generation: Generation = as_generation(generation)
         self.doorbell = doorbell
-        self._delivery = Delivery(answers_to)
+        self._delivery = Delivery(as_uuid(answers_to))
         """What goes to driver sides beside the answers to direct messages."""
         self.connections: dict[int, Connection] = {}
         self._eventful: dict[int, Connection] = {}
