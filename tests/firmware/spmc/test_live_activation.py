@@ -502,6 +502,31 @@ def test_whoever_waits_hears_that_it_was_cancelled(ffabric):
     assert first.direct_request("counter").payload[:2] == (1, 1)
 
 
+@pytest.mark.parametrize("pe", [None, 0, 1, "its own"])
+def test_a_pe_does_not_wait_for_a_host_that_is_gone(ffabric, pe):
+    hosted = vm("host", vcpus=2, ffa_version=V1_3, has_primary_scheduler=True)
+    counter = sp(Counter(), **MANIFEST)
+    system = ffabric.boot(sps=[counter], vms=[hosted, vm("v", vcpus=2)], pes=2, stop_on_crash=False)
+    host, pes = system.vm("host"), system.system.machine.pes
+    host.ffa.call(psci.CPU_ON_64, pes[1].mpidr, 0x4000_0000, 0)
+    system.stage("counter", By10())
+    host.ffa.call(lfa.LFA_PRIME, 0)
+    with pytest.raises(Blocked):
+        host.ffa.call(lfa.LFA_ACTIVATE, 0, 0)
+    assert pes[0].current is None
+    if pe == "its own":
+        with pytest.raises(Blocked):
+            host.vcpu(1).call(psci.SYSTEM_OFF)
+    else:
+        system.system.destroy_vm("host", pe=pe)
+    system.run()
+    assert "host" not in system.system.endpoints
+    other = system.vm("v")
+    assert other.ffa.direct_request("counter").payload[:2] == (1, 1)
+    other.ffa.call(psci.CPU_ON_64, pes[1].mpidr, 0x4000_0000, 0)
+    assert other.vcpu(1).id_get() == other.id
+
+
 def test_a_newer_image_has_to_be_primed_again(ffabric):
     class By100(Counter):
         step = 100

@@ -18,13 +18,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ffabric.abi import lfa
 from ffabric.abi.ffa import functions as fid
 from ffabric.abi.ffa import notifications
 from ffabric.abi.ffa import partition_info as info
 from ffabric.abi.ffa.accessors import writer
 from ffabric.abi.ffa.framework import VM_CREATED, VM_DESTROYED
 from ffabric.abi.ffa.status import Status
-from ffabric.abi.words import PAGE
+from ffabric.abi.words import MASK32, PAGE
 from ffabric.firmware.hypervisor import interrupts
 from ffabric.firmware.hypervisor.spmc_link import memory, relay, retried, sequences, unfinished
 from ffabric.firmware.manager import cycles
@@ -62,6 +63,8 @@ def end(hypervisor: Hypervisor, vm: Vm, reason: str, pe: PE | None = None) -> No
     if vm.alive:
         cycles.stop(vm, reason)
         stop(hypervisor, vm)
+        if _activating(hypervisor, vm):  # the PE may be one that waits
+            sequences.run_deferred(hypervisor, lambda _pe: _leave_activation(hypervisor, vm))
         sequences.run_deferred(hypervisor, partial(destroy, hypervisor, vm), pe)
 
 
@@ -175,6 +178,7 @@ def _release(hypervisor: Hypervisor, dead: ExecutionContext) -> None:
 
 def destroy(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
     """End ``vm``, which is stopped: everything that it has or gave away comes back."""
+    yield from _leave_activation(hypervisor, vm)
     mediator = hypervisor.mediator
     if mediator is not None and mediator.delays(vm, partial(destroy, hypervisor, vm)):
         return
@@ -201,6 +205,22 @@ def destroy(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
         hypervisor.tracer.record(events.VmGone(pe.index, vm.name))
     if hypervisor.on_destroyed is not None:
         hypervisor.on_destroyed(vm)
+
+
+def _activating(hypervisor: Hypervisor, vm: Vm) -> list[int]:
+    """Components of which a vCPU of ``vm`` waits at EL3, for other PEs to let it activate them."""
+    return [
+        cpu.forwarded[1]
+        for cpu in hypervisor.cpus
+        if cpu.caller is not None and cpu.caller.partition is vm and cpu.sequence is None
+        and cpu.forwarded[0] & MASK32 == lfa.LFA_ACTIVATE
+    ]  # fmt: skip
+
+
+def _leave_activation(hypervisor: Hypervisor, vm: Vm) -> Steps:
+    """The other PEs need not come any more: who waits at EL3, where nothing interrupts, goes on."""
+    for component in _activating(hypervisor, vm):
+        yield [lfa.LFA_CANCEL, component]
 
 
 def _finish_requests(hypervisor: Hypervisor, vm: Vm, pe: PE) -> Steps:
