@@ -3,8 +3,11 @@
 The VMs are partitions in Python that print what Linux and xtest print.
 """
 
+import io
 import os
 import signal
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -86,16 +89,18 @@ class Booting(Linux):
             await ffa.yield_()
 
 
+def booted(linuxes, spec, **_):
+    """A system whose VMs take what is typed."""
+    system = boot(spec)
+    for endpoint, linux in zip(system.endpoints.values(), linuxes, strict=True):
+        endpoint.guest = linux
+    return system
+
+
 def told(monkeypatch, tmp_path, file, *linuxes):
     """What the command prints on ``file``, and what it keeps of the consoles."""
 
-    def booted(spec, **_):
-        system = boot(spec)
-        for endpoint, linux in zip(system.endpoints.values(), linuxes, strict=True):
-            endpoint.guest = linux
-        return system
-
-    monkeypatch.setattr(regression, "boot", booted)
+    monkeypatch.setattr(regression, "boot", partial(booted, linuxes))
     terminal, log = Terminal(file, width=1000), tmp_path / "log"
     with pytest.raises(Interrupted) as caught, interruptible():
         regression.regression(
@@ -166,3 +171,23 @@ def test_the_table_has_what_one_vm_has_run_though_another_one_is_not_ready(monke
     assert ["1001", "A", "case", "3", "passed,"] in rows
     assert "FAILED: vm1" not in text
     assert "not ended because of that: vm1: 1001, 1002, 1003; vm2: 1002, 1003" in text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_the_table_is_printed_though_the_trace_has_no_room(tmp_path, monkeypatch):
+    linux = Linux(0, hangs="")
+    monkeypatch.setattr(regression, "boot", partial(booted, [linux]))
+    file = io.StringIO()
+    terminal = Terminal(file, width=1000)
+    status = regression.regression(
+        describe(vms=[vm(linux, name="vm1")]),
+        CASES,
+        terminal=terminal,
+        progress=Progress(terminal),
+        trace=Path("/dev/full"),
+        log=tmp_path / "log",
+    )
+    assert status == 1
+    assert file.getvalue().count("passed, ") == len(CASES)
+    assert "FAILED: /dev/full: No space left on device\n" in file.getvalue()
+    assert "everything is" not in file.getvalue()

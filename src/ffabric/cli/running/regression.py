@@ -88,23 +88,27 @@ def regression(
     """
     names = [each.name for each in spec.vms]
     lines: list[str] = []
+    unwritten: list[str] = []
+    outcome: Outcome | None = None
 
     def listen(name: str, line: str) -> None:
         lines.append(f"{name}: {line}")
         if shown is not None and shown(name, line):
             progress.say(f"{name}: {line.removeprefix(MARK).strip()}", "dim")
 
-    with (
-        debuggers(spec, gdb) as sockets,
-        boot(spec, debuggers=sockets) as booted,
-        traced(booted, trace),
-    ):
+    with debuggers(spec, gdb) as sockets, boot(spec, debuggers=sockets) as booted:
         booted.listeners.append(listen)
         campaign = Campaign(booted, names, cases, sharing=sharing, say=progress.say)
         Heartbeat(booted.machine.clock, progress, campaign.at_work)
         if isolation:
             Judge(booted, OPTEE)
-        outcome = _run(booted, timeout)
+        try:
+            with traced(booted, trace):
+                outcome = _run(booted, timeout)
+        except OSError as error:
+            if outcome is None:
+                raise
+            unwritten.append(f"{error.filename}: {error.strerror}")
     if outcome.end in (End.OUT_OF_TIME, End.INTERRUPTED):
         campaign.ended(outcome.reason)
     elif outcome.end not in (End.STOPPED, End.POWERED_OFF):
@@ -113,7 +117,7 @@ def regression(
     terminal.table(list(_table(campaign)))
     terminal.line()
     terminal.facts(_rows(campaign, trace), column=24)
-    if terminal.verdict(campaign.problems()):
+    if terminal.verdict([*campaign.problems(), *unwritten]):
         return 0
     if missed := campaign.missed():
         terminal.line(f"not ended because of that: {missed}")
