@@ -1,5 +1,6 @@
 """``ffabric linux``, and systems with a kernel in QEMU in ``ffabric run``."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -70,6 +71,11 @@ def test_a_full_disk_is_told_with_the_file(run_afresh, packages, tmp_path):
         (["--memory", 0], "--memory 0: at least 1"),
         (["--memory", -5], "--memory -5: at least 1"),
         (["--timeout", -1], "--timeout -1: at least 0"),
+        (["--guest", "--pkvm"], "--guest: with --pkvm Linux is the hypervisor"),
+        (
+            ["--guest", "--op-tee", "python"],
+            "--guest: VMs that run xtest are those of ffabric xtest --over ffa",
+        ),
         (
             ["--op-tee", "Python"],
             "Python: there is no such file or folder (did you mean 'python'?)",
@@ -234,6 +240,17 @@ def test_a_kernel_without_ffa_or_pkvm_is_named(run_afresh, packages, options, ve
     assert status == bool(causes)
     assert len(failed) == len(causes)
     assert all(map(str.startswith, failed, causes))
+
+
+@pytest.mark.parametrize("guest", [True, False])
+def test_a_guest_is_a_vm_with_a_vmm(run_afresh, packages, qemu, guest):
+    Path("Image").write_bytes(printing(BOOTED, version=True))
+    arguments = "--packages", packages, "--kernel", "Image", *(["--guest"] if guest else [])
+    status, out, _ = run_afresh("linux", *arguments, "--trace", "trace")
+    assert status == 0
+    assert ("NPIs that its VMM has raised" in out) == guest
+    header = json.loads(Path("trace").read_text().splitlines()[0])
+    assert header["endpoints"]["linux"] == hex(guest)
 
 
 @pytest.mark.parametrize("spmc", ["s-el1", "el3"])

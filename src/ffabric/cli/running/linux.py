@@ -43,6 +43,7 @@ def linux(
     op_tee_engine: Engine = QEMU,
     cases: str = "",
     protected: Annotated[bool, Option(name="--pkvm", positive=True)] = False,
+    guest: Annotated[bool, Option(positive=True)] = False,
     spmc: Literal["s-el2", "s-el1", "el3"] = "s-el2",
     kernel: Path | None = None,
     module: Annotated[list[str] | None, Option(positive=True)] = None,
@@ -87,6 +88,8 @@ def linux(
         Only with --op-tee.
     protected
         Linux is a protected hypervisor (pKVM), whose EL2 is between its drivers and the monitor.
+    guest
+        Linux is a VM of the hypervisor; its VMM raises the interrupts of its notifications.
     spmc
         Where the SPMC runs. At s-el1 and el3 an SP that does not say where it runs is at S-EL0; at
         s-el1 there is no OP-TEE.
@@ -140,6 +143,7 @@ def linux(
         raise UsageError(f"--fifo: {generation} has no FIFO")
     if protected and disk and side == "vm":
         raise UsageError("--pkvm: Linux is the hypervisor, and there are no other VMs: --from sp")
+    _check_guest(guest, protected=protected, op_tee=op_tee)
     if theirs and optee is not None:
         raise UsageError("--op-tee is for Debian's kernel, without modules, files and disks")
     if spmc != S_EL2 and op_tee:
@@ -176,6 +180,7 @@ def linux(
                 own=own,
                 vms=there if side == "vm" else (),
                 protected=protected,
+                confined=guest,
                 spmc=spmc,
             )
     except (PackageError, SystemErrors) as error:
@@ -205,6 +210,7 @@ def linux(
         script=own.has_script,
         devices=devices,
         protected=protected,
+        guest=guest,
         shell=shell,
         quiet=quiet,
         trace=trace,
@@ -212,6 +218,14 @@ def linux(
         log=LOG,
         gdb=gdb,
     )
+
+
+def _check_guest(guest: bool, *, protected: bool, op_tee: str) -> None:
+    """UsageError for what Linux cannot be besides."""
+    if guest and protected:
+        raise UsageError("--guest: with --pkvm Linux is the hypervisor")
+    if guest and op_tee:
+        raise UsageError("--guest: VMs that run xtest are those of ffabric xtest --over ffa")
 
 
 def _asked_cases(cases: str, op_tee: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from ffabric.machine.host.interruption import telling
 from ffabric.observe.trace import traced
 from ffabric.system.booting.boot import boot
 from ffabric.system.files.writing import named
+from ffabric.system.vmm import Vmm
 
 if TYPE_CHECKING:
     from ffabric.cli.terminal import Progress, Terminal
@@ -54,12 +55,13 @@ def probe(
     script: bool = False,
     devices: DeviceSide | None = None,
     protected: bool = False,
+    guest: bool = False,
     gdb: int | None = None,
 ) -> int:
     """Boot ``spec`` and let Linux find what is there, an OP-TEE too if ``tee``: the exit status.
 
     ``script``: a script of the user's is to succeed. ``devices``: Linux is to drive all of them.
-    ``protected``: Linux is to be a protected hypervisor.
+    ``protected``: Linux is to be a protected hypervisor. ``guest``: it is a VM, with a VMM.
 
     ``gdb``: a port at which gdb debugs Linux.
 
@@ -75,12 +77,15 @@ def probe(
         Keyboard(booted, run.NAME, on=shell),
     ):
         endpoint = booted.endpoints[run.NAME]  # it is not there any more when it is off
-        linux, guest = endpoint.partition, endpoint.guest
-        assert guest is not None
-        console = _Console(guest, progress, report, quiet=quiet or shell)
+        linux, qemu = endpoint.partition, endpoint.guest
+        assert qemu is not None
+        console = _Console(qemu, progress, report, quiet=quiet or shell)
         booted.listeners.append(console)
         if not (quiet or shell):
             Heartbeat(booted.machine.clock, progress, partial(_at_work, booted, report))
+        raised: list[int] = []
+        if guest:
+            Vmm(booted, run.NAME, partial(_raise_npi, raised))
         outcome = run_to_end(booted, timeout=0 if shell else timeout)
         rows = [*_rows(booted, linux, report, kernel), *(driven.rows(devices) if devices else ())]
         judged = report.problems(
@@ -88,6 +93,8 @@ def probe(
         )
         if devices is not None:
             judged += driven.problems(devices)
+        if guest:
+            rows.append(("NPIs that its VMM has raised", f"{len(raised)}, by eventfd"))
         if protected:
             calls = pkvm.Calls(linux)
             judged += pkvm.problems(report, calls)
@@ -106,6 +113,12 @@ def probe(
     terminal.line(f"Linux's console is in {log}")
     outcome.raise_interruption()
     return _FAILED
+
+
+def _raise_npi(raised: list[int], vmm: Vmm, vcpu: int) -> None:
+    """The eventfd of a vCPU was signalled: raise its interrupt."""
+    raised.append(vcpu)
+    vmm.irq_line(vmm.npi, vcpu)
 
 
 def _at_work(booted: System, report: Report) -> str | None:
@@ -160,7 +173,7 @@ def _table(terminal: Terminal, rows: list[tuple[str, str]], trace: Path | None) 
 def _rows(
     booted: System, linux: Partition, report: Report, kernel: Kernel
 ) -> Iterator[tuple[str, str]]:
-    names = {each.id: each.name for each in booted.endpoints.values()}
+    names = {each.id: each.name for each in booted.endpoints.values()} | {linux.id: linux.name}
     yield "kernel", report.kernel or kernel.release
     for line in report.log:
         if "version" in line or "revision" in line:

@@ -80,7 +80,9 @@ if [ -x /AT_HOME/SCRIPT ]; then
     ./SCRIPT
     say script $?
 fi
-grep -q ARM-FFA-SRI /proc/interrupts && say sri "$(grep ARM-FFA-SRI /proc/interrupts | head -n 1)"
+for each in SRI NPI; do
+    line=$(grep -m 1 ARM-FFA-$each /proc/interrupts) && say sri "$line" && break
+done
 say done "$(up)"
 if grep -q SHELL /proc/cmdline; then
     cd /root

@@ -41,7 +41,7 @@ class Report:
         self.partitions: list[tuple[int, str]] = []
         """Endpoint id and UUID of each device on Linux's FF-A bus."""
         self.notified = 0
-        """How often Linux has taken the SRI, on all CPUs."""
+        """How often Linux has taken the SRI, or as a VM the NPI, on all CPUs."""
         self.script: int | None = None
         """The exit status of the user's script."""
         self.tee: Tee | None = None
@@ -106,7 +106,7 @@ class Report:
         if tee and self.tee is None:
             found.append("Linux has no TEE")
         elif tee and notified and not self.notified:
-            found.append("Linux was not interrupted by a notification (SRI)")
+            found.append("Linux was not interrupted by a notification (SRI, NPI)")
         elif self.tee is not None and self.tee.opened:
             found.append(f"opening a session failed: {self.tee.opened:#010x}")
         elif self.tee is not None and (self.tee.values, self.tee.memories) != INVOCATIONS:
