@@ -209,6 +209,24 @@ def test_one_that_dies_while_it_idles_is_named():
         assert other.do("load", PAGE).exceptions == 0
 
 
+def test_one_that_is_stopped_while_it_idles_is_ended_and_named():
+    with Puppets(1, 1, pes=1) as puppets:
+        (cpu,), (other,) = puppets.cpus
+        cpu.begin("sleep", STOP, COUNTER)
+        idle = Idles(cpu.endpoint.name)
+        puppets.system.attach(idle)
+        while not idle.seen:
+            other.do("nothing")
+        other.begin("sleep", STOP, COUNTER)
+        pid = stop_for_good(cpu.endpoint.guest)
+        processes_at_hand.run_until(puppets.system, lambda: not cpu.endpoint.partition.alive)
+        assert (
+            cpu.endpoint.partition.fate
+            == f"QEMU (process {pid}) was ended: it was stopped for 0.5 s"
+        )
+        assert other.endpoint.partition.alive
+
+
 def test_one_that_is_stopped_while_memory_is_taken_from_it_is_ended_and_named():
     with Puppets(2) as puppets:
         (cpus,) = puppets.cpus

@@ -243,17 +243,21 @@ class QemuGuest:
             self.outside.processors.waited(now - began)
 
     def _probe(self) -> None:
-        """End a QEMU whose CPUs neither make exits nor hear the doorbell."""
+        """End a QEMU whose CPUs neither make exits nor hear the doorbell, or that is stopped.
+
+        CPUs that idle are silent: of them the host says whether they could be heard at all.
+        """
         now = time.monotonic()
         since, rings, before = self._probed
         if now - since < self.deadline / PROBES * (rings + 1):
             return
         seen = tuple(each.signs_of_life for each in self.runners)
         executing = self.executing()
-        if seen != before or not executing:
+        if seen != before or not (executing or self.process.is_stopped()):
             since, rings = now, 0
         elif now - since >= self.deadline:
-            self.process.kill(f"it has not heard its doorbell for {self.deadline:g} s")
+            silent = "has not heard its doorbell" if executing else "was stopped"
+            self.process.kill(f"it {silent} for {self.deadline:g} s")
         else:
             rings += 1
             for cpu in executing:

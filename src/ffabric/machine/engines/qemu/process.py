@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib import resources
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -332,6 +333,14 @@ class QemuProcess:
         if self._process is not None and self._process.poll() is not None:
             self._wait_for_end()
         return not self.ended
+
+    def is_stopped(self) -> bool:
+        """Whether none of its threads executes: somebody has stopped it (SIGSTOP)."""
+        try:
+            stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return False
+        return stat.rpartition(")")[2].split()[:1] == ["T"]
 
     def kill(self, reason: str) -> None:
         """End it at once, if it is there, and keep why: none of its CPUs executes afterwards."""
