@@ -10,7 +10,10 @@ An access that is not aligned to its size is RAZ/WI too: a PE faults it before i
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from operator import attrgetter
 from typing import Any, ClassVar
 
 Reader = Callable[[Any], int]
@@ -113,26 +116,24 @@ def identification(prefix: str, offset: int, values: Iterable[int]) -> tuple[Reg
 class RegisterMap:
     """The registers of a frame, found by offset. Two at the same place are a ValueError."""
 
-    __slots__ = ("_words", "registers")
+    __slots__ = ("_by_offset", "_ends", "_offsets", "registers")
 
     def __init__(self, *registers: RegisterArray) -> None:
         self.registers = registers
-        self._words: dict[int, RegisterArray] = {}
-        for register in registers:
-            first = register.offset >> 2
-            words = range(first, first + (register.count * register.size >> 2))
-            if shared := self._words.keys() & words:
-                word = min(shared)
-                other = self._words[word]
-                raise ValueError(f"{register.name} and {other.name} overlap at {word << 2:#x}")
-            self._words.update(dict.fromkeys(words, register))
+        self._by_offset = sorted(registers, key=attrgetter("offset"))
+        self._offsets = [each.offset for each in self._by_offset]
+        self._ends = [each.offset + each.count * each.size for each in self._by_offset]
+        for (one, other), end in zip(pairwise(self._by_offset), self._ends, strict=False):
+            if other.offset < end:
+                raise ValueError(f"{other.name} and {one.name} overlap at {other.offset:#x}")
 
     def __iter__(self) -> Iterator[RegisterArray]:
         return iter(self.registers)
 
     def find(self, offset: int) -> RegisterArray | None:
         """The register or array that byte ``offset`` belongs to."""
-        return self._words.get(offset >> 2)
+        at = bisect_right(self._offsets, offset) - 1
+        return self._by_offset[at] if at >= 0 and offset < self._ends[at] else None
 
     def name_at(self, offset: int) -> str:
         """The name of what is at byte ``offset``, such as ``GICD_ISENABLER3``; empty if nothing."""
