@@ -4,7 +4,7 @@ The fields of a manifest are those of `Manifest`, by the same names; UUIDs may b
 "1.2", enumerations numbers.
 """
 
-from __future__ import annotations
+# Not with annotations from the future: a TypedDict would compile each of their texts.
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
