@@ -15,7 +15,7 @@ class FfaError(Exception):
     """A call was answered with FFA_ERROR.
 
     `status` is the status code, `function` the id of the function that was called. `refusal` is
-    what the system tells about it beyond the ABI: the rule, and the values that it compared. It is
+    what the system knows beyond the ABI: the rule that refused, and the values it compared. It is
     None if no rule of the firmware refused the call.
     """
 

@@ -15,8 +15,8 @@ from ffabric.guests.calls.notifications import NotificationCalls
 
 
 class Calls(MessageCalls, MemoryCalls, NotificationCalls, ActivationCalls):
-    """The FF-A calls of one vCPU. Whatever needs RX/TX buffers maps them first."""
+    """The FF-A calls of one vCPU. A call that needs RX/TX buffers maps them first."""
 
 
 class Ffa(Awaited, Calls):
-    """FF-A for a Python partition: every call is awaited."""
+    """The FF-A calls of a Python partition. Every call is awaited."""

@@ -35,10 +35,10 @@ _REQUESTS = frozenset(
 
 
 class Partition:
-    """Software of a partition. One object serves all vCPUs; each has its own ``ffa``.
+    """The software of a partition. One object serves all vCPUs; each has its own ``ffa``.
 
-    ``uuid`` (or ``uuids``) names its services, ``name`` the partition (default: the class's name in
-    lower case), ``manifest`` any further keys of the FF-A manifest (`Manifest`) by keyword.
+    ``uuid`` (or ``uuids``) identifies its services. ``name`` is the partition's name (default: the
+    class's name in lower case). ``manifest`` has further properties of its FF-A manifest.
     """
 
     name: str = ""
@@ -58,7 +58,10 @@ class Partition:
             _check_hook(cls, name, member)
 
     async def program(self, vcpu: Vcpu, entry: int, x0: int) -> None:
-        """The program of a vCPU, from its cold boot on; an SP's others begin like the first."""
+        """The program of a vCPU, from its cold boot on.
+
+        The other vCPUs of an SP begin like the first one.
+        """
         ffa = self.ffa_of(vcpu)
         await ffa.id_get()
         if vcpu.secure and vcpu.index == 0 and vcpu.count > 1 and not vcpu.begins_again:
@@ -73,7 +76,7 @@ class Partition:
         ffa.unawaited.check()
 
     def ffa_of(self, vcpu: Vcpu) -> Ffa:
-        """The calls of a vCPU; one object for its whole life."""
+        """The FF-A calls of a vCPU; the object stays the same for as long as the vCPU lives."""
         calls = self._calls.get(vcpu)
         if calls is None:
             calls = self._calls[vcpu] = Ffa(vcpu)
@@ -82,9 +85,9 @@ class Partition:
     async def main(self, ffa: Ffa) -> None:
         """Initialise, then answer messages for ever.
 
-        A scheduler of others, be it a kernel or a primary VM, has no FFA_MSG_WAIT: it takes its
-        interrupts for ever. Raises FfaError if an answer, or the wait, is refused otherwise: the
-        partition cannot go on then.
+        A primary scheduler, be it a kernel or a primary VM, has no FFA_MSG_WAIT: it handles
+        interrupts for ever. Raises FfaError if an answer or the wait is refused for another reason,
+        because the partition cannot go on then.
         """
         await self._begin(ffa)
         x, unawaited = ffa.x, ffa.unawaited
@@ -182,59 +185,71 @@ class Partition:
         )
 
     async def on_boot(self, ffa: Ffa) -> None:
-        """Called once per vCPU, before its first FFA_MSG_WAIT.
+        """Called once for each vCPU, before its first FFA_MSG_WAIT.
 
-        In an SP also whenever the PE of a vCPU is on again that was off; not of the first vCPU.
+        In an SP it is called again whenever the PE of a vCPU has been off and is on again, except
+        for the first vCPU.
         """
 
     async def on_stop(self, ffa: Ffa) -> Status | None:
-        """Another image is to take its place: leave it what it needs (`ffa.live_state`).
+        """Called before another image takes this partition's place: save state in `ffa.live_state`.
 
-        A status other than SUCCESS says that it does not stop; None is SUCCESS.
+        Return a status: anything but SUCCESS refuses to stop. None means SUCCESS.
         """
         return None
 
     async def on_activation(self, ffa: Ffa) -> None:
-        """Called in place of `on_boot` if it has taken the place of another image.
+        """Called instead of `on_boot` if this partition has replaced another image.
 
-        RX/TX buffers, notifications and memory of others are as that one left them.
+        RX/TX buffers, notifications and memory of others are as that image left them.
         """
 
     async def on_direct_request(self, request: DirectMessage, ffa: Ffa) -> list[int]:
-        """Answer a direct request of an endpoint: return ``request.respond(...)``."""
+        """Answer an endpoint's direct request: return ``request.respond(...)``."""
         return request.respond()
 
     async def on_power_message(self, function: int, ffa: Ffa) -> psci.Return | None:
-        """The PE is about to be turned off or suspended, or was turned on: a PSCI function ID.
+        """Called when the PE is about to be turned off or suspended, or was turned on.
 
-        Called if ``power_management_messages`` of the manifest asks for it. The answer is a status:
-        an error (DENIED) keeps the PE on, if it is on still; None is SUCCESS.
+        ``function`` is the PSCI function id. ``power_management_messages`` in the manifest asks for
+        these calls. Return a status: an error (DENIED) keeps a PE on that is still on; None means
+        SUCCESS.
         """
 
     async def on_warm_boot(self, ffa: Ffa) -> psci.Return | None:
-        """The PE goes on after its suspension, if ``power_management_messages`` asks for that."""
+        """Called when the PE resumes from suspension.
+
+        ``power_management_messages`` in the manifest asks for it.
+        """
 
     async def on_vm_created(self, vm: int, ffa: Ffa) -> Status | None:
-        """A VM came into being (manifest: vm_availability_messages, bit 0); None: SUCCESS."""
+        """Called when a VM has been created (manifest: vm_availability_messages, bit 0).
+
+        Return a status. None means SUCCESS.
+        """
         return None
 
     async def on_vm_destroyed(self, vm: int, ffa: Ffa) -> Status | None:
-        """A VM is gone: give back what it sent (manifest: vm_availability_messages, bit 1)."""
+        """Called when a VM has been destroyed: relinquish what it sent.
+
+        Bit 1 of vm_availability_messages in the manifest asks for it.
+        """
         return None
 
     async def on_run(self, ffa: Ffa) -> None:
-        """The scheduler gave the vCPU cycles with FFA_RUN."""
+        """Called when the scheduler has allocated cycles to the vCPU with FFA_RUN."""
 
     async def on_wake(self, ffa: Ffa) -> None:
-        """FFA_MSG_WAIT returned FFA_INTERRUPT; pending interrupts have been handled."""
+        """Called when FFA_MSG_WAIT has returned FFA_INTERRUPT and interrupts have been handled."""
 
     async def on_interrupt(self, kind: int, ffa: Ffa) -> None:
-        """A virtual interrupt (0: IRQ, 1: FIQ) is asserted; the handler must end it.
+        """Handle a virtual interrupt (0: IRQ, 1: FIQ) that is asserted.
 
-        A partition at S-EL0 has no vector: FFA_INTERRUPT hands it each interrupt of a device while
+        This implementation acknowledges it, calls `on_notifications` or `on_device_interrupt`, and
+        ends it. An override has to end it, too.
+
+        A partition at S-EL0 has no vector: FFA_INTERRUPT delivers each interrupt of a device while
         it waits, and `on_device_interrupt` is called.
-
-        This one acknowledges it, calls one of the two methods below, and ends it.
         """
         gic = interrupts.controller(ffa)
         intid = await gic.acknowledge(ffa)
@@ -255,20 +270,23 @@ class Partition:
         await self.on_wake(ffa)
 
     async def enable_notifications(self, ffa: Ffa) -> None:
-        """Take the Notification Pending Interrupt on this vCPU from now on."""
+        """Enable the Notification Pending Interrupt on this vCPU."""
         self.npi = await interrupts.enable_notifications(ffa)
 
     async def enable_interrupt(self, ffa: Ffa, intid: int) -> None:
-        """Take a device's interrupt on this vCPU from now on (`on_device_interrupt`)."""
+        """Enable a device interrupt on this vCPU (see `on_device_interrupt`)."""
         await interrupts.controller(ffa).enable(ffa, intid)
 
     async def on_notifications(
         self, from_sps: int, from_vms: int, framework: int, ffa: Ffa
     ) -> None:
-        """Notifications that were pending for this vCPU and are not any more: three bitmaps."""
+        """Handle the notifications that were retrieved for this vCPU: three bitmaps."""
 
     async def on_device_interrupt(self, intid: int, ffa: Ffa) -> None:
-        """An interrupt that is not the Notification Pending Interrupt; it is ended afterwards."""
+        """Handle an interrupt other than the Notification Pending Interrupt.
+
+        It is ended afterwards.
+        """
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"

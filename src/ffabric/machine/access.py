@@ -37,9 +37,10 @@ _HAS_LEVEL = {TRANSLATION, ACCESS_FLAG, PERMISSION}
 class DataAbort(Exception):  # noqa: N818 (the architecture's word)
     """A load or store that stage 2 or the system refused.
 
-    `ipa` is the first byte refused, `write` tells a store, `level` is where the walk
-    ended (0: the address is out of range), `detail` says more. `reason` is "translation fault",
-    "access flag fault", "permission fault", "external abort" or "alignment fault".
+    `ipa` is the first byte that was refused, `write` is true for a store. `level` is the level of
+    the table at which the walk ended (0: the address is out of range), and `detail` says more.
+    `reason` is "translation fault", "access flag fault", "permission fault", "external abort" or
+    "alignment fault".
     """
 
     __module__ = "ffabric"

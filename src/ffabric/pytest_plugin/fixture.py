@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Fixture:
-    """Boots systems, which are closed with the test, or with the class or module that shares them.
+    """Boots systems, and closes them with the test, class or module that the fixture belongs to.
 
-    ``seed`` is that of every system that does not name its own; ``version``, ``strict`` and
-    ``personality`` are what `ffabric.testing.parametrize` says. They hold for every system that
-    does not say otherwise.
+    ``seed`` is used by every system that does not name its own; ``version``, ``strict`` and
+    ``personality`` are the present values of `ffabric.testing.parametrize`. They hold for every
+    system that does not say otherwise.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Fixture:
         start: bool = True,
         **fields: Unpack[SystemFields],
     ) -> System:
-        """Boot a system until nothing can run, as `ffabric.boot`; it is closed with the fixture.
+        """Boot a system as `ffabric.boot` does; it is closed with the fixture.
 
-        Its seed is the fixture's own, unless ``seed`` names another or, as None, none.
+        Its seed is the fixture's, unless ``seed`` is another one, or None for no seed.
         """
         load("ffabric.session.booting")  # only tests that boot pay for it
         from ffabric.session.booting import boot  # noqa: PLC0415
@@ -76,15 +76,15 @@ class Fixture:
         return system
 
     def refuses(self, rule_id: str) -> AbstractContextManager[None]:
-        """The block must make a call that the rule refuses, in any system of the fixture."""
+        """Expect that a call in the block is refused by a rule, in any system of the fixture."""
         from ffabric.session.refusals import Expected  # noqa: PLC0415 - as above
 
         return Expected(self._refusals, rule_id)
 
     def fault(self, name: str) -> AbstractContextManager[None]:
-        """In the block our firmware has a bug that somebody's has had; `ffabric faults` names them.
+        """Switch on a historical bug in our firmware for the block; `ffabric faults` lists them.
 
-        It concerns all systems, those too that were booted before. Raises LookupError if there is
+        It affects all systems, also those that were booted before. Raises LookupError if there is
         no such fault.
         """
         from ffabric.lab.faults.catalogue import find  # noqa: PLC0415 - as above
@@ -94,7 +94,8 @@ class Fixture:
     def play(self, scenario: str | Path, choices: Sequence[int] = ()) -> None:
         """Play one schedule of a scenario of `ffabric explore`: the one with these ``choices``.
 
-        A relative path is one from the folder of the test. Raises AssertionError if it breaks.
+        A relative path is relative to the folder of the test. Raises AssertionError if the schedule
+        breaks the scenario.
         """
         from ffabric.lab.explore.scenario import read_scenario  # noqa: PLC0415 - as above
         from ffabric.lab.explore.schedule import Broken, play  # noqa: PLC0415 - as above

@@ -57,13 +57,13 @@ def parametrize(
         @parametrize(versions=("1.1", "1.2"), seeds=8)
         def test_adder(ffabric): ...
 
-    ``versions`` are those of the partition managers, ``strict`` says whether SBZ registers that are
-    not zero are refused, ``personalities`` are implementations whose habits the partition managers
-    have ("spec", "hafnium", ...), ``seeds`` are base seeds, or how many from ``--ffabric-seed`` on.
-    What is left out is as the test says. `Fixture` has the present ones as ``version``, ``strict``
-    and ``personality``.
+    ``versions`` are FF-A versions of the partition managers. ``strict`` says whether SBZ registers
+    that are not zero are refused. ``personalities`` are implementations that the partition managers
+    behave like ("spec", "hafnium", ...). ``seeds`` are base seeds, or how many of them to take from
+    ``--ffabric-seed`` on. What is left out is up to the test. The fixture has the present values as
+    ``version``, ``strict`` and ``personality``.
 
-    Raises TypeError for a single text where there have to be several.
+    Raises TypeError for a single text where several are expected.
     """
     given = {"versions": versions, "strict": strict, "personalities": personalities}
     for name, values in given.items():

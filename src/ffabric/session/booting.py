@@ -25,15 +25,16 @@ def boot(
     start: bool = True,
     **fields: Unpack[SystemFields],
 ) -> System:
-    """Boot a system until nothing can run: what ``fields`` say, or one that was read, ``spec``.
+    """Boot a system, and run it until nothing can run any more.
 
-    ``seed`` mixes the run's choices, ``replay`` makes those of another run again: its
-    `System.choices`. ``initialising``: names of SPs without code of their own that are driven from
-    the start; the boot goes on when they make their first FFA_MSG_WAIT. Without ``start`` nothing
-    has run yet: `System.run` begins. ``fields``: see `SystemFields`.
+    ``fields`` describe the system (see `SystemFields`); ``spec`` is one that was read from a file.
+    ``seed`` varies the choices of the run; ``replay`` repeats those of another run, its
+    `System.choices`. ``initialising`` names SPs without code that are driven from their start on:
+    the boot goes on when they make their first FFA_MSG_WAIT. With ``start=False`` nothing runs
+    before `System.run`.
 
-    Raises SystemErrors with everything that cannot be, TypeError for an unknown keyword,
-    `PartitionCrashed` if a partition crashes and the system is to stop then.
+    Raises SystemErrors with everything that is wrong with the description, TypeError for an unknown
+    keyword, `PartitionCrashed` if a partition crashes and the system is to stop then.
     """
     check_keywords("boot()", fields, [*SystemFields.__annotations__, *_OWN])
     _SEED.check("seed", seed)

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class Blocked(Exception):  # noqa: N818 - a state of the call, not an error
-    """The call has not returned: whoever has control now must act first."""
+    """The call has not returned: the partition that has control now must act first."""
 
     __module__ = "ffabric.testing"
 
 
 class BlockingFfa(Blocking, Calls):
-    """FF-A for whoever drives a vCPU: every call returns when the vCPU has control again.
+    """FF-A for a test that drives a vCPU: each call returns when the vCPU has control again.
 
-    A call raises `Blocked` if the vCPU does not get control back: another partition must act first.
+    Raises `Blocked` if the vCPU does not get control back because another partition must act first.
     """
 
     calls: Ffa

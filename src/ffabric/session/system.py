@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class System:
-    """A booted system. A ``with`` block closes it at its end."""
+    """A booted system. A ``with`` block closes it at the end."""
 
     def __init__(self, system: Any) -> None:
         self.system: Any = system
@@ -52,9 +52,9 @@ class System:
         replay: Sequence[int] | None = None,
         **fields: Unpack[SystemFields],
     ) -> History[Self]:
-        """Describe a system as for `boot`, and get its run in hand: it can go forward and back.
+        """Describe a system as for `boot`, for a run that can go forward and back.
 
-        Nothing has run yet. Raises SystemErrors with everything that cannot be.
+        Nothing has run yet. Raises SystemErrors with everything that is wrong with the description.
         """
         from ffabric.session.history import History  # noqa: PLC0415 - only who goes back
 
@@ -92,21 +92,21 @@ class System:
         self._inside.run()
 
     def stop(self) -> None:
-        """End the run after the present exit: for a callback, or a partition's code."""
+        """End the run after the present exit; for callbacks and for a partition's code."""
         self._inside.machine.stop()
 
     def interrupt(self, intid: int, pe: int | None = None) -> None:
-        """A device raises the interrupt ``intid`` once; a private one is of a PE.
+        """Let a device raise the interrupt ``intid`` once; a private one belongs to a PE.
 
-        Who gets it, and when, shows as soon as the system runs.
+        Which partition gets it, and when, is decided as the system runs.
         """
         self._inside.machine.gic.set_pending(intid, pe)
 
     def vmm(self, vm: str, on_event: Callable[[Vmm, int], None] | None = None) -> Vmm:
-        """The VMM of a VM, in the host's user space: from now on it raises its interrupts.
+        """The VMM of a VM in user space of the host, which raises its interrupts from now on.
 
-        ``on_event`` gets it and the number of a vCPU as soon as that one's eventfd is signalled.
-        Raises LookupError if there is no such VM, or no hypervisor.
+        ``on_event`` is called with it and the number of a vCPU as soon as that vCPU's eventfd is
+        signalled. Raises LookupError if there is no such VM, or no hypervisor.
         """
         from ffabric.system.vmm import Vmm  # noqa: PLC0415 - few need it
 
@@ -121,17 +121,18 @@ class System:
         host: str | None = None,
         ipa: int | None = None,
     ) -> Handle:
-        """Create a VM while the system runs: what `vm` makes, or what `vm` is given.
+        """Create a VM while the system runs: what `vm` returns, or the arguments of `vm`.
 
-        Its memory comes from the hypervisor's free frames, its id is one that no VM had before. The
-        hypervisor does the rest on the PE ``pe``, or on whichever is in the normal world first: the
-        SPs that subscribed are told, then the VM starts.
+        Its memory comes from the hypervisor's free frames, and no VM has had its id before. The
+        hypervisor does the rest on the PE ``pe``, or on whichever PE is in the normal world first:
+        it tells the SPs that subscribed, then it starts the VM.
 
         With a ``host`` it is a protected VM: the host donates the memory, from its ``ipa`` on or
-        wherever its software has free pages, and cannot reach it before the VM is gone. Then it is
-        the host's again, cleared.
+        wherever its software has free pages, and cannot reach it while the VM exists. Afterwards
+        the host gets it back, cleared.
 
-        Raises SystemErrors for what cannot be, NoFrames or NoPages if there is no memory.
+        Raises SystemErrors for what is wrong with the description, NoFrames or NoPages if there is
+        not enough memory.
         """
         draft = what if isinstance(what, PartitionDraft) else vm(what)
         return _in_hand(self._inside.create_vm(draft, pe=pe, host=host, ipa=ipa))
@@ -140,21 +141,21 @@ class System:
     def destroy_vm(self, name: str, *, pe: int | None = None, reason: str = "destroyed") -> None:
         """Destroy a VM, whatever its vCPUs are doing: none of them runs again.
 
-        The hypervisor does the rest on the PE ``pe``, or on whichever is in the normal world first:
-        what the VM asked of SPs is finished and the answers are dropped, the SPs that subscribed
-        are told, and its memory comes back, some of it when SPs relinquish it. May be called at any
-        time, from a callback of the clock too. Raises LookupError if there is no such VM.
+        The hypervisor does the rest on the PE ``pe``, or on whichever PE is in the normal world
+        first: it finishes what the VM asked of SPs and drops the answers, tells the SPs that
+        subscribed, and takes the memory back, some of it only when SPs relinquish it. May be called
+        at any time, also from a callback of the clock. Raises LookupError if there is no such VM.
         """
         self._inside.destroy_vm(name, pe=pe, reason=reason)
 
     @suggesting
     def stage(self, name: str, what: PartitionDraft | Software | type[Software]) -> None:
-        """Have new software for an SP at hand: software of the normal world can have it activated.
+        """Provide new software for an SP, which software of the normal world can then activate.
 
-        ``what`` is the new Python code, or what `sp` makes of an ``image``; the SP's manifest stays
-        as it is, and has to have ``live_activation_support``. A VM or kernel activates it with
-        ``ffa.activate(UUID)``, the UUID of the SP's image. Raises LookupError if there is no such
-        SP, ValueError if it cannot get this software.
+        ``what`` is the new Python code, or what `sp` returns for an ``image``. The SP's manifest
+        does not change, and must have ``live_activation_support``. A VM or kernel activates the
+        software with ``ffa.activate(UUID)``, the UUID of the SP's image. Raises LookupError if
+        there is no such SP, ValueError if it cannot get this software.
         """
         from ffabric.system.booting.activation import stage  # noqa: PLC0415 - few need it
 
@@ -162,7 +163,7 @@ class System:
         stage(self._inside, self.sp(name).name, draft.source)
 
     def refuses(self, rule_id: str) -> AbstractContextManager[None]:
-        """The block must make a call that the rule refuses; its FfaError is expected."""
+        """Expect that a call in the block is refused by a rule; its FfaError is caught."""
         return Expected(lambda: self._inside.refusals, rule_id)
 
     @property
@@ -172,17 +173,17 @@ class System:
 
     @property
     def waived(self) -> dict[str, int]:
-        """How many calls each rule would have refused that the system waives, by rule id."""
+        """How many calls each rule would have refused if it were not waived, by rule id."""
         return self._inside.waived
 
     def last_calls(self, most: int = 20) -> str:
-        """The last calls that were made, with their answers and refusals, decoded: one a line."""
+        """The last calls, with their answers and refusals, decoded: one call a line."""
         calls: str = self.recorder.last_calls(most)
         return calls
 
     @property
     def crashes(self) -> tuple[PartitionCrashed, ...]:
-        """Every partition that has crashed, in their order."""
+        """Every partition that has crashed, in the order in which they did."""
         return tuple(self._inside.deaths)
 
     @property
@@ -202,11 +203,11 @@ class System:
 
     @property
     def choices(self) -> list[int]:
-        """The choices of the run so far; given as ``replay``, they make the same run again."""
+        """The choices of the run so far. Given as ``replay``, they repeat the run."""
         return list(self._inside.machine.choices.log)
 
     def close(self) -> None:
-        """Give everything back; the system cannot be used any more."""
+        """Release all resources; the system cannot be used any more."""
         OPEN.discard(self)
         self._inside.close()
 
@@ -229,10 +230,10 @@ def _in_hand(endpoint: Endpoint) -> Handle:
 
 
 def refuses(rule_id: str, *systems: System) -> AbstractContextManager[None]:
-    """The block must make a call that the rule refuses; its FfaError is expected.
+    """Expect that a call in the block is refused by a rule; its FfaError is caught.
 
     The call may be made in any of ``systems``; without any, in every system that is open. Raises
-    ValueError for a rule that there is not, `NotRefused` if another rule refuses, or none does.
+    ValueError for an unknown rule, `NotRefused` if another rule refuses or none does.
     """
 
     def counts() -> dict[str, int]:

@@ -41,15 +41,15 @@ class Trace:
         return list(read_lines(self.path))
 
     def lines(self) -> list[dict[str, Any]]:
-        """The lines so far, the header first: what the JSON lines of a file are parsed to."""
+        """The lines so far, the header first, each as a parsed line of a JSON lines file."""
         return [as_json(each) for each in self._records()]
 
     def text(self) -> str:
-        """The lines so far as a person reads them: decoded, one for each call and answer."""
+        """The lines so far for people: decoded, one line for each call and each answer."""
         return "\n".join(text for _, text in Reader().read(self._records()))
 
     def close(self) -> None:
-        """Listen no longer, and write the rest."""
+        """Stop recording, and write what is left."""
         inside = self._system.system
         if inside.machine.tracer is self._trace:
             inside.attach(None)

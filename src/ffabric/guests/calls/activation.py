@@ -11,11 +11,11 @@ from ffabric.guests.calls.channel import Channel
 
 
 class ActivationCalls(Channel):
-    """The calls by which a kernel, or the VM that schedules, has firmware replaced."""
+    """The calls with which a kernel, or the VM that schedules, has firmware replaced."""
 
     @both_ways
     async def activatable(self) -> dict[UUID, lfa.Component]:
-        """LFA_GET_INFO and LFA_GET_INVENTORY: images that EL3 can replace, and their flags."""
+        """LFA_GET_INFO and LFA_GET_INVENTORY: the images that EL3 can replace, with their flags."""
         x = await self._exit(lfa.LFA_GET_INFO, 0)
         count = x[1] if lfa.Return.of(x[0]) is lfa.Return.SUCCESS else 0
         found = {}
@@ -26,9 +26,9 @@ class ActivationCalls(Channel):
 
     @both_ways
     async def activate(self, image: UUID | str, *, rendezvous: bool = False) -> lfa.Return:
-        """LFA_PRIME and LFA_ACTIVATE: what the one that comes last has returned.
+        """LFA_PRIME and LFA_ACTIVATE of an image. Returns the last call's status.
 
-        With ``rendezvous`` all PEs have to make the call. Raises LookupError if EL3 has no such
+        With ``rendezvous`` every PE has to make the call. Raises LookupError if EL3 has no such
         image.
         """
         wanted = as_uuid(image)

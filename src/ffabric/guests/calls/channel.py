@@ -59,27 +59,27 @@ class Channel:
 
     @property
     def version(self) -> int:
-        """The version of FF-A that the partition uses."""
+        """The partition's version of FF-A."""
         return self.vcpu.version
 
     @property
     def endpoint(self) -> int:
-        """The partition's endpoint id, once it has been asked for (`id_get`); 0 before."""
+        """The partition's endpoint id, once `id_get` has asked for it; 0 before."""
         return self.vcpu.endpoint
 
     @property
     def tx(self) -> int:
-        """The IPA of TX; 0: there is none."""
+        """The IPA of TX, or 0 if it is not mapped."""
         return self.buffers.tx
 
     @property
     def rx(self) -> int:
-        """The IPA of RX; 0: there is none."""
+        """The IPA of RX, or 0 if it is not mapped."""
         return self.buffers.rx
 
     @property
     def live_state(self) -> tuple[int, int]:
-        """IPA and bytes of the buffer with the state that a new image takes over; (0, 0): none."""
+        """IPA and size in bytes of the state for a new image; (0, 0) if there is none."""
         return self.vcpu.live_state
 
     def __repr__(self) -> str:
@@ -87,7 +87,7 @@ class Channel:
 
     @both_ways
     async def call(self, *registers: int) -> tuple[int, ...]:
-        """Any call, of up to 18 registers: those that it returns with, FFA_ERROR included."""
+        """Make any call, of up to 18 registers: those that it returns, FFA_ERROR included."""
         if len(registers) > REGISTERS:
             check_registers(registers)
         return tuple(await self._exit(*registers))

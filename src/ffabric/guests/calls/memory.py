@@ -38,7 +38,7 @@ _read_permissions = result_reader(fid.FFA_MEM_PERM_GET_64, "permissions", "more_
 
 
 class Retrieved(msgspec.Struct, frozen=True, gc=False):
-    """Memory that was retrieved: where it appeared, and what the relayer says of it."""
+    """Memory that was retrieved: where it is mapped, and what the relayer says about it."""
 
     handle: int
     ranges: tuple[tuple[int, int], ...]
@@ -84,10 +84,10 @@ class MemoryCalls(SetupCalls):
         tag: int = 0,
         impdef: tuple[int, int] = (0, 0),
     ) -> Coroutine[int, None, int]:
-        """FFA_MEM_SHARE of ``pages`` from ``ipa``, or of ``ranges``, with ``to``: the handle.
+        """FFA_MEM_SHARE: share ``pages`` from ``ipa`` on, or ``ranges``, with ``to``: the handle.
 
-        ``attributes`` None: normal write-back memory, inner shareable. ``impdef`` are two 64-bit
-        values for each receiver (since v1.2).
+        If ``attributes`` is None, the memory is normal, write-back and inner shareable. ``impdef``
+        holds two 64-bit values for each receiver (since v1.2).
         """
         return self._send(
             fid.FFA_MEM_SHARE_64,
@@ -114,10 +114,10 @@ class MemoryCalls(SetupCalls):
         tag: int = 0,
         impdef: tuple[int, int] = (0, 0),
     ) -> Coroutine[int, None, int]:
-        """FFA_MEM_LEND of ``pages`` from ``ipa``, or of ``ranges``, to ``to``: the handle.
+        """FFA_MEM_LEND: lend ``pages`` from ``ipa`` on, or ``ranges``, to ``to``: the handle.
 
-        ``attributes`` None: not specified for one borrower, else as for `share`. ``impdef`` are two
-        64-bit values for each receiver (since v1.2).
+        If ``attributes`` is None, they are not specified for a single borrower, and are those of
+        `share` for several. ``impdef`` holds two 64-bit values for each receiver (since v1.2).
         """
         return self._send(
             fid.FFA_MEM_LEND_64,
@@ -144,10 +144,10 @@ class MemoryCalls(SetupCalls):
         tag: int = 0,
         impdef: tuple[int, int] = (0, 0),
     ) -> Coroutine[int, None, int]:
-        """FFA_MEM_DONATE of ``pages`` from ``ipa``, or of ``ranges``, to ``to``: the handle.
+        """FFA_MEM_DONATE: donate ``pages`` from ``ipa`` on, or ``ranges``, to ``to``: the handle.
 
-        ``permissions`` 0, ``attributes`` None: not specified. ``impdef`` are two 64-bit values for
-        the receiver (since v1.2).
+        ``permissions`` of 0 and ``attributes`` of None mean "not specified". ``impdef`` holds two
+        64-bit values for the receiver (since v1.2).
         """
         return self._send(
             fid.FFA_MEM_DONATE_64,
@@ -211,9 +211,10 @@ class MemoryCalls(SetupCalls):
         impdef: tuple[int, int] = (0, 0),
         others: Sequence[tuple[Peer, MemoryPermissions | int]] = (),
     ) -> Retrieved:
-        """FFA_MEM_RETRIEVE_REQ of the region with a ``handle`` that ``sender`` sent.
+        """FFA_MEM_RETRIEVE_REQ: retrieve the region with ``handle``, which ``sender`` has sent.
 
-        All fragments of the answer are read. ``others``: each other borrower with its permissions.
+        Every fragment of the answer is read. ``others`` lists each other borrower and its
+        permissions.
         """
         owner = self.resolve(sender)
         own = permissions if type(permissions) is int else _bits("permissions", permissions)
@@ -240,7 +241,7 @@ class MemoryCalls(SetupCalls):
 
     @both_ways
     async def relinquish(self, handle: int, flags: MemoryFlags | int = 0) -> None:
-        """FFA_MEM_RELINQUISH of the region with a ``handle``."""
+        """FFA_MEM_RELINQUISH: give up access to the region with ``handle``."""
         if not self.buffers.pages:
             await self._need_buffers()
         request = abi.Relinquish(handle, flags, [self.vcpu.endpoint])
@@ -249,15 +250,15 @@ class MemoryCalls(SetupCalls):
 
     @both_ways
     async def reclaim(self, handle: int, flags: MemoryFlags | int = 0) -> None:
-        """FFA_MEM_RECLAIM of the region with a ``handle``."""
+        """FFA_MEM_RECLAIM: take back the region with ``handle``."""
         await self._ffa(*_reclaim(handle, int(flags)))
 
     @both_ways
     async def mem_perm_get(self, ipa: int, pages: int = 1) -> tuple[int, int]:
-        """FFA_MEM_PERM_GET: the permissions and how many pages from ``ipa`` have them.
+        """FFA_MEM_PERM_GET: the permissions at ``ipa``, and how many pages from there on have them.
 
-        The permissions are encoded as in DEN0140 1.2, section 2.8. Before v1.3 the answer is of one
-        page only.
+        The permissions are encoded as in DEN0140 1.2, section 2.8. Before v1.3 the answer covers
+        only one page.
         """
         x = await self._ffa(fid.FFA_MEM_PERM_GET_64, ipa, pages - 1)
         permissions, more = _read_permissions(x)
@@ -265,5 +266,8 @@ class MemoryCalls(SetupCalls):
 
     @both_ways
     async def mem_perm_set(self, ipa: int, pages: int, permissions: int) -> None:
-        """FFA_MEM_PERM_SET of ``pages`` from ``ipa``, encoded as in DEN0140 1.2, section 2.8."""
+        """FFA_MEM_PERM_SET: set the permissions of ``pages`` from ``ipa`` on.
+
+        The permissions are encoded as in DEN0140 1.2, section 2.8.
+        """
         await self._ffa(fid.FFA_MEM_PERM_SET_64, ipa, pages, permissions)

@@ -36,7 +36,7 @@ _LOGGED_AT_ONCE = 48
 
 
 class DirectMessage(msgspec.Struct, frozen=True, gc=False):
-    """A direct request or response: ids and payload words (w3-w7, or x4-x17 for REQ2)."""
+    """A direct request or response: its ids and payload words (w3-w7, or x4-x17 for REQ2)."""
 
     function: int
     sender: int
@@ -82,7 +82,7 @@ class MessageCalls(SetupCalls):
 
     @both_ways
     async def direct_request(self, to: Peer, *payload: int, bits: int = 64) -> DirectMessage:
-        """FFA_MSG_SEND_DIRECT_REQ with up to five words of so many ``bits``: the response.
+        """FFA_MSG_SEND_DIRECT_REQ with up to five words of 32 or 64 ``bits``: the response.
 
         A request that is interrupted, or whose receiver yields, is resumed with FFA_RUN.
         """
@@ -110,7 +110,7 @@ class MessageCalls(SetupCalls):
     async def direct_request2(
         self, to: Peer, *payload: int, uuid: UUID | str = NIL
     ) -> DirectMessage:
-        """FFA_MSG_SEND_DIRECT_REQ2 with up to fourteen words to a service: the response."""
+        """FFA_MSG_SEND_DIRECT_REQ2 with up to 14 words to the service ``uuid``: the response."""
         _check_payload(payload, REQUEST2_WORDS)
         receiver = self.resolve(to)
         ids = self.vcpu.endpoint << 16 | receiver
@@ -129,10 +129,10 @@ class MessageCalls(SetupCalls):
         return x
 
     async def resume(self, receiver: int, word: int) -> list[int]:
-        """FFA_RUN of whom an answer of ``receiver`` names in w1: all that it returns with.
+        """FFA_RUN of the context that an answer of ``receiver`` names in w1. Returns all registers.
 
-        An interrupt of the caller's own names nobody (0). It is the context of the receiver that is
-        on the PE of the caller then, or the only one that it has.
+        If the caller itself was interrupted, w1 names nobody (0). The call then runs the receiver's
+        context on the caller's PE, or the only context that the receiver has.
         """
         here = self.vcpu.index
         x = await self._exit(fid.FFA_RUN, word or pack_ids(receiver, here))
@@ -144,7 +144,7 @@ class MessageCalls(SetupCalls):
 
     @both_ways
     async def run(self, endpoint: Peer, vcpu: int = 0) -> tuple[int, ...]:
-        """FFA_RUN: the registers it returns with (FFA_MSG_WAIT, FFA_YIELD, FFA_INTERRUPT ...)."""
+        """FFA_RUN: the registers that it returns with (FFA_MSG_WAIT, FFA_YIELD ...)."""
         return tuple(await self._ffa(*_run(self.resolve(endpoint), vcpu)))
 
     @both_ways
@@ -154,12 +154,12 @@ class MessageCalls(SetupCalls):
 
     @both_ways
     async def yield_(self) -> None:
-        """FFA_YIELD."""
+        """FFA_YIELD: give up the PE; the scheduler decides when the caller runs again."""
         await self._bare(fid.FFA_YIELD)
 
     @both_ways
     async def idle(self) -> None:
-        """WFI: nothing to do until an interrupt."""
+        """WFI: do nothing until an interrupt arrives."""
         await self._idle()
 
     @coroutine
@@ -171,7 +171,7 @@ class MessageCalls(SetupCalls):
     async def send2(
         self, to: Peer, data: bytes, *, uuid: UUID | str = NIL, delay_sri: bool = False
     ) -> None:
-        """FFA_MSG_SEND2: an indirect message."""
+        """FFA_MSG_SEND2: send an indirect message."""
         receiver, service = self.resolve(to), as_uuid(uuid)
         await self._need_buffers()
         message = messages.Message(
@@ -183,7 +183,7 @@ class MessageCalls(SetupCalls):
 
     @both_ways
     async def receive(self) -> messages.Message:
-        """The indirect message in RX, which is released."""
+        """Read the indirect message in RX, and release RX."""
         data = self.memory.read(self.buffers.rx, self.buffers.pages * PAGE)
         message = messages.parse_message(data, self.version, older=True)
         await self._bare(fid.FFA_RX_RELEASE)
@@ -191,7 +191,7 @@ class MessageCalls(SetupCalls):
 
     @both_ways
     async def console_log(self, text: str) -> None:
-        """FFA_CONSOLE_LOG, as often as the text is long."""
+        """FFA_CONSOLE_LOG: print a text, in as many calls as its length needs."""
         data = text.encode()
         for at in range(0, len(data), _LOGGED_AT_ONCE):
             part = data[at : at + _LOGGED_AT_ONCE]

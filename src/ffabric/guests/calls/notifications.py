@@ -26,26 +26,26 @@ _read_got = result_reader(
 
 
 class NotificationCalls(Channel):
-    """The notification calls. A ``bitmap`` has a bit for each of 64 notifications."""
+    """The notification calls. Each of the 64 bits of a ``bitmap`` is one notification."""
 
     @both_ways
     async def notification_bind(
         self, sender: Peer, bitmap: int, flags: NotificationFlags | int = 0
     ) -> None:
-        """FFA_NOTIFICATION_BIND: ``sender`` may set ``bitmap`` for the caller."""
+        """FFA_NOTIFICATION_BIND: allow ``sender`` to set ``bitmap`` for the caller."""
         call = _bind(self.resolve(sender), self.vcpu.endpoint, int(flags), bitmap)
         await self._ffa(*call)
 
     @both_ways
     async def notification_unbind(self, sender: Peer, bitmap: int) -> None:
-        """FFA_NOTIFICATION_UNBIND: ``sender`` may not set ``bitmap`` any more."""
+        """FFA_NOTIFICATION_UNBIND: no longer allow ``sender`` to set ``bitmap``."""
         await self._ffa(*_unbind(self.resolve(sender), self.vcpu.endpoint, bitmap))
 
     @both_ways
     async def notification_set(
         self, receiver: Peer, bitmap: int, flags: NotificationFlags | int = 0
     ) -> None:
-        """FFA_NOTIFICATION_SET: signal ``bitmap``; bits 31:16 of ``flags`` name a vCPU."""
+        """FFA_NOTIFICATION_SET: signal ``bitmap``. Bits 31:16 of ``flags`` are a vCPU id."""
         call = _set(self.vcpu.endpoint, self.resolve(receiver), int(flags), bitmap)
         await self._ffa(*call)
 
@@ -53,9 +53,9 @@ class NotificationCalls(Channel):
     async def notification_get(
         self, flags: NotificationSources | int | None = None, vcpu: int = 0
     ) -> tuple[int, int, int]:
-        """FFA_NOTIFICATION_GET: bitmaps from SPs, from VMs, from the framework.
+        """FFA_NOTIFICATION_GET: the bitmaps set by SPs, by VMs and by the framework.
 
-        ``flags`` None: from everybody who can set notifications for the caller.
+        If ``flags`` is None, those of every sender that can signal the caller are asked for.
         """
         if flags is None:
             flags = _FROM_SECURE_WORLD if self.endpoint == OS_KERNEL else _FROM_ALL
@@ -65,6 +65,9 @@ class NotificationCalls(Channel):
 
     @both_ways
     async def notification_info_get(self) -> abi.PendingInfo:
-        """FFA_NOTIFICATION_INFO_GET: whom a scheduler should run; NO_DATA if there is nobody."""
+        """FFA_NOTIFICATION_INFO_GET: which endpoints and vCPUs have notifications pending.
+
+        Raises FfaError (NO_DATA) if there are none.
+        """
         x = await self._bare(fid.FFA_NOTIFICATION_INFO_GET_64)
         return abi.parse_pending(x[2:8], smc64=True)

@@ -20,11 +20,11 @@ _read_found = result_reader(fid.FFA_PARTITION_INFO_GET, "count", "descriptor_siz
 
 
 class SetupCalls(Channel):
-    """The calls by which a partition sets itself up and finds the others."""
+    """The calls with which a partition sets itself up and discovers other partitions."""
 
     @both_ways
     async def negotiate(self, version: int) -> int:
-        """FFA_VERSION: the callee's version. Raises FfaError if it does not work with ours."""
+        """FFA_VERSION: the callee's version. Raises FfaError if it is incompatible with ours."""
         x = await self._exit(fid.FFA_VERSION, version)
         answer = x[0] & MASK32
         if answer >> 31:
@@ -34,32 +34,32 @@ class SetupCalls(Channel):
 
     @both_ways
     async def id_get(self) -> int:
-        """FFA_ID_GET: the endpoint id of the caller."""
+        """FFA_ID_GET: the caller's endpoint id."""
         x = await self._bare(fid.FFA_ID_GET)
         endpoint = self.vcpu.endpoint = _read_id(x)
         return endpoint
 
     @both_ways
     async def secondary_register(self, entry: int) -> None:
-        """FFA_SECONDARY_EP_REGISTER: the partition's other vCPUs start at ``entry``."""
+        """FFA_SECONDARY_EP_REGISTER: let the partition's other vCPUs start at ``entry``."""
         await self._ffa(fid.FFA_SECONDARY_EP_REGISTER_64, entry)
 
     @both_ways
     async def spm_id_get(self) -> int:
-        """FFA_SPM_ID_GET: the endpoint id of the SPMC."""
+        """FFA_SPM_ID_GET: the SPMC's endpoint id."""
         x = await self._bare(fid.FFA_SPM_ID_GET)
         return _read_id(x)
 
     @both_ways
     async def features(self, feature: int, properties: int = 0) -> tuple[int, int]:
-        """FFA_FEATURES of a function or feature id: the properties in w2 and w3."""
+        """FFA_FEATURES of a function id or feature id: the properties in w2 and w3."""
         x = await self._ffa(fid.FFA_FEATURES, feature, properties)
         answer, answer_2 = _read_features(x)
         return answer, answer_2
 
     @both_ways
     async def partition_info(self, uuid: UUID | str = NIL) -> list[info.PartitionInfo]:
-        """FFA_PARTITION_INFO_GET: the partitions that implement ``uuid`` (nil: all)."""
+        """FFA_PARTITION_INFO_GET: the partitions that implement ``uuid`` (the nil UUID: all)."""
         wanted = to_words(as_uuid(uuid))
         await self._need_buffers()
         x = await self._ffa(fid.FFA_PARTITION_INFO_GET, *wanted)
@@ -71,7 +71,10 @@ class SetupCalls(Channel):
 
     @both_ways
     async def partition_info_regs(self, uuid: UUID | str = NIL) -> list[info.PartitionInfo]:
-        """FFA_PARTITION_INFO_GET_REGS, page by page."""
+        """FFA_PARTITION_INFO_GET_REGS: the partitions that implement ``uuid`` (the nil UUID: all).
+
+        The call is repeated until all descriptors have been read.
+        """
         wanted = to_int(as_uuid(uuid))
         found: list[info.PartitionInfo] = []
         tag = 0
@@ -85,7 +88,7 @@ class SetupCalls(Channel):
 
     @both_ways
     async def map_buffers(self, pages: int = 1) -> tuple[int, int]:
-        """FFA_RXTX_MAP of freshly allocated buffers of so many pages: the IPAs of TX and RX."""
+        """FFA_RXTX_MAP of newly allocated buffers of ``pages`` each: the IPAs of TX and RX."""
         tx = self.ram.allocate(pages)
         rx = self.ram.allocate(pages)
         buffers = self.buffers
@@ -102,7 +105,7 @@ class SetupCalls(Channel):
 
     @both_ways
     async def unmap_buffers(self) -> None:
-        """FFA_RXTX_UNMAP; the pages are free again."""
+        """FFA_RXTX_UNMAP; the pages of the buffers are free again."""
         await self._bare(fid.FFA_RXTX_UNMAP)
         buffers = self.buffers
         for ipa in (buffers.tx, buffers.rx):
@@ -111,7 +114,7 @@ class SetupCalls(Channel):
 
     @both_ways
     async def rx_release(self) -> None:
-        """FFA_RX_RELEASE."""
+        """FFA_RX_RELEASE: hand RX back to the partition manager."""
         await self._bare(fid.FFA_RX_RELEASE)
 
     async def _need_buffers(self) -> None:

@@ -40,7 +40,7 @@ _WORD = struct.Struct("<I")
 
 
 class Parcel:
-    """Values one after the other: numbers of 32 bits, and bytes with their length before them."""
+    """A sequence of values: 32-bit numbers, and bytes with their length in front."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.data: bytes = data
@@ -61,16 +61,16 @@ class Parcel:
         return self
 
     def number(self) -> int:
-        """The next value, a number. Raises DecodeError if there is none."""
+        """The next value, which must be a number. Raises DecodeError if there is none."""
         (value,) = _WORD.unpack(self._take(_WORD.size))
         return int(value)
 
     def content(self) -> bytes:
-        """The next value, bytes. Raises DecodeError if there are none."""
+        """The next value, which must be bytes. Raises DecodeError if there is none."""
         return self._take(self.number())
 
     def text(self) -> str:
-        """The next value, a text. Raises DecodeError if there is none."""
+        """The next value, which must be text. Raises DecodeError if there is none."""
         data = self.content()
         try:
             return data.decode()
@@ -104,18 +104,19 @@ class Native(Service):
     def on_transact(
         self, channel: Channel, code: int, parcel: Parcel, memory: Sequence[Memory]
     ) -> Parcel | None:
-        """Serve a transaction: its reply, None if there is no such code. DecodeError is BAD_VALUE.
+        """Serve a transaction. Return its reply, or None for an unknown code.
 
-        Memory that is not closed by then is the service's own until it closes it.
+        A DecodeError is answered with BAD_VALUE. Memory that is not closed by then stays with the
+        service until it closes it.
         """
         return None
 
     def on_message(self, channel: Channel, data: bytes) -> None:
-        """Serve a transaction without memory; a message that is none ends the connection."""
+        """Serve a transaction without memory; an invalid one ends the connection."""
         self.on_memory(channel, data, ())
 
     def on_memory(self, channel: Channel, data: bytes, memory: Sequence[Memory]) -> None:
-        """Serve a transaction with memory; a message that is none ends the connection."""
+        """Serve a transaction with memory; an invalid one ends the connection."""
         try:
             code, number = _TRANSACTION.unpack(data)
         except DecodeError:
@@ -134,7 +135,7 @@ class Native(Service):
 
 
 class Proxy:
-    """An interface as its user has it: each call is a transaction of a connection."""
+    """A client of an interface: each call is a transaction on a connection."""
 
     def __init__(self, file: TipcFile) -> None:
         self._file = file
@@ -150,7 +151,10 @@ class Proxy:
     async def transact(
         self, code: int, parcel: Parcel | None = None, memory: Sequence[Buffer] = ()
     ) -> Parcel:
-        """A transaction: its reply. Raises TransactionError, TipcError if it is not connected."""
+        """Make a transaction. Returns its reply.
+
+        Raises TransactionError, or TipcError if it is not connected.
+        """
         number, self._next = self._next, self._next + 1 & MASK32
         data = _TRANSACTION.pack(code, number) + (parcel.data if parcel is not None else b"")
         await self._file.send_msg(data, memory)

@@ -34,26 +34,26 @@ _LENT: Final = MemoryPermissions.RW | MemoryPermissions.NX
 
 
 class Service:
-    """What is behind a port. A subclass overrides what it cares about."""
+    """The service behind a port. A subclass overrides the hooks that it needs."""
 
     def on_connect(self, channel: Channel) -> bool:
-        """A client wants to talk; False: not to it."""
+        """A client wants to connect. Return False to refuse it."""
         return True
 
     def on_message(self, channel: Channel, data: bytes) -> None:
-        """A client says something."""
+        """A message of a client."""
 
     def on_memory(self, channel: Channel, data: bytes, memory: Sequence[Memory]) -> None:
-        """A client says something, and memory goes with it.
+        """A message of a client that comes with memory.
 
-        That is the service's until it closes it; this one closes it at once.
+        The service has the memory until it closes it. This implementation closes it at once.
         """
         for each in memory:
             each.close()
         self.on_message(channel, data)
 
     def on_disconnect(self, channel: Channel) -> None:
-        """A client has gone, or was too slow."""
+        """A client has disconnected, or was too slow."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
@@ -76,7 +76,7 @@ class Channel:
         self._device = device
 
     def send(self, data: bytes) -> bool:
-        """Say something; False if the channel is closed. ValueError for what no message holds."""
+        """Send a message; False if the channel is closed. ValueError if it fits no message."""
         if len(data) > abi.MAX_MESSAGE:
             raise ValueError(f"{len(data)} bytes; a message has at most {abi.MAX_MESSAGE}")
         return self.open and self._device.send(self, data)
@@ -92,7 +92,7 @@ class Channel:
 
 
 class TipcDevice(Device):
-    """Trusty's IPC device; `services` by the names of their ports."""
+    """Trusty's IPC device. `services` are given by the names of their ports."""
 
     id = ids.TIPC
     queue_sizes: Sequence[int] = (32, 32)
@@ -113,7 +113,7 @@ class TipcDevice(Device):
         return abi.CONFIG.at().pack(BUFFER, BUFFER, name)
 
     def start(self) -> None:
-        """Say that we are here, as soon as there is room."""
+        """Announce the device as soon as there is room."""
         self._say(None, Message(abi.CONTROL, abi.CONTROL, abi.build_control(Control.GO_ONLINE)))
 
     def stop(self) -> None:
@@ -136,7 +136,7 @@ class TipcDevice(Device):
         self.signal(index)
 
     def send(self, channel: Channel, data: bytes) -> bool:
-        """A message of a service. A client that does not listen loses its channel."""
+        """Send a message of a service. A client that does not take it loses its channel."""
         if channel.waiting >= MAX_WAITING:
             self.disconnect(channel)
             channel.service.on_disconnect(channel)
@@ -147,7 +147,7 @@ class TipcDevice(Device):
         return True
 
     def disconnect(self, channel: Channel) -> None:
-        """End a channel, and say so to the client."""
+        """Close a channel, and tell the client."""
         self._close(channel)
         body = abi.build_disc_req(channel.remote)
         self._say(None, Message(channel.local, abi.CONTROL, body))

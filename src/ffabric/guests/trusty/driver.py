@@ -21,7 +21,7 @@ BUFFER: Final = 4096
 
 
 class TipcError(OSError):
-    """A connection cannot be had, or is not there any more."""
+    """A connection cannot be made, or is broken."""
 
     __module__ = "ffabric.trusty"
 
@@ -35,7 +35,7 @@ class TipcDriver(Driver):
     name: str = ""
 
     async def start(self) -> None:
-        """Offer buffers, and wait until the other side is there."""
+        """Offer buffers, and wait until the device is ready."""
         config = await self.device.read_config(0, abi.CONFIG_SIZE)
         *_, name = abi.CONFIG.at().unpack(config)
         self.name = name.partition(b"\0")[0].decode("ascii", "backslashreplace")
@@ -50,15 +50,15 @@ class TipcDriver(Driver):
         await self.until(lambda: self.online)
 
     def open(self) -> TipcFile:
-        """A file, not connected yet."""
+        """Open a file; it is not connected yet."""
         number = next(at for at in range(abi.FIRST_CLIENT, 1 << 32) if at not in self.files)
         file = self.files[number] = TipcFile(self, number)
         return file
 
     async def share(self, size: int, *, lend: bool = False) -> Buffer:
-        """New memory of so many bytes to send with messages, all zero; lent, if it is to be so.
+        """New memory of ``size`` bytes for messages, all zero: shared, or lent.
 
-        ValueError on a bus that is not FF-A's: memory is shared by FF-A.
+        ValueError on a bus other than FF-A, because the memory is shared by FF-A.
         """
         bus = getattr(self.device, "bus", None)
         if not isinstance(bus, DriverBus):
@@ -77,7 +77,7 @@ class TipcDriver(Driver):
             file.remote = 0
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Take messages until that is true."""
+        """Take messages until a condition holds."""
         while not condition():
             self._dispatch(await self._receive.get())
 
@@ -167,12 +167,12 @@ class TipcFile:
         await self._driver.send(Message(self.local, self.remote, data, shared))
 
     async def released(self, buffer: Buffer) -> None:
-        """Wait until the service has closed memory that was sent; it is taken back then."""
+        """Wait until the service has closed memory that was sent; then reclaim it."""
         await self._driver.until(lambda: buffer.released)
         await buffer.take_back()
 
     async def read(self) -> bytes:
-        """The next message, waiting for it; nothing at the end of the connection."""
+        """Wait for the next message; nothing at the end of the connection."""
         await self._driver.until(lambda: bool(self.inbox) or not self.remote)
         return self.inbox.popleft() if self.inbox else b""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Memory:
-    """Memory that a client has sent, as its service has it, until it is closed: `size` bytes."""
+    """Memory that a client has sent, as its service sees it until it is closed: `size` bytes."""
 
     def __init__(
         self,
@@ -36,18 +36,18 @@ class Memory:
         self._on_close = on_close
 
     def read(self, offset: int = 0, size: int | None = None) -> bytes:
-        """Bytes of it, ``size`` or all to its end. ValueError for what is outside."""
+        """Read ``size`` bytes, or all to the end. ValueError if that is out of range."""
         count = self.size - offset if size is None else size
         return b"".join(self._memory.read(ipa, part) for ipa, part in self._parts(offset, count))
 
     def write(self, offset: int, data: bytes) -> None:
-        """Store bytes. ValueError for what is outside."""
+        """Store bytes. ValueError if they are out of range."""
         for ipa, part in self._parts(offset, len(data)):
             self._memory.write(ipa, data[:part])
             data = data[part:]
 
     def close(self) -> None:
-        """It is used no more: the client gets it back."""
+        """Stop using the memory; the client gets it back."""
         if self.open:
             self.open = False
             self._on_close(self)
@@ -88,7 +88,7 @@ class Buffer:
         self._ipa, self._pages = ipa, pages
 
     def read(self, offset: int = 0, size: int | None = None) -> bytes:
-        """Bytes of it."""
+        """Read bytes."""
         count = self.shared.size - offset if size is None else size
         return self._ffa.memory.read(self._ipa + offset, count)
 
@@ -103,7 +103,7 @@ class Buffer:
             self.back = True
 
     async def free(self) -> None:
-        """Reclaim it, and use its pages for something else."""
+        """Reclaim the memory, and free its pages."""
         await self.take_back()
         self._ffa.ram.free(self._ipa, self._pages)
 

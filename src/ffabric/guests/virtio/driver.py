@@ -21,7 +21,7 @@ RING_FEATURES = bits.EVENT_IDX | bits.INDIRECT_DESC | bits.RING_RESET
 
 
 class DeviceLost(Exception):  # noqa: N818 - what happened
-    """The device was removed, or needs a reset: what was under way will not be answered."""
+    """The device was removed, or needs a reset: requests under way will not be answered."""
 
     __module__ = "ffabric.virtio"
 
@@ -134,9 +134,9 @@ class Driver:
         return queue
 
     async def restart_queue(self, index: int) -> None:
-        """Reset a virtqueue and set it up anew; what was under way will not be answered.
+        """Reset a virtqueue and set it up again; requests under way will not be answered.
 
-        ValueError if the device cannot (RING_RESET).
+        ValueError if the device does not support it (RING_RESET).
         """
         if not self.negotiated & bits.RING_RESET:
             raise ValueError(f"{self.device}: a virtqueue cannot be reset for itself")
@@ -219,18 +219,18 @@ class Driver:
         return number
 
     async def notify(self, index: int) -> None:
-        """Tell the device of the requests in a virtqueue, if it wants to know."""
+        """Notify the device of the requests in a virtqueue, if it wants notifications."""
         if self.queues[index].must_notify():
             data = self.negotiated & bits.NOTIFICATION_DATA
             await self.device.notify(index, self.queues[index].position if data else 0)
 
     async def wait_for_some(self, index: int) -> None:
-        """Until some request of a virtqueue is done."""
+        """Wait until some request of a virtqueue is done."""
         await self.notify(index)
         await self.device.wait(lambda: self.collect(index) > 0)
 
     def collect(self, index: int) -> int:
-        """Take what the device has used from a virtqueue: how many requests."""
+        """Collect the used buffers of a virtqueue. Returns how many requests are done."""
         done = self.queues[index].collect()
         for number, written in done:
             held = self._held.get(number)

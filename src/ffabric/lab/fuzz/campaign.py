@@ -262,12 +262,12 @@ def fuzz(
     amount: int = 0,
     processes: int | None = None,
 ) -> Generator[Played]:
-    """Attack the firmware: what was played, one after the other, until all is or one has failed.
+    """Attack the firmware. Yields what was played, until all is done or something has failed.
 
-    ``kind``: so many calls of hostile partitions (``amount``), ``hosts`` in systems with protected
-    VMs and DMA, ``properties`` that random inputs try, or injections of one event or two,
-    ``amount`` of them sampled by the seed, 0 for all there are. ``processes`` None: one for each
-    CPU. Closing the iterator ends them.
+    ``kind`` is what is played: calls of hostile partitions (``amount`` of them), ``hosts`` for
+    systems with protected VMs and DMA, ``properties`` that random inputs try, or injections of one
+    event or of two, of which the seed samples ``amount`` (0: all there are). ``processes`` of None
+    means one for each CPU. Closing the iterator ends the processes.
     """
     return campaign(State(Plan(kind, seed, amount)), Players(spread, processes))
 

@@ -144,11 +144,11 @@ class Side:
 def compare(
     system: Path | str, core: OpTee | None = None, *, rounds: int = 1000, seed: int = 0
 ) -> list[Difference]:
-    """Ask a real OP-TEE and the core in Python the same: what they answer differently.
+    """Ask a real OP-TEE and the core in Python the same. Returns what they answer differently.
 
-    ``system`` is the path of a TOML file with the real one as its secure partition; ``core`` is the
-    other one, by default with the TA that stands for OP-TEE's own tests. Each of ``rounds`` is a
-    forged message, and a service with any parameters.
+    ``system`` is the path of a TOML file that has the real one as its secure partition. ``core``
+    is the core in Python, by default with a stand-in for the TA of OP-TEE's own tests. Each of
+    ``rounds`` sends a forged message, and calls a service with random parameters.
     """
     return differences(real(system), python(core), rounds=rounds, seed=seed)
 

@@ -72,28 +72,29 @@ def _types(struct: type[msgspec.Struct]) -> dict[str, ValueType]:
 
 
 def sp(target: Target | None = None, **fields: Unpack[PartitionFields]) -> PartitionDraft:
-    """A secure partition: Python code, an ``image``, or a name of one that is driven from outside.
+    """A secure partition: Python code, an ``image``, or a name if it is driven from outside.
 
-    ``fields``: see `PartitionFields`. Raises ManifestErrors for a manifest, DecodeError for an
-    image, TypeError for an unknown keyword.
+    ``fields`` are those of `PartitionFields`. Raises ManifestErrors for a wrong manifest,
+    DecodeError for a wrong image, TypeError for an unknown keyword.
     """
     return _partition("sp", PartitionFields, SP, target, fields)
 
 
 def vm(target: Target | None = None, **fields: Unpack[VmFields]) -> PartitionDraft:
-    """A virtual machine: Python code, an ``image``, or a name of one that is driven from outside.
+    """A virtual machine: Python code, an ``image``, or a name if it is driven from outside.
 
-    ``fields``: see `VmFields`. Raises ManifestErrors for a manifest, DecodeError for an image,
-    TypeError for an unknown keyword.
+    ``fields`` are those of `VmFields`. Raises ManifestErrors for a wrong manifest, DecodeError for
+    a wrong image, TypeError for an unknown keyword.
     """
     return _partition("vm", VmFields, VM, target, fields)
 
 
 def trusted_os(target: Target | None = None, **fields: Unpack[TrustedOsFields]) -> PartitionDraft:
-    """OP-TEE at S-EL1 below EL3, called with its SMC ABI: Python code, or an ``image``.
+    """A trusted OS at S-EL1 below EL3, called with OP-TEE's SMC ABI: Python code, or an ``image``.
 
-    ``fields``: see `TrustedOsFields`; a raw image begins at the load address. Raises ManifestErrors
-    for a manifest, DecodeError for an image, TypeError for an unknown keyword.
+    ``fields`` are those of `TrustedOsFields`; a raw image begins at the load address. Raises
+    ManifestErrors for a wrong manifest, DecodeError for a wrong image, TypeError for an unknown
+    keyword.
     """
     fields.setdefault("image_offset", 0)
     return _partition("trusted_os", TrustedOsFields, TRUSTED_OS, target, fields)

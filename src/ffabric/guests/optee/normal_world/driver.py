@@ -90,7 +90,7 @@ class DriverCalls:
 
     @property
     def found(self) -> Found:
-        """The OP-TEE; LookupError before `probe`."""
+        """The OP-TEE that `probe` found. Raises LookupError before that."""
         if self.state.found is None:
             raise LookupError("no OP-TEE has been probed")
         return self.state.found
@@ -141,13 +141,16 @@ class DriverCalls:
 
     @both_ways
     async def allocate(self, size: int) -> Shm:
-        """Fresh memory of so many bytes, shared. Raises OutOfMemory, FfaError."""
+        """Allocate memory of ``size`` bytes and share it. Raises OutOfMemory, FfaError."""
         ipa = self.ffa.ram.allocate(max(1, pages_for(size)))
         return await self._share(ipa, size, own=True)
 
     @both_ways
     async def register(self, ipa: int, size: int) -> Shm:
-        """Memory that is there, shared with the pages around it. Raises FfaError."""
+        """Share memory that exists already, with the rest of its first and last page.
+
+        Raises FfaError.
+        """
         return await self._share(ipa, size, own=False)
 
     async def _share(self, ipa: int, size: int, *, own: bool) -> Shm:
@@ -208,7 +211,7 @@ class DriverCalls:
 
     @both_ways
     async def resume(self, pending: Pending) -> None:
-        """Go on with a call after what OP-TEE wanted. Raises TeeError (COMMS)."""
+        """Resume a call after what OP-TEE wanted was done. Raises TeeError (COMMS)."""
         with self._slot_of(pending):
             answer = await self._service(abi.YIELDING_CALL_RESUME, resume=pending.thread)
             self._learn(pending, answer)
@@ -236,7 +239,7 @@ class DriverCalls:
             raise TeeError(Result.COMMUNICATION, Origin.COMMS) from error
 
     def respond(self, pending: Pending, answer: Message) -> None:
-        """Put the answer to an RPC where OP-TEE will find it."""
+        """Store the answer to an RPC where OP-TEE looks for it."""
         pending.shm.write(wire.build_message(answer), pending.at + pending.size)
 
     def finish(self, pending: Pending) -> Message:
@@ -250,7 +253,7 @@ class DriverCalls:
 
     @both_ways
     async def call(self, message: Message) -> Message:
-        """Make a call and serve its RPCs: the message as OP-TEE left it.
+        """Make a call, and serve its RPCs. Returns the message as OP-TEE left it.
 
         Raises TeeError (COMMS).
         """
@@ -281,7 +284,10 @@ class DriverCalls:
 
     @both_ways
     async def invoke(self, session: int, function: int, *params: Param) -> list[Param]:
-        """Invoke a TA: the parameters as it left them. Raises TeeError, which has them too."""
+        """Invoke a command of a TA. Returns the parameters as the TA left them.
+
+        Raises TeeError, which has the parameters, too.
+        """
         message = Message(Command.INVOKE_COMMAND, function, session, params=params)
         answer = await self.call(message)
         return _check(answer)
@@ -294,7 +300,7 @@ class DriverCalls:
 
     @both_ways
     async def cancel(self, session: int, cancel_id: int = 0) -> None:
-        """Tell the TA that nobody waits for what it is doing in a session. Raises TeeError."""
+        """Cancel what the TA is doing in a session. Raises TeeError."""
         message = Message(Command.CANCEL, session=session, cancel_id=cancel_id)
         _check(await self.call(message))
 
@@ -320,9 +326,9 @@ class DriverCalls:
 
     @both_ways
     async def enable_notifications(self, value: int = 0) -> None:
-        """Let OP-TEE set the notification `value` when it has a bottom half to do.
+        """Let OP-TEE set the notification `value` when it wants its bottom half called.
 
-        Raises FfaError, or TeeError if OP-TEE has none of it.
+        Raises FfaError, or TeeError if OP-TEE does not support notifications.
         """
         await self.ffa.notification_bind(self.found.endpoint, 1 << value)
         answer = await self._service(abi.ENABLE_ASYNC_NOTIF, bottom_half_value=value)
@@ -331,12 +337,12 @@ class DriverCalls:
 
     @both_ways
     async def bottom_half(self) -> None:
-        """Let OP-TEE do its bottom half: the answer to its notification. Raises TeeError."""
+        """Call OP-TEE's bottom half, in answer to its notification. Raises TeeError."""
         _check(await self.call(Message(Command.DO_BOTTOM_HALF)))
 
     @both_ways
     async def stop_notifications(self) -> None:
-        """Take no notifications any more. Raises TeeError."""
+        """Stop the notifications. Raises TeeError."""
         _check(await self.call(Message(Command.STOP_ASYNC_NOTIF)))
 
     def __repr__(self) -> str:
@@ -362,6 +368,6 @@ def _check(answer: Message, first: int = 0) -> list[Param]:
 
 
 class Driver(Awaited, DriverCalls):
-    """The driver of a Python VM: every call is awaited."""
+    """The driver of a Python VM. Every call is awaited."""
 
     ffa: Ffa

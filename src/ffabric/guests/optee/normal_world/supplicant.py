@@ -76,9 +76,10 @@ class Request:
 
 
 class Supplicant:
-    """`tas`: the signed TAs to load, by UUID. `files`: those of the secure storage, by path.
+    """tee-supplicant: serves OP-TEE's RPCs for TAs and files.
 
-    Who keeps `files` and gives them to the next run's, gives it the storage that it left.
+    `tas` are the signed TAs to load, by UUID. `files` are those of the secure storage, by path;
+    pass the same dictionary to the next run to keep the storage.
     """
 
     COMMANDS: ClassVar[dict[int, Callable[[Supplicant, Request], None]]]

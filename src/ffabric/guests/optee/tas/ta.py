@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Enumerated(Enum):
-    """Whether the normal world's kernel finds a TA as a device on its TEE bus, and when."""
+    """Whether, and when, the normal world's kernel finds a TA as a device on its TEE bus."""
 
     NO = auto()
     AT_BOOT = auto()
@@ -59,9 +59,9 @@ _LOOK: Final = 50
 class TaSession:
     """A session of a client with a TA.
 
-    `context` is the TA's own, `thread` what it may ask of OP-TEE during a call, `objects` its
-    secure storage. `cancelled` says that the client does not want the answer of the present call
-    any more; a wait ends with that if `cancellable`, which a TA has to set.
+    `context` belongs to the TA. `thread` makes remote procedure calls to the normal world, and
+    `objects` is the TA's secure storage. `cancelled` says that the client has cancelled the present
+    call; a wait then ends if the TA has set `cancellable`.
     """
 
     thread: Thread
@@ -78,7 +78,7 @@ class TaSession:
 
     @property
     def properties(self) -> dict[str, Any]:
-        """Properties of the TEE, of the client and of the TA by name (chapter 4.4)."""
+        """The properties of the TEE, the client and the TA, by name (chapter 4.4)."""
         return {
             **OF_THE_TEE,
             "gpd.tee.deviceID": self._services.device,
@@ -96,15 +96,15 @@ class TaSession:
         return self._services.generator.random(size)
 
     def system_time(self) -> int:
-        """Milliseconds since some moment (TEE_GetSystemTime)."""
+        """Milliseconds since an arbitrary moment (TEE_GetSystemTime)."""
         return self._services.system_time(self.thread)
 
     def persistent_time(self) -> int:
-        """Milliseconds since what the TA has said is 0. Raises TeeError (TIME_NOT_SET)."""
+        """Milliseconds on the TA's persistent clock. Raises TeeError (TIME_NOT_SET)."""
         return self._services.persistent_time(self.thread, self.ta)
 
     def set_persistent_time(self, milliseconds: int) -> None:
-        """Say what time it is, for all sessions of the TA."""
+        """Set the TA's persistent clock, for all its sessions."""
         self._services.set_persistent_time(self.thread, self.ta, milliseconds)
 
     async def wait(self, milliseconds: int) -> None:
@@ -120,12 +120,12 @@ class TaSession:
 
 
 class TrustedApp:
-    """A trusted application. One object is one instance of it.
+    """A trusted application. Each object is one instance.
 
-    A `single_instance` serves all sessions of a VM with one object, several at a time if it is
-    `multi_session`, and is kept when the last one closes if it is `keep_alive`. Any other TA has an
-    object per session. Calls are one at a time inside an object, unless it is `concurrent`. An
-    object takes `memory` bytes of what its VM has of OP-TEE's.
+    A TA with `single_instance` serves all sessions of a VM with one object: several sessions at a
+    time if it is `multi_session`, and kept after the last one closes if it is `keep_alive`. Any
+    other TA has one object per session. Only one call at a time runs in an object, unless the TA
+    is `concurrent`. An object takes `memory` bytes of its VM's share of OP-TEE's memory.
     """
 
     uuid: ClassVar[str | UUID]
@@ -137,14 +137,14 @@ class TrustedApp:
     enumerated: ClassVar[Enumerated] = Enumerated.NO
 
     async def open_session(self, session: TaSession, params: Params) -> None:
-        """Let a client in, or raise TeeError."""
+        """Accept a session, or raise TeeError."""
 
     async def invoke(self, session: TaSession, command: int, params: Params) -> None:
-        """Do what the client asks for. Raises TeeError."""
+        """Carry out a command of the client. Raises TeeError."""
         raise TeeError(Result.NOT_SUPPORTED)
 
     async def close_session(self, session: TaSession) -> None:
-        """The client has gone."""
+        """The client has closed the session."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.uuid}>"

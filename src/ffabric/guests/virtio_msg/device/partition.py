@@ -61,19 +61,18 @@ FIFO_TURN: Final = 64
 
 
 class DeviceSide(Partition):
-    """A partition with devices, numbered from 0 on in the order in which they are added.
+    """A partition with devices, which are numbered from 0 in the order in which they are added.
 
-    A driver side gets the devices that are its own by configuration, and those that nobody has,
-    when it has agreed on the version; before, and by anything else that it says, it gets none. When
-    its VM is gone they are offered anew.
+    Once a driver side has agreed on the version, it gets the devices that the configuration
+    assigns to it, and those that nobody has yet. When its VM is destroyed they are offered again.
 
-    `doorbell` is the interrupt by which back ends outside call it. `answers_to` is the
-    service that indirect messages are addressed to: by default that of driver sides. The
-    ``arm_ffa`` driver of Linux hands a message to the driver that has bound its UUID, which in
-    kernels without services of their own is the UUID of device sides. `carriers` are the ways of
-    messages that it offers ("direct" by an SP alone), `max_size` is the largest message in bytes,
-    which both sides have to be given; ValueError for one that cannot be. `described` are devices as
-    the tables [[virtio]] of a system's file have them.
+    `doorbell` is the interrupt with which back ends outside call the partition. `answers_to` is
+    the UUID of the service that indirect messages are addressed to, by default that of driver
+    sides. The ``arm_ffa`` driver of Linux hands a message to the driver that has bound its UUID;
+    in kernels without services of their own that is the UUID of device sides. `carriers` are the
+    ways to send messages that it offers (only an SP can offer "direct"). `max_size` is the largest
+    message in bytes, and must be the same on both sides; an impossible one is a ValueError.
+    `described` are devices as given by the tables [[virtio]] of a system's file.
     """
 
     uuid: str | UUID | None = abi.DEVICE_UUID
@@ -124,15 +123,15 @@ class DeviceSide(Partition):
             self.add(made, owner)
 
     def declare(self, **keys: object) -> None:
-        """More keys of this partition's manifest, before it is booted."""
+        """Add properties to this partition's manifest, before it is booted."""
         self.manifest = {**self.manifest, **keys}  # type: ignore[misc]
 
     def add(self, device: Device, driver: Peer | None = None) -> int:
-        """Add a device for the driver side with an id or a name, or for whoever agrees first.
+        """Add a device for the driver side with an id or a name, or for the first that agrees.
 
-        Its number, which may have been another device's before. May be called while the system
-        runs: the driver hears of it as of any event. ValueError if there are too many, or somebody
-        outside still uses what a former driver has left.
+        Returns the device's number, which another device may have had before. May be called while
+        the system runs: the driver is told by an event. ValueError if there are too many devices,
+        or if a back end outside still uses what a former driver has left.
         """
         number = self._table.number_for(device)
         if self._vcpu is not None:
@@ -143,7 +142,7 @@ class DeviceSide(Partition):
         return number
 
     def remove(self, number: int) -> Device:
-        """Take the device with a number away: its driver hears of it as of any event.
+        """Remove the device with a number; its driver is told by an event.
 
         May be called while the system runs. KeyError if there is none.
         """
@@ -289,9 +288,10 @@ class DeviceSide(Partition):
             await self._delivery.complain(connection, ffa)
 
     async def release(self, driver: int, area: int, ffa: Ffa) -> bool:
-        """Give up an area of a driver side, unasked; False if it is not there, or in use outside.
+        """Give up an area of a driver side without being asked.
 
-        The driver side takes it back and gives its devices up.
+        False if there is no such area, or if it is in use outside. The driver side reclaims it, and
+        stops using its devices.
         """
         connection = self.connections.get(driver)
         if connection is None or not await connection.release(area, ffa):
@@ -300,10 +300,9 @@ class DeviceSide(Partition):
         return True
 
     async def serve(self, ffa: Ffa) -> None:
-        """Serve all messages that have come, then tell what is to be told.
+        """Serve all messages that have arrived, then send what is to be sent.
 
-        What has come while it was told is served, too: nobody may say a second time that it is
-        there.
+        What arrives in the meantime is served, too, as nobody announces it a second time.
         """
         delivery = self._delivery
         await self._take(ffa)
@@ -383,7 +382,7 @@ class DeviceSide(Partition):
             connection.put_back()  # an event, as the answer to EVENT_POLL
 
     async def tell(self, ffa: Ffa) -> None:
-        """Look after the devices, and tell every driver side of its events."""
+        """Look after the devices, and send every driver side its events."""
         await self._do_work(ffa)
         if self._orphaned:
             await self._clear_up(ffa)
@@ -414,5 +413,5 @@ class DeviceSide(Partition):
                 del self._eventful[peer]
 
     def say(self, line: str) -> None:
-        """Have a line on this partition's console, when it next runs."""
+        """Print a line on this partition's console when it runs next."""
         self._delivery.said.append(line)
