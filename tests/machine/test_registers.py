@@ -90,9 +90,10 @@ def test_byte_elements_keep_their_neighbours(device):
     assert device.read(0x12, 2) == 0xFF03
 
 
-def test_names_are_found_by_offset():
-    names = {at: Example.REGISTERS.name_at(at) for at in (0x0, 0xC, 0x13, 0x100, 0xFFC)}
-    assert names == {0x0: "WORD", 0xC: "LONG", 0x13: "BYTE3", 0x100: "", 0xFFC: "EXAMPLE_ID1"}
+def test_registers_are_found_by_offset():
+    found = {at: Example.REGISTERS.find(at) for at in (0x0, 0xC, 0x13, 0x100, 0xFFC)}
+    names = {at: each and each.name for at, each in found.items()}
+    assert names == {0x0: "WORD", 0xC: "LONG", 0x13: "BYTE", 0x100: None, 0xFFC: "EXAMPLE_ID1"}
     assert [register.name for register in Example.REGISTERS][:2] == ["WORD", "COMMAND"]
 
 

@@ -135,15 +135,6 @@ class RegisterMap:
         at = bisect_right(self._offsets, offset) - 1
         return self._by_offset[at] if at >= 0 and offset < self._ends[at] else None
 
-    def name_at(self, offset: int) -> str:
-        """The name of what is at byte ``offset``, such as ``GICD_ISENABLER3``; empty if nothing."""
-        register = self.find(offset)
-        if register is None:
-            return ""
-        if register.count == 1:
-            return register.name
-        return f"{register.name}{(offset - register.offset) // register.size}"
-
 
 class RegisterDevice:
     """A device whose frame is its ``REGISTERS``."""

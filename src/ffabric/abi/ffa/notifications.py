@@ -12,8 +12,6 @@ from ffabric.abi.bits import Bit, Bits, Word
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.words import MASK32, MASK64
 
-MAX_NOTIFICATIONS: Final = 64
-
 # Framework notifications (DEN0077A v1.2, 10.7): bits of the low half from the SPM, of the high
 # half from the hypervisor.
 RX_BUFFER_FULL_SPM: Final = 1 << 0

@@ -27,8 +27,6 @@ HEADER: Final = struct.Struct("<HHI")
 """Type, line, value."""
 LINE: Final = struct.Struct("<H")
 """What is made available in the event queue: a line."""
-RESPONSE_SIZE: Final = 2
-"""Status and value, unless names are asked for."""
 
 
 class Type(IntEnum):

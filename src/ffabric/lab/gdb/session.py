@@ -27,7 +27,7 @@ from ffabric.system.crash import PartitionCrashed
 if TYPE_CHECKING:
     from ffabric.system.system import System
 
-SIGINT, SIGTRAP, SIGSEGV = 2, 5, 11
+SIGINT, SIGTRAP = 2, 5
 _WATCHED = {2: "watch", 3: "rwatch", 4: "awatch"}
 
 

@@ -58,10 +58,6 @@ class LayoutErrors(ConfigErrors):
     """What is wrong with an sp_layout.json."""
 
 
-class PackageErrors(ConfigErrors):
-    """What is wrong with an SP package or an image."""
-
-
 class SystemErrors(ConfigErrors):
     """What is wrong with a system's TOML, or with a system described in Python."""
 

@@ -26,7 +26,7 @@ from ffabric.guests.virtio_msg.driver.fifo_link import BOOTSTRAP
 SENDS: Final = 16
 """How often an indirect message is tried while the receiver's RX is full."""
 _TO_THE_DEAF: Final = 2
-"""Likewise if that was in vain before, and nothing has arrived since."""
+"""How often it is tried if the last message was never taken, and nothing has arrived since."""
 
 
 class Delivery:

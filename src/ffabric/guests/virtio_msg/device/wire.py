@@ -47,12 +47,15 @@ class NarrowWire(Wire):
     """Headers of 6 bytes. Events that are indirect messages are answered: Linux waits for it."""
 
     async def direct(self, connection: Connection, data: bytes, ffa: Ffa) -> bytes | None:
-        """Likewise."""
+        """Serve a message with a header of 6 bytes: the response, None if there is none yet."""
         response = await connection.handle(self._widened(connection, data), ffa)
         return None if response is None else narrow(response)
 
     async def indirect(self, connection: Connection, data: bytes, ffa: Ffa) -> bytes | None:
-        """Likewise."""
+        """Serve a message with a header of 6 bytes: the response, which may be `NO_ANSWER`.
+
+        None if there is none yet.
+        """
         message = self._widened(connection, data)
         try:
             header = parse_header(message)
@@ -67,7 +70,7 @@ class NarrowWire(Wire):
         return None if response is None else narrow(response)
 
     def event(self, data: bytes, connection: Connection) -> bytes:
-        """Likewise."""
+        """An event with a header of 6 bytes."""
         return narrow(data)
 
     @staticmethod
@@ -78,14 +81,14 @@ class NarrowWire(Wire):
 
 
 class EarlyWire(Wire):
-    """Messages of 40 bytes, whose events are answered likewise."""
+    """Messages of 40 bytes. Events that are indirect messages are answered."""
 
     async def direct(self, connection: Connection, data: bytes, ffa: Ffa) -> bytes | None:
-        """Likewise; an event has no answer."""
+        """Serve a message of 40 bytes: the response, `NO_ANSWER` to an event."""
         return await EarlyDriver(connection).handle(data, ffa)
 
     async def indirect(self, connection: Connection, data: bytes, ffa: Ffa) -> bytes | None:
-        """Likewise."""
+        """Serve a message of 40 bytes: the response, which may be `NO_ANSWER`."""
         driver = EarlyDriver(connection)
         response = await driver.handle(data, ffa)
         if response == NO_ANSWER and not data[0] & RESPONSE:
@@ -93,12 +96,12 @@ class EarlyWire(Wire):
         return response
 
     def event(self, data: bytes, connection: Connection) -> bytes:
-        """Likewise."""
+        """An event of 40 bytes; `NO_ANSWER` if there is none."""
         return EarlyDriver(connection).event(data) or NO_ANSWER
 
 
 def wire_of(generation: Generation) -> Wire:
-    """That of a generation."""
+    """The wire format of a generation."""
     if generation.early:
         return _EARLY
     return _NARROW if generation.narrow else _WIDE

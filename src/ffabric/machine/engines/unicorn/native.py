@@ -78,8 +78,6 @@ UNMAPPED = {
 INTERRUPT_LINES = {"IRQ": 1 << 1, "FIQ": 1 << 4, "vIRQ": 1 << 6}
 """The bits of `Emulator.interrupts`: QEMU's CPU_INTERRUPT_HARD, and its TGT_EXT_1 and 2."""
 
-EXCEPTION_SVC = 2  # QEMU's exception numbers, as an `InterruptHook` gets them
-
 _OF_A_HOOK = "ctypes callback function"  # in what Python says of an exception that it swallows
 _CODE_BUFFER = 64 << 20  # bytes for translated code: address space, paid for when used
 _CP_WORDS = 4  # 64-bit words of uc_arm64_cp_reg, the last of them the value
