@@ -59,8 +59,8 @@ def test_every_command_in_the_table_exists(name):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["nope"], "ffabric: 'nope' is no command; ffabric --help lists"),
-        (["--nope"], "ffabric: '--nope' is no option; ffabric --help lists"),
+        (["nope"], "ffabric: 'nope' is not a command; ffabric --help lists"),
+        (["--nope"], "ffabric: '--nope' is not an option; ffabric --help lists"),
         (["manifest"], "ffabric: manifest: name at least one file"),
         (["manifest", "x.dts", "--nope"], "ffabric: manifest: --nope is none of its options"),
         (["run"], "ffabric: run: SYSTEM is missing"),

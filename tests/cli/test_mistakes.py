@@ -28,8 +28,9 @@ TOLD = {
     "run a.toml --seed 1 --seed 2": "run: --seed is given twice",
     "virtio conforn": "virtio: WHAT: 'conforn' is none of conform, demo, xen, android "
     "(did you mean 'conform'?)",
-    "explor": "'explor' is no command (did you mean 'explore'?); ffabric --help lists all commands",
-    "--nope": "'--nope' is no option; ffabric --help lists all commands",
+    "explor": "'explor' is not a command (did you mean 'explore'?); "
+    "ffabric --help lists all commands",
+    "--nope": "'--nope' is not an option; ffabric --help lists all commands",
 }
 
 

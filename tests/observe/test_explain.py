@@ -20,7 +20,7 @@ def test_registers_are_named_field_by_field():
 
 
 def test_an_unassigned_status_is_said_to_be_none():
-    assert "  0x63 is no status of FF-A" in explain.registers([0x84000060, 0, 0x63])
+    assert "  0x63 is not a status code of FF-A" in explain.registers([0x84000060, 0, 0x63])
 
 
 @pytest.mark.parametrize(

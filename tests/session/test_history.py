@@ -205,7 +205,7 @@ def test_a_system_that_was_read_is_described_already():
         assert list(history.system.system.endpoints) == ["s"]
     with pytest.raises(TypeError, match="is described already: vms"):
         System.with_history(spec, vms=["v"])
-    with pytest.raises(TypeError, match="is no SystemSpec"):
+    with pytest.raises(TypeError, match="is not a SystemSpec"):
         System.with_history("system.toml")  # type: ignore[arg-type]
 
 

@@ -225,8 +225,8 @@ def test_a_value_of_another_type_is_told_with_its_name(said, told):
         ({"initialising": "adder"}, TypeError, "initialising: expected a list of names of SPs"),
         ({"pes": "2"}, TypeError, "pes: expected int or None, got str: '2'"),
         ({"seed": "2"}, TypeError, "seed: expected int or None, got str: '2'"),
-        ({"spec": "a.toml"}, TypeError, r"no SystemSpec: ffabric.testing.read_system\(\) makes"),
-        ({"spec": sp("a")}, TypeError, "is no SystemSpec"),
+        ({"spec": "a.toml"}, TypeError, r"not a SystemSpec: ffabric.testing.read_system\(\) makes"),
+        ({"spec": sp("a")}, TypeError, "is not a SystemSpec"),
         ({"pes": 0}, ValueError, "pes: 0x0 is less than 0x1"),
         ({"sps": [sp("a", engine="unicron")]}, ValueError, r"\(did you mean 'unicorn'\?\)"),  # type: ignore[arg-type]
     ],
@@ -241,7 +241,7 @@ def test_a_keyword_of_boot_that_cannot_be_is_told_with_its_name(said, error, tol
     [
         (lambda ffa: ffa.direct_request("ader"), LookupError, r"'ader' \(did you mean 'adder'\?\)"),
         (lambda ffa: ffa.direct_request(None), LookupError, "no partition of this system is None"),
-        (lambda ffa: ffa.direct_request(0x1_0000), ValueError, "0x10000 is no endpoint id"),
+        (lambda ffa: ffa.direct_request(0x1_0000), ValueError, "0x10000 is not an endpoint id"),
         (
             lambda ffa: ffa.direct_request(Adder, 1.5),
             ValueError,
@@ -258,19 +258,23 @@ def test_a_keyword_of_boot_that_cannot_be_is_told_with_its_name(said, error, tol
         (
             lambda ffa: ffa.share(Adder, permissions="rw"),
             TypeError,
-            "permissions: 'rw' is no integ",
+            "permissions: 'rw' is not an integ",
         ),
         (
             lambda ffa: ffa.share(Adder, ipa="x"),
             ValueError,
-            "descriptor: address: 'x' is no integer",
+            "descriptor: address: 'x' is not an integer",
         ),
         (
             lambda ffa: ffa.share(Adder, pages=-1),
             ValueError,
-            "pages: -0x1 is no unsigned integer of",
+            "pages: -0x1 is not an unsigned integer of",
         ),
-        (lambda ffa: ffa.retrieve("x", Adder), ValueError, "descriptor: handle: 'x' is no integer"),
+        (
+            lambda ffa: ffa.retrieve("x", Adder),
+            ValueError,
+            "descriptor: handle: 'x' is not an integer",
+        ),
     ],
 )
 def test_an_argument_that_cannot_be_is_told_and_nothing_happens(ffabric, call, error, told):

@@ -33,11 +33,11 @@ class Field(Struct, frozen=True):
     def misfit(self, value: object) -> str:
         """Why ``value`` cannot be the content of the field; nothing if it can."""
         if self.code.endswith("s"):
-            return "" if isinstance(value, bytes) else f"{value!r} is no bytes"
+            return "" if isinstance(value, bytes) else f"{value!r} is not bytes"
         if not isinstance(value, int):
-            return f"{value!r} is no integer"
+            return f"{value!r} is not an integer"
         if not 0 <= value < 1 << 8 * self.size:
-            return f"{value:#x} is no unsigned integer of {8 * self.size} bits"
+            return f"{value:#x} is not an unsigned integer of {8 * self.size} bits"
         return ""
 
 

@@ -98,16 +98,16 @@ def _members(type_: Any) -> Sequence[Any]:
 def _unknown_option(error: UnknownOptionError) -> str:
     name = error.token.keyword or error.token.value
     if not error.command_chain:
-        return f"{name} is no option; ffabric --help lists all commands"
+        return f"{name} is not an option; ffabric --help lists all commands"
     hint = did_you_mean(name, _options(error.argument_collection))
     return f"{name} is none of its options{hint}"
 
 
 def _unknown_command(error: UnknownCommandError) -> str:
     (name, *_) = error.unused_tokens or [""]
-    what = "option" if name.startswith("-") else "command"
+    what = "an option" if name.startswith("-") else "a command"
     hint = did_you_mean(name, error.app or ())
-    return f"{name!r} is no {what}{hint}; ffabric --help lists all commands"
+    return f"{name!r} is not {what}{hint}; ffabric --help lists all commands"
 
 
 def _repeated(error: RepeatArgumentError) -> str:

@@ -266,7 +266,7 @@ def _read_tuple(items: list[Reader], found: Any) -> list[Any]:
 
 def _read_word(text: Any) -> int:
     if not isinstance(text, str) or not text.startswith("0x"):
-        raise TypeError(f"{text!r} is no hexadecimal string")
+        raise TypeError(f"{text!r} is not a hexadecimal string")
     value = int(text, 16)
     if value >> 64:
         raise ValueError(f"{text} does not fit 64 bits")
@@ -275,7 +275,7 @@ def _read_word(text: Any) -> int:
 
 def _read_registers(texts: Any) -> tuple[int, ...]:
     if not isinstance(texts, list) or len(texts) > REGISTERS:
-        raise TypeError(f"{texts!r} is no list of up to {REGISTERS} registers")
+        raise TypeError(f"{texts!r} is not a list of up to {REGISTERS} registers")
     return (*map(_read_word, texts), *[0] * (REGISTERS - len(texts)))
 
 

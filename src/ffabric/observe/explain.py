@@ -117,7 +117,7 @@ def _reasons(word: int) -> str:
     """How many rules are answered with the status in ``word``."""
     status = from_register(word)
     if status is None:
-        return f"  {word:#x} is no status of FF-A"
+        return f"  {word:#x} is not a status code of FF-A"
     from ffabric.firmware.catalogue import RULES  # noqa: PLC0415 - all of the firmware
 
     count = sum(rule.status is status for rule in RULES)

@@ -33,7 +33,7 @@ def matcher(what: str) -> Callable[[Event], bool]:
     except ValueError:
         rules = [rule.id for rule in RULES]
         hint = did_you_mean(what, rules)
-        raise ValueError(f"{what!r} is no rule, no call and no address{hint}") from None
+        raise ValueError(f"{what!r} is not a rule, a call or an address{hint}") from None
     if number in fid.FUNCTIONS:
         return lambda event: isinstance(event, Call) and event.x[0] & MASK32 == number
     return lambda event: any(pa <= number < pa + n * PAGE for pa, n in _memory_of(event))

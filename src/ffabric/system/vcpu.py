@@ -355,7 +355,7 @@ class Vcpu:
         """The id of an endpoint. Raises LookupError if the system has none of that name."""
         if isinstance(endpoint, int):
             if endpoint >> 16:
-                raise ValueError(f"{endpoint:#x} is no endpoint id: these have 16 bits")
+                raise ValueError(f"{endpoint:#x} is not an endpoint id: these have 16 bits")
             return endpoint
         return self._endpoint.system.resolve(endpoint)
 

@@ -110,7 +110,7 @@ def test_kernel_and_files_for_a_system_of_ones_own(run_afresh, packages, tmp_pat
         (["--cases", "1001"], "--cases are run with an OP-TEE: say --op-tee, too"),
         (
             ["--op-tee", "python", "--cases", "1001,crypt"],
-            "'crypt' is no number of a case, such as 1001, or range of numbers",
+            "'crypt' is not the number of a case, such as 1001, or range of numbers",
         ),
     ],
 )
@@ -146,7 +146,7 @@ def test_the_device_side_of_disks_offers_a_fifo_if_it_is_to(tmp_path, fifo):
     [
         ("odd.img", " has 100 bytes: no multiple of 512, a sector"),
         ("empty.img", " is empty"),
-        ("packages", " is no regular file"),
+        ("packages", " is not a regular file"),
         ("none.img", ": No such file or directory"),
     ],
 )
@@ -214,7 +214,7 @@ def printing(text, *, version=False):
 
 BOOTED = "ffabric: kernel 7.9\nffabric: init 1.0\nffabric: probed 2.0\nffabric: done 3.0\n"
 SILENT = "FAILED: Linux has made no call of FF-A: its kernel has no driver of it"
-UNPROTECTED = "FAILED: Linux is no protected hypervisor: there is no /dev/kvm"
+UNPROTECTED = "FAILED: Linux is not a protected hypervisor: there is no /dev/kvm"
 
 
 @pytest.mark.usefixtures("qemu")

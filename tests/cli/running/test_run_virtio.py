@@ -228,7 +228,7 @@ def test_a_device_of_another_driver_is_not_there(run):
         ('type = "block"\nsize = 100', "not a multiple of 0x200"),
         ('type = "block"\nimage = "odd"', "block: {folder}/odd has 100 bytes: no multiple of 512"),
         ('type = "block"\nimage = "empty"', "block: {folder}/empty is empty"),
-        ('type = "block"\nimage = "."', "{folder} is no regular file"),
+        ('type = "block"\nimage = "."', "{folder} is not a regular file"),
         (
             'type = "block"\nimage = "image.bin"\nsize = 512',
             "{folder}/image.bin has 4096 bytes, and the disk is to have 512",
@@ -242,7 +242,7 @@ def test_a_device_of_another_driver_is_not_there(run):
         ('type = "fs"\nfolder = "none"', "[[virtio]] fs: {folder}/none: No such file"),
         ('type = "fs"\ntag = ""', "a tag has 1 to 36 bytes"),
         ('type = "python"\npython = "guests.py:None"', "guests.py has no 'None'"),
-        ('type = "python"\npython = "guests.py:Guest"', "is no ffabric.virtio.Device"),
+        ('type = "python"\npython = "guests.py:Guest"', "is not an ffabric.virtio.Device"),
         ('type = "python"\npython = "guests.py:Mine"', "missing 1 required positional argument"),
         ('type = "rng"\npartition = "image"', "only a partition in Python can have"),
     ],

@@ -23,8 +23,8 @@ from debs import package
             ["--over", "ffa", "--op-tee", "pyhton"],
             "pyhton: there is no such file or folder (did you mean 'python'?)",
         ),
-        (["crypt"], "'crypt' is no number of a case, such as 1001, or range of numbers"),
-        (["1001-x"], "'1001-x' is no number of a case, such as 1001, or range of numbers"),
+        (["crypt"], "'crypt' is not the number of a case, such as 1001, or range of numbers"),
+        (["1001-x"], "'1001-x' is not the number of a case, such as 1001, or range of numbers"),
         (["--memory", "256,much"], "--memory 256,much: numbers of MiB, with commas between"),
         (["--memory", "0"], "--memory 0: numbers of MiB, with commas between"),
         (

@@ -104,7 +104,7 @@ def test_the_calls_before_a_failure_are_decoded(forgetful, capsys):
         ({"calls": 0.0}, "--calls 0: at least one"),
         ({"seed": -1}, "--seed -1: not below zero"),
         ({"processes": 0}, "--processes 0: at least one"),
-        ({"replay": "1/2"}, "--replay: '1/2' is no episode: SEED/NUMBER/CALLS"),
+        ({"replay": "1/2"}, "--replay: '1/2' is not an episode: SEED/NUMBER/CALLS"),
         ({"trace": "x"}, "--trace needs --replay: only one episode can be traced"),
         ({"sample": 5}, "--sample needs --singles or --pairs"),
         ({"sample": 0, "pairs": True}, "--sample 0: at least one"),

@@ -107,7 +107,7 @@ def test_everything_that_is_wrong_with_the_corpus_is_told(fuzz):
     status, _, errors = fuzz("mine.toml")
     assert status == 2
     assert "mine.fuzz/a.jsonl:1:5: not JSON" in errors
-    assert "mine.fuzz/b.jsonl:1: adder is no attacker" in errors
+    assert "mine.fuzz/b.jsonl:1: adder is not an attacker" in errors
 
 
 @pytest.fixture

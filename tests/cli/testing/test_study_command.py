@@ -73,5 +73,5 @@ def test_all_mistakes_of_a_table_of_costs_are_told(ffabric_command, tmp_path):
     status, _, err = ffabric_command("study", "dma", *FEW, "--costs", str(table))
     assert status != 0
     assert "cal is none of call, world_switch, page, kib (did you mean 'call'?)" in err
-    assert "page is no number of nanoseconds: -1" in err
-    assert "kib is no number of nanoseconds: True" in err
+    assert "page is not a number of nanoseconds: -1" in err
+    assert "kib is not a number of nanoseconds: True" in err

@@ -106,5 +106,5 @@ def test_calls_that_are_none_of_the_platforms(ffabric, calls, message):
 def test_a_function_that_there_is_not(ffabric):
     with pytest.raises(TargetError, match="no such file"):
         ffabric.boot(vms=["v"], monitor=monitor((SIP, PythonSource("nowhere.py:f"))))
-    with pytest.raises(TargetError, match="is no function"):
+    with pytest.raises(TargetError, match="is not a function"):
         ffabric.boot(vms=["v"], monitor=monitor((SIP, PythonSource(5))))

@@ -144,7 +144,7 @@ def test_by_indirect_messages_likewise(ffabric, driver, device, way):
 
 def test_names_of_generations():
     assert set(NAMES) | {"v1"} == NAMED.keys()
-    with pytest.raises(ValueError, match="'beta' is no generation: they are pr28, v2, v1, rfc2"):
+    with pytest.raises(ValueError, match="'beta' is not a generation: they are pr28, v2, v1, rfc2"):
         DeviceSide(generation="beta")  # type: ignore[arg-type]
 
 

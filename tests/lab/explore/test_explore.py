@@ -188,7 +188,7 @@ def test_events_come_once_each_and_after_all_sps_are_there(tmp_path):
         ),
         ("1 / 0\n", "ZeroDivisionError: division by zero"),
         ("x = (\n", "SyntaxError"),
-        ("def system(): return {}\ncheck = 3\n", "check is no function"),
+        ("def system(): return {}\ncheck = 3\n", "check is not a function"),
         ("def system(): return {}\nEVENTS = [3]\n", "EVENTS are functions of the system"),
         ("def system(): return {}\nEVENTS = 3\n", "EVENTS are functions of the system"),
         ("def system(): return {}\nINVARIANTS = 'optee'\n", "INVARIANTS are names, in a list"),

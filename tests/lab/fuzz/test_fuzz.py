@@ -110,7 +110,7 @@ def test_a_state_of_another_campaign(tmp_path, plan, what):
 
 def test_a_file_that_is_no_state(tmp_path):
     (tmp_path / "state").write_text("{")
-    with pytest.raises(ValueError, match="is no state of a campaign"):
+    with pytest.raises(ValueError, match="is not the state of a campaign"):
         load(tmp_path / "state", Plan())
 
 
@@ -122,9 +122,9 @@ def test_what_is_played_is_the_same_again(name):
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("4/2", "is no episode"),
-        ("nobody/edge@1", "is no injection"),
-        ("come/edge", "is no injection"),
+        ("4/2", "is not an episode"),
+        ("nobody/edge@1", "is not an injection"),
+        ("come/edge", "is not an injection"),
         ("come/flood@1", "there is no event 'flood'"),
     ],
 )

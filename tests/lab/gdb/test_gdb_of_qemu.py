@@ -64,7 +64,7 @@ def test_each_partition_in_qemu_has_a_door_for_this_computer_alone():
 
 def test_a_port_that_is_taken_or_that_there_is_not_is_refused():
     spec = describe(vms=[vm(name, image=bytes(4), engine="qemu") for name in ("one", "two")])
-    with pytest.raises(ValueError, match="65535 is no port with room for 2"), doors(spec, 65535):
+    with pytest.raises(ValueError, match="65535 is not a port with room for 2"), doors(spec, 65535):
         pass
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -203,11 +203,11 @@ def test_its_el2_retrieves_before_it_reclaims():
 @pytest.mark.parametrize(
     ("console", "functions", "problem"),
     [
-        ("", [], "Linux is no protected hypervisor: there is no /dev/kvm"),
+        ("", [], "Linux is not a protected hypervisor: there is no /dev/kvm"),
         (
             "ffabric: kvm VHE mode initialized successfully\n",
             [RETRIEVE, RECLAIM],
-            "Linux is no protected hypervisor: VHE mode initialized successfully",
+            "Linux is not a protected hypervisor: VHE mode initialized successfully",
         ),
         (PROTECTED, [SHARE, RETRIEVE], "Linux has reclaimed no memory"),
         (PROTECTED, [SHARE, RECLAIM], "1 reclaims, but 0 retrieves before them"),

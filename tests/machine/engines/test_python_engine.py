@@ -107,7 +107,7 @@ class Call:
         (cannot_be_told, "Unspeakable, whose text raises ValueError"),
         (awaits_the_unshowable, "SystemExit: 4"),
         (awaits_a_list, "TypeError: unhashable type: 'list'"),
-        (sleeps, "awaited None, which is no call"),
+        (sleeps, "awaited None, which is not a call"),
         (writes(*[0] * 17), "17 registers: a call has x0 to x17"),
         (writes(*[0] * 17, 1 << 64), "x17 is 0x10000000000000000, no unsigned integer"),
         (writes(*[0] * 17, -1), "x17 is -0x1, no unsigned integer of 64 bits"),
@@ -146,7 +146,7 @@ def test_what_a_closed_program_raises_concerns_nobody(last_word):
 def test_what_is_no_coroutine_is_a_crash(made):
     seen, ctx = exits_of(lambda ctx: made)
     assert seen == [exits.CRASH]
-    assert ctx.crash == f"TypeError: {made!r} is no coroutine: is `async def` missing?"
+    assert ctx.crash == f"TypeError: {made!r} is not a coroutine: is `async def` missing?"
 
 
 def test_a_program_that_cannot_begin_has_crashed():

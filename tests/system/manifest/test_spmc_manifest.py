@@ -145,7 +145,7 @@ MISTAKES = [
     ),
     (
         root(attribute(), memory(0, "sn-memory", 0, 0, 0, 0)),
-        "/memory@0: device_type: 'sn-memory' is no sort of memory (did you mean 'ns-memory'?)",
+        "/memory@0: device_type: 'sn-memory' is not a kind of memory (did you mean 'ns-memory'?)",
     ),
     (
         root(attribute(), memory(0, "memory", 0, 0, 0)),

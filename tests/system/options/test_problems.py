@@ -29,11 +29,11 @@ def test_so_many_problems_are_kept():
 def test_what_is_said_twice_is_a_line():
     problems = Problems("file")
     for key in ("waive", "waive", "enforce"):
-        problems.add("", key, "'no.rule' is no rule")
-    problems.warn("", "waive", "'no.rule' is no rule")
+        problems.add("", key, "'no.rule' is not a rule")
+    problems.warn("", "waive", "'no.rule' is not a rule")
     said = [str(problem).removeprefix("file: ") for problem in problems.found]
     assert said == [
-        f"{key}: 'no.rule' is no rule" for key in ("waive", "enforce", "warning: waive")
+        f"{key}: 'no.rule' is not a rule" for key in ("waive", "enforce", "warning: waive")
     ]
 
 

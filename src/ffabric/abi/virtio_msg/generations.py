@@ -107,7 +107,7 @@ def as_generation(value: Generation | GenerationName) -> Generation:
     known = NAMED.get(value)
     if known is None:
         names = ", ".join(NAMED)
-        raise ValueError(f"{value!r} is no generation: they are {names}")
+        raise ValueError(f"{value!r} is not a generation: they are {names}")
     return known
 
 

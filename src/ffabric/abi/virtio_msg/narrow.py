@@ -32,7 +32,7 @@ def widen(data: bytes, token: int) -> bytes:
 def narrow(message: bytes) -> bytes:
     """A message without its token. ValueError for what is none."""
     if len(message) < WIDE:
-        raise ValueError(f"{len(message)} bytes are no message")
+        raise ValueError(f"{len(message)} bytes are not a message")
     size = int.from_bytes(message[NARROW:WIDE], "little") - _MORE
     return message[:_SIZE] + size.to_bytes(2, "little") + message[WIDE:]
 

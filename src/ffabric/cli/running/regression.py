@@ -45,7 +45,7 @@ def check_cases(cases: Iterable[str]) -> None:
     for case in cases:
         if not _CASE.fullmatch(case):
             example = f"such as {CASES[0]}, or range of numbers"
-            raise UsageError(f"{case!r} is no number of a case, {example}")
+            raise UsageError(f"{case!r} is not the number of a case, {example}")
 
 
 def numbers_of(cases: Iterable[str], software: Software) -> tuple[str, ...]:

@@ -149,7 +149,7 @@ def _debug(spec: SystemSpec, seed: int | None, replay: Path | None, port: int) -
     from ffabric.lab.gdb.server import LOOPBACK, serve  # noqa: PLC0415 - only who debugs
 
     if not 0 <= port < 1 << 16:
-        raise UsageError(f"--gdb: {port} is no port")
+        raise UsageError(f"--gdb: {port} is not a port")
 
     def boot_again() -> System:
         booted = _booted(deepcopy(spec), seed, replay)

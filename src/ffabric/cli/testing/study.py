@@ -121,4 +121,4 @@ def _mistakes(values: dict[str, object]) -> Iterator[str]:
         if name not in costs:
             yield f"{name} is none of {', '.join(costs)}{did_you_mean(name, costs)}"
         elif not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < inf:
-            yield f"{name} is no number of nanoseconds: {value!r}"
+            yield f"{name} is not a number of nanoseconds: {value!r}"

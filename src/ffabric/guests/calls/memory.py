@@ -64,7 +64,7 @@ def _bits(name: str, value: object) -> int:
     """The bits of flags as a plain integer, with which it is quicker to calculate."""
     if isinstance(value, int):
         return int(value)
-    raise TypeError(f"{name}: {value!r} is no integer")
+    raise TypeError(f"{name}: {value!r} is not an integer")
 
 
 class MemoryCalls(SetupCalls):

@@ -90,7 +90,7 @@ def read_scenario(path: Path) -> Scenario:
             f"{path}: there is no function system(){did_you_mean('system', similar)}"
         )
     if found["check"] is not None and not callable(found["check"]):
-        raise ScenarioError(f"{path}: check is no function")
+        raise ScenarioError(f"{path}: check is not a function")
     events = found["EVENTS"] or ()
     if not isinstance(events, list | tuple) or not all(map(callable, events)):
         raise ScenarioError(f"{path}: EVENTS are functions of the system, in a list")

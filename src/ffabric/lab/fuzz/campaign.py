@@ -121,7 +121,7 @@ def load(path: Path, plan: Plan) -> State:
     try:
         state = msgspec.json.decode(data, type=State)
     except msgspec.MsgspecError as error:
-        raise ValueError(f"{path} is no state of a campaign: {error}") from None
+        raise ValueError(f"{path} is not the state of a campaign: {error}") from None
     former = state.plan
     more = plan.of_calls and former.amount <= state.report.calls
     if msgspec.structs.replace(plan, amount=former.amount) != former:
@@ -145,7 +145,7 @@ def play(name: str, sink: IO[bytes] | None = None) -> Played:
     if EPISODE_NAME.fullmatch(name):
         return _played(name, report, lambda: _episode(name, report, sink))
     if not name[:1].isalpha():
-        raise ValueError(f"{name!r} is no episode: SEED/NUMBER/CALLS")
+        raise ValueError(f"{name!r} is not an episode: SEED/NUMBER/CALLS")
     parse(name)
     return _played(name, report, lambda: perform(name, report, sink))
 

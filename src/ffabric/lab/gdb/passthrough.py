@@ -26,7 +26,7 @@ def doors(spec: SystemSpec, port: int) -> Iterator[dict[str, socket.socket]]:
     """
     names = [each.name for each in spec.partitions if each.engine == QEMU]
     if not 0 <= port <= _LAST - max(0, len(names) - 1):
-        raise ValueError(f"{port} is no port with room for {len(names)}")
+        raise ValueError(f"{port} is not a port with room for {len(names)}")
     with ExitStack() as stack:
         found = {}
         for number, name in enumerate(names):

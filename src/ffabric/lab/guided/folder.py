@@ -43,7 +43,7 @@ def read_cases(folder: Path, spec: SystemSpec, names: Iterable[str]) -> list[byt
         calls, mistakes = decode(text)
         mistakes += check(calls, spec)
         strangers = {each.endpoint: each.line for each in calls if each.endpoint not in names}
-        mistakes += [Mistake(at, f"{who} is no attacker") for who, at in strangers.items()]
+        mistakes += [Mistake(at, f"{who} is not an attacker") for who, at in strangers.items()]
         wrong += [each.said(str(file)) for each in mistakes]
         found.append(text)
     if wrong:

@@ -74,7 +74,7 @@ def build(entries: list[Entry]) -> bytes:
 def _above(path: str) -> list[str]:
     names = path.split("/")
     if not all(names) or {".", ".."} & set(names):
-        raise ValueError(f"{path!r} is no path below the root")
+        raise ValueError(f"{path!r} is not a path below the root")
     return ["/".join(names[:count]) for count in range(1, len(names))]
 
 

@@ -52,7 +52,7 @@ def unprotected(report: Report) -> list[str]:
     """That it is no protected hypervisor, if it is none."""
     if "Protected" in report.kvm:
         return []
-    return [f"Linux is no protected hypervisor: {report.kvm or 'there is no /dev/kvm'}"]
+    return [f"Linux is not a protected hypervisor: {report.kvm or 'there is no /dev/kvm'}"]
 
 
 def problems(report: Report, calls: Calls) -> list[str]:

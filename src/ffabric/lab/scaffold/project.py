@@ -48,7 +48,9 @@ def make_project(folder: Path, version: str) -> list[Path]:
 
 def _check_name(name: str) -> str:
     if _NAME.fullmatch(name) is None:
-        raise BadName(f"{name!r} is no name of a project: letters a to z, digits, single hyphens")
+        raise BadName(
+            f"{name!r} is not a name for a project: letters a to z, digits, single hyphens"
+        )
     if name in _TAKEN or keyword.iskeyword(_class_name(name)):
         raise BadName(f"{name!r} has another meaning in the project: call it by another name")
     return name

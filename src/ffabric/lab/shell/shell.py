@@ -291,9 +291,9 @@ def _number(text: str, default: int | None = None) -> int:
     try:
         value = int(text, 0)
     except ValueError:
-        raise Wrong(f"{text!r} is no number" if text else "a number is missing") from None
+        raise Wrong(f"{text!r} is not a number" if text else "a number is missing") from None
     if not 0 <= value < 1 << 64:
-        raise Wrong(f"{text} is no number of 64 bits")
+        raise Wrong(f"{text} is not a 64-bit number")
     return value
 
 

@@ -121,7 +121,7 @@ class PythonRunner:
                 exit_ = self._current.send(None)
                 ctx.packed = pack(*x)
                 if exit_ not in _OWN_EXITS:
-                    exit_ = self._crash(ctx, f"awaited {exit_!r}, which is no call")
+                    exit_ = self._crash(ctx, f"awaited {exit_!r}, which is not a call")
             except BaseException as error:  # noqa: BLE001 - what a partition raises is its crash
                 exit_ = self._stopped(ctx, error)
                 if exit_ == _GO_ON:
@@ -221,7 +221,7 @@ def _begin(make: Callable[[], Coroutine[int, None, None]]) -> Coroutine[int, Non
             raise
         return _fail(error)
     if not hasattr(made, "send"):
-        return _fail(TypeError(f"{made!r} is no coroutine: is `async def` missing?"))
+        return _fail(TypeError(f"{made!r} is not a coroutine: is `async def` missing?"))
     return made
 
 

@@ -168,11 +168,11 @@ class Listener:
                 self._socket = _listen_on_loopback(int(port))
                 self.address = f"{_LOOPBACK}:{self._socket.getsockname()[1]}"
             elif host in (_LOOPBACK, "localhost"):
-                raise ValueError(f"{address}: {port!r} is no number of a port")
+                raise ValueError(f"{address}: {port!r} is not a port number")
             else:
                 self._socket = _listen_at(Path(address))
         except OverflowError:
-            raise ValueError(f"{address}: {port!r} is no number of a port") from None
+            raise ValueError(f"{address}: {port!r} is not a port number") from None
         except OSError as error:
             raise ValueError(f"{address}: {error.strerror or error}") from None
         self._socket.settimeout(0)

@@ -109,7 +109,7 @@ class PagePool:
         """Give back one page; ValueError if it is not one that is in use."""
         page = pa - self.base >> 12
         if pa & PAGE - 1 or not 0 <= page < self.pages or not self._used[page]:
-            raise ValueError(f"{pa:#x} is no page in use of this pool")
+            raise ValueError(f"{pa:#x} is not a page in use of this pool")
         self._used[page] = 0
         self._free.append(page)
         self.in_use -= 1

@@ -76,7 +76,7 @@ class Stage2(Tables):
             desc = self.translate(ipa)
             return [(ipa, desc & ADDRESS, 1, desc & ATTRIBUTES) if desc else (ipa, -1, 1, 0)]
         if ipa < 0 or pages < 0 or ipa & 0xFFF:
-            raise Stage2Error(ipa, f"{pages} pages from there are no range of pages")
+            raise Stage2Error(ipa, f"{pages} pages from there are not a range of pages")
         found: list[Run] = []
         end = ipa + (pages << PAGE_SHIFT)
         inside = min(end, self._limit)

@@ -129,7 +129,9 @@ class Tables:
     def _end_of(self, ipa: int, pages: int) -> int:
         end = ipa + (pages << PAGE_SHIFT)
         if ipa & 0xFFF or not 0 <= ipa <= end <= self._limit:
-            raise Stage2Error(ipa, f"{pages} pages from there are no range of this address space")
+            raise Stage2Error(
+                ipa, f"{pages} pages from there are not a range of this address space"
+            )
         return end
 
     def _stretch(self, ipa: int, pages: int) -> int:

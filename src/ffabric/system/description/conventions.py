@@ -40,7 +40,7 @@ def _check_rules(key: str, given: tuple[str, ...], wrong: str, problems: Problem
     for rule_id in given:
         if rule_id not in RULES:
             hint = did_you_mean(rule_id, [rule.id for rule in RULES])
-            problems.add("", key, f"{rule_id!r} is no rule{hint}")
+            problems.add("", key, f"{rule_id!r} is not a rule{hint}")
         elif rule_id not in possible:
             problems.add("", key, f"{rule_id!r} {wrong}{did_you_mean(rule_id, possible)}")
 

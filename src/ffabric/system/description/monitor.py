@@ -55,7 +55,10 @@ def _check_group0(draft: SystemDraft, problems: Problems) -> None:
     for intid in draft.monitor.group0:
         why = ""
         if not (is_spi(intid) or intid in _OF_A_PE or intid in EXTENDED_PPIS):
-            why = "is no interrupt: SGIs and PPIs are 0 to 31, and 1056 to 1119, SPIs " + SPI_RANGES
+            why = (
+                "is not an interrupt: SGIs and PPIs are 0 to 31, and 1056 to 1119, SPIs "
+                + SPI_RANGES
+            )
         elif intid in seen:
             why = "is given twice"
         elif intid in owners:

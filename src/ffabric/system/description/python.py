@@ -109,7 +109,7 @@ def described(spec: SystemSpec | None, fields: SystemFields) -> SystemSpec:
         return describe(**fields)
     if not isinstance(spec, SystemSpec):
         raise TypeError(
-            f"spec: {spec!r} is no SystemSpec: ffabric.testing.read_system() makes one of a file"
+            f"spec: {spec!r} is not a SystemSpec: ffabric.testing.read_system() makes one of a file"
         )
     if fields:
         raise TypeError(f"a system that was read is described already: {', '.join(fields)}")

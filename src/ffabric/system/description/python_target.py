@@ -75,7 +75,7 @@ def find_function(source: PythonSource) -> Callable[..., Any]:
     """The function that a source means. Raises TargetError for what is none."""
     target = find_target(source)
     if not callable(target):
-        raise TargetError(f"{target_name(target)} is no function")
+        raise TargetError(f"{target_name(target)} is not a function")
     return target
 
 

@@ -311,7 +311,9 @@ def _memory(root: Node, problems: Problems) -> tuple[MemoryRange, ...]:
         if kind not in _MEMORY_KINDS:
             if node.name.startswith("memory"):
                 hint = did_you_mean(kind, _MEMORY_KINDS)
-                problems.add(f"/{node.name}", "device_type", f"{kind!r} is no sort of memory{hint}")
+                problems.add(
+                    f"/{node.name}", "device_type", f"{kind!r} is not a kind of memory{hint}"
+                )
             continue
         try:
             ranges = at_most(MOST_RANGES, _reg(root, node), f"/{node.name}", problems)

@@ -76,7 +76,7 @@ def duration_from_toml(value: object) -> int:
         shown = repr(value) if isinstance(value, str) else _shown(value)
         raise KindError(f"{shown} is not a time such as 2.5 (seconds) or '500 ms'")
     if not 0 < amount < _LONGEST:
-        raise KindError(f"{amount:g} {unit} is no time that a run may take")
+        raise KindError(f"{amount:g} {unit} is not a time that a run may take")
     return round(amount * _TIMES[unit])
 
 

@@ -133,7 +133,7 @@ def test_before_a_version_is_agreed_on_nothing_is_served(ffabric):
 @pytest.mark.parametrize(
     ("data", "violation"),
     [
-        (b"abcd", "4 bytes are no message"),
+        (b"abcd", "4 bytes are not a message"),
         (wire.respond(wire.GET_STATUS, 0, 77, 0), "a response 0x7 to nothing that was asked"),
         (b"\x04" + wire.build(*GOOD, 77)[1:], "type 0x4 has reserved bits"),
     ],
@@ -413,7 +413,7 @@ class Stammers(LinuxDeviceSide):
     [
         (LinuxDeviceSide, ""),
         (Keeps, "-5: FFA_MEM_RECLAIM: DENIED"),
-        (Stammers, "-71: an indirect message: 4 bytes are no message"),
+        (Stammers, "-71: an indirect message: 4 bytes are not a message"),
     ],
 )
 def test_a_driver_side_gives_up_with_an_error_of_linux(ffabric, side, error):

@@ -48,7 +48,7 @@ def heard(ffabric, event, *, then=None):
         ),
         (b"\0\x40\0\0\0\0\x0c\0" + bytes(4), "-22: EVENT_CONFIG of 4 bytes"),
         (b"\0\x45\0\0\0\0\x08\0", "-71: event 0x45 of device 0"),
-        (wire.build(wire.GET_STATUS, 0, 5), "-71: message 0x7 of type 0 is no event"),
+        (wire.build(wire.GET_STATUS, 0, 5), "-71: message 0x7 of type 0 is not an event"),
         (wire.respond(wire.GET_STATUS, 0, 5, 0), ""),
         (wire.build(wire.EVENT_DEVICE, 1, 0, 0, 1), "-71: an event of the bus names device 1"),
         (wire.build(wire.EVENT_DEVICE, 0, 0, 0, 1), ""),

@@ -57,7 +57,7 @@ def problems(tmp_path):
 
 
 OF_NOBODY = (
-    "is no interrupt: SGIs and PPIs are 0 to 31, and 1056 to 1119, "
+    "is not an interrupt: SGIs and PPIs are 0 to 31, and 1056 to 1119, "
     "SPIs 32 to 1019, and 4096 to 5119"
 )
 

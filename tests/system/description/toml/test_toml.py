@@ -665,7 +665,7 @@ def test_what_el3_has(el3: Path) -> None:
         ('name = "rng"', 'name = "rng"\nid = 0xffc0', "0xffc0 is spmd-lp's already"),
         ('name = "rng"\n', "", "[[logical_partition]] #1: name: missing"),
         ("board.py:uid", "board.py:uidd", "0x82000012: board.py has no 'uidd' (did you mean 'uid'"),
-        ("board.py:fuses", "board.py:__file__", "fuses: python: str is no function"),
+        ("board.py:fuses", "board.py:__file__", "fuses: python: str is not a function"),
         ("0x82000010 = 7", "2181038098 = 7", "0x82000012: 0x82000012 has an answer already"),
     ],
 )

@@ -69,7 +69,7 @@ class Donations:
             raise NotDonatable(f"{host.name} is about to end")
         runs = stage2.runs(ipa, pages) if pages and not ipa % PAGE else []
         if not runs:
-            raise NotDonatable(f"{pages} pages from {ipa:#x} are no range of pages")
+            raise NotDonatable(f"{pages} pages from {ipa:#x} are not a range of pages")
         for at, pa, count, attrs in runs:
             self._judge(host, at, pa, count, attrs)
         undo = ownership.MASK, VALID | ownership.BITS[ownership.OWNED]

@@ -39,7 +39,7 @@ class SmcNotifier(Notifier):
             return
         sent = ASYNC_NOTIF_DO_BOTTOM_HALF if value is None else value
         if not 0 <= sent <= ASYNC_VALUE_MAX:
-            raise ValueError(f"{sent} is no value of an asynchronous notification")
+            raise ValueError(f"{sent} is not a value of an asynchronous notification")
         self._values |= 1 << sent
         register = place.vcpu.gic.distributor + _ISPENDR + self._intid // 32 * 4
         place.memory.write(register, (1 << self._intid % 32).to_bytes(4, "little"))

@@ -84,7 +84,7 @@ def disk_image(path: Path, size: int | None, *, write_back: bool) -> bytearray |
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise ValueError(f"{path} is no regular file")
+        raise ValueError(f"{path} is not a regular file")
     there = found.st_size
     size = there if size is None else size
     if not size:
@@ -160,7 +160,7 @@ def _python(table: Table, _networks: dict[str, Network], _say: Say) -> Device:
     source = PythonSource(table["python"], Path(table["base"]), table["options"])
     device = resolve_target(source)
     if not isinstance(device, Device):
-        raise TargetError(f"{table['python']} is no ffabric.virtio.Device")
+        raise TargetError(f"{table['python']} is not an ffabric.virtio.Device")
     return device
 
 

@@ -138,7 +138,7 @@ def parse(name: str) -> tuple[Scenario, list[tuple[int, str]]]:
     matched = NAME.fullmatch(name)
     scenario = SCENARIOS.get(matched[1]) if matched else None
     if matched is None or scenario is None:
-        raise ValueError(f"{name!r} is no injection: SCENARIO/EVENT@BOUNDARY")
+        raise ValueError(f"{name!r} is not an injection: SCENARIO/EVENT@BOUNDARY")
     injected = []
     for each in matched[2].split("/")[1:]:
         event, _, boundary = each.partition("@")

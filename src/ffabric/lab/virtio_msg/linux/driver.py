@@ -200,7 +200,7 @@ class Bus(Requests):
     def _dispatch(self, got: wire.Got) -> None:
         """An event: its type and size are exact, and it is of something that there is."""
         if not got.id & wire.EVENT or got.type & wire.RESPONSE:
-            raise LinuxError(wire.EPROTO, f"message {got.id:#x} of type {got.type} is no event")
+            raise LinuxError(wire.EPROTO, f"message {got.id:#x} of type {got.type} is not an event")
         if got.type == wire.TRANSPORT:
             device = self.devices.get(got.device)
             if device is not None and device.identified:

@@ -175,7 +175,7 @@ def _message(kind: Kind, direction: int, device: int, token: int, payload: bytes
 def head(data: bytes, what: str) -> tuple[int, int, int, int, int]:
     """The fields of a header: type, id, device number, token, size. LinuxError if it is none."""
     if len(data) < HEADER.size:
-        raise LinuxError(EPROTO, f"{what}: {len(data)} bytes are no message")
+        raise LinuxError(EPROTO, f"{what}: {len(data)} bytes are not a message")
     type_, number, device, token, size = HEADER.unpack_from(data)
     return type_, number, device, token, size
 
