@@ -7,15 +7,9 @@ import pytest
 
 from ffabric.system.files.dtb import Node
 from ffabric.system.options import kinds
-from ffabric.system.options.kinds import Kind, KindError, uuid_from_words, uuid_to_words
+from ffabric.system.options.kinds import Kind, KindError
 
 OPTEE = UUID("486178e0-e7f8-11e3-bc5e-0002a5d5c51b")
-
-
-def test_the_words_of_a_uuid_are_little_endian() -> None:
-    words = (0xE0786148, 0xE311F8E7, 0x02005EBC, 0x1BC5D5A5)
-    assert uuid_from_words(words) == OPTEE
-    assert uuid_to_words(OPTEE) == words
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
+from ffabric.abi.ffa.uuids import to_words
 from ffabric.abi.ffa.version import V1_1
 from ffabric.lab.peers.payload import VMS
 from ffabric.machine.engines.qemu.process import PROGRAM
 from ffabric.machine.host.process import find
 from ffabric.system.files.dtb import Node, build_dtb
 from ffabric.system.manifest.manifest import ExceptionLevel, ExecutionState, Messaging
-from ffabric.system.options.kinds import uuid_to_words
 
 _MACHINE = "virt,virtualization=on,gic-version=3"
 _MAGIC = 0o070707
@@ -72,7 +72,7 @@ def partition() -> bytes:
         "messaging-method": Messaging.DIRECT_REQ_RECV,
     }
     properties = {name: _cell(value) for name, value in cells.items()}
-    uuid = b"".join(map(_cell, uuid_to_words(_SERVICE)))
+    uuid = b"".join(map(_cell, to_words(_SERVICE)))
     about = {"compatible": b"arm,ffa-manifest-1.0\0", "uuid": uuid, "notification-support": b""}
     return build_dtb(Node(props={**about, **properties}))
 

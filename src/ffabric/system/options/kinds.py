@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +11,7 @@ import msgspec
 
 from ffabric.abi.errors import DecodeError
 from ffabric.abi.ffa import version as ffa_version
+from ffabric.abi.ffa.uuids import from_words, to_words
 from ffabric.system.files.dtb import Node, cells, texts, wide
 
 _UNITS = {"": 1, "k": 1 << 10, "ki": 1 << 10, "m": 1 << 20, "mi": 1 << 20, "g": 1 << 30,
@@ -23,7 +23,6 @@ _VERSION_TEXT = re.compile(rb"[0-9]\.[0-9]\0")
 _MOST = 4096
 """Entries of a list, in a property or in TOML."""
 _CELL = 0xFFFF_FFFF
-_WORDS = struct.Struct("<4I")
 _SIZE = re.compile(r"(0x[0-9a-f_]+|[0-9][0-9_]*)\s*(|[kmg]i?)b?", re.ASCII | re.IGNORECASE)
 
 
@@ -80,20 +79,6 @@ def duration_from_toml(value: object) -> int:
     return round(amount * _TIMES[unit])
 
 
-def uuid_from_words(words: Sequence[int]) -> UUID:
-    """The UUID that four 32-bit register words spell.
-
-    SMCCC (DEN0028 v1.6, 5.3): byte 0 of the RFC 9562 byte stream is in bits 7:0 of the first word.
-    """
-    return UUID(bytes=b"".join(word.to_bytes(4, "little") for word in words))
-
-
-def uuid_to_words(uuid: UUID) -> tuple[int, int, int, int]:
-    """The four register words of a UUID: the inverse of `uuid_from_words`."""
-    a, b, c, d = _WORDS.unpack(uuid.bytes)
-    return a, b, c, d
-
-
 def _numbers_from_node(node: Node, name: str) -> tuple[int, ...]:
     cells = node.cells(name)
     if len(cells) > _MOST:
@@ -120,7 +105,7 @@ def _uuids_from_node(node: Node, name: str) -> tuple[UUID, ...]:
     cells = _numbers_from_node(node, name)
     if not cells or len(cells) % 4:
         raise DecodeError(name, None, cells, f"{len(cells)} cells are not UUIDs of four cells each")
-    return tuple(uuid_from_words(cells[at : at + 4]) for at in range(0, len(cells), 4))
+    return tuple(from_words(*cells[at : at + 4]) for at in range(0, len(cells), 4))
 
 
 def uuid_from_text(value: object) -> UUID:
@@ -255,7 +240,7 @@ UUIDS = Kind(
     "UUIDs",
     _uuids_from_node,
     _uuids_from_toml,
-    lambda values: cells(*[word for uuid in values for word in uuid_to_words(uuid)]),
+    lambda values: cells(*[word for uuid in values for word in to_words(uuid)]),
     _list_of(_UUID),
 )
 UUID_TEXT = Kind(
