@@ -112,6 +112,13 @@ def test_explain_loads_no_parser_and_no_firmware():
     assert len(ours(loaded)) <= 49
 
 
+def test_explain_has_no_need_of_what_reads_signatures():
+    """Unless another package is installed that has: msgspec loads it where it is."""
+    alone = "import sys; sys.modules['typing_extensions'] = None\n"
+
+    assert "inspect" not in modules_of(alone + command("explain", "0x84000060"))
+
+
 SYSTEM = """
 [[sp]]
 name = "echo"

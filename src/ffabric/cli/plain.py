@@ -7,16 +7,15 @@ nothing that this one judges: `bind` then returns None, and `ffabric.cli.full` h
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from ffabric.cli.option import Option, declared
 
-_VARIADIC = inspect.Parameter.VAR_POSITIONAL
-_NAMED = inspect.Parameter.KEYWORD_ONLY
+_VARIADIC = 0x04
+"""`inspect.CO_VARARGS`, without that module: see `ffabric.machine.host.interruption`."""
 
 
 class Bound(NamedTuple):
@@ -40,12 +39,13 @@ def bind(function: Callable[..., Any], words: Sequence[str]) -> Bound | None:
 
 def _bind(function: Callable[..., Any], words: Sequence[str]) -> Bound:
     kinds = declared(function)
-    parameters = inspect.signature(function).parameters.values()
+    code = function.__code__
+    count = code.co_argcount
+    end = count + code.co_kwonlyargcount
     options = {
-        spelt: each.name
-        for each in parameters
-        if each.kind is _NAMED
-        for spelt in _spellings(each.name, kinds[each.name][1])
+        spelt: name
+        for name in code.co_varnames[count:end]
+        for spelt in _spellings(name, kinds[name][1])
     }
     given: list[str] = []
     named: dict[str, Any] = {}
@@ -59,7 +59,10 @@ def _bind(function: Callable[..., Any], words: Sequence[str]) -> Bound:
         if name is None or name in named:
             raise _Unclear(word)
         named[name] = _option(kinds[name][0], value if equals else None, left)
-    return Bound([*_positional(parameters, kinds, given)], named)
+    one_each = [kinds[name][0] for name in code.co_varnames[:count]]
+    any_number = kinds[code.co_varnames[end]][0] if code.co_flags & _VARIADIC else None
+    needed = count - len(function.__defaults__ or ())
+    return Bound([*_positional(one_each, any_number, needed, given)], named)
 
 
 def _spellings(name: str, option: Option) -> Iterator[str]:
@@ -78,22 +81,16 @@ def _option(type_: Any, value: str | None, left: Iterator[str]) -> Any:
 
 
 def _positional(
-    parameters: Iterable[inspect.Parameter], kinds: dict[str, Any], given: list[str]
+    one_each: list[Any], any_number: Any, needed: int, given: list[str]
 ) -> Iterator[Any]:
-    """The positional words as the values of their parameters, of which none may be missing."""
-    at = 0
-    for each in parameters:
-        if each.kind is _VARIADIC:
-            yield from (_value(kinds[each.name][0], word) for word in given[at:])
-            at = len(given)
-        elif each.kind is not _NAMED:
-            if at < len(given):
-                yield _value(kinds[each.name][0], given[at])
-                at += 1
-            elif each.default is each.empty:
-                raise _Unclear(each.name)
-    if at < len(given):
-        raise _Unclear(given[at])
+    """The positional words as values: of each type one, and of the last as many as there are.
+
+    So many of the first are ``needed``; ``any_number`` is None if no more than those are taken.
+    """
+    if len(given) < needed or (any_number is None and len(given) > len(one_each)):
+        raise _Unclear(f"{len(given)} words")
+    for at, word in enumerate(given):
+        yield _value(one_each[at] if at < len(one_each) else any_number, word)
 
 
 def _value(type_: Any, word: str) -> Any:

@@ -15,7 +15,6 @@ last of which a signal has cut short (`SeveralRuns`).
 
 from __future__ import annotations
 
-import inspect
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -30,7 +29,8 @@ AT_ONCE: set[CodeType] = set()
 """Functions that execute a partition's own Python."""
 RESUMING: set[CodeType] = set()
 """Functions that resume a partition's coroutines, and call others besides."""
-_SUSPENDABLE = inspect.CO_COROUTINE | inspect.CO_GENERATOR
+_SUSPENDABLE = 0x80 | 0x20
+"""`inspect.CO_COROUTINE` and `CO_GENERATOR`, without that module, which is slow to import."""
 
 
 class Interrupted(KeyboardInterrupt):
