@@ -81,7 +81,7 @@ def test_root_tables_are_concatenated(memory, pool, bits, roots):
     assert stage2.vtcr & 0x3F == 64 - bits
     stage2.map(top, 0x1000, 1, RW)
     assert stage2.pa_of(top + 5) == 0x1005
-    with pytest.raises(Stage2Error, match="no range of this address space"):
+    with pytest.raises(Stage2Error, match="not a range of this address space"):
         stage2.map(top, 0x1000, 2, RW)
     stage2.free()
     assert pool.in_use == 0
@@ -103,7 +103,7 @@ def test_a_walk_of_more_bits_begins_at_level_0(memory, pool, bits):
     assert (stage2.level_of(top), stage2.level_of(0)) == (3, 0)
     with pytest.raises(Stage2Error, match="a hole"):
         stage2.update(top - PAGE, 2, 0, VALID)
-    with pytest.raises(Stage2Error, match="no range of this address space"):
+    with pytest.raises(Stage2Error, match="not a range of this address space"):
         stage2.map(top, 0x1000, 2, RW)
     stage2.unmap(top, 1)
     assert pool.in_use == 1

@@ -1,4 +1,5 @@
 import pytest
+from vm_sides import World
 
 
 @pytest.fixture
@@ -12,3 +13,9 @@ def primary(ffabric):
         return calls
 
     return boot
+
+
+@pytest.fixture
+def world(ffabric):
+    """A system whose VM ``v`` comes and goes."""
+    return World(ffabric)

@@ -173,7 +173,7 @@ def test_what_is_no_memory_of_the_hosts_is_not_donated(ffabric):
     for ipa, why in (
         (0x7000_0000, "not mapped"),
         (tx & -SIZE, "SHARED"),
-        (0x4000_0001, "no range"),
+        (0x4000_0001, "not a range"),
     ):
         with pytest.raises(NotDonatable, match=why):
             session.create_vm(vm("guest", mem_size=SIZE), host="host", ipa=ipa)
