@@ -193,15 +193,20 @@ def test_a_vm_that_is_paused_from_outside_goes_on_where_it_was():
         assert cpu.wait().exceptions == 0
 
 
+def let_idle(puppets, cpu, other):
+    """Let ``cpu`` sleep; ``other``, which shares its PE, runs until that is known."""
+    cpu.begin("sleep", STOP, COUNTER)
+    idle = Idles(cpu.endpoint.name)
+    puppets.system.attach(idle)
+    while not idle.seen:
+        other.do("nothing")
+
+
 def test_one_that_dies_while_it_idles_is_named():
     """Nothing would ever wake it: others have its PE."""
     with Puppets(1, 1, pes=1) as puppets:
         (cpu,), (other,) = puppets.cpus
-        cpu.begin("sleep", STOP, COUNTER)
-        idle = Idles(cpu.endpoint.name)
-        puppets.system.attach(idle)
-        while not idle.seen:
-            other.do("nothing")
+        let_idle(puppets, cpu, other)
         pid = cpu.endpoint.guest.process.pid
         processes_at_hand.kill(pid)
         processes_at_hand.run_until(puppets.system, lambda: not cpu.endpoint.partition.alive)
@@ -212,11 +217,7 @@ def test_one_that_dies_while_it_idles_is_named():
 def test_one_that_is_stopped_while_it_idles_is_ended_and_named():
     with Puppets(1, 1, pes=1) as puppets:
         (cpu,), (other,) = puppets.cpus
-        cpu.begin("sleep", STOP, COUNTER)
-        idle = Idles(cpu.endpoint.name)
-        puppets.system.attach(idle)
-        while not idle.seen:
-            other.do("nothing")
+        let_idle(puppets, cpu, other)
         other.begin("sleep", STOP, COUNTER)
         pid = stop_for_good(cpu.endpoint.guest)
         processes_at_hand.run_until(puppets.system, lambda: not cpu.endpoint.partition.alive)
